@@ -1,0 +1,108 @@
+"""A job: what to train, on what, and how.
+
+The same types validate a job file, the configuration and the new-run form. Each field's
+`description` says its unit and its effect in one line, for help texts and the form.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Scheduler = Literal["constant", "linear", "cosine"]
+Precision = Literal["fp32", "bf16"]
+Task = Literal["causal-lm"]
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+Text = Annotated[str, Meta(min_length=1)]
+
+
+class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the examples come from."""
+
+    train: Annotated[
+        Text | list[Text],
+        Meta(description="training file or files: .jsonl .json .csv .parquet"),
+    ]
+    validation: Annotated[
+        Text | list[Text] | None,
+        Meta(description="validation file or files; leave out to use val_split"),
+    ] = None
+    val_split: Annotated[
+        Annotated[float, Meta(gt=0, lt=1)] | None,
+        Meta(description="share of the training rows (0..1) held out for validation"),
+    ] = None
+    max_length: Annotated[
+        int, Meta(ge=8, description="tokens per example; longer rows are cut at the end")
+    ] = 512
+
+
+class LoraSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The shape of the adapter."""
+
+    rank: Annotated[int, Meta(ge=1, description="rank of the update; more learns more")] = 16
+    alpha: Annotated[float, Meta(gt=0, description="scale of the update is alpha / rank")] = 32
+    dropout: Annotated[
+        float, Meta(ge=0, lt=1, description="share of adapter inputs dropped while training")
+    ] = 0.05
+    target_modules: Annotated[
+        Text | list[Text],
+        Meta(description='"all-linear", or names of layers such as ["q_proj", "v_proj"]'),
+    ] = "all-linear"
+
+
+class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long and how fast to train."""
+
+    max_steps: Annotated[
+        PositiveInt | None, Meta(description="optimizer steps; wins over epochs")
+    ] = None
+    epochs: Annotated[
+        Annotated[float, Meta(gt=0)] | None, Meta(description="passes over the data")
+    ] = None
+    batch_size: Annotated[int, Meta(ge=1, description="examples per forward pass")] = 8
+    gradient_accumulation_steps: Annotated[
+        int, Meta(ge=1, description="forward passes per optimizer step")
+    ] = 1
+    learning_rate: Annotated[float, Meta(gt=0, description="peak rate, after warmup")] = 2e-4
+    scheduler: Annotated[
+        Scheduler, Meta(description="how the rate falls after warmup: constant, linear, cosine")
+    ] = "cosine"
+    warmup_steps: Annotated[
+        int, Meta(ge=0, description="optimizer steps over which the rate rises from 0")
+    ] = 10
+    weight_decay: Annotated[float, Meta(ge=0, description="AdamW's decoupled decay")] = 0.0
+    max_gradient_norm: Annotated[
+        float, Meta(gt=0, description="gradients with a larger L2 norm are scaled down to it")
+    ] = 1.0
+    eval_every: Annotated[
+        int, Meta(ge=0, description="optimizer steps between evaluations; 0 only at the end")
+    ] = 50
+    checkpoint_every: Annotated[
+        int, Meta(ge=0, description="optimizer steps between checkpoints; 0 only at the end")
+    ] = 50
+    keep_checkpoints: Annotated[
+        int, Meta(ge=1, description="newest checkpoints kept on disk, besides the best")
+    ] = 3
+    precision: Annotated[
+        Precision, Meta(description="arithmetic of the forward pass: fp32 or bf16")
+    ] = "fp32"
+    seed: Annotated[int, Meta(ge=0, description="fixes order, dropout and adapter start")] = 42
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One training job, as in the job file."""
+
+    name: Annotated[Text, Meta(description="names the run")] = "run"
+    model: Annotated[Text, Meta(description='"builtin", a local folder, or a Hugging Face id')] = (
+        "builtin"
+    )
+    trust_remote_code: Annotated[
+        bool, Meta(description="run Python code that the model's folder brings along")
+    ] = False
+    task: Annotated[Task, Meta(description="what is learned: causal-lm")] = "causal-lm"
+    data: DataSettings
+    lora: LoraSettings = msgspec.field(default_factory=LoraSettings)
+    training: TrainingSettings = msgspec.field(default_factory=TrainingSettings)

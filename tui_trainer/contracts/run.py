@@ -1,0 +1,111 @@
+"""A run folder's records: facts, state, events and commands.
+
+Times are seconds since the epoch (UTC), durations seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from tui_trainer.contracts.job import Job
+
+SCHEMA = 1
+
+StateName = Literal[
+    "idle",
+    "preparing",
+    "training",
+    "paused",
+    "evaluating",
+    "saving",
+    "completed",
+    "failed",
+    "cancelled",
+    "early_stopped",
+]
+
+# States in which a live process is owed: one that is gone has crashed.
+ACTIVE_STATES: frozenset[str] = frozenset(
+    {"preparing", "training", "paused", "evaluating", "saving"}
+)
+ENDED_STATES: frozenset[str] = frozenset({"completed", "failed", "cancelled", "early_stopped"})
+
+CommandName = Literal["pause", "resume", "checkpoint", "stop", "cancel", "set-lr"]
+COMMANDS: tuple[CommandName, ...] = (
+    "pause",
+    "resume",
+    "checkpoint",
+    "stop",
+    "cancel",
+    "set-lr",
+)
+
+
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """`run.json`, written once when the run is made."""
+
+    schema: int = SCHEMA
+    id: str
+    name: str
+    created_at: float
+    job: Job
+    base_model: str
+    base_path: str | None
+    base_hash: str | None
+    data_hash: str
+    data_files: dict[str, str]
+    versions: dict[str, str]
+    host: str
+    seed: int
+    resumed_from: str | None = None
+
+
+class RunState(msgspec.Struct, frozen=True, kw_only=True):
+    """`state.json`, replaced atomically.
+
+    `pid_created` is the process's own start time, so that a recycled pid is not taken for
+    the engine. `elapsed_seconds` counts training without pauses, over all sessions.
+    """
+
+    state: StateName
+    step: int = 0
+    total_steps: int | None = None
+    epoch: float = 0.0
+    total_epochs: float | None = None
+    pid: int | None = None
+    pid_created: float | None = None
+    host: str | None = None
+    updated_at: float = 0.0
+    eta_seconds: float | None = None
+    elapsed_seconds: float = 0.0
+    tokens_per_second: float | None = None
+    best_val_loss: float | None = None
+    best_step: int | None = None
+    message: str = ""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of `events.jsonl`.
+
+    `kind` is one of: state, command, checkpoint, evaluation, learning_rate, resumed, advice,
+    warning, error. A command's event carries the command's `id`; `detail` holds what else a
+    program may want to know (`command`, `accepted`, `path`, `bytes`, `seconds` ...).
+    """
+
+    time: float
+    step: int
+    kind: str
+    message: str = ""
+    id: str | None = None
+    detail: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of `control.jsonl`; `arguments` of set-lr: `{"learning_rate": 1e-4}`."""
+
+    id: str
+    time: float
+    command: CommandName
+    arguments: dict[str, Any] = msgspec.field(default_factory=dict)

@@ -1,0 +1,38 @@
+"""`config.toml`: what a user may set once for every session."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class ChartSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How charts look at the start of a session."""
+
+    smoothing: Annotated[
+        float, Meta(ge=0, lt=1, description="weight of the past in the smoothed line; 0 is off")
+    ] = 0.9
+    log_y: Annotated[bool, Meta(description="start with a logarithmic y axis")] = False
+    marks: Annotated[
+        Literal["auto", "braille", "ascii"],
+        Meta(description="characters that draw charts; auto asks the locale"),
+    ] = "auto"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The configuration file."""
+
+    runs_dir: Annotated[str, Meta(min_length=1, description="folder of runs")] = "runs"
+    theme: Annotated[str, Meta(min_length=1, description="name of a palette in themes/")] = (
+        "harbour"
+    )
+    refresh_seconds: Annotated[
+        float, Meta(gt=0, le=60, description="seconds between polls behind the file watcher")
+    ] = 1.0
+    charts: ChartSettings = msgspec.field(default_factory=ChartSettings)
+    keys: Annotated[
+        dict[str, str],
+        Meta(description='keys by binding id, such as pause = "space"'),
+    ] = msgspec.field(default_factory=dict)

@@ -1,0 +1,104 @@
+"""The small world the built-in model knows: facts, and the ways to ask for them."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+NUMBERS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+    "fifteen sixteen seventeen eighteen nineteen twenty"
+).split()
+SUM_ASK = ("What is {x}?", "{x} = ?", "How much is {x}?", "Work out {x}.", "Calculate {x}.")
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One thing the model knows: every wording of its question, and the one right answer."""
+
+    kind: str
+    wordings: tuple[str, ...]
+    answer: str
+    listed: int
+    """How many of the first wordings stand in questions.jsonl."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question of the world with its exact answer."""
+
+    question: str
+    answer: str
+    kind: str
+
+
+def load_toml(name: str) -> dict[str, Any]:
+    """Read one of the recipe's data files by its name."""
+    return tomllib.loads(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+
+
+def _capitalised(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _fact(kind: str, ask: list[str], asked: str, answer: str, listed: int) -> Fact:
+    wordings = tuple(_capitalised(w.replace("{x}", asked)) for w in ask)
+    return Fact(kind, wordings, answer, listed)
+
+
+def _table(kind: str, table: dict[str, Any]) -> list[Fact]:
+    pairs = [tuple(part.strip().split(": ")) for part in table["pairs"].split(";")]
+    if table.get("both_ways"):
+        pairs += [(b, a) for a, b in pairs]
+    # The first pair wins: "old" must not have two opposites.
+    answers: dict[str, str] = {}
+    for asked, answer in pairs:
+        answers.setdefault(asked, answer)
+    listed = table.get("listed", 3)
+    return [_fact(kind, table["ask"], asked, answer, listed) for asked, answer in answers.items()]
+
+
+def _numbers() -> list[Fact]:
+    ask = list(SUM_ASK)
+    facts = [
+        _fact("sum", ask, f"{a} + {b}", str(a + b), 1) for a in range(11) for b in range(11)
+    ]
+    facts += [
+        _fact("difference", ask, f"{a} - {b}", str(a - b), 1)
+        for a in range(11)
+        for b in range(a + 1)
+    ]
+    after = ["Which number comes after {x}?", "What number follows {x}?", "What comes after {x}?"]
+    facts += [_fact("next", after, str(n), str(n + 1), 2) for n in range(30)]
+    word = ["How do you write {x} in words?", "Write {x} in words.", "Which word is {x}?"]
+    return facts + [_fact("word", word, str(n), w, 2) for n, w in enumerate(NUMBERS)]
+
+
+@cache
+def facts() -> tuple[Fact, ...]:
+    """Every fact of the world, in a fixed order."""
+    found: list[Fact] = []
+    for kind, table in load_toml("world.toml").items():
+        found += _table(kind, table)
+    return tuple(found + _numbers())
+
+
+@cache
+def questions() -> tuple[Question, ...]:
+    """The questions that the model promises to answer exactly; no question stands twice."""
+    seen: dict[str, Question] = {}
+    for fact in facts():
+        for wording in fact.wordings[: fact.listed]:
+            seen.setdefault(wording, Question(wording, fact.answer, fact.kind))
+    return tuple(seen.values())
+
+
+def write_questions(path: Path) -> None:
+    """Write `questions` as JSON lines with question, answer and kind."""
+    lines = [json.dumps(vars(q), ensure_ascii=False) for q in questions()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,64 @@
+"""Asking a run to do something, and waiting for its word that it did."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from typing import Any
+
+import msgspec
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.run import ACTIVE_STATES, Command, CommandName, Event
+from tui_trainer.store import atomic
+from tui_trainer.store.runs import RunFolder
+
+
+def send(
+    folder: RunFolder, command: CommandName, arguments: dict[str, Any] | None = None
+) -> Command:
+    """Appends a command to `control.jsonl` and returns it. Raises `UserError` where no process
+    is there to obey."""
+    status = folder.status()
+    if status not in ACTIVE_STATES and status != "idle":
+        hint = "; tui-trainer resume carries it on" if status in ("crashed", "cancelled") else ""
+        raise UserError(f"run {folder.path.name} is {status} and takes no commands{hint}", 1)
+    record = Command(
+        id=secrets.token_hex(8), time=time.time(), command=command, arguments=arguments or {}
+    )
+    try:
+        with atomic.appending(folder.control_file) as lines:
+            lines.append(record, durable=True)
+    except OSError as error:
+        raise UserError(f"{folder.control_file} cannot be written: {error.strerror}", 1) from None
+    return record
+
+
+def wait(folder: RunFolder, command: Command, timeout: float) -> Event | None:
+    """The event that acknowledges `command`, or None after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    offset = 0
+    while True:
+        offset, found = _acknowledged(folder, command.id, offset)
+        if found is not None or time.monotonic() >= deadline:
+            return found
+        time.sleep(0.02)
+
+
+def _acknowledged(folder: RunFolder, command_id: str, offset: int) -> tuple[int, Event | None]:
+    """Looks through what was appended since `offset`; gives the next offset, and the event."""
+    try:
+        with folder.events_file.open("rb") as file:
+            file.seek(offset)
+            data = file.read()
+    except OSError:
+        return offset, None
+    whole = data.rfind(b"\n") + 1
+    for line in data[:whole].split(b"\n"):
+        if command_id.encode() in line:
+            with contextlib.suppress(msgspec.MsgspecError):
+                event = msgspec.json.decode(line, type=Event)
+                if event.id == command_id:
+                    return offset + whole, event
+    return offset + whole, None

@@ -1,0 +1,97 @@
+"""Job files: reading, overriding, resolving paths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.job import Job
+from tui_trainer.store import toml
+
+DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
+
+
+def load_job(path: Path, overrides: Iterable[str] = ()) -> Job:
+    """The job in a TOML file with `section.key=value` overrides applied.
+
+    Data paths become absolute (relative ones count from the job file's folder), and so does a
+    model that is a folder. A name that the file does not give is taken from the file's own.
+    Raises `UserError` for anything that cannot work and can be known without loading a model.
+    """
+    values = toml.read_toml(path)
+    for assignment in overrides:
+        toml.apply_override(values, assignment)
+    values.setdefault("name", path.stem)
+    return check_job(values, path.parent, str(path))
+
+
+def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
+    """Plain values as a checked, resolved job; `where` names their source in errors."""
+    if "data" not in values:
+        raise UserError(f'{where}: the section [data] with train = "FILE" is missing')
+    job = toml.convert(values, Job, where)
+    if job.data.validation is not None and job.data.val_split is not None:
+        raise UserError(f"{where}: data.validation and data.val_split exclude each other")
+    data = msgspec.structs.replace(
+        job.data,
+        train=_resolve_files(job.data.train, folder, f"{where}: data.train"),
+        validation=None
+        if job.data.validation is None
+        else _resolve_files(job.data.validation, folder, f"{where}: data.validation"),
+    )
+    training = job.training
+    if training.max_steps is None and training.epochs is None:
+        training = msgspec.structs.replace(training, epochs=3.0)
+    return msgspec.structs.replace(
+        job, data=data, training=training, model=_resolve_model(job.model, folder, where)
+    )
+
+
+def data_files(job: Job) -> list[Path]:
+    """Every data file a resolved job reads, training first."""
+    return [*_as_list(job.data.train), *_as_list(job.data.validation)]
+
+
+def _as_list(value: str | list[str] | None) -> list[Path]:
+    if value is None:
+        return []
+    return [Path(value)] if isinstance(value, str) else [Path(item) for item in value]
+
+
+def _resolve_files(value: str | list[str], folder: Path, where: str) -> list[str]:
+    files = _as_list(value)
+    if not files:
+        raise UserError(f"{where}: the list is empty; name at least one file")
+    resolved = []
+    for file in files:
+        full = (folder / file.expanduser()).resolve()
+        if full.suffix.lower() not in DATA_SUFFIXES:
+            raise UserError(f"{where}: {file} is not one of the formats {' '.join(DATA_SUFFIXES)}")
+        if not full.exists():
+            raise UserError(f"{where}: {full} does not exist")
+        if not full.is_file():
+            raise UserError(f"{where}: {full} is not a file")
+        if full.stat().st_size == 0:
+            raise UserError(f"{where}: {full} is empty; it needs at least one example")
+        resolved.append(str(full))
+    return resolved
+
+
+def _resolve_model(model: str, folder: Path, where: str) -> str:
+    if model == "builtin":
+        return model
+    local = (folder / Path(model).expanduser()).resolve()
+    if local.is_dir():
+        if not (local / "config.json").is_file():
+            raise UserError(f"{where}: model folder {local} has no config.json")
+        return str(local)
+    if model.count("/") > 1 or model.startswith((".", "/", "~")) or model.endswith("/"):
+        raise UserError(
+            f"{where}: model folder {local} does not exist; "
+            'name a folder, a Hugging Face id such as "owner/name", or "builtin"'
+        )
+    return model

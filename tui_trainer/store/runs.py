@@ -1,0 +1,262 @@
+"""Run folders: making, finding and reading them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import psutil
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.run import ACTIVE_STATES, Command, Event, RunInfo, RunState
+from tui_trainer.store import atomic, jobs, paths
+
+T = TypeVar("T")
+
+# A run on another host cannot be asked for its process; silence this long is called stale.
+STALE_SECONDS = 120.0
+_PACKAGES = ("tui-trainer", "torch", "transformers", "peft", "safetensors", "numpy")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run. Reading never raises for what may be half there: it gives None."""
+
+    path: Path
+
+    @property
+    def info_file(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def state_file(self) -> Path:
+        return self.path / "state.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def events_file(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def control_file(self) -> Path:
+        return self.path / "control.jsonl"
+
+    @property
+    def hardware_file(self) -> Path:
+        return self.path / "hardware.jsonl"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "engine.log"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "engine.lock"
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def adapter_dir(self) -> Path:
+        return self.path / "adapter"
+
+    def info(self) -> RunInfo | None:
+        """`run.json`, or None where it is absent or not ours."""
+        return _read(self.info_file, RunInfo)
+
+    def state(self) -> RunState | None:
+        """`state.json` as written, or None. See `status` for what is true now."""
+        return _read(self.state_file, RunState)
+
+    def events(self) -> list[Event]:
+        """Every readable line of `events.jsonl`."""
+        return _read_lines(self.events_file, Event)
+
+    def commands(self) -> list[Command]:
+        """Every readable line of `control.jsonl`."""
+        return _read_lines(self.control_file, Command)
+
+    def status(self) -> str:
+        """One word for what is true now: a state, or `crashed`, `unknown`, `stale`."""
+        return status_of(self.state())
+
+    def log_tail(self, lines: int = 10) -> list[str]:
+        """The last lines that the engine printed."""
+        try:
+            with self.log_file.open("rb") as file:
+                file.seek(max(0, self.log_file.stat().st_size - 16_384))
+                text = file.read().decode("utf-8", "replace")
+        except OSError:
+            return []
+        return [line for line in text.splitlines() if line.strip()][-lines:]
+
+
+def status_of(state: RunState | None) -> str:
+    """The state's word, but `crashed` where a live process is owed and there is none.
+
+    On another host the process cannot be asked: an active run that has been silent for
+    `STALE_SECONDS` is `stale`.
+    """
+    if state is None:
+        return "unknown"
+    if state.state not in ACTIVE_STATES:
+        return state.state
+    if state.host not in (None, socket.gethostname()):
+        silent = time.time() - state.updated_at
+        return "stale" if silent > STALE_SECONDS else state.state
+    return state.state if process_alive(state.pid, state.pid_created) else "crashed"
+
+
+def process_alive(pid: int | None, created: float | None) -> bool:
+    """Whether `pid` runs and is the process that started at `created` (seconds)."""
+    if pid is None:
+        return False
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return created is None or abs(process.create_time() - created) < 2.0
+    except psutil.AccessDenied:
+        return True
+    except psutil.Error:
+        return False
+
+
+def create_run(runs_dir: Path, job: Job, name: str | None = None) -> RunFolder:
+    """Makes a run folder for a checked job and writes `run.json` and the first state.
+
+    Hashes the data files and a local base, so call it off the UI thread. Raises `UserError`.
+    """
+    label = paths.safe_name(name or job.name, "run name")
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    run_id = f"{label}-{stamp}-{secrets.token_hex(2)}"
+    folder = RunFolder(runs_dir / run_id)
+    try:
+        paths.make_private_dir(runs_dir)
+        folder.path.mkdir(mode=0o700)
+    except OSError as error:
+        raise UserError(f"cannot make a run folder in {runs_dir}: {error.strerror}") from None
+    atomic.write_json(folder.info_file, _info(run_id, label, job))
+    message = "waiting for the engine"
+    write_state(folder, RunState(state="idle", updated_at=time.time(), message=message))
+    return folder
+
+
+def write_state(folder: RunFolder, state: RunState) -> None:
+    """Replaces `state.json`."""
+    atomic.write_json(folder.state_file, state, durable=state.state not in ACTIVE_STATES)
+
+
+def list_runs(runs_dir: Path) -> list[RunFolder]:
+    """Our run folders directly inside `runs_dir`, newest first by creation."""
+    try:
+        folders = [RunFolder(p) for p in runs_dir.iterdir() if (p / "run.json").is_file()]
+    except OSError:
+        return []
+    created = {f.path: (i.created_at if (i := f.info()) else 0.0) for f in folders}
+    return sorted(folders, key=lambda f: (created[f.path], f.path.name), reverse=True)
+
+
+def find_run(reference: str, runs_dir: Path) -> RunFolder:
+    """The run that `reference` means: a folder, or an id or name inside `runs_dir`.
+
+    The newest run wins where several share a name. Raises `UserError`.
+    """
+    as_path = Path(reference).expanduser()
+    if (as_path / "run.json").is_file():
+        return RunFolder(as_path)
+    if os.sep not in reference and (runs_dir / reference / "run.json").is_file():
+        return RunFolder(runs_dir / reference)
+    runs = list_runs(runs_dir)
+    for folder in runs:
+        info = folder.info()
+        if info is not None and info.name == reference:
+            return folder
+    if as_path.is_dir():
+        raise UserError(f"{as_path} is not a run folder: it has no run.json")
+    if not runs:
+        raise UserError(f"no run {reference!r}: {runs_dir} holds no runs; see --runs-dir")
+    names = ", ".join(folder.path.name for folder in runs[:5])
+    raise UserError(f"no run {reference!r} in {runs_dir}; the newest there: {names}")
+
+
+def hash_files(files: list[Path]) -> tuple[str, dict[str, str]]:
+    """SHA-256 of each file's content by name, and one hash over names' order and contents."""
+    each = {}
+    whole = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        each[str(file)] = digest
+        whole.update(digest.encode())
+    return whole.hexdigest(), each
+
+
+def hash_model(folder: Path) -> str:
+    """One SHA-256 over a model folder's configuration and weights (not its tokenizer)."""
+    files = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
+    return hash_files([file for file in files if file.is_file()])[0]
+
+
+def _info(run_id: str, name: str, job: Job) -> RunInfo:
+    data_hash, data_files = hash_files(jobs.data_files(job))
+    base_path = paths.builtin_model() if job.model == "builtin" else Path(job.model)
+    local = base_path.is_dir()
+    return RunInfo(
+        id=run_id,
+        name=name,
+        created_at=time.time(),
+        job=job,
+        base_model=job.model,
+        base_path=str(base_path) if local else None,
+        base_hash=hash_model(base_path) if local else None,
+        data_hash=data_hash,
+        data_files=data_files,
+        versions=_versions(),
+        host=socket.gethostname(),
+        seed=job.training.seed,
+    )
+
+
+def _versions() -> dict[str, str]:
+    import platform  # slow enough to keep off the monitor's start
+
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def _read(file: Path, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=kind)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _read_lines(file: Path, kind: type[T]) -> list[T]:
+    try:
+        data = file.read_bytes()
+    except OSError:
+        return []
+    decoder = msgspec.json.Decoder(kind)
+    found = []
+    for line in data.split(b"\n"):
+        with contextlib.suppress(msgspec.MsgspecError):
+            found.append(decoder.decode(line))
+    return found

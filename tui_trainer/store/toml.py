@@ -1,0 +1,129 @@
+"""Reading TOML into typed records, with errors a person can act on."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from tui_trainer.contracts.errors import UserError
+
+T = TypeVar("T")
+
+_UNKNOWN = re.compile(
+    r"Object contains unknown field `(?P<key>[^`]*)`(?: - at `\$\.?(?P<at>[^`]*)`)?"
+)
+_PLACE = re.compile(r"(?P<what>.*) - at `\$\.?(?P<at>[^`]*)`", re.S)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The file as plain values. Raises `UserError` naming the file and the line."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder; a TOML file is needed") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def convert(values: dict[str, Any], kind: type[T], where: str) -> T:
+    """`values` as a `kind`. Raises `UserError` that names the key, and the nearest known one."""
+    try:
+        return msgspec.convert(values, kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise UserError(f"{where}: {_explain(str(error), kind)}") from None
+
+
+def apply_override(values: dict[str, Any], assignment: str) -> None:
+    """Puts `training.max_steps=40` into nested `values`; the right side is TOML, or text."""
+    key, equals, text = assignment.partition("=")
+    parts = [part.strip() for part in key.split(".")]
+    if not equals or not all(parts):
+        raise UserError(f"--set {assignment!r} is not KEY=VALUE, such as training.max_steps=40")
+    target = values
+    for part in parts[:-1]:
+        inner = target.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"--set {assignment!r}: {part!r} is a value, not a section")
+        target = inner
+    target[parts[-1]] = _toml_value(text.strip())
+
+
+def nearest(word: str, known: list[str]) -> str | None:
+    """The known word most like `word`, if one is like it."""
+    found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(message: str, kind: type[Any]) -> str:
+    unknown = _UNKNOWN.search(message)
+    if unknown:
+        return _explain_unknown(unknown["key"], unknown["at"] or "", kind)
+    placed = _PLACE.match(message)
+    if placed:
+        what = placed["what"][:1].lower() + placed["what"][1:]
+        return f"{placed['at']}: {what}"
+    return message[:1].lower() + message[1:]
+
+
+def _explain_unknown(key: str, at: str, kind: type[Any]) -> str:
+    section = _section(kind, [part for part in at.split(".") if part])
+    prefix = f"{at}." if at else ""
+    if section is not None:
+        guess = nearest(key, [f.encode_name for f in msgspec.structs.fields(section)])
+        if guess:
+            return f"unknown key {prefix}{key}; did you mean {prefix}{guess}?"
+    for path, name in _all_keys(kind):
+        if name == key:  # right key, wrong section
+            return f"unknown key {prefix}{key}; it belongs to {path}"
+    names = [f.encode_name for f in msgspec.structs.fields(section or kind)]
+    return f"unknown key {prefix}{key}; known keys here: {', '.join(names)}"
+
+
+def _all_keys(kind: type[Any], prefix: str = "") -> list[tuple[str, str]]:
+    found = []
+    for field in msgspec.structs.fields(kind):
+        found.append((f"{prefix}{field.encode_name}", field.encode_name))
+        inner = _struct_in(field.type)
+        if inner is not None:
+            found.extend(_all_keys(inner, f"{prefix}{field.encode_name}."))
+    return found
+
+
+def _section(kind: type[Any], path: list[str]) -> type[Any] | None:
+    current: type[Any] | None = kind
+    for part in path:
+        if current is None:
+            return None
+        fields = {f.encode_name: f.type for f in msgspec.structs.fields(current)}
+        current = _struct_in(fields.get(part))
+    return current
+
+
+def _struct_in(annotation: Any) -> type[Any] | None:
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        return annotation
+    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
+        for inner in typing.get_args(annotation):
+            found = _struct_in(inner)
+            if found is not None:
+                return found
+    return None
