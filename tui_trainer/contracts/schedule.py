@@ -1,0 +1,43 @@
+"""The learning rate of every step, as one pure function for engine, form and advisor."""
+
+from __future__ import annotations
+
+import math
+
+from tui_trainer.contracts.job import TrainingSettings
+
+
+def learning_rate_at(
+    step: int,
+    settings: TrainingSettings,
+    total_steps: int,
+    override: tuple[int, float] | None = None,
+) -> float:
+    """The rate of the optimizer step that follows `step` finished ones (0-based).
+
+    Warmup rises linearly and reaches the peak with its last step; after it, with
+    p = (step - warmup) / (total - warmup), cosine is (1 + cos(pi p)) / 2 of the peak, linear
+    1 - p, constant 1. No step has rate 0, so none is wasted at either end.
+
+    `override` is (step, rate): a rate that the user set. It holds from that step on and keeps
+    the schedule's shape: it falls from there in the proportion in which the schedule falls;
+    what is left of the warmup is skipped.
+    """
+    if override is not None and step >= override[0]:
+        at_step, rate = override
+        reference = _decay(at_step, settings, total_steps)
+        return rate * _decay(step, settings, total_steps) / reference if reference > 0 else rate
+    if step < settings.warmup_steps:
+        return settings.learning_rate * (step + 1) / settings.warmup_steps
+    return settings.learning_rate * _decay(step, settings, total_steps)
+
+
+def _decay(step: int, settings: TrainingSettings, total_steps: int) -> float:
+    """The share of the peak (0..1) after warmup; 1 during it."""
+    after = step - settings.warmup_steps
+    if after <= 0 or settings.scheduler == "constant":
+        return 1.0
+    progress = min(1.0, after / max(1, total_steps - settings.warmup_steps))
+    if settings.scheduler == "linear":
+        return 1.0 - progress
+    return 0.5 * (1.0 + math.cos(math.pi * progress))

@@ -1,0 +1,125 @@
+"""`python -m tui_trainer.engine RUN_DIR`: runs one job in its own process.
+
+Exit status: 0 completed, or saved and stopped; 1 failed; 2 bad input; 130 cancelled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.engine.control import Control
+from tui_trainer.engine.report import Report
+from tui_trainer.store.runs import RunFolder
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs or carries on the run in a folder; gives the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tui_trainer.engine", description=__doc__)
+    parser.add_argument("run_dir", type=Path)
+    parser.add_argument("--from", dest="from_checkpoint", help="checkpoint to go on from")
+    options = parser.parse_args(arguments)
+    folder = RunFolder(options.run_dir)
+    try:
+        with locked(folder):
+            return run(folder, options.from_checkpoint)
+    except UserError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return error.exit_status
+
+
+@contextlib.contextmanager
+def locked(folder: RunFolder) -> Iterator[None]:
+    """Makes this the only engine of the folder; the lock dies with the process."""
+    try:
+        descriptor = os.open(folder.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise UserError(f"{folder.path} is not a writable run folder: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise UserError(f"run {folder.path.name} is being trained by another process", 1) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def run(folder: RunFolder, from_checkpoint: str | None) -> int:
+    """Trains, and leaves a true last state whatever happens."""
+    info = folder.info()
+    if info is None:
+        raise UserError(f"{folder.path} is not a run folder: run.json is absent or broken")
+    last = folder.state()
+    if last is not None and last.state == "completed" and from_checkpoint is None:
+        raise UserError(f"run {info.id} is completed; use --from CHECKPOINT to train on from one")
+    report = Report(folder)
+    control = Control(folder)
+    control.listen_to_signals()
+    try:
+        report.state("preparing", "starting")
+        return _train(folder, report, control, from_checkpoint)
+    except UserError as error:
+        _fail(report, str(error))
+        return error.exit_status
+    except Exception as error:
+        traceback.print_exc()
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            _fail(report, "out of memory: use a smaller training.batch_size or data.max_length")
+        else:
+            _fail(
+                report,
+                f"unexpected {type(error).__name__}: {str(error).strip() or 'no message'}",
+            )
+        return 1
+    finally:
+        report.close()
+
+
+def _train(folder: RunFolder, report: Report, control: Control, from_checkpoint: str | None) -> int:
+    from tui_trainer.engine import (
+        finish,
+        hardware,
+        loop,
+        setup,
+    )  # torch: seconds, after the first state
+
+    info = folder.info()
+    assert info is not None  # noqa: S101  (checked by the caller)
+    session = setup.prepare(folder, info, report, control, from_checkpoint)
+    with hardware.HardwareRecord(folder):
+        state = loop.train(session)
+    step = session.state.step
+    if state == "cancelled" and not session.stopped_and_saved:
+        report.state(
+            "cancelled", f"cancelled at step {step}; nothing was saved since the last checkpoint"
+        )
+        return 130
+    report.state("saving", "writing the adapter")
+    finish.export_adapter(session)
+    if state == "completed":
+        report.state("completed", f"completed {step} steps; the adapter is in {folder.adapter_dir}")
+    else:
+        report.state(
+            state,
+            f"stopped at step {step} and saved; tui-trainer resume {folder.path.name} carries on",
+        )
+    return 0
+
+
+def _fail(report: Report, message: str) -> None:
+    print(message, file=sys.stderr)  # noqa: T201
+    report.event("error", report.step, message)
+    report.state("failed", message)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Commands for the run: new ones, and those that a resumed run must apply again."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterable
+from types import FrameType
+
+import msgspec
+
+from tui_trainer.contracts.run import Command, Event
+from tui_trainer.store.runs import RunFolder
+
+
+class Control:
+    """Reads `control.jsonl` as it grows; one `stat` a step while nobody speaks.
+
+    Commands that an earlier engine acknowledged are passed over; those that it left unanswered
+    are `lapsed`: what was meant for it must not stop its successor. `take` also gives a `stop` of
+    its own making after SIGTERM or SIGINT.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._file = folder.control_file
+        self._offset = 0
+        earlier = folder.events()
+        self._done = {event.id for event in earlier if event.id is not None}
+        self._decoder = msgspec.json.Decoder(Command)
+        self._signalled = False
+        self.lapsed = self._read_new() if earlier else []
+
+    def listen_to_signals(self) -> None:
+        """SIGTERM and SIGINT save and stop; a hang-up is ignored. For the main thread."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def take(self) -> list[Command]:
+        """Commands since the last look, in order."""
+        found = self._read_new()
+        if self._signalled:
+            self._signalled = False
+            found.append(Command(id="signal", time=0.0, command="stop"))
+        return found
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._signalled = True
+
+    def _read_new(self) -> list[Command]:
+        try:
+            if self._file.stat().st_size <= self._offset:
+                return []
+            with self._file.open("rb") as stream:
+                stream.seek(self._offset)
+                data = stream.read()
+        except OSError:
+            return []
+        whole = data.rfind(b"\n") + 1
+        self._offset += whole
+        found = []
+        for line in data[:whole].split(b"\n"):
+            with contextlib.suppress(msgspec.MsgspecError):
+                command = self._decoder.decode(line)
+                if command.id not in self._done:
+                    self._done.add(command.id)
+                    found.append(command)
+        return found
+
+
+def rates_to_replay(events: Iterable[Event], from_step: int) -> list[tuple[int, float]]:
+    """(step, rate) of every rate that the user set at or after `from_step` and that the run
+    acknowledged, so that a run killed after it goes on as if it had not been.
+
+    Rates set on a branch that a rewind to an older checkpoint has left do not count.
+    """
+    found: list[tuple[int, float]] = []
+    for event in events:
+        if event.kind == "learning_rate" and "learning_rate" in event.detail:
+            found.append((event.step, float(event.detail["learning_rate"])))
+        elif event.kind == "resumed" and event.detail.get("rewound"):
+            found = [item for item in found if item[0] < event.step]
+    return [item for item in found if item[0] >= from_step]

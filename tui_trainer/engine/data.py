@@ -1,0 +1,156 @@
+"""From rows to token ids with a mask of what is learned, and their order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.job import Job
+from tui_trainer.engine.rows import Row, read_rows
+from tui_trainer.store import jobs
+
+
+@dataclass(frozen=True)
+class Example:
+    """`input_ids` (tokens), `learned` (0/1 a token, 1 where it counts in the loss), weight."""
+
+    input_ids: list[int]
+    learned: list[int]
+    weight: float
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training and validation examples, and a sentence for everything that was changed."""
+
+    train: list[Example]
+    validation: list[Example]
+    notices: list[str]
+
+
+def load_dataset(job: Job, tokenizer: Any) -> Dataset:
+    """Reads, splits and tokenises a job's data. Raises `UserError`."""
+    train_files = len(job.data.train) if isinstance(job.data.train, list) else 1
+    files = jobs.data_files(job)
+    train_rows = read_rows(files[:train_files])
+    validation_rows = read_rows(files[train_files:]) if files[train_files:] else []
+    if job.data.val_split is not None:
+        train_rows, validation_rows = _split(train_rows, job.data.val_split, job.training.seed)
+    notices: list[str] = []
+    train = _tokenise(train_rows, tokenizer, job.data.max_length, "training", notices)
+    validation = _tokenise(validation_rows, tokenizer, job.data.max_length, "validation", notices)
+    if not train:
+        raise UserError(
+            f"no training example keeps an answer within data.max_length = {job.data.max_length} "
+            "tokens; raise it"
+        )
+    return Dataset(train, validation, notices)
+
+
+def epoch_order(examples: int, seed: int, epoch: int) -> list[int]:
+    """The order of an epoch's examples: another each epoch, the same for the same seed."""
+    order: list[int] = np.random.default_rng([seed, epoch]).permutation(examples).tolist()
+    return order
+
+
+def _split(rows: list[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """A seeded, disjoint split; each side gets at least one row."""
+    if len(rows) < 2:
+        raise UserError("data.val_split needs at least two training rows")
+    held_out = min(len(rows) - 1, max(1, round(len(rows) * share)))
+    chosen = set(epoch_order(len(rows), seed, 0)[:held_out])
+    train = [row for i, row in enumerate(rows) if i not in chosen]
+    return train, [row for i, row in enumerate(rows) if i in chosen]
+
+
+def _tokenise(
+    rows: list[Row], tokenizer: Any, max_length: int, part: str, notices: list[str]
+) -> list[Example]:
+    """Token ids with masks; rows over `max_length` are cut, those left unanswered dropped."""
+    if not rows:
+        return []
+    rendered = [_render(row, tokenizer) for row in rows]
+    encoded = tokenizer(
+        [text for text, _ in rendered], add_special_tokens=False, return_offsets_mapping=True
+    )
+    examples, cut, dropped = [], 0, 0
+    for row, (_, spans), ids, offsets in zip(
+        rows, rendered, encoded["input_ids"], encoded["offset_mapping"], strict=True
+    ):
+        learned = _mask(offsets, spans)
+        cut += len(ids) > max_length
+        ids, learned = ids[:max_length], learned[:max_length]
+        if any(learned[1:]):  # the first token has nothing to be predicted from
+            examples.append(Example(ids, learned, row.weight))
+        else:
+            dropped += 1
+    if cut:
+        notices.append(f"{cut} of {len(rows)} {part} rows are longer than {max_length} tokens: cut")
+    if dropped:
+        notices.append(f"{dropped} {part} rows left out: no answer within {max_length} tokens")
+    return examples
+
+
+def _render(row: Row, tokenizer: Any) -> tuple[str, list[tuple[int, int]]]:
+    """The row's text, and the character spans of what is learned in it."""
+    if row.text is not None:
+        text = row.text + (tokenizer.eos_token or "")
+        return text, [(0, len(text))]
+    turns = [{"role": turn.role, "content": turn.content} for turn in row.messages]
+    if not tokenizer.chat_template:
+        return _render_plainly(row, tokenizer)
+    text = _template(tokenizer, turns, row.where)
+    spans = []
+    for index, turn in enumerate(row.messages):
+        if turn.role != "assistant":
+            continue
+        start = len(_template(tokenizer, turns[:index], row.where, prompt=True))
+        until = _template(tokenizer, turns[: index + 1], row.where)
+        if not text.startswith(until):
+            raise UserError(
+                f"{row.where}: the base's chat template rewrites earlier turns, so this "
+                "conversation cannot be masked; give one question and answer a row"
+            )
+        spans.append((start, len(until)))
+    return text, spans
+
+
+def _render_plainly(row: Row, tokenizer: Any) -> tuple[str, list[tuple[int, int]]]:
+    """For a base without a chat template: turns on lines of their own, answers end with eos."""
+    text, spans = "", []
+    for turn in row.messages:
+        if turn.role == "assistant":
+            answer = turn.content + (tokenizer.eos_token or "")
+            spans.append((len(text), len(text) + len(answer)))
+            text += answer
+        else:
+            text += f"{turn.content}\n"
+    return text, spans
+
+
+def _template(
+    tokenizer: Any, turns: list[dict[str, str]], where: str, *, prompt: bool = False
+) -> str:
+    try:
+        text: str = tokenizer.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=prompt
+        )
+    except Exception as error:  # templates raise what they like, such as for a system turn
+        raise UserError(f"{where}: the base's chat template refuses it: {error}") from error
+    return text
+
+
+def _mask(offsets: list[tuple[int, int]], spans: list[tuple[int, int]]) -> list[int]:
+    """1 for every token that begins inside a span."""
+    mask = [0] * len(offsets)
+    position = 0
+    for start, end in spans:
+        while position < len(offsets) and offsets[position][0] < start:
+            position += 1
+        while position < len(offsets) and offsets[position][0] < end:
+            mask[position] = 1
+            position += 1
+    return mask

@@ -1,0 +1,73 @@
+"""Leaving the adapter where others find it."""
+
+from __future__ import annotations
+
+import shutil
+
+from tui_trainer.engine.session import Session
+from tui_trainer.models import adapter
+from tui_trainer.store import atomic
+
+
+def export_adapter(session: Session) -> None:
+    """Writes `adapter/` in PEFT's own format: aside first, then swapped in by rename."""
+    target = session.folder.adapter_dir
+    temporary = target.with_name(".adapter.tmp")
+    old = target.with_name(".adapter.old.tmp")
+    for leftover in (temporary, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary.mkdir(mode=0o700)
+    adapter.save_adapter(session.model, temporary, session.base_reference)
+    (temporary / "README.md").write_text(model_card(session), encoding="utf-8")
+    for file in temporary.iterdir():
+        atomic.sync_file(file)
+    if target.exists():
+        target.rename(old)
+    temporary.rename(target)
+    atomic.sync_dir(session.folder.path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def model_card(session: Session) -> str:
+    """The adapter's README in the form of a Hugging Face model card."""
+    info, job, state = session.info, session.job, session.state
+    best = (
+        f"{state.best_val_loss:.4f} at step {state.best_step:,}"
+        if state.best_val_loss is not None and state.best_step is not None
+        else "not measured (no validation data)"
+    )
+    rows = {
+        "base model": info.base_model,
+        "base SHA-256": info.base_hash or "not known",
+        "data SHA-256": info.data_hash,
+        "training examples": f"{len(session.dataset.train):,}",
+        "steps": f"{state.step:,} of {session.plan.total_steps:,}",
+        "tokens seen": f"{state.tokens_seen:,}",
+        "best validation loss": best,
+        "rank, alpha, dropout": f"{job.lora.rank}, {job.lora.alpha:g}, {job.lora.dropout:g}",
+        "learning rate": f"{job.training.learning_rate:g}, {job.training.scheduler}",
+        "seed": str(job.training.seed),
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    return f"""---
+base_model: {info.base_model}
+library_name: peft
+tags: [lora, tui-trainer]
+---
+
+# {info.name}
+
+A LoRA adapter, trained by tui-trainer in run `{info.id}`.
+
+| fact | value |
+|---|---|
+{table}
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+model = AutoModelForCausalLM.from_pretrained({session.base_reference!r})
+model = PeftModel.from_pretrained(model, "PATH/TO/THIS/FOLDER")
+```
+"""

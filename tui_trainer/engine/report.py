@@ -1,0 +1,158 @@
+"""What the engine tells the world: the only writer of the run folder's records."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import deque
+from statistics import median
+from typing import Any
+
+import msgspec
+import psutil
+
+from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
+from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunState, StateName
+from tui_trainer.store import atomic, runs
+from tui_trainer.store.runs import RunFolder
+
+# How often state.json is replaced while steps fly by, and how many steps the pace is judged by.
+STATE_SECONDS = 0.25
+PACE_STEPS = 50
+
+
+class Report:
+    """Appends metrics and events, keeps `state.json` true."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._metrics = atomic.LineAppender(folder.metrics_file)
+        self._events = atomic.LineAppender(folder.events_file)
+        process = psutil.Process()
+        self._state = RunState(
+            state="preparing",
+            pid=process.pid,
+            pid_created=process.create_time(),
+            host=socket.gethostname(),
+        )
+        self._announced = ""
+        self._written = 0.0
+        self._pace: deque[tuple[float, int]] = deque(maxlen=PACE_STEPS)
+        self._evaluation_seconds: float | None = None
+        self._elapsed = 0.0
+        self._running_since: float | None = None
+
+    # -- time that counts --------------------------------------------------------------------
+
+    def start_clock(self, elapsed: float | None = None) -> None:
+        """Counts training time from now on, after `elapsed` seconds of earlier sessions."""
+        self._elapsed = self.elapsed() if elapsed is None else elapsed
+        self._running_since = time.monotonic()
+
+    def stop_clock(self) -> None:
+        """Stops counting, for a pause."""
+        self._elapsed = self.elapsed()
+        self._running_since = None
+
+    def elapsed(self) -> float:
+        """Seconds of training so far, without pauses, over all sessions."""
+        running = 0.0 if self._running_since is None else time.monotonic() - self._running_since
+        return self._elapsed + running
+
+    # -- records -----------------------------------------------------------------------------
+
+    def train_step(self, record: TrainRecord, evaluations_left: int) -> None:
+        """A finished optimizer step."""
+        self._metrics.append(record)
+        self._pace.append((record.step_time_ms / 1000.0, record.tokens))
+        seconds = sum(item[0] for item in self._pace)
+        self._update(
+            step=record.step,
+            epoch=record.epoch,
+            tokens_per_second=sum(item[1] for item in self._pace) / seconds if seconds else None,
+            eta_seconds=self._eta(record.step, evaluations_left),
+        )
+        if time.monotonic() - self._written >= STATE_SECONDS:
+            self.write_state()
+
+    def evaluation(self, record: EvalRecord, seconds: float) -> None:
+        """A finished evaluation that took `seconds`."""
+        self._metrics.append(record)
+        self._evaluation_seconds = seconds
+
+    def event(
+        self,
+        kind: str,
+        step: int,
+        message: str = "",
+        *,
+        id: str | None = None,
+        detail: dict[str, Any] | None = None,
+    ) -> None:
+        """A line of `events.jsonl`, on the disk when this returns."""
+        record = Event(
+            time=time.time(), step=step, kind=kind, message=message, id=id, detail=detail or {}
+        )
+        self._events.append(record, durable=True)
+        print(f"[{time.strftime('%H:%M:%S')}] step {step} {kind}: {message}", flush=True)  # noqa: T201
+
+    # -- state -------------------------------------------------------------------------------
+
+    @property
+    def step(self) -> int:
+        """The last finished step."""
+        return self._state.step
+
+    def total(self, steps: int, epochs: float) -> None:
+        """How long the run is."""
+        self._update(total_steps=steps, total_epochs=epochs)
+
+    def position(self, step: int, epoch: float) -> None:
+        """Where the run stands before its first step of this session."""
+        self._update(step=step, epoch=epoch)
+
+    def best(self, val_loss: float, step: int) -> None:
+        """The best evaluation so far."""
+        self._update(best_val_loss=val_loss, best_step=step)
+
+    def state(self, state: StateName, message: str = "") -> None:
+        """Enters a state; said as an event too where it is a new one that lasts."""
+        changed = state != self._announced
+        self._update(state=state, message=message)
+        if state not in ACTIVE_STATES:
+            self._update(eta_seconds=None)
+        self.write_state()
+        if changed and state not in ("saving", "evaluating"):
+            self._announced = state
+            self.event("state", self._state.step, message or state, detail={"state": state})
+
+    def resume_training(self) -> None:
+        """Back to `training` after an evaluation or a save."""
+        if self._state.state != "training":
+            self._update(state="training", message="")
+            self.write_state()
+
+    def write_state(self) -> None:
+        """Replaces `state.json`."""
+        self._update(updated_at=time.time(), elapsed_seconds=self.elapsed())
+        runs.write_state(self._folder, self._state)
+        self._written = time.monotonic()
+
+    def close(self) -> None:
+        """Flushes and closes the files."""
+        self._metrics.close()
+        self._events.close()
+
+    def _update(self, **changes: Any) -> None:
+        self._state = msgspec.structs.replace(self._state, **changes)
+
+    def _eta(self, step: int, evaluations_left: int) -> float | None:
+        """Steps left at the median pace of late steps, and evaluations at the last one's.
+
+        Counted from steps alone, so that a pause or the time before a resume cannot spoil it.
+        """
+        if self._state.total_steps is None or not self._pace:
+            return None
+        pace = median(item[0] for item in self._pace)
+        evaluations = evaluations_left * (self._evaluation_seconds or 0.0)
+        return (self._state.total_steps - step) * pace + evaluations

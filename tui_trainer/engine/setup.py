@@ -1,0 +1,137 @@
+"""From a run folder to a session that is ready to train."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.run import RunInfo
+from tui_trainer.engine import checkpoint
+from tui_trainer.engine.batches import Plan
+from tui_trainer.engine.control import Control, rates_to_replay
+from tui_trainer.engine.data import Dataset, load_dataset
+from tui_trainer.engine.obey import refuse_lapsed
+from tui_trainer.engine.optim import build_optimizer
+from tui_trainer.engine.report import Report
+from tui_trainer.engine.session import Session, TrainerState
+from tui_trainer.models import adapter, base
+from tui_trainer.store import checkpoints
+from tui_trainer.store.runs import RunFolder
+
+
+def prepare(
+    folder: RunFolder, info: RunInfo, report: Report, control: Control, from_checkpoint: str | None
+) -> Session:
+    """Loads base, data and the checkpoint to go on from, if any. Raises `UserError`."""
+    job = info.job
+    checkpoints.clear_leftovers(folder.checkpoints_dir)
+    start = checkpoints.find_checkpoint(folder, from_checkpoint)
+    torch.set_num_threads(usable_threads())
+    torch.manual_seed(job.training.seed)
+    device = base.pick_device()
+
+    report.state("preparing", f"loading the tokenizer of {job.model}")
+    tokenizer = base.load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
+    report.state("preparing", "reading the data")
+    dataset = load_dataset(job, tokenizer)
+    report.state("preparing", f"loading {job.model}")
+    dtype = torch.bfloat16 if job.training.precision == "bf16" else torch.float32
+    loaded = base.load_base(job.model, device, dtype, trust_remote_code=job.trust_remote_code)
+    check_lengths(loaded, dataset)
+    model = adapter.attach(loaded, job.lora)
+    parameters = adapter.trainable(model)
+    plan = Plan(dataset.train, job.training)
+    session = Session(
+        folder=folder,
+        info=info,
+        job=job,
+        device=device,
+        tokenizer=tokenizer,
+        model=model,
+        base_reference=info.base_path or info.base_model,
+        parameters=parameters,
+        optimizer=build_optimizer(parameters, job.training),
+        dataset=dataset,
+        plan=plan,
+        state=TrainerState(threads=torch.get_num_threads(), examples=len(dataset.train)),
+        report=report,
+        control=control,
+    )
+    _announce(session)
+    refuse_lapsed(session)
+    if start is not None:
+        _go_on_from(session, start, rewound=from_checkpoint is not None)
+    elif folder.metrics_file.stat().st_size:
+        report.event("resumed", 0, "no checkpoint yet: starting again from step 0")
+        _replay_rates(session)
+    return session
+
+
+def usable_threads() -> int:
+    """The CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def check_lengths(model: Any, dataset: Dataset) -> None:
+    """Raises `UserError` where examples are longer than the base can read."""
+    limit = getattr(model.config, "max_position_embeddings", None)
+    longest = max(len(e.input_ids) for e in [*dataset.train, *dataset.validation])
+    if limit is not None and longest > limit:
+        raise UserError(
+            f"an example has {longest} tokens and the base reads at most {limit}; "
+            f"set data.max_length to {limit} or less"
+        )
+
+
+def _go_on_from(session: Session, start: Path, *, rewound: bool) -> None:
+    checkpoint.load(session, start)
+    step = session.state.step
+    if rewound:
+        checkpoints.set_aside_after(session.folder, step)
+    session.report.position(step, session.plan.epoch(step))
+    if session.state.best_val_loss is not None and session.state.best_step is not None:
+        session.report.best(session.state.best_val_loss, session.state.best_step)
+    session.report.event(
+        "resumed",
+        step,
+        f"resumed from {start.name}",
+        detail={"path": str(start), "rewound": rewound},
+    )
+    _replay_rates(session)
+
+
+def _replay_rates(session: Session) -> None:
+    for step, rate in rates_to_replay(session.folder.events(), session.state.step):
+        session.rates_to_replay[step] = rate
+
+
+def _announce(session: Session) -> None:
+    """Facts about this session that `run.json` could not know, and what was done to the data."""
+    report, plan, dataset = session.report, session.plan, session.dataset
+    report.total(plan.total_steps, plan.epoch(plan.total_steps))
+    trained = sum(p.numel() for p in session.parameters.values())
+    frozen = sum(p.numel() for p in session.model.parameters()) - trained
+    revision = getattr(session.model.config, "_commit_hash", None)
+    report.event(
+        "setup",
+        0,
+        f"{len(dataset.train):,} training and {len(dataset.validation):,} validation examples, "
+        f"{trained:,} trainable parameters on {frozen:,} frozen, {session.device.type}",
+        detail={
+            "train_examples": len(dataset.train),
+            "validation_examples": len(dataset.validation),
+            "trainable_parameters": trained,
+            "base_parameters": frozen,
+            "device": str(session.device),
+            "threads": torch.get_num_threads(),
+            "base_revision": revision,
+        },
+    )
+    for notice in dataset.notices:
+        report.event("warning", 0, notice)

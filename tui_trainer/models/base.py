@@ -1,0 +1,87 @@
+"""Loading a base model and its tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as _logging
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.store import paths
+
+# What transformers raises for a folder or id that it cannot use.
+_LOADING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError)
+
+
+def resolve(model: str) -> str:
+    """What `from_pretrained` takes for a job's model: the built-in folder, a folder or an id."""
+    return str(paths.builtin_model()) if model == "builtin" else model
+
+
+def pick_device() -> torch.device:
+    """The fastest device there is: CUDA, Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def load_tokenizer(model: str, *, trust_remote_code: bool = False) -> Any:
+    """The base's tokenizer, with a padding token. Raises `UserError`."""
+    _quieten()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            resolve(model), trust_remote_code=trust_remote_code
+        )
+    except _LOADING_ERRORS as error:
+        raise UserError(_explain(model, "tokenizer", error)) from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_base(
+    model: str, device: torch.device, dtype: torch.dtype, *, trust_remote_code: bool = False
+) -> Any:
+    """The base model on `device` with `dtype` weights, from safetensors only.
+
+    Raises `UserError` in one sentence where it is absent, incomplete or of another kind.
+    """
+    _quieten()
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(
+            resolve(model),
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=trust_remote_code,
+        )
+    except _LOADING_ERRORS as error:
+        raise UserError(_explain(model, "model", error)) from error
+    placed: Any = loaded
+    return placed.to(device)
+
+
+def _quieten() -> None:
+    """transformers' own warnings and bars are for notebooks; errors come as exceptions."""
+    log: Any = _logging
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+
+
+def _explain(model: str, part: str, error: BaseException) -> str:
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if Path(resolve(model)).is_dir():
+        return f"the {part} in {resolve(model)} cannot be loaded: {first}"
+    if "trust_remote_code" in str(error):
+        return (
+            f"{model} brings Python code of its own; "
+            "set trust_remote_code = true in the job if you trust it"
+        )
+    return (
+        f"model {model!r} cannot be had: it is no local folder and the Hugging Face hub or cache "
+        f'does not give it ({first}); name a folder, an id such as "owner/name", or "builtin"'
+    )
