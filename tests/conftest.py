@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+# Before torch is loaded: threads that spin while they wait slow down tests that run side by side.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# No test asks the network.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
@@ -19,17 +24,6 @@ CHAT_TEMPLATE = (
 def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's own folders."""
     monkeypatch.setenv("TUI_TRAINER_HOME", str(tmp_path_factory.mktemp("home")))
-
-
-@pytest.fixture(scope="session")
-def one_thread() -> Iterator[None]:
-    """Small models compute faster on one thread, and tests run beside each other."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ def save_adapter(model: Any, folder: Path, base_reference: str) -> None:
         config.save_pretrained(str(folder))
     finally:
         config.inference_mode, config.base_model_name_or_path = before
+    _sort_targets(folder / CONFIG)
 
 
 def load_weights(model: Any, tensors: dict[str, torch.Tensor]) -> None:
@@ -90,6 +92,14 @@ def load_weights(model: Any, tensors: dict[str, torch.Tensor]) -> None:
                     f"{list(parameter.shape)} is needed"
                 )
             parameter.copy_(tensors[name])
+
+
+def _sort_targets(file: Path) -> None:
+    """PEFT keeps targets in a set, whose order changes from process to process."""
+    values = json.loads(file.read_text())
+    if isinstance(values.get("target_modules"), list):
+        values["target_modules"].sort()
+    file.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
 def _smallest_layer(base: Any, targets: str | list[str]) -> tuple[int | None, str]:

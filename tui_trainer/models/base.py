@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import HfApi, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as _logging
 
@@ -13,6 +15,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.store import paths
 
 # What transformers raises for a folder or id that it cannot use.
+HUB_SECONDS = 10.0
 _LOADING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError)
 
 
@@ -35,7 +38,9 @@ def load_tokenizer(model: str, *, trust_remote_code: bool = False) -> Any:
     _quieten()
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            resolve(model), trust_remote_code=trust_remote_code
+            resolve(model),
+            trust_remote_code=trust_remote_code,
+            local_files_only=_only_local(model),
         )
     except _LOADING_ERRORS as error:
         raise UserError(_explain(model, "tokenizer", error)) from error
@@ -58,11 +63,46 @@ def load_base(
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
+            local_files_only=_only_local(model),
         )
     except _LOADING_ERRORS as error:
         raise UserError(_explain(model, "model", error)) from error
     placed: Any = loaded
     return placed.to(device)
+
+
+def _only_local(model: str) -> bool:
+    """Whether to read a hub model from the cache without asking the hub.
+
+    One question with a short time limit: transformers itself would ask again for minutes
+    where there is no network. Raises `UserError` where neither hub nor cache has the model.
+    """
+    if Path(resolve(model)).is_dir():
+        return True
+    cached = isinstance(try_to_load_from_cache(model, "config.json"), str)
+    try:
+        HfApi().model_info(model, timeout=HUB_SECONDS)
+    except (HFValidationError, RepositoryNotFoundError):
+        if not cached:
+            raise UserError(
+                f"model {model!r} is neither a local folder nor on the Hugging Face hub (a private "
+                'one needs a login); name a folder, an id such as "owner/name", or "builtin"'
+            ) from None
+    except Exception as error:  # whatever a network may do
+        if not cached:
+            raise UserError(
+                f"model {model!r} is no local folder, is not in the Hugging Face cache, and the "
+                f"hub cannot be reached ({_first_line(error)}); name a folder that is here, or "
+                '"builtin"'
+            ) from error
+    else:
+        return False
+    return True
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _quieten() -> None:
@@ -73,7 +113,7 @@ def _quieten() -> None:
 
 
 def _explain(model: str, part: str, error: BaseException) -> str:
-    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    first = _first_line(error)
     if Path(resolve(model)).is_dir():
         return f"the {part} in {resolve(model)} cannot be loaded: {first}"
     if "trust_remote_code" in str(error):
@@ -81,7 +121,4 @@ def _explain(model: str, part: str, error: BaseException) -> str:
             f"{model} brings Python code of its own; "
             "set trust_remote_code = true in the job if you trust it"
         )
-    return (
-        f"model {model!r} cannot be had: it is no local folder and the Hugging Face hub or cache "
-        f'does not give it ({first}); name a folder, an id such as "owner/name", or "builtin"'
-    )
+    return f"the {part} of {model} cannot be loaded: {first}"

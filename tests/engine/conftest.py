@@ -1,0 +1,134 @@
+"""Runs of the real engine on a tiny random base."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tui_trainer.store import jobs, runs
+from tui_trainer.store.runs import RunFolder
+
+MakeRun = Callable[..., RunFolder]
+
+TIMES = ("time", "step_time_ms")
+
+
+@pytest.fixture
+def make_run(tmp_path: Path, tiny_base: Path) -> MakeRun:
+    """Makes a run folder for a small job; keyword arguments change the job's sections."""
+
+    def make(
+        rows: list[dict[str, Any]] | None = None, **changes: dict[str, Any] | str
+    ) -> RunFolder:
+        train = tmp_path / "train.jsonl"
+        if rows is None:
+            rows = [
+                {"question": f"what is {i}?", "answer": f"the cat {i} sat on {'x' * (i % 7)}"}
+                for i in range(20)
+            ]
+        train.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+        values: dict[str, Any] = {
+            "name": "small",
+            "model": str(tiny_base),
+            "data": {"train": str(train), "val_split": 0.2, "max_length": 64},
+            "lora": {"rank": 4, "alpha": 8},
+            "training": {
+                "max_steps": 12,
+                "batch_size": 3,
+                "learning_rate": 5e-3,
+                "warmup_steps": 2,
+                "eval_every": 4,
+                "checkpoint_every": 3,
+            },
+        }
+        for section, change in changes.items():
+            if isinstance(change, dict):
+                values[section] = {**values[section], **change}
+            else:
+                values[section] = change
+        return runs.create_run(tmp_path / "runs", jobs.check_job(values, tmp_path, "test job"))
+
+    return make
+
+
+@pytest.fixture
+def run_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+    """The engine in this process: gives its exit status, restores the signal handlers."""
+    from tui_trainer.engine import setup
+    from tui_trainer.engine.__main__ import main
+
+    monkeypatch.setattr(setup, "usable_threads", lambda: 1)
+    watched = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in watched]
+
+    def run(folder: RunFolder, *options: str) -> int:
+        return main([str(folder.path), *options])
+
+    yield run
+    for number, handler in zip(watched, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def start_engine() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """The engine in a process of its own, ended with the test."""
+    started = []
+
+    def start(folder: RunFolder, *options: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tui_trainer.engine", str(folder.path), *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    """Every whole JSON line of a file."""
+    found = []
+    for line in file.read_bytes().split(b"\n"):
+        try:
+            found.append(msgspec.json.decode(line))
+        except msgspec.DecodeError:
+            continue
+    return found
+
+
+@pytest.fixture
+def metrics() -> Callable[[RunFolder], dict[tuple[str, int], dict[str, Any]]]:
+    """(kind, step) -> the last row written for it, without its clock times."""
+
+    def read(folder: RunFolder) -> dict[tuple[str, int], dict[str, Any]]:
+        return {
+            (row["kind"], row["step"]): {k: v for k, v in row.items() if k not in TIMES}
+            for row in lines(folder.metrics_file)
+        }
+
+    return read
+
+
+@pytest.fixture
+def wait_for() -> Callable[..., None]:
+    """Waits until something is true, and fails where it never is."""
+
+    def wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.001)
+
+    return wait
