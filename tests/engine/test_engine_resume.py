@@ -161,8 +161,9 @@ def test_from_an_older_checkpoint_the_later_ones_are_set_aside(
 def stop_at(folder: RunFolder, run_engine: Callable[..., int], step: int) -> None:
     """Runs until the first `step` steps are done, by a stop command that waits for that step."""
     from tui_trainer.engine import loop
+    from tui_trainer.engine import obey as obeying
 
-    original = loop.obey
+    original = obeying.obey
 
     def obey_and_stop(session: Any) -> Any:
         if session.state.step == step:

@@ -87,13 +87,13 @@ def _explain(message: str, kind: type[Any]) -> str:
 def _explain_unknown(key: str, at: str, kind: type[Any]) -> str:
     section = _section(kind, [part for part in at.split(".") if part])
     prefix = f"{at}." if at else ""
+    for path, name in _all_keys(kind):
+        if name == key:  # right key, wrong section
+            return f"unknown key {prefix}{key}; it belongs to {path}"
     if section is not None:
         guess = nearest(key, [f.encode_name for f in msgspec.structs.fields(section)])
         if guess:
             return f"unknown key {prefix}{key}; did you mean {prefix}{guess}?"
-    for path, name in _all_keys(kind):
-        if name == key:  # right key, wrong section
-            return f"unknown key {prefix}{key}; it belongs to {path}"
     names = [f.encode_name for f in msgspec.structs.fields(section or kind)]
     return f"unknown key {prefix}{key}; known keys here: {', '.join(names)}"
 

@@ -1,0 +1,62 @@
+"""Learning rates against closed formulas."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui_trainer.contracts.job import Scheduler, TrainingSettings
+from tui_trainer.contracts.schedule import learning_rate_at
+
+SCHEDULERS: tuple[Scheduler, ...] = ("constant", "linear", "cosine")
+
+
+def settings(scheduler: Scheduler, warmup: int, peak: float = 1.0) -> TrainingSettings:
+    return TrainingSettings(scheduler=scheduler, warmup_steps=warmup, learning_rate=peak)
+
+
+def test_cosine_by_hand() -> None:
+    rates = [learning_rate_at(step, settings("cosine", 4, 2.0), 12) for step in range(12)]
+    assert rates[:5] == [0.5, 1.0, 1.5, 2.0, 2.0]
+    assert rates[8] == pytest.approx(1.0)
+    assert rates[11] == pytest.approx(1 + math.cos(math.pi * 7 / 8))
+
+
+def test_linear_by_hand() -> None:
+    rates = [learning_rate_at(step, settings("linear", 0), 4) for step in range(4)]
+    assert rates == [1.0, 0.75, 0.5, 0.25]
+
+
+@given(st.sampled_from(SCHEDULERS), st.integers(0, 50), st.integers(1, 400))
+def test_every_step_learns_and_none_passes_the_peak(
+    scheduler: Scheduler, warmup: int, total: int
+) -> None:
+    rates = [learning_rate_at(s, settings(scheduler, warmup, 3e-4), total) for s in range(total)]
+    assert all(0 < rate <= 3e-4 * (1 + 1e-9) for rate in rates)
+    after = rates[warmup:]
+    assert all(a >= b for a, b in itertools.pairwise(after))
+
+
+@given(
+    st.sampled_from(SCHEDULERS),
+    st.integers(0, 20),
+    st.integers(0, 99),
+    st.floats(1e-7, 1.0),
+)
+def test_a_rate_that_was_set_holds_at_once_and_keeps_the_shape(
+    scheduler: Scheduler, warmup: int, at: int, rate: float
+) -> None:
+    plan = settings(scheduler, warmup)
+    changed = [learning_rate_at(s, plan, 100, (at, rate)) for s in range(100)]
+    plain = [learning_rate_at(s, plan, 100) for s in range(100)]
+    assert changed[:at] == plain[:at]
+    assert changed[at] == pytest.approx(rate)
+    if at >= warmup:
+        for step in range(at, 100):
+            assert changed[step] / rate == pytest.approx(plain[step] / plain[at])
+    else:
+        assert all(value == pytest.approx(rate) for value in changed[at:warmup])

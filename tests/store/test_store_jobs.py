@@ -1,0 +1,112 @@
+"""Job files: what works, and one clear sentence for what does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.job import Job
+from tui_trainer.store import jobs, toml
+
+ROW = {"question": "what?", "answer": "that"}
+
+
+def write_job(folder: Path, text: str) -> Path:
+    file = folder / "job.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def data(write_rows: Callable[..., Path]) -> Path:
+    return write_rows("train.jsonl", [ROW])
+
+
+def test_paths_count_from_the_job_file_and_defaults_are_filled_in(
+    tmp_path: Path, data: Path
+) -> None:
+    job = jobs.load_job(write_job(tmp_path, '[data]\ntrain = "train.jsonl"\n'))
+    assert job.name == "job"
+    assert job.model == "builtin"
+    assert job.data.train == [str(data)]
+    assert job.training.epochs == 3.0
+    assert job.lora.target_modules == "all-linear"
+
+
+def test_overrides_win_and_are_typed(tmp_path: Path, data: Path) -> None:
+    file = write_job(tmp_path, '[data]\ntrain = "train.jsonl"\n')
+    job = jobs.load_job(
+        file, ["training.max_steps=40", "training.learning_rate=1e-3", "name=other", "lora.rank=4"]
+    )
+    assert (job.training.max_steps, job.training.learning_rate) == (40, 1e-3)
+    assert (job.name, job.lora.rank) == ("other", 4)
+
+
+BAD = [
+    (
+        '[data]\ntrain="train.jsonl"\n[training]\nlearing_rate=1\n',
+        "did you mean training.learning_rate?",
+    ),
+    ('[data]\ntrain="train.jsonl"\nrank=4\n', "it belongs to lora.rank"),
+    ('[data]\ntrain="train.jsonl"\nzzzzqq=4\n', "known keys here: train, validation"),
+    (
+        '[data]\ntrain="train.jsonl"\n[training]\nbatch_size=0\n',
+        "training.batch_size: expected `int` >= 1",
+    ),
+    ('[data]\ntrain="train.jsonl"\n[training]\nscheduler="cosin"\n', "training.scheduler"),
+    ('[data]\ntrain="absent.jsonl"\n', "absent.jsonl does not exist"),
+    ('[data]\ntrain="empty.jsonl"\n', "empty.jsonl is empty"),
+    ('[data]\ntrain="train.txt"\n', "is not one of the formats"),
+    ("[data]\ntrain=[]\n", "the list is empty"),
+    (
+        '[data]\ntrain="train.jsonl"\nvalidation="train.jsonl"\nval_split=0.1\n',
+        "exclude each other",
+    ),
+    ('name="x"\n', "the section [data]"),
+    ("[data\n", "is not valid TOML"),
+    ('model="./nowhere"\n[data]\ntrain="train.jsonl"\n', "does not exist; name a folder"),
+    ('model="."\n[data]\ntrain="train.jsonl"\n', "has no config.json"),
+]
+
+
+@pytest.mark.parametrize(("text", "sentence"), BAD, ids=[case[1][:25] for case in BAD])
+def test_mistakes(tmp_path: Path, data: Path, text: str, sentence: str) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    with pytest.raises(UserError) as caught:
+        jobs.load_job(write_job(tmp_path, text))
+    message = str(caught.value)
+    assert sentence in message
+    assert str(tmp_path / "job.toml") in message
+    assert "\n" not in message.replace("\\n", "")
+
+
+def test_a_job_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        jobs.load_job(tmp_path / "no.toml")
+    with pytest.raises(UserError, match="is a folder"):
+        jobs.load_job(tmp_path)
+
+
+@pytest.mark.parametrize("assignment", ["novalue", "=3", "a..b=1", "name.inner=1"])
+def test_overrides_that_are_none(tmp_path: Path, data: Path, assignment: str) -> None:
+    file = write_job(tmp_path, 'name = "n"\n[data]\ntrain = "train.jsonl"\n')
+    with pytest.raises(UserError, match="--set"):
+        jobs.load_job(file, [assignment])
+
+
+def every_key(kind: type[msgspec.Struct]) -> list[str]:
+    return [field.encode_name for field in msgspec.structs.fields(kind)]
+
+
+@given(st.sampled_from(every_key(Job)), st.integers(0, 20), st.sampled_from("abcdefgh"))
+def test_a_misspelt_key_never_passes(key: str, position: int, letter: str) -> None:
+    position = min(position, len(key))
+    misspelt = key[:position] + letter + key[position:]
+    with pytest.raises(UserError, match="unknown key"):
+        toml.convert({"data": {"train": "x"}, misspelt: "v"}, Job, "job")
