@@ -121,3 +121,15 @@ def test_commands_left_by_a_dead_engine_do_not_stop_its_successor(
     answer = control.wait(folder, command, timeout=1)
     assert answer is not None
     assert answer.detail == {"command": "stop", "accepted": False}
+
+
+def test_told_to_stop_while_it_loads_it_does_not_begin(
+    make_run: Callable[..., RunFolder], start_engine: Start, wait_for: Wait
+) -> None:
+    folder = make_run()
+    engine = start_engine(folder)
+    wait_for(lambda: state_of(folder) == "preparing")
+    assert ask(folder, "stop").detail["accepted"]
+    assert engine.wait() == 130
+    assert state_of(folder) == "cancelled"
+    assert not folder.metrics_file.read_bytes()

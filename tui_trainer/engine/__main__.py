@@ -98,7 +98,14 @@ def _train(folder: RunFolder, report: Report, control: Control, from_checkpoint:
 
     info = folder.info()
     assert info is not None  # noqa: S101  (checked by the caller)
-    session = setup.prepare(folder, info, report, control, from_checkpoint)
+    try:
+        session = setup.prepare(folder, info, report, control, from_checkpoint)
+    except setup.EndedEarlyError as ended:
+        message = f"{ended.command.command} before the first step of this session"
+        detail = {"command": ended.command.command, "accepted": True}
+        report.event("command", report.step, message, id=ended.command.id, detail=detail)
+        report.state("cancelled", message)
+        return 130
     with hardware.HardwareRecord(folder):
         state = loop.train(session)
     step = session.state.step

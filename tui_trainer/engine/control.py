@@ -28,6 +28,7 @@ class Control:
         self._done = {event.id for event in earlier if event.id is not None}
         self._decoder = msgspec.json.Decoder(Command)
         self._signalled = False
+        self._waiting: list[Command] = []
         self.lapsed = self._read_new() if earlier else []
 
     def listen_to_signals(self) -> None:
@@ -39,11 +40,16 @@ class Control:
 
     def take(self) -> list[Command]:
         """Commands since the last look, in order."""
-        found = self._read_new()
+        found, self._waiting = self._waiting + self._read_new(), []
         if self._signalled:
             self._signalled = False
             found.append(Command(id="signal", time=0.0, command="stop"))
         return found
+
+    def told_to_end(self) -> Command | None:
+        """A waiting stop or cancel, for long work before the first step; others keep waiting."""
+        self._waiting = self.take()
+        return next((c for c in self._waiting if c.command in ("stop", "cancel")), None)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signalled = True

@@ -29,17 +29,21 @@ class Report:
         self._metrics = atomic.LineAppender(folder.metrics_file)
         self._events = atomic.LineAppender(folder.events_file)
         process = psutil.Process()
-        self._state = RunState(
+        former = folder.state() or RunState(state="idle")
+        self._state = msgspec.structs.replace(
+            former,
             state="preparing",
             pid=process.pid,
             pid_created=process.create_time(),
             host=socket.gethostname(),
+            eta_seconds=None,
+            tokens_per_second=None,
         )
         self._announced = ""
         self._written = 0.0
         self._pace: deque[tuple[float, int]] = deque(maxlen=PACE_STEPS)
         self._evaluation_seconds: float | None = None
-        self._elapsed = 0.0
+        self._elapsed = former.elapsed_seconds
         self._running_since: float | None = None
 
     # -- time that counts --------------------------------------------------------------------
@@ -107,9 +111,11 @@ class Report:
         """How long the run is."""
         self._update(total_steps=steps, total_epochs=epochs)
 
-    def position(self, step: int, epoch: float) -> None:
+    def position(
+        self, step: int, epoch: float, best_val_loss: float | None, best_step: int | None
+    ) -> None:
         """Where the run stands before its first step of this session."""
-        self._update(step=step, epoch=epoch)
+        self._update(step=step, epoch=epoch, best_val_loss=best_val_loss, best_step=best_step)
 
     def best(self, val_loss: float, step: int) -> None:
         """The best evaluation so far."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import RunInfo
+from tui_trainer.contracts.run import Command, RunInfo
 from tui_trainer.engine import checkpoint
 from tui_trainer.engine.batches import Plan
 from tui_trainer.engine.control import Control, rates_to_replay
@@ -34,11 +34,11 @@ def prepare(
     torch.manual_seed(job.training.seed)
     device = base.pick_device()
 
-    report.state("preparing", f"loading the tokenizer of {job.model}")
+    enter(report, control, f"loading the tokenizer of {job.model}")
     tokenizer = base.load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
-    report.state("preparing", "reading the data")
+    enter(report, control, "reading the data")
     dataset = load_dataset(job, tokenizer)
-    report.state("preparing", f"loading {job.model}")
+    enter(report, control, f"loading {job.model}")
     dtype = torch.bfloat16 if job.training.precision == "bf16" else torch.float32
     loaded = base.load_base(job.model, device, dtype, trust_remote_code=job.trust_remote_code)
     check_lengths(loaded, dataset)
@@ -65,10 +65,28 @@ def prepare(
     refuse_lapsed(session)
     if start is not None:
         _go_on_from(session, start, rewound=from_checkpoint is not None)
-    elif folder.metrics_file.stat().st_size:
+    else:
+        report.position(0, 0.0, None, None)
+    if start is None and folder.metrics_file.stat().st_size:
         report.event("resumed", 0, "no checkpoint yet: starting again from step 0")
         _replay_rates(session)
     return session
+
+
+class EndedEarlyError(Exception):
+    """A stop or cancel reached the run before its first step."""
+
+    def __init__(self, command: Command) -> None:
+        super().__init__(command.command)
+        self.command = command
+
+
+def enter(report: Report, control: Control, message: str) -> None:
+    """Names the next phase of the preparation; raises `EndedEarlyError` where told to end."""
+    command = control.told_to_end()
+    if command is not None:
+        raise EndedEarlyError(command)
+    report.state("preparing", message)
 
 
 def usable_threads() -> int:
@@ -94,9 +112,9 @@ def _go_on_from(session: Session, start: Path, *, rewound: bool) -> None:
     step = session.state.step
     if rewound:
         checkpoints.set_aside_after(session.folder, step)
-    session.report.position(step, session.plan.epoch(step))
-    if session.state.best_val_loss is not None and session.state.best_step is not None:
-        session.report.best(session.state.best_val_loss, session.state.best_step)
+    session.report.position(
+        step, session.plan.epoch(step), session.state.best_val_loss, session.state.best_step
+    )
     session.report.event(
         "resumed",
         step,

@@ -92,7 +92,9 @@ class RunFolder:
 
     def status(self) -> str:
         """One word for what is true now: a state, or `crashed`, `unknown`, `stale`."""
-        return status_of(self.state())
+        word = status_of(self.state())
+        # An engine may have written its last state and gone between the two looks.
+        return status_of(self.state()) if word == "crashed" else word
 
     def log_tail(self, lines: int = 10) -> list[str]:
         """The last lines that the engine printed."""
