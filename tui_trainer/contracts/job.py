@@ -34,6 +34,13 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Annotated[float, Meta(gt=0, lt=1)] | None,
         Meta(description="share of the training rows (0..1) held out for validation"),
     ] = None
+    replay: Annotated[
+        Text | list[Text] | None,
+        Meta(description="earlier answers mixed into every step, so that they are kept"),
+    ] = None
+    replay_per_step: Annotated[
+        int, Meta(ge=0, description="replayed examples added to every optimizer step")
+    ] = 0
     max_length: Annotated[
         int, Meta(ge=8, description="tokens per example; longer rows are cut at the end")
     ] = 512
@@ -51,6 +58,10 @@ class LoraSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Text | list[Text],
         Meta(description='"all-linear", or names of layers such as ["q_proj", "v_proj"]'),
     ] = "all-linear"
+    start_from: Annotated[
+        Text | None,
+        Meta(description="folder of an adapter to continue; same rank and targets"),
+    ] = None
 
 
 class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from tui_trainer.contracts.job import TrainingSettings
-from tui_trainer.engine.data import Example, epoch_order
+from tui_trainer.engine.data import Example, epoch_order, replay_choice
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,16 @@ class Plan:
     """The examples of every step, known from the step's number alone: so a resume needs no
     more than that number to go on with the same data."""
 
-    def __init__(self, examples: Sequence[Example], settings: TrainingSettings) -> None:
+    def __init__(
+        self,
+        examples: Sequence[Example],
+        settings: TrainingSettings,
+        replay: Sequence[Example] = (),
+        replay_per_step: int = 0,
+    ) -> None:
         self._examples = examples
+        self._replay = replay
+        self._replay_per_step = replay_per_step
         self._settings = settings
         self._order: tuple[int, list[int]] = (-1, [])
         per_step = settings.batch_size * settings.gradient_accumulation_steps
@@ -47,15 +55,22 @@ class Plan:
         return whole + min(1.0, rest * per_step / len(self._examples))
 
     def examples(self, step: int) -> list[Example]:
-        """The examples of the step that follows `step` finished ones; an epoch's last step
-        takes what is left."""
+        """The examples of the step that follows `step` finished ones, replayed ones last; an
+        epoch's last step takes what is left."""
         epoch, index = divmod(step, self.steps_per_epoch)
         if self._order[0] != epoch:
             order = epoch_order(len(self._examples), self._settings.seed, epoch)
             self._order = (epoch, order)
         size = self._settings.batch_size * self._settings.gradient_accumulation_steps
         chosen = self._order[1][index * size : (index + 1) * size]
-        return [self._examples[i] for i in chosen]
+        drawn = replay_choice(len(self._replay), self._settings.seed, step, self._replay_per_step)
+        return [*(self._examples[i] for i in chosen), *(self._replay[i] for i in drawn)]
+
+    def passes(self, step: int) -> list[list[Example]]:
+        """The step's examples in as many forward passes as the job accumulates over."""
+        examples = self.examples(step)
+        size = math.ceil(len(examples) / self._settings.gradient_accumulation_steps)
+        return split(examples, max(size, 1))
 
 
 def collate(examples: Sequence[Example], pad_id: int, device: torch.device) -> Batch:

@@ -24,36 +24,44 @@ class Example:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training and validation examples, and a sentence for everything that was changed."""
+    """The examples of each part, and a sentence for everything that was changed."""
 
     train: list[Example]
     validation: list[Example]
+    replay: list[Example]
     notices: list[str]
 
 
 def load_dataset(job: Job, tokenizer: Any) -> Dataset:
     """Reads, splits and tokenises a job's data. Raises `UserError`."""
-    train_files = len(job.data.train) if isinstance(job.data.train, list) else 1
-    files = jobs.data_files(job)
-    train_rows = read_rows(files[:train_files])
-    validation_rows = read_rows(files[train_files:]) if files[train_files:] else []
+    train_rows = read_rows(jobs.file_list(job.data.train))
+    validation_rows = read_rows(jobs.file_list(job.data.validation)) if job.data.validation else []
+    replay_rows = read_rows(jobs.file_list(job.data.replay)) if job.data.replay else []
     if job.data.val_split is not None:
         train_rows, validation_rows = _split(train_rows, job.data.val_split, job.training.seed)
     notices: list[str] = []
     train = _tokenise(train_rows, tokenizer, job.data.max_length, "training", notices)
     validation = _tokenise(validation_rows, tokenizer, job.data.max_length, "validation", notices)
+    replay = _tokenise(replay_rows, tokenizer, job.data.max_length, "replayed", notices)
     if not train:
         raise UserError(
             f"no training example keeps an answer within data.max_length = {job.data.max_length} "
             "tokens; raise it"
         )
-    return Dataset(train, validation, notices)
+    return Dataset(train, validation, replay, notices)
 
 
 def epoch_order(examples: int, seed: int, epoch: int) -> list[int]:
     """The order of an epoch's examples: another each epoch, the same for the same seed."""
     order: list[int] = np.random.default_rng([seed, epoch]).permutation(examples).tolist()
     return order
+
+
+def replay_choice(examples: int, seed: int, step: int, count: int) -> list[int]:
+    """Which replayed examples join a step: drawn anew for each, the same for the same seed."""
+    generator = np.random.default_rng([seed, step, 1])  # the 1 sets it apart from epoch_order
+    drawn: list[int] = generator.choice(examples, min(count, examples), replace=False).tolist()
+    return drawn
 
 
 def _split(rows: list[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:

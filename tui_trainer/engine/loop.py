@@ -40,12 +40,12 @@ def train(session: Session) -> StateName:
 
         # One optimizer step.
         began = time.perf_counter()
-        examples = plan.examples(state.step)
+        passes = plan.passes(state.step)
         rate = learning_rate_at(
             state.step, settings, plan.total_steps, state.learning_rate_override
         )
         set_learning_rate(session.optimizer, rate)
-        loss = forward_backward(session, examples)
+        loss = forward_backward(session, passes)
         norm = torch.nn.utils.clip_grad_norm_(
             session.parameters.values(), settings.max_gradient_norm
         ).item()
@@ -56,7 +56,7 @@ def train(session: Session) -> StateName:
 
         # What it was.
         state.step += 1
-        record = step_record(session, examples, loss, norm, rate, time.perf_counter() - began)
+        record = step_record(session, passes, loss, norm, rate, time.perf_counter() - began)
         state.tokens_seen += record.tokens
         report.train_step(record, evaluations_left(session))
         if not healthy:
@@ -76,11 +76,11 @@ def train(session: Session) -> StateName:
     return "completed"
 
 
-def forward_backward(session: Session, examples: list[Example]) -> float:
+def forward_backward(session: Session, passes: list[list[Example]]) -> float:
     """Gradients of the step's mean loss per learned token, over all its forward passes."""
-    total_weight = batches.learned_weight(examples)
+    total_weight = sum(batches.learned_weight(group) for group in passes)
     total = 0.0
-    for group in batches.split(examples, session.job.training.batch_size):
+    for group in passes:
         batch = batches.collate(group, session.tokenizer.pad_token_id, session.device)
         with autocast(session):
             summed, _ = weighted_sum(session.model, batch)
@@ -92,7 +92,7 @@ def forward_backward(session: Session, examples: list[Example]) -> float:
 
 def step_record(
     session: Session,
-    examples: list[Example],
+    passes: list[list[Example]],
     loss: float,
     norm: float,
     rate: float,
@@ -108,8 +108,8 @@ def step_record(
         learning_rate=rate,
         gradient_norm=finite_or_none(norm),
         step_time_ms=round(seconds * 1000, 3),
-        tokens=sum(len(example.input_ids) for example in examples),
-        examples=len(examples),
+        tokens=sum(len(example.input_ids) for group in passes for example in group),
+        examples=sum(len(group) for group in passes),
         time=time.time(),
         nonfinite=odd or msgspec.UNSET,
     )

@@ -43,8 +43,10 @@ def prepare(
     loaded = base.load_base(job.model, device, dtype, trust_remote_code=job.trust_remote_code)
     check_lengths(loaded, dataset)
     model = adapter.attach(loaded, job.lora)
+    if job.lora.start_from is not None:
+        adapter.load_weights(model, adapter.read_weights(Path(job.lora.start_from), job.lora))
     parameters = adapter.trainable(model)
-    plan = Plan(dataset.train, job.training)
+    plan = Plan(dataset.train, job.training, dataset.replay, job.data.replay_per_step)
     session = Session(
         folder=folder,
         info=info,
@@ -99,7 +101,7 @@ def usable_threads() -> int:
 def check_lengths(model: Any, dataset: Dataset) -> None:
     """Raises `UserError` where examples are longer than the base can read."""
     limit = getattr(model.config, "max_position_embeddings", None)
-    longest = max(len(e.input_ids) for e in [*dataset.train, *dataset.validation])
+    longest = max(len(e.input_ids) for e in [*dataset.train, *dataset.validation, *dataset.replay])
     if limit is not None and longest > limit:
         raise UserError(
             f"an example has {longest} tokens and the base reads at most {limit}; "

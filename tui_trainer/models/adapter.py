@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tui_trainer.contracts.errors import UserError
@@ -92,6 +93,24 @@ def load_weights(model: Any, tensors: dict[str, torch.Tensor]) -> None:
                     f"{list(parameter.shape)} is needed"
                 )
             parameter.copy_(tensors[name])
+
+
+def read_weights(folder: Path, lora: LoraSettings) -> dict[str, torch.Tensor]:
+    """An adapter's tensors, to continue it with `lora`'s shape.
+
+    Raises `UserError` where it is no whole LoRA of the same rank and scale.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text())
+        tensors: dict[str, torch.Tensor] = load_file(folder / WEIGHTS)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"the adapter in {folder} cannot be read: {error}") from error
+    if (config.get("r"), config.get("lora_alpha")) != (lora.rank, lora.alpha):
+        raise UserError(
+            f"the adapter in {folder} has rank {config.get('r')} and alpha "
+            f"{config.get('lora_alpha')}; set lora.rank and lora.alpha to these to continue it"
+        )
+    return tensors
 
 
 def _sort_targets(file: Path) -> None:

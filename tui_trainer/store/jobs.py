@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.job import Job, LoraSettings
 from tui_trainer.store import toml
 
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
@@ -42,28 +42,37 @@ def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
         validation=None
         if job.data.validation is None
         else _resolve_files(job.data.validation, folder, f"{where}: data.validation"),
+        replay=None
+        if job.data.replay is None
+        else _resolve_files(job.data.replay, folder, f"{where}: data.replay"),
     )
     training = job.training
     if training.max_steps is None and training.epochs is None:
         training = msgspec.structs.replace(training, epochs=3.0)
     return msgspec.structs.replace(
-        job, data=data, training=training, model=_resolve_model(job.model, folder, where)
+        job,
+        data=data,
+        lora=_resolve_start(job.lora, folder, where),
+        training=training,
+        model=_resolve_model(job.model, folder, where),
     )
 
 
 def data_files(job: Job) -> list[Path]:
     """Every data file a resolved job reads, training first."""
-    return [*_as_list(job.data.train), *_as_list(job.data.validation)]
+    data = job.data
+    return [f for part in (data.train, data.validation, data.replay) for f in file_list(part)]
 
 
-def _as_list(value: str | list[str] | None) -> list[Path]:
+def file_list(value: str | list[str] | None) -> list[Path]:
+    """One file, several or none, as paths."""
     if value is None:
         return []
     return [Path(value)] if isinstance(value, str) else [Path(item) for item in value]
 
 
 def _resolve_files(value: str | list[str], folder: Path, where: str) -> list[str]:
-    files = _as_list(value)
+    files = file_list(value)
     if not files:
         raise UserError(f"{where}: the list is empty; name at least one file")
     resolved = []
@@ -79,6 +88,15 @@ def _resolve_files(value: str | list[str], folder: Path, where: str) -> list[str
             raise UserError(f"{where}: {full} is empty; it needs at least one example")
         resolved.append(str(full))
     return resolved
+
+
+def _resolve_start(lora: LoraSettings, folder: Path, where: str) -> LoraSettings:
+    if lora.start_from is None:
+        return lora
+    start = (folder / Path(lora.start_from).expanduser()).resolve()
+    if not (start / "adapter_config.json").is_file():
+        raise UserError(f"{where}: lora.start_from: {start} is not an adapter's folder")
+    return msgspec.structs.replace(lora, start_from=str(start))
 
 
 def _resolve_model(model: str, folder: Path, where: str) -> str:

@@ -1,0 +1,65 @@
+"""Settings and records of teaching: from feedback to a live adapter."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from tui_trainer.contracts.adapter import Measures
+
+TrainingState = Literal["queued", "training", "checking", "live", "refused", "failed", "cancelled"]
+
+
+class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How corrections are learned; the defaults were measured on the built-in base."""
+
+    auto_train_threshold: Annotated[
+        int, Meta(ge=0, description="taught examples that start a training; 0 only by /train")
+    ] = 10
+    auto_train_weight: Annotated[
+        float, Meta(ge=0, description="sum of example weights that starts one; 0 is off")
+    ] = 0.0
+    learning_rate: Annotated[float, Meta(gt=0, description="peak rate of the adapter")] = 3e-3
+    epochs: Annotated[
+        int, Meta(ge=1, description="times each correction is seen in one training")
+    ] = 60
+    batch_size: Annotated[int, Meta(ge=1, description="corrections per step")] = 10
+    rank: Annotated[int, Meta(ge=1, description="rank of the adapter")] = 16
+    alpha: Annotated[float, Meta(gt=0, description="scale is alpha / rank")] = 32
+    target_modules: Annotated[
+        str | list[str], Meta(description='"all-linear" or names of layers')
+    ] = "all-linear"
+    replay: Annotated[
+        int, Meta(ge=0, description="earlier answers mixed into every step, against forgetting")
+    ] = 16
+    min_recalled: Annotated[
+        float, Meta(ge=0, le=1, description="share of corrections recalled to go live")
+    ] = 0.8
+    min_kept: Annotated[
+        float, Meta(ge=0, le=1, description="share of earlier right answers kept to go live")
+    ] = 0.95
+    time_limit_minutes: Annotated[
+        float, Meta(gt=0, description="a training that takes longer is ended")
+    ] = 30.0
+    max_new_tokens: Annotated[int, Meta(ge=1, description="tokens of an answer at most")] = 256
+
+
+class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One training of the queue, as `/training` shows it. Times in seconds since the epoch."""
+
+    id: str
+    state: TrainingState
+    created_at: float
+    examples: list[str]
+    run_path: str | None = None
+    adapter: str | None = None
+    parent: str | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    step: int = 0
+    total_steps: int | None = None
+    before: Measures = msgspec.field(default_factory=Measures)
+    after: Measures = msgspec.field(default_factory=Measures)
+    message: str = ""
