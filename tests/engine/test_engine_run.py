@@ -161,3 +161,33 @@ def test_val_loss_is_the_mean_over_labelled_tokens(
         values.append(metrics(folder)["eval", 1]["val_loss"])
     assert values[0] == pytest.approx(values[1], abs=1e-5)
     assert math.isfinite(values[0])
+
+
+def test_replayed_examples_join_every_step(
+    make_run: Callable[..., RunFolder],
+    run_engine: Callable[..., int],
+    metrics: Metrics,
+    write_rows: Callable[..., Path],
+) -> None:
+    replay = write_rows("kept.jsonl", [{"question": f"k{i}", "answer": "dog"} for i in range(9)])
+    folder = make_run(data={"replay": str(replay), "replay_per_step": 4, "val_split": None})
+    assert run_engine(folder) == 0
+    counts = [row["examples"] for (kind, _), row in metrics(folder).items() if kind == "train"]
+    assert counts[:7] == [3 + 4] * 6 + [2 + 4], "20 rows in threes: an epoch's last step has two"
+
+
+def test_an_adapter_is_continued_where_it_ended(
+    make_run: Callable[..., RunFolder], run_engine: Callable[..., int], metrics: Metrics
+) -> None:
+    first = make_run(lora={"dropout": 0.0})
+    assert run_engine(first) == 0
+    last = metrics(first)["eval", 12]["val_loss"]
+    slow = {"max_steps": 1, "learning_rate": 1e-12, "eval_every": 1}
+    second = make_run(lora={"start_from": str(first.adapter_dir)}, training=slow)
+    assert run_engine(second) == 0
+    assert metrics(second)["eval", 1]["val_loss"] == pytest.approx(last, abs=1e-5)
+    other = make_run(lora={"start_from": str(first.adapter_dir), "rank": 2}, training=slow)
+    assert run_engine(other) == 2
+    state = other.state()
+    assert state is not None
+    assert "has rank 4 and alpha 8; set lora.rank" in state.message
