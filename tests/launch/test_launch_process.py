@@ -14,8 +14,14 @@ import pytest
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import RunState
-from tui_trainer.launch.process import check_installed, engine_command, start_engine
-from tui_trainer.store import runs
+from tui_trainer.launch.ending import Beginning, describe_end
+from tui_trainer.launch.process import (
+    check_installed,
+    check_startable,
+    engine_command,
+    start_engine,
+)
+from tui_trainer.store import checkpoints, runs
 from tui_trainer.store.runs import RunFolder
 
 REPORT = """
@@ -106,3 +112,22 @@ def test_missing_packages_are_named_with_their_repair(monkeypatch: pytest.Monkey
 
 def test_the_engine_does_not_import_from_the_current_folder() -> None:
     assert engine_command() == [sys.executable, "-P", "-m", "tui_trainer.engine"]
+
+
+def test_a_completed_run_needs_a_checkpoint_to_go_on_from(folder: RunFolder) -> None:
+    runs.write_state(folder, RunState(state="completed", step=9))
+    with pytest.raises(UserError, match="completed and has nothing left to train"):
+        check_startable(folder)
+    with pytest.raises(UserError, match="no checkpoint 'best'"):
+        check_startable(folder, "best")
+    saved = folder.checkpoints_dir / "step-00000004"
+    saved.mkdir(parents=True)
+    checkpoints.seal(saved, 4)
+    check_startable(folder, "4")
+
+
+def test_a_killed_engine_that_the_user_wanted_killed_is_cancelled(folder: RunFolder) -> None:
+    runs.write_state(folder, RunState(state="training", step=6, pid=None))
+    end = describe_end(folder, -9, Beginning.now(folder), wanted=True)
+    assert end.status == folder.status() == "cancelled"
+    assert end.message == "cancelled at step 6; nothing was saved since the last checkpoint"

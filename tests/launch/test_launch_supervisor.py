@@ -17,7 +17,7 @@ import pytest
 from tui_trainer.contracts.run import RunState
 from tui_trainer.launch.ending import EngineEnd
 from tui_trainer.launch.supervisor import Supervisor
-from tui_trainer.store import runs
+from tui_trainer.store import checkpoints, runs
 from tui_trainer.store.runs import RunFolder
 
 PATIENCE = 30.0
@@ -80,6 +80,9 @@ def test_a_run_that_completes_is_told_with_its_own_words(folder: RunFolder) -> N
 
 
 def test_the_checkpoint_reaches_the_command_line(folder: RunFolder) -> None:
+    saved = folder.checkpoints_dir / "step-00000002"
+    saved.mkdir(parents=True)
+    checkpoints.seal(saved, 2)
     end = run_to_end(folder, "say('completed', 3, ' '.join(sys.argv[2:]))", "step-00000002")
     assert end.message == "--from step-00000002"
 
@@ -121,6 +124,9 @@ def test_the_former_end_of_a_resumed_run_is_not_taken_for_its_own(folder: RunFol
     assert end.status == "failed"
     assert "at step 9" in end.message and "exit status 3" in end.message
     assert end.log == ()
+    assert run_to_end(folder, "print('words of this one'); sys.exit(3)").log == (
+        "words of this one",
+    )
 
 
 def test_no_zombie_is_left(folder: RunFolder) -> None:
@@ -188,5 +194,19 @@ def test_a_second_engine_is_refused_in_one_sentence(folder: RunFolder) -> None:
     )
     end = run_to_end(folder, "say('completed')")
     assert end.status == "failed"
-    assert end.message == "run run is training already; it needs no second engine"
+    assert end.message.startswith("run run is training already; watch it: tui-trainer monitor")
+    assert folder.status() == "training"
+
+
+def test_an_engine_that_does_not_get_the_run_does_not_call_it_crashed(folder: RunFolder) -> None:
+    body = """
+        me = psutil.Process(int(folder.log_file.parent.joinpath('other').read_text()))
+        runs.write_state(folder, RunState(state='training', step=4, pid=me.pid,
+            pid_created=me.create_time(), updated_at=time.time()))
+        sys.exit(1)  # the other one was first
+    """
+    (folder.path / "other").write_text(str(os.getpid()))
+    end = run_to_end(folder, body)
+    assert end.status == "training"
+    assert end.message.endswith("another engine has the run")
     assert folder.status() == "training"

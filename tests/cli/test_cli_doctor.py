@@ -1,0 +1,101 @@
+"""`doctor`: true facts, and a repair for each missing thing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tui_trainer.cli import checkup, main
+from tui_trainer.cli.checkup import TerminalFacts, TorchFacts
+from tui_trainer.contracts.hardware import GpuSample
+from tui_trainer.machine.facts import MachineFacts, machine_facts
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def machine() -> MachineFacts:
+    """This machine, with every package there."""
+    facts = machine_facts()
+    return msgspec.structs.replace(
+        facts,
+        gpus=[],
+        packages={name: version or "1.0" for name, version in facts.packages.items()},
+    )
+
+
+TORCH = TorchFacts(version="2.9")
+TERMINAL = TerminalFacts(
+    is_terminal=True,
+    kind="xterm",
+    columns=80,
+    lines=24,
+    colours="16 million",
+    encoding="utf-8",
+    unicode=True,
+)
+
+
+def test_the_json_document_holds_every_section(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TUI_TRAINER_HOME", str(tmp_path))
+    assert main.main(["doctor", "--json", "--runs-dir", str(tmp_path / "a" / "b")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["machine"]["python_path"] == sys.executable
+    assert found["machine"]["disk_path"] == str(tmp_path)
+    assert found["torch"]["version"] == found["machine"]["packages"]["torch"]
+    assert found["torch"]["threads"] >= 1
+    assert found["places"]["configuration"] == str(tmp_path / "config.toml")
+    assert found["terminal"]["is_terminal"] is False
+    assert all(item["what"] and item["repair"] for item in found["missing"])
+
+
+def test_the_words_tell_the_same(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkup, "ask_torch", lambda: TorchFacts(problem="not \x1b[1m there"))
+    assert main.main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    for title in ("machine", "torch", "packages", "built-in base", "terminal", "places"):
+        assert f"{title}\n" in text
+    assert "problem  not \\x1b[1m there" in text
+
+
+def test_nothing_is_missing_where_all_is_there(machine: MachineFacts) -> None:
+    assert checkup.find_missing(machine, TORCH, TERMINAL, base_present=True) == []
+
+
+def test_each_missing_thing_has_its_repair(machine: MachineFacts) -> None:
+    bare = msgspec.structs.replace(
+        machine, packages=machine.packages | {"peft": None, "pyarrow": None}
+    )
+    poor = msgspec.structs.replace(TERMINAL, columns=60, colours="16", unicode=False)
+    found = checkup.find_missing(bare, TORCH, poor, base_present=False)
+    repairs = {item.what: item.repair for item in found}
+    assert repairs["peft (needed to train)"] == 'pip install "tui-trainer[train]"'
+    assert repairs["pyarrow (reads .parquet data)"] == 'pip install "tui-trainer[parquet]"'
+    assert repairs["a terminal of 80×24 cells"] == "enlarge the window"
+    assert len(found) == 6
+
+
+def test_a_gpu_that_torch_cannot_use_is_named(machine: MachineFacts) -> None:
+    with_gpu = msgspec.structs.replace(machine, gpus=[GpuSample(index=0, name="H200")])
+    (item,) = checkup.find_missing(with_gpu, TORCH, TERMINAL, base_present=True)
+    assert item.what == "a torch that uses the GPU here"
+    used = msgspec.structs.replace(TORCH, cuda_available=True)
+    assert checkup.find_missing(with_gpu, used, TERMINAL, base_present=True) == []
+
+
+def test_a_torch_that_hangs_or_breaks_is_told(
+    monkeypatch: pytest.MonkeyPatch, machine: MachineFacts
+) -> None:
+    monkeypatch.setattr(checkup, "_ASK_TORCH", "import time; time.sleep(600)")
+    assert checkup.ask_torch(timeout=0.2).problem == "did not answer within 0.2 s"
+    monkeypatch.setattr(checkup, "_ASK_TORCH", "raise ImportError('libcudart is gone')")
+    broken = checkup.ask_torch()
+    assert broken.problem == "cannot be imported: ImportError: libcudart is gone"
+    (item,) = checkup.find_missing(machine, broken, TERMINAL, base_present=True)
+    assert item.repair == 'pip install "tui-trainer[train]" --force-reinstall'

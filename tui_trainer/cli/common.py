@@ -1,0 +1,88 @@
+"""What the commands share: options, and the way into the full-screen session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from tui_trainer.cli import output
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.store.settings import load_settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class Session:
+    """What was said in front of the command; each command may say it again for itself."""
+
+    debug: bool = False
+    runs_dir: Path | None = None
+
+
+def debug_option(command: F) -> F:
+    """`--debug`, taken in front of the command and behind it."""
+    return click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_debug,
+        help="Show the traceback of an error.",
+    )(command)
+
+
+def runs_dir_option(command: F) -> F:
+    """`--runs-dir DIR`; see `runs_dir`."""
+    return click.option(
+        "--runs-dir",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        expose_value=False,
+        callback=_set_runs_dir,
+        help="Folder of runs.  [default: runs]",
+    )(command)
+
+
+def json_option(help_text: str) -> Callable[[F], F]:
+    """`--json`."""
+    return click.option("--json", "as_json", is_flag=True, help=help_text)
+
+
+def runs_dir(context: click.Context) -> Path:
+    """The folder of runs: from the command line, else from the configuration.
+
+    Raises `UserError` for a broken configuration even where the command line wins, so that it
+    is told before anything was started.
+    """
+    settings = load_settings()
+    said = context.find_object(Session)
+    chosen = said.runs_dir if said is not None else None
+    return (chosen or Path(settings.runs_dir)).expanduser()
+
+
+def open_app(folder: Path, *, focus: Path | None = None, monitor_only: bool = False) -> int:
+    """Shows the full-screen session and gives its exit status. Raises `UserError` where there
+    is no terminal."""
+    if not output.is_interactive():
+        raise UserError(
+            "the full-screen session needs a terminal; without one, use train --headless, "
+            "runs list or runs show"
+        )
+    settings = load_settings()
+    from tui_trainer.tui.app import run_app  # Textual: a quarter of a second
+
+    return run_app(folder, focus=focus, monitor_only=monitor_only, settings=settings)
+
+
+def _set_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.ensure_object(Session).debug = True
+
+
+def _set_runs_dir(context: click.Context, _: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        context.ensure_object(Session).runs_dir = value

@@ -1,0 +1,124 @@
+"""Staying with an engine without a screen: progress, signals, exit status."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from types import FrameType, TracebackType
+
+from tui_trainer.cli import output
+from tui_trainer.cli.progress import JsonLines, Progress, Words
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.run import ACTIVE_STATES, CommandName
+from tui_trainer.launch.ending import Beginning, EngineEnd, describe_end
+from tui_trainer.launch.follow import Position, follow
+from tui_trainer.launch.process import start_engine
+from tui_trainer.store import control
+from tui_trainer.store.runs import RunFolder
+
+INTERRUPTED = 130
+PATIENCE_SECONDS = 3.0  # an engine that loads or evaluates hears `cancel` no sooner than after it
+
+
+def run_headless(folder: RunFolder, from_checkpoint: str | None, *, as_json: bool) -> int:
+    """Runs the engine to its end, showing what it does, and gives the exit status.
+
+    One Ctrl-C or SIGTERM asks the run to save and stop, a second Ctrl-C to stop at once. A
+    lost terminal (SIGHUP) or closed output ends this process only; the engine goes on.
+    """
+    progress: Progress = JsonLines() if as_json else Words(folder)
+    beginning, since = Beginning.now(folder), Position.at_end(folder)
+    with Interrupts() as interrupts:
+        process = start_engine(folder, from_checkpoint)
+        stopper = Stopper(folder, process, progress)
+        try:
+            progress.begin()
+            for updates in follow(folder, process, since):
+                progress.show(updates)
+                stopper.attend(interrupts.count)
+            end = describe_end(folder, process.returncode, beginning, wanted=stopper.killed)
+            progress.end(end)
+        except BrokenPipeError:
+            output.say(f"nobody reads the output any more; run {folder.path.name} goes on")
+            raise
+    return exit_status(end, interrupted=interrupts.count > 0)
+
+
+def exit_status(end: EngineEnd, *, interrupted: bool) -> int:
+    """0 completed or stopped by a command, 1 failed, 2 bad input, 130 interrupted or cancelled."""
+    if end.status in ("completed", "early_stopped"):
+        return 0
+    if end.status == "cancelled":
+        return 0 if end.exit_status == 0 and not interrupted else INTERRUPTED
+    return 2 if end.exit_status == 2 else 1
+
+
+class Interrupts:
+    """Counts requests to stop instead of dying of them, while it is entered.
+
+    SIGTERM counts as one, however often it comes: `timeout` sends it twice. A signal that
+    was ignored before (nohup, a script's background job) stays ignored.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._before: dict[signal.Signals, signal._HANDLER] = {}
+
+    def __enter__(self) -> Interrupts:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before = signal.getsignal(number)
+            if before is not signal.SIG_IGN:
+                self._before[number] = before
+                signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.count = self.count + 1 if number == signal.SIGINT else max(self.count, 1)
+
+
+class Stopper:
+    """Turns the number of interrupts into commands; kills an engine that does not hear them."""
+
+    def __init__(
+        self, folder: RunFolder, process: subprocess.Popen[bytes], progress: Progress
+    ) -> None:
+        self.killed = False
+        self._folder = folder
+        self._process = process
+        self._progress = progress
+        self._sent: set[CommandName] = set()
+        self._kill_at: float | None = None
+
+    def attend(self, interrupts: int) -> None:
+        """Does what the interrupts so far ask for; called every few milliseconds."""
+        if interrupts == 1:
+            self._send("stop", "stopping: the run is saved first; Ctrl-C again stops at once")
+        if interrupts >= 2:
+            self._send("cancel", "stopping at once")
+            if self._kill_at is None:
+                self._kill_at = time.monotonic() + PATIENCE_SECONDS
+            elif time.monotonic() > self._kill_at and not self.killed:
+                self.killed = True
+                self._process.kill()
+
+    def _send(self, command: CommandName, words: str) -> None:
+        # An engine that has not said a word yet would take the command for one meant for its
+        # predecessor and refuse it: better at a later turn.
+        if command in self._sent or self._folder.status() not in ACTIVE_STATES:
+            return
+        try:
+            control.send(self._folder, command)
+        except UserError:
+            return  # the engine is just ending
+        self._sent.add(command)
+        self._progress.notice(words)

@@ -1,0 +1,129 @@
+"""`train` and `resume`: starting an engine, and staying with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tui_trainer.cli import common, output
+from tui_trainer.cli.headless import run_headless
+from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.launch.process import check_installed, check_startable
+from tui_trainer.launch.supervisor import Supervisor
+from tui_trainer.store import jobs, paths, runs
+from tui_trainer.store.runs import RunFolder
+
+EXAMPLE = "example"
+
+_headless = click.option(
+    "--headless", is_flag=True, help="No full screen: a progress line on standard error."
+)
+_json = common.json_option("Headless, with a JSON line per metric and event.")
+
+
+@click.command()
+@click.argument("job", metavar="JOB.toml")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Replace a value of the job; may be repeated.",
+)
+@click.option("--name", metavar="NAME", help="Name of the run instead of the job's.")
+@_headless
+@_json
+@common.runs_dir_option
+@common.debug_option
+@click.pass_context
+def train(
+    context: click.Context,
+    job: str,
+    overrides: tuple[str, ...],
+    name: str | None,
+    headless: bool,
+    as_json: bool,
+) -> int:
+    """Train an adapter as a job file says.
+
+    The word 'example' in place of a file trains the built-in model on a small example.
+    Without the full screen, Ctrl-C saves and stops; a second one stops at once.
+
+    \b
+    Examples:
+      tui-trainer train example
+      tui-trainer train job.toml --set training.max_steps=40 --set lora.rank=8
+      tui-trainer train job.toml --headless --json > run.jsonl
+    """
+    checked = load(job, overrides)
+    check_installed()
+    folder = runs.create_run(common.runs_dir(context), checked, name)
+    return _begin(folder, None, headless=headless, as_json=as_json)
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option(
+    "--from",
+    "from_checkpoint",
+    metavar="CHECKPOINT",
+    help="Go on from this checkpoint (a name, a step, or 'best') instead of the newest.",
+)
+@_headless
+@_json
+@common.runs_dir_option
+@common.debug_option
+@click.pass_context
+def resume(
+    context: click.Context,
+    run: str,
+    from_checkpoint: str | None,
+    headless: bool,
+    as_json: bool,
+) -> int:
+    """Carry a run on exactly where it left off.
+
+    RUN is a run's folder, id or name.
+
+    \b
+    Examples:
+      tui-trainer resume lighthouse
+      tui-trainer resume runs/lighthouse-20261101-120000-ab12 --from step-00000050
+    """
+    folder = runs.find_run(run, common.runs_dir(context))
+    check_installed()
+    check_startable(folder, from_checkpoint)
+    return _begin(folder, from_checkpoint, headless=headless, as_json=as_json)
+
+
+def load(job: str, overrides: tuple[str, ...]) -> Job:
+    """The job of a file, or of the packaged example. Raises `UserError`."""
+    path = Path(job).expanduser()
+    if job == EXAMPLE and not path.exists():
+        path = paths.examples() / "lighthouse.toml"
+    return jobs.load_job(path, overrides)
+
+
+def _begin(folder: RunFolder, from_checkpoint: str | None, *, headless: bool, as_json: bool) -> int:
+    if headless or as_json or not output.is_interactive():
+        return run_headless(folder, from_checkpoint, as_json=as_json)
+    # The app watches the folder; standing by here only reaps the child and marks a run whose
+    # engine died before its first word.
+    supervisor = Supervisor(lambda end: None)
+    supervisor.start(folder, from_checkpoint)
+    try:
+        return common.open_app(folder.path.parent, focus=folder.path)
+    finally:
+        supervisor.stop_watching()
+        _say_what_goes_on(folder)
+
+
+def _say_what_goes_on(folder: RunFolder) -> None:
+    if folder.status() in ACTIVE_STATES:
+        name = folder.path.name
+        output.say(
+            f"{name} goes on training; back to it: tui-trainer --runs-dir {folder.path.parent}, "
+            f"stop it: tui-trainer control {folder.path} stop"
+        )
