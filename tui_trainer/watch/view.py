@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,16 +21,21 @@ _NO_COLUMNS: Mapping[str, Column] = MappingProxyType({})
 _EMPTY = np.empty(0, dtype=np.float64)
 _EMPTY.flags.writeable = False
 
+# What stands where a row lacks a field: a NaN that the sign bit tells from a measured one.
+MISSING = math.copysign(math.nan, -1.0)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Table:
     """Columns of one kind of record, all of one length, steps never falling.
 
     Names are the canonical ones of `metrics.jsonl` (`step`, `loss`, `learning_rate`, `time` ...),
     others as found. Missing and non-finite values are NaN. Arrays are read-only.
+    A field that a row lacks is a NaN with its sign bit set (`MISSING`); `series` tells them apart.
+    Tables are compared by identity: a watcher hands out the same one until it changes.
     """
 
-    columns: Mapping[str, Column] = _NO_COLUMNS
+    columns: Mapping[str, Column] = field(default_factory=lambda: _NO_COLUMNS)
 
     def __len__(self) -> int:
         return next((len(column) for column in self.columns.values()), 0)
@@ -37,6 +43,19 @@ class Table:
     def column(self, name: str) -> Column:
         """The column, or an empty one where the run has none of that name."""
         return self.columns.get(name, _EMPTY)
+
+    def series(self, name: str, x: str = "step") -> tuple[Column, Column]:
+        """A column to draw, with its `x`: rows that lack it are left out, rows in which it was
+        not finite stay as NaN, so that they show as gaps. Empty where the run has none."""
+        values, places = self.column(name), self.column(x)
+        if not len(values) or not len(places):
+            return _EMPTY, _EMPTY
+        lacking = np.isnan(values)
+        if lacking.any():
+            lacking &= np.signbit(values)
+            if lacking.any():
+                return places[~lacking], values[~lacking]
+        return places, values
 
     def last(self, name: str) -> float | None:
         """The newest finite value of a column."""
@@ -71,7 +90,8 @@ class RunView:
 
     `commandable` says that a live process of ours on this host obeys `control.jsonl`;
     `oddities` are one sentence each about what was strange in the files;
-    `log_tail` is filled where the run failed or crashed.
+    `log_tail` is filled where the run failed or crashed; `resumed_at` are the steps to which
+    the metrics went back, replacing older rows (the newest hundred).
     """
 
     summary: RunSummary
@@ -84,6 +104,7 @@ class RunView:
     commandable: bool = False
     oddities: tuple[str, ...] = ()
     log_tail: tuple[str, ...] = ()
+    resumed_at: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,7 +112,8 @@ class FolderView:
     """A whole folder at one moment.
 
     `problem` is a sentence where the folder cannot be watched (absent, not a folder, not
-    readable); `loading` is true until every run was read once.
+    readable); `loading` is true until every run was read once and the focused one wholly;
+    `oddities` are sentences about the watching itself.
     """
 
     root: Path
@@ -99,3 +121,4 @@ class FolderView:
     focused: RunView | None = None
     problem: str | None = None
     loading: bool = False
+    oddities: tuple[str, ...] = ()

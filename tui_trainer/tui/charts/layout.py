@@ -1,0 +1,157 @@
+"""Where on the chart things lie: axes, ticks, gutters."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tui_trainer.tui.charts import scale, text
+from tui_trainer.tui.charts.model import Array, ChartSpec, Line
+from tui_trainer.tui.charts.scale import Axis
+
+_ROWS_PER_TICK = 3
+_COLUMNS_PER_TICK = 12
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The plot's place in cells and its axes. `left` counts the y axis and its labels,
+    `top` the title; `axis_row` and `label_row` are None where there is no room."""
+
+    left: int
+    top: int
+    columns: int
+    rows: int
+    x: Axis
+    y: Axis
+    y_labels: dict[int, str]
+    x_labels: dict[int, str]
+    axis_row: int | None
+    label_row: int | None
+
+    def column_of(self, x: float) -> int | None:
+        """The plot column of a data value, or None outside the chart."""
+        place = self.x.fraction(self.x.to_plot(np.array([x], dtype=np.float64)))[0]
+        half = 0.5 / max(self.columns - 1, 1)  # of a column: step 0 stands with step 1
+        if not -half <= place <= 1 + half:
+            return None
+        return round(min(max(float(place), 0.0), 1.0) * (self.columns - 1))
+
+    def x_at(self, column: int) -> float:
+        """The data value at the centre of a plot column (0 at the y axis)."""
+        return self.x.value(column / max(self.columns - 1, 1))
+
+
+def visible(line: Line, x: Axis) -> Line:
+    """The part of a line within the x axis, in plot units on x, ascending, without NaN on x."""
+    count = min(len(line.x), len(line.y))
+    xs, ys = x.to_plot(np.asarray(line.x[:count], np.float64)), np.asarray(line.y[:count])
+    if len(xs) and np.isnan(np.sum(xs)):
+        known = ~np.isnan(xs)
+        xs, ys = xs[known], ys[known]
+    if len(xs) > 1 and bool((xs[1:] < xs[:-1]).any()):
+        order = np.argsort(xs, kind="stable")
+        xs, ys = xs[order], ys[order]
+    margin = (x.high - x.low) * 1e-9
+    first = int(np.searchsorted(xs, x.low - margin, side="left"))
+    last = int(np.searchsorted(xs, x.high + margin, side="right"))
+    return Line(xs[first:last], ys[first:last], line.role, line.label, line.colour)
+
+
+def x_axis(spec: ChartSpec) -> Axis:
+    """The x axis as asked for, or as wide as the lines."""
+    if spec.x_range is not None:
+        return scale.exact_axis(*spec.x_range, log=spec.log_x)
+    ends: list[float] = []
+    for line in spec.lines:
+        limits = scale.full_limits(scale.to_plot(np.asarray(line.x, np.float64), spec.log_x))
+        ends.extend(limits or ())
+    if not ends:
+        return Axis(0.0, 1.0)
+    low, high = min(ends), max(ends)
+    if high - low <= max(abs(low), abs(high)) * 1e-12:
+        room = max(abs(low) * 1e-3, 0.5)
+        return Axis(low - room, high + room, spec.log_x)
+    return Axis(low, high, spec.log_x)
+
+
+def y_axis(spec: ChartSpec, lines: tuple[Line, ...]) -> Axis:
+    """The y axis that suits the lines' visible part."""
+    if spec.y_range is not None:
+        return scale.exact_axis(*spec.y_range, log=spec.log_y)
+    find = scale.robust_limits if spec.robust else scale.full_limits
+    found = [limits for line in lines if (limits := find(scale.to_plot(line.y, spec.log_y)))]
+    if not found:
+        return scale.make_axis(None, spec.log_y)
+    low, high = min(one[0] for one in found), max(one[1] for one in found)
+    return scale.make_axis((low, high), spec.log_y)
+
+
+def layout(spec: ChartSpec, width: int, height: int, x: Axis, y: Axis) -> Frame:
+    """Shares `width`×`height` cells among title, axes, labels and plot."""
+    top = 1 if height >= 2 else 0
+    axis_rows = 2 if height >= 6 else (1 if height >= 5 else 0)
+    rows = max(1, height - top - axis_rows)
+    labels = _y_labels(spec, y, rows)
+    gutter = max((len(label) for label in labels.values()), default=0) + 1
+    if gutter > width // 3 or height < 4:
+        gutter, labels = (1 if width >= 8 and height >= 4 else 0), {}
+    columns = max(1, width - gutter)
+    return Frame(
+        left=gutter,
+        top=top,
+        columns=columns,
+        rows=rows,
+        x=x,
+        y=y,
+        y_labels=labels,
+        x_labels=_x_labels(spec, x, columns) if axis_rows == 2 else {},
+        axis_row=top + rows if axis_rows else None,
+        label_row=top + rows + 1 if axis_rows == 2 else None,
+    )
+
+
+def _y_labels(spec: ChartSpec, y: Axis, rows: int) -> dict[int, str]:
+    values = scale.ticks(y, max(2, rows // _ROWS_PER_TICK) if rows > 2 else 1)
+    values = [value for value in values if 0 <= _place(y, value) <= 1]
+    names = text.tick_labels(values, spec.y_format)
+    places: dict[int, str] = {}
+    for value, name in zip(values, names, strict=True):
+        places.setdefault(round((1 - _place(y, value)) * (rows - 1)), name)
+    return places
+
+
+def _x_labels(spec: ChartSpec, x: Axis, columns: int) -> dict[int, str]:
+    """Labels by column of their tick, none touching another or the axis' name."""
+    count = max(1, columns // _COLUMNS_PER_TICK)
+    room = (x.high / 2 - x.low / 2) / columns  # half a column: 0 is a tick of 1..2,000
+    wider = Axis(x.low - room, x.high + room, x.log)
+    values = [v for v in scale.ticks(wider, count) if math.isfinite(_place(x, v))]
+    names = text.tick_labels(values, spec.x_format)
+    places: dict[int, str] = {}
+    free, end = 0, columns - (len(axis_name(spec, columns)) + 1)
+    for value, name in zip(values, names, strict=True):
+        column = round(min(max(_place(x, value), 0.0), 1.0) * (columns - 1))
+        start = label_start(column, name, columns)
+        fits = free <= start and start + len(name) <= end
+        places[column] = name if fits else ""
+        free = start + len(name) + 2 if fits else free
+    return places
+
+
+def axis_name(spec: ChartSpec, columns: int) -> str:
+    """The x axis' name where there is room for it, at the right end below the axis."""
+    name = text.clean(spec.x_label)
+    return name if name.isascii() and len(name) * 4 <= columns else ""
+
+
+def label_start(column: int, label: str, columns: int) -> int:
+    """The first column of a label centred on its tick and kept inside the plot."""
+    return max(0, min(column - len(label) // 2, columns - len(label)))
+
+
+def _place(axis: Axis, value: float) -> float:
+    plot: Array = axis.to_plot(np.array([value], dtype=np.float64))
+    return float(axis.fraction(plot)[0])

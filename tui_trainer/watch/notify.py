@@ -1,0 +1,98 @@
+"""The operating system's word that something changed, through watchdog."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# Called with a path and whether an entry came, went or was renamed (else it was written to).
+OnEvent = Callable[[Path, bool], None]
+
+
+class Notifier:
+    """Watches a few folders, each without those below it. Nothing here raises: where the system
+    gives no notice, `problem` says so once and the caller's poll does the work."""
+
+    def __init__(self, on_event: OnEvent) -> None:
+        self._on_event = on_event
+        self._observer: Any = None
+        self._watches: dict[Path, tuple[int, Any]] = {}  # with the folder's inode
+        self._failed: set[Path] = set()
+        self.problem: str | None = None
+
+    def start(self) -> None:
+        """Starts watchdog's thread."""
+        try:
+            from watchdog.observers import Observer  # picks the system's own mechanism
+
+            self._observer = Observer()
+            self._observer.start()
+        except Exception as error:
+            self._observer = None
+            self._give_up(error)
+
+    def stop(self) -> None:
+        """Ends watchdog's threads."""
+        if self._observer is not None:
+            with contextlib.suppress(Exception):
+                self._observer.stop()
+                self._observer.join(timeout=5)
+            self._observer = None
+
+    def watch(self, folders: set[Path]) -> None:
+        """Watches exactly these folders from now on."""
+        if self._observer is None:
+            return
+        present = {folder: inode for folder in folders if (inode := _inode(folder)) is not None}
+        for folder, (inode, watch) in list(self._watches.items()):
+            if present.get(folder) != inode:  # not wanted any more, or made anew
+                with contextlib.suppress(Exception):  # a folder that is gone took its watch along
+                    self._observer.unschedule(watch)
+                del self._watches[folder]
+        self._failed &= folders
+        for folder in present.keys() - self._watches.keys() - self._failed:
+            try:
+                self._watches[folder] = present[folder], self._schedule(folder)
+            except FileNotFoundError:
+                continue  # gone since; the next round looks again
+            except Exception as error:
+                self._failed.add(folder)
+                self._give_up(error)
+
+    def _schedule(self, folder: Path) -> Any:
+        from watchdog import events
+
+        class Handler(events.FileSystemEventHandler):
+            def on_any_event(handler, event: events.FileSystemEvent) -> None:  # noqa: N805
+                self._pass_on(event)
+
+        # Without a filter our own reading of the files would wake us: "opened", "closed".
+        kinds: list[type[events.FileSystemEvent]] = [
+            events.FileModifiedEvent,
+            events.FileCreatedEvent,
+            events.FileMovedEvent,
+            events.FileDeletedEvent,
+            events.DirCreatedEvent,
+            events.DirMovedEvent,
+            events.DirDeletedEvent,
+        ]
+        return self._observer.schedule(Handler(), str(folder), recursive=False, event_filter=kinds)
+
+    def _pass_on(self, event: Any) -> None:
+        written = event.event_type == "modified"
+        for path in {os.fsdecode(event.src_path), os.fsdecode(event.dest_path or b"")} - {""}:
+            self._on_event(Path(path), not written)
+
+    def _give_up(self, error: Exception) -> None:
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        self.problem = f"no notice of changes from the system ({reason}); files are polled"
+
+
+def _inode(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_ino
+    except OSError:
+        return None

@@ -1,0 +1,65 @@
+"""Logs of typed records: events and hardware samples, the newest kept."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from tui_trainer.watch.tail import Tail
+
+T = TypeVar("T")
+
+
+class RecordLog(Generic[T]):
+    """The newest records of an append-only file of JSON lines, read as it grows."""
+
+    def __init__(self, path: Path, kind: type[T], keep: int) -> None:
+        self._tail = Tail(path)
+        self._decoder = msgspec.json.Decoder(kind)
+        self._kept: deque[T] = deque(maxlen=keep)
+        self._frozen: tuple[T, ...] = ()
+        self.unreadable = 0
+        self.total = 0
+
+    @property
+    def path(self) -> Path:
+        return self._tail.path
+
+    @property
+    def records(self) -> tuple[T, ...]:
+        """The newest records, oldest first."""
+        return self._frozen
+
+    @property
+    def forgotten(self) -> int:
+        """Older records that are no longer kept."""
+        return self.total - len(self._frozen)
+
+    def read(self) -> bool:
+        """Reads what arrived; tells whether anything did. Raises `OSError`."""
+        changed = False
+        while True:
+            chunk = self._tail.poll()
+            if chunk.restarted:
+                self._kept.clear()
+                self.total = self.unreadable = 0
+                changed = True
+            for line in chunk.data.split(b"\n"):
+                if line.strip():
+                    changed = True
+                    self._take(line)
+            if not chunk.more:
+                break
+        if changed:
+            self._frozen = tuple(self._kept)
+        return changed
+
+    def _take(self, line: bytes) -> None:
+        try:
+            self._kept.append(self._decoder.decode(line))
+            self.total += 1
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            self.unreadable += 1
