@@ -1,0 +1,215 @@
+"""Steering a run from the screen, and leaving it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tui_trainer.contracts.settings import Settings
+from tui_trainer.launch.ending import EngineEnd
+from tui_trainer.store.runs import RunFolder
+from tui_trainer.tui import steering
+from tui_trainer.tui.app import TrainerApp
+
+MakeRun = Callable[..., RunFolder]
+Session = Callable[..., TrainerApp]
+Text = Callable[[TrainerApp], str]
+Seen = Callable[..., Awaitable[None]]
+Becomes = Callable[[TrainerApp, Callable[[], bool]], Awaitable[None]]
+Engine = Callable[[RunFolder, int], None]
+
+
+async def test_pause_and_resume(
+    make_run: MakeRun, session: Session, engine: Engine, seen: Seen
+) -> None:
+    folder = make_run("lighthouse")
+    engine(folder, 60)
+    app = session()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await seen(app, "lighthouse · training")
+        await pilot.press("p")
+        await seen(app, "paused at step 60 (0.", "lighthouse · paused")
+        await pilot.press("p")
+        await seen(app, "resumed at step 60 (0.", "lighthouse · training")
+        assert [c.command for c in folder.commands()] == ["pause", "resume"]
+
+
+async def test_checkpoint_and_learning_rate(
+    make_run: MakeRun, session: Session, engine: Engine, seen: Seen, text_of: Text
+) -> None:
+    folder = make_run("lighthouse")
+    engine(folder, 60)
+    app = session()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await seen(app, "lighthouse · training")
+        await pilot.press("c")
+        await seen(app, "checkpoint at step 60 written (0.")
+        await pilot.press("l")
+        await seen(app, "Learning rate of lighthouse", "1.88e-4")
+        await pilot.press("backspace", *"-1", "enter")
+        await seen(app, "needs a number above 0")
+        await pilot.press("ctrl+u", *"5e-5", "enter")
+        await seen(app, "learning rate set to 5e-05 (0.")
+        assert folder.commands()[-1].arguments == {"learning_rate": 5e-5}
+
+
+async def test_stop_asks_first(
+    make_run: MakeRun, session: Session, engine: Engine, seen: Seen, text_of: Text
+) -> None:
+    folder = make_run("lighthouse")
+    engine(folder, 60)
+    app = session()
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await seen(app, "lighthouse · training")
+        await pilot.press("s")
+        await seen(app, "Save lighthouse at step 60 and stop it?", "save and stop")
+        await pilot.press("escape")
+        assert "save and stop" not in text_of(app) and not folder.commands()
+        await pilot.press("s", "s")
+        await seen(app, "stopped at step 60 and saved", "lighthouse · cancelled", "R carries it on")
+
+
+async def test_silence_is_told(
+    make_run: MakeRun, session: Session, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steering, "WAIT_SECONDS", 0.05)
+    make_run("lighthouse")
+    app = session()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await seen(app, "lighthouse · training")
+        await pilot.press("p")
+        await seen(app, "has not acknowledged pause")
+
+
+async def test_run_of_another_host_is_not_steered(
+    make_run: MakeRun, session: Session, seen: Seen
+) -> None:
+    folder = make_run("far", host="elsewhere")
+    app = session()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await seen(app, "far · training")
+        await pilot.press("p")
+        await seen(app, "far runs on elsewhere; steer it from there")
+        assert not folder.control_file.exists()
+
+
+async def test_live_runs_are_attached_once_and_their_end_is_told(
+    make_run: MakeRun, session: Session, seen: Seen, becomes: Becomes
+) -> None:
+    live = make_run("lighthouse")
+    make_run("done", "completed", age=50)
+    app = session()
+    async with app.run_test(size=(120, 40), notifications=True):
+        supervisor = vars(app.bridge.supervisor)
+        await becomes(app, lambda: supervisor["attached"] == [live.path])
+        time.sleep(0.3)  # more snapshots come meanwhile
+        assert supervisor["attached"] == [live.path]
+        supervisor["on_end"](EngineEnd(live.path, "failed", "loss is not finite", 1))
+        await seen(app, "lighthouse failed: loss is not finite")
+        assert supervisor["attached"] == [live.path]
+
+
+async def test_quit_leaves_what_others_started(
+    make_run: MakeRun, session: Session, seen: Seen
+) -> None:
+    make_run("lighthouse")
+    app = session()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await seen(app, "lighthouse · training")
+        await pilot.press("q")
+        await pilot.pause()
+        assert app.return_value == 0
+
+
+async def test_quit_asks_about_a_run_of_this_session(
+    make_run: MakeRun, session: Session, engine: Engine, seen: Seen, text_of: Text,
+    becomes: Becomes,
+) -> None:  # fmt: skip
+    folder = make_run("lighthouse")
+    engine(folder, 60)
+    app = session(focus=folder.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await seen(app, "lighthouse · training")
+        await pilot.press("q")
+        await seen(app, "lighthouse-id still trains.", "leave, let it train on")
+        await pilot.press("escape")
+        assert "still trains" not in text_of(app)
+        await pilot.press("q", "s")
+        await becomes(app, lambda: app.return_value == 0)
+    assert [c.command for c in folder.commands()] == ["stop"]
+
+
+async def test_quit_may_leave_it_running(make_run: MakeRun, session: Session, seen: Seen) -> None:
+    folder = make_run("lighthouse")
+    app = session(focus=folder.path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await seen(app, "lighthouse · training")
+        await pilot.press("q")
+        await seen(app, "still trains.")
+        await pilot.press("q")
+        await pilot.pause()
+        assert app.return_value == 0
+    assert not folder.control_file.exists()
+
+
+async def test_monitor_steers_but_starts_nothing(
+    make_run: MakeRun, session: Session, seen: Seen, text_of: Text
+) -> None:
+    make_run("lighthouse", "cancelled")
+    app = session(monitor_only=True)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await seen(app, "tui-trainer resume", "cancelled")
+        assert "New run" not in text_of(app)
+        await pilot.press("n")
+        await seen(app, "monitor watches and steers only")
+        await pilot.press("R")
+        await pilot.pause()
+        assert not vars(app.bridge.supervisor)["started"]
+
+
+async def test_broken_settings_and_themes_are_named_once(
+    make_run: MakeRun, session: Session, seen: Seen, home: Path, told: Text, becomes: Becomes
+) -> None:
+    themes = home / "themes"
+    themes.mkdir(parents=True)
+    (themes / "mine.toml").write_text('name = "mine"\ndark = "perhaps"\n')
+    make_run("lighthouse")
+    keys = {"pausee": "space", "checkpoint": "p", "stop": "f5"}
+    app = session(settings=Settings(keys=keys))
+    async with app.run_test(size=(120, 50), notifications=True) as pilot:
+        await becomes(app, lambda: "is the key of pause" in told(app))
+        assert told(app).count("mine.toml") == told(app).count("did you mean pause?") == 1
+        await seen(app, "lighthouse · training", "f5 stop")
+        await pilot.press("f5")
+        await seen(app, "and stop it?")
+
+
+async def test_help_lists_every_key_and_palette_finds_them(
+    make_run: MakeRun, session: Session, seen: Seen, becomes: Becomes
+) -> None:
+    make_run("lighthouse")
+    app = session()
+    async with app.run_test(size=(120, 80)) as pilot:
+        await seen(app, "lighthouse · training")
+        await pilot.press("question_mark")
+        await seen(app, "pause the run, or let it go on", "every key", "zoom out", "wheel")
+        await pilot.press("escape", "ctrl+p")
+        await seen(app, "Search for commands")
+        await pilot.press(*"theme paper")
+        await seen(app, "change the colours")
+        await pilot.press("enter")
+        await becomes(app, lambda: app.theme == "paper")
+
+
+async def test_details_show_job_and_paths(make_run: MakeRun, session: Session, seen: Seen) -> None:
+    folder = make_run("lighthouse")
+    app = session()
+    async with app.run_test(size=(120, 60)) as pilot:
+        await seen(app, "lighthouse · training")
+        await pilot.press("d")
+        await seen(app, str(folder.path)[-20:], "gradient_accumulation_steps")
+        await pilot.press("end")
+        await seen(app, "torch", "2.13")

@@ -1,0 +1,80 @@
+"""One table of keys, and what users make of it."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from tui_trainer.tui import keymap
+from tui_trainer.tui.keymap import KEYS, REACH, make_keymap
+
+
+def test_ids_differ_and_every_key_explains_itself() -> None:
+    ids = [key.id for key in KEYS]
+    assert len(set(ids)) == len(ids)
+    assert all(key.label and key.help and key.keys for key in KEYS)
+
+
+@pytest.mark.parametrize("screen", REACH)
+def test_no_key_means_two_things_on_one_screen(screen: str) -> None:
+    for one, other in itertools.combinations(keymap.keys_of(screen), 2):
+        assert not set(one.keys.split(",")) & set(other.keys.split(",")), (one.id, other.id)
+
+
+def test_keys_of_the_interface() -> None:
+    on = {
+        screen: {k for key in keymap.keys_of(screen) for k in key.keys.split(",")}
+        for screen in REACH
+    }
+    everywhere = {"n", "1", "2", "5", "r", "question_mark", "ctrl+p", "q", "ctrl+z"}
+    assert all(everywhere <= keys for keys in on.values())
+    assert {"p", "c", "s", "l", "d"} <= on["dashboard"] & on["runs"]
+    assert {"g", "m", "y", "x", "plus", "minus", "0", "enter", "j", "k"} <= on["dashboard"]
+    assert {"slash", "enter", "j", "k", "up", "down"} <= on["runs"]
+    assert "a" not in on["dashboard"] and "3" not in on["dashboard"]
+
+
+def test_remapping() -> None:
+    keys = make_keymap({"pause": "space", "zoom_in": "+, f6"})
+    assert keys.problems == ()
+    pause = next(key for key in KEYS if key.id == "pause")
+    zoom = next(key for key in KEYS if key.id == "zoom_in")
+    assert keys.shown(pause) == "space"
+    assert keys.all_shown(zoom) == "+ f6"
+
+
+def test_two_keys_may_change_places() -> None:
+    keys = make_keymap({"pause": "c", "checkpoint": "p"})
+    assert keys.problems == () and keys.overrides == {"pause": "c", "checkpoint": "p"}
+
+
+def test_same_key_on_different_screens_is_no_clash() -> None:
+    assert make_keymap({"filter": "g"}).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"pausee": "space"}, "keys.pausee: there is no such binding; did you mean pause?"),
+        ({"zzz": "space"}, "keys.zzz: there is no such binding"),
+        ({"pause": "c"}, "'c' is the key of checkpoint already"),
+        ({"pause": "?"}, "'?' is the key of help already"),
+        ({"pause": " , "}, "keys.pause: name a key"),
+    ],
+)
+def test_a_mistake_is_named_once_and_left_out(wanted: dict[str, str], said: str) -> None:
+    keys = make_keymap(wanted)
+    assert keys.overrides == {}
+    assert len(keys.problems) == 1 and said in keys.problems[0]
+
+
+def test_a_clash_with_another_choice_drops_one() -> None:
+    keys = make_keymap({"pause": "f5", "stop": "f5"})
+    assert keys.overrides == {"pause": "f5"} and len(keys.problems) == 1
+
+
+def test_what_a_field_swallows() -> None:
+    assert keymap.types_text("q") and keymap.types_text("question_mark")
+    assert not keymap.types_text("ctrl+s") and not keymap.types_text("escape")
+    assert not keymap.types_text("left") and not keymap.types_text("f5")

@@ -1,0 +1,147 @@
+"""From other threads to the app: frozen things go in, messages come out, no widget is touched."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from textual.message import Message
+
+from tui_trainer.contracts.hardware import HardwareSample
+from tui_trainer.launch.ending import EngineEnd
+from tui_trainer.store.runs import RunFolder
+from tui_trainer.tui.messages import EngineEnded, FolderChanged, MachineSampled
+from tui_trainer.watch.view import FolderView
+
+Post = Callable[[Message], object]
+SAMPLE_SECONDS = 2.0
+_FIRST_SECONDS = 0.3  # shares of the processor are known from the second sample on
+
+
+class Watching(Protocol):
+    """What hands out snapshots of a folder from a thread of its own."""
+
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def focus(self, path: Path | None) -> None: ...
+    def refresh(self) -> None: ...
+
+
+class Sampling(Protocol):
+    """What looks at the machine."""
+
+    def sample(self) -> HardwareSample: ...
+
+
+class Supervising(Protocol):
+    """What starts engines and stands by them."""
+
+    def start(self, folder: RunFolder, from_checkpoint: str | None = None) -> None: ...
+    def attach(self, folder: RunFolder) -> None: ...
+    def stop_watching(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Services:
+    """How the app reaches the world; tests put fakes in."""
+
+    watch: Callable[[Callable[[FolderView], None]], Watching]
+    sampler: Callable[[int | None, Path], Sampling]
+    supervisor: Callable[[Callable[[EngineEnd], None]], Supervising]
+
+
+def real_services(runs_dir: Path, poll_seconds: float) -> Services:
+    """The real watcher, sampler and supervisor for a folder of runs."""
+    from tui_trainer.launch.supervisor import Supervisor
+    from tui_trainer.machine.sampler import Sampler
+    from tui_trainer.watch.folder import FolderWatcher
+
+    return Services(
+        watch=lambda on_change: FolderWatcher(runs_dir, on_change, poll_seconds=poll_seconds),
+        sampler=lambda pid, path: Sampler(run_pid=pid, disk_path=path),
+        supervisor=Supervisor,
+    )
+
+
+class Bridge:
+    """Owns the threads behind the screen and turns what they hand out into messages."""
+
+    def __init__(self, post: Post, services: Services, runs_dir: Path) -> None:
+        self._post_message = post
+        self._open = True
+        self.watcher = services.watch(lambda view: self._post(FolderChanged(view)))
+        self.supervisor = services.supervisor(lambda end: self._post(EngineEnded(end)))
+        self._machine = MachineLook(self._post, services.sampler, runs_dir)
+
+    def start(self) -> None:
+        """Starts watching; messages come from now on."""
+        self.watcher.start()
+        self._machine.start()
+
+    def stop(self) -> None:
+        """Ends every thread of ours; engines go on."""
+        self._open = False
+        self.supervisor.stop_watching()
+        self._machine.stop()
+        self.watcher.stop()
+
+    def look_at(self, pid: int | None) -> None:
+        """Has the process of the shown run measured along with the machine."""
+        self._machine.look_at(pid)
+
+    def _post(self, message: Message) -> None:
+        if self._open:
+            self._post_message(message)
+
+
+class MachineLook:
+    """Samples the machine every `SAMPLE_SECONDS` in a thread, so that a slow driver call
+    cannot hold up the screen."""
+
+    def __init__(
+        self, post: Post, make: Callable[[int | None, Path], Sampling], disk: Path
+    ) -> None:
+        self._post = post
+        self._make = make
+        self._disk = disk
+        self._pid: int | None = None
+        self._left = threading.Event()
+        self._wake = threading.Event()
+
+    def start(self) -> None:
+        """Starts the thread."""
+        threading.Thread(target=self._run, name="machine", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ends the thread after the sample at hand; does not wait for it."""
+        self._left.set()
+        self._wake.set()
+
+    def look_at(self, pid: int | None) -> None:
+        """Changes the process that is measured as the run's own."""
+        if pid != self._pid:
+            self._pid = pid
+            self._wake.set()
+
+    def _run(self) -> None:
+        pid = self._pid
+        sampler = self._make(pid, self._disk)
+        first = True
+        while not self._left.is_set():
+            if pid != self._pid:
+                pid = self._pid
+                sampler = self._make(pid, self._disk)
+                first = True
+            self._post(MachineSampled(sampler.sample()))
+            self._wake.wait(_FIRST_SECONDS if first else SAMPLE_SECONDS)
+            first = False
+            self._wake.clear()
+
+
+def in_background(name: str, work: Callable[[], object]) -> None:
+    """Runs `work` in a daemon thread: leaving the app does not wait for it, as it would for
+    asyncio's own pool."""
+    threading.Thread(target=work, name=name, daemon=True).start()

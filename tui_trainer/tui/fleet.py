@@ -1,0 +1,60 @@
+"""Which engines this session started or stands by."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.launch.ending import EngineEnd
+from tui_trainer.store.runs import RunFolder
+from tui_trainer.tui import states
+from tui_trainer.tui.bridge import Supervising
+from tui_trainer.watch.view import RunSummary
+
+
+class Fleet:
+    """Starts engines, attaches to live ones, and knows which of them this session began."""
+
+    def __init__(self, supervisor: Supervising, begun: Path | None) -> None:
+        """`begun` is a run that was started for this session before its screen."""
+        self._supervisor = supervisor
+        self._begun: set[Path] = set() if begun is None else {begun}
+        self._watched: set[Path] = set()
+        self._ended: dict[Path, float] = {}
+
+    def start(self, folder: RunFolder) -> None:
+        """Starts an engine on a run folder."""
+        self._begun.add(folder.path)
+        self._watched.add(folder.path)
+        self._supervisor.start(folder)
+
+    def attach_to_live(self, runs: Iterable[RunSummary]) -> None:
+        """Stands by every live run that is not stood by yet.
+
+        A snapshot older than the end of an engine does not bring it back to life.
+        """
+        for run in runs:
+            if run.kind != "run" or run.status not in ACTIVE_STATES or run.path in self._watched:
+                continue
+            if (run.updated_at or 0.0) <= self._ended.get(run.path, -1.0):
+                continue
+            self._watched.add(run.path)
+            self._supervisor.attach(RunFolder(run.path))
+
+    def ended(self, end: EngineEnd) -> None:
+        """Takes note that an engine is gone."""
+        self._watched.discard(end.path)
+        self._ended[end.path] = time.time()
+
+    def training(self) -> list[RunFolder]:
+        """The runs begun in this session whose engines still work; reads their states."""
+        folders = [RunFolder(path) for path in sorted(self._begun)]
+        return [folder for folder in folders if folder.status() in ACTIVE_STATES]
+
+    def describe(self, end: EngineEnd, runs: Iterable[RunSummary]) -> str:
+        """An end in one sentence."""
+        name = next((run.name for run in runs if run.path == end.path), end.path.name)
+        word = states.word(end.status)
+        return f"{name} {word}: {end.message}" if end.message else f"{name} {word}"

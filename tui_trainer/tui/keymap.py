@@ -1,0 +1,196 @@
+"""Every key of the full-screen session, once.
+
+Footer, help, command palette and Textual's bindings are all made from this table, so none of
+them can tell something else than the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from textual.binding import Binding, BindingType
+
+from tui_trainer.store.toml import nearest
+
+
+@dataclass(frozen=True)
+class Key:
+    """One binding.
+
+    `scope` is where it works: `app` (everywhere), `run` (dashboard and list), or one screen.
+    `rank` orders the footer, the smallest kept longest where it is narrow; 0 leaves it out.
+    """
+
+    id: str
+    keys: str
+    action: str
+    label: str
+    help: str
+    scope: str
+    rank: int = 0
+    priority: bool = False
+
+
+# What one press reaches at the same time; keys must differ within each set.
+REACH = {
+    "dashboard": ("app", "run", "dashboard"),
+    "runs": ("app", "run", "runs"),
+    "new": ("app", "new"),
+}
+
+KEYS: tuple[Key, ...] = (
+    Key("pause", "p", "app.pause", "pause", "pause the run, or let it go on", "run", 3),
+    Key("checkpoint", "c", "app.checkpoint", "checkpoint", "write a checkpoint now", "run", 5),
+    Key("stop", "s", "app.stop", "stop", "save the run and stop it (asks first)", "run", 4),
+    Key("rate", "l", "app.set_rate", "rate", "set the learning rate of the run", "run", 6),
+    Key("resume_run", "R", "app.resume_run", "resume", "carry on a run that ended early", "run"),
+    Key("details", "d", "app.details", "details", "job, versions and paths of the run", "run", 11),
+    Key("chart", "g", "screen.next_chart", "chart", "change what the lower chart shows",
+        "dashboard", 8),
+    Key("smooth", "m", "screen.smoothing", "smooth", "smoothing: off, 0.6, 0.9, 0.97",
+        "dashboard", 7),
+    Key("log_y", "y", "screen.log_y", "log", "logarithmic or linear y axis", "dashboard", 9),
+    Key("x_axis", "x", "screen.x_axis", "x axis", "count x in steps, epochs, tokens or time",
+        "dashboard", 10),
+    Key("zoom_in", "plus,equals_sign", "screen.zoom(1)", "zoom in",
+        "zoom in; the live end stays in view", "dashboard"),
+    Key("zoom_out", "minus", "screen.zoom(-1)", "zoom out", "zoom out", "dashboard"),
+    Key("zoom_all", "0", "screen.zoom(0)", "all", "show the whole run again", "dashboard"),
+    Key("pan_left", "left", "screen.pan(-1)", "earlier", "move a zoomed chart to earlier steps",
+        "dashboard"),
+    Key("pan_right", "right", "screen.pan(1)", "later", "move a zoomed chart to later steps",
+        "dashboard"),
+    Key("maximise", "enter", "screen.maximise", "maximise", "maximise a pane, or put it back",
+        "dashboard", 12),
+    Key("next_pane", "j,down", "screen.move(1)", "next", "next pane", "dashboard"),
+    Key("previous_pane", "k,up", "screen.move(-1)", "previous", "previous pane", "dashboard"),
+    Key("open", "enter", "screen.open", "open", "show the run on the dashboard", "runs", 7),
+    Key("next_run", "j,down", "screen.move(1)", "next", "next run", "runs"),
+    Key("previous_run", "k,up", "screen.move(-1)", "previous", "previous run", "runs"),
+    Key("filter", "slash", "screen.filter", "filter", "show only runs whose name or state "
+        "contains a text", "runs", 8),
+    Key("start", "ctrl+s", "screen.start", "start", "start this run", "new", 3, True),
+    Key("next_field", "down", "app.focus_next", "next field", "next field", "new"),
+    Key("previous_field", "up", "app.focus_previous", "previous field", "previous field", "new"),
+    Key("new_run", "n", "app.show('new')", "new run", "fill in a new run", "app", 13),
+    Key("show_dashboard", "1", "app.show('dashboard')", "dashboard", "the dashboard", "app"),
+    Key("show_runs", "2", "app.show('runs')", "runs", "the list of runs", "app"),
+    Key("show_new", "5", "app.show('new')", "new run", "the form for a new run", "app"),
+    Key("refresh", "r", "app.refresh_now", "refresh", "read the folder again now", "app", 14),
+    Key("back", "escape", "app.step_back", "back", "put a pane back, clear a filter, or go to the "
+        "dashboard", "app", 16),
+    Key("help", "question_mark", "app.help", "help", "every key", "app", 1),
+    Key("palette", "ctrl+p", "app.command_palette", "commands", "commands and themes by name",
+        "app", 15, True),
+    Key("suspend", "ctrl+z", "app.suspend_process", "suspend", "leave to the shell; fg comes "
+        "back", "app", 0, True),
+    Key("quit", "q", "app.quit", "quit", "leave; a run that trains may go on", "app", 2),
+)  # fmt: skip
+
+_NAMES = {
+    "question_mark": "?",
+    "slash": "/",
+    "plus": "+",
+    "equals_sign": "=",
+    "minus": "-",
+    "escape": "esc",
+    "left": "←",
+    "right": "→",
+    "up": "↑",
+    "down": "↓",
+}
+
+
+@dataclass(frozen=True)
+class Keymap:
+    """The keys as the user has them: overrides by binding id, and what was wrong with those."""
+
+    overrides: Mapping[str, str]
+    problems: tuple[str, ...] = ()
+
+    def shown(self, key: Key) -> str:
+        """How a footer names the first key of a binding."""
+        return display(self.overrides.get(key.id, key.keys).split(",")[0])
+
+    def all_shown(self, key: Key) -> str:
+        """Every key of a binding, for the help."""
+        return " ".join(display(k) for k in self.overrides.get(key.id, key.keys).split(","))
+
+
+def bindings(*scopes: str) -> list[BindingType]:
+    """Textual's bindings for an app or a screen."""
+    return [
+        Binding(
+            key.keys,
+            key.action,
+            key.label,
+            tooltip=key.help,
+            id=key.id,
+            show=key.rank > 0,
+            priority=key.priority,
+        )
+        for key in KEYS
+        if key.scope in scopes
+    ]
+
+
+def keys_of(screen: str) -> list[Key]:
+    """The keys that work on a screen, the order of the table kept."""
+    return [key for key in KEYS if key.scope in REACH.get(screen, ("app",))]
+
+
+def make_keymap(wanted: Mapping[str, str]) -> Keymap:
+    """The user's keys from the settings; what cannot be done is left out and named once."""
+    known = {key.id: key for key in KEYS}
+    overrides: dict[str, str] = {}
+    problems: list[str] = []
+    for name, keys in wanted.items():
+        chosen = [normal(part) for part in keys.split(",") if part.strip()]
+        if name not in known:
+            guess = nearest(name, list(known))
+            hint = f"; did you mean {guess}?" if guess else ""
+            problems.append(f"settings: keys.{name}: there is no such binding{hint}")
+        elif not chosen:
+            problems.append(f"settings: keys.{name}: name a key, such as space or f5")
+        else:
+            overrides[name] = ",".join(chosen)
+    while (clash := _clash(overrides)) is not None:
+        name, other = clash
+        problems.append(
+            f"settings: keys.{name}: {wanted[name]!r} is the key of {other.id} already; ignored"
+        )
+        del overrides[name]
+    return Keymap(overrides, tuple(problems))
+
+
+def types_text(key: str) -> bool:
+    """Whether a key, as Textual writes it, goes into a field that is typed in."""
+    return len(key) == 1 or (key in _NAMES and len(_NAMES[key]) == 1 and _NAMES[key].isascii())
+
+
+def display(key: str) -> str:
+    """A key as a person writes it."""
+    return _NAMES.get(key, key)
+
+
+def normal(key: str) -> str:
+    """A key as Textual writes it: `?` is `question_mark`."""
+    stripped = key.strip()
+    return next((long for long, short in _NAMES.items() if short == stripped), stripped)
+
+
+def _clash(overrides: Mapping[str, str]) -> tuple[str, Key] | None:
+    """An override whose key another binding holds on the same screen, the last one first."""
+    for name in reversed(list(overrides)):
+        key = next(key for key in KEYS if key.id == name)
+        chosen = set(overrides[name].split(","))
+        for other in KEYS:
+            held = set(overrides.get(other.id, other.keys).split(","))
+            if other.id != name and held & chosen and _meet(key, other):
+                return name, other
+    return None
+
+
+def _meet(one: Key, other: Key) -> bool:
+    return any(one.scope in scopes and other.scope in scopes for scopes in REACH.values())

@@ -1,0 +1,82 @@
+"""What crosses from threads and widgets to the screens, in the past tense."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from textual.message import Message
+
+from tui_trainer.contracts.hardware import HardwareSample
+from tui_trainer.launch.ending import EngineEnd
+from tui_trainer.store.runs import RunFolder
+from tui_trainer.watch.view import FolderView
+
+Severity = Literal["information", "warning", "error"]
+
+
+class FolderChanged(Message):
+    """The watched folder changed; a newer snapshot replaces one that still waits."""
+
+    def __init__(self, view: FolderView) -> None:
+        super().__init__()
+        self.view = view
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, FolderChanged)
+
+
+class MachineSampled(Message):
+    """The machine was looked at."""
+
+    def __init__(self, sample: HardwareSample) -> None:
+        super().__init__()
+        self.sample = sample
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, MachineSampled)
+
+
+class Noticed(Message):
+    """Something happened that the user should read."""
+
+    def __init__(self, text: str, severity: Severity = "information") -> None:
+        super().__init__()
+        self.text = text
+        self.severity = severity
+
+
+class EngineEnded(Message):
+    """A training process is gone."""
+
+    def __init__(self, end: EngineEnd) -> None:
+        super().__init__()
+        self.end = end
+
+
+class RunMade(Message):
+    """A run folder was made from the form."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        self.folder = folder
+
+
+class RunFailedToStart(Message):
+    """No run folder could be made from the form."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class StopsAnswered(Message):
+    """Every run that was asked to save and stop before leaving has answered, or will not."""
+
+
+class ZoomAsked(Message):
+    """The wheel was turned over a chart; `at` is the pointer's place along the x axis (0..1)."""
+
+    def __init__(self, direction: int, at: float) -> None:
+        super().__init__()
+        self.direction = direction
+        self.at = at

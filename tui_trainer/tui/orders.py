@@ -1,0 +1,149 @@
+"""What the keys that steer a run do: check, ask where it cannot be undone, send."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from tui_trainer.contracts.run import CommandName
+from tui_trainer.store.runs import RunFolder
+from tui_trainer.tui import keymap, states, steering
+from tui_trainer.tui.charts.text import clean
+from tui_trainer.tui.screens.choice import Choice, Option
+from tui_trainer.tui.screens.details import Details
+from tui_trainer.tui.screens.page import Page
+from tui_trainer.tui.screens.prompt import Prompt
+from tui_trainer.tui.text import rate_text
+from tui_trainer.watch.view import RunSummary
+
+if TYPE_CHECKING:
+    from tui_trainer.tui.app import TrainerApp
+
+
+class Orders:
+    """Acts on the run that the present screen points at."""
+
+    def __init__(self, app: TrainerApp) -> None:
+        self._app = app
+
+    def pause(self) -> None:
+        """Pauses the run, or lets it go on."""
+        run = self._commandable()
+        if run is not None:
+            command: CommandName = "resume" if run.status == "paused" else "pause"
+            steering.ask(self._app.post_message, run, command)
+
+    def checkpoint(self) -> None:
+        """Has a checkpoint written."""
+        run = self._commandable()
+        if run is not None:
+            steering.ask(self._app.post_message, run, "checkpoint")
+
+    def stop(self) -> None:
+        """Asks, then has the run save and stop."""
+        run = self._commandable()
+        if run is None:
+            return
+        question = f"Save {clean(run.name)} at step {run.step or 0:,} and stop it?"
+        options = (
+            Option("stop", "s", "save and stop"),
+            Option("stay", "escape", "let it go on"),
+        )
+
+        def decide(answer: str | None) -> None:
+            if answer == "stop":
+                steering.ask(self._app.post_message, run, "stop")
+
+        self._app.push_screen(Choice(question, options), decide)
+
+    def set_rate(self) -> None:
+        """Asks for a learning rate and sends it."""
+        run = self._commandable()
+        if run is None:
+            return
+
+        def decide(text: str | None) -> None:
+            rate = None if text is None else parse_rate(text)
+            if rate is not None:
+                steering.ask(self._app.post_message, run, "set-lr", {"learning_rate": rate})
+
+        view = self._app.view.focused
+        present = view.train.last("learning_rate") if view and view.summary == run else None
+        prompt = Prompt(
+            f"Learning rate of {clean(run.name)}",
+            "" if present is None else rate_text(present),
+            "it holds from the next step on and keeps the schedule's shape",
+            lambda text: None if parse_rate(text) else "needs a number above 0, such as 2e-4",
+        )
+        self._app.push_screen(prompt, decide)
+
+    def resume_run(self) -> None:
+        """Starts the engine again on a run that ended early."""
+        run = self._target()
+        if run is None:
+            self._app.tell("no run is chosen", "warning")
+        elif self._app.monitor_only:
+            self._app.tell(self._app.resume_hint(run), "warning")
+        elif run.kind != "run" or run.status not in states.RESUMABLE:
+            word = states.word(run.status)
+            self._app.tell(f"{run.name} is {word}; there is nothing to carry on", "warning")
+        else:
+            self._app.fleet.start(RunFolder(run.path))
+            self._app.look_at(run.path)
+            self._app.tell(f"starting the engine of {run.name} again")
+
+    def details(self) -> None:
+        """Shows job, versions and paths of the run."""
+        run = self._target()
+        if run is None:
+            self._app.tell("no run is chosen", "warning")
+            return
+        view = self._app.view.focused
+        oddities = view.oddities if view and view.summary.path == run.path else ()
+        self._app.push_screen(Details(run, RunFolder(run.path).info(), oddities))
+
+    def leave(self) -> None:
+        """Leaves at once, or asks where a run begun here still trains."""
+        training = self._app.fleet.training()
+        if not training:
+            self._app.exit(0)
+            return
+        names = ", ".join(clean(folder.path.name) for folder in training)
+        options = (
+            Option("leave", "q", "leave, let it train on"),
+            Option("stop", "s", "save and stop, then leave"),
+            Option("stay", "escape", "stay"),
+        )
+
+        def decide(answer: str | None) -> None:
+            if answer == "leave":
+                self._app.exit(0)
+            elif answer == "stop":
+                self._app.tell("saving and stopping, then leaving")
+                steering.stop_all(self._app.post_message, training)
+
+        self._app.push_screen(Choice(f"{names} still trains.", options), decide)
+
+    def _target(self) -> RunSummary | None:
+        page = self._app.screen
+        return page.target() if isinstance(page, Page) else None
+
+    def _commandable(self) -> RunSummary | None:
+        """The run to steer, or None with the reason told."""
+        run = self._target()
+        resume = next(key for key in keymap.KEYS if key.id == "resume_run")
+        key = "tui-trainer resume" if self._app.monitor_only else self._app.keymap.shown(resume)
+        reason = steering.refusal(run, key)
+        if reason is not None:
+            self._app.tell(reason, "warning")
+            return None
+        return run
+
+
+def parse_rate(text: str) -> float | None:
+    """A learning rate above 0, or None where `text` is none."""
+    try:
+        rate = float(text)
+    except ValueError:
+        return None
+    return rate if rate > 0 and math.isfinite(rate) else None

@@ -1,0 +1,62 @@
+"""Which part of the x axis is shown: zooming, moving, and following the live end. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+Range = tuple[float, float]
+_FACTOR = 0.6  # of the width that one step of zoom leaves
+_STRIDE = 0.25  # of the width that one press moves
+_SMALLEST = 1e-6  # of the whole
+
+
+@dataclass(frozen=True)
+class Viewport:
+    """`width` in x units, None for everything. A view that `follows` ends where the data end."""
+
+    width: float | None = None
+    high: float = 0.0
+    follows: bool = True
+
+    def shown(self, whole: Range) -> Range | None:
+        """The range to draw, or None for all of `whole`."""
+        if self.width is None or self.width >= whole[1] - whole[0]:
+            return None
+        high = whole[1] if self.follows else min(max(self.high, whole[0] + self.width), whole[1])
+        return high - self.width, high
+
+    def zoomed(self, direction: int, whole: Range, at: float = 0.5) -> Viewport:
+        """One step in (1) or out (-1), or back to everything (0).
+
+        A view of the live end keeps to it; another one is anchored `at` a place (0..1).
+        """
+        extent = whole[1] - whole[0]
+        if direction == 0 or extent <= 0:
+            return Viewport()
+        low, high = self.shown(whole) or whole
+        width = (high - low) * (_FACTOR if direction > 0 else 1 / _FACTOR)
+        if width >= extent:
+            return Viewport()
+        width = max(width, extent * _SMALLEST)
+        if self.follows and high >= whole[1]:
+            return Viewport(width, high, True)
+        anchor = low + at * (high - low)
+        return Viewport(width, anchor + (1 - at) * width, False).settled(whole)
+
+    def panned(self, direction: int, whole: Range) -> Viewport:
+        """A quarter of the width to earlier (-1) or later (1); all of it cannot be moved."""
+        shown = self.shown(whole)
+        if shown is None or self.width is None:
+            return self
+        high = shown[1] + direction * _STRIDE * self.width
+        return replace(self, high=high, follows=False).settled(whole)
+
+    def settled(self, whole: Range) -> Viewport:
+        """Within the data; follows again where it touches their end."""
+        shown = self.shown(whole)
+        if shown is None:
+            return Viewport()
+        return replace(self, high=shown[1], follows=shown[1] >= whole[1])
+
+
+ALL = Viewport()

@@ -1,0 +1,76 @@
+"""The newest events of a run, one line each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from tui_trainer.contracts.run import Event
+from tui_trainer.tui import states
+from tui_trainer.tui.charts.text import clean, clock
+from tui_trainer.tui.text import count_text
+from tui_trainer.tui.widgets.panel import Panel, stack
+from tui_trainer.watch.view import RunView
+
+_COLOURS = {
+    "error": states.BAD,
+    "warning": states.CAUTION,
+    "odd": states.CAUTION,
+    "checkpoint": states.ACCENT,
+    "learning_rate": states.ACCENT,
+    "evaluation": states.GOOD,
+    "resumed": states.GOOD,
+}
+_KEPT = 200
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One event in words."""
+
+    time: str
+    kind: str
+    step: str
+    message: str
+
+
+def entries_of(view: RunView | None) -> tuple[Entry, ...]:
+    """The newest events, oldest first; what was odd in the files comes before them."""
+    if view is None:
+        return ()
+    odd = tuple(Entry("", "odd", "", clean(text)) for text in view.oddities)
+    return odd + tuple(_entry(event) for event in view.events[-_KEPT:])
+
+
+class EventsLog(Panel[tuple[Entry, ...]]):
+    """As many of the newest events as fit; a title above them where there is room."""
+
+    can_focus = True
+
+    def __init__(self) -> None:
+        super().__init__((), id="events", classes="pane")
+
+    def draw(self, facts: tuple[Entry, ...], width: int, height: int) -> Content:
+        if height <= 1:
+            return _row(facts[-1], width) if facts else Content.styled("no events yet", "$faint")
+        title = Content.styled("events", "bold")
+        if not facts:
+            return stack(title, Content.styled("none yet", "$faint"))
+        return stack(title, *(_row(entry, width) for entry in facts[-(height - 1) :]))
+
+
+def _entry(event: Event) -> Entry:
+    return Entry(
+        time=clock(event.time),
+        kind=event.kind,
+        step=count_text(event.step),
+        message=clean(event.message or event.kind),
+    )
+
+
+def _row(entry: Entry, width: int) -> Content:
+    when = Content.styled(f"{entry.time:<8} ", "$faint")
+    step = Content.styled(f"{entry.step:>7}  ", "$faint")
+    text = Content.styled(entry.message, _COLOURS.get(entry.kind, ""))
+    return Content.assemble(when, step, text).truncate(width, ellipsis=True)

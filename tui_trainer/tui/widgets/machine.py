@@ -1,0 +1,130 @@
+"""What the machine does: processor, memory, GPU, each value by itself "n/a" where unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from tui_trainer.contracts.hardware import GpuSample, HardwareSample
+from tui_trainer.tui.charts.text import clean
+from tui_trainer.tui.text import MISSING, gib_text, meter, percent_text, shorten
+from tui_trainer.tui.widgets.panel import Panel, spread, stack
+
+_TICKS = "▁▂▃▄▅▆▇█"
+_LABEL = 6
+_HISTORY = 16  # samples in the processor's row of bars
+_NO_GPU = "not available"
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU in words; `share` is its utilisation (0..1)."""
+
+    name: str
+    share: float | None
+    use: str
+    memory: str
+    run: str
+    temperature: str
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The machine in words; `history` holds the last processor shares (0..1)."""
+
+    cpu: str = MISSING
+    history: tuple[float, ...] = ()
+    ram: str = MISSING
+    ram_share: float | None = None
+    run: str = ""
+    disk: str = ""
+    gpus: tuple[Gpu, ...] = ()
+    gpu_message: str = ""
+
+
+def machine_of(samples: Sequence[HardwareSample]) -> Machine:
+    """The facts of the newest sample, with the processor's history."""
+    if not samples:
+        return Machine()
+    last = samples[-1]
+    share = last.ram_used / last.ram_total if last.ram_used and last.ram_total else None
+    return Machine(
+        cpu=percent_text(last.cpu_percent),
+        history=tuple(round((s.cpu_percent or 0.0) / 100, 2) for s in samples[-_HISTORY:]),
+        ram=gib_text(last.ram_used, last.ram_total),
+        ram_share=None if share is None else round(share, 2),
+        run="" if last.run_rss is None else gib_text(last.run_rss),
+        disk="" if last.disk_free is None else gib_text(last.disk_free),
+        gpus=tuple(_gpu(gpu) for gpu in last.gpus),
+        gpu_message=clean(last.gpu_message or ""),
+    )
+
+
+class MachinePanel(Panel[Machine]):
+    """A block of lines, or one line where there is no room for more."""
+
+    def __init__(self) -> None:
+        super().__init__(Machine(), id="machine")
+
+    def draw(self, facts: Machine, width: int, height: int) -> Content:
+        return _line(facts, width) if height == 1 else _block(facts, width, height)
+
+
+def _gpu(gpu: GpuSample) -> Gpu:
+    return Gpu(
+        name=f"GPU{gpu.index} {clean(gpu.name or '')}".strip(),
+        share=None if gpu.utilisation is None else gpu.utilisation / 100,
+        use=percent_text(gpu.utilisation),
+        memory=gib_text(gpu.memory_used, gpu.memory_total),
+        run="" if gpu.memory_run is None else gib_text(gpu.memory_run),
+        temperature=MISSING if gpu.temperature is None else f"{gpu.temperature:.0f} °C",
+    )
+
+
+def _line(facts: Machine, width: int) -> Content:
+    left = Content.assemble(" ", ("CPU ", "$faint"), facts.cpu, ("  RAM ", "$faint"), facts.ram)
+    if facts.run:
+        left = Content.assemble(left, ("  run ", "$faint"), facts.run)
+    if not facts.gpus:
+        return spread(left, Content.assemble(("GPU ", "$faint"), _NO_GPU, " "), width)
+    gpu = facts.gpus[0]
+    more = f" (+{len(facts.gpus) - 1})" if len(facts.gpus) > 1 else ""
+    right = Content.assemble(
+        ("GPU ", "$faint"), gpu.use, " ", gpu.memory, " ", gpu.temperature, more, " "
+    )
+    return spread(left, right, width)
+
+
+def _block(facts: Machine, width: int, height: int) -> Content:
+    bar = max(6, min(_HISTORY, width - 24))
+    lines = [
+        Content.styled("machine", "bold"),
+        _row("CPU", _spark(facts.history, bar), facts.cpu),
+        _row("RAM", meter(facts.ram_share, bar), facts.ram),
+    ]
+    if facts.run or facts.disk:
+        run = Content.assemble((f"{'run':<{_LABEL}}", "$faint"), facts.run or MISSING)
+        disk = Content.assemble(("disk free ", "$faint"), facts.disk or MISSING)
+        lines.append(spread(run, disk, width))
+    for gpu in facts.gpus:
+        lines.append(spread(Content(shorten(gpu.name, width)), Content(gpu.temperature), width))
+        lines.append(_row("", meter(gpu.share, bar), gpu.use))
+        of_run = f"  run {gpu.run}" if gpu.run else ""
+        lines.append(Content.assemble((f"{'mem':<{_LABEL}}", "$faint"), gpu.memory, of_run))
+    if not facts.gpus:
+        reason = f": {facts.gpu_message}" if facts.gpu_message else ""
+        text = Content.assemble((f"{'GPU':<{_LABEL}}", "$faint"), _NO_GPU, (reason, "$faint"))
+        lines.append(text)
+    return stack(*lines)
+
+
+def _row(label: str, bar: Content, value: str) -> Content:
+    return Content.assemble((f"{label:<{_LABEL}}", "$faint"), bar, "  ", value)
+
+
+def _spark(history: tuple[float, ...], width: int) -> Content:
+    shown = history[-width:]
+    ticks = "".join(_TICKS[min(7, int(max(0.0, share) * 8))] for share in shown)
+    return Content.styled(ticks.rjust(width), "$accent")
