@@ -140,7 +140,7 @@ def _announce(session: Session) -> None:
     revision = getattr(session.model.config, "_commit_hash", None)
     report.event(
         "setup",
-        0,
+        report.step,
         f"{len(dataset.train):,} training and {len(dataset.validation):,} validation examples, "
         f"{trained:,} trainable parameters on {frozen:,} frozen, {session.device.type}",
         detail={
@@ -154,4 +154,4 @@ def _announce(session: Session) -> None:
         },
     )
     for notice in dataset.notices:
-        report.event("warning", 0, notice)
+        report.event("warning", report.step, notice)

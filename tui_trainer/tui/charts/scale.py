@@ -1,7 +1,7 @@
 """From data to an axis: limits that outliers do not flatten, and round ticks.
 
 Limits of a line with many points: its samples (every k-th, 4,096 at most) are cut in order into
-64 bins; `low` is the 2 % quantile of the bins' 10 % quantiles, `high` the 95 % quantile of the
+64 bins; `low` is the 2 % quantile of the bins' 10 % quantiles, `high` the 98 % quantile of the
 bins' 90 % quantiles. Both are widened by half of `high - low`, but never past the true extremes.
 So a curve that really descends is shown whole, and a first step or a lone spike, which touches
 one bin in 64, is clipped. A line of few points loses its most extreme point only where that
@@ -71,7 +71,7 @@ def robust_limits(values: Array) -> tuple[float, float] | None:
     size = min(len(part) for part in bins)
     table = np.stack([part[:size] for part in bins])
     low = float(np.quantile(np.quantile(table, 0.1, axis=1), 0.02))
-    high = float(np.quantile(np.quantile(table, 0.9, axis=1), 0.95))
+    high = float(np.quantile(np.quantile(table, 0.9, axis=1), 0.98))
     room = (high - low) / 2
     return max(low - room, extremes[0]), min(high + room, extremes[1])
 
@@ -81,7 +81,12 @@ def full_limits(values: Array) -> tuple[float, float] | None:
     if not len(values):
         return None
     low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
-    return None if math.isnan(low) else (max(low, -_HUGE), min(high, _HUGE))
+    return None if math.isnan(low) else (_held(low), _held(high))
+
+
+def _held(value: float) -> float:
+    """`value`, or the nearest with which sums stay finite."""
+    return min(max(value, -_HUGE), _HUGE)
 
 
 def _without_one(values: Array) -> tuple[float, float]:

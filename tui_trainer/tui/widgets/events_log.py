@@ -40,7 +40,13 @@ def entries_of(view: RunView | None) -> tuple[Entry, ...]:
     if view is None:
         return ()
     odd = tuple(Entry("", "odd", "", clean(text)) for text in view.oddities)
-    return odd + tuple(_entry(event) for event in view.events[-_KEPT:])
+    told = [event for event in view.events[-_KEPT:] if not _said_already(event)]
+    return odd + tuple(_entry(event) for event in told)
+
+
+def _said_already(event: Event) -> bool:
+    """What an accepted command did stands in an event of its own."""
+    return event.kind == "command" and event.detail.get("accepted") is True
 
 
 class EventsLog(Panel[tuple[Entry, ...]]):
