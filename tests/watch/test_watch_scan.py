@@ -175,3 +175,18 @@ def test_the_number_of_folders_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
 )
 def test_what_counts_as_metrics(head: bytes, expected: bool) -> None:
     assert holds_metrics(head) is expected
+
+
+def test_a_folder_of_garbage_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_bytes(b"\x00\xff garbage\n" * 40)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "run.json").write_text("{bad")
+    found = Scanner(tmp_path).scan()
+    assert not found.places
+    assert found.problem is None
+    assert list(found.oddities) == [
+        f"{tmp_path / 'broken'}: run.json cannot be read, so this is no run",
+        f"{tmp_path / 'x.jsonl'} is no run: it has no rows with a step and numbers",
+    ]
+    (tmp_path / "good.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
+    assert Scanner(tmp_path).scan().oddities == (), "beside a run, other files are nobody's fault"

@@ -22,6 +22,7 @@ _SKIPPED = frozenset({"checkpoints", "adapter", "node_modules"})
 _LOOK = 64 * 1024
 # A folder changed this shortly before it was listed may change again with the same time stamp.
 _SURE_AFTER = 2.0
+_REJECTED_TOLD = 3
 _GENERIC = frozenset({"metrics", "log", "logs", "history", "train", "train_log"})
 
 
@@ -41,6 +42,7 @@ class _Listing:
     modified: int
     listed_at: float
     is_run: bool = False
+    odd_run: bool = False
     folders: list[Path] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
 
@@ -78,7 +80,21 @@ class Scanner:
         self._oddities = set()
         places: dict[Path, RunPlace] = {}
         self._walk(self.root, status, places)
+        if not places:
+            self._oddities.update(self._rejected())
         return Found(places, None, tuple(sorted(self._oddities)))
+
+    def _rejected(self) -> list[str]:
+        """What looked like runs and is none, for a folder without any: a sentence each."""
+        found = []
+        for folder, listing in self._listings.items():
+            if listing.odd_run:
+                found.append(f"{folder}: run.json cannot be read, so this is no run")
+            for file in listing.files:
+                size, _ = self._verdicts.get(file, (0, False))
+                if size > 0:
+                    found.append(f"{file} is no run: it has no rows with a step and numbers")
+        return found[:_REJECTED_TOLD]
 
     def _scan_file(self) -> Found:
         if not self._is_metrics(self.root, need_step=False):
@@ -145,6 +161,7 @@ class Scanner:
             listing.listed_at = 0.0  # looked at again next time, so that it is said again
             return listing
         listing.is_run = _is_run(folder, present)
+        listing.odd_run = "run.json" in present and not listing.is_run
         listing.folders.sort()
         listing.files.sort()
         return listing
