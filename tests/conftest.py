@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,16 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+QWEN2_TEMPLATE = (
+    "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nYou are helpful.<|im_end|>\n"
+    "{% endif %}{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+LLAMA3_TEMPLATE = (
+    "{{ '<|begin_of_text|>' }}{% for m in messages %}<|start_header_id|>{{ m['role'] }}"
+    "<|end_header_id|>\n\n{{ m['content'] | trim }}<|eot_id|>{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
 )
 
 
@@ -30,26 +41,11 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random two-layer Llama and a byte-level tokenizer with a chat template."""
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     folder = tmp_path_factory.mktemp("base") / "tiny"
     special = ["<|end|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|system|>"]
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320,
-        special_tokens=special,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(["the cat sat on the mat and the dog ran"] * 4, trainer)
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|pad|>"
-    )
-    fast.chat_template = CHAT_TEMPLATE
-    fast.save_pretrained(str(folder))
+    fast = _save_tokenizer(folder, special, CHAT_TEMPLATE, eos="<|end|>", pad="<|pad|>")
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(fast),
@@ -63,6 +59,90 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def qwen2_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Qwen2 with ChatML turns; its end-of-text token is not what ends a turn."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    folder = tmp_path_factory.mktemp("base") / "qwen2"
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    fast = _save_tokenizer(folder, special, QWEN2_TEMPLATE, eos="<|endoftext|>", pad=None)
+    torch.manual_seed(1)
+    config = Qwen2Config(
+        vocab_size=len(fast),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=4096,
+        initializer_range=0.3,  # else every answer repeats one token
+        eos_token_id=fast.eos_token_id,
+    )
+    Qwen2ForCausalLM(config).save_pretrained(str(folder))
+    sampling = {"do_sample": True, "temperature": 0.7, "repetition_penalty": 1.3, "eos_token_id": 0}
+    (folder / "generation_config.json").write_text(json.dumps(sampling))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def llama3_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Llama with Llama 3's kind of chat template, untied, with rope scaling."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("base") / "llama3"
+    special = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>"]
+    special.append("<|eot_id|>")
+    fast = _save_tokenizer(folder, special, LLAMA3_TEMPLATE, eos="<|end_of_text|>", pad=None)
+    torch.manual_seed(2)
+    config = LlamaConfig(
+        vocab_size=len(fast),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        initializer_range=0.3,
+        eos_token_id=[1, 4],
+        rope_parameters={
+            "rope_type": "llama3",
+            "rope_theta": 500000.0,
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 256,
+        },
+    )
+    LlamaForCausalLM(config).save_pretrained(str(folder))
+    return folder
+
+
+def _save_tokenizer(
+    folder: Path, special: list[str], template: str, *, eos: str, pad: str | None
+) -> Any:
+    """A byte-level tokenizer of 320 tokens with these special ones first."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["the cat sat on the mat and the dog ran"] * 4, trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=eos, pad_token=pad)
+    fast.chat_template = template
+    fast.save_pretrained(str(folder))
+    return fast
 
 
 @pytest.fixture
@@ -84,3 +164,30 @@ def shared_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("TUI_TRAINER_SHARED_DATA names no folder")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def make_adapter(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Saves a random LoRA adapter for a base's folder, the way PEFT itself does; keyword
+    arguments go to `LoraConfig`. `strength` multiplies what it changes."""
+
+    def make(base: Path, *, seed: int = 1, strength: float = 1.0, **lora: Any) -> Path:
+        import torch
+        from peft import LoraConfig, get_peft_model
+        from transformers import AutoModelForCausalLM
+
+        settings = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"], **lora}
+        torch.manual_seed(seed)
+        model = get_peft_model(
+            AutoModelForCausalLM.from_pretrained(base),
+            LoraConfig(task_type="CAUSAL_LM", init_lora_weights=False, **settings),
+        )
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if "lora_B" in name:
+                    parameter.mul_(strength)
+        folder = tmp_path_factory.mktemp("adapter") / f"adapter{seed}"
+        model.save_pretrained(str(folder))
+        return folder
+
+    return make
