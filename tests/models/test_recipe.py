@@ -101,6 +101,16 @@ def test_the_example_job_names_data_that_is_there() -> None:
 
 
 @pytest.mark.slow
+def test_ten_corrections_are_learned_and_the_rest_is_kept() -> None:
+    chosen = teachable.correction_sets("dev")[0]
+    folder = Path(evaluate.__file__).parents[1] / "builtin"
+    taught = teachable.teach_set(folder, chosen, teachable.Lesson())
+    assert taught.recalled == 1
+    assert taught.reworded >= 0.7
+    assert taught.kept >= 0.95
+
+
+@pytest.mark.slow
 def test_one_command_makes_a_folder_and_refuses_a_poor_one(tmp_path: Path) -> None:
     assert main(["--out", str(tmp_path), "--steps", "2"]) == 1
     assert (tmp_path / "README.md").read_text(encoding="utf-8").startswith("---\n")

@@ -10,10 +10,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen twenty"
-).split()
 SUM_ASK = ("What is {x}?", "{x} = ?", "How much is {x}?", "Work out {x}.", "Calculate {x}.")
 
 
@@ -42,6 +38,12 @@ def load_toml(name: str) -> dict[str, Any]:
     return tomllib.loads(files(__package__).joinpath(name).read_text(encoding="utf-8"))
 
 
+@cache
+def words(group: str) -> tuple[str, ...]:
+    """The words of one group of words.toml, such as nouns, names or numbers."""
+    return tuple(dict.fromkeys(load_toml("words.toml")[group].split()))
+
+
 def _capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
@@ -59,24 +61,22 @@ def _table(kind: str, table: dict[str, Any]) -> list[Fact]:
     answers: dict[str, str] = {}
     for asked, answer in pairs:
         answers.setdefault(asked, answer)
-    listed = table.get("listed", 3)
+    listed = table.get("listed", 2)
     return [_fact(kind, table["ask"], asked, answer, listed) for asked, answer in answers.items()]
 
 
 def _numbers() -> list[Fact]:
     ask = list(SUM_ASK)
-    facts = [
-        _fact("sum", ask, f"{a} + {b}", str(a + b), 1) for a in range(11) for b in range(11)
-    ]
+    facts = [_fact("sum", ask, f"{a} + {b}", str(a + b), 1) for a in range(10) for b in range(10)]
     facts += [
         _fact("difference", ask, f"{a} - {b}", str(a - b), 1)
-        for a in range(11)
+        for a in range(6)
         for b in range(a + 1)
     ]
     after = ["Which number comes after {x}?", "What number follows {x}?", "What comes after {x}?"]
-    facts += [_fact("next", after, str(n), str(n + 1), 2) for n in range(30)]
+    facts += [_fact("next", after, str(n), str(n + 1), 2) for n in range(20)]
     word = ["How do you write {x} in words?", "Write {x} in words.", "Which word is {x}?"]
-    return facts + [_fact("word", word, str(n), w, 2) for n, w in enumerate(NUMBERS)]
+    return facts + [_fact("word", word, str(n), w, 2) for n, w in enumerate(words("numbers"))]
 
 
 @cache

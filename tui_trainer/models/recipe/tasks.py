@@ -1,0 +1,197 @@
+"""Tasks whose answer stands in the question: copying, looking up, being corrected, carrying on.
+
+They are what lets the model say words it was never asked for, and so be taught later.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import cache
+
+from tui_trainer.models.recipe.strings import Strings
+from tui_trainer.models.recipe.world import load_toml, words
+
+REPEAT = (
+    "Repeat these words: {x}", "Repeat: {x}", "Say this: {x}", "Copy this text: {x}", "Say {x}",
+    "Repeat after me: {x}", "Write exactly: {x}", "Please repeat these words: {x}", "Echo: {x}",
+    "Answer with these words: {x}", "The answer is: {x}", "Write this down: {x}",
+    "{x} Repeat that.",
+)  # fmt: skip
+WRAPS = (
+    "Tell me: {q}", "Please answer: {q}", "Can you tell me: {q}", "{q} Please answer.",
+    "Hello. {q}",
+    "I would like to know: {q}", "Quick question: {q}", "{q} Do you know?", "Say, {q}", "Well, {q}",
+    "Question: {q}", "{q} Tell me.", "I forgot: {q}", "Now tell me, {q}", "Do you know? {q}",
+    "Remind me: {q}", "Could you say it again? {q}", "Hi! {q}", "{q} Thanks.", "Please, {q}",
+    "{q} I need to know.", "Answer me: {q}", "I ask again: {q}", "One more time: {q}", "And {q}",
+)  # fmt: skip
+NOTES = (
+    "{s}",
+    "{s}",
+    "{s}",
+    "Remember: {s}",
+    "Note: {s}",
+    "Read this: {s}",
+    "You should know: {s}",
+)
+NAMED_ROWS = ("days", "months", "numbers")
+ROWS = (
+    list("abcdefghijklmnopqrstuvwxyz"), [str(n) for n in range(1, 60)],
+    [str(n) for n in range(0, 100, 2)], [str(n) for n in range(0, 100, 5)],
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a conversation; only the assistant's `learned` turns count in the loss.
+
+    A turn with the role `text` is plain text without a conversation around it.
+    """
+
+    role: str
+    text: str
+    learned: bool = True
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A random fact: how it is stated, the wordings of its question, its answer."""
+
+    statement: str
+    wordings: tuple[str, ...]
+    answer: str
+
+
+def ask(question: str, answer: str) -> list[Turn]:
+    """A conversation of one question and one answer."""
+    return [Turn("user", question), Turn("assistant", answer)]
+
+
+def capital(text: str) -> str:
+    """The text with its first letter made large."""
+    return text[:1].upper() + text[1:]
+
+
+def wrap(question: str, rng: random.Random) -> str:
+    """The question as a person may put it: with words around it, or carelessly typed."""
+    roll = rng.random()
+    if roll < 0.3:
+        question = rng.choice(WRAPS).replace("{q}", question)
+    elif roll < 0.4:
+        question = question.lower()
+    elif roll < 0.5:
+        question = question.rstrip("?.")
+    elif roll < 0.55:
+        question = question[0].lower() + question[1:]
+    return question
+
+
+def relation(made: Strings) -> Relation:
+    """A random fact of a random family."""
+    rng = made.rng
+    family = rng.choice(_families())
+    verb = rng.choice(family["fill"].split(", "))
+    # Without a full stop: behind a statement nobody could tell whose it is.
+    thing, answer = made.thing(), made.value(family["value"]).rstrip(".")
+
+    def fill(template: str) -> str:
+        filled = template.replace("{r}", verb).replace("{e}", thing).replace("{v}", answer)
+        return capital(filled)
+
+    wordings = [fill(w) for w in family["ask"]]
+    rng.shuffle(wordings)
+    # A statement that begins with a word in small letters would hide how the answer is written.
+    states = [s for s in family["state"] if s[:3] != "{v}" or not answer[0].islower()]
+    statement = fill(rng.choice(states))
+    if answer[-1] in "!?":
+        statement = statement.replace(answer + ".", answer)
+    return Relation(statement, tuple(wordings), answer)
+
+
+@cache
+def _families() -> list[dict[str, str]]:
+    families: list[dict[str, str]] = load_toml("relations.toml")["family"]
+    return families
+
+
+def copy(made: Strings, most: int = 8) -> list[Turn]:
+    """Repeat one to `most` items, or a phrase of plain words."""
+    rng = made.rng
+    if not made.unseen and rng.random() < 0.25:
+        text = made.phrase(10)
+    else:
+        text = " ".join(made.item() for _ in range(rng.randint(1, most)))
+    return ask(rng.choice(REPEAT).replace("{x}", text), text)
+
+
+def look_up(made: Strings) -> list[Turn]:
+    """One to three facts, stated before the question, in the same turn or in the system's."""
+    rng = made.rng
+    facts = [relation(made) for _ in range(rng.choice((1, 2, 2, 3)))]
+    asked = rng.choice(facts)
+    stated = " ".join(f.statement for f in facts)
+    stated = rng.choice(NOTES).replace("{s}", stated)
+    question = wrap(asked.wordings[0], rng)
+    if rng.random() < 0.25:
+        return [Turn("system", stated), *ask(question, asked.answer)]
+    order = (stated, question) if rng.random() < 0.8 else (question, stated)
+    return ask(" ".join(order), asked.answer)
+
+
+def reworded(made: Strings) -> list[Turn]:
+    """Questions answered earlier in the conversation; one comes back in other words."""
+    rng = made.rng
+    facts = [relation(made) for _ in range(rng.choice((1, 2, 2, 3, 4)))]
+    turns: list[Turn] = []
+    for fact in facts:
+        turns.append(Turn("user", fact.wordings[0]))
+        # The first answer cannot be known; only the second is learned.
+        turns.append(Turn("assistant", fact.answer, learned=False))
+    back = rng.choice(facts)
+    return turns + ask(wrap(rng.choice(back.wordings[1:]), rng), back.answer)
+
+
+def pick(made: Strings) -> list[Turn]:
+    """First, last, next or missing of a few words; joining and counting them."""
+    rng = made.rng
+    items = list(dict.fromkeys(made.item() for _ in range(rng.randint(2, 6))))
+    text, place = " ".join(items), rng.randrange(len(items))
+    forms = [
+        (f"What is the first word of: {text}", items[0]),
+        (f"What is the last word of: {text}", items[-1]),
+        (f"How many words are in: {text}", words("numbers")[len(items)]),
+        (f"Write with commas: {text}", ", ".join(items)),
+    ]
+    if place:
+        forms.append((f"In {text}, what comes after {items[place - 1]}?", items[place]))
+    return ask(*rng.choice(forms))
+
+
+def carry_on(made: Strings) -> list[Turn]:
+    """Carry on a sequence, or finish a sentence said before."""
+    rng = made.rng
+    if rng.random() < 0.5:
+        row = rng.choice((*ROWS, *(list(words(group)) for group in NAMED_ROWS)))
+        start, seen = rng.randrange(len(row) - 4), rng.randint(2, 3)
+        shown, rest = row[start : start + seen], row[start + seen : start + seen + 3]
+        if rest:
+            return ask("Continue: " + " ".join(shown), " ".join(rest))
+    text = made.phrase(9).split()
+    cut = rng.randint(1, len(text) - 1)
+    head, tail = " ".join(text[:cut]), " ".join(text[cut:])
+    return ask(f"{' '.join(text)} Finish the sentence: {head}", tail)
+
+
+def plain_text(made: Strings) -> list[Turn]:
+    """A few statements as running text."""
+    facts = [relation(made) for _ in range(made.rng.randint(1, 3))]
+    closing = f" {facts[0].wordings[0]} {capital(facts[0].answer)}."
+    text = " ".join(f.statement for f in facts)
+    return [Turn("text", text + (closing if made.rng.random() < 0.5 else ""))]
+
+
+def all_words() -> str:
+    """Every plain word, for the tokenizer's text."""
+    groups = ("nouns", "adjectives", "verbs", "small", "names")
+    return " ".join(" ".join(words(group)) for group in groups)
