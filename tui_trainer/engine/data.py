@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
-from tui_trainer.engine.rows import Row, read_rows
+from tui_trainer.engine.rows import Message, Row, read_rows
+from tui_trainer.models.prompt import render
 from tui_trainer.store import jobs
 
 
@@ -107,16 +109,13 @@ def _render(row: Row, tokenizer: Any) -> tuple[str, list[tuple[int, int]]]:
     if row.text is not None:
         text = row.text + (tokenizer.eos_token or "")
         return text, [(0, len(text))]
-    turns = [{"role": turn.role, "content": turn.content} for turn in row.messages]
-    if not tokenizer.chat_template:
-        return _render_plainly(row, tokenizer)
-    text = _template(tokenizer, turns, row.where)
+    text = _conversation(tokenizer, row.messages, row.where)
     spans = []
     for index, turn in enumerate(row.messages):
-        if turn.role != "assistant":
+        if turn.role != "assistant" or not turn.learned:
             continue
-        start = len(_template(tokenizer, turns[:index], row.where, prompt=True))
-        until = _template(tokenizer, turns[: index + 1], row.where)
+        start = len(_conversation(tokenizer, row.messages[:index], row.where, ask=True))
+        until = _conversation(tokenizer, row.messages[: index + 1], row.where)
         if not text.startswith(until):
             raise UserError(
                 f"{row.where}: the base's chat template rewrites earlier turns, so this "
@@ -126,29 +125,13 @@ def _render(row: Row, tokenizer: Any) -> tuple[str, list[tuple[int, int]]]:
     return text, spans
 
 
-def _render_plainly(row: Row, tokenizer: Any) -> tuple[str, list[tuple[int, int]]]:
-    """For a base without a chat template: turns on lines of their own, answers end with eos."""
-    text, spans = "", []
-    for turn in row.messages:
-        if turn.role == "assistant":
-            answer = turn.content + (tokenizer.eos_token or "")
-            spans.append((len(text), len(text) + len(answer)))
-            text += answer
-        else:
-            text += f"{turn.content}\n"
-    return text, spans
-
-
-def _template(
-    tokenizer: Any, turns: list[dict[str, str]], where: str, *, prompt: bool = False
+def _conversation(
+    tokenizer: Any, turns: Sequence[Message], where: str, *, ask: bool = False
 ) -> str:
     try:
-        text: str = tokenizer.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=prompt
-        )
-    except Exception as error:  # templates raise what they like, such as for a system turn
-        raise UserError(f"{where}: the base's chat template refuses it: {error}") from error
-    return text
+        return render(tokenizer, turns, ask=ask)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
 
 
 def _mask(offsets: list[tuple[int, int]], spans: list[tuple[int, int]]) -> list[int]:

@@ -25,16 +25,18 @@ ROLES = ("system", "user", "assistant", "tool")
 
 @dataclass(frozen=True)
 class Message:
-    """One turn."""
+    """One turn; an answer that is not `learned` is only there to be read."""
 
     role: str
     content: str
+    learned: bool = True
 
 
 @dataclass(frozen=True)
 class Row:
-    """One example: a conversation whose assistant turns are learned, or plain text that is
-    learned whole. `weight` counts it that many times; `where` is its file and line."""
+    """One example: a conversation whose assistant turns are learned (but those with a weight
+    of 0), or plain text that is learned whole. `weight` counts it that many times; `where` is
+    its file and line."""
 
     messages: tuple[Message, ...]
     text: str | None
@@ -157,8 +159,9 @@ def _messages(value: Any, where: str) -> tuple[Message, ...]:
     for turn in value:
         if not isinstance(turn, dict) or turn.get("role") not in ROLES:
             raise UserError(f"{where}: each turn needs a role ({', '.join(ROLES)}) and content")
-        turns.append(Message(turn["role"], _text(turn, "content", where)))
-    if not any(turn.role == "assistant" for turn in turns):
+        learned = turn["role"] == "assistant" and turn.get("weight") != 0
+        turns.append(Message(turn["role"], _text(turn, "content", where), learned))
+    if not any(turn.learned for turn in turns):
         raise UserError(f"{where}: 'messages' has no assistant turn, so there is no answer")
     return tuple(turns)
 
