@@ -26,6 +26,8 @@ _MODULES = {
     "resume": "train",
     "control": "control",
     "runs": "runs",
+    "repl": "repl",
+    "adapters": "adapters",
     "doctor": "doctor",
 }
 

@@ -47,6 +47,11 @@ def escape(text: str) -> str:
     return "".join(c if _harmless(c) else ascii(c)[1:-1] for c in text)
 
 
+def escape_lines(text: str) -> str:
+    """As `escape`, but line breaks stay."""
+    return "\n".join(escape(line) for line in text.split("\n"))
+
+
 def is_interactive() -> bool:
     """Whether a full-screen session can be shown: on a terminal, in and out.
 

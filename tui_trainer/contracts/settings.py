@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from tui_trainer.contracts.teaching import TeachingSettings
+
 
 class ChartSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How charts look at the start of a session."""
@@ -32,6 +34,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         float, Meta(gt=0, le=60, description="seconds between polls behind the file watcher")
     ] = 1.0
     charts: ChartSettings = msgspec.field(default_factory=ChartSettings)
+    teaching: Annotated[
+        TeachingSettings, Meta(description="how corrections are learned; /set in a chat writes it")
+    ] = msgspec.field(default_factory=TeachingSettings)
     keys: Annotated[
         dict[str, str],
         Meta(description='keys by binding id, such as pause = "space"'),

@@ -21,7 +21,10 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     auto_train_weight: Annotated[
         float, Meta(ge=0, description="sum of example weights that starts one; 0 is off")
     ] = 0.0
-    learning_rate: Annotated[float, Meta(gt=0, description="peak rate of the adapter")] = 3e-3
+    learning_rate: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="peak rate of the adapter; left out: measured, lower for larger bases"),
+    ] = None
     epochs: Annotated[
         int, Meta(ge=1, description="times each correction is seen in one training")
     ] = 60
@@ -31,6 +34,9 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     target_modules: Annotated[
         str | list[str], Meta(description='"all-linear" or names of layers')
     ] = "all-linear"
+    rewordings: Annotated[
+        int, Meta(ge=0, le=14, description="other (English) wordings of a question taught with it")
+    ] = 3
     replay: Annotated[
         int, Meta(ge=0, description="earlier answers mixed into every step, against forgetting")
     ] = 16
@@ -44,6 +50,13 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         float, Meta(gt=0, description="a training that takes longer is ended")
     ] = 30.0
     max_new_tokens: Annotated[int, Meta(ge=1, description="tokens of an answer at most")] = 256
+    context_turns: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        Meta(
+            description="earlier turns shown with a question; left out: none to the built-in "
+            "base, which answers worse with them, else as many as fit"
+        ),
+    ] = None
 
 
 class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):

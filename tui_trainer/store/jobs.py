@@ -54,7 +54,7 @@ def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
         data=data,
         lora=_resolve_start(job.lora, folder, where),
         training=training,
-        model=_resolve_model(job.model, folder, where),
+        model=resolve_model(job.model, folder, where),
     )
 
 
@@ -99,7 +99,11 @@ def _resolve_start(lora: LoraSettings, folder: Path, where: str) -> LoraSettings
     return msgspec.structs.replace(lora, start_from=str(start))
 
 
-def _resolve_model(model: str, folder: Path, where: str) -> str:
+def resolve_model(model: str, folder: Path, where: str) -> str:
+    """A model as a job names it: "builtin", a folder's full path, or a Hugging Face id.
+
+    A relative path counts from `folder`. Raises `UserError` that begins with `where`.
+    """
     if model == "builtin":
         return model
     local = (folder / Path(model).expanduser()).resolve()

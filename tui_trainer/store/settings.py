@@ -1,9 +1,21 @@
-"""The configuration file, read once at the start of a session."""
+"""The configuration file: read at the start of a session, changed by `/set`."""
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
+import msgspec
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.settings import Settings
-from tui_trainer.store import paths, toml
+from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.store import atomic, paths, toml
+from tui_trainer.store.lock import locked
+
+DEFAULT = "default"
 
 
 def load_settings() -> Settings:
@@ -12,3 +24,48 @@ def load_settings() -> Settings:
     if not file.exists():
         return Settings()
     return toml.convert(toml.read_toml(file), Settings, str(file))
+
+
+def changed_teaching(settings: TeachingSettings, key: str, text: str) -> TeachingSettings:
+    """`settings` with `key` set to what `text` says in TOML, or back to its default by the word
+    "default". Raises `UserError` for an unknown key (naming the nearest) and a bad value."""
+    values = msgspec.to_builtins(settings)
+    if text.strip() == DEFAULT and key in values:
+        del values[key]
+    else:
+        values[key] = toml.read_value(text)
+    number = values.get(key)
+    if isinstance(number, float) and not math.isfinite(number):
+        raise UserError(f"/set: {key}: a finite number is needed, not {text.strip()}")
+    return toml.convert(values, TeachingSettings, "/set")
+
+
+def save_teaching(key: str, settings: TeachingSettings) -> Path:
+    """Writes one checked value into the configuration's `[teaching]`; the rest of the file
+    stays as it is, comments too. A default is taken out of it.
+
+    Gives the file. Raises `UserError` where it is broken or cannot be written.
+    """
+    file = paths.config_file().resolve()  # a link stays a link
+    try:
+        paths.make_private_dir(file.parent)
+        with locked(file.parent / ".config.lock"):
+            load_settings()  # a broken file is told, not overwritten
+            document = tomlkit.parse(file.read_text("utf-8") if file.exists() else "")
+            _put(document, key, settings)
+            atomic.write_bytes(file, tomlkit.dumps(document).encode())
+    except TOMLKitError as error:
+        raise UserError(f"{file} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror}", 1) from None
+    return file
+
+
+def _put(document: tomlkit.TOMLDocument, key: str, settings: TeachingSettings) -> None:
+    value = getattr(settings, key)
+    if value != getattr(TeachingSettings(), key):
+        if "teaching" not in document:
+            document["teaching"] = tomlkit.table()
+        document["teaching"][key] = value
+    elif key in document.get("teaching", {}):
+        del document["teaching"][key]

@@ -57,7 +57,7 @@ def apply_override(values: dict[str, Any], assignment: str) -> None:
         if not isinstance(inner, dict):
             raise UserError(f"--set {assignment!r}: {part!r} is a value, not a section")
         target = inner
-    target[parts[-1]] = _toml_value(text.strip())
+    target[parts[-1]] = read_value(text.strip())
 
 
 def nearest(word: str, known: list[str]) -> str | None:
@@ -66,7 +66,8 @@ def nearest(word: str, known: list[str]) -> str | None:
     return found[0] if found else None
 
 
-def _toml_value(text: str) -> Any:
+def read_value(text: str) -> Any:
+    """What `text` says as a TOML value; text that is none is itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

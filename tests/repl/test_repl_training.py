@@ -1,0 +1,115 @@
+"""Trainings as the session tells them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tui_trainer.contracts import session as events
+from tui_trainer.contracts.adapter import Measures
+
+if TYPE_CHECKING:
+    from tests.repl.conftest import Room
+
+
+def carry_on(room: Room, **changes: Any) -> None:
+    """The newest training changes, and the teacher says so."""
+    room.teacher.records[-1] = msgspec.structs.replace(room.teacher.records[-1], **changes)
+    room.session.teacher_changed()
+
+
+def test_train_queues_what_waits(room: Room) -> None:
+    assert room.refused("/train") == "nothing to train on"
+    room.do("What?", "/good", "/train")
+    assert room.last(events.Training).record.state == "queued"
+    room.do("/train")
+    assert "in a training already" in room.notices()
+    assert "is written" in room.refused("/train now")
+
+
+def test_news_are_told_once(room: Room) -> None:
+    room.do("What?", "/good", "/train")
+    room.events.clear()
+    room.session.teacher_changed()
+    assert room.events == []
+    carry_on(room, state="training", step=3)
+    assert [type(event) for event in room.events] == [events.Training]
+    room.add_adapter("mine")
+    room.adapters.set_live({"mine": 1.0})
+    carry_on(room, state="live")
+    assert room.last(events.Live).adapters == {"mine": 1.0}
+
+
+def test_why_nothing_can_be_taught_is_told(room: Room) -> None:
+    room.teacher.problem = "the disk is full"
+    room.session.teacher_changed()
+    assert room.last(events.Problem).text == "the disk is full"
+    room.events.clear()
+    room.session.teacher_changed()
+    assert room.events == []
+    room.do("/training")
+    assert room.last(events.Problem).text == "the disk is full"
+
+
+def test_training_shows_queue_and_measures(room: Room) -> None:
+    room.do("/training")
+    assert "no training yet" in room.notices()
+    assert room.last(events.Buffer).threshold == 10
+    room.do("What?", "/good", "/train")
+    carry_on(
+        room,
+        state="live",
+        step=60,
+        total_steps=60,
+        before=Measures(recalled=0.0, kept=1.0),
+        after=Measures(recalled=1.0, kept=0.997),
+    )
+    room.do("/training")
+    [row] = room.last(events.Table).rows
+    assert row[:6] == ["t1", "live", "60/60", "1", "0 % → 100 %", "100 % → 99.7 %"]
+    assert "is written" in room.refused("/training stop")
+
+
+def test_wait_returns_when_all_is_done(room: Room) -> None:
+    room.do("/training wait")
+    assert "nothing is queued" in room.notices()
+    room.do("What?", "/good", "/train")
+
+    def go_on() -> None:
+        if room.teacher.waits == 5:
+            carry_on(room, state="live")
+
+    room.teacher.on_wait = go_on
+    room.do("/training wait")
+    assert room.teacher.waits == 5
+    assert room.last(events.Table).rows[0][1] == "live"
+
+
+def test_wait_fails_where_the_training_does(room: Room) -> None:
+    room.do("What?", "/good", "/train")
+    room.teacher.on_wait = lambda: carry_on(room, state="refused", message="it forgets")
+    text = room.refused("/training wait")
+    assert text == "training t1 refused: it forgets; /override loads it all the same"
+    room.teacher.on_wait = lambda: None
+    room.do("/training wait")
+    assert "nothing is queued" in room.notices(), "an earlier failure is not told again"
+
+
+def test_waiting_can_be_cancelled(room: Room) -> None:
+    room.do("What?", "/good", "/train")
+    room.teacher.on_wait = room.session.cancel
+    room.do("/training wait")
+    assert "the training goes on" in room.notices()
+    assert room.session.training
+
+
+def test_override_and_cancel_take_the_newest(room: Room) -> None:
+    assert "no adapter was refused" in room.refused("/override")
+    assert "no training is queued" in room.refused("/cancel")
+    room.do("What?", "/good", "/train", "/cancel")
+    assert room.teacher.cancelled == ["t1"]
+    carry_on(room, state="refused")
+    room.do("/override", "/override t7")
+    assert room.teacher.overridden == ["t1", "t7"]
+    assert "is written" in room.refused("/override a b")

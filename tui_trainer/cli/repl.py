@@ -1,0 +1,204 @@
+"""`repl`: the chat and its slash commands, line by line."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import click
+
+from tui_trainer.cli import common, output
+from tui_trainer.cli.transcript import PROMPT, JsonLines, Printer, Transcript
+from tui_trainer.contracts import session as events
+from tui_trainer.repl.open import open_session
+from tui_trainer.repl.parse import completions
+from tui_trainer.repl.session import ChatSession
+from tui_trainer.store.settings import load_settings
+
+_LOOK_SECONDS = 0.1  # how often a waiting main thread looks for Ctrl-C
+
+
+@click.command()
+@click.option(
+    "--model",
+    default="builtin",
+    show_default=True,
+    metavar="M",
+    help="The built-in base, a model folder, or a Hugging Face id.",
+)
+@click.option("--adapter", metavar="A", help="Load this adapter first, as /adapters load does.")
+@click.option(
+    "--trust-remote-code", is_flag=True, help="Run Python code that the model's folder brings."
+)
+@common.json_option("Print one JSON record per event.")
+@common.runs_dir_option
+@common.debug_option
+@click.pass_context
+def repl(
+    context: click.Context, model: str, adapter: str | None, trust_remote_code: bool, as_json: bool
+) -> int:
+    """Chat with a model and correct it; it learns in the background.
+
+    Lines are questions, or commands such as /good, /fix TEXT, /train; /help lists them. Works
+    in a pipe: the exit status is 1 if a command failed. Ctrl-C ends an answer, Ctrl-D the chat.
+
+    \b
+    Examples:
+      tui-trainer repl
+      printf 'What is the capital of France?\\n/fix Paris\\n' | tui-trainer repl
+      tui-trainer repl --json < questions.txt
+    """
+    interactive = _is_terminal() and not as_json
+    words = Transcript(interactive=interactive, typed=_typed)
+    printer: Printer = JsonLines() if as_json else words
+    session = open_session(
+        model,
+        settings=load_settings().teaching,
+        runs_dir=common.runs_dir(context),
+        emit=printer,
+        on_status=lambda text: output.say(output.escape(text)),
+        trust_remote_code=trust_remote_code,
+    )
+    try:
+        _in_background(session.start, session.cancel)
+        ready = adapter is None or _submit(session, printer, f"/adapters load {adapter}")
+        if not ready:
+            return 2
+        lines = _typed_lines(session, printer) if interactive else _piped_lines()
+        failed = _converse(session, printer, lines, interactive=interactive)
+    finally:
+        session.close()
+    if session.training:
+        output.say("a training is not over yet; the next session carries it on")
+    return 1 if failed and not interactive else 0
+
+
+def _converse(
+    session: ChatSession, printer: Printer, lines: Iterator[str], *, interactive: bool
+) -> bool:
+    """Does line by line until the input or the session ends; whether any failed."""
+    failed = False
+    for line in lines:
+        printer.echo(line)
+        if interactive:
+            session.remember(line)
+        failed |= not _submit(session, printer, line)
+        if printer.request is not None:
+            failed |= not _edit(session, printer, printer.request, interactive=interactive)
+            printer.request = None
+        if session.ended:
+            break
+    return failed
+
+
+def _submit(session: ChatSession, printer: Printer, line: str) -> bool:
+    done = _in_background(lambda: session.submit(line), session.cancel)
+    if printer.lost is not None:
+        raise printer.lost
+    return done
+
+
+def _edit(
+    session: ChatSession, printer: Printer, request: events.EditRequest, *, interactive: bool
+) -> bool:
+    if not interactive:
+        hint = "/fix TEXT gives the right answer, /feedback fix N TEXT that of feedback N"
+        printer(events.Problem(text=f"there is no terminal for an editor; {hint}", command="/edit"))
+        return False
+    text = click.edit(request.text, extension=".txt")
+    if text is None or text.rstrip("\n") == request.text:
+        printer(events.Notice(text="nothing was changed"))
+        return True
+    return session.edited(request, text.rstrip("\n"))
+
+
+def _in_background(work: Callable[[], bool | None], cancel: Callable[[], None]) -> bool:
+    """Runs `work` in a thread and gives what it gives; Ctrl-C cancels it, a second one ends
+    the program. Errors are raised here."""
+    results: list[bool | None] = []
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=run, name="session", daemon=True)
+    begun = cancelled = False
+    while not done.is_set():
+        try:
+            if not begun:
+                begun = True
+                thread.start()
+            done.wait(_LOOK_SECONDS)
+        except KeyboardInterrupt:
+            if cancelled:
+                raise
+            cancelled = True
+            cancel()
+    if errors:
+        raise errors[0]
+    return results[0] is not False
+
+
+def _piped_lines() -> Iterator[str]:
+    # A byte that is no text is shown as such rather than ending the session.
+    for line in sys.stdin.buffer:
+        yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+
+def _typed_lines(session: ChatSession, printer: Printer) -> Iterator[str]:
+    _set_up_readline(session)
+    output.say("ask something; /help lists the commands, Ctrl-D leaves")
+    while True:
+        try:
+            _prompting(printer, True)
+            line = input(PROMPT)
+        except EOFError:
+            output.say("")
+            return
+        except KeyboardInterrupt:
+            output.say("")
+            continue
+        finally:
+            _prompting(printer, False)
+        yield line
+
+
+def _prompting(printer: Printer, now: bool) -> None:
+    if isinstance(printer, Transcript):
+        printer.prompting = now
+
+
+def _set_up_readline(session: ChatSession) -> None:
+    try:
+        import readline
+    except ImportError:  # not everywhere; input() works without
+        return
+    for line in session.history():
+        readline.add_history(line)
+
+    def complete(text: str, state: int) -> str | None:
+        found = completions(text) if text.startswith("/") else []
+        return found[state] if state < len(found) else None
+
+    readline.set_completer(complete)
+    readline.set_completer_delims(" ")
+    readline.parse_and_bind("tab: complete")
+
+
+def _typed() -> str:
+    readline = sys.modules.get("readline")
+    return "" if readline is None else str(readline.get_line_buffer())
+
+
+def _is_terminal() -> bool:
+    try:
+        return sys.stdin is not None and sys.stdin.isatty()
+    except (ValueError, OSError):
+        return False

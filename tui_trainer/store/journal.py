@@ -1,0 +1,101 @@
+"""Lines of the feedback journal, and what they add up to."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tui_trainer.contracts.feedback import Example, Rating
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """A line; `time` in seconds since the epoch."""
+
+    time: float
+
+
+class Add(Entry, frozen=True, kw_only=True, tag="add"):
+    """An answer was rated."""
+
+    example: Example
+
+
+class Edit(Entry, frozen=True, kw_only=True, tag="edit"):
+    """What is not None replaces what was there."""
+
+    id: str
+    correction: str | None = None
+    note: str | None = None
+    rating: Rating | None = None
+    flags: list[str] | None = None
+
+
+class Drop(Entry, frozen=True, kw_only=True, tag="drop"):
+    """The user took it back."""
+
+    id: str
+
+
+class Trained(Entry, frozen=True, kw_only=True, tag="trained"):
+    """An adapter learned them and went live."""
+
+    ids: list[str]
+    adapter: str
+
+
+Line = Add | Edit | Drop | Trained
+
+
+def fold(data: bytes) -> tuple[dict[str, Example], int]:
+    """The examples by id after every line of the journal, and how many lines are unreadable.
+
+    The end of a line that another process is just writing is neither.
+    """
+    decoder = msgspec.json.Decoder(Line)
+    known: dict[str, Example] = {}
+    oddities = 0
+    for line in data[: data.rfind(b"\n") + 1].split(b"\n"):
+        if line.strip():
+            try:
+                _apply(known, decoder.decode(line))
+            except msgspec.MsgspecError:
+                oddities += 1
+    return known, oddities
+
+
+def without(data: bytes, gone: set[str]) -> bytes:
+    """The journal without the lines that are about nothing but the examples in `gone`."""
+    kept = [line for line in data.split(b"\n") if line and not _concerns_only(line, gone)]
+    return b"".join(line + b"\n" for line in kept)
+
+
+def _apply(known: dict[str, Example], line: Line) -> None:
+    if isinstance(line, Add):
+        known.setdefault(line.example.id, line.example)
+    elif isinstance(line, Trained):
+        for example_id in line.ids:
+            example = known.get(example_id)
+            if example is not None and example.trained_in is None:
+                known[example_id] = msgspec.structs.replace(example, trained_in=line.adapter)
+    elif line.id in known:
+        known[line.id] = _changed(known[line.id], line)
+
+
+def _changed(example: Example, line: Edit | Drop) -> Example:
+    if isinstance(line, Drop):
+        return msgspec.structs.replace(example, dropped=True)
+    names = ("correction", "note", "rating", "flags")
+    changes = {name: getattr(line, name) for name in names if getattr(line, name) is not None}
+    after = msgspec.structs.replace(example, **changes)
+    if after.right_answer != example.right_answer:  # what was learned is no longer right
+        return msgspec.structs.replace(after, trained_in=None)
+    return after
+
+
+def _concerns_only(line: bytes, gone: set[str]) -> bool:
+    try:
+        entry = msgspec.json.decode(line, type=Line)
+    except msgspec.MsgspecError:
+        return False
+    if isinstance(entry, Trained):
+        return set(entry.ids) <= gone
+    return (entry.example.id if isinstance(entry, Add) else entry.id) in gone
