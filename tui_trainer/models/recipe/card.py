@@ -27,7 +27,8 @@ From nothing, on text of our own making only, by one command:
 
     python -m tui_trainer.models.recipe --out DIR --steps {steps} --seed {seed} --threads {threads}
 
-It took {minutes:.0f} minutes. Weights are stored in half precision and loaded in single precision. The conversation format is `<|user|>...<|end|><|assistant|>...<|end|>`, after an optional
+It took {minutes:.0f} minutes. Weights are stored in half precision and loaded in single precision.
+The conversation format is `<|user|>...<|end|><|assistant|>...<|end|>`, after an optional
 `<|system|>...<|end|>`; the chat template marks the assistant's words for assistant-only losses.
 
 ## Measured

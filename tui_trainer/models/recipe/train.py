@@ -53,9 +53,7 @@ def make_model(tokenizer: Any) -> LlamaForCausalLM:
         **shared,
     )
     model = LlamaForCausalLM(config)
-    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
-        do_sample=False, max_new_tokens=64, **shared
-    )
+    model.generation_config = GenerationConfig(do_sample=False, max_new_tokens=64, **shared)
     return model
 
 
@@ -154,7 +152,7 @@ def train(steps: int, seed: int) -> tuple[LlamaForCausalLM, PreTrainedTokenizerF
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write the model in half precision, to be computed with in single precision."""
-    model.half().save_pretrained(folder)  # type: ignore[no-untyped-call]
+    model.half().save_pretrained(folder)
     # Stored small, loaded exact: half-precision arithmetic is slow and coarse on a CPU.
     model.config.dtype = torch.float32
     model.config.save_pretrained(folder)
