@@ -27,16 +27,16 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = None
     epochs: Annotated[
         int, Meta(ge=1, description="times each correction is seen in one training")
-    ] = 60
+    ] = 90
     batch_size: Annotated[int, Meta(ge=1, description="corrections per step")] = 10
-    rank: Annotated[int, Meta(ge=1, description="rank of the adapter")] = 16
-    alpha: Annotated[float, Meta(gt=0, description="scale is alpha / rank")] = 32
+    rank: Annotated[int, Meta(ge=1, description="rank of the adapter")] = 32
+    alpha: Annotated[float, Meta(gt=0, description="scale is alpha / rank")] = 64
     target_modules: Annotated[
         str | list[str], Meta(description='"all-linear" or names of layers')
     ] = "all-linear"
     rewordings: Annotated[
         int, Meta(ge=0, le=14, description="other (English) wordings of a question taught with it")
-    ] = 3
+    ] = 6
     replay: Annotated[
         int, Meta(ge=0, description="earlier answers mixed into every step, against forgetting")
     ] = 16

@@ -1,0 +1,357 @@
+"""From feedback to a live adapter, on a model and an engine that learn at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.teaching import TeachingSettings
+
+if TYPE_CHECKING:
+    Room = Any
+
+WHO = ("Who bakes?", "Ana")
+WHEN = ("When?", "at seven")
+WHERE = ("Where?", "in the yard")
+
+
+def ask_live(classroom: Room, question: str) -> str:
+    answers: list[str] = classroom.client.answers(
+        [[Turn("user", question)]], adapter="live", max_new_tokens=9
+    )
+    return answers[0]
+
+
+def test_the_threshold_starts_a_training_and_its_adapter_answers(classroom: Room) -> None:
+    teacher = classroom.teacher()
+    ids = classroom.rate(WHO)
+    teacher.poke()
+    assert teacher.wait(20)
+    assert teacher.trainings() == []
+    assert teacher.buffer().count == 1
+
+    ids += classroom.rate(WHEN)
+    teacher.poke()
+    assert teacher.wait(20)
+
+    (record,) = teacher.trainings()
+    assert record.state == "live", record.message
+    assert record.examples == ids
+    assert (record.before.recalled, record.after.recalled) == (0.0, 1.0)
+    assert record.after.kept == 1.0
+    assert record.step == record.total_steps == 60
+    assert ask_live(classroom, "Who bakes?") == "Ana"
+    assert ask_live(classroom, "What is 2 + 2?") == "4"
+    assert classroom.adapters.live() == {record.adapter: 1.0}
+    assert [e.trained_in for e in classroom.feedback.examples()] == [record.adapter] * 2
+    info = classroom.adapters.get(record.adapter)
+    assert info.examples == ids
+    assert (info.steps, info.train_loss, info.parent) == (60, 0.01, None)
+    assert teacher.buffer().count == 0
+
+
+def test_the_next_training_goes_on_from_what_is_live(classroom: Room) -> None:
+    teacher = classroom.teacher()
+    classroom.rate(WHO, WHEN)
+    teacher.poke()
+    assert teacher.wait(20)
+    first = teacher.trainings()[0].adapter
+    (third,) = classroom.rate(WHERE)
+    record = teacher.train_now()
+    assert record.state == "queued"
+    assert teacher.wait(20)
+
+    second = teacher.trainings()[1]
+    assert (second.state, second.parent) == ("live", first)
+    info = classroom.adapters.get(second.adapter)
+    assert (info.examples, info.parent) == ([third], first)
+    assert ask_live(classroom, "Who bakes?") == "Ana"
+    assert ask_live(classroom, "Where?") == "in the yard"
+
+
+def test_an_unloaded_adapter_is_not_brought_back(classroom: Room) -> None:
+    teacher = classroom.teacher()
+    classroom.rate(WHO, WHEN)
+    teacher.poke()
+    assert teacher.wait(20)
+    classroom.client.use({}, {})
+    classroom.adapters.set_live({})
+    classroom.rate(WHERE)
+    teacher.train_now()
+    assert teacher.wait(20)
+
+    assert teacher.trainings()[1].parent is None
+    assert ask_live(classroom, "Where?") == "in the yard"
+    assert ask_live(classroom, "Who bakes?") == "?"
+
+
+def test_a_new_rank_starts_anew_and_learns_the_earlier_lessons_again(classroom: Room) -> None:
+    teacher = classroom.teacher()
+    classroom.rate(WHO, WHEN)
+    teacher.poke()
+    assert teacher.wait(20)
+    classroom.settings = TeachingSettings(auto_train_threshold=0, rank=4)
+    (third,) = classroom.rate(WHERE)
+    teacher.train_now()
+    assert teacher.wait(20)
+
+    second = teacher.trainings()[1]
+    assert second.parent is None
+    assert classroom.adapters.get(second.adapter).examples == [third]
+    assert ask_live(classroom, "Who bakes?") == "Ana"
+    assert ask_live(classroom, "Where?") == "in the yard"
+
+
+def test_what_arrives_during_a_training_waits_for_the_next(
+    classroom: Room, wait_until: Callable[..., None]
+) -> None:
+    classroom.mood("hang")
+    teacher = classroom.teacher()
+    first = classroom.rate(WHO, WHEN)
+    teacher.poke()
+    wait_until(lambda: [r.state for r in teacher.trainings()] == ["training"])
+    later = classroom.rate(WHERE)
+    assert teacher.buffer().count == 1
+    queued = teacher.train_now()
+    assert queued.examples == later
+    assert teacher.buffer().count == 0
+    with pytest.raises(UserError, match="in a training already"):
+        teacher.train_now()
+
+    classroom.mood("complete")
+    teacher.cancel(teacher.trainings()[0].id)
+    wait_until(lambda: teacher.trainings()[0].state == "cancelled")
+    wait_until(lambda: teacher.trainings()[1].state == "live")
+    assert teacher.trainings()[1].examples == later
+    assert [e.id for e in classroom.feedback.pending()] == first
+
+
+@pytest.mark.parametrize(
+    ("mood", "state", "message"),
+    [
+        ("fail", "failed", "the loss is not finite"),
+        ("crash", "failed", "SIGKILL"),
+        ("sulk", "refused", "recalls only 0% of the corrections"),
+        ("forget", "refused", "keeps only 0.0% of what was right"),
+    ],
+)
+def test_a_training_that_came_to_nothing_leaves_its_examples_and_says_why(
+    classroom: Room, mood: str, state: str, message: str
+) -> None:
+    classroom.mood(mood)
+    teacher = classroom.teacher()
+    ids = classroom.rate(WHO, WHEN)
+    teacher.poke()
+    assert teacher.wait(30)
+
+    (record,) = teacher.trainings()
+    assert record.state == state
+    assert message in record.message
+    assert [e.id for e in classroom.feedback.pending()] == ids
+    assert classroom.adapters.list() == []
+    assert ask_live(classroom, "Who bakes?") == "?"
+
+    classroom.mood("complete")
+    teacher.poke()
+    assert teacher.wait(20)
+    assert len(teacher.trainings()) == 1, "it must not try again by itself"
+    classroom.rate(WHERE)
+    teacher.poke()
+    assert teacher.wait(20)
+    assert teacher.trainings()[1].state == "live"
+    assert len(teacher.trainings()[1].examples) == 3
+
+
+def test_an_engine_that_dies_is_started_once_more(classroom: Room) -> None:
+    classroom.mood("crash once")
+    teacher = classroom.teacher()
+    classroom.rate(WHO, WHEN)
+    teacher.poke()
+    assert teacher.wait(30)
+    assert [r.state for r in teacher.trainings()] == ["live"]
+
+
+def test_a_training_that_runs_away_is_ended(classroom: Room) -> None:
+    classroom.mood("hang")
+    classroom.settings = TeachingSettings(auto_train_threshold=2, time_limit_minutes=0.005)
+    teacher = classroom.teacher()
+    classroom.rate(WHO, WHEN)
+    teacher.poke()
+    assert teacher.wait(30)
+    (record,) = teacher.trainings()
+    assert record.state == "cancelled"
+    assert "time limit of 0.005 minutes" in record.message
+    assert len(classroom.feedback.pending()) == 2
+
+
+def test_the_user_may_let_a_refused_adapter_through(classroom: Room) -> None:
+    classroom.mood("forget")
+    teacher = classroom.teacher()
+    classroom.rate(WHO, WHEN)
+    teacher.poke()
+    assert teacher.wait(30)
+    (record,) = teacher.trainings()
+    with pytest.raises(UserError, match="no training 'nonsense'"):
+        teacher.override("nonsense")
+    teacher.override(record.id)
+    assert teacher.wait(20)
+    assert teacher.trainings()[0].state == "live"
+    assert ask_live(classroom, "Who bakes?") == "Ana"
+    assert classroom.feedback.pending() == []
+    with pytest.raises(UserError, match="was not refused"):
+        teacher.override(record.id)
+
+
+def test_a_refused_adapter_whose_examples_were_learned_since_stays_out(classroom: Room) -> None:
+    classroom.mood("forget")
+    teacher = classroom.teacher()
+    classroom.rate(WHO, WHEN)
+    teacher.poke()
+    assert teacher.wait(30)
+    classroom.mood("complete")
+    teacher.train_now()
+    assert teacher.wait(20)
+    with pytest.raises(UserError, match="learned, dropped or queued since"):
+        teacher.override(teacher.trainings()[0].id)
+
+
+def test_an_edit_during_the_training_is_taught_by_the_next(
+    classroom: Room, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_SECONDS", "1")
+    teacher = classroom.teacher()
+    who, when = classroom.rate(WHO, WHEN)
+    teacher.poke()
+    wait_until(lambda: [r.state for r in teacher.trainings()] == ["training"])
+    classroom.feedback.edit(who, correction="Bea")
+    assert teacher.wait(20)
+    assert [e.id for e in classroom.feedback.pending()] == [who]
+    assert classroom.feedback.get(when).trained_in is not None
+    teacher.train_now()
+    assert teacher.wait(20)
+    assert ask_live(classroom, "Who bakes?") == "Bea"
+
+
+def test_the_newest_of_two_corrections_of_a_question_counts(classroom: Room) -> None:
+    teacher = classroom.teacher()
+    classroom.rate(("Who bakes?", "Ana"), ("who  bakes?", "Bea"))
+    teacher.poke()
+    assert teacher.wait(20)
+    (record,) = teacher.trainings()
+    assert record.after.recalled_count == 1
+    assert ask_live(classroom, "who  bakes?") == "Bea"
+    assert classroom.feedback.pending() == []
+
+
+def test_dropped_examples_leave_the_queue(classroom: Room, wait_until: Callable[..., None]) -> None:
+    classroom.mood("hang")
+    teacher = classroom.teacher()
+    classroom.rate(WHO, WHEN)
+    teacher.poke()
+    wait_until(lambda: [r.state for r in teacher.trainings()] == ["training"])
+    (later,) = classroom.rate(WHERE)
+    teacher.train_now()
+    classroom.feedback.drop(later)
+    classroom.mood("complete")
+    teacher.cancel(teacher.trainings()[0].id)
+    assert teacher.wait(20)
+    second = teacher.trainings()[1]
+    assert (second.state, second.message) == ("cancelled", "its examples were dropped meanwhile")
+
+
+def test_nothing_to_train_is_said(classroom: Room) -> None:
+    teacher = classroom.teacher()
+    with pytest.raises(UserError, match="rate an answer"):
+        teacher.train_now()
+    classroom.rate(("Who?", ""))
+    with pytest.raises(UserError, match="1 rated answers still need a correction"):
+        teacher.train_now()
+    assert teacher.buffer().needs_correction == 1
+
+
+def test_examples_of_another_base_wait_for_it(classroom: Room) -> None:
+    teacher = classroom.teacher()
+    (other,) = classroom.rate(WHO)
+    moved = msgspec.structs.replace(classroom.feedback.get(other), base_model="/models/other")
+    classroom.feedback.add(moved)
+    classroom.feedback.drop(other)
+    assert teacher.buffer().count == 0
+    with pytest.raises(UserError, match="nothing to train on"):
+        teacher.train_now()
+
+
+def test_only_one_session_teaches(classroom: Room, wait_until: Callable[..., None]) -> None:
+    classroom.mood("hang")
+    first = classroom.teacher()
+    wait_until(lambda: first.teaching)
+    second = classroom.teacher()
+    classroom.rate(WHO, WHEN)
+    first.poke()
+    second.poke()
+    wait_until(lambda: [r.state for r in second.trainings()] == ["training"])
+    assert not second.teaching
+    for forbidden in (second.train_now, lambda: second.cancel(second.trainings()[0].id)):
+        with pytest.raises(UserError, match="another tui-trainer session"):
+            forbidden()
+
+    first.close()
+    wait_until(lambda: second.teaching)
+    assert [r.state for r in second.trainings()] == ["training"]
+    second.cancel(second.trainings()[0].id)
+    assert second.wait(20)
+    assert [r.state for r in second.trainings()] == ["cancelled"]
+
+
+def test_the_next_session_carries_on(
+    classroom: Room, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_SECONDS", "1.5")
+    first = classroom.teacher()
+    classroom.rate(WHO, WHEN)
+    first.poke()
+    wait_until(lambda: [r.step for r in first.trainings()] == [4])
+    first.close()
+    second = classroom.teacher()
+    assert second.wait(20)
+    (record,) = second.trainings()
+    assert record.state == "live"
+    assert record.after.recalled == 1.0
+    assert ask_live(classroom, "Who bakes?") == "Ana"
+
+
+def test_a_swap_that_was_interrupted_is_finished(classroom: Room) -> None:
+    first = classroom.teacher(start=False)
+    classroom.rate(WHO, WHEN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            classroom.feedback, "mark_trained", lambda *_: first._desk.left.set() or 1 / 0
+        )
+        patch.setattr(first._desk.journal, "put", _only_before_the_end(first._desk.journal.put))
+        first.start()
+        assert first.wait(20) is False
+        first.close()
+    assert len(classroom.adapters.list()) == 1
+    assert len(classroom.feedback.pending()) == 2
+
+    second = classroom.teacher()
+    assert second.wait(20)
+    assert [r.state for r in second.trainings()] == ["live"]
+    assert second.trainings()[0].before.recalled == 0.0
+    assert len(classroom.adapters.list()) == 1
+    assert classroom.feedback.pending() == []
+
+
+def _only_before_the_end(put: Callable[[Any], None]) -> Callable[[Any], None]:
+    """A journal that is out of reach once the training would end."""
+
+    def limited(entry: Any) -> None:
+        if entry.record.state in ("failed", "live"):
+            raise UserError("killed")
+        put(entry)
+
+    return limited

@@ -1,0 +1,175 @@
+"""What must stay right while something new is learned."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.feedback import Example, Turn
+from tui_trainer.store import paths
+from tui_trainer.store.conversation import ConversationStore
+from tui_trainer.teaching import text
+from tui_trainer.teaching.material import Known, Row, newest, row
+
+GOLDEN = "golden.jsonl"
+# One golden question in so many is never replayed, so that it shows what unasked ones suffer.
+HELD_OUT_OF = 5
+# Rows of the replay file, and which share of them earlier lessons have at least: a handful of
+# these would never be drawn beside a thousand golden ones.
+MOST_ROWS = 1200
+EARLIER_SHARE = 0.4
+# Golden questions asked before and after a training, by whether they are held out.
+ASKED_HELD_OUT, ASKED_REPLAYED = 300, 100
+# Earlier questions of the conversation that are asked again, the newest.
+FROM_HISTORY = 40
+
+
+class _Golden(msgspec.Struct, frozen=True):
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Reserve:
+    """Golden questions that may be replayed, those that never are, and earlier lessons.
+
+    `unasked` is replayed but not counted in what is kept: nobody said that it is right.
+    """
+
+    replayed: list[Known]
+    held_out: list[Known]
+    earlier: list[Known]
+    unasked: list[Known] = field(default_factory=list)
+
+
+def golden(model: str) -> list[Known]:
+    """The golden set: `golden.jsonl` in the home folder, else the built-in base's own.
+
+    Raises `UserError` for a line that has no question or no answer.
+    """
+    own = paths.home() / GOLDEN
+    if own.exists():
+        return read_golden(own)
+    return read_golden(paths.builtin_model() / "questions.jsonl") if model == "builtin" else []
+
+
+def earlier(examples: Sequence[Example]) -> list[Known]:
+    """What was learned in former trainings or rated good, only the newest for each question."""
+    done = [e for e in examples if not e.dropped and e.trained_in is not None]
+    return [
+        Known(turns=e.turns, answer=e.right_answer or "", source="earlier") for e in newest(done)
+    ]
+
+
+def asked_before(conversation: ConversationStore, examples: Sequence[Example]) -> list[list[Turn]]:
+    """Questions of the conversation that nobody found fault with, newest first."""
+    rated = {text.question_key(example.question) for example in examples}
+    found: dict[str, list[Turn]] = {}
+    said = conversation.said()
+    for question, answer in itertools.pairwise(said):
+        key = text.question_key(question.content)
+        whole = question.role == "user" and answer.role == "assistant" and not answer.cancelled
+        if whole and key and key not in rated and answer.content.strip():
+            found.pop(key, None)
+            found[key] = [Turn("user", question.content)]
+    return list(found.values())[::-1][:FROM_HISTORY]
+
+
+def divide(known: Iterable[Known]) -> tuple[list[Known], list[Known]]:
+    """What may be replayed and what is held out: the same questions in every training, so that
+    none of them was replayed in a parent either."""
+    replayed: list[Known] = []
+    held_out: list[Known] = []
+    for item in known:
+        (held_out if _held_out(item.question) else replayed).append(item)
+    return replayed, held_out
+
+
+def without_corrected(known: Sequence[Known], corrections: Sequence[Example]) -> list[Known]:
+    """What still holds after the corrections.
+
+    Left out are the corrected questions, and those that ask the same in other words: they give
+    the answer that was found wrong and share the question's rarest word.
+    """
+    spread = Counter(word for item in known for word in text.words(item.question))
+    asked = {text.question_key(example.question) for example in corrections}
+    marks = [
+        (text.spaced(example.answer).casefold(), _rarest(example.question, spread))
+        for example in corrections
+        if text.spaced(example.answer) != text.spaced(example.right_answer or "")
+    ]
+
+    def overruled(item: Known) -> bool:
+        answer, own = text.spaced(item.answer).casefold(), text.words(item.question)
+        return any(answer == wrong and own & rare for wrong, rare in marks)
+
+    return [k for k in known if text.question_key(k.question) not in asked and not overruled(k)]
+
+
+def replay_rows(reserve: Reserve, seed: int) -> list[Row]:
+    """The rows that are drawn from in every step."""
+    generator = random.Random(seed)  # noqa: S311
+    golden = _sample([*reserve.unasked, *reserve.replayed], MOST_ROWS, generator)
+    lessons = _sample(reserve.earlier, MOST_ROWS, generator)
+    repeats = 1
+    if golden and lessons:
+        wanted = EARLIER_SHARE / (1 - EARLIER_SHARE) * len(golden)
+        repeats = max(1, round(wanted / len(lessons)))
+    return [row(item.turns, item.answer) for item in [*golden, *(lessons * repeats)]]
+
+
+def to_ask(reserve: Reserve, seed: int) -> list[Known]:
+    """What is asked before and after the training."""
+    generator = random.Random(seed)  # noqa: S311
+    return [
+        *_sample(reserve.held_out, ASKED_HELD_OUT, generator),
+        *_sample(reserve.replayed, ASKED_REPLAYED, generator),
+        *reserve.earlier,
+    ]
+
+
+def _sample(items: Sequence[Known], most: int, generator: random.Random) -> list[Known]:
+    return list(items) if len(items) <= most else generator.sample(list(items), most)
+
+
+def _held_out(question: str) -> bool:
+    digest = hashlib.sha256(text.question_key(question).encode()).digest()
+    return digest[0] % HELD_OUT_OF == 0
+
+
+def _rarest(question: str, spread: Counter[str]) -> set[str]:
+    """The words of the question that fewest known questions have."""
+    own = {word: spread[word] for word in text.words(question) if spread[word]}
+    return {word for word, count in own.items() if count == min(own.values())}
+
+
+def read_golden(file: Path) -> list[Known]:
+    """Questions and answers, one JSON object a line. Raises `UserError` that names a bad line."""
+    known = []
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        item = None
+        with contextlib.suppress(msgspec.MsgspecError):
+            item = msgspec.json.decode(line, type=_Golden)
+        if item is None or not item.question.strip() or not item.answer.strip():
+            raise UserError(
+                f'{file} line {number}: {{"question": "...", "answer": "..."}} is needed'
+            )
+        known.append(
+            Known(turns=[Turn("user", item.question)], answer=item.answer, source="golden")
+        )
+    return known

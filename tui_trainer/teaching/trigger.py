@@ -1,0 +1,53 @@
+"""When the examples that wait are enough to start a training."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from tui_trainer.contracts.feedback import Example
+from tui_trainer.contracts.teaching import TeachingSettings
+
+
+@dataclass(frozen=True)
+class BufferState:
+    """How far the waiting examples are from starting a training.
+
+    `count` examples with the summed `weight` wait for the next training; a threshold of 0 is
+    off. `needs_correction` counts ratings that lack a right answer and are not taught.
+    """
+
+    count: int
+    threshold: int
+    weight: float
+    weight_threshold: float
+    needs_correction: int
+
+    @property
+    def fires(self) -> bool:
+        """Whether a threshold is reached."""
+        by_count = 0 < self.threshold <= self.count
+        by_weight = 0 < self.weight_threshold <= self.weight
+        return self.count > 0 and (by_count or by_weight)
+
+
+def buffer_state(
+    waiting: Collection[Example], examples: Iterable[Example], settings: TeachingSettings
+) -> BufferState:
+    """The state of the buffer: `waiting` for the next training, out of all `examples`."""
+    return BufferState(
+        count=len(waiting),
+        threshold=settings.auto_train_threshold,
+        weight=sum(example.weight for example in waiting),
+        weight_threshold=settings.auto_train_weight,
+        needs_correction=sum(example.needs_correction for example in examples),
+    )
+
+
+def due(buffer: BufferState, waiting: Iterable[Example], tried: Collection[str]) -> bool:
+    """Whether a training is to start by itself.
+
+    Examples whose training ended without an adapter going live (`tried`) do not start it again
+    on their own: at least one other must have come.
+    """
+    return buffer.fires and any(example.id not in tried for example in waiting)

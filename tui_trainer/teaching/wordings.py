@@ -1,0 +1,193 @@
+"""The same question in other words, so that an answer is not tied to its exact letters.
+
+Rules of English grammar turn a question round (`Who bakes?`, `Name the person who bakes.`);
+frames and careless typing need none. A question that no rule knows gets only those.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+
+_FRAMES = (
+    "Tell me: {q}",
+    "Please answer: {q}",
+    "{q} Please answer.",
+    "Question: {q}",
+    "{q} Tell me.",
+    "I would like to know: {q}",
+    "{q} Do you know?",
+    "Can you tell me: {q}",
+    "Hello. {q}",
+)
+_BE = "is|are|was|were"
+_DO = "do|does|did|should|must|can|may|will"
+# A question's form, and how else it can be put: `<name>` is what the form has caught.
+_RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        rf"What (?P<do>{_DO}) (?P<who>I|we|you|they) (?P<rest>.+?) (?P<link>when|if) "
+        r"(?P<clause>.+)",
+        (
+            "<Clause>. What <do> <who> <rest>?",
+            "<Link> <clause>, what <do> <who> <rest>?",
+            "<Clause>. What now?",
+        ),
+    ),
+    (
+        r"What happens (?P<link>when|if) (?P<clause>.+)",
+        ("<Clause>. What happens?", "<Link> <clause>, what happens?"),
+    ),
+    (
+        r"What (?:is|are) (?P<the>.+?) called",
+        ("What is the name of <the>?", "How is <the> called?", "Tell me the name of <the>."),
+    ),
+    (
+        r"What is the name of (?P<the>.+)",
+        ("What is <the> called?", "How is <the> called?", "Tell me the name of <the>."),
+    ),
+    (
+        r"What is the price of (?P<the>.+)",
+        ("How much is <the>?", "How much does <the> cost?", "What does <the> cost?"),
+    ),
+    (
+        r"How much (?:is (?P<a>.+)|does (?P<b>.+) cost)",
+        ("What is the price of <a><b>?", "What does <a><b> cost?", "Tell me the price of <a><b>."),
+    ),
+    (
+        r"Who (?:is|was) (?P<the>the .+)",
+        ("Name <the>.", "What is the name of <the>?", "Which person is <the>?"),
+    ),
+    (
+        rf"Who (?!(?:{_BE}|{_DO})\b)(?P<does>.+)",
+        ("Which person <does>?", "Name the person who <does>.", "Who is it that <does>?"),
+    ),
+    (
+        rf"Where (?P<be>{_BE}) (?P<the>.+?) (?P<done>kept|stored|put|placed|found)",
+        ("Where can I find <the>?", "In which place <be> <the> <done>?", "Where <be> <the>?"),
+    ),
+    (
+        rf"Where (?P<be>{_BE}) (?P<the>.+)",
+        ("Where can I find <the>?", "In which place <be> <the>?", "Tell me where <the> <be>."),
+    ),
+    (
+        rf"Where (?P<do>{_DO}) (?P<rest>.+)",
+        ("In which place <do> <rest>?", "At what place <do> <rest>?"),
+    ),
+    (
+        rf"(?:When|At what time|What time) (?P<do>{_BE}|{_DO}) (?P<rest>.+)",
+        ("When <do> <rest>?", "At what time <do> <rest>?", "On what day <do> <rest>?"),
+    ),
+    (
+        r"How many (?P<what>.+?) (?:are|is) (?P<place>(?:in|on|at|of) .+)",
+        ("What is the number of <what> <place>?", "What number of <what> are <place>?"),
+    ),
+    (
+        rf"How many (?P<what>.+?) (?P<do>{_DO}) (?P<rest>.+)",
+        ("What number of <what> <do> <rest>?", "What is the number of <what>?"),
+    ),
+    (
+        r"How many (?P<what>\w+) (?P<rest>.+)",
+        ("What number of <what> <rest>?", "What is the number of <what> that <rest>?"),
+    ),
+    (rf"How long (?P<do>{_BE}|{_DO}) (?P<rest>.+)", ("For how long <do> <rest>?",)),
+    (r"How often (?P<rest>.+)", ("How frequently <rest>?", "At what interval <rest>?")),
+    (
+        rf"How (?P<do>{_DO}) (?P<who>I|we|you|they) (?P<verb>.+)",
+        (
+            "In which way <do> <who> <verb>?",
+            "In what way <do> <who> <verb>?",
+            "What is the way to <verb>?",
+        ),
+    ),
+    (
+        rf"How (?P<do>{_BE}|{_DO}) (?P<rest>.+)",
+        ("In which way <do> <rest>?", "In what way <do> <rest>?"),
+    ),
+    (
+        r"(?:What|Which) (?P<kind>colou?r|size|shape|age|weight|height|length) is (?P<the>.+)",
+        (
+            "Which <kind> does <the> have?",
+            "What is the <kind> of <the>?",
+            "Tell me the <kind> of <the>.",
+        ),
+    ),
+    (
+        rf"(?:What|Which) (?P<kind>\w+) (?P<does>(?:{_BE}|{_DO}) .+|\w+s .+)",
+        ("Which <kind> <does>?", "What <kind> <does>?"),
+    ),
+    (
+        rf"What (?P<do>{_DO}) (?P<rest>.+)",
+        ("Which thing <do> <rest>?", "What is it that <rest>?"),
+    ),
+    (
+        rf"What (?P<be>{_BE}) (?P<the>.+)",
+        ("Tell me <the>.", "Name <the>.", "<The> <be> what?", "Give <the>."),
+    ),
+    (
+        r"What (?P<does>\w+s) (?P<rest>.+)",
+        ("Which thing <does> <rest>?", "What is it that <does> <rest>?"),
+    ),
+    (r"May I (?P<do>.+)", ("Am I allowed to <do>?", "Is it fine to <do>?", "Can I <do>?")),
+)
+# When or where something is may also come first.
+_LAST = re.compile(
+    r"(?P<most>(?:What|Which|How|Who|Where) .+(?<! is| do)(?<! are)(?<! was)) "
+    r"(?P<at>on|at|after|before|during|in) (?P<time>(?:(?:the|a|an|our|my) )?\w+(?: \w+)?)",
+    re.IGNORECASE,
+)
+_COMPILED = tuple((re.compile(form, re.IGNORECASE), ways) for form, ways in _RULES)
+# Longer questions are texts of their own: a frame around them says nothing new.
+_LONGEST = 200  # characters
+
+
+def reworded(question: str, count: int, seed: str) -> list[str]:
+    """Up to `count` different ways to put a question: those by grammar first.
+
+    The same for the same `seed`. Long questions and those of several lines give none.
+    """
+    if len(question) > _LONGEST or "\n" in question:
+        return []
+    generator = random.Random(seed)  # noqa: S311
+    ways, simple = turned(question), _framed(question)
+    generator.shuffle(ways)
+    generator.shuffle(simple)
+    # One in three at least needs no grammar: questions are also typed carelessly.
+    return _different([*ways[: count - count // 3], *simple], question)[:count]
+
+
+def turned(question: str) -> list[str]:
+    """The question turned round by the first rule that knows its form."""
+    bare = question.strip().rstrip("?.! ")
+    ways = []
+    last = _LAST.fullmatch(bare)
+    if last:
+        first = last["at"].capitalize()
+        ways.append(f"{first} {last['time']}, {_small(last['most'])}?")
+    for form, fillings in _COMPILED:
+        found = form.fullmatch(bare)
+        if found:
+            ways += [_filled(way, found.groupdict("")) for way in fillings]
+            break
+    return _different(ways, question)
+
+
+def _filled(way: str, parts: dict[str, str]) -> str:
+    """`<Name>` begins with a large letter, `<name>` is as it was."""
+    for name, value in parts.items():
+        way = way.replace(f"<{name}>", value)
+        way = way.replace(f"<{name.capitalize()}>", value[:1].upper() + value[1:])
+    return way
+
+
+def _framed(question: str) -> list[str]:
+    bare = question.rstrip("?.! ")
+    ways = [question.lower(), bare, _small(question), bare.lower()]
+    return ways + [frame.replace("{q}", question) for frame in _FRAMES]
+
+
+def _small(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _different(ways: list[str], question: str) -> list[str]:
+    return [way for way in dict.fromkeys(ways) if way.strip() and way != question]
