@@ -9,6 +9,7 @@ import pytest
 
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.repl.commands import COMMANDS
 from tui_trainer.store import adapter_files, paths
 from tui_trainer.store.settings import load_settings
@@ -96,7 +97,7 @@ def test_settings_are_changed_kept_and_checked(room: Room) -> None:
     assert room.session.settings.rank == 8
     room.do("/set target_modules all-linear", '/set target_modules ["q_proj"]', "/set rank default")
     assert room.session.settings.target_modules == ["q_proj"]
-    assert load_settings().teaching.rank == 16
+    assert load_settings().teaching.rank == TeachingSettings().rank
 
 
 def test_settings_are_shown_with_what_they_do(room: Room) -> None:
@@ -112,7 +113,7 @@ def test_a_configuration_that_is_broken_is_left_alone(room: Room) -> None:
     paths.config_file().write_text("theme = [\n")
     assert "not valid TOML" in room.refused("/set rank 8")
     assert paths.config_file().read_text() == "theme = [\n"
-    assert room.session.settings.rank == 16
+    assert room.session.settings.rank == TeachingSettings().rank
 
 
 def test_help_lists_every_command(room: Room) -> None:

@@ -133,7 +133,7 @@ def put_on(model: Any, peft_model: PeftModel | None, adapter: ReadAdapter, name:
                 peft_model = PeftModel(model, adapter.config, name, low_cpu_mem_usage=True)
             else:
                 peft_model.add_adapter(name, adapter.config, low_cpu_mem_usage=True)
-            outcome = set_peft_model_state_dict(
+            outcome: Any = set_peft_model_state_dict(
                 peft_model, _state(adapter), adapter_name=name, low_cpu_mem_usage=True
             )
     except (ValueError, RuntimeError, KeyError) as error:
@@ -227,7 +227,7 @@ def _update(
     )
 
 
-def _pattern(pattern: dict[str, Any], layer: str, otherwise: Any) -> Any:
+def _pattern(pattern: dict[str, Any] | None, layer: str, otherwise: Any) -> Any:
     return pattern.get(get_pattern_key(list(pattern), layer), otherwise) if pattern else otherwise
 
 
