@@ -16,6 +16,7 @@ import msgspec
 import psutil
 import pytest
 
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.job import DataSettings, Job, TrainingSettings
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
@@ -25,10 +26,10 @@ from tui_trainer.launch.ending import EngineEnd
 from tui_trainer.store import atomic, runs
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui.app import TrainerApp
-from tui_trainer.tui.bridge import Services
+from tui_trainer.tui.bridge import OpenSession, Services
 from tui_trainer.watch.folder import FolderWatcher
 
-PATIENCE = 20.0  # seconds until a story gives up; nothing is asserted about time
+PATIENCE = 60.0  # seconds until a story gives up; nothing is asserted about time
 
 
 @pytest.fixture(autouse=True)
@@ -118,15 +119,26 @@ class FakeSupervisor:
         pass
 
 
+def no_chat(*_: object) -> Any:
+    """For stories without a chat."""
+    raise UserError("the chat needs torch; install with: pip install tui-trainer[train]")
+
+
 @pytest.fixture
 def session(runs_dir: Path) -> Callable[..., TrainerApp]:
     """The app over the folder, with the real watcher and a fake machine and supervisor."""
 
-    def make(root: Path = runs_dir, settings: Settings | None = None, **options: Any) -> TrainerApp:
+    def make(
+        root: Path = runs_dir,
+        settings: Settings | None = None,
+        chat: OpenSession = no_chat,
+        **options: Any,
+    ) -> TrainerApp:
         services = Services(
             watch=lambda on_change: FolderWatcher(root, on_change, poll_seconds=0.1),
             sampler=lambda pid, path: FakeSampler(),
             supervisor=FakeSupervisor,
+            chat=chat,
         )
         return TrainerApp(root, settings=settings or Settings(), services=services, **options)
 

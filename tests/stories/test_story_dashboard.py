@@ -34,7 +34,8 @@ async def test_small_terminal_keeps_what_matters(
         await seen(app, "CPU", "RAM 3.0 / 16 GiB", "GPU not available", "checkpoint step-00000060")
         lines = text_of(app).split("\n")
         assert len(lines) == 24
-        assert lines[0].startswith(" tui-trainer") and "lighthouse · training" in lines[0]
+        assert lines[0].startswith(" 1 Dashboard") and "5 New run" in lines[0]
+        assert "lighthouse · training" in lines[0]
         assert lines[1].lstrip().startswith("loss 1.6") and "best" in lines[1]
         assert "p pause" in lines[-1] and "q quit" in lines[-1] and "? help" in lines[-1]
         assert "learning rate" not in text_of(app)  # folded, one key away
@@ -248,9 +249,9 @@ async def test_monitor_of_a_folder_that_is_not_there(
 
 
 async def test_the_first_start_teaches(tmp_path: Path, session: Session, seen: Seen) -> None:
-    app = session(tmp_path / "runs to be")
+    app = session(tmp_path / "new_runs")
     async with app.run_test(size=(80, 24)) as pilot:
-        await seen(app, "no runs in", "runs to be", "n makes one", "tui-trainer train JOB.toml")
+        await seen(app, "no runs in", "yet.", "n makes one", "tui-trainer train JOB.toml")
         await pilot.press("n")
         await seen(app, "ready to start", "learning rate")
 

@@ -85,7 +85,7 @@ async def test_mouse_clicks_tabs_and_runs(make_run: MakeRun, session: Session, s
     app = session()
     async with app.run_test(size=(80, 24)) as pilot:
         await seen(app, "beta · completed")
-        await pilot.click("#top-bar", offset=(30, 0))
+        await pilot.click("#top-bar", offset=(17, 0))
         await seen(app, "updated")
         await pilot.click(DataTable, offset=(5, 2))
         await pilot.click(DataTable, offset=(5, 2))

@@ -177,13 +177,13 @@ async def test_broken_settings_and_themes_are_named_once(
     themes.mkdir(parents=True)
     (themes / "mine.toml").write_text('name = "mine"\ndark = "perhaps"\n')
     make_run("lighthouse")
-    keys = {"pausee": "space", "checkpoint": "p", "stop": "f5"}
+    keys = {"pausee": "space", "checkpoint": "p", "stop": "f8"}
     app = session(settings=Settings(keys=keys))
     async with app.run_test(size=(120, 50), notifications=True) as pilot:
         await becomes(app, lambda: "is the key of pause" in told(app))
         assert told(app).count("mine.toml") == told(app).count("did you mean pause?") == 1
-        await seen(app, "lighthouse · training", "f5 stop")
-        await pilot.press("f5")
+        await seen(app, "lighthouse · training", "f8 stop")
+        await pilot.press("f8")
         await seen(app, "and stop it?")
 
 
@@ -192,7 +192,7 @@ async def test_help_lists_every_key_and_palette_finds_them(
 ) -> None:
     make_run("lighthouse")
     app = session()
-    async with app.run_test(size=(120, 80)) as pilot:
+    async with app.run_test(size=(120, 120)) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("question_mark")
         await seen(app, "pause the run, or let it go on", "every key", "zoom out", "wheel")

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from textual.app import App, ComposeResult
 from textual.message import Message
@@ -65,8 +66,12 @@ class Supervisor:
         self.left = True
 
 
+def no_chat(*_: object) -> Any:
+    raise AssertionError("no chat is opened here")
+
+
 def make(post: Callable[[Message], object]) -> tuple[Bridge, Watcher, Supervisor]:
-    bridge = Bridge(post, Services(Watcher, Sampler, Supervisor), Path("/runs"))
+    bridge = Bridge(post, Services(Watcher, Sampler, Supervisor, no_chat), Path("/runs"))
     assert isinstance(bridge.watcher, Watcher) and isinstance(bridge.supervisor, Supervisor)
     return bridge, bridge.watcher, bridge.supervisor
 

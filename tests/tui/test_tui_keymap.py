@@ -27,12 +27,15 @@ def test_keys_of_the_interface() -> None:
         screen: {k for key in keymap.keys_of(screen) for k in key.keys.split(",")}
         for screen in REACH
     }
-    everywhere = {"n", "1", "2", "5", "r", "question_mark", "ctrl+p", "q", "ctrl+z"}
+    everywhere = {"n", "1", "2", "3", "4", "5", "r", "question_mark", "ctrl+p", "q", "ctrl+z"}
+    everywhere |= {"f1", "f2", "f3", "f4", "f5"}
     assert all(everywhere <= keys for keys in on.values())
     assert {"p", "c", "s", "l", "d"} <= on["dashboard"] & on["runs"]
     assert {"g", "m", "y", "x", "plus", "minus", "0", "enter", "j", "k"} <= on["dashboard"]
     assert {"slash", "enter", "j", "k", "up", "down"} <= on["runs"]
-    assert "a" not in on["dashboard"] and "3" not in on["dashboard"]
+    assert {"ctrl+g", "ctrl+e", "ctrl+r", "ctrl+y", "ctrl+t", "ctrl+o", "up", "tab"} <= on["chat"]
+    assert {"l", "u", "R", "D", "T", "c", "e", "M", "space", "enter", "j"} <= on["adapters"]
+    assert "a" not in on["dashboard"] and "A" in on["dashboard"] & on["runs"]
 
 
 def test_remapping() -> None:
@@ -70,11 +73,11 @@ def test_a_mistake_is_named_once_and_left_out(wanted: dict[str, str], said: str)
 
 
 def test_a_clash_with_another_choice_drops_one() -> None:
-    keys = make_keymap({"pause": "f5", "stop": "f5"})
-    assert keys.overrides == {"pause": "f5"} and len(keys.problems) == 1
+    keys = make_keymap({"pause": "f8", "stop": "f8"})
+    assert keys.overrides == {"pause": "f8"} and len(keys.problems) == 1
 
 
 def test_what_a_field_swallows() -> None:
     assert keymap.types_text("q") and keymap.types_text("question_mark")
     assert not keymap.types_text("ctrl+s") and not keymap.types_text("escape")
-    assert not keymap.types_text("left") and not keymap.types_text("f5")
+    assert not keymap.types_text("left") and not keymap.types_text("f8")

@@ -23,9 +23,11 @@ from tui_trainer.tui import commands, glyphs, keymap, themes
 from tui_trainer.tui.bridge import Bridge, Services, real_services
 from tui_trainer.tui.charts.model import Palette
 from tui_trainer.tui.charts.text import clean
+from tui_trainer.tui.chatting import Chatting
 from tui_trainer.tui.fleet import Fleet
 from tui_trainer.tui.keymap import Key
 from tui_trainer.tui.messages import (
+    ChatSpoke,
     EngineEnded,
     FolderChanged,
     MachineSampled,
@@ -44,10 +46,30 @@ from tui_trainer.tui.terminal import TerminalGuard
 from tui_trainer.watch.view import FolderView, RunSummary, RunView
 
 _TABS = (("show_dashboard", "Dashboard", "dashboard"), ("show_runs", "Runs", "runs"))
-_NEW_TAB = ("show_new", "New run", "new")
+_MORE_TABS = (
+    ("show_chat", "Chat", "chat"),
+    ("show_adapters", "Adapters", "adapters"),
+    ("show_new", "New run", "new"),
+)
+# What monitor leaves out.
+_SESSION_KEYS = frozenset(
+    {"new_run", "show_new", "resume_run", "show_chat", "show_adapters", "adopt"}
+)
 _SAMPLES_KEPT = 60
 _FRAME_SECONDS = 0.09  # at most eleven times a second: a faster run costs no more to watch
 MONITOR_ONLY = "monitor watches and steers only; start tui-trainer without monitor to train"
+
+
+def _chat_screen() -> Page:
+    from tui_trainer.tui.screens.chat import Chat  # loaded when it is looked at
+
+    return Chat()
+
+
+def _adapters_screen() -> Page:
+    from tui_trainer.tui.screens.adapters import Adapters
+
+    return Adapters()
 
 
 class TrainerApp(App[int]):
@@ -56,7 +78,13 @@ class TrainerApp(App[int]):
     TITLE = "tui-trainer"
     CSS_PATH = "app.tcss"
     BINDINGS: ClassVar = keymap.bindings("app")
-    MODES: ClassVar = {"dashboard": Dashboard, "runs": Runs, "new": NewRun}
+    MODES: ClassVar = {
+        "dashboard": Dashboard,
+        "runs": Runs,
+        "chat": _chat_screen,
+        "adapters": _adapters_screen,
+        "new": NewRun,
+    }
     DEFAULT_MODE = "dashboard"
     NOTIFICATION_TIMEOUT = 6
 
@@ -82,6 +110,7 @@ class TrainerApp(App[int]):
         self.bridge = Bridge(self.post_message, services, runs_dir)
         self.fleet = Fleet(self.bridge.supervisor, focus if not monitor_only else None)
         self.orders = Orders(self)
+        self.chatting = Chatting(self, services.chat)
         self._filters_added = [] if glyphs.locale_has_unicode() else [glyphs.PlainCharacters()]
         self._guard = TerminalGuard(self.exit)
         self._told: set[str] = set()
@@ -101,8 +130,11 @@ class TrainerApp(App[int]):
             self.bridge.watcher.focus(self.focus_path)
         self.bridge.start()
         self._guard.start()
+        if not self.monitor_only:
+            self.chatting.open_later()
 
     def on_unmount(self) -> None:
+        self.chatting.close()
         self.bridge.stop()
         self._guard.stop()
 
@@ -114,7 +146,7 @@ class TrainerApp(App[int]):
     @on(FolderChanged)
     def _take_view(self, message: FolderChanged) -> None:
         view = self.view = message.view
-        if view.focused is not None and self._wants_another(view):
+        if view.focused is not None and wants_another(view, self.focus_path):
             self.look_at(view.focused.summary.path)
         self._tell_once(view.oddities)
         self.fleet.attach_to_live(view.runs)
@@ -132,6 +164,8 @@ class TrainerApp(App[int]):
     def _take_end(self, message: EngineEnded) -> None:
         end = message.end
         self.fleet.ended(end)
+        if self.chatting.teaches(end.path):
+            return  # the teaching tells how it ends
         self.bell()
         failed = end.status in ("failed", "crashed")
         self.tell(self.fleet.describe(end, self.view.runs), "error" if failed else "information")
@@ -142,6 +176,10 @@ class TrainerApp(App[int]):
         self.fleet.start(message.folder)
         self.look_at(message.folder.path)
         self.action_show("dashboard")
+
+    @on(ChatSpoke)
+    def _take_chat(self) -> None:
+        self.chatting.spoke()
 
     @on(Noticed)
     def _take_notice(self, message: Noticed) -> None:
@@ -157,6 +195,11 @@ class TrainerApp(App[int]):
         """Shows a notice; text from files is cleaned and never read as markup."""
         self.notify(clean(text), severity=severity, markup=False)
 
+    def show_talk(self) -> None:
+        """Brings what shows the chat up to date."""
+        for page in self._pages():
+            page.show_talk()
+
     def look_at(self, path: Path | None) -> None:
         """Chooses the run that the dashboard shows."""
         if path != self.focus_path:
@@ -169,13 +212,13 @@ class TrainerApp(App[int]):
 
     def tabs(self) -> tuple[tuple[str, str, str], ...]:
         """Key, title and screen of each tab."""
-        tabs = _TABS if self.monitor_only else (*_TABS, _NEW_TAB)
+        tabs = _TABS if self.monitor_only else (*_TABS, *_MORE_TABS)
         keys = {key.id: key for key in keymap.KEYS}
         return tuple((self.keymap.shown(keys[id]), title, screen) for id, title, screen in tabs)
 
     def offers(self, key: Key) -> bool:
         """Whether a key is of use in this session."""
-        return not (self.monitor_only and key.id in ("new_run", "show_new", "resume_run"))
+        return not (self.monitor_only and key.id in _SESSION_KEYS)
 
     def resume_hint(self, run: RunSummary) -> str:
         """How an ended run is carried on, in a few words."""
@@ -192,7 +235,7 @@ class TrainerApp(App[int]):
     # -- keys ------------------------------------------------------------------------------------
 
     def action_show(self, screen: str) -> None:
-        if screen == "new" and self.monitor_only:
+        if self.monitor_only and screen in (tab[2] for tab in _MORE_TABS):
             self.tell(MONITOR_ONLY, "warning")
         elif screen != self.current_mode:
             self.switch_mode(screen)
@@ -204,6 +247,7 @@ class TrainerApp(App[int]):
 
     def action_refresh_now(self) -> None:
         self.bridge.watcher.refresh()
+        self.show_talk()
         self.tell("reading the folder again")
 
     def action_help(self) -> None:
@@ -225,6 +269,9 @@ class TrainerApp(App[int]):
     def action_resume_run(self) -> None:
         self.orders.resume_run()
 
+    def action_adopt(self) -> None:
+        self.orders.adopt()
+
     def action_details(self) -> None:
         self.orders.details()
 
@@ -241,13 +288,6 @@ class TrainerApp(App[int]):
 
     def _pages(self) -> list[Page]:
         return [screen for screen in self.screen_stack if isinstance(screen, Page)]
-
-    def _wants_another(self, view: FolderView) -> bool:
-        """Whether no run was chosen yet, or the chosen one was removed from the disk."""
-        path = self.focus_path
-        if path is None:
-            return True
-        return path not in {run.path for run in view.runs} and not path.exists()
 
     def _show_soon(self) -> None:
         """Shows the newest snapshot: at once, or when the last one has stood for a frame."""
@@ -281,6 +321,13 @@ class TrainerApp(App[int]):
                 if isinstance(screen, Dashboard | NewRun) and screen.is_mounted:
                     screen.use_theme()
         self._show_everywhere()
+
+
+def wants_another(view: FolderView, path: Path | None) -> bool:
+    """Whether no run was chosen yet, or the chosen one was removed from the disk."""
+    if path is None:
+        return True
+    return path not in {run.path for run in view.runs} and not path.exists()
 
 
 def local_process(run: RunView | None) -> int | None:

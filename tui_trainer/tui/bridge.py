@@ -6,19 +6,31 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from textual.message import Message
 
 from tui_trainer.contracts.hardware import HardwareSample
+from tui_trainer.contracts.session import Event
 from tui_trainer.launch.ending import EngineEnd
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui.messages import EngineEnded, FolderChanged, MachineSampled
 from tui_trainer.watch.view import FolderView
 
+if TYPE_CHECKING:  # monitor does without a chat
+    from tui_trainer.repl.session import ChatSession
+
 Post = Callable[[Message], object]
 SAMPLE_SECONDS = 2.0
 _FIRST_SECONDS = 0.3  # shares of the processor are known from the second sample on
+
+
+class OpenSession(Protocol):
+    """Makes a chat session that is not started: stores are read, no model is loaded."""
+
+    def __call__(
+        self, emit: Callable[[Event], None], on_status: Callable[[str], None], /
+    ) -> ChatSession: ...
 
 
 class Watching(Protocol):
@@ -51,18 +63,21 @@ class Services:
     watch: Callable[[Callable[[FolderView], None]], Watching]
     sampler: Callable[[int | None, Path], Sampling]
     supervisor: Callable[[Callable[[EngineEnd], None]], Supervising]
+    chat: OpenSession
 
 
-def real_services(runs_dir: Path, poll_seconds: float) -> Services:
-    """The real watcher, sampler and supervisor for a folder of runs."""
+def real_services(runs_dir: Path, poll_seconds: float, model: str = "builtin") -> Services:
+    """The real watcher, sampler, supervisor and chat for a folder of runs."""
     from tui_trainer.launch.supervisor import Supervisor
     from tui_trainer.machine.sampler import Sampler
+    from tui_trainer.tui.chatter import real_session
     from tui_trainer.watch.folder import FolderWatcher
 
     return Services(
         watch=lambda on_change: FolderWatcher(runs_dir, on_change, poll_seconds=poll_seconds),
         sampler=lambda pid, path: Sampler(run_pid=pid, disk_path=path),
         supervisor=Supervisor,
+        chat=real_session(model, runs_dir),
     )
 
 

@@ -36,6 +36,8 @@ class Key:
 REACH = {
     "dashboard": ("app", "run", "dashboard"),
     "runs": ("app", "run", "runs"),
+    "chat": ("app", "chat"),
+    "adapters": ("app", "adapters"),
     "new": ("app", "new"),
 }
 
@@ -45,6 +47,8 @@ KEYS: tuple[Key, ...] = (
     Key("stop", "s", "app.stop", "stop", "save the run and stop it (asks first)", "run", 4),
     Key("rate", "l", "app.set_rate", "rate", "set the learning rate of the run", "run", 6),
     Key("resume_run", "R", "app.resume_run", "resume", "carry on a run that ended early", "run"),
+    Key("adopt", "A", "app.adopt", "to adapters", "add the adapter of a finished run to the "
+        "adapters", "run", 17),
     Key("details", "d", "app.details", "details", "job, versions and paths of the run", "run", 11),
     Key("chart", "g", "screen.next_chart", "chart", "change what the lower chart shows",
         "dashboard", 8),
@@ -70,13 +74,55 @@ KEYS: tuple[Key, ...] = (
     Key("previous_run", "k,up", "screen.move(-1)", "previous", "previous run", "runs"),
     Key("filter", "slash", "screen.filter", "filter", "show only runs whose name or state "
         "contains a text", "runs", 8),
+    Key("good", "ctrl+g", "screen.say('/good')", "good", "the last answer is right: learn it",
+        "chat", 4, True),
+    Key("correct", "ctrl+e", "screen.say('/edit')", "correct", "write the right answer to the "
+        "last question", "chat", 3, True),
+    Key("rate_answer", "ctrl+r", "screen.rate", "rate", "rate the last answer, with a note, or "
+        "let the model answer again", "chat", 5, True),
+    Key("agree", "ctrl+y", "screen.agree", "yes", "do what is asked above the input line, such as "
+        "taking a revised answer", "chat", 8, True),
+    Key("train_now", "ctrl+t", "screen.say('/train')", "train", "start a training with the "
+        "feedback that waits", "chat", 7, True),
+    Key("watch_training", "ctrl+o", "screen.watch", "watch", "show the training on the dashboard",
+        "chat", 9, True),
+    Key("older", "up", "screen.history(-1)", "earlier", "earlier line that was asked", "chat"),
+    Key("newer", "down", "screen.history(1)", "later", "later line that was asked", "chat"),
+    Key("complete", "tab", "screen.complete", "complete", "complete a slash command", "chat"),
+    Key("page_up", "pageup", "screen.page(-1)", "back", "scroll the conversation back", "chat"),
+    Key("page_down", "pagedown", "screen.page(1)", "on", "scroll the conversation on", "chat"),
+    Key("scroll_up", "k", "screen.scroll_log(-1)", "up", "a line up, after esc", "chat"),
+    Key("scroll_down", "j", "screen.scroll_log(1)", "down", "a line down, after esc", "chat"),
+    Key("type", "i,enter", "screen.type", "type", "back to the input line, after esc", "chat", 3),
+    Key("command", "slash", "screen.type('/')", "command", "type a slash command, after esc",
+        "chat"),
+    Key("turn_on", "enter", "screen.turn_on", "load/unload", "let the adapter answer, or no "
+        "longer", "adapters", 3),
+    Key("load", "l", "screen.load", "load", "let the adapter answer alone", "adapters", 16),
+    Key("unload", "u", "screen.unload", "unload", "let the base answer alone", "adapters", 17),
+    Key("mark", "space", "screen.mark", "mark", "mark the adapter to compare or to combine",
+        "adapters", 4),
+    Key("compare", "c", "screen.compare", "compare", "compare two marked adapters: their changes, "
+        "measures and answers", "adapters", 5),
+    Key("ensemble", "e", "screen.ensemble", "ensemble", "let the marked adapters answer together, "
+        "weighted", "adapters", 6),
+    Key("merge", "M", "screen.merge", "merge", "write the adapter and its base as one model",
+        "adapters", 10),
+    Key("rename", "R", "screen.rename", "rename", "give the adapter another name", "adapters", 9),
+    Key("delete", "D", "screen.delete", "delete", "move the adapter to the trash (asks first)",
+        "adapters", 11),
+    Key("trash", "T", "screen.trash", "trash", "take a deleted adapter back", "adapters", 12),
+    Key("next_adapter", "j,down", "screen.move(1)", "next", "next adapter", "adapters"),
+    Key("previous_adapter", "k,up", "screen.move(-1)", "previous", "previous adapter", "adapters"),
     Key("start", "ctrl+s", "screen.start", "start", "start this run", "new", 3, True),
     Key("next_field", "down", "app.focus_next", "next field", "next field", "new"),
     Key("previous_field", "up", "app.focus_previous", "previous field", "previous field", "new"),
     Key("new_run", "n", "app.show('new')", "new run", "fill in a new run", "app", 13),
-    Key("show_dashboard", "1", "app.show('dashboard')", "dashboard", "the dashboard", "app"),
-    Key("show_runs", "2", "app.show('runs')", "runs", "the list of runs", "app"),
-    Key("show_new", "5", "app.show('new')", "new run", "the form for a new run", "app"),
+    Key("show_dashboard", "1,f1", "app.show('dashboard')", "dashboard", "the dashboard", "app"),
+    Key("show_runs", "2,f2", "app.show('runs')", "runs", "the list of runs", "app"),
+    Key("show_chat", "3,f3", "app.show('chat')", "chat", "the chat, and teaching", "app"),
+    Key("show_adapters", "4,f4", "app.show('adapters')", "adapters", "what was learned", "app"),
+    Key("show_new", "5,f5", "app.show('new')", "new run", "the form for a new run", "app"),
     Key("refresh", "r", "app.refresh_now", "refresh", "read the folder again now", "app", 14),
     Key("back", "escape", "app.step_back", "back", "put a pane back, clear a filter, or go to the "
         "dashboard", "app", 16),
@@ -97,6 +143,8 @@ _NAMES = {
     "escape": "esc",
     "left": "←",
     "right": "→",
+    "pageup": "pgup",
+    "pagedown": "pgdn",
     "up": "↑",
     "down": "↓",
 }

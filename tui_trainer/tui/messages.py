@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from textual.message import Message
 
@@ -10,6 +10,9 @@ from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.launch.ending import EngineEnd
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.watch.view import FolderView
+
+if TYPE_CHECKING:
+    from tui_trainer.tui.shelf import Shelf
 
 Severity = Literal["information", "warning", "error"]
 
@@ -80,3 +83,15 @@ class ZoomAsked(Message):
         super().__init__()
         self.direction = direction
         self.at = at
+
+
+class ChatSpoke(Message):
+    """There is news of the chat to be taken."""
+
+
+class ShelfRead(Message):
+    """The adapters were read."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        super().__init__()
+        self.shelf = shelf

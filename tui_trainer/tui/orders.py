@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import CommandName
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui import keymap, states, steering
@@ -92,6 +93,39 @@ class Orders:
             self._app.look_at(run.path)
             self._app.tell(f"starting the engine of {run.name} again")
 
+    def adopt(self) -> None:
+        """Adds the run's adapter to the adapters, under a name that is asked for."""
+        from tui_trainer.tui import shelving  # loaded when they are wanted
+        from tui_trainer.tui.naming import adapter_name, name_problem
+        from tui_trainer.tui.screens.work import Work
+
+        run = self._target()
+        if run is None:
+            self._app.tell("no run is chosen", "warning")
+            return
+        folder = RunFolder(run.path)
+        try:
+            name = adapter_name(shelving.addable(folder).name)
+        except UserError as error:
+            self._app.tell(str(error), "warning")
+            return
+
+        def decide(chosen: str | None) -> None:
+            if chosen is not None:
+                work: Work[str] = Work(
+                    f"Adding the adapter of {run.name}",
+                    lambda report: shelving.add_run(folder, chosen, report),
+                )
+                self._app.push_screen(work, self._adopted)
+
+        hint = "letters, digits, '-' and '_'"
+        self._app.push_screen(Prompt("Name of the adapter", name, hint, name_problem), decide)
+
+    def _adopted(self, name: str | None) -> None:
+        if name is not None:
+            self._app.tell(f"{name} is an adapter now")
+            self._app.action_show("adapters")
+
     def details(self) -> None:
         """Shows job, versions and paths of the run."""
         run = self._target()
@@ -106,7 +140,7 @@ class Orders:
         """Leaves at once, or asks where a run begun here still trains."""
         training = self._app.fleet.training()
         if not training:
-            self._app.exit(0)
+            self._exit()
             return
         names = ", ".join(clean(folder.path.name) for folder in training)
         options = (
@@ -117,12 +151,15 @@ class Orders:
 
         def decide(answer: str | None) -> None:
             if answer == "leave":
-                self._app.exit(0)
+                self._exit()
             elif answer == "stop":
                 self._app.tell("saving and stopping, then leaving")
                 steering.stop_all(self._app.post_message, training)
 
         self._app.push_screen(Choice(f"{names} still trains.", options), decide)
+
+    def _exit(self) -> None:
+        self._app.exit(0, message=self._app.chatting.last_words)
 
     def _target(self) -> RunSummary | None:
         page = self._app.screen

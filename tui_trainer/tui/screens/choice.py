@@ -50,6 +50,7 @@ class Choice(Dialog[str]):
         elif event.key in ("k", "up"):
             self.focus_previous()
         elif event.key == "escape":
+            event.stop()  # or the screen below would take it as well
             self.dismiss(None)
 
     @on(Button.Pressed)

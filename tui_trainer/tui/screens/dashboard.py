@@ -27,6 +27,7 @@ from tui_trainer.tui.plots import (
     extent,
 )
 from tui_trainer.tui.screens.page import Page, focus_in_order, teach
+from tui_trainer.tui.teaching_facts import feedback_facts_of
 from tui_trainer.tui.viewport import ALL
 from tui_trainer.tui.widgets.chart_pane import ChartPane
 from tui_trainer.tui.widgets.events_log import EventsLog, entries_of
@@ -34,6 +35,7 @@ from tui_trainer.tui.widgets.job_facts import JobPanel, job_facts_of
 from tui_trainer.tui.widgets.machine import MachinePanel, machine_of
 from tui_trainer.tui.widgets.outcome import OutcomeBanner, outcome_of
 from tui_trainer.tui.widgets.progress import ProgressPanel, progress_of
+from tui_trainer.tui.widgets.teaching import FeedbackPanel
 from tui_trainer.watch.view import FolderView, RunSummary, RunView
 
 _LOWER_SECONDS = 0.4
@@ -67,6 +69,7 @@ class Dashboard(Page):
             with Vertical(id="side"):
                 yield ProgressPanel()
                 yield MachinePanel()
+                yield FeedbackPanel()
                 yield JobPanel()
         yield EventsLog()
 
@@ -100,10 +103,17 @@ class Dashboard(Page):
         if run is None:
             return
         self.query_one(ProgressPanel).show(progress_of(run))
+        self.show_talk()
         self.query_one(JobPanel).show(job_facts_of(run))
         self.query_one(EventsLog).show(entries_of(run))
         self.query_one(OutcomeBanner).show(outcome_of(run, self.session.resume_hint(run.summary)))
         self._draw_soon()
+
+    def show_talk(self) -> None:
+        talk = self.session.chatting.talk
+        panel = self.query_one(FeedbackPanel)
+        panel.set_class(talk.used, "-used")
+        panel.show(feedback_facts_of(talk))
 
     def take_machine(self, samples: tuple[HardwareSample, ...]) -> None:
         """Shows what the machine does now."""

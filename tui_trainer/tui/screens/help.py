@@ -19,6 +19,8 @@ _GROUPS = (
     ("run", "The run"),
     ("dashboard", "Dashboard"),
     ("runs", "List of runs"),
+    ("chat", "Chat"),
+    ("adapters", "Adapters"),
     ("new", "New run"),
     ("app", "Everywhere"),
 )

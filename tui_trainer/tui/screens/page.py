@@ -47,6 +47,9 @@ class Page(Screen[None]):
         """Shows a new snapshot."""
         raise NotImplementedError
 
+    def show_talk(self) -> None:
+        """Shows what the chat or the teaching has come to."""
+
     def target(self) -> RunSummary | None:
         """The run that pause, stop and their like act on here."""
         return None
@@ -62,6 +65,10 @@ class Page(Screen[None]):
     def listens_to(self, key: Key) -> bool:
         """Whether a key does here what its hint says."""
         return True
+
+    def wording(self, key: Key) -> tuple[str, int]:
+        """The word and the rank of a key in the bottom line here."""
+        return key.label, key.rank
 
     @property
     def session(self) -> TrainerApp:
@@ -104,10 +111,11 @@ class Page(Screen[None]):
     def draw_keys(self) -> None:
         """Brings the bottom line up to date."""
         keys = self.session.keymap
+        worded = [(key, *self.wording(key)) for key in keymap.keys_of(self.place)]
         hints = tuple(
-            Hint(keys.shown(key), key.label, key.action, key.rank)
-            for key in keymap.keys_of(self.place)
-            if key.rank and self.session.offers(key) and self.listens_to(key)
+            Hint(keys.shown(key), label, key.action, rank)
+            for key, label, rank in worded
+            if rank and self.session.offers(key) and self.listens_to(key)
         )
         self.query_one(KeyBar).show(hints)
 

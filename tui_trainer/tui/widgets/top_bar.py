@@ -36,8 +36,12 @@ class TopBar(Panel[Place]):
         if not facts.run:
             return left
         name = plain(facts.run, "bold").truncate(max(8, width // 3), ellipsis=True)
-        right = Content.assemble(name, (" · ", "$faint"), states.badge(facts.status), " ")
-        return spread(left, right, width)
+        status = Content.assemble((" · ", "$faint"), states.badge(facts.status), " ")
+        if left.cell_length + name.cell_length + status.cell_length >= width:
+            left = Content.assemble(*tabs)  # the tabs say where one is
+            room = width - left.cell_length - status.cell_length - 1
+            name = name.truncate(max(8, room), ellipsis=True)
+        return spread(left, name + status, width)
 
     def _tab(self, facts: Place, key: str, title: str, screen: str) -> Content:
         lit = screen == facts.here
