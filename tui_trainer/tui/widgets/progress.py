@@ -48,7 +48,7 @@ def progress_of(view: RunView | None, now: float | None = None) -> Progress:
         fraction=min(1.0, step / total) if total else None,
         epoch=""
         if epoch is None
-        else f"{epoch:.2f}" + (f" / {round(epochs, 2):g}" if epochs else ""),
+        else f"{epoch:.2f}" + (f" / {round(epochs, 1):g}" if epochs else ""),
         speed=count_text(summary.tokens_per_second),
         elapsed=_duration(_elapsed(view)),
         left=_duration(summary.eta_seconds if summary.status in ACTIVE_STATES else None),
