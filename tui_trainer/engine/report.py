@@ -130,7 +130,9 @@ class Report:
         self.write_state()
         if changed and state not in ("saving", "evaluating"):
             self._announced = state
-            self.event("state", self._state.step, message or state, detail={"state": state})
+            # Why a run failed stands in its error event.
+            words = state if state == "failed" else message or state
+            self.event("state", self._state.step, words, detail={"state": state})
 
     def resume_training(self) -> None:
         """Back to `training` after an evaluation or a save."""
