@@ -39,7 +39,7 @@ def test_a_file_is_made_for_the_user_alone() -> None:
 
 
 def test_a_default_needs_no_line() -> None:
-    assert save("rank", "16") == ""
+    assert save("rank", str(TeachingSettings().rank)) == ""
 
 
 def test_a_linked_file_stays_a_link(tmp_path: Path) -> None:

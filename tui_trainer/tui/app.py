@@ -157,7 +157,7 @@ class TrainerApp(App[int]):
     def _take_sample(self, message: MachineSampled) -> None:
         self.samples = (*self.samples, message.sample)[-_SAMPLES_KEPT:]
         for page in self._pages():
-            if isinstance(page, Dashboard):
+            if isinstance(page, Dashboard) and page.is_mounted:  # it may come before the panes
                 page.take_machine(self.samples)
 
     @on(EngineEnded)
@@ -198,7 +198,8 @@ class TrainerApp(App[int]):
     def show_talk(self) -> None:
         """Brings what shows the chat up to date."""
         for page in self._pages():
-            page.show_talk()
+            if page.is_mounted:
+                page.show_talk()
 
     def look_at(self, path: Path | None) -> None:
         """Chooses the run that the dashboard shows."""

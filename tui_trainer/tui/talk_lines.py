@@ -36,7 +36,7 @@ def entry_lines(entry: Entry, width: int) -> list[Content]:
     sign, style = _STYLES[entry.kind]
     return [
         Content.assemble((sign if first else _INDENT, f"bold {style}"), (line.plain, style))
-        for first, line in _numbered(_wrapped(entry.text, width - len(sign)))
+        for first, line in _numbered(_wrapped(entry.text, width - len(sign) - 1))
     ]
 
 
