@@ -16,6 +16,7 @@ from tui_trainer.launch.follow import Update
 from tui_trainer.store.runs import RunFolder
 
 _PLAIN_SECONDS = 5.0  # between progress lines that cannot be rewritten
+BAD_INPUT = 2
 _LIVE_SECONDS = 0.1  # between rewritings
 
 
@@ -111,7 +112,8 @@ class Words:
             output.say(output.escape(end.message))
         else:
             output.say(f"{end.status}: {output.escape(end.message)}")
-        for line in end.log:
+        # Bad input is told whole by the message; only where more went wrong does the log help.
+        for line in () if end.exit_status == BAD_INPUT else end.log:
             output.say(f"  | {output.escape(line)}")
         if end.status in ("cancelled", "crashed") and "tui-trainer resume" not in end.message:
             output.say(f"go on with: tui-trainer resume {output.escape(str(self._folder.path))}")
