@@ -98,7 +98,9 @@ def test_thirty_kills_at_random_instants(
             engine.kill()
             engine.wait()
             kills += 1
-        assert engine.returncode == 0
+            if torn.status() == "completed":  # killed between its last word and its exit
+                break
+        assert torn.status() == "completed", torn.state()
         assert_same(whole, torn, metrics)
 
 

@@ -132,7 +132,7 @@ def test_the_first_session(tmp_path: Path, terminal: Callable[..., Terminal]) ->
     second.wait(lambda text: "lighthouse · training" in text)
     assert only_run(tmp_path).state().step > step  # type: ignore[union-attr]
     second.press("2")
-    second.wait(lambda text: "best val" in text and "lighthouse" in text)
+    second.wait(lambda text: "updated" in text and "lighthouse  " in text)
     second.hang_up()
     second.process.wait(timeout=30)
     assert only_run(tmp_path).status() == "training", "a lost terminal ends the screen alone"
