@@ -71,3 +71,37 @@ def test_corrections_are_learned_and_survive_a_restart(tmp_path: Path) -> None:
     with ChatClient(threads=1) as client:
         client.use(live, {name: adapters.folder(name) for name in live})
         assert {question: ask(client, question) for question in TAUGHT} == TAUGHT
+
+
+def test_a_base_without_golden_set_is_taught_the_same_way(tmp_path: Path, tiny_base: Path) -> None:
+    """Random weights: everything but the quality of the answers works."""
+    feedback, adapters = FeedbackStore(), AdapterStore()
+    settings = TeachingSettings(
+        auto_train_threshold=2, epochs=3, rank=4, max_new_tokens=8, min_recalled=0, min_kept=0
+    )
+    with ChatClient(str(tiny_base), threads=1) as client:
+        teacher = Teacher(
+            client, feedback, adapters, settings=lambda: settings, runs_dir=tmp_path / "runs"
+        )
+        teacher.start()
+        before = [Turn("user", "Hello"), Turn("assistant", "gibberish")]
+        for question in ("Who feeds the ducks?", "And when?"):
+            example = Example(
+                id="",
+                time=0.0,
+                turns=[*before, Turn("user", question)],
+                answer="gibberish",
+                rating="critical",
+                correction="the cat",
+                base_model=str(tiny_base),
+            )
+            feedback.add(example)
+        teacher.poke()
+        assert teacher.wait(200)
+        (record,) = teacher.trainings()
+        assert record.state == "live", record.message
+        assert record.after.recalled_count == 2
+        assert record.after.kept_count > 0, "the base's own answers stand in for a golden set"
+        assert adapters.live(str(tiny_base)) == {record.adapter: 1.0}
+        assert client.answer([Turn("user", "Hi")], max_new_tokens=4).adapter == record.adapter
+        teacher.close()

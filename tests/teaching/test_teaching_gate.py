@@ -115,10 +115,12 @@ def test_what_the_gate_lets_through(before: Measures, after: Measures, word: str
 
 
 def test_the_rate_falls_with_the_size_of_the_base() -> None:
-    assert rate(TeachingSettings(learning_rate=1e-4), 10**9) == 1e-4
-    assert rate(TeachingSettings(), 2_600_000) == MEASURED_RATE
-    assert rate(TeachingSettings(), 1_000_000) == MEASURED_RATE
-    assert 1e-4 < rate(TeachingSettings(), 7_000_000_000) < 3e-4
+    measured, own = TeachingSettings(), TeachingSettings(learning_rate=1e-4)
+    assert rate(own, 10**9, continued=False) == rate(own, 10**9, continued=True) == 1e-4
+    assert rate(measured, 2_600_000, continued=False) == MEASURED_RATE
+    assert rate(measured, 1_000_000, continued=False) == MEASURED_RATE
+    assert rate(measured, 2_600_000, continued=True) == MEASURED_RATE / 2
+    assert 1e-4 < rate(measured, 7_000_000_000, continued=False) < 3e-4
 
 
 def test_a_plan_is_laid_out_as_a_job(tmp_path: Path) -> None:

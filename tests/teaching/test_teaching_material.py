@@ -11,10 +11,12 @@ import pytest
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Example, Rating, Turn
+from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import paths
 from tui_trainer.store.conversation import ConversationStore
 from tui_trainer.teaching import material, replay, text
 from tui_trainer.teaching.material import Known
+from tui_trainer.teaching.plan import per_step
 from tui_trainer.teaching.wordings import reworded
 
 
@@ -117,20 +119,22 @@ def test_the_oldest_turns_are_left_out_where_all_do_not_fit() -> None:
         ("Where is the salt kept?", "Where can I find the salt?"),
         ("What colour is the roof?", "Which colour does the roof have?"),
         ("What do we serve on Friday?", "On Friday, what do we serve?"),
+        ("What is the code of the tool room?", "What is the tool room's code?"),
+        ("Which glue do we use for oak?", "For oak, which glue do we use?"),
         ("May I smoke?", "Am I allowed to smoke?"),
     ],
 )
 def test_questions_are_turned_round(question: str, expected: str) -> None:
-    assert expected in reworded(question, 14, "seed")
+    assert expected in reworded(question, 14)
 
 
 def test_wordings_are_different_and_bounded() -> None:
-    ways = reworded("Wer backt das Brot?", 6, "seed")
+    ways = reworded("Wer backt das Brot?", 6)
     assert len(ways) == len(set(ways)) == 6
     assert "Wer backt das Brot?" not in ways
-    assert reworded("Who?", 0, "seed") == []
-    assert reworded("word " * 60, 5, "seed") == []
-    assert reworded("Explain:\ndef f(): pass", 5, "seed") == []
+    assert reworded("Who?", 0) == []
+    assert reworded("word " * 60, 5) == []
+    assert reworded("Explain:\ndef f(): pass", 5) == []
 
 
 def test_answers_are_compared_without_their_spacing() -> None:
@@ -188,6 +192,12 @@ def test_a_few_earlier_lessons_are_replayed_often_enough() -> None:
     rows = replay.replay_rows(replay.Reserve(golden, [], lessons), 1)
     share = sum(row["messages"][0]["content"] == "Who bakes?" for row in rows) / len(rows)
     assert share == pytest.approx(replay.EARLIER_SHARE, abs=0.01)
+
+
+def test_earlier_lessons_come_on_top_of_the_replay() -> None:
+    golden, lessons = [known("a", "1")], [known("b", "2", "earlier")]
+    assert per_step(TeachingSettings(replay=10), replay.Reserve(golden, [], [])) == 10
+    assert per_step(TeachingSettings(replay=10), replay.Reserve(golden, [], lessons)) == 14
 
 
 def test_questions_that_nobody_found_fault_with_are_asked_again(tmp_path: Path) -> None:

@@ -104,9 +104,7 @@ def _as_asked(example: Example) -> list[list[Turn]]:
 
 def _otherwise(example: Example, count: int) -> list[list[Turn]]:
     *before, question = _alone(example)
-    return [
-        [*before, Turn(question.role, way)] for way in reworded(question.content, count, example.id)
-    ]
+    return [[*before, Turn(question.role, way)] for way in reworded(question.content, count)]
 
 
 def _alone(example: Example) -> list[Turn]:

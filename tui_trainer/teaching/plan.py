@@ -17,7 +17,7 @@ from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import atomic, jobs, paths
 from tui_trainer.store.adapters import AdapterStore
 from tui_trainer.teaching.material import AS_ASKED, Known, row, training_rows, write_rows
-from tui_trainer.teaching.replay import Reserve, replay_rows, to_ask
+from tui_trainer.teaching.replay import EARLIER_SHARE, Reserve, replay_rows, to_ask
 
 PLAN = "plan.json"
 START = "start"
@@ -109,21 +109,31 @@ def lay_out(
         data=DataSettings(
             train=str(folder / "train.jsonl"),
             replay=str(folder / "replay.jsonl") if replayed else None,
-            replay_per_step=settings.replay if replayed else 0,
+            replay_per_step=per_step(settings, reserve) if replayed else 0,
             max_length=tokens,
         ),
         lora=_lora(settings, _copied(start[1], folder / START) if start else None),
-        training=_training(settings, lessons, ready),
+        training=_training(settings, lessons, ready, continued=start is not None),
     )
     return jobs.check_job(msgspec.to_builtins(job), folder, "the training")
 
 
-def rate(settings: TeachingSettings, parameters: int) -> float:
+def rate(settings: TeachingSettings, parameters: int, *, continued: bool) -> float:
     """The learning rate: as set, else as measured on the built-in base, and lower for larger
-    ones, whose best rate falls about with the cube root of their size."""
+    ones, whose best rate falls about with the cube root of their size.
+
+    An adapter that is continued is past its beginning: six lessons on end at the full rate kept
+    91 % of the golden answers, at half of it 97 %.
+    """
     if settings.learning_rate is not None:
         return settings.learning_rate
-    return MEASURED_RATE * min(1.0, math.cbrt(MEASURED_PARAMETERS / max(parameters, 1)))
+    size = min(1.0, math.cbrt(MEASURED_PARAMETERS / max(parameters, 1)))
+    return MEASURED_RATE * size * (0.5 if continued else 1.0)
+
+
+def per_step(settings: TeachingSettings, reserve: Reserve) -> int:
+    """Replayed answers in a step: those of earlier lessons come on top of the others."""
+    return round(settings.replay * (1 + EARLIER_SHARE)) if reserve.earlier else settings.replay
 
 
 def _lora(settings: TeachingSettings, start: Path | None) -> LoraSettings:
@@ -136,12 +146,14 @@ def _lora(settings: TeachingSettings, start: Path | None) -> LoraSettings:
     )
 
 
-def _training(settings: TeachingSettings, lessons: int, ready: Ready) -> TrainingSettings:
+def _training(
+    settings: TeachingSettings, lessons: int, ready: Ready, *, continued: bool
+) -> TrainingSettings:
     steps = settings.epochs * math.ceil(lessons / settings.batch_size)
     return TrainingSettings(
         max_steps=steps,
         batch_size=settings.batch_size,
-        learning_rate=rate(settings, ready.parameters),
+        learning_rate=rate(settings, ready.parameters, continued=continued),
         warmup_steps=min(WARMUP_STEPS, steps // 4),
         eval_every=0,
         checkpoint_every=max(20, steps // 2),

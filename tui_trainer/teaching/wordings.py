@@ -120,6 +120,16 @@ _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("Which thing <do> <rest>?", "What is it that <rest>?"),
     ),
     (
+        r"What is (?P<the>the (?P<part>\w+) of (?P<whole>(?:the|our|my|your|his|her) .+))",
+        (
+            "What is <whole>'s <part>?",
+            "Tell me <whole>'s <part>.",
+            "Tell me <the>.",
+            "Name <the>.",
+            "<The> is what?",
+        ),
+    ),
+    (
         rf"What (?P<be>{_BE}) (?P<the>.+)",
         ("Tell me <the>.", "Name <the>.", "<The> <be> what?", "Give <the>."),
     ),
@@ -132,7 +142,7 @@ _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
 # When or where something is may also come first.
 _LAST = re.compile(
     r"(?P<most>(?:What|Which|How|Who|Where) .+(?<! is| do)(?<! are)(?<! was)) "
-    r"(?P<at>on|at|after|before|during|in) (?P<time>(?:(?:the|a|an|our|my) )?\w+(?: \w+)?)",
+    r"(?P<at>on|at|after|before|during|in|for) (?P<time>(?:(?:the|a|an|our|my) )?\w+(?: \w+)?)",
     re.IGNORECASE,
 )
 _COMPILED = tuple((re.compile(form, re.IGNORECASE), ways) for form, ways in _RULES)
@@ -140,14 +150,13 @@ _COMPILED = tuple((re.compile(form, re.IGNORECASE), ways) for form, ways in _RUL
 _LONGEST = 200  # characters
 
 
-def reworded(question: str, count: int, seed: str) -> list[str]:
-    """Up to `count` different ways to put a question: those by grammar first.
-
-    The same for the same `seed`. Long questions and those of several lines give none.
+def reworded(question: str, count: int) -> list[str]:
+    """Up to `count` different ways to put a question: those by grammar first, the same each
+    time. Long questions and those of several lines give none.
     """
     if len(question) > _LONGEST or "\n" in question:
         return []
-    generator = random.Random(seed)  # noqa: S311
+    generator = random.Random(question)  # noqa: S311
     ways, simple = turned(question), _framed(question)
     generator.shuffle(ways)
     generator.shuffle(simple)
