@@ -50,6 +50,22 @@ def test_what_is_asked_before_it_is_there_is_passed_on_first() -> None:
     assert real.calls == [Path("a"), Path("b"), "start", "refresh", "stop"]
 
 
+def test_one_that_cannot_be_made_says_why() -> None:
+    told: list[str] = []
+    heard = threading.Event()
+
+    def make() -> Any:
+        raise ImportError("no numpy")
+
+    def failed(reason: str) -> None:
+        told.append(reason)
+        heard.set()
+
+    LateWatcher(cast(Any, make), failed).start()
+    assert heard.wait(10)
+    assert told == ["the folder cannot be watched: ImportError: no numpy"]
+
+
 def test_one_that_is_left_while_it_loads_is_never_started() -> None:
     real = Watcher()
     loading, loaded = threading.Event(), threading.Event()

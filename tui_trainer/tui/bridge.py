@@ -90,8 +90,16 @@ def real_services(runs_dir: Path, poll_seconds: float, model: str = "builtin") -
 
         return real_session(model, runs_dir)(emit, on_status)
 
+    def late(on_change: Callable[[FolderView], None]) -> LateWatcher:
+        def failed(reason: str) -> None:
+            from tui_trainer.watch.view import FolderView
+
+            on_change(FolderView(root=runs_dir, problem=reason))
+
+        return LateWatcher(lambda: watcher(on_change), failed)
+
     return Services(
-        watch=lambda on_change: LateWatcher(lambda: watcher(on_change)),
+        watch=late,
         sampler=sampler,
         supervisor=LateSupervisor,
         chat=chat,

@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 
 class LateWatcher:
-    """A `FolderWatcher` that is made in a thread once it is started."""
+    """A `FolderWatcher` that is made in a thread once it is started; `on_fail` is told in a
+    sentence why there is none."""
 
-    def __init__(self, make: Callable[[], FolderWatcher]) -> None:
+    def __init__(
+        self, make: Callable[[], FolderWatcher], on_fail: Callable[[str], None] | None = None
+    ) -> None:
         self._make = make
+        self._on_fail = on_fail
         self._lock = threading.Lock()
         self._watcher: FolderWatcher | None = None
         self._asked: list[Callable[[FolderWatcher], None]] = []
@@ -59,7 +63,12 @@ class LateWatcher:
             ask(watcher)
 
     def _load(self) -> None:
-        watcher = self._make()
+        try:
+            watcher = self._make()
+        except Exception as error:  # told, as nobody else would hear of it
+            if self._on_fail is not None:
+                self._on_fail(f"the folder cannot be watched: {type(error).__name__}: {error}")
+            return
         with self._lock:
             for ask in self._asked:
                 ask(watcher)
