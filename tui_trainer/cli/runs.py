@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tui_trainer.cli import common, facts, output
+from tui_trainer.cli.advise import advise_command
 from tui_trainer.cli.monitor import check_folder
 from tui_trainer.contracts.run import RunInfo, RunState
 from tui_trainer.store import runs as store
@@ -24,6 +25,9 @@ def runs() -> None:
       tui-trainer runs list
       tui-trainer runs show lighthouse --json
     """
+
+
+runs.add_command(advise_command)
 
 
 @runs.command("list")

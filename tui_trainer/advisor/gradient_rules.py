@@ -1,0 +1,189 @@
+"""Rules on the gradient norm: explosion, vanishing, instability."""
+
+from __future__ import annotations
+
+import math
+
+from tui_trainer.advisor import robust
+from tui_trainer.advisor.finding import Finding, number
+from tui_trainer.advisor.memory import TRIFLE, Memory, scale
+from tui_trainer.advisor.phase import is_cold_start
+from tui_trainer.contracts.advice import Evidence, JobFacts
+
+TEN = math.log(10.0)
+HUNDREDTH = math.log(100.0)
+
+
+def explosion(memory: Memory) -> Finding | None:
+    """The norm is ten times its recent median and well above all recent blocks; or five times,
+    where the loss jumped too."""
+    reference = memory.reference
+    if reference.log_norm is None or not memory.norms or memory.rows < 16:
+        return None
+    value = memory.norms[-1]
+    above = value - reference.log_norm
+    unit = max(reference.norm_noise, 0.1)
+    beyond = value - reference.norm_ceiling
+    jump = (memory.losses[-1] - reference.level) / scale(memory)
+    is_open = "gradient_explosion" in memory.open
+    far = above >= TEN and beyond >= math.log(3.0) and above >= 6 * unit
+    jumped = above >= math.log(5.0) and beyond >= math.log(2.0) and above >= 4 * unit and jump >= 6
+    lasts = is_open and above >= math.log(5.0)
+    if not (far or jumped or lasts):
+        return None
+    # Where nearly everything is learned, one hard example is ten times the usual gradient.
+    rise = memory.losses[-1] - reference.level
+    trifle = 2 * TRIFLE * max(memory.first - reference.level, abs(reference.level))
+    harmless = above < HUNDREDTH and (rise < trifle or jump < 4)
+    evidence = Evidence(
+        metric="gradient_norm",
+        first_step=memory.steps[-8] if len(memory.steps) >= 8 else memory.first_step,
+        last_step=memory.step,
+        value=math.exp(value),
+        level=math.exp(reference.log_norm),
+        limit=math.exp(reference.log_norm) * 10,
+        numbers={"times": math.exp(above), "loss_jump_in_noise": jump},
+    )
+    times = math.exp(above)
+    return Finding(
+        "gradient_explosion",
+        "low" if harmless else "critical" if times >= 100 else "high",
+        f"The gradient norm is {number(math.exp(value))}, {number(times)} times its usual "
+        f"{number(math.exp(reference.log_norm))}.",
+        evidence,
+        min(0.99, 0.5 + above / 10),
+        factor=0.25,
+        also_try=("look at the rows of this step", "a lower max_gradient_norm"),
+        good_step=reference.step,
+        stays=12,
+    )
+
+
+def cold_start(memory: Memory, facts: JobFacts) -> Finding | None:
+    """In the first rows of a run without a proper warmup, the norm is several times the first
+    steps' one: where those steps led, the loss is far steeper than where they began."""
+    if not 3 <= memory.norm_rows <= 40 or not is_cold_start(memory, facts):
+        return None
+    first = robust.median(memory.norms[:2])
+    above = [norm - first for norm in memory.norms[2:]]
+    if not (max(above) >= math.log(6.0) or sum(a >= math.log(2.5) for a in above) >= 3):
+        return None
+    if memory.losses[-1] < 0.5 * memory.first:
+        return None
+    highest = math.exp(first + max(above))
+    evidence = Evidence(
+        metric="gradient_norm",
+        first_step=memory.first_step,
+        last_step=memory.step,
+        value=highest,
+        level=math.exp(first),
+        limit=6 * math.exp(first),
+        numbers={"times": math.exp(max(above))},
+    )
+    return Finding(
+        "warmup_too_short",
+        "high",
+        f"The first steps were too large: the gradient norm rose from {number(math.exp(first))} "
+        f"to {number(highest)} within {memory.rows} rows.",
+        evidence,
+        0.8,
+        factor=0.1,
+        also_try=("warm up over some 5 % of the steps", "start again with the lower rate"),
+        good_step=memory.first_step,
+        stays=40,
+    )
+
+
+def vanishing(memory: Memory) -> Finding | None:
+    """The norm is a hundredth of what it was, or fell at once to less than half while the loss
+    did not; not where everything is learned."""
+    reference = memory.reference
+    if reference.log_norm is None or len(memory.norms) < 5:
+        return None
+    value = memory.norms[-1]
+    zero = value <= math.log(1e-9)
+    is_open = "gradient_vanishing" in memory.open
+    deep = reference.norm_ceiling - value >= HUNDREDTH or zero
+    memory.tiny = memory.tiny + (5 if zero else 1) if deep else 0  # exactly none is never noise
+    learned = memory.losses[-1] < 0.1 * memory.first
+    sudden = _sudden_fall(memory)
+    if not ((memory.tiny >= 5 and not learned) or sudden or (is_open and deep)):
+        return None
+    now = robust.median(memory.norms[-5:])
+    evidence = Evidence(
+        metric="gradient_norm",
+        first_step=memory.steps[-5],
+        last_step=memory.step,
+        value=math.exp(now),
+        level=math.exp(reference.log_norm),
+        limit=math.exp(reference.norm_ceiling) / 100,
+        numbers={"share": math.exp(min(now - reference.log_norm, 0.0))},
+    )
+    return Finding(
+        "gradient_vanishing",
+        "high" if deep else "medium",
+        f"The gradient norm fell to {number(math.exp(now))} from "
+        f"{number(math.exp(reference.log_norm))}, and the loss did not fall with it.",
+        evidence,
+        0.9 if deep else 0.7,
+        also_try=(
+            "see whether a part of the model is frozen or gives zeros",
+            "a higher precision, where gradients are too small for it",
+        ),
+        good_step=reference.step,
+        stays=16,
+    )
+
+
+def _sudden_fall(memory: Memory) -> bool:
+    """Whether the norm's newest rows lie far below the block before, all of them."""
+    reference = memory.reference
+    if reference.log_norm is None or len(memory.blocks) < 6 or "divergence" in memory.open:
+        return False
+    highest = max(memory.norms[-6:])
+    unit = max(reference.norm_noise, 0.08)
+    # The lowest of the newest blocks: a norm that has been falling anyway is no sudden fall.
+    logs = [block.log_norm for block in memory.blocks[-3:] if block.log_norm is not None]
+    fall = min(logs, default=0.0) - highest
+    if not logs or max(logs) - min(logs) > 0.5 * fall:
+        return False
+    now, before = robust.median(memory.losses[-6:]), memory.blocks[-1].level
+    return fall >= max(math.log(2.0), 3 * unit) and now > 0.8 * before
+
+
+def instability(memory: Memory) -> Finding | None:
+    """The gradient norm scatters several times as wide as before, or keeps at several times its
+    level, while the loss does not fall."""
+    reference = memory.reference
+    if reference.norm_wobble is None or memory.rows % 4 or len(memory.norms) < 16:
+        return None
+    recent = memory.norms[-16:]
+    swing = robust.noise(recent)
+    usual = max(reference.norm_wobble, 0.12)
+    times = swing / usual
+    now = robust.median(memory.losses[-16:])
+    falling = now < reference.level + 0.5 * scale(memory)
+    falling = falling or robust.kendall([block.level for block in memory.blocks[-6:]]) < -1.0
+    is_open = "instability" in memory.open
+    if times < (2.0 if is_open else 3.5) or falling:
+        return None
+    evidence = Evidence(
+        metric="gradient_norm",
+        first_step=memory.steps[-16],
+        last_step=memory.step,
+        value=swing,
+        level=usual,
+        limit=3.5 * usual,
+        numbers={"times": times},
+    )
+    return Finding(
+        "instability",
+        "medium",
+        f"The gradient norm scatters {number(times)} times as wide as before, and the loss "
+        "does not fall.",
+        evidence,
+        min(0.9, 0.4 + times / 15),
+        factor=0.7,
+        also_try=("a lower max_gradient_norm", "a larger batch"),
+        stays=16,
+    )

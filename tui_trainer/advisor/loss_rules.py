@@ -1,0 +1,167 @@
+"""Rules on the training loss: divergence, spikes, oscillation."""
+
+from __future__ import annotations
+
+from tui_trainer.advisor import robust
+from tui_trainer.advisor.finding import Finding, number
+from tui_trainer.advisor.memory import BLOCK, TRIFLE, Memory, scale
+from tui_trainer.advisor.phase import is_cold_start, just_raised
+from tui_trainer.contracts.advice import Evidence, JobFacts, Urgency
+
+# A cumulative sum (Page 1954): what exceeds the reference by `SLACK` deviations adds up, a row
+# by at most `MOST`, so that no single row decides; `ALARM` is reached after four extreme rows
+# or some twenty moderate ones.
+SLACK, MOST, ALARM = 2.0, 4.0, 16.0
+# Where the rate was just raised, a fault is more likely, so less evidence is enough.
+SLACK_RAISED, ALARM_RAISED = 1.2, 10.0
+SPIKE = 10.0
+_ROLL_BACK = "roll back to the last good checkpoint and go on with the lower rate"
+
+
+def accumulate(memory: Memory) -> None:
+    """Adds the newest loss to the cumulative sum."""
+    if not memory.reference.ready:
+        _provisional(memory)
+        if not memory.reference.ready:
+            return
+    excess = (memory.losses[-1] - memory.reference.level) / scale(memory)
+    slack = SLACK_RAISED if just_raised(memory) else SLACK
+    memory.risen = min(max(memory.risen + max(min(excess - slack, MOST), -3.0), 0.0), 4 * ALARM)
+
+
+def _provisional(memory: Memory) -> None:
+    """A reference for the first rows: the lowest median of three neighbours so far."""
+    if memory.rows < 3 or memory.frozen:
+        return
+    reference = memory.reference
+    level = robust.median(memory.losses[-3:])
+    if memory.rows == 3 or level < reference.level:
+        reference.level, reference.step, reference.rate = level, memory.step, memory.rate
+    # Nothing is known of the noise yet: a tenth of the level is generous.
+    reference.noise = 0.1 * abs(reference.level)
+    excess = (memory.losses[-1] - reference.level) / scale(memory)
+    memory.risen = min(max(memory.risen + max(min(excess - SLACK, MOST), -3.0), 0.0), 4 * ALARM)
+
+
+def divergence(memory: Memory, facts: JobFacts) -> Finding | None:
+    """The loss stays above its lowest recent level by more than noise explains."""
+    is_open = "divergence" in memory.open or "warmup_too_short" in memory.open
+    alarm = ALARM_RAISED if just_raised(memory) else ALARM
+    if memory.risen < (ALARM / 4 if is_open else alarm):
+        return None
+    reference, unit = memory.reference, scale(memory)
+    now = robust.median(memory.losses[-5:])
+    rise = now - reference.level
+    if rise < (3 if not is_open and not just_raised(memory) else 2) * unit:
+        return None
+    lost = rise / max(memory.first - reference.level, 3 * unit)
+    urgency: Urgency = "critical" if lost >= 0.5 else "high" if lost >= 0.2 else "medium"
+    if lost < TRIFLE and not just_raised(memory):
+        urgency = "low"
+    evidence = Evidence(
+        metric="loss",
+        first_step=reference.step,
+        last_step=memory.step,
+        value=now,
+        level=reference.level,
+        limit=reference.level + 3 * unit,
+        numbers={"noise": unit, "cumulative_sum": memory.risen, "share_lost": lost},
+    )
+    factor, target = _lower(memory, lost)
+    reason = (
+        f"The loss rose from {number(reference.level)} at step {reference.step} to "
+        f"{number(now)}, {number(rise / unit)} times its noise, and stays there."
+    )
+    confidence = min(0.99, 0.5 + 0.5 * min(1.0, memory.risen / (3 * ALARM)))
+    if is_cold_start(memory, facts):
+        return Finding(
+            "warmup_too_short", urgency, "The first steps were too large: " + _lower_first(reason),
+            evidence, confidence, factor, target,
+            ("warm up over some 5 % of the steps", "start again with the lower rate"),
+            reference.step,
+        )  # fmt: skip
+    also = (_ROLL_BACK, "look at the data from that step on, if the rate was not changed")
+    return Finding(
+        "divergence", urgency, reason, evidence, confidence, factor, target, also, reference.step
+    )
+
+
+def _lower(memory: Memory, lost: float) -> tuple[float, float | None]:
+    """A factor, or the rate at which all was well where it has been raised since."""
+    healthy = memory.reference.rate
+    if healthy and memory.rate and memory.rate > 1.5 * healthy and memory.reference.ready:
+        return 1.0, healthy
+    return (0.1 if lost >= 0.5 else 0.3), None
+
+
+def spike(memory: Memory) -> Finding | None:
+    """One row far above the rest; an advice of low urgency, as most pass by themselves."""
+    if memory.rows < 3 * BLOCK or not memory.reference.ready:
+        return None
+    reference, unit = memory.reference, scale(memory)
+    before = robust.median(memory.losses[-9:-1])
+    value = memory.losses[-1]
+    if value - max(before, reference.level) < SPIKE * unit:
+        return None
+    evidence = Evidence(
+        metric="loss",
+        first_step=memory.steps[-9],
+        last_step=memory.step,
+        value=value,
+        level=before,
+        limit=before + SPIKE * unit,
+        numbers={"noise": unit},
+    )
+    return Finding(
+        "loss_spike",
+        "low",
+        f"The loss of step {memory.step} is {number(value)}, "
+        f"{number((value - before) / unit)} times its noise above the steps before it.",
+        evidence,
+        0.6,
+        also_try=("nothing, if it stays alone", "look at the rows of that step"),
+        stays=40,
+    )
+
+
+def oscillation(memory: Memory) -> Finding | None:
+    """The detrended loss swings several times as wide as it used to, while it does not fall."""
+    reference = memory.reference
+    if reference.wobble is None or memory.rows % 4:
+        return None
+    recent = memory.losses[-16:]
+    swing = robust.noise(recent)
+    usual = max(reference.wobble, 0.01 * abs(reference.level), 1e-9)
+    learned = max(memory.first - reference.level, 0.0)
+    times = swing / usual
+    falling = robust.median(recent[-8:]) < reference.level
+    is_open = "oscillation" in memory.open
+    # Without a gradient norm to confirm it, more is asked.
+    most = 5.0 if reference.norm_wobble is None else 3.5
+    most = 2.5 if just_raised(memory) else most
+    if times < (2.0 if is_open else most) or swing < 0.02 * learned or falling:
+        return None
+    evidence = Evidence(
+        metric="loss",
+        first_step=memory.steps[-16],
+        last_step=memory.step,
+        value=swing,
+        level=usual,
+        limit=most * usual,
+        numbers={"times": times},
+    )
+    return Finding(
+        "oscillation",
+        "high" if times >= 8 else "medium",
+        f"The loss swings {number(times)} times as wide as before "
+        f"({number(swing)} against {number(usual)}) and does not fall.",
+        evidence,
+        min(0.95, 0.4 + times / 20),
+        factor=0.5,
+        also_try=("a larger batch or more gradient accumulation",),
+        stays=16,
+    )
+
+
+def _lower_first(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
