@@ -136,19 +136,20 @@ def vanishing(memory: Memory) -> Finding | None:
 
 
 def _sudden_fall(memory: Memory) -> bool:
-    """Whether the norm's newest rows lie far below the block before, all of them."""
-    reference = memory.reference
-    if reference.log_norm is None or len(memory.blocks) < 6 or "divergence" in memory.open:
+    """Whether the norm's newest 8 rows lie far below the blocks before them, which were level,
+    while the loss stayed."""
+    if len(memory.blocks) < 6 or len(memory.norms) < 8 or "divergence" in memory.open:
         return False
-    highest = max(memory.norms[-6:])
-    unit = max(reference.norm_noise, 0.08)
-    # The lowest of the newest blocks: a norm that has been falling anyway is no sudden fall.
-    logs = [block.log_norm for block in memory.blocks[-3:] if block.log_norm is not None]
-    fall = min(logs, default=0.0) - highest
-    if not logs or max(logs) - min(logs) > 0.5 * fall:
+    before = memory.blocks[-5:-1]
+    logs = [block.log_norm for block in before if block.log_norm is not None]
+    if len(logs) < 4:
         return False
-    now, before = robust.median(memory.losses[-6:]), memory.blocks[-1].level
-    return fall >= max(math.log(2.0), 3 * unit) and now > 0.8 * before
+    fall = min(logs) - robust.median(memory.norms[-8:])
+    unit = max(memory.reference.norm_noise, 0.08)
+    is_level = max(logs) - min(logs) <= 0.6 * fall
+    stays = robust.median(memory.losses[-8:]) > 0.85 * before[-1].level
+    far = fall >= max(math.log(1.8), 2.5 * unit)
+    return is_level and stays and far and robust.kendall(memory.losses[-16:]) > -2.0
 
 
 def instability(memory: Memory) -> Finding | None:

@@ -15,6 +15,7 @@ SLACK, MOST, ALARM = 2.0, 4.0, 16.0
 # Where the rate was just raised, a fault is more likely, so less evidence is enough.
 SLACK_RAISED, ALARM_RAISED = 1.2, 10.0
 SPIKE = 10.0
+STEP_UP = 1.7
 _ROLL_BACK = "roll back to the last good checkpoint and go on with the lower rate"
 
 
@@ -47,12 +48,15 @@ def divergence(memory: Memory, facts: JobFacts) -> Finding | None:
     """The loss stays above its lowest recent level by more than noise explains."""
     is_open = "divergence" in memory.open or "warmup_too_short" in memory.open
     alarm = ALARM_RAISED if just_raised(memory) else ALARM
+    stepped = not is_open and _stepped_up(memory)
+    if stepped:
+        memory.risen = max(memory.risen, ALARM)
     if memory.risen < (ALARM / 4 if is_open else alarm):
         return None
     reference, unit = memory.reference, scale(memory)
     now = robust.median(memory.losses[-5:])
     rise = now - reference.level
-    if rise < (3 if not is_open and not just_raised(memory) else 2) * unit:
+    if rise < (2 if is_open or stepped or just_raised(memory) else 3) * unit:
         return None
     lost = rise / max(memory.first - reference.level, 3 * unit)
     urgency: Urgency = "critical" if lost >= 0.5 else "high" if lost >= 0.2 else "medium"
@@ -84,6 +88,15 @@ def divergence(memory: Memory, facts: JobFacts) -> Finding | None:
     return Finding(
         "divergence", urgency, reason, evidence, confidence, factor, target, also, reference.step
     )
+
+
+def _stepped_up(memory: Memory) -> bool:
+    """Whether the newest 16 rows lie above the blocks before them by twice the noise of a single
+    row: some five deviations of the difference, as it is one of medians."""
+    if memory.rows % 4 or len(memory.blocks) < 8:
+        return False
+    before = robust.median([block.level for block in memory.blocks[-8:-2]])
+    return robust.median(memory.losses[-16:]) - before >= STEP_UP * scale(memory)
 
 
 def _lower(memory: Memory, lost: float) -> tuple[float, float | None]:

@@ -126,7 +126,7 @@ def _faults() -> list[tuple[int, Fault]]:
             times = 2 * factor if good == 2 else factor
             fault = Fault(cause="rate too high", onset=90, factor=times, **high)  # type: ignore[arg-type]
             found.append((good, fault))
-    for good, factor in ((1, 8.0), (2, 15.0), (4, 5.0), (5, 20.0)):
+    for good, factor in ((1, 8.0), (2, 18.0), (4, 5.0), (5, 20.0)):
         fault = Fault(cause="edge of stability", onset=110, factor=factor, **high)  # type: ignore[arg-type]
         found.append((good, fault))
     for good in (1, 4):
