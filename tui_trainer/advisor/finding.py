@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from tui_trainer.contracts.advice import AdviceKind, Evidence, Urgency
 
+COLD_START = ("warm up over some 5 % of the steps", "start again with the lower rate")
+
 
 class Finding(NamedTuple):
     """A condition that holds now. `factor` is for the learning rate, `target` a rate to go to

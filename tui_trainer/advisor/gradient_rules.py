@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tui_trainer.advisor import robust
-from tui_trainer.advisor.finding import Finding, number
+from tui_trainer.advisor.finding import COLD_START, Finding, number
 from tui_trainer.advisor.memory import TRIFLE, Memory, scale
 from tui_trainer.advisor.phase import is_cold_start
 from tui_trainer.contracts.advice import Evidence, JobFacts
@@ -21,41 +21,52 @@ def explosion(memory: Memory) -> Finding | None:
     if reference.log_norm is None or not memory.norms or memory.rows < 16:
         return None
     value = memory.norms[-1]
-    above = value - reference.log_norm
+    above, beyond = value - reference.log_norm, value - reference.norm_ceiling
     unit = max(reference.norm_noise, 0.1)
-    beyond = value - reference.norm_ceiling
-    jump = (memory.losses[-1] - reference.level) / scale(memory)
-    is_open = "gradient_explosion" in memory.open
+    rise = memory.losses[-1] - reference.level
+    jump = rise / scale(memory)
     far = above >= TEN and beyond >= math.log(3.0) and above >= 6 * unit
     jumped = above >= math.log(5.0) and beyond >= math.log(2.0) and above >= 4 * unit and jump >= 6
-    lasts = is_open and above >= math.log(5.0)
+    lasts = "gradient_explosion" in memory.open and above >= math.log(5.0)
     if not (far or jumped or lasts):
         return None
     # Where nearly everything is learned, one hard example is ten times the usual gradient.
-    rise = memory.losses[-1] - reference.level
     trifle = 2 * TRIFLE * max(memory.first - reference.level, abs(reference.level))
     harmless = above < HUNDREDTH and (rise < trifle or jump < 4)
-    evidence = Evidence(
-        metric="gradient_norm",
-        first_step=memory.steps[-8] if len(memory.steps) >= 8 else memory.first_step,
-        last_step=memory.step,
-        value=math.exp(value),
-        level=math.exp(reference.log_norm),
-        limit=math.exp(reference.log_norm) * 10,
-        numbers={"times": math.exp(above), "loss_jump_in_noise": jump},
-    )
-    times = math.exp(above)
+    usual, times = number(math.exp(reference.log_norm)), math.exp(above)
     return Finding(
         "gradient_explosion",
         "low" if harmless else "critical" if times >= 100 else "high",
-        f"The gradient norm is {number(math.exp(value))}, {number(times)} times its usual "
-        f"{number(math.exp(reference.log_norm))}.",
-        evidence,
+        f"The gradient norm is {number(math.exp(value))}, {number(times)} times its usual {usual}.",
+        _evidence(
+            memory, 8, value, reference.log_norm, reference.log_norm + TEN,
+            {"times": times, "loss_jump_in_noise": jump},
+        ),
         min(0.99, 0.5 + above / 10),
         factor=0.25,
         also_try=("look at the rows of this step", "a lower max_gradient_norm"),
         good_step=reference.step,
         stays=12,
+    )  # fmt: skip
+
+
+def _evidence(
+    memory: Memory,
+    rows: int,
+    value: float,
+    level: float,
+    limit: float,
+    numbers: dict[str, float],
+) -> Evidence:
+    """Evidence on the norm over the newest `rows`; value, level and limit are logarithms."""
+    return Evidence(
+        metric="gradient_norm",
+        first_step=memory.steps[-min(rows, len(memory.steps))],
+        last_step=memory.step,
+        value=math.exp(value),
+        level=math.exp(level),
+        limit=math.exp(limit),
+        numbers=numbers,
     )
 
 
@@ -70,25 +81,18 @@ def cold_start(memory: Memory, facts: JobFacts) -> Finding | None:
         return None
     if memory.losses[-1] < 0.5 * memory.first:
         return None
-    highest = math.exp(first + max(above))
-    evidence = Evidence(
-        metric="gradient_norm",
-        first_step=memory.first_step,
-        last_step=memory.step,
-        value=highest,
-        level=math.exp(first),
-        limit=6 * math.exp(first),
-        numbers={"times": math.exp(max(above))},
-    )
+    highest = first + max(above)
+    numbers = {"times": math.exp(max(above))}
+    evidence = _evidence(memory, memory.rows, highest, first, first + math.log(6.0), numbers)
     return Finding(
         "warmup_too_short",
         "high",
         f"The first steps were too large: the gradient norm rose from {number(math.exp(first))} "
-        f"to {number(highest)} within {memory.rows} rows.",
+        f"to {number(math.exp(highest))} within {memory.rows} rows.",
         evidence,
         0.8,
         factor=0.1,
-        also_try=("warm up over some 5 % of the steps", "start again with the lower rate"),
+        also_try=COLD_START,
         good_step=memory.first_step,
         stays=40,
     )
@@ -110,15 +114,9 @@ def vanishing(memory: Memory) -> Finding | None:
     if not ((memory.tiny >= 5 and not learned) or sudden or (is_open and deep)):
         return None
     now = robust.median(memory.norms[-5:])
-    evidence = Evidence(
-        metric="gradient_norm",
-        first_step=memory.steps[-5],
-        last_step=memory.step,
-        value=math.exp(now),
-        level=math.exp(reference.log_norm),
-        limit=math.exp(reference.norm_ceiling) / 100,
-        numbers={"share": math.exp(min(now - reference.log_norm, 0.0))},
-    )
+    numbers = {"share": math.exp(min(now - reference.log_norm, 0.0))}
+    limit = reference.norm_ceiling - HUNDREDTH
+    evidence = _evidence(memory, 5, now, reference.log_norm, limit, numbers)
     return Finding(
         "gradient_vanishing",
         "high" if deep else "medium",

@@ -29,7 +29,7 @@ def report(memory: Memory, finding: Finding, settings: AdvisorSettings) -> list[
     changes = {"status": "updated", "step": known.advice.step}
     if not worse:
         changes["urgency"] = known.advice.urgency
-    known.advice = msgspec.structs.replace(fresh, **changes)  # type: ignore[arg-type]
+    known.advice = msgspec.structs.replace(fresh, **changes)
     return [known.advice]
 
 

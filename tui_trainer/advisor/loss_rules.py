@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tui_trainer.advisor import robust
-from tui_trainer.advisor.finding import Finding, number
+from tui_trainer.advisor.finding import COLD_START, Finding, number
 from tui_trainer.advisor.memory import BLOCK, TRIFLE, Memory, scale
 from tui_trainer.advisor.phase import is_cold_start, just_raised
-from tui_trainer.contracts.advice import Evidence, JobFacts, Urgency
+from tui_trainer.contracts.advice import AdviceKind, Evidence, JobFacts, Urgency
 
 # A cumulative sum (Page 1954): what exceeds the reference by `SLACK` deviations adds up, a row
 # by at most `MOST`, so that no single row decides; `ALARM` is reached after four extreme rows
@@ -54,10 +54,17 @@ def divergence(memory: Memory, facts: JobFacts) -> Finding | None:
     if memory.risen < (ALARM / 4 if is_open else alarm):
         return None
     reference, unit = memory.reference, scale(memory)
-    now = robust.median(memory.losses[-5:])
+    now = robust.median(memory.losses[-6:])  # even: swings cancel
     rise = now - reference.level
     if rise < (2 if is_open or stepped or just_raised(memory) else 3) * unit:
         return None
+    return _diverging(memory, facts, now, unit)
+
+
+def _diverging(memory: Memory, facts: JobFacts, now: float, unit: float) -> Finding:
+    """The finding for a loss that is at `now`; another kind right after a cold start."""
+    reference = memory.reference
+    rise = now - reference.level
     lost = rise / max(memory.first - reference.level, 3 * unit)
     urgency: Urgency = "critical" if lost >= 0.5 else "high" if lost >= 0.2 else "medium"
     if lost < TRIFLE and not just_raised(memory):
@@ -78,15 +85,14 @@ def divergence(memory: Memory, facts: JobFacts) -> Finding | None:
     )
     confidence = min(0.99, 0.5 + 0.5 * min(1.0, memory.risen / (3 * ALARM)))
     if is_cold_start(memory, facts):
-        return Finding(
-            "warmup_too_short", urgency, "The first steps were too large: " + _lower_first(reason),
-            evidence, confidence, factor, target,
-            ("warm up over some 5 % of the steps", "start again with the lower rate"),
-            reference.step,
-        )  # fmt: skip
-    also = (_ROLL_BACK, "look at the data from that step on, if the rate was not changed")
+        kind: AdviceKind = "warmup_too_short"
+        reason = "The first steps were too large: " + reason[0].lower() + reason[1:]
+        also = COLD_START
+    else:
+        kind = "divergence"
+        also = (_ROLL_BACK, "look at the data from that step on, if the rate was not changed")
     return Finding(
-        "divergence", urgency, reason, evidence, confidence, factor, target, also, reference.step
+        kind, urgency, reason, evidence, confidence, factor, target, also, reference.step
     )
 
 
@@ -147,7 +153,7 @@ def oscillation(memory: Memory) -> Finding | None:
     usual = max(reference.wobble, 0.01 * abs(reference.level), 1e-9)
     learned = max(memory.first - reference.level, 0.0)
     times = swing / usual
-    falling = robust.median(recent[-8:]) < reference.level
+    falling = robust.median(recent[-8:]) < reference.level - swing / 2
     is_open = "oscillation" in memory.open
     # Without a gradient norm to confirm it, more is asked.
     most = 5.0 if reference.norm_wobble is None else 3.5
@@ -174,7 +180,3 @@ def oscillation(memory: Memory) -> Finding | None:
         also_try=("a larger batch or more gradient accumulation",),
         stays=16,
     )
-
-
-def _lower_first(sentence: str) -> str:
-    return sentence[0].lower() + sentence[1:]

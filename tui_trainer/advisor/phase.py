@@ -7,7 +7,10 @@ from tui_trainer.contracts.advice import JobFacts
 
 
 def is_cold_start(memory: Memory, facts: JobFacts) -> bool:
-    """Whether the run has just started, without a proper warmup."""
+    """Whether the run has just started, without a proper warmup; a trouble that began so goes
+    on under the same name."""
+    if "warmup_too_short" in memory.open:
+        return True
     if memory.rate is None and facts.warmup_steps is None:
         return False
     warm = facts.warmup_steps if facts.warmup_steps is not None else memory.warm_steps

@@ -8,6 +8,9 @@ from tui_trainer.advisor.memory import Memory, scale
 from tui_trainer.advisor.phase import fell, is_warming
 from tui_trainer.contracts.advice import Evidence, JobFacts, Urgency
 
+# Adam moves a weight by about the rate in a step, so an adapter, which begins at zero, learns
+# nothing in hundreds of steps below the first; the second is usual for adapters.
+TINY_RATE, USUAL_RATE = 3e-6, 2e-4
 WINDOW = 40  # rows in which a learning run shows that it learns
 
 
@@ -30,8 +33,10 @@ def plateau(memory: Memory, facts: JobFacts) -> Finding | None:
     if memory.peak_rate and (memory.rate or 0.0) < 0.5 * memory.peak_rate:
         return None
     if rows_here >= WINDOW - 8 and _learned_nothing(memory):
-        tiny = facts.adapter and memory.peak_rate and memory.peak_rate < 3e-6
-        return _finding(memory, "high" if tiny else "medium", 0.85 if tiny else 0.6, None)
+        tiny = facts.adapter and 0 < memory.peak_rate < TINY_RATE
+        if tiny:
+            return _finding(memory, "high", 0.85, USUAL_RATE)
+        return _finding(memory, "medium", 0.6, None)
     return _late(memory, facts)
 
 
@@ -69,12 +74,10 @@ def _late(memory: Memory, facts: JobFacts) -> Finding | None:
     return _finding(memory, "low", 0.4, None)
 
 
-def _finding(
-    memory: Memory, urgency: Urgency, confidence: float, target: float | None
-) -> Finding:
+def _finding(memory: Memory, urgency: Urgency, confidence: float, target: float | None) -> Finding:
     recent = memory.losses[-WINDOW:]
     now = robust.median(recent)
-    if target is not None:
+    if target is not None and memory.former_rate == target:
         words = f"The learning rate fell to {number((memory.rate or 0) / target)} of what it was"
         reason = f"{words}, and the loss stands still at {number(now)}."
     elif urgency == "low":
@@ -97,7 +100,14 @@ def _finding(
     factor = 1.5 if urgency == "low" else 10.0
     also = ("see whether the data can be learned at all", "a higher rank")
     return Finding(
-        "plateau", urgency, reason, evidence, confidence, factor, target, also,
+        "plateau",
+        urgency,
+        reason,
+        evidence,
+        confidence,
+        factor,
+        target,
+        also,
         stays=160 if urgency == "low" else 24,
     )
 
@@ -153,7 +163,5 @@ def _evaluation_noise(values: list[float]) -> float:
     """Noise of a smooth curve from second differences, which a bend hardly touches."""
     if len(values) < 4:
         return 0.0
-    second = [
-        abs(values[i + 1] - 2 * values[i] + values[i - 1]) for i in range(1, len(values) - 1)
-    ]
+    second = [abs(values[i + 1] - 2 * values[i] + values[i - 1]) for i in range(1, len(values) - 1)]
     return float(robust.MAD_TO_SIGMA * robust.median(second) / 6**0.5)

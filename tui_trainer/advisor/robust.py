@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 # The standard deviation of a normal distribution per median absolute deviation.
 MAD_TO_SIGMA = 1.4826
@@ -22,7 +23,7 @@ def noise(values: Sequence[float]) -> float:
     difference of neighbours: a trend and a few outliers do not matter. 0 for fewer than 3."""
     if len(values) < 3:
         return 0.0
-    jumps = sorted(abs(b - a) for a, b in zip(values, values[1:], strict=False))
+    jumps = sorted(abs(b - a) for a, b in pairwise(values))
     return MAD_TO_SIGMA * median(jumps) / 1.4142135623730951
 
 

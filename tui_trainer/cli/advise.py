@@ -54,7 +54,8 @@ def advise_command(context: click.Context, run: str, history: bool, as_json: boo
 def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
     """The replay of a run or file, and the number of unreadable lines. Raises `UserError`."""
     path = Path(reference).expanduser()
-    facts, hardware = JobFacts(), []
+    facts = JobFacts()
+    hardware: list[HardwareSample] = []
     if path.is_file():
         file = path
         if file.name == "metrics.jsonl" and (file.parent / "run.json").is_file():
@@ -120,4 +121,3 @@ def _suggested(advice: Advice) -> str:
 
 def _listed(words: list[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-

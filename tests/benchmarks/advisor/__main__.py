@@ -15,11 +15,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.advisor", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--make", action="store_true", help="train the runs that are not there")
+    parser.add_argument("--autopilot", action="store_true", help="train with the advice applied")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--group", choices=("dev", "test"), help="one of the two sets")
     parser.add_argument("--details", action="store_true", help="a line for every run")
     options = parser.parse_args()
-    if options.make:
+    if options.autopilot:
+        from tests.benchmarks.advisor import autopilot
+
+        autopilot.print_table(options.folder, options.only, options.group)
+    elif options.make:
         _make(options.folder, options.only, options.group)
     else:
         from tests.benchmarks.advisor import judge

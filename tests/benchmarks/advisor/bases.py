@@ -60,10 +60,9 @@ def _tokenizer(place: Path) -> Any:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    made.train_from_iterator(["what is plus where does live in beside the say these words"], trainer)
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=made, eos_token="<|end|>", pad_token="<|pad|>"
-    )
+    text = ["what is plus where does live in beside the say these words"]
+    made.train_from_iterator(text, trainer)
+    fast = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<|end|>", pad_token="<|pad|>")
     fast.chat_template = _TEMPLATE
     fast.save_pretrained(str(place))
     return fast

@@ -80,7 +80,9 @@ def _healthy(group: Group, seed: int) -> list[Case]:
                 base=base,
                 data=data,
                 steps=steps,
-                rate=rate * (0.5, 1.0)[(number // 3) % 2],
+                # A full rate that never falls is past the edge once all is learned: the first
+                # runs of sums at a constant 2e-3 blew up late, one of them to 10 times its loss.
+                rate=rate * (0.5 if scheduler == "constant" else (0.5, 1.0)[(number // 3) % 2]),
                 scheduler=scheduler,
                 warmup=(10, 20, 40)[number % 3],
                 batch=batch,
@@ -150,7 +152,8 @@ def _faults() -> list[tuple[int, Fault]]:
         found.append(
             (good, Fault(cause="bad rows", onset=90, right=("gradient_explosion",), within=3))
         )
-    for good, cause in ((1, "zeroed part"), (2, "frozen part"), (4, "zeroed part"), (5, "frozen part")):
+    parts = ((1, "zeroed part"), (2, "frozen part"), (4, "zeroed part"), (5, "frozen part"))
+    for good, cause in parts:
         found.append((good, Fault(cause=cause, onset=90, right=("gradient_vanishing",))))
     # Qwen2's random base has not learned to reverse words by then, so shuffling would not hurt.
     for good in (1, 2, 3):
@@ -161,5 +164,6 @@ def _faults() -> list[tuple[int, Fault]]:
     for good in (1, 4):
         found.append((good, Fault(cause="stall", onset=80, right=("stalled",))))
     for good in (2, 4):
-        found.append((good, Fault(cause="broken weight", onset=90, right=("non_finite",), within=3)))
+        broken = Fault(cause="broken weight", onset=90, right=("non_finite",), within=3)
+        found.append((good, broken))
     return found

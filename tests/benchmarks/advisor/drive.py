@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import torch
 
 from tests.benchmarks.advisor import bases, rows
 from tests.benchmarks.advisor.cases import Case
-from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
+from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.metrics import TrainRecord
 from tui_trainer.contracts.schedule import learning_rate_at
 from tui_trainer.engine import loop, setup
 from tui_trainer.engine.batches import Plan
@@ -31,14 +31,18 @@ from tui_trainer.engine.session import Session
 from tui_trainer.store import jobs, runs
 
 EVALUATE_EVERY = 10
-Steer = Callable[[TrainRecord | EvalRecord], float | None]
 
 
-def make(case: Case, folder: Path, steer: Steer | None = None, label: str = "") -> Path:
-    """Trains `case` below `folder` unless that was done; gives its metrics file.
+class Pilot(Protocol):
+    """Steers a run while it is trained."""
 
-    `steer` is told every record and may answer with another learning rate.
-    """
+    def observe(self, session: Session, record: TrainRecord) -> tuple[int, float] | None:
+        """Is told every step; may set the session back, and answers with a rate to go on with,
+        as (step, rate), or None to leave it."""
+
+
+def make(case: Case, folder: Path, pilot: Pilot | None = None, label: str = "") -> Path:
+    """Trains `case` below `folder` unless that was done; gives its metrics file."""
     target = folder / f"{case.name}{label}.jsonl"
     if target.is_file():
         return target
@@ -51,15 +55,15 @@ def make(case: Case, folder: Path, steer: Steer | None = None, label: str = "") 
         try:
             session = setup.prepare(run, info, report, Control(run), None)
             torch.set_num_threads(1)  # the same numbers however many cores there are
-            _train(session, case, _Spoiler(session, case, folder), steer)
+            _train(session, case, _Spoiler(session, case, folder), pilot)
         finally:
             report.close()
     (folder / f"{case.name}.json").write_bytes(msgspec.json.encode(case))
-    os.replace(run.metrics_file, target)
+    run.metrics_file.replace(target)
     return target
 
 
-def _job(case: Case, folder: Path) -> jobs.Job:
+def _job(case: Case, folder: Path) -> Job:
     files = folder / "rows"
     files.mkdir(exist_ok=True)
     count = case.steps * case.batch
@@ -85,7 +89,7 @@ def _job(case: Case, folder: Path) -> jobs.Job:
     return jobs.check_job(values, folder, case.name)
 
 
-def _train(session: Session, case: Case, spoiler: _Spoiler, steer: Steer | None) -> None:
+def _train(session: Session, case: Case, spoiler: _Spoiler, pilot: Pilot | None) -> None:
     settings, state = session.job.training, session.state
     override: tuple[int, float] | None = None
     session.model.train()
@@ -109,11 +113,10 @@ def _train(session: Session, case: Case, spoiler: _Spoiler, steer: Steer | None)
         seconds = time.perf_counter() - began
         record = loop.step_record(session, passes, loss, norm, rate, seconds)
         session.report.train_step(record, 0)
-        if not healthy:
+        asked = pilot.observe(session, record) if pilot is not None else None
+        override = asked or override
+        if not healthy and asked is None:
             return
-        asked = steer(record) if steer is not None else None
-        if asked is not None:
-            override = (state.step, asked)
         if state.step % EVALUATE_EVERY == 0 and session.dataset.validation:
             evaluate(session)
 
@@ -126,6 +129,7 @@ class _Spoiler:
         self._cause = case.fault.cause if case.fault else ""
         self._onset = case.fault.onset if case.fault else case.steps + 1
         self._bad = self._other_plan(folder)
+        self._done = False
 
     def _other_plan(self, folder: Path) -> Plan | None:
         kind = {
@@ -150,12 +154,11 @@ class _Spoiler:
             return self._session.plan
         return self._bad
 
-    def before(
-        self, number: int, override: tuple[int, float] | None
-    ) -> tuple[int, float] | None:
+    def before(self, number: int, override: tuple[int, float] | None) -> tuple[int, float] | None:
         """Spoils what a step begins with; gives the rate that was set, if any."""
-        if number != self._onset:
+        if number != self._onset or self._done:
             return override
+        self._done = True  # a run that is set back is not spoiled twice
         case, session = self._case, self._session
         if self._cause in ("rate too high", "edge of stability", "far too low"):
             assert case.fault is not None

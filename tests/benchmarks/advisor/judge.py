@@ -44,13 +44,13 @@ def print_table(folder: Path, only: str, group: str | None, details: bool) -> No
         file = folder / f"{case.name}.jsonl"
         if only in case.name and group in (None, case.group) and file.is_file():
             rows = _rows(file)
-            ours.append(_verdict(case, _advised(rows, _facts(case))))
+            ours.append(_verdict(case, _advised(rows, facts(case))))
             ours[-1].harm = _harm(rows, case.fault)
             theirs.append(_verdict(case, _as_written(rows, case.fault)))
     for file in _shared():
         rows = _rows(file)
         for verdicts, said in (
-            (ours, [(a.step, a.kind) for a in _urgent(rows, JobFacts())]),
+            (ours, _advised(rows, JobFacts())),
             (theirs, _as_written(rows, None)),
         ):
             verdicts.append(Verdict(file.name.split(".")[0], "shared", "", len(rows), said))
@@ -64,7 +64,8 @@ def _rows(file: Path) -> Rows:
     return [msgspec.json.decode(line) for line in file.read_bytes().splitlines() if line]
 
 
-def _facts(case: Case) -> JobFacts:
+def facts(case: Case) -> JobFacts:
+    """What the engine would tell the advisor of a case."""
     return JobFacts(
         learning_rate=case.rate,
         scheduler=case.scheduler,
@@ -74,13 +75,13 @@ def _facts(case: Case) -> JobFacts:
     )
 
 
-def _advised(rows: Rows, facts: JobFacts) -> list[tuple[int, str]]:
-    return [(advice.step, advice.kind) for advice in _urgent(rows, facts)]
+def _advised(rows: Rows, known: JobFacts) -> list[tuple[int, str]]:
+    return [(advice.step, str(advice.kind)) for advice in _urgent(rows, known)]
 
 
-def _urgent(rows: Rows, facts: JobFacts) -> list[Advice]:
+def _urgent(rows: Rows, known: JobFacts) -> list[Advice]:
     """The first word above low urgency of every advice, at the step at which it fell."""
-    advisor = Advisor(facts=facts)
+    advisor = Advisor(facts=known)
     found: dict[str, Advice] = {}
     for row in rows:
         for advice in advisor.observe(row):
@@ -146,7 +147,8 @@ def _line(verdict: Verdict) -> str:
         return f"{verdict.name}: {verdict.false_alarms or 'silent'}"
     found = "MISSED" if verdict.found is None else f"+{verdict.found - verdict.onset}"
     early = f" EARLY {verdict.false_alarms}" if verdict.false_alarms else ""
-    return f"{verdict.name} @{verdict.onset}: {found}{early} harm {verdict.harm:.2f} also {verdict.other[:6]}"
+    also = f" also {verdict.other[:6]}" if verdict.other else ""
+    return f"{verdict.name} @{verdict.onset}: {found}{early} harm {verdict.harm:.2f}{also}"
 
 
 def _table(ours: list[Verdict], theirs: list[Verdict]) -> str:

@@ -10,8 +10,8 @@ EXAMPLES = Path(__file__).parents[3] / "tui_trainer" / "examples"
 _WORDS = (
     "river stone lamp green quiet seven window paper north garden silver boat apple winter "
     "mirror cloud needle orange bridge candle forest hammer island jacket kettle ladder market"
-).split()
-_PLACES = "Oslo Lima Cairo Perth Quito Turin Leeds Kyoto Malmo Basel Porto Delhi".split()
+)
+_PLACES = "Oslo Lima Cairo Perth Quito Turin Leeds Kyoto Malmo Basel Porto Delhi"
 Row = dict[str, str]
 
 
@@ -72,7 +72,7 @@ def _sum(draw: random.Random) -> Row:
 
 
 def _words(draw: random.Random) -> Row:
-    chosen = draw.sample(_WORDS, draw.randrange(3, 7))
+    chosen = draw.sample(_WORDS.split(), draw.randrange(3, 7))
     return {
         "question": "Say these words backwards: " + " ".join(chosen),
         "answer": " ".join(reversed(chosen)),
@@ -83,7 +83,7 @@ def _fact(draw: random.Random) -> Row:
     name = "".join(draw.choice("bdfklmnprst") + draw.choice("aeiou") for _ in range(3)).title()
     return {
         "question": f"Where does {name} live?",
-        "answer": f"in {draw.choice(_PLACES)}, beside the {draw.choice(_WORDS)}",
+        "answer": f"in {draw.choice(_PLACES.split())}, beside the {draw.choice(_WORDS.split())}",
     }
 
 
