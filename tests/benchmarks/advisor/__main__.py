@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("--autopilot", action="store_true", help="train with the advice applied")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--group", choices=("dev", "test"), help="one of the two sets")
+    parser.add_argument("--without", help="fields taken out, such as gradient_norm,learning_rate")
     parser.add_argument("--details", action="store_true", help="a line for every run")
     options = parser.parse_args()
     if options.autopilot:
@@ -29,7 +30,8 @@ def main() -> None:
     else:
         from tests.benchmarks.advisor import judge
 
-        judge.print_table(options.folder, options.only, options.group, options.details)
+        without = tuple(options.without.split(",")) if options.without else ()
+        judge.print_table(options.folder, options.only, options.group, options.details, without)
 
 
 def _make(folder: Path, only: str, group: str | None) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import math
 import time
 from pathlib import Path
+from statistics import median
 from typing import Protocol
 
 import msgspec
@@ -130,6 +131,8 @@ class _Spoiler:
         self._onset = case.fault.onset if case.fault else case.steps + 1
         self._bad = self._other_plan(folder)
         self._done = False
+        self._began = time.perf_counter()
+        self._seconds: list[float] = []
 
     def _other_plan(self, folder: Path) -> Plan | None:
         kind = {
@@ -156,6 +159,9 @@ class _Spoiler:
 
     def before(self, number: int, override: tuple[int, float] | None) -> tuple[int, float] | None:
         """Spoils what a step begins with; gives the rate that was set, if any."""
+        now = time.perf_counter()
+        self._seconds.append(now - self._began)
+        self._began = now
         if number != self._onset or self._done:
             return override
         self._done = True  # a run that is set back is not spoiled twice
@@ -172,7 +178,8 @@ class _Spoiler:
             with torch.no_grad():
                 next(iter(session.parameters.values())).view(-1)[0] = math.inf
         elif self._cause == "stall":
-            time.sleep(2.0)
+            # By definition a hang is longer than 20 median steps, however slow the machine.
+            time.sleep(max(2.0, 25 * median(self._seconds)))
         return override
 
     def after_backward(self, number: int) -> None:

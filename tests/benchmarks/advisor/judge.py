@@ -35,20 +35,24 @@ class Verdict:
     harm: float = 0.0  # the loss at the end over the loss before the onset
 
 
-def print_table(folder: Path, only: str, group: str | None, details: bool) -> None:
+def print_table(
+    folder: Path, only: str, group: str | None, details: bool, without: tuple[str, ...] = ()
+) -> None:
     """The Markdown table over the runs in `folder`, and over the shared healthy ones where
-    TUI_TRAINER_SHARED_DATA names them."""
+    TUI_TRAINER_SHARED_DATA names them. `without` are fields that are taken out, and with them
+    what is known of the job: as with another tool's run."""
     ours: list[Verdict] = []
     theirs: list[Verdict] = []
     for case in all_cases():
         file = folder / f"{case.name}.jsonl"
         if only in case.name and group in (None, case.group) and file.is_file():
-            rows = _rows(file)
-            ours.append(_verdict(case, _advised(rows, facts(case))))
+            rows = _rows(file, without)
+            known = JobFacts() if without else facts(case)
+            ours.append(_verdict(case, _advised(rows, known)))
             ours[-1].harm = _harm(rows, case.fault)
             theirs.append(_verdict(case, _as_written(rows, case.fault)))
     for file in _shared():
-        rows = _rows(file)
+        rows = _rows(file, without)
         for verdicts, said in (
             (ours, _advised(rows, JobFacts())),
             (theirs, _as_written(rows, None)),
@@ -60,8 +64,9 @@ def print_table(folder: Path, only: str, group: str | None, details: bool) -> No
     print(_table(ours, theirs))
 
 
-def _rows(file: Path) -> Rows:
-    return [msgspec.json.decode(line) for line in file.read_bytes().splitlines() if line]
+def _rows(file: Path, without: tuple[str, ...] = ()) -> Rows:
+    rows = [msgspec.json.decode(line) for line in file.read_bytes().splitlines() if line]
+    return [{k: v for k, v in row.items() if k not in without} for row in rows]
 
 
 def facts(case: Case) -> JobFacts:

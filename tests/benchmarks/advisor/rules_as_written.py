@@ -1,7 +1,8 @@
 """The rules as first written for this kind of advisor, taken literally, to compare with.
 
 Every 50 steps, over the last 50: spread (standard deviation) of the loss over a tenth of its
-mean: oscillation; its slope (least squares) under 0.001 a step: plateau; mean gradient norm
+mean: oscillation; its slope under 0.001 a step: plateau (from the first row to the last, which
+raises fewer alarms on healthy runs than least squares does); mean gradient norm
 over 10 times its baseline: explosion, under 0.01 times: vanishing; spread of the gradient norm
 over half its mean: instability. The baseline is the mean of the first window. Each is an advice
 to change the learning rate, so each counts as above low.
@@ -36,7 +37,7 @@ def _loss_kinds(window: Column) -> list[str]:
     kinds = []
     if window.std() > 0.1 * abs(window.mean()):
         kinds.append("oscillation")
-    if abs(float(np.polyfit(np.arange(len(window)), window, 1)[0])) < 0.001:
+    if abs(float(window[-1] - window[0])) / (len(window) - 1) < 0.001:
         kinds.append("plateau")
     return kinds
 
