@@ -7,7 +7,7 @@ import math
 from tui_trainer.advisor import robust
 from tui_trainer.advisor.finding import COLD_START, Finding, number
 from tui_trainer.advisor.memory import TRIFLE, Memory, scale
-from tui_trainer.advisor.phase import is_cold_start
+from tui_trainer.advisor.phase import healthy_rate, is_cold_start
 from tui_trainer.contracts.advice import Evidence, JobFacts
 
 TEN = math.log(10.0)
@@ -44,6 +44,7 @@ def explosion(memory: Memory) -> Finding | None:
         ),
         min(0.99, 0.5 + above / 10),
         factor=0.25,
+        target=healthy_rate(memory),
         also_try=("look at the rows of this step", "a lower max_gradient_norm"),
         good_step=reference.step,
         stays=12,
@@ -183,6 +184,7 @@ def instability(memory: Memory) -> Finding | None:
         evidence,
         min(0.9, 0.4 + times / 15),
         factor=0.7,
+        target=healthy_rate(memory),
         also_try=("a lower max_gradient_norm", "a larger batch"),
         stays=16,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tui_trainer.advisor import robust
 from tui_trainer.advisor.finding import COLD_START, Finding, number
 from tui_trainer.advisor.memory import BLOCK, TRIFLE, Memory, scale
-from tui_trainer.advisor.phase import is_cold_start, just_raised
+from tui_trainer.advisor.phase import healthy_rate, is_cold_start, just_raised
 from tui_trainer.contracts.advice import AdviceKind, Evidence, JobFacts, Urgency
 
 # A cumulative sum (Page 1954): what exceeds the reference by `SLACK` deviations adds up, a row
@@ -78,7 +78,7 @@ def _diverging(memory: Memory, facts: JobFacts, now: float, unit: float) -> Find
         limit=reference.level + 3 * unit,
         numbers={"noise": unit, "cumulative_sum": memory.risen, "share_lost": lost},
     )
-    factor, target = _lower(memory, lost)
+    factor, target = (0.1 if lost >= 0.5 else 0.3), healthy_rate(memory)
     reason = (
         f"The loss rose from {number(reference.level)} at step {reference.step} to "
         f"{number(now)}, {number(rise / unit)} times its noise, and stays there."
@@ -103,14 +103,6 @@ def _stepped_up(memory: Memory) -> bool:
         return False
     before = robust.median([block.level for block in memory.blocks[-8:-2]])
     return robust.median(memory.losses[-16:]) - before >= STEP_UP * scale(memory)
-
-
-def _lower(memory: Memory, lost: float) -> tuple[float, float | None]:
-    """A factor, or the rate at which all was well where it has been raised since."""
-    healthy = memory.reference.rate
-    if healthy and memory.rate and memory.rate > 1.5 * healthy and memory.reference.ready:
-        return 1.0, healthy
-    return (0.1 if lost >= 0.5 else 0.3), None
 
 
 def spike(memory: Memory) -> Finding | None:
@@ -177,6 +169,7 @@ def oscillation(memory: Memory) -> Finding | None:
         evidence,
         min(0.95, 0.4 + times / 20),
         factor=0.5,
+        target=healthy_rate(memory),
         also_try=("a larger batch or more gradient accumulation",),
         stays=16,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tui_trainer.advisor import robust
 from tui_trainer.advisor.finding import Finding, number
 from tui_trainer.advisor.memory import Memory
+from tui_trainer.advisor.phase import healthy_rate
 from tui_trainer.advisor.reading import Reading
 from tui_trainer.contracts.advice import AdvisorSettings, Evidence
 from tui_trainer.contracts.hardware import HardwareSample
@@ -125,6 +126,7 @@ def non_finite(memory: Memory, reading: Reading) -> Finding | None:
         evidence,
         1.0,
         factor=0.3,
+        target=healthy_rate(memory),
         also_try=(
             "roll back to the last good checkpoint and go on with the lower rate",
             "look at the rows of this step",

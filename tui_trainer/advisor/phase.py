@@ -35,3 +35,12 @@ def fell(memory: Memory) -> bool:
     return bool(
         memory.former_rate and memory.rate is not None and memory.rate < memory.former_rate / 20
     )
+
+
+def healthy_rate(memory: Memory) -> float | None:
+    """The rate at which the loss was at its lowest, where it has been raised well above since:
+    the rate to go back to."""
+    rate = memory.reference.rate
+    if memory.reference.ready and rate and memory.rate and memory.rate > 1.5 * rate:
+        return rate
+    return None
