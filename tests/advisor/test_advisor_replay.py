@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.advisor.stories import Row, descent, run
 from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.advisor.facts import facts_of
 from tui_trainer.advisor.reading import read
-from tui_trainer.advisor.replay import parse, replay, standing
+from tui_trainer.advisor.replay import from_columns, parse, replay, standing
 from tui_trainer.cli import main
 from tui_trainer.contracts.job import DataSettings, Job, TrainingSettings
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
@@ -168,3 +169,46 @@ def test_the_healthy_runs_of_others_draw_nothing_urgent(shared_data: Path, name:
     assert odd == 0
     assert [a for a in found.said if a.urgency != "low"] == []
     assert len(found.advice) <= 10
+
+
+def test_a_trainer_state_is_judged_by_its_history(tmp_path: Path, capsys: Capture) -> None:
+    history = [{"step": r["step"], "loss": r["loss"], "epoch": 0.1} for r in trouble()]
+    file = tmp_path / "trainer_state.json"
+    file.write_text(json.dumps({"best_metric": None, "log_history": history}, indent=2))
+    status, out, _ = call(capsys, "runs", "advise", str(file), "--json")
+    assert status == 0
+    assert "divergence" in {item["kind"] for item in json.loads(out)}
+
+
+def test_columns_give_what_the_records_give() -> None:
+    items = records(trouble())
+    train = [item for item in items if isinstance(item, TrainRecord)]
+    evals = [item for item in items if isinstance(item, EvalRecord)]
+    names = ("step", "loss", "learning_rate", "gradient_norm", "step_time_ms", "time")
+    columns = {name: [float(getattr(item, name)) for item in train] for name in names}
+    others = {name: [float(getattr(item, name)) for item in evals] for name in ("step", "val_loss")}
+    assert replay(from_columns(columns, others)).said == replay(map(read, items)).said
+
+
+def test_columns_tell_a_lacking_field_from_a_broken_one() -> None:
+    lacking, broken = math.copysign(math.nan, -1.0), math.nan
+    found = from_columns(
+        {"step": [1, 2, 3], "loss": [2.0, broken, 2.0], "gradient_norm": [1.0, broken, lacking]},
+        {"step": [2], "val_loss": [lacking]},
+    )
+    assert [item.nonfinite for item in found] == [(), ("loss",), (), ()]
+    assert [item.gradient_norm for item in found] == [1.0, None, None, None]
+
+
+def test_a_gap_for_an_evaluation_is_no_hang() -> None:
+    rows: list[Row] = []
+    now = 0.0
+    for step in range(1, 60):
+        now += 1.0
+        rows.append({"step": step, "loss": 2.0, "time": now})
+        if step % 20 == 0:
+            now += 300.0
+            rows.append({"step": step, "eval_loss": 2.0, "time": now})
+    assert "stalled" not in {advice.kind for advice in replay(rows).advice}
+    late = [{**row, "time": row["time"] + 90.0 * (row["step"] > 50)} for row in rows]
+    assert [(a.kind, a.step) for a in replay(late).advice] == [("stalled", 50)]

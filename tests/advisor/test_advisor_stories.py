@@ -283,3 +283,16 @@ def test_a_run_that_goes_back_closes_what_was_said_of_later_steps() -> None:
     closed = advisor.observe(run(150)[-1])
     assert {advice.status for advice in closed} == {"closed"}
     assert advisor.open == []
+
+
+def test_nothing_learned_at_a_rate_that_may_be_right_is_told_late() -> None:
+    said = advise(run(400, loss=lambda s: 2.0, rate=lambda s: 1e-5))
+    advice = first(urgent(said), "plateau")
+    assert 200 <= advice.step <= 400
+    assert advice.urgency == "medium"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_slow_fine_tuning_that_learns_little_by_little_is_left_alone(seed: int) -> None:
+    rows = run(600, seed=seed, noise=0.1, loss=lambda s: 1.4 - 0.15 * s / 600, rate=lambda s: 2e-5)
+    assert urgent(advise(rows)) == []

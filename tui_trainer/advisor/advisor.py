@@ -28,6 +28,7 @@ from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 
 Record = TrainRecord | EvalRecord | Reading | Mapping[str, Any]
 
+GAP_SECONDS = 60.0  # a shorter gap between rows without step times is not called a hang
 # Kinds that are judged elsewhere than in training rows, and closed there.
 _ELSEWHERE = {"overfitting", "memory", "stalled"}
 
@@ -52,6 +53,11 @@ class Advisor:
     def open(self) -> list[Advice]:
         """The advice that stands, oldest first."""
         return [known.advice for known in self._memory.open.values()]
+
+    @property
+    def hang_seconds(self) -> float | None:
+        """How long a step may take before `tick` calls it a hang; None while that is not known."""
+        return machine_rules.hang_limit(self._memory, self._settings)
 
     def observe(self, record: Record) -> list[Advice]:
         """Takes in the next record. One without a step counts as the next step."""
@@ -117,15 +123,16 @@ class Advisor:
     def _time(self, reading: Reading) -> list[Advice]:
         """Hangs are told from the step's own time, or from the gap between two records."""
         memory, said = self._memory, []
-        milliseconds = reading.step_time_ms
-        if milliseconds is None and None not in (reading.time, memory.last_time):
-            milliseconds = max(0.0, (reading.time - memory.last_time) * 1000)  # type: ignore[operator]
+        milliseconds, least = reading.step_time_ms, 0.0
+        if milliseconds is None and reading.time is not None and memory.last_time is not None:
+            # What else a tool does between two rows, such as saving, is no hang.
+            milliseconds, least = max(0.0, (reading.time - memory.last_time) * 1000), GAP_SECONDS
         if reading.time is not None:
             memory.last_time = reading.time
         if milliseconds is None or milliseconds < 0:
             return []
         limit = machine_rules.hang_limit(memory, self._settings)
-        hung = limit is not None and milliseconds / 1000 > limit
+        hung = limit is not None and milliseconds / 1000 > max(limit, least)
         if hung and limit is not None and "stalled" not in memory.open:
             said = ledger.report(memory, machine_rules.stalled(memory, limit), self._settings)
         memory.step_times.append(milliseconds)
@@ -173,6 +180,8 @@ class Advisor:
         memory = self._memory
         if reading.step is not None:
             memory.step = max(memory.step, reading.step)
+        if reading.time is not None:
+            memory.last_time = reading.time
         if reading.val_loss is None:
             finding = machine_rules.non_finite(memory, reading)
             return [] if finding is None else ledger.report(memory, finding, self._settings)

@@ -11,6 +11,7 @@ from tui_trainer.contracts.advice import Evidence, JobFacts, Urgency
 # Adam moves a weight by about the rate in a step, so an adapter, which begins at zero, learns
 # nothing in hundreds of steps below the first; the second is usual for adapters.
 TINY_RATE, USUAL_RATE = 3e-6, 2e-4
+SLOW = 200  # rows after which nothing learned is told where the rate itself is not absurd
 WINDOW = 40  # rows in which a learning run shows that it learns
 
 
@@ -36,7 +37,9 @@ def plateau(memory: Memory, facts: JobFacts) -> Finding | None:
         tiny = facts.adapter and 0 < memory.peak_rate < TINY_RATE
         if tiny:
             return _finding(memory, "high", 0.85, USUAL_RATE)
-        return _finding(memory, "medium", 0.6, None)
+        # A large model's own fine-tuning may creep for long before it shows.
+        if rows_here >= SLOW and memory.rows % 16 == 0 and _is_flat(memory):
+            return _finding(memory, "medium", 0.6, None)
     return _late(memory, facts)
 
 
@@ -46,6 +49,15 @@ def _stands(losses: list[float]) -> bool:
     means = [sum(losses[i : i + 4]) / 4 for i in range(0, len(losses) - 3, 4)]
     fall = -robust.slope(means) * len(means)
     return robust.kendall(means) > -2.0 or fall < 0.005 * abs(robust.median(means))
+
+
+def _is_flat(memory: Memory) -> bool:
+    """Whether even the steepest fall that the noise leaves possible is under 2 % over the
+    blocks: a test for sameness, so that more noise asks for more rows."""
+    levels = [block.level for block in memory.blocks]
+    fall = -robust.slope(levels) * len(levels)
+    error = robust.noise(levels) * (12 / len(levels)) ** 0.5
+    return fall + 2 * error < 0.02 * abs(memory.first)
 
 
 def _learned_nothing(memory: Memory) -> bool:

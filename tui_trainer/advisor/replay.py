@@ -8,6 +8,7 @@ forward that the next record tells as well.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -81,9 +82,36 @@ def standing(readings: Sequence[Reading]) -> list[Reading]:
     return kept[::-1]
 
 
+def from_columns(
+    train: Mapping[str, Sequence[float]], evals: Mapping[str, Sequence[float]]
+) -> list[Reading]:
+    """Readings of a run that was read into columns by canonical name (`watch.view.Table`), an
+    evaluation after the training row of its step. NaN is a number that was none, NaN with its
+    sign bit set a field that the row lacks."""
+    found = [(float(step), 0, at, train) for at, step in enumerate(train.get("step", ()))]
+    found += [(float(step), 1, at, evals) for at, step in enumerate(evals.get("step", ()))]
+    found = [item for item in found if math.isfinite(item[0])]
+    return [_at(columns, at) for _, _, at, columns in sorted(found, key=lambda item: item[:3])]
+
+
+def _at(columns: Mapping[str, Sequence[float]], at: int) -> Reading:
+    row: dict[str, Any] = {}
+    for name, values in columns.items():
+        value = float(values[at])
+        lacking = math.isnan(value) and math.copysign(1.0, value) < 0
+        # Norms that a tool did not measure are NaN too, so only losses count as broken.
+        if not lacking and (math.isfinite(value) or name in ("loss", "val_loss")):
+            row[name] = value
+    return read(row)
+
+
 def parse(data: bytes) -> tuple[list[dict[str, Any]], int]:
     """The objects of JSON lines, bare NaN and Infinity among them, and how many lines that are
-    not blank are none. A torn last line counts as one."""
+    not blank are none. A torn last line counts as one. A `trainer_state.json` of transformers,
+    one object over the whole file, gives its history."""
+    whole = _lenient(data) if b'"log_history"' in data else None
+    if isinstance(whole, dict) and isinstance(whole.get("log_history"), list):
+        return [row for row in whole["log_history"] if isinstance(row, dict)], 0
     rows: list[dict[str, Any]] = []
     odd = 0
     for line in data.split(b"\n"):
