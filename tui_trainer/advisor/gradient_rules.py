@@ -7,7 +7,7 @@ import math
 from tui_trainer.advisor import robust
 from tui_trainer.advisor.finding import COLD_START, Finding, number
 from tui_trainer.advisor.memory import TRIFLE, Memory, scale
-from tui_trainer.advisor.phase import healthy_rate, is_cold_start
+from tui_trainer.advisor.phase import healthy_rate, is_cold_start, safe_rate
 from tui_trainer.contracts.advice import Evidence, JobFacts
 
 TEN = math.log(10.0)
@@ -93,6 +93,7 @@ def cold_start(memory: Memory, facts: JobFacts) -> Finding | None:
         evidence,
         0.8,
         factor=0.1,
+        target=safe_rate(memory, facts, 0.1),
         also_try=COLD_START,
         good_step=memory.first_step,
         stays=40,

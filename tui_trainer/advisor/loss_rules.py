@@ -5,7 +5,7 @@ from __future__ import annotations
 from tui_trainer.advisor import robust
 from tui_trainer.advisor.finding import COLD_START, Finding, number
 from tui_trainer.advisor.memory import BLOCK, TRIFLE, Memory, scale
-from tui_trainer.advisor.phase import healthy_rate, is_cold_start, just_raised
+from tui_trainer.advisor.phase import healthy_rate, is_cold_start, just_raised, safe_rate
 from tui_trainer.contracts.advice import AdviceKind, Evidence, JobFacts, Urgency
 
 # A cumulative sum (Page 1954): what exceeds the reference by `SLACK` deviations adds up, a row
@@ -78,7 +78,8 @@ def _diverging(memory: Memory, facts: JobFacts, now: float, unit: float) -> Find
         limit=reference.level + 3 * unit,
         numbers={"noise": unit, "cumulative_sum": memory.risen, "share_lost": lost},
     )
-    factor, target = (0.1 if lost >= 0.5 else 0.3), healthy_rate(memory)
+    factor = 0.1 if lost >= 0.5 else 0.3
+    target = healthy_rate(memory) or safe_rate(memory, facts, factor)
     reason = (
         f"The loss rose from {number(reference.level)} at step {reference.step} to "
         f"{number(now)}, {number(rise / unit)} times its noise, and stays there."

@@ -6,6 +6,10 @@ from tui_trainer.advisor.memory import Memory
 from tui_trainer.contracts.advice import JobFacts
 
 
+# Seen over small bases here: 2e-3 trains all of them, 1e-2 hardly any.
+HIGHEST_ADAPTER_RATE = 2e-3
+
+
 def is_cold_start(memory: Memory, facts: JobFacts) -> bool:
     """Whether the run has just started, without a proper warmup; a trouble that began so goes
     on under the same name."""
@@ -35,6 +39,14 @@ def fell(memory: Memory) -> bool:
     return bool(
         memory.former_rate and memory.rate is not None and memory.rate < memory.former_rate / 20
     )
+
+
+def safe_rate(memory: Memory, facts: JobFacts, factor: float) -> float | None:
+    """A rate to go to where none is known to be good: for an adapter, `factor` of the rate, but
+    not above what adapters bear; None where a factor is all that can be said."""
+    if not facts.adapter or not memory.rate:
+        return None
+    return min(factor * memory.rate, HIGHEST_ADAPTER_RATE)
 
 
 def healthy_rate(memory: Memory) -> float | None:

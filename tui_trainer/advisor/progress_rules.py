@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tui_trainer.advisor import robust
 from tui_trainer.advisor.finding import Finding, number
-from tui_trainer.advisor.memory import Memory, scale
+from tui_trainer.advisor.memory import Evaluation, Memory, scale
 from tui_trainer.advisor.phase import fell, is_warming
 from tui_trainer.contracts.advice import Evidence, JobFacts, Urgency
 
@@ -145,6 +145,10 @@ def overfitting(memory: Memory) -> Finding | None:
         return None
     if newest.train_level > low.train_level - max(low.train_noise, 0.02 * low.train_level):
         return None
+    return _turned(low, newest, level, limit)
+
+
+def _turned(low: Evaluation, newest: Evaluation, level: float, limit: float) -> Finding:
     rise = newest.val_loss / level - 1 if level > 0 else 0.0
     evidence = Evidence(
         metric="val_loss",

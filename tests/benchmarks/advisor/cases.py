@@ -132,23 +132,7 @@ def _faults() -> list[tuple[int, Fault]]:
     for good, factor in ((1, 8.0), (2, 18.0), (4, 5.0), (5, 20.0)):
         fault = Fault(cause="edge of stability", onset=110, factor=factor, **high)  # type: ignore[arg-type]
         found.append((good, fault))
-    for good in (1, 4):
-        low = Fault(
-            cause="far too low from the start",
-            onset=10,
-            factor=1e-5,
-            right=("plateau",),
-            rate_helps=True,
-        )
-        found.append((good, low))
-        dropped = msgspec.structs.replace(low, cause="far too low", onset=60, factor=1e-4)
-        found.append((good, dropped))
-    for good, factor in ((1, 20.0), (2, 30.0), (4, 50.0), (0, 20.0)):
-        right = ("warmup_too_short", "divergence")
-        cold = Fault(
-            cause="no warmup", onset=1, factor=factor, right=right, within=50, rate_helps=True
-        )
-        found.append((good, cold))
+    found += _low_and_cold()
     for good in (1, 2, 3, 0):
         found.append(
             (good, Fault(cause="bad rows", onset=90, right=("gradient_explosion",), within=3))
@@ -167,4 +151,27 @@ def _faults() -> list[tuple[int, Fault]]:
     for good in (2, 4):
         broken = Fault(cause="broken weight", onset=90, right=("non_finite",), within=3)
         found.append((good, broken))
+    return found
+
+
+def _low_and_cold() -> list[tuple[int, Fault]]:
+    """Rates far too low, and starts without a warmup."""
+    found: list[tuple[int, Fault]] = []
+    for good in (1, 4):
+        low = Fault(
+            cause="far too low from the start",
+            onset=10,
+            factor=1e-5,
+            right=("plateau",),
+            rate_helps=True,
+        )
+        found.append((good, low))
+        dropped = msgspec.structs.replace(low, cause="far too low", onset=60, factor=1e-4)
+        found.append((good, dropped))
+    for good, factor in ((1, 20.0), (2, 30.0), (4, 50.0), (0, 20.0)):
+        right = ("warmup_too_short", "divergence")
+        cold = Fault(
+            cause="no warmup", onset=1, factor=factor, right=right, within=50, rate_helps=True
+        )
+        found.append((good, cold))
     return found
