@@ -5,7 +5,6 @@ from __future__ import annotations
 from tui_trainer.advisor.memory import Memory
 from tui_trainer.contracts.advice import JobFacts
 
-
 # Seen over small bases here: 2e-3 trains all of them, 1e-2 hardly any.
 HIGHEST_ADAPTER_RATE = 2e-3
 

@@ -45,7 +45,7 @@ def plateau(memory: Memory, facts: JobFacts) -> Finding | None:
 
 def _stands(losses: list[float]) -> bool:
     """Whether no fall can be seen: the trend test does not say so, nor does it fall by more
-    than a hundredth."""
+    than a half percent."""
     means = [sum(losses[i : i + 4]) / 4 for i in range(0, len(losses) - 3, 4)]
     fall = -robust.slope(means) * len(means)
     return robust.kendall(means) > -2.0 or fall < 0.005 * abs(robust.median(means))
@@ -56,7 +56,7 @@ def _is_flat(memory: Memory) -> bool:
     blocks: a test for sameness, so that more noise asks for more rows."""
     levels = [block.level for block in memory.blocks]
     fall = -robust.slope(levels) * len(levels)
-    error = robust.noise(levels) * (12 / len(levels)) ** 0.5
+    error: float = robust.noise(levels) * (12 / len(levels)) ** 0.5
     return fall + 2 * error < 0.02 * abs(memory.first)
 
 
