@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 
@@ -296,3 +297,14 @@ def test_nothing_learned_at_a_rate_that_may_be_right_is_told_late() -> None:
 def test_a_slow_fine_tuning_that_learns_little_by_little_is_left_alone(seed: int) -> None:
     rows = run(600, seed=seed, noise=0.1, loss=lambda s: 1.4 - 0.15 * s / 600, rate=lambda s: 2e-5)
     assert urgent(advise(rows)) == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_batches_of_one_are_noisy_from_the_first_step_and_no_alarm(seed: int) -> None:
+    rows = run(300, seed=seed, noise=0.0, loss=lambda s: 1.4 - 0.2 * s / 300, rate=lambda s: 2e-5)
+    draw = random.Random(seed)
+    for row in rows:
+        row["loss"] *= math.exp(draw.gauss(0, 0.4))
+        row["gradient_norm"] *= math.exp(draw.gauss(0, 0.3))
+    assert urgent(advise(rows)) == []
+    assert urgent(advise(rows, JobFacts(warmup_steps=0, adapter=True))) == []

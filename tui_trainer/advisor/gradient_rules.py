@@ -12,6 +12,7 @@ from tui_trainer.contracts.advice import Evidence, JobFacts
 
 TEN = math.log(10.0)
 HUNDREDTH = math.log(100.0)
+TWICE_AND_MORE = math.log(2.5)
 
 
 def explosion(memory: Memory) -> Finding | None:
@@ -74,17 +75,17 @@ def _evidence(
 def cold_start(memory: Memory, facts: JobFacts) -> Finding | None:
     """In the first rows of a run without a proper warmup, the norm is several times the first
     steps' one: where those steps led, the loss is far steeper than where they began."""
-    if not 3 <= memory.norm_rows <= 40 or not is_cold_start(memory, facts):
+    if not 3 <= memory.norm_rows <= 16 or not is_cold_start(memory, facts):
         return None
     first = robust.median(memory.norms[:2])
     above = [norm - first for norm in memory.norms[2:]]
-    if not (max(above) >= math.log(6.0) or sum(a >= math.log(2.5) for a in above) >= 3):
+    if max(above) < math.log(5.0) and sum(a >= TWICE_AND_MORE for a in above) < 3:
         return None
     if memory.losses[-1] < 0.5 * memory.first:
         return None
     highest = first + max(above)
     numbers = {"times": math.exp(max(above))}
-    evidence = _evidence(memory, memory.rows, highest, first, first + math.log(6.0), numbers)
+    evidence = _evidence(memory, memory.rows, highest, first, first + math.log(5.0), numbers)
     return Finding(
         "warmup_too_short",
         "high",
@@ -95,7 +96,7 @@ def cold_start(memory: Memory, facts: JobFacts) -> Finding | None:
         factor=0.1,
         target=safe_rate(memory, facts, 0.1),
         also_try=COLD_START,
-        good_step=memory.first_step,
+        good_step=memory.first_step - 1,
         stays=40,
     )
 

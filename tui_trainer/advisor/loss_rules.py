@@ -38,8 +38,8 @@ def _provisional(memory: Memory) -> None:
     level = robust.median(memory.losses[-3:])
     if memory.rows == 3 or level < reference.level:
         reference.level, reference.step, reference.rate = level, memory.step, memory.rate
-    # Nothing is known of the noise yet: a tenth of the level is generous.
-    reference.noise = 0.1 * abs(reference.level)
+    # Little is known of the noise yet: a tenth of the level at least.
+    reference.noise = max(robust.noise(memory.losses), 0.1 * abs(reference.level))
     excess = (memory.losses[-1] - reference.level) / scale(memory)
     memory.risen = min(max(memory.risen + max(min(excess - SLACK, MOST), -3.0), 0.0), 4 * ALARM)
 
@@ -85,16 +85,16 @@ def _diverging(memory: Memory, facts: JobFacts, now: float, unit: float) -> Find
         f"{number(now)}, {number(rise / unit)} times its noise, and stays there."
     )
     confidence = min(0.99, 0.5 + 0.5 * min(1.0, memory.risen / (3 * ALARM)))
+    good_step = reference.step
     if is_cold_start(memory, facts):
+        good_step = memory.first_step - 1  # the first step did harm already
         kind: AdviceKind = "warmup_too_short"
         reason = "The first steps were too large: " + reason[0].lower() + reason[1:]
         also = COLD_START
     else:
         kind = "divergence"
         also = (_ROLL_BACK, "look at the data from that step on, if the rate was not changed")
-    return Finding(
-        kind, urgency, reason, evidence, confidence, factor, target, also, reference.step
-    )
+    return Finding(kind, urgency, reason, evidence, confidence, factor, target, also, good_step)
 
 
 def _stepped_up(memory: Memory) -> bool:

@@ -38,6 +38,10 @@ class Autopilot:
         self._handled: set[str] = set()
         self.applied: list[Advice] = []
 
+    def begin(self, session: Session) -> None:
+        """Keeps the start."""
+        self._keep(session)
+
     def observe(self, session: Session, record: TrainRecord) -> tuple[int, float] | None:
         """Judges the step; see `drive.Pilot`."""
         step = session.state.step
@@ -52,7 +56,7 @@ class Autopilot:
                 self._go_back(session, asked.good_step)
             rate = min(max(asked.suggested_lr, LOWEST), HIGHEST)
             return session.state.step, rate
-        if step % SNAPSHOT_EVERY == 0 or step == 1:
+        if step % SNAPSHOT_EVERY == 0:
             self._keep(session)
         return None
 

@@ -37,6 +37,9 @@ EVALUATE_EVERY = 10
 class Pilot(Protocol):
     """Steers a run while it is trained."""
 
+    def begin(self, session: Session) -> None:
+        """Is told before the first step."""
+
     def observe(self, session: Session, record: TrainRecord) -> tuple[int, float] | None:
         """Is told every step; may set the session back, and answers with a rate to go on with,
         as (step, rate), or None to leave it."""
@@ -94,6 +97,8 @@ def _train(session: Session, case: Case, spoiler: _Spoiler, pilot: Pilot | None)
     settings, state = session.job.training, session.state
     override: tuple[int, float] | None = None
     session.model.train()
+    if pilot is not None:
+        pilot.begin(session)
     while state.step < case.steps:
         began = time.perf_counter()
         number = state.step + 1
