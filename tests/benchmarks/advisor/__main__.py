@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--make", action="store_true", help="train the runs that are not there")
     parser.add_argument("--autopilot", action="store_true", help="train with the advice applied")
     parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--group", choices=("dev", "test"), help="one of the two sets")
+    parser.add_argument("--group", choices=("dev", "test", "last"), help="one of the three sets")
     parser.add_argument("--without", help="fields taken out, such as gradient_norm,learning_rate")
     parser.add_argument("--details", action="store_true", help="a line for every run")
     options = parser.parse_args()

@@ -1,6 +1,7 @@
 """The runs: which are healthy, and which are spoiled, how and from which step on.
 
-Seeds below 1,000 make the development set, those from 1,000 on the set looked at once.
+Seeds below 1,000 make the development set, those from 1,000 on a set that was looked at while
+the rules were written, those from 2,000 on the one looked at once, when they were done.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-Group = Literal["dev", "test"]
+Group = Literal["dev", "test", "last"]
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +41,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     fault: Fault | None = None
 
 
+SEEDS: dict[Group, int] = {"dev": 0, "test": 1000, "last": 2000}
 TOO_HIGH = ("divergence", "instability", "oscillation", "gradient_explosion")
 # (base, data, rate, batch) that train well.
 GOOD = (
@@ -57,12 +59,11 @@ _SCHEDULES = ("cosine", "linear", "constant")
 
 def all_cases() -> list[Case]:
     """Every run of the benchmark, healthy ones first."""
-    groups: tuple[Group, Group] = ("dev", "test")
     found = []
-    for group in groups:
-        found += _healthy(group, 1 if group == "dev" else 1001)
-    for group in groups:
-        found += _faulty(group, 101 if group == "dev" else 1101)
+    for group, seed in SEEDS.items():
+        found += _healthy(group, seed + 1)
+    for group, seed in SEEDS.items():
+        found += _faulty(group, seed + 101)
     return found
 
 
