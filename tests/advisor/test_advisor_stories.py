@@ -284,13 +284,35 @@ def test_a_run_that_goes_back_closes_what_was_said_of_later_steps() -> None:
     closed = advisor.observe(run(150)[-1])
     assert {advice.status for advice in closed} == {"closed"}
     assert advisor.open == []
+    again = [a for row in run(300, seed=2)[150:] for a in advisor.observe(row)]
+    assert urgent(again) == []
 
 
-def test_nothing_learned_at_a_rate_that_may_be_right_is_told_late() -> None:
+def test_nothing_learned_at_a_rate_that_may_be_right_is_told_late_and_low() -> None:
     said = advise(run(400, loss=lambda s: 2.0, rate=lambda s: 1e-5))
-    advice = first(urgent(said), "plateau")
+    advice = first(said, "plateau")
     assert 200 <= advice.step <= 400
-    assert advice.urgency == "medium"
+    assert "Nothing is learned" in advice.reason
+    assert urgent(said) == []
+
+
+def test_a_warm_restart_is_learned_anew() -> None:
+    def rate(step: int) -> float:
+        return 1e-3 * (0.01 + 0.5 * (1 + math.cos(math.pi * (step % 300) / 300)))
+
+    for seed in range(4):
+        rows = run(900, seed=seed, rate=rate, loss=lambda s: descent(s) + 80 * rate(s))
+        assert urgent(advise(rows)) == []
+
+
+def test_noise_that_wanders_slowly_is_no_rising_trend() -> None:
+    for seed in range(6):
+        draw, offset = random.Random(seed), 0.0
+        rows = run(900, seed=seed, noise=0.02)
+        for row in rows:
+            offset = 0.6 * offset + draw.gauss(0, 0.03)
+            row["loss"] += offset
+        assert urgent(advise(rows)) == []
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -33,7 +33,8 @@ def explosion(memory: Memory) -> Finding | None:
         return None
     # Where nearly everything is learned, one hard example is ten times the usual gradient.
     trifle = 2 * TRIFLE * max(memory.first - reference.level, abs(reference.level))
-    harmless = above < HUNDREDTH and (rise < trifle or jump < 4)
+    lasting = sum(norm - reference.log_norm >= math.log(5.0) for norm in memory.norms[-3:]) >= 2
+    harmless = above < HUNDREDTH and (rise < trifle or jump < (4 if lasting else 8))
     usual, times = number(math.exp(reference.log_norm)), math.exp(above)
     return Finding(
         "gradient_explosion",

@@ -36,7 +36,8 @@ def _provisional(memory: Memory) -> None:
         return
     reference = memory.reference
     level = robust.median(memory.losses[-3:])
-    if memory.rows == 3 or level < reference.level:
+    if not reference.begun or level < reference.level:
+        reference.begun = True
         reference.level, reference.step, reference.rate = level, memory.step, memory.rate
     # Little is known of the noise yet: a tenth of the level at least.
     reference.noise = max(robust.noise(memory.losses), 0.1 * abs(reference.level))

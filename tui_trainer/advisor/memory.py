@@ -14,6 +14,9 @@ RECORDS = 64  # newest rows kept
 BLOCK = 8  # rows summed up as one block
 BLOCKS = 48  # newest blocks kept
 EVALUATIONS = 64
+# A block's median of white noise scatters by 0.44 of a row's deviation; where it scatters more,
+# the loss wanders slowly, and rows say too little of its noise.
+WANDER = 1 / 0.44
 TRIFLE = 0.05  # share of all that was learned whose loss is no reason to act
 COARSE = 48  # most points of the whole run's curve
 EARLY = 8  # rows that say where the loss began
@@ -52,6 +55,7 @@ class Reference(msgspec.Struct):
     noise, the median log gradient norm and its noise. `ready` once there were two blocks."""
 
     ready: bool = False
+    begun: bool = False  # a provisional level was taken
     level: float = 0.0
     step: int = 0
     noise: float = 0.0
@@ -129,7 +133,12 @@ def _note_rate(memory: Memory, rate: float) -> None:
     memory.rate = rate
     # A warmup of few steps doubles the rate too, so the first rows do not count.
     if before is not None and 2 * before < rate and memory.rows > 16:
-        memory.raised_at = memory.rows
+        if rate > 1.2 * memory.peak_rate:
+            memory.raised_at = memory.rows
+        elif not memory.frozen:
+            # A warm restart: the loss will rise with the rate, and has to be learned again.
+            memory.blocks, memory.reference = [], Reference()
+            memory.filled, memory.risen = 0, 0.0
     if before is not None and rate > before * 1.0001:
         if memory.fell_at is None and memory.warm_steps == memory.rows - 2:
             memory.warm_steps += 1
@@ -187,7 +196,10 @@ def _renew(memory: Memory) -> None:
         ready=True,
         level=lowest.level,
         step=lowest.last_step,
-        noise=robust.median([block.noise for block in recent]),
+        noise=max(
+            robust.median([block.noise for block in recent]),
+            WANDER * robust.wander([block.level for block in recent]),
+        ),
         rate=lowest.rate,
     )
     logs = [block.log_norm for block in recent if block.log_norm is not None]

@@ -18,8 +18,9 @@ WINDOW = 40  # rows in which a learning run shows that it learns
 def plateau(memory: Memory, facts: JobFacts) -> Finding | None:
     """The loss stands still at a rate that the schedule has not lowered.
 
-    Above low urgency only where nothing was learned at all, or where the rate fell at once to
-    a fraction and the loss has stood still since. A decayed rate is no plateau.
+    Above low urgency only where nothing was learned at a rate at which nothing can be, or where
+    the rate fell at once to a fraction and the loss has stood still since. A decayed
+    rate is no plateau.
     """
     if memory.rows % 4 or memory.rows < WINDOW or "divergence" in memory.open:
         return None
@@ -36,10 +37,10 @@ def plateau(memory: Memory, facts: JobFacts) -> Finding | None:
     if rows_here >= WINDOW - 8 and _learned_nothing(memory):
         tiny = facts.adapter and 0 < memory.peak_rate < TINY_RATE
         if tiny:
-            return _finding(memory, "high", 0.85, USUAL_RATE)
+            return _finding(memory, "high", 0.85, USUAL_RATE, learned=False)
         # A large model's own fine-tuning may creep for long before it shows.
         if rows_here >= SLOW and memory.rows % 16 == 0 and _is_flat(memory):
-            return _finding(memory, "medium", 0.6, None)
+            return _finding(memory, "low", 0.5, None, learned=False)
     return _late(memory, facts)
 
 
@@ -86,20 +87,27 @@ def _late(memory: Memory, facts: JobFacts) -> Finding | None:
     return _finding(memory, "low", 0.4, None)
 
 
-def _finding(memory: Memory, urgency: Urgency, confidence: float, target: float | None) -> Finding:
+def _finding(
+    memory: Memory,
+    urgency: Urgency,
+    confidence: float,
+    target: float | None,
+    *,
+    learned: bool = True,
+) -> Finding:
     recent = memory.losses[-WINDOW:]
     now = robust.median(recent)
     if target is not None and memory.former_rate == target:
         words = f"The learning rate fell to {number((memory.rate or 0) / target)} of what it was"
         reason = f"{words}, and the loss stands still at {number(now)}."
-    elif urgency == "low":
+    elif learned:
         reason = f"The loss stands still at {number(now)} over the last third of the run."
     else:
         reason = (
             f"Nothing is learned: the loss began at {number(memory.first)} and is {number(now)}."
         )
     third = memory.step - (memory.step - memory.first_step) // 3
-    first = third if urgency == "low" else memory.steps[-len(recent)]
+    first = third if learned else memory.steps[-len(recent)]
     evidence = Evidence(
         metric="loss",
         first_step=first,
@@ -109,7 +117,7 @@ def _finding(memory: Memory, urgency: Urgency, confidence: float, target: float 
         limit=now - scale(memory),
         numbers={"noise": robust.noise(recent), "slope_per_row": robust.slope(recent[::4]) / 4},
     )
-    factor = 1.5 if urgency == "low" else 10.0
+    factor = 1.5 if learned else 10.0
     also = ("see whether the data can be learned at all", "a higher rank")
     return Finding(
         "plateau",
@@ -134,7 +142,7 @@ def overfitting(memory: Memory) -> Finding | None:
     if len(after) < 2:
         return None
     low = points[best]
-    unit = max(_evaluation_noise([p.val_loss for p in points[-12:]]), 0.005 * abs(low.val_loss))
+    unit = max(robust.wander([p.val_loss for p in points[-12:]]), 0.005 * abs(low.val_loss))
     # One lucky evaluation is no turn: the low is the median of the best and its neighbours.
     level = robust.median([p.val_loss for p in points[max(best - 1, 0) : best + 2]])
     learned = max(points[0].val_loss - level, 0.0)
@@ -173,11 +181,3 @@ def _turned(low: Evaluation, newest: Evaluation, level: float, limit: float) -> 
         ),
         good_step=low.step,
     )
-
-
-def _evaluation_noise(values: list[float]) -> float:
-    """Noise of a smooth curve from second differences, which a bend hardly touches."""
-    if len(values) < 4:
-        return 0.0
-    second = [abs(values[i + 1] - 2 * values[i] + values[i - 1]) for i in range(1, len(values) - 1)]
-    return float(robust.MAD_TO_SIGMA * robust.median(second) / 6**0.5)

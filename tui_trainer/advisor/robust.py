@@ -35,6 +35,15 @@ def spread(values: Sequence[float]) -> float:
     return MAD_TO_SIGMA * median([abs(value - middle) for value in values])
 
 
+def wander(values: Sequence[float]) -> float:
+    """The standard deviation of the noise on a smooth curve, from the median absolute second
+    difference, which a bend hardly touches. 0 for fewer than 4."""
+    if len(values) < 4:
+        return 0.0
+    bends = [abs(values[i + 1] - 2 * values[i] + values[i - 1]) for i in range(1, len(values) - 1)]
+    return MAD_TO_SIGMA * median(bends) / 2.449489742783178
+
+
 def slope(values: Sequence[float]) -> float:
     """The Theil–Sen slope of equidistant values, per place: the median of the slopes of all
     pairs (Sen 1968). 0 for fewer than 2."""
