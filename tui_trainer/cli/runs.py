@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tui_trainer.cli import common, output
+from tui_trainer.cli.advise import advise_command
 from tui_trainer.cli.diff import diff
 from tui_trainer.cli.export import export
 from tui_trainer.cli.monitor import check_folder
@@ -34,6 +35,9 @@ def runs() -> None:
       tui-trainer runs diff lighthouse lighthouse-2
       tui-trainer runs export lighthouse --format csv -o lighthouse.csv
     """
+
+
+runs.add_command(advise_command)
 
 
 @runs.command("list")

@@ -62,8 +62,11 @@ class Terminal:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def wait(self, seen: Seen, limit: float) -> float:
-        """The time of the piece that first brought the screen to what is waited for. Raises
-        `TimeoutError` with the screen after `limit` seconds."""
+        """The time of the piece that first brought the screen to what is waited for, of the one
+        played last where it is there already. Raises `TimeoutError` with the screen after
+        `limit` seconds."""
+        if seen(self._replay.text()):
+            return self._replay.played_at
         while True:
             for at, text in self._replay.screens():
                 if seen(text):
@@ -147,6 +150,7 @@ class Replay:
     def __init__(self, pieces: Sequence[tuple[float, bytes]]) -> None:
         self._pieces = pieces
         self._next = 0
+        self.played_at = 0.0
         self._screen = pyte.Screen(COLUMNS, ROWS)
         self._stream = pyte.ByteStream(self._screen)
 
@@ -156,6 +160,7 @@ class Replay:
             at, data = self._pieces[self._next]
             self._next += 1
             self._stream.feed(_FOREIGN.sub(b"", data))
+            self.played_at = at
             yield at, self.text()
 
     def text(self) -> str:
