@@ -15,6 +15,7 @@ from tui_trainer.engine.batches import Plan
 from tui_trainer.engine.control import Control, rates_to_replay
 from tui_trainer.engine.data import Dataset, load_dataset
 from tui_trainer.engine.loss import find_way
+from tui_trainer.engine.memory import keep_pages
 from tui_trainer.engine.obey import refuse_lapsed
 from tui_trainer.engine.optim import build_optimizer
 from tui_trainer.engine.report import Report
@@ -31,6 +32,7 @@ def prepare(
     job = info.job
     checkpoints.clear_leftovers(folder.checkpoints_dir)
     start = checkpoints.find_checkpoint(folder, from_checkpoint)
+    keep_pages()
     torch.set_num_threads(usable_threads())
     torch.manual_seed(job.training.seed)
     device = base.pick_device()
