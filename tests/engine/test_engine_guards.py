@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tui_trainer.engine import checkpoint, loop
+from tui_trainer.engine import checkpoint, loop, loss
 from tui_trainer.engine.writing import Writer
 from tui_trainer.store import checkpoints
 from tui_trainer.store.runs import RunFolder
@@ -25,15 +25,15 @@ def break_loss(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
     original = loop.forward_backward
 
     def broken(session: Any, passes: Any) -> torch.Tensor:
-        loss = original(session, passes)
-        return loss * float("nan") if session.state.step + 1 in steps else loss
+        value = original(session, passes)
+        return value * float("nan") if session.state.step + 1 in steps else value
 
     monkeypatch.setattr(loop, "forward_backward", broken)
 
 
 def run_out_of_memory(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """Passes of more than `most` examples do not fit, and fail after half their work."""
-    original = loop.weighted_sum
+    original = loss.weighted_sum
 
     def limited(model: Any, batch: Any, way: Any, **options: Any) -> Any:
         result = original(model, batch, way, **options)
