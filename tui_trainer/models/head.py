@@ -84,7 +84,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return total, hits
 
     @staticmethod
-    def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
         return gradient * outer[0].to(gradient.dtype), None, None, None, None, None
 
@@ -106,7 +106,7 @@ def _softmax(logits: torch.Tensor) -> torch.Tensor:
     if logits.device.type != "cpu":
         return torch.softmax(logits, dim=-1)
     room = _room(logits, logits.t(), torch.float32, 1)
-    return torch.softmax(logits, dim=-1, out=room)  # type: ignore[call-overload,no-any-return]
+    return torch.softmax(logits, dim=-1, out=room)
 
 
 def _room(rows: torch.Tensor, table: torch.Tensor, kind: torch.dtype, which: int) -> torch.Tensor:

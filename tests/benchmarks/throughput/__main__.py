@@ -115,14 +115,14 @@ def row(case: Case, results: Results) -> str:
 
 def speed(found: Sequence[dict[str, Any]], clock: str) -> float:
     """Median tokens a second, without padding."""
-    return statistics.median(one["tokens"] / one[clock] for one in found)
+    return float(statistics.median(one["tokens"] / one[clock] for one in found))
 
 
 def difference(results: Results, field: str) -> float:
     """The largest difference of a step's value between us and any of the others."""
     own = results["tui-trainer"][0][field]
     others = [found[0][field] for name, found in results.items() if name != "tui-trainer"]
-    return max(abs(a - b) for other in others for a, b in zip(own, other, strict=True))
+    return max(abs(float(a - b)) for other in others for a, b in zip(own, other, strict=True))
 
 
 def table(lines: Sequence[str]) -> str:
