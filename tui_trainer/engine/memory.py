@@ -15,8 +15,8 @@ _KEEP_BYTES = 1 << 30
 
 def keep_pages() -> None:
     """Lets glibc keep what tensors of up to 32 MiB give back, instead of asking the system for
-    fresh pages at every operation: a third of the CPU time of small models went into that.
-    Changes nothing where there is no glibc."""
+    fresh pages at every operation. In one trial that cut system time from 2.6 to 0.6 s of a run
+    and left tokens per CPU second as they were. Changes nothing where there is no glibc."""
     if not sys.platform.startswith("linux"):
         return
     with contextlib.suppress(OSError, AttributeError):
