@@ -14,6 +14,8 @@ from tui_trainer.engine import checkpoint
 from tui_trainer.engine.batches import Plan
 from tui_trainer.engine.control import Control, rates_to_replay
 from tui_trainer.engine.data import Dataset, load_dataset
+from tui_trainer.engine.loss import find_way
+from tui_trainer.engine.memory import keep_pages
 from tui_trainer.engine.obey import refuse_lapsed
 from tui_trainer.engine.optim import build_optimizer
 from tui_trainer.engine.report import Report
@@ -30,6 +32,7 @@ def prepare(
     job = info.job
     checkpoints.clear_leftovers(folder.checkpoints_dir)
     start = checkpoints.find_checkpoint(folder, from_checkpoint)
+    keep_pages()
     torch.set_num_threads(usable_threads())
     torch.manual_seed(job.training.seed)
     device = base.pick_device()
@@ -39,12 +42,14 @@ def prepare(
     enter(report, control, "reading the data")
     dataset = load_dataset(job, tokenizer)
     enter(report, control, f"loading {job.model}")
-    dtype = torch.bfloat16 if job.training.precision == "bf16" else torch.float32
+    dtype = weights_type(job.training.precision, device)
     loaded = base.load_base(job.model, device, dtype, trust_remote_code=job.trust_remote_code)
     check_lengths(loaded, dataset)
     model = adapter.attach(loaded, job.lora)
     if job.lora.start_from is not None:
         adapter.load_weights(model, adapter.read_weights(Path(job.lora.start_from), job.lora))
+    if job.training.gradient_checkpointing:
+        loaded.gradient_checkpointing_enable({"use_reentrant": False})
     parameters = adapter.trainable(model)
     plan = Plan(dataset.train, job.training, dataset.replay, job.data.replay_per_step)
     session = Session(
@@ -54,9 +59,11 @@ def prepare(
         device=device,
         tokenizer=tokenizer,
         model=model,
+        way=find_way(loaded),
         base_reference=info.base_path or info.base_model,
         parameters=parameters,
         optimizer=build_optimizer(parameters, job.training),
+        scaler=torch.amp.GradScaler(device.type, enabled=job.training.precision == "fp16"),
         dataset=dataset,
         plan=plan,
         state=TrainerState(threads=torch.get_num_threads(), examples=len(dataset.train)),
@@ -73,6 +80,17 @@ def prepare(
         report.event("resumed", 0, "no checkpoint yet: starting again from step 0")
         _replay_rates(session)
     return session
+
+
+def weights_type(precision: str, device: torch.device) -> torch.dtype:
+    """The type of the frozen weights. Raises `UserError` where the device cannot take it."""
+    if precision == "fp16" and device.type != "cuda":
+        raise UserError(
+            f'training.precision = "fp16" needs an NVIDIA GPU, and this is {device.type}; '
+            'use "bf16" or "fp32"'
+        )
+    types = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    return types.get(precision, torch.float32)
 
 
 class EndedEarlyError(Exception):
@@ -153,5 +171,10 @@ def _announce(session: Session) -> None:
             "base_revision": revision,
         },
     )
+    if not session.way.side_by_side:
+        notice = (
+            f"examples are padded to the same length, which is slower: {session.way.padded_because}"
+        )
+        report.event("warning", report.step, notice)
     for notice in dataset.notices:
         report.event("warning", report.step, notice)

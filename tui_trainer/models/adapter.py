@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,17 @@ WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 
 
+_FIRST = "_tui_trainer_first"  # where a model keeps the values that PiSSA began with
+
+
+@dataclass(frozen=True)
+class SavedAdapter:
+    """An adapter's tensors under PEFT's names, copied to the CPU, and its configuration."""
+
+    tensors: dict[str, torch.Tensor]
+    config: LoraConfig
+
+
 def attach(base: Any, lora: LoraSettings) -> Any:
     """`base` wrapped by PEFT with fresh LoRA weights in fp32; only those are trainable.
 
@@ -29,9 +42,14 @@ def attach(base: Any, lora: LoraSettings) -> Any:
     targets = lora.target_modules
     config = LoraConfig(
         r=lora.rank,
-        lora_alpha=int(lora.alpha) if lora.alpha == int(lora.alpha) else lora.alpha,  # type: ignore[arg-type]
+        lora_alpha=_whole(lora.alpha),
         lora_dropout=lora.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
+        use_rslora=lora.rslora,
+        use_dora=lora.dora,
+        init_lora_weights=True if lora.init == "default" else lora.init,
+        rank_pattern=dict(lora.rank_pattern),
+        alpha_pattern={name: _whole(alpha) for name, alpha in lora.alpha_pattern.items()},
         task_type="CAUSAL_LM",
     )
     limit, where = _smallest_layer(base, targets)
@@ -41,9 +59,12 @@ def attach(base: Any, lora: LoraSettings) -> Any:
             f"dimensions; use {limit} or less"
         )
     try:
-        return get_peft_model(base, config)
+        model: Any = get_peft_model(base, config)
     except ValueError as error:
         raise UserError(f"lora.target_modules = {targets!r}: {_first_sentence(error)}") from error
+    if lora.init == "pissa":  # it takes its first update out of the base
+        setattr(model, _FIRST, copy_adapter(model, "").tensors)
+    return model
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -57,18 +78,49 @@ def count_lora_layers(model: nn.Module) -> int:
 
 
 def save_adapter(model: Any, folder: Path, base_reference: str) -> None:
-    """Writes `adapter_model.safetensors` and `adapter_config.json` into `folder`."""
+    """Writes `adapter_model.safetensors` and `adapter_config.json` into `folder`, as an adapter
+    of the base as it was: one that PiSSA began is converted, to twice the rank."""
+    saved = copy_adapter(model, base_reference)
+    first: dict[str, torch.Tensor] | None = getattr(model, _FIRST, None)
+    write_adapter(saved if first is None else _less(saved, first), folder)
+
+
+def copy_adapter(model: Any, base_reference: str) -> SavedAdapter:
+    """A copy of the adapter as it is now, which further training does not change."""
     state = get_peft_model_state_dict(model)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    config = model.peft_config[model.active_adapter]
-    before = config.inference_mode, config.base_model_name_or_path
+    tensors = {
+        name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()
+    }
+    config = copy.copy(model.peft_config[model.active_adapter])
     config.inference_mode, config.base_model_name_or_path = True, base_reference
-    try:
-        config.save_pretrained(str(folder))
-    finally:
-        config.inference_mode, config.base_model_name_or_path = before
+    return SavedAdapter(tensors, config)
+
+
+def write_adapter(saved: SavedAdapter, folder: Path) -> None:
+    """Writes a copied adapter in PEFT's own format."""
+    save_file(saved.tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    saved.config.save_pretrained(str(folder))
     _sort_targets(folder / CONFIG)
+
+
+def _less(saved: SavedAdapter, first: dict[str, torch.Tensor]) -> SavedAdapter:
+    """The saved update less the first one, as one of twice the rank: B A - B0 A0 is the product
+    of (B, -B0) and (A, A0)."""
+    tensors = {
+        name: torch.cat([value, first[name]], dim=0)
+        if ".lora_A." in name
+        else torch.cat([value, -first[name]], dim=1)
+        for name, value in saved.tensors.items()
+    }
+    config = copy.copy(saved.config)
+    growth = 2**0.5 if config.use_rslora else 2  # the scale stays what it was
+    config.r, config.lora_alpha = 2 * config.r, growth * config.lora_alpha  # type: ignore[assignment]
+    config.rank_pattern = {name: 2 * rank for name, rank in (config.rank_pattern or {}).items()}
+    config.alpha_pattern = {
+        name: growth * alpha for name, alpha in (config.alpha_pattern or {}).items()
+    }
+    config.init_lora_weights = True
+    return SavedAdapter(tensors, config)
 
 
 def load_weights(model: Any, tensors: dict[str, torch.Tensor]) -> None:
@@ -110,7 +162,19 @@ def read_weights(folder: Path, lora: LoraSettings) -> dict[str, torch.Tensor]:
             f"the adapter in {folder} has rank {config.get('r')} and alpha "
             f"{config.get('lora_alpha')}; set lora.rank and lora.alpha to these to continue it"
         )
+    shape = {"use_rslora": lora.rslora, "use_dora": lora.dora}
+    odd = next((key for key, value in shape.items() if bool(config.get(key)) != value), None)
+    if odd is not None or lora.init == "pissa":
+        word = "init" if odd is None else odd.removeprefix("use_")
+        raise UserError(
+            f"the adapter in {folder} cannot be continued with another lora.{word}: change it"
+        )
     return tensors
+
+
+def _whole(alpha: float) -> Any:
+    """PEFT writes a whole number as one."""
+    return int(alpha) if alpha == int(alpha) else alpha
 
 
 def _sort_targets(file: Path) -> None:
