@@ -108,20 +108,13 @@ def _train(session: Session, case: Case, spoiler: _Spoiler, pilot: Pilot | None)
         passes = spoiler.plan(number).passes(state.step)
         loss = loop.forward_backward(session, passes)
         spoiler.after_backward(number)
-        norm = torch.nn.utils.clip_grad_norm_(
-            session.parameters.values(), settings.max_gradient_norm
-        ).item()
-        healthy = math.isfinite(loss) and math.isfinite(norm)
-        if healthy:
-            session.optimizer.step()
-        session.optimizer.zero_grad(set_to_none=True)
+        outcome = loop.update(session, loss, passes)
         state.step += 1
-        seconds = time.perf_counter() - began
-        record = loop.step_record(session, passes, loss, norm, rate, seconds)
+        record = loop.step_record(session, outcome, rate, time.perf_counter() - began)
         session.report.train_step(record, 0)
         asked = pilot.observe(session, record) if pilot is not None else None
         override = asked or override
-        if not healthy and asked is None:
+        if not outcome.healthy and asked is None:
             return
         if state.step % EVALUATE_EVERY == 0 and session.dataset.validation:
             evaluate(session)
