@@ -20,7 +20,7 @@ from tui_trainer.tui.plots import ChartOptions
 from tui_trainer.tui.screens.page import Page, focus_in_order, teach
 from tui_trainer.tui.teaching_facts import feedback_facts_of
 from tui_trainer.tui.widgets.chart_pane import ChartPane
-from tui_trainer.tui.widgets.charts import STREAM_ROWS, STREAM_SECONDS, Charts
+from tui_trainer.tui.widgets.charts import Charts
 from tui_trainer.tui.widgets.events_log import EventsLog, entries_of
 from tui_trainer.tui.widgets.job_facts import JobPanel, job_facts_of
 from tui_trainer.tui.widgets.machine import MachinePanel, machine_of
@@ -29,6 +29,10 @@ from tui_trainer.tui.widgets.progress import ProgressPanel, progress_of
 from tui_trainer.tui.widgets.teaching import FeedbackPanel
 from tui_trainer.watch.pace import Pace
 from tui_trainer.watch.view import FolderView, RunSummary, RunView
+
+# From so many rows a second on they stream in: the newest value is shown with each of them, all
+# else every so many seconds.
+_STREAM_ROWS, _STREAM_SECONDS = 10, 0.4
 
 
 class Dashboard(Page):
@@ -44,8 +48,8 @@ class Dashboard(Page):
         self._view: RunView | None = None
         self._keys = charting.ChartKeys(self)
         self._stands = False
-        self._pace = Pace(STREAM_ROWS)
-        self._panels_at = 0.0
+        self._pace = Pace(_STREAM_ROWS)
+        self._whole_at = 0.0
         self._later: Timer | None = None
 
     def body(self) -> ComposeResult:
@@ -93,15 +97,24 @@ class Dashboard(Page):
             return
         now = time.monotonic()
         self._pace.told(now)
-        if not self._pace.streams(now) or now - self._panels_at >= STREAM_SECONDS:
-            self._show_panels()
-        elif self._later is None:
-            self._later = self.set_timer(STREAM_SECONDS, self._show_panels)
-        self.show_charts()
+        streams = self._pace.streams(now)
+        if not streams or now - self._whole_at >= _STREAM_SECONDS:
+            self._show_whole(at_once=streams)
+            return
+        self.show_charts(newest_only=True)
+        if self._later is None:
+            self._later = self.set_timer(_STREAM_SECONDS, self._show_whole)
+
+    def _show_whole(self, *, at_once: bool = True) -> None:
+        """Charts and panels; where rows stream in, all of them a few times a second."""
+        if self._later is not None:
+            self._later.stop()
+        self._later, self._whole_at = None, time.monotonic()
+        self._show_panels()
+        self.show_charts(at_once=at_once)
 
     def _show_panels(self) -> None:
-        """What stands beside the charts; a few times a second are enough where rows stream in."""
-        self._later, self._panels_at = None, time.monotonic()
+        """What stands beside the charts."""
         run = self._view
         if run is None:
             return
@@ -111,10 +124,15 @@ class Dashboard(Page):
         self.query_one(EventsLog).show(entries_of(run))
         self.query_one(OutcomeBanner).show(outcome_of(run, self.session.resume_hint(run.summary)))
 
-    def show_charts(self) -> None:
-        """Shows the run and what is laid over it."""
-        if self._view is not None and self._composed():
-            self.charts.show((self._view, *self._keys.others(self.session.view, self._view)))
+    def show_charts(self, *, at_once: bool = False, newest_only: bool = False) -> None:
+        """Shows the run and what is laid over it; see `Charts`."""
+        if self._view is None or not self._composed():
+            return
+        views = (self._view, *self._keys.others(self.session.view, self._view))
+        if newest_only:
+            self.charts.show_newest(views)
+        else:
+            self.charts.show(views, at_once=at_once)
 
     def show_talk(self) -> None:
         if not self._composed():

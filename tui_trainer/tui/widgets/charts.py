@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +20,9 @@ from tui_trainer.tui.plots import ChartOptions, Plot
 from tui_trainer.tui.widgets.chart_pane import ChartPane
 from tui_trainer.tui.widgets.reading_chips import chips_of
 from tui_trainer.tui.widgets.readout import Readout
-from tui_trainer.watch.pace import Pace
 from tui_trainer.watch.view import RunView
 
 _OTHERS_SECONDS = 0.4
-# Rows a second from which on they stream in; lines and panels are then shown so often.
-STREAM_ROWS, STREAM_SECONDS = 10, 0.25
 _MOST_PANES = 24
 _LEAST_COLUMNS, _LEAST_ROWS = 44, 9  # of a chart in a grid
 
@@ -77,8 +73,6 @@ class Charts(Vertical):
         self._drawn: tuple[object, ...] = ()
         self._pinned: Path | None = None
         self._later: Timer | None = None
-        self._pace = Pace(STREAM_ROWS)
-        self._leading_at = 0.0
 
     def compose(self) -> ComposeResult:
         yield ChartPane(id="loss")
@@ -103,9 +97,10 @@ class Charts(Vertical):
 
     # -- what is shown ----------------------------------------------------------------------------
 
-    def show(self, views: tuple[RunView, ...]) -> None:
+    def show(self, views: tuple[RunView, ...], *, at_once: bool = False) -> None:
         """Takes a newer state of the runs: the leading chart is drawn at once, the others, which
-        nobody reads by the tenth of a second, a little later; all at once for other runs."""
+        nobody reads by the tenth of a second, a little later unless all shall be `at_once`; all
+        at once for other runs, too."""
         self.views = views
         if not self.is_mounted:
             return
@@ -117,8 +112,8 @@ class Charts(Vertical):
             self._drawn, self.metrics = drawn, metrics
             self.place_charts()
             return
-        self._draw_leading()
-        if self._later is None:
+        self._draw(list(self._shown) if at_once else list(self._shown)[:1])
+        if self._later is None and not at_once:
             self._later = self.set_timer(_OTHERS_SECONDS, self._draw_late)
 
     def set(self, options: ChartOptions) -> None:
@@ -267,22 +262,20 @@ class Charts(Vertical):
 
     # -- drawing --------------------------------------------------------------------------------
 
-    def _draw_leading(self) -> None:
-        """The leading chart: whole, but while rows stream in only its title each time, which
-        has the newest value, and its lines some four times a second."""
-        now = time.monotonic()
-        self._pace.told(now)
-        streams = self._pace.streams(now) and self.cursor is None and len(self.views) == 1
-        if not streams or now - self._leading_at >= STREAM_SECONDS:
-            self._leading_at = now
-            self._draw(list(self._shown)[:1])
-        elif self._visible():
+    def show_newest(self, views: tuple[RunView, ...]) -> None:
+        """Takes a newer state of the same runs, of which only the newest value is shown, in the
+        leading chart's title: for a stream of rows, whose lines `show` draws now and then."""
+        if not self.is_mounted or self.cursor is not None or len(views) != 1 or not self._drawn:
+            self.show(views)
+            return
+        self.views = views
+        if self._visible():
             for pane in list(self._shown)[:1]:
                 pane.show_heading(self._plot(self._shown[pane]))
 
     def _draw_late(self) -> None:
         self._later = None
-        self._draw(list(self._shown))
+        self._draw(list(self._shown)[1:])
 
     def _draw(self, panes: list[ChartPane]) -> None:
         if not self.views or not self._visible():
