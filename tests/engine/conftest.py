@@ -51,7 +51,7 @@ def make_run(tmp_path: Path, tiny_base: Path) -> MakeRun:
         }
         for section, change in changes.items():
             if isinstance(change, dict):
-                values[section] = {**values[section], **change}
+                values[section] = {**values.get(section, {}), **change}
             else:
                 values[section] = change
         return runs.create_run(tmp_path / "runs", jobs.check_job(values, tmp_path, "test job"))

@@ -106,7 +106,9 @@ class Advisor:
         return [ledger.close(memory, "memory")] if "memory" in memory.open else []
 
     def mute(self, kind: str) -> list[Advice]:
-        """Closes what is open of a kind; whoever mutes it for good puts it into the settings."""
+        """Never raises a kind again in this run, and closes what is open of it."""
+        if kind not in self._memory.muted:
+            self._memory.muted.append(kind)
         return [ledger.close(self._memory, kind)] if kind in self._memory.open else []
 
     def state(self) -> dict[str, Any]:
@@ -218,6 +220,7 @@ class Advisor:
             evaluations=kept,
             step_times=memory.step_times,
             raised=memory.raised,
+            muted=memory.muted,
         )
         return said
 

@@ -12,7 +12,7 @@ from tui_trainer.contracts.advice import URGENCIES, Advice, AdvisorSettings
 def report(memory: Memory, finding: Finding, settings: AdvisorSettings) -> list[Advice]:
     """Opens the finding's advice, or brings it up to date: said anew where it became more
     urgent, and otherwise each time that it has lasted twice as long."""
-    if finding.kind in settings.muted:
+    if finding.kind in settings.muted or finding.kind in memory.muted:
         return []
     known = memory.open.get(finding.kind)
     if known is None:

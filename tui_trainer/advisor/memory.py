@@ -103,6 +103,7 @@ class Memory(msgspec.Struct):
     last_time: float | None = None
     open: dict[str, Open] = msgspec.field(default_factory=dict)
     raised: int = 0
+    muted: list[str] = msgspec.field(default_factory=list)
 
 
 def note(memory: Memory, reading: Reading) -> None:

@@ -42,13 +42,18 @@ def replay(
     settings: AdvisorSettings | None = None,
     facts: JobFacts | None = None,
     hardware: Sequence[HardwareSample] = (),
+    mutes: Sequence[tuple[int, str]] = (),
 ) -> Replay:
-    """Feeds the records that stand, in order, to a new advisor."""
+    """Feeds the records that stand, in order, to a new advisor; `mutes` are (step, kind) of what
+    was muted after so many steps."""
     advisor = Advisor(settings, facts)
     said: list[Advice] = []
     seen: set[str] = set()
     rows = sample = 0
+    waiting = list(mutes)
     for reading in standing([read(record) for record in records]):
+        while waiting and reading.step is not None and waiting[0][0] < reading.step:
+            said += advisor.mute(waiting.pop(0)[1])
         while (
             reading.time is not None
             and sample < len(hardware)
@@ -59,6 +64,8 @@ def replay(
         said += advisor.observe(reading)
         rows += reading.loss is not None or "loss" in reading.nonfinite
         seen |= {name for name in _SIGNALS if getattr(reading, name) is not None}
+    for _, kind in waiting:
+        said += advisor.mute(kind)
     lacks = [words for name, words in _SIGNALS.items() if name not in seen]
     newest: dict[str, Advice] = {}
     for advice in said:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -10,12 +11,14 @@ import msgspec
 
 from tui_trainer.advisor.facts import facts_of
 from tui_trainer.advisor.replay import Replay, parse, replay
+from tui_trainer.advisor.told import told
 from tui_trainer.cli import common, output
-from tui_trainer.contracts.advice import Advice, JobFacts
+from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.store import runs as store
 from tui_trainer.store.runs import RunFolder
+from tui_trainer.store.settings import load_settings
 
 
 @click.command("advise")
@@ -54,12 +57,11 @@ def advise_command(context: click.Context, run: str, history: bool, as_json: boo
 def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
     """The replay of a run or file, and the number of unreadable lines. Raises `UserError`."""
     path = Path(reference).expanduser()
-    facts = JobFacts()
-    hardware: list[HardwareSample] = []
+    known = _Known()
     if path.is_file():
         file = path
         if file.name == "metrics.jsonl" and (file.parent / "run.json").is_file():
-            facts, hardware = _known(RunFolder(file.parent))
+            known = _known(RunFolder(file.parent))
     elif path.is_dir() and not (path / "run.json").is_file() and (path / "metrics.jsonl").is_file():
         file = path / "metrics.jsonl"
     elif os.sep in reference and not path.exists():
@@ -67,13 +69,13 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
     else:
         folder = store.find_run(reference, common.runs_dir(context))
         file = folder.metrics_file
-        facts, hardware = _known(folder)
+        known = _known(folder)
     try:
         data = file.read_bytes()
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
     rows, odd = parse(data)
-    found = replay(rows, None, facts, hardware)
+    found = replay(rows, known.settings, known.facts, known.hardware, known.mutes)
     if not found.rows:
         raise UserError(
             f"{file} has no training loss to judge; lines of JSON with a field "
@@ -82,10 +84,21 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
     return found, odd
 
 
-def _known(folder: RunFolder) -> tuple[JobFacts, list[HardwareSample]]:
-    """What a run folder of ours says besides its metrics."""
+@dataclass(frozen=True)
+class _Known:
+    """What a run says besides its metrics."""
+
+    facts: JobFacts = field(default_factory=JobFacts)
+    settings: AdvisorSettings | None = None
+    hardware: tuple[HardwareSample, ...] = ()
+    mutes: tuple[tuple[int, str], ...] = ()
+
+
+def _known(folder: RunFolder) -> _Known:
+    """What a run folder of ours says; its advisor is the one that its job asked for."""
     info, state = folder.info(), folder.state()
     facts = facts_of(info.job, state.total_steps if state else None) if info else JobFacts()
+    settings = info.job.advisor if info else load_settings().advisor
     samples = []
     try:
         lines = folder.hardware_file.read_bytes().split(b"\n")
@@ -97,7 +110,7 @@ def _known(folder: RunFolder) -> tuple[JobFacts, list[HardwareSample]]:
             samples.append(decoder.decode(line))
         except (msgspec.MsgspecError, UnicodeDecodeError):
             continue  # a torn line, or one that another version wrote
-    return facts, samples
+    return _Known(facts, settings, tuple(samples), told(folder.events()).mutes)
 
 
 def _row(advice: Advice, history: bool) -> tuple[str, ...]:

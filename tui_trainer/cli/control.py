@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from tui_trainer.cli import common, output
+from tui_trainer.contracts.advice import AdviceKind
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, COMMANDS, Command, CommandName, Event
 from tui_trainer.store import runs
 from tui_trainer.store.control import send, wait
 from tui_trainer.store.runs import RunFolder
+from tui_trainer.store.toml import nearest
 
 
 # A rate below 0 must reach the check of the rate, so it is not taken for an option.
@@ -43,7 +45,9 @@ def control(
 ) -> None:
     """Ask a running run to do something; returns when it has acknowledged.
 
-    'stop' saves and stops, 'cancel' stops without saving, 'set-lr X' sets the learning rate.
+    'stop' saves and stops, 'cancel' stops without saving, 'set-lr X' sets the learning rate,
+    'apply' takes the rate that the newest open advice suggests ('apply ID': that advice), 'mute
+    KIND' closes the advice of a kind, such as plateau, and never gives it again in this run.
 
     \b
     Examples:
@@ -67,6 +71,12 @@ def _arguments(command: CommandName, value: str | None) -> dict[str, Any]:
     """What goes with the command. Raises `UsageError`."""
     if value is not None and value.startswith("--"):
         raise click.NoSuchOption(value.partition("=")[0])
+    if command == "apply":
+        return {} if value is None else {"advice": value}
+    if command == "mute":
+        if value is None or value not in get_args(AdviceKind):
+            raise click.UsageError(_mute_hint(value))
+        return {"kind": value}
     if command != "set-lr":
         if value is not None:
             raise click.UsageError(f"{command} takes no value; {value!r} is too much")
@@ -79,6 +89,14 @@ def _arguments(command: CommandName, value: str | None) -> dict[str, Any]:
         got = f"{value!r} is none" if value is not None else "none was given"
         raise click.UsageError(f"set-lr needs a learning rate above 0, such as 1e-4; {got}")
     return {"learning_rate": rate}
+
+
+def _mute_hint(value: str | None) -> str:
+    known = list(get_args(AdviceKind))
+    guess = nearest(value, known) if value else None
+    got = "none was given" if value is None else f"{value!r} is none"
+    hint = f"did you mean {guess}?" if guess else f"there are {', '.join(known)}"
+    return f"mute needs a kind of advice; {got}; {hint}"
 
 
 def _ask(folder: RunFolder, command: Command, timeout: float) -> Event:

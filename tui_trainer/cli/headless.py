@@ -21,7 +21,9 @@ INTERRUPTED = 130
 PATIENCE_SECONDS = 3.0  # an engine that loads or evaluates hears `cancel` no sooner than after it
 
 
-def run_headless(folder: RunFolder, from_checkpoint: str | None, *, as_json: bool) -> int:
+def run_headless(
+    folder: RunFolder, from_checkpoint: str | None, rate: float | None = None, *, as_json: bool
+) -> int:
     """Runs the engine to its end, showing what it does, and gives the exit status.
 
     One Ctrl-C or SIGTERM asks the run to save and stop, a second Ctrl-C to stop at once. A
@@ -30,7 +32,7 @@ def run_headless(folder: RunFolder, from_checkpoint: str | None, *, as_json: boo
     progress: Progress = JsonLines() if as_json else Words(folder)
     beginning, since = Beginning.now(folder), Position.at_end(folder)
     with Interrupts() as interrupts:
-        process = start_engine(folder, from_checkpoint)
+        process = start_engine(folder, from_checkpoint, rate)
         stopper = Stopper(folder, process, progress)
         try:
             progress.begin()

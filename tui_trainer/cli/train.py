@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
 
 from tui_trainer.cli import common, output
 from tui_trainer.cli.headless import run_headless
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.launch.process import check_installed, check_startable
 from tui_trainer.launch.supervisor import Supervisor
 from tui_trainer.store import jobs, paths, runs
 from tui_trainer.store.runs import RunFolder
+from tui_trainer.store.toml import read_value
 
 EXAMPLE = "example"
 
@@ -60,7 +63,7 @@ def train(
     checked = load(job, overrides)
     check_installed()
     folder = runs.create_run(common.runs_dir(context), checked, name)
-    return _begin(folder, None, headless=headless, as_json=as_json)
+    return _begin(folder, None, None, headless=headless, as_json=as_json)
 
 
 @click.command()
@@ -71,6 +74,13 @@ def train(
     metavar="CHECKPOINT",
     help="Go on from this checkpoint (a name, a step, or 'best') instead of the newest.",
 )
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="From here on another training.learning_rate: the schedule of that peak.",
+)
 @_headless
 @_json
 @common.runs_dir_option
@@ -80,6 +90,7 @@ def resume(
     context: click.Context,
     run: str,
     from_checkpoint: str | None,
+    overrides: tuple[str, ...],
     headless: bool,
     as_json: bool,
 ) -> int:
@@ -91,11 +102,30 @@ def resume(
     Examples:
       tui-trainer resume lighthouse
       tui-trainer resume runs/lighthouse-20261101-120000-ab12 --from step-00000050
+      tui-trainer resume lighthouse --from step-00000050 --set training.learning_rate=5e-5
     """
+    rate = _new_rate(overrides)
     folder = runs.find_run(run, common.runs_dir(context))
     check_installed()
     check_startable(folder, from_checkpoint)
-    return _begin(folder, from_checkpoint, headless=headless, as_json=as_json)
+    return _begin(folder, from_checkpoint, rate, headless=headless, as_json=as_json)
+
+
+def _new_rate(overrides: tuple[str, ...]) -> float | None:
+    """The learning rate that `resume --set` gives; all else of a run's job stays as it was."""
+    rate = None
+    for assignment in overrides:
+        key, equals, text = assignment.partition("=")
+        if not equals or key.strip() != "training.learning_rate":
+            raise UserError(
+                f"--set {assignment!r}: a run is resumed as it was begun; only "
+                "training.learning_rate=X can be set"
+            )
+        value = read_value(text.strip())
+        if not isinstance(value, int | float) or not (math.isfinite(value) and value > 0):
+            raise UserError(f"--set {assignment!r}: a number above 0 is needed, such as 1e-4")
+        rate = float(value)
+    return rate
 
 
 def load(job: str, overrides: tuple[str, ...]) -> Job:
@@ -106,13 +136,20 @@ def load(job: str, overrides: tuple[str, ...]) -> Job:
     return jobs.load_job(path, overrides)
 
 
-def _begin(folder: RunFolder, from_checkpoint: str | None, *, headless: bool, as_json: bool) -> int:
+def _begin(
+    folder: RunFolder,
+    from_checkpoint: str | None,
+    rate: float | None,
+    *,
+    headless: bool,
+    as_json: bool,
+) -> int:
     if headless or as_json or not output.is_interactive():
-        return run_headless(folder, from_checkpoint, as_json=as_json)
+        return run_headless(folder, from_checkpoint, rate, as_json=as_json)
     # The app watches the folder; standing by here only reaps the child and marks a run whose
     # engine died before its first word.
     supervisor = Supervisor(lambda end: None)
-    supervisor.start(folder, from_checkpoint)
+    supervisor.start(folder, from_checkpoint, rate)
     try:
         return common.open_app(folder.path.parent, focus=folder.path)
     finally:

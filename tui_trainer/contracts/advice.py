@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 import msgspec
@@ -86,7 +87,7 @@ class JobFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AdvisorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the advisor judges."""
+    """How the advisor judges, and what it may do by itself."""
 
     enabled: Annotated[bool, Meta(description="whether runs are judged at all")] = True
     muted: Annotated[
@@ -104,3 +105,26 @@ class AdvisorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     data_share: Annotated[
         float, Meta(gt=0, le=1, description="share of a step (0..1) spent waiting for data")
     ] = 0.4
+    auto_apply: Annotated[
+        bool, Meta(description="high and critical advice changes the learning rate by itself")
+    ] = False
+    min_learning_rate: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="advice that is applied sets no rate below this one"),
+    ] = None
+    max_learning_rate: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="advice that is applied sets no rate above this one"),
+    ] = None
+    max_changes: Annotated[
+        int, Meta(ge=0, description="most changes of the rate that auto_apply makes in a run")
+    ] = 3
+
+    def __post_init__(self) -> None:
+        low, high = self.min_learning_rate, self.max_learning_rate
+        if low is not None and high is not None and low > high:
+            raise ValueError("min_learning_rate is above max_learning_rate")
+
+    def bounded(self, rate: float) -> float:
+        """The rate within the two bounds."""
+        return min(max(rate, self.min_learning_rate or rate), self.max_learning_rate or math.inf)

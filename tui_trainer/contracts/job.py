@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from tui_trainer.contracts.advice import AdvisorSettings
+
 Scheduler = Literal[
     "constant",
     "linear",
@@ -176,3 +178,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     data: DataSettings
     lora: LoraSettings = msgspec.field(default_factory=LoraSettings)
     training: TrainingSettings = msgspec.field(default_factory=TrainingSettings)
+    advisor: Annotated[
+        AdvisorSettings | None,
+        Meta(description="how the run is judged; left out as the configuration says"),
+    ] = None

@@ -32,7 +32,7 @@ ACTIVE_STATES: frozenset[str] = frozenset(
 )
 ENDED_STATES: frozenset[str] = frozenset({"completed", "failed", "cancelled", "early_stopped"})
 
-CommandName = Literal["pause", "resume", "checkpoint", "stop", "cancel", "set-lr"]
+CommandName = Literal["pause", "resume", "checkpoint", "stop", "cancel", "set-lr", "apply", "mute"]
 COMMANDS: tuple[CommandName, ...] = (
     "pause",
     "resume",
@@ -40,6 +40,8 @@ COMMANDS: tuple[CommandName, ...] = (
     "stop",
     "cancel",
     "set-lr",
+    "apply",
+    "mute",
 )
 
 
@@ -125,7 +127,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of `control.jsonl`; `arguments` of set-lr: `{"learning_rate": 1e-4}`."""
+    """A line of `control.jsonl`; `arguments` of set-lr: `{"learning_rate": 1e-4}`, of apply:
+    none (the newest advice) or `{"advice": "divergence-2"}`, of mute: `{"kind": "plateau"}`."""
 
     id: str
     time: float

@@ -4,7 +4,32 @@ from __future__ import annotations
 
 import math
 
+import msgspec
+
 from tui_trainer.contracts.job import TrainingSettings
+
+
+class Scaling(msgspec.Struct, frozen=True):
+    """A multiplier of the whole schedule: after `step` finished steps it goes from `before` to
+    `after` within `steps` steps, evenly in the logarithm."""
+
+    step: int
+    steps: int
+    before: float
+    after: float
+
+    def at(self, step: int) -> float:
+        """The multiplier of the step that follows `step` finished ones."""
+        share = min(1.0, max(0.0, (step - self.step + 1) / max(1, self.steps)))
+        return self.after if share == 1.0 else self.before ** (1 - share) * self.after**share
+
+
+class RateChange(msgspec.Struct, frozen=True):
+    """How the rate departs from the schedule: `override` is (step, rate) as a person set it,
+    `scaling` multiplies what comes of it."""
+
+    override: tuple[int, float] | None = None
+    scaling: Scaling | None = None
 
 
 def learning_rate_at(
@@ -12,6 +37,7 @@ def learning_rate_at(
     settings: TrainingSettings,
     total_steps: int,
     override: tuple[int, float] | None = None,
+    scaling: Scaling | None = None,
 ) -> float:
     """The rate of the optimizer step that follows `step` finished ones (0-based).
 
@@ -27,8 +53,10 @@ def learning_rate_at(
 
     `override` is (step, rate): a rate that the user set. It holds from that step on and keeps
     the schedule's shape: it falls from there in the proportion in which the schedule falls;
-    what is left of the warmup is skipped.
+    what is left of the warmup is skipped. `scaling` multiplies all of it.
     """
+    if scaling is not None:
+        return scaling.at(step) * learning_rate_at(step, settings, total_steps, override)
     if override is not None and step >= override[0]:
         at_step, rate = override
         reference = _decay(at_step, settings, total_steps)

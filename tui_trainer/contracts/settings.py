@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.teaching import TeachingSettings
 
 
@@ -41,6 +42,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     teaching: Annotated[
         TeachingSettings, Meta(description="how corrections are learned; /set in a chat writes it")
     ] = msgspec.field(default_factory=TeachingSettings)
+    advisor: Annotated[
+        AdvisorSettings, Meta(description="how runs are judged; [advisor] of a job wins")
+    ] = msgspec.field(default_factory=AdvisorSettings)
     keys: Annotated[
         dict[str, str],
         Meta(description='keys by binding id, such as pause = "space"'),

@@ -26,6 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tui_trainer.engine", description=__doc__)
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--from", dest="from_checkpoint", help="checkpoint to go on from")
+    parser.add_argument(
+        "--learning-rate", type=float, help="peak of the learning rate from here on"
+    )
     options = parser.parse_args(arguments)
     folder = RunFolder(options.run_dir.resolve())
     # Threads that wait must not spin: on a shared machine that makes small steps 2.5 times slower.
@@ -33,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", category=FutureWarning)  # addressed to library authors
     try:
         with locked(folder):
-            return run(folder, options.from_checkpoint)
+            return run(folder, options.from_checkpoint, options.learning_rate)
     except UserError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_status
@@ -57,7 +60,7 @@ def locked(folder: RunFolder) -> Iterator[None]:
         os.close(descriptor)
 
 
-def run(folder: RunFolder, from_checkpoint: str | None) -> int:
+def run(folder: RunFolder, from_checkpoint: str | None, rate: float | None = None) -> int:
     """Trains, and leaves a true last state whatever happens."""
     info = folder.info()
     if info is None:
@@ -70,7 +73,7 @@ def run(folder: RunFolder, from_checkpoint: str | None) -> int:
     control.listen_to_signals()
     try:
         report.state("preparing", "starting")
-        return _train(folder, report, control, from_checkpoint)
+        return _train(folder, report, control, from_checkpoint, rate)
     except UserError as error:
         _fail(report, str(error))
         return error.exit_status
@@ -88,11 +91,18 @@ def run(folder: RunFolder, from_checkpoint: str | None) -> int:
         report.close()
 
 
-def _train(folder: RunFolder, report: Report, control: Control, from_checkpoint: str | None) -> int:
+def _train(
+    folder: RunFolder,
+    report: Report,
+    control: Control,
+    from_checkpoint: str | None,
+    rate: float | None,
+) -> int:
     from tui_trainer.engine import (
         finish,
         hardware,
         loop,
+        rates,
         setup,
     )  # torch: seconds, after the first state
 
@@ -106,6 +116,8 @@ def _train(folder: RunFolder, report: Report, control: Control, from_checkpoint:
         report.event("command", report.step, message, id=ended.command.id, detail=detail)
         report.state("cancelled", message)
         return 130
+    if rate is not None:
+        rates.set_peak(session, rate)
     with hardware.HardwareRecord(folder):
         state = loop.train(session)
     step = session.state.step

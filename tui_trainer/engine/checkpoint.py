@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.engine import optim
+from tui_trainer.engine import advising, optim
 from tui_trainer.engine.session import Session, TrainerState
 from tui_trainer.models import adapter
 from tui_trainer.store import atomic, checkpoints
@@ -64,6 +64,7 @@ def take_snapshot(session: Session) -> Snapshot:
     """Copies what a checkpoint holds: all that training waits for."""
     state = session.state
     state.elapsed_seconds = session.report.elapsed()
+    advising.remember(session)
     if session.scaler.is_enabled():
         scale = session.scaler.state_dict()
         state.scale = (float(scale["scale"]), int(scale["_growth_tracker"]))

@@ -6,7 +6,10 @@ import signal
 from collections.abc import Iterable
 from types import FrameType
 
+import msgspec
+
 from tui_trainer.contracts.run import Command, Event
+from tui_trainer.contracts.schedule import RateChange
 from tui_trainer.store.inbox import Inbox
 from tui_trainer.store.runs import RunFolder
 
@@ -44,16 +47,23 @@ class Control:
         self._signalled = True
 
 
-def rates_to_replay(events: Iterable[Event], from_step: int) -> list[tuple[int, float]]:
-    """(step, rate) of every rate that the user set at or after `from_step` and that the run
-    acknowledged, so that a run killed after it goes on as if it had not been.
+def rates_to_replay(
+    events: Iterable[Event], from_step: int
+) -> list[tuple[int, float | RateChange]]:
+    """(step, rate or change) of every rate that the user set at or after `from_step` and that
+    the run acknowledged, so that a run killed after it goes on as if it had not been.
 
-    Rates set on a branch that a rewind to an older checkpoint has left do not count.
+    Rates set on a branch that a rewind to an older checkpoint has left do not count, nor do
+    those that the advisor set by itself: it does so again.
     """
-    found: list[tuple[int, float]] = []
+    found: list[tuple[int, float | RateChange]] = []
     for event in events:
-        if event.kind == "learning_rate" and "learning_rate" in event.detail:
-            found.append((event.step, float(event.detail["learning_rate"])))
+        detail = event.detail
+        if event.kind == "learning_rate" and detail.get("by") != "auto":
+            if "change" in detail:
+                found.append((event.step, msgspec.convert(detail["change"], RateChange)))
+            elif "learning_rate" in detail:
+                found.append((event.step, float(detail["learning_rate"])))
         elif event.kind == "resumed" and event.detail.get("rewound"):
             found = [item for item in found if item[0] < event.step]
     return [item for item in found if item[0] >= from_step]

@@ -9,7 +9,7 @@ import msgspec
 import torch
 
 from tui_trainer.contracts.metrics import EvalRecord, finite_or_none
-from tui_trainer.engine import batches
+from tui_trainer.engine import advising, batches
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.session import Session
 
@@ -32,6 +32,7 @@ def evaluate(session: Session) -> bool:
         nonfinite=msgspec.UNSET if math.isfinite(loss) else ["val_loss"],
     )
     report.evaluation(record, time.monotonic() - began)
+    advising.observe(session, record)
     improved = record.val_loss is not None and (
         state.best_val_loss is None or record.val_loss < state.best_val_loss
     )

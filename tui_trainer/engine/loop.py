@@ -11,13 +11,13 @@ import torch
 
 from tui_trainer.contracts.metrics import TrainRecord, finite_or_none
 from tui_trainer.contracts.run import StateName
-from tui_trainer.contracts.schedule import learning_rate_at
-from tui_trainer.engine import batches, checkpoint, guard
+from tui_trainer.engine import advising, batches, checkpoint, guard
 from tui_trainer.engine.data import Example
 from tui_trainer.engine.evaluate import evaluate, has_stalled
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.obey import obey
 from tui_trainer.engine.optim import set_learning_rate
+from tui_trainer.engine.rates import rate_of_next_step
 from tui_trainer.engine.session import Session
 
 
@@ -58,9 +58,7 @@ def _train(session: Session) -> StateName:
 
         # One optimizer step.
         began = time.perf_counter()
-        rate = learning_rate_at(
-            state.step, settings, plan.total_steps, state.learning_rate_override
-        )
+        rate = rate_of_next_step(session)
         set_learning_rate(session.optimizer, rate)
         outcome = step(session)
 
@@ -69,6 +67,7 @@ def _train(session: Session) -> StateName:
         record = step_record(session, outcome, rate, time.perf_counter() - began)
         state.tokens_seen += record.tokens
         report.train_step(record, evaluations_left(session))
+        advising.observe(session, record)
         if outcome.healthy:
             state.skipped = 0
         elif not session.scaler.is_enabled() or record.loss is None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from typing import get_args
 
+from tui_trainer.contracts.advice import AdviceKind
 from tui_trainer.contracts.run import Command, StateName
-from tui_trainer.engine import checkpoint
+from tui_trainer.engine import advising, checkpoint, rates
 from tui_trainer.engine.session import Session
 
 # How often a paused run looks for commands, and shows that it lives.
@@ -32,6 +34,10 @@ def obey(session: Session) -> StateName | None:
                 _checkpoint(session, command, paused)
             elif command.command == "set-lr":
                 _set_learning_rate(session, command)
+            elif command.command == "apply":
+                _apply(session, command)
+            elif command.command == "mute":
+                _mute(session, command)
             else:
                 return _end(session, command)
         if not paused:
@@ -43,10 +49,14 @@ def obey(session: Session) -> StateName | None:
 
 
 def _replay(session: Session) -> None:
-    """A rate that the user set at this step before the run was killed."""
-    rate = session.rates_to_replay.pop(session.state.step, None)
-    if rate is not None:
-        session.state.learning_rate_override = (session.state.step, rate)
+    """What the user did to rate and advice at this step before the run was killed."""
+    step = session.state.step
+    for change in session.rates_to_replay.pop(step, ()):
+        rates.again(session, change)
+    if session.mutes_to_replay and session.mutes_to_replay[0][0] <= step:
+        for _, kind in [mute for mute in session.mutes_to_replay if mute[0] <= step]:
+            advising.mute(session, kind)
+        session.mutes_to_replay = [mute for mute in session.mutes_to_replay if mute[0] > step]
 
 
 def refuse_lapsed(session: Session) -> None:
@@ -55,14 +65,16 @@ def refuse_lapsed(session: Session) -> None:
         acknowledge(session, command, "the engine had ended before it could obey", accepted=False)
 
 
-def acknowledge(session: Session, command: Command, message: str, *, accepted: bool = True) -> None:
-    """Writes the event that answers a command."""
+def acknowledge(
+    session: Session, command: Command, message: str, *, accepted: bool = True, **detail: str
+) -> None:
+    """Writes the event that answers a command; `detail` goes into it."""
     session.report.event(
         "command",
         session.state.step,
         message,
         id=command.id,
-        detail={"command": command.command, "accepted": accepted},
+        detail={"command": command.command, "accepted": accepted, **detail},
     )
 
 
@@ -102,13 +114,36 @@ def _set_learning_rate(session: Session, command: Command) -> None:
             session, command, f"learning rate {rate!r} is not a number above 0", accepted=False
         )
         return
-    step = session.state.step
-    session.state.learning_rate_override = (step, float(rate))
     # First the fact, then the answer: an acknowledged rate is one that a resume applies again.
-    session.report.event(
-        "learning_rate", step, f"learning rate set to {rate:.4g}", detail={"learning_rate": rate}
-    )
+    rates.set_rate(session, float(rate))
+    step = session.state.step
     acknowledge(session, command, f"learning rate {rate:.4g} from step {step + 1} on")
+
+
+def _apply(session: Session, command: Command) -> None:
+    id = command.arguments.get("advice")
+    advice = advising.newest(session, id if isinstance(id, str) else None)
+    if advice is None:
+        words = "no open advice suggests a rate" if id is None else f"{id} is not open any more"
+        acknowledge(session, command, words, accepted=False)
+        return
+    refused = advising.apply(session, advice, "user")
+    if refused is not None:
+        acknowledge(session, command, refused, accepted=False)
+        return
+    kind = advice.kind.replace("_", " ")
+    acknowledge(session, command, f"{kind}: advice {advice.id} is applied")
+
+
+def _mute(session: Session, command: Command) -> None:
+    kind = str(command.arguments.get("kind"))
+    if kind not in get_args(AdviceKind):
+        known = ", ".join(get_args(AdviceKind))
+        acknowledge(session, command, f"there is no advice {kind!r}: {known}", accepted=False)
+        return
+    advising.mute(session, kind)
+    words = f"no more advice on {kind.replace('_', ' ')} in this run"
+    acknowledge(session, command, words, kind=kind)
 
 
 def _end(session: Session, command: Command) -> StateName:

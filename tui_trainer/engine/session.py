@@ -9,8 +9,10 @@ import msgspec
 import torch
 from torch import nn
 
+from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import RunInfo
+from tui_trainer.contracts.schedule import RateChange, Scaling
 from tui_trainer.engine.batches import Batch, Plan, collate
 from tui_trainer.engine.control import Control
 from tui_trainer.engine.data import Dataset, Example
@@ -23,6 +25,17 @@ from tui_trainer.store.runs import RunFolder
 _ARITHMETIC = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """A change of the rate that `auto_apply` made after `step` steps for an advice: what the
+    schedule was multiplied with before, the loss then and its median absolute deviation."""
+
+    advice: str
+    step: int
+    multiplier: float
+    level: float
+    spread: float
+
+
 class TrainerState(msgspec.Struct, kw_only=True):
     """The loop's own state, saved with every checkpoint.
 
@@ -31,7 +44,9 @@ class TrainerState(msgspec.Struct, kw_only=True):
     the most examples of a pass, since memory once ran out; `skipped` counts the steps in a row
     whose numbers were not finite. `stopping_best` and `stopping_count` are early stopping's
     best value and how many evaluations since were no better. `scale` is fp16's loss scale and
-    the steps since it last changed.
+    the steps since it last changed. `scaling` multiplies the schedule; `advisor` is what the
+    advisor remembers, `applied` the advice that was applied, as updated at a step; `changes`,
+    `recent` (losses) and `trial` belong to `auto_apply`.
     """
 
     step: int = 0
@@ -48,6 +63,12 @@ class TrainerState(msgspec.Struct, kw_only=True):
     stopping_best: float | None = None
     stopping_count: int = 0
     scale: tuple[float, int] | None = None
+    scaling: Scaling | None = None
+    advisor: dict[str, Any] | None = None
+    applied: dict[str, int] = msgspec.field(default_factory=dict)
+    changes: int = 0
+    recent: list[float] = msgspec.field(default_factory=list)
+    trial: Trial | None = None
 
 
 @dataclass
@@ -72,7 +93,9 @@ class Session:
     control: Control
     writer: Writer = field(default_factory=Writer)
     stopped_and_saved: bool = False
-    rates_to_replay: dict[int, float] = field(default_factory=dict)
+    advisor: Advisor | None = None
+    rates_to_replay: dict[int, list[float | RateChange]] = field(default_factory=dict)
+    mutes_to_replay: list[tuple[int, str]] = field(default_factory=list)
 
     def collate(self, examples: list[Example]) -> Batch:
         """The examples of one pass, in the way that this base takes them."""

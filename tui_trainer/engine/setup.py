@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
+from tui_trainer.advisor.told import told
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import Command, RunInfo
-from tui_trainer.engine import checkpoint
+from tui_trainer.engine import advising, checkpoint
 from tui_trainer.engine.batches import Plan
 from tui_trainer.engine.control import Control, rates_to_replay
 from tui_trainer.engine.data import Dataset, load_dataset
@@ -85,6 +86,7 @@ def prepare(
     if start is None and folder.metrics_file.stat().st_size:
         report.event("resumed", 0, "no checkpoint yet: starting again from step 0")
         _replay_rates(session)
+    advising.begin(session)
     return session
 
 
@@ -163,8 +165,11 @@ def _go_on_from(session: Session, start: Path, *, rewound: bool) -> None:
 
 
 def _replay_rates(session: Session) -> None:
-    for step, rate in rates_to_replay(session.folder.events(), session.state.step):
-        session.rates_to_replay[step] = rate
+    """What the user did to rate and advice since the checkpoint, for `obey` to do again."""
+    events, step = session.folder.events(), session.state.step
+    for at, change in rates_to_replay(events, step):
+        session.rates_to_replay.setdefault(at, []).append(change)
+    session.mutes_to_replay = [mute for mute in told(events).mutes if mute[0] >= step]
 
 
 def _announce(session: Session) -> None:

@@ -59,12 +59,17 @@ def check_startable(folder: RunFolder, from_checkpoint: str | None = None) -> No
 
 
 def start_engine(
-    folder: RunFolder, from_checkpoint: str | None = None, *, command: Sequence[str] | None = None
+    folder: RunFolder,
+    from_checkpoint: str | None = None,
+    rate: float | None = None,
+    *,
+    command: Sequence[str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Starts the engine on a run folder and returns at once.
 
     The process has a session of its own, so that neither Ctrl-C nor the end of the terminal
-    reaches it, and prints to `engine.log`. `command` stands in for the engine's own command
+    reaches it, and prints to `engine.log`. `rate` is the peak of the learning rate from here
+    on. `command` stands in for the engine's own command
     line; the folder's path is appended to it. Raises `UserError`.
     """
     if command is None:
@@ -73,6 +78,8 @@ def start_engine(
     arguments = [*(command or engine_command()), str(folder.path.absolute())]
     if from_checkpoint is not None:
         arguments += ["--from", from_checkpoint]
+    if rate is not None:
+        arguments += ["--learning-rate", repr(rate)]
     try:
         log = os.open(folder.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, atomic.PRIVATE)
     except OSError as error:

@@ -29,9 +29,11 @@ class Supervisor:
         self._command = command
         self._left = threading.Event()
 
-    def start(self, folder: RunFolder, from_checkpoint: str | None = None) -> None:
+    def start(
+        self, folder: RunFolder, from_checkpoint: str | None = None, rate: float | None = None
+    ) -> None:
         """Starts an engine and returns at once; what went wrong with it comes to `on_end`."""
-        self._spawn(lambda: self._run(folder, from_checkpoint), folder)
+        self._spawn(lambda: self._run(folder, from_checkpoint, rate), folder)
 
     def attach(self, folder: RunFolder) -> None:
         """Watches a run whose engine somebody else started; returns at once.
@@ -52,10 +54,12 @@ class Supervisor:
 
         threading.Thread(target=stand_by, name=f"engine {folder.path.name}", daemon=True).start()
 
-    def _run(self, folder: RunFolder, from_checkpoint: str | None) -> EngineEnd | None:
+    def _run(
+        self, folder: RunFolder, from_checkpoint: str | None, rate: float | None
+    ) -> EngineEnd | None:
         beginning = Beginning.now(folder)
         try:
-            process = start_engine(folder, from_checkpoint, command=self._command)
+            process = start_engine(folder, from_checkpoint, rate, command=self._command)
         except UserError as error:
             return EngineEnd(folder.path, "failed", str(error), None)
         while process.poll() is None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import msgspec
 
+from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job, LoraSettings
 from tui_trainer.store import toml
+from tui_trainer.store.settings import load_settings
 
 DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 
@@ -46,6 +48,7 @@ def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
         if job.data.replay is None
         else _resolve_files(job.data.replay, folder, f"{where}: data.replay"),
     )
+    advisor = _resolve_advisor(values.get("advisor"), where)
     training = job.training
     if training.max_steps is None and training.epochs is None:
         training = msgspec.structs.replace(training, epochs=3.0)
@@ -54,6 +57,7 @@ def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
         data=data,
         lora=_resolve_start(job.lora, folder, where),
         training=training,
+        advisor=advisor,
         model=resolve_model(job.model, folder, where),
     )
 
@@ -88,6 +92,16 @@ def _resolve_files(value: str | list[str], folder: Path, where: str) -> list[str
             raise UserError(f"{where}: {full} is empty; it needs at least one example")
         resolved.append(str(full))
     return resolved
+
+
+def _resolve_advisor(wanted: dict[str, Any] | None, where: str) -> AdvisorSettings | None:
+    """The job's own settings over the configuration's; None where all are the defaults. Kept
+    with the job, so that a run that is resumed or replayed is judged as it was."""
+    general = load_settings().advisor
+    if wanted:
+        merged = {**msgspec.to_builtins(general), **wanted}
+        general = toml.convert(merged, AdvisorSettings, f"{where}: advisor")
+    return None if general == AdvisorSettings() else general
 
 
 def _resolve_start(lora: LoraSettings, folder: Path, where: str) -> LoraSettings:

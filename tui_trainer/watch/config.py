@@ -29,6 +29,8 @@ def flat_config(info: RunBasics | None) -> dict[str, Any]:
         return {}
     job = msgspec.to_builtins(info.job)
     job.pop("name", None)
+    if job["advisor"] is None:
+        del job["advisor"]  # as every run's by default
     inputs = {
         "base.hash": info.base_hash,
         "data.hash": info.data_hash,
