@@ -90,7 +90,9 @@ class FakeSupervisor:
     def __init__(self, on_end: object) -> None:
         self.left = False
 
-    def start(self, folder: RunFolder, from_checkpoint: str | None) -> None:
+    def start(
+        self, folder: RunFolder, from_checkpoint: str | None, rate: float | None = None
+    ) -> None:
         runs.write_state(folder, RunState(state="training", pid=1))
 
     def stop_watching(self) -> None:

@@ -107,10 +107,14 @@ class FakeSupervisor:
     def __init__(self, on_end: Callable[[EngineEnd], None]) -> None:
         self.on_end = on_end
         self.started: list[Path] = []
+        self.asked: list[tuple[str | None, float | None]] = []
         self.attached: list[Path] = []
 
-    def start(self, folder: RunFolder, from_checkpoint: str | None = None) -> None:
+    def start(
+        self, folder: RunFolder, from_checkpoint: str | None = None, rate: float | None = None
+    ) -> None:
         self.started.append(folder.path)
+        self.asked.append((from_checkpoint, rate))
 
     def attach(self, folder: RunFolder) -> None:
         self.attached.append(folder.path)
@@ -268,6 +272,8 @@ def _carry_out(folder: RunFolder, command: Command, step: int) -> None:
         "stop": ("cancelled", f"stopped at step {step} and saved"),
         "checkpoint": ("training", f"checkpoint at step {step} written"),
         "set-lr": ("training", f"learning rate set to {command.arguments.get('learning_rate')}"),
+        "apply": ("training", f"advice {command.arguments.get('advice')} is applied"),
+        "mute": ("training", f"no more advice on {command.arguments.get('kind')}"),
     }
     status, message = words[command.command]
     write_state(folder, status, step, time.time(), message)

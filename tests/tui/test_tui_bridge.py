@@ -62,7 +62,9 @@ class Supervisor:
         self.end = on_end
         self.left = False
 
-    def start(self, folder: RunFolder, from_checkpoint: str | None = None) -> None: ...
+    def start(
+        self, folder: RunFolder, from_checkpoint: str | None = None, rate: float | None = None
+    ) -> None: ...
     def attach(self, folder: RunFolder) -> None: ...
 
     def stop_watching(self) -> None:

@@ -100,7 +100,9 @@ class Supervisor:
     def __init__(self) -> None:
         self.calls: list[str] = []
 
-    def start(self, folder: RunFolder, from_checkpoint: str | None = None) -> None:
+    def start(
+        self, folder: RunFolder, from_checkpoint: str | None = None, rate: float | None = None
+    ) -> None:
         self.calls.append(f"start {folder.path.name}")
 
     def attach(self, folder: RunFolder) -> None:

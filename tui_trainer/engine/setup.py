@@ -192,6 +192,7 @@ def _announce(session: Session) -> None:
             "device": str(session.device),
             "threads": torch.get_num_threads(),
             "base_revision": revision,
+            "advised": advising.settings_of(session).enabled,
         },
     )
     if not session.way.side_by_side:

@@ -27,11 +27,13 @@ class Fleet:
         self._watched: set[Path] = set()
         self._ended: dict[Path, float] = {}
 
-    def start(self, folder: RunFolder) -> None:
-        """Starts an engine on a run folder."""
+    def start(
+        self, folder: RunFolder, from_checkpoint: str | None = None, rate: float | None = None
+    ) -> None:
+        """Starts an engine on a run folder, see `Supervisor.start`."""
         self._begun.add(folder.path)
         self._watched.add(folder.path)
-        self._supervisor.start(folder)
+        self._supervisor.start(folder, from_checkpoint, rate)
 
     def attach_to_live(self, runs: Iterable[RunSummary]) -> None:
         """Stands by every live run that is not stood by yet.

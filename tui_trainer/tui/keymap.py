@@ -47,7 +47,11 @@ KEYS: tuple[Key, ...] = (
     Key("stop", "s", "app.stop", "stop", "save the run and stop it (asks first)", "run", 4),
     Key("rate", "l", "app.set_rate", "rate", "set the learning rate of the run", "run", 6),
     Key("resume_run", "R", "app.resume_run", "resume", "carry on a run that ended early", "run"),
-    Key("adopt", "A", "app.adopt", "to adapters", "add the adapter of a finished run to the "
+    Key("apply", "a", "screen.apply_advice", "apply", "take the learning rate that the newest "
+        "advice suggests; after an end, roll back with it", "dashboard", 6),
+    Key("dismiss", "A", "screen.dismiss_advice", "dismiss", "close the leading advice, and hear no "
+        "more of its kind in this run", "dashboard", 18),
+    Key("adopt", "K", "app.adopt", "to adapters", "add the adapter of a finished run to the "
         "adapters", "run", 17),
     Key("details", "d", "app.details", "details", "configuration, events, checkpoints, machine and "
         "log of the run", "run", 11),

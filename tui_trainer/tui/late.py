@@ -86,9 +86,11 @@ class LateSupervisor:
         self._supervisor: Supervisor | None = None
         self._left = False
 
-    def start(self, folder: RunFolder, from_checkpoint: str | None = None) -> None:
+    def start(
+        self, folder: RunFolder, from_checkpoint: str | None = None, rate: float | None = None
+    ) -> None:
         """See `Supervisor.start`."""
-        self._made().start(folder, from_checkpoint)
+        self._made().start(folder, from_checkpoint, rate)
 
     def attach(self, folder: RunFolder) -> None:
         """See `Supervisor.attach`; what that needs is not loaded by the app's own thread."""

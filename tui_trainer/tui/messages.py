@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Literal
 from textual.message import Message
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tui_trainer.contracts.advice import Advice
     from tui_trainer.contracts.hardware import HardwareSample
     from tui_trainer.launch.ending import EngineEnd
     from tui_trainer.store.runs import RunFolder
@@ -25,6 +28,18 @@ class FolderChanged(Message):
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, FolderChanged)
+
+
+class RunJudged(Message):
+    """A run that had no advisor of its own was judged."""
+
+    def __init__(self, path: Path, advice: tuple[Advice, ...]) -> None:
+        super().__init__()
+        self.path = path
+        self.advice = advice
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, RunJudged)
 
 
 class MachineSampled(Message):

@@ -13,7 +13,16 @@ import numpy as np
 from tui_trainer.contracts.run import ACTIVE_STATES, Event
 from tui_trainer.tui import states
 from tui_trainer.tui.catalogue import LEARNING_RATE, LOSS, VALIDATION, Metric, Samples
-from tui_trainer.tui.charts.model import GLYPHS, Array, ChartSpec, Line, Mark, MarkKind, mark
+from tui_trainer.tui.charts.model import (
+    GLYPHS,
+    Array,
+    ChartSpec,
+    Line,
+    Mark,
+    MarkKind,
+    Window,
+    mark,
+)
 from tui_trainer.tui.charts.smoothing import Averages
 from tui_trainer.tui.charts.text import clean, number
 from tui_trainer.tui.places import FORMATS, XAxis, between, extent, x_of
@@ -24,6 +33,7 @@ from tui_trainer.watch.view import RunView, Table
 
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
 _GROWING = ACTIVE_STATES | {"unknown"}  # of another tool's run, whose file still grows
+_WINDOWS = 4  # of open advice, the newest
 _STEADY = 100  # parts of a live axis, a column or two each
 _NO_SLOTS: Mapping[Path, int] = MappingProxyType({})
 
@@ -76,6 +86,7 @@ class Plot:
                     _trace(view.train),
                     _trace(view.evals),
                     len(view.events),
+                    view.advice,
                     view.resumed_at,
                 )
                 for view in self.views
@@ -101,6 +112,7 @@ class Plot:
             robust=metric.robust,
             x_range=self._range(),
             cursor_x=at,
+            windows=_windows(view, metric, options.x),
             dimmed=view.summary.status in states.DIMMED,
             empty=_empty(view, metric),
         )
@@ -251,6 +263,8 @@ def _best(table: Table, name: str) -> str:
 def _marks(view: RunView, axis: XAxis) -> tuple[Mark, ...]:
     """Events worth a mark; they lie at a step, so other axes take the step's own x."""
     kept = [(kind, float(event.step)) for event in view.events if (kind := _kind(event))]
+    kept = [item for item in kept if item[0] != "advice"]
+    kept += [("advice", float(advice.step)) for advice in view.advice or ()]
     if not any(kind == "resumed" for kind, _ in kept):
         kept += [("resumed", step) for step in view.resumed_at]
     if not kept:
@@ -260,6 +274,22 @@ def _marks(view: RunView, axis: XAxis) -> tuple[Mark, ...]:
         at = between(at, view.train.column("step"), x_of(view, axis))
     pairs = zip(kept, at.tolist(), strict=True)
     return tuple(mark(kind, place) for (kind, _), place in pairs)
+
+
+def _windows(view: RunView, metric: Metric, axis: XAxis) -> tuple[Window, ...]:
+    """What open advice rests on, of this metric."""
+    shown = {metric.id, *(("val_loss",) if metric is LOSS else ())}
+    found = [
+        advice.evidence
+        for advice in view.advice or ()
+        if advice.status != "closed" and advice.evidence.metric in shown
+    ]
+    windows = []
+    for evidence in found[-_WINDOWS:]:
+        first = place_of(view, axis, float(evidence.first_step))
+        last = place_of(view, axis, float(evidence.last_step))
+        windows.append(Window(first, last, evidence.level))
+    return tuple(windows)
 
 
 def _kind(event: Event) -> MarkKind | None:

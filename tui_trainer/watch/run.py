@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tui_trainer.advisor.told import Told
+from tui_trainer.advisor.told import told as hear
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, LoopInfo, RunBasics, RunInfo, RunState
 from tui_trainer.store.runs import STALE_SECONDS, RunFolder, status_of
@@ -178,6 +180,8 @@ class RunReader:
         self._log_seen: Signature = None
         self._log: tuple[str, ...] = ()
         self._problem: str | None = None
+        self._heard_of: tuple[Event, ...] | None = None
+        self._heard: Told | None = None
 
     def read(self, check_process: bool = True) -> tuple[bool, bool]:
         """Reads what arrived, a slice of the metrics at most: whether anything changed, and
@@ -212,6 +216,8 @@ class RunReader:
 
     def _make_view(self) -> RunView:
         history, told = self._metrics.history, self.facts.told
+        events = self._events.records if self._events is not None else ()
+        heard = self._hear(events)
         train, evals = history.train.table(), history.evals.table()
         return RunView(
             summary=self.facts.summary(peek_of(history, told)),
@@ -219,7 +225,7 @@ class RunReader:
             state=self.facts.state,
             train=train,
             evals=evals,
-            events=self._events.records if self._events is not None else (),
+            events=events,
             hardware=self._hardware.records if self._hardware is not None else (),
             commandable=self.facts.is_live_here(),
             oddities=tuple(self._oddities()),
@@ -227,7 +233,20 @@ class RunReader:
             resumed_at=tuple(to for _, to in history.rewinds),
             config=self.facts.config if self.place.kind == "run" else told.config,
             lacks=told.lacks,
+            advice=tuple(heard.advice) if heard is not None else None,
+            applied=heard.applied if heard is not None else frozenset(),
         )
+
+    def _hear(self, events: tuple[Event, ...]) -> Told | None:
+        """What the run's own advisor said; None where it had none."""
+        if events is not self._heard_of:
+            self._heard_of = events
+            advised = any(
+                event.kind == "advice" or (event.kind == "setup" and event.detail.get("advised"))
+                for event in events
+            )
+            self._heard = hear(events) if advised else None
+        return self._heard
 
     def _oddities(self) -> list[str]:
         said = [*self.facts.oddities(), *self._metrics.oddities()]

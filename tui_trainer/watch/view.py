@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.run import Event, RunInfo, RunState
 
@@ -215,7 +216,9 @@ class RunView:
     `log_tail` is filled where the run failed or crashed; `resumed_at` are the steps to which
     the metrics went back, replacing older rows (the newest hundred); `config` is flat
     (`section.key` to value), for a foreign run what its tool recorded; `lacks` names what the
-    run does not record ("learning rate", "gradient norm", "state", "checkpoints").
+    run does not record ("learning rate", "gradient norm", "state", "checkpoints"); `advice` is
+    every advice as last said by the engine that trained it, in order; None where no advisor ran
+    along with it, `applied` names those whose rate was taken.
     """
 
     summary: RunSummary
@@ -231,6 +234,8 @@ class RunView:
     resumed_at: tuple[float, ...] = ()
     config: Mapping[str, Any] = field(default_factory=lambda: _NO_CONFIG)
     lacks: tuple[str, ...] = ()
+    advice: tuple[Advice, ...] | None = None
+    applied: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -179,17 +179,17 @@ async def test_a_run_is_added_to_the_adapters(
         await seen(app, "busy · training")
         await pilot.press("2", "k", "enter")
         await seen(app, "lighthouse v1.2 · completed")
-        await pilot.press("A")
+        await pilot.press("K")
         await seen(app, "Name of the adapter")
         assert app.screen.query_one(Input).value == "lighthouse-v1-2"
         await pilot.press("enter")
         await becomes(app, lambda: "trained on another version of builtin" in told(app))
         set_base_hash(folder, runs.hash_model(paths.builtin_model()))
-        await pilot.press("A")
+        await pilot.press("K")
         await seen(app, "Name of the adapter")
         await pilot.press("enter")
         await seen(app, "lighthouse-v1-2", "taught on a training run's data")
-        await pilot.press("2", "j", "A")
+        await pilot.press("2", "j", "K")
         await becomes(app, lambda: "busy has no finished adapter yet" in told(app))
     assert busy.status() == "training"
     assert room.adapters.get("lighthouse-v1-2").run_id == "lighthouse v1.2-id"

@@ -7,7 +7,7 @@ import numpy as np
 from tui_trainer.tui.charts import layout
 from tui_trainer.tui.charts.canvas import Canvas
 from tui_trainer.tui.charts.layout import Frame
-from tui_trainer.tui.charts.model import ChartSpec, Mark, MarkKind, Marks, Palette
+from tui_trainer.tui.charts.model import ChartSpec, Mark, MarkKind, Marks, Palette, Window
 
 # Where marks share a column the first of these wins; frequent kinds are thinned.
 _RANK: tuple[MarkKind, ...] = ("advice", "resumed", "learning_rate", "checkpoint", "evaluation")
@@ -30,6 +30,11 @@ def draw_axes(
     if frame.left:
         canvas.write(frame.axis_row, frame.left - 1, corner, palette.axis)
     canvas.write(frame.axis_row, frame.left, flat * frame.columns, palette.axis)
+    for window in spec.windows:
+        ends = columns_of(window, frame)
+        if ends is not None:
+            bar = ("━" if marks == "braille" else "=") * (ends[1] - ends[0] + 1)
+            canvas.write(frame.axis_row, frame.left + ends[0], bar, palette.of_mark("advice"))
     for column, label in frame.x_labels.items():
         canvas.write(frame.axis_row, frame.left + column, down, palette.axis)
         if frame.label_row is not None:
@@ -40,6 +45,16 @@ def draw_axes(
         canvas.write(frame.label_row, canvas.width - len(name), name, palette.faint)
     for column, item in _mark_columns(spec.marks, frame).items():
         canvas.write(frame.axis_row, frame.left + column, item.glyph, palette.of_mark(item.kind))
+
+
+def columns_of(window: Window, frame: Frame) -> tuple[int, int] | None:
+    """The first and last plot column of a window, or None where it is not seen."""
+    ends = np.array([window.first, window.last], dtype=np.float64)
+    places = frame.x.fraction(frame.x.to_plot(ends))
+    if not np.isfinite(places).all() or places[1] < 0 or places[0] > 1:
+        return None
+    first, last = np.rint(np.clip(places, 0.0, 1.0) * (frame.columns - 1)).astype(int).tolist()
+    return first, last
 
 
 def _mark_columns(marks: tuple[Mark, ...], frame: Frame) -> dict[int, Mark]:

@@ -14,6 +14,7 @@ from tui_trainer.tui.charts.model import ChartSpec, Line, Marks, Palette
 _LAYERS = {"raw": 0, "series": 1, "smooth": 2, "validation": 3}
 _UP = {"braille": "▲", "ascii": "^"}
 _DOWN = {"braille": "▼", "ascii": "v"}
+_LEAD = 6  # cells of a level before its window
 _POINT = {"braille": "◆", "ascii": "o"}
 _TOKENS = {
     "braille": {"raw": "┄", "smooth": "━", "series": "━", "validation": "◆"},
@@ -48,6 +49,7 @@ def draw_chart(
             axes.draw_axes(canvas, spec, frame, palette, marks)
             _draw_lines(canvas, frame, lines, palette, marks)
             _draw_tags(canvas, frame, lines, palette)
+            _draw_levels(canvas, spec, frame, palette, marks)
             _draw_cursor(canvas, spec, frame, palette, marks)
     rows = canvas.strips(spec.dimmed)
     rows[0] = title
@@ -169,6 +171,22 @@ def _draw_tags(canvas: Canvas, frame: Frame, lines: tuple[Line, ...], palette: P
         taken.add((row, column))
         style = _style_of(line, palette) + Style(bold=True)
         canvas.write(frame.top + row, frame.left + column, line.tag[:1], style)
+
+
+def _draw_levels(
+    canvas: Canvas, spec: ChartSpec, frame: Frame, palette: Palette, marks: Marks
+) -> None:
+    """Each window's level, dashed along it and a little before, where nothing else is."""
+    dash = "╌" if marks == "braille" else "-"
+    for window in spec.windows:
+        ends = axes.columns_of(window, frame)
+        height = frame.y.fraction(frame.y.to_plot(np.array([window.level or np.nan])))
+        if ends is None or not 0 <= float(height[0]) <= 1:
+            continue
+        row = frame.top + int(raster.dot_rows(height, frame.rows)[0])
+        for column in range(max(0, ends[0] - _LEAD), ends[1] + 1):
+            if canvas.is_blank(row, frame.left + column):
+                canvas.write(row, frame.left + column, dash, palette.of_mark("advice"))
 
 
 def _draw_cursor(

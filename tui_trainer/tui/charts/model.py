@@ -58,6 +58,15 @@ def mark(kind: MarkKind, x: float) -> Mark:
     return Mark(x, GLYPHS[kind], kind)
 
 
+@dataclass(frozen=True)
+class Window:
+    """A stretch of x that is pointed at, and the level that y had before it, if it is known."""
+
+    first: float
+    last: float
+    level: float | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class ChartSpec:
     """Everything about one chart but its size and its colours.
@@ -65,7 +74,8 @@ class ChartSpec:
     `title` stands bright at the top left and `detail` faint after it, the legend at the right.
     `x_range` and `y_range` fix an axis, in data units; `robust=False` shows every point instead
     of clipping lone outliers (for a learning rate, whose warmup is no outlier).
-    `cursor_x` draws a vertical line there. `empty` is said where there is nothing to draw.
+    `cursor_x` draws a vertical line there; `windows` are marked on the axis, with their levels.
+    `empty` is said where there is nothing to draw.
     """
 
     title: str
@@ -81,6 +91,7 @@ class ChartSpec:
     x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
     cursor_x: float | None = None
+    windows: tuple[Window, ...] = ()
     dimmed: bool = False
     legend: bool = True
     empty: str = "no data yet"

@@ -15,10 +15,12 @@ from textual.widget import Widget
 
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.tui import charting, keymap
-from tui_trainer.tui.messages import ChartDragged, PlaceClicked, ZoomAsked
+from tui_trainer.tui.counsel import Counsel
+from tui_trainer.tui.messages import ChartDragged, PlaceClicked, RunJudged, ZoomAsked
 from tui_trainer.tui.plots import ChartOptions
 from tui_trainer.tui.screens.page import Page, focus_in_order, teach
 from tui_trainer.tui.teaching_facts import feedback_facts_of
+from tui_trainer.tui.widgets.advice import AdvicePanel
 from tui_trainer.tui.widgets.chart_pane import ChartPane
 from tui_trainer.tui.widgets.charts import Charts
 from tui_trainer.tui.widgets.events_log import EventsLog, entries_of
@@ -50,6 +52,7 @@ class Dashboard(Page):
         self._stands = False
         self._pace = Pace(_STREAM_ROWS)
         self._whole_at = 0.0
+        self._counsel = Counsel(self)
         self._later: Timer | None = None
 
     def body(self) -> ComposeResult:
@@ -59,6 +62,7 @@ class Dashboard(Page):
             with Vertical(id="side"):
                 yield ProgressPanel()
                 yield MachinePanel()
+                yield AdvicePanel()
                 yield FeedbackPanel()
                 yield JobPanel()
         yield EventsLog()
@@ -77,6 +81,9 @@ class Dashboard(Page):
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._fold)
 
+    def on_unmount(self) -> None:
+        self._counsel.stop()
+
     def use_theme(self) -> None:
         """Gives the charts the colours of the present theme."""
         for charts in self.query(Charts):
@@ -91,7 +98,7 @@ class Dashboard(Page):
         return teach(view, self.session.monitor_only)
 
     def take(self, view: FolderView) -> None:
-        self._view = _focused(view, self.session.focus_path)
+        self._view = self._counsel.take(_focused(view, self.session.focus_path))
         run = self._view
         if run is None or not self._composed():
             return
@@ -120,6 +127,7 @@ class Dashboard(Page):
             return
         self.query_one(ProgressPanel).show(progress_of(run))
         self.show_talk()
+        self.query_one(AdvicePanel).show(self._counsel.facts(run))
         self.query_one(JobPanel).show(job_facts_of(run))
         self.query_one(EventsLog).show(entries_of(run))
         self.query_one(OutcomeBanner).show(outcome_of(run, self.session.resume_hint(run.summary)))
@@ -279,6 +287,17 @@ class Dashboard(Page):
 
     def action_export(self) -> None:
         self._keys.export()
+
+    def action_apply_advice(self) -> None:
+        self._counsel.apply()
+
+    def action_dismiss_advice(self) -> None:
+        self._counsel.dismiss()
+
+    @on(RunJudged)
+    def _judged(self, message: RunJudged) -> None:
+        self._counsel.judged(message)
+        self.take(self.session.view)
 
     @on(ZoomAsked)
     def _wheel(self, message: ZoomAsked) -> None:

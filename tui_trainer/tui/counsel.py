@@ -1,0 +1,146 @@
+"""Advice on the dashboard: where it comes from, and what its keys do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tui_trainer.contracts.advice import Advice
+from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.launch.rollback import Rollback, rollback
+from tui_trainer.store.runs import RunFolder
+from tui_trainer.tui import keymap, steering
+from tui_trainer.tui.charts.text import clean
+from tui_trainer.tui.judge import Judge
+from tui_trainer.tui.messages import RunJudged
+from tui_trainer.tui.screens.choice import Choice, Option
+from tui_trainer.tui.text import rate_text
+from tui_trainer.tui.widgets.advice import AdviceFacts, advice_facts_of, newest_rate, open_advice
+
+if TYPE_CHECKING:
+    from tui_trainer.tui.screens.dashboard import Dashboard
+    from tui_trainer.watch.view import RunView
+
+
+class Counsel:
+    """The advice on the run of a dashboard."""
+
+    def __init__(self, page: Dashboard) -> None:
+        self._page = page
+        self._judge: Judge | None = None
+        self._asked: RunView | None = None
+        self._found: tuple[Path, tuple[Advice, ...]] | None = None
+        self._muted: dict[Path, frozenset[str]] = {}
+        self._view: RunView | None = None
+        self._offered: tuple[object, Rollback | None] = ((), None)
+
+    def stop(self) -> None:
+        """Ends the thread that judges."""
+        if self._judge is not None:
+            self._judge.stop()
+
+    def take(self, view: RunView | None) -> RunView | None:
+        """The run with advice: its own, or what is found here, in a thread."""
+        self._view = view
+        settings = self._page.session.settings.advisor
+        if view is None or view.advice is not None or not settings.enabled:
+            return view
+        if view is not self._asked and len(view.train) and not self._page.session.view.loading:
+            self._asked = view
+            if self._judge is None:
+                self._judge = Judge(self._page.post_message, settings)
+            self._judge.ask(view)
+        path, advice = self._found or (None, ())
+        self._view = replace(view, advice=advice) if path == view.summary.path else view
+        return self._view
+
+    def judged(self, message: RunJudged) -> None:
+        """Takes what the thread found."""
+        self._found = message.path, message.advice
+
+    def facts(self, view: RunView) -> AdviceFacts:
+        """What the panel shows."""
+        offer = self._offer(view)
+        act, hint = "", ""
+        if offer is not None:
+            act, hint = f"{self._key('apply')} roll back", offer.words
+        elif view.commandable:
+            act = f"{self._key('apply')} apply"
+        return advice_facts_of(view, self._is_judged(view), self._deaf(view), act, hint)
+
+    def apply(self) -> None:
+        """Takes the newest advice's rate, or rolls an ended run back with it."""
+        session, view = self._page.session, self._view
+        advice = newest_rate(view, self._deaf(view))
+        if view is None or advice is None:
+            session.tell("no open advice suggests a learning rate", "warning")
+            return
+        offer = self._offer(view)
+        if offer is not None:
+            self._ask_back(view, offer)
+            return
+        reason = steering.refusal(view.summary, "tui-trainer resume")
+        if reason is not None:
+            session.tell(reason, "warning")
+        elif self._is_judged(view):
+            arguments = {"learning_rate": advice.suggested_lr}
+            steering.ask(session.post_message, view.summary, "set-lr", arguments)
+        else:
+            steering.ask(session.post_message, view.summary, "apply", {"advice": advice.id})
+
+    def dismiss(self) -> None:
+        """No more of the leading advice's kind: in the run where it has an advisor, else here."""
+        session, view = self._page.session, self._view
+        found = open_advice(view, self._deaf(view))
+        if view is None or not found:
+            session.tell("there is no open advice", "warning")
+            return
+        kind, path = found[0].kind, view.summary.path
+        self._muted[path] = self._deaf(view) | {kind}
+        engine = view.commandable and not self._is_judged(view)
+        if engine and view.summary.status in ACTIVE_STATES:
+            steering.ask(session.post_message, view.summary, "mute", {"kind": kind})
+        else:
+            session.tell(f"no more advice on {kind.replace('_', ' ')} of this run here")
+        self._page.take(session.view)
+
+    def _ask_back(self, view: RunView, offer: Rollback) -> None:
+        session = self._page.session
+        if session.monitor_only:
+            session.tell(offer.words, "warning")
+            return
+        question = (
+            f"Go back to {offer.checkpoint} of {clean(view.summary.name)} and on with a peak "
+            f"rate of {rate_text(offer.peak)}?"
+        )
+        options = (Option("back", "y", "roll back"), Option("stay", "escape", "leave it"))
+
+        def decide(answer: str | None) -> None:
+            if answer == "back":
+                folder = RunFolder(view.summary.path)
+                session.fleet.start(folder, offer.checkpoint, offer.peak)
+                session.tell(f"rolling back to {offer.checkpoint}")
+
+        session.push_screen(Choice(question, options), decide)
+
+    def _offer(self, view: RunView) -> Rollback | None:
+        """The way back from a run that ended badly; looked up once for each end."""
+        if view.info is None or view.summary.status in (*ACTIVE_STATES, "idle", "completed"):
+            return None
+        advice = newest_rate(view, self._deaf(view))
+        key = (view.summary.path, view.summary.updated_at, advice)
+        if key != self._offered[0]:
+            folder = RunFolder(view.summary.path)
+            self._offered = key, None if advice is None else rollback(folder, view.info, advice)
+        return self._offered[1]
+
+    def _is_judged(self, view: RunView) -> bool:
+        return self._found is not None and view.advice is self._found[1]
+
+    def _deaf(self, view: RunView | None) -> frozenset[str]:
+        return self._muted.get(view.summary.path, frozenset()) if view is not None else frozenset()
+
+    def _key(self, id: str) -> str:
+        key = next(key for key in keymap.KEYS if key.id == id)
+        return self._page.session.keymap.shown(key)

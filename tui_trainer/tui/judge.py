@@ -1,0 +1,77 @@
+"""A thread that judges the shown run where no advisor ran along with it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tui_trainer.tui.messages import RunJudged
+
+if TYPE_CHECKING:  # loaded by the thread
+    from tui_trainer.contracts.advice import AdvisorSettings
+    from tui_trainer.watch.judging import Judging
+    from tui_trainer.watch.view import RunView
+
+_log = logging.getLogger(__name__)
+
+# After some hundred rows the thread leaves the processor to the screen for a moment.
+_PAUSE_SECONDS = 0.002
+_REST_SECONDS = 0.5  # between two judgements of a run that grows
+
+
+class Judge:
+    """Takes the newest view of a run, and posts `RunJudged` with the advice on it."""
+
+    def __init__(self, post: Callable[[RunJudged], object], settings: AdvisorSettings) -> None:
+        self._post = post
+        self._settings = settings
+        self._wanted: RunView | None = None
+        self._news = threading.Event()
+        self._left = False
+        self._thread: threading.Thread | None = None
+        self._judging: dict[Path, Judging] = {}
+
+    def ask(self, view: RunView) -> None:
+        """Has a run judged; a newer view replaces one that still waits."""
+        self._wanted = view
+        self._news.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="judge", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread soon; does not wait for it."""
+        self._left = True
+        self._news.set()
+
+    def _run(self) -> None:
+        while not self._left:
+            self._news.wait()
+            self._news.clear()
+            view = self._wanted
+            if view is None or self._left:
+                continue
+            try:
+                self._judge(view)
+            except Exception:  # a run of another tool that cannot be judged has no advice
+                _log.exception("judging %s", view.summary.path)
+            time.sleep(_REST_SECONDS)
+
+    def _judge(self, view: RunView) -> None:
+        from tui_trainer.watch.judging import Judging
+
+        path = view.summary.path
+        judging = self._judging.get(path)
+        if judging is None:
+            self._judging = {path: (judging := Judging(self._settings))}  # one run at a time
+        for _ in judging.take(view):
+            time.sleep(_PAUSE_SECONDS)
+            wanted = self._wanted
+            if self._left or (wanted is not None and wanted.summary.path != path):
+                self._judging = {}
+                return
+        self._post(RunJudged(path, judging.advice))
