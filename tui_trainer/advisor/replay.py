@@ -1,7 +1,8 @@
 """The advisor over what was recorded: gives what it gave live.
 
-Two things are told to a live advisor besides the records: hardware samples, of which those up
-to a record's time come before it, and the time (`Advisor.tick`), which only brings a hang
+Two things are told to a live advisor besides the records: hardware samples, of which those at
+least `LAG_SECONDS` older than a record come before it (so that they were written for sure), and
+the time (`Advisor.tick`), which only brings a hang
 forward that the next record tells as well.
 """
 
@@ -19,6 +20,7 @@ from tui_trainer.advisor.reading import Reading, read
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
 from tui_trainer.contracts.hardware import HardwareSample
 
+LAG_SECONDS = 5.0
 _SIGNALS = {
     "learning_rate": "learning rate",
     "gradient_norm": "gradient norm",
@@ -57,7 +59,7 @@ def replay(
         while (
             reading.time is not None
             and sample < len(hardware)
-            and hardware[sample].time <= reading.time
+            and hardware[sample].time <= reading.time - LAG_SECONDS
         ):
             said += advisor.observe_hardware(hardware[sample])
             sample += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -16,9 +17,14 @@ from tui_trainer.cli import common, output
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.store import runs as store
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.store.settings import load_settings
+
+if TYPE_CHECKING:
+    from tui_trainer.watch.run import RunPlace
+
+# Files that are read here, with whatever names their fields have; others as the monitor does.
+_LINES = (".jsonl", ".ndjson", ".json", ".log", ".txt")
 
 
 @click.command("advise")
@@ -31,8 +37,9 @@ from tui_trainer.store.settings import load_settings
 def advise_command(context: click.Context, run: str, history: bool, as_json: bool) -> None:
     """Replay the advisor over recorded metrics: what it advised, or would have.
 
-    RUN is a run's folder, id or name; FILE any file of JSON lines with a loss. Where gradient
-    norm or learning rate was not recorded, fewer things can be told, and that is said.
+    RUN is a run's folder, id or name; FILE any file of JSON lines with a loss, or a run of
+    TensorBoard, W&B, transformers, Lightning, Keras, Trackio or MLflow. Where gradient norm or
+    learning rate was not recorded, fewer things can be told, and that is said.
 
     \b
     Examples:
@@ -57,8 +64,8 @@ def advise_command(context: click.Context, run: str, history: bool, as_json: boo
 def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
     """The replay of a run or file, and the number of unreadable lines. Raises `UserError`."""
     path = Path(reference).expanduser()
-    known = _Known()
-    if path.is_file():
+    known = _Known(settings=load_settings().advisor)
+    if path.is_file() and path.suffix in _LINES:
         file = path
         if file.name == "metrics.jsonl" and (file.parent / "run.json").is_file():
             known = _known(RunFolder(file.parent))
@@ -67,7 +74,12 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
     elif os.sep in reference and not path.exists():
         raise UserError(f"{path} does not exist; give a run's folder, id or name, or a file")
     else:
-        folder = store.find_run(reference, common.runs_dir(context))
+        from tui_trainer.watch.find import find_place
+
+        place = find_place(reference, common.runs_dir(context))
+        if place.kind != "run":
+            return _of_another_tool(place, known.settings)
+        folder = RunFolder(place.path)
         file = folder.metrics_file
         known = _known(folder)
     try:
@@ -82,6 +94,22 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
             '"loss" (or "train_loss", "train/loss") are needed'
         )
     return found, odd
+
+
+def _of_another_tool(place: RunPlace, settings: AdvisorSettings | None) -> tuple[Replay, int]:
+    """The advisor over a run that another tool wrote, as the monitor reads it."""
+    from tui_trainer.watch.dossier import read_whole
+    from tui_trainer.watch.judging import Judging, lacking
+
+    view = read_whole(place)
+    judging = Judging(settings)
+    for _ in judging.take(view):
+        pass
+    if not judging.rows:
+        raise UserError(f"{place.path} ({view.summary.tool}) has no training loss to judge")
+    if view.train.thinning > 1:
+        output.say(f"judged by means of {view.train.thinning} rows: the run is a long one")
+    return judging.result(lacking(view)), 0
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from tui_trainer.advisor.facts import facts_of
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.engine import rates
+from tui_trainer.engine.samples import Samples
 from tui_trainer.engine.session import Session, Trial
 
 # Within so many steps a rate falls, or rises.
@@ -36,6 +37,7 @@ def begin(session: Session) -> None:
         if session.state.advisor is not None:
             advisor.restore(session.state.advisor)
         session.advisor = advisor
+        session.samples = Samples(session.folder.hardware_file, session.state.sampled)
     except Exception as error:  # advice is worth less than the training
         _give_up(session, error)
 
@@ -44,6 +46,8 @@ def remember(session: Session) -> None:
     """Puts what the advisor knows into the state that a checkpoint holds."""
     if session.advisor is not None:
         session.state.advisor = session.advisor.state()
+    if session.samples is not None:
+        session.state.sampled = session.samples.taken
 
 
 def observe(session: Session, record: TrainRecord | EvalRecord) -> None:
@@ -51,6 +55,9 @@ def observe(session: Session, record: TrainRecord | EvalRecord) -> None:
     if session.advisor is None:
         return
     try:
+        for sample in session.samples.until(record.time) if session.samples is not None else ():
+            for advice in session.advisor.observe_hardware(sample):
+                say(session, advice)
         for advice in session.advisor.observe(record):
             say(session, advice)
         if isinstance(record, TrainRecord) and settings_of(session).auto_apply:

@@ -18,6 +18,7 @@ from tui_trainer.engine.control import Control
 from tui_trainer.engine.data import Dataset, Example
 from tui_trainer.engine.loss import Way
 from tui_trainer.engine.report import Report
+from tui_trainer.engine.samples import Samples
 from tui_trainer.engine.writing import Writer
 from tui_trainer.store.runs import RunFolder
 
@@ -45,8 +46,9 @@ class TrainerState(msgspec.Struct, kw_only=True):
     whose numbers were not finite. `stopping_best` and `stopping_count` are early stopping's
     best value and how many evaluations since were no better. `scale` is fp16's loss scale and
     the steps since it last changed. `scaling` multiplies the schedule; `advisor` is what the
-    advisor remembers, `applied` the advice that was applied, as updated at a step; `changes`,
-    `recent` (losses) and `trial` belong to `auto_apply`.
+    advisor remembers, `applied` the advice that was applied, as updated at a step, `sampled` the
+    time of the newest hardware sample that it was shown; `changes`, `recent` (losses) and `trial`
+    belong to `auto_apply`.
     """
 
     step: int = 0
@@ -67,6 +69,7 @@ class TrainerState(msgspec.Struct, kw_only=True):
     advisor: dict[str, Any] | None = None
     applied: dict[str, int] = msgspec.field(default_factory=dict)
     changes: int = 0
+    sampled: float = 0.0
     recent: list[float] = msgspec.field(default_factory=list)
     trial: Trial | None = None
 
@@ -94,6 +97,7 @@ class Session:
     writer: Writer = field(default_factory=Writer)
     stopped_and_saved: bool = False
     advisor: Advisor | None = None
+    samples: Samples | None = None
     rates_to_replay: dict[int, list[float | RateChange]] = field(default_factory=dict)
     mutes_to_replay: list[tuple[int, str]] = field(default_factory=list)
 

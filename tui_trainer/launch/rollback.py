@@ -25,6 +25,11 @@ class Rollback:
     command: str
 
     @property
+    def short(self) -> str:
+        """The offer without its command."""
+        return f"{self.checkpoint} is from before it; on from there with a peak of {self.peak:g}"
+
+    @property
     def words(self) -> str:
         """The offer in a sentence."""
         return f"back to before it: {self.command}"

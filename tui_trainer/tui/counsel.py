@@ -64,7 +64,7 @@ class Counsel:
         offer = self._offer(view)
         act, hint = "", ""
         if offer is not None:
-            act, hint = f"{self._key('apply')} roll back", offer.words
+            act, hint = f"{self._key('apply')} roll back", offer.short
         elif view.commandable:
             act = f"{self._key('apply')} apply"
         return advice_facts_of(view, self._is_judged(view), self._deaf(view), act, hint)

@@ -263,8 +263,9 @@ def _best(table: Table, name: str) -> str:
 def _marks(view: RunView, axis: XAxis) -> tuple[Mark, ...]:
     """Events worth a mark; they lie at a step, so other axes take the step's own x."""
     kept = [(kind, float(event.step)) for event in view.events if (kind := _kind(event))]
-    kept = [item for item in kept if item[0] != "advice"]
-    kept += [("advice", float(advice.step)) for advice in view.advice or ()]
+    if view.advice is not None:  # each once, however often it was spoken of
+        kept = [item for item in kept if item[0] != "advice"]
+        kept += [("advice", float(advice.step)) for advice in view.advice]
     if not any(kind == "resumed" for kind, _ in kept):
         kept += [("resumed", step) for step in view.resumed_at]
     if not kept:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.advisor.facts import facts_of
-from tui_trainer.advisor.replay import from_columns
+from tui_trainer.advisor.replay import Replay, from_columns
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
 from tui_trainer.watch.view import RunView, Table
 
@@ -31,6 +31,16 @@ class Judging:
     def advice(self) -> tuple[Advice, ...]:
         """Every advice once, as last said."""
         return tuple({advice.id: advice for advice in self.said}.values())
+
+    def result(self, lacks: list[str]) -> Replay:
+        """As a replay gives it."""
+        return Replay(
+            advice=list(self.advice),
+            said=self.said,
+            lacks=lacks,
+            rows=self.rows,
+            advisor=self._advisor,
+        )
 
     def take(self, view: RunView) -> Iterator[None]:
         """Judges what is new, and yields after every few hundred rows."""
