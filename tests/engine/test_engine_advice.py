@@ -14,7 +14,8 @@ from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.advisor.facts import facts_of
 from tui_trainer.advisor.replay import parse, replay
 from tui_trainer.advisor.told import told
-from tui_trainer.contracts.advice import Advice
+from tui_trainer.contracts.advice import Advice, Evidence
+from tui_trainer.contracts.metrics import TrainRecord
 from tui_trainer.contracts.run import Command, CommandName, Event
 from tui_trainer.engine import loop
 from tui_trainer.engine import obey as obeying
@@ -192,3 +193,43 @@ def test_resumed_with_another_rate_the_schedule_has_that_peak(
     assert [after[step] for step in range(7, 13)] == pytest.approx(
         [before[step] / 5 for step in range(7, 13)]
     )
+
+
+def test_a_change_that_made_it_worse_is_undone(
+    make_run: MakeRun, run_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An advisor that is wrong: at step 20 it wants ten times the rate, and the loss rises."""
+    wrong = Advice(
+        id="plateau-1", kind="plateau", urgency="high", status="raised", step=20, updated_step=20,
+        learning_rate=2e-3, suggested_lr=2e-2, factor=10.0, reason="stuck",
+        evidence=Evidence(metric="loss", first_step=1, last_step=20), confidence=1.0,
+    )  # fmt: skip
+    seen: list[TrainRecord] = []
+
+    def observe(self: Advisor, record: Any) -> list[Advice]:
+        seen.extend([record] if isinstance(record, TrainRecord) else [])
+        return [wrong] if len(seen) == 20 and isinstance(record, TrainRecord) else []
+
+    def worse(session: Any, outcome: Any, rate: float, seconds: float) -> TrainRecord:
+        record = original(session, outcome, rate, seconds)
+        loss = 2.0 if session.state.step <= 20 else 3.0
+        return msgspec.structs.replace(record, loss=loss)
+
+    original = loop.step_record
+    monkeypatch.setattr(loop, "step_record", worse)
+    monkeypatch.setattr(Advisor, "observe", observe)
+    monkeypatch.setattr(Advisor, "open", property(lambda self: [wrong] if len(seen) >= 20 else []))
+    training = {**TRAINING, "max_steps": 130, "eval_every": 0}
+    folder = make_run(training=training, advisor={"auto_apply": True})
+    assert run_engine(folder) == 0
+    changed, undone = of_kind(folder, "learning_rate")
+    assert (changed.step, undone.step) == (20, 90)
+    assert undone.detail["undone"] is True
+    assert undone.message == (
+        "loss 3 after the change for plateau-1, 2 before it: undone, learning rate x0.1"
+    )
+    taken = rates(folder)
+    assert taken[20] == pytest.approx(2e-3)
+    assert taken[41] == taken[90] == pytest.approx(2e-2)
+    assert taken[96] == taken[130] == pytest.approx(2e-3)
+    assert told(folder.events()).applied == frozenset()

@@ -121,6 +121,8 @@ def _section(kind: type[Any], path: list[str]) -> type[Any] | None:
 
 
 def _struct_in(annotation: Any) -> type[Any] | None:
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
     if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
         return annotation
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:

@@ -18,6 +18,8 @@ _WANTS = {
     "stop": "save and stop on request",
     "cancel": "stop on request",
     "set-lr": "change its learning rate on request",
+    "apply": "take advice: it has no advisor of its own",
+    "mute": "hear advice: it has no advisor of its own",
 }
 
 
