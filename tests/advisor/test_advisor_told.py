@@ -179,3 +179,18 @@ def test_muting_names_the_kinds(arguments: list[str], said: str, capsys: Capture
 def test_resume_sets_the_rate_and_nothing_else(assignment: str, said: str, capsys: Capture) -> None:
     assert main.main(["resume", "somewhere", "--set", assignment]) == 2
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("events.out.tfevents.1790000000.host", "Loss of step 120 is not finite"),
+        ("run-demo.wandb", "Loss of step 5 is not finite"),
+    ],
+)
+def test_runs_of_other_tools_are_advised_on(file: str, said: str, capsys: Capture) -> None:
+    data = Path(__file__).parents[1] / "watch/foreign/data"
+    assert main.main(["runs", "advise", str(data / file)]) == 0
+    printed = capsys.readouterr()
+    assert said in printed.out
+    assert "gradient norm" in printed.err
