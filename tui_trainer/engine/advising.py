@@ -84,7 +84,9 @@ def words_of(advice: Advice) -> str:
         return f"{name} since step {advice.step:,} is over"
     words = f"{advice.urgency}: {name}: {advice.reason}"
     if advice.suggested_lr is not None and advice.learning_rate:
-        words += f" Suggested rate {advice.suggested_lr:.3g} (x{advice.factor:.3g})."
+        factor = advice.suggested_lr / advice.learning_rate
+        times = f"{factor:,.0f}" if factor >= 100 else f"{factor:.3g}"
+        words += f" Suggested rate {advice.suggested_lr:.3g} (x{times})."
     return words
 
 

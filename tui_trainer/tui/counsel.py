@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.run import ACTIVE_STATES
-from tui_trainer.launch.rollback import Rollback, rollback
+from tui_trainer.launch.rollback import SPOILT, Rollback, rollback
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui import keymap, steering
 from tui_trainer.tui.charts.text import clean
@@ -67,6 +67,10 @@ class Counsel:
             act, hint = f"{self._key('apply')} roll back", offer.short
         elif view.commandable:
             act = f"{self._key('apply')} apply"
+            advice = newest_rate(view, self._deaf(view))
+            if advice is not None and advice.id in view.applied and advice.kind in SPOILT:
+                stop, back = self._key("stop"), self._key("apply")
+                hint = f"if it does not recover: {stop} stops it, then {back} goes back"
         return advice_facts_of(view, self._is_judged(view), self._deaf(view), act, hint)
 
     def apply(self) -> None:

@@ -95,9 +95,9 @@ def _said(advice: Advice, applied: bool, act: str) -> Said:
     if advice.suggested_lr is not None and advice.learning_rate:
         word = "lower" if advice.suggested_lr < advice.learning_rate else "raise"
         factor = advice.suggested_lr / advice.learning_rate
-        suggestion = f"{word} to {rate_text(advice.suggested_lr)} (×{factor:.2g})"
+        suggestion = f"{word} to {rate_text(advice.suggested_lr)} (×{_factor(factor)})"
     elif advice.factor is not None:
-        suggestion = f"rate ×{advice.factor:.2g}"
+        suggestion = f"rate ×{_factor(advice.factor)}"
     elif advice.also_try:
         suggestion = clean(advice.also_try[0])
     return Said(
@@ -108,6 +108,10 @@ def _said(advice: Advice, applied: bool, act: str) -> Said:
         reason=clean(advice.reason),
         act="applied" if applied else act,
     )
+
+
+def _factor(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
 def _head(said: Said) -> Content:
