@@ -140,9 +140,7 @@ def _block(facts: AdviceFacts, width: int) -> Content:
         act = Content.styled(first.act, "$accent")
         lines.append(spread(Content.styled(first.suggestion, "bold"), act, width))
     for said in rest:
-        lines.append(
-            spread(_head(said), Content.styled(said.act or said.suggestion, "$faint"), width)
-        )
+        lines.append(spread(_head(said), Content.styled(said.act, "$accent"), width))
     if facts.hint:
         lines += list(Content.styled(facts.hint, "$accent").wrap(width))[:3]
     return stack(*lines)
