@@ -55,11 +55,22 @@ class Judge:
             view = self._wanted
             if view is None or self._left:
                 continue
+            begun = time.monotonic()
             try:
                 self._judge(view)
             except Exception:  # a run of another tool that cannot be judged has no advice
                 _log.exception("judging %s", view.summary.path)
-            time.sleep(_REST_SECONDS)
+            # A long run that is judged anew each time takes no more than a fifth of a core.
+            self._rest(view, max(_REST_SECONDS, 4 * (time.monotonic() - begun)))
+
+    def _rest(self, view: RunView, seconds: float) -> None:
+        """Waits, but not for a run that is not shown any more."""
+        until = time.monotonic() + seconds
+        while not self._left and time.monotonic() < until:
+            wanted = self._wanted
+            if wanted is not None and wanted.summary.path != view.summary.path:
+                return
+            time.sleep(0.1)
 
     def _judge(self, view: RunView) -> None:
         from tui_trainer.watch.judging import Judging
