@@ -59,6 +59,9 @@ def advise_command(context: click.Context, run: str, history: bool, as_json: boo
         output.data(output.table(headers, [_row(advice, history) for advice in said]))
     else:
         output.say(f"nothing to advise over {found.rows:,} rows")
+    offer = _way_back(run, context, found)
+    if offer is not None:
+        output.say(offer)
 
 
 def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
@@ -110,6 +113,22 @@ def _of_another_tool(place: RunPlace, settings: AdvisorSettings | None) -> tuple
     if view.train.thinning > 1:
         output.say(f"judged by means of {view.train.thinning} rows: the run is a long one")
     return judging.result(lacking(view)), 0
+
+
+def _way_back(reference: str, context: click.Context, found: Replay) -> str | None:
+    """How a run of ours that ended badly is set back to a good checkpoint, in a sentence."""
+    known = [advice for advice in found.advice if advice.status != "closed"]
+    if not known or Path(reference).expanduser().is_file():
+        return None
+    from tui_trainer.launch.rollback import rollback
+    from tui_trainer.watch.find import find_place
+
+    folder = RunFolder(find_place(reference, common.runs_dir(context)).path)
+    info = folder.info()
+    if info is None or folder.status() not in ("failed", "crashed", "cancelled"):
+        return None
+    offers = [offer for advice in known if (offer := rollback(folder, info, advice)) is not None]
+    return offers[-1].words if offers else None
 
 
 @dataclass(frozen=True)
