@@ -11,7 +11,9 @@ import msgspec
 
 from tui_trainer.contracts.hardware import GpuSample
 from tui_trainer.machine import cgroup, sampler
-from tui_trainer.machine.gpu import GpuReader
+from tui_trainer.machine.gpu import Gpus, PatientGpus
+
+_PATIENCE_SECONDS = 15.0  # a driver that sleeps takes some seconds to start
 
 PACKAGES = (
     "tui-trainer",
@@ -49,12 +51,13 @@ class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
     gpus: list[GpuSample]
     gpu_message: str | None
     gpu_driver: str | None
+    cuda_version: str | None
     packages: dict[str, str | None]
 
 
-def machine_facts(disk_path: Path | None = None, gpus: GpuReader | None = None) -> MachineFacts:
+def machine_facts(disk_path: Path | None = None, gpus: Gpus | None = None) -> MachineFacts:
     """The facts; `disk_path` is where runs would lie (default: here). Never raises."""
-    reader = gpus if gpus is not None else GpuReader()
+    reader = PatientGpus(gpus, _PATIENCE_SECONDS)
     found = reader.read()
     limit = sampler.quiet(cgroup.cpu_limit)
     allowed = sampler.quiet(sampler.allowed_cpus)
@@ -72,6 +75,7 @@ def machine_facts(disk_path: Path | None = None, gpus: GpuReader | None = None) 
         gpus=found,
         gpu_message=reader.message,
         gpu_driver=reader.driver(),
+        cuda_version=reader.cuda(),
         packages={name: _version(name) for name in PACKAGES},
     )
 
