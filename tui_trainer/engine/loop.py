@@ -57,6 +57,7 @@ def _train(session: Session) -> StateName:
             return verdict
 
         # One optimizer step.
+        session.division.begin()
         began = time.perf_counter()
         rate = learning_rate_at(
             state.step, settings, plan.total_steps, state.learning_rate_override
@@ -69,6 +70,7 @@ def _train(session: Session) -> StateName:
         record = step_record(session, outcome, rate, time.perf_counter() - began)
         state.tokens_seen += record.tokens
         report.train_step(record, evaluations_left(session))
+        session.division.end(state.step, record.tokens)
         if outcome.healthy:
             state.skipped = 0
         elif not session.scaler.is_enabled() or record.loss is None:
@@ -121,6 +123,7 @@ def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) ->
         scaler.step(session.optimizer)  # a scaler passes over infinite gradients by itself
         scaler.update()
     session.optimizer.zero_grad(set_to_none=True)
+    session.division.mark("optimizer")
     return Outcome(numbers[0], numbers[1], passes, healthy)
 
 
@@ -129,13 +132,17 @@ def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Ten
     that loss."""
     total_weight = sum(batches.learned_weight(group) for group in passes)
     total = torch.zeros((), device=session.device)
+    division = session.division
     for group in passes:
         batch = session.collate(group)
+        division.mark("data")
         with session.autocast():
             summed, _ = weighted_sum(session.model, batch, session.way)
         loss = summed / total_weight
+        division.mark("forward")
         session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
+        division.mark("backward")
     return total
 
 

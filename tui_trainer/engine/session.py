@@ -14,6 +14,7 @@ from tui_trainer.contracts.run import RunInfo
 from tui_trainer.engine.batches import Batch, Plan, collate
 from tui_trainer.engine.control import Control
 from tui_trainer.engine.data import Dataset, Example
+from tui_trainer.engine.division import Division
 from tui_trainer.engine.loss import Way
 from tui_trainer.engine.report import Report
 from tui_trainer.engine.writing import Writer
@@ -71,6 +72,7 @@ class Session:
     report: Report
     control: Control
     writer: Writer = field(default_factory=Writer)
+    division: Division = field(default_factory=Division)
     stopped_and_saved: bool = False
     rates_to_replay: dict[int, float] = field(default_factory=dict)
 

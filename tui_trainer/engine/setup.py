@@ -15,6 +15,7 @@ from tui_trainer.engine import checkpoint
 from tui_trainer.engine.batches import Plan
 from tui_trainer.engine.control import Control, rates_to_replay
 from tui_trainer.engine.data import Dataset, load_dataset
+from tui_trainer.engine.division import Division
 from tui_trainer.engine.loss import find_way
 from tui_trainer.engine.memory import keep_pages
 from tui_trainer.engine.obey import refuse_lapsed
@@ -75,7 +76,9 @@ def prepare(
         state=TrainerState(threads=torch.get_num_threads(), examples=len(dataset.train)),
         report=report,
         control=control,
+        division=Division(device),
     )
+    session.division.model_is(model, job.training.precision)
     _announce(session)
     refuse_lapsed(session)
     if start is not None:

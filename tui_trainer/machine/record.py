@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from tui_trainer.contracts.hardware import HardwareSample
+import msgspec
+
+from tui_trainer.contracts.hardware import HardwareSample, StepDivision
 from tui_trainer.machine.sampler import Sampler
 
 # Seconds between samples: dense at first, twice as far apart after every so many, up to a limit,
@@ -29,15 +31,20 @@ class Lines(Protocol):
 class Recorder:
     """Samples this process and its machine from a thread of its own, between start and stop.
 
-    `lines` opens where the samples go, in the thread; `folder` is on the disk that matters.
+    `lines` opens where the samples go, in the thread; `folder` is on the disk that matters, and
+    `division` tells how the last steps divided, where somebody knows.
     Ends quietly where nothing can be written: the samples are not worth a run.
     """
 
     def __init__(
-        self, folder: Path, lines: Callable[[], contextlib.AbstractContextManager[Lines]]
+        self,
+        folder: Path,
+        lines: Callable[[], contextlib.AbstractContextManager[Lines]],
+        division: Callable[[], StepDivision | None] = lambda: None,
     ) -> None:
         self._folder = folder
         self._lines = lines
+        self._division = division
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hardware", daemon=True)
 
@@ -56,7 +63,18 @@ class Recorder:
         seconds, taken = FIRST_SECONDS, 0
         with contextlib.suppress(OSError), self._lines() as lines:
             while not self._ended.wait(seconds if taken else 0.2):
-                lines.append(sampler.sample())
+                lines.append(with_division(sampler.sample(), self._division()))
                 taken += 1
                 if taken % SAMPLES_PER_STAGE == 0:
                     seconds = min(LONGEST_SECONDS, seconds * 2)
+
+
+def with_division(sample: HardwareSample, division: StepDivision | None) -> HardwareSample:
+    """The sample with what only the training process knows. Its own count of memory stands in
+    where the driver cannot tell the run's share, as in a container or on Apple's GPU."""
+    if division is None:
+        return sample
+    gpus = sample.gpus
+    if len(gpus) == 1 and gpus[0].memory_run is None and division.memory_reserved is not None:
+        gpus = [msgspec.structs.replace(gpus[0], memory_run=division.memory_reserved)]
+    return msgspec.structs.replace(sample, division=division, gpus=gpus)
