@@ -15,6 +15,7 @@ from textual.widget import Widget
 
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.tui import charting, keymap
+from tui_trainer.tui.machine_facts import shown_samples
 from tui_trainer.tui.messages import ChartDragged, PlaceClicked, ZoomAsked
 from tui_trainer.tui.plots import ChartOptions
 from tui_trainer.tui.screens.page import Page, focus_in_order, teach
@@ -145,7 +146,10 @@ class Dashboard(Page):
     def take_machine(self, samples: tuple[HardwareSample, ...]) -> None:
         """Shows what the machine does now."""
         if self._composed():
-            self.query_one(MachinePanel).show(machine_of(samples))
+            here = self.session.runs_here(self._view)
+            self.query_one(MachinePanel).show(
+                machine_of(*shown_samples(samples, self._view, here=here))
+            )
 
     def _composed(self) -> bool:
         """Whether every panel stands: news may come before."""
