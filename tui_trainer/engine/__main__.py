@@ -106,7 +106,7 @@ def _train(folder: RunFolder, report: Report, control: Control, from_checkpoint:
         report.event("command", report.step, message, id=ended.command.id, detail=detail)
         report.state("cancelled", message)
         return 130
-    with hardware.HardwareRecord(folder, session.division):
+    with hardware.HardwareRecord(session):
         state = loop.train(session)
     step = session.state.step
     if state == "cancelled" and not session.stopped_and_saved:

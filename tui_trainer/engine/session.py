@@ -74,6 +74,7 @@ class Session:
     writer: Writer = field(default_factory=Writer)
     division: Division = field(default_factory=Division)
     stopped_and_saved: bool = False
+    without_room: bool = False  # the disk is too full for checkpoints, which was said
     rates_to_replay: dict[int, float] = field(default_factory=dict)
 
     def collate(self, examples: list[Example]) -> Batch:
