@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.contracts.hardware import GpuSample
-from tui_trainer.machine import cgroup, sampler
+from tui_trainer.machine import cards, cgroup, sampler
 from tui_trainer.machine.gpu import Gpus, PatientGpus
 
 _PATIENCE_SECONDS = 15.0  # a driver that sleeps takes some seconds to start
@@ -34,7 +34,8 @@ PACKAGES = (
 class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Facts that do not change while a program runs; bytes, and None for what is not known.
 
-    `cpu_limit` is a container's share of processors. `packages` has a version per name, None
+    `cpu_limit` is a container's share of processors, `gpu_cards` the makers of the cards that
+    are plugged in. `packages` has a version per name, None
     for one that is not installed.
     """
 
@@ -49,6 +50,7 @@ class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
     disk_path: str
     disk_free: int | None
     gpus: list[GpuSample]
+    gpu_cards: list[str]
     gpu_message: str | None
     gpu_driver: str | None
     cuda_version: str | None
@@ -73,6 +75,7 @@ def machine_facts(disk_path: Path | None = None, gpus: Gpus | None = None) -> Ma
         disk_path=str(disk_path or Path.cwd()),
         disk_free=sampler.quiet(lambda: sampler.disk_free(disk_path)),
         gpus=found,
+        gpu_cards=cards.plugged_in(),
         gpu_message=reader.message,
         gpu_driver=reader.driver(),
         cuda_version=reader.cuda(),
