@@ -234,6 +234,13 @@ def test_a_gpu_that_shares_the_machines_memory_is_called_so() -> None:
     assert (gpu.unified, gpu.memory_used, gpu.memory_total) == (True, None, None)
 
 
+def test_a_memory_figure_that_fails_otherwise_makes_no_gpu_a_unified_one() -> None:
+    def broken(_: Any) -> Any:
+        raise NVMLError("Unknown Error")
+
+    assert nvml(nvmlDeviceGetMemoryInfo=broken).read()[0].unified is None
+
+
 def test_a_container_sees_the_pids_of_its_host() -> None:
     """The run's own process is not in the table, and no name is known: neither is made up."""
     (gpu,) = nvml(

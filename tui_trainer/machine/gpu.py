@@ -74,7 +74,7 @@ class PatientGpus:
         self._asked_at = 0.0
         self._running: threading.Thread | None = None
         self._found: list[GpuSample] = []
-        self._versions: tuple[str | None, str | None] = (None, None)
+        self._versions: tuple[str | None, str | None] | None = None
         self.message: str | None = None
 
     def read(self, run_pid: int | None = None) -> list[GpuSample]:
@@ -92,15 +92,15 @@ class PatientGpus:
 
     def driver(self) -> str | None:
         """The driver's version as it was when the GPUs were first read."""
-        return self._versions[0]
+        return self._versions[0] if self._versions is not None else None
 
     def cuda(self) -> str | None:
         """The newest CUDA that the driver can run, as it was when the GPUs were first read."""
-        return self._versions[1]
+        return self._versions[1] if self._versions is not None else None
 
     def _read(self, run_pid: int | None) -> None:
         self._found = self._gpus.read(run_pid)
-        if self._found and self._versions == (None, None):
+        if self._versions is None:
             self._versions = (self._gpus.driver(), self._gpus.cuda())
 
     def _answers(self, read: Callable[[], None]) -> bool:

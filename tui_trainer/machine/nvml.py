@@ -116,6 +116,7 @@ class _Asked:
     def __init__(self, nvml: Nvml) -> None:
         self._nvml = nvml
         self.lost: str | None = None
+        self.not_offered: set[str] = set()
 
     def __call__(self, function: str, *arguments: Any) -> Any:
         if self.lost is not None:
@@ -125,6 +126,8 @@ class _Asked:
         except Exception as error:
             if type(error).__name__ in _LOST:
                 self.lost = describe(error)
+            elif type(error).__name__ == "NVMLError_NotSupported":
+                self.not_offered.add(function)
             return None
 
 
@@ -150,7 +153,7 @@ def _sample(nvml: Nvml, index: int, run_pid: int | None) -> GpuSample:
         memory_total=whole(getattr(memory, "total", None)),
         memory_run=next((p.memory for p in processes or () if p.pid == run_pid), None),
         # NVML has no memory figures for GPUs that share the machine's memory (Jetson, GB10).
-        unified=True if memory is None and name is not None and ask.lost is None else None,
+        unified=True if "nvmlDeviceGetMemoryInfo" in ask.not_offered else None,
         temperature=number(ask("nvmlDeviceGetTemperature", gpu, _TEMPERATURE_CORE)),
         temperature_limit=number(ask("nvmlDeviceGetTemperatureThreshold", gpu, _SLOWDOWN)),
         power=scaled(ask("nvmlDeviceGetPowerUsage", gpu), 1e-3),
