@@ -5,9 +5,12 @@ NVML's shapes follow NVIDIA's API reference, amdsmi's those of AMD's Python refe
 
 from __future__ import annotations
 
+import importlib
+import re
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_trainer.contracts.hardware import GpuProcess, GpuSample, HardwareSample
+from tui_trainer.machine import nvml as nvml_module
 from tui_trainer.machine.amd import AmdGpus
 from tui_trainer.machine.apple import AppleGpu
 from tui_trainer.machine.gpu import GpuReader, PatientGpus
@@ -232,6 +236,51 @@ def test_a_gpu_that_shares_the_machines_memory_is_called_so() -> None:
         nvmlDeviceGetMemoryInfo=not_supported, nvmlDeviceGetName=lambda _: "NVIDIA GB10"
     ).read()
     assert (gpu.unified, gpu.memory_used, gpu.memory_total) == (True, None, None)
+
+
+def test_memory_is_counted_as_nvidia_smi_counts_it_where_the_driver_can() -> None:
+    def memory(_: Any, version: int | None = None) -> SimpleNamespace:
+        return SimpleNamespace(used=40 if version == 2 else 41, total=139)
+
+    assert nvml(nvmlDeviceGetMemoryInfo=memory, nvmlMemory_v2=2).read()[0].memory_used == 40
+    assert nvml(nvmlDeviceGetMemoryInfo=memory).read()[0].memory_used == 41
+    older = nvml(nvmlMemory_v2=2)  # bindings that know the version over a driver that does not
+    (gpu,) = older.read()
+    assert (gpu.memory_used, gpu.unified) == (41 << 30, None)
+
+
+def test_processes_of_a_driver_before_510() -> None:
+    gpus = nvml(
+        nvmlDeviceGetComputeRunningProcesses=not_supported,
+        nvmlDeviceGetComputeRunningProcesses_v2=lambda _: [SimpleNamespace(pid=5)],
+    )
+    assert gpus.read()[0].processes == [
+        GpuProcess(pid=5, name="/usr/bin/python5"),
+    ]
+
+
+def test_the_bindings_that_are_installed_have_every_function_and_number_that_is_used() -> None:
+    """A misspelt function would be taken for one that an old driver lacks."""
+    bindings = importlib.import_module("pynvml")
+    source = Path(nvml_module.__file__).read_text(encoding="utf-8")
+    used = set(re.findall(r'"(nvml[A-Z]\w+)"', source)) | {"nvmlInit", "nvmlDeviceGetCount"}
+    assert len(used) > 25
+    assert {name for name in used if not hasattr(bindings, name)} == set()
+    assert nvml_module._SLOWDOWN == bindings.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
+    assert (nvml_module._CLOCK_SM, nvml_module._CLOCK_MEMORY) == (
+        bindings.NVML_CLOCK_SM,
+        bindings.NVML_CLOCK_MEM,
+    )
+    for bit, reason in (
+        (0x04, "SwPowerCap"),
+        (0x08, "HwSlowdown"),
+        (0x10, "SyncBoost"),
+        (0x20, "SwThermalSlowdown"),
+        (0x40, "HwThermalSlowdown"),
+        (0x80, "HwPowerBrakeSlowdown"),
+    ):
+        assert bit in nvml_module._THROTTLE
+        assert bit == getattr(bindings, f"nvmlClocksEventReason{reason}")
 
 
 def test_a_memory_figure_that_fails_otherwise_makes_no_gpu_a_unified_one() -> None:

@@ -39,3 +39,5 @@ async def test_h_shows_what_a_finished_run_recorded(
         assert len(text_of(app).split("\n")) == size[1]
         await pilot.press("escape")
         assert type(app.screen).__name__ == "Dashboard"
+        await pilot.click("#machine")
+        await seen(app, "as done recorded it", "esc closes")

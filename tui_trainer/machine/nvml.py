@@ -30,6 +30,7 @@ _THROTTLE = {
     0x40: "heat (hardware)",
     0x80: "power brake",
 }
+_MEMORY = "nvmlDeviceGetMemoryInfo"
 _LOST = ("NVMLError_GpuIsLost", "NVMLError_ResetRequired")
 
 
@@ -130,6 +131,10 @@ class _Asked:
                 self.not_offered.add(function)
             return None
 
+    def constant(self, name: str) -> Any:
+        """A number of the bindings, or None in those that lack it."""
+        return getattr(self._nvml, name, None)
+
 
 def _sample(nvml: Nvml, index: int, run_pid: int | None) -> GpuSample:
     try:
@@ -138,7 +143,7 @@ def _sample(nvml: Nvml, index: int, run_pid: int | None) -> GpuSample:
         return GpuSample(index=index, vendor="NVIDIA", problem=describe(error))
     ask = _Asked(nvml)
     name = text(ask("nvmlDeviceGetName", gpu))
-    memory = ask("nvmlDeviceGetMemoryInfo", gpu)
+    memory = _memory(ask, gpu)
     rates = ask("nvmlDeviceGetUtilizationRates", gpu)
     processes = _processes(ask, gpu)
     used = whole(getattr(memory, "used", None))
@@ -153,7 +158,7 @@ def _sample(nvml: Nvml, index: int, run_pid: int | None) -> GpuSample:
         memory_total=whole(getattr(memory, "total", None)),
         memory_run=next((p.memory for p in processes or () if p.pid == run_pid), None),
         # NVML has no memory figures for GPUs that share the machine's memory (Jetson, GB10).
-        unified=True if "nvmlDeviceGetMemoryInfo" in ask.not_offered else None,
+        unified=True if memory is None and _MEMORY in ask.not_offered else None,
         temperature=number(ask("nvmlDeviceGetTemperature", gpu, _TEMPERATURE_CORE)),
         temperature_limit=number(ask("nvmlDeviceGetTemperatureThreshold", gpu, _SLOWDOWN)),
         power=scaled(ask("nvmlDeviceGetPowerUsage", gpu), 1e-3),
@@ -177,9 +182,19 @@ def _sample(nvml: Nvml, index: int, run_pid: int | None) -> GpuSample:
     return sample
 
 
+def _memory(ask: _Asked, gpu: Any) -> Any:
+    """Memory as `nvidia-smi` counts it. The older call, for drivers before 510, counts what the
+    driver keeps for itself as used."""
+    version = ask.constant("nvmlMemory_v2")
+    found = None if version is None else ask(_MEMORY, gpu, version)
+    return found if found is not None else ask(_MEMORY, gpu)
+
+
 def _processes(ask: _Asked, gpu: Any) -> list[GpuProcess] | None:
     """The processes that compute on a GPU, the largest first; None where it does not tell."""
     listed = ask("nvmlDeviceGetComputeRunningProcesses", gpu)
+    if listed is None:  # drivers before 510
+        listed = ask("nvmlDeviceGetComputeRunningProcesses_v2", gpu)
     if not isinstance(listed, list | tuple):
         return None
     found = []
@@ -210,7 +225,7 @@ def _mig(ask: _Asked, gpu: Any) -> list[MigSample]:
         slice_ = ask("nvmlDeviceGetMigDeviceHandleByIndex", gpu, index)
         if slice_ is None:  # a place without a slice
             continue
-        memory = ask("nvmlDeviceGetMemoryInfo", slice_)
+        memory = _memory(ask, slice_)
         found.append(
             MigSample(
                 index=index,

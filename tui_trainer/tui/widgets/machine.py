@@ -77,6 +77,10 @@ class MachinePanel(Panel[Machine]):
     def __init__(self) -> None:
         super().__init__(Machine(), id="machine")
 
+    async def on_click(self) -> None:
+        """Opens the page with everything."""
+        await self.run_action("app.machine")
+
     def draw(self, facts: Machine, width: int, height: int) -> Content:
         return _line(facts, width) if height == 1 else _block(facts, width, height)
 
