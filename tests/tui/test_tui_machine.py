@@ -158,3 +158,6 @@ def test_many_gpus_take_a_line_each_beside_the_charts() -> None:
     assert len([line for line in lines if line.startswith("GPU")]) == 8
     assert lines[-1].startswith("GPU7  GPU is lost")
     assert lines[0].startswith("machine  data-bound") and lines[0].endswith("h more")
+    recorded = machine_of([HardwareSample(time=0.0, division=DIVISION)], "as small recorded it")
+    first, *_ = MachinePanel().draw(recorded, 44, 30).plain.splitlines()
+    assert first.startswith("machine  recorded, data-bound")

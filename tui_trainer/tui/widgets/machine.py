@@ -99,7 +99,7 @@ def _gpu(gpu: GpuSample) -> Gpu:
 
 
 def _title(facts: Machine) -> Content:
-    said = facts.whose or facts.bound
+    said = ", ".join(filter(None, ("recorded" if facts.whose else "", facts.bound)))
     return Content.assemble(("machine", "bold"), (f"  {said}" if said else "", "$faint"))
 
 
