@@ -13,7 +13,9 @@ from msgspec import Meta
 
 Scheduler = Literal["constant", "linear", "cosine"]
 Precision = Literal["fp32", "bf16"]
-Task = Literal["causal-lm"]
+Task = Literal["causal-lm", "classification"]
+Duplicates = Literal["keep", "drop"]
+Balance = Literal["weight", "oversample", "none"]
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Text = Annotated[str, Meta(min_length=1)]
@@ -41,6 +43,12 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     replay_per_step: Annotated[
         int, Meta(ge=0, description="replayed examples added to every optimizer step")
     ] = 0
+    duplicates: Annotated[
+        Duplicates, Meta(description="training rows that say the same again: keep or drop")
+    ] = "keep"
+    balance: Annotated[
+        Balance, Meta(description="rare classes: weight, oversample or none; classification")
+    ] = "weight"
     max_length: Annotated[
         int, Meta(ge=8, description="tokens per example; longer rows are cut at the end")
     ] = 512
@@ -113,7 +121,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     trust_remote_code: Annotated[
         bool, Meta(description="run Python code that the model's folder brings along")
     ] = False
-    task: Annotated[Task, Meta(description="what is learned: causal-lm")] = "causal-lm"
+    task: Annotated[Task, Meta(description="what is learned: causal-lm or classification")] = (
+        "causal-lm"
+    )
     data: DataSettings
     lora: LoraSettings = msgspec.field(default_factory=LoraSettings)
     training: TrainingSettings = msgspec.field(default_factory=TrainingSettings)

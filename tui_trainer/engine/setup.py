@@ -10,7 +10,7 @@ import torch
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import Command, RunInfo
-from tui_trainer.engine import checkpoint
+from tui_trainer.engine import checkpoint, data_record
 from tui_trainer.engine.batches import Plan
 from tui_trainer.engine.control import Control, rates_to_replay
 from tui_trainer.engine.data import Dataset, load_dataset
@@ -38,6 +38,7 @@ def prepare(
     tokenizer = base.load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
     enter(report, control, "reading the data")
     dataset = load_dataset(job, tokenizer)
+    data_record.check_unchanged(folder, dataset)
     enter(report, control, f"loading {job.model}")
     dtype = torch.bfloat16 if job.training.precision == "bf16" else torch.float32
     loaded = base.load_base(job.model, device, dtype, trust_remote_code=job.trust_remote_code)
@@ -153,5 +154,4 @@ def _announce(session: Session) -> None:
             "base_revision": revision,
         },
     )
-    for notice in dataset.notices:
-        report.event("warning", report.step, notice)
+    data_record.tell(session.folder, report, dataset)
