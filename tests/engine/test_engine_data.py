@@ -158,9 +158,18 @@ def test_padding_counts_for_nothing() -> None:
     import torch
 
     pair = [Example([5, 6, 7, 8], [0, 0, 1, 1], 2.0), Example([5, 6], [0, 1], 1.0)]
-    batch = batches.collate(pair, pad_id=0, device=torch.device("cpu"))
-    assert batch.input_ids.tolist() == [[5, 6, 7, 8], [5, 6, 0, 0]]
-    assert batch.attention_mask.tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
-    assert batch.weights.tolist() == [[0, 2, 2], [1, 0, 0]]
-    assert batch.tokens == 6
-    assert batches.learned_weight(pair) == float(batch.weights.sum()) == 5.0
+    padded = batches.collate(pair, pad_id=0, device=torch.device("cpu"))
+    assert padded.input_ids.tolist() == [[5, 6, 7, 8], [5, 6, 0, 0]]
+    assert padded.attention_mask is not None and padded.segments is None
+    assert padded.attention_mask.tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
+    assert padded.places.tolist() == [1, 2, 4]
+    beside = batches.collate(pair, pad_id=0, device=torch.device("cpu"), side_by_side=True)
+    assert beside.input_ids.tolist() == [[5, 6, 7, 8, 5, 6]]
+    assert beside.attention_mask is None and beside.segments is not None
+    assert beside.segments.bounds.tolist() == [0, 4, 6]
+    assert beside.segments.positions().tolist() == [[0, 1, 2, 3, 0, 1]]
+    assert beside.places.tolist() == [1, 2, 4]
+    for batch in (padded, beside):
+        assert batch.targets.tolist() == [7, 8, 6]
+        assert batch.weights.tolist() == [2.0, 2.0, 1.0]
+    assert batches.learned_weight(pair) == 5.0

@@ -119,7 +119,9 @@ def test_numbers_that_break_stop_the_run_and_keep_the_last_good_checkpoint(
     assert last["loss"] is None or last["gradient_norm"] is None
     assert last["nonfinite"]
     step, path = checkpoints.list_checkpoints(folder)[-1]
-    assert step == last["step"] - 1
+    assert step == last["step"] - 3, "three steps in a row were skipped"
+    skipped = [e for e in folder.events() if e.detail.get("nonfinite")]
+    assert [e.detail["in_a_row"] for e in skipped] == [1, 2, 3]
     assert checkpoints.problem(path) is None
     assert path.name in state.message
 

@@ -28,7 +28,7 @@ def test_every_field_is_described_by_its_contract() -> None:
     assert len(fields) == sum(len(keys) for _title, keys in formfields.SECTIONS)
     assert all(field.description and field.needs and field.label for field in fields)
     scheduler = next(field for field in fields if field.key == "training.scheduler")
-    assert set(scheduler.choices) == {"constant", "linear", "cosine"}
+    assert {"constant", "linear", "cosine", "wsd"} < set(scheduler.choices)
 
 
 def test_empty_fields_mean_the_defaults(texts: dict[str, str], tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_several_files(texts: dict[str, str], tmp_path: Path) -> None:
         ("training.learning_rate", "inf", "needs a number above 0"),
         ("lora.dropout", "1", "needs a number of at least 0 and below 1"),
         ("data.val_split", "1", "needs a number above 0 and below 1"),
-        ("training.scheduler", "steep", "needs one of constant, cosine, linear"),
+        ("training.scheduler", "steep", "needs one of constant, cosine, cosine-restarts"),
         ("data.train", "", "needs a value"),
         ("data.train", "absent.jsonl", "absent.jsonl does not exist"),
         ("data.train", "train.txt", "is not one of the formats"),

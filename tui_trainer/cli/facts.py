@@ -95,6 +95,8 @@ def everything(folder: RunFolder) -> dict[str, Any]:
         "state": folder.state(),
         "last_train": last.train,
         "last_eval": last.evaluation,
+        "data": folder.data(),
+        "evaluation": folder.evaluation(),
         "checkpoints": [asdict(item) for item in checkpoint_facts(folder)],
         "adapter": str(folder.adapter_dir) if adapter.is_file() else None,
         "log": folder.log_tail() if folder.status() in ("failed", "crashed") else [],

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tui_trainer.cli import common, facts, output
+from tui_trainer.cli import common, facts, output, scores
 from tui_trainer.cli.monitor import check_folder
 from tui_trainer.contracts.run import RunInfo, RunState
 from tui_trainer.store import runs as store
@@ -76,6 +76,8 @@ def show(context: click.Context, run: str, as_json: bool) -> None:
     sections = [
         ("", _head(found)),
         ("results", _results(found)),
+        ("classes", scores.lines(found["evaluation"])),
+        ("data", scores.data_lines(found["data"])),
         ("job", _job(found["info"])),
         ("checkpoints", _checkpoints(found)),
         ("last lines of engine.log", [("|", line) for line in found["log"]]),

@@ -8,9 +8,13 @@ SCHEMA = 1
 
 
 class PartReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One part's rows, without those that were dropped, taken out or held out. `empty`: without text or answer, left out. `cut`: over the length limit,
-    shortened. `unanswered`: nothing learned was left within the limit, left out. `examples` is
-    what remains; `tokens` counts it after cutting, `learned` those that count in the loss."""
+    """One part's rows, without those that were dropped, taken out or held out.
+
+    `empty`: without text or answer, left out. `cut`: over the length limit, shortened.
+    `unanswered`: nothing learned was left within the limit, left out. `examples` is what
+    remains; `tokens` counts it after cutting, `learned` those that count in the loss, `longest`
+    the tokens of the longest.
+    """
 
     rows: int = 0
     empty: int = 0

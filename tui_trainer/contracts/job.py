@@ -11,8 +11,19 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-Scheduler = Literal["constant", "linear", "cosine"]
-Precision = Literal["fp32", "bf16"]
+Scheduler = Literal[
+    "constant",
+    "linear",
+    "cosine",
+    "cosine-restarts",
+    "polynomial",
+    "wsd",
+    "inverse-sqrt",
+]
+Optimizer = Literal["adamw", "adam", "sgd", "rmsprop", "adafactor", "adamw-8bit"]
+Precision = Literal["fp32", "bf16", "fp16"]
+StoppingMetric = Literal["val_loss", "val_accuracy", "val_f1_macro"]
+LoraStart = Literal["default", "gaussian", "pissa"]
 Task = Literal["causal-lm", "classification"]
 Duplicates = Literal["keep", "drop"]
 Balance = Literal["weight", "oversample", "none"]
@@ -70,6 +81,22 @@ class LoraSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Text | None,
         Meta(description="folder of an adapter to continue; same rank and targets"),
     ] = None
+    rslora: Annotated[
+        bool, Meta(description="scale by alpha / sqrt(rank), which suits high ranks")
+    ] = False
+    dora: Annotated[
+        bool, Meta(description="learn each layer's magnitude apart from its direction; slower")
+    ] = False
+    init: Annotated[
+        LoraStart, Meta(description="first values: default, gaussian, or pissa from the base")
+    ] = "default"
+    rank_pattern: Annotated[
+        dict[str, PositiveInt], Meta(description="layer name or pattern -> its own rank")
+    ] = {}
+    alpha_pattern: Annotated[
+        dict[str, Annotated[float, Meta(gt=0)]],
+        Meta(description="layer name or pattern -> its own alpha"),
+    ] = {}
 
 
 class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,12 +114,32 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = 1
     learning_rate: Annotated[float, Meta(gt=0, description="peak rate, after warmup")] = 2e-4
     scheduler: Annotated[
-        Scheduler, Meta(description="how the rate falls after warmup: constant, linear, cosine")
+        Scheduler, Meta(description="how the rate falls after warmup, such as cosine or linear")
     ] = "cosine"
+    scheduler_cycles: Annotated[
+        int, Meta(ge=1, description="descents of cosine-restarts, each from the peak")
+    ] = 2
+    scheduler_power: Annotated[
+        float, Meta(gt=0, description="exponent of the polynomial schedule; 1 is linear")
+    ] = 2.0
+    decay_share: Annotated[
+        float, Meta(gt=0, le=1, description="last share of the steps in which wsd falls")
+    ] = 0.2
     warmup_steps: Annotated[
         int, Meta(ge=0, description="optimizer steps over which the rate rises from 0")
     ] = 10
-    weight_decay: Annotated[float, Meta(ge=0, description="AdamW's decoupled decay")] = 0.0
+    optimizer: Annotated[
+        Optimizer, Meta(description="adamw, adam, sgd, rmsprop, adafactor or adamw-8bit")
+    ] = "adamw"
+    momentum: Annotated[
+        float, Meta(ge=0, lt=1, description="share of the last update kept, of sgd and rmsprop")
+    ] = 0.0
+    nesterov: Annotated[
+        bool, Meta(description="sgd looks ahead along its momentum, which must not be 0")
+    ] = False
+    weight_decay: Annotated[
+        float, Meta(ge=0, description="decay of the weights: decoupled with adamw, else L2")
+    ] = 0.0
     max_gradient_norm: Annotated[
         float, Meta(gt=0, description="gradients with a larger L2 norm are scaled down to it")
     ] = 1.0
@@ -106,8 +153,21 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         int, Meta(ge=1, description="newest checkpoints kept on disk, besides the best")
     ] = 3
     precision: Annotated[
-        Precision, Meta(description="arithmetic of the forward pass: fp32 or bf16")
+        Precision, Meta(description="arithmetic of the forward pass: fp32, bf16; fp16 on CUDA")
     ] = "fp32"
+    gradient_checkpointing: Annotated[
+        bool, Meta(description="keep less of the forward pass: less memory, about 1.2x the time")
+    ] = False
+    early_stopping_patience: Annotated[
+        int, Meta(ge=0, description="evaluations without a better value before it ends; 0 never")
+    ] = 0
+    early_stopping_min_delta: Annotated[
+        float, Meta(ge=0, description="how much better a value must be to count as better")
+    ] = 0.0
+    early_stopping_metric: Annotated[
+        StoppingMetric,
+        Meta(description="val_loss (lower is better), val_accuracy or val_f1_macro (higher)"),
+    ] = "val_loss"
     seed: Annotated[int, Meta(ge=0, description="fixes order, dropout and adapter start")] = 42
 
 

@@ -15,9 +15,15 @@ def learning_rate_at(
 ) -> float:
     """The rate of the optimizer step that follows `step` finished ones (0-based).
 
-    Warmup rises linearly and reaches the peak with its last step; after it, with
-    p = (step - warmup) / (total - warmup), cosine is (1 + cos(pi p)) / 2 of the peak, linear
-    1 - p, constant 1. No step has rate 0, so none is wasted at either end.
+    Warmup rises linearly and reaches the peak with its last step. After it, with W warmup steps
+    of T in all and p = (step - W) / (T - W), the share of the peak is
+
+    - constant: 1; linear: 1 - p; polynomial: (1 - p) ** power;
+    - cosine: (1 + cos(pi p)) / 2; cosine-restarts with n cycles: the same of n p modulo 1;
+    - wsd: 1 until the last `decay_share` of the steps after warmup, in which it falls linearly;
+    - inverse-sqrt: sqrt(max(W, 1) / (step - W + max(W, 1))).
+
+    No step has rate 0, so none is wasted at either end.
 
     `override` is (step, rate): a rate that the user set. It holds from that step on and keeps
     the schedule's shape: it falls from there in the proportion in which the schedule falls;
@@ -34,10 +40,19 @@ def learning_rate_at(
 
 def _decay(step: int, settings: TrainingSettings, total_steps: int) -> float:
     """The share of the peak (0..1) after warmup; 1 during it."""
-    after = step - settings.warmup_steps
-    if after <= 0 or settings.scheduler == "constant":
+    after, name = step - settings.warmup_steps, settings.scheduler
+    if after <= 0 or name == "constant":
         return 1.0
+    if name == "inverse-sqrt":
+        scale = max(settings.warmup_steps, 1)
+        return math.sqrt(scale / (after + scale))
     progress = min(1.0, after / max(1, total_steps - settings.warmup_steps))
-    if settings.scheduler == "linear":
+    if name == "linear":
         return 1.0 - progress
+    if name == "polynomial":
+        return float((1.0 - progress) ** settings.scheduler_power)
+    if name == "wsd":
+        return min(1.0, (1.0 - progress) / settings.decay_share)
+    if name == "cosine-restarts" and progress < 1.0:
+        progress = math.fmod(progress * settings.scheduler_cycles, 1.0)
     return 0.5 * (1.0 + math.cos(math.pi * progress))

@@ -5,25 +5,32 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 
 from tui_trainer.contracts.job import TrainingSettings
 from tui_trainer.engine.data import Example, epoch_order, replay_choice
+from tui_trainer.models.segments import Segments
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One forward pass: tensors of shape (examples, tokens), padded on the right.
+    """One forward pass, and which of its outputs are learned.
 
-    `weights` is the weight of each position's prediction of the next token, shape
-    (examples, tokens - 1), zero where nothing is learned. `tokens` counts without padding.
+    Either one row of examples side by side: `input_ids` (1, tokens) with `segments`; or a row
+    an example, padded on the right: (examples, tokens) with `attention_mask`. `places` are the
+    learned predictions as indices into all rows laid end to end, `targets` the tokens to be
+    predicted there (of a classification each example's class) and `weights` their examples'
+    weights; all three have the shape (places).
     """
 
     input_ids: torch.Tensor
-    attention_mask: torch.Tensor
+    segments: Segments | None
+    attention_mask: torch.Tensor | None
+    places: torch.Tensor
+    targets: torch.Tensor
     weights: torch.Tensor
-    tokens: int
 
 
 class Plan:
@@ -63,34 +70,70 @@ class Plan:
             self._order = (epoch, order)
         size = self._settings.batch_size * self._settings.gradient_accumulation_steps
         chosen = self._order[1][index * size : (index + 1) * size]
+        if not self._replay_per_step:
+            return [self._examples[i] for i in chosen]
         drawn = replay_choice(len(self._replay), self._settings.seed, step, self._replay_per_step)
         return [*(self._examples[i] for i in chosen), *(self._replay[i] for i in drawn)]
 
-    def passes(self, step: int) -> list[list[Example]]:
-        """The step's examples in as many forward passes as the job accumulates over."""
-        examples = self.examples(step)
-        size = math.ceil(len(examples) / self._settings.gradient_accumulation_steps)
-        return split(examples, max(size, 1))
+    def passes(self, step: int, most: int | None = None) -> list[list[Example]]:
+        """The step's examples in as many forward passes as the job accumulates over, or in
+        more of at most `most` examples each.
+
+        The longest come first: examples of like length share a pass, and memory that does not
+        suffice is found out at once. The step's sum does not depend on the grouping.
+        """
+        examples = by_length(self.examples(step))
+        size = max(math.ceil(len(examples) / self._settings.gradient_accumulation_steps), 1)
+        return split(examples, size if most is None else min(size, most))
 
 
-def collate(examples: Sequence[Example], pad_id: int, device: torch.device) -> Batch:
-    """Pads the examples to the longest and moves them to `device`."""
-    longest = max(len(example.input_ids) for example in examples)
-    input_ids = torch.full((len(examples), longest), pad_id, dtype=torch.long)
-    attention_mask = torch.zeros((len(examples), longest), dtype=torch.long)
-    weights = torch.zeros((len(examples), longest - 1), dtype=torch.float32)
-    for i, example in enumerate(examples):
-        length = len(example.input_ids)
-        input_ids[i, :length] = torch.tensor(example.input_ids)
-        attention_mask[i, :length] = 1
-        learned = torch.tensor(example.learned[1:], dtype=torch.float32)
-        weights[i, : length - 1] = learned * example.weight
+def by_length(examples: Sequence[Example]) -> list[Example]:
+    """The longest first; those of the same length stay in their order."""
+    return sorted(examples, key=lambda example: len(example.input_ids), reverse=True)
+
+
+def collate(
+    examples: Sequence[Example], pad_id: int, device: torch.device, *, side_by_side: bool = False
+) -> Batch:
+    """The examples of one pass as tensors on `device`."""
+    lengths = [len(example.input_ids) for example in examples]
+    longest = max(lengths)
+    if side_by_side:
+        starts = [0, *accumulate(lengths)]
+        rows = [[token for example in examples for token in example.input_ids]]
+    else:
+        starts = [index * longest for index in range(len(examples))]
+        rows = [e.input_ids + [pad_id] * (longest - len(e.input_ids)) for e in examples]
+    places, targets, weights = _learned(examples, starts)
+    mask = torch.arange(longest)[None, :] < torch.tensor(lengths)[:, None]
     return Batch(
-        input_ids.to(device),
-        attention_mask.to(device),
-        weights.to(device),
-        tokens=sum(len(example.input_ids) for example in examples),
+        torch.tensor(rows).to(device),
+        Segments.of(lengths, device) if side_by_side else None,
+        None if side_by_side else mask.long().to(device),
+        torch.tensor(places).to(device),
+        torch.tensor(targets).to(device),
+        torch.tensor(weights, dtype=torch.float32).to(device),
     )
+
+
+def _learned(
+    examples: Sequence[Example], starts: Sequence[int]
+) -> tuple[list[int], list[int], list[float]]:
+    """Places, targets and weights of what is learned, for rows that begin at `starts`."""
+    places: list[int] = []
+    targets: list[int] = []
+    weights: list[float] = []
+    for example, start in zip(examples, starts, strict=False):
+        if example.label is not None:
+            places.append(start + len(example.input_ids) - 1)
+            targets.append(example.label)
+            weights.append(example.weight)
+            continue
+        own = [i for i, learned in enumerate(example.learned) if learned and i]
+        places += [start + i - 1 for i in own]
+        targets += [example.input_ids[i] for i in own]
+        weights += [example.weight] * len(own)
+    return places, targets, weights
 
 
 def split(examples: list[Example], size: int) -> list[list[Example]]:
@@ -99,5 +142,6 @@ def split(examples: list[Example], size: int) -> list[list[Example]]:
 
 
 def learned_weight(examples: Sequence[Example]) -> float:
-    """The sum over examples of weight times learned tokens: what a step's loss is divided by."""
-    return sum(example.weight * sum(example.learned[1:]) for example in examples)
+    """The sum over examples of weight times what is learned, tokens or the class: what a step's
+    loss is divided by."""
+    return sum(example.weight * example.learned_count() for example in examples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -21,32 +22,62 @@ RANDOM = "random.safetensors"
 TRAINER = "trainer.json"
 
 
-def save(session: Session) -> Path:
-    """Writes `checkpoints/step-…`: temporary folder, manifest last, rename; then prunes.
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy of all that a checkpoint holds, which training no longer touches."""
 
-    One that is there already is kept: the same step holds the same bits.
+    step: int
+    best: bool
+    adapter: adapter.SavedAdapter
+    optimizer: dict[str, torch.Tensor]
+    random: dict[str, torch.Tensor]
+    trainer: bytes
+
+
+def save(session: Session, *, wait: bool = True) -> Path:
+    """Copies the state and writes `checkpoints/step-…`: temporary folder, manifest last, rename;
+    then prunes.
+
+    Without `wait` the writing is done aside, and training goes on as soon as the copy is made;
+    the next save waits for it. One that is there already is kept: the same step holds the same
+    bits.
     """
     run, state = session.folder, session.state
-    name = checkpoints.checkpoint_name(state.step)
-    target = run.checkpoints_dir / name
+    session.writer.wait()
+    target = run.checkpoints_dir / checkpoints.checkpoint_name(state.step)
     if target.exists():
         if checkpoints.problem(target) is None:
             return target
         checkpoints.discard(target)
     began = time.monotonic()
-    session.report.state("saving", f"saving {name}")
-    temporary = run.checkpoints_dir / f".{name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True, mode=0o700)
-    _write(session, temporary)
-    checkpoints.seal(temporary, state.step)
-    temporary.rename(target)
-    atomic.sync_dir(run.checkpoints_dir)
-    if state.best_step == state.step:
-        checkpoints.point_best(run, name)
-    checkpoints.prune(run, session.job.training.keep_checkpoints)
-    _announce(session, target, time.monotonic() - began)
+    if wait:
+        session.report.state("saving", f"saving {target.name}")
+    snapshot = take_snapshot(session)
+    stalled = time.monotonic() - began
+    session.writer.start(lambda: _write(session, snapshot, target, began, stalled))
+    if wait:
+        session.writer.wait()
     return target
+
+
+def take_snapshot(session: Session) -> Snapshot:
+    """Copies what a checkpoint holds: all that training waits for."""
+    state = session.state
+    state.elapsed_seconds = session.report.elapsed()
+    if session.scaler.is_enabled():
+        scale = session.scaler.state_dict()
+        state.scale = (float(scale["scale"]), int(scale["_growth_tracker"]))
+    random = {"cpu": torch.get_rng_state()}
+    if session.device.type == "cuda":
+        random["cuda"] = torch.cuda.get_rng_state(session.device)
+    return Snapshot(
+        state.step,
+        state.best_step == state.step,
+        adapter.copy_adapter(session.model, session.base_reference),
+        optim.state_tensors(session.optimizer, session.parameters),
+        random,
+        msgspec.json.encode(state),
+    )
 
 
 def load(session: Session, folder: Path) -> None:
@@ -67,27 +98,44 @@ def load(session: Session, folder: Path) -> None:
     torch.set_rng_state(random["cpu"])
     if session.device.type == "cuda" and "cuda" in random:
         torch.cuda.set_rng_state(random["cuda"], session.device)
+    if session.scaler.is_enabled() and state.scale is not None:
+        scale, grown = state.scale
+        values = session.scaler.state_dict()
+        session.scaler.load_state_dict({**values, "scale": scale, "_growth_tracker": grown})
     session.state = state
 
 
-def _write(session: Session, folder: Path) -> None:
-    adapter.save_adapter(session.model, folder, session.base_reference)
-    save_file(optim.state_tensors(session.optimizer, session.parameters), folder / OPTIMIZER)
-    random = {"cpu": torch.get_rng_state()}
-    if session.device.type == "cuda":
-        random["cuda"] = torch.cuda.get_rng_state(session.device)
-    save_file(random, folder / RANDOM)
-    session.state.elapsed_seconds = session.report.elapsed()
-    (folder / TRAINER).write_bytes(msgspec.json.encode(session.state))
-
-
-def _announce(session: Session, target: Path, seconds: float) -> None:
+def _write(
+    session: Session, snapshot: Snapshot, target: Path, began: float, stalled: float
+) -> None:
+    """Runs in the writer's thread: reads nothing of the session that training changes."""
+    run = session.folder
+    temporary = run.checkpoints_dir / f".{target.name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True, mode=0o700)
+    adapter.write_adapter(snapshot.adapter, temporary)
+    save_file(snapshot.optimizer, temporary / OPTIMIZER)
+    save_file(snapshot.random, temporary / RANDOM)
+    (temporary / TRAINER).write_bytes(snapshot.trainer)
+    checkpoints.seal(temporary, snapshot.step)
+    temporary.rename(target)
+    atomic.sync_dir(run.checkpoints_dir)
+    if snapshot.best:
+        checkpoints.point_best(run, target.name)
+    checkpoints.prune(run, session.job.training.keep_checkpoints)
+    seconds = time.monotonic() - began
     size = sum(file.stat().st_size for file in target.iterdir())
     session.report.event(
         "checkpoint",
-        session.state.step,
-        f"checkpoint {target.name} saved, {size / 1e6:.1f} MB in {seconds * 1000:.0f} ms",
-        detail={"path": str(target), "bytes": size, "seconds": round(seconds, 4)},
+        snapshot.step,
+        f"checkpoint {target.name} saved, {size / 1e6:.1f} MB in {seconds * 1000:.0f} ms, "
+        f"training stood still for {stalled * 1000:.0f}",
+        detail={
+            "path": str(target),
+            "bytes": size,
+            "seconds": round(seconds, 4),
+            "stalled": round(stalled, 4),
+        },
     )
 
 

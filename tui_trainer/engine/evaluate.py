@@ -8,8 +8,9 @@ import time
 import msgspec
 import torch
 
+from tui_trainer.contracts.evaluation import Evaluation
 from tui_trainer.contracts.metrics import EvalRecord, finite_or_none
-from tui_trainer.engine import batches
+from tui_trainer.engine import batches, scores
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.session import Session
 
@@ -20,13 +21,25 @@ def evaluate(session: Session) -> bool:
     state, report = session.state, session.report
     report.state("evaluating", f"evaluating at step {state.step:,}")
     began = time.monotonic()
-    loss, accuracy = _measure(session)
+    scored: Evaluation | None = None
+    if session.dataset.labels:
+        loss, scored = scores.measure(session)
+        accuracy = scored.accuracy
+    else:
+        loss, accuracy = _measure(session)
     state.evaluated_step = state.step
+    by_name = {"val_loss": loss, "val_accuracy": accuracy}
+    if scored is not None:
+        by_name["val_f1_macro"] = scored.f1_macro
+    _count_towards_stopping(session, by_name)
     record = EvalRecord(
         step=state.step,
         epoch=session.plan.epoch(state.step),
         val_loss=finite_or_none(loss),
         val_accuracy=finite_or_none(accuracy),
+        val_f1_macro=scored.f1_macro if scored else msgspec.UNSET,
+        val_precision_macro=scored.precision_macro if scored else msgspec.UNSET,
+        val_recall_macro=scored.recall_macro if scored else msgspec.UNSET,
         time=time.time(),
         nonfinite=msgspec.UNSET if math.isfinite(loss) else ["val_loss"],
     )
@@ -37,32 +50,59 @@ def evaluate(session: Session) -> bool:
     if improved and record.val_loss is not None:
         state.best_val_loss, state.best_step = record.val_loss, state.step
         report.best(record.val_loss, state.step)
+    if scored is not None:
+        scores.record(session, scored, improved=improved)
+    words = scores.words(scored) if scored else f"val_loss {loss:.4g}"
     report.event(
         "evaluation",
         state.step,
-        f"evaluation: val_loss {loss:.4g}{' (best)' if improved else ''}",
+        f"evaluation: {words}{' (best)' if improved else ''}",
         detail={"val_loss": record.val_loss, "val_accuracy": record.val_accuracy},
     )
     return improved
 
 
+def has_stalled(session: Session) -> bool:
+    """Whether the job's patience with its evaluations is at its end, after one; says so."""
+    settings, state = session.job.training, session.state
+    if settings.early_stopping_patience == 0:
+        return False
+    stalled = state.stopping_count >= settings.early_stopping_patience
+    if stalled:
+        session.report.event(
+            "warning",
+            state.step,
+            f"{settings.early_stopping_metric} has not got better in {state.stopping_count} "
+            f"evaluations (best {state.stopping_best:.4g}): stopping early",
+        )
+    return stalled
+
+
+def _count_towards_stopping(session: Session, measured: dict[str, float]) -> None:
+    """Keeps early stopping's best value, and how often it was missed since; a value that is not
+    finite is a miss."""
+    settings, state = session.job.training, session.state
+    higher = settings.early_stopping_metric != "val_loss"
+    value = measured.get(settings.early_stopping_metric, math.nan)
+    best = state.stopping_best
+    gain = 0.0 if best is None else value - best if higher else best - value
+    if math.isfinite(value) and (best is None or gain > settings.early_stopping_min_delta):
+        state.stopping_best, state.stopping_count = value, 0
+    else:
+        state.stopping_count += 1
+
+
 def _measure(session: Session) -> tuple[float, float]:
-    examples = session.dataset.validation
+    """Loss and accuracy; examples of like length share a pass, whatever their order."""
+    examples = batches.by_length(session.dataset.validation)
+    size = session.state.micro_batch or session.job.training.batch_size
     session.model.eval()
-    losses = hits = 0.0
-    with torch.no_grad(), autocast(session):
-        for group in batches.split(examples, session.job.training.batch_size):
-            batch = batches.collate(group, session.tokenizer.pad_token_id, session.device)
-            loss, hit = weighted_sum(session.model, batch)
-            losses += loss.item()
-            hits += hit.item()
+    sums = torch.zeros(2, dtype=torch.float64, device="cpu")
+    with torch.no_grad(), session.autocast():
+        for group in batches.split(examples, size):
+            both = weighted_sum(session.model, session.collate(group), session.way, count_hits=True)
+            sums += torch.stack(both).to("cpu", torch.float64)
     session.model.train()
     weight = batches.learned_weight(examples)
-    return losses / weight, hits / weight
-
-
-def autocast(session: Session) -> torch.autocast:
-    """bf16 arithmetic where the job asks for it."""
-    return torch.autocast(
-        session.device.type, torch.bfloat16, enabled=session.job.training.precision == "bf16"
-    )
+    loss, hits = sums.tolist()
+    return loss / weight, hits / weight

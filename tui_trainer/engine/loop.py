@@ -4,28 +4,46 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 
 import msgspec
 import torch
 
-from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.metrics import TrainRecord, finite_or_none
 from tui_trainer.contracts.run import StateName
 from tui_trainer.contracts.schedule import learning_rate_at
-from tui_trainer.engine import batches, checkpoint
+from tui_trainer.engine import batches, checkpoint, guard
 from tui_trainer.engine.data import Example
-from tui_trainer.engine.evaluate import autocast, evaluate
+from tui_trainer.engine.evaluate import evaluate, has_stalled
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.obey import obey
 from tui_trainer.engine.optim import set_learning_rate
 from tui_trainer.engine.session import Session
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a step did: its loss, its gradient's norm before clipping, its passes, whether the
+    weights were changed."""
+
+    loss: float
+    norm: float
+    passes: list[list[Example]]
+    healthy: bool
+
+
 def train(session: Session) -> StateName:
     """Trains to the end or until told otherwise; gives the state the run ends in.
 
-    Raises `UserError` where loss or gradients are no longer finite.
+    Raises `UserError` where loss or gradients are not finite for several steps in a row.
     """
+    try:
+        return _train(session)
+    finally:
+        session.writer.wait()
+
+
+def _train(session: Session) -> StateName:
     settings = session.job.training
     plan, state, report = session.plan, session.state, session.report
     session.model.train()
@@ -40,34 +58,32 @@ def train(session: Session) -> StateName:
 
         # One optimizer step.
         began = time.perf_counter()
-        passes = plan.passes(state.step)
         rate = learning_rate_at(
             state.step, settings, plan.total_steps, state.learning_rate_override
         )
         set_learning_rate(session.optimizer, rate)
-        loss = forward_backward(session, passes)
-        norm = torch.nn.utils.clip_grad_norm_(
-            session.parameters.values(), settings.max_gradient_norm
-        ).item()
-        healthy = math.isfinite(loss) and math.isfinite(norm)
-        if healthy:
-            session.optimizer.step()
-        session.optimizer.zero_grad(set_to_none=True)
+        outcome = step(session)
 
         # What it was.
         state.step += 1
-        record = step_record(session, passes, loss, norm, rate, time.perf_counter() - began)
+        record = step_record(session, outcome, rate, time.perf_counter() - began)
         state.tokens_seen += record.tokens
         report.train_step(record, evaluations_left(session))
-        if not healthy:
-            raise stopped_nonfinite(session, record)
+        if outcome.healthy:
+            state.skipped = 0
+        elif not session.scaler.is_enabled() or record.loss is None:
+            guard.skipped(session, record)
 
-        # Once in a while: evaluate, save.
+        # Once in a while: evaluate, save, see that it gets no better. A checkpoint is not
+        # taken while numbers are broken: it might not be a good one.
         improved = False
         if due(settings.eval_every, state.step) and session.dataset.validation:
             improved = evaluate(session)
-        if improved or due(settings.checkpoint_every, state.step):
+        if (improved or due(settings.checkpoint_every, state.step)) and not state.skipped:
+            checkpoint.save(session, wait=False)
+        if state.evaluated_step == state.step and has_stalled(session):
             checkpoint.save(session)
+            return "early_stopped"
         report.resume_training()
 
     if session.dataset.validation and state.evaluated_step != state.step:
@@ -76,40 +92,66 @@ def train(session: Session) -> StateName:
     return "completed"
 
 
-def forward_backward(session: Session, passes: list[list[Example]]) -> float:
-    """Gradients of the step's mean loss per learned token, over all its forward passes."""
+def step(session: Session) -> Outcome:
+    """One optimizer step: gradients, clipping, update. Where memory runs out it is done again
+    in smaller passes, from the same random state."""
+    while True:
+        passes = session.plan.passes(session.state.step, session.state.micro_batch)
+        random = torch.get_rng_state()
+        try:
+            loss = forward_backward(session, passes)
+            return update(session, loss, passes)
+        except Exception as error:
+            if not guard.is_out_of_memory(error):
+                raise
+            torch.set_rng_state(random)
+            guard.make_smaller(session, passes, error)
+
+
+def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) -> Outcome:
+    """Clips the gradients and changes the weights, but where a number is not finite."""
+    scaler = session.scaler
+    scaler.unscale_(session.optimizer)
+    norm = torch.nn.utils.clip_grad_norm_(
+        session.parameters.values(), session.job.training.max_gradient_norm
+    )
+    numbers: list[float] = torch.stack([loss, norm.float()]).tolist()
+    healthy = all(math.isfinite(number) for number in numbers)
+    if healthy or scaler.is_enabled():
+        scaler.step(session.optimizer)  # a scaler passes over infinite gradients by itself
+        scaler.update()
+    session.optimizer.zero_grad(set_to_none=True)
+    return Outcome(numbers[0], numbers[1], passes, healthy)
+
+
+def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Tensor:
+    """Gradients of the step's mean loss per learned token, over all its forward passes, and
+    that loss."""
     total_weight = sum(batches.learned_weight(group) for group in passes)
-    total = 0.0
+    total = torch.zeros((), device=session.device)
     for group in passes:
-        batch = batches.collate(group, session.tokenizer.pad_token_id, session.device)
-        with autocast(session):
-            summed, _ = weighted_sum(session.model, batch)
+        batch = session.collate(group)
+        with session.autocast():
+            summed, _ = weighted_sum(session.model, batch, session.way)
         loss = summed / total_weight
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.item()
+        session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
     return total
 
 
-def step_record(
-    session: Session,
-    passes: list[list[Example]],
-    loss: float,
-    norm: float,
-    rate: float,
-    seconds: float,
-) -> TrainRecord:
+def step_record(session: Session, outcome: Outcome, rate: float, seconds: float) -> TrainRecord:
     """The step's line of `metrics.jsonl`."""
-    values = {"loss": loss, "gradient_norm": norm}
+    values = {"loss": outcome.loss, "gradient_norm": outcome.norm}
     odd = [name for name, value in values.items() if not math.isfinite(value)]
     return TrainRecord(
         step=session.state.step,
         epoch=session.plan.epoch(session.state.step),
-        loss=finite_or_none(loss),
+        loss=finite_or_none(outcome.loss),
         learning_rate=rate,
-        gradient_norm=finite_or_none(norm),
+        gradient_norm=finite_or_none(outcome.norm),
         step_time_ms=round(seconds * 1000, 3),
-        tokens=sum(len(example.input_ids) for group in passes for example in group),
-        examples=sum(len(group) for group in passes),
+        tokens=sum(len(example.input_ids) for group in outcome.passes for example in group),
+        examples=sum(len(group) for group in outcome.passes),
         time=time.time(),
         nonfinite=odd or msgspec.UNSET,
     )
@@ -128,15 +170,3 @@ def evaluations_left(session: Session) -> int:
     if every == 0:
         return 1
     return math.ceil(total / every) - session.state.step // every
-
-
-def stopped_nonfinite(session: Session, record: TrainRecord) -> UserError:
-    """The sentence for a run whose numbers broke, and what to do."""
-    odd = " and ".join(str(name).replace("_", " ") for name in (record.nonfinite or []))
-    last = checkpoint.newest_name(session)
-    kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
-    return UserError(
-        f"{odd} not finite at step {record.step}, learning rate {record.learning_rate:.3g}: "
-        f"stopped before the weights were touched; {kept}; train again with a lower learning rate",
-        exit_status=1,
-    )

@@ -117,5 +117,6 @@ def _end(session: Session, command: Command) -> StateName:
         acknowledge(session, command, f"saved at step {session.state.step}; stopping")
         session.stopped_and_saved = True
     else:
+        session.writer.wait()
         acknowledge(session, command, f"cancelled at step {session.state.step}")
     return "cancelled"

@@ -11,18 +11,27 @@ from torch import nn
 
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import RunInfo
-from tui_trainer.engine.batches import Plan
+from tui_trainer.engine.batches import Batch, Plan, collate
 from tui_trainer.engine.control import Control
-from tui_trainer.engine.data import Dataset
+from tui_trainer.engine.data import Dataset, Example
+from tui_trainer.engine.loss import Way
 from tui_trainer.engine.report import Report
+from tui_trainer.engine.writing import Writer
 from tui_trainer.store.runs import RunFolder
+
+# Arithmetic of the forward pass, where it is not fp32.
+_ARITHMETIC = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TrainerState(msgspec.Struct, kw_only=True):
     """The loop's own state, saved with every checkpoint.
 
     `step` counts finished optimizer steps. `learning_rate_override` is (step, rate) as the user
-    last set it. `threads` and `examples` must be the same for the same bits.
+    last set it. `threads` and `examples` must be the same for the same bits. `micro_batch` is
+    the most examples of a pass, since memory once ran out; `skipped` counts the steps in a row
+    whose numbers were not finite. `stopping_best` and `stopping_count` are early stopping's
+    best value and how many evaluations since were no better. `scale` is fp16's loss scale and
+    the steps since it last changed.
     """
 
     step: int = 0
@@ -34,6 +43,11 @@ class TrainerState(msgspec.Struct, kw_only=True):
     elapsed_seconds: float = 0.0
     threads: int = 1
     examples: int = 0
+    micro_batch: int | None = None
+    skipped: int = 0
+    stopping_best: float | None = None
+    stopping_count: int = 0
+    scale: tuple[float, int] | None = None
 
 
 @dataclass
@@ -46,13 +60,26 @@ class Session:
     device: torch.device
     tokenizer: Any
     model: Any
+    way: Way
     base_reference: str
     parameters: dict[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
     dataset: Dataset
     plan: Plan
     state: TrainerState
     report: Report
     control: Control
+    writer: Writer = field(default_factory=Writer)
     stopped_and_saved: bool = False
     rates_to_replay: dict[int, float] = field(default_factory=dict)
+
+    def collate(self, examples: list[Example]) -> Batch:
+        """The examples of one pass, in the way that this base takes them."""
+        pad = self.tokenizer.pad_token_id
+        return collate(examples, pad, self.device, side_by_side=self.way.side_by_side)
+
+    def autocast(self) -> torch.autocast:
+        """The forward pass's arithmetic, as the job asks for it."""
+        kind = _ARITHMETIC.get(self.job.training.precision)
+        return torch.autocast(self.device.type, kind, enabled=kind is not None)

@@ -14,6 +14,7 @@ from tui_trainer.engine import checkpoint, data_record
 from tui_trainer.engine.batches import Plan
 from tui_trainer.engine.control import Control, rates_to_replay
 from tui_trainer.engine.data import Dataset, load_dataset
+from tui_trainer.engine.loss import CLASSIFIES, find_way
 from tui_trainer.engine.obey import refuse_lapsed
 from tui_trainer.engine.optim import build_optimizer
 from tui_trainer.engine.report import Report
@@ -40,12 +41,19 @@ def prepare(
     dataset = load_dataset(job, tokenizer)
     data_record.check_unchanged(folder, dataset)
     enter(report, control, f"loading {job.model}")
-    dtype = torch.bfloat16 if job.training.precision == "bf16" else torch.float32
-    loaded = base.load_base(job.model, device, dtype, trust_remote_code=job.trust_remote_code)
+    dtype = weights_type(job.training.precision, device)
+    labels = dataset.labels or None
+    loaded = base.load_base(
+        job.model, device, dtype, labels=labels, trust_remote_code=job.trust_remote_code
+    )
     check_lengths(loaded, dataset)
+    if labels:
+        loaded.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     model = adapter.attach(loaded, job.lora)
     if job.lora.start_from is not None:
         adapter.load_weights(model, adapter.read_weights(Path(job.lora.start_from), job.lora))
+    if job.training.gradient_checkpointing:
+        loaded.gradient_checkpointing_enable({"use_reentrant": False})
     parameters = adapter.trainable(model)
     plan = Plan(dataset.train, job.training, dataset.replay, job.data.replay_per_step)
     session = Session(
@@ -55,9 +63,11 @@ def prepare(
         device=device,
         tokenizer=tokenizer,
         model=model,
+        way=CLASSIFIES if labels else find_way(loaded),
         base_reference=info.base_path or info.base_model,
         parameters=parameters,
         optimizer=build_optimizer(parameters, job.training),
+        scaler=torch.amp.GradScaler(device.type, enabled=job.training.precision == "fp16"),
         dataset=dataset,
         plan=plan,
         state=TrainerState(threads=torch.get_num_threads(), examples=len(dataset.train)),
@@ -74,6 +84,17 @@ def prepare(
         report.event("resumed", 0, "no checkpoint yet: starting again from step 0")
         _replay_rates(session)
     return session
+
+
+def weights_type(precision: str, device: torch.device) -> torch.dtype:
+    """The type of the frozen weights. Raises `UserError` where the device cannot take it."""
+    if precision == "fp16" and device.type != "cuda":
+        raise UserError(
+            f'training.precision = "fp16" needs an NVIDIA GPU, and this is {device.type}; '
+            'use "bf16" or "fp32"'
+        )
+    types = {"bf16": torch.bfloat16, "fp16": torch.float16}
+    return types.get(precision, torch.float32)
 
 
 class EndedEarlyError(Exception):
@@ -154,4 +175,9 @@ def _announce(session: Session) -> None:
             "base_revision": revision,
         },
     )
+    if session.way.padded_because:
+        notice = (
+            f"examples are padded to the same length, which is slower: {session.way.padded_because}"
+        )
+        report.event("warning", report.step, notice)
     data_record.tell(session.folder, report, dataset)

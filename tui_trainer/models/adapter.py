@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +18,62 @@ from torch import nn
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import LoraSettings
+from tui_trainer.models.base import NEW_PARTS
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
+_HEADS = ("score", "classifier")  # what PEFT takes for a classifier's head
+
+
+_FIRST = "_tui_trainer_first"  # where a model keeps the values that PiSSA began with
+
+
+@dataclass(frozen=True)
+class SavedAdapter:
+    """An adapter's tensors under PEFT's names, copied to the CPU, and its configuration."""
+
+    tensors: dict[str, torch.Tensor]
+    config: LoraConfig
 
 
 def attach(base: Any, lora: LoraSettings) -> Any:
-    """`base` wrapped by PEFT with fresh LoRA weights in fp32; only those are trainable.
+    """`base` wrapped by PEFT with fresh LoRA weights in fp32; only those are trainable, and of a
+    classifier its head and whatever else its files lack.
 
     Uses torch's global random state. Raises `UserError` for targets that the base lacks and
     for a rank that is no lower than the layers it is to stand in for.
     """
     targets = lora.target_modules
+    new = getattr(base, NEW_PARTS, None)
     config = LoraConfig(
         r=lora.rank,
-        lora_alpha=int(lora.alpha) if lora.alpha == int(lora.alpha) else lora.alpha,  # type: ignore[arg-type]
+        lora_alpha=_whole(lora.alpha),
         lora_dropout=lora.dropout,
         target_modules=targets if isinstance(targets, str) else list(targets),
-        task_type="CAUSAL_LM",
+        use_rslora=lora.rslora,
+        use_dora=lora.dora,
+        init_lora_weights=True if lora.init == "default" else lora.init,
+        rank_pattern=dict(lora.rank_pattern),
+        alpha_pattern={name: _whole(alpha) for name, alpha in lora.alpha_pattern.items()},
+        task_type="CAUSAL_LM" if new is None else "SEQ_CLS",
+        modules_to_save=new or None,
+        exclude_modules=new or None,
     )
-    limit, where = _smallest_layer(base, targets)
+    limit, where = _smallest_layer(base, targets, new or ())
     if limit is not None and lora.rank > limit:
         raise UserError(
             f"lora.rank = {lora.rank} is larger than the layer {where}, which has only {limit} "
             f"dimensions; use {limit} or less"
         )
     try:
-        return get_peft_model(base, config)
+        model: Any = get_peft_model(base, config)
     except ValueError as error:
         raise UserError(f"lora.target_modules = {targets!r}: {_first_sentence(error)}") from error
+    for parameter in trainable(model).values():  # a new head has the base's type
+        parameter.data = parameter.data.float()
+    if lora.init == "pissa":  # it takes its first update out of the base
+        setattr(model, _FIRST, copy_adapter(model, "").tensors)
+    return model
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -57,18 +87,49 @@ def count_lora_layers(model: nn.Module) -> int:
 
 
 def save_adapter(model: Any, folder: Path, base_reference: str) -> None:
-    """Writes `adapter_model.safetensors` and `adapter_config.json` into `folder`."""
+    """Writes `adapter_model.safetensors` and `adapter_config.json` into `folder`, as an adapter
+    of the base as it was: one that PiSSA began is converted, to twice the rank."""
+    saved = copy_adapter(model, base_reference)
+    first: dict[str, torch.Tensor] | None = getattr(model, _FIRST, None)
+    write_adapter(saved if first is None else _less(saved, first), folder)
+
+
+def copy_adapter(model: Any, base_reference: str) -> SavedAdapter:
+    """A copy of the adapter as it is now, which further training does not change."""
     state = get_peft_model_state_dict(model)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    config = model.peft_config[model.active_adapter]
-    before = config.inference_mode, config.base_model_name_or_path
+    tensors = {
+        name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()
+    }
+    config = copy.copy(model.peft_config[model.active_adapter])
     config.inference_mode, config.base_model_name_or_path = True, base_reference
-    try:
-        config.save_pretrained(str(folder))
-    finally:
-        config.inference_mode, config.base_model_name_or_path = before
+    return SavedAdapter(tensors, config)
+
+
+def write_adapter(saved: SavedAdapter, folder: Path) -> None:
+    """Writes a copied adapter in PEFT's own format."""
+    save_file(saved.tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    saved.config.save_pretrained(str(folder))
     _sort_targets(folder / CONFIG)
+
+
+def _less(saved: SavedAdapter, first: dict[str, torch.Tensor]) -> SavedAdapter:
+    """The saved update less the first one, as one of twice the rank: B A - B0 A0 is the product
+    of (B, -B0) and (A, A0)."""
+    tensors = {
+        name: torch.cat([value, first[name]], dim=0)
+        if ".lora_A." in name
+        else torch.cat([value, -first[name]], dim=1)
+        for name, value in saved.tensors.items()
+    }
+    config = copy.copy(saved.config)
+    growth = 2**0.5 if config.use_rslora else 2  # the scale stays what it was
+    config.r, config.lora_alpha = 2 * config.r, growth * config.lora_alpha  # type: ignore[assignment]
+    config.rank_pattern = {name: 2 * rank for name, rank in (config.rank_pattern or {}).items()}
+    config.alpha_pattern = {
+        name: growth * alpha for name, alpha in (config.alpha_pattern or {}).items()
+    }
+    config.init_lora_weights = True
+    return SavedAdapter(tensors, config)
 
 
 def load_weights(model: Any, tensors: dict[str, torch.Tensor]) -> None:
@@ -78,7 +139,7 @@ def load_weights(model: Any, tensors: dict[str, torch.Tensor]) -> None:
     """
     adapter = model.active_adapter
     own = {
-        name.replace(f".{adapter}.", "."): parameter
+        name.replace(f".modules_to_save.{adapter}.", ".").replace(f".{adapter}.", "."): parameter
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
     }
@@ -110,7 +171,19 @@ def read_weights(folder: Path, lora: LoraSettings) -> dict[str, torch.Tensor]:
             f"the adapter in {folder} has rank {config.get('r')} and alpha "
             f"{config.get('lora_alpha')}; set lora.rank and lora.alpha to these to continue it"
         )
+    shape = {"use_rslora": lora.rslora, "use_dora": lora.dora}
+    odd = next((key for key, value in shape.items() if bool(config.get(key)) != value), None)
+    if odd is not None or lora.init == "pissa":
+        word = "init" if odd is None else odd.removeprefix("use_")
+        raise UserError(
+            f"the adapter in {folder} cannot be continued with another lora.{word}: change it"
+        )
     return tensors
+
+
+def _whole(alpha: float) -> Any:
+    """PEFT writes a whole number as one."""
+    return int(alpha) if alpha == int(alpha) else alpha
 
 
 def _sort_targets(file: Path) -> None:
@@ -121,13 +194,17 @@ def _sort_targets(file: Path) -> None:
     file.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
-def _smallest_layer(base: Any, targets: str | list[str]) -> tuple[int | None, str]:
+def _smallest_layer(
+    base: Any, targets: str | list[str], new: Sequence[str]
+) -> tuple[int | None, str]:
     """The smallest dimension among the layers that will carry an adapter, and that layer."""
     head = base.get_output_embeddings()
     smallest: int | None = None
     where = ""
     for name, module in base.named_modules():
         if not isinstance(module, nn.Linear) or not _targeted(name, module is head, targets):
+            continue
+        if name in new or name.split(".")[0] in _HEADS:
             continue
         size = min(module.in_features, module.out_features)
         if smallest is None or size < smallest:

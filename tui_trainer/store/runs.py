@@ -18,6 +18,7 @@ import psutil
 
 from tui_trainer.contracts.data import DataReport
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.evaluation import EvaluationFile
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import ACTIVE_STATES, Command, Event, RunInfo, RunState
 from tui_trainer.store import atomic, jobs, paths
@@ -94,6 +95,10 @@ class RunFolder:
     def data(self) -> DataReport | None:
         """`data.json`: what was found in the data, or None."""
         return _read(self.data_file, DataReport)
+
+    def evaluation(self) -> EvaluationFile | None:
+        """`evaluation.json` of a classification, or None."""
+        return _read(self.evaluation_file, EvaluationFile)
 
     def events(self) -> list[Event]:
         """Every readable line of `events.jsonl`."""

@@ -1,0 +1,77 @@
+"""What keeps a run alive: numbers that are not finite, and memory that does not suffice."""
+
+from __future__ import annotations
+
+import gc
+
+import torch
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.metrics import TrainRecord
+from tui_trainer.engine import checkpoint
+from tui_trainer.engine.data import Example
+from tui_trainer.engine.session import Session
+
+# Steps in a row without finite numbers after which a run ends.
+MOST_SKIPPED = 3
+
+
+def skipped(session: Session, record: TrainRecord) -> None:
+    """A step whose loss or gradient was not finite: the weights were left as they were.
+
+    Raises `UserError` after `MOST_SKIPPED` in a row.
+    """
+    state = session.state
+    state.skipped += 1
+    odd = " and ".join(str(name).replace("_", " ") for name in (record.nonfinite or []))
+    session.report.event(
+        "warning",
+        record.step,
+        f"{odd} not finite at step {record.step}: the step is skipped, the weights are untouched",
+        detail={"nonfinite": list(record.nonfinite or []), "in_a_row": state.skipped},
+    )
+    if state.skipped < MOST_SKIPPED:
+        return
+    session.writer.wait()
+    last = checkpoint.newest_name(session)
+    kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
+    raise UserError(
+        f"{odd} not finite at step {record.step}, the {MOST_SKIPPED}rd in a row, learning rate "
+        f"{record.learning_rate:.3g}: stopped; {kept}; train again with a lower learning rate",
+        exit_status=1,
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory did not suffice."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # How the allocator of the CPU says it.
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def make_smaller(session: Session, passes: list[list[Example]], error: BaseException) -> None:
+    """After memory ran out: halves the examples a pass, so that the step can be done again.
+
+    The step's examples stay the same, and so does its sum. Raises `UserError` where a pass of
+    one example is too large already.
+    """
+    largest = max(len(group) for group in passes)
+    if largest == 1:
+        raise UserError(
+            "out of memory with a single example a pass: lower data.max_length, set "
+            "training.gradient_checkpointing = true, or use a smaller base",
+            exit_status=1,
+        ) from error
+    session.optimizer.zero_grad(set_to_none=True)
+    session.state.micro_batch = largest // 2
+    gc.collect()
+    if session.device.type == "cuda":
+        torch.cuda.empty_cache()
+    session.report.event(
+        "warning",
+        session.state.step,
+        f"out of memory with {largest} examples a pass: from now on {largest // 2}, and more "
+        "passes a step; the effective batch stays the same",
+        detail={"micro_batch": largest // 2},
+    )

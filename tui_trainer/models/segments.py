@@ -1,0 +1,172 @@
+"""Attention within segments of one row, so that examples stand side by side without padding.
+
+The attention function is handed the segments' lengths with every call; it is one that
+transformers' own `AttentionInterface` dispatches to, so that the rest of the model stays as it is.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers import AttentionInterface
+
+NAME = "tui_trainer_segments"
+# What attention may be handed without a meaning for its result.
+_HARMLESS = {"position_ids", "use_cache", "cache_position", "past_key_values"}
+# Kinds of rotary scaling whose angles depend on the longest sequence of the whole batch.
+_CHANGING_ROPE = ("dynamic", "longrope")
+# A probe's largest difference from the padded pass, as a share of its largest value.
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Lengths of the segments of one row, in order; `bounds` (segments + 1, int32) on the
+    device is where each begins, and the end."""
+
+    lengths: tuple[int, ...]
+    bounds: torch.Tensor
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], device: torch.device) -> Segments:
+        """The segments of these lengths."""
+        ends = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+        return cls(tuple(lengths), ends.to(device))
+
+    def positions(self) -> torch.Tensor:
+        """Every token's place in its own segment, shape (1, tokens)."""
+        parts = [torch.arange(length) for length in self.lengths]
+        return torch.cat(parts).unsqueeze(0).to(self.bounds.device)
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    segments: Segments | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention of every segment to itself.
+
+    `query` has the shape (1, heads, tokens, size), `key` and `value` may have fewer heads; the
+    result has (1, tokens, heads, size).
+    """
+    odd = [
+        name
+        for name in others.keys() - _HARMLESS
+        if others[name] is not None and others[name] is not False
+    ]
+    if segments is None or attention_mask is not None or odd:
+        raise ValueError(f"attention within segments does not know {odd or 'this call'}")
+    kernel = _variable_length_kernel(query)
+    if kernel is not None and dropout == 0.0:
+        return kernel(query, key, value, segments, scaling), None
+    grouped = query.shape[1] != key.shape[1]
+    lengths = list(segments.lengths)
+    parts = [
+        functional.scaled_dot_product_attention(
+            q, k, v, is_causal=True, dropout_p=dropout, scale=scaling, enable_gqa=grouped
+        ).transpose(1, 2)
+        for q, k, v in zip(
+            query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True
+        )
+    ]
+    return torch.cat(parts, dim=1), None
+
+
+AttentionInterface.register(NAME, attend)
+
+
+def refusal(model: Any) -> str | None:
+    """Why a causal model's examples cannot stand side by side in one row, or None.
+
+    What can be known from the configuration is looked up, the rest is tried: two short segments
+    must come out as they do alone.
+    """
+    config = model.config.get_text_config()
+    if not getattr(model, "_supports_attention_backend", False):
+        return "its attention cannot be replaced"
+    if _slides(config):
+        return "it attends within a sliding window"
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") in _CHANGING_ROPE:
+        return "its rotary angles depend on the longest sequence"
+    try:
+        difference = _probe(model)
+    except Exception as error:  # whatever a foreign model may do with what it does not know
+        return f"it does not take segments ({type(error).__name__})"
+    limit = _TOLERANCE.get(model.dtype, 0.0)
+    return None if difference <= limit else f"its outputs would differ by {difference:.2g}"
+
+
+def install(model: Any) -> None:
+    """From now on the model attends within segments, and must be handed them."""
+    model.config.get_text_config()._attn_implementation_internal = NAME
+
+
+def _slides(config: Any) -> bool:
+    kinds = getattr(config, "layer_types", None)
+    if kinds is not None:
+        return any(kind != "full_attention" for kind in kinds)
+    return getattr(config, "sliding_window", None) is not None
+
+
+def _probe(model: Any) -> float:
+    """The largest difference between two segments side by side and each alone, as a share of
+    the largest value."""
+    device = model.device
+    most = min(model.config.get_text_config().vocab_size, 1000)
+    ids = (torch.arange(12, device=device) * 37 % most).unsqueeze(0)
+    segments = Segments.of((7, 5), device)
+    config = model.config.get_text_config()
+    before, training = config._attn_implementation, model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            alone = [model.base_model(part, use_cache=False)[0] for part in ids.split((7, 5), 1)]
+            config._attn_implementation_internal = NAME
+            together = model.base_model(
+                ids, position_ids=segments.positions(), segments=segments, use_cache=False
+            )[0]
+    finally:
+        config._attn_implementation_internal = before
+        model.train(training)
+    apart = torch.cat(alone, dim=1).float()
+    return float((together.float() - apart).abs().max() / apart.abs().max().clamp_min(1e-9))
+
+
+Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Segments, float | None], torch.Tensor]
+
+
+def _variable_length_kernel(query: torch.Tensor) -> Kernel | None:
+    """torch's own attention over segments, where the device and the type have it."""
+    if query.device.type != "cuda" or query.dtype not in (torch.bfloat16, torch.float16):
+        return None
+    try:
+        varlen: Any = importlib.import_module("torch.nn.attention.varlen")
+    except ImportError:
+        return None
+
+    def run(
+        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, scale: float | None
+    ) -> torch.Tensor:
+        longest = max(segments.lengths)
+        groups = q.shape[1] // k.shape[1]
+        flat = [t[0].transpose(0, 1) for t in (q, k, v)]
+        if groups > 1:
+            flat[1:] = [t.repeat_interleave(groups, dim=1) for t in flat[1:]]
+        out: torch.Tensor = varlen.varlen_attn(
+            *flat, segments.bounds, segments.bounds, longest, longest, is_causal=True, scale=scale
+        )
+        return out.unsqueeze(0)
+
+    return run
