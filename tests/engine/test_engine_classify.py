@@ -196,20 +196,58 @@ def test_rare_classes_are_weighted_or_repeated() -> None:
     assert sum(e.weight for e in weighted) == pytest.approx(10)
 
 
+@pytest.fixture
+def word_encoder(shared_data: Path, tmp_path: Path) -> Path:
+    """A random one-layer BERT over the words of banking77."""
+    import csv
+
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+    words.normalizer = normalizers.Lowercase()
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    with (shared_data / "banking77" / "train.csv").open(encoding="utf-8") as stream:
+        trainer = trainers.WordLevelTrainer(special_tokens=special, min_frequency=2)
+        words.train_from_iterator([row["text"] for row in csv.DictReader(stream)], trainer)
+    words.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
+    folder = tmp_path / "words"
+    fast.save_pretrained(str(folder))
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(fast),
+        hidden_size=128,
+        intermediate_size=128,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        max_position_embeddings=128,
+        pad_token_id=0,
+        initializer_range=0.1,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    BertForMaskedLM(config).save_pretrained(str(folder))
+    return folder
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
 def test_banking77_with_a_small_encoder(
     shared_data: Path,
-    encoder: Path,
+    word_encoder: Path,
     tmp_path: Path,
     run_engine: Callable[..., int],
     metrics: Metrics,
 ) -> None:
-    """77 intents from scratch: a random encoder learns far more than chance (1/77)."""
+    """77 intents: an encoder that knew nothing is right far more often than by chance (1.3 %)."""
     from tui_trainer.store import jobs, runs
 
     values = {
-        "model": str(encoder),
+        "model": str(word_encoder),
         "task": "classification",
         "data": {
             "train": str(shared_data / "banking77" / "train.csv"),
@@ -218,11 +256,11 @@ def test_banking77_with_a_small_encoder(
         },
         "lora": {"rank": 32, "alpha": 64, "dropout": 0.0},
         "training": {
-            "max_steps": 1200,
+            "max_steps": 400,
             "batch_size": 32,
-            "learning_rate": 1e-2,
-            "eval_every": 300,
-            "checkpoint_every": 600,
+            "learning_rate": 3e-3,
+            "eval_every": 100,
+            "checkpoint_every": 200,
         },
     }
     folder = runs.create_run(tmp_path, jobs.check_job(values, tmp_path, "banking77"))
@@ -230,8 +268,8 @@ def test_banking77_with_a_small_encoder(
     report, data = folder.evaluation(), folder.data()
     assert report is not None and report.best is not None and data is not None
     assert len(report.labels) == len(data.labels) == 77
-    assert len(report.newest.confusion) == 77
     assert sum(map(sum, report.newest.confusion)) == data.validation.examples
-    assert report.best.accuracy > 0.15
-    assert metrics(folder)["eval", 1200]["val_f1_macro"] == report.newest.f1_macro
-    print(report.best.accuracy, report.best.f1_macro, data.repeats)
+    assert report.best.accuracy > 0.4
+    assert report.best.f1_macro > 0.38
+    assert metrics(folder)["eval", 400]["val_f1_macro"] == report.newest.f1_macro
+    assert len(json.loads((folder.adapter_dir / "labels.json").read_text())["id2label"]) == 77

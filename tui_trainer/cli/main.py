@@ -26,6 +26,8 @@ _MODULES = {
     "resume": "train",
     "control": "control",
     "runs": "runs",
+    "estimate": "estimate",
+    "find-lr": "find_lr",
     "repl": "repl",
     "adapters": "adapters",
     "doctor": "doctor",
@@ -44,7 +46,7 @@ class LazyGroup(click.Group):
         if cmd_name not in _MODULES:
             return None
         module = importlib.import_module(f"tui_trainer.cli.{_MODULES[cmd_name]}")
-        command = getattr(module, cmd_name)
+        command = getattr(module, cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)  # noqa: S101
         return command
 
