@@ -8,11 +8,16 @@ from tui_trainer.contracts.job import Job
 from tui_trainer.store import checks
 
 
+def refuse(job: Job) -> None:
+    """Raises `UserError` for the first thing that cannot work. What is only odd the engine says,
+    before it loads anything, so that every screen shows it."""
+    for finding in checks.check(job):
+        if finding.level == "error":
+            raise UserError(finding.message)
+
+
 def tell(job: Job) -> None:
-    """Warnings on standard error. Raises `UserError` for the first thing that cannot work."""
-    found = checks.check(job)
-    wrong = next((finding for finding in found if finding.level == "error"), None)
-    if wrong is not None:
-        raise UserError(wrong.message)
-    for finding in found:
+    """As `refuse`, and warnings on standard error, where no run is started that would say them."""
+    refuse(job)
+    for finding in checks.check(job):
         output.say(f"warning: {output.escape(finding.message)}")

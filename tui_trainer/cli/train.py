@@ -58,7 +58,7 @@ def train(
       tui-trainer train job.toml --headless --json > run.jsonl
     """
     checked = load(job, overrides)
-    checks.tell(checked)
+    checks.refuse(checked)
     check_installed()
     folder = runs.create_run(common.runs_dir(context), checked, name)
     return _begin(folder, None, headless=headless, as_json=as_json)

@@ -21,7 +21,8 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     evaluations and the end. `peak_bytes` is the most memory: of the process on a CPU (resident),
     of torch's tensors on a GPU. `measured` says whether the largest forward and backward pass
     was really made, or would not fit and was extrapolated. `micro_batch` and `accumulation` are
-    what to set instead where it will not fit, or None. `largest_pass` counts tokens.
+    what to set instead where it will not fit, or None. `largest_pass` counts tokens. `disk_bytes`
+    is the most that the run folder takes at any time: `checkpoints` lie there then.
     """
 
     steps: int

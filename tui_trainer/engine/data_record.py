@@ -1,4 +1,4 @@
-"""What was found in the data, left in the run folder before training."""
+"""What was found in the job and its data, left in the run folder before training."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import msgspec
 
 from tui_trainer.contracts.data import SCHEMA
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.job import Job
 from tui_trainer.engine.data import Dataset
 from tui_trainer.engine.data_words import summary
 from tui_trainer.engine.report import Report
-from tui_trainer.store import atomic
+from tui_trainer.store import atomic, checks
 from tui_trainer.store.runs import RunFolder
 
 
@@ -25,6 +26,16 @@ def check_unchanged(folder: RunFolder, dataset: Dataset) -> None:
             f"{dataset.report.train.examples:,} and {dataset.report.validation.examples:,}, or "
             "their text is another; put the files back, or start a new run"
         )
+
+
+def tell_findings(report: Report, job: Job, *, again: bool) -> None:
+    """A warning for what is odd about the job itself, unless the run was told before. Raises
+    `UserError` for what cannot work."""
+    for finding in checks.check(job):
+        if finding.level == "error":
+            raise UserError(finding.message)
+        if not again:
+            report.event("warning", report.step, finding.message, detail={"key": finding.key})
 
 
 def tell(folder: RunFolder, report: Report, dataset: Dataset) -> None:

@@ -1,5 +1,4 @@
-"""`python -m tui_trainer.engine.estimate`: a job on standard input, its `Estimate` as JSON on
-standard output.
+"""What a job will take: steps, seconds, memory, disk.
 
 Nothing is trained: a scratch adapter takes a few real steps (forward, backward, update) spread
 over the plan, the largest pass first, and is thrown away. Time is what those steps took, scaled
@@ -10,7 +9,6 @@ fit, a line through the measured memory of small passes; disk is a checkpoint re
 from __future__ import annotations
 
 import math
-import sys
 import time
 from dataclasses import dataclass
 
@@ -25,7 +23,7 @@ from tui_trainer.engine import batches, checkpoint, loop, memory
 from tui_trainer.engine.data import Example
 from tui_trainer.engine.evaluate import evaluate
 from tui_trainer.engine.optim import set_learning_rate
-from tui_trainer.engine.scratch import answer, scratch_session
+from tui_trainer.engine.scratch import scratch_session
 from tui_trainer.engine.session import Session
 
 PROBE_SECONDS = 5.0
@@ -109,7 +107,7 @@ def _estimate(session: Session) -> Estimate:
         measured=used.measured,
         fits=fits,
         micro_batch=micro,
-        accumulation=None if micro is None else math.ceil(_effective(session) / micro),
+        accumulation=None if micro is None else _effective(session) // micro,
         advice=[] if fits else _advice(session, micro),
         notices=session.dataset.notices,
     )
@@ -159,11 +157,12 @@ def _probe_memory(session: Session, load: Load, available: int) -> Memory:
 
 
 def _micro_batch(session: Session, load: Load, used: Memory, available: int) -> int | None:
-    """The most examples of a pass that fit; None where not even one does."""
+    """The most examples of a pass that fit and divide the step's examples, so that the step stays
+    the same; None where not even one fits."""
     ordered = batches.by_length(load.largest)
     for size in range(len(ordered), 0, -1):
         needed = used.fixed + used.per_token * pass_tokens(session, ordered[:size])
-        if needed <= memory.SHARE * available:
+        if _effective(session) % size == 0 and needed <= memory.SHARE * available:
             return size
     return None
 
@@ -175,7 +174,7 @@ def _effective(session: Session) -> int:
 
 def _advice(session: Session, micro: int | None) -> list[str]:
     if micro is not None:
-        accumulation = math.ceil(_effective(session) / micro)
+        accumulation = _effective(session) // micro
         return [
             f"set training.batch_size = {micro} and training.gradient_accumulation_steps = "
             f"{accumulation}: the step stays the same"
@@ -255,7 +254,3 @@ def _saves(session: Session, evaluations: int) -> int:
 def _disk(session: Session, checkpoint_bytes: int, saves: int) -> int:
     weights = sum(p.numel() * p.element_size() for p in session.parameters.values())
     return checkpoint_bytes * saves + weights + session.plan.total_steps * _RECORD_BYTES + 20_000
-
-
-if __name__ == "__main__":
-    sys.exit(answer(estimate))

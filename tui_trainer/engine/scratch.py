@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import sys
 import tempfile
-import traceback
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
-from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.engine.control import Control
 from tui_trainer.engine.report import Report
@@ -43,23 +36,3 @@ def scratch_session(job: Job) -> Iterator[Session]:
                 session.writer.wait()
         finally:
             report.close()
-
-
-def answer(work: Callable[[Job], object]) -> int:
-    """A process's whole life: a job as JSON on standard input, the answer on standard output; an
-    error in one sentence on standard error. Gives the exit status."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    warnings.filterwarnings("ignore")
-    try:
-        job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
-        found = work(job)
-    except UserError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return error.exit_status
-    except Exception as error:
-        traceback.print_exc()
-        print(f"unexpected {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
-        return 1
-    sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
-    sys.stdout.flush()
-    return 0

@@ -31,6 +31,7 @@ def prepare(
     job = info.job
     checkpoints.clear_leftovers(folder.checkpoints_dir)
     start = checkpoints.find_checkpoint(folder, from_checkpoint)
+    data_record.tell_findings(report, job, again=start is not None)
     torch.set_num_threads(usable_threads())
     torch.manual_seed(job.training.seed)
     device = base.pick_device()

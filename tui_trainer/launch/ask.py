@@ -16,14 +16,14 @@ T = TypeVar("T")
 KILLED = -9
 
 
-def ask(module: str, job: Job, kind: type[T]) -> T:
-    """The answer of `python -m tui_trainer.engine.{module}` about a resolved job.
+def ask(question: str, job: Job, kind: type[T]) -> T:
+    """The answer of `python -m tui_trainer.engine.ask QUESTION` about a resolved job.
 
     Raises `UserError` with the engine's own sentence where it could not tell.
     """
     check_installed()
     done = subprocess.run(
-        [sys.executable, "-P", "-m", f"tui_trainer.engine.{module}"],
+        [sys.executable, "-P", "-m", "tui_trainer.engine.ask", question],
         input=msgspec.json.encode(job),
         capture_output=True,
         env=engine_environment(),
