@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +14,14 @@ from hypothesis import strategies as st
 from tui_trainer.contracts.job import Scheduler, TrainingSettings
 from tui_trainer.contracts.schedule import learning_rate_at
 
-SCHEDULERS: tuple[Scheduler, ...] = ("constant", "linear", "cosine")
+SCHEDULERS: tuple[Scheduler, ...] = (
+    "constant",
+    "linear",
+    "cosine",
+    "polynomial",
+    "wsd",
+    "inverse-sqrt",
+)  # those that never rise again
 
 
 def settings(scheduler: Scheduler, warmup: int, peak: float = 1.0) -> TrainingSettings:
@@ -60,3 +69,38 @@ def test_a_rate_that_was_set_holds_at_once_and_keeps_the_shape(
             assert changed[step] / rate == pytest.approx(plain[step] / plain[at])
     else:
         assert all(value == pytest.approx(rate) for value in changed[at:warmup])
+
+
+WARMUP, TOTAL, PEAK = 10, 110, 3e-4
+
+
+@pytest.mark.parametrize(
+    ("changes", "share"),
+    [
+        ({"scheduler": "constant"}, lambda after: 1.0),
+        ({"scheduler": "linear"}, lambda after: 1 - after / 100),
+        ({"scheduler": "cosine"}, lambda after: math.cos(math.pi * after / 200) ** 2),
+        (
+            {"scheduler": "cosine-restarts", "scheduler_cycles": 4},
+            lambda after: math.cos(math.pi * (after % 25) / 50) ** 2,
+        ),
+        (
+            {"scheduler": "polynomial", "scheduler_power": 3.0},
+            lambda after: ((100 - after) / 100) ** 3,
+        ),
+        (
+            {"scheduler": "wsd", "decay_share": 0.25},
+            lambda after: 1.0 if after <= 75 else (100 - after) / 25,
+        ),
+        ({"scheduler": "inverse-sqrt"}, lambda after: (10 / (10 + after)) ** 0.5),
+    ],
+    ids=lambda value: value["scheduler"] if isinstance(value, dict) else "",
+)
+def test_closed_formulas_after_a_linear_warmup(
+    changes: dict[str, Any], share: Callable[[int], float]
+) -> None:
+    plan = TrainingSettings(warmup_steps=WARMUP, learning_rate=PEAK, **changes)
+    rates = [learning_rate_at(step, plan, TOTAL) for step in range(TOTAL)]
+    assert rates[:WARMUP] == pytest.approx([PEAK * (i + 1) / WARMUP for i in range(WARMUP)])
+    assert rates[WARMUP:] == pytest.approx([PEAK * share(a) for a in range(100)], abs=1e-12)
+    assert all(rate > 0 for rate in rates)

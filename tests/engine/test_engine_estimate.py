@@ -11,7 +11,7 @@ import pytest
 
 from tui_trainer.contracts.job import TrainingSettings
 from tui_trainer.engine import estimate as estimating
-from tui_trainer.engine import memory
+from tui_trainer.engine import footprint
 from tui_trainer.engine.encode import Example
 from tui_trainer.store.runs import RunFolder
 
@@ -61,7 +61,7 @@ def test_a_smaller_batch_keeps_the_step(fits: int, proposed: int | None) -> None
     )
     load = estimating.Load([1600], [Example([1] * 100, [1] * 100, 1.0)] * 16, 1600)
     used = estimating.Memory(peak=0, fixed=1000, per_token=10.0, measured=False)
-    room = int((1000 + 10 * 100 * fits) / memory.SHARE) + 1
+    room = int((1000 + 10 * 100 * fits) / footprint.SHARE) + 1
     assert estimating._micro_batch(session, load, used, room) == proposed
     if proposed is not None:
         assert estimating._advice(session, proposed) == [
@@ -75,7 +75,7 @@ def test_where_not_one_example_fits_other_things_are_named(
 ) -> None:
     info = make_run().info()
     assert info is not None
-    monkeypatch.setattr(memory, "available_bytes", lambda device: 1)
+    monkeypatch.setattr(footprint, "available_bytes", lambda device: 1)
     found = estimating.estimate(info.job)
     assert not found.fits and not found.measured and found.micro_batch is None
     assert [words.split()[1] for words in found.advice[:2]] == [

@@ -82,7 +82,7 @@ def check(causal: Any, examples: list[Example], expected: Way) -> None:
         own = ours(model, examples, way, size)
         assert own.item() == pytest.approx(loss.item(), abs=2e-6)
         for name, gradient in gradients(model, own).items():
-            assert (gradient - wanted[name]).norm() <= 2e-5 * wanted[name].norm(), name
+            assert (gradient - wanted[name]).norm() <= 1e-4 * wanted[name].norm(), name
 
 
 @pytest.mark.parametrize("base", ["tiny_base", "qwen2_base", "llama3_base", "builtin"])

@@ -19,7 +19,7 @@ import torch
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.estimate import Estimate
 from tui_trainer.contracts.job import Job
-from tui_trainer.engine import batches, checkpoint, loop, memory
+from tui_trainer.engine import batches, checkpoint, footprint, loop
 from tui_trainer.engine.data import Example
 from tui_trainer.engine.evaluate import evaluate
 from tui_trainer.engine.optim import set_learning_rate
@@ -72,9 +72,9 @@ def _estimate(session: Session) -> Estimate:
     startup = time.time() - psutil.Process().create_time()
     set_learning_rate(session.optimizer, 1e-6)
     load = look_ahead(session)
-    available = memory.available_bytes(session.device)
+    available = footprint.available_bytes(session.device)
     used = _probe_memory(session, load, available)
-    fits = used.peak <= memory.SHARE * available
+    fits = used.peak <= footprint.SHARE * available
     micro = None if fits else _micro_batch(session, load, used, available)
     session.state.micro_batch = micro
     seconds = _probe_steps(session, load)
@@ -83,7 +83,7 @@ def _estimate(session: Session) -> Estimate:
     checkpoint.save(session)
     saving = time.monotonic() - began
     sizes = [f.stat().st_size for f in session.folder.checkpoints_dir.rglob("*") if f.is_file()]
-    peak = max(used.peak, memory.peak_bytes(session.device)) if used.measured else used.peak
+    peak = max(used.peak, footprint.peak_bytes(session.device)) if used.measured else used.peak
     total = session.plan.total_steps
     saves = _saves(session, evaluations)
     return Estimate(
@@ -140,20 +140,20 @@ def _probe_memory(session: Session, load: Load, available: int) -> Memory:
     few = load.largest[: max(1, len(load.largest) // 4)]
     points = []
     for group in (one, few):
-        kept = memory.saved_bytes(lambda group=group: loop.forward_backward(session, [group]))  # type: ignore[misc]
+        kept = footprint.saved_bytes(lambda group=group: loop.forward_backward(session, [group]))  # type: ignore[misc]
         points.append((pass_tokens(session, group), kept))
     loop.update(session, torch.zeros(()), [one])  # the optimizer's own memory exists from now on
     (least, small), (more, large) = points
     per_token = (large - small) / (more - least) if more > least else small / least
     # Backward makes a gradient beside what forward has kept: half as much again at its height.
     per_token *= 1.5
-    before = memory.peak_bytes(session.device)
+    before = footprint.peak_bytes(session.device)
     fixed = max(0, int(before - per_token * more))
     expected = int(fixed + per_token * load.largest_tokens)
-    if expected > memory.SHARE * available:
+    if expected > footprint.SHARE * available:
         return Memory(expected, fixed, per_token, measured=False)
     loop.update(session, loop.forward_backward(session, [load.largest]), [load.largest])
-    return Memory(memory.peak_bytes(session.device), fixed, per_token, measured=True)
+    return Memory(footprint.peak_bytes(session.device), fixed, per_token, measured=True)
 
 
 def _micro_batch(session: Session, load: Load, used: Memory, available: int) -> int | None:
@@ -162,7 +162,7 @@ def _micro_batch(session: Session, load: Load, used: Memory, available: int) -> 
     ordered = batches.by_length(load.largest)
     for size in range(len(ordered), 0, -1):
         needed = used.fixed + used.per_token * pass_tokens(session, ordered[:size])
-        if _effective(session) % size == 0 and needed <= memory.SHARE * available:
+        if _effective(session) % size == 0 and needed <= footprint.SHARE * available:
             return size
     return None
 

@@ -32,8 +32,8 @@ def build_optimizer(
     if name == "adam":
         return torch.optim.Adam(values, **common, fused=fused)
     if name == "sgd":
-        momentum = {"momentum": settings.momentum, "nesterov": settings.nesterov}
-        return torch.optim.SGD(values, **common, **momentum)
+        steady: dict[str, Any] = {"momentum": settings.momentum, "nesterov": settings.nesterov}
+        return torch.optim.SGD(values, **common, **steady)
     if name == "rmsprop":
         return torch.optim.RMSprop(values, **common, momentum=settings.momentum)
     if name == "adafactor":

@@ -43,6 +43,7 @@ class Report:
         self._written = 0.0
         self._pace: deque[tuple[float, int]] = deque(maxlen=PACE_STEPS)
         self._evaluation_seconds: float | None = None
+        self._latest: tuple[TrainRecord, int] | None = None
         self._elapsed = former.elapsed_seconds
         self._running_since: float | None = None
 
@@ -69,13 +70,7 @@ class Report:
         """A finished optimizer step."""
         self._metrics.append(record)
         self._pace.append((record.step_time_ms / 1000.0, record.tokens))
-        seconds = sum(item[0] for item in self._pace)
-        self._update(
-            step=record.step,
-            epoch=record.epoch,
-            tokens_per_second=sum(item[1] for item in self._pace) / seconds if seconds else None,
-            eta_seconds=self._eta(record.step, evaluations_left),
-        )
+        self._latest = (record, evaluations_left)
         if time.monotonic() - self._written >= STATE_SECONDS:
             self.write_state()
 
@@ -105,6 +100,7 @@ class Report:
     @property
     def step(self) -> int:
         """The last finished step."""
+        self._update()
         return self._state.step
 
     def total(self, steps: int, epochs: float) -> None:
@@ -132,7 +128,7 @@ class Report:
             self._announced = state
             # Why a run failed stands in its error event.
             words = state if state == "failed" else message or state
-            self.event("state", self._state.step, words, detail={"state": state})
+            self.event("state", self.step, words, detail={"state": state})
 
     def resume_training(self) -> None:
         """Back to `training` after an evaluation or a save."""
@@ -152,6 +148,19 @@ class Report:
         self._events.close()
 
     def _update(self, **changes: Any) -> None:
+        """Changes the state, after what the last step left: worked out only when it is asked
+        for, since steps may come faster than anyone looks."""
+        if self._latest is not None:
+            (record, evaluations_left), self._latest = self._latest, None
+            seconds = sum(item[0] for item in self._pace)
+            tokens = sum(item[1] for item in self._pace)
+            self._state = msgspec.structs.replace(
+                self._state,
+                step=record.step,
+                epoch=record.epoch,
+                tokens_per_second=tokens / seconds if seconds else None,
+                eta_seconds=self._eta(record.step, evaluations_left),
+            )
         self._state = msgspec.structs.replace(self._state, **changes)
 
     def _eta(self, step: int, evaluations_left: int) -> float | None:

@@ -15,6 +15,7 @@ from tui_trainer.engine.batches import Plan
 from tui_trainer.engine.control import Control, rates_to_replay
 from tui_trainer.engine.data import Dataset, load_dataset
 from tui_trainer.engine.loss import CLASSIFIES, find_way
+from tui_trainer.engine.memory import keep_pages
 from tui_trainer.engine.obey import refuse_lapsed
 from tui_trainer.engine.optim import build_optimizer
 from tui_trainer.engine.report import Report
@@ -32,6 +33,7 @@ def prepare(
     checkpoints.clear_leftovers(folder.checkpoints_dir)
     start = checkpoints.find_checkpoint(folder, from_checkpoint)
     data_record.tell_findings(report, job, again=start is not None)
+    keep_pages()
     torch.set_num_threads(usable_threads())
     torch.manual_seed(job.training.seed)
     device = base.pick_device()

@@ -77,7 +77,7 @@ def attend(
             q, k, v, is_causal=True, dropout_p=dropout, scale=scaling, enable_gqa=grouped
         ).transpose(1, 2)
         for q, k, v in zip(
-            query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True
+            *(torch.split(whole, lengths, 2) for whole in (query, key, value)), strict=True
         )
     ]
     return torch.cat(parts, dim=1), None

@@ -16,7 +16,7 @@ TEMPLATE = (
 SPECIAL = ["<|end|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|system|>"]
 VOCABULARY = 49_152
 # Shapes of random Llamas.
-SHAPES: dict[str, dict[str, int]] = {
+SHAPES: dict[str, dict[str, Any]] = {
     "30M": {
         "hidden_size": 256,
         "intermediate_size": 688,

@@ -7,6 +7,7 @@ checkpoint and the export come after the last reading.
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import time
 from pathlib import Path
@@ -70,7 +71,7 @@ def ours(base: str, rows: Path, steps: int, batch: int, precision: str, work: Pa
         records.append(record)
         clock.read()
 
-    report.train_step = listen  # type: ignore[method-assign]
+    object.__setattr__(report, "train_step", listen)
     assert torch.get_num_threads() == 1
     loop.train(session)
     report.close()
@@ -118,7 +119,7 @@ def peer(
     ]
     clock = Clock()
 
-    class Ends(TrainerCallback):  # type: ignore[misc]
+    class Ends(TrainerCallback):
         def on_step_end(self, *_: Any, **__: Any) -> None:
             clock.read()
 
@@ -169,24 +170,24 @@ def _trainer(
         "seed": 42,
     }
     if name == "trl":
-        from datasets import Dataset
-        from trl import SFTConfig, SFTTrainer
+        datasets: Any = importlib.import_module("datasets")
+        trl: Any = importlib.import_module("trl")
 
-        class Sequential(SFTTrainer):  # type: ignore[misc]
+        class Sequential(trl.SFTTrainer):  # type: ignore[misc]
             def _get_train_sampler(self, *_: Any) -> Any:
-                return SequentialSampler(self.train_dataset)
+                return SequentialSampler(data)
 
         return Sequential(
             model=model,
-            args=SFTConfig(**settings, max_length=MAX_LENGTH),
-            train_dataset=Dataset.from_list(data),
+            args=trl.SFTConfig(**settings, max_length=MAX_LENGTH),
+            train_dataset=datasets.Dataset.from_list(data),
             processing_class=tokenizer,
         )
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
-    class InOrder(Trainer):  # type: ignore[misc]
+    class InOrder(Trainer):
         def _get_train_sampler(self, *_: Any) -> Any:
-            return SequentialSampler(self.train_dataset)
+            return SequentialSampler(data)
 
     return InOrder(
         model=model,
