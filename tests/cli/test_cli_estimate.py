@@ -54,7 +54,12 @@ def test_what_will_not_fit_ends_with_1_and_says_what_to_set(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(estimate, "ask", lambda *given: asked.append(given) or FOUND)
+
+    def answer(*given: Any) -> Estimate:
+        asked.append(given)
+        return FOUND
+
+    monkeypatch.setattr(estimate, "ask", answer)
     assert main.main(["estimate", "job.toml", "--set", "training.batch_size=4"]) == 1
     (question, checked, kind) = asked[0]
     assert (question, checked.training.batch_size, kind) == ("estimate", 4, Estimate)

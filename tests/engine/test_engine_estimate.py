@@ -44,7 +44,7 @@ def test_counts_and_disk_are_those_of_the_run(
     newest = folder.checkpoints_dir / f"step-{found.steps:08d}"
     size = sum(file.stat().st_size for file in newest.iterdir())
     assert found.checkpoint_bytes == pytest.approx(size, rel=0.02)
-    assert found.checkpoints == 3  # two, and the best or the one that replaces the oldest
+    assert found.checkpoints == 3  # two, and the one that is to replace the older
     assert found.fits and found.measured and not found.advice
     assert 0 < found.base_bytes < found.peak_bytes < found.available_bytes
     assert found.seconds > found.startup_seconds + found.steps * found.step_seconds

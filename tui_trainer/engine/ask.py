@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     question = (sys.argv[1:] if arguments is None else arguments)[0]
     # Before torch is loaded: threads that spin while they wait slow small steps down.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     warnings.filterwarnings("ignore")
     try:
         job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)

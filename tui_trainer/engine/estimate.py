@@ -26,7 +26,7 @@ from tui_trainer.engine.optim import set_learning_rate
 from tui_trainer.engine.scratch import scratch_session
 from tui_trainer.engine.session import Session
 
-PROBE_SECONDS = 5.0
+PROBE_SECONDS = 12.0
 PROBE_STEPS = (4, 40)  # at least and at most
 MOST_PLANNED = 20_000  # steps whose tokens are counted one by one
 _RECORD_BYTES = 340  # a line of metrics.jsonl
@@ -85,7 +85,7 @@ def _estimate(session: Session) -> Estimate:
     sizes = [f.stat().st_size for f in session.folder.checkpoints_dir.rglob("*") if f.is_file()]
     peak = max(used.peak, footprint.peak_bytes(session.device)) if used.measured else used.peak
     total = session.plan.total_steps
-    saves = _saves(session, evaluations)
+    checkpoints, disk = _disk(session, sum(sizes), _saves(session))
     return Estimate(
         steps=total,
         epochs=session.plan.epoch(total),
@@ -100,9 +100,9 @@ def _estimate(session: Session) -> Estimate:
         base_bytes=sum(p.numel() * p.element_size() for p in session.model.parameters()),
         available_bytes=available,
         largest_pass=load.largest_tokens,
-        disk_bytes=_disk(session, sum(sizes), saves),
+        disk_bytes=disk,
         checkpoint_bytes=sum(sizes),
-        checkpoints=saves,
+        checkpoints=checkpoints,
         device=str(session.device),
         measured=used.measured,
         fits=fits,
@@ -244,13 +244,24 @@ def _probe_evaluation(session: Session) -> tuple[int, float]:
     return loop.evaluations_left(session), seconds * tokens[0] / tokens[1]
 
 
-def _saves(session: Session, evaluations: int) -> int:
-    """Checkpoints that lie on the disk at the same time: those kept, and the best."""
-    every, total = session.job.training.checkpoint_every, session.plan.total_steps
-    made = 1 + (total - 1) // every if every else 1
-    return min(session.job.training.keep_checkpoints + bool(evaluations), made + evaluations)
+def _saves(session: Session) -> int:
+    """Checkpoints that the run makes, if every evaluation is better than the one before."""
+    settings, total = session.job.training, session.plan.total_steps
+    steps = {total}
+    for every in (
+        settings.checkpoint_every,
+        settings.eval_every * bool(session.dataset.validation),
+    ):
+        if every:
+            steps.update(range(every, total + 1, every))
+    return len(steps)
 
 
-def _disk(session: Session, checkpoint_bytes: int, saves: int) -> int:
+def _disk(session: Session, checkpoint_bytes: int, made: int) -> tuple[int, int]:
+    """The most checkpoints that lie on the disk (one more than are kept, until it is pruned),
+    and the most bytes: then, or at the end beside the adapter."""
+    keep = session.job.training.keep_checkpoints
     weights = sum(p.numel() * p.element_size() for p in session.parameters.values())
-    return checkpoint_bytes * saves + weights + session.plan.total_steps * _RECORD_BYTES + 20_000
+    most = min(made, keep + 1)
+    bytes_ = max(most * checkpoint_bytes, min(made, keep) * checkpoint_bytes + weights)
+    return most, bytes_ + session.plan.total_steps * _RECORD_BYTES + 20_000
