@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -14,7 +14,9 @@ from tui_trainer.tui.screens.dashboard import Dashboard
 
 
 async def test_a_sample_that_comes_before_the_panes_is_kept_for_later(
-    session: Callable[..., TrainerApp], monkeypatch: pytest.MonkeyPatch
+    session: Callable[..., TrainerApp],
+    becomes: Callable[..., Awaitable[None]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     app = session()
     real = Dashboard.compose
@@ -28,4 +30,5 @@ async def test_a_sample_that_comes_before_the_panes_is_kept_for_later(
 
     monkeypatch.setattr(Dashboard, "compose", compose)
     async with app.run_test(size=(80, 24)):
+        await becomes(app, lambda: bool(early))
         assert early == [False] and app.samples

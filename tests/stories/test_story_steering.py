@@ -210,6 +210,8 @@ async def test_details_show_job_and_paths(make_run: MakeRun, session: Session, s
     async with app.run_test(size=(120, 60)) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("d")
-        await seen(app, str(folder.path)[-20:], "gradient_accumulation_steps")
+        await seen(app, str(folder.path)[-20:], "takes commands")
+        await pilot.press("2")
+        await seen(app, "gradient_accumulation_steps", "causal-lm")
         await pilot.press("end")
         await seen(app, "torch", "2.13")

@@ -137,6 +137,16 @@ def test_wordings_are_different_and_bounded() -> None:
     assert reworded("Explain:\ndef f(): pass", 5) == []
 
 
+def test_loose_wordings_keep_what_the_question_is_about() -> None:
+    ways = reworded("Where does our flour come from?", 20)
+    about = [way for way in ways if "flour" in way.lower() or "come" in way.lower()]
+    assert len(about) == len(ways) == 20
+    assert any("does our" not in way.lower() for way in ways)
+    # No English beginnings before a question in another language.
+    starts = {way.split()[0] for way in reworded("Wer backt das Brot?", 20)}
+    assert not starts & {"What", "Which", "Where", "Give"}
+
+
 def test_answers_are_compared_without_their_spacing() -> None:
     assert text.recalled("half past  seven", "half past seven\n")
     assert not text.recalled("half past seven", "Half past seven")
@@ -209,6 +219,7 @@ def test_questions_that_nobody_found_fault_with_are_asked_again(tmp_path: Path) 
         ("Why?", "because", True),
         ("who bakes?", "Ana", False),
         ("How?", "slowly", False),
+        ("My password is hunter2Xq9z, what now?", "change it", False),
     ]:
         conversation.append(Turn("user", question))
         conversation.append(Turn("assistant", answer), cancelled=cut)

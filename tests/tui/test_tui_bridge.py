@@ -35,6 +35,9 @@ class Watcher:
     def stop(self) -> None:
         self.calls.append("stop")
 
+    def also(self, paths: tuple[Path, ...]) -> None:
+        pass
+
     def focus(self, path: Path | None) -> None:
         self.calls.append(f"focus {path}")
 

@@ -11,19 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_trainer.contracts.run import Event
-from tui_trainer.tui.charts.text import number
-from tui_trainer.tui.plots import (
+from tui_trainer.tui.catalogue import (
     GRADIENT_NORM,
     LEARNING_RATE,
     LOSS,
     THROUGHPUT,
     VALIDATION,
-    ChartOptions,
     Metric,
-    Plot,
-    XAxis,
-    extent,
 )
+from tui_trainer.tui.charts.text import number
+from tui_trainer.tui.places import X_AXES, XAxis, available, extent
+from tui_trainer.tui.plots import ChartOptions, Plot, steady_end
 from tui_trainer.tui.viewport import ALL, Viewport
 from tui_trainer.watch.view import RunSummary, RunView, Table
 
@@ -94,6 +92,7 @@ def test_other_charts(metric: Metric, title: str) -> None:
         ("epoch", [0.4, 0.8], [0.4, 0.8]),
         ("tokens", [2000, 4000], [2000, 4000]),
         ("time", [38, 78], [38, 78]),
+        ("clock", [1e9 + 40, 1e9 + 80], [1e9 + 40, 1e9 + 80]),
     ],
 )
 def test_every_axis_puts_everything_in_its_place(
@@ -102,7 +101,7 @@ def test_every_axis_puts_everything_in_its_place(
     spec = Plot(run(), LOSS, ChartOptions(x=axis)).spec()
     assert spec.lines[-1].x.tolist() == pytest.approx(eval_at)
     assert [mark.x for mark in spec.marks] == pytest.approx(mark_at)
-    assert spec.x_format == ("duration" if axis == "time" else "number")
+    assert spec.x_format == {"time": "duration", "clock": "clock"}.get(axis, "number")
 
 
 def test_missing_columns_say_so() -> None:
@@ -112,8 +111,9 @@ def test_missing_columns_say_so() -> None:
     empty = replace(run(), train=Table(), evals=Table())
     assert Plot(empty, LOSS, ChartOptions()).spec().empty == "no step yet"
     assert Plot(empty, VALIDATION, ChartOptions()).spec().empty == "no evaluation yet"
-    for axis in ("step", "epoch", "tokens", "time"):
-        assert extent(empty, axis) is None
+    for axis in X_AXES:
+        assert extent([empty], axis) is None
+    assert available([empty]) == ["step"] and available([run()]) == list(X_AXES)
 
 
 def test_keys_differ_when_charts_do() -> None:
@@ -153,6 +153,19 @@ def test_zooming_about_the_pointer() -> None:
     assert zoomed[0] + 0.25 * (zoomed[1] - zoomed[0]) == pytest.approx(place)
 
 
+def test_the_pointer_may_leave_the_live_end() -> None:
+    assert ALL.zoomed(1, WHOLE, at=0.0).shown(WHOLE) == (0.0, 600.0)
+    assert not ALL.zoomed(1, WHOLE, at=0.5).follows
+    assert ALL.zoomed(1, WHOLE, at=0.95).follows
+
+
+def test_dragging_and_looking_for_a_place() -> None:
+    view = ALL.zoomed(1, WHOLE)
+    assert view.moved(-0.1, WHOLE).shown(WHOLE) == (340.0, 940.0)
+    assert view.with_place(500.0, WHOLE) == view
+    assert view.with_place(100.0, WHOLE).shown(WHOLE) == pytest.approx((100.0, 700.0))
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(["zoom", "pan"]), st.sampled_from([-1, 1]),
                        st.floats(0, 1)), max_size=40),
@@ -170,3 +183,60 @@ def test_what_is_shown_lies_within_the_data(
         if shown is not None:
             slack = 1e-9 * (abs(low) + width)
             assert whole[0] - slack <= shown[0] < shown[1] <= whole[1] + slack
+
+
+def test_marks_of_every_kind_and_of_foreign_resumes() -> None:
+    kinds = ("advice", "learning_rate", "evaluation", "state", "command", "warning")
+    events = tuple(Event(time=0, step=10 + place, kind=kind) for place, kind in enumerate(kinds))
+    view = replace(run(), events=events, resumed_at=(70.0,))
+    spec = Plot(view, LOSS, ChartOptions()).spec()
+    assert [(mark.x, mark.glyph) for mark in spec.marks] == [
+        (10.0, "!"), (11.0, "l"), (12.0, "e"), (70.0, "r"),
+    ]  # fmt: skip
+    told = replace(view, events=(Event(time=0, step=71, kind="resumed"),))
+    assert [mark.x for mark in Plot(told, LOSS, ChartOptions()).spec().marks] == [71.0]
+
+
+def test_an_overlay_pins_the_first_run_on_top() -> None:
+    other = replace(run(150), summary=RunSummary(Path("/runs/b"), "b", "b", "run", "training"))
+    slots = {Path("/runs/a"): 3, Path("/runs/b"): 0}
+    spec = Plot(run(), LOSS, ChartOptions(), (other,), slots).spec()
+    found = [(line.role, line.label, line.tag, line.colour, line.strong) for line in spec.lines]
+    assert found == [
+        ("series", "a", "D", 3, True),
+        ("raw", "", "", 0, False),
+        ("series", "b", "A", 0, False),
+        ("validation", "val", "", 0, False),
+    ]
+    assert spec.x_range is not None and spec.x_range[1] >= 150.0
+    bare = Plot(run(), LOSS, ChartOptions(raw=False), (other,), slots).spec()
+    assert "raw" not in [line.role for line in bare.lines]
+    later = Plot(run(), LOSS, ChartOptions(), (replace(other, train=run(151).train),), slots)
+    assert later.key != Plot(run(), LOSS, ChartOptions(), (other,), slots).key
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e7), st.floats(0, 0.02))
+def test_a_live_axis_stands_still_for_a_while(low: float, width: float, more: float) -> None:
+    end = steady_end((low, low + width))
+    slack = 1e-9 * (abs(low) + width)
+    assert low + width - slack <= end <= low + width * 1.0101 + slack
+    grown = steady_end((low, low + width * (1 + more)))
+    assert grown >= end - slack
+
+
+def test_the_end_of_a_run_that_is_over_is_exact() -> None:
+    over = Plot(run(101, "completed"), LOSS, ChartOptions()).spec()
+    assert over.x_range == (1.0, 101.0)
+
+
+def test_log_axes_tell_what_they_leave_out() -> None:
+    view = run(status="completed")
+    columns = dict(view.train.columns) | {"step": np.arange(100.0)}
+    columns["loss"] = np.where(columns["step"] < 3, -1.0, columns["loss"])
+    logged = replace(view, train=Table(columns))
+    spec = Plot(logged, LOSS, ChartOptions(log_y=True, log_x=True)).spec()
+    assert spec.detail.endswith("log, 3 not above 0 left out") and spec.log_x
+    assert spec.x_range == pytest.approx((1.0, 99.0))  # step 0 has no place on a log axis
+    zoomed = ALL.zoomed(1, extent([logged], "step", log=True) or WHOLE)
+    part = Plot(logged, LOSS, ChartOptions(log_x=True, viewport=zoomed)).spec().x_range
+    assert part is not None and part[1] == pytest.approx(99.0) and part[0] > 5.0

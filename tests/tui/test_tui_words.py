@@ -18,7 +18,7 @@ from tui_trainer.contracts.hardware import GpuSample, HardwareSample
 from tui_trainer.contracts.run import Event
 from tui_trainer.launch.ending import EngineEnd
 from tui_trainer.store.runs import RunFolder
-from tui_trainer.tui import glyphs, roster, states, steering, terminal, text
+from tui_trainer.tui import glyphs, states, steering, terminal, text
 from tui_trainer.tui.fleet import Fleet
 from tui_trainer.tui.orders import parse_rate
 from tui_trainer.tui.screens.page import layout_classes
@@ -77,33 +77,10 @@ def test_states_have_a_word_and_a_colour_each() -> None:
         assert " " not in states.word(status)
 
 
-def test_rows_and_filter() -> None:
-    runs = (RUN, replace(RUN, path=Path("/runs/b"), name=NASTY, status="completed"))
-    first, second = roster.rows_of(runs, "", 103.0)
-    assert first.cell("step") == "1,420 / 3,000" and first.cell("left") == "13:31"
-    assert first.cell("age") == "3 s" and first.cell("speed") == "18,402"
-    assert second.cell("left") == "–" and "\x1b" not in second.name
-    assert [row.name for row in roster.rows_of(runs, "TRAIN alp", 103.0)] == ["alpha"]
-
-
-@pytest.mark.parametrize("width", [78, 98, 118, 198, 298])
-def test_columns_fit(width: int) -> None:
-    name, columns = roster.columns_for(width)
-    assert name + 2 + sum(column.width + 2 for column in columns) <= width
-    assert {"status", "step", "loss", "age"} <= {column.id for column in columns}
-
-
-def test_the_cursor_keeps_its_run() -> None:
-    rows = roster.rows_of([replace(RUN, path=Path(f"/runs/{n}")) for n in range(5)], "", 0.0)
-    assert roster.keep_place(rows, Path("/runs/3"), 0) == 3
-    assert roster.keep_place(rows, Path("/gone"), 9) == 4
-    assert roster.keep_place((), None, 2) == 0
-
-
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"kind": "jsonl"}, "watched, not steered"),
+        ({"kind": "csv", "tool": "Keras CSV"}, "read-only: written by Keras CSV; nothing here"),
         ({"status": "crashed"}, "alpha is crashed; R carries it on"),
         ({"status": "completed"}, "takes no commands"),
         ({"status": "idle"}, "waits for its engine"),

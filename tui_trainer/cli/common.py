@@ -11,6 +11,7 @@ import click
 
 from tui_trainer.cli import output
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.settings import Settings
 from tui_trainer.store.settings import load_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -64,18 +65,39 @@ def runs_dir(context: click.Context) -> Path:
     return (chosen or Path(settings.runs_dir)).expanduser()
 
 
-def open_app(folder: Path, *, focus: Path | None = None, monitor_only: bool = False) -> int:
-    """Shows the full-screen session and gives its exit status. Raises `UserError` where there
-    is no terminal."""
+def open_app(
+    folder: Path,
+    *,
+    focus: Path | None = None,
+    monitor_only: bool = False,
+    model: str | None = None,
+) -> int:
+    """Shows the full-screen session and gives its exit status; `model` is the chat's, else the
+    configuration's. Raises `UserError` where there is no terminal."""
     if not output.is_interactive():
         raise UserError(
             "the full-screen session needs a terminal; without one, use train --headless, "
             "runs list or runs show"
         )
     settings = load_settings()
+    if not monitor_only:
+        import msgspec
+
+        settings = msgspec.structs.replace(settings, model=chat_model(model, settings))
     from tui_trainer.tui.app import run_app  # Textual: a quarter of a second
 
     return run_app(folder, focus=focus, monitor_only=monitor_only, settings=settings)
+
+
+def chat_model(said: str | None, settings: Settings) -> str:
+    """The base to talk to: from the command line, else from the configuration, where a relative
+    folder counts from the configuration's own. Raises `UserError` for a folder that is none."""
+    from tui_trainer.store import jobs, paths  # the monitor does without
+
+    if said is not None:
+        return jobs.resolve_model(said, Path.cwd(), "--model")
+    file = paths.config_file()
+    return jobs.resolve_model(settings.model, file.parent, f"{file}: model")
 
 
 def _set_debug(context: click.Context, _: click.Parameter, value: bool) -> None:

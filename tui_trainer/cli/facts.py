@@ -1,4 +1,4 @@
-"""One run's facts, gathered from its folder for printing."""
+"""Runs as the plain documents that are printed: the same facts as on the screen."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
-from tui_trainer.store import checkpoints
 from tui_trainer.store.runs import RunFolder
+from tui_trainer.watch import config, contrast, dossier
+from tui_trainer.watch.run import RunPlace
+from tui_trainer.watch.view import RunSummary, RunView
 
 _TAIL_BYTES = 65_536
 
@@ -41,66 +43,82 @@ def last_metrics(folder: RunFolder) -> LastMetrics:
     return LastMetrics(train, evaluation)
 
 
-@dataclass(frozen=True)
-class CheckpointFacts:
-    """A checkpoint; `problem` says what is wrong with one that is not whole."""
-
-    name: str
-    step: int
-    path: str
-    bytes: int
-    best: bool
-    problem: str | None
-
-
-def checkpoint_facts(folder: RunFolder) -> list[CheckpointFacts]:
-    """Every checkpoint, oldest first; reads and compares all their bytes."""
-    best = checkpoints.best_name(folder)
-    found = []
-    for step, path in checkpoints.list_checkpoints(folder):
-        manifest = checkpoints.read_manifest(path)
-        total = sum(entry.bytes for entry in manifest.files.values()) if manifest else 0
-        problem = checkpoints.problem(path)
-        found.append(CheckpointFacts(path.name, step, str(path), total, path.name == best, problem))
-    return found
-
-
-def summary(folder: RunFolder) -> dict[str, Any]:
+def summary(run: RunSummary) -> dict[str, Any]:
     """What the list of runs says about one."""
-    info, state, last = folder.info(), folder.state(), last_metrics(folder)
+    ours = run.kind == "run"
+    state = RunFolder(run.path).state() if ours else None
+    last = last_metrics(RunFolder(run.path)) if ours else LastMetrics()
     return {
-        "id": info.id if info else folder.path.name,
-        "name": info.name if info else folder.path.name,
-        "path": str(folder.path),
-        "status": folder.status(),
-        "step": state.step if state else None,
-        "total_steps": state.total_steps if state else None,
-        "loss": last.train.loss if last.train else None,
+        "id": run.id,
+        "name": run.name,
+        "path": str(run.path),
+        "kind": run.kind,
+        "tool": run.tool,
+        "status": run.status,
+        "steerable": run.commandable,
+        "step": run.step,
+        "total_steps": run.total_steps,
+        "epoch": run.epoch,
+        "loss": run.loss,
+        "best_loss": run.best_loss,
+        "trend": run.trend,
         "val_loss": last.evaluation.val_loss if last.evaluation else None,
-        "best_val_loss": state.best_val_loss if state else None,
+        "best_val_loss": run.best_val_loss,
         "best_step": state.best_step if state else None,
-        "created_at": info.created_at if info else None,
-        "updated_at": state.updated_at if state else None,
-        "message": state.message if state else "",
+        "learning_rate": run.learning_rate,
+        "tokens_per_second": run.tokens_per_second,
+        "eta_seconds": run.eta_seconds,
+        "created_at": run.created_at,
+        "updated_at": run.updated_at,
+        "message": run.message,
+        "spark": run.spark,
     }
 
 
-def everything(folder: RunFolder) -> dict[str, Any]:
+def everything(place: RunPlace) -> dict[str, Any]:
     """What `runs show` says about one run."""
-    last = last_metrics(folder)
+    found = dossier.dossier_of(place, thorough=True)
+    view = found.view
+    folder = RunFolder(place.path)
+    last = last_metrics(folder) if place.kind == "run" else LastMetrics()
     adapter = folder.adapter_dir / "adapter_model.safetensors"
+    bad = view.summary.status in ("failed", "crashed")
     return {
-        **summary(folder),
-        "info": folder.info(),
-        "state": folder.state(),
+        **summary(view.summary),
+        **_results(view),
+        "info": folder.info() or folder.loop_info() if place.kind == "run" else None,
+        "state": view.state,
         "last_train": last.train,
         "last_eval": last.evaluation,
-        "data": folder.data(),
-        "evaluation": folder.evaluation(),
-        "checkpoints": [asdict(item) for item in checkpoint_facts(folder)],
+        "data": folder.data() if place.kind == "run" else None,
+        "evaluation": folder.evaluation() if place.kind == "run" else None,
+        "config": dict(view.config or config.config_of(place.path)),
+        "lacks": view.lacks,
+        "oddities": view.oddities,
+        "events": view.events,
+        "checkpoints": [asdict(item) for item in found.checkpoints],
+        "hardware": [asdict(item) for item in dossier.measured(view.hardware)],
         "adapter": str(folder.adapter_dir) if adapter.is_file() else None,
-        "log": folder.log_tail() if folder.status() in ("failed", "crashed") else [],
+        "log": list(found.log[-10:]) if bad else [],
     }
+
+
+def _results(view: RunView) -> dict[str, Any]:
+    """What the rows themselves say."""
+    best, val = view.train.best("loss"), view.evals.best("val_loss")
+    results: dict[str, Any] = {
+        "metrics": list(dict.fromkeys((*view.train.names(), *view.evals.names()))),
+        "rows": {"train": view.train.rows, "eval": view.evals.rows},
+        "elapsed_seconds": contrast.elapsed(view),
+        "best_loss_step": int(best[1]) if best else None,
+    }
+    if best is not None:
+        results["best_loss"] = best[0]
+    if val is not None:
+        results["val_loss"] = view.evals.last("val_loss")
+        if view.state is None or view.state.best_step is None:
+            results |= {"best_val_loss": val[0], "best_step": int(val[1])}
+    return results
 
 
 def _tail(folder: RunFolder) -> list[bytes]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
-import importlib.metadata
 import io
 import os
 import sys
@@ -55,8 +53,10 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As usual, but an unknown command names the nearest known one."""
         name = args[0]
-        guess = difflib.get_close_matches(name, _MODULES, n=1)
         if name not in _MODULES and not name.startswith("-"):
+            import difflib
+
+            guess = difflib.get_close_matches(name, _MODULES, n=1)
             hint = f"did you mean {guess[0]!r}?" if guess else f"known: {', '.join(_MODULES)}"
             ctx.fail(f"no such command {output.escape(name)!r}; {hint}")
         return super().resolve_command(ctx, args)
@@ -64,6 +64,8 @@ class LazyGroup(click.Group):
 
 def _print_version(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
+        import importlib.metadata
+
         output.data(f"tui-trainer {importlib.metadata.version('tui-trainer')}")
         context.exit()
 
@@ -83,8 +85,9 @@ def _print_version(context: click.Context, _: click.Parameter, value: bool) -> N
     callback=_print_version,
     help="Print the version.",
 )
+@click.option("--model", metavar="M", help="The chat's base: a model folder or a hub id.")
 @click.pass_context
-def root(context: click.Context) -> int | None:
+def root(context: click.Context, model: str | None) -> int | None:
     """Fine-tune language models in the terminal: train, watch, steer.
 
     Without a command: the full-screen session over a folder of runs.
@@ -96,7 +99,9 @@ def root(context: click.Context) -> int | None:
       tui-trainer monitor DIR         the dashboard over any folder of runs
     """
     if context.invoked_subcommand is None:
-        return common.open_app(common.runs_dir(context))
+        return common.open_app(common.runs_dir(context), model=model)
+    if model is not None:
+        context.fail("--model is for the session without a command; repl and a job have their own")
     return None
 
 

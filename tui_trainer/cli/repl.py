@@ -22,10 +22,8 @@ _LOOK_SECONDS = 0.1  # how often a waiting main thread looks for Ctrl-C
 @click.command()
 @click.option(
     "--model",
-    default="builtin",
-    show_default=True,
     metavar="M",
-    help="The built-in base, a model folder, or a Hugging Face id.",
+    help="The built-in base, a model folder, or a Hugging Face id.  [default: builtin]",
 )
 @click.option("--adapter", metavar="A", help="Load this adapter first, as /adapters load does.")
 @click.option(
@@ -36,7 +34,11 @@ _LOOK_SECONDS = 0.1  # how often a waiting main thread looks for Ctrl-C
 @common.debug_option
 @click.pass_context
 def repl(
-    context: click.Context, model: str, adapter: str | None, trust_remote_code: bool, as_json: bool
+    context: click.Context,
+    model: str | None,
+    adapter: str | None,
+    trust_remote_code: bool,
+    as_json: bool,
 ) -> int:
     """Chat with a model and correct it; it learns in the background.
 
@@ -52,9 +54,10 @@ def repl(
     interactive = _is_terminal() and not as_json
     words = Transcript(interactive=interactive, typed=_typed)
     printer: Printer = JsonLines() if as_json else words
+    settings = load_settings()
     session = open_session(
-        model,
-        settings=load_settings().teaching,
+        common.chat_model(model, settings),
+        settings=settings.teaching,
         runs_dir=common.runs_dir(context),
         emit=printer,
         on_status=lambda text: output.say(output.escape(text)),

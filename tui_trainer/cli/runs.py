@@ -1,54 +1,76 @@
-"""`runs`: what was trained, and one run's facts."""
+"""`runs`: what was trained, one run's facts, and which others there are."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tui_trainer.cli import common, facts, output, scores
+from tui_trainer.cli import common, output, scores
+from tui_trainer.cli.advise import advise_command
+from tui_trainer.cli.diff import diff
+from tui_trainer.cli.export import export
 from tui_trainer.cli.monitor import check_folder
-from tui_trainer.contracts.run import RunInfo, RunState
-from tui_trainer.store import runs as store
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.run import LoopInfo, RunInfo, RunState
+
+if TYPE_CHECKING:  # numpy: a tenth of a second, loaded when there is a run to read
+    from tui_trainer.watch.view import RunSummary
+
+_LISTED = ("NAME", "STATUS", "STEP", "LOSS", "BEST VAL", "TREND", "TOK/S", "LEFT", "STARTED")
 
 
 @click.group()
 @common.runs_dir_option
 @common.debug_option
 def runs() -> None:
-    """List runs, and show one run's facts.
+    """List runs, show one, compare several, export metrics: ours and other tools'.
 
     \b
     Examples:
-      tui-trainer runs list
+      tui-trainer runs list --filter 'loss<2 status:running'
       tui-trainer runs show lighthouse --json
+      tui-trainer runs diff lighthouse lighthouse-2
+      tui-trainer runs export lighthouse --format csv -o lighthouse.csv
     """
 
 
+runs.add_command(advise_command)
+
+
 @runs.command("list")
+@click.option("--filter", "asked", default="", metavar="TEXT", help="Words and conditions: "
+              "'loss<2 lr>=1e-4 status:running -smoke lora.rank=16'.")  # fmt: skip
+@click.option("--sort", "by", default="", metavar="FIELD", help="loss, step, best, val, trend, lr, "
+              "speed, eta, age, name ...; -FIELD the other way round.")  # fmt: skip
 @common.json_option("Print one JSON document.")
 @common.runs_dir_option
 @common.debug_option
 @click.pass_context
-def list_command(context: click.Context, as_json: bool) -> None:
-    """List the runs of a folder, newest first.
+def list_command(context: click.Context, asked: str, by: str, as_json: bool) -> None:
+    """List the runs of a folder, ours and other tools', newest first.
 
     \b
     Examples:
       tui-trainer runs list
+      tui-trainer runs list --filter 'loss<2 status:completed' --sort loss
       tui-trainer runs list --runs-dir sample_runs --json
     """
     folder = common.runs_dir(context)
     said = context.find_object(common.Session)
     if folder.exists() or (said is not None and said.runs_dir is not None):
         check_folder(folder)
-    found = [facts.summary(run) for run in store.list_runs(folder)]
+    found, total = _chosen(folder, asked, by)
     if as_json:
-        output.document(found)
+        from tui_trainer.cli import facts
+
+        output.document([facts.summary(run) for run in found])
     elif found:
-        headers = ("NAME", "STATUS", "STEP", "LOSS", "BEST VAL", "STARTED", "ID")
-        output.data(output.table(headers, [_row(item) for item in found]))
+        output.data(_table(found))
+    elif total:
+        output.say(f"none of {total:,} runs in {output.escape(str(folder))} is as asked")
     else:
         output.say(_no_runs(folder))
 
@@ -60,16 +82,20 @@ def list_command(context: click.Context, as_json: bool) -> None:
 @common.debug_option
 @click.pass_context
 def show(context: click.Context, run: str, as_json: bool) -> None:
-    """Show one run's facts: state, results, checkpoints, where the adapter lies.
+    """Show one run's facts: state, results, configuration, checkpoints, the adapter.
 
-    RUN is a run's folder, id or name; the newest of that name counts.
+    RUN is a run's folder or file, its id or its name; the newest of that name counts.
 
     \b
     Examples:
       tui-trainer runs show lighthouse
       tui-trainer runs show runs/lighthouse-20261101-120000-ab12 --json
+      tui-trainer runs show logs/trainer_state.json
     """
-    found = facts.everything(store.find_run(run, common.runs_dir(context)))
+    from tui_trainer.cli import facts
+    from tui_trainer.watch.find import find_place
+
+    found = facts.everything(find_place(run, common.runs_dir(context)))
     if as_json:
         output.document(found)
         return
@@ -78,8 +104,9 @@ def show(context: click.Context, run: str, as_json: bool) -> None:
         ("results", _results(found)),
         ("classes", scores.lines(found["evaluation"])),
         ("data", scores.data_lines(found["data"])),
-        ("job", _job(found["info"])),
+        *_made_with(found),
         ("checkpoints", _checkpoints(found)),
+        ("machine", _machine(found)),
         ("last lines of engine.log", [("|", line) for line in found["log"]]),
     ]
     texts = []
@@ -90,21 +117,70 @@ def show(context: click.Context, run: str, as_json: bool) -> None:
     output.data("\n\n".join(texts))
 
 
-def _row(item: dict[str, Any]) -> tuple[str, ...]:
+runs.add_command(diff)
+runs.add_command(export)
+
+
+def _chosen(folder: Path, asked: str, by: str) -> tuple[list[RunSummary], int]:
+    """The runs as asked, in order, and how many there are. Raises `UserError`."""
+    if not (asked or by or folder.exists()):
+        return [], 0
+    from tui_trainer.watch import config, dossier, fields, find, query
+
+    name = by.removeprefix("-")
+    if name and name not in fields.BY_NAME:
+        raise UserError(f"--sort {by}: {query.parse(f'{name}=1').problem or 'no such field'}")
+    glances, odd = find.find_all(folder)
+    for sentence in odd:
+        output.say(f"note: {output.escape(sentence)}")
+    configs: dict[Path, dict[str, Any]] = {}
+    wanted = query.parse(asked)
+    if wanted.needs_config or wanted.problem is not None:
+        configs = {
+            glance.place.path: config.config_of(glance.place.path)
+            if glance.place.kind == "run"
+            else dict(dossier.read_whole(glance.place).config)
+            for glance in glances
+        }
+        wanted = query.parse(asked, {key for config in configs.values() for key in config})
+    if wanted.problem is not None:
+        raise UserError(f"--filter: {wanted.problem}")
+    now = time.time()
+    found = [
+        glance.summary
+        for glance in glances
+        if wanted.matches(glance.summary, now, configs.get(glance.place.path))
+    ]
+    falling = bool(name) and fields.BY_NAME[name].falling != by.startswith("-")
+    return fields.arrange(found, name or None, falling, now), len(glances)
+
+
+def _table(found: list[RunSummary]) -> str:
+    foreign = any(run.tool != "tui-trainer" for run in found)
+    headers = (*_LISTED, *(("TOOL",) if foreign else ()), "ID")
+    rows = [(*_row(run), *((run.tool,) if foreign else ()), run.id) for run in found]
+    return output.table(headers, rows)
+
+
+def _row(run: RunSummary) -> tuple[str, ...]:
+    from tui_trainer.watch.fields import BY_NAME
+
+    left = BY_NAME["eta"].number
     return (
-        item["name"],
-        item["status"],
-        _steps(item),
-        output.number(item["loss"]),
-        output.number(item["best_val_loss"]),
-        output.moment(item["created_at"]),
-        item["id"],
+        run.name,
+        run.status,
+        _steps(run.step, run.total_steps),
+        output.number(run.loss),
+        output.number(run.best_val_loss),
+        output.NONE if run.trend is None else f"{run.trend * 100:+.1f} %",
+        output.number(run.tokens_per_second or None),
+        output.duration(left(run, 0.0) if left is not None else None),
+        output.moment(run.created_at),
     )
 
 
-def _steps(item: dict[str, Any]) -> str:
-    total = item["total_steps"]
-    return output.count(item["step"]) + (f" / {total:,}" if total else "")
+def _steps(step: int | None, total: int | None) -> str:
+    return output.count(step) + (f" / {total:,}" if total else "")
 
 
 def _no_runs(folder: Path) -> str:
@@ -114,48 +190,64 @@ def _no_runs(folder: Path) -> str:
 
 def _head(found: dict[str, Any]) -> list[tuple[str, str]]:
     state: RunState | None = found["state"]
-    info: RunInfo | None = found["info"]
     lines = [
         ("run", found["id"]),
-        ("folder", found["path"]),
+        ("folder" if found["kind"] == "run" else "place", found["path"]),
+        ("written by", found["tool"]),
         ("status", found["status"]),
         ("message", found["message"] or output.NONE),
-        ("step", _steps(found)),
+        ("step", _steps(found["step"], found["total_steps"])),
         ("started", output.moment(found["created_at"])),
         ("last written", output.moment(found["updated_at"])),
+        ("training time", output.duration(found["elapsed_seconds"])),
     ]
-    if state is not None:
-        lines.append(("training time", output.duration(state.elapsed_seconds)))
-        if state.eta_seconds is not None and found["status"] == state.state:
-            lines.append(("time left", output.duration(state.eta_seconds)))
-    if info is not None:
-        lines.append(("host", info.host))
-    lines.append(("adapter", found["adapter"] or output.NONE))
+    if state is not None and state.eta_seconds is not None and found["status"] == state.state:
+        lines.append(("time left", output.duration(state.eta_seconds)))
+    if found["info"] is not None:
+        lines.append(("host", found["info"].host))
+    lines += [("odd", sentence) for sentence in found["oddities"]]
+    if found["lacks"]:
+        lines.append(("not recorded", ", ".join(found["lacks"])))
+    if found["kind"] == "run":
+        lines.append(("adapter", found["adapter"] or output.NONE))
     return lines
 
 
 def _results(found: dict[str, Any]) -> list[tuple[str, str]]:
-    train, evaluation = found["last_train"], found["last_eval"]
-    lines = []
-    if train is not None:
-        lines += [
+    train, rows = found["last_train"], found["rows"]
+    lines = [("loss", f"{output.number(found['loss'])} at step {output.count(found['step'])}")]
+    if train is not None:  # the newest row itself: its loss may not be a number
+        lines = [
             ("loss", f"{output.number(train.loss)} at step {train.step:,}"),
-            ("learning rate", output.rate(train.learning_rate)),
             ("gradient norm", output.number(train.gradient_norm)),
         ]
-    if evaluation is not None:
-        lines.append(
-            ("val_loss", f"{output.number(evaluation.val_loss)} at step {evaluation.step:,}")
-        )
-    if found["best_val_loss"] is not None:
-        best = output.number(found["best_val_loss"])
-        lines.append(("best val_loss", f"{best} at step {output.count(found['best_step'])}"))
+    lines.append(("learning rate", output.rate(found["learning_rate"])))
+    for name, step in (("best_loss", "best_loss_step"), ("best_val_loss", "best_step")):
+        if found[name] is not None:
+            best = output.number(found[name])
+            title = name.replace("_", " ", 1)
+            lines.append((title, f"{best} at step {output.count(found[step])}"))
+    if found["val_loss"] is not None:
+        lines.append(("last val_loss", output.number(found["val_loss"])))
+    if found["trend"] is not None:
+        lines.append(("trend", f"{found['trend'] * 100:+.1f} % over the last quarter"))
+    lines.append(("rows", f"{rows['train']:,} training, {rows['eval']:,} evaluations"))
+    lines.append(("metrics", ", ".join(found["metrics"])))
     return lines
 
 
-def _job(info: RunInfo | None) -> list[tuple[str, str]]:
-    if info is None:
-        return [("run.json", "cannot be read")]
+def _made_with(found: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    info: RunInfo | LoopInfo | None = found["info"]
+    if isinstance(info, RunInfo):
+        return [("job", _job(info))]
+    if found["config"]:
+        from tui_trainer.watch.contrast import words
+
+        return [("configuration", [(key, words(value)) for key, value in found["config"].items()])]
+    return [("job", [("run.json", "cannot be read")])] if found["kind"] == "run" else []
+
+
+def _job(info: RunInfo) -> list[tuple[str, str]]:
     job = info.job
     lora, training = job.lora, job.training
     length = f"{training.max_steps:,} steps" if training.max_steps else f"{training.epochs} epochs"
@@ -179,4 +271,15 @@ def _checkpoints(found: dict[str, Any]) -> list[tuple[str, str]]:
         words += ["best"] if item["best"] else []
         words += [f"damaged: {item['problem']}"] if item["problem"] else []
         lines.append((item["name"], ", ".join(words)))
+    return lines
+
+
+def _machine(found: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = []
+    for item in found["hardware"]:
+        if item["unit"] == "bytes":
+            last, peak = output.size(item["last"]), output.size(item["peak"])
+        else:
+            last, peak = (f"{item[which]:.0f} {item['unit']}" for which in ("last", "peak"))
+        lines.append((item["name"], f"{last}, at most {peak}"))
     return lines

@@ -43,23 +43,39 @@ COMMANDS: tuple[CommandName, ...] = (
 )
 
 
-class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """`run.json`, written once when the run is made."""
+class RunBasics(msgspec.Struct, frozen=True, kw_only=True):
+    """What every `run.json` of ours says, whoever trains. It is written once."""
 
     schema: int = SCHEMA
     id: str
     name: str
     created_at: float
+    versions: dict[str, str]
+    host: str
+
+
+class RunInfo(RunBasics, frozen=True, kw_only=True):
+    """`run.json` of a run that our engine trains: the job as resolved, and its inputs."""
+
     job: Job
     base_model: str
     base_path: str | None
     base_hash: str | None
     data_hash: str
     data_files: dict[str, str]
-    versions: dict[str, str]
-    host: str
     seed: int
     resumed_from: str | None = None
+
+
+class LoopInfo(RunBasics, frozen=True, kw_only=True):
+    """`run.json` of somebody else's training loop, written by `RunWriter`.
+
+    `program` is what trains ("transformers", "Lightning", a script's name); `config` whatever
+    it told of itself, as plain values. Only that program can carry the run on.
+    """
+
+    program: str
+    config: dict[str, Any]
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +83,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
 
     `pid_created` is the process's own start time, so that a recycled pid is not taken for
     the engine. `elapsed_seconds` counts training without pauses, over all sessions.
+    `commands` are those that the process obeys, none where it does not listen; None means all.
     """
 
     state: StateName
@@ -84,6 +101,11 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     best_val_loss: float | None = None
     best_step: int | None = None
     message: str = ""
+    commands: tuple[CommandName, ...] | None = None
+
+    def obeys(self, command: CommandName) -> bool:
+        """Whether the process takes this command."""
+        return self.commands is None or command in self.commands
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

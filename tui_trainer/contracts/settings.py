@@ -27,6 +27,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The configuration file."""
 
     runs_dir: Annotated[str, Meta(min_length=1, description="folder of runs")] = "runs"
+    model: Annotated[
+        str,
+        Meta(min_length=1, description='what the chat answers with: "builtin", a folder, a hub id'),
+    ] = "builtin"
     theme: Annotated[str, Meta(min_length=1, description="name of a palette in themes/")] = (
         "harbour"
     )

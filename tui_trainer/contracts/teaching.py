@@ -35,8 +35,8 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         str | list[str], Meta(description='"all-linear" or names of layers')
     ] = "all-linear"
     rewordings: Annotated[
-        int, Meta(ge=0, le=14, description="other (English) wordings of a question taught with it")
-    ] = 6
+        int, Meta(ge=0, le=24, description="other (English) wordings of a question taught with it")
+    ] = 12
     replay: Annotated[
         int, Meta(ge=0, description="earlier answers mixed into every step, against forgetting")
     ] = 16

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 from collections.abc import Iterable
 from types import FrameType
 
-import msgspec
-
 from tui_trainer.contracts.run import Command, Event
+from tui_trainer.store.inbox import Inbox
 from tui_trainer.store.runs import RunFolder
 
 
 class Control:
-    """Reads `control.jsonl` as it grows; one `stat` a step while nobody speaks.
-
-    Commands that an earlier engine acknowledged are passed over; those that it left unanswered
-    are `lapsed`: what was meant for it must not stop its successor. `take` also gives a `stop` of
-    its own making after SIGTERM or SIGINT.
-    """
+    """The run's inbox, and a `stop` of its own making after SIGTERM or SIGINT."""
 
     def __init__(self, folder: RunFolder) -> None:
-        self._file = folder.control_file
-        self._offset = 0
-        earlier = folder.events()
-        self._done = {event.id for event in earlier if event.id is not None}
-        self._decoder = msgspec.json.Decoder(Command)
+        self._inbox = Inbox(folder)
         self._signalled = False
         self._waiting: list[Command] = []
-        self.lapsed = self._read_new() if earlier else []
+        self.lapsed = self._inbox.lapsed
 
     def listen_to_signals(self) -> None:
         """SIGTERM and SIGINT save and stop; a hang-up is ignored. For the main thread."""
@@ -40,7 +29,7 @@ class Control:
 
     def take(self) -> list[Command]:
         """Commands since the last look, in order."""
-        found, self._waiting = self._waiting + self._read_new(), []
+        found, self._waiting = self._waiting + self._inbox.read(), []
         if self._signalled:
             self._signalled = False
             found.append(Command(id="signal", time=0.0, command="stop"))
@@ -53,26 +42,6 @@ class Control:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signalled = True
-
-    def _read_new(self) -> list[Command]:
-        try:
-            if self._file.stat().st_size <= self._offset:
-                return []
-            with self._file.open("rb") as stream:
-                stream.seek(self._offset)
-                data = stream.read()
-        except OSError:
-            return []
-        whole = data.rfind(b"\n") + 1
-        self._offset += whole
-        found = []
-        for line in data[:whole].split(b"\n"):
-            with contextlib.suppress(msgspec.MsgspecError):
-                command = self._decoder.decode(line)
-                if command.id not in self._done:
-                    self._done.add(command.id)
-                    found.append(command)
-        return found
 
 
 def rates_to_replay(events: Iterable[Event], from_step: int) -> list[tuple[int, float]]:

@@ -29,13 +29,21 @@ def check_installed() -> None:
 
 
 def check_startable(folder: RunFolder, from_checkpoint: str | None = None) -> None:
-    """Raises `UserError` where an engine is at work on the run, or nothing is left to train.
+    """Raises `UserError` where an engine is at work on the run, nothing is left to train, or
+    another program trains it.
 
     A completed run can be carried on from an earlier checkpoint only. A named checkpoint must
     be there, whole.
     """
     status = folder.status()
     name = folder.path.name
+    loop = folder.loop_info()
+    if loop is not None:
+        raise UserError(
+            f"run {name} was written by another program ({loop.program}); it cannot be resumed "
+            "here, only by that program",
+            1,
+        )
     if status in ACTIVE_STATES:
         raise UserError(
             f"run {name} is {status} already; watch it: tui-trainer monitor {folder.path.parent}", 1

@@ -7,7 +7,7 @@ transformers' own `AttentionInterface` dispatches to, so that the rest of the mo
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +20,29 @@ NAME = "tui_trainer_segments"
 _HARMLESS = {"position_ids", "use_cache", "cache_position", "past_key_values"}
 # Kinds of rotary scaling whose angles depend on the longest sequence of the whole batch.
 _CHANGING_ROPE = ("dynamic", "longrope")
+# Segments up to so many tokens are padded to each other whatever it costs, longer ones while
+# there are at most so many times the tokens.
+_SHORT, _WASTE = 32, 1.15
 # A probe's largest difference from the padded pass, as a share of its largest value.
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Neighbouring segments that attention takes in one call, each `longest` tokens: the first
+    of them begins at `begin`, the last ends at `end`.
+
+    Where they differ in length, `there` are the tokens of the padded segments in the row (the
+    last token stands for padding) and `back` the places of the row's tokens among those. A
+    causal mask keeps padding, which stands at the end, from every token of the segment.
+    """
+
+    begin: int
+    end: int
+    count: int
+    longest: int
+    there: torch.Tensor | None = None
+    back: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -31,12 +52,13 @@ class Segments:
 
     lengths: tuple[int, ...]
     bounds: torch.Tensor
+    groups: tuple[Group, ...] = ()
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device) -> Segments:
         """The segments of these lengths."""
         ends = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
-        return cls(tuple(lengths), ends.to(device))
+        return cls(tuple(lengths), ends.to(device), tuple(_groups(lengths, device)))
 
     def positions(self) -> torch.Tensor:
         """Every token's place in its own segment, shape (1, tokens)."""
@@ -71,16 +93,62 @@ def attend(
     if kernel is not None and dropout == 0.0:
         return kernel(query, key, value, segments, scaling), None
     grouped = query.shape[1] != key.shape[1]
-    lengths = list(segments.lengths)
-    parts = [
-        functional.scaled_dot_product_attention(
-            q, k, v, is_causal=True, dropout_p=dropout, scale=scaling, enable_gqa=grouped
-        ).transpose(1, 2)
-        for q, k, v in zip(
-            *(torch.split(whole, lengths, 2) for whole in (query, key, value)), strict=True
+    parts = []
+    for group in segments.groups:
+        out = functional.scaled_dot_product_attention(
+            _taken(query, group),
+            _taken(key, group),
+            _taken(value, group),
+            is_causal=True,
+            dropout_p=dropout,
+            scale=scaling,
+            enable_gqa=grouped,
         )
-    ]
-    return torch.cat(parts, dim=1), None
+        parts.append(_given_back(out, group))
+    return torch.cat(parts).unsqueeze(0) if len(parts) > 1 else parts[0].unsqueeze(0), None
+
+
+def _groups(lengths: Sequence[int], device: torch.device) -> Iterator[Group]:
+    """Neighbours together while padding them costs little: calls are what short ones cost."""
+    first = begin = 0
+    while first < len(lengths):
+        last, longest, total = first, lengths[first], lengths[first]
+        while last + 1 < len(lengths):
+            wider = max(longest, lengths[last + 1])
+            padded = wider * (last + 2 - first)
+            if wider > _SHORT and padded > _WASTE * (total + lengths[last + 1]):
+                break
+            last, longest, total = last + 1, wider, total + lengths[last + 1]
+        yield _group(lengths[first : last + 1], begin, longest, device)
+        begin += total
+        first = last + 1
+
+
+def _group(lengths: Sequence[int], begin: int, longest: int, device: torch.device) -> Group:
+    count, end = len(lengths), begin + sum(lengths)
+    if all(length == longest for length in lengths):
+        return Group(begin, end, count, longest)
+    sizes = torch.tensor(lengths).unsqueeze(1)
+    starts = begin + torch.cumsum(sizes, 0) - sizes
+    places = torch.arange(longest).unsqueeze(0)
+    there = starts + torch.minimum(places, sizes - 1)
+    back = torch.nonzero((places < sizes).flatten()).flatten()
+    return Group(begin, end, count, longest, there.flatten().to(device), back.to(device))
+
+
+def _taken(whole: torch.Tensor, group: Group) -> torch.Tensor:
+    """A group's part of (1, heads, tokens, size) as (segments, heads, longest, size)."""
+    rows = whole[0].transpose(0, 1)
+    part = (
+        rows[group.begin : group.end] if group.there is None else rows.index_select(0, group.there)
+    )
+    return part.reshape(group.count, group.longest, *rows.shape[1:]).transpose(1, 2)
+
+
+def _given_back(out: torch.Tensor, group: Group) -> torch.Tensor:
+    """(segments, heads, longest, size) as the group's tokens (tokens, heads, size)."""
+    rows = out.transpose(1, 2).reshape(-1, out.shape[1], out.shape[3])
+    return rows if group.back is None else rows.index_select(0, group.back)
 
 
 AttentionInterface.register(NAME, attend)

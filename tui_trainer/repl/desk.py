@@ -47,6 +47,7 @@ class Desk:
     emit: Callable[[events.Event], None]
     cancelled: threading.Event = field(default_factory=threading.Event)
     asked: tuple[str, Callable[[], None]] | None = None
+    told_buffer: events.Buffer | None = None
 
     @property
     def base(self) -> str:
@@ -102,6 +103,14 @@ class Desk:
         self.client.use(weights, folders)
         self.adapters.set_live(weights, self.base)
         self.emit(events.Live(adapters=weights))
+
+    def tell_buffer(self, *, news_only: bool = False) -> None:
+        """Emits the buffer; with `news_only` not if it was the last one told."""
+        buffer = self.buffer()
+        if news_only and buffer == self.told_buffer:
+            return
+        self.told_buffer = buffer
+        self.emit(buffer)
 
     def buffer(self) -> events.Buffer:
         """How far the waiting examples are from a training."""

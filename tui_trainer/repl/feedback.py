@@ -57,7 +57,7 @@ class FeedbackCommands:
         self._desk.feedback.drop(example.id)
         learned = f"; what {example.trained_in} learned of it stays" if example.trained_in else ""
         self._desk.say(f"feedback {place} is dropped{learned}")
-        self._desk.emit(self._desk.buffer())
+        self._desk.tell_buffer()
         self._desk.teacher.poke()
 
     def _purge(self) -> None:

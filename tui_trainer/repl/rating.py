@@ -193,7 +193,7 @@ class RatingCommands:
                     answer=example.answer,
                 )
             )
-        self._desk.emit(self._desk.buffer())
+        self._desk.tell_buffer()
         self._desk.teacher.poke()
 
     def _added(

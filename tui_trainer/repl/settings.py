@@ -33,7 +33,7 @@ class SettingsCommands:
         desk.settings = changed
         [(_, value, _)] = settings_table(changed, key).rows
         desk.say(f"{key} is {value} from now on, also in later sessions ({file})")
-        desk.emit(desk.buffer())
+        desk.tell_buffer()
         desk.teacher.poke()
 
 

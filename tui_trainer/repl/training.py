@@ -24,7 +24,6 @@ class TrainingCommands:
         self._desk = desk
         self._lock = threading.Lock()
         self._seen: dict[str, TrainingRecord] | None = None
-        self._buffer: events.Buffer | None = None
         self._problem: str | None = None
 
     def handlers(self) -> dict[str, Handler]:
@@ -44,15 +43,13 @@ class TrainingCommands:
             before = self._seen if self._seen is not None else records
             self._seen = records
             news = [record for record in records.values() if before.get(record.id) != record]
-            buffer, problem = desk.buffer(), desk.teacher.problem
-            news_of_buffer, self._buffer = buffer != self._buffer, buffer
+            problem = desk.teacher.problem
             news_of_problem, self._problem = problem != self._problem, problem
         for record in news:
             desk.emit(events.Training(record=record))
             if record.state == "live" and _state(before, record.id) != "live":
                 desk.emit(events.Live(adapters=desk.adapters.live(desk.base)))
-        if news_of_buffer:
-            desk.emit(buffer)
+        desk.tell_buffer(news_only=True)
         if news_of_problem and problem is not None:
             desk.emit(events.Problem(text=problem))
 
@@ -75,7 +72,7 @@ class TrainingCommands:
         if command.words:
             self._wait()
             return
-        self._desk.emit(self._desk.buffer())
+        self._desk.tell_buffer()
         records = self._desk.teacher.trainings()
         if records:
             self._desk.emit(training_table(records[-_SHOWN:]))

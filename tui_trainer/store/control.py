@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 import time
 from typing import Any
 
@@ -20,12 +20,17 @@ def send(
 ) -> Command:
     """Appends a command to `control.jsonl` and returns it. Raises `UserError` where no process
     is there to obey."""
-    status = folder.status()
+    status, name = folder.status(), folder.path.name
     if status not in ACTIVE_STATES and status != "idle":
-        hint = "; tui-trainer resume carries it on" if status in ("crashed", "cancelled") else ""
-        raise UserError(f"run {folder.path.name} is {status} and takes no commands{hint}", 1)
+        ours = status in ("crashed", "cancelled") and folder.loop_info() is None
+        hint = "; tui-trainer resume carries it on" if ours else ""
+        raise UserError(f"run {name} is {status} and takes no commands{hint}", 1)
+    state = folder.state()
+    if state is not None and not state.obeys(command):
+        takes = f"takes {', '.join(state.commands)} only" if state.commands else "takes no commands"
+        raise UserError(f"run {name} does not obey {command}: its training loop {takes}", 1)
     record = Command(
-        id=secrets.token_hex(8), time=time.time(), command=command, arguments=arguments or {}
+        id=os.urandom(8).hex(), time=time.time(), command=command, arguments=arguments or {}
     )
     try:
         with atomic.appending(folder.control_file) as lines:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import os
-import secrets
 import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-import psutil
 
 from tui_trainer.contracts.data import DataReport
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.evaluation import EvaluationFile
 from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.run import ACTIVE_STATES, Command, Event, RunInfo, RunState
+from tui_trainer.contracts.run import (
+    ACTIVE_STATES,
+    Command,
+    Event,
+    LoopInfo,
+    RunBasics,
+    RunInfo,
+    RunState,
+)
 from tui_trainer.store import atomic, jobs, paths
 
 T = TypeVar("T")
@@ -85,8 +90,16 @@ class RunFolder:
         return self.path / "adapter"
 
     def info(self) -> RunInfo | None:
-        """`run.json`, or None where it is absent or not ours."""
+        """`run.json` of a run of our engine, or None where it is absent or another's."""
         return _read(self.info_file, RunInfo)
+
+    def loop_info(self) -> LoopInfo | None:
+        """`run.json` of somebody else's loop (`RunWriter`), or None."""
+        return _read(self.info_file, LoopInfo)
+
+    def basics(self) -> RunBasics | None:
+        """What `run.json` says of any run of ours or of a `RunWriter`'s, or None."""
+        return _read(self.info_file, RunBasics)
 
     def state(self) -> RunState | None:
         """`state.json` as written, or None. See `status` for what is true now."""
@@ -145,6 +158,8 @@ def process_alive(pid: int | None, created: float | None) -> bool:
     """Whether `pid` runs and is the process that started at `created` (seconds)."""
     if pid is None:
         return False
+    import psutil  # a monitor's first paint does without
+
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -162,17 +177,45 @@ def create_run(runs_dir: Path, job: Job, name: str | None = None) -> RunFolder:
     Hashes the data files and a local base, so call it off the UI thread. Raises `UserError`.
     """
     label = paths.safe_name(name or job.name, "run name")
+    folder = _new_folder(runs_dir, label)
+    atomic.write_json(folder.info_file, _info(folder.path.name, label, job))
+    message = "waiting for the engine"
+    write_state(folder, RunState(state="idle", updated_at=time.time(), message=message))
+    return folder
+
+
+def create_loop_run(
+    runs_dir: Path, name: str, program: str, config: dict[str, Any], state: RunState
+) -> RunFolder:
+    """Makes a run folder for somebody else's training loop and writes `run.json` and `state`.
+
+    `config` holds plain values. Raises `UserError`, also for a name that cannot be a folder's,
+    and `OSError` where the files cannot be written.
+    """
+    label = paths.safe_name(name, "run name")
+    folder = _new_folder(runs_dir, label)
+    info = LoopInfo(
+        id=folder.path.name,
+        name=label,
+        created_at=time.time(),
+        versions=_versions(),
+        host=socket.gethostname(),
+        program=program,
+        config=config,
+    )
+    atomic.write_json(folder.info_file, info)
+    write_state(folder, state)
+    return folder
+
+
+def _new_folder(runs_dir: Path, label: str) -> RunFolder:
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    run_id = f"{label}-{stamp}-{secrets.token_hex(2)}"
-    folder = RunFolder(runs_dir / run_id)
+    folder = RunFolder(runs_dir / f"{label}-{stamp}-{os.urandom(2).hex()}")
     try:
         paths.make_private_dir(runs_dir)
         folder.path.mkdir(mode=0o700)
     except OSError as error:
         raise UserError(f"cannot make a run folder in {runs_dir}: {error.strerror}") from None
-    atomic.write_json(folder.info_file, _info(run_id, label, job))
-    message = "waiting for the engine"
-    write_state(folder, RunState(state="idle", updated_at=time.time(), message=message))
     return folder
 
 
@@ -187,7 +230,7 @@ def list_runs(runs_dir: Path) -> list[RunFolder]:
         folders = [RunFolder(p) for p in runs_dir.iterdir() if (p / "run.json").is_file()]
     except OSError:
         return []
-    created = {f.path: (i.created_at if (i := f.info()) else 0.0) for f in folders}
+    created = {f.path: (i.created_at if (i := f.basics()) else 0.0) for f in folders}
     return sorted(folders, key=lambda f: (created[f.path], f.path.name), reverse=True)
 
 
@@ -203,7 +246,7 @@ def find_run(reference: str, runs_dir: Path) -> RunFolder:
         return RunFolder(runs_dir / reference)
     runs = list_runs(runs_dir)
     for folder in runs:
-        info = folder.info()
+        info = folder.basics()
         if info is not None and info.name == reference:
             return folder
     if as_path.is_dir():
@@ -253,7 +296,8 @@ def _info(run_id: str, name: str, job: Job) -> RunInfo:
 
 
 def _versions() -> dict[str, str]:
-    import platform  # slow enough to keep off the monitor's start
+    import importlib.metadata  # both are slow enough to keep off the monitor's start
+    import platform
 
     found = {"python": platform.python_version()}
     for package in _PACKAGES:

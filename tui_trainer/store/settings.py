@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.settings import Settings
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import atomic, paths, toml
 from tui_trainer.store.lock import locked
+
+if TYPE_CHECKING:  # loaded where a setting is changed
+    from tomlkit import TOMLDocument
 
 DEFAULT = "default"
 
@@ -46,6 +48,9 @@ def save_teaching(key: str, settings: TeachingSettings) -> Path:
 
     Gives the file. Raises `UserError` where it is broken or cannot be written.
     """
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
     file = paths.config_file().resolve()  # a link stays a link
     try:
         paths.make_private_dir(file.parent)
@@ -61,11 +66,13 @@ def save_teaching(key: str, settings: TeachingSettings) -> Path:
     return file
 
 
-def _put(document: tomlkit.TOMLDocument, key: str, settings: TeachingSettings) -> None:
+def _put(document: TOMLDocument, key: str, settings: TeachingSettings) -> None:
     value = getattr(settings, key)
     if value != getattr(TeachingSettings(), key):
         if "teaching" not in document:
-            document["teaching"] = tomlkit.table()
+            from tomlkit import table
+
+            document["teaching"] = table()
         document["teaching"][key] = value
     elif key in document.get("teaching", {}):
         del document["teaching"][key]

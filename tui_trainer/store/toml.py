@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 import types
@@ -62,6 +61,8 @@ def apply_override(values: dict[str, Any], assignment: str) -> None:
 
 def nearest(word: str, known: list[str]) -> str | None:
     """The known word most like `word`, if one is like it."""
+    import difflib  # only for a slip of the fingers
+
     found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return found[0] if found else None
 

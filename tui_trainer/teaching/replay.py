@@ -17,6 +17,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Example, Turn
 from tui_trainer.store import paths
 from tui_trainer.store.conversation import ConversationStore
+from tui_trainer.store.secrets import find_secrets
 from tui_trainer.teaching import text
 from tui_trainer.teaching.material import Known, Row, newest, row
 
@@ -71,14 +72,16 @@ def earlier(examples: Sequence[Example]) -> list[Known]:
 
 
 def asked_before(conversation: ConversationStore, examples: Sequence[Example]) -> list[list[Turn]]:
-    """Questions of the conversation that nobody found fault with, newest first."""
+    """Questions of the conversation that nobody found fault with, newest first. Those that look
+    as if they held a secret are left out: what is replayed is learned."""
     rated = {text.question_key(example.question) for example in examples}
     found: dict[str, list[Turn]] = {}
     said = conversation.said()
     for question, answer in itertools.pairwise(said):
         key = text.question_key(question.content)
         whole = question.role == "user" and answer.role == "assistant" and not answer.cancelled
-        if whole and key and key not in rated and answer.content.strip():
+        secret = find_secrets(question.content) or find_secrets(answer.content)
+        if whole and key and key not in rated and answer.content.strip() and not secret:
             found.pop(key, None)
             found[key] = [Turn("user", question.content)]
     return list(found.values())[::-1][:FROM_HISTORY]

@@ -6,24 +6,22 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from rich.terminal_theme import TerminalTheme
 from textual import on
-from textual.app import App, SystemCommand
-from textual.filter import LineFilter
+from textual.app import SystemCommand
+from textual.filter import ANSIToTruecolor, LineFilter
 from textual.screen import Screen
 from textual.timer import Timer
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.run import ACTIVE_STATES
-from tui_trainer.contracts.settings import Settings
 from tui_trainer.tui import commands, glyphs, keymap, themes
 from tui_trainer.tui.bridge import Bridge, Services, real_services
-from tui_trainer.tui.charts.model import Palette
 from tui_trainer.tui.charts.text import clean
-from tui_trainer.tui.chatting import Chatting
 from tui_trainer.tui.fleet import Fleet
 from tui_trainer.tui.keymap import Key
 from tui_trainer.tui.messages import (
@@ -36,14 +34,17 @@ from tui_trainer.tui.messages import (
     Severity,
     StopsAnswered,
 )
-from tui_trainer.tui.orders import Orders
-from tui_trainer.tui.screens.dashboard import Dashboard
-from tui_trainer.tui.screens.help import Help
-from tui_trainer.tui.screens.new_run import NewRun
+from tui_trainer.tui.modes import MODES
 from tui_trainer.tui.screens.page import Page
-from tui_trainer.tui.screens.runs import Runs
+from tui_trainer.tui.steered import SteeredApp
 from tui_trainer.tui.terminal import TerminalGuard
-from tui_trainer.watch.view import FolderView, RunSummary, RunView
+
+if TYPE_CHECKING:  # numpy and what needs it come after the first paint
+    from tui_trainer.contracts.hardware import HardwareSample
+    from tui_trainer.contracts.settings import Settings
+    from tui_trainer.tui.charts.model import Palette
+    from tui_trainer.tui.chatting import Chatting
+    from tui_trainer.watch.view import FolderView, RunSummary, RunView
 
 _TABS = (("show_dashboard", "Dashboard", "dashboard"), ("show_runs", "Runs", "runs"))
 _MORE_TABS = (
@@ -56,36 +57,21 @@ _SESSION_KEYS = frozenset(
     {"new_run", "show_new", "resume_run", "show_chat", "show_adapters", "adopt"}
 )
 _SAMPLES_KEPT = 60
-_FRAME_SECONDS = 0.09  # at most eleven times a second: a faster run costs no more to watch
+MOST_MARKED = 8  # runs that are read whole beside the one on the dashboard
+# The watcher holds streams of rows to a pace; this is for what others may post.
+_FRAME_SECONDS = 0.03
+_LOADING_SECONDS = 0.2  # every frame of a run that is being read draws its charts anew
 MONITOR_ONLY = "monitor watches and steers only; start tui-trainer without monitor to train"
 
 
-def _chat_screen() -> Page:
-    from tui_trainer.tui.screens.chat import Chat  # loaded when it is looked at
-
-    return Chat()
-
-
-def _adapters_screen() -> Page:
-    from tui_trainer.tui.screens.adapters import Adapters
-
-    return Adapters()
-
-
-class TrainerApp(App[int]):
+class TrainerApp(SteeredApp):
     """One session over one folder of runs."""
 
     TITLE = "tui-trainer"
     CSS_PATH = "app.tcss"
     BINDINGS: ClassVar = keymap.bindings("app")
-    MODES: ClassVar = {
-        "dashboard": Dashboard,
-        "runs": Runs,
-        "chat": _chat_screen,
-        "adapters": _adapters_screen,
-        "new": NewRun,
-    }
-    DEFAULT_MODE = "dashboard"
+    MODES: ClassVar = dict(MODES)
+    DEFAULT_MODE = "opening"
     NOTIFICATION_TIMEOUT = 6
 
     def __init__(
@@ -101,16 +87,16 @@ class TrainerApp(App[int]):
         self.settings = settings
         self.runs_dir = runs_dir = runs_dir.expanduser().absolute()
         self.monitor_only = monitor_only
-        self.view = FolderView(runs_dir, loading=True)
+        self._view: FolderView | None = None
         self.focus_path = focus = focus and focus.expanduser().absolute()
+        self.overlay: tuple[Path, ...] = ()  # runs marked to be shown together
         self.keymap = keymap.make_keymap(settings.keys)
         self.themes = themes.load_themes()
         self.marks = glyphs.chart_marks(settings.charts)
         self.samples: tuple[HardwareSample, ...] = ()
         self.bridge = Bridge(self.post_message, services, runs_dir)
         self.fleet = Fleet(self.bridge.supervisor, focus if not monitor_only else None)
-        self.orders = Orders(self)
-        self.chatting = Chatting(self, services.chat)
+        self._services = services
         self._filters_added = [] if glyphs.locale_has_unicode() else [glyphs.PlainCharacters()]
         self._guard = TerminalGuard(self.exit)
         self._told: set[str] = set()
@@ -128,24 +114,37 @@ class TrainerApp(App[int]):
             self.tell(problem, "warning")
         if self.focus_path is not None:
             self.bridge.watcher.focus(self.focus_path)
-        self.bridge.start()
         self._guard.start()
+
+    def begin(self) -> None:
+        """Starts everything behind the screen: called once the first paint stands."""
+        self.bridge.start()
         if not self.monitor_only:
             self.chatting.open_later()
 
     def on_unmount(self) -> None:
-        self.chatting.close()
+        if "chatting" in vars(self):
+            self.chatting.close()
         self.bridge.stop()
         self._guard.stop()
 
+    @property
+    def ansi_theme(self) -> TerminalTheme:
+        """Asked for with every line drawn, and of no use to true colours."""
+        return self.ansi_theme_dark
+
     def get_line_filters(self) -> Sequence[LineFilter]:
-        return [*super().get_line_filters(), *self._filters_added]
+        # Our colours are true ones already; looking at each again was a third of every repaint.
+        own = [kept for kept in super().get_line_filters() if not isinstance(kept, ANSIToTruecolor)]
+        return [*own, *self._filters_added]
 
     # -- what other threads told ----------------------------------------------------------------
 
     @on(FolderChanged)
     def _take_view(self, message: FolderChanged) -> None:
-        view = self.view = message.view
+        view = self._view = message.view
+        if self.current_mode == "opening":
+            self.switch_mode("dashboard")
         if view.focused is not None and wants_another(view, self.focus_path):
             self.look_at(view.focused.summary.path)
         self._tell_once(view.oddities)
@@ -157,7 +156,7 @@ class TrainerApp(App[int]):
     def _take_sample(self, message: MachineSampled) -> None:
         self.samples = (*self.samples, message.sample)[-_SAMPLES_KEPT:]
         for page in self._pages():
-            if isinstance(page, Dashboard) and page.is_mounted:  # it may come before the panes
+            if page.is_mounted:  # it may come before the panes
                 page.take_machine(self.samples)
 
     @on(EngineEnded)
@@ -207,9 +206,21 @@ class TrainerApp(App[int]):
             self.focus_path = path
             self.bridge.watcher.focus(path)
 
+    def toggle_overlay(self, path: Path) -> None:
+        """Marks a run to be shown together with others, or takes the mark back."""
+        if path in self.overlay:
+            self.overlay = tuple(other for other in self.overlay if other != path)
+        elif len(self.overlay) == MOST_MARKED:
+            self.tell(f"{MOST_MARKED} runs are marked; take a mark back first", "warning")
+            return
+        else:
+            self.overlay = (*self.overlay, path)
+        self.bridge.watcher.also(self.overlay)
+
     def shown_run(self) -> RunSummary | None:
         """The run on the dashboard, as the newest snapshot knows it."""
-        return next((run for run in self.view.runs if run.path == self.focus_path), None)
+        runs = self._view.runs if self._view is not None else ()
+        return next((run for run in runs if run.path == self.focus_path), None)
 
     def tabs(self) -> tuple[tuple[str, str, str], ...]:
         """Key, title and screen of each tab."""
@@ -223,10 +234,28 @@ class TrainerApp(App[int]):
 
     def resume_hint(self, run: RunSummary) -> str:
         """How an ended run is carried on, in a few words."""
+        if not run.ours:
+            return f"only its own program ({clean(run.tool)}) can carry it on"
         if self.monitor_only:
             return f"tui-trainer resume {clean(str(run.path))} carries it on"
         key = next(key for key in keymap.KEYS if key.id == "resume_run")
         return f"{self.keymap.shown(key)} carries it on from its last checkpoint"
+
+    @cached_property
+    def chatting(self) -> Chatting:
+        """The session's chat."""
+        from tui_trainer.tui.chatting import Chatting
+
+        return Chatting(self, self._services.chat)
+
+    @property
+    def view(self) -> FolderView:
+        """The newest snapshot of the folder."""
+        if self._view is None:
+            from tui_trainer.watch.view import FolderView
+
+            self._view = FolderView(self.runs_dir, loading=True)
+        return self._view
 
     @property
     def palette(self) -> Palette:
@@ -252,35 +281,10 @@ class TrainerApp(App[int]):
         self.tell("reading the folder again")
 
     def action_help(self) -> None:
+        from tui_trainer.tui.screens.help import Help
+
         place = self.screen.place if isinstance(self.screen, Page) else ""
         self.push_screen(Help(place, self.keymap, self.offers))
-
-    def action_pause(self) -> None:
-        self.orders.pause()
-
-    def action_checkpoint(self) -> None:
-        self.orders.checkpoint()
-
-    def action_stop(self) -> None:
-        self.orders.stop()
-
-    def action_set_rate(self) -> None:
-        self.orders.set_rate()
-
-    def action_resume_run(self) -> None:
-        self.orders.resume_run()
-
-    def action_adopt(self) -> None:
-        self.orders.adopt()
-
-    def action_details(self) -> None:
-        self.orders.details()
-
-    async def action_quit(self) -> None:
-        self.orders.leave()
-
-    async def action_help_quit(self) -> None:  # type: ignore[override]
-        self.orders.leave()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         return commands.system_commands(self, screen)
@@ -292,8 +296,11 @@ class TrainerApp(App[int]):
 
     def _show_soon(self) -> None:
         """Shows the newest snapshot: at once, or when the last one has stood for a frame."""
-        wait = _FRAME_SECONDS - (time.monotonic() - self._shown_at)
+        least = _LOADING_SECONDS if self.view.loading else _FRAME_SECONDS
+        wait = least - (time.monotonic() - self._shown_at)
         if wait <= 0:
+            if self._frame is not None:
+                self._frame.stop()
             self._show_everywhere()
         elif self._frame is None:
             self._frame = self.set_timer(wait, self._show_everywhere)
@@ -319,7 +326,7 @@ class TrainerApp(App[int]):
     def _recolour(self) -> None:
         for stack in self._screen_stacks.values():
             for screen in stack:
-                if isinstance(screen, Dashboard | NewRun) and screen.is_mounted:
+                if isinstance(screen, Page) and screen.is_mounted:
                     screen.use_theme()
         self._show_everywhere()
 
@@ -350,7 +357,7 @@ def run_app(
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UserError("the full-screen session needs a terminal; see --headless and --json")
-    services = real_services(runs_dir, settings.refresh_seconds)
+    services = real_services(runs_dir, settings.refresh_seconds, settings.model)
     app = TrainerApp(
         runs_dir, settings=settings, services=services, focus=focus, monitor_only=monitor_only
     )

@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Protocol
 
 from textual.message import Message
 
-from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.contracts.session import Event
-from tui_trainer.launch.ending import EngineEnd
-from tui_trainer.store.runs import RunFolder
+from tui_trainer.tui.late import LateSupervisor, LateWatcher
 from tui_trainer.tui.messages import EngineEnded, FolderChanged, MachineSampled
-from tui_trainer.watch.view import FolderView
 
-if TYPE_CHECKING:  # monitor does without a chat
+if TYPE_CHECKING:  # what the first paint does without, and monitor without a chat
+    from tui_trainer.contracts.hardware import HardwareSample
+    from tui_trainer.contracts.session import Event
+    from tui_trainer.launch.ending import EngineEnd
     from tui_trainer.repl.session import ChatSession
+    from tui_trainer.store.runs import RunFolder
+    from tui_trainer.watch.folder import FolderWatcher
+    from tui_trainer.watch.view import FolderView
 
 Post = Callable[[Message], object]
 SAMPLE_SECONDS = 2.0
+_SETTLE_SECONDS = 0.5  # the charts come first: what samples takes a tenth of a second to load
 _FIRST_SECONDS = 0.3  # shares of the processor are known from the second sample on
 
 
@@ -39,6 +42,7 @@ class Watching(Protocol):
     def start(self) -> None: ...
     def stop(self) -> None: ...
     def focus(self, path: Path | None) -> None: ...
+    def also(self, paths: tuple[Path, ...]) -> None: ...
     def refresh(self) -> None: ...
 
 
@@ -67,17 +71,38 @@ class Services:
 
 
 def real_services(runs_dir: Path, poll_seconds: float, model: str = "builtin") -> Services:
-    """The real watcher, sampler, supervisor and chat for a folder of runs."""
-    from tui_trainer.launch.supervisor import Supervisor
-    from tui_trainer.machine.sampler import Sampler
-    from tui_trainer.tui.chatter import real_session
-    from tui_trainer.watch.folder import FolderWatcher
+    """The real watcher, sampler, supervisor and chat for a folder of runs; what they need is
+    loaded when they begin."""
+
+    def watcher(on_change: Callable[[FolderView], None]) -> FolderWatcher:
+        from tui_trainer.tui.screens import dashboard  # noqa: F401  not by the app's own thread
+        from tui_trainer.watch.folder import FolderWatcher
+
+        return FolderWatcher(runs_dir, on_change, poll_seconds=poll_seconds)
+
+    def sampler(pid: int | None, path: Path) -> Sampling:
+        from tui_trainer.machine.sampler import Sampler
+
+        return Sampler(run_pid=pid, disk_path=path)
+
+    def chat(emit: Callable[[Event], None], on_status: Callable[[str], None]) -> ChatSession:
+        from tui_trainer.tui.chatter import real_session
+
+        return real_session(model, runs_dir)(emit, on_status)
+
+    def late(on_change: Callable[[FolderView], None]) -> LateWatcher:
+        def failed(reason: str) -> None:
+            from tui_trainer.watch.view import FolderView
+
+            on_change(FolderView(root=runs_dir, problem=reason))
+
+        return LateWatcher(lambda: watcher(on_change), failed)
 
     return Services(
-        watch=lambda on_change: FolderWatcher(runs_dir, on_change, poll_seconds=poll_seconds),
-        sampler=lambda pid, path: Sampler(run_pid=pid, disk_path=path),
-        supervisor=Supervisor,
-        chat=real_session(model, runs_dir),
+        watch=late,
+        sampler=sampler,
+        supervisor=LateSupervisor,
+        chat=chat,
     )
 
 
@@ -142,6 +167,8 @@ class MachineLook:
             self._wake.set()
 
     def _run(self) -> None:
+        if self._left.wait(_SETTLE_SECONDS):
+            return
         pid = self._pid
         sampler = self._make(pid, self._disk)
         first = True

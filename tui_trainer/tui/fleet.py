@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tui_trainer.contracts.run import ACTIVE_STATES
-from tui_trainer.launch.ending import EngineEnd
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui import states
 from tui_trainer.tui.bridge import Supervising
-from tui_trainer.watch.view import RunSummary
+
+if TYPE_CHECKING:
+    from tui_trainer.launch.ending import EngineEnd
+    from tui_trainer.watch.view import RunSummary
 
 
 class Fleet:

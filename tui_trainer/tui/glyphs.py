@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import locale
+from typing import TYPE_CHECKING
 
 from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 
-from tui_trainer.contracts.settings import ChartSettings
-from tui_trainer.tui.charts.model import Marks
+if TYPE_CHECKING:
+    from tui_trainer.contracts.settings import ChartSettings
+    from tui_trainer.tui.charts.model import Marks
 
 _PLAIN = str.maketrans(
     {

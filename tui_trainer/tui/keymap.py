@@ -49,22 +49,52 @@ KEYS: tuple[Key, ...] = (
     Key("resume_run", "R", "app.resume_run", "resume", "carry on a run that ended early", "run"),
     Key("adopt", "A", "app.adopt", "to adapters", "add the adapter of a finished run to the "
         "adapters", "run", 17),
-    Key("details", "d", "app.details", "details", "job, versions and paths of the run", "run", 11),
-    Key("chart", "g", "screen.next_chart", "chart", "change what the lower chart shows",
-        "dashboard", 8),
+    Key("details", "d", "app.details", "details", "configuration, events, checkpoints, machine and "
+        "log of the run", "run", 11),
+    Key("chart", "g", "screen.next_chart", "chart", "the next chart below, or in the place of the "
+        "one that is seen", "dashboard", 8),
+    Key("next_page", "right_square_bracket,pagedown", "screen.page(1)", "next charts",
+        "the next page of charts", "dashboard"),
+    Key("previous_page", "left_square_bracket,pageup", "screen.page(-1)", "earlier charts",
+        "the page of charts before", "dashboard"),
+    Key("grid", "G", "screen.grid", "grid", "all charts in a grid of equal ones, or the leading "
+        "one large again", "dashboard", 18),
+    Key("find_chart", "slash", "screen.find", "find", "find a chart by the name of its metric and "
+        "pin it in front", "dashboard", 19),
     Key("smooth", "m", "screen.smoothing", "smooth", "smoothing: off, 0.6, 0.9, 0.97",
         "dashboard", 7),
+    Key("smoother", "greater_than_sign", "screen.smoother(1)", "smoother", "a little more "
+        "smoothing, up to 0.999", "dashboard"),
+    Key("rougher", "less_than_sign", "screen.smoother(-1)", "rougher", "a little less smoothing",
+        "dashboard"),
+    Key("raw", "b", "screen.raw", "bare", "smoothed lines alone, or with the values faint below "
+        "them", "dashboard"),
     Key("log_y", "y", "screen.log_y", "log", "logarithmic or linear y axis", "dashboard", 9),
-    Key("x_axis", "x", "screen.x_axis", "x axis", "count x in steps, epochs, tokens or time",
-        "dashboard", 10),
+    Key("log_x", "X", "screen.log_x", "log x", "logarithmic or linear x axis", "dashboard"),
+    Key("x_axis", "x", "screen.x_axis", "x axis", "count x in steps, epochs, tokens, time since "
+        "the start or time of day", "dashboard", 10),
+    Key("cursor", "v", "screen.cursor", "values", "a cursor that reads the exact values of every "
+        "run at a step; esc leaves it", "dashboard", 10),
+    Key("export", "E", "screen.export", "export", "write the charts that are seen as SVG and text, "
+        "and their data as CSV", "dashboard", 20),
+    Key("only", "o", "screen.only", "only", "this run alone, or with those laid over it again",
+        "dashboard"),
     Key("zoom_in", "plus,equals_sign", "screen.zoom(1)", "zoom in",
-        "zoom in; the live end stays in view", "dashboard"),
+        "zoom in; the live end, or the cursor, stays in view", "dashboard"),
     Key("zoom_out", "minus", "screen.zoom(-1)", "zoom out", "zoom out", "dashboard"),
     Key("zoom_all", "0", "screen.zoom(0)", "all", "show the whole run again", "dashboard"),
-    Key("pan_left", "left", "screen.pan(-1)", "earlier", "move a zoomed chart to earlier steps",
+    Key("pan_left", "left", "screen.pan(-1)", "earlier", "move the cursor or a zoomed chart to "
+        "earlier steps", "dashboard"),
+    Key("pan_right", "right", "screen.pan(1)", "later", "move the cursor or a zoomed chart to "
+        "later steps", "dashboard"),
+    Key("leap_left", "shift+left", "screen.leap(-1)", "far earlier", "ten columns to earlier "
+        "steps", "dashboard"),
+    Key("leap_right", "shift+right", "screen.leap(1)", "far later", "ten columns to later steps",
         "dashboard"),
-    Key("pan_right", "right", "screen.pan(1)", "later", "move a zoomed chart to later steps",
-        "dashboard"),
+    Key("to_start", "home", "screen.edge(0)", "first", "the cursor, or a zoomed chart, to the "
+        "first step", "dashboard"),
+    Key("to_end", "end", "screen.edge(1)", "last", "the cursor, or a zoomed chart, to the last "
+        "step", "dashboard"),
     Key("maximise", "enter", "screen.maximise", "maximise", "maximise a pane, or put it back",
         "dashboard", 12),
     Key("next_pane", "j,down", "screen.move(1)", "next", "next pane", "dashboard"),
@@ -72,8 +102,15 @@ KEYS: tuple[Key, ...] = (
     Key("open", "enter", "screen.open", "open", "show the run on the dashboard", "runs", 7),
     Key("next_run", "j,down", "screen.move(1)", "next", "next run", "runs"),
     Key("previous_run", "k,up", "screen.move(-1)", "previous", "previous run", "runs"),
-    Key("filter", "slash", "screen.filter", "filter", "show only runs whose name or state "
-        "contains a text", "runs", 8),
+    Key("filter", "slash", "screen.filter", "filter", "choose runs by words and conditions, such "
+        "as loss<2 status:running -smoke", "runs", 8),
+    Key("mark_run", "space", "screen.mark_run", "mark", "mark the run: marked runs are overlaid "
+        "on the dashboard", "runs", 8),
+    Key("unmark", "u", "screen.unmark", "unmark", "take every mark away", "runs"),
+    Key("compare_runs", "v", "screen.compare", "compare", "compare the marked runs: what differs, "
+        "and what came of it", "runs", 9),
+    Key("sort", "o", "screen.sort", "sort", "sort by the next column", "runs", 10),
+    Key("turn", "O", "screen.turn", "turn", "turn the order round", "runs"),
     Key("good", "ctrl+g", "screen.say('/good')", "good", "the last answer is right: learn it",
         "chat", 4, True),
     Key("correct", "ctrl+e", "screen.say('/edit')", "correct", "write the right answer to the "
@@ -141,6 +178,12 @@ _NAMES = {
     "equals_sign": "=",
     "minus": "-",
     "escape": "esc",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+    "shift+left": "shift+←",
+    "shift+right": "shift+→",
     "left": "←",
     "right": "→",
     "pageup": "pgup",

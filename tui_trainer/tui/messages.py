@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 from textual.message import Message
 
-from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.launch.ending import EngineEnd
-from tui_trainer.store.runs import RunFolder
-from tui_trainer.watch.view import FolderView
-
 if TYPE_CHECKING:
+    from tui_trainer.contracts.hardware import HardwareSample
+    from tui_trainer.launch.ending import EngineEnd
+    from tui_trainer.store.runs import RunFolder
     from tui_trainer.tui.shelf import Shelf
+    from tui_trainer.watch.view import FolderView
 
 Severity = Literal["information", "warning", "error"]
 
@@ -83,6 +82,22 @@ class ZoomAsked(Message):
         super().__init__()
         self.direction = direction
         self.at = at
+
+
+class ChartDragged(Message):
+    """A chart was drawn along with the pointer by a `share` of its width."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+
+class PlaceClicked(Message):
+    """A place of a chart was clicked; `x` in the units of its axis."""
+
+    def __init__(self, x: float) -> None:
+        super().__init__()
+        self.x = x
 
 
 class ChatSpoke(Message):

@@ -83,7 +83,7 @@ class Orders:
         run = self._target()
         if run is None:
             self._app.tell("no run is chosen", "warning")
-        elif self._app.monitor_only:
+        elif self._app.monitor_only or (run.kind == "run" and not run.ours):
             self._app.tell(self._app.resume_hint(run), "warning")
         elif run.kind != "run" or run.status not in states.RESUMABLE:
             word = states.word(run.status)
@@ -127,14 +127,15 @@ class Orders:
             self._app.action_show("adapters")
 
     def details(self) -> None:
-        """Shows job, versions and paths of the run."""
+        """Shows everything there is to know of the run."""
         run = self._target()
         if run is None:
             self._app.tell("no run is chosen", "warning")
             return
-        view = self._app.view.focused
-        oddities = view.oddities if view and view.summary.path == run.path else ()
-        self._app.push_screen(Details(run, RunFolder(run.path).info(), oddities))
+        view = self._app.view
+        known = (*view.others, *([view.focused] if view.focused is not None else []))
+        whole = next((one for one in known if one.summary.path == run.path), None)
+        self._app.push_screen(Details(run, whole))
 
     def leave(self) -> None:
         """Leaves at once, or asks where a run begun here still trains."""

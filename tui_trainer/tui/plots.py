@@ -1,242 +1,282 @@
-"""From a run's columns to what a chart is asked to show. Pure."""
+"""From the columns of one or several runs to what a chart is asked to show. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
-from tui_trainer.contracts.run import Event
+from tui_trainer.contracts.run import ACTIVE_STATES, Event
 from tui_trainer.tui import states
-from tui_trainer.tui.charts import bins
-from tui_trainer.tui.charts.model import Array, ChartSpec, Format, Line, Mark, mark
-from tui_trainer.tui.charts.text import number
+from tui_trainer.tui.catalogue import LEARNING_RATE, LOSS, VALIDATION, Metric, Samples
+from tui_trainer.tui.charts.model import GLYPHS, Array, ChartSpec, Line, Mark, MarkKind, mark
+from tui_trainer.tui.charts.smoothing import Averages
+from tui_trainer.tui.charts.text import clean, number
+from tui_trainer.tui.places import FORMATS, XAxis, between, extent, x_of
+from tui_trainer.tui.reading import read
 from tui_trainer.tui.text import count_text, rate_text
 from tui_trainer.tui.viewport import ALL, Range, Viewport
 from tui_trainer.watch.view import RunView, Table
 
-XAxis = Literal["step", "epoch", "tokens", "time"]
-X_AXES: tuple[XAxis, ...] = ("step", "epoch", "tokens", "time")
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
-_EMPTY = np.empty(0)
+_GROWING = ACTIVE_STATES | {"unknown"}  # of another tool's run, whose file still grows
+_STEADY = 100  # parts of a live axis, a column or two each
+_NO_SLOTS: Mapping[Path, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class ChartOptions:
-    """What the keys change: `smoothing` is the weight of the past (0..1)."""
+    """What the keys change: `smoothing` is the weight of the past (0..1); `raw` shows the values
+    under the smoothed line. The viewport counts in common logarithms where `log_x` is set."""
 
     x: XAxis = "step"
     smoothing: float = 0.9
     log_y: bool = False
+    log_x: bool = False
+    raw: bool = True
     viewport: Viewport = ALL
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A quantity that has a chart: its values by row, its name and what it lacks elsewhere."""
-
-    id: str
-    title: str
-    values: Callable[[RunView], Array]
-    smooths: bool = True
-    robust: bool = True
-    evals: bool = False
-
-
-def _column(name: str) -> Callable[[RunView], Array]:
-    return lambda view: view.train.column(name)
-
-
-def _throughput(view: RunView) -> Array:
-    tokens, milliseconds = view.train.column("tokens"), view.train.column("step_time_ms")
-    if not len(tokens) or not len(milliseconds):
-        return _EMPTY
-    with np.errstate(all="ignore"):
-        return np.asarray(tokens / (milliseconds / 1000), dtype=np.float64)
-
-
-LOSS = Metric("loss", "loss", _column("loss"))
-LEARNING_RATE = Metric(
-    "learning_rate", "learning rate", _column("learning_rate"), smooths=False, robust=False
-)
-GRADIENT_NORM = Metric("gradient_norm", "gradient norm", _column("gradient_norm"))
-THROUGHPUT = Metric("throughput", "tokens/s", _throughput)
-VALIDATION = Metric(
-    "validation", "validation loss", lambda view: view.evals.column("val_loss"),
-    smooths=False, robust=False, evals=True,
-)  # fmt: skip
-LOWER: tuple[Metric, ...] = (LEARNING_RATE, GRADIENT_NORM, THROUGHPUT, VALIDATION)
 
 
 @dataclass(frozen=True, eq=False)
 class Plot:
-    """One metric of one run with the options it is shown with."""
+    """One metric of one run, with `others` under it, and the options it is shown with.
+
+    `slots` give each run its colour and letter; `cursor` is a step of the first run.
+    """
 
     view: RunView
     metric: Metric
     options: ChartOptions
+    others: tuple[RunView, ...] = ()
+    slots: Mapping[Path, int] = field(default_factory=lambda: _NO_SLOTS)
+    cursor: float | None = None
+    averages: Averages = field(default_factory=Averages)
+
+    @property
+    def views(self) -> tuple[RunView, ...]:
+        """Every run on the chart, the pinned one first."""
+        return (self.view, *self.others)
 
     @property
     def key(self) -> tuple[object, ...]:
         """Equal keys give equal charts, so nothing need be drawn again."""
-        view = self.view
         return (
-            view.summary.path,
-            self.metric.id,
+            self.metric,
             self.options,
-            view.summary.status in states.DIMMED,
-            _trace(view.train),
-            _trace(view.evals),
-            len(view.events),
+            self.cursor,
+            *(
+                (
+                    view.summary.path,
+                    self.slots.get(view.summary.path),
+                    view.summary.status in states.DIMMED,
+                    _trace(view.train),
+                    _trace(view.evals),
+                    len(view.events),
+                    view.resumed_at,
+                )
+                for view in self.views
+            ),
         )
 
     def spec(self) -> ChartSpec:
         """The chart."""
         view, metric, options = self.view, self.metric, self.options
-        values = metric.values(view)
-        x = _x_of(view, options.x, metric.evals)
-        whole = extent(view, options.x)
-        title, detail = _titles(view, metric, values)
+        log_y = options.log_y and metric is not LEARNING_RATE
+        samples = metric.samples(view)
+        title, detail = self._titles(samples, log_y)
+        at = None if self.cursor is None else place_of(view, options.x, self.cursor)
         return ChartSpec(
             title=title,
             detail=detail,
-            lines=_lines(view, metric, options, x, values),
+            lines=self._lines(samples),
             marks=_marks(view, options.x),
             x_label=options.x,
-            x_format=_format(options.x),
-            log_y=options.log_y and metric is not LEARNING_RATE,
+            x_format=FORMATS[options.x],
+            log_y=log_y,
+            log_x=options.log_x,
             robust=metric.robust,
-            x_range=None if whole is None else options.viewport.shown(whole) or whole,
+            x_range=self._range(),
+            cursor_x=at,
             dimmed=view.summary.status in states.DIMMED,
             empty=_empty(view, metric),
         )
 
+    def heading(self) -> tuple[str, str]:
+        """Title and detail alone."""
+        log_y = self.options.log_y and self.metric is not LEARNING_RATE
+        return self._titles(self.metric.samples(self.view), log_y)
 
-def extent(view: RunView, axis: XAxis) -> Range | None:
-    """The first and last x of a run, None where it has no rows or the axis has no values."""
-    ends = [
-        (float(x[0]), float(x[-1]))
-        for x in (_x_of(view, axis, False), _x_of(view, axis, True))
-        if len(x) and np.isfinite(x[0]) and np.isfinite(x[-1])
-    ]
-    if not ends:
-        return None
-    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
-    return (low, high) if high > low else None
+    def _range(self) -> Range | None:
+        whole = extent(self.views, self.options.x, self.options.log_x)
+        if whole is None:
+            return None
+        if self.view.summary.status in _GROWING and not self.options.log_x:
+            whole = whole[0], steady_end(whole)
+        shown = self.options.viewport.shown(whole) or whole
+        return (10.0 ** shown[0], 10.0 ** shown[1]) if self.options.log_x else shown
+
+    def _lines(self, samples: Samples) -> tuple[Line, ...]:
+        if self.others:
+            return self._overlaid()
+        view, metric, options = self.view, self.metric, self.options
+        x = samples.at(x_of(view, options.x, metric.evals))
+        values = samples.values
+        if len(x) != len(values) or not len(x):
+            return _validation(self) if metric is LOSS else ()
+        if metric.evals:
+            return (Line(x, values, "smooth"), Line(x, values, "validation"))
+        if not metric.smooths or options.smoothing == 0:
+            lines: tuple[Line, ...] = (_spanning(Line(x, values, "smooth"), samples),)
+        else:
+            smoothed = self._smoothed(view, samples)
+            lines = (Line(x, smoothed, "smooth", f"{options.smoothing:g}"),)
+            if options.raw:
+                lines = (_spanning(Line(x, values, "raw", "raw"), samples), *lines)
+        return lines + _validation(self) if metric is LOSS else lines
+
+    def _overlaid(self) -> tuple[Line, ...]:
+        """A line of each run, the pinned one strong and uppermost, its values faint below all."""
+        lines: list[Line] = []
+        metric, options = self.metric, self.options
+        smooths = metric.smooths and options.smoothing > 0
+        for view in self.views:
+            samples = metric.samples(view)
+            x = samples.at(x_of(view, options.x, metric.evals))
+            if len(x) != len(samples.values) or not len(x):
+                continue
+            slot = self.slots.get(view.summary.path, 0)
+            pinned = view is self.view
+            y = self._smoothed(view, samples) if smooths else samples.values
+            line = Line(x, y, "series", view.summary.name, slot, None, letter(slot), pinned)
+            lines.append(line if smooths else _spanning(line, samples))
+            if smooths and options.raw and pinned:
+                lines.append(_spanning(Line(x, samples.values, "raw"), samples))
+        return tuple(lines) + (_validation(self) if metric is LOSS else ())
+
+    def _smoothed(self, view: RunView, samples: Samples) -> Array:
+        """The average; an entry counts for all the rows that it stands for."""
+        name = (view.summary.path, self.metric.id)
+        return self.averages.of(name, samples.values, self.options.smoothing, samples.counts)
+
+    def _titles(self, samples: Samples, log_y: bool) -> tuple[str, str]:
+        view, metric = self.view, self.metric
+        if self.cursor is not None:
+            title, detail = self._at_cursor(self.cursor)
+        else:
+            newest = metric.last(view)
+            if newest is None:
+                return clean(metric.title), ""
+            title = f"{clean(metric.title)} {_value(metric, newest)}"
+            detail = _bests(view, metric)
+        if log_y:
+            below = int((samples.values <= 0).sum())
+            left_out = f", {below:,} not above 0 left out" if below else ""
+            detail = f"{detail}   log{left_out}".strip()
+        return title, detail
+
+    def _at_cursor(self, step: float) -> tuple[str, str]:
+        """The value under the cursor instead of the newest, and what it is the mean of."""
+        metric, axis = self.metric, self.options.x
+        at = place_of(self.view, axis, step)
+        found = read(self.view, metric, axis, at)
+        if found.value is None:
+            return clean(metric.title), f"nothing at step {count_text(step)}"
+        said = _value(metric, found.value) if np.isfinite(found.value) else found.words()
+        detail = found.span or f"at step {count_text(found.step)}"
+        return f"{clean(metric.title)} {said}", detail
 
 
-def _x_of(view: RunView, axis: XAxis, evals: bool) -> Array:
-    """x of every row. Evaluations take theirs from the step they were made at."""
-    steps = view.train.column("step")
-    table = view.evals if evals else view.train
+def steady_end(whole: Range) -> float:
+    """The end of a growing axis, moved on a little so that it stands still for some rows: until
+    then only the newest columns of a live chart are drawn otherwise."""
+    unit = 2.0 ** math.floor(math.log2((whole[1] - whole[0]) / _STEADY))
+    return whole[0] + math.ceil((whole[1] - whole[0]) / unit) * unit
+
+
+def letter(slot: int) -> str:
+    """The letter of a run on an overlay."""
+    return chr(ord("A") + slot % 26)
+
+
+def place_of(view: RunView, axis: XAxis, step: float) -> float:
+    """The x of a step of a run."""
     if axis == "step":
-        return table.column("step")
-    if axis == "time":
-        times = table.column("time")
-        begin = view.train.column("time")[:1]
-        first = float(begin[0]) if len(begin) else float(times[:1].sum())
-        return np.asarray(times - first, dtype=np.float64)
-    of_train = _running_tokens(view) if axis == "tokens" else view.train.column("epoch")
-    if not evals or not len(of_train):
-        return of_train if not evals else _EMPTY
-    return np.asarray(np.interp(view.evals.column("step"), steps, of_train), dtype=np.float64)
+        return step
+    at = np.array([step], dtype=np.float64)
+    return float(between(at, view.train.column("step"), x_of(view, axis))[0])
 
 
-def _running_tokens(view: RunView) -> Array:
-    return np.asarray(np.nancumsum(view.train.column("tokens")), dtype=np.float64)
+def _spanning(line: Line, samples: Samples) -> Line:
+    """The line from each bucket's least to its greatest value, where the table is thinned."""
+    if samples.low is None or samples.high is None:
+        return line
+    return Line(line.x, samples.low, line.role, line.label, line.colour, samples.high,
+                line.tag, line.strong)  # fmt: skip
 
 
-def _lines(
-    view: RunView, metric: Metric, options: ChartOptions, x: Array, values: Array
-) -> tuple[Line, ...]:
-    if len(x) != len(values) or not len(x):
+def _validation(plot: Plot) -> tuple[Line, ...]:
+    samples = VALIDATION.samples(plot.view)
+    at = samples.at(x_of(plot.view, plot.options.x, True))
+    if not len(at) or len(at) != len(samples.values):
         return ()
-    if metric.evals:
-        return (Line(x, values, "smooth"), Line(x, values, "validation"))
-    if not metric.smooths or options.smoothing == 0:
-        lines: tuple[Line, ...] = (Line(x, values, "smooth"),)
-    else:
-        lines = (
-            Line(x, values, "raw", "raw"),
-            Line(x, bins.smooth(values, options.smoothing), "smooth", f"{options.smoothing:g}"),
-        )
-    if metric is LOSS and len(view.evals):
-        at = _x_of(view, options.x, True)
-        losses = view.evals.column("val_loss")
-        if len(at) == len(losses):
-            lines += (Line(at, losses, "validation", "val"),)
-    return lines
+    return (Line(at, samples.values, "validation", "val"),)
 
 
-def _titles(view: RunView, metric: Metric, values: Array) -> tuple[str, str]:
-    known = np.flatnonzero(np.isfinite(values))
-    if not len(known):
-        return metric.title, ""
-    newest = float(values[known[-1]])
-    words = rate_text(newest) if metric is LEARNING_RATE else number(newest)
-    title = f"{metric.title} {words}"
+def _value(metric: Metric, value: float) -> str:
+    return rate_text(value) if metric is LEARNING_RATE else number(value)
+
+
+def _bests(view: RunView, metric: Metric) -> str:
     if metric is VALIDATION:
         accuracy = view.evals.last("val_accuracy")
         share = "" if accuracy is None else f"  accuracy {100 * accuracy:.1f} %"
-        return title, _best(values, view.evals) + share
+        return _best(view.evals, "val_loss") + share
     if metric is not LOSS:
-        return title, ""
-    validation = view.evals.column("val_loss")
-    if not np.isfinite(validation).any():
-        return title, _best(values, view.train)
-    last = number(view.evals.last("val_loss"))
-    return title, f"{_best(values, view.train)}   val {last}  {_best(validation, view.evals)}"
-
-
-def _best(values: Array, table: Table) -> str:
-    steps = table.column("step")
-    if len(steps) != len(values) or not np.isfinite(values).any():
         return ""
-    place = int(np.nanargmin(values))
-    return f"best {number(float(values[place]))} @ {count_text(float(steps[place]))}"
+    best, validation = _best(view.train, "loss"), view.evals.last("val_loss")
+    if validation is None:
+        return best
+    return f"{best}   val {number(validation)}  {_best(view.evals, 'val_loss')}"
+
+
+def _best(table: Table, name: str) -> str:
+    found = table.best(name)
+    return "" if found is None else f"best {number(found[0])} @ {count_text(found[1])}"
 
 
 def _marks(view: RunView, axis: XAxis) -> tuple[Mark, ...]:
     """Events worth a mark; they lie at a step, so other axes take the step's own x."""
-    kept = [event for event in view.events if _kind(event) is not None]
+    kept = [(kind, float(event.step)) for event in view.events if (kind := _kind(event))]
+    if not any(kind == "resumed" for kind, _ in kept):
+        kept += [("resumed", step) for step in view.resumed_at]
     if not kept:
         return ()
-    at = np.array([event.step for event in kept], dtype=np.float64)
-    steps, x = view.train.column("step"), _x_of(view, axis, False)
+    at = np.array([step for _, step in kept], dtype=np.float64)
     if axis != "step":
-        if not len(steps) or len(steps) != len(x):
-            return ()
-        at = np.interp(at, steps, x)
-    marks = []
-    for event, place in zip(kept, at.tolist(), strict=True):
-        kind = _kind(event)
-        if kind is not None:
-            marks.append(mark(kind, place))
-    return tuple(marks)
+        at = between(at, view.train.column("step"), x_of(view, axis))
+    pairs = zip(kept, at.tolist(), strict=True)
+    return tuple(mark(kind, place) for (kind, _), place in pairs)
 
 
-def _kind(event: Event) -> Literal["checkpoint", "evaluation", "learning_rate", "resumed"] | None:
-    if event.kind == "checkpoint":
-        return "checkpoint"
-    if event.kind == "evaluation":
-        return "evaluation"
-    if event.kind == "learning_rate":
-        return "learning_rate"
-    return "resumed" if event.kind == "resumed" else None
-
-
-def _format(axis: XAxis) -> Format:
-    return "duration" if axis == "time" else "number"
+def _kind(event: Event) -> MarkKind | None:
+    for kind in GLYPHS:
+        if event.kind == kind:
+            return kind
+    return None
 
 
 def _empty(view: RunView, metric: Metric) -> str:
     if metric is VALIDATION:
         return "no evaluation yet"
-    if len(view.train) and not len(metric.values(view)):
-        return f"this run records no {metric.title}"
-    return "no step yet"
+    if not len(view.train) and not len(view.evals):
+        return "no step yet"
+    if not metric.recorded(view):
+        return f"this run records no {clean(metric.title)}"
+    return "no finite value yet"
 
 
 def _trace(table: Table) -> tuple[object, ...]:
@@ -246,4 +286,4 @@ def _trace(table: Table) -> tuple[object, ...]:
         for name, column in table.columns.items()
         if len(column) and name in ("step", "time", "loss", "val_loss")
     )
-    return len(table), repr(ends)
+    return len(table), table.rows, len(table.columns), repr(ends)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, CommandName, Event
@@ -14,7 +14,9 @@ from tui_trainer.tui import states
 from tui_trainer.tui.bridge import Post, in_background
 from tui_trainer.tui.charts.text import clean
 from tui_trainer.tui.messages import Noticed, StopsAnswered
-from tui_trainer.watch.view import RunSummary
+
+if TYPE_CHECKING:
+    from tui_trainer.watch.view import RunSummary
 
 WAIT_SECONDS = 30.0
 
@@ -25,7 +27,9 @@ def refusal(run: RunSummary | None, resume_key: str) -> str | None:
         return "no run is chosen"
     name = clean(run.name)
     if run.kind != "run":
-        return f"{name} was written by another tool: it can be watched, not steered"
+        return f"{name} is read-only: written by {clean(run.tool)}; nothing here can steer it"
+    if run.status in states.RESUMABLE and not run.ours:
+        return f"{name} is {states.word(run.status)}; only its own program can carry it on"
     if run.status in states.RESUMABLE:
         return f"{name} is {states.word(run.status)}; {resume_key} carries it on"
     if run.status == "idle":
@@ -35,6 +39,8 @@ def refusal(run: RunSummary | None, resume_key: str) -> str | None:
     state = RunFolder(run.path).state()
     if state is not None and state.host not in (None, socket.gethostname()):
         return f"{name} runs on {clean(str(state.host))}; steer it from there"
+    if state is not None and state.commands == ():
+        return f"{name} does not listen to commands: it can be watched, not steered"
     return None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from rich.style import Style
@@ -16,7 +17,9 @@ from textual.theme import Theme
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.store import paths, toml
-from tui_trainer.tui.charts.model import Palette
+
+if TYPE_CHECKING:
+    from tui_trainer.tui.charts.model import Palette
 
 ROLES = ("background", "surface", "raised", "text", "faint", "accent", "good", "caution", "bad")
 
@@ -148,6 +151,8 @@ def textual_theme(file: ThemeFile) -> Theme:
 
 def chart_palette(file: ThemeFile) -> Palette:
     """The palette in the charts' terms; backgrounds are left to the pane."""
+    from tui_trainer.tui.charts.model import Palette  # with numpy: after the first paint
+
     c = file.colours
     line = c.series[0]
     return Palette(

@@ -8,6 +8,7 @@ Range = tuple[float, float]
 _FACTOR = 0.6  # of the width that one step of zoom leaves
 _STRIDE = 0.25  # of the width that one press moves
 _SMALLEST = 1e-6  # of the whole
+_AT_THE_END = 0.9  # a pointer from here on means the live end
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,10 @@ class Viewport:
         high = whole[1] if self.follows else min(max(self.high, whole[0] + self.width), whole[1])
         return high - self.width, high
 
-    def zoomed(self, direction: int, whole: Range, at: float = 0.5) -> Viewport:
-        """One step in (1) or out (-1), or back to everything (0).
+    def zoomed(self, direction: int, whole: Range, at: float | None = None) -> Viewport:
+        """One step in (1) or out (-1), or back to everything (0), anchored `at` a place (0..1).
 
-        A view of the live end keeps to it; another one is anchored `at` a place (0..1).
+        Without a place a view of the live end keeps to it, and another one to its middle.
         """
         extent = whole[1] - whole[0]
         if direction == 0 or extent <= 0:
@@ -38,18 +39,31 @@ class Viewport:
         if width >= extent:
             return Viewport()
         width = max(width, extent * _SMALLEST)
-        if self.follows and high >= whole[1]:
+        if self.follows and high >= whole[1] and (at is None or at > _AT_THE_END):
             return Viewport(width, high, True)
+        at = 0.5 if at is None else at
         anchor = low + at * (high - low)
         return Viewport(width, anchor + (1 - at) * width, False).settled(whole)
 
     def panned(self, direction: int, whole: Range) -> Viewport:
         """A quarter of the width to earlier (-1) or later (1); all of it cannot be moved."""
+        return self.moved(direction * _STRIDE, whole)
+
+    def moved(self, share: float, whole: Range) -> Viewport:
+        """`share` of its width to later, or to earlier where it is negative."""
         shown = self.shown(whole)
         if shown is None or self.width is None:
             return self
-        high = shown[1] + direction * _STRIDE * self.width
+        high = shown[1] + share * self.width
         return replace(self, high=high, follows=False).settled(whole)
+
+    def with_place(self, x: float, whole: Range) -> Viewport:
+        """Moved as little as needed to show `x`."""
+        shown = self.shown(whole)
+        if shown is None or self.width is None or shown[0] <= x <= shown[1]:
+            return self
+        off = x - shown[1] if x > shown[1] else x - shown[0]
+        return self.moved(off / self.width, whole)
 
     def settled(self, whole: Range) -> Viewport:
         """Within the data; follows again where it touches their end."""

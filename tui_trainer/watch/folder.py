@@ -6,34 +6,33 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.watch.glance import Glance
 from tui_trainer.watch.notify import Notifier
-from tui_trainer.watch.run import RunReader
+from tui_trainer.watch.pace import Pace
+from tui_trainer.watch.readers import Readers
 from tui_trainer.watch.scan import Found, Scanner
 from tui_trainer.watch.view import FolderView, RunView
 
-# The files of a run folder whose change is worth a reading.
-_FILES = frozenset({"run.json", "state.json", "metrics.jsonl", "events.jsonl", "hardware.jsonl"})
 _log = logging.getLogger(__name__)
 
-# Bursts of writes are read together: at most one reading in this many seconds.
+# Bursts of writes are read together: at most one reading in this many seconds, and a stream
+# of them at an even pace.
 COALESCE_SECONDS = 0.02
-# While much is read the list and the chart grow in steps of this length.
-_LOADING_SECONDS = 0.1
 _BUDGET_SECONDS = 0.03
-_READERS_KEPT = 3
+MOST_OTHERS = 8
 
 
 class FolderWatcher:
     """Watches a folder of runs, a run folder or a metrics file; it need not exist yet.
 
     `on_change` is called from the watcher's own thread with a frozen snapshot, and only when
-    something changed. The focused run is read whole and woken by the system's notices; all
-    others are looked at every `poll_seconds`.
+    something changed. The focused run and those asked for by `also` are read whole, when the
+    system gives notice and every `look_seconds`, as some file systems give none; all others are
+    looked at every `poll_seconds`.
     """
 
     def __init__(
@@ -42,26 +41,29 @@ class FolderWatcher:
         on_change: Callable[[FolderView], None],
         *,
         poll_seconds: float = 1.0,
+        look_seconds: float = 0.5,
     ) -> None:
         self.root = root.expanduser().absolute()
         self._on_change = on_change
         self._poll_seconds = poll_seconds
+        self._look_seconds = min(look_seconds, poll_seconds)
         self._scanner = Scanner(self.root)
         self._notifier = Notifier(self._noticed)
+        self._pace = Pace()
         self._glances: dict[Path, Glance] = {}
         self._ordered: list[Glance] = []
         self._newest: Path | None = None
         self._disordered = True
         self._unread: deque[Path] = deque()
-        self._readers: dict[Path, RunReader] = {}
+        self._looked: set[Path] = set()
         self._broken: dict[Path, str] = {}
         self._found = Found({})
         self._wanted: Path | None = None
-        self._focus: Path | None = None
-        self._reading = True
+        self._also: tuple[Path, ...] = ()
         self._sent: FolderView | None = None
         self._wake = threading.Event()
         self._stopping = threading.Event()
+        self._readers = Readers(self._stopping.is_set)
         self._rescan = True
         self._thread: threading.Thread | None = None
 
@@ -84,6 +86,12 @@ class FolderWatcher:
         newest. A path that is not there (yet) is remembered, and the choice made as for None."""
         self._wanted = path.expanduser().absolute() if path is not None else None
         self._rescan = self._rescan or (path is not None and self._wanted not in self._glances)
+        self._wake.set()
+
+    def also(self, paths: Iterable[Path]) -> None:
+        """Chooses the runs that are read whole beside the focused one, the first eight of them;
+        replaces the earlier choice. Runs that are not there (yet) are remembered."""
+        self._also = tuple(path.expanduser().absolute() for path in paths)[:MOST_OTHERS]
         self._wake.set()
 
     def refresh(self) -> None:
@@ -114,12 +122,15 @@ class FolderWatcher:
             self._poll()
             next_poll = time.monotonic() + self._poll_seconds
         self._choose()
-        self._read_focused(polling)
-        self._read_others()
+        self._readers.read_focused(polling)
+        self._readers.read_others(polling)
+        self._look_at_rows()
         self._tell()
-        if not (self._reading or self._unread or self._disordered):
-            self._wake.wait(max(0.0, next_poll - time.monotonic()))
-            self._stopping.wait(max(0.0, begun + COALESCE_SECONDS - time.monotonic()))
+        if not (self._is_loading() or self._unread or self._disordered):
+            until = max(begun + COALESCE_SECONDS, self._pace.next())
+            if not self._pace.streams(time.monotonic()):
+                self._wake.wait(max(0.0, min(next_poll - time.monotonic(), self._look_seconds)))
+            self._stopping.wait(max(0.0, until - time.monotonic()))
         return next_poll
 
     def _poll(self) -> None:
@@ -127,7 +138,8 @@ class FolderWatcher:
         places = self._found.places
         for path in self._glances.keys() - places.keys():
             del self._glances[path]
-            self._readers.pop(path, None)
+            self._readers.forget(path)
+            self._looked.discard(path)
         for path in self._broken.keys() - places.keys():
             del self._broken[path]
         for path, place in places.items():
@@ -136,7 +148,8 @@ class FolderWatcher:
                     self._glances[path] = Glance(place)
                 except Exception as error:
                     self._broken[path] = f"{type(error).__name__}: {error}"
-        self._unread = deque(path for path in self._glances if path != self._focus)
+        waiting = set(self._unread)  # those keep their turn, however slow the disk
+        self._unread.extend(path for path in self._glances if path not in waiting)
         self._disordered = True
 
     def _choose(self) -> None:
@@ -146,21 +159,17 @@ class FolderWatcher:
             self._arrange()
         wanted = self._wanted
         focus = wanted if wanted in self._glances else self._newest
-        if focus != self._focus:
-            if self._focus in self._readers and self._focus in self._glances:
-                self._glances[self._focus].adopt(self._readers[self._focus].view().summary)
-            self._focus = focus
-            self._reading = focus is not None
-            if focus is not None:
-                reader = self._readers.pop(focus, None)
-                self._readers[focus] = reader or RunReader(self._glances[focus].place)
-                while len(self._readers) > _READERS_KEPT:
-                    del self._readers[next(iter(self._readers))]
-        folders = set()
+        others = [path for path in self._also if path in self._glances and path != focus]
+        if focus != self._readers.focus or tuple(others) != self._readers.others:
+            for path in self._readers.chosen():
+                if path in self._glances:
+                    self._glances[path].adopt(self._readers.view(path).summary)
+            chosen = self._glances[focus].place if focus is not None else None
+            self._readers.aim(chosen, [self._glances[path].place for path in others])
+        # A stream of rows is looked at at its pace: a notice for each of them would cost more.
+        folders = set() if self._pace.streams(time.monotonic()) else self._readers.folders()
         if self._found.problem is None:
             folders.add(self.root if self.root.is_dir() else self.root.parent)
-        if focus is not None:
-            folders.add(self._glances[focus].place.metrics.parent)
         self._notifier.watch(folders)
 
     def _arrange(self) -> None:
@@ -174,68 +183,67 @@ class FolderWatcher:
         newest = next(active, self._ordered[0] if self._ordered else None)
         self._newest = newest.place.path if newest is not None else None
 
-    def _read_focused(self, polling: bool) -> None:
-        focus = self._focus
-        if focus is None:
-            self._reading = False
-            return
-        reader = self._readers[focus]
-        until = time.monotonic() + _LOADING_SECONDS
-        try:
-            while True:
-                _, self._reading = reader.read(check_process=polling)
-                if not self._reading or time.monotonic() >= until or self._stopping.is_set():
-                    break
-            self._broken.pop(focus, None)
-        except Exception as error:  # one run's trouble stays its own
-            self._reading = False
-            self._broken[focus] = f"{type(error).__name__}: {error}"
-            _log.debug("reading %s", focus, exc_info=True)
+    def _is_loading(self) -> bool:
+        return self._readers.loading or self._readers.loading_others
 
-    def _read_others(self) -> None:
+    def _look_at_rows(self) -> None:
+        """Reads rows of the list afresh, for 30 ms or so."""
         until = time.monotonic() + _BUDGET_SECONDS
-        while self._unread and time.monotonic() < until:
+        whole = self._readers.chosen()
+        while self._unread:
             path = self._unread.popleft()
-            if path == self._focus or path not in self._glances:
+            if path not in self._glances:
                 continue
-            try:
-                self._disordered |= self._glances[path].read()
-                self._broken.pop(path, None)
-            except Exception as error:
-                self._broken[path] = f"{type(error).__name__}: {error}"
+            self._looked.add(path)
+            if path not in whole:
+                self._look_at_row(path)
+            if time.monotonic() >= until:
+                break
+
+    def _look_at_row(self, path: Path) -> None:
+        try:
+            self._disordered |= self._glances[path].read()
+            self._broken.pop(path, None)
+        except Exception as error:  # one run's trouble stays its own
+            self._broken[path] = f"{type(error).__name__}: {error}"
 
     def _tell(self) -> None:
         view = self._make_view()
         if view != self._sent and not self._stopping.is_set():
             self._sent = view
+            self._pace.told(time.monotonic())
             try:
                 self._on_change(view)
             except Exception:
                 _log.exception("on_change of the watcher of %s", self.root)
 
     def _make_view(self) -> FolderView:
-        focused: RunView | None = None
-        chosen = self._glances[self._focus] if self._focus is not None else None
-        if chosen is not None:
-            focused = self._readers[chosen.place.path].view()
-            if chosen.facts.status != focused.summary.status:
-                chosen.facts.status = focused.summary.status
+        whole: dict[Path, RunView] = {}
+        for path in self._readers.chosen():
+            whole[path] = view = self._readers.view(path)
+            facts = self._glances[path].facts
+            if facts.status != view.summary.status:
+                facts.status = view.summary.status
                 self._disordered = True
         runs = [
-            focused.summary if focused is not None and one is chosen else one.summary
+            whole[one.place.path].summary if one.place.path in whole else one.summary
             for one in self._ordered
         ]
+        broken = {**self._broken, **self._readers.broken}
         oddities = [*self._found.oddities]
-        oddities += [f"{path.name}: {what}" for path, what in sorted(self._broken.items())]
+        oddities += [f"{path.name}: {what}" for path, what in sorted(broken.items())]
         if self._notifier.problem is not None:
             oddities.append(self._notifier.problem)
+        focus = self._readers.focus
         return FolderView(
             root=self.root,
             runs=tuple(runs),
-            focused=focused,
+            focused=whole[focus] if focus is not None else None,
             problem=self._found.problem,
-            loading=self._reading or (bool(self._unread) and self._is_first_look()),
+            loading=self._is_loading() or (bool(self._unread) and self._is_first_look()),
             oddities=tuple(oddities),
+            others=tuple(whole[path] for path in self._readers.others),
+            read=len(self._looked),
         )
 
     def _is_first_look(self) -> bool:
@@ -243,8 +251,7 @@ class FolderWatcher:
 
     def _noticed(self, path: Path, listing_changed: bool) -> None:
         """Called from watchdog's thread."""
-        focus = self._focus
-        if focus is not None and (path == focus or (path.parent == focus and path.name in _FILES)):
+        if self._readers.is_of(path):
             self._wake.set()
         elif listing_changed and path.parent == self.root and not path.name.startswith("."):
             self._rescan = True
@@ -254,4 +261,4 @@ class FolderWatcher:
 def _is_active(glance: Glance) -> bool:
     status = glance.facts.status
     # A foreign file that still grows says no more than "unknown" of its writer.
-    return status in ACTIVE_STATES or (glance.place.kind == "jsonl" and status == "unknown")
+    return status in ACTIVE_STATES or (glance.place.kind != "run" and status == "unknown")

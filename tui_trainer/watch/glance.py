@@ -1,20 +1,27 @@
-"""A run seen from afar: its row in the list, from its state and the end of its metrics."""
+"""A run seen from afar: its row in the list, from its state and places in its metrics."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
+from pathlib import Path
 
 import numpy as np
 
+from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.watch.foreign import registry
+from tui_trainer.watch.foreign.summary import peek_of
 from tui_trainer.watch.parse import MetricDecoder
 from tui_trainer.watch.run import RunFacts, RunPlace, Signature, signature
 from tui_trainer.watch.series import History
+from tui_trainer.watch.source import Peek, SourceFacts
 from tui_trainer.watch.view import RunSummary
 
-# Files up to this size are read whole, of larger ones the end.
+# Files up to this size are read whole; of larger ones the end, and windows on the way to it.
 _WHOLE = 128 * 1024
 _END = 16 * 1024
+_WINDOWS = 24
+_WINDOW = 2 * 1024
+_RATE_ROWS = 50
 
 
 class Glance:
@@ -24,32 +31,50 @@ class Glance:
         self.place = place
         self.facts = RunFacts(place)
         self.facts.read()
-        self.summary = self.facts.summary(None, None, None)
+        self.summary = self.facts.summary(Peek())
         self._seen: Signature = None
+        self._stamp: registry.Stamp = ()
+        self._peek = Peek()
         first = signature(place.metrics) or signature(place.path)
         self._found_at = first[2] / 1e9 if first is not None else 0.0
 
     @property
     def order(self) -> float:
         """When the run began, as far as it can be known: seconds since the epoch."""
-        info = self.facts.info
+        info = self.facts.basics
         return info.created_at if info is not None else self._found_at
 
     def read(self) -> bool:
         """Whether the summary changed. Raises `OSError` where the metrics cannot be read."""
         changed = self.facts.read()
+        if self.place.kind not in ("run", "jsonl"):
+            return self._read_foreign(changed)
         seen = signature(self.place.metrics)
-        step, loss, best = self.summary.step, self.summary.loss, self.summary.best_val_loss
         if seen != self._seen:
-            self._seen = seen
-            newest = self._newest(seen[1]) if seen is not None else None
-            if newest is not None:
-                changed = True
-                step, loss = newest[0], newest[1]
-                best = newest[2] if newest[2] is not None else best
-        if not changed:
+            again = self._seen is not None and seen is not None and seen[1] < self._seen[1]
+            self._seen, before = seen, Peek() if again else self._peek
+            self._peek = look(self.place.metrics, seen[1], before) if seen is not None else before
+        elif not changed:
             return False
-        fresh = self.facts.summary(step, loss, best)
+        return self._summarise()
+
+    def _read_foreign(self, changed: bool) -> bool:
+        seen = registry.stamp(self.place)
+        if seen != self._stamp:
+            self._stamp = seen
+            self._peek = registry.peek(self.place)
+            self.facts.told = SourceFacts(status=self._peek.status)
+            self.facts.read()
+        elif not changed:
+            return False
+        return self._summarise()
+
+    def _summarise(self) -> bool:
+        fresh = self.facts.summary(self._peek)
+        if fresh.tokens_per_second is None:
+            fresh = dataclasses.replace(fresh, tokens_per_second=self._peek.tokens_per_second)
+        if fresh.eta_seconds is None and fresh.status in ACTIVE_STATES:
+            fresh = dataclasses.replace(fresh, eta_seconds=_left(fresh, self._peek))
         changed = fresh != self.summary
         self.summary = fresh
         return changed
@@ -57,26 +82,93 @@ class Glance:
     def adopt(self, summary: RunSummary) -> None:
         """Takes over what a whole reading found out, while it stays true."""
         self.summary = dataclasses.replace(summary, status=self.facts.status)
+        self._peek = dataclasses.replace(
+            self._peek,
+            step=summary.step,
+            loss=summary.loss,
+            learning_rate=summary.learning_rate,
+            epoch=summary.epoch,
+            best_loss=summary.best_loss,
+            best_val_loss=summary.best_val_loss,
+            spark=summary.spark,
+            trend=summary.trend,
+        )
         self._seen = signature(self.place.metrics)
 
-    def _newest(self, size: int) -> tuple[int | None, float | None, float | None] | None:
-        """The newest step and loss, and the best validation loss where the file is read whole."""
-        whole = size <= _WHOLE
-        with self.place.metrics.open("rb") as file:
-            if not whole:
-                file.seek(-_END, os.SEEK_END)
-            data = file.read(_WHOLE + _END)
-        begin = 0 if whole else data.find(b"\n") + 1
-        history = History()
-        for rows in MetricDecoder(typed_from=1 << 60).feed(data[begin : data.rfind(b"\n") + 1]):
-            history.append(rows)
-        tables = [history.train.table(), history.evals.table()]
-        steps = [float(table.column("step")[-1]) for table in tables if len(table)]
-        if not steps:
-            return None
-        validation = tables[1].column("val_loss")
-        finite = validation[np.isfinite(validation)]
-        best = float(finite.min()) if whole and len(finite) else None
+
+def look(file: Path, size: int, before: Peek) -> Peek:
+    """A look at a file of JSON lines: whole up to 128 KiB, else at its end and at 24 places.
+
+    The least losses of a larger file are unknown unless `before` says them. Raises `OSError`.
+    """
+    if size <= _WHOLE:
+        with file.open("rb") as stream:
+            data = stream.read(_WHOLE + _END)
+        history = _history(data[: data.rfind(b"\n") + 1])
+        return _with_rates(peek_of(history, SourceFacts()), history)
+    places = np.linspace(0, size - _WINDOW, _WINDOWS).astype(int).tolist()
+    with file.open("rb", buffering=0) as stream:
+        stream.seek(size - _END)
+        end = _history(_whole_lines(stream.read(_END), False))
+        windows = []
+        for place in places:
+            stream.seek(place)
+            windows.append(_whole_lines(stream.read(_WINDOW), place == 0))
+    if not len(end.train.table()) and not len(end.evals.table()):
+        return before
+    over = peek_of(_history(b"".join(windows)), SourceFacts())
+    newest = _with_rates(peek_of(end, SourceFacts()), end)
+    return dataclasses.replace(
+        newest,
         # Rows counted from the middle of a file say nothing of its steps.
-        step = None if history.stepless and not whole else int(max(steps))
-        return step, tables[0].last("loss"), best
+        step=None if end.stepless else newest.step,
+        loss=before.loss if newest.loss is None else newest.loss,
+        best_loss=_lower(before.best_loss, newest.best_loss),
+        best_val_loss=_lower(before.best_val_loss, newest.best_val_loss),
+        spark=over.spark,
+        trend=over.trend,
+    )
+
+
+def _lower(before: float | None, newest: float | None) -> float | None:
+    """A best value known before, with the end's; unknown where it was unknown."""
+    if before is None or newest is None:
+        return before
+    return min(before, newest)
+
+
+def _left(summary: RunSummary, peek: Peek) -> float | None:
+    """Seconds to the last step at the newest pace, where all of it is known."""
+    if summary.total_steps is None or summary.step is None or peek.seconds_per_step is None:
+        return None
+    return max(0.0, (summary.total_steps - summary.step) * peek.seconds_per_step)
+
+
+def _whole_lines(data: bytes, from_start: bool) -> bytes:
+    begin = 0 if from_start else data.find(b"\n") + 1
+    return data[begin : data.rfind(b"\n") + 1]
+
+
+def _history(data: bytes) -> History:
+    history = History()
+    for rows in MetricDecoder().feed(data):
+        history.append(rows)
+    return history
+
+
+def _with_rates(peek: Peek, history: History) -> Peek:
+    """With tokens and seconds per step over the newest rows, where they are recorded."""
+    table = history.train.table()
+    tokens = table.column("tokens")[-_RATE_ROWS:]
+    spent = table.column("step_time_ms")[-_RATE_ROWS:] / 1000
+    rate = None
+    if len(tokens) and len(tokens) == len(spent):
+        both = np.isfinite(tokens) & np.isfinite(spent)
+        seconds = float(spent[both].sum())
+        rate = float(tokens[both].sum()) / seconds if seconds > 0 else None
+    steps, times = table.column("step")[-_RATE_ROWS:], table.column("time")[-_RATE_ROWS:]
+    pace = None
+    if len(steps) > 1 and len(times) == len(steps) and steps[-1] > steps[0]:
+        pace = float((times[-1] - times[0]) / (steps[-1] - steps[0]))
+        pace = pace if np.isfinite(pace) and pace >= 0 else None
+    return dataclasses.replace(peek, tokens_per_second=rate, seconds_per_step=pace)

@@ -9,6 +9,7 @@ import msgspec
 
 from tui_trainer.watch.parse import MOST_COLUMNS, MetricDecoder, null_words
 from tui_trainer.watch.series import History
+from tui_trainer.watch.source import SourceFacts
 from tui_trainer.watch.tail import Tail
 
 # A last line without a newline counts once the file has been quiet this long.
@@ -76,6 +77,10 @@ class MetricsFile:
         if self.restarts:
             said.append("the file was replaced or truncated, and read anew")
         return [f"{self.path.name}: {sentence}" for sentence in said]
+
+    def facts(self) -> SourceFacts:
+        """Nothing: lines of metrics say no more than their numbers."""
+        return SourceFacts()
 
     def _is_quiet(self) -> bool:
         try:

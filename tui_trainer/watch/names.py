@@ -28,6 +28,22 @@ ALIASES: dict[str, tuple[str, ...]] = {
 
 CANONICAL: dict[str, str] = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
 
+# Names of single tools. JSON lines do without them: there, two names of one are one column.
+_FURTHER = {
+    "train_loss_step": "loss",
+    "train/loss_step": "loss",
+    "loss_step": "loss",
+    "epoch_loss": "loss",
+    "epoch_learning_rate": "learning_rate",
+    "val_loss_epoch": "val_loss",
+    "valid/loss": "val_loss",
+    "loss/eval": "val_loss",
+    "loss/valid": "val_loss",
+    "loss/validation": "val_loss",
+    "accuracy/val": "val_accuracy",
+    "accuracy/validation": "val_accuracy",
+}
+
 # Columns that say where a row stands rather than what was measured.
 PLACES = frozenset({"step", "epoch", "time"})
 _EVAL_PREFIXES = (
@@ -39,9 +55,58 @@ _EVAL_PREFIXES = (
     "valid/",
     "validation_",
     "validation/",
+    "test_",
+    "test/",
+    "predict_",
 )
+_EVAL_SUFFIXES = ("/val", "/valid", "/validation", "/eval", "/test")
+_RANKS = {alias: rank for group in ALIASES.values() for rank, alias in enumerate(group)}
 
 
 def is_eval(name: str) -> bool:
     """Whether a canonical or foreign name is one of an evaluation's."""
-    return name.startswith(_EVAL_PREFIXES)
+    return name.startswith(_EVAL_PREFIXES) or name.lower().endswith(_EVAL_SUFFIXES)
+
+
+def canonical(name: str) -> str:
+    """Our name of another tool's metric, whatever its capitals; its own where we have none.
+
+    Lightning's rate monitor writes `lr-AdamW`; only that one prefix is known.
+    """
+    lower = name.lower()
+    known = CANONICAL.get(name) or CANONICAL.get(lower) or _FURTHER.get(lower)
+    if known is None and name.startswith("lr-") and "/" not in name:
+        return "learning_rate"
+    return known or name
+
+
+class Naming:
+    """The names of one run: each of ours stands for one of the tool's, the first that came.
+
+    So a run that records both `loss` and `train_loss` keeps both, one under its own name.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+        self._owners: dict[str, str] = {}
+
+    def __call__(self, name: str) -> str:
+        """The name under which a metric is kept."""
+        known = self._known.get(name)
+        if known is None:
+            known = canonical(name)
+            if self._owners.setdefault(known, name) != name:
+                known = self._own(name)
+            self._known[name] = known
+        return known
+
+    def learn(self, found: list[str]) -> None:
+        """Settles names that came together, the usual ones first."""
+        for name in sorted(found, key=lambda name: _RANKS.get(name, len(_RANKS))):
+            self(name)
+
+    def _own(self, name: str) -> str:
+        while name in self._owners:
+            name += "'"
+        self._owners[name] = name
+        return name

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import socket
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunInfo, RunState
+from tui_trainer.contracts.run import ACTIVE_STATES, Event, LoopInfo, RunBasics, RunInfo, RunState
 from tui_trainer.store.runs import STALE_SECONDS, RunFolder, status_of
-from tui_trainer.watch.metrics import MetricsFile, lines
+from tui_trainer.watch.config import flat_config
+from tui_trainer.watch.foreign import registry
+from tui_trainer.watch.foreign.summary import peek_of
+from tui_trainer.watch.metrics import lines
 from tui_trainer.watch.records import RecordLog
+from tui_trainer.watch.source import Peek, Source, SourceFacts
 from tui_trainer.watch.view import RunKind, RunSummary, RunView
 
 EVENTS_KEPT = 5_000
@@ -24,17 +28,25 @@ Signature = tuple[int, int, int] | None
 
 @dataclass(frozen=True)
 class RunPlace:
-    """Where a run lies and what it is called: `id` is its path below the watched folder."""
+    """Where a run lies and what it is called: `id` is its path below the watched folder.
+
+    A run in a database has the database's path with `#` and `part`, its id there.
+    """
 
     path: Path
     kind: RunKind
     id: str
     name: str
+    part: str = ""
 
     @property
     def metrics(self) -> Path:
-        """The file of metrics."""
-        return RunFolder(self.path).metrics_file if self.kind == "run" else self.path
+        """The file of metrics, or the folder of their files."""
+        if self.kind == "run":
+            return RunFolder(self.path).metrics_file
+        if self.part:
+            return Path(str(self.path).partition("#run=")[0])
+        return self.path
 
 
 class RunFacts:
@@ -44,15 +56,19 @@ class RunFacts:
         self.place = place
         self.folder = RunFolder(place.path)
         self.info: RunInfo | None = None
+        self.loop: LoopInfo | None = None
         self.state: RunState | None = None
         self.status = "unknown"
+        self.config: Mapping[str, Any] = {}
+        self.told = SourceFacts()  # what a source of another tool says
+        self.tool = registry.tool(place)
         self._info_seen: Signature = (0, 0, 0)
         self._state_seen: Signature = (0, 0, 0)
 
     def read(self, check_process: bool = True) -> bool:
         """Whether anything changed; with `check_process` also whether the process still runs."""
-        if self.place.kind == "jsonl":
-            return self._set_status(_age_status(self.place.path))
+        if self.place.kind != "run":
+            return self._set_status(self.told.status or _age_status(self.place))
         changed = self._read_info()
         changed |= self._read_state()
         if changed or check_process:
@@ -61,55 +77,74 @@ class RunFacts:
 
     def oddities(self) -> list[str]:
         """Files of ours that are there but cannot be read as what they are."""
-        if self.place.kind == "jsonl":
+        if self.place.kind != "run":
             return []
         said = []
-        if self._info_seen is not None and self.info is None:
+        if self._info_seen is not None and self.basics is None:
             said.append("run.json: not readable as a run's facts")
         if self._state_seen is not None and self.state is None:
             said.append("state.json: not readable as a run's state")
         return said
 
+    @property
+    def basics(self) -> RunBasics | None:
+        """What is known of any run folder: of our engine, or of a `RunWriter`."""
+        return self.info or self.loop
+
     def is_live_here(self) -> bool:
-        """Whether a process of ours on this host works on the run."""
+        """Whether a process on this host works on the run and takes commands."""
         state = self.state
         return (
             state is not None
             and self.status in ACTIVE_STATES
             and state.host in (None, socket.gethostname())
+            and state.commands != ()
         )
 
-    def summary(self, step: float | None, loss: float | None, best: float | None) -> RunSummary:
+    def summary(self, seen: Peek) -> RunSummary:
         """One row of the list, with what the metrics say."""
-        info, state, place = self.info, self.state, self.place
-        if state is not None and state.best_val_loss is not None:
-            best = state.best_val_loss
+        info, state, place = self.basics, self.state, self.place
+        step = seen.step
         newest = int(step) if step is not None and abs(step) < 2**62 else None
-        return RunSummary(
+        row = RunSummary(
             path=place.path,
-            id=info.id if info is not None else place.id,
-            name=info.name if info is not None else place.name,
+            id=place.id,
+            name=seen.name or place.name,
             kind=place.kind,
             status=self.status,
-            step=state.step if state is not None else newest,
-            total_steps=state.total_steps if state is not None else None,
-            loss=loss,
-            best_val_loss=best,
-            tokens_per_second=state.tokens_per_second if state is not None else None,
-            eta_seconds=state.eta_seconds if state is not None else None,
-            created_at=info.created_at if info is not None else None,
-            updated_at=state.updated_at if state is not None else _modified(place.metrics),
-            message=state.message if state is not None else "",
+            step=newest,
+            total_steps=seen.total_steps,
+            loss=seen.loss,
+            best_val_loss=seen.best_val_loss,
+            tokens_per_second=seen.tokens_per_second,
+            eta_seconds=seen.eta_seconds,
+            created_at=seen.created_at,
+            updated_at=_modified(place) if state is None else state.updated_at,
+            message=seen.message,
+            learning_rate=seen.learning_rate,
+            best_loss=seen.best_loss,
+            spark=seen.spark,
+            trend=seen.trend,
+            epoch=seen.epoch,
+            tool=self.tool,
+            commandable=self.is_live_here(),
         )
+        if info is not None:
+            row = replace(row, id=info.id, name=info.name, created_at=info.created_at)
+        return row if state is None else _with_state(row, state)
 
     def _read_info(self) -> bool:
         seen = signature(self.folder.info_file)
-        if seen == self._info_seen and (self.info is not None or seen is None):
+        if seen == self._info_seen and (self.basics is not None or seen is None):
             return False
         # One that could not be read is tried again: its permissions leave no trace in its times.
         changed, self._info_seen = seen != self._info_seen, seen
         self.info = self.folder.info()
-        return changed or self.info is not None
+        self.loop = self.folder.loop_info() if self.info is None else None
+        self.config = flat_config(self.basics)
+        if self.loop is not None:
+            self.tool = self.loop.program
+        return changed or self.basics is not None
 
     def _read_state(self) -> bool:
         seen = signature(self.folder.state_file)
@@ -132,7 +167,7 @@ class RunReader:
     def __init__(self, place: RunPlace) -> None:
         self.place = place
         self.facts = RunFacts(place)
-        self._metrics = MetricsFile(place.metrics)
+        self._metrics: Source = registry.open_source(place)
         folder = RunFolder(place.path)
         self._events: RecordLog[Event] | None = None
         self._hardware: RecordLog[HardwareSample] | None = None
@@ -158,6 +193,8 @@ class RunReader:
             problem = f"{name}: {error.strerror or 'cannot be read'}"
         if problem != self._problem:
             self._problem, changed = problem, True
+        if self.place.kind != "run":
+            self.facts.told = self._metrics.facts()
         # After the metrics: a state that says "completed" then has all its rows beside it.
         changed |= self.facts.read(check_process)
         if not more:
@@ -174,17 +211,10 @@ class RunReader:
         return self._view
 
     def _make_view(self) -> RunView:
-        history = self._metrics.history
+        history, told = self._metrics.history, self.facts.told
         train, evals = history.train.table(), history.evals.table()
-        best = evals.column("val_loss")
-        lowest = float(np.fmin.reduce(best)) if len(best) else None
-        steps = [table.column("step")[-1] for table in (train, evals) if len(table)]
         return RunView(
-            summary=self.facts.summary(
-                float(max(steps)) if steps else None,
-                train.last("loss"),
-                lowest if lowest is not None and np.isfinite(lowest) else None,
-            ),
+            summary=self.facts.summary(peek_of(history, told)),
             info=self.facts.info,
             state=self.facts.state,
             train=train,
@@ -195,6 +225,8 @@ class RunReader:
             oddities=tuple(self._oddities()),
             log_tail=self._log,
             resumed_at=tuple(to for _, to in history.rewinds),
+            config=self.facts.config if self.place.kind == "run" else told.config,
+            lacks=told.lacks,
         )
 
     def _oddities(self) -> list[str]:
@@ -203,7 +235,7 @@ class RunReader:
             said.append(self._problem)
         history = self._metrics.history
         # A run of ours says itself that it was resumed, by an event.
-        if history.rewinds and self.place.kind == "jsonl":
+        if history.rewinds and self.place.kind != "run":
             back, to = history.rewinds[-1]
             times = "once" if history.rewind_count == 1 else f"{history.rewind_count:,} times"
             said.append(
@@ -238,16 +270,29 @@ def signature(path: Path) -> Signature:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _age_status(path: Path) -> str:
-    """A foreign file says nothing of its writer: still growing (`unknown`), or `recorded`."""
-    modified = _modified(path)
+def _age_status(place: RunPlace) -> str:
+    """Others' files say nothing of their writer: still growing (`unknown`), or `recorded`."""
+    modified = _modified(place)
     if modified is None or time.time() - modified < STALE_SECONDS:
         return "unknown"
     return "recorded"
 
 
-def _modified(path: Path) -> float | None:
-    try:
-        return path.stat().st_mtime
-    except OSError:
-        return None
+def _modified(place: RunPlace) -> float | None:
+    """When any file of the run's metrics changed last, in seconds since the epoch."""
+    seen = registry.stamp(place)
+    return seen[2] / 1e9 if seen else None
+
+
+def _with_state(row: RunSummary, state: RunState) -> RunSummary:
+    """A row in which a run folder's own word counts more than its metrics."""
+    best = row.best_val_loss if state.best_val_loss is None else state.best_val_loss
+    return replace(
+        row,
+        step=state.step,
+        total_steps=state.total_steps,
+        best_val_loss=best,
+        tokens_per_second=state.tokens_per_second,
+        eta_seconds=state.eta_seconds,
+        message=state.message,
+    )

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
+from typing import cast
 
 from tui_trainer.store.runs import RunFolder
-from tui_trainer.watch import names
-from tui_trainer.watch.parse import MetricDecoder
+from tui_trainer.watch.foreign import mlflow, registry, tensorboard, trainer_state
+from tui_trainer.watch.foreign.judge import LINES, SUFFIXES, Judge, holds_metrics
 from tui_trainer.watch.run import RunPlace
+from tui_trainer.watch.view import RunKind
 
+__all__ = ["DEPTH", "Found", "Scanner", "holds_metrics"]
 DEPTH = 4
 MOST_FOLDERS = 5_000
-SUFFIXES = (".jsonl", ".ndjson")
 _SKIPPED = frozenset({"checkpoints", "adapter", "node_modules"})
-_LOOK = 64 * 1024
 # A folder changed this shortly before it was listed may change again with the same time stamp.
 _SURE_AFTER = 2.0
 _REJECTED_TOLD = 3
-_GENERIC = frozenset({"metrics", "log", "logs", "history", "train", "train_log"})
+# Files of JSON are many and mostly no runs.
+_MOST_JSON = 200
+_GENERIC = frozenset({"metrics", "log", "logs", "history", "train", "train_log", "training"})
+# Folders that loggers name by number or time, and those that say nothing.
+_NUMBERED = re.compile(r"version_\d+|checkpoint-\d+|[A-Z][a-z]{2}\d\d_\d\d-\d\d-\d\d_.*")
+_SHELVES = frozenset({"lightning_logs", "tb_logs", "runs", "logs", "wandb", "mlruns"})
+# What a run of Hugging Face's trainer keeps in its output folder: TensorBoard's copy of it.
+_HF_LOGS = frozenset({"runs"})
 
 
 @dataclass(frozen=True)
@@ -45,10 +52,14 @@ class _Listing:
     odd_run: bool = False
     folders: list[Path] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
+    events: list[Path] = field(default_factory=list)
+    checkpoints: list[str] = field(default_factory=list)
+    has_state: bool = False
+    has_meta: bool = False
 
 
 class Scanner:
-    """Looks for run folders and metric files, 4 folders deep.
+    """Looks for runs, ours and other tools', 4 folders deep.
 
     It does not descend into runs, hidden folders, checkpoints, nor twice into one folder. A
     folder is listed again only when it changed, a file looked into again only while it is too
@@ -58,7 +69,7 @@ class Scanner:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._listings: dict[Path, _Listing] = {}
-        self._verdicts: dict[Path, tuple[int, bool]] = {}
+        self._judge = Judge()
         self._oddities: set[str] = set()
 
     def scan(self) -> Found:
@@ -91,15 +102,16 @@ class Scanner:
             if listing.odd_run:
                 found.append(f"{folder}: run.json cannot be read, so this is no run")
             for file in listing.files:
-                size, _ = self._verdicts.get(file, (0, False))
-                if size > 0:
+                if file.name.endswith(LINES) and self._judge.size(file) > 0:
                     found.append(f"{file} is no run: it has no rows with a step and numbers")
         return found[:_REJECTED_TOLD]
 
     def _scan_file(self) -> Found:
-        if not self._is_metrics(self.root, need_step=False):
-            return Found({}, f"{self.root} holds no metrics: JSON lines with numbers are needed")
-        return Found({self.root: self._place(self.root, "jsonl")})
+        places: dict[Path, RunPlace] = {}
+        self._add_files([self.root], places, need_step=False)
+        if not places:
+            return Found({}, f"{self.root} holds no metrics in a form that is known here")
+        return Found(places)
 
     def _walk(self, root: Path, status: os.stat_result, places: dict[Path, RunPlace]) -> None:
         visited = {(status.st_dev, status.st_ino)}
@@ -110,17 +122,55 @@ class Scanner:
             for folder, about in level:
                 listing = self._list(folder, about)
                 seen_listings[folder] = listing
-                if listing.is_run:
-                    places[folder] = self._place(folder, "run")
-                    continue
-                for file in listing.files:
-                    if self._is_metrics(file):
-                        places[file] = self._place(file, "jsonl")
+                folders = self._take(folder, listing, places)
                 if depth < DEPTH:
-                    below.extend(self._open(listing.folders, visited))
+                    below.extend(self._open(folders, visited))
             level = below
         self._listings = seen_listings
-        self._verdicts = {p: v for p, v in self._verdicts.items() if p.parent in seen_listings}
+        self._judge.forget(set(seen_listings))
+
+    def _take(self, folder: Path, listing: _Listing, places: dict[Path, RunPlace]) -> list[Path]:
+        """Adds the runs that a folder is or holds; gives the folders in which others may lie."""
+        if listing.is_run:
+            places[folder] = self._place(folder, "run")
+            return []
+        if listing.has_meta and self._judge.is_mlflow_run(folder):
+            places[folder] = self._place(folder, "mlflow")
+            return []
+        files, folders = listing.files, listing.folders
+        own: str | None = None
+        if self._judge.trains_here(folder, listing.has_state, listing.checkpoints):
+            own = "trainer_state"
+            folders = [path for path in folders if path.name not in _HF_LOGS]
+        elif any(self._judge.kind(file) for file in listing.events):
+            own = "tensorboard"
+            folders = [p for p in folders if not tensorboard.is_settings_folder(p.name)]
+        if own is not None:
+            # The same run's other logs are not further runs.
+            places[folder] = self._place(folder, own)
+            files = [file for file in files if file.stem not in _GENERIC]
+            files = [file for file in files if file.name != trainer_state.STATE]
+        kinds = self._add_files(files, places)
+        # A folder of W&B's holds one run and what belongs to it.
+        return [] if "wandb" in kinds else folders
+
+    def _add_files(
+        self, files: list[Path], places: dict[Path, RunPlace], need_step: bool = True
+    ) -> set[str]:
+        kinds = set()
+        for file in files:
+            if file.name.endswith(registry.DATABASES):
+                found = self._judge.database(file)
+                for part, name in found[1] if found is not None else ():
+                    path = Path(f"{file}#run={part}")
+                    kind, id = found[0] if found else "", f"{self._relative(file)}#{part}"
+                    places[path] = RunPlace(path, cast(RunKind, kind), id, name, part)
+                continue
+            kind = self._judge.kind(file, need_step) or ""
+            if kind:
+                kinds.add(kind)
+                places[file] = self._place(file, kind)
+        return kinds
 
     def _open(
         self, folders: list[Path], visited: set[tuple[int, int]]
@@ -162,62 +212,66 @@ class Scanner:
             return listing
         listing.is_run = _is_run(folder, present)
         listing.odd_run = "run.json" in present and not listing.is_run
-        listing.folders.sort()
+        # A link comes after what it leads to, so that runs keep their own names.
+        listing.folders.sort(key=lambda path: (path.is_symlink(), path))
         listing.files.sort()
+        listing.events.sort()
+        spare = [file for file in listing.files if file.suffix == ".json"][_MOST_JSON:]
+        if spare:
+            listing.files = [file for file in listing.files if file not in set(spare)]
         return listing
 
     def _sort_in(self, entry: os.DirEntry[str], listing: _Listing) -> None:
         name = entry.name
-        if name.startswith((".", "checkpoint-")) or name in _SKIPPED:
+        if name.startswith(".") or name in _SKIPPED:
             return
         try:
             if entry.is_dir():
-                listing.folders.append(Path(entry.path))
-            elif name.endswith(SUFFIXES) and entry.is_file():
+                if trainer_state.checkpoint_step(name) is not None:
+                    listing.checkpoints.append(name)
+                elif not name.startswith("checkpoint-"):
+                    listing.folders.append(Path(entry.path))
+            elif name == mlflow.META:
+                listing.has_meta = True
+            elif tensorboard.MARK in name and entry.is_file():
+                listing.events.append(Path(entry.path))
+            elif name.lower().endswith(SUFFIXES) and entry.is_file():
+                listing.has_state |= name == trainer_state.STATE
                 listing.files.append(Path(entry.path))
         except OSError:
             return  # a link that leads nowhere, or into itself
 
-    def _is_metrics(self, file: Path, need_step: bool = True) -> bool:
-        size, verdict = self._verdicts.get(file, (-1, False))
-        if verdict or size >= _LOOK:
-            return verdict
-        try:
-            now = file.stat().st_size
-            if now != size:
-                with file.open("rb") as stream:
-                    verdict = holds_metrics(stream.read(_LOOK), need_step)
-                self._verdicts[file] = (now, verdict)
-        except OSError:
-            return False
-        return verdict
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix() if path != self.root else path.name
 
     def _place(self, path: Path, kind: str) -> RunPlace:
-        relative = path.relative_to(self.root).as_posix() if path != self.root else path.name
-        if kind == "run":
-            return RunPlace(path, "run", relative, path.name)
+        made = cast(RunKind, kind)
+        if made == "run":
+            return RunPlace(path, made, self._relative(path), path.name)
         stem = path.name
-        for suffix in (*SUFFIXES, ".metrics"):
+        for suffix in (*SUFFIXES, ".metrics", ".trainer_state"):
             stem = stem.removesuffix(suffix)
-        generic = stem in _GENERIC and path.parent.name
-        return RunPlace(path, "jsonl", relative, path.parent.name if generic else stem)
+        if path.suffix in SUFFIXES and (stem in _GENERIC or stem == "trainer_state"):
+            path_named = path.parent
+            stem = path_named.name
+        else:
+            path_named = path
+        if _NUMBERED.fullmatch(stem) and path_named != self.root:
+            stem = self._with_owner(path_named, stem)
+        return RunPlace(path, made, self._relative(path), stem or path.name)
 
-
-def holds_metrics(head: bytes, need_step: bool = True) -> bool:
-    """Whether a file that begins so holds numbers by step; the last line may be cut off."""
-    end = head.rfind(b"\n") + 1
-    for rows in MetricDecoder(typed_from=1 << 60).feed(head[:end] or head):
-        steps = rows.columns.get("step")
-        if need_step and (steps is None or not np.isfinite(steps).any()):
-            continue
-        for name, values in rows.columns.items():
-            if name not in names.PLACES and np.isfinite(values).any():
-                return True
-    return False
+    def _with_owner(self, path: Path, name: str) -> str:
+        """A numbered folder's name with that of the nearest folder above that says something."""
+        for folder in path.parents:
+            if folder != self.root and self.root not in folder.parents:
+                break
+            if folder.name and folder.name not in _SHELVES:
+                return f"{folder.name}/{name}" if folder != self.root else name
+        return name
 
 
 def _is_run(folder: Path, present: set[str]) -> bool:
     if "run.json" not in present:
         return False
     # Others may write a run.json too; ours has company, or reads as one.
-    return bool(present & {"state.json", "metrics.jsonl"}) or RunFolder(folder).info() is not None
+    return bool(present & {"state.json", "metrics.jsonl"}) or RunFolder(folder).basics() is not None

@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-SLICE = 256 * 1024
+SLICE = 384 * 1024
 # A line longer than this is not a record of ours or of anyone's; it is skipped.
 LONGEST_LINE = 4 * 1024 * 1024
 _PRINT = 1024
@@ -86,8 +86,8 @@ class Tail:
             self._pending.clear()
         data = os.pread(descriptor, limit, self._offset)
         if len(self._head) < _PRINT:
-            self._head = (self._head + data)[:_PRINT]
-        self._before = (self._before + data)[-_PRINT:]
+            self._head = (self._head + data[:_PRINT])[:_PRINT]
+        self._before = (self._before + data[-_PRINT:])[-_PRINT:]
         self._offset += len(data)
         more = self._offset < seen[1]
         # What grew since the stat is found by the next poll, as its size differs from `seen`.
@@ -117,7 +117,7 @@ class Tail:
             self._pending += data
             lines = b""
         else:
-            lines = bytes(self._pending) + data[:end]
+            lines = b"".join((self._pending, memoryview(data)[:end]))
             self._pending[:] = data[end:]
         if len(self._pending) > LONGEST_LINE:
             self._pending.clear()

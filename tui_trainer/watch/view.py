@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,48 @@ from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.run import Event, RunInfo, RunState
 
 Column = NDArray[np.float64]
-RunKind = Literal["run", "jsonl"]
+RunKind = Literal[
+    "run", "jsonl", "trainer_state", "tensorboard", "wandb", "csv", "trackio", "mlflow"
+]
 _NO_COLUMNS: Mapping[str, Column] = MappingProxyType({})
+_NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
+_NO_EXTREMES: Mapping[str, tuple[Column, Column]] = MappingProxyType({})
+_PLACES = ("step", "epoch", "time")
 _EMPTY = np.empty(0, dtype=np.float64)
 _EMPTY.flags.writeable = False
 
 # What stands where a row lacks a field: a NaN that the sign bit tells from a measured one.
 MISSING = math.copysign(math.nan, -1.0)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of all rows of a column: how many are finite, the newest, the least and the
+    greatest of them with their steps (the earliest of equals)."""
+
+    count: int = 0
+    last: float = math.nan
+    low: float = math.nan
+    low_step: float = math.nan
+    high: float = math.nan
+    high_step: float = math.nan
+
+    def joined(self, later: Known) -> Known:
+        """With later rows."""
+        if not self.count or not later.count:
+            return later if not self.count else self
+        low, high = later.low < self.low, later.high > self.high
+        return Known(
+            self.count + later.count,
+            later.last,
+            later.low if low else self.low,
+            later.low_step if low else self.low_step,
+            later.high if high else self.high,
+            later.high_step if high else self.high_step,
+        )
+
+
+_UNKNOWN = Known()
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,16 +68,51 @@ class Table:
     others as found. Missing and non-finite values are NaN. Arrays are read-only.
     A field that a row lacks is a NaN with its sign bit set (`MISSING`); `series` tells them apart.
     Tables are compared by identity: a watcher hands out the same one until it changes.
+
+    A table is exact (an entry is a row) up to 131,072 rows. Of longer runs it is thinned, so that
+    memory is bounded: an entry then stands for at most `thinning` consecutive rows (`weights` of
+    them), and holds the mean of their finite values, the step, time and epoch of their last row,
+    and (see `envelope`) their least and greatest. The newest rows of a live run stay single. A
+    run that goes back into a thinned stretch loses the whole entry that is partly superseded:
+    at most `thinning - 1` true rows are missing then, and no superseded value stays.
+    `last`, `best` and `count` are exact at any thinning, but for a step gone back to so: then
+    the last value may be an entry's mean, and the best one's step its entry's last.
     """
 
     columns: Mapping[str, Column] = field(default_factory=lambda: _NO_COLUMNS)
+    thinning: int = 1
+    extremes: Mapping[str, tuple[Column, Column]] = field(default_factory=lambda: _NO_EXTREMES)
+    known: Mapping[str, Known] | None = None
+    weights: NDArray[np.int32] | None = None  # rows of each entry; None: one each
+    recorded: int | None = None
 
     def __len__(self) -> int:
         return next((len(column) for column in self.columns.values()), 0)
 
+    @property
+    def rows(self) -> int:
+        """Rows recorded in all."""
+        return len(self) if self.recorded is None else self.recorded
+
+    def names(self) -> tuple[str, ...]:
+        """The metrics (not the places), in order of first appearance."""
+        return tuple(name for name in self.columns if name not in _PLACES)
+
     def column(self, name: str) -> Column:
         """The column, or an empty one where the run has none of that name."""
         return self.columns.get(name, _EMPTY)
+
+    def envelope(self, name: str, x: str = "step") -> tuple[Column, Column, Column] | None:
+        """`x` and the least and greatest finite value of each entry that has the column (NaN
+        where none is finite); None at thinning 1, where `series` says it all."""
+        if self.thinning == 1:
+            return None
+        places = self.column(x)
+        if name not in self.extremes or not len(places):
+            return _EMPTY, _EMPTY, _EMPTY
+        low, high = self.extremes[name]
+        here = _has(self.columns[name])
+        return (places, low, high) if here is None else (places[here], low[here], high[here])
 
     def series(self, name: str, x: str = "step") -> tuple[Column, Column]:
         """A column to draw, with its `x`: rows that lack it are left out, rows in which it was
@@ -50,23 +120,63 @@ class Table:
         values, places = self.column(name), self.column(x)
         if not len(values) or not len(places):
             return _EMPTY, _EMPTY
-        lacking = np.isnan(values)
-        if lacking.any():
-            lacking &= np.signbit(values)
-            if lacking.any():
-                return places[~lacking], values[~lacking]
-        return places, values
+        here = _has(values)
+        return (places, values) if here is None else (places[here], values[here])
 
     def last(self, name: str) -> float | None:
         """The newest finite value of a column."""
-        column = self.column(name)
-        finite = np.flatnonzero(np.isfinite(column[-1000:]))
-        return float(column[-1000:][finite[-1]]) if len(finite) else None
+        known = self._known(name)
+        return known.last if known.count else None
+
+    def best(self, name: str, highest: bool = False) -> tuple[float, float] | None:
+        """The least (or greatest) finite value and its step, the earliest of equals."""
+        known = self._known(name)
+        if not known.count:
+            return None
+        return (known.high, known.high_step) if highest else (known.low, known.low_step)
+
+    def count(self, name: str) -> int:
+        """How many rows hold a finite value of it."""
+        return self._known(name).count
+
+    def _known(self, name: str) -> Known:
+        if self.known is not None:
+            return self.known.get(name, _UNKNOWN)
+        return known_of(self.column(name), self.column("step"))
+
+
+def known_of(values: Column, steps: Column) -> Known:
+    """What is known of a stretch of rows; NaN steps where there are none."""
+    finite = np.isfinite(values)
+    if not finite.all():
+        values, steps = values[finite], steps[finite] if len(steps) else steps
+    if not len(values):
+        return _UNKNOWN
+    low, high = int(values.argmin()), int(values.argmax())
+    at_low, at_high = (float(steps[low]), float(steps[high])) if len(steps) else (math.nan,) * 2
+    return Known(
+        len(values), float(values[-1]), float(values[low]), at_low, float(values[high]), at_high
+    )
+
+
+def _has(values: Column) -> NDArray[np.bool_] | None:
+    """Where rows have the column at all; None where all do."""
+    lacking = np.isnan(values)
+    if not lacking.any():
+        return None
+    lacking &= np.signbit(values)
+    return ~lacking if lacking.any() else None
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One row of the list of runs."""
+    """One row of the list of runs.
+
+    `spark` are at most 24 losses evenly over the run, oldest first; `trend` is the relative
+    change of the smoothed loss over the last quarter of the run (-0.031: 3.1 % less); `tool` is
+    what wrote the run, as its users call it ("tui-trainer", "TensorBoard", "JSON lines" ...);
+    `commandable` says that a live process on this host obeys commands.
+    """
 
     path: Path
     id: str
@@ -82,6 +192,18 @@ class RunSummary:
     created_at: float | None = None
     updated_at: float | None = None
     message: str = ""
+    learning_rate: float | None = None
+    best_loss: float | None = None
+    spark: tuple[float, ...] = ()
+    trend: float | None = None
+    epoch: float | None = None
+    tool: str = "tui-trainer"
+    commandable: bool = False
+
+    @property
+    def ours(self) -> bool:
+        """Whether our engine trains it, so that it can be resumed and may leave an adapter here."""
+        return self.kind == "run" and self.tool == "tui-trainer"
 
 
 @dataclass(frozen=True)
@@ -91,7 +213,9 @@ class RunView:
     `commandable` says that a live process of ours on this host obeys `control.jsonl`;
     `oddities` are one sentence each about what was strange in the files;
     `log_tail` is filled where the run failed or crashed; `resumed_at` are the steps to which
-    the metrics went back, replacing older rows (the newest hundred).
+    the metrics went back, replacing older rows (the newest hundred); `config` is flat
+    (`section.key` to value), for a foreign run what its tool recorded; `lacks` names what the
+    run does not record ("learning rate", "gradient norm", "state", "checkpoints").
     """
 
     summary: RunSummary
@@ -105,6 +229,8 @@ class RunView:
     oddities: tuple[str, ...] = ()
     log_tail: tuple[str, ...] = ()
     resumed_at: tuple[float, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=lambda: _NO_CONFIG)
+    lacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,7 +239,8 @@ class FolderView:
 
     `problem` is a sentence where the folder cannot be watched (absent, not a folder, not
     readable); `loading` is true until every run was read once and the focused one wholly;
-    `oddities` are sentences about the watching itself.
+    `oddities` are sentences about the watching itself; `others` are further runs read whole,
+    as asked for by `FolderWatcher.also`; `read` of `runs` have their row filled in.
     """
 
     root: Path
@@ -122,3 +249,5 @@ class FolderView:
     problem: str | None = None
     loading: bool = False
     oddities: tuple[str, ...] = ()
+    others: tuple[RunView, ...] = ()
+    read: int = 0

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tui_trainer.tui.charts import bins
 from tui_trainer.tui.charts.model import Array
+from tui_trainer.tui.charts.smoothing import smooth
 
 NAN = math.nan
 values = st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(NAN)), min_size=0, max_size=300).map(
@@ -34,23 +35,23 @@ def plain_ema(data: Array, weight: float) -> list[float]:
 @given(values, st.floats(0.001, 0.999))
 def test_smoothing_equals_the_plain_recurrence(data: Array, weight: float) -> None:
     expected = np.array(plain_ema(data, weight), dtype=np.float64)
-    np.testing.assert_allclose(bins.smooth(data, weight), expected, rtol=1e-9, atol=1e-6)
+    np.testing.assert_allclose(smooth(data, weight), expected, rtol=1e-9, atol=1e-6)
 
 
 def test_smoothing_of_a_long_series_reaches_over_many_blocks() -> None:
     data = np.random.default_rng(1).normal(size=70_000).cumsum()
     expected = np.array(plain_ema(data, 0.997))
-    np.testing.assert_allclose(bins.smooth(data, 0.997), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(smooth(data, 0.997), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_the_first_smoothed_value_is_the_first_value() -> None:
-    assert bins.smooth(np.array([7.0, 1.0]), 0.99)[0] == pytest.approx(7.0)
+    assert smooth(np.array([7.0, 1.0]), 0.99)[0] == pytest.approx(7.0)
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, -1.0, NAN])
 def test_a_weight_outside_turns_smoothing_off(weight: float) -> None:
     data = np.array([1.0, 5.0, 2.0])
-    assert bins.smooth(data, weight).tolist() == [1.0, 5.0, 2.0]
+    assert smooth(data, weight).tolist() == [1.0, 5.0, 2.0]
 
 
 @settings(deadline=None)
@@ -113,3 +114,28 @@ def test_samples_outside_the_range_do_not_count() -> None:
         np.array([-5.0, 0.0, 5.0, 50.0]), np.array([9.0, 1.0, 2.0, 9.0]), 0.0, 5.0, 6
     )
     assert np.nanmax(thinned.high) == 2.0
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 131_071), st.floats(0.0, 0.9), st.floats(0.02, 0.1), st.integers(20, 300))
+def test_a_spike_of_one_row_among_a_million_marks_its_column(
+    bucket: int, begin: float, width: float, columns: int
+) -> None:
+    """Of a thinned table only the least and greatest of each entry are known; that is enough at
+    any zoom that has the spike in view."""
+    x = np.arange(8.0, 8.0 * 131_072 + 8, 8.0)
+    low, high = LOW, HIGH.copy()
+    high[bucket] = 42.0
+    for first, last in ((x[0], x[-1]), (begin * x[-1], (begin + width) * x[-1])):
+        seen = (x >= first) & (x <= last)
+        thinned = bins.thin(x[seen], low[seen], first, last, columns, high[seen])
+        spikes = np.flatnonzero(thinned.high == 42.0)
+        if seen[bucket]:
+            place = (x[bucket] - first) / (last - first) * (columns - 1)
+            assert len(spikes) == 1 and abs(spikes[0] - place) <= 0.5 + 1e-6
+        else:
+            assert not len(spikes)
+
+
+LOW = np.random.default_rng(3).normal(1.0, 0.1, 131_072)
+HIGH = LOW + 0.2

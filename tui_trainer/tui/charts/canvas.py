@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Hashable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,21 +15,44 @@ from textual.strip import Strip
 _SPACE = ord(" ")
 
 
+class Rows:
+    """The rows of the last drawing: one that did not change is handed out again as it was."""
+
+    def __init__(self) -> None:
+        self._now: dict[Hashable, Strip] = {}
+        self._before: dict[Hashable, Strip] = {}
+
+    def begin(self) -> None:
+        """What is not asked for until the next time is forgotten."""
+        self._before, self._now = self._now, {}
+
+    def get(self, key: Hashable) -> Strip | None:
+        """A row drawn before, the very same object."""
+        strip = self._before.get(key) or self._now.get(key)
+        if strip is not None:
+            self._now[key] = strip
+        return strip
+
+    def keep(self, key: Hashable, strip: Strip) -> Strip:
+        """Remembers a row."""
+        self._now[key] = strip
+        return strip
+
+
 class Canvas:
     """`width`×`height` narrow characters, each with one style; writing outside is cut off."""
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int, rows: Rows | None = None) -> None:
         self.width = width
         self.height = height
+        self._rows = rows if rows is not None else Rows()
         self._codes = np.full((height, width), _SPACE, dtype=np.uint32)
         self._styles = np.zeros((height, width), dtype=np.int32)
-        self._palette: list[Style] = [Style()]
+        self._palette: dict[Style, int] = {Style(): 0}
 
     def style(self, style: Style) -> int:
         """The number of a style on this canvas."""
-        if style not in self._palette:
-            self._palette.append(style)
-        return self._palette.index(style)
+        return self._palette.setdefault(style, len(self._palette))
 
     def write(self, row: int, column: int, text: str, style: Style) -> None:
         """Writes narrow text from a cell on."""
@@ -37,6 +61,12 @@ class Canvas:
             return
         self._codes[row, begin:end] = [ord(c) for c in text[begin - column : end - column]]
         self._styles[row, begin:end] = self.style(style)
+
+    def write_down(self, row: int, column: int, count: int, character: str, style: Style) -> None:
+        """Writes one character into `count` cells below each other."""
+        if 0 <= column < self.width:
+            self._codes[max(row, 0) : row + count, column] = ord(character)
+            self._styles[max(row, 0) : row + count, column] = self.style(style)
 
     def overlay(self, cells: NDArray[np.uint32], top: int, left: int, style: Style) -> None:
         """Lays a block of cells over what is there; empty cells (0) let it through."""
@@ -54,20 +84,25 @@ class Canvas:
 
     def strips(self, dimmed: bool = False) -> list[Strip]:
         """One strip a row, exactly `width` cells wide."""
-        palette = [style + Style(dim=True, bold=False) for style in self._palette]
-        return [
-            self._strip(row, palette if dimmed else self._palette) for row in range(self.height)
-        ]
+        palette = tuple(self._palette)
+        if dimmed:
+            palette = tuple(style + Style(dim=True, bold=False) for style in palette)
+        self._rows.begin()
+        return [self._strip(row, palette) for row in range(self.height)]
 
-    def _strip(self, row: int, palette: list[Style]) -> Strip:
-        text = self._codes[row].tobytes().decode("utf-32-le")
-        styles = self._styles[row]
+    def _strip(self, row: int, palette: tuple[Style, ...]) -> Strip:
+        codes, styles = self._codes[row], self._styles[row]
+        key = (codes.tobytes(), styles.tobytes(), palette)
+        known = self._rows.get(key)
+        if known is not None:
+            return known
+        text = key[0].decode("utf-32-le")
         bounds = [0, *(np.flatnonzero(np.diff(styles)) + 1).tolist(), self.width]
         segments = [
             Segment(text[begin:end], palette[styles[begin]])
             for begin, end in itertools.pairwise(bounds)
         ]
-        return Strip(segments, self.width)
+        return self._rows.keep(key, Strip(segments, self.width))
 
 
 def line_of(left: list[tuple[str, Style]], right: list[tuple[str, Style]], width: int) -> Strip:

@@ -6,15 +6,12 @@ import numpy as np
 from rich.style import Style
 from textual.strip import Strip
 
-from tui_trainer.tui.charts import bins, layout, raster, text
-from tui_trainer.tui.charts.canvas import Canvas, line_of
+from tui_trainer.tui.charts import axes, bins, layout, raster, text
+from tui_trainer.tui.charts.canvas import Canvas, Rows, line_of
 from tui_trainer.tui.charts.layout import Frame
-from tui_trainer.tui.charts.model import ChartSpec, Line, Mark, MarkKind, Marks, Palette
+from tui_trainer.tui.charts.model import ChartSpec, Line, Marks, Palette
 
 _LAYERS = {"raw": 0, "series": 1, "smooth": 2, "validation": 3}
-# Where marks share a column the first of these wins; frequent kinds are thinned.
-_RANK: tuple[MarkKind, ...] = ("advice", "resumed", "learning_rate", "checkpoint", "evaluation")
-_THINNED = ("checkpoint", "evaluation")
 _UP = {"braille": "▲", "ascii": "^"}
 _DOWN = {"braille": "▼", "ascii": "v"}
 _POINT = {"braille": "◆", "ascii": "o"}
@@ -25,23 +22,32 @@ _TOKENS = {
 
 
 def draw_chart(
-    spec: ChartSpec, width: int, height: int, palette: Palette, marks: Marks = "braille"
+    spec: ChartSpec,
+    width: int,
+    height: int,
+    palette: Palette,
+    marks: Marks = "braille",
+    before: Rows | None = None,
 ) -> list[Strip]:
     """The chart as `height` strips of exactly `width` cells; never raises for any numbers.
 
-    Small sizes lose, in this order, the tick labels, the axis, the gutter and the plot.
+    Small sizes lose, in this order, the tick labels, the axis, the gutter and the plot. Rows
+    that are as they were in the drawing `before` are the same objects.
     """
     if width < 1 or height < 1:
         return [Strip.blank(max(width, 0)) for _ in range(max(height, 0))]
     with np.errstate(all="ignore"):
         frame, lines = _prepare(spec, width, height)
-        canvas = Canvas(width, height)
-        title = _title(spec, width, palette, marks)
+        canvas = Canvas(width, height, before)
+        title = draw_title(spec, width, palette, marks)
         if not any(len(line.x) and bool(np.isfinite(line.y).any()) for line in lines):
-            _say_empty(canvas, spec, frame, palette)
+            _say_empty(canvas, spec.empty, frame, palette)
+        elif spec.log_y and not any(_reaches_above_zero(line) for line in lines):
+            _say_empty(canvas, "no value above 0, where a log axis begins", frame, palette)
         elif height > 1:
-            _draw_axes(canvas, spec, frame, palette, marks)
-            _draw_lines(canvas, spec, frame, lines, palette, marks)
+            axes.draw_axes(canvas, spec, frame, palette, marks)
+            _draw_lines(canvas, frame, lines, palette, marks)
+            _draw_tags(canvas, frame, lines, palette)
             _draw_cursor(canvas, spec, frame, palette, marks)
     rows = canvas.strips(spec.dimmed)
     rows[0] = title
@@ -60,7 +66,8 @@ def _prepare(spec: ChartSpec, width: int, height: int) -> tuple[Frame, tuple[Lin
     return layout.layout(spec, width, height, x, layout.y_axis(spec, lines)), lines
 
 
-def _title(spec: ChartSpec, width: int, palette: Palette, marks: Marks) -> Strip:
+def draw_title(spec: ChartSpec, width: int, palette: Palette, marks: Marks) -> Strip:
+    """The first row: title, detail and legend."""
     dim = Style(dim=True) if spec.dimmed else Style()
     left = [(text.clean(spec.title), palette.title + dim)]
     if spec.detail:
@@ -69,13 +76,18 @@ def _title(spec: ChartSpec, width: int, palette: Palette, marks: Marks) -> Strip
     for line in spec.lines if spec.legend else ():
         if line.label:
             gap = "  " if right else ""
-            right.append((f"{gap}{text.clean(line.label)} ", palette.faint + dim))
+            label = text.clean(f"{line.tag} {line.label}".strip())
+            right.append((f"{gap}{label} ", palette.faint + dim))
             right.append((_TOKENS[marks][line.role], _style_of(line, palette) + dim))
     return line_of(left, right, width)
 
 
-def _say_empty(canvas: Canvas, spec: ChartSpec, frame: Frame, palette: Palette) -> None:
-    hint = text.clean(spec.empty)
+def _reaches_above_zero(line: Line) -> bool:
+    return bool(((line.y if line.top is None else line.top) > 0).any())
+
+
+def _say_empty(canvas: Canvas, words: str, frame: Frame, palette: Palette) -> None:
+    hint = text.clean(words)
     if canvas.height > 1 and len(hint) <= canvas.width and hint.isascii():
         row = frame.top + (canvas.height - frame.top - 1) // 2
         canvas.write(row, (canvas.width - len(hint)) // 2, hint, palette.faint)
@@ -83,64 +95,15 @@ def _say_empty(canvas: Canvas, spec: ChartSpec, frame: Frame, palette: Palette) 
 
 def _style_of(line: Line, palette: Palette) -> Style:
     if line.role == "series":
-        return palette.of_series(line.colour)
+        style = palette.of_series(line.colour)
+        return style + Style(bold=True) if line.strong else style
     return {"raw": palette.raw, "smooth": palette.smooth, "validation": palette.validation}[
         line.role
     ]
 
 
-def _draw_axes(
-    canvas: Canvas, spec: ChartSpec, frame: Frame, palette: Palette, marks: Marks
-) -> None:
-    upright, tick, corner, flat, down = "│┤└─┬" if marks == "braille" else "|++-+"
-    if frame.left:
-        for row in range(frame.rows):
-            canvas.write(frame.top + row, frame.left - 1, upright, palette.axis)
-        for row, label in frame.y_labels.items():
-            line = f"{label:>{frame.left - 1}}"
-            canvas.write(frame.top + row, 0, line, palette.faint)
-            canvas.write(frame.top + row, frame.left - 1, tick, palette.axis)
-    if frame.axis_row is None:
-        return
-    if frame.left:
-        canvas.write(frame.axis_row, frame.left - 1, corner, palette.axis)
-    canvas.write(frame.axis_row, frame.left, flat * frame.columns, palette.axis)
-    for column, label in frame.x_labels.items():
-        canvas.write(frame.axis_row, frame.left + column, down, palette.axis)
-        if frame.label_row is not None:
-            start = frame.left + layout.label_start(column, label, frame.columns)
-            canvas.write(frame.label_row, start, label, palette.faint)
-    if frame.label_row is not None:
-        name = layout.axis_name(spec, frame.columns)
-        canvas.write(frame.label_row, canvas.width - len(name), name, palette.faint)
-    for column, item in _mark_columns(spec.marks, frame).items():
-        canvas.write(frame.axis_row, frame.left + column, item.glyph, palette.of_mark(item.kind))
-
-
-def _mark_columns(marks: tuple[Mark, ...], frame: Frame) -> dict[int, Mark]:
-    """At most one mark a column; checkpoints and evaluations at least four columns apart, the
-    newest always among them."""
-    taken: dict[int, Mark] = {}
-    for kind in _RANK:
-        last: int | None = None
-        for item in reversed([m for m in marks if m.kind == kind]):
-            column = frame.column_of(item.x)
-            if column is None or column in taken:
-                continue
-            if kind in _THINNED and last is not None and abs(last - column) < 4:
-                continue
-            taken[column] = item
-            last = column
-    return taken
-
-
 def _draw_lines(
-    canvas: Canvas,
-    spec: ChartSpec,
-    frame: Frame,
-    lines: tuple[Line, ...],
-    palette: Palette,
-    marks: Marks,
+    canvas: Canvas, frame: Frame, lines: tuple[Line, ...], palette: Palette, marks: Marks
 ) -> None:
     # Lowest layer first; among equals the first line last, so that it lies on top.
     order = range(len(lines) - 1, -1, -1)
@@ -155,7 +118,11 @@ def _draw_lines(
 def _draw_line(canvas: Canvas, frame: Frame, line: Line, palette: Palette, marks: Marks) -> None:
     grain = raster.GRAINS[marks]
     values = frame.y.to_plot(line.y)
-    thinned = bins.thin(line.x, values, frame.x.low, frame.x.high, frame.columns * grain.across)
+    top = None if line.top is None else frame.y.to_plot(line.top)
+    if top is not None and frame.y.log:  # what a log axis cannot show of a span is left out
+        values = np.where(np.isnan(values), top, values)
+    dots_across = frame.columns * grain.across
+    thinned = bins.thin(line.x, values, frame.x.low, frame.x.high, dots_across, top)
     low, high = frame.y.fraction(thinned.low), frame.y.fraction(thinned.high)
     dots = raster.trace(low, high, thinned, frame.rows * grain.down)
     cells = raster.to_cells(dots, marks, band=line.role == "raw")
@@ -183,6 +150,25 @@ def _draw_points(canvas: Canvas, frame: Frame, line: Line, palette: Palette, mar
         if height > 1 + 1e-9 or height < -1e-9:
             glyph, style = (_UP if height > 1 else _DOWN)[marks], palette.clipped
         canvas.write(frame.top + int(rows[index]), frame.left + int(columns[index]), glyph, style)
+
+
+def _draw_tags(canvas: Canvas, frame: Frame, lines: tuple[Line, ...], palette: Palette) -> None:
+    """Each line's character at its end, those of the first lines nearest to it; one that finds
+    its place taken stands to the left."""
+    taken: set[tuple[int, int]] = set()
+    for line in lines:
+        heights = frame.y.fraction(frame.y.to_plot(line.y)) if line.tag else line.y[:0]
+        solid = np.flatnonzero(np.isfinite(heights))
+        if not len(solid):
+            continue
+        place = float(frame.x.fraction(line.x[solid[-1:]])[0])
+        column = round(min(max(place, 0.0), 1.0) * (frame.columns - 1))
+        row = int(raster.dot_rows(heights[solid[-1:]], frame.rows)[0])
+        while (row, column) in taken and column > 0:
+            column -= 1
+        taken.add((row, column))
+        style = _style_of(line, palette) + Style(bold=True)
+        canvas.write(frame.top + row, frame.left + column, line.tag[:1], style)
 
 
 def _draw_cursor(

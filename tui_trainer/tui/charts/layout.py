@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tui_trainer.tui.charts import scale, text
 from tui_trainer.tui.charts.model import Array, ChartSpec, Line
@@ -33,11 +34,19 @@ class Frame:
 
     def column_of(self, x: float) -> int | None:
         """The plot column of a data value, or None outside the chart."""
-        place = self.x.fraction(self.x.to_plot(np.array([x], dtype=np.float64)))[0]
+        column = int(self.columns_of(np.array([x], dtype=np.float64))[0])
+        return None if column < 0 else column
+
+    def columns_of(self, x: Array) -> NDArray[np.intp]:
+        """The plot columns of data values, -1 outside the chart."""
+        with np.errstate(all="ignore"):
+            places = self.x.fraction(self.x.to_plot(x))
         half = 0.5 / max(self.columns - 1, 1)  # of a column: step 0 stands with step 1
-        if not -half <= place <= 1 + half:
-            return None
-        return round(min(max(float(place), 0.0), 1.0) * (self.columns - 1))
+        inside = (places >= -half) & (places <= 1 + half)
+        held = np.where(inside, np.clip(places, 0.0, 1.0), 0.0)
+        columns: NDArray[np.intp] = np.rint(held * (self.columns - 1)).astype(np.intp)
+        columns[~inside] = -1
+        return columns
 
     def x_at(self, column: int) -> float:
         """The data value at the centre of a plot column (0 at the y axis)."""
@@ -48,16 +57,18 @@ def visible(line: Line, x: Axis) -> Line:
     """The part of a line within the x axis, in plot units on x, ascending, without NaN on x."""
     count = min(len(line.x), len(line.y))
     xs, ys = x.to_plot(np.asarray(line.x[:count], np.float64)), np.asarray(line.y[:count])
+    tops = None if line.top is None else line.top[:count]
     if len(xs) and np.isnan(np.sum(xs)):
         known = ~np.isnan(xs)
-        xs, ys = xs[known], ys[known]
+        xs, ys, tops = xs[known], ys[known], None if tops is None else tops[known]
     if len(xs) > 1 and bool((xs[1:] < xs[:-1]).any()):
         order = np.argsort(xs, kind="stable")
-        xs, ys = xs[order], ys[order]
+        xs, ys, tops = xs[order], ys[order], None if tops is None else tops[order]
     margin = (x.high - x.low) * 1e-9
     first = int(np.searchsorted(xs, x.low - margin, side="left"))
     last = int(np.searchsorted(xs, x.high + margin, side="right"))
-    return Line(xs[first:last], ys[first:last], line.role, line.label, line.colour)
+    tops = None if tops is None else tops[first:last]
+    return replace(line, x=xs[first:last], y=ys[first:last], top=tops)
 
 
 def x_axis(spec: ChartSpec) -> Axis:
@@ -82,7 +93,8 @@ def y_axis(spec: ChartSpec, lines: tuple[Line, ...]) -> Axis:
     if spec.y_range is not None:
         return scale.exact_axis(*spec.y_range, log=spec.log_y)
     find = scale.robust_limits if spec.robust else scale.full_limits
-    found = [limits for line in lines if (limits := find(scale.to_plot(line.y, spec.log_y)))]
+    ends = [side for line in lines for side in (line.y, line.top) if side is not None]
+    found = [limits for side in ends if (limits := find(scale.to_plot(side, spec.log_y)))]
     if not found:
         return scale.make_axis(None, spec.log_y)
     low, high = min(one[0] for one in found), max(one[1] for one in found)
@@ -143,7 +155,7 @@ def _x_labels(spec: ChartSpec, x: Axis, columns: int) -> dict[int, str]:
 
 def axis_name(spec: ChartSpec, columns: int) -> str:
     """The x axis' name where there is room for it, at the right end below the axis."""
-    name = text.clean(spec.x_label)
+    name = text.clean(f"{spec.x_label} log" if spec.log_x else spec.x_label)
     return name if name.isascii() and len(name) * 4 <= columns else ""
 
 
@@ -153,5 +165,7 @@ def label_start(column: int, label: str, columns: int) -> int:
 
 
 def _place(axis: Axis, value: float) -> float:
-    plot: Array = axis.to_plot(np.array([value], dtype=np.float64))
-    return float(axis.fraction(plot)[0])
+    """Where a tick stands along an axis, 0..1 within it; NaN where it has no place."""
+    if axis.log:
+        value = math.log10(value) if value > 0 else math.nan
+    return (value / 2 - axis.low / 2) / (axis.high / 2 - axis.low / 2)

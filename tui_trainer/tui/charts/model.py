@@ -29,7 +29,9 @@ class Line:
 
     `raw` is drawn faint and lowest, `smooth` bright above it, `validation` as marks on top;
     `series` are lines of equal rank, told apart by `colour`, the first one uppermost.
-    `x` is best ascending; it is sorted otherwise.
+    `x` is best ascending; it is sorted otherwise. With `top`, of the same length, each entry
+    spans from `y` to `top`: the least and the greatest of many values.
+    `tag` is one character that stands at the line's end; a `strong` line is bold.
     """
 
     x: Array
@@ -37,6 +39,9 @@ class Line:
     role: Role = "series"
     label: str = ""
     colour: int = 0
+    top: Array | None = None
+    tag: str = ""
+    strong: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ import math
 import time
 import unicodedata
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from tui_trainer.tui.charts.model import Format
+if TYPE_CHECKING:  # numpy comes after the first paint
+    from tui_trainer.tui.charts.model import Format
 
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 MISSING = "–"

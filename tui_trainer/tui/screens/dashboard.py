@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import time
 from pathlib import Path
 from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
-from textual.containers import Container, Horizontal, Vertical
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.timer import Timer
 from textual.widget import Widget
 
 from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.tui import keymap
-from tui_trainer.tui.messages import ZoomAsked
-from tui_trainer.tui.plots import (
-    LOSS,
-    LOWER,
-    SMOOTHINGS,
-    X_AXES,
-    ChartOptions,
-    Metric,
-    Plot,
-    extent,
-)
+from tui_trainer.tui import charting, keymap
+from tui_trainer.tui.messages import ChartDragged, PlaceClicked, ZoomAsked
+from tui_trainer.tui.plots import ChartOptions
 from tui_trainer.tui.screens.page import Page, focus_in_order, teach
 from tui_trainer.tui.teaching_facts import feedback_facts_of
-from tui_trainer.tui.viewport import ALL
 from tui_trainer.tui.widgets.chart_pane import ChartPane
+from tui_trainer.tui.widgets.charts import Charts
 from tui_trainer.tui.widgets.events_log import EventsLog, entries_of
 from tui_trainer.tui.widgets.job_facts import JobPanel, job_facts_of
 from tui_trainer.tui.widgets.machine import MachinePanel, machine_of
 from tui_trainer.tui.widgets.outcome import OutcomeBanner, outcome_of
 from tui_trainer.tui.widgets.progress import ProgressPanel, progress_of
 from tui_trainer.tui.widgets.teaching import FeedbackPanel
+from tui_trainer.watch.pace import Pace
 from tui_trainer.watch.view import FolderView, RunSummary, RunView
 
-_LOWER_SECONDS = 0.4
+# From so many rows a second on they stream in: the newest value is shown with each of them, all
+# else every so many seconds.
+_STREAM_ROWS, _STREAM_SECONDS = 10, 0.4
 
 
 class Dashboard(Page):
@@ -51,21 +45,17 @@ class Dashboard(Page):
 
     def __init__(self) -> None:
         super().__init__()
-        self._options = ChartOptions()
-        self._lower = 0
-        self._solo = False  # where one chart has room: the lower one stands for the loss
         self._view: RunView | None = None
-        self._drawn: Path | None = None
+        self._keys = charting.ChartKeys(self)
+        self._stands = False
+        self._pace = Pace(_STREAM_ROWS)
+        self._whole_at = 0.0
         self._later: Timer | None = None
 
     def body(self) -> ComposeResult:
         yield OutcomeBanner()
         with Horizontal(id="body"):
-            with Vertical(id="charts"):
-                yield ChartPane(id="loss")
-                with Container(id="lower"):
-                    for metric in LOWER:
-                        yield ChartPane(id=metric.id, classes="lower")
+            yield self._new_charts()
             with Vertical(id="side"):
                 yield ProgressPanel()
                 yield MachinePanel()
@@ -73,21 +63,24 @@ class Dashboard(Page):
                 yield JobPanel()
         yield EventsLog()
 
-    def on_mount(self) -> None:
-        charts = self.session.settings.charts
-        self._options = replace(self._options, smoothing=charts.smoothing, log_y=charts.log_y)
-        self.use_theme()
+    def _new_charts(self) -> Charts:
+        session = self.session
+        wanted = session.settings.charts
+        options = ChartOptions(smoothing=wanted.smoothing, log_y=wanted.log_y)
+        return Charts(options, session.palette, session.marks)
+
+    @property
+    def charts(self) -> Charts:
+        """The charts' part of the screen."""
+        return self.query_one(Charts)
 
     def on_resize(self, event: events.Resize) -> None:
-        self._drawn = None  # other panes may come up: all are drawn with the next look
-
-    def on_screen_resume(self) -> None:
-        self._drawn = None
+        self.call_after_refresh(self._fold)
 
     def use_theme(self) -> None:
         """Gives the charts the colours of the present theme."""
-        for pane in self.query(ChartPane):
-            pane.use(self.session.palette, self.session.marks)
+        for charts in self.query(Charts):
+            charts.use(self.session.palette, self.session.marks)
 
     def target(self) -> RunSummary | None:
         return self._view.summary if self._view else None
@@ -100,6 +93,29 @@ class Dashboard(Page):
     def take(self, view: FolderView) -> None:
         self._view = _focused(view, self.session.focus_path)
         run = self._view
+        if run is None or not self._composed():
+            return
+        now = time.monotonic()
+        self._pace.told(now)
+        streams = self._pace.streams(now)
+        if not streams or now - self._whole_at >= _STREAM_SECONDS:
+            self._show_whole(at_once=streams)
+            return
+        self.show_charts(newest_only=True)
+        if self._later is None:
+            self._later = self.set_timer(_STREAM_SECONDS, self._show_whole)
+
+    def _show_whole(self, *, at_once: bool = True) -> None:
+        """Charts and panels; where rows stream in, all of them a few times a second."""
+        if self._later is not None:
+            self._later.stop()
+        self._later, self._whole_at = None, time.monotonic()
+        self._show_panels()
+        self.show_charts(at_once=at_once)
+
+    def _show_panels(self) -> None:
+        """What stands beside the charts."""
+        run = self._view
         if run is None:
             return
         self.query_one(ProgressPanel).show(progress_of(run))
@@ -107,9 +123,20 @@ class Dashboard(Page):
         self.query_one(JobPanel).show(job_facts_of(run))
         self.query_one(EventsLog).show(entries_of(run))
         self.query_one(OutcomeBanner).show(outcome_of(run, self.session.resume_hint(run.summary)))
-        self._draw_soon()
+
+    def show_charts(self, *, at_once: bool = False, newest_only: bool = False) -> None:
+        """Shows the run and what is laid over it; see `Charts`."""
+        if self._view is None or not self._composed():
+            return
+        views = (self._view, *self._keys.others(self.session.view, self._view))
+        if newest_only:
+            self.charts.show_newest(views)
+        else:
+            self.charts.show(views, at_once=at_once)
 
     def show_talk(self) -> None:
+        if not self._composed():
+            return
         talk = self.session.chatting.talk
         panel = self.query_one(FeedbackPanel)
         panel.set_class(talk.used, "-used")
@@ -117,45 +144,63 @@ class Dashboard(Page):
 
     def take_machine(self, samples: tuple[HardwareSample, ...]) -> None:
         """Shows what the machine does now."""
-        self.query_one(MachinePanel).show(machine_of(samples))
+        if self._composed():
+            self.query_one(MachinePanel).show(machine_of(samples))
+
+    def _composed(self) -> bool:
+        """Whether every panel stands: news may come before."""
+        if not self._stands:
+            self._stands = bool(self.query(JobPanel)) and self.charts.is_mounted
+        return self._stands
 
     def step_back(self) -> bool:
-        if self.has_class("-maximised"):
+        """Leaves the cursor, then a maximised pane, then the even grid, then a lone chart."""
+        charts = self.charts
+        if charts.cursor is not None:
+            self._keys.drop_cursor()
+        elif self.has_class("-maximised"):
             self._restore()
-            return True
-        return False
+        elif charts.even:
+            self.action_grid()
+        elif charts.single is not None:
+            charts.single = None
+            charts.place_charts()
+        else:
+            return False
+        return True
+
+    # -- which charts ----------------------------------------------------------------------------
 
     def action_next_chart(self) -> None:
-        if self.has_class("-large"):
-            self.query_one(f"#{LOWER[self._lower].id}").focus()
-        if self.has_class("-short") and not self._solo:
-            self._solo = True
+        pane = self.charts.next_chart()
+        if pane is not None:
+            pane.focus()
         else:
-            self._lower = (self._lower + 1) % len(LOWER)
-            self._solo = self._solo and self._lower != 0
-        self._draw_charts()
+            self._refocus()
 
-    def action_smoothing(self) -> None:
-        later = [weight for weight in SMOOTHINGS if weight > self._options.smoothing + 1e-9]
-        self._set(replace(self._options, smoothing=later[0] if later else 0.0))
-        self.session.tell(f"smoothing {self._options.smoothing:g}")
+    def action_page(self, pages: int) -> None:
+        self.charts.turn(pages)
+        self._refocus()
 
-    def action_log_y(self) -> None:
-        self._set(replace(self._options, log_y=not self._options.log_y))
+    def action_grid(self) -> None:
+        self._restore()
+        charts = self.charts
+        charts.even = not charts.even
+        self.set_class(charts.even, "-even")
+        charts.single = None
+        self._fold()
+        charts.place_charts()
+        self._refocus()
 
-    def action_x_axis(self) -> None:
-        following = X_AXES[(X_AXES.index(self._options.x) + 1) % len(X_AXES)]
-        self._set(replace(self._options, x=following, viewport=ALL))
-
-    def action_zoom(self, direction: int) -> None:
-        self._zoom(direction, 0.5)
-
-    def action_pan(self, direction: int) -> None:
-        whole = self._view and extent(self._view, self._options.x)
-        if whole:
-            self._set(
-                replace(self._options, viewport=self._options.viewport.panned(direction, whole))
-            )
+    def action_maximise(self) -> None:
+        if self.has_class("-maximised"):
+            self._restore()
+        elif self.focused is not None and self.focused.has_class("pane"):
+            self.add_class("-maximised")
+            self.set_class(self.focused.id == "events", "-log")
+            if isinstance(self.focused, ChartPane):
+                self.charts.alone(self.focused)
+                self._refocus()
 
     def action_move(self, step: int) -> None:
         panes: list[Widget] = [pane for pane in self.query(".pane") if pane.is_on_screen]
@@ -163,75 +208,89 @@ class Dashboard(Page):
         if pane is not None:
             pane.focus()
 
-    def action_maximise(self) -> None:
-        if self.has_class("-maximised"):
-            self._restore()
-        elif self.focused is not None and self.focused.has_class("pane"):
-            self.focused.add_class("-big")
-            self.add_class("-maximised")
-            self.set_class(self.focused.id == "events", "-log")
-            self.set_class(self.focused.has_class("lower"), "-lower-big")
-            self.call_after_refresh(self._draw_charts)
+    def _restore(self) -> None:
+        if not self.has_class("-maximised"):
+            return
+        charts = self.charts
+        metric = charts.metric_at(self.focused)
+        of_chart = not self.has_class("-log")
+        self.remove_class("-maximised", "-log")
+        if of_chart:
+            charts.alone(None)
+            self._fold()
+            pane = charts.bring(metric)
+            (pane or self.query_one("#loss")).focus()
+
+    def _fold(self) -> None:
+        """One chart only where a low terminal has no room for two."""
+        charts = self.charts
+        lone = self.has_class("-maximised") or (self.has_class("-short") and not charts.even)
+        if not lone and not charts.even:
+            charts.single = None
+        charts.lone = lone
+        charts.place_charts()
+
+    def _refocus(self) -> None:
+        """Keeps the focus on a chart that is seen."""
+        panes = self.charts.panes()
+        if panes and (self.focused is None or self.focused not in panes):
+            panes[0].focus()
+
+    # -- how they are drawn ----------------------------------------------------------------------
+
+    def action_smoothing(self) -> None:
+        self._keys.smooth()
+
+    def action_smoother(self, direction: int) -> None:
+        self._keys.smoother(direction)
+
+    def action_raw(self) -> None:
+        self._keys.raw()
+
+    def action_log_y(self) -> None:
+        self._keys.log_y()
+
+    def action_log_x(self) -> None:
+        self._keys.log_x()
+
+    def action_x_axis(self) -> None:
+        self._keys.x_axis()
+
+    def action_zoom(self, direction: int) -> None:
+        self._keys.zoom(direction)
+
+    def action_pan(self, direction: int) -> None:
+        self._keys.pan(direction)
+
+    def action_cursor(self) -> None:
+        self._keys.toggle_cursor()
+
+    def action_leap(self, direction: int) -> None:
+        self._keys.leap(direction)
+
+    def action_edge(self, last: int) -> None:
+        self._keys.edge(bool(last))
+
+    def action_only(self) -> None:
+        self._keys.only_this_run()
+
+    def action_find(self) -> None:
+        self._keys.find()
+
+    def action_export(self) -> None:
+        self._keys.export()
 
     @on(ZoomAsked)
     def _wheel(self, message: ZoomAsked) -> None:
-        self._zoom(message.direction, message.at)
+        self._keys.zoom(message.direction, message.at)
 
-    def _zoom(self, direction: int, at: float) -> None:
-        whole = self._view and extent(self._view, self._options.x)
-        if whole:
-            zoomed = self._options.viewport.zoomed(direction, whole, at)
-            self._set(replace(self._options, viewport=zoomed))
+    @on(ChartDragged)
+    def _drag(self, message: ChartDragged) -> None:
+        self._keys.drag(message.share)
 
-    def _set(self, options: ChartOptions) -> None:
-        self._options = options
-        self._draw_charts()
-
-    def _restore(self) -> None:
-        for pane in self.query(".-big"):
-            pane.remove_class("-big")
-        self.remove_class("-maximised", "-log", "-lower-big")
-        self.call_after_refresh(self._draw_charts)
-
-    def _draw_soon(self) -> None:
-        """The loss at once, the others, which nobody reads by the tenth of a second, a little
-        later; all at once for another run."""
-        if self._view is None or self._drawn != self._view.summary.path:
-            self._draw_charts()
-            return
-        self._draw((LOSS,))
-        if self._later is None:
-            self._later = self.set_timer(_LOWER_SECONDS, self._draw_lower)
-
-    def _draw_lower(self) -> None:
-        self._later = None
-        self._draw(LOWER)
-
-    def _draw_charts(self) -> None:
-        """Shows the chosen charts; a pane that comes up is drawn when the stylesheet has it."""
-        solo = self._solo and self.has_class("-short")
-        self.set_class(solo, "-solo")
-        for index, metric in enumerate(LOWER):
-            self.query_one(f"#{metric.id}").set_class(index == self._lower, "-chosen")
-        self._draw((LOSS, *LOWER))
-        self.call_after_refresh(self._draw, (LOSS, *LOWER))
-
-    def _draw(self, metrics: tuple[Metric, ...]) -> None:
-        if self._view is None:
-            return
-        self._drawn = self._view.summary.path
-        for metric in metrics:
-            pane = self.query_one(f"#{metric.id}", ChartPane)
-            if self._has_room(pane):
-                pane.show(Plot(self._view, metric, self._options))
-
-    def _has_room(self, pane: ChartPane) -> bool:
-        """Whether the stylesheet shows the pane in the present layout."""
-        return all(
-            node.styles.display != "none"
-            for node in (pane, *pane.ancestors)
-            if isinstance(node, Widget)
-        )
+    @on(PlaceClicked)
+    def _click(self, message: PlaceClicked) -> None:
+        self._keys.point_at(message.x)
 
 
 def _focused(view: FolderView, path: Path | None) -> RunView | None:

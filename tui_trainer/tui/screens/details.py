@@ -1,93 +1,125 @@
-"""Everything that is fixed about one run: job, versions, paths."""
+"""Everything about one run: facts, configuration, events, checkpoints, machine, log."""
 
 from __future__ import annotations
 
-import time
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
-import msgspec
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tui_trainer.contracts.run import RunInfo
-from tui_trainer.tui import states
-from tui_trainer.tui.charts.text import clean
+from tui_trainer.tui import dossier_words
+from tui_trainer.tui.bridge import in_background
 from tui_trainer.tui.screens.dialog import Dialog
 from tui_trainer.tui.text import plain
-from tui_trainer.watch.view import RunSummary
+from tui_trainer.watch.dossier import Dossier, dossier_of
+from tui_trainer.watch.find import place_of
+from tui_trainer.watch.view import RunSummary, RunView
 
-_LABEL = 27
+if TYPE_CHECKING:
+    from tui_trainer.tui.app import TrainerApp
+
+TABS = ("facts", "configuration", "events", "checkpoints", "machine", "log")
+_NARROW = {"configuration": "config"}
+_KEYS = " tab or 1–6 turns the page   j k scroll   r reads again   esc closes"
 
 
 class Details(Dialog[None]):
-    """Scrolls; Esc, `d` and `q` close it."""
+    """A page a kind of fact; the run is read in the background where it is not known yet."""
 
+    CSS_PATH = "details.tcss"
     BINDINGS: ClassVar = [
         Binding("escape,d,q", "dismiss(None)", "close", show=False),
+        Binding("tab,right", "turn(1)", "next page", show=False),
+        Binding("shift+tab,left", "turn(-1)", "previous page", show=False),
+        Binding("r", "read", "read again", show=False),
         Binding("j", "scroll(1)", "down", show=False),
         Binding("k", "scroll(-1)", "up", show=False),
+        *(Binding(str(at + 1), f"page({at})", tab, show=False) for at, tab in enumerate(TABS)),
     ]
     AUTO_FOCUS = "VerticalScroll"
 
-    def __init__(self, run: RunSummary, info: RunInfo | None, oddities: tuple[str, ...]) -> None:
+    def __init__(self, run: RunSummary, view: RunView | None) -> None:
         super().__init__()
-        self._content = details_of(run, info, oddities)
+        self._run = run
+        self._known = Dossier(view if view is not None else RunView(run))
+        self._page = 0
+        self._reading = True
+        self._problem: str | None = None
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(classes="dialog -tall"):
-            yield Static(self._content)
+        with Vertical(classes="dialog -tall"):
+            yield Static(id="details-head", markup=False)
+            yield Static(id="details-tabs", markup=False)
+            with VerticalScroll():
+                yield Static(id="details-text", markup=False)
+            yield Static(_KEYS, id="details-keys", markup=False)
+
+    def on_mount(self) -> None:
+        self._draw()
+        view = self._known.view
+        self._read(view if len(view.train) or len(view.evals) or view.info else None)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._draw)
+
+    def action_turn(self, step: int) -> None:
+        self.action_page((self._page + step) % len(TABS))
+
+    def action_page(self, page: int) -> None:
+        self._page = page
+        self._draw()
+        self.query_one(VerticalScroll).scroll_home(animate=False)
+
+    def action_read(self) -> None:
+        self._read(None)
 
     def action_scroll(self, lines: int) -> None:
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
 
+    def _read(self, view: RunView | None) -> None:
+        run, app = self._run, cast("TrainerApp", self.app)
+        place = place_of(run)
+        self._reading = True
 
-def details_of(run: RunSummary, info: RunInfo | None, oddities: tuple[str, ...]) -> Content:
-    """The facts as aligned lines."""
-    lines = [
-        Content.assemble(plain(run.name, "bold"), "  ", states.badge(run.status)),
-        _fact("folder" if run.kind == "run" else "file", str(run.path)),
-    ]
-    if run.message:
-        lines.append(_fact("message", run.message))
-    lines += [_fact("odd", text) for text in oddities]
-    if info is None:
-        lines.append(Content.styled("no run.json: nothing more is known", "$faint"))
-        return Content("\n").join(lines)
-    lines += [
-        _fact("id", info.id),
-        _fact("made", time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(info.created_at))),
-        _fact("host", info.host),
-        _fact("resumed from", info.resumed_from or "–"),
-    ]
-    job = msgspec.to_builtins(info.job)
-    lines += _section("job", {k: v for k, v in job.items() if not isinstance(v, dict)})
-    for name, section in job.items():
-        if isinstance(section, dict):
-            lines += _section(name, section)
-    lines += _section(
-        "base", {"model": info.base_model, "path": info.base_path, "hash": info.base_hash}
-    )
-    lines += _section("data files", {"hash": info.data_hash, **info.data_files})
-    lines += _section("versions", dict(info.versions))
-    return Content("\n").join(lines)
+        def work() -> None:
+            try:
+                found, problem = dossier_of(place, view), None
+            except Exception as error:  # told on the page; a thread's end would be silent
+                found, problem = self._known, f"{run.path} cannot be read: {error}"
+            if app.is_running:
+                app.call_from_thread(self._take, found, problem)
 
+        in_background("details", work)
 
-def _section(title: str, facts: dict[str, Any]) -> list[Content]:
-    return [
-        Content(""),
-        Content.styled(title, "bold $accent"),
-        *(_fact(name, _words(value)) for name, value in facts.items()),
-    ]
+    def _take(self, found: Dossier, problem: str | None) -> None:
+        self._known, self._problem, self._reading = found, problem, False
+        if self.is_mounted:
+            self._draw()
 
+    def _draw(self) -> None:
+        if not self.is_mounted:
+            return
+        width = self.query_one(VerticalScroll).scrollable_content_region.width
+        head = dossier_words.head(self._known.view, self._run)
+        if self._reading:
+            head = Content.assemble(head, ("   reading …", "$faint"))
+        if self._problem is not None:
+            head = Content.assemble(head, "\n", plain(self._problem, "$warning"))
+        self.query_one("#details-head", Static).update(head)
+        self.query_one("#details-tabs", Static).update(self._tabs(width))
+        write = dossier_words.PAGES[TABS[self._page]]
+        self.query_one("#details-text", Static).update(write(self._known, max(20, width)))
 
-def _fact(name: str, value: str) -> Content:
-    return Content.assemble((f"{clean(name):<{_LABEL}} ", "$faint"), clean(value))
-
-
-def _words(value: Any) -> str:
-    if value is None:
-        return "–"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    def _tabs(self, width: int) -> Content:
+        short = width < 76
+        parts = []
+        for at, tab in enumerate(TABS):
+            style = "bold $accent" if at == self._page else "$faint"
+            name = _NARROW.get(tab, tab) if short else tab
+            parts.append(
+                Content.from_markup(f"[@click=screen.page({at})][{style}]{at + 1} {name}[/][/]")
+            )
+        return Content("  ").join(parts)

@@ -69,7 +69,7 @@ def help_text(place: str, keys: Keymap, offers: Callable[[Key], bool]) -> Conten
     lines += [_row(name, text) for name, text in _MOUSE]
     lines += [
         Content(""),
-        Content.styled('Keys are changed in config.toml, such as  keys.pause = "space"', "$faint"),
+        Content.styled('Keys are changed in config.toml, such as  keys.pause = "f8"', "$faint"),
     ]
     return Content("\n").join(lines)
 

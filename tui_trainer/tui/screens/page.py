@@ -16,10 +16,11 @@ from tui_trainer.tui.keymap import Key
 from tui_trainer.tui.text import plain
 from tui_trainer.tui.widgets.key_bar import Hint, KeyBar
 from tui_trainer.tui.widgets.top_bar import Place, TopBar
-from tui_trainer.watch.view import FolderView, RunSummary
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the views bring numpy, which comes after the first paint
+    from tui_trainer.contracts.hardware import HardwareSample
     from tui_trainer.tui.app import TrainerApp
+    from tui_trainer.watch.view import FolderView, RunSummary
 
 # Below this even the folded screens are of no use.
 LEAST_WIDTH, LEAST_HEIGHT = 60, 16
@@ -46,6 +47,12 @@ class Page(Screen[None]):
     def take(self, view: FolderView) -> None:
         """Shows a new snapshot."""
         raise NotImplementedError
+
+    def take_machine(self, samples: tuple[HardwareSample, ...]) -> None:
+        """Shows what the machine does now."""
+
+    def use_theme(self) -> None:
+        """Puts on the colours of the present theme where the stylesheet does not."""
 
     def show_talk(self) -> None:
         """Shows what the chat or the teaching has come to."""
@@ -93,7 +100,7 @@ class Page(Screen[None]):
             return
         view = self.session.view
         self.draw_place()
-        self._say(view)
+        self.say(self.too_small() or self.sentence(view))
         self.take(view)
 
     def draw_place(self) -> None:
@@ -119,13 +126,14 @@ class Page(Screen[None]):
         )
         self.query_one(KeyBar).show(hints)
 
-    def _say(self, view: FolderView) -> None:
-        content = self._too_small() or self.sentence(view)
+    def say(self, content: Content | None) -> None:
+        """Says a sentence instead of the body, or shows the body."""
         self.set_class(content is not None, "-saying")
         if content is not None:
             self.query_one("#sentence", Static).update(content)
 
-    def _too_small(self) -> Content | None:
+    def too_small(self) -> Content | None:
+        """What is said where the terminal has no room for the body."""
         width, height = self.size
         if width >= LEAST_WIDTH and height >= LEAST_HEIGHT:
             return None

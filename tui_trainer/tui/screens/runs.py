@@ -6,20 +6,27 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from rich.style import Style
-from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import DataTable, Input
+from textual.widgets import Input, Static
 
-from tui_trainer.tui import keymap, roster, states
-from tui_trainer.tui.roster import Row
+from tui_trainer.tui import keymap, roster
+from tui_trainer.tui.bridge import in_background
+from tui_trainer.tui.configs import Configs
+from tui_trainer.tui.keymap import Key
+from tui_trainer.tui.roster import Layout, Sorting
 from tui_trainer.tui.screens.page import Page, teach
-from tui_trainer.tui.text import plain, shorten
+from tui_trainer.tui.text import plain
+from tui_trainer.tui.widgets.roster_line import RosterFacts, RosterLine
+from tui_trainer.tui.widgets.run_table import RunHeading, RunTable
+from tui_trainer.watch import fields, query
+from tui_trainer.watch.query import Query
 from tui_trainer.watch.view import FolderView, RunSummary
 
+_STEERING = frozenset({"pause", "checkpoint", "stop", "rate"})
 _REFRESH_SECONDS = 5.0  # for the ages; everything else comes with a snapshot
+_HINT = "a name, loss<2, lr>=1e-4, status:running, age<1h, lora.rank=16, -word for without"
 
 
 class Runs(Page):
@@ -27,68 +34,119 @@ class Runs(Page):
 
     CSS_PATH = "runs.tcss"
     BINDINGS: ClassVar = keymap.bindings("run", "runs")
-    AUTO_FOCUS = "DataTable"
+    AUTO_FOCUS = "RunTable"
     place = "runs"
 
     def __init__(self) -> None:
         super().__init__()
-        self._rows: tuple[Row, ...] = ()
-        self._shown: dict[str, tuple[str, ...]] = {}
-        self._layout: object = None
-        self._chosen: Path | None = None
+        self._query = Query()
+        self._asked = ""
+        self._sorting = Sorting()
+        self._layout: Layout = roster.layout_for(80)
+        self._listed: list[RunSummary] = []
+        self._offered: tuple[bool, bool] | None = None
+        self._configs = Configs(lambda work: in_background("configurations", work))
 
     def body(self) -> ComposeResult:
-        yield Input(placeholder="name or state", id="filter", compact=True)
-        yield DataTable(cursor_type="row", cursor_foreground_priority="renderable")
+        yield Input(placeholder=_HINT, id="filter", compact=True)
+        yield Static(id="problem", markup=False)
+        yield RosterLine()
+        yield RunHeading()
+        yield RunTable()
 
     def on_mount(self) -> None:
         self.query_one("#filter").display = False
+        self.query_one("#problem").display = False
         self.set_interval(_REFRESH_SECONDS, self.refresh_all)
 
     def target(self) -> RunSummary | None:
-        return next((run for run in self.session.view.runs if run.path == self._chosen), None)
+        chosen = self._table.chosen
+        return next((run for run in self.session.view.runs if run.path == chosen), None)
 
     def sentence(self, view: FolderView) -> Content | None:
-        text = self.query_one("#filter", Input).value
-        if view.runs and not roster.rows_of(view.runs, text, 0.0):
-            return Content.assemble(
-                "no run has ", plain(text, "bold"), " in its name or state.  ",
-                ("esc", "bold $accent"), " shows all again.",
-            )  # fmt: skip
         return teach(view, self.session.monitor_only)
 
     def take(self, view: FolderView) -> None:
         if not self.is_current:
             return
-        self._rows = roster.rows_of(view.runs, self.query_one("#filter", Input).value, time.time())
-        name_width, columns = roster.columns_for(self.size.width - 2)
-        if self._layout != (name_width, columns):
-            self._layout = (name_width, columns)
-            self._lay_out(name_width, columns)
-        self._fill(name_width, columns)
+        self._ask(view)
+        now, asked = time.time(), self._query
+        fitting = [run for run in view.runs if asked.matches(run, now, self._configs.get(run.path))]
+        sorting = self._sorting
+        self._listed = fields.arrange(fitting, sorting.field, sorting.falling, now)
+        foreign = any(run.kind != "run" or run.tool != "tui-trainer" for run in view.runs)
+        self._layout = roster.layout_for(self.size.width - 3, foreign)
+        self.query_one(RunHeading).show(self._layout, sorting)
+        overlay = self.session.overlay
+        self._table.lay(self._listed, overlay, self._layout, now, self.session.focus_path)
+        self.query_one(RosterLine).show(
+            RosterFacts(
+                runs=len(view.runs),
+                shown=len(self._listed),
+                read=view.read,
+                loading=view.loading,
+                marked=len(overlay),
+                steered=any(run.commandable for run in self._listed),
+                order=sorting.words(),
+                asked=self._asked,
+            )
+        )
+        self._follow()
+
+    def listens_to(self, key: Key) -> bool:
+        run = self.target()
+        return key.id not in _STEERING or (run is not None and run.commandable)
 
     def step_back(self) -> bool:
-        field = self.query_one("#filter", Input)
-        if not field.display:
+        if not self._field.display:
             return False
-        field.value = ""
-        field.display = False
-        self.query_one(DataTable).focus()
+        self._field.value = ""
+        self._field.display = False
+        self._table.focus()
         return True
 
     def action_filter(self) -> None:
-        field = self.query_one("#filter", Input)
-        field.display = True
-        field.focus()
+        self._field.display = True
+        self._field.focus()
 
     def action_move(self, step: int) -> None:
-        table = self._table
-        table.move_cursor(row=table.cursor_row + step)
+        self._table.move(self._table.cursor_row + step)
 
     def action_open(self) -> None:
-        if self._chosen is not None:
-            self.session.look_at(self._chosen)
+        chosen = self._table.chosen
+        if chosen is not None:
+            self.session.look_at(chosen)
             self.session.action_show("dashboard")
+
+    def action_sort(self) -> None:
+        self._sort_by(self._sorting.after(self._layout))
+
+    def action_turn(self) -> None:
+        self._sort_by(self._sorting.turned())
+
+    def action_mark_run(self) -> None:
+        chosen = self._table.chosen
+        if chosen is not None:
+            self.session.toggle_overlay(chosen)
+            self._table.move(self._table.cursor_row + 1)
+            self.refresh_all()
+
+    def action_unmark(self) -> None:
+        for path in self.session.overlay:
+            self.session.toggle_overlay(path)
+        self.refresh_all()
+
+    def action_compare(self) -> None:
+        from tui_trainer.tui.screens.compare import Compare  # loaded when it is looked at
+
+        chosen = self._table.chosen
+        paths: list[Path] = list(self.session.overlay)
+        if len(paths) < 2 and chosen is not None and chosen not in paths:
+            paths.append(chosen)
+        if len(paths) < 2:
+            self.session.tell("mark two runs or more with space, then compare them", "warning")
+        else:
+            self.session.push_screen(Compare(tuple(paths)))
 
     @on(Input.Changed, "#filter")
     def _filtered(self) -> None:
@@ -96,70 +154,67 @@ class Runs(Page):
 
     @on(Input.Submitted, "#filter")
     def _filter_done(self) -> None:
+        if not self._field.value.strip():
+            self._field.display = False
         self._table.focus()
+        self.call_after_refresh(self.refresh_all)
 
-    @on(DataTable.RowHighlighted)
-    def _moved(self, message: DataTable.RowHighlighted) -> None:
-        if message.row_key.value is not None:
-            self._chosen = Path(message.row_key.value)
+    @on(RunTable.Moved)
+    def _follow(self) -> None:
+        """Offers the keys that do something on the run under the cursor."""
+        run = self.target()
+        offered = (run is not None and run.commandable, len(self.session.overlay) > 1)
+        if offered != self._offered:
+            self._offered = offered
+            self.draw_keys()
 
-    @on(DataTable.RowSelected)
-    def _opened(self, message: DataTable.RowSelected) -> None:
-        if message.row_key.value is not None:
-            self._chosen = Path(message.row_key.value)
-            self.action_open()
+    @on(RunTable.Opened)
+    def _opened(self) -> None:
+        self.action_open()
+
+    @on(RunTable.Marked)
+    def _marked(self) -> None:
+        self.action_mark_run()
+
+    @on(RunHeading.Clicked)
+    def _heading(self, message: RunHeading.Clicked) -> None:
+        again = message.column == self._sorting.column
+        self._sort_by(self._sorting.turned() if again else roster.sorted_by(message.column))
 
     @property
-    def _table(self) -> DataTable[Text]:
-        return self.query_one(DataTable)
+    def _table(self) -> RunTable:
+        return self.query_one(RunTable)
 
-    def _lay_out(self, name_width: int, columns: tuple[roster.Column, ...]) -> None:
-        table = self._table
-        table.clear(columns=True)
-        self._shown = {}
-        table.add_column(Text("name"), key="name", width=name_width)
-        for column in columns:
-            title = Text(column.title, justify="right" if column.right else "left")
-            table.add_column(title, key=column.id, width=column.width)
+    @property
+    def _field(self) -> Input:
+        return self.query_one("#filter", Input)
 
-    def _fill(self, name_width: int, columns: tuple[roster.Column, ...]) -> None:
-        """Writes what differs; where runs came, went or moved the rows are laid anew."""
-        table = self._table
-        wanted = {
-            str(row.path): (row.name, *(row.cell(column.id) for column in columns))
-            for row in self._rows
-        }
-        if list(wanted) != list(self._shown):
-            index, top = table.cursor_row, table.scroll_y
-            table.clear()
-            for row in self._rows:
-                table.add_row(*self._cells(row, name_width, columns), key=str(row.path))
-            place = roster.keep_place(self._rows, self._chosen or self.session.focus_path, index)
-            table.move_cursor(row=place, scroll=False)
-            table.scroll_to(y=top, animate=False)
-        else:
-            ids = ("name", *(column.id for column in columns))
-            for row in self._rows:
-                key = str(row.path)
-                for id, cell, old, new in zip(
-                    ids,
-                    self._cells(row, name_width, columns),
-                    self._shown[key],
-                    wanted[key],
-                    strict=True,
-                ):
-                    if old != new:
-                        table.update_cell(key, id, cell)
-        self._shown = wanted
+    def _sort_by(self, sorting: Sorting) -> None:
+        self._sorting = sorting
+        self.refresh_all()
 
-    def _cells(self, row: Row, name_width: int, columns: tuple[roster.Column, ...]) -> list[Text]:
-        cells = [Text(shorten(row.name, name_width), end="")]
-        for column in columns:
-            style = self._state_style(row.status) if column.id == "status" else Style()
-            words = shorten(row.cell(column.id), column.width)
-            cells.append(Text(words, style, justify="right" if column.right else "left"))
-        return cells
+    def _ask(self, view: FolderView) -> None:
+        """Reads what was typed; where it cannot be understood the list stays as it was."""
+        self._configs.learn(view)
+        asked = query.parse(self._field.value, self._configs.keys())
+        if asked.needs_config or asked.problem is not None:
+            done = lambda: self.app.call_from_thread(self.refresh_all)  # noqa: E731
+            self._configs.want(view.runs, done)
+        problem = self.query_one("#problem", Static)
+        problem.display = asked.problem is not None
+        if asked.problem is not None:
+            problem.update(plain(asked.problem))
+        elif not self._is_begun(asked, view):
+            self._query, self._asked = asked, self._field.value.strip()
 
-    def _state_style(self, status: str) -> Style:
-        variable = states.colour(status).removeprefix("$")
-        return Style(color=self.session.theme_variables[variable], bold=True)
+    def _is_begun(self, asked: Query, view: FolderView) -> bool:
+        """Whether the last word is the beginning of a condition that is still being typed, and
+        no run's name: the list waits for the rest."""
+        last = asked.terms[-1] if asked.terms and self._field.has_focus else None
+        if last is None or last.field:
+            return False
+        names = (*fields.BY_NAME, *self._configs.keys())
+        if not any(name.startswith(last.text) for name in names):
+            return False
+        now = time.time()
+        return not any(asked.matches(r, now, self._configs.get(r.path)) for r in view.runs)

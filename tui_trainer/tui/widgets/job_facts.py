@@ -24,11 +24,16 @@ class JobFacts:
 
 
 def job_facts_of(view: RunView | None) -> JobFacts:
-    """The job's facts; for another tool's log, where it lies."""
+    """The job's facts; for another tool's run, where it lies and what it told of itself."""
     if view is None:
         return JobFacts()
     if view.info is None:
-        return JobFacts((("file", clean(str(view.summary.path))),))
+        told = (
+            (clean(key), clean(str(value)))
+            for key, value in view.config.items()
+            if not key.startswith("versions.")
+        )
+        return JobFacts((("file", clean(str(view.summary.path))), *told))
     return JobFacts(_lines(view.info))
 
 
@@ -39,8 +44,12 @@ class JobPanel(Panel[JobFacts]):
         super().__init__(JobFacts(), id="job")
 
     def draw(self, facts: JobFacts, width: int, height: int) -> Content:
+        wide = max((len(label) for label, _ in facts.lines[: height - 1]), default=0) + 1
+        label_width = min(max(_LABEL, wide), max(_LABEL, width // 2))
         rows = [
-            Content.assemble((f"{label:<{_LABEL}}", "$faint"), value).truncate(width, ellipsis=True)
+            Content.assemble(
+                (f"{label[-label_width + 1 :]:<{label_width}}", "$faint"), value
+            ).truncate(width, ellipsis=True)
             for label, value in facts.lines[: max(0, height - 1)]
         ]
         return stack(Content.styled("job", "bold"), *rows)

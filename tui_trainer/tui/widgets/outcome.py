@@ -39,6 +39,8 @@ def outcome_of(view: RunView | None, resume: str) -> Outcome:
     if status == "cancelled":
         return Outcome(status, message, (), resume)
     if status in ("completed", "early_stopped"):
+        if not view.summary.ours:
+            return Outcome(status, message)
         adapter = clean(str(view.summary.path / "adapter"))
         return Outcome(status, message, (), "" if adapter in message else f"adapter {adapter}")
     return Outcome()

@@ -1,0 +1,193 @@
+"""Rules on the gradient norm: explosion, vanishing, instability."""
+
+from __future__ import annotations
+
+import math
+
+from tui_trainer.advisor import robust
+from tui_trainer.advisor.finding import COLD_START, Finding, number
+from tui_trainer.advisor.memory import TRIFLE, Memory, scale
+from tui_trainer.advisor.phase import healthy_rate, is_cold_start, safe_rate
+from tui_trainer.contracts.advice import Evidence, JobFacts
+
+TEN = math.log(10.0)
+HUNDREDTH = math.log(100.0)
+TWICE_AND_MORE = math.log(2.5)
+
+
+def explosion(memory: Memory) -> Finding | None:
+    """The norm is ten times its recent median and well above all recent blocks; or five times,
+    where the loss jumped too."""
+    reference = memory.reference
+    if reference.log_norm is None or not memory.norms or memory.rows < 16:
+        return None
+    value = memory.norms[-1]
+    above, beyond = value - reference.log_norm, value - reference.norm_ceiling
+    unit = max(reference.norm_noise, 0.1)
+    rise = memory.losses[-1] - reference.level
+    jump = rise / scale(memory)
+    far = above >= TEN and beyond >= math.log(3.0) and above >= 6 * unit
+    jumped = above >= math.log(5.0) and beyond >= math.log(2.0) and above >= 4 * unit and jump >= 6
+    lasts = "gradient_explosion" in memory.open and above >= math.log(5.0)
+    if not (far or jumped or lasts):
+        return None
+    # Where nearly everything is learned, one hard example is ten times the usual gradient.
+    trifle = 2 * TRIFLE * max(memory.first - reference.level, abs(reference.level))
+    lasting = sum(norm - reference.log_norm >= math.log(5.0) for norm in memory.norms[-3:]) >= 2
+    harmless = above < HUNDREDTH and (rise < trifle or jump < (4 if lasting else 8))
+    usual, times = number(math.exp(reference.log_norm)), math.exp(above)
+    return Finding(
+        "gradient_explosion",
+        "low" if harmless else "critical" if times >= 100 else "high",
+        f"The gradient norm is {number(math.exp(value))}, {number(times)} times its usual {usual}.",
+        _evidence(
+            memory, 8, value, reference.log_norm, reference.log_norm + TEN,
+            {"times": times, "loss_jump_in_noise": jump},
+        ),
+        min(0.99, 0.5 + above / 10),
+        factor=0.25,
+        target=healthy_rate(memory),
+        also_try=("look at the rows of this step", "a lower max_gradient_norm"),
+        good_step=reference.step,
+        stays=12,
+    )  # fmt: skip
+
+
+def _evidence(
+    memory: Memory,
+    rows: int,
+    value: float,
+    level: float,
+    limit: float,
+    numbers: dict[str, float],
+) -> Evidence:
+    """Evidence on the norm over the newest `rows`; value, level and limit are logarithms."""
+    return Evidence(
+        metric="gradient_norm",
+        first_step=memory.steps[-min(rows, len(memory.steps))],
+        last_step=memory.step,
+        value=math.exp(value),
+        level=math.exp(level),
+        limit=math.exp(limit),
+        numbers=numbers,
+    )
+
+
+def cold_start(memory: Memory, facts: JobFacts) -> Finding | None:
+    """In the first rows of a run without a proper warmup, the norm is several times the first
+    steps' one: where those steps led, the loss is far steeper than where they began."""
+    if not 3 <= memory.norm_rows <= 16 or not is_cold_start(memory, facts):
+        return None
+    first = robust.median(memory.norms[:2])
+    above = [norm - first for norm in memory.norms[2:]]
+    if max(above) < math.log(5.0) and sum(a >= TWICE_AND_MORE for a in above) < 3:
+        return None
+    if memory.losses[-1] < 0.5 * memory.first:
+        return None
+    highest = first + max(above)
+    numbers = {"times": math.exp(max(above))}
+    evidence = _evidence(memory, memory.rows, highest, first, first + math.log(5.0), numbers)
+    return Finding(
+        "warmup_too_short",
+        "high",
+        f"The first steps were too large: the gradient norm rose from {number(math.exp(first))} "
+        f"to {number(math.exp(highest))} within {memory.rows} rows.",
+        evidence,
+        0.8,
+        factor=0.1,
+        target=safe_rate(memory, facts, 0.1),
+        also_try=COLD_START,
+        good_step=memory.first_step - 1,
+        stays=40,
+    )
+
+
+def vanishing(memory: Memory) -> Finding | None:
+    """The norm is a hundredth of what it was, or fell at once to less than half while the loss
+    did not; not where everything is learned."""
+    reference = memory.reference
+    if reference.log_norm is None or len(memory.norms) < 5:
+        return None
+    value = memory.norms[-1]
+    zero = value <= math.log(1e-9)
+    is_open = "gradient_vanishing" in memory.open
+    deep = reference.norm_ceiling - value >= HUNDREDTH or zero
+    memory.tiny = memory.tiny + (5 if zero else 1) if deep else 0  # exactly none is never noise
+    learned = memory.losses[-1] < 0.1 * memory.first
+    sudden = _sudden_fall(memory)
+    if not ((memory.tiny >= 5 and not learned) or sudden or (is_open and deep)):
+        return None
+    now = robust.median(memory.norms[-5:])
+    numbers = {"share": math.exp(min(now - reference.log_norm, 0.0))}
+    limit = reference.norm_ceiling - HUNDREDTH
+    evidence = _evidence(memory, 5, now, reference.log_norm, limit, numbers)
+    return Finding(
+        "gradient_vanishing",
+        "high" if deep else "medium",
+        f"The gradient norm fell to {number(math.exp(now))} from "
+        f"{number(math.exp(reference.log_norm))}, and the loss did not fall with it.",
+        evidence,
+        0.9 if deep else 0.7,
+        also_try=(
+            "see whether a part of the model is frozen or gives zeros",
+            "a higher precision, where gradients are too small for it",
+        ),
+        good_step=reference.step,
+        stays=16,
+    )
+
+
+def _sudden_fall(memory: Memory) -> bool:
+    """Whether the norm's newest 8 rows lie far below the blocks before them, which were level,
+    while the loss stayed."""
+    if len(memory.blocks) < 6 or len(memory.norms) < 8 or "divergence" in memory.open:
+        return False
+    before = memory.blocks[-5:-1]
+    logs = [block.log_norm for block in before if block.log_norm is not None]
+    if len(logs) < 4:
+        return False
+    fall = min(logs) - robust.median(memory.norms[-8:])
+    unit = max(memory.reference.norm_noise, 0.08)
+    is_level = max(logs) - min(logs) <= 0.6 * fall
+    stays = robust.median(memory.losses[-8:]) > 0.85 * before[-1].level
+    far = fall >= max(math.log(1.8), 2.5 * unit)
+    return is_level and stays and far and robust.kendall(memory.losses[-16:]) > -2.0
+
+
+def instability(memory: Memory) -> Finding | None:
+    """The gradient norm scatters several times as wide as before, or keeps at several times its
+    level, while the loss does not fall."""
+    reference = memory.reference
+    if reference.norm_wobble is None or memory.rows % 4 or len(memory.norms) < 16:
+        return None
+    recent = memory.norms[-16:]
+    swing = robust.noise(recent)
+    usual = max(reference.norm_wobble, 0.12)
+    times = swing / usual
+    now = robust.median(memory.losses[-16:])
+    falling = now < reference.level + 0.5 * scale(memory)
+    falling = falling or robust.kendall([block.level for block in memory.blocks[-6:]]) < -1.0
+    is_open = "instability" in memory.open
+    if times < (2.0 if is_open else 3.5) or falling:
+        return None
+    evidence = Evidence(
+        metric="gradient_norm",
+        first_step=memory.steps[-16],
+        last_step=memory.step,
+        value=swing,
+        level=usual,
+        limit=3.5 * usual,
+        numbers={"times": times},
+    )
+    return Finding(
+        "instability",
+        "medium",
+        f"The gradient norm scatters {number(times)} times as wide as before, and the loss "
+        "does not fall.",
+        evidence,
+        min(0.9, 0.4 + times / 15),
+        factor=0.7,
+        target=healthy_rate(memory),
+        also_try=("a lower max_gradient_norm", "a larger batch"),
+        stays=16,
+    )

@@ -1,0 +1,177 @@
+"""Rules on the training loss: divergence, spikes, oscillation."""
+
+from __future__ import annotations
+
+from tui_trainer.advisor import robust
+from tui_trainer.advisor.finding import COLD_START, Finding, number
+from tui_trainer.advisor.memory import BLOCK, TRIFLE, Memory, scale
+from tui_trainer.advisor.phase import healthy_rate, is_cold_start, just_raised, safe_rate
+from tui_trainer.contracts.advice import AdviceKind, Evidence, JobFacts, Urgency
+
+# A cumulative sum (Page 1954): what exceeds the reference by `SLACK` deviations adds up, a row
+# by at most `MOST`, so that no single row decides; `ALARM` is reached after four extreme rows
+# or some twenty moderate ones.
+SLACK, MOST, ALARM = 2.0, 4.0, 16.0
+# Where the rate was just raised, a fault is more likely, so less evidence is enough.
+SLACK_RAISED, ALARM_RAISED = 1.2, 10.0
+SPIKE = 10.0
+STEP_UP = 1.7
+_ROLL_BACK = "roll back to the last good checkpoint and go on with the lower rate"
+
+
+def accumulate(memory: Memory) -> None:
+    """Adds the newest loss to the cumulative sum."""
+    if not memory.reference.ready:
+        _provisional(memory)
+        if not memory.reference.ready:
+            return
+    excess = (memory.losses[-1] - memory.reference.level) / scale(memory)
+    slack = SLACK_RAISED if just_raised(memory) else SLACK
+    memory.risen = min(max(memory.risen + max(min(excess - slack, MOST), -3.0), 0.0), 4 * ALARM)
+
+
+def _provisional(memory: Memory) -> None:
+    """A reference for the first rows: the lowest median of three neighbours so far."""
+    if memory.rows < 3 or memory.frozen:
+        return
+    reference = memory.reference
+    level = robust.median(memory.losses[-3:])
+    if not reference.begun or level < reference.level:
+        reference.begun = True
+        reference.level, reference.step, reference.rate = level, memory.step, memory.rate
+    # Little is known of the noise yet: a tenth of the level at least.
+    reference.noise = max(robust.noise(memory.losses), 0.1 * abs(reference.level))
+    excess = (memory.losses[-1] - reference.level) / scale(memory)
+    memory.risen = min(max(memory.risen + max(min(excess - SLACK, MOST), -3.0), 0.0), 4 * ALARM)
+
+
+def divergence(memory: Memory, facts: JobFacts) -> Finding | None:
+    """The loss stays above its lowest recent level by more than noise explains."""
+    is_open = "divergence" in memory.open or "warmup_too_short" in memory.open
+    alarm = ALARM_RAISED if just_raised(memory) else ALARM
+    stepped = not is_open and _stepped_up(memory)
+    if stepped:
+        memory.risen = max(memory.risen, ALARM)
+    if memory.risen < (ALARM / 4 if is_open else alarm):
+        return None
+    reference, unit = memory.reference, scale(memory)
+    now = robust.median(memory.losses[-6:])  # even: swings cancel
+    rise = now - reference.level
+    if rise < (2 if is_open or stepped or just_raised(memory) else 3) * unit:
+        return None
+    return _diverging(memory, facts, now, unit)
+
+
+def _diverging(memory: Memory, facts: JobFacts, now: float, unit: float) -> Finding:
+    """The finding for a loss that is at `now`; another kind right after a cold start."""
+    reference = memory.reference
+    rise = now - reference.level
+    lost = rise / max(memory.first - reference.level, 3 * unit)
+    urgency: Urgency = "critical" if lost >= 0.5 else "high" if lost >= 0.2 else "medium"
+    if lost < TRIFLE and not just_raised(memory):
+        urgency = "low"
+    evidence = Evidence(
+        metric="loss",
+        first_step=reference.step,
+        last_step=memory.step,
+        value=now,
+        level=reference.level,
+        limit=reference.level + 3 * unit,
+        numbers={"noise": unit, "cumulative_sum": memory.risen, "share_lost": lost},
+    )
+    factor = 0.1 if lost >= 0.5 else 0.3
+    target = healthy_rate(memory) or safe_rate(memory, facts, factor)
+    reason = (
+        f"The loss rose from {number(reference.level)} at step {reference.step} to "
+        f"{number(now)}, {number(rise / unit)} times its noise, and stays there."
+    )
+    confidence = min(0.99, 0.5 + 0.5 * min(1.0, memory.risen / (3 * ALARM)))
+    good_step = reference.step
+    if is_cold_start(memory, facts):
+        good_step = memory.first_step - 1  # the first step did harm already
+        kind: AdviceKind = "warmup_too_short"
+        reason = "The first steps were too large: " + reason[0].lower() + reason[1:]
+        also = COLD_START
+    else:
+        kind = "divergence"
+        also = (_ROLL_BACK, "look at the data from that step on, if the rate was not changed")
+    return Finding(kind, urgency, reason, evidence, confidence, factor, target, also, good_step)
+
+
+def _stepped_up(memory: Memory) -> bool:
+    """Whether the newest 16 rows lie above the blocks before them by twice the noise of a single
+    row: some five deviations of the difference, as it is one of medians."""
+    if memory.rows % 4 or len(memory.blocks) < 8:
+        return False
+    before = robust.median([block.level for block in memory.blocks[-8:-2]])
+    return robust.median(memory.losses[-16:]) - before >= STEP_UP * scale(memory)
+
+
+def spike(memory: Memory) -> Finding | None:
+    """One row far above the rest; an advice of low urgency, as most pass by themselves."""
+    if memory.rows < 3 * BLOCK or not memory.reference.ready:
+        return None
+    reference, unit = memory.reference, scale(memory)
+    before = robust.median(memory.losses[-9:-1])
+    value = memory.losses[-1]
+    if value - max(before, reference.level) < SPIKE * unit:
+        return None
+    evidence = Evidence(
+        metric="loss",
+        first_step=memory.steps[-9],
+        last_step=memory.step,
+        value=value,
+        level=before,
+        limit=before + SPIKE * unit,
+        numbers={"noise": unit},
+    )
+    return Finding(
+        "loss_spike",
+        "low",
+        f"The loss of step {memory.step} is {number(value)}, "
+        f"{number((value - before) / unit)} times its noise above the steps before it.",
+        evidence,
+        0.6,
+        also_try=("nothing, if it stays alone", "look at the rows of that step"),
+        stays=40,
+    )
+
+
+def oscillation(memory: Memory) -> Finding | None:
+    """The detrended loss swings several times as wide as it used to, while it does not fall."""
+    reference = memory.reference
+    if reference.wobble is None or memory.rows % 4:
+        return None
+    recent = memory.losses[-16:]
+    swing = robust.noise(recent)
+    usual = max(reference.wobble, 0.01 * abs(reference.level), 1e-9)
+    learned = max(memory.first - reference.level, 0.0)
+    times = swing / usual
+    falling = robust.median(recent[-8:]) < reference.level - swing / 2
+    is_open = "oscillation" in memory.open
+    # Without a gradient norm to confirm it, more is asked.
+    most = 5.0 if reference.norm_wobble is None else 3.5
+    most = 2.5 if just_raised(memory) else most
+    if times < (2.0 if is_open else most) or swing < 0.02 * learned or falling:
+        return None
+    evidence = Evidence(
+        metric="loss",
+        first_step=memory.steps[-16],
+        last_step=memory.step,
+        value=swing,
+        level=usual,
+        limit=most * usual,
+        numbers={"times": times},
+    )
+    return Finding(
+        "oscillation",
+        "high" if times >= 8 else "medium",
+        f"The loss swings {number(times)} times as wide as before "
+        f"({number(swing)} against {number(usual)}) and does not fall.",
+        evidence,
+        min(0.95, 0.4 + times / 20),
+        factor=0.5,
+        target=healthy_rate(memory),
+        also_try=("a larger batch or more gradient accumulation",),
+        stays=16,
+    )

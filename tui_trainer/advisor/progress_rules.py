@@ -1,0 +1,183 @@
+"""Rules on progress: plateau of the training loss, and a validation loss that turns."""
+
+from __future__ import annotations
+
+from tui_trainer.advisor import robust
+from tui_trainer.advisor.finding import Finding, number
+from tui_trainer.advisor.memory import Evaluation, Memory, scale
+from tui_trainer.advisor.phase import fell, is_warming
+from tui_trainer.contracts.advice import Evidence, JobFacts, Urgency
+
+# Adam moves a weight by about the rate in a step, so an adapter, which begins at zero, learns
+# nothing in hundreds of steps below the first; the second is usual for adapters.
+TINY_RATE, USUAL_RATE = 3e-6, 2e-4
+SLOW = 200  # rows after which nothing learned is told where the rate itself is not absurd
+WINDOW = 40  # rows in which a learning run shows that it learns
+
+
+def plateau(memory: Memory, facts: JobFacts) -> Finding | None:
+    """The loss stands still at a rate that the schedule has not lowered.
+
+    Above low urgency only where nothing was learned at a rate at which nothing can be, or where
+    the rate fell at once to a fraction and the loss has stood still since. A decayed
+    rate is no plateau.
+    """
+    if memory.rows % 4 or memory.rows < WINDOW or "divergence" in memory.open:
+        return None
+    if is_warming(memory, facts):
+        return None
+    fallen = fell(memory)
+    rows_here = memory.rows - (memory.fell_at or 0) if fallen else memory.rows - memory.peak_row
+    if fallen:
+        if rows_here < 24 or not _stands(memory.losses[-rows_here:][-WINDOW:]):
+            return None
+        return _finding(memory, "high", 0.8, memory.former_rate)
+    if memory.peak_rate and (memory.rate or 0.0) < 0.5 * memory.peak_rate:
+        return None
+    if rows_here >= WINDOW - 8 and _learned_nothing(memory):
+        tiny = facts.adapter and 0 < memory.peak_rate < TINY_RATE
+        if tiny:
+            return _finding(memory, "high", 0.85, USUAL_RATE, learned=False)
+        # A large model's own fine-tuning may creep for long before it shows.
+        if rows_here >= SLOW and memory.rows % 16 == 0 and _is_flat(memory):
+            return _finding(memory, "low", 0.5, None, learned=False)
+    return _late(memory, facts)
+
+
+def _stands(losses: list[float]) -> bool:
+    """Whether no fall can be seen: the trend test does not say so, nor does it fall by more
+    than a half percent."""
+    means = [sum(losses[i : i + 4]) / 4 for i in range(0, len(losses) - 3, 4)]
+    fall = -robust.slope(means) * len(means)
+    return robust.kendall(means) > -2.0 or fall < 0.005 * abs(robust.median(means))
+
+
+def _is_flat(memory: Memory) -> bool:
+    """Whether even the steepest fall that the noise leaves possible is under 2 % over the
+    blocks: a test for sameness, so that more noise asks for more rows."""
+    levels = [block.level for block in memory.blocks]
+    fall = -robust.slope(levels) * len(levels)
+    error: float = robust.noise(levels) * (12 / len(levels)) ** 0.5
+    return fall + 2 * error < 0.02 * abs(memory.first)
+
+
+def _learned_nothing(memory: Memory) -> bool:
+    """Whether the loss is where it began."""
+    recent = memory.losses[-WINDOW:]
+    noise = robust.noise(recent)
+    now = robust.median(recent[-16:])
+    begun = memory.first - now
+    return begun < max(0.02 * abs(memory.first), noise) and _stands(recent)
+
+
+def _late(memory: Memory, facts: JobFacts) -> Finding | None:
+    """The last third of the whole run's curve stands still. Of low urgency: many good runs end
+    like this."""
+    window = max(8, len(memory.coarse) // 3)
+    if len(memory.coarse) < 12 or memory.rows % 16:
+        return None
+    levels = memory.coarse[-window:]
+    middle = robust.median(levels)
+    left = None if facts.total_steps is None else facts.total_steps - memory.step
+    fall = -robust.slope(levels) * len(levels)
+    if robust.kendall(levels) < -1.0 or fall > 0.003 * abs(middle):
+        return None
+    if middle < 0.05 * memory.first or (left is not None and left < 0.1 * memory.step):
+        return None
+    return _finding(memory, "low", 0.4, None)
+
+
+def _finding(
+    memory: Memory,
+    urgency: Urgency,
+    confidence: float,
+    target: float | None,
+    *,
+    learned: bool = True,
+) -> Finding:
+    recent = memory.losses[-WINDOW:]
+    now = robust.median(recent)
+    if target is not None and memory.former_rate == target:
+        words = f"The learning rate fell to {number((memory.rate or 0) / target)} of what it was"
+        reason = f"{words}, and the loss stands still at {number(now)}."
+    elif learned:
+        reason = f"The loss stands still at {number(now)} over the last third of the run."
+    else:
+        reason = (
+            f"Nothing is learned: the loss began at {number(memory.first)} and is {number(now)}."
+        )
+    third = memory.step - (memory.step - memory.first_step) // 3
+    first = third if learned else memory.steps[-len(recent)]
+    evidence = Evidence(
+        metric="loss",
+        first_step=first,
+        last_step=memory.step,
+        value=now,
+        level=memory.first,
+        limit=now - scale(memory),
+        numbers={"noise": robust.noise(recent), "slope_per_row": robust.slope(recent[::4]) / 4},
+    )
+    factor = 1.5 if learned else 10.0
+    also = ("see whether the data can be learned at all", "a higher rank")
+    return Finding(
+        "plateau",
+        urgency,
+        reason,
+        evidence,
+        confidence,
+        factor,
+        target,
+        also,
+        stays=160 if urgency == "low" else 24,
+    )
+
+
+def overfitting(memory: Memory) -> Finding | None:
+    """The validation loss has turned and rises, while the training loss falls."""
+    points = memory.evaluations
+    if len(points) < 4:
+        return None
+    best = min(range(len(points)), key=lambda i: points[i].val_loss)
+    after = points[best + 1 :]
+    if len(after) < 2:
+        return None
+    low = points[best]
+    unit = max(robust.wander([p.val_loss for p in points[-12:]]), 0.005 * abs(low.val_loss))
+    # One lucky evaluation is no turn: the low is the median of the best and its neighbours.
+    level = robust.median([p.val_loss for p in points[max(best - 1, 0) : best + 2]])
+    learned = max(points[0].val_loss - level, 0.0)
+    limit = level + max(3 * unit, 0.02 * abs(level), 0.01 * learned)
+    newest = points[-1]
+    is_open = "overfitting" in memory.open
+    if newest.val_loss < limit or (not is_open and after[-2].val_loss < level + unit):
+        return None
+    if newest.train_level > low.train_level - max(low.train_noise, 0.02 * low.train_level):
+        return None
+    return _turned(low, newest, level, limit)
+
+
+def _turned(low: Evaluation, newest: Evaluation, level: float, limit: float) -> Finding:
+    rise = newest.val_loss / level - 1 if level > 0 else 0.0
+    evidence = Evidence(
+        metric="val_loss",
+        first_step=low.step,
+        last_step=newest.step,
+        value=newest.val_loss,
+        level=low.val_loss,
+        limit=limit,
+        numbers={"train_then": low.train_level, "train_now": newest.train_level},
+    )
+    return Finding(
+        "overfitting",
+        "high" if rise > 0.2 else "medium",
+        f"The validation loss rose from {number(low.val_loss)} at step {low.step} to "
+        f"{number(newest.val_loss)}, while the training loss fell to "
+        f"{number(newest.train_level)}.",
+        evidence,
+        min(0.95, 0.6 + rise),
+        also_try=(
+            f"stop, and use the checkpoint of step {low.step}",
+            "more or more varied data, fewer epochs, or more dropout",
+        ),
+        good_step=low.step,
+    )

@@ -1,0 +1,135 @@
+"""The advisor over what was recorded: gives what it gave live.
+
+Two things are told to a live advisor besides the records: hardware samples, of which those up
+to a record's time come before it, and the time (`Advisor.tick`), which only brings a hang
+forward that the next record tells as well.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tui_trainer.advisor.advisor import Advisor
+from tui_trainer.advisor.reading import Reading, read
+from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
+from tui_trainer.contracts.hardware import HardwareSample
+
+_SIGNALS = {
+    "learning_rate": "learning rate",
+    "gradient_norm": "gradient norm",
+    "val_loss": "validation loss",
+}
+
+
+class Replay(msgspec.Struct, frozen=True, kw_only=True):
+    """What a replay gave: every advice once, as last said, and everything that was said in
+    order; `lacks` names the signals that the run does not record, `rows` counts losses."""
+
+    advice: list[Advice]
+    said: list[Advice]
+    lacks: list[str]
+    rows: int
+    advisor: Advisor
+
+
+def replay(
+    records: Iterable[Reading | Mapping[str, Any]],
+    settings: AdvisorSettings | None = None,
+    facts: JobFacts | None = None,
+    hardware: Sequence[HardwareSample] = (),
+) -> Replay:
+    """Feeds the records that stand, in order, to a new advisor."""
+    advisor = Advisor(settings, facts)
+    said: list[Advice] = []
+    seen: set[str] = set()
+    rows = sample = 0
+    for reading in standing([read(record) for record in records]):
+        while (
+            reading.time is not None
+            and sample < len(hardware)
+            and hardware[sample].time <= reading.time
+        ):
+            said += advisor.observe_hardware(hardware[sample])
+            sample += 1
+        said += advisor.observe(reading)
+        rows += reading.loss is not None or "loss" in reading.nonfinite
+        seen |= {name for name in _SIGNALS if getattr(reading, name) is not None}
+    lacks = [words for name, words in _SIGNALS.items() if name not in seen]
+    newest: dict[str, Advice] = {}
+    for advice in said:
+        newest[advice.id] = advice
+    return Replay(advice=list(newest.values()), said=said, lacks=lacks, rows=rows, advisor=advisor)
+
+
+def standing(readings: Sequence[Reading]) -> list[Reading]:
+    """Without the rows that later training rows replaced: a run that was resumed from a
+    checkpoint wrote the steps after it again."""
+    kept: list[Reading] = []
+    lowest: float = float("inf")
+    for reading in reversed(readings):
+        step = reading.step
+        if step is None:
+            kept.append(reading)
+        elif step < lowest:
+            kept.append(reading)
+            if reading.loss is not None or "loss" in reading.nonfinite:
+                lowest = step
+    return kept[::-1]
+
+
+def from_columns(
+    train: Mapping[str, Sequence[float]], evals: Mapping[str, Sequence[float]]
+) -> list[Reading]:
+    """Readings of a run that was read into columns by canonical name (`watch.view.Table`), an
+    evaluation after the training row of its step. NaN is a number that was none, NaN with its
+    sign bit set a field that the row lacks."""
+    found = [(float(step), 0, at, train) for at, step in enumerate(train.get("step", ()))]
+    found += [(float(step), 1, at, evals) for at, step in enumerate(evals.get("step", ()))]
+    found = [item for item in found if math.isfinite(item[0])]
+    return [_at(columns, at) for _, _, at, columns in sorted(found, key=lambda item: item[:3])]
+
+
+def _at(columns: Mapping[str, Sequence[float]], at: int) -> Reading:
+    row: dict[str, Any] = {}
+    for name, values in columns.items():
+        value = float(values[at])
+        lacking = math.isnan(value) and math.copysign(1.0, value) < 0
+        # Norms that a tool did not measure are NaN too, so only losses count as broken.
+        if not lacking and (math.isfinite(value) or name in ("loss", "val_loss")):
+            row[name] = value
+    return read(row)
+
+
+def parse(data: bytes) -> tuple[list[dict[str, Any]], int]:
+    """The objects of JSON lines, bare NaN and Infinity among them, and how many lines that are
+    not blank are none. A torn last line counts as one. A `trainer_state.json` of transformers,
+    one object over the whole file, gives its history."""
+    whole = _lenient(data) if b'"log_history"' in data else None
+    if isinstance(whole, dict) and isinstance(whole.get("log_history"), list):
+        return [row for row in whole["log_history"] if isinstance(row, dict)], 0
+    rows: list[dict[str, Any]] = []
+    odd = 0
+    for line in data.split(b"\n"):
+        if not line.strip():
+            continue
+        try:
+            row = msgspec.json.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            row = _lenient(line)
+        if isinstance(row, dict):
+            rows.append(row)
+        else:
+            odd += 1
+    return rows, odd
+
+
+def _lenient(line: bytes) -> object:
+    try:
+        return json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,106 @@
+"""What the advisor says about a run, and what it may be told beforehand."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+AdviceKind = Literal[
+    "oscillation",
+    "plateau",
+    "gradient_explosion",
+    "gradient_vanishing",
+    "instability",
+    "loss_spike",
+    "divergence",
+    "non_finite",
+    "overfitting",
+    "stalled",
+    "data_bound",
+    "memory",
+    "warmup_too_short",
+]
+Urgency = Literal["low", "medium", "high", "critical"]
+AdviceStatus = Literal["raised", "updated", "closed"]
+URGENCIES: tuple[Urgency, ...] = ("low", "medium", "high", "critical")
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What an advice rests on: a window of one metric, and numbers by name.
+
+    `metric` is a column of `metrics.jsonl` (or of a hardware sample); `first_step` and
+    `last_step` bound the window; `level` is what the metric was before (same unit), `value` what
+    it is in the window, `limit` what would still have been normal.
+    """
+
+    metric: str
+    first_step: int
+    last_step: int
+    value: float | None = None
+    level: float | None = None
+    limit: float | None = None
+    numbers: dict[str, float] = msgspec.field(default_factory=dict)
+
+
+class Advice(msgspec.Struct, frozen=True, kw_only=True):
+    """One advice. It is raised once, updated while it lasts and closed when it is over: the
+    `id` stays the same.
+
+    `step` is where it was raised, `updated_step` the newest step that it speaks of.
+    `suggested_lr` is `learning_rate` times `factor`; all three are None where the rate is not
+    known or no change of it helps (`factor` is given without a rate where only the rate is
+    unknown). `good_step` is the last step before things went wrong, for a roll-back.
+    `confidence` is between 0 and 1.
+    """
+
+    id: str
+    kind: AdviceKind
+    urgency: Urgency
+    status: AdviceStatus
+    step: int
+    updated_step: int
+    learning_rate: float | None
+    suggested_lr: float | None
+    factor: float | None
+    reason: str
+    evidence: Evidence
+    confidence: float
+    also_try: list[str] = msgspec.field(default_factory=list)
+    good_step: int | None = None
+
+
+class JobFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a job before its first step; None where it is not.
+
+    `learning_rate` is the schedule's peak. `adapter` says that low-rank updates are trained by
+    an Adam-like optimizer, so that a weight moves by at most about the rate in a step.
+    """
+
+    learning_rate: float | None = None
+    scheduler: str | None = None
+    warmup_steps: int | None = None
+    total_steps: int | None = None
+    adapter: bool = False
+
+
+class AdvisorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the advisor judges."""
+
+    enabled: Annotated[bool, Meta(description="whether runs are judged at all")] = True
+    muted: Annotated[
+        list[AdviceKind], Meta(description='kinds never raised, such as ["plateau"]')
+    ] = msgspec.field(default_factory=list)
+    hang_factor: Annotated[
+        float, Meta(gt=1, description="a step longer than this many median steps is a hang")
+    ] = 20.0
+    hang_seconds: Annotated[
+        float, Meta(ge=0, description="but never one shorter than this many seconds")
+    ] = 1.0
+    memory_share: Annotated[
+        float, Meta(gt=0, le=1, description="share of memory in use (0..1) that is too close")
+    ] = 0.95
+    data_share: Annotated[
+        float, Meta(gt=0, le=1, description="share of a step (0..1) spent waiting for data")
+    ] = 0.4

@@ -1,0 +1,63 @@
+"""The axes of a chart, with their labels and the events on them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tui_trainer.tui.charts import layout
+from tui_trainer.tui.charts.canvas import Canvas
+from tui_trainer.tui.charts.layout import Frame
+from tui_trainer.tui.charts.model import ChartSpec, Mark, MarkKind, Marks, Palette
+
+# Where marks share a column the first of these wins; frequent kinds are thinned.
+_RANK: tuple[MarkKind, ...] = ("advice", "resumed", "learning_rate", "checkpoint", "evaluation")
+_THINNED = ("checkpoint", "evaluation")
+
+
+def draw_axes(
+    canvas: Canvas, spec: ChartSpec, frame: Frame, palette: Palette, marks: Marks
+) -> None:
+    """The two axes, their labels and the events on the lower one."""
+    upright, tick, corner, flat, down = "│┤└─┬" if marks == "braille" else "|++-+"
+    if frame.left:
+        canvas.write_down(frame.top, frame.left - 1, frame.rows, upright, palette.axis)
+        for row, label in frame.y_labels.items():
+            line = f"{label:>{frame.left - 1}}"
+            canvas.write(frame.top + row, 0, line, palette.faint)
+            canvas.write(frame.top + row, frame.left - 1, tick, palette.axis)
+    if frame.axis_row is None:
+        return
+    if frame.left:
+        canvas.write(frame.axis_row, frame.left - 1, corner, palette.axis)
+    canvas.write(frame.axis_row, frame.left, flat * frame.columns, palette.axis)
+    for column, label in frame.x_labels.items():
+        canvas.write(frame.axis_row, frame.left + column, down, palette.axis)
+        if frame.label_row is not None:
+            start = frame.left + layout.label_start(column, label, frame.columns)
+            canvas.write(frame.label_row, start, label, palette.faint)
+    if frame.label_row is not None:
+        name = layout.axis_name(spec, frame.columns)
+        canvas.write(frame.label_row, canvas.width - len(name), name, palette.faint)
+    for column, item in _mark_columns(spec.marks, frame).items():
+        canvas.write(frame.axis_row, frame.left + column, item.glyph, palette.of_mark(item.kind))
+
+
+def _mark_columns(marks: tuple[Mark, ...], frame: Frame) -> dict[int, Mark]:
+    """At most one mark a column; checkpoints and evaluations at least four columns apart, the
+    newest always among them."""
+    taken: dict[int, Mark] = {}
+    for kind in _RANK:
+        mine = [mark for mark in marks if mark.kind == kind]
+        if not mine:
+            continue
+        places = frame.columns_of(np.array([mark.x for mark in mine], dtype=np.float64))
+        newest = dict(zip(places.tolist(), mine, strict=True))  # the last of a column stands
+        last: int | None = None
+        for column in sorted(newest, reverse=True):
+            if column < 0 or column in taken:
+                continue
+            if kind in _THINNED and last is not None and last - column < 4:
+                continue
+            taken[column] = newest[column]
+            last = column
+    return taken

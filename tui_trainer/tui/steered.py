@@ -1,0 +1,50 @@
+"""The keys that steer a run, as the app's actions."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
+
+from textual.app import App
+
+if TYPE_CHECKING:  # loaded with the first key
+    from tui_trainer.tui.app import TrainerApp
+    from tui_trainer.tui.orders import Orders
+
+
+class SteeredApp(App[int]):
+    """Hands each key on to `Orders`."""
+
+    @cached_property
+    def orders(self) -> Orders:
+        """What the keys that steer a run do."""
+        from tui_trainer.tui.orders import Orders
+
+        return Orders(cast("TrainerApp", self))
+
+    def action_pause(self) -> None:
+        self.orders.pause()
+
+    def action_checkpoint(self) -> None:
+        self.orders.checkpoint()
+
+    def action_stop(self) -> None:
+        self.orders.stop()
+
+    def action_set_rate(self) -> None:
+        self.orders.set_rate()
+
+    def action_resume_run(self) -> None:
+        self.orders.resume_run()
+
+    def action_adopt(self) -> None:
+        self.orders.adopt()
+
+    def action_details(self) -> None:
+        self.orders.details()
+
+    async def action_quit(self) -> None:
+        self.orders.leave()
+
+    async def action_help_quit(self) -> None:  # type: ignore[override]
+        self.orders.leave()
