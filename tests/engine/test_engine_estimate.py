@@ -89,3 +89,4 @@ def test_seconds_are_scaled_by_tokens() -> None:
     times = [0.1 + 0.01 * tokens for tokens in (10, 20, 30, 40, 50, 60)]
     assert estimating.scaled_mean(times, [10, 20, 30, 40, 50, 60], 100) == pytest.approx(1.1)
     assert estimating.scaled_mean([2.0, 2.0], [10, 10], 15) == pytest.approx(3.0)
+    assert estimating.scaled_mean([2.0, 2.0, 2.0, 9.0], [10] * 4, 10) == pytest.approx(2.0)

@@ -96,3 +96,14 @@ def test_estimate_tells_warnings_and_train_stops_at_errors(
     assert main.main(["train", "job.toml", "--headless", "--set", stop]) == 2
     assert "needs validation data" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_form_says_what_is_odd_and_refuses_what_cannot_work(rows: Path) -> None:
+    from tui_trainer.tui import formfields
+    from tui_trainer.tui.screens.new_run import summary_of
+
+    job = jobs.check_job(values(rows, {"training": {"warmup_steps": 40}}), rows.parent, "t")
+    texts = formfields.texts_of(job)
+    checked = formfields.check(texts, rows.parent)
+    assert checked.job == job and not checked.errors
+    assert summary_of(checked).startswith("ready to start   but: training.warmup_steps = 40 is no")

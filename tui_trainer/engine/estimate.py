@@ -76,16 +76,13 @@ def _estimate(session: Session) -> Estimate:
     used = _probe_memory(session, load, available)
     fits = used.peak <= footprint.SHARE * available
     micro = None if fits else _micro_batch(session, load, used, available)
-    session.state.micro_batch = micro
+    session.state.micro_batch = None if fits else micro or 1
     seconds = _probe_steps(session, load)
     evaluations, evaluation_seconds = _probe_evaluation(session)
-    began = time.monotonic()
-    checkpoint.save(session)
-    saving = time.monotonic() - began
-    sizes = [f.stat().st_size for f in session.folder.checkpoints_dir.rglob("*") if f.is_file()]
+    size, saving = _probe_saving(session)
     peak = max(used.peak, footprint.peak_bytes(session.device)) if used.measured else used.peak
     total = session.plan.total_steps
-    checkpoints, disk = _disk(session, sum(sizes), _saves(session))
+    checkpoints, disk = _disk(session, size, _saves(session))
     return Estimate(
         steps=total,
         epochs=session.plan.epoch(total),
@@ -101,7 +98,7 @@ def _estimate(session: Session) -> Estimate:
         available_bytes=available,
         largest_pass=load.largest_tokens,
         disk_bytes=disk,
-        checkpoint_bytes=sum(sizes),
+        checkpoint_bytes=size,
         checkpoints=checkpoints,
         device=str(session.device),
         measured=used.measured,
@@ -214,13 +211,16 @@ def _probe_steps(session: Session, load: Load) -> float:
 
 def scaled_mean(seconds: list[float], tokens: list[int], mean_tokens: float) -> float:
     """Seconds at `mean_tokens`, from a line through the measured steps that rises and does not
-    begin below zero; else in proportion to the tokens."""
-    measured, middle = float(np.mean(seconds)), float(np.mean(tokens))
-    if len(seconds) >= 6 and np.ptp(tokens) > 0.2 * middle:
-        slope, start = np.polyfit(tokens, seconds, 1)
+    begin below zero; else in proportion to the tokens. Steps that took over half as long again
+    per token as the median are left out: the machine was busy with something else."""
+    rates = np.array(seconds) / np.array(tokens)
+    usual = rates <= 1.5 * np.median(rates)
+    own, at = np.array(seconds)[usual], np.array(tokens, dtype=np.float64)[usual]
+    if len(own) >= 6 and np.ptp(at) > 0.2 * at.mean():
+        slope, start = np.polyfit(at, own, 1)
         if slope > 0 and start >= 0:
             return float(start + slope * mean_tokens)
-    return measured * mean_tokens / middle
+    return float(own.mean() * mean_tokens / at.mean())
 
 
 def _probe_evaluation(session: Session) -> tuple[int, float]:
@@ -242,6 +242,15 @@ def _probe_evaluation(session: Session) -> tuple[int, float]:
         held[:] = whole
     tokens = [sum(len(e.input_ids) for e in examples) for examples in (whole, sample)]
     return loop.evaluations_left(session), seconds * tokens[0] / tokens[1]
+
+
+def _probe_saving(session: Session) -> tuple[int, float]:
+    """Bytes and seconds of a checkpoint."""
+    began = time.monotonic()
+    checkpoint.save(session)
+    seconds = time.monotonic() - began
+    files = [file for file in session.folder.checkpoints_dir.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files), seconds
 
 
 def _saves(session: Session) -> int:

@@ -21,17 +21,9 @@ def evaluate(session: Session) -> bool:
     state, report = session.state, session.report
     report.state("evaluating", f"evaluating at step {state.step:,}")
     began = time.monotonic()
-    scored: Evaluation | None = None
-    if session.dataset.labels:
-        loss, scored = scores.measure(session)
-        accuracy = scored.accuracy
-    else:
-        loss, accuracy = _measure(session)
+    loss, accuracy, scored = _measure_all(session)
     state.evaluated_step = state.step
-    by_name = {"val_loss": loss, "val_accuracy": accuracy}
-    if scored is not None:
-        by_name["val_f1_macro"] = scored.f1_macro
-    _count_towards_stopping(session, by_name)
+    _count_towards_stopping(session, loss, accuracy, scored)
     record = EvalRecord(
         step=state.step,
         epoch=session.plan.epoch(state.step),
@@ -78,12 +70,25 @@ def has_stalled(session: Session) -> bool:
     return stalled
 
 
-def _count_towards_stopping(session: Session, measured: dict[str, float]) -> None:
+def _measure_all(session: Session) -> tuple[float, float, Evaluation | None]:
+    """Loss, accuracy, and a classifier's scores."""
+    if not session.dataset.labels:
+        return *_measure(session), None
+    loss, scored = scores.measure(session)
+    return loss, scored.accuracy, scored
+
+
+def _count_towards_stopping(
+    session: Session, loss: float, accuracy: float, scored: Evaluation | None
+) -> None:
     """Keeps early stopping's best value, and how often it was missed since; a value that is not
     finite is a miss."""
     settings, state = session.job.training, session.state
+    values = {"val_loss": loss, "val_accuracy": accuracy}
+    if scored is not None:
+        values["val_f1_macro"] = scored.f1_macro
     higher = settings.early_stopping_metric != "val_loss"
-    value = measured.get(settings.early_stopping_metric, math.nan)
+    value = values.get(settings.early_stopping_metric, math.nan)
     best = state.stopping_best
     gain = 0.0 if best is None else value - best if higher else best - value
     if math.isfinite(value) and (best is None or gain > settings.early_stopping_min_delta):

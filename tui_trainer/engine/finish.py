@@ -54,7 +54,6 @@ def model_card(session: Session) -> str:
     }
     if session.dataset.labels:
         rows["classes"] = f"{len(session.dataset.labels):,}, named in labels.json"
-        rows.pop("tokens seen")
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     return f"""---
 base_model: {info.base_model}

@@ -49,20 +49,7 @@ def prepare(
     dataset = load_dataset(job, tokenizer)
     data_record.check_unchanged(folder, dataset)
     enter(report, control, f"loading {job.model}")
-    dtype = weights_type(job.training.precision, device)
-    labels = dataset.labels or None
-    loaded = base.load_base(
-        job.model, device, dtype, labels=labels, trust_remote_code=job.trust_remote_code
-    )
-    check_lengths(loaded, dataset)
-    if labels:
-        loaded.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    torch.set_num_threads(worthwhile_threads(job, dataset, loaded))
-    model = adapter.attach(loaded, job.lora)
-    if job.lora.start_from is not None:
-        adapter.load_weights(model, adapter.read_weights(Path(job.lora.start_from), job.lora))
-    if job.training.gradient_checkpointing:
-        loaded.gradient_checkpointing_enable({"use_reentrant": False})
+    loaded, model = _load_model(job, dataset, tokenizer, device)
     parameters = adapter.trainable(model)
     plan = Plan(dataset.train, job.training, dataset.replay, job.data.replay_per_step)
     session = Session(
@@ -72,7 +59,7 @@ def prepare(
         device=device,
         tokenizer=tokenizer,
         model=model,
-        way=CLASSIFIES if labels else find_way(loaded),
+        way=CLASSIFIES if dataset.labels else find_way(loaded),
         base_reference=info.base_path or info.base_model,
         parameters=parameters,
         optimizer=build_optimizer(parameters, job.training),
@@ -93,6 +80,25 @@ def prepare(
         report.event("resumed", 0, "no checkpoint yet: starting again from step 0")
         _replay_rates(session)
     return session
+
+
+def _load_model(job: Job, dataset: Dataset, tokenizer: Any, device: torch.device) -> Any:
+    """The base, and the same with its adapter. Raises `UserError`."""
+    dtype = weights_type(job.training.precision, device)
+    labels = dataset.labels or None
+    loaded = base.load_base(
+        job.model, device, dtype, labels=labels, trust_remote_code=job.trust_remote_code
+    )
+    check_lengths(loaded, dataset)
+    if labels:
+        loaded.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    torch.set_num_threads(worthwhile_threads(job, dataset, loaded))
+    model = adapter.attach(loaded, job.lora)
+    if job.lora.start_from is not None:
+        adapter.load_weights(model, adapter.read_weights(Path(job.lora.start_from), job.lora))
+    if job.training.gradient_checkpointing:
+        loaded.gradient_checkpointing_enable({"use_reentrant": False})
+    return loaded, model
 
 
 def weights_type(precision: str, device: torch.device) -> torch.dtype:

@@ -15,9 +15,10 @@ LOW_RATE, HIGH_RATE = 1e-6, 2e-2
 _COUNTED_BYTES = 64 << 20  # larger files are not read only to count their rows
 
 
-def check(job: Job) -> list[Finding]:
-    """Everything odd about a resolved job, errors first."""
-    rows = count_rows(job)
+def check(job: Job, *, count: bool = True) -> list[Finding]:
+    """Everything odd about a resolved job, errors first; without `count` the data is not read, and
+    what depends on its size not said."""
+    rows = count_rows(job) if count else None
     found = [*_errors(job), *_length(job, rows), *_rates(job), *_batches(job, rows), *_lora(job)]
     return sorted(found, key=lambda finding: finding.level != "error")
 
