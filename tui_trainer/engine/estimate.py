@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 import torch
 
@@ -26,6 +27,7 @@ from tui_trainer.engine.optim import set_learning_rate
 from tui_trainer.engine.scratch import scratch_session
 from tui_trainer.engine.session import Session
 
+Floats = npt.NDArray[np.float64]
 PROBE_SECONDS = 12.0
 PROBE_STEPS = (4, 40)  # at least and at most
 MOST_PLANNED = 20_000  # steps whose tokens are counted one by one
@@ -211,16 +213,22 @@ def _probe_steps(session: Session, load: Load) -> float:
 
 def scaled_mean(seconds: list[float], tokens: list[int], mean_tokens: float) -> float:
     """Seconds at `mean_tokens`, from a line through the measured steps that rises and does not
-    begin below zero; else in proportion to the tokens. Steps that took over half as long again
-    per token as the median are left out: the machine was busy with something else."""
-    rates = np.array(seconds) / np.array(tokens)
-    usual = rates <= 1.5 * np.median(rates)
-    own, at = np.array(seconds)[usual], np.array(tokens, dtype=np.float64)[usual]
-    if len(own) >= 6 and np.ptp(at) > 0.2 * at.mean():
-        slope, start = np.polyfit(at, own, 1)
+    begin below zero; else in proportion to the tokens. Steps that took half as long again as it
+    says are left out of a second line: the machine was busy with something else."""
+    own, at = np.array(seconds), np.array(tokens, dtype=np.float64)
+    slope, start = _line(own, at)
+    usual = own <= 1.5 * (start + slope * at)
+    slope, start = _line(own[usual], at[usual])
+    return float(start + slope * mean_tokens)
+
+
+def _line(seconds: Floats, tokens: Floats) -> tuple[float, float]:
+    """Seconds a token, and seconds at none."""
+    if len(seconds) >= 6 and np.ptp(tokens) > 0.2 * tokens.mean():
+        slope, start = np.polyfit(tokens, seconds, 1)
         if slope > 0 and start >= 0:
-            return float(start + slope * mean_tokens)
-    return float(own.mean() * mean_tokens / at.mean())
+            return float(slope), float(start)
+    return float(seconds.mean() / tokens.mean()), 0.0
 
 
 def _probe_evaluation(session: Session) -> tuple[int, float]:
