@@ -276,9 +276,11 @@ def _saves(session: Session) -> int:
 
 def _disk(session: Session, checkpoint_bytes: int, made: int) -> tuple[int, int]:
     """The most checkpoints that lie on the disk (one more than are kept, until it is pruned),
-    and the most bytes: then, or at the end beside the adapter."""
+    and the most bytes: then, or at the end beside the adapter. Whether the best will be one of
+    the newest or one more cannot be known: it counts half."""
     keep = session.job.training.keep_checkpoints
     weights = sum(p.numel() * p.element_size() for p in session.parameters.values())
     most = min(made, keep + 1)
-    bytes_ = max(most * checkpoint_bytes, min(made, keep) * checkpoint_bytes + weights)
+    beside = checkpoint_bytes // 2 if made > most and session.dataset.validation else 0
+    bytes_ = max(most * checkpoint_bytes + beside, min(made, keep) * checkpoint_bytes + weights)
     return most, bytes_ + session.plan.total_steps * _RECORD_BYTES + 20_000
