@@ -30,9 +30,8 @@ from tui_trainer.tui.widgets.teaching import FeedbackPanel
 from tui_trainer.watch.pace import Pace
 from tui_trainer.watch.view import FolderView, RunSummary, RunView
 
-# From so many rows a second on they stream in: the newest value is shown with each of them, all
-# else every so many seconds.
-_STREAM_ROWS, _STREAM_SECONDS = 10, 0.4
+# While rows stream in the newest value is shown with each of them, all else so often.
+_STREAM_SECONDS = 0.4
 
 
 class Dashboard(Page):
@@ -48,7 +47,8 @@ class Dashboard(Page):
         self._view: RunView | None = None
         self._keys = charting.ChartKeys(self)
         self._stands = False
-        self._pace = Pace(_STREAM_ROWS)
+        self._pace = Pace()
+        self._loading = False
         self._whole_at = 0.0
         self._later: Timer | None = None
 
@@ -91,12 +91,17 @@ class Dashboard(Page):
         return teach(view, self.session.monitor_only)
 
     def take(self, view: FolderView) -> None:
-        self._view = _focused(view, self.session.focus_path)
+        before, self._view = self._view, _focused(view, self.session.focus_path)
         run = self._view
         if run is None or not self._composed():
             return
-        now = time.monotonic()
-        self._pace.told(now)
+        now, loading = time.monotonic(), view.loading
+        same = before is not None and before.summary.path == run.summary.path
+        if same and before is not None and loading == self._loading:
+            self._pace.told(now, max(1, run.rows - before.rows))
+        else:
+            self._whole_at = 0.0  # another run, or all of it has been read
+        self._loading = loading
         streams = self._pace.streams(now)
         if not streams or now - self._whole_at >= _STREAM_SECONDS:
             self._show_whole(at_once=streams)
