@@ -261,10 +261,10 @@ class FolderWatcher:
 
 
 def _new_rows(before: FolderView | None, view: FolderView) -> int:
-    """The rows that the focused run has more than before; 1 where something else is new."""
+    """The rows that the focused run has more than before; 1 where it is another run."""
     if before is None or before.focused is None or view.focused is None or view.loading:
         return 1
-    return max(1, view.focused.rows - before.focused.rows)
+    return max(0, view.focused.rows - before.focused.rows)
 
 
 def _is_active(glance: Glance) -> bool:

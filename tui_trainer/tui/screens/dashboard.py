@@ -98,7 +98,7 @@ class Dashboard(Page):
         now, loading = time.monotonic(), view.loading
         same = before is not None and before.summary.path == run.summary.path
         if same and before is not None and loading == self._loading:
-            self._pace.told(now, max(1, run.rows - before.rows))
+            self._pace.told(now, max(0, run.rows - before.rows))
         else:
             self._whole_at = 0.0  # another run, or all of it has been read
         self._loading = loading
