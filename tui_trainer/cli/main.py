@@ -109,6 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line (without the program's name) and gives the exit status."""
     session = common.Session()
     _print_anything()
+    # numpy's own threads would wait for work by spinning, beside charts that have none for them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         result = root.main(
             args=None if arguments is None else list(arguments),

@@ -33,6 +33,7 @@ from tui_trainer.watch.view import FolderView, RunSummary, RunView
 # Every row is shown at once, in the leading chart; all else, which nobody reads by the tenth of a
 # second, so often. While rows stream in only the newest value is shown at once.
 _WHOLE_SECONDS = 0.4
+_LOADING_SECONDS = 1.5  # between two looks at the lines of a run that is being read
 
 
 class Dashboard(Page):
@@ -103,7 +104,13 @@ class Dashboard(Page):
         else:
             self._whole_at = 0.0  # another run, or all of it has been read
         self._loading = loading
-        if now - self._whole_at >= _WHOLE_SECONDS:
+        since = now - self._whole_at
+        if loading and same:  # keys are heard while much is read: lines take milliseconds
+            lines = since >= _LOADING_SECONDS
+            self._whole_at = now if lines else self._whole_at
+            self.charts.show_newest(self._views(), lines=lines)
+            return
+        if since >= _WHOLE_SECONDS:
             self._show_whole()
             return
         self.charts.show_newest(self._views(), lines=not self._pace.streams(now))
