@@ -232,6 +232,11 @@ class RunView:
     config: Mapping[str, Any] = field(default_factory=lambda: _NO_CONFIG)
     lacks: tuple[str, ...] = ()
 
+    @property
+    def rows(self) -> int:
+        """Rows of both tables as recorded."""
+        return self.train.rows + self.evals.rows
+
 
 @dataclass(frozen=True)
 class FolderView:
