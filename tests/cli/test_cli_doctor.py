@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tui_trainer.cli import checkup, main
 from tui_trainer.cli.checkup import TerminalFacts, TorchFacts
 from tui_trainer.contracts.hardware import GpuSample
+from tui_trainer.machine import cards
 from tui_trainer.machine.facts import MachineFacts, machine_facts
 
 Capture = pytest.CaptureFixture[str]
@@ -24,6 +26,9 @@ def machine() -> MachineFacts:
     return msgspec.structs.replace(
         facts,
         gpus=[],
+        gpu_cards=[],
+        gpu_message="no NVIDIA driver",
+        disk_free=9 << 30,
         packages={name: version or "1.0" for name, version in facts.packages.items()},
     )
 
@@ -99,3 +104,68 @@ def test_a_torch_that_hangs_or_breaks_is_told(
     assert broken.problem == "cannot be imported: ImportError: libcudart is gone"
     (item,) = checkup.find_missing(machine, broken, TERMINAL, base_present=True)
     assert item.repair == 'pip install "tui-trainer[train]" --force-reinstall'
+
+
+def missing(machine: MachineFacts, torch: TorchFacts = TORCH, **changes: Any) -> dict[str, str]:
+    changed = msgspec.structs.replace(machine, **changes)
+    found = checkup.find_missing(changed, torch, TERMINAL, base_present=True)
+    return {item.what: item.repair for item in found}
+
+
+H200 = GpuSample(index=0, vendor="NVIDIA", name="NVIDIA H200")
+ON_GPU = TorchFacts(
+    version="2.9",
+    cuda_build="13.0",
+    built_for_cuda=True,
+    cuda_available=True,
+    bf16=True,
+    devices=[{"name": "NVIDIA H200", "memory": 139 << 30}],
+)
+
+
+def test_a_card_without_a_driver_is_named_with_the_command(machine: MachineFacts) -> None:
+    found = missing(machine, gpu_cards=["NVIDIA"])
+    (repair,) = (r for what, r in found.items() if what.startswith("a driver for the NVIDIA card"))
+    assert "sudo ubuntu-drivers install" in repair
+    mismatch = "NVIDIA driver and library differ in version; reboot"
+    found = missing(machine, gpu_cards=["NVIDIA"], gpu_message=mismatch)
+    assert found == {"an NVIDIA driver as new as its library": "sudo reboot"}
+    assert missing(machine, gpu_cards=["AMD"]).popitem()[1] == "pip install /opt/rocm/share/amd_smi"
+
+
+def test_a_driver_too_old_for_torch_and_a_lost_gpu(machine: MachineFacts) -> None:
+    (what,) = missing(machine, ON_GPU, gpus=[H200], cuda_version="12.4")
+    assert what == "a driver for torch's CUDA 13.0 (this one runs up to 12.4)"
+    assert missing(machine, ON_GPU, gpus=[H200], cuda_version="13.0") == {}
+    lost = GpuSample(index=3, vendor="NVIDIA", problem="GPU is lost")
+    found = missing(machine, ON_GPU, gpus=[H200, lost])
+    assert found == {"GPU 3: GPU is lost": "sudo nvidia-smi --gpu-reset -i 3, else sudo reboot"}
+
+
+def test_a_full_disk_is_missing_room(machine: MachineFacts) -> None:
+    (what,) = missing(machine, disk_free=1 << 29)
+    assert what.startswith("room on the disk (0.5 GiB free at ")
+
+
+def test_an_apple_gpu_needs_no_cuda(machine: MachineFacts) -> None:
+    apple = GpuSample(index=0, vendor="Apple", name="Apple GPU", unified=True)
+    assert missing(machine, msgspec.structs.replace(TORCH, mps_available=True), gpus=[apple]) == {}
+
+
+def test_what_training_will_use(machine: MachineFacts) -> None:
+    on_gpu = checkup.training_facts(machine, ON_GPU)
+    assert on_gpu["device"] == "NVIDIA H200, 139.0 GiB"
+    assert on_gpu["training.precision"] == "bf16 or fp32"
+    assert checkup.training_facts(machine, TORCH)["device"] == "CPU"
+    broken = checkup.training_facts(machine, TorchFacts(problem="not installed"))
+    assert broken == {"device": "none: torch not installed"}
+
+
+def test_cards_on_the_bus(tmp_path: Path) -> None:
+    listed = (("0", "0x10de", "0x030200"), ("1", "0x10de", "0x040300"), ("2", "0x1002", "0x038000"))
+    for name, vendor, kind in listed:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "vendor").write_text(vendor + "\n")
+        (tmp_path / name / "class").write_text(kind + "\n")
+    assert cards.plugged_in(tmp_path) == ["NVIDIA", "AMD"]
+    assert cards.plugged_in(tmp_path / "absent") == []

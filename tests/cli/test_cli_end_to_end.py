@@ -32,7 +32,7 @@ name = "tiny"
 model = "{base}"
 [data]
 train = "rows.jsonl"
-validation = "rows.jsonl"
+validation = "held.jsonl"
 max_length = 64
 [lora]
 rank = 2
@@ -50,7 +50,9 @@ class Shell:
         self.folder = folder
         self.started: list[subprocess.Popen[str]] = []
         rows = [{"question": f"the cat {n}", "answer": "sat on the mat"} for n in range(12)]
-        (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        held = [{"question": f"a dog {n}", "answer": "ran on the mat"} for n in range(12)]
+        for name, part in (("rows.jsonl", rows), ("held.jsonl", held)):
+            (folder / name).write_text("".join(json.dumps(row) + "\n" for row in part))
         (folder / "job.toml").write_text(JOB.format(base=base))
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:

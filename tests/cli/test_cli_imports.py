@@ -27,6 +27,8 @@ print("STATUS", status, "LOADED", *[name for name in {heavy!r} if name in sys.mo
         ["runs", "list"],
         ["control", "nobody", "pause"],
         ["train", "absent.toml"],
+        ["estimate", "--help"],
+        ["find-lr", "absent.toml"],
     ],
 )
 def test_nothing_heavy_is_loaded(arguments: list[str]) -> None:

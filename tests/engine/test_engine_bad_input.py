@@ -13,9 +13,12 @@ GOOD = {"question": "what?", "answer": "that"}
 
 CASES: list[tuple[dict[str, Any], str]] = [
     ({"rows": [GOOD, {"question": "why?"}]}, "train.jsonl line 2: the field 'answer' is missing"),
+    ({"rows": [{"text": " "}, {"text": ""}]}, "all 2 rows are empty"),
+    ({"rows": [GOOD, GOOD]}, "at least two training rows that are not the same"),
+    ({"task": "classification"}, "needs the fields text and label (or category)"),
     (
-        {"rows": [GOOD, {"question": "why?", "answer": " "}]},
-        "train.jsonl line 2: the field 'answer' is empty",
+        {"task": "classification", "rows": [{"text": "a", "label": 1}, {"text": "b", "label": 1}]},
+        "needs at least two labels",
     ),
     ({"rows": [{"a": 1}]}, "fields not recognised (a)"),
     (
@@ -25,7 +28,10 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"rows": [{**GOOD, "weight": -1}]}, "weight -1 is not a number above 0"),
     ({"lora": {"rank": 33}}, "lora.rank = 33 is larger than the layer"),
     ({"lora": {"target_modules": ["no_such_proj"]}}, "no_such_proj"),
-    ({"data": {"max_length": 1000}, "rows": [{"text": "x" * 900}] * 9}, "reads at most 256"),
+    (
+        {"data": {"max_length": 1000}, "rows": [{"text": "x" * i} for i in range(900, 909)]},
+        "reads at most 256",
+    ),
     ({"data": {"max_length": 8}}, "raise it"),
     ({"model": "nobody/nothing-here"}, "model 'nobody/nothing-here' is no local folder"),
 ]

@@ -69,7 +69,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path) -> None:
     (tmp_path / "t.json").write_text(json.dumps(values, indent=1))
     (tmp_path / "t.csv").write_text('question,answer\n"a,b?","say ""c"""\n"d\ne",f\n')
     read = [
-        [row.messages for row in rows.read_rows([tmp_path / name])]
+        [row.messages for row in rows.read_rows([tmp_path / name]).found]
         for name in ("t.jsonl", "t.json", "t.csv")
     ]
     assert read[0] == read[1] == read[2]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tui_trainer.machine.gpu import GpuReader, Nvml
+from tui_trainer.machine.nvml import Nvml, NvmlGpus
 
 
 class NVMLError(Exception):
@@ -63,12 +63,12 @@ class FakeNvml(SimpleNamespace):
         self.starts += 1
 
 
-def reader(fake: Any) -> GpuReader:
+def reader(fake: Any) -> NvmlGpus:
     def load() -> Nvml:
         nvml: Nvml = fake
         return nvml
 
-    return GpuReader(load)
+    return NvmlGpus(load)
 
 
 def test_a_whole_gpu() -> None:
@@ -129,7 +129,7 @@ def test_a_missing_library_is_said() -> None:
     def load() -> Nvml:
         raise ImportError("pynvml")
 
-    gpus = GpuReader(load)
+    gpus = NvmlGpus(load)
     assert gpus.read() == []
     assert gpus.message == "nvidia-ml-py is not installed"
 

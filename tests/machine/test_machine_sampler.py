@@ -17,15 +17,15 @@ import pytest
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.machine import cgroup, sampler
 from tui_trainer.machine.facts import MachineFacts, cpu_name, machine_facts
-from tui_trainer.machine.gpu import GpuReader, Nvml
+from tui_trainer.machine.nvml import Nvml, NvmlGpus
 from tui_trainer.machine.sampler import Sampler
 
 
-def no_gpus() -> GpuReader:
+def no_gpus() -> NvmlGpus:
     def load() -> Nvml:
         raise ImportError
 
-    return GpuReader(load)
+    return NvmlGpus(load)
 
 
 def test_a_sample_of_this_machine(tmp_path: Path) -> None:

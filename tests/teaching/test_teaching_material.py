@@ -250,7 +250,7 @@ def test_turns_without_weight_are_not_learned(write_rows: Callable[..., Path]) -
         512,
         0,
     )
-    (first, _) = read_rows([write_rows("rows.jsonl", rows)])
+    (first, _) = read_rows([write_rows("rows.jsonl", rows)]).found
     assert [turn.learned for turn in first.messages] == [False, False, False, True]
     only = {"messages": [{"role": "assistant", "content": "x", "weight": 0}]}
     with pytest.raises(UserError, match="no assistant turn"):

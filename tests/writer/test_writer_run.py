@@ -6,6 +6,7 @@ import gc
 import json
 import math
 import stat
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from hypothesis import given, settings
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.launch.process import check_startable
+from tui_trainer.machine import sampler
 from tui_trainer.store import runs
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.watch.run import RunPlace, RunReader
@@ -334,3 +336,18 @@ def test_pace_and_time_left_do_not_count_evaluations(make_run: MakeRun) -> None:
     assert state.eta_seconds is not None
     assert state.eta_seconds < 94 * 0.02
     assert RunFolder(folder_of(run).path).state() == state
+
+
+def test_memory_that_runs_out_is_told_in_a_loop_of_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampler, "_ram", lambda: (97, 100))
+    with RunWriter(tmp_path, name="mine", total_steps=1) as run:
+        run.log(1, loss=1.0)
+        folder = folder_of(run)
+        for _ in range(500):
+            if folder.hardware_file.exists() and folder.hardware_file.stat().st_size:
+                break
+            time.sleep(0.01)
+    (told,) = [event for event in folder.events() if event.detail.get("alarm") == "ram"]
+    assert told.kind == "warning" and told.message.startswith("RAM is 97% full")

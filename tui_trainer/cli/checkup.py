@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from tui_trainer.cli import output
+from tui_trainer.cli import output, repairs
+from tui_trainer.cli.repairs import Missing
 from tui_trainer.launch.process import NEEDED, REPAIR
 from tui_trainer.machine.facts import MachineFacts, machine_facts
 from tui_trainer.store import paths
@@ -31,6 +32,7 @@ mps = getattr(torch.backends, "mps", None)
 print(json.dumps({
     "version": torch.__version__,
     "cuda_build": torch.version.cuda or torch.version.hip,
+    "built_for_cuda": torch.version.cuda is not None,
     "cuda_available": cuda,
     "mps_available": bool(mps and mps.is_available()),
     "devices": [{"name": g.name, "memory": g.total_memory} for g in gpus],
@@ -45,6 +47,7 @@ class TorchFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     version: str | None = None
     cuda_build: str | None = None
+    built_for_cuda: bool = False
     cuda_available: bool = False
     mps_available: bool = False
     devices: list[dict[str, Any]] = msgspec.field(default_factory=list)
@@ -65,13 +68,6 @@ class TerminalFacts(msgspec.Struct, frozen=True, kw_only=True):
     unicode: bool
 
 
-class Missing(msgspec.Struct, frozen=True):
-    """Something that is not there, and what repairs it."""
-
-    what: str
-    repair: str
-
-
 class Checkup(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that `doctor` says."""
 
@@ -80,6 +76,7 @@ class Checkup(msgspec.Struct, frozen=True, kw_only=True):
     builtin_base: dict[str, Any]
     terminal: TerminalFacts
     places: dict[str, str]
+    training: dict[str, str]
     missing: list[Missing]
 
 
@@ -100,6 +97,7 @@ def check(runs_dir: Path) -> Checkup:
             "configuration": str(paths.config_file()),
             "runs": str(runs_dir.absolute()),
         },
+        training=training_facts(machine, torch),
         missing=find_missing(machine, torch, terminal, base_present=base["present"]),
     )
 
@@ -122,6 +120,25 @@ def ask_torch(timeout: float = TORCH_SECONDS) -> TorchFacts:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         return TorchFacts(problem=f"cannot be imported: {last}")
     return msgspec.json.decode(done.stdout.strip().splitlines()[-1], type=TorchFacts)
+
+
+def training_facts(machine: MachineFacts, torch: TorchFacts) -> dict[str, str]:
+    """What a training on this machine will use, in words: device, arithmetic, processors."""
+    if torch.problem is not None:
+        return {"device": f"none: torch {torch.problem}"}
+    device, precision = "CPU", "fp32"
+    if torch.cuda_available and torch.devices:
+        first = torch.devices[0]
+        device = f"{first['name']}, {output.size(first['memory'])}"
+        precision = "bf16 or fp32" if torch.bf16 else "fp16 or fp32"
+        if len(torch.devices) > 1:
+            device += f" (the first of {len(torch.devices)})"
+    elif torch.mps_available:
+        device = f"Apple GPU, shares {output.size(machine.ram_total)} of RAM"
+    elif torch.version is not None:
+        precision = "fp32, or bf16 where the processor has it"
+    threads = f"at most {output.count(torch.threads)}, fewer for small bases"
+    return {"device": device, "training.precision": precision, "CPU threads": threads}
 
 
 def look_at_terminal() -> TerminalFacts:
@@ -155,14 +172,11 @@ def find_missing(
         )
     if machine.packages.get("pyarrow") is None:
         found.append(Missing("pyarrow (reads .parquet data)", 'pip install "tui-trainer[parquet]"'))
-    if machine.gpus and not torch.problem and not torch.cuda_available:
-        found.append(
-            Missing(
-                "a torch that uses the GPU here",
-                "pip install torch, with the index of https://pytorch.org/get-started/locally "
-                "for your driver",
-            )
-        )
+    gpu_build = torch.cuda_build if torch.built_for_cuda else None
+    works = torch.version is not None and not torch.problem
+    sees = torch.cuda_available
+    found += repairs.of_gpus(machine, torch_works=works, torch_sees=sees, built_for=gpu_build)
+    found += repairs.of_disk(machine)
     found.extend(_missing_in_terminal(terminal))
     return found
 

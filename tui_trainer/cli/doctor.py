@@ -11,6 +11,7 @@ from tui_trainer.cli.output import NONE
 
 if TYPE_CHECKING:
     from tui_trainer.cli.checkup import TerminalFacts, TorchFacts
+    from tui_trainer.contracts.hardware import GpuSample
     from tui_trainer.machine.facts import MachineFacts
 
 
@@ -35,6 +36,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
         return
     sections = [
         ("machine", _machine(found.machine)),
+        ("training will use", list(found.training.items())),
         ("torch", _torch(found.torch)),
         ("packages", [(k, v or "not installed") for k, v in found.machine.packages.items()]),
         ("built-in base", _base(found.builtin_base)),
@@ -58,12 +60,23 @@ def _machine(machine: MachineFacts) -> list[tuple[str, str]]:
         ("disk free", f"{output.size(machine.disk_free)} at {machine.disk_path}"),
     ]
     for gpu in machine.gpus:
-        lines.append((f"GPU{gpu.index}", f"{gpu.name or NONE}, {output.size(gpu.memory_total)}"))
+        lines.append((f"GPU{gpu.index}", _gpu(gpu)))
     if not machine.gpus:
-        lines.append(("GPU", machine.gpu_message or "none"))
+        reason = f" ({machine.gpu_message})" if machine.gpu_message else ""
+        lines.append(("GPU", f"none{reason}"))
     if machine.gpu_driver:
-        lines.append(("GPU driver", machine.gpu_driver))
+        cuda = f", runs CUDA up to {machine.cuda_version}" if machine.cuda_version else ""
+        lines.append(("GPU driver", f"{machine.gpu_driver}{cuda}"))
     return lines
+
+
+def _gpu(gpu: GpuSample) -> str:
+    if gpu.problem is not None:
+        return f"{gpu.name or NONE}: {gpu.problem}"
+    memory = "shares RAM" if gpu.unified else output.size(gpu.memory_total)
+    slices = f", {len(gpu.mig)} MIG slices" if gpu.mig else ""
+    held = f", clocks held down by {', '.join(gpu.throttle)}" if gpu.throttle else ""
+    return f"{gpu.name or NONE}, {memory}{slices}{held}"
 
 
 def _torch(torch: TorchFacts) -> list[tuple[str, str]]:

@@ -90,6 +90,8 @@ def everything(place: RunPlace) -> dict[str, Any]:
         "state": view.state,
         "last_train": last.train,
         "last_eval": last.evaluation,
+        "data": folder.data() if place.kind == "run" else None,
+        "evaluation": folder.evaluation() if place.kind == "run" else None,
         "config": dict(view.config or config.config_of(place.path)),
         "lacks": view.lacks,
         "oddities": view.oddities,

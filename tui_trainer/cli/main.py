@@ -24,6 +24,8 @@ _MODULES = {
     "resume": "train",
     "control": "control",
     "runs": "runs",
+    "estimate": "estimate",
+    "find-lr": "find_lr",
     "repl": "repl",
     "adapters": "adapters",
     "doctor": "doctor",
@@ -42,7 +44,7 @@ class LazyGroup(click.Group):
         if cmd_name not in _MODULES:
             return None
         module = importlib.import_module(f"tui_trainer.cli.{_MODULES[cmd_name]}")
-        command = getattr(module, cmd_name)
+        command = getattr(module, cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)  # noqa: S101
         return command
 
@@ -107,6 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line (without the program's name) and gives the exit status."""
     session = common.Session()
     _print_anything()
+    # numpy's own threads would wait for work by spinning, beside charts that have none for them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         result = root.main(
             args=None if arguments is None else list(arguments),

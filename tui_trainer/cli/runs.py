@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli import common, output, scores
 from tui_trainer.cli.advise import advise_command
 from tui_trainer.cli.diff import diff
 from tui_trainer.cli.export import export
@@ -102,6 +102,8 @@ def show(context: click.Context, run: str, as_json: bool) -> None:
     sections = [
         ("", _head(found)),
         ("results", _results(found)),
+        ("classes", scores.lines(found["evaluation"])),
+        ("data", scores.data_lines(found["data"])),
         *_made_with(found),
         ("checkpoints", _checkpoints(found)),
         ("machine", _machine(found)),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli import checks, common, output
 from tui_trainer.cli.headless import run_headless
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
@@ -61,6 +61,7 @@ def train(
       tui-trainer train job.toml --headless --json > run.jsonl
     """
     checked = load(job, overrides)
+    checks.refuse(checked)
     check_installed()
     folder = runs.create_run(common.runs_dir(context), checked, name)
     return _begin(folder, None, None, headless=headless, as_json=as_json)

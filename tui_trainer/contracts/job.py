@@ -24,9 +24,11 @@ Scheduler = Literal[
 ]
 Optimizer = Literal["adamw", "adam", "sgd", "rmsprop", "adafactor", "adamw-8bit"]
 Precision = Literal["fp32", "bf16", "fp16"]
-StoppingMetric = Literal["val_loss", "val_accuracy"]
+StoppingMetric = Literal["val_loss", "val_accuracy", "val_f1_macro"]
 LoraStart = Literal["default", "gaussian", "pissa"]
-Task = Literal["causal-lm"]
+Task = Literal["causal-lm", "classification"]
+Duplicates = Literal["keep", "drop"]
+Balance = Literal["weight", "oversample", "none"]
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Text = Annotated[str, Meta(min_length=1)]
@@ -54,6 +56,12 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     replay_per_step: Annotated[
         int, Meta(ge=0, description="replayed examples added to every optimizer step")
     ] = 0
+    duplicates: Annotated[
+        Duplicates, Meta(description="training rows that say the same again: keep or drop")
+    ] = "keep"
+    balance: Annotated[
+        Balance, Meta(description="rare classes: weight, oversample or none; classification")
+    ] = "weight"
     max_length: Annotated[
         int, Meta(ge=8, description="tokens per example; longer rows are cut at the end")
     ] = 512
@@ -159,7 +167,8 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         float, Meta(ge=0, description="how much better a value must be to count as better")
     ] = 0.0
     early_stopping_metric: Annotated[
-        StoppingMetric, Meta(description="val_loss (lower is better) or val_accuracy (higher)")
+        StoppingMetric,
+        Meta(description="val_loss (lower is better), val_accuracy or val_f1_macro (higher)"),
     ] = "val_loss"
     seed: Annotated[int, Meta(ge=0, description="fixes order, dropout and adapter start")] = 42
 
@@ -174,7 +183,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     trust_remote_code: Annotated[
         bool, Meta(description="run Python code that the model's folder brings along")
     ] = False
-    task: Annotated[Task, Meta(description="what is learned: causal-lm")] = "causal-lm"
+    task: Annotated[Task, Meta(description="what is learned: causal-lm or classification")] = (
+        "causal-lm"
+    )
     data: DataSettings
     lora: LoraSettings = msgspec.field(default_factory=LoraSettings)
     training: TrainingSettings = msgspec.field(default_factory=TrainingSettings)

@@ -33,12 +33,16 @@ class TrainRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
 
 class EvalRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="eval"):
     """One evaluation: `val_loss` in nats per labelled token, `val_accuracy` the share of
-    labelled tokens predicted exactly (0..1)."""
+    labelled tokens predicted exactly (0..1); of a classification nats per example and the share
+    of examples, and then also the macro averages (0..1)."""
 
     step: int
     epoch: float
     val_loss: float | None
     val_accuracy: float | None = None
+    val_f1_macro: float | msgspec.UnsetType = msgspec.UNSET
+    val_precision_macro: float | msgspec.UnsetType = msgspec.UNSET
+    val_recall_macro: float | msgspec.UnsetType = msgspec.UNSET
     time: float
     nonfinite: list[str] | msgspec.UnsetType = msgspec.UNSET
 

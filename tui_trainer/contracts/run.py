@@ -113,8 +113,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """A line of `events.jsonl`.
 
-    `kind` is one of: state, command, checkpoint, evaluation, learning_rate, resumed, advice,
-    warning, error. A command's event carries the command's `id`; `detail` holds what else a
+    `kind` is one of: state, setup, data, command, checkpoint, evaluation, learning_rate, resumed,
+    advice, warning, error. A command's event carries the command's `id`; `detail` holds what else a
     program may want to know (`command`, `accepted`, `path`, `bytes`, `seconds` ...).
     """
 

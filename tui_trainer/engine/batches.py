@@ -21,7 +21,8 @@ class Batch:
     Either one row of examples side by side: `input_ids` (1, tokens) with `segments`; or a row
     an example, padded on the right: (examples, tokens) with `attention_mask`. `places` are the
     learned predictions as indices into all rows laid end to end, `targets` the tokens to be
-    predicted there and `weights` their examples' weights; all three have the shape (places).
+    predicted there (of a classification each example's class) and `weights` their examples'
+    weights; all three have the shape (places).
     """
 
     input_ids: torch.Tensor
@@ -123,6 +124,11 @@ def _learned(
     targets: list[int] = []
     weights: list[float] = []
     for example, start in zip(examples, starts, strict=False):
+        if example.label is not None:
+            places.append(start + len(example.input_ids) - 1)
+            targets.append(example.label)
+            weights.append(example.weight)
+            continue
         own = [i for i, learned in enumerate(example.learned) if learned and i]
         places += [start + i - 1 for i in own]
         targets += [example.input_ids[i] for i in own]
@@ -136,5 +142,6 @@ def split(examples: list[Example], size: int) -> list[list[Example]]:
 
 
 def learned_weight(examples: Sequence[Example]) -> float:
-    """The sum over examples of weight times learned tokens: what a step's loss is divided by."""
-    return sum(example.weight * sum(example.learned[1:]) for example in examples)
+    """The sum over examples of weight times what is learned, tokens or the class: what a step's
+    loss is divided by."""
+    return sum(example.weight * example.learned_count() for example in examples)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.engine import advising, optim
+from tui_trainer.engine import advising, optim, room
 from tui_trainer.engine.session import Session, TrainerState
 from tui_trainer.models import adapter
 from tui_trainer.store import atomic, checkpoints
@@ -40,7 +40,8 @@ def save(session: Session, *, wait: bool = True) -> Path:
 
     Without `wait` the writing is done aside, and training goes on as soon as the copy is made;
     the next save waits for it. One that is there already is kept: the same step holds the same
-    bits.
+    bits. Where the disk has no room for it none is written, which is said once; with `wait`
+    raises `NoRoomError`.
     """
     run, state = session.folder, session.state
     session.writer.wait()
@@ -49,6 +50,12 @@ def save(session: Session, *, wait: bool = True) -> Path:
         if checkpoints.problem(target) is None:
             return target
         checkpoints.discard(target)
+    reason = room.refusal(session)
+    room.note(session, reason)
+    if reason is not None:
+        if wait:
+            raise room.NoRoomError(f"{target.name} is not saved: {reason}")
+        return target
     began = time.monotonic()
     if wait:
         session.report.state("saving", f"saving {target.name}")
@@ -57,6 +64,8 @@ def save(session: Session, *, wait: bool = True) -> Path:
     session.writer.start(lambda: _write(session, snapshot, target, began, stalled))
     if wait:
         session.writer.wait()
+        if session.without_room and not target.exists():
+            raise room.NoRoomError(f"{target.name} is not saved: the disk is full; free some")
     return target
 
 
@@ -113,12 +122,14 @@ def _write(
     run = session.folder
     temporary = run.checkpoints_dir / f".{target.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True, mode=0o700)
-    adapter.write_adapter(snapshot.adapter, temporary)
-    save_file(snapshot.optimizer, temporary / OPTIMIZER)
-    save_file(snapshot.random, temporary / RANDOM)
-    (temporary / TRAINER).write_bytes(snapshot.trainer)
-    checkpoints.seal(temporary, snapshot.step)
+    try:
+        _fill(temporary, snapshot)
+    except Exception as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not room.is_full(error):
+            raise
+        room.note(session, "the disk became full while it was written; free some")
+        return
     temporary.rename(target)
     atomic.sync_dir(run.checkpoints_dir)
     if snapshot.best:
@@ -138,6 +149,16 @@ def _write(
             "stalled": round(stalled, 4),
         },
     )
+
+
+def _fill(temporary: Path, snapshot: Snapshot) -> None:
+    """Writes a checkpoint's files into a folder that nobody takes for one yet."""
+    temporary.mkdir(parents=True, mode=0o700)
+    adapter.write_adapter(snapshot.adapter, temporary)
+    save_file(snapshot.optimizer, temporary / OPTIMIZER)
+    save_file(snapshot.random, temporary / RANDOM)
+    (temporary / TRAINER).write_bytes(snapshot.trainer)
+    checkpoints.seal(temporary, snapshot.step)
 
 
 def newest_name(session: Session) -> str | None:

@@ -1,56 +1,109 @@
-"""From rows to token ids with a mask of what is learned, and their order."""
+"""A job's examples: read, divided, tokenised; and their order."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from tui_trainer.contracts.data import DataReport, LabelReport, PartReport
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
-from tui_trainer.engine.rows import Message, Row, read_rows
-from tui_trainer.models.prompt import render
+from tui_trainer.engine import classes, data_words, survey
+from tui_trainer.engine.encode import Example as Example
+from tui_trainer.engine.encode import encode, encode_labelled
+from tui_trainer.engine.rows import Rows, read_rows
 from tui_trainer.store import jobs
 
 
 @dataclass(frozen=True)
-class Example:
-    """`input_ids` (tokens), `learned` (0/1 a token, 1 where it counts in the loss), weight."""
-
-    input_ids: list[int]
-    learned: list[int]
-    weight: float
-
-
-@dataclass(frozen=True)
 class Dataset:
-    """The examples of each part, and a sentence for everything that was changed."""
+    """The examples of each part, a sentence for everything that was changed, all counts, and
+    for a classification the classes' names in their order."""
 
     train: list[Example]
     validation: list[Example]
     replay: list[Example]
     notices: list[str]
+    report: DataReport
+    labels: list[str] = field(default_factory=list)
 
 
 def load_dataset(job: Job, tokenizer: Any) -> Dataset:
-    """Reads, splits and tokenises a job's data. Raises `UserError`."""
-    train_rows = read_rows(jobs.file_list(job.data.train))
-    validation_rows = read_rows(jobs.file_list(job.data.validation)) if job.data.validation else []
-    replay_rows = read_rows(jobs.file_list(job.data.replay)) if job.data.replay else []
-    if job.data.val_split is not None:
-        train_rows, validation_rows = _split(train_rows, job.data.val_split, job.training.seed)
-    notices: list[str] = []
-    train = _tokenise(train_rows, tokenizer, job.data.max_length, "training", notices)
-    validation = _tokenise(validation_rows, tokenizer, job.data.max_length, "validation", notices)
-    replay = _tokenise(replay_rows, tokenizer, job.data.max_length, "replayed", notices)
-    if not train:
+    """Reads, divides and tokenises a job's data. Raises `UserError`."""
+    labelled = job.task == "classification"
+    if labelled and job.data.replay:
+        raise UserError("data.replay is of causal-lm jobs; leave it out for classification")
+    train, validation, replay = (
+        read_rows(jobs.file_list(files), labelled=labelled) if files else Rows([])
+        for files in (job.data.train, job.data.validation, job.data.replay)
+    )
+    parts = survey.divide(train, validation, job.data, job.training.seed)
+    found = _classify(job, parts, tokenizer) if labelled else _generate(job, parts, tokenizer)
+    examples, replay_report = encode(replay, tokenizer, job.data.max_length)
+    if not found.train:
         raise UserError(
             f"no training example keeps an answer within data.max_length = {job.data.max_length} "
             "tokens; raise it"
         )
-    return Dataset(train, validation, replay, notices)
+    report = DataReport(
+        train=found.reports[0],
+        validation=found.reports[1],
+        replay=replay_report,
+        repeats=parts.repeats,
+        labels=found.labels,
+        fingerprint=fingerprint(found.train, found.validation, examples),
+    )
+    return Dataset(
+        found.train,
+        found.validation,
+        examples,
+        data_words.notices(report, job),
+        report,
+        [label.label for label in found.labels],
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    train: list[Example]
+    validation: list[Example]
+    reports: tuple[PartReport, PartReport]
+    labels: list[LabelReport] = field(default_factory=list)
+
+
+def _generate(job: Job, parts: survey.Parts, tokenizer: Any) -> _Found:
+    train, train_report = encode(parts.train, tokenizer, job.data.max_length)
+    validation, report = encode(parts.validation, tokenizer, job.data.max_length)
+    return _Found(train, validation, (train_report, report))
+
+
+def _classify(job: Job, parts: survey.Parts, tokenizer: Any) -> _Found:
+    names = classes.find_classes(parts.train.found)
+    index = {name: place for place, name in enumerate(names)}
+    length = job.data.max_length
+    train, train_report = encode_labelled(parts.train, tokenizer, length, index)
+    validation, report = encode_labelled(parts.validation, tokenizer, length, index)
+    balanced, labels = classes.balanced(
+        train, validation, names, job.data.balance, job.training.seed
+    )
+    train_report = msgspec.structs.replace(train_report, examples=len(balanced))
+    return _Found(balanced, validation, (train_report, report), labels)
+
+
+def fingerprint(*parts: Sequence[Example]) -> str:
+    """SHA-256 over every example of every part, in order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        for e in part:
+            digest.update(np.array([len(e.input_ids), *e.input_ids, *e.learned]).tobytes())
+            digest.update(f"{e.weight!r} {e.label}".encode())
+    return digest.hexdigest()
 
 
 def epoch_order(examples: int, seed: int, epoch: int) -> list[int]:
@@ -64,84 +117,3 @@ def replay_choice(examples: int, seed: int, step: int, count: int) -> list[int]:
     generator = np.random.default_rng([seed, step, 1])  # the 1 sets it apart from epoch_order
     drawn: list[int] = generator.choice(examples, min(count, examples), replace=False).tolist()
     return drawn
-
-
-def _split(rows: list[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """A seeded, disjoint split; each side gets at least one row."""
-    if len(rows) < 2:
-        raise UserError("data.val_split needs at least two training rows")
-    held_out = min(len(rows) - 1, max(1, round(len(rows) * share)))
-    chosen = set(epoch_order(len(rows), seed, 0)[:held_out])
-    train = [row for i, row in enumerate(rows) if i not in chosen]
-    return train, [row for i, row in enumerate(rows) if i in chosen]
-
-
-def _tokenise(
-    rows: list[Row], tokenizer: Any, max_length: int, part: str, notices: list[str]
-) -> list[Example]:
-    """Token ids with masks; rows over `max_length` are cut, those left unanswered dropped."""
-    if not rows:
-        return []
-    rendered = [_render(row, tokenizer) for row in rows]
-    encoded = tokenizer(
-        [text for text, _ in rendered], add_special_tokens=False, return_offsets_mapping=True
-    )
-    examples, cut, dropped = [], 0, 0
-    for row, (_, spans), ids, offsets in zip(
-        rows, rendered, encoded["input_ids"], encoded["offset_mapping"], strict=True
-    ):
-        learned = _mask(offsets, spans)
-        cut += len(ids) > max_length
-        ids, learned = ids[:max_length], learned[:max_length]
-        if any(learned[1:]):  # the first token has nothing to be predicted from
-            examples.append(Example(ids, learned, row.weight))
-        else:
-            dropped += 1
-    if cut:
-        notices.append(f"{cut} of {len(rows)} {part} rows are longer than {max_length} tokens: cut")
-    if dropped:
-        notices.append(f"{dropped} {part} rows left out: no answer within {max_length} tokens")
-    return examples
-
-
-def _render(row: Row, tokenizer: Any) -> tuple[str, list[tuple[int, int]]]:
-    """The row's text, and the character spans of what is learned in it."""
-    if row.text is not None:
-        text = row.text + (tokenizer.eos_token or "")
-        return text, [(0, len(text))]
-    text = _conversation(tokenizer, row.messages, row.where)
-    spans = []
-    for index, turn in enumerate(row.messages):
-        if turn.role != "assistant" or not turn.learned:
-            continue
-        start = len(_conversation(tokenizer, row.messages[:index], row.where, ask=True))
-        until = _conversation(tokenizer, row.messages[: index + 1], row.where)
-        if not text.startswith(until):
-            raise UserError(
-                f"{row.where}: the base's chat template rewrites earlier turns, so this "
-                "conversation cannot be masked; give one question and answer a row"
-            )
-        spans.append((start, len(until)))
-    return text, spans
-
-
-def _conversation(
-    tokenizer: Any, turns: Sequence[Message], where: str, *, ask: bool = False
-) -> str:
-    try:
-        return render(tokenizer, turns, ask=ask)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from error
-
-
-def _mask(offsets: list[tuple[int, int]], spans: list[tuple[int, int]]) -> list[int]:
-    """1 for every token that begins inside a span."""
-    mask = [0] * len(offsets)
-    position = 0
-    for start, end in spans:
-        while position < len(offsets) and offsets[position][0] < start:
-            position += 1
-        while position < len(offsets) and offsets[position][0] < end:
-            mask[position] = 1
-            position += 1
-    return mask

@@ -8,8 +8,9 @@ import time
 import msgspec
 import torch
 
+from tui_trainer.contracts.evaluation import Evaluation
 from tui_trainer.contracts.metrics import EvalRecord, finite_or_none
-from tui_trainer.engine import advising, batches
+from tui_trainer.engine import advising, batches, scores
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.session import Session
 
@@ -20,14 +21,17 @@ def evaluate(session: Session) -> bool:
     state, report = session.state, session.report
     report.state("evaluating", f"evaluating at step {state.step:,}")
     began = time.monotonic()
-    loss, accuracy = _measure(session)
+    loss, accuracy, scored = _measure_all(session)
     state.evaluated_step = state.step
-    _count_towards_stopping(session, loss, accuracy)
+    _count_towards_stopping(session, loss, accuracy, scored)
     record = EvalRecord(
         step=state.step,
         epoch=session.plan.epoch(state.step),
         val_loss=finite_or_none(loss),
         val_accuracy=finite_or_none(accuracy),
+        val_f1_macro=scored.f1_macro if scored else msgspec.UNSET,
+        val_precision_macro=scored.precision_macro if scored else msgspec.UNSET,
+        val_recall_macro=scored.recall_macro if scored else msgspec.UNSET,
         time=time.time(),
         nonfinite=msgspec.UNSET if math.isfinite(loss) else ["val_loss"],
     )
@@ -39,10 +43,13 @@ def evaluate(session: Session) -> bool:
     if improved and record.val_loss is not None:
         state.best_val_loss, state.best_step = record.val_loss, state.step
         report.best(record.val_loss, state.step)
+    if scored is not None:
+        scores.record(session, scored, improved=improved)
+    words = scores.words(scored) if scored else f"val_loss {loss:.4g}"
     report.event(
         "evaluation",
         state.step,
-        f"evaluation: val_loss {loss:.4g}{' (best)' if improved else ''}",
+        f"evaluation: {words}{' (best)' if improved else ''}",
         detail={"val_loss": record.val_loss, "val_accuracy": record.val_accuracy},
     )
     return improved
@@ -64,12 +71,25 @@ def has_stalled(session: Session) -> bool:
     return stalled
 
 
-def _count_towards_stopping(session: Session, loss: float, accuracy: float) -> None:
+def _measure_all(session: Session) -> tuple[float, float, Evaluation | None]:
+    """Loss, accuracy, and a classifier's scores."""
+    if not session.dataset.labels:
+        return *_measure(session), None
+    loss, scored = scores.measure(session)
+    return loss, scored.accuracy, scored
+
+
+def _count_towards_stopping(
+    session: Session, loss: float, accuracy: float, scored: Evaluation | None
+) -> None:
     """Keeps early stopping's best value, and how often it was missed since; a value that is not
     finite is a miss."""
     settings, state = session.job.training, session.state
-    higher = settings.early_stopping_metric == "val_accuracy"
-    value = accuracy if higher else loss
+    values = {"val_loss": loss, "val_accuracy": accuracy}
+    if scored is not None:
+        values["val_f1_macro"] = scored.f1_macro
+    higher = settings.early_stopping_metric != "val_loss"
+    value = values.get(settings.early_stopping_metric, math.nan)
     best = state.stopping_best
     gain = 0.0 if best is None else value - best if higher else best - value
     if math.isfinite(value) and (best is None or gain > settings.early_stopping_min_delta):

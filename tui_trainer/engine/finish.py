@@ -19,6 +19,10 @@ def export_adapter(session: Session) -> None:
     temporary.mkdir(mode=0o700)
     adapter.save_adapter(session.model, temporary, session.base_reference)
     (temporary / "README.md").write_text(model_card(session), encoding="utf-8")
+    labels = session.dataset.labels
+    if labels:
+        names = {str(index): label for index, label in enumerate(labels)}
+        atomic.write_json(temporary / "labels.json", {"id2label": names})
     for file in temporary.iterdir():
         atomic.sync_file(file)
     if target.exists():
@@ -48,6 +52,8 @@ def model_card(session: Session) -> str:
         "learning rate": f"{job.training.learning_rate:g}, {job.training.scheduler}",
         "seed": str(job.training.seed),
     }
+    if session.dataset.labels:
+        rows["classes"] = f"{len(session.dataset.labels):,}, named in labels.json"
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     return f"""---
 base_model: {info.base_model}
@@ -64,10 +70,29 @@ A LoRA adapter, trained by tui-trainer in run `{info.id}`.
 {table}
 
 ```python
-from peft import PeftModel
-from transformers import AutoModelForCausalLM
-
-model = AutoModelForCausalLM.from_pretrained({session.base_reference!r})
-model = PeftModel.from_pretrained(model, "PATH/TO/THIS/FOLDER")
+{_usage(session)}
 ```
 """
+
+
+def _usage(session: Session) -> str:
+    """A script that loads the adapter."""
+    base = session.base_reference
+    if not session.dataset.labels:
+        return f"""from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+model = AutoModelForCausalLM.from_pretrained({base!r})
+model = PeftModel.from_pretrained(model, "PATH/TO/THIS/FOLDER")"""
+    return f"""import json
+
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification
+
+folder = "PATH/TO/THIS/FOLDER"
+names = json.load(open(folder + "/labels.json"))["id2label"]
+id2label = {{int(index): label for index, label in names.items()}}
+model = AutoModelForSequenceClassification.from_pretrained(
+    {base!r}, num_labels=len(id2label), id2label=id2label
+)
+model = PeftModel.from_pretrained(model, folder)"""

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from tui_trainer.engine.session import Session
+from tui_trainer.machine.alarms import Alarm
 from tui_trainer.machine.record import Recorder
 from tui_trainer.store import atomic
-from tui_trainer.store.runs import RunFolder
 
 
 class HardwareRecord:
     """Writes `hardware.jsonl` from a thread of its own while the context lasts."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        self._recorder = Recorder(folder.path, lambda: atomic.appending(folder.hardware_file))
+    def __init__(self, session: Session) -> None:
+        folder = session.folder
+
+        def warn(alarm: Alarm) -> None:
+            detail = {"alarm": alarm.name, "open": alarm.opens}
+            session.report.event("warning", session.state.step, alarm.message, detail=detail)
+
+        self._recorder = Recorder(
+            folder.path,
+            lambda: atomic.appending(folder.hardware_file),
+            session.division.latest,
+            warn,
+        )
 
     def __enter__(self) -> HardwareRecord:
         self._recorder.start()

@@ -57,6 +57,7 @@ def _train(session: Session) -> StateName:
             return verdict
 
         # One optimizer step.
+        session.division.begin()
         began = time.perf_counter()
         rate = rate_of_next_step(session)
         set_learning_rate(session.optimizer, rate)
@@ -68,6 +69,7 @@ def _train(session: Session) -> StateName:
         state.tokens_seen += record.tokens
         report.train_step(record, evaluations_left(session))
         advising.observe(session, record)
+        session.division.end(state.step, record.tokens)
         if outcome.healthy:
             state.skipped = 0
         elif not session.scaler.is_enabled() or record.loss is None:
@@ -120,6 +122,7 @@ def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) ->
         scaler.step(session.optimizer)  # a scaler passes over infinite gradients by itself
         scaler.update()
     session.optimizer.zero_grad(set_to_none=True)
+    session.division.mark("optimizer")
     return Outcome(numbers[0], numbers[1], passes, healthy)
 
 
@@ -128,13 +131,17 @@ def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Ten
     that loss."""
     total_weight = sum(batches.learned_weight(group) for group in passes)
     total = torch.zeros((), device=session.device)
+    division = session.division
     for group in passes:
         batch = session.collate(group)
+        division.mark("data")
         with session.autocast():
             summed, _ = weighted_sum(session.model, batch, session.way)
         loss = summed / total_weight
+        division.mark("forward")
         session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
+        division.mark("backward")
     return total
 
 

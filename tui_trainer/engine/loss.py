@@ -25,6 +25,10 @@ class Way:
     side_by_side: bool
     own_head: bool
     padded_because: str = ""
+    classifies: bool = False
+
+
+CLASSIFIES = Way(side_by_side=False, own_head=False, classifies=True)
 
 
 def find_way(causal: Any) -> Way:
@@ -40,8 +44,8 @@ def find_way(causal: Any) -> Way:
 def weighted_sum(
     model: Any, batch: Batch, way: Way, *, count_hits: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum over learned tokens of weight times cross-entropy (nats), and with `count_hits` of
-    weight times "predicted exactly" (0/1); both scalars in fp32.
+    """Sum over learned tokens, of a classifier over examples, of weight times cross-entropy
+    (nats), and with `count_hits` of weight times "predicted exactly" (0/1); scalars in fp32.
 
     Divided by the weights' sum over the whole optimizer step this is the mean per learned
     token, whatever the split into forward passes (averaging each pass by itself is the mistake
@@ -53,13 +57,20 @@ def weighted_sum(
     else:
         inputs["attention_mask"] = batch.attention_mask
     causal = model.get_base_model()
+    if way.classifies:
+        inputs.pop("use_cache")
+        return _sums(causal(**inputs).logits.float(), batch)
     if way.own_head:
         hidden = causal.base_model(**inputs)[0].flatten(0, 1)[batch.places]
         output = causal.get_output_embeddings()
         return head.cross_entropy(
             hidden, output, batch.targets, batch.weights, count_hits=count_hits
         )
-    picked = causal(**inputs).logits.flatten(0, 1)[batch.places].float()
+    return _sums(causal(**inputs).logits.flatten(0, 1)[batch.places].float(), batch)
+
+
+def _sums(picked: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weighted sums of the losses and of the hits of logits (learned, classes or vocabulary)."""
     losses = functional.cross_entropy(picked, batch.targets, reduction="none")
     with torch.no_grad():
         hits = (picked.argmax(dim=-1) == batch.targets).float()

@@ -9,6 +9,7 @@ from typing import get_args
 from tui_trainer.contracts.advice import AdviceKind
 from tui_trainer.contracts.run import Command, StateName
 from tui_trainer.engine import advising, checkpoint, rates
+from tui_trainer.engine.room import NoRoomError
 from tui_trainer.engine.session import Session
 
 # How often a paused run looks for commands, and shows that it lives.
@@ -39,7 +40,9 @@ def obey(session: Session) -> StateName | None:
             elif command.command == "mute":
                 _mute(session, command)
             else:
-                return _end(session, command)
+                ending = _end(session, command)
+                if ending is not None:
+                    return ending
         if not paused:
             return None
         if time.monotonic() - beat >= PAUSED_BEAT_SECONDS:
@@ -99,12 +102,19 @@ def _resume(session: Session, command: Command, paused: bool) -> bool:
 
 
 def _checkpoint(session: Session, command: Command, paused: bool) -> None:
-    path = checkpoint.save(session)
+    refusal = None
+    try:
+        path = checkpoint.save(session)
+    except NoRoomError as error:
+        refusal = str(error)
     session.report.state(
         "paused" if paused else "training",
         f"paused at step {session.state.step}" if paused else "",
     )
-    acknowledge(session, command, f"checkpoint {path.name} is saved")
+    if refusal is not None:
+        acknowledge(session, command, refusal, accepted=False)
+    else:
+        acknowledge(session, command, f"checkpoint {path.name} is saved")
 
 
 def _set_learning_rate(session: Session, command: Command) -> None:
@@ -146,9 +156,15 @@ def _mute(session: Session, command: Command) -> None:
     acknowledge(session, command, words, kind=kind)
 
 
-def _end(session: Session, command: Command) -> StateName:
+def _end(session: Session, command: Command) -> StateName | None:
+    """The state to end in; None for a stop that cannot save: the run goes on rather than lose
+    what it learned, and cancel ends it."""
     if command.command == "stop":
-        checkpoint.save(session)
+        try:
+            checkpoint.save(session)
+        except NoRoomError as error:
+            acknowledge(session, command, f"{error}, or cancel the run", accepted=False)
+            return None
         acknowledge(session, command, f"saved at step {session.state.step}; stopping")
         session.stopped_and_saved = True
     else:

@@ -20,6 +20,7 @@ PAIRS = (
     ("question", "answer"),
     ("query", "response"),
 )
+LABELS = ("label", "category")
 ROLES = ("system", "user", "assistant", "tool")
 
 
@@ -35,26 +36,53 @@ class Message:
 @dataclass(frozen=True)
 class Row:
     """One example: a conversation whose assistant turns are learned (but those with a weight
-    of 0), or plain text that is learned whole. `weight` counts it that many times; `where` is
-    its file and line."""
+    of 0), or plain text that is learned whole, or a text whose `label` is learned. `weight`
+    counts it that many times; `where` is its file and line."""
 
     messages: tuple[Message, ...]
     text: str | None
     weight: float
     where: str
+    label: str | None = None
+
+    def content(self, *, own: bool = False) -> str:
+        """All that the row says but its label, with the roles; `own` leaves out what many rows
+        may have in common, the system's turns."""
+        if self.text is not None:
+            return self.text
+        turns = (t for t in self.messages if not (own and t.role == "system"))
+        return "\n".join(f"{turn.role}: {turn.content}" for turn in turns)
 
 
-def read_rows(files: list[Path]) -> list[Row]:
-    """Every row of the files, in order. Raises `UserError` naming file and line of a bad one."""
-    rows = [
-        _row(values, f"{file.name} {unit} {number}")
-        for file in files
-        for unit, number, values in _read(file)
-    ]
-    if not rows:
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a part's files in order, and how many more there were without text or answer."""
+
+    found: list[Row]
+    empty: int = 0
+
+
+def read_rows(files: list[Path], *, labelled: bool = False) -> Rows:
+    """Every row of the files; with `labelled` each is a text with a label. Rows that are empty are
+    left out and counted. Raises `UserError` naming file and line of a bad one."""
+    shape = _labelled_row if labelled else _row
+    found: list[Row] = []
+    empty = 0
+    for file in files:
+        for unit, number, values in _read(file):
+            where = f"{file.name} {unit} {number}"
+            if not isinstance(values, dict):
+                raise UserError(f"{where}: an object with named fields is needed")
+            row = shape(values, where)
+            if row is None:
+                empty += 1
+            else:
+                found.append(row)
+    if not found:
         names = ", ".join(file.name for file in files)
-        raise UserError(f"{names}: no examples; at least one row is needed")
-    return rows
+        why = f"all {empty:,} rows are empty" if empty else "no examples"
+        raise UserError(f"{names}: {why}; at least one row with text is needed")
+    return Rows(found, empty)
 
 
 def _read(file: Path) -> Iterator[tuple[str, int, Any]]:
@@ -68,7 +96,8 @@ def _read(file: Path) -> Iterator[tuple[str, int, Any]]:
             with file.open(newline="", encoding="utf-8-sig") as stream:
                 reader = csv.DictReader(stream)
                 for values in reader:
-                    yield "line", reader.line_num, values
+                    whole = {key: value for key, value in values.items() if value is not None}
+                    yield "line", reader.line_num, whole
         else:
             yield from _read_parquet(file)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -111,17 +140,19 @@ def _decode(data: bytes, where: str) -> Any:
         raise UserError(f"{where} is not valid JSON: {error}") from None
 
 
-def _row(values: Any, where: str) -> Row:
-    if not isinstance(values, dict):
-        raise UserError(f"{where}: an object with named fields is needed")
+def _row(values: dict[str, Any], where: str) -> Row | None:
+    """A conversation or a text; None where it is empty."""
     weight = _weight(values.get("weight"), where)
     if values.get("messages") is not None:
-        return Row(_messages(values["messages"], where), None, weight, where)
+        turns = _messages(values["messages"], where)
+        return None if turns is None else Row(turns, None, weight, where)
     for question, answer in PAIRS:
         if question in values or answer in values:
-            return _pair(values, question, answer, weight, where)
+            pair = _pair(values, question, answer, where)
+            return None if pair is None else Row(pair, None, weight, where)
     if "text" in values:
-        return Row((), _text(values, "text", where), weight, where)
+        text = _text(values, "text", where)
+        return None if text is None else Row((), text, weight, where)
     shapes = (
         "messages, instruction/output, prompt/completion, question/answer, query/response, text"
     )
@@ -129,30 +160,54 @@ def _row(values: Any, where: str) -> Row:
     raise UserError(f"{where}: fields not recognised ({found}); one of these is needed: {shapes}")
 
 
-def _pair(values: dict[str, Any], question: str, answer: str, weight: float, where: str) -> Row:
-    prompt = _text(values, question, where)
+def _labelled_row(values: dict[str, Any], where: str) -> Row | None:
+    """A text with a label; None where one of them is empty."""
+    field = next((name for name in LABELS if name in values), None)
+    if field is None or "text" not in values:
+        found = ", ".join(str(key) for key in values if key is not None) or "none"
+        raise UserError(
+            f'{where}: task = "classification" needs the fields text and label (or category); '
+            f"found: {found}"
+        )
+    text, label = _text(values, "text", where), values[field]
+    if not isinstance(label, str | int | None):
+        raise UserError(f"{where}: the field {field!r} is neither text nor a whole number")
+    if text is None or label is None or not str(label).strip():
+        return None
+    return Row((), text, _weight(values.get("weight"), where), where, str(label).strip())
+
+
+def _pair(
+    values: dict[str, Any], question: str, answer: str, where: str
+) -> tuple[Message, ...] | None:
+    prompt, reply = _text(values, question, where), _text(values, answer, where)
+    if prompt is None or reply is None:
+        return None
     extra = values.get("input") if question == "instruction" else None
     if isinstance(extra, str) and extra.strip():
         prompt = f"{prompt}\n\n{extra}"
-    turns = [Message("user", prompt), Message("assistant", _text(values, answer, where))]
+    turns = (Message("user", prompt), Message("assistant", reply))
     system = values.get("system")
     if isinstance(system, str) and system.strip():
-        turns.insert(0, Message("system", system))
-    return Row(tuple(turns), None, weight, where)
+        return (Message("system", system), *turns)
+    return turns
 
 
-def _text(values: dict[str, Any], field: str, where: str) -> str:
-    value = values.get(field)
-    if value is None:
+def _text(values: dict[str, Any], field: str, where: str) -> str | None:
+    """The field's text; None where it is blank or null."""
+    if field not in values:
         raise UserError(f"{where}: the field {field!r} is missing")
+    value = values[field]
+    if value is None:
+        return None
     if not isinstance(value, str):
         raise UserError(f"{where}: the field {field!r} is not text")
-    if not value.strip():
-        raise UserError(f"{where}: the field {field!r} is empty")
-    return value
+    return value if value.strip() else None
 
 
-def _messages(value: Any, where: str) -> tuple[Message, ...]:
+def _messages(value: Any, where: str) -> tuple[Message, ...] | None:
+    """The turns; None where one of the user's or the assistant's is blank. Blank system turns
+    are left out: they say nothing."""
     if not isinstance(value, list) or not value:
         raise UserError(f"{where}: 'messages' is not a list of turns with role and content")
     turns = []
@@ -160,7 +215,11 @@ def _messages(value: Any, where: str) -> tuple[Message, ...]:
         if not isinstance(turn, dict) or turn.get("role") not in ROLES:
             raise UserError(f"{where}: each turn needs a role ({', '.join(ROLES)}) and content")
         learned = turn["role"] == "assistant" and turn.get("weight") != 0
-        turns.append(Message(turn["role"], _text(turn, "content", where), learned))
+        content = _text(turn, "content", where)
+        if content is not None:
+            turns.append(Message(turn["role"], content, learned))
+        elif turn["role"] != "system":
+            return None
     if not any(turn.learned for turn in turns):
         raise UserError(f"{where}: 'messages' has no assistant turn, so there is no answer")
     return tuple(turns)

@@ -16,6 +16,7 @@ from tui_trainer.contracts.schedule import RateChange, Scaling
 from tui_trainer.engine.batches import Batch, Plan, collate
 from tui_trainer.engine.control import Control
 from tui_trainer.engine.data import Dataset, Example
+from tui_trainer.engine.division import Division
 from tui_trainer.engine.loss import Way
 from tui_trainer.engine.report import Report
 from tui_trainer.engine.samples import Samples
@@ -95,7 +96,9 @@ class Session:
     report: Report
     control: Control
     writer: Writer = field(default_factory=Writer)
+    division: Division = field(default_factory=Division)
     stopped_and_saved: bool = False
+    without_room: bool = False  # the disk is too full for checkpoints, which was said
     advisor: Advisor | None = None
     samples: Samples | None = None
     rates_to_replay: dict[int, list[float | RateChange]] = field(default_factory=dict)

@@ -12,11 +12,12 @@ from tui_trainer.advisor.told import told
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import Command, RunInfo
-from tui_trainer.engine import advising, checkpoint
+from tui_trainer.engine import advising, checkpoint, data_record
 from tui_trainer.engine.batches import Plan
 from tui_trainer.engine.control import Control, rates_to_replay
 from tui_trainer.engine.data import Dataset, load_dataset
-from tui_trainer.engine.loss import find_way
+from tui_trainer.engine.division import Division
+from tui_trainer.engine.loss import CLASSIFIES, find_way
 from tui_trainer.engine.memory import keep_pages
 from tui_trainer.engine.obey import refuse_lapsed
 from tui_trainer.engine.optim import build_optimizer
@@ -38,6 +39,7 @@ def prepare(
     job = info.job
     checkpoints.clear_leftovers(folder.checkpoints_dir)
     start = checkpoints.find_checkpoint(folder, from_checkpoint)
+    data_record.tell_findings(report, job, again=start is not None)
     keep_pages()
     torch.set_num_threads(usable_threads())
     torch.manual_seed(job.training.seed)
@@ -47,16 +49,9 @@ def prepare(
     tokenizer = base.load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
     enter(report, control, "reading the data")
     dataset = load_dataset(job, tokenizer)
+    data_record.check_unchanged(folder, dataset)
     enter(report, control, f"loading {job.model}")
-    dtype = weights_type(job.training.precision, device)
-    loaded = base.load_base(job.model, device, dtype, trust_remote_code=job.trust_remote_code)
-    check_lengths(loaded, dataset)
-    torch.set_num_threads(worthwhile_threads(job, dataset, loaded))
-    model = adapter.attach(loaded, job.lora)
-    if job.lora.start_from is not None:
-        adapter.load_weights(model, adapter.read_weights(Path(job.lora.start_from), job.lora))
-    if job.training.gradient_checkpointing:
-        loaded.gradient_checkpointing_enable({"use_reentrant": False})
+    loaded, model = _load_model(job, dataset, tokenizer, device)
     parameters = adapter.trainable(model)
     plan = Plan(dataset.train, job.training, dataset.replay, job.data.replay_per_step)
     session = Session(
@@ -66,7 +61,7 @@ def prepare(
         device=device,
         tokenizer=tokenizer,
         model=model,
-        way=find_way(loaded),
+        way=CLASSIFIES if dataset.labels else find_way(loaded),
         base_reference=info.base_path or info.base_model,
         parameters=parameters,
         optimizer=build_optimizer(parameters, job.training),
@@ -76,7 +71,9 @@ def prepare(
         state=TrainerState(threads=torch.get_num_threads(), examples=len(dataset.train)),
         report=report,
         control=control,
+        division=Division(device),
     )
+    session.division.model_is(model, job.training.precision)
     _announce(session)
     refuse_lapsed(session)
     if start is not None:
@@ -88,6 +85,25 @@ def prepare(
         _replay_rates(session)
     advising.begin(session)
     return session
+
+
+def _load_model(job: Job, dataset: Dataset, tokenizer: Any, device: torch.device) -> Any:
+    """The base, and the same with its adapter. Raises `UserError`."""
+    dtype = weights_type(job.training.precision, device)
+    labels = dataset.labels or None
+    loaded = base.load_base(
+        job.model, device, dtype, labels=labels, trust_remote_code=job.trust_remote_code
+    )
+    check_lengths(loaded, dataset)
+    if labels:
+        loaded.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    torch.set_num_threads(worthwhile_threads(job, dataset, loaded))
+    model = adapter.attach(loaded, job.lora)
+    if job.lora.start_from is not None:
+        adapter.load_weights(model, adapter.read_weights(Path(job.lora.start_from), job.lora))
+    if job.training.gradient_checkpointing:
+        loaded.gradient_checkpointing_enable({"use_reentrant": False})
+    return loaded, model
 
 
 def weights_type(precision: str, device: torch.device) -> torch.dtype:
@@ -195,10 +211,9 @@ def _announce(session: Session) -> None:
             "advised": advising.settings_of(session).enabled,
         },
     )
-    if not session.way.side_by_side:
+    if session.way.padded_because:
         notice = (
             f"examples are padded to the same length, which is slower: {session.way.padded_because}"
         )
         report.event("warning", report.step, notice)
-    for notice in dataset.notices:
-        report.event("warning", report.step, notice)
+    data_record.tell(session.folder, report, dataset)

@@ -10,8 +10,10 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.contracts.hardware import GpuSample
-from tui_trainer.machine import cgroup, sampler
-from tui_trainer.machine.gpu import GpuReader
+from tui_trainer.machine import cards, cgroup, sampler
+from tui_trainer.machine.gpu import Gpus, PatientGpus
+
+_PATIENCE_SECONDS = 15.0  # a driver that sleeps takes some seconds to start
 
 PACKAGES = (
     "tui-trainer",
@@ -32,7 +34,8 @@ PACKAGES = (
 class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Facts that do not change while a program runs; bytes, and None for what is not known.
 
-    `cpu_limit` is a container's share of processors. `packages` has a version per name, None
+    `cpu_limit` is a container's share of processors, `gpu_cards` the makers of the cards that
+    are plugged in. `packages` has a version per name, None
     for one that is not installed.
     """
 
@@ -47,14 +50,16 @@ class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
     disk_path: str
     disk_free: int | None
     gpus: list[GpuSample]
+    gpu_cards: list[str]
     gpu_message: str | None
     gpu_driver: str | None
+    cuda_version: str | None
     packages: dict[str, str | None]
 
 
-def machine_facts(disk_path: Path | None = None, gpus: GpuReader | None = None) -> MachineFacts:
+def machine_facts(disk_path: Path | None = None, gpus: Gpus | None = None) -> MachineFacts:
     """The facts; `disk_path` is where runs would lie (default: here). Never raises."""
-    reader = gpus if gpus is not None else GpuReader()
+    reader = PatientGpus(gpus, _PATIENCE_SECONDS)
     found = reader.read()
     limit = sampler.quiet(cgroup.cpu_limit)
     allowed = sampler.quiet(sampler.allowed_cpus)
@@ -70,8 +75,10 @@ def machine_facts(disk_path: Path | None = None, gpus: GpuReader | None = None) 
         disk_path=str(disk_path or Path.cwd()),
         disk_free=sampler.quiet(lambda: sampler.disk_free(disk_path)),
         gpus=found,
+        gpu_cards=cards.plugged_in(),
         gpu_message=reader.message,
         gpu_driver=reader.driver(),
+        cuda_version=reader.cuda(),
         packages={name: _version(name) for name in PACKAGES},
     )
 

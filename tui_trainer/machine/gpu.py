@@ -1,143 +1,114 @@
-"""GPUs through NVIDIA's management library (NVML), each value by itself."""
+"""All GPUs behind one small interface, with a limit to how long their drivers may take."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
-from typing import Any, Protocol
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from tui_trainer.contracts.hardware import GpuSample
+from tui_trainer.machine.amd import AmdGpus
+from tui_trainer.machine.apple import AppleGpu
+from tui_trainer.machine.nvml import NvmlGpus
 
-_TEMPERATURE_CORE = 0  # NVML_TEMPERATURE_GPU
-_MESSAGES = {
-    "NVMLError_LibraryNotFound": "no NVIDIA driver",
-    "NVMLError_DriverNotLoaded": "no NVIDIA driver loaded",
-    "NVMLError_LibRmVersionMismatch": "NVIDIA driver and library differ in version; reboot",
-    "NVMLError_NoPermission": "no permission to ask the NVIDIA driver",
-}
+# A reading takes milliseconds. A driver that hangs is left to its own thread after this.
+PATIENCE_SECONDS = 1.0
 
 
-class Nvml(Protocol):
-    """What is used of the `pynvml` module: functions by their NVML names."""
-
-    NVMLError: type[Exception]
-
-    def __getattr__(self, name: str) -> Any: ...
-
-
-def load_nvml() -> Nvml:
-    """The `pynvml` module. Raises `ImportError` where it is not installed."""
-    module: Any = importlib.import_module("pynvml")
-    return module  # type: ignore[no-any-return]
-
-
-class GpuReader:
-    """Reads all GPUs. NVML starts with the first reading; nothing here raises.
+class Gpus(Protocol):
+    """The GPUs of one maker, or of all. Nothing here raises.
 
     `message` says in a few words why there is no GPU, or which one does not answer.
     """
 
-    def __init__(self, load: Callable[[], Nvml] = load_nvml) -> None:
-        self._load = load
-        self._nvml: Nvml | None = None
-        self._started = False
-        self.message: str | None = None
+    message: str | None
 
     def read(self, run_pid: int | None = None) -> list[GpuSample]:
         """A sample of each GPU; `memory_run` is what the process `run_pid` holds on it."""
-        nvml = self._start()
-        if nvml is None:
-            return []
-        try:
-            count = int(nvml.nvmlDeviceGetCount())
-        except Exception as error:
-            self.message = f"the NVIDIA driver does not answer: {describe(error)}"
-            return []
-        self.message = None if count else "no NVIDIA GPU"
-        return [self._read_one(nvml, index, run_pid) for index in range(count)]
 
     def driver(self) -> str | None:
         """The driver's version, or None without one."""
-        nvml = self._start()
-        return None if nvml is None else _text(_ask(nvml, "nvmlSystemGetDriverVersion"))
 
-    def _start(self) -> Nvml | None:
-        if self._started:
-            return self._nvml
-        self._started = True
-        try:
-            nvml = self._load()
-        except Exception:
-            self.message = "nvidia-ml-py is not installed"
-            return None
-        try:
-            nvml.nvmlInit()
-        except Exception as error:
-            self.message = _MESSAGES.get(type(error).__name__, f"no NVIDIA GPU: {describe(error)}")
-            return None
-        self._nvml = nvml
-        return nvml
-
-    def _read_one(self, nvml: Nvml, index: int, run_pid: int | None) -> GpuSample:
-        try:
-            handle = nvml.nvmlDeviceGetHandleByIndex(index)
-        except Exception as error:
-            self.message = f"GPU {index} does not answer: {describe(error)}"
-            return GpuSample(index=index)
-        memory = _ask(nvml, "nvmlDeviceGetMemoryInfo", handle)
-        rates = _ask(nvml, "nvmlDeviceGetUtilizationRates", handle)
-        power = _number(_ask(nvml, "nvmlDeviceGetPowerUsage", handle))
-        limit = _number(_ask(nvml, "nvmlDeviceGetEnforcedPowerLimit", handle))
-        return GpuSample(
-            index=index,
-            name=_text(_ask(nvml, "nvmlDeviceGetName", handle)),
-            utilisation=_number(getattr(rates, "gpu", None)),
-            memory_used=_whole(getattr(memory, "used", None)),
-            memory_total=_whole(getattr(memory, "total", None)),
-            memory_run=_memory_of(nvml, handle, run_pid),
-            temperature=_number(_ask(nvml, "nvmlDeviceGetTemperature", handle, _TEMPERATURE_CORE)),
-            power=None if power is None else power / 1000,  # NVML counts milliwatts
-            power_limit=None if limit is None else limit / 1000,
-        )
+    def cuda(self) -> str | None:
+        """The newest CUDA that the driver can run, or None."""
 
 
-def describe(error: Exception) -> str:
-    """An exception in a few words of one line."""
-    words = " ".join(str(error).split())
-    return words[:80] or type(error).__name__
+class GpuReader:
+    """The GPUs of every maker, numbered through. Starts no library before the first reading."""
+
+    def __init__(self, makers: Sequence[Gpus] | None = None) -> None:
+        self._makers = makers if makers is not None else (NvmlGpus(), AmdGpus(), AppleGpu())
+        self.message: str | None = None
+
+    def read(self, run_pid: int | None = None) -> list[GpuSample]:
+        """A sample of each GPU."""
+        found = [(maker, maker.read(run_pid)) for maker in self._makers]
+        gpus = [gpu for _, some in found for gpu in some]
+        # Where one maker's GPUs are found, it is no news that there are none of another.
+        told = [maker.message for maker, some in found if some or not gpus]
+        self.message = next((words for words in told if words is not None), None)
+        return gpus
+
+    def driver(self) -> str | None:
+        """The version of the first driver that there is."""
+        versions = (maker.driver() for maker in self._makers)
+        return next((version for version in versions if version is not None), None)
+
+    def cuda(self) -> str | None:
+        """The newest CUDA that the driver can run, or None."""
+        versions = (maker.cuda() for maker in self._makers)
+        return next((version for version in versions if version is not None), None)
 
 
-def _ask(nvml: Nvml, function: str, *arguments: Any) -> Any:
-    """The answer of an NVML function, or None where it is absent or fails.
+class PatientGpus:
+    """GPUs read in a thread of their own: a driver that hangs costs `patience` seconds once.
 
-    Old drivers lack functions, MIG and small cards lack sensors, a lost GPU fails everything;
-    the bindings raise NVMLError, AttributeError, TypeError and more for these.
+    Until it answers again nothing more is asked of it, the GPUs stand as problems by name, and
+    `message` says for how long.
     """
-    try:
-        return getattr(nvml, function)(*arguments)
-    except Exception:
-        return None
 
+    def __init__(self, gpus: Gpus | None = None, patience: float = PATIENCE_SECONDS) -> None:
+        self._gpus: Gpus = gpus if gpus is not None else GpuReader()
+        self._patience = patience
+        self._asked_at = 0.0
+        self._running: threading.Thread | None = None
+        self._found: list[GpuSample] = []
+        self._versions: tuple[str | None, str | None] | None = None
+        self.message: str | None = None
 
-def _memory_of(nvml: Nvml, handle: Any, pid: int | None) -> int | None:
-    if pid is None:
-        return None
-    processes = _ask(nvml, "nvmlDeviceGetComputeRunningProcesses", handle)
-    for process in processes or ():
-        if getattr(process, "pid", None) == pid:
-            return _whole(getattr(process, "usedGpuMemory", None))
-    return None
+    def read(self, run_pid: int | None = None) -> list[GpuSample]:
+        """A sample of each GPU, after `patience` seconds at most."""
+        if self._answers(lambda: self._read(run_pid)):
+            self.message = self._gpus.message
+            return self._found
+        waited = time.monotonic() - self._asked_at
+        self.message = f"the GPU driver has not answered for {waited:.0f} s"
+        problem = "its driver does not answer"
+        return [
+            GpuSample(index=gpu.index, vendor=gpu.vendor, name=gpu.name, problem=problem)
+            for gpu in self._found
+        ]
 
+    def driver(self) -> str | None:
+        """The driver's version as it was when the GPUs were first read."""
+        return self._versions[0] if self._versions is not None else None
 
-def _text(value: Any) -> str | None:
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    return value.strip() or None if isinstance(value, str) else None
+    def cuda(self) -> str | None:
+        """The newest CUDA that the driver can run, as it was when the GPUs were first read."""
+        return self._versions[1] if self._versions is not None else None
 
+    def _read(self, run_pid: int | None) -> None:
+        self._found = self._gpus.read(run_pid)
+        if self._versions is None:
+            self._versions = (self._gpus.driver(), self._gpus.cuda())
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) else None
+    def _answers(self, read: Callable[[], None]) -> bool:
+        """Whether a reading ended in time; none is begun while another has not ended."""
+        if self._running is not None and self._running.is_alive():
+            return False
+        self._asked_at = time.monotonic()
+        self._running = threading.Thread(target=read, name="gpu", daemon=True)
+        self._running.start()
+        self._running.join(self._patience)
+        return not self._running.is_alive()

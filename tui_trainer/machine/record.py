@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from tui_trainer.contracts.hardware import HardwareSample
+import msgspec
+
+from tui_trainer.contracts.hardware import HardwareSample, StepDivision
+from tui_trainer.machine.alarms import Alarm, Alarms
 from tui_trainer.machine.sampler import Sampler
 
 # Seconds between samples: dense at first, twice as far apart after every so many, up to a limit,
@@ -29,15 +33,24 @@ class Lines(Protocol):
 class Recorder:
     """Samples this process and its machine from a thread of its own, between start and stop.
 
-    `lines` opens where the samples go, in the thread; `folder` is on the disk that matters.
+    `lines` opens where the samples go, in the thread; `folder` is on the disk that matters, and
+    `division` tells how the last steps divided, where somebody knows; `alarm` is told, in the
+    thread, what comes near its limit and what leaves it.
     Ends quietly where nothing can be written: the samples are not worth a run.
     """
 
     def __init__(
-        self, folder: Path, lines: Callable[[], contextlib.AbstractContextManager[Lines]]
+        self,
+        folder: Path,
+        lines: Callable[[], contextlib.AbstractContextManager[Lines]],
+        division: Callable[[], StepDivision | None] = lambda: None,
+        alarm: Callable[[Alarm], None] = lambda _: None,
     ) -> None:
         self._folder = folder
         self._lines = lines
+        self._division = division
+        self._alarm = alarm
+        self._alarms = Alarms()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hardware", daemon=True)
 
@@ -53,10 +66,29 @@ class Recorder:
 
     def _run(self) -> None:
         sampler = Sampler(run_pid=os.getpid(), disk_path=self._folder)
-        seconds, taken = FIRST_SECONDS, 0
+        seconds, written, due = FIRST_SECONDS, 0, 0.0
         with contextlib.suppress(OSError), self._lines() as lines:
-            while not self._ended.wait(seconds if taken else 0.2):
-                lines.append(sampler.sample())
-                taken += 1
-                if taken % SAMPLES_PER_STAGE == 0:
+            # Looked at all the time, so that a warning comes before the end; written more seldom.
+            while not self._ended.wait(FIRST_SECONDS if due else 0.2):
+                sample = with_division(sampler.sample(), self._division())
+                for change in self._alarms.look(sample):
+                    self._alarm(change)
+                now = time.monotonic()
+                if now + FIRST_SECONDS / 2 < due:
+                    continue
+                lines.append(sample)
+                written += 1
+                if written % SAMPLES_PER_STAGE == 0:
                     seconds = min(LONGEST_SECONDS, seconds * 2)
+                due = now + seconds
+
+
+def with_division(sample: HardwareSample, division: StepDivision | None) -> HardwareSample:
+    """The sample with what only the training process knows. Its own count of memory stands in
+    where the driver cannot tell the run's share, as in a container or on Apple's GPU."""
+    if division is None:
+        return sample
+    gpus = sample.gpus
+    if len(gpus) == 1 and gpus[0].memory_run is None and division.memory_reserved is not None:
+        gpus = [msgspec.structs.replace(gpus[0], memory_run=division.memory_reserved)]
+    return msgspec.structs.replace(sample, division=division, gpus=gpus)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from torch import nn
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import LoraSettings
+from tui_trainer.models.base import NEW_PARTS
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
+_HEADS = ("score", "classifier")  # what PEFT takes for a classifier's head
 
 
 _FIRST = "_tui_trainer_first"  # where a model keeps the values that PiSSA began with
@@ -34,12 +37,14 @@ class SavedAdapter:
 
 
 def attach(base: Any, lora: LoraSettings) -> Any:
-    """`base` wrapped by PEFT with fresh LoRA weights in fp32; only those are trainable.
+    """`base` wrapped by PEFT with fresh LoRA weights in fp32; only those are trainable, and of a
+    classifier its head and whatever else its files lack.
 
     Uses torch's global random state. Raises `UserError` for targets that the base lacks and
     for a rank that is no lower than the layers it is to stand in for.
     """
     targets = lora.target_modules
+    new = getattr(base, NEW_PARTS, None)
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=_whole(lora.alpha),
@@ -50,9 +55,11 @@ def attach(base: Any, lora: LoraSettings) -> Any:
         init_lora_weights=True if lora.init == "default" else lora.init,
         rank_pattern=dict(lora.rank_pattern),
         alpha_pattern={name: _whole(alpha) for name, alpha in lora.alpha_pattern.items()},
-        task_type="CAUSAL_LM",
+        task_type="CAUSAL_LM" if new is None else "SEQ_CLS",
+        modules_to_save=new or None,
+        exclude_modules=new or None,
     )
-    limit, where = _smallest_layer(base, targets)
+    limit, where = _smallest_layer(base, targets, new or ())
     if limit is not None and lora.rank > limit:
         raise UserError(
             f"lora.rank = {lora.rank} is larger than the layer {where}, which has only {limit} "
@@ -62,6 +69,8 @@ def attach(base: Any, lora: LoraSettings) -> Any:
         model: Any = get_peft_model(base, config)
     except ValueError as error:
         raise UserError(f"lora.target_modules = {targets!r}: {_first_sentence(error)}") from error
+    for parameter in trainable(model).values():  # a new head has the base's type
+        parameter.data = parameter.data.float()
     if lora.init == "pissa":  # it takes its first update out of the base
         setattr(model, _FIRST, copy_adapter(model, "").tensors)
     return model
@@ -130,7 +139,7 @@ def load_weights(model: Any, tensors: dict[str, torch.Tensor]) -> None:
     """
     adapter = model.active_adapter
     own = {
-        name.replace(f".{adapter}.", "."): parameter
+        name.replace(f".modules_to_save.{adapter}.", ".").replace(f".{adapter}.", "."): parameter
         for name, parameter in model.named_parameters()
         if parameter.requires_grad
     }
@@ -185,13 +194,17 @@ def _sort_targets(file: Path) -> None:
     file.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
-def _smallest_layer(base: Any, targets: str | list[str]) -> tuple[int | None, str]:
+def _smallest_layer(
+    base: Any, targets: str | list[str], new: Sequence[str]
+) -> tuple[int | None, str]:
     """The smallest dimension among the layers that will carry an adapter, and that layer."""
     head = base.get_output_embeddings()
     smallest: int | None = None
     where = ""
     for name, module in base.named_modules():
         if not isinstance(module, nn.Linear) or not _targeted(name, module is head, targets):
+            continue
+        if name in new or name.split(".")[0] in _HEADS:
             continue
         size = min(module.in_features, module.out_features)
         if smallest is None or size < smallest:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 from transformers.utils import logging as _logging
 
 from tui_trainer.contracts.errors import UserError
@@ -49,24 +54,45 @@ def load_tokenizer(model: str, *, trust_remote_code: bool = False) -> Any:
     return tokenizer
 
 
+# Where a loaded model keeps the names of the parts that its files lack, which begin at random.
+NEW_PARTS = "_tui_trainer_new_parts"
+
+
 def load_base(
-    model: str, device: torch.device, dtype: torch.dtype, *, trust_remote_code: bool = False
+    model: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    labels: Sequence[str] | None = None,
+    trust_remote_code: bool = False,
 ) -> Any:
-    """The base model on `device` with `dtype` weights, from safetensors only.
+    """The base model on `device` with `dtype` weights, from safetensors only; with `labels` as a
+    classifier of texts, whose head begins at random.
 
     Raises `UserError` in one sentence where it is absent, incomplete or of another kind.
     """
     _quieten()
+    kind: Any = AutoModelForSequenceClassification if labels else AutoModelForCausalLM
+    named: dict[str, Any] = {}
+    if labels:
+        named = {"id2label": dict(enumerate(labels)), "num_labels": len(labels)}
+        named["label2id"] = {label: index for index, label in enumerate(labels)}
     try:
-        loaded = AutoModelForCausalLM.from_pretrained(
+        loaded, how = kind.from_pretrained(
             resolve(model),
             dtype=dtype,
             use_safetensors=True,
             trust_remote_code=trust_remote_code,
             local_files_only=_only_local(model),
+            output_loading_info=True,
+            ignore_mismatched_sizes=bool(labels),  # a head for other labels is made anew
+            **named,
         )
     except _LOADING_ERRORS as error:
         raise UserError(_explain(model, "model", error)) from error
+    if labels:
+        absent = {*how["missing_keys"], *(key[0] for key in how["mismatched_keys"])}
+        setattr(loaded, NEW_PARTS, sorted({key.rpartition(".")[0] for key in absent}))
     placed: Any = loaded
     return placed.to(device)
 

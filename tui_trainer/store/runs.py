@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tui_trainer.contracts.data import DataReport
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.evaluation import EvaluationFile
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import (
     ACTIVE_STATES,
@@ -64,6 +66,14 @@ class RunFolder:
         return self.path / "hardware.jsonl"
 
     @property
+    def data_file(self) -> Path:
+        return self.path / "data.json"
+
+    @property
+    def evaluation_file(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
     def log_file(self) -> Path:
         return self.path / "engine.log"
 
@@ -94,6 +104,14 @@ class RunFolder:
     def state(self) -> RunState | None:
         """`state.json` as written, or None. See `status` for what is true now."""
         return _read(self.state_file, RunState)
+
+    def data(self) -> DataReport | None:
+        """`data.json`: what was found in the data, or None."""
+        return _read(self.data_file, DataReport)
+
+    def evaluation(self) -> EvaluationFile | None:
+        """`evaluation.json` of a classification, or None."""
+        return _read(self.evaluation_file, EvaluationFile)
 
     def events(self) -> list[Event]:
         """Every readable line of `events.jsonl`."""

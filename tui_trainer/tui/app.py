@@ -262,6 +262,10 @@ class TrainerApp(SteeredApp):
         """The charts' colours in the present theme."""
         return themes.chart_palette(self.themes.files[self.theme])
 
+    def runs_here(self, run: RunView | None) -> bool:
+        """Whether the run works on this machine now."""
+        return local_process(run) is not None
+
     # -- keys ------------------------------------------------------------------------------------
 
     def action_show(self, screen: str) -> None:

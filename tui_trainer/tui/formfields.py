@@ -15,7 +15,7 @@ from msgspec import inspect
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
-from tui_trainer.store import jobs, paths
+from tui_trainer.store import checks, jobs, paths
 
 Kind = Literal["text", "int", "float", "choice"]
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -58,10 +58,12 @@ class Field:
 
 @dataclass(frozen=True)
 class Checked:
-    """A job, or what is wrong by field; an error of no field stands under an empty key."""
+    """A job, or what is wrong by field; an error of no field stands under an empty key. `odd` is
+    what can be started but is hardly meant."""
 
     job: Job | None
     errors: dict[str, str]
+    odd: tuple[str, ...] = ()
 
 
 @functools.cache
@@ -100,9 +102,13 @@ def check(texts: dict[str, str], folder: Path) -> Checked:
     except UserError as error:
         return Checked(None, {"name": str(error)})
     try:
-        return Checked(jobs.check_job(values, folder, _WHERE), {})
+        job = jobs.check_job(values, folder, _WHERE)
     except UserError as error:
         return Checked(None, _placed(str(error)))
+    found = checks.check(job, count=False)
+    wrong = {finding.key: finding.message for finding in found if finding.level == "error"}
+    odd = tuple(finding.message for finding in found if finding.level == "warning")
+    return Checked(None if wrong else job, wrong, odd)
 
 
 def _placed(message: str) -> dict[str, str]:

@@ -55,6 +55,8 @@ KEYS: tuple[Key, ...] = (
         "adapters", "run", 17),
     Key("details", "d", "app.details", "details", "configuration, events, checkpoints, machine and "
         "log of the run", "run", 11),
+    Key("machine", "h", "app.machine", "hardware", "the whole machine: what holds the run back, "
+        "GPUs, processors, memory, and how they went", "run", 13),
     Key("chart", "g", "screen.next_chart", "chart", "the next chart below, or in the place of the "
         "one that is seen", "dashboard", 8),
     Key("next_page", "right_square_bracket,pagedown", "screen.page(1)", "next charts",

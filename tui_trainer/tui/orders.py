@@ -137,6 +137,12 @@ class Orders:
         whole = next((one for one in known if one.summary.path == run.path), None)
         self._app.push_screen(Details(run, whole))
 
+    def machine(self) -> None:
+        """Shows the whole machine."""
+        from tui_trainer.tui.screens.machine import MachineView  # loaded when it is wanted
+
+        self._app.push_screen(MachineView())
+
     def leave(self) -> None:
         """Leaves at once, or asks where a run begun here still trains."""
         training = self._app.fleet.training()

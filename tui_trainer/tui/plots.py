@@ -34,7 +34,7 @@ from tui_trainer.watch.view import RunView, Table
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
 _GROWING = ACTIVE_STATES | {"unknown"}  # of another tool's run, whose file still grows
 _WINDOWS = 4  # of open advice, the newest
-_STEADY = 100  # parts of a live axis, a column or two each
+_STEADY = 32  # parts of a live axis, some columns each
 _NO_SLOTS: Mapping[Path, int] = MappingProxyType({})
 
 

@@ -43,6 +43,9 @@ class SteeredApp(App[int]):
     def action_details(self) -> None:
         self.orders.details()
 
+    def action_machine(self) -> None:
+        self.orders.machine()
+
     async def action_quit(self) -> None:
         self.orders.leave()
 

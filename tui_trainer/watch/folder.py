@@ -50,6 +50,7 @@ class FolderWatcher:
         self._scanner = Scanner(self.root)
         self._notifier = Notifier(self._noticed)
         self._pace = Pace()
+        self._streams = False
         self._glances: dict[Path, Glance] = {}
         self._ordered: list[Glance] = []
         self._newest: Path | None = None
@@ -116,6 +117,7 @@ class FolderWatcher:
         """One round: poll if it is time, read, tell, wait. Gives the time of the next poll."""
         self._wake.clear()
         begun = time.monotonic()
+        self._streams = self._pace.streams(begun)
         polling = self._rescan or begun >= next_poll
         if polling:
             self._rescan = False
@@ -127,8 +129,8 @@ class FolderWatcher:
         self._look_at_rows()
         self._tell()
         if not (self._is_loading() or self._unread or self._disordered):
-            until = max(begun + COALESCE_SECONDS, self._pace.next())
-            if not self._pace.streams(time.monotonic()):
+            until = max(begun + COALESCE_SECONDS, self._pace.next(begun))
+            if not self._streams:
                 self._wake.wait(max(0.0, min(next_poll - time.monotonic(), self._look_seconds)))
             self._stopping.wait(max(0.0, until - time.monotonic()))
         return next_poll
@@ -167,7 +169,7 @@ class FolderWatcher:
             chosen = self._glances[focus].place if focus is not None else None
             self._readers.aim(chosen, [self._glances[path].place for path in others])
         # A stream of rows is looked at at its pace: a notice for each of them would cost more.
-        folders = set() if self._pace.streams(time.monotonic()) else self._readers.folders()
+        folders = set() if self._streams else self._readers.folders()
         if self._found.problem is None:
             folders.add(self.root if self.root.is_dir() else self.root.parent)
         self._notifier.watch(folders)
@@ -210,8 +212,8 @@ class FolderWatcher:
     def _tell(self) -> None:
         view = self._make_view()
         if view != self._sent and not self._stopping.is_set():
+            self._pace.told(time.monotonic(), _new_rows(self._sent, view))
             self._sent = view
-            self._pace.told(time.monotonic())
             try:
                 self._on_change(view)
             except Exception:
@@ -256,6 +258,13 @@ class FolderWatcher:
         elif listing_changed and path.parent == self.root and not path.name.startswith("."):
             self._rescan = True
             self._wake.set()
+
+
+def _new_rows(before: FolderView | None, view: FolderView) -> int:
+    """The rows that the focused run has more than before; 1 where it is another run."""
+    if before is None or before.focused is None or view.focused is None or view.loading:
+        return 1
+    return max(0, view.focused.rows - before.focused.rows)
 
 
 def _is_active(glance: Glance) -> bool:

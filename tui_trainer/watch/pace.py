@@ -4,29 +4,32 @@ from __future__ import annotations
 
 from collections import deque
 
+# Changes a second from which on they are a stream, and how often a stream is told.
+STREAM = 12
+PER_SECOND = 9
+_WINDOW = 1.0
+
 
 class Pace:
-    """Lets single changes through at once and holds a stream of them to `per_second`.
+    """Lets single changes through at once, and holds a stream of them to `PER_SECOND`.
 
-    While fewer were told in the last second there is nothing to wait for; else they are spread
-    evenly. Times are of one steady clock.
+    Up to ten changes a second, each is worth being told by itself; from `STREAM` on nobody could
+    read them one by one. Times are of one steady clock.
     """
 
-    def __init__(self, per_second: int = 11) -> None:
-        self._even = 1.0 / per_second
-        self._times: deque[float] = deque(maxlen=per_second)
+    def __init__(self) -> None:
+        self._told: deque[tuple[float, int]] = deque()
 
-    def told(self, now: float) -> None:
-        """A change was told."""
-        self._times.append(now)
+    def told(self, now: float, changes: int = 1) -> None:
+        """So many changes were told together."""
+        self._told.append((now, changes))
+        while self._told[0][0] <= now - _WINDOW:
+            self._told.popleft()
 
-    def next(self) -> float:
-        """The earliest time to tell the next one."""
-        if len(self._times) < (self._times.maxlen or 0):
-            return 0.0
-        busy = self._times[-1] - self._times[0] < 1.0 - self._even
-        return self._times[-1] + self._even if busy else 0.0
+    def next(self, now: float) -> float:
+        """The earliest time to tell the next ones: a time gone by for at once."""
+        return self._told[-1][0] + 1 / PER_SECOND if self.streams(now) else 0.0
 
     def streams(self, now: float) -> bool:
-        """Whether changes come as a stream: the last of many was told within a second."""
-        return self.next() > 0.0 and now - self._times[-1] < 1.0
+        """Whether changes come as a stream."""
+        return sum(changes for at, changes in self._told if at > now - _WINDOW) >= STREAM

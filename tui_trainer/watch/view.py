@@ -237,6 +237,11 @@ class RunView:
     advice: tuple[Advice, ...] | None = None
     applied: frozenset[str] = frozenset()
 
+    @property
+    def rows(self) -> int:
+        """Rows of both tables as recorded."""
+        return self.train.rows + self.evals.rows
+
 
 @dataclass(frozen=True)
 class FolderView:

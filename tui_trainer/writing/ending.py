@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Literal
 
+from tui_trainer.machine.alarms import Alarm
 from tui_trainer.machine.record import Recorder
 from tui_trainer.store import atomic
 from tui_trainer.writing.listener import Listener
@@ -21,7 +22,14 @@ class End:
         self._records = records
         self._listener = listener
         folder = records.folder
-        self._hardware = Recorder(folder.path, lambda: atomic.appending(folder.hardware_file))
+
+        def warn(alarm: Alarm) -> None:
+            detail = {"alarm": alarm.name, "open": alarm.opens}
+            records.event("warning", alarm.message, detail=detail)
+
+        self._hardware = Recorder(
+            folder.path, lambda: atomic.appending(folder.hardware_file), alarm=warn
+        )
         if hardware:
             self._hardware.start()
 

@@ -8,6 +8,7 @@ leaves the average as it was. An entry that is the mean of `c` values counts for
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Hashable
@@ -154,11 +155,17 @@ def _recur(values: Array, weight: float) -> Array:
     blocks = -(-count // _BLOCK)
     padded = np.zeros(blocks * _BLOCK)
     padded[:count] = values
-    powers = weight ** np.arange(_BLOCK + 1, dtype=np.float64)
-    lag = np.arange(_BLOCK)[None, :] - np.arange(_BLOCK)[:, None]
-    kernel = np.where(lag >= 0, powers[np.clip(lag, 0, _BLOCK)], 0.0)
+    powers, kernel = _kernel(weight)
     within = padded.reshape(blocks, _BLOCK) @ kernel
     if blocks > 1:
         ends = _recur(within[:-1, -1], float(powers[_BLOCK]))
         within[1:] += ends[:, None] * powers[None, 1:]
     return np.asarray(within.reshape(-1)[:count])
+
+
+@functools.lru_cache(maxsize=64)
+def _kernel(weight: float) -> tuple[Array, Array]:
+    """The powers of a weight and the matrix that averages one block; read-only by custom."""
+    powers = weight ** np.arange(_BLOCK + 1, dtype=np.float64)
+    lag = np.arange(_BLOCK)[None, :] - np.arange(_BLOCK)[:, None]
+    return powers, np.where(lag >= 0, powers[np.clip(lag, 0, _BLOCK)], 0.0)

@@ -16,6 +16,7 @@ from textual.widget import Widget
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.tui import charting, keymap
 from tui_trainer.tui.counsel import Counsel
+from tui_trainer.tui.machine_facts import shown_samples
 from tui_trainer.tui.messages import ChartDragged, PlaceClicked, RunJudged, ZoomAsked
 from tui_trainer.tui.plots import ChartOptions
 from tui_trainer.tui.screens.page import Page, focus_in_order, teach
@@ -32,9 +33,10 @@ from tui_trainer.tui.widgets.teaching import FeedbackPanel
 from tui_trainer.watch.pace import Pace
 from tui_trainer.watch.view import FolderView, RunSummary, RunView
 
-# From so many rows a second on they stream in: the newest value is shown with each of them, all
-# else every so many seconds.
-_STREAM_ROWS, _STREAM_SECONDS = 10, 0.4
+# Every row is shown at once, in the leading chart; all else, which nobody reads by the tenth of a
+# second, so often. While rows stream in only the newest value is shown at once.
+_WHOLE_SECONDS = 0.4
+_LOADING_SECONDS = 1.5  # between two looks at the lines of a run that is being read
 
 
 class Dashboard(Page):
@@ -50,7 +52,8 @@ class Dashboard(Page):
         self._view: RunView | None = None
         self._keys = charting.ChartKeys(self)
         self._stands = False
-        self._pace = Pace(_STREAM_ROWS)
+        self._pace = Pace()
+        self._loading = False
         self._whole_at = 0.0
         self._counsel = Counsel(self)
         self._later: Timer | None = None
@@ -98,27 +101,38 @@ class Dashboard(Page):
         return teach(view, self.session.monitor_only)
 
     def take(self, view: FolderView) -> None:
+        before = self._view
         self._view = self._counsel.take(_focused(view, self.session.focus_path))
         run = self._view
         if run is None or not self._composed():
             return
-        now = time.monotonic()
-        self._pace.told(now)
-        streams = self._pace.streams(now)
-        if not streams or now - self._whole_at >= _STREAM_SECONDS:
-            self._show_whole(at_once=streams)
+        now, loading = time.monotonic(), view.loading
+        same = before is not None and before.summary.path == run.summary.path
+        if same and before is not None and loading == self._loading:
+            self._pace.told(now, max(0, run.rows - before.rows))
+        else:
+            self._whole_at = 0.0  # another run, or all of it has been read
+        self._loading = loading
+        since = now - self._whole_at
+        if loading and same:  # keys are heard while much is read: lines take milliseconds
+            lines = since >= _LOADING_SECONDS
+            self._whole_at = now if lines else self._whole_at
+            self.charts.show_newest(self._views(), lines=lines)
             return
-        self.show_charts(newest_only=True)
+        if since >= _WHOLE_SECONDS:
+            self._show_whole()
+            return
+        self.charts.show_newest(self._views(), lines=not self._pace.streams(now))
         if self._later is None:
-            self._later = self.set_timer(_STREAM_SECONDS, self._show_whole)
+            self._later = self.set_timer(_WHOLE_SECONDS, self._show_whole)
 
-    def _show_whole(self, *, at_once: bool = True) -> None:
-        """Charts and panels; where rows stream in, all of them a few times a second."""
+    def _show_whole(self) -> None:
+        """Charts and panels."""
         if self._later is not None:
             self._later.stop()
         self._later, self._whole_at = None, time.monotonic()
         self._show_panels()
-        self.show_charts(at_once=at_once)
+        self.show_charts()
 
     def _show_panels(self) -> None:
         """What stands beside the charts."""
@@ -132,15 +146,14 @@ class Dashboard(Page):
         self.query_one(EventsLog).show(entries_of(run))
         self.query_one(OutcomeBanner).show(outcome_of(run, self.session.resume_hint(run.summary)))
 
-    def show_charts(self, *, at_once: bool = False, newest_only: bool = False) -> None:
-        """Shows the run and what is laid over it; see `Charts`."""
-        if self._view is None or not self._composed():
-            return
-        views = (self._view, *self._keys.others(self.session.view, self._view))
-        if newest_only:
-            self.charts.show_newest(views)
-        else:
-            self.charts.show(views, at_once=at_once)
+    def show_charts(self) -> None:
+        """Shows the run and what is laid over it."""
+        if self._composed():
+            self.charts.show(self._views())
+
+    def _views(self) -> tuple[RunView, ...]:
+        run = self._view
+        return () if run is None else (run, *self._keys.others(self.session.view, run))
 
     def show_talk(self) -> None:
         if not self._composed():
@@ -153,7 +166,10 @@ class Dashboard(Page):
     def take_machine(self, samples: tuple[HardwareSample, ...]) -> None:
         """Shows what the machine does now."""
         if self._composed():
-            self.query_one(MachinePanel).show(machine_of(samples))
+            here = self.session.runs_here(self._view)
+            self.query_one(MachinePanel).show(
+                machine_of(*shown_samples(samples, self._view, here=here))
+            )
 
     def _composed(self) -> bool:
         """Whether every panel stands: news may come before."""

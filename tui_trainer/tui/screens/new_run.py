@@ -138,7 +138,7 @@ class NewRun(Page):
 
     def _summary(self) -> str:
         job = self._checked.job
-        if job is None or not self.has_class("-short"):
+        if job is None or self._checked.odd or not self.has_class("-short"):
             return summary_of(self._checked)
         return f"{_READY}   {schedule_line(job, _LINE_WIDTH, self.session.marks)}"
 
@@ -154,7 +154,7 @@ class NewRun(Page):
 def summary_of(checked: Checked) -> str:
     """The first mistake, whole, for the line beside the button; or that all is right."""
     if not checked.errors:
-        return _READY
+        return f"{_READY}   but: {checked.odd[0]}" if checked.odd else _READY
     key, error = next(iter(checked.errors.items()))
     label = next((f"{field.label}: " for field in formfields.fields() if field.key == key), "")
     more = f" (and {len(checked.errors) - 1} more)" if len(checked.errors) > 1 else ""

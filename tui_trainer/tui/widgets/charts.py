@@ -8,7 +8,6 @@ from pathlib import Path
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 from textual.content import Content
-from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Static
 
@@ -22,7 +21,6 @@ from tui_trainer.tui.widgets.reading_chips import chips_of
 from tui_trainer.tui.widgets.readout import Readout
 from tui_trainer.watch.view import RunView
 
-_OTHERS_SECONDS = 0.4
 _MOST_PANES = 24
 _LEAST_COLUMNS, _LEAST_ROWS = 44, 9  # of a chart in a grid
 
@@ -72,7 +70,6 @@ class Charts(Vertical):
         self._palette, self._marks = palette, marks
         self._drawn: tuple[object, ...] = ()
         self._pinned: Path | None = None
-        self._later: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield ChartPane(id="loss")
@@ -97,10 +94,8 @@ class Charts(Vertical):
 
     # -- what is shown ----------------------------------------------------------------------------
 
-    def show(self, views: tuple[RunView, ...], *, at_once: bool = False) -> None:
-        """Takes a newer state of the runs: the leading chart is drawn at once, the others, which
-        nobody reads by the tenth of a second, a little later unless all shall be `at_once`; all
-        at once for other runs, too."""
+    def show(self, views: tuple[RunView, ...]) -> None:
+        """Takes a newer state of the runs and draws all charts."""
         self.views = views
         if not self.is_mounted:
             return
@@ -112,9 +107,7 @@ class Charts(Vertical):
             self._drawn, self.metrics = drawn, metrics
             self.place_charts()
             return
-        self._draw(list(self._shown) if at_once else list(self._shown)[:1])
-        if self._later is None and not at_once:
-            self._later = self.set_timer(_OTHERS_SECONDS, self._draw_late)
+        self._draw(list(self._shown))
 
     def set(self, options: ChartOptions) -> None:
         """Draws everything in another way."""
@@ -262,20 +255,19 @@ class Charts(Vertical):
 
     # -- drawing --------------------------------------------------------------------------------
 
-    def show_newest(self, views: tuple[RunView, ...]) -> None:
-        """Takes a newer state of the same runs, of which only the newest value is shown, in the
-        leading chart's title: for a stream of rows, whose lines `show` draws now and then."""
+    def show_newest(self, views: tuple[RunView, ...], *, lines: bool) -> None:
+        """Takes a newer state of the same runs and shows it in the leading chart alone: with
+        `lines` all of it, else the newest value in the title."""
         if not self.is_mounted or self.cursor is not None or len(views) != 1 or not self._drawn:
             self.show(views)
             return
         self.views = views
-        if self._visible():
-            for pane in list(self._shown)[:1]:
+        leading = list(self._shown)[:1]
+        if lines:
+            self._draw(leading)
+        elif self._visible():
+            for pane in leading:
                 pane.show_heading(self._plot(self._shown[pane]))
-
-    def _draw_late(self) -> None:
-        self._later = None
-        self._draw(list(self._shown)[1:])
 
     def _draw(self, panes: list[ChartPane]) -> None:
         if not self.views or not self._visible():

@@ -1,0 +1,59 @@
+"""`runs show` of a classification: classes, confusions, data."""
+
+from __future__ import annotations
+
+from tui_trainer.cli import scores
+from tui_trainer.contracts.data import DataReport, PartReport, Repeats
+from tui_trainer.contracts.evaluation import ClassScore, Evaluation, EvaluationFile
+
+
+def evaluation(labels: list[str], confusion: list[list[int]]) -> EvaluationFile:
+    classes = [
+        ClassScore(label=label, precision=0.5, recall=0.25, f1=i / 10, support=sum(confusion[i]))
+        for i, label in enumerate(labels)
+    ]
+    found = Evaluation(
+        step=40,
+        time=0.0,
+        val_loss=1.0,
+        accuracy=0.75,
+        precision_macro=0.7,
+        recall_macro=0.6,
+        f1_macro=0.65,
+        classes=classes,
+        confusion=confusion,
+    )
+    return EvaluationFile(labels=labels, newest=found, best=None)
+
+
+def test_few_classes_show_the_whole_matrix() -> None:
+    text = "\n".join(
+        f"{a} | {b}" for a, b in scores.lines(evaluation(["x\x1b", "y"], [[9, 1], [0, 12]]))
+    )
+    assert "newest | step 40  accuracy 0.750  macro F1 0.650  precision 0.700  recall 0.600" in text
+    assert "x\\x1b | F1 0.000  precision 0.500  recall 0.250  of 10" in text
+    assert text.endswith("true \\ taken for |   0  1\n0 x\\x1b |   9  1\n1 y |   0 12")
+
+
+def test_many_classes_show_the_commonest_confusions() -> None:
+    labels = [f"c{i}" for i in range(12)]
+    confusion = [[0] * 12 for _ in labels]
+    confusion[3][5], confusion[4][4], confusion[1][0] = 7, 99, 8
+    found = scores.lines(evaluation(labels, confusion))
+    assert found[-2:] == [("c1", "8 times taken for c0"), ("c3", "7 times taken for c5")]
+
+
+def test_data_shows_what_is_not_zero() -> None:
+    report = DataReport(
+        train=PartReport(examples=10, tokens=1234, cut=2),
+        validation=PartReport(),
+        replay=PartReport(),
+        repeats=Repeats(exact=3),
+    )
+    assert scores.data_lines(report) == [
+        ("training examples", "10"),
+        ("tokens", "1,234"),
+        ("over-long, cut", "2"),
+        ("said again", "3"),
+    ]
+    assert scores.lines(None) == scores.data_lines(None) == []

@@ -1,0 +1,72 @@
+"""`estimate`: what a job will take, without training it."""
+
+from __future__ import annotations
+
+import click
+
+from tui_trainer.cli import checks, common, output
+from tui_trainer.cli.train import load
+from tui_trainer.contracts.estimate import Estimate
+from tui_trainer.launch.ask import ask
+
+
+@click.command()
+@click.argument("job", metavar="JOB.toml")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Replace a value of the job; may be repeated.",
+)
+@common.json_option("Print one JSON document.")
+@common.debug_option
+def estimate(job: str, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Tell a job's steps, time, memory and disk, and what to change if it will not fit.
+
+    A few real passes are made on a scratch adapter and thrown away. Ends with status 1 where
+    the job will not fit.
+
+    \b
+    Examples:
+      tui-trainer estimate example
+      tui-trainer estimate job.toml --set training.batch_size=64 --json
+    """
+    checked = load(job, overrides)
+    checks.tell(checked)
+    found = ask("estimate", checked, Estimate)
+    if as_json:
+        output.document(found)
+    else:
+        output.data(output.pairs(lines(found)))
+        for words in found.notices:
+            output.say(f"warning: {output.escape(words)}")
+    for words in found.advice:
+        output.say(output.escape(words))
+    return 0 if found.fits else 1
+
+
+def lines(found: Estimate) -> list[tuple[str, str]]:
+    """The estimate as names and values."""
+    how = "measured" if found.measured else "extrapolated from smaller passes"
+    fits = "fits" if found.fits else "does not fit"
+    evaluations = f"{found.evaluations:,} evaluations of {found.evaluation_seconds:.2g} s"
+    return [
+        ("steps", f"{found.steps:,}, {found.epochs:.3g} passes over {found.examples:,} examples"),
+        ("tokens", f"{found.tokens:,}, {found.tokens / max(1, found.steps):,.0f} a step"),
+        (
+            "time",
+            f"{output.duration(found.seconds)}: {found.step_seconds * 1000:.4g} ms a step, "
+            f"{evaluations}, {found.startup_seconds:.2g} s to start",
+        ),
+        (
+            "peak memory",
+            f"{output.size(found.peak_bytes)} of {output.size(found.available_bytes)} on "
+            f"{found.device}: {fits} ({how}; largest pass {found.largest_pass:,} tokens)",
+        ),
+        (
+            "disk",
+            f"{output.size(found.disk_bytes)}: {found.checkpoints:,} checkpoints of "
+            f"{output.size(found.checkpoint_bytes)}, and the adapter",
+        ),
+    ]

@@ -1,0 +1,69 @@
+"""What was found in a job's data before training, and what was done about it."""
+
+from __future__ import annotations
+
+import msgspec
+
+SCHEMA = 1
+
+
+class PartReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One part's rows, without those that were dropped, taken out or held out.
+
+    `empty`: without text or answer, left out. `cut`: over the length limit, shortened.
+    `unanswered`: nothing learned was left within the limit, left out. `examples` is what
+    remains; `tokens` counts it after cutting, `learned` those that count in the loss, `longest`
+    the tokens of the longest.
+    """
+
+    rows: int = 0
+    empty: int = 0
+    cut: int = 0
+    unanswered: int = 0
+    examples: int = 0
+    tokens: int = 0
+    learned: int = 0
+    longest: int = 0
+
+
+class Repeats(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that say again what an earlier training row says.
+
+    `exact` are the same but for white space, `near` are much alike (`method` says how that was
+    judged; it was not looked for where `near` is None), `dropped` were taken out of training.
+    `shared` and `shared_near` are validation rows that training has too; `removed` of them were
+    taken out of validation. `contradicting` are texts that carry more than one label.
+    """
+
+    exact: int = 0
+    near: int | None = 0
+    dropped: int = 0
+    shared: int = 0
+    shared_near: int | None = 0
+    removed: int = 0
+    contradicting: int = 0
+    method: str = ""
+
+
+class LabelReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A class: its training and validation examples, how often training examples are repeated
+    to balance it in the mean, and what an example counts in the loss."""
+
+    label: str
+    train: int
+    validation: int
+    copies: float = 1.0
+    weight: float = 1.0
+
+
+class DataReport(msgspec.Struct, frozen=True, kw_only=True):
+    """`data.json` of a run folder. `fingerprint` is a SHA-256 over every example of every part
+    in its order: a resumed run must find the same."""
+
+    schema: int = SCHEMA
+    train: PartReport
+    validation: PartReport
+    replay: PartReport
+    repeats: Repeats = msgspec.field(default_factory=Repeats)
+    labels: list[LabelReport] = msgspec.field(default_factory=list)
+    fingerprint: str = ""

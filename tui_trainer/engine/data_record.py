@@ -1,0 +1,48 @@
+"""What was found in the job and its data, left in the run folder before training."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tui_trainer.contracts.data import SCHEMA
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.job import Job
+from tui_trainer.engine.data import Dataset
+from tui_trainer.engine.data_words import summary
+from tui_trainer.engine.report import Report
+from tui_trainer.store import atomic, checks
+from tui_trainer.store.runs import RunFolder
+
+
+def check_unchanged(folder: RunFolder, dataset: Dataset) -> None:
+    """Raises `UserError` where the run began with other examples, or divided them otherwise."""
+    former = folder.data()
+    if former is None or former.schema != SCHEMA:
+        return
+    if former.fingerprint != dataset.report.fingerprint:
+        raise UserError(
+            f"the data changed since the run began: it had {former.train.examples:,} training and "
+            f"{former.validation.examples:,} validation examples, now there are "
+            f"{dataset.report.train.examples:,} and {dataset.report.validation.examples:,}, or "
+            "their text is another; put the files back, or start a new run"
+        )
+
+
+def tell_findings(report: Report, job: Job, *, again: bool) -> None:
+    """A warning for what is odd about the job itself, unless the run was told before. Raises
+    `UserError` for what cannot work."""
+    for finding in checks.check(job):
+        if finding.level == "error":
+            raise UserError(finding.message)
+        if not again:
+            report.event("warning", report.step, finding.message, detail={"key": finding.key})
+
+
+def tell(folder: RunFolder, report: Report, dataset: Dataset) -> None:
+    """Writes `data.json` and one `data` event, and a warning for everything odd."""
+    if folder.data() is None:
+        atomic.write_json(folder.data_file, dataset.report)
+    detail = msgspec.to_builtins(dataset.report)
+    report.event("data", report.step, summary(dataset.report), detail=detail)
+    for notice in dataset.notices:
+        report.event("warning", report.step, notice)

@@ -1,0 +1,127 @@
+"""Rows that say the same, or almost the same.
+
+Exact: equal but for white space. Near: the words alone are equal (case and punctuation aside), or
+the sets of three consecutive words have a Jaccard similarity of at least `SIMILAR`. Pairs to be
+compared are found by MinHash (Broder 1997) with banding, 16 bands of 4 rows: a pair at the
+threshold is found with probability 1 - (1 - 0.8^4)^16 = 0.9998, and what is found is verified
+exactly. The work is bounded: `MOST_ROWS` rows, `MOST_WORDS` words of each, and at most `SEEN`
+earlier rows compared per band.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+SIMILAR = 0.8
+MOST_ROWS = 50_000
+MOST_WORDS = 1_000
+SEEN = 4
+_BANDS, _BAND_ROWS, _SHINGLE = 16, 4, 3
+_WORD = re.compile(r"\w+")
+Hashes = npt.NDArray[np.uint64]
+
+METHOD = (
+    f"sets of {_SHINGLE} consecutive words with a Jaccard similarity of at least {SIMILAR:g}, "
+    f"found by MinHash with {_BANDS} bands of {_BAND_ROWS}"
+)
+
+
+def exact_groups(texts: Sequence[str]) -> list[int]:
+    """For each text the index of the first that is equal to it but for white space."""
+    first: dict[str, int] = {}
+    return [first.setdefault(" ".join(text.split()), index) for index, text in enumerate(texts)]
+
+
+def near_groups(texts: Sequence[str]) -> list[int] | None:
+    """For each text the lowest index of a group of texts that are alike, each like some other of
+    the group; None where there are more than `MOST_ROWS`."""
+    if len(texts) > MOST_ROWS:
+        return None
+    parent = list(range(len(texts)))
+    words = [_words(text) for text in texts]
+    first: dict[tuple[str, ...], int] = {}
+    for index, own in enumerate(words):
+        _join(parent, first.setdefault(own, index), index)
+    buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
+    sets: dict[int, Hashes] = {}
+    for index in first.values():
+        sets[index] = _shingles(words[index])
+        _place(index, sets, buckets, parent)
+    return [_root(parent, index) for index in range(len(texts))]
+
+
+def _words(text: str) -> tuple[str, ...]:
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    return tuple(_WORD.findall(plain)[:MOST_WORDS]) or (plain.strip(),)
+
+
+def _shingles(words: tuple[str, ...]) -> Hashes:
+    """The set of hashes of every three words in a row; of all words where they are fewer."""
+    hashed = np.array([_hash(word) for word in words], dtype=np.uint64)
+    size = min(_SHINGLE, len(words))
+    combined = np.zeros(len(words) - size + 1, dtype=np.uint64)
+    for offset in range(size):
+        part = hashed[offset : len(hashed) - size + 1 + offset]
+        combined = combined * np.uint64(0x9E3779B97F4A7C15) + part
+    return np.unique(combined)
+
+
+@lru_cache(maxsize=200_000)
+def _hash(word: str) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
+
+
+def _coefficients() -> tuple[Hashes, Hashes]:
+    drawn = np.random.default_rng(0).integers(
+        0, 2**64, size=(2, _BANDS * _BAND_ROWS, 1), dtype=np.uint64
+    )
+    return drawn[0] | np.uint64(1), drawn[1]
+
+
+_FACTORS, _OFFSETS = _coefficients()
+
+
+def _place(
+    index: int,
+    sets: dict[int, Hashes],
+    buckets: dict[tuple[int, bytes], list[int]],
+    parent: list[int],
+) -> None:
+    """Joins a text with those earlier ones that share a band with it and are alike."""
+    own = sets[index]
+    least = (own[None, :] * _FACTORS + _OFFSETS).min(axis=1)
+    compared: set[int] = set()
+    for band in range(_BANDS):
+        bucket = buckets[band, least[band * _BAND_ROWS : (band + 1) * _BAND_ROWS].tobytes()]
+        for other in bucket:
+            if other not in compared:
+                compared.add(other)
+                if _similarity(own, sets[other]) >= SIMILAR:
+                    _join(parent, other, index)
+        if len(bucket) < SEEN:
+            bucket.append(index)
+
+
+def _similarity(one: Hashes, other: Hashes) -> float:
+    shared = len(np.intersect1d(one, other, assume_unique=True))
+    return shared / (len(one) + len(other) - shared)
+
+
+def _root(parent: list[int], index: int) -> int:
+    while parent[index] != index:
+        parent[index] = parent[parent[index]]
+        index = parent[index]
+    return index
+
+
+def _join(parent: list[int], one: int, other: int) -> None:
+    low, high = sorted((_root(parent, one), _root(parent, other)))
+    parent[high] = low

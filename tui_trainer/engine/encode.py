@@ -1,0 +1,145 @@
+"""From rows to token ids, with a mask of what is learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tui_trainer.contracts.data import PartReport
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.engine.rows import Message, Row, Rows
+from tui_trainer.models.prompt import render
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Example:
+    """`input_ids` (tokens), `learned` (0/1 a token, 1 where it counts in the loss), weight; of a
+    classification the class instead of learned tokens, and no token counts."""
+
+    input_ids: list[int]
+    learned: list[int]
+    weight: float
+    label: int | None = None
+
+    def learned_count(self) -> int:
+        """How many predictions of it are learned: tokens, or its one class."""
+        return sum(self.learned[1:]) if self.label is None else 1
+
+
+def encode(rows: Rows, tokenizer: Any, max_length: int) -> tuple[list[Example], PartReport]:
+    """Conversations and texts with masks; what is over `max_length` is cut, and left out where
+    no answer remains. Raises `UserError` for what the chat template refuses."""
+    if not rows.found:
+        return [], PartReport(empty=rows.empty, rows=rows.empty)
+    rendered = [_render(row, tokenizer) for row in rows.found]
+    encoded = tokenizer(
+        [text for text, _ in rendered], add_special_tokens=False, return_offsets_mapping=True
+    )
+    examples, longer = [], 0
+    for row, (_, spans), ids, offsets in zip(
+        rows.found, rendered, encoded["input_ids"], encoded["offset_mapping"], strict=True
+    ):
+        learned = mask(offsets, spans)
+        longer += len(ids) > max_length
+        ids, learned = ids[:max_length], learned[:max_length]
+        if any(learned[1:]):  # the first token has nothing to be predicted from
+            examples.append(Example(ids, learned, row.weight))
+    return examples, _report(rows, examples, longer)
+
+
+def encode_labelled(
+    rows: Rows, tokenizer: Any, max_length: int, classes: Mapping[str, int]
+) -> tuple[list[Example], PartReport]:
+    """Texts with the base's own special tokens and their classes; over `max_length` the text is
+    cut, not its closing token. Rows of other classes are left out, as unanswered."""
+    known = [row for row in rows.found if row.label in classes]
+    if not known:
+        return [], PartReport(rows=len(rows.found) + rows.empty, empty=rows.empty)
+    texts = [row.text or "" for row in known]
+    whole: list[list[int]] = tokenizer(texts)["input_ids"]
+    cut: list[list[int]] = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"]
+    examples = [
+        Example(ids, [0] * len(ids), row.weight, classes[row.label or ""])
+        for row, ids in zip(known, cut, strict=True)
+        if ids
+    ]
+    longer = sum(len(ids) > max_length for ids in whole)
+    return examples, _report(rows, examples, longer)
+
+
+def _report(rows: Rows, examples: list[Example], longer: int) -> PartReport:
+    lengths = [len(example.input_ids) for example in examples]
+    return PartReport(
+        rows=len(rows.found) + rows.empty,
+        empty=rows.empty,
+        cut=longer,
+        unanswered=len(rows.found) - len(examples),
+        examples=len(examples),
+        tokens=sum(lengths),
+        learned=sum(example.learned_count() for example in examples),
+        longest=max(lengths, default=0),
+    )
+
+
+def _render(row: Row, tokenizer: Any) -> tuple[str, list[Span]]:
+    """The row's text, and the character spans of what is learned in it: from where the base
+    would begin to answer to the end of the turn, without white space after its last token."""
+    if row.text is not None:
+        text = row.text + (tokenizer.eos_token or "")
+        return text, [(0, len(text))]
+    text = _conversation(tokenizer, row.messages, row.where)
+    spans = []
+    for index, turn in enumerate(row.messages):
+        if turn.role != "assistant" or not turn.learned:
+            continue
+        asked = _conversation(tokenizer, row.messages[:index], row.where, ask=True)
+        until = _conversation(tokenizer, row.messages[: index + 1], row.where)
+        if not text.startswith(until):
+            raise UserError(
+                f"{row.where}: the base's chat template rewrites earlier turns, so this "
+                "conversation cannot be masked; give one question and answer a row"
+            )
+        # Some templates open the answer with more than they leave there (an empty thought).
+        start = _common_length(asked, until)
+        spans.append((start, _end_of_turn(tokenizer, until)))
+    return text, spans
+
+
+def _common_length(one: str, other: str) -> int:
+    if other.startswith(one):
+        return len(one)
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _end_of_turn(tokenizer: Any, text: str) -> int:
+    """Where the turn at the end of `text` ends: white space after a special token, such as
+    ChatML's line break, is never produced and so not learned."""
+    bare = text.rstrip()
+    special = [t.content for t in tokenizer.added_tokens_decoder.values() if t.special]
+    return len(bare) if bare.endswith(tuple(special)) else len(text)
+
+
+def _conversation(
+    tokenizer: Any, turns: Sequence[Message], where: str, *, ask: bool = False
+) -> str:
+    try:
+        return render(tokenizer, turns, ask=ask)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def mask(offsets: Sequence[Span], spans: Sequence[Span]) -> list[int]:
+    """1 for every token that begins inside a span."""
+    found = [0] * len(offsets)
+    position = 0
+    for start, end in spans:
+        while position < len(offsets) and offsets[position][0] < start:
+            position += 1
+        while position < len(offsets) and offsets[position][0] < end:
+            found[position] = 1
+            position += 1
+    return found

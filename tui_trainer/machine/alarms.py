@@ -1,0 +1,85 @@
+"""Memory, disk and temperature near their limits: said once when they come near, and once when
+they are away again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tui_trainer.contracts.hardware import HardwareSample
+
+# Shares from which an alarm is raised and below which it is closed.
+RAM_OPENS, RAM_CLOSES = 0.95, 0.90
+GPU_OPENS, GPU_CLOSES = 0.98, 0.95
+# Bytes free on the disk: raised below the first, closed above the second.
+DISK_OPENS, DISK_CLOSES = 1 << 30, 3 << 29
+# °C below the temperature at which a GPU slows down.
+HEAT_OPENS, HEAT_CLOSES = 3.0, 8.0
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """`name` is of one thing that may run out; `opens` tells a new alarm from its end."""
+
+    name: str
+    opens: bool
+    message: str
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How things stand with one of them: near its limit, away from it, or in between."""
+
+    name: str
+    near: bool
+    away: bool
+    words: str
+    change: str
+
+
+class Alarms:
+    """Looks at samples one after the other and tells what changed."""
+
+    def __init__(self) -> None:
+        self._open: set[str] = set()
+
+    def look(self, sample: HardwareSample) -> list[Alarm]:
+        """What the sample raises or closes; a value that is not known does neither."""
+        found = []
+        for reading in _readings(sample):
+            if reading.near and reading.name not in self._open:
+                self._open.add(reading.name)
+                found.append(Alarm(reading.name, True, f"{reading.words}: {reading.change}"))
+            elif reading.away and reading.name in self._open:
+                self._open.discard(reading.name)
+                found.append(Alarm(reading.name, False, f"{reading.words} again"))
+        return found
+
+
+def _readings(sample: HardwareSample) -> Iterator[_Reading]:
+    if sample.ram_used is not None and sample.ram_total:
+        share = sample.ram_used / sample.ram_total
+        change = "lower training.batch_size or data.max_length, or end what else holds memory"
+        words = f"RAM is {share:.0%} full"
+        yield _Reading("ram", share >= RAM_OPENS, share < RAM_CLOSES, words, change)
+    if sample.disk_free is not None:
+        free = sample.disk_free
+        change = "free some, or keep fewer checkpoints (training.keep_checkpoints)"
+        words = f"the disk of the run has {free / 2**30:.1f} GiB free"
+        yield _Reading("disk", free < DISK_OPENS, free > DISK_CLOSES, words, change)
+    for gpu in sample.gpus:
+        name = f"GPU {gpu.index}"
+        if gpu.memory_used is not None and gpu.memory_total:
+            share = gpu.memory_used / gpu.memory_total
+            change = "lower training.batch_size, or end what else holds its memory"
+            words = f"the memory of {name} is {share:.0%} full"
+            yield _Reading(
+                f"gpu{gpu.index}_memory", share >= GPU_OPENS, share < GPU_CLOSES, words, change
+            )
+        if gpu.temperature is not None and gpu.temperature_limit is not None:
+            below = gpu.temperature_limit - gpu.temperature
+            change = f"it slows down at {gpu.temperature_limit:.0f} °C; see to its cooling"
+            words = f"{name} is at {gpu.temperature:.0f} °C"
+            yield _Reading(
+                f"gpu{gpu.index}_heat", below <= HEAT_OPENS, below >= HEAT_CLOSES, words, change
+            )

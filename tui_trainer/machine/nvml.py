@@ -1,0 +1,237 @@
+"""GPUs through NVIDIA's management library (NVML), each value by itself.
+
+Functions, units and bit masks are those of NVIDIA's NVML API reference.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from tui_trainer.contracts.hardware import GpuProcess, GpuSample, MigSample
+from tui_trainer.machine.values import describe, number, percent, scaled, text, whole
+
+_MESSAGES = {
+    "NVMLError_LibraryNotFound": "no NVIDIA driver",
+    "NVMLError_DriverNotLoaded": "no NVIDIA driver loaded",
+    "NVMLError_LibRmVersionMismatch": "NVIDIA driver and library differ in version; reboot",
+    "NVMLError_NoPermission": "no permission to ask the NVIDIA driver",
+}
+_TEMPERATURE_CORE, _SLOWDOWN = 0, 1  # NVML_TEMPERATURE_GPU, .._THRESHOLD_SLOWDOWN
+_CLOCK_SM, _CLOCK_MEMORY = 1, 2
+_CORRECTED, _UNCORRECTED, _SINCE_LOADED = 0, 1, 0
+# nvmlClocksEventReasons. Idle (0x1) and clocks set by the user (0x2, 0x100) hold nothing back.
+_THROTTLE = {
+    0x04: "power cap",
+    0x08: "hardware slowdown",
+    0x10: "sync boost",
+    0x20: "heat (software)",
+    0x40: "heat (hardware)",
+    0x80: "power brake",
+}
+_MEMORY = "nvmlDeviceGetMemoryInfo"
+_LOST = ("NVMLError_GpuIsLost", "NVMLError_ResetRequired")
+
+
+class Nvml(Protocol):
+    """What is used of the `pynvml` module: functions by their NVML names."""
+
+    NVMLError: type[Exception]
+
+    def __getattr__(self, name: str) -> Any: ...
+
+
+def load_nvml() -> Nvml:
+    """The `pynvml` module. Raises `ImportError` where it is not installed."""
+    module: Any = importlib.import_module("pynvml")
+    return module  # type: ignore[no-any-return]
+
+
+class NvmlGpus:
+    """NVIDIA's GPUs. NVML starts with the first reading; nothing here raises.
+
+    `message` says in a few words why there is no GPU, or which one does not answer.
+    """
+
+    def __init__(self, load: Callable[[], Nvml] = load_nvml) -> None:
+        self._load = load
+        self._nvml: Nvml | None = None
+        self._started = False
+        self.message: str | None = None
+
+    def read(self, run_pid: int | None = None) -> list[GpuSample]:
+        """A sample of each GPU; `memory_run` is what the process `run_pid` holds on it."""
+        nvml = self._start()
+        if nvml is None:
+            return []
+        try:
+            count = int(nvml.nvmlDeviceGetCount())
+        except Exception as error:
+            self.message = f"the NVIDIA driver does not answer: {describe(error)}"
+            return []
+        self.message = None if count else "no NVIDIA GPU"
+        found = [_sample(nvml, index, run_pid) for index in range(count)]
+        for gpu in found:
+            if gpu.problem is not None:
+                self.message = f"GPU {gpu.index} does not answer: {gpu.problem}"
+        return found
+
+    def driver(self) -> str | None:
+        """The driver's version, or None without one."""
+        nvml = self._start()
+        return None if nvml is None else text(_Asked(nvml)("nvmlSystemGetDriverVersion"))
+
+    def cuda(self) -> str | None:
+        """The newest CUDA that the driver can run, as "12.8", or None."""
+        nvml = self._start()
+        version = None if nvml is None else whole(_Asked(nvml)("nvmlSystemGetCudaDriverVersion"))
+        return f"{version // 1000}.{version % 1000 // 10}" if version else None
+
+    def _start(self) -> Nvml | None:
+        if self._started:
+            return self._nvml
+        self._started = True
+        try:
+            nvml = self._load()
+        except Exception:
+            self.message = "nvidia-ml-py is not installed"
+            return None
+        try:
+            nvml.nvmlInit()
+        except Exception as error:
+            self.message = _MESSAGES.get(type(error).__name__, f"no NVIDIA GPU: {describe(error)}")
+            return None
+        self._nvml = nvml
+        return nvml
+
+
+class _Asked:
+    """Calls NVML functions: the answer, or None where one is absent or fails.
+
+    Old drivers lack functions, MIG and small cards lack sensors, a lost GPU fails everything;
+    the bindings raise NVMLError, AttributeError, TypeError and more for these. `lost` says so
+    once the GPU was told to be gone, and spares the calls that are left.
+    """
+
+    def __init__(self, nvml: Nvml) -> None:
+        self._nvml = nvml
+        self.lost: str | None = None
+        self.not_offered: set[str] = set()
+
+    def __call__(self, function: str, *arguments: Any) -> Any:
+        if self.lost is not None:
+            return None
+        try:
+            return getattr(self._nvml, function)(*arguments)
+        except Exception as error:
+            if type(error).__name__ in _LOST:
+                self.lost = describe(error)
+            elif type(error).__name__ == "NVMLError_NotSupported":
+                self.not_offered.add(function)
+            return None
+
+    def constant(self, name: str) -> Any:
+        """A number of the bindings, or None in those that lack it."""
+        return getattr(self._nvml, name, None)
+
+
+def _sample(nvml: Nvml, index: int, run_pid: int | None) -> GpuSample:
+    try:
+        gpu = nvml.nvmlDeviceGetHandleByIndex(index)
+    except Exception as error:
+        return GpuSample(index=index, vendor="NVIDIA", problem=describe(error))
+    ask = _Asked(nvml)
+    name = text(ask("nvmlDeviceGetName", gpu))
+    memory = _memory(ask, gpu)
+    rates = ask("nvmlDeviceGetUtilizationRates", gpu)
+    processes = _processes(ask, gpu)
+    used = whole(getattr(memory, "used", None))
+    sample = GpuSample(
+        index=index,
+        vendor="NVIDIA",
+        name=name,
+        uuid=text(ask("nvmlDeviceGetUUID", gpu)),
+        utilisation=percent(getattr(rates, "gpu", None)),
+        memory_busy=percent(getattr(rates, "memory", None)),
+        memory_used=used,
+        memory_total=whole(getattr(memory, "total", None)),
+        memory_run=next((p.memory for p in processes or () if p.pid == run_pid), None),
+        # NVML has no memory figures for GPUs that share the machine's memory (Jetson, GB10).
+        unified=True if memory is None and _MEMORY in ask.not_offered else None,
+        temperature=number(ask("nvmlDeviceGetTemperature", gpu, _TEMPERATURE_CORE)),
+        temperature_limit=number(ask("nvmlDeviceGetTemperatureThreshold", gpu, _SLOWDOWN)),
+        power=scaled(ask("nvmlDeviceGetPowerUsage", gpu), 1e-3),
+        power_limit=scaled(ask("nvmlDeviceGetEnforcedPowerLimit", gpu), 1e-3),
+        fan=percent(ask("nvmlDeviceGetFanSpeed", gpu)),
+        clock=number(ask("nvmlDeviceGetClockInfo", gpu, _CLOCK_SM)),
+        clock_max=number(ask("nvmlDeviceGetMaxClockInfo", gpu, _CLOCK_SM)),
+        memory_clock=number(ask("nvmlDeviceGetClockInfo", gpu, _CLOCK_MEMORY)),
+        throttle=_throttle(ask, gpu),
+        pcie_generation=whole(ask("nvmlDeviceGetCurrPcieLinkGeneration", gpu)),
+        pcie_width=whole(ask("nvmlDeviceGetCurrPcieLinkWidth", gpu)),
+        pcie_generation_max=whole(ask("nvmlDeviceGetMaxPcieLinkGeneration", gpu)),
+        pcie_width_max=whole(ask("nvmlDeviceGetMaxPcieLinkWidth", gpu)),
+        ecc_corrected=whole(ask("nvmlDeviceGetTotalEccErrors", gpu, _CORRECTED, _SINCE_LOADED)),
+        ecc_uncorrected=whole(ask("nvmlDeviceGetTotalEccErrors", gpu, _UNCORRECTED, _SINCE_LOADED)),
+        mig=_mig(ask, gpu),
+        processes=processes,
+    )
+    if ask.lost is not None:
+        return GpuSample(index=index, vendor="NVIDIA", name=name, problem=ask.lost)
+    return sample
+
+
+def _memory(ask: _Asked, gpu: Any) -> Any:
+    """Memory as `nvidia-smi` counts it. The older call, for drivers before 510, counts what the
+    driver keeps for itself as used."""
+    version = ask.constant("nvmlMemory_v2")
+    found = None if version is None else ask(_MEMORY, gpu, version)
+    return found if found is not None else ask(_MEMORY, gpu)
+
+
+def _processes(ask: _Asked, gpu: Any) -> list[GpuProcess] | None:
+    """The processes that compute on a GPU, the largest first; None where it does not tell."""
+    listed = ask("nvmlDeviceGetComputeRunningProcesses", gpu)
+    if listed is None:  # drivers before 510
+        listed = ask("nvmlDeviceGetComputeRunningProcesses_v2", gpu)
+    if not isinstance(listed, list | tuple):
+        return None
+    found = []
+    for process in listed:
+        pid = whole(getattr(process, "pid", None))
+        if pid is not None:
+            name = text(ask("nvmlSystemGetProcessName", pid))
+            memory = whole(getattr(process, "usedGpuMemory", None))
+            found.append(GpuProcess(pid=pid, name=name, memory=memory))
+    return sorted(found, key=lambda process: -(process.memory or 0))
+
+
+def _throttle(ask: _Asked, gpu: Any) -> list[str] | None:
+    """Why clocks are held down; the function was renamed with driver 535."""
+    mask = whole(ask("nvmlDeviceGetCurrentClocksEventReasons", gpu))
+    if mask is None:
+        mask = whole(ask("nvmlDeviceGetCurrentClocksThrottleReasons", gpu))
+    return None if mask is None else [word for bit, word in _THROTTLE.items() if mask & bit]
+
+
+def _mig(ask: _Asked, gpu: Any) -> list[MigSample]:
+    """The slices of a GPU that is divided; empty for one that is not."""
+    mode = ask("nvmlDeviceGetMigMode", gpu)
+    if not isinstance(mode, list | tuple) or not mode or mode[0] != 1:
+        return []
+    found = []
+    for index in range(min(16, whole(ask("nvmlDeviceGetMaxMigDeviceCount", gpu)) or 0)):
+        slice_ = ask("nvmlDeviceGetMigDeviceHandleByIndex", gpu, index)
+        if slice_ is None:  # a place without a slice
+            continue
+        memory = _memory(ask, slice_)
+        found.append(
+            MigSample(
+                index=index,
+                name=text(ask("nvmlDeviceGetName", slice_)),
+                memory_used=whole(getattr(memory, "used", None)),
+                memory_total=whole(getattr(memory, "total", None)),
+            )
+        )
+    return found

@@ -1,0 +1,150 @@
+"""What holds a run back, in words, from how its steps divide and what the machine does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tui_trainer.contracts.hardware import GpuSample, HardwareSample, StepDivision
+
+Kind = Literal["data", "compute", "memory", "reporting", "starved"]
+
+# Shares of a step from which on a part holds it back, and from which nothing else matters.
+DATA_SHARE, DATA_MOST = 0.3, 0.5
+REPORTING_SHARE = 0.2
+# Other processes take so much (percent of all processors) of a machine that is so busy, and the
+# training thread gets a processor for less than this share of its work.
+OTHERS_PERCENT, BUSY_PERCENT, HAD_SHARE = 20.0, 85.0, 0.8
+# The memory is busy for so much of the time, while arithmetic is far from its peak.
+MEMORY_BUSY_PERCENT, MFU_SHARE = 60.0, 0.35
+# RAM and swap from which on pages go to and fro.
+RAM_SHARE, SWAP_SHARE = 0.95, 0.1
+_SAMPLES = 5  # the last so many are judged together
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What binds the run: a word, a sentence with its figures, and what to change."""
+
+    kind: Kind
+    word: str
+    why: str
+    change: str
+
+
+def verdict_of(samples: Sequence[HardwareSample]) -> Verdict | None:
+    """The verdict over the last samples; None where no step was taken apart yet."""
+    late = samples[-_SAMPLES:]
+    division = next((s.division for s in reversed(late) if s.division is not None), None)
+    if division is None or division.step_ms <= 0:
+        return None
+    data, reporting = (ms / division.step_ms for ms in (division.data_ms, division.reporting_ms))
+    if data >= DATA_MOST:
+        return _data(data)
+    found = _starved(late, division)
+    if found is None and data >= DATA_SHARE:
+        found = _data(data)
+    if found is None and reporting >= REPORTING_SHARE:
+        found = Verdict(
+            "reporting",
+            "reporting-bound",
+            f"{reporting:.0%} of a step goes into writing records",
+            "put the runs on a faster or a local disk, or make steps larger (training.batch_size)",
+        )
+    return found or _memory(late, division) or _compute(late, division)
+
+
+def _data(share: float) -> Verdict:
+    return Verdict(
+        "data",
+        "data-bound",
+        f"{share:.0%} of a step is waiting for data",
+        "put the data on a faster disk, prepare it once before training, or make examples "
+        "cheaper to read",
+    )
+
+
+def _starved(samples: Sequence[HardwareSample], division: StepDivision) -> Verdict | None:
+    others = _mean(
+        s.cpu_percent - s.run_cpu_percent
+        for s in samples
+        if s.cpu_percent is not None and s.run_cpu_percent is not None
+    )
+    busy = _mean(s.cpu_percent for s in samples if s.cpu_percent is not None)
+    if others is None or busy is None or others < OTHERS_PERCENT or busy < BUSY_PERCENT:
+        return None
+    had = division.cpu_share
+    if had is not None and had >= HAD_SHARE:
+        return None
+    waits = "" if had is None else f", and it had a processor for {had:.0%} of its work"
+    return Verdict(
+        "starved",
+        "starved by another process",
+        f"other processes take {others:.0f} % of the processors{waits}",
+        "end the other processes, run them later or under nice, or give the run processors of its "
+        "own (taskset)",
+    )
+
+
+def _memory(samples: Sequence[HardwareSample], division: StepDivision) -> Verdict | None:
+    last = samples[-1]
+    ram = _share(last.ram_used, last.ram_total)
+    swap = _share(last.swap_used, last.swap_total)
+    if ram is not None and swap is not None and ram >= RAM_SHARE and swap >= SWAP_SHARE:
+        return Verdict(
+            "memory",
+            "memory-bound",
+            f"RAM is {ram:.0%} full and {swap:.0%} of swap is in use",
+            "lower training.batch_size or data.max_length, use a smaller base, or end what else "
+            "holds memory",
+        )
+    gpu = gpu_of(last, division)
+    used = division.utilisation
+    if gpu is None or gpu.memory_busy is None or gpu.memory_busy < MEMORY_BUSY_PERCENT:
+        return None
+    if used is not None and used >= MFU_SHARE:
+        return None
+    figure = "" if used is None else f", its arithmetic {used:.0%}"
+    return Verdict(
+        "memory",
+        "memory-bound",
+        f"the GPU's memory is busy {gpu.memory_busy:.0f} % of the time{figure}",
+        'larger passes (training.batch_size), training.precision = "bf16", or '
+        "training.gradient_checkpointing = false do more arithmetic for each byte",
+    )
+
+
+def _compute(samples: Sequence[HardwareSample], division: StepDivision) -> Verdict:
+    work = division.forward_ms + division.backward_ms + division.optimizer_ms
+    share = min(1.0, work / division.step_ms)
+    used = division.utilisation
+    figure = "" if used is None else f", at {used:.0%} of the device's peak"
+    gpu = gpu_of(samples[-1], division)
+    if gpu is not None and gpu.throttle:
+        change = f"the GPU holds its clocks down ({', '.join(gpu.throttle)}): cooling, power limit"
+    elif division.device == "cpu":
+        change = "a GPU, a smaller base, or a lower data.max_length makes steps faster"
+    else:
+        change = 'larger passes, training.precision = "bf16", or a faster device'
+    why = f"{share:.0%} of a step is forward, backward and update{figure}"
+    return Verdict("compute", "compute-bound", why, change)
+
+
+def gpu_of(sample: HardwareSample, division: StepDivision) -> GpuSample | None:
+    """The GPU that the run trains on, where it is known which."""
+    if division.device == "cpu" or not sample.gpus:
+        return None
+    if len(sample.gpus) == 1:
+        return sample.gpus[0]
+    holds = [gpu for gpu in sample.gpus if gpu.memory_run]
+    return holds[0] if len(holds) == 1 else None
+
+
+def _share(used: int | None, total: int | None) -> float | None:
+    return used / total if used is not None and total else None
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return sum(found) / len(found) if found else None

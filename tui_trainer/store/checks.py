@@ -1,0 +1,164 @@
+"""Looking a job over before anything loads: what cannot work, and what is hardly meant."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+from tui_trainer.contracts.estimate import Finding
+from tui_trainer.contracts.job import Job
+from tui_trainer.store import jobs
+
+# Rates that adapters learn at lie between these.
+LOW_RATE, HIGH_RATE = 1e-6, 2e-2
+_COUNTED_BYTES = 64 << 20  # larger files are not read only to count their rows
+
+
+def check(job: Job, *, count: bool = True) -> list[Finding]:
+    """Everything odd about a resolved job, errors first; without `count` the data is not read, and
+    what depends on its size not said."""
+    rows = count_rows(job) if count else None
+    found = [*_errors(job), *_length(job, rows), *_rates(job), *_batches(job, rows), *_lora(job)]
+    return sorted(found, key=lambda finding: finding.level != "error")
+
+
+def count_rows(job: Job) -> int | None:
+    """Rows of the training files, about; None where counting them would take long."""
+    total = 0
+    for file in jobs.file_list(job.data.train):
+        try:
+            if file.suffix.lower() not in (".jsonl", ".ndjson", ".csv"):
+                return None
+            if file.stat().st_size > _COUNTED_BYTES:
+                return None
+            total += _count(file)
+        except (OSError, csv.Error, UnicodeDecodeError):
+            return None
+    return total
+
+
+def planned_steps(job: Job, rows: int | None) -> int | None:
+    """Optimizer steps of the run, about; None where they depend on rows that are not known."""
+    settings = job.training
+    if settings.max_steps is not None:
+        return settings.max_steps
+    if rows is None:
+        return None
+    trained = rows - round(rows * (job.data.val_split or 0.0))
+    per_step = settings.batch_size * settings.gradient_accumulation_steps
+    return max(1, math.ceil((settings.epochs or 1.0) * math.ceil(trained / per_step)))
+
+
+def _count(file: Path) -> int:
+    if file.suffix.lower() == ".csv":
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            return max(0, sum(1 for row in csv.reader(stream) if row) - 1)
+    with file.open("rb") as lines:
+        return sum(1 for line in lines if line.strip())
+
+
+def _errors(job: Job) -> list[Finding]:
+    settings, found = job.training, []
+    validated = job.data.validation is not None or job.data.val_split is not None
+    if settings.early_stopping_patience and not validated:
+        found.append(
+            _error(
+                "training.early_stopping_patience",
+                "training.early_stopping_patience needs validation data: set data.validation or "
+                "data.val_split, or leave it out",
+            )
+        )
+    if settings.early_stopping_metric == "val_f1_macro" and job.task != "classification":
+        found.append(
+            _error(
+                "training.early_stopping_metric",
+                'training.early_stopping_metric = "val_f1_macro" is of classification jobs; use '
+                '"val_loss" or "val_accuracy"',
+            )
+        )
+    if job.data.replay is not None and job.task == "classification":
+        found.append(_error("data.replay", "data.replay is of causal-lm jobs: leave it out"))
+    return found
+
+
+def _length(job: Job, rows: int | None) -> list[Finding]:
+    settings, found = job.training, []
+    steps = planned_steps(job, rows)
+    if steps is None:
+        return []
+    if settings.warmup_steps >= steps:
+        found.append(
+            _warning(
+                "training.warmup_steps",
+                f"training.warmup_steps = {settings.warmup_steps:,} is no shorter than the run of "
+                f"{steps:,} steps: the rate never gets past its rise; {max(1, steps // 20):,} "
+                "would be usual",
+            )
+        )
+    validated = job.data.validation is not None or job.data.val_split is not None
+    if validated and settings.eval_every > steps:
+        words = f"{settings.eval_every:,} is longer than the run of {steps:,} steps"
+        found.append(
+            _warning("training.eval_every", f"training.eval_every = {words}: only its end counts")
+        )
+        if settings.early_stopping_patience:
+            words = "training.early_stopping_patience never acts: the run has one evaluation"
+            found.append(_warning("training.early_stopping_patience", words))
+    if settings.checkpoint_every > steps and steps > 1000:
+        words = f"{settings.checkpoint_every:,} is longer than the run of {steps:,} steps"
+        found.append(
+            _warning(
+                "training.checkpoint_every",
+                f"training.checkpoint_every = {words}: a crash loses all of it",
+            )
+        )
+    return found
+
+
+def _rates(job: Job) -> list[Finding]:
+    rate = job.training.learning_rate
+    if LOW_RATE <= rate <= HIGH_RATE or job.training.optimizer == "sgd":
+        return []
+    word, usual = ("high", "2e-4 to 3e-3") if rate > HIGH_RATE else ("low", "1e-4 to 2e-4")
+    return [
+        _warning(
+            "training.learning_rate",
+            f"training.learning_rate = {rate:g} is very {word} for an adapter; {usual} is usual",
+        )
+    ]
+
+
+def _batches(job: Job, rows: int | None) -> list[Finding]:
+    settings = job.training
+    per_step = settings.batch_size * settings.gradient_accumulation_steps
+    if rows is None or per_step <= rows:
+        return []
+    return [
+        _warning(
+            "training.batch_size",
+            f"a step takes {per_step:,} examples and there are {rows:,}: every step is a whole "
+            "pass over the data; a smaller training.batch_size gives more steps",
+        )
+    ]
+
+
+def _lora(job: Job) -> list[Finding]:
+    found = []
+    if job.lora.alpha / job.lora.rank > 8:
+        scale = job.lora.alpha / job.lora.rank
+        found.append(
+            _warning("lora.alpha", f"lora.alpha / lora.rank = {scale:g} is large; 1 to 2 is usual")
+        )
+    if job.data.replay_per_step and job.data.replay is None:
+        words = "data.replay_per_step has no effect without data.replay"
+        found.append(_warning("data.replay_per_step", words))
+    return found
+
+
+def _error(key: str, message: str) -> Finding:
+    return Finding(level="error", key=key, message=message)
+
+
+def _warning(key: str, message: str) -> Finding:
+    return Finding(level="warning", key=key, message=message)
