@@ -32,6 +32,8 @@ class Key:
     priority: bool = False
 
 
+# Keys that only do something on a live run whose process listens.
+STEERING = frozenset({"pause", "checkpoint", "stop", "rate"})
 # What one press reaches at the same time; keys must differ within each set.
 REACH = {
     "dashboard": ("app", "run", "dashboard"),

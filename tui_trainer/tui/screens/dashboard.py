@@ -16,6 +16,7 @@ from textual.widget import Widget
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.tui import charting, keymap
 from tui_trainer.tui.counsel import Counsel
+from tui_trainer.tui.keymap import STEERING, Key
 from tui_trainer.tui.machine_facts import shown_samples
 from tui_trainer.tui.messages import ChartDragged, PlaceClicked, RunJudged, ZoomAsked
 from tui_trainer.tui.plots import ChartOptions
@@ -52,6 +53,7 @@ class Dashboard(Page):
         self._view: RunView | None = None
         self._keys = charting.ChartKeys(self)
         self._stands = False
+        self._steered = False
         self._pace = Pace()
         self._loading = False
         self._whole_at = 0.0
@@ -106,6 +108,9 @@ class Dashboard(Page):
         run = self._view
         if run is None or not self._composed():
             return
+        if run.commandable != self._steered:
+            self._steered = run.commandable
+            self.draw_keys()
         now, loading = time.monotonic(), view.loading
         same = before is not None and before.summary.path == run.summary.path
         if same and before is not None and loading == self._loading:
@@ -176,6 +181,9 @@ class Dashboard(Page):
         if not self._stands:
             self._stands = bool(self.query(JobPanel)) and self.charts.is_mounted
         return self._stands
+
+    def listens_to(self, key: Key) -> bool:
+        return key.id not in STEERING or self._steered
 
     def step_back(self) -> bool:
         """Leaves the cursor, then a maximised pane, then the even grid, then a lone chart."""

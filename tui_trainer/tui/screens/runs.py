@@ -14,7 +14,7 @@ from textual.widgets import Input, Static
 from tui_trainer.tui import keymap, roster
 from tui_trainer.tui.bridge import in_background
 from tui_trainer.tui.configs import Configs
-from tui_trainer.tui.keymap import Key
+from tui_trainer.tui.keymap import STEERING, Key
 from tui_trainer.tui.roster import Layout, Sorting
 from tui_trainer.tui.screens.page import Page, teach
 from tui_trainer.tui.text import plain
@@ -24,7 +24,6 @@ from tui_trainer.watch import fields, query
 from tui_trainer.watch.query import Query
 from tui_trainer.watch.view import FolderView, RunSummary
 
-_STEERING = frozenset({"pause", "checkpoint", "stop", "rate"})
 _REFRESH_SECONDS = 5.0  # for the ages; everything else comes with a snapshot
 _HINT = "a name, loss<2, lr>=1e-4, status:running, age<1h, lora.rank=16, -word for without"
 
@@ -95,7 +94,7 @@ class Runs(Page):
 
     def listens_to(self, key: Key) -> bool:
         run = self.target()
-        return key.id not in _STEERING or (run is not None and run.commandable)
+        return key.id not in STEERING or (run is not None and run.commandable)
 
     def step_back(self) -> bool:
         if not self._field.display:

@@ -29,12 +29,18 @@ def job_facts_of(view: RunView | None) -> JobFacts:
         return JobFacts()
     if view.info is None:
         told = (
-            (clean(key), clean(str(value)))
+            (clean(_own_name(key)), clean(str(value)))
             for key, value in view.config.items()
             if not key.startswith("versions.")
         )
         return JobFacts((("file", clean(str(view.summary.path))), *told))
     return JobFacts(_lines(view.info))
+
+
+def _own_name(key: str) -> str:
+    """A setting without the section that most of them share, such as `arguments.`."""
+    section, _, name = key.partition(".")
+    return name if section in ("arguments", "args", "config", "hparams") and name else key
 
 
 class JobPanel(Panel[JobFacts]):
