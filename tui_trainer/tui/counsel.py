@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from tui_trainer.tui.screens.dashboard import Dashboard
     from tui_trainer.watch.view import RunView
 
+# Rows of a run that are judged beside the screen; `runs advise` judges longer ones.
+_MOST_ROWS = 50_000
+
 
 class Counsel:
     """The advice on the run of a dashboard."""
@@ -46,7 +49,8 @@ class Counsel:
         settings = self._page.session.settings.advisor
         if view is None or view.advice is not None or not settings.enabled:
             return view
-        if view is not self._asked and len(view.train) and not self._page.session.view.loading:
+        loading = self._page.session.view.loading
+        if view is not self._asked and 0 < view.train.rows <= _MOST_ROWS and not loading:
             self._asked = view
             if self._judge is None:
                 self._judge = Judge(self._page.post_message, settings)

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 # After some hundred rows the thread leaves the processor to the screen for a moment.
 _PAUSE_SECONDS = 0.002
-_REST_SECONDS = 0.5  # between two judgements of a run that grows
+_REST_SECONDS = 2.0  # between two judgements of a run that grows
 
 
 class Judge:
