@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -31,12 +32,13 @@ print("STATUS", status, "LOADED", *[name for name in {heavy!r} if name in sys.mo
         ["find-lr", "absent.toml"],
     ],
 )
-def test_nothing_heavy_is_loaded(arguments: list[str]) -> None:
+def test_nothing_heavy_is_loaded(arguments: list[str], tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT.format(heavy=HEAVY), *arguments],
         capture_output=True,
         text=True,
         timeout=60,
+        cwd=tmp_path,  # without runs of anybody
         check=True,
     )
     last = done.stdout.splitlines()[-1].split()

@@ -192,7 +192,7 @@ async def test_help_lists_every_key_and_palette_finds_them(
 ) -> None:
     make_run("lighthouse")
     app = session()
-    async with app.run_test(size=(120, 120)) as pilot:
+    async with app.run_test(size=(120, 150)) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("question_mark")
         await seen(app, "pause the run, or let it go on", "every key", "zoom out", "wheel")
@@ -210,7 +210,7 @@ async def test_details_show_job_and_paths(make_run: MakeRun, session: Session, s
     async with app.run_test(size=(120, 60)) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("d")
-        await seen(app, str(folder.path)[-20:], "takes commands")
+        await seen(app, str(folder.path)[:30], folder.path.name[-9:], "takes commands")
         await pilot.press("2")
         await seen(app, "gradient_accumulation_steps", "causal-lm")
         await pilot.press("end")

@@ -20,7 +20,7 @@ import torch
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.estimate import Estimate
 from tui_trainer.contracts.job import Job
-from tui_trainer.engine import batches, checkpoint, footprint, loop
+from tui_trainer.engine import advising, batches, checkpoint, footprint, loop
 from tui_trainer.engine.data import Example
 from tui_trainer.engine.evaluate import evaluate
 from tui_trainer.engine.optim import set_learning_rate
@@ -32,6 +32,9 @@ PROBE_SECONDS = 12.0
 PROBE_STEPS = (4, 40)  # at least and at most
 MOST_PLANNED = 20_000  # steps whose tokens are counted one by one
 _RECORD_BYTES = 340  # a line of metrics.jsonl
+
+# What the advisor remembers after a few steps; it knows nothing yet when this is measured.
+_ADVISOR_BYTES = 2_000
 
 
 @dataclass(frozen=True)
@@ -258,7 +261,8 @@ def _probe_saving(session: Session) -> tuple[int, float]:
     checkpoint.save(session)
     seconds = time.monotonic() - began
     files = [file for file in session.folder.checkpoints_dir.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files), seconds
+    advice = _ADVISOR_BYTES if advising.settings_of(session).enabled else 0
+    return sum(file.stat().st_size for file in files) + advice, seconds
 
 
 def _saves(session: Session) -> int:

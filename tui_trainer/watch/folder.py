@@ -262,7 +262,7 @@ class FolderWatcher:
 
 def _new_rows(before: FolderView | None, view: FolderView) -> int:
     """The rows that the focused run has more than before; 1 where it is another run."""
-    if before is None or before.focused is None or view.focused is None or view.loading:
+    if before is None or before.loading or before.focused is None or view.focused is None:
         return 1
     return max(0, view.focused.rows - before.focused.rows)
 
