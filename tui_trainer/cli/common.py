@@ -53,6 +53,17 @@ def json_option(help_text: str) -> Callable[[F], F]:
     return click.option("--json", "as_json", is_flag=True, help=help_text)
 
 
+def set_option(command: F) -> F:
+    """`--set KEY=VALUE`, as `overrides`."""
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Replace a value of the job; may be repeated.",
+    )(command)
+
+
 def runs_dir(context: click.Context) -> Path:
     """The folder of runs: from the command line, else from the configuration.
 

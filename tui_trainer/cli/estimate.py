@@ -12,13 +12,7 @@ from tui_trainer.launch.ask import ask
 
 @click.command()
 @click.argument("job", metavar="JOB.toml")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Replace a value of the job; may be repeated.",
-)
+@common.set_option
 @common.json_option("Print one JSON document.")
 @common.debug_option
 def estimate(job: str, overrides: tuple[str, ...], as_json: bool) -> int:

@@ -16,13 +16,7 @@ _COLUMNS, _ROWS = 60, 12
 
 @click.command("find-lr")
 @click.argument("job", metavar="JOB.toml")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Replace a value of the job; may be repeated.",
-)
+@common.set_option
 @common.json_option("Print one JSON document.")
 @common.debug_option
 def find_lr(job: str, overrides: tuple[str, ...], as_json: bool) -> int:

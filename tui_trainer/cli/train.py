@@ -28,13 +28,7 @@ _json = common.json_option("Headless, with a JSON line per metric and event.")
 
 @click.command()
 @click.argument("job", metavar="JOB.toml")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Replace a value of the job; may be repeated.",
-)
+@common.set_option
 @click.option("--name", metavar="NAME", help="Name of the run instead of the job's.")
 @_headless
 @_json
