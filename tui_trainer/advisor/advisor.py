@@ -55,6 +55,11 @@ class Advisor:
         return [known.advice for known in self._memory.open.values()]
 
     @property
+    def muted(self) -> list[str]:
+        """The kinds that were muted in this run."""
+        return list(self._memory.muted)
+
+    @property
     def hang_seconds(self) -> float | None:
         """How long a step may take before `tick` calls it a hang; None while that is not known."""
         return machine_rules.hang_limit(self._memory, self._settings)

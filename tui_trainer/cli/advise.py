@@ -144,7 +144,9 @@ class _Known:
 def _known(folder: RunFolder) -> _Known:
     """What a run folder of ours says; its advisor is the one that its job asked for."""
     info, state = folder.info(), folder.state()
-    facts = facts_of(info.job, state.total_steps if state else None) if info else JobFacts()
+    heard = told(folder.events())
+    total = state.total_steps if state else None
+    facts = facts_of(info.job, total, heard.usual_rate) if info else JobFacts()
     settings = info.job.advisor if info else load_settings().advisor
     samples = []
     try:
@@ -157,7 +159,7 @@ def _known(folder: RunFolder) -> _Known:
             samples.append(decoder.decode(line))
         except (msgspec.MsgspecError, UnicodeDecodeError):
             continue  # a torn line, or one that another version wrote
-    return _Known(facts, settings, tuple(samples), told(folder.events()).mutes)
+    return _Known(facts, settings, tuple(samples), heard.mutes)
 
 
 def _row(advice: Advice, history: bool) -> tuple[str, ...]:

@@ -7,12 +7,13 @@ from statistics import median
 import msgspec
 
 from tui_trainer.advisor.advisor import Advisor
-from tui_trainer.advisor.facts import facts_of
+from tui_trainer.advisor.facts import facts_of, usual_rate
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.engine import rates
 from tui_trainer.engine.samples import Samples
-from tui_trainer.engine.session import Session, Trial
+from tui_trainer.engine.session import Session, TrainerState, Trial, WayBack
+from tui_trainer.store import checkpoints
 
 # Within so many steps a rate falls, or rises.
 FALL_STEPS, RISE_STEPS = 5, 20
@@ -20,6 +21,9 @@ FALL_STEPS, RISE_STEPS = 5, 20
 TRIAL_STEPS, LEVEL_STEPS = 50, 16
 # While one of these is open, a rate that was lowered is not raised again.
 _WORSE_WITH_RATE = {"divergence", "gradient_explosion", "instability", "non_finite", "loss_spike"}
+# What spoilt the weights, or the steps since: a change made by itself begins before it.
+_ROLLED_BACK = {"divergence", "warmup_too_short", "non_finite", "plateau"}
+LEAST_WARMUP = 10
 
 
 def settings_of(session: Session) -> AdvisorSettings:
@@ -33,13 +37,20 @@ def begin(session: Session) -> None:
     if not settings.enabled:
         return
     try:
-        advisor = Advisor(settings, facts_of(session.job, session.plan.total_steps))
+        advisor = Advisor(
+            settings, facts_of(session.job, session.plan.total_steps, width_rate(session))
+        )
         if session.state.advisor is not None:
             advisor.restore(session.state.advisor)
         session.advisor = advisor
         session.samples = Samples(session.folder.hardware_file, session.state.sampled)
     except Exception as error:  # advice is worth less than the training
         _give_up(session, error)
+
+
+def width_rate(session: Session) -> float | None:
+    """The learning rate that is usual for a base of this width."""
+    return usual_rate(getattr(session.model.config.get_text_config(), "hidden_size", None))
 
 
 def remember(session: Session) -> None:
@@ -134,19 +145,74 @@ def _act(session: Session, record: TrainRecord) -> None:
         state.recent = [*state.recent[1 - LEVEL_STEPS :], record.loss]
     if state.trial is not None:
         _judge(session, state.trial)
-    if state.trial is not None or state.changes >= settings.max_changes or not state.recent:
+    advice = _most_urgent(session)
+    if advice is None or (state.trial is not None and advice.id == state.trial.advice):
         return
-    advice = newest(session, None)
-    if advice is None or advice.urgency not in ("high", "critical"):
+    tried = state.trial is not None
+    if state.changes + (not tried) > settings.max_changes:
         return
-    level = median(state.recent)
+    # What was tried before did not help, and goes with the steps that are left.
+    if advice.kind in _ROLLED_BACK and _roll_back(session, advice, record):
+        state.changes += not tried
+        return
+    if tried or advice.kind == "non_finite" or not state.recent:
+        return
     before = rates.multiplier(session)
+    trial = _trial(state, advice, before)
     if apply(session, advice, "auto") is None:
-        spread = median(abs(loss - level) for loss in state.recent)
         state.changes += 1
-        state.trial = Trial(
-            advice=advice.id, step=state.step, multiplier=before, level=level, spread=spread
-        )
+        state.trial = trial
+
+
+def _most_urgent(session: Session) -> Advice | None:
+    """Of the open advice of high or critical urgency that suggests a rate: first what spoils the
+    weights, then the newest."""
+    known = session.advisor.open if session.advisor is not None else []
+    urgent = [a for a in known if a.urgency in ("high", "critical") and a.suggested_lr is not None]
+    return max(urgent, key=lambda a: (a.kind in _ROLLED_BACK, a.updated_step, a.step), default=None)
+
+
+def _trial(state: TrainerState, advice: Advice, before: float) -> Trial:
+    level = median(state.recent)
+    spread = median(abs(loss - level) for loss in state.recent)
+    return Trial(advice=advice.id, step=state.step, multiplier=before, level=level, spread=spread)
+
+
+def _roll_back(session: Session, advice: Advice, record: TrainRecord) -> bool:
+    """Asks the loop to go back to before the trouble; whether there is a checkpoint for it and
+    the rate may be changed."""
+    state, settings = session.state, settings_of(session)
+    good, rate = advice.good_step, advice.learning_rate
+    if good is None or advice.suggested_lr is None or not rate or not state.recent:
+        return False
+    if advice.kind == "non_finite" and (state.skipped == 0 or record.loss is not None):
+        return False  # one such step is skipped; with fp16, gradients alone are often infinite
+    wanted = settings.bounded(advice.suggested_lr)
+    raises = advice.kind == "plateau"
+    if (wanted > rate) is not raises or wanted == rate:
+        return False
+    session.writer.wait()
+    found = checkpoints.newest_up_to(session.folder, good)
+    if found is None:
+        return False
+    training, ramp, at = session.job.training, 1, state.step - 1
+    if advice.kind == "warmup_too_short":
+        ramp = max(LEAST_WARMUP, session.plan.total_steps // 20)
+    elif raises:
+        ramp = RISE_STEPS if good >= training.warmup_steps else 1
+        # A rate to go back to was that step's; one for a new start is the schedule's highest.
+        at = good - 1 if good > 0 else training.warmup_steps
+    session.going_back = WayBack(
+        checkpoint=found,
+        words=f"{advice.kind.replace('_', ' ')} at step {advice.step}",
+        rate=wanted,
+        at_step=at,
+        ramp=ramp,
+        raises=raises,
+        detail={"by": "auto", "learning_rate": wanted, "advice": msgspec.to_builtins(advice)},
+        trial=_trial(state, advice, 1.0) if raises else None,
+    )
+    return True
 
 
 def _judge(session: Session, trial: Trial) -> None:

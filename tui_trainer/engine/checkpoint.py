@@ -20,6 +20,8 @@ from tui_trainer.store import atomic, checkpoints
 OPTIMIZER = "optimizer.safetensors"
 RANDOM = "random.safetensors"
 TRAINER = "trainer.json"
+# A trouble is found within so many steps; of those, one checkpoint in so many is spared.
+_BACK, _APART = 64, 32
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,8 @@ def _write(
     atomic.sync_dir(run.checkpoints_dir)
     if snapshot.best:
         checkpoints.point_best(run, target.name)
-    checkpoints.prune(run, session.job.training.keep_checkpoints)
+    spared = _ways_back(session, snapshot.step)
+    checkpoints.prune(run, session.job.training.keep_checkpoints, spared)
     seconds = time.monotonic() - began
     size = sum(file.stat().st_size for file in target.iterdir())
     session.report.event(
@@ -149,6 +152,18 @@ def _write(
             "stalled": round(stalled, 4),
         },
     )
+
+
+def _ways_back(session: Session, step: int) -> set[int]:
+    """The steps whose checkpoints are kept because the run may have to go back to one by itself:
+    the newest from before a trouble that shows now, and what will be that later on."""
+    if not advising.settings_of(session).auto_apply:
+        return set()
+    steps = [at for at, _ in checkpoints.list_checkpoints(session.folder) if at <= step]
+    since = max(step - _BACK, 0)
+    old = [at for at in steps if at <= since]
+    young = {at // _APART: at for at in reversed(steps) if at > since}
+    return {*old[-1:], *young.values()}
 
 
 def _fill(temporary: Path, snapshot: Snapshot) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -38,6 +39,23 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     spread: float
 
 
+@dataclass(frozen=True)
+class WayBack:
+    """Where a run is to go back to before its next step, and why: `checkpoint` is a whole one,
+    `detail` goes into the event. From there the schedule is scaled, within `ramp` steps, so that
+    the step after `at_step` finished ones has the rate `rate` (None: leave it); it is only
+    lowered, or where `raises` only raised. A `trial` begins there."""
+
+    checkpoint: Path
+    words: str
+    rate: float | None = None
+    at_step: int = 0
+    ramp: int = 1
+    raises: bool = False
+    detail: dict[str, Any] = field(default_factory=dict)
+    trial: Trial | None = None
+
+
 class TrainerState(msgspec.Struct, kw_only=True):
     """The loop's own state, saved with every checkpoint.
 
@@ -49,7 +67,8 @@ class TrainerState(msgspec.Struct, kw_only=True):
     the steps since it last changed. `scaling` multiplies the schedule; `advisor` is what the
     advisor remembers, `applied` the advice that was applied, as updated at a step, `sampled` the
     time of the newest hardware sample that it was shown; `changes`, `recent` (losses) and `trial`
-    belong to `auto_apply`.
+    belong to `auto_apply`; `rolled_back` is when the run last went back by itself (seconds since
+    the epoch).
     """
 
     step: int = 0
@@ -73,6 +92,7 @@ class TrainerState(msgspec.Struct, kw_only=True):
     sampled: float = 0.0
     recent: list[float] = msgspec.field(default_factory=list)
     trial: Trial | None = None
+    rolled_back: float = 0.0
 
 
 @dataclass
@@ -101,6 +121,7 @@ class Session:
     without_room: bool = False  # the disk is too full for checkpoints, which was said
     advisor: Advisor | None = None
     samples: Samples | None = None
+    going_back: WayBack | None = None
     rates_to_replay: dict[int, list[float | RateChange]] = field(default_factory=dict)
     mutes_to_replay: list[tuple[int, str]] = field(default_factory=list)
 
