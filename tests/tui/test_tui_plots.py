@@ -197,6 +197,13 @@ def test_marks_of_every_kind_and_of_foreign_resumes() -> None:
     assert [mark.x for mark in Plot(told, LOSS, ChartOptions()).spec().marks] == [71.0]
 
 
+def test_a_roll_back_takes_the_marks_of_the_way_that_was_left() -> None:
+    told = (("checkpoint", 10), ("learning_rate", 15), ("rollback", 10), ("evaluation", 20))
+    events = tuple(Event(time=0, step=step, kind=kind) for kind, step in told)
+    spec = Plot(replace(run(), events=events), LOSS, ChartOptions()).spec()
+    assert [(mark.x, mark.glyph) for mark in spec.marks] == [(10.0, "r"), (20.0, "e")]
+
+
 def test_an_overlay_pins_the_first_run_on_top() -> None:
     other = replace(run(150), summary=RunSummary(Path("/runs/b"), "b", "b", "run", "training"))
     slots = {Path("/runs/a"): 3, Path("/runs/b"): 0}

@@ -262,7 +262,13 @@ def _best(table: Table, name: str) -> str:
 
 def _marks(view: RunView, axis: XAxis) -> tuple[Mark, ...]:
     """Events worth a mark; they lie at a step, so other axes take the step's own x."""
-    kept = [(kind, float(event.step)) for event in view.events if (kind := _kind(event))]
+    kept: list[tuple[MarkKind, float]] = []
+    for event in view.events:
+        if event.kind == "rollback":  # what lay on the way that was left is not on the chart
+            kept = [(kind, at) for kind, at in kept if at < event.step]
+            kept.append(("resumed", float(event.step)))
+        elif (kind := _kind(event)) is not None:
+            kept.append((kind, float(event.step)))
     if view.advice is not None:  # each once, however often it was spoken of
         kept = [item for item in kept if item[0] != "advice"]
         kept += [("advice", float(advice.step)) for advice in view.advice]
