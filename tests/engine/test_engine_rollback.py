@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from safetensors.torch import load_file
 
-from tui_trainer.advisor.facts import facts_of
-from tui_trainer.advisor.replay import parse, replay
+from tui_trainer.advisor.replay import parse
 from tui_trainer.advisor.told import told
+from tui_trainer.cli import main as cli
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.run import Command, CommandName, Event
 from tui_trainer.engine import loop
@@ -22,6 +23,7 @@ from tui_trainer.store.runs import RunFolder
 MakeRun = Callable[..., RunFolder]
 Engine = Callable[..., int]
 At = Callable[..., None]
+Capture = pytest.CaptureFixture[str]
 
 BREAK = 40
 TRAINING: dict[str, Any] = {
@@ -111,7 +113,7 @@ def test_killed_around_a_roll_back_it_ends_with_the_same_bits(
 
 
 def test_what_stands_is_what_a_replay_says(
-    make_run: MakeRun, run_engine: Engine, at_step: At
+    make_run: MakeRun, run_engine: Engine, at_step: At, capsys: Capture
 ) -> None:
     """The rate is raised twice; what is muted stays so on the new way."""
     folder = make_run(training=TRAINING, advisor=AUTO)
@@ -122,7 +124,7 @@ def test_what_stands_is_what_a_replay_says(
     assert run_engine(folder) == 0
     assert run_engine(folder) == 0
     assert len(rollbacks(folder)) == 2
-    assert said_live(folder) == said_again(folder)
+    assert said_live(folder) == said_again(folder, capsys)
     assert "gradient_explosion" not in {advice.kind for advice in said_live(folder)}
 
 
@@ -130,17 +132,18 @@ def said_live(folder: RunFolder) -> list[Advice]:
     return list(told(folder.events()).said)
 
 
-def said_again(folder: RunFolder) -> list[Advice]:
-    info, heard = folder.info(), told(folder.events())
-    assert info is not None
-    rows, _ = parse(folder.metrics_file.read_bytes())
-    facts = facts_of(info.job, info.job.training.max_steps, heard.usual_rate)
-    assert facts.usual_rate == 2e-3
-    return replay(rows, info.job.advisor, facts, mutes=heard.mutes).said
+def said_again(folder: RunFolder, capsys: Capture) -> list[Advice]:
+    """What `runs advise` says of the run's file."""
+    capsys.readouterr()
+    assert cli.main(["runs", "advise", str(folder.metrics_file), "--history", "--json"]) == 0
+    out, words = capsys.readouterr()
+    ways = [line for line in words.splitlines() if line.startswith("on a way that was left: ")]
+    assert len(ways) == len(rollbacks(folder))
+    return msgspec.json.decode(out, type=list[Advice])
 
 
 def test_a_start_that_learns_nothing_is_made_again_with_a_usual_rate(
-    make_run: MakeRun, run_engine: Engine, at_step: At
+    make_run: MakeRun, run_engine: Engine, at_step: At, capsys: Capture
 ) -> None:
     slow = {**TRAINING, "learning_rate": 1e-8, "max_steps": 120}
     folder = make_run(training=slow, advisor={**AUTO, "max_learning_rate": 1e-3})
@@ -156,7 +159,7 @@ def test_a_start_that_learns_nothing_is_made_again_with_a_usual_rate(
     assert run_engine(again) == 130
     assert run_engine(again) == 0
     assert rows_that_stand(again) == rows_that_stand(folder)
-    assert said_live(again) == said_again(again)
+    assert said_live(again) == said_again(again, capsys)
 
 
 def test_where_no_checkpoint_is_old_enough_it_stays(
