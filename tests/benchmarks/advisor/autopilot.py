@@ -8,6 +8,7 @@ The rate is spoilt as a user would spoil it: in the job, or by `set-lr` while th
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,13 +37,18 @@ _FROM_THE_START = ("no warmup", "far too low from the start")
 
 
 class Result(msgspec.Struct, kw_only=True):
-    """One training: the mean loss of its last 20 steps (infinite where it broke off), what it
-    did by itself, the steps that it did twice, and seconds."""
+    """One training: the mean loss of its last 20 steps (None where it broke off), what it did
+    by itself, the steps that it did twice, and seconds."""
 
-    loss: float
+    ended: float | None
     did: list[str]
     again: int
     seconds: float
+
+    @property
+    def loss(self) -> float:
+        """The loss at the end, infinite where it broke off."""
+        return float("inf") if self.ended is None else self.ended
 
 
 def print_table(folder: Path, only: str, group: str | None) -> None:
@@ -102,13 +108,17 @@ def train(case: Case, fault: Fault, folder: Path, way: str) -> Result:
         contextlib.redirect_stderr(said),
         _at_onset(fault, spoils),
     ):
-        status = main([str(run.path)])
+        main([str(run.path)])
+    ended = run.state()
+    if ended is None or ended.state not in ("completed", "failed"):
+        raise SystemExit(f"{run.path} was stopped: {ended.state if ended else 'no state'}")
     rows, _ = parse(run.metrics_file.read_bytes())
     losses = [r.loss for r in standing([read(row) for row in rows]) if row_is_train(r)]
     events = [e for e in run.events() if e.kind == "rollback" or e.detail.get("by") == "auto"]
+    is_whole = ended.state == "completed"
     tail = [float("inf") if loss is None else loss for loss in losses[-20:]]
     result = Result(
-        loss=float(np.mean(tail)) if status == 0 else float("inf"),
+        ended=float(np.mean(tail)) if math.isfinite(sum(tail)) and is_whole else None,
         did=[event.message for event in events],
         again=sum(row.get("kind") == "train" for row in rows) - len(losses),
         seconds=time.monotonic() - began,
