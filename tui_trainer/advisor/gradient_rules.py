@@ -170,6 +170,8 @@ def instability(memory: Memory) -> Finding | None:
     is_open = "instability" in memory.open
     if times < (2.0 if is_open else 3.5) or falling:
         return None
+    middle = robust.median(recent)
+    low, high = math.exp(middle - 2 * usual), math.exp(middle + 2 * usual)
     evidence = Evidence(
         metric="gradient_norm",
         first_step=memory.steps[-16],
@@ -177,7 +179,7 @@ def instability(memory: Memory) -> Finding | None:
         value=swing,
         level=usual,
         limit=3.5 * usual,
-        numbers={"times": times},
+        numbers={"times": times, "low": low, "high": high},
     )
     return Finding(
         "instability",

@@ -154,6 +154,7 @@ def oscillation(memory: Memory) -> Finding | None:
     most = 2.5 if just_raised(memory) else most
     if times < (2.0 if is_open else most) or swing < 0.02 * learned or falling:
         return None
+    middle = robust.median(recent)
     evidence = Evidence(
         metric="loss",
         first_step=memory.steps[-16],
@@ -161,7 +162,7 @@ def oscillation(memory: Memory) -> Finding | None:
         value=swing,
         level=usual,
         limit=most * usual,
-        numbers={"times": times},
+        numbers={"times": times, "low": middle - 2 * usual, "high": middle + 2 * usual},
     )
     return Finding(
         "oscillation",

@@ -33,7 +33,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     `metric` is a column of `metrics.jsonl` (or of a hardware sample); `first_step` and
     `last_step` bound the window; `level` is what the metric was before (same unit), `value` what
-    it is in the window, `limit` what would still have been normal.
+    it is in the window, `limit` what would still have been normal. Where these are a spread, the
+    numbers `low` and `high` are the band in which the metric itself used to lie.
     """
 
     metric: str

@@ -13,13 +13,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import numpy as np
 
 from tests.benchmarks.advisor import drive
 from tests.benchmarks.advisor.cases import Case, Fault, all_cases
-from tui_trainer.advisor.replay import parse, read, standing
+from tui_trainer.advisor.reading import Reading, read
+from tui_trainer.advisor.replay import parse, standing
 from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import Command
@@ -127,7 +129,7 @@ def train(case: Case, fault: Fault, folder: Path, way: str) -> Result:
     return result
 
 
-def row_is_train(reading: Any) -> bool:
+def row_is_train(reading: Reading) -> bool:
     """Whether a reading is a training step's."""
     return reading.loss is not None or "loss" in reading.nonfinite
 
@@ -157,9 +159,5 @@ def _at_onset(fault: Fault, spoils: bool) -> Iterator[None]:
                 lines.append(Command(id="spoil", time=now, command="set-lr", arguments=arguments))
         return obey(session)
 
-    threads = setup.usable_threads
-    loop.obey, setup.usable_threads = spoilt, lambda: 1  # type: ignore[assignment]
-    try:
+    with patch.object(loop, "obey", spoilt), patch.object(setup, "usable_threads", lambda: 1):
         yield
-    finally:
-        loop.obey, setup.usable_threads = obey, threads
