@@ -14,6 +14,7 @@ from tui_trainer.advisor.replay import parse
 from tui_trainer.advisor.told import told
 from tui_trainer.cli import main as cli
 from tui_trainer.contracts.advice import Advice
+from tui_trainer.contracts.metrics import TrainRecord
 from tui_trainer.contracts.run import Command, CommandName, Event
 from tui_trainer.engine import loop
 from tui_trainer.engine import obey as obeying
@@ -160,6 +161,30 @@ def test_a_start_that_learns_nothing_is_made_again_with_a_usual_rate(
     assert run_engine(again) == 0
     assert rows_that_stand(again) == rows_that_stand(folder)
     assert said_live(again) == said_again(again, capsys)
+
+
+def test_a_lower_rate_that_does_not_help_is_given_back(
+    make_run: MakeRun, run_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the rate, the loss is twice as high from a step on, as with wrong data."""
+
+    def worse(session: Any, outcome: Any, rate: float, seconds: float) -> TrainRecord:
+        record = original(session, outcome, rate, seconds)
+        step = session.state.step
+        loss = 3.0 - step / 50 if step <= 60 else 4.0
+        return msgspec.structs.replace(record, loss=loss + 0.01 * (step % 3), gradient_norm=1.0)
+
+    original = loop.step_record
+    monkeypatch.setattr(loop, "step_record", worse)
+    folder = make_run(training={**TRAINING, "scheduler": "constant"}, advisor=AUTO)
+    assert run_engine(folder) == 0
+    assert len(rollbacks(folder)) == 2
+    undone = [e for e in folder.events() if e.detail.get("undone")]
+    assert len(undone) == 1
+    assert "look at the data there" in undone[0].message
+    rates = [rate for _, rate in rows_that_stand(folder).values()]
+    assert rates[61] < rates[40]
+    assert rates[-1] > 2 * rates[61]
 
 
 def test_where_no_checkpoint_is_old_enough_it_stays(

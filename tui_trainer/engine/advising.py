@@ -24,6 +24,8 @@ _WORSE_WITH_RATE = {"divergence", "gradient_explosion", "instability", "non_fini
 # What spoilt the weights, or the steps since: a change made by itself begins before it.
 _ROLLED_BACK = {"divergence", "warmup_too_short", "non_finite", "plateau"}
 LEAST_WARMUP = 10
+# So often a run goes back to about the same place (steps) for a lower rate.
+MOST_SETBACKS, SAME_PLACE = 2, 32
 
 
 def settings_of(session: Session) -> AdvisorSettings:
@@ -152,7 +154,8 @@ def _act(session: Session, record: TrainRecord) -> None:
     if state.changes + (not tried) > settings.max_changes:
         return
     # What was tried before did not help, and goes with the steps that are left.
-    if advice.kind in _ROLLED_BACK and _roll_back(session, advice, record):
+    spoilt = advice.kind in _ROLLED_BACK or _was_raised_since(state, advice.good_step)
+    if spoilt and _roll_back(session, advice, record):
         state.changes += not tried
         return
     if tried or advice.kind == "non_finite" or not state.recent:
@@ -170,6 +173,15 @@ def _most_urgent(session: Session) -> Advice | None:
     known = session.advisor.open if session.advisor is not None else []
     urgent = [a for a in known if a.urgency in ("high", "critical") and a.suggested_lr is not None]
     return max(urgent, key=lambda a: (a.kind in _ROLLED_BACK, a.updated_step, a.step), default=None)
+
+
+def _was_raised_since(state: TrainerState, step: int | None) -> bool:
+    """Whether somebody raised the rate after a step, so that what is wrong began with that."""
+    if step is None:
+        return False
+    scaling, override = state.scaling, state.learning_rate_override
+    scaled = scaling is not None and scaling.step >= step and scaling.after > scaling.before
+    return scaled or (override is not None and override[0] >= step)
 
 
 def _trial(state: TrainerState, advice: Advice, before: float) -> Trial:
@@ -191,6 +203,10 @@ def _roll_back(session: Session, advice: Advice, record: TrainRecord) -> bool:
     raises = advice.kind == "plateau"
     if (wanted > rate) is not raises or wanted == rate:
         return False
+    before = [multiplier for at, multiplier in state.setbacks if abs(at - good) <= SAME_PLACE]
+    if len(before) >= MOST_SETBACKS and not raises:
+        _rate_is_not_it(session, advice, before[0])
+        return True
     session.writer.wait()
     found = checkpoints.newest_up_to(session.folder, good)
     if found is None:
@@ -209,10 +225,24 @@ def _roll_back(session: Session, advice: Advice, record: TrainRecord) -> bool:
         at_step=at,
         ramp=ramp,
         raises=raises,
+        good=good,
         detail={"by": "auto", "learning_rate": wanted, "advice": msgspec.to_builtins(advice)},
         trial=_trial(state, advice, 1.0) if raises else None,
     )
     return True
+
+
+def _rate_is_not_it(session: Session, advice: Advice, multiplier: float) -> None:
+    """The same trouble at the same place with ever lower rates: the rate is given back, and left
+    alone from now on."""
+    session.state.changes = settings_of(session).max_changes
+    factor = multiplier / rates.multiplier(session)
+    words = (
+        f"{advice.kind.replace('_', ' ')} again near step {advice.good_step}, with a lower rate "
+        f"too: look at the data there; undone, learning rate x{factor:.3g}"
+    )
+    detail = {"advice": advice.id, "by": "auto", "undone": True}
+    rates.scale_by(session, factor, RISE_STEPS, words, detail)
 
 
 def _judge(session: Session, trial: Trial) -> None:

@@ -52,6 +52,7 @@ def _load(session: Session, way: WayBack) -> None:
     checkpoint.load(session, way.checkpoint)
     state = session.state
     state.changes, state.micro_batch = left.changes, left.micro_batch
+    state.setbacks = left.setbacks
     state.trial = None
     if way.trial is not None:
         before = rates.multiplier(session)
@@ -71,11 +72,19 @@ def _scale(session: Session, way: WayBack) -> float:
     )
     factor = way.rate / planned
     factor = max(factor, 1.0) if way.raises else min(factor, 1.0)
-    before = rates.multiplier(session)
+    if factor < 1:
+        state.setbacks.append((way.good, _multiplier(session, way)))
     if factor != 1 or way.ramp > 1:
-        begun = before if way.raises else 0.1 * before * factor if way.ramp > 1 else before * factor
-        state.scaling = Scaling(state.step, way.ramp, begun, before * factor)
+        after = _multiplier(session, way) * factor
+        begun = rates.multiplier(session) if way.raises else 0.1 * after
+        state.scaling = Scaling(state.step, way.ramp, begun if way.ramp > 1 else after, after)
     return factor
+
+
+def _multiplier(session: Session, way: WayBack) -> float:
+    """What the schedule was multiplied with at the step that the rate is meant for."""
+    scaling = session.state.scaling
+    return 1.0 if scaling is None else scaling.at(way.at_step)
 
 
 def _save(session: Session) -> None:

@@ -44,7 +44,8 @@ class WayBack:
     """Where a run is to go back to before its next step, and why: `checkpoint` is a whole one,
     `detail` goes into the event. From there the schedule is scaled, within `ramp` steps, so that
     the step after `at_step` finished ones has the rate `rate` (None: leave it); it is only
-    lowered, or where `raises` only raised. A `trial` begins there."""
+    lowered, or where `raises` only raised. `good` is the last step before the trouble. A
+    `trial` begins there."""
 
     checkpoint: Path
     words: str
@@ -52,6 +53,7 @@ class WayBack:
     at_step: int = 0
     ramp: int = 1
     raises: bool = False
+    good: int = 0
     detail: dict[str, Any] = field(default_factory=dict)
     trial: Trial | None = None
 
@@ -68,7 +70,8 @@ class TrainerState(msgspec.Struct, kw_only=True):
     advisor remembers, `applied` the advice that was applied, as updated at a step, `sampled` the
     time of the newest hardware sample that it was shown; `changes`, `recent` (losses) and `trial`
     belong to `auto_apply`; `rolled_back` is when the run last went back by itself (seconds since
-    the epoch).
+    the epoch), `setbacks` are the good step and the multiplier before each time it did so to
+    lower the rate.
     """
 
     step: int = 0
@@ -93,6 +96,7 @@ class TrainerState(msgspec.Struct, kw_only=True):
     recent: list[float] = msgspec.field(default_factory=list)
     trial: Trial | None = None
     rolled_back: float = 0.0
+    setbacks: list[tuple[int, float]] = msgspec.field(default_factory=list)
 
 
 @dataclass
