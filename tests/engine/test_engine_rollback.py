@@ -73,7 +73,7 @@ def weights(folder: RunFolder) -> dict[str, Any]:
 
 
 def test_a_diverging_run_goes_back_and_ends_as_if_nothing_had_been(
-    make_run: MakeRun, run_engine: Engine, at_step: At
+    make_run: MakeRun, run_engine: Engine, at_step: At, capsys: Capture
 ) -> None:
     good = make_run(training=TRAINING)
     assert run_engine(good) == 0
@@ -89,6 +89,11 @@ def test_a_diverging_run_goes_back_and_ends_as_if_nothing_had_been(
     assert rows_that_stand(folder) == rows_that_stand(good)
     ours, theirs = weights(folder), weights(good)
     assert all(bool((ours[name] == theirs[name]).all()) for name in theirs)
+    capsys.readouterr()
+    assert cli.main(["runs", "show", str(folder.path)]) == 0
+    shown = capsys.readouterr().out
+    assert f"step {BREAK}  learning rate set to 0.6" in shown
+    assert f"step {event.step}  {event.message}" in shown
     aside = folder.checkpoints_dir / "superseded"
     assert (aside / f"step-{event.step:08d}").is_dir()
 
