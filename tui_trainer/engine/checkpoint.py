@@ -22,6 +22,7 @@ RANDOM = "random.safetensors"
 TRAINER = "trainer.json"
 # A trouble is found within so many steps; of those, one checkpoint in so many is spared.
 _BACK, _APART = 64, 32
+MOST_SPARED = _BACK // _APART + 2
 
 
 @dataclass(frozen=True)
