@@ -192,6 +192,28 @@ def test_a_lower_rate_that_does_not_help_is_given_back(
     assert rates[-1] > 2 * rates[61]
 
 
+def test_a_person_asks_for_the_way_back_while_it_trains(
+    make_run: MakeRun, run_engine: Engine, at_step: At
+) -> None:
+    """Without auto_apply nothing is done until somebody asks; a kill after it changes nothing."""
+    folder = make_run(training=TRAINING)
+    at_step(BREAK - 1, "rollback")
+    at_step(BREAK, "set-lr", learning_rate=0.6)
+    at_step(BREAK + 12, "rollback")
+    at_step(BREAK + 14, "cancel")
+    assert run_engine(folder) == 130
+    refused, asked = (e for e in folder.events() if e.detail.get("command") == "rollback")
+    assert refused.detail["accepted"] is False
+    assert asked.detail["accepted"] is True
+    assert asked.message == "going back to step-00000040 and on with another rate"
+    (event,) = rollbacks(folder)
+    assert (event.step, event.detail["from_step"], event.detail["by"]) == (40, BREAK + 12, "user")
+    assert run_engine(folder) == 0
+    good = make_run(training=TRAINING)
+    assert run_engine(good) == 0
+    assert rows_that_stand(folder) == rows_that_stand(good)
+
+
 def test_where_no_checkpoint_is_old_enough_it_stays(
     make_run: MakeRun, run_engine: Engine, at_step: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:

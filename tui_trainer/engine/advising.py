@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-from statistics import median
-
 import msgspec
 
 from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.advisor.facts import facts_of, usual_rate
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
-from tui_trainer.engine import rates
+from tui_trainer.engine import acting
 from tui_trainer.engine.samples import Samples
-from tui_trainer.engine.session import Session, TrainerState, Trial, WayBack
-from tui_trainer.store import checkpoints
-
-# Within so many steps a rate falls, or rises.
-FALL_STEPS, RISE_STEPS = 5, 20
-# A change made by itself is judged over so many steps after it, by the median of so many losses.
-TRIAL_STEPS, LEVEL_STEPS = 50, 16
-# While one of these is open, a rate that was lowered is not raised again.
-_WORSE_WITH_RATE = {"divergence", "gradient_explosion", "instability", "non_finite", "loss_spike"}
-# What spoilt the weights, or the steps since: a change made by itself begins before it.
-_ROLLED_BACK = {"divergence", "warmup_too_short", "non_finite", "plateau"}
-LEAST_WARMUP = 10
-# So often a run goes back to about the same place (steps) for a lower rate.
-MOST_SETBACKS, SAME_PLACE = 2, 32
+from tui_trainer.engine.session import Session
 
 
 def settings_of(session: Session) -> AdvisorSettings:
     """The run's settings of the advisor, as they were when it was made."""
-    return session.job.advisor or AdvisorSettings()
+    return session.advisor_settings
 
 
 def begin(session: Session) -> None:
@@ -73,8 +58,8 @@ def observe(session: Session, record: TrainRecord | EvalRecord) -> None:
                 say(session, advice)
         for advice in session.advisor.observe(record):
             say(session, advice)
-        if isinstance(record, TrainRecord) and settings_of(session).auto_apply:
-            _act(session, record)
+        if isinstance(record, TrainRecord) and session.advisor_settings.auto_apply:
+            acting.act(session, record)
     except Exception as error:
         _give_up(session, error)
 
@@ -103,165 +88,11 @@ def words_of(advice: Advice) -> str:
     return words
 
 
-def newest(session: Session, id: str | None) -> Advice | None:
-    """The open advice that can be applied: the one named, else the newest."""
-    known = session.advisor.open if session.advisor is not None else []
-    fitting = [a for a in known if a.suggested_lr is not None and (id is None or a.id == id)]
-    return max(fitting, key=lambda a: (a.updated_step, a.step), default=None)
-
-
-def apply(session: Session, advice: Advice, by: str) -> str | None:
-    """Takes the rate to what the advice suggests, within bounds; why not, in words, or None."""
-    state, settings = session.state, settings_of(session)
-    present = rates.rate_of_next_step(session)
-    if state.applied.get(advice.id) == advice.updated_step:
-        return f"{advice.id} was applied already"
-    if advice.suggested_lr is None or present <= 0:
-        return f"{advice.id} suggests no rate"
-    target = settings.bounded(advice.suggested_lr)
-    factor, wanted = target / present, advice.factor or 1.0
-    if factor > 1 and state.step < session.job.training.warmup_steps:
-        return "the rate still warms up: it is not raised before"
-    if (wanted < 1 and factor >= 1) or (wanted > 1 and factor <= 1):
-        return f"the rate of the next step, {present:.3g}, is beyond {target:.3g} already"
-    state.applied[advice.id] = advice.updated_step
-    steps = FALL_STEPS if factor < 1 else RISE_STEPS
-    name = advice.kind.replace("_", " ")
-    words = f"learning rate x{factor:.3g}, to {target:.3g} within {steps} steps, for {name}"
-    detail = {"advice": advice.id, "by": by, "learning_rate": target}
-    rates.scale_by(session, factor, steps, words, detail)
-    return None
-
-
 def mute(session: Session, kind: str) -> None:
     """No more of a kind in this run."""
     if session.advisor is not None:
         for advice in session.advisor.mute(kind):
             say(session, advice)
-
-
-def _act(session: Session, record: TrainRecord) -> None:
-    """Applies urgent advice by itself, and takes back what made things worse."""
-    state, settings = session.state, settings_of(session)
-    if record.loss is not None:
-        state.recent = [*state.recent[1 - LEVEL_STEPS :], record.loss]
-    if state.trial is not None:
-        _judge(session, state.trial)
-    advice = _most_urgent(session)
-    if advice is None or (state.trial is not None and advice.id == state.trial.advice):
-        return
-    tried = state.trial is not None
-    if state.changes + (not tried) > settings.max_changes:
-        return
-    # What was tried before did not help, and goes with the steps that are left.
-    spoilt = advice.kind in _ROLLED_BACK or _was_raised_since(state, advice.good_step)
-    if spoilt and _roll_back(session, advice, record):
-        state.changes += not tried
-        return
-    if tried or advice.kind == "non_finite" or not state.recent:
-        return
-    before = rates.multiplier(session)
-    trial = _trial(state, advice, before)
-    if apply(session, advice, "auto") is None:
-        state.changes += 1
-        state.trial = trial
-
-
-def _most_urgent(session: Session) -> Advice | None:
-    """Of the open advice of high or critical urgency that suggests a rate: first what spoils the
-    weights, then the newest."""
-    known = session.advisor.open if session.advisor is not None else []
-    urgent = [a for a in known if a.urgency in ("high", "critical") and a.suggested_lr is not None]
-    return max(urgent, key=lambda a: (a.kind in _ROLLED_BACK, a.updated_step, a.step), default=None)
-
-
-def _was_raised_since(state: TrainerState, step: int | None) -> bool:
-    """Whether somebody raised the rate after a step, so that what is wrong began with that."""
-    if step is None:
-        return False
-    scaling, override = state.scaling, state.learning_rate_override
-    scaled = scaling is not None and scaling.step >= step and scaling.after > scaling.before
-    return scaled or (override is not None and override[0] >= step)
-
-
-def _trial(state: TrainerState, advice: Advice, before: float) -> Trial:
-    level = median(state.recent)
-    spread = median(abs(loss - level) for loss in state.recent)
-    return Trial(advice=advice.id, step=state.step, multiplier=before, level=level, spread=spread)
-
-
-def _roll_back(session: Session, advice: Advice, record: TrainRecord) -> bool:
-    """Asks the loop to go back to before the trouble; whether there is a checkpoint for it and
-    the rate may be changed."""
-    state, settings = session.state, settings_of(session)
-    good, rate = advice.good_step, advice.learning_rate
-    if good is None or advice.suggested_lr is None or not rate or not state.recent:
-        return False
-    if advice.kind == "non_finite" and (state.skipped == 0 or record.loss is not None):
-        return False  # one such step is skipped; with fp16, gradients alone are often infinite
-    wanted = settings.bounded(advice.suggested_lr)
-    raises = advice.kind == "plateau"
-    if (wanted > rate) is not raises or wanted == rate:
-        return False
-    before = [multiplier for at, multiplier in state.setbacks if abs(at - good) <= SAME_PLACE]
-    if len(before) >= MOST_SETBACKS and not raises:
-        _rate_is_not_it(session, advice, before[0])
-        return True
-    session.writer.wait()
-    found = checkpoints.newest_up_to(session.folder, good)
-    if found is None:
-        return False
-    training, ramp, at = session.job.training, 1, state.step - 1
-    if advice.kind == "warmup_too_short":
-        ramp = max(LEAST_WARMUP, session.plan.total_steps // 20)
-    elif raises:
-        ramp = RISE_STEPS if good >= training.warmup_steps else 1
-        # A rate to go back to was that step's; one for a new start is the schedule's highest.
-        at = good - 1 if good > 0 else training.warmup_steps
-    session.going_back = WayBack(
-        checkpoint=found,
-        words=f"{advice.kind.replace('_', ' ')} at step {advice.step}",
-        rate=wanted,
-        at_step=at,
-        ramp=ramp,
-        raises=raises,
-        good=good,
-        detail={"by": "auto", "learning_rate": wanted, "advice": msgspec.to_builtins(advice)},
-        trial=_trial(state, advice, 1.0) if raises else None,
-    )
-    return True
-
-
-def _rate_is_not_it(session: Session, advice: Advice, multiplier: float) -> None:
-    """The same trouble at the same place with ever lower rates: the rate is given back, and left
-    alone from now on."""
-    session.state.changes = settings_of(session).max_changes
-    factor = multiplier / rates.multiplier(session)
-    words = (
-        f"{advice.kind.replace('_', ' ')} again near step {advice.good_step}, with a lower rate "
-        f"too: look at the data there; undone, learning rate x{factor:.3g}"
-    )
-    detail = {"advice": advice.id, "by": "auto", "undone": True}
-    rates.scale_by(session, factor, RISE_STEPS, words, detail)
-
-
-def _judge(session: Session, trial: Trial) -> None:
-    """At the end of its trial a change is kept, or undone where the loss got worse."""
-    state = session.state
-    if state.step < trial.step + RISE_STEPS + TRIAL_STEPS:
-        return
-    state.trial = None
-    now, limit = median(state.recent), trial.level + max(3 * trial.spread, 0.02 * abs(trial.level))
-    factor = trial.multiplier / rates.multiplier(session)
-    known = {a.kind for a in session.advisor.open} if session.advisor is not None else set()
-    if now <= limit or factor == 1 or (factor > 1 and known & _WORSE_WITH_RATE):
-        return
-    words = (
-        f"loss {now:.4g} after the change for {trial.advice}, {trial.level:.4g} before it: "
-        f"undone, learning rate x{factor:.3g}"
-    )
-    detail = {"advice": trial.advice, "by": "auto", "undone": True}
-    rates.scale_by(session, factor, FALL_STEPS if factor < 1 else RISE_STEPS, words, detail)
 
 
 def _give_up(session: Session, error: Exception) -> None:

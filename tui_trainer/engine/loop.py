@@ -52,11 +52,17 @@ def _train(session: Session) -> StateName:
     if state.step == 0 and advising.settings_of(session).auto_apply:
         checkpoint.save(session, wait=False)  # the start, to go back to
 
-    while state.step < plan.total_steps:
+    while state.step < plan.total_steps or session.going_back is not None:
+        # Back to a good checkpoint, where the advice or a person asked for it.
+        rollback.go_back(session)
+        state = session.state
+
         # Commands, obeyed between two steps; a pause waits in here.
         verdict = obey(session)
         if verdict is not None:
             return verdict
+        if session.going_back is not None:
+            continue
 
         # One optimizer step.
         session.division.begin()
@@ -73,8 +79,6 @@ def _train(session: Session) -> StateName:
         advising.observe(session, record)
         session.division.end(state.step, record.tokens)
         if session.going_back is not None:
-            rollback.go_back(session)
-            state = session.state
             continue
         if outcome.healthy:
             state.skipped = 0

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tui_trainer.advisor.advisor import Advisor
+from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import RunInfo
 from tui_trainer.contracts.schedule import RateChange, Scaling
@@ -128,6 +129,11 @@ class Session:
     going_back: WayBack | None = None
     rates_to_replay: dict[int, list[float | RateChange]] = field(default_factory=dict)
     mutes_to_replay: list[tuple[int, str]] = field(default_factory=list)
+
+    @property
+    def advisor_settings(self) -> AdvisorSettings:
+        """The run's settings of the advisor, as they were when it was made."""
+        return self.job.advisor or AdvisorSettings()
 
     def collate(self, examples: list[Example]) -> Batch:
         """The examples of one pass, in the way that this base takes them."""
