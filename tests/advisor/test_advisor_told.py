@@ -205,8 +205,8 @@ def test_a_usual_rate_falls_with_the_width_of_the_base() -> None:
 
 
 def test_a_roll_back_forgets_what_was_said_after_it_but_not_what_was_muted() -> None:
-    def event(kind: str, step: int, **detail: Any) -> Event:
-        return Event(time=0, step=step, kind=kind, detail=detail)
+    def event(name: str, step: int, **detail: Any) -> Event:
+        return Event(time=0, step=step, kind=name, detail=detail)
 
     heard = told(
         [
