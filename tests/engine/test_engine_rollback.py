@@ -192,6 +192,30 @@ def test_a_lower_rate_that_does_not_help_is_given_back(
     assert rates[-1] > 2 * rates[61]
 
 
+def test_broken_weights_are_left_behind_before_the_run_would_end(
+    make_run: MakeRun, run_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step without numbers is skipped; at the second the weights are taken for broken."""
+    broken: list[int] = []
+
+    def spoilt(session: Any) -> Any:
+        if session.state.step == BREAK + 5 and not broken:
+            broken.append(session.state.step)
+            next(iter(session.parameters.values())).data.fill_(float("nan"))
+        return original(session)
+
+    original = loop.step
+    monkeypatch.setattr(loop, "step", spoilt)
+    folder = make_run(training=TRAINING, advisor=AUTO)
+    assert run_engine(folder) == 0
+    (event,) = rollbacks(folder)
+    assert event.detail["advice"]["kind"] == "non_finite"
+    assert (event.step, event.detail["from_step"]) == (BREAK + 5, BREAK + 7)
+    broken.clear()
+    left = make_run(training=TRAINING)
+    assert run_engine(left) == 1
+
+
 def test_a_person_asks_for_the_way_back_while_it_trains(
     make_run: MakeRun, run_engine: Engine, at_step: At
 ) -> None:
