@@ -250,6 +250,21 @@ def test_where_no_checkpoint_is_old_enough_it_stays(
     assert any(e.detail.get("by") == "auto" for e in changes)
 
 
+def test_the_last_good_checkpoint_stays_while_the_trouble_lasts(
+    make_run: MakeRun, run_engine: Engine, at_step: At
+) -> None:
+    """However many were saved since, and whether or not the run goes back by itself."""
+    training = {**TRAINING, "checkpoint_every": 4, "keep_checkpoints": 2, "eval_every": 0}
+    folder = make_run(training=training)
+    at_step(BREAK, "set-lr", learning_rate=0.6)
+    at_step(BREAK + 14, "rollback")
+    assert run_engine(folder) == 0
+    (event,) = rollbacks(folder)
+    assert BREAK - 8 <= event.step <= BREAK
+    kept = [step for step, _ in checkpoints.list_checkpoints(folder)]
+    assert kept == [76, 80], "and is pruned when it is over"
+
+
 def test_pruning_spares_one_from_before(make_run: MakeRun, run_engine: Engine) -> None:
     training = {**TRAINING, "max_steps": 90, "checkpoint_every": 5, "keep_checkpoints": 2}
     folder = make_run(training={**training, "eval_every": 0}, advisor=AUTO)

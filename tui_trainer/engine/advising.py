@@ -48,6 +48,12 @@ def remember(session: Session) -> None:
         session.state.sampled = session.samples.taken
 
 
+def good_steps(session: Session) -> tuple[int, ...]:
+    """The last step before each trouble that stands and could be gone back from."""
+    known = session.advisor.open if session.advisor is not None else []
+    return tuple(a.good_step for a in known if a.good_step is not None and a.suggested_lr)
+
+
 def observe(session: Session, record: TrainRecord | EvalRecord) -> None:
     """Shows the advisor a record that was written, and does what it may. Never raises."""
     if session.advisor is None:

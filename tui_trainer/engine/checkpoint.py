@@ -35,6 +35,7 @@ class Snapshot:
     optimizer: dict[str, torch.Tensor]
     random: dict[str, torch.Tensor]
     trainer: bytes
+    good: tuple[int, ...] = ()  # the last steps before troubles that last
 
 
 def save(session: Session, *, wait: bool = True) -> Path:
@@ -90,6 +91,7 @@ def take_snapshot(session: Session) -> Snapshot:
         optim.state_tensors(session.optimizer, session.parameters),
         random,
         msgspec.json.encode(state),
+        advising.good_steps(session),
     )
 
 
@@ -137,7 +139,7 @@ def _write(
     atomic.sync_dir(run.checkpoints_dir)
     if snapshot.best:
         checkpoints.point_best(run, target.name)
-    spared = _ways_back(session, snapshot.step)
+    spared = _ways_back(session, snapshot)
     checkpoints.prune(run, session.job.training.keep_checkpoints, spared)
     seconds = time.monotonic() - began
     size = sum(file.stat().st_size for file in target.iterdir())
@@ -155,16 +157,18 @@ def _write(
     )
 
 
-def _ways_back(session: Session, step: int) -> set[int]:
-    """The steps whose checkpoints are kept because the run may have to go back to one by itself:
-    the newest from before a trouble that shows now, and what will be that later on."""
-    if not advising.settings_of(session).auto_apply:
-        return set()
+def _ways_back(session: Session, snapshot: Snapshot) -> set[int]:
+    """The steps whose checkpoints are kept to go back to: the newest from before each trouble
+    that lasts; and where the run goes back by itself, some from before one that shows later."""
+    step = snapshot.step
     steps = [at for at, _ in checkpoints.list_checkpoints(session.folder) if at <= step]
+    kept = {max(before) for good in snapshot.good if (before := [at for at in steps if at <= good])}
+    if not session.advisor_settings.auto_apply:
+        return kept
     since = max(step - _BACK, 0)
     old = [at for at in steps if at <= since]
     young = {at // _APART: at for at in reversed(steps) if at > since}
-    return {*old[-1:], *young.values()}
+    return {*kept, *old[-1:], *young.values()}
 
 
 def _fill(temporary: Path, snapshot: Snapshot) -> None:
