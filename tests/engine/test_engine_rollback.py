@@ -14,9 +14,10 @@ from tui_trainer.advisor.replay import parse
 from tui_trainer.advisor.told import told
 from tui_trainer.cli import main as cli
 from tui_trainer.contracts.advice import Advice
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.metrics import TrainRecord
 from tui_trainer.contracts.run import Command, CommandName, Event
-from tui_trainer.engine import loop
+from tui_trainer.engine import loop, rollback
 from tui_trainer.engine import obey as obeying
 from tui_trainer.store import atomic, checkpoints
 from tui_trainer.store.runs import RunFolder
@@ -116,6 +117,32 @@ def test_killed_around_a_roll_back_it_ends_with_the_same_bits(
     assert rows_that_stand(folder) == rows_that_stand(whole)
     ours, theirs = weights(folder), weights(whole)
     assert all(bool((ours[name] == theirs[name]).all()) for name in theirs)
+
+
+@pytest.mark.parametrize("place", ["_save", "_scale"])
+def test_killed_on_the_way_back_it_goes_there_again(
+    make_run: MakeRun,
+    run_engine: Engine,
+    at_step: At,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    """Between two steps of going back: what is on the disk then leads to the same run."""
+    whole = make_run(training=TRAINING, advisor=AUTO)
+    at_step(BREAK, "set-lr", learning_rate=0.6)
+    assert run_engine(whole) == 0
+
+    def killed(*_: Any) -> None:
+        raise UserError("killed", 1)
+
+    folder = make_run(training=TRAINING, advisor=AUTO)
+    at_step(BREAK, "set-lr", learning_rate=0.6)
+    with monkeypatch.context() as patch:
+        patch.setattr(rollback, place, killed)
+        assert run_engine(folder) == 1
+    assert not rollbacks(folder)
+    assert run_engine(folder) == 0
+    assert rows_that_stand(folder) == rows_that_stand(whole)
 
 
 def test_what_stands_is_what_a_replay_says(
