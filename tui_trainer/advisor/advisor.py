@@ -166,7 +166,7 @@ class Advisor:
             if reading.gradient_norm is not None:
                 found += [
                     gradient_rules.cold_start(memory, facts) if diverging is None else None,
-                    gradient_rules.explosion(memory),
+                    gradient_rules.explosion(memory, facts),
                     gradient_rules.vanishing(memory),
                     gradient_rules.instability(memory),
                 ]

@@ -70,6 +70,7 @@ def act(session: Session, record: TrainRecord) -> None:
         return
     # What was tried before did not help, and goes with the steps that are left.
     spoilt = advice.kind in _ROLLED_BACK or _was_raised_since(state, advice.good_step)
+    spoilt = spoilt or (advice.urgency == "critical" and advice.good_step == 0)
     if spoilt and _roll_back(session, advice, record):
         state.changes += not tried
         return
@@ -84,9 +85,11 @@ def act(session: Session, record: TrainRecord) -> None:
 
 def _most_urgent(session: Session) -> Advice | None:
     """Of the open advice of high or critical urgency that suggests a rate: first what spoils the
-    weights, then the newest."""
+    weights, then the newest. A divergence counts with a gradient that explodes on top of it."""
     known = session.advisor.open if session.advisor is not None else []
     urgent = [a for a in known if a.urgency in ("high", "critical") and a.suggested_lr is not None]
+    if any(a.kind == "gradient_explosion" for a in urgent):
+        urgent += [a for a in known if a.kind == "divergence" and a.urgency == "medium"]
     return max(urgent, key=lambda a: (a.kind in _ROLLED_BACK, a.updated_step, a.step), default=None)
 
 
