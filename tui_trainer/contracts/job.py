@@ -65,6 +65,9 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_length: Annotated[
         int, Meta(ge=8, description="tokens per example; longer rows are cut at the end")
     ] = 512
+    cache: Annotated[
+        bool, Meta(description="keep the tokens in the user's cache folder for the next run")
+    ] = True
 
 
 class LoraSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

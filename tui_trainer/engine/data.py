@@ -17,13 +17,15 @@ from tui_trainer.engine import classes, data_words, survey
 from tui_trainer.engine.encode import Example as Example
 from tui_trainer.engine.encode import encode, encode_labelled
 from tui_trainer.engine.rows import Rows, read_rows
+from tui_trainer.engine.token_cache import TokenCache
 from tui_trainer.store import jobs
 
 
 @dataclass(frozen=True)
 class Dataset:
     """The examples of each part, a sentence for everything that was changed, all counts, and
-    for a classification the classes' names in their order."""
+    for a classification the classes' names in their order. `from_cache`: nothing large had to
+    be tokenised."""
 
     train: list[Example]
     validation: list[Example]
@@ -31,6 +33,7 @@ class Dataset:
     notices: list[str]
     report: DataReport
     labels: list[str] = field(default_factory=list)
+    from_cache: bool = field(default=False, compare=False)
 
 
 def load_dataset(job: Job, tokenizer: Any) -> Dataset:
@@ -43,8 +46,10 @@ def load_dataset(job: Job, tokenizer: Any) -> Dataset:
         for files in (job.data.train, job.data.validation, job.data.replay)
     )
     parts = survey.divide(train, validation, job.data, job.training.seed)
-    found = _classify(job, parts, tokenizer) if labelled else _generate(job, parts, tokenizer)
-    examples, replay_report = encode(replay, tokenizer, job.data.max_length)
+    cache = TokenCache(tokenizer) if job.data.cache else None
+    prepare = _classify if labelled else _generate
+    found = prepare(job, parts, tokenizer, cache)
+    examples, replay_report = encode(replay, tokenizer, job.data.max_length, cache)
     if not found.train:
         raise UserError(
             f"no training example keeps an answer within data.max_length = {job.data.max_length} "
@@ -62,9 +67,10 @@ def load_dataset(job: Job, tokenizer: Any) -> Dataset:
         found.train,
         found.validation,
         examples,
-        data_words.notices(report, job),
+        [*data_words.notices(report, job), *([cache.problem] if cache and cache.problem else [])],
         report,
         [label.label for label in found.labels],
+        from_cache=cache is not None and cache.found > 0,
     )
 
 
@@ -76,18 +82,18 @@ class _Found:
     labels: list[LabelReport] = field(default_factory=list)
 
 
-def _generate(job: Job, parts: survey.Parts, tokenizer: Any) -> _Found:
-    train, train_report = encode(parts.train, tokenizer, job.data.max_length)
-    validation, report = encode(parts.validation, tokenizer, job.data.max_length)
+def _generate(job: Job, parts: survey.Parts, tokenizer: Any, cache: TokenCache | None) -> _Found:
+    train, train_report = encode(parts.train, tokenizer, job.data.max_length, cache)
+    validation, report = encode(parts.validation, tokenizer, job.data.max_length, cache)
     return _Found(train, validation, (train_report, report))
 
 
-def _classify(job: Job, parts: survey.Parts, tokenizer: Any) -> _Found:
+def _classify(job: Job, parts: survey.Parts, tokenizer: Any, cache: TokenCache | None) -> _Found:
     names = classes.find_classes(parts.train.found)
     index = {name: place for place, name in enumerate(names)}
     length = job.data.max_length
-    train, train_report = encode_labelled(parts.train, tokenizer, length, index)
-    validation, report = encode_labelled(parts.validation, tokenizer, length, index)
+    train, train_report = encode_labelled(parts.train, tokenizer, length, index, cache)
+    validation, report = encode_labelled(parts.validation, tokenizer, length, index, cache)
     balanced, labels = classes.balanced(
         train, validation, names, job.data.balance, job.training.seed
     )

@@ -38,6 +38,17 @@ def config_dir() -> Path:
     return Path(platformdirs.user_config_dir("tui-trainer", appauthor=False))
 
 
+def cache_dir() -> Path:
+    """The folder of what can be made again, which may be deleted at any time.
+
+    `TUI_TRAINER_HOME` wins over the platform's own place. Nothing is created.
+    """
+    override = os.environ.get("TUI_TRAINER_HOME")
+    if override:
+        return Path(override).expanduser() / "cache"
+    return Path(platformdirs.user_cache_dir("tui-trainer", appauthor=False))
+
+
 def builtin_model() -> Path:
     """The folder of the built-in base model."""
     return _PACKAGE / "models" / "builtin"
