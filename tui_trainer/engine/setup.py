@@ -12,7 +12,7 @@ from tui_trainer.advisor.told import told
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import Command, RunInfo
-from tui_trainer.engine import advising, checkpoint, data_record
+from tui_trainer.engine import advising, checkpoint, data_record, guard
 from tui_trainer.engine.batches import Plan
 from tui_trainer.engine.control import Control, rates_to_replay
 from tui_trainer.engine.data import Dataset, load_dataset
@@ -181,11 +181,13 @@ def _go_on_from(session: Session, start: Path, *, rewound: bool) -> None:
 
 
 def _replay_rates(session: Session) -> None:
-    """What the user did to rate and advice since the checkpoint, for `obey` to do again."""
+    """What the user did to rate and advice since the checkpoint, for `obey` to do again; and
+    where memory ran out."""
     events, step = session.folder.events(), session.state.step
     for at, change in rates_to_replay(events, step):
         session.rates_to_replay.setdefault(at, []).append(change)
     session.mutes_to_replay = [mute for mute in told(events).mutes if mute[0] >= step]
+    session.smaller_to_replay = guard.smaller_to_replay(events, step)
 
 
 def _announce(session: Session) -> None:
