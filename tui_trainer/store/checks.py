@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import math
 from pathlib import Path
 
@@ -79,7 +80,27 @@ def _errors(job: Job) -> list[Finding]:
         )
     if job.data.replay is not None and job.task == "classification":
         found.append(_error("data.replay", "data.replay is of causal-lm jobs: leave it out"))
+    return [*found, *_absent(job)]
+
+
+def _absent(job: Job) -> list[Finding]:
+    """Packages that the job needs beyond what every training needs."""
+    found = []
+    table = next((f for f in jobs.data_files(job) if f.suffix.lower() == ".parquet"), None)
+    if table is not None and not _installed("pyarrow"):
+        words = f'{table.name}: reading Parquet needs pyarrow: pip install "tui-trainer[parquet]"'
+        found.append(_error("data.train", words))
+    if job.training.optimizer == "adamw-8bit" and not _installed("bitsandbytes"):
+        words = (
+            'training.optimizer = "adamw-8bit" needs bitsandbytes: pip install bitsandbytes, or '
+            'use "adamw"'
+        )
+        found.append(_error("training.optimizer", words))
     return found
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def _length(job: Job, rows: int | None) -> list[Finding]:
