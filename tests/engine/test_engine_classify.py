@@ -20,29 +20,6 @@ WORDS = {"cat": "the cat sat on the mat", "dog": "the dog ran and ran", "9": "zz
 TRAINING = {"max_steps": 20, "eval_every": 10, "checkpoint_every": 10, "learning_rate": 2e-2}
 
 
-@pytest.fixture(scope="session")
-def encoder(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
-    """A random two-layer BERT with the tiny base's tokenizer."""
-    import torch
-    from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
-
-    folder = tmp_path_factory.mktemp("base") / "bert"
-    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
-    tokenizer.save_pretrained(str(folder))
-    torch.manual_seed(3)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=128,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    BertForMaskedLM(config).save_pretrained(str(folder))  # without a pooler, as most encoders are
-    return folder
-
-
 def texts(count: int = 60) -> list[dict[str, Any]]:
     """Twice as many cats as dogs, and a few nines; no two texts are the same."""
     chance = random.Random(1)

@@ -27,6 +27,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 StoppingMetric = Literal["val_loss", "val_accuracy", "val_f1_macro"]
 LoraStart = Literal["default", "gaussian", "pissa"]
 Task = Literal["causal-lm", "classification"]
+Quantization = Literal["none", "nf4"]
 Duplicates = Literal["keep", "drop"]
 Balance = Literal["weight", "oversample", "none"]
 
@@ -186,6 +187,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     trust_remote_code: Annotated[
         bool, Meta(description="run Python code that the model's folder brings along")
     ] = False
+    quantization: Annotated[
+        Quantization,
+        Meta(description="frozen weights in memory: none, or nf4 (4 bits, QLoRA; bitsandbytes)"),
+    ] = "none"
     task: Annotated[Task, Meta(description="what is learned: causal-lm or classification")] = (
         "causal-lm"
     )

@@ -92,7 +92,12 @@ def _load_model(job: Job, dataset: Dataset, tokenizer: Any, device: torch.device
     dtype = weights_type(job.training.precision, device)
     labels = dataset.labels or None
     loaded = base.load_base(
-        job.model, device, dtype, labels=labels, trust_remote_code=job.trust_remote_code
+        job.model,
+        device,
+        dtype,
+        labels=labels,
+        four_bit=job.quantization == "nf4",
+        trust_remote_code=job.trust_remote_code,
     )
     check_lengths(loaded, dataset)
     if labels:
@@ -195,7 +200,7 @@ def _announce(session: Session) -> None:
     report, plan, dataset = session.report, session.plan, session.dataset
     report.total(plan.total_steps, plan.epoch(plan.total_steps))
     trained = sum(p.numel() for p in session.parameters.values())
-    frozen = sum(p.numel() for p in session.model.parameters()) - trained
+    frozen = sum(base.parameter_count(p) for p in session.model.parameters()) - trained
     revision = getattr(session.model.config, "_commit_hash", None)
     report.event(
         "setup",

@@ -80,6 +80,12 @@ def _errors(job: Job) -> list[Finding]:
         )
     if job.data.replay is not None and job.task == "classification":
         found.append(_error("data.replay", "data.replay is of causal-lm jobs: leave it out"))
+    if job.quantization != "none" and job.lora.init == "pissa":
+        words = (
+            'lora.init = "pissa" takes its first values out of a whole base, not of a quantised '
+            'one: use lora.init = "default", or leave quantization out'
+        )
+        found.append(_error("lora.init", words))
     return [*found, *_absent(job)]
 
 
@@ -96,6 +102,12 @@ def _absent(job: Job) -> list[Finding]:
             'use "adamw"'
         )
         found.append(_error("training.optimizer", words))
+    if job.quantization != "none" and not _installed("bitsandbytes"):
+        words = (
+            f'quantization = "{job.quantization}" needs bitsandbytes: pip install bitsandbytes, or '
+            "leave it out"
+        )
+        found.append(_error("quantization", words))
     return found
 
 
