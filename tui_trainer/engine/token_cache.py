@@ -27,7 +27,7 @@ from tui_trainer.store import atomic, paths
 # To be raised whenever encode.py makes other tokens of the same rows.
 VERSION = 1
 MOST_BYTES = 1 << 30  # of all entries; the ones that were not used for longest go first
-LEAST_CHARACTERS = 200_000  # of a part's rows; less is tokenised in a blink
+LEAST_CHARACTERS = 50_000  # of a part's rows; less is tokenised in a blink
 _SUFFIX = ".tokens"
 _DIGEST = hashlib.sha256().digest_size
 
