@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from tui_trainer.contracts.estimate import Finding
@@ -19,15 +20,15 @@ _COUNTED_BYTES = 64 << 20  # larger files are not read only to count their rows
 def check(job: Job, *, count: bool = True) -> list[Finding]:
     """Everything odd about a resolved job, errors first; without `count` the data is not read, and
     what depends on its size not said."""
-    rows = count_rows(job) if count else None
+    rows = count_rows(jobs.file_list(job.data.train)) if count else None
     found = [*_errors(job), *_length(job, rows), *_rates(job), *_batches(job, rows), *_lora(job)]
     return sorted(found, key=lambda finding: finding.level != "error")
 
 
-def count_rows(job: Job) -> int | None:
-    """Rows of the training files, about; None where counting them would take long."""
+def count_rows(files: Sequence[Path]) -> int | None:
+    """Rows of data files, about; None where counting them would take long."""
     total = 0
-    for file in jobs.file_list(job.data.train):
+    for file in files:
         try:
             if file.suffix.lower() not in (".jsonl", ".ndjson", ".csv"):
                 return None
