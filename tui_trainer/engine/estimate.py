@@ -18,7 +18,7 @@ import psutil
 import torch
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.estimate import Estimate
+from tui_trainer.contracts.estimate import Checkpointing, Estimate
 from tui_trainer.contracts.job import Job
 from tui_trainer.engine import advising, batches, checkpoint, footprint, loop
 from tui_trainer.engine.data import Example
@@ -26,6 +26,7 @@ from tui_trainer.engine.evaluate import evaluate
 from tui_trainer.engine.optim import set_learning_rate
 from tui_trainer.engine.scratch import scratch_session
 from tui_trainer.engine.session import Session
+from tui_trainer.engine.setup import checkpoint_gradients
 
 Floats = npt.NDArray[np.float64]
 PROBE_SECONDS = 12.0
@@ -79,15 +80,14 @@ def _estimate(session: Session) -> Estimate:
     load = look_ahead(session)
     available = footprint.available_bytes(session.device)
     used = _probe_memory(session, load, available)
-    fits = used.peak <= footprint.SHARE * available
-    micro = None if fits else _micro_batch(session, load, used, available)
-    session.state.micro_batch = None if fits else micro or 1
+    fits, micro = _fit(session, load, used, available)
     seconds = _probe_steps(session, load)
     evaluations, evaluation_seconds = _probe_evaluation(session)
     size, saving = _probe_saving(session)
     peak = max(used.peak, footprint.peak_bytes(session.device)) if used.measured else used.peak
     total = session.plan.total_steps
     checkpoints, disk = _disk(session, size, _saves(session))
+    checkpointing = _probe_checkpointing(session, load)
     return Estimate(
         steps=total,
         epochs=session.plan.epoch(total),
@@ -110,7 +110,8 @@ def _estimate(session: Session) -> Estimate:
         fits=fits,
         micro_batch=micro,
         accumulation=None if micro is None else _effective(session) // micro,
-        advice=[] if fits else _advice(session, micro),
+        checkpointing=checkpointing,
+        advice=[] if fits else _advice(session, micro, checkpointing),
         notices=session.dataset.notices,
     )
 
@@ -158,6 +159,44 @@ def _probe_memory(session: Session, load: Load, available: int) -> Memory:
     return Memory(footprint.peak_bytes(session.device), fixed, per_token, measured=True)
 
 
+def _probe_checkpointing(session: Session, load: Load) -> Checkpointing | None:
+    """Gradient checkpointing tried on a quarter of the largest pass; None for a base without."""
+    base, on = session.model.get_base_model(), session.job.training.gradient_checkpointing
+    if not getattr(base, "supports_gradient_checkpointing", False):
+        return None
+    group = load.largest[: max(1, len(load.largest) // 4)]
+    kept, seconds = {}, {}
+    for way in (False, True):
+        checkpoint_gradients(base, way)
+        kept[way] = footprint.saved_bytes(
+            lambda: loop.forward_backward(session, [group]), session.model
+        )
+        seconds[way] = min(_seconds_of(session, group) for _ in range(3))
+    checkpoint_gradients(base, on)
+    session.optimizer.zero_grad(set_to_none=True)
+    share = load.largest_tokens / pass_tokens(session, group)
+    return Checkpointing(
+        kept_bytes=round(kept[False] * share),
+        kept_bytes_with=round(kept[True] * share),
+        time_factor=seconds[True] / seconds[False],
+    )
+
+
+def _seconds_of(session: Session, group: list[Example]) -> float:
+    began = time.perf_counter()
+    loop.forward_backward(session, [group]).item()  # a GPU is waited for
+    return time.perf_counter() - began
+
+
+def _fit(session: Session, load: Load, used: Memory, available: int) -> tuple[bool, int | None]:
+    """Whether the largest pass fits, and else how many examples would; the session takes so many
+    from here on."""
+    fits = used.peak <= footprint.SHARE * available
+    micro = None if fits else _micro_batch(session, load, used, available)
+    session.state.micro_batch = None if fits else micro or 1
+    return fits, micro
+
+
 def _micro_batch(session: Session, load: Load, used: Memory, available: int) -> int | None:
     """The most examples of a pass that fit and divide the step's examples, so that the step stays
     the same; None where not even one fits."""
@@ -174,7 +213,7 @@ def _effective(session: Session) -> int:
     return settings.batch_size * settings.gradient_accumulation_steps
 
 
-def _advice(session: Session, micro: int | None) -> list[str]:
+def _advice(session: Session, micro: int | None, other: Checkpointing | None = None) -> list[str]:
     if micro is not None:
         accumulation = _effective(session) // micro
         return [
@@ -184,7 +223,11 @@ def _advice(session: Session, micro: int | None) -> list[str]:
     settings = session.job.training
     found = []
     if not settings.gradient_checkpointing:
-        found.append("set training.gradient_checkpointing = true: less memory, more time")
+        words = "less memory, more time"
+        if other is not None:
+            less, factor = other.kept_bytes - other.kept_bytes_with, other.time_factor
+            words = f"{less / 1e6:,.0f} MB less a pass, {factor:.2g} times as long"
+        found.append(f"set training.gradient_checkpointing = true: {words}")
     if settings.precision == "fp32":
         found.append('set training.precision = "bf16": half the memory of the base')
     found.append(

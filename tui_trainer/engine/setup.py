@@ -107,8 +107,17 @@ def _load_model(job: Job, dataset: Dataset, tokenizer: Any, device: torch.device
     if job.lora.start_from is not None:
         adapter.load_weights(model, adapter.read_weights(Path(job.lora.start_from), job.lora))
     if job.training.gradient_checkpointing:
-        loaded.gradient_checkpointing_enable({"use_reentrant": False})
+        checkpoint_gradients(loaded, True)
     return loaded, model
+
+
+def checkpoint_gradients(base: Any, on: bool) -> None:
+    """Keeps only each layer's input for the backward pass, and calculates the rest again; or
+    not."""
+    if on:
+        base.gradient_checkpointing_enable({"use_reentrant": False})
+    else:
+        base.gradient_checkpointing_disable()
 
 
 def weights_type(precision: str, device: torch.device) -> torch.dtype:
