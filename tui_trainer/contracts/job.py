@@ -30,6 +30,7 @@ Task = Literal["causal-lm", "classification"]
 Quantization = Literal["none", "nf4"]
 Duplicates = Literal["keep", "drop"]
 Balance = Literal["weight", "oversample", "none"]
+Augment = Literal["none", "synonym", "paraphrase", "back-translation"]
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Text = Annotated[str, Meta(min_length=1)]
@@ -63,6 +64,17 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     balance: Annotated[
         Balance, Meta(description="rare classes: weight, oversample or none; classification")
     ] = "weight"
+    augment: Annotated[
+        Augment,
+        Meta(description="a second version of every training row, by a local model; costs time"),
+    ] = "none"
+    augment_model: Annotated[
+        Text | None,
+        Meta(description="the model that rewrites rows; left out, the job's own base"),
+    ] = None
+    augment_language: Annotated[
+        Text, Meta(description="the rows' language, to which back-translation returns")
+    ] = "English"
     max_length: Annotated[
         int, Meta(ge=8, description="tokens per example; longer rows are cut at the end")
     ] = 512

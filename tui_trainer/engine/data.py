@@ -14,6 +14,7 @@ from tui_trainer.contracts.data import DataReport, LabelReport, PartReport
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.engine import classes, data_words, survey
+from tui_trainer.engine.augment import Augmenter
 from tui_trainer.engine.encode import Example as Example
 from tui_trainer.engine.encode import encode, encode_labelled
 from tui_trainer.engine.rows import Rows, read_rows
@@ -36,8 +37,9 @@ class Dataset:
     from_cache: bool = field(default=False, compare=False)
 
 
-def load_dataset(job: Job, tokenizer: Any) -> Dataset:
-    """Reads, divides and tokenises a job's data. Raises `UserError`."""
+def load_dataset(job: Job, tokenizer: Any, augmenter: Augmenter | None = None) -> Dataset:
+    """Reads, divides and tokenises a job's data; `augmenter` adds rows to the training part.
+    Raises `UserError`."""
     labelled = job.task == "classification"
     if labelled and job.data.replay:
         raise UserError("data.replay is of causal-lm jobs; leave it out for classification")
@@ -46,6 +48,10 @@ def load_dataset(job: Job, tokenizer: Any) -> Dataset:
         for files in (job.data.train, job.data.validation, job.data.replay)
     )
     parts = survey.divide(train, validation, job.data, job.training.seed)
+    augmented = None
+    if augmenter is not None:
+        added, augmented = augmenter(parts.train.found, parts.validation.found)
+        parts.train.found.extend(added)
     cache = TokenCache(tokenizer) if job.data.cache else None
     prepare = _classify if labelled else _generate
     found = prepare(job, parts, tokenizer, cache)
@@ -62,6 +68,7 @@ def load_dataset(job: Job, tokenizer: Any) -> Dataset:
         repeats=parts.repeats,
         labels=found.labels,
         fingerprint=fingerprint(found.train, found.validation, examples),
+        augmented=augmented,
     )
     return Dataset(
         found.train,

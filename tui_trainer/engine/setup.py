@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import Command, RunInfo
 from tui_trainer.engine import advising, checkpoint, data_record, guard
+from tui_trainer.engine.augment import Augmenter, writer_of
 from tui_trainer.engine.batches import Plan
 from tui_trainer.engine.control import Control, rates_to_replay
 from tui_trainer.engine.data import Dataset, load_dataset
@@ -30,6 +33,7 @@ from tui_trainer.store.runs import RunFolder
 # Operations of one matrix product below which several threads wait for each other longer than
 # they save.
 _LEAST_SHARED = 2e8
+_TOLD_SECONDS = 0.5
 
 
 def prepare(
@@ -48,7 +52,7 @@ def prepare(
     enter(report, control, f"loading the tokenizer of {job.model}")
     tokenizer = base.load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
     enter(report, control, "reading the data")
-    dataset = load_dataset(job, tokenizer)
+    dataset = load_dataset(job, tokenizer, _augmenter(folder, job, device, report, control))
     data_record.check_unchanged(folder, dataset)
     enter(report, control, f"loading {job.model}")
     loaded, model = _load_model(job, dataset, tokenizer, device)
@@ -85,6 +89,28 @@ def prepare(
         _replay_rates(session)
     advising.begin(session)
     return session
+
+
+def _augmenter(
+    folder: RunFolder, job: Job, device: torch.device, report: Report, control: Control
+) -> Augmenter | None:
+    """What rewrites rows where the job asks for it; a stop or cancel ends it."""
+    if job.data.augment == "none":
+        return None
+    told = 0.0
+
+    def between(done: int, total: int) -> bool:
+        nonlocal told
+        if time.monotonic() - told < _TOLD_SECONDS:
+            return False
+        told = time.monotonic()
+        report.state("preparing", f"{job.data.augment}: {done:,} of {total:,} rows are written")
+        return control.told_to_end() is not None
+
+    dtype = weights_type(job.training.precision, device)
+    ask = writer_of(device, dtype, job.trust_remote_code, between)
+    ended = partial(enter, report, control, "reading the data")
+    return Augmenter(job, folder.augmented_file, ask, ended)
 
 
 def _load_model(job: Job, dataset: Dataset, tokenizer: Any, device: torch.device) -> Any:

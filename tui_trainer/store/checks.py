@@ -21,7 +21,8 @@ def check(job: Job, *, count: bool = True) -> list[Finding]:
     """Everything odd about a resolved job, errors first; without `count` the data is not read, and
     what depends on its size not said."""
     rows = count_rows(jobs.file_list(job.data.train)) if count else None
-    found = [*_errors(job), *_length(job, rows), *_rates(job), *_batches(job, rows), *_lora(job)]
+    found = [*_errors(job), *_length(job, rows), *_rates(job), *_batches(job, rows)]
+    found += [*_lora(job), *_augment(job, rows)]
     return sorted(found, key=lambda finding: finding.level != "error")
 
 
@@ -188,6 +189,27 @@ def _lora(job: Job) -> list[Finding]:
         words = "data.replay_per_step has no effect without data.replay"
         found.append(_warning("data.replay_per_step", words))
     return found
+
+
+def _augment(job: Job, rows: int | None) -> list[Finding]:
+    data = job.data
+    if data.augment == "none":
+        return []
+    if data.augment_model is None and job.task == "classification":
+        words = (
+            f'data.augment = "{data.augment}" needs data.augment_model: the base of a classifier '
+            "cannot be counted on to write"
+        )
+        return [_error("data.augment_model", words)]
+    count = "every training row" if rows is None else f"{rows:,} training rows"
+    return [
+        _warning(
+            "data.augment",
+            f'data.augment = "{data.augment}" has {data.augment_model or job.model} write {count} '
+            "anew before training, which may take longer than the training; nobody checks what "
+            "they then mean: read augmented.json in the run folder",
+        )
+    ]
 
 
 def _error(key: str, message: str) -> Finding:
