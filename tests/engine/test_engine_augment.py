@@ -125,6 +125,24 @@ def test_no_version_says_what_a_held_out_row_says(tmp_path: Path) -> None:
     assert added == [] and (report.asked, report.added) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "used"),
+    [
+        ("He has 12 eggs and eats 3.", "Of 12 eggs he eats 3.", True),
+        ("He has 12 eggs and eats 3.", "Of 12 eggs he eats 4.", False),
+        ("He has 12 eggs and eats 3.", "He has eggs and eats some.", False),
+        ("Who was it?", "Who?", True),
+        ("Who kept the lighthouse in those years?", "Who?", False),
+        ("Who was it?", " \n", False),
+    ],
+)
+def test_what_cannot_mean_the_same_is_thrown_away(
+    before: str, after: str, used: bool, tmp_path: Path
+) -> None:
+    make = augmenter(tmp_path, lambda *_: [after], augment="paraphrase")
+    assert bool(make([Row((), before, 1.0, "t line 1")], [])[0]) == used
+
+
 def test_back_translation_goes_there_and_back(tmp_path: Path) -> None:
     heard: list[str] = []
 
@@ -170,7 +188,10 @@ def test_what_it_costs_is_said_before(tmp_path: Path) -> None:
     assert found["data.augment_model"].level == "error"
     values["data"]["augment_model"] = "builtin"
     found = {item.key: item for item in checks.check(jobs.check_job(values, tmp_path, "test"))}
-    assert "has builtin write 2 training rows anew" in found["data.augment"].message
+    assert "which the built-in base cannot" in found["data.augment_model"].message
+    values["data"]["augment_model"] = "owner/name"
+    found = {item.key: item for item in checks.check(jobs.check_job(values, tmp_path, "test"))}
+    assert "has owner/name write 2 training rows anew" in found["data.augment"].message
     values["data"]["augment_model"] = "./not-here"
     with pytest.raises(UserError, match="augment_model: model folder"):
         jobs.check_job(values, tmp_path, "test")

@@ -1,7 +1,8 @@
 """More training rows for small sets: each one's question or text written anew by a local model.
 
 Off unless a job asks for it. Every row is asked for once, greedily, so that the same model makes
-the same rows; what is empty, said already, or much longer or shorter is thrown away and counted.
+the same rows; what is empty, said already, much longer or shorter, or has other numbers in it is
+thrown away and counted.
 Nobody checks the meaning: `augmented.json` in the run folder holds every version for reading, and
 a resumed run takes it from there. What was made is kept in the user's cache folder too.
 """
@@ -12,6 +13,7 @@ import contextlib
 import dataclasses
 import gc
 import hashlib
+import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,6 +43,7 @@ ORDERS: dict[Augment, tuple[str, ...]] = {
 }
 MOST_GROWTH = 3.0  # versions longer or shorter than the text by more than this are thrown away
 _KEPT_FILES = 20  # in the cache
+_NUMBER = re.compile(r"\d+")
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,13 +200,18 @@ def _judged(found: Versions, train: Sequence[Row], held: Sequence[Row]) -> Versi
     versions = []
     for row, version in zip(train, found.versions, strict=True):
         text = _plain(_version(row, version.after).content())
-        ratio = (1 + len(version.after)) / (1 + len(version.before))
-        used = bool(version.after.strip()) and 1 / MOST_GROWTH <= ratio <= MOST_GROWTH
-        used = used and text not in said
+        used = _is_likely(version.before, version.after) and text not in said
         if used:
             said.add(text)
         versions.append(msgspec.structs.replace(version, used=used))
     return msgspec.structs.replace(found, versions=versions)
+
+
+def _is_likely(before: str, after: str) -> bool:
+    """Whether a version may mean the same, as far as that can be told without reading it."""
+    ratio = (1 + len(after)) / (1 + len(before))
+    same_numbers = sorted(_NUMBER.findall(before)) == sorted(_NUMBER.findall(after))
+    return bool(after.strip()) and same_numbers and 1 / MOST_GROWTH <= ratio <= MOST_GROWTH
 
 
 def _plain(text: str) -> str:

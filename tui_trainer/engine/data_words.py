@@ -48,7 +48,8 @@ def _about_versions(report: DataReport) -> list[str]:
     return [
         f"{made.added:,} training rows are not yours: {made.model} wrote them ({made.method} of "
         f"{made.asked:,} rows, {made.seconds:,.0f} s {when}); {made.asked - made.added:,} versions "
-        "were thrown away (empty, said already, or of another length); all are in augmented.json"
+        "were thrown away (empty, said already, of another length or with other numbers); all are "
+        "in augmented.json"
     ]
 
 

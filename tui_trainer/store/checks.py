@@ -201,6 +201,12 @@ def _augment(job: Job, rows: int | None) -> list[Finding]:
             "cannot be counted on to write"
         )
         return [_error("data.augment_model", words)]
+    if (data.augment_model or job.model) == "builtin":
+        words = (
+            f'data.augment = "{data.augment}" needs a model that can put text into other words, '
+            "which the built-in base cannot: set data.augment_model to a larger one"
+        )
+        return [_error("data.augment_model", words)]
     count = "every training row" if rows is None else f"{rows:,} training rows"
     return [
         _warning(
