@@ -87,7 +87,6 @@ def _estimate(session: Session) -> Estimate:
     peak = max(used.peak, footprint.peak_bytes(session.device)) if used.measured else used.peak
     total = session.plan.total_steps
     checkpoints, disk = _disk(session, size, _saves(session))
-    checkpointing = _probe_checkpointing(session, load)
     return Estimate(
         steps=total,
         epochs=session.plan.epoch(total),
@@ -105,13 +104,13 @@ def _estimate(session: Session) -> Estimate:
         disk_bytes=disk,
         checkpoint_bytes=size,
         checkpoints=checkpoints,
+        checkpointing=_probe_checkpointing(session, load),
         device=str(session.device),
         measured=used.measured,
         fits=fits,
         micro_batch=micro,
         accumulation=None if micro is None else _effective(session) // micro,
-        checkpointing=checkpointing,
-        advice=[] if fits else _advice(session, micro, checkpointing),
+        advice=[] if fits else _advice(session, micro),
         notices=session.dataset.notices,
     )
 
@@ -159,6 +158,41 @@ def _probe_memory(session: Session, load: Load, available: int) -> Memory:
     return Memory(footprint.peak_bytes(session.device), fixed, per_token, measured=True)
 
 
+def _micro_batch(session: Session, load: Load, used: Memory, available: int) -> int | None:
+    """The most examples of a pass that fit and divide the step's examples, so that the step stays
+    the same; None where not even one fits."""
+    ordered = batches.by_length(load.largest)
+    for size in range(len(ordered), 0, -1):
+        needed = used.fixed + used.per_token * pass_tokens(session, ordered[:size])
+        if _effective(session) % size == 0 and needed <= footprint.SHARE * available:
+            return size
+    return None
+
+
+def _effective(session: Session) -> int:
+    settings = session.job.training
+    return settings.batch_size * settings.gradient_accumulation_steps
+
+
+def _advice(session: Session, micro: int | None, other: Checkpointing | None = None) -> list[str]:
+    if micro is not None:
+        accumulation = _effective(session) // micro
+        return [
+            f"set training.batch_size = {micro} and training.gradient_accumulation_steps = "
+            f"{accumulation}: the step stays the same"
+        ]
+    settings = session.job.training
+    found = []
+    if not settings.gradient_checkpointing:
+        found.append("set training.gradient_checkpointing = true: less memory, more time")
+    if settings.precision == "fp32":
+        found.append('set training.precision = "bf16": half the memory of the base')
+    found.append(
+        f"lower data.max_length from {session.job.data.max_length}, or take a smaller base"
+    )
+    return found
+
+
 def _probe_checkpointing(session: Session, load: Load) -> Checkpointing | None:
     """Gradient checkpointing tried on a quarter of the largest pass; None for a base without."""
     base, on = session.model.get_base_model(), session.job.training.gradient_checkpointing
@@ -195,45 +229,6 @@ def _fit(session: Session, load: Load, used: Memory, available: int) -> tuple[bo
     micro = None if fits else _micro_batch(session, load, used, available)
     session.state.micro_batch = None if fits else micro or 1
     return fits, micro
-
-
-def _micro_batch(session: Session, load: Load, used: Memory, available: int) -> int | None:
-    """The most examples of a pass that fit and divide the step's examples, so that the step stays
-    the same; None where not even one fits."""
-    ordered = batches.by_length(load.largest)
-    for size in range(len(ordered), 0, -1):
-        needed = used.fixed + used.per_token * pass_tokens(session, ordered[:size])
-        if _effective(session) % size == 0 and needed <= footprint.SHARE * available:
-            return size
-    return None
-
-
-def _effective(session: Session) -> int:
-    settings = session.job.training
-    return settings.batch_size * settings.gradient_accumulation_steps
-
-
-def _advice(session: Session, micro: int | None, other: Checkpointing | None = None) -> list[str]:
-    if micro is not None:
-        accumulation = _effective(session) // micro
-        return [
-            f"set training.batch_size = {micro} and training.gradient_accumulation_steps = "
-            f"{accumulation}: the step stays the same"
-        ]
-    settings = session.job.training
-    found = []
-    if not settings.gradient_checkpointing:
-        words = "less memory, more time"
-        if other is not None:
-            less, factor = other.kept_bytes - other.kept_bytes_with, other.time_factor
-            words = f"{less / 1e6:,.0f} MB less a pass, {factor:.2g} times as long"
-        found.append(f"set training.gradient_checkpointing = true: {words}")
-    if settings.precision == "fp32":
-        found.append('set training.precision = "bf16": half the memory of the base')
-    found.append(
-        f"lower data.max_length from {session.job.data.max_length}, or take a smaller base"
-    )
-    return found
 
 
 def _probe_steps(session: Session, load: Load) -> float:

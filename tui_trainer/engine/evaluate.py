@@ -19,6 +19,7 @@ def evaluate(session: Session) -> bool:
     """Measures loss and accuracy per learned token, writes the line, and says whether it is the
     best so far. Draws no random number, so training goes on as if it had not been."""
     state, report = session.state, session.report
+    guard.again(session, "evaluation")
     report.state("evaluating", f"evaluating at step {state.step:,}")
     began = time.monotonic()
     loss, accuracy, scored = _measure_all(session)
@@ -74,7 +75,6 @@ def has_stalled(session: Session) -> bool:
 def _measure_all(session: Session) -> tuple[float, float, Evaluation | None]:
     """Loss, accuracy, and a classifier's scores; all again in smaller passes where memory runs
     out."""
-    guard.again(session, "evaluation")
     while True:
         try:
             if not session.dataset.labels:

@@ -57,6 +57,7 @@ def _train(session: Session) -> StateName:
             return verdict
 
         # One optimizer step.
+        guard.again(session, "step")
         session.division.begin()
         began = time.perf_counter()
         rate = rate_of_next_step(session)
@@ -96,7 +97,6 @@ def _train(session: Session) -> StateName:
 def step(session: Session) -> Outcome:
     """One optimizer step: gradients, clipping, update. Where memory runs out it is done again
     in smaller passes, from the same random state."""
-    guard.again(session, "step")
     random = guard.random_state(session)
     while True:
         passes = session.plan.passes(session.state.step, session.state.micro_batch)

@@ -52,7 +52,7 @@ def prepare(
     enter(report, control, f"loading the tokenizer of {job.model}")
     tokenizer = base.load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
     enter(report, control, "reading the data")
-    dataset = load_dataset(job, tokenizer, _augmenter(folder, job, device, report, control))
+    dataset = load_dataset(job, tokenizer, _augmenter(folder, job, report, control))
     data_record.check_unchanged(folder, dataset)
     enter(report, control, f"loading {job.model}")
     loaded, model = _load_model(job, dataset, tokenizer, device)
@@ -91,9 +91,7 @@ def prepare(
     return session
 
 
-def _augmenter(
-    folder: RunFolder, job: Job, device: torch.device, report: Report, control: Control
-) -> Augmenter | None:
+def _augmenter(folder: RunFolder, job: Job, report: Report, control: Control) -> Augmenter | None:
     """What rewrites rows where the job asks for it; a stop or cancel ends it."""
     if job.data.augment == "none":
         return None
@@ -107,6 +105,7 @@ def _augmenter(
         report.state("preparing", f"{job.data.augment}: {done:,} of {total:,} rows are written")
         return control.told_to_end() is not None
 
+    device = base.pick_device()
     dtype = weights_type(job.training.precision, device)
     ask = writer_of(device, dtype, job.trust_remote_code, between)
     ended = partial(enter, report, control, "reading the data")
