@@ -41,8 +41,6 @@ def load_dataset(job: Job, tokenizer: Any, augmenter: Augmenter | None = None) -
     """Reads, divides and tokenises a job's data; `augmenter` adds rows to the training part.
     Raises `UserError`."""
     labelled = job.task == "classification"
-    if labelled and job.data.replay:
-        raise UserError("data.replay is of causal-lm jobs; leave it out for classification")
     train, validation, replay = (
         read_rows(jobs.file_list(files), labelled=labelled) if files else Rows([])
         for files in (job.data.train, job.data.validation, job.data.replay)
@@ -70,11 +68,12 @@ def load_dataset(job: Job, tokenizer: Any, augmenter: Augmenter | None = None) -
         fingerprint=fingerprint(found.train, found.validation, examples),
         augmented=augmented,
     )
+    notices = data_words.notices(report, job)
     return Dataset(
         found.train,
         found.validation,
         examples,
-        [*data_words.notices(report, job), *([cache.problem] if cache and cache.problem else [])],
+        [*notices, cache.problem] if cache and cache.problem else notices,
         report,
         [label.label for label in found.labels],
         from_cache=cache is not None and cache.found > 0,
