@@ -83,5 +83,7 @@ def safe_name(name: str, what: str = "name") -> str:
 
 def make_private_dir(path: Path) -> Path:
     """Creates `path` (and parents) for the user alone and returns it."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    missing = [folder for folder in path.parents if not folder.exists()]
+    for folder in (*reversed(missing), path):  # mkdir itself would make parents for everybody
+        folder.mkdir(exist_ok=True, mode=0o700)
     return path
