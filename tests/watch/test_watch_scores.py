@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from tui_trainer.cli import output
-from tui_trainer.contracts.data import DataReport, PartReport, Repeats
+from tui_trainer.contracts.data import AugmentReport, DataReport, PartReport, Repeats
 from tui_trainer.contracts.evaluation import ClassScore, Evaluation, EvaluationFile
 from tui_trainer.watch import scores
 
@@ -57,4 +59,7 @@ def test_data_shows_what_is_not_zero() -> None:
         ("over-long, cut", "2"),
         ("said again", "3"),
     ]
+    made = AugmentReport(method="paraphrase", model="m", asked=9, added=7, seconds=1.0)
+    more = msgspec.structs.replace(DATA, augmented=made)
+    assert scores.data_lines(more)[-1] == ("written by a model", "7")
     assert scores.lines(None) == scores.data_lines(None) == []

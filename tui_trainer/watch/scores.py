@@ -63,6 +63,7 @@ def data_lines(report: DataReport | None) -> Lines:
         "taken out of validation": repeats.removed,
         "of validation almost the same": repeats.shared_near or 0,
         "texts with several labels": repeats.contradicting,
+        "written by a model": report.augmented.added if report.augmented else 0,
     }
     return [(name, f"{count:,}") for name, count in counts.items() if count]
 
