@@ -20,14 +20,14 @@ from tui_trainer.watch.vigil import Vigil
 
 LOOK_SECONDS = 1.0
 FLUSH_SECONDS = 15.0
-_SAY_SECONDS = 1.5  # a longer wait at the end is explained
+SAY_SECONDS = 1.5  # a longer wait at the end is explained
 
 
 class Telling:
     """Looks at one run once a second, and has told what is worth it."""
 
     def __init__(self, folder: RunFolder, settings: NotifySettings) -> None:
-        self._folder = folder
+        self._folder = RunFolder(folder.path.absolute())
         self._on = settings.on
         self._vigil = Vigil(folder)
         self._rule = Rule(settings.on, time.time())
@@ -56,7 +56,7 @@ class Telling:
         now = time.time()
         self._sender.send(self._rule.take([self._seen("idle", None)], now))
         self._sender.send(ended(seen, self._on, now))
-        if not self._sender.flush(_SAY_SECONDS, left) and not left():
+        if not self._sender.flush(SAY_SECONDS, left) and not left():
             output.say("somebody is still being told; Ctrl-C leaves without")
             self._sender.flush(FLUSH_SECONDS, left)
         self._sender.close()

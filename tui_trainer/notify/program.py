@@ -9,8 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -19,6 +21,7 @@ from tui_trainer.notify import terminal
 from tui_trainer.notify.text import plain
 
 _DESKTOP_SECONDS = 5.0
+_LONGEST = 2000  # characters of a variable: a system takes only so much of them
 _SAID_BYTES = 2000  # of what a failing program printed last
 _OSASCRIPT = (
     "on run argv",
@@ -90,7 +93,9 @@ def variables(notice: Notice) -> dict[str, str]:
         "NAME": notice.name, "RUN_DIR": notice.path, "STATUS": notice.status,
         "STEP": "" if notice.step is None else str(notice.step),
     }  # fmt: skip
-    return {f"TUI_TRAINER_{name}": text.replace("\0", " ") for name, text in facts.items()}
+    return {
+        f"TUI_TRAINER_{name}": text.replace("\0", " ")[:_LONGEST] for name, text in facts.items()
+    }
 
 
 def run(
@@ -99,38 +104,41 @@ def run(
     """Runs a program with `data` on its standard input, for so many seconds at most; gives why
     it failed, in a sentence, or None."""
     name = plain(Path(words[0]).name, 60)
-    try:
-        process = subprocess.Popen(
-            words,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,  # keys pressed in the terminal are not for it
-        )
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        return f"{name} cannot be started: {reason}"
-    try:
-        _, said = process.communicate(data, timeout=seconds)
-    except subprocess.TimeoutExpired:
-        _end(process)
-        return f"{name} took longer than {seconds:g} s and was ended"
-    if process.returncode == 0:
-        return None
-    tail = plain(said[-_SAID_BYTES:].decode("utf-8", "replace"), 160)
-    return f"{name} ended with exit status {process.returncode}" + (f": {tail}" if tail else "")
+    # Files, not pipes: a program that leaves something running in the background would hold
+    # a pipe open, and one that does not read could not be written to.
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
+        given.write(data)
+        given.seek(0)
+        try:
+            process = subprocess.Popen(
+                words,
+                stdin=given,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                env=environment,
+                start_new_session=True,  # keys pressed in the terminal are not for it
+            )
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            return f"{name} cannot be started: {reason}"
+        try:
+            status = process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            _end(process)
+            return f"{name} took longer than {seconds:g} s and was ended"
+        return None if status == 0 else _failure(name, status, said)
+
+
+def _failure(name: str, status: int, said: IO[bytes]) -> str:
+    said.seek(0, os.SEEK_END)
+    said.seek(max(0, said.tell() - _SAID_BYTES))
+    tail = plain(said.read().decode("utf-8", "replace"), 160)
+    return f"{name} ended with exit status {status}" + (f": {tail}" if tail else "")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Ends the program and what it started."""
     with contextlib.suppress(OSError):
         os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(OSError):
-        process.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=1.0)
-    for pipe in (process.stdin, process.stderr):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()

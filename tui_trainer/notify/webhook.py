@@ -14,6 +14,7 @@ import msgspec
 from tui_trainer.contracts.notice import Notice, NotifySettings
 from tui_trainer.notify.text import plain, shown_address
 
+FIRST_WAIT = 1.0  # seconds before the second try; doubled before each further one
 _LONGEST_WAIT = 30.0  # seconds between two tries, whatever the server asks for
 _MOST_ABANDONED = 4
 _AGAIN = (408, 425, 429)  # and all from 500 on: the server may be better in a moment
@@ -55,7 +56,7 @@ class Webhook:
                 return None
             if not answer.again or tries > self._retries:
                 break
-            wait = min(max(2.0 ** (tries - 1), answer.after), _LONGEST_WAIT)
+            wait = min(max(FIRST_WAIT * 2 ** (tries - 1), answer.after), _LONGEST_WAIT)
             if self._stopping.wait(wait):
                 break
         times = f" ({tries} tries)" if tries > 1 else ""
