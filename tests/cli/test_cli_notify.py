@@ -89,7 +89,8 @@ def test_a_hang_and_a_crash_are_told_while_nobody_looks(
     assert "killed by SIGKILL" in crash["text"]
     assert "go on with: tui-trainer resume" in crash["text"]
     assert crash["path"] == str(one.runs()[0].path.absolute())
-    assert "notify" not in err
+    assert err.count("job hangs? No step has finished for 1 s since step 12") == 1
+    assert "notify:" not in err
 
 
 def test_the_end_is_told_before_the_command_returns(

@@ -79,6 +79,16 @@ def test_what_had_ended_before_is_no_news() -> None:
         assert not watching.sees(run)
 
 
+def test_a_foreign_run_whose_end_is_found_out_late_is_no_news() -> None:
+    watching = Watching()
+    foreign = replace(RUN, status="unknown", foreign=True)
+    assert not watching.sees(foreign)
+    assert not watching.sees(replace(foreign, status="failed"))
+    live = replace(foreign, path=Path("/runs/b"), updated_at=BEGAN + 15)
+    assert not watching.sees(live)
+    assert kinds(watching.sees(replace(live, status="completed"))) == ["finish"]
+
+
 def test_a_run_that_came_and_went_between_two_looks_is_told() -> None:
     fresh = replace(RUN, status="failed", updated_at=BEGAN + 5, message="bad data")
     assert kinds(Watching().sees(fresh)) == ["failure"]

@@ -42,7 +42,8 @@ def run_headless(
             for updates in follow(folder, process, since):
                 progress.show(updates)
                 stopper.attend(interrupts.count)
-                telling.attend()
+                for words in telling.attend():
+                    progress.notice(output.escape(words))
             end = describe_end(folder, process.returncode, beginning, wanted=stopper.killed)
             progress.end(end)
             asked = interrupts.count

@@ -37,17 +37,20 @@ class Telling:
         ways = ways_of(settings, os.environ, terminal_writer(), stopping)
         self._sender = Sender(ways, settings, claim=claim, on_problem=warn, stopping=stopping)
 
-    def attend(self) -> None:
-        """Called every few milliseconds while the engine lives."""
+    def attend(self) -> list[str]:
+        """Called every few milliseconds while the engine lives; what is to be said here too."""
         now = time.monotonic()
         if now < self._next:
-            return
+            return []
         self._next = now + LOOK_SECONDS
         state = self._folder.state()
         # The end is told by whoever sees the process end.
         status = state.state if state is not None and state.state in ACTIVE_STATES else "idle"
         self._vigil.look(state, status, self._info)
-        self._sender.send(self._rule.take([self._seen(status, state)], time.time()))
+        notices = self._rule.take([self._seen(status, state)], time.time())
+        self._sender.send(notices)
+        # Advice is an event of the run, and shown as such.
+        return [notice.text for notice in notices if notice.kind == "hang"]
 
     def end(self, end: EngineEnd, left: Callable[[], bool]) -> None:
         """Has the end told and waits for that, for a while or until `left`."""

@@ -32,7 +32,8 @@ _ENDS: dict[str, NoticeKind] = {
 class Seen:
     """One run at one moment. `updated_at` is its state's own time (seconds since the epoch),
     `stalled` what is said of a step under way that takes too long, `critical` the critical
-    advice that the run was given; `resume` how it is carried on."""
+    advice that the run was given; `resume` how it is carried on. Of a `foreign` tool's run the
+    first look tells no status; its end is news only where its files changed lately."""
 
     path: Path
     run: str
@@ -46,6 +47,7 @@ class Seen:
     stalled: Advice | None = None
     critical: tuple[Advice, ...] = ()
     resume: str = ""
+    foreign: bool = False
 
 
 @dataclass
@@ -91,9 +93,12 @@ class Rule:
         return _critical(known, seen, critical, now) if "critical" in self._on else []
 
     def _first(self, seen: Seen) -> _Known:
-        fresh = seen.status in _ENDS and (seen.updated_at or 0.0) >= self._began
+        fresh = seen.status in _ENDS and self._is_fresh(seen)
         told = set() if fresh else {_advice_key(one) for one in seen.critical}
         return _Known("training" if fresh else seen.status, told)
+
+    def _is_fresh(self, seen: Seen) -> bool:
+        return (seen.updated_at or 0.0) >= self._began
 
     def _of(self, known: _Known, seen: Seen, now: float) -> list[Notice]:
         found = _critical(known, seen, seen.critical, now)
@@ -108,7 +113,7 @@ class Rule:
                 return found
             known.gone_since = None
             kind = _ENDS.get(seen.status)
-            if kind is not None:
+            if kind is not None and (not seen.foreign or self._is_fresh(seen)):
                 found.append(_notice(kind, _key(kind, seen), seen, _end(seen), now))
             known.status = seen.status
         else:

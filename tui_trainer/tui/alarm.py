@@ -120,6 +120,7 @@ def seen_of(run: RunSummary) -> Seen:
         stalled=run.stalled,
         critical=run.critical,
         resume=f"go on with: tui-trainer resume {run.path.name}" if gone and run.ours else "",
+        foreign=run.kind != "run",
     )
 
 
