@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tui_trainer.contracts.advice import Advice, Evidence
 from tui_trainer.contracts.notice import OCCASIONS, Notice, NotifySettings

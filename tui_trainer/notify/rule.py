@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.notice import Notice, NoticeKind, Occasion
 from tui_trainer.notify.text import plain
@@ -28,8 +30,7 @@ _ENDS: dict[str, NoticeKind] = {
 }
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """One run at one moment. `updated_at` is its state's own time (seconds since the epoch),
     `stalled` what is said of a step under way that takes too long, `critical` the critical
     advice that the run was given; `resume` how it is carried on. Of a `foreign` tool's run the

@@ -56,7 +56,10 @@ class Alarm:
 
     def _look(self, runs: Iterable[RunSummary]) -> None:
         rule = self._made()
-        seen = [seen_of(run) for run in runs if not self._is_teaching(run.path)]
+        if "chatting" in vars(self._app):
+            # The teaching's own trainings tell in the chat how they end.
+            runs = [run for run in runs if not self._app.chatting.teaches(run.path)]
+        seen = [seen_of(run) for run in runs]
         self._tell(rule.take(seen, time.time()))
         if rule.waits and not self._waiting:
             self._waiting = True
@@ -96,10 +99,6 @@ class Alarm:
 
             self._rule = Rule(self._app.settings.notify.on, self._began)
         return self._rule
-
-    def _is_teaching(self, path: Path) -> bool:
-        """The teaching's own trainings tell in the chat how they end."""
-        return "chatting" in vars(self._app) and self._app.chatting.teaches(path)
 
 
 def seen_of(run: RunSummary) -> Seen:
