@@ -71,6 +71,13 @@ def test_an_end_is_told_once(status: str, kind: str, words: str) -> None:
     assert kinds(watching.sees(replace(end, updated_at=1045.0))) == [kind], "resumed, ended again"
 
 
+def test_an_end_says_how_good_it_was() -> None:
+    end = replace(RUN, status="completed", best_val_loss=1.25, loss=float("nan"))
+    (notice,) = ended(end, OCCASIONS, 1.0)
+    assert notice.text == "a completed; best val_loss 1.25"
+    assert (notice.loss, notice.best_val_loss) == (None, 1.25)
+
+
 def test_what_had_ended_before_is_no_news() -> None:
     watching = Watching()
     for status in ("completed", "failed", "crashed", "cancelled"):

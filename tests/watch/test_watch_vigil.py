@@ -191,6 +191,22 @@ def test_another_programs_loop_has_a_minute(make: Callable[..., Run]) -> None:
     assert run.after(8) is not None
 
 
+def test_a_loop_that_tells_of_few_steps_may_rest_longer(make: Callable[..., Run]) -> None:
+    run = make()
+    run.info = None
+    run.after(1)
+    for age in range(40, 0, -1):
+        run.steps(1, 0.1)
+        file = run.folder.metrics_file
+        rows = [msgspec.json.decode(line) for line in file.read_bytes().splitlines()]
+        rows[-1]["time"] -= 100 * age  # a row in a hundred seconds
+        file.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in rows))
+    run.set(pid_created=time.time() - 10_000)
+    for _ in range(19):
+        assert run.after(10) is None
+    assert run.after(20) is not None
+
+
 def advice(kind: Any, urgency: Any = "critical", status: Any = "raised") -> Advice:
     return Advice(
         id=f"{kind}-1", kind=kind, urgency=urgency, status=status, step=1, updated_step=1,

@@ -32,11 +32,11 @@ def run_headless(
     lost terminal (SIGHUP) or closed output ends this process only; the engine goes on.
     """
     progress: Progress = JsonLines() if as_json else Words(folder)
+    telling = Telling(folder, load_settings().notify)
     beginning, since = Beginning.now(folder), Position.at_end(folder)
     with Interrupts() as interrupts:
         process = start_engine(folder, from_checkpoint, rate)
         stopper = Stopper(folder, process, progress)
-        telling = Telling(folder, load_settings().notify)
         try:
             progress.begin()
             for updates in follow(folder, process, since):

@@ -73,6 +73,7 @@ class Telling:
             status=status,
             step=state.step if state is not None else None,
             total_steps=state.total_steps if state is not None else None,
+            best_val_loss=state.best_val_loss if state is not None else None,
             message=message,
             updated_at=state.updated_at if state is not None else None,
             stalled=self._vigil.stalled,

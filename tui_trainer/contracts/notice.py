@@ -39,6 +39,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     step: int | None = None
     total_steps: int | None = None
     loss: float | None = None
+    best_val_loss: float | None = None
     advice: Advice | None = None
     also: list[Notice] = msgspec.field(default_factory=list)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     step: int | None = None
     total_steps: int | None = None
     loss: float | None = None
+    best_val_loss: float | None = None
     message: str = ""
     updated_at: float | None = None
     stalled: Advice | None = None
@@ -171,7 +173,8 @@ def _notice(
         status=seen.status,
         step=seen.step,
         total_steps=seen.total_steps,
-        loss=seen.loss,
+        loss=_finite(seen.loss),
+        best_val_loss=_finite(seen.best_val_loss),
         advice=advice,
     )
 
@@ -183,9 +186,15 @@ def _end(seen: Seen) -> str:
         words = f"{seen.name} crashed: {message}"
         return f"{words}; {seen.resume}" if seen.resume else words
     word = seen.status.replace("early_stopped", "stopped early")
+    words = f"{word}{step}: {seen.message}" if seen.message else word
     if seen.message.startswith(word):
-        return f"{seen.name} {seen.message}"
-    return f"{seen.name} {word}{step}: {seen.message}" if seen.message else f"{seen.name} {word}"
+        words = seen.message
+    best = _finite(seen.best_val_loss)
+    return f"{seen.name} {words}" + (f"; best val_loss {best:.4g}" if best is not None else "")
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _key(kind: str, seen: Seen) -> str:

@@ -114,6 +114,7 @@ def seen_of(run: RunSummary) -> Seen:
         step=run.step,
         total_steps=run.total_steps,
         loss=run.loss,
+        best_val_loss=run.best_val_loss,
         message="" if gone else run.message,  # its last words speak of something else
         updated_at=run.updated_at,
         stalled=run.stalled,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,7 +48,8 @@ class Vigil:
     A step hangs that takes longer than the advisor's limit (20 median steps by default), but
     five seconds at least, while the process is alive and says that it trains. Of a training
     loop that is not ours nothing tells what it does between two rows, such as saving: there it
-    is a minute at least. Time in which nobody looked (a computer asleep) does not count.
+    is a minute at least, and twice the longest rest between its newest rows. Time in which
+    nobody looked (a computer asleep) does not count.
     """
 
     def __init__(self, folder: RunFolder) -> None:
@@ -106,13 +108,10 @@ class Vigil:
         spent = now - self._since
         if spent <= LEAST_SECONDS or state.step == state.total_steps:
             return None
-        limit = self._limit_now(place, state, settings)
-        least = LEAST_SECONDS if ours else GAP_SECONDS
-        if limit is None or spent <= max(limit, least):
+        limit = self._limit_now(place, state, settings, ours)
+        if limit is None or spent <= limit:
             return None
-        if self.stalled is not None:
-            return self.stalled
-        return self._advice(state, settings, max(limit, least))
+        return self.stalled or self._advice(state, settings, limit)
 
     def _age(self, state: RunState, ours: bool) -> float:
         """Seconds for which the run already stood where it was first seen, by the wall clock."""
@@ -122,12 +121,24 @@ class Vigil:
         newest += [event.time for event in self._events.newest]
         return max(0.0, time.time() - max(newest)) if newest else 0.0
 
-    def _limit_now(self, place: object, state: RunState, settings: AdvisorSettings) -> float | None:
+    def _limit_now(
+        self, place: object, state: RunState, settings: AdvisorSettings, ours: bool
+    ) -> float | None:
         """Seconds that a step may take; None while too few were timed in this session, whose
         first ones may have to warm up."""
         if self._limit[0] != place:
-            self._limit = place, machine_rules.hang_limit(self._memory(state), settings)
+            limit = machine_rules.hang_limit(self._memory(state), settings)
+            if limit is not None:
+                limit = max(limit, LEAST_SECONDS if ours else self._longest_rest())
+            self._limit = place, limit
         return self._limit[1]
+
+    def _longest_rest(self) -> float:
+        """Seconds in which a loop that is not ours may give no sign: it may tell of few of its
+        steps, and saves when it likes."""
+        times = [row.time for row in self._rows() if row.time is not None]
+        gaps = [after - before for before, after in pairwise(times[-machine_rules.TIMES :])]
+        return max([GAP_SECONDS, *(2 * gap for gap in gaps)])
 
     def _memory(self, state: RunState) -> Memory:
         began, rows = state.pid_created or 0.0, self._rows()
