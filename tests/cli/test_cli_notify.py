@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -152,6 +153,21 @@ def test_a_way_that_fails_is_named_and_the_others_are_tried(tmp_path: Path) -> N
     assert "webhook   FAILED: http://127.0.0.1:1/… cannot be reached" in done.stdout
     assert "command   sent: done in" in done.stdout
     assert "terminal  none: standard error is no terminal" in done.stdout
+
+
+def test_a_terminal_is_rung_and_shows_it(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "tui_trainer", "notify", "test"],
+        stdout=subprocess.PIPE, stderr=theirs, text=True, timeout=60, check=False, cwd=tmp_path,
+        env={**os.environ, "TERM": "foot", "TMUX": "", "TERM_PROGRAM": "", "KITTY_WINDOW_ID": ""},
+    )  # fmt: skip
+    os.close(theirs)
+    written = os.read(ours, 65_536)
+    os.close(ours)
+    assert done.returncode == 0
+    assert written.startswith(b"\x07\x1b]777;notify;test;This is a test from ")
+    assert "terminal  sent: the bell and OSC 777" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from tui_trainer.contracts.settings import Settings
 from tui_trainer.store import paths, runs
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui.app import TrainerApp
+from tui_trainer.tui.chatting import Chatting
 from tui_trainer.watch import vigil
 
 MakeRun = Callable[..., RunFolder]
@@ -137,6 +138,24 @@ async def test_a_webhook_that_fails_is_told_once(
             write_state(folder, "failed", 61, time.time(), "no more numbers")
         await becomes(app, lambda: "notify: webhook: http://127.0.0.1:1/… cannot" in told(app))
         assert "s3cret" not in told(app)
+
+
+async def test_the_teachings_own_trainings_are_told_by_the_chat(
+    make_run: MakeRun, session: Session, becomes: Becomes, told: Text,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(Chatting, "teaches", lambda _, run: run.name.startswith("lesson"))
+    lesson, other = make_run("lesson"), make_run("harbour")
+    app = session()
+    async with app.run_test(size=(120, 40), notifications=True):
+        await becomes(app, lambda: len(app.view.runs) == 2 and not app.view.loading)
+        heard = listen(app, monkeypatch)
+        write_state(lesson, "failed", 61, time.time(), "no more numbers")
+        await becomes(app, lambda: status_of(app, lesson) == "failed")
+        write_state(other, "failed", 61, time.time(), "no more numbers")
+        await becomes(app, lambda: bool(heard))
+        assert "harbour failed" in heard[0]
+        assert "lesson" not in "".join(heard) + told(app)
 
 
 @pytest.fixture

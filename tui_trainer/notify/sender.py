@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -171,7 +172,8 @@ class Lane:
                 with self._condition:
                     self._sending = False
             if problem is not None and not self._failed:
-                self._on_problem(f"notify: {self._way.name}: {problem}")
+                with contextlib.suppress(Exception):  # nobody is there any more to hear it
+                    self._on_problem(f"notify: {self._way.name}: {problem}")
             self._failed = problem is not None
 
     def _next(self) -> list[Notice]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from tui_trainer.tui.messages import Noticed, Rung
 
 if TYPE_CHECKING:  # loaded when the first runs were read
+    from textual.message import Message
+
     from tui_trainer.contracts.notice import Notice
     from tui_trainer.notify.rule import Rule, Seen
     from tui_trainer.notify.sender import Sender
@@ -83,15 +85,20 @@ class Alarm:
         from tui_trainer.notify.sender import Sender, ways_of
         from tui_trainer.store.notices import claim
 
-        settings, post = self._app.settings.notify, self._app.post_message
+        settings = self._app.settings.notify
         stopping = threading.Event()
         return Sender(
-            ways_of(settings, os.environ, lambda text: _drop(post(Rung(text))), stopping),
+            ways_of(settings, os.environ, lambda text: self._post(Rung(text)), stopping),
             settings,
             claim=claim,
-            on_problem=lambda text: _drop(post(Noticed(text, "warning"))),
+            on_problem=lambda text: self._post(Noticed(text, "warning")),
             stopping=stopping,
         )
+
+    def _post(self, message: Message) -> None:
+        """From other threads; what comes after the app has ended is dropped."""
+        if self._app.is_running:
+            self._app.post_message(message)
 
     def _made(self) -> Rule:
         if self._rule is None:
@@ -122,7 +129,3 @@ def seen_of(run: RunSummary) -> Seen:
         resume=f"go on with: tui-trainer resume {run.path.name}" if gone and run.ours else "",
         foreign=run.kind != "run",
     )
-
-
-def _drop(_: object) -> None:
-    pass
