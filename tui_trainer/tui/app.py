@@ -19,7 +19,7 @@ from textual.timer import Timer
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES
-from tui_trainer.tui import commands, glyphs, keymap, themes
+from tui_trainer.tui import commands, glyphs, keymap, rubbish, themes
 from tui_trainer.tui.alarm import Alarm
 from tui_trainer.tui.bridge import Bridge, Services, real_services
 from tui_trainer.tui.charts.text import clean
@@ -39,6 +39,7 @@ from tui_trainer.tui.messages import (
 from tui_trainer.tui.modes import MODES
 from tui_trainer.tui.screens.page import Page
 from tui_trainer.tui.steered import SteeredApp
+from tui_trainer.tui.stylesheet import KeptStylesheet
 from tui_trainer.tui.terminal import TerminalGuard
 
 if TYPE_CHECKING:  # numpy and what needs it come after the first paint
@@ -62,6 +63,7 @@ _SAMPLES_KEPT = 60
 MOST_MARKED = 8  # runs that are read whole beside the one on the dashboard
 # The watcher holds streams of rows to a pace; this is for what others may post.
 _FRAME_SECONDS = 0.03
+_STARTED_SECONDS = 5.0  # the start is over by then, however long a folder takes
 _LOADING_SECONDS = 0.2  # every frame of a run that is being read draws its charts anew
 MONITOR_ONLY = "monitor watches and steers only; start tui-trainer without monitor to train"
 
@@ -86,6 +88,7 @@ class TrainerApp(SteeredApp):
         monitor_only: bool = False,
     ) -> None:
         super().__init__()
+        self.stylesheet = KeptStylesheet(variables=self.get_css_variables())
         self.settings = settings
         self.runs_dir = runs_dir = runs_dir.expanduser().absolute()
         self.monitor_only = monitor_only
@@ -122,6 +125,7 @@ class TrainerApp(SteeredApp):
     def begin(self) -> None:
         """Starts everything behind the screen: called once the first paint stands."""
         self.bridge.start()
+        self.set_timer(_STARTED_SECONDS, rubbish.release)
         if not self.monitor_only:
             self.chatting.open_later()
 
@@ -322,6 +326,8 @@ class TrainerApp(SteeredApp):
         self._shown_at, self._frame = time.monotonic(), None
         for page in self._pages():
             page.refresh_all()
+        if not self.view.loading:
+            self.call_after_refresh(rubbish.release)
 
     def _tell_once(self, oddities: tuple[str, ...]) -> None:
         for oddity in oddities:

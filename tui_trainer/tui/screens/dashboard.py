@@ -117,6 +117,7 @@ class Dashboard(Page):
             self._pace.told(now, max(0, run.rows - before.rows))
         else:
             self._whole_at = 0.0  # another run, or all of it has been read
+        self.charts.one_by_one = loading or self._loading
         self._loading = loading
         since = now - self._whole_at
         if loading and same:  # keys are heard while much is read: lines take milliseconds
