@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 import signal
 import subprocess
@@ -123,6 +125,29 @@ async def test_critical_advice_on_a_run_beside_is_told(
         words = "harbour: divergence at step 52. The loss rose from 1.3 to 2.9."
         assert words in heard[0]
         assert words in told(app)
+
+
+async def test_another_tools_run_is_told_of_as_far_as_it_is_judged_here(
+    runs_dir: Path, session: Session, becomes: Becomes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tui_trainer.tui.judge._REST_SECONDS", 0.1)
+    file = runs_dir / "other.jsonl"
+
+    def write(first: int, last: int, risen: float) -> None:
+        with file.open("a") as lines:
+            for step in range(first, last):
+                wobble = 0.02 * math.sin(step * 12.9898) + 0.01 * math.sin(step * 78.233)
+                loss = 1 + 2 * math.exp(-step / 60) + wobble + risen
+                lines.write(json.dumps({"step": step, "train_loss": loss, "lr": 1e-3}) + "\n")
+
+    write(1, 201, 0.0)
+    app = session()
+    async with app.run_test(size=(120, 40), notifications=True):
+        await becomes(app, lambda: app.alarm.has_judged(file))
+        heard = listen(app, monkeypatch)
+        write(201, 301, 1.5)
+        await becomes(app, lambda: bool(heard))
+        assert "tui-trainer: other: divergence at step 20" in heard[0]
 
 
 async def test_a_webhook_that_fails_is_told_once(

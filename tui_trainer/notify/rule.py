@@ -95,6 +95,11 @@ class Rule:
             known.told |= {"judged", *(_advice_key(one) for one in critical)}
         return _critical(known, seen, critical, now) if "critical" in self._on else []
 
+    def has_judged(self, path: Path) -> bool:
+        """Whether `judged` knows what there was before on a run."""
+        known = self._known.get(path)
+        return known is not None and "judged" in known.told
+
     def _first(self, seen: Seen) -> _Known:
         fresh = seen.status in _ENDS and self._is_fresh(seen)
         told = set() if fresh else {_advice_key(one) for one in seen.critical}

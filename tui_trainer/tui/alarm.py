@@ -50,6 +50,10 @@ class Alarm:
         if run is not None:
             self._tell(self._made().judged(seen_of(run), message.advice, time.time()))
 
+    def has_judged(self, path: Path) -> bool:
+        """Whether a run was judged here before, so that what comes is news."""
+        return self._rule is not None and self._rule.has_judged(path)
+
     def close(self) -> None:
         """Has what waits told, within a few seconds."""
         if self._sender is not None:
