@@ -20,6 +20,7 @@ from textual.timer import Timer
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.tui import commands, glyphs, keymap, rubbish, themes
+from tui_trainer.tui.alarm import Alarm
 from tui_trainer.tui.bridge import Bridge, Services, real_services
 from tui_trainer.tui.charts.text import clean
 from tui_trainer.tui.fleet import Fleet
@@ -30,6 +31,7 @@ from tui_trainer.tui.messages import (
     FolderChanged,
     MachineSampled,
     Noticed,
+    Rung,
     RunMade,
     Severity,
     StopsAnswered,
@@ -102,6 +104,7 @@ class TrainerApp(SteeredApp):
         self._services = services
         self._filters_added = [] if glyphs.locale_has_unicode() else [glyphs.PlainCharacters()]
         self._guard = TerminalGuard(self.exit)
+        self.alarm = Alarm(self)
         self._told: set[str] = set()
         self._shown_at = 0.0
         self._frame: Timer | None = None
@@ -153,6 +156,7 @@ class TrainerApp(SteeredApp):
             self.look_at(view.focused.summary.path)
         self._tell_once(view.oddities)
         self.fleet.attach_to_live(view.runs)
+        self.alarm.take(view)
         self.bridge.look_at(local_process(view.focused))
         self._show_soon()
 
@@ -169,7 +173,6 @@ class TrainerApp(SteeredApp):
         self.fleet.ended(end)
         if self.chatting.teaches(end.path):
             return  # the teaching tells how it ends
-        self.bell()
         failed = end.status in ("failed", "crashed")
         self.tell(self.fleet.describe(end, self.view.runs), "error" if failed else "information")
         self.bridge.watcher.refresh()
@@ -183,6 +186,12 @@ class TrainerApp(SteeredApp):
     @on(ChatSpoke)
     def _take_chat(self) -> None:
         self.chatting.spoke()
+
+    @on(Rung)
+    def _ring(self, message: Rung) -> None:
+        if self._driver is not None:
+            self._driver.write(message.sequences)
+            self._driver.flush()
 
     @on(Noticed)
     def _take_notice(self, message: Noticed) -> None:
@@ -372,4 +381,5 @@ def run_app(
         runs_dir, settings=settings, services=services, focus=focus, monitor_only=monitor_only
     )
     status = app.run()
+    app.alarm.close()
     return 1 if status is None else status

@@ -36,6 +36,7 @@ class Counsel:
         self._found: tuple[Path, tuple[Advice, ...]] | None = None
         self._muted: dict[Path, frozenset[str]] = {}
         self._view: RunView | None = None
+        self._judged = False  # whether its advice was found here
         self._offered: tuple[object, Rollback | None] = ((), None)
 
     def stop(self) -> None:
@@ -45,7 +46,7 @@ class Counsel:
 
     def take(self, view: RunView | None) -> RunView | None:
         """The run with advice: its own, or what is found here, in a thread."""
-        self._view = view
+        self._view, self._judged = view, False
         settings = self._page.session.settings.advisor
         if view is None or view.advice is not None or not settings.enabled:
             return view
@@ -56,7 +57,12 @@ class Counsel:
                 self._judge = Judge(self._page.post_message, settings)
             self._judge.ask(view)
         path, advice = self._found or (None, ())
-        self._view = replace(view, advice=advice) if path == view.summary.path else view
+        self._judged = path == view.summary.path
+        if view.summary.stalled is not None:
+            advice = (*(advice if self._judged else ()), view.summary.stalled)
+        elif not self._judged:
+            return view
+        self._view = replace(view, advice=advice)
         return self._view
 
     def judged(self, message: RunJudged) -> None:
@@ -144,7 +150,7 @@ class Counsel:
         return self._offered[1]
 
     def _is_judged(self, view: RunView) -> bool:
-        return self._found is not None and view.advice is self._found[1]
+        return self._judged and self._view is not None and self._view.advice is view.advice
 
     def _deaf(self, view: RunView | None) -> frozenset[str]:
         return self._muted.get(view.summary.path, frozenset()) if view is not None else frozenset()

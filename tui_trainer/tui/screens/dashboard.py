@@ -322,6 +322,7 @@ class Dashboard(Page):
     @on(RunJudged)
     def _judged(self, message: RunJudged) -> None:
         self._counsel.judged(message)
+        self.session.alarm.judged(message)
         self.take(self.session.view)
 
     @on(ZoomAsked)

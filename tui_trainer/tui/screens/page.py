@@ -110,7 +110,7 @@ class Page(Screen[None]):
                 tabs=self.session.tabs(),
                 here=self.place,
                 run=run.name if run else "",
-                status=run.status if run else "",
+                status=run.shown_status if run else "",
             )
         )
 
