@@ -1,31 +1,21 @@
-"""Devices as their documented interfaces describe them; no answer here was recorded on a card.
-
-NVML's shapes follow NVIDIA's API reference, amdsmi's those of AMD's Python reference.
-"""
+"""NVIDIA's GPUs as the interface is documented; no answer here was recorded on a card."""
 
 from __future__ import annotations
 
 import importlib
 import re
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_trainer.contracts.hardware import GpuProcess, GpuSample, HardwareSample
 from tui_trainer.machine import nvml as nvml_module
-from tui_trainer.machine.amd import AmdGpus
-from tui_trainer.machine.apple import AppleGpu
-from tui_trainer.machine.gpu import GpuReader, PatientGpus
 from tui_trainer.machine.nvml import NvmlGpus
-from tui_trainer.machine.sampler import Sampler
 
 
 class NVMLError(Exception):
@@ -300,113 +290,3 @@ def test_a_container_sees_the_pids_of_its_host() -> None:
     ).read(run_pid=42)
     assert gpu.memory_run is None
     assert gpu.processes == [GpuProcess(pid=3_141_592)]
-
-
-class Hanging:
-    """A driver that answers once and then hangs until it is let go."""
-
-    def __init__(self) -> None:
-        self.message: str | None = None
-        self.free = threading.Event()
-        self.calls = 0
-
-    def read(self, run_pid: int | None = None) -> list[GpuSample]:
-        self.calls += 1
-        if self.calls == 2:
-            self.free.wait(20)
-        return [GpuSample(index=0, name="H200", utilisation=float(self.calls))]
-
-    def driver(self) -> str | None:
-        return "580"
-
-    def cuda(self) -> str | None:
-        return "13.0"
-
-
-def test_a_hung_driver_is_said_and_asked_no_more_until_it_answers() -> None:
-    driver = Hanging()
-    gpus = PatientGpus(driver, patience=0.05)
-    assert gpus.read()[0].utilisation == 1
-    for _ in range(3):
-        (gpu,) = gpus.read()
-        assert (gpu.name, gpu.utilisation) == ("H200", None)
-        assert gpu.problem == "its driver does not answer"
-    assert gpus.message is not None and "has not answered for" in gpus.message
-    assert driver.calls == 2
-    assert (gpus.driver(), gpus.cuda()) == ("580", "13.0")
-    driver.free.set()
-    for _ in range(100):
-        if gpus.read()[0].problem is None:
-            break
-        time.sleep(0.01)
-    assert gpus.read()[0].problem is None and gpus.message is None
-
-
-def test_the_rest_of_the_machine_is_sampled_while_a_driver_hangs() -> None:
-    driver = Hanging()
-    driver.calls = 1
-    machine = Sampler(gpus=driver, patience=0.05)
-    sample = machine.sample()
-    driver.free.set()
-    assert sample.ram_used is not None and sample.gpus == []
-    assert sample.gpu_message is not None and "has not answered" in sample.gpu_message
-
-
-def amd(**changes: Any) -> AmdGpus:
-    answers: dict[str, Any] = {
-        "AmdSmiTemperatureType": SimpleNamespace(HOTSPOT=1),
-        "AmdSmiTemperatureMetric": SimpleNamespace(CURRENT=0, CRITICAL=5),
-        "AmdSmiClkType": SimpleNamespace(GFX=1, MEM=4),
-        "amdsmi_init": lambda: None,
-        "amdsmi_get_processor_handles": lambda: ["a", "b"],
-        "amdsmi_get_gpu_asic_info": lambda _: {"market_name": "AMD Instinct MI300X"},
-        "amdsmi_get_gpu_activity": lambda _: {"gfx_activity": 88, "umc_activity": "N/A"},
-        "amdsmi_get_gpu_vram_usage": lambda _: {"vram_total": 196_592, "vram_used": 1_000},
-        "amdsmi_get_power_info": lambda _: {
-            "current_socket_power": "N/A",
-            "average_socket_power": 300,
-            "power_limit": 750_000_000,
-        },
-        "amdsmi_get_temp_metric": lambda _, kind, what: 70 if what == 0 else 110,
-        "amdsmi_get_clock_info": lambda _, kind: {"clk": 1900 + kind, "max_clk": 2100},
-        "amdsmi_get_pcie_info": lambda _: {
-            "pcie_metric": {"pcie_width": 16, "pcie_speed": 32000},
-            "pcie_static": {"max_pcie_width": 16, "max_pcie_speed": 32000},
-        },
-        "amdsmi_get_gpu_process_list": lambda _: [{"name": "python", "pid": 42, "mem": 5 << 30}],
-        "amdsmi_get_gpu_driver_info": lambda _: {"driver_version": "6.12.12"},
-    }
-    fake = SimpleNamespace(**{**answers, **changes})
-    return AmdGpus(lambda: fake)
-
-
-def test_amd() -> None:
-    gpus = amd()
-    first, second = gpus.read(run_pid=42)
-    assert (first.name, first.utilisation, first.memory_busy) == ("AMD Instinct MI300X", 88, None)
-    assert (first.memory_used, first.memory_run) == (1_000 << 20, 5 << 30)
-    assert (first.power, first.power_limit) == (300, 750)
-    assert (first.temperature, first.temperature_limit) == (70, 110)
-    assert (first.clock, first.memory_clock, first.fan) == (1901, 1904, None)
-    assert (first.pcie_generation, first.pcie_width) == (5, 16)
-    assert second.index == 1
-    assert (gpus.driver(), gpus.cuda()) == ("6.12.12", None)
-
-
-def test_apple() -> None:
-    (gpu,) = AppleGpu("Darwin", "arm64").read()
-    assert (gpu.vendor, gpu.unified, gpu.memory_total) == ("Apple", True, None)
-    assert AppleGpu("Linux", "aarch64").read() == []
-
-
-def no_module() -> Any:
-    raise ImportError
-
-
-@pytest.mark.parametrize("cards", [True, False])
-def test_all_makers_behind_one_interface(cards: bool) -> None:
-    """No NVIDIA driver is no news where there are AMD's cards, and is where there are none."""
-    reader = GpuReader([NvmlGpus(no_module), amd() if cards else AmdGpus(no_module)])
-    assert len(reader.read()) == (2 if cards else 0)
-    assert reader.message == (None if cards else "nvidia-ml-py is not installed")
-    assert reader.driver() == ("6.12.12" if cards else None)
