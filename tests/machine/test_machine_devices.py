@@ -71,6 +71,11 @@ WHOLE: dict[str, Callable[..., Any]] = {
         SimpleNamespace(pid=7, usedGpuMemory=1 << 20),
         SimpleNamespace(pid=42, usedGpuMemory=38 << 30),
     ],
+    "nvmlDeviceGetProcessUtilization": lambda _, since: [
+        SimpleNamespace(pid=42, timeStamp=since + 2, smUtil=88),
+        SimpleNamespace(pid=42, timeStamp=since + 1, smUtil=11),
+        SimpleNamespace(pid=7, timeStamp=since + 1, smUtil=5),
+    ],
 }
 # The fields that each function fills.
 FILLS = {
@@ -129,8 +134,10 @@ def test_every_field_of_a_whole_gpu() -> None:
             ecc_corrected=3,
             ecc_uncorrected=1,
             processes=[
-                GpuProcess(pid=42, name="/usr/bin/python42", memory=38 << 30),
-                GpuProcess(pid=7, name="/usr/bin/python7", memory=1 << 20),
+                GpuProcess(
+                    pid=42, name="/usr/bin/python42", memory=38 << 30, utilisation=88, run=True
+                ),
+                GpuProcess(pid=7, name="/usr/bin/python7", memory=1 << 20, utilisation=5),
             ],
         )
     ]
@@ -178,6 +185,45 @@ def test_a_driver_before_535_gives_throttle_reasons_by_their_old_name() -> None:
         nvmlDeviceGetCurrentClocksThrottleReasons=lambda _: 0x80,
     )
     assert gpus.read()[0].throttle == ["power brake"]
+
+
+def test_a_driver_without_the_older_temperature_functions() -> None:
+    """Newer GPUs tell how far off the slowdown is, and newer drivers drop the old function."""
+    (gpu,) = nvml(
+        nvmlDeviceGetTemperature=not_supported,
+        nvmlDeviceGetTemperatureThreshold=not_supported,
+        nvmlDeviceGetTemperatureV=lambda _, sensor: 61 if sensor == 0 else 99,
+        nvmlDeviceGetMarginTemperature=lambda _: 26,
+    ).read()
+    assert (gpu.temperature, gpu.temperature_limit) == (61, 87)
+    (gpu,) = nvml(
+        nvmlDeviceGetTemperature=not_supported,
+        nvmlDeviceGetTemperatureThreshold=not_supported,
+        nvmlDeviceGetMarginTemperature=lambda _: 26,
+    ).read()
+    assert (gpu.temperature, gpu.temperature_limit) == (None, None)
+
+
+def test_processes_of_a_divided_gpu_are_asked_of_its_slices() -> None:
+    """So it is for whoever is not root."""
+
+    def processes(handle: str) -> list[SimpleNamespace]:
+        if "slice" not in handle:
+            raise NVMLError("Insufficient Permissions")
+        return [SimpleNamespace(pid=40 + int(handle[-1]), usedGpuMemory=1 << 30)]
+
+    (gpu,) = nvml(
+        nvmlDeviceGetMigMode=lambda _: [1, 1],
+        nvmlDeviceGetMaxMigDeviceCount=lambda _: 2,
+        nvmlDeviceGetMigDeviceHandleByIndex=lambda _, place: f"slice {place}",
+        nvmlDeviceGetComputeRunningProcesses=processes,
+        nvmlDeviceGetProcessUtilization=not_supported,
+    ).read(41)
+    assert [(p.pid, p.run, p.utilisation) for p in gpu.processes or ()] == [
+        (40, False, None),
+        (41, True, None),
+    ]
+    assert gpu.memory_run == 1 << 30
 
 
 def test_eight_gpus_each_with_its_own_figures() -> None:
@@ -256,6 +302,19 @@ def test_the_bindings_that_are_installed_have_every_function_and_number_that_is_
     used = set(re.findall(r'"(nvml[A-Z]\w+)"', source)) | {"nvmlInit", "nvmlDeviceGetCount"}
     assert len(used) > 25
     assert {name for name in used if not hasattr(bindings, name)} == set()
+    # The fields that are read of what the functions give, each where the bindings have it.
+    for structure, fields in (
+        ("c_nvmlMemory_v2_t", {"used", "total"}),
+        ("c_nvmlMemory_t", {"used", "total"}),
+        ("c_nvmlUtilization_t", {"gpu", "memory"}),
+        ("c_nvmlProcessInfo_v3_t", {"pid", "usedGpuMemory"}),
+        ("c_nvmlProcessInfo_v2_t", {"pid", "usedGpuMemory"}),
+        ("c_nvmlProcessUtilizationSample_t", {"pid", "smUtil", "timeStamp"}),
+    ):
+        assert fields <= {name for name, *_ in getattr(bindings, structure)._fields_}
+    assert (bindings.NVML_TEMPERATURE_GPU, bindings.nvmlMemory_v2 & 0xFFFF) == (0, 40)
+    for error in (*nvml_module._MESSAGES, *nvml_module._LOST, "NVMLError_NotSupported"):
+        assert issubclass(getattr(bindings, error), bindings.NVMLError)
     assert nvml_module._SLOWDOWN == bindings.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
     assert (nvml_module._CLOCK_SM, nvml_module._CLOCK_MEMORY) == (
         bindings.NVML_CLOCK_SM,

@@ -5,11 +5,16 @@ The shapes are those of `amdsmi` as the registry has it; no answer here was reco
 
 from __future__ import annotations
 
+import re
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tui_trainer.contracts.hardware import GpuProcess
+from tui_trainer.machine import amd as amd_module
 from tui_trainer.machine.amd import AmdGpus
 from tui_trainer.machine.apple import AppleGpu
 from tui_trainer.machine.gpu import GpuReader
@@ -55,6 +60,74 @@ def test_amd() -> None:
     assert (first.pcie_generation, first.pcie_width) == (5, 16)
     assert second.index == 1
     assert (gpus.driver(), gpus.cuda()) == ("6.12.12", None)
+
+
+# What amdsmi 7.0.2 of the registry has, by function: the keys of its answer, read off its source.
+RECORDED: dict[str, set[str]] = {
+    "amdsmi_init": set(),
+    "amdsmi_get_processor_handles": set(),
+    "amdsmi_get_gpu_asic_info": {"market_name", "vendor_name", "asic_serial"},
+    "amdsmi_get_gpu_device_uuid": set(),
+    "amdsmi_get_gpu_activity": {"gfx_activity", "umc_activity", "mm_activity"},
+    "amdsmi_get_gpu_vram_usage": {"vram_total", "vram_used"},
+    "amdsmi_get_power_info": {
+        "socket_power", "current_socket_power", "average_socket_power", "power_limit",
+    },
+    "amdsmi_get_temp_metric": set(),
+    "amdsmi_get_clock_info": {"clk", "min_clk", "max_clk"},
+    "amdsmi_get_pcie_info": {
+        "pcie_static", "max_pcie_width", "max_pcie_speed", "pcie_metric", "pcie_width",
+        "pcie_speed",
+    },
+    "amdsmi_get_gpu_total_ecc_count": {"correctable_count", "uncorrectable_count"},
+    "amdsmi_get_gpu_fan_speed": set(),
+    "amdsmi_get_gpu_fan_speed_max": set(),
+    "amdsmi_get_gpu_process_list": {"name", "pid", "mem", "memory_usage", "vram_mem"},
+    "amdsmi_get_gpu_driver_info": {"driver_name", "driver_version", "driver_date"},
+}  # fmt: skip
+OLDER = {"cur_clk"}  # keys of versions before 6.0
+
+
+def test_every_function_and_key_that_is_used_is_one_of_the_package() -> None:
+    """A misspelt one would be taken for a value that the card does not offer."""
+    source = Path(amd_module.__file__).read_text(encoding="utf-8")
+    functions = set(re.findall(r"\b(amdsmi_[a-z_]+)\b", source))
+    assert functions == set(RECORDED)
+    called = re.findall(r"_(?:part|first)\(([^()]*(?:\([^()]*\))?[^()]*)\)", source)
+    keys = {key for call in called for key in re.findall(r'"([a-z_]+)"', call)}
+    known = set().union(*RECORDED.values()) | OLDER | set(RECORDED)
+    assert len(keys) > 15 and keys <= known
+
+
+def test_what_lies_in_video_memory_is_the_runs_share() -> None:
+    process = {"pid": 42, "mem": 9 << 30, "memory_usage": {"vram_mem": 5 << 30}}
+    first, _ = amd(amdsmi_get_gpu_process_list=lambda _: [process]).read(run_pid=42)
+    assert first.memory_run == 5 << 30
+    assert first.processes == [GpuProcess(pid=42, memory=5 << 30, run=True)]
+
+
+def test_temperatures_of_cards_without_a_hotspot_and_of_older_versions() -> None:
+    def edge_only(_: Any, place: int, what: int) -> int:
+        if place != 0:
+            raise RuntimeError("AMDSMI_STATUS_NOT_SUPPORTED")
+        return 64_000 if what == 0 else 100_000
+
+    kinds = SimpleNamespace(HOTSPOT=1, EDGE=0)
+    first, _ = amd(AmdSmiTemperatureType=kinds, amdsmi_get_temp_metric=edge_only).read()
+    assert (first.temperature, first.temperature_limit) == (64, 100)
+
+
+def test_a_package_without_its_library_is_quiet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """As amdsmi of the registry behaves where ROCm is not there: it prints, then fails."""
+    package = tmp_path / "amdsmi.py"
+    package.write_text("print('Unable to find libamd_smi.so')\n{}['libamd_smi.so']\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "amdsmi", raising=False)
+    gpus = AmdGpus()
+    assert (gpus.read(), gpus.message) == ([], None)
+    assert capsys.readouterr().out == ""
 
 
 def test_apple() -> None:

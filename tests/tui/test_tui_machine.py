@@ -74,10 +74,12 @@ def test_eight_gpus_of_which_one_is_lost_and_one_is_divided(width: int) -> None:
 
 
 def test_the_runs_own_process_and_those_of_the_host() -> None:
-    here = GpuProcess(pid=42, name="python", memory=38 * GIB)
-    said = text(gpu(0, processes=[here, GpuProcess(pid=99_999)]))
-    assert "38.0 GiB  python  ◀ this run" in said
-    assert "99999        n/a  not seen from here" in said
+    here = GpuProcess(pid=42, name="python", memory=38 * GIB, utilisation=97.0)
+    recorded = GpuProcess(pid=43, name="python", memory=GIB, run=True)
+    said = text(gpu(0, processes=[here, recorded, GpuProcess(pid=99_999)]))
+    assert "38.0 GiB    97 %  ◀ this run  python" in said
+    assert "1.0 GiB     n/a  ◀ this run  python" in said
+    assert "99999        n/a     n/a  not seen from here" in said
 
 
 def test_a_gpu_without_memory_of_its_own() -> None:

@@ -181,11 +181,12 @@ def _processes(gpus: Sequence[GpuSample], run_pid: int | None, width: int) -> li
     rows = [(gpu.index, process) for gpu in gpus for process in gpu.processes or ()]
     if not rows:
         return []
-    lines = [Content.styled(f"{'on GPU':<8}{'pid':>9}  {'memory':>9}  process", "$faint")]
+    title = f"{'on GPU':<8}{'pid':>9}  {'memory':>9}  {'use':>6}  process"
+    lines = [Content.styled(title, "$faint")]
     for index, process in rows[:_PROCESSES]:
-        memory = gib_text(process.memory)
-        name = _process_name(process, run_pid)
-        lines.append(Content(shorten(f"{index:<8}{process.pid:>9}  {memory:>9}  {name}", width)))
+        figures = f"{gib_text(process.memory):>9}  {percent_text(process.utilisation):>6}"
+        line = f"{index:<8}{process.pid:>9}  {figures}  {_process_name(process, run_pid)}"
+        lines.append(Content(shorten(line, width)))
     if len(rows) > _PROCESSES:
         lines.append(Content.styled(f"and {len(rows) - _PROCESSES} more", "$faint"))
     return lines
@@ -196,7 +197,7 @@ def _process_name(process: GpuProcess, run_pid: int | None) -> str:
         name = "not seen from here (a process of the host)"
     else:
         name = clean(process.name)
-    return f"{name}  ◀ this run" if process.pid == run_pid else name
+    return f"◀ this run  {name}" if process.run or process.pid == run_pid else name
 
 
 def _memory(gpu: GpuSample) -> str:
