@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 import pytest
+from textual.events import MouseScrollDown
 
 from tui_trainer.contracts.hardware import GpuSample, HardwareSample
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui.app import TrainerApp
+from tui_trainer.tui.viewport import ALL
 
 MakeRun = Callable[..., RunFolder]
 Session = Callable[..., TrainerApp]
@@ -34,10 +37,40 @@ async def test_h_shows_what_a_finished_run_recorded(
         await seen(app, "done")
         await pilot.press("h")
         await seen(app, "as done recorded it", "GPU 93 %", "0 H200")
-        await pilot.press("plus", "left")
-        assert app.screen._zoom == 1
+        page = app.screen
+        await pilot.press("plus", "plus")
+        assert page.viewport.follows and page.viewport.width == pytest.approx(8 * 0.36)
+        await pilot.press("left")
+        assert page.viewport.high == pytest.approx(now - 52 - 8 * 0.36 / 4)
+        await pilot._post_mouse_events([MouseScrollDown], "#machine-curve-0", offset=(20, 2))
+        assert page.viewport.width == pytest.approx(8 * 0.6)
+        await pilot.press("0")
+        assert page.viewport == ALL
         assert len(text_of(app).split("\n")) == size[1]
         await pilot.press("escape")
         assert type(app.screen).__name__ == "Dashboard"
         await pilot.click("#machine")
         await seen(app, "as done recorded it", "esc closes")
+
+
+async def test_the_machine_is_zoomed_as_the_charts_are(
+    make_run: MakeRun, session: Session, seen: Seen
+) -> None:
+    """From a stretch of the loss to what the machine did meanwhile."""
+    folder = make_run("done", status="completed", steps=60)
+    times = [json.loads(line)["time"] for line in folder.metrics_file.read_text().splitlines()]
+    samples = [HardwareSample(time=min(times) + at, cpu_percent=71.0) for at in range(-5, 65)]
+    lines = b"".join(msgspec.json.encode(sample) + b"\n" for sample in samples)
+    folder.hardware_file.write_bytes(lines)
+    app: Any = session()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await seen(app, "done", "loss")
+        await pilot.press("plus", "left")
+        times_shown = app.screen.times_shown
+        assert times_shown.width is not None and not times_shown.follows
+        await pilot.press("h")
+        await seen(app, "as done recorded it")
+        pane = app.screen.query_one("#machine-curve-0")
+        low, high = pane._spec.x_range
+        assert (low, high) == (times_shown.high - times_shown.width, times_shown.high)
+        assert min(times) <= low < high < max(times)

@@ -18,7 +18,8 @@ from tui_trainer.contracts.hardware import (
 )
 from tui_trainer.contracts.run import RunState
 from tui_trainer.tui import machine_words
-from tui_trainer.tui.machine_facts import curves_of, shown_samples
+from tui_trainer.tui.machine_facts import curves_of, extent_of, shown_samples
+from tui_trainer.tui.viewport import Viewport
 from tui_trainer.tui.widgets.machine import MachinePanel, machine_of
 from tui_trainer.watch.view import RunSummary, RunView
 
@@ -144,12 +145,15 @@ def test_whose_samples_are_shown(tmp_path: Path) -> None:
     assert shown_samples(live, run(tmp_path, "completed"), here=False) == (tuple(live), "")
 
 
-def test_zooming_narrows_the_time_and_moving_stays_within_it() -> None:
+def test_the_curves_have_the_zoom_of_the_charts() -> None:
     samples = [HardwareSample(time=float(t), cpu_percent=t / 2) for t in range(0, 161, 2)]
+    whole = extent_of(samples)
+    assert whole == (0.0, 160.0)
     assert curves_of(samples, 1)[0].x_range is None
-    assert curves_of(samples, 1, zoom=2)[0].x_range == (120.0, 160.0)
-    assert curves_of(samples, 1, zoom=2, shift=1)[0].x_range == (100.0, 140.0)
-    assert curves_of(samples, 1, zoom=2, shift=50)[0].x_range == (0.0, 40.0)
+    near = Viewport(40.0)
+    assert curves_of(samples, 1, near)[0].x_range == (120.0, 160.0)  # follows the newest
+    assert curves_of(samples, 1, near.panned(-1, whole))[0].x_range == (110.0, 150.0)
+    assert curves_of(samples[:1], 1, near)[0].x_range is None
     assert curves_of(samples, 1)[0].title == "CPU 80 %"
 
 

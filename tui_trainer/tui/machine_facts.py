@@ -11,10 +11,10 @@ from tui_trainer.contracts.hardware import GpuSample, HardwareSample
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.tui.charts.model import ChartSpec, Line
 from tui_trainer.tui.text import MISSING
+from tui_trainer.tui.viewport import ALL, Range, Viewport
 from tui_trainer.watch.view import RunView
 
 _GPUS_DRAWN = 8
-_SHORTEST_VIEW = 4.0  # seconds
 Value = Callable[[HardwareSample], float | None]
 
 
@@ -42,13 +42,9 @@ def _host(run: RunView) -> str:
 
 
 def curves_of(
-    samples: Sequence[HardwareSample], most: int, zoom: int = 0, shift: int = 0
+    samples: Sequence[HardwareSample], most: int, viewport: Viewport = ALL
 ) -> list[ChartSpec]:
-    """At most `most` charts over time of day, the most telling first.
-
-    Each step of `zoom` halves the time that is shown, up to the newest; `shift` moves by halves
-    of it towards the start.
-    """
+    """At most `most` charts over time of day, the most telling first."""
     specs = _gpu_specs(samples) if any(sample.gpus for sample in samples) else []
     cpu = _chart("CPU", "%", samples, {"all": _cpu, "run": lambda s: s.run_cpu_percent}, 100)
     ram = _chart("RAM", "GiB", samples, {"used": _gib("ram_used"), "run": _gib("run_rss")}, None)
@@ -59,7 +55,8 @@ def curves_of(
         network = {"in": _mega("network_received"), "out": _mega("network_sent")}
         specs.append(_chart("disk", "MB/s", samples, disk, None))
         specs.append(_chart("network", "MB/s", samples, network, None))
-    window = _window(samples, zoom, shift)
+    whole = extent_of(samples)
+    window = None if whole is None else viewport.shown(whole)
     return [_with_range(spec, window) for spec in specs[:most]]
 
 
@@ -144,13 +141,11 @@ def _newest(lines: Sequence[Line]) -> str:
     return f"{value:.3g}" if np.isfinite(value) else MISSING
 
 
-def _window(samples: Sequence[HardwareSample], zoom: int, shift: int) -> tuple[float, float] | None:
-    if not samples or zoom <= 0:
+def extent_of(samples: Sequence[HardwareSample]) -> Range | None:
+    """The times of the first and the last sample; None where there are not two."""
+    if not samples or samples[-1].time <= samples[0].time:
         return None
-    first, last = samples[0].time, samples[-1].time
-    span = max((last - first) / 2**zoom, _SHORTEST_VIEW)
-    end = max(last - shift * span / 2, min(last, first + span))
-    return end - span, end
+    return samples[0].time, samples[-1].time
 
 
 def _with_range(spec: ChartSpec, window: tuple[float, float] | None) -> ChartSpec:
