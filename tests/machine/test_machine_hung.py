@@ -58,3 +58,28 @@ def test_the_rest_of_the_machine_is_sampled_while_a_driver_hangs() -> None:
     driver.free.set()
     assert sample.ram_used is not None and sample.gpus == []
     assert sample.gpu_message is not None and "has not answered" in sample.gpu_message
+
+
+def test_a_driver_that_hangs_hangs_but_once_however_often_the_run_changes() -> None:
+    driver = Hanging()
+    gpus = PatientGpus(driver, patience=0.05)
+    first = Sampler(gpus=gpus).sample()
+    second, third = (Sampler(run_pid=pid, gpus=gpus).sample() for pid in (1, 2))
+    driver.free.set()
+    assert first.gpus[0].utilisation == 1
+    assert [sample.gpus[0].problem for sample in (second, third)] == [
+        "its driver does not answer",
+        "its driver does not answer",
+    ]
+    assert third.gpus[0].name == "H200" and driver.calls == 2
+
+
+def test_a_driver_that_is_slow_is_waited_for() -> None:
+    class Slow(Hanging):
+        def read(self, run_pid: int | None = None) -> list[GpuSample]:
+            time.sleep(0.05)
+            return [GpuSample(index=0, utilisation=50.0)]
+
+    gpus = PatientGpus(Slow(), patience=60.0)
+    assert [gpus.read()[0].utilisation for _ in range(2)] == [50.0, 50.0]
+    assert gpus.message is None
