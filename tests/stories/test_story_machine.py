@@ -12,6 +12,8 @@ import pytest
 from textual.events import MouseScrollDown
 
 from tui_trainer.contracts.hardware import GpuSample, HardwareSample
+from tui_trainer.contracts.run import Event
+from tui_trainer.store import atomic
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui.app import TrainerApp
 from tui_trainer.tui.viewport import ALL
@@ -20,6 +22,7 @@ MakeRun = Callable[..., RunFolder]
 Session = Callable[..., TrainerApp]
 Seen = Callable[..., Awaitable[None]]
 Text = Callable[[TrainerApp], str]
+Becomes = Callable[[TrainerApp, Callable[[], bool]], Awaitable[None]]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)])
@@ -74,3 +77,32 @@ async def test_the_machine_is_zoomed_as_the_charts_are(
         low, high = pane._spec.x_range
         assert (low, high) == (times_shown.high - times_shown.width, times_shown.high)
         assert min(times) <= low < high < max(times)
+
+
+def warn(folder: RunFolder, alarm: str, opens: bool, message: str) -> None:
+    with atomic.appending(folder.events_file) as events:
+        detail = {"alarm": alarm, "open": opens}
+        events.append(
+            Event(time=time.time(), step=60, kind="warning", message=message, detail=detail)
+        )
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+async def test_what_is_about_to_run_out_stands_where_advice_stands_until_it_is_over(
+    make_run: MakeRun, session: Session, seen: Seen, text_of: Text, becomes: Becomes,
+    size: tuple[int, int],
+) -> None:  # fmt: skip
+    folder = make_run("lighthouse")
+    app = session()
+    async with app.run_test(size=size) as pilot:
+        await seen(app, "lighthouse")
+        warn(folder, "gpu2_heat", True, "GPU 2 is at 89 °C: it slows down at 90 °C")
+        await seen(app, "▲ high  GPU 2 heat", "GPU 2 is at 89 °C")
+        warn(folder, "disk", True, "the disk of the run has 0.4 GiB free: free some")
+        await seen(app, "▲ high  disk")
+        warn(folder, "disk", False, "the disk of the run has 9.0 GiB free again")
+        await becomes(app, lambda: "▲ high  disk" not in text_of(app))
+        await pilot.press("A")
+        await becomes(app, lambda: "▲" not in text_of(app))
+        warn(folder, "checkpoint_room", True, "no checkpoint at step 60: the disk is full")
+        await seen(app, "▲ high  no checkpoints")

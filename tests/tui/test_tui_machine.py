@@ -16,8 +16,9 @@ from tui_trainer.contracts.hardware import (
     MigSample,
     StepDivision,
 )
-from tui_trainer.contracts.run import RunState
+from tui_trainer.contracts.run import Event, RunState
 from tui_trainer.tui import machine_words
+from tui_trainer.tui.alarm_words import alarms_said, open_alarms
 from tui_trainer.tui.machine_facts import curves_of, extent_of, shown_samples
 from tui_trainer.tui.viewport import Viewport
 from tui_trainer.tui.widgets.machine import MachinePanel, machine_of
@@ -167,3 +168,21 @@ def test_many_gpus_take_a_line_each_beside_the_charts() -> None:
     recorded = machine_of([HardwareSample(time=0.0, division=DIVISION)], "as small recorded it")
     first, *_ = MachinePanel().draw(recorded, 44, 30).plain.splitlines()
     assert first.startswith("machine  recorded, data-bound")
+
+
+def test_alarms_of_an_engine_that_ended_are_over_and_advice_on_memory_speaks_alone(
+    tmp_path: Path,
+) -> None:
+    def event(kind: str, **detail: Any) -> Event:
+        return Event(time=0.0, step=7, kind=kind, message="RAM is 96% full", detail=detail)
+
+    ram = event("warning", alarm="ram", open=True)
+    heat = event("warning", alarm="gpu0_heat", open=True)
+    assert open_alarms([ram, heat, event("warning", alarm="ram", open=False)]) == (heat,)
+    assert open_alarms([ram, event("state", state="preparing"), heat]) == (heat,)
+    assert open_alarms([event("warning"), event("warning", alarm=3, open=True)]) == ()
+    working, ended = (run(tmp_path, status) for status in ("training", "completed"))
+    both = alarms_said(working, (ram, heat), frozenset(), memory_advised=False)
+    assert [said.kind for said in both] == ["GPU 0 heat", "memory"]
+    some = alarms_said(working, (ram, heat), frozenset({"gpu0_heat"}), memory_advised=True)
+    assert some == alarms_said(ended, (ram, heat), frozenset(), memory_advised=False) == ()
