@@ -267,6 +267,22 @@ def test_a_gpu_that_falls_off_the_bus_while_it_is_read_shows_no_half_figures() -
     assert gpus.message == "GPU 0 does not answer: GPU is lost"
 
 
+def test_a_gpu_that_was_lost_before_is_known_by_its_name() -> None:
+    lost: list[bool] = []
+
+    def handle(index: int) -> str:
+        if lost:
+            raise NVMLError_GpuIsLost
+        return str(index)
+
+    gpus = nvml(nvmlDeviceGetHandleByIndex=handle)
+    gpus.read()
+    lost.append(True)
+    assert gpus.read() == [
+        GpuSample(index=0, vendor="NVIDIA", name="NVIDIA H200", problem="GPU is lost")
+    ]
+
+
 def test_a_gpu_that_shares_the_machines_memory_is_called_so() -> None:
     (gpu,) = nvml(
         nvmlDeviceGetMemoryInfo=not_supported, nvmlDeviceGetName=lambda _: "NVIDIA GB10"

@@ -49,6 +49,10 @@ async def test_h_shows_what_a_finished_run_recorded(
         assert page.viewport.width == pytest.approx(8 * 0.6)
         await pilot.press("0")
         assert page.viewport == ALL
+        await pilot.press("]")
+        await seen(app, "RAM n/a GiB" if size[0] > 150 else "GPU temperature 61 °C")
+        await pilot.press("[")
+        await seen(app, "GPU 93 %")
         assert len(text_of(app).split("\n")) == size[1]
         await pilot.press("escape")
         assert type(app.screen).__name__ == "Dashboard"

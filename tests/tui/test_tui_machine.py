@@ -123,7 +123,7 @@ def test_whatever_is_missing_the_page_stands_and_says_so(gpus: Any, width: int) 
     sample = HardwareSample(time=0.0, gpus=gpus)
     said = machine_words.page([sample], width).plain
     assert "None" not in said and "nan" not in said
-    assert curves_of([sample], 4)
+    assert curves_of([sample])
     facts = machine_of([sample])
     for height in (1, 9):
         assert MachinePanel().draw(facts, max(width, 38), height).plain
@@ -150,12 +150,28 @@ def test_the_curves_have_the_zoom_of_the_charts() -> None:
     samples = [HardwareSample(time=float(t), cpu_percent=t / 2) for t in range(0, 161, 2)]
     whole = extent_of(samples)
     assert whole == (0.0, 160.0)
-    assert curves_of(samples, 1)[0].x_range is None
+    assert curves_of(samples)[0].x_range is None
     near = Viewport(40.0)
-    assert curves_of(samples, 1, near)[0].x_range == (120.0, 160.0)  # follows the newest
-    assert curves_of(samples, 1, near.panned(-1, whole))[0].x_range == (110.0, 150.0)
-    assert curves_of(samples[:1], 1, near)[0].x_range is None
-    assert curves_of(samples, 1)[0].title == "CPU 80 %"
+    assert curves_of(samples, near)[0].x_range == (120.0, 160.0)  # follows the newest
+    assert curves_of(samples, near.panned(-1, whole))[0].x_range == (110.0, 150.0)
+    assert curves_of(samples[:1], near)[0].x_range is None
+    assert curves_of(samples)[0].title == "CPU 80 %"
+
+
+def test_the_curves_of_many_gpus_are_titled_from_the_lowest_to_the_highest() -> None:
+    many = [gpu(n, power=400.0 if n else None) for n in range(3)]
+    titles = [spec.title for spec in curves_of([HardwareSample(time=0.0, gpus=many)])]
+    assert titles == [
+        "GPU 88–90 %",
+        "CPU n/a %",
+        "GPU memory 29.5 %",
+        "GPU temperature 60–62 °C",
+        "GPU power 400 W",
+        "GPU clock n/a MHz",
+        "RAM n/a GiB",
+        "disk n/a MB/s",
+        "network n/a MB/s",
+    ]
 
 
 def test_many_gpus_take_a_line_each_beside_the_charts() -> None:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from tui_trainer.contracts.hardware import GpuProcess, GpuSample, MigSample
 from tui_trainer.machine.values import describe, number, percent, scaled, text, whole
 
@@ -60,6 +62,7 @@ class NvmlGpus:
         self._load = load
         self._nvml: Nvml | None = None
         self._started = False
+        self._names: dict[int, str] = {}  # by which a lost GPU is still known
         self.message: str | None = None
 
     def read(self, run_pid: int | None = None) -> list[GpuSample]:
@@ -73,11 +76,18 @@ class NvmlGpus:
             self.message = f"the NVIDIA driver does not answer: {describe(error)}"
             return []
         self.message = None if count else "no NVIDIA GPU"
-        found = [_sample(nvml, index, run_pid) for index in range(count)]
+        found = [self._named(_sample(nvml, index, run_pid)) for index in range(count)]
         for gpu in found:
             if gpu.problem is not None:
                 self.message = f"GPU {gpu.index} does not answer: {gpu.problem}"
         return found
+
+    def _named(self, gpu: GpuSample) -> GpuSample:
+        if gpu.name is None and gpu.index in self._names:
+            return msgspec.structs.replace(gpu, name=self._names[gpu.index])
+        if gpu.name is not None:
+            self._names[gpu.index] = gpu.name
+        return gpu
 
     def driver(self) -> str | None:
         """The driver's version, or None without one."""

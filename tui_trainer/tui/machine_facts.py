@@ -41,23 +41,20 @@ def _host(run: RunView) -> str:
     return (run.state.host if run.state is not None else None) or "another machine"
 
 
-def curves_of(
-    samples: Sequence[HardwareSample], most: int, viewport: Viewport = ALL
-) -> list[ChartSpec]:
-    """At most `most` charts over time of day, the most telling first."""
+def curves_of(samples: Sequence[HardwareSample], viewport: Viewport = ALL) -> list[ChartSpec]:
+    """Charts over the time of day, the most telling first."""
     specs = _gpu_specs(samples) if any(sample.gpus for sample in samples) else []
     cpu = _chart("CPU", "%", samples, {"all": _cpu, "run": lambda s: s.run_cpu_percent}, 100)
     ram = _chart("RAM", "GiB", samples, {"used": _gib("ram_used"), "run": _gib("run_rss")}, None)
     specs[1:1] = [cpu]
     specs.append(ram)
-    if not any(sample.gpus for sample in samples):
-        disk = {"written": _mega("disk_write"), "run": _mega("run_write")}
-        network = {"in": _mega("network_received"), "out": _mega("network_sent")}
-        specs.append(_chart("disk", "MB/s", samples, disk, None))
-        specs.append(_chart("network", "MB/s", samples, network, None))
+    disk = {"written": _mega("disk_write"), "run": _mega("run_write")}
+    network = {"in": _mega("network_received"), "out": _mega("network_sent")}
+    specs.append(_chart("disk", "MB/s", samples, disk, None))
+    specs.append(_chart("network", "MB/s", samples, network, None))
     whole = extent_of(samples)
     window = None if whole is None else viewport.shown(whole)
-    return [_with_range(spec, window) for spec in specs[:most]]
+    return [_with_range(spec, window) for spec in specs]
 
 
 def _gpu_specs(samples: Sequence[HardwareSample]) -> list[ChartSpec]:
@@ -71,6 +68,7 @@ def _gpu_specs(samples: Sequence[HardwareSample]) -> list[ChartSpec]:
         _chart("GPU memory", "%", samples, each(_memory_percent), 100),
         _chart("GPU temperature", "°C", samples, each(lambda gpu: gpu.temperature), None),
         _chart("GPU power", "W", samples, each(lambda gpu: gpu.power), None),
+        _chart("GPU clock", "MHz", samples, each(lambda gpu: gpu.clock), None),
     ]
 
 
@@ -136,9 +134,11 @@ def _chart(
 
 
 def _newest(lines: Sequence[Line]) -> str:
-    """The newest value of the first line."""
-    value = lines[0].y[-1] if lines else np.nan
-    return f"{value:.3g}" if np.isfinite(value) else MISSING
+    """The newest value of the first line; of many GPUs the lowest and the highest."""
+    values = [line.y[-1] for line in lines if line.tag] or [line.y[-1] for line in lines[:1]]
+    known = [value for value in values if np.isfinite(value)]
+    low, high = (f"{end(known):.3g}" if known else MISSING for end in (min, max))
+    return low if low == high else f"{low}–{high}"
 
 
 def extent_of(samples: Sequence[HardwareSample]) -> Range | None:

@@ -45,8 +45,8 @@ def _run(samples: Sequence[HardwareSample], width: int) -> Content | None:
         return None
     division = known[-1].division
     return stack(
-        Content.assemble((verdict.word, "bold"), f": {verdict.why}").truncate(width, ellipsis=True),
-        Content.styled(shorten(f"→ {verdict.change}", width), "$accent"),
+        *Content.assemble((verdict.word, "bold"), f": {verdict.why}").wrap(width),
+        *Content.styled(f"→ {verdict.change}", "$accent").wrap(width),
         *_division(division, width),
     )
 

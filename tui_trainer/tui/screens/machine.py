@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _MOST, _WIDE, _MIDDLE = 4, 150, 110
 _SECONDS = 1.0
 _ZOOM = ("zoom_in", "zoom_out", "pan_left", "pan_right", "zoom_all")
+_PAGES = ("previous_page", "next_page")
 
 
 class MachineView(Sheet):
@@ -39,7 +40,7 @@ class MachineView(Sheet):
     CSS_PATH = "machine.tcss"
     BINDINGS: ClassVar = [
         Binding("h,enter", "dismiss(None)", "close", show=False),
-        *keymap.bindings_of(*_ZOOM, "leap_left", "leap_right"),
+        *keymap.bindings_of(*_ZOOM, *_PAGES, "leap_left", "leap_right"),
     ]
 
     def __init__(self, viewport: Viewport = ALL) -> None:
@@ -47,6 +48,7 @@ class MachineView(Sheet):
         self.viewport = viewport
         self._samples: tuple[HardwareSample, ...] = ()
         self._drawn: tuple[object, ...] = ()
+        self._first = 0  # of the curves that are seen
 
     @property
     def session(self) -> TrainerApp:
@@ -80,6 +82,11 @@ class MachineView(Sheet):
         whole = extent_of(self._samples)
         if whole is not None:
             self._look(self.viewport.panned(direction, whole))
+
+    def action_page(self, pages: int) -> None:
+        """To the curves after, or before, those that are seen."""
+        self._first += pages * self._across()
+        self._draw()
 
     def action_leap(self, direction: int) -> None:
         self._move(direction)
@@ -120,26 +127,34 @@ class MachineView(Sheet):
         )
         if run is not None and run.summary.status in ACTIVE_STATES and here:
             title = Content.assemble(title, (f"  with {clean(run.summary.name)}", "$faint"))
-        drawn = (self._samples, self.viewport, self.text_width, title)
+        drawn = (self._samples, self.viewport, self.text_width, title, self._first)
         if drawn == self._drawn:
             return
         self._drawn = drawn
         self.query_one("#machine-head", Static).update(title)
-        width = self.text_width
-        across = _MOST if width >= _WIDE else 3 if width >= _MIDDLE else 2
-        specs = curves_of(self._samples, across, self.viewport)
+        self._draw_curves()
+        page = machine_words.page(self._samples, self.text_width, pid if here else None)
+        self.query_one("#machine-text", Static).update(page)
+
+    def _draw_curves(self) -> None:
+        across, specs = self._across(), curves_of(self._samples, self.viewport)
+        self._first = max(0, min(self._first, len(specs) - across))
+        specs = specs[self._first : self._first + across]
         for at, pane in enumerate(self.query(ChartPane)):
             pane.display = at < len(specs)
             if at < len(specs):
                 pane.show_spec(specs[at])
-        page = machine_words.page(self._samples, width, pid if here else None)
-        self.query_one("#machine-text", Static).update(page)
+
+    def _across(self) -> int:
+        """Curves beside each other."""
+        return _MOST if self.text_width >= _WIDE else 3 if self.text_width >= _MIDDLE else 2
 
     def _keys(self) -> str:
         """The keys as the user has them, in a line."""
-        keys = {key.id: self.session.keymap.shown(key) for key in keymap.KEYS if key.id in _ZOOM}
-        inward, out, left, right, every = (keys[id] for id in _ZOOM)
+        wanted = (*_ZOOM, *_PAGES)
+        keys = {key.id: self.session.keymap.shown(key) for key in keymap.KEYS if key.id in wanted}
+        inward, out, left, right, every, before, after = (keys[id] for id in wanted)
         return (
             f" {inward} {out} zoom   {left} {right} earlier, later   {every} all   "
-            "j k scroll   esc closes"
+            f"{before} {after} curves   j k scroll   esc closes"
         )
