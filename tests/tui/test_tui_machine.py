@@ -75,6 +75,12 @@ def test_eight_gpus_of_which_one_is_lost_and_one_is_divided(width: int) -> None:
     assert any("└ 1 MIG 3g.71gb" in line for line in lines)
 
 
+def test_a_lost_gpu_has_the_name_that_it_had() -> None:
+    lost = HardwareSample(time=1.0, gpus=[GpuSample(index=0, problem="GPU is lost")])
+    said = machine_words.page([HardwareSample(time=0.0, gpus=[gpu(0)]), lost], 80).plain
+    assert "0 H200" in said and "GPU is lost" in said
+
+
 def test_the_runs_own_process_and_those_of_the_host() -> None:
     here = GpuProcess(pid=42, name="python", memory=38 * GIB, utilisation=97.0)
     recorded = GpuProcess(pid=43, name="python", memory=GIB, run=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 from textual.content import Content
 
 from tui_trainer.contracts.hardware import GpuProcess, GpuSample, HardwareSample, StepDivision
@@ -32,7 +33,8 @@ def page(samples: Sequence[HardwareSample], width: int, run_pid: int | None = No
     if not samples:
         return Content.styled("the machine has not been looked at yet", "$faint")
     last = samples[-1]
-    blocks = [_run(samples, width), _gpus(last, width, run_pid), _cpu(last, width), _rest(last)]
+    gpus = _gpus(_named(samples), width, run_pid)
+    blocks = [_run(samples, width), gpus, _cpu(last, width), _rest(last)]
     return Content("\n\n").join([block for block in blocks if block is not None])
 
 
@@ -125,6 +127,16 @@ def _rest(sample: HardwareSample) -> Content:
 
 
 # -- GPUs --------------------------------------------------------------------------------------
+
+
+def _named(samples: Sequence[HardwareSample]) -> HardwareSample:
+    """The newest sample, its lost GPUs by the names that they had."""
+    last = samples[-1]
+    if all(gpu.name is not None for gpu in last.gpus):
+        return last
+    names = {gpu.index: gpu.name for sample in samples for gpu in sample.gpus if gpu.name}
+    gpus = [msgspec.structs.replace(g, name=g.name or names.get(g.index)) for g in last.gpus]
+    return msgspec.structs.replace(last, gpus=gpus)
 
 
 def _gpus(sample: HardwareSample, width: int, run_pid: int | None) -> Content:
@@ -251,8 +263,8 @@ _COLUMNS: tuple[tuple[str, int, Callable[[GpuSample], str]], ...] = (
     ("fan", 6, lambda gpu: percent_text(gpu.fan)),
     ("clock", 15, _clock),
     ("mem clock", 10, lambda gpu: _with_unit(gpu.memory_clock, "MHz")),
-    ("held down by", 22, _throttle),
-    ("PCIe", 16, _pcie),
+    ("held down by", 27, _throttle),
+    ("PCIe", 18, _pcie),
     ("ECC", 14, _ecc),
     ("mem busy", 8, lambda gpu: percent_text(gpu.memory_busy)),
 )

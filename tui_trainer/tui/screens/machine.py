@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Container, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tui_trainer.tui.app import TrainerApp
 
 _MOST, _WIDE, _MIDDLE = 4, 150, 110
+_TWO_ROWS = 24  # lines from which on there are two rows of curves
 _SECONDS = 1.0
 _ZOOM = ("zoom_in", "zoom_out", "pan_left", "pan_right", "zoom_all")
 _PAGES = ("previous_page", "next_page")
@@ -58,8 +59,8 @@ class MachineView(Sheet):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog -tall"):
             yield Static(id="machine-head", markup=False)
-            with Horizontal(id="machine-curves"):
-                for at in range(_MOST):
+            with Container(id="machine-curves"):
+                for at in range(2 * _MOST):
                     yield ChartPane(id=f"machine-curve-{at}")
             with VerticalScroll():
                 yield Static(id="machine-text", markup=False)
@@ -85,7 +86,8 @@ class MachineView(Sheet):
 
     def action_page(self, pages: int) -> None:
         """To the curves after, or before, those that are seen."""
-        self._first += pages * self._across()
+        across, rows = self._grid()
+        self._first += pages * across * rows
         self._draw()
 
     def action_leap(self, direction: int) -> None:
@@ -127,7 +129,7 @@ class MachineView(Sheet):
         )
         if run is not None and run.summary.status in ACTIVE_STATES and here:
             title = Content.assemble(title, (f"  with {clean(run.summary.name)}", "$faint"))
-        drawn = (self._samples, self.viewport, self.text_width, title, self._first)
+        drawn = (self._samples, self.viewport, self._grid(), self.text_width, title, self._first)
         if drawn == self._drawn:
             return
         self._drawn = drawn
@@ -137,17 +139,21 @@ class MachineView(Sheet):
         self.query_one("#machine-text", Static).update(page)
 
     def _draw_curves(self) -> None:
-        across, specs = self._across(), curves_of(self._samples, self.viewport)
-        self._first = max(0, min(self._first, len(specs) - across))
-        specs = specs[self._first : self._first + across]
+        (across, rows), specs = self._grid(), curves_of(self._samples, self.viewport)
+        rows = min(rows, -(-len(specs) // across))
+        styles = self.query_one("#machine-curves").styles
+        styles.grid_size_columns, styles.grid_size_rows = across, rows
+        self._first = max(0, min(self._first, len(specs) - across * rows))
+        specs = specs[self._first : self._first + across * rows]
         for at, pane in enumerate(self.query(ChartPane)):
             pane.display = at < len(specs)
             if at < len(specs):
                 pane.show_spec(specs[at])
 
-    def _across(self) -> int:
-        """Curves beside each other."""
-        return _MOST if self.text_width >= _WIDE else 3 if self.text_width >= _MIDDLE else 2
+    def _grid(self) -> tuple[int, int]:
+        """Curves beside each other, and rows of them."""
+        across = _MOST if self.text_width >= _WIDE else 3 if self.text_width >= _MIDDLE else 2
+        return across, 2 if self.query_one("#machine-curves").size.height >= _TWO_ROWS else 1
 
     def _keys(self) -> str:
         """The keys as the user has them, in a line."""
