@@ -74,7 +74,10 @@ def _gpu_specs(samples: Sequence[HardwareSample]) -> list[ChartSpec]:
 
 def _of_gpu(index: int, read: Callable[[GpuSample], float | None]) -> Value:
     def value(sample: HardwareSample) -> float | None:
-        return next((read(gpu) for gpu in sample.gpus if gpu.index == index), None)
+        gpus = sample.gpus
+        if index < len(gpus) and gpus[index].index == index:  # as nearly always
+            return read(gpus[index])
+        return next((read(gpu) for gpu in gpus if gpu.index == index), None)
 
     return value
 
