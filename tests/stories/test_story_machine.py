@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from textual.events import MouseScrollDown
 
+from tests.stories import conftest as stories
 from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.hardware import GpuSample, HardwareSample
 from tui_trainer.contracts.run import Event
@@ -18,7 +21,9 @@ from tui_trainer.contracts.settings import Settings
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui.app import TrainerApp
+from tui_trainer.tui.bridge import Services
 from tui_trainer.tui.viewport import ALL
+from tui_trainer.watch.folder import FolderWatcher
 
 MakeRun = Callable[..., RunFolder]
 Session = Callable[..., TrainerApp]
@@ -113,3 +118,54 @@ async def test_what_is_about_to_run_out_stands_where_advice_stands_until_it_is_o
         await becomes(app, lambda: "▲" not in text_of(app))
         warn(folder, "checkpoint_room", True, "no checkpoint at step 60: the disk is full")
         await seen(app, "▲ high  no checkpoints")
+
+
+async def test_a_run_on_another_machine_is_seen_by_what_it_left_in_the_shared_folder(
+    make_run: MakeRun, session: Session, seen: Seen
+) -> None:
+    folder = make_run("far", host="elsewhere")
+    gpu = GpuSample(index=0, name="NVIDIA H200", utilisation=93.0)
+    recorded = HardwareSample(time=time.time() - 5, cpu_percent=71.0, gpus=[gpu])
+    folder.hardware_file.write_bytes(msgspec.json.encode(recorded) + b"\n")
+    app = session()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await seen(app, "far")
+        await pilot.press("h")
+        await seen(app, "as far recorded it on elsewhere", "0 H200", "93 %", "ECC n/a")
+        with atomic.appending(folder.hardware_file) as lines:
+            later = [msgspec.structs.replace(gpu, utilisation=12.0)]
+            lines.append(HardwareSample(time=time.time(), gpus=later))
+        await seen(app, "12 %")
+
+
+async def test_a_driver_that_hangs_freezes_no_screen(
+    make_run: MakeRun, runs_dir: Path, seen: Seen
+) -> None:
+    left = threading.Event()
+    asked = threading.Event()
+
+    class Hung:
+        def sample(self) -> HardwareSample:
+            asked.set()
+            left.wait(stories.PATIENCE)
+            return HardwareSample(time=0.0)
+
+    make_run("lighthouse")
+    services = Services(
+        watch=lambda on_change: FolderWatcher(runs_dir, on_change, poll_seconds=0.1),
+        sampler=lambda pid, path: Hung(),
+        supervisor=stories.FakeSupervisor,
+        chat=stories.no_chat,
+    )
+    app = TrainerApp(runs_dir, settings=Settings(), services=services)
+    try:
+        async with app.run_test(size=(100, 30)) as pilot:
+            await seen(app, "lighthouse", "loss")
+            while not asked.is_set():
+                await pilot.pause(0.05)
+            await pilot.press("h")
+            await seen(app, "the machine has not been looked at yet")
+            await pilot.press("escape", "2")
+            await seen(app, "1 run")
+    finally:
+        left.set()

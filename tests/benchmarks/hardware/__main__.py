@@ -85,6 +85,9 @@ def eight_gpus() -> NvmlGpus:
         "nvmlDeviceGetMemoryInfo": lambda _: SimpleNamespace(used=1 << 30, total=1 << 37),
         "nvmlDeviceGetUtilizationRates": lambda _: SimpleNamespace(gpu=90, memory=40),
         "nvmlDeviceGetComputeRunningProcesses": lambda _: [process],
+        "nvmlDeviceGetProcessUtilization": lambda _, since: [
+            SimpleNamespace(pid=os.getpid(), timeStamp=since, smUtil=90)
+        ],
         "nvmlSystemGetProcessName": lambda _: "python",
         "nvmlDeviceGetMigMode": lambda _: [0, 0],
     }
