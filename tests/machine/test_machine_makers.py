@@ -12,8 +12,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tui_trainer.contracts.hardware import GpuProcess
+from tui_trainer.contracts.hardware import GpuProcess, GpuSample
 from tui_trainer.machine import amd as amd_module
 from tui_trainer.machine.amd import AmdGpus
 from tui_trainer.machine.apple import AppleGpu
@@ -86,6 +88,40 @@ RECORDED: dict[str, set[str]] = {
     "amdsmi_get_gpu_driver_info": {"driver_name", "driver_version", "driver_date"},
 }  # fmt: skip
 OLDER = {"cur_clk"}  # keys of versions before 6.0
+
+
+# The fields that each function fills; none of the others goes with it.
+FILLS = {
+    "amdsmi_get_gpu_asic_info": {"name"},
+    "amdsmi_get_gpu_activity": {"utilisation"},
+    "amdsmi_get_gpu_vram_usage": {"memory_used", "memory_total"},
+    "amdsmi_get_power_info": {"power", "power_limit"},
+    "amdsmi_get_temp_metric": {"temperature", "temperature_limit"},
+    "amdsmi_get_clock_info": {"clock", "clock_max", "memory_clock"},
+    "amdsmi_get_pcie_info": {
+        "pcie_generation", "pcie_width", "pcie_generation_max", "pcie_width_max",
+    },
+    "amdsmi_get_gpu_process_list": {"processes", "memory_run"},
+}  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from(sorted(FILLS)), st.sampled_from(["fails", "N/A", {}, None])))
+def test_whatever_is_missing_nothing_else_is(absent: dict[str, Any]) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("AMDSMI_STATUS_NOT_SUPPORTED")
+
+    def answer(value: Any) -> Any:
+        return fails if value == "fails" else lambda *_: value
+
+    whole, _ = amd().read(42)
+    gpu, _ = amd(**{name: answer(value) for name, value in absent.items()}).read(42)
+    gone = {field for function in absent for field in FILLS[function]}
+    differing = {
+        field
+        for field in GpuSample.__struct_fields__
+        if getattr(gpu, field) != getattr(whole, field)
+    }
+    assert differing == gone and all(getattr(gpu, field) is None for field in gone)
 
 
 def test_every_function_and_key_that_is_used_is_one_of_the_package() -> None:

@@ -136,6 +136,7 @@ def test_whatever_is_missing_there_is_a_verdict_in_words(machine: Any, steps: An
         ("NVIDIA L4", 121.0),
         ("NVIDIA L40", None),
         ("NVIDIA A10G", None),
+        ("NVIDIA H100 80GB HBM3 MIG 3g.40gb", None),
         ("NVIDIA RTX A1000", None),
         ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
         ("", None),

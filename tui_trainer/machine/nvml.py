@@ -20,6 +20,7 @@ _MESSAGES = {
     "NVMLError_DriverNotLoaded": "no NVIDIA driver loaded",
     "NVMLError_LibRmVersionMismatch": "NVIDIA driver and library differ in version; reboot",
     "NVMLError_NoPermission": "no permission to ask the NVIDIA driver",
+    "NVMLError_FunctionNotFound": "NVIDIA driver too old to be asked",
 }
 _TEMPERATURE_CORE, _SLOWDOWN = 0, 1  # NVML_TEMPERATURE_GPU, .._THRESHOLD_SLOWDOWN
 _CLOCK_SM, _CLOCK_MEMORY = 1, 2
