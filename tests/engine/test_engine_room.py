@@ -75,6 +75,16 @@ def test_a_run_that_cannot_be_saved_at_its_end_says_so(
     assert "step-00000012 is not saved: the disk has 1 MB free" in state.message
 
 
+def test_the_last_checkpoint_may_take_what_is_left_to_the_records(
+    make_run: MakeRun, run_engine: RunEngine, disk: list[int]
+) -> None:
+    disk += [8 << 20]
+    folder = make_run(training=small())
+    assert run_engine(folder) == 0
+    assert saved(folder) == [12]
+    assert alarms(folder) == [(3, True), (12, False)]
+
+
 def test_a_stop_that_cannot_save_is_refused_and_the_run_goes_on(
     make_run: MakeRun, run_engine: RunEngine, disk: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,7 +168,7 @@ def outlook(need: int, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str | N
     monkeypatch.setattr(room, "bytes_needed", lambda _: need - room._RESERVE)
     session: Any = SimpleNamespace(
         state=SimpleNamespace(step=0),
-        plan=SimpleNamespace(total_steps=250),
+        plan=SimpleNamespace(total_steps=1000),
         job=SimpleNamespace(training=SimpleNamespace(checkpoint_every=100)),
         folder=SimpleNamespace(path="runs/small"),
     )
@@ -195,7 +205,7 @@ def test_a_disk_that_is_too_full_now_is_told_at_once_and_one_that_empties_never(
 ) -> None:
     look = outlook(100_000_000, monkeypatch)
     words = look(0, 201, 99_000_000)
-    assert words is not None and "at step 250: runs/small has 99 MB free, and" in words
+    assert words is not None and "at step 300: runs/small has 99 MB free, and" in words
     assert look(2, 202, 110_000_000) is None  # not enough to close it
     assert look(4, 203, 126_000_000) is not None
     for at in range(6, 60, 2):

@@ -33,13 +33,21 @@ class NoRoomError(UserError):
 def refusal(session: Session) -> str | None:
     """Why no checkpoint can be written now; None where there is room, or nobody can tell."""
     free = sampler.quiet(lambda: sampler.disk_free(session.folder.path))
-    need = bytes_needed(session)
-    if free is None or free >= need + _RESERVE:
+    need, reserve = bytes_needed(session), _reserve(session, session.state.step)
+    if free is None or free >= need + reserve:
         return None
     return (
         f"the disk has {free / 1e6:.0f} MB free at {session.folder.path} and a checkpoint needs "
-        f"{need / 1e6:.0f} MB beside {_RESERVE / 1e6:.0f} MB for the records; free some"
+        f"{need / 1e6:.0f} MB beside {reserve / 1e6:.0f} MB for the records; free some"
     )
+
+
+def _reserve(session: Session, step: int) -> int:
+    """Bytes left to what is written after the checkpoint of a step: after the last one little
+    but the adapter."""
+    if step < session.plan.total_steps:
+        return _RESERVE
+    return sum(p.numel() * p.element_size() for p in session.parameters.values()) + _BESIDE
 
 
 def bytes_needed(session: Session) -> int:
@@ -90,10 +98,10 @@ class Outlook:
     def look(self, sample: HardwareSample) -> Alarm | None:
         """An alarm that opens or ends with this sample; None for no change, or where it cannot
         be told."""
-        need = sampler.quiet(lambda: bytes_needed(self._session) + _RESERVE)
+        target, left = self._next()
+        need = sampler.quiet(lambda: bytes_needed(self._session) + _reserve(self._session, target))
         if sample.disk_free is None or need is None:
             return None
-        target, left = self._next()
         self._seen.append((sample.time, sample.disk_free, self._session.state.step))
         while sample.time - self._seen[0][0] > _LONGEST:
             self._seen.popleft()

@@ -74,7 +74,8 @@ def _readings(sample: HardwareSample) -> Iterator[_Reading]:
     if sample.disk_free is not None:
         free = sample.disk_free
         change = "free some, or keep fewer checkpoints (training.keep_checkpoints)"
-        words = f"the disk of the run has {free / 2**30:.1f} GiB free"
+        size = f"{free / 2**30:.1f} GiB" if free >= 1 << 30 else f"{free / 2**20:.0f} MiB"
+        words = f"the disk of the run has {size} free"
         yield _Reading("disk", free < DISK_OPENS, free > DISK_CLOSES, words, change)
     for gpu in sample.gpus:
         yield from _gpu_readings(gpu)
