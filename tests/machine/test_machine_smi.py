@@ -14,13 +14,13 @@ from tui_trainer.machine.nvml import NvmlGpus
 
 MIB = 1 << 20
 ROW = (
-    "NVIDIA H100 80GB HBM3, GPU-0a1b, 97, 55, 41984, 81559, 61, 612.35, 700.00, [N/A], 1755, "
+    "NVIDIA H100 80GB HBM3, GPU-0a1b, 97, 55, 41984, 81559, 61, 26, 612.35, 700.00, [N/A], 1755, "
     "1980, 2619, 0x0000000000000004, 5, 16, 5, 16, 0, 0"
 )
 OURS = GpuSample(
     index=0, name="NVIDIA H100 80GB HBM3", uuid="GPU-0a1b", utilisation=96.0, memory_busy=54.0,
-    memory_used=41_984 * MIB, memory_total=81_559 * MIB, temperature=61.0, power=611.0,
-    power_limit=700.0, clock=1755.0, clock_max=1980.0, memory_clock=2619.0,
+    memory_used=41_984 * MIB, memory_total=81_559 * MIB, temperature=61.0,
+    temperature_limit=87.0, power=611.0, power_limit=700.0, clock=1755.0, clock_max=1980.0, memory_clock=2619.0,
     throttle=["power cap"], pcie_generation=5, pcie_width=16, pcie_generation_max=5,
     pcie_width_max=16, ecc_corrected=0, ecc_uncorrected=0,
 )  # fmt: skip
@@ -56,7 +56,8 @@ def test_a_gpu_that_reads_alike() -> None:
     "wrong",
     [
         {"name": "NVIDIA H200"}, {"memory_used": 49_984 * MIB}, {"power": 0.6}, {"fan": 0.0},
-        {"pcie_width": 8}, {"temperature": None}, {"throttle": ["power brake", "sync boost"]},
+        {"pcie_width": 8}, {"temperature": None}, {"temperature_limit": 95.0},
+        {"throttle": ["power brake", "sync boost"]},
         {"ecc_corrected": 1}, {"clock_max": 1979.0},
     ],
 )  # fmt: skip
@@ -69,8 +70,7 @@ def test_a_field_that_reads_otherwise_is_named(wrong: dict[str, Any]) -> None:
 def test_every_field_of_a_gpu_is_compared() -> None:
     """What nvidia-smi has no single word for is compared, or shown, elsewhere."""
     elsewhere = {
-        "index", "vendor", "problem", "memory_run", "unified", "temperature_limit", "mig",
-        "processes",
+        "index", "vendor", "problem", "memory_run", "unified", "mig", "processes",
     }  # fmt: skip
     assert {field.ours for field in smi.FIELDS} == set(GpuSample.__struct_fields__) - elsewhere
 
@@ -90,6 +90,11 @@ def test_fields_that_an_older_nvidia_smi_does_not_know() -> None:
     found: dict[str, smi.Seen] = {}
     smi.compare(found, OURS, theirs, OURS)
     assert found["fan"].verdict == "nvidia-smi does not know it"
+
+
+def test_an_older_gpu_whose_limit_nvidia_smi_does_not_tell() -> None:
+    row = ROW.replace("61, 26,", "61, [N/A],")
+    assert seen(OURS, row)["temperature_limit"] == "nvidia-smi does not know it"
 
 
 def test_what_is_no_table_is_told() -> None:

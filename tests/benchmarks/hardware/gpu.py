@@ -24,6 +24,7 @@ from tui_trainer.store import jobs, runs
 from tui_trainer.store.runs import RunFolder
 
 NOT_AVAILABLE = 3  # exit status
+_RUN_APART = 64.0 * smi.MIB  # bytes that the run may take or free between two readings
 _START_SECONDS = 300.0  # until the job trains: bases are made and kernels chosen
 
 
@@ -35,6 +36,7 @@ class Found:
     versions: tuple[Any, Any] = (None, None)
     alone: list[str] = field(default_factory=list)
     run_seen: bool = False
+    run_memory: tuple[float | None, float | None] = (None, None)
 
 
 def check(rounds: int, base: str, as_json: bool) -> int:
@@ -100,7 +102,9 @@ def _compare(gpus: NvmlGpus, pid: int, rounds: int) -> Found:
             smi.compare(found.fields, one, their, two)
         time.sleep(1.0)
     listed = asked.processes()
-    mine = {process.pid for gpu in gpus.read(pid) for process in gpu.processes or ()}
+    last = gpus.read(pid)
+    mine = {process.pid for gpu in last for process in gpu.processes or ()}
+    found.run_memory = next((g.memory_run for g in last if g.memory_run), None), listed.get(pid)
     found.alone = [f"{one} (ours)" for one in sorted(mine - set(listed))]
     found.alone += [f"{one} (nvidia-smi's)" for one in sorted(set(listed) - mine)]
     found.run_seen = pid in mine
@@ -115,6 +119,9 @@ def _samples(folder: RunFolder) -> list[HardwareSample]:
 
 
 def _all_same(found: Found) -> bool:
+    ours, theirs = found.run_memory
+    if (ours is None) != (theirs is None) or abs((ours or 0) - (theirs or 0)) > _RUN_APART:
+        return False
     same = all("DIFFERS" not in entry.verdict for entry in found.fields.values())
     return same and not found.alone and all(ours == theirs for ours, theirs in found.versions)
 
@@ -133,6 +140,7 @@ def _say(found: Found, samples: list[HardwareSample], as_json: bool) -> None:
             "cuda": found.versions[1],
             "processes_alone": found.alone,
             "run_seen": found.run_seen,
+            "run_memory": found.run_memory,
             "division": msgspec.to_builtins(division),
             "verdict": verdict.word if verdict else None,
         }
@@ -144,9 +152,10 @@ def _say(found: Found, samples: list[HardwareSample], as_json: bool) -> None:
     for name, (ours, theirs) in zip(("driver", "CUDA"), found.versions, strict=True):
         same = "same" if ours == theirs else "DIFFERS"
         print(f"| {name} | {ours} | {theirs} | | {same} |")
+    print("| the run's memory | {} | {} | | |".format(*found.run_memory))
     print(f"\nprocesses that one side alone lists: {', '.join(found.alone) or 'none'}")
-    where = "in" if found.run_seen else "not in (as in a container, whose pids are its own)"
-    print(f"the run is {where} the table of processes")
+    where = "in" if found.run_seen else "not in"
+    print(f"the run is {where} the table of processes (in a container pids are not the host's)")
     if division is not None:
         print(f"\n{msgspec.json.format(msgspec.json.encode(division), indent=2).decode()}")
     print(f"\nverdict: {verdict.word + ': ' + verdict.why if verdict else 'none'}")

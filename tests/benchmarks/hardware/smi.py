@@ -41,6 +41,7 @@ FIELDS = (
     Field("memory_used", "memory.used", 64.0 * MIB, MIB),
     Field("memory_total", "memory.total", 1.0 * MIB, MIB),
     Field("temperature", "temperature.gpu", 2.0),
+    Field("temperature_limit", "temperature.gpu.tlimit", 3.0),
     Field("power", "power.draw", 60.0),
     Field("power_limit", "enforced.power.limit", 0.01),
     Field("fan", "fan.speed", 5.0),
@@ -174,6 +175,12 @@ def compare(
             entry.refused = True
             continue
         pair, their = (getattr(before, one.ours), getattr(after, one.ours)), theirs[one.ours]
+        if one.ours == "temperature_limit":
+            warm = theirs.get("temperature")
+            if not isinstance(their, float) or not isinstance(warm, float):
+                entry.refused = True  # older GPUs: it tells no limit in a query
+                continue
+            their += warm  # it tells how far off the limit is
         entry.rounds += 1
         entry.ours, entry.theirs = pair[1], their
         gap = _gap(pair, their)
