@@ -21,8 +21,8 @@ OURS = GpuSample(
     index=0, name="NVIDIA H100 80GB HBM3", uuid="GPU-0a1b", utilisation=96.0, memory_busy=54.0,
     memory_used=41_984 * MIB, memory_total=81_559 * MIB, temperature=61.0,
     temperature_limit=87.0, power=611.0, power_limit=700.0, clock=1755.0, clock_max=1980.0,
-    memory_clock=2619.0, throttle=["power cap"], pcie_generation=5, pcie_width=16, pcie_generation_max=5,
-    pcie_width_max=16, ecc_corrected=0, ecc_uncorrected=0,
+    memory_clock=2619.0, throttle=["power cap"], pcie_generation=5, pcie_width=16,
+    pcie_generation_max=5, pcie_width_max=16, ecc_corrected=0, ecc_uncorrected=0,
 )  # fmt: skip
 
 
