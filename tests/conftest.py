@@ -8,12 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 # Before torch is loaded: threads that spin while they wait slow down tests that run side by side.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # No test asks the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# No test asserts how long anything takes, as Hypothesis does of itself.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"

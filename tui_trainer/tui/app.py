@@ -59,7 +59,7 @@ _MORE_TABS = (
 _SESSION_KEYS = frozenset(
     {"new_run", "show_new", "resume_run", "show_chat", "show_adapters", "adopt"}
 )
-_SAMPLES_KEPT = 60
+_SAMPLES_KEPT = 600  # of the machine while nothing is recorded: 20 minutes
 MOST_MARKED = 8  # runs that are read whole beside the one on the dashboard
 # The watcher holds streams of rows to a pace; this is for what others may post.
 _FRAME_SECONDS = 0.03

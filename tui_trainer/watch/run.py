@@ -186,7 +186,9 @@ class RunReader:
         self._hardware: RecordLog[HardwareSample] | None = None
         if place.kind == "run":
             self._events = RecordLog(folder.events_file, Event, EVENTS_KEPT)
-            self._hardware = RecordLog(folder.hardware_file, HardwareSample, SAMPLES_KEPT)
+            self._hardware = RecordLog(
+                folder.hardware_file, HardwareSample, SAMPLES_KEPT, thin=True
+            )
         self._view: RunView | None = None
         self._log_seen: Signature = None
         self._log: tuple[str, ...] = ()
