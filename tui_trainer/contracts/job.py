@@ -157,6 +157,9 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     precision: Annotated[
         Precision, Meta(description="arithmetic of the forward pass: fp32, bf16; fp16 on CUDA")
     ] = "fp32"
+    processes: Annotated[
+        int, Meta(ge=0, description="processes that share each step, one a GPU; 0 as many as GPUs")
+    ] = 1
     gradient_checkpointing: Annotated[
         bool, Meta(description="keep less of the forward pass: less memory, about 1.2x the time")
     ] = False

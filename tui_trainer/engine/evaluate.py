@@ -21,7 +21,8 @@ def evaluate(session: Session) -> bool:
     state, report = session.state, session.report
     report.state("evaluating", f"evaluating at step {state.step:,}")
     began = time.monotonic()
-    loss, accuracy, scored = _measure_all(session)
+    session.ranks.order("evaluate", micro_batch=state.micro_batch)
+    loss, accuracy, scored = measure(session)
     state.evaluated_step = state.step
     _count_towards_stopping(session, loss, accuracy, scored)
     record = EvalRecord(
@@ -71,8 +72,8 @@ def has_stalled(session: Session) -> bool:
     return stalled
 
 
-def _measure_all(session: Session) -> tuple[float, float, Evaluation | None]:
-    """Loss, accuracy, and a classifier's scores."""
+def measure(session: Session) -> tuple[float, float, Evaluation | None]:
+    """Loss, accuracy, and a classifier's scores; each process does its part."""
     if not session.dataset.labels:
         return *_measure(session), None
     loss, scored = scores.measure(session)
@@ -105,10 +106,10 @@ def _measure(session: Session) -> tuple[float, float]:
     session.model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device="cpu")
     with torch.no_grad(), session.autocast():
-        for group in batches.split(examples, size):
+        for group in session.ranks.own(batches.split(examples, size)):
             both = weighted_sum(session.model, session.collate(group), session.way, count_hits=True)
             sums += torch.stack(both).to("cpu", torch.float64)
     session.model.train()
     weight = batches.learned_weight(examples)
-    loss, hits = sums.tolist()
+    loss, hits = session.ranks.add(sums).tolist()
     return loss / weight, hits / weight

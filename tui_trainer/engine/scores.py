@@ -30,7 +30,7 @@ def measure(session: Session) -> tuple[float, Evaluation]:
     total = torch.zeros((), dtype=torch.float64)
     session.model.eval()
     with torch.no_grad():
-        for group in batches.split(examples, size):
+        for group in session.ranks.own(batches.split(examples, size)):
             batch = session.collate(group)
             with session.autocast():
                 outputs = session.model(
@@ -42,7 +42,8 @@ def measure(session: Session) -> tuple[float, Evaluation]:
             truth, guess = batch.targets.cpu().numpy(), logits.argmax(dim=-1).cpu().numpy()
             np.add.at(confusion, (truth, guess), 1)
     session.model.train()
-    loss = float(total) / batches.learned_weight(examples)
+    confusion = session.ranks.add(torch.from_numpy(confusion)).numpy()
+    loss = float(session.ranks.add(total)) / batches.learned_weight(examples)
     return loss, score(confusion, session.dataset.labels, session.state.step, loss)
 
 

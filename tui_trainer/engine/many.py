@@ -1,0 +1,248 @@
+"""Several processes that train one run, on one machine or many: `Ranks` by torch.distributed.
+
+Gradients go through DistributedDataParallel, over NCCL between GPUs and Gloo between CPUs; orders
+and small numbers always over Gloo, so that a process that waits costs nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.engine import batches
+from tui_trainer.engine.data import Example
+from tui_trainer.engine.ranks import Place, Ranks, deal
+from tui_trainer.engine.session import Session
+
+# A pause or a slow disk may keep the others waiting for as long as it takes: a process that dies
+# is noticed by its connections, and by whoever launched it.
+_PATIENCE = timedelta(days=365)
+_FAULT = "tui-trainer-fault"
+
+
+class PeerLostError(UserError):
+    """Another process of the run has ended."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, exit_status=1)
+
+
+class PeerMemoryError(MemoryError):
+    """Another process of the run is out of memory."""
+
+
+class Many(Ranks):
+    """One of several processes; all call the same methods in the same order."""
+
+    def __init__(self, at: Place) -> None:
+        super().__init__(at)
+        self._gradients: DistributedDataParallel | None = None
+        self._told_of = ""  # how far this step's agreement has come: "", "memory" or "gradients"
+        _check_devices(at)
+        if torch.cuda.is_available():
+            torch.cuda.set_device(at.local_rank)
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        with self._peers():
+            dist.init_process_group(backend, timeout=_PATIENCE)
+
+    # -- the leader's orders -----------------------------------------------------------------
+
+    def order(self, name: str, **what: Any) -> None:
+        if self.place.rank == 0:
+            with self._peers():
+                dist.broadcast_object_list([(name, what)], src=0, device=torch.device("cpu"))
+
+    def hear(self) -> tuple[str, dict[str, Any]]:
+        """The leader's next order, for a follower."""
+        box: list[Any] = [None]
+        with self._peers():
+            dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+        name, what = box[0]
+        return name, what
+
+    def end(self) -> None:
+        with contextlib.suppress(PeerLostError):
+            self.order("end")
+        dist.destroy_process_group()
+
+    # -- beginning ---------------------------------------------------------------------------
+
+    def begin(self, session: Session) -> None:
+        if self.place.rank == 0:
+            self.order("begin")
+            self.meet(session)
+
+    def meet(self, session: Session) -> None:
+        """Compares what the processes hold, and joins their gradients from now on. Raises
+        `UserError` where they differ."""
+        found = self._gather(fingerprint(session))
+        odd = [rank for rank, other in enumerate(found) if other != found[0]]
+        if odd:
+            what = "data" if found[odd[0]][0] != found[0][0] else "base model or packages"
+            raise UserError(
+                f"process {odd[0]} has other {what} than process 0: every machine needs the same "
+                "files and versions"
+            )
+        trained = _Trained(session.parameters)
+        with self._peers():  # gives everybody the leader's values
+            self._gradients = DistributedDataParallel(trained)
+        if self.place.rank:
+            seed_apart(session, self.place.rank)
+
+    def load(
+        self,
+        trainer: bytes,
+        weights: dict[str, torch.Tensor],
+        optimizer: dict[str, torch.Tensor],
+        random: dict[str, torch.Tensor],
+    ) -> None:
+        self.order("load", trainer=trainer, weights=weights, optimizer=optimizer, random=random)
+
+    # -- a step ------------------------------------------------------------------------------
+
+    def own(self, passes: list[list[Example]]) -> list[list[Example]]:
+        self._told_of = ""
+        size = max(len(group) for group in passes)
+        examples = [example for group in passes for example in group]
+        return batches.split(deal(examples, self.place.size)[self.place.rank], size)
+
+    def together(self, loss: torch.Tensor) -> torch.Tensor:
+        """First all say whether they got through: only then can all meet for the gradients. They
+        are added up after the last pass rather than while it runs, since processes may have
+        different numbers of passes, or none; those of an adapter are small."""
+        numbers = self.add(torch.tensor([float(loss), 0.0], dtype=torch.float64))
+        if numbers[1]:
+            self._told_of = "memory"
+            raise PeerMemoryError
+        self._told_of = "gradients"
+        assert self._gradients is not None  # noqa: S101  (set by begin)
+        with self._peers():
+            self._gradients().backward()
+        for parameter in self._gradients.parameters():
+            if parameter.grad is not None:
+                parameter.grad *= self.place.size  # the sum of the parts, not their mean
+        return numbers[0].to(loss)
+
+    def lacks_memory(self, largest: int) -> int:
+        if self._told_of == "gradients":
+            raise UserError(
+                "out of memory in the optimizer's update: use a lower lora.rank, or another "
+                "training.optimizer",
+                exit_status=1,
+            )
+        if not self._told_of:  # the others wait for this process's word
+            self.add(torch.tensor([0.0, 1.0], dtype=torch.float64))
+        most = torch.tensor([largest])
+        with self._peers():
+            dist.all_reduce(most, op=dist.ReduceOp.MAX)
+        return int(most)
+
+    def add(self, numbers: torch.Tensor) -> torch.Tensor:
+        total = numbers.to("cpu", copy=True)
+        with self._peers():
+            dist.all_reduce(total)
+        return total.to(numbers.device)
+
+    # -- random states -----------------------------------------------------------------------
+
+    def random_states(self, own: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        self.order("random")
+        found = self._gather(own)
+        named = {
+            f"{name}.{rank}": state
+            for rank, states in enumerate(found[1:], 1)
+            for name, state in states.items()
+        }
+        return {**own, **named}
+
+    # -- others that end ---------------------------------------------------------------------
+
+    def confess(self, message: str) -> None:
+        """Leaves word of why this process ends, for the leader to say. Never raises."""
+        with contextlib.suppress(Exception):
+            _store().set(_FAULT, f"process {self.place.rank}: {message}")
+
+    @contextlib.contextmanager
+    def _peers(self) -> Iterator[None]:
+        """Turns torch.distributed's ways of saying that somebody is gone into a sentence."""
+        try:
+            yield
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise PeerLostError(self._words()) from error
+
+    def _words(self) -> str:
+        with contextlib.suppress(Exception):
+            if _store().check([_FAULT]):
+                return str(_store().get(_FAULT).decode("utf-8", "replace"))
+        who = "the other process" if self.place.size == 2 else "another process"
+        return (
+            f"{who} of this run has ended without a word (killed, or out of memory?): resume "
+            "carries on from the last checkpoint"
+        )
+
+    def _gather(self, own: Any) -> list[Any]:
+        """What each process has, by rank."""
+        found: list[Any] = [None] * self.place.size
+        with self._peers():
+            dist.all_gather_object(found, own)
+        return found
+
+
+class _Trained(nn.Module):
+    """What is trained, as a module whose forward pass costs nothing and gives zero: its backward
+    pass adds zero to every gradient, and lets DistributedDataParallel add them up."""
+
+    def __init__(self, parameters: dict[str, nn.Parameter]) -> None:
+        super().__init__()
+        self.values = nn.ParameterList(parameters.values())
+
+    def forward(self) -> torch.Tensor:
+        return torch.stack([value.flatten()[:0].sum() for value in self.values]).sum()
+
+
+def seed_apart(session: Session, rank: int) -> None:
+    """Another dropout than the leader's, the same whenever a run goes on from the same step."""
+    words = f"{session.job.training.seed} {session.state.step} {rank}"
+    torch.manual_seed(int.from_bytes(hashlib.sha256(words.encode()).digest()[:7], "big"))
+
+
+def fingerprint(session: Session) -> tuple[str, str]:
+    """What must be the same in every process: the data, and the model as far as a look at some
+    numbers of each tensor tells."""
+    digest = hashlib.sha256()
+    for name, value in session.model.named_parameters():
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        if not value.requires_grad and value.is_floating_point():
+            digest.update(value.detach().flatten()[:16].float().cpu().numpy().tobytes())
+    return session.dataset.report.fingerprint, digest.hexdigest()
+
+
+def _check_devices(at: Place) -> None:
+    """Raises `UserError` where the processes of this machine cannot each have a device."""
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        if at.local_size > count:
+            raise UserError(
+                f"{at.local_size} training processes on a machine with {count} GPUs: start one a "
+                "GPU (training.processes)"
+            )
+    elif torch.backends.mps.is_available():
+        raise UserError(
+            "several training processes need NVIDIA or AMD GPUs, or none at all: Apple's GPU "
+            "takes one; set training.processes = 1"
+        )
+
+
+def _store() -> Any:
+    return dist.distributed_c10d._get_default_store()
