@@ -170,15 +170,16 @@ def _train(
         rates.set_peak(session, rate)
     with hardware.HardwareRecord(session):
         state = loop.train(session)
-    ranks.end()
     step = session.state.step
     if state == "cancelled" and not session.stopped_and_saved:
+        ranks.end()
         report.state(
             "cancelled", f"cancelled at step {step}; nothing was saved since the last checkpoint"
         )
         return 130
     report.state("saving", "writing the adapter")
     finish.export_adapter(session)
+    ranks.end()
     if state == "completed":
         report.state("completed", f"completed {step} steps; the adapter is in {folder.adapter_dir}")
     else:

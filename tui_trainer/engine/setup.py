@@ -86,7 +86,7 @@ def prepare(
         division=Division(device),
         ranks=ranks,
     )
-    session.division.model_is(model, job.training.precision)
+    session.division.model_is(model, job.training.precision, ranks.place.size)
     _announce(session)
     refuse_lapsed(session)
     ranks.begin(session)
