@@ -115,12 +115,50 @@ def test_two_processes_have_the_losses_of_one(
 
 
 @pytest.mark.slow
+def test_a_shared_base_has_the_losses_of_a_whole_one_and_carries_on_exactly(
+    make_run: MakeRun,
+    run_engine: Callable[..., int],
+    start: Start,
+    metrics: Metrics,
+    wait_for: Wait,
+) -> None:
+    settings = {**SLOW_STEPS, "max_steps": 12}
+    shared = {**settings, "processes": 2, "sharding": "fsdp"}
+    one = make_run(lora=NO_DROPOUT, training=settings)
+    whole, torn = (make_run(lora=NO_DROPOUT, training=shared) for _ in range(2))
+    together = start(whole)
+    assert run_engine(one) == 0
+    assert together.wait(120) == 0, whole.log_tail()
+    assert_close(one, whole, metrics)
+    setup = next(event for event in whole.events() if event.kind == "setup")
+    assert setup.detail["held_parameters"] < 0.75 * setup.detail["base_parameters"]
+
+    engine = start(torn)
+    wait_for(partial(has_steps, torn, 7), 120)
+    for process in family(engine):
+        process.kill()
+    engine.wait()
+    assert start(torn).wait(120) == 0, torn.log_tail()
+    assert metrics(whole) == metrics(torn)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["none", "fsdp"])
 def test_a_classifier_too(
-    make_run: MakeRun, run_engine: Callable[..., int], start: Start, metrics: Metrics
+    make_run: MakeRun,
+    run_engine: Callable[..., int],
+    start: Start,
+    metrics: Metrics,
+    sharding: str,
 ) -> None:
     rows = [{"text": f"the {'cat' if i % 3 else 'dog'} {i} sat", "label": i % 3} for i in range(24)]
     one, two = (
-        make_run(rows, task="classification", lora=NO_DROPOUT, training={"processes": count})
+        make_run(
+            rows,
+            task="classification",
+            lora=NO_DROPOUT,
+            training={"processes": count, "sharding": sharding},
+        )
         for count in (1, 2)
     )
     together = start(two)

@@ -18,7 +18,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.engine import batches
+from tui_trainer.contracts.job import TrainingSettings
+from tui_trainer.engine import batches, sharding
 from tui_trainer.engine.data import Example
 from tui_trainer.engine.ranks import Place, Ranks, deal
 from tui_trainer.engine.session import Session
@@ -46,6 +47,7 @@ class Many(Ranks):
     def __init__(self, at: Place) -> None:
         super().__init__(at)
         self._gradients: DistributedDataParallel | None = None
+        self._sharded = False
         self._told_of = ""  # how far this step's agreement has come: "", "memory" or "gradients"
         _check_devices(at)
         if torch.cuda.is_available():
@@ -75,6 +77,15 @@ class Many(Ranks):
         dist.destroy_process_group()
 
     # -- beginning ---------------------------------------------------------------------------
+
+    def loads_on(self, device: torch.device, settings: TrainingSettings) -> torch.device:
+        return torch.device("cpu") if settings.sharding == "fsdp" else device
+
+    def shard(self, base: Any, device: torch.device, settings: TrainingSettings) -> None:
+        if settings.sharding == "fsdp":
+            self._sharded = True
+            with self._peers():
+                sharding.shard(base, device, self.place.size)
 
     def begin(self, session: Session) -> None:
         if self.place.rank == 0:
@@ -111,9 +122,11 @@ class Many(Ranks):
 
     def own(self, passes: list[list[Example]]) -> list[list[Example]]:
         self._told_of = ""
+        shares = deal([example for group in passes for example in group], self.place.size)
+        if self._sharded:
+            return sharding.own_passes(passes, shares, self.place.rank)
         size = max(len(group) for group in passes)
-        examples = [example for group in passes for example in group]
-        return batches.split(deal(examples, self.place.size)[self.place.rank], size)
+        return batches.split(shares[self.place.rank], size)
 
     def together(self, loss: torch.Tensor) -> torch.Tensor:
         """First all say whether they got through: only then can all meet for the gradients. They
@@ -137,6 +150,12 @@ class Many(Ranks):
             raise UserError(
                 "out of memory in the optimizer's update: use a lower lora.rank, or another "
                 "training.optimizer",
+                exit_status=1,
+            )
+        if self._sharded:
+            raise UserError(
+                "out of memory: where the base is sharded a step cannot be done again in smaller "
+                "passes; use a smaller training.batch_size or data.max_length",
                 exit_status=1,
             )
         if not self._told_of:  # the others wait for this process's word
@@ -223,7 +242,8 @@ def fingerprint(session: Session) -> tuple[str, str]:
     digest = hashlib.sha256()
     for name, value in session.model.named_parameters():
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        if not value.requires_grad and value.is_floating_point():
+        frozen = not value.requires_grad and not sharding.is_shared(value)
+        if frozen and value.is_floating_point():
             digest.update(value.detach().flatten()[:16].float().cpu().numpy().tobytes())
     return session.dataset.report.fingerprint, digest.hexdigest()
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+    from tui_trainer.contracts.job import TrainingSettings
     from tui_trainer.engine.data import Example
     from tui_trainer.engine.session import Session
 
@@ -49,6 +50,13 @@ class Ranks:
 
     def order(self, name: str, **what: Any) -> None:
         """Tells the followers what comes next; each does its part of it."""
+
+    def loads_on(self, device: torch.device, settings: TrainingSettings) -> torch.device:
+        """Where the base is loaded to before `shard`."""
+        return device
+
+    def shard(self, base: Any, device: torch.device, settings: TrainingSettings) -> None:
+        """Leaves this process its share of the base on `device`, where the job wants that."""
 
     def begin(self, session: Session) -> None:
         """All begin alike: sees that the followers hold the same, and gives them the weights."""

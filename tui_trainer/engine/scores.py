@@ -40,7 +40,8 @@ def measure(session: Session) -> tuple[float, Evaluation]:
             losses = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
             total += (losses * batch.weights).sum().to("cpu", torch.float64)
             truth, guess = batch.targets.cpu().numpy(), logits.argmax(dim=-1).cpu().numpy()
-            np.add.at(confusion, (truth, guess), 1)
+            counts = (batch.weights > 0).long().cpu().numpy()  # a pass may be of no account
+            np.add.at(confusion, (truth, guess), counts)
     session.model.train()
     confusion = session.ranks.add(torch.from_numpy(confusion)).numpy()
     loss = float(session.ranks.add(total)) / batches.learned_weight(examples)

@@ -59,7 +59,8 @@ def prepare(
     data_record.check_unchanged(folder, dataset)
     ranks.order("prepare", info=info)  # now that the data is known to be good, and read
     enter(report, control, f"loading {job.model}")
-    loaded, model = _load_model(job, dataset, tokenizer, device)
+    loaded, model = _load_model(job, dataset, tokenizer, ranks.loads_on(device, job.training))
+    ranks.shard(loaded, device, job.training)
     parameters = adapter.trainable(model)
     plan = Plan(dataset.train, job.training, dataset.replay, job.data.replay_per_step)
     session = Session(
@@ -201,6 +202,12 @@ def _replay_rates(session: Session) -> None:
     session.mutes_to_replay = [mute for mute in told(events).mutes if mute[0] >= step]
 
 
+def _here(value: Any) -> int:
+    """How many numbers of a tensor this process holds."""
+    local = value.to_local() if hasattr(value, "to_local") else value
+    return int(local.numel())
+
+
 def _announce(session: Session) -> None:
     """Facts about this session that `run.json` could not know, and what was done to the data."""
     report, plan, dataset = session.report, session.plan, session.dataset
@@ -220,6 +227,7 @@ def _announce(session: Session) -> None:
             "validation_examples": len(dataset.validation),
             "trainable_parameters": trained,
             "base_parameters": frozen,
+            "held_parameters": sum(_here(p) for p in session.model.parameters()) - trained,
             "device": str(session.device),
             "processes": processes,
             "threads": torch.get_num_threads(),

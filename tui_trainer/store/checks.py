@@ -139,6 +139,12 @@ def _batches(job: Job, rows: int | None) -> list[Finding]:
             "some have nothing to do; use fewer, or a larger training.batch_size"
         )
         found.append(_warning("training.processes", words))
+    if settings.sharding != "none" and settings.processes == 1:
+        words = (
+            'training.sharding = "fsdp" shares the base among processes and has no effect in one: '
+            "set training.processes, or start with torchrun"
+        )
+        found.append(_warning("training.sharding", words))
     if rows is not None and per_step > rows:
         words = (
             f"a step takes {per_step:,} examples and there are {rows:,}: every step is a whole "
