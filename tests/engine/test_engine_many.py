@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import time
@@ -15,10 +16,11 @@ import psutil
 import pytest
 from safetensors.torch import load_file
 
+import tui_trainer
 from tui_trainer.contracts.run import CommandName, Event
 from tui_trainer.engine import ranks
 from tui_trainer.engine.data import Example
-from tui_trainer.store import checkpoints, control
+from tui_trainer.store import checkpoints, control, runs
 from tui_trainer.store.runs import RunFolder
 
 Metrics = Callable[[RunFolder], dict[tuple[str, int], dict[str, Any]]]
@@ -310,6 +312,72 @@ def test_trouble_of_one_is_met_by_all(
     for step in range(1, odd[0]):
         assert rows["train", step]["loss"] == pytest.approx(metrics(one)["train", step]["loss"])
     assert rows["train", 6]["loss"] is not None
+
+
+BROKEN = """
+import os, sys
+from tui_trainer.engine import __main__, loop
+
+def broken(model, batch, way, **options):
+    raise RuntimeError("its cable is loose")
+
+if os.environ["RANK"] == "1":
+    loop.weighted_sum = broken
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_the_run_says_what_broke_another_process(
+    make_run: MakeRun, start: Start, tmp_path: Path
+) -> None:
+    script = tmp_path / "broken.py"
+    script.write_text(BROKEN)
+    folder = make_run()
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
+    assert start(folder, module=launcher, script=str(script)).wait(120) == 1
+    state = folder.state()
+    assert state is not None
+    assert (state.state, state.step) == ("failed", 0)
+    assert state.message == "process 1: RuntimeError: its cable is loose"
+
+
+@pytest.mark.slow
+def test_accelerate_launches_a_job_file_and_writes_one_run(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    job = make_run().info()
+    assert job is not None
+    file = tmp_path / "job.toml"
+    file.write_text(
+        f"""model = {job.job.model!r}
+[data]
+train = {str(tmp_path / "train.jsonl")!r}
+val_split = 0.2
+max_length = 64
+[training]
+max_steps = 2
+batch_size = 2
+"""
+    )
+    options = "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "accelerate.commands.launch", *options.split()),
+            *("--dynamo_backend", "no", "-m", "tui_trainer.engine", str(file)),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(tui_trainer.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [f for f in runs.list_runs(tmp_path / "runs") if f.status() == "completed"]
+    assert len(found) == 1
+    assert f"run folder: {found[0].path}" in done.stdout
+    setup = next(event for event in found[0].events() if event.kind == "setup")
+    assert setup.detail["processes"] == 2
 
 
 def test_examples_are_dealt_by_tokens() -> None:
