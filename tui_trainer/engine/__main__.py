@@ -17,13 +17,18 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.run import StateName
 from tui_trainer.engine.control import Control
 from tui_trainer.engine.ranks import Ranks, place
 from tui_trainer.engine.report import Report
 from tui_trainer.store import jobs, runs
 from tui_trainer.store.runs import RunFolder
+
+if TYPE_CHECKING:
+    from tui_trainer.engine.session import Session
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -146,13 +151,7 @@ def _train(
     from_checkpoint: str | None,
     rate: float | None,
 ) -> int:
-    from tui_trainer.engine import (
-        finish,
-        hardware,
-        loop,
-        rates,
-        setup,
-    )  # torch: seconds, after the first state
+    from tui_trainer.engine import hardware, loop, rates, setup  # torch: after the first state
 
     info = folder.info()
     assert info is not None  # noqa: S101  (checked by the caller)
@@ -170,16 +169,22 @@ def _train(
         rates.set_peak(session, rate)
     with hardware.HardwareRecord(session):
         state = loop.train(session)
-    step = session.state.step
+    ranks.end()
+    return _leave(session, state)
+
+
+def _leave(session: Session, state: StateName) -> int:
+    """The last words of a run that ends in `state`, and its adapter; gives the exit status."""
+    from tui_trainer.engine import finish
+
+    report, folder, step = session.report, session.folder, session.state.step
     if state == "cancelled" and not session.stopped_and_saved:
-        ranks.end()
         report.state(
             "cancelled", f"cancelled at step {step}; nothing was saved since the last checkpoint"
         )
         return 130
     report.state("saving", "writing the adapter")
     finish.export_adapter(session)
-    ranks.end()
     if state == "completed":
         report.state("completed", f"completed {step} steps; the adapter is in {folder.adapter_dir}")
     else:

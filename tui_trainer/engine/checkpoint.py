@@ -117,6 +117,7 @@ def put(
     """The session takes over what a checkpoint's files hold, but for random states."""
     torch.set_num_threads(state.threads)  # sums in another order would not be bit-exact
     adapter.load_weights(session.model, weights)
+    session.optimizer.state.clear()  # what the checkpoint lacks begins anew
     optim.load_state_tensors(session.optimizer, session.parameters, optimizer)
     if session.scaler.is_enabled() and state.scale is not None:
         scale, grown = state.scale

@@ -22,7 +22,7 @@ def evaluate(session: Session) -> bool:
     report.state("evaluating", f"evaluating at step {state.step:,}")
     began = time.monotonic()
     session.ranks.order("evaluate", micro_batch=state.micro_batch)
-    loss, accuracy, scored = measure(session)
+    loss, accuracy, scored = _measure_all(session)
     state.evaluated_step = state.step
     _count_towards_stopping(session, loss, accuracy, scored)
     record = EvalRecord(
@@ -56,6 +56,11 @@ def evaluate(session: Session) -> bool:
     return improved
 
 
+def follow(session: Session) -> None:
+    """Does this process's part of an evaluation that another leads."""
+    _measure_all(session)
+
+
 def has_stalled(session: Session) -> bool:
     """Whether the job's patience with its evaluations is at its end, after one; says so."""
     settings, state = session.job.training, session.state
@@ -72,8 +77,8 @@ def has_stalled(session: Session) -> bool:
     return stalled
 
 
-def measure(session: Session) -> tuple[float, float, Evaluation | None]:
-    """Loss, accuracy, and a classifier's scores; each process does its part."""
+def _measure_all(session: Session) -> tuple[float, float, Evaluation | None]:
+    """Loss, accuracy, and a classifier's scores."""
     if not session.dataset.labels:
         return *_measure(session), None
     loss, scored = scores.measure(session)

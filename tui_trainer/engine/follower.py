@@ -28,10 +28,10 @@ from tui_trainer.store.runs import RunFolder
 
 def main(at: Place) -> int:
     """Follows to the end; gives the exit status."""
-    # The leader is told of signals too, and says what is to be done.
+    ranks = Many(at)
+    # From now on the leader, who is told of signals too, says what is to be done.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    ranks = Many(at)
     try:
         with tempfile.TemporaryDirectory(prefix="tui-trainer-") as place:
             Follower(ranks, RunFolder(Path(place))).follow()
@@ -110,7 +110,7 @@ class Follower:
     def evaluate(self, micro_batch: int | None) -> None:
         """Its part of an evaluation."""
         self.session.state.micro_batch = micro_batch
-        evaluate.measure(self.session)
+        evaluate.follow(self.session)
 
     def random(self) -> None:
         """Its random states, for a checkpoint."""

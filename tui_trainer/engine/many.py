@@ -48,7 +48,7 @@ class Many(Ranks):
         super().__init__(at)
         self._gradients: DistributedDataParallel | None = None
         self._sharded = False
-        self._told_of = ""  # how far this step's agreement has come: "", "memory" or "gradients"
+        self._told_of = ""  # how far this step's agreement has come: "", "memory" or "sums"
         _check_devices(at)
         if torch.cuda.is_available():
             torch.cuda.set_device(at.local_rank)
@@ -129,24 +129,19 @@ class Many(Ranks):
         return batches.split(shares[self.place.rank], size)
 
     def together(self, loss: torch.Tensor) -> torch.Tensor:
-        """First all say whether they got through: only then can all meet for the gradients. They
-        are added up after the last pass rather than while it runs, since processes may have
-        different numbers of passes, or none; those of an adapter are small."""
-        numbers = self.add(torch.tensor([float(loss), 0.0], dtype=torch.float64))
-        if numbers[1]:
-            self._told_of = "memory"
-            raise PeerMemoryError
-        self._told_of = "gradients"
+        """Gradients are added up after the last pass rather than while it runs: processes may have
+        different numbers of passes, or none, and those of an adapter are small."""
+        total = self.add(loss.detach().double())
         assert self._gradients is not None  # noqa: S101  (set by begin)
         with self._peers():
             self._gradients().backward()
         for parameter in self._gradients.parameters():
             if parameter.grad is not None:
                 parameter.grad *= self.place.size  # the sum of the parts, not their mean
-        return numbers[0].to(loss)
+        return total.to(loss)
 
     def lacks_memory(self, largest: int) -> int:
-        if self._told_of == "gradients":
+        if self._told_of == "sums":
             raise UserError(
                 "out of memory in the optimizer's update: use a lower lora.rank, or another "
                 "training.optimizer",
@@ -159,17 +154,29 @@ class Many(Ranks):
                 exit_status=1,
             )
         if not self._told_of:  # the others wait for this process's word
-            self.add(torch.tensor([0.0, 1.0], dtype=torch.float64))
+            self._short(1)
         most = torch.tensor([largest])
         with self._peers():
             dist.all_reduce(most, op=dist.ReduceOp.MAX)
         return int(most)
 
     def add(self, numbers: torch.Tensor) -> torch.Tensor:
+        """Only once all have said that they got through: one that did not has nothing to add."""
+        if self._short(0):
+            self._told_of = "memory"
+            raise PeerMemoryError
+        self._told_of = "sums"
         total = numbers.to("cpu", copy=True)
         with self._peers():
             dist.all_reduce(total)
         return total.to(numbers.device)
+
+    def _short(self, own: int) -> int:
+        """How many processes are short of memory, of which this is one or not."""
+        count = torch.tensor([own])
+        with self._peers():
+            dist.all_reduce(count)
+        return int(count)
 
     # -- random states -----------------------------------------------------------------------
 

@@ -50,7 +50,6 @@ def prepare(
     keep_pages()
     torch.set_num_threads(usable_threads())
     torch.manual_seed(job.training.seed)
-    device = base.pick_device()
 
     enter(report, control, f"loading the tokenizer of {job.model}")
     tokenizer = base.load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
@@ -59,6 +58,33 @@ def prepare(
     data_record.check_unchanged(folder, dataset)
     ranks.order("prepare", info=info)  # now that the data is known to be good, and read
     enter(report, control, f"loading {job.model}")
+    session = _build(folder, info, tokenizer, dataset, report, control, ranks)
+    _announce(session)
+    refuse_lapsed(session)
+    ranks.begin(session)
+    if start is not None:
+        _go_on_from(session, start, rewound=from_checkpoint is not None)
+    else:
+        report.position(0, 0.0, None, None)
+    if start is None and folder.metrics_file.stat().st_size:
+        report.event("resumed", 0, "no checkpoint yet: starting again from step 0")
+        _replay_rates(session)
+    advising.begin(session)
+    return session
+
+
+def _build(
+    folder: RunFolder,
+    info: RunInfo,
+    tokenizer: Any,
+    dataset: Dataset,
+    report: Report,
+    control: Control,
+    ranks: Ranks,
+) -> Session:
+    """The session with model and optimizer, before its first step. Raises `UserError`."""
+    job = info.job
+    device = base.pick_device()
     loaded, model = _load_model(job, dataset, tokenizer, ranks.loads_on(device, job.training))
     ranks.shard(loaded, device, job.training)
     parameters = adapter.trainable(model)
@@ -88,17 +114,6 @@ def prepare(
         ranks=ranks,
     )
     session.division.model_is(model, job.training.precision, ranks.place.size)
-    _announce(session)
-    refuse_lapsed(session)
-    ranks.begin(session)
-    if start is not None:
-        _go_on_from(session, start, rewound=from_checkpoint is not None)
-    else:
-        report.position(0, 0.0, None, None)
-    if start is None and folder.metrics_file.stat().st_size:
-        report.event("resumed", 0, "no checkpoint yet: starting again from step 0")
-        _replay_rates(session)
-    advising.begin(session)
     return session
 
 

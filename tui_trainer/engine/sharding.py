@@ -24,10 +24,13 @@ from tui_trainer.engine.data import Example
 def shard(base: Any, device: torch.device, size: int) -> None:
     """Leaves a share of each layer's frozen weights on `device`, and all else whole.
 
-    Raises `UserError` for a base whose layers cannot be told.
+    Raises `UserError` for a base whose layers cannot be told, or are quantised.
     """
     layers = layers_of(base)
-    shared = {id(p) for layer in layers for p in layer.parameters() if not p.requires_grad}
+    frozen = [p for layer in layers for p in layer.parameters() if not p.requires_grad]
+    if not all(p.is_floating_point() for p in frozen):
+        raise UserError('training.sharding = "fsdp" cannot share a quantised base; use "none"')
+    shared = {id(p) for p in frozen}
     whole = {p for p in base.parameters() if id(p) not in shared}
     mesh = init_device_mesh(device.type, (size,))
     for layer in layers:
