@@ -43,14 +43,14 @@ class TrainerState(msgspec.Struct, kw_only=True):
     """The loop's own state, saved with every checkpoint.
 
     `step` counts finished optimizer steps. `learning_rate_override` is (step, rate) as the user
-    last set it. `threads`, `processes` and `examples` must be the same for the same bits.
-    `micro_batch` is the most examples of a pass, since memory once ran out; `skipped` counts the
-    steps in a row whose numbers were not finite. `stopping_best` and `stopping_count` are early
-    stopping's best value and how many evaluations since were no better. `scale` is fp16's loss
-    scale and the steps since it last changed. `scaling` multiplies the schedule; `advisor` is what
-    the advisor remembers, `applied` the advice that was applied, as updated at a step, `sampled`
-    the time of the newest hardware sample that it was shown; `changes`, `recent` (losses) and
-    `trial` belong to `auto_apply`.
+    last set it. `threads` and `examples` must be the same for the same bits. `micro_batch` is
+    the most examples of a pass, since memory once ran out; `skipped` counts the steps in a row
+    whose numbers were not finite. `stopping_best` and `stopping_count` are early stopping's
+    best value and how many evaluations since were no better. `scale` is fp16's loss scale and
+    the steps since it last changed. `scaling` multiplies the schedule; `advisor` is what the
+    advisor remembers, `applied` the advice that was applied, as updated at a step, `sampled` the
+    time of the newest hardware sample that it was shown; `changes`, `recent` (losses) and `trial`
+    belong to `auto_apply`.
     """
 
     step: int = 0
@@ -61,7 +61,7 @@ class TrainerState(msgspec.Struct, kw_only=True):
     tokens_seen: int = 0
     elapsed_seconds: float = 0.0
     threads: int = 1
-    processes: int = 1
+    processes: int = 1  # that train together: the same, for the same bits
     examples: int = 0
     micro_batch: int | None = None
     skipped: int = 0
