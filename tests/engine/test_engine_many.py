@@ -305,7 +305,7 @@ def test_trouble_of_one_is_met_by_all(
     assert run_engine(one) == 0
     assert together.wait(120) == 0, two.log_tail()
     warned = [event.message for event in two.events() if event.kind == "warning"]
-    assert any(message.startswith("out of memory with ") for message in warned)
+    assert any(message.startswith("out of memory with 2 examples a pass") for message in warned)
     rows = metrics(two)
     odd = [step for kind, step in rows if rows[kind, step].get("nonfinite")]
     assert len(odd) == 1

@@ -48,6 +48,7 @@ class Many(Ranks):
         super().__init__(at)
         self._gradients: DistributedDataParallel | None = None
         self._sharded = False
+        self._largest = 1  # examples of a pass of this process
         self._told_of = ""  # how far this step's agreement has come: "", "memory" or "sums"
         _check_devices(at)
         if torch.cuda.is_available():
@@ -125,8 +126,9 @@ class Many(Ranks):
         shares = deal([example for group in passes for example in group], self.place.size)
         if self._sharded:
             return sharding.own_passes(passes, shares, self.place.rank)
-        size = max(len(group) for group in passes)
-        return batches.split(shares[self.place.rank], size)
+        own = batches.split(shares[self.place.rank], max(len(group) for group in passes))
+        self._largest = max((len(group) for group in own), default=1)
+        return own
 
     def together(self, loss: torch.Tensor) -> torch.Tensor:
         """Gradients are added up after the last pass rather than while it runs: processes may have
@@ -155,7 +157,7 @@ class Many(Ranks):
             )
         if not self._told_of:  # the others wait for this process's word
             self._short(1)
-        most = torch.tensor([largest])
+        most = torch.tensor([min(largest, self._largest)])
         with self._peers():
             dist.all_reduce(most, op=dist.ReduceOp.MAX)
         return int(most)
