@@ -18,8 +18,6 @@ from safetensors.torch import load_file
 
 import tui_trainer
 from tui_trainer.contracts.run import CommandName, Event
-from tui_trainer.engine import ranks
-from tui_trainer.engine.data import Example
 from tui_trainer.store import checkpoints, control, runs
 from tui_trainer.store.runs import RunFolder
 
@@ -378,21 +376,3 @@ batch_size = 2
     assert f"run folder: {found[0].path}" in done.stdout
     setup = next(event for event in found[0].events() if event.kind == "setup")
     assert setup.detail["processes"] == 2
-
-
-def test_examples_are_dealt_by_tokens() -> None:
-    examples = [Example([0] * length, [1] * length, 1.0) for length in (9, 7, 6, 5, 4, 1)]
-    shares = [[len(e.input_ids) for e in share] for share in ranks.deal(examples, 2)]
-    assert shares == [[9, 5, 1], [7, 6, 4]]
-    assert ranks.deal(examples[:1], 3)[1:] == [[], []]
-
-
-def test_where_a_process_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ranks.VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    assert ranks.place() == ranks.Place()
-    for name, value in zip(ranks.VARIABLES, ("3", "8", "1", "2", "host", "29500"), strict=True):
-        monkeypatch.setenv(name, value)
-    assert ranks.place() == ranks.Place(3, 8, 1, 2)
-    monkeypatch.delenv("MASTER_ADDR")  # a scheduler's own variables are no launch
-    assert ranks.place() == ranks.Place()
