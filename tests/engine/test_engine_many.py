@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -310,6 +311,28 @@ def test_trouble_of_one_is_met_by_all(
     for step in range(1, odd[0]):
         assert rows["train", step]["loss"] == pytest.approx(metrics(one)["train", step]["loss"])
     assert rows["train", 6]["loss"] is not None
+
+
+@pytest.mark.slow
+def test_of_two_machines_only_the_first_has_the_run_folder(
+    make_run: MakeRun, start: Start, tmp_path: Path
+) -> None:
+    folder, elsewhere = make_run(training={"max_steps": 4}), RunFolder(tmp_path / "elsewhere")
+    elsewhere.path.mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    machines = "-m torch.distributed.run --nnodes 2 --nproc-per-node 1 --master-addr 127.0.0.1"
+    launcher = [*machines.split(), "--master-port", port, "--node-rank"]
+    engines = [
+        start(place, module=(*launcher, str(rank)))
+        for rank, place in enumerate((folder, elsewhere))
+    ]
+    assert [engine.wait(120) for engine in engines] == [0, 0], folder.log_tail()
+    assert folder.status() == "completed"
+    assert [file.name for file in elsewhere.path.iterdir()] == ["engine.log"]
+    setup = next(event for event in folder.events() if event.kind == "setup")
+    assert setup.detail["processes"] == 2
 
 
 BROKEN = """

@@ -35,6 +35,7 @@ def main(at: Place) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="tui-trainer-") as place:
             Follower(ranks, RunFolder(Path(place))).follow()
+        ranks.end()
     except PeerLostError:
         return 1  # the leader, if it lives, says what there is to say
     except Exception as error:

@@ -54,8 +54,11 @@ class Many(Ranks):
         if torch.cuda.is_available():
             torch.cuda.set_device(at.local_rank)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        with self._peers():
+        try:
             dist.init_process_group(backend, timeout=_PATIENCE)
+        except RuntimeError as error:
+            words = str(error).strip().split("\n")[0]
+            raise UserError(f"the training processes cannot meet: {words}", 1) from error
 
     # -- the leader's orders -----------------------------------------------------------------
 

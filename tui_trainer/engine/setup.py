@@ -56,8 +56,8 @@ def prepare(
     enter(report, control, "reading the data")
     dataset = load_dataset(job, tokenizer)
     data_record.check_unchanged(folder, dataset)
-    ranks.order("prepare", info=info)  # now that the data is known to be good, and read
     enter(report, control, f"loading {job.model}")
+    ranks.order("prepare", info=info)  # now that the data is known to be good, and read
     session = _build(folder, info, tokenizer, dataset, report, control, ranks)
     _announce(session)
     refuse_lapsed(session)
