@@ -266,8 +266,9 @@ def _check_devices(at: Place) -> None:
         count = torch.cuda.device_count()
         if at.local_size > count:
             raise UserError(
-                f"{at.local_size} training processes on a machine with {count} GPUs: start one a "
-                "GPU (training.processes)"
+                f"{at.local_size} training processes on a machine with {count} GPUs: set "
+                "training.processes = 0 for one a GPU; a run that was begun is carried on by "
+                f"torchrun --nproc-per-node {count} -m tui_trainer.engine RUN_FOLDER"
             )
     elif torch.backends.mps.is_available():
         raise UserError(
