@@ -14,7 +14,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, CommandName
 from tui_trainer.launch.ending import Beginning, EngineEnd, describe_end
 from tui_trainer.launch.follow import Position, follow
-from tui_trainer.launch.process import start_engine
+from tui_trainer.launch.process import kill_engine, start_engine
 from tui_trainer.store import control
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.store.settings import load_settings
@@ -118,7 +118,7 @@ class Stopper:
                 self._kill_at = time.monotonic() + PATIENCE_SECONDS
             elif time.monotonic() > self._kill_at and not self.killed:
                 self.killed = True
-                self._process.kill()
+                kill_engine(self._process)
 
     def _send(self, command: CommandName, words: str) -> None:
         # An engine that has not said a word yet would take the command for one meant for its
