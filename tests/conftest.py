@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests import bases
@@ -16,6 +17,9 @@ from tests import bases
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # No test asks the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# No test asserts how long anything takes, as Hypothesis does of itself.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"

@@ -21,6 +21,12 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "90 is longer than the run of 40 steps: only its end counts",
     ),
     ({"training": {"batch_size": 64}}, "training.batch_size", "takes 64 examples and there are 30"),
+    (
+        {"training": {"batch_size": 2, "processes": 4}},
+        "training.processes",
+        "= 4 share the 2 examples of a step: some have nothing to do",
+    ),
+    ({"training": {"sharding": "fsdp"}}, "training.sharding", "has no effect in one"),
     ({"lora": {"rank": 2, "alpha": 64}}, "lora.alpha", "= 32 is large"),
     ({"data": {"replay_per_step": 3}}, "data.replay_per_step", "has no effect"),
     (

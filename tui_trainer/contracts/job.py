@@ -26,6 +26,7 @@ Optimizer = Literal["adamw", "adam", "sgd", "rmsprop", "adafactor", "adamw-8bit"
 Precision = Literal["fp32", "bf16", "fp16"]
 StoppingMetric = Literal["val_loss", "val_accuracy", "val_f1_macro"]
 LoraStart = Literal["default", "gaussian", "pissa"]
+Sharding = Literal["none", "fsdp"]
 Task = Literal["causal-lm", "classification"]
 Quantization = Literal["none", "nf4"]
 Duplicates = Literal["keep", "drop"]
@@ -173,6 +174,12 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     precision: Annotated[
         Precision, Meta(description="arithmetic of the forward pass: fp32, bf16; fp16 on CUDA")
     ] = "fp32"
+    processes: Annotated[
+        int, Meta(ge=0, description="processes that share each step, one a GPU; 0 as many as GPUs")
+    ] = 1
+    sharding: Annotated[
+        Sharding, Meta(description="fsdp: each process keeps a share of the base; none: all of it")
+    ] = "none"
     gradient_checkpointing: Annotated[
         bool, Meta(description="keep less of the forward pass: less memory, about 1.2x the time")
     ] = False

@@ -59,8 +59,8 @@ class Division:
         self._flops_per_token: float | None = None
         self._peak: float | None = None
 
-    def model_is(self, model: nn.Module, precision: str) -> None:
-        """Tells what a token costs, and what the device could do.
+    def model_is(self, model: nn.Module, precision: str, devices: int = 1) -> None:
+        """Tells what a token costs, and what the device could do, or so many of them.
 
         Two operations per parameter forward, two for the gradients of what flows between layers,
         and two more for those of trained parameters (Kaplan et al. 2020, appendix B); attention's
@@ -75,7 +75,8 @@ class Division:
             frozen -= embedding.numel()
         self._flops_per_token = 4.0 * frozen + 6.0 * trained
         if self._events:
-            self._peak = peak_flops(torch.cuda.get_device_name(self._device), precision)
+            peak = peak_flops(torch.cuda.get_device_name(self._device), precision)
+            self._peak = None if peak is None else devices * peak
 
     def begin(self) -> None:
         """A step begins."""

@@ -111,7 +111,7 @@ def _estimate(session: Session) -> Estimate:
         micro_batch=micro,
         accumulation=None if micro is None else _effective(session) // micro,
         advice=[] if fits else _advice(session, micro),
-        notices=session.dataset.notices,
+        notices=[*session.dataset.notices, *_shared(session)],
     )
 
 
@@ -156,6 +156,13 @@ def _probe_memory(session: Session, load: Load, available: int) -> Memory:
         return Memory(expected, fixed, per_token, measured=False)
     loop.update(session, loop.forward_backward(session, [load.largest]), [load.largest])
     return Memory(footprint.peak_bytes(session.device), fixed, per_token, measured=True)
+
+
+def _shared(session: Session) -> list[str]:
+    """What several processes change about an estimate, which is one's."""
+    if session.job.training.processes == 1:
+        return []
+    return ["estimated for one process: those that share its steps need less time and memory each"]
 
 
 def _micro_batch(session: Session, load: Load, used: Memory, available: int) -> int | None:

@@ -22,6 +22,7 @@ def evaluate(session: Session) -> bool:
     guard.again(session, "evaluation")
     report.state("evaluating", f"evaluating at step {state.step:,}")
     began = time.monotonic()
+    session.ranks.order("evaluate", micro_batch=state.micro_batch)
     loss, accuracy, scored = _measure_all(session)
     state.evaluated_step = state.step
     _count_towards_stopping(session, loss, accuracy, scored)
@@ -54,6 +55,11 @@ def evaluate(session: Session) -> bool:
         detail={"val_loss": record.val_loss, "val_accuracy": record.val_accuracy},
     )
     return improved
+
+
+def follow(session: Session) -> None:
+    """Does this process's part of an evaluation that another leads."""
+    _measure_all(session)
 
 
 def has_stalled(session: Session) -> bool:
@@ -119,10 +125,10 @@ def _measure(session: Session) -> tuple[float, float]:
     session.model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device="cpu")
     with torch.no_grad(), session.autocast():
-        for group in batches.split(examples, size):
+        for group in session.ranks.own(batches.split(examples, size)):
             both = weighted_sum(session.model, session.collate(group), session.way, count_hits=True)
             sums += torch.stack(both).to("cpu", torch.float64)
     session.model.train()
     weight = batches.learned_weight(examples)
-    loss, hits = sums.tolist()
+    loss, hits = session.ranks.add(sums).tolist()
     return loss / weight, hits / weight

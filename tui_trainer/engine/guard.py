@@ -79,7 +79,7 @@ def make_smaller(
     A step's examples stay the same, and so does its sum. Raises `UserError` where a pass of
     one example is too large already.
     """
-    largest = max(len(group) for group in passes)
+    largest = session.ranks.lacks_memory(max(len(group) for group in passes))
     if largest == 1:
         raise UserError(
             "out of memory with a single example a pass: lower data.max_length, set "

@@ -62,6 +62,7 @@ def _train(session: Session) -> StateName:
         began = time.perf_counter()
         rate = rate_of_next_step(session)
         set_learning_rate(session.optimizer, rate)
+        session.ranks.order("step", at=state.step, rate=rate, micro_batch=state.micro_batch)
         outcome = step(session)
 
         # What it was.
@@ -128,12 +129,12 @@ def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) ->
 
 
 def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Tensor:
-    """Gradients of the step's mean loss per learned token, over all its forward passes, and
-    that loss."""
+    """Gradients of the step's mean loss per learned token, over all its forward passes, of which
+    each process does its own, and that loss."""
     total_weight = sum(batches.learned_weight(group) for group in passes)
     total = torch.zeros((), device=session.device)
     division = session.division
-    for group in passes:
+    for group in session.ranks.own(passes):
         batch = session.collate(group)
         division.mark("data")
         with session.autocast():
@@ -143,7 +144,7 @@ def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Ten
         session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
         division.mark("backward")
-    return total
+    return session.ranks.together(total)
 
 
 def step_record(session: Session, outcome: Outcome, rate: float, seconds: float) -> TrainRecord:

@@ -24,6 +24,7 @@ from tui_trainer.engine.loss import CLASSIFIES, find_way
 from tui_trainer.engine.memory import keep_pages
 from tui_trainer.engine.obey import refuse_lapsed
 from tui_trainer.engine.optim import build_optimizer
+from tui_trainer.engine.ranks import Ranks, place
 from tui_trainer.engine.report import Report
 from tui_trainer.engine.session import Session, TrainerState
 from tui_trainer.models import adapter, base
@@ -37,9 +38,15 @@ _TOLD_SECONDS = 0.5
 
 
 def prepare(
-    folder: RunFolder, info: RunInfo, report: Report, control: Control, from_checkpoint: str | None
+    folder: RunFolder,
+    info: RunInfo,
+    report: Report,
+    control: Control,
+    from_checkpoint: str | None,
+    ranks: Ranks | None = None,
 ) -> Session:
     """Loads base, data and the checkpoint to go on from, if any. Raises `UserError`."""
+    ranks = ranks or Ranks()
     job = info.job
     checkpoints.clear_leftovers(folder.checkpoints_dir)
     start = checkpoints.find_checkpoint(folder, from_checkpoint)
@@ -47,7 +54,6 @@ def prepare(
     keep_pages()
     torch.set_num_threads(usable_threads())
     torch.manual_seed(job.training.seed)
-    device = base.pick_device()
 
     enter(report, control, f"loading the tokenizer of {job.model}")
     tokenizer = base.load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
@@ -55,7 +61,36 @@ def prepare(
     dataset = load_dataset(job, tokenizer, _augmenter(folder, job, report, control))
     data_record.check_unchanged(folder, dataset)
     enter(report, control, f"loading {job.model}")
-    loaded, model = _load_model(job, dataset, tokenizer, device)
+    ranks.order("prepare", info=info)  # now that the data is known to be good, and read
+    session = _build(folder, info, tokenizer, dataset, report, control, ranks)
+    _announce(session)
+    refuse_lapsed(session)
+    ranks.begin(session)
+    if start is not None:
+        _go_on_from(session, start, rewound=from_checkpoint is not None)
+    else:
+        report.position(0, 0.0, None, None)
+    if start is None and folder.metrics_file.stat().st_size:
+        report.event("resumed", 0, "no checkpoint yet: starting again from step 0")
+        _replay_rates(session)
+    advising.begin(session)
+    return session
+
+
+def _build(
+    folder: RunFolder,
+    info: RunInfo,
+    tokenizer: Any,
+    dataset: Dataset,
+    report: Report,
+    control: Control,
+    ranks: Ranks,
+) -> Session:
+    """The session with model and optimizer, before its first step. Raises `UserError`."""
+    job = info.job
+    device = base.pick_device()
+    loaded, model = _load_model(job, dataset, tokenizer, ranks.loads_on(device, job.training))
+    ranks.shard(loaded, device, job.training)
     parameters = adapter.trainable(model)
     plan = Plan(dataset.train, job.training, dataset.replay, job.data.replay_per_step)
     session = Session(
@@ -72,22 +107,17 @@ def prepare(
         scaler=torch.amp.GradScaler(device.type, enabled=job.training.precision == "fp16"),
         dataset=dataset,
         plan=plan,
-        state=TrainerState(threads=torch.get_num_threads(), examples=len(dataset.train)),
+        state=TrainerState(
+            threads=torch.get_num_threads(),
+            processes=ranks.place.size,
+            examples=len(dataset.train),
+        ),
         report=report,
         control=control,
         division=Division(device),
+        ranks=ranks,
     )
-    session.division.model_is(model, job.training.precision)
-    _announce(session)
-    refuse_lapsed(session)
-    if start is not None:
-        _go_on_from(session, start, rewound=from_checkpoint is not None)
-    else:
-        report.position(0, 0.0, None, None)
-    if start is None and folder.metrics_file.stat().st_size:
-        report.event("resumed", 0, "no checkpoint yet: starting again from step 0")
-        _replay_rates(session)
-    advising.begin(session)
+    session.division.model_is(model, job.training.precision, ranks.place.size)
     return session
 
 
@@ -173,10 +203,9 @@ def enter(report: Report, control: Control, message: str) -> None:
 
 
 def usable_threads() -> int:
-    """The CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The CPUs that this process may use, shared with those that train the same run."""
+    known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (known or 1) // place().local_size)
 
 
 def worthwhile_threads(job: Job, dataset: Dataset, model: Any) -> int:
@@ -229,6 +258,12 @@ def _replay_rates(session: Session) -> None:
     session.smaller_to_replay = guard.smaller_to_replay(events, step)
 
 
+def _here(value: Any) -> int:
+    """How many numbers of a tensor this process holds."""
+    local = value.to_local() if hasattr(value, "to_local") else value
+    return int(local.numel())
+
+
 def _announce(session: Session) -> None:
     """Facts about this session that `run.json` could not know, and what was done to the data."""
     report, plan, dataset = session.report, session.plan, session.dataset
@@ -236,17 +271,21 @@ def _announce(session: Session) -> None:
     trained = sum(p.numel() for p in session.parameters.values())
     frozen = sum(base.parameter_count(p) for p in session.model.parameters()) - trained
     revision = getattr(session.model.config, "_commit_hash", None)
+    processes = session.ranks.place.size
     report.event(
         "setup",
         report.step,
         f"{len(dataset.train):,} training and {len(dataset.validation):,} validation examples, "
-        f"{trained:,} trainable parameters on {frozen:,} frozen, {session.device.type}",
+        f"{trained:,} trainable parameters on {frozen:,} frozen, {session.device.type}"
+        + (f", {processes} processes" if processes > 1 else ""),
         detail={
             "train_examples": len(dataset.train),
             "validation_examples": len(dataset.validation),
             "trainable_parameters": trained,
             "base_parameters": frozen,
+            "held_parameters": sum(_here(p) for p in session.model.parameters()) - trained,
             "device": str(session.device),
+            "processes": processes,
             "threads": torch.get_num_threads(),
             "base_revision": revision,
             "advised": advising.settings_of(session).enabled,

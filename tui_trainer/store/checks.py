@@ -167,15 +167,26 @@ def _rates(job: Job) -> list[Finding]:
 def _batches(job: Job, rows: int | None) -> list[Finding]:
     settings = job.training
     per_step = settings.batch_size * settings.gradient_accumulation_steps
-    if rows is None or per_step <= rows:
-        return []
-    return [
-        _warning(
-            "training.batch_size",
-            f"a step takes {per_step:,} examples and there are {rows:,}: every step is a whole "
-            "pass over the data; a smaller training.batch_size gives more steps",
+    found = []
+    if settings.processes > per_step + job.data.replay_per_step:
+        words = (
+            f"training.processes = {settings.processes} share the {per_step:,} examples of a step: "
+            "some have nothing to do; use fewer, or a larger training.batch_size"
         )
-    ]
+        found.append(_warning("training.processes", words))
+    if settings.sharding != "none" and settings.processes == 1:
+        words = (
+            'training.sharding = "fsdp" shares the base among processes and has no effect in one: '
+            "set training.processes, or start with torchrun"
+        )
+        found.append(_warning("training.sharding", words))
+    if rows is not None and per_step > rows:
+        words = (
+            f"a step takes {per_step:,} examples and there are {rows:,}: every step is a whole "
+            "pass over the data; a smaller training.batch_size gives more steps"
+        )
+        found.append(_warning("training.batch_size", words))
+    return found
 
 
 def _lora(job: Job) -> list[Finding]:

@@ -66,6 +66,10 @@ class RunFolder:
         return self.path / "hardware.jsonl"
 
     @property
+    def notices_file(self) -> Path:
+        return self.path / "notices.jsonl"
+
+    @property
     def data_file(self) -> Path:
         return self.path / "data.json"
 

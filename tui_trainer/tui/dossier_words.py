@@ -26,7 +26,7 @@ def head(view: RunView, run: RunSummary) -> Content:
     """Name, state, tool, and what it takes."""
     steered = ("takes commands", "$success") if run.commandable else (read_only(run), "$faint")
     return Content.assemble(
-        plain(run.name, "bold"), "  ", states.badge(view.summary.status), "  ", steered
+        plain(run.name, "bold"), "  ", states.badge(view.summary.shown_status), "  ", steered
     )  # fmt: skip
 
 
