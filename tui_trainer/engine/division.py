@@ -20,6 +20,7 @@ from torch import nn
 
 from tui_trainer.contracts.hardware import StepDivision
 from tui_trainer.machine.peaks import peak_flops
+from tui_trainer.models.base import parameter_count
 
 # Steps as long as this are all taken apart, shorter ones one in so many: the marks of a step cost
 # some microseconds.
@@ -68,7 +69,7 @@ class Division:
         """
         parameters = list(model.parameters())
         trained = sum(p.numel() for p in parameters if p.requires_grad)
-        frozen = sum(p.numel() for p in parameters if not p.requires_grad)
+        frozen = sum(parameter_count(p) for p in parameters if not p.requires_grad)
         embedding, head = _embeddings(model)
         if embedding is not None and embedding is not head:
             frozen -= embedding.numel()

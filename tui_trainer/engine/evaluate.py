@@ -10,7 +10,7 @@ import torch
 
 from tui_trainer.contracts.evaluation import Evaluation
 from tui_trainer.contracts.metrics import EvalRecord, finite_or_none
-from tui_trainer.engine import advising, batches, scores
+from tui_trainer.engine import advising, batches, guard, scores
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.session import Session
 
@@ -19,6 +19,7 @@ def evaluate(session: Session) -> bool:
     """Measures loss and accuracy per learned token, writes the line, and says whether it is the
     best so far. Draws no random number, so training goes on as if it had not been."""
     state, report = session.state, session.report
+    guard.again(session, "evaluation")
     report.state("evaluating", f"evaluating at step {state.step:,}")
     began = time.monotonic()
     session.ranks.order("evaluate", micro_batch=state.micro_batch)
@@ -78,11 +79,24 @@ def has_stalled(session: Session) -> bool:
 
 
 def _measure_all(session: Session) -> tuple[float, float, Evaluation | None]:
-    """Loss, accuracy, and a classifier's scores."""
-    if not session.dataset.labels:
-        return *_measure(session), None
-    loss, scored = scores.measure(session)
-    return loss, scored.accuracy, scored
+    """Loss, accuracy, and a classifier's scores; all again in smaller passes where memory runs
+    out."""
+    while True:
+        try:
+            if not session.dataset.labels:
+                return *_measure(session), None
+            loss, scored = scores.measure(session)
+            return loss, scored.accuracy, scored
+        except Exception as error:
+            if not guard.is_out_of_memory(error):
+                raise
+            passes = batches.split(session.dataset.validation, pass_size(session))
+            guard.make_smaller(session, passes, error, "evaluation")
+
+
+def pass_size(session: Session) -> int:
+    """Examples a pass of an evaluation."""
+    return session.state.micro_batch or session.job.training.batch_size
 
 
 def _count_towards_stopping(
@@ -107,7 +121,7 @@ def _count_towards_stopping(
 def _measure(session: Session) -> tuple[float, float]:
     """Loss and accuracy; examples of like length share a pass, whatever their order."""
     examples = batches.by_length(session.dataset.validation)
-    size = session.state.micro_batch or session.job.training.batch_size
+    size = pass_size(session)
     session.model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device="cpu")
     with torch.no_grad(), session.autocast():

@@ -57,6 +57,7 @@ def _train(session: Session) -> StateName:
             return verdict
 
         # One optimizer step.
+        guard.again(session, "step")
         session.division.begin()
         began = time.perf_counter()
         rate = rate_of_next_step(session)
@@ -97,16 +98,16 @@ def _train(session: Session) -> StateName:
 def step(session: Session) -> Outcome:
     """One optimizer step: gradients, clipping, update. Where memory runs out it is done again
     in smaller passes, from the same random state."""
+    random = guard.random_state(session)
     while True:
         passes = session.plan.passes(session.state.step, session.state.micro_batch)
-        random = torch.get_rng_state()
         try:
             loss = forward_backward(session, passes)
             return update(session, loss, passes)
         except Exception as error:
             if not guard.is_out_of_memory(error):
                 raise
-            torch.set_rng_state(random)
+            guard.restore(session, random)
             guard.make_smaller(session, passes, error)
 
 

@@ -106,6 +106,7 @@ class Session:
     samples: Samples | None = None
     rates_to_replay: dict[int, list[float | RateChange]] = field(default_factory=dict)
     mutes_to_replay: list[tuple[int, str]] = field(default_factory=list)
+    smaller_to_replay: list[tuple[int, str, int]] = field(default_factory=list)
 
     def collate(self, examples: list[Example]) -> Batch:
         """The examples of one pass, in the way that this base takes them."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from tui_trainer.advisor.told import told
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import Command, RunInfo
-from tui_trainer.engine import advising, checkpoint, data_record
+from tui_trainer.engine import advising, checkpoint, data_record, guard
+from tui_trainer.engine.augment import Augmenter, writer_of
 from tui_trainer.engine.batches import Plan
 from tui_trainer.engine.control import Control, rates_to_replay
 from tui_trainer.engine.data import Dataset, load_dataset
@@ -31,6 +34,7 @@ from tui_trainer.store.runs import RunFolder
 # Operations of one matrix product below which several threads wait for each other longer than
 # they save.
 _LEAST_SHARED = 2e8
+_TOLD_SECONDS = 0.5
 
 
 def prepare(
@@ -54,7 +58,7 @@ def prepare(
     enter(report, control, f"loading the tokenizer of {job.model}")
     tokenizer = base.load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
     enter(report, control, "reading the data")
-    dataset = load_dataset(job, tokenizer)
+    dataset = load_dataset(job, tokenizer, _augmenter(folder, job, report, control))
     data_record.check_unchanged(folder, dataset)
     enter(report, control, f"loading {job.model}")
     ranks.order("prepare", info=info)  # now that the data is known to be good, and read
@@ -117,12 +121,38 @@ def _build(
     return session
 
 
+def _augmenter(folder: RunFolder, job: Job, report: Report, control: Control) -> Augmenter | None:
+    """What rewrites rows where the job asks for it; a stop or cancel ends it."""
+    if job.data.augment == "none":
+        return None
+    told = 0.0
+
+    def between(done: int, total: int) -> bool:
+        nonlocal told
+        if time.monotonic() - told < _TOLD_SECONDS:
+            return False
+        told = time.monotonic()
+        report.state("preparing", f"{job.data.augment}: {done:,} of {total:,} rows are written")
+        return control.told_to_end() is not None
+
+    device = base.pick_device()
+    dtype = weights_type(job.training.precision, device)
+    ask = writer_of(device, dtype, job.trust_remote_code, between)
+    ended = partial(enter, report, control, "reading the data")
+    return Augmenter(job, folder.augmented_file, ask, ended)
+
+
 def _load_model(job: Job, dataset: Dataset, tokenizer: Any, device: torch.device) -> Any:
     """The base, and the same with its adapter. Raises `UserError`."""
     dtype = weights_type(job.training.precision, device)
     labels = dataset.labels or None
     loaded = base.load_base(
-        job.model, device, dtype, labels=labels, trust_remote_code=job.trust_remote_code
+        job.model,
+        device,
+        dtype,
+        labels=labels,
+        four_bit=job.quantization == "nf4",
+        trust_remote_code=job.trust_remote_code,
     )
     check_lengths(loaded, dataset)
     if labels:
@@ -132,8 +162,17 @@ def _load_model(job: Job, dataset: Dataset, tokenizer: Any, device: torch.device
     if job.lora.start_from is not None:
         adapter.load_weights(model, adapter.read_weights(Path(job.lora.start_from), job.lora))
     if job.training.gradient_checkpointing:
-        loaded.gradient_checkpointing_enable({"use_reentrant": False})
+        checkpoint_gradients(loaded, True)
     return loaded, model
+
+
+def checkpoint_gradients(base: Any, on: bool) -> None:
+    """Keeps only each layer's input for the backward pass, and calculates the rest again; or
+    not."""
+    if on:
+        base.gradient_checkpointing_enable({"use_reentrant": False})
+    else:
+        base.gradient_checkpointing_disable()
 
 
 def weights_type(precision: str, device: torch.device) -> torch.dtype:
@@ -210,11 +249,13 @@ def _go_on_from(session: Session, start: Path, *, rewound: bool) -> None:
 
 
 def _replay_rates(session: Session) -> None:
-    """What the user did to rate and advice since the checkpoint, for `obey` to do again."""
+    """What the user did to rate and advice since the checkpoint, for `obey` to do again; and
+    where memory ran out."""
     events, step = session.folder.events(), session.state.step
     for at, change in rates_to_replay(events, step):
         session.rates_to_replay.setdefault(at, []).append(change)
     session.mutes_to_replay = [mute for mute in told(events).mutes if mute[0] >= step]
+    session.smaller_to_replay = guard.smaller_to_replay(events, step)
 
 
 def _here(value: Any) -> int:
@@ -228,7 +269,7 @@ def _announce(session: Session) -> None:
     report, plan, dataset = session.report, session.plan, session.dataset
     report.total(plan.total_steps, plan.epoch(plan.total_steps))
     trained = sum(p.numel() for p in session.parameters.values())
-    frozen = sum(p.numel() for p in session.model.parameters()) - trained
+    frozen = sum(base.parameter_count(p) for p in session.model.parameters()) - trained
     revision = getattr(session.model.config, "_commit_hash", None)
     processes = session.ranks.place.size
     report.event(

@@ -74,6 +74,10 @@ class RunFolder:
         return self.path / "data.json"
 
     @property
+    def augmented_file(self) -> Path:
+        return self.path / "augmented.json"
+
+    @property
     def evaluation_file(self) -> Path:
         return self.path / "evaluation.json"
 

@@ -1,4 +1,5 @@
-"""Everything about one run: facts, configuration, events, checkpoints, machine, log."""
+"""Everything about one run: facts, configuration, events, checkpoints, machine, log, data and a
+classifier's classes."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tui_trainer.tui import dossier_words
+from tui_trainer.tui import dossier_words, score_words
 from tui_trainer.tui.bridge import in_background
 from tui_trainer.tui.screens.dialog import Sheet
 from tui_trainer.tui.text import plain
@@ -21,9 +22,10 @@ from tui_trainer.watch.view import RunSummary, RunView
 if TYPE_CHECKING:
     from tui_trainer.tui.app import TrainerApp
 
-TABS = ("facts", "configuration", "events", "checkpoints", "machine", "log")
-_NARROW = {"configuration": "config"}
-_KEYS = " tab or 1–6 turns the page   j k scroll   r reads again   esc closes"
+PAGES = {**dossier_words.PAGES, "data": score_words.data, "classes": score_words.classes}
+TABS = tuple(PAGES)
+_NARROW = {"configuration": "config", "checkpoints": "saved"}
+_KEYS = " tab or 1–8 turns the page   j k scroll   r reads again   esc closes"
 
 
 class Details(Sheet):
@@ -104,11 +106,11 @@ class Details(Sheet):
             head = Content.assemble(head, "\n", plain(self._problem, "$warning"))
         self.query_one("#details-head", Static).update(head)
         self.query_one("#details-tabs", Static).update(self._tabs(width))
-        write = dossier_words.PAGES[TABS[self._page]]
+        write = PAGES[TABS[self._page]]
         self.query_one("#details-text", Static).update(write(self._known, width))
 
     def _tabs(self, width: int) -> Content:
-        short = width < 76
+        short = width < 90
         parts = []
         for at, tab in enumerate(TABS):
             style = "bold $accent" if at == self._page else "$faint"
