@@ -8,12 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+from tests import bases
 
 # Before torch is loaded: threads that spin while they wait slow down tests that run side by side.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # No test asks the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# No test asserts how long anything takes, as Hypothesis does of itself.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
@@ -40,49 +46,28 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random two-layer Llama and a byte-level tokenizer with a chat template."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     folder = tmp_path_factory.mktemp("base") / "tiny"
     special = ["<|end|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|system|>"]
-    fast = _save_tokenizer(folder, special, CHAT_TEMPLATE, eos="<|end|>", pad="<|pad|>")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(fast),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=256,
-        eos_token_id=fast.eos_token_id,
-        pad_token_id=fast.pad_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(str(folder))
-    return folder
+    fast = bases.byte_tokenizer(folder, special, CHAT_TEMPLATE, eos="<|end|>", pad="<|pad|>")
+    return bases.save_model("llama", folder, fast, seed=0, max_position_embeddings=256)
 
 
 @pytest.fixture(scope="session")
 def qwen2_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Qwen2 with ChatML turns; its end-of-text token is not what ends a turn."""
-    import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
     folder = tmp_path_factory.mktemp("base") / "qwen2"
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    fast = _save_tokenizer(folder, special, QWEN2_TEMPLATE, eos="<|endoftext|>", pad=None)
-    torch.manual_seed(1)
-    config = Qwen2Config(
-        vocab_size=len(fast),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
+    fast = bases.byte_tokenizer(folder, special, QWEN2_TEMPLATE, eos="<|endoftext|>", pad=None)
+    bases.save_model(
+        "qwen2",
+        folder,
+        fast,
+        seed=1,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=4096,
         initializer_range=0.3,  # else every answer repeats one token
-        eos_token_id=fast.eos_token_id,
     )
-    Qwen2ForCausalLM(config).save_pretrained(str(folder))
     sampling = {"do_sample": True, "temperature": 0.7, "repetition_penalty": 1.3, "eos_token_id": 0}
     (folder / "generation_config.json").write_text(json.dumps(sampling))
     return folder
@@ -91,19 +76,15 @@ def qwen2_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def llama3_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama with Llama 3's kind of chat template, untied, with rope scaling."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     folder = tmp_path_factory.mktemp("base") / "llama3"
     special = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>"]
     special.append("<|eot_id|>")
-    fast = _save_tokenizer(folder, special, LLAMA3_TEMPLATE, eos="<|end_of_text|>", pad=None)
-    torch.manual_seed(2)
-    config = LlamaConfig(
-        vocab_size=len(fast),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
+    fast = bases.byte_tokenizer(folder, special, LLAMA3_TEMPLATE, eos="<|end_of_text|>", pad=None)
+    return bases.save_model(
+        "llama",
+        folder,
+        fast,
+        seed=2,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=2048,
@@ -118,31 +99,17 @@ def llama3_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "original_max_position_embeddings": 256,
         },
     )
-    LlamaForCausalLM(config).save_pretrained(str(folder))
-    return folder
 
 
-def _save_tokenizer(
-    folder: Path, special: list[str], template: str, *, eos: str, pad: str | None
-) -> Any:
-    """A byte-level tokenizer of 320 tokens with these special ones first."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
+    """A random two-layer BERT with the tiny base's tokenizer."""
+    from transformers import AutoTokenizer
 
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320,
-        special_tokens=special,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(["the cat sat on the mat and the dog ran"] * 4, trainer)
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=eos, pad_token=pad)
-    fast.chat_template = template
-    fast.save_pretrained(str(folder))
-    return fast
+    folder = tmp_path_factory.mktemp("base") / "bert"
+    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
+    tokenizer.save_pretrained(str(folder))
+    return bases.save_model("bert", folder, tokenizer, seed=3, max_position_embeddings=128)
 
 
 @pytest.fixture

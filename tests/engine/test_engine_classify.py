@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests import bases
 from tui_trainer.engine import classes, scores
 from tui_trainer.engine.encode import Example
 from tui_trainer.store.runs import RunFolder
@@ -18,29 +19,6 @@ from tui_trainer.store.runs import RunFolder
 Metrics = Callable[[RunFolder], dict[tuple[str, int], dict[str, Any]]]
 WORDS = {"cat": "the cat sat on the mat", "dog": "the dog ran and ran", "9": "zzz 999 !!!"}
 TRAINING = {"max_steps": 20, "eval_every": 10, "checkpoint_every": 10, "learning_rate": 2e-2}
-
-
-@pytest.fixture(scope="session")
-def encoder(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> Path:
-    """A random two-layer BERT with the tiny base's tokenizer."""
-    import torch
-    from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
-
-    folder = tmp_path_factory.mktemp("base") / "bert"
-    tokenizer = AutoTokenizer.from_pretrained(tiny_base)
-    tokenizer.save_pretrained(str(folder))
-    torch.manual_seed(3)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=128,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    BertForMaskedLM(config).save_pretrained(str(folder))  # without a pooler, as most encoders are
-    return folder
 
 
 def texts(count: int = 60) -> list[dict[str, Any]]:
@@ -114,6 +92,27 @@ def test_a_run_learns_reports_and_leaves_a_classifier(
     assert right >= 15
     card = (folder.adapter_dir / "README.md").read_text()
     assert "AutoModelForSequenceClassification" in card and "labels.json" in card
+
+
+def test_rare_classes_are_repeated_on_request(
+    encoder: Path, make_run: Callable[..., RunFolder], run_engine: Callable[..., int]
+) -> None:
+    folder = make_run(
+        texts(),
+        model=str(encoder),
+        task="classification",
+        training={**TRAINING, "max_steps": 2, "eval_every": 0},
+        data={"val_split": 0.3, "balance": "oversample"},
+    )
+    assert run_engine(folder) == 0
+    report = folder.data()
+    assert report is not None
+    most = max(label.train for label in report.labels)
+    assert report.train.examples == 3 * most, "every class is as large as the largest"
+    assert [round(label.train * label.copies) for label in report.labels] == [most] * 3
+    assert {label.weight for label in report.labels} == {1.0}
+    warnings = [event.message for event in folder.events() if event.kind == "warning"]
+    assert any("the rarer ones repeated, up to" in text for text in warnings)
 
 
 def test_stopped_and_resumed_a_classification_is_the_same(
@@ -201,9 +200,8 @@ def word_encoder(shared_data: Path, tmp_path: Path) -> Path:
     """A random one-layer BERT over the words of banking77."""
     import csv
 
-    import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     words = Tokenizer(models.WordLevel(unk_token="[UNK]"))
     words.normalizer = normalizers.Lowercase()
@@ -218,21 +216,20 @@ def word_encoder(shared_data: Path, tmp_path: Path) -> Path:
     fast = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
     folder = tmp_path / "words"
     fast.save_pretrained(str(folder))
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(fast),
+    return bases.save_model(
+        "bert",
+        folder,
+        fast,
+        seed=0,
         hidden_size=128,
         intermediate_size=128,
         num_hidden_layers=1,
         num_attention_heads=4,
         max_position_embeddings=128,
-        pad_token_id=0,
         initializer_range=0.1,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )
-    BertForMaskedLM(config).save_pretrained(str(folder))
-    return folder
 
 
 @pytest.mark.slow

@@ -50,6 +50,18 @@ def test_counts_and_disk_are_those_of_the_run(
     assert found.seconds > found.startup_seconds + found.steps * found.step_seconds
 
 
+@pytest.mark.parametrize("on", [False, True])
+def test_what_gradient_checkpointing_saves_is_measured(
+    on: bool, make_run: Callable[..., RunFolder]
+) -> None:
+    training = {"max_steps": 3, "batch_size": 8, "gradient_checkpointing": on}
+    info = make_run(training=training).info()
+    assert info is not None
+    saving = estimating.estimate(info.job).checkpointing
+    assert saving is not None and saving.time_factor > 0
+    assert 0 < saving.kept_bytes_with < 0.8 * saving.kept_bytes, "two layers' inputs, and the head"
+
+
 @pytest.mark.parametrize(("fits", "proposed"), [(16, 16), (15, 8), (7, 4), (1, 1), (0, None)])
 def test_a_smaller_batch_keeps_the_step(fits: int, proposed: int | None) -> None:
     session: Any = SimpleNamespace(

@@ -63,11 +63,11 @@ def theirs(model: Any, examples: list[Example]) -> torch.Tensor:
     return loss
 
 
-def ours(model: Any, examples: list[Example], way: Way, size: int) -> torch.Tensor:
+def ours(model: Any, examples: list[Example], way: Way, size: int, pad: int = 0) -> torch.Tensor:
     """The engine's loss, in passes of `size` examples of like length."""
     total = torch.zeros(())
     for group in batches.split(batches.by_length(examples), size):
-        batch = batches.collate(group, 0, CPU, side_by_side=way.side_by_side)
+        batch = batches.collate(group, pad, CPU, side_by_side=way.side_by_side)
         total = total + weighted_sum(model, batch, way)[0]
     return total / batches.learned_weight(examples)
 

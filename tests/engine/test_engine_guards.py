@@ -248,6 +248,7 @@ def test_settings_that_exclude_each_other(
         {"dora": True},
         {"init": "pissa"},
         {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"q_proj": 3}},
+        {"rank_pattern": {r"layers\.1\.mlp\.(up|down)_proj": 8, "v_proj": 1}, "rslora": True},
     ],
     ids=lambda lora: next(iter(lora)),
 )

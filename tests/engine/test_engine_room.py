@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.engine import checkpoint, room
 from tui_trainer.engine.session import Session
 from tui_trainer.machine import record, sampler
@@ -71,6 +73,16 @@ def test_a_run_that_cannot_be_saved_at_its_end_says_so(
     state = folder.state()
     assert state is not None and state.state == "failed"
     assert "step-00000012 is not saved: the disk has 1 MB free" in state.message
+
+
+def test_the_last_checkpoint_may_take_what_is_left_to_the_records(
+    make_run: MakeRun, run_engine: RunEngine, disk: list[int]
+) -> None:
+    disk += [8 << 20]
+    folder = make_run(training=small())
+    assert run_engine(folder) == 0
+    assert saved(folder) == [12]
+    assert alarms(folder) == [(3, True), (12, False)]
 
 
 def test_a_stop_that_cannot_save_is_refused_and_the_run_goes_on(
@@ -149,3 +161,52 @@ def test_memory_that_runs_out_is_told_while_the_run_lives(
     told = [event for event in folder.events() if event.detail.get("alarm") == "ram"]
     assert [event.kind for event in told] == ["warning"]
     assert told[0].message.startswith("RAM is 97% full: lower training.batch_size")
+
+
+def outlook(need: int, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str | None]:
+    """An outlook on a run that saves every 100 steps; gives `look(at, step, free)` in words."""
+    monkeypatch.setattr(room, "bytes_needed", lambda _: need - room._RESERVE)
+    session: Any = SimpleNamespace(
+        state=SimpleNamespace(step=0),
+        plan=SimpleNamespace(total_steps=1000),
+        job=SimpleNamespace(training=SimpleNamespace(checkpoint_every=100)),
+        folder=SimpleNamespace(path="runs/small"),
+    )
+    seen = room.Outlook(session)
+
+    def look(at: float, step: int, free: int) -> str | None:
+        session.state.step = step
+        alarm = seen.look(HardwareSample(time=at, disk_free=free))
+        return None if alarm is None else f"{alarm.opens}: {alarm.message}"
+
+    return look
+
+
+def test_a_disk_that_will_be_full_before_the_next_checkpoint_is_told_ahead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look = outlook(100_000_000, monkeypatch)
+    # 10 MB/s go, and a step takes a second: at step 100 there would be 900 MB left.
+    for at in range(0, 40, 2):
+        assert look(at, at, 1_900_000_000 - at * 10_000_000) is None
+    # 30 MB/s from here on.
+    for at in range(40, 70, 2):
+        words = look(at, at, 1_500_000_000 - (at - 40) * 30_000_000)
+        if words is not None:
+            break
+    assert words is not None
+    assert "will be too full for the checkpoint at step 100" in words
+    assert "MB a minute, and 100 MB are needed" in words
+    assert look(72, 72, 900_000_000_000) == "False: the disk has room for the next checkpoint again"
+
+
+def test_a_disk_that_is_too_full_now_is_told_at_once_and_one_that_empties_never(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look = outlook(100_000_000, monkeypatch)
+    words = look(0, 201, 99_000_000)
+    assert words is not None and "at step 300: runs/small has 99 MB free, and" in words
+    assert look(2, 202, 110_000_000) is None  # not enough to close it
+    assert look(4, 203, 126_000_000) is not None
+    for at in range(6, 60, 2):
+        assert look(at, 203 + at, 126_000_000 + at * 1_000_000) is None

@@ -177,3 +177,46 @@ def test_a_run_tells_before_it_trains_and_refuses_other_data_on_resume(
     assert run_engine(folder, "--from", "2") == 2
     state = folder.state()
     assert state is not None and "the data changed since the run began" in state.message
+
+
+def test_every_class_gives_its_share_to_validation(
+    write_rows: Callable[..., Path], tokenizer: Any
+) -> None:
+    sizes = {"often": 60, "seldom": 20, "rare": 10, "once": 1}
+    rows = [
+        {"text": f"{label} {'xyzw'[i % 4]} {i} {LONG[i % 40 : i % 40 + 9]}", "label": label}
+        for label, size in sizes.items()
+        for i in range(size)
+    ]
+    random.Random(2).shuffle(rows)
+    file = write_rows("t.jsonl", rows)
+    held: set[tuple[int, ...]] = set()
+    for seed in range(5):
+        values = {
+            "task": "classification",
+            "data": {"train": str(file), "val_split": 0.2},
+            "training": {"seed": seed},
+        }
+        job = jobs.check_job(values, Path(), "test")
+        found, again = (data.load_dataset(job, tokenizer) for _ in range(2))
+        counts = {label.label: label.validation for label in found.report.labels}
+        assert counts == {"often": 12, "seldom": 4, "rare": 2, "once": 0}
+        assert found == again
+        held.add(tuple(e.input_ids[5] for e in found.validation))
+        sides = [{tuple(e.input_ids) for e in part} for part in (found.train, found.validation)]
+        assert not sides[0] & sides[1]
+    assert len(held) == 5, "another seed holds out others"
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abc")), min_size=2, max_size=60).filter(
+        lambda rows: len({group for group, _ in rows}) > 1
+    ),
+    st.floats(0.05, 0.6),
+)
+def test_a_split_by_class_never_parts_a_group(rows: list[tuple[int, str]], share: float) -> None:
+    groups = [group for group, _ in rows]
+    chosen = survey.hold_out(groups, share, 1, [label for _, label in rows])
+    inside = {g for g, out in zip(groups, chosen, strict=True) if out}
+    outside = {g for g, out in zip(groups, chosen, strict=True) if not out}
+    assert inside and outside and not inside & outside

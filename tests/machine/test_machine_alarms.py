@@ -36,6 +36,8 @@ def test_memory_is_told_once_and_its_end_once() -> None:
 
 
 def test_disk_and_gpus() -> None:
+    (alarm,) = Alarms().look(HardwareSample(time=0.0, disk_free=300 << 20))
+    assert alarm.message.startswith("the disk of the run has 300 MiB free: free some")
     alarms = Alarms()
     assert told(alarms, disk_free=GIB - 1) == [("disk", True)]
     assert told(alarms, disk_free=9 * GIB) == [("disk", False)]
@@ -62,3 +64,13 @@ def test_an_alarm_opens_and_closes_by_turns(levels: list[int]) -> None:
     alarms = Alarms()
     changes = [one for level in levels for one in told(alarms, ram_used=level, ram_total=100)]
     assert [opens for _, opens in changes] == [at % 2 == 0 for at in range(len(changes))]
+
+
+def test_a_gpu_that_is_gone_is_told_unless_it_was_slow_once() -> None:
+    alarms = Alarms()
+    lost = GpuSample(index=1, problem="GPU is lost")
+    assert told(alarms, lost) == []
+    assert told(alarms, GpuSample(index=1)) == []
+    assert told(alarms, lost) == []
+    assert told(alarms, lost) == [("gpu1_gone", True)]
+    assert told(alarms, GpuSample(index=1)) == [("gpu1_gone", False)]

@@ -1,31 +1,21 @@
-"""Devices as their documented interfaces describe them; no answer here was recorded on a card.
-
-NVML's shapes follow NVIDIA's API reference, amdsmi's those of AMD's Python reference.
-"""
+"""NVIDIA's GPUs as the interface is documented; no answer here was recorded on a card."""
 
 from __future__ import annotations
 
 import importlib
 import re
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_trainer.contracts.hardware import GpuProcess, GpuSample, HardwareSample
 from tui_trainer.machine import nvml as nvml_module
-from tui_trainer.machine.amd import AmdGpus
-from tui_trainer.machine.apple import AppleGpu
-from tui_trainer.machine.gpu import GpuReader, PatientGpus
 from tui_trainer.machine.nvml import NvmlGpus
-from tui_trainer.machine.sampler import Sampler
 
 
 class NVMLError(Exception):
@@ -80,6 +70,11 @@ WHOLE: dict[str, Callable[..., Any]] = {
     "nvmlDeviceGetComputeRunningProcesses": lambda _: [
         SimpleNamespace(pid=7, usedGpuMemory=1 << 20),
         SimpleNamespace(pid=42, usedGpuMemory=38 << 30),
+    ],
+    "nvmlDeviceGetProcessUtilization": lambda _, since: [
+        SimpleNamespace(pid=42, timeStamp=since + 2, smUtil=88),
+        SimpleNamespace(pid=42, timeStamp=since + 1, smUtil=11),
+        SimpleNamespace(pid=7, timeStamp=since + 1, smUtil=5),
     ],
 }
 # The fields that each function fills.
@@ -139,8 +134,10 @@ def test_every_field_of_a_whole_gpu() -> None:
             ecc_corrected=3,
             ecc_uncorrected=1,
             processes=[
-                GpuProcess(pid=42, name="/usr/bin/python42", memory=38 << 30),
-                GpuProcess(pid=7, name="/usr/bin/python7", memory=1 << 20),
+                GpuProcess(
+                    pid=42, name="/usr/bin/python42", memory=38 << 30, utilisation=88, run=True
+                ),
+                GpuProcess(pid=7, name="/usr/bin/python7", memory=1 << 20, utilisation=5),
             ],
         )
     ]
@@ -190,6 +187,45 @@ def test_a_driver_before_535_gives_throttle_reasons_by_their_old_name() -> None:
     assert gpus.read()[0].throttle == ["power brake"]
 
 
+def test_a_driver_without_the_older_temperature_functions() -> None:
+    """Newer GPUs tell how far off the slowdown is, and newer drivers drop the old function."""
+    (gpu,) = nvml(
+        nvmlDeviceGetTemperature=not_supported,
+        nvmlDeviceGetTemperatureThreshold=not_supported,
+        nvmlDeviceGetTemperatureV=lambda _, sensor: 61 if sensor == 0 else 99,
+        nvmlDeviceGetMarginTemperature=lambda _: 26,
+    ).read()
+    assert (gpu.temperature, gpu.temperature_limit) == (61, 87)
+    (gpu,) = nvml(
+        nvmlDeviceGetTemperature=not_supported,
+        nvmlDeviceGetTemperatureThreshold=not_supported,
+        nvmlDeviceGetMarginTemperature=lambda _: 26,
+    ).read()
+    assert (gpu.temperature, gpu.temperature_limit) == (None, None)
+
+
+def test_processes_of_a_divided_gpu_are_asked_of_its_slices() -> None:
+    """So it is for whoever is not root."""
+
+    def processes(handle: str) -> list[SimpleNamespace]:
+        if "slice" not in handle:
+            raise NVMLError("Insufficient Permissions")
+        return [SimpleNamespace(pid=40 + int(handle[-1]), usedGpuMemory=1 << 30)]
+
+    (gpu,) = nvml(
+        nvmlDeviceGetMigMode=lambda _: [1, 1],
+        nvmlDeviceGetMaxMigDeviceCount=lambda _: 2,
+        nvmlDeviceGetMigDeviceHandleByIndex=lambda _, place: f"slice {place}",
+        nvmlDeviceGetComputeRunningProcesses=processes,
+        nvmlDeviceGetProcessUtilization=not_supported,
+    ).read(41)
+    assert [(p.pid, p.run, p.utilisation) for p in gpu.processes or ()] == [
+        (40, False, None),
+        (41, True, None),
+    ]
+    assert gpu.memory_run == 1 << 30
+
+
 def test_eight_gpus_each_with_its_own_figures() -> None:
     gpus = nvml(
         nvmlDeviceGetCount=lambda: 8, nvmlDeviceGetTemperature=lambda gpu, _: 50 + int(gpu)
@@ -231,6 +267,22 @@ def test_a_gpu_that_falls_off_the_bus_while_it_is_read_shows_no_half_figures() -
     assert gpus.message == "GPU 0 does not answer: GPU is lost"
 
 
+def test_a_gpu_that_was_lost_before_is_known_by_its_name() -> None:
+    lost: list[bool] = []
+
+    def handle(index: int) -> str:
+        if lost:
+            raise NVMLError_GpuIsLost
+        return str(index)
+
+    gpus = nvml(nvmlDeviceGetHandleByIndex=handle)
+    gpus.read()
+    lost.append(True)
+    assert gpus.read() == [
+        GpuSample(index=0, vendor="NVIDIA", name="NVIDIA H200", problem="GPU is lost")
+    ]
+
+
 def test_a_gpu_that_shares_the_machines_memory_is_called_so() -> None:
     (gpu,) = nvml(
         nvmlDeviceGetMemoryInfo=not_supported, nvmlDeviceGetName=lambda _: "NVIDIA GB10"
@@ -266,6 +318,19 @@ def test_the_bindings_that_are_installed_have_every_function_and_number_that_is_
     used = set(re.findall(r'"(nvml[A-Z]\w+)"', source)) | {"nvmlInit", "nvmlDeviceGetCount"}
     assert len(used) > 25
     assert {name for name in used if not hasattr(bindings, name)} == set()
+    # The fields that are read of what the functions give, each where the bindings have it.
+    for structure, fields in (
+        ("c_nvmlMemory_v2_t", {"used", "total"}),
+        ("c_nvmlMemory_t", {"used", "total"}),
+        ("c_nvmlUtilization_t", {"gpu", "memory"}),
+        ("c_nvmlProcessInfo_v3_t", {"pid", "usedGpuMemory"}),
+        ("c_nvmlProcessInfo_v2_t", {"pid", "usedGpuMemory"}),
+        ("c_nvmlProcessUtilizationSample_t", {"pid", "smUtil", "timeStamp"}),
+    ):
+        assert fields <= {name for name, *_ in getattr(bindings, structure)._fields_}
+    assert (bindings.NVML_TEMPERATURE_GPU, bindings.nvmlMemory_v2 & 0xFFFF) == (0, 40)
+    for error in (*nvml_module._MESSAGES, *nvml_module._LOST, "NVMLError_NotSupported"):
+        assert issubclass(getattr(bindings, error), bindings.NVMLError)
     assert nvml_module._SLOWDOWN == bindings.NVML_TEMPERATURE_THRESHOLD_SLOWDOWN
     assert (nvml_module._CLOCK_SM, nvml_module._CLOCK_MEMORY) == (
         bindings.NVML_CLOCK_SM,
@@ -300,113 +365,3 @@ def test_a_container_sees_the_pids_of_its_host() -> None:
     ).read(run_pid=42)
     assert gpu.memory_run is None
     assert gpu.processes == [GpuProcess(pid=3_141_592)]
-
-
-class Hanging:
-    """A driver that answers once and then hangs until it is let go."""
-
-    def __init__(self) -> None:
-        self.message: str | None = None
-        self.free = threading.Event()
-        self.calls = 0
-
-    def read(self, run_pid: int | None = None) -> list[GpuSample]:
-        self.calls += 1
-        if self.calls == 2:
-            self.free.wait(20)
-        return [GpuSample(index=0, name="H200", utilisation=float(self.calls))]
-
-    def driver(self) -> str | None:
-        return "580"
-
-    def cuda(self) -> str | None:
-        return "13.0"
-
-
-def test_a_hung_driver_is_said_and_asked_no_more_until_it_answers() -> None:
-    driver = Hanging()
-    gpus = PatientGpus(driver, patience=0.05)
-    assert gpus.read()[0].utilisation == 1
-    for _ in range(3):
-        (gpu,) = gpus.read()
-        assert (gpu.name, gpu.utilisation) == ("H200", None)
-        assert gpu.problem == "its driver does not answer"
-    assert gpus.message is not None and "has not answered for" in gpus.message
-    assert driver.calls == 2
-    assert (gpus.driver(), gpus.cuda()) == ("580", "13.0")
-    driver.free.set()
-    for _ in range(100):
-        if gpus.read()[0].problem is None:
-            break
-        time.sleep(0.01)
-    assert gpus.read()[0].problem is None and gpus.message is None
-
-
-def test_the_rest_of_the_machine_is_sampled_while_a_driver_hangs() -> None:
-    driver = Hanging()
-    driver.calls = 1
-    machine = Sampler(gpus=driver, patience=0.05)
-    sample = machine.sample()
-    driver.free.set()
-    assert sample.ram_used is not None and sample.gpus == []
-    assert sample.gpu_message is not None and "has not answered" in sample.gpu_message
-
-
-def amd(**changes: Any) -> AmdGpus:
-    answers: dict[str, Any] = {
-        "AmdSmiTemperatureType": SimpleNamespace(HOTSPOT=1),
-        "AmdSmiTemperatureMetric": SimpleNamespace(CURRENT=0, CRITICAL=5),
-        "AmdSmiClkType": SimpleNamespace(GFX=1, MEM=4),
-        "amdsmi_init": lambda: None,
-        "amdsmi_get_processor_handles": lambda: ["a", "b"],
-        "amdsmi_get_gpu_asic_info": lambda _: {"market_name": "AMD Instinct MI300X"},
-        "amdsmi_get_gpu_activity": lambda _: {"gfx_activity": 88, "umc_activity": "N/A"},
-        "amdsmi_get_gpu_vram_usage": lambda _: {"vram_total": 196_592, "vram_used": 1_000},
-        "amdsmi_get_power_info": lambda _: {
-            "current_socket_power": "N/A",
-            "average_socket_power": 300,
-            "power_limit": 750_000_000,
-        },
-        "amdsmi_get_temp_metric": lambda _, kind, what: 70 if what == 0 else 110,
-        "amdsmi_get_clock_info": lambda _, kind: {"clk": 1900 + kind, "max_clk": 2100},
-        "amdsmi_get_pcie_info": lambda _: {
-            "pcie_metric": {"pcie_width": 16, "pcie_speed": 32000},
-            "pcie_static": {"max_pcie_width": 16, "max_pcie_speed": 32000},
-        },
-        "amdsmi_get_gpu_process_list": lambda _: [{"name": "python", "pid": 42, "mem": 5 << 30}],
-        "amdsmi_get_gpu_driver_info": lambda _: {"driver_version": "6.12.12"},
-    }
-    fake = SimpleNamespace(**{**answers, **changes})
-    return AmdGpus(lambda: fake)
-
-
-def test_amd() -> None:
-    gpus = amd()
-    first, second = gpus.read(run_pid=42)
-    assert (first.name, first.utilisation, first.memory_busy) == ("AMD Instinct MI300X", 88, None)
-    assert (first.memory_used, first.memory_run) == (1_000 << 20, 5 << 30)
-    assert (first.power, first.power_limit) == (300, 750)
-    assert (first.temperature, first.temperature_limit) == (70, 110)
-    assert (first.clock, first.memory_clock, first.fan) == (1901, 1904, None)
-    assert (first.pcie_generation, first.pcie_width) == (5, 16)
-    assert second.index == 1
-    assert (gpus.driver(), gpus.cuda()) == ("6.12.12", None)
-
-
-def test_apple() -> None:
-    (gpu,) = AppleGpu("Darwin", "arm64").read()
-    assert (gpu.vendor, gpu.unified, gpu.memory_total) == ("Apple", True, None)
-    assert AppleGpu("Linux", "aarch64").read() == []
-
-
-def no_module() -> Any:
-    raise ImportError
-
-
-@pytest.mark.parametrize("cards", [True, False])
-def test_all_makers_behind_one_interface(cards: bool) -> None:
-    """No NVIDIA driver is no news where there are AMD's cards, and is where there are none."""
-    reader = GpuReader([NvmlGpus(no_module), amd() if cards else AmdGpus(no_module)])
-    assert len(reader.read()) == (2 if cards else 0)
-    assert reader.message == (None if cards else "nvidia-ml-py is not installed")
-    assert reader.driver() == ("6.12.12" if cards else None)

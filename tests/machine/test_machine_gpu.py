@@ -23,6 +23,10 @@ class NVMLError_LibRmVersionMismatch(NVMLError):  # noqa: N801, N818
     pass
 
 
+class NVMLError_FunctionNotFound(NVMLError):  # noqa: N801, N818
+    pass
+
+
 class NVMLError_GpuIsLost(NVMLError):  # noqa: N801, N818
     def __str__(self) -> str:
         return "GPU is lost"
@@ -111,6 +115,7 @@ def test_a_process_without_memory_on_the_gpu() -> None:
             NVMLError_LibRmVersionMismatch(),
             "NVIDIA driver and library differ in version; reboot",
         ),
+        (NVMLError_FunctionNotFound(), "NVIDIA driver too old to be asked"),
         (NVMLError("odd\n thing"), "no NVIDIA GPU: odd thing"),
         (
             OSError("libnvidia-ml.so.1: file too short"),

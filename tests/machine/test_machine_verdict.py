@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_trainer.contracts.hardware import GpuSample, HardwareSample, StepDivision
+from tui_trainer.contracts.hardware import GpuProcess, GpuSample, HardwareSample, StepDivision
 from tui_trainer.machine.peaks import peak_flops
 from tui_trainer.machine.record import with_division
 from tui_trainer.machine.verdict import verdict_of
@@ -76,6 +76,22 @@ def test_a_gpu_that_is_held_down_is_named_as_what_to_change() -> None:
     assert "heat (hardware)" in found.change
 
 
+@pytest.mark.parametrize(
+    ("own", "other", "kind"), [(True, 48.0, "starved"), (True, 3.0, "compute"), (False, 48.0,
+                                                                              "compute")]
+)  # fmt: skip
+def test_another_process_on_the_runs_gpu(own: bool, other: float, kind: str) -> None:
+    """In a container the run's own process is not told from the others: nobody is accused."""
+    processes = [
+        GpuProcess(pid=1, utilisation=50.0, run=own),
+        GpuProcess(pid=2, utilisation=other),
+    ]
+    gpu = GpuSample(index=0, utilisation=99.0, processes=processes)
+    found = verdict_of([sample(division(**ON_GPU), gpus=[gpu])])
+    assert found is not None and found.kind == kind
+    assert (kind == "starved") == ("48 % of the GPU's time" in found.why)
+
+
 def test_without_a_step_taken_apart_there_is_no_verdict() -> None:
     assert verdict_of([]) is None
     assert verdict_of([sample(None)]) is None
@@ -120,6 +136,7 @@ def test_whatever_is_missing_there_is_a_verdict_in_words(machine: Any, steps: An
         ("NVIDIA L4", 121.0),
         ("NVIDIA L40", None),
         ("NVIDIA A10G", None),
+        ("NVIDIA H100 80GB HBM3 MIG 3g.40gb", None),
         ("NVIDIA RTX A1000", None),
         ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
         ("", None),

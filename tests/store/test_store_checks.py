@@ -21,6 +21,12 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "90 is longer than the run of 40 steps: only its end counts",
     ),
     ({"training": {"batch_size": 64}}, "training.batch_size", "takes 64 examples and there are 30"),
+    (
+        {"training": {"batch_size": 2, "processes": 4}},
+        "training.processes",
+        "= 4 share the 2 examples of a step: some have nothing to do",
+    ),
+    ({"training": {"sharding": "fsdp"}}, "training.sharding", "has no effect in one"),
     ({"lora": {"rank": 2, "alpha": 64}}, "lora.alpha", "= 32 is large"),
     ({"data": {"replay_per_step": 3}}, "data.replay_per_step", "has no effect"),
     (
@@ -67,6 +73,16 @@ def test_what_is_odd_is_named(rows: Path, changes: dict[str, Any], key: str, wor
     assert words in found[0].message
 
 
+def test_what_is_not_installed_is_named_before_anything_loads(
+    rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    job = jobs.check_job(values(rows, {"training": {"optimizer": "adamw-8bit"}}), rows.parent, "t")
+    (found,) = checks.check(job)
+    assert (found.level, found.key) == ("error", "training.optimizer")
+    assert found.message.endswith('needs bitsandbytes: pip install bitsandbytes, or use "adamw"')
+
+
 def test_steps_follow_from_the_rows(rows: Path, tmp_path: Path) -> None:
     table = tmp_path / "more.csv"
     table.write_text('question,answer\n"a\nb",c\nd,e\n')
@@ -78,7 +94,7 @@ def test_steps_follow_from_the_rows(rows: Path, tmp_path: Path) -> None:
         tmp_path,
         "t",
     )
-    assert checks.count_rows(job) == 32
+    assert checks.count_rows([rows, table]) == 32
     assert checks.planned_steps(job, 32) == 10
 
 

@@ -27,6 +27,7 @@ from tui_trainer.store import atomic, runs
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui.app import TrainerApp
 from tui_trainer.tui.bridge import OpenSession, Services
+from tui_trainer.watch import vigil
 from tui_trainer.watch.folder import FolderWatcher
 
 PATIENCE = 60.0  # seconds until a story gives up; nothing is asserted about time
@@ -39,6 +40,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TUI_TRAINER_HOME", str(folder))
     monkeypatch.delenv("NO_COLOR", raising=False)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of a story stands still for as long as the story takes; that is no hang."""
+    monkeypatch.setattr(vigil, "LEAST_SECONDS", math.inf)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from pathlib import Path
 from textual.strip import Strip
 from textual.widgets import Button, Input
 
-from tui_trainer.store import checkpoints, jobs, paths
+from tests.watch.test_watch_scores import DATA, evaluation
+from tui_trainer.store import atomic, checkpoints, jobs, paths
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui.app import TrainerApp
 from tui_trainer.tui.text import rate_text
@@ -234,6 +235,8 @@ async def test_details_have_a_page_for_each_kind_of_fact(
     checkpoints.seal(saved, 20)
     checkpoints.point_best(run, saved.name)
     (run.checkpoints_dir / "step-00000040").mkdir()
+    atomic.write_json(run.data_file, DATA)
+    atomic.write_json(run.evaluation_file, evaluation(["x\x1b", "y"], [[9, 1], [0, 12]]))
     app = session()
     async with app.run_test(size=(80, 24)) as pilot:
         await seen(app, "alpha · failed")
@@ -249,6 +252,10 @@ async def test_details_have_a_page_for_each_kind_of_fact(
         await seen(app, "no samples of the machine")
         await pilot.press("6")
         await seen(app, "started", "killed")
+        await pilot.press("7")
+        await seen(app, "training examples", "1,234", "said again")
+        await pilot.press("8")
+        await seen(app, "step 40", "macro F1", "0.650", "x·", "true class, taken for")
         await pilot.press("escape")
         await seen(app, "newest first")
 

@@ -28,6 +28,7 @@ class Terminal:
     """A program in a pseudo-terminal, and what a person would see."""
 
     def __init__(self, *arguments: str, folder: Path) -> None:
+        self.raw = b""  # all that was written, with what draws nothing
         self._screen = pyte.Screen(COLUMNS, ROWS)
         self._stream = pyte.ByteStream(self._screen)
         self._master, slave = pty.openpty()
@@ -55,6 +56,7 @@ class Terminal:
                 break
             if not data:
                 break
+            self.raw += data
             self._stream.feed(data)
         return "\n".join(self._screen.display)
 

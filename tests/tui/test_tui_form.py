@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tui_trainer.contracts.job import Job
-from tui_trainer.tui import formfields
+from tui_trainer.tui import formfields, preview
 from tui_trainer.tui.preview import schedule_chart
 
 
@@ -96,7 +96,31 @@ def test_preview_draws_the_schedule(texts: dict[str, str], tmp_path: Path) -> No
     assert spec.title == "learning rate 1e-3"
 
 
-def test_preview_says_what_it_lacks(texts: dict[str, str], tmp_path: Path) -> None:
+def test_preview_follows_from_the_rows_without_a_number_of_steps(
+    texts: dict[str, str], tmp_path: Path
+) -> None:
+    file = tmp_path / "some.jsonl"
+    file.write_text('{"question": "a", "answer": "b"}\n' * 100)
+    epochs = {
+        **texts,
+        "data.train": str(file),
+        "training.max_steps": "",
+        "training.epochs": "2",
+        "training.batch_size": "5",
+        "training.warmup_steps": "4",
+        "training.scheduler": "wsd",
+    }
+    spec = schedule_chart(checked(epochs, tmp_path))
+    assert spec.lines[0].x.tolist() == list(range(1, 41))
+    assert spec.detail == "wsd, warmup 4 of about 40 steps"
+    file.write_text('{"question": "a", "answer": "b"}\n' * 50)  # counted again
+    assert len(schedule_chart(checked(epochs, tmp_path)).lines[0].x) == 20
+
+
+def test_preview_says_what_it_lacks(
+    texts: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     epochs = {**texts, "training.max_steps": "", "training.epochs": "2"}
+    monkeypatch.setattr(preview, "_COUNTED_BYTES", 1)
     assert "max steps" in schedule_chart(checked(epochs, tmp_path)).empty
     assert schedule_chart(None).lines == ()

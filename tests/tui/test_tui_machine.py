@@ -16,9 +16,11 @@ from tui_trainer.contracts.hardware import (
     MigSample,
     StepDivision,
 )
-from tui_trainer.contracts.run import RunState
+from tui_trainer.contracts.run import Event, RunState
 from tui_trainer.tui import machine_words
-from tui_trainer.tui.machine_facts import curves_of, shown_samples
+from tui_trainer.tui.alarm_words import alarms_said, open_alarms
+from tui_trainer.tui.machine_facts import curves_of, extent_of, shown_samples
+from tui_trainer.tui.viewport import Viewport
 from tui_trainer.tui.widgets.machine import MachinePanel, machine_of
 from tui_trainer.watch.view import RunSummary, RunView
 
@@ -73,11 +75,19 @@ def test_eight_gpus_of_which_one_is_lost_and_one_is_divided(width: int) -> None:
     assert any("└ 1 MIG 3g.71gb" in line for line in lines)
 
 
+def test_a_lost_gpu_has_the_name_that_it_had() -> None:
+    lost = HardwareSample(time=1.0, gpus=[GpuSample(index=0, problem="GPU is lost")])
+    said = machine_words.page([HardwareSample(time=0.0, gpus=[gpu(0)]), lost], 80).plain
+    assert "0 H200" in said and "GPU is lost" in said
+
+
 def test_the_runs_own_process_and_those_of_the_host() -> None:
-    here = GpuProcess(pid=42, name="python", memory=38 * GIB)
-    said = text(gpu(0, processes=[here, GpuProcess(pid=99_999)]))
-    assert "38.0 GiB  python  ◀ this run" in said
-    assert "99999        n/a  not seen from here" in said
+    here = GpuProcess(pid=42, name="python", memory=38 * GIB, utilisation=97.0)
+    recorded = GpuProcess(pid=43, name="python", memory=GIB, run=True)
+    said = text(gpu(0, processes=[here, recorded, GpuProcess(pid=99_999)]))
+    assert "38.0 GiB    97 %  ◀ this run  python" in said
+    assert "1.0 GiB     n/a  ◀ this run  python" in said
+    assert "99999        n/a     n/a  not seen from here" in said
 
 
 def test_a_gpu_without_memory_of_its_own() -> None:
@@ -119,7 +129,7 @@ def test_whatever_is_missing_the_page_stands_and_says_so(gpus: Any, width: int) 
     sample = HardwareSample(time=0.0, gpus=gpus)
     said = machine_words.page([sample], width).plain
     assert "None" not in said and "nan" not in said
-    assert curves_of([sample], 4)
+    assert curves_of([sample])
     facts = machine_of([sample])
     for height in (1, 9):
         assert MachinePanel().draw(facts, max(width, 38), height).plain
@@ -142,13 +152,32 @@ def test_whose_samples_are_shown(tmp_path: Path) -> None:
     assert shown_samples(live, run(tmp_path, "completed"), here=False) == (tuple(live), "")
 
 
-def test_zooming_narrows_the_time_and_moving_stays_within_it() -> None:
+def test_the_curves_have_the_zoom_of_the_charts() -> None:
     samples = [HardwareSample(time=float(t), cpu_percent=t / 2) for t in range(0, 161, 2)]
-    assert curves_of(samples, 1)[0].x_range is None
-    assert curves_of(samples, 1, zoom=2)[0].x_range == (120.0, 160.0)
-    assert curves_of(samples, 1, zoom=2, shift=1)[0].x_range == (100.0, 140.0)
-    assert curves_of(samples, 1, zoom=2, shift=50)[0].x_range == (0.0, 40.0)
-    assert curves_of(samples, 1)[0].title == "CPU 80 %"
+    whole = extent_of(samples)
+    assert whole == (0.0, 160.0)
+    assert curves_of(samples)[0].x_range is None
+    near = Viewport(40.0)
+    assert curves_of(samples, near)[0].x_range == (120.0, 160.0)  # follows the newest
+    assert curves_of(samples, near.panned(-1, whole))[0].x_range == (110.0, 150.0)
+    assert curves_of(samples[:1], near)[0].x_range is None
+    assert curves_of(samples)[0].title == "CPU 80 %"
+
+
+def test_the_curves_of_many_gpus_are_titled_from_the_lowest_to_the_highest() -> None:
+    many = [gpu(n, power=400.0 if n else None) for n in range(3)]
+    titles = [spec.title for spec in curves_of([HardwareSample(time=0.0, gpus=many)])]
+    assert titles == [
+        "GPU 88–90 %",
+        "CPU n/a %",
+        "GPU memory 29.5 %",
+        "GPU temperature 60–62 °C",
+        "GPU power 400 W",
+        "GPU clock n/a MHz",
+        "RAM n/a GiB",
+        "disk n/a MB/s",
+        "network n/a MB/s",
+    ]
 
 
 def test_many_gpus_take_a_line_each_beside_the_charts() -> None:
@@ -161,3 +190,21 @@ def test_many_gpus_take_a_line_each_beside_the_charts() -> None:
     recorded = machine_of([HardwareSample(time=0.0, division=DIVISION)], "as small recorded it")
     first, *_ = MachinePanel().draw(recorded, 44, 30).plain.splitlines()
     assert first.startswith("machine  recorded, data-bound")
+
+
+def test_alarms_of_an_engine_that_ended_are_over_and_advice_on_memory_speaks_alone(
+    tmp_path: Path,
+) -> None:
+    def event(kind: str, **detail: Any) -> Event:
+        return Event(time=0.0, step=7, kind=kind, message="RAM is 96% full", detail=detail)
+
+    ram = event("warning", alarm="ram", open=True)
+    heat = event("warning", alarm="gpu0_heat", open=True)
+    assert open_alarms([ram, heat, event("warning", alarm="ram", open=False)]) == (heat,)
+    assert open_alarms([ram, event("state", state="preparing"), heat]) == (heat,)
+    assert open_alarms([event("warning"), event("warning", alarm=3, open=True)]) == ()
+    working, ended = (run(tmp_path, status) for status in ("training", "completed"))
+    both = alarms_said(working, (ram, heat), frozenset(), memory_advised=False)
+    assert [said.kind for said in both] == ["GPU 0 heat", "memory"]
+    some = alarms_said(working, (ram, heat), frozenset({"gpu0_heat"}), memory_advised=True)
+    assert some == alarms_said(ended, (ram, heat), frozenset(), memory_advised=False) == ()

@@ -2,110 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import psutil
 import pytest
 
-from tui_trainer.contracts.job import DataSettings, Job
-from tui_trainer.contracts.run import RunInfo, RunState
-from tui_trainer.store import atomic
+from tests.watch.folders import (
+    NEVER,
+    PATIENCE,
+    POLL,
+    Sink,
+    add_rows,
+    focused,
+    is_focused,
+    make_run,
+    set_state,
+    watching,
+)
 from tui_trainer.watch import run as run_module
 from tui_trainer.watch.folder import FolderWatcher
 from tui_trainer.watch.notify import Notifier
 from tui_trainer.watch.run import RunReader
-from tui_trainer.watch.tail import Tail
-from tui_trainer.watch.view import FolderView, RunView
-
-POLL = 0.05
-NEVER = 3600.0
-PATIENCE = 20.0
-
-
-class Sink:
-    """Collects views and waits for one that fits."""
-
-    def __init__(self) -> None:
-        self.views: list[FolderView] = []
-        self._changed = threading.Condition()
-
-    def __call__(self, view: FolderView) -> None:
-        with self._changed:
-            self.views.append(view)
-            self._changed.notify_all()
-
-    def wait(self, fits: Callable[[FolderView], bool]) -> FolderView:
-        deadline = time.monotonic() + PATIENCE
-        with self._changed:
-            while not (self.views and fits(self.views[-1])):
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
-                    pytest.fail(f"never told; last: {self.views[-1:]}")
-            return self.views[-1]
-
-
-@contextmanager
-def watching(root: Path, poll: float = POLL) -> Iterator[tuple[FolderWatcher, Sink]]:
-    sink = Sink()
-    watcher = FolderWatcher(root, sink, poll_seconds=poll, look_seconds=poll)
-    watcher.start()
-    try:
-        yield watcher, sink
-    finally:
-        watcher.stop()
-
-
-def make_run(folder: Path, created: float = 1000.0, state: str = "completed", **more: Any) -> Path:
-    folder.mkdir(parents=True)
-    info = RunInfo(
-        id=folder.name, name=folder.name, created_at=created,
-        job=Job(data=DataSettings(train="t.jsonl")), base_model="builtin", base_path=None,
-        base_hash=None, data_hash="h", data_files={}, versions={}, host=socket.gethostname(),
-        seed=1,
-    )  # fmt: skip
-    set_state(folder, state, **more)
-    atomic.write_json(folder / "run.json", info)
-    return folder
-
-
-def set_state(folder: Path, state: str, **more: Any) -> None:
-    me = psutil.Process()
-    known = {"pid": me.pid, "pid_created": me.create_time(), "host": socket.gethostname()}
-    record = msgspec.convert({"state": state, **known, **more}, RunState)
-    atomic.write_json(folder / "state.json", record, durable=False)
-
-
-def add_rows(path: Path, *steps: int) -> None:
-    with path.open("a") as file:
-        for step in steps:
-            file.write(json.dumps({"kind": "train", "step": step, "loss": 10.0 - step}) + "\n")
-
-
-def focused(view: FolderView) -> RunView:
-    assert view.focused is not None
-    return view.focused
-
-
-def is_focused(name: str, rows: int | None = None) -> Callable[[FolderView], bool]:
-    def fits(view: FolderView) -> bool:
-        run = view.focused
-        return (
-            run is not None
-            and run.summary.path.name == name
-            and (rows is None or len(run.train) == rows)
-        )
-
-    return fits
+from tui_trainer.watch.view import FolderView
 
 
 def test_runs_are_listed_newest_first_and_the_newest_is_focused(tmp_path: Path) -> None:
@@ -392,96 +316,3 @@ def test_reading_does_not_wake_the_reader(tmp_path: Path, monkeypatch: pytest.Mo
         add_rows(folder / "metrics.jsonl", 2)
         sink.wait(is_focused("r", 2))
         assert turns[0] <= 3
-
-
-def test_further_runs_are_read_whole_beside_the_focused_one(tmp_path: Path) -> None:
-    for name, created in (("a", 3.0), ("b", 2.0), ("c", 1.0)):
-        add_rows(make_run(tmp_path / name, created) / "metrics.jsonl", *range(5))
-    with watching(tmp_path, poll=NEVER) as (watcher, sink):
-        sink.wait(is_focused("a", 5))
-        watcher.also([tmp_path / "c", tmp_path / "a", tmp_path / "not-there", tmp_path / "b"])
-        view = sink.wait(lambda v: not v.loading and len(v.others) == 2)
-        assert [other.summary.name for other in view.others] == ["c", "b"]
-        assert [len(other.train) for other in view.others] == [5, 5]
-        add_rows(tmp_path / "b" / "metrics.jsonl", 5)  # others are woken by notices, too
-        view = sink.wait(lambda v: [len(other.train) for other in v.others] == [5, 6])
-        assert focused(view).summary.name == "a"
-        assert view.runs[1].step == view.others[1].summary.step
-        watcher.focus(tmp_path / "b")
-        view = sink.wait(is_focused("b", 6))
-        view = sink.wait(lambda v: [other.summary.name for other in v.others] == ["c", "a"])
-        watcher.also([])
-        sink.wait(lambda v: v.others == ())
-
-
-def test_at_most_eight_others_are_read(tmp_path: Path) -> None:
-    for index in range(11):
-        add_rows(make_run(tmp_path / f"r{index:02}", float(index)) / "metrics.jsonl", 1, 2)
-    with watching(tmp_path) as (watcher, sink):
-        watcher.also(tmp_path / f"r{index:02}" for index in range(11))
-        view = sink.wait(lambda v: not v.loading and len(v.others) == 8)
-    assert all(len(other.train) == 2 for other in view.others)
-
-
-def test_the_focused_run_is_told_while_the_others_load(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tui_trainer.watch.readers.OTHERS_SECONDS", 0.0)
-    poll = Tail.poll
-    monkeypatch.setattr(Tail, "poll", lambda tail, limit=1024: poll(tail, 1024))
-    for name, rows in (("small", 3), ("big", 2000), ("other", 2000)):
-        add_rows(make_run(tmp_path / name, float(-rows)) / "metrics.jsonl", *range(rows))
-    with watching(tmp_path) as (watcher, sink):
-        watcher.also([tmp_path / "big", tmp_path / "other"])
-        sink.wait(lambda v: not v.loading and [len(o.train) for o in v.others] == [2000, 2000])
-    partly = [view for view in sink.views if view.others and view.loading]
-    assert any(
-        is_focused("small", 3)(view) and 0 < len(view.others[0].train) < 2000 for view in partly
-    )
-    # Neither waits for the other to be done.
-    assert any(0 < len(view.others[1].train) < 2000 for view in partly if len(view.others[0].train))
-
-
-def test_where_no_notice_comes_the_focused_run_is_looked_at_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A network file system: watching it succeeds, and nothing is ever said."""
-    monkeypatch.setattr(Notifier, "_pass_on", lambda self, event: None)
-    folder = make_run(tmp_path / "r", state="training")
-    sink = Sink()
-    watcher = FolderWatcher(tmp_path, sink, poll_seconds=NEVER, look_seconds=0.02)
-    watcher.start()
-    try:
-        sink.wait(is_focused("r"))
-        add_rows(folder / "metrics.jsonl", 1)
-        view = sink.wait(is_focused("r", 1))
-    finally:
-        watcher.stop()
-    assert view.oddities == ()
-
-
-def test_the_usual_look_and_poll_keep_within_two_seconds() -> None:
-    watcher = FolderWatcher(Path("nowhere"), lambda view: None)
-    assert watcher._look_seconds <= 1.0
-    assert watcher._poll_seconds <= 1.5
-
-
-def test_a_new_run_deep_below_is_found_by_the_poll(tmp_path: Path) -> None:
-    (tmp_path / "team" / "project").mkdir(parents=True)
-    with watching(tmp_path) as (_, sink):
-        sink.wait(lambda v: not v.loading)
-        make_run(tmp_path / "team" / "project" / "r")
-        sink.wait(is_focused("r"))
-        make_run(tmp_path / "new" / "deep" / "s", created=9000.0)
-        sink.wait(is_focused("s"))
-
-
-def test_progress_of_the_list_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui_trainer.watch.folder._BUDGET_SECONDS", 0.0)
-    for index in range(6):
-        add_rows(make_run(tmp_path / f"r{index}", float(index)) / "metrics.jsonl", 1)
-    with watching(tmp_path) as (_, sink):
-        view = sink.wait(lambda v: not v.loading and v.read == 6)
-    progress = [view.read for view in sink.views if len(view.runs) == 6]
-    assert progress == sorted(progress) and progress[0] < 6
-    assert [run.loss for run in view.runs] == [9.0] * 6

@@ -45,7 +45,7 @@ def lines(found: Estimate) -> list[tuple[str, str]]:
     how = "measured" if found.measured else "extrapolated from smaller passes"
     fits = "fits" if found.fits else "does not fit"
     evaluations = f"{found.evaluations:,} evaluations of {found.evaluation_seconds:.2g} s"
-    return [
+    facts = [
         ("steps", f"{found.steps:,}, {found.epochs:.3g} passes over {found.examples:,} examples"),
         ("tokens", f"{found.tokens:,}, {found.tokens / max(1, found.steps):,.0f} a step"),
         (
@@ -64,3 +64,9 @@ def lines(found: Estimate) -> list[tuple[str, str]]:
             f"{output.size(found.checkpoint_bytes)}, and the adapter",
         ),
     ]
+    other = found.checkpointing
+    if other is not None:
+        less = output.size(other.kept_bytes - other.kept_bytes_with)
+        words = f"{less} less of {output.size(other.kept_bytes)} that the largest pass keeps"
+        facts.append(("gradient checkpointing", f"{words}, {other.time_factor:.2g}x the time"))
+    return facts

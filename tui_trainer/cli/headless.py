@@ -9,13 +9,15 @@ from types import FrameType, TracebackType
 
 from tui_trainer.cli import output
 from tui_trainer.cli.progress import JsonLines, Progress, Words
+from tui_trainer.cli.telling import Telling
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, CommandName
 from tui_trainer.launch.ending import Beginning, EngineEnd, describe_end
 from tui_trainer.launch.follow import Position, follow
-from tui_trainer.launch.process import start_engine
+from tui_trainer.launch.process import kill_engine, start_engine
 from tui_trainer.store import control
 from tui_trainer.store.runs import RunFolder
+from tui_trainer.store.settings import load_settings
 
 INTERRUPTED = 130
 PATIENCE_SECONDS = 3.0  # an engine that loads or evaluates hears `cancel` no sooner than after it
@@ -30,6 +32,7 @@ def run_headless(
     lost terminal (SIGHUP) or closed output ends this process only; the engine goes on.
     """
     progress: Progress = JsonLines() if as_json else Words(folder)
+    telling = Telling(folder, load_settings().notify)
     beginning, since = Beginning.now(folder), Position.at_end(folder)
     with Interrupts() as interrupts:
         process = start_engine(folder, from_checkpoint, rate)
@@ -39,8 +42,12 @@ def run_headless(
             for updates in follow(folder, process, since):
                 progress.show(updates)
                 stopper.attend(interrupts.count)
+                for words in telling.attend():
+                    progress.notice(output.escape(words))
             end = describe_end(folder, process.returncode, beginning, wanted=stopper.killed)
             progress.end(end)
+            asked = interrupts.count
+            telling.end(end, lambda: interrupts.count > asked)
         except BrokenPipeError:
             output.say(f"nobody reads the output any more; run {folder.path.name} goes on")
             raise
@@ -111,7 +118,7 @@ class Stopper:
                 self._kill_at = time.monotonic() + PATIENCE_SECONDS
             elif time.monotonic() > self._kill_at and not self.killed:
                 self.killed = True
-                self._process.kill()
+                kill_engine(self._process)
 
     def _send(self, command: CommandName, words: str) -> None:
         # An engine that has not said a word yet would take the command for one meant for its

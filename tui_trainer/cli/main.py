@@ -28,6 +28,7 @@ _MODULES = {
     "find-lr": "find_lr",
     "repl": "repl",
     "adapters": "adapters",
+    "notify": "notify",
     "doctor": "doctor",
 }
 

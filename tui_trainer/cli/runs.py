@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tui_trainer.cli import common, output, scores
+from tui_trainer.cli import common, output
 from tui_trainer.cli.advise import advise_command
 from tui_trainer.cli.diff import diff
 from tui_trainer.cli.export import export
 from tui_trainer.cli.monitor import check_folder
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import LoopInfo, RunInfo, RunState
+from tui_trainer.watch import scores
 
 if TYPE_CHECKING:  # numpy: a tenth of a second, loaded when there is a run to read
     from tui_trainer.watch.view import RunSummary

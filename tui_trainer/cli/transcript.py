@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import threading
 from collections.abc import Callable
 from typing import Protocol
@@ -31,7 +32,7 @@ class Printer(Protocol):
         """Shows what was asked, where the terminal has not."""
 
 
-class _Base:
+class _Base(abc.ABC):
     def __init__(self) -> None:
         self.lost: OSError | None = None
         self.request: events.EditRequest | None = None
@@ -50,8 +51,8 @@ class _Base:
         except OSError as error:
             self.lost = error
 
-    def _show(self, event: events.Event) -> None:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _show(self, event: events.Event) -> None: ...
 
 
 class JsonLines(_Base):

@@ -8,7 +8,8 @@ SCHEMA = 1
 
 
 class PartReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One part's rows, without those that were dropped, taken out or held out.
+    """One part's rows, without those that were dropped, taken out or held out, and with those
+    that a model wrote.
 
     `empty`: without text or answer, left out. `cut`: over the length limit, shortened.
     `unanswered`: nothing learned was left within the limit, left out. `examples` is what
@@ -56,6 +57,19 @@ class LabelReport(msgspec.Struct, frozen=True, kw_only=True):
     weight: float = 1.0
 
 
+class AugmentReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows rewritten by a model before training: `asked` for, `added` to training; the others
+    were thrown away. `seconds` is what writing them took, now or when they were first made
+    (`cached`)."""
+
+    method: str
+    model: str
+    asked: int
+    added: int
+    seconds: float
+    cached: bool = False
+
+
 class DataReport(msgspec.Struct, frozen=True, kw_only=True):
     """`data.json` of a run folder. `fingerprint` is a SHA-256 over every example of every part
     in its order: a resumed run must find the same."""
@@ -67,3 +81,4 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True):
     repeats: Repeats = msgspec.field(default_factory=Repeats)
     labels: list[LabelReport] = msgspec.field(default_factory=list)
     fingerprint: str = ""
+    augmented: AugmentReport | None = None

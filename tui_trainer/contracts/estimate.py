@@ -14,6 +14,16 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class Checkpointing(msgspec.Struct, frozen=True, kw_only=True):
+    """What gradient checkpointing does to the largest pass: bytes that the forward pass keeps for
+    the backward pass without it and with it, and how many times as long both take with it. All
+    from a quarter of that pass, made both ways; bytes in proportion to its tokens."""
+
+    kept_bytes: int
+    kept_bytes_with: int
+    time_factor: float
+
+
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     """Steps, seconds and bytes of a whole run.
 
@@ -46,6 +56,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     fits: bool
     micro_batch: int | None = None
     accumulation: int | None = None
+    checkpointing: Checkpointing | None = None
     advice: list[str] = msgspec.field(default_factory=list)
     notices: list[str] = msgspec.field(default_factory=list)
 

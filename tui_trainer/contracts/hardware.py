@@ -9,12 +9,15 @@ import msgspec
 
 
 class GpuProcess(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A process on a GPU: `memory` in bytes; `name` is None where the process is not seen from
-    here, as from inside a container."""
+    """A process on a GPU: `memory` in bytes, `utilisation` the percent of time in which it
+    computed, `run` whether it is the run's own. `name` is None where the process is not seen
+    from here, as from inside a container."""
 
     pid: int
     name: str | None = None
     memory: int | None = None
+    utilisation: float | None = None
+    run: bool = False
 
 
 class MigSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

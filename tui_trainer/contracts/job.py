@@ -26,9 +26,12 @@ Optimizer = Literal["adamw", "adam", "sgd", "rmsprop", "adafactor", "adamw-8bit"
 Precision = Literal["fp32", "bf16", "fp16"]
 StoppingMetric = Literal["val_loss", "val_accuracy", "val_f1_macro"]
 LoraStart = Literal["default", "gaussian", "pissa"]
+Sharding = Literal["none", "fsdp"]
 Task = Literal["causal-lm", "classification"]
+Quantization = Literal["none", "nf4"]
 Duplicates = Literal["keep", "drop"]
 Balance = Literal["weight", "oversample", "none"]
+Augment = Literal["none", "synonym", "paraphrase", "back-translation"]
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Text = Annotated[str, Meta(min_length=1)]
@@ -62,9 +65,23 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     balance: Annotated[
         Balance, Meta(description="rare classes: weight, oversample or none; classification")
     ] = "weight"
+    augment: Annotated[
+        Augment,
+        Meta(description="a second version of every training row, by a local model; costs time"),
+    ] = "none"
+    augment_model: Annotated[
+        Text | None,
+        Meta(description="the model that rewrites rows; left out, the job's own base"),
+    ] = None
+    augment_language: Annotated[
+        Text, Meta(description="the rows' language, to which back-translation returns")
+    ] = "English"
     max_length: Annotated[
         int, Meta(ge=8, description="tokens per example; longer rows are cut at the end")
     ] = 512
+    cache: Annotated[
+        bool, Meta(description="keep the tokens in the user's cache folder for the next run")
+    ] = True
 
 
 class LoraSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -157,6 +174,12 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     precision: Annotated[
         Precision, Meta(description="arithmetic of the forward pass: fp32, bf16; fp16 on CUDA")
     ] = "fp32"
+    processes: Annotated[
+        int, Meta(ge=0, description="processes that share each step, one a GPU; 0 as many as GPUs")
+    ] = 1
+    sharding: Annotated[
+        Sharding, Meta(description="fsdp: each process keeps a share of the base; none: all of it")
+    ] = "none"
     gradient_checkpointing: Annotated[
         bool, Meta(description="keep less of the forward pass: less memory, about 1.2x the time")
     ] = False
@@ -183,6 +206,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     trust_remote_code: Annotated[
         bool, Meta(description="run Python code that the model's folder brings along")
     ] = False
+    quantization: Annotated[
+        Quantization,
+        Meta(description="frozen weights in memory: none, or nf4 (4 bits, QLoRA; bitsandbytes)"),
+    ] = "none"
     task: Annotated[Task, Meta(description="what is learned: causal-lm or classification")] = (
         "causal-lm"
     )

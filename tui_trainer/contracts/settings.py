@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from tui_trainer.contracts.advice import AdvisorSettings
+from tui_trainer.contracts.notice import NotifySettings
 from tui_trainer.contracts.teaching import TeachingSettings
 
 
@@ -45,6 +46,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     advisor: Annotated[
         AdvisorSettings, Meta(description="how runs are judged; [advisor] of a job wins")
     ] = msgspec.field(default_factory=AdvisorSettings)
+    notify: Annotated[
+        NotifySettings, Meta(description="who is told of crashes, hangs and ends, and how")
+    ] = msgspec.field(default_factory=NotifySettings)
     keys: Annotated[
         dict[str, str],
         Meta(description='keys by binding id, such as pause = "space"'),

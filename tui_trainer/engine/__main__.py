@@ -1,5 +1,8 @@
 """`python -m tui_trainer.engine RUN_DIR`: runs one job in its own process.
 
+Where the job asks for several processes it launches them and waits. Under `torchrun` or
+`accelerate launch` it is one of them; in place of a run folder a job file may stand then.
+
 Exit status: 0 completed, or saved and stopped; 1 failed; 2 bad input; 130 cancelled.
 """
 
@@ -14,11 +17,18 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.run import StateName
 from tui_trainer.engine.control import Control
+from tui_trainer.engine.ranks import Ranks, place
 from tui_trainer.engine.report import Report
+from tui_trainer.store import jobs, runs
 from tui_trainer.store.runs import RunFolder
+
+if TYPE_CHECKING:
+    from tui_trainer.engine.session import Session
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,7 +40,6 @@ def main(arguments: list[str] | None = None) -> int:
         "--learning-rate", type=float, help="peak of the learning rate from here on"
     )
     options = parser.parse_args(arguments)
-    folder = RunFolder(options.run_dir.resolve())
     # Threads that wait must not spin: on a shared machine that makes small steps 2.5 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # oneDNN keeps a kernel for every shape it met: 1,024 of them cost a third more memory than 64,
@@ -38,11 +47,52 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     warnings.filterwarnings("ignore", category=FutureWarning)  # addressed to library authors
     try:
+        at = place()
+        if at.rank:
+            from tui_trainer.engine import follower
+
+            return follower.main(at)
+        folder = given(options.run_dir)
+        if "TORCHELASTIC_RUN_ID" not in os.environ and (count := processes(folder)) > 1:
+            from tui_trainer.engine import launcher
+
+            return launcher.launch(folder, count, _others(options))
         with locked(folder):
             return run(folder, options.from_checkpoint, options.learning_rate)
     except UserError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_status
+
+
+def _others(options: argparse.Namespace) -> list[str]:
+    """The options after the run folder, as given."""
+    found = []
+    if options.from_checkpoint is not None:
+        found += ["--from", options.from_checkpoint]
+    if options.learning_rate is not None:
+        found += ["--learning-rate", repr(options.learning_rate)]
+    return found
+
+
+def given(path: Path) -> RunFolder:
+    """The run folder that is meant: itself, or a new one in `runs` for a job file. Raises
+    `UserError`."""
+    if not path.is_file():
+        return RunFolder(path.resolve())
+    folder = runs.create_run(Path("runs").resolve(), jobs.load_job(path))
+    print(f"run folder: {folder.path}", flush=True)  # noqa: T201
+    return folder
+
+
+def processes(folder: RunFolder) -> int:
+    """How many processes the run's job asks for."""
+    info = folder.info()
+    count = 1 if info is None else info.job.training.processes
+    if count:
+        return count
+    import torch  # seconds, which the others shall not wait
+
+    return torch.cuda.device_count()
 
 
 @contextlib.contextmanager
@@ -101,19 +151,15 @@ def _train(
     from_checkpoint: str | None,
     rate: float | None,
 ) -> int:
-    from tui_trainer.engine import (
-        finish,
-        hardware,
-        loop,
-        rates,
-        setup,
-    )  # torch: seconds, after the first state
+    from tui_trainer.engine import hardware, loop, rates, setup  # torch: after the first state
 
     info = folder.info()
     assert info is not None  # noqa: S101  (checked by the caller)
+    ranks = together(report)
     try:
-        session = setup.prepare(folder, info, report, control, from_checkpoint)
+        session = setup.prepare(folder, info, report, control, from_checkpoint, ranks)
     except setup.EndedEarlyError as ended:
+        ranks.end()
         message = f"{ended.command.command} before the first step of this session"
         detail = {"command": ended.command.command, "accepted": True}
         report.event("command", report.step, message, id=ended.command.id, detail=detail)
@@ -123,7 +169,15 @@ def _train(
         rates.set_peak(session, rate)
     with hardware.HardwareRecord(session):
         state = loop.train(session)
-    step = session.state.step
+    ranks.end()
+    return _leave(session, state)
+
+
+def _leave(session: Session, state: StateName) -> int:
+    """The last words of a run that ends in `state`, and its adapter; gives the exit status."""
+    from tui_trainer.engine import finish
+
+    report, folder, step = session.report, session.folder, session.state.step
     if state == "cancelled" and not session.stopped_and_saved:
         report.state(
             "cancelled", f"cancelled at step {step}; nothing was saved since the last checkpoint"
@@ -139,6 +193,17 @@ def _train(
             f"stopped at step {step} and saved; tui-trainer resume {folder.path.name} carries on",
         )
     return 0
+
+
+def together(report: Report) -> Ranks:
+    """The processes that train this run with this one. Raises `UserError`."""
+    at = place()
+    if at.size == 1:
+        return Ranks()
+    from tui_trainer.engine.many import Many
+
+    report.state("preparing", f"waiting for {at.size} training processes to meet")
+    return Many(at)
 
 
 def _fail(report: Report, message: str) -> None:

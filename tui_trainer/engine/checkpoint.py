@@ -81,15 +81,12 @@ def take_snapshot(session: Session) -> Snapshot:
     if session.scaler.is_enabled():
         scale = session.scaler.state_dict()
         state.scale = (float(scale["scale"]), int(scale["_growth_tracker"]))
-    random = {"cpu": torch.get_rng_state()}
-    if session.device.type == "cuda":
-        random["cuda"] = torch.cuda.get_rng_state(session.device)
     return Snapshot(
         state.step,
         state.best_step == state.step,
         adapter.copy_adapter(session.model, session.base_reference),
         optim.state_tensors(session.optimizer, session.parameters),
-        random,
+        session.ranks.random_states(random_state(session.device)),
         msgspec.json.encode(state),
         advising.good_steps(session),
     )
@@ -106,18 +103,60 @@ def load(session: Session, folder: Path) -> None:
             f"checkpoint {folder.name} was saved with {state.examples} training examples, now "
             f"there are {len(session.dataset.train)}: the data changed since the run began"
         )
-    torch.set_num_threads(state.threads)  # sums in another order would not be bit-exact
-    adapter.load_weights(session.model, load_file(folder / adapter.WEIGHTS))
-    optim.load_state_tensors(session.optimizer, session.parameters, load_file(folder / OPTIMIZER))
+    alike = state.processes == session.ranks.place.size
+    if not alike:
+        _tell_processes(session, state)
+    weights, optimizer = load_file(folder / adapter.WEIGHTS), load_file(folder / OPTIMIZER)
     random = load_file(folder / RANDOM)
-    torch.set_rng_state(random["cpu"])
-    if session.device.type == "cuda" and "cuda" in random:
-        torch.cuda.set_rng_state(random["cuda"], session.device)
+    put(session, state, weights, optimizer)
+    session.ranks.load(msgspec.json.encode(state), weights, optimizer, random if alike else {})
+    set_random_state(session.device, random)
+
+
+def put(
+    session: Session,
+    state: TrainerState,
+    weights: dict[str, torch.Tensor],
+    optimizer: dict[str, torch.Tensor],
+) -> None:
+    """The session takes over what a checkpoint's files hold, but for random states."""
+    torch.set_num_threads(state.threads)  # sums in another order would not be bit-exact
+    adapter.load_weights(session.model, weights)
+    session.optimizer.state.clear()  # what the checkpoint lacks begins anew
+    optim.load_state_tensors(session.optimizer, session.parameters, optimizer)
     if session.scaler.is_enabled() and state.scale is not None:
         scale, grown = state.scale
         values = session.scaler.state_dict()
         session.scaler.load_state_dict({**values, "scale": scale, "_growth_tracker": grown})
     session.state = state
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """This process's random states, by device type."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_random_state(device: torch.device, states: dict[str, torch.Tensor]) -> None:
+    """The inverse of `random_state`."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+
+
+def _tell_processes(session: Session, state: TrainerState) -> None:
+    """Another number of processes than before goes on with the same job in other bits."""
+    former, state.processes = state.processes, session.ranks.place.size
+    state.threads = torch.get_num_threads()
+    session.report.event(
+        "warning",
+        state.step,
+        f"the checkpoint is of {former} training process{'es' * (former > 1)}, now there are "
+        f"{state.processes}: the run goes on with the same steps, but not bit for bit (dropout "
+        "and the order of sums differ)",
+    )
 
 
 def _write(

@@ -14,16 +14,19 @@ from tui_trainer.contracts.data import DataReport, LabelReport, PartReport
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.engine import classes, data_words, survey
+from tui_trainer.engine.augment import Augmenter
 from tui_trainer.engine.encode import Example as Example
 from tui_trainer.engine.encode import encode, encode_labelled
 from tui_trainer.engine.rows import Rows, read_rows
+from tui_trainer.engine.token_cache import TokenCache
 from tui_trainer.store import jobs
 
 
 @dataclass(frozen=True)
 class Dataset:
     """The examples of each part, a sentence for everything that was changed, all counts, and
-    for a classification the classes' names in their order."""
+    for a classification the classes' names in their order. `from_cache`: nothing large had to
+    be tokenised."""
 
     train: list[Example]
     validation: list[Example]
@@ -31,20 +34,26 @@ class Dataset:
     notices: list[str]
     report: DataReport
     labels: list[str] = field(default_factory=list)
+    from_cache: bool = field(default=False, compare=False)
 
 
-def load_dataset(job: Job, tokenizer: Any) -> Dataset:
-    """Reads, divides and tokenises a job's data. Raises `UserError`."""
+def load_dataset(job: Job, tokenizer: Any, augmenter: Augmenter | None = None) -> Dataset:
+    """Reads, divides and tokenises a job's data; `augmenter` adds rows to the training part.
+    Raises `UserError`."""
     labelled = job.task == "classification"
-    if labelled and job.data.replay:
-        raise UserError("data.replay is of causal-lm jobs; leave it out for classification")
     train, validation, replay = (
         read_rows(jobs.file_list(files), labelled=labelled) if files else Rows([])
         for files in (job.data.train, job.data.validation, job.data.replay)
     )
     parts = survey.divide(train, validation, job.data, job.training.seed)
-    found = _classify(job, parts, tokenizer) if labelled else _generate(job, parts, tokenizer)
-    examples, replay_report = encode(replay, tokenizer, job.data.max_length)
+    augmented = None
+    if augmenter is not None:
+        added, augmented = augmenter(parts.train.found, parts.validation.found)
+        parts.train.found.extend(added)
+    cache = TokenCache(tokenizer) if job.data.cache else None
+    prepare = _classify if labelled else _generate
+    found = prepare(job, parts, tokenizer, cache)
+    examples, replay_report = encode(replay, tokenizer, job.data.max_length, cache)
     if not found.train:
         raise UserError(
             f"no training example keeps an answer within data.max_length = {job.data.max_length} "
@@ -57,14 +66,17 @@ def load_dataset(job: Job, tokenizer: Any) -> Dataset:
         repeats=parts.repeats,
         labels=found.labels,
         fingerprint=fingerprint(found.train, found.validation, examples),
+        augmented=augmented,
     )
+    notices = data_words.notices(report, job)
     return Dataset(
         found.train,
         found.validation,
         examples,
-        data_words.notices(report, job),
+        [*notices, cache.problem] if cache and cache.problem else notices,
         report,
         [label.label for label in found.labels],
+        from_cache=cache is not None and cache.found > 0,
     )
 
 
@@ -76,18 +88,18 @@ class _Found:
     labels: list[LabelReport] = field(default_factory=list)
 
 
-def _generate(job: Job, parts: survey.Parts, tokenizer: Any) -> _Found:
-    train, train_report = encode(parts.train, tokenizer, job.data.max_length)
-    validation, report = encode(parts.validation, tokenizer, job.data.max_length)
+def _generate(job: Job, parts: survey.Parts, tokenizer: Any, cache: TokenCache | None) -> _Found:
+    train, train_report = encode(parts.train, tokenizer, job.data.max_length, cache)
+    validation, report = encode(parts.validation, tokenizer, job.data.max_length, cache)
     return _Found(train, validation, (train_report, report))
 
 
-def _classify(job: Job, parts: survey.Parts, tokenizer: Any) -> _Found:
+def _classify(job: Job, parts: survey.Parts, tokenizer: Any, cache: TokenCache | None) -> _Found:
     names = classes.find_classes(parts.train.found)
     index = {name: place for place, name in enumerate(names)}
     length = job.data.max_length
-    train, train_report = encode_labelled(parts.train, tokenizer, length, index)
-    validation, report = encode_labelled(parts.validation, tokenizer, length, index)
+    train, train_report = encode_labelled(parts.train, tokenizer, length, index, cache)
+    validation, report = encode_labelled(parts.validation, tokenizer, length, index, cache)
     balanced, labels = classes.balanced(
         train, validation, names, job.data.balance, job.training.seed
     )

@@ -43,6 +43,7 @@ def tell(folder: RunFolder, report: Report, dataset: Dataset) -> None:
     if folder.data() is None:
         atomic.write_json(folder.data_file, dataset.report)
     detail = msgspec.to_builtins(dataset.report)
-    report.event("data", report.step, summary(dataset.report), detail=detail)
+    words = f"{summary(dataset.report)}{'; tokens from the cache' if dataset.from_cache else ''}"
+    report.event("data", report.step, words, detail=detail)
     for notice in dataset.notices:
         report.event("warning", report.step, notice)

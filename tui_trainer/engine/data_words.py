@@ -36,7 +36,21 @@ def notices(report: DataReport, job: Job) -> list[str]:
         (report.replay, "replayed"),
     ):
         found += _about_part(part, name, job.data.max_length, labelled=bool(report.labels))
-    return [*found, *_about_repeats(report, job), *_about_classes(report, job)]
+    found += [*_about_repeats(report, job), *_about_classes(report, job)]
+    return [*found, *_about_versions(report)]
+
+
+def _about_versions(report: DataReport) -> list[str]:
+    made = report.augmented
+    if made is None:
+        return []
+    when = "once, and were kept since" if made.cached else "now"
+    return [
+        f"{made.added:,} training rows are not yours: {made.model} wrote them ({made.method} of "
+        f"{made.asked:,} rows, {made.seconds:,.0f} s {when}); {made.asked - made.added:,} versions "
+        "were thrown away (empty, said already, of another length or with other numbers); all are "
+        "in augmented.json"
+    ]
 
 
 def _about_part(part: PartReport, name: str, limit: int, *, labelled: bool) -> list[str]:

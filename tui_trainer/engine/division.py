@@ -20,6 +20,7 @@ from torch import nn
 
 from tui_trainer.contracts.hardware import StepDivision
 from tui_trainer.machine.peaks import peak_flops
+from tui_trainer.models.base import parameter_count
 
 # Steps as long as this are all taken apart, shorter ones one in so many: the marks of a step cost
 # some microseconds.
@@ -58,8 +59,8 @@ class Division:
         self._flops_per_token: float | None = None
         self._peak: float | None = None
 
-    def model_is(self, model: nn.Module, precision: str) -> None:
-        """Tells what a token costs, and what the device could do.
+    def model_is(self, model: nn.Module, precision: str, devices: int = 1) -> None:
+        """Tells what a token costs, and what the device could do, or so many of them.
 
         Two operations per parameter forward, two for the gradients of what flows between layers,
         and two more for those of trained parameters (Kaplan et al. 2020, appendix B); attention's
@@ -68,13 +69,14 @@ class Division:
         """
         parameters = list(model.parameters())
         trained = sum(p.numel() for p in parameters if p.requires_grad)
-        frozen = sum(p.numel() for p in parameters if not p.requires_grad)
+        frozen = sum(parameter_count(p) for p in parameters if not p.requires_grad)
         embedding, head = _embeddings(model)
         if embedding is not None and embedding is not head:
             frozen -= embedding.numel()
         self._flops_per_token = 4.0 * frozen + 6.0 * trained
         if self._events:
-            self._peak = peak_flops(torch.cuda.get_device_name(self._device), precision)
+            peak = peak_flops(torch.cuda.get_device_name(self._device), precision)
+            self._peak = None if peak is None else devices * peak
 
     def begin(self) -> None:
         """A step begins."""

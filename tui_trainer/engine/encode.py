@@ -9,6 +9,7 @@ from typing import Any
 from tui_trainer.contracts.data import PartReport
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.rows import Message, Row, Rows
+from tui_trainer.engine.token_cache import TokenCache, Tokens
 from tui_trainer.models.prompt import render
 
 Span = tuple[int, int]
@@ -29,29 +30,33 @@ class Example:
         return sum(self.learned[1:]) if self.label is None else 1
 
 
-def encode(rows: Rows, tokenizer: Any, max_length: int) -> tuple[list[Example], PartReport]:
+def encode(
+    rows: Rows, tokenizer: Any, max_length: int, cache: TokenCache | None = None
+) -> tuple[list[Example], PartReport]:
     """Conversations and texts with masks; what is over `max_length` is cut, and left out where
     no answer remains. Raises `UserError` for what the chat template refuses."""
     if not rows.found:
         return [], PartReport(empty=rows.empty, rows=rows.empty)
-    rendered = [_render(row, tokenizer) for row in rows.found]
-    encoded = tokenizer(
-        [text for text, _ in rendered], add_special_tokens=False, return_offsets_mapping=True
-    )
-    examples, longer = [], 0
-    for row, (_, spans), ids, offsets in zip(
-        rows.found, rendered, encoded["input_ids"], encoded["offset_mapping"], strict=True
-    ):
-        learned = mask(offsets, spans)
-        longer += len(ids) > max_length
-        ids, learned = ids[:max_length], learned[:max_length]
-        if any(learned[1:]):  # the first token has nothing to be predicted from
-            examples.append(Example(ids, learned, row.weight))
-    return examples, _report(rows, examples, longer)
+
+    def make() -> Tokens:
+        return _tokenise(rows.found, tokenizer, max_length)
+
+    said = ((row.text, row.messages) for row in rows.found)
+    tokens = make() if cache is None else cache.get(("rows", max_length), said, make)
+    examples = [
+        Example(ids, learned, row.weight)
+        for row, ids, learned in zip(rows.found, tokens.ids, tokens.learned, strict=True)
+        if ids
+    ]
+    return examples, _report(rows, examples, tokens.longer)
 
 
 def encode_labelled(
-    rows: Rows, tokenizer: Any, max_length: int, classes: Mapping[str, int]
+    rows: Rows,
+    tokenizer: Any,
+    max_length: int,
+    classes: Mapping[str, int],
+    cache: TokenCache | None = None,
 ) -> tuple[list[Example], PartReport]:
     """Texts with the base's own special tokens and their classes; over `max_length` the text is
     cut, not its closing token. Rows of other classes are left out, as unanswered."""
@@ -59,15 +64,40 @@ def encode_labelled(
     if not known:
         return [], PartReport(rows=len(rows.found) + rows.empty, empty=rows.empty)
     texts = [row.text or "" for row in known]
-    whole: list[list[int]] = tokenizer(texts)["input_ids"]
-    cut: list[list[int]] = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"]
+
+    def make() -> Tokens:
+        return _tokenise_texts(texts, tokenizer, max_length)
+
+    tokens = make() if cache is None else cache.get(("texts", max_length), texts, make)
     examples = [
-        Example(ids, [0] * len(ids), row.weight, classes[row.label or ""])
-        for row, ids in zip(known, cut, strict=True)
+        Example(ids, learned, row.weight, classes[row.label or ""])
+        for row, ids, learned in zip(known, tokens.ids, tokens.learned, strict=True)
         if ids
     ]
+    return examples, _report(rows, examples, tokens.longer)
+
+
+def _tokenise(rows: Sequence[Row], tokenizer: Any, max_length: int) -> Tokens:
+    rendered = [_render(row, tokenizer) for row in rows]
+    encoded = tokenizer(
+        [text for text, _ in rendered], add_special_tokens=False, return_offsets_mapping=True
+    )
+    tokens = Tokens([], [], sum(len(ids) > max_length for ids in encoded["input_ids"]))
+    for (_, spans), ids, offsets in zip(
+        rendered, encoded["input_ids"], encoded["offset_mapping"], strict=True
+    ):
+        learned = mask(offsets[:max_length], spans)
+        kept = any(learned[1:])  # the first token has nothing to be predicted from
+        tokens.ids.append(ids[:max_length] if kept else [])
+        tokens.learned.append(learned if kept else [])
+    return tokens
+
+
+def _tokenise_texts(texts: list[str], tokenizer: Any, max_length: int) -> Tokens:
+    whole: list[list[int]] = tokenizer(texts)["input_ids"]
+    cut: list[list[int]] = tokenizer(texts, truncation=True, max_length=max_length)["input_ids"]
     longer = sum(len(ids) > max_length for ids in whole)
-    return examples, _report(rows, examples, longer)
+    return Tokens(cut, [[0] * len(ids) for ids in cut], longer)
 
 
 def _report(rows: Rows, examples: list[Example], longer: int) -> PartReport:

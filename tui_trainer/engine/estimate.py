@@ -18,7 +18,7 @@ import psutil
 import torch
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.estimate import Estimate
+from tui_trainer.contracts.estimate import Checkpointing, Estimate
 from tui_trainer.contracts.job import Job
 from tui_trainer.engine import advising, batches, checkpoint, footprint, loop
 from tui_trainer.engine.data import Example
@@ -26,6 +26,7 @@ from tui_trainer.engine.evaluate import evaluate
 from tui_trainer.engine.optim import set_learning_rate
 from tui_trainer.engine.scratch import scratch_session
 from tui_trainer.engine.session import Session
+from tui_trainer.engine.setup import checkpoint_gradients
 
 Floats = npt.NDArray[np.float64]
 PROBE_SECONDS = 12.0
@@ -79,9 +80,7 @@ def _estimate(session: Session) -> Estimate:
     load = look_ahead(session)
     available = footprint.available_bytes(session.device)
     used = _probe_memory(session, load, available)
-    fits = used.peak <= footprint.SHARE * available
-    micro = None if fits else _micro_batch(session, load, used, available)
-    session.state.micro_batch = None if fits else micro or 1
+    fits, micro = _fit(session, load, used, available)
     seconds = _probe_steps(session, load)
     evaluations, evaluation_seconds = _probe_evaluation(session)
     size, saving = _probe_saving(session)
@@ -105,13 +104,14 @@ def _estimate(session: Session) -> Estimate:
         disk_bytes=disk,
         checkpoint_bytes=size,
         checkpoints=checkpoints,
+        checkpointing=_probe_checkpointing(session, load),
         device=str(session.device),
         measured=used.measured,
         fits=fits,
         micro_batch=micro,
         accumulation=None if micro is None else _effective(session) // micro,
         advice=[] if fits else _advice(session, micro),
-        notices=session.dataset.notices,
+        notices=[*session.dataset.notices, *_shared(session)],
     )
 
 
@@ -158,6 +158,13 @@ def _probe_memory(session: Session, load: Load, available: int) -> Memory:
     return Memory(footprint.peak_bytes(session.device), fixed, per_token, measured=True)
 
 
+def _shared(session: Session) -> list[str]:
+    """What several processes change about an estimate, which is one's."""
+    if session.job.training.processes == 1:
+        return []
+    return ["estimated for one process: those that share its steps need less time and memory each"]
+
+
 def _micro_batch(session: Session, load: Load, used: Memory, available: int) -> int | None:
     """The most examples of a pass that fit and divide the step's examples, so that the step stays
     the same; None where not even one fits."""
@@ -174,7 +181,7 @@ def _effective(session: Session) -> int:
     return settings.batch_size * settings.gradient_accumulation_steps
 
 
-def _advice(session: Session, micro: int | None) -> list[str]:
+def _advice(session: Session, micro: int | None, other: Checkpointing | None = None) -> list[str]:
     if micro is not None:
         accumulation = _effective(session) // micro
         return [
@@ -191,6 +198,44 @@ def _advice(session: Session, micro: int | None) -> list[str]:
         f"lower data.max_length from {session.job.data.max_length}, or take a smaller base"
     )
     return found
+
+
+def _probe_checkpointing(session: Session, load: Load) -> Checkpointing | None:
+    """Gradient checkpointing tried on a quarter of the largest pass; None for a base without."""
+    base, on = session.model.get_base_model(), session.job.training.gradient_checkpointing
+    if not getattr(base, "supports_gradient_checkpointing", False):
+        return None
+    group = load.largest[: max(1, len(load.largest) // 4)]
+    kept, seconds = {}, {}
+    for way in (False, True):
+        checkpoint_gradients(base, way)
+        kept[way] = footprint.saved_bytes(
+            lambda: loop.forward_backward(session, [group]), session.model
+        )
+        seconds[way] = min(_seconds_of(session, group) for _ in range(3))
+    checkpoint_gradients(base, on)
+    session.optimizer.zero_grad(set_to_none=True)
+    share = load.largest_tokens / pass_tokens(session, group)
+    return Checkpointing(
+        kept_bytes=round(kept[False] * share),
+        kept_bytes_with=round(kept[True] * share),
+        time_factor=seconds[True] / seconds[False],
+    )
+
+
+def _seconds_of(session: Session, group: list[Example]) -> float:
+    began = time.perf_counter()
+    loop.forward_backward(session, [group]).item()  # a GPU is waited for
+    return time.perf_counter() - began
+
+
+def _fit(session: Session, load: Load, used: Memory, available: int) -> tuple[bool, int | None]:
+    """Whether the largest pass fits, and else how many examples would; the session takes so many
+    from here on."""
+    fits = used.peak <= footprint.SHARE * available
+    micro = None if fits else _micro_batch(session, load, used, available)
+    session.state.micro_batch = None if fits else micro or 1
+    return fits, micro
 
 
 def _probe_steps(session: Session, load: Load) -> float:

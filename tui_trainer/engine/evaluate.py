@@ -10,7 +10,7 @@ import torch
 
 from tui_trainer.contracts.evaluation import Evaluation
 from tui_trainer.contracts.metrics import EvalRecord, finite_or_none
-from tui_trainer.engine import advising, batches, scores
+from tui_trainer.engine import advising, batches, guard, scores
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.session import Session
 
@@ -19,8 +19,10 @@ def evaluate(session: Session) -> bool:
     """Measures loss and accuracy per learned token, writes the line, and says whether it is the
     best so far. Draws no random number, so training goes on as if it had not been."""
     state, report = session.state, session.report
+    guard.again(session, "evaluation")
     report.state("evaluating", f"evaluating at step {state.step:,}")
     began = time.monotonic()
+    session.ranks.order("evaluate", micro_batch=state.micro_batch)
     loss, accuracy, scored = _measure_all(session)
     state.evaluated_step = state.step
     _count_towards_stopping(session, loss, accuracy, scored)
@@ -55,6 +57,11 @@ def evaluate(session: Session) -> bool:
     return improved
 
 
+def follow(session: Session) -> None:
+    """Does this process's part of an evaluation that another leads."""
+    _measure_all(session)
+
+
 def has_stalled(session: Session) -> bool:
     """Whether the job's patience with its evaluations is at its end, after one; says so."""
     settings, state = session.job.training, session.state
@@ -72,11 +79,24 @@ def has_stalled(session: Session) -> bool:
 
 
 def _measure_all(session: Session) -> tuple[float, float, Evaluation | None]:
-    """Loss, accuracy, and a classifier's scores."""
-    if not session.dataset.labels:
-        return *_measure(session), None
-    loss, scored = scores.measure(session)
-    return loss, scored.accuracy, scored
+    """Loss, accuracy, and a classifier's scores; all again in smaller passes where memory runs
+    out."""
+    while True:
+        try:
+            if not session.dataset.labels:
+                return *_measure(session), None
+            loss, scored = scores.measure(session)
+            return loss, scored.accuracy, scored
+        except Exception as error:
+            if not guard.is_out_of_memory(error):
+                raise
+            passes = batches.split(session.dataset.validation, pass_size(session))
+            guard.make_smaller(session, passes, error, "evaluation")
+
+
+def pass_size(session: Session) -> int:
+    """Examples a pass of an evaluation."""
+    return session.state.micro_batch or session.job.training.batch_size
 
 
 def _count_towards_stopping(
@@ -101,14 +121,14 @@ def _count_towards_stopping(
 def _measure(session: Session) -> tuple[float, float]:
     """Loss and accuracy; examples of like length share a pass, whatever their order."""
     examples = batches.by_length(session.dataset.validation)
-    size = session.state.micro_batch or session.job.training.batch_size
+    size = pass_size(session)
     session.model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device="cpu")
     with torch.no_grad(), session.autocast():
-        for group in batches.split(examples, size):
+        for group in session.ranks.own(batches.split(examples, size)):
             both = weighted_sum(session.model, session.collate(group), session.way, count_hits=True)
             sums += torch.stack(both).to("cpu", torch.float64)
     session.model.train()
     weight = batches.learned_weight(examples)
-    loss, hits = sums.tolist()
+    loss, hits = session.ranks.add(sums).tolist()
     return loss / weight, hits / weight

@@ -6,9 +6,12 @@ import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
+from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tui_trainer.machine import cgroup
 
@@ -41,17 +44,33 @@ def available_bytes(device: torch.device) -> int:
     return int(free + own)
 
 
-def saved_bytes(forward: Callable[[], torch.Tensor]) -> int:
+def saved_bytes(forward: Callable[[], torch.Tensor], model: nn.Module | None = None) -> int:
     """Bytes that a forward pass keeps for its backward pass, each storage once; parameters and
-    other leaves are not counted. Runs both."""
+    other leaves are not counted. Runs both. With `model` the inputs of its checkpointed layers
+    count too, which are all that is kept of these."""
     seen: dict[int, int] = {}
 
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
         if not tensor.is_leaf or not isinstance(tensor, torch.nn.Parameter):
             storage = tensor.untyped_storage()
             seen[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        forward()
+    def enter(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        for value in inputs:
+            if isinstance(value, torch.Tensor):
+                keep(value)
+
+    layers = [] if model is None else [m for m in model.modules() if _is_checkpointed(m)]
+    hooks = [layer.register_forward_pre_hook(enter) for layer in layers]
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            forward()
+    finally:
+        for hook in hooks:
+            hook.remove()
     return sum(seen.values())
+
+
+def _is_checkpointed(module: nn.Module) -> bool:
+    return isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing

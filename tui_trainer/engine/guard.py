@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterable
+from typing import Literal
 
 import torch
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.metrics import TrainRecord
+from tui_trainer.contracts.run import Event
 from tui_trainer.engine import checkpoint
 from tui_trainer.engine.data import Example
 from tui_trainer.engine.session import Session
@@ -50,13 +53,33 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
-def make_smaller(session: Session, passes: list[list[Example]], error: BaseException) -> None:
-    """After memory ran out: halves the examples a pass, so that the step can be done again.
+def random_state(session: Session) -> dict[str, torch.Tensor]:
+    """What the next random numbers follow from, on the CPU and on the device."""
+    state = {"cpu": torch.get_rng_state()}
+    if session.device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(session.device)
+    return state
 
-    The step's examples stay the same, and so does its sum. Raises `UserError` where a pass of
+
+def restore(session: Session, random: dict[str, torch.Tensor]) -> None:
+    """The random numbers come again from here."""
+    torch.set_rng_state(random["cpu"])
+    if "cuda" in random:
+        torch.cuda.set_rng_state(random["cuda"], session.device)
+
+
+def make_smaller(
+    session: Session,
+    passes: list[list[Example]],
+    error: BaseException,
+    during: Literal["step", "evaluation"] = "step",
+) -> None:
+    """After memory ran out: halves the examples a pass, so that the work can be done again.
+
+    A step's examples stay the same, and so does its sum. Raises `UserError` where a pass of
     one example is too large already.
     """
-    largest = max(len(group) for group in passes)
+    largest = session.ranks.lacks_memory(max(len(group) for group in passes))
     if largest == 1:
         raise UserError(
             "out of memory with a single example a pass: lower data.max_length, set "
@@ -73,5 +96,26 @@ def make_smaller(session: Session, passes: list[list[Example]], error: BaseExcep
         session.state.step,
         f"out of memory with {largest} examples a pass: from now on {largest // 2}, and more "
         "passes a step; the effective batch stays the same",
-        detail={"micro_batch": largest // 2},
+        detail={"micro_batch": largest // 2, "during": during},
     )
+
+
+def smaller_to_replay(events: Iterable[Event], from_step: int) -> list[tuple[int, str, int]]:
+    """(step, during what, examples a pass) of every time that memory ran out at or after
+    `from_step`: a run killed after it must group its examples as it did, for the same bits,
+    though memory may suffice now. A branch that a rewind has left does not count."""
+    found: list[tuple[int, str, int]] = []
+    for event in events:
+        if "micro_batch" in event.detail:
+            during = str(event.detail.get("during", "step"))
+            found.append((event.step, during, int(event.detail["micro_batch"])))
+        elif event.kind == "resumed" and event.detail.get("rewound"):
+            found = [item for item in found if item[0] < event.step]
+    return [item for item in found if item[0] >= from_step]
+
+
+def again(session: Session, during: Literal["step", "evaluation"]) -> None:
+    """Passes as small as they became at this very place before the run was killed."""
+    for step, where, size in session.smaller_to_replay:
+        if (step, where) == (session.state.step, during):
+            session.state.micro_batch = min(size, session.state.micro_batch or size)

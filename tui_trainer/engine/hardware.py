@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tui_trainer.engine import room
 from tui_trainer.engine.session import Session
 from tui_trainer.machine.alarms import Alarm
 from tui_trainer.machine.record import Recorder
@@ -23,6 +24,7 @@ class HardwareRecord:
             lambda: atomic.appending(folder.hardware_file),
             session.division.latest,
             warn,
+            room.Outlook(session).look,
         )
 
     def __enter__(self) -> HardwareRecord:

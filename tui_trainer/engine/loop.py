@@ -65,10 +65,12 @@ def _train(session: Session) -> StateName:
             continue
 
         # One optimizer step.
+        guard.again(session, "step")
         session.division.begin()
         began = time.perf_counter()
         rate = rate_of_next_step(session)
         set_learning_rate(session.optimizer, rate)
+        session.ranks.order("step", at=state.step, rate=rate, micro_batch=state.micro_batch)
         outcome = step(session)
 
         # What it was.
@@ -106,16 +108,16 @@ def _train(session: Session) -> StateName:
 def step(session: Session) -> Outcome:
     """One optimizer step: gradients, clipping, update. Where memory runs out it is done again
     in smaller passes, from the same random state."""
+    random = guard.random_state(session)
     while True:
         passes = session.plan.passes(session.state.step, session.state.micro_batch)
-        random = torch.get_rng_state()
         try:
             loss = forward_backward(session, passes)
             return update(session, loss, passes)
         except Exception as error:
             if not guard.is_out_of_memory(error):
                 raise
-            torch.set_rng_state(random)
+            guard.restore(session, random)
             guard.make_smaller(session, passes, error)
 
 
@@ -137,12 +139,12 @@ def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) ->
 
 
 def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Tensor:
-    """Gradients of the step's mean loss per learned token, over all its forward passes, and
-    that loss."""
+    """Gradients of the step's mean loss per learned token, over all its forward passes, of which
+    each process does its own, and that loss."""
     total_weight = sum(batches.learned_weight(group) for group in passes)
     total = torch.zeros((), device=session.device)
     division = session.division
-    for group in passes:
+    for group in session.ranks.own(passes):
         batch = session.collate(group)
         division.mark("data")
         with session.autocast():
@@ -152,7 +154,7 @@ def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Ten
         session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
         division.mark("backward")
-    return total
+    return session.ranks.together(total)
 
 
 def step_record(session: Session, outcome: Outcome, rate: float, seconds: float) -> TrainRecord:

@@ -127,10 +127,14 @@ def _read_parquet(file: Path) -> Iterator[tuple[str, int, Any]]:
             f'{file.name}: reading Parquet needs pyarrow: pip install "tui-trainer[parquet]"'
         ) from None
     number = 0
-    for batch in pyarrow.parquet.ParquetFile(file).iter_batches():
-        for row in batch.to_pylist():
-            number += 1
-            yield "row", number, row
+    try:
+        for batch in pyarrow.parquet.ParquetFile(file).iter_batches():
+            for row in batch.to_pylist():
+                number += 1
+                yield "row", number, row
+    except pyarrow.ArrowException as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"{file} cannot be read as Parquet: {first}") from error
 
 
 def _decode(data: bytes, where: str) -> Any:
@@ -146,10 +150,12 @@ def _row(values: dict[str, Any], where: str) -> Row | None:
     if values.get("messages") is not None:
         turns = _messages(values["messages"], where)
         return None if turns is None else Row(turns, None, weight, where)
-    for question, answer in PAIRS:
-        if question in values or answer in values:
-            pair = _pair(values, question, answer, where)
-            return None if pair is None else Row(pair, None, weight, where)
+    named = [pair for pair in PAIRS if pair[0] in values or pair[1] in values]
+    # A table has every column in every row: one that holds something goes before an empty one.
+    named.sort(key=lambda pair: values.get(pair[0]) is None and values.get(pair[1]) is None)
+    if named and not (values.get("text") and all(values.get(f) is None for f in named[0])):
+        pair = _pair(values, *named[0], where)
+        return None if pair is None else Row(pair, None, weight, where)
     if "text" in values:
         text = _text(values, "text", where)
         return None if text is None else Row((), text, weight, where)
@@ -162,7 +168,8 @@ def _row(values: dict[str, Any], where: str) -> Row | None:
 
 def _labelled_row(values: dict[str, Any], where: str) -> Row | None:
     """A text with a label; None where one of them is empty."""
-    field = next((name for name in LABELS if name in values), None)
+    named = [name for name in LABELS if name in values]
+    field = next((name for name in named if values[name] is not None), named[0] if named else None)
     if field is None or "text" not in values:
         found = ", ".join(str(key) for key in values if key is not None) or "none"
         raise UserError(

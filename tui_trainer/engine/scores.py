@@ -30,7 +30,7 @@ def measure(session: Session) -> tuple[float, Evaluation]:
     total = torch.zeros((), dtype=torch.float64)
     session.model.eval()
     with torch.no_grad():
-        for group in batches.split(examples, size):
+        for group in session.ranks.own(batches.split(examples, size)):
             batch = session.collate(group)
             with session.autocast():
                 outputs = session.model(
@@ -40,9 +40,11 @@ def measure(session: Session) -> tuple[float, Evaluation]:
             losses = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
             total += (losses * batch.weights).sum().to("cpu", torch.float64)
             truth, guess = batch.targets.cpu().numpy(), logits.argmax(dim=-1).cpu().numpy()
-            np.add.at(confusion, (truth, guess), 1)
+            counts = (batch.weights > 0).long().cpu().numpy()  # a pass may be of no account
+            np.add.at(confusion, (truth, guess), counts)
     session.model.train()
-    loss = float(total) / batches.learned_weight(examples)
+    confusion = session.ranks.add(torch.from_numpy(confusion)).numpy()
+    loss = float(session.ranks.add(total)) / batches.learned_weight(examples)
     return loss, score(confusion, session.dataset.labels, session.state.step, loss)
 
 

@@ -20,6 +20,7 @@ from tui_trainer.engine.control import Control
 from tui_trainer.engine.data import Dataset, Example
 from tui_trainer.engine.division import Division
 from tui_trainer.engine.loss import Way
+from tui_trainer.engine.ranks import Ranks
 from tui_trainer.engine.report import Report
 from tui_trainer.engine.samples import Samples
 from tui_trainer.engine.writing import Writer
@@ -83,6 +84,7 @@ class TrainerState(msgspec.Struct, kw_only=True):
     tokens_seen: int = 0
     elapsed_seconds: float = 0.0
     threads: int = 1
+    processes: int = 1  # that train together: the same, for the same bits
     examples: int = 0
     micro_batch: int | None = None
     skipped: int = 0
@@ -122,6 +124,7 @@ class Session:
     control: Control
     writer: Writer = field(default_factory=Writer)
     division: Division = field(default_factory=Division)
+    ranks: Ranks = field(default_factory=Ranks)
     stopped_and_saved: bool = False
     without_room: bool = False  # the disk is too full for checkpoints, which was said
     advisor: Advisor | None = None
@@ -129,6 +132,7 @@ class Session:
     going_back: WayBack | None = None
     rates_to_replay: dict[int, list[float | RateChange]] = field(default_factory=dict)
     mutes_to_replay: list[tuple[int, str]] = field(default_factory=list)
+    smaller_to_replay: list[tuple[int, str, int]] = field(default_factory=list)
 
     @property
     def advisor_settings(self) -> AdvisorSettings:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,8 @@ from tui_trainer.advisor.told import told
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import Command, RunInfo
-from tui_trainer.engine import advising, checkpoint, data_record
+from tui_trainer.engine import advising, checkpoint, data_record, guard
+from tui_trainer.engine.augment import Augmenter, writer_of
 from tui_trainer.engine.batches import Plan
 from tui_trainer.engine.control import Control, rates_to_replay
 from tui_trainer.engine.data import Dataset, load_dataset
@@ -21,6 +24,7 @@ from tui_trainer.engine.loss import CLASSIFIES, find_way
 from tui_trainer.engine.memory import keep_pages
 from tui_trainer.engine.obey import refuse_lapsed
 from tui_trainer.engine.optim import build_optimizer
+from tui_trainer.engine.ranks import Ranks, place
 from tui_trainer.engine.report import Report
 from tui_trainer.engine.session import Session, TrainerState
 from tui_trainer.models import adapter, base
@@ -30,12 +34,19 @@ from tui_trainer.store.runs import RunFolder
 # Operations of one matrix product below which several threads wait for each other longer than
 # they save.
 _LEAST_SHARED = 2e8
+_TOLD_SECONDS = 0.5
 
 
 def prepare(
-    folder: RunFolder, info: RunInfo, report: Report, control: Control, from_checkpoint: str | None
+    folder: RunFolder,
+    info: RunInfo,
+    report: Report,
+    control: Control,
+    from_checkpoint: str | None,
+    ranks: Ranks | None = None,
 ) -> Session:
     """Loads base, data and the checkpoint to go on from, if any. Raises `UserError`."""
+    ranks = ranks or Ranks()
     job = info.job
     checkpoints.clear_leftovers(folder.checkpoints_dir)
     start = checkpoints.find_checkpoint(folder, from_checkpoint)
@@ -43,15 +54,43 @@ def prepare(
     keep_pages()
     torch.set_num_threads(usable_threads())
     torch.manual_seed(job.training.seed)
-    device = base.pick_device()
 
     enter(report, control, f"loading the tokenizer of {job.model}")
     tokenizer = base.load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
     enter(report, control, "reading the data")
-    dataset = load_dataset(job, tokenizer)
+    dataset = load_dataset(job, tokenizer, _augmenter(folder, job, report, control))
     data_record.check_unchanged(folder, dataset)
     enter(report, control, f"loading {job.model}")
-    loaded, model = _load_model(job, dataset, tokenizer, device)
+    ranks.order("prepare", info=info)  # now that the data is known to be good, and read
+    session = _build(folder, info, tokenizer, dataset, report, control, ranks)
+    _announce(session)
+    refuse_lapsed(session)
+    ranks.begin(session)
+    if start is not None:
+        _go_on_from(session, start, rewound=from_checkpoint is not None)
+    else:
+        report.position(0, 0.0, None, None)
+    if start is None and folder.metrics_file.stat().st_size:
+        report.event("resumed", 0, "no checkpoint yet: starting again from step 0")
+        _replay_rates(session)
+    advising.begin(session)
+    return session
+
+
+def _build(
+    folder: RunFolder,
+    info: RunInfo,
+    tokenizer: Any,
+    dataset: Dataset,
+    report: Report,
+    control: Control,
+    ranks: Ranks,
+) -> Session:
+    """The session with model and optimizer, before its first step. Raises `UserError`."""
+    job = info.job
+    device = base.pick_device()
+    loaded, model = _load_model(job, dataset, tokenizer, ranks.loads_on(device, job.training))
+    ranks.shard(loaded, device, job.training)
     parameters = adapter.trainable(model)
     plan = Plan(dataset.train, job.training, dataset.replay, job.data.replay_per_step)
     session = Session(
@@ -68,23 +107,39 @@ def prepare(
         scaler=torch.amp.GradScaler(device.type, enabled=job.training.precision == "fp16"),
         dataset=dataset,
         plan=plan,
-        state=TrainerState(threads=torch.get_num_threads(), examples=len(dataset.train)),
+        state=TrainerState(
+            threads=torch.get_num_threads(),
+            processes=ranks.place.size,
+            examples=len(dataset.train),
+        ),
         report=report,
         control=control,
         division=Division(device),
+        ranks=ranks,
     )
-    session.division.model_is(model, job.training.precision)
-    _announce(session)
-    refuse_lapsed(session)
-    if start is not None:
-        _go_on_from(session, start, rewound=from_checkpoint is not None)
-    else:
-        report.position(0, 0.0, None, None)
-    if start is None and folder.metrics_file.stat().st_size:
-        report.event("resumed", 0, "no checkpoint yet: starting again from step 0")
-        _replay_rates(session)
-    advising.begin(session)
+    session.division.model_is(model, job.training.precision, ranks.place.size)
     return session
+
+
+def _augmenter(folder: RunFolder, job: Job, report: Report, control: Control) -> Augmenter | None:
+    """What rewrites rows where the job asks for it; a stop or cancel ends it."""
+    if job.data.augment == "none":
+        return None
+    told = 0.0
+
+    def between(done: int, total: int) -> bool:
+        nonlocal told
+        if time.monotonic() - told < _TOLD_SECONDS:
+            return False
+        told = time.monotonic()
+        report.state("preparing", f"{job.data.augment}: {done:,} of {total:,} rows are written")
+        return control.told_to_end() is not None
+
+    device = base.pick_device()
+    dtype = weights_type(job.training.precision, device)
+    ask = writer_of(device, dtype, job.trust_remote_code, between)
+    ended = partial(enter, report, control, "reading the data")
+    return Augmenter(job, folder.augmented_file, ask, ended)
 
 
 def _load_model(job: Job, dataset: Dataset, tokenizer: Any, device: torch.device) -> Any:
@@ -92,7 +147,12 @@ def _load_model(job: Job, dataset: Dataset, tokenizer: Any, device: torch.device
     dtype = weights_type(job.training.precision, device)
     labels = dataset.labels or None
     loaded = base.load_base(
-        job.model, device, dtype, labels=labels, trust_remote_code=job.trust_remote_code
+        job.model,
+        device,
+        dtype,
+        labels=labels,
+        four_bit=job.quantization == "nf4",
+        trust_remote_code=job.trust_remote_code,
     )
     check_lengths(loaded, dataset)
     if labels:
@@ -102,8 +162,17 @@ def _load_model(job: Job, dataset: Dataset, tokenizer: Any, device: torch.device
     if job.lora.start_from is not None:
         adapter.load_weights(model, adapter.read_weights(Path(job.lora.start_from), job.lora))
     if job.training.gradient_checkpointing:
-        loaded.gradient_checkpointing_enable({"use_reentrant": False})
+        checkpoint_gradients(loaded, True)
     return loaded, model
+
+
+def checkpoint_gradients(base: Any, on: bool) -> None:
+    """Keeps only each layer's input for the backward pass, and calculates the rest again; or
+    not."""
+    if on:
+        base.gradient_checkpointing_enable({"use_reentrant": False})
+    else:
+        base.gradient_checkpointing_disable()
 
 
 def weights_type(precision: str, device: torch.device) -> torch.dtype:
@@ -134,10 +203,9 @@ def enter(report: Report, control: Control, message: str) -> None:
 
 
 def usable_threads() -> int:
-    """The CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The CPUs that this process may use, shared with those that train the same run."""
+    known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (known or 1) // place().local_size)
 
 
 def worthwhile_threads(job: Job, dataset: Dataset, model: Any) -> int:
@@ -181,11 +249,19 @@ def _go_on_from(session: Session, start: Path, *, rewound: bool) -> None:
 
 
 def _replay_rates(session: Session) -> None:
-    """What the user did to rate and advice since the checkpoint, for `obey` to do again."""
+    """What the user did to rate and advice since the checkpoint, for `obey` to do again; and
+    where memory ran out."""
     events, step = session.folder.events(), session.state.step
     for at, change in rates_to_replay(events, step, session.state.rolled_back):
         session.rates_to_replay.setdefault(at, []).append(change)
     session.mutes_to_replay = [mute for mute in told(events).mutes if mute[0] >= step]
+    session.smaller_to_replay = guard.smaller_to_replay(events, step)
+
+
+def _here(value: Any) -> int:
+    """How many numbers of a tensor this process holds."""
+    local = value.to_local() if hasattr(value, "to_local") else value
+    return int(local.numel())
 
 
 def _announce(session: Session) -> None:
@@ -193,19 +269,23 @@ def _announce(session: Session) -> None:
     report, plan, dataset = session.report, session.plan, session.dataset
     report.total(plan.total_steps, plan.epoch(plan.total_steps))
     trained = sum(p.numel() for p in session.parameters.values())
-    frozen = sum(p.numel() for p in session.model.parameters()) - trained
+    frozen = sum(base.parameter_count(p) for p in session.model.parameters()) - trained
     revision = getattr(session.model.config, "_commit_hash", None)
+    processes = session.ranks.place.size
     report.event(
         "setup",
         report.step,
         f"{len(dataset.train):,} training and {len(dataset.validation):,} validation examples, "
-        f"{trained:,} trainable parameters on {frozen:,} frozen, {session.device.type}",
+        f"{trained:,} trainable parameters on {frozen:,} frozen, {session.device.type}"
+        + (f", {processes} processes" if processes > 1 else ""),
         detail={
             "train_examples": len(dataset.train),
             "validation_examples": len(dataset.validation),
             "trainable_parameters": trained,
             "base_parameters": frozen,
+            "held_parameters": sum(_here(p) for p in session.model.parameters()) - trained,
             "device": str(session.device),
+            "processes": processes,
             "threads": torch.get_num_threads(),
             "base_revision": revision,
             "usual_rate": advising.width_rate(session),

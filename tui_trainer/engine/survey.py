@@ -49,7 +49,8 @@ def divide(train: Rows, validation: Rows, settings: DataSettings, seed: int) -> 
         method=duplicates.METHOD if near is not None else _too_many(),
     )
     if settings.val_split is not None:
-        chosen = _hold_out(exact, near, kept, settings.val_split, seed)
+        labels = [rows[i].label for i in kept]
+        chosen = _hold_out(exact, near, kept, labels, settings.val_split, seed)
         held = [i for i, out in zip(kept, chosen, strict=True) if out]
         kept = [i for i, out in zip(kept, chosen, strict=True) if not out]
     return Parts(
@@ -60,22 +61,30 @@ def divide(train: Rows, validation: Rows, settings: DataSettings, seed: int) -> 
 
 
 def _hold_out(
-    exact: Sequence[int], near: Sequence[int] | None, kept: Sequence[int], share: float, seed: int
+    exact: Sequence[int],
+    near: Sequence[int] | None,
+    kept: Sequence[int],
+    labels: Sequence[str | None],
+    share: float,
+    seed: int,
 ) -> list[bool]:
     """Keeps near duplicates on one side, unless so much is alike that too little would be held
     out; exact ones always."""
     if near is not None:
         groups = [near[i] for i in kept]
         if len(set(groups)) > 1:
-            chosen = hold_out(groups, share, seed)
+            chosen = hold_out(groups, share, seed, labels)
             if sum(chosen) >= round(len(kept) * share) // 2:
                 return chosen
-    return hold_out([exact[i] for i in kept], share, seed)
+    return hold_out([exact[i] for i in kept], share, seed, labels)
 
 
-def hold_out(groups: Sequence[int], share: float, seed: int) -> list[bool]:
+def hold_out(
+    groups: Sequence[int], share: float, seed: int, labels: Sequence[str | None] | None = None
+) -> list[bool]:
     """Which rows a seeded split holds out: whole groups of alike rows, in a random order, as long
-    as they fit into `share` of the rows; each side gets at least one group.
+    as they fit into `share` of the rows; each side gets at least one group. With labels every
+    class gives its share, as near as whole rows and groups allow, and keeps a group to learn from.
 
     Raises `UserError` where there is one group only.
     """
@@ -87,12 +96,38 @@ def hold_out(groups: Sequence[int], share: float, seed: int) -> list[bool]:
     most = min(len(groups) - 1, max(1, round(len(groups) * share)))
     order = np.random.default_rng([seed, 0]).permutation(len(members)).tolist()
     each = list(members.values())
-    chosen: list[int] = []
-    for place in order:
-        if len(chosen) + len(each[place]) <= most:
-            chosen += each[place]
-    taken = set(chosen or sorted(each, key=len)[0])
+    shuffled = [each[place] for place in order]
+    taken: set[int] = set()
+    if labels is not None and any(labels):
+        for own, size in _strata(shuffled, labels, most):
+            taken.update(_fill(own, min(size, sum(map(len, own[:-1])))))
+    taken = taken or set(_fill(shuffled, most) or sorted(each, key=len)[0])
     return [index in taken for index in range(len(groups))]
+
+
+def _fill(groups: Sequence[list[int]], most: int) -> list[int]:
+    """Rows of whole groups in their order, as long as they fit."""
+    chosen: list[int] = []
+    for group in groups:
+        if len(chosen) + len(group) <= most:
+            chosen += group
+    return chosen
+
+
+def _strata(
+    groups: Sequence[list[int]], labels: Sequence[str | None], most: int
+) -> list[tuple[list[list[int]], int]]:
+    """The groups of each class (that of the group's first row) and how many rows it gives: its
+    share of `most`, the rows that rounding leaves over to the largest remainders."""
+    by_label: dict[str, list[list[int]]] = defaultdict(list)
+    for group in groups:
+        by_label[labels[group[0]] or ""].append(group)
+    named = sorted(by_label)
+    rows = sum(len(group) for group in groups)
+    exact = {name: most * sum(map(len, by_label[name])) / rows for name in named}
+    left = most - sum(int(value) for value in exact.values())
+    first = sorted(named, key=lambda name: (int(exact[name]) - exact[name], name))[:left]
+    return [(by_label[name], int(exact[name]) + (name in first)) for name in named]
 
 
 def _again(rows: Sequence[Row], exact: Sequence[int]) -> set[int]:

@@ -18,6 +18,11 @@ from tui_trainer.store import atomic, checkpoints, runs
 from tui_trainer.store.runs import RunFolder
 
 NEEDED = ("torch", "transformers", "peft")
+# What a launcher of several processes tells each: it was meant for this process, not for engines.
+_LAUNCHED = (
+    *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+    "TORCHELASTIC_RUN_ID",
+)
 REPAIR = 'pip install "tui-trainer[train]"'
 
 
@@ -104,6 +109,17 @@ def start_engine(
         os.close(log)
 
 
+def kill_engine(process: subprocess.Popen[bytes]) -> None:
+    """Kills an engine at once, with the processes that it launched to train with."""
+    import psutil  # the monitor does without
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+    process.kill()
+
+
 def engine_command() -> list[str]:
     """The engine's command line without the run folder.
 
@@ -114,8 +130,9 @@ def engine_command() -> list[str]:
 
 def engine_environment() -> dict[str, str]:
     """This process's environment, with what the engine needs to log at once and not to fork
-    tokenizer threads."""
-    return {**os.environ, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    tokenizer threads, and without what would make it one of several processes."""
+    own = {name: value for name, value in os.environ.items() if name not in _LAUNCHED}
+    return {**own, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def _announce(folder: RunFolder, before: RunState | None) -> None:

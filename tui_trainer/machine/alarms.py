@@ -1,12 +1,12 @@
-"""Memory, disk and temperature near their limits: said once when they come near, and once when
-they are away again."""
+"""Memory, disk and temperature near their limits, and GPUs that are gone: said once when it comes
+to that, and once when it is over."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tui_trainer.contracts.hardware import HardwareSample
+from tui_trainer.contracts.hardware import GpuSample, HardwareSample
 
 # Shares from which an alarm is raised and below which it is closed.
 RAM_OPENS, RAM_CLOSES = 0.95, 0.90
@@ -15,6 +15,8 @@ GPU_OPENS, GPU_CLOSES = 0.98, 0.95
 DISK_OPENS, DISK_CLOSES = 1 << 30, 3 << 29
 # °C below the temperature at which a GPU slows down.
 HEAT_OPENS, HEAT_CLOSES = 3.0, 8.0
+# A GPU is gone when so many samples on end say so: a driver that is slow once is none.
+GONE_SAMPLES = 2
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,16 @@ class Alarm:
 
 @dataclass(frozen=True)
 class _Reading:
-    """How things stand with one of them: near its limit, away from it, or in between."""
+    """How things stand with one of them: near its limit, away from it, or in between. It counts
+    once `samples` on end say so; `over` is said when it is away again."""
 
     name: str
     near: bool
     away: bool
     words: str
     change: str
+    samples: int = 1
+    over: str = ""
 
 
 class Alarms:
@@ -42,17 +47,21 @@ class Alarms:
 
     def __init__(self) -> None:
         self._open: set[str] = set()
+        self._near: dict[str, int] = {}
 
     def look(self, sample: HardwareSample) -> list[Alarm]:
         """What the sample raises or closes; a value that is not known does neither."""
         found = []
         for reading in _readings(sample):
-            if reading.near and reading.name not in self._open:
+            count = self._near.get(reading.name, 0) + 1 if reading.near else 0
+            self._near[reading.name] = count
+            if count >= reading.samples and reading.name not in self._open:
                 self._open.add(reading.name)
                 found.append(Alarm(reading.name, True, f"{reading.words}: {reading.change}"))
             elif reading.away and reading.name in self._open:
                 self._open.discard(reading.name)
-                found.append(Alarm(reading.name, False, f"{reading.words} again"))
+                over = reading.over or f"{reading.words} again"
+                found.append(Alarm(reading.name, False, over))
         return found
 
 
@@ -65,21 +74,35 @@ def _readings(sample: HardwareSample) -> Iterator[_Reading]:
     if sample.disk_free is not None:
         free = sample.disk_free
         change = "free some, or keep fewer checkpoints (training.keep_checkpoints)"
-        words = f"the disk of the run has {free / 2**30:.1f} GiB free"
+        size = f"{free / 2**30:.1f} GiB" if free >= 1 << 30 else f"{free / 2**20:.0f} MiB"
+        words = f"the disk of the run has {size} free"
         yield _Reading("disk", free < DISK_OPENS, free > DISK_CLOSES, words, change)
     for gpu in sample.gpus:
-        name = f"GPU {gpu.index}"
-        if gpu.memory_used is not None and gpu.memory_total:
-            share = gpu.memory_used / gpu.memory_total
-            change = "lower training.batch_size, or end what else holds its memory"
-            words = f"the memory of {name} is {share:.0%} full"
-            yield _Reading(
-                f"gpu{gpu.index}_memory", share >= GPU_OPENS, share < GPU_CLOSES, words, change
-            )
-        if gpu.temperature is not None and gpu.temperature_limit is not None:
-            below = gpu.temperature_limit - gpu.temperature
-            change = f"it slows down at {gpu.temperature_limit:.0f} °C; see to its cooling"
-            words = f"{name} is at {gpu.temperature:.0f} °C"
-            yield _Reading(
-                f"gpu{gpu.index}_heat", below <= HEAT_OPENS, below >= HEAT_CLOSES, words, change
-            )
+        yield from _gpu_readings(gpu)
+
+
+def _gpu_readings(gpu: GpuSample) -> Iterator[_Reading]:
+    name = f"GPU {gpu.index}"
+    yield _Reading(
+        f"gpu{gpu.index}_gone",
+        near=gpu.problem is not None,
+        away=gpu.problem is None,
+        words=f"{name} does not answer: {gpu.problem}",
+        change="tui-trainer doctor says what repairs it",
+        samples=GONE_SAMPLES,
+        over=f"{name} answers again",
+    )
+    if gpu.memory_used is not None and gpu.memory_total:
+        share = gpu.memory_used / gpu.memory_total
+        change = "lower training.batch_size, or end what else holds its memory"
+        words = f"the memory of {name} is {share:.0%} full"
+        yield _Reading(
+            f"gpu{gpu.index}_memory", share >= GPU_OPENS, share < GPU_CLOSES, words, change
+        )
+    if gpu.temperature is not None and gpu.temperature_limit is not None:
+        below = gpu.temperature_limit - gpu.temperature
+        change = f"it slows down at {gpu.temperature_limit:.0f} °C; see to its cooling"
+        words = f"{name} is at {gpu.temperature:.0f} °C"
+        yield _Reading(
+            f"gpu{gpu.index}_heat", below <= HEAT_OPENS, below >= HEAT_CLOSES, words, change
+        )

@@ -6,7 +6,10 @@ power in W, PCIe speed in MT/s. What a card does not offer is the word "N/A".
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import importlib.util
+import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,13 +17,18 @@ from tui_trainer.contracts.hardware import GpuProcess, GpuSample
 from tui_trainer.machine.values import describe, number, percent, scaled, text, whole
 
 _MIB = 1 << 20
+_UNKNOWN = float((1 << 32) - 1)
 # PCIe transfers a second of each generation, in MT/s.
 _GENERATIONS = {2500: 1, 5000: 2, 8000: 3, 16000: 4, 32000: 5, 64000: 6}
 
 
 def load_amd() -> Any:
-    """The `amdsmi` module. Raises `ImportError` where it is not installed."""
-    return importlib.import_module("amdsmi")
+    """The `amdsmi` module. Raises where it is not installed, or does not find ROCm's library: it
+    then prints to standard output, where others expect data."""
+    if importlib.util.find_spec("amdsmi") is None:
+        raise ImportError("amdsmi")
+    with contextlib.redirect_stdout(io.StringIO()):
+        return importlib.import_module("amdsmi")
 
 
 class AmdGpus:
@@ -84,7 +92,6 @@ def _sample(smi: Any, index: int, gpu: Any, run_pid: int | None) -> GpuSample:
     def constant(kind: str, name: str) -> Any:
         return getattr(getattr(smi, kind, None), name, None)
 
-    sensor = constant("AmdSmiTemperatureType", "HOTSPOT")
     vram = ask("amdsmi_get_gpu_vram_usage")
     power = ask("amdsmi_get_power_info")
     clock = ask("amdsmi_get_clock_info", constant("AmdSmiClkType", "GFX"))
@@ -97,7 +104,7 @@ def _sample(smi: Any, index: int, gpu: Any, run_pid: int | None) -> GpuSample:
         number(ask("amdsmi_get_gpu_fan_speed", 0)),
         number(ask("amdsmi_get_gpu_fan_speed_max", 0)),
     )
-    processes = _processes(ask("amdsmi_get_gpu_process_list"))
+    processes = _processes(ask("amdsmi_get_gpu_process_list"), run_pid)
     return GpuSample(
         index=index,
         vendor="AMD",
@@ -107,10 +114,10 @@ def _sample(smi: Any, index: int, gpu: Any, run_pid: int | None) -> GpuSample:
         memory_busy=percent(_part(activity, "umc_activity")),
         memory_used=whole(scaled(_part(vram, "vram_used"), _MIB)),
         memory_total=whole(scaled(_part(vram, "vram_total"), _MIB)),
-        memory_run=next((p.memory for p in processes or () if p.pid == run_pid), None),
-        temperature=_degrees(ask, sensor, constant("AmdSmiTemperatureMetric", "CURRENT")),
-        temperature_limit=_degrees(ask, sensor, constant("AmdSmiTemperatureMetric", "CRITICAL")),
-        power=_first(power, "current_socket_power", "average_socket_power"),
+        memory_run=next((p.memory for p in processes or () if p.run), None),
+        temperature=_degrees(ask, constant, "CURRENT"),
+        temperature_limit=_degrees(ask, constant, "CRITICAL"),
+        power=_first(power, "socket_power", "current_socket_power", "average_socket_power"),
         power_limit=_watts(_first(power, "power_limit")),
         fan=percent(100 * fan / fastest) if fan is not None and fastest else None,
         clock=_first(clock, "clk", "cur_clk"),
@@ -131,9 +138,10 @@ def _part(answer: Any, key: str) -> Any:
 
 
 def _first(answer: Any, *keys: str) -> float | None:
-    """The first of several keys that holds a number: names changed between versions."""
+    """The first of several keys that holds a number: names changed between versions. All bits
+    set mean that it is not known."""
     found = (number(_part(answer, key)) for key in keys)
-    return next((value for value in found if value is not None), None)
+    return next((value for value in found if value not in (None, _UNKNOWN)), None)
 
 
 def _watts(value: float | None) -> float | None:
@@ -141,11 +149,19 @@ def _watts(value: float | None) -> float | None:
     return value / 1e6 if value is not None and value > 1e5 else value
 
 
-def _degrees(ask: Callable[..., Any], sensor: Any, metric: Any) -> float | None:
-    return number(ask("amdsmi_get_temp_metric", sensor, metric))
+def _degrees(
+    ask: Callable[..., Any], constant: Callable[[str, str], Any], metric: str
+) -> float | None:
+    """°C of the hottest place that the card tells of."""
+    for place in ("HOTSPOT", "EDGE"):
+        kinds = ("AmdSmiTemperatureType", place), ("AmdSmiTemperatureMetric", metric)
+        found = number(ask("amdsmi_get_temp_metric", *(constant(*kind) for kind in kinds)))
+        if found is not None:
+            return found / 1000 if found > 1000 else found  # older versions: thousandths
+    return None
 
 
-def _processes(listed: Any) -> list[GpuProcess] | None:
+def _processes(listed: Any, run_pid: int | None) -> list[GpuProcess] | None:
     """The processes on a GPU, the largest first."""
     if not isinstance(listed, list | tuple):
         return None
@@ -153,8 +169,9 @@ def _processes(listed: Any) -> list[GpuProcess] | None:
     for process in listed:
         pid = whole(_part(process, "pid"))
         if pid is not None:
-            memory = _part(process, "mem")
-            found.append(
-                GpuProcess(pid=pid, name=text(_part(process, "name")), memory=whole(memory))
-            )
+            # `mem` counts what lies in RAM too, in some versions.
+            video = whole(_part(_part(process, "memory_usage"), "vram_mem"))
+            memory = video or whole(_part(process, "mem"))
+            name = text(_part(process, "name"))
+            found.append(GpuProcess(pid=pid, name=name, memory=memory, run=pid == run_pid))
     return sorted(found, key=lambda process: -(process.memory or 0))

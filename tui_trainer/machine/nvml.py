@@ -6,8 +6,11 @@ Functions, units and bit masks are those of NVIDIA's NVML API reference.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
+
+import msgspec
 
 from tui_trainer.contracts.hardware import GpuProcess, GpuSample, MigSample
 from tui_trainer.machine.values import describe, number, percent, scaled, text, whole
@@ -17,6 +20,7 @@ _MESSAGES = {
     "NVMLError_DriverNotLoaded": "no NVIDIA driver loaded",
     "NVMLError_LibRmVersionMismatch": "NVIDIA driver and library differ in version; reboot",
     "NVMLError_NoPermission": "no permission to ask the NVIDIA driver",
+    "NVMLError_FunctionNotFound": "NVIDIA driver too old to be asked",
 }
 _TEMPERATURE_CORE, _SLOWDOWN = 0, 1  # NVML_TEMPERATURE_GPU, .._THRESHOLD_SLOWDOWN
 _CLOCK_SM, _CLOCK_MEMORY = 1, 2
@@ -30,6 +34,7 @@ _THROTTLE = {
     0x40: "heat (hardware)",
     0x80: "power brake",
 }
+_SHARES_SECONDS = 2.0  # what processes computed is looked at over so long
 _MEMORY = "nvmlDeviceGetMemoryInfo"
 _LOST = ("NVMLError_GpuIsLost", "NVMLError_ResetRequired")
 
@@ -58,6 +63,7 @@ class NvmlGpus:
         self._load = load
         self._nvml: Nvml | None = None
         self._started = False
+        self._names: dict[int, str] = {}  # by which a lost GPU is still known
         self.message: str | None = None
 
     def read(self, run_pid: int | None = None) -> list[GpuSample]:
@@ -71,11 +77,18 @@ class NvmlGpus:
             self.message = f"the NVIDIA driver does not answer: {describe(error)}"
             return []
         self.message = None if count else "no NVIDIA GPU"
-        found = [_sample(nvml, index, run_pid) for index in range(count)]
+        found = [self._named(_sample(nvml, index, run_pid)) for index in range(count)]
         for gpu in found:
             if gpu.problem is not None:
                 self.message = f"GPU {gpu.index} does not answer: {gpu.problem}"
         return found
+
+    def _named(self, gpu: GpuSample) -> GpuSample:
+        if gpu.name is None and gpu.index in self._names:
+            return msgspec.structs.replace(gpu, name=self._names[gpu.index])
+        if gpu.name is not None:
+            self._names[gpu.index] = gpu.name
+        return gpu
 
     def driver(self) -> str | None:
         """The driver's version, or None without one."""
@@ -145,7 +158,9 @@ def _sample(nvml: Nvml, index: int, run_pid: int | None) -> GpuSample:
     name = text(ask("nvmlDeviceGetName", gpu))
     memory = _memory(ask, gpu)
     rates = ask("nvmlDeviceGetUtilizationRates", gpu)
-    processes = _processes(ask, gpu)
+    slices = _slices(ask, gpu)
+    processes = _processes(ask, gpu, [handle for _, handle in slices], run_pid)
+    temperature = _temperature(ask, gpu)
     used = whole(getattr(memory, "used", None))
     sample = GpuSample(
         index=index,
@@ -156,11 +171,11 @@ def _sample(nvml: Nvml, index: int, run_pid: int | None) -> GpuSample:
         memory_busy=percent(getattr(rates, "memory", None)),
         memory_used=used,
         memory_total=whole(getattr(memory, "total", None)),
-        memory_run=next((p.memory for p in processes or () if p.pid == run_pid), None),
+        memory_run=next((p.memory for p in processes or () if p.run), None),
         # NVML has no memory figures for GPUs that share the machine's memory (Jetson, GB10).
         unified=True if memory is None and _MEMORY in ask.not_offered else None,
-        temperature=number(ask("nvmlDeviceGetTemperature", gpu, _TEMPERATURE_CORE)),
-        temperature_limit=number(ask("nvmlDeviceGetTemperatureThreshold", gpu, _SLOWDOWN)),
+        temperature=temperature,
+        temperature_limit=_slows_at(ask, gpu, temperature),
         power=scaled(ask("nvmlDeviceGetPowerUsage", gpu), 1e-3),
         power_limit=scaled(ask("nvmlDeviceGetEnforcedPowerLimit", gpu), 1e-3),
         fan=percent(ask("nvmlDeviceGetFanSpeed", gpu)),
@@ -174,7 +189,7 @@ def _sample(nvml: Nvml, index: int, run_pid: int | None) -> GpuSample:
         pcie_width_max=whole(ask("nvmlDeviceGetMaxPcieLinkWidth", gpu)),
         ecc_corrected=whole(ask("nvmlDeviceGetTotalEccErrors", gpu, _CORRECTED, _SINCE_LOADED)),
         ecc_uncorrected=whole(ask("nvmlDeviceGetTotalEccErrors", gpu, _UNCORRECTED, _SINCE_LOADED)),
-        mig=_mig(ask, gpu),
+        mig=[_slice(ask, place, handle) for place, handle in slices],
         processes=processes,
     )
     if ask.lost is not None:
@@ -190,21 +205,69 @@ def _memory(ask: _Asked, gpu: Any) -> Any:
     return found if found is not None else ask(_MEMORY, gpu)
 
 
-def _processes(ask: _Asked, gpu: Any) -> list[GpuProcess] | None:
-    """The processes that compute on a GPU, the largest first; None where it does not tell."""
-    listed = ask("nvmlDeviceGetComputeRunningProcesses", gpu)
-    if listed is None:  # drivers before 510
-        listed = ask("nvmlDeviceGetComputeRunningProcesses_v2", gpu)
-    if not isinstance(listed, list | tuple):
+def _temperature(ask: _Asked, gpu: Any) -> float | None:
+    """°C; the older of two functions goes with CUDA 14."""
+    found = number(ask("nvmlDeviceGetTemperature", gpu, _TEMPERATURE_CORE))
+    return found if found is not None else number(ask("nvmlDeviceGetTemperatureV", gpu, 0))
+
+
+def _slows_at(ask: _Asked, gpu: Any, temperature: float | None) -> float | None:
+    """°C at which clocks are lowered; newer GPUs tell how far off that is instead."""
+    found = number(ask("nvmlDeviceGetTemperatureThreshold", gpu, _SLOWDOWN))
+    if found is not None or temperature is None:
+        return found
+    margin = number(ask("nvmlDeviceGetMarginTemperature", gpu))
+    return None if margin is None else temperature + margin
+
+
+def _processes(
+    ask: _Asked, gpu: Any, slices: Sequence[Any], run_pid: int | None
+) -> list[GpuProcess] | None:
+    """The processes that compute on a GPU, the largest first; None where it does not tell. Of one
+    that is divided, others than root are told of those on its slices only."""
+    listed = _listed(ask, gpu)
+    for slice_ in slices if listed is None else ():
+        some = _listed(ask, slice_)
+        listed = listed if some is None else [*(listed or ()), *some]
+    if listed is None:
         return None
+    shares = _shares(ask, gpu) if listed else {}
     found = []
     for process in listed:
         pid = whole(getattr(process, "pid", None))
         if pid is not None:
             name = text(ask("nvmlSystemGetProcessName", pid))
             memory = whole(getattr(process, "usedGpuMemory", None))
-            found.append(GpuProcess(pid=pid, name=name, memory=memory))
+            found.append(
+                GpuProcess(
+                    pid=pid,
+                    name=name,
+                    memory=memory,
+                    utilisation=shares.get(pid),
+                    run=pid == run_pid,
+                )
+            )
     return sorted(found, key=lambda process: -(process.memory or 0))
+
+
+def _listed(ask: _Asked, gpu: Any) -> list[Any] | None:
+    listed = ask("nvmlDeviceGetComputeRunningProcesses", gpu)
+    if listed is None:  # drivers before 510
+        listed = ask("nvmlDeviceGetComputeRunningProcesses_v2", gpu)
+    return list(listed) if isinstance(listed, list | tuple) else None
+
+
+def _shares(ask: _Asked, gpu: Any) -> dict[int, float]:
+    """The percent of time in which each process computed, by its newest sample."""
+    since = int((time.time() - _SHARES_SECONDS) * 1e6)
+    found: dict[int, tuple[float, float]] = {}
+    samples = ask("nvmlDeviceGetProcessUtilization", gpu, since)
+    for sample in samples if isinstance(samples, list | tuple) else ():
+        pid, share = whole(getattr(sample, "pid", None)), percent(getattr(sample, "smUtil", None))
+        at = number(getattr(sample, "timeStamp", None)) or 0.0
+        if pid is not None and share is not None:
+            found[pid] = max(found.get(pid, (-1.0, 0.0)), (at, share))
+    return {pid: share for pid, (_, share) in found.items()}
 
 
 def _throttle(ask: _Asked, gpu: Any) -> list[str] | None:
@@ -215,23 +278,21 @@ def _throttle(ask: _Asked, gpu: Any) -> list[str] | None:
     return None if mask is None else [word for bit, word in _THROTTLE.items() if mask & bit]
 
 
-def _mig(ask: _Asked, gpu: Any) -> list[MigSample]:
-    """The slices of a GPU that is divided; empty for one that is not."""
+def _slices(ask: _Asked, gpu: Any) -> list[tuple[int, Any]]:
+    """The places and handles of the slices of a GPU that is divided; empty for one that is not."""
     mode = ask("nvmlDeviceGetMigMode", gpu)
     if not isinstance(mode, list | tuple) or not mode or mode[0] != 1:
         return []
-    found = []
-    for index in range(min(16, whole(ask("nvmlDeviceGetMaxMigDeviceCount", gpu)) or 0)):
-        slice_ = ask("nvmlDeviceGetMigDeviceHandleByIndex", gpu, index)
-        if slice_ is None:  # a place without a slice
-            continue
-        memory = _memory(ask, slice_)
-        found.append(
-            MigSample(
-                index=index,
-                name=text(ask("nvmlDeviceGetName", slice_)),
-                memory_used=whole(getattr(memory, "used", None)),
-                memory_total=whole(getattr(memory, "total", None)),
-            )
-        )
-    return found
+    places = range(min(16, whole(ask("nvmlDeviceGetMaxMigDeviceCount", gpu)) or 0))
+    found = [(place, ask("nvmlDeviceGetMigDeviceHandleByIndex", gpu, place)) for place in places]
+    return [(place, handle) for place, handle in found if handle is not None]
+
+
+def _slice(ask: _Asked, place: int, handle: Any) -> MigSample:
+    memory = _memory(ask, handle)
+    return MigSample(
+        index=place,
+        name=text(ask("nvmlDeviceGetName", handle)),
+        memory_used=whole(getattr(memory, "used", None)),
+        memory_total=whole(getattr(memory, "total", None)),
+    )

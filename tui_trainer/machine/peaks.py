@@ -33,7 +33,10 @@ _PEAKS: tuple[tuple[str, float, float], ...] = (
 
 def peak_flops(name: str, precision: str) -> float | None:
     """FLOP/s that the device of that name reaches at most in "fp32", "bf16" or "fp16"; None where
-    it is not known. fp32 is counted without TF32, which is off unless asked for."""
+    it is not known, as of a slice of a GPU (MIG). fp32 is counted without TF32, which is off
+    unless asked for."""
+    if re.search(r"\bMIG\b", name):
+        return None
     for pattern, half, full in _PEAKS:
         if re.search(pattern, name):
             return (full if precision == "fp32" else half) * 1e12

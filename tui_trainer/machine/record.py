@@ -35,8 +35,9 @@ class Recorder:
 
     `lines` opens where the samples go, in the thread; `folder` is on the disk that matters, and
     `division` tells how the last steps divided, where somebody knows; `alarm` is told, in the
-    thread, what comes near its limit and what leaves it.
-    Ends quietly where nothing can be written: the samples are not worth a run.
+    thread, what comes near its limit and what leaves it, `outlook` sees more of that in a sample.
+    Where nothing can be written, as on a full disk, samples are lost and what is to be told
+    waits: neither is worth a run.
     """
 
     def __init__(
@@ -45,12 +46,15 @@ class Recorder:
         lines: Callable[[], contextlib.AbstractContextManager[Lines]],
         division: Callable[[], StepDivision | None] = lambda: None,
         alarm: Callable[[Alarm], None] = lambda _: None,
+        outlook: Callable[[HardwareSample], Alarm | None] = lambda _: None,
     ) -> None:
         self._folder = folder
         self._lines = lines
         self._division = division
         self._alarm = alarm
+        self._outlook = outlook
         self._alarms = Alarms()
+        self._untold: list[Alarm] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hardware", daemon=True)
 
@@ -67,20 +71,32 @@ class Recorder:
     def _run(self) -> None:
         sampler = Sampler(run_pid=os.getpid(), disk_path=self._folder)
         seconds, written, due = FIRST_SECONDS, 0, 0.0
-        with contextlib.suppress(OSError), self._lines() as lines:
+        lines: Lines | None = None
+        with contextlib.ExitStack() as stack:
             # Looked at all the time, so that a warning comes before the end; written more seldom.
             while not self._ended.wait(FIRST_SECONDS if due else 0.2):
                 sample = with_division(sampler.sample(), self._division())
-                for change in self._alarms.look(sample):
-                    self._alarm(change)
+                self._warn(sample)
                 now = time.monotonic()
                 if now + FIRST_SECONDS / 2 < due:
                     continue
-                lines.append(sample)
-                written += 1
-                if written % SAMPLES_PER_STAGE == 0:
-                    seconds = min(LONGEST_SECONDS, seconds * 2)
+                with contextlib.suppress(OSError):
+                    lines = lines or stack.enter_context(self._lines())
+                    lines.append(sample)
+                    written += 1
+                    if written % SAMPLES_PER_STAGE == 0:
+                        seconds = min(LONGEST_SECONDS, seconds * 2)
                 due = now + seconds
+
+    def _warn(self, sample: HardwareSample) -> None:
+        self._untold += self._alarms.look(sample)
+        ahead = self._outlook(sample)
+        if ahead is not None:
+            self._untold.append(ahead)
+        with contextlib.suppress(OSError):
+            while self._untold:
+                self._alarm(self._untold[0])
+                del self._untold[0]
 
 
 def with_division(sample: HardwareSample, division: StepDivision | None) -> HardwareSample:

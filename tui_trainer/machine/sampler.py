@@ -24,6 +24,8 @@ _SHORTEST = 0.05
 class Sampler:
     """Samples the machine; `run_pid` may be changed when a run goes on in a new process.
 
+    `gpus` that are patient already may be shared by samplers one after the other, so that a
+    driver that hangs hangs but once.
     Percentages count from one call of `sample` to the next, the first from the sampler's making.
     For one thread.
     """
@@ -32,11 +34,11 @@ class Sampler:
         self,
         run_pid: int | None = None,
         disk_path: Path | None = None,
-        gpus: Gpus | None = None,
+        gpus: Gpus | PatientGpus | None = None,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._disk_path = disk_path
-        self._gpus = PatientGpus(gpus, patience)
+        self._gpus = gpus if isinstance(gpus, PatientGpus) else PatientGpus(gpus, patience)
         self._process: psutil.Process | None = None
         self._run_pid: int | None = None
         self._machine = _Rate()

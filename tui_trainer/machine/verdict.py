@@ -42,7 +42,7 @@ def verdict_of(samples: Sequence[HardwareSample]) -> Verdict | None:
     data, reporting = (ms / division.step_ms for ms in (division.data_ms, division.reporting_ms))
     if data >= DATA_MOST:
         return _data(data)
-    found = _starved(late, division)
+    found = _starved(late, division) or _crowded(late, division)
     if found is None and data >= DATA_SHARE:
         found = _data(data)
     if found is None and reporting >= REPORTING_SHARE:
@@ -84,6 +84,26 @@ def _starved(samples: Sequence[HardwareSample], division: StepDivision) -> Verdi
         f"other processes take {others:.0f} % of the processors{waits}",
         "end the other processes, run them later or under nice, or give the run processors of its "
         "own (taskset)",
+    )
+
+
+def _crowded(samples: Sequence[HardwareSample], division: StepDivision) -> Verdict | None:
+    """Whether other processes compute on the run's GPU; only where its own is told from them."""
+    gpus = [gpu for gpu in (gpu_of(sample, division) for sample in samples) if gpu is not None]
+    shares = []
+    for gpu in gpus:
+        processes = gpu.processes or []
+        if any(process.run for process in processes):
+            shares.append(sum(p.utilisation or 0.0 for p in processes if not p.run))
+    others = _mean(shares)
+    busy = _mean(gpu.utilisation for gpu in gpus if gpu.utilisation is not None)
+    if others is None or busy is None or others < OTHERS_PERCENT or busy < BUSY_PERCENT:
+        return None
+    return Verdict(
+        "starved",
+        "starved by another process",
+        f"other processes take {others:.0f} % of the GPU's time",
+        "end the other processes, run them later, or train on another GPU (CUDA_VISIBLE_DEVICES)",
     )
 
 

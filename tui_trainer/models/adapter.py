@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
+from peft.utils.other import get_pattern_key
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -59,12 +60,7 @@ def attach(base: Any, lora: LoraSettings) -> Any:
         modules_to_save=new or None,
         exclude_modules=new or None,
     )
-    limit, where = _smallest_layer(base, targets, new or ())
-    if limit is not None and lora.rank > limit:
-        raise UserError(
-            f"lora.rank = {lora.rank} is larger than the layer {where}, which has only {limit} "
-            f"dimensions; use {limit} or less"
-        )
+    _check_ranks(_layers(base, targets, new or ()), lora)
     try:
         model: Any = get_peft_model(base, config)
     except ValueError as error:
@@ -194,22 +190,43 @@ def _sort_targets(file: Path) -> None:
     file.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
-def _smallest_layer(
-    base: Any, targets: str | list[str], new: Sequence[str]
-) -> tuple[int | None, str]:
-    """The smallest dimension among the layers that will carry an adapter, and that layer."""
+def _layers(base: Any, targets: str | list[str], new: Sequence[str]) -> dict[str, int]:
+    """The layers that will carry an adapter, and the smaller of each one's two dimensions."""
     head = base.get_output_embeddings()
-    smallest: int | None = None
-    where = ""
-    for name, module in base.named_modules():
-        if not isinstance(module, nn.Linear) or not _targeted(name, module is head, targets):
-            continue
-        if name in new or name.split(".")[0] in _HEADS:
-            continue
-        size = min(module.in_features, module.out_features)
-        if smallest is None or size < smallest:
-            smallest, where = size, name
-    return smallest, where
+    return {
+        name: min(module.in_features, module.out_features)
+        for name, module in base.named_modules()
+        if isinstance(module, nn.Linear)
+        and _targeted(name, module is head, targets)
+        and name not in new
+        and name.split(".")[0] not in _HEADS
+    }
+
+
+def _check_ranks(layers: dict[str, int], lora: LoraSettings) -> None:
+    """Raises `UserError` for a rank above a layer's dimensions, and for a pattern that fits no
+    layer, which PEFT would pass over in silence."""
+    if not layers:
+        return  # PEFT says why
+    for setting in ("rank_pattern", "alpha_pattern"):
+        keys = list(getattr(lora, setting))
+        unused = set(keys) - {get_pattern_key(keys, name) for name in layers}
+        if unused:
+            ends = ", ".join(sorted({name.rpartition(".")[2] for name in layers}))
+            raise UserError(
+                f"lora.{setting}: {sorted(unused)[0]!r} fits no layer that carries an adapter; "
+                f"such layers end in: {ends}"
+            )
+    patterns = lora.rank_pattern
+    for name, size in sorted(layers.items(), key=lambda layer: layer[1]):
+        key = get_pattern_key(list(patterns), name)
+        rank = patterns.get(key, lora.rank)
+        if rank > size:
+            setting = f"lora.rank_pattern {key!r}" if key in patterns else "lora.rank"
+            raise UserError(
+                f"{setting} = {rank} is larger than the layer {name}, which has only {size} "
+                f"dimensions; use {size} or less"
+            )
 
 
 def _targeted(name: str, is_head: bool, targets: str | list[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BitsAndBytesConfig,
 )
 from transformers.utils import logging as _logging
 
@@ -64,37 +66,70 @@ def load_base(
     dtype: torch.dtype,
     *,
     labels: Sequence[str] | None = None,
+    four_bit: bool = False,
     trust_remote_code: bool = False,
 ) -> Any:
     """The base model on `device` with `dtype` weights, from safetensors only; with `labels` as a
-    classifier of texts, whose head begins at random.
+    classifier of texts, whose head begins at random; with `four_bit` its linear layers but the
+    last in NF4, the scales quantised again (QLoRA, arXiv:2305.14314), by bitsandbytes.
 
     Raises `UserError` in one sentence where it is absent, incomplete or of another kind.
     """
     _quieten()
-    kind: Any = AutoModelForSequenceClassification if labels else AutoModelForCausalLM
-    named: dict[str, Any] = {}
+    named: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code}
     if labels:
-        named = {"id2label": dict(enumerate(labels)), "num_labels": len(labels)}
+        named |= {"id2label": dict(enumerate(labels)), "num_labels": len(labels)}
         named["label2id"] = {label: index for index, label in enumerate(labels)}
+    if four_bit:
+        named |= {"quantization_config": _nf4(dtype), "device_map": {"": device}}
+    loaded, new = _load(model, bool(labels), named)
+    if labels:
+        if four_bit and new:  # what begins at random is trained whole: all but that in four bits
+            named["quantization_config"] = _nf4(dtype, new)
+            loaded, new = _load(model, True, named)
+        setattr(loaded, NEW_PARTS, new)
+    if not four_bit:
+        return loaded.to(device)
+    for layer in loaded.modules():
+        # On some CPUs bitsandbytes packs the weights anew, and less exactly, at the first
+        # evaluation: training would go on with another base.
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
+    return loaded
+
+
+def _load(model: str, classifies: bool, named: dict[str, Any]) -> tuple[Any, list[str]]:
+    """The model, and of a classifier the parts that its files lack. Raises `UserError`."""
+    kind: Any = AutoModelForSequenceClassification if classifies else AutoModelForCausalLM
     try:
         loaded, how = kind.from_pretrained(
             resolve(model),
-            dtype=dtype,
             use_safetensors=True,
-            trust_remote_code=trust_remote_code,
             local_files_only=_only_local(model),
             output_loading_info=True,
-            ignore_mismatched_sizes=bool(labels),  # a head for other labels is made anew
+            ignore_mismatched_sizes=classifies,  # a head for other labels is made anew
             **named,
         )
     except _LOADING_ERRORS as error:
         raise UserError(_explain(model, "model", error)) from error
-    if labels:
-        absent = {*how["missing_keys"], *(key[0] for key in how["mismatched_keys"])}
-        setattr(loaded, NEW_PARTS, sorted({key.rpartition(".")[0] for key in absent}))
-    placed: Any = loaded
-    return placed.to(device)
+    absent = {*how["missing_keys"], *(key[0] for key in how["mismatched_keys"])}
+    return loaded, sorted({key.rpartition(".")[0] for key in absent}) if classifies else []
+
+
+def _nf4(dtype: torch.dtype, whole: Sequence[str] = ()) -> BitsAndBytesConfig:
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+        llm_int8_skip_modules=list(whole) or None,  # else the output layer; an old name
+    )
+
+
+def parameter_count(parameter: torch.nn.Parameter) -> int:
+    """How many numbers a parameter stands for: of one in four bits two share a byte."""
+    quantised = getattr(parameter, "quant_state", None)
+    return parameter.numel() if quantised is None else math.prod(quantised.shape)
 
 
 def _only_local(model: str) -> bool:

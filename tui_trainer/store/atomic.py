@@ -63,7 +63,8 @@ def sync_file(path: Path) -> None:
 class LineAppender:
     """Appends JSON lines, each with a single write, so that several processes may append.
 
-    A torn last line (its writer was killed) is closed first, so that it spoils only itself.
+    A torn last line (its writer was killed, or its disk full) is closed first, so that it spoils
+    only itself.
     The file is made for the user alone.
     """
 
@@ -71,15 +72,18 @@ class LineAppender:
         self._path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, PRIVATE)
         self._encoder = msgspec.json.Encoder()
+        self._torn = False
         if _ends_torn(self._descriptor):
             os.write(self._descriptor, b"\n")
 
     def append(self, record: object, *, durable: bool = False) -> None:
         """Writes one line; with `durable` it is on the disk when this returns."""
         data = self._encoder.encode(record) + b"\n"
-        view = memoryview(data)
+        view = memoryview(b"\n" + data if self._torn else data)
+        self._torn = True
         while view:
             view = view[os.write(self._descriptor, view) :]
+        self._torn = False
         if durable:
             os.fsync(self._descriptor)
 

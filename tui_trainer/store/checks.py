@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from tui_trainer.contracts.estimate import Finding
@@ -18,15 +20,16 @@ _COUNTED_BYTES = 64 << 20  # larger files are not read only to count their rows
 def check(job: Job, *, count: bool = True) -> list[Finding]:
     """Everything odd about a resolved job, errors first; without `count` the data is not read, and
     what depends on its size not said."""
-    rows = count_rows(job) if count else None
-    found = [*_errors(job), *_length(job, rows), *_rates(job), *_batches(job, rows), *_lora(job)]
+    rows = count_rows(jobs.file_list(job.data.train)) if count else None
+    found = [*_errors(job), *_length(job, rows), *_rates(job), *_batches(job, rows)]
+    found += [*_lora(job), *_augment(job, rows)]
     return sorted(found, key=lambda finding: finding.level != "error")
 
 
-def count_rows(job: Job) -> int | None:
-    """Rows of the training files, about; None where counting them would take long."""
+def count_rows(files: Sequence[Path]) -> int | None:
+    """Rows of data files, about; None where counting them would take long."""
     total = 0
-    for file in jobs.file_list(job.data.train):
+    for file in files:
         try:
             if file.suffix.lower() not in (".jsonl", ".ndjson", ".csv"):
                 return None
@@ -79,7 +82,39 @@ def _errors(job: Job) -> list[Finding]:
         )
     if job.data.replay is not None and job.task == "classification":
         found.append(_error("data.replay", "data.replay is of causal-lm jobs: leave it out"))
+    if job.quantization != "none" and job.lora.init == "pissa":
+        words = (
+            'lora.init = "pissa" takes its first values out of a whole base, not of a quantised '
+            'one: use lora.init = "default", or leave quantization out'
+        )
+        found.append(_error("lora.init", words))
+    return [*found, *_absent(job)]
+
+
+def _absent(job: Job) -> list[Finding]:
+    """Packages that the job needs beyond what every training needs."""
+    found = []
+    table = next((f for f in jobs.data_files(job) if f.suffix.lower() == ".parquet"), None)
+    if table is not None and not _installed("pyarrow"):
+        words = f'{table.name}: reading Parquet needs pyarrow: pip install "tui-trainer[parquet]"'
+        found.append(_error("data.train", words))
+    if job.training.optimizer == "adamw-8bit" and not _installed("bitsandbytes"):
+        words = (
+            'training.optimizer = "adamw-8bit" needs bitsandbytes: pip install bitsandbytes, or '
+            'use "adamw"'
+        )
+        found.append(_error("training.optimizer", words))
+    if job.quantization != "none" and not _installed("bitsandbytes"):
+        words = (
+            f'quantization = "{job.quantization}" needs bitsandbytes: pip install bitsandbytes, or '
+            "leave it out"
+        )
+        found.append(_error("quantization", words))
     return found
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def _length(job: Job, rows: int | None) -> list[Finding]:
@@ -132,15 +167,26 @@ def _rates(job: Job) -> list[Finding]:
 def _batches(job: Job, rows: int | None) -> list[Finding]:
     settings = job.training
     per_step = settings.batch_size * settings.gradient_accumulation_steps
-    if rows is None or per_step <= rows:
-        return []
-    return [
-        _warning(
-            "training.batch_size",
-            f"a step takes {per_step:,} examples and there are {rows:,}: every step is a whole "
-            "pass over the data; a smaller training.batch_size gives more steps",
+    found = []
+    if settings.processes > per_step + job.data.replay_per_step:
+        words = (
+            f"training.processes = {settings.processes} share the {per_step:,} examples of a step: "
+            "some have nothing to do; use fewer, or a larger training.batch_size"
         )
-    ]
+        found.append(_warning("training.processes", words))
+    if settings.sharding != "none" and settings.processes == 1:
+        words = (
+            'training.sharding = "fsdp" shares the base among processes and has no effect in one: '
+            "set training.processes, or start with torchrun"
+        )
+        found.append(_warning("training.sharding", words))
+    if rows is not None and per_step > rows:
+        words = (
+            f"a step takes {per_step:,} examples and there are {rows:,}: every step is a whole "
+            "pass over the data; a smaller training.batch_size gives more steps"
+        )
+        found.append(_warning("training.batch_size", words))
+    return found
 
 
 def _lora(job: Job) -> list[Finding]:
@@ -154,6 +200,33 @@ def _lora(job: Job) -> list[Finding]:
         words = "data.replay_per_step has no effect without data.replay"
         found.append(_warning("data.replay_per_step", words))
     return found
+
+
+def _augment(job: Job, rows: int | None) -> list[Finding]:
+    data = job.data
+    if data.augment == "none":
+        return []
+    if data.augment_model is None and job.task == "classification":
+        words = (
+            f'data.augment = "{data.augment}" needs data.augment_model: the base of a classifier '
+            "cannot be counted on to write"
+        )
+        return [_error("data.augment_model", words)]
+    if (data.augment_model or job.model) == "builtin":
+        words = (
+            f'data.augment = "{data.augment}" needs a model that can put text into other words, '
+            "which the built-in base cannot: set data.augment_model to a larger one"
+        )
+        return [_error("data.augment_model", words)]
+    count = "every training row" if rows is None else f"{rows:,} training rows"
+    return [
+        _warning(
+            "data.augment",
+            f'data.augment = "{data.augment}" has {data.augment_model or job.model} write {count} '
+            "anew before training, which may take longer than the training; nobody checks what "
+            "they then mean: read augmented.json in the run folder",
+        )
+    ]
 
 
 def _error(key: str, message: str) -> Finding:

@@ -47,6 +47,9 @@ def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
         replay=None
         if job.data.replay is None
         else _resolve_files(job.data.replay, folder, f"{where}: data.replay"),
+        augment_model=None
+        if job.data.augment_model is None
+        else resolve_model(job.data.augment_model, folder, f"{where}: data.augment_model"),
     )
     advisor = _resolve_advisor(values.get("advisor"), where)
     training = job.training

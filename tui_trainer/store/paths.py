@@ -38,6 +38,17 @@ def config_dir() -> Path:
     return Path(platformdirs.user_config_dir("tui-trainer", appauthor=False))
 
 
+def cache_dir() -> Path:
+    """The folder of what can be made again, which may be deleted at any time.
+
+    `TUI_TRAINER_HOME` wins over the platform's own place. Nothing is created.
+    """
+    override = os.environ.get("TUI_TRAINER_HOME")
+    if override:
+        return Path(override).expanduser() / "cache"
+    return Path(platformdirs.user_cache_dir("tui-trainer", appauthor=False))
+
+
 def builtin_model() -> Path:
     """The folder of the built-in base model."""
     return _PACKAGE / "models" / "builtin"
@@ -72,5 +83,7 @@ def safe_name(name: str, what: str = "name") -> str:
 
 def make_private_dir(path: Path) -> Path:
     """Creates `path` (and parents) for the user alone and returns it."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    missing = [folder for folder in path.parents if not folder.exists()]
+    for folder in (*reversed(missing), path):  # mkdir itself would make parents for everybody
+        folder.mkdir(exist_ok=True, mode=0o700)
     return path

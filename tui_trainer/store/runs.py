@@ -66,8 +66,16 @@ class RunFolder:
         return self.path / "hardware.jsonl"
 
     @property
+    def notices_file(self) -> Path:
+        return self.path / "notices.jsonl"
+
+    @property
     def data_file(self) -> Path:
         return self.path / "data.json"
+
+    @property
+    def augmented_file(self) -> Path:
+        return self.path / "augmented.json"
 
     @property
     def evaluation_file(self) -> Path:

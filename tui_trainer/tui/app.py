@@ -19,7 +19,8 @@ from textual.timer import Timer
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES
-from tui_trainer.tui import commands, glyphs, keymap, themes
+from tui_trainer.tui import commands, glyphs, keymap, rubbish, themes
+from tui_trainer.tui.alarm import Alarm
 from tui_trainer.tui.bridge import Bridge, Services, real_services
 from tui_trainer.tui.charts.text import clean
 from tui_trainer.tui.fleet import Fleet
@@ -30,6 +31,7 @@ from tui_trainer.tui.messages import (
     FolderChanged,
     MachineSampled,
     Noticed,
+    Rung,
     RunMade,
     Severity,
     StopsAnswered,
@@ -37,6 +39,7 @@ from tui_trainer.tui.messages import (
 from tui_trainer.tui.modes import MODES
 from tui_trainer.tui.screens.page import Page
 from tui_trainer.tui.steered import SteeredApp
+from tui_trainer.tui.stylesheet import KeptStylesheet
 from tui_trainer.tui.terminal import TerminalGuard
 
 if TYPE_CHECKING:  # numpy and what needs it come after the first paint
@@ -56,10 +59,11 @@ _MORE_TABS = (
 _SESSION_KEYS = frozenset(
     {"new_run", "show_new", "resume_run", "show_chat", "show_adapters", "adopt"}
 )
-_SAMPLES_KEPT = 60
+_SAMPLES_KEPT = 600  # of the machine while nothing is recorded: 20 minutes
 MOST_MARKED = 8  # runs that are read whole beside the one on the dashboard
 # The watcher holds streams of rows to a pace; this is for what others may post.
 _FRAME_SECONDS = 0.03
+_STARTED_SECONDS = 5.0  # the start is over by then, however long a folder takes
 _LOADING_SECONDS = 0.2  # every frame of a run that is being read draws its charts anew
 MONITOR_ONLY = "monitor watches and steers only; start tui-trainer without monitor to train"
 
@@ -84,6 +88,7 @@ class TrainerApp(SteeredApp):
         monitor_only: bool = False,
     ) -> None:
         super().__init__()
+        self.stylesheet = KeptStylesheet(variables=self.get_css_variables())
         self.settings = settings
         self.runs_dir = runs_dir = runs_dir.expanduser().absolute()
         self.monitor_only = monitor_only
@@ -99,6 +104,7 @@ class TrainerApp(SteeredApp):
         self._services = services
         self._filters_added = [] if glyphs.locale_has_unicode() else [glyphs.PlainCharacters()]
         self._guard = TerminalGuard(self.exit)
+        self.alarm = Alarm(self)
         self._told: set[str] = set()
         self._shown_at = 0.0
         self._frame: Timer | None = None
@@ -119,6 +125,7 @@ class TrainerApp(SteeredApp):
     def begin(self) -> None:
         """Starts everything behind the screen: called once the first paint stands."""
         self.bridge.start()
+        self.set_timer(_STARTED_SECONDS, rubbish.release)
         if not self.monitor_only:
             self.chatting.open_later()
 
@@ -149,6 +156,7 @@ class TrainerApp(SteeredApp):
             self.look_at(view.focused.summary.path)
         self._tell_once(view.oddities)
         self.fleet.attach_to_live(view.runs)
+        self.alarm.take(view)
         self.bridge.look_at(local_process(view.focused))
         self._show_soon()
 
@@ -165,7 +173,6 @@ class TrainerApp(SteeredApp):
         self.fleet.ended(end)
         if self.chatting.teaches(end.path):
             return  # the teaching tells how it ends
-        self.bell()
         failed = end.status in ("failed", "crashed")
         self.tell(self.fleet.describe(end, self.view.runs), "error" if failed else "information")
         self.bridge.watcher.refresh()
@@ -179,6 +186,12 @@ class TrainerApp(SteeredApp):
     @on(ChatSpoke)
     def _take_chat(self) -> None:
         self.chatting.spoke()
+
+    @on(Rung)
+    def _ring(self, message: Rung) -> None:
+        if self._driver is not None:
+            self._driver.write(message.sequences)
+            self._driver.flush()
 
     @on(Noticed)
     def _take_notice(self, message: Noticed) -> None:
@@ -313,6 +326,8 @@ class TrainerApp(SteeredApp):
         self._shown_at, self._frame = time.monotonic(), None
         for page in self._pages():
             page.refresh_all()
+        if not self.view.loading:
+            self.call_after_refresh(rubbish.release)
 
     def _tell_once(self, oddities: tuple[str, ...]) -> None:
         for oddity in oddities:
@@ -366,4 +381,5 @@ def run_app(
         runs_dir, settings=settings, services=services, focus=focus, monitor_only=monitor_only
     )
     status = app.run()
+    app.alarm.close()
     return 1 if status is None else status

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # what the first paint does without, and monitor without a ch
     from tui_trainer.contracts.hardware import HardwareSample
     from tui_trainer.contracts.session import Event
     from tui_trainer.launch.ending import EngineEnd
+    from tui_trainer.machine.gpu import PatientGpus
     from tui_trainer.repl.session import ChatSession
     from tui_trainer.store.runs import RunFolder
     from tui_trainer.watch.folder import FolderWatcher
@@ -82,10 +83,15 @@ def real_services(runs_dir: Path, poll_seconds: float, model: str = "builtin") -
 
         return FolderWatcher(runs_dir, on_change, poll_seconds=poll_seconds)
 
+    patient: list[PatientGpus] = []  # one for the whole session
+
     def sampler(pid: int | None, path: Path) -> Sampling:
+        from tui_trainer.machine.gpu import PatientGpus
         from tui_trainer.machine.sampler import Sampler
 
-        return Sampler(run_pid=pid, disk_path=path)
+        if not patient:
+            patient.append(PatientGpus())
+        return Sampler(run_pid=pid, disk_path=path, gpus=patient[0])
 
     def chat(emit: Callable[[Event], None], on_status: Callable[[str], None]) -> ChatSession:
         from tui_trainer.tui.chatter import real_session

@@ -11,7 +11,7 @@ from tui_trainer.tui import cursor
 from tui_trainer.tui.bridge import in_background
 from tui_trainer.tui.charts.smoothing import Averages
 from tui_trainer.tui.messages import Noticed
-from tui_trainer.tui.places import available, extent
+from tui_trainer.tui.places import available, extent, x_of
 from tui_trainer.tui.plots import SMOOTHINGS, ChartOptions, place_of
 from tui_trainer.tui.viewport import ALL, Range, Viewport
 from tui_trainer.watch.view import FolderView, RunView
@@ -241,6 +241,20 @@ class ChartKeys:
         if shown is None or not self._options.log_x:
             return shown
         return 10.0 ** shown[0], 10.0 ** shown[1]
+
+    def times_shown(self) -> Viewport:
+        """What is seen of the run, as a view of the time of day."""
+        shown, views = self._shown(), self.charts.views
+        if shown is None or not views:
+            return ALL
+        x, times = x_of(views[0], self._options.x), views[0].train.column("time")
+        count = min(len(x), len(times))
+        x, times = x[:count], times[:count]
+        seen = times[(x >= shown[0]) & (x <= shown[1]) & np.isfinite(times)]
+        if len(seen) < 2 or seen.max() <= seen.min():
+            return ALL
+        low, high = float(seen.min()), float(seen.max())
+        return Viewport(high - low, high, self._viewport.follows)
 
     def _smooth(self, weight: float) -> None:
         self._set(smoothing=weight)

@@ -79,7 +79,7 @@ def _heading(runs: Sequence[RunSummary], letters: Sequence[str], grid: Grid) -> 
             (f"{letter} {middle(clean(run.name), grid.cell - 4)}", "bold")
             for run, letter in zip(runs, letters, strict=True)
         ],
-        [(states.word(run.status), states.colour(run.status)) for run in runs],
+        [(states.word(run.shown_status), states.colour(run.shown_status)) for run in runs],
     ]
     if any(run.tool != runs[0].tool or run.tool != "tui-trainer" for run in runs):
         rows.append([(clean(run.tool), states.FAINT) for run in runs])

@@ -7,16 +7,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_trainer.contracts.advice import Advice
-from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.contracts.run import ACTIVE_STATES, Event
 from tui_trainer.launch.rollback import SPOILT, Rollback, rollback
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui import keymap, steering
+from tui_trainer.tui.alarm_words import alarms_said, open_alarms
 from tui_trainer.tui.charts.text import clean
 from tui_trainer.tui.judge import Judge
 from tui_trainer.tui.messages import RunJudged
 from tui_trainer.tui.screens.choice import Choice, Option
 from tui_trainer.tui.text import rate_text
-from tui_trainer.tui.widgets.advice import AdviceFacts, advice_facts_of, newest_rate, open_advice
+from tui_trainer.tui.widgets.advice import (
+    AdviceFacts,
+    Said,
+    advice_facts_of,
+    newest_rate,
+    open_advice,
+)
 
 if TYPE_CHECKING:
     from tui_trainer.tui.screens.dashboard import Dashboard
@@ -36,7 +43,9 @@ class Counsel:
         self._found: tuple[Path, tuple[Advice, ...]] | None = None
         self._muted: dict[Path, frozenset[str]] = {}
         self._view: RunView | None = None
+        self._judged = False  # whether its advice was found here
         self._offered: tuple[object, Rollback | None] = ((), None)
+        self._alarms: tuple[tuple[Event, ...], tuple[Event, ...]] = ((), ())
 
     def stop(self) -> None:
         """Ends the thread that judges."""
@@ -45,7 +54,7 @@ class Counsel:
 
     def take(self, view: RunView | None) -> RunView | None:
         """The run with advice: its own, or what is found here, in a thread."""
-        self._view = view
+        self._view, self._judged = view, False
         settings = self._page.session.settings.advisor
         if view is None or view.advice is not None or not settings.enabled:
             return view
@@ -56,7 +65,12 @@ class Counsel:
                 self._judge = Judge(self._page.post_message, settings)
             self._judge.ask(view)
         path, advice = self._found or (None, ())
-        self._view = replace(view, advice=advice) if path == view.summary.path else view
+        self._judged = path == view.summary.path
+        if view.summary.stalled is not None:
+            advice = (*(advice if self._judged else ()), view.summary.stalled)
+        elif not self._judged:
+            return view
+        self._view = replace(view, advice=advice)
         return self._view
 
     def judged(self, message: RunJudged) -> None:
@@ -74,7 +88,17 @@ class Counsel:
             advice = newest_rate(view, self._deaf(view))
             if advice is not None and advice.id in view.applied and advice.kind in SPOILT:
                 hint = f"if it does not recover: {self._key('apply')} goes back"
-        return advice_facts_of(view, self._is_judged(view), self._deaf(view), act, hint)
+        facts = advice_facts_of(view, self._is_judged(view), self._deaf(view), act, hint)
+        return replace(facts, said=self._with_alarms(view, facts.said))
+
+    def _with_alarms(self, view: RunView, said: tuple[Said, ...]) -> tuple[Said, ...]:
+        """What is about to run out stands behind what is critical, and before the rest."""
+        if view.events is not self._alarms[0]:
+            self._alarms = view.events, open_alarms(view.events)
+        advised = any(one.kind == "memory" for one in said)
+        alarms = alarms_said(view, self._alarms[1], self._deaf(view), memory_advised=advised)
+        critical = sum(one.urgency == "critical" for one in said)
+        return (*said[:critical], *alarms, *said[critical:])
 
     def apply(self) -> None:
         """Takes the newest advice's rate, or rolls an ended run back with it."""
@@ -99,11 +123,18 @@ class Counsel:
     def dismiss(self) -> None:
         """No more of the leading advice's kind: in the run where it has an advisor, else here."""
         session, view = self._page.session, self._view
+        said = () if view is None else self.facts(view).said
         found = open_advice(view, self._deaf(view))
-        if view is None or not found:
+        if view is None or not said:
             session.tell("there is no open advice", "warning")
             return
-        kind, path = found[0].kind, view.summary.path
+        path = view.summary.path
+        if said[0].alarm:
+            self._muted[path] = self._deaf(view) | {said[0].alarm}
+            session.tell(f"no more of the warning on {said[0].kind} of this run here")
+            self._page.take(session.view)
+            return
+        kind = found[0].kind
         self._muted[path] = self._deaf(view) | {kind}
         engine = view.commandable and not self._is_judged(view)
         if engine and view.summary.status in ACTIVE_STATES:
@@ -167,7 +198,7 @@ class Counsel:
         return self._offered[1]
 
     def _is_judged(self, view: RunView) -> bool:
-        return self._found is not None and view.advice is self._found[1]
+        return self._judged and self._view is not None and self._view.advice is view.advice
 
     def _deaf(self, view: RunView | None) -> frozenset[str]:
         return self._muted.get(view.summary.path, frozenset()) if view is not None else frozenset()

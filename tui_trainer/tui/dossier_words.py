@@ -26,7 +26,7 @@ def head(view: RunView, run: RunSummary) -> Content:
     """Name, state, tool, and what it takes."""
     steered = ("takes commands", "$success") if run.commandable else (read_only(run), "$faint")
     return Content.assemble(
-        plain(run.name, "bold"), "  ", states.badge(view.summary.status), "  ", steered
+        plain(run.name, "bold"), "  ", states.badge(view.summary.shown_status), "  ", steered
     )  # fmt: skip
 
 
@@ -41,14 +41,14 @@ def facts(known: Dossier, width: int) -> Content:
     """Where it lies, how far it came, what was odd, what is not recorded."""
     view = known.view
     run = view.summary
-    lines = [_fact("place", str(run.path), width), _fact("tool", run.tool, width)]
+    lines = [fact("place", str(run.path), width), fact("tool", run.tool, width)]
     if run.message:
-        lines.append(_fact("message", run.message, width))
-    lines += [_fact("odd", text, width, "$warning") for text in view.oddities]
+        lines.append(fact("message", run.message, width))
+    lines += [fact("odd", text, width, "$warning") for text in view.oddities]
     if view.lacks:
-        lines.append(_fact("not recorded", ", ".join(view.lacks), width))
+        lines.append(fact("not recorded", ", ".join(view.lacks), width))
     lines += [Content(""), *_origin(view, width), Content(""), *_results(view, width)]
-    return _page(lines)
+    return page(lines)
 
 
 def configuration(known: Dossier, width: int) -> Content:
@@ -62,8 +62,8 @@ def configuration(known: Dossier, width: int) -> Content:
         elif not dot and section:
             lines.append(Content(""))
         section = before if dot else ""
-        lines.append(_fact(name if dot else key, _words(value), width))
-    return _page(lines) if lines else _nothing(known, "configuration")
+        lines.append(fact(name if dot else key, _words(value), width))
+    return page(lines) if lines else nothing(known, "configuration")
 
 
 def events(known: Dossier, width: int) -> Content:
@@ -80,32 +80,32 @@ def events(known: Dossier, width: int) -> Content:
     left_out = len(known.view.events) - len(listed)
     if left_out:
         lines.append(Content.styled(f"and {left_out:,} earlier ones", "$faint"))
-    return _page(lines) if lines else _nothing(known, "events")
+    return page(lines) if lines else nothing(known, "events")
 
 
 def checkpoints(known: Dossier, width: int) -> Content:
     """Name, step, size, whole or not."""
     if not known.checkpoints:
-        return _nothing(known, "checkpoints")
+        return nothing(known, "checkpoints")
     title = f"{'name':<20} {'step':>10} {'size':>10}  state"
-    return _page([Content.styled(title, "$faint"), *map(_checkpoint, reversed(known.checkpoints))])
+    return page([Content.styled(title, "$faint"), *map(_checkpoint, reversed(known.checkpoints))])
 
 
 def machine(known: Dossier, width: int) -> Content:
     """Newest and greatest values of what was measured while it trained."""
     found = measured(known.view.hardware)
     if not found:
-        return _nothing(known, "samples of the machine")
+        return nothing(known, "samples of the machine")
     title = f"{'':<{_LABEL}} {'last':>12} {'peak':>12}"
     last = known.view.hardware[-1]
-    said = [] if last.gpus or not last.gpu_message else [_fact("GPU", last.gpu_message, width)]
-    return _page([Content.styled(title, "$faint"), *(_measured(one) for one in found), *said])
+    said = [] if last.gpus or not last.gpu_message else [fact("GPU", last.gpu_message, width)]
+    return page([Content.styled(title, "$faint"), *(_measured(one) for one in found), *said])
 
 
 def log(known: Dossier, width: int) -> Content:
     """The end of what the training process printed."""
     lines = [plain(line) for line in (known.log or known.view.log_tail)]
-    return _page(lines) if lines else _nothing(known, "log")
+    return page(lines) if lines else nothing(known, "log")
 
 
 PAGES: dict[str, Page] = {
@@ -121,18 +121,18 @@ PAGES: dict[str, Page] = {
 def _origin(view: RunView, width: int) -> list[Content]:
     run, info = view.summary, view.info
     lines = [
-        _fact("began", _moment(run.created_at), width),
-        _fact("last written", _moment(run.updated_at), width),
+        fact("began", _moment(run.created_at), width),
+        fact("last written", _moment(run.updated_at), width),
     ]
     if info is not None:
         lines += [
-            _fact("id", info.id, width),
-            _fact("host", info.host, width),
-            _fact("base", f"{info.base_model}  {info.base_path or ''}".strip(), width),
-            _fact("resumed from", info.resumed_from or NONE, width),
+            fact("id", info.id, width),
+            fact("host", info.host, width),
+            fact("base", f"{info.base_model}  {info.base_path or ''}".strip(), width),
+            fact("resumed from", info.resumed_from or NONE, width),
         ]
         lines += [
-            _fact("data file", f"{name}  {hash[:12]}", width)
+            fact("data file", f"{name}  {hash[:12]}", width)
             for name, hash in info.data_files.items()
         ]
     return lines
@@ -158,7 +158,7 @@ def _results(view: RunView, width: int) -> list[Content]:
         ("rows", f"{view.train.rows:,} training, {view.evals.rows:,} evaluations"),
         ("metrics", ", ".join(dict.fromkeys((*view.train.names(), *view.evals.names())))),
     ]
-    return [_fact(name, value, width) for name, value in rows]
+    return [fact(name, value, width) for name, value in rows]
 
 
 def _checkpoint(item: CheckpointFacts) -> Content:
@@ -190,13 +190,13 @@ def _measured(one: Measured) -> Content:
     return Content.assemble((f"{clean(one.name):<{_LABEL}} ", "$faint"), f"{last:>12} {peak:>12}")
 
 
-def _nothing(known: Dossier, what: str) -> Content:
+def nothing(known: Dossier, what: str) -> Content:
     run = known.view.summary
     why = f"{clean(run.tool)} records none here" if run.kind != "run" else "none are recorded"
     return Content.styled(f"no {what}: {why}", "$faint")
 
 
-def _fact(name: str, value: str, width: int, style: str = "") -> Content:
+def fact(name: str, value: str, width: int, style: str = "") -> Content:
     """A label and its value, wrapped beside the label."""
     room = max(10, width - _LABEL - 1)
     text = clean(value)
@@ -208,7 +208,7 @@ def _fact(name: str, value: str, width: int, style: str = "") -> Content:
     return Content("\n").join(lines)
 
 
-def _page(lines: Sequence[Content]) -> Content:
+def page(lines: Sequence[Content]) -> Content:
     return Content("\n").join(lines)
 
 

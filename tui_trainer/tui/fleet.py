@@ -53,6 +53,10 @@ class Fleet:
         self._watched.discard(end.path)
         self._ended[end.path] = time.time()
 
+    def tells(self, path: Path) -> bool:
+        """Whether the end of a run is told by `ended`, now or before."""
+        return path in self._watched or path in self._ended
+
     def training(self) -> list[RunFolder]:
         """The runs begun in this session whose engines still work; reads their states."""
         folders = [RunFolder(path) for path in sorted(self._begun)]

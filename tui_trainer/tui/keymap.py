@@ -6,7 +6,7 @@ them can tell something else than the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from textual.binding import Binding, BindingType
@@ -219,6 +219,15 @@ class Keymap:
 
 def bindings(*scopes: str) -> list[BindingType]:
     """Textual's bindings for an app or a screen."""
+    return _bindings([key for key in KEYS if key.scope in scopes])
+
+
+def bindings_of(*ids: str) -> list[BindingType]:
+    """The same keys as elsewhere for what is done alike, changed with them in the settings."""
+    return _bindings([key for key in KEYS if key.id in ids])
+
+
+def _bindings(keys: Sequence[Key]) -> list[BindingType]:
     return [
         Binding(
             key.keys,
@@ -229,8 +238,7 @@ def bindings(*scopes: str) -> list[BindingType]:
             show=key.rank > 0,
             priority=key.priority,
         )
-        for key in KEYS
-        if key.scope in scopes
+        for key in keys
     ]
 
 

@@ -11,10 +11,10 @@ from tui_trainer.contracts.hardware import GpuSample, HardwareSample
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.tui.charts.model import ChartSpec, Line
 from tui_trainer.tui.text import MISSING
+from tui_trainer.tui.viewport import ALL, Range, Viewport
 from tui_trainer.watch.view import RunView
 
 _GPUS_DRAWN = 8
-_SHORTEST_VIEW = 4.0  # seconds
 Value = Callable[[HardwareSample], float | None]
 
 
@@ -41,26 +41,20 @@ def _host(run: RunView) -> str:
     return (run.state.host if run.state is not None else None) or "another machine"
 
 
-def curves_of(
-    samples: Sequence[HardwareSample], most: int, zoom: int = 0, shift: int = 0
-) -> list[ChartSpec]:
-    """At most `most` charts over time of day, the most telling first.
-
-    Each step of `zoom` halves the time that is shown, up to the newest; `shift` moves by halves
-    of it towards the start.
-    """
+def curves_of(samples: Sequence[HardwareSample], viewport: Viewport = ALL) -> list[ChartSpec]:
+    """Charts over the time of day, the most telling first."""
     specs = _gpu_specs(samples) if any(sample.gpus for sample in samples) else []
     cpu = _chart("CPU", "%", samples, {"all": _cpu, "run": lambda s: s.run_cpu_percent}, 100)
     ram = _chart("RAM", "GiB", samples, {"used": _gib("ram_used"), "run": _gib("run_rss")}, None)
     specs[1:1] = [cpu]
     specs.append(ram)
-    if not any(sample.gpus for sample in samples):
-        disk = {"written": _mega("disk_write"), "run": _mega("run_write")}
-        network = {"in": _mega("network_received"), "out": _mega("network_sent")}
-        specs.append(_chart("disk", "MB/s", samples, disk, None))
-        specs.append(_chart("network", "MB/s", samples, network, None))
-    window = _window(samples, zoom, shift)
-    return [_with_range(spec, window) for spec in specs[:most]]
+    disk = {"written": _mega("disk_write"), "run": _mega("run_write")}
+    network = {"in": _mega("network_received"), "out": _mega("network_sent")}
+    specs.append(_chart("disk", "MB/s", samples, disk, None))
+    specs.append(_chart("network", "MB/s", samples, network, None))
+    whole = extent_of(samples)
+    window = None if whole is None else viewport.shown(whole)
+    return [_with_range(spec, window) for spec in specs]
 
 
 def _gpu_specs(samples: Sequence[HardwareSample]) -> list[ChartSpec]:
@@ -74,12 +68,16 @@ def _gpu_specs(samples: Sequence[HardwareSample]) -> list[ChartSpec]:
         _chart("GPU memory", "%", samples, each(_memory_percent), 100),
         _chart("GPU temperature", "°C", samples, each(lambda gpu: gpu.temperature), None),
         _chart("GPU power", "W", samples, each(lambda gpu: gpu.power), None),
+        _chart("GPU clock", "MHz", samples, each(lambda gpu: gpu.clock), None),
     ]
 
 
 def _of_gpu(index: int, read: Callable[[GpuSample], float | None]) -> Value:
     def value(sample: HardwareSample) -> float | None:
-        return next((read(gpu) for gpu in sample.gpus if gpu.index == index), None)
+        gpus = sample.gpus
+        if index < len(gpus) and gpus[index].index == index:  # as nearly always
+            return read(gpus[index])
+        return next((read(gpu) for gpu in gpus if gpu.index == index), None)
 
     return value
 
@@ -139,18 +137,18 @@ def _chart(
 
 
 def _newest(lines: Sequence[Line]) -> str:
-    """The newest value of the first line."""
-    value = lines[0].y[-1] if lines else np.nan
-    return f"{value:.3g}" if np.isfinite(value) else MISSING
+    """The newest value of the first line; of many GPUs the lowest and the highest."""
+    values = [line.y[-1] for line in lines if line.tag] or [line.y[-1] for line in lines[:1]]
+    known = [value for value in values if np.isfinite(value)]
+    low, high = (f"{end(known):.3g}" if known else MISSING for end in (min, max))
+    return low if low == high else f"{low}–{high}"
 
 
-def _window(samples: Sequence[HardwareSample], zoom: int, shift: int) -> tuple[float, float] | None:
-    if not samples or zoom <= 0:
+def extent_of(samples: Sequence[HardwareSample]) -> Range | None:
+    """The times of the first and the last sample; None where there are not two."""
+    if not samples or samples[-1].time <= samples[0].time:
         return None
-    first, last = samples[0].time, samples[-1].time
-    span = max((last - first) / 2**zoom, _SHORTEST_VIEW)
-    end = max(last - shift * span / 2, min(last, first + span))
-    return end - span, end
+    return samples[0].time, samples[-1].time
 
 
 def _with_range(spec: ChartSpec, window: tuple[float, float] | None) -> ChartSpec:

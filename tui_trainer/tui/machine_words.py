@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import msgspec
 from textual.content import Content
 
 from tui_trainer.contracts.hardware import GpuProcess, GpuSample, HardwareSample, StepDivision
@@ -32,7 +33,8 @@ def page(samples: Sequence[HardwareSample], width: int, run_pid: int | None = No
     if not samples:
         return Content.styled("the machine has not been looked at yet", "$faint")
     last = samples[-1]
-    blocks = [_run(samples, width), _gpus(last, width, run_pid), _cpu(last, width), _rest(last)]
+    gpus = _gpus(_named(samples), width, run_pid)
+    blocks = [_run(samples, width), gpus, _cpu(last, width), _rest(last)]
     return Content("\n\n").join([block for block in blocks if block is not None])
 
 
@@ -45,8 +47,8 @@ def _run(samples: Sequence[HardwareSample], width: int) -> Content | None:
         return None
     division = known[-1].division
     return stack(
-        Content.assemble((verdict.word, "bold"), f": {verdict.why}").truncate(width, ellipsis=True),
-        Content.styled(shorten(f"→ {verdict.change}", width), "$accent"),
+        *Content.assemble((verdict.word, "bold"), f": {verdict.why}").wrap(width),
+        *Content.styled(f"→ {verdict.change}", "$accent").wrap(width),
         *_division(division, width),
     )
 
@@ -127,6 +129,16 @@ def _rest(sample: HardwareSample) -> Content:
 # -- GPUs --------------------------------------------------------------------------------------
 
 
+def _named(samples: Sequence[HardwareSample]) -> HardwareSample:
+    """The newest sample, its lost GPUs by the names that they had."""
+    last = samples[-1]
+    if all(gpu.name is not None for gpu in last.gpus):
+        return last
+    names = {gpu.index: gpu.name for sample in samples for gpu in sample.gpus if gpu.name}
+    gpus = [msgspec.structs.replace(g, name=g.name or names.get(g.index)) for g in last.gpus]
+    return msgspec.structs.replace(last, gpus=gpus)
+
+
 def _gpus(sample: HardwareSample, width: int, run_pid: int | None) -> Content:
     message = clean(sample.gpu_message or "")
     if not sample.gpus:
@@ -181,11 +193,12 @@ def _processes(gpus: Sequence[GpuSample], run_pid: int | None, width: int) -> li
     rows = [(gpu.index, process) for gpu in gpus for process in gpu.processes or ()]
     if not rows:
         return []
-    lines = [Content.styled(f"{'on GPU':<8}{'pid':>9}  {'memory':>9}  process", "$faint")]
+    title = f"{'on GPU':<8}{'pid':>9}  {'memory':>9}  {'use':>6}  process"
+    lines = [Content.styled(title, "$faint")]
     for index, process in rows[:_PROCESSES]:
-        memory = gib_text(process.memory)
-        name = _process_name(process, run_pid)
-        lines.append(Content(shorten(f"{index:<8}{process.pid:>9}  {memory:>9}  {name}", width)))
+        figures = f"{gib_text(process.memory):>9}  {percent_text(process.utilisation):>6}"
+        line = f"{index:<8}{process.pid:>9}  {figures}  {_process_name(process, run_pid)}"
+        lines.append(Content(shorten(line, width)))
     if len(rows) > _PROCESSES:
         lines.append(Content.styled(f"and {len(rows) - _PROCESSES} more", "$faint"))
     return lines
@@ -196,7 +209,7 @@ def _process_name(process: GpuProcess, run_pid: int | None) -> str:
         name = "not seen from here (a process of the host)"
     else:
         name = clean(process.name)
-    return f"{name}  ◀ this run" if process.pid == run_pid else name
+    return f"◀ this run  {name}" if process.run or process.pid == run_pid else name
 
 
 def _memory(gpu: GpuSample) -> str:
@@ -250,8 +263,8 @@ _COLUMNS: tuple[tuple[str, int, Callable[[GpuSample], str]], ...] = (
     ("fan", 6, lambda gpu: percent_text(gpu.fan)),
     ("clock", 15, _clock),
     ("mem clock", 10, lambda gpu: _with_unit(gpu.memory_clock, "MHz")),
-    ("held down by", 22, _throttle),
-    ("PCIe", 16, _pcie),
+    ("held down by", 27, _throttle),
+    ("PCIe", 18, _pcie),
     ("ECC", 14, _ecc),
     ("mem busy", 8, lambda gpu: percent_text(gpu.memory_busy)),
 )

@@ -53,6 +53,14 @@ class MachineSampled(Message):
         return isinstance(message, MachineSampled)
 
 
+class Rung(Message):
+    """The terminal is to be sent bell and escape sequences, which draw nothing."""
+
+    def __init__(self, sequences: str) -> None:
+        super().__init__()
+        self.sequences = sequences
+
+
 class Noticed(Message):
     """Something happened that the user should read."""
 

@@ -138,10 +138,14 @@ class Orders:
         self._app.push_screen(Details(run, whole))
 
     def machine(self) -> None:
-        """Shows the whole machine."""
+        """Shows the whole machine, zoomed as the charts are."""
+        from tui_trainer.tui.screens.dashboard import Dashboard
         from tui_trainer.tui.screens.machine import MachineView  # loaded when it is wanted
+        from tui_trainer.tui.viewport import ALL
 
-        self._app.push_screen(MachineView())
+        page = self._app.screen
+        times = page.times_shown if isinstance(page, Dashboard) else ALL
+        self._app.push_screen(MachineView(times))
 
     def leave(self) -> None:
         """Leaves at once, or asks where a run begun here still trains."""

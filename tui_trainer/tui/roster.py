@@ -217,7 +217,9 @@ def _by_id(id: str) -> Column:
 def _cell(run: RunSummary, id: str, now: float, spark: int, plain: bool) -> tuple[str, str]:
     if id == "status":
         early = run.status == "early_stopped"  # its own word is too long for a column
-        return "early stop" if early else states.word(run.status), states.colour(run.status)
+        return "early stop" if early else states.word(run.shown_status), states.colour(
+            run.shown_status
+        )
     if id == "trend":
         return trend_words(run.trend)
     if id == "spark":

@@ -19,6 +19,7 @@ _WORDS = {
     "cancelled": ("cancelled", CAUTION),
     "failed": ("failed", BAD),
     "crashed": ("crashed", BAD),
+    "hung": ("hung?", BAD),  # not a state of the run, but what is seen of it
     "stale": ("stale", CAUTION),
     "unknown": ("unknown", FAINT),
 }

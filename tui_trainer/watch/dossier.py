@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tui_trainer.contracts.data import DataReport
+from tui_trainer.contracts.evaluation import EvaluationFile
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.store import checkpoints
 from tui_trainer.store.runs import RunFolder
@@ -48,11 +50,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Dossier:
-    """A run read whole, its checkpoints, and the end of what it printed."""
+    """A run read whole, its checkpoints, the end of what it printed, what was found in its data,
+    and how well a classifier does."""
 
     view: RunView
     checkpoints: tuple[CheckpointFacts, ...] = ()
     log: tuple[str, ...] = ()
+    data: DataReport | None = None
+    evaluation: EvaluationFile | None = None
 
 
 def dossier_of(place: RunPlace, view: RunView | None = None, *, thorough: bool = False) -> Dossier:
@@ -60,11 +65,13 @@ def dossier_of(place: RunPlace, view: RunView | None = None, *, thorough: bool =
 
     `thorough` compares every byte of the checkpoints, otherwise their sizes are.
     """
-    folder = RunFolder(place.path)
+    folder, ours = RunFolder(place.path), place.kind == "run"
     return Dossier(
         view=view if view is not None else read_whole(place),
         checkpoints=tuple(checkpoint_facts(folder, thorough)),
-        log=tuple(folder.log_tail(LOG_LINES)) if place.kind == "run" else (),
+        log=tuple(folder.log_tail(LOG_LINES)) if ours else (),
+        data=folder.data() if ours else None,
+        evaluation=folder.evaluation() if ours else None,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.watch.filler import PAUSE_SECONDS, Filler
 from tui_trainer.watch.glance import Glance
 from tui_trainer.watch.notify import Notifier
 from tui_trainer.watch.pace import Pace
@@ -65,6 +66,7 @@ class FolderWatcher:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._readers = Readers(self._stopping.is_set)
+        self._filler = Filler()
         self._rescan = True
         self._thread: threading.Thread | None = None
 
@@ -131,7 +133,8 @@ class FolderWatcher:
         if not (self._is_loading() or self._unread or self._disordered):
             until = max(begun + COALESCE_SECONDS, self._pace.next(begun))
             if not self._streams:
-                self._wake.wait(max(0.0, min(next_poll - time.monotonic(), self._look_seconds)))
+                longest = PAUSE_SECONDS if self._filler.work(self._ordered) else self._look_seconds
+                self._wake.wait(max(0.0, min(next_poll - time.monotonic(), longest)))
             self._stopping.wait(max(0.0, until - time.monotonic()))
         return next_poll
 

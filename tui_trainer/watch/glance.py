@@ -22,6 +22,7 @@ _END = 16 * 1024
 _WINDOWS = 24
 _WINDOW = 2 * 1024
 _RATE_ROWS = 50
+Mark = tuple[Signature, registry.Stamp]
 
 
 class Glance:
@@ -43,6 +44,11 @@ class Glance:
         """When the run began, as far as it can be known: seconds since the epoch."""
         info = self.facts.basics
         return info.created_at if info is not None else self._found_at
+
+    @property
+    def mark(self) -> Mark:
+        """What changes with the files, as they were seen last."""
+        return self._seen, self._stamp
 
     def read(self) -> bool:
         """Whether the summary changed. Raises `OSError` where the metrics cannot be read."""

@@ -150,7 +150,8 @@ def _holds(term: Term, run: RunSummary, now: float, config: Mapping[str, Any] | 
         value = None if config is None else config.get(term.field)
         return value is not None and _fits(term, value)
     if not term.field:
-        text = f"{run.name}\n{run.status}\n{run.status.replace('_', '-')}\n{run.tool}\n{run.id}"
+        state = f"{run.shown_status}\n{run.status}\n{run.status.replace('_', '-')}"
+        text = f"{run.name}\n{state}\n{run.tool}\n{run.id}"
         return term.text in text.casefold() or run.status in _GROUPS.get(term.text, ())
     field = BY_NAME[term.field]
     if field.number is not None:

@@ -1,4 +1,4 @@
-"""Logs of typed records: events and hardware samples, the newest kept."""
+"""Logs of typed records: events, the newest kept, and hardware samples, thinned with age."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ T = TypeVar("T")
 
 
 class RecordLog(Generic[T]):
-    """The newest records of an append-only file of JSON lines, read as it grows."""
+    """The newest records of an append-only file of JSON lines, read as it grows. With `thin` they
+    are from the whole file instead, the sparser the older."""
 
-    def __init__(self, path: Path, kind: type[T], keep: int) -> None:
+    def __init__(self, path: Path, kind: type[T], keep: int, *, thin: bool = False) -> None:
         self._tail = Tail(path)
         self._decoder = msgspec.json.Decoder(kind)
-        self._kept: deque[T] = deque(maxlen=keep)
+        self._most = keep
+        self._kept: deque[T] = deque(maxlen=None if thin else keep)
         self._frozen: tuple[T, ...] = ()
         self.unreadable = 0
         self.total = 0
@@ -30,12 +32,12 @@ class RecordLog(Generic[T]):
 
     @property
     def records(self) -> tuple[T, ...]:
-        """The newest records, oldest first."""
+        """The records that are kept, oldest first."""
         return self._frozen
 
     @property
     def forgotten(self) -> int:
-        """Older records that are no longer kept."""
+        """Records that are no longer kept."""
         return self.total - len(self._frozen)
 
     def read(self) -> bool:
@@ -61,5 +63,9 @@ class RecordLog(Generic[T]):
         try:
             self._kept.append(self._decoder.decode(line))
             self.total += 1
+            if len(self._kept) > self._most:
+                kept = list(self._kept)
+                half = len(kept) // 2
+                self._kept = deque((*kept[:half:2], *kept[half:]))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             self.unreadable += 1

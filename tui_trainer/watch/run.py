@@ -11,6 +11,7 @@ from typing import Any
 
 from tui_trainer.advisor.told import Told
 from tui_trainer.advisor.told import told as hear
+from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, LoopInfo, RunBasics, RunInfo, RunState
 from tui_trainer.store.runs import STALE_SECONDS, RunFolder, status_of
@@ -21,6 +22,7 @@ from tui_trainer.watch.metrics import lines
 from tui_trainer.watch.records import RecordLog
 from tui_trainer.watch.source import Peek, Source, SourceFacts
 from tui_trainer.watch.view import RunKind, RunSummary, RunView
+from tui_trainer.watch.vigil import Vigil
 
 EVENTS_KEPT = 5_000
 SAMPLES_KEPT = 2_000
@@ -64,6 +66,7 @@ class RunFacts:
         self.config: Mapping[str, Any] = {}
         self.told = SourceFacts()  # what a source of another tool says
         self.tool = registry.tool(place)
+        self.vigil = Vigil(self.folder)
         self._info_seen: Signature = (0, 0, 0)
         self._state_seen: Signature = (0, 0, 0)
 
@@ -74,8 +77,14 @@ class RunFacts:
         changed = self._read_info()
         changed |= self._read_state()
         if changed or check_process:
-            changed |= self._set_status(status_of(self.state))
+            changed |= self._set_status(self._status_now())
+            changed |= self.vigil.look(self.state, self.status, self.info)
         return changed
+
+    def _status_now(self) -> str:
+        status = status_of(self.state)
+        # The process may have written its last state and gone between the two looks.
+        return status_of(self.state) if status == "crashed" and self._read_state() else status
 
     def oddities(self) -> list[str]:
         """Files of ours that are there but cannot be read as what they are."""
@@ -130,6 +139,8 @@ class RunFacts:
             epoch=seen.epoch,
             tool=self.tool,
             commandable=self.is_live_here(),
+            stalled=self.vigil.stalled,
+            critical=self.vigil.critical,
         )
         if info is not None:
             row = replace(row, id=info.id, name=info.name, created_at=info.created_at)
@@ -175,7 +186,9 @@ class RunReader:
         self._hardware: RecordLog[HardwareSample] | None = None
         if place.kind == "run":
             self._events = RecordLog(folder.events_file, Event, EVENTS_KEPT)
-            self._hardware = RecordLog(folder.hardware_file, HardwareSample, SAMPLES_KEPT)
+            self._hardware = RecordLog(
+                folder.hardware_file, HardwareSample, SAMPLES_KEPT, thin=True
+            )
         self._view: RunView | None = None
         self._log_seen: Signature = None
         self._log: tuple[str, ...] = ()
@@ -233,9 +246,14 @@ class RunReader:
             resumed_at=tuple(to for _, to in history.rewinds),
             config=self.facts.config if self.place.kind == "run" else told.config,
             lacks=told.lacks,
-            advice=tuple(heard.advice) if heard is not None else None,
+            advice=(*heard.advice, *self._stalled()) if heard is not None else None,
             applied=heard.applied if heard is not None else frozenset(),
         )
+
+    def _stalled(self) -> tuple[Advice, ...]:
+        """What the run's own advisor cannot say, for it waits for the step too."""
+        stalled = self.facts.vigil.stalled
+        return () if stalled is None else (stalled,)
 
     def _hear(self, events: tuple[Event, ...]) -> Told | None:
         """What the run's own advisor said; None where it had none."""

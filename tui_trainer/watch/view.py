@@ -176,7 +176,9 @@ class RunSummary:
     `spark` are at most 24 losses evenly over the run, oldest first; `trend` is the relative
     change of the smoothed loss over the last quarter of the run (-0.031: 3.1 % less); `tool` is
     what wrote the run, as its users call it ("tui-trainer", "TensorBoard", "JSON lines" ...);
-    `commandable` says that a live process on this host obeys commands.
+    `commandable` says that a live process on this host obeys commands; `stalled` is said while a
+    step takes far too long; `critical` is critical advice said since the run was first looked
+    at.
     """
 
     path: Path
@@ -200,6 +202,13 @@ class RunSummary:
     epoch: float | None = None
     tool: str = "tui-trainer"
     commandable: bool = False
+    stalled: Advice | None = None
+    critical: tuple[Advice, ...] = ()
+
+    @property
+    def shown_status(self) -> str:
+        """The status, but `hung` where a step takes too long to be believed to train."""
+        return self.status if self.stalled is None else "hung"
 
     @property
     def ours(self) -> bool:

@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+from tests import bases
 from tui_trainer.contracts.job import Job
 from tui_trainer.store import jobs, paths
 
@@ -84,40 +85,24 @@ def _tokenizer(folder: Path) -> Any:
 
 def _large_base(folder: Path) -> str:
     """About 30 M parameters, most of them in a vocabulary of 49,152."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    tokenizer = _tokenizer(folder)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=49_152,
-        hidden_size=384,
-        intermediate_size=1_024,
-        num_hidden_layers=6,
-        num_attention_heads=6,
-        max_position_embeddings=512,
-        tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(str(folder))
-    return str(folder)
+    shape = {
+        "vocab_size": 49_152,
+        "hidden_size": 384,
+        "intermediate_size": 1_024,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 6,
+        "max_position_embeddings": 512,
+        "tie_word_embeddings": True,
+    }
+    return str(bases.save_model("llama", folder, _tokenizer(folder), seed=0, **shape))
 
 
 def _encoder(folder: Path) -> str:
-    import torch
-    from transformers import BertConfig, BertForMaskedLM
-
-    tokenizer = _tokenizer(folder)
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=192,
-        intermediate_size=768,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        max_position_embeddings=512,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    BertForMaskedLM(config).save_pretrained(str(folder))
-    return str(folder)
+    shape = {
+        "hidden_size": 192,
+        "intermediate_size": 768,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 512,
+    }
+    return str(bases.save_model("bert", folder, _tokenizer(folder), seed=0, **shape))

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from tests.benchmarks.hardware import gpu
 from tui_trainer.engine.division import Division
 from tui_trainer.machine.nvml import NvmlGpus
 from tui_trainer.machine.sampler import Sampler
@@ -35,7 +36,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.hardware")
     parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument("--gpu", action="store_true", help="compare with nvidia-smi instead")
+    parser.add_argument("--rounds", type=int, default=20, help="of the comparison, a second each")
+    parser.add_argument("--base", default="135M", choices=["builtin", "30M", "135M"])
     options = parser.parse_args()
+    if options.gpu:
+        sys.exit(gpu.check(options.rounds, options.base, options.json))
     lines: list[tuple[str, str, float, float | None]] = [
         ("sampling at 1 Hz, GPUs as they are here", "% of a core",
          100 * cost_of_sampling(None, options.samples), 0.5),
@@ -79,6 +85,9 @@ def eight_gpus() -> NvmlGpus:
         "nvmlDeviceGetMemoryInfo": lambda _: SimpleNamespace(used=1 << 30, total=1 << 37),
         "nvmlDeviceGetUtilizationRates": lambda _: SimpleNamespace(gpu=90, memory=40),
         "nvmlDeviceGetComputeRunningProcesses": lambda _: [process],
+        "nvmlDeviceGetProcessUtilization": lambda _, since: [
+            SimpleNamespace(pid=os.getpid(), timeStamp=since, smUtil=90)
+        ],
         "nvmlSystemGetProcessName": lambda _: "python",
         "nvmlDeviceGetMigMode": lambda _: [0, 0],
     }

@@ -1,10 +1,10 @@
 """`python -m tests.benchmarks.monitor.blocks DIR`: how long loading holds up the event loop.
 
-Runs the app without a terminal at 160×45. A task of its loop wakes every millisecond from the
-dashboard's first paint until everything is read. Printed as JSON, in milliseconds: the longest
-and the 99th percentile of the pauses between two wakings (`wall`, which other processes on the
-machine and the reading thread lengthen), and the most processor time the loop's own thread spent
-in one pause (`own`).
+Runs the app without a terminal at 160×45. A task of its loop wakes every millisecond until
+everything is read. Printed as JSON, in milliseconds: the longest and the 99th percentile of the
+pauses between two wakings from the first chart on (`wall`, which other processes on the machine
+and the reading thread lengthen), the most processor time the loop's own thread spent in one of
+these pauses (`own`), and in one before them, while the dashboard is laid out (`layout`).
 """
 
 from __future__ import annotations
@@ -13,37 +13,57 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tui_trainer.contracts.settings import Settings
+from tui_trainer.tui import rubbish
 from tui_trainer.tui.app import TrainerApp
 from tui_trainer.tui.bridge import real_services
+from tui_trainer.tui.screens.dashboard import Dashboard
+from tui_trainer.tui.widgets.chart_pane import ChartPane
 
 _TICK = 0.001
-_LAID_OUT = 0.1  # the dashboard's first layout is a paint, not loading
 _SIZE = (160, 45)
 
 
 async def probe(folder: Path) -> dict[str, float]:
     """The figures for one folder of runs."""
+    rubbish.hold()  # as the command does
     settings = Settings()
     services = real_services(folder, settings.refresh_seconds)
     app = TrainerApp(folder, settings=settings, services=services, monitor_only=True)
     running = asyncio.create_task(app.run_async(headless=True, size=_SIZE))
-    while not (app.view.runs and app.current_mode == "dashboard" and app.screen.is_mounted):
+    while not app.view.runs:
         await asyncio.sleep(_TICK)
-    await asyncio.sleep(_LAID_OUT)
+    laying = await pauses_while(lambda: not running.done() and not is_drawn(app))
+    begun = time.monotonic()
+    pauses = await pauses_while(lambda: not running.done() and app.view.loading)
+    seconds = time.monotonic() - begun
+    app.exit(0)
+    await running
+    return {**summary(pauses, seconds), "layout": summary(laying, 0.0)["own"]}
+
+
+def is_drawn(app: TrainerApp) -> bool:
+    """Whether the leading chart stands, with its lines."""
+    screen = app.screen
+    if not isinstance(screen, Dashboard) or not screen.is_mounted:
+        return False
+    leading = screen.query("#loss").first(ChartPane) if screen.query("#loss") else None
+    return leading is not None and leading.plot is not None and leading.size.width > 0
+
+
+async def pauses_while(going: Callable[[], bool]) -> list[tuple[float, float]]:
+    """The pauses between two wakings, as (wall, own) in seconds."""
     pauses: list[tuple[float, float]] = []
     wall, own = time.monotonic(), time.thread_time()
-    begun = wall
-    while app.view.loading and not running.done():
+    while going():
         await asyncio.sleep(_TICK)
         now, spent = time.monotonic(), time.thread_time()
         pauses.append((now - wall - _TICK, spent - own))
         wall, own = now, spent
-    app.exit(0)
-    await running
-    return summary(pauses, wall - begun)
+    return pauses
 
 
 def summary(pauses: list[tuple[float, float]], seconds: float) -> dict[str, float]:

@@ -139,7 +139,8 @@ def blocks(subject: Ours, folder: Path) -> dict[str, float]:
         text=True,
         check=True,
         cwd=Path(__file__).parents[3],
-        env={**os.environ, **subject.environment},
+        # One thread for numpy, as the command has it.
+        env={**os.environ, **subject.environment, "OPENBLAS_NUM_THREADS": "1"},
     )
     found: dict[str, float] = json.loads(said.stdout)
     return found

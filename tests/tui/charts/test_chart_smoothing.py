@@ -86,9 +86,9 @@ def test_only_what_is_new_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None
     seen: list[int] = []
     whole = smoothing._recur
 
-    def counting(data: Array, weight: float) -> Array:
+    def counting(data: Array, decay: Array, before: float) -> Array:
         seen.append(len(data))
-        return whole(data, weight)
+        return whole(data, decay, before)
 
     column = np.arange(10_000.0)
     ema = Ema(0.9)

@@ -135,7 +135,7 @@ def _draw_line(canvas: Canvas, frame: Frame, line: Line, palette: Palette, marks
         (high > 1 + 1e-9, 0, _UP[marks]),
         (low < -1e-9, frame.rows - 1, _DOWN[marks]),
     ):
-        for column in np.unique(np.flatnonzero(outside) // grain.across).tolist():
+        for column in sorted({*(np.flatnonzero(outside) // grain.across).tolist()}):
             canvas.write(frame.top + row, frame.left + column, glyph, palette.clipped)
 
 
@@ -148,7 +148,8 @@ def _draw_points(canvas: Canvas, frame: Frame, line: Line, palette: Palette, mar
     columns = np.rint(np.clip(places, 0, 1) * (frame.columns - 1)).astype(np.intp)
     rows = raster.dot_rows(heights, frame.rows).astype(np.intp)
     # The last point of each cell is enough, however many there are.
-    for index in np.unique(np.stack([rows, columns]), axis=1, return_index=True)[1].tolist():
+    cells = (rows * frame.columns + columns).tolist()
+    for index in {cell: index for index, cell in enumerate(cells)}.values():
         height = heights[index]
         glyph, style = _POINT[marks], palette.validation
         if height > 1 + 1e-9 or height < -1e-9:

@@ -8,7 +8,6 @@ leaves the average as it was. An entry that is the mean of `c` values counts for
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Hashable
@@ -19,8 +18,10 @@ from numpy.typing import NDArray
 from tui_trainer.tui.charts.model import Array
 
 Counts = NDArray[np.int32]
-_BLOCK = 64
+_BLOCK, _LEAST_BLOCK = 64, 4
 _FEW = 16  # values that are added one by one
+_MOST_DECAY = 300.0  # within a block: its exponential is far from overflow
+_EXACT = -40.0  # 1 - exp(-40) is 1 in double precision
 _EMPTY = np.empty(0)
 
 
@@ -74,29 +75,26 @@ class Ema:
             return
         total, mass = self._state(start)
         known = np.isfinite(fresh)
-        present = fresh if known.all() else fresh[known]
+        whole = bool(known.all())
+        present = fresh if whole else fresh[known]
         each = np.ones(len(present)) if counts is None else counts[start:][known].astype(float)
         averaged = self._averaged(present, each, total)
         masses = mass + np.cumsum(each)
+        # Further on the divisor is 1 to the last bit.
+        early = int(np.searchsorted(masses, _EXACT / math.log(self.weight)))
+        averaged[:early] /= -np.expm1(masses[:early] * math.log(self.weight))
         end = start + len(fresh)
-        self._result[start:end][~known] = np.nan
-        self._result[start:end][known] = averaged / -np.expm1(masses * math.log(self.weight))
-        self._mass[start:end][known] = masses
+        if whole:
+            self._result[start:end], self._mass[start:end] = averaged, masses
+        else:
+            self._result[start:end] = np.nan
+            self._result[start:end][known] = averaged
+            self._mass[start:end][known] = masses
 
     def _averaged(self, present: Array, counts: Array, total: float) -> Array:
-        """The undivided averages, stretch by stretch of entries that count for as many values."""
-        averaged = np.empty(len(present))
-        changes = (np.flatnonzero(np.diff(counts)) + 1).tolist()
-        for first, end in itertools.pairwise([0, *changes, len(present)]):
-            if first == end:
-                continue
-            weight = self.weight ** counts[first]
-            part = _recur(present[first:end] * (1 - weight), weight)
-            if total:
-                part = part + total * weight ** np.arange(1, end - first + 1, dtype=np.float64)
-            averaged[first:end] = part
-            total = float(part[-1])
-        return averaged
+        """The undivided averages of entries that count for `counts` values each."""
+        decay = counts * -math.log(self.weight)
+        return _recur(present * -np.expm1(-decay), decay, total)
 
 
 class Averages:
@@ -145,27 +143,30 @@ def _moved(values: Array, kept: int, size: int) -> Array:
     return room
 
 
-def _recur(values: Array, weight: float) -> Array:
-    """`s[i] = weight * s[i-1] + values[i]` by blocks: one product within the blocks, the same
-    recurrence over the blocks' last values (64 times fewer), and one product to carry over."""
+def _recur(values: Array, decay: Array, before: float) -> Array:
+    """`s[i] = exp(-decay[i]) * s[i-1] + values[i]`, with `before` as `s[-1]`.
+
+    By blocks, each as a sum of `values[j] * exp(decay[0] + ... + decay[j])` up to `i`, divided by
+    what stands for `i` there; their last values are chained one by one.
+    """
     count = len(values)
-    if count <= _FEW:
-        sums = itertools.accumulate(values.tolist(), lambda total, value: total * weight + value)
-        return np.fromiter(sums, np.float64, count)
-    blocks = -(-count // _BLOCK)
-    padded = np.zeros(blocks * _BLOCK)
-    padded[:count] = values
-    powers, kernel = _kernel(weight)
-    within = padded.reshape(blocks, _BLOCK) @ kernel
-    if blocks > 1:
-        ends = _recur(within[:-1, -1], float(powers[_BLOCK]))
-        within[1:] += ends[:, None] * powers[None, 1:]
-    return np.asarray(within.reshape(-1)[:count])
+    size = min(_BLOCK, int(_MOST_DECAY / decay.max())) if count > _FEW else 0
+    if size < _LEAST_BLOCK:
+        return np.array(_chain(np.exp(-decay), values, before)[1:])
+    blocks = -(-count // size)
+    grown, sums = np.zeros((2, blocks, size))
+    grown.reshape(-1)[:count], sums.reshape(-1)[:count] = decay, values
+    np.exp(np.cumsum(grown, axis=1, out=grown), out=grown)
+    sums *= grown
+    np.cumsum(sums, axis=1, out=sums)
+    left = 1 / grown[:, -1]
+    starts = _chain(left, sums[:, -1] * left, before)[:-1]
+    sums += np.array(starts)[:, None]
+    sums /= grown
+    return np.asarray(sums.reshape(-1)[:count])
 
 
-@functools.lru_cache(maxsize=64)
-def _kernel(weight: float) -> tuple[Array, Array]:
-    """The powers of a weight and the matrix that averages one block; read-only by custom."""
-    powers = weight ** np.arange(_BLOCK + 1, dtype=np.float64)
-    lag = np.arange(_BLOCK)[None, :] - np.arange(_BLOCK)[:, None]
-    return powers, np.where(lag >= 0, powers[np.clip(lag, 0, _BLOCK)], 0.0)
+def _chain(left: Array, values: Array, before: float) -> list[float]:
+    """`before`, and from then on `left` of the last plus the next of `values`."""
+    pairs = zip(left.tolist(), values.tolist(), strict=True)
+    return [*itertools.accumulate(pairs, lambda s, pair: s * pair[0] + pair[1], initial=before)]

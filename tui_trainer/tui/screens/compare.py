@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui_trainer.tui.contrasting import contrast_text
-from tui_trainer.tui.screens.dialog import Dialog
+from tui_trainer.tui.screens.dialog import Sheet
 from tui_trainer.watch.view import RunView, Table
 
 if TYPE_CHECKING:
@@ -24,17 +24,14 @@ _LOOK_SECONDS = 0.25
 _KEYS = " esc closes   j k scroll   enter shows them on the dashboard"
 
 
-class Compare(Dialog[None]):
+class Compare(Sheet):
     """Fills the screen; follows the runs while they train."""
 
     CSS_PATH = "compare.tcss"
     BINDINGS: ClassVar = [
-        Binding("escape,v,q", "dismiss(None)", "close", show=False),
+        Binding("v", "dismiss(None)", "close", show=False),
         Binding("enter", "overlay", "on the dashboard", show=False),
-        Binding("j", "scroll(1)", "down", show=False),
-        Binding("k", "scroll(-1)", "up", show=False),
     ]
-    AUTO_FOCUS = "VerticalScroll"
 
     def __init__(self, paths: tuple[Path, ...]) -> None:
         super().__init__()
@@ -59,9 +56,6 @@ class Compare(Dialog[None]):
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._draw)
-
-    def action_scroll(self, lines: int) -> None:
-        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
 
     def action_overlay(self) -> None:
         session = self._session

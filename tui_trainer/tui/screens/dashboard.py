@@ -22,6 +22,7 @@ from tui_trainer.tui.messages import ChartDragged, PlaceClicked, RunJudged, Zoom
 from tui_trainer.tui.plots import ChartOptions
 from tui_trainer.tui.screens.page import Page, focus_in_order, teach
 from tui_trainer.tui.teaching_facts import feedback_facts_of
+from tui_trainer.tui.viewport import Viewport
 from tui_trainer.tui.widgets.advice import AdvicePanel
 from tui_trainer.tui.widgets.chart_pane import ChartPane
 from tui_trainer.tui.widgets.charts import Charts
@@ -117,6 +118,7 @@ class Dashboard(Page):
             self._pace.told(now, max(0, run.rows - before.rows))
         else:
             self._whole_at = 0.0  # another run, or all of it has been read
+        self.charts.one_by_one = loading or self._loading
         self._loading = loading
         since = now - self._whole_at
         if loading and same:  # keys are heard while much is read: lines take milliseconds
@@ -175,6 +177,11 @@ class Dashboard(Page):
             self.query_one(MachinePanel).show(
                 machine_of(*shown_samples(samples, self._view, here=here))
             )
+
+    @property
+    def times_shown(self) -> Viewport:
+        """What the charts show of the run, as a view of the time of day."""
+        return self._keys.times_shown()
 
     def _composed(self) -> bool:
         """Whether every panel stands: news may come before."""
@@ -321,6 +328,7 @@ class Dashboard(Page):
     @on(RunJudged)
     def _judged(self, message: RunJudged) -> None:
         self._counsel.judged(message)
+        self.session.alarm.judged(message)
         self.take(self.session.view)
 
     @on(ZoomAsked)

@@ -1,4 +1,5 @@
-"""Everything about one run: facts, configuration, events, checkpoints, machine, log."""
+"""Everything about one run: facts, configuration, events, checkpoints, machine, log, data and a
+classifier's classes."""
 
 from __future__ import annotations
 
@@ -10,9 +11,9 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tui_trainer.tui import dossier_words
+from tui_trainer.tui import dossier_words, score_words
 from tui_trainer.tui.bridge import in_background
-from tui_trainer.tui.screens.dialog import Dialog
+from tui_trainer.tui.screens.dialog import Sheet
 from tui_trainer.tui.text import plain
 from tui_trainer.watch.dossier import Dossier, dossier_of
 from tui_trainer.watch.find import place_of
@@ -21,25 +22,23 @@ from tui_trainer.watch.view import RunSummary, RunView
 if TYPE_CHECKING:
     from tui_trainer.tui.app import TrainerApp
 
-TABS = ("facts", "configuration", "events", "checkpoints", "machine", "log")
-_NARROW = {"configuration": "config"}
-_KEYS = " tab or 1–6 turns the page   j k scroll   r reads again   esc closes"
+PAGES = {**dossier_words.PAGES, "data": score_words.data, "classes": score_words.classes}
+TABS = tuple(PAGES)
+_NARROW = {"configuration": "config", "checkpoints": "saved"}
+_KEYS = " tab or 1–8 turns the page   j k scroll   r reads again   esc closes"
 
 
-class Details(Dialog[None]):
+class Details(Sheet):
     """A page a kind of fact; the run is read in the background where it is not known yet."""
 
     CSS_PATH = "details.tcss"
     BINDINGS: ClassVar = [
-        Binding("escape,d,q", "dismiss(None)", "close", show=False),
+        Binding("d", "dismiss(None)", "close", show=False),
         Binding("tab,right", "turn(1)", "next page", show=False),
         Binding("shift+tab,left", "turn(-1)", "previous page", show=False),
         Binding("r", "read", "read again", show=False),
-        Binding("j", "scroll(1)", "down", show=False),
-        Binding("k", "scroll(-1)", "up", show=False),
         *(Binding(str(at + 1), f"page({at})", tab, show=False) for at, tab in enumerate(TABS)),
     ]
-    AUTO_FOCUS = "VerticalScroll"
 
     def __init__(self, run: RunSummary, view: RunView | None) -> None:
         super().__init__()
@@ -76,9 +75,6 @@ class Details(Dialog[None]):
     def action_read(self) -> None:
         self._read(None)
 
-    def action_scroll(self, lines: int) -> None:
-        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
-
     def _read(self, view: RunView | None) -> None:
         run, app = self._run, cast("TrainerApp", self.app)
         place = place_of(run)
@@ -102,7 +98,7 @@ class Details(Dialog[None]):
     def _draw(self) -> None:
         if not self.is_mounted:
             return
-        width = self.query_one(VerticalScroll).scrollable_content_region.width
+        width = self.text_width
         head = dossier_words.head(self._known.view, self._run)
         if self._reading:
             head = Content.assemble(head, ("   reading …", "$faint"))
@@ -110,11 +106,11 @@ class Details(Dialog[None]):
             head = Content.assemble(head, "\n", plain(self._problem, "$warning"))
         self.query_one("#details-head", Static).update(head)
         self.query_one("#details-tabs", Static).update(self._tabs(width))
-        write = dossier_words.PAGES[TABS[self._page]]
-        self.query_one("#details-text", Static).update(write(self._known, max(20, width)))
+        write = PAGES[TABS[self._page]]
+        self.query_one("#details-text", Static).update(write(self._known, width))
 
     def _tabs(self, width: int) -> Content:
-        short = width < 76
+        short = width < 90
         parts = []
         for at, tab in enumerate(TABS):
             style = "bold $accent" if at == self._page else "$faint"

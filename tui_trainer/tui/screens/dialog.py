@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from textual import events
+from textual.binding import Binding
+from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 
 Answer = TypeVar("Answer")
@@ -18,3 +20,22 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
     def on_click(self, event: events.Click) -> None:
         if event.widget is self:
             self.dismiss(None)
+
+
+class Sheet(Dialog[None]):
+    """A window to read in: its text scrolls, and Esc or `q` closes it."""
+
+    BINDINGS: ClassVar = [
+        Binding("escape,q", "dismiss(None)", "close", show=False),
+        Binding("j", "scroll(1)", "down", show=False),
+        Binding("k", "scroll(-1)", "up", show=False),
+    ]
+    AUTO_FOCUS = "VerticalScroll"
+
+    @property
+    def text_width(self) -> int:
+        """Cells that a line of the text has."""
+        return max(20, self.query_one(VerticalScroll).scrollable_content_region.width)
+
+    def action_scroll(self, lines: int) -> None:
+        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from tui_trainer.tui import keymap
 from tui_trainer.tui.keymap import Key, Keymap
-from tui_trainer.tui.screens.dialog import Dialog
+from tui_trainer.tui.screens.dialog import Sheet
 
 _GROUPS = (
     ("run", "The run"),
@@ -31,15 +31,12 @@ _MOUSE = (
 _KEYS = 9
 
 
-class Help(Dialog[None]):
+class Help(Sheet):
     """Scrolls; Esc, `?` and `q` close it."""
 
     BINDINGS: ClassVar = [
-        Binding("escape,question_mark,q", "dismiss(None)", "close", show=False),
-        Binding("j", "scroll(1)", "down", show=False),
-        Binding("k", "scroll(-1)", "up", show=False),
+        Binding("question_mark", "dismiss(None)", "close", show=False),
     ]
-    AUTO_FOCUS = "VerticalScroll"
 
     def __init__(self, place: str, keys: Keymap, offers: Callable[[Key], bool]) -> None:
         super().__init__()
@@ -48,9 +45,6 @@ class Help(Dialog[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog -tall"):
             yield Static(self._content)
-
-    def action_scroll(self, lines: int) -> None:
-        self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
 
 
 def help_text(place: str, keys: Keymap, offers: Callable[[Key], bool]) -> Content:

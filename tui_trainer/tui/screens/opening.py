@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from textual.app import ComposeResult
 from textual.content import Content
 
 from tui_trainer.tui.screens.page import Page
-
-if TYPE_CHECKING:
-    from tui_trainer.watch.view import FolderView
 
 _SENTENCE = "reading the folder …"
 
@@ -20,12 +14,6 @@ class Opening(Page):
     snapshot."""
 
     place = "dashboard"
-
-    def body(self) -> ComposeResult:
-        yield from ()
-
-    def take(self, view: FolderView) -> None:
-        """Nothing is shown here: see `refresh_all`."""
 
     def on_mount(self) -> None:
         self.call_after_refresh(self.session.begin)

@@ -41,12 +41,11 @@ class Page(Screen[None]):
         yield KeyBar()
 
     def body(self) -> ComposeResult:
-        """The widgets between the two bars."""
-        raise NotImplementedError
+        """The widgets between the two bars; none, unless a page says which."""
+        yield from ()
 
     def take(self, view: FolderView) -> None:
-        """Shows a new snapshot."""
-        raise NotImplementedError
+        """Shows a new snapshot: nothing, where a page shows nothing of it."""
 
     def take_machine(self, samples: tuple[HardwareSample, ...]) -> None:
         """Shows what the machine does now."""
@@ -111,7 +110,7 @@ class Page(Screen[None]):
                 tabs=self.session.tabs(),
                 here=self.place,
                 run=run.name if run else "",
-                status=run.status if run else "",
+                status=run.shown_status if run else "",
             )
         )
 

@@ -24,7 +24,8 @@ _MOST = 3  # kinds named below the leading one
 
 @dataclass(frozen=True)
 class Said:
-    """One open advice in words; `act` says what the key does, empty where it can do nothing."""
+    """One open advice in words; `act` says what the key does, empty where it can do nothing.
+    `alarm` names what is about to run out where it is such a warning, which no rate mends."""
 
     kind: str
     urgency: str
@@ -32,6 +33,7 @@ class Said:
     suggestion: str
     reason: str
     act: str
+    alarm: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,8 @@ def _head(said: Said) -> Content:
 def _line(facts: AdviceFacts, width: int) -> Content:
     first = facts.said[0]
     more = f"  +{len(facts.said) - 1}" if len(facts.said) > 1 else ""
-    left = Content.assemble(" ", _head(first), (more, "$faint"), "  ", first.suggestion)
+    words = first.suggestion or (first.reason if first.alarm else "")
+    left = Content.assemble(" ", _head(first), (more, "$faint"), "  ", words)
     return spread(left, Content.styled(f"{first.act} ", "$accent"), width)
 
 

@@ -101,7 +101,7 @@ class ChartPane(Widget):
         self.post_message(ZoomAsked(-1, self._place(event)))
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        if self._plot is not None and event.button == 1:
+        if (self._plot is not None or self._spec.lines) and event.button == 1:
             self._held, self._dragged = event.screen_x, False
             self.capture_mouse()
 

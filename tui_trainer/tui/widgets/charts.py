@@ -23,6 +23,7 @@ from tui_trainer.watch.view import RunView
 
 _MOST_PANES = 24
 _LEAST_COLUMNS, _LEAST_ROWS = 44, 9  # of a chart in a grid
+_BREATH_SECONDS = 0.001  # between two charts, in which keys are heard
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Charts(Vertical):
     """Which metrics stand where, and how they are drawn.
 
     `lone` is set where there is room or wish for one chart only; `single` is then the place of
-    the metric that stands for the leading one. `even` gives all charts the same size.
+    the metric that stands for the leading one. `even` gives all charts the same size. While a
+    long run is read they are drawn `one_by_one`, as each takes milliseconds then.
     """
 
     def __init__(self, options: ChartOptions, palette: Palette, marks: Marks) -> None:
@@ -60,7 +62,7 @@ class Charts(Vertical):
         self.metrics: tuple[Metric, ...] = metrics_of(())
         self.pins: tuple[str, ...] = ()
         self.cursor: float | None = None
-        self.lone = self.even = False
+        self.lone = self.even = self.one_by_one = False
         self.single: int | None = None
         self._first = 1
         self._shape = Shape(1, 1)
@@ -69,6 +71,7 @@ class Charts(Vertical):
         self._slots = Slots()
         self._palette, self._marks = palette, marks
         self._drawn: tuple[object, ...] = ()
+        self._waiting: list[ChartPane] = []
         self._pinned: Path | None = None
 
     def compose(self) -> ComposeResult:
@@ -270,12 +273,22 @@ class Charts(Vertical):
                 pane.show_heading(self._plot(self._shown[pane]))
 
     def _draw(self, panes: list[ChartPane]) -> None:
+        self._waiting = []
         if not self.views or not self._visible():
             return
-        for pane in panes:
+        now = panes[:1] if self.one_by_one else panes
+        for pane in now:
             if pane in self._shown and pane.is_attached:
                 pane.show(self._plot(self._shown[pane]))
-        self._read_out()
+        self._waiting = panes[len(now) :]
+        if self._waiting:
+            self.set_timer(_BREATH_SECONDS, self._draw_next)
+        else:
+            self._read_out()
+
+    def _draw_next(self) -> None:
+        if self._waiting:
+            self._draw(self._waiting)
 
     def _plot(self, metric: Metric) -> Plot:
         slots = self._slots.of([view.summary.path for view in self.views])

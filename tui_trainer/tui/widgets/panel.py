@@ -36,8 +36,9 @@ class Panel(Widget, Generic[Facts]):
         return self.draw(self.facts, max(1, width), 0).plain.count("\n") + 1
 
     def draw(self, facts: Facts, width: int, height: int) -> Content:
-        """Content at most `width` cells wide; `height` is 0 before the first layout."""
-        raise NotImplementedError
+        """Content at most `width` cells wide; `height` is 0 before the first layout. Nothing,
+        unless a panel says what."""
+        return Content("")
 
 
 def stack(*lines: Content) -> Content:

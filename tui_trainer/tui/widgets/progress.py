@@ -43,7 +43,7 @@ def progress_of(view: RunView | None, now: float | None = None) -> Progress:
     norm = view.train.last("gradient_norm")
     epochs = state.total_epochs if state else None
     return Progress(
-        status=summary.status,
+        status=summary.shown_status,
         step=count_text(step) + (f" / {count_text(total)}" if total else ""),
         fraction=min(1.0, step / total) if total else None,
         epoch=""

@@ -1,10 +1,20 @@
-"""`runs show` of a classification: classes, confusions, data."""
+"""What `runs show` and the details tell of a classification: classes, confusions, data."""
 
 from __future__ import annotations
 
-from tui_trainer.cli import scores
-from tui_trainer.contracts.data import DataReport, PartReport, Repeats
+import msgspec
+
+from tui_trainer.cli import output
+from tui_trainer.contracts.data import AugmentReport, DataReport, PartReport, Repeats
 from tui_trainer.contracts.evaluation import ClassScore, Evaluation, EvaluationFile
+from tui_trainer.watch import scores
+
+DATA = DataReport(
+    train=PartReport(examples=10, tokens=1234, cut=2),
+    validation=PartReport(),
+    replay=PartReport(),
+    repeats=Repeats(exact=3),
+)
 
 
 def evaluation(labels: list[str], confusion: list[list[int]]) -> EvaluationFile:
@@ -27,9 +37,8 @@ def evaluation(labels: list[str], confusion: list[list[int]]) -> EvaluationFile:
 
 
 def test_few_classes_show_the_whole_matrix() -> None:
-    text = "\n".join(
-        f"{a} | {b}" for a, b in scores.lines(evaluation(["x\x1b", "y"], [[9, 1], [0, 12]]))
-    )
+    found = scores.lines(evaluation(["x\x1b", "y"], [[9, 1], [0, 12]]))
+    text = "\n".join(output.pairs([pair]).replace("  ", " | ", 1) for pair in found)
     assert "newest | step 40  accuracy 0.750  macro F1 0.650  precision 0.700  recall 0.600" in text
     assert "x\\x1b | F1 0.000  precision 0.500  recall 0.250  of 10" in text
     assert text.endswith("true \\ taken for |   0  1\n0 x\\x1b |   9  1\n1 y |   0 12")
@@ -44,16 +53,13 @@ def test_many_classes_show_the_commonest_confusions() -> None:
 
 
 def test_data_shows_what_is_not_zero() -> None:
-    report = DataReport(
-        train=PartReport(examples=10, tokens=1234, cut=2),
-        validation=PartReport(),
-        replay=PartReport(),
-        repeats=Repeats(exact=3),
-    )
-    assert scores.data_lines(report) == [
+    assert scores.data_lines(DATA) == [
         ("training examples", "10"),
         ("tokens", "1,234"),
         ("over-long, cut", "2"),
         ("said again", "3"),
     ]
+    made = AugmentReport(method="paraphrase", model="m", asked=9, added=7, seconds=1.0)
+    more = msgspec.structs.replace(DATA, augmented=made)
+    assert scores.data_lines(more)[-1] == ("written by a model", "7")
     assert scores.lines(None) == scores.data_lines(None) == []

@@ -1,13 +1,13 @@
-"""A classifier's scores and what was found in the data, as lines."""
+"""A classifier's scores and what was found in the data, as lines. Names are as in the data: who
+shows them cleans them."""
 
 from __future__ import annotations
 
-from tui_trainer.cli import output
 from tui_trainer.contracts.data import DataReport
-from tui_trainer.contracts.evaluation import Evaluation, EvaluationFile
+from tui_trainer.contracts.evaluation import ClassScore, Evaluation, EvaluationFile
 
 Lines = list[tuple[str, str]]
-_MOST_COLUMNS = 10  # of a confusion matrix that is shown whole
+MOST_COLUMNS = 10  # of a confusion matrix that is shown whole
 _MOST_CONFUSIONS = 10
 
 
@@ -19,14 +19,30 @@ def lines(file: EvaluationFile | None) -> Lines:
     if file.best is not None:
         found.append(_averages("best", file.best))
     shown = file.best or file.newest
-    for label in sorted(shown.classes, key=lambda item: (item.f1, item.label)):
-        if label.support:
-            words = (
-                f"F1 {label.f1:.3f}  precision {label.precision:.3f}  recall {label.recall:.3f}  "
-                f"of {label.support:,}"
-            )
-            found.append((output.escape(label.label), words))
+    for label in worst_first(shown):
+        words = (
+            f"F1 {label.f1:.3f}  precision {label.precision:.3f}  recall {label.recall:.3f}  "
+            f"of {label.support:,}"
+        )
+        found.append((label.label, words))
     return [*found, *_confusion(shown, file.labels)]
+
+
+def worst_first(evaluation: Evaluation) -> list[ClassScore]:
+    """The classes that have validation examples, the least F1 first."""
+    known = [item for item in evaluation.classes if item.support]
+    return sorted(known, key=lambda item: (item.f1, item.label))
+
+
+def confusions(evaluation: Evaluation, labels: list[str]) -> list[tuple[int, str, str]]:
+    """(how often, true class, taken for) of every confusion, the commonest first."""
+    wrong = [
+        (count, labels[i], labels[j])
+        for i, row in enumerate(evaluation.confusion)
+        for j, count in enumerate(row)
+        if count and i != j
+    ]
+    return sorted(wrong, key=lambda item: (-item[0], item[1], item[2]))
 
 
 def data_lines(report: DataReport | None) -> Lines:
@@ -45,7 +61,9 @@ def data_lines(report: DataReport | None) -> Lines:
         "of these dropped": repeats.dropped,
         "almost the same": repeats.near or 0,
         "taken out of validation": repeats.removed,
+        "of validation almost the same": repeats.shared_near or 0,
         "texts with several labels": repeats.contradicting,
+        "written by a model": report.augmented.added if report.augmented else 0,
     }
     return [(name, f"{count:,}") for name, count in counts.items() if count]
 
@@ -61,22 +79,15 @@ def _averages(name: str, evaluation: Evaluation) -> tuple[str, str]:
 def _confusion(evaluation: Evaluation, labels: list[str]) -> Lines:
     """The matrix where it is small, else the commonest confusions."""
     matrix = evaluation.confusion
-    if len(labels) <= _MOST_COLUMNS:
+    if len(labels) <= MOST_COLUMNS:
         width = max(len(str(count)) for row in matrix for count in row) + 1
         head = ("true \\ taken for", "".join(f"{i:>{width}}" for i in range(len(labels))))
         rows = [
-            (f"{index} {output.escape(label)}", "".join(f"{count:>{width}}" for count in row))
+            (f"{index} {label}", "".join(f"{count:>{width}}" for count in row))
             for index, (label, row) in enumerate(zip(labels, matrix, strict=True))
         ]
         return [head, *rows]
-    wrong = [
-        (count, labels[i], labels[j])
-        for i, row in enumerate(matrix)
-        for j, count in enumerate(row)
-        if count and i != j
-    ]
-    wrong.sort(key=lambda item: (-item[0], item[1], item[2]))
     return [
-        (output.escape(true), f"{count:,} times taken for {output.escape(taken)}")
-        for count, true, taken in wrong[:_MOST_CONFUSIONS]
+        (true, f"{count:,} times taken for {taken}")
+        for count, true, taken in confusions(evaluation, labels)[:_MOST_CONFUSIONS]
     ]

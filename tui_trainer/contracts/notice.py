@@ -1,0 +1,112 @@
+"""What somebody is told of a run, and how: a notice, and the section `[notify]`."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from tui_trainer.contracts.advice import Advice
+
+NoticeKind = Literal["critical", "crash", "failure", "hang", "finish", "test"]
+Occasion = Literal["critical", "crash", "hang", "finish"]
+OCCASIONS: tuple[Occasion, ...] = ("critical", "crash", "hang", "finish")
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to a run. A webhook gets it as JSON, a command too.
+
+    `key` is the same for everybody who sees it happen; `time` is seconds since the epoch,
+    `title` a few words, `text` one sentence with the run's name. `failure` is a run that ended
+    itself with an error, `crash` one whose process is gone. `also` holds further notices that
+    came too soon after another to be told by themselves.
+    """
+
+    schema: int = 1
+    kind: NoticeKind
+    key: str
+    time: float
+    title: str
+    text: str
+    run: str = ""
+    name: str = ""
+    path: str = ""
+    host: str = ""
+    status: str = ""
+    step: int | None = None
+    total_steps: int | None = None
+    loss: float | None = None
+    best_val_loss: float | None = None
+    advice: Advice | None = None
+    also: list[Notice] = msgspec.field(default_factory=list)
+
+
+class NotifySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who is told of what."""
+
+    on: Annotated[
+        list[Occasion],
+        Meta(description="critical advice, crash (a failed run too), hang, finish; [] for none"),
+    ] = msgspec.field(default_factory=lambda: list(OCCASIONS))
+    bell: Annotated[bool, Meta(description="ring the terminal's bell")] = True
+    osc: Annotated[
+        Literal["auto", "9", "777", "both", "off"],
+        Meta(description="the terminal's own notification; auto asks which terminal it is"),
+    ] = "auto"
+    desktop: Annotated[
+        Literal["auto", "on", "off"],
+        Meta(description="notify-send or macOS; auto: where the terminal has no notification"),
+    ] = "auto"
+    webhook: Annotated[
+        str | None, Meta(description="address that gets the notice as JSON: http:// or https://")
+    ] = None
+    webhook_seconds: Annotated[
+        float, Meta(gt=0, le=120, description="time limit of one try, in seconds")
+    ] = 5.0
+    webhook_retries: Annotated[
+        int, Meta(ge=0, le=10, description="further tries, after 1, 2, 4 ... seconds")
+    ] = 3
+    command: Annotated[
+        str | None, Meta(description="program with arguments; the notice is on its standard input")
+    ] = None
+    command_seconds: Annotated[
+        float, Meta(gt=0, le=600, description="the command is ended after so many seconds")
+    ] = 20.0
+    min_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86_400,
+            description="seconds between two notices; what comes between is told as one",
+        ),
+    ] = 30.0
+    repeat_seconds: Annotated[
+        float,
+        Meta(ge=0, le=86_400, description="one run's same advice or hang is not told again sooner"),
+    ] = 600.0
+
+    def __post_init__(self) -> None:
+        if self.webhook is not None and not _is_address(self.webhook):
+            # The address itself may be a secret.
+            raise ValueError("webhook is no address such as https://example.org/hook")
+        if self.command is not None:
+            try:
+                words = shlex.split(self.command)
+            except ValueError as error:
+                raise ValueError(f"command cannot be split into words: {error}") from None
+            if not words:
+                raise ValueError("command is empty; leave it out for none")
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is an http(s) address with a host, in printable ASCII without blanks."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    plain = text.isascii() and text.isprintable() and " " not in text
+    return plain and parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
