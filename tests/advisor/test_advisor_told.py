@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.advisor.stories import descent, run
+from tui_trainer.advisor.facts import usual_rate
 from tui_trainer.advisor.replay import replay
 from tui_trainer.advisor.told import told
 from tui_trainer.cli import main
@@ -194,3 +195,28 @@ def test_runs_of_other_tools_are_advised_on(file: str, said: str, capsys: Captur
     printed = capsys.readouterr()
     assert said in printed.out
     assert "gradient norm" in printed.err
+
+
+def test_a_usual_rate_falls_with_the_width_of_the_base() -> None:
+    assert usual_rate(4096) == pytest.approx(2e-4)
+    assert usual_rate(576) == pytest.approx(9.2e-4)
+    assert usual_rate(192) == usual_rate(64) == 2e-3, "not above what adapters bear"
+    assert usual_rate(None) is usual_rate(0) is None
+
+
+def test_a_roll_back_forgets_what_was_said_after_it_but_not_what_was_muted() -> None:
+    def event(name: str, step: int, **detail: Any) -> Event:
+        return Event(time=0, step=step, kind=name, detail=detail)
+
+    heard = told(
+        [
+            event("setup", 0, usual_rate=1e-3),
+            event("command", 30, command="mute", accepted=True, kind="plateau"),
+            event("command", 50, command="mute", accepted=True, kind="loss_spike"),
+            event("learning_rate", 52, advice="oscillation-1"),
+            event("rollback", 40, from_step=60),
+        ]
+    )
+    assert heard.mutes == ((30, "plateau"), (40, "loss_spike"))
+    assert heard.applied == frozenset()
+    assert heard.usual_rate == 1e-3

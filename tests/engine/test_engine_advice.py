@@ -19,7 +19,7 @@ from tui_trainer.contracts.metrics import TrainRecord
 from tui_trainer.contracts.run import Command, CommandName, Event
 from tui_trainer.engine import loop
 from tui_trainer.engine import obey as obeying
-from tui_trainer.store import atomic
+from tui_trainer.store import atomic, checkpoints
 from tui_trainer.store.runs import RunFolder
 
 MakeRun = Callable[..., RunFolder]
@@ -149,8 +149,10 @@ def test_what_is_muted_is_not_said_again(
 
 
 def test_urgent_advice_applies_itself_within_bounds_and_the_same_after_a_resume(
-    make_run: MakeRun, run_engine: Engine, at_step: At
+    make_run: MakeRun, run_engine: Engine, at_step: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where no checkpoint is old enough to go back to, the rate is lowered on the way."""
+    monkeypatch.setattr(checkpoints, "newest_up_to", lambda run, step: None)
     advisor = {"auto_apply": True, "min_learning_rate": 0.05, "max_changes": 1}
     folder = make_run(training=TRAINING, advisor=advisor)
     at_step(BREAK, "set-lr", learning_rate=0.6)

@@ -135,6 +135,16 @@ def sealed(run: RunFolder, step: int) -> Path:
     return folder
 
 
+def test_a_spared_checkpoint_is_kept_and_a_damaged_one_is_no_way_back(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    made = {step: sealed(run, step) for step in (10, 20, 30, 40)}
+    assert checkpoints.prune(run, keep=1, spared={20}) == ["step-00000010", "step-00000030"]
+    assert checkpoints.newest_up_to(run, 39) == made[20]
+    (made[20] / "weights").write_bytes(b"torn")
+    assert checkpoints.newest_up_to(run, 39) is None
+    assert checkpoints.newest_up_to(run, 40) == made[40]
+
+
 def test_checkpoints_keep_the_newest_and_the_best(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     for step in (10, 20, 30, 40):

@@ -280,6 +280,7 @@ def _carry_out(folder: RunFolder, command: Command, step: int) -> None:
         "checkpoint": ("training", f"checkpoint at step {step} written"),
         "set-lr": ("training", f"learning rate set to {command.arguments.get('learning_rate')}"),
         "apply": ("training", f"advice {command.arguments.get('advice')} is applied"),
+        "rollback": ("training", "going back, and on with another rate"),
         "mute": ("training", f"no more advice on {command.arguments.get('kind')}"),
     }
     status, message = words[command.command]

@@ -74,6 +74,26 @@ async def test_advice_is_read_applied_and_dismissed(
         await seen(app, "there is no open advice")
 
 
+async def test_a_run_that_trains_goes_back_where_there_is_a_checkpoint_from_before(
+    make_run: MakeRun, session: Session, engine: Engine, seen: Seen
+) -> None:
+    folder = make_run("lighthouse")
+    engine(folder, 60)
+    place = folder.checkpoints_dir / checkpoints.checkpoint_name(40)
+    place.mkdir(parents=True)
+    checkpoints.seal(place, 40)
+    advise(folder, DIVERGENCE)
+    app = session()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await seen(app, "▲ critical  divergence since 52", "a apply")
+        await pilot.press("a")
+        await seen(app, "back to step-00000040, with a lower rate", "lower the rate")
+        await pilot.press("b")
+        await seen(app, "going back, and on with")
+        assert folder.commands()[-1].command == "rollback"
+        assert folder.commands()[-1].arguments == {"advice": "divergence-1"}
+
+
 async def test_closed_advice_leaves_the_panel_and_a_small_screen_has_one_line(
     make_run: MakeRun, session: Session, seen: Seen, text_of: Text, becomes: Becomes
 ) -> None:

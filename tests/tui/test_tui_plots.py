@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tui_trainer.contracts.advice import Advice, AdviceKind, Evidence
 from tui_trainer.contracts.run import Event
 from tui_trainer.tui.catalogue import (
     GRADIENT_NORM,
@@ -197,6 +198,13 @@ def test_marks_of_every_kind_and_of_foreign_resumes() -> None:
     assert [mark.x for mark in Plot(told, LOSS, ChartOptions()).spec().marks] == [71.0]
 
 
+def test_a_roll_back_takes_the_marks_of_the_way_that_was_left() -> None:
+    told = (("checkpoint", 10), ("learning_rate", 15), ("rollback", 10), ("evaluation", 20))
+    events = tuple(Event(time=0, step=step, kind=kind) for kind, step in told)
+    spec = Plot(replace(run(), events=events), LOSS, ChartOptions()).spec()
+    assert [(mark.x, mark.glyph) for mark in spec.marks] == [(10.0, "r"), (20.0, "e")]
+
+
 def test_an_overlay_pins_the_first_run_on_top() -> None:
     other = replace(run(150), summary=RunSummary(Path("/runs/b"), "b", "b", "run", "training"))
     slots = {Path("/runs/a"): 3, Path("/runs/b"): 0}
@@ -240,3 +248,33 @@ def test_log_axes_tell_what_they_leave_out() -> None:
     zoomed = ALL.zoomed(1, extent([logged], "step", log=True) or WHOLE)
     part = Plot(logged, LOSS, ChartOptions(log_x=True, viewport=zoomed)).spec().x_range
     assert part is not None and part[1] == pytest.approx(99.0) and part[0] > 5.0
+
+
+def advised(kind: AdviceKind, numbers: dict[str, float], metric: str = "loss") -> RunView:
+    evidence = Evidence(
+        metric=metric, first_step=60, last_step=70, value=0.2, level=0.1, numbers=numbers
+    )
+    advice = Advice(
+        id="a-1", kind=kind, urgency="high", status="raised", step=70, updated_step=70,
+        learning_rate=1e-3, suggested_lr=5e-4, factor=0.5, reason="", evidence=evidence,
+        confidence=0.9,
+    )  # fmt: skip
+    return replace(run(), advice=(advice,))
+
+
+def test_evidence_is_drawn_from_its_window_up_to_now() -> None:
+    """A rise against the level before it, a swing against its band, a plateau in its noise."""
+    band = {"low": 0.5, "high": 1.5}
+    told: tuple[tuple[AdviceKind, dict[str, float], tuple[float, ...]], ...] = (
+        ("divergence", {}, (0.1,)),
+        ("plateau", {"noise": 0.0625}, (0.2 - 0.125, 0.2 + 0.125)),
+        ("oscillation", band, (0.5, 1.5)),
+        ("oscillation", {}, ()),
+    )
+    for kind, numbers, levels in told:
+        view = advised(kind, numbers)
+        (window,) = Plot(view, LOSS, ChartOptions()).spec().windows
+        assert (window.first, window.last, window.until) == (60.0, 70.0, 100.0)
+        assert window.levels == levels, kind
+    other = advised("instability", band, "gradient_norm")
+    assert not Plot(other, LOSS, ChartOptions()).spec().windows

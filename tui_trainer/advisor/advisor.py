@@ -55,6 +55,11 @@ class Advisor:
         return [known.advice for known in self._memory.open.values()]
 
     @property
+    def muted(self) -> list[str]:
+        """The kinds that were muted in this run."""
+        return list(self._memory.muted)
+
+    @property
     def hang_seconds(self) -> float | None:
         """How long a step may take before `tick` calls it a hang; None while that is not known."""
         return machine_rules.hang_limit(self._memory, self._settings)
@@ -161,7 +166,7 @@ class Advisor:
             if reading.gradient_norm is not None:
                 found += [
                     gradient_rules.cold_start(memory, facts) if diverging is None else None,
-                    gradient_rules.explosion(memory),
+                    gradient_rules.explosion(memory, facts),
                     gradient_rules.vanishing(memory),
                     gradient_rules.instability(memory),
                 ]

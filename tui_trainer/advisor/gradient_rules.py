@@ -15,7 +15,7 @@ HUNDREDTH = math.log(100.0)
 TWICE_AND_MORE = math.log(2.5)
 
 
-def explosion(memory: Memory) -> Finding | None:
+def explosion(memory: Memory, facts: JobFacts) -> Finding | None:
     """The norm is ten times its recent median and well above all recent blocks; or five times,
     where the loss jumped too."""
     reference = memory.reference
@@ -36,6 +36,7 @@ def explosion(memory: Memory) -> Finding | None:
     lasting = sum(norm - reference.log_norm >= math.log(5.0) for norm in memory.norms[-3:]) >= 2
     harmless = above < HUNDREDTH and (rise < trifle or jump < (4 if lasting else 8))
     usual, times = number(math.exp(reference.log_norm)), math.exp(above)
+    cold = times >= 100 and not harmless and is_cold_start(memory, facts)
     return Finding(
         "gradient_explosion",
         "low" if harmless else "critical" if times >= 100 else "high",
@@ -45,10 +46,10 @@ def explosion(memory: Memory) -> Finding | None:
             {"times": times, "loss_jump_in_noise": jump},
         ),
         min(0.99, 0.5 + above / 10),
-        factor=0.25,
-        target=healthy_rate(memory),
+        factor=0.1 if cold else 0.25,
+        target=safe_rate(memory, facts, 0.1) if cold else healthy_rate(memory),
         also_try=("look at the rows of this step", "a lower max_gradient_norm"),
-        good_step=reference.step,
+        good_step=memory.first_step - 1 if cold else reference.step,
         stays=12,
     )  # fmt: skip
 
@@ -170,6 +171,8 @@ def instability(memory: Memory) -> Finding | None:
     is_open = "instability" in memory.open
     if times < (2.0 if is_open else 3.5) or falling:
         return None
+    middle = robust.median(recent)
+    low, high = math.exp(middle - 2 * usual), math.exp(middle + 2 * usual)
     evidence = Evidence(
         metric="gradient_norm",
         first_step=memory.steps[-16],
@@ -177,7 +180,7 @@ def instability(memory: Memory) -> Finding | None:
         value=swing,
         level=usual,
         limit=3.5 * usual,
-        numbers={"times": times},
+        numbers={"times": times, "low": low, "high": high},
     )
     return Finding(
         "instability",

@@ -16,6 +16,7 @@ SLACK, MOST, ALARM = 2.0, 4.0, 16.0
 SLACK_RAISED, ALARM_RAISED = 1.2, 10.0
 SPIKE = 10.0
 STEP_UP = 1.7
+COLD = 24  # steps in which a start that is too fast goes wrong
 _ROLL_BACK = "roll back to the last good checkpoint and go on with the lower rate"
 
 
@@ -87,7 +88,8 @@ def _diverging(memory: Memory, facts: JobFacts, now: float, unit: float) -> Find
     )
     confidence = min(0.99, 0.5 + 0.5 * min(1.0, memory.risen / (3 * ALARM)))
     good_step = reference.step
-    if is_cold_start(memory, facts):
+    began = reference.step - memory.first_step < COLD or "warmup_too_short" in memory.open
+    if began and is_cold_start(memory, facts):
         good_step = memory.first_step - 1  # the first step did harm already
         kind: AdviceKind = "warmup_too_short"
         reason = "The first steps were too large: " + reason[0].lower() + reason[1:]
@@ -154,6 +156,7 @@ def oscillation(memory: Memory) -> Finding | None:
     most = 2.5 if just_raised(memory) else most
     if times < (2.0 if is_open else most) or swing < 0.02 * learned or falling:
         return None
+    middle = robust.median(recent)
     evidence = Evidence(
         metric="loss",
         first_step=memory.steps[-16],
@@ -161,7 +164,7 @@ def oscillation(memory: Memory) -> Finding | None:
         value=swing,
         level=usual,
         limit=most * usual,
-        numbers={"times": times},
+        numbers={"times": times, "low": middle - 2 * usual, "high": middle + 2 * usual},
     )
     return Finding(
         "oscillation",

@@ -14,7 +14,7 @@ def is_cold_start(memory: Memory, facts: JobFacts) -> bool:
     on under the same name."""
     if "warmup_too_short" in memory.open:
         return True
-    if memory.rate is None and facts.warmup_steps is None:
+    if just_raised(memory) or (memory.rate is None and facts.warmup_steps is None):
         return False
     warm = facts.warmup_steps if facts.warmup_steps is not None else memory.warm_steps
     began = memory.step - memory.first_step
@@ -45,7 +45,7 @@ def safe_rate(memory: Memory, facts: JobFacts, factor: float) -> float | None:
     not above what adapters bear; None where a factor is all that can be said."""
     if not facts.adapter or not memory.rate:
         return None
-    return min(factor * memory.rate, HIGHEST_ADAPTER_RATE)
+    return min(factor * memory.rate, facts.usual_rate or HIGHEST_ADAPTER_RATE)
 
 
 def healthy_rate(memory: Memory) -> float | None:

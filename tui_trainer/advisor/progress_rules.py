@@ -31,13 +31,17 @@ def plateau(memory: Memory, facts: JobFacts) -> Finding | None:
     if fallen:
         if rows_here < 24 or not _stands(memory.losses[-rows_here:][-WINDOW:]):
             return None
-        return _finding(memory, "high", 0.8, memory.former_rate)
+        # Nothing is lost by going back to the step before the fall, where it is still known.
+        before = memory.steps[-rows_here - 2 :][0] if rows_here + 2 <= len(memory.steps) else None
+        return _finding(memory, "high", 0.8, memory.former_rate, good_step=before)
     if memory.peak_rate and (memory.rate or 0.0) < 0.5 * memory.peak_rate:
         return None
     if rows_here >= WINDOW - 8 and _learned_nothing(memory):
         tiny = facts.adapter and 0 < memory.peak_rate < TINY_RATE
         if tiny:
-            return _finding(memory, "high", 0.85, USUAL_RATE, learned=False)
+            usual = facts.usual_rate or USUAL_RATE
+            start = memory.first_step - 1
+            return _finding(memory, "high", 0.85, usual, learned=False, good_step=start)
         # A large model's own fine-tuning may creep for long before it shows.
         if rows_here >= SLOW and memory.rows % 16 == 0 and _is_flat(memory):
             return _finding(memory, "low", 0.5, None, learned=False)
@@ -94,6 +98,7 @@ def _finding(
     target: float | None,
     *,
     learned: bool = True,
+    good_step: int | None = None,
 ) -> Finding:
     recent = memory.losses[-WINDOW:]
     now = robust.median(recent)
@@ -128,6 +133,7 @@ def _finding(
         factor,
         target,
         also,
+        good_step,
         stays=160 if urgency == "low" else 24,
     )
 

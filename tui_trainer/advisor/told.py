@@ -14,11 +14,13 @@ from tui_trainer.contracts.run import Event
 @dataclass(frozen=True)
 class Told:
     """`said` is every word about advice that stands, in order; `mutes` are (step, kind) of what
-    was muted after so many steps; `applied` names the advice that was applied and not undone."""
+    was muted after so many steps; `applied` names the advice that was applied and not undone;
+    `usual_rate` is the rate that the engine named as usual for the base."""
 
     said: tuple[Advice, ...] = ()
     mutes: tuple[tuple[int, str], ...] = ()
     applied: frozenset[str] = frozenset()
+    usual_rate: float | None = None
 
     @property
     def advice(self) -> list[Advice]:
@@ -40,8 +42,11 @@ def told(events: Iterable[Event]) -> Told:
     said: list[tuple[int, Advice]] = []
     mutes: list[tuple[int, str]] = []
     applied: list[tuple[int, str, bool]] = []
+    usual = None
     for event in events:
         detail = event.detail
+        if event.kind == "setup" and isinstance(detail.get("usual_rate"), float):
+            usual = detail["usual_rate"]
         if event.kind == "advice":
             advice = _advice(event)
             if advice is not None:
@@ -51,6 +56,11 @@ def told(events: Iterable[Event]) -> Told:
         elif event.kind == "command" and detail.get("command") == "mute":
             if detail.get("accepted") is True and isinstance(detail.get("kind"), str):
                 mutes.append((event.step, detail["kind"]))
+        elif event.kind == "rollback":
+            # As a rewound resume, but that what was muted stays so.
+            said = [item for item in said if item[0] <= event.step]
+            mutes = [(min(step, event.step), kind) for step, kind in mutes]
+            applied = [item for item in applied if item[0] < event.step]
         elif event.kind == "resumed":
             # What a person did at the checkpoint's own step is done again, as are later ones
             # but for those of a branch that was left.
@@ -62,6 +72,7 @@ def told(events: Iterable[Event]) -> Told:
         tuple(advice for _, advice in said),
         tuple(mutes),
         frozenset(id for id, stands in {id: on for _, id, on in applied}.items() if stands),
+        usual,
     )
 
 

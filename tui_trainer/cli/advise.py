@@ -90,6 +90,8 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
     rows, odd = parse(data)
+    for words in known.left:
+        output.say(f"on a way that was left: {output.escape(words)}")
     found = replay(rows, known.settings, known.facts, known.hardware, known.mutes)
     if not found.rows:
         raise UserError(
@@ -139,12 +141,17 @@ class _Known:
     settings: AdvisorSettings | None = None
     hardware: tuple[HardwareSample, ...] = ()
     mutes: tuple[tuple[int, str], ...] = ()
+    left: tuple[str, ...] = ()  # what was advised where the run went back by itself, and was done
 
 
 def _known(folder: RunFolder) -> _Known:
     """What a run folder of ours says; its advisor is the one that its job asked for."""
     info, state = folder.info(), folder.state()
-    facts = facts_of(info.job, state.total_steps if state else None) if info else JobFacts()
+    events = folder.events()
+    heard = told(events)
+    left = tuple(event.message for event in events if event.kind == "rollback")
+    total = state.total_steps if state else None
+    facts = facts_of(info.job, total, heard.usual_rate) if info else JobFacts()
     settings = info.job.advisor if info else load_settings().advisor
     samples = []
     try:
@@ -157,7 +164,7 @@ def _known(folder: RunFolder) -> _Known:
             samples.append(decoder.decode(line))
         except (msgspec.MsgspecError, UnicodeDecodeError):
             continue  # a torn line, or one that another version wrote
-    return _Known(facts, settings, tuple(samples), told(folder.events()).mutes)
+    return _Known(facts, settings, tuple(samples), heard.mutes, left)
 
 
 def _row(advice: Advice, history: bool) -> tuple[str, ...]:

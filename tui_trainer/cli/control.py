@@ -46,8 +46,9 @@ def control(
     """Ask a running run to do something; returns when it has acknowledged.
 
     'stop' saves and stops, 'cancel' stops without saving, 'set-lr X' sets the learning rate,
-    'apply' takes the rate that the newest open advice suggests ('apply ID': that advice), 'mute
-    KIND' closes the advice of a kind, such as plateau, and never gives it again in this run.
+    'apply' takes the rate that the newest open advice suggests ('apply ID': that advice),
+    'rollback' goes back to the last checkpoint from before it and on with that rate, 'mute KIND'
+    closes the advice of a kind, such as plateau, and never gives it again in this run.
 
     \b
     Examples:
@@ -71,7 +72,7 @@ def _arguments(command: CommandName, value: str | None) -> dict[str, Any]:
     """What goes with the command. Raises `UsageError`."""
     if value is not None and value.startswith("--"):
         raise click.NoSuchOption(value.partition("=")[0])
-    if command == "apply":
+    if command in ("apply", "rollback"):
         return {} if value is None else {"advice": value}
     if command == "mute":
         if value is None or value not in get_args(AdviceKind):

@@ -20,6 +20,7 @@ from tui_trainer.watch import scores
 if TYPE_CHECKING:  # numpy: a tenth of a second, loaded when there is a run to read
     from tui_trainer.watch.view import RunSummary
 
+_CHANGES = 20  # the newest, in `show`
 _LISTED = ("NAME", "STATUS", "STEP", "LOSS", "BEST VAL", "TREND", "TOK/S", "LEFT", "STARTED")
 
 
@@ -106,6 +107,7 @@ def show(context: click.Context, run: str, as_json: bool) -> None:
         ("classes", scores.lines(found["evaluation"])),
         ("data", scores.data_lines(found["data"])),
         *_made_with(found),
+        ("changed on the way", _changes(found)),
         ("checkpoints", _checkpoints(found)),
         ("machine", _machine(found)),
         ("last lines of engine.log", [("|", line) for line in found["log"]]),
@@ -263,6 +265,12 @@ def _job(info: RunInfo) -> list[tuple[str, str]]:
         ("LoRA", f"rank {lora.rank}, alpha {lora.alpha:g}, dropout {lora.dropout:g}"),
         ("seed", str(training.seed)),
     ]
+
+
+def _changes(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """What people or the advisor did to the learning rate, and where the run went back."""
+    events = [event for event in found["events"] if event.kind in ("learning_rate", "rollback")]
+    return [(f"step {event.step:,}", event.message) for event in events[-_CHANGES:]]
 
 
 def _checkpoints(found: dict[str, Any]) -> list[tuple[str, str]]:

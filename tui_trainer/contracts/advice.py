@@ -33,7 +33,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     `metric` is a column of `metrics.jsonl` (or of a hardware sample); `first_step` and
     `last_step` bound the window; `level` is what the metric was before (same unit), `value` what
-    it is in the window, `limit` what would still have been normal.
+    it is in the window, `limit` what would still have been normal. Where these are a spread, the
+    numbers `low` and `high` are the band in which the metric itself used to lie.
     """
 
     metric: str
@@ -76,7 +77,8 @@ class JobFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a job before its first step; None where it is not.
 
     `learning_rate` is the schedule's peak. `adapter` says that low-rank updates are trained by
-    an Adam-like optimizer, so that a weight moves by at most about the rate in a step.
+    an Adam-like optimizer, so that a weight moves by at most about the rate in a step;
+    `usual_rate` is then one that is usual for a base of that width.
     """
 
     learning_rate: float | None = None
@@ -84,6 +86,7 @@ class JobFacts(msgspec.Struct, frozen=True, kw_only=True):
     warmup_steps: int | None = None
     total_steps: int | None = None
     adapter: bool = False
+    usual_rate: float | None = None
 
 
 class AdvisorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

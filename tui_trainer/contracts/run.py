@@ -32,7 +32,9 @@ ACTIVE_STATES: frozenset[str] = frozenset(
 )
 ENDED_STATES: frozenset[str] = frozenset({"completed", "failed", "cancelled", "early_stopped"})
 
-CommandName = Literal["pause", "resume", "checkpoint", "stop", "cancel", "set-lr", "apply", "mute"]
+CommandName = Literal[
+    "pause", "resume", "checkpoint", "stop", "cancel", "set-lr", "apply", "rollback", "mute"
+]
 COMMANDS: tuple[CommandName, ...] = (
     "pause",
     "resume",
@@ -41,6 +43,7 @@ COMMANDS: tuple[CommandName, ...] = (
     "cancel",
     "set-lr",
     "apply",
+    "rollback",
     "mute",
 )
 

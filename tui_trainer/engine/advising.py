@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from statistics import median
-
 import msgspec
 
 from tui_trainer.advisor.advisor import Advisor
-from tui_trainer.advisor.facts import facts_of
+from tui_trainer.advisor.facts import facts_of, usual_rate
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
-from tui_trainer.engine import rates
+from tui_trainer.engine import acting
 from tui_trainer.engine.samples import Samples
-from tui_trainer.engine.session import Session, Trial
-
-# Within so many steps a rate falls, or rises.
-FALL_STEPS, RISE_STEPS = 5, 20
-# A change made by itself is judged over so many steps after it, by the median of so many losses.
-TRIAL_STEPS, LEVEL_STEPS = 50, 16
-# While one of these is open, a rate that was lowered is not raised again.
-_WORSE_WITH_RATE = {"divergence", "gradient_explosion", "instability", "non_finite", "loss_spike"}
+from tui_trainer.engine.session import Session
 
 
 def settings_of(session: Session) -> AdvisorSettings:
     """The run's settings of the advisor, as they were when it was made."""
-    return session.job.advisor or AdvisorSettings()
+    return session.advisor_settings
 
 
 def begin(session: Session) -> None:
@@ -33,7 +24,9 @@ def begin(session: Session) -> None:
     if not settings.enabled:
         return
     try:
-        advisor = Advisor(settings, facts_of(session.job, session.plan.total_steps))
+        advisor = Advisor(
+            settings, facts_of(session.job, session.plan.total_steps, width_rate(session))
+        )
         if session.state.advisor is not None:
             advisor.restore(session.state.advisor)
         session.advisor = advisor
@@ -42,12 +35,23 @@ def begin(session: Session) -> None:
         _give_up(session, error)
 
 
+def width_rate(session: Session) -> float | None:
+    """The learning rate that is usual for a base of this width."""
+    return usual_rate(getattr(session.model.config.get_text_config(), "hidden_size", None))
+
+
 def remember(session: Session) -> None:
     """Puts what the advisor knows into the state that a checkpoint holds."""
     if session.advisor is not None:
         session.state.advisor = session.advisor.state()
     if session.samples is not None:
         session.state.sampled = session.samples.taken
+
+
+def good_steps(session: Session) -> tuple[int, ...]:
+    """The last step before each trouble that stands and could be gone back from."""
+    known = session.advisor.open if session.advisor is not None else []
+    return tuple(a.good_step for a in known if a.good_step is not None and a.suggested_lr)
 
 
 def observe(session: Session, record: TrainRecord | EvalRecord) -> None:
@@ -60,8 +64,8 @@ def observe(session: Session, record: TrainRecord | EvalRecord) -> None:
                 say(session, advice)
         for advice in session.advisor.observe(record):
             say(session, advice)
-        if isinstance(record, TrainRecord) and settings_of(session).auto_apply:
-            _act(session, record)
+        if isinstance(record, TrainRecord) and session.advisor_settings.auto_apply:
+            acting.act(session, record)
     except Exception as error:
         _give_up(session, error)
 
@@ -90,82 +94,11 @@ def words_of(advice: Advice) -> str:
     return words
 
 
-def newest(session: Session, id: str | None) -> Advice | None:
-    """The open advice that can be applied: the one named, else the newest."""
-    known = session.advisor.open if session.advisor is not None else []
-    fitting = [a for a in known if a.suggested_lr is not None and (id is None or a.id == id)]
-    return max(fitting, key=lambda a: (a.updated_step, a.step), default=None)
-
-
-def apply(session: Session, advice: Advice, by: str) -> str | None:
-    """Takes the rate to what the advice suggests, within bounds; why not, in words, or None."""
-    state, settings = session.state, settings_of(session)
-    present = rates.rate_of_next_step(session)
-    if state.applied.get(advice.id) == advice.updated_step:
-        return f"{advice.id} was applied already"
-    if advice.suggested_lr is None or present <= 0:
-        return f"{advice.id} suggests no rate"
-    target = settings.bounded(advice.suggested_lr)
-    factor, wanted = target / present, advice.factor or 1.0
-    if factor > 1 and state.step < session.job.training.warmup_steps:
-        return "the rate still warms up: it is not raised before"
-    if (wanted < 1 and factor >= 1) or (wanted > 1 and factor <= 1):
-        return f"the rate of the next step, {present:.3g}, is beyond {target:.3g} already"
-    state.applied[advice.id] = advice.updated_step
-    steps = FALL_STEPS if factor < 1 else RISE_STEPS
-    name = advice.kind.replace("_", " ")
-    words = f"learning rate x{factor:.3g}, to {target:.3g} within {steps} steps, for {name}"
-    detail = {"advice": advice.id, "by": by, "learning_rate": target}
-    rates.scale_by(session, factor, steps, words, detail)
-    return None
-
-
 def mute(session: Session, kind: str) -> None:
     """No more of a kind in this run."""
     if session.advisor is not None:
         for advice in session.advisor.mute(kind):
             say(session, advice)
-
-
-def _act(session: Session, record: TrainRecord) -> None:
-    """Applies urgent advice by itself, and takes back what made things worse."""
-    state, settings = session.state, settings_of(session)
-    if record.loss is not None:
-        state.recent = [*state.recent[1 - LEVEL_STEPS :], record.loss]
-    if state.trial is not None:
-        _judge(session, state.trial)
-    if state.trial is not None or state.changes >= settings.max_changes or not state.recent:
-        return
-    advice = newest(session, None)
-    if advice is None or advice.urgency not in ("high", "critical"):
-        return
-    level = median(state.recent)
-    before = rates.multiplier(session)
-    if apply(session, advice, "auto") is None:
-        spread = median(abs(loss - level) for loss in state.recent)
-        state.changes += 1
-        state.trial = Trial(
-            advice=advice.id, step=state.step, multiplier=before, level=level, spread=spread
-        )
-
-
-def _judge(session: Session, trial: Trial) -> None:
-    """At the end of its trial a change is kept, or undone where the loss got worse."""
-    state = session.state
-    if state.step < trial.step + RISE_STEPS + TRIAL_STEPS:
-        return
-    state.trial = None
-    now, limit = median(state.recent), trial.level + max(3 * trial.spread, 0.02 * abs(trial.level))
-    factor = trial.multiplier / rates.multiplier(session)
-    known = {a.kind for a in session.advisor.open} if session.advisor is not None else set()
-    if now <= limit or factor == 1 or (factor > 1 and known & _WORSE_WITH_RATE):
-        return
-    words = (
-        f"loss {now:.4g} after the change for {trial.advice}, {trial.level:.4g} before it: "
-        f"undone, learning rate x{factor:.3g}"
-    )
-    detail = {"advice": trial.advice, "by": "auto", "undone": True}
-    rates.scale_by(session, factor, FALL_STEPS if factor < 1 else RISE_STEPS, words, detail)
 
 
 def _give_up(session: Session, error: Exception) -> None:

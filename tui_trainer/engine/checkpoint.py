@@ -20,6 +20,9 @@ from tui_trainer.store import atomic, checkpoints
 OPTIMIZER = "optimizer.safetensors"
 RANDOM = "random.safetensors"
 TRAINER = "trainer.json"
+# A trouble is found within so many steps; of those, one checkpoint in so many is spared.
+_BACK, _APART = 64, 32
+MOST_SPARED = _BACK // _APART + 2
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Snapshot:
     optimizer: dict[str, torch.Tensor]
     random: dict[str, torch.Tensor]
     trainer: bytes
+    good: tuple[int, ...] = ()  # the last steps before troubles that last
 
 
 def save(session: Session, *, wait: bool = True) -> Path:
@@ -84,6 +88,7 @@ def take_snapshot(session: Session) -> Snapshot:
         optim.state_tensors(session.optimizer, session.parameters),
         session.ranks.random_states(random_state(session.device)),
         msgspec.json.encode(state),
+        advising.good_steps(session),
     )
 
 
@@ -173,7 +178,8 @@ def _write(
     atomic.sync_dir(run.checkpoints_dir)
     if snapshot.best:
         checkpoints.point_best(run, target.name)
-    checkpoints.prune(run, session.job.training.keep_checkpoints)
+    spared = _ways_back(session, snapshot)
+    checkpoints.prune(run, session.job.training.keep_checkpoints, spared)
     seconds = time.monotonic() - began
     size = sum(file.stat().st_size for file in target.iterdir())
     session.report.event(
@@ -188,6 +194,20 @@ def _write(
             "stalled": round(stalled, 4),
         },
     )
+
+
+def _ways_back(session: Session, snapshot: Snapshot) -> set[int]:
+    """The steps whose checkpoints are kept to go back to: the newest from before each trouble
+    that lasts; and where the run goes back by itself, some from before one that shows later."""
+    step = snapshot.step
+    steps = [at for at, _ in checkpoints.list_checkpoints(session.folder) if at <= step]
+    kept = {max(before) for good in snapshot.good if (before := [at for at in steps if at <= good])}
+    if not session.advisor_settings.auto_apply:
+        return kept
+    since = max(step - _BACK, 0)
+    old = [at for at in steps if at <= since]
+    young = {at // _APART: at for at in reversed(steps) if at > since}
+    return {*kept, *old[-1:], *young.values()}
 
 
 def _fill(temporary: Path, snapshot: Snapshot) -> None:

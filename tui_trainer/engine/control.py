@@ -48,22 +48,27 @@ class Control:
 
 
 def rates_to_replay(
-    events: Iterable[Event], from_step: int
+    events: Iterable[Event], from_step: int, rolled_back: float = 0.0
 ) -> list[tuple[int, float | RateChange]]:
     """(step, rate or change) of every rate that the user set at or after `from_step` and that
     the run acknowledged, so that a run killed after it goes on as if it had not been.
 
     Rates set on a branch that a rewind to an older checkpoint has left do not count, nor do
-    those that the advisor set by itself: it does so again.
+    those that the advisor set by itself: it does so again. `rolled_back` is when the run that is
+    gone on with last went back by itself (seconds since the epoch): what was set before is left.
     """
     found: list[tuple[int, float | RateChange]] = []
     for event in events:
         detail = event.detail
+        if event.time < rolled_back:
+            continue
         if event.kind == "learning_rate" and detail.get("by") != "auto":
             if "change" in detail:
                 found.append((event.step, msgspec.convert(detail["change"], RateChange)))
             elif "learning_rate" in detail:
                 found.append((event.step, float(detail["learning_rate"])))
-        elif event.kind == "resumed" and event.detail.get("rewound"):
+        elif event.kind == "rollback" or (event.kind == "resumed" and detail.get("rewound")):
             found = [item for item in found if item[0] < event.step]
+            if event.kind == "rollback" and "change" in detail:
+                found.append((event.step, msgspec.convert(detail["change"], RateChange)))
     return [item for item in found if item[0] >= from_step]

@@ -328,6 +328,8 @@ def _disk(session: Session, checkpoint_bytes: int, made: int) -> tuple[int, int]
     and the most bytes: then, or at the end beside the adapter. Whether the best will be one of
     the newest or one more cannot be known: it counts half."""
     keep = session.job.training.keep_checkpoints
+    if advising.settings_of(session).auto_apply:
+        keep, made = keep + checkpoint.MOST_SPARED, made + 1  # and one of the start
     weights = sum(p.numel() * p.element_size() for p in session.parameters.values())
     most = min(made, keep + 1)
     beside = checkpoint_bytes // 2 if made > most and session.dataset.validation else 0

@@ -11,7 +11,7 @@ import torch
 
 from tui_trainer.contracts.metrics import TrainRecord, finite_or_none
 from tui_trainer.contracts.run import StateName
-from tui_trainer.engine import advising, batches, checkpoint, guard
+from tui_trainer.engine import advising, batches, checkpoint, guard, rollback
 from tui_trainer.engine.data import Example
 from tui_trainer.engine.evaluate import evaluate, has_stalled
 from tui_trainer.engine.loss import weighted_sum
@@ -49,12 +49,20 @@ def _train(session: Session) -> StateName:
     session.model.train()
     report.start_clock(state.elapsed_seconds)
     report.state("training")
+    if state.step == 0 and advising.settings_of(session).auto_apply:
+        checkpoint.save(session, wait=False)  # the start, to go back to
 
-    while state.step < plan.total_steps:
+    while state.step < plan.total_steps or session.going_back is not None:
+        # Back to a good checkpoint, where the advice or a person asked for it.
+        rollback.go_back(session)
+        state = session.state
+
         # Commands, obeyed between two steps; a pause waits in here.
         verdict = obey(session)
         if verdict is not None:
             return verdict
+        if session.going_back is not None:
+            continue
 
         # One optimizer step.
         guard.again(session, "step")
@@ -72,6 +80,8 @@ def _train(session: Session) -> StateName:
         report.train_step(record, evaluations_left(session))
         advising.observe(session, record)
         session.division.end(state.step, record.tokens)
+        if session.going_back is not None:
+            continue
         if outcome.healthy:
             state.skipped = 0
         elif not session.scaler.is_enabled() or record.loss is None:

@@ -8,7 +8,7 @@ from typing import get_args
 
 from tui_trainer.contracts.advice import AdviceKind
 from tui_trainer.contracts.run import Command, StateName
-from tui_trainer.engine import advising, checkpoint, rates
+from tui_trainer.engine import acting, advising, checkpoint, rates
 from tui_trainer.engine.room import NoRoomError
 from tui_trainer.engine.session import Session
 
@@ -37,6 +37,8 @@ def obey(session: Session) -> StateName | None:
                 _set_learning_rate(session, command)
             elif command.command == "apply":
                 _apply(session, command)
+            elif command.command == "rollback":
+                _roll_back(session, command)
             elif command.command == "mute":
                 _mute(session, command)
             else:
@@ -132,17 +134,30 @@ def _set_learning_rate(session: Session, command: Command) -> None:
 
 def _apply(session: Session, command: Command) -> None:
     id = command.arguments.get("advice")
-    advice = advising.newest(session, id if isinstance(id, str) else None)
+    advice = acting.newest(session, id if isinstance(id, str) else None)
     if advice is None:
         words = "no open advice suggests a rate" if id is None else f"{id} is not open any more"
         acknowledge(session, command, words, accepted=False)
         return
-    refused = advising.apply(session, advice, "user")
+    refused = acting.apply(session, advice, "user")
     if refused is not None:
         acknowledge(session, command, refused, accepted=False)
         return
     kind = advice.kind.replace("_", " ")
     acknowledge(session, command, f"{kind}: advice {advice.id} is applied")
+
+
+def _roll_back(session: Session, command: Command) -> None:
+    """Leaves word for the loop, which goes back before the next step."""
+    id = command.arguments.get("advice")
+    advice = acting.newest(session, id if isinstance(id, str) else None)
+    words = "no open advice suggests a rate" if id is None else f"{id} is not open any more"
+    refused = words if advice is None else acting.ask_back(session, advice, "user")
+    if refused is not None or session.going_back is None:
+        acknowledge(session, command, refused or words, accepted=False)
+        return
+    name = session.going_back.checkpoint.name
+    acknowledge(session, command, f"going back to {name} and on with another rate")
 
 
 def _mute(session: Session, command: Command) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 from tui_trainer.advisor.advisor import Advisor
+from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import RunInfo
 from tui_trainer.contracts.schedule import RateChange, Scaling
@@ -39,6 +41,25 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     spread: float
 
 
+@dataclass(frozen=True)
+class WayBack:
+    """Where a run is to go back to before its next step, and why: `checkpoint` is a whole one,
+    `detail` goes into the event. From there the schedule is scaled, within `ramp` steps, so that
+    the step after `at_step` finished ones has the rate `rate` (None: leave it); it is only
+    lowered, or where `raises` only raised. `good` is the last step before the trouble. A
+    `trial` begins there."""
+
+    checkpoint: Path
+    words: str
+    rate: float | None = None
+    at_step: int = 0
+    ramp: int = 1
+    raises: bool = False
+    good: int = 0
+    detail: dict[str, Any] = field(default_factory=dict)
+    trial: Trial | None = None
+
+
 class TrainerState(msgspec.Struct, kw_only=True):
     """The loop's own state, saved with every checkpoint.
 
@@ -50,7 +71,9 @@ class TrainerState(msgspec.Struct, kw_only=True):
     the steps since it last changed. `scaling` multiplies the schedule; `advisor` is what the
     advisor remembers, `applied` the advice that was applied, as updated at a step, `sampled` the
     time of the newest hardware sample that it was shown; `changes`, `recent` (losses) and `trial`
-    belong to `auto_apply`.
+    belong to `auto_apply`; `rolled_back` is when the run last went back by itself (seconds since
+    the epoch), `setbacks` are the good step and the multiplier before each time it did so to
+    lower the rate.
     """
 
     step: int = 0
@@ -75,6 +98,8 @@ class TrainerState(msgspec.Struct, kw_only=True):
     sampled: float = 0.0
     recent: list[float] = msgspec.field(default_factory=list)
     trial: Trial | None = None
+    rolled_back: float = 0.0
+    setbacks: list[tuple[int, float]] = msgspec.field(default_factory=list)
 
 
 @dataclass
@@ -104,9 +129,15 @@ class Session:
     without_room: bool = False  # the disk is too full for checkpoints, which was said
     advisor: Advisor | None = None
     samples: Samples | None = None
+    going_back: WayBack | None = None
     rates_to_replay: dict[int, list[float | RateChange]] = field(default_factory=dict)
     mutes_to_replay: list[tuple[int, str]] = field(default_factory=list)
     smaller_to_replay: list[tuple[int, str, int]] = field(default_factory=list)
+
+    @property
+    def advisor_settings(self) -> AdvisorSettings:
+        """The run's settings of the advisor, as they were when it was made."""
+        return self.job.advisor or AdvisorSettings()
 
     def collate(self, examples: list[Example]) -> Batch:
         """The examples of one pass, in the way that this base takes them."""

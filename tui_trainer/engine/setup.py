@@ -252,7 +252,7 @@ def _replay_rates(session: Session) -> None:
     """What the user did to rate and advice since the checkpoint, for `obey` to do again; and
     where memory ran out."""
     events, step = session.folder.events(), session.state.step
-    for at, change in rates_to_replay(events, step):
+    for at, change in rates_to_replay(events, step, session.state.rolled_back):
         session.rates_to_replay.setdefault(at, []).append(change)
     session.mutes_to_replay = [mute for mute in told(events).mutes if mute[0] >= step]
     session.smaller_to_replay = guard.smaller_to_replay(events, step)
@@ -288,6 +288,7 @@ def _announce(session: Session) -> None:
             "processes": processes,
             "threads": torch.get_num_threads(),
             "base_revision": revision,
+            "usual_rate": advising.width_rate(session),
             "advised": advising.settings_of(session).enabled,
         },
     )

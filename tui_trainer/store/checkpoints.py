@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import re
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 import msgspec
@@ -98,6 +99,12 @@ def find_checkpoint(run: RunFolder, name: str | None) -> Path | None:
     raise UserError(f"run {run.path.name} has no checkpoint {name!r}; it has: {names}")
 
 
+def newest_up_to(run: RunFolder, step: int) -> Path | None:
+    """The newest whole checkpoint that was saved after at most `step` steps."""
+    found = [path for at, path in list_checkpoints(run) if at <= step]
+    return next((path for path in reversed(found) if problem(path) is None), None)
+
+
 def best_name(run: RunFolder) -> str | None:
     """The name of the checkpoint that `checkpoints/best` points at."""
     link = run.checkpoints_dir / "best"
@@ -123,12 +130,13 @@ def point_best(run: RunFolder, name: str) -> None:
     atomic.sync_dir(run.checkpoints_dir)
 
 
-def prune(run: RunFolder, keep: int) -> list[str]:
-    """Deletes all but the newest `keep` checkpoints and the best; gives the deleted names."""
+def prune(run: RunFolder, keep: int, spared: Collection[int] = ()) -> list[str]:
+    """Deletes all but the newest `keep` checkpoints, the best, and those of the steps `spared`;
+    gives the deleted names."""
     best = best_name(run)
     deleted = []
-    for _, folder in list_checkpoints(run)[:-keep]:
-        if folder.name != best:
+    for step, folder in list_checkpoints(run)[:-keep]:
+        if folder.name != best and step not in spared:
             discard(folder)
             deleted.append(folder.name)
     return deleted

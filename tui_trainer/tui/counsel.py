@@ -87,8 +87,7 @@ class Counsel:
             act = f"{self._key('apply')} apply"
             advice = newest_rate(view, self._deaf(view))
             if advice is not None and advice.id in view.applied and advice.kind in SPOILT:
-                stop, back = self._key("stop"), self._key("apply")
-                hint = f"if it does not recover: {stop} stops it, then {back} goes back"
+                hint = f"if it does not recover: {self._key('apply')} goes back"
         facts = advice_facts_of(view, self._is_judged(view), self._deaf(view), act, hint)
         return replace(facts, said=self._with_alarms(view, facts.said))
 
@@ -119,7 +118,7 @@ class Counsel:
             arguments = {"learning_rate": advice.suggested_lr}
             steering.ask(session.post_message, view.summary, "set-lr", arguments)
         else:
-            steering.ask(session.post_message, view.summary, "apply", {"advice": advice.id})
+            self._ask_engine(view, advice)
 
     def dismiss(self) -> None:
         """No more of the leading advice's kind: in the run where it has an advisor, else here."""
@@ -143,6 +142,30 @@ class Counsel:
         else:
             session.tell(f"no more advice on {kind.replace('_', ' ')} of this run here")
         self._page.take(session.view)
+
+    def _ask_engine(self, view: RunView, advice: Advice) -> None:
+        """Has the engine take the rate, or go back first, where the weights may be spoilt and
+        there is a checkpoint from before."""
+        session, run = self._page.session, view.summary
+        arguments = {"advice": advice.id}
+        way = rollback(RunFolder(run.path), view.info, advice) if view.info is not None else None
+        if way is None:
+            steering.ask(session.post_message, run, "apply", arguments)
+            return
+        question = f"{advice.kind.replace('_', ' ')} since step {advice.step:,}"
+        options = (
+            Option("rollback", "b", f"back to {way.checkpoint}, with a lower rate"),
+            Option("apply", "l", "lower the rate from here"),
+            Option("leave", "escape", "leave it"),
+        )
+
+        def decide(answer: str | None) -> None:
+            if answer == "rollback":
+                steering.ask(session.post_message, run, "rollback", arguments)
+            elif answer == "apply":
+                steering.ask(session.post_message, run, "apply", arguments)
+
+        session.push_screen(Choice(question, options), decide)
 
     def _ask_back(self, view: RunView, offer: Rollback) -> None:
         session = self._page.session

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.run import ACTIVE_STATES, Event
 from tui_trainer.tui import states
 from tui_trainer.tui.catalogue import LEARNING_RATE, LOSS, VALIDATION, Metric, Samples
@@ -262,7 +263,13 @@ def _best(table: Table, name: str) -> str:
 
 def _marks(view: RunView, axis: XAxis) -> tuple[Mark, ...]:
     """Events worth a mark; they lie at a step, so other axes take the step's own x."""
-    kept = [(kind, float(event.step)) for event in view.events if (kind := _kind(event))]
+    kept: list[tuple[MarkKind, float]] = []
+    for event in view.events:
+        if event.kind == "rollback":  # what lay on the way that was left is not on the chart
+            kept = [(kind, at) for kind, at in kept if at < event.step]
+            kept.append(("resumed", float(event.step)))
+        elif (kind := _kind(event)) is not None:
+            kept.append((kind, float(event.step)))
     if view.advice is not None:  # each once, however often it was spoken of
         kept = [item for item in kept if item[0] != "advice"]
         kept += [("advice", float(advice.step)) for advice in view.advice]
@@ -278,19 +285,34 @@ def _marks(view: RunView, axis: XAxis) -> tuple[Mark, ...]:
 
 
 def _windows(view: RunView, metric: Metric, axis: XAxis) -> tuple[Window, ...]:
-    """What open advice rests on, of this metric."""
+    """What open advice rests on, of this metric; what was normal is drawn up to now."""
     shown = {metric.id, *(("val_loss",) if metric is LOSS else ())}
     found = [
-        advice.evidence
+        advice
         for advice in view.advice or ()
         if advice.status != "closed" and advice.evidence.metric in shown
     ]
+    newest = float(view.train.column("step")[-1]) if len(view.train) else 0.0
     windows = []
-    for evidence in found[-_WINDOWS:]:
-        first = place_of(view, axis, float(evidence.first_step))
-        last = place_of(view, axis, float(evidence.last_step))
-        windows.append(Window(first, last, evidence.level))
+    for advice in found[-_WINDOWS:]:
+        steps = (advice.evidence.first_step, advice.evidence.last_step, newest)
+        first, last, until = (place_of(view, axis, float(step)) for step in steps)
+        windows.append(Window(first, last, _levels(advice), until))
     return tuple(windows)
+
+
+def _levels(advice: Advice) -> tuple[float, ...]:
+    """What the chart compares the window with: the band of a spread, the noise around a plateau,
+    else the level before."""
+    evidence, numbers = advice.evidence, advice.evidence.numbers
+    if "low" in numbers and "high" in numbers:
+        return numbers["low"], numbers["high"]
+    if advice.kind in ("oscillation", "instability"):
+        return ()  # a spread, in an older run without its band, is no level
+    if advice.kind == "plateau" and evidence.value is not None:
+        noise = 2 * numbers.get("noise", 0.0)
+        return evidence.value - noise, evidence.value + noise
+    return () if evidence.level is None else (evidence.level,)
 
 
 def _kind(event: Event) -> MarkKind | None:

@@ -19,6 +19,7 @@ _WANTS = {
     "cancel": "stop on request",
     "set-lr": "change its learning rate on request",
     "apply": "take advice: it has no advisor of its own",
+    "rollback": "take advice: it has no advisor of its own",
     "mute": "hear advice: it has no advisor of its own",
 }
 

@@ -13,15 +13,20 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.advisor", description=__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path())
     parser.add_argument("--make", action="store_true", help="train the runs that are not there")
-    parser.add_argument("--autopilot", action="store_true", help="train with the advice applied")
+    parser.add_argument("--autopilot", action="store_true", help="train with auto_apply")
+    parser.add_argument("--cost", action="store_true", help="time and memory, without any run")
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--group", choices=("dev", "test", "last"), help="one of the three sets")
     parser.add_argument("--without", help="fields taken out, such as gradient_norm,learning_rate")
     parser.add_argument("--details", action="store_true", help="a line for every run")
     options = parser.parse_args()
-    if options.autopilot:
+    if options.cost:
+        from tests.benchmarks.advisor import cost
+
+        cost.print_cost()
+    elif options.autopilot:
         from tests.benchmarks.advisor import autopilot
 
         autopilot.print_table(options.folder, options.only, options.group)

@@ -1,128 +1,163 @@
-"""What acting on the advice is worth: the faults that a learning rate can mend, trained three
-times: without the fault, with it and left alone, and with it and the advice applied.
+"""What acting on the advice is worth: the faults that a learning rate can mend, each trained by
+the whole engine three times: without the fault, with it and left alone, and with it and
+`advisor.auto_apply`.
 
-This stands in for the engine's `auto_apply`: advice of high or critical urgency that suggests a
-rate is applied at once, within bounds, and where it names a good step the run goes back to the
-newest snapshot (one every 10 steps, in memory) that is no younger.
+The rate is spoilt as a user would spoil it: in the job, or by `set-lr` while the run goes on.
 """
 
 from __future__ import annotations
 
-import copy
+import contextlib
+import math
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import numpy as np
-import torch
 
-from tests.benchmarks.advisor import drive, judge
-from tests.benchmarks.advisor.cases import Case, all_cases
-from tui_trainer.advisor.advisor import Advisor
-from tui_trainer.contracts.advice import Advice
-from tui_trainer.contracts.metrics import TrainRecord
+from tests.benchmarks.advisor import drive
+from tests.benchmarks.advisor.cases import Case, Fault, all_cases
+from tui_trainer.advisor.reading import Reading, read
+from tui_trainer.advisor.replay import parse, standing
+from tui_trainer.contracts.advice import AdvisorSettings
+from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.run import Command
+from tui_trainer.contracts.schedule import learning_rate_at
+from tui_trainer.engine import loop, setup
+from tui_trainer.engine.__main__ import main
+from tui_trainer.engine.obey import obey
 from tui_trainer.engine.session import Session
+from tui_trainer.store import atomic, runs
 
-SNAPSHOT_EVERY = 10
 AFTER = 200  # steps after the onset
-LOWEST, HIGHEST = 1e-6, 1e-2  # bounds of what may be set
 WITHIN = 1.05
+WAYS = ("good", "left", "auto")
+_FROM_THE_START = ("no warmup", "far too low from the start")
 
 
-class Autopilot:
-    """Applies high and critical advice by itself."""
+class Result(msgspec.Struct, kw_only=True):
+    """One training: the mean loss of its last 20 steps (None where it broke off), what it did
+    by itself, the steps that it did twice, and seconds."""
 
-    def __init__(self, case: Case) -> None:
-        self._advisor = Advisor(facts=judge.facts(case))
-        self._snapshots: dict[int, tuple[Any, Any, dict[str, Any]]] = {}
-        self._handled: set[str] = set()
-        self.applied: list[Advice] = []
+    ended: float | None
+    did: list[str]
+    again: int
+    seconds: float
 
-    def begin(self, session: Session) -> None:
-        """Keeps the start."""
-        self._keep(session)
-
-    def observe(self, session: Session, record: TrainRecord) -> tuple[int, float] | None:
-        """Judges the step; see `drive.Pilot`."""
-        step = session.state.step
-        asked = None
-        for advice in self._advisor.observe(record):
-            if asked is None and self._is_for_us(advice):
-                asked = advice
-        if asked is not None and asked.suggested_lr is not None:
-            self.applied.append(asked)
-            self._handled.add(asked.id)
-            if asked.good_step is not None and asked.kind != "plateau":
-                self._go_back(session, asked.good_step)
-            rate = min(max(asked.suggested_lr, LOWEST), HIGHEST)
-            return session.state.step, rate
-        if step % SNAPSHOT_EVERY == 0:
-            self._keep(session)
-        return None
-
-    def _is_for_us(self, advice: Advice) -> bool:
-        urgent = advice.urgency in ("high", "critical") and advice.status != "closed"
-        return urgent and advice.id not in self._handled and len(self.applied) < 8
-
-    def _keep(self, session: Session) -> None:
-        weights = {name: p.detach().clone() for name, p in session.parameters.items()}
-        optimizer = copy.deepcopy(session.optimizer.state_dict())
-        self._snapshots[session.state.step] = (weights, optimizer, self._advisor.state())
-
-    def _go_back(self, session: Session, step: int) -> None:
-        """To the newest snapshot up to `step`, or to the oldest there is; ids of advice stay
-        unique, as they count on."""
-        kept = [at for at in self._snapshots if at <= step] or sorted(self._snapshots)[:1]
-        if not kept:
-            return
-        at = max(kept)
-        weights, optimizer, state = self._snapshots[at]
-        with torch.no_grad():
-            for name, parameter in session.parameters.items():
-                parameter.copy_(weights[name])
-        session.optimizer.load_state_dict(copy.deepcopy(optimizer))
-        raised = self._advisor.state()["raised"]
-        self._advisor.restore({**state, "raised": raised})
-        session.state.step = at
-        self._snapshots = {key: value for key, value in self._snapshots.items() if key <= at}
+    @property
+    def loss(self) -> float:
+        """The loss at the end, infinite where it broke off."""
+        return float("inf") if self.ended is None else self.ended
 
 
 def print_table(folder: Path, only: str, group: str | None) -> None:
-    """Trains what is not there yet, and prints the table."""
-    lines = ["| run | good rate | left alone | advice applied | mended |", "|---|---|---|---|---|"]
-    mended = failed = total = 0
+    """Trains what is not there yet, and prints a line for every case, and the table."""
+    lines = ["| run | good rate | left alone | auto_apply | mended | what it did |"]
+    lines += ["|---|---|---|---|---|---|"]
+    counts: dict[str, list[int]] = {}
     for case in all_cases():
-        if case.fault is None or not case.fault.rate_helps:
+        fault = case.fault
+        if fault is None or not fault.rate_helps:
             continue
         if only not in case.name or group not in (None, case.group):
             continue
-        good, left, auto = (_final(file) for file in _three(case, folder))
-        total += 1
-        fails = not left <= WITHIN * good
-        failed += fails
-        mended += fails and auto <= WITHIN * good
-        verdict = "no need" if not fails else "yes" if auto <= WITHIN * good else "no"
-        lines.append(f"| {case.name} | {good:.3f} | {left:.3f} | {auto:.3f} | {verdict} |")
-    lines.append(f"| **{total} runs** | | {failed} fail | {mended} of them mended | |")
-    print("\n".join(lines))
+        good, left, auto = (train(case, fault, folder / "autopilot", way) for way in WAYS)
+        fails = not left.loss <= WITHIN * good.loss
+        mends = auto.loss <= WITHIN * good.loss
+        count = counts.setdefault(fault.cause, [0, 0, 0, 0])
+        count[0] += 1
+        count[1] += fails
+        count[2] += mends
+        count[3] += fails and mends
+        verdict = ("yes" if fails else "no need") if mends else "NO"
+        numbers = " | ".join(f"{one.loss:.3f}" for one in (good, left, auto))
+        lines.append(
+            f"| {case.name} | {numbers} | {verdict} | {'; '.join(auto.did) or 'nothing'} |"
+        )
+        print(lines[-1], flush=True)
+    print("\n".join(["", *lines, "", _summary(counts)]))
 
 
-def _three(case: Case, folder: Path) -> list[Path]:
-    assert case.fault is not None
-    spoiled = msgspec.structs.replace(case, steps=case.fault.onset + AFTER)
-    good = msgspec.structs.replace(spoiled, fault=None, warmup=10)
-    if case.fault.cause in ("no warmup", "far too low from the start"):
-        good = msgspec.structs.replace(good, rate=case.rate / case.fault.factor)
-    place = folder / "autopilot"
-    return [
-        drive.make(good, place, label=".good"),
-        drive.make(spoiled, place, label=".left"),
-        drive.make(spoiled, place, Autopilot(spoiled), label=".auto"),
+def _summary(counts: dict[str, list[int]]) -> str:
+    lines = [
+        "| fault | runs | left alone, within 5 % | auto_apply, within 5 % | of those that fail |",
+        "|---|---|---|---|---|",
     ]
+    whole = [sum(count[i] for count in counts.values()) for i in range(4)]
+    for cause, (runs_, fails, mends, both) in [*counts.items(), ("**all**", whole)]:
+        share = f"{100 * mends / max(runs_, 1):.0f} %"
+        lines.append(
+            f"| {cause} | {runs_} | {runs_ - fails} | {mends} ({share}) | {both} of {fails} |"
+        )
+    return "\n".join(lines)
 
 
-def _final(file: Path) -> float:
-    """The mean loss of the last 20 steps, infinite where the run broke off."""
-    rows = [msgspec.json.decode(line) for line in file.read_bytes().splitlines()]
-    losses = [row["loss"] for row in rows if row["kind"] == "train"][-20:]
-    return float("inf") if None in losses else float(np.mean(losses))
+def train(case: Case, fault: Fault, folder: Path, way: str) -> Result:
+    """Trains a case in one of the `WAYS`, unless that was done."""
+    target = folder / f"{case.name}.{way}.result.json"
+    if target.is_file():
+        return msgspec.json.decode(target.read_bytes(), type=Result)
+    folder.mkdir(parents=True, exist_ok=True)
+    run = runs.create_run(folder / "runs", _job(case, fault, folder, way), "case")
+    began = time.monotonic()
+    spoils = way != "good" and fault.cause not in _FROM_THE_START
+    with (
+        (run.path / "said.log").open("w") as said,
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+        _at_onset(fault, spoils),
+    ):
+        main([str(run.path)])
+    ended = run.state()
+    if ended is None or ended.state not in ("completed", "failed"):
+        raise SystemExit(f"{run.path} was stopped: {ended.state if ended else 'no state'}")
+    rows, _ = parse(run.metrics_file.read_bytes())
+    losses = [r.loss for r in standing([read(row) for row in rows]) if row_is_train(r)]
+    events = [e for e in run.events() if e.kind == "rollback" or e.detail.get("by") == "auto"]
+    is_whole = ended.state == "completed"
+    tail = [float("inf") if loss is None else loss for loss in losses[-20:]]
+    result = Result(
+        ended=float(np.mean(tail)) if math.isfinite(sum(tail)) and is_whole else None,
+        did=[event.message for event in events],
+        again=sum(row.get("kind") == "train" for row in rows) - len(losses),
+        seconds=time.monotonic() - began,
+    )
+    target.write_bytes(msgspec.json.encode(result))
+    return result
+
+
+def row_is_train(reading: Reading) -> bool:
+    """Whether a reading is a training step's."""
+    return reading.loss is not None or "loss" in reading.nonfinite
+
+
+def _job(case: Case, fault: Fault, folder: Path, way: str) -> Job:
+    case = msgspec.structs.replace(case, steps=fault.onset + AFTER)
+    if way == "good":
+        rate = case.rate / fault.factor if fault.cause in _FROM_THE_START else case.rate
+        case = msgspec.structs.replace(case, warmup=10, rate=rate)
+    job = drive.job_of(case, folder)
+    return msgspec.structs.replace(job, advisor=AdvisorSettings(auto_apply=way == "auto"))
+
+
+@contextlib.contextmanager
+def _at_onset(fault: Fault, spoils: bool) -> Iterator[None]:
+    """Sets the rate once, before the step of the onset, as `control RUN set-lr` would."""
+    waiting = [fault.onset - 1] if spoils else []
+
+    def spoilt(session: Session) -> Any:
+        if session.state.step in waiting:
+            waiting.clear()
+            plan, settings = session.plan.total_steps, session.job.training
+            rate = learning_rate_at(session.state.step, settings, plan) * fault.factor
+            with atomic.appending(session.folder.control_file) as lines:
+                arguments = {"learning_rate": rate}
+                now = time.time()
+                lines.append(Command(id="spoil", time=now, command="set-lr", arguments=arguments))
+        return obey(session)
+
+    with patch.object(loop, "obey", spoilt), patch.object(setup, "usable_threads", lambda: 1):
+        yield

@@ -11,7 +11,6 @@ import math
 import time
 from pathlib import Path
 from statistics import median
-from typing import Protocol
 
 import msgspec
 import torch
@@ -19,7 +18,6 @@ import torch
 from tests.benchmarks.advisor import bases, rows
 from tests.benchmarks.advisor.cases import Case
 from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.metrics import TrainRecord
 from tui_trainer.contracts.schedule import learning_rate_at
 from tui_trainer.engine import loop, setup
 from tui_trainer.engine.batches import Plan
@@ -34,24 +32,13 @@ from tui_trainer.store import jobs, runs
 EVALUATE_EVERY = 10
 
 
-class Pilot(Protocol):
-    """Steers a run while it is trained."""
-
-    def begin(self, session: Session) -> None:
-        """Is told before the first step."""
-
-    def observe(self, session: Session, record: TrainRecord) -> tuple[int, float] | None:
-        """Is told every step; may set the session back, and answers with a rate to go on with,
-        as (step, rate), or None to leave it."""
-
-
-def make(case: Case, folder: Path, pilot: Pilot | None = None, label: str = "") -> Path:
+def make(case: Case, folder: Path) -> Path:
     """Trains `case` below `folder` unless that was done; gives its metrics file."""
-    target = folder / f"{case.name}{label}.jsonl"
+    target = folder / f"{case.name}.jsonl"
     if target.is_file():
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    run = runs.create_run(folder / "runs", _job(case, folder), "case")
+    run = runs.create_run(folder / "runs", job_of(case, folder), "case")
     info = run.info()
     assert info is not None
     report = Report(run)
@@ -59,7 +46,7 @@ def make(case: Case, folder: Path, pilot: Pilot | None = None, label: str = "") 
         try:
             session = setup.prepare(run, info, report, Control(run), None)
             torch.set_num_threads(1)  # the same numbers however many cores there are
-            _train(session, case, _Spoiler(session, case, folder), pilot)
+            _train(session, case, _Spoiler(session, case, folder))
         finally:
             report.close()
     (folder / f"{case.name}.json").write_bytes(msgspec.json.encode(case))
@@ -67,7 +54,8 @@ def make(case: Case, folder: Path, pilot: Pilot | None = None, label: str = "") 
     return target
 
 
-def _job(case: Case, folder: Path) -> Job:
+def job_of(case: Case, folder: Path) -> Job:
+    """The job of a case; makes its base and rows below `folder`."""
     files = folder / "rows"
     files.mkdir(exist_ok=True)
     count = case.steps * case.batch
@@ -93,12 +81,10 @@ def _job(case: Case, folder: Path) -> Job:
     return jobs.check_job(values, folder, case.name)
 
 
-def _train(session: Session, case: Case, spoiler: _Spoiler, pilot: Pilot | None) -> None:
+def _train(session: Session, case: Case, spoiler: _Spoiler) -> None:
     settings, state = session.job.training, session.state
     override: tuple[int, float] | None = None
     session.model.train()
-    if pilot is not None:
-        pilot.begin(session)
     while state.step < case.steps:
         began = time.perf_counter()
         number = state.step + 1
@@ -112,9 +98,7 @@ def _train(session: Session, case: Case, spoiler: _Spoiler, pilot: Pilot | None)
         state.step += 1
         record = loop.step_record(session, outcome, rate, time.perf_counter() - began)
         session.report.train_step(record, 0)
-        asked = pilot.observe(session, record) if pilot is not None else None
-        override = asked or override
-        if not outcome.healthy and asked is None:
+        if not outcome.healthy:
             return
         if state.step % EVALUATE_EVERY == 0 and session.dataset.validation:
             evaluate(session)
@@ -128,7 +112,6 @@ class _Spoiler:
         self._cause = case.fault.cause if case.fault else ""
         self._onset = case.fault.onset if case.fault else case.steps + 1
         self._bad = self._other_plan(folder)
-        self._done = False
         self._began = time.perf_counter()
         self._seconds: list[float] = []
 
@@ -160,9 +143,8 @@ class _Spoiler:
         now = time.perf_counter()
         self._seconds.append(now - self._began)
         self._began = now
-        if number != self._onset or self._done:
+        if number != self._onset:
             return override
-        self._done = True  # a run that is set back is not spoiled twice
         case, session = self._case, self._session
         if self._cause in ("rate too high", "edge of stability", "far too low"):
             assert case.fault is not None

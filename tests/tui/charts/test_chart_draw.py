@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from tui_trainer.tui.charts.model import (
     MarkKind,
     Marks,
     Role,
+    Window,
     mark,
 )
 from tui_trainer.tui.charts.smoothing import smooth
@@ -283,3 +285,14 @@ def test_a_pause_dims_everything() -> None:
         for segment in strip:
             if segment.text.strip():
                 assert segment.style is not None and segment.style.dim
+
+
+def test_a_band_is_two_dashed_lines_that_go_on_after_its_window() -> None:
+    window = Window(40.0, 50.0, (20.0, 80.0), until=99.0)
+    spec = ChartSpec("loss", (line([*range(100)]),), windows=(window,))
+    dashed = [row for row in drawn(spec, 60, 16) if "╌" in row]
+    assert len(dashed) == 2
+    assert {len(row.rstrip()) for row in dashed} == {60}
+    early = replace(spec, windows=(replace(window, until=None),))
+    short = [row[: row.rindex("╌") + 1] for row in drawn(early, 60, 16) if "╌" in row]
+    assert all(len(row) < 40 for row in short)

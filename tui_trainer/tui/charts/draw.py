@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from rich.style import Style
 from textual.strip import Strip
@@ -177,17 +179,19 @@ def _draw_tags(canvas: Canvas, frame: Frame, lines: tuple[Line, ...], palette: P
 def _draw_levels(
     canvas: Canvas, spec: ChartSpec, frame: Frame, palette: Palette, marks: Marks
 ) -> None:
-    """Each window's level, dashed along it and a little before, where nothing else is."""
+    """Each window's levels, dashed from a little before it on, where nothing else is."""
     dash = "╌" if marks == "braille" else "-"
     for window in spec.windows:
-        ends = axes.columns_of(window, frame)
-        height = frame.y.fraction(frame.y.to_plot(np.array([window.level or np.nan])))
-        if ends is None or not 0 <= float(height[0]) <= 1:
+        until = max(window.last, window.last if window.until is None else window.until)
+        ends = axes.columns_of(replace(window, last=until), frame)
+        if ends is None or not window.levels:
             continue
-        row = frame.top + int(raster.dot_rows(height, frame.rows)[0])
-        for column in range(max(0, ends[0] - _LEAD), ends[1] + 1):
-            if canvas.is_blank(row, frame.left + column):
-                canvas.write(row, frame.left + column, dash, palette.of_mark("advice"))
+        heights = frame.y.fraction(frame.y.to_plot(np.array(window.levels)))
+        for height in heights[(heights >= 0) & (heights <= 1)]:
+            row = frame.top + int(raster.dot_rows(np.array([height]), frame.rows)[0])
+            for column in range(max(0, ends[0] - _LEAD), ends[1] + 1):
+                if canvas.is_blank(row, frame.left + column):
+                    canvas.write(row, frame.left + column, dash, palette.of_mark("advice"))
 
 
 def _draw_cursor(

@@ -60,11 +60,13 @@ def mark(kind: MarkKind, x: float) -> Mark:
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of x that is pointed at, and the level that y had before it, if it is known."""
+    """A stretch of x that is pointed at, and the levels of y to compare it with: where it was
+    before, or the two ends of what was normal. They are drawn up to `until`, else to its end."""
 
     first: float
     last: float
-    level: float | None = None
+    levels: tuple[float, ...] = ()
+    until: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,7 @@ _COLOURS = {
     "learning_rate": states.ACCENT,
     "evaluation": states.GOOD,
     "resumed": states.GOOD,
+    "rollback": states.CAUTION,
 }
 _KEPT = 200
 

@@ -1,0 +1,190 @@
+"""Doing what is advised: the rate scaled, or the way back asked for; by a person, or by itself."""
+
+from __future__ import annotations
+
+from statistics import median
+
+import msgspec
+
+from tui_trainer.contracts.advice import Advice
+from tui_trainer.contracts.metrics import TrainRecord
+from tui_trainer.engine import rates
+from tui_trainer.engine.session import Session, TrainerState, Trial, WayBack
+from tui_trainer.store import checkpoints
+
+# Within so many steps a rate falls, or rises.
+FALL_STEPS, RISE_STEPS = 5, 20
+# A change made by itself is judged over so many steps after it, by the median of so many losses.
+TRIAL_STEPS, LEVEL_STEPS = 50, 16
+# While one of these is open, a rate that was lowered is not raised again.
+_WORSE_WITH_RATE = {"divergence", "gradient_explosion", "instability", "non_finite", "loss_spike"}
+# What spoilt the weights, or the steps since: a change made by itself begins before it.
+_ROLLED_BACK = {"divergence", "warmup_too_short", "non_finite", "plateau"}
+LEAST_WARMUP = 10
+# So often a run goes back to about the same place (steps) for a lower rate.
+MOST_SETBACKS, SAME_PLACE = 2, 32
+
+
+def newest(session: Session, id: str | None) -> Advice | None:
+    """The open advice that can be applied: the one named, else the newest."""
+    known = session.advisor.open if session.advisor is not None else []
+    fitting = [a for a in known if a.suggested_lr is not None and (id is None or a.id == id)]
+    return max(fitting, key=lambda a: (a.updated_step, a.step), default=None)
+
+
+def apply(session: Session, advice: Advice, by: str) -> str | None:
+    """Takes the rate to what the advice suggests, within bounds; why not, in words, or None."""
+    state, settings = session.state, session.advisor_settings
+    present = rates.rate_of_next_step(session)
+    if state.applied.get(advice.id) == advice.updated_step:
+        return f"{advice.id} was applied already"
+    if advice.suggested_lr is None or present <= 0:
+        return f"{advice.id} suggests no rate"
+    target = settings.bounded(advice.suggested_lr)
+    factor, wanted = target / present, advice.factor or 1.0
+    if factor > 1 and state.step < session.job.training.warmup_steps:
+        return "the rate still warms up: it is not raised before"
+    if (wanted < 1 and factor >= 1) or (wanted > 1 and factor <= 1):
+        return f"the rate of the next step, {present:.3g}, is beyond {target:.3g} already"
+    state.applied[advice.id] = advice.updated_step
+    steps = FALL_STEPS if factor < 1 else RISE_STEPS
+    name = advice.kind.replace("_", " ")
+    words = f"learning rate x{factor:.3g}, to {target:.3g} within {steps} steps, for {name}"
+    detail = {"advice": advice.id, "by": by, "learning_rate": target}
+    rates.scale_by(session, factor, steps, words, detail)
+    return None
+
+
+def act(session: Session, record: TrainRecord) -> None:
+    """Applies urgent advice by itself, and takes back what made things worse."""
+    state, settings = session.state, session.advisor_settings
+    if record.loss is not None:
+        state.recent = [*state.recent[1 - LEVEL_STEPS :], record.loss]
+    if state.trial is not None:
+        _judge(session, state.trial)
+    advice = _most_urgent(session)
+    if advice is None or (state.trial is not None and advice.id == state.trial.advice):
+        return
+    tried = state.trial is not None
+    if state.changes + (not tried) > settings.max_changes:
+        return
+    # What was tried before did not help, and goes with the steps that are left.
+    spoilt = advice.kind in _ROLLED_BACK or _was_raised_since(state, advice.good_step)
+    spoilt = spoilt or (advice.urgency == "critical" and advice.good_step == 0)
+    if spoilt and _roll_back(session, advice, record):
+        state.changes += not tried
+        return
+    if tried or advice.kind == "non_finite" or not state.recent:
+        return
+    before = rates.multiplier(session)
+    trial = _trial(state, advice, before)
+    if apply(session, advice, "auto") is None:
+        state.changes += 1
+        state.trial = trial
+
+
+def _most_urgent(session: Session) -> Advice | None:
+    """Of the open advice of high or critical urgency that suggests a rate: first what spoils the
+    weights, then the newest. A divergence counts with a gradient that explodes on top of it."""
+    known = session.advisor.open if session.advisor is not None else []
+    urgent = [a for a in known if a.urgency in ("high", "critical") and a.suggested_lr is not None]
+    if any(a.kind == "gradient_explosion" for a in urgent):
+        urgent += [a for a in known if a.kind == "divergence" and a.urgency == "medium"]
+    return max(urgent, key=lambda a: (a.kind in _ROLLED_BACK, a.updated_step, a.step), default=None)
+
+
+def _was_raised_since(state: TrainerState, step: int | None) -> bool:
+    """Whether somebody raised the rate after a step, so that what is wrong began with that."""
+    if step is None:
+        return False
+    scaling, override = state.scaling, state.learning_rate_override
+    scaled = scaling is not None and scaling.step >= step and scaling.after > scaling.before
+    return scaled or (override is not None and override[0] >= step)
+
+
+def _trial(state: TrainerState, advice: Advice, before: float) -> Trial:
+    level = median(state.recent)
+    spread = median(abs(loss - level) for loss in state.recent)
+    return Trial(advice=advice.id, step=state.step, multiplier=before, level=level, spread=spread)
+
+
+def _roll_back(session: Session, advice: Advice, record: TrainRecord) -> bool:
+    """Asks the loop to go back to before the trouble, or gives the rate back where that was
+    tried; False where neither can be done."""
+    state, good = session.state, advice.good_step
+    if good is None or not state.recent:
+        return False
+    if advice.kind == "non_finite" and (state.skipped == 0 or record.loss is not None):
+        return False  # one such step is skipped; with fp16, gradients alone are often infinite
+    before = [multiplier for at, multiplier in state.setbacks if abs(at - good) <= SAME_PLACE]
+    if len(before) >= MOST_SETBACKS and advice.kind != "plateau":
+        _rate_is_not_it(session, advice, before[0])
+        return True
+    trial = _trial(state, advice, 1.0) if advice.kind == "plateau" else None
+    return ask_back(session, advice, "auto", trial) is None
+
+
+def ask_back(session: Session, advice: Advice, by: str, trial: Trial | None = None) -> str | None:
+    """Asks the loop to go back to the newest checkpoint from before an advice's trouble, and on
+    with the rate that it suggests, within bounds; why not, in words, or None."""
+    good, rate = advice.good_step, advice.learning_rate
+    if good is None or advice.suggested_lr is None or not rate:
+        return f"{advice.id} names no step to go back to"
+    wanted, raises = session.advisor_settings.bounded(advice.suggested_lr), advice.kind == "plateau"
+    if (wanted > rate) is not raises or wanted == rate:
+        return f"the rate may not be changed from {rate:.3g} to what {advice.id} suggests"
+    session.writer.wait()
+    found = checkpoints.newest_up_to(session.folder, good)
+    if found is None:
+        return f"there is no checkpoint from before step {good + 1}"
+    training, ramp, at = session.job.training, 1, advice.updated_step - 1
+    if advice.kind == "warmup_too_short":
+        ramp = max(LEAST_WARMUP, session.plan.total_steps // 20)
+    elif raises:
+        ramp = RISE_STEPS if good >= training.warmup_steps else 1
+        # A rate to go back to was that step's; one for a new start is the schedule's highest.
+        at = good - 1 if good > 0 else training.warmup_steps
+    session.going_back = WayBack(
+        checkpoint=found,
+        words=f"{advice.kind.replace('_', ' ')} at step {advice.step}",
+        rate=wanted,
+        at_step=at,
+        ramp=ramp,
+        raises=raises,
+        good=good,
+        detail={"by": by, "learning_rate": wanted, "advice": msgspec.to_builtins(advice)},
+        trial=trial,
+    )
+    return None
+
+
+def _rate_is_not_it(session: Session, advice: Advice, multiplier: float) -> None:
+    """The same trouble at the same place with ever lower rates: the rate is given back, and left
+    alone from now on."""
+    session.state.changes = session.advisor_settings.max_changes
+    factor = multiplier / rates.multiplier(session)
+    words = (
+        f"{advice.kind.replace('_', ' ')} again near step {advice.good_step}, with a lower rate "
+        f"too: look at the data there; undone, learning rate x{factor:.3g}"
+    )
+    detail = {"advice": advice.id, "by": "auto", "undone": True}
+    rates.scale_by(session, factor, RISE_STEPS, words, detail)
+
+
+def _judge(session: Session, trial: Trial) -> None:
+    """At the end of its trial a change is kept, or undone where the loss got worse."""
+    state = session.state
+    if state.step < trial.step + RISE_STEPS + TRIAL_STEPS:
+        return
+    state.trial = None
+    now, limit = median(state.recent), trial.level + max(3 * trial.spread, 0.02 * abs(trial.level))
+    factor = trial.multiplier / rates.multiplier(session)
+    known = {a.kind for a in session.advisor.open} if session.advisor is not None else set()
+    if now <= limit or factor == 1 or (factor > 1 and known & _WORSE_WITH_RATE):
+        return
+    words = (
+        f"loss {now:.4g} after the change for {trial.advice}, {trial.level:.4g} before it: "
+        f"undone, learning rate x{factor:.3g}"
+    )
+    detail = {"advice": trial.advice, "by": "auto", "undone": True}
+    rates.scale_by(session, factor, FALL_STEPS if factor < 1 else RISE_STEPS, words, detail)
