@@ -60,7 +60,7 @@ class Feeder:
     """Appends the coming rows of a recording, `rate` a second; notes when each was written."""
 
     def __init__(self, recording: Recording, rate: float) -> None:
-        self.written: list[float] = []  # time.monotonic() after each row's write
+        self.written: list[float] = []  # time.monotonic() just before each row's write
         self._recording, self._rate = recording, rate
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._write, daemon=True)
@@ -80,8 +80,8 @@ class Feeder:
             for row, data in enumerate(recording.coming):
                 if self._left.wait(max(0.0, begun + row / self._rate - time.monotonic())):
                     return
+                self.written.append(time.monotonic())  # after it, the screen might be first
                 os.write(file, data)
-                self.written.append(time.monotonic())
                 if recording.beat is not None and self.written[-1] - beaten >= 0.25:
                     beaten = self.written[-1]
                     recording.beat(row)
