@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-SLICE = 384 * 1024
+SLICE = 512 * 1024
 # A line longer than this is not a record of ours or of anyone's; it is skipped.
 LONGEST_LINE = 4 * 1024 * 1024
 _PRINT = 1024
