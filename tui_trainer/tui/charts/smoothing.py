@@ -79,7 +79,8 @@ class Ema:
         present = fresh if whole else fresh[known]
         each = np.ones(len(present)) if counts is None else counts[start:][known].astype(float)
         averaged = self._averaged(present, each, total)
-        masses = mass + np.cumsum(each)
+        masses = np.cumsum(each, out=each)
+        masses += mass
         # Further on the divisor is 1 to the last bit.
         early = int(np.searchsorted(masses, _EXACT / math.log(self.weight)))
         averaged[:early] /= -np.expm1(masses[:early] * math.log(self.weight))
@@ -94,7 +95,9 @@ class Ema:
     def _averaged(self, present: Array, counts: Array, total: float) -> Array:
         """The undivided averages of entries that count for `counts` values each."""
         decay = counts * -math.log(self.weight)
-        return _recur(present * -np.expm1(-decay), decay, total)
+        fresh = np.expm1(np.negative(decay))
+        fresh *= present  # in place: new memory costs as much as the arithmetic
+        return _recur(np.negative(fresh, out=fresh), decay, total)
 
 
 class Averages:
