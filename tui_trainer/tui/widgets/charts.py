@@ -276,19 +276,26 @@ class Charts(Vertical):
         self._waiting = []
         if not self.views or not self._visible():
             return
-        now = panes[:1] if self.one_by_one else panes
-        for pane in now:
-            if pane in self._shown and pane.is_attached:
-                pane.show(self._plot(self._shown[pane]))
-        self._waiting = panes[len(now) :]
+        if self.one_by_one:
+            self._waiting = panes
+            self.set_timer(_BREATH_SECONDS, self._draw_next)
+            return
+        for pane in panes:
+            self._draw_pane(pane)
+        self._read_out()
+
+    def _draw_next(self) -> None:
+        pane, self._waiting = next(iter(self._waiting), None), self._waiting[1:]
+        if pane is not None:
+            self._draw_pane(pane)
         if self._waiting:
             self.set_timer(_BREATH_SECONDS, self._draw_next)
         else:
             self._read_out()
 
-    def _draw_next(self) -> None:
-        if self._waiting:
-            self._draw(self._waiting)
+    def _draw_pane(self, pane: ChartPane) -> None:
+        if self.views and pane in self._shown and pane.is_attached:
+            pane.show(self._plot(self._shown[pane]))
 
     def _plot(self, metric: Metric) -> Plot:
         slots = self._slots.of([view.summary.path for view in self.views])
