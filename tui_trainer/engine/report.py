@@ -17,7 +17,7 @@ from tui_trainer.store import atomic, runs
 from tui_trainer.store.runs import RunFolder
 
 # How often state.json is replaced while steps fly by, and how many steps the pace is judged by.
-STATE_SECONDS = 0.5
+STATE_SECONDS = 1.0
 PACE_STEPS = 50
 
 

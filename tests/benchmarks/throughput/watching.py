@@ -2,7 +2,7 @@
 
 Trains the built-in base for some hundred small steps and adds up, around each step, the CPU time
 of everything that is not the step itself: commands looked for, the metrics line, the state file
-(which is written twice a second). Checkpoints count by how long training stood still.
+(which is written once a second). Checkpoints count by how long training stood still.
 """
 
 from __future__ import annotations

@@ -266,7 +266,7 @@ class Charts(Vertical):
             return
         self.views = views
         leading = list(self._shown)[:1]
-        if lines:
+        if lines or any(pane.plot is None for pane in leading):
             self._draw(leading)
         elif self._visible():
             for pane in leading:
