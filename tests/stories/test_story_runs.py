@@ -165,7 +165,7 @@ async def test_marked_runs_are_compared(
 
 
 async def test_two_hundred_runs_draw_only_what_is_in_view(
-    runs_dir: Path, session: Session, seen: Seen, text_of: Text
+    runs_dir: Path, session: Session, seen: Seen, becomes: Becomes
 ) -> None:
     for number in range(200):
         line = f'{{"step": {number + 1}, "loss": {number + 1}.5}}\n'
@@ -176,9 +176,11 @@ async def test_two_hundred_runs_draw_only_what_is_in_view(
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("2")
         await seen(app, "200 runs", "newest first")
+        await becomes(app, lambda: not app.view.loading and app.view.read == 200)
         table = app.screen.query_one(RunTable)
-        app.screen.query_one(RunTable).focus()
+        table.focus()
         await pilot.press("end")
+        await pilot.pause(0.1)  # a last frame of the loading may still be due
         assert table.cursor_row == 199 and table.scroll_offset.y == 200 - table.size.height
         drawn: list[int] = []
         render = table.render_line

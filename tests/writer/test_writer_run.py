@@ -326,15 +326,15 @@ def test_pace_and_time_left_do_not_count_evaluations(make_run: MakeRun) -> None:
         run.log(step, loss=1.0, tokens=10)
         with run.evaluating():
             assert folder_of(run).status() == "evaluating"
-            time.sleep(0.02)
+            time.sleep(0.2)  # far longer than a busy machine takes for a row
     run.log(6, loss=1.0)
     times = [row["step_time_ms"] for row in rows_of(folder_of(run))[1:]]
-    assert max(times) < 20
+    assert max(times) < 200
     run.enter("training", "look")
     state = folder_of(run).state()
     assert state is not None
     assert state.eta_seconds is not None
-    assert state.eta_seconds < 94 * 0.02
+    assert state.eta_seconds < 94 * 0.2
     assert RunFolder(folder_of(run).path).state() == state
 
 
