@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from tests.machine.nvml_errors import NVMLError, NVMLError_GpuIsLost, NVMLError_NotSupported
 from tests.stories import conftest as stories
 from tui_trainer.contracts.hardware import HardwareSample, StepDivision
 from tui_trainer.contracts.settings import Settings
@@ -38,19 +39,6 @@ DIVISION = StepDivision(
     memory_allocated=31 * GIB, memory_reserved=38 * GIB, memory_peak=35 * GIB, flops=3.1e14,
     peak_flops=9.894e14, utilisation=0.313,
 )  # fmt: skip
-
-
-class NVMLError(Exception):
-    pass
-
-
-class NVMLError_GpuIsLost(NVMLError):  # noqa: N801, N818
-    def __str__(self) -> str:
-        return "GPU is lost"
-
-
-class NVMLError_NotSupported(NVMLError):  # noqa: N801, N818
-    pass
 
 
 class Card:

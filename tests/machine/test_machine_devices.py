@@ -13,22 +13,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.machine.nvml_errors import NVMLError, NVMLError_GpuIsLost, NVMLError_NotSupported
 from tui_trainer.contracts.hardware import GpuProcess, GpuSample, HardwareSample
 from tui_trainer.machine import nvml as nvml_module
 from tui_trainer.machine.nvml import NvmlGpus
-
-
-class NVMLError(Exception):
-    pass
-
-
-class NVMLError_GpuIsLost(NVMLError):  # noqa: N801, N818
-    def __str__(self) -> str:
-        return "GPU is lost"
-
-
-class NVMLError_NotSupported(NVMLError):  # noqa: N801, N818
-    pass
 
 
 def not_supported(*_: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import msgspec
 
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunState
-from tui_trainer.store.runs import RunFolder
+from tui_trainer.store.runs import RunFolder, decoded_lines
 
 Update = TrainRecord | EvalRecord | Event | RunState
 T = TypeVar("T")
@@ -79,11 +78,7 @@ class _Lines(Generic[T]):
             return []
         whole = data.rfind(b"\n") + 1
         self._offset += whole
-        found = []
-        for line in data[:whole].split(b"\n"):
-            with contextlib.suppress(msgspec.MsgspecError):
-                found.append(self._decoder.decode(line))
-        return found
+        return decoded_lines(data[:whole], self._decoder)
 
 
 def _time(update: Update) -> float:

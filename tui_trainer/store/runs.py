@@ -323,10 +323,13 @@ def _read(file: Path, kind: type[T]) -> T | None:
 
 def _read_lines(file: Path, kind: type[T]) -> list[T]:
     try:
-        data = file.read_bytes()
+        return decoded_lines(file.read_bytes(), msgspec.json.Decoder(kind))
     except OSError:
         return []
-    decoder = msgspec.json.Decoder(kind)
+
+
+def decoded_lines(data: bytes, decoder: msgspec.json.Decoder[T]) -> list[T]:
+    """The records of JSON lines; those that cannot be read as one are left out."""
     found = []
     for line in data.split(b"\n"):
         with contextlib.suppress(msgspec.MsgspecError):

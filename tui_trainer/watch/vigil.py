@@ -5,12 +5,10 @@ A crash needs no vigil: the run's status says that its process is gone.
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
@@ -20,9 +18,7 @@ from tui_trainer.advisor.memory import Memory
 from tui_trainer.advisor.told import told
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunInfo, RunState
-from tui_trainer.store.runs import RunFolder
-
-T = TypeVar("T")
+from tui_trainer.store.runs import RunFolder, decoded_lines
 
 # A live step is called a hang no sooner than after this long, however short steps are.
 LEAST_SECONDS = 5.0
@@ -161,7 +157,7 @@ class Vigil:
     def _rows(self) -> list[_Row]:
         """The newest rows."""
         data = _read_end(self._folder.metrics_file, 0, _TAIL_BYTES)[0]
-        return _decoded(data, _Row)
+        return decoded_lines(data, msgspec.json.Decoder(_Row))
 
 
 class _Events:
@@ -184,7 +180,7 @@ class _Events:
         elif size == self._read_to:
             return False
         data, self._read_to = _read_end(self._file, self._read_to or 0, _MOST_EVENT_BYTES)
-        events = _decoded(data, Event)
+        events = decoded_lines(data, msgspec.json.Decoder(Event))
         self.newest = events[-1:] or self.newest
         fresh = [event for event in events if _speaks(event)]
         self.kept = [*self.kept, *fresh][-_MOST_EVENTS:]
@@ -214,12 +210,3 @@ def _read_end(file: Path, start: int, most: int) -> tuple[bytes, int]:
     whole = data.rfind(b"\n") + 1
     skipped = data.find(b"\n") + 1 if begin > start else 0
     return data[skipped:whole], begin + whole
-
-
-def _decoded(data: bytes, kind: type[T]) -> list[T]:
-    decoder = msgspec.json.Decoder(kind)
-    found = []
-    for line in data.split(b"\n"):
-        with contextlib.suppress(msgspec.MsgspecError):
-            found.append(decoder.decode(line))
-    return found
