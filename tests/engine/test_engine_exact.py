@@ -12,7 +12,7 @@ from tui_trainer.contracts.job import LoraSettings, TrainingSettings
 from tui_trainer.engine import batches
 from tui_trainer.engine.data import Example
 from tui_trainer.engine.loss import Way, find_way, weighted_sum
-from tui_trainer.models import adapter, head, segments
+from tui_trainer.models import adapter, segments
 from tui_trainer.models.base import load_base
 
 CPU = torch.device("cpu")
@@ -137,26 +137,6 @@ def test_a_base_with_learned_positions_keeps_them(examples: list[Example]) -> No
         vocab_size=320, n_embd=32, n_layer=2, n_head=2, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0
     )
     check(GPT2LMHeadModel(config), examples, Way(True, True))
-
-
-@pytest.mark.parametrize("bias", [False, True])
-def test_the_chunked_output_layer_is_plain_cross_entropy(
-    bias: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(head, "CHUNK_BYTES", 1)
-    monkeypatch.setattr(head, "LEAST_ROWS", 3)
-    torch.manual_seed(1)
-    layer = torch.nn.Linear(16, 50, bias=bias).requires_grad_(False)
-    hidden = torch.randn(10, 16, requires_grad=True)
-    targets, weights = torch.randint(0, 50, (10,)), torch.rand(10)
-    summed, hits = head.cross_entropy(hidden, layer, targets, weights, count_hits=True)
-    (own,) = torch.autograd.grad(summed * 0.7, hidden)
-    logits = layer(hidden)
-    plain = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-    (wanted,) = torch.autograd.grad((plain * weights).sum() * 0.7, hidden)
-    assert summed.item() == pytest.approx((plain * weights).sum().item(), rel=1e-6)
-    assert hits.item() == pytest.approx(((logits.argmax(1) == targets) * weights).sum().item())
-    torch.testing.assert_close(own, wanted)
 
 
 def test_bf16_stays_within_its_own_rounding(tiny_base: Path, examples: list[Example]) -> None:

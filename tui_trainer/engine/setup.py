@@ -27,7 +27,7 @@ from tui_trainer.engine.optim import build_optimizer
 from tui_trainer.engine.ranks import Ranks, place
 from tui_trainer.engine.report import Report
 from tui_trainer.engine.session import Session, TrainerState
-from tui_trainer.models import adapter, base
+from tui_trainer.models import adapter, base, products
 from tui_trainer.store import checkpoints
 from tui_trainer.store.runs import RunFolder
 
@@ -92,6 +92,8 @@ def _build(
     loaded, model = _load_model(job, dataset, tokenizer, ranks.loads_on(device, job.training))
     ranks.shard(loaded, device, job.training)
     parameters = adapter.trainable(model)
+    way = CLASSIFIES if dataset.labels else find_way(loaded)
+    products.install(model)
     plan = Plan(dataset.train, job.training, dataset.replay, job.data.replay_per_step)
     session = Session(
         folder=folder,
@@ -100,7 +102,7 @@ def _build(
         device=device,
         tokenizer=tokenizer,
         model=model,
-        way=CLASSIFIES if dataset.labels else find_way(loaded),
+        way=way,
         base_reference=info.base_path or info.base_model,
         parameters=parameters,
         optimizer=build_optimizer(parameters, job.training),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
-# Bytes of fp32 logits that exist at a time; enough rows that the multiplication stays efficient.
-CHUNK_BYTES = 48 << 20
-LEAST_ROWS = 64
-# Room for one chunk on the CPU, used again and again: fresh pages cost more than the arithmetic.
-_ROOM: dict[tuple[torch.dtype, int], torch.Tensor] = {}
+from tui_trainer.models import products
+
+# Positions and vocabulary entries whose logits exist at a time. On the CPU so few that they stay
+# in the cache between one operation and the next, and enough for the products to be efficient;
+# on a GPU as many as keep it busy (256 MiB in fp32).
+_CPU_TILE = (256, 4096)
+_GPU_TILE = (4096, 16384)
 
 
 def cross_entropy(
@@ -26,8 +29,9 @@ def cross_entropy(
     and with `count_hits` the sum of the weights where the most probable token is the target.
 
     `hidden` has the shape (positions, size), `targets` and `weights` (positions). The gradient
-    with respect to `hidden` is taken along with the loss, chunk by chunk, so that logits are
-    neither kept nor calculated twice.
+    with respect to `hidden` is taken along with the loss, tile by tile, so that logits are
+    neither kept nor calculated twice: each tile's exponentials are relative to its own largest
+    logit (the online softmax of arXiv:1805.02867), and what they give is scaled at the end.
     """
     kind = torch.get_autocast_dtype(hidden.device.type)
     if torch.is_autocast_enabled(hidden.device.type):
@@ -45,7 +49,7 @@ def is_plain(head: Any) -> bool:
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Forward calculates loss and gradient of each chunk; backward only scales."""
+    """Forward calculates loss and gradient of each tile; backward only scales."""
 
     @staticmethod
     def forward(
@@ -61,24 +65,18 @@ class _LinearCrossEntropy(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         hits = torch.zeros_like(total)
         gradient = torch.empty_like(hidden) if wanted else None
-        rows = max(LEAST_ROWS, CHUNK_BYTES // (4 * table.shape[0]))
+        rows = (_CPU_TILE if hidden.device.type == "cpu" else _GPU_TILE)[0]
         for start in range(0, hidden.shape[0], rows):
             part = slice(start, start + rows)
-            goal, weight = targets[part], weights[part]
-            logits = _logits(hidden[part], table, bias)
-            chances = _softmax(logits)
-            # log sum exp, exact even where a target's own probability underflows
-            total_log = logits.amax(1) - chances.amax(1).log()
-            losses = total_log - logits.gather(1, goal[:, None]).squeeze(1)
-            total += (losses * weight).sum()
+            seen = _Seen(hidden[part], targets[part])
+            for begin, columns in _columns(table, bias):
+                seen.add(begin, *columns, wanted, count_hits)
+            losses, slope = seen.finish(table)
+            total += losses @ weights[part]
             if count_hits:
-                hits += (logits.argmax(dim=-1) == goal).to(weight.dtype) @ weight
-            if gradient is not None:
-                # d/dh of -w log p(goal) is w (p - 1 at the goal) W; the 1 is taken off here,
-                # since p W and W[goal] would cancel where the goal is nearly certain.
-                chances[torch.arange(len(goal), device=goal.device), goal] -= 1.0
-                expected = chances.to(hidden.dtype) @ table
-                gradient[part] = expected * weight[:, None].to(hidden.dtype)
+                hits += seen.right() @ weights[part]
+            if gradient is not None and slope is not None:
+                gradient[part] = slope * weights[part, None]
         ctx.save_for_backward(gradient)
         ctx.mark_non_differentiable(hits)
         return total, hits
@@ -89,30 +87,78 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return gradient * outer[0].to(gradient.dtype), None, None, None, None, None
 
 
-def _logits(hidden: torch.Tensor, table: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """The output layer's values in fp32, shape (positions, vocabulary)."""
-    if hidden.device.type != "cpu":
-        return nn.functional.linear(hidden, table, bias).float()
-    room = _room(hidden, table, hidden.dtype, 0)
-    logits = torch.mm(hidden, table.t(), out=room)
-    if bias is not None:
-        logits += bias
-    if logits.dtype != torch.float32:
-        logits = _room(hidden, table, torch.float32, 0).copy_(logits)
-    return logits
+class _Seen:
+    """Some positions, and what their logits have come to so far."""
+
+    def __init__(self, hidden: torch.Tensor, targets: torch.Tensor) -> None:
+        self._hidden, self._targets = hidden, targets
+        self._goal = torch.zeros(len(targets), dtype=torch.float32, device=hidden.device)
+        self._tops: list[torch.Tensor] = []
+        self._rests: list[torch.Tensor] = []
+        self._logs: list[torch.Tensor] = []
+        self._places: list[torch.Tensor] = []
+        self._means: list[torch.Tensor] = []
+
+    def add(
+        self,
+        begin: int,
+        table: torch.Tensor,
+        bias: torch.Tensor | None,
+        slope: bool,
+        places: bool,
+    ) -> None:
+        """Takes in the vocabulary's entries from `begin` on: `table` (entries, size)."""
+        logits = _times(self._hidden, table, bias).float()
+        column = (self._targets - begin).clamp(0, table.shape[0] - 1)[:, None]
+        here = (self._targets - begin).eq(column[:, 0])
+        self._goal = torch.where(here, logits.gather(1, column)[:, 0], self._goal)
+        top = logits.amax(1)
+        if places:
+            self._places.append(logits.argmax(1) + begin)
+        powers = logits.sub_(top[:, None]).exp_()
+        # The goal's own part of the gradient comes at the end, from all the others: p W - W
+        # would cancel where the goal is nearly certain.
+        own = powers.gather(1, column)[:, 0]
+        powers.scatter_(1, column, torch.where(here, 0.0, own)[:, None])
+        rest = powers.sum(1)
+        self._tops.append(top)
+        self._rests.append(rest)
+        self._logs.append(top + torch.where(here, rest + own, rest).log())
+        if slope:
+            self._means.append(_times(powers.to(table.dtype), table.t(), None))
+
+    def finish(self, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Each position's loss, and d loss / d hidden where it was asked for:
+        sum over all entries but the goal of p W, and (p - 1) W of the goal."""
+        whole = torch.logsumexp(torch.stack(self._logs), 0)
+        losses = whole - self._goal
+        if not self._means:
+            return losses, None
+        slope = torch.zeros(self._hidden.shape, dtype=torch.float32, device=self._hidden.device)
+        others = torch.zeros_like(whole)
+        for top, rest, mean in zip(self._tops, self._rests, self._means, strict=True):
+            share = (top - whole).exp()
+            slope.addcmul_(mean.float(), share[:, None])
+            others += rest * share
+        return losses, slope.addcmul_(table[self._targets].float(), others[:, None], value=-1)
+
+    def right(self) -> torch.Tensor:
+        """Where the most probable entry is the goal: 1, else 0."""
+        best = torch.stack(self._tops).argmax(0, keepdim=True)
+        return torch.stack(self._places).gather(0, best)[0].eq(self._targets).float()
 
 
-def _softmax(logits: torch.Tensor) -> torch.Tensor:
-    if logits.device.type != "cpu":
-        return torch.softmax(logits, dim=-1)
-    room = _room(logits, logits.t(), torch.float32, 1)
-    return torch.softmax(logits, dim=-1, out=room)
+def _columns(
+    table: torch.Tensor, bias: torch.Tensor | None
+) -> Iterator[tuple[int, tuple[torch.Tensor, torch.Tensor | None]]]:
+    """The vocabulary tile by tile: where it begins, its part of the table and of the bias."""
+    width = (_CPU_TILE if table.device.type == "cpu" else _GPU_TILE)[1]
+    for begin in range(0, table.shape[0], width):
+        end = begin + width
+        yield begin, (table[begin:end], None if bias is None else bias[begin:end])
 
 
-def _room(rows: torch.Tensor, table: torch.Tensor, kind: torch.dtype, which: int) -> torch.Tensor:
-    """A table of one row for each of `rows` and one column for each of `table`'s rows."""
-    size = rows.shape[0] * table.shape[0]
-    kept = _ROOM.get((kind, which))
-    if kept is None or kept.numel() < size:
-        kept = _ROOM[kind, which] = torch.empty(size, dtype=kind)
-    return kept[:size].view(rows.shape[0], table.shape[0])
+def _times(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    if products.pays(rows, weight):
+        return products.product(rows, weight, bias)
+    return nn.functional.linear(rows, weight, bias)

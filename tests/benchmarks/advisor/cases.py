@@ -1,7 +1,7 @@
 """The runs: which are healthy, and which are spoiled, how and from which step on.
 
 Seeds below 1,000 make the development set, those from 1,000 on a set that was looked at while
-the rules were written, those from 2,000 on the one looked at once, when they were done.
+the rules were written, those from 4,000 on the one looked at once, when they were done.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     fault: Fault | None = None
 
 
-SEEDS: dict[Group, int] = {"dev": 0, "test": 1000, "last": 2000}
+SEEDS: dict[Group, int] = {"dev": 0, "test": 1000, "last": 4000}
 TOO_HIGH = ("divergence", "instability", "oscillation", "gradient_explosion")
 # (base, data, rate, batch) that train well.
 GOOD = (
