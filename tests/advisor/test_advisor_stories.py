@@ -109,6 +109,17 @@ def test_a_start_without_warmup_that_goes_wrong_is_called_so() -> None:
     assert not [advice for advice in said if advice.kind == "divergence"]
 
 
+@pytest.mark.parametrize("rate, told", [(3e-2, True), (1e-3, False)])
+def test_a_gradient_that_only_rises_a_little_tells_at_rates_no_adapter_bears(
+    rate: float, told: bool
+) -> None:
+    rows = run(
+        60, loss=lambda s: 9.0, norm=lambda s: 3.2 if s in (6, 7) else 1.4, rate=lambda s: rate
+    )
+    said = urgent(advise(rows, JobFacts(warmup_steps=0, adapter=True)))
+    assert ("warmup_too_short" in [advice.kind for advice in said]) is told
+
+
 # -- the gradient ------------------------------------------------------------------------------
 
 
@@ -194,6 +205,15 @@ def test_a_validation_loss_that_turns_while_training_falls_is_overfitting() -> N
 
 def test_a_validation_loss_that_falls_is_no_overfitting() -> None:
     assert advise(with_evaluations(run(400), every=10, turn=400, rise=0)) == []
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_validation_loss_that_wavers_while_training_barely_moves_is_no_overfitting(
+    seed: int,
+) -> None:
+    rows = run(400, seed=seed, loss=lambda s: max(descent(s), 2.1) - 5e-5 * s)
+    said = advise(with_evaluations(rows, every=10, turn=200, rise=0.005))
+    assert not [advice for advice in said if advice.kind == "overfitting"]
 
 
 # -- the machine -------------------------------------------------------------------------------

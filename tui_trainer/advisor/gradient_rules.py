@@ -7,12 +7,13 @@ import math
 from tui_trainer.advisor import robust
 from tui_trainer.advisor.finding import COLD_START, Finding, number
 from tui_trainer.advisor.memory import TRIFLE, Memory, scale
-from tui_trainer.advisor.phase import healthy_rate, is_cold_start, safe_rate
+from tui_trainer.advisor.phase import healthy_rate, is_beyond_adapters, is_cold_start, safe_rate
 from tui_trainer.contracts.advice import Evidence, JobFacts
 
 TEN = math.log(10.0)
 HUNDREDTH = math.log(100.0)
 TWICE_AND_MORE = math.log(2.5)
+HALF_AS_MUCH_AGAIN = math.log(1.5)
 
 
 def explosion(memory: Memory, facts: JobFacts) -> Finding | None:
@@ -76,12 +77,16 @@ def _evidence(
 
 def cold_start(memory: Memory, facts: JobFacts) -> Finding | None:
     """In the first rows of a run without a proper warmup, the norm is several times the first
-    steps' one: where those steps led, the loss is far steeper than where they began."""
+    steps' one: where those steps led, the loss is far steeper than where they began. At a rate
+    that no adapter is known to bear, any rise is enough."""
     if not 3 <= memory.norm_rows <= 16 or not is_cold_start(memory, facts):
         return None
     first = robust.median(memory.norms[:2])
     above = [norm - first for norm in memory.norms[2:]]
-    if max(above) < math.log(5.0) and sum(a >= TWICE_AND_MORE for a in above) < 3:
+    if is_beyond_adapters(memory, facts):
+        if max(above) < HALF_AS_MUCH_AGAIN:
+            return None
+    elif max(above) < math.log(5.0) and sum(a >= TWICE_AND_MORE for a in above) < 3:
         return None
     if memory.losses[-1] < 0.5 * memory.first:
         return None

@@ -21,6 +21,11 @@ def is_cold_start(memory: Memory, facts: JobFacts) -> bool:
     return warm < 5 and memory.rows <= 80 and began <= 160
 
 
+def is_beyond_adapters(memory: Memory, facts: JobFacts) -> bool:
+    """Whether an adapter is trained at a rate at which hardly any base here learned anything."""
+    return facts.adapter and (memory.rate or 0.0) >= 5 * HIGHEST_ADAPTER_RATE
+
+
 def is_warming(memory: Memory, facts: JobFacts) -> bool:
     """Whether the rate still rises to its peak."""
     if facts.warmup_steps is not None:

@@ -157,7 +157,7 @@ def overfitting(memory: Memory) -> Finding | None:
     is_open = "overfitting" in memory.open
     if newest.val_loss < limit or (not is_open and after[-2].val_loss < level + unit):
         return None
-    if newest.train_level > low.train_level - max(low.train_noise, 0.02 * low.train_level):
+    if newest.train_level > low.train_level - max(2 * low.train_noise, 0.05 * low.train_level):
         return None
     return _turned(low, newest, level, limit)
 

@@ -2,7 +2,9 @@
 
 Trains the built-in base for some hundred small steps and adds up, around each step, the CPU time
 of everything that is not the step itself: commands looked for, the metrics line, the state file
-(which is written once a second). Checkpoints count by how long training stood still.
+(which is written once a second), and by itself the advisor. Checkpoints count by how long training
+stood still. All of it comes after a step that has filled the processor's caches with other things,
+and takes several times what it takes in a loop of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ STEPS_PER_SECOND = 20
 
 def main() -> None:
     """Prints the two figures of the built-in base."""
-    from tui_trainer.engine import loop, setup
+    from tui_trainer.engine import advising, loop, setup
     from tui_trainer.engine.control import Control
     from tui_trainer.engine.report import Report
     from tui_trainer.store import jobs, runs
@@ -40,25 +42,34 @@ def main() -> None:
         report, info = Report(folder), folder.info()
         assert info is not None
         session = setup.prepare(folder, info, report, Control(folder), None)
-        inside: list[float] = []
-        original = loop.step
-
-        def timed(session: Any) -> Any:
-            began = time.thread_time()
-            outcome = original(session)
-            inside.append(time.thread_time() - began)
-            return outcome
-
-        loop.step = timed
+        inside, advised = _timed(loop, "step"), _timed(advising, "observe")
         began = time.thread_time()
         loop.train(session)
+        took = time.thread_time() - began
         stalls = [e.detail["stalled"] for e in folder.events() if e.kind == "checkpoint"]
-        around = (time.thread_time() - began - sum(inside) - sum(stalls)) / len(inside)
         report.close()
-    share = around * STEPS_PER_SECOND
-    print(f"around a step: {around * 1e6:.0f} us, {share:.2%} of a step at {STEPS_PER_SECOND}/s")
+    steps = len(inside)
+    around = (took - sum(inside) - sum(advised) - sum(stalls)) / steps
+    for name, seconds in (("reporting and control", around), ("advice", sum(advised) / steps)):
+        share = seconds * STEPS_PER_SECOND
+        print(f"{name}: {seconds * 1e6:.0f} us, {share:.2%} of a step at {STEPS_PER_SECOND}/s")
     middle, most = statistics.median(stalls) * 1000, max(stalls) * 1000
     print(f"a checkpoint stalls training for {middle:.1f} ms (most {most:.1f})")
+
+
+def _timed(module: Any, name: str) -> list[float]:
+    """From now on the CPU seconds of every call of a module's function are added to this."""
+    original: Any = getattr(module, name)
+    seconds: list[float] = []
+
+    def timed(*given: Any) -> Any:
+        began = time.thread_time()
+        outcome = original(*given)
+        seconds.append(time.thread_time() - began)
+        return outcome
+
+    setattr(module, name, timed)
+    return seconds
 
 
 if __name__ == "__main__":
