@@ -27,5 +27,5 @@ class Finding(NamedTuple):
 
 
 def number(value: float) -> str:
-    """Three significant digits, for a sentence."""
-    return f"{value:.3g}"
+    """Three significant digits, for a sentence; `2,110` where they would be `2.11e+03`."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"

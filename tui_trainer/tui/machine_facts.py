@@ -10,6 +10,7 @@ import numpy as np
 from tui_trainer.contracts.hardware import GpuSample, HardwareSample
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.tui.charts.model import ChartSpec, Line
+from tui_trainer.tui.charts.text import number
 from tui_trainer.tui.text import MISSING
 from tui_trainer.tui.viewport import ALL, Range, Viewport
 from tui_trainer.watch.view import RunView
@@ -140,7 +141,7 @@ def _newest(lines: Sequence[Line]) -> str:
     """The newest value of the first line; of many GPUs the lowest and the highest."""
     values = [line.y[-1] for line in lines if line.tag] or [line.y[-1] for line in lines[:1]]
     known = [value for value in values if np.isfinite(value)]
-    low, high = (f"{end(known):.3g}" if known else MISSING for end in (min, max))
+    low, high = (number(end(known), 3) if known else MISSING for end in (min, max))
     return low if low == high else f"{low}–{high}"
 
 

@@ -9,7 +9,7 @@ from textual.content import Content
 
 from tui_trainer.contracts.hardware import GpuProcess, GpuSample, HardwareSample, StepDivision
 from tui_trainer.machine.verdict import verdict_of
-from tui_trainer.tui.charts.text import clean
+from tui_trainer.tui.charts.text import clean, number
 from tui_trainer.tui.text import MISSING, count_text, gib_text, meter, percent_text, shorten
 from tui_trainer.tui.widgets.panel import stack
 
@@ -72,7 +72,8 @@ def _division(division: StepDivision, width: int) -> list[Content]:
         facts.append("memory " + ", ".join(told))
     elif division.memory_peak is not None:
         facts.append(f"peak memory {gib_text(division.memory_peak)}")
-    step = Content.assemble((_label("step"), "$faint"), bar[:room], f" {division.step_ms:.3g} ms")
+    took = f" {number(division.step_ms, 3)} ms"
+    step = Content.assemble((_label("step"), "$faint"), bar[:room], took)
     lines = _wrapped(words, width - _LABEL) + _wrapped(facts, width - _LABEL)
     return [step, *(Content(" " * _LABEL + line) for line in lines)]
 
