@@ -86,7 +86,7 @@ def test_one_spike_is_of_low_urgency_and_passes() -> None:
     said = advise(rows)
     assert urgent(said) == []
     spike = first(said, "loss_spike")
-    assert (spike.step, spike.good_step) == (200, 199)
+    assert (spike.step, spike.good_step) == (200, 198)
     assert spike.suggested_lr is None and spike.factor is None
     assert "go back to the last good checkpoint, if the loss stays there" in spike.also_try
     assert said[-1].status == "closed"

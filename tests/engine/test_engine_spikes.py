@@ -20,6 +20,7 @@ from tui_trainer.advisor.told import told
 from tui_trainer.cli import main as cli
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, Evidence
 from tui_trainer.contracts.run import Command, CommandName, Event
+from tui_trainer.contracts.schedule import learning_rate_at
 from tui_trainer.engine import loop, spikes, way_back
 from tui_trainer.engine import obey as obeying
 from tui_trainer.engine.batches import Plan
@@ -162,13 +163,15 @@ def test_killed_before_and_after_it_goes_back_it_ends_with_the_same_bits(
     sharp: MakeRun, run_engine: Engine, bad_rows: Callable[[], None], at_step: At
 ) -> None:
     bad_rows()
-    whole, folder = sharp(**ON, max_changes=1), sharp(**ON, max_changes=1)
+    often = {"checkpoint_every": 8, "max_steps": 64}
+    whole, folder = (sharp(often, **ON, max_changes=1) for _ in range(2))
     assert run_engine(whole) == 0
-    at_step(FIRST + 2, "cancel")  # nothing is saved; the spike is open
+    at_step(FIRST + 3, "cancel")  # the newest checkpoint is from amid the spike
     assert run_engine(folder) == 130
     at_step(62, "cancel")
     assert run_engine(folder) == 130
-    assert len(rollbacks(folder)) == 1
+    (event,) = rollbacks(folder)
+    assert (event.step, event.detail["from_step"]) == (48, FIRST + spikes.ROWS)
     assert run_engine(folder) == 0
     assert len(rollbacks(folder)) == len(rollbacks(whole)) == 1, "no more than max_changes"
     assert same_bits(folder, whole)
@@ -187,10 +190,14 @@ def test_a_lone_spike_is_left_alone(
 def test_a_raised_rate_that_made_it_spike_is_left_behind(
     sharp: MakeRun, run_engine: Engine, at_step: At
 ) -> None:
-    """Then the rate was not too high before, and the run is the one that it would have been."""
-    good, folder = sharp({"max_steps": 64}), sharp({"max_steps": 64}, **ON)
+    """Then the rate was not too high before, and the run is the one that it would have been. The
+    step that spoilt the weights had a good loss itself: what was saved after it is none to go
+    back to."""
+    short = {"max_steps": 64}
+    good, folder = sharp(short), sharp(short, **ON)
     assert run_engine(good) == 0
     at_step(50, "set-lr", learning_rate=2.0)
+    at_step(51, "checkpoint")
     assert run_engine(folder) == 0
     (event,) = rollbacks(folder)
     assert (event.step, event.detail["factor"]) == (40, 1.0)
@@ -200,11 +207,13 @@ def test_a_raised_rate_that_made_it_spike_is_left_behind(
 def test_a_person_asks_for_the_way_back_from_a_spike(
     sharp: MakeRun, run_engine: Engine, at_step: At, bad_rows: Callable[[int, int], None]
 ) -> None:
-    """Also from a lone one, and with nothing set."""
+    """Also from a lone one, and with nothing set; a kill after it changes nothing."""
     bad_rows(FIRST, FIRST)
     folder = sharp({"max_steps": 64})
     at_step(45, "rollback")
     at_step(FIRST, "rollback", advice="loss_spike-1")
+    at_step(FIRST + 2, "cancel")
+    assert run_engine(folder) == 130
     assert run_engine(folder) == 0
     refused, asked = (e for e in folder.events() if e.detail.get("command") == "rollback")
     assert (refused.detail["accepted"], refused.message) == (False, "no open advice to go back for")
@@ -212,6 +221,13 @@ def test_a_person_asks_for_the_way_back_from_a_spike(
     assert asked.message == "going back to step-00000040 and on with a lower rate up to step 62"
     (event,) = rollbacks(folder)
     assert (event.step, event.detail["by"]) == (40, "user")
+    info = folder.info()
+    assert info is not None
+    planned = {s: learning_rate_at(s - 1, info.job.training, 64) for s in range(1, 65)}
+    share = {s: rate / planned[s] for s, (_, rate) in rows_that_stand(folder).items()}
+    assert [share[s] for s in range(38, 41)] == pytest.approx([1.0] * 3)
+    assert [share[s] for s in range(41, 63)] == pytest.approx([0.5] * 22)
+    assert 0.5 < share[63] < share[64] < 1, "and rises again"
 
 
 # -- what is decided on ------------------------------------------------------------------------

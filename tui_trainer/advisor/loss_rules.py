@@ -140,7 +140,9 @@ def spike(memory: Memory) -> Finding | None:
             "go back to the last good checkpoint, if the loss stays there",
             "look at the rows of that step",
         ),
-        good_step=memory.steps[-2],
+        # The step before may have done it, with a loss still good: it was that of the weights
+        # before it.
+        good_step=memory.steps[-2] - 1,
         stays=40,
     )
 
