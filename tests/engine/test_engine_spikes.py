@@ -21,7 +21,7 @@ from tui_trainer.cli import main as cli
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, Evidence
 from tui_trainer.contracts.run import Command, CommandName, Event
 from tui_trainer.contracts.schedule import learning_rate_at
-from tui_trainer.engine import loop, spikes, way_back
+from tui_trainer.engine import advising, loop, spikes, way_back
 from tui_trainer.engine import obey as obeying
 from tui_trainer.engine.batches import Plan
 from tui_trainer.engine.session import TrainerState
@@ -163,7 +163,7 @@ def test_killed_before_and_after_it_goes_back_it_ends_with_the_same_bits(
     sharp: MakeRun, run_engine: Engine, bad_rows: Callable[[], None], at_step: At
 ) -> None:
     bad_rows()
-    often = {"checkpoint_every": 8, "max_steps": 64}
+    often = {"checkpoint_every": 8, "keep_checkpoints": 1, "max_steps": 64}
     whole, folder = (sharp(often, **ON, max_changes=1) for _ in range(2))
     assert run_engine(whole) == 0
     at_step(FIRST + 3, "cancel")  # the newest checkpoint is from amid the spike
@@ -274,6 +274,10 @@ def test_a_spike_stays_where_no_row_comes_back(
 ) -> None:
     session = session_at(RunFolder(tmp_path), losses)
     assert (spikes.lasting(session) is not None) is stays
+
+
+def test_the_checkpoint_before_a_spike_is_kept_while_it_stands(tmp_path: Path) -> None:
+    assert advising.good_steps(session_at(RunFolder(tmp_path), [3.0])) == (99,)
 
 
 @pytest.mark.parametrize(
