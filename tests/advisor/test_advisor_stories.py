@@ -85,7 +85,10 @@ def test_one_spike_is_of_low_urgency_and_passes() -> None:
     rows = run(300, loss=lambda s: descent(s) + 3.0 * (s == 200))
     said = advise(rows)
     assert urgent(said) == []
-    assert first(said, "loss_spike").step == 200
+    spike = first(said, "loss_spike")
+    assert (spike.step, spike.good_step) == (200, 198)
+    assert spike.suggested_lr is None and spike.factor is None
+    assert "go back to the last good checkpoint, if the loss stays there" in spike.also_try
     assert said[-1].status == "closed"
 
 

@@ -40,6 +40,24 @@ DIVERGENCE = Advice(
 )
 
 
+SPIKE = Advice(
+    id="loss_spike-1",
+    kind="loss_spike",
+    urgency="low",
+    status="raised",
+    step=52,
+    updated_step=52,
+    learning_rate=1.9e-4,
+    suggested_lr=None,
+    factor=None,
+    reason="The loss of step 52 is 2.9.",
+    evidence=Evidence(metric="loss", first_step=44, last_step=52, value=2.9, level=1.3),
+    confidence=0.6,
+    also_try=["nothing, if it stays alone"],
+    good_step=51,
+)
+
+
 def advise(folder: RunFolder, *said: Advice) -> None:
     with atomic.appending(folder.events_file) as events:
         for advice in said:
@@ -92,6 +110,29 @@ async def test_a_run_that_trains_goes_back_where_there_is_a_checkpoint_from_befo
         await seen(app, "going back, and on with")
         assert folder.commands()[-1].command == "rollback"
         assert folder.commands()[-1].arguments == {"advice": "divergence-1"}
+
+
+async def test_from_a_spike_a_run_goes_back_and_no_rate_is_offered(
+    make_run: MakeRun, session: Session, engine: Engine, seen: Seen
+) -> None:
+    folder = make_run("lighthouse")
+    engine(folder, 60)
+    place = folder.checkpoints_dir / checkpoints.checkpoint_name(40)
+    advise(folder, SPIKE)
+    app = session()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await seen(app, "▲ low  loss spike since 52", "a go back")
+        await pilot.press("a")
+        await seen(app, "there is no checkpoint from before the spike at step 52")
+        place.mkdir(parents=True)
+        checkpoints.seal(place, 40)
+        await pilot.press("a")
+        await seen(app, "back to step-00000040, with half the rate", "leave it")
+        await pilot.press("b")
+        await seen(app, "going back, and on with")
+        assert folder.commands()[-1].command == "rollback"
+        assert folder.commands()[-1].arguments == {"advice": "loss_spike-1"}
+        assert len(folder.commands()) == 1
 
 
 async def test_closed_advice_leaves_the_panel_and_a_small_screen_has_one_line(

@@ -110,7 +110,8 @@ def _stepped_up(memory: Memory) -> bool:
 
 
 def spike(memory: Memory) -> Finding | None:
-    """One row far above the rest; an advice of low urgency, as most pass by themselves."""
+    """One row far above the rest; an advice of low urgency, as most pass by themselves. It
+    names a step to go back to, but no rate: whether the loss stays there is not known yet."""
     if memory.rows < 3 * BLOCK or not memory.reference.ready:
         return None
     reference, unit = memory.reference, scale(memory)
@@ -134,7 +135,14 @@ def spike(memory: Memory) -> Finding | None:
         f"{number((value - before) / unit)} times its noise above the steps before it.",
         evidence,
         0.6,
-        also_try=("nothing, if it stays alone", "look at the rows of that step"),
+        also_try=(
+            "nothing, if it stays alone",
+            "go back to the last good checkpoint, if the loss stays there",
+            "look at the rows of that step",
+        ),
+        # The step before may have done it, with a loss still good: it was that of the weights
+        # before it.
+        good_step=memory.steps[-2] - 1,
         stays=40,
     )
 

@@ -47,8 +47,9 @@ def control(
 
     'stop' saves and stops, 'cancel' stops without saving, 'set-lr X' sets the learning rate,
     'apply' takes the rate that the newest open advice suggests ('apply ID': that advice),
-    'rollback' goes back to the last checkpoint from before it and on with that rate, 'mute KIND'
-    closes the advice of a kind, such as plateau, and never gives it again in this run.
+    'rollback' goes back to the last checkpoint from before it and on with that rate, or from a
+    loss spike, with half the rate until a few steps past where it was; 'mute KIND' closes the
+    advice of a kind, such as plateau, and never gives it again in this run.
 
     \b
     Examples:

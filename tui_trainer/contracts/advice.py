@@ -111,6 +111,9 @@ class AdvisorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     auto_apply: Annotated[
         bool, Meta(description="high and critical advice changes the learning rate by itself")
     ] = False
+    spike_rollback: Annotated[
+        bool, Meta(description="after a loss spike that stays, back to the last good checkpoint")
+    ] = False
     min_learning_rate: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(description="advice that is applied sets no rate below this one"),
@@ -120,7 +123,7 @@ class AdvisorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         Meta(description="advice that is applied sets no rate above this one"),
     ] = None
     max_changes: Annotated[
-        int, Meta(ge=0, description="most changes of the rate that auto_apply makes in a run")
+        int, Meta(ge=0, description="most changes of the rate, and ways back, by itself in a run")
     ] = 3
 
     def __post_init__(self) -> None:

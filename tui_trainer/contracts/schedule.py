@@ -10,8 +10,8 @@ from tui_trainer.contracts.job import TrainingSettings
 
 
 class Scaling(msgspec.Struct, frozen=True):
-    """A multiplier of the whole schedule: after `step` finished steps it goes from `before` to
-    `after` within `steps` steps, evenly in the logarithm."""
+    """A multiplier of the whole schedule: `before` until `step` steps are finished, then it goes
+    to `after` within `steps` steps, evenly in the logarithm."""
 
     step: int
     steps: int

@@ -4,32 +4,20 @@ from __future__ import annotations
 
 from statistics import median
 
-import msgspec
-
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.metrics import TrainRecord
-from tui_trainer.engine import rates
-from tui_trainer.engine.session import Session, TrainerState, Trial, WayBack
-from tui_trainer.store import checkpoints
+from tui_trainer.engine import rates, spikes, way_back
+from tui_trainer.engine.session import Session, TrainerState, Trial
+from tui_trainer.engine.way_back import MOST_SETBACKS, RISE_STEPS
 
-# Within so many steps a rate falls, or rises.
-FALL_STEPS, RISE_STEPS = 5, 20
+# Within so many steps a rate falls; it rises within `RISE_STEPS`.
+FALL_STEPS = 5
 # A change made by itself is judged over so many steps after it, by the median of so many losses.
 TRIAL_STEPS, LEVEL_STEPS = 50, 16
 # While one of these is open, a rate that was lowered is not raised again.
 _WORSE_WITH_RATE = {"divergence", "gradient_explosion", "instability", "non_finite", "loss_spike"}
 # What spoilt the weights, or the steps since: a change made by itself begins before it.
 _ROLLED_BACK = {"divergence", "warmup_too_short", "non_finite", "plateau"}
-LEAST_WARMUP = 10
-# So often a run goes back to about the same place (steps) for a lower rate.
-MOST_SETBACKS, SAME_PLACE = 2, 32
-
-
-def newest(session: Session, id: str | None) -> Advice | None:
-    """The open advice that can be applied: the one named, else the newest."""
-    known = session.advisor.open if session.advisor is not None else []
-    fitting = [a for a in known if a.suggested_lr is not None and (id is None or a.id == id)]
-    return max(fitting, key=lambda a: (a.updated_step, a.step), default=None)
 
 
 def apply(session: Session, advice: Advice, by: str) -> str | None:
@@ -56,10 +44,22 @@ def apply(session: Session, advice: Advice, by: str) -> str | None:
 
 
 def act(session: Session, record: TrainRecord) -> None:
-    """Applies urgent advice by itself, and takes back what made things worse."""
+    """What the settings have done by itself after a training row."""
     state, settings = session.state, session.advisor_settings
+    if not (settings.auto_apply or settings.spike_rollback):
+        return
     if record.loss is not None:
         state.recent = [*state.recent[1 - LEVEL_STEPS :], record.loss]
+    if settings.auto_apply:
+        _act_on_urgent(session, record)
+    # What is urgent and acted on goes first: it is the same trouble, and better known.
+    if settings.spike_rollback and not (settings.auto_apply and _most_urgent(session)):
+        spikes.act(session)
+
+
+def _act_on_urgent(session: Session, record: TrainRecord) -> None:
+    """Applies urgent advice by itself, and takes back what made things worse."""
+    state, settings = session.state, session.advisor_settings
     if state.trial is not None:
         _judge(session, state.trial)
     advice = _most_urgent(session)
@@ -98,7 +98,9 @@ def _was_raised_since(state: TrainerState, step: int | None) -> bool:
     if step is None:
         return False
     scaling, override = state.scaling, state.learning_rate_override
-    scaled = scaling is not None and scaling.step >= step and scaling.after > scaling.before
+    # A rate that was halved for a spike rises again later, which is none yet.
+    begun = scaling is not None and step <= scaling.step <= state.step
+    scaled = scaling is not None and begun and scaling.after > scaling.before
     return scaled or (override is not None and override[0] >= step)
 
 
@@ -116,46 +118,12 @@ def _roll_back(session: Session, advice: Advice, record: TrainRecord) -> bool:
         return False
     if advice.kind == "non_finite" and (state.skipped == 0 or record.loss is not None):
         return False  # one such step is skipped; with fp16, gradients alone are often infinite
-    before = [multiplier for at, multiplier in state.setbacks if abs(at - good) <= SAME_PLACE]
+    before = way_back.setbacks_near(state, good)
     if len(before) >= MOST_SETBACKS and advice.kind != "plateau":
         _rate_is_not_it(session, advice, before[0])
         return True
     trial = _trial(state, advice, 1.0) if advice.kind == "plateau" else None
-    return ask_back(session, advice, "auto", trial) is None
-
-
-def ask_back(session: Session, advice: Advice, by: str, trial: Trial | None = None) -> str | None:
-    """Asks the loop to go back to the newest checkpoint from before an advice's trouble, and on
-    with the rate that it suggests, within bounds; why not, in words, or None."""
-    good, rate = advice.good_step, advice.learning_rate
-    if good is None or advice.suggested_lr is None or not rate:
-        return f"{advice.id} names no step to go back to"
-    wanted, raises = session.advisor_settings.bounded(advice.suggested_lr), advice.kind == "plateau"
-    if (wanted > rate) is not raises or wanted == rate:
-        return f"the rate may not be changed from {rate:.3g} to what {advice.id} suggests"
-    session.writer.wait()
-    found = checkpoints.newest_up_to(session.folder, good)
-    if found is None:
-        return f"there is no checkpoint from before step {good + 1}"
-    training, ramp, at = session.job.training, 1, advice.updated_step - 1
-    if advice.kind == "warmup_too_short":
-        ramp = max(LEAST_WARMUP, session.plan.total_steps // 20)
-    elif raises:
-        ramp = RISE_STEPS if good >= training.warmup_steps else 1
-        # A rate to go back to was that step's; one for a new start is the schedule's highest.
-        at = good - 1 if good > 0 else training.warmup_steps
-    session.going_back = WayBack(
-        checkpoint=found,
-        words=f"{advice.kind.replace('_', ' ')} at step {advice.step}",
-        rate=wanted,
-        at_step=at,
-        ramp=ramp,
-        raises=raises,
-        good=good,
-        detail={"by": by, "learning_rate": wanted, "advice": msgspec.to_builtins(advice)},
-        trial=trial,
-    )
-    return None
+    return way_back.ask(session, advice, "auto", trial) is None
 
 
 def _rate_is_not_it(session: Session, advice: Advice, multiplier: float) -> None:

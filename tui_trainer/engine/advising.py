@@ -11,6 +11,7 @@ from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.engine import acting
 from tui_trainer.engine.samples import Samples
 from tui_trainer.engine.session import Session
+from tui_trainer.engine.way_back import SPIKE
 
 
 def settings_of(session: Session) -> AdvisorSettings:
@@ -51,7 +52,8 @@ def remember(session: Session) -> None:
 def good_steps(session: Session) -> tuple[int, ...]:
     """The last step before each trouble that stands and could be gone back from."""
     known = session.advisor.open if session.advisor is not None else []
-    return tuple(a.good_step for a in known if a.good_step is not None and a.suggested_lr)
+    ways = [a for a in known if a.suggested_lr or a.kind == SPIKE]
+    return tuple(a.good_step for a in ways if a.good_step is not None)
 
 
 def observe(session: Session, record: TrainRecord | EvalRecord) -> None:
@@ -64,7 +66,7 @@ def observe(session: Session, record: TrainRecord | EvalRecord) -> None:
                 say(session, advice)
         for advice in session.advisor.observe(record):
             say(session, advice)
-        if isinstance(record, TrainRecord) and session.advisor_settings.auto_apply:
+        if isinstance(record, TrainRecord):
             acting.act(session, record)
     except Exception as error:
         _give_up(session, error)

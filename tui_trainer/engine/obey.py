@@ -8,7 +8,7 @@ from typing import get_args
 
 from tui_trainer.contracts.advice import AdviceKind
 from tui_trainer.contracts.run import Command, StateName
-from tui_trainer.engine import acting, advising, checkpoint, rates
+from tui_trainer.engine import acting, advising, checkpoint, rates, way_back
 from tui_trainer.engine.room import NoRoomError
 from tui_trainer.engine.session import Session
 
@@ -134,7 +134,7 @@ def _set_learning_rate(session: Session, command: Command) -> None:
 
 def _apply(session: Session, command: Command) -> None:
     id = command.arguments.get("advice")
-    advice = acting.newest(session, id if isinstance(id, str) else None)
+    advice = way_back.newest(session, id if isinstance(id, str) else None)
     if advice is None:
         words = "no open advice suggests a rate" if id is None else f"{id} is not open any more"
         acknowledge(session, command, words, accepted=False)
@@ -150,14 +150,15 @@ def _apply(session: Session, command: Command) -> None:
 def _roll_back(session: Session, command: Command) -> None:
     """Leaves word for the loop, which goes back before the next step."""
     id = command.arguments.get("advice")
-    advice = acting.newest(session, id if isinstance(id, str) else None)
-    words = "no open advice suggests a rate" if id is None else f"{id} is not open any more"
-    refused = words if advice is None else acting.ask_back(session, advice, "user")
+    advice = way_back.newest_with_way(session, id if isinstance(id, str) else None)
+    words = "no open advice to go back for" if id is None else f"{id} is not open any more"
+    refused = words if advice is None else way_back.ask(session, advice, "user")
     if refused is not None or session.going_back is None:
         acknowledge(session, command, refused or words, accepted=False)
         return
-    name = session.going_back.checkpoint.name
-    acknowledge(session, command, f"going back to {name} and on with another rate")
+    way = session.going_back
+    rate = "another rate" if way.until is None else f"a lower rate up to step {way.until}"
+    acknowledge(session, command, f"going back to {way.checkpoint.name} and on with {rate}")
 
 
 def _mute(session: Session, command: Command) -> None:

@@ -14,6 +14,7 @@ from tui_trainer.contracts.schedule import RateChange, Scaling, learning_rate_at
 from tui_trainer.engine import advising, checkpoint, rates
 from tui_trainer.engine.room import NoRoomError
 from tui_trainer.engine.session import Session, WayBack
+from tui_trainer.engine.way_back import RISE_STEPS
 from tui_trainer.store import checkpoints
 
 
@@ -36,6 +37,7 @@ def go_back(session: Session) -> None:
     words = f"{way.words}: back from step {left.step} to step {state.step}"
     if factor != 1:
         words += f", learning rate x{factor:.3g} from there"
+        words += f" to step {way.until}, then as planned" if way.until is not None else ""
     change = RateChange(state.learning_rate_override, state.scaling)
     detail = {"from_step": left.step, "factor": factor, "change": msgspec.to_builtins(change)}
     report.event("rollback", state.step, words, detail={**detail, **way.detail})
@@ -53,7 +55,8 @@ def _load(session: Session, way: WayBack) -> None:
     state = session.state
     state.changes, state.micro_batch = left.changes, left.micro_batch
     state.setbacks = left.setbacks
-    state.trial = None
+    if way.until is None:  # else what was tried before has nothing to do with it
+        state.trial = None
     if way.trial is not None:
         before = rates.multiplier(session)
         state.trial = msgspec.structs.replace(way.trial, step=state.step, multiplier=before)
@@ -74,7 +77,12 @@ def _scale(session: Session, way: WayBack) -> float:
     factor = max(factor, 1.0) if way.raises else min(factor, 1.0)
     if factor < 1:
         state.setbacks.append((way.good, _multiplier(session, way)))
-    if factor != 1 or way.ramp > 1:
+    if way.until is not None:
+        if factor < 1:
+            lowered = _multiplier(session, way) * factor
+            planned = 1.0 if state.scaling is None else state.scaling.after
+            state.scaling = Scaling(way.until, RISE_STEPS, lowered, planned)
+    elif factor != 1 or way.ramp > 1:
         after = _multiplier(session, way) * factor
         begun = rates.multiplier(session) if way.raises else 0.1 * after
         state.scaling = Scaling(state.step, way.ramp, begun if way.ramp > 1 else after, after)

@@ -47,7 +47,7 @@ class WayBack:
     `detail` goes into the event. From there the schedule is scaled, within `ramp` steps, so that
     the step after `at_step` finished ones has the rate `rate` (None: leave it); it is only
     lowered, or where `raises` only raised. `good` is the last step before the trouble. A
-    `trial` begins there."""
+    `trial` begins there. With `until`, the lower rate is for the steps up to that one only."""
 
     checkpoint: Path
     words: str
@@ -56,6 +56,7 @@ class WayBack:
     ramp: int = 1
     raises: bool = False
     good: int = 0
+    until: int | None = None
     detail: dict[str, Any] = field(default_factory=dict)
     trial: Trial | None = None
 
@@ -71,7 +72,7 @@ class TrainerState(msgspec.Struct, kw_only=True):
     the steps since it last changed. `scaling` multiplies the schedule; `advisor` is what the
     advisor remembers, `applied` the advice that was applied, as updated at a step, `sampled` the
     time of the newest hardware sample that it was shown; `changes`, `recent` (losses) and `trial`
-    belong to `auto_apply`; `rolled_back` is when the run last went back by itself (seconds since
+    belong to what is done by itself; `rolled_back` is when the run last went back (seconds since
     the epoch), `setbacks` are the good step and the multiplier before each time it did so to
     lower the rate.
     """

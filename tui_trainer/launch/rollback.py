@@ -35,13 +35,19 @@ class Rollback:
         return f"back to before it: {self.command}"
 
 
+def checkpoint_before(folder: RunFolder, advice: Advice) -> str | None:
+    """The name of the newest checkpoint from before an advice's trouble."""
+    good = advice.good_step if advice.good_step is not None else advice.step - 1
+    found = [path for step, path in checkpoints.list_checkpoints(folder) if step <= good]
+    return found[-1].name if found else None
+
+
 def rollback(folder: RunFolder, info: RunInfo, advice: Advice) -> Rollback | None:
     """The offer that goes with an advice; None where it needs none or nothing good was saved."""
     if advice.kind not in SPOILT or advice.suggested_lr is None:
         return None
-    good = advice.good_step if advice.good_step is not None else advice.step - 1
-    found = [path for step, path in checkpoints.list_checkpoints(folder) if step <= good]
-    if not found:
+    name = checkpoint_before(folder, advice)
+    if name is None:
         return None
     training = info.job.training
     state = folder.state()
@@ -51,7 +57,6 @@ def rollback(folder: RunFolder, info: RunInfo, advice: Advice) -> Rollback | Non
     settings = info.job.advisor or AdvisorSettings()
     wanted = advice.suggested_lr / share if share > 0 else advice.suggested_lr
     peak = settings.bounded(float(f"{min(wanted, training.learning_rate):.3g}"))
-    name = found[-1].name
     command = (
         f"tui-trainer resume {shlex.quote(str(folder.path))} --from {name} "
         f"--set training.learning_rate={peak:g}"

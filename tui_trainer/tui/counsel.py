@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.run import ACTIVE_STATES, Event
-from tui_trainer.launch.rollback import SPOILT, Rollback, rollback
+from tui_trainer.launch.rollback import SPOILT, Rollback, checkpoint_before, rollback
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui import keymap, steering
 from tui_trainer.tui.alarm_words import alarms_said, open_alarms
@@ -21,6 +21,7 @@ from tui_trainer.tui.widgets.advice import (
     AdviceFacts,
     Said,
     advice_facts_of,
+    lone_spike,
     newest_rate,
     open_advice,
 )
@@ -84,8 +85,11 @@ class Counsel:
         if offer is not None:
             act, hint = f"{self._key('apply')} roll back", offer.short
         elif view.commandable:
-            act = f"{self._key('apply')} apply"
             advice = newest_rate(view, self._deaf(view))
+            if advice is not None:
+                act = f"{self._key('apply')} apply"
+            elif self._spike(view) is not None:
+                act = f"{self._key('apply')} go back"
             if advice is not None and advice.id in view.applied and advice.kind in SPOILT:
                 hint = f"if it does not recover: {self._key('apply')} goes back"
         facts = advice_facts_of(view, self._is_judged(view), self._deaf(view), act, hint)
@@ -101,9 +105,14 @@ class Counsel:
         return (*said[:critical], *alarms, *said[critical:])
 
     def apply(self) -> None:
-        """Takes the newest advice's rate, or rolls an ended run back with it."""
+        """Takes the newest advice's rate, or rolls an ended run back with it; where only a spike
+        stands, asks whether to go back from it."""
         session, view = self._page.session, self._view
         advice = newest_rate(view, self._deaf(view))
+        spike = self._spike(view) if view is not None else None
+        if view is not None and spike is not None:
+            self._ask_spike_back(view, spike)
+            return
         if view is None or advice is None:
             session.tell("no open advice suggests a learning rate", "warning")
             return
@@ -164,6 +173,35 @@ class Counsel:
                 steering.ask(session.post_message, run, "rollback", arguments)
             elif answer == "apply":
                 steering.ask(session.post_message, run, "apply", arguments)
+
+        session.push_screen(Choice(question, options), decide)
+
+    def _spike(self, view: RunView) -> Advice | None:
+        """The spike that a run under way can go back from, where nothing suggests a rate."""
+        if not view.commandable or self._is_judged(view):
+            return None
+        if view.summary.status not in ACTIVE_STATES:
+            return None
+        return lone_spike(view, self._deaf(view))
+
+    def _ask_spike_back(self, view: RunView, spike: Advice) -> None:
+        session, run = self._page.session, view.summary
+        reason = steering.refusal(run, "tui-trainer resume")
+        name = checkpoint_before(RunFolder(run.path), spike)
+        if reason is None and name is None:
+            reason = f"there is no checkpoint from before the spike at step {spike.step:,}"
+        if reason is not None:
+            session.tell(reason, "warning")
+            return
+        question = f"loss spike at step {spike.step:,}: it may pass by itself"
+        options = (
+            Option("rollback", "b", f"back to {name}, with half the rate"),
+            Option("leave", "escape", "leave it"),
+        )
+
+        def decide(answer: str | None) -> None:
+            if answer == "rollback":
+                steering.ask(session.post_message, run, "rollback", {"advice": spike.id})
 
         session.push_screen(Choice(question, options), decide)
 

@@ -59,14 +59,22 @@ def newest_rate(view: RunView | None, muted: frozenset[str] = frozenset()) -> Ad
     return max(found, key=lambda one: (one.updated_step, one.step), default=None)
 
 
+def lone_spike(view: RunView | None, muted: frozenset[str] = frozenset()) -> Advice | None:
+    """An open loss spike that names a step to go back to, where nothing suggests a rate."""
+    if newest_rate(view, muted) is not None:
+        return None
+    spikes = [one for one in open_advice(view, muted) if one.kind == "loss_spike"]
+    return next((one for one in spikes if one.good_step is not None), None)
+
+
 def advice_facts_of(
     view: RunView | None, judged: bool, muted: frozenset[str], act: str, hint: str
 ) -> AdviceFacts:
-    """The facts. `act` says what applies a rate, `hint` what else can be done; both may be
-    empty."""
+    """The facts. `act` says what applies a rate, or goes back from a spike; `hint` what else can
+    be done; both may be empty."""
     if view is None:
         return AdviceFacts()
-    newest = newest_rate(view, muted)
+    newest = newest_rate(view, muted) or lone_spike(view, muted)
     said = tuple(
         _said(one, one.id in view.applied, act if one is newest else "")
         for one in open_advice(view, muted)
