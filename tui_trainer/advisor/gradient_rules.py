@@ -7,7 +7,13 @@ import math
 from tui_trainer.advisor import robust
 from tui_trainer.advisor.finding import COLD_START, Finding, number
 from tui_trainer.advisor.memory import TRIFLE, Memory, scale
-from tui_trainer.advisor.phase import healthy_rate, is_beyond_adapters, is_cold_start, safe_rate
+from tui_trainer.advisor.phase import (
+    healthy_rate,
+    is_beyond_adapters,
+    is_cold_start,
+    just_raised,
+    safe_rate,
+)
 from tui_trainer.contracts.advice import Evidence, JobFacts
 
 TEN = math.log(10.0)
@@ -18,7 +24,7 @@ HALF_AS_MUCH_AGAIN = math.log(1.5)
 
 def explosion(memory: Memory, facts: JobFacts) -> Finding | None:
     """The norm is ten times its recent median and well above all recent blocks; or five times,
-    where the loss jumped too."""
+    where the loss jumped too, or three times, where it jumped far."""
     reference = memory.reference
     if reference.log_norm is None or not memory.norms or memory.rows < 16:
         return None
@@ -28,7 +34,8 @@ def explosion(memory: Memory, facts: JobFacts) -> Finding | None:
     rise = memory.losses[-1] - reference.level
     jump = rise / scale(memory)
     far = above >= TEN and beyond >= math.log(3.0) and above >= 6 * unit
-    jumped = above >= math.log(5.0) and beyond >= math.log(2.0) and above >= 4 * unit and jump >= 6
+    least = math.log(3.0 if jump >= 15 else 5.0)
+    jumped = above >= least and beyond >= math.log(2.0) and above >= 4 * unit and jump >= 6
     lasts = "gradient_explosion" in memory.open and above >= math.log(5.0)
     if not (far or jumped or lasts):
         return None
@@ -81,9 +88,10 @@ def cold_start(memory: Memory, facts: JobFacts) -> Finding | None:
     that no adapter is known to bear, any rise is enough."""
     if not 3 <= memory.norm_rows <= 16 or not is_cold_start(memory, facts):
         return None
-    first = robust.median(memory.norms[:2])
-    above = [norm - first for norm in memory.norms[2:]]
-    if is_beyond_adapters(memory, facts):
+    beyond = is_beyond_adapters(memory, facts)
+    first = memory.norms[0] if beyond else robust.median(memory.norms[:2])
+    above = [norm - first for norm in memory.norms[1 if beyond else 2 :]]
+    if beyond:
         if max(above) < HALF_AS_MUCH_AGAIN:
             return None
     elif max(above) < math.log(5.0) and sum(a >= TWICE_AND_MORE for a in above) < 3:
@@ -161,8 +169,8 @@ def _sudden_fall(memory: Memory) -> bool:
 
 
 def instability(memory: Memory) -> Finding | None:
-    """The gradient norm scatters several times as wide as before, or keeps at several times its
-    level, while the loss does not fall."""
+    """The gradient norm scatters several times as wide as before, or is higher and the loss too
+    since the rate was raised, while the loss does not fall."""
     reference = memory.reference
     if reference.norm_wobble is None or memory.rows % 4 or len(memory.norms) < 16:
         return None
@@ -174,7 +182,7 @@ def instability(memory: Memory) -> Finding | None:
     falling = now < reference.level + 0.5 * scale(memory)
     falling = falling or robust.kendall([block.level for block in memory.blocks[-6:]]) < -1.0
     is_open = "instability" in memory.open
-    if times < (2.0 if is_open else 3.5) or falling:
+    if falling or (times < (2.0 if is_open else 3.5) and not _kept_up(memory)):
         return None
     middle = robust.median(recent)
     low, high = math.exp(middle - 2 * usual), math.exp(middle + 2 * usual)
@@ -187,11 +195,14 @@ def instability(memory: Memory) -> Finding | None:
         limit=3.5 * usual,
         numbers={"times": times, "low": low, "high": high},
     )
+    level = math.exp(robust.median(recent[-8:]) - (reference.log_norm or 0.0))
+    reason = f"scatters {number(times)} times as wide as before"
+    if times < 2.0:
+        reason = f"keeps at {number(level)} times its level since the rate was raised"
     return Finding(
         "instability",
         "medium",
-        f"The gradient norm scatters {number(times)} times as wide as before, and the loss "
-        "does not fall.",
+        f"The gradient norm {reason}, and the loss does not fall.",
         evidence,
         min(0.9, 0.4 + times / 15),
         factor=0.7,
@@ -199,3 +210,14 @@ def instability(memory: Memory) -> Finding | None:
         also_try=("a lower max_gradient_norm", "a larger batch"),
         stays=16,
     )
+
+
+def _kept_up(memory: Memory) -> bool:
+    """Whether norm and loss are both higher since the rate was raised: the newest eight norms by
+    a third, the newest eight losses by most of their noise."""
+    reference = memory.reference
+    if not just_raised(memory) or reference.log_norm is None:
+        return False
+    norm, loss = robust.median(memory.norms[-8:]), robust.median(memory.losses[-8:])
+    higher = norm - reference.log_norm >= max(math.log(1.35), reference.norm_noise)
+    return higher and loss - reference.level >= 0.8 * scale(memory)

@@ -15,7 +15,8 @@ SLACK, MOST, ALARM = 2.0, 4.0, 16.0
 # Where the rate was just raised, a fault is more likely, so less evidence is enough.
 SLACK_RAISED, ALARM_RAISED = 1.2, 10.0
 SPIKE = 10.0
-STEP_UP = 1.7
+# A step up of the loss: rows after and before it, and how far apart their medians must be.
+STEP_AFTER, STEP_BEFORE, STEP_UP = 16, 28, 2.0
 COLD = 24  # steps in which a start that is too fast goes wrong
 _ROLL_BACK = "roll back to the last good checkpoint and go on with the lower rate"
 
@@ -58,7 +59,7 @@ def divergence(memory: Memory, facts: JobFacts) -> Finding | None:
     reference, unit = memory.reference, scale(memory)
     now = robust.median(memory.losses[-6:])  # even: swings cancel
     rise = now - reference.level
-    if rise < (2 if is_open or stepped or just_raised(memory) else 3) * unit:
+    if not stepped and rise < (2 if is_open or just_raised(memory) else 3) * unit:
         return None
     return _diverging(memory, facts, now, unit)
 
@@ -69,7 +70,9 @@ def _diverging(memory: Memory, facts: JobFacts, now: float, unit: float) -> Find
     rise = now - reference.level
     lost = rise / max(memory.first - reference.level, 3 * unit)
     urgency: Urgency = "critical" if lost >= 0.5 else "high" if lost >= 0.2 else "medium"
-    if lost < TRIFLE and not just_raised(memory):
+    # Of a small loss a small part of all that was learned may be half as much again.
+    much = lost >= TRIFLE / 2 and rise >= 0.5 * reference.level
+    if lost < TRIFLE and not much and not just_raised(memory):
         urgency = "low"
     evidence = Evidence(
         metric="loss",
@@ -101,12 +104,30 @@ def _diverging(memory: Memory, facts: JobFacts, now: float, unit: float) -> Find
 
 
 def _stepped_up(memory: Memory) -> bool:
-    """Whether the newest 16 rows lie above the blocks before them by twice the noise of a single
-    row: some five deviations of the difference, as it is one of medians."""
-    if memory.rows % 4 or len(memory.blocks) < 8:
+    """Whether the newest 16 rows lie above those before them by more than those scatter, or the
+    whole run's noise explains: nearly all above nearly all, and the medians well apart."""
+    if memory.rows % 4 or len(memory.losses) < STEP_AFTER + STEP_BEFORE:
         return False
-    before = robust.median([block.level for block in memory.blocks[-8:-2]])
-    return robust.median(memory.losses[-16:]) - before >= STEP_UP * scale(memory)
+    after = sorted(memory.losses[-STEP_AFTER:])
+    before = memory.losses[-STEP_AFTER - STEP_BEFORE : -STEP_AFTER]
+    middle, rise = robust.median(before), robust.median(after) - robust.median(before)
+    spread = max(robust.spread(before), 0.01 * abs(middle), 0.3 * scale(memory))
+    highest = sorted(before)[-1 - STEP_BEFORE // 10]
+    if after[STEP_AFTER // 5] <= highest or rise < STEP_UP * spread:
+        return False
+    return rise >= 1.3 * _highest_rise(memory)
+
+
+def _highest_rise(memory: Memory) -> float:
+    """The highest rise of the same width earlier in the run: a loss that wanders has had its
+    like."""
+    levels = [block.level for block in memory.blocks[: -STEP_AFTER // BLOCK]]
+    before, after = STEP_BEFORE // BLOCK, STEP_AFTER // BLOCK
+    rises = [
+        robust.median(levels[at : at + after]) - robust.median(levels[at - before : at])
+        for at in range(before, len(levels) - after + 1)
+    ]
+    return max(rises, default=0.0)
 
 
 def spike(memory: Memory) -> Finding | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tui_trainer.advisor import robust
 from tui_trainer.advisor.finding import Finding, number
 from tui_trainer.advisor.memory import Evaluation, Memory, scale
@@ -155,11 +157,23 @@ def overfitting(memory: Memory) -> Finding | None:
     limit = level + max(3 * unit, 0.02 * abs(level), 0.01 * learned)
     newest = points[-1]
     is_open = "overfitting" in memory.open
+    fallen = low.train_level - newest.train_level
+    if fallen < max(3 * low.train_noise, 0.1 * low.train_level):
+        return None
+    if _apart(low, level, after, fallen):
+        return _turned(low, newest, level, limit)
     if newest.val_loss < limit or (not is_open and after[-2].val_loss < level + unit):
         return None
-    if newest.train_level > low.train_level - max(2 * low.train_noise, 0.05 * low.train_level):
-        return None
     return _turned(low, newest, level, limit)
+
+
+def _apart(low: Evaluation, level: float, after: Sequence[Evaluation], fallen: float) -> bool:
+    """Whether training went on by a third since the lowest validation loss, and at least three
+    evaluations did not follow."""
+    far = fallen >= max(6 * low.train_noise, low.train_level / 3)
+    if not far or len(after) < 3:
+        return False
+    return robust.median([p.val_loss for p in after[-3:]]) > 0.99 * level
 
 
 def _turned(low: Evaluation, newest: Evaluation, level: float, limit: float) -> Finding:
