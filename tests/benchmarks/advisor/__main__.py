@@ -18,7 +18,7 @@ def main() -> None:
     parser.add_argument("--autopilot", action="store_true", help="train with auto_apply")
     parser.add_argument("--cost", action="store_true", help="time and memory, without any run")
     parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--group", choices=("dev", "test", "last"), help="one of the three sets")
+    parser.add_argument("--group", choices=("dev", "test", "seen", "last"), help="one set")
     parser.add_argument("--without", help="fields taken out, such as gradient_norm,learning_rate")
     parser.add_argument("--details", action="store_true", help="a line for every run")
     options = parser.parse_args()
