@@ -161,13 +161,13 @@ def _table(ours: list[Verdict], theirs: list[Verdict]) -> str:
         "| runs | count | this advisor | rules as first written |",
         "|---|---|---|---|",
     ]
-    for group in ("shared", "dev", "test", "last"):
+    for group in ("shared", "dev", "test", "seen", "last"):
         healthy = [[v for v in side if v.group == group and not v.cause] for side in (ours, theirs)]
         if healthy[0]:
             words = [_false_alarms(side) for side in healthy]
             name = f"healthy, {group}: false alarms per 20,000 steps"
             lines.append(f"| {name} | {len(healthy[0])} | {words[0]} | {words[1]} |")
-    for group in ("dev", "test", "last"):
+    for group in ("dev", "test", "seen", "last"):
         faulty = [[v for v in side if v.group == group and v.cause] for side in (ours, theirs)]
         if not faulty[0]:
             continue
