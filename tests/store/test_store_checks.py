@@ -39,6 +39,12 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "training.early_stopping_metric",
         "is of classification jobs",
     ),
+    ({"training": {"momentum": 0.9}}, "training.momentum", "of sgd and rmsprop; adamw has none"),
+    (
+        {"training": {"optimizer": "sgd", "nesterov": True}},
+        "training.nesterov",
+        "and a training.momentum above 0",
+    ),
 ]
 
 

@@ -160,6 +160,12 @@ KEYS: tuple[Key, ...] = (
     Key("next_adapter", "j,down", "screen.move(1)", "next", "next adapter", "adapters"),
     Key("previous_adapter", "k,up", "screen.move(-1)", "previous", "previous adapter", "adapters"),
     Key("start", "ctrl+s", "screen.start", "start", "start this run", "new", 3, True),
+    Key("more", "ctrl+o", "screen.more", "more", "show the further settings (optimizer, precision, "
+        "early stopping ...), or fold them", "new", 4, True),
+    Key("next_choice", "right,space", "screen.turn(1)", "next choice", "the next choice of a field "
+        "that has a few; enter lists them", "new"),
+    Key("previous_choice", "left", "screen.turn(-1)", "previous choice", "the choice before",
+        "new"),
     Key("next_field", "down", "app.focus_next", "next field", "next field", "new"),
     Key("previous_field", "up", "app.focus_previous", "previous field", "previous field", "new"),
     Key("new_run", "n", "app.show('new')", "new run", "fill in a new run", "app", 13),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
@@ -11,6 +14,12 @@ from textual.widgets import Input, Select, Static
 
 from tui_trainer.tui.charts.text import clean
 from tui_trainer.tui.formfields import Field
+
+
+class Choice(Select[str], inherit_bindings=False):
+    """A choice that leaves the arrows to the form: only enter opens its list."""
+
+    BINDINGS: ClassVar = [Binding("enter", "show_overlay", "choices", show=False)]
 
 
 class FormRow(Horizontal):
@@ -22,39 +31,56 @@ class FormRow(Horizontal):
     def __init__(self, field: Field, value: str) -> None:
         super().__init__(classes="form-row")
         self.field = field
-        self._first = value
+        self._text = value
+        if field.choices and value not in field.choices:
+            self._text = field.default
         self._said: str | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(self.field.label, classes="label", markup=False)
         if self.field.choices:
-            first = self._first if self._first in self.field.choices else self.field.default
             options = [(choice, choice) for choice in self.field.choices]
-            yield Select(options, value=first, allow_blank=False, compact=True, classes="value")
+            yield Choice(
+                options, value=self._text, allow_blank=False, compact=True, classes="value"
+            )
         else:
-            yield Input(self._first, placeholder=self.field.default, compact=True, classes="value")
-        yield Static(self.field.description, classes="hint", markup=False)
+            yield Input(self._text, placeholder=self.field.default, compact=True, classes="value")
+        hint = Static(Content(self._hint()), classes="hint")
+        yield hint.set_class(self._said is not None, "-wrong")
 
     @property
     def text(self) -> str:
         """The value as typed."""
-        if self.field.choices:
-            return str(self.query_one(Select).value)
-        return self.query_one(Input).value
+        return self._text
+
+    def enter(self) -> None:
+        """Puts the cursor here."""
+        self.query_one(".value").focus()
+
+    def turn(self, step: int) -> None:
+        """Goes to the choice `step` places on, round and round."""
+        choices = self.field.choices
+        if choices:
+            place = (choices.index(self._text) + step) % len(choices)
+            self.query_one(Choice).value = choices[place]
 
     def say(self, error: str | None) -> None:
         """Shows what is wrong, or the description again."""
         if error == self._said:
             return
         self._said = error
-        hint = self.query_one(".hint", Static)
-        hint.set_class(error is not None, "-wrong")
-        hint.update(Content(clean(error or self.field.description)))
+        for hint in self.query(".hint").results(Static):  # there is none before it is mounted
+            hint.set_class(error is not None, "-wrong")
+            hint.update(Content(self._hint()))
+
+    def _hint(self) -> str:
+        return clean(self._said or self.field.description)
 
     @on(Input.Changed)
     @on(Select.Changed)
-    def _edited(self, message: Message) -> None:
+    def _edited(self, message: Input.Changed | Select.Changed) -> None:
         message.stop()
+        self._text = str(message.value)
         self.post_message(self.Edited())
 
     @on(Input.Submitted)
