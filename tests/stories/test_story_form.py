@@ -112,3 +112,19 @@ async def test_a_mistake_in_the_folded_part_opens_it(
         await seen(app, "ready to start")
         await pilot.press("ctrl+o")
         await seen(app, "▶ more  1 changed  optimizer")
+
+
+async def test_narrow_terminals_say_below_what_is_cut_beside_the_field(
+    session: Session, seen: Seen
+) -> None:
+    app = session()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await seen(app, "no runs in")
+        await pilot.press("n")
+        await seen(app, "ready to start", "names the run")
+        await pilot.press("down", "down")
+        await seen(app, "what is learned: causal-lm or classification")
+        row(app, "training.learning_rate").query_one(Input).value = "0.5"
+        row(app, "training.learning_rate").enter()
+        await seen(app, "0.5 is very high for an adapter; 2e-4 to 3e-3 is usual")
+        await seen(app, "ready to start   but learning rate: 0.5 is very high")

@@ -77,6 +77,15 @@ def test_one_sentence_beside_the_field(
     assert said in result.errors[key] and "form:" not in result.errors[key]
 
 
+def test_what_is_odd_stands_beside_its_field(texts: dict[str, str], tmp_path: Path) -> None:
+    values = {"training.learning_rate": "0.5", "training.warmup_steps": "200", "lora.alpha": "999"}
+    result = formfields.check({**texts, **values}, tmp_path)
+    assert result.job is not None and result.odd.keys() == values.keys()
+    assert result.odd["training.learning_rate"].startswith("0.5 is very high")
+    assert result.odd["training.warmup_steps"].startswith("200 is no shorter than the run")
+    assert result.odd["lora.alpha"].startswith("lora.alpha / lora.rank")
+
+
 def test_every_mistake_is_shown_at_once(texts: dict[str, str], tmp_path: Path) -> None:
     wrong = {"lora.rank": "0", "training.seed": "x"}
     assert formfields.check({**texts, **wrong}, tmp_path).errors.keys() == wrong.keys()
@@ -170,6 +179,7 @@ def test_choices_and_switches_reach_the_job(texts: dict[str, str], tmp_path: Pat
         ("q_proj", ["q_proj"]),
         ("q_proj, v_proj", ["q_proj", "v_proj"]),
         ("q_proj,v_proj", ["q_proj", "v_proj"]),
+        ('["q_proj", "v_proj"]', ["q_proj", "v_proj"]),
         (r".*\.(q|v)_proj", r".*\.(q|v)_proj"),
     ],
 )

@@ -3,6 +3,7 @@ files that `check_job` looks at."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import re
@@ -49,11 +50,11 @@ class Field:
 @dataclass(frozen=True)
 class Checked:
     """A job, or what is wrong by field; an error of no field stands under an empty key. `odd` is
-    what can be started but is hardly meant."""
+    what can be started but is hardly meant, by field."""
 
     job: Job | None
     errors: dict[str, str]
-    odd: tuple[str, ...] = ()
+    odd: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @functools.cache
@@ -121,13 +122,13 @@ def check(texts: Mapping[str, str], folder: Path, base: Job | None = None) -> Ch
         return Checked(None, _placed(str(error)))
     found = checks.check(job, count=False)
     wrong = {one.key: _beside(one.key, one.message) for one in found if one.level == "error"}
-    odd = tuple(finding.message for finding in found if finding.level == "warning")
+    odd = {one.key: _beside(one.key, one.message) for one in found if one.level == "warning"}
     return Checked(None if wrong else job, wrong, odd)
 
 
 def _beside(key: str, message: str) -> str:
     """A sentence about a field without the name that stands beside it already."""
-    return message if message.startswith(f"{key} =") else message.removeprefix(f"{key} ")
+    return re.sub(rf'^{re.escape(key)} (= )?(?=[\w"])', "", message)
 
 
 def _rest(base: Job | None) -> dict[str, Any]:
@@ -241,8 +242,9 @@ def _parse(field: Field, text: str) -> Any:
 
 
 def _layers(text: str) -> str | list[str]:
-    """Names of layers as a list; what cannot be names is one pattern for PEFT."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    """Names of layers as a list, also as a job file writes it; else one pattern for PEFT."""
+    listed = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    names = [name.strip(" \t\"'") for name in listed.split(",") if name.strip()]
     return names if all(re.fullmatch(r"[\w.-]+", name) for name in names) else text
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -69,6 +69,7 @@ class NewRun(Page):
             yield FormFold(id="fold")
             yield Vertical(id="more")
             yield ChartPane(id="schedule")
+        yield Static(id="about", markup=False)
         with Horizontal(id="start-line"):
             yield Button("Start run", id="start", compact=True)
             yield Static(id="start-note", markup=False)
@@ -206,7 +207,16 @@ class NewRun(Page):
         acts = formfields.acting(self._texts)
         for row in self.query(FormRow):
             row.display = row.field.key in acts
-            row.say(self._checked.errors.get(row.field.key))
+            row.say(self._checked.errors.get(row.field.key), self._checked.odd.get(row.field.key))
+        self._describe()
+
+    @on(events.DescendantFocus)
+    def _describe(self) -> None:
+        """The hint of the field with the cursor, whole: narrow terminals cut it beside it."""
+        row = self.focused.parent if self.focused is not None else None
+        about = self.query_one("#about", Static)
+        about.update(Content(row.hint if isinstance(row, FormRow) else ""))
+        about.set_class(isinstance(row, FormRow) and row.has_class("-wrong"), "-wrong")
 
     def _show_fold(self) -> None:
         acts = formfields.acting(self._texts) & formlayout.FOLDED
@@ -235,12 +245,13 @@ class NewRun(Page):
 
 def summary_of(checked: Checked) -> str:
     """The first mistake, whole, for the line beside the button; or that all is right."""
-    if not checked.errors:
-        return f"{_READY}   but: {checked.odd[0]}" if checked.odd else _READY
-    key, error = next(iter(checked.errors.items()))
+    found = checked.errors or checked.odd
+    if not found:
+        return _READY
+    key, words = next(iter(found.items()))
     label = next((f"{field.label}: " for field in formfields.fields() if field.key == key), "")
-    more = f" (and {len(checked.errors) - 1} more)" if len(checked.errors) > 1 else ""
-    return f"{label}{error}{more}"
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"{'' if checked.errors else f'{_READY}   but '}{label}{words}{more}"
 
 
 def example() -> Job | None:

@@ -34,7 +34,8 @@ class FormRow(Horizontal):
         self._text = value
         if field.choices and value not in field.choices:
             self._text = field.default
-        self._said: str | None = None
+        self._error: str | None = None
+        self._warning: str | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(self.field.label, classes="label", markup=False)
@@ -45,8 +46,7 @@ class FormRow(Horizontal):
             )
         else:
             yield Input(self._text, placeholder=self.field.default, compact=True, classes="value")
-        hint = Static(Content(self._hint()), classes="hint")
-        yield hint.set_class(self._said is not None, "-wrong")
+        yield Static(Content(self.hint), classes="hint")
 
     @property
     def text(self) -> str:
@@ -64,17 +64,20 @@ class FormRow(Horizontal):
             place = (choices.index(self._text) + step) % len(choices)
             self.query_one(Choice).value = choices[place]
 
-    def say(self, error: str | None) -> None:
-        """Shows what is wrong, or the description again."""
-        if error == self._said:
-            return
-        self._said = error
-        for hint in self.query(".hint").results(Static):  # there is none before it is mounted
-            hint.set_class(error is not None, "-wrong")
-            hint.update(Content(self._hint()))
+    @property
+    def hint(self) -> str:
+        """What is wrong or odd, or what the field means."""
+        return clean(self._error or self._warning or self.field.description)
 
-    def _hint(self) -> str:
-        return clean(self._said or self.field.description)
+    def say(self, wrong: str | None, odd: str | None = None) -> None:
+        """Shows what is wrong, or odd, or the description again."""
+        if (wrong, odd) == (self._error, self._warning):
+            return
+        self._error, self._warning = wrong, odd
+        self.set_class(wrong is not None, "-wrong")
+        self.set_class(wrong is None and odd is not None, "-odd")
+        for hint in self.query(".hint").results(Static):  # there is none before it is mounted
+            hint.update(Content(self.hint))
 
     @on(Input.Changed)
     @on(Select.Changed)
