@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 from textual.widgets import Input
 
 from tui_trainer.contracts.job import Job
+from tui_trainer.store import jobs, paths, runs
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui.app import TrainerApp
 from tui_trainer.tui.widgets.chart_pane import ChartPane
@@ -128,3 +130,23 @@ async def test_narrow_terminals_say_below_what_is_cut_beside_the_field(
         row(app, "training.learning_rate").enter()
         await seen(app, "0.5 is very high for an adapter; 2e-4 to 3e-3 is usual")
         await seen(app, "ready to start   but learning rate: 0.5 is very high")
+
+
+async def test_a_run_is_started_again_with_one_thing_changed(
+    session: Session, seen: Seen, becomes: Becomes, runs_dir: Path
+) -> None:
+    example = jobs.load_job(paths.examples() / "lighthouse.toml")
+    lora = msgspec.structs.replace(example.lora, rank_pattern={"q_proj": 4}, rslora=True)
+    first = msgspec.structs.replace(example, name="first", lora=lora)
+    runs.create_run(runs_dir, first)
+    app = session()
+    async with app.run_test(size=(120, 44)) as pilot:
+        await seen(app, "first · idle")
+        await pilot.press("N")
+        await seen(app, "name               first", "ready to start", "1 changed")
+        row(app, "lora.alpha").query_one(Input).value = "8"
+        await seen(app, "ready to start")
+        await pilot.press("ctrl+s")
+        await becomes(app, lambda: bool(vars(app.bridge.supervisor)["started"]))
+        job = job_started(app)
+        assert job == msgspec.structs.replace(first, lora=msgspec.structs.replace(lora, alpha=8.0))

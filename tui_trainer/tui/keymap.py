@@ -55,6 +55,8 @@ KEYS: tuple[Key, ...] = (
         "more of its kind in this run", "dashboard", 18),
     Key("adopt", "K", "app.adopt", "to adapters", "add the adapter of a finished run to the "
         "adapters", "run", 17),
+    Key("again", "N", "app.again", "again", "fill in a new run with the settings of this "
+        "one", "run", 16),
     Key("details", "d", "app.details", "details", "configuration, events, checkpoints, machine and "
         "log of the run", "run", 11),
     Key("machine", "h", "app.machine", "hardware", "the whole machine: what holds the run back, "

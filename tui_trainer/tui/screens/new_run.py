@@ -87,6 +87,21 @@ class NewRun(Page):
         self.use_theme()
         self._check()
 
+    def on_screen_resume(self) -> None:
+        self.call_after_refresh(self._fill)
+
+    def _fill(self) -> None:
+        """Takes over the settings of a run, where one is to be started again."""
+        job, self.session.template = self.session.template, None
+        if job is None:
+            return
+        self._base, self._first = job, formfields.texts_of(job)
+        for row in self.query(FormRow):
+            row.put(self._first[row.field.key])
+        for row in self.query(FormRow)[:1]:
+            row.enter()
+        self._check()
+
     def use_theme(self) -> None:
         """Gives the chart the colours of the present theme."""
         self.query_one(ChartPane).use(self.session.palette, self.session.marks)

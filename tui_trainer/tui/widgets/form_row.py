@@ -31,9 +31,7 @@ class FormRow(Horizontal):
     def __init__(self, field: Field, value: str) -> None:
         super().__init__(classes="form-row")
         self.field = field
-        self._text = value
-        if field.choices and value not in field.choices:
-            self._text = field.default
+        self._text = self._valid(value)
         self._error: str | None = None
         self._warning: str | None = None
 
@@ -53,9 +51,17 @@ class FormRow(Horizontal):
         """The value as typed."""
         return self._text
 
+    def put(self, value: str) -> None:
+        """Replaces the value."""
+        self._text = self._valid(value)
+        for control in self.query(".value"):  # there is none before it is mounted
+            if isinstance(control, Choice | Input):
+                control.value = self._text
+
     def enter(self) -> None:
         """Puts the cursor here."""
-        self.query_one(".value").focus()
+        for control in self.query(".value"):
+            control.focus()
 
     def turn(self, step: int) -> None:
         """Goes to the choice `step` places on, round and round."""
@@ -78,6 +84,10 @@ class FormRow(Horizontal):
         self.set_class(wrong is None and odd is not None, "-odd")
         for hint in self.query(".hint").results(Static):  # there is none before it is mounted
             hint.update(Content(self.hint))
+
+    def _valid(self, value: str) -> str:
+        choices = self.field.choices
+        return self.field.default if choices and value not in choices else value
 
     @on(Input.Changed)
     @on(Select.Changed)
