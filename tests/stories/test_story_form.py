@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
+import pytest
 from textual.widgets import Input
 
 from tui_trainer.contracts.job import Job
@@ -150,3 +152,30 @@ async def test_a_run_is_started_again_with_one_thing_changed(
         await becomes(app, lambda: bool(vars(app.bridge.supervisor)["started"]))
         job = job_started(app)
         assert job == msgspec.structs.replace(first, lora=msgspec.structs.replace(lora, alpha=8.0))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (100, 30), (120, 44)])
+async def test_the_field_with_the_cursor_is_seen(
+    session: Session, seen: Seen, becomes: Becomes, size: tuple[int, int]
+) -> None:
+    app = session()
+    async with app.run_test(size=size) as pilot:
+        await seen(app, "no runs in")
+        await pilot.press("n")
+        await seen(app, "ready to start")
+        await pilot.press("ctrl+o")
+        await seen(app, "▼ less")
+        for key in ("trust_remote_code", "training.seed", "training.precision", "name"):
+            field = row(app, key)
+            field.enter()
+            await becomes(app, partial(on_top, app, field))
+        await pilot.press("pagedown", "pagedown", "pagedown", "pagedown")
+        await seen(app, "step", "trust remote code")  # the chart comes along, or stays
+
+
+def on_top(app: TrainerApp, field: FormRow) -> bool:
+    """Whether nothing lies over the field, nor cuts it off."""
+    if not field.has_focus_within or field.region.offset not in app.screen.region:
+        return False
+    hit, _region = app.screen.get_widget_at(*field.region.offset)
+    return field in hit.ancestors_with_self

@@ -37,8 +37,9 @@ _LINE_WIDTH = 32
 _CHECK_DELAY = 0.1  # seconds after the last key; looking for files on a slow disk takes a while
 
 
-class Fields(VerticalScroll, inherit_bindings=False):
-    """The fields, which leave the arrows to the form: these go from field to field."""
+class Scrolling(VerticalScroll, inherit_bindings=False):
+    """A part that leaves the arrows to the form, where they go from field to field. The fields
+    scroll above the chart, or in short terminals together with it."""
 
     BINDINGS: ClassVar = [
         Binding("pageup", "page_up", "back", show=False),
@@ -64,10 +65,11 @@ class NewRun(Page):
         self._first = formfields.texts_of(self._base) if self._base is not None else {}
 
     def body(self) -> ComposeResult:
-        with Fields(id="form", can_focus=False):
-            yield from self._fields(formlayout.EVERYDAY)
-            yield FormFold(id="fold")
-            yield Vertical(id="more")
+        with Scrolling(id="form", can_focus=False):
+            with Scrolling(id="fields", can_focus=False):
+                yield from self._fields(formlayout.EVERYDAY)
+                yield FormFold(id="fold")
+                yield Vertical(id="more")
             yield ChartPane(id="schedule")
         yield Static(id="about", markup=False)
         with Horizontal(id="start-line"):
