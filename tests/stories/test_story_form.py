@@ -15,6 +15,7 @@ from tui_trainer.store import jobs, paths, runs
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui.app import TrainerApp
 from tui_trainer.tui.widgets.chart_pane import ChartPane
+from tui_trainer.tui.widgets.form_fold import FormFold
 from tui_trainer.tui.widgets.form_row import FormRow
 
 Session = Callable[..., TrainerApp]
@@ -114,7 +115,9 @@ async def test_a_mistake_in_the_folded_part_opens_it(
         assert not vars(app.bridge.supervisor)["started"]
         row(app, "data.val_split").query_one(Input).value = "0.1"
         await seen(app, "ready to start")
-        await pilot.press("ctrl+o")
+        app.screen.query_one(FormFold).scroll_visible(animate=False)
+        await seen(app, "▼ less")
+        await pilot.click(FormFold)
         await seen(app, "▶ more  1 changed  optimizer")
 
 
@@ -145,7 +148,7 @@ async def test_a_run_is_started_again_with_one_thing_changed(
     async with app.run_test(size=(120, 44)) as pilot:
         await seen(app, "first · idle")
         await pilot.press("N")
-        await seen(app, "name               first", "ready to start", "1 changed")
+        await seen(app, "name               first", "ready to start", "2 changed")
         row(app, "lora.alpha").query_one(Input).value = "8"
         await seen(app, "ready to start")
         await pilot.press("ctrl+s")
@@ -175,7 +178,7 @@ async def test_the_field_with_the_cursor_is_seen(
 
 def on_top(app: TrainerApp, field: FormRow) -> bool:
     """Whether nothing lies over the field, nor cuts it off."""
-    if not field.has_focus_within or field.region.offset not in app.screen.region:
+    if not field.has_focus_within or not app.screen.region.contains_point(field.region.offset):
         return False
     hit, _region = app.screen.get_widget_at(*field.region.offset)
     return field in hit.ancestors_with_self

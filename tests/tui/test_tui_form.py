@@ -212,7 +212,6 @@ def test_what_the_form_lacks_stays_as_it_was(texts: dict[str, str], tmp_path: Pa
     values = {
         "name": "old",
         "data": {"train": "train.jsonl"},
-        "lora": {"rank_pattern": {"q_proj": 4}, "alpha_pattern": {"q_proj": 8.0}, "rank": 8},
         "training": {"max_steps": 100},
         "advisor": {"hang_factor": 7.0},
     }
@@ -223,14 +222,37 @@ def test_what_the_form_lacks_stays_as_it_was(texts: dict[str, str], tmp_path: Pa
     assert result.job == base
     edited = formfields.check({**formfields.texts_of(base), "lora.rank": "4"}, Path("/"), base)
     assert edited.job is not None
-    assert (edited.job.lora.rank, edited.job.lora.rank_pattern) == (4, {"q_proj": 4})
+    assert (edited.job.lora.rank, edited.job.advisor) == (4, base.advisor)
 
 
 def test_every_setting_is_in_the_form_or_kept() -> None:
     here = {field.key for field in formfields.fields()}
     everything = set(formfields._fields_of(Job, ""))
-    kept = {key for key in everything - here if not key.startswith("advisor.")}
-    assert kept == {"lora.rank_pattern", "lora.alpha_pattern"}
+    assert {key.partition(".")[0] for key in everything - here} == {"advisor"}
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        ("q_proj=4", {"q_proj": 4}),
+        (" q_proj = 4 ,v_proj=8", {"q_proj": 4, "v_proj": 8}),
+        (r"layers\.(1|2){1,2}\.q=4, v=8", {r"layers\.(1|2){1,2}\.q": 4, "v": 8}),
+    ],
+)
+def test_patterns_are_pairs(
+    texts: dict[str, str], tmp_path: Path, text: str, means: dict[str, int]
+) -> None:
+    job = checked({**texts, "lora.rank_pattern": text, "lora.alpha_pattern": text}, tmp_path)
+    assert job.lora.rank_pattern == job.lora.alpha_pattern == means
+    assert checked(formfields.texts_of(job), Path("/")) == job
+
+
+@pytest.mark.parametrize(
+    "text", ["q_proj", "q_proj=", "q=4 v", "q=0", "q=x", "=4", "q=1.5", "q=4=5"]
+)
+def test_what_is_no_pair_of_name_and_rank(texts: dict[str, str], tmp_path: Path, text: str) -> None:
+    errors = formfields.check({**texts, "lora.rank_pattern": text}, tmp_path).errors
+    assert "name=number pairs" in errors["lora.rank_pattern"]
 
 
 def test_changed_is_what_means_something_else(texts: dict[str, str]) -> None:

@@ -20,7 +20,7 @@ from tui_trainer.contracts.job import DataSettings, Job, LoraSettings, TrainingS
 from tui_trainer.store import checks, jobs, paths
 from tui_trainer.tui import formlayout
 
-Kind = Literal["text", "int", "float", "choice", "switch"]
+Kind = Literal["text", "int", "float", "choice", "switch", "pairs"]
 _WHERE = "form"
 _PARTS: dict[str, type[msgspec.Struct]] = {
     "": Job,
@@ -28,6 +28,7 @@ _PARTS: dict[str, type[msgspec.Struct]] = {
     "lora.": LoraSettings,
     "training.": TrainingSettings,
 }
+_PAIR = r"\s*([^=\s][^=]*?)\s*=\s*([^=,\s]+)\s*(?:,|$)"
 _SWITCH = ("off", "on")
 _FILES = ("data.train", "data.validation", "data.replay")
 
@@ -195,6 +196,8 @@ def _kind(bare: inspect.Type, annotation: Any) -> tuple[Kind, str, tuple[str, ..
         return "int", f"needs a whole number{least}", ()
     if isinstance(bare, inspect.FloatType):
         return "float", f"needs a number{_bounds(bare)}", ()
+    if isinstance(bare, inspect.DictType):
+        return "pairs", "needs name=number pairs, such as q_proj=8, v_proj=4", ()
     return "text", "needs a value", ()
 
 
@@ -234,6 +237,8 @@ def _parse(field: Field, text: str) -> Any:
         raise ValueError(text)
     if field.kind == "switch":
         return text == _SWITCH[1]
+    if field.kind == "pairs":
+        return _pairs(text)
     if field.key in _FILES and ", " in text:
         return re.split(r",\s+", text)
     if field.key == "lora.target_modules" and text != field.default:
@@ -248,6 +253,14 @@ def _layers(text: str) -> str | list[str]:
     return names if all(re.fullmatch(r"[\w.-]+", name) for name in names) else text
 
 
+def _pairs(text: str) -> dict[str, int | float]:
+    """`name=number` pairs; a name may be a pattern with commas of its own."""
+    if not re.fullmatch(f"(?:{_PAIR})+", text):
+        raise ValueError(text)
+    found = re.findall(_PAIR, text)
+    return {name: int(n) if n.isdecimal() else _finite(float(n)) for name, n in found}
+
+
 def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise ValueError(value)
@@ -259,6 +272,8 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return _SWITCH[value]
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={_text(number)}" for name, number in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(str(item) for item in value)
     short = f"{value:g}" if isinstance(value, float) else str(value)

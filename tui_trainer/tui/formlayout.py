@@ -56,15 +56,23 @@ MORE: tuple[Section, ...] = (
         ),
     ),
     (
-        "kind of adapter",
-        ("lora.target_modules", "lora.init", "lora.rslora", "lora.dora", "lora.start_from"),
-    ),
-    (
         "early stopping",
         (
             "training.early_stopping_patience",
             "training.early_stopping_min_delta",
             "training.early_stopping_metric",
+        ),
+    ),
+    (
+        "kind of adapter",
+        (
+            "lora.target_modules",
+            "lora.rank_pattern",
+            "lora.alpha_pattern",
+            "lora.init",
+            "lora.rslora",
+            "lora.dora",
+            "lora.start_from",
         ),
     ),
     (
