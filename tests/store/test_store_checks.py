@@ -39,6 +39,12 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "training.early_stopping_metric",
         "is of classification jobs",
     ),
+    ({"training": {"momentum": 0.9}}, "training.momentum", "of sgd and rmsprop; adamw has none"),
+    (
+        {"training": {"optimizer": "sgd", "nesterov": True}},
+        "training.nesterov",
+        "and a training.momentum above 0",
+    ),
 ]
 
 
@@ -122,4 +128,4 @@ def test_the_form_says_what_is_odd_and_refuses_what_cannot_work(rows: Path) -> N
     texts = formfields.texts_of(job)
     checked = formfields.check(texts, rows.parent)
     assert checked.job == job and not checked.errors
-    assert summary_of(checked).startswith("ready to start   but: training.warmup_steps = 40 is no")
+    assert summary_of(checked).startswith("ready to start   but warmup steps: 40 is no shorter")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tui_trainer.contracts.estimate import Finding
-from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.job import Job, TrainingSettings
 from tui_trainer.store import jobs
 
 # Rates that adapters learn at lie between these.
@@ -88,7 +88,19 @@ def _errors(job: Job) -> list[Finding]:
             'one: use lora.init = "default", or leave quantization out'
         )
         found.append(_error("lora.init", words))
-    return [*found, *_absent(job)]
+    return [*found, *_momentum(job.training), *_absent(job)]
+
+
+def _momentum(settings: TrainingSettings) -> list[Finding]:
+    """What the optimizer would refuse."""
+    name, found = settings.optimizer, []
+    if settings.momentum and name not in ("sgd", "rmsprop"):
+        words = f"training.momentum is of sgd and rmsprop; {name} has none: leave it out"
+        found.append(_error("training.momentum", words))
+    if settings.nesterov and (name != "sgd" or settings.momentum == 0):
+        words = 'training.nesterov needs optimizer = "sgd" and a training.momentum above 0'
+        found.append(_error("training.nesterov", words))
+    return found
 
 
 def _absent(job: Job) -> list[Finding]:

@@ -57,7 +57,7 @@ _MORE_TABS = (
 )
 # What monitor leaves out.
 _SESSION_KEYS = frozenset(
-    {"new_run", "show_new", "resume_run", "show_chat", "show_adapters", "adopt"}
+    {"new_run", "show_new", "again", "resume_run", "show_chat", "show_adapters", "adopt"}
 )
 _SAMPLES_KEPT = 600  # of the machine while nothing is recorded: 20 minutes
 MOST_MARKED = 8  # runs that are read whole beside the one on the dashboard

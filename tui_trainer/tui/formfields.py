@@ -3,42 +3,34 @@ files that `check_job` looks at."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import inspect
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.job import DataSettings, Job, LoraSettings, TrainingSettings
 from tui_trainer.store import checks, jobs, paths
+from tui_trainer.tui import formlayout
 
-Kind = Literal["text", "int", "float", "choice"]
-SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("run", ("name", "model")),
-    ("data", ("data.train", "data.validation", "data.val_split", "data.max_length")),
-    ("adapter", ("lora.rank", "lora.alpha", "lora.dropout")),
-    (
-        "training",
-        (
-            "training.max_steps",
-            "training.epochs",
-            "training.batch_size",
-            "training.learning_rate",
-            "training.scheduler",
-            "training.warmup_steps",
-            "training.eval_every",
-            "training.checkpoint_every",
-            "training.seed",
-        ),
-    ),
-)
+Kind = Literal["text", "int", "float", "choice", "switch", "pairs"]
 _WHERE = "form"
-_LABELS = {"data.train": "train file", "data.validation": "validation", "data.val_split": "split"}
+_PARTS: dict[str, type[msgspec.Struct]] = {
+    "": Job,
+    "data.": DataSettings,
+    "lora.": LoraSettings,
+    "training.": TrainingSettings,
+}
+_PAIR = r"\s*([^=\s][^=]*?)\s*=\s*([^=,\s]+)\s*(?:,|$)"
+_SWITCH = ("off", "on")
+_FILES = ("data.train", "data.validation", "data.replay")
 
 
 @dataclass(frozen=True)
@@ -59,18 +51,18 @@ class Field:
 @dataclass(frozen=True)
 class Checked:
     """A job, or what is wrong by field; an error of no field stands under an empty key. `odd` is
-    what can be started but is hardly meant."""
+    what can be started but is hardly meant, by field."""
 
     job: Job | None
     errors: dict[str, str]
-    odd: tuple[str, ...] = ()
+    odd: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @functools.cache
 def fields() -> tuple[Field, ...]:
     """Every field of the form in its order."""
     known = _fields_of(Job, "")
-    return tuple(known[key] for _title, keys in SECTIONS for key in keys)
+    return tuple(known[key] for _title, keys in formlayout.SECTIONS for key in keys)
 
 
 def texts_of(job: Job) -> dict[str, str]:
@@ -79,12 +71,36 @@ def texts_of(job: Job) -> dict[str, str]:
     return {field.key: _text(_get(values, field.key)) for field in fields()}
 
 
-def check(texts: dict[str, str], folder: Path) -> Checked:
-    """Parses and checks the form; relative paths count from `folder`."""
-    values: dict[str, Any] = {}
+def acting(texts: Mapping[str, str]) -> frozenset[str]:
+    """The keys of the fields that have an effect beside each other."""
+    values = {field.key: texts.get(field.key, "").strip() or field.default for field in fields()}
+    return frozenset(key for key in values if formlayout.acts(key, values))
+
+
+def changed(field: Field, text: str) -> bool:
+    """Whether a text means anything else than the field's default."""
+    text = text.strip()
+    if text in ("", field.default):
+        return False
+    try:
+        return not field.default or bool(_parse(field, text) != _parse(field, field.default))
+    except ValueError:
+        return True
+
+
+def check(texts: Mapping[str, str], folder: Path, base: Job | None = None) -> Checked:
+    """Parses and checks the form; relative paths count from `folder`.
+
+    What the form has no field for is as in `base`, the job that it was filled from. Fields
+    without an effect are left out.
+    """
+    values = _rest(base)
     errors: dict[str, str] = {}
+    acts = acting(texts)
     for field in fields():
         text = texts.get(field.key, "").strip()
+        if field.key not in acts:
+            continue
         if not text:
             if field.key in ("name", "data.train"):
                 errors[field.key] = field.needs
@@ -106,9 +122,28 @@ def check(texts: dict[str, str], folder: Path) -> Checked:
     except UserError as error:
         return Checked(None, _placed(str(error)))
     found = checks.check(job, count=False)
-    wrong = {finding.key: finding.message for finding in found if finding.level == "error"}
-    odd = tuple(finding.message for finding in found if finding.level == "warning")
+    wrong = {one.key: _beside(one.key, one.message) for one in found if one.level == "error"}
+    odd = {one.key: _beside(one.key, one.message) for one in found if one.level == "warning"}
     return Checked(None if wrong else job, wrong, odd)
+
+
+def _beside(key: str, message: str) -> str:
+    """A sentence about a field without the name that stands beside it already."""
+    return re.sub(rf'^{re.escape(key)} (= )?(?=[\w"])', "", message)
+
+
+def _rest(base: Job | None) -> dict[str, Any]:
+    """What a job says beyond the form's fields, as plain values."""
+    values: dict[str, Any] = {}
+    said = {} if base is None else msgspec.to_builtins(base)
+    here = {field.key for field in fields()}
+    for section, kind in _PARTS.items():
+        for name in msgspec.structs.fields(kind) if said else ():
+            key = f"{section}{name.encode_name}"
+            value = None if f"{key}." in _PARTS else _get(said, key)
+            if key not in here and value not in (None, {}):
+                _set(values, key, value)
+    return values
 
 
 def _placed(message: str) -> dict[str, str]:
@@ -137,11 +172,11 @@ def _fields_of(kind: Any, prefix: str) -> dict[str, Field]:
 
 
 def _field(key: str, kind: Any, bare: inspect.Type, description: str, default: Any) -> Field:
-    shape, needs, choices = _kind(bare)
+    shape, needs, choices = _kind(bare, kind)
     return Field(
         key=key,
         type=kind,
-        label=_LABELS.get(key, key.rpartition(".")[2].replace("_", " ")),
+        label=formlayout.LABELS.get(key, key.rpartition(".")[2].replace("_", " ")),
         description=description,
         kind=shape,
         needs=needs,
@@ -150,16 +185,27 @@ def _field(key: str, kind: Any, bare: inspect.Type, description: str, default: A
     )
 
 
-def _kind(bare: inspect.Type) -> tuple[Kind, str, tuple[str, ...]]:
+def _kind(bare: inspect.Type, annotation: Any) -> tuple[Kind, str, tuple[str, ...]]:
     if isinstance(bare, inspect.LiteralType):
-        choices = tuple(str(value) for value in bare.values)
+        choices = _choices(annotation)
         return "choice", f"needs one of {', '.join(choices)}", choices
+    if isinstance(bare, inspect.BoolType):
+        return "switch", f"needs {' or '.join(_SWITCH)}", _SWITCH
     if isinstance(bare, inspect.IntType):
         least = "" if bare.ge is None else f" of at least {bare.ge}"
         return "int", f"needs a whole number{least}", ()
     if isinstance(bare, inspect.FloatType):
         return "float", f"needs a number{_bounds(bare)}", ()
+    if isinstance(bare, inspect.DictType):
+        return "pairs", "needs name=number pairs, such as q_proj=8, v_proj=4", ()
     return "text", "needs a value", ()
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    """A literal's values in the contract's order, which msgspec does not keep."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    return next((found for part in get_args(annotation) if (found := _choices(part))), ())
 
 
 def _bounds(bare: inspect.FloatType) -> str:
@@ -187,11 +233,32 @@ def _parse(field: Field, text: str) -> Any:
         return int(text.replace(",", "").replace("_", ""))
     if field.kind == "float":
         return _finite(float(text))
-    if field.kind == "choice" and text not in field.choices:
+    if field.choices and text not in field.choices:
         raise ValueError(text)
-    if field.key in ("data.train", "data.validation") and ", " in text:
+    if field.kind == "switch":
+        return text == _SWITCH[1]
+    if field.kind == "pairs":
+        return _pairs(text)
+    if field.key in _FILES and ", " in text:
         return re.split(r",\s+", text)
+    if field.key == "lora.target_modules" and text != field.default:
+        return _layers(text)
     return text
+
+
+def _layers(text: str) -> str | list[str]:
+    """Names of layers as a list, also as a job file writes it; else one pattern for PEFT."""
+    listed = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    names = [name.strip(" \t\"'") for name in listed.split(",") if name.strip()]
+    return names if all(re.fullmatch(r"[\w.-]+", name) for name in names) else text
+
+
+def _pairs(text: str) -> dict[str, int | float]:
+    """`name=number` pairs; a name may be a pattern with commas of its own."""
+    if not re.fullmatch(f"(?:{_PAIR})+", text):
+        raise ValueError(text)
+    found = re.findall(_PAIR, text)
+    return {name: int(n) if n.isdecimal() else _finite(float(n)) for name, n in found}
 
 
 def _finite(value: float) -> float:
@@ -203,6 +270,10 @@ def _finite(value: float) -> float:
 def _text(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return _SWITCH[value]
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={_text(number)}" for name, number in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(str(item) for item in value)
     short = f"{value:g}" if isinstance(value, float) else str(value)

@@ -55,6 +55,8 @@ KEYS: tuple[Key, ...] = (
         "more of its kind in this run", "dashboard", 18),
     Key("adopt", "K", "app.adopt", "to adapters", "add the adapter of a finished run to the "
         "adapters", "run", 17),
+    Key("again", "N", "app.again", "again", "fill in a new run with the settings of this "
+        "one", "run", 16),
     Key("details", "d", "app.details", "details", "configuration, events, checkpoints, machine and "
         "log of the run", "run", 11),
     Key("machine", "h", "app.machine", "hardware", "the whole machine: what holds the run back, "
@@ -160,6 +162,12 @@ KEYS: tuple[Key, ...] = (
     Key("next_adapter", "j,down", "screen.move(1)", "next", "next adapter", "adapters"),
     Key("previous_adapter", "k,up", "screen.move(-1)", "previous", "previous adapter", "adapters"),
     Key("start", "ctrl+s", "screen.start", "start", "start this run", "new", 3, True),
+    Key("more", "ctrl+o", "screen.more", "more", "show the further settings (optimizer, precision, "
+        "early stopping ...), or fold them", "new", 4, True),
+    Key("next_choice", "right,space", "screen.turn(1)", "next choice", "the next choice of a field "
+        "that has a few; enter lists them", "new"),
+    Key("previous_choice", "left", "screen.turn(-1)", "previous choice", "the choice before",
+        "new"),
     Key("next_field", "down", "app.focus_next", "next field", "next field", "new"),
     Key("previous_field", "up", "app.focus_previous", "previous field", "previous field", "new"),
     Key("new_run", "n", "app.show('new')", "new run", "fill in a new run", "app", 13),

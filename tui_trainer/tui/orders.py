@@ -93,6 +93,19 @@ class Orders:
             self._app.look_at(run.path)
             self._app.tell(f"starting the engine of {run.name} again")
 
+    def again(self) -> None:
+        """Fills the form for a new run with the settings of the chosen one."""
+        run = self._target()
+        if run is None:
+            self._app.tell("no run is chosen", "warning")
+            return
+        info = RunFolder(run.path).info() if run.kind == "run" else None
+        if info is None:
+            self._app.tell(f"{run.name} has no job of tui-trainer to start from", "warning")
+            return
+        self._app.template = info.job
+        self._app.action_show("new")
+
     def adopt(self) -> None:
         """Adds the run's adapter to the adapters, under a name that is asked for."""
         from tui_trainer.tui import shelving  # loaded when they are wanted

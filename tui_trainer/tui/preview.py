@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.job import Job, TrainingSettings
 from tui_trainer.contracts.schedule import learning_rate_at
 from tui_trainer.store import checks, jobs
 from tui_trainer.tui.charts.blocks import sparkline
@@ -47,12 +47,22 @@ def schedule_chart(job: Job | None) -> ChartSpec:
     )
     return ChartSpec(
         title=f"learning rate {rate_text(settings.learning_rate)}",
-        detail=f"{settings.scheduler}, warmup {settings.warmup_steps:,} of {about}{total:,} steps",
+        detail=f"{_words(settings)}, warmup {settings.warmup_steps:,} of {about}{total:,} steps",
         lines=(Line((steps + 1).astype(np.float64), rates, "smooth"),),
         robust=False,
         legend=False,
         y_range=(0.0, settings.learning_rate * 1.04),
     )
+
+
+def _words(settings: TrainingSettings) -> str:
+    """The scheduler with the settings of its own."""
+    own = {
+        "cosine-restarts": f", {settings.scheduler_cycles:,} cycles",
+        "polynomial": f", power {settings.scheduler_power:g}",
+        "wsd": f", decay share {settings.decay_share:.4g}",
+    }
+    return f"{settings.scheduler}{own.get(settings.scheduler, '')}"
 
 
 def steps_of(job: Job) -> int | None:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, cast
 from textual.app import App
 
 if TYPE_CHECKING:  # loaded with the first key
+    from tui_trainer.contracts.job import Job
     from tui_trainer.tui.app import TrainerApp
     from tui_trainer.tui.orders import Orders
 
 
 class SteeredApp(App[int]):
     """Hands each key on to `Orders`."""
+
+    template: Job | None = None  # what the form for a new run is to be filled from, once
 
     @cached_property
     def orders(self) -> Orders:
@@ -36,6 +39,9 @@ class SteeredApp(App[int]):
 
     def action_resume_run(self) -> None:
         self.orders.resume_run()
+
+    def action_again(self) -> None:
+        self.orders.again()
 
     def action_adopt(self) -> None:
         self.orders.adopt()

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
-from textual.containers import Horizontal, VerticalScroll
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.widget import AwaitMount, Widget
 from textual.widgets import Button, Static
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.store import jobs, paths, runs
-from tui_trainer.tui import formfields, keymap
+from tui_trainer.tui import formfields, formlayout, keymap
 from tui_trainer.tui.bridge import in_background
 from tui_trainer.tui.charts.text import clean
 from tui_trainer.tui.formfields import Checked
+from tui_trainer.tui.formlayout import Section
 from tui_trainer.tui.keymap import Key
 from tui_trainer.tui.messages import RunFailedToStart, RunMade
 from tui_trainer.tui.preview import schedule_chart, schedule_line
 from tui_trainer.tui.screens.page import Page
 from tui_trainer.tui.widgets.chart_pane import ChartPane
+from tui_trainer.tui.widgets.form_fold import FormFold
 from tui_trainer.tui.widgets.form_row import FormRow
 from tui_trainer.watch.view import FolderView
 
@@ -30,6 +35,16 @@ _EXAMPLE = "lighthouse.toml"
 _READY = "ready to start"
 _LINE_WIDTH = 32
 _CHECK_DELAY = 0.1  # seconds after the last key; looking for files on a slow disk takes a while
+
+
+class Scrolling(VerticalScroll, inherit_bindings=False):
+    """A part that leaves the arrows to the form, where they go from field to field. The fields
+    scroll above the chart, or in short terminals together with it."""
+
+    BINDINGS: ClassVar = [
+        Binding("pageup", "page_up", "back", show=False),
+        Binding("pagedown", "page_down", "on", show=False),
+    ]
 
 
 class NewRun(Page):
@@ -46,23 +61,47 @@ class NewRun(Page):
         self._starting = False
         self._noted = ""
         self._texts: dict[str, str] = {}
+        self._base = example()
+        self._first = formfields.texts_of(self._base) if self._base is not None else {}
 
     def body(self) -> ComposeResult:
-        values = example()
-        known = {field.key: field for field in formfields.fields()}
-        with VerticalScroll(id="form", can_focus=False):
-            for title, keys in formfields.SECTIONS:
-                yield Static(title, classes="section", markup=False)
-                for key in keys:
-                    yield FormRow(known[key], values.get(key, ""))
+        with Scrolling(id="form", can_focus=False):
+            with Scrolling(id="fields", can_focus=False):
+                yield from self._fields(formlayout.EVERYDAY)
+                yield FormFold(id="fold")
+                yield Vertical(id="more")
             yield ChartPane(id="schedule")
+        yield Static(id="about", markup=False)
         with Horizontal(id="start-line"):
             yield Button("Start run", id="start", compact=True)
             yield Static(id="start-note", markup=False)
 
+    def _fields(self, sections: tuple[Section, ...]) -> Iterator[Widget]:
+        known = {field.key: field for field in formfields.fields()}
+        for title, keys in sections:
+            yield Static(title, classes="section", markup=False)
+            for key in keys:
+                yield FormRow(known[key], self._first.get(key, ""))
+
     def on_mount(self) -> None:
         self.query_one("#schedule").can_focus = False
+        self.query_one("#more").display = False
         self.use_theme()
+        self._check()
+
+    def on_screen_resume(self) -> None:
+        self.call_after_refresh(self._fill)
+
+    def _fill(self) -> None:
+        """Takes over the settings of a run, where one is to be started again."""
+        job, self.session.template = self.session.template, None
+        if job is None:
+            return
+        self._base, self._first = job, formfields.texts_of(job)
+        for row in self.query(FormRow):
+            row.put(self._first[row.field.key])
+        for row in self.query(FormRow)[:1]:
+            row.enter()
         self._check()
 
     def use_theme(self) -> None:
@@ -78,8 +117,40 @@ class NewRun(Page):
         if self._noted.startswith(_READY) and not self._starting:
             self._note(self._summary())
 
+    def wording(self, key: Key) -> tuple[str, int]:
+        word = "less" if key.id == "more" and self.query_one("#more").display else key.label
+        return word, key.rank
+
     def action_start(self) -> None:
         self._start()
+
+    def action_turn(self, step: int) -> None:
+        """The next choice of the focused field."""
+        row = self.focused.parent if self.focused is not None else None
+        if isinstance(row, FormRow):
+            row.turn(step)
+
+    @on(FormFold.Toggled)
+    async def action_more(self) -> None:
+        """Opens the further settings and goes there, or folds them."""
+        opened = not self.query_one("#more").display
+        await self._open(opened)
+        fold = self.query_one(FormFold)
+        fold.focus(scroll_visible=not opened)
+        if opened:
+            self.call_after_refresh(fold.scroll_visible, top=True)
+
+    def _open(self, opened: bool) -> AwaitMount:
+        """The fields are made when they are first asked for: they are many."""
+        more = self.query_one("#more")
+        missing = opened and not more.children
+        mounting = more.mount_all(self._fields(formlayout.MORE) if missing else ())
+        if missing:
+            self._show_rows()
+        more.display = opened
+        self._show_fold()
+        self.draw_keys()
+        return mounting
 
     @on(FormRow.Edited)
     def _edited(self) -> None:
@@ -90,6 +161,8 @@ class NewRun(Page):
         self._texts = {}  # files may have come or gone since
         self._check()
         job = self._checked.job
+        if job is None:
+            self._go_to_mistake()
         if self._starting or job is None:
             return
         self._starting = True
@@ -121,20 +194,56 @@ class NewRun(Page):
 
     def _check(self) -> None:
         """Checks what is typed; what was said about the same texts stays."""
-        rows = list(self.query(FormRow))
-        texts = {row.field.key: row.text for row in rows}
+        texts = {**self._first, **{row.field.key: row.text for row in self.query(FormRow)}}
         if texts == self._texts:
             return
         self._texts = texts
-        checked = formfields.check(texts, Path.cwd())
-        for row in rows:
-            row.say(checked.errors.get(row.field.key))
-        if checked.job != self._checked.job or self._checked.job is None:
-            self.query_one("#schedule", ChartPane).show_spec(schedule_chart(checked.job))
+        before, checked = self._checked, formfields.check(texts, Path.cwd(), self._base)
         self._checked = checked
+        self._show_rows()
+        if formlayout.FOLDED & (checked.errors.keys() - before.errors.keys()):
+            self._open(True)
+        self._show_fold()
+        if checked.job != before.job or before.job is None:
+            self.query_one("#schedule", ChartPane).show_spec(schedule_chart(checked.job))
         self.query_one("#start", Button).disabled = checked.job is None
         if not self._starting:
             self._note(self._summary(), wrong=bool(checked.errors))
+
+    def _go_to_mistake(self) -> None:
+        """Puts the cursor into the first field that is wrong, in the folded part too."""
+        wrong = self._checked.errors.keys()
+        row = next((row for row in self.query(FormRow) if row.field.key in wrong), None)
+        if row is not None:
+            if row.field.key in formlayout.FOLDED:
+                self._open(True)
+            self.call_after_refresh(row.enter)
+
+    def _show_rows(self) -> None:
+        """Shows the fields that have an effect, and what is wrong beside them."""
+        acts = formfields.acting(self._texts)
+        for row in self.query(FormRow):
+            row.display = row.field.key in acts
+            row.say(self._checked.errors.get(row.field.key), self._checked.odd.get(row.field.key))
+        self._describe()
+
+    @on(events.DescendantFocus)
+    def _describe(self) -> None:
+        """The hint of the field with the cursor, whole: narrow terminals cut it beside it."""
+        row = self.focused.parent if self.focused is not None else None
+        about = self.query_one("#about", Static)
+        about.update(Content(row.hint if isinstance(row, FormRow) else ""))
+        about.set_class(isinstance(row, FormRow) and row.has_class("-wrong"), "-wrong")
+
+    def _show_fold(self) -> None:
+        acts = formfields.acting(self._texts) & formlayout.FOLDED
+        changed = sum(
+            formfields.changed(field, self._texts.get(field.key, ""))
+            for field in formfields.fields()
+            if field.key in acts
+        )
+        opened = self.query_one("#more").display
+        self.query_one(FormFold).show(opened, changed, len(acts & self._checked.errors.keys()))
 
     def _summary(self) -> str:
         job = self._checked.job
@@ -153,17 +262,18 @@ class NewRun(Page):
 
 def summary_of(checked: Checked) -> str:
     """The first mistake, whole, for the line beside the button; or that all is right."""
-    if not checked.errors:
-        return f"{_READY}   but: {checked.odd[0]}" if checked.odd else _READY
-    key, error = next(iter(checked.errors.items()))
+    found = checked.errors or checked.odd
+    if not found:
+        return _READY
+    key, words = next(iter(found.items()))
     label = next((f"{field.label}: " for field in formfields.fields() if field.key == key), "")
-    more = f" (and {len(checked.errors) - 1} more)" if len(checked.errors) > 1 else ""
-    return f"{label}{error}{more}"
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"{'' if checked.errors else f'{_READY}   but '}{label}{words}{more}"
 
 
-def example() -> dict[str, str]:
-    """The texts of the example job; none where it is not there or not whole."""
+def example() -> Job | None:
+    """The example job; None where it is not there or not whole."""
     try:
-        return formfields.texts_of(jobs.load_job(paths.examples() / _EXAMPLE))
+        return jobs.load_job(paths.examples() / _EXAMPLE)
     except UserError:
-        return {}
+        return None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
@@ -11,6 +14,12 @@ from textual.widgets import Input, Select, Static
 
 from tui_trainer.tui.charts.text import clean
 from tui_trainer.tui.formfields import Field
+
+
+class Choice(Select[str], inherit_bindings=False):
+    """A choice that leaves the arrows to the form: only enter opens its list."""
+
+    BINDINGS: ClassVar = [Binding("enter", "show_overlay", "choices", show=False)]
 
 
 class FormRow(Horizontal):
@@ -22,39 +31,69 @@ class FormRow(Horizontal):
     def __init__(self, field: Field, value: str) -> None:
         super().__init__(classes="form-row")
         self.field = field
-        self._first = value
-        self._said: str | None = None
+        self._text = self._valid(value)
+        self._error: str | None = None
+        self._warning: str | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(self.field.label, classes="label", markup=False)
         if self.field.choices:
-            first = self._first if self._first in self.field.choices else self.field.default
             options = [(choice, choice) for choice in self.field.choices]
-            yield Select(options, value=first, allow_blank=False, compact=True, classes="value")
+            yield Choice(
+                options, value=self._text, allow_blank=False, compact=True, classes="value"
+            )
         else:
-            yield Input(self._first, placeholder=self.field.default, compact=True, classes="value")
-        yield Static(self.field.description, classes="hint", markup=False)
+            yield Input(self._text, placeholder=self.field.default, compact=True, classes="value")
+        yield Static(Content(self.hint), classes="hint")
 
     @property
     def text(self) -> str:
         """The value as typed."""
-        if self.field.choices:
-            return str(self.query_one(Select).value)
-        return self.query_one(Input).value
+        return self._text
 
-    def say(self, error: str | None) -> None:
-        """Shows what is wrong, or the description again."""
-        if error == self._said:
+    def put(self, value: str) -> None:
+        """Replaces the value."""
+        self._text = self._valid(value)
+        for control in self.query(".value"):  # there is none before it is mounted
+            if isinstance(control, Choice | Input):
+                control.value = self._text
+
+    def enter(self) -> None:
+        """Puts the cursor here."""
+        for control in self.query(".value"):
+            control.focus()
+
+    def turn(self, step: int) -> None:
+        """Goes to the choice `step` places on, round and round."""
+        choices = self.field.choices
+        if choices:
+            place = (choices.index(self._text) + step) % len(choices)
+            self.query_one(Choice).value = choices[place]
+
+    @property
+    def hint(self) -> str:
+        """What is wrong or odd, or what the field means."""
+        return clean(self._error or self._warning or self.field.description)
+
+    def say(self, wrong: str | None, odd: str | None = None) -> None:
+        """Shows what is wrong, or odd, or the description again."""
+        if (wrong, odd) == (self._error, self._warning):
             return
-        self._said = error
-        hint = self.query_one(".hint", Static)
-        hint.set_class(error is not None, "-wrong")
-        hint.update(Content(clean(error or self.field.description)))
+        self._error, self._warning = wrong, odd
+        self.set_class(wrong is not None, "-wrong")
+        self.set_class(wrong is None and odd is not None, "-odd")
+        for hint in self.query(".hint").results(Static):  # there is none before it is mounted
+            hint.update(Content(self.hint))
+
+    def _valid(self, value: str) -> str:
+        choices = self.field.choices
+        return self.field.default if choices and value not in choices else value
 
     @on(Input.Changed)
     @on(Select.Changed)
-    def _edited(self, message: Message) -> None:
+    def _edited(self, message: Input.Changed | Select.Changed) -> None:
         message.stop()
+        self._text = str(message.value)
         self.post_message(self.Edited())
 
     @on(Input.Submitted)

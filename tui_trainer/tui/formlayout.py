@@ -1,0 +1,138 @@
+"""Which fields the new-run form has, in what order, and when each has an effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Section = tuple[str, tuple[str, ...]]
+
+# What is looked at for every run.
+EVERYDAY: tuple[Section, ...] = (
+    ("run", ("name", "model", "task")),
+    (
+        "data",
+        ("data.train", "data.validation", "data.val_split", "data.max_length", "data.balance"),
+    ),
+    ("adapter", ("lora.rank", "lora.alpha", "lora.dropout")),
+    (
+        "training",
+        (
+            "training.max_steps",
+            "training.epochs",
+            "training.batch_size",
+            "training.learning_rate",
+            "training.scheduler",
+            "training.scheduler_cycles",
+            "training.scheduler_power",
+            "training.decay_share",
+            "training.warmup_steps",
+            "training.eval_every",
+            "training.checkpoint_every",
+            "training.seed",
+        ),
+    ),
+)
+# What has a good default, folded away at first.
+MORE: tuple[Section, ...] = (
+    (
+        "optimizer",
+        (
+            "training.optimizer",
+            "training.momentum",
+            "training.nesterov",
+            "training.weight_decay",
+            "training.max_gradient_norm",
+        ),
+    ),
+    (
+        "memory and speed",
+        (
+            "training.gradient_accumulation_steps",
+            "training.precision",
+            "quantization",
+            "training.gradient_checkpointing",
+            "training.processes",
+            "training.sharding",
+        ),
+    ),
+    (
+        "early stopping",
+        (
+            "training.early_stopping_patience",
+            "training.early_stopping_min_delta",
+            "training.early_stopping_metric",
+        ),
+    ),
+    (
+        "kind of adapter",
+        (
+            "lora.target_modules",
+            "lora.rank_pattern",
+            "lora.alpha_pattern",
+            "lora.init",
+            "lora.rslora",
+            "lora.dora",
+            "lora.start_from",
+        ),
+    ),
+    (
+        "rows",
+        (
+            "data.duplicates",
+            "data.replay",
+            "data.replay_per_step",
+            "data.augment",
+            "data.augment_model",
+            "data.augment_language",
+        ),
+    ),
+    ("files", ("training.keep_checkpoints", "data.cache", "trust_remote_code")),
+)
+SECTIONS = (*EVERYDAY, *MORE)
+FOLDED = frozenset(key for _title, keys in MORE for key in keys)
+
+LABELS = {
+    "data.train": "train file",
+    "data.validation": "validation",
+    "data.val_split": "split",
+    "data.replay": "replay file",
+    "training.gradient_accumulation_steps": "accumulation",
+    "training.gradient_checkpointing": "grad checkpointing",
+    "training.early_stopping_patience": "patience",
+    "training.early_stopping_min_delta": "minimum change",
+    "training.early_stopping_metric": "metric",
+    "lora.init": "first values",
+    "lora.rslora": "rsLoRA",
+    "lora.dora": "DoRA",
+}
+
+# A field has an effect only while the other one holds one of these values ...
+_ONLY_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
+    "data.balance": ("task", ("classification",)),
+    "training.scheduler_cycles": ("training.scheduler", ("cosine-restarts",)),
+    "training.scheduler_power": ("training.scheduler", ("polynomial",)),
+    "training.decay_share": ("training.scheduler", ("wsd",)),
+    "training.momentum": ("training.optimizer", ("sgd", "rmsprop")),
+    "training.nesterov": ("training.optimizer", ("sgd",)),
+    "data.augment_language": ("data.augment", ("back-translation",)),
+}
+# ... or none of these.
+_NOT_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
+    "training.early_stopping_min_delta": ("training.early_stopping_patience", ("0",)),
+    "training.early_stopping_metric": ("training.early_stopping_patience", ("0",)),
+    "training.sharding": ("training.processes", ("1",)),
+    "data.replay_per_step": ("data.replay", ("",)),
+    "data.augment_model": ("data.augment", ("none",)),
+}
+
+
+def acts(key: str, values: Mapping[str, str]) -> bool:
+    """Whether a field has an effect beside the other fields' `values`; one without is hidden,
+    and left out of the job."""
+    if key in _ONLY_WITH:
+        other, wanted = _ONLY_WITH[key]
+        return values.get(other, "") in wanted
+    if key in _NOT_WITH:
+        other, unwanted = _NOT_WITH[key]
+        return values.get(other, "") not in unwanted
+    return True
