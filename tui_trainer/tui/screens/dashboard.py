@@ -174,9 +174,9 @@ class Dashboard(Page):
         """Shows what the machine does now."""
         if self._composed():
             here = self.session.runs_here(self._view)
-            self.query_one(MachinePanel).show(
-                machine_of(*shown_samples(samples, self._view, here=here))
-            )
+            machine = machine_of(*shown_samples(samples, self._view, here=here))
+            for panel in self.query(MachinePanel):  # none left while the screen is closed
+                panel.show(machine)
 
     @property
     def times_shown(self) -> Viewport:
