@@ -39,6 +39,7 @@ def test_a_frozen_layer_gives_what_linear_gives_and_its_gradient(
             pytest.skip("this processor has nothing faster")
         patch.setattr(products, "_LEAST", 1)
         patch.setattr(products, "_LEAST_ROWS", 1)
+        patch.setattr(products, "_BLOCKS", (7, 2))
         torch.manual_seed(seed)
         plain = nn.Linear(inputs, outputs, bias=bias).requires_grad_(False)
         fast = deepcopy(plain)
@@ -56,6 +57,26 @@ def test_a_frozen_layer_gives_what_linear_gives_and_its_gradient(
         torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-5, atol=1e-5)
         with torch.no_grad():
             assert torch.equal(fast(rows), got[1])
+
+
+@pytest.mark.parametrize("rows", [1, 31, 32, 100, 512, 1164, 2048])
+def test_only_a_few_shapes_are_ever_asked_for(
+    rows: int, monkeypatch: pytest.MonkeyPatch, small_counts: None
+) -> None:
+    """oneDNN keeps about a megabyte for every shape that it has seen."""
+    asked: list[int] = []
+    fast = products._fast
+
+    def counted(block: Any, *others: Any) -> Any:
+        asked.append(block.shape[0])
+        return fast(block, *others)
+
+    monkeypatch.setattr(products, "_fast", counted)
+    given_rows, weight, bias = torch.randn(rows, 24), torch.randn(40, 24), torch.randn(40)
+    got = products.product(given_rows, weight, bias)
+    torch.testing.assert_close(got, nn.functional.linear(given_rows, weight, bias))
+    assert set(asked) <= set(products._BLOCKS)
+    assert rows - sum(asked) < min(products._BLOCKS)
 
 
 def test_what_is_trained_or_of_another_kind_stays_as_it_is() -> None:

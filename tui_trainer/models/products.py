@@ -16,7 +16,10 @@ from torch.nn import functional
 
 # Multiplications below which a call costs more than it saves (10 µs against 1 to 20).
 _LEAST = 1 << 20
-_LEAST_ROWS = 16
+_LEAST_ROWS = 32
+# Rows that are multiplied at a time. oneDNN writes code for every new shape and keeps about a
+# megabyte each, so that there may be only a few; what is left goes the usual way.
+_BLOCKS = (512, 256, 128, 64, 32)
 _TOLERANCE = 1e-5
 
 
@@ -74,6 +77,22 @@ def product(
 ) -> torch.Tensor:
     """`rows` (..., in) times `weight` (out, in) transposed, plus `bias` (out), of a case that
     `pays`; `weight` may be a transposed view."""
+    flat = rows.reshape(-1, rows.shape[-1])
+    size = (*rows.shape[:-1], weight.shape[0])
+    count, done = flat.shape[0], 0
+    if count in _BLOCKS:
+        return _fast(flat, weight, bias).view(size)
+    result = flat.new_empty(count, weight.shape[0])
+    for block in _BLOCKS:
+        while count - done >= block:
+            result[done : done + block] = _fast(flat[done : done + block], weight, bias)
+            done += block
+    if done < count:
+        result[done:] = functional.linear(flat[done:], weight, bias)
+    return result.view(size)
+
+
+def _fast(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
         rows.contiguous(), weight, bias, "none", [], ""
     )
