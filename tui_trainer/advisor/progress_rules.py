@@ -162,7 +162,9 @@ def overfitting(memory: Memory) -> Finding | None:
         return None
     if _apart(low, level, after, fallen):
         return _turned(low, newest, level, limit)
-    if newest.val_loss < limit or (not is_open and after[-2].val_loss < level + unit):
+    # Small validation sets waver: the newest three say so together.
+    late = robust.median([p.val_loss for p in points[-3:]])
+    if newest.val_loss < limit or (not is_open and late < level + 2 * unit):
         return None
     return _turned(low, newest, level, limit)
 

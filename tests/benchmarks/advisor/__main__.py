@@ -11,6 +11,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 
+GROUPS = ("dev", "test", "seen1", "seen2", "last")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.advisor", description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=Path())
@@ -18,7 +21,7 @@ def main() -> None:
     parser.add_argument("--autopilot", action="store_true", help="train with auto_apply")
     parser.add_argument("--cost", action="store_true", help="time and memory, without any run")
     parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--group", choices=("dev", "test", "seen", "last"), help="one set")
+    parser.add_argument("--group", choices=GROUPS, help="one set")
     parser.add_argument("--without", help="fields taken out, such as gradient_norm,learning_rate")
     parser.add_argument("--details", action="store_true", help="a line for every run")
     options = parser.parse_args()

@@ -161,13 +161,17 @@ def _table(ours: list[Verdict], theirs: list[Verdict]) -> str:
         "| runs | count | this advisor | rules as first written |",
         "|---|---|---|---|",
     ]
-    for group in ("shared", "dev", "test", "seen", "last"):
+    for group in ("shared", "dev", "test", "seen1", "seen2", "last"):
         healthy = [[v for v in side if v.group == group and not v.cause] for side in (ours, theirs)]
         if healthy[0]:
             words = [_false_alarms(side) for side in healthy]
             name = f"healthy, {group}: false alarms per 20,000 steps"
             lines.append(f"| {name} | {len(healthy[0])} | {words[0]} | {words[1]} |")
-    for group in ("dev", "test", "seen", "last"):
+    healthy = [[v for v in side if not v.cause] for side in (ours, theirs)]
+    words = [f"**{_false_alarms(side)}**" for side in healthy]
+    name = "**all healthy: false alarms per 20,000 steps**"
+    lines.append(f"| {name} | {len(healthy[0])} | {words[0]} | {words[1]} |")
+    for group in ("dev", "test", "seen1", "seen2", "last"):
         faulty = [[v for v in side if v.group == group and v.cause] for side in (ours, theirs)]
         if not faulty[0]:
             continue
@@ -192,4 +196,4 @@ def _false_alarms(verdicts: list[Verdict]) -> str:
 def _found(verdicts: list[Verdict]) -> str:
     found = [v.found - v.onset for v in verdicts if v.found is not None]
     share = f"{100 * len(found) / len(verdicts):.0f} % ({len(found)}/{len(verdicts)})"
-    return share if not found else f"{share}, median +{int(np.median(found))} steps"
+    return share if not found else f"{share}, median {int(np.median(found)):+d} steps"
