@@ -13,6 +13,11 @@ from tui_trainer.engine.samples import Samples
 from tui_trainer.engine.session import Session
 from tui_trainer.engine.way_back import SPIKE
 
+# While nothing is done by itself, records of quick steps are shown a few at a time, at most so
+# late: after a step the processor's caches hold other things, and to be called at all is what
+# costs. What is said of them is the same.
+_TOGETHER, _LATE_SECONDS = 4, 0.2
+
 
 def settings_of(session: Session) -> AdvisorSettings:
     """The run's settings of the advisor, as they were when it was made."""
@@ -22,6 +27,7 @@ def settings_of(session: Session) -> AdvisorSettings:
 def begin(session: Session) -> None:
     """Makes the advisor, with what it knew at the checkpoint. Never raises."""
     settings = settings_of(session)
+    session.unseen = []
     if not settings.enabled:
         return
     try:
@@ -43,6 +49,7 @@ def width_rate(session: Session) -> float | None:
 
 def remember(session: Session) -> None:
     """Puts what the advisor knows into the state that a checkpoint holds."""
+    catch_up(session)
     if session.advisor is not None:
         session.state.advisor = session.advisor.state()
     if session.samples is not None:
@@ -51,32 +58,57 @@ def remember(session: Session) -> None:
 
 def good_steps(session: Session) -> tuple[int, ...]:
     """The last step before each trouble that stands and could be gone back from."""
+    catch_up(session)
     known = session.advisor.open if session.advisor is not None else []
     ways = [a for a in known if a.suggested_lr or a.kind == SPIKE]
     return tuple(a.good_step for a in ways if a.good_step is not None)
 
 
 def observe(session: Session, record: TrainRecord | EvalRecord) -> None:
-    """Shows the advisor a record that was written, and does what it may. Never raises."""
+    """Shows the advisor a record that was written, soon, and does what it may. Never raises."""
     if session.advisor is None:
         return
-    try:
-        for sample in session.samples.until(record.time) if session.samples is not None else ():
-            for advice in session.advisor.observe_hardware(sample):
-                say(session, advice)
-        for advice in session.advisor.observe(record):
-            say(session, advice)
-        if isinstance(record, TrainRecord):
-            acting.act(session, record)
-    except Exception as error:
-        _give_up(session, error)
+    session.unseen.append(record)
+    settings = settings_of(session)
+    if (
+        isinstance(record, TrainRecord)
+        and not record.nonfinite
+        and len(session.unseen) < _TOGETHER
+        and record.time - session.unseen[0].time < _LATE_SECONDS
+        and record.step_time_ms < 1000 * _LATE_SECONDS
+        and not (settings.auto_apply or settings.spike_rollback)
+    ):
+        return
+    catch_up(session)
 
 
-def say(session: Session, advice: Advice) -> None:
-    """The event of one word about an advice."""
+def catch_up(session: Session) -> None:
+    """Shows the advisor the records that it has not seen yet. Never raises."""
+    unseen, session.unseen = session.unseen, []
+    for record in unseen:
+        if session.advisor is None:
+            return
+        try:
+            _show(session, session.advisor, record)
+        except Exception as error:
+            _give_up(session, error)
+
+
+def _show(session: Session, advisor: Advisor, record: TrainRecord | EvalRecord) -> None:
+    for sample in session.samples.until(record.time) if session.samples is not None else ():
+        for advice in advisor.observe_hardware(sample):
+            say(session, advice, record.step)
+    for advice in advisor.observe(record):
+        say(session, advice, record.step)
+    if isinstance(record, TrainRecord):
+        acting.act(session, record)
+
+
+def say(session: Session, advice: Advice, step: int) -> None:
+    """The event of one word about an advice, at a step."""
     session.report.event(
         "advice",
-        session.state.step,
+        step,
         words_of(advice),
         id=advice.id,
         detail=msgspec.to_builtins(advice),
@@ -98,9 +130,10 @@ def words_of(advice: Advice) -> str:
 
 def mute(session: Session, kind: str) -> None:
     """No more of a kind in this run."""
+    catch_up(session)
     if session.advisor is not None:
         for advice in session.advisor.mute(kind):
-            say(session, advice)
+            say(session, advice, session.state.step)
 
 
 def _give_up(session: Session, error: Exception) -> None:

@@ -19,6 +19,7 @@ def evaluate(session: Session) -> bool:
     """Measures loss and accuracy per learned token, writes the line, and says whether it is the
     best so far. Draws no random number, so training goes on as if it had not been."""
     state, report = session.state, session.report
+    advising.catch_up(session)
     guard.again(session, "evaluation")
     report.state("evaluating", f"evaluating at step {state.step:,}")
     began = time.monotonic()

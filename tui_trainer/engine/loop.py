@@ -40,6 +40,7 @@ def train(session: Session) -> StateName:
     try:
         return _train(session)
     finally:
+        advising.catch_up(session)
         session.writer.wait()
 
 

@@ -27,6 +27,7 @@ def obey(session: Session) -> StateName | None:
     beat = time.monotonic()
     while True:
         for command in session.control.take():
+            advising.catch_up(session)
             if command.command == "pause":
                 paused = _pause(session, command, paused)
             elif command.command == "resume":

@@ -13,6 +13,7 @@ from torch import nn
 from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.contracts.run import RunInfo
 from tui_trainer.contracts.schedule import RateChange, Scaling
 from tui_trainer.engine.batches import Batch, Plan, collate
@@ -130,6 +131,7 @@ class Session:
     without_room: bool = False  # the disk is too full for checkpoints, which was said
     advisor: Advisor | None = None
     samples: Samples | None = None
+    unseen: list[TrainRecord | EvalRecord] = field(default_factory=list)  # by the advisor
     going_back: WayBack | None = None
     rates_to_replay: dict[int, list[float | RateChange]] = field(default_factory=dict)
     mutes_to_replay: list[tuple[int, str]] = field(default_factory=list)
