@@ -182,7 +182,8 @@ def instability(memory: Memory) -> Finding | None:
     falling = now < reference.level + 0.5 * scale(memory)
     falling = falling or robust.kendall([block.level for block in memory.blocks[-6:]]) < -1.0
     is_open = "instability" in memory.open
-    if falling or (times < (2.0 if is_open else 3.5) and not _kept_up(memory)):
+    most = 3.5 if just_raised(memory) else 4.5
+    if falling or (times < (2.0 if is_open else most) and not _kept_up(memory)):
         return None
     middle = robust.median(recent)
     low, high = math.exp(middle - 2 * usual), math.exp(middle + 2 * usual)
@@ -192,7 +193,7 @@ def instability(memory: Memory) -> Finding | None:
         last_step=memory.step,
         value=swing,
         level=usual,
-        limit=3.5 * usual,
+        limit=most * usual,
         numbers={"times": times, "low": low, "high": high},
     )
     level = math.exp(robust.median(recent[-8:]) - (reference.log_norm or 0.0))

@@ -181,7 +181,7 @@ def oscillation(memory: Memory) -> Finding | None:
     falling = robust.median(recent[-8:]) < reference.level - swing / 2
     is_open = "oscillation" in memory.open
     # Without a gradient norm to confirm it, more is asked.
-    most = 5.0 if reference.norm_wobble is None else 3.5
+    most = 5.0 if reference.norm_wobble is None else 4.5
     most = 2.5 if just_raised(memory) else most
     if times < (2.0 if is_open else most) or swing < 0.02 * learned or falling:
         return None

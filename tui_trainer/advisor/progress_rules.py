@@ -14,6 +14,7 @@ from tui_trainer.contracts.advice import Evidence, JobFacts, Urgency
 # nothing in hundreds of steps below the first; the second is usual for adapters.
 TINY_RATE, USUAL_RATE = 3e-6, 2e-4
 SLOW = 200  # rows after which nothing learned is told where the rate itself is not absurd
+STANDING = 5  # evaluations within which training may leave validation behind
 WINDOW = 40  # rows in which a learning run shows that it learns
 
 
@@ -141,45 +142,48 @@ def _finding(
 
 
 def overfitting(memory: Memory) -> Finding | None:
-    """The validation loss has turned and rises, while the training loss falls."""
+    """The validation loss has turned and rises, or stands, while the training loss falls."""
     points = memory.evaluations
     if len(points) < 4:
         return None
     best = min(range(len(points)), key=lambda i: points[i].val_loss)
     after = points[best + 1 :]
+    if _left_behind(points):
+        return _turned(points[-STANDING], points[-1], points[-STANDING].val_loss, None)
     if len(after) < 2:
         return None
     low = points[best]
     unit = max(robust.wander([p.val_loss for p in points[-12:]]), 0.005 * abs(low.val_loss))
-    # One lucky evaluation is no turn: the low is the median of the best and its neighbours.
-    level = robust.median([p.val_loss for p in points[max(best - 1, 0) : best + 2]])
+    # One or two lucky evaluations are no turn: the low is the median of the five around the best.
+    level = robust.median([p.val_loss for p in points[max(best - 2, 0) : best + 3]])
     learned = max(points[0].val_loss - level, 0.0)
-    limit = level + max(3 * unit, 0.02 * abs(level), 0.01 * learned)
+    limit = level + max(4 * unit, 0.02 * abs(level), 0.01 * learned)
     newest = points[-1]
     is_open = "overfitting" in memory.open
     fallen = low.train_level - newest.train_level
     if fallen < max(3 * low.train_noise, 0.1 * low.train_level):
         return None
-    if _apart(low, level, after, fallen):
-        return _turned(low, newest, level, limit)
     # Small validation sets waver: the newest three say so together.
     late = robust.median([p.val_loss for p in points[-3:]])
-    if newest.val_loss < limit or (not is_open and late < level + 2 * unit):
+    if newest.val_loss < limit or (not is_open and late < level + 3 * unit):
         return None
     return _turned(low, newest, level, limit)
 
 
-def _apart(low: Evaluation, level: float, after: Sequence[Evaluation], fallen: float) -> bool:
-    """Whether training went on by a third since the lowest validation loss, and at least three
-    evaluations did not follow."""
-    far = fallen >= max(6 * low.train_noise, low.train_level / 3)
-    if not far or len(after) < 3:
+def _left_behind(points: Sequence[Evaluation]) -> bool:
+    """Whether training went on by a third within a few evaluations, and validation hardly did."""
+    if len(points) < STANDING:
         return False
-    return robust.median([p.val_loss for p in after[-3:]]) > 0.99 * level
+    then, now = points[-STANDING], points[-1]
+    fallen = then.train_level - now.train_level
+    went_on = fallen >= max(6 * then.train_noise, then.train_level / 3)
+    late = robust.median([p.val_loss for p in points[-2:]])
+    return went_on and late >= 0.98 * then.val_loss
 
 
-def _turned(low: Evaluation, newest: Evaluation, level: float, limit: float) -> Finding:
+def _turned(low: Evaluation, newest: Evaluation, level: float, limit: float | None) -> Finding:
     rise = newest.val_loss / level - 1 if level > 0 else 0.0
+    moved = "rose" if limit is not None else "hardly moved"
     evidence = Evidence(
         metric="val_loss",
         first_step=low.step,
@@ -192,11 +196,11 @@ def _turned(low: Evaluation, newest: Evaluation, level: float, limit: float) -> 
     return Finding(
         "overfitting",
         "high" if rise > 0.2 else "medium",
-        f"The validation loss rose from {number(low.val_loss)} at step {low.step} to "
+        f"The validation loss {moved} from {number(low.val_loss)} at step {low.step} to "
         f"{number(newest.val_loss)}, while the training loss fell to "
         f"{number(newest.train_level)}.",
         evidence,
-        min(0.95, 0.6 + rise),
+        min(0.95, 0.6 + max(rise, 0.0)),
         also_try=(
             f"stop, and use the checkpoint of step {low.step}",
             "more or more varied data, fewer epochs, or more dropout",

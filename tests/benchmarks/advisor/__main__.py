@@ -11,7 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 
-GROUPS = ("dev", "test", "seen1", "seen2", "last")
+GROUPS = ("dev", "test", "seen1", "seen2", "seen3", "last")
 
 
 def main() -> None:

@@ -161,7 +161,7 @@ def _table(ours: list[Verdict], theirs: list[Verdict]) -> str:
         "| runs | count | this advisor | rules as first written |",
         "|---|---|---|---|",
     ]
-    for group in ("shared", "dev", "test", "seen1", "seen2", "last"):
+    for group in ("shared", "dev", "test", "seen1", "seen2", "seen3", "last"):
         healthy = [[v for v in side if v.group == group and not v.cause] for side in (ours, theirs)]
         if healthy[0]:
             words = [_false_alarms(side) for side in healthy]
@@ -171,7 +171,7 @@ def _table(ours: list[Verdict], theirs: list[Verdict]) -> str:
     words = [f"**{_false_alarms(side)}**" for side in healthy]
     name = "**all healthy: false alarms per 20,000 steps**"
     lines.append(f"| {name} | {len(healthy[0])} | {words[0]} | {words[1]} |")
-    for group in ("dev", "test", "seen1", "seen2", "last"):
+    for group in ("dev", "test", "seen1", "seen2", "seen3", "last"):
         faulty = [[v for v in side if v.group == group and v.cause] for side in (ours, theirs)]
         if not faulty[0]:
             continue
