@@ -1,8 +1,8 @@
 """The runs: which are healthy, and which are spoiled, how and from which step on.
 
 Seeds below 1,000 make the development set, those from 1,000, 4,000, 8,000 and 12,000 on sets that
-were looked at while the rules were written, those from 16,000 on the one looked at once, when they were
-done.
+were looked at while the rules were written, those from 16,000 on the one looked at once, when
+they were done.
 """
 
 from __future__ import annotations
