@@ -90,7 +90,9 @@ class Shell:
         def past() -> bool:
             found = runs.list_runs(self.folder / "runs")
             state = found[0].state() if found else None
-            return state is not None and state.state == "training" and state.step > step
+            # A killed run's file still says training: only a process that lives counts.
+            alive = bool(found) and found[0].status() == "training"
+            return state is not None and alive and state.step > step
 
         wait_until(past)
         return runs.list_runs(self.folder / "runs")[0]
