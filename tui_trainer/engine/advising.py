@@ -16,7 +16,7 @@ from tui_trainer.engine.way_back import SPIKE
 # While nothing is done by itself, records of quick steps are shown a few at a time, at most so
 # late: after a step the processor's caches hold other things, and to be called at all is what
 # costs. What is said of them is the same.
-_TOGETHER, _LATE_SECONDS = 4, 0.2
+_TOGETHER, _LATE_SECONDS = 8, 0.4
 
 
 def settings_of(session: Session) -> AdvisorSettings:
