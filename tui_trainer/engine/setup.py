@@ -27,7 +27,7 @@ from tui_trainer.engine.optim import build_optimizer
 from tui_trainer.engine.ranks import Ranks, place
 from tui_trainer.engine.report import Report
 from tui_trainer.engine.session import Session, TrainerState
-from tui_trainer.models import adapter, base, products
+from tui_trainer.models import adapter, base, fused, products
 from tui_trainer.store import checkpoints
 from tui_trainer.store.runs import RunFolder
 
@@ -94,6 +94,7 @@ def _build(
     parameters = adapter.trainable(model)
     way = CLASSIFIES if dataset.labels else find_way(loaded)
     products.install(model)
+    fused.install(model)
     plan = Plan(dataset.train, job.training, dataset.replay, job.data.replay_per_step)
     session = Session(
         folder=folder,

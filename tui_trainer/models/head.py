@@ -65,7 +65,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         hits = torch.zeros_like(total)
         gradient = torch.empty_like(hidden) if wanted else None
-        rows = (_CPU_TILE if hidden.device.type == "cpu" else _GPU_TILE)[0]
+        rows, _ = _tile(hidden)
         for start in range(0, hidden.shape[0], rows):
             part = slice(start, start + rows)
             seen = _Seen(hidden[part], targets[part])
@@ -108,7 +108,7 @@ class _Seen:
         places: bool,
     ) -> None:
         """Takes in the vocabulary's entries from `begin` on: `table` (entries, size)."""
-        logits = _times(self._hidden, table, bias).float()
+        logits = products.times(self._hidden, table, bias).float()
         column = (self._targets - begin).clamp(0, table.shape[0] - 1)[:, None]
         here = (self._targets - begin).eq(column[:, 0])
         self._goal = torch.where(here, logits.gather(1, column)[:, 0], self._goal)
@@ -125,7 +125,7 @@ class _Seen:
         self._rests.append(rest)
         self._logs.append(top + torch.where(here, rest + own, rest).log())
         if slope:
-            self._means.append(_times(powers.to(table.dtype), table.t(), None))
+            self._means.append(products.times(powers.to(table.dtype), table.t(), None))
 
     def finish(self, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Each position's loss, and d loss / d hidden where it was asked for:
@@ -152,13 +152,11 @@ def _columns(
     table: torch.Tensor, bias: torch.Tensor | None
 ) -> Iterator[tuple[int, tuple[torch.Tensor, torch.Tensor | None]]]:
     """The vocabulary tile by tile: where it begins, its part of the table and of the bias."""
-    width = (_CPU_TILE if table.device.type == "cpu" else _GPU_TILE)[1]
+    _, width = _tile(table)
     for begin in range(0, table.shape[0], width):
         end = begin + width
         yield begin, (table[begin:end], None if bias is None else bias[begin:end])
 
 
-def _times(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    if products.pays(rows, weight):
-        return products.product(rows, weight, bias)
-    return nn.functional.linear(rows, weight, bias)
+def _tile(tensor: torch.Tensor) -> tuple[int, int]:
+    return _CPU_TILE if tensor.device.type == "cpu" else _GPU_TILE

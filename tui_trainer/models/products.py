@@ -18,7 +18,7 @@ from torch.nn import functional
 _LEAST = 1 << 20
 _LEAST_ROWS = 32
 # Rows that are multiplied at a time. oneDNN writes code for every new shape and keeps about a
-# megabyte each, so that there may be only a few; what is left goes the usual way.
+# megabyte each, so that there may be only a few; what is left is filled up to the least.
 _BLOCKS = (512, 256, 128, 64, 32)
 _TOLERANCE = 1e-5
 
@@ -72,6 +72,25 @@ def pays(rows: torch.Tensor, weight: torch.Tensor) -> bool:
     )
 
 
+def times(
+    rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
+) -> torch.Tensor:
+    """What `product` gives, of any case: by the faster library where it `pays`."""
+    if pays(rows, weight):
+        return product(rows, weight, bias)
+    return functional.linear(rows, weight, bias)
+
+
+def pieces(count: int) -> list[slice]:
+    """So many rows in parts that `product` takes in one call each, in order."""
+    parts, done = [], 0
+    for block in _BLOCKS:
+        while count - done >= block:
+            parts.append(slice(done, done + block))
+            done += block
+    return [*parts, slice(done, count)] if done < count else parts
+
+
 def product(
     rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
@@ -79,23 +98,25 @@ def product(
     `pays`; `weight` may be a transposed view."""
     flat = rows.reshape(-1, rows.shape[-1])
     size = (*rows.shape[:-1], weight.shape[0])
-    count, done = flat.shape[0], 0
-    if count in _BLOCKS:
+    parts = pieces(flat.shape[0])
+    if len(parts) == 1:
         return _fast(flat, weight, bias).view(size)
-    result = flat.new_empty(count, weight.shape[0])
-    for block in _BLOCKS:
-        while count - done >= block:
-            result[done : done + block] = _fast(flat[done : done + block], weight, bias)
-            done += block
-    if done < count:
-        result[done:] = functional.linear(flat[done:], weight, bias)
+    result = flat.new_empty(flat.shape[0], weight.shape[0])
+    for part in parts:
+        result[part] = _fast(flat[part], weight, bias)
     return result.view(size)
 
 
 def _fast(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
-        rows.contiguous(), weight, bias, "none", [], ""
-    )
+    """One of the `pieces`."""
+    lacking = _BLOCKS[-1] - rows.shape[0]
+    if lacking <= 0:
+        return _block(rows.contiguous(), weight, bias)
+    return _block(functional.pad(rows, (0, 0, 0, lacking)), weight, bias)[:-lacking]
+
+
+def _block(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
     return result
 
 
