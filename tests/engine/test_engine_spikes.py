@@ -214,7 +214,7 @@ def session_at(folder: RunFolder, losses: list[float], **settings: Any) -> Any:
     said: list[str] = []
     return SimpleNamespace(
         folder=folder,
-        advisor=SimpleNamespace(open=[spike()]),
+        open_advice=[spike()],
         unseen=[],
         advisor_settings=AdvisorSettings(**ON, **settings),
         state=TrainerState(step=99 + len(losses), recent=[1.0] * 10 + losses),
