@@ -215,7 +215,6 @@ def session_at(folder: RunFolder, losses: list[float], **settings: Any) -> Any:
     return SimpleNamespace(
         folder=folder,
         open_advice=[spike()],
-        unseen=[],
         advisor_settings=AdvisorSettings(**ON, **settings),
         state=TrainerState(step=99 + len(losses), recent=[1.0] * 10 + losses),
         writer=SimpleNamespace(wait=lambda: None),

@@ -57,8 +57,8 @@ def remember(session: Session) -> None:
 
 
 def good_steps(session: Session) -> tuple[int, ...]:
-    """The last step before each trouble that stands and could be gone back from."""
-    catch_up(session)
+    """The last step before each trouble that stands and could be gone back from, as of when the
+    advisor was last caught up with, such as by `remember`."""
     ways = [a for a in session.open_advice if a.suggested_lr or a.kind == SPIKE]
     return tuple(a.good_step for a in ways if a.good_step is not None)
 
