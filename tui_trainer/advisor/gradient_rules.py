@@ -93,12 +93,13 @@ def cold_start(memory: Memory, facts: JobFacts) -> Finding | None:
     begin, least = (1, HALF_AS_MUCH_AGAIN) if beyond else (2, FIVE)
     first = robust.median(memory.norms[:begin])
     above = [norm - first for norm in memory.norms[begin:]]
-    lasts = not beyond and sum(a >= TWICE_AND_MORE for a in above) >= 3
-    if not (max(above) >= least or lasts) or memory.losses[-1] < 0.5 * memory.first:
+    if max(above) < least and not beyond and sum(a >= TWICE_AND_MORE for a in above) >= 3:
+        least = TWICE_AND_MORE
+    if max(above) < least or memory.losses[-1] < 0.5 * memory.first:
         return None
     highest = first + max(above)
     numbers = {"times": math.exp(max(above))}
-    evidence = _evidence(memory, memory.rows, highest, first, first + FIVE, numbers)
+    evidence = _evidence(memory, memory.rows, highest, first, first + least, numbers)
     return Finding(
         "warmup_too_short",
         "high",
