@@ -123,6 +123,21 @@ def test_a_gradient_that_only_rises_a_little_tells_at_rates_no_adapter_bears(
     assert ("warmup_too_short" in [advice.kind for advice in said]) is told
 
 
+@pytest.mark.parametrize(
+    "rate, norm, adapter, times",
+    [(3e-2, 3.2, True, 1.5), (1e-2, 20.0, False, 5.0), (1e-2, 5.5, False, 2.5)],
+)
+def test_the_limit_drawn_for_a_start_without_warmup_is_the_one_that_was_passed(
+    rate: float, norm: float, adapter: bool, times: float
+) -> None:
+    rows = run(60, loss=lambda s: 9.0, norm=lambda s: 1.4 if s < 6 else norm, rate=lambda s: rate)
+    said = advise(rows, JobFacts(warmup_steps=0, adapter=adapter))
+    evidence = first(said, "warmup_too_short").evidence
+    assert evidence.value and evidence.level and evidence.limit
+    assert evidence.limit == pytest.approx(times * evidence.level)
+    assert evidence.limit <= evidence.value
+
+
 # -- the gradient ------------------------------------------------------------------------------
 
 

@@ -13,10 +13,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from tui_trainer.store import jobs, runs
+from tui_trainer.advisor.replay import parse
+from tui_trainer.contracts.run import Command, CommandName, Event
+from tui_trainer.store import atomic, jobs, runs
 from tui_trainer.store.runs import RunFolder
 
 MakeRun = Callable[..., RunFolder]
+At = Callable[..., None]
 
 TIMES = ("time", "step_time_ms")
 
@@ -78,6 +81,30 @@ def run_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
 
 
 @pytest.fixture
+def at_step(monkeypatch: pytest.MonkeyPatch) -> At:
+    """Has a command waiting when so many steps are done; each once."""
+    from tui_trainer.engine import loop
+    from tui_trainer.engine import obey as obeying
+
+    plans: list[tuple[int, CommandName, dict[str, Any]]] = []
+    original = obeying.obey
+
+    def obey(session: Any) -> Any:
+        for plan in [plan for plan in plans if plan[0] == session.state.step]:
+            plans.remove(plan)
+            with atomic.appending(session.folder.control_file) as lines:
+                id = "-".join(map(str, (plan[0], plan[1], time.monotonic())))
+                lines.append(Command(id=id, time=time.time(), command=plan[1], arguments=plan[2]))
+        return original(session)
+
+    def plan(step: int, command: CommandName, **arguments: Any) -> None:
+        plans.append((step, command, arguments))
+
+    monkeypatch.setattr(loop, "obey", obey)
+    return plan
+
+
+@pytest.fixture
 def start_engine() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """The engine in a process of its own, ended with the test."""
     started = []
@@ -106,6 +133,18 @@ def lines(file: Path) -> list[dict[str, Any]]:
         except msgspec.DecodeError:
             continue
     return found
+
+
+def rows_that_stand(folder: RunFolder) -> dict[int, tuple[float, float]]:
+    """Step -> (loss, rate), as last written."""
+    rows, odd = parse(folder.metrics_file.read_bytes())
+    assert odd == 0
+    return {r["step"]: (r["loss"], r["learning_rate"]) for r in rows if r["kind"] == "train"}
+
+
+def rollbacks(folder: RunFolder) -> list[Event]:
+    """The events of a run that went back."""
+    return [event for event in folder.events() if event.kind == "rollback"]
 
 
 @pytest.fixture

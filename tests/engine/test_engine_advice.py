@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
+from tests.engine.conftest import At
 from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.advisor.facts import facts_of
 from tui_trainer.advisor.replay import parse, replay
 from tui_trainer.advisor.told import told
 from tui_trainer.contracts.advice import Advice, Evidence
 from tui_trainer.contracts.metrics import TrainRecord
-from tui_trainer.contracts.run import Command, CommandName, Event
+from tui_trainer.contracts.run import Event
 from tui_trainer.engine import loop
-from tui_trainer.engine import obey as obeying
-from tui_trainer.store import atomic, checkpoints
+from tui_trainer.store import checkpoints
 from tui_trainer.store.runs import RunFolder
 
 MakeRun = Callable[..., RunFolder]
 Engine = Callable[..., int]
-At = Callable[..., None]
 
 # The rate is set to 300 times the schedule's after 40 of 90 steps: the loss blows up.
 STEPS, BREAK = 90, 40
@@ -38,27 +36,6 @@ TRAINING: dict[str, Any] = {
 }
 
 TOO_HIGH = ("divergence", "instability", "oscillation", "gradient_explosion", "warmup_too_short")
-
-
-@pytest.fixture
-def at_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[At]:
-    """Has a command waiting when so many steps are done."""
-    plans: list[tuple[int, CommandName, dict[str, Any]]] = []
-    original = obeying.obey
-
-    def obey(session: Any) -> Any:
-        for plan in [plan for plan in plans if plan[0] == session.state.step]:
-            plans.remove(plan)
-            with atomic.appending(session.folder.control_file) as lines:
-                id = "-".join(map(str, (plan[0], plan[1], *plan[2].values())))
-                lines.append(Command(id=id, time=time.time(), command=plan[1], arguments=plan[2]))
-        return original(session)
-
-    def plan(step: int, command: CommandName, **arguments: Any) -> None:
-        plans.append((step, command, arguments))
-
-    monkeypatch.setattr(loop, "obey", obey)
-    yield plan
 
 
 def replayed(folder: RunFolder) -> list[Advice]:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 from safetensors.torch import load_file
 
-from tui_trainer.advisor.replay import parse
+from tests.engine.conftest import At, rollbacks, rows_that_stand
 from tui_trainer.advisor.told import told
 from tui_trainer.cli import main as cli
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.metrics import TrainRecord
-from tui_trainer.contracts.run import Command, CommandName, Event
 from tui_trainer.engine import loop, rollback
-from tui_trainer.engine import obey as obeying
-from tui_trainer.store import atomic, checkpoints
+from tui_trainer.store import checkpoints
 from tui_trainer.store.runs import RunFolder
 
 MakeRun = Callable[..., RunFolder]
 Engine = Callable[..., int]
-At = Callable[..., None]
 Capture = pytest.CaptureFixture[str]
 
 BREAK = 40
@@ -38,35 +34,6 @@ TRAINING: dict[str, Any] = {
     "keep_checkpoints": 9,
 }
 AUTO = {"auto_apply": True}
-
-
-@pytest.fixture
-def at_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[At]:
-    """Has a command waiting when so many steps are done; each once."""
-    plans: list[tuple[int, CommandName, dict[str, Any]]] = []
-    original = obeying.obey
-
-    def obey(session: Any) -> Any:
-        for plan in [plan for plan in plans if plan[0] == session.state.step]:
-            plans.remove(plan)
-            with atomic.appending(session.folder.control_file) as lines:
-                id = "-".join(map(str, (plan[0], plan[1], time.monotonic())))
-                lines.append(Command(id=id, time=time.time(), command=plan[1], arguments=plan[2]))
-        return original(session)
-
-    monkeypatch.setattr(loop, "obey", obey)
-    yield lambda step, command, **arguments: plans.append((step, command, arguments))
-
-
-def rows_that_stand(folder: RunFolder) -> dict[int, tuple[float, float]]:
-    """Step -> (loss, rate), as last written."""
-    rows, odd = parse(folder.metrics_file.read_bytes())
-    assert odd == 0
-    return {r["step"]: (r["loss"], r["learning_rate"]) for r in rows if r["kind"] == "train"}
-
-
-def rollbacks(folder: RunFolder) -> list[Event]:
-    return [event for event in folder.events() if event.kind == "rollback"]
 
 
 def weights(folder: RunFolder) -> dict[str, Any]:

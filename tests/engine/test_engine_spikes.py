@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,22 +14,18 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from tests.bases import save_model
-from tui_trainer.advisor.replay import parse
+from tests.engine.conftest import At, rollbacks, rows_that_stand
 from tui_trainer.advisor.told import told
 from tui_trainer.cli import main as cli
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, Evidence
-from tui_trainer.contracts.run import Command, CommandName, Event
 from tui_trainer.contracts.schedule import learning_rate_at
-from tui_trainer.engine import advising, loop, spikes, way_back
-from tui_trainer.engine import obey as obeying
+from tui_trainer.engine import advising, spikes, way_back
 from tui_trainer.engine.batches import Plan
 from tui_trainer.engine.session import TrainerState
-from tui_trainer.store import atomic
 from tui_trainer.store.runs import RunFolder
 
 MakeRun = Callable[..., RunFolder]
 Engine = Callable[..., int]
-At = Callable[..., None]
 Capture = pytest.CaptureFixture[str]
 
 ROWS = [{"question": f"what is {i}?", "answer": "the cat sat on the mat"} for i in range(20)]
@@ -80,35 +75,6 @@ def bad_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
         monkeypatch.setattr(Plan, "examples", examples)
 
     return spoil
-
-
-@pytest.fixture
-def at_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[At]:
-    """Has a command waiting when so many steps are done; each once."""
-    plans: list[tuple[int, CommandName, dict[str, Any]]] = []
-    original = obeying.obey
-
-    def obey(session: Any) -> Any:
-        for plan in [plan for plan in plans if plan[0] == session.state.step]:
-            plans.remove(plan)
-            with atomic.appending(session.folder.control_file) as lines:
-                id = "-".join(map(str, (plan[0], plan[1], time.monotonic())))
-                lines.append(Command(id=id, time=time.time(), command=plan[1], arguments=plan[2]))
-        return original(session)
-
-    monkeypatch.setattr(loop, "obey", obey)
-    yield lambda step, command, **arguments: plans.append((step, command, arguments))
-
-
-def rows_that_stand(folder: RunFolder) -> dict[int, tuple[float, float]]:
-    """Step -> (loss, rate), as last written."""
-    rows, odd = parse(folder.metrics_file.read_bytes())
-    assert odd == 0
-    return {r["step"]: (r["loss"], r["learning_rate"]) for r in rows if r["kind"] == "train"}
-
-
-def rollbacks(folder: RunFolder) -> list[Event]:
-    return [event for event in folder.events() if event.kind == "rollback"]
 
 
 def kept_high(folder: RunFolder) -> list[str]:
@@ -248,8 +214,7 @@ def session_at(folder: RunFolder, losses: list[float], **settings: Any) -> Any:
     said: list[str] = []
     return SimpleNamespace(
         folder=folder,
-        advisor=SimpleNamespace(open=[spike()]),
-        unseen=[],
+        open_advice=[spike()],
         advisor_settings=AdvisorSettings(**ON, **settings),
         state=TrainerState(step=99 + len(losses), recent=[1.0] * 10 + losses),
         writer=SimpleNamespace(wait=lambda: None),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from peft import get_peft_model_state_dict  # noqa: E402
+from peft import PeftModel, get_peft_model_state_dict  # noqa: E402
 
 from tui_trainer.contracts.job import LoraSettings  # noqa: E402
 from tui_trainer.models import adapter  # noqa: E402
@@ -20,6 +21,46 @@ def same_as_pefts(model: Any) -> None:
     theirs = get_peft_model_state_dict(model)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("layer", ["lm_head", "embed_tokens"])
+def test_of_a_targeted_output_layer_or_embedding_only_the_update_is_copied(
+    layer: str, tiny_base: Path, tmp_path: Path
+) -> None:
+    """PEFT adds the base's own weights, which a checkpoint could not put back."""
+    base, ids = str(tiny_base), torch.arange(40, 60).unsqueeze(0)
+    settings = LoraSettings(rank=4, target_modules=["q_proj", layer])
+    model = adapter.attach(load_base(base, torch.device("cpu"), torch.float32), settings)
+    for parameter in adapter.trainable(model).values():
+        parameter.data = torch.randn_like(parameter)
+    ours = adapter.copy_adapter(model, base).tensors
+    theirs = get_peft_model_state_dict(model)
+    assert len(ours) == len(theirs) - 1
+    assert {name for name in theirs if ".base_layer." not in name} == ours.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    adapter.load_weights(model, ours)
+    adapter.save_adapter(model, tmp_path, base)
+    fresh = load_base(base, torch.device("cpu"), torch.float32)
+    again: Any = PeftModel.from_pretrained(fresh, str(tmp_path))
+    with torch.no_grad():
+        torch.testing.assert_close(again(ids).logits, model.eval()(ids).logits)
+
+
+@pytest.mark.parametrize("base", ["tiny_base", "qwen2_base", "encoder"])
+@pytest.mark.parametrize("settings", [LoraSettings(), LoraSettings(dora=True)])
+def test_a_classifier_is_copied_with_its_head(
+    base: str, settings: LoraSettings, request: pytest.FixtureRequest
+) -> None:
+    folder = str(request.getfixturevalue(base))
+    loaded = load_base(folder, torch.device("cpu"), torch.float32, labels=["calm", "angry", "odd"])
+    model = adapter.attach(loaded, settings)
+    same_as_pefts(model)
+    copied = adapter.copy_adapter(model, "base").tensors
+    assert any(name.endswith((".score.weight", ".classifier.weight")) for name in copied)
+    adapter.load_weights(model, {name: value * 2 for name, value in copied.items()})
+    same_as_pefts(model)
+    doubled = adapter.copy_adapter(model, "base").tensors
+    assert all(torch.equal(doubled[name], copied[name] * 2) for name in copied)
 
 
 @pytest.mark.parametrize(

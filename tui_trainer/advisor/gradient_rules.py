@@ -16,6 +16,7 @@ from tui_trainer.advisor.phase import (
 )
 from tui_trainer.contracts.advice import Evidence, JobFacts
 
+FIVE = math.log(5.0)
 TEN = math.log(10.0)
 HUNDREDTH = math.log(100.0)
 TWICE_AND_MORE = math.log(2.5)
@@ -89,18 +90,16 @@ def cold_start(memory: Memory, facts: JobFacts) -> Finding | None:
     if not 3 <= memory.norm_rows <= 16 or not is_cold_start(memory, facts):
         return None
     beyond = is_beyond_adapters(memory, facts)
-    first = memory.norms[0] if beyond else robust.median(memory.norms[:2])
-    above = [norm - first for norm in memory.norms[1 if beyond else 2 :]]
-    if beyond:
-        if max(above) < HALF_AS_MUCH_AGAIN:
-            return None
-    elif max(above) < math.log(5.0) and sum(a >= TWICE_AND_MORE for a in above) < 3:
-        return None
-    if memory.losses[-1] < 0.5 * memory.first:
+    begin, least = (1, HALF_AS_MUCH_AGAIN) if beyond else (2, FIVE)
+    first = robust.median(memory.norms[:begin])
+    above = [norm - first for norm in memory.norms[begin:]]
+    if max(above) < least and not beyond and sum(a >= TWICE_AND_MORE for a in above) >= 3:
+        least = TWICE_AND_MORE
+    if max(above) < least or memory.losses[-1] < 0.5 * memory.first:
         return None
     highest = first + max(above)
     numbers = {"times": math.exp(max(above))}
-    evidence = _evidence(memory, memory.rows, highest, first, first + math.log(5.0), numbers)
+    evidence = _evidence(memory, memory.rows, highest, first, first + least, numbers)
     return Finding(
         "warmup_too_short",
         "high",

@@ -146,11 +146,10 @@ def overfitting(memory: Memory) -> Finding | None:
     points = memory.evaluations
     if len(points) < 4:
         return None
-    best = min(range(len(points)), key=lambda i: points[i].val_loss)
-    after = points[best + 1 :]
     if _left_behind(points):
         return _turned(points[-STANDING], points[-1], points[-STANDING].val_loss, None)
-    if len(after) < 2:
+    best = min(range(len(points)), key=lambda i: points[i].val_loss)
+    if len(points) - 1 - best < 2:
         return None
     low = points[best]
     unit = max(robust.wander([p.val_loss for p in points[-12:]]), 0.005 * abs(low.val_loss))

@@ -86,7 +86,7 @@ def _act_on_urgent(session: Session, record: TrainRecord) -> None:
 def _most_urgent(session: Session) -> Advice | None:
     """Of the open advice of high or critical urgency that suggests a rate: first what spoils the
     weights, then the newest. A divergence counts with a gradient that explodes on top of it."""
-    known = session.advisor.open if session.advisor is not None else []
+    known = session.open_advice
     urgent = [a for a in known if a.urgency in ("high", "critical") and a.suggested_lr is not None]
     if any(a.kind == "gradient_explosion" for a in urgent):
         urgent += [a for a in known if a.kind == "divergence" and a.urgency == "medium"]
@@ -147,7 +147,7 @@ def _judge(session: Session, trial: Trial) -> None:
     state.trial = None
     now, limit = median(state.recent), trial.level + max(3 * trial.spread, 0.02 * abs(trial.level))
     factor = trial.multiplier / rates.multiplier(session)
-    known = {a.kind for a in session.advisor.open} if session.advisor is not None else set()
+    known = {a.kind for a in session.open_advice}
     if now <= limit or factor == 1 or (factor > 1 and known & _WORSE_WITH_RATE):
         return
     words = (

@@ -57,10 +57,9 @@ def remember(session: Session) -> None:
 
 
 def good_steps(session: Session) -> tuple[int, ...]:
-    """The last step before each trouble that stands and could be gone back from."""
-    catch_up(session)
-    known = session.advisor.open if session.advisor is not None else []
-    ways = [a for a in known if a.suggested_lr or a.kind == SPIKE]
+    """The last step before each trouble that stands and could be gone back from, as of when the
+    advisor was last caught up with, such as by `remember`."""
+    ways = [a for a in session.open_advice if a.suggested_lr or a.kind == SPIKE]
     return tuple(a.good_step for a in ways if a.good_step is not None)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import TrainingSettings
+from tui_trainer.store import checks
 
 
 def build_optimizer(
@@ -19,11 +20,10 @@ def build_optimizer(
 
     Raises `UserError` for settings that exclude each other and for what is not installed.
     """
+    refused = checks.optimizer_errors(settings)
+    if refused:
+        raise UserError(refused[0].message)
     name = settings.optimizer
-    if settings.nesterov and (name != "sgd" or settings.momentum == 0):
-        raise UserError('training.nesterov needs optimizer = "sgd" and a training.momentum above 0')
-    if settings.momentum and name not in ("sgd", "rmsprop"):
-        raise UserError(f"training.momentum is of sgd and rmsprop; {name} has none: leave it out")
     values = list(parameters.values())
     common: dict[str, Any] = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay}
     fused = all(value.device.type in ("cpu", "cuda") for value in values)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tui_trainer.advisor.advisor import Advisor
-from tui_trainer.contracts.advice import AdvisorSettings
+from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.contracts.run import RunInfo
@@ -141,6 +141,11 @@ class Session:
     def advisor_settings(self) -> AdvisorSettings:
         """The run's settings of the advisor, as they were when it was made."""
         return self.job.advisor or AdvisorSettings()
+
+    @property
+    def open_advice(self) -> list[Advice]:
+        """The advice that stands, as far as the advisor was shown what was written."""
+        return self.advisor.open if self.advisor is not None else []
 
     def collate(self, examples: list[Example]) -> Batch:
         """The examples of one pass, in the way that this base takes them."""

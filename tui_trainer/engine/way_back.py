@@ -21,8 +21,8 @@ SPIKE_FACTOR, SPIKE_PAST = 0.5, 8
 
 def newest(session: Session, id: str | None) -> Advice | None:
     """The open advice that can be applied: the one named, else the newest."""
-    known = session.advisor.open if session.advisor is not None else []
-    fitting = [a for a in known if a.suggested_lr is not None and (id is None or a.id == id)]
+    known = [a for a in session.open_advice if a.suggested_lr is not None]
+    fitting = [a for a in known if id in (None, a.id)]
     return max(fitting, key=lambda a: (a.updated_step, a.step), default=None)
 
 
@@ -36,8 +36,7 @@ def newest_with_way(session: Session, id: str | None) -> Advice | None:
 
 def open_spike(session: Session) -> Advice | None:
     """The open advice on a loss spike."""
-    known = session.advisor.open if session.advisor is not None else []
-    return next((advice for advice in known if advice.kind == SPIKE), None)
+    return next((advice for advice in session.open_advice if advice.kind == SPIKE), None)
 
 
 def setbacks_near(state: TrainerState, good: int) -> list[float]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
 from peft.utils.other import get_pattern_key
 from safetensors import SafetensorError
@@ -28,7 +28,7 @@ _HEADS = ("score", "classifier")  # what PEFT takes for a classifier's head
 
 
 _FIRST = "_tui_trainer_first"  # where a model keeps the values that PiSSA began with
-# What belongs into the file of a model's adapter, by PEFT's names.
+# What belongs into the file of a model's adapter.
 _PARAMETERS: WeakKeyDictionary[nn.Module, dict[str, nn.Parameter]] = WeakKeyDictionary()
 
 
@@ -97,30 +97,11 @@ def copy_adapter(model: Any, base_reference: str) -> SavedAdapter:
     """A copy of the adapter as it is now, which further training does not change."""
     tensors = {
         name: value.detach().to("cpu", copy=True).contiguous()
-        for name, value in _tensors_of(model).items()
+        for name, value in _saved_parameters(model).items()
     }
     config = copy.copy(model.peft_config[model.active_adapter])
     config.inference_mode, config.base_model_name_or_path = True, base_reference
     return SavedAdapter(tensors, config)
-
-
-def _tensors_of(model: Any) -> Mapping[str, torch.Tensor]:
-    """PEFT's name and the tensor of everything that an adapter's file holds. PEFT walks the whole
-    model for it, so that the second time its parameters are known."""
-    known = _PARAMETERS.get(model)
-    if known is not None:
-        return known
-    state: dict[str, torch.Tensor] = get_peft_model_state_dict(model)
-    places = {p.data_ptr(): p for p in model.parameters() if type(p) is nn.Parameter}
-    found = {name: places.get(value.data_ptr()) for name, value in state.items()}
-    kept = {
-        name: parameter
-        for name, parameter in found.items()
-        if parameter is not None and parameter.shape == state[name].shape
-    }
-    if len(kept) == len(state) == len({id(parameter) for parameter in kept.values()}):
-        _PARAMETERS[model] = kept
-    return state
 
 
 def write_adapter(saved: SavedAdapter, folder: Path) -> None:
@@ -155,12 +136,7 @@ def load_weights(model: Any, tensors: dict[str, torch.Tensor]) -> None:
 
     Raises `UserError` where the two do not match exactly.
     """
-    adapter = model.active_adapter
-    own = {
-        _saved_name(name, adapter): parameter
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-    }
+    own = _saved_parameters(model)
     if own.keys() != tensors.keys():
         odd = sorted(own.keys() ^ tensors.keys())[0]
         raise UserError(f"the saved adapter does not fit this base and job: {odd} is in one only")
@@ -174,10 +150,23 @@ def load_weights(model: Any, tensors: dict[str, torch.Tensor]) -> None:
             parameter.copy_(tensors[name])
 
 
+def _saved_parameters(model: Any) -> dict[str, nn.Parameter]:
+    """Everything that is trained, by PEFT's names in an adapter's file: what PEFT itself saves
+    but for a targeted output layer's or embedding's frozen weights, which are the base's. The
+    model is walked the first time only, since training waits for a checkpoint's copy."""
+    known = _PARAMETERS.get(model)
+    if known is None:
+        adapter = model.active_adapter
+        known = {_saved_name(name, adapter): p for name, p in trainable(model).items()}
+        _PARAMETERS[model] = known
+    return known
+
+
 def _saved_name(name: str, adapter: str) -> str:
     """A parameter's name as PEFT writes it."""
     name = name.replace(f".lora_magnitude_vector.{adapter}.weight", ".lora_magnitude_vector")
-    return name.replace(f".modules_to_save.{adapter}.", ".").replace(f".{adapter}.", ".")
+    name = name.replace(f".modules_to_save.{adapter}.", ".").replace(f".{adapter}.", ".")
+    return name.removesuffix(f".{adapter}")  # of an embedding, whose updates are no layers
 
 
 def read_weights(folder: Path, lora: LoraSettings) -> dict[str, torch.Tensor]:

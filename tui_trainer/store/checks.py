@@ -53,6 +53,18 @@ def planned_steps(job: Job, rows: int | None) -> int | None:
     return max(1, math.ceil((settings.epochs or 1.0) * math.ceil(trained / per_step)))
 
 
+def optimizer_errors(settings: TrainingSettings) -> list[Finding]:
+    """Settings of the optimizer that exclude each other."""
+    name, found = settings.optimizer, []
+    if settings.nesterov and (name != "sgd" or settings.momentum == 0):
+        words = 'training.nesterov needs optimizer = "sgd" and a training.momentum above 0'
+        found.append(_error("training.nesterov", words))
+    if settings.momentum and name not in ("sgd", "rmsprop"):
+        words = f"training.momentum is of sgd and rmsprop; {name} has none: leave it out"
+        found.append(_error("training.momentum", words))
+    return found
+
+
 def _count(file: Path) -> int:
     if file.suffix.lower() == ".csv":
         with file.open(newline="", encoding="utf-8-sig") as stream:
@@ -88,19 +100,7 @@ def _errors(job: Job) -> list[Finding]:
             'one: use lora.init = "default", or leave quantization out'
         )
         found.append(_error("lora.init", words))
-    return [*found, *_momentum(job.training), *_absent(job)]
-
-
-def _momentum(settings: TrainingSettings) -> list[Finding]:
-    """What the optimizer would refuse."""
-    name, found = settings.optimizer, []
-    if settings.momentum and name not in ("sgd", "rmsprop"):
-        words = f"training.momentum is of sgd and rmsprop; {name} has none: leave it out"
-        found.append(_error("training.momentum", words))
-    if settings.nesterov and (name != "sgd" or settings.momentum == 0):
-        words = 'training.nesterov needs optimizer = "sgd" and a training.momentum above 0'
-        found.append(_error("training.nesterov", words))
-    return found
+    return [*found, *optimizer_errors(job.training), *_absent(job)]
 
 
 def _absent(job: Job) -> list[Finding]:

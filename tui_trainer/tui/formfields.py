@@ -16,18 +16,12 @@ import msgspec
 from msgspec import inspect
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.job import DataSettings, Job, LoraSettings, TrainingSettings
+from tui_trainer.contracts.job import Job
 from tui_trainer.store import checks, jobs, paths
 from tui_trainer.tui import formlayout
 
 Kind = Literal["text", "int", "float", "choice", "switch", "pairs"]
 _WHERE = "form"
-_PARTS: dict[str, type[msgspec.Struct]] = {
-    "": Job,
-    "data.": DataSettings,
-    "lora.": LoraSettings,
-    "training.": TrainingSettings,
-}
 _PAIR = r"\s*([^=\s][^=]*?)\s*=\s*([^=,\s]+)\s*(?:,|$)"
 _SWITCH = ("off", "on")
 _FILES = ("data.train", "data.validation", "data.replay")
@@ -61,7 +55,7 @@ class Checked:
 @functools.cache
 def fields() -> tuple[Field, ...]:
     """Every field of the form in its order."""
-    known = _fields_of(Job, "")
+    known = _every_field()
     return tuple(known[key] for _title, keys in formlayout.SECTIONS for key in keys)
 
 
@@ -136,13 +130,10 @@ def _rest(base: Job | None) -> dict[str, Any]:
     """What a job says beyond the form's fields, as plain values."""
     values: dict[str, Any] = {}
     said = {} if base is None else msgspec.to_builtins(base)
-    here = {field.key for field in fields()}
-    for section, kind in _PARTS.items():
-        for name in msgspec.structs.fields(kind) if said else ():
-            key = f"{section}{name.encode_name}"
-            value = None if f"{key}." in _PARTS else _get(said, key)
-            if key not in here and value not in (None, {}):
-                _set(values, key, value)
+    for key in _every_field().keys() - {field.key for field in fields()}:
+        value = _get(said, key)
+        if value is not None:
+            _set(values, key, value)
     return values
 
 
@@ -157,6 +148,12 @@ def _placed(message: str) -> dict[str, str]:
         if text.startswith(f"{key} "):
             return {key: text}
     return {"model": text} if text.startswith("model") else {"": text}
+
+
+@functools.cache
+def _every_field() -> dict[str, Field]:
+    """Every setting of a job by its key, whether or not the form has it."""
+    return _fields_of(Job, "")
 
 
 def _fields_of(kind: Any, prefix: str) -> dict[str, Field]:
@@ -281,9 +278,10 @@ def _text(value: Any) -> str:
 
 
 def _get(values: dict[str, Any], key: str) -> Any:
+    """The value at a dotted key; None also where its section is left out."""
     target: Any = values
     for part in key.split("."):
-        target = target.get(part)
+        target = None if target is None else target.get(part)
     return target
 
 

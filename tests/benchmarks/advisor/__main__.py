@@ -7,11 +7,10 @@ import os
 import time
 from pathlib import Path
 
+from tests.benchmarks.advisor.cases import SEEDS
+
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = "1"
-
-
-GROUPS = ("dev", "test", "seen1", "seen2", "seen3", "last")
 
 
 def main() -> None:
@@ -21,7 +20,7 @@ def main() -> None:
     parser.add_argument("--autopilot", action="store_true", help="train with auto_apply")
     parser.add_argument("--cost", action="store_true", help="time and memory, without any run")
     parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--group", choices=GROUPS, help="one set")
+    parser.add_argument("--group", choices=tuple(SEEDS), help="one set")
     parser.add_argument("--without", help="fields taken out, such as gradient_norm,learning_rate")
     parser.add_argument("--details", action="store_true", help="a line for every run")
     options = parser.parse_args()

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from tests.benchmarks.advisor import rules_as_written
-from tests.benchmarks.advisor.cases import Case, Fault, all_cases
+from tests.benchmarks.advisor.cases import SEEDS, Case, Fault, all_cases
 from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.contracts.advice import Advice, JobFacts
 
@@ -161,7 +161,7 @@ def _table(ours: list[Verdict], theirs: list[Verdict]) -> str:
         "| runs | count | this advisor | rules as first written |",
         "|---|---|---|---|",
     ]
-    for group in ("shared", "dev", "test", "seen1", "seen2", "seen3", "last"):
+    for group in ("shared", *SEEDS):
         healthy = [[v for v in side if v.group == group and not v.cause] for side in (ours, theirs)]
         if healthy[0]:
             words = [_false_alarms(side) for side in healthy]
@@ -171,7 +171,7 @@ def _table(ours: list[Verdict], theirs: list[Verdict]) -> str:
     words = [f"**{_false_alarms(side)}**" for side in healthy]
     name = "**all healthy: false alarms per 20,000 steps**"
     lines.append(f"| {name} | {len(healthy[0])} | {words[0]} | {words[1]} |")
-    for group in ("dev", "test", "seen1", "seen2", "seen3", "last"):
+    for group in SEEDS:
         faulty = [[v for v in side if v.group == group and v.cause] for side in (ours, theirs)]
         if not faulty[0]:
             continue
