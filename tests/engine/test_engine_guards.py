@@ -247,10 +247,11 @@ def test_settings_that_exclude_each_other(
         {"rslora": True},
         {"dora": True},
         {"init": "pissa"},
+        {"init": "pissa", "dora": True},
         {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"q_proj": 3}},
         {"rank_pattern": {r"layers\.1\.mlp\.(up|down)_proj": 8, "v_proj": 1}, "rslora": True},
     ],
-    ids=lambda lora: next(iter(lora)),
+    ids=lambda lora: "-".join(lora),
 )
 def test_every_kind_of_adapter_answers_alike_in_plain_peft(
     lora: dict[str, Any],

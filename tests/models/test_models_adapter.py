@@ -81,3 +81,23 @@ def test_copies_follow_the_weights_however_they_change(settings: LoraSettings) -
     same_as_pefts(model)
     changed = adapter.copy_adapter(model, "base").tensors
     assert not any(torch.equal(before[name], changed[name]) for name in before)
+
+
+@pytest.mark.parametrize("dora", [False, True])
+def test_a_classifier_that_pissa_began_is_saved_with_its_head(
+    dora: bool, tiny_base: Path, tmp_path: Path
+) -> None:
+    base, ids = str(tiny_base), torch.arange(40, 60).unsqueeze(0)
+
+    def fresh() -> Any:
+        torch.manual_seed(5)
+        return load_base(base, torch.device("cpu"), torch.float32, labels=["calm", "angry", "odd"])
+
+    model = adapter.attach(fresh(), LoraSettings(rank=4, init="pissa", dora=dora))
+    for parameter in adapter.trainable(model).values():
+        parameter.data = parameter.data + 0.1 * torch.randn_like(parameter)
+    adapter.save_adapter(model, tmp_path, base)
+    again: Any = PeftModel.from_pretrained(fresh(), str(tmp_path))
+    with torch.no_grad():
+        wanted, got = model.eval()(ids).logits, again.eval()(ids).logits
+    torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)

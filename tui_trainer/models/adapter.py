@@ -113,13 +113,13 @@ def write_adapter(saved: SavedAdapter, folder: Path) -> None:
 
 def _less(saved: SavedAdapter, first: dict[str, torch.Tensor]) -> SavedAdapter:
     """The saved update less the first one, as one of twice the rank: B A - B0 A0 is the product
-    of (B, -B0) and (A, A0)."""
-    tensors = {
-        name: torch.cat([value, first[name]], dim=0)
-        if ".lora_A." in name
-        else torch.cat([value, -first[name]], dim=1)
-        for name, value in saved.tensors.items()
-    }
+    of (B, -B0) and (A, A0). DoRA's magnitudes and a classifier's head stay as they are."""
+    tensors = dict(saved.tensors)
+    for name, value in saved.tensors.items():
+        if ".lora_A." in name or ".lora_embedding_A" in name:
+            tensors[name] = torch.cat([value, first[name]], dim=0)
+        elif ".lora_B." in name or ".lora_embedding_B" in name:
+            tensors[name] = torch.cat([value, -first[name]], dim=1)
     config = copy.copy(saved.config)
     growth = 2**0.5 if config.use_rslora else 2  # the scale stays what it was
     config.r, config.lora_alpha = 2 * config.r, growth * config.lora_alpha  # type: ignore[assignment]
