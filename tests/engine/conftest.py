@@ -15,6 +15,7 @@ import pytest
 
 from tui_trainer.advisor.replay import parse
 from tui_trainer.contracts.run import Command, CommandName, Event
+from tui_trainer.engine import control
 from tui_trainer.store import atomic, jobs, runs
 from tui_trainer.store.runs import RunFolder
 
@@ -22,6 +23,12 @@ MakeRun = Callable[..., RunFolder]
 At = Callable[..., None]
 
 TIMES = ("time", "step_time_ms")
+
+
+@pytest.fixture(autouse=True)
+def listening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands are looked for before every step, however quick: tests count in steps."""
+    monkeypatch.setattr(control, "LOOK_SECONDS", 0.0)
 
 
 @pytest.fixture

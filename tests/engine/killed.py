@@ -68,13 +68,13 @@ def while_paused() -> None:
 
 
 def places() -> dict[str, Callable[[], None]]:
-    from tui_trainer.engine import checkpoint, finish, loop
+    from tui_trainer.engine import checkpoint, finish, loop, recording
     from tui_trainer.store import atomic, checkpoints
 
     return {
         "inside accumulation": lambda: at(loop, "weighted_sum", 14),
         "between gradients and update": lambda: at(loop, "update", 5),
-        "updated but not written down": lambda: at(loop, "step_record", 8),
+        "updated but not written down": lambda: at(recording, "step_record", 8),
         "while evaluating": while_evaluating,
         "evaluated but not saved": lambda: at(checkpoint, "save", 2),
         "while the copy is made": lambda: at(checkpoint, "take_snapshot", 2),
@@ -90,9 +90,10 @@ def places() -> dict[str, Callable[[], None]]:
 
 
 if __name__ == "__main__":
-    from tui_trainer.engine import setup
+    from tui_trainer.engine import control, setup
     from tui_trainer.engine.__main__ import main
 
     setup.usable_threads = lambda: 1
+    control.LOOK_SECONDS = 0.0
     places()[sys.argv[2]]()
     sys.exit(main([sys.argv[1]]))

@@ -17,7 +17,7 @@ from tui_trainer.advisor.told import told
 from tui_trainer.contracts.advice import Advice, Evidence
 from tui_trainer.contracts.metrics import TrainRecord
 from tui_trainer.contracts.run import Event
-from tui_trainer.engine import loop
+from tui_trainer.engine import recording
 from tui_trainer.store import checkpoints
 from tui_trainer.store.runs import RunFolder
 
@@ -189,13 +189,13 @@ def test_a_change_that_made_it_worse_is_undone(
         seen.extend([record] if isinstance(record, TrainRecord) else [])
         return [wrong] if len(seen) == 20 and isinstance(record, TrainRecord) else []
 
-    def worse(session: Any, outcome: Any, rate: float, seconds: float) -> TrainRecord:
-        record = original(session, outcome, rate, seconds)
+    def worse(session: Any, done: Any) -> TrainRecord:
+        record = original(session, done)
         loss = 2.0 if session.state.step <= 20 else 3.0
         return msgspec.structs.replace(record, loss=loss)
 
-    original = loop.step_record
-    monkeypatch.setattr(loop, "step_record", worse)
+    original = recording.step_record
+    monkeypatch.setattr(recording, "step_record", worse)
     monkeypatch.setattr(Advisor, "observe", observe)
     monkeypatch.setattr(Advisor, "open", property(lambda self: [wrong] if len(seen) >= 20 else []))
     training = {**TRAINING, "max_steps": 130, "eval_every": 0}

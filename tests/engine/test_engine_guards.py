@@ -251,7 +251,7 @@ def test_settings_that_exclude_each_other(
         {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"q_proj": 3}},
         {"rank_pattern": {r"layers\.1\.mlp\.(up|down)_proj": 8, "v_proj": 1}, "rslora": True},
     ],
-    ids=lambda lora: "-".join(lora),
+    ids="-".join,
 )
 def test_every_kind_of_adapter_answers_alike_in_plain_peft(
     lora: dict[str, Any],

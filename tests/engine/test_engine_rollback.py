@@ -15,7 +15,7 @@ from tui_trainer.cli import main as cli
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.metrics import TrainRecord
-from tui_trainer.engine import loop, rollback
+from tui_trainer.engine import loop, recording, rollback
 from tui_trainer.store import checkpoints
 from tui_trainer.store.runs import RunFolder
 
@@ -167,14 +167,14 @@ def test_a_lower_rate_that_does_not_help_is_given_back(
 ) -> None:
     """Whatever the rate, the loss is twice as high from a step on, as with wrong data."""
 
-    def worse(session: Any, outcome: Any, rate: float, seconds: float) -> TrainRecord:
-        record = original(session, outcome, rate, seconds)
+    def worse(session: Any, done: Any) -> TrainRecord:
+        record = original(session, done)
         step = session.state.step
         loss = 3.0 - step / 50 if step <= 60 else 4.0
         return msgspec.structs.replace(record, loss=loss + 0.01 * (step % 3), gradient_norm=1.0)
 
-    original = loop.step_record
-    monkeypatch.setattr(loop, "step_record", worse)
+    original = recording.step_record
+    monkeypatch.setattr(recording, "step_record", worse)
     folder = make_run(training={**TRAINING, "scheduler": "constant"}, advisor=AUTO)
     assert run_engine(folder) == 0
     assert len(rollbacks(folder)) == 2

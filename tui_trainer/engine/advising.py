@@ -13,11 +13,6 @@ from tui_trainer.engine.samples import Samples
 from tui_trainer.engine.session import Session
 from tui_trainer.engine.way_back import SPIKE
 
-# While nothing is done by itself, records of quick steps are shown a few at a time, at most so
-# late: after a step the processor's caches hold other things, and to be called at all is what
-# costs. What is said of them is the same.
-_TOGETHER, _LATE_SECONDS = 8, 0.4
-
 
 def settings_of(session: Session) -> AdvisorSettings:
     """The run's settings of the advisor, as they were when it was made."""
@@ -27,7 +22,6 @@ def settings_of(session: Session) -> AdvisorSettings:
 def begin(session: Session) -> None:
     """Makes the advisor, with what it knew at the checkpoint. Never raises."""
     settings = settings_of(session)
-    session.unseen = []
     if not settings.enabled:
         return
     try:
@@ -49,7 +43,6 @@ def width_rate(session: Session) -> float | None:
 
 def remember(session: Session) -> None:
     """Puts what the advisor knows into the state that a checkpoint holds."""
-    catch_up(session)
     if session.advisor is not None:
         session.state.advisor = session.advisor.state()
     if session.samples is not None:
@@ -64,33 +57,13 @@ def good_steps(session: Session) -> tuple[int, ...]:
 
 
 def observe(session: Session, record: TrainRecord | EvalRecord) -> None:
-    """Shows the advisor a record that was written, soon, and does what it may. Never raises."""
+    """Shows the advisor a record that was written, and does what it may. Never raises."""
     if session.advisor is None:
         return
-    session.unseen.append(record)
-    settings = settings_of(session)
-    if (
-        isinstance(record, TrainRecord)
-        and not record.nonfinite
-        and len(session.unseen) < _TOGETHER
-        and record.time - session.unseen[0].time < _LATE_SECONDS
-        and record.step_time_ms < 1000 * _LATE_SECONDS
-        and not (settings.auto_apply or settings.spike_rollback)
-    ):
-        return
-    catch_up(session)
-
-
-def catch_up(session: Session) -> None:
-    """Shows the advisor the records that it has not seen yet. Never raises."""
-    unseen, session.unseen = session.unseen, []
-    for record in unseen:
-        if session.advisor is None:
-            return
-        try:
-            _show(session, session.advisor, record)
-        except Exception as error:
-            _give_up(session, error)
+    try:
+        _show(session, session.advisor, record)
+    except Exception as error:
+        _give_up(session, error)
 
 
 def _show(session: Session, advisor: Advisor, record: TrainRecord | EvalRecord) -> None:
@@ -129,7 +102,6 @@ def words_of(advice: Advice) -> str:
 
 def mute(session: Session, kind: str) -> None:
     """No more of a kind in this run."""
-    catch_up(session)
     if session.advisor is not None:
         for advice in session.advisor.mute(kind):
             say(session, advice, session.state.step)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.engine import advising, optim, room
+from tui_trainer.engine import advising, optim, recording, room
 from tui_trainer.engine.session import Session, TrainerState
 from tui_trainer.models import adapter
 from tui_trainer.store import atomic, checkpoints
@@ -77,6 +77,7 @@ def take_snapshot(session: Session) -> Snapshot:
     """Copies what a checkpoint holds: all that training waits for."""
     state = session.state
     state.elapsed_seconds = session.report.elapsed()
+    recording.settle(session)
     advising.remember(session)
     if session.scaler.is_enabled():
         scale = session.scaler.state_dict()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterable
 from types import FrameType
 
@@ -13,6 +14,9 @@ from tui_trainer.contracts.schedule import RateChange
 from tui_trainer.store.inbox import Inbox
 from tui_trainer.store.runs import RunFolder
 
+# How long a command may wait for the end of quick steps.
+LOOK_SECONDS = 0.1
+
 
 class Control:
     """The run's inbox, and a `stop` of its own making after SIGTERM or SIGINT."""
@@ -21,6 +25,7 @@ class Control:
         self._inbox = Inbox(folder)
         self._signalled = False
         self._waiting: list[Command] = []
+        self._next_look = 0.0
         self.lapsed = self._inbox.lapsed
 
     def listen_to_signals(self) -> None:
@@ -30,8 +35,13 @@ class Control:
         if hasattr(signal, "SIGHUP"):
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
+    def is_due(self) -> bool:
+        """Whether it is time to look again: a look is a system call, too dear for quick steps."""
+        return self._signalled or bool(self._waiting) or time.monotonic() >= self._next_look
+
     def take(self) -> list[Command]:
         """Commands since the last look, in order."""
+        self._next_look = time.monotonic() + LOOK_SECONDS
         found, self._waiting = self._waiting + self._inbox.read(), []
         if self._signalled:
             self._signalled = False

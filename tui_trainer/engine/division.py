@@ -103,6 +103,11 @@ class Division:
             step.processor += thread - self._thread
         self._mark, self._thread = now, thread
 
+    @property
+    def takes_apart(self) -> bool:
+        """Whether the step that began is one of those that are taken apart."""
+        return self._now is not None
+
     def end(self, number: int, tokens: int) -> None:
         """The step has ended and is recorded: `number` it is, with so many `tokens`."""
         step = self._now

@@ -20,7 +20,7 @@ import torch
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.estimate import Checkpointing, Estimate
 from tui_trainer.contracts.job import Job
-from tui_trainer.engine import advising, batches, checkpoint, footprint, loop
+from tui_trainer.engine import advising, batches, checkpoint, footprint, loop, recording
 from tui_trainer.engine.data import Example
 from tui_trainer.engine.evaluate import evaluate
 from tui_trainer.engine.optim import set_learning_rate
@@ -297,7 +297,7 @@ def _probe_evaluation(session: Session) -> tuple[int, float]:
     finally:
         held[:] = whole
     tokens = [sum(len(e.input_ids) for e in examples) for examples in (whole, sample)]
-    return loop.evaluations_left(session), seconds * tokens[0] / tokens[1]
+    return recording.evaluations_left(session), seconds * tokens[0] / tokens[1]
 
 
 def _probe_saving(session: Session) -> tuple[int, float]:

@@ -10,7 +10,7 @@ import torch
 
 from tui_trainer.contracts.evaluation import Evaluation
 from tui_trainer.contracts.metrics import EvalRecord, finite_or_none
-from tui_trainer.engine import advising, batches, guard, scores
+from tui_trainer.engine import advising, batches, guard, recording, scores
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.session import Session
 
@@ -19,7 +19,7 @@ def evaluate(session: Session) -> bool:
     """Measures loss and accuracy per learned token, writes the line, and says whether it is the
     best so far. Draws no random number, so training goes on as if it had not been."""
     state, report = session.state, session.report
-    advising.catch_up(session)
+    recording.settle(session)
     guard.again(session, "evaluation")
     report.state("evaluating", f"evaluating at step {state.step:,}")
     began = time.monotonic()

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Iterable
 from typing import Literal
 
 import torch
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.metrics import TrainRecord
 from tui_trainer.contracts.run import Event
 from tui_trainer.engine import checkpoint
 from tui_trainer.engine.data import Example
-from tui_trainer.engine.session import Session
+from tui_trainer.engine.session import Outcome, Session
 
 # Steps in a row without finite numbers after which a run ends.
 MOST_SKIPPED = 3
 
 
-def skipped(session: Session, record: TrainRecord) -> None:
+def skipped(session: Session, outcome: Outcome, rate: float) -> None:
     """A step whose loss or gradient was not finite: the weights were left as they were.
 
     Raises `UserError` after `MOST_SKIPPED` in a row.
     """
     state = session.state
     state.skipped += 1
-    odd = " and ".join(str(name).replace("_", " ") for name in (record.nonfinite or []))
+    values = {"loss": outcome.loss, "gradient_norm": outcome.norm}
+    names = [name for name, value in values.items() if not math.isfinite(value)]
+    odd = " and ".join(name.replace("_", " ") for name in names)
     session.report.event(
         "warning",
-        record.step,
-        f"{odd} not finite at step {record.step}: the step is skipped, the weights are untouched",
-        detail={"nonfinite": list(record.nonfinite or []), "in_a_row": state.skipped},
+        state.step,
+        f"{odd} not finite at step {state.step}: the step is skipped, the weights are untouched",
+        detail={"nonfinite": names, "in_a_row": state.skipped},
     )
     if state.skipped < MOST_SKIPPED:
         return
@@ -39,8 +41,8 @@ def skipped(session: Session, record: TrainRecord) -> None:
     last = checkpoint.newest_name(session)
     kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
     raise UserError(
-        f"{odd} not finite at step {record.step}, the {MOST_SKIPPED}rd in a row, learning rate "
-        f"{record.learning_rate:.3g}: stopped; {kept}; train again with a lower learning rate",
+        f"{odd} not finite at step {state.step}, the {MOST_SKIPPED}rd in a row, learning rate "
+        f"{rate:.3g}: stopped; {kept}; train again with a lower learning rate",
         exit_status=1,
     )
 

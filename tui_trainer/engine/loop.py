@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 
-import msgspec
 import torch
 
-from tui_trainer.contracts.metrics import TrainRecord, finite_or_none
 from tui_trainer.contracts.run import StateName
-from tui_trainer.engine import advising, batches, checkpoint, guard, rollback
+from tui_trainer.engine import advising, batches, checkpoint, guard, recording, rollback
 from tui_trainer.engine.data import Example
 from tui_trainer.engine.evaluate import evaluate, has_stalled
 from tui_trainer.engine.loss import weighted_sum
-from tui_trainer.engine.obey import obey
+from tui_trainer.engine.obey import may_be_told, obey
 from tui_trainer.engine.optim import set_learning_rate
 from tui_trainer.engine.rates import rate_of_next_step
-from tui_trainer.engine.session import Session
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a step did: its loss, its gradient's norm before clipping, its passes, whether the
-    weights were changed."""
-
-    loss: float
-    norm: float
-    passes: list[list[Example]]
-    healthy: bool
+from tui_trainer.engine.session import Outcome, Session
 
 
 def train(session: Session) -> StateName:
@@ -40,7 +26,7 @@ def train(session: Session) -> StateName:
     try:
         return _train(session)
     finally:
-        advising.catch_up(session)
+        recording.settle(session)
         session.writer.wait()
 
 
@@ -59,7 +45,7 @@ def _train(session: Session) -> StateName:
         state = session.state
 
         # Commands, obeyed between two steps; a pause waits in here.
-        verdict = obey(session)
+        verdict = obey(session) if may_be_told(session) else None
         if verdict is not None:
             return verdict
         if session.going_back is not None:
@@ -76,17 +62,15 @@ def _train(session: Session) -> StateName:
 
         # What it was.
         state.step += 1
-        record = step_record(session, outcome, rate, time.perf_counter() - began)
-        state.tokens_seen += record.tokens
-        report.train_step(record, evaluations_left(session))
-        advising.observe(session, record)
-        session.division.end(state.step, record.tokens)
+        recording.finished(session, outcome, rate, time.perf_counter() - began)
+        if session.division.takes_apart:
+            session.division.end(state.step, recording.tokens_of(outcome))
         if session.going_back is not None:
             continue
         if outcome.healthy:
             state.skipped = 0
-        elif not session.scaler.is_enabled() or record.loss is None:
-            guard.skipped(session, record)
+        elif not session.scaler.is_enabled() or not math.isfinite(outcome.loss):
+            guard.skipped(session, outcome, rate)
 
         # Once in a while: evaluate, save, see that it gets no better. A checkpoint is not
         # taken while numbers are broken: it might not be a good one.
@@ -158,34 +142,6 @@ def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Ten
     return session.ranks.together(total)
 
 
-def step_record(session: Session, outcome: Outcome, rate: float, seconds: float) -> TrainRecord:
-    """The step's line of `metrics.jsonl`."""
-    values = {"loss": outcome.loss, "gradient_norm": outcome.norm}
-    odd = [name for name, value in values.items() if not math.isfinite(value)]
-    return TrainRecord(
-        step=session.state.step,
-        epoch=session.plan.epoch(session.state.step),
-        loss=finite_or_none(outcome.loss),
-        learning_rate=rate,
-        gradient_norm=finite_or_none(outcome.norm),
-        step_time_ms=round(seconds * 1000, 3),
-        tokens=sum(len(example.input_ids) for group in outcome.passes for example in group),
-        examples=sum(len(group) for group in outcome.passes),
-        time=time.time(),
-        nonfinite=odd or msgspec.UNSET,
-    )
-
-
 def due(every: int, step: int) -> bool:
     """Whether something that happens `every` so many steps happens after `step`."""
     return every > 0 and step % every == 0
-
-
-def evaluations_left(session: Session) -> int:
-    """How many evaluations are still to come."""
-    every, total = session.job.training.eval_every, session.plan.total_steps
-    if not session.dataset.validation:
-        return 0
-    if every == 0:
-        return 1
-    return math.ceil(total / every) - session.state.step // every

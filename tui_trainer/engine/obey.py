@@ -8,13 +8,19 @@ from typing import get_args
 
 from tui_trainer.contracts.advice import AdviceKind
 from tui_trainer.contracts.run import Command, StateName
-from tui_trainer.engine import acting, advising, checkpoint, rates, way_back
+from tui_trainer.engine import acting, advising, checkpoint, rates, recording, way_back
 from tui_trainer.engine.room import NoRoomError
 from tui_trainer.engine.session import Session
 
 # How often a paused run looks for commands, and shows that it lives.
 PAUSED_POLL_SECONDS = 0.05
 PAUSED_BEAT_SECONDS = 1.0
+
+
+def may_be_told(session: Session) -> bool:
+    """Whether there may be something to obey before this step."""
+    replays = session.rates_to_replay or session.mutes_to_replay
+    return bool(replays) or session.control.is_due()
 
 
 def obey(session: Session) -> StateName | None:
@@ -27,7 +33,7 @@ def obey(session: Session) -> StateName | None:
     beat = time.monotonic()
     while True:
         for command in session.control.take():
-            advising.catch_up(session)
+            recording.settle(session)
             if command.command == "pause":
                 paused = _pause(session, command, paused)
             elif command.command == "resume":
@@ -60,6 +66,7 @@ def _replay(session: Session) -> None:
     for change in session.rates_to_replay.pop(step, ()):
         rates.again(session, change)
     if session.mutes_to_replay and session.mutes_to_replay[0][0] <= step:
+        recording.settle(session)
         for _, kind in [mute for mute in session.mutes_to_replay if mute[0] <= step]:
             advising.mute(session, kind)
         session.mutes_to_replay = [mute for mute in session.mutes_to_replay if mute[0] > step]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
@@ -66,11 +67,11 @@ class Report:
 
     # -- records -----------------------------------------------------------------------------
 
-    def train_step(self, record: TrainRecord, evaluations_left: int) -> None:
-        """A finished optimizer step."""
-        self._metrics.append(record)
-        self._pace.append((record.step_time_ms / 1000.0, record.tokens))
-        self._latest = (record, evaluations_left)
+    def train_steps(self, records: Sequence[TrainRecord], evaluations_left: int) -> None:
+        """Finished optimizer steps, at least one, in order."""
+        self._metrics.append_all(records)
+        self._pace.extend((record.step_time_ms / 1000.0, record.tokens) for record in records)
+        self._latest = (records[-1], evaluations_left)
         if time.monotonic() - self._written >= STATE_SECONDS:
             self.write_state()
 

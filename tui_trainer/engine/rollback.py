@@ -11,7 +11,7 @@ import time
 import msgspec
 
 from tui_trainer.contracts.schedule import RateChange, Scaling, learning_rate_at
-from tui_trainer.engine import advising, checkpoint, rates
+from tui_trainer.engine import advising, checkpoint, rates, recording
 from tui_trainer.engine.room import NoRoomError
 from tui_trainer.engine.session import Session, WayBack
 from tui_trainer.engine.way_back import RISE_STEPS
@@ -24,6 +24,7 @@ def go_back(session: Session) -> None:
     way, session.going_back = session.going_back, None
     if way is None:
         return
+    recording.settle(session)
     session.writer.wait()
     report, left = session.report, session.state
     muted = session.advisor.muted if session.advisor is not None else []

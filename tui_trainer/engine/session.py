@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
@@ -13,7 +14,6 @@ from torch import nn
 from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.contracts.run import RunInfo
 from tui_trainer.contracts.schedule import RateChange, Scaling
 from tui_trainer.engine.batches import Batch, Plan, collate
@@ -60,6 +60,28 @@ class WayBack:
     until: int | None = None
     detail: dict[str, Any] = field(default_factory=dict)
     trial: Trial | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step did: its loss, its gradient's norm before clipping, its passes, whether the
+    weights were changed."""
+
+    loss: float
+    norm: float
+    passes: list[list[Example]]
+    healthy: bool
+
+
+class Finished(NamedTuple):
+    """A step that is done: it was this one, with the rate `rate`, took `seconds`, and ended at
+    `time` (seconds since the epoch)."""
+
+    step: int
+    outcome: Outcome
+    rate: float
+    seconds: float
+    time: float
 
 
 class TrainerState(msgspec.Struct, kw_only=True):
@@ -131,13 +153,13 @@ class Session:
     without_room: bool = False  # the disk is too full for checkpoints, which was said
     advisor: Advisor | None = None
     samples: Samples | None = None
-    unseen: list[TrainRecord | EvalRecord] = field(default_factory=list)  # by the advisor
+    unsettled: list[Finished] = field(default_factory=list)  # steps not written down yet
     going_back: WayBack | None = None
     rates_to_replay: dict[int, list[float | RateChange]] = field(default_factory=dict)
     mutes_to_replay: list[tuple[int, str]] = field(default_factory=list)
     smaller_to_replay: list[tuple[int, str, int]] = field(default_factory=list)
 
-    @property
+    @cached_property
     def advisor_settings(self) -> AdvisorSettings:
         """The run's settings of the advisor, as they were when it was made."""
         return self.job.advisor or AdvisorSettings()

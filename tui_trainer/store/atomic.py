@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -78,7 +78,11 @@ class LineAppender:
 
     def append(self, record: object, *, durable: bool = False) -> None:
         """Writes one line; with `durable` it is on the disk when this returns."""
-        data = self._encoder.encode(record) + b"\n"
+        self.append_all([record], durable=durable)
+
+    def append_all(self, records: Iterable[object], *, durable: bool = False) -> None:
+        """Writes lines, all in one go."""
+        data = b"".join(self._encoder.encode(record) + b"\n" for record in records)
         view = memoryview(b"\n" + data if self._torn else data)
         self._torn = True
         while view:

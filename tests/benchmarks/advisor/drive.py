@@ -19,14 +19,14 @@ from tests.benchmarks.advisor import bases, rows
 from tests.benchmarks.advisor.cases import Case
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.schedule import learning_rate_at
-from tui_trainer.engine import loop, setup
+from tui_trainer.engine import loop, recording, setup
 from tui_trainer.engine.batches import Plan
 from tui_trainer.engine.control import Control
 from tui_trainer.engine.data import load_dataset
 from tui_trainer.engine.evaluate import evaluate
 from tui_trainer.engine.optim import set_learning_rate
 from tui_trainer.engine.report import Report
-from tui_trainer.engine.session import Session
+from tui_trainer.engine.session import Finished, Session
 from tui_trainer.store import jobs, runs
 
 EVALUATE_EVERY = 10
@@ -96,8 +96,8 @@ def _train(session: Session, case: Case, spoiler: _Spoiler) -> None:
         spoiler.after_backward(number)
         outcome = loop.update(session, loss, passes)
         state.step += 1
-        record = loop.step_record(session, outcome, rate, time.perf_counter() - began)
-        session.report.train_step(record, 0)
+        done = Finished(state.step, outcome, rate, time.perf_counter() - began, time.time())
+        session.report.train_steps([recording.step_record(session, done)], 0)
         if not outcome.healthy:
             return
         if state.step % EVALUATE_EVERY == 0 and session.dataset.validation:

@@ -51,7 +51,7 @@ def ours(base: str, rows: Path, steps: int, batch: int, precision: str, work: Pa
     """The engine as it is, with its run folder, its reports and its control file."""
     import torch
 
-    from tui_trainer.engine import loop, setup
+    from tui_trainer.engine import loop, recording, setup
     from tui_trainer.engine.control import Control
     from tui_trainer.engine.report import Report
     from tui_trainer.store import jobs, runs
@@ -64,14 +64,18 @@ def ours(base: str, rows: Path, steps: int, batch: int, precision: str, work: Pa
     assert info is not None
     session = setup.prepare(folder, info, report, Control(folder), None)
     clock, records = Clock(), []
-    told = report.train_step
+    told, done = report.train_steps, recording.finished
 
-    def listen(record: Any, *rest: Any) -> None:
-        told(record, *rest)
-        records.append(record)
+    def listen(rows: Any, *rest: Any) -> None:
+        told(rows, *rest)
+        records.extend(rows)
+
+    def finished(*what: Any) -> None:
+        done(*what)
         clock.read()
 
-    object.__setattr__(report, "train_step", listen)
+    object.__setattr__(report, "train_steps", listen)
+    object.__setattr__(recording, "finished", finished)
     assert torch.get_num_threads() == 1
     loop.train(session)
     report.close()

@@ -1,10 +1,10 @@
 """`python -m tests.benchmarks.throughput.watching`: what reporting, control and checkpoints cost.
 
 Trains the built-in base for some hundred small steps and adds up, around each step, the CPU time
-of everything that is not the step itself: commands looked for, the metrics line, the state file
-(which is written once a second), and by itself the advisor. Checkpoints count by how long training
-stood still. All of it comes after a step that has filled the processor's caches with other things,
-and takes several times what it takes in a loop of its own.
+of everything that is not the step itself: commands looked for, the metrics lines, the state file
+(which is written once a second), and by itself the advisor. Checkpoints count by how long
+training stood still. All of it comes after a step that has filled the processor's caches with
+other things, and takes several times what it takes in a loop of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from tests.benchmarks.throughput.cases import write_rows
 
 STEPS_PER_SECOND = 20
+EVERY = 50  # steps from checkpoint to checkpoint, as in a job that says nothing of it
 
 
 def main() -> None:
@@ -33,7 +34,7 @@ def main() -> None:
         job = jobs.check_job(
             {
                 "data": {"train": str(rows), "max_length": 48},
-                "training": {"max_steps": 300, "batch_size": 1, "checkpoint_every": 60},
+                "training": {"max_steps": 300, "batch_size": 2, "checkpoint_every": EVERY},
             },
             work,
             "benchmark",
@@ -50,9 +51,15 @@ def main() -> None:
         report.close()
     steps = len(inside)
     around = (took - sum(inside) - sum(advised) - sum(stalls)) / steps
-    for name, seconds in (("reporting and control", around), ("advice", sum(advised) / steps)):
+    parts = {
+        "reporting and control": around,
+        "advice": sum(advised) / steps,
+        f"a checkpoint every {EVERY} steps": statistics.mean(stalls) / EVERY,
+    }
+    for name, seconds in {**parts, "together": sum(parts.values())}.items():
         share = seconds * STEPS_PER_SECOND
         print(f"{name}: {seconds * 1e6:.0f} us, {share:.2%} of a step at {STEPS_PER_SECOND}/s")
+    print(f"steps of {statistics.mean(inside) * 1000:.0f} ms")
     middle, most = statistics.median(stalls) * 1000, max(stalls) * 1000
     print(f"a checkpoint stalls training for {middle:.1f} ms (most {most:.1f})")
 
