@@ -7,8 +7,10 @@ transformers' own `AttentionInterface` dispatches to, so that the rest of the mo
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -216,25 +218,48 @@ Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Segments, float | N
 
 
 def _variable_length_kernel(query: torch.Tensor) -> Kernel | None:
-    """torch's own attention over segments, where the device and the type have it."""
+    """torch's own attention over segments, where the device and the type have it: flash
+    attention (arXiv:2307.08691), from Ampere on, for heads of up to 256 in eights."""
+    size = query.shape[-1]
     if query.device.type != "cuda" or query.dtype not in (torch.bfloat16, torch.float16):
         return None
+    if size > 256 or size % 8 or torch.cuda.get_device_capability(query.device) < (8, 0):
+        return None
+    return _torchs_kernel()
+
+
+@cache
+def _torchs_kernel() -> Kernel | None:
     try:
         varlen: Any = importlib.import_module("torch.nn.attention.varlen")
-    except ImportError:
+        return kernel_of(varlen.varlen_attn)
+    except (ImportError, AttributeError):
         return None
+
+
+def kernel_of(function: Callable[..., torch.Tensor]) -> Kernel:
+    """`varlen_attn` as torch has it in each version: until 2.10 causal by a flag, which later
+    became a window, with no scale of its own and as many key as query heads."""
+    known = inspect.signature(function).parameters
+    causal: dict[str, Any] = (
+        {"window_size": (-1, 0)} if "window_size" in known else {"is_causal": True}
+    )
 
     def run(
         q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, segments: Segments, scale: float | None
     ) -> torch.Tensor:
-        longest = max(segments.lengths)
-        groups = q.shape[1] // k.shape[1]
-        flat = [t[0].transpose(0, 1) for t in (q, k, v)]
-        if groups > 1:
-            flat[1:] = [t.repeat_interleave(groups, dim=1) for t in flat[1:]]
-        out: torch.Tensor = varlen.varlen_attn(
-            *flat, segments.bounds, segments.bounds, longest, longest, is_causal=True, scale=scale
-        )
-        return out.unsqueeze(0)
+        groups, longest = q.shape[1] // k.shape[1], max(segments.lengths)
+        q, k, v = (t[0].transpose(0, 1) for t in (q, k, v))
+        given = dict(causal)
+        if "scale" in known:
+            given["scale"] = scale
+        elif scale is not None:
+            q = q * (scale * q.shape[-1] ** 0.5)
+        if groups > 1 and "enable_gqa" in known:
+            given["enable_gqa"] = True
+        elif groups > 1:
+            k, v = (t.repeat_interleave(groups, dim=1) for t in (k, v))
+        bounds = segments.bounds
+        return function(q, k, v, bounds, bounds, longest, longest, **given).unsqueeze(0)
 
     return run
