@@ -10,7 +10,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -54,13 +54,17 @@ class Segments:
 
     lengths: tuple[int, ...]
     bounds: torch.Tensor
-    groups: tuple[Group, ...] = ()
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device) -> Segments:
         """The segments of these lengths."""
         ends = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
-        return cls(tuple(lengths), ends.to(device), tuple(_groups(lengths, device)))
+        return cls(tuple(lengths), ends.to(device))
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The segments in calls of attention, where it has no kernel of its own for them."""
+        return tuple(_groups(self.lengths, self.bounds.device))
 
     def positions(self) -> torch.Tensor:
         """Every token's place in its own segment, shape (1, tokens)."""
