@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,31 @@ def set_base_hash(folder: RunFolder, value: str) -> None:
     info = folder.info()
     assert info is not None
     atomic.write_json(folder.info_file, msgspec.structs.replace(info, base_hash=value))
+
+
+async def test_the_cursor_follows_a_renamed_adapter(
+    room: Any, chat_app: ChatApp, seen: Seen, becomes: Becomes
+) -> None:
+    """Even when the list was read in the middle of it, without either name."""
+    room.add_adapter("first")
+    room.add_adapter("other")
+    app = chat_app()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await pilot.press("4")
+        await seen(app, "first", "other")
+        screen: Any = app.screen
+        await pilot.press("R")
+        await seen(app, "New name of other")
+        app.screen.query_one(Input).value = "capitals"
+        whole = screen._shelf
+        held: list[str] = []
+        submit = screen._submit
+        screen._submit = held.append
+        await pilot.press("enter")
+        await becomes(app, lambda: app.screen is screen)
+        items = tuple(item for item in whole.items if item.info.name != "other")
+        screen._shelf = dataclasses.replace(whole, items=items)
+        screen._fill()
+        assert screen._table.chosen == "first"
+        submit(held[0])
+        await becomes(app, lambda: screen._table.chosen == "capitals")

@@ -45,6 +45,7 @@ class Adapters(Page):
         self._shelf = Shelf(loading=True)
         self._marked: list[str] = []
         self._reading = False
+        self._renamed: str | None = None  # the new name, until it is listed
 
     def body(self) -> ComposeResult:
         with Horizontal(id="shelf"):
@@ -160,6 +161,7 @@ class Adapters(Page):
 
         def decide(new: str | None) -> None:
             if new is not None and new != old:
+                self._renamed = new
                 self._submit(f"/adapters rename {old} {new}")
 
         self.app.push_screen(prompt, decide)
@@ -249,6 +251,8 @@ class Adapters(Page):
         rows = shelf.rows_of(self._shelf, self._marked)
         room = self.size.width - 2 - self._details_width()
         self._table.lay(rows, room)
+        if self._renamed is not None and self._table.choose(self._renamed):
+            self._renamed = None
         self._show_details()
 
     def _details_width(self) -> int:

@@ -25,6 +25,13 @@ class ShelfTable(DataTable[Text]):
         """The adapter under the cursor now: messages about its moves come late."""
         return self._names[self.cursor_row] if self.cursor_row < len(self._names) else None
 
+    def choose(self, name: str) -> bool:
+        """Puts the cursor on an adapter, if it is there."""
+        if name not in self._names:
+            return False
+        self.move_cursor(row=self._names.index(name))
+        return True
+
     def lay(self, rows: tuple[ShelfRow, ...], room: int) -> None:
         """Shows the rows in `room` cells."""
         name_width, columns = columns_for(room)
