@@ -53,6 +53,7 @@ MORE: tuple[Section, ...] = (
             "training.gradient_checkpointing",
             "training.processes",
             "training.sharding",
+            "data.workers",
         ),
     ),
     (
