@@ -165,6 +165,15 @@ def test_few_rows_and_strange_tokenizers_stay_here(
         assert some.tokenise(where_it_runs, ["x"] * 3, 7).ids == here
 
 
+def test_workers_keep_the_tokenizers_advice_to_themselves(
+    load: Load, tiny_base: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tokenizer = load_tokenizer(str(tiny_base))
+    tokenizer.model_max_length = 8  # "sequence length is longer than ..."
+    load(TEXTS, 1, tokenizer=tokenizer)
+    assert capfd.readouterr().err == ""
+
+
 def test_processes_that_train_together_share_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert crew.own_share(8) == 8
     for name, value in zip(ranks.VARIABLES, ("0", "8", "0", "4", "host", "29500"), strict=True):

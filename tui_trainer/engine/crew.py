@@ -22,6 +22,8 @@ from multiprocessing.context import SpawnProcess
 from types import TracebackType
 from typing import Any, Self
 
+import transformers
+
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.ranks import place
 from tui_trainer.engine.rows import Row
@@ -193,6 +195,8 @@ def serve(line: Connection) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # so many workers, so many threads
     with contextlib.suppress(EOFError, OSError):  # raised by the line alone
         tokenizer = pickle.loads(line.recv_bytes())  # noqa: S301  (the engine's own)
+        quieten: Any = transformers.utils.logging.set_verbosity_error
+        quieten()  # as in the engine
         # Lists of numbers make no cycles: looking for them all the time costs a sixth.
         gc.freeze()
         gc.disable()
