@@ -130,12 +130,13 @@ def test_a_worker_that_is_killed_is_one_sentence(load: Load) -> None:
     assert e.value.exit_status == 1
 
 
-def test_whoever_ends_the_work_ends_the_workers(load: Load) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_whoever_ends_the_work_ends_the_workers(workers: int, load: Load) -> None:
     def told(done: int, total: int) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        load(PAIRS * 40, 2, between=told)
+        load(PAIRS * 40, workers, between=told)
     assert not multiprocessing.active_children()
 
 
