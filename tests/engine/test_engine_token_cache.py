@@ -179,7 +179,7 @@ def test_a_run_says_that_its_tokens_were_there(
 def test_how_many_threads_tokenise_makes_no_difference(
     write_rows: Callable[..., Path], tiny_base: Path
 ) -> None:
-    """The only data workers there are: the tokenizer's own threads, before training."""
+    """The tokenizer's own threads, before training; `data.workers` have none."""
     file = write_rows("t.jsonl", QUESTIONS * 40)
     program = (
         "import sys; from pathlib import Path\n"

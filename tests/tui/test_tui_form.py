@@ -56,6 +56,7 @@ def test_several_files(texts: dict[str, str], tmp_path: Path) -> None:
     [
         ("training.batch_size", "0", "needs a whole number of at least 1"),
         ("training.batch_size", "2.5", "needs a whole number of at least 1"),
+        ("data.workers", "65", "needs a whole number of at least 0 and at most 64"),
         ("training.learning_rate", "fast", "needs a number above 0"),
         ("training.learning_rate", "nan", "needs a number above 0"),
         ("training.learning_rate", "inf", "needs a number above 0"),
@@ -161,6 +162,7 @@ def test_choices_and_switches_reach_the_job(texts: dict[str, str], tmp_path: Pat
         "lora.dora": "off",
         "lora.init": "pissa",
         "data.cache": "off",
+        "data.workers": "2",
     }
     job = checked({**texts, **values}, tmp_path)
     assert (job.task, job.data.balance) == ("classification", "oversample")
@@ -168,7 +170,7 @@ def test_choices_and_switches_reach_the_job(texts: dict[str, str], tmp_path: Pat
     assert (training.optimizer, training.momentum, training.nesterov) == ("sgd", 0.9, True)
     assert (training.precision, training.gradient_checkpointing) == ("bf16", True)
     assert (job.lora.rslora, job.lora.dora, job.lora.init) == (True, False, "pissa")
-    assert not job.data.cache
+    assert (job.data.cache, job.data.workers) == (False, 2)
     assert checked(formfields.texts_of(job), Path("/")) == job
 
 

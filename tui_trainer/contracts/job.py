@@ -82,6 +82,10 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     cache: Annotated[
         bool, Meta(description="keep the tokens in the user's cache folder for the next run")
     ] = True
+    workers: Annotated[
+        int,
+        Meta(ge=0, le=64, description="processes that tokenise many rows; 0 the run's own alone"),
+    ] = 0
 
 
 class LoraSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

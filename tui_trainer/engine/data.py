@@ -15,6 +15,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.engine import classes, data_words, survey
 from tui_trainer.engine.augment import Augmenter
+from tui_trainer.engine.crew import Between, Crew, own_share
 from tui_trainer.engine.encode import Example as Example
 from tui_trainer.engine.encode import encode, encode_labelled
 from tui_trainer.engine.rows import Rows, read_rows
@@ -37,9 +38,14 @@ class Dataset:
     from_cache: bool = field(default=False, compare=False)
 
 
-def load_dataset(job: Job, tokenizer: Any, augmenter: Augmenter | None = None) -> Dataset:
-    """Reads, divides and tokenises a job's data; `augmenter` adds rows to the training part.
-    Raises `UserError`."""
+def load_dataset(
+    job: Job,
+    tokenizer: Any,
+    augmenter: Augmenter | None = None,
+    between: Between | None = None,
+) -> Dataset:
+    """Reads, divides and tokenises a job's data; `augmenter` adds rows to the training part,
+    `between` is told how far the tokens are, and may raise. Raises `UserError`."""
     labelled = job.task == "classification"
     train, validation, replay = (
         read_rows(jobs.file_list(files), labelled=labelled) if files else Rows([])
@@ -52,8 +58,9 @@ def load_dataset(job: Job, tokenizer: Any, augmenter: Augmenter | None = None) -
         parts.train.found.extend(added)
     cache = TokenCache(tokenizer) if job.data.cache else None
     prepare = _classify if labelled else _generate
-    found = prepare(job, parts, tokenizer, cache)
-    examples, replay_report = encode(replay, tokenizer, job.data.max_length, cache)
+    with Crew(tokenizer, own_share(job.data.workers), between) as crew:
+        found = prepare(job, parts, tokenizer, cache, crew)
+        examples, replay_report = encode(replay, tokenizer, job.data.max_length, cache, crew)
     if not found.train:
         raise UserError(
             f"no training example keeps an answer within data.max_length = {job.data.max_length} "
@@ -88,18 +95,22 @@ class _Found:
     labels: list[LabelReport] = field(default_factory=list)
 
 
-def _generate(job: Job, parts: survey.Parts, tokenizer: Any, cache: TokenCache | None) -> _Found:
-    train, train_report = encode(parts.train, tokenizer, job.data.max_length, cache)
-    validation, report = encode(parts.validation, tokenizer, job.data.max_length, cache)
+def _generate(
+    job: Job, parts: survey.Parts, tokenizer: Any, cache: TokenCache | None, crew: Crew
+) -> _Found:
+    train, train_report = encode(parts.train, tokenizer, job.data.max_length, cache, crew)
+    validation, report = encode(parts.validation, tokenizer, job.data.max_length, cache, crew)
     return _Found(train, validation, (train_report, report))
 
 
-def _classify(job: Job, parts: survey.Parts, tokenizer: Any, cache: TokenCache | None) -> _Found:
+def _classify(
+    job: Job, parts: survey.Parts, tokenizer: Any, cache: TokenCache | None, crew: Crew
+) -> _Found:
     names = classes.find_classes(parts.train.found)
     index = {name: place for place, name in enumerate(names)}
     length = job.data.max_length
-    train, train_report = encode_labelled(parts.train, tokenizer, length, index, cache)
-    validation, report = encode_labelled(parts.validation, tokenizer, length, index, cache)
+    train, train_report = encode_labelled(parts.train, tokenizer, length, index, cache, crew)
+    validation, report = encode_labelled(parts.validation, tokenizer, length, index, cache, crew)
     balanced, labels = classes.balanced(
         train, validation, names, job.data.balance, job.training.seed
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from tui_trainer.contracts.data import PartReport
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.engine.crew import Crew
 from tui_trainer.engine.rows import Message, Row, Rows
 from tui_trainer.engine.token_cache import TokenCache, Tokens
 from tui_trainer.models.prompt import render
@@ -31,15 +32,20 @@ class Example:
 
 
 def encode(
-    rows: Rows, tokenizer: Any, max_length: int, cache: TokenCache | None = None
+    rows: Rows,
+    tokenizer: Any,
+    max_length: int,
+    cache: TokenCache | None = None,
+    crew: Crew | None = None,
 ) -> tuple[list[Example], PartReport]:
     """Conversations and texts with masks; what is over `max_length` is cut, and left out where
-    no answer remains. Raises `UserError` for what the chat template refuses."""
+    no answer remains; `crew` says who tokenises. Raises `UserError` for what the chat template
+    refuses."""
     if not rows.found:
         return [], PartReport(empty=rows.empty, rows=rows.empty)
 
     def make() -> Tokens:
-        return _tokenise(rows.found, tokenizer, max_length)
+        return (crew or Crew(tokenizer)).tokenise(_tokenise, rows.found, max_length)
 
     said = ((row.text, row.messages) for row in rows.found)
     tokens = make() if cache is None else cache.get(("rows", max_length), said, make)
@@ -57,6 +63,7 @@ def encode_labelled(
     max_length: int,
     classes: Mapping[str, int],
     cache: TokenCache | None = None,
+    crew: Crew | None = None,
 ) -> tuple[list[Example], PartReport]:
     """Texts with the base's own special tokens and their classes; over `max_length` the text is
     cut, not its closing token. Rows of other classes are left out, as unanswered."""
@@ -66,7 +73,7 @@ def encode_labelled(
     texts = [row.text or "" for row in known]
 
     def make() -> Tokens:
-        return _tokenise_texts(texts, tokenizer, max_length)
+        return (crew or Crew(tokenizer)).tokenise(_tokenise_texts, texts, max_length)
 
     tokens = make() if cache is None else cache.get(("texts", max_length), texts, make)
     examples = [

@@ -18,6 +18,7 @@ from tui_trainer.engine import advising, checkpoint, data_record, guard
 from tui_trainer.engine.augment import Augmenter, writer_of
 from tui_trainer.engine.batches import Plan
 from tui_trainer.engine.control import Control, rates_to_replay
+from tui_trainer.engine.crew import Between
 from tui_trainer.engine.data import Dataset, load_dataset
 from tui_trainer.engine.division import Division
 from tui_trainer.engine.loss import CLASSIFIES, find_way
@@ -58,7 +59,8 @@ def prepare(
     enter(report, control, f"loading the tokenizer of {job.model}")
     tokenizer = base.load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
     enter(report, control, "reading the data")
-    dataset = load_dataset(job, tokenizer, _augmenter(folder, job, report, control))
+    augmenter = _augmenter(folder, job, report, control)
+    dataset = load_dataset(job, tokenizer, augmenter, _tokenising(report, control))
     data_record.check_unchanged(folder, dataset)
     enter(report, control, f"loading {job.model}")
     ranks.order("prepare", info=info)  # now that the data is known to be good, and read
@@ -143,6 +145,19 @@ def _augmenter(folder: RunFolder, job: Job, report: Report, control: Control) ->
     ask = writer_of(device, dtype, job.trust_remote_code, between)
     ended = partial(enter, report, control, "reading the data")
     return Augmenter(job, folder.augmented_file, ask, ended)
+
+
+def _tokenising(report: Report, control: Control) -> Between:
+    """Says how far the tokens are where that takes long; a stop or cancel ends it."""
+    told = time.monotonic()
+
+    def between(done: int, total: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= _TOLD_SECONDS:
+            enter(report, control, f"tokenising: {done:,} of {total:,} rows are done")
+            told = time.monotonic()
+
+    return between
 
 
 def _load_model(job: Job, dataset: Dataset, tokenizer: Any, device: torch.device) -> Any:

@@ -10,19 +10,23 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import safetensors.numpy
 import tokenizers
 import transformers
 from safetensors import SafetensorError
 
 from tui_trainer.store import atomic, paths
+
+Numbers = npt.NDArray[Any]
 
 # To be raised whenever encode.py makes other tokens of the same rows.
 VERSION = 1
@@ -83,11 +87,10 @@ class TokenCache:
 def identity(tokenizer: Any) -> bytes | None:
     """Everything of a tokenizer that makes a difference; None where that cannot be known: it
     brings code of its own, or is not written in the tokenizers library."""
-    kind = type(tokenizer)
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None or kind.__module__.split(".")[0] != "transformers":
+    if has_own_code(tokenizer):
         return None
-    values = msgspec.json.decode(backend.to_str())
+    kind = type(tokenizer)
+    values = msgspec.json.decode(tokenizer.backend_tokenizer.to_str())
     values.pop("truncation", None)  # left there by the call before
     values.pop("padding", None)
     template = str(tokenizer.chat_template)
@@ -101,6 +104,12 @@ def identity(tokenizer: Any) -> bytes | None:
             )
         )
     ).digest()
+
+
+def has_own_code(tokenizer: Any) -> bool:
+    """Whether a tokenizer does more, or may, than transformers with the tokenizers library."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return backend is None or type(tokenizer).__module__.split(".")[0] != "transformers"
 
 
 def prune(folder: Path) -> None:
@@ -118,19 +127,33 @@ def prune(folder: Path) -> None:
         total -= size
 
 
+def pack(tokens: Tokens) -> dict[str, Numbers]:
+    """Tokens as a few arrays."""
+    ids = np.fromiter(chain.from_iterable(tokens.ids), dtype=np.int32)
+    learned = np.fromiter(chain.from_iterable(tokens.learned), dtype=np.uint8)
+    lengths = np.array([len(row) for row in tokens.ids], dtype=np.int32)
+    return {
+        "ids": ids,
+        "learned": np.packbits(learned),
+        "lengths": lengths,
+        "longer": np.array([tokens.longer], dtype=np.int64),
+    }
+
+
+def unpack(found: Mapping[str, Numbers]) -> Tokens:
+    """What `pack` was given. Raises `KeyError` or `ValueError` for anything else."""
+    ends = np.cumsum(found["lengths"], dtype=np.int64)[:-1]
+    learned = np.unpackbits(found["learned"], count=len(found["ids"]))
+    return Tokens(
+        [part.tolist() for part in np.split(found["ids"], ends)],
+        [part.tolist() for part in np.split(learned, ends)],
+        int(found["longer"][0]),
+    )
+
+
 def _write(file: Path, tokens: Tokens) -> None:
     """Writes an entry for the user alone."""
-    ids = np.array([i for row in tokens.ids for i in row], dtype=np.int32)
-    learned = np.array([on for row in tokens.learned for on in row], dtype=np.uint8)
-    lengths = np.array([len(row) for row in tokens.ids], dtype=np.int32)
-    data = safetensors.numpy.save(
-        {
-            "ids": ids,
-            "learned": np.packbits(learned),
-            "lengths": lengths,
-            "longer": np.array([tokens.longer], dtype=np.int64),
-        }
-    )
+    data = safetensors.numpy.save(pack(tokens))
     atomic.write_bytes(file, hashlib.sha256(data).digest() + data, durable=False)
 
 
@@ -141,13 +164,6 @@ def _read(file: Path) -> Tokens | None:
         data = whole[_DIGEST:]
         if hashlib.sha256(data).digest() != whole[:_DIGEST]:
             return None
-        found = safetensors.numpy.load(data)
-        ends = np.cumsum(found["lengths"], dtype=np.int64)[:-1]
-        learned = np.unpackbits(found["learned"], count=len(found["ids"]))
-        return Tokens(
-            [part.tolist() for part in np.split(found["ids"], ends)],
-            [part.tolist() for part in np.split(learned, ends)],
-            int(found["longer"][0]),
-        )
+        return unpack(safetensors.numpy.load(data))
     except (OSError, SafetensorError, KeyError, ValueError):
         return None

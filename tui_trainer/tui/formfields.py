@@ -190,7 +190,8 @@ def _kind(bare: inspect.Type, annotation: Any) -> tuple[Kind, str, tuple[str, ..
         return "switch", f"needs {' or '.join(_SWITCH)}", _SWITCH
     if isinstance(bare, inspect.IntType):
         least = "" if bare.ge is None else f" of at least {bare.ge}"
-        return "int", f"needs a whole number{least}", ()
+        most = "" if bare.le is None else f" and at most {bare.le}"
+        return "int", f"needs a whole number{least}{most}", ()
     if isinstance(bare, inspect.FloatType):
         return "float", f"needs a number{_bounds(bare)}", ()
     if isinstance(bare, inspect.DictType):

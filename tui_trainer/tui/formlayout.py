@@ -53,6 +53,7 @@ MORE: tuple[Section, ...] = (
             "training.gradient_checkpointing",
             "training.processes",
             "training.sharding",
+            "data.workers",
         ),
     ),
     (
@@ -96,6 +97,7 @@ LABELS = {
     "data.validation": "validation",
     "data.val_split": "split",
     "data.replay": "replay file",
+    "data.workers": "data workers",
     "training.gradient_accumulation_steps": "accumulation",
     "training.gradient_checkpointing": "grad checkpointing",
     "training.early_stopping_patience": "patience",
