@@ -15,7 +15,7 @@ from tui_trainer.contracts.metrics import TrainRecord, finite_or_none
 from tui_trainer.engine import advising
 from tui_trainer.engine.session import Finished, Outcome, Session
 
-# At most so many steps wait, and none longer than this and the step after it take.
+# So many steps wait at most, and a row is at most so late, or as late as the step after it.
 _TOGETHER, _LATE_SECONDS = 8, 0.2
 
 
