@@ -3,7 +3,8 @@
 The peers are Hugging Face's `Trainer` with PEFT, and TRL's `SFTTrainer`.
 
 The same examples in the same optimizer steps, the same seed, precision and optimizer; each
-measurement in a process of its own on one thread, the trainers in turn. Prints a Markdown table;
+measurement in a process of its own on one thread, the trainers in turn. CPU seconds count; with a
+GPU all train on that, and wall seconds do. Prints a Markdown table;
 `--json` prints one JSON line a measurement instead. TRL is left out where it is not installed.
 """
 
@@ -56,7 +57,7 @@ def main() -> None:
         c for c in (QUICK if options.quick else CASES) if c.title.startswith(options.only or "")
     ]
     shared = os.environ.get("TUI_TRAINER_SHARED_DATA")
-    lines = []
+    lines, used = [], "cpu"
     with tempfile.TemporaryDirectory() as work:
         for case in cases:
             if case.rows == "gsm8k" and shared is None:
@@ -70,9 +71,10 @@ def main() -> None:
                         print(json.dumps({"case": case.title, **one, "trainer": name}), flush=True)
                 continue
             lines.append(row(case, results))
+            used = device(results)
             print(lines[-1], file=sys.stderr, flush=True)
     if not options.json:
-        print(table(lines))
+        print(table(lines, used))
 
 
 def measure(
@@ -99,7 +101,8 @@ def measure(
 
 def row(case: Case, results: Results) -> str:
     """A case as a line of the table."""
-    pace = {name: speed(found, "cpu") for name, found in results.items()}
+    clock = "cpu" if device(results) == "cpu" else "wall"
+    pace = {name: speed(found, clock) for name, found in results.items()}
     cells = [case.title]
     cells += [f"{pace[name]:.0f}" if name in pace else "–" for name in ("tui-trainer", "hf", "trl")]
     for name in ("hf", "trl"):
@@ -111,6 +114,12 @@ def row(case: Case, results: Results) -> str:
     apart = difference(results, "losses"), difference(results, "norms")
     cells += [f"{apart[0]:.1e}", f"{apart[1]:.1e}"]
     return f"| {' | '.join(cells)} |"
+
+
+def device(results: Results) -> str:
+    """What all of them trained on."""
+    (name,) = {one["device"] for found in results.values() for one in found}
+    return str(name)
 
 
 def speed(found: Sequence[dict[str, Any]], clock: str) -> float:
@@ -125,17 +134,19 @@ def difference(results: Results, field: str) -> float:
     return max(abs(float(a - b)) for other in others for a, b in zip(own, other, strict=True))
 
 
-def table(lines: Sequence[str]) -> str:
+def table(lines: Sequence[str], used: str) -> str:
     """The lines under their headings, with the machine named."""
+    own = "CPU" if used == "cpu" else "wall"
     heads = [
         "base, rows, precision", "tui-trainer", "HF Trainer + PEFT", "TRL SFTTrainer",
-        "of HF, CPU (wall)", "of TRL, CPU (wall)", "losses apart", "norms apart",
+        f"of HF, {own} (wall)", f"of TRL, {own} (wall)", "losses apart", "norms apart",
     ]  # fmt: skip
     load = os.getloadavg()[0]
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs"
     return "\n".join(
         [
-            f"Tokens a CPU second without padding, one thread; {machine}, load {load:.1f}",
+            f"Tokens a {own} second without padding, one thread; {machine}, load {load:.1f}"
+            + ("" if used == "cpu" else f"; {used}"),
             "",
             f"| {' | '.join(heads)} |",
             "|" + "---|" * len(heads),

@@ -23,15 +23,23 @@ RATE = 2e-4
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """`cpu` and `wall` are seconds over all steps but the first, `tokens` those steps' tokens
-    without padding, `losses` every step's."""
+    """`device` is the GPU's name, or "cpu"; `cpu` and `wall` are seconds over all steps but the
+    first, `tokens` those steps' tokens without padding, `losses` every step's."""
 
     trainer: str
+    device: str
     cpu: float
     wall: float
     tokens: int
     losses: list[float]
     norms: list[float]
+
+
+def device_name() -> str:
+    """The GPU that all train on, or "cpu"."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 class Clock:
@@ -42,7 +50,11 @@ class Clock:
         self.wall: list[float] = []
 
     def read(self) -> None:
-        """One more reading."""
+        """One more reading, once a GPU has done what it was given."""
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
         self.cpu.append(time.process_time())
         self.wall.append(time.perf_counter())
 
@@ -81,6 +93,7 @@ def ours(base: str, rows: Path, steps: int, batch: int, precision: str, work: Pa
     report.close()
     return Measured(
         "tui-trainer",
+        device_name(),
         clock.cpu[-1] - clock.cpu[0],
         clock.wall[-1] - clock.wall[0],
         sum(record.tokens for record in records[1:]),
@@ -133,6 +146,7 @@ def peer(
     log = [row for row in trainer.state.log_history if "loss" in row]
     return Measured(
         name,
+        device_name(),
         clock.cpu[-1] - clock.cpu[0],
         clock.wall[-1] - clock.wall[0],
         sum(len(e.input_ids) for step in chosen[1:] for e in step),
@@ -167,7 +181,7 @@ def _trainer(
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
-        "use_cpu": True,
+        "use_cpu": device_name() == "cpu",
         "bf16": precision == "bf16",
         "gradient_checkpointing": False,
         "dataloader_pin_memory": False,
