@@ -94,6 +94,7 @@ def test_every_kind_of_row_comes_out_the_same(rows: Rows, workers: int, load: Lo
     assert load(rows, workers) == load(rows, 0)
 
 
+@pytest.mark.slow
 def test_what_workers_made_is_found_by_one_process_and_the_other_way_round(load: Load) -> None:
     made = load(TURNS, 2, cache=True)
     kept = {f.name: f.read_bytes() for f in (paths.cache_dir() / "tokens").iterdir()}
@@ -130,6 +131,7 @@ def test_a_worker_that_is_killed_is_one_sentence(load: Load) -> None:
     assert e.value.exit_status == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_whoever_ends_the_work_ends_the_workers(workers: int, load: Load) -> None:
     def told(done: int, total: int) -> None:
@@ -166,6 +168,7 @@ def test_few_rows_and_strange_tokenizers_stay_here(
         assert some.tokenise(where_it_runs, ["x"] * 3, 7).ids == here
 
 
+@pytest.mark.slow
 def test_workers_keep_the_tokenizers_advice_to_themselves(
     load: Load, tiny_base: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
