@@ -50,8 +50,8 @@ def remember(session: Session) -> None:
 
 
 def good_steps(session: Session) -> tuple[int, ...]:
-    """The last step before each trouble that stands and could be gone back from, as of when the
-    advisor was last caught up with, such as by `remember`."""
+    """The last step before each trouble that stands and could be gone back from, as far as the
+    advisor was shown what was written."""
     ways = [a for a in session.open_advice if a.suggested_lr or a.kind == SPIKE]
     return tuple(a.good_step for a in ways if a.good_step is not None)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 from collections.abc import Iterable
 from typing import Literal
 
@@ -26,8 +25,7 @@ def skipped(session: Session, outcome: Outcome, rate: float) -> None:
     """
     state = session.state
     state.skipped += 1
-    values = {"loss": outcome.loss, "gradient_norm": outcome.norm}
-    names = [name for name, value in values.items() if not math.isfinite(value)]
+    names = outcome.nonfinite
     odd = " and ".join(name.replace("_", " ") for name in names)
     session.report.event(
         "warning",

@@ -52,8 +52,6 @@ def settle(session: Session) -> None:
 def step_record(session: Session, done: Finished) -> TrainRecord:
     """A step's line of `metrics.jsonl`."""
     outcome = done.outcome
-    values = {"loss": outcome.loss, "gradient_norm": outcome.norm}
-    odd = [name for name, value in values.items() if not math.isfinite(value)]
     return TrainRecord(
         step=done.step,
         epoch=session.plan.epoch(done.step),
@@ -64,7 +62,7 @@ def step_record(session: Session, done: Finished) -> TrainRecord:
         tokens=tokens_of(outcome),
         examples=sum(len(group) for group in outcome.passes),
         time=done.time,
-        nonfinite=odd or msgspec.UNSET,
+        nonfinite=outcome.nonfinite or msgspec.UNSET,
     )
 
 

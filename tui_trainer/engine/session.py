@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +72,12 @@ class Outcome:
     norm: float
     passes: list[list[Example]]
     healthy: bool
+
+    @property
+    def nonfinite(self) -> list[str]:
+        """Which of its numbers are not finite, by their names in a record."""
+        values = {"loss": self.loss, "gradient_norm": self.norm}
+        return [name for name, value in values.items() if not math.isfinite(value)]
 
 
 class Finished(NamedTuple):

@@ -20,7 +20,6 @@ from torch.nn import functional
 from tui_trainer.models import products
 from tui_trainer.models.products import FrozenLinear
 
-_TOLERANCE = 1e-5
 _ROTATION = "apply_rotary_pos_emb"
 _JOINED: dict[tuple[type[Any], type[Any]], type[Any]] = {}
 _PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
@@ -66,13 +65,7 @@ def _agrees(module: nn.Module, kind: type[Any]) -> bool:
             ours = _joined(kind, type(module)).forward(module, rows)
     except (RuntimeError, TypeError, AttributeError):
         return False
-    return _close(ours, theirs)
-
-
-def _close(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
-    return ours.shape == theirs.shape and bool(
-        (ours - theirs).abs().max() <= _TOLERANCE * theirs.abs().max()
-    )
+    return products.agree(ours, theirs)
 
 
 def _plain(*tensors: torch.Tensor) -> bool:
@@ -166,7 +159,7 @@ def _rotates_halves(own: Any) -> bool:
     try:
         theirs = own(q, k, cos, sin)
         ours = [_Rotation.apply(t, cos.unsqueeze(1), sin.unsqueeze(1)) for t in (q, k)]  # type: ignore[no-untyped-call]
-        return len(theirs) == 2 and all(map(_close, ours, theirs))
+        return len(theirs) == 2 and all(map(products.agree, ours, theirs))
     except (RuntimeError, TypeError, IndexError):
         return False
 
@@ -177,21 +170,25 @@ class _Rotation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(cos, sin)
-        half = x.shape[-1] // 2
-        result = x * cos
-        result[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)
-        result[..., half:].addcmul_(x[..., :half], sin[..., half:])
-        return result
+        left, right = sin.chunk(2, -1)
+        return _turned(x, cos, left, right, 1)
 
     @staticmethod
     def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         cos, sin = ctx.saved_tensors
-        (slope,) = outer
-        half = slope.shape[-1] // 2
-        result = slope * cos
-        result[..., :half].addcmul_(slope[..., half:], sin[..., half:])
-        result[..., half:].addcmul_(slope[..., :half], sin[..., :half], value=-1)
-        return result, None, None
+        left, right = sin.chunk(2, -1)
+        return _turned(outer[0], cos, right, left, -1), None, None
+
+
+def _turned(
+    x: torch.Tensor, cos: torch.Tensor, left: torch.Tensor, right: torch.Tensor, sign: int
+) -> torch.Tensor:
+    """x * cos + sign * (-x2 * left, x1 * right)."""
+    half = x.shape[-1] // 2
+    result = x * cos
+    result[..., :half].addcmul_(x[..., half:], left, value=-sign)
+    result[..., half:].addcmul_(x[..., :half], right, value=sign)
+    return result
 
 
 # Gated MLP: down(silu(gate(x)) * up(x)) (arXiv:2002.05202)

@@ -53,9 +53,9 @@ class ShelfTable(DataTable[Text]):
             if row.marked:
                 name.stylize(mark, 0, 1)
             self.add_row(name, *_cells(row, columns, good), key=row.name)
-        self._names = names = [row.name for row in rows]
-        if chosen is not None:
-            self.move_cursor(row=names.index(chosen) if chosen in names else index)
+        self._names = [row.name for row in rows]
+        if chosen is not None and not self.choose(chosen):
+            self.move_cursor(row=index)
 
 
 def _cells(row: ShelfRow, columns: tuple[Column, ...], good: Style) -> list[Text]:
