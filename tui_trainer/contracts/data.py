@@ -5,13 +5,50 @@ from __future__ import annotations
 import msgspec
 
 SCHEMA = 1
+MOST_PLACES = 3  # that are named for each reason or field
+MOST_COLUMNS = 50  # whose names are kept
+
+
+class LeftOutRows(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that cannot be taught rightly for one `reason`: how many, and where the first ones are
+    (`train.jsonl line 12`)."""
+
+    reason: str
+    rows: int
+    where: list[str] = msgspec.field(default_factory=list)
+
+    def why(self) -> str:
+        """`REASON (train.jsonl line 12, …)`."""
+        return f"{self.reason}{_places(self.rows, self.where)}"
+
+
+class UnusedField(msgspec.Struct, frozen=True, kw_only=True):
+    """A field whose name has a meaning, but not in rows of this shape: in how many rows it holds
+    something, and where the first ones are."""
+
+    field: str
+    rows: int
+    where: list[str] = msgspec.field(default_factory=list)
+
+    def text(self) -> str:
+        """`'context' in 5 rows (train.jsonl line 1, …)`."""
+        count = "1 row" if self.rows == 1 else f"{self.rows:,} rows"
+        return f"{self.field!r} in {count}{_places(self.rows, self.where)}"
+
+
+def _places(count: int, first: list[str]) -> str:
+    more = ", …" if count > len(first) else ""
+    return f" ({', '.join(first)}{more})" if first else ""
 
 
 class PartReport(msgspec.Struct, frozen=True, kw_only=True):
     """One part's rows, without those that were dropped, taken out or held out, and with those
     that a model wrote.
 
-    `empty`: without text or answer, left out. `cut`: over the length limit, shortened.
+    `left_out`: rows that cannot be taught rightly, by reason; `empty` are those without text or
+    answer among them (older records have only this count). `unused`: known fields that rows of
+    their shape have no use for; `columns`: the names of other fields that hold something, and
+    `more_columns` how many more there are. `cut`: over the length limit, shortened.
     `unanswered`: nothing learned was left within the limit, left out. `examples` is what
     remains; `tokens` counts it after cutting, `learned` those that count in the loss, `longest`
     the tokens of the longest.
@@ -25,6 +62,21 @@ class PartReport(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int = 0
     learned: int = 0
     longest: int = 0
+    left_out: list[LeftOutRows] = msgspec.field(default_factory=list)
+    unused: list[UnusedField] = msgspec.field(default_factory=list)
+    columns: list[str] = msgspec.field(default_factory=list)
+    more_columns: int = 0
+
+    def columns_text(self) -> str:
+        """The names of `columns` in a line."""
+        more = f" and {self.more_columns:,} more" if self.more_columns else ""
+        return f"{', '.join(self.columns)}{more}"
+
+    def reasons(self) -> list[LeftOutRows]:
+        """`left_out`, also of a record that has only `empty`."""
+        if self.left_out or not self.empty:
+            return self.left_out
+        return [LeftOutRows(reason="empty", rows=self.empty)]
 
 
 class Repeats(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,8 +10,8 @@ from tui_trainer.contracts.job import Job
 from tui_trainer.engine.data import Dataset
 from tui_trainer.engine.data_words import summary
 from tui_trainer.engine.report import Report
-from tui_trainer.store import atomic, checks
-from tui_trainer.store.runs import RunFolder
+from tui_trainer.store import atomic, checks, jobs
+from tui_trainer.store.runs import RunFolder, hash_files
 
 
 def check_unchanged(folder: RunFolder, dataset: Dataset) -> None:
@@ -19,13 +19,33 @@ def check_unchanged(folder: RunFolder, dataset: Dataset) -> None:
     former = folder.data()
     if former is None or former.schema != SCHEMA:
         return
-    if former.fingerprint != dataset.report.fingerprint:
+    if former.fingerprint == dataset.report.fingerprint:
+        return
+    counts = (
+        f"it had {former.train.examples:,} training and {former.validation.examples:,} validation "
+        f"examples, now there are {dataset.report.train.examples:,} and "
+        f"{dataset.report.validation.examples:,}, or their text is another"
+    )
+    if _same_files(folder):
         raise UserError(
-            f"the data changed since the run began: it had {former.train.examples:,} training and "
-            f"{former.validation.examples:,} validation examples, now there are "
-            f"{dataset.report.train.examples:,} and {dataset.report.validation.examples:,}, or "
-            "their text is another; put the files back, or start a new run"
+            "the data files are as they were when the run began, but today's versions read other "
+            f"examples from them: {counts}; resume with the versions in run.json, or start a new "
+            "run"
         )
+    raise UserError(
+        f"the data changed since the run began: {counts}; put the files back, or start a new run"
+    )
+
+
+def _same_files(folder: RunFolder) -> bool:
+    """Whether the job's data files hold what they held when the run was made."""
+    info = folder.info()
+    if info is None:
+        return False
+    try:
+        return hash_files(jobs.data_files(info.job))[0] == info.data_hash
+    except (OSError, UserError):
+        return False
 
 
 def tell_findings(report: Report, job: Job, *, again: bool) -> None:

@@ -54,11 +54,15 @@ def _about_versions(report: DataReport) -> list[str]:
 
 
 def _about_part(part: PartReport, name: str, limit: int, *, labelled: bool) -> list[str]:
-    found = []
-    if part.empty:
-        found.append(f"{part.empty:,} {name} rows are empty: left out")
+    found = [
+        f"{item.rows:,} {name} {'row' if item.rows == 1 else 'rows'} left out: {item.why()}"
+        for item in part.reasons()
+    ]
+    found += [f"not used in {name} rows: {item.text()}" for item in part.unused]
+    if part.columns:
+        found.append(f"{name} columns not used: {part.columns_text()}")
     if part.cut:
-        rows = part.rows - part.empty
+        rows = part.rows - sum(item.rows for item in part.reasons())
         found.append(f"{part.cut:,} of {rows:,} {name} rows are longer than {limit} tokens: cut")
     if part.unanswered:
         why = (

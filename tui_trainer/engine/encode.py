@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tui_trainer.contracts.data import PartReport
+from tui_trainer.contracts.data import MOST_COLUMNS, PartReport
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.crew import Crew
 from tui_trainer.engine.rows import Message, Row, Rows
@@ -42,7 +42,7 @@ def encode(
     no answer remains; `crew` says who tokenises. Raises `UserError` for what the chat template
     refuses."""
     if not rows.found:
-        return [], PartReport(empty=rows.empty, rows=rows.empty)
+        return [], _report(rows, [], 0)
 
     def make() -> Tokens:
         return (crew or Crew(tokenizer)).tokenise(_tokenise, rows.found, max_length)
@@ -69,7 +69,7 @@ def encode_labelled(
     cut, not its closing token. Rows of other classes are left out, as unanswered."""
     known = [row for row in rows.found if row.label in classes]
     if not known:
-        return [], PartReport(rows=len(rows.found) + rows.empty, empty=rows.empty)
+        return [], _report(rows, [], 0)
     texts = [row.text or "" for row in known]
 
     def make() -> Tokens:
@@ -110,8 +110,12 @@ def _tokenise_texts(texts: list[str], tokenizer: Any, max_length: int) -> Tokens
 def _report(rows: Rows, examples: list[Example], longer: int) -> PartReport:
     lengths = [len(example.input_ids) for example in examples]
     return PartReport(
-        rows=len(rows.found) + rows.empty,
+        rows=rows.total,
         empty=rows.empty,
+        left_out=rows.left_out,
+        unused=rows.unused,
+        columns=rows.columns[:MOST_COLUMNS],
+        more_columns=max(0, len(rows.columns) - MOST_COLUMNS),
         cut=longer,
         unanswered=len(rows.found) - len(examples),
         examples=len(examples),

@@ -1,27 +1,21 @@
-"""Rows of data files as conversations, recognised by their fields."""
+"""Rows of data files as conversations, recognised by their fields (fields.py)."""
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from tui_trainer.contracts.data import MOST_PLACES, LeftOutRows, UnusedField
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.engine import fields as known
+from tui_trainer.engine.data_files import read_objects
+from tui_trainer.engine.fields import PAIRS, Fields, LeftOut, holds
 
-# (question field, answer field), tried in this order; `instruction` may have an `input` too.
-PAIRS = (
-    ("instruction", "output"),
-    ("prompt", "completion"),
-    ("question", "answer"),
-    ("query", "response"),
-)
-LABELS = ("label", "category")
 ROLES = ("system", "user", "assistant", "tool")
+_OTHER_ROLES = {"developer": "system"}  # OpenAI's newer name
 
 
 @dataclass(frozen=True)
@@ -56,189 +50,346 @@ class Row:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a part's files in order, and how many more there were without text or answer."""
+    """The rows of a part's files in order; those left out by reason; the known fields that were
+    not used, and the names of all other fields."""
 
     found: list[Row]
-    empty: int = 0
+    left_out: list[LeftOutRows] = field(default_factory=list)
+    unused: list[UnusedField] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
+
+    @property
+    def empty(self) -> int:
+        """How many rows were left out as empty."""
+        return sum(item.rows for item in self.left_out if item.reason == known.EMPTY)
+
+    @property
+    def total(self) -> int:
+        """All rows, those left out among them."""
+        return len(self.found) + sum(item.rows for item in self.left_out)
 
 
 def read_rows(files: list[Path], *, labelled: bool = False) -> Rows:
-    """Every row of the files; with `labelled` each is a text with a label. Rows that are empty are
-    left out and counted. Raises `UserError` naming file and line of a bad one."""
-    shape = _labelled_row if labelled else _row
+    """Every row of the files; with `labelled` each is a text with a label. Rows that cannot be
+    taught rightly are left out and counted. Raises `UserError` naming file and line of a bad one,
+    or for what reasons nothing is left."""
+    counts = _Counts()
     found: list[Row] = []
-    empty = 0
     for file in files:
-        for unit, number, values in _read(file):
-            where = f"{file.name} {unit} {number}"
-            if not isinstance(values, dict):
-                raise UserError(f"{where}: an object with named fields is needed")
-            row = shape(values, where)
-            if row is None:
-                empty += 1
-            else:
-                found.append(row)
+        found += _read_file(file, counts, labelled=labelled)
+    rows = Rows(found, counts.left_out(), counts.unused(), list(counts.columns))
     if not found:
         names = ", ".join(file.name for file in files)
-        why = f"all {empty:,} rows are empty" if empty else "no examples"
-        raise UserError(f"{names}: {why}; at least one row with text is needed")
-    return Rows(found, empty)
+        raise UserError(f"{names}: {_nothing_left(rows)}; at least one row with text is needed")
+    return rows
 
 
-def _read(file: Path) -> Iterator[tuple[str, int, Any]]:
-    suffix = file.suffix.lower()
-    try:
-        if suffix in (".jsonl", ".ndjson"):
-            yield from _read_jsonl(file)
-        elif suffix == ".json":
-            yield from _read_json(file)
-        elif suffix == ".csv":
-            with file.open(newline="", encoding="utf-8-sig") as stream:
-                reader = csv.DictReader(stream)
-                for values in reader:
-                    whole = {key: value for key, value in values.items() if value is not None}
-                    yield "line", reader.line_num, whole
-        else:
-            yield from _read_parquet(file)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{file} cannot be read: {error}") from error
+def _nothing_left(rows: Rows) -> str:
+    if not rows.left_out:
+        return "no examples"
+    if rows.empty == rows.total:
+        return f"all {rows.total:,} rows are empty"
+    reasons = [f"{item.rows:,} × {item.why()}" for item in rows.left_out]
+    if len(reasons) == 1:
+        reasons = [rows.left_out[0].why()]
+    return f"all {rows.total:,} rows are left out: {'; '.join(reasons)}"
 
 
-def _read_jsonl(file: Path) -> Iterator[tuple[str, int, Any]]:
-    with file.open("rb") as stream:
-        for number, line in enumerate(stream, start=1):
-            if line.strip():
-                yield "line", number, _decode(line, f"{file.name} line {number}")
+def _read_file(file: Path, counts: _Counts, *, labelled: bool) -> list[Row]:
+    shape = _labelled_row if labelled else _row
+    found: list[Row | None] = []
+    numbers: list[tuple[int, dict[str, float]]] = []
+    for unit, number, values in read_objects(file):
+        where = f"{file.name} {unit} {number}"
+        if not isinstance(values, dict):
+            raise UserError(f"{where}: an object with named fields is needed")
+        fields = Fields(values)
+        try:
+            row = shape(fields, where)
+        except LeftOut as out:
+            counts.leave_out(out, where)
+            continue
+        if fields.numbers:
+            numbers.append((len(found), fields.numbers))
+        counts.note_unused(fields, where)
+        found.append(row)
+    _judge(found, numbers, counts)
+    return [row for row in found if row is not None]
 
 
-def _read_json(file: Path) -> Iterator[tuple[str, int, Any]]:
-    values = _decode(file.read_bytes(), file.name)
-    if not isinstance(values, list):
-        raise UserError(f"{file.name}: a list of objects is needed, one object an example")
-    for number, row in enumerate(values, start=1):
-        yield "row", number, row
+def _judge(
+    found: list[Row | None], numbers: list[tuple[int, dict[str, float]]], counts: _Counts
+) -> None:
+    """Takes out the rows whose mark is 0 or -1, unless other numbers in the file's column show
+    that it holds classes."""
+    every = [(index, name, value) for index, marks in numbers for name, value in marks.items()]
+    classes = {name for _, name, value in every if value not in known.MARK_NUMBERS}
+    for index, name, value in every:
+        row = found[index]
+        if row is None:
+            continue
+        if name in classes:
+            counts.fields.add(name, row.where)
+        elif value <= 0:
+            counts.leave_out(LeftOut(known.marked_wrong(name)), row.where)
+            found[index] = None
 
 
-def _read_parquet(file: Path) -> Iterator[tuple[str, int, Any]]:
-    try:
-        import pyarrow.parquet  # an extra of its own: large, and few need it
-    except ImportError:
-        raise UserError(
-            f'{file.name}: reading Parquet needs pyarrow: pip install "tui-trainer[parquet]"'
-        ) from None
-    number = 0
-    try:
-        for batch in pyarrow.parquet.ParquetFile(file).iter_batches():
-            for row in batch.to_pylist():
-                number += 1
-                yield "row", number, row
-    except pyarrow.ArrowException as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(f"{file} cannot be read as Parquet: {first}") from error
+class _Places:
+    """How often something was found, by its name, and where first."""
+
+    def __init__(self) -> None:
+        self.rows: Counter[str] = Counter()
+        self.where: dict[str, list[str]] = {}
+
+    def add(self, name: str, where: str) -> None:
+        self.rows[name] += 1
+        first = self.where.setdefault(name, [])
+        if len(first) < MOST_PLACES:
+            first.append(where)
 
 
-def _decode(data: bytes, where: str) -> Any:
-    try:
-        return msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
-        raise UserError(f"{where} is not valid JSON: {error}") from None
+class _Counts:
+    """What was left out of a part, and what of its rows was not used."""
+
+    def __init__(self) -> None:
+        self.reasons = _Places()
+        self.fields = _Places()
+        self.columns: dict[str, None] = {}  # in the order of the files
+
+    def leave_out(self, out: LeftOut, where: str) -> None:
+        self.reasons.add(out.reason, f"{where}: {known.shown(out.detail)}" if out.detail else where)
+
+    def note_unused(self, fields: Fields, where: str) -> None:
+        for name in fields.unused:
+            if name in known.KNOWN:
+                self.fields.add(name, where)
+            else:
+                self.columns[known.shown(name)] = None
+
+    def left_out(self) -> list[LeftOutRows]:
+        return [
+            LeftOutRows(reason=reason, rows=rows, where=self.reasons.where[reason])
+            for reason, rows in self.reasons.rows.most_common()
+        ]
+
+    def unused(self) -> list[UnusedField]:
+        return [
+            UnusedField(field=name, rows=rows, where=self.fields.where[name])
+            for name, rows in sorted(self.fields.rows.items())
+        ]
 
 
-def _row(values: dict[str, Any], where: str) -> Row | None:
-    """A conversation or a text; None where it is empty."""
-    weight = _weight(values.get("weight"), where)
+def _row(fields: Fields, where: str) -> Row:
+    """A conversation or a text. Raises `LeftOut` or `UserError`."""
+    values = fields.values
+    weight = _weight(fields, where)
     if values.get("messages") is not None:
-        turns = _messages(values["messages"], where)
-        return None if turns is None else Row(turns, None, weight, where)
+        fields.use("messages")
+        fields.check_marks()
+        fields.check_bars({**known.BARS, "history": known.HISTORY_BESIDE})
+        turns = _messages(values["messages"], fields, where)
+        return Row((*_system(fields, turns), *turns), None, weight, where)
     named = [pair for pair in PAIRS if pair[0] in values or pair[1] in values]
     # A table has every column in every row: one that holds something goes before an empty one.
     named.sort(key=lambda pair: values.get(pair[0]) is None and values.get(pair[1]) is None)
     if named and not (values.get("text") and all(values.get(f) is None for f in named[0])):
-        pair = _pair(values, *named[0], where)
-        return None if pair is None else Row(pair, None, weight, where)
+        return Row(_pair(fields, *named[0], where), None, weight, where)
     if "text" in values:
-        text = _text(values, "text", where)
-        return None if text is None else Row((), text, weight, where)
+        fields.use("text")
+        fields.check_marks(numbers=False)
+        return Row((), _filled(values, "text", where), weight, where)
+    _refuse_pairs_of_answers(fields)
     shapes = (
         "messages, instruction/output, prompt/completion, question/answer, query/response, text"
     )
-    found = ", ".join(str(key) for key in values if key is not None) or "none"
-    raise UserError(f"{where}: fields not recognised ({found}); one of these is needed: {shapes}")
+    raise UserError(
+        f"{where}: fields not recognised ({_names(values)}); one of these is needed: {shapes}"
+    )
 
 
-def _labelled_row(values: dict[str, Any], where: str) -> Row | None:
-    """A text with a label; None where one of them is empty."""
-    named = [name for name in LABELS if name in values]
-    field = next((name for name in named if values[name] is not None), named[0] if named else None)
-    if field is None or "text" not in values:
-        found = ", ".join(str(key) for key in values if key is not None) or "none"
+def _labelled_row(fields: Fields, where: str) -> Row:
+    """A text with a label. Raises `LeftOut` or `UserError`."""
+    values = fields.values
+    named = [name for name in known.LABELS if name in values]
+    used = next((name for name in named if values[name] is not None), named[0] if named else None)
+    if used is None or "text" not in values:
         raise UserError(
             f'{where}: task = "classification" needs the fields text and label (or category); '
-            f"found: {found}"
+            f"found: {_names(values)}"
         )
-    text, label = _text(values, "text", where), values[field]
+    text, label = _filled(values, "text", where), values[used]
+    fields.use("text", used)
     if not isinstance(label, str | int | None):
-        raise UserError(f"{where}: the field {field!r} is neither text nor a whole number")
-    if text is None or label is None or not str(label).strip():
-        return None
-    return Row((), text, _weight(values.get("weight"), where), where, str(label).strip())
+        raise UserError(f"{where}: the field {used!r} is neither text nor a whole number")
+    if label is None or not str(label).strip():
+        raise LeftOut(known.EMPTY)
+    return Row((), text, _weight(fields, where), where, str(label).strip())
 
 
-def _pair(
-    values: dict[str, Any], question: str, answer: str, where: str
-) -> tuple[Message, ...] | None:
-    prompt, reply = _text(values, question, where), _text(values, answer, where)
-    if prompt is None or reply is None:
-        return None
-    extra = values.get("input") if question == "instruction" else None
-    if isinstance(extra, str) and extra.strip():
-        prompt = f"{prompt}\n\n{extra}"
-    turns = (Message("user", prompt), Message("assistant", reply))
-    system = values.get("system")
-    if isinstance(system, str) and system.strip():
-        return (Message("system", system), *turns)
-    return turns
+def _names(values: dict[str, Any]) -> str:
+    return ", ".join(known.shown(str(key)) for key in values) or "none"
 
 
-def _text(values: dict[str, Any], field: str, where: str) -> str | None:
-    """The field's text; None where it is blank or null."""
-    if field not in values:
-        raise UserError(f"{where}: the field {field!r} is missing")
-    value = values[field]
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise UserError(f"{where}: the field {field!r} is not text")
-    return value if value.strip() else None
+def _pair(fields: Fields, question: str, answer: str, where: str) -> tuple[Message, ...]:
+    values = fields.values
+    if not holds(values.get(answer)):
+        _refuse_pairs_of_answers(fields)
+    fields.use(question, answer)
+    fields.check_marks()
+    fields.check_bars(known.BARS)
+    prompt, reply = _filled(values, question, where), _filled(values, answer, where)
+    if question == "instruction" and "input" in fields.unused:
+        fields.use("input")
+        prompt = f"{prompt}\n\n{_filled(values, 'input', where)}"
+    turns = (*_history(fields), Message("user", prompt), Message("assistant", reply))
+    return (*_system(fields, turns), *turns)
 
 
-def _messages(value: Any, where: str) -> tuple[Message, ...] | None:
-    """The turns; None where one of the user's or the assistant's is blank. Blank system turns
-    are left out: they say nothing."""
-    if not isinstance(value, list) or not value:
-        raise UserError(f"{where}: 'messages' is not a list of turns with role and content")
-    turns = []
-    for turn in value:
-        if not isinstance(turn, dict) or turn.get("role") not in ROLES:
-            raise UserError(f"{where}: each turn needs a role ({', '.join(ROLES)}) and content")
-        learned = turn["role"] == "assistant" and turn.get("weight") != 0
-        content = _text(turn, "content", where)
-        if content is not None:
-            turns.append(Message(turn["role"], content, learned))
-        elif turn["role"] != "system":
-            return None
-    if not any(turn.learned for turn in turns):
-        raise UserError(f"{where}: 'messages' has no assistant turn, so there is no answer")
+def _refuse_pairs_of_answers(fields: Fields) -> None:
+    if any(name in fields.unused for name in known.PREFERENCE):
+        raise LeftOut(known.PAIRED)
+
+
+def _history(fields: Fields) -> tuple[Message, ...]:
+    """Earlier turns; their answers are learned too, as LLaMA-Factory, whose field this is, does."""
+    if not fields.has("history"):
+        return ()
+    fields.use("history")
+    turns: list[Message] = []
+    pairs = fields.values["history"]
+    for pair in pairs if isinstance(pairs, list) else [None]:
+        texts = pair if isinstance(pair, list) else []
+        if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
+            raise LeftOut(known.HISTORY_SHAPE)
+        if not all(text.strip() for text in texts):
+            raise LeftOut(known.EMPTY)
+        turns += [Message("user", texts[0]), Message("assistant", texts[1])]
     return tuple(turns)
 
 
-def _weight(value: Any, where: str) -> float:
+def _system(fields: Fields, turns: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The system turn that stands beside the other ones, unless they have one of their own."""
+    own = next((turn.content for turn in turns if turn.role == "system"), None)
+    for name in known.SYSTEMS:
+        if name not in fields.unused:
+            continue
+        try:
+            text = _content(fields.values[name])
+        except TypeError:
+            raise LeftOut(f"{name!r} is not text") from None
+        if own is None and text is not None:
+            fields.use(name)
+            return (Message("system", text),)
+        if text == own:
+            fields.use(name)
+    return ()
+
+
+def _filled(values: dict[str, Any], name: str, where: str) -> str:
+    """The field's text. Raises `LeftOut` where it is blank or null."""
+    if name not in values:
+        raise UserError(f"{where}: the field {name!r} is missing")
+    value = values[name]
+    if not isinstance(value, str | None):
+        raise UserError(f"{where}: the field {name!r} is not text")
+    if value is None or not value.strip():
+        raise LeftOut(known.EMPTY)
+    return value
+
+
+def _messages(value: Any, fields: Fields, where: str) -> tuple[Message, ...]:
+    """The turns; fields of theirs that are not used join those of the row."""
+    if not isinstance(value, list) or not value:
+        raise UserError(f"{where}: 'messages' is not a list of turns with role and content")
+    turns = []
+    for item in value:
+        if not isinstance(item, dict) or not isinstance(item.get("role"), str):
+            raise UserError(f"{where}: each turn needs a role ({', '.join(ROLES)}) and content")
+        turn = Fields(item)
+        message = _turn(turn, where)
+        fields.unused.update((f"messages.{name}", None) for name in turn.unused)
+        if message is not None:
+            turns.append(message)
+    if not any(turn.role == "assistant" for turn in turns):
+        raise LeftOut(known.NO_ANSWER)
+    if not any(turn.learned for turn in turns):
+        raise LeftOut(known.NOT_LEARNED)
+    return tuple(turns)
+
+
+def _turn(fields: Fields, where: str) -> Message | None:
+    """One turn; None for a system turn without text."""
+    values = fields.values
+    fields.use("role", "content")
+    fields.check_bars(known.BARS)
+    fields.check_marks()
+    for mark, value in fields.numbers.items():
+        if value <= 0:
+            raise LeftOut(known.marked_wrong(mark))
+    name: str = values["role"]
+    if name == "function":
+        raise LeftOut(known.TOOLS)
+    role = _OTHER_ROLES.get(name, name)
+    if role not in ROLES:
+        raise LeftOut(known.ROLE, name)
+    if "content" not in values:
+        raise UserError(f"{where}: the field 'content' is missing")
+    try:
+        content = _content(values["content"])
+    except TypeError:
+        raise UserError(f"{where}: the field 'content' is not text") from None
+    if content is not None:
+        return Message(role, content, role == "assistant" and _is_learned(fields))
+    if role != "system":
+        raise LeftOut(known.EMPTY)
+    return None
+
+
+def _is_learned(fields: Fields) -> bool:
+    """Whether an assistant turn is to be learned: OpenAI's `weight` of a turn, Axolotl's `train`.
+    Any other weight than 0 and 1 is not used."""
+    values = fields.values
+    train = values.get("train")
+    if isinstance(train, bool):
+        fields.use("train")
+    try:
+        weight = float(values["weight"]) if "weight" in fields.unused else 1.0
+    except (TypeError, ValueError):
+        weight = math.nan
+    if weight <= 0 or weight == 1:
+        fields.use("weight")
+    return train is not False and not weight <= 0
+
+
+def _content(value: Any) -> str | None:
+    """Text, also in parts that are all text; None where it is blank. Raises `LeftOut` for other
+    parts, `TypeError` for anything else."""
+    if isinstance(value, list):
+        texts = []
+        for part in value:
+            text = part.get("text") if isinstance(part, dict) else None
+            if not isinstance(text, str) or part.get("type") not in (None, "text"):
+                kind = str(part.get("type")) if isinstance(part, dict) else type(part).__name__
+                raise LeftOut(known.PARTS, kind)
+            texts.append(text)
+        value = "".join(texts)
+    if not isinstance(value, str | None):
+        raise TypeError
+    return value if value is not None and value.strip() else None
+
+
+def _weight(fields: Fields, where: str) -> float:
+    value = fields.values.get("weight")
+    fields.use("weight")
     if value in (None, ""):
         return 1.0
     try:
         weight = float(value)
     except (TypeError, ValueError):
         weight = math.nan
+    if weight == 0:
+        raise LeftOut(known.NO_WEIGHT)
     if not (math.isfinite(weight) and weight > 0):
         raise UserError(f"{where}: weight {value!r} is not a number above 0")
     return weight

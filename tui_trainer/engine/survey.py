@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,8 +54,8 @@ def divide(train: Rows, validation: Rows, settings: DataSettings, seed: int) -> 
         held = [i for i, out in zip(kept, chosen, strict=True) if out]
         kept = [i for i, out in zip(kept, chosen, strict=True) if not out]
     return Parts(
-        Rows([rows[i] for i in kept], train.empty),
-        Rows([rows[i] for i in held], validation.empty),
+        replace(train, found=[rows[i] for i in kept]),
+        replace(validation, found=[rows[i] for i in held]),
         repeats,
     )
 

@@ -54,7 +54,6 @@ def data_lines(report: DataReport | None) -> Lines:
         "training examples": report.train.examples,
         "validation examples": report.validation.examples,
         "tokens": report.train.tokens,
-        "empty, left out": report.train.empty + report.validation.empty,
         "over-long, cut": report.train.cut + report.validation.cut,
         "without an answer, left out": report.train.unanswered + report.validation.unanswered,
         "said again": repeats.exact,
@@ -65,7 +64,25 @@ def data_lines(report: DataReport | None) -> Lines:
         "texts with several labels": repeats.contradicting,
         "written by a model": report.augmented.added if report.augmented else 0,
     }
-    return [(name, f"{count:,}") for name, count in counts.items() if count]
+    lines = [(name, f"{count:,}") for name, count in counts.items() if count]
+    return [*lines, *_not_taught(report)]
+
+
+def _not_taught(report: DataReport) -> Lines:
+    """Rows left out and fields not used, of each part."""
+    found = []
+    for name, part in (
+        ("training", report.train),
+        ("validation", report.validation),
+        ("replay", report.replay),
+    ):
+        found += [
+            (f"left out of {name}", f"{item.rows:,}: {item.why()}") for item in part.reasons()
+        ]
+        found += [(f"unused {name} fields", item.text()) for item in part.unused]
+        if part.columns:
+            found.append((f"unused {name} columns", part.columns_text()))
+    return found
 
 
 def _averages(name: str, evaluation: Evaluation) -> tuple[str, str]:

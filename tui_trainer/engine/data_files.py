@@ -1,0 +1,80 @@
+"""The objects that data files hold, one for each example, whatever their fields."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tui_trainer.contracts.errors import UserError
+
+# Where `csv` puts the cells of a line that has more of them than the header.
+BEYOND_HEADER = "cells beyond the header"
+
+
+def read_objects(file: Path) -> Iterator[tuple[str, int, Any]]:
+    """(unit, number, value) of everything in a file; the unit is what is counted: line or row.
+    Raises `UserError`."""
+    suffix = file.suffix.lower()
+    try:
+        if suffix in (".jsonl", ".ndjson"):
+            yield from _read_jsonl(file)
+        elif suffix == ".json":
+            yield from _read_json(file)
+        elif suffix == ".csv":
+            yield from _read_csv(file)
+        else:
+            yield from _read_parquet(file)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{file} cannot be read: {error}") from error
+
+
+def _read_jsonl(file: Path) -> Iterator[tuple[str, int, Any]]:
+    with file.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if line.strip():
+                yield "line", number, _decode(line, f"{file.name} line {number}")
+
+
+def _read_json(file: Path) -> Iterator[tuple[str, int, Any]]:
+    values = _decode(file.read_bytes(), file.name)
+    if not isinstance(values, list):
+        raise UserError(f"{file.name}: a list of objects is needed, one object an example")
+    for number, row in enumerate(values, start=1):
+        yield "row", number, row
+
+
+def _read_csv(file: Path) -> Iterator[tuple[str, int, Any]]:
+    with file.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream, restkey=BEYOND_HEADER)
+        for values in reader:
+            whole = {key: value for key, value in values.items() if value is not None}
+            yield "line", reader.line_num, whole
+
+
+def _read_parquet(file: Path) -> Iterator[tuple[str, int, Any]]:
+    try:
+        import pyarrow.parquet  # an extra of its own: large, and few need it
+    except ImportError:
+        raise UserError(
+            f'{file.name}: reading Parquet needs pyarrow: pip install "tui-trainer[parquet]"'
+        ) from None
+    number = 0
+    try:
+        for batch in pyarrow.parquet.ParquetFile(file).iter_batches():
+            for row in batch.to_pylist():
+                number += 1
+                yield "row", number, row
+    except pyarrow.ArrowException as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"{file} cannot be read as Parquet: {first}") from error
+
+
+def _decode(data: bytes, where: str) -> Any:
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError as error:
+        raise UserError(f"{where} is not valid JSON: {error}") from None
