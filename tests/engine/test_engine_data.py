@@ -119,7 +119,8 @@ def test_the_split_is_disjoint_and_seeded(write_rows: Callable[..., Path], token
         ("t.json", '{"a": 1}', "a list of objects is needed"),
         ("t.csv", "question,answer\nwhy?\n", "t.csv line 2: the field 'answer' is missing"),
         ("t.jsonl", '{"question": 3, "answer": "x"}\n', "the field 'question' is not text"),
-        ("t.jsonl", '{"messages": [{"role": "boss", "content": "x"}]}\n', "each turn needs a role"),
+        ("t.jsonl", '{"messages": [{"role": "boss", "content": "x"}]}\n', "line 1: boss"),
+        ("t.jsonl", '{"messages": [{"content": "x"}]}\n', "each turn needs a role"),
     ],
 )
 def test_bad_rows_are_named(tmp_path: Path, name: str, content: str, sentence: str) -> None:

@@ -65,10 +65,10 @@ def test_everything_is_counted_and_told(write_rows: Callable[..., Path], tokeniz
     assert (repeats.exact, repeats.near, repeats.dropped) == (1, 2, 0)
     assert (repeats.shared, repeats.shared_near, repeats.removed) == (1, 1, 1)
     assert found.notices == [
-        "2 training rows are empty: left out",
+        "2 training rows left out: empty (train.jsonl line 6, train.jsonl line 7)",
         "1 of 6 training rows are longer than 140 tokens: cut",
         "1 training rows left out: no answer within 140 tokens",
-        "1 validation rows are empty: left out",
+        "1 validation row left out: empty (val.jsonl line 4)",
         '1 training rows say again what an earlier one says: kept (data.duplicates = "drop" drops '
         "them)",
         "2 training rows are almost the same as another: kept",

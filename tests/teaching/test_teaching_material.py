@@ -253,7 +253,7 @@ def test_turns_without_weight_are_not_learned(write_rows: Callable[..., Path]) -
     (first, _) = read_rows([write_rows("rows.jsonl", rows)]).found
     assert [turn.learned for turn in first.messages] == [False, False, False, True]
     only = {"messages": [{"role": "assistant", "content": "x", "weight": 0}]}
-    with pytest.raises(UserError, match="no assistant turn"):
+    with pytest.raises(UserError, match="every assistant turn has weight 0"):
         read_rows([write_rows("none.jsonl", [only])])
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from tui_trainer.cli import output
-from tui_trainer.contracts.data import AugmentReport, DataReport, PartReport, Repeats
+from tui_trainer.contracts.data import (
+    AugmentReport,
+    DataReport,
+    LeftOutRows,
+    PartReport,
+    Repeats,
+    UnusedField,
+)
 from tui_trainer.contracts.evaluation import ClassScore, Evaluation, EvaluationFile
 from tui_trainer.watch import scores
 
@@ -50,6 +57,23 @@ def test_many_classes_show_the_commonest_confusions() -> None:
     confusion[3][5], confusion[4][4], confusion[1][0] = 7, 99, 8
     found = scores.lines(evaluation(labels, confusion))
     assert found[-2:] == [("c1", "8 times taken for c0"), ("c3", "7 times taken for c5")]
+
+
+def test_data_shows_what_was_left_out_and_what_is_not_used() -> None:
+    marked = LeftOutRows(reason="marked as wrong", rows=4, where=["a.jsonl line 1"])
+    context = UnusedField(field="context", rows=1, where=["a.jsonl line 2"])
+    train = PartReport(
+        rows=14, examples=10, left_out=[marked], unused=[context], columns=["id"], more_columns=2
+    )
+    old = msgspec.convert({"rows": 5, "empty": 3}, PartReport)  # a record of an earlier version
+    report = DataReport(train=train, validation=old, replay=PartReport())
+    assert scores.data_lines(report) == [
+        ("training examples", "10"),
+        ("left out of training", "4: marked as wrong (a.jsonl line 1, …)"),
+        ("unused training fields", "'context' in 1 row (a.jsonl line 2)"),
+        ("unused training columns", "id and 2 more"),
+        ("left out of validation", "3: empty"),
+    ]
 
 
 def test_data_shows_what_is_not_zero() -> None:
