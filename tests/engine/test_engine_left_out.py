@@ -248,6 +248,7 @@ def test_names_of_columns_are_bounded_and_can_be_shown(
     assert len(part.columns) == 50 and part.more_columns == 21
     assert part.columns_text().isprintable() and part.columns_text().endswith(" and 21 more")
     assert max(map(len, part.columns)) == 40
+    assert part.columns_text(2).endswith(" and 69 more")
 
 
 def test_classes_are_no_marks(write_rows: WriteRows) -> None:
@@ -265,7 +266,7 @@ def test_several_reasons_are_all_said_where_nothing_is_left(write_rows: WriteRow
     assert str(caught.value) == (
         "t.jsonl: all 6 rows are left out: 4 × marked as a wrong answer by 'label' (t.jsonl line "
         f"1, t.jsonl line 2, t.jsonl line 3, …); 1 × {fields.TOOLS} (t.jsonl line 5); 1 × empty "
-        "(t.jsonl line 6); at least one row with text is needed"
+        "(t.jsonl line 6); at least one other row is needed"
     )
 
 
@@ -292,14 +293,16 @@ def bad_row(draw: st.DrawFn) -> dict[str, Any]:
     shape = draw(st.sampled_from([*SHAPES, {"text": "t"}]))
     if "messages" in shape:
         turn = {"role": "assistant", "content": wrong}
-        mark = draw(st.one_of(BAD, st.sampled_from([{"weight": 0}, {"train": False}])))
+        mark: dict[str, Any] = draw(
+            st.one_of(BAD, st.sampled_from([{"weight": 0}, {"train": False}]))
+        )
         after = [TALK[0], {**TALK[1], "content": draw(WORDS)}] * draw(st.integers(0, 1))
         inside = draw(st.booleans()) or "weight" in mark or "train" in mark
         turns = [TALK[0], {**turn, **(mark if inside else {})}, *after]
         return {"messages": turns, **({} if inside else mark)}
     if "text" in shape:
         return {"text": wrong, "label": draw(st.sampled_from([False, "false", "False"]))}
-    question, answer = shape
+    question, answer = map(str, shape)
     return {question: draw(WORDS), answer: wrong, **draw(BAD)}
 
 
@@ -358,10 +361,11 @@ def test_data_json_the_log_and_resume(
     warnings = [event.message for event in folder.events() if event.kind == "warning"]
     for wanted in (
         "1 training row left out: marked as a wrong answer by 'label' (train.jsonl line 13)",
-        "training columns not used: id",
         "1 validation row left out: marked as a wrong answer by 'label' (held.jsonl line 3)",
     ):
         assert wanted in warnings
+    (event,) = [event for event in folder.events() if event.kind == "data"]
+    assert "training columns not used: id" in event.message
     other = DataReport(train=PartReport(examples=13), validation=PartReport(), replay=PartReport())
     folder.data_file.write_bytes(json.dumps({**_plain(other), "fingerprint": "other"}).encode())
     assert run_engine(folder, "--from", "2") == 2

@@ -67,10 +67,11 @@ class PartReport(msgspec.Struct, frozen=True, kw_only=True):
     columns: list[str] = msgspec.field(default_factory=list)
     more_columns: int = 0
 
-    def columns_text(self) -> str:
-        """The names of `columns` in a line."""
-        more = f" and {self.more_columns:,} more" if self.more_columns else ""
-        return f"{', '.join(self.columns)}{more}"
+    def columns_text(self, most: int = MOST_COLUMNS) -> str:
+        """The names of `columns` in a line, `most` of them at most."""
+        named = self.columns[:most]
+        others = len(self.columns) - len(named) + self.more_columns
+        return f"{', '.join(named)}{f' and {others:,} more' if others else ''}"
 
     def reasons(self) -> list[LeftOutRows]:
         """`left_out`, also of a record that has only `empty`."""

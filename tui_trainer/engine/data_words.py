@@ -6,9 +6,11 @@ from tui_trainer.contracts.data import DataReport, PartReport
 from tui_trainer.contracts.job import Job
 from tui_trainer.engine.classes import IMBALANCED
 
+_MOST_NAMED = 10  # columns in a sentence
+
 
 def summary(report: DataReport) -> str:
-    """One sentence about the whole: examples, tokens, repetitions."""
+    """One sentence about the whole: examples, tokens, repetitions, columns that are not used."""
     train = report.train
     parts = [
         f"{train.examples:,} training examples, {train.tokens:,} tokens "
@@ -24,20 +26,29 @@ def summary(report: DataReport) -> str:
     clean = not any((report.repeats.exact, report.repeats.near, report.repeats.shared))
     if clean and report.repeats.near is not None:
         parts.append("nothing said twice")
+    parts += [
+        f"{name} columns not used: {part.columns_text(_MOST_NAMED)}"
+        for part, name in _parts(report)
+        if part.columns
+    ]
     return "; ".join(parts)
 
 
 def notices(report: DataReport, job: Job) -> list[str]:
     """A sentence for everything that is odd about the data or was done to it."""
     found = []
-    for part, name in (
-        (report.train, "training"),
-        (report.validation, "validation"),
-        (report.replay, "replayed"),
-    ):
+    for part, name in _parts(report):
         found += _about_part(part, name, job.data.max_length, labelled=bool(report.labels))
     found += [*_about_repeats(report, job), *_about_classes(report, job)]
     return [*found, *_about_versions(report)]
+
+
+def _parts(report: DataReport) -> tuple[tuple[PartReport, str], ...]:
+    return (
+        (report.train, "training"),
+        (report.validation, "validation"),
+        (report.replay, "replayed"),
+    )
 
 
 def _about_versions(report: DataReport) -> list[str]:
@@ -59,8 +70,6 @@ def _about_part(part: PartReport, name: str, limit: int, *, labelled: bool) -> l
         for item in part.reasons()
     ]
     found += [f"not used in {name} rows: {item.text()}" for item in part.unused]
-    if part.columns:
-        found.append(f"{name} columns not used: {part.columns_text()}")
     if part.cut:
         rows = part.rows - sum(item.rows for item in part.reasons())
         found.append(f"{part.cut:,} of {rows:,} {name} rows are longer than {limit} tokens: cut")

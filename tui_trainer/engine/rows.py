@@ -80,19 +80,20 @@ def read_rows(files: list[Path], *, labelled: bool = False) -> Rows:
     rows = Rows(found, counts.left_out(), counts.unused(), list(counts.columns))
     if not found:
         names = ", ".join(file.name for file in files)
-        raise UserError(f"{names}: {_nothing_left(rows)}; at least one row with text is needed")
+        raise UserError(f"{names}: {_nothing_left(rows)}")
     return rows
 
 
 def _nothing_left(rows: Rows) -> str:
     if not rows.left_out:
-        return "no examples"
+        return "no examples; at least one row with text is needed"
     if rows.empty == rows.total:
-        return f"all {rows.total:,} rows are empty"
+        return f"all {rows.total:,} rows are empty; at least one row with text is needed"
     reasons = [f"{item.rows:,} × {item.why()}" for item in rows.left_out]
     if len(reasons) == 1:
         reasons = [rows.left_out[0].why()]
-    return f"all {rows.total:,} rows are left out: {'; '.join(reasons)}"
+    why = "; ".join(reasons)
+    return f"all {rows.total:,} rows are left out: {why}; at least one other row is needed"
 
 
 def _read_file(file: Path, counts: _Counts, *, labelled: bool) -> list[Row]:
