@@ -220,3 +220,24 @@ def test_a_base_in_the_hubs_cache_is_checked_alike(
     )
     with pytest.raises(UserError, match="the model owner/name cannot be used: 1 parameter holds"):
         bases.load_base("owner/name", CPU, torch.float32)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_a_base_in_four_bits_is_checked_alike(
+    kind: str, edited: Callable[[str, Edit], Path]
+) -> None:
+    """transformers itself does not compare the shape of what it puts into four bits."""
+    pytest.importorskip("bitsandbytes")
+
+    def four_bit(edit: Edit) -> object:
+        return bases.load_base(str(edited(kind, edit)), CPU, torch.float32, four_bit=True)
+
+    four_bit(nothing)
+    name = "model.layers.0.mlp.up_proj.weight" if kind == "llama" else f"{C_ATTN}.weight"
+    for edit, words in (
+        (cut(name), "another shape"),
+        (without(name), "missing"),
+        (spoilt(name), "NaN or infinity"),
+    ):
+        with pytest.raises(UserError, match=rf"1 parameter .*{words} .*\({name}"):
+            four_bit(edit)

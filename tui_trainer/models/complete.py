@@ -43,6 +43,7 @@ def check_loaded(
     """
     missing = {key for key in how["missing_keys"] if not _DERIVED.search(key)}
     shapes = {key: (theirs, ours) for key, theirs, ours in how["mismatched_keys"]}
+    shapes |= _quantised_shapes(model)
     new: set[str] = set()
     if classifies:
         new = {key for key in missing if _is_head(model, key) or _POOLER.search(key)}
@@ -84,6 +85,19 @@ def named(names: Sequence[str]) -> str:
     """The first few of many names."""
     first = ", ".join(names[:_NAMED])
     return first if len(names) <= _NAMED else f"{first} and {len(names) - _NAMED:,} more"
+
+
+def _quantised_shapes(model: Any) -> dict[str, tuple[Sequence[int], Sequence[int]]]:
+    """Weights that were put into few bits in another shape than their layer's, which transformers
+    does not compare: the shape they had, and the layer's."""
+    found = {}
+    for name, layer in model.named_modules():
+        state = getattr(getattr(layer, "weight", None), "quant_state", None)
+        if state is not None:
+            shapes = tuple(state.shape), (layer.out_features, layer.in_features)
+            if shapes[0] != shapes[1]:
+                found[f"{name}.weight"] = shapes
+    return found
 
 
 def _count(names: Sequence[str], one: str, many: str) -> str:

@@ -164,7 +164,6 @@ def load_service(
     """Loads the base: fp32 on a CPU, bf16 on a GPU. Raises `UserError`."""
     began = time.perf_counter()
     torch.set_num_threads(threads or _default_threads())
-    desk.wire.send(Status(message=f"loading {model}"))
     device = bases.pick_device()
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     tokenizer = bases.load_tokenizer(model, trust_remote_code=trust_remote_code)
