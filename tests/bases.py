@@ -39,8 +39,8 @@ def byte_tokenizer(
 
 
 def save_model(kind: str, folder: Path, tokenizer: Any, *, seed: int, **shape: Any) -> Path:
-    """A random model of `kind` (llama, qwen2; bert, without a pooler as most encoders are), always
-    the same for a seed, saved in `folder`. What `shape` leaves out is tiny."""
+    """A random model of `kind` (llama, qwen2, gpt2; bert, without a pooler as most encoders are),
+    always the same for a seed, saved in `folder`. What `shape` leaves out is tiny."""
     import torch
     import transformers
 
@@ -48,6 +48,7 @@ def save_model(kind: str, folder: Path, tokenizer: Any, *, seed: int, **shape: A
         "llama": ("LlamaConfig", "LlamaForCausalLM"),
         "qwen2": ("Qwen2Config", "Qwen2ForCausalLM"),
         "bert": ("BertConfig", "BertForMaskedLM"),
+        "gpt2": ("GPT2Config", "GPT2LMHeadModel"),
     }[kind]
     values: dict[str, Any] = {
         "vocab_size": len(tokenizer),

@@ -22,7 +22,7 @@ from tui_trainer.contracts.chat import (
 )
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
-from tui_trainer.store import runs
+from tui_trainer.store import model_files
 
 Make = Callable[..., Path]
 QUESTION = [Turn("user", "the cat sat on the mat")]
@@ -38,7 +38,7 @@ def test_the_base_is_described(chat: ChatClient, qwen2_base: Path) -> None:
     facts = chat.start()
     assert facts == chat.facts
     assert (facts.model, facts.path) == (str(qwen2_base), str(qwen2_base))
-    assert facts.base_hash == runs.hash_model(qwen2_base)
+    assert facts.base_hash == model_files.hash_model(qwen2_base)
     assert (facts.context, facts.chat_template, facts.threads) == (4096, True, 1)
 
 

@@ -50,7 +50,7 @@ def test_a_killed_process_is_told_started_again_and_given_what_was_live(
         assert chat.pid is None
         chat.use({"one": 0.5, "two": 1.5}, folders)
         before = chat.answer(QUESTION, max_new_tokens=12)
-        assert said == ["loading PyTorch", f"loading {llama3_base}", "checking the base"]
+        assert said == ["loading PyTorch", "checking the base", f"loading {llama3_base}"]
         first = chat.pid
         begun = threading.Event()
         with ThreadPoolExecutor() as pool:

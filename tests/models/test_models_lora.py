@@ -18,7 +18,7 @@ from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.models import lora
 from tui_trainer.models.origin import BaseOrigin
-from tui_trainer.store import adapter_files, runs
+from tui_trainer.store import adapter_files, model_files, runs
 
 Change = Callable[[dict[str, Any]], object]
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
@@ -66,7 +66,7 @@ def test_facts_of_a_whole_adapter(good: Path, qwen2_base: Path, qwen2_facts: lor
     ]
     assert facts.parameters == 2 * (4 * (32 + 32) + 4 * (64 + 32))
     assert facts.bytes == (good / WEIGHTS).stat().st_size
-    assert facts.base_hash == runs.hash_model(qwen2_base)  # the folder that it names is here
+    assert facts.base_hash == model_files.hash_model(qwen2_base)  # the folder that it names is here
 
 
 def bad_value(tensors: dict[str, Any]) -> None:

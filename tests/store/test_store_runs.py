@@ -15,7 +15,7 @@ import pytest
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import RunState
-from tui_trainer.store import atomic, checkpoints, control, jobs, paths, runs
+from tui_trainer.store import atomic, checkpoints, control, jobs, model_files, paths, runs
 from tui_trainer.store.runs import RunFolder
 
 
@@ -32,7 +32,7 @@ def test_a_new_run_tells_its_facts(tmp_path: Path, job: Job) -> None:
     assert info.name == "mine"
     assert info.job == job
     assert info.base_model == "builtin"
-    assert info.base_hash == runs.hash_model(paths.builtin_model())
+    assert info.base_hash == model_files.hash_model(paths.builtin_model())
     assert list(info.data_files) == [str(tmp_path / "train.jsonl")]
     assert info.versions["python"].startswith("3.")
     assert folder.status() == "idle"

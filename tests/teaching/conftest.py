@@ -15,7 +15,7 @@ from tui_trainer.contracts.chat import Ready
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Example, Rating, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
-from tui_trainer.store import paths, runs
+from tui_trainer.store import model_files, paths
 from tui_trainer.store.adapters import AdapterStore
 from tui_trainer.store.feedback import FeedbackStore
 from tui_trainer.teaching.teacher import Teacher
@@ -38,7 +38,7 @@ class FakeClient:
         return Ready(
             model=self.model,
             path=str(paths.builtin_model()),
-            base_hash=runs.hash_model(paths.builtin_model()),
+            base_hash=model_files.hash_model(paths.builtin_model()),
             device="cpu",
             dtype="float32",
             context=2048,

@@ -37,6 +37,8 @@ def find_lr(job: str, overrides: tuple[str, ...], as_json: bool) -> int:
     else:
         output.data(curve(found))
         output.data("")
+        for words in found.notices:
+            output.say(f"warning: {output.escape(words)}")
     if found.proposed is None:
         output.say(f"no rate is proposed: {found.reason}")
         return 1

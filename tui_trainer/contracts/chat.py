@@ -138,7 +138,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ready"):
     """The base is loaded: `path` its folder if it is one, `base_hash` the SHA-256 of its
     configuration and weights, `context` the tokens it can read (None where it does not say),
-    `parameters` how many numbers it has, `seconds` what loading took."""
+    `parameters` how many numbers it has, `seconds` what loading took, `notices` sentences about
+    the base for the user."""
 
     model: str
     path: str | None
@@ -150,6 +151,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="r
     chat_template: bool
     threads: int
     seconds: float
+    notices: list[str] = []
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="piece"):

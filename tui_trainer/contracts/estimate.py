@@ -72,7 +72,8 @@ class RatePoint(msgspec.Struct, frozen=True, kw_only=True):
 class RateSweep(msgspec.Struct, frozen=True, kw_only=True):
     """A learning-rate sweep (Smith 2015, arXiv:1506.01186): `steepest` is the rate at which the
     smoothed loss falls fastest over the logarithm of the rate, `lowest` where it is least,
-    `proposed` the smaller of `steepest` and a tenth of `lowest`; `diverged` where it blew up."""
+    `proposed` the smaller of `steepest` and a tenth of `lowest`; `diverged` where it blew up;
+    `notices` are sentences about the base for the user."""
 
     points: list[RatePoint]
     steepest: float | None
@@ -80,3 +81,4 @@ class RateSweep(msgspec.Struct, frozen=True, kw_only=True):
     proposed: float | None
     diverged: float | None
     reason: str
+    notices: list[str] = msgspec.field(default_factory=list)

@@ -60,12 +60,17 @@ class RunBasics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunInfo(RunBasics, frozen=True, kw_only=True):
-    """`run.json` of a run that our engine trains: the job as resolved, and its inputs."""
+    """`run.json` of a run that our engine trains: the job as resolved, and its inputs.
+
+    `base_not_finite` names the tensors in a local base's files that hold NaN or infinity; None
+    where they were not looked at.
+    """
 
     job: Job
     base_model: str
     base_path: str | None
     base_hash: str | None
+    base_not_finite: list[str] | None = None
     data_hash: str
     data_files: dict[str, str]
     seed: int

@@ -27,6 +27,7 @@ from tui_trainer.engine.optim import set_learning_rate
 from tui_trainer.engine.scratch import scratch_session
 from tui_trainer.engine.session import Session
 from tui_trainer.engine.setup import checkpoint_gradients
+from tui_trainer.models.complete import notices
 
 Floats = npt.NDArray[np.float64]
 PROBE_SECONDS = 12.0
@@ -111,7 +112,11 @@ def _estimate(session: Session) -> Estimate:
         micro_batch=micro,
         accumulation=None if micro is None else _effective(session) // micro,
         advice=[] if fits else _advice(session, micro),
-        notices=[*session.dataset.notices, *_shared(session)],
+        notices=[
+            *notices(session.model.get_base_model()),
+            *session.dataset.notices,
+            *_shared(session),
+        ],
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from tui_trainer.contracts.estimate import RatePoint, RateSweep
@@ -17,6 +18,7 @@ from tui_trainer.contracts.job import Job
 from tui_trainer.engine import loop
 from tui_trainer.engine.optim import set_learning_rate
 from tui_trainer.engine.scratch import scratch_session
+from tui_trainer.models.complete import notices
 
 STEPS = 100
 LOWEST, HIGHEST = 1e-6, 1.0
@@ -31,6 +33,7 @@ def find_rate(job: Job) -> RateSweep:
     rates = np.geomspace(LOWEST, HIGHEST, STEPS).tolist()
     losses: list[float] = []
     with scratch_session(job) as session:
+        about_base = notices(session.model.get_base_model())
         for step, rate in enumerate(rates):
             session.state.step = step
             set_learning_rate(session.optimizer, rate)
@@ -38,7 +41,7 @@ def find_rate(job: Job) -> RateSweep:
             losses.append(outcome.loss)
             if blown_up(losses):
                 break
-    return judge(rates[: len(losses)], losses)
+    return msgspec.structs.replace(judge(rates[: len(losses)], losses), notices=about_base)
 
 
 def blown_up(losses: Sequence[float]) -> bool:

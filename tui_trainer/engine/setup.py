@@ -29,6 +29,7 @@ from tui_trainer.engine.ranks import Ranks, place
 from tui_trainer.engine.report import Report
 from tui_trainer.engine.session import Session, TrainerState
 from tui_trainer.models import adapter, base, fused, products
+from tui_trainer.models.complete import notices
 from tui_trainer.store import checkpoints
 from tui_trainer.store.runs import RunFolder
 
@@ -91,7 +92,7 @@ def _build(
     """The session with model and optimizer, before its first step. Raises `UserError`."""
     job = info.job
     device = base.pick_device()
-    loaded, model = _load_model(job, dataset, tokenizer, ranks.loads_on(device, job.training))
+    loaded, model = _load_model(info, dataset, tokenizer, ranks.loads_on(device, job.training))
     ranks.shard(loaded, device, job.training)
     parameters = adapter.trainable(model)
     way = CLASSIFIES if dataset.labels else find_way(loaded)
@@ -160,8 +161,9 @@ def _tokenising(report: Report, control: Control) -> Between:
     return between
 
 
-def _load_model(job: Job, dataset: Dataset, tokenizer: Any, device: torch.device) -> Any:
+def _load_model(info: RunInfo, dataset: Dataset, tokenizer: Any, device: torch.device) -> Any:
     """The base, and the same with its adapter. Raises `UserError`."""
+    job = info.job
     dtype = weights_type(job.training.precision, device)
     labels = dataset.labels or None
     loaded = base.load_base(
@@ -171,6 +173,7 @@ def _load_model(job: Job, dataset: Dataset, tokenizer: Any, device: torch.device
         labels=labels,
         four_bit=job.quantization == "nf4",
         trust_remote_code=job.trust_remote_code,
+        not_finite=info.base_not_finite,
     )
     check_lengths(loaded, dataset)
     if labels:
@@ -314,5 +317,7 @@ def _announce(session: Session) -> None:
         notice = (
             f"examples are padded to the same length, which is slower: {session.way.padded_because}"
         )
+        report.event("warning", report.step, notice)
+    for notice in notices(session.model.get_base_model()):
         report.event("warning", report.step, notice)
     data_record.tell(session.folder, report, dataset)

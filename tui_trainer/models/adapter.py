@@ -20,7 +20,8 @@ from torch import nn
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import LoraSettings
-from tui_trainer.models.base import NEW_PARTS
+from tui_trainer.models.complete import NEW_PARTS
+from tui_trainer.models.tied import untie
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
@@ -63,14 +64,17 @@ def attach(base: Any, lora: LoraSettings) -> Any:
         modules_to_save=new or None,
         exclude_modules=new or None,
     )
-    _check_ranks(_layers(base, targets, new or ()), lora)
+    layers = _layers(base, targets, new or ())
+    _check_ranks(layers, lora)
+    if lora.init == "pissa":  # it takes its first update out of the base, from those layers only
+        untie(base, layers)
     try:
         model: Any = get_peft_model(base, config)
     except ValueError as error:
         raise UserError(f"lora.target_modules = {targets!r}: {_first_sentence(error)}") from error
     for parameter in trainable(model).values():  # a new head has the base's type
         parameter.data = parameter.data.float()
-    if lora.init == "pissa":  # it takes its first update out of the base
+    if lora.init == "pissa":
         setattr(model, _FIRST, copy_adapter(model, "").tensors)
     return model
 

@@ -19,7 +19,8 @@ from transformers import (
 from transformers.utils import logging as _logging
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.store import paths
+from tui_trainer.models.complete import NEW_PARTS, check_loaded
+from tui_trainer.store import model_files, paths
 
 # What transformers raises for a folder or id that it cannot use.
 HUB_SECONDS = 10.0
@@ -56,10 +57,6 @@ def load_tokenizer(model: str, *, trust_remote_code: bool = False) -> Any:
     return tokenizer
 
 
-# Where a loaded model keeps the names of the parts that its files lack, which begin at random.
-NEW_PARTS = "_tui_trainer_new_parts"
-
-
 def load_base(
     model: str,
     device: torch.device,
@@ -68,12 +65,16 @@ def load_base(
     labels: Sequence[str] | None = None,
     four_bit: bool = False,
     trust_remote_code: bool = False,
+    not_finite: Sequence[str] | None = None,
 ) -> Any:
     """The base model on `device` with `dtype` weights, from safetensors only; with `labels` as a
     classifier of texts, whose head begins at random; with `four_bit` its linear layers but the
     last in NF4, the scales quantised again (QLoRA, arXiv:2305.14314), by bitsandbytes.
 
-    Raises `UserError` in one sentence where it is absent, incomplete or of another kind.
+    `not_finite` are the tensors in its files that hold NaN or infinity (`store.model_files`); the
+    files are read for it where None is given. Raises `UserError` in one sentence where the model
+    is absent, of another kind, or lacks parameters that its architecture needs, or has them in
+    another shape or not finite.
     """
     _quieten()
     named: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code}
@@ -82,11 +83,11 @@ def load_base(
         named["label2id"] = {label: index for index, label in enumerate(labels)}
     if four_bit:
         named |= {"quantization_config": _nf4(dtype), "device_map": {"": device}}
-    loaded, new = _load(model, bool(labels), named)
+    loaded, new = _load(model, bool(labels), named, not_finite)
+    if labels and four_bit and new:  # what begins at random is trained whole, not in four bits
+        named["quantization_config"] = _nf4(dtype, new)
+        loaded, new = _load(model, True, named, not_finite)
     if labels:
-        if four_bit and new:  # what begins at random is trained whole: all but that in four bits
-            named["quantization_config"] = _nf4(dtype, new)
-            loaded, new = _load(model, True, named)
         setattr(loaded, NEW_PARTS, new)
     if not four_bit:
         return loaded.to(device)
@@ -98,8 +99,12 @@ def load_base(
     return loaded
 
 
-def _load(model: str, classifies: bool, named: dict[str, Any]) -> tuple[Any, list[str]]:
+def _load(
+    model: str, classifies: bool, named: dict[str, Any], not_finite: Sequence[str] | None
+) -> tuple[Any, list[str]]:
     """The model, and of a classifier the parts that its files lack. Raises `UserError`."""
+    if not_finite is None and Path(resolve(model)).is_dir():
+        not_finite = model_files.inspect_whole(Path(resolve(model))).not_finite
     kind: Any = AutoModelForSequenceClassification if classifies else AutoModelForCausalLM
     try:
         loaded, how = kind.from_pretrained(
@@ -107,13 +112,22 @@ def _load(model: str, classifies: bool, named: dict[str, Any]) -> tuple[Any, lis
             use_safetensors=True,
             local_files_only=_only_local(model),
             output_loading_info=True,
-            ignore_mismatched_sizes=classifies,  # a head for other labels is made anew
+            ignore_mismatched_sizes=True,  # else the error names nothing; `check_loaded` does
             **named,
         )
     except _LOADING_ERRORS as error:
         raise UserError(_explain(model, "model", error)) from error
-    absent = {*how["missing_keys"], *(key[0] for key in how["mismatched_keys"])}
-    return loaded, sorted({key.rpartition(".")[0] for key in absent}) if classifies else []
+    if not_finite is None:
+        folder = _snapshot(model, loaded)
+        not_finite = model_files.inspect_whole(folder).not_finite if folder is not None else ()
+    return loaded, check_loaded(loaded, resolve(model), how, not_finite, classifies=classifies)
+
+
+def _snapshot(model: str, loaded: Any) -> Path | None:
+    """The folder in the cache that a hub model was loaded from."""
+    revision = getattr(loaded.config, "_commit_hash", None)
+    config = try_to_load_from_cache(model, model_files.CONFIG, revision=revision)
+    return Path(config).parent if isinstance(config, str) else None
 
 
 def _nf4(dtype: torch.dtype, whole: Sequence[str] = ()) -> BitsAndBytesConfig:

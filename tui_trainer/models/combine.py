@@ -21,6 +21,7 @@ from tui_trainer.models import base as bases
 from tui_trainer.models import lora
 from tui_trainer.models.lora import ReadAdapter, Update
 from tui_trainer.models.origin import BaseOrigin
+from tui_trainer.models.tied import untie
 from tui_trainer.store import atomic, paths
 
 STAGES = ("loading the base", "merging", "writing the model")
@@ -57,7 +58,8 @@ def merge(
 ) -> int:
     """Writes base and adapter as one model in fp32 into `out`; gives its bytes.
 
-    It loads with plain transformers and gives the same logits. Written aside and renamed.
+    It loads with plain transformers and gives the same logits: a weight that the adapter changes
+    in one of the places that share it is written untied. Written aside and renamed.
     `on_stage` gets the number of finished `STAGES`; what it raises ends the work without a
     trace. Raises `UserError`, also where `out` is there and not empty.
     """
@@ -65,10 +67,14 @@ def merge(
     _check_target(out)
     _check_not_quantised(base.origin)
     on_stage(0)
-    model = _load_whole(base.origin.model, trust_remote_code)
+    model = _load_whole(base.origin, trust_remote_code)
     _check_space(model, out)
     tokenizer = bases.load_tokenizer(base.origin.model, trust_remote_code=trust_remote_code)
     on_stage(1)
+    try:
+        untie(model, adapter.updates)
+    except UserError as error:
+        raise UserError(f"the adapter in {folder} cannot be merged: {error}") from None
     peft_model = lora.put_on(model, None, adapter, "merged")
     with lora.BUILDING:
         merged: Any = peft_model.merge_and_unload(safe_merge=True)
@@ -145,10 +151,14 @@ def _check_not_quantised(origin: BaseOrigin) -> None:
         )
 
 
-def _load_whole(model: str, trust_remote_code: bool) -> Any:
+def _load_whole(origin: BaseOrigin, trust_remote_code: bool) -> Any:
     with lora.BUILDING:
         return bases.load_base(
-            model, torch.device("cpu"), torch.float32, trust_remote_code=trust_remote_code
+            origin.model,
+            torch.device("cpu"),
+            torch.float32,
+            trust_remote_code=trust_remote_code,
+            not_finite=origin.not_finite,
         )
 
 

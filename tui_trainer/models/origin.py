@@ -9,26 +9,29 @@ from typing import Any
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.models import base
-from tui_trainer.store import runs
+from tui_trainer.store import model_files
 from tui_trainer.store.runs import RunFolder
 
 
 @dataclass(frozen=True)
 class BaseOrigin:
     """A base by the name that the user gave, its folder if it is one, and then the SHA-256 of
-    its configuration and weights."""
+    its configuration and weights and the tensors in its files that hold NaN or infinity."""
 
     model: str
     folder: Path | None
     hash: str | None
+    not_finite: tuple[str, ...] | None = None
 
 
 def origin_of(model: str) -> BaseOrigin:
-    """Reads the whole model once where it is a folder."""
+    """Reads the whole model once where it is a folder. Raises `UserError` where its files are
+    not whole."""
     folder = Path(base.resolve(model))
     if not folder.is_dir():
         return BaseOrigin(model, None, None)
-    return BaseOrigin(model, folder.resolve(), runs.hash_model(folder))
+    files = model_files.inspect_whole(folder)
+    return BaseOrigin(model, folder.resolve(), files.hash, files.not_finite)
 
 
 def check_origin(
@@ -50,7 +53,7 @@ def check_origin(
         if run is not None and folder.name == "adapter":
             named, known = run.base_model, run.base_hash
     if known is None and ours.hash is not None and (path := _model_folder(named)) is not None:
-        known = ours.hash if path == ours.folder else runs.hash_model(path)
+        known = ours.hash if path == ours.folder else model_files.hash_model(path)
     if known is not None and ours.hash is not None:
         other = known != ours.hash
     else:

@@ -31,6 +31,7 @@ from tui_trainer.contracts.chat import (
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.models import base as bases
 from tui_trainer.models import combine, lora
+from tui_trainer.models.complete import notices
 from tui_trainer.models.desk import Desk
 from tui_trainer.models.generate import Sampling, Writer
 from tui_trainer.models.origin import origin_of
@@ -163,14 +164,21 @@ def load_service(
     """Loads the base: fp32 on a CPU, bf16 on a GPU. Raises `UserError`."""
     began = time.perf_counter()
     torch.set_num_threads(threads or _default_threads())
-    desk.wire.send(Status(message=f"loading {model}"))
     device = bases.pick_device()
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     tokenizer = bases.load_tokenizer(model, trust_remote_code=trust_remote_code)
-    loaded = bases.load_base(model, device, dtype, trust_remote_code=trust_remote_code)
-    writer = Writer(loaded, tokenizer)
     desk.wire.send(Status(message="checking the base"))
-    base = lora.describe(loaded, origin_of(model))
+    origin = origin_of(model)
+    desk.wire.send(Status(message=f"loading {model}"))
+    loaded = bases.load_base(
+        model,
+        device,
+        dtype,
+        trust_remote_code=trust_remote_code,
+        not_finite=origin.not_finite,
+    )
+    writer = Writer(loaded, tokenizer)
+    base = lora.describe(loaded, origin)
     facts = Ready(
         model=model,
         path=str(base.origin.folder) if base.origin.folder else None,
@@ -182,6 +190,7 @@ def load_service(
         chat_template=bool(tokenizer.chat_template),
         threads=torch.get_num_threads(),
         seconds=time.perf_counter() - began,
+        notices=notices(loaded),
     )
     return Service(facts, desk, writer, base, trusted=trust_remote_code)
 

@@ -94,7 +94,8 @@ class ChatSession:
         desk = self._desk
         for sentence in desk.adapters.settle_live(desk.base):
             desk.say(sentence)
-        desk.client.start()
+        for notice in desk.client.start().notices:
+            desk.say(notice)
         self._part_from_another_base()
         chosen = desk.adapters.live(desk.base)
         try:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import shutil
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from tui_trainer.contracts.adapter import SCHEMA, AdapterInfo
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.store import atomic
+from tui_trainer.store import atomic, tensor_files
 
 INFO = "adapter.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -21,10 +19,6 @@ CONFIG = "adapter_config.json"
 USAGE = "usage.json"
 _NEEDED = (WEIGHTS, CONFIG)
 _OPTIONAL = ("README.md",)
-# Bytes per element of the types that safetensors knows and an adapter may have.
-_WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
-           "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}  # fmt: skip
-_HEADER_LIMIT = 100_000_000  # bytes; safetensors' own
 
 
 def read_info(folder: Path) -> AdapterInfo | None:
@@ -70,13 +64,16 @@ def weights_problem(folder: Path) -> str | None:
         kind = config.get("peft_type") if isinstance(config, dict) else None
         if kind != "LORA":
             return f"{CONFIG} is of the type {kind!r}; LORA is needed"
-        return _header_problem(folder / WEIGHTS)
+        tensor_files.read_header(folder / WEIGHTS)
     except msgspec.MsgspecError:
         return f"{CONFIG} is not valid JSON"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
     except OSError as error:
         return f"{Path(error.filename).name} cannot be read: {error.strerror}"
+    except tensor_files.DamagedError as error:
+        return str(error)
+    return None
 
 
 def copy_in(source: Path, target: Path, info: AdapterInfo) -> None:
@@ -124,48 +121,6 @@ def count_query(folder: Path) -> None:
     """One more question answered."""
     values = {"queries": queries(folder) + 1}
     atomic.write_bytes(folder / USAGE, msgspec.json.encode(values), durable=False)
-
-
-def _header_problem(file: Path) -> str | None:
-    """Whether a safetensors file's header and its size tell the same."""
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        total = file.stat().st_size
-        if not 2 <= length <= min(_HEADER_LIMIT, total - 8):
-            return f"{file.name} is cut off or no safetensors file"
-        try:
-            header = msgspec.json.decode(stream.read(length), type=dict[str, Any])
-        except msgspec.MsgspecError:
-            return f"{file.name} is no safetensors file: its header is not valid JSON"
-    header.pop("__metadata__", None)
-    if not header:
-        return f"{file.name} holds no weights"
-    end = 0
-    for name, entry in sorted(header.items(), key=lambda item: _offsets(item[1])):
-        begin, after = _offsets(entry)
-        if begin != end or after - begin != _bytes_of(entry):
-            return f"{file.name} is damaged: the size of {name} does not fit"
-        end = after
-    if 8 + length + end != total:
-        return f"{file.name} is cut off: {8 + length + end:,} bytes are expected, {total:,} there"
-    return None
-
-
-def _offsets(entry: Any) -> tuple[int, int]:
-    """Where a tensor lies, or (-1, -1) where the entry does not say."""
-    try:
-        begin, end = entry["data_offsets"]
-        return int(begin), int(end)
-    except (TypeError, ValueError, KeyError):
-        return -1, -1
-
-
-def _bytes_of(entry: Any) -> int:
-    """What a tensor of that type and shape takes, or -1 where it is none."""
-    try:
-        return int(_WIDTHS[entry["dtype"]] * math.prod(entry["shape"]))
-    except (TypeError, KeyError):
-        return -1
 
 
 def _hash(file: Path) -> str:

@@ -26,7 +26,8 @@ from tui_trainer.contracts.run import (
     RunInfo,
     RunState,
 )
-from tui_trainer.store import atomic, jobs, paths
+from tui_trainer.store import atomic, jobs, model_files, paths
+from tui_trainer.store.model_files import ModelFiles
 
 T = TypeVar("T")
 
@@ -182,11 +183,14 @@ def process_alive(pid: int | None, created: float | None) -> bool:
 def create_run(runs_dir: Path, job: Job, name: str | None = None) -> RunFolder:
     """Makes a run folder for a checked job and writes `run.json` and the first state.
 
-    Hashes the data files and a local base, so call it off the UI thread. Raises `UserError`.
+    Reads the data files and a local base to hash them, so call it off the UI thread. Raises
+    `UserError`, also for a base whose files are not whole.
     """
     label = paths.safe_name(name or job.name, "run name")
+    base = paths.builtin_model() if job.model == "builtin" else Path(job.model)
+    files = model_files.inspect_whole(base) if base.is_dir() else None
     folder = _new_folder(runs_dir, label)
-    atomic.write_json(folder.info_file, _info(folder.path.name, label, job))
+    atomic.write_json(folder.info_file, _info(folder.path.name, label, job, base, files))
     message = "waiting for the engine"
     write_state(folder, RunState(state="idle", updated_at=time.time(), message=message))
     return folder
@@ -277,24 +281,18 @@ def hash_files(files: list[Path]) -> tuple[str, dict[str, str]]:
     return whole.hexdigest(), each
 
 
-def hash_model(folder: Path) -> str:
-    """One SHA-256 over a model folder's configuration and weights (not its tokenizer)."""
-    files = [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
-    return hash_files([file for file in files if file.is_file()])[0]
-
-
-def _info(run_id: str, name: str, job: Job) -> RunInfo:
+def _info(run_id: str, name: str, job: Job, base: Path, files: ModelFiles | None) -> RunInfo:
+    """`base` is the model's folder and `files` what lies in it; None where it is none."""
     data_hash, data_files = hash_files(jobs.data_files(job))
-    base_path = paths.builtin_model() if job.model == "builtin" else Path(job.model)
-    local = base_path.is_dir()
     return RunInfo(
         id=run_id,
         name=name,
         created_at=time.time(),
         job=job,
         base_model=job.model,
-        base_path=str(base_path) if local else None,
-        base_hash=hash_model(base_path) if local else None,
+        base_path=None if files is None else str(base),
+        base_hash=None if files is None else files.hash,
+        base_not_finite=None if files is None else list(files.not_finite),
         data_hash=data_hash,
         data_files=data_files,
         versions=_versions(),

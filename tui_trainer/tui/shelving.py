@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import RunInfo
-from tui_trainer.store import paths, runs
+from tui_trainer.store import model_files, paths
 from tui_trainer.store.adapters import AdapterStore
 from tui_trainer.store.intake import add_from
 from tui_trainer.store.runs import RunFolder
@@ -117,7 +117,7 @@ def _check_base(info: RunInfo) -> None:
     base = paths.builtin_model() if info.base_model == "builtin" else Path(info.base_path or "")
     if not (base / "config.json").is_file():
         raise UserError(f"the base of {info.name} is not there any more: {base}")
-    if runs.hash_model(base) != info.base_hash:
+    if model_files.hash_model(base) != info.base_hash:
         raise UserError(
             f"{info.name} was trained on another version of {info.base_model} than is here now; "
             "its adapter would not fit"

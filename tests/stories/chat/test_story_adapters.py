@@ -12,7 +12,7 @@ import pytest
 from textual.widgets import Input
 
 from tui_trainer.contracts.feedback import Turn
-from tui_trainer.store import atomic, paths, runs
+from tui_trainer.store import atomic, model_files, paths
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui.app import TrainerApp
 
@@ -185,7 +185,7 @@ async def test_a_run_is_added_to_the_adapters(
         assert app.screen.query_one(Input).value == "lighthouse-v1-2"
         await pilot.press("enter")
         await becomes(app, lambda: "trained on another version of builtin" in told(app))
-        set_base_hash(folder, runs.hash_model(paths.builtin_model()))
+        set_base_hash(folder, model_files.hash_model(paths.builtin_model()))
         await pilot.press("K")
         await seen(app, "Name of the adapter")
         await pilot.press("enter")
