@@ -15,7 +15,7 @@ from tui_trainer.advisor.replay import Replay, parse, replay
 from tui_trainer.advisor.told import told
 from tui_trainer.cli import common, output
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.store.settings import load_settings
@@ -162,7 +162,7 @@ def _known(folder: RunFolder) -> _Known:
     for line in lines:
         try:
             samples.append(decoder.decode(line))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except BAD_CONTENT:
             continue  # a torn line, or one that another version wrote
     return _Known(facts, settings, tuple(samples), heard.mutes, left)
 

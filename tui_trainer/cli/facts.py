@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.watch import config, contrast, dossier
@@ -32,7 +33,7 @@ def last_metrics(folder: RunFolder) -> LastMetrics:
     train: TrainRecord | None = None
     evaluation: EvalRecord | None = None
     for line in reversed(_tail(folder)):
-        with contextlib.suppress(msgspec.MsgspecError):
+        with contextlib.suppress(*BAD_CONTENT):
             record = decoder.decode(line)
             if isinstance(record, TrainRecord):
                 train = train or record

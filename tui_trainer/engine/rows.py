@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
 
 # (question field, answer field), tried in this order; `instruction` may have an `input` too.
 PAIRS = (
@@ -140,8 +140,9 @@ def _read_parquet(file: Path) -> Iterator[tuple[str, int, Any]]:
 def _decode(data: bytes, where: str) -> Any:
     try:
         return msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
-        raise UserError(f"{where} is not valid JSON: {error}") from None
+    except BAD_CONTENT as error:
+        reason = reason_of(error).removeprefix("not JSON: ")
+        raise UserError(f"{where} is not valid JSON: {reason}") from None
 
 
 def _row(values: dict[str, Any], where: str) -> Row | None:

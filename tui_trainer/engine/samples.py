@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.advisor.replay import LAG_SECONDS
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.hardware import HardwareSample
 
 _LOOK_SECONDS = 2.0
@@ -48,7 +49,7 @@ class Samples:
         for line in data[:whole].split(b"\n"):
             try:
                 sample = self._decoder.decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except BAD_CONTENT:
                 continue
             if sample.time > self.taken:
                 self._waiting.append(sample)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.adapter import SCHEMA, AdapterInfo
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.store import atomic
 
 INFO = "adapter.json"
@@ -29,7 +29,7 @@ _HEADER_LIMIT = 100_000_000  # bytes; safetensors' own
 
 def read_info(folder: Path) -> AdapterInfo | None:
     """The adapter's facts under the folder's own name, or None where there is no adapter."""
-    with contextlib.suppress(OSError, msgspec.MsgspecError):
+    with contextlib.suppress(OSError, *BAD_CONTENT):
         info = msgspec.json.decode((folder / INFO).read_bytes(), type=AdapterInfo)
         return msgspec.structs.replace(info, name=folder.name)
     return None
@@ -71,7 +71,7 @@ def weights_problem(folder: Path) -> str | None:
         if kind != "LORA":
             return f"{CONFIG} is of the type {kind!r}; LORA is needed"
         return _header_problem(folder / WEIGHTS)
-    except msgspec.MsgspecError:
+    except BAD_CONTENT:
         return f"{CONFIG} is not valid JSON"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
@@ -115,7 +115,7 @@ def write_info(folder: Path, info: AdapterInfo) -> None:
 
 def queries(folder: Path) -> int:
     """How many questions it has answered."""
-    with contextlib.suppress(OSError, msgspec.MsgspecError):
+    with contextlib.suppress(OSError, *BAD_CONTENT):
         return msgspec.json.decode((folder / USAGE).read_bytes(), type=dict[str, int])["queries"]
     return 0
 
@@ -135,7 +135,7 @@ def _header_problem(file: Path) -> str | None:
             return f"{file.name} is cut off or no safetensors file"
         try:
             header = msgspec.json.decode(stream.read(length), type=dict[str, Any])
-        except msgspec.MsgspecError:
+        except BAD_CONTENT:
             return f"{file.name} is no safetensors file: its header is not valid JSON"
     header.pop("__metadata__", None)
     if not header:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.teaching import TrainingRecord
 from tui_trainer.store.runs import RunFolder
 
@@ -46,7 +47,7 @@ def losses_of(file: Path) -> tuple[float, ...]:
     decoder = msgspec.json.Decoder(_Line)
     found: list[float] = []
     for data in _tail(file).split(b"\n"):
-        with contextlib.suppress(msgspec.MsgspecError):
+        with contextlib.suppress(*BAD_CONTENT):
             line = decoder.decode(data)
             if line.kind == "train" and line.loss is not None:
                 found.append(line.loss)

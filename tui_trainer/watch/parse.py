@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.watch import names
 from tui_trainer.watch.missing import is_missing as is_missing
 from tui_trainer.watch.nonfinite import null_large, null_names, null_usual
@@ -32,7 +33,7 @@ _SMALL = 2 * 1024
 MOST_COLUMNS = 256
 _Text = bool | str | list[Any] | dict[str, Any]
 _TYPES: dict[str, Any] = {"number": float, "nullable": float | None, "text": _Text, "mixed": Any}
-_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_ERRORS = BAD_CONTENT
 _BOM = b"\xef\xbb\xbf"
 _KINDS = {"train": 1, "eval": 2}
 _NEWLINE = 10

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.watch.tail import Tail
 
 T = TypeVar("T")
@@ -67,5 +68,5 @@ class RecordLog(Generic[T]):
                 kept = list(self._kept)
                 half = len(kept) // 2
                 self._kept = deque((*kept[:half:2], *kept[half:]))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except BAD_CONTENT:
             self.unreadable += 1

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.watch.foreign.base import flat
 from tui_trainer.watch.foreign.rows import measure, number
 from tui_trainer.watch.foreign.scalars import ScalarSource
@@ -255,7 +256,7 @@ def _decode(content: Any) -> dict[str, Any]:
     data = content if isinstance(content, bytes) else str(content).encode()
     try:
         return msgspec.json.decode(null_words(data), type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except BAD_CONTENT:
         return {}
 
 

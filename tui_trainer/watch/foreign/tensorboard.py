@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.watch.foreign.base import flat
 from tui_trainer.watch.foreign.growing import Growing
 from tui_trainer.watch.foreign.scalars import ScalarSource
@@ -168,7 +169,7 @@ class TensorBoardSource(ScalarSource):
                 self._config |= {f"hparams.{name}": value for name, value in hparams(content)}
                 return
             found = msgspec.json.decode(content)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        except BAD_CONTENT:
             return
         if isinstance(found, dict):
             self._config |= flat(found, tag.removesuffix("/text_summary"))

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.watch.foreign.base import ForeignSource, flat
 from tui_trainer.watch.foreign.rows import EVAL, measure, number
 from tui_trainer.watch.parse import null_words
@@ -31,7 +32,7 @@ _CONFIG = (
 _Signature = tuple[int, int, int]
 _ROWS = re.compile(r'"log_history"\s*:\s*\[\s*')
 _BETWEEN = re.compile(r"[\s,]*")
-_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_ERRORS = BAD_CONTENT
 
 
 class TrainerState(msgspec.Struct):
@@ -160,9 +161,11 @@ class TrainerStateSource(ForeignSource):
     def _take_some(self) -> None:
         for row in self._waiting[self._next : self._next + _SLICE]:
             try:
-                self._take(msgspec.json.decode(row, type=dict[str, Any]))
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+                values = msgspec.json.decode(row, type=dict[str, Any])
+            except BAD_CONTENT:
                 self._unreadable += 1
+            else:
+                self._take(values)
         self._next = min(self._next + _SLICE, len(self._waiting))
         if self._unreadable:
             self.say("rows", f"{self._unreadable:,} rows of log_history are no objects")
@@ -186,7 +189,7 @@ def _adapter(folder: Path) -> dict[str, Any]:
     try:
         with (folder / "adapter_config.json").open("rb") as file:
             found = msgspec.json.decode(file.read(1024 * 1024), type=dict[str, Any])
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except (OSError, *BAD_CONTENT):
         return {}
     return flat({name: value for name, value in found.items() if value is not None}, "lora")
 
@@ -248,7 +251,7 @@ def _salvage(path: Path) -> TrainerState | None:
     while at < len(data):
         try:
             row, end = decoder.raw_decode(data, at)
-        except (ValueError, RecursionError):
+        except BAD_CONTENT:
             break
         if not isinstance(row, dict):
             break
@@ -262,7 +265,7 @@ def _salvage(path: Path) -> TrainerState | None:
 def _step(row: bytes) -> float | None:
     try:
         return number(msgspec.json.decode(row, type=dict[str, Any]).get("step"))
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except BAD_CONTENT:
         return None
 
 
