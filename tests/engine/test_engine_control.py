@@ -161,5 +161,5 @@ def test_lines_that_are_no_commands_are_reported_and_training_goes_on(
         answer = ask(folder, command, **arguments)  # type: ignore[arg-type]
         assert answer.detail["accepted"] is False
     assert ask(folder, "pause").detail["accepted"]
-    ask(folder, "cancel")
+    ask(folder, "stop")
     assert engine.wait() == 0

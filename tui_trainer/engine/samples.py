@@ -11,6 +11,7 @@ import msgspec
 from tui_trainer.advisor.replay import LAG_SECONDS
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.hardware import HardwareSample
+from tui_trainer.store.regular import open_regular
 
 _LOOK_SECONDS = 2.0
 
@@ -39,7 +40,7 @@ class Samples:
 
     def _look(self) -> None:
         try:
-            with self._file.open("rb") as stream:
+            with open_regular(self._file) as stream:
                 stream.seek(self._offset)
                 data = stream.read()
         except OSError:

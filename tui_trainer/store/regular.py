@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 MOST_BYTES = 256 * 1024 * 1024
+_LEAST = 4096
 NOT_REGULAR = "not a regular file"
 
 
-def open_regular(path: Path) -> IO[bytes]:
+def open_regular(path: Path) -> FileIO:
     """Open a file for reading, without a buffer.
 
     A pipe, a socket or a device would block its reader for ever or never end: for one of them,
@@ -40,7 +41,9 @@ def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
     """The first `most` bytes of a file, all of a usual one. Raises `OSError`."""
     with open_regular(path) as file:
         parts = []
-        while most > 0 and (part := file.read(most)):
+        ahead = os.fstat(file.fileno()).st_size + 1  # a read reserves what it asks for
+        while most > 0 and (part := file.read(min(most, max(ahead, _LEAST)))):
             parts.append(part)
             most -= len(part)
+            ahead -= len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)

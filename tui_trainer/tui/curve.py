@@ -10,6 +10,7 @@ import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.store.regular import open_regular
 from tui_trainer.store.runs import RunFolder
 
 _TAIL = 65_536  # bytes: some 250 steps
@@ -56,7 +57,7 @@ def losses_of(file: Path) -> tuple[float, ...]:
 
 def _tail(file: Path) -> bytes:
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             stream.seek(0, 2)
             stream.seek(max(0, stream.tell() - _TAIL))
             return stream.read()

@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
+from tui_trainer.store.regular import read_regular
 from tui_trainer.watch.foreign.base import ForeignSource, flat
-from tui_trainer.watch.foreign.rows import EVAL, measure, number
+from tui_trainer.watch.foreign.rows import EVAL, measure, number, whole_step
 from tui_trainer.watch.parse import null_words
 from tui_trainer.watch.source import SourceFacts
 
@@ -172,7 +173,7 @@ class TrainerStateSource(ForeignSource):
         self.flush()
 
     def _take(self, row: dict[str, Any]) -> None:
-        step, epoch = number(row.pop("step", None)), number(row.pop("epoch", None))
+        step, epoch = whole_step(row.pop("step", None)), number(row.pop("epoch", None))
         if not _SUMMARY.isdisjoint(row):
             self._results |= {f"results.{name}": value for name, value in row.items()}
             return
@@ -187,8 +188,8 @@ class TrainerStateSource(ForeignSource):
 def _adapter(folder: Path) -> dict[str, Any]:
     """PEFT's settings beside the state, if any."""
     try:
-        with (folder / "adapter_config.json").open("rb") as file:
-            found = msgspec.json.decode(file.read(1024 * 1024), type=dict[str, Any])
+        content = read_regular(folder / "adapter_config.json", 1024 * 1024)
+        found = msgspec.json.decode(content, type=dict[str, Any])
     except (OSError, *BAD_CONTENT):
         return {}
     return flat({name: value for name, value in found.items() if value is not None}, "lora")
@@ -225,8 +226,7 @@ def _newest(seen: dict[Path, _Signature]) -> list[Path]:
 
 def _decode(path: Path) -> TrainerState | None:
     try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES)
+        data = read_regular(path, _MOST_BYTES)
     except OSError:
         return None
     try:
@@ -242,8 +242,7 @@ def _decode(path: Path) -> TrainerState | None:
 def _salvage(path: Path) -> TrainerState | None:
     """The whole rows of a file that was cut off, if any."""
     try:
-        with path.open("rb") as file:
-            data = null_words(file.read(_MOST_BYTES)).decode("utf-8", "replace")
+        data = null_words(read_regular(path, _MOST_BYTES)).decode("utf-8", "replace")
     except OSError:
         return None
     begin = _ROWS.search(data)
@@ -264,7 +263,7 @@ def _salvage(path: Path) -> TrainerState | None:
 
 def _step(row: bytes) -> float | None:
     try:
-        return number(msgspec.json.decode(row, type=dict[str, Any]).get("step"))
+        return whole_step(msgspec.json.decode(row, type=dict[str, Any]).get("step"))
     except BAD_CONTENT:
         return None
 
