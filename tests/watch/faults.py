@@ -20,7 +20,7 @@ Fault = Callable[[Path], None]
 
 def make_good(root: Path, name: str = "good") -> Path:
     """A run without a fault: `GOOD_ROWS` rows."""
-    folder = make_run(root / name, created=2_000.0)
+    folder = make_run(root / name, created=2_000.0, step=GOOD_ROWS)
     add_rows(folder / "metrics.jsonl", *range(1, GOOD_ROWS + 1))
     return folder
 
@@ -206,10 +206,10 @@ RUNS: dict[str, Fault] = {
     "state is a device": _instead("state.json", lambda p: p.symlink_to("/dev/zero")),
     "events are a pipe": _instead("events.jsonl", os.mkfifo),
     "hardware is a pipe": _instead("hardware.jsonl", os.mkfifo),
-    "deep run.json": _file("run.json", b'{"id": ' + nested().encode() + b"}"),
+    "deep run.json": _file("run.json", b'{"x": ' + nested().encode() + b"}"),
     "run.json is not UTF-8": _file("run.json", b'{"id": "\xff\xfe", "name": "\xff"}'),
     "run.json is empty": _file("run.json", b""),
-    "deep state.json": _file("state.json", b'{"state": ' + nested().encode() + b"}"),
+    "deep state.json": _file("state.json", b'{"x": ' + nested().encode() + b"}"),
     "late state": _state(updated_at=_LATE, eta_seconds=_LATE, step=2**70, total_steps=2**70),
     "deep event": _file("events.jsonl", deep_line(time=1.0, step=1, kind="warning")),
     "event is not UTF-8": _file("events.jsonl", b'{"time": 1, "step": 1, "kind": "\xff"}\n'),

@@ -170,7 +170,6 @@ def test_a_metrics_file_that_cannot_be_read_is_said(
         patch.setattr(os, "open", refuse)
         assert read_all(reader).oddities == (
             "run.json cannot be read: Permission denied",
-            "state.json cannot be read: Permission denied",
             "metrics.jsonl cannot be read: Permission denied",
         )
         assert "Permission denied" in reader.view().summary.problem

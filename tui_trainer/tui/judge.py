@@ -60,10 +60,9 @@ class Judge:
                 self._judge(view)
             except Exception as error:  # a run that cannot be judged has no advice
                 self._judging = {}
-                reason = caught(error, view.summary.path)
-                self._post(
-                    Noticed(f"run {view.summary.name} cannot be judged: {reason}", "warning")
-                )
+                run = view.summary
+                reason = caught(error, run.path)
+                self._post(Noticed(f"run {run.name} cannot be judged: {reason}", "warning"))
             # A long run that is judged anew each time takes no more than a fifth of a core.
             self._rest(view, max(_REST_SECONDS, 4 * (time.monotonic() - begun)))
 

@@ -245,6 +245,7 @@ class RunReader:
         seen: object = None
         with contextlib.suppress(Exception):
             seen = self._signatures()
+            self.facts.read()  # where the metrics fail, the state may still be known
         self._failed_at = time.monotonic(), seen
 
     def _signatures(self) -> object:
