@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.watch.faults import deep_line
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import CommandName, Event
 from tui_trainer.store import checkpoints, control
@@ -133,3 +134,32 @@ def test_told_to_stop_while_it_loads_it_does_not_begin(
     assert engine.wait() == 130
     assert state_of(folder) == "cancelled"
     assert not folder.metrics_file.read_bytes()
+
+
+def test_lines_that_are_no_commands_are_reported_and_training_goes_on(
+    make_run: Callable[..., RunFolder], start_engine: Start, wait_for: Wait
+) -> None:
+    folder = make_run(training={"max_steps": 5000, "eval_every": 0, "checkpoint_every": 0})
+    engine = start_engine(folder)
+    wait_for(lambda: state_of(folder) == "training")
+    with folder.control_file.open("ab") as file:
+        file.write(deep_line(command="pause"))
+        file.write(b'{"id": "\xff"}\n')
+        file.write(b'{"id": "mine", "time": 1, "command": "fly"}\n')
+    warnings = lambda: [e.message for e in folder.events() if e.kind == "warning"]  # noqa: E731
+    wait_for(lambda: len(warnings()) == 2)
+    assert "line 1 is not a command" in warnings()[0]
+    (refused,) = [event for event in folder.events() if event.id == "mine"]
+    assert refused.detail["accepted"] is False
+    for command, arguments in (
+        ("set-lr", {"learning_rate": "high"}),
+        ("set-lr", {"learning_rate": True}),
+        ("apply", {"advice": [1]}),
+        ("rollback", {"advice": {"x": 1}}),
+        ("mute", {"kind": ["plateau"]}),
+    ):
+        answer = ask(folder, command, **arguments)  # type: ignore[arg-type]
+        assert answer.detail["accepted"] is False
+    assert ask(folder, "pause").detail["accepted"]
+    ask(folder, "stop")
+    assert engine.wait() == 0

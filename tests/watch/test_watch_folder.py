@@ -25,10 +25,9 @@ from tests.watch.folders import (
     set_state,
     watching,
 )
-from tui_trainer.watch import run as run_module
 from tui_trainer.watch.folder import FolderWatcher
+from tui_trainer.watch.metrics import MetricsFile
 from tui_trainer.watch.notify import Notifier
-from tui_trainer.watch.run import RunReader
 from tui_trainer.watch.view import FolderView
 
 
@@ -216,17 +215,20 @@ def test_without_notices_the_poll_does_the_work_and_it_is_said_once(
 def test_trouble_in_one_run_stays_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, created in (("bad", 2.0), ("good", 1.0)):
         add_rows(make_run(tmp_path / name, created) / "metrics.jsonl", 1)
-    read = RunReader.read
+    read = MetricsFile.read
 
-    def fail(self: RunReader, check_process: bool = True) -> tuple[bool, bool]:
-        if self.place.name == "bad":
+    def fail(self: MetricsFile) -> tuple[bool, bool]:
+        if self.path.parent.name == "bad":
             raise ZeroDivisionError("a bug")
-        return read(self, check_process)
+        return read(self)
 
-    monkeypatch.setattr(run_module.RunReader, "read", fail)
+    monkeypatch.setattr(MetricsFile, "read", fail)
     with watching(tmp_path) as (watcher, sink):
         view = sink.wait(lambda v: bool(v.oddities) and not v.loading)
-        assert view.oddities == ("bad: ZeroDivisionError: a bug",)
+        assert view.oddities == ("run bad: cannot be read: ZeroDivisionError: a bug",)
+        (row,) = [run for run in view.runs if run.name == "bad"]
+        assert row.problem == "cannot be read: ZeroDivisionError: a bug"
+        assert focused(view).oddities[0] == row.problem
         watcher.focus(tmp_path / "good")
         sink.wait(is_focused("good", 1))
 

@@ -148,10 +148,11 @@ def test_damaged_files_are_said_and_the_rest_is_shown(tmp_path: Path) -> None:
     assert len(view.train) == 2
     assert len(view.events) == 1
     assert view.oddities == (
-        "run.json: not readable as a run's facts",
-        "state.json: not readable as a run's state",
+        "run.json cannot be read: not JSON: Input data was truncated",
+        "state.json cannot be read: Expected `object`, got `array`",
         "metrics.jsonl: 1 line not JSON (line 2)",
-        "events.jsonl: 1 line not readable",
+        "events.jsonl: 1 line not readable (the first is line 1: "
+        "Object missing required field `time`)",
     )
 
 
@@ -161,16 +162,17 @@ def test_a_metrics_file_that_cannot_be_read_is_said(
     folder = make_run(tmp_path / "r1")
     write(folder / "metrics.jsonl", train(1, 3.0))
 
-    def refuse(self: Path, *_: Any, **__: Any) -> Any:
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(path: Path, *_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
 
     reader = reader_of(folder)
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", refuse)
+        patch.setattr(os, "open", refuse)
         assert read_all(reader).oddities == (
-            "run.json: not readable as a run's facts",
-            "metrics.jsonl: Permission denied",
+            "run.json cannot be read: Permission denied",
+            "metrics.jsonl cannot be read: Permission denied",
         )
+        assert "Permission denied" in reader.view().summary.problem
     assert read_all(reader).oddities == ()
     assert len(reader.view().train) == 1
 

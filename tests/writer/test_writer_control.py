@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.watch.faults import deep_line
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import Command, Event
 from tui_trainer.store import atomic, control
@@ -283,3 +284,17 @@ def test_nothing_heavy_is_loaded() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == ""
+
+
+def test_lines_that_are_no_commands_are_reported_and_the_loop_goes_on(make_run: MakeRun) -> None:
+    run = make_run()
+    run.log(1, loss=1.0)
+    folder = folder_of(run)
+    with folder.control_file.open("ab") as file:
+        file.write(deep_line() + b'{"id": "mine", "time": 1, "command": "fly"}\n')
+    run.log(2, loss=1.0)
+    run.finish()
+    assert [e.message.split(":")[0] for e in folder.events() if e.kind == "warning"] == [
+        "control.jsonl line 1 is not a command"
+    ]
+    assert [(id, accepted) for id, accepted, _ in answers(folder)] == [("mine", False)]

@@ -18,6 +18,7 @@ import msgspec
 from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.advisor.reading import Reading, read
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.hardware import HardwareSample
 
 LAG_SECONDS = 5.0
@@ -128,7 +129,7 @@ def parse(data: bytes) -> tuple[list[dict[str, Any]], int]:
             continue
         try:
             row = msgspec.json.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except BAD_CONTENT:
             row = _lenient(line)
         if isinstance(row, dict):
             rows.append(row)
@@ -140,5 +141,5 @@ def parse(data: bytes) -> tuple[list[dict[str, Any]], int]:
 def _lenient(line: bytes) -> object:
     try:
         return json.loads(line.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
+    except BAD_CONTENT:
         return None

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from tui_trainer.contracts.chat import Event, Failed, Ready, Request, Status
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 
 KEPT_LINES = 40
 TOLD_LINES = 3
@@ -125,7 +125,7 @@ class ChatProcess:
         for line in self._process.stdout:
             try:
                 self._hand_over(decoder.decode(line))
-            except msgspec.MsgspecError as error:
+            except BAD_CONTENT as error:
                 self._errors.append(f"not an event: {error}")
         self._process.wait()
         with self._lock:

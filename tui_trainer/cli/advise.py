@@ -15,8 +15,9 @@ from tui_trainer.advisor.replay import Replay, parse, replay
 from tui_trainer.advisor.told import told
 from tui_trainer.cli import common, output
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.hardware import HardwareSample
+from tui_trainer.store.regular import read_regular
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.store.settings import load_settings
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tui_trainer.watch.run import RunPlace
 
 # Files that are read here, with whatever names their fields have; others as the monitor does.
+_MOST_BYTES = 1 << 40
 _LINES = (".jsonl", ".ndjson", ".json", ".log", ".txt")
 
 
@@ -86,7 +88,7 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
         file = folder.metrics_file
         known = _known(folder)
     try:
-        data = file.read_bytes()
+        data = read_regular(file, _MOST_BYTES)
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
     rows, odd = parse(data)
@@ -110,6 +112,8 @@ def _of_another_tool(place: RunPlace, settings: AdvisorSettings | None) -> tuple
     judging = Judging(settings)
     for _ in judging.take(view):
         pass
+    if view.summary.problem and not judging.rows:
+        raise UserError(f"{place.path} ({view.summary.tool}): {view.summary.problem}", 1)
     if not judging.rows:
         raise UserError(f"{place.path} ({view.summary.tool}) has no training loss to judge")
     if view.train.thinning > 1:
@@ -155,14 +159,14 @@ def _known(folder: RunFolder) -> _Known:
     settings = info.job.advisor if info else load_settings().advisor
     samples = []
     try:
-        lines = folder.hardware_file.read_bytes().split(b"\n")
+        lines = read_regular(folder.hardware_file).split(b"\n")
     except OSError:
         lines = []
     decoder = msgspec.json.Decoder(HardwareSample)
     for line in lines:
         try:
             samples.append(decoder.decode(line))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except BAD_CONTENT:
             continue  # a torn line, or one that another version wrote
     return _Known(facts, settings, tuple(samples), heard.mutes, left)
 

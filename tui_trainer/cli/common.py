@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tui_trainer.cli import output
+from tui_trainer.cli import debug_log, output
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.settings import Settings
 from tui_trainer.store.settings import load_settings
@@ -100,7 +100,8 @@ def open_app(
         settings = msgspec.structs.replace(settings, model=chat_model(model, settings))
     from tui_trainer.tui.app import run_app  # Textual: a quarter of a second
 
-    return run_app(folder, focus=focus, monitor_only=monitor_only, settings=settings)
+    with debug_log.held_back():
+        return run_app(folder, focus=focus, monitor_only=monitor_only, settings=settings)
 
 
 def chat_model(said: str | None, settings: Settings) -> str:
@@ -117,6 +118,7 @@ def chat_model(said: str | None, settings: Settings) -> str:
 def _set_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         context.ensure_object(Session).debug = True
+        debug_log.start()
 
 
 def _set_runs_dir(context: click.Context, _: click.Parameter, value: Path | None) -> None:

@@ -76,6 +76,8 @@ def _text(views: list[RunView], found: Contrast) -> str:
     rows = [["status", *(view.summary.status for view in views)]]
     if len({view.summary.tool for view in views}) > 1:
         rows.append(["tool", *(view.summary.tool for view in views)])
+    if any(view.summary.problem for view in views):
+        rows.append(["problem", *(view.summary.problem or output.NONE for view in views)])
     rows += [[measure.name, *_values(measure)] for measure in found.measures]
     rows.append([""] * len(headers))
     rows += [

@@ -87,8 +87,9 @@ def _write_stdout(rows: Rows, form: str) -> None:
         sys.stdout.buffer.write(_parquet(rows))
         sys.stdout.buffer.flush()
         return
+    shown = output.escape_lines if sys.stdout.isatty() else str
     for text in _texts(rows, form):
-        click.echo(text, nl=False)
+        click.echo(shown(text), nl=False)
     output.flush()
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
+from tui_trainer.store.regular import open_regular
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.watch import config, contrast, dossier
 from tui_trainer.watch.run import RunPlace
@@ -32,7 +35,7 @@ def last_metrics(folder: RunFolder) -> LastMetrics:
     train: TrainRecord | None = None
     evaluation: EvalRecord | None = None
     for line in reversed(_tail(folder)):
-        with contextlib.suppress(msgspec.MsgspecError):
+        with contextlib.suppress(*BAD_CONTENT):
             record = decoder.decode(line)
             if isinstance(record, TrainRecord):
                 train = train or record
@@ -71,6 +74,7 @@ def summary(run: RunSummary) -> dict[str, Any]:
         "created_at": run.created_at,
         "updated_at": run.updated_at,
         "message": run.message,
+        "problem": run.problem,
         "spark": run.spark,
     }
 
@@ -110,20 +114,25 @@ def _results(view: RunView) -> dict[str, Any]:
         "metrics": list(dict.fromkeys((*view.train.names(), *view.evals.names()))),
         "rows": {"train": view.train.rows, "eval": view.evals.rows},
         "elapsed_seconds": contrast.elapsed(view),
-        "best_loss_step": int(best[1]) if best else None,
+        "best_loss_step": _step(best),
     }
     if best is not None:
         results["best_loss"] = best[0]
     if val is not None:
         results["val_loss"] = view.evals.last("val_loss")
         if view.state is None or view.state.best_step is None:
-            results |= {"best_val_loss": val[0], "best_step": int(val[1])}
+            results |= {"best_val_loss": val[0], "best_step": _step(val)}
     return results
+
+
+def _step(best: tuple[float, float] | None) -> int | None:
+    """The step of a best value; None where its rows have none."""
+    return int(best[1]) if best is not None and math.isfinite(best[1]) else None
 
 
 def _tail(folder: RunFolder) -> list[bytes]:
     try:
-        with folder.metrics_file.open("rb") as file:
+        with open_regular(folder.metrics_file) as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
             return file.read().split(b"\n")
     except OSError:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import click
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli import common, debug_log, output
 from tui_trainer.contracts.errors import UserError
 
 INTERRUPTED = 130
@@ -122,6 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         output.flush()
     except BaseException as error:  # every end has its exit status
         return _tell(error, session)
+    finally:
+        if session.debug:
+            debug_log.stop()
     return result if isinstance(result, int) else 0
 
 

@@ -8,11 +8,13 @@ import sys
 import time
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 import click
 import msgspec
 
 NONE = "–"
+_LONGEST_SECONDS = 1e12  # 30,000 years
 
 
 def data(text: str) -> None:
@@ -34,12 +36,33 @@ def say(text: str) -> None:
 
 def document(value: object) -> None:
     """Prints one indented JSON document."""
-    data(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    data(msgspec.json.format(_encoded(value), indent=2).decode())
 
 
 def record(value: object) -> None:
     """Prints one JSON line."""
-    data(msgspec.json.encode(value).decode())
+    data(_encoded(value).decode())
+
+
+def _encoded(value: object) -> bytes:
+    """JSON of anything that was read: text that is no Unicode (names of files and the like) and
+    integers past 64 bits are put so that JSON can hold them."""
+    try:
+        return msgspec.json.encode(value)
+    except (UnicodeEncodeError, OverflowError):
+        return msgspec.json.encode(_encodable(msgspec.to_builtins(value)))
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return float(value) if abs(value) < 2**1023 else None
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encodable(inner) for inner in value]
+    return value
 
 
 def escape(text: str) -> str:
@@ -111,7 +134,7 @@ def rate(value: float | None) -> str:
 
 def duration(seconds: float | None) -> str:
     """Hours, minutes and seconds, such as 12:04 or 3:02:11; days in front from the first."""
-    if seconds is None or not math.isfinite(seconds):
+    if seconds is None or not abs(seconds) < _LONGEST_SECONDS:
         return NONE
     whole = max(0, round(seconds))
     days, rest = divmod(whole, 86_400)
@@ -136,7 +159,10 @@ def moment(seconds: float | None) -> str:
     """A point in time as local date and minute."""
     if not seconds:
         return NONE
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):  # no year that a clock can show
+        return NONE
 
 
 def _harmless(character: str) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.store.toml import nearest
+from tui_trainer.watch.boundary import caught
 from tui_trainer.watch.dossier import read_rows
 from tui_trainer.watch.missing import is_missing
 from tui_trainer.watch.run import RunPlace
@@ -64,8 +65,9 @@ def rows_of(place: RunPlace, metrics: Sequence[str] = ()) -> Rows:
     """Every recorded row, or those that hold one of `metrics`. Raises `UserError`."""
     try:
         tables = read_rows(place)
-    except OSError as error:
-        raise UserError(f"{place.path} cannot be read: {error.strerror}", 1) from None
+    except Exception as error:
+        reason = caught(error, place.path)
+        raise UserError(f"{place.path} cannot be read: {reason}", 1) from None
     if any(table.thinning > 1 for table in tables):
         raise UserError(f"{place.path} holds more rows in one piece than can be exported", 1)
     present = list(dict.fromkeys((*tables[0].names(), *tables[1].names())))

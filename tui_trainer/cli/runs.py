@@ -18,6 +18,7 @@ from tui_trainer.contracts.run import LoopInfo, RunInfo, RunState
 from tui_trainer.watch import scores
 
 if TYPE_CHECKING:  # numpy: a tenth of a second, loaded when there is a run to read
+    from tui_trainer.watch.run import RunPlace
     from tui_trainer.watch.view import RunSummary
 
 _CHANGES = 20  # the newest, in `show`
@@ -128,7 +129,7 @@ def _chosen(folder: Path, asked: str, by: str) -> tuple[list[RunSummary], int]:
     """The runs as asked, in order, and how many there are. Raises `UserError`."""
     if not (asked or by or folder.exists()):
         return [], 0
-    from tui_trainer.watch import config, dossier, fields, find, query
+    from tui_trainer.watch import fields, find, query
 
     name = by.removeprefix("-")
     if name and name not in fields.BY_NAME:
@@ -139,12 +140,7 @@ def _chosen(folder: Path, asked: str, by: str) -> tuple[list[RunSummary], int]:
     configs: dict[Path, dict[str, Any]] = {}
     wanted = query.parse(asked)
     if wanted.needs_config or wanted.problem is not None:
-        configs = {
-            glance.place.path: config.config_of(glance.place.path)
-            if glance.place.kind == "run"
-            else dict(dossier.read_whole(glance.place).config)
-            for glance in glances
-        }
+        configs = {glance.place.path: _config_of(glance.place) for glance in glances}
         wanted = query.parse(asked, {key for config in configs.values() for key in config})
     if wanted.problem is not None:
         raise UserError(f"--filter: {wanted.problem}")
@@ -158,10 +154,32 @@ def _chosen(folder: Path, asked: str, by: str) -> tuple[list[RunSummary], int]:
     return fields.arrange(found, name or None, falling, now), len(glances)
 
 
+def _config_of(place: RunPlace) -> dict[str, Any]:
+    """What a run was made with; empty where that cannot be read, as its row says."""
+    from tui_trainer.watch import boundary, config, dossier
+
+    try:
+        if place.kind == "run":
+            return config.config_of(place.path)
+        return dict(dossier.read_whole(place).config)
+    except Exception as error:
+        boundary.caught(error, place.path)
+        return {}
+
+
 def _table(found: list[RunSummary]) -> str:
     foreign = any(run.tool != "tui-trainer" for run in found)
-    headers = (*_LISTED, *(("TOOL",) if foreign else ()), "ID")
-    rows = [(*_row(run), *((run.tool,) if foreign else ()), run.id) for run in found]
+    faulty = any(run.problem for run in found)
+    headers = (*_LISTED, *(("TOOL",) if foreign else ()), "ID", *(("PROBLEM",) if faulty else ()))
+    rows = [
+        (
+            *_row(run),
+            *((run.tool,) if foreign else ()),
+            run.id,
+            *((run.problem,) if faulty else ()),
+        )
+        for run in found
+    ]
     return output.table(headers, rows)
 
 
@@ -198,6 +216,7 @@ def _head(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("folder" if found["kind"] == "run" else "place", found["path"]),
         ("written by", found["tool"]),
         ("status", found["status"]),
+        *([("problem", found["problem"])] if found["problem"] else []),
         ("message", found["message"] or output.NONE),
         ("step", _steps(found["step"], found["total_steps"])),
         ("started", output.moment(found["created_at"])),

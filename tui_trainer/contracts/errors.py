@@ -1,10 +1,18 @@
-"""The one kind of error a user is meant to read."""
+"""Errors whose message is for the user, and the reason of an error in one line."""
 
 from __future__ import annotations
 
+import msgspec
+
+# What decoding raises where the content of a file or a line is not what it should be: no JSON,
+# no UTF-8, a wrong type, nested too deeply, a number past its range. `msgspec.MsgspecError` and
+# `UnicodeError` are `ValueError`s.
+BAD_CONTENT = (ValueError, RecursionError, OverflowError)
+_LONGEST_REASON = 240
+
 
 class UserError(Exception):
-    """A user's mistake or a fact of their machine, told in one sentence.
+    """A user's mistake or a fact of their machine, in one sentence.
 
     The text says what is wrong, where, and what would be right. The command line prints
     it to standard error and ends with `exit_status`; the app shows it as a notice.
@@ -13,3 +21,24 @@ class UserError(Exception):
     def __init__(self, message: str, exit_status: int = 2) -> None:
         super().__init__(message)
         self.exit_status = exit_status
+
+
+def reason_of(error: BaseException) -> str:
+    """Why reading failed, in one line: in words for what bad content raises, else the type and
+    the message of the exception."""
+    if isinstance(error, OSError) and error.strerror:
+        return _one_line(error.strerror)
+    if isinstance(error, UnicodeDecodeError):
+        return f"not UTF-8: {error.reason} at byte {error.start:,}"
+    if isinstance(error, msgspec.ValidationError):
+        return _one_line(str(error))
+    if isinstance(error, msgspec.DecodeError):
+        return _one_line(f"not JSON: {error}")
+    if isinstance(error, RecursionError) and "deserializing" in str(error):
+        return "nested too deeply"
+    return _one_line(f"{type(error).__name__}: {error}")
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_REASON else f"{line[: _LONGEST_REASON - 1]}…"

@@ -23,7 +23,7 @@ import msgspec
 import torch
 
 from tui_trainer.contracts.data import AugmentReport
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.job import Augment, Job
 from tui_trainer.engine.rows import Message, Row
 from tui_trainer.models import base, origin
@@ -245,7 +245,7 @@ def _version(row: Row, text: str) -> Row:
 def _read(file: Path, key: str) -> Versions | None:
     try:
         found = msgspec.json.decode(file.read_bytes(), type=Versions)
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, *BAD_CONTENT):
         return None
     return found if found.key == key else None
 

@@ -6,12 +6,15 @@ import signal
 import time
 from collections.abc import Iterable
 from types import FrameType
+from typing import Any
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.run import Command, Event
 from tui_trainer.contracts.schedule import RateChange
-from tui_trainer.store.inbox import Inbox
+from tui_trainer.store.command_arguments import usable_rate
+from tui_trainer.store.inbox import BadLine, Inbox
 from tui_trainer.store.runs import RunFolder
 
 # How long a command may wait for the end of quick steps.
@@ -37,7 +40,8 @@ class Control:
 
     def is_due(self) -> bool:
         """Whether it is time to look again: a look is a system call, too dear for quick steps."""
-        return self._signalled or bool(self._waiting) or time.monotonic() >= self._next_look
+        waits = self._signalled or bool(self._waiting) or self._inbox.has_bad
+        return waits or time.monotonic() >= self._next_look
 
     def take(self) -> list[Command]:
         """Commands since the last look, in order."""
@@ -47,6 +51,10 @@ class Control:
             self._signalled = False
             found.append(Command(id="signal", time=0.0, command="stop"))
         return found
+
+    def take_bad(self) -> list[BadLine]:
+        """Lines of `control.jsonl` that are no commands, each once."""
+        return self._inbox.take_bad()
 
     def told_to_end(self) -> Command | None:
         """A waiting stop or cancel, for long work before the first step; others keep waiting."""
@@ -73,12 +81,22 @@ def rates_to_replay(
         if event.time < rolled_back:
             continue
         if event.kind == "learning_rate" and detail.get("by") != "auto":
-            if "change" in detail:
-                found.append((event.step, msgspec.convert(detail["change"], RateChange)))
-            elif "learning_rate" in detail:
-                found.append((event.step, float(detail["learning_rate"])))
+            rate = _rate_of(detail)
+            if rate is not None:
+                found.append((event.step, rate))
         elif event.kind == "rollback" or (event.kind == "resumed" and detail.get("rewound")):
             found = [item for item in found if item[0] < event.step]
-            if event.kind == "rollback" and "change" in detail:
-                found.append((event.step, msgspec.convert(detail["change"], RateChange)))
+            rate = _rate_of(detail) if event.kind == "rollback" else None
+            if isinstance(rate, RateChange):
+                found.append((event.step, rate))
     return [item for item in found if item[0] >= from_step]
+
+
+def _rate_of(detail: dict[str, Any]) -> float | RateChange | None:
+    """The rate or change that an event records; None where it records none that can be read."""
+    try:
+        if "change" in detail:
+            return msgspec.convert(detail["change"], RateChange)
+        return usable_rate(detail.get("learning_rate"))
+    except BAD_CONTENT:
+        return None

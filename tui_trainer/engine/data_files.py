@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
 
 # Where `csv` puts the cells of a line that has more of them than the header.
 BEYOND_HEADER = "cells beyond the header"
@@ -76,5 +76,6 @@ def _read_parquet(file: Path) -> Iterator[tuple[str, int, Any]]:
 def _decode(data: bytes, where: str) -> Any:
     try:
         return msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
-        raise UserError(f"{where} is not valid JSON: {error}") from None
+    except BAD_CONTENT as error:
+        reason = reason_of(error).removeprefix("not JSON: ")
+        raise UserError(f"{where} is not valid JSON: {reason}") from None

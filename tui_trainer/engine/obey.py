@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import get_args
 
@@ -11,6 +10,7 @@ from tui_trainer.contracts.run import Command, StateName
 from tui_trainer.engine import acting, advising, checkpoint, rates, recording, way_back
 from tui_trainer.engine.room import NoRoomError
 from tui_trainer.engine.session import Session
+from tui_trainer.store.command_arguments import shown, usable_rate
 
 # How often a paused run looks for commands, and shows that it lives.
 PAUSED_POLL_SECONDS = 0.05
@@ -32,7 +32,9 @@ def obey(session: Session) -> StateName | None:
     paused = False
     beat = time.monotonic()
     while True:
-        for command in session.control.take():
+        commands = session.control.take()
+        _report_bad_lines(session)
+        for command in commands:
             recording.settle(session)
             if command.command == "pause":
                 paused = _pause(session, command, paused)
@@ -70,6 +72,19 @@ def _replay(session: Session) -> None:
         for _, kind in [mute for mute in session.mutes_to_replay if mute[0] <= step]:
             advising.mute(session, kind)
         session.mutes_to_replay = [mute for mute in session.mutes_to_replay if mute[0] > step]
+
+
+def _report_bad_lines(session: Session) -> None:
+    """Notes lines that are no commands: training goes on without them. One that names itself is
+    refused, since its sender waits for an answer."""
+    for line in session.control.take_bad():
+        recording.settle(session)
+        step = session.state.step
+        if line.id is None:
+            session.report.event("warning", step, line.message)
+        else:
+            detail = {"command": line.command, "accepted": False}
+            session.report.event("command", step, line.message, id=line.id, detail=detail)
 
 
 def refuse_lapsed(session: Session) -> None:
@@ -128,23 +143,27 @@ def _checkpoint(session: Session, command: Command, paused: bool) -> None:
 
 
 def _set_learning_rate(session: Session, command: Command) -> None:
-    rate = command.arguments.get("learning_rate")
-    if not isinstance(rate, int | float) or not math.isfinite(rate) or rate <= 0:
-        acknowledge(
-            session, command, f"learning rate {rate!r} is not a number above 0", accepted=False
-        )
+    given = command.arguments.get("learning_rate")
+    rate = usable_rate(given)
+    if rate is None:
+        refusal = f"learning rate {shown(given)} is not a number above 0"
+        acknowledge(session, command, refusal, accepted=False)
         return
     # First the fact, then the answer: an acknowledged rate is one that a resume applies again.
-    rates.set_rate(session, float(rate))
+    rates.set_rate(session, rate)
     step = session.state.step
     acknowledge(session, command, f"learning rate {rate:.4g} from step {step + 1} on")
 
 
 def _apply(session: Session, command: Command) -> None:
     id = command.arguments.get("advice")
-    advice = way_back.newest(session, id if isinstance(id, str) else None)
+    if _refuse_id(session, command, id):
+        return
+    advice = way_back.newest(session, id)
     if advice is None:
-        words = "no open advice suggests a rate" if id is None else f"{id} is not open any more"
+        words = (
+            "no open advice suggests a rate" if id is None else f"{shown(id)} is not open any more"
+        )
         acknowledge(session, command, words, accepted=False)
         return
     refused = acting.apply(session, advice, "user")
@@ -158,8 +177,10 @@ def _apply(session: Session, command: Command) -> None:
 def _roll_back(session: Session, command: Command) -> None:
     """Leaves word for the loop, which goes back before the next step."""
     id = command.arguments.get("advice")
-    advice = way_back.newest_with_way(session, id if isinstance(id, str) else None)
-    words = "no open advice to go back for" if id is None else f"{id} is not open any more"
+    if _refuse_id(session, command, id):
+        return
+    advice = way_back.newest_with_way(session, id)
+    words = "no open advice to go back for" if id is None else f"{shown(id)} is not open any more"
     refused = words if advice is None else way_back.ask(session, advice, "user")
     if refused is not None or session.going_back is None:
         acknowledge(session, command, refused or words, accepted=False)
@@ -169,11 +190,19 @@ def _roll_back(session: Session, command: Command) -> None:
     acknowledge(session, command, f"going back to {way.checkpoint.name} and on with {rate}")
 
 
+def _refuse_id(session: Session, command: Command, id: object) -> bool:
+    """Refuses an advice that is not named by a text; whether it did."""
+    if id is None or isinstance(id, str):
+        return False
+    acknowledge(session, command, f"advice {shown(id)} is not an advice's id", accepted=False)
+    return True
+
+
 def _mute(session: Session, command: Command) -> None:
-    kind = str(command.arguments.get("kind"))
-    if kind not in get_args(AdviceKind):
+    kind = command.arguments.get("kind")
+    if not isinstance(kind, str) or kind not in get_args(AdviceKind):
         known = ", ".join(get_args(AdviceKind))
-        acknowledge(session, command, f"there is no advice {kind!r}: {known}", accepted=False)
+        acknowledge(session, command, f"there is no advice {shown(kind)}: {known}", accepted=False)
         return
     advising.mute(session, kind)
     words = f"no more advice on {kind.replace('_', ' ')} in this run"

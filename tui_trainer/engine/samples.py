@@ -9,7 +9,9 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.advisor.replay import LAG_SECONDS
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.hardware import HardwareSample
+from tui_trainer.store.regular import open_regular
 
 _LOOK_SECONDS = 2.0
 
@@ -38,7 +40,7 @@ class Samples:
 
     def _look(self) -> None:
         try:
-            with self._file.open("rb") as stream:
+            with open_regular(self._file) as stream:
                 stream.seek(self._offset)
                 data = stream.read()
         except OSError:
@@ -48,7 +50,7 @@ class Samples:
         for line in data[:whole].split(b"\n"):
             try:
                 sample = self._decoder.decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except BAD_CONTENT:
                 continue
             if sample.time > self.taken:
                 self._waiting.append(sample)

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Sequence
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -81,8 +80,8 @@ def record(session: Session, evaluation: Evaluation, *, improved: bool) -> None:
     """Replaces `evaluation.json`; the best one stays in it."""
     file = session.folder.evaluation_file
     best = evaluation if improved else None
-    if best is None and file.exists():
-        former = msgspec.json.decode(file.read_bytes(), type=EvaluationFile)
+    former = session.folder.evaluation() if best is None else None
+    if former is not None:
         for known in (former.best, former.newest):
             if known is not None and known.step == session.state.best_step:
                 best = best or known

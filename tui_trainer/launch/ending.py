@@ -13,6 +13,7 @@ import msgspec
 from tui_trainer.contracts.run import ACTIVE_STATES, ENDED_STATES, RunState, StateName
 from tui_trainer.launch.process import log_size
 from tui_trainer.store import runs
+from tui_trainer.store.regular import open_regular
 from tui_trainer.store.runs import RunFolder
 
 _LOG_LINES = 12
@@ -110,7 +111,7 @@ def _log(folder: RunFolder, beginning: Beginning) -> tuple[str, ...]:
     """The last lines that this engine printed, not those of its predecessors."""
     start = max(beginning.log_bytes, log_size(folder) - _LOG_BYTES)
     try:
-        with folder.log_file.open("rb") as file:
+        with open_regular(folder.log_file) as file:
             file.seek(start)
             text = file.read().decode("utf-8", "replace")
     except OSError:

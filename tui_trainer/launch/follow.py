@@ -13,6 +13,7 @@ import msgspec
 
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunState
+from tui_trainer.store.regular import open_regular
 from tui_trainer.store.runs import RunFolder, decoded_lines
 
 Update = TrainRecord | EvalRecord | Event | RunState
@@ -71,7 +72,7 @@ class _Lines(Generic[T]):
 
     def new(self) -> list[T]:
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:
                 file.seek(self._offset)
                 data = file.read()
         except OSError:

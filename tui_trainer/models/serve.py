@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import msgspec
 
 from tui_trainer.contracts.chat import CancelRequest, Failed, Request, Status
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.models.desk import Desk, Wire, unexpected
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _read_requests(desk: Desk) -> None:
     for line in sys.stdin.buffer:
         try:
             request = decoder.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except BAD_CONTENT as error:
             _refuse(desk, line, error)
             continue
         if isinstance(request, CancelRequest):
@@ -108,7 +108,7 @@ def _refuse(desk: Desk, line: bytes, error: Exception) -> None:
     """Tells whoever waits for it that a line is no request."""
     try:
         named = msgspec.json.decode(line, type=_Named).id
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except BAD_CONTENT:
         print(f"not a request: {error}", file=sys.stderr)  # noqa: T201
         return
     message = f"the chat process cannot take the request: {error}"

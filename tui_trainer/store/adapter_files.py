@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.contracts.adapter import SCHEMA, AdapterInfo
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.store import atomic, tensor_files
 
 INFO = "adapter.json"
@@ -23,7 +23,7 @@ _OPTIONAL = ("README.md",)
 
 def read_info(folder: Path) -> AdapterInfo | None:
     """The adapter's facts under the folder's own name, or None where there is no adapter."""
-    with contextlib.suppress(OSError, msgspec.MsgspecError):
+    with contextlib.suppress(OSError, *BAD_CONTENT):
         info = msgspec.json.decode((folder / INFO).read_bytes(), type=AdapterInfo)
         return msgspec.structs.replace(info, name=folder.name)
     return None
@@ -65,7 +65,7 @@ def weights_problem(folder: Path) -> str | None:
         if kind != "LORA":
             return f"{CONFIG} is of the type {kind!r}; LORA is needed"
         tensor_files.read_header(folder / WEIGHTS)
-    except msgspec.MsgspecError:
+    except BAD_CONTENT:
         return f"{CONFIG} is not valid JSON"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
@@ -112,7 +112,7 @@ def write_info(folder: Path, info: AdapterInfo) -> None:
 
 def queries(folder: Path) -> int:
     """How many questions it has answered."""
-    with contextlib.suppress(OSError, msgspec.MsgspecError):
+    with contextlib.suppress(OSError, *BAD_CONTENT):
         return msgspec.json.decode((folder / USAGE).read_bytes(), type=dict[str, int])["queries"]
     return 0
 

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.store import atomic
+from tui_trainer.store.regular import open_regular, read_regular
 from tui_trainer.store.runs import RunFolder
 
 MANIFEST = "manifest.json"
-_NAME = re.compile(r"step-(\d{8,})")
+_NAME = re.compile(r"step-([0-9]{8,18})")
+_LONGEST_NAME = 4096
 
 
 class FileEntry(msgspec.Struct, frozen=True):
@@ -50,8 +52,8 @@ def seal(folder: Path, step: int) -> None:
 
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest, or None where it is absent or broken."""
-    with contextlib.suppress(OSError, msgspec.MsgspecError):
-        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    with contextlib.suppress(OSError, *BAD_CONTENT):
+        return msgspec.json.decode(read_regular(folder / MANIFEST), type=Manifest)
     return None
 
 
@@ -109,7 +111,9 @@ def best_name(run: RunFolder) -> str | None:
     """The name of the checkpoint that `checkpoints/best` points at."""
     link = run.checkpoints_dir / "best"
     with contextlib.suppress(OSError):
-        return link.readlink().name if link.is_symlink() else link.read_text().strip()
+        if link.is_symlink():
+            return link.readlink().name
+        return read_regular(link, _LONGEST_NAME).decode("utf-8", "replace").strip()
     return None
 
 
@@ -178,6 +182,6 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def _entry(file: Path) -> FileEntry:
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return FileEntry(bytes=file.stat().st_size, sha256=digest)

@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, Command, CommandName, Event
 from tui_trainer.store import atomic
+from tui_trainer.store.regular import open_regular
 from tui_trainer.store.runs import RunFolder
 
 
@@ -54,7 +55,7 @@ def wait(folder: RunFolder, command: Command, timeout: float) -> Event | None:
 def _acknowledged(folder: RunFolder, command_id: str, offset: int) -> tuple[int, Event | None]:
     """Looks through what was appended since `offset`; gives the next offset, and the event."""
     try:
-        with folder.events_file.open("rb") as file:
+        with open_regular(folder.events_file) as file:
             file.seek(offset)
             data = file.read()
     except OSError:
@@ -62,7 +63,7 @@ def _acknowledged(folder: RunFolder, command_id: str, offset: int) -> tuple[int,
     whole = data.rfind(b"\n") + 1
     for line in data[:whole].split(b"\n"):
         if command_id.encode() in line:
-            with contextlib.suppress(msgspec.MsgspecError):
+            with contextlib.suppress(*BAD_CONTENT):
                 event = msgspec.json.decode(line, type=Event)
                 if event.id == command_id:
                     return offset + whole, event

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.feedback import Role, Turn
 from tui_trainer.store import atomic, paths
 
@@ -87,7 +87,7 @@ class ConversationStore:
         found: list[Said] = []
         decoder = msgspec.json.Decoder(Said | _Rated)
         for data in self._lines():
-            with contextlib.suppress(msgspec.MsgspecError):
+            with contextlib.suppress(*BAD_CONTENT):
                 line = decoder.decode(data)
                 if isinstance(line, Said):
                     found.append(line)
@@ -115,7 +115,7 @@ class ConversationStore:
         found: list[str] = []
         with contextlib.suppress(OSError):
             for data in (self.folder / _HISTORY).read_bytes().split(b"\n"):
-                with contextlib.suppress(msgspec.MsgspecError):
+                with contextlib.suppress(*BAD_CONTENT):
                     line = msgspec.json.decode(data, type=str)
                     if not found or found[-1] != line:
                         found.append(line)

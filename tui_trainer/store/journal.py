@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.feedback import Example, Rating
 
 
@@ -57,7 +58,7 @@ def fold(data: bytes) -> tuple[dict[str, Example], int]:
         if line.strip():
             try:
                 _apply(known, decoder.decode(line))
-            except msgspec.MsgspecError:
+            except BAD_CONTENT:
                 oddities += 1
     return known, oddities
 
@@ -94,7 +95,7 @@ def _changed(example: Example, line: Edit | Drop) -> Example:
 def _concerns_only(line: bytes, gone: set[str]) -> bool:
     try:
         entry = msgspec.json.decode(line, type=Line)
-    except msgspec.MsgspecError:
+    except BAD_CONTENT:
         return False
     if isinstance(entry, Trained):
         return set(entry.ids) <= gone

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.store import atomic
 
 _Weights = dict[str, float]
@@ -23,7 +23,7 @@ class LiveChoice:
 
     def read(self) -> dict[str, _Weights]:
         """Adapters with their weights, by base; nothing where the file is absent or broken."""
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
+        with contextlib.suppress(OSError, *BAD_CONTENT):
             return msgspec.json.decode(self._file.read_bytes(), type=dict[str, _Weights])
         return {}
 

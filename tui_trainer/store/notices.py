@@ -11,8 +11,10 @@ from pathlib import Path
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.notice import Notice
 from tui_trainer.store import atomic
+from tui_trainer.store.regular import read_regular
 from tui_trainer.store.runs import RunFolder
 
 
@@ -52,8 +54,8 @@ def claim(notice: Notice, way: str) -> bool:
 
 def _is_sent(file: Path, key: str, way: str) -> bool:
     decoder = msgspec.json.Decoder(Sent)
-    for line in file.read_bytes().split(b"\n"):
-        with contextlib.suppress(msgspec.MsgspecError):
+    for line in read_regular(file).split(b"\n"):
+        with contextlib.suppress(*BAD_CONTENT):
             sent = decoder.decode(line)
             if sent.key == key and sent.way == way:
                 return True

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tui_trainer.contracts.data import DataReport
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
 from tui_trainer.contracts.evaluation import EvaluationFile
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import (
@@ -28,6 +28,7 @@ from tui_trainer.contracts.run import (
 )
 from tui_trainer.store import atomic, jobs, model_files, paths
 from tui_trainer.store.model_files import ModelFiles
+from tui_trainer.store.regular import open_regular, read_regular
 
 T = TypeVar("T")
 
@@ -139,7 +140,7 @@ class RunFolder:
     def log_tail(self, lines: int = 10) -> list[str]:
         """The last lines that the engine printed."""
         try:
-            with self.log_file.open("rb") as file:
+            with open_regular(self.log_file) as file:
                 file.seek(max(0, self.log_file.stat().st_size - 16_384))
                 text = file.read().decode("utf-8", "replace")
         except OSError:
@@ -312,16 +313,25 @@ def _versions() -> dict[str, str]:
     return found
 
 
+def why_unreadable(file: Path, kind: type[Any]) -> str | None:
+    """Why a file cannot be read as JSON of this kind, in one line; None where it can."""
+    try:
+        msgspec.json.decode(read_regular(file), type=kind)
+    except (OSError, *BAD_CONTENT) as error:
+        return reason_of(error)
+    return None
+
+
 def _read(file: Path, kind: type[T]) -> T | None:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=kind)
-    except (OSError, msgspec.MsgspecError):
+        return msgspec.json.decode(read_regular(file), type=kind)
+    except (OSError, *BAD_CONTENT):
         return None
 
 
 def _read_lines(file: Path, kind: type[T]) -> list[T]:
     try:
-        return decoded_lines(file.read_bytes(), msgspec.json.Decoder(kind))
+        return decoded_lines(read_regular(file), msgspec.json.Decoder(kind))
     except OSError:
         return []
 
@@ -330,6 +340,6 @@ def decoded_lines(data: bytes, decoder: msgspec.json.Decoder[T]) -> list[T]:
     """The records of JSON lines; those that cannot be read as one are left out."""
     found = []
     for line in data.split(b"\n"):
-        with contextlib.suppress(msgspec.MsgspecError):
+        with contextlib.suppress(*BAD_CONTENT):
             found.append(decoder.decode(line))
     return found

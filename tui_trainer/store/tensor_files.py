@@ -13,6 +13,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from tui_trainer.contracts.errors import BAD_CONTENT
+
 # Bits of an element of each type that safetensors knows.
 _BITS = {
     "BOOL": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8,
@@ -75,7 +77,7 @@ def _read_header(stream: BinaryIO, file: Path) -> Header:
     stream.seek(8)
     try:
         entries = msgspec.json.decode(stream.read(length), type=dict[str, Any])
-    except msgspec.MsgspecError:
+    except BAD_CONTENT:
         raise DamagedError(
             f"{file.name} is no safetensors file: its header is not valid JSON"
         ) from None

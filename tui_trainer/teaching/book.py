@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.store import atomic, paths
 
@@ -47,7 +48,7 @@ class AnswerBook:
         with contextlib.suppress(OSError):
             os.utime(self._file)  # still in use
             for data in self._file.read_bytes().split(b"\n"):
-                with contextlib.suppress(msgspec.MsgspecError):
+                with contextlib.suppress(*BAD_CONTENT):
                     line = decoder.decode(data)
                     known[line.question] = line.answer
         return known

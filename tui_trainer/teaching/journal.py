@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.teaching import TrainingRecord, TrainingState
 from tui_trainer.store import atomic, paths
 
@@ -123,7 +123,7 @@ def _fold(data: bytes) -> dict[str, Entry]:
     decoder = msgspec.json.Decoder(Entry)
     known: dict[str, Entry] = {}
     for line in data.split(b"\n"):
-        with contextlib.suppress(msgspec.MsgspecError):
+        with contextlib.suppress(*BAD_CONTENT):
             entry = decoder.decode(line)
             known[entry.record.id] = entry
     return known

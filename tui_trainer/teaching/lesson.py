@@ -13,7 +13,7 @@ import msgspec
 
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.chat import Ready
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.metrics import TrainRecord
@@ -293,6 +293,6 @@ def _last_step(run: RunFolder) -> TrainRecord | None:
     decoder = msgspec.json.Decoder(TrainRecord)
     with contextlib.suppress(OSError):
         for line in reversed(run.metrics_file.read_bytes().split(b"\n")):
-            with contextlib.suppress(msgspec.MsgspecError):
+            with contextlib.suppress(*BAD_CONTENT):
                 return decoder.decode(line)
     return None

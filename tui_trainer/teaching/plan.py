@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.contracts.chat import Ready
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.feedback import Example
 from tui_trainer.contracts.job import DataSettings, Job, LoraSettings, TrainingSettings
 from tui_trainer.contracts.teaching import TeachingSettings
@@ -48,7 +48,7 @@ def read_plan(folder: Path) -> Plan:
     """The plan of a training. Raises `UserError` where it is gone."""
     try:
         return msgspec.json.decode((folder / PLAN).read_bytes(), type=Plan)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, *BAD_CONTENT) as error:
         raise UserError(f"the training's plan in {folder} cannot be read: {error}", 1) from None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.feedback import Example, Turn
 from tui_trainer.store import paths
 from tui_trainer.store.conversation import ConversationStore
@@ -166,7 +166,7 @@ def read_golden(file: Path) -> list[Known]:
         if not line.strip():
             continue
         item = None
-        with contextlib.suppress(msgspec.MsgspecError):
+        with contextlib.suppress(*BAD_CONTENT):
             item = msgspec.json.decode(line, type=_Golden)
         if item is None or not item.question.strip() or not item.answer.strip():
             raise UserError(

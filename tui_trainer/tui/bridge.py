@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from textual.message import Message
 
+from tui_trainer.contracts.errors import reason_of
 from tui_trainer.tui.late import LateSupervisor, LateWatcher
-from tui_trainer.tui.messages import EngineEnded, FolderChanged, MachineSampled
+from tui_trainer.tui.messages import EngineEnded, FolderChanged, MachineSampled, Noticed
 
 if TYPE_CHECKING:  # what the first paint does without, and monitor without a chat
     from tui_trainer.contracts.hardware import HardwareSample
@@ -179,13 +180,18 @@ class MachineLook:
             return
         pid = self._pid
         sampler = self._make(pid, self._disk)
-        first = True
+        first, failed = True, ""
         while not self._left.is_set():
             if pid != self._pid:
                 pid = self._pid
                 sampler = self._make(pid, self._disk)
                 first = True
-            self._post(MachineSampled(sampler.sample()))
+            try:
+                self._post(MachineSampled(sampler.sample()))
+                failed = ""
+            except Exception as error:  # the panel keeps what it shows, and the thread goes on
+                if failed != (failed := reason_of(error)):
+                    self._post(Noticed(f"the machine cannot be measured: {failed}", "warning"))
             self._wake.wait(_FIRST_SECONDS if first else SAMPLE_SECONDS)
             first = False
             self._wake.clear()

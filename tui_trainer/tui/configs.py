@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tui_trainer.watch.boundary import caught
 from tui_trainer.watch.config import config_of
 from tui_trainer.watch.view import FolderView, RunSummary
 
@@ -41,8 +42,17 @@ class Configs:
         self._asked.update(paths)
 
         def work() -> None:
-            found = {path: config_of(path) for path in paths}
+            found = {path: _read(path) for path in paths}
             self._known = {**found, **self._known}  # replaced whole: read by another thread
             done()
 
         self._later(work)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """A run's configuration; empty where it cannot be read, as the run's own row says."""
+    try:
+        return config_of(path)
+    except Exception as error:
+        caught(error, path)
+        return {}

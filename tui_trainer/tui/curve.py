@@ -8,7 +8,9 @@ from pathlib import Path
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.store.regular import open_regular
 from tui_trainer.store.runs import RunFolder
 
 _TAIL = 65_536  # bytes: some 250 steps
@@ -46,7 +48,7 @@ def losses_of(file: Path) -> tuple[float, ...]:
     decoder = msgspec.json.Decoder(_Line)
     found: list[float] = []
     for data in _tail(file).split(b"\n"):
-        with contextlib.suppress(msgspec.MsgspecError):
+        with contextlib.suppress(*BAD_CONTENT):
             line = decoder.decode(data)
             if line.kind == "train" and line.loss is not None:
                 found.append(line.loss)
@@ -55,7 +57,7 @@ def losses_of(file: Path) -> tuple[float, ...]:
 
 def _tail(file: Path) -> bytes:
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             stream.seek(0, 2)
             stream.seek(max(0, stream.tell() - _TAIL))
             return stream.read()

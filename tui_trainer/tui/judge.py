@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui_trainer.tui.messages import RunJudged
+from textual.message import Message
+
+from tui_trainer.tui.messages import Noticed, RunJudged
+from tui_trainer.watch.boundary import caught
 
 if TYPE_CHECKING:  # loaded by the thread
     from tui_trainer.contracts.advice import AdvisorSettings
     from tui_trainer.watch.judging import Judging
     from tui_trainer.watch.view import RunView
-
-_log = logging.getLogger(__name__)
 
 # After some hundred rows the thread leaves the processor to the screen for a moment.
 _PAUSE_SECONDS = 0.002
@@ -26,7 +26,7 @@ _REST_SECONDS = 2.0  # between two judgements of a run that grows
 class Judge:
     """Takes the newest view of a run, and posts `RunJudged` with the advice on it."""
 
-    def __init__(self, post: Callable[[RunJudged], object], settings: AdvisorSettings) -> None:
+    def __init__(self, post: Callable[[Message], object], settings: AdvisorSettings) -> None:
         self._post = post
         self._settings = settings
         self._wanted: RunView | None = None
@@ -58,8 +58,11 @@ class Judge:
             begun = time.monotonic()
             try:
                 self._judge(view)
-            except Exception:  # a run of another tool that cannot be judged has no advice
-                _log.exception("judging %s", view.summary.path)
+            except Exception as error:  # a run that cannot be judged has no advice
+                self._judging = {}
+                run = view.summary
+                reason = caught(error, run.path)
+                self._post(Noticed(f"run {run.name} cannot be judged: {reason}", "warning"))
             # A long run that is judged anew each time takes no more than a fifth of a core.
             self._rest(view, max(_REST_SECONDS, 4 * (time.monotonic() - begun)))
 

@@ -13,6 +13,7 @@ from tui_trainer.tui import states
 from tui_trainer.tui.charts.text import clean, duration, number
 from tui_trainer.tui.text import age_text, count_text, rate_text, shorten
 from tui_trainer.watch.fields import BY_NAME
+from tui_trainer.watch.unreadable import UNREADABLE
 from tui_trainer.watch.view import RunSummary
 
 NONE = "–"
@@ -80,6 +81,12 @@ class Layout:
             spans.append((column, at, self.width(column)))
             at += self.width(column) + self.gap
         return spans
+
+    def rest(self, index: int) -> tuple[int, int]:
+        """The first cell of a column (0 is the name), and the cells from there to the end."""
+        spans = self.spans()
+        (_, begin, _), (_, at, width) = spans[index], spans[-1]
+        return begin, at + width - begin
 
     def column_at(self, x: int) -> Column | None:
         """The column whose heading is at a cell."""
@@ -154,11 +161,19 @@ def keep_place(paths: Sequence[Path], chosen: Path | None, index: int) -> int:
 def words_of(
     run: RunSummary, layout: Layout, now: float, plain: bool = False
 ) -> tuple[tuple[str, str], ...]:
-    """The name and each column's words, with the theme's colour for them ("" for none)."""
+    """The name and each column's words, with the theme's colour for them ("" for none).
+
+    What cannot be read of a run takes the place of the last columns: of all behind the state
+    where nothing is known of the run, else of those behind the loss."""
     cells = [(middle(clean(run.name), layout.name), "")]
-    for column in layout.columns:
+    last = "" if not run.problem else "status" if run.status == UNREADABLE else "loss"
+    for place, column in enumerate(layout.columns, start=1):
         text, colour = _cell(run, column.id, now, layout.spark, plain)
         cells.append((shorten(text, layout.width(column)), colour))
+        if column.id == last and place < len(layout.columns):
+            room = layout.rest(place + 1)[1]
+            cells.append((shorten(clean(run.problem), room), states.BAD))
+            break
     return tuple(cells)
 
 

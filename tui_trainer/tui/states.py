@@ -22,6 +22,7 @@ _WORDS = {
     "hung": ("hung?", BAD),  # not a state of the run, but what is seen of it
     "stale": ("stale", CAUTION),
     "unknown": ("unknown", FAINT),
+    "unreadable": ("unreadable", BAD),
 }
 DIMMED = frozenset({"paused"})
 RESUMABLE = frozenset({"cancelled", "failed", "crashed"})

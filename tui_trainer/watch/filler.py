@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,8 +9,6 @@ from pathlib import Path
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.watch.glance import Glance, Mark
 from tui_trainer.watch.run import RunReader
-
-_log = logging.getLogger(__name__)
 
 # At most a fifth of a core, while there is nothing else to do.
 WORK_SECONDS, PAUSE_SECONDS = 0.01, 0.05
@@ -49,12 +46,9 @@ class Filler:
         glance, reader = self._glance, self._reader
         if glance is None or reader is None:
             return
-        try:
-            _, more = reader.read(check_process=False)
-            if more:
-                return
-            glance.adopt(reader.view().summary)
-        except Exception:  # its row stays as it was; opened, the run says what is wrong
-            _log.debug("reading %s", glance.place.path, exc_info=True)
+        _, more = reader.read(check_process=False)
+        if more:
+            return
+        glance.adopt(reader.view().summary)
         self._done[glance.place.path] = glance.mark
         self._glance = self._reader = None

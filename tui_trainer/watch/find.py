@@ -20,12 +20,8 @@ def find_all(root: Path) -> tuple[list[Glance], list[str]]:
     found = _scan(root)
     glances, odd = [], list(found.oddities)
     for place in found.places.values():
-        try:
-            glance = Glance(place)
-            glance.read()
-        except OSError as error:
-            odd.append(f"{place.path}: {error.strerror or 'cannot be read'}")
-            continue
+        glance = Glance(place)
+        glance.read()
         glances.append(glance)
     glances.sort(key=lambda glance: (-glance.order, str(glance.place.path)))
     return glances, odd

@@ -7,16 +7,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.watch.boundary import caught
 from tui_trainer.watch.filler import PAUSE_SECONDS, Filler
 from tui_trainer.watch.glance import Glance
 from tui_trainer.watch.notify import Notifier
 from tui_trainer.watch.pace import Pace
 from tui_trainer.watch.readers import Readers
 from tui_trainer.watch.scan import Found, Scanner
-from tui_trainer.watch.view import FolderView, RunView
+from tui_trainer.watch.view import FolderView, RunSummary, RunView
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +26,7 @@ _log = logging.getLogger(__name__)
 # of them at an even pace.
 COALESCE_SECONDS = 0.02
 _BUDGET_SECONDS = 0.03
+_NAMED_UNREADABLE = 3
 MOST_OTHERS = 8
 
 
@@ -58,7 +61,7 @@ class FolderWatcher:
         self._disordered = True
         self._unread: deque[Path] = deque()
         self._looked: set[Path] = set()
-        self._broken: dict[Path, str] = {}
+        self._failure: str | None = None  # of the last round
         self._found = Found({})
         self._wanted: Path | None = None
         self._also: tuple[Path, ...] = ()
@@ -109,11 +112,21 @@ class FolderWatcher:
             while not self._stopping.is_set():
                 try:
                     next_poll = self._turn(next_poll)
-                except Exception:  # one bad turn must not end the watching
-                    _log.exception("watching %s", self.root)
+                except Exception as error:  # one bad round must not end the watching
+                    self._fail(error)
                     self._stopping.wait(self._poll_seconds)
         finally:
             self._notifier.stop()
+
+    def _fail(self, error: Exception) -> None:
+        """Says on the screen that a round failed; what was read before stays."""
+        reason = f"reading the folder failed, and is tried again: {caught(error, self.root)}"
+        if reason == self._failure or self._stopping.is_set():
+            return
+        self._failure = reason
+        known = self._sent or FolderView(self.root)
+        self._sent = replace(known, oddities=(*known.oddities, reason))
+        self._hand_out(self._sent)
 
     def _turn(self, next_poll: float) -> float:
         """One round: poll if it is time, read, tell, wait. Gives the time of the next poll."""
@@ -130,6 +143,7 @@ class FolderWatcher:
         self._readers.read_others(polling)
         self._look_at_rows()
         self._tell()
+        self._failure = None
         if not (self._is_loading() or self._unread or self._disordered):
             until = max(begun + COALESCE_SECONDS, self._pace.next(begun))
             if not self._streams:
@@ -145,14 +159,9 @@ class FolderWatcher:
             del self._glances[path]
             self._readers.forget(path)
             self._looked.discard(path)
-        for path in self._broken.keys() - places.keys():
-            del self._broken[path]
         for path, place in places.items():
             if path not in self._glances:
-                try:
-                    self._glances[path] = Glance(place)
-                except Exception as error:
-                    self._broken[path] = f"{type(error).__name__}: {error}"
+                self._glances[path] = Glance(place)
         waiting = set(self._unread)  # those keep their turn, however slow the disk
         self._unread.extend(path for path in self._glances if path not in waiting)
         self._disordered = True
@@ -201,42 +210,33 @@ class FolderWatcher:
                 continue
             self._looked.add(path)
             if path not in whole:
-                self._look_at_row(path)
+                self._disordered |= self._glances[path].read()
             if time.monotonic() >= until:
                 break
-
-    def _look_at_row(self, path: Path) -> None:
-        try:
-            self._disordered |= self._glances[path].read()
-            self._broken.pop(path, None)
-        except Exception as error:  # one run's trouble stays its own
-            self._broken[path] = f"{type(error).__name__}: {error}"
 
     def _tell(self) -> None:
         view = self._make_view()
         if view != self._sent and not self._stopping.is_set():
             self._pace.told(time.monotonic(), _new_rows(self._sent, view))
             self._sent = view
-            try:
-                self._on_change(view)
-            except Exception:
-                _log.exception("on_change of the watcher of %s", self.root)
+            self._hand_out(view)
+
+    def _hand_out(self, view: FolderView) -> None:
+        try:
+            self._on_change(view)
+        except Exception:
+            _log.exception("on_change of the watcher of %s", self.root)
 
     def _make_view(self) -> FolderView:
         whole: dict[Path, RunView] = {}
         for path in self._readers.chosen():
             whole[path] = view = self._readers.view(path)
-            facts = self._glances[path].facts
-            if facts.status != view.summary.status:
-                facts.status = view.summary.status
-                self._disordered = True
+            self._disordered |= self._glances[path].set_status(view.summary.status)
         runs = [
             whole[one.place.path].summary if one.place.path in whole else one.summary
             for one in self._ordered
         ]
-        broken = {**self._broken, **self._readers.broken}
-        oddities = [*self._found.oddities]
-        oddities += [f"{path.name}: {what}" for path, what in sorted(broken.items())]
+        oddities = [*self._found.oddities, *_unreadable(runs)]
         if self._notifier.problem is not None:
             oddities.append(self._notifier.problem)
         focus = self._readers.focus
@@ -263,6 +263,15 @@ class FolderWatcher:
             self._wake.set()
 
 
+def _unreadable(runs: list[RunSummary]) -> list[str]:
+    """The runs that cannot be read, a sentence each while they are few."""
+    bad = [run for run in runs if run.problem]
+    said = [f"run {run.name}: {run.problem}" for run in bad[:_NAMED_UNREADABLE]]
+    if len(bad) > _NAMED_UNREADABLE:
+        said.append(f"{len(bad):,} runs cannot be read, or not wholly; the list of runs says why")
+    return said
+
+
 def _new_rows(before: FolderView | None, view: FolderView) -> int:
     """The rows that the focused run has more than before; 1 where it is another run."""
     if before is None or before.loading or before.focused is None or view.focused is None:
@@ -271,6 +280,6 @@ def _new_rows(before: FolderView | None, view: FolderView) -> int:
 
 
 def _is_active(glance: Glance) -> bool:
-    status = glance.facts.status
+    status = glance.status
     # A foreign file that still grows says no more than "unknown" of its writer.
     return status in ACTIVE_STATES or (glance.place.kind != "run" and status == "unknown")

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.store.regular import open_regular
+from tui_trainer.watch.boundary import caught, file_problem
 from tui_trainer.watch.foreign import registry
 from tui_trainer.watch.foreign.summary import peek_of
 from tui_trainer.watch.parse import MetricDecoder
 from tui_trainer.watch.run import RunFacts, RunPlace, Signature, signature
 from tui_trainer.watch.series import History
 from tui_trainer.watch.source import Peek, SourceFacts
+from tui_trainer.watch.unreadable import unreadable_row, with_problems
 from tui_trainer.watch.view import RunSummary
 
 # Files up to this size are read whole; of larger ones the end, and windows on the way to it.
@@ -30,20 +33,39 @@ class Glance:
 
     def __init__(self, place: RunPlace) -> None:
         self.place = place
-        self.facts = RunFacts(place)
-        self.facts.read()
-        self.summary = self.facts.summary(Peek())
+        self.facts: RunFacts | None = None
+        self.failure: str | None = None
+        self.summary = unreadable_row(place, "not looked at yet")
         self._seen: Signature = None
         self._stamp: registry.Stamp = ()
         self._peek = Peek()
+        self._problem: str | None = None
         first = signature(place.metrics) or signature(place.path)
         self._found_at = first[2] / 1e9 if first is not None else 0.0
+        try:
+            self.summary = self._known_facts().summary(self._peek)
+        except Exception as error:
+            self._fail(error)
 
     @property
     def order(self) -> float:
         """When the run began, as far as it can be known: seconds since the epoch."""
-        info = self.facts.basics
+        info = self.facts.basics if self.facts is not None else None
         return info.created_at if info is not None else self._found_at
+
+    @property
+    def status(self) -> str:
+        """One word for what is true now."""
+        return self.summary.status
+
+    def set_status(self, status: str) -> bool:
+        """Takes over what a whole reading found out; whether it is news."""
+        if status == self.summary.status:
+            return False
+        if self.facts is not None:
+            self.facts.status = status
+        self.summary = dataclasses.replace(self.summary, status=status)
+        return True
 
     @property
     def mark(self) -> Mark:
@@ -51,15 +73,46 @@ class Glance:
         return self._seen, self._stamp
 
     def read(self) -> bool:
-        """Whether the summary changed. Raises `OSError` where the metrics cannot be read."""
-        changed = self.facts.read()
+        """Whether the summary changed. Never raises: the summary says why a run cannot be read."""
+        before = self.summary
+        try:
+            changed = self._read()
+            self.failure = None
+            return changed
+        except Exception as error:
+            self._fail(error)
+            return self.summary != before
+
+    def _known_facts(self) -> RunFacts:
+        if self.facts is None:
+            facts = RunFacts(self.place)
+            facts.read()
+            self.facts = facts
+        return self.facts
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = caught(error, self.place.path)
+        try:
+            row = self._known_facts().summary(self._peek)
+        except Exception:
+            row = unreadable_row(self.place, self.failure)
+        self.summary = with_problems(row, f"cannot be read: {self.failure}")
+
+    def _read(self) -> bool:
+        changed = self._known_facts().read()
         if self.place.kind not in ("run", "jsonl"):
             return self._read_foreign(changed)
         seen = signature(self.place.metrics)
         if seen != self._seen:
             again = self._seen is not None and seen is not None and seen[1] < self._seen[1]
-            self._seen, before = seen, Peek() if again else self._peek
-            self._peek = look(self.place.metrics, seen[1], before) if seen is not None else before
+            before = Peek() if again else self._peek
+            self._problem = None
+            if seen is not None:
+                try:
+                    self._peek = look(self.place.metrics, seen[1], before)
+                except OSError as error:
+                    self._problem = file_problem(error, self.place.metrics)
+            self._seen = seen if self._problem is None else None
         elif not changed:
             return False
         return self._summarise()
@@ -67,16 +120,23 @@ class Glance:
     def _read_foreign(self, changed: bool) -> bool:
         seen = registry.stamp(self.place)
         if seen != self._stamp:
-            self._stamp = seen
-            self._peek = registry.peek(self.place)
-            self.facts.told = SourceFacts(status=self._peek.status)
-            self.facts.read()
+            self._problem = None
+            try:
+                self._peek = registry.peek(self.place)
+            except OSError as error:
+                self._problem = file_problem(error, self.place.metrics)
+            self._stamp = seen if self._problem is None else ()
+            facts = self._known_facts()
+            facts.told = SourceFacts(status=self._peek.status)
+            facts.read()
         elif not changed:
             return False
         return self._summarise()
 
     def _summarise(self) -> bool:
-        fresh = self.facts.summary(self._peek)
+        fresh = self._known_facts().summary(self._peek)
+        if self._problem is not None:
+            fresh = with_problems(fresh, self._problem)
         if fresh.tokens_per_second is None:
             fresh = dataclasses.replace(fresh, tokens_per_second=self._peek.tokens_per_second)
         if fresh.eta_seconds is None and fresh.status in ACTIVE_STATES:
@@ -87,7 +147,7 @@ class Glance:
 
     def adopt(self, summary: RunSummary) -> None:
         """Takes over what a whole reading found out, while it stays true."""
-        self.summary = dataclasses.replace(summary, status=self.facts.status)
+        self.summary = summary
         self._peek = dataclasses.replace(
             self._peek,
             step=summary.step,
@@ -108,12 +168,12 @@ def look(file: Path, size: int, before: Peek) -> Peek:
     The least losses of a larger file are unknown unless `before` says them. Raises `OSError`.
     """
     if size <= _WHOLE:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             data = stream.read(_WHOLE + _END)
         history = _history(data[: data.rfind(b"\n") + 1])
         return _with_rates(peek_of(history, SourceFacts()), history)
     places = np.linspace(0, size - _WINDOW, _WINDOWS).astype(int).tolist()
-    with file.open("rb", buffering=0) as stream:
+    with open_regular(file) as stream:
         stream.seek(size - _END)
         end = _history(_whole_lines(stream.read(_END), False))
         windows = []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.watch.parse import MOST_COLUMNS, MetricDecoder, null_words
 from tui_trainer.watch.series import History
 from tui_trainer.watch.source import SourceFacts
@@ -99,6 +100,6 @@ def _is_object(line: bytes) -> bool:
         try:
             msgspec.json.decode(text, type=dict[str, msgspec.Raw])
             return True
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except BAD_CONTENT:
             continue
     return False

@@ -80,6 +80,9 @@ def canonical(name: str) -> str:
     return known or name
 
 
+_MOST_NAMES = 4096
+
+
 class Naming:
     """The names of one run: each of ours stands for one of the tool's, the first that came.
 
@@ -94,7 +97,10 @@ class Naming:
         """The name under which a metric is kept."""
         known = self._known.get(name)
         if known is None:
-            known = canonical(name)
+            if len(self._known) >= _MOST_NAMES:
+                return name  # too many to be kept: the rows leave it out
+            # Names of files and texts of databases may be no Unicode.
+            known = canonical(name.encode("utf-8", "backslashreplace").decode())
             if self._owners.setdefault(known, name) != name:
                 known = self._own(name)
             self._known[name] = known
@@ -102,10 +108,11 @@ class Naming:
 
     def learn(self, found: list[str]) -> None:
         """Settles names that came together, the usual ones first."""
-        for name in sorted(found, key=lambda name: _RANKS.get(name, len(_RANKS))):
+        for name in sorted(found[:_MOST_NAMES], key=lambda name: _RANKS.get(name, len(_RANKS))):
             self(name)
 
     def _own(self, name: str) -> str:
+        name = name.encode("utf-8", "backslashreplace").decode()
         while name in self._owners:
             name += "'"
         self._owners[name] = name

@@ -9,9 +9,10 @@ one, and new fields among them are learnt.
 from __future__ import annotations
 
 import math
+import re
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, repeat
 from operator import attrgetter
@@ -20,6 +21,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.watch import names
 from tui_trainer.watch.missing import is_missing as is_missing
 from tui_trainer.watch.nonfinite import null_large, null_names, null_usual
@@ -32,10 +34,11 @@ _SMALL = 2 * 1024
 MOST_COLUMNS = 256
 _Text = bool | str | list[Any] | dict[str, Any]
 _TYPES: dict[str, Any] = {"number": float, "nullable": float | None, "text": _Text, "mixed": Any}
-_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_ERRORS = BAD_CONTENT
 _BOM = b"\xef\xbb\xbf"
 _KINDS = {"train": 1, "eval": 2}
 _NEWLINE = 10
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')
 _FEW = 50
 
 
@@ -61,7 +64,7 @@ class Odd:
     unreadable: int = 0
     first_unreadable: int = 0
     numberless: int = 0
-    columns_over: set[str] = field(default_factory=set)
+    columns_over: bool = False  # more fields than are kept
 
 
 class MetricDecoder:
@@ -73,6 +76,7 @@ class MetricDecoder:
         self._typed_from = typed_from
         self._fields: dict[str, str] = {}  # name -> "number", "text" or "mixed"
         self._nullable: set[str] = set()
+        self._typable = True  # whether every field can be one of a struct
         self._decoder: msgspec.json.Decoder[Any] | None = None
         self._has_words = False
         self._error = ""
@@ -89,7 +93,7 @@ class MetricDecoder:
             yield from self._decode(data)
 
     def _decode(self, data: bytes) -> Iterator[Rows]:
-        if len(data) < self._typed_from:
+        if len(data) < self._typed_from or not self._typable:
             yield from self._one_by_one(data)
             return
         rows = self._in_some_way(data)
@@ -213,12 +217,14 @@ class MetricDecoder:
             kind = "number" if value is None or _is_number(value) else "text"
             known = self._fields.get(name)
             if known is None and len(self._fields) >= MOST_COLUMNS:
-                if name not in self.odd.columns_over and len(self.odd.columns_over) < 1000:
-                    self.odd.columns_over.add(name)
+                if not self.odd.columns_over:
+                    self.odd.columns_over = True
                     self._decoder = None
             elif known is None or known not in (kind, "mixed"):
                 self._fields[name] = kind if known is None else "mixed"
                 self._decoder = None
+                # msgspec refuses structs whose fields need an escape in JSON.
+                self._typable = self._typable and _ESCAPED.search(name) is None
 
     def _make_decoder(self, nulls: bool) -> msgspec.json.Decoder[Any]:
         """With `nulls` any number may be null, else only those that have been so before."""

@@ -43,7 +43,7 @@ _GROUPS: dict[str, frozenset[str]] = {
 }
 _STATES = sorted(
     ACTIVE_STATES | ENDED_STATES
-    | {"idle", "crashed", "unknown", "stale", "recorded"}
+    | {"idle", "crashed", "unknown", "stale", "recorded", "unreadable"}
 )  # fmt: skip
 
 

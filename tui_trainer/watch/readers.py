@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +9,6 @@ from pathlib import Path
 from tui_trainer.watch.foreign import registry
 from tui_trainer.watch.run import RunPlace, RunReader
 from tui_trainer.watch.view import RunView
-
-_log = logging.getLogger(__name__)
 
 # The files of a run folder whose change is worth a reading.
 # Others are read along with these, or with the next look: what they say is no row.
@@ -28,7 +25,7 @@ _KEPT = 3
 class Readers:
     """Readers of the focused run and of the others, each read in turn within a budget.
 
-    `broken` says of which runs reading failed, and why.
+    A run whose reading fails says so in its own view (see `RunReader.failure`).
     """
 
     def __init__(self, stopping: Callable[[], bool]) -> None:
@@ -36,7 +33,6 @@ class Readers:
         self.others: tuple[Path, ...] = ()
         self.loading = True
         self.loading_others = False
-        self.broken: dict[Path, str] = {}
         self._stopping = stopping
         self._patience = LOADING_SECONDS
         self._readers: dict[Path, RunReader] = {}
@@ -61,7 +57,6 @@ class Readers:
     def forget(self, path: Path) -> None:
         """A run that is gone."""
         self._readers.pop(path, None)
-        self.broken.pop(path, None)
 
     def folders(self) -> set[Path]:
         """The folders in which what is read changes."""
@@ -128,12 +123,5 @@ class Readers:
         self.loading_others = bool(waiting)
 
     def _read(self, path: Path, polling: bool) -> bool:
-        """One slice; whether more waits. One run's trouble stays its own."""
-        try:
-            _, more = self._readers[path].read(check_process=polling)
-            self.broken.pop(path, None)
-            return more
-        except Exception as error:
-            self.broken[path] = f"{type(error).__name__}: {error}"
-            _log.debug("reading %s", path, exc_info=True)
-            return False
+        """One slice; whether more waits."""
+        return self._readers[path].read(check_process=polling)[1]

@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT, reason_of
 from tui_trainer.watch.tail import Tail
 
 T = TypeVar("T")
@@ -24,7 +25,10 @@ class RecordLog(Generic[T]):
         self._kept: deque[T] = deque(maxlen=None if thin else keep)
         self._frozen: tuple[T, ...] = ()
         self.unreadable = 0
+        self.first_unreadable = 0
+        self.reason = ""  # why the first of them is
         self.total = 0
+        self._lines = 0
 
     @property
     def path(self) -> Path:
@@ -47,9 +51,10 @@ class RecordLog(Generic[T]):
             chunk = self._tail.poll()
             if chunk.restarted:
                 self._kept.clear()
-                self.total = self.unreadable = 0
+                self.total = self.unreadable = self._lines = 0
                 changed = True
-            for line in chunk.data.split(b"\n"):
+            for line in chunk.data.split(b"\n")[:-1]:
+                self._lines += 1
                 if line.strip():
                     changed = True
                     self._take(line)
@@ -67,5 +72,7 @@ class RecordLog(Generic[T]):
                 kept = list(self._kept)
                 half = len(kept) // 2
                 self._kept = deque((*kept[:half:2], *kept[half:]))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except BAD_CONTENT as error:
             self.unreadable += 1
+            if self.unreadable == 1:
+                self.first_unreadable, self.reason = self._lines, reason_of(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Mapping
@@ -15,18 +16,22 @@ from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, LoopInfo, RunBasics, RunInfo, RunState
 from tui_trainer.store.runs import STALE_SECONDS, RunFolder, status_of
+from tui_trainer.watch.boundary import caught, file_problem
 from tui_trainer.watch.config import flat_config
 from tui_trainer.watch.foreign import registry
 from tui_trainer.watch.foreign.summary import peek_of
 from tui_trainer.watch.metrics import lines
 from tui_trainer.watch.records import RecordLog
 from tui_trainer.watch.source import Peek, Source, SourceFacts
+from tui_trainer.watch.unreadable import record_problem, unreadable_row, with_problems
 from tui_trainer.watch.view import RunKind, RunSummary, RunView
 from tui_trainer.watch.vigil import Vigil
 
 EVENTS_KEPT = 5_000
 SAMPLES_KEPT = 2_000
 _LOG_LINES = 20
+RETRY_SECONDS = 5.0  # between two readings of a run that cannot be read
+_LONGEST_RETRY_SECONDS = 300.0
 Signature = tuple[int, int, int] | None
 
 
@@ -67,6 +72,8 @@ class RunFacts:
         self.told = SourceFacts()  # what a source of another tool says
         self.tool = registry.tool(place)
         self.vigil = Vigil(self.folder)
+        self._info_problem: str | None = None
+        self._state_problem: str | None = None
         self._info_seen: Signature = (0, 0, 0)
         self._state_seen: Signature = (0, 0, 0)
 
@@ -88,14 +95,7 @@ class RunFacts:
 
     def oddities(self) -> list[str]:
         """Files of ours that are there but cannot be read as what they are."""
-        if self.place.kind != "run":
-            return []
-        said = []
-        if self._info_seen is not None and self.basics is None:
-            said.append("run.json: not readable as a run's facts")
-        if self._state_seen is not None and self.state is None:
-            said.append("state.json: not readable as a run's state")
-        return said
+        return [said for said in (self._info_problem, self._state_problem) if said is not None]
 
     @property
     def basics(self) -> RunBasics | None:
@@ -141,6 +141,7 @@ class RunFacts:
             commandable=self.is_live_here(),
             stalled=self.vigil.stalled,
             critical=self.vigil.critical,
+            problem="; ".join(self.oddities()),
         )
         if info is not None:
             row = replace(row, id=info.id, name=info.name, created_at=info.created_at)
@@ -157,6 +158,8 @@ class RunFacts:
         self.config = flat_config(self.basics)
         if self.loop is not None:
             self.tool = self.loop.program
+        lost = self.basics is None and seen is not None
+        self._info_problem = record_problem(self.folder.info_file, RunBasics) if lost else None
         return changed or self.basics is not None
 
     def _read_state(self) -> bool:
@@ -166,6 +169,8 @@ class RunFacts:
         changed, self._state_seen = seen != self._state_seen, seen
         fresh = self.folder.state()
         self.state = fresh or self.state
+        lost = fresh is None and seen is not None
+        self._state_problem = record_problem(self.folder.state_file, RunState) if lost else None
         return changed or fresh is not None
 
     def _set_status(self, status: str) -> bool:
@@ -179,9 +184,19 @@ class RunReader:
 
     def __init__(self, place: RunPlace) -> None:
         self.place = place
+        self.failure: str | None = None
+        self._failures = 0
+        self._failed_at: tuple[float, object] = (0.0, None)
+        self._view: RunView | None = None
+        try:
+            self._begin()
+        except Exception as error:
+            self._fail(error)
+
+    def _begin(self) -> None:
+        place, folder = self.place, RunFolder(self.place.path)
         self.facts = RunFacts(place)
         self._metrics: Source = registry.open_source(place)
-        folder = RunFolder(place.path)
         self._events: RecordLog[Event] | None = None
         self._hardware: RecordLog[HardwareSample] | None = None
         if place.kind == "run":
@@ -189,27 +204,71 @@ class RunReader:
             self._hardware = RecordLog(
                 folder.hardware_file, HardwareSample, SAMPLES_KEPT, thin=True
             )
-        self._view: RunView | None = None
         self._log_seen: Signature = None
         self._log: tuple[str, ...] = ()
-        self._problem: str | None = None
+        self._problems: tuple[str, ...] = ()
         self._heard_of: tuple[Event, ...] | None = None
         self._heard: Told | None = None
 
     def read(self, check_process: bool = True) -> tuple[bool, bool]:
         """Reads what arrived, a slice of the metrics at most: whether anything changed, and
-        whether more metrics wait. A file that cannot be read becomes an oddity."""
-        changed, more, problem = False, False, None
+        whether more metrics wait. Never raises: a file that cannot be read becomes an oddity; after
+        an error that nobody foresaw the run has a `failure`, keeps what was read, and is read anew
+        once its files change, though not all the time."""
+        if self.failure is not None and not self._try_again():
+            return False, False
+        try:
+            return self._read(check_process)
+        except Exception as error:
+            self._fail(error)
+            return True, False
+
+    def _try_again(self) -> bool:
+        """Begins anew where the files have changed since the failure."""
+        wait = min(RETRY_SECONDS * 2.0 ** min(self._failures, 16), _LONGEST_RETRY_SECONDS)
+        if time.monotonic() - self._failed_at[0] < wait:
+            return False
+        try:
+            if self._failed_at[1] == self._signatures():
+                return False
+            self._begin()
+        except Exception as error:
+            self._fail(error)
+            return False
+        self.failure, self._view = None, None
+        return True
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = caught(error, self.place.path)
+        self._failures += 1
+        self._view = None
+        seen: object = None
+        with contextlib.suppress(Exception):
+            seen = self._signatures()
+            self.facts.read()  # where the metrics fail, the state may still be known
+        self._failed_at = time.monotonic(), seen
+
+    def _signatures(self) -> object:
+        folder = RunFolder(self.place.path)
+        files = (folder.info_file, folder.state_file, folder.events_file, folder.hardware_file)
+        ours = map(signature, files) if self.place.kind == "run" else ()
+        return registry.stamp(self.place), *ours
+
+    def _read(self, check_process: bool) -> tuple[bool, bool]:
+        changed, more = False, False
+        problems = []
         try:
             changed, more = self._metrics.read()
-            for log in (self._events, self._hardware):
-                if log is not None:
-                    changed |= log.read()
         except OSError as error:
-            name = Path(error.filename).name if error.filename else "a file"
-            problem = f"{name}: {error.strerror or 'cannot be read'}"
-        if problem != self._problem:
-            self._problem, changed = problem, True
+            problems.append(file_problem(error, self.place.metrics))
+        for log in (self._events, self._hardware):
+            if log is not None:
+                try:
+                    changed |= log.read()
+                except OSError as error:
+                    problems.append(file_problem(error, log.path))
+        if tuple(problems) != self._problems:
+            self._problems, changed = tuple(problems), True
         if self.place.kind != "run":
             self.facts.told = self._metrics.facts()
         # After the metrics: a state that says "completed" then has all its rows beside it.
@@ -224,7 +283,12 @@ class RunReader:
     def view(self) -> RunView:
         """The run as read so far; the same object until something changes."""
         if self._view is None:
-            self._view = self._make_view()
+            try:
+                self._view = self._make_view()
+            except Exception as error:
+                if self.failure is None:
+                    self._fail(error)
+                self._view = RunView(unreadable_row(self.place, self.failure or ""))
         return self._view
 
     def _make_view(self) -> RunView:
@@ -232,8 +296,11 @@ class RunReader:
         events = self._events.records if self._events is not None else ()
         heard = self._hear(events)
         train, evals = history.train.table(), history.evals.table()
+        row = self.facts.summary(peek_of(history, told))
+        said = () if self.failure is None else (f"cannot be read: {self.failure}",)
+        row = with_problems(row, *said, *self._problems)
         return RunView(
-            summary=self.facts.summary(peek_of(history, told)),
+            summary=row,
             info=self.facts.info,
             state=self.facts.state,
             train=train,
@@ -267,9 +334,8 @@ class RunReader:
         return self._heard
 
     def _oddities(self) -> list[str]:
-        said = [*self.facts.oddities(), *self._metrics.oddities()]
-        if self._problem is not None:
-            said.append(self._problem)
+        said = [f"cannot be read: {self.failure}"] if self.failure is not None else []
+        said += [*self.facts.oddities(), *self._metrics.oddities(), *self._problems]
         history = self._metrics.history
         # A run of ours says itself that it was resumed, by an event.
         if history.rewinds and self.place.kind != "run":
@@ -281,7 +347,8 @@ class RunReader:
             )
         for log in (self._events, self._hardware):
             if log is not None and log.unreadable:
-                said.append(f"{log.path.name}: {lines(log.unreadable)} not readable")
+                first = f"the first is line {log.first_unreadable:,}: {log.reason}"
+                said.append(f"{log.path.name}: {lines(log.unreadable)} not readable ({first})")
         if self._events is not None and self._events.forgotten:
             said.append(f"{self._events.path.name}: only the newest {EVENTS_KEPT:,} are kept")
         return said

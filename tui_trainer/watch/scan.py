@@ -91,6 +91,8 @@ class Scanner:
         self._oddities = set()
         places: dict[Path, RunPlace] = {}
         self._walk(self.root, status, places)
+        for file, reason in self._judge.problems.items():
+            self._oddities.add(f"{file} cannot be looked into: {reason}")
         if not places:
             self._oddities.update(self._rejected())
         return Found(places, None, tuple(sorted(self._oddities)))

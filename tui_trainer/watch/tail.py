@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from tui_trainer.store.regular import open_regular
 
 SLICE = 512 * 1024
 # A line longer than this is not a record of ours or of anyone's; it is skipped.
@@ -58,19 +59,16 @@ class Tail:
         """The whole lines that arrived since, from about `limit` bytes at most.
 
         Costs one `stat` where nothing changed. Raises `OSError` only where the file is there
-        but cannot be read.
+        but cannot be read, as a folder or a pipe.
         """
         try:
             status = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return Chunk()
-        # A pipe would block the reader for ever.
-        if not stat.S_ISREG(status.st_mode):
-            return Chunk()
         seen = (status.st_ino, status.st_size, status.st_mtime_ns)
         if seen == self._seen:
             return Chunk()
-        with self.path.open("rb", buffering=0) as file:
+        with open_regular(self.path) as file:
             return self._read(file.fileno(), seen, limit)
 
     def take_last(self) -> bytes:

@@ -178,7 +178,8 @@ class RunSummary:
     what wrote the run, as its users call it ("tui-trainer", "TensorBoard", "JSON lines" ...);
     `commandable` says that a live process on this host obeys commands; `stalled` is said while a
     step takes far too long; `critical` is critical advice said since the run was first looked
-    at.
+    at; `problem` says why a file of the run cannot be read, in one line ("" where all can); the
+    `status` is "unreadable" where nothing is known of the run.
     """
 
     path: Path
@@ -204,6 +205,7 @@ class RunSummary:
     commandable: bool = False
     stalled: Advice | None = None
     critical: tuple[Advice, ...] = ()
+    problem: str = ""
 
     @property
     def shown_status(self) -> str:

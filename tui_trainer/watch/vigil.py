@@ -18,6 +18,7 @@ from tui_trainer.advisor.memory import Memory
 from tui_trainer.advisor.told import told
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunInfo, RunState
+from tui_trainer.store.regular import open_regular
 from tui_trainer.store.runs import RunFolder, decoded_lines
 
 # A live step is called a hang no sooner than after this long, however short steps are.
@@ -201,7 +202,7 @@ def _size(file: Path) -> int:
 def _read_end(file: Path, start: int, most: int) -> tuple[bytes, int]:
     """Whole lines from `start` on, of more than `most` bytes the newest, and where they end."""
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             begin = max(start, _size(file) - most)
             stream.seek(begin)
             data = stream.read(most + 1)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass, field
 from typing import Literal
 
 from tui_trainer.contracts.run import COMMANDS, Command, CommandName
+from tui_trainer.store.command_arguments import shown, usable_rate
 from tui_trainer.store.inbox import Inbox
 from tui_trainer.writing.records import Records
 
@@ -99,7 +99,9 @@ class Listener:
     def take(self) -> list[Asked]:
         """Commands that the loop must answer, in order; others are answered here."""
         found = []
-        for command in self._inbox.read():
+        commands = self._inbox.read()
+        self._report_bad_lines()
+        for command in commands:
             asked = self._check(command)
             if asked is None:
                 continue
@@ -140,6 +142,16 @@ class Listener:
         for command in self._inbox.read():
             self.answer(command, "the training has ended", accepted=False)
 
+    def _report_bad_lines(self) -> None:
+        """Notes lines that are no commands; one that names itself is refused, since its sender
+        waits for an answer."""
+        for line in self._inbox.take_bad():
+            if line.id is None:
+                self._records.event("warning", line.message)
+            else:
+                detail = {"command": line.command, "accepted": False}
+                self._records.event("command", line.message, id=line.id, detail=detail)
+
     def _check(self, command: Command) -> Asked | None:
         if command.command not in self._supported:
             reason = f"this training loop does not {_WANTS[command.command]}"
@@ -147,12 +159,13 @@ class Listener:
             return None
         if command.command != "set-lr":
             return Asked(command.command, None, command, self)
-        rate = command.arguments.get("learning_rate")
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
-            reason = f"learning rate {rate!r} is not a number above 0"
+        given = command.arguments.get("learning_rate")
+        rate = usable_rate(given)
+        if rate is None:
+            reason = f"learning rate {shown(given)} is not a number above 0"
             self.answer(command, reason, accepted=False)
             return None
-        return Asked("set-lr", float(rate), command, self)
+        return Asked("set-lr", rate, command, self)
 
     def _pause(self, asked: Asked) -> None:
         step = self.step

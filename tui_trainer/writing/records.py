@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunState, StateName
 from tui_trainer.store import atomic, runs
 from tui_trainer.store.runs import RunFolder
@@ -63,7 +64,7 @@ class Sink:
                 self._lines = atomic.LineAppender(self._path)
             self._lines.append(record)
             return True
-        except (OSError, msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
+        except (OSError, TypeError, *BAD_CONTENT) as error:
             self.lost += 1
             self._retry_at = time.monotonic() + RETRY_SECONDS
             self.close()  # opened anew, it closes a line that was written in part
@@ -149,7 +150,7 @@ class Records:
             stamped = msgspec.structs.replace(state, updated_at=time.time())
             try:
                 runs.write_state(self.folder, stamped)
-            except (OSError, msgspec.MsgspecError, TypeError) as error:
+            except (OSError, TypeError, *BAD_CONTENT) as error:
                 self._written = None
                 reason = getattr(error, "strerror", None) or str(error)
                 path = self.folder.state_file

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from textual.content import Content
 
@@ -10,6 +10,7 @@ from tui_trainer.tui import states
 from tui_trainer.tui.charts.text import clean
 from tui_trainer.tui.text import count_text
 from tui_trainer.tui.widgets.panel import Panel, stack
+from tui_trainer.watch.unreadable import UNREADABLE
 from tui_trainer.watch.view import RunView
 
 _LOG_LINES = 6
@@ -26,8 +27,20 @@ class Outcome:
 
 
 def outcome_of(view: RunView | None, resume: str) -> Outcome:
-    """The outcome of an ended run. `resume` says how one carries it on."""
-    if view is None or view.summary.kind != "run":
+    """The outcome of an ended run, and why one cannot be read. `resume` says how one carries it
+    on."""
+    if view is None:
+        return Outcome()
+    outcome, problem = _ended(view, resume), clean(view.summary.problem)
+    if not problem:
+        return outcome
+    if not outcome.status:
+        return Outcome(UNREADABLE, problem)
+    return replace(outcome, message="; ".join(filter(None, (outcome.message, problem))))
+
+
+def _ended(view: RunView, resume: str) -> Outcome:
+    if view.summary.kind != "run":
         return Outcome()
     status = view.summary.status
     message = clean(view.summary.message)

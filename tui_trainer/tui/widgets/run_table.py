@@ -174,8 +174,13 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
             Segment(" ", base),
         ]
         gap = Segment(" " * self._layout.gap, base)
-        for (column, _, width), (text, colour) in zip(self._spans, words, strict=True):
-            segments.append(Segment(_fit(text, width, column.right), self._style(chosen, colour)))
+        shorter = len(words) < len(self._spans)  # its last words go on to the end
+        for place, (text, colour) in enumerate(words):
+            column, _, width = self._spans[place]
+            right = column.right
+            if shorter and place == len(words) - 1:
+                width, right = self._layout.rest(place)[1], False
+            segments.append(Segment(_fit(text, width, right), self._style(chosen, colour)))
             segments.append(gap)
         return segments
 

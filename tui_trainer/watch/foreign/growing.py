@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from tui_trainer.store.regular import open_regular
 
 SLICE = 32 * 1024
 _PRINT = 512
@@ -49,9 +50,9 @@ class Growing:
         except (FileNotFoundError, NotADirectoryError):
             return Piece()
         seen = (status.st_ino, status.st_size, status.st_mtime_ns)
-        if seen == self._seen or not stat.S_ISREG(status.st_mode):
+        if seen == self._seen:
             return Piece()
-        with self.path.open("rb", buffering=0) as file:
+        with open_regular(self.path) as file:
             restarted = self._is_other(file.fileno())
             if restarted:
                 self.offset, self._head, self._before = 0, b"", b""

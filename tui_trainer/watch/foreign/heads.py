@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tui_trainer.watch.foreign import sqlite
-from tui_trainer.watch.foreign.rows import number
+from tui_trainer.watch.foreign.rows import moment
 
 _MOST_DATABASES = 32
 # Only rows past the last number are looked at; of each run the newest's own time is given.
@@ -63,10 +63,11 @@ def _refresh(known: _Database, path: Path, tool: str) -> None:
     known.column = known.column or (sqlite.run_column(path) if tool == "trackio" else "run_uuid")
     statement = _NEWEST[tool].format(run=known.column)
     for run, row, stamp in sqlite.query(path, statement, (known.last,)):
-        plain = number(stamp)
-        seconds = plain / 1000 if plain is not None else sqlite.seconds(stamp) or 0.0
-        known.heads[sqlite.words(run)] = (row, int(seconds * 1e9), 0)
+        known_time = moment(stamp, 1000) if isinstance(stamp, int | float) else None
+        seconds = sqlite.seconds(stamp) if known_time is None else known_time
+        known.heads[sqlite.words(run)] = (row, int((seconds or 0.0) * 1e9), 0)
         known.last = max(known.last, row)
     if tool == "mlflow":
         for run, state in sqlite.query(path, "SELECT run_uuid, status FROM runs"):
-            known.states[sqlite.words(run)] = zlib.crc32(state or b"")
+            content = state if isinstance(state, bytes) else str(state).encode()
+            known.states[sqlite.words(run)] = zlib.crc32(content)

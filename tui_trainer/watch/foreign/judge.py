@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tui_trainer.store.regular import read_regular
 from tui_trainer.watch import names
+from tui_trainer.watch.boundary import caught
 from tui_trainer.watch.foreign import mlflow, registry, sqlite, trainer_state
 from tui_trainer.watch.parse import MetricDecoder
 
@@ -22,6 +24,7 @@ class Judge:
 
     def __init__(self) -> None:
         self._verdicts: dict[Path, tuple[int, str | None]] = {}
+        self.problems: dict[Path, str] = {}  # files at which looking failed, and why
         self._databases: dict[Path, tuple[sqlite.Signature, str, list[tuple[str, str]]]] = {}
 
     def size(self, file: Path) -> int:
@@ -37,10 +40,15 @@ class Judge:
         try:
             now = file.stat().st_size
             if now != size:
+                self._verdicts[file] = (now, None)  # also where looking into it fails
                 verdict = _look(file, lines, need_step)
                 self._verdicts[file] = (now, verdict)
+                self.problems.pop(file, None)
         except OSError:
+            self._verdicts.pop(file, None)
             return None
+        except Exception as error:
+            self.problems[file] = caught(error, file)
         return verdict
 
     def database(self, file: Path) -> tuple[str, list[tuple[str, str]]] | None:
@@ -49,14 +57,18 @@ class Judge:
         known = self._databases.get(file)
         if known is None or known[0] != seen:
             try:
-                with file.open("rb") as stream:
-                    tool = ""
-                    if stream.read(len(sqlite.MAGIC)) == sqlite.MAGIC:
-                        tool = (known[1] if known is not None else "") or sqlite.tool_of(file) or ""
+                tool = ""
+                if read_regular(file, len(sqlite.MAGIC)) == sqlite.MAGIC:
+                    tool = (known[1] if known is not None else "") or sqlite.tool_of(file) or ""
                 runs = sqlite.runs_of(file, tool) if tool else []
                 known = self._databases[file] = (seen, tool, runs)
+                self.problems.pop(file, None)
             except (OSError, sqlite3.Error):
                 pass  # busy, or cut off: what was known stands, and it is asked again
+            except Exception as error:
+                self.problems[file] = caught(error, file)
+                before = known or (seen, "", [])
+                known = self._databases[file] = (seen, *before[1:])
         return (known[1], known[2]) if known is not None and known[1] else None
 
     def trains_here(self, folder: Path, own: bool, checkpoints: list[str]) -> bool:
@@ -77,8 +89,14 @@ class Judge:
         except OSError:
             return False
         if now != size:
-            verdict = "mlflow" if mlflow.is_run(folder) else None
-            self._verdicts[meta] = (now, verdict)
+            self._verdicts[meta] = (now, None)
+            try:
+                verdict = "mlflow" if mlflow.is_run(folder) else None
+            except Exception as error:
+                self.problems[meta] = caught(error, meta)
+            else:
+                self._verdicts[meta] = (now, verdict)
+                self.problems.pop(meta, None)
         return verdict == "mlflow"
 
     def forget(self, folders: set[Path]) -> None:
@@ -89,6 +107,7 @@ class Judge:
 
         self._verdicts = {p: v for p, v in self._verdicts.items() if stays(p)}
         self._databases = {p: v for p, v in self._databases.items() if stays(p)}
+        self.problems = {p: v for p, v in self.problems.items() if stays(p)}
 
 
 def holds_metrics(head: bytes, need_step: bool = True) -> bool:
@@ -107,5 +126,4 @@ def holds_metrics(head: bytes, need_step: bool = True) -> bool:
 def _look(file: Path, lines: bool, need_step: bool) -> str | None:
     if not lines:
         return registry.recognise(file)
-    with file.open("rb") as stream:
-        return "jsonl" if holds_metrics(stream.read(_LOOK), need_step) else None
+    return "jsonl" if holds_metrics(read_regular(file, _LOOK), need_step) else None

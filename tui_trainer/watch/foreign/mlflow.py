@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tui_trainer.store.regular import read_regular
 from tui_trainer.watch.foreign.growing import SLICE, Growing
+from tui_trainer.watch.foreign.rows import FURTHEST_STEP, moment
 from tui_trainer.watch.foreign.scalars import ScalarSource
 from tui_trainer.watch.foreign.yamlish import read_flat
 from tui_trainer.watch.source import SourceFacts
 
 META = "meta.yaml"
 _MOST_FILES = 512
+_LONGEST_PARAM = 4096
 _VALUES = 1_500  # at a time: some 5 ms
 _Value = tuple[float, float, str, float]
 _wall = operator.itemgetter(0)
@@ -112,7 +116,7 @@ class MlflowFolderSource(ScalarSource):
             try:
                 step = float(parts[2]) if len(parts) > 2 else 0.0
                 wall, value = float(parts[0]) / 1000, float(parts[1])
-                if abs(step) > 2**62 or step != step or wall != wall:
+                if not abs(step) <= FURTHEST_STEP or not math.isfinite(wall):
                     raise ValueError("no step")
             except (ValueError, IndexError):
                 if parts:
@@ -137,7 +141,7 @@ class MlflowFolderSource(ScalarSource):
             SourceFacts(
                 name=str(found["run_name"]) if found.get("run_name") else None,
                 config=dict(_params(self.folder / "params")),
-                created_at=started / 1000 if isinstance(started, int) else None,
+                created_at=moment(started, 1000),
                 status=_ENDS.get(str(found.get("status"))),
             ),
         )
@@ -158,7 +162,10 @@ def metric_files(folder: Path) -> list[Path]:
         try:
             with os.scandir(waiting.pop()) as entries:
                 for entry in entries:
-                    (waiting if entry.is_dir() else found).append(Path(entry.path))
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(Path(entry.path))
+                    elif entry.is_file():
+                        found.append(Path(entry.path))
         except OSError:
             continue
     return sorted(found)
@@ -171,7 +178,7 @@ def _params(folder: Path) -> Iterator[tuple[str, Any]]:
         return
     for path in files:
         try:
-            with path.open("rb") as file:
-                yield f"params.{path.name}", file.read(4096).decode("utf-8", "replace")
+            value = read_regular(path, _LONGEST_PARAM)
         except OSError:
             continue
+        yield f"params.{path.name}", value.decode("utf-8", "replace")

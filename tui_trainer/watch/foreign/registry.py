@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tui_trainer.store.regular import read_regular
 from tui_trainer.watch.foreign import (
     csvlog,
     mlflow,
@@ -80,15 +81,13 @@ def recognise(path: Path) -> str | None:
     """
     suffix = path.suffix.lower()
     if suffix in FILES:
-        with path.open("rb") as file:
-            return KINDS[suffix] if FILES[suffix](file.read(_HEAD)) else None
+        return KINDS[suffix] if FILES[suffix](read_regular(path, _HEAD)) else None
     return "tensorboard" if tensorboard.MARK in path.name and is_event_file(path) else None
 
 
 def is_event_file(path: Path) -> bool:
     """Whether a file begins with a TFRecord. Raises `OSError`."""
-    with path.open("rb") as file:
-        head = file.read(12)
+    head = read_regular(path, 12)
     return len(head) == 12 and masked(crc32c(head[:8])) == struct.unpack("<I", head[8:])[0]
 
 
@@ -145,8 +144,7 @@ def tool(place: RunPlace) -> str:
     if (place.path.parent / "hparams.yaml").exists():
         return "Lightning CSV"
     try:
-        with place.path.open("rb") as file:
-            head = file.read(4096).split(b"\n", 1)[0].decode("utf-8", "replace")
+        head = read_regular(place.path, 4096).split(b"\n", 1)[0].decode("utf-8", "replace")
     except OSError:
         return "CSV"
     cells = {cell.strip().lower() for cell in re.split(r"[,;\t]", head)}

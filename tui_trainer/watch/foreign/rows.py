@@ -12,6 +12,8 @@ from tui_trainer.watch.parse import MOST_COLUMNS, Rows
 from tui_trainer.watch.view import MISSING, Column
 
 TRAIN, EVAL = 1, 2
+FURTHEST_STEP = 2.0**62
+LATEST = 253_402_300_799.0  # the end of the year 9999
 Place = tuple[float | None, float | None, float | None]
 
 
@@ -23,7 +25,7 @@ class RowBuilder:
     """
 
     def __init__(self) -> None:
-        self.left_out: set[str] = set()
+        self.left_out = False  # more metrics than are kept
         self.seen: set[str] = set()  # every name and place so far
         self._evals: dict[str, bool] = {}
         self._clear()
@@ -44,6 +46,9 @@ class RowBuilder:
         since the epoch; `step` None counts as `History` counts."""
         place = (step, epoch, time)
         for name, value in values:
+            if name not in self.seen and len(self.seen) >= MOST_COLUMNS:
+                self.left_out = True
+                continue
             evaluated = self._evals.get(name)
             if evaluated is None:
                 evaluated = self._evals[name] = names.is_eval(name)
@@ -52,11 +57,7 @@ class RowBuilder:
             self._open.clear()
 
     def _put(self, kind: int, place: Place, name: str, value: float) -> None:
-        if name not in self.seen:
-            if len(self.seen) >= MOST_COLUMNS:
-                self.left_out.add(name)
-                return
-            self.seen.add(name)
+        self.seen.add(name)
         open_row = self._open.get(kind)
         if open_row is None or self._places[open_row][0] != place[0]:
             open_row = self._open[kind] = len(self._kinds)
@@ -122,6 +123,21 @@ def number(value: object) -> float | None:
     if isinstance(value, str) and value.lower() in _WORDS:
         return math.nan
     return None
+
+
+def moment(value: object, factor: float = 1.0) -> float | None:
+    """A time in seconds since the epoch, from a number of `1 / factor` seconds; None for one
+    that no clock can show."""
+    plain = number(value)
+    if plain is None or not abs(plain / factor) <= LATEST:
+        return None
+    return plain / factor
+
+
+def whole_step(value: object) -> float | None:
+    """A step; None for what is none, not finite or past what a step can be."""
+    plain = number(value)
+    return plain if plain is not None and abs(plain) <= FURTHEST_STEP else None
 
 
 _WORDS = frozenset({"nan", "-nan", "inf", "-inf", "+inf", "infinity", "-infinity"})

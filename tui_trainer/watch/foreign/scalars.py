@@ -9,7 +9,7 @@ import numpy as np
 from tui_trainer.watch import names
 from tui_trainer.watch.foreign.base import ForeignSource
 from tui_trainer.watch.foreign.rows import EVAL, TRAIN, measured
-from tui_trainer.watch.parse import Rows
+from tui_trainer.watch.parse import MOST_COLUMNS, Rows
 from tui_trainer.watch.series import History
 from tui_trainer.watch.view import MISSING, Column
 
@@ -63,8 +63,17 @@ class ScalarSource(ForeignSource):
         self._late = 0
         self._last.clear()
 
+    def has_room(self, name: str) -> bool:
+        """Whether a metric is kept: only so many are."""
+        if name in self._kinds or len(self._kinds) < MOST_COLUMNS:
+            return True
+        self.rows.left_out = True
+        return False
+
     def put(self, wall: float, step: float, name: str, value: float) -> None:
         """Takes one value of a single writer: one that is behind its own metric went back."""
+        if not self.has_room(name):
+            return
         back = step < self._last.get(name, step)
         if back:
             self._last = {known: min(last, step) for known, last in self._last.items()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -18,8 +19,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.watch.foreign.base import flat
-from tui_trainer.watch.foreign.rows import measure, number
+from tui_trainer.watch.foreign.rows import measure, moment, number, whole_step
 from tui_trainer.watch.foreign.scalars import ScalarSource
 from tui_trainer.watch.parse import null_words
 from tui_trainer.watch.source import SourceFacts
@@ -47,7 +49,7 @@ _MLFLOW_RUNS = """
 
 def query(path: Path, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """The rows of one question. Raises `sqlite3.Error`."""
-    address = f"file:{quote(str(path))}?mode=ro"
+    address = f"file:{quote(os.fsencode(path))}?mode=ro"
     with closing(sqlite3.connect(address, uri=True, timeout=0.0)) as connection:
         connection.text_factory = bytes
         return connection.execute(statement, values).fetchall()
@@ -99,7 +101,9 @@ class _DatabaseSource(ScalarSource):
 
     def __init__(self, path: Path, run: str, ends: bool = False) -> None:
         super().__init__()
-        self.path, self.run = path, run
+        self.path = path
+        self._run, self._is_run = bound(run)
+        self._wrong = 0
         self._ends = ends
         self._row = 0
         self._jumped = False
@@ -151,12 +155,18 @@ class _DatabaseSource(ScalarSource):
         """Passes over all but the newest rows, once."""
         self._ends = False
         statement = (
-            f"SELECT rowid FROM metrics WHERE {self._run_column()} = ?"  # noqa: S608
+            f"SELECT rowid FROM metrics WHERE {self._run_column()} {self._is_run}"  # noqa: S608
             " ORDER BY rowid DESC LIMIT 1 OFFSET ?"
         )
-        found = query(self.path, statement, (self.run, _SLICE))
+        found = query(self.path, statement, (self._run, _SLICE))
         if found and found[0][0] > self._row:
             self._row, self._jumped = found[0][0], True
+
+    def _leave_out(self) -> None:
+        """Counts a row whose step is none."""
+        self._wrong += 1
+        which = "1 row has" if self._wrong == 1 else f"{self._wrong:,} rows have"
+        self.say("steps", f"{self.path.name}: {which} a step that is no number, and left out")
 
     def _run_column(self) -> str:
         return "run_uuid"
@@ -183,8 +193,8 @@ class TrackioSource(_DatabaseSource):
         rows = query(
             self.path,
             "SELECT id, timestamp, step, metrics FROM metrics"  # noqa: S608
-            f" WHERE {self._run_column()} = ? AND id > ? ORDER BY id LIMIT ?",
-            (self.run, self._row, _SLICE),
+            f" WHERE {self._run_column()} {self._is_run} AND id > ? ORDER BY id LIMIT ?",
+            (self._run, self._row, _SLICE),
         )
         for row, stamp, step, content in rows:
             self._row = row
@@ -195,7 +205,11 @@ class TrackioSource(_DatabaseSource):
             epoch = named.pop("epoch", None)
             named.pop("step", None)
             named.pop("time", None)
-            self.rows.add(number(step), named.items(), time=seconds(stamp), epoch=epoch)
+            at = whole_step(step)
+            if at is None and step is not None:
+                self._leave_out()
+                continue
+            self.rows.add(at, named.items(), time=seconds(stamp), epoch=epoch)
         return len(rows)
 
     def _describe(self) -> SourceFacts:
@@ -204,8 +218,8 @@ class TrackioSource(_DatabaseSource):
         key = "run_id" if "run_id" in columns(self.path, "configs") else "run_name"
         rows = query(
             self.path,
-            f"SELECT run_name, config, created_at FROM configs WHERE {key} = ?",  # noqa: S608
-            (self.run,),
+            f"SELECT run_name, config, created_at FROM configs WHERE {key} {self._is_run}",  # noqa: S608
+            (self._run,),
         )
         if not rows:
             return SourceFacts()
@@ -220,16 +234,20 @@ class MlflowDatabaseSource(_DatabaseSource):
     def _rows(self) -> int:
         rows = query(
             self.path,
-            "SELECT rowid, key, value, timestamp, step, is_nan FROM metrics"
-            " WHERE run_uuid = ? AND rowid > ? ORDER BY rowid LIMIT ?",
-            (self.run, self._row, _SLICE),
+            "SELECT rowid, key, value, timestamp, step, is_nan FROM metrics"  # noqa: S608
+            f" WHERE run_uuid {self._is_run} AND rowid > ? ORDER BY rowid LIMIT ?",
+            (self._run, self._row, _SLICE),
         )
         for row, key, value, stamp, step, is_nan in rows:
             self._row = row
             one = None if is_nan else number(value)
+            at = 0.0 if step is None else whole_step(step)
+            if at is None:
+                self._leave_out()
+                continue
             self.put(
-                (number(stamp) or 0.0) / 1000,
-                number(step) or 0.0,
+                moment(stamp, 1000) or 0.0,
+                at,
                 self.naming(words(key)),
                 math.nan if one is None else one,
             )
@@ -237,16 +255,22 @@ class MlflowDatabaseSource(_DatabaseSource):
 
     def _describe(self) -> SourceFacts:
         rows = query(
-            self.path, "SELECT name, status, start_time FROM runs WHERE run_uuid = ?", (self.run,)
+            self.path,
+            f"SELECT name, status, start_time FROM runs WHERE run_uuid {self._is_run}",  # noqa: S608
+            (self._run,),
         )
         if not rows:
             return SourceFacts()
         name, status, started = rows[0]
-        params = query(self.path, "SELECT key, value FROM params WHERE run_uuid = ?", (self.run,))
+        params = query(
+            self.path,
+            f"SELECT key, value FROM params WHERE run_uuid {self._is_run}",  # noqa: S608
+            (self._run,),
+        )
         return SourceFacts(
             name=words(name) or None,
             config={f"params.{words(key)}": words(value) for key, value in params},
-            created_at=(number(started) or 0.0) / 1000 or None,
+            created_at=moment(started, 1000) or None,
             status=_ENDS.get(words(status)),
         )
 
@@ -255,22 +279,30 @@ def _decode(content: Any) -> dict[str, Any]:
     data = content if isinstance(content, bytes) else str(content).encode()
     try:
         return msgspec.json.decode(null_words(data), type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except BAD_CONTENT:
         return {}
 
 
 def words(value: Any) -> str:
-    """A text of the database."""
+    """A text of the database; bytes that are no UTF-8 become surrogates, as in file names."""
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
+        return value.decode("utf-8", "surrogateescape")
     return "" if value is None else str(value)
+
+
+def bound(text: str) -> tuple[str | bytes, str]:
+    """A text as a statement's value, and the condition in which it stands."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape"), "= CAST(? AS TEXT)"
+    return text, "= ?"
 
 
 def seconds(stamp: Any) -> float | None:
     """A time in seconds since the epoch, from a number of them or ISO 8601."""
-    plain = number(stamp)
-    if plain is not None:
-        return plain
+    if isinstance(stamp, int | float):
+        return moment(stamp)
     try:
         return datetime.fromisoformat(words(stamp)).timestamp()
     except (ValueError, OverflowError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tui_trainer.watch.series import History
@@ -47,7 +49,8 @@ def spark(values: Column) -> tuple[float, ...]:
     if not len(values):
         return ()
     parts = np.array_split(values, min(_SPARK, len(values)))
-    return tuple(float(part.mean()) for part in parts)
+    with np.errstate(over="ignore"):
+        return tuple(float(part.mean()) for part in parts)
 
 
 def trend(values: Column) -> float | None:
@@ -59,5 +62,8 @@ def trend(values: Column) -> float | None:
     if len(last) < _LEAST // 4 or len(values) < _LEAST:
         return None
     middle = len(last) // 2
-    before, after = float(last[:middle].mean()), float(last[middle:].mean())
-    return (after - before) / abs(before) if before else None
+    with np.errstate(over="ignore"):
+        before, after = float(last[:middle].mean()), float(last[middle:].mean())
+    if not before or not math.isfinite(before):
+        return None
+    return (after - before) / abs(before)

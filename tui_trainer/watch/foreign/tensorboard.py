@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
+from tui_trainer.store.regular import read_regular
 from tui_trainer.watch.foreign.base import flat
 from tui_trainer.watch.foreign.growing import Growing
 from tui_trainer.watch.foreign.scalars import ScalarSource
@@ -139,6 +141,8 @@ class TensorBoardSource(ScalarSource):
             if tag in _NO_METRICS:
                 continue
             name = self.naming(tag)
+            if not self.has_room(name):
+                continue
             back = self._goes_back(file, name, event)
             if back:
                 for known in (file.last, *(other.last for other in self._files.values())):
@@ -168,7 +172,7 @@ class TensorBoardSource(ScalarSource):
                 self._config |= {f"hparams.{name}": value for name, value in hparams(content)}
                 return
             found = msgspec.json.decode(content)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
+        except BAD_CONTENT:
             return
         if isinstance(found, dict):
             self._config |= flat(found, tag.removesuffix("/text_summary"))
@@ -180,8 +184,7 @@ class TensorBoardSource(ScalarSource):
         for folder in settings_folders(self.folder):
             for path in event_files(folder):
                 try:
-                    with path.open("rb") as file:
-                        records = Frames().feed(file.read(_MOST_SETTINGS))
+                    records = Frames().feed(read_regular(path, _MOST_SETTINGS))
                     for event in map(read_event, records):
                         for tag, content in (event.config or {}).items() if event else ():
                             self._learn(tag, content)

@@ -11,8 +11,10 @@ from typing import Any
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
+from tui_trainer.store.regular import read_regular
 from tui_trainer.watch.foreign.base import ForeignSource, flat
-from tui_trainer.watch.foreign.rows import EVAL, measure, number
+from tui_trainer.watch.foreign.rows import EVAL, measure, number, whole_step
 from tui_trainer.watch.parse import null_words
 from tui_trainer.watch.source import SourceFacts
 
@@ -31,7 +33,7 @@ _CONFIG = (
 _Signature = tuple[int, int, int]
 _ROWS = re.compile(r'"log_history"\s*:\s*\[\s*')
 _BETWEEN = re.compile(r"[\s,]*")
-_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_ERRORS = BAD_CONTENT
 
 
 class TrainerState(msgspec.Struct):
@@ -160,16 +162,18 @@ class TrainerStateSource(ForeignSource):
     def _take_some(self) -> None:
         for row in self._waiting[self._next : self._next + _SLICE]:
             try:
-                self._take(msgspec.json.decode(row, type=dict[str, Any]))
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+                values = msgspec.json.decode(row, type=dict[str, Any])
+            except BAD_CONTENT:
                 self._unreadable += 1
+            else:
+                self._take(values)
         self._next = min(self._next + _SLICE, len(self._waiting))
         if self._unreadable:
             self.say("rows", f"{self._unreadable:,} rows of log_history are no objects")
         self.flush()
 
     def _take(self, row: dict[str, Any]) -> None:
-        step, epoch = number(row.pop("step", None)), number(row.pop("epoch", None))
+        step, epoch = whole_step(row.pop("step", None)), number(row.pop("epoch", None))
         if not _SUMMARY.isdisjoint(row):
             self._results |= {f"results.{name}": value for name, value in row.items()}
             return
@@ -184,9 +188,9 @@ class TrainerStateSource(ForeignSource):
 def _adapter(folder: Path) -> dict[str, Any]:
     """PEFT's settings beside the state, if any."""
     try:
-        with (folder / "adapter_config.json").open("rb") as file:
-            found = msgspec.json.decode(file.read(1024 * 1024), type=dict[str, Any])
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        content = read_regular(folder / "adapter_config.json", 1024 * 1024)
+        found = msgspec.json.decode(content, type=dict[str, Any])
+    except (OSError, *BAD_CONTENT):
         return {}
     return flat({name: value for name, value in found.items() if value is not None}, "lora")
 
@@ -222,8 +226,7 @@ def _newest(seen: dict[Path, _Signature]) -> list[Path]:
 
 def _decode(path: Path) -> TrainerState | None:
     try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES)
+        data = read_regular(path, _MOST_BYTES)
     except OSError:
         return None
     try:
@@ -239,8 +242,7 @@ def _decode(path: Path) -> TrainerState | None:
 def _salvage(path: Path) -> TrainerState | None:
     """The whole rows of a file that was cut off, if any."""
     try:
-        with path.open("rb") as file:
-            data = null_words(file.read(_MOST_BYTES)).decode("utf-8", "replace")
+        data = null_words(read_regular(path, _MOST_BYTES)).decode("utf-8", "replace")
     except OSError:
         return None
     begin = _ROWS.search(data)
@@ -248,7 +250,7 @@ def _salvage(path: Path) -> TrainerState | None:
     while at < len(data):
         try:
             row, end = decoder.raw_decode(data, at)
-        except (ValueError, RecursionError):
+        except BAD_CONTENT:
             break
         if not isinstance(row, dict):
             break
@@ -261,8 +263,8 @@ def _salvage(path: Path) -> TrainerState | None:
 
 def _step(row: bytes) -> float | None:
     try:
-        return number(msgspec.json.decode(row, type=dict[str, Any]).get("step"))
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return whole_step(msgspec.json.decode(row, type=dict[str, Any]).get("step"))
+    except BAD_CONTENT:
         return None
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.watch.foreign.base import ForeignSource, flat
 from tui_trainer.watch.foreign.growing import Growing
 from tui_trainer.watch.foreign.protobuf import BYTES, fields, signed, text
@@ -141,7 +142,7 @@ class WandbSource(ForeignSource):
             for record in self._blocks.feed(piece.data):
                 try:
                     self._take(record)
-                except (ValueError, RecursionError):
+                except BAD_CONTENT:
                     self._unreadable += 1
             odd = self._blocks.damaged + self._unreadable
             if odd:
@@ -271,5 +272,5 @@ def _numbers(key: str, value: bytes, found: dict[str, float]) -> None:
 def _decode(value: bytes) -> Any:
     try:
         return msgspec.json.decode(null_words(value))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except BAD_CONTENT:
         return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tui_trainer.store.regular import read_regular
+
 _MOST_BYTES = 256 * 1024
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
@@ -12,8 +14,7 @@ _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 def read_flat(path: Path) -> dict[str, Any]:
     """A file's values by `section.key`; an absent or unreadable one gives nothing."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES)
+        content = read_regular(path, _MOST_BYTES)
     except OSError:
         return {}
     return parse_flat(content.decode("utf-8", "replace"))
