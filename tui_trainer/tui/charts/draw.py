@@ -38,7 +38,7 @@ def draw_chart(
     that are as they were in the drawing `before` are the same objects.
     """
     if width < 1 or height < 1:
-        return [Strip.blank(max(width, 0)) for _ in range(max(height, 0))]
+        return [Strip.blank(max(width, 0), Style()) for _ in range(max(height, 0))]
     with np.errstate(all="ignore"):
         frame, lines = _prepare(spec, width, height)
         canvas = Canvas(width, height, before)

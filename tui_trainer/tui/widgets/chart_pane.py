@@ -80,7 +80,9 @@ class ChartPane(Widget):
         """One row of the chart."""
         if self._stale:
             self._draw()
-        return self._strips[y] if y < len(self._strips) else Strip.blank(self.content_size.width)
+        if y < len(self._strips):
+            return self._strips[y]
+        return Strip.blank(self.content_size.width, self.rich_style)
 
     def on_resize(self) -> None:
         self._stale = True
