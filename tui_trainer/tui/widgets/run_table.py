@@ -187,7 +187,9 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
             style = self.rich_style
             if chosen:
                 cursor = self.get_component_rich_style("run-table--cursor")
-                style += Style(bgcolor=cursor.bgcolor, bold=cursor.bold)
+                # Two greys may look the same, so NO_COLOR turns the line round as well.
+                reverse = True if self.app.no_color and self.has_focus else None
+                style += Style(bgcolor=cursor.bgcolor, bold=cursor.bold, reverse=reverse)
             if colour:
                 style += Style(color=self.app.theme_variables[colour.removeprefix("$")])
             self._styles[key] = style

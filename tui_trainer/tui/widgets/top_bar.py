@@ -46,6 +46,8 @@ class TopBar(Panel[Place]):
     def _tab(self, facts: Place, key: str, title: str, screen: str) -> Content:
         lit = screen == facts.here
         style = "bold $text on $surface" if lit else "$faint"
+        if lit and self.app.no_color:
+            style = f"reverse {style}"
         action = f"@click=app.show('{screen}')"
         return Content.from_markup(
             f"[{style}][{action}] [{'$accent' if lit else '$text'}]$key[/] $title [/][/]",
