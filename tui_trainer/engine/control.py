@@ -73,6 +73,8 @@ def rates_to_replay(
         if event.time < rolled_back:
             continue
         if event.kind == "learning_rate" and detail.get("by") != "auto":
+            # What was set later on, before the run was resumed from here, is overruled.
+            found = [item for item in found if item[0] <= event.step]
             if "change" in detail:
                 found.append((event.step, msgspec.convert(detail["change"], RateChange)))
             elif "learning_rate" in detail:
