@@ -237,6 +237,27 @@ async def test_finer_smoothing_bare_lines_and_log_x(
         await becomes(app, lambda: "step log" not in text_of(app))
 
 
+async def test_each_pane_has_the_ground_of_its_focus(
+    make_run: MakeRun, session: Session, seen: Seen, becomes: Becomes
+) -> None:
+    make_run("lighthouse")
+    app = session()
+
+    def grounds() -> list[bool]:
+        return [
+            {segment.style.bgcolor for segment in pane.render_line(2) if segment.style}
+            == {pane.rich_style.bgcolor}
+            for pane in app.screen.query(ChartPane)
+            if pane.display
+        ]
+
+    async with app.run_test(size=(200, 60)) as pilot:
+        await seen(app, "loss 1.6", "learning rate")
+        for _ in range(3):
+            await pilot.press("tab")
+            await becomes(app, lambda: len(grounds()) > 2 and all(grounds()))
+
+
 async def test_smoothing_follows_the_number_of_points(
     make_run: MakeRun, session: Session, seen: Seen, becomes: Becomes, text_of: Text
 ) -> None:

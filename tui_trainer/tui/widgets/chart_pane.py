@@ -88,6 +88,11 @@ class ChartPane(Widget):
         self._stale = True
         self.refresh()
 
+    def notify_style_update(self) -> None:
+        # A focus that came or went changes the ground only after `on_focus` and `on_blur`.
+        super().notify_style_update()
+        self._changed()
+
     def on_focus(self) -> None:
         self._changed()
 
