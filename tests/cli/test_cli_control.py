@@ -90,6 +90,24 @@ def test_set_lr_carries_the_rate_and_json_is_one_document(
     assert document["detail"] == {"command": "set-lr", "accepted": True}
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_rate_of_more_than_ten_times_the_present_one_is_set_with_a_warning(
+    folder: RunFolder, answering: Callable[[Answer], None], capsys: Capture, as_json: bool
+) -> None:
+    folder.metrics_file.write_text('{"kind":"train","step":1,"learning_rate":0.0002}\n')
+    answering(lambda command: acknowledge(folder, command, "done"))
+    options = ["--json"] if as_json else []
+    assert main.main(["control", str(folder.path), "set-lr", "0.05", *options]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "warning: 0.05 is 250 times the present rate, 0.0002\n"
+    assert (
+        json.loads(printed.out)["message"] == "done" if as_json else "set-lr: done" in printed.out
+    )
+    assert folder.commands()[-1].arguments == {"learning_rate": 0.05}
+    assert main.main(["control", str(folder.path), "set-lr", "0.002"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_a_refusal_is_one_sentence_and_status_1(
     folder: RunFolder, answering: Callable[[Answer], None], capsys: Capture
 ) -> None:

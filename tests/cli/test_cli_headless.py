@@ -317,3 +317,52 @@ def test_a_run_that_trains_or_is_complete_is_not_resumed(shell: Shell) -> None:
     assert "completed and has nothing left to train" in err
     shell.start("", "resume", name, "--from", "best")
     assert shell.ends()[2] == f"error: run {name} has no checkpoint 'best'; it has: none\n"
+
+
+BROKEN = """
+row(1)
+events.append(Event(time=time.time(), step=5, kind="learning_rate", message="set",
+    detail={"learning_rate": 50.0}))
+events.append(Event(time=time.time(), step=7, kind="warning", message="not finite",
+    detail={"nonfinite": ["loss"], "in_a_row": 3}))
+say("failed", 7, "loss not finite at step 7")
+sys.exit(1)
+"""
+
+
+def test_a_rate_that_broke_the_run_is_not_set_again_unasked(shell: Shell) -> None:
+    shell.train(BROKEN)
+    assert shell.ends()[0] == 1
+    name = shell.runs()[0].path.name
+    body = "say('completed', 9, f'completed {sys.argv[2:]}')"
+    shell.start(body, "resume", name, "--json")
+    status, out, err = shell.ends()
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "went wrong after its learning rate was set to 50 at step 5 (" in err
+    assert f"{name} --from start (or with that rate again: --keep-rate)" in err
+    assert shell.runs()[0].status() == "failed"
+
+    for options, handed in (
+        (["--from", "start"], "completed ['--from', 'start']"),
+        (["--keep-rate"], "completed []"),
+        (["--set", "training.learning_rate=1e-5"], "completed ['--learning-rate', '1e-05']"),
+    ):
+        runs.write_state(shell.runs()[0], RunState(state="failed", step=7))
+        shell.start(body, "resume", name, "--json", *options)
+        status, out, err = shell.ends()
+        assert (status, err) == (0, "")
+        assert json.loads(out.splitlines()[-1])["message"] == handed
+
+
+def test_a_peak_of_more_than_ten_times_the_runs_own_is_warned_about(shell: Shell) -> None:
+    shell.train("row(1); say('cancelled', 1, 'saved')")
+    assert shell.ends()[0] == 0
+    run = shell.runs()[0]
+    info = run.info()
+    assert info is not None
+    peak = info.job.training.learning_rate
+    shell.start("say('completed', 2)", "resume", run.path.name, "--json", "--set",
+                f"training.learning_rate={100 * peak}")  # fmt: skip
+    status, _, err = shell.ends()
+    assert status == 0
+    assert err == f"warning: {100 * peak:.3g} is 100 times the run's peak rate, {peak:.3g}\n"

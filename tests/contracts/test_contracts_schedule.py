@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_trainer.contracts.job import Scheduler, TrainingSettings
-from tui_trainer.contracts.schedule import learning_rate_at
+from tui_trainer.contracts.schedule import learning_rate_at, rise_text
 
 SCHEDULERS: tuple[Scheduler, ...] = (
     "constant",
@@ -104,3 +104,22 @@ def test_closed_formulas_after_a_linear_warmup(
     assert rates[:WARMUP] == pytest.approx([PEAK * (i + 1) / WARMUP for i in range(WARMUP)])
     assert rates[WARMUP:] == pytest.approx([PEAK * share(a) for a in range(100)], abs=1e-12)
     assert all(rate > 0 for rate in rates)
+
+
+@pytest.mark.parametrize(
+    ("rate", "present", "text"),
+    [
+        (0.05, 2e-4, "0.05 is 250 times the present rate, 0.0002"),
+        (1e12, 2e-4, "1e+12 is 5e+15 times the present rate, 0.0002"),
+        (2.1e-3, 2e-4, "0.0021 is 10.5 times the present rate, 0.0002"),
+        (2e-3, 2e-4, None),
+        (1e-5, 2e-4, None),
+        (5.0, 0.0, None),
+        (5.0, None, None),
+        (5.0, math.nan, None),
+    ],
+)
+def test_only_a_rise_of_more_than_ten_times_is_said(
+    rate: float, present: float | None, text: str | None
+) -> None:
+    assert rise_text(rate, present) == text

@@ -226,3 +226,5 @@ def test_rates_of_a_left_branch_are_not_replayed() -> None:
     ]
     assert rates_to_replay(events, 20) == [(25, 3.0)]
     assert rates_to_replay(events, 0) == [(10, 1.0), (25, 3.0)]
+    # Set after the run was resumed: what was set at later steps before is overruled.
+    assert rates_to_replay([*events, rate(22, 4.0)], 20) == [(22, 4.0)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from textual import events
 
+from tui_trainer.contracts.settings import ChartSettings, Settings
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui.app import TrainerApp
 from tui_trainer.tui.screens.dashboard import Dashboard
@@ -223,17 +224,58 @@ async def test_finer_smoothing_bare_lines_and_log_x(
     make_run: MakeRun, session: Session, seen: Seen, becomes: Becomes, text_of: Text
 ) -> None:
     make_run("lighthouse")
-    app = session()
+    app = session(settings=Settings(charts=ChartSettings(smoothing=0.9)))
     async with app.run_test(size=(160, 45), notifications=True) as pilot:
-        await seen(app, "loss 1.6", "raw ┄", "0.9 ━")
+        await seen(app, "loss 1.6", "raw ┄", "smoothed 0.9 ━")
         await pilot.press("greater_than_sign")
-        await seen(app, "smoothing 0.9333", "0.9333 ━")
+        await seen(app, "smoothing 0.9333", "smoothed 0.93 ━")
         await pilot.press("less_than_sign", "b")
-        await becomes(app, lambda: "raw ┄" not in text_of(app) and "0.9 ━" in text_of(app))
+        await becomes(app, lambda: "raw ┄" not in text_of(app) and "smoothed 0.9 ━" in text_of(app))
         await pilot.press("X")
         await seen(app, "step log", " 1 ", " 10 ")
         await pilot.press("plus", "left", "shift+left", "home", "0", "X")
         await becomes(app, lambda: "step log" not in text_of(app))
+
+
+async def test_each_pane_has_the_ground_of_its_focus(
+    make_run: MakeRun, session: Session, seen: Seen, becomes: Becomes
+) -> None:
+    make_run("lighthouse")
+    app = session()
+
+    def grounds() -> list[bool]:
+        return [
+            {segment.style.bgcolor for segment in pane.render_line(2) if segment.style}
+            == {pane.rich_style.bgcolor}
+            for pane in app.screen.query(ChartPane)
+            if pane.display
+        ]
+
+    async with app.run_test(size=(200, 60)) as pilot:
+        await seen(app, "loss 1.6", "learning rate")
+        for _ in range(3):
+            await pilot.press("tab")
+            await becomes(app, lambda: len(grounds()) > 2 and all(grounds()))
+
+
+async def test_smoothing_follows_the_number_of_points(
+    make_run: MakeRun, session: Session, seen: Seen, becomes: Becomes, text_of: Text
+) -> None:
+    make_run("short", steps=40)
+    make_run("long", steps=160, age=50)
+    app = session()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await seen(app, "short · training", "loss 1.936", "val ◆")
+        assert "smoothed" not in text_of(app)
+        await pilot.press("greater_than_sign")
+        await seen(app, "smoothing 0.3333", "smoothed 0.3 ━")  # from none, as it was
+        await pilot.press("m", "m", "m", "m")
+        await seen(app, "smoothing auto (off: few points)")
+        assert "smoothed" not in text_of(app)
+        await pilot.press("2", "j", "enter")
+        await seen(app, "long · training", "smoothed 0.5 ━")
+        await pilot.press("plus", "plus")
+        await becomes(app, lambda: "smoothed" not in text_of(app))
 
 
 def value(step: int) -> str:

@@ -6,10 +6,14 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from tui_trainer.contracts.advice import Advice, AdviceKind, Evidence
+from tui_trainer.contracts.run import Event
 from tui_trainer.contracts.settings import Settings
 from tui_trainer.launch.ending import EngineEnd
+from tui_trainer.store import atomic, checkpoints
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui import steering
 from tui_trainer.tui.app import TrainerApp
@@ -215,3 +219,99 @@ async def test_details_show_job_and_paths(make_run: MakeRun, session: Session, s
         await seen(app, "gradient_accumulation_steps", "causal-lm")
         await pilot.press("end")
         await seen(app, "torch", "2.13")
+
+
+async def test_a_rate_of_more_than_ten_times_the_present_one_is_asked_about(
+    make_run: MakeRun, session: Session, engine: Engine, seen: Seen, text_of: Text
+) -> None:
+    folder = make_run("lighthouse")
+    engine(folder, 60)
+    app = session()
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await seen(app, "lighthouse · training")
+        await pilot.press("l", "ctrl+u", *"0.05", "enter")
+        await seen(app, "0.05 is 266 times the present rate, 0.000188.", "set 0.05 all the same")
+        await pilot.press("escape")
+        await pilot.pause()
+        assert "all the same" not in text_of(app) and not folder.commands()
+        await pilot.press("l", "ctrl+u", *"0.05", "enter")
+        await seen(app, "set 0.05 all the same")
+        await pilot.press("y")
+        await seen(app, "learning rate set to 0.05 (0.")
+        assert [c.arguments for c in folder.commands()] == [{"learning_rate": 0.05}]
+
+
+async def test_advice_of_such_a_rate_is_asked_about_too(
+    make_run: MakeRun, session: Session, seen: Seen
+) -> None:
+    folder = make_run("lighthouse")
+    give(folder, advised("plateau", suggested=0.01))
+    app = session()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await seen(app, "lighthouse · training", "plateau")
+        await pilot.press("a")
+        await seen(app, "0.01 is 53.2 times the present rate", "set 0.01 all the same")
+        await pilot.press("escape")
+        assert not folder.commands()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+@pytest.mark.parametrize(
+    ("key", "asked"), [("b", [("step-00000040", None)]), ("r", [(None, None)]), ("escape", [])]
+)
+async def test_a_rate_that_broke_the_run_is_not_set_again_unasked(
+    make_run: MakeRun, session: Session, seen: Seen, becomes: Becomes, size: tuple[int, int],
+    key: str, asked: list[tuple[str | None, float | None]],
+) -> None:  # fmt: skip
+    folder = make_run("lighthouse", "failed", message="loss not finite at step 60")
+    save_checkpoint(folder, 40)
+    give(
+        folder,
+        Event(time=0, step=50, kind="learning_rate", detail={"learning_rate": 5.0}),
+        Event(time=0, step=60, kind="warning", detail={"nonfinite": ["loss"], "in_a_row": 3}),
+    )
+    app = session()
+    async with app.run_test(size=size, notifications=True) as pilot:
+        await seen(app, "lighthouse · failed")
+        await pilot.press("R")
+        await seen(app, "lighthouse went wrong after its", "set to 5 at", "from step-00000040,")
+        supervisor = vars(app.bridge.supervisor)
+        assert supervisor["asked"] == []
+        await pilot.press(key)
+        await becomes(app, lambda: supervisor["asked"] == asked)
+
+
+async def test_a_run_that_ended_otherwise_is_resumed_at_once(
+    make_run: MakeRun, session: Session, seen: Seen, becomes: Becomes
+) -> None:
+    folder = make_run("lighthouse", "cancelled")
+    give(folder, Event(time=0, step=50, kind="learning_rate", detail={"learning_rate": 5.0}))
+    app = session()
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await seen(app, "lighthouse · cancelled")
+        await pilot.press("R")
+        await becomes(app, lambda: vars(app.bridge.supervisor)["asked"] == [(None, None)])
+
+
+def give(folder: RunFolder, *events: Event) -> None:
+    with atomic.appending(folder.events_file) as lines:
+        for event in events:
+            lines.append(event)
+
+
+def save_checkpoint(folder: RunFolder, step: int) -> None:
+    place = folder.checkpoints_dir / checkpoints.checkpoint_name(step)
+    place.mkdir(parents=True)
+    (place / "adapter.bin").write_bytes(b"x")
+    checkpoints.seal(place, step)
+
+
+def advised(kind: AdviceKind, suggested: float) -> Event:
+    """An engine's advice, open at step 60."""
+    evidence = Evidence(metric="loss", first_step=40, last_step=60)
+    advice = Advice(
+        id=f"{kind}-1", kind=kind, urgency="medium", status="raised", step=60, updated_step=60,
+        learning_rate=1.88e-4, suggested_lr=suggested, factor=suggested / 1.88e-4,
+        reason="The loss stands still.", evidence=evidence, confidence=0.9,
+    )  # fmt: skip
+    return Event(time=time.time(), step=60, kind="advice", detail=msgspec.to_builtins(advice))

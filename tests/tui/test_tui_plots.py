@@ -20,6 +20,7 @@ from tui_trainer.tui.catalogue import (
     VALIDATION,
     Metric,
 )
+from tui_trainer.tui.charts.smoothing import auto_weight, weight_text
 from tui_trainer.tui.charts.text import number
 from tui_trainer.tui.places import X_AXES, XAxis, available, extent
 from tui_trainer.tui.plots import ChartOptions, Plot, steady_end
@@ -71,6 +72,60 @@ def test_paused_runs_are_dimmed() -> None:
 def test_no_smoothing_draws_the_values_themselves() -> None:
     spec = Plot(run(), GRADIENT_NORM, ChartOptions(smoothing=0.0)).spec()
     assert [line.role for line in spec.lines] == ["smooth"]
+
+
+def learned(rows: int) -> RunView:
+    """A loss that falls to 0.26 at its last row, and a validation loss that it passes midway."""
+    step = np.arange(1.0, rows + 1)
+    loss = np.linspace(2.0, 0.26, rows)
+    at = step[rows // 5 - 1 :: rows // 5]
+    return replace(
+        run(),
+        train=Table({"step": step, "loss": loss}),
+        evals=Table({"step": at, "val_loss": np.full(len(at), 1.0)}),
+    )
+
+
+@pytest.mark.parametrize("rows", [10, 50, 100, 1_000, 20_000])
+def test_the_bright_line_ends_where_the_loss_does(rows: int) -> None:
+    spec = Plot(learned(rows), LOSS, ChartOptions()).spec()
+    bright = next(line for line in spec.lines if line.role == "smooth")
+    assert spec.title == f"loss {number(0.26)}"
+    assert bright.y[-1] == pytest.approx(0.26, abs=0.02)
+    if rows <= 50:
+        assert bright.y.tolist() == learned(rows).train.column("loss").tolist()
+        assert bright.label == ""
+    else:
+        assert bright.label == f"smoothed {weight_text(auto_weight(rows))}"
+    # Where training passes validation is seen where it happens.
+    crossings = [
+        int(np.flatnonzero(y < 1.0)[0]) for y in (learned(rows).train.column("loss"), bright.y)
+    ]
+    assert 0 <= crossings[1] - crossings[0] <= rows / 100
+
+
+def test_smoothing_follows_the_points_in_view_but_not_their_place() -> None:
+    view = learned(1_000)
+    whole = Plot(view, LOSS, ChartOptions())
+    widths = (1_000.0, 600.0, 360.0, 100.0, 40.0)
+    weights = [
+        Plot(view, LOSS, ChartOptions(viewport=Viewport(width, 500.0, False))).weight()
+        for width in widths
+    ]
+    assert weights[0] == whole.weight() and weights[-1] == 0
+    assert weights == sorted(weights, reverse=True) and len(set(weights)) == len(widths)
+    moved = ChartOptions(viewport=Viewport(360.0, 900.0, False))
+    assert Plot(view, LOSS, moved).weight() == weights[2]
+    assert Plot(view, LOSS, replace(moved, smoothing=0.9)).weight() == 0.9
+    assert Plot(view, VALIDATION, moved).weight() == Plot(view, LEARNING_RATE, moved).weight() == 0
+
+
+def test_each_run_of_an_overlay_has_the_smoothing_of_its_own_points() -> None:
+    short = replace(learned(20), summary=replace(run().summary, path=Path("/runs/b")))
+    spec = Plot(learned(1_000), LOSS, ChartOptions(), others=(short,)).spec()
+    assert spec.detail.endswith("   smoothed 0.9")
+    ends = [line.y[-1] for line in spec.lines if line.role == "series"]
+    assert ends[1] == 0.26 and 0.26 < ends[0] < 0.29
 
 
 @pytest.mark.parametrize(

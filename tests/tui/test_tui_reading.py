@@ -83,7 +83,7 @@ def test_of_a_thinned_table_it_says_what_it_is_the_mean_of() -> None:
 
 
 def test_a_thinned_metric_is_drawn_from_least_to_greatest() -> None:
-    raw, smooth = Plot(thinned(), LOSS, ChartOptions()).spec().lines
+    raw, smooth = Plot(thinned(), LOSS, ChartOptions(smoothing=0.9)).spec().lines
     assert raw.role == "raw" and raw.top is not None
     assert (raw.y.tolist(), raw.top.tolist()) == ([1.0, 0.5, 7.0], [3.0, 42.0, 7.0])
     assert smooth.top is None and smooth.y[0] == pytest.approx(2.0)

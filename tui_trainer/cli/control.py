@@ -12,7 +12,7 @@ from tui_trainer.cli import common, output
 from tui_trainer.contracts.advice import AdviceKind
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, COMMANDS, Command, CommandName, Event
-from tui_trainer.store import runs
+from tui_trainer.store import rates, runs
 from tui_trainer.store.control import send, wait
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.store.toml import nearest
@@ -45,7 +45,8 @@ def control(
 ) -> None:
     """Ask a running run to do something; returns when it has acknowledged.
 
-    'stop' saves and stops, 'cancel' stops without saving, 'set-lr X' sets the learning rate,
+    'stop' saves and stops, 'cancel' stops without saving, 'set-lr X' sets the learning rate (with
+    a warning where it is more than ten times the present one),
     'apply' takes the rate that the newest open advice suggests ('apply ID': that advice),
     'rollback' goes back to the last checkpoint from before it and on with that rate, or from a
     loss spike, with half the rate until a few steps past where it was; 'mute KIND' closes the
@@ -59,6 +60,9 @@ def control(
     """
     arguments = _arguments(command, value)
     folder = runs.find_run(run, common.runs_dir(context))
+    rise = rates.rise(folder, arguments["learning_rate"]) if command == "set-lr" else None
+    if rise is not None:
+        output.say(f"warning: {rise}")
     event = _ask(folder, send(folder, command, arguments), timeout)
     if event.detail.get("accepted", True) is not True:
         reason = event.message or "it gave no reason"

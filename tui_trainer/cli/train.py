@@ -12,9 +12,11 @@ from tui_trainer.cli.headless import run_headless
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.launch.broken_rate import broken_rate
 from tui_trainer.launch.process import check_installed, check_startable
 from tui_trainer.launch.supervisor import Supervisor
 from tui_trainer.store import jobs, paths, runs
+from tui_trainer.store.rates import peak_rise
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.store.toml import read_value
 
@@ -67,7 +69,14 @@ def train(
     "--from",
     "from_checkpoint",
     metavar="CHECKPOINT",
-    help="Go on from this checkpoint (a name, a step, or 'best') instead of the newest.",
+    help="Go on from this checkpoint (a name, a step, 'best', or 'start' for step 0) instead of "
+    "the newest.",
+)
+@click.option(
+    "--keep-rate",
+    is_flag=True,
+    help="Go on with the learning rate that was set by a command, even where the run broke after "
+    "it.",
 )
 @click.option(
     "--set",
@@ -85,13 +94,17 @@ def resume(
     context: click.Context,
     run: str,
     from_checkpoint: str | None,
+    keep_rate: bool,
     overrides: tuple[str, ...],
     headless: bool,
     as_json: bool,
 ) -> int:
     """Carry a run on exactly where it left off.
 
-    RUN is a run's folder, id or name.
+    RUN is a run's folder, id or name. A run that diverged, or ended on numbers that are not
+    finite, after its learning rate was raised by a command is not carried on with that rate
+    unasked: the error names the command that goes on from before it. --from, --set or --keep-rate
+    decide. A rate of more than ten times the run's own is warned about.
 
     \b
     Examples:
@@ -103,7 +116,22 @@ def resume(
     folder = runs.find_run(run, common.runs_dir(context))
     check_installed()
     check_startable(folder, from_checkpoint)
+    if from_checkpoint is None and rate is None and not keep_rate:
+        _refuse_broken_rate(folder)
+    rise = None if rate is None else peak_rise(folder, rate)
+    if rise is not None:
+        output.say(f"warning: {rise}")
     return _begin(folder, from_checkpoint, rate, headless=headless, as_json=as_json)
+
+
+def _refuse_broken_rate(folder: RunFolder) -> None:
+    """Raises `UserError` where the run would go on with the rate that broke it."""
+    broken = broken_rate(folder)
+    if broken is not None:
+        raise UserError(
+            f"{broken.what}; go on from before that: {broken.command} (or with that rate again: "
+            "--keep-rate)"
+        )
 
 
 def _new_rate(overrides: tuple[str, ...]) -> float | None:

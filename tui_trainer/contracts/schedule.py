@@ -8,6 +8,9 @@ import msgspec
 
 from tui_trainer.contracts.job import TrainingSettings
 
+# A rate of more than so many times the present one is hardly ever meant.
+MOST_TIMES = 10.0
+
 
 class Scaling(msgspec.Struct, frozen=True):
     """A multiplier of the whole schedule: `before` until `step` steps are finished, then it goes
@@ -84,3 +87,12 @@ def _decay(step: int, settings: TrainingSettings, total_steps: int) -> float:
     if name == "cosine-restarts" and progress < 1.0:
         progress = math.fmod(progress * settings.scheduler_cycles, 1.0)
     return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+def rise_text(rate: float, present: float | None, measure: str = "the present rate") -> str | None:
+    """What is said before a learning rate is set that is more than `MOST_TIMES` the present one;
+    None where it is not, or where there is none to compare it with."""
+    if present is None or not present > 0 or rate <= MOST_TIMES * present * (1 + 1e-9):
+        return None
+    times = float(f"{rate / present:.3g}")
+    return f"{rate:.3g} is {times:,.10g} times {measure}, {present:.3g}"

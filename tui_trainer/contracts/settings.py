@@ -16,8 +16,12 @@ class ChartSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How charts look at the start of a session."""
 
     smoothing: Annotated[
-        float, Meta(ge=0, lt=1, description="weight of the past in the smoothed line; 0 is off")
-    ] = 0.9
+        Annotated[float, Meta(ge=0, lt=1)] | Literal["auto"],
+        Meta(
+            description='weight of the past in the smoothed line; 0 is off, "auto" follows the '
+            "number of points"
+        ),
+    ] = "auto"
     log_y: Annotated[bool, Meta(description="start with a logarithmic y axis")] = False
     marks: Annotated[
         Literal["auto", "braille", "ascii"],

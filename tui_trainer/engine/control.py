@@ -81,6 +81,8 @@ def rates_to_replay(
         if event.time < rolled_back:
             continue
         if event.kind == "learning_rate" and detail.get("by") != "auto":
+            # What was set later on, before the run was resumed from here, is overruled.
+            found = [item for item in found if item[0] <= event.step]
             rate = _rate_of(detail)
             if rate is not None:
                 found.append((event.step, rate))

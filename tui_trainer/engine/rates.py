@@ -1,4 +1,8 @@
-"""The learning rate of this run: its schedule, and what people or the advisor made of it."""
+"""The learning rate of this run: its schedule, and what people or the advisor made of it.
+
+A rate that a person sets wins over those that were set at later steps before the run was resumed
+here: these are not set again.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +36,7 @@ def set_rate(session: Session, rate: float) -> None:
     """The next step has this rate, and the schedule falls on from there."""
     session.state.learning_rate_override = (session.state.step, rate)
     session.state.scaling = None
+    session.rates_to_replay.clear()
     say(session, f"learning rate set to {rate:.4g}", {"learning_rate": rate})
 
 
@@ -41,6 +46,7 @@ def set_peak(session: Session, peak: float) -> None:
     factor = peak / session.job.training.learning_rate
     state.learning_rate_override = None
     state.scaling = Scaling(state.step, 1, factor, factor)
+    session.rates_to_replay.clear()
     words = f"peak of the learning rate set to {peak:.4g}"
     say(session, words, {"learning_rate": rate_of_next_step(session), **_change(session)})
 
@@ -50,6 +56,8 @@ def scale_by(
 ) -> None:
     """Within `steps` steps takes the rate to `factor` times what the schedule would give."""
     before = multiplier(session)
+    if detail.get("by") != "auto":
+        session.rates_to_replay.clear()
     session.state.scaling = Scaling(session.state.step, steps, before, before * factor)
     say(session, words, {**_change(session), **detail})
 

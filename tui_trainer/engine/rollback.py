@@ -50,6 +50,7 @@ def go_back(session: Session) -> None:
 def _load(session: Session, way: WayBack) -> None:
     """As a resume does; what the run did by itself stays counted."""
     left = session.state
+    session.rates_to_replay.clear()  # what was set later on is left with the steps
     session.optimizer.zero_grad(set_to_none=True)
     session.optimizer.state.clear()  # a moment that the checkpoint lacks begins anew
     checkpoint.load(session, way.checkpoint)

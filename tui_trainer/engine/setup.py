@@ -74,8 +74,7 @@ def prepare(
     else:
         report.position(0, 0.0, None, None)
     if start is None and folder.metrics_file.stat().st_size:
-        report.event("resumed", 0, "no checkpoint yet: starting again from step 0")
-        _replay_rates(session)
+        _start_again(session, rewound=from_checkpoint is not None)
     advising.begin(session)
     return session
 
@@ -266,6 +265,16 @@ def _go_on_from(session: Session, start: Path, *, rewound: bool) -> None:
         f"resumed from {start.name}",
         detail={"path": str(start), "rewound": rewound},
     )
+    _replay_rates(session)
+
+
+def _start_again(session: Session, *, rewound: bool) -> None:
+    """Step 0 once more: as there is no checkpoint yet, or because it was asked for (`rewound`)."""
+    why = "no checkpoint yet: starting again from step 0"
+    if rewound:
+        checkpoints.set_aside_after(session.folder, -1)
+        why = "starting again from step 0"
+    session.report.event("resumed", 0, why, detail={"rewound": True} if rewound else {})
     _replay_rates(session)
 
 

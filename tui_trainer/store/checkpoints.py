@@ -19,6 +19,7 @@ from tui_trainer.store.runs import RunFolder
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"step-([0-9]{8,18})")
 _LONGEST_NAME = 4096
+START = "start"  # in place of a checkpoint's name: step 0 again
 
 
 class FileEntry(msgspec.Struct, frozen=True):
@@ -85,9 +86,12 @@ def list_checkpoints(run: RunFolder) -> list[tuple[int, Path]]:
 def find_checkpoint(run: RunFolder, name: str | None) -> Path | None:
     """The checkpoint to go on from: the named one, or the newest whole one.
 
-    `name` is a folder's name, a step's number, or `best`. Raises `UserError` where the named
-    one is absent or damaged; without a name damaged ones are passed over.
+    `name` is a folder's name, a step's number, or `best`; `START` gives None, as where there is
+    no checkpoint yet. Raises `UserError` where the named one is absent or damaged; without a
+    name damaged ones are passed over.
     """
+    if name == START:
+        return None
     if name is None:
         return next((p for _, p in reversed(list_checkpoints(run)) if problem(p) is None), None)
     wanted = checkpoint_name(int(name)) if name.isdigit() else name

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.terminal_theme import TerminalTheme
 from textual import on
 from textual.app import SystemCommand
-from textual.filter import ANSIToTruecolor, LineFilter
+from textual.filter import ANSIToTruecolor, LineFilter, Monochrome
 from textual.screen import Screen
 from textual.timer import Timer
 
@@ -37,6 +37,7 @@ from tui_trainer.tui.messages import (
     StopsAnswered,
 )
 from tui_trainer.tui.modes import MODES
+from tui_trainer.tui.monochrome import Greys, no_color_wanted
 from tui_trainer.tui.screens.page import Page
 from tui_trainer.tui.steered import SteeredApp
 from tui_trainer.tui.stylesheet import KeptStylesheet
@@ -65,6 +66,7 @@ MOST_MARKED = 8  # runs that are read whole beside the one on the dashboard
 _FRAME_SECONDS = 0.03
 _STARTED_SECONDS = 5.0  # the start is over by then, however long a folder takes
 _LOADING_SECONDS = 0.2  # every frame of a run that is being read draws its charts anew
+_NOT_USED = (ANSIToTruecolor, Monochrome)  # Textual's filters; see `get_line_filters`
 MONITOR_ONLY = "monitor watches and steers only; start tui-trainer without monitor to train"
 
 
@@ -102,7 +104,10 @@ class TrainerApp(SteeredApp):
         self.bridge = Bridge(self.post_message, services, runs_dir)
         self.fleet = Fleet(self.bridge.supervisor, focus if not monitor_only else None)
         self._services = services
-        self._filters_added = [] if glyphs.locale_has_unicode() else [glyphs.PlainCharacters()]
+        self.no_color = no_color_wanted()
+        self._filters_added: list[LineFilter] = [Greys()] if self.no_color else []
+        if not glyphs.locale_has_unicode():
+            self._filters_added.append(glyphs.PlainCharacters())
         self._guard = TerminalGuard(self.exit)
         self.alarm = Alarm(self)
         self._told: set[str] = set()
@@ -142,7 +147,7 @@ class TrainerApp(SteeredApp):
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         # Our colours are true ones already; looking at each again was a third of every repaint.
-        own = [kept for kept in super().get_line_filters() if not isinstance(kept, ANSIToTruecolor)]
+        own = [kept for kept in super().get_line_filters() if not isinstance(kept, _NOT_USED)]
         return [*own, *self._filters_added]
 
     # -- what other threads told ----------------------------------------------------------------

@@ -83,6 +83,11 @@ class Metric:
             return Samples(kept, None, None, entries, counts)
         return Samples(kept, envelope[1], envelope[2], entries, counts)
 
+    def count(self, view: RunView) -> int:
+        """How many rows have a finite value of it."""
+        table = self.table(view)
+        return table.count(self.column) if self.column else table.rows
+
     def last(self, view: RunView) -> float | None:
         """The newest finite value."""
         if self.column:

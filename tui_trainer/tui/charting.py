@@ -9,10 +9,10 @@ import numpy as np
 
 from tui_trainer.tui import cursor
 from tui_trainer.tui.bridge import in_background
-from tui_trainer.tui.charts.smoothing import Averages
+from tui_trainer.tui.charts.smoothing import Averages, weight_text
 from tui_trainer.tui.messages import Noticed
 from tui_trainer.tui.places import available, extent, x_of
-from tui_trainer.tui.plots import SMOOTHINGS, ChartOptions, place_of
+from tui_trainer.tui.plots import SMOOTHINGS, ChartOptions, Smoothing, place_of
 from tui_trainer.tui.viewport import ALL, Range, Viewport
 from tui_trainer.watch.view import FolderView, RunView
 
@@ -38,13 +38,14 @@ class ChartKeys:
     # -- lines and axes -------------------------------------------------------------------------
 
     def smooth(self) -> None:
-        """The next of the usual smoothings."""
-        later = [weight for weight in SMOOTHINGS if weight > self._options.smoothing + 1e-9]
-        self._smooth(later[0] if later else 0.0)
+        """The next of the usual smoothings; after the strongest the automatic one."""
+        present = self._options.smoothing
+        least = -1.0 if present == "auto" else present + 1e-9
+        self._smooth(next((weight for weight in SMOOTHINGS if weight > least), "auto"))
 
     def smoother(self, direction: int) -> None:
-        """A little more or less, even steps of the share that a new value has."""
-        share = (1 - self._options.smoothing) * (1 / _FINER if direction > 0 else _FINER)
+        """A little more or less than now, even steps of the share that a new value has."""
+        share = (1 - self.charts.weight) * (1 / _FINER if direction > 0 else _FINER)
         weight = round(1 - share, 4)
         self._smooth(min(weight, _SMOOTHEST) if weight > 0.05 else 0.0)
 
@@ -256,9 +257,14 @@ class ChartKeys:
         low, high = float(seen.min()), float(seen.max())
         return Viewport(high - low, high, self._viewport.follows)
 
-    def _smooth(self, weight: float) -> None:
-        self._set(smoothing=weight)
-        self._page.session.tell(f"smoothing {weight:g}")
+    def _smooth(self, wanted: Smoothing) -> None:
+        self._set(smoothing=wanted)
+        if wanted == "auto":
+            weight = self.charts.weight
+            said = f"auto ({weight_text(weight) if weight else 'off: few points'})"
+        else:
+            said = f"{wanted:g}" if wanted else "off"
+        self._page.session.tell(f"smoothing {said}")
 
     def _set(self, **changed: object) -> None:
         self.charts.set(replace(self._options, **changed))  # type: ignore[arg-type]

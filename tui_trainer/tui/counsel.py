@@ -124,8 +124,7 @@ class Counsel:
         if reason is not None:
             session.tell(reason, "warning")
         elif self._is_judged(view):
-            arguments = {"learning_rate": advice.suggested_lr}
-            steering.ask(session.post_message, view.summary, "set-lr", arguments)
+            session.orders.send_rate(view.summary, advice.suggested_lr or 0.0)
         else:
             self._ask_engine(view, advice)
 
@@ -159,7 +158,12 @@ class Counsel:
         arguments = {"advice": advice.id}
         way = rollback(RunFolder(run.path), view.info, advice) if view.info is not None else None
         if way is None:
-            steering.ask(session.post_message, run, "apply", arguments)
+
+            def send() -> None:
+                steering.ask(session.post_message, run, "apply", arguments)
+
+            wanted = advice.suggested_lr or 0.0
+            session.orders.ask_about_rise(RunFolder(run.path), wanted, send)
             return
         question = f"{advice.kind.replace('_', ' ')} since step {advice.step:,}"
         options = (

@@ -71,7 +71,8 @@ KEYS: tuple[Key, ...] = (
         "one large again", "dashboard", 18),
     Key("find_chart", "slash", "screen.find", "find", "find a chart by the name of its metric and "
         "pin it in front", "dashboard", 19),
-    Key("smooth", "m", "screen.smoothing", "smooth", "smoothing: off, 0.6, 0.9, 0.97",
+    Key("smooth", "m", "screen.smoothing", "smooth", "smoothing: auto (by the number of points), "
+        "off, 0.6, 0.9, 0.97",
         "dashboard", 7),
     Key("smoother", "greater_than_sign", "screen.smoother(1)", "smoother", "a little more "
         "smoothing, up to 0.999", "dashboard"),

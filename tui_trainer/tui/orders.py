@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import CommandName
+from tui_trainer.launch.broken_rate import BrokenRate, broken_rate
+from tui_trainer.store import rates
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui import keymap, states, steering
 from tui_trainer.tui.charts.text import clean
@@ -66,10 +69,9 @@ class Orders:
         def decide(text: str | None) -> None:
             rate = None if text is None else parse_rate(text)
             if rate is not None:
-                steering.ask(self._app.post_message, run, "set-lr", {"learning_rate": rate})
+                self.send_rate(run, rate)
 
-        view = self._app.view.focused
-        present = view.train.last("learning_rate") if view and view.summary == run else None
+        present = rates.newest_rate(RunFolder(run.path))
         prompt = Prompt(
             f"Learning rate of {clean(run.name)}",
             "" if present is None else rate_text(present),
@@ -78,8 +80,34 @@ class Orders:
         )
         self._app.push_screen(prompt, decide)
 
+    def send_rate(self, run: RunSummary, rate: float) -> None:
+        """Sends a learning rate; asks first where it is more than ten times the present one."""
+
+        def send() -> None:
+            steering.ask(self._app.post_message, run, "set-lr", {"learning_rate": rate})
+
+        self.ask_about_rise(RunFolder(run.path), rate, send)
+
+    def ask_about_rise(self, folder: RunFolder, rate: float, act: Callable[[], None]) -> None:
+        """Acts, but where `rate` is more than ten times the present one only when told so."""
+        rise = rates.rise(folder, rate)
+        if rise is None:
+            act()
+            return
+        options = (
+            Option("set", "y", f"set {rate_text(rate)} all the same"),
+            Option("leave", "escape", "leave the rate as it is"),
+        )
+
+        def decide(answer: str | None) -> None:
+            if answer == "set":
+                act()
+
+        self._app.push_screen(Choice(f"{rise}.", options), decide)
+
     def resume_run(self) -> None:
-        """Starts the engine again on a run that ended early."""
+        """Starts the engine again on a run that ended early. Where it broke after its rate was
+        set, asks whether to go on from before that."""
         run = self._target()
         if run is None:
             self._app.tell("no run is chosen", "warning")
@@ -89,9 +117,33 @@ class Orders:
             word = states.word(run.status)
             self._app.tell(f"{run.name} is {word}; there is nothing to carry on", "warning")
         else:
-            self._app.fleet.start(RunFolder(run.path))
-            self._app.look_at(run.path)
-            self._app.tell(f"starting the engine of {run.name} again")
+            broken = broken_rate(RunFolder(run.path))
+            if broken is None:
+                self._start_again(run)
+            else:
+                self._ask_about_broken_rate(run, broken)
+
+    def _ask_about_broken_rate(self, run: RunSummary, broken: BrokenRate) -> None:
+        options = (
+            Option("back", "b", broken.way),
+            Option("keep", "r", f"from the newest checkpoint, with {broken.rate:.3g} again"),
+            Option("leave", "escape", "leave it"),
+        )
+
+        def decide(answer: str | None) -> None:
+            if answer == "back":
+                self._start_again(run, broken.checkpoint, broken.peak)
+            elif answer == "keep":
+                self._start_again(run)
+
+        self._app.push_screen(Choice(f"{clean(broken.what)}.", options), decide)
+
+    def _start_again(
+        self, run: RunSummary, checkpoint: str | None = None, peak: float | None = None
+    ) -> None:
+        self._app.fleet.start(RunFolder(run.path), checkpoint, peak)
+        self._app.look_at(run.path)
+        self._app.tell(f"starting the engine of {run.name} again")
 
     def again(self) -> None:
         """Fills the form for a new run with the settings of the chosen one."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from tui_trainer.tui.charts.model import (
     Window,
     mark,
 )
-from tui_trainer.tui.charts.smoothing import Averages
+from tui_trainer.tui.charts.smoothing import Averages, auto_weight, weight_text
 from tui_trainer.tui.charts.text import clean, number
 from tui_trainer.tui.places import FORMATS, XAxis, between, extent, x_of
 from tui_trainer.tui.reading import read
@@ -32,6 +33,7 @@ from tui_trainer.tui.text import count_text, rate_text
 from tui_trainer.tui.viewport import ALL, Range, Viewport
 from tui_trainer.watch.view import RunView, Table
 
+Smoothing = float | Literal["auto"]
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
 _GROWING = ACTIVE_STATES | {"unknown"}  # of another tool's run, whose file still grows
 _WINDOWS = 4  # of open advice, the newest
@@ -41,11 +43,12 @@ _NO_SLOTS: Mapping[Path, int] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class ChartOptions:
-    """What the keys change: `smoothing` is the weight of the past (0..1); `raw` shows the values
-    under the smoothed line. The viewport counts in common logarithms where `log_x` is set."""
+    """What the keys change: `smoothing` is the weight of the past (0..1), or follows the number of
+    points in view; `raw` shows the values under the smoothed line. The viewport counts in common
+    logarithms where `log_x` is set."""
 
     x: XAxis = "step"
-    smoothing: float = 0.9
+    smoothing: Smoothing = "auto"
     log_y: bool = False
     log_x: bool = False
     raw: bool = True
@@ -123,6 +126,24 @@ class Plot:
         log_y = self.options.log_y and self.metric is not LEARNING_RATE
         return self._titles(self.metric.samples(self.view), log_y)
 
+    def weight(self, view: RunView | None = None) -> float:
+        """The weight of the past in the smoothed line of a run, the pinned one where it is None;
+        0 where the line shows the values themselves."""
+        chosen = self.options.smoothing
+        if not self.metric.smooths:
+            return 0.0
+        if chosen != "auto":
+            return chosen
+        return auto_weight(self._points_in_view(view or self.view))
+
+    def _points_in_view(self, view: RunView) -> float:
+        """As if they lay evenly on the x axis, so that moving a zoomed chart changes nothing."""
+        points, width = self.metric.count(view), self.options.viewport.width
+        if width is None:
+            return points
+        whole = extent((view,), self.options.x, self.options.log_x)
+        return points if whole is None else points * min(1.0, width / (whole[1] - whole[0]))
+
     def _range(self) -> Range | None:
         whole = extent(self.views, self.options.x, self.options.log_x)
         if whole is None:
@@ -142,11 +163,12 @@ class Plot:
             return _validation(self) if metric is LOSS else ()
         if metric.evals:
             return (Line(x, values, "smooth"), Line(x, values, "validation"))
-        if not metric.smooths or options.smoothing == 0:
+        weight = self.weight()
+        if weight == 0:
             lines: tuple[Line, ...] = (_spanning(Line(x, values, "smooth"), samples),)
         else:
-            smoothed = self._smoothed(view, samples)
-            lines = (Line(x, smoothed, "smooth", f"{options.smoothing:g}"),)
+            smoothed = self._smoothed(view, samples, weight)
+            lines = (Line(x, smoothed, "smooth", f"smoothed {weight_text(weight)}"),)
             if options.raw:
                 lines = (_spanning(Line(x, values, "raw", "raw"), samples), *lines)
         return lines + _validation(self) if metric is LOSS else lines
@@ -155,25 +177,25 @@ class Plot:
         """A line of each run, the pinned one strong and uppermost, its values faint below all."""
         lines: list[Line] = []
         metric, options = self.metric, self.options
-        smooths = metric.smooths and options.smoothing > 0
         for view in self.views:
+            weight = self.weight(view)
             samples = metric.samples(view)
             x = samples.at(x_of(view, options.x, metric.evals))
             if len(x) != len(samples.values) or not len(x):
                 continue
             slot = self.slots.get(view.summary.path, 0)
             pinned = view is self.view
-            y = self._smoothed(view, samples) if smooths else samples.values
+            y = self._smoothed(view, samples, weight) if weight else samples.values
             line = Line(x, y, "series", view.summary.name, slot, None, letter(slot), pinned)
-            lines.append(line if smooths else _spanning(line, samples))
-            if smooths and options.raw and pinned:
+            lines.append(line if weight else _spanning(line, samples))
+            if weight and options.raw and pinned:
                 lines.append(_spanning(Line(x, samples.values, "raw"), samples))
         return tuple(lines) + (_validation(self) if metric is LOSS else ())
 
-    def _smoothed(self, view: RunView, samples: Samples) -> Array:
+    def _smoothed(self, view: RunView, samples: Samples, weight: float) -> Array:
         """The average; an entry counts for all the rows that it stands for."""
         name = (view.summary.path, self.metric.id)
-        return self.averages.of(name, samples.values, self.options.smoothing, samples.counts)
+        return self.averages.of(name, samples.values, weight, samples.counts)
 
     def _titles(self, samples: Samples, log_y: bool) -> tuple[str, str]:
         view, metric = self.view, self.metric
@@ -185,6 +207,8 @@ class Plot:
                 return clean(metric.title), ""
             title = f"{clean(metric.title)} {_value(metric, newest)}"
             detail = _bests(view, metric)
+        if self.others and (weight := self.weight()):  # the legend has the runs' names
+            detail = f"{detail}   smoothed {weight_text(weight)}".strip()
         if log_y:
             below = int((samples.values <= 0).sum())
             left_out = f", {below:,} not above 0 left out" if below else ""

@@ -276,7 +276,19 @@ def test_control_characters_of_a_name_do_not_reach_the_terminal() -> None:
 def test_the_legend_gives_way_to_the_title() -> None:
     spec = ChartSpec("loss 1.284", (line([1, 2], "raw", "raw"), line([1, 2], "smooth", "smooth")))
     assert drawn(spec, 40, 8)[0].endswith("raw ┄  smooth ━")
-    assert drawn(spec, 20, 8)[0].rstrip() == "loss 1.284"
+    assert drawn(spec, 20, 8)[0].rstrip() == "loss 1.284  smooth ━"
+    assert drawn(spec, 19, 8)[0].rstrip() == "loss 1.284"
+
+
+def test_the_detail_gives_way_to_what_the_bright_line_is() -> None:
+    lines = (line([1, 2], "raw", "raw"), line([1, 2], "smooth", "smoothed 0.9"))
+    spec = ChartSpec("loss 1.284", lines, detail="best 1.251 @ 1,380   val 1.300")
+    whole, fewer = drawn(spec, 80, 8)[0], drawn(spec, 60, 8)[0]
+    assert "val 1.300  " in whole and whole.endswith("raw ┄  smoothed 0.9 ━")
+    assert "val 1.300  " in fewer and fewer.endswith("  smoothed 0.9 ━") and "raw" not in fewer
+    cut = drawn(spec, 50, 8)[0]
+    assert cut.startswith("loss 1.284  best 1.251 @ 1") and cut.endswith("…  smoothed 0.9 ━")
+    assert len(cut) == 50
 
 
 def test_a_pause_dims_everything() -> None:

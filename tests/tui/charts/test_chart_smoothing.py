@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tui_trainer.tui.charts import smoothing
 from tui_trainer.tui.charts.model import Array
-from tui_trainer.tui.charts.smoothing import Averages, Ema, smooth
+from tui_trainer.tui.charts.smoothing import Averages, Ema, auto_weight, smooth, weight_text
 
 values = st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(math.nan)), max_size=200)
 
@@ -107,3 +107,23 @@ def test_a_session_keeps_the_averages_of_its_charts_apart() -> None:
         assert averages.of("two", two, 0.9).tolist() == smooth(two, 0.9).tolist()
         assert averages.of("one", one, 0.5).tolist() == smooth(one, 0.5).tolist()
     assert averages.of("one", one, 0.0) is one
+
+
+def test_the_automatic_weight_follows_the_number_of_points() -> None:
+    weights = [auto_weight(points) for points in range(2_000_000)[::97]]
+    assert weights == sorted(weights) and 0.9999 < weights[-1] < 1
+    assert {auto_weight(points) for points in range(51)} == {0.0}
+    assert 0.2 < auto_weight(100) < 0.4 and 0.89 < auto_weight(1_000) < 0.91
+    # A fiftieth of the points is averaged, so the line is late by less than a hundredth of them.
+    assert all(w / (1 - w) <= n / 100 for n in range(50, 100_000, 331) for w in [auto_weight(n)])
+
+
+def test_a_growing_run_is_seldom_averaged_anew() -> None:
+    assert len({auto_weight(points) for points in range(1_000, 2_000)}) == 5
+
+
+@pytest.mark.parametrize(
+    ("weight", "text"), [(0.9048, "0.9"), (0.99994, "0.99994"), (1 / 3, "0.3"), (0.0, "0")]
+)
+def test_a_weight_is_written_short(weight: float, text: str) -> None:
+    assert weight_text(weight) == text

@@ -111,7 +111,7 @@ def line_of(left: list[tuple[str, Style]], right: list[tuple[str, Style]], width
     needed = sum(cell_len(text) for text, _ in right)
     pieces = [Segment(text, style) for text, style in left]
     if right and used + needed + 2 <= width:
-        pieces.append(Segment(" " * (width - used - needed)))
+        pieces.append(Segment(" " * (width - used - needed), Style()))
         pieces.extend(Segment(text, style) for text, style in right)
         return Strip(pieces, width)
     kept, free = [], width
@@ -121,5 +121,5 @@ def line_of(left: list[tuple[str, Style]], right: list[tuple[str, Style]], width
             kept.append(Segment(fitted, piece.style))
         free -= cell_len(fitted)
     if free > 0:
-        kept.append(Segment(" " * free))
+        kept.append(Segment(" " * free, Style()))
     return Strip(kept, width)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 from textual.strip import Strip
 
@@ -17,6 +19,8 @@ _LAYERS = {"raw": 0, "series": 1, "smooth": 2, "validation": 3}
 _UP = {"braille": "▲", "ascii": "^"}
 _DOWN = {"braille": "▼", "ascii": "v"}
 _LEAD = 6  # cells of a level before its window
+_GAP = 2  # cells between the left and the right end of the first row
+_CUT = {"braille": "…", "ascii": "~"}
 _POINT = {"braille": "◆", "ascii": "o"}
 _TOKENS = {
     "braille": {"raw": "┄", "smooth": "━", "series": "━", "validation": "◆"},
@@ -38,7 +42,7 @@ def draw_chart(
     that are as they were in the drawing `before` are the same objects.
     """
     if width < 1 or height < 1:
-        return [Strip.blank(max(width, 0)) for _ in range(max(height, 0))]
+        return [Strip.blank(max(width, 0), Style()) for _ in range(max(height, 0))]
     with np.errstate(all="ignore"):
         frame, lines = _prepare(spec, width, height)
         canvas = Canvas(width, height, before)
@@ -71,19 +75,39 @@ def _prepare(spec: ChartSpec, width: int, height: int) -> tuple[Frame, tuple[Lin
 
 
 def draw_title(spec: ChartSpec, width: int, palette: Palette, marks: Marks) -> Strip:
-    """The first row: title, detail and legend."""
+    """The first row: title, detail and legend. Where they do not fit, the legend names the
+    smoothed line alone, so that it is never taken for the values; then the detail gives way."""
     dim = Style(dim=True) if spec.dimmed else Style()
-    left = [(text.clean(spec.title), palette.title + dim)]
+    title = text.clean(spec.title)
+    left = [(title, palette.title + dim)]
     if spec.detail:
         left.append((f"  {text.clean(spec.detail)}", palette.faint + dim))
+    labelled = spec.lines if spec.legend else ()
+    right = _legend(labelled, palette, marks, dim)
+    if not _fits(left, right, width):
+        right = _legend([one for one in labelled if one.role == "smooth"], palette, marks, dim)
+    if right and not _fits(left, right, width) and _fits(left[:1], right, width):
+        room = width - cell_len(title) - _GAP - sum(cell_len(piece) for piece, _ in right)
+        detail = set_cell_size(left[1][0], max(0, room - 1)) + _CUT[marks] if room > _GAP else ""
+        left[1:] = [(detail, palette.faint + dim)]
+    return line_of(left, right, width)
+
+
+def _fits(left: list[tuple[str, Style]], right: list[tuple[str, Style]], width: int) -> bool:
+    return sum(cell_len(piece) for piece, _ in (*left, *right)) + _GAP <= width
+
+
+def _legend(
+    lines: Sequence[Line], palette: Palette, marks: Marks, dim: Style
+) -> list[tuple[str, Style]]:
     right: list[tuple[str, Style]] = []
-    for line in spec.lines if spec.legend else ():
+    for line in lines:
         if line.label:
             gap = "  " if right else ""
             label = text.clean(f"{line.tag} {line.label}".strip())
             right.append((f"{gap}{label} ", palette.faint + dim))
             right.append((_TOKENS[marks][line.role], _style_of(line, palette) + dim))
-    return line_of(left, right, width)
+    return right
 
 
 def _reaches_above_zero(line: Line) -> bool:

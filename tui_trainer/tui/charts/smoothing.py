@@ -4,6 +4,8 @@
 weights so far, so that the start is not drawn towards zero. A missing value stays missing and
 leaves the average as it was. An entry that is the mean of `c` values counts for all of them:
 `w**c` takes the place of `w`.
+
+How much is averaged follows the number of points, see `auto_weight`, unless a weight is fixed.
 """
 
 from __future__ import annotations
@@ -23,6 +25,27 @@ _FEW = 16  # values that are added one by one
 _MOST_DECAY = 300.0  # within a block: its exponential is far from overflow
 _EXACT = -40.0  # 1 - exp(-40) is 1 in double precision
 _EMPTY = np.empty(0)
+_UNSMOOTHED = 50  # points, below which a line shows the values themselves
+_STEPS = 4  # of the automatic weight while the number of points doubles
+
+
+def auto_weight(points: float) -> float:
+    """The weight of the past that suits so many points; 0 (no smoothing) below about fifty.
+
+    With the weight `w` an exponential average has the span `(1 + w) / (1 - w)`, and lags behind a
+    slope by `w / (1 - w)` points. A span of a fiftieth of the points, `w = (n - 50) / (n + 50)`,
+    lags by less than a hundredth of them: about a column of a chart, however long the run, so
+    the line ends where the values do. It grows in steps, so that a run that grows is not
+    averaged anew with every row.
+    """
+    steps = math.floor(_STEPS * math.log2(points / _UNSMOOTHED)) if points > _UNSMOOTHED else 0
+    counted: float = _UNSMOOTHED * 2.0 ** (steps / _STEPS)
+    return (counted - _UNSMOOTHED) / (counted + _UNSMOOTHED)
+
+
+def weight_text(weight: float) -> str:
+    """A weight as a legend shows it: its distance from 1 to one digit, at most to four places."""
+    return f"{1 - float(f'{1 - weight:.1g}'):.10g}" if 0 < weight < 1 else "0"
 
 
 def smooth(values: Array, weight: float, counts: Counts | None = None) -> Array:
@@ -113,9 +136,10 @@ class Averages:
         """The average of the column called `name`; `values` themselves where smoothing is off."""
         if not 0 < weight < 1:
             return values
-        key = (name, weight)
-        ema = self._found.pop(key, None) or Ema(weight)
-        self._found[key] = ema
+        ema = self._found.pop(name, None)
+        if ema is None or ema.weight != weight:
+            ema = Ema(weight)
+        self._found[name] = ema
         if len(self._found) > self._most:
             del self._found[next(iter(self._found))]
         return ema.of(values, counts)

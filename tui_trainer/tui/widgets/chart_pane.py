@@ -80,11 +80,18 @@ class ChartPane(Widget):
         """One row of the chart."""
         if self._stale:
             self._draw()
-        return self._strips[y] if y < len(self._strips) else Strip.blank(self.content_size.width)
+        if y < len(self._strips):
+            return self._strips[y]
+        return Strip.blank(self.content_size.width, self.rich_style)
 
     def on_resize(self) -> None:
         self._stale = True
         self.refresh()
+
+    def notify_style_update(self) -> None:
+        # A focus that came or went changes the ground only after `on_focus` and `on_blur`.
+        super().notify_style_update()
+        self._changed()
 
     def on_focus(self) -> None:
         self._changed()

@@ -252,6 +252,11 @@ class Charts(Vertical):
         return [self._plot(metric) for metric in self._shown.values()] if self.views else []
 
     @property
+    def weight(self) -> float:
+        """The weight of the past in the first smoothed line that is seen; 0 for none."""
+        return next((plot.weight() for plot in self.plots() if plot.metric.smooths), 0.0)
+
+    @property
     def across(self) -> int:
         """Columns of the first chart's plot."""
         return next((pane.across for pane in self._shown), 1)

@@ -190,10 +190,12 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         style = self._styles.get(key)
         if style is None:
             style = self.rich_style
+            # Two greys may look the same, so NO_COLOR turns the whole line round.
+            turned = chosen and self.app.no_color and self.has_focus
             if chosen:
                 cursor = self.get_component_rich_style("run-table--cursor")
-                style += Style(bgcolor=cursor.bgcolor, bold=cursor.bold)
-            if colour:
+                style += Style(bgcolor=cursor.bgcolor, bold=cursor.bold, reverse=turned or None)
+            if colour and not turned:
                 style += Style(color=self.app.theme_variables[colour.removeprefix("$")])
             self._styles[key] = style
         return style

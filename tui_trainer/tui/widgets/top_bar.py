@@ -46,9 +46,12 @@ class TopBar(Panel[Place]):
     def _tab(self, facts: Place, key: str, title: str, screen: str) -> Content:
         lit = screen == facts.here
         style = "bold $text on $surface" if lit else "$faint"
+        key_style = "$accent" if lit else "$text"
+        if lit and self.app.no_color:
+            style, key_style = f"reverse {style}", "$text"
         action = f"@click=app.show('{screen}')"
         return Content.from_markup(
-            f"[{style}][{action}] [{'$accent' if lit else '$text'}]$key[/] $title [/][/]",
+            f"[{style}][{action}] [{key_style}]$key[/] $title [/][/]",
             key=key,
             title=title,
         )
