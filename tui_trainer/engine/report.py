@@ -10,11 +10,10 @@ from statistics import median
 from typing import Any
 
 import msgspec
-import psutil
 
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunState, StateName
-from tui_trainer.store import atomic, runs
+from tui_trainer.store import atomic, processes, runs
 from tui_trainer.store.runs import RunFolder
 
 # How often state.json is replaced while steps fly by, and how many steps the pace is judged by.
@@ -29,13 +28,11 @@ class Report:
         self._folder = folder
         self._metrics = atomic.LineAppender(folder.metrics_file)
         self._events = atomic.LineAppender(folder.events_file)
-        process = psutil.Process()
         former = folder.state() or RunState(state="idle")
         self._state = msgspec.structs.replace(
             former,
             state="preparing",
-            pid=process.pid,
-            pid_created=process.create_time(),
+            **processes.own_identity(),
             host=socket.gethostname(),
             eta_seconds=None,
             tokens_per_second=None,

@@ -26,7 +26,7 @@ from tui_trainer.contracts.run import (
     RunInfo,
     RunState,
 )
-from tui_trainer.store import atomic, jobs, paths
+from tui_trainer.store import atomic, jobs, paths, processes
 
 T = TypeVar("T")
 
@@ -149,34 +149,17 @@ class RunFolder:
 def status_of(state: RunState | None) -> str:
     """The state's word, but `crashed` where a live process is owed and there is none.
 
-    On another host the process cannot be asked: an active run that has been silent for
-    `STALE_SECONDS` is `stale`.
+    On another host, or in another container, the process cannot be asked: an active run that has
+    been silent for `STALE_SECONDS` is `stale`.
     """
     if state is None:
         return "unknown"
     if state.state not in ACTIVE_STATES:
         return state.state
-    if state.host not in (None, socket.gethostname()):
+    if not processes.is_here(state):
         silent = time.time() - state.updated_at
         return "stale" if silent > STALE_SECONDS else state.state
-    return state.state if process_alive(state.pid, state.pid_created) else "crashed"
-
-
-def process_alive(pid: int | None, created: float | None) -> bool:
-    """Whether `pid` runs and is the process that started at `created` (seconds)."""
-    if pid is None:
-        return False
-    import psutil  # a monitor's first paint does without
-
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        return created is None or abs(process.create_time() - created) < 2.0
-    except psutil.AccessDenied:
-        return True
-    except psutil.Error:
-        return False
+    return state.state if processes.is_alive(state) else "crashed"
 
 
 def create_run(runs_dir: Path, job: Job, name: str | None = None) -> RunFolder:

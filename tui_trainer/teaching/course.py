@@ -16,7 +16,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, RunState
 from tui_trainer.launch.ending import Beginning, describe_end
 from tui_trainer.launch.process import start_engine
-from tui_trainer.store import control, runs
+from tui_trainer.store import control, processes
 from tui_trainer.store.runs import RunFolder
 
 POLL_SECONDS = 0.1
@@ -113,7 +113,7 @@ class Course:
             self._process.kill()
             return
         state = self._folder.state()
-        if state and state.pid and runs.process_alive(state.pid, state.pid_created):
+        if state and state.pid and processes.is_here(state) and processes.is_alive(state):
             with contextlib.suppress(OSError):
                 os.kill(state.pid, signal.SIGKILL)
 
