@@ -10,25 +10,28 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import StateName
 from tui_trainer.engine.control import Control
 from tui_trainer.engine.ranks import Ranks, place
 from tui_trainer.engine.report import Report
-from tui_trainer.store import jobs, runs
+from tui_trainer.store import jobs, lock, resuming, runs
 from tui_trainer.store.runs import RunFolder
 
 if TYPE_CHECKING:
     from tui_trainer.engine.session import Session
+
+# Whoever starts an engine holds its lock for an instant.
+LOCK_SECONDS = 1.0
+FINISHED = ("completed", "early_stopped")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,19 +101,16 @@ def processes(folder: RunFolder) -> int:
 @contextlib.contextmanager
 def locked(folder: RunFolder) -> Iterator[None]:
     """Makes this the only engine of the folder; the lock dies with the process."""
-    try:
-        descriptor = os.open(folder.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise UserError(f"{folder.path} is not a writable run folder: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise UserError(f"run {folder.path.name} is being trained by another process", 1) from None
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            got = stack.enter_context(lock.trying(folder.lock_file, LOCK_SECONDS))
+        except OSError as error:
+            raise UserError(
+                f"{folder.path} is not a writable run folder: {error.strerror}"
+            ) from None
+        if not got:
+            raise UserError(f"run {folder.path.name} is being trained by another process", 1)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def run(folder: RunFolder, from_checkpoint: str | None, rate: float | None = None) -> int:
@@ -118,13 +118,18 @@ def run(folder: RunFolder, from_checkpoint: str | None, rate: float | None = Non
     info = folder.info()
     if info is None:
         raise UserError(f"{folder.path} is not a run folder: run.json is absent or broken")
-    last = folder.state()
-    if last is not None and last.state == "completed" and from_checkpoint is None:
-        raise UserError(f"run {info.id} is completed; use --from CHECKPOINT to train on from one")
-    report = Report(folder)
+    found = resuming.as_found(folder.state())
+    try:
+        report = Report(folder)
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be written: {error.strerror}", 1) from None
     control = Control(folder)
     control.listen_to_signals()
     try:
+        if found is not None and found.state == "completed" and from_checkpoint is None:
+            raise UserError(
+                f"run {info.id} is completed; use --from CHECKPOINT to train on from one"
+            )
         report.state("preparing", "starting")
         return _train(folder, report, control, from_checkpoint, rate)
     except UserError as error:
@@ -161,9 +166,15 @@ def _train(
     except setup.EndedEarlyError as ended:
         ranks.end()
         message = f"{ended.command.command} before the first step of this session"
-        detail = {"command": ended.command.command, "accepted": True}
+        detail: dict[str, Any] = {"command": ended.command.command, "accepted": True}
+        # What was finished before stays so: nothing of it was lost.
+        finished = report.found is not None and report.found.state in FINISHED
+        detail |= {"refused": message} if finished else {}
         report.event("command", report.step, message, id=ended.command.id, detail=detail)
-        report.state("cancelled", message)
+        if finished:
+            report.put_back()
+        else:
+            report.state("cancelled", message)
         return 130
     if rate is not None:
         rates.set_peak(session, rate)
@@ -207,7 +218,12 @@ def together(report: Report) -> Ranks:
 
 
 def _fail(report: Report, message: str) -> None:
+    """A run that trained, or was never started, has failed; a resume that is refused before its
+    first step leaves the state as it was."""
     print(message, file=sys.stderr)  # noqa: T201
+    if report.found is not None:
+        report.refuse(message)
+        return
     report.event("error", report.step, message)
     report.state("failed", message)
 

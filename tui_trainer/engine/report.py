@@ -13,7 +13,7 @@ import msgspec
 
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunState, StateName
-from tui_trainer.store import atomic, processes, runs
+from tui_trainer.store import atomic, processes, resuming, runs
 from tui_trainer.store.runs import RunFolder
 
 # How often state.json is replaced while steps fly by, and how many steps the pace is judged by.
@@ -36,6 +36,7 @@ class Report:
             host=socket.gethostname(),
             eta_seconds=None,
             tokens_per_second=None,
+            before=resuming.as_found(former),
         )
         self._announced = ""
         self._written = 0.0
@@ -87,11 +88,16 @@ class Report:
         detail: dict[str, Any] | None = None,
     ) -> None:
         """A line of `events.jsonl`, on the disk when this returns."""
-        record = Event(
-            time=time.time(), step=step, kind=kind, message=message, id=id, detail=detail or {}
+        self._write_event(
+            Event(
+                time=time.time(), step=step, kind=kind, message=message, id=id, detail=detail or {}
+            )
         )
-        self._events.append(record, durable=True)
-        print(f"[{time.strftime('%H:%M:%S')}] step {step} {kind}: {message}", flush=True)  # noqa: T201
+
+    def _write_event(self, event: Event) -> None:
+        self._events.append(event, durable=True)
+        clock = time.strftime("%H:%M:%S")
+        print(f"[{clock}] step {event.step} {event.kind}: {event.message}", flush=True)  # noqa: T201
 
     # -- state -------------------------------------------------------------------------------
 
@@ -110,6 +116,27 @@ class Report:
     ) -> None:
         """Where the run stands before its first step of this session."""
         self._update(step=step, epoch=epoch, best_val_loss=best_val_loss, best_step=best_step)
+
+    @property
+    def found(self) -> RunState | None:
+        """The state in which a resume found the run, until this session trains."""
+        return self._state.before
+
+    def accept(self) -> None:
+        """The resume is not refused any more: from here on an end is this session's own."""
+        self._update(before=None)
+
+    def refuse(self, message: str) -> None:
+        """Says why the run is not resumed, and puts back the state in which it was found."""
+        if self._state.before is not None:
+            self._write_event(resuming.refusal_event(self._state.before, message))
+        self.put_back()
+
+    def put_back(self) -> None:
+        """The state in which a resume found the run holds again."""
+        if self._state.before is not None:
+            self._state = self._state.before
+            runs.write_state(self._folder, self._state)
 
     def best(self, val_loss: float, step: int) -> None:
         """The best evaluation so far."""

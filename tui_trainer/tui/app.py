@@ -173,7 +173,7 @@ class TrainerApp(SteeredApp):
         self.fleet.ended(end)
         if self.chatting.teaches(end.path):
             return  # the teaching tells how it ends
-        failed = end.status in ("failed", "crashed")
+        failed = end.refused or end.status in ("failed", "crashed")
         self.tell(self.fleet.describe(end, self.view.runs), "error" if failed else "information")
         self.bridge.watcher.refresh()
 
