@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import StateName
+from tui_trainer.engine import console
 from tui_trainer.engine.control import Control
 from tui_trainer.engine.ranks import Ranks, place
 from tui_trainer.engine.report import Report
-from tui_trainer.store import jobs, lock, resuming, runs
+from tui_trainer.store import atomic, jobs, lock, reserve, resuming, runs
 from tui_trainer.store.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -131,10 +132,17 @@ def run(folder: RunFolder, from_checkpoint: str | None, rate: float | None = Non
                 f"run {info.id} is completed; use --from CHECKPOINT to train on from one"
             )
         report.state("preparing", "starting")
+        lacking = reserve.make(folder.path)
+        if lacking is not None:
+            words = f"no space can be kept in reserve for the run's last words: {lacking}"
+            report.event("warning", report.step, words)
         return _train(folder, report, control, from_checkpoint, rate)
     except UserError as error:
         _fail(report, str(error))
         return error.exit_status
+    except OSError as error:
+        _fail(report, _words_of(error, folder))
+        return 1
     except Exception as error:
         traceback.print_exc()
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
@@ -186,7 +194,7 @@ def _train(
 
 def _leave(session: Session, state: StateName) -> int:
     """The last words of a run that ends in `state`, and its adapter; gives the exit status."""
-    from tui_trainer.engine import finish
+    from tui_trainer.engine import finish, room
 
     report, folder, step = session.report, session.folder, session.state.step
     if state == "cancelled" and not session.stopped_and_saved:
@@ -194,15 +202,18 @@ def _leave(session: Session, state: StateName) -> int:
             "cancelled", f"cancelled at step {step}; nothing was saved since the last checkpoint"
         )
         return 130
-    report.state("saving", "writing the adapter")
-    finish.export_adapter(session)
     if state == "completed":
         report.state("completed", f"completed {step} steps; the adapter is in {folder.adapter_dir}")
-    else:
-        report.state(
-            state,
-            f"stopped at step {step} and saved; tui-trainer resume {folder.path.name} carries on",
-        )
+        return 0
+    message = f"stopped at step {step} and saved; tui-trainer resume {folder.path.name} carries on"
+    if state == "cancelled":
+        report.state("saving", "writing the adapter")
+        try:
+            finish.export_adapter(session)
+            finish.write_card(session)
+        except room.NoRoomError as error:  # the checkpoint, which was saved, holds it too
+            message = f"{message}; {error}"
+    report.state(state, message)
     return 0
 
 
@@ -217,6 +228,16 @@ def together(report: Report) -> Ranks:
     return Many(at)
 
 
+def _words_of(error: OSError, folder: RunFolder) -> str:
+    """A fault of the disk in a sentence."""
+    if not atomic.is_full(error):
+        what = f"{error.filename} cannot be used" if error.filename else "a file cannot be used"
+        return f"{what}: {error.strerror or error}"
+    from tui_trainer.engine import room
+
+    return room.full(folder.path, error, folder.path.name)
+
+
 def _fail(report: Report, message: str) -> None:
     """A run that trained, or was never started, has failed; a resume that is refused before its
     first step leaves the state as it was."""
@@ -229,4 +250,5 @@ def _fail(report: Report, message: str) -> None:
 
 
 if __name__ == "__main__":
+    console.protect()
     sys.exit(main())

@@ -19,6 +19,7 @@ from tui_trainer.contracts.evaluation import EvaluationFile
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import (
     ACTIVE_STATES,
+    ENDED_STATES,
     Command,
     Event,
     LoopInfo,
@@ -26,7 +27,7 @@ from tui_trainer.contracts.run import (
     RunInfo,
     RunState,
 )
-from tui_trainer.store import atomic, jobs, paths, processes
+from tui_trainer.store import atomic, jobs, paths, processes, reserve
 
 T = TypeVar("T")
 
@@ -211,8 +212,25 @@ def _new_folder(runs_dir: Path, label: str) -> RunFolder:
 
 
 def write_state(folder: RunFolder, state: RunState) -> None:
-    """Replaces `state.json`."""
-    atomic.write_json(folder.state_file, state, durable=state.state not in ACTIVE_STATES)
+    """Replaces `state.json`, also on a full disk: a last state takes the space in reserve, which
+    it releases in any case, and where that does not suffice the file is written over in place.
+    """
+    durable, last = state.state not in ACTIVE_STATES, state.state in ENDED_STATES
+    try:
+        atomic.write_json(folder.state_file, state, durable=durable)
+    except OSError as error:
+        if not atomic.is_full(error):
+            raise
+        try:
+            if not (last and reserve.release(folder.path)):
+                raise
+            atomic.write_json(folder.state_file, state, durable=durable)
+        except OSError:
+            if not folder.state_file.exists():
+                raise
+            atomic.write_json_in_place(folder.state_file, state)
+    if last:
+        reserve.release(folder.path)
 
 
 def list_runs(runs_dir: Path) -> list[RunFolder]:
