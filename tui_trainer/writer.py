@@ -22,11 +22,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-import psutil
+import msgspec
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import CommandName, RunState
-from tui_trainer.store import paths, runs
+from tui_trainer.store import paths, processes, runs
 from tui_trainer.writing import ending
 from tui_trainer.writing.ending import Ending
 from tui_trainer.writing.hooks import Hooks
@@ -327,16 +327,14 @@ class RunWriter:
 
 
 def _first_state(total_steps: int | None) -> RunState:
-    process = psutil.Process()
-    return RunState(
+    state = RunState(
         state="preparing",
         total_steps=total_steps,
-        pid=process.pid,
-        pid_created=process.create_time(),
         host=socket.gethostname(),
         updated_at=time.time(),
         commands=(),
     )
+    return msgspec.structs.replace(state, **processes.own_identity())
 
 
 def _config(config: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -121,7 +121,8 @@ def test_the_former_end_of_a_resumed_run_is_not_taken_for_its_own(folder: RunFol
     runs.write_state(folder, old)
     folder.log_file.write_text("words of the former session\n")
     end = run_to_end(folder, "sys.exit(3)")
-    assert end.status == "failed"
+    assert end.status == "cancelled" and end.refused
+    assert folder.state() == old, "a session that never trained changes nothing"
     assert "at step 9" in end.message and "exit status 3" in end.message
     assert end.log == ()
     assert run_to_end(folder, "print('words of this one'); sys.exit(3)").log == (
@@ -193,7 +194,7 @@ def test_a_second_engine_is_refused_in_one_sentence(folder: RunFolder) -> None:
         RunState(state="training", step=4, pid=me.pid, pid_created=me.create_time()),
     )
     end = run_to_end(folder, "say('completed')")
-    assert end.status == "failed"
+    assert end.status == "training" and end.refused
     assert end.message.startswith("run run is training already; watch it: tui-trainer monitor")
     assert folder.status() == "training"
 

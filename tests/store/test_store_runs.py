@@ -15,7 +15,16 @@ import pytest
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import RunState
-from tui_trainer.store import atomic, checkpoints, control, jobs, model_files, paths, runs
+from tui_trainer.store import (
+    atomic,
+    checkpoints,
+    control,
+    jobs,
+    model_files,
+    paths,
+    processes,
+    runs,
+)
 from tui_trainer.store.runs import RunFolder
 
 
@@ -82,7 +91,7 @@ def test_a_zombie_is_gone() -> None:
         while psutil.Process(child.pid).status() != psutil.STATUS_ZOMBIE:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        assert not runs.process_alive(child.pid, None)
+        assert not processes.process_alive(child.pid, None)
     finally:
         child.wait()
 

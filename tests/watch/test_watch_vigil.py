@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, Evidence
 from tui_trainer.contracts.job import DataSettings, Job
 from tui_trainer.contracts.metrics import TrainRecord
 from tui_trainer.contracts.run import Event, RunInfo, RunState
-from tui_trainer.store import atomic
+from tui_trainer.store import atomic, processes
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.watch.vigil import Vigil
 
@@ -243,3 +244,19 @@ def test_a_muted_kind_stays_silent(make: Callable[..., Run]) -> None:
     run.folder.events_file.write_bytes(msgspec.json.encode(event) + b"\n")
     run.steps(40)
     assert run.after(100) is None
+
+
+def test_a_clock_that_is_set_back_hides_neither_a_hang_nor_advice(
+    make: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make()
+    run.set(**processes.own_identity())
+    run.after(1)
+    real, create_time = time.time, psutil.Process.create_time
+    monkeypatch.setattr(time, "time", lambda: real() - 86_400)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: create_time(self) - 86_400)
+    run.steps(40)
+    run.say(advice("divergence"))
+    found = run.after(15)
+    assert found is not None and found.kind == "stalled"
+    assert [one.kind for one in run.vigil.critical] == ["divergence"]

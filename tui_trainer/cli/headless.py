@@ -56,6 +56,8 @@ def run_headless(
 
 def exit_status(end: EngineEnd, *, interrupted: bool) -> int:
     """0 completed or stopped by a command, 1 failed, 2 bad input, 130 interrupted or cancelled."""
+    if end.refused:
+        return INTERRUPTED if interrupted else 2 if end.exit_status == 2 else 1
     if end.status in ("completed", "early_stopped"):
         return 0
     if end.status == "cancelled":

@@ -61,6 +61,7 @@ class JsonLines:
                 "path": str(end.path),
                 "message": end.message,
                 "exit_status": end.exit_status,
+                "refused": end.refused,
                 "log": end.log,
             }
         )
@@ -108,13 +109,17 @@ class Words:
             self._draw()
         if self._live and self._shown:
             output.say("")
-        if end.message.startswith(end.status):
+        if end.refused:
+            output.say(f"not resumed: {output.escape(end.message)}")
+        elif end.message.startswith(end.status):
             output.say(output.escape(end.message))
         else:
             output.say(f"{end.status}: {output.escape(end.message)}")
         # Bad input is told whole by the message; only where more went wrong does the log help.
         for line in () if end.exit_status == BAD_INPUT else end.log:
             output.say(f"  | {output.escape(line)}")
+        if end.refused:
+            return
         if end.status in ("cancelled", "crashed") and "tui-trainer resume" not in end.message:
             output.say(f"go on with: tui-trainer resume {output.escape(str(self._folder.path))}")
 

@@ -58,7 +58,8 @@ class Telling:
         seen = self._seen(end.status, self._folder.state(), end.message)
         now = time.time()
         self._sender.send(self._rule.take([self._seen("idle", None)], now))
-        self._sender.send(ended(seen, self._on, now))
+        if not end.refused:  # the run is as it was, which is no news
+            self._sender.send(ended(seen, self._on, now))
         if not self._sender.flush(SAY_SECONDS, left) and not left():
             output.say("somebody is still being told; Ctrl-C leaves without")
             self._sender.flush(FLUSH_SECONDS, left)

@@ -91,9 +91,13 @@ class LoopInfo(RunBasics, frozen=True, kw_only=True):
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
     """`state.json`, replaced atomically.
 
-    `pid_created` is the process's own start time, so that a recycled pid is not taken for
-    the engine. `elapsed_seconds` counts training without pauses, over all sessions.
+    `start_ticks` (clock ticks from the boot to the process's start), `boot_id` and
+    `pid_namespace` tell the process from a later one with its pid, however the clock is set;
+    `pid_created` is its start by the wall clock, for systems without them.
+    `elapsed_seconds` counts training without pauses, over all sessions.
     `commands` are those that the process obeys, none where it does not listen; None means all.
+    `before` is the state in which a resume found the run, until that session trains: it is put
+    back where the resume is refused.
     """
 
     state: StateName
@@ -103,6 +107,9 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     total_epochs: float | None = None
     pid: int | None = None
     pid_created: float | None = None
+    start_ticks: int | None = None
+    boot_id: str | None = None
+    pid_namespace: str | None = None
     host: str | None = None
     updated_at: float = 0.0
     eta_seconds: float | None = None
@@ -112,6 +119,7 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     best_step: int | None = None
     message: str = ""
     commands: tuple[CommandName, ...] | None = None
+    before: RunState | None = None
 
     def obeys(self, command: CommandName) -> bool:
         """Whether the process takes this command."""

@@ -10,25 +10,29 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import StateName
+from tui_trainer.engine import console
 from tui_trainer.engine.control import Control
 from tui_trainer.engine.ranks import Ranks, place
 from tui_trainer.engine.report import Report
-from tui_trainer.store import jobs, runs
+from tui_trainer.store import atomic, jobs, lock, reserve, resuming, runs
 from tui_trainer.store.runs import RunFolder
 
 if TYPE_CHECKING:
     from tui_trainer.engine.session import Session
+
+# Whoever starts an engine holds its lock for an instant.
+LOCK_SECONDS = 1.0
+FINISHED = ("completed", "early_stopped")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,19 +102,16 @@ def processes(folder: RunFolder) -> int:
 @contextlib.contextmanager
 def locked(folder: RunFolder) -> Iterator[None]:
     """Makes this the only engine of the folder; the lock dies with the process."""
-    try:
-        descriptor = os.open(folder.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise UserError(f"{folder.path} is not a writable run folder: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise UserError(f"run {folder.path.name} is being trained by another process", 1) from None
-    try:
+    with contextlib.ExitStack() as stack:
+        try:
+            got = stack.enter_context(lock.trying(folder.lock_file, LOCK_SECONDS))
+        except OSError as error:
+            raise UserError(
+                f"{folder.path} is not a writable run folder: {error.strerror}"
+            ) from None
+        if not got:
+            raise UserError(f"run {folder.path.name} is being trained by another process", 1)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def run(folder: RunFolder, from_checkpoint: str | None, rate: float | None = None) -> int:
@@ -118,18 +119,30 @@ def run(folder: RunFolder, from_checkpoint: str | None, rate: float | None = Non
     info = folder.info()
     if info is None:
         raise UserError(f"{folder.path} is not a run folder: run.json is absent or broken")
-    last = folder.state()
-    if last is not None and last.state == "completed" and from_checkpoint is None:
-        raise UserError(f"run {info.id} is completed; use --from CHECKPOINT to train on from one")
-    report = Report(folder)
+    found = resuming.as_found(folder.state())
+    try:
+        report = Report(folder)
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be written: {error.strerror}", 1) from None
     control = Control(folder)
     control.listen_to_signals()
     try:
+        if found is not None and found.state == "completed" and from_checkpoint is None:
+            raise UserError(
+                f"run {info.id} is completed; use --from CHECKPOINT to train on from one"
+            )
         report.state("preparing", "starting")
+        lacking = reserve.make(folder.path)
+        if lacking is not None:
+            words = f"no space can be kept in reserve for the run's last words: {lacking}"
+            report.event("warning", report.step, words)
         return _train(folder, report, control, from_checkpoint, rate)
     except UserError as error:
         _fail(report, str(error))
         return error.exit_status
+    except OSError as error:
+        _fail(report, _words_of(error, folder))
+        return 1
     except Exception as error:
         traceback.print_exc()
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
@@ -161,9 +174,15 @@ def _train(
     except setup.EndedEarlyError as ended:
         ranks.end()
         message = f"{ended.command.command} before the first step of this session"
-        detail = {"command": ended.command.command, "accepted": True}
+        detail: dict[str, Any] = {"command": ended.command.command, "accepted": True}
+        # What was finished before stays so: nothing of it was lost.
+        finished = report.found is not None and report.found.state in FINISHED
+        detail |= {"refused": message} if finished else {}
         report.event("command", report.step, message, id=ended.command.id, detail=detail)
-        report.state("cancelled", message)
+        if finished:
+            report.put_back()
+        else:
+            report.state("cancelled", message)
         return 130
     if rate is not None:
         rates.set_peak(session, rate)
@@ -175,7 +194,7 @@ def _train(
 
 def _leave(session: Session, state: StateName) -> int:
     """The last words of a run that ends in `state`, and its adapter; gives the exit status."""
-    from tui_trainer.engine import finish
+    from tui_trainer.engine import finish, room
 
     report, folder, step = session.report, session.folder, session.state.step
     if state == "cancelled" and not session.stopped_and_saved:
@@ -183,15 +202,18 @@ def _leave(session: Session, state: StateName) -> int:
             "cancelled", f"cancelled at step {step}; nothing was saved since the last checkpoint"
         )
         return 130
-    report.state("saving", "writing the adapter")
-    finish.export_adapter(session)
     if state == "completed":
         report.state("completed", f"completed {step} steps; the adapter is in {folder.adapter_dir}")
-    else:
-        report.state(
-            state,
-            f"stopped at step {step} and saved; tui-trainer resume {folder.path.name} carries on",
-        )
+        return 0
+    message = f"stopped at step {step} and saved; tui-trainer resume {folder.path.name} carries on"
+    if state == "cancelled":
+        report.state("saving", "writing the adapter")
+        try:
+            finish.export_adapter(session)
+            finish.write_card(session)
+        except room.NoRoomError as error:  # the checkpoint, which was saved, holds it too
+            message = f"{message}; {error}"
+    report.state(state, message)
     return 0
 
 
@@ -206,11 +228,27 @@ def together(report: Report) -> Ranks:
     return Many(at)
 
 
+def _words_of(error: OSError, folder: RunFolder) -> str:
+    """A fault of the disk in a sentence."""
+    if not atomic.is_full(error):
+        what = f"{error.filename} cannot be used" if error.filename else "a file cannot be used"
+        return f"{what}: {error.strerror or error}"
+    from tui_trainer.engine import room
+
+    return room.full(folder.path, error, folder.path.name)
+
+
 def _fail(report: Report, message: str) -> None:
+    """A run that trained, or was never started, has failed; a resume that is refused before its
+    first step leaves the state as it was."""
     print(message, file=sys.stderr)  # noqa: T201
+    if report.found is not None:
+        report.refuse(message)
+        return
     report.event("error", report.step, message)
     report.state("failed", message)
 
 
 if __name__ == "__main__":
+    console.protect()
     sys.exit(main())

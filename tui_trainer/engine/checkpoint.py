@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,8 +45,8 @@ def save(session: Session, *, wait: bool = True) -> Path:
 
     Without `wait` the writing is done aside, and training goes on as soon as the copy is made;
     the next save waits for it. One that is there already is kept: the same step holds the same
-    bits. Where the disk has no room for it none is written, which is said once; with `wait`
-    raises `NoRoomError`.
+    bits. Where the disk has no room for it, checkpoints that matter less are deleted; where that
+    does not help none is written, which is said once; with `wait` raises `NoRoomError`.
     """
     run, state = session.folder, session.state
     session.writer.wait()
@@ -54,7 +55,8 @@ def save(session: Session, *, wait: bool = True) -> Path:
         if checkpoints.problem(target) is None:
             return target
         checkpoints.discard(target)
-    reason = room.refusal(session)
+    checkpoints.clear_leftovers(run.checkpoints_dir)
+    reason = room.refusal(session, _ways_back(session, state.step, advising.good_steps(session)))
     room.note(session, reason)
     if reason is not None:
         if wait:
@@ -178,8 +180,14 @@ def _write(
     temporary.rename(target)
     atomic.sync_dir(run.checkpoints_dir)
     if snapshot.best:
-        checkpoints.point_best(run, target.name)
-    spared = _ways_back(session, snapshot)
+        try:
+            checkpoints.point_best(run, target.name)
+        except OSError as error:
+            if not room.is_full(error):
+                raise
+            words = f"the disk is full: best does not point at {target.name}, which is the best"
+            session.report.event("warning", snapshot.step, words)
+    spared = _ways_back(session, snapshot.step, snapshot.good)
     checkpoints.prune(run, session.job.training.keep_checkpoints, spared)
     seconds = time.monotonic() - began
     size = sum(file.stat().st_size for file in target.iterdir())
@@ -197,12 +205,11 @@ def _write(
     )
 
 
-def _ways_back(session: Session, snapshot: Snapshot) -> set[int]:
+def _ways_back(session: Session, step: int, good_steps: Collection[int]) -> set[int]:
     """The steps whose checkpoints are kept to go back to: the newest from before each trouble
     that lasts; and where the run goes back by itself, some from before one that shows later."""
-    step = snapshot.step
     steps = [at for at, _ in checkpoints.list_checkpoints(session.folder) if at <= step]
-    kept = {max(before) for good in snapshot.good if (before := [at for at in steps if at <= good])}
+    kept = {max(before) for good in good_steps if (before := [at for at in steps if at <= good])}
     if not session.advisor_settings.auto_apply:
         return kept
     since = max(step - _BACK, 0)

@@ -13,6 +13,8 @@ from tui_trainer.engine.report import Report
 from tui_trainer.store import atomic, checks, jobs
 from tui_trainer.store.runs import RunFolder, hash_files
 
+DATA_MISSING = "data.json is not written, so that a resume cannot tell whether the data changed"
+
 
 def check_unchanged(folder: RunFolder, dataset: Dataset) -> None:
     """Raises `UserError` where the run began with other examples, or divided them otherwise."""
@@ -61,7 +63,12 @@ def tell_findings(report: Report, job: Job, *, again: bool) -> None:
 def tell(folder: RunFolder, report: Report, dataset: Dataset) -> None:
     """Writes `data.json` and one `data` event, and a warning for everything odd."""
     if folder.data() is None:
-        atomic.write_json(folder.data_file, dataset.report)
+        try:
+            atomic.write_json(folder.data_file, dataset.report)
+        except OSError as error:
+            if not atomic.is_full(error):
+                raise
+            report.event("warning", report.step, f"the disk is full: {DATA_MISSING}")
     detail = msgspec.to_builtins(dataset.report)
     words = f"{summary(dataset.report)}{'; tokens from the cache' if dataset.from_cache else ''}"
     report.event("data", report.step, words, detail=detail)

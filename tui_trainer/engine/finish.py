@@ -3,22 +3,68 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
+from tui_trainer.engine import room
 from tui_trainer.engine.session import Session
 from tui_trainer.models import adapter
-from tui_trainer.store import atomic
+from tui_trainer.store import atomic, reserve
 
 
 def export_adapter(session: Session) -> None:
-    """Writes `adapter/` in PEFT's own format: aside first, then swapped in by rename."""
+    """Writes `adapter/` in PEFT's own format, without its README: aside first, then swapped in by
+    rename. Where the disk is full, what matters less than the result makes room: first
+    checkpoints, never the newest whole one, then the space in reserve. Raises `NoRoomError`.
+    """
+    folder, need = session.folder, room.adapter_bytes(session)
+
+    def enough() -> bool:
+        return room.free(session) >= need
+
+    ways: tuple[Callable[[], bool], ...] = (
+        lambda: True,
+        lambda: room.make(session, enough),
+        lambda: room.make(session, lambda: False),  # the estimate was too low: all that can go
+        lambda: reserve.release(folder.path),
+    )
+    for make_room in ways:
+        if not make_room():
+            continue
+        try:
+            _write_adapter(session)
+            return
+        except Exception as error:
+            shutil.rmtree(_temporary(session), ignore_errors=True)
+            if not room.is_full(error):
+                raise
+    raise room.no_room_for_adapter(session)
+
+
+def write_card(session: Session) -> None:
+    """Adds the adapter's README, or brings it up to date; says so where the disk is too full."""
+    file = session.folder.adapter_dir / "README.md"
+    try:
+        atomic.write_bytes(file, model_card(session).encode())
+    except OSError as error:
+        if not room.is_full(error):
+            raise
+        words = f"the disk is full: the adapter is saved, but without {file.name}"
+        session.report.event("warning", session.state.step, words)
+
+
+def _temporary(session: Session) -> Path:
+    return session.folder.adapter_dir.with_name(".adapter.tmp")
+
+
+def _write_adapter(session: Session) -> None:
     target = session.folder.adapter_dir
-    temporary = target.with_name(".adapter.tmp")
+    temporary = _temporary(session)
     old = target.with_name(".adapter.old.tmp")
     for leftover in (temporary, old):
         shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir(mode=0o700)
     adapter.save_adapter(session.model, temporary, session.base_reference)
-    (temporary / "README.md").write_text(model_card(session), encoding="utf-8")
     labels = session.dataset.labels
     if labels:
         names = {str(index): label for index, label in enumerate(labels)}

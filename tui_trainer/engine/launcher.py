@@ -24,8 +24,8 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from tui_trainer.contracts.run import ACTIVE_STATES, Event
-from tui_trainer.store import atomic, runs
+from tui_trainer.contracts.run import ENDED_STATES, Event, RunState
+from tui_trainer.store import atomic, resuming, runs
 from tui_trainer.store.runs import RunFolder
 
 _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
@@ -43,7 +43,7 @@ def launch(folder: RunFolder, count: int, options: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _pass_on)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    began = time.time()
+    found = resuming.as_found(folder.state())
     with tempfile.TemporaryDirectory(prefix="tui-trainer-") as place:
         config = LaunchConfig(
             min_nodes=1,
@@ -62,7 +62,7 @@ def launch(folder: RunFolder, count: int, options: list[str]) -> int:
         try:
             elastic_launch(config, sys.executable)(*command)
         except ChildFailedError as error:
-            return _judge(folder, error.failures, count, began)
+            return _judge(folder, error.failures, count, found)
     return 0
 
 
@@ -71,13 +71,15 @@ def _pass_on(number: int, frame: FrameType | None) -> None:
         child.send_signal(number)
 
 
-def _judge(folder: RunFolder, failures: Mapping[int, Any], count: int, began: float) -> int:
+def _judge(
+    folder: RunFolder, failures: Mapping[int, Any], count: int, found: RunState | None
+) -> int:
     """The leader's exit status; where it could say nothing any more, its last word is said."""
     leader = failures.get(0)
     if leader is not None and leader.exitcode > 0:
         return int(leader.exitcode)
     state = folder.state()
-    if state is None or (state.state not in (*ACTIVE_STATES, "idle") and state.updated_at >= began):
+    if state is None or (state.state in ENDED_STATES and state != found):
         return 1
     rank = min(failures, key=lambda rank: failures[rank].timestamp)
     message = (
@@ -85,6 +87,9 @@ def _judge(folder: RunFolder, failures: Mapping[int, Any], count: int, began: fl
         f"{state.step:,}; resume carries on from the last checkpoint"
     )
     print(message, file=sys.stderr)  # noqa: T201
+    if state.before is not None:
+        resuming.end_untrained(folder, state, message)
+        return 1
     now = time.time()
     with atomic.appending(folder.events_file) as events:
         events.append(Event(time=now, step=state.step, kind="error", message=message))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 
 import torch
 
 from tui_trainer.contracts.run import StateName
-from tui_trainer.engine import advising, batches, checkpoint, guard, recording, rollback
+from tui_trainer.engine import advising, batches, checkpoint, finish, guard, recording, rollback
 from tui_trainer.engine.data import Example
 from tui_trainer.engine.evaluate import evaluate, has_stalled
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.obey import may_be_told, obey
 from tui_trainer.engine.optim import set_learning_rate
 from tui_trainer.engine.rates import rate_of_next_step
+from tui_trainer.engine.room import NoRoomError
 from tui_trainer.engine.session import Outcome, Session
 
 
@@ -80,14 +82,26 @@ def _train(session: Session) -> StateName:
         if (improved or due(settings.checkpoint_every, state.step)) and not state.skipped:
             checkpoint.save(session, wait=False)
         if state.evaluated_step == state.step and has_stalled(session):
-            checkpoint.save(session)
+            _finish(session)
             return "early_stopped"
         report.resume_training()
 
-    if session.dataset.validation and state.evaluated_step != state.step:
-        evaluate(session)
-    checkpoint.save(session)
+    _finish(session)
     return "completed"
+
+
+def _finish(session: Session) -> None:
+    """After the last step: the adapter first, which is what the training was for; then all else,
+    of which a full disk may keep the last checkpoint. Raises `NoRoomError` for the adapter."""
+    recording.settle(session)
+    session.writer.wait()
+    session.report.state("saving", "writing the adapter")
+    finish.export_adapter(session)
+    if session.dataset.validation and session.state.evaluated_step != session.state.step:
+        evaluate(session)
+    with contextlib.suppress(NoRoomError):  # it was said; nothing of the result is lost
+        checkpoint.save(session)
+    finish.write_card(session)
 
 
 def step(session: Session) -> Outcome:

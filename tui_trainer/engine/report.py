@@ -10,12 +10,12 @@ from statistics import median
 from typing import Any
 
 import msgspec
-import psutil
 
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
-from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunState, StateName
-from tui_trainer.store import atomic, runs
+from tui_trainer.contracts.run import ACTIVE_STATES, ENDED_STATES, Event, RunState, StateName
+from tui_trainer.store import atomic, processes, reserve, resuming, runs
 from tui_trainer.store.runs import RunFolder
+from tui_trainer.store.waiting import WaitingAppender
 
 # How often state.json is replaced while steps fly by, and how many steps the pace is judged by.
 STATE_SECONDS = 1.0
@@ -27,18 +27,19 @@ class Report:
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
-        self._metrics = atomic.LineAppender(folder.metrics_file)
-        self._events = atomic.LineAppender(folder.events_file)
-        process = psutil.Process()
+        self._metrics = WaitingAppender(folder.metrics_file)
+        self._events = WaitingAppender(folder.events_file)
+        self._rows_wait = False
+        self._lost_rows = 0  # of which somebody was told
         former = folder.state() or RunState(state="idle")
         self._state = msgspec.structs.replace(
             former,
             state="preparing",
-            pid=process.pid,
-            pid_created=process.create_time(),
+            **processes.own_identity(),
             host=socket.gethostname(),
             eta_seconds=None,
             tokens_per_second=None,
+            before=resuming.as_found(former),
         )
         self._announced = ""
         self._written = 0.0
@@ -72,12 +73,14 @@ class Report:
         self._metrics.append_all(records)
         self._pace.extend((record.step_time_ms / 1000.0, record.tokens) for record in records)
         self._latest = (records[-1], evaluations_left)
+        self._say_whether_rows_wait()
         if time.monotonic() - self._written >= STATE_SECONDS:
             self.write_state()
 
     def evaluation(self, record: EvalRecord, seconds: float) -> None:
         """A finished evaluation that took `seconds`."""
         self._metrics.append(record)
+        self._say_whether_rows_wait()
         self._evaluation_seconds = seconds
 
     def event(
@@ -90,11 +93,44 @@ class Report:
         detail: dict[str, Any] | None = None,
     ) -> None:
         """A line of `events.jsonl`, on the disk when this returns."""
-        record = Event(
-            time=time.time(), step=step, kind=kind, message=message, id=id, detail=detail or {}
+        self._write_event(
+            Event(
+                time=time.time(), step=step, kind=kind, message=message, id=id, detail=detail or {}
+            )
         )
-        self._events.append(record, durable=True)
-        print(f"[{time.strftime('%H:%M:%S')}] step {step} {kind}: {message}", flush=True)  # noqa: T201
+
+    def _write_event(self, event: Event) -> None:
+        self._events.append(event, durable=True)
+        if event.kind == "error" and self._events.waiting:  # why a run ends must be known
+            reserve.release(self._folder.path)
+            self._events.flush()
+        clock = time.strftime("%H:%M:%S")
+        print(f"[{clock}] step {event.step} {event.kind}: {event.message}", flush=True)  # noqa: T201
+
+    def _say_whether_rows_wait(self) -> None:
+        """An event where metrics begin to wait for room on the disk, and where they are written."""
+        if bool(self._metrics.waiting) is self._rows_wait:
+            return
+        self._rows_wait = not self._rows_wait
+        words = "the disk is full: metrics wait in memory until there is room"
+        if not self._rows_wait:
+            words = f"the disk has room again: the metrics that waited are written{self._lost()}"
+        self.event("warning", self.step, words, detail={"alarm": "metrics_room"})
+
+    def _lost(self) -> str:
+        """How many rows had to be dropped that nobody was told of yet."""
+        lost, self._lost_rows = self._metrics.lost - self._lost_rows, self._metrics.lost
+        return f", but for {lost:,} rows, which are lost" if lost else ""
+
+    def _give_up_waiting(self) -> None:
+        """At the end of a run: what waits is written with the space that was in reserve."""
+        self._events.flush()
+        if not self._metrics.flush():
+            lost = self._metrics.lost - self._lost_rows + self._metrics.waiting
+            words = f"{lost:,} metric rows could not be written: the disk is full"
+            self.event("warning", self.step, words, detail={"lost_rows": lost})
+        elif self._rows_wait:
+            self._say_whether_rows_wait()
 
     # -- state -------------------------------------------------------------------------------
 
@@ -114,6 +150,28 @@ class Report:
         """Where the run stands before its first step of this session."""
         self._update(step=step, epoch=epoch, best_val_loss=best_val_loss, best_step=best_step)
 
+    @property
+    def found(self) -> RunState | None:
+        """The state in which a resume found the run, until this session trains."""
+        return self._state.before
+
+    def accept(self) -> None:
+        """The resume is not refused any more: from here on an end is this session's own."""
+        self._update(before=None)
+
+    def refuse(self, message: str) -> None:
+        """Says why the run is not resumed, and puts back the state in which it was found."""
+        if self._state.before is not None:
+            self._write_event(resuming.refusal_event(self._state.before, message))
+        self.put_back()
+
+    def put_back(self) -> None:
+        """The state in which a resume found the run holds again."""
+        if self._state.before is not None:
+            self._state = self._state.before
+            runs.write_state(self._folder, self._state)
+            reserve.release(self._folder.path)
+
     def best(self, val_loss: float, step: int) -> None:
         """The best evaluation so far."""
         self._update(best_val_loss=val_loss, best_step=step)
@@ -125,6 +183,8 @@ class Report:
         if state not in ACTIVE_STATES:
             self._update(eta_seconds=None)
         self.write_state()
+        if state in ENDED_STATES:
+            self._give_up_waiting()
         if changed and state not in ("saving", "evaluating"):
             self._announced = state
             # Why a run failed stands in its error event.
@@ -140,7 +200,11 @@ class Report:
     def write_state(self) -> None:
         """Replaces `state.json`."""
         self._update(updated_at=time.time(), elapsed_seconds=self.elapsed())
-        runs.write_state(self._folder, self._state)
+        try:
+            runs.write_state(self._folder, self._state)
+        except OSError as error:  # it is written again within a second
+            if not atomic.is_full(error):
+                raise
         self._written = time.monotonic()
 
     def close(self) -> None:

@@ -1,10 +1,11 @@
-"""Whether the disk has room for a checkpoint: one that would not fit is not begun, and one that
-will not fit when its time comes is told ahead."""
+"""Whether the disk has room for a checkpoint: where one would not fit, older ones make room for
+it, or it is not begun; and one that will not fit when its time comes is told ahead."""
 
 from __future__ import annotations
 
-import errno
 from collections import deque
+from collections.abc import Callable, Collection
+from pathlib import Path
 
 import torch
 
@@ -13,10 +14,10 @@ from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.engine.session import Session
 from tui_trainer.machine import sampler
 from tui_trainer.machine.alarms import Alarm
+from tui_trainer.store import atomic, checkpoints
 
-# What a checkpoint takes beside its tensors, and what is left to the records of the run.
+# What a checkpoint or an adapter takes beside its tensors.
 _BESIDE = 1 << 20
-_RESERVE = 16 << 20
 # The disk's filling is followed over so many seconds, and taken for a trend after the first.
 _SHORTEST, _LONGEST = 20.0, 120.0
 _AHEAD = "checkpoint_ahead"
@@ -30,23 +31,86 @@ class NoRoomError(UserError):
         super().__init__(message, exit_status=1)
 
 
-def refusal(session: Session) -> str | None:
-    """Why no checkpoint can be written now; None where there is room, or nobody can tell."""
-    free = sampler.quiet(lambda: sampler.disk_free(session.folder.path))
-    need, reserve = bytes_needed(session), _reserve(session, session.state.step)
-    if free is None or free >= need + reserve:
+def refusal(session: Session, spared: Collection[int] = ()) -> str | None:
+    """Why no checkpoint can be written now; None where there is room, or nobody can tell. Makes
+    room first, where there are checkpoints that can go; never one of the steps `spared`."""
+    need, left = bytes_needed(session), _left_free(session)
+    seen = _free(session)
+
+    def fits() -> bool:
+        nonlocal seen
+        seen = _free(session)
+        return seen is None or seen >= need + left
+
+    if seen is None or seen >= need + left or (make(session, fits, spared) and fits()):
         return None
     return (
-        f"the disk has {free / 1e6:.0f} MB free at {session.folder.path} and a checkpoint needs "
-        f"{need / 1e6:.0f} MB beside {reserve / 1e6:.0f} MB for the records; free some"
+        f"the disk has {seen / 1e6:.0f} MB free at {session.folder.path} and a checkpoint needs "
+        f"{need / 1e6:.0f} MB beside {left / 1e6:.0f} MB for adapter and records; free some"
     )
 
 
-def _reserve(session: Session, step: int) -> int:
-    """Bytes left to what is written after the checkpoint of a step: after the last one little
-    but the adapter."""
-    if step < session.plan.total_steps:
-        return _RESERVE
+def make(session: Session, enough: Callable[[], bool], spared: Collection[int] = ()) -> bool:
+    """Deletes checkpoints that are worth the least, one by one until there is enough room, and
+    says which; whether there were any. Those in `superseded` go first, then the oldest. The newest
+    whole one, the best one, and those of the steps `spared` stay."""
+    going = session.going_back.checkpoint if session.going_back is not None else None
+    removed = []
+    for path in checkpoints.expendable(session.folder, spared):
+        if path == going:
+            continue
+        checkpoints.discard(path)
+        removed.append(str(path.relative_to(session.folder.checkpoints_dir)))
+        if enough():
+            break
+    if removed:
+        session.report.event(
+            "warning",
+            session.state.step,
+            f"the disk is nearly full: removed to make room: {', '.join(removed)}",
+            detail={"removed": removed},
+        )
+    return bool(removed)
+
+
+def no_room_for_adapter(session: Session) -> NoRoomError:
+    """What to say where the adapter cannot be written though all was done to make room."""
+    here, need = free(session), adapter_bytes(session)
+    newest = checkpoints.find_checkpoint(session.folder, None)
+    kept = f"; {newest.name} is kept" if newest is not None else ""
+    return NoRoomError(
+        f"the disk is full: the adapter needs {need / 2**20:.1f} MiB and {session.folder.path} has "
+        f"{here / 2**20:.1f} MiB free{kept}; free {max(need - here, _BESIDE) / 2**20:.1f} MiB, "
+        f"then tui-trainer resume {session.folder.path.name}"
+    )
+
+
+def full(path: Path, error: OSError, name: str) -> str:
+    """What to say where something else could not be written."""
+    where = error.filename or path
+    here = sampler.quiet(lambda: sampler.disk_free(path)) or 0
+    return (
+        f"the disk is full: {where} cannot be written ({error.strerror}), {path} has "
+        f"{here / 2**20:.1f} MiB free; free some, then tui-trainer resume {name}"
+    )
+
+
+def free(session: Session) -> int:
+    """Bytes free to the run; 0 where that cannot be told."""
+    return _free(session) or 0
+
+
+def _free(session: Session) -> int | None:
+    return sampler.quiet(lambda: sampler.disk_free(session.folder.path))
+
+
+def _left_free(session: Session) -> int:
+    """Bytes that a checkpoint leaves to what comes after it: the adapter and the records."""
+    return adapter_bytes(session)
+
+
+def adapter_bytes(session: Session) -> int:
+    """Bytes that the adapter takes in its folder, at most."""
     return sum(p.numel() * p.element_size() for p in session.parameters.values()) + _BESIDE
 
 
@@ -80,10 +144,11 @@ def note(session: Session, reason: str | None) -> None:
 
 def is_full(error: BaseException) -> bool:
     """Whether an exception says that the disk is full, or the user's share of it."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if atomic.is_full(error):
+        return True
     # How safetensors passes it on.
-    return type(error).__name__ == "SafetensorError" and "StorageFull" in str(error)
+    words = ("StorageFull", "QuotaExceeded", "FileTooLarge", "No space left")
+    return type(error).__name__ == "SafetensorError" and any(word in str(error) for word in words)
 
 
 class Outlook:
@@ -99,7 +164,7 @@ class Outlook:
         """An alarm that opens or ends with this sample; None for no change, or where it cannot
         be told."""
         target, left = self._next()
-        need = sampler.quiet(lambda: bytes_needed(self._session) + _reserve(self._session, target))
+        need = sampler.quiet(lambda: bytes_needed(self._session) + _left_free(self._session))
         if sample.disk_free is None or need is None:
             return None
         self._seen.append((sample.time, sample.disk_free, self._session.state.step))

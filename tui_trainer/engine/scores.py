@@ -86,7 +86,13 @@ def record(session: Session, evaluation: Evaluation, *, improved: bool) -> None:
             if known is not None and known.step == session.state.best_step:
                 best = best or known
     labels = list(session.dataset.labels)
-    atomic.write_json(file, EvaluationFile(labels=labels, newest=evaluation, best=best))
+    try:
+        atomic.write_json(file, EvaluationFile(labels=labels, newest=evaluation, best=best))
+    except OSError as error:
+        if not atomic.is_full(error):
+            raise
+        words = f"the disk is full: {file.name} is not brought up to date"
+        session.report.event("warning", session.state.step, words)
 
 
 def words(evaluation: Evaluation) -> str:

@@ -72,6 +72,7 @@ def prepare(
     if start is not None:
         _go_on_from(session, start, rewound=from_checkpoint is not None)
     else:
+        report.accept()
         report.position(0, 0.0, None, None)
     if start is None and folder.metrics_file.stat().st_size:
         _start_again(session, rewound=from_checkpoint is not None)
@@ -253,6 +254,7 @@ def check_lengths(model: Any, dataset: Dataset) -> None:
 
 def _go_on_from(session: Session, start: Path, *, rewound: bool) -> None:
     checkpoint.load(session, start)
+    session.report.accept()  # what follows changes the run folder
     step = session.state.step
     if rewound:
         checkpoints.set_aside_after(session.folder, step)

@@ -12,7 +12,7 @@ import msgspec
 
 from tui_trainer.contracts.run import ACTIVE_STATES, ENDED_STATES, RunState, StateName
 from tui_trainer.launch.process import log_size
-from tui_trainer.store import runs
+from tui_trainer.store import lock, resuming, runs
 from tui_trainer.store.regular import open_regular
 from tui_trainer.store.runs import RunFolder
 
@@ -33,7 +33,8 @@ class EngineEnd:
     `status` is the run's word now (`completed`, `cancelled`, `failed`, `crashed` ...);
     `exit_status` that of the process, minus the signal's number where one killed it, None
     where the process was somebody else's child; `log` the last lines it printed, filled where
-    it failed or crashed.
+    it failed or crashed. `refused` where it never trained: the run is as it was before, and
+    `message` says why it was not resumed or not started.
     """
 
     path: Path
@@ -41,19 +42,30 @@ class EngineEnd:
     message: str
     exit_status: int | None
     log: tuple[str, ...] = ()
+    refused: bool = False
 
 
 @dataclass(frozen=True)
 class Beginning:
-    """What was known before an engine started: the time (seconds) and the log's size (bytes)."""
+    """What was known before an engine started: the state in which it finds the run, None for one
+    that never trained, and the sizes of log and events (bytes)."""
 
-    time: float = 0.0
+    found: RunState | None = None
     log_bytes: int = 0
+    event_bytes: int = 0
 
     @classmethod
     def now(cls, folder: RunFolder) -> Beginning:
         """The beginning of an engine that is about to start."""
-        return cls(time=time.time(), log_bytes=log_size(folder))
+        found = resuming.as_found(folder.state())
+        return cls(found, log_size(folder), _size(folder.events_file))
+
+    @classmethod
+    def joined(cls, folder: RunFolder) -> Beginning:
+        """The beginning, as far as it can be known, of an engine that somebody else started."""
+        state = folder.state()
+        found = None if state is None else state.before
+        return cls(found, 0, _size(folder.events_file))
 
 
 def describe_end(
@@ -62,26 +74,47 @@ def describe_end(
     """The end of an engine whose process is gone.
 
     An end state counts only if this engine wrote it: a resumed run still carries the former
-    one. A run whose engine died before its first word is marked failed, or it would wait
-    for ever; one whose engine was killed because the user wanted it (`wanted`) is marked
-    cancelled, or it would pass for crashed.
+    one. A run whose engine died before its first word gets its former state back, and is marked
+    failed where it had none, or it would wait for ever; one whose engine was killed because the
+    user wanted it (`wanted`) is marked cancelled, or it would pass for crashed.
     """
     state = folder.state()
-    if state and state.state in ENDED_STATES and state.updated_at >= beginning.time:
+    refused = resuming.refusal(folder, beginning.event_bytes)
+    if refused is not None and state is not None and state == beginning.found:
+        log = _log(folder, beginning)
+        return EngineEnd(folder.path, folder.status(), refused, exit_status, log, refused=True)
+    if state and state.state in ENDED_STATES and state != beginning.found:
         log = _log(folder, beginning) if state.state == "failed" else ()
         return EngineEnd(folder.path, state.state, state.message, exit_status, log)
     message = _words(exit_status, state)
     status = folder.status()
-    if status in ACTIVE_STATES:
+    if status in ACTIVE_STATES or lock.is_held(folder.lock_file):
         message = f"{message}; another engine has the run"
-    elif wanted and state is not None:
+    elif wanted and state is not None and not _was_finished(state):
         status = "cancelled"
         message = f"cancelled at step {state.step}; nothing was saved since the last checkpoint"
         _mark(folder, state, "cancelled", message)
-    elif state is not None and state.state == "idle":
-        status = "failed"
-        _mark(folder, state, "failed", message)
+    elif state is not None and (wanted or state.state == "idle" or state.before is not None):
+        if wanted:
+            message = "cancelled before the first step of this session"
+        resuming.end_untrained(folder, state, message)
+        status = folder.status()
+        back = state.before is not None
+        log = _log(folder, beginning)
+        return EngineEnd(folder.path, status, message, exit_status, log, refused=back)
     return EngineEnd(folder.path, status, message, exit_status, _log(folder, beginning))
+
+
+def _was_finished(state: RunState) -> bool:
+    """Whether a finished run was to be trained on, and has not begun."""
+    return state.before is not None and state.before.state in ("completed", "early_stopped")
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def _words(exit_status: int | None, state: RunState | None) -> str:

@@ -14,7 +14,7 @@ import msgspec
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, RunState
-from tui_trainer.store import atomic, checkpoints, runs
+from tui_trainer.store import atomic, checkpoints, lock, processes, resuming, runs
 from tui_trainer.store.runs import RunFolder
 
 NEEDED = ("torch", "transformers", "peft")
@@ -79,7 +79,6 @@ def start_engine(
     """
     if command is None:
         check_installed()
-    check_startable(folder, from_checkpoint)
     arguments = [*(command or engine_command()), str(folder.path.absolute())]
     if from_checkpoint is not None:
         arguments += ["--from", from_checkpoint]
@@ -89,9 +88,16 @@ def start_engine(
         log = os.open(folder.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, atomic.PRIVATE)
     except OSError as error:
         raise UserError(f"{folder.log_file} cannot be written: {error.strerror}", 1) from None
-    before = folder.state()
+    before: RunState | None = None
     try:
-        _announce(folder, before)
+        with lock.trying(folder.lock_file) as got:
+            # Under the lock, so that the state of a run in training is never overwritten.
+            if not got:
+                name = folder.path.name
+                raise UserError(f"run {name} is being trained by another process", 1)
+            check_startable(folder, from_checkpoint)
+            before = folder.state()
+            _announce(folder, before)
         return subprocess.Popen(
             arguments,
             stdin=subprocess.DEVNULL,
@@ -101,10 +107,11 @@ def start_engine(
             start_new_session=True,
         )
     except OSError as error:
-        if before is not None:
-            with contextlib.suppress(OSError):
-                runs.write_state(folder, before)
-        raise UserError(f"the engine cannot be started: {error}", 1) from None
+        message = f"the engine cannot be started: {error}"
+        waiting = folder.state()
+        if before is not None and waiting is not None and waiting.state == "idle":
+            resuming.end_untrained(folder, waiting, message)
+        raise UserError(message, 1) from None
     finally:
         os.close(log)
 
@@ -139,15 +146,13 @@ def _announce(folder: RunFolder, before: RunState | None) -> None:
     """Marks the run as waiting: until the engine has loaded torch and speaks for itself, a
     resumed run would still be shown as crashed."""
     waiting = msgspec.structs.replace(
-        before or RunState(state="idle"),
+        processes.without_process(before or RunState(state="idle")),
         state="idle",
-        pid=None,
-        pid_created=None,
-        host=None,
         eta_seconds=None,
         tokens_per_second=None,
         updated_at=time.time(),
         message="waiting for the engine",
+        before=resuming.as_found(before),
     )
     runs.write_state(folder, waiting)
 

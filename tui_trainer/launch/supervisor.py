@@ -61,16 +61,17 @@ class Supervisor:
         try:
             process = start_engine(folder, from_checkpoint, rate, command=self._command)
         except UserError as error:
-            return EngineEnd(folder.path, "failed", str(error), None)
+            return EngineEnd(folder.path, folder.status(), str(error), None, refused=True)
         while process.poll() is None:
             if self._left.wait(_CHILD_POLL):
                 return None
         return describe_end(folder, process.returncode, beginning)
 
     def _watch(self, folder: RunFolder) -> EngineEnd | None:
+        beginning = Beginning.joined(folder)
         while folder.status() in (*ACTIVE_STATES, "idle"):
             if self._left.wait(_FOREIGN_POLL):
                 return None
         # Read again: the last state may have been written between reading it and asking
         # for the process, which by now is surely gone.
-        return describe_end(folder, None, Beginning())
+        return describe_end(folder, None, beginning)

@@ -103,6 +103,9 @@ class Rule:
     def _first(self, seen: Seen) -> _Known:
         fresh = seen.status in _ENDS and self._is_fresh(seen)
         told = set() if fresh else {_advice_key(one) for one in seen.critical}
+        kind = _ENDS.get(seen.status)
+        if kind is not None and not fresh:
+            told.add(_key(kind, seen))  # a resume that is refused puts this very end back
         return _Known("training" if fresh else seen.status, told)
 
     def _is_fresh(self, seen: Seen) -> bool:
@@ -121,8 +124,11 @@ class Rule:
                 return found
             known.gone_since = None
             kind = _ENDS.get(seen.status)
-            if kind is not None and (not seen.foreign or self._is_fresh(seen)):
-                found.append(_notice(kind, _key(kind, seen), seen, _end(seen), now))
+            key = "" if kind is None else _key(kind, seen)
+            is_news = key not in known.told and (not seen.foreign or self._is_fresh(seen))
+            if kind is not None and is_news:
+                known.told.add(key)
+                found.append(_notice(kind, key, seen, _end(seen), now))
             known.status = seen.status
         else:
             known.gone_since = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,6 +11,13 @@ from pathlib import Path
 import msgspec
 
 PRIVATE = 0o600
+# No space, the user's share of it is used up, or no file may become larger.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an exception says that there is no room on the disk."""
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
@@ -39,6 +47,19 @@ def write_json(path: Path, value: object, *, durable: bool = True) -> None:
     """Replaces `path` atomically with `value` as indented JSON."""
     data = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
     write_bytes(path, data, durable=durable)
+
+
+def write_json_in_place(path: Path, value: object) -> None:
+    """Writes `value` over a file of ours that is there, without asking for space: the last resort
+    on a full disk. Padded to the former length with blanks, and written by a single call, which a
+    kill cannot divide."""
+    data = msgspec.json.format(msgspec.json.encode(value), indent=2)
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        padded = data.ljust(os.fstat(descriptor).st_size - 1) + b"\n"
+        os.pwrite(descriptor, padded, 0)
+    finally:
+        os.close(descriptor)
 
 
 def sync_dir(path: Path) -> None:
@@ -73,7 +94,7 @@ class LineAppender:
         self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, PRIVATE)
         self._encoder = msgspec.json.Encoder()
         self._torn = False
-        if _ends_torn(self._descriptor):
+        if ends_torn(self._descriptor):
             os.write(self._descriptor, b"\n")
 
     def append(self, record: object, *, durable: bool = False) -> None:
@@ -110,6 +131,7 @@ def appending(path: Path) -> Iterator[LineAppender]:
         appender.close()
 
 
-def _ends_torn(descriptor: int) -> bool:
+def ends_torn(descriptor: int) -> bool:
+    """Whether an open file ends in the middle of a line."""
     size = os.fstat(descriptor).st_size
     return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"

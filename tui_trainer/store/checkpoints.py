@@ -20,6 +20,7 @@ MANIFEST = "manifest.json"
 _NAME = re.compile(r"step-([0-9]{8,18})")
 _LONGEST_NAME = 4096
 START = "start"  # in place of a checkpoint's name: step 0 again
+SUPERSEDED = "superseded"
 
 
 class FileEntry(msgspec.Struct, frozen=True):
@@ -150,6 +151,19 @@ def prune(run: RunFolder, keep: int, spared: Collection[int] = ()) -> list[str]:
     return deleted
 
 
+def expendable(run: RunFolder, spared: Collection[int] = ()) -> list[Path]:
+    """The checkpoints that may go where the disk is full, first those that matter least: what a
+    rewind has left behind, then the oldest. Never the newest whole one or a later one, nor the
+    best, nor those of the steps `spared`."""
+    newest, best = find_checkpoint(run, None), best_name(run)
+    aside = run.checkpoints_dir / SUPERSEDED
+    left = sorted(p for p in aside.iterdir() if _NAME.fullmatch(p.name)) if aside.is_dir() else []
+    if newest is None:
+        return left
+    known = [item for item in list_checkpoints(run) if item[1].name < newest.name]
+    return left + [p for step, p in known if p.name != best and step not in spared]
+
+
 def set_aside_after(run: RunFolder, step: int) -> list[str]:
     """Moves checkpoints later than `step` into `checkpoints/superseded/`; gives their names.
 
@@ -159,7 +173,7 @@ def set_aside_after(run: RunFolder, step: int) -> list[str]:
     moved = []
     for at, folder in list_checkpoints(run):
         if at > step:
-            aside = run.checkpoints_dir / "superseded"
+            aside = run.checkpoints_dir / SUPERSEDED
             aside.mkdir(exist_ok=True, mode=0o700)
             target = aside / folder.name
             if target.exists():

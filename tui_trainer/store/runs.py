@@ -19,6 +19,7 @@ from tui_trainer.contracts.evaluation import EvaluationFile
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import (
     ACTIVE_STATES,
+    ENDED_STATES,
     Command,
     Event,
     LoopInfo,
@@ -26,7 +27,7 @@ from tui_trainer.contracts.run import (
     RunInfo,
     RunState,
 )
-from tui_trainer.store import atomic, jobs, model_files, paths
+from tui_trainer.store import atomic, jobs, model_files, paths, processes, reserve
 from tui_trainer.store.model_files import ModelFiles
 from tui_trainer.store.regular import open_regular, read_regular
 
@@ -151,34 +152,17 @@ class RunFolder:
 def status_of(state: RunState | None) -> str:
     """The state's word, but `crashed` where a live process is owed and there is none.
 
-    On another host the process cannot be asked: an active run that has been silent for
-    `STALE_SECONDS` is `stale`.
+    On another host, or in another container, the process cannot be asked: an active run that has
+    been silent for `STALE_SECONDS` is `stale`.
     """
     if state is None:
         return "unknown"
     if state.state not in ACTIVE_STATES:
         return state.state
-    if state.host not in (None, socket.gethostname()):
+    if not processes.is_here(state):
         silent = time.time() - state.updated_at
         return "stale" if silent > STALE_SECONDS else state.state
-    return state.state if process_alive(state.pid, state.pid_created) else "crashed"
-
-
-def process_alive(pid: int | None, created: float | None) -> bool:
-    """Whether `pid` runs and is the process that started at `created` (seconds)."""
-    if pid is None:
-        return False
-    import psutil  # a monitor's first paint does without
-
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return False
-        return created is None or abs(process.create_time() - created) < 2.0
-    except psutil.AccessDenied:
-        return True
-    except psutil.Error:
-        return False
+    return state.state if processes.is_alive(state) else "crashed"
 
 
 def create_run(runs_dir: Path, job: Job, name: str | None = None) -> RunFolder:
@@ -233,8 +217,25 @@ def _new_folder(runs_dir: Path, label: str) -> RunFolder:
 
 
 def write_state(folder: RunFolder, state: RunState) -> None:
-    """Replaces `state.json`."""
-    atomic.write_json(folder.state_file, state, durable=state.state not in ACTIVE_STATES)
+    """Replaces `state.json`, also on a full disk: a last state takes the space in reserve, which
+    it releases in any case, and where that does not suffice the file is written over in place.
+    """
+    durable, last = state.state not in ACTIVE_STATES, state.state in ENDED_STATES
+    try:
+        atomic.write_json(folder.state_file, state, durable=durable)
+    except OSError as error:
+        if not atomic.is_full(error):
+            raise
+        try:
+            if not (last and reserve.release(folder.path)):
+                raise
+            atomic.write_json(folder.state_file, state, durable=durable)
+        except OSError:
+            if not folder.state_file.exists():
+                raise
+            atomic.write_json_in_place(folder.state_file, state)
+    if last:
+        reserve.release(folder.path)
 
 
 def list_runs(runs_dir: Path) -> list[RunFolder]:

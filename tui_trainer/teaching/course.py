@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, RunState
 from tui_trainer.launch.ending import Beginning, describe_end
 from tui_trainer.launch.process import start_engine
-from tui_trainer.store import control, runs
+from tui_trainer.store import control, lock, processes
 from tui_trainer.store.runs import RunFolder
 
 POLL_SECONDS = 0.1
@@ -68,6 +67,7 @@ class Course:
         """Takes over a run whose engine another session started."""
         state = self._folder.state()
         self._used = state.elapsed_seconds if state else 0.0
+        self._beginning = Beginning.joined(self._folder)
 
     def follow(self) -> Outcome | None:
         """Waits for the end; None where the engine is to be left alone."""
@@ -113,7 +113,7 @@ class Course:
             self._process.kill()
             return
         state = self._folder.state()
-        if state and state.pid and runs.process_alive(state.pid, state.pid_created):
+        if state and state.pid and processes.is_here(state) and processes.is_alive(state):
             with contextlib.suppress(OSError):
                 os.kill(state.pid, signal.SIGKILL)
 
@@ -121,7 +121,7 @@ class Course:
         if self._process is not None:
             if self._process.poll() is None:
                 return False
-            if not _held(self._folder):
+            if not lock.is_held(self._folder.lock_file):
                 return True
             # Another session's engine was quicker: this one found the run locked.
             self._process, self._attached = None, time.monotonic()
@@ -139,21 +139,3 @@ class Course:
         if end.log and end.log[-1] not in message:
             message = f"{message}; it last printed: {end.log[-1]}"
         return Outcome(end.status, message)
-
-
-def _held(folder: RunFolder) -> bool:
-    """Whether an engine has the run in hand, also one that has not said a word yet.
-
-    Asked only after an engine of ours ended: for an instant this takes the lock itself.
-    """
-    try:
-        descriptor = os.open(folder.lock_file, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -19,6 +18,7 @@ from textual.timer import Timer
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.store import processes
 from tui_trainer.tui import commands, glyphs, keymap, rubbish, themes
 from tui_trainer.tui.alarm import Alarm
 from tui_trainer.tui.bridge import Bridge, Services, real_services
@@ -178,7 +178,7 @@ class TrainerApp(SteeredApp):
         self.fleet.ended(end)
         if self.chatting.teaches(end.path):
             return  # the teaching tells how it ends
-        failed = end.status in ("failed", "crashed")
+        failed = end.refused or end.status in ("failed", "crashed")
         self.tell(self.fleet.describe(end, self.view.runs), "error" if failed else "information")
         self.bridge.watcher.refresh()
 
@@ -365,7 +365,7 @@ def wants_another(view: FolderView, path: Path | None) -> bool:
 def local_process(run: RunView | None) -> int | None:
     """The process of a run that works on this machine."""
     state = run.state if run is not None and run.summary.status in ACTIVE_STATES else None
-    return state.pid if state is not None and state.host in (None, socket.gethostname()) else None
+    return state.pid if state is not None and processes.is_here(state) else None
 
 
 def run_app(

@@ -65,5 +65,7 @@ class Fleet:
     def describe(self, end: EngineEnd, runs: Iterable[RunSummary]) -> str:
         """An end in one sentence."""
         name = next((run.name for run in runs if run.path == end.path), end.path.name)
+        if end.refused:
+            return f"{name} was not started: {end.message}"
         word = states.word(end.status)
         return f"{name} {word}: {end.message}" if end.message else f"{name} {word}"

@@ -85,7 +85,7 @@ class MetricsFile:
 
     def _is_quiet(self) -> bool:
         try:
-            return time.time() - self.path.stat().st_mtime > QUIET_SECONDS
+            return abs(time.time() - self.path.stat().st_mtime) > QUIET_SECONDS
         except OSError:
             return True
 

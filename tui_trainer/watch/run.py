@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from tui_trainer.advisor.told import told as hear
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, LoopInfo, RunBasics, RunInfo, RunState
+from tui_trainer.store import processes
 from tui_trainer.store.runs import STALE_SECONDS, RunFolder, status_of
 from tui_trainer.watch.boundary import caught, file_problem
 from tui_trainer.watch.config import flat_config
@@ -108,7 +108,7 @@ class RunFacts:
         return (
             state is not None
             and self.status in ACTIVE_STATES
-            and state.host in (None, socket.gethostname())
+            and processes.is_here(state)
             and state.commands != ()
         )
 
@@ -377,7 +377,7 @@ def signature(path: Path) -> Signature:
 def _age_status(place: RunPlace) -> str:
     """Others' files say nothing of their writer: still growing (`unknown`), or `recorded`."""
     modified = _modified(place)
-    if modified is None or time.time() - modified < STALE_SECONDS:
+    if modified is None or abs(time.time() - modified) < STALE_SECONDS:  # a clock may be set back
         return "unknown"
     return "recorded"
 

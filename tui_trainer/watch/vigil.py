@@ -5,7 +5,6 @@ A crash needs no vigil: the run's status says that its process is gone.
 
 from __future__ import annotations
 
-import socket
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +17,7 @@ from tui_trainer.advisor.memory import Memory
 from tui_trainer.advisor.told import told
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunInfo, RunState
+from tui_trainer.store import processes
 from tui_trainer.store.regular import open_regular
 from tui_trainer.store.runs import RunFolder, decoded_lines
 
@@ -59,7 +59,6 @@ class Vigil:
         self._usual = 0.0  # seconds between two looks
         self._limit: tuple[object, float | None] = (None, None)
         self._events = _Events(folder.events_file)
-        self._since_events = time.time() - _SLACK_SECONDS
 
     def look(
         self, state: RunState | None, status: str, info: RunInfo | None, now: float | None = None
@@ -70,7 +69,7 @@ class Vigil:
         if self._events.read(status):
             self.critical = tuple(self._critical().values())[-_MOST_CRITICAL:]
         settings = (info.job.advisor if info is not None else None) or AdvisorSettings()
-        is_local = state is not None and state.host in (None, socket.gethostname())
+        is_local = state is not None and processes.is_here(state)
         if state is None or status != "training" or not is_local or not settings.enabled:
             self._place, self.stalled = None, None
         else:
@@ -82,8 +81,8 @@ class Vigil:
     def _critical(self) -> dict[str, Advice]:
         """Critical advice that was said since the vigil began."""
         found = {}
-        for event in self._events.kept:
-            if event.kind == "advice" and event.time >= self._since_events:
+        for event in self._events.fresh:
+            if event.kind == "advice":
                 for advice in told([event]).open:
                     # A hang is told while it lasts.
                     if advice.urgency == "critical" and advice.kind != "stalled":
@@ -93,7 +92,8 @@ class Vigil:
     def _look_at_step(
         self, state: RunState, settings: AdvisorSettings, ours: bool, now: float
     ) -> Advice | None:
-        place = (state.pid, state.pid_created, state.step, _size(self._folder.metrics_file))
+        process = state.pid, state.start_ticks, state.pid_created
+        place = (process, state.step, _size(self._folder.metrics_file))
         if place != self._place:
             first = self._looked is None
             self._place = place
@@ -138,7 +138,7 @@ class Vigil:
         return max([GAP_SECONDS, *(2 * gap for gap in gaps)])
 
     def _memory(self, state: RunState) -> Memory:
-        began, rows = state.pid_created or 0.0, self._rows()
+        began, rows = _began(state), self._rows()
         times = [
             row.step_time_ms
             for row in rows
@@ -166,6 +166,7 @@ class _Events:
 
     def __init__(self, file: Path) -> None:
         self.kept: list[Event] = []
+        self.fresh: list[Event] = []  # of those, the ones that came since, or shortly before
         self.newest: list[Event] = []  # the last one of any kind
         self._file = file
         self._read_to: int | None = None
@@ -177,15 +178,29 @@ class _Events:
             return False
         size = _size(self._file)
         if size < (self._read_to or 0):
-            self.kept, self._read_to = [], 0
+            self.kept, self.fresh, self._read_to = [], [], 0
         elif size == self._read_to:
             return False
+        # By its place in the file an event is new, whatever the clock is set to meanwhile; only
+        # those that were there before the first look are told apart by their time.
+        since = time.time() - _SLACK_SECONDS if self._read_to is None else None
         data, self._read_to = _read_end(self._file, self._read_to or 0, _MOST_EVENT_BYTES)
         events = decoded_lines(data, msgspec.json.Decoder(Event))
         self.newest = events[-1:] or self.newest
         fresh = [event for event in events if _speaks(event)]
         self.kept = [*self.kept, *fresh][-_MOST_EVENTS:]
+        came = [event for event in fresh if since is None or event.time >= since]
+        self.fresh = [*self.fresh, *came][-_MOST_EVENTS:]
         return bool(fresh)
+
+
+def _began(state: RunState) -> float:
+    """When the session began, by the clock as it was set then or is set now, whichever is
+    earlier: after the clock was set back, rows of this session must not pass for older ones."""
+    recorded = state.pid_created or 0.0
+    is_known = state.pid is not None and state.start_ticks is not None
+    now = processes.created(state.pid or 0) if is_known and processes.is_alive(state) else None
+    return recorded if now is None else min(recorded, now)
 
 
 def _speaks(event: Event) -> bool:

@@ -81,7 +81,7 @@ class CsvSource(ForeignSource):
         if not line.strip():
             return False
         try:
-            quiet = time.time() - self.path.stat().st_mtime > _QUIET_SECONDS
+            quiet = abs(time.time() - self.path.stat().st_mtime) > _QUIET_SECONDS
         except OSError:
             quiet = True
         if not quiet:

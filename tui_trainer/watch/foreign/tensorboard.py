@@ -225,6 +225,6 @@ def _stamp(name: str) -> int:
 
 def _is_quiet(path: Path) -> bool:
     try:
-        return time.time() - path.stat().st_mtime > _QUIET_SECONDS
+        return abs(time.time() - path.stat().st_mtime) > _QUIET_SECONDS
     except OSError:
         return True

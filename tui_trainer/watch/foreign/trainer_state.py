@@ -131,7 +131,8 @@ class TrainerStateSource(ForeignSource):
 
     def _judge(self, broken: list[Path], seen: dict[Path, _Signature]) -> bool:
         """A file that cannot be read may be half-written: it is told once it is quiet."""
-        fresh = [path for path in broken if time.time() - seen[path][2] / 1e9 < _QUIET_SECONDS]
+        now = time.time()
+        fresh = [path for path in broken if abs(now - seen[path][2] / 1e9) < _QUIET_SECONDS]
         self._seen = None if fresh else seen
         changed = False
         for path in broken:

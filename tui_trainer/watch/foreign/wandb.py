@@ -157,7 +157,7 @@ class WandbSource(ForeignSource):
         if not self._blocks.pending or self._exit is not None:
             return False
         try:
-            quiet = time.time() - path.stat().st_mtime > _QUIET_SECONDS
+            quiet = abs(time.time() - path.stat().st_mtime) > _QUIET_SECONDS
         except OSError:
             quiet = True
         return quiet and self.say("torn", f"{path.name}: the last record is cut off")
