@@ -18,9 +18,9 @@ from tui_trainer.tui.keymap import STEERING, Key
 from tui_trainer.tui.roster import Layout, Sorting
 from tui_trainer.tui.screens.page import Page, teach
 from tui_trainer.tui.text import plain
+from tui_trainer.tui.widgets.prose import Prose
 from tui_trainer.tui.widgets.roster_line import RosterFacts, RosterLine
 from tui_trainer.tui.widgets.run_table import RunHeading, RunTable
-from tui_trainer.tui.widgets.steady import Steady
 from tui_trainer.watch import fields, query
 from tui_trainer.watch.query import Query
 from tui_trainer.watch.view import FolderView, RunSummary
@@ -49,7 +49,7 @@ class Runs(Page):
 
     def body(self) -> ComposeResult:
         yield Input(placeholder=_HINT, id="filter", compact=True)
-        yield Steady(id="problem", markup=False)
+        yield Prose(id="problem")
         yield RosterLine()
         yield RunHeading()
         yield RunTable()
@@ -200,7 +200,7 @@ class Runs(Page):
         if asked.needs_config or asked.problem is not None:
             done = lambda: self.app.call_from_thread(self.refresh_all)  # noqa: E731
             self._configs.want(view.runs, done)
-        problem = self.query_one("#problem", Steady)
+        problem = self.query_one("#problem", Prose)
         problem.display = asked.problem is not None
         if asked.problem is not None:
             problem.update(plain(asked.problem))
