@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Callable
@@ -20,6 +21,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # No test asserts how long anything takes, as Hypothesis does of itself.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+# The light package's tests pass without torch (see .ci/run): whole modules of its users are left
+# out here, single tests take the fixture `train_extra`.
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+NO_TORCH = "needs torch: pip install -e '.[train]'"
+collect_ignore = [] if HAS_TORCH else ["engine", "models", "writer/test_writer_transformers.py"]
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
@@ -44,7 +51,14 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 
 
 @pytest.fixture(scope="session")
-def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def train_extra() -> None:
+    """For what needs torch: skipped where the extra `train` is not installed."""
+    if not HAS_TORCH:
+        pytest.skip(NO_TORCH)
+
+
+@pytest.fixture(scope="session")
+def tiny_base(train_extra: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random two-layer Llama and a byte-level tokenizer with a chat template."""
     folder = tmp_path_factory.mktemp("base") / "tiny"
     special = ["<|end|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|system|>"]
@@ -53,7 +67,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def qwen2_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def qwen2_base(train_extra: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Qwen2 with ChatML turns; its end-of-text token is not what ends a turn."""
     folder = tmp_path_factory.mktemp("base") / "qwen2"
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -74,7 +88,7 @@ def qwen2_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def llama3_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def llama3_base(train_extra: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random Llama with Llama 3's kind of chat template, untied, with rope scaling."""
     folder = tmp_path_factory.mktemp("base") / "llama3"
     special = ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>"]
@@ -134,7 +148,9 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def make_adapter(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def make_adapter(
+    train_extra: None, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
     """Saves a random LoRA adapter for a base's folder, the way PEFT itself does; keyword
     arguments go to `LoraConfig`. `strength` multiplies what it changes."""
 

@@ -165,7 +165,9 @@ def text_of() -> Callable[[TrainerApp], str]:
 @pytest.fixture
 def told() -> Callable[[TrainerApp], str]:
     """The notices that are up, whole: on the screen they are wrapped."""
-    return lambda app: "\n".join(str(notice.message) for notice in app._notifications)
+    return lambda app: "\n".join(
+        str(notice.message).replace("\n", "") for notice in app._notifications
+    )
 
 
 @pytest.fixture

@@ -202,7 +202,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def engine_pids(folder: Path) -> list[int]:
     states = [run.state() for run in runs.list_runs(folder / "runs")]
-    alive = [s for s in states if s is not None and runs.process_alive(s.pid, s.pid_created)]
+    alive = [s for s in states if s is not None and processes.process_alive(s.pid, s.pid_created)]
     return [s.pid for s in alive if s.pid is not None]
 
 

@@ -251,6 +251,16 @@ async def test_monitor_of_a_folder_that_is_not_there(
         await seen(app, "no runs in")
 
 
+@pytest.mark.parametrize("parts", [1, 3, 12])
+async def test_a_missing_folder_is_named_whole_however_long_its_path(
+    tmp_path: Path, session: Session, seen: Seen, parts: int
+) -> None:
+    folders = [f"experiments-of-{number}" for number in range(parts)]
+    app = session(tmp_path.joinpath(*folders, "nowhere"), monitor_only=True)
+    async with app.run_test(size=(80, 24)):
+        await seen(app, *folders, "nowhere", "looked for again", "tui-trainer monitor DIR")
+
+
 async def test_the_first_start_teaches(tmp_path: Path, session: Session, seen: Seen) -> None:
     app = session(tmp_path / "new_runs")
     async with app.run_test(size=(80, 24)) as pilot:

@@ -103,7 +103,7 @@ def terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
         one.close()
     for folder in runs.list_runs(tmp_path / "runs"):
         state = folder.state()
-        if state is not None and runs.process_alive(state.pid, state.pid_created):
+        if state is not None and processes.process_alive(state.pid, state.pid_created):
             assert state.pid is not None
             os.kill(state.pid, signal.SIGKILL)
 

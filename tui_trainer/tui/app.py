@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rich.terminal_theme import TerminalTheme
 from textual import on
 from textual.app import SystemCommand
+from textual.content import Content
 from textual.filter import ANSIToTruecolor, LineFilter, Monochrome
 from textual.screen import Screen
 from textual.timer import Timer
@@ -42,6 +43,7 @@ from tui_trainer.tui.screens.page import Page
 from tui_trainer.tui.steered import SteeredApp
 from tui_trainer.tui.stylesheet import KeptStylesheet
 from tui_trainer.tui.terminal import TerminalGuard
+from tui_trainer.tui.text import unbroken
 
 if TYPE_CHECKING:  # numpy and what needs it come after the first paint
     from tui_trainer.contracts.hardware import HardwareSample
@@ -67,6 +69,8 @@ _FRAME_SECONDS = 0.03
 _STARTED_SECONDS = 5.0  # the start is over by then, however long a folder takes
 _LOADING_SECONDS = 0.2  # every frame of a run that is being read draws its charts anew
 _NOT_USED = (ANSIToTruecolor, Monochrome)  # Textual's filters; see `get_line_filters`
+_NOTICE_WIDTH = 69  # cells of a notice's text, as the stylesheet has it
+_NOTICE_EDGE = 4  # its border and padding, and the scrollbar beside it
 MONITOR_ONLY = "monitor watches and steers only; start tui-trainer without monitor to train"
 
 
@@ -210,7 +214,8 @@ class TrainerApp(SteeredApp):
 
     def tell(self, text: str, severity: Severity = "information") -> None:
         """Shows a notice; text from files is cleaned and never read as markup."""
-        self.notify(clean(text), severity=severity, markup=False)
+        words = unbroken(Content(clean(text)), min(_NOTICE_WIDTH, self.size.width - _NOTICE_EDGE))
+        self.notify(words.plain, severity=severity, markup=False)
 
     def show_talk(self) -> None:
         """Brings what shows the chat up to date."""

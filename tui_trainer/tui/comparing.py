@@ -13,6 +13,7 @@ from tui_trainer.contracts.chat import Comparison, LayerDifference
 from tui_trainer.tui.charts.text import clean, number
 from tui_trainer.tui.shelf import taught_words
 from tui_trainer.tui.talk_words import NONE, share
+from tui_trainer.tui.text import wrapped
 from tui_trainer.tui.widgets.panel import stack
 
 _WIDEST_LABEL = 28
@@ -109,7 +110,7 @@ def _answers(found: Compared, width: int) -> list[Content]:
 
 def _wrapped(text: str, width: int) -> Sequence[str]:
     found = [
-        line.plain for part in text.split("\n") for line in Content(clean(part)).wrap(width - 2)
+        line.plain for part in text.split("\n") for line in wrapped(Content(clean(part)), width - 2)
     ]
     return found or ["(nothing)"]
 

@@ -12,7 +12,7 @@ from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.tui import states
 from tui_trainer.tui.charts.text import clean, clock, duration, number
 from tui_trainer.tui.roster import NONE, spark_text, trend_words
-from tui_trainer.tui.text import count_text, gib_text, plain, rate_text
+from tui_trainer.tui.text import count_text, gib_text, plain, rate_text, shorten, wrapped
 from tui_trainer.watch import contrast
 from tui_trainer.watch.dossier import CheckpointFacts, Dossier, Measured, measured
 from tui_trainer.watch.view import RunSummary, RunView
@@ -69,14 +69,15 @@ def configuration(known: Dossier, width: int) -> Content:
 def events(known: Dossier, width: int) -> Content:
     """What happened, the newest first."""
     listed = known.view.events[: -_MOST_EVENTS - 1 : -1]
-    lines = [
-        Content.assemble(
+    lines = []
+    for event in listed:
+        head = Content.assemble(
             (f"{clock(event.time)}  {count_text(event.step):>9}  ", "$faint"),
             (f"{clean(event.kind):<14} ", "$accent"),
-            clean(event.message or _words(event.detail)),
-        ).truncate(width, ellipsis=True)
-        for event in listed
-    ]
+        )
+        text = clean(event.message or _words(event.detail))
+        line = Content.assemble(head, shorten(text, max(0, width - head.cell_length)))
+        lines.append(line.truncate(width, ellipsis=True))
     left_out = len(known.view.events) - len(listed)
     if left_out:
         lines.append(Content.styled(f"and {left_out:,} earlier ones", "$faint"))
@@ -104,7 +105,8 @@ def machine(known: Dossier, width: int) -> Content:
 
 def log(known: Dossier, width: int) -> Content:
     """The end of what the training process printed."""
-    lines = [plain(line) for line in (known.log or known.view.log_tail)]
+    printed = known.log or known.view.log_tail
+    lines = [line for text in printed for line in wrapped(plain(text), width)]
     return page(lines) if lines else nothing(known, "log")
 
 
@@ -199,11 +201,9 @@ def nothing(known: Dossier, what: str) -> Content:
 def fact(name: str, value: str, width: int, style: str = "") -> Content:
     """A label and its value, wrapped beside the label."""
     room = max(10, width - _LABEL - 1)
-    text = clean(value)
-    pieces = [text[at : at + room] for at in range(0, max(1, len(text)), room)]
     lines = [
-        Content.assemble((f"{clean(name) if at == 0 else '':<{_LABEL}} ", "$faint"), (piece, style))
-        for at, piece in enumerate(pieces)
+        Content.assemble((f"{clean(name) if at == 0 else '':<{_LABEL}} ", "$faint"), line)
+        for at, line in enumerate(wrapped(plain(value, style), room))
     ]
     return Content("\n").join(lines)
 

@@ -10,7 +10,15 @@ from textual.content import Content
 from tui_trainer.contracts.hardware import GpuProcess, GpuSample, HardwareSample, StepDivision
 from tui_trainer.machine.verdict import verdict_of
 from tui_trainer.tui.charts.text import clean, number
-from tui_trainer.tui.text import MISSING, count_text, gib_text, meter, percent_text, shorten
+from tui_trainer.tui.text import (
+    MISSING,
+    count_text,
+    gib_text,
+    meter,
+    percent_text,
+    shorten,
+    wrapped,
+)
 from tui_trainer.tui.widgets.panel import stack
 
 _LABEL = 8
@@ -47,8 +55,8 @@ def _run(samples: Sequence[HardwareSample], width: int) -> Content | None:
         return None
     division = known[-1].division
     return stack(
-        *Content.assemble((verdict.word, "bold"), f": {verdict.why}").wrap(width),
-        *Content.styled(f"→ {verdict.change}", "$accent").wrap(width),
+        *wrapped(Content.assemble((verdict.word, "bold"), f": {verdict.why}"), width),
+        *wrapped(Content.styled(f"→ {verdict.change}", "$accent"), width),
         *_division(division, width),
     )
 

@@ -13,7 +13,7 @@ from tui_trainer.store.adapters import Listed, Trashed
 from tui_trainer.tui.charts.text import clean, number
 from tui_trainer.tui.roster import Column
 from tui_trainer.tui.talk_words import NONE, measure_words, share
-from tui_trainer.tui.text import shorten
+from tui_trainer.tui.text import shorten, wrapped
 from tui_trainer.tui.widgets.panel import stack
 
 COLUMNS: tuple[Column, ...] = (
@@ -109,8 +109,8 @@ def details_of(item: Listed, shelf: Shelf, width: int) -> Content:
     ]
     lines = [Content.styled(clean(info.name), "bold")]
     for label, text in facts:
-        wrapped = Content(clean(text)).wrap(max(8, width - _LABEL)) or [Content("")]
-        for index, line in enumerate(wrapped[:3]):
+        beside = wrapped(Content(clean(text)), max(8, width - _LABEL)) or [Content("")]
+        for index, line in enumerate(beside[:3]):
             head = label if index == 0 else ""
             lines.append(Content.assemble((f"{head:<{_LABEL}}", "$faint"), line))
     return stack(*lines)

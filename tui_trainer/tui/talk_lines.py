@@ -11,6 +11,7 @@ from tui_trainer.contracts import session as events
 from tui_trainer.tui import states
 from tui_trainer.tui.charts.text import clean
 from tui_trainer.tui.talk import Entry
+from tui_trainer.tui.text import wrapped
 
 _STYLES = {
     "note": ("· ", states.FAINT),
@@ -98,7 +99,7 @@ def _wrapped(text: str, width: int) -> list[Content]:
     """Lines of text from the model or a file: never markup, control characters shown."""
     lines: list[Content] = []
     for line in text.expandtabs(4).split("\n"):
-        lines += Content(clean(line)).wrap(max(4, width)) if line.strip() else [Content("")]
+        lines += wrapped(Content(clean(line)), max(4, width)) if line.strip() else [Content("")]
     return lines
 
 

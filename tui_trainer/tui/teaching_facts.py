@@ -21,7 +21,7 @@ from tui_trainer.tui.talk_words import (
     training_state,
     weight_words,
 )
-from tui_trainer.tui.text import count_text, meter, percent_text
+from tui_trainer.tui.text import count_text, meter, percent_text, wrapped
 from tui_trainer.tui.widgets.panel import spread, stack
 
 _LABEL = 9
@@ -236,7 +236,7 @@ def _result_lines(result: ResultFacts, width: int) -> list[Content]:
         lines.append(Content.assemble((f"{label:<{_LABEL}}", "$faint"), text))
     if result.message:
         colour = training_state(result.state)[1]
-        lines += [line.stylize(colour) for line in Content(result.message).wrap(width)[:4]]
+        lines += [line.stylize(colour) for line in wrapped(Content(result.message), width)[:4]]
     return lines
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 
+from rich.cells import cell_len
 from textual.content import Content
 
 from tui_trainer.tui.charts.text import clean
 
 MISSING = "n/a"
+_LEAST_PATH = 12  # characters; less of a path tells nothing
+_WORD = re.compile(r"\S+")
+_PATH_PART = re.compile(r"[^/\\]*[/\\]+|[^/\\]+")
+_NAME_PART = re.compile(r"[^-_.,;:=+]*[-_.,;:=+]+|[^-_.,;:=+]+")
 _AGES = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
@@ -19,8 +25,73 @@ def plain(text: str, style: str = "") -> Content:
 
 
 def shorten(text: str, width: int) -> str:
-    """`text` in at most `width` characters, its end replaced by `…` where it is longer."""
-    return text if len(text) <= width else f"{text[: max(0, width - 1)]}…"
+    """`text` in at most `width` characters: where it is longer, paths in it lose their middle,
+    and then its end is replaced by `…`."""
+    while len(text) > width:
+        room = {word: _room(word, len(text) - width) for word in text.split() if "/" in word}
+        word = max(room, key=len, default="")
+        if not word or room[word] >= len(word):
+            return f"{text[: max(0, width - 1)]}…"
+        text = text.replace(word, short_path(word, room[word]))
+    return text
+
+
+def short_path(path: str, width: int) -> str:
+    """`path` in at most `width` characters: its first part and as many of its last ones as fit,
+    with `…` for what is between them."""
+    if len(path) <= width:
+        return path
+    head, *parts = path.split("/")
+    if not head and len(parts) > 1:
+        head = f"/{parts.pop(0)}"
+    for start in (f"{head}/…", "…"):
+        for at in range(1, len(parts)):
+            short = "/".join((start, *parts[at:]))
+            if len(short) <= width:
+                return short
+    return f"…{path[len(path) - width + 1 :]}" if width > 1 else "…"[:width]
+
+
+def wrapped(content: Content, width: int) -> list[Content]:
+    """`content` in lines of at most `width` cells, parted between words, and a path that is
+    longer than a line at its separators."""
+    return unbroken(content, width).wrap(width)
+
+
+def unbroken(content: Content, width: int) -> Content:
+    """`content` with line breaks where a word that is longer than a line has a seam, so that
+    wrapping it at `width` cells cuts through no part of a path."""
+    if width < 1:
+        return content
+    cuts: list[int] = []
+    for word in _WORD.finditer(content.plain):
+        if cell_len(word[0]) > width:
+            cuts += [word.start() + at for at in _cuts(word[0], width)]
+    return Content("\n").join(content.divide(cuts)) if cuts else content
+
+
+def _cuts(word: str, width: int) -> list[int]:
+    """Where a long word is parted: after the last separator that fits on each line."""
+    cuts, start, end = [], 0, 0
+    for piece in _pieces(word, width):
+        if start < end and cell_len(word[start:end] + piece) > width:
+            cuts.append(end)
+            start = end
+        end += len(piece)
+    return cuts
+
+
+def _pieces(word: str, width: int) -> list[str]:
+    """The parts of a path with their separators; a part longer than a line in smaller ones."""
+    pieces: list[str] = []
+    for piece in _PATH_PART.findall(word):
+        pieces += [piece] if cell_len(piece) <= width else _NAME_PART.findall(piece)
+    return pieces
+
+
+def _room(word: str, surplus: int) -> int:
+    """The characters left to a path in a text that is `surplus` characters too long."""
+    return max(min(len(word), _LEAST_PATH), len(word) - surplus)
 
 
 def count_text(value: float | None) -> str:

@@ -20,6 +20,7 @@ from tui_trainer.tui.talk import Talk
 from tui_trainer.tui.teaching_facts import teaching_facts_of
 from tui_trainer.tui.typing_help import Commands
 from tui_trainer.tui.widgets.ask_line import AskLine
+from tui_trainer.tui.widgets.prose import Prose
 from tui_trainer.tui.widgets.talk_log import TalkLog
 from tui_trainer.tui.widgets.teaching import TeachingPanel
 from tui_trainer.watch.view import FolderView
@@ -54,11 +55,11 @@ class Chat(Page):
         with Horizontal(id="talk-body"):
             with Vertical(id="talk-main"):
                 yield TalkLog()
-                yield Static(id="asked", markup=False)
+                yield Prose(id="asked")
                 with Horizontal(id="ask-row"):
                     yield Static("›", id="ask-mark", markup=False)
                     yield AskLine()
-                yield Static(id="ask-hint", markup=False)
+                yield Prose(id="ask-hint")
             with Vertical(id="talk-side"):
                 yield TeachingPanel()
 
@@ -204,7 +205,7 @@ class Chat(Page):
         self.app.push_screen(Prompt(_NOTES[command][0], "", _NOTES[command][1], check), say)
 
     def _show_asked(self, talk: Talk) -> None:
-        bar = self.query_one("#asked", Static)
+        bar = self.query_one("#asked", Prose)
         content = asked(talk, self._shown("agree"))
         bar.display = content is not None
         if content is not None:
@@ -214,7 +215,7 @@ class Chat(Page):
     def _hint(self) -> None:
         text = self.query_one(AskLine).value
         hint = self._commands.hint(text) if self._commands is not None else ""
-        self.query_one("#ask-hint", Static).update(Content(clean(hint)))
+        self.query_one("#ask-hint", Prose).update(Content(clean(hint)))
 
     @on(Input.Submitted, "#ask")
     def _given(self) -> None:

@@ -8,10 +8,11 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import Button, Static
+from textual.widgets import Button
 
 from tui_trainer.tui import keymap
 from tui_trainer.tui.screens.dialog import Dialog
+from tui_trainer.tui.widgets.prose import Prose
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Choice(Dialog[str]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Static(self._question, markup=False, classes="question")
+            yield Prose(self._question, classes="question")
             for option in self._options:
                 key = Content.styled(f"{keymap.display(option.key):>4}  ", "bold")
                 label = Content.assemble(key, option.label)

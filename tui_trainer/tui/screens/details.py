@@ -15,6 +15,7 @@ from tui_trainer.tui import dossier_words, score_words
 from tui_trainer.tui.bridge import in_background
 from tui_trainer.tui.screens.dialog import Sheet
 from tui_trainer.tui.text import plain
+from tui_trainer.tui.widgets.prose import Prose
 from tui_trainer.watch.dossier import Dossier, dossier_of
 from tui_trainer.watch.find import place_of
 from tui_trainer.watch.view import RunSummary, RunView
@@ -50,7 +51,7 @@ class Details(Sheet):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog -tall"):
-            yield Static(id="details-head", markup=False)
+            yield Prose(id="details-head")
             yield Static(id="details-tabs", markup=False)
             with VerticalScroll():
                 yield Static(id="details-text", markup=False)
@@ -104,7 +105,7 @@ class Details(Sheet):
             head = Content.assemble(head, ("   reading …", "$faint"))
         if self._problem is not None:
             head = Content.assemble(head, "\n", plain(self._problem, "$warning"))
-        self.query_one("#details-head", Static).update(head)
+        self.query_one("#details-head", Prose).update(head)
         self.query_one("#details-tabs", Static).update(self._tabs(width))
         write = PAGES[TABS[self._page]]
         self.query_one("#details-text", Static).update(write(self._known, width))

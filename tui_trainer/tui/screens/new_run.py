@@ -29,6 +29,7 @@ from tui_trainer.tui.screens.page import Page
 from tui_trainer.tui.widgets.chart_pane import ChartPane
 from tui_trainer.tui.widgets.form_fold import FormFold
 from tui_trainer.tui.widgets.form_row import FormRow
+from tui_trainer.tui.widgets.prose import Prose
 from tui_trainer.watch.view import FolderView
 
 _EXAMPLE = "lighthouse.toml"
@@ -71,10 +72,10 @@ class NewRun(Page):
                 yield FormFold(id="fold")
                 yield Vertical(id="more")
             yield ChartPane(id="schedule")
-        yield Static(id="about", markup=False)
+        yield Prose(id="about")
         with Horizontal(id="start-line"):
             yield Button("Start run", id="start", compact=True)
-            yield Static(id="start-note", markup=False)
+            yield Prose(id="start-note")
 
     def _fields(self, sections: tuple[Section, ...]) -> Iterator[Widget]:
         known = {field.key: field for field in formfields.fields()}
@@ -231,7 +232,7 @@ class NewRun(Page):
     def _describe(self) -> None:
         """The hint of the field with the cursor, whole: narrow terminals cut it beside it."""
         row = self.focused.parent if self.focused is not None else None
-        about = self.query_one("#about", Static)
+        about = self.query_one("#about", Prose)
         about.update(Content(row.hint if isinstance(row, FormRow) else ""))
         about.set_class(isinstance(row, FormRow) and row.has_class("-wrong"), "-wrong")
 
@@ -255,7 +256,7 @@ class NewRun(Page):
         if text == self._noted:
             return
         self._noted = text
-        note = self.query_one("#start-note", Static)
+        note = self.query_one("#start-note", Prose)
         note.set_class(wrong, "-wrong")
         note.update(Content(clean(text)))
 

@@ -9,12 +9,12 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Static
 
 from tui_trainer.tui import keymap
 from tui_trainer.tui.keymap import Key
 from tui_trainer.tui.text import plain
 from tui_trainer.tui.widgets.key_bar import Hint, KeyBar
+from tui_trainer.tui.widgets.prose import Prose
 from tui_trainer.tui.widgets.top_bar import Place, TopBar
 
 if TYPE_CHECKING:  # the views bring numpy, which comes after the first paint
@@ -36,7 +36,7 @@ class Page(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield TopBar()
-        yield Static(id="sentence", markup=False)
+        yield Prose(id="sentence")
         yield from self.body()
         yield KeyBar()
 
@@ -129,7 +129,7 @@ class Page(Screen[None]):
         """Says a sentence instead of the body, or shows the body."""
         self.set_class(content is not None, "-saying")
         if content is not None:
-            self.query_one("#sentence", Static).update(content)
+            self.query_one("#sentence", Prose).update(content)
 
     def too_small(self) -> Content | None:
         """What is said where the terminal has no room for the body."""

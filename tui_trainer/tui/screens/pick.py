@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 
 from tui_trainer.tui.screens.dialog import Dialog
+from tui_trainer.tui.widgets.prose import Prose
 
 
 class Pick(Dialog[int]):
@@ -33,7 +34,7 @@ class Pick(Dialog[int]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Static(self._question, markup=False, classes="question")
+            yield Prose(self._question, classes="question")
             yield OptionList(*self._lines, compact=True)
             yield Static(
                 Content.assemble(("enter ", "bold $accent"), f"{self._verb}   ",

@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from tui_trainer.tui.screens.dialog import Dialog
+from tui_trainer.tui.widgets.prose import Prose
 
 
 class Prompt(Dialog[str]):
@@ -31,9 +32,9 @@ class Prompt(Dialog[str]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Static(self._title, markup=False, classes="question")
+            yield Prose(self._title, classes="question")
             yield Input(self._value, compact=True, id="answer")
-            yield Static(self._hint, markup=False, classes="hint")
+            yield Prose(self._hint, classes="hint")
             yield Static(
                 Content.assemble(("enter ", "bold $accent"), "set   ", ("esc ", "bold $accent"),
                                  "leave it"),
@@ -43,7 +44,7 @@ class Prompt(Dialog[str]):
     @on(Input.Changed)
     def _typed(self, message: Input.Changed) -> None:
         wrong = self._check(message.value)
-        hint = self.query_one(".hint", Static)
+        hint = self.query_one(".hint", Prose)
         hint.set_class(wrong is not None, "-wrong")
         hint.update(Content(wrong or self._hint))
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import Input, Static
+from textual.widgets import Input
 
 from tui_trainer.tui import keymap, roster
 from tui_trainer.tui.bridge import in_background
@@ -18,6 +18,7 @@ from tui_trainer.tui.keymap import STEERING, Key
 from tui_trainer.tui.roster import Layout, Sorting
 from tui_trainer.tui.screens.page import Page, teach
 from tui_trainer.tui.text import plain
+from tui_trainer.tui.widgets.prose import Prose
 from tui_trainer.tui.widgets.roster_line import RosterFacts, RosterLine
 from tui_trainer.tui.widgets.run_table import RunHeading, RunTable
 from tui_trainer.watch import fields, query
@@ -48,7 +49,7 @@ class Runs(Page):
 
     def body(self) -> ComposeResult:
         yield Input(placeholder=_HINT, id="filter", compact=True)
-        yield Static(id="problem", markup=False)
+        yield Prose(id="problem")
         yield RosterLine()
         yield RunHeading()
         yield RunTable()
@@ -199,7 +200,7 @@ class Runs(Page):
         if asked.needs_config or asked.problem is not None:
             done = lambda: self.app.call_from_thread(self.refresh_all)  # noqa: E731
             self._configs.want(view.runs, done)
-        problem = self.query_one("#problem", Static)
+        problem = self.query_one("#problem", Prose)
         problem.display = asked.problem is not None
         if asked.problem is not None:
             problem.update(plain(asked.problem))

@@ -19,6 +19,7 @@ from tui_trainer.tui.bridge import in_background
 from tui_trainer.tui.charts.text import clean
 from tui_trainer.tui.screens.dialog import Dialog
 from tui_trainer.tui.text import meter
+from tui_trainer.tui.widgets.prose import Prose
 
 _BAR = 50
 Result = TypeVar("Result")
@@ -59,8 +60,8 @@ class Work(Dialog[Result]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Static(clean(self._title), markup=False, classes="question")
-            yield Static("", markup=False, id="stage")
+            yield Prose(clean(self._title), classes="question")
+            yield Prose(id="stage")
             yield Static("", markup=False, id="bar")
             yield Static(Content.assemble(("esc ", "bold $accent"), "end it"), classes="keys")
 
@@ -69,7 +70,7 @@ class Work(Dialog[Result]):
 
     def action_end(self) -> None:
         self._ended.set()
-        self.query_one("#stage", Static).update("ending …")
+        self.query_one("#stage", Prose).update("ending …")
 
     def on_click(self) -> None:  # type: ignore[override]
         """A click beside it is no reason to end long work."""
@@ -77,7 +78,7 @@ class Work(Dialog[Result]):
     @on(Reported)
     def _show(self, message: Reported) -> None:
         if not self._ended.is_set():
-            self.query_one("#stage", Static).update(Content(clean(message.text)))
+            self.query_one("#stage", Prose).update(Content(clean(message.text)))
         if message.share is not None:
             self.query_one("#bar", Static).update(meter(message.share, _BAR))
 

@@ -9,7 +9,7 @@ from textual.content import Content
 from tui_trainer.contracts.advice import URGENCIES, Advice
 from tui_trainer.tui import states
 from tui_trainer.tui.charts.text import clean
-from tui_trainer.tui.text import count_text, rate_text
+from tui_trainer.tui.text import count_text, rate_text, wrapped
 from tui_trainer.tui.widgets.panel import Panel, spread, stack
 from tui_trainer.watch.view import RunView
 
@@ -146,12 +146,12 @@ def _block(facts: AdviceFacts, width: int) -> Content:
     label = "judged here: no advisor ran along" if facts.judged else ""
     lines = [spread(Content.styled("advice", "bold"), Content.styled(label, "$faint"), width)]
     lines.append(_head(first).truncate(width, ellipsis=True))
-    lines += list(Content(first.reason).wrap(width))[:3]
+    lines += wrapped(Content(first.reason), width)[:3]
     if first.suggestion or first.act:
         act = Content.styled(first.act, "$accent")
         lines.append(spread(Content.styled(first.suggestion, "bold"), act, width))
     for said in rest:
         lines.append(spread(_head(said), Content.styled(said.act, "$accent"), width))
     if facts.hint:
-        lines += list(Content.styled(facts.hint, "$accent").wrap(width))[:3]
+        lines += wrapped(Content.styled(facts.hint, "$accent"), width)[:3]
     return stack(*lines)

@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Static
 
 from tui_trainer.tui.catalogue import Metric, metrics_of
 from tui_trainer.tui.charts.model import Marks, Palette
@@ -17,6 +16,7 @@ from tui_trainer.tui.charts.smoothing import Averages
 from tui_trainer.tui.overlay import Slots
 from tui_trainer.tui.plots import ChartOptions, Plot
 from tui_trainer.tui.widgets.chart_pane import ChartPane
+from tui_trainer.tui.widgets.prose import Prose
 from tui_trainer.tui.widgets.reading_chips import chips_of
 from tui_trainer.tui.widgets.readout import Readout
 from tui_trainer.watch.view import RunView
@@ -76,7 +76,7 @@ class Charts(Vertical):
 
     def compose(self) -> ComposeResult:
         yield ChartPane(id="loss")
-        yield Static(id="place", markup=False)
+        yield Prose(id="place")
         with Container(id="lower"):
             yield ChartPane(id="chart0", classes="lower")
         yield Readout()
@@ -183,7 +183,7 @@ class Charts(Vertical):
 
     def _say_place(self) -> None:
         """Which of the charts are seen, where they are not all."""
-        label = self.query_one("#place", Static)
+        label = self.query_one("#place", Prose)
         seen, count = self._shape.panes, len(self.metrics)
         free = count - (0 if self.even or self.single is not None else 1)
         label.display = seen > 0 and (self.single is not None or not self.even or free > seen)

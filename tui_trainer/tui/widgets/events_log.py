@@ -9,7 +9,7 @@ from textual.content import Content
 from tui_trainer.contracts.run import Event
 from tui_trainer.tui import states
 from tui_trainer.tui.charts.text import clean, clock
-from tui_trainer.tui.text import count_text
+from tui_trainer.tui.text import count_text, shorten
 from tui_trainer.tui.widgets.panel import Panel, stack
 from tui_trainer.watch.view import RunView
 
@@ -79,5 +79,6 @@ def _entry(event: Event) -> Entry:
 def _row(entry: Entry, width: int) -> Content:
     when = Content.styled(f"{entry.time:<8} ", "$faint")
     step = Content.styled(f"{entry.step:>7}  ", "$faint")
-    text = Content.styled(entry.message, _COLOURS.get(entry.kind, ""))
+    room = max(0, width - when.cell_length - step.cell_length)
+    text = Content.styled(shorten(entry.message, room), _COLOURS.get(entry.kind, ""))
     return Content.assemble(when, step, text).truncate(width, ellipsis=True)

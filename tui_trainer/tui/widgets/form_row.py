@@ -14,6 +14,7 @@ from textual.widgets import Input, Select, Static
 
 from tui_trainer.tui.charts.text import clean
 from tui_trainer.tui.formfields import Field
+from tui_trainer.tui.widgets.prose import Prose
 
 
 class Choice(Select[str], inherit_bindings=False):
@@ -44,7 +45,7 @@ class FormRow(Horizontal):
             )
         else:
             yield Input(self._text, placeholder=self.field.default, compact=True, classes="value")
-        yield Static(Content(self.hint), classes="hint")
+        yield Prose(self.hint, classes="hint")
 
     @property
     def text(self) -> str:
@@ -82,7 +83,7 @@ class FormRow(Horizontal):
         self._error, self._warning = wrong, odd
         self.set_class(wrong is not None, "-wrong")
         self.set_class(wrong is None and odd is not None, "-odd")
-        for hint in self.query(".hint").results(Static):  # there is none before it is mounted
+        for hint in self.query(".hint").results(Prose):  # there is none before it is mounted
             hint.update(Content(self.hint))
 
     def _valid(self, value: str) -> str:

@@ -9,7 +9,7 @@ from textual.content import Content
 
 from tui_trainer.contracts.run import RunInfo
 from tui_trainer.tui.charts.text import clean, number
-from tui_trainer.tui.text import rate_text
+from tui_trainer.tui.text import rate_text, shorten
 from tui_trainer.tui.widgets.panel import Panel, stack
 from tui_trainer.watch.view import RunView
 
@@ -54,7 +54,8 @@ class JobPanel(Panel[JobFacts]):
         label_width = min(max(_LABEL, wide), max(_LABEL, width // 2))
         rows = [
             Content.assemble(
-                (f"{label[-label_width + 1 :]:<{label_width}}", "$faint"), value
+                (f"{label[-label_width + 1 :]:<{label_width}}", "$faint"),
+                shorten(value, max(0, width - label_width)),
             ).truncate(width, ellipsis=True)
             for label, value in facts.lines[: max(0, height - 1)]
         ]

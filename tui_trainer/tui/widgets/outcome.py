@@ -8,7 +8,7 @@ from textual.content import Content
 
 from tui_trainer.tui import states
 from tui_trainer.tui.charts.text import clean
-from tui_trainer.tui.text import count_text
+from tui_trainer.tui.text import count_text, shorten, wrapped
 from tui_trainer.tui.widgets.panel import Panel, stack
 from tui_trainer.watch.unreadable import UNREADABLE
 from tui_trainer.watch.view import RunView
@@ -76,11 +76,11 @@ class OutcomeBanner(Panel[Outcome]):
         room = _LOG_LINES if screen >= 44 else (4 if screen >= 32 else 2)
         first = Content.assemble(states.badge(facts.status), "  ", facts.message)
         log = [
-            Content.styled(line, "$faint").truncate(width, ellipsis=True)
+            Content.styled(shorten(line, width), "$faint").truncate(width, ellipsis=True)
             for line in facts.log[-room:]
         ]
-        hint = [Content.styled(facts.hint, "$accent")] if facts.hint else []
-        joined = Content.assemble(first, "  ", *hint)
+        hint = Content.styled(facts.hint, "$accent")
+        joined = Content.assemble(first, "  ", hint) if facts.hint else first
         if not log and joined.cell_length <= width:
             return joined
-        return stack(*first.wrap(width), *log, *hint)
+        return stack(*wrapped(first, width), *log, *(wrapped(hint, width) if facts.hint else ()))

@@ -86,7 +86,9 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._runs, self._marked, self._layout, self._now = runs, marked, layout, now
         self._paths = [run.path for run in runs]
         self.cursor_row = roster.keep_place(self._paths, chosen, self.cursor_row)
-        self.virtual_size = Size(self.size.width, len(runs))
+        # Nothing scrolls sideways. The widget's own width would change with the first layout and
+        # with the scrollbar, and every change here lays out and repaints the whole list.
+        self.virtual_size = Size(1, len(runs))
         if self.cursor_row != before and 0 <= held < self.size.height:
             # The line under the cursor stays where the eye is.
             self.scroll_to(y=self.cursor_row - held, animate=False, force=True)
