@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ sys.exit(main())' "$@"
 """
 
 
-def cases() -> list[object]:
+def cases() -> Sequence[object]:
     """Every folder with a check; those that train are slow."""
     found = []
     for check in sorted(HERE.glob("*/check.sh")):

@@ -21,7 +21,7 @@ from tui_trainer.chat.client import Answer, ChatClient
 from tui_trainer.chat.process import ChatProcess
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
-from tui_trainer.store import paths, runs
+from tui_trainer.store import paths, processes
 
 QUESTION = [Turn("user", "the cat sat on the mat")]
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.watch import faults
+from tests.watch.folders import make_run
 from tui_trainer.cli import main
 
 Capture = pytest.CaptureFixture[str]
@@ -139,7 +140,7 @@ def test_any_names_and_values_leave_both_runs_listed(
 ) -> None:
     root = tmp_path_factory.mktemp("runs")
     faults.make_good(root)
-    folder = faults.make_run(root / "bad")
+    folder = make_run(root / "bad")
     with (folder / "metrics.jsonl").open("w", encoding="ascii") as file:
         for line in lines * (1 + more):
             file.write(json.dumps(line) + "\n")

@@ -146,7 +146,10 @@ def test_lines_that_are_no_commands_are_reported_and_training_goes_on(
         file.write(deep_line(command="pause"))
         file.write(b'{"id": "\xff"}\n')
         file.write(b'{"id": "mine", "time": 1, "command": "fly"}\n')
-    warnings = lambda: [e.message for e in folder.events() if e.kind == "warning"]  # noqa: E731
+
+    def warnings() -> list[str]:
+        return [event.message for event in folder.events() if event.kind == "warning"]
+
     wait_for(lambda: len(warnings()) == 2)
     assert "line 1 is not a command" in warnings()[0]
     (refused,) = [event for event in folder.events() if event.id == "mine"]

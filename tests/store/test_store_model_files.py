@@ -43,7 +43,7 @@ def model(tmp_path: Path) -> Path:
 
 def shard(folder: Path, files: dict[str, dict[str, Entry]]) -> None:
     (folder / "model.safetensors").unlink()
-    names = {}
+    names: dict[str, str] = {}
     for file, tensors in files.items():
         write(folder / file, tensors)
         names |= dict.fromkeys(tensors, file)

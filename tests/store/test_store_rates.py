@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> RunFolder:
     job = jobs.check_job(values, tmp_path, "test job")
     run = RunFolder(tmp_path / "run")
     run.path.mkdir()
-    atomic.write_json(run.info_file, runs._info("small", "small", job))
+    atomic.write_json(run.info_file, runs._info("small", "small", job, tmp_path / "base", None))
     return run
 
 

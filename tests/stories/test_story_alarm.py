@@ -20,7 +20,7 @@ from tests.stories.test_story_advice import DIVERGENCE, advise
 from tests.stories.test_story_terminal import Terminal, only_run
 from tui_trainer.contracts.notice import NotifySettings
 from tui_trainer.contracts.settings import Settings
-from tui_trainer.store import paths, runs
+from tui_trainer.store import paths, processes, runs
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.tui.app import TrainerApp
 from tui_trainer.tui.chatting import Chatting

@@ -18,7 +18,7 @@ from pathlib import Path
 import pyte
 import pytest
 
-from tui_trainer.store import runs
+from tui_trainer.store import processes, runs
 from tui_trainer.store.runs import RunFolder
 
 COLUMNS, ROWS = 100, 30
