@@ -18,8 +18,9 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.contracts.job import Job
-from tui_trainer.store import control, jobs, paths, runs
-from tui_trainer.store.runs import RunFolder
+from tui_trainer.store import jobs, paths
+from tui_trainer.store.runs import run_control, run_folder
+from tui_trainer.store.runs.run_folder import RunFolder
 
 HERE = Path(__file__).resolve().parent
 KEPT = ("run.json", "state.json", "metrics.jsonl", "events.jsonl", "control.jsonl")
@@ -71,9 +72,9 @@ def diverged(folder: Path) -> RunFolder:
     """A rate set far too high while it trains: it ends in values that are not finite."""
     run, engine = start(folder, "lighthouse-hot", "training.max_gradient_norm=1e9")
     wait_for_step(run, 90)
-    control.wait(run, control.send(run, "set-lr", {"learning_rate": 0.2}), 60)
+    run_control.wait(run, run_control.send(run, "set-lr", {"learning_rate": 0.2}), 60)
     wait_for_step(run, 120)
-    control.wait(run, control.send(run, "set-lr", {"learning_rate": 1e12}), 60)
+    run_control.wait(run, run_control.send(run, "set-lr", {"learning_rate": 1e12}), 60)
     engine.wait()
     return run
 
@@ -101,7 +102,7 @@ def interrupted(folder: Path) -> RunFolder:
 def start(folder: Path, name: str, *overrides: str) -> tuple[RunFolder, subprocess.Popen[bytes]]:
     """A run of the example job with overrides, training."""
     job: Job = jobs.load_job(paths.examples() / "lighthouse.toml", overrides)
-    run = runs.create_run(folder / "runs", job, name)
+    run = run_folder.create_run(folder / "runs", job, name)
     with run.log_file.open("wb") as log:
         engine = subprocess.Popen(
             [sys.executable, "-m", "tui_trainer.engine", str(run.path)], stdout=log, stderr=log
@@ -117,7 +118,7 @@ def wait_for_step(run: RunFolder, step: int) -> None:
 
 def ask(run: RunFolder, command: str) -> None:
     """Sends a command and waits for its acknowledgement."""
-    control.wait(run, control.send(run, command), 60)  # type: ignore[arg-type]
+    run_control.wait(run, run_control.send(run, command), 60)  # type: ignore[arg-type]
 
 
 def keep(run: RunFolder, name: str, temporary: Path) -> None:

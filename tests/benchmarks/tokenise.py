@@ -10,11 +10,11 @@ import time
 from itertools import cycle, islice
 from pathlib import Path
 
-from tui_trainer.engine.crew import Crew
-from tui_trainer.engine.data import fingerprint
-from tui_trainer.engine.encode import encode
-from tui_trainer.engine.rows import Rows, read_rows
-from tui_trainer.models.base import load_tokenizer
+from tui_trainer.engine.data.dataset import fingerprint
+from tui_trainer.engine.data.encoding import encode
+from tui_trainer.engine.data.row_formats import Rows, read_rows
+from tui_trainer.engine.data.tokenizer_pool import Crew
+from tui_trainer.models.base_model import load_tokenizer
 
 
 def main() -> None:

@@ -15,9 +15,10 @@ import pytest
 
 from tui_trainer.advisor.replay import parse
 from tui_trainer.contracts.run import Command, CommandName, Event
-from tui_trainer.engine import control
-from tui_trainer.store import atomic, jobs, runs
-from tui_trainer.store.runs import RunFolder
+from tui_trainer.engine.state import command_source
+from tui_trainer.store import atomic, jobs
+from tui_trainer.store.runs import run_folder
+from tui_trainer.store.runs.run_folder import RunFolder
 
 MakeRun = Callable[..., RunFolder]
 At = Callable[..., None]
@@ -28,7 +29,7 @@ TIMES = ("time", "step_time_ms")
 @pytest.fixture(autouse=True)
 def listening(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands are looked for before every step, however quick: tests count in steps."""
-    monkeypatch.setattr(control, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(command_source, "LOOK_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -64,7 +65,9 @@ def make_run(tmp_path: Path, tiny_base: Path) -> MakeRun:
                 values[section] = {**values.get(section, {}), **change}
             else:
                 values[section] = change
-        return runs.create_run(tmp_path / "runs", jobs.check_job(values, tmp_path, "test job"))
+        return run_folder.create_run(
+            tmp_path / "runs", jobs.check_job(values, tmp_path, "test job")
+        )
 
     return make
 
@@ -90,8 +93,8 @@ def run_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
 @pytest.fixture
 def at_step(monkeypatch: pytest.MonkeyPatch) -> At:
     """Has a command waiting when so many steps are done; each once."""
+    from tui_trainer.engine import execute_commands as obeying
     from tui_trainer.engine import loop
-    from tui_trainer.engine import obey as obeying
 
     plans: list[tuple[int, CommandName, dict[str, Any]]] = []
     original = obeying.obey

@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 import torch
 
-from tui_trainer.models import base as bases
-from tui_trainer.models import lora
-from tui_trainer.models.origin import origin_of
+from tui_trainer.models import base_model as bases
+from tui_trainer.models import lora_load
+from tui_trainer.models.base_identity import origin_of
 
 Logits = Callable[[Any], torch.Tensor]
 
 
 @pytest.fixture(scope="session")
-def qwen2_facts(qwen2_base: Path) -> lora.Base:
+def qwen2_facts(qwen2_base: Path) -> lora_load.Base:
     """What an adapter for the random Qwen2 must fit."""
     model = bases.load_base(str(qwen2_base), torch.device("cpu"), torch.float32)
-    return lora.describe(model, origin_of(str(qwen2_base)))
+    return lora_load.describe(model, origin_of(str(qwen2_base)))
 
 
 @pytest.fixture

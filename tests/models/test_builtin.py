@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from tui_trainer.models.recipe import evaluate
-from tui_trainer.models.recipe.strings import Strings, held_out
+from tui_trainer.models.recipe.fact_world import questions
+from tui_trainer.models.recipe.string_tasks import Strings, held_out
 from tui_trainer.models.recipe.tasks import Turn, ask
 from tui_trainer.models.recipe.tokenizer import Encoder
-from tui_trainer.models.recipe.world import questions
 
 FOLDER = Path(evaluate.__file__).parents[1] / "builtin"
 

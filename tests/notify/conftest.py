@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tui_trainer.notify import webhook
+from tui_trainer.notify import webhook_channel
 
 Reply = Callable[[http.server.BaseHTTPRequestHandler], None]
 
@@ -74,7 +74,7 @@ def die(handler: http.server.BaseHTTPRequestHandler) -> None:
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
     """Makes a server; tries follow each other at once."""
-    monkeypatch.setattr(webhook, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(webhook_channel, "FIRST_WAIT", 0.01)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     made: list[Server] = []

@@ -19,10 +19,10 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
 from tui_trainer.repl.session import ChatSession
-from tui_trainer.store import adapter_files as files
-from tui_trainer.store.adapters import AdapterStore
-from tui_trainer.store.conversation import ConversationStore
-from tui_trainer.store.feedback import FeedbackStore
+from tui_trainer.store.adapters import adapter_files as files
+from tui_trainer.store.adapters.adapter_store import AdapterStore
+from tui_trainer.store.feedback.conversations import ConversationStore
+from tui_trainer.store.feedback.feedback_store import FeedbackStore
 
 E = TypeVar("E", bound=events.Event)
 

@@ -22,13 +22,14 @@ from tui_trainer.contracts.job import DataSettings, Job, TrainingSettings
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.contracts.run import Command, Event, RunInfo, RunState
 from tui_trainer.contracts.settings import Settings
-from tui_trainer.launch.ending import EngineEnd
-from tui_trainer.store import atomic, runs
-from tui_trainer.store.runs import RunFolder
+from tui_trainer.launch.exit_report import EngineEnd
+from tui_trainer.store import atomic
+from tui_trainer.store.runs import run_folder
+from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.app import TrainerApp
-from tui_trainer.tui.bridge import OpenSession, Services
-from tui_trainer.watch import vigil
-from tui_trainer.watch.folder import FolderWatcher
+from tui_trainer.tui.startup.services import OpenSession, Services
+from tui_trainer.watch.folder_watcher import FolderWatcher
+from tui_trainer.watch.runs import hang_detector
 
 PATIENCE = 60.0  # seconds until a story gives up; nothing is asserted about time
 
@@ -45,7 +46,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def no_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of a story stands still for as long as the story takes; that is no hang."""
-    monkeypatch.setattr(vigil, "LEAST_SECONDS", math.inf)
+    monkeypatch.setattr(hang_detector, "LEAST_SECONDS", math.inf)
 
 
 @pytest.fixture
@@ -229,7 +230,7 @@ def write_state(
         best_step=40,
         message=message,
     )
-    runs.write_state(folder, state)
+    run_folder.write_state(folder, state)
 
 
 def _info(name: str, now: float) -> RunInfo:

@@ -16,9 +16,9 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Example, Rating, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import model_files, paths
-from tui_trainer.store.adapters import AdapterStore
-from tui_trainer.store.feedback import FeedbackStore
-from tui_trainer.teaching.teacher import Teacher
+from tui_trainer.store.adapters.adapter_store import AdapterStore
+from tui_trainer.store.feedback.feedback_store import FeedbackStore
+from tui_trainer.teaching.feedback_trainer import Teacher
 
 ENGINE = Path(__file__).with_name("fake_engine.py")
 

@@ -19,12 +19,13 @@ from pathlib import Path
 import psutil
 
 from tui_trainer.contracts.run import RunState, StateName
-from tui_trainer.store import jobs, runs
+from tui_trainer.store import jobs
+from tui_trainer.store.runs import run_folder
 
 
 def main() -> int:
     """Trains."""
-    folder = runs.RunFolder(Path(sys.argv[1]))
+    folder = run_folder.RunFolder(Path(sys.argv[1]))
     lock = os.open(folder.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -49,7 +50,7 @@ def main() -> int:
     return 0
 
 
-def say(folder: runs.RunFolder, word: StateName, step: int, message: str = "") -> None:
+def say(folder: run_folder.RunFolder, word: StateName, step: int, message: str = "") -> None:
     """Writes the state."""
     process = psutil.Process()
     state = RunState(
@@ -62,10 +63,10 @@ def say(folder: runs.RunFolder, word: StateName, step: int, message: str = "") -
         updated_at=time.time(),
         message=message,
     )
-    runs.write_state(folder, state)
+    run_folder.write_state(folder, state)
 
 
-def worked(folder: runs.RunFolder, seconds: float) -> bool:
+def worked(folder: run_folder.RunFolder, seconds: float) -> bool:
     """Works so long; gives whether nobody cancelled it."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -76,7 +77,7 @@ def worked(folder: runs.RunFolder, seconds: float) -> bool:
     return True
 
 
-def write_adapter(folder: runs.RunFolder, mood: str) -> None:
+def write_adapter(folder: run_folder.RunFolder, mood: str) -> None:
     """Leaves what was learned, and the row of the last step."""
     info = folder.info()
     assert info is not None

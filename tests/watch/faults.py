@@ -246,7 +246,7 @@ RUNS: dict[str, Fault] = {
 def make_unreadable(root: Path, monkeypatch: Any) -> None:
     """A run whose reading fails with an error that nobody foresaw."""
     folder = make_good(root, "bad")
-    from tui_trainer.watch.parse import MetricDecoder
+    from tui_trainer.watch.tables.metric_decoder import MetricDecoder
 
     feed = MetricDecoder.feed
 

@@ -18,8 +18,8 @@ import pytest
 from tui_trainer.contracts.job import DataSettings, Job
 from tui_trainer.contracts.run import RunInfo, RunState
 from tui_trainer.store import atomic
-from tui_trainer.watch.folder import FolderWatcher
-from tui_trainer.watch.view import FolderView, RunView
+from tui_trainer.watch.folder_watcher import FolderWatcher
+from tui_trainer.watch.snapshots import FolderView, RunView
 
 POLL = 0.05
 NEVER = 3600.0

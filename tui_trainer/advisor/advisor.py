@@ -12,16 +12,16 @@ from typing import Any
 import msgspec
 
 from tui_trainer.advisor import (
+    advice_lifecycle,
     gradient_rules,
-    ledger,
+    hardware_rules,
     loss_rules,
-    machine_rules,
     progress_rules,
-    robust,
+    robust_stats,
 )
 from tui_trainer.advisor.finding import Finding
-from tui_trainer.advisor.memory import EVALUATIONS, Evaluation, Memory, close_block, note
-from tui_trainer.advisor.reading import Reading, read
+from tui_trainer.advisor.record_values import Reading, read
+from tui_trainer.advisor.state import EVALUATIONS, Evaluation, Memory, close_block, note
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
@@ -62,7 +62,7 @@ class Advisor:
     @property
     def hang_seconds(self) -> float | None:
         """How long a step may take before `tick` calls it a hang; None while that is not known."""
-        return machine_rules.hang_limit(self._memory, self._settings)
+        return hardware_rules.hang_limit(self._memory, self._settings)
 
     def observe(self, record: Record) -> list[Advice]:
         """Takes in the next record. One without a step counts as the next step."""
@@ -92,29 +92,31 @@ class Advisor:
         `since`, by default when the newest record was written. Not to be called while the run
         is paused, evaluating or saving. Raises a hang; the next record closes it."""
         memory = self._memory
-        limit = machine_rules.hang_limit(memory, self._settings)
+        limit = hardware_rules.hang_limit(memory, self._settings)
         began = memory.last_time if since is None else since
         if not self._settings.enabled or limit is None or began is None:
             return []
         if now - began <= limit or "stalled" in memory.open:
             return []
-        return ledger.report(memory, machine_rules.stalled(memory, limit), self._settings)
+        return advice_lifecycle.report(
+            memory, hardware_rules.stalled(memory, limit), self._settings
+        )
 
     def observe_hardware(self, sample: HardwareSample) -> list[Advice]:
         """Takes in a sample of the machine."""
         memory = self._memory
         if not self._settings.enabled:
             return []
-        finding = machine_rules.memory_near_limit(memory, sample, self._settings)
+        finding = hardware_rules.memory_near_limit(memory, sample, self._settings)
         if finding is not None:
-            return ledger.report(memory, finding, self._settings)
-        return [ledger.close(memory, "memory")] if "memory" in memory.open else []
+            return advice_lifecycle.report(memory, finding, self._settings)
+        return [advice_lifecycle.close(memory, "memory")] if "memory" in memory.open else []
 
     def mute(self, kind: str) -> list[Advice]:
         """Never raises a kind again in this run, and closes what is open of it."""
         if kind not in self._memory.muted:
             self._memory.muted.append(kind)
-        return [ledger.close(self._memory, kind)] if kind in self._memory.open else []
+        return [advice_lifecycle.close(self._memory, kind)] if kind in self._memory.open else []
 
     def state(self) -> dict[str, Any]:
         """Everything that is remembered, as plain JSON values."""
@@ -138,21 +140,23 @@ class Advisor:
             memory.last_time = reading.time
         if milliseconds is None or milliseconds < 0:
             return []
-        limit = machine_rules.hang_limit(memory, self._settings)
+        limit = hardware_rules.hang_limit(memory, self._settings)
         hung = limit is not None and milliseconds / 1000 > max(limit, least)
         if hung and limit is not None and "stalled" not in memory.open:
-            said = ledger.report(memory, machine_rules.stalled(memory, limit), self._settings)
+            said = advice_lifecycle.report(
+                memory, hardware_rules.stalled(memory, limit), self._settings
+            )
         memory.step_times.append(milliseconds)
-        del memory.step_times[: -machine_rules.TIMES]
+        del memory.step_times[: -hardware_rules.TIMES]
         if "stalled" in memory.open:
             if reading.step is not None:
                 memory.step = max(memory.step, reading.step)
-            said.append(ledger.close(memory, "stalled"))
+            said.append(advice_lifecycle.close(memory, "stalled"))
         return said
 
     def _train(self, reading: Reading) -> list[Advice]:
         memory, facts = self._memory, self._facts
-        found: list[Finding | None] = [machine_rules.non_finite(memory, reading)]
+        found: list[Finding | None] = [hardware_rules.non_finite(memory, reading)]
         if reading.loss is not None:
             note(memory, reading)
             loss_rules.accumulate(memory)
@@ -170,15 +174,15 @@ class Advisor:
                     gradient_rules.vanishing(memory),
                     gradient_rules.instability(memory),
                 ]
-            found.append(machine_rules.data_bound(memory, reading, self._settings))
+            found.append(hardware_rules.data_bound(memory, reading, self._settings))
         seen = {finding.kind for finding in found if finding is not None}
         said = [
             advice
             for finding in found
             if finding is not None
-            for advice in ledger.report(memory, finding, self._settings)
+            for advice in advice_lifecycle.report(memory, finding, self._settings)
         ]
-        said += ledger.pass_row(memory, seen | _ELSEWHERE)
+        said += advice_lifecycle.pass_row(memory, seen | _ELSEWHERE)
         memory.frozen = bool({"divergence", "warmup_too_short"} & memory.open.keys())
         close_block(memory)
         return said
@@ -190,27 +194,29 @@ class Advisor:
         if reading.time is not None:
             memory.last_time = reading.time
         if reading.val_loss is None:
-            finding = machine_rules.non_finite(memory, reading)
-            return [] if finding is None else ledger.report(memory, finding, self._settings)
+            finding = hardware_rules.non_finite(memory, reading)
+            return (
+                [] if finding is None else advice_lifecycle.report(memory, finding, self._settings)
+            )
         recent = memory.losses[-8:]
         if not recent:
             return []
-        noise = 1.25 * robust.noise(memory.losses[-32:]) / len(recent) ** 0.5
-        level = robust.median(recent)
+        noise = 1.25 * robust_stats.noise(memory.losses[-32:]) / len(recent) ** 0.5
+        level = robust_stats.median(recent)
         memory.evaluations.append(Evaluation(memory.step, reading.val_loss, level, noise))
         if len(memory.evaluations) > EVALUATIONS:
             _thin(memory.evaluations)
         found = progress_rules.overfitting(memory)
         if found is not None:
-            return ledger.report(memory, found, self._settings)
-        return ledger.pass_row(memory, set(), {"overfitting"})
+            return advice_lifecycle.report(memory, found, self._settings)
+        return advice_lifecycle.pass_row(memory, set(), {"overfitting"})
 
     def _rewind(self, step: int) -> list[Advice]:
         """The run went back: what was said of later steps is over, and what is normal has to
         be learned again; where the loss began is kept."""
         memory = self._memory
         memory.step = step
-        said = [ledger.close(memory, kind) for kind in list(memory.open)]
+        said = [advice_lifecycle.close(memory, kind) for kind in list(memory.open)]
         kept = [point for point in memory.evaluations if point.step < step]
         self._memory = Memory(
             rows=memory.rows,

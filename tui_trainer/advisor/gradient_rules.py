@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 
-from tui_trainer.advisor import robust
+from tui_trainer.advisor import robust_stats
 from tui_trainer.advisor.finding import COLD_START, Finding, number
-from tui_trainer.advisor.memory import TRIFLE, Memory, scale
-from tui_trainer.advisor.phase import (
+from tui_trainer.advisor.schedule_phase import (
     healthy_rate,
     is_beyond_adapters,
     is_cold_start,
     just_raised,
     safe_rate,
 )
+from tui_trainer.advisor.state import TRIFLE, Memory, scale
 from tui_trainer.contracts.advice import Evidence, JobFacts
 
 FIVE = math.log(5.0)
@@ -91,7 +91,7 @@ def cold_start(memory: Memory, facts: JobFacts) -> Finding | None:
         return None
     beyond = is_beyond_adapters(memory, facts)
     begin, least = (1, HALF_AS_MUCH_AGAIN) if beyond else (2, FIVE)
-    first = robust.median(memory.norms[:begin])
+    first = robust_stats.median(memory.norms[:begin])
     above = [norm - first for norm in memory.norms[begin:]]
     if max(above) < least and not beyond and sum(a >= TWICE_AND_MORE for a in above) >= 3:
         least = TWICE_AND_MORE
@@ -130,7 +130,7 @@ def vanishing(memory: Memory) -> Finding | None:
     sudden = _sudden_fall(memory)
     if not ((memory.tiny >= 5 and not learned) or sudden or (is_open and deep)):
         return None
-    now = robust.median(memory.norms[-5:])
+    now = robust_stats.median(memory.norms[-5:])
     numbers = {"share": math.exp(min(now - reference.log_norm, 0.0))}
     limit = reference.norm_ceiling - HUNDREDTH
     evidence = _evidence(memory, 5, now, reference.log_norm, limit, numbers)
@@ -159,12 +159,12 @@ def _sudden_fall(memory: Memory) -> bool:
     logs = [block.log_norm for block in before if block.log_norm is not None]
     if len(logs) < 4:
         return False
-    fall = min(logs) - robust.median(memory.norms[-8:])
+    fall = min(logs) - robust_stats.median(memory.norms[-8:])
     unit = max(memory.reference.norm_noise, 0.08)
     is_level = max(logs) - min(logs) <= 0.6 * fall
-    stays = robust.median(memory.losses[-8:]) > 0.85 * before[-1].level
+    stays = robust_stats.median(memory.losses[-8:]) > 0.85 * before[-1].level
     far = fall >= max(math.log(1.8), 2.5 * unit)
-    return is_level and stays and far and robust.kendall(memory.losses[-16:]) > -2.0
+    return is_level and stays and far and robust_stats.kendall(memory.losses[-16:]) > -2.0
 
 
 def instability(memory: Memory) -> Finding | None:
@@ -174,17 +174,17 @@ def instability(memory: Memory) -> Finding | None:
     if reference.norm_wobble is None or memory.rows % 4 or len(memory.norms) < 16:
         return None
     recent = memory.norms[-16:]
-    swing = robust.noise(recent)
+    swing = robust_stats.noise(recent)
     usual = max(reference.norm_wobble, 0.12)
     times = swing / usual
-    now = robust.median(memory.losses[-16:])
+    now = robust_stats.median(memory.losses[-16:])
     falling = now < reference.level + 0.5 * scale(memory)
-    falling = falling or robust.kendall([block.level for block in memory.blocks[-6:]]) < -1.0
+    falling = falling or robust_stats.kendall([block.level for block in memory.blocks[-6:]]) < -1.0
     is_open = "instability" in memory.open
     most = 3.5 if just_raised(memory) else 4.5
     if falling or (times < (2.0 if is_open else most) and not _kept_up(memory)):
         return None
-    middle = robust.median(recent)
+    middle = robust_stats.median(recent)
     low, high = math.exp(middle - 2 * usual), math.exp(middle + 2 * usual)
     evidence = Evidence(
         metric="gradient_norm",
@@ -195,7 +195,7 @@ def instability(memory: Memory) -> Finding | None:
         limit=most * usual,
         numbers={"times": times, "low": low, "high": high},
     )
-    level = math.exp(robust.median(recent[-8:]) - (reference.log_norm or 0.0))
+    level = math.exp(robust_stats.median(recent[-8:]) - (reference.log_norm or 0.0))
     reason = f"scatters {number(times)} times as wide as before"
     if times < 2.0:
         reason = f"keeps at {number(level)} times its level since the rate was raised"
@@ -218,6 +218,6 @@ def _kept_up(memory: Memory) -> bool:
     reference = memory.reference
     if not just_raised(memory) or reference.log_norm is None:
         return False
-    norm, loss = robust.median(memory.norms[-8:]), robust.median(memory.losses[-8:])
+    norm, loss = robust_stats.median(memory.norms[-8:]), robust_stats.median(memory.losses[-8:])
     higher = norm - reference.log_norm >= max(math.log(1.35), reference.norm_noise)
     return higher and loss - reference.level >= 0.8 * scale(memory)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tui_trainer.advisor import robust
+from tui_trainer.advisor import robust_stats
 from tui_trainer.advisor.finding import COLD_START, Finding, number
-from tui_trainer.advisor.memory import BLOCK, TRIFLE, Memory, scale
-from tui_trainer.advisor.phase import healthy_rate, is_cold_start, just_raised, safe_rate
+from tui_trainer.advisor.schedule_phase import healthy_rate, is_cold_start, just_raised, safe_rate
+from tui_trainer.advisor.state import BLOCK, TRIFLE, Memory, scale
 from tui_trainer.contracts.advice import AdviceKind, Evidence, JobFacts, Urgency
 
 # A cumulative sum (Page 1954): what exceeds the reference by `SLACK` deviations adds up, a row
@@ -37,12 +37,12 @@ def _provisional(memory: Memory) -> None:
     if memory.rows < 3 or memory.frozen:
         return
     reference = memory.reference
-    level = robust.median(memory.losses[-3:])
+    level = robust_stats.median(memory.losses[-3:])
     if not reference.begun or level < reference.level:
         reference.begun = True
         reference.level, reference.step, reference.rate = level, memory.step, memory.rate
     # Little is known of the noise yet: a tenth of the level at least.
-    reference.noise = max(robust.noise(memory.losses), 0.1 * abs(reference.level))
+    reference.noise = max(robust_stats.noise(memory.losses), 0.1 * abs(reference.level))
     excess = (memory.losses[-1] - reference.level) / scale(memory)
     memory.risen = min(max(memory.risen + max(min(excess - SLACK, MOST), -3.0), 0.0), 4 * ALARM)
 
@@ -57,7 +57,7 @@ def divergence(memory: Memory, facts: JobFacts) -> Finding | None:
     if memory.risen < (ALARM / 4 if is_open else alarm):
         return None
     reference, unit = memory.reference, scale(memory)
-    now = robust.median(memory.losses[-6:])  # even: swings cancel
+    now = robust_stats.median(memory.losses[-6:])  # even: swings cancel
     rise = now - reference.level
     if not stepped and rise < (2 if is_open or just_raised(memory) else 3) * unit:
         return None
@@ -110,8 +110,11 @@ def _stepped_up(memory: Memory) -> bool:
         return False
     after = sorted(memory.losses[-STEP_AFTER:])
     before = memory.losses[-STEP_AFTER - STEP_BEFORE : -STEP_AFTER]
-    middle, rise = robust.median(before), robust.median(after) - robust.median(before)
-    spread = max(robust.spread(before), 0.01 * abs(middle), 0.3 * scale(memory))
+    middle, rise = (
+        robust_stats.median(before),
+        robust_stats.median(after) - robust_stats.median(before),
+    )
+    spread = max(robust_stats.spread(before), 0.01 * abs(middle), 0.3 * scale(memory))
     highest = sorted(before)[-1 - STEP_BEFORE // 10]
     if after[STEP_AFTER // 5] <= highest or rise < STEP_UP * spread:
         return False
@@ -124,7 +127,7 @@ def _highest_rise(memory: Memory) -> float:
     levels = [block.level for block in memory.blocks[: -STEP_AFTER // BLOCK]]
     before, after = STEP_BEFORE // BLOCK, STEP_AFTER // BLOCK
     rises = [
-        robust.median(levels[at : at + after]) - robust.median(levels[at - before : at])
+        robust_stats.median(levels[at : at + after]) - robust_stats.median(levels[at - before : at])
         for at in range(before, len(levels) - after + 1)
     ]
     return max(rises, default=0.0)
@@ -136,7 +139,7 @@ def spike(memory: Memory) -> Finding | None:
     if memory.rows < 3 * BLOCK or not memory.reference.ready:
         return None
     reference, unit = memory.reference, scale(memory)
-    before = robust.median(memory.losses[-9:-1])
+    before = robust_stats.median(memory.losses[-9:-1])
     value = memory.losses[-1]
     if value - max(before, reference.level) < SPIKE * unit:
         return None
@@ -174,18 +177,18 @@ def oscillation(memory: Memory) -> Finding | None:
     if reference.wobble is None or memory.rows % 4:
         return None
     recent = memory.losses[-16:]
-    swing = robust.noise(recent)
+    swing = robust_stats.noise(recent)
     usual = max(reference.wobble, 0.01 * abs(reference.level), 1e-9)
     learned = max(memory.first - reference.level, 0.0)
     times = swing / usual
-    falling = robust.median(recent[-8:]) < reference.level - swing / 2
+    falling = robust_stats.median(recent[-8:]) < reference.level - swing / 2
     is_open = "oscillation" in memory.open
     # Without a gradient norm to confirm it, more is asked.
     most = 5.0 if reference.norm_wobble is None else 4.5
     most = 2.5 if just_raised(memory) else most
     if times < (2.0 if is_open else most) or swing < 0.02 * learned or falling:
         return None
-    middle = robust.median(recent)
+    middle = robust_stats.median(recent)
     evidence = Evidence(
         metric="loss",
         first_step=memory.steps[-16],

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tui_trainer.advisor import robust
+from tui_trainer.advisor import robust_stats
 from tui_trainer.advisor.finding import Finding, number
-from tui_trainer.advisor.memory import Evaluation, Memory, scale
-from tui_trainer.advisor.phase import fell, is_warming
+from tui_trainer.advisor.schedule_phase import fell, is_warming
+from tui_trainer.advisor.state import Evaluation, Memory, scale
 from tui_trainer.contracts.advice import Evidence, JobFacts, Urgency
 
 # Adam moves a weight by about the rate in a step, so an adapter, which begins at zero, learns
@@ -55,24 +55,24 @@ def _stands(losses: list[float]) -> bool:
     """Whether no fall can be seen: the trend test does not say so, nor does it fall by more
     than a half percent."""
     means = [sum(losses[i : i + 4]) / 4 for i in range(0, len(losses) - 3, 4)]
-    fall = -robust.slope(means) * len(means)
-    return robust.kendall(means) > -2.0 or fall < 0.005 * abs(robust.median(means))
+    fall = -robust_stats.slope(means) * len(means)
+    return robust_stats.kendall(means) > -2.0 or fall < 0.005 * abs(robust_stats.median(means))
 
 
 def _is_flat(memory: Memory) -> bool:
     """Whether even the steepest fall that the noise leaves possible is under 2 % over the
     blocks: a test for sameness, so that more noise asks for more rows."""
     levels = [block.level for block in memory.blocks]
-    fall = -robust.slope(levels) * len(levels)
-    error: float = robust.noise(levels) * (12 / len(levels)) ** 0.5
+    fall = -robust_stats.slope(levels) * len(levels)
+    error: float = robust_stats.noise(levels) * (12 / len(levels)) ** 0.5
     return fall + 2 * error < 0.02 * abs(memory.first)
 
 
 def _learned_nothing(memory: Memory) -> bool:
     """Whether the loss is where it began."""
     recent = memory.losses[-WINDOW:]
-    noise = robust.noise(recent)
-    now = robust.median(recent[-16:])
+    noise = robust_stats.noise(recent)
+    now = robust_stats.median(recent[-16:])
     begun = memory.first - now
     return begun < max(0.02 * abs(memory.first), noise) and _stands(recent)
 
@@ -84,10 +84,10 @@ def _late(memory: Memory, facts: JobFacts) -> Finding | None:
     if len(memory.coarse) < 12 or memory.rows % 16:
         return None
     levels = memory.coarse[-window:]
-    middle = robust.median(levels)
+    middle = robust_stats.median(levels)
     left = None if facts.total_steps is None else facts.total_steps - memory.step
-    fall = -robust.slope(levels) * len(levels)
-    if robust.kendall(levels) < -1.0 or fall > 0.003 * abs(middle):
+    fall = -robust_stats.slope(levels) * len(levels)
+    if robust_stats.kendall(levels) < -1.0 or fall > 0.003 * abs(middle):
         return None
     if middle < 0.05 * memory.first or (left is not None and left < 0.1 * memory.step):
         return None
@@ -104,7 +104,7 @@ def _finding(
     good_step: int | None = None,
 ) -> Finding:
     recent = memory.losses[-WINDOW:]
-    now = robust.median(recent)
+    now = robust_stats.median(recent)
     if target is not None and memory.former_rate == target:
         words = f"The learning rate fell to {number((memory.rate or 0) / target)} of what it was"
         reason = f"{words}, and the loss stands still at {number(now)}."
@@ -123,7 +123,10 @@ def _finding(
         value=now,
         level=memory.first,
         limit=now - scale(memory),
-        numbers={"noise": robust.noise(recent), "slope_per_row": robust.slope(recent[::4]) / 4},
+        numbers={
+            "noise": robust_stats.noise(recent),
+            "slope_per_row": robust_stats.slope(recent[::4]) / 4,
+        },
     )
     factor = 1.5 if learned else 10.0
     also = ("see whether the data can be learned at all", "a higher rank")
@@ -152,9 +155,9 @@ def overfitting(memory: Memory) -> Finding | None:
     if len(points) - 1 - best < 2:
         return None
     low = points[best]
-    unit = max(robust.wander([p.val_loss for p in points[-12:]]), 0.005 * abs(low.val_loss))
+    unit = max(robust_stats.wander([p.val_loss for p in points[-12:]]), 0.005 * abs(low.val_loss))
     # One or two lucky evaluations are no turn: the low is the median of the five around the best.
-    level = robust.median([p.val_loss for p in points[max(best - 2, 0) : best + 3]])
+    level = robust_stats.median([p.val_loss for p in points[max(best - 2, 0) : best + 3]])
     learned = max(points[0].val_loss - level, 0.0)
     limit = level + max(4 * unit, 0.02 * abs(level), 0.01 * learned)
     newest = points[-1]
@@ -163,7 +166,7 @@ def overfitting(memory: Memory) -> Finding | None:
     if fallen < max(3 * low.train_noise, 0.1 * low.train_level):
         return None
     # Small validation sets waver: the newest three say so together.
-    late = robust.median([p.val_loss for p in points[-3:]])
+    late = robust_stats.median([p.val_loss for p in points[-3:]])
     if newest.val_loss < limit or (not is_open and late < level + 3 * unit):
         return None
     return _turned(low, newest, level, limit)
@@ -176,7 +179,7 @@ def _left_behind(points: Sequence[Evaluation]) -> bool:
     then, now = points[-STANDING], points[-1]
     fallen = then.train_level - now.train_level
     went_on = fallen >= max(6 * then.train_noise, then.train_level / 3)
-    late = robust.median([p.val_loss for p in points[-2:]])
+    late = robust_stats.median([p.val_loss for p in points[-2:]])
     return went_on and late >= 0.98 * then.val_loss
 
 

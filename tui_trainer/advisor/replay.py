@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from tui_trainer.advisor.advisor import Advisor
-from tui_trainer.advisor.reading import Reading, read
+from tui_trainer.advisor.record_values import Reading, read
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.hardware import HardwareSample

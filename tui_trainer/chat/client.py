@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from tui_trainer.chat.link import Link, Live, new_id
+from tui_trainer.chat.connection import Link, Live, new_id
 from tui_trainer.chat.process import serve_command
 from tui_trainer.contracts.chat import (
     AdapterFacts,

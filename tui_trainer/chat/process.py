@@ -153,7 +153,7 @@ def serve_command(model: str, *, trust_remote_code: bool, threads: int | None) -
 
     `-P` keeps a user's own `datasets.py` in the current folder from being imported.
     """
-    command = [sys.executable, "-P", "-m", "tui_trainer.models.serve", "--model", model]
+    command = [sys.executable, "-P", "-m", "tui_trainer.models.serving.serve", "--model", model]
     if trust_remote_code:
         command.append("--trust-remote-code")
     return command if threads is None else [*command, "--threads", str(threads)]

@@ -90,9 +90,9 @@ def open_app(
             "the full-screen session needs a terminal; without one, use train --headless, "
             "runs list or runs show"
         )
-    from tui_trainer.tui import rubbish
+    from tui_trainer.tui.startup import gc_pause
 
-    rubbish.hold()
+    gc_pause.hold()
     settings = load_settings()
     if not monitor_only:
         import msgspec

@@ -12,9 +12,9 @@ from tui_trainer.cli import common, output
 from tui_trainer.contracts.advice import AdviceKind
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, COMMANDS, Command, CommandName, Event
-from tui_trainer.store import rates, runs
-from tui_trainer.store.control import send, wait
-from tui_trainer.store.runs import RunFolder
+from tui_trainer.store.runs import present_rate, run_folder
+from tui_trainer.store.runs.run_control import send, wait
+from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.store.toml import nearest
 
 
@@ -59,8 +59,8 @@ def control(
       tui-trainer control runs/lighthouse-20261101-120000-ab12 stop
     """
     arguments = _arguments(command, value)
-    folder = runs.find_run(run, common.runs_dir(context))
-    rise = rates.rise(folder, arguments["learning_rate"]) if command == "set-lr" else None
+    folder = run_folder.find_run(run, common.runs_dir(context))
+    rise = present_rate.rise(folder, arguments["learning_rate"]) if command == "set-lr" else None
     if rise is not None:
         output.say(f"warning: {rise}")
     event = _ask(folder, send(folder, command, arguments), timeout)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from tui_trainer.cli import checks, common, output
+from tui_trainer.cli import common, job_warnings, output
 from tui_trainer.cli.train import load
 from tui_trainer.contracts.estimate import Estimate
-from tui_trainer.launch.ask import ask
+from tui_trainer.launch.preflight import ask
 
 
 @click.command()
@@ -27,7 +27,7 @@ def estimate(job: str, overrides: tuple[str, ...], as_json: bool) -> int:
       tui-trainer estimate job.toml --set training.batch_size=64 --json
     """
     checked = load(job, overrides)
-    checks.tell(checked)
+    job_warnings.tell(checked)
     found = ask("estimate", checked, Estimate)
     if as_json:
         output.document(found)

@@ -6,10 +6,10 @@ import math
 
 import click
 
-from tui_trainer.cli import checks, common, output
+from tui_trainer.cli import common, job_warnings, output
 from tui_trainer.cli.train import load
 from tui_trainer.contracts.estimate import RateSweep
-from tui_trainer.launch.ask import ask
+from tui_trainer.launch.preflight import ask
 
 _COLUMNS, _ROWS = 60, 12
 
@@ -30,7 +30,7 @@ def find_lr(job: str, overrides: tuple[str, ...], as_json: bool) -> int:
       tui-trainer find-lr job.toml --set lora.rank=8 --json
     """
     checked = load(job, overrides)
-    checks.tell(checked)
+    job_warnings.tell(checked)
     found = ask("find-lr", checked, RateSweep)
     if as_json:
         output.document(found)

@@ -8,15 +8,15 @@ import time
 from types import FrameType, TracebackType
 
 from tui_trainer.cli import output
-from tui_trainer.cli.progress import JsonLines, Progress, Words
-from tui_trainer.cli.telling import Telling
+from tui_trainer.cli.notifications import Telling
+from tui_trainer.cli.progress_printer import JsonLines, Progress, Words
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, CommandName
-from tui_trainer.launch.ending import Beginning, EngineEnd, describe_end
-from tui_trainer.launch.follow import Position, follow
-from tui_trainer.launch.process import kill_engine, start_engine
-from tui_trainer.store import control
-from tui_trainer.store.runs import RunFolder
+from tui_trainer.launch.engine_process import kill_engine, start_engine
+from tui_trainer.launch.exit_report import Beginning, EngineEnd, describe_end
+from tui_trainer.launch.follow_run import Position, follow
+from tui_trainer.store.runs import run_control
+from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.store.settings import load_settings
 
 INTERRUPTED = 130
@@ -128,7 +128,7 @@ class Stopper:
         if command in self._sent or self._folder.status() not in ACTIVE_STATES:
             return
         try:
-            control.send(self._folder, command)
+            run_control.send(self._folder, command)
         except UserError:
             return  # the engine is just ending
         self._sent.add(command)

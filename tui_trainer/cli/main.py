@@ -23,13 +23,13 @@ _MODULES = {
     "train": "train",
     "resume": "train",
     "control": "control",
-    "runs": "runs",
+    "runs": "runs.commands",
     "estimate": "estimate",
     "find-lr": "find_lr",
     "repl": "repl",
-    "adapters": "adapters",
+    "adapters": "adapters.commands",
     "notify": "notify",
-    "doctor": "doctor",
+    "doctor": "doctor.command",
 }
 
 

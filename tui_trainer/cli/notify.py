@@ -63,8 +63,8 @@ def test(as_json: bool) -> int:
 
 
 def _try_all(settings: NotifySettings) -> list[Trial]:
-    from tui_trainer.cli.telling import terminal_writer
-    from tui_trainer.notify.rule import trial
+    from tui_trainer.cli.notifications import terminal_writer
+    from tui_trainer.notify.notice_rules import trial
     from tui_trainer.notify.sender import ways_of
 
     notice = trial(time.time())
@@ -82,7 +82,7 @@ def _try_all(settings: NotifySettings) -> list[Trial]:
 
 def _words(way: str, settings: NotifySettings, took: float) -> str:
     """What was done, for somebody who looks whether it arrived."""
-    from tui_trainer.notify.terminal import known_sequence
+    from tui_trainer.notify.terminal_channel import known_sequence
     from tui_trainer.notify.text import shown_address
 
     if way == "terminal":
@@ -96,7 +96,7 @@ def _words(way: str, settings: NotifySettings, took: float) -> str:
 
 
 def _absent(way: str, settings: NotifySettings) -> Trial:
-    from tui_trainer.notify.terminal import shows_notifications
+    from tui_trainer.notify.terminal_channel import shows_notifications
     from tui_trainer.store import paths
 
     file = output.escape(str(paths.config_file()))

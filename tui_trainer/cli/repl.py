@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import click
 
 from tui_trainer.cli import common, output
-from tui_trainer.cli.transcript import PROMPT, JsonLines, Printer, Transcript
+from tui_trainer.cli.chat_printer import PROMPT, JsonLines, Printer, Transcript
 from tui_trainer.contracts import session as events
-from tui_trainer.repl.open import open_session
+from tui_trainer.repl.factory import open_session
 from tui_trainer.repl.parse import completions
 from tui_trainer.repl.session import ChatSession
 from tui_trainer.store.settings import load_settings

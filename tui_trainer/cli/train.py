@@ -7,17 +7,18 @@ from pathlib import Path
 
 import click
 
-from tui_trainer.cli import checks, common, output
+from tui_trainer.cli import common, job_warnings, output
 from tui_trainer.cli.headless import run_headless
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.launch.broken_rate import broken_rate
-from tui_trainer.launch.process import check_installed, check_startable
+from tui_trainer.launch.engine_process import check_installed, check_startable
 from tui_trainer.launch.supervisor import Supervisor
-from tui_trainer.store import jobs, paths, runs
-from tui_trainer.store.rates import peak_rise
-from tui_trainer.store.runs import RunFolder
+from tui_trainer.store import jobs, paths
+from tui_trainer.store.runs import run_folder
+from tui_trainer.store.runs.present_rate import peak_rise
+from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.store.toml import read_value
 
 EXAMPLE = "example"
@@ -57,9 +58,9 @@ def train(
       tui-trainer train job.toml --headless --json > run.jsonl
     """
     checked = load(job, overrides)
-    checks.refuse(checked)
+    job_warnings.refuse(checked)
     check_installed()
-    folder = runs.create_run(common.runs_dir(context), checked, name)
+    folder = run_folder.create_run(common.runs_dir(context), checked, name)
     return _begin(folder, None, None, headless=headless, as_json=as_json)
 
 
@@ -113,7 +114,7 @@ def resume(
       tui-trainer resume lighthouse --from step-00000050 --set training.learning_rate=5e-5
     """
     rate = _new_rate(overrides)
-    folder = runs.find_run(run, common.runs_dir(context))
+    folder = run_folder.find_run(run, common.runs_dir(context))
     check_installed()
     check_startable(folder, from_checkpoint)
     if from_checkpoint is None and rate is None and not keep_rate:

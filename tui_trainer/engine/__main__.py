@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, Any
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import StateName
 from tui_trainer.engine import console
-from tui_trainer.engine.control import Control
-from tui_trainer.engine.ranks import Ranks, place
-from tui_trainer.engine.report import Report
-from tui_trainer.store import atomic, jobs, lock, reserve, resuming, runs
-from tui_trainer.store.runs import RunFolder
+from tui_trainer.engine.records.run_reporter import Report
+from tui_trainer.engine.state.command_source import Control
+from tui_trainer.engine.state.ranks import Ranks, place
+from tui_trainer.store import atomic, file_lock, jobs
+from tui_trainer.store.runs import disk_reserve, refused_resume, run_folder
+from tui_trainer.store.runs.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from tui_trainer.engine.session import Session
+    from tui_trainer.engine.state.session import Session
 
 # Whoever starts an engine holds its lock for an instant.
 LOCK_SECONDS = 1.0
@@ -53,12 +54,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         at = place()
         if at.rank:
-            from tui_trainer.engine import follower
+            from tui_trainer.engine.distributed import follower
 
             return follower.main(at)
         folder = given(options.run_dir)
         if "TORCHELASTIC_RUN_ID" not in os.environ and (count := processes(folder)) > 1:
-            from tui_trainer.engine import launcher
+            from tui_trainer.engine.distributed import launcher
 
             return launcher.launch(folder, count, _others(options))
         with locked(folder):
@@ -83,7 +84,7 @@ def given(path: Path) -> RunFolder:
     `UserError`."""
     if not path.is_file():
         return RunFolder(path.resolve())
-    folder = runs.create_run(Path("runs").resolve(), jobs.load_job(path))
+    folder = run_folder.create_run(Path("runs").resolve(), jobs.load_job(path))
     print(f"run folder: {folder.path}", flush=True)  # noqa: T201
     return folder
 
@@ -104,7 +105,7 @@ def locked(folder: RunFolder) -> Iterator[None]:
     """Makes this the only engine of the folder; the lock dies with the process."""
     with contextlib.ExitStack() as stack:
         try:
-            got = stack.enter_context(lock.trying(folder.lock_file, LOCK_SECONDS))
+            got = stack.enter_context(file_lock.trying(folder.lock_file, LOCK_SECONDS))
         except OSError as error:
             raise UserError(
                 f"{folder.path} is not a writable run folder: {error.strerror}"
@@ -119,7 +120,7 @@ def run(folder: RunFolder, from_checkpoint: str | None, rate: float | None = Non
     info = folder.info()
     if info is None:
         raise UserError(f"{folder.path} is not a run folder: run.json is absent or broken")
-    found = resuming.as_found(folder.state())
+    found = refused_resume.as_found(folder.state())
     try:
         report = Report(folder)
     except OSError as error:
@@ -132,7 +133,7 @@ def run(folder: RunFolder, from_checkpoint: str | None, rate: float | None = Non
                 f"run {info.id} is completed; use --from CHECKPOINT to train on from one"
             )
         report.state("preparing", "starting")
-        lacking = reserve.make(folder.path)
+        lacking = disk_reserve.make(folder.path)
         if lacking is not None:
             words = f"no space can be kept in reserve for the run's last words: {lacking}"
             report.event("warning", report.step, words)
@@ -164,7 +165,9 @@ def _train(
     from_checkpoint: str | None,
     rate: float | None,
 ) -> int:
-    from tui_trainer.engine import hardware, loop, rates, setup  # torch: after the first state
+    from tui_trainer.engine import loop, setup
+    from tui_trainer.engine.records import hardware_log  # torch: after the first state
+    from tui_trainer.engine.state import learning_rate
 
     info = folder.info()
     assert info is not None  # noqa: S101  (checked by the caller)
@@ -185,8 +188,8 @@ def _train(
             report.state("cancelled", message)
         return 130
     if rate is not None:
-        rates.set_peak(session, rate)
-    with hardware.HardwareRecord(session):
+        learning_rate.set_peak(session, rate)
+    with hardware_log.HardwareRecord(session):
         state = loop.train(session)
     ranks.end()
     return _leave(session, state)
@@ -194,7 +197,8 @@ def _train(
 
 def _leave(session: Session, state: StateName) -> int:
     """The last words of a run that ends in `state`, and its adapter; gives the exit status."""
-    from tui_trainer.engine import finish, room
+    from tui_trainer.engine import save_adapter
+    from tui_trainer.engine.checkpoints import disk_space
 
     report, folder, step = session.report, session.folder, session.state.step
     if state == "cancelled" and not session.stopped_and_saved:
@@ -209,9 +213,9 @@ def _leave(session: Session, state: StateName) -> int:
     if state == "cancelled":
         report.state("saving", "writing the adapter")
         try:
-            finish.export_adapter(session)
-            finish.write_card(session)
-        except room.NoRoomError as error:  # the checkpoint, which was saved, holds it too
+            save_adapter.export_adapter(session)
+            save_adapter.write_card(session)
+        except disk_space.NoRoomError as error:  # the checkpoint, which was saved, holds it too
             message = f"{message}; {error}"
     report.state(state, message)
     return 0
@@ -222,7 +226,7 @@ def together(report: Report) -> Ranks:
     at = place()
     if at.size == 1:
         return Ranks()
-    from tui_trainer.engine.many import Many
+    from tui_trainer.engine.distributed.process_group import Many
 
     report.state("preparing", f"waiting for {at.size} training processes to meet")
     return Many(at)
@@ -233,9 +237,9 @@ def _words_of(error: OSError, folder: RunFolder) -> str:
     if not atomic.is_full(error):
         what = f"{error.filename} cannot be used" if error.filename else "a file cannot be used"
         return f"{what}: {error.strerror or error}"
-    from tui_trainer.engine import room
+    from tui_trainer.engine.checkpoints import disk_space
 
-    return room.full(folder.path, error, folder.path.name)
+    return disk_space.full(folder.path, error, folder.path.name)
 
 
 def _fail(report: Report, message: str) -> None:

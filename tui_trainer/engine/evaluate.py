@@ -10,17 +10,20 @@ import torch
 
 from tui_trainer.contracts.evaluation import Evaluation
 from tui_trainer.contracts.metrics import EvalRecord, finite_or_none
-from tui_trainer.engine import advising, batches, guard, recording, scores
+from tui_trainer.engine import classification_metrics, recovery
+from tui_trainer.engine.advice import observe
+from tui_trainer.engine.data import batching
 from tui_trainer.engine.loss import weighted_sum
-from tui_trainer.engine.session import Session
+from tui_trainer.engine.records import step_records
+from tui_trainer.engine.state.session import Session
 
 
 def evaluate(session: Session) -> bool:
     """Measures loss and accuracy per learned token, writes the line, and says whether it is the
     best so far. Draws no random number, so training goes on as if it had not been."""
     state, report = session.state, session.report
-    recording.settle(session)
-    guard.again(session, "evaluation")
+    step_records.settle(session)
+    recovery.again(session, "evaluation")
     report.state("evaluating", f"evaluating at step {state.step:,}")
     began = time.monotonic()
     session.ranks.order("evaluate", micro_batch=state.micro_batch)
@@ -39,7 +42,7 @@ def evaluate(session: Session) -> bool:
         nonfinite=msgspec.UNSET if math.isfinite(loss) else ["val_loss"],
     )
     report.evaluation(record, time.monotonic() - began)
-    advising.observe(session, record)
+    observe.observe(session, record)
     improved = record.val_loss is not None and (
         state.best_val_loss is None or record.val_loss < state.best_val_loss
     )
@@ -47,8 +50,8 @@ def evaluate(session: Session) -> bool:
         state.best_val_loss, state.best_step = record.val_loss, state.step
         report.best(record.val_loss, state.step)
     if scored is not None:
-        scores.record(session, scored, improved=improved)
-    words = scores.words(scored) if scored else f"val_loss {loss:.4g}"
+        classification_metrics.record(session, scored, improved=improved)
+    words = classification_metrics.words(scored) if scored else f"val_loss {loss:.4g}"
     report.event(
         "evaluation",
         state.step,
@@ -86,13 +89,13 @@ def _measure_all(session: Session) -> tuple[float, float, Evaluation | None]:
         try:
             if not session.dataset.labels:
                 return *_measure(session), None
-            loss, scored = scores.measure(session)
+            loss, scored = classification_metrics.measure(session)
             return loss, scored.accuracy, scored
         except Exception as error:
-            if not guard.is_out_of_memory(error):
+            if not recovery.is_out_of_memory(error):
                 raise
-            passes = batches.split(session.dataset.validation, pass_size(session))
-            guard.make_smaller(session, passes, error, "evaluation")
+            passes = batching.split(session.dataset.validation, pass_size(session))
+            recovery.make_smaller(session, passes, error, "evaluation")
 
 
 def pass_size(session: Session) -> int:
@@ -121,15 +124,15 @@ def _count_towards_stopping(
 
 def _measure(session: Session) -> tuple[float, float]:
     """Loss and accuracy; examples of like length share a pass, whatever their order."""
-    examples = batches.by_length(session.dataset.validation)
+    examples = batching.by_length(session.dataset.validation)
     size = pass_size(session)
     session.model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device="cpu")
     with torch.no_grad(), session.autocast():
-        for group in session.ranks.own(batches.split(examples, size)):
+        for group in session.ranks.own(batching.split(examples, size)):
             both = weighted_sum(session.model, session.collate(group), session.way, count_hits=True)
             sums += torch.stack(both).to("cpu", torch.float64)
     session.model.train()
-    weight = batches.learned_weight(examples)
+    weight = batching.learned_weight(examples)
     loss, hits = session.ranks.add(sums).tolist()
     return loss / weight, hits / weight

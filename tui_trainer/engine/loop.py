@@ -9,15 +9,19 @@ import time
 import torch
 
 from tui_trainer.contracts.run import StateName
-from tui_trainer.engine import advising, batches, checkpoint, finish, guard, recording, rollback
-from tui_trainer.engine.data import Example
+from tui_trainer.engine import recovery, save_adapter
+from tui_trainer.engine.advice import observe
+from tui_trainer.engine.checkpoints import checkpoint, rollback
+from tui_trainer.engine.checkpoints.disk_space import NoRoomError
+from tui_trainer.engine.data import batching
+from tui_trainer.engine.data.encoding import Example
 from tui_trainer.engine.evaluate import evaluate, has_stalled
+from tui_trainer.engine.execute_commands import may_be_told, obey
 from tui_trainer.engine.loss import weighted_sum
-from tui_trainer.engine.obey import may_be_told, obey
-from tui_trainer.engine.optim import set_learning_rate
-from tui_trainer.engine.rates import rate_of_next_step
-from tui_trainer.engine.room import NoRoomError
-from tui_trainer.engine.session import Outcome, Session
+from tui_trainer.engine.optimizer import set_learning_rate
+from tui_trainer.engine.records import step_records
+from tui_trainer.engine.state.learning_rate import rate_of_next_step
+from tui_trainer.engine.state.session import Outcome, Session
 
 
 def train(session: Session) -> StateName:
@@ -28,7 +32,7 @@ def train(session: Session) -> StateName:
     try:
         return _train(session)
     finally:
-        recording.settle(session)
+        step_records.settle(session)
         session.writer.wait()
 
 
@@ -38,7 +42,7 @@ def _train(session: Session) -> StateName:
     session.model.train()
     report.start_clock(state.elapsed_seconds)
     report.state("training")
-    if state.step == 0 and advising.settings_of(session).auto_apply:
+    if state.step == 0 and observe.settings_of(session).auto_apply:
         checkpoint.save(session, wait=False)  # the start, to go back to
 
     while state.step < plan.total_steps or session.going_back is not None:
@@ -54,7 +58,7 @@ def _train(session: Session) -> StateName:
             continue
 
         # One optimizer step.
-        guard.again(session, "step")
+        recovery.again(session, "step")
         session.division.begin()
         began = time.perf_counter()
         rate = rate_of_next_step(session)
@@ -64,15 +68,15 @@ def _train(session: Session) -> StateName:
 
         # What it was.
         state.step += 1
-        recording.finished(session, outcome, rate, time.perf_counter() - began)
+        step_records.finished(session, outcome, rate, time.perf_counter() - began)
         if session.division.takes_apart:
-            session.division.end(state.step, recording.tokens_of(outcome))
+            session.division.end(state.step, step_records.tokens_of(outcome))
         if session.going_back is not None:
             continue
         if outcome.healthy:
             state.skipped = 0
         elif not session.scaler.is_enabled() or not math.isfinite(outcome.loss):
-            guard.skipped(session, outcome, rate)
+            recovery.skipped(session, outcome, rate)
 
         # Once in a while: evaluate, save, see that it gets no better. A checkpoint is not
         # taken while numbers are broken: it might not be a good one.
@@ -93,31 +97,31 @@ def _train(session: Session) -> StateName:
 def _finish(session: Session) -> None:
     """After the last step: the adapter first, which is what the training was for; then all else,
     of which a full disk may keep the last checkpoint. Raises `NoRoomError` for the adapter."""
-    recording.settle(session)
+    step_records.settle(session)
     session.writer.wait()
     session.report.state("saving", "writing the adapter")
-    finish.export_adapter(session)
+    save_adapter.export_adapter(session)
     if session.dataset.validation and session.state.evaluated_step != session.state.step:
         evaluate(session)
     with contextlib.suppress(NoRoomError):  # it was said; nothing of the result is lost
         checkpoint.save(session)
-    finish.write_card(session)
+    save_adapter.write_card(session)
 
 
 def step(session: Session) -> Outcome:
     """One optimizer step: gradients, clipping, update. Where memory runs out it is done again
     in smaller passes, from the same random state."""
-    random = guard.random_state(session)
+    random = recovery.random_state(session)
     while True:
         passes = session.plan.passes(session.state.step, session.state.micro_batch)
         try:
             loss = forward_backward(session, passes)
             return update(session, loss, passes)
         except Exception as error:
-            if not guard.is_out_of_memory(error):
+            if not recovery.is_out_of_memory(error):
                 raise
-            guard.restore(session, random)
-            guard.make_smaller(session, passes, error)
+            recovery.restore(session, random)
+            recovery.make_smaller(session, passes, error)
 
 
 def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) -> Outcome:
@@ -140,7 +144,7 @@ def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) ->
 def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Tensor:
     """Gradients of the step's mean loss per learned token, over all its forward passes, of which
     each process does its own, and that loss."""
-    total_weight = sum(batches.learned_weight(group) for group in passes)
+    total_weight = sum(batching.learned_weight(group) for group in passes)
     total = torch.zeros((), device=session.device)
     division = session.division
     for group in session.ranks.own(passes):

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from tui_trainer.engine.batches import Batch
-from tui_trainer.models import head, segments
+from tui_trainer.engine.data.batching import Batch
+from tui_trainer.models.kernels import linear_cross_entropy, packed_attention
 
 # How far logits of the two ways may lie apart, as a share of the largest.
 _LARGE = 1e4
@@ -34,10 +34,12 @@ CLASSIFIES = Way(side_by_side=False, own_head=False, classifies=True)
 def find_way(causal: Any) -> Way:
     """Tries out what the base allows, and readies it; `causal` has no adapter yet or one that
     changes nothing yet, which is the same."""
-    reason = segments.refusal(causal)
-    own_head = head.is_plain(causal.get_output_embeddings()) and _head_is_all(causal)
+    reason = packed_attention.refusal(causal)
+    own_head = linear_cross_entropy.is_plain(causal.get_output_embeddings()) and _head_is_all(
+        causal
+    )
     if reason is None:
-        segments.install(causal)
+        packed_attention.install(causal)
     return Way(reason is None, own_head, reason or "")
 
 
@@ -63,7 +65,7 @@ def weighted_sum(
     if way.own_head:
         hidden = causal.base_model(**inputs)[0].flatten(0, 1)[batch.places]
         output = causal.get_output_embeddings()
-        return head.cross_entropy(
+        return linear_cross_entropy.cross_entropy(
             hidden, output, batch.targets, batch.weights, count_hits=count_hits
         )
     return _sums(causal(**inputs).logits.flatten(0, 1)[batch.places].float(), batch)

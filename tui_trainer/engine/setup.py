@@ -10,28 +10,32 @@ from typing import Any
 
 import torch
 
-from tui_trainer.advisor.told import told
+from tui_trainer.advisor.event_history import told
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import Command, RunInfo
-from tui_trainer.engine import advising, checkpoint, data_record, guard
-from tui_trainer.engine.augment import Augmenter, writer_of
-from tui_trainer.engine.batches import Plan
-from tui_trainer.engine.control import Control, rates_to_replay
-from tui_trainer.engine.crew import Between
-from tui_trainer.engine.data import Dataset, load_dataset
-from tui_trainer.engine.division import Division
+from tui_trainer.engine import recovery
+from tui_trainer.engine.advice import observe
+from tui_trainer.engine.checkpoints import checkpoint
+from tui_trainer.engine.data.augment import Augmenter, writer_of
+from tui_trainer.engine.data.batching import Plan
+from tui_trainer.engine.data.dataset import Dataset, load_dataset
+from tui_trainer.engine.data.tokenizer_pool import Between
+from tui_trainer.engine.execute_commands import refuse_lapsed
 from tui_trainer.engine.loss import CLASSIFIES, find_way
-from tui_trainer.engine.memory import keep_pages
-from tui_trainer.engine.obey import refuse_lapsed
-from tui_trainer.engine.optim import build_optimizer
-from tui_trainer.engine.ranks import Ranks, place
-from tui_trainer.engine.report import Report
-from tui_trainer.engine.session import Session, TrainerState
-from tui_trainer.models import adapter, base, fused, products
-from tui_trainer.models.complete import notices
-from tui_trainer.store import checkpoints
-from tui_trainer.store.runs import RunFolder
+from tui_trainer.engine.malloc_tuning import keep_pages
+from tui_trainer.engine.optimizer import build_optimizer
+from tui_trainer.engine.records import data_report
+from tui_trainer.engine.records.run_reporter import Report
+from tui_trainer.engine.records.step_profile import Division
+from tui_trainer.engine.state.command_source import Control, rates_to_replay
+from tui_trainer.engine.state.ranks import Ranks, place
+from tui_trainer.engine.state.session import Session, TrainerState
+from tui_trainer.models import base_model, lora_train
+from tui_trainer.models.completeness import notices
+from tui_trainer.models.kernels import cpu_matmul, fused_ops
+from tui_trainer.store.runs import checkpoints
+from tui_trainer.store.runs.run_folder import RunFolder
 
 # Operations of one matrix product below which several threads wait for each other longer than
 # they save.
@@ -52,17 +56,17 @@ def prepare(
     job = info.job
     checkpoints.clear_leftovers(folder.checkpoints_dir)
     start = checkpoints.find_checkpoint(folder, from_checkpoint)
-    data_record.tell_findings(report, job, again=start is not None)
+    data_report.tell_findings(report, job, again=start is not None)
     keep_pages()
     torch.set_num_threads(usable_threads())
     torch.manual_seed(job.training.seed)
 
     enter(report, control, f"loading the tokenizer of {job.model}")
-    tokenizer = base.load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
+    tokenizer = base_model.load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
     enter(report, control, "reading the data")
     augmenter = _augmenter(folder, job, report, control)
     dataset = load_dataset(job, tokenizer, augmenter, _tokenising(report, control))
-    data_record.check_unchanged(folder, dataset)
+    data_report.check_unchanged(folder, dataset)
     enter(report, control, f"loading {job.model}")
     ranks.order("prepare", info=info)  # now that the data is known to be good, and read
     session = _build(folder, info, tokenizer, dataset, report, control, ranks)
@@ -76,7 +80,7 @@ def prepare(
         report.position(0, 0.0, None, None)
     if start is None and folder.metrics_file.stat().st_size:
         _start_again(session, rewound=from_checkpoint is not None)
-    advising.begin(session)
+    observe.begin(session)
     return session
 
 
@@ -91,13 +95,13 @@ def _build(
 ) -> Session:
     """The session with model and optimizer, before its first step. Raises `UserError`."""
     job = info.job
-    device = base.pick_device()
+    device = base_model.pick_device()
     loaded, model = _load_model(info, dataset, tokenizer, ranks.loads_on(device, job.training))
     ranks.shard(loaded, device, job.training)
-    parameters = adapter.trainable(model)
+    parameters = lora_train.trainable(model)
     way = CLASSIFIES if dataset.labels else find_way(loaded)
-    products.install(model)
-    fused.install(model)
+    cpu_matmul.install(model)
+    fused_ops.install(model)
     plan = Plan(dataset.train, job.training, dataset.replay, job.data.replay_per_step)
     session = Session(
         folder=folder,
@@ -141,7 +145,7 @@ def _augmenter(folder: RunFolder, job: Job, report: Report, control: Control) ->
         report.state("preparing", f"{job.data.augment}: {done:,} of {total:,} rows are written")
         return control.told_to_end() is not None
 
-    device = base.pick_device()
+    device = base_model.pick_device()
     dtype = weights_type(job.training.precision, device)
     ask = writer_of(device, dtype, job.trust_remote_code, between)
     ended = partial(enter, report, control, "reading the data")
@@ -166,7 +170,7 @@ def _load_model(info: RunInfo, dataset: Dataset, tokenizer: Any, device: torch.d
     job = info.job
     dtype = weights_type(job.training.precision, device)
     labels = dataset.labels or None
-    loaded = base.load_base(
+    loaded = base_model.load_base(
         job.model,
         device,
         dtype,
@@ -179,9 +183,9 @@ def _load_model(info: RunInfo, dataset: Dataset, tokenizer: Any, device: torch.d
     if labels:
         loaded.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     torch.set_num_threads(worthwhile_threads(job, dataset, loaded))
-    model = adapter.attach(loaded, job.lora)
+    model = lora_train.attach(loaded, job.lora)
     if job.lora.start_from is not None:
-        adapter.load_weights(model, adapter.read_weights(Path(job.lora.start_from), job.lora))
+        lora_train.load_weights(model, lora_train.read_weights(Path(job.lora.start_from), job.lora))
     if job.training.gradient_checkpointing:
         checkpoint_gradients(loaded, True)
     return loaded, model
@@ -287,7 +291,7 @@ def _replay_rates(session: Session) -> None:
     for at, change in rates_to_replay(events, step, session.state.rolled_back):
         session.rates_to_replay.setdefault(at, []).append(change)
     session.mutes_to_replay = [mute for mute in told(events).mutes if mute[0] >= step]
-    session.smaller_to_replay = guard.smaller_to_replay(events, step)
+    session.smaller_to_replay = recovery.smaller_to_replay(events, step)
 
 
 def _here(value: Any) -> int:
@@ -301,7 +305,7 @@ def _announce(session: Session) -> None:
     report, plan, dataset = session.report, session.plan, session.dataset
     report.total(plan.total_steps, plan.epoch(plan.total_steps))
     trained = sum(p.numel() for p in session.parameters.values())
-    frozen = sum(base.parameter_count(p) for p in session.model.parameters()) - trained
+    frozen = sum(base_model.parameter_count(p) for p in session.model.parameters()) - trained
     revision = getattr(session.model.config, "_commit_hash", None)
     processes = session.ranks.place.size
     report.event(
@@ -320,8 +324,8 @@ def _announce(session: Session) -> None:
             "processes": processes,
             "threads": torch.get_num_threads(),
             "base_revision": revision,
-            "usual_rate": advising.width_rate(session),
-            "advised": advising.settings_of(session).enabled,
+            "usual_rate": observe.width_rate(session),
+            "advised": observe.settings_of(session).enabled,
         },
     )
     if session.way.padded_because:
@@ -331,4 +335,4 @@ def _announce(session: Session) -> None:
         report.event("warning", report.step, notice)
     for notice in notices(session.model.get_base_model()):
         report.event("warning", report.step, notice)
-    data_record.tell(session.folder, report, dataset)
+    data_report.tell(session.folder, report, dataset)

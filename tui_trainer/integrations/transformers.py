@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tui_trainer.integrations.rates import set_rate
-from tui_trainer.integrations.together import Orders, Together
+from tui_trainer.integrations.rank_sync import Orders, Together
+from tui_trainer.integrations.scheduler_rate import set_rate
 from tui_trainer.writer import RunWriter
-from tui_trainer.writing.listener import Asked
+from tui_trainer.writer.command_listener import Asked
 
 try:
     from transformers import TrainerCallback

@@ -11,13 +11,13 @@ from typing import Any
 
 import msgspec
 
-from tui_trainer.advisor.told import told
+from tui_trainer.advisor.event_history import told
 from tui_trainer.contracts.job import TrainingSettings
 from tui_trainer.contracts.run import Event
 from tui_trainer.contracts.schedule import RateChange, learning_rate_at
-from tui_trainer.launch.rollback import SPOILT
-from tui_trainer.store import checkpoints
-from tui_trainer.store.runs import RunFolder
+from tui_trainer.launch.rollback_offer import SPOILT
+from tui_trainer.store.runs import checkpoints
+from tui_trainer.store.runs.run_folder import RunFolder
 
 _RESUMABLE = ("failed", "crashed", "cancelled")
 

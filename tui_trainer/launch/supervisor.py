@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES
-from tui_trainer.launch.ending import Beginning, EngineEnd, describe_end
-from tui_trainer.launch.process import start_engine
-from tui_trainer.store.runs import RunFolder
+from tui_trainer.launch.engine_process import start_engine
+from tui_trainer.launch.exit_report import Beginning, EngineEnd, describe_end
+from tui_trainer.store.runs.run_folder import RunFolder
 
 _CHILD_POLL = 0.1  # seconds; a child's end is one cheap system call away
 _FOREIGN_POLL = 0.5  # seconds; costs reading state.json and a look into the process table

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from tui_trainer.contracts.notice import Notice, NotifySettings
-from tui_trainer.notify import terminal
-from tui_trainer.notify.limit import Limiter, together
-from tui_trainer.notify.program import Command, find_desktop
-from tui_trainer.notify.webhook import Webhook
+from tui_trainer.notify import terminal_channel
+from tui_trainer.notify.rate_limit import Limiter, together
+from tui_trainer.notify.subprocess_channel import Command, find_desktop
+from tui_trainer.notify.webhook_channel import Webhook
 
 Claim = Callable[[Notice, str], bool]
 
@@ -43,7 +43,7 @@ class Screen:
 
     def send(self, notice: Notice) -> str | None:
         """Writes bell and escape sequences; nothing can be known of what becomes of them."""
-        text = terminal.sequences(notice, self._settings, self._environment)
+        text = terminal_channel.sequences(notice, self._settings, self._environment)
         if text:
             self._write(text)
         return None

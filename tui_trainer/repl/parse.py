@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.repl.commands import COMMANDS, written
+from tui_trainer.repl.command_table import COMMANDS, written
 from tui_trainer.store import toml
 
 

@@ -9,19 +9,19 @@ from tui_trainer.contracts import session as events
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.teaching import TeachingSettings
-from tui_trainer.repl.adapters import AdapterCommands
-from tui_trainer.repl.commands import COMMANDS, written
-from tui_trainer.repl.desk import Desk, Handler
-from tui_trainer.repl.feedback import FeedbackCommands
-from tui_trainer.repl.needs import Client, Teacher
+from tui_trainer.repl.adapter_commands import AdapterCommands
+from tui_trainer.repl.command_table import COMMANDS, written
+from tui_trainer.repl.context import Desk, Handler
+from tui_trainer.repl.feedback_commands import FeedbackCommands
 from tui_trainer.repl.parse import Command, Question, parse
-from tui_trainer.repl.rating import RatingCommands
-from tui_trainer.repl.settings import SettingsCommands
-from tui_trainer.repl.training import OPEN_STATES, TrainingCommands
-from tui_trainer.store.adapters import AdapterStore
-from tui_trainer.store.conversation import ConversationStore
-from tui_trainer.store.feedback import FeedbackStore
-from tui_trainer.store.secrets import find_secrets
+from tui_trainer.repl.protocols import Client, Teacher
+from tui_trainer.repl.rating_commands import RatingCommands
+from tui_trainer.repl.settings_commands import SettingsCommands
+from tui_trainer.repl.training_commands import OPEN_STATES, TrainingCommands
+from tui_trainer.store.adapters.adapter_store import AdapterStore
+from tui_trainer.store.feedback.conversations import ConversationStore
+from tui_trainer.store.feedback.feedback_store import FeedbackStore
+from tui_trainer.store.feedback.secret_scan import find_secrets
 
 
 class ChatSession:

@@ -12,7 +12,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.settings import Settings
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import atomic, paths, toml
-from tui_trainer.store.lock import locked
+from tui_trainer.store.file_lock import locked
 
 if TYPE_CHECKING:  # loaded where a setting is changed
     from tomlkit import TOMLDocument

@@ -15,9 +15,9 @@ from tui_trainer.contracts.feedback import Example
 from tui_trainer.contracts.job import DataSettings, Job, LoraSettings, TrainingSettings
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import atomic, jobs, paths
-from tui_trainer.store.adapters import AdapterStore
-from tui_trainer.teaching.material import AS_ASKED, Known, row, training_rows, write_rows
+from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.teaching.replay import EARLIER_SHARE, Reserve, replay_rows, to_ask
+from tui_trainer.teaching.training_rows import AS_ASKED, Known, row, training_rows, write_rows
 
 PLAN = "plan.json"
 START = "start"

@@ -16,10 +16,10 @@ import msgspec
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.feedback import Example, Turn
 from tui_trainer.store import paths
-from tui_trainer.store.conversation import ConversationStore
-from tui_trainer.store.secrets import find_secrets
-from tui_trainer.teaching import text
-from tui_trainer.teaching.material import Known, Row, newest, row
+from tui_trainer.store.feedback.conversations import ConversationStore
+from tui_trainer.store.feedback.secret_scan import find_secrets
+from tui_trainer.teaching import answer_matching
+from tui_trainer.teaching.training_rows import Known, Row, newest, row
 
 GOLDEN = "golden.jsonl"
 # One golden question in so many is never replayed, so that it shows what unasked ones suffer.
@@ -74,11 +74,11 @@ def earlier(examples: Sequence[Example]) -> list[Known]:
 def asked_before(conversation: ConversationStore, examples: Sequence[Example]) -> list[list[Turn]]:
     """Questions of the conversation that nobody found fault with, newest first. Those that look
     as if they held a secret are left out: what is replayed is learned."""
-    rated = {text.question_key(example.question) for example in examples}
+    rated = {answer_matching.question_key(example.question) for example in examples}
     found: dict[str, list[Turn]] = {}
     said = conversation.said()
     for question, answer in itertools.pairwise(said):
-        key = text.question_key(question.content)
+        key = answer_matching.question_key(question.content)
         whole = question.role == "user" and answer.role == "assistant" and not answer.cancelled
         secret = find_secrets(question.content) or find_secrets(answer.content)
         if whole and key and key not in rated and answer.content.strip() and not secret:
@@ -103,19 +103,27 @@ def without_corrected(known: Sequence[Known], corrections: Sequence[Example]) ->
     Left out are the corrected questions, and those that ask the same in other words: they give
     the answer that was found wrong and share the question's rarest word.
     """
-    spread = Counter(word for item in known for word in text.words(item.question))
-    asked = {text.question_key(example.question) for example in corrections}
+    spread = Counter(word for item in known for word in answer_matching.words(item.question))
+    asked = {answer_matching.question_key(example.question) for example in corrections}
     marks = [
-        (text.spaced(example.answer).casefold(), _rarest(example.question, spread))
+        (answer_matching.spaced(example.answer).casefold(), _rarest(example.question, spread))
         for example in corrections
-        if text.spaced(example.answer) != text.spaced(example.right_answer or "")
+        if answer_matching.spaced(example.answer)
+        != answer_matching.spaced(example.right_answer or "")
     ]
 
     def overruled(item: Known) -> bool:
-        answer, own = text.spaced(item.answer).casefold(), text.words(item.question)
+        answer, own = (
+            answer_matching.spaced(item.answer).casefold(),
+            answer_matching.words(item.question),
+        )
         return any(answer == wrong and own & rare for wrong, rare in marks)
 
-    return [k for k in known if text.question_key(k.question) not in asked and not overruled(k)]
+    return [
+        k
+        for k in known
+        if answer_matching.question_key(k.question) not in asked and not overruled(k)
+    ]
 
 
 def replay_rows(reserve: Reserve, seed: int) -> list[Row]:
@@ -145,13 +153,13 @@ def _sample(items: Sequence[Known], most: int, generator: random.Random) -> list
 
 
 def _held_out(question: str) -> bool:
-    digest = hashlib.sha256(text.question_key(question).encode()).digest()
+    digest = hashlib.sha256(answer_matching.question_key(question).encode()).digest()
     return digest[0] % HELD_OUT_OF == 0
 
 
 def _rarest(question: str, spread: Counter[str]) -> set[str]:
     """The words of the question that fewest known questions have."""
-    own = {word: spread[word] for word in text.words(question) if spread[word]}
+    own = {word: spread[word] for word in answer_matching.words(question) if spread[word]}
     return {word for word, count in own.items() if count == min(own.values())}
 
 

@@ -19,12 +19,11 @@ from textual.timer import Timer
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES
-from tui_trainer.store import processes
-from tui_trainer.tui import commands, glyphs, keymap, rubbish, themes
-from tui_trainer.tui.alarm import Alarm
-from tui_trainer.tui.bridge import Bridge, Services, real_services
-from tui_trainer.tui.charts.text import clean
-from tui_trainer.tui.fleet import Fleet
+from tui_trainer.store.runs import process_identity
+from tui_trainer.text.formats import clean
+from tui_trainer.tui import command_palette, keymap, themes
+from tui_trainer.tui.common.markup import unbroken
+from tui_trainer.tui.common.page import Page
 from tui_trainer.tui.keymap import Key
 from tui_trainer.tui.messages import (
     ChatSpoke,
@@ -37,20 +36,22 @@ from tui_trainer.tui.messages import (
     Severity,
     StopsAnswered,
 )
-from tui_trainer.tui.modes import MODES
-from tui_trainer.tui.monochrome import Greys, no_color_wanted
-from tui_trainer.tui.screens.page import Page
+from tui_trainer.tui.notifications import Alarm
+from tui_trainer.tui.run_control.engines import Fleet
+from tui_trainer.tui.startup import ascii_fallback, gc_pause
+from tui_trainer.tui.startup.cached_stylesheet import KeptStylesheet
+from tui_trainer.tui.startup.monochrome import Greys, no_color_wanted
+from tui_trainer.tui.startup.screens import MODES
+from tui_trainer.tui.startup.services import Bridge, Services, real_services
+from tui_trainer.tui.startup.terminal_guard import TerminalGuard
 from tui_trainer.tui.steered import SteeredApp
-from tui_trainer.tui.stylesheet import KeptStylesheet
-from tui_trainer.tui.terminal import TerminalGuard
-from tui_trainer.tui.text import unbroken
 
 if TYPE_CHECKING:  # numpy and what needs it come after the first paint
     from tui_trainer.contracts.hardware import HardwareSample
     from tui_trainer.contracts.settings import Settings
     from tui_trainer.tui.charts.model import Palette
-    from tui_trainer.tui.chatting import Chatting
-    from tui_trainer.watch.view import FolderView, RunSummary, RunView
+    from tui_trainer.tui.chat.controller import Chatting
+    from tui_trainer.watch.snapshots import FolderView, RunSummary, RunView
 
 _TABS = (("show_dashboard", "Dashboard", "dashboard"), ("show_runs", "Runs", "runs"))
 _MORE_TABS = (
@@ -103,15 +104,15 @@ class TrainerApp(SteeredApp):
         self.overlay: tuple[Path, ...] = ()  # runs marked to be shown together
         self.keymap = keymap.make_keymap(settings.keys)
         self.themes = themes.load_themes()
-        self.marks = glyphs.chart_marks(settings.charts)
+        self.marks = ascii_fallback.chart_marks(settings.charts)
         self.samples: tuple[HardwareSample, ...] = ()
         self.bridge = Bridge(self.post_message, services, runs_dir)
         self.fleet = Fleet(self.bridge.supervisor, focus if not monitor_only else None)
         self._services = services
         self.no_color = no_color_wanted()
         self._filters_added: list[LineFilter] = [Greys()] if self.no_color else []
-        if not glyphs.locale_has_unicode():
-            self._filters_added.append(glyphs.PlainCharacters())
+        if not ascii_fallback.locale_has_unicode():
+            self._filters_added.append(ascii_fallback.PlainCharacters())
         self._guard = TerminalGuard(self.exit)
         self.alarm = Alarm(self)
         self._told: set[str] = set()
@@ -134,7 +135,7 @@ class TrainerApp(SteeredApp):
     def begin(self) -> None:
         """Starts everything behind the screen: called once the first paint stands."""
         self.bridge.start()
-        self.set_timer(_STARTED_SECONDS, rubbish.release)
+        self.set_timer(_STARTED_SECONDS, gc_pause.release)
         if not self.monitor_only:
             self.chatting.open_later()
 
@@ -267,7 +268,7 @@ class TrainerApp(SteeredApp):
     @cached_property
     def chatting(self) -> Chatting:
         """The session's chat."""
-        from tui_trainer.tui.chatting import Chatting
+        from tui_trainer.tui.chat.controller import Chatting
 
         return Chatting(self, self._services.chat)
 
@@ -275,7 +276,7 @@ class TrainerApp(SteeredApp):
     def view(self) -> FolderView:
         """The newest snapshot of the folder."""
         if self._view is None:
-            from tui_trainer.watch.view import FolderView
+            from tui_trainer.watch.snapshots import FolderView
 
             self._view = FolderView(self.runs_dir, loading=True)
         return self._view
@@ -308,13 +309,13 @@ class TrainerApp(SteeredApp):
         self.tell("reading the folder again")
 
     def action_help(self) -> None:
-        from tui_trainer.tui.screens.help import Help
+        from tui_trainer.tui.common.help_screen import Help
 
         place = self.screen.place if isinstance(self.screen, Page) else ""
         self.push_screen(Help(place, self.keymap, self.offers))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        return commands.system_commands(self, screen)
+        return command_palette.system_commands(self, screen)
 
     # -- within ----------------------------------------------------------------------------------
 
@@ -337,7 +338,7 @@ class TrainerApp(SteeredApp):
         for page in self._pages():
             page.refresh_all()
         if not self.view.loading:
-            self.call_after_refresh(rubbish.release)
+            self.call_after_refresh(gc_pause.release)
 
     def _tell_once(self, oddities: tuple[str, ...]) -> None:
         for oddity in oddities:
@@ -370,7 +371,7 @@ def wants_another(view: FolderView, path: Path | None) -> bool:
 def local_process(run: RunView | None) -> int | None:
     """The process of a run that works on this machine."""
     state = run.state if run is not None and run.summary.status in ACTIVE_STATES else None
-    return state.pid if state is not None and processes.is_here(state) else None
+    return state.pid if state is not None and process_identity.is_here(state) else None
 
 
 def run_app(

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
     from tui_trainer.contracts.advice import Advice
     from tui_trainer.contracts.hardware import HardwareSample
-    from tui_trainer.launch.ending import EngineEnd
-    from tui_trainer.store.runs import RunFolder
-    from tui_trainer.tui.shelf import Shelf
-    from tui_trainer.watch.view import FolderView
+    from tui_trainer.launch.exit_report import EngineEnd
+    from tui_trainer.store.runs.run_folder import RunFolder
+    from tui_trainer.tui.adapters.adapter_rows import Shelf
+    from tui_trainer.watch.snapshots import FolderView
 
 Severity = Literal["information", "warning", "error"]
 

@@ -10,7 +10,7 @@ from textual.app import App
 if TYPE_CHECKING:  # loaded with the first key
     from tui_trainer.contracts.job import Job
     from tui_trainer.tui.app import TrainerApp
-    from tui_trainer.tui.orders import Orders
+    from tui_trainer.tui.run_control.actions import Orders
 
 
 class SteeredApp(App[int]):
@@ -21,7 +21,7 @@ class SteeredApp(App[int]):
     @cached_property
     def orders(self) -> Orders:
         """What the keys that steer a run do."""
-        from tui_trainer.tui.orders import Orders
+        from tui_trainer.tui.run_control.actions import Orders
 
         return Orders(cast("TrainerApp", self))
 

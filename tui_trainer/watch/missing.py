@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_trainer.watch.view import Column
+from tui_trainer.watch.snapshots import Column
 
 
 def is_missing(values: Column) -> NDArray[np.bool_]:

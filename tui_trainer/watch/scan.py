@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from tui_trainer.store.runs import RunFolder
-from tui_trainer.watch.foreign import mlflow, registry, tensorboard, trainer_state
-from tui_trainer.watch.foreign.judge import LINES, SUFFIXES, Judge, holds_metrics
-from tui_trainer.watch.run import RunPlace
-from tui_trainer.watch.view import RunKind
+from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.watch.formats import mlflow, registry, tensorboard, trainer_state
+from tui_trainer.watch.formats.detect import LINES, SUFFIXES, Judge, holds_metrics
+from tui_trainer.watch.runs.run_reader import RunPlace
+from tui_trainer.watch.snapshots import RunKind
 
 __all__ = ["DEPTH", "Found", "Scanner", "holds_metrics"]
 DEPTH = 4

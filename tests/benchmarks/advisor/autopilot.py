@@ -20,7 +20,7 @@ import numpy as np
 
 from tests.benchmarks.advisor import drive
 from tests.benchmarks.advisor.cases import Case, Fault, all_cases
-from tui_trainer.advisor.reading import Reading, read
+from tui_trainer.advisor.record_values import Reading, read
 from tui_trainer.advisor.replay import parse, standing
 from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.job import Job
@@ -28,9 +28,10 @@ from tui_trainer.contracts.run import Command
 from tui_trainer.contracts.schedule import learning_rate_at
 from tui_trainer.engine import loop, setup
 from tui_trainer.engine.__main__ import main
-from tui_trainer.engine.obey import obey
-from tui_trainer.engine.session import Session
-from tui_trainer.store import atomic, runs
+from tui_trainer.engine.execute_commands import obey
+from tui_trainer.engine.state.session import Session
+from tui_trainer.store import atomic
+from tui_trainer.store.runs import run_folder
 
 AFTER = 200  # steps after the onset
 WITHIN = 1.05
@@ -101,7 +102,7 @@ def train(case: Case, fault: Fault, folder: Path, way: str) -> Result:
     if target.is_file():
         return msgspec.json.decode(target.read_bytes(), type=Result)
     folder.mkdir(parents=True, exist_ok=True)
-    run = runs.create_run(folder / "runs", _job(case, fault, folder, way), "case")
+    run = run_folder.create_run(folder / "runs", _job(case, fault, folder, way), "case")
     began = time.monotonic()
     spoils = way != "good" and fault.cause not in _FROM_THE_START
     with (

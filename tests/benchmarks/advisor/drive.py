@@ -19,15 +19,17 @@ from tests.benchmarks.advisor import bases, rows
 from tests.benchmarks.advisor.cases import Case
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.schedule import learning_rate_at
-from tui_trainer.engine import loop, recording, setup
-from tui_trainer.engine.batches import Plan
-from tui_trainer.engine.control import Control
-from tui_trainer.engine.data import load_dataset
+from tui_trainer.engine import loop, setup
+from tui_trainer.engine.data.batching import Plan
+from tui_trainer.engine.data.dataset import load_dataset
 from tui_trainer.engine.evaluate import evaluate
-from tui_trainer.engine.optim import set_learning_rate
-from tui_trainer.engine.report import Report
-from tui_trainer.engine.session import Finished, Session
-from tui_trainer.store import jobs, runs
+from tui_trainer.engine.optimizer import set_learning_rate
+from tui_trainer.engine.records import step_records
+from tui_trainer.engine.records.run_reporter import Report
+from tui_trainer.engine.state.command_source import Control
+from tui_trainer.engine.state.session import Finished, Session
+from tui_trainer.store import jobs
+from tui_trainer.store.runs import run_folder
 
 EVALUATE_EVERY = 10
 
@@ -38,7 +40,7 @@ def make(case: Case, folder: Path) -> Path:
     if target.is_file():
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    run = runs.create_run(folder / "runs", job_of(case, folder), "case")
+    run = run_folder.create_run(folder / "runs", job_of(case, folder), "case")
     info = run.info()
     assert info is not None
     report = Report(run)
@@ -97,7 +99,7 @@ def _train(session: Session, case: Case, spoiler: _Spoiler) -> None:
         outcome = loop.update(session, loss, passes)
         state.step += 1
         done = Finished(state.step, outcome, rate, time.perf_counter() - began, time.time())
-        session.report.train_steps([recording.step_record(session, done)], 0)
+        session.report.train_steps([step_records.step_record(session, done)], 0)
         if not outcome.healthy:
             return
         if state.step % EVALUATE_EVERY == 0 and session.dataset.validation:

@@ -23,9 +23,9 @@ import psutil
 from tests.benchmarks.estimate.cases import make_jobs
 from tui_trainer.contracts.estimate import Estimate
 from tui_trainer.contracts.job import Job
-from tui_trainer.launch.ask import ask
-from tui_trainer.launch.process import engine_command, engine_environment
-from tui_trainer.store import runs
+from tui_trainer.launch.engine_process import engine_command, engine_environment
+from tui_trainer.launch.preflight import ask
+from tui_trainer.store.runs import run_folder
 
 MIB = 1 << 20
 FACTS = ("seconds", "peak_bytes", "disk_bytes")
@@ -71,7 +71,7 @@ def row(name: str, job: Job, place: Path, repeats: int) -> dict[str, Any]:
 
 def run(job: Job, place: Path) -> dict[str, float]:
     """Trains the job and gives its seconds, its largest resident size and its folder's."""
-    folder = runs.create_run(place / "runs", job)
+    folder = run_folder.create_run(place / "runs", job)
     began = time.monotonic()
     process = subprocess.Popen(
         [*engine_command(), str(folder.path)], stdout=subprocess.DEVNULL, env=engine_environment()

@@ -22,10 +22,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.benchmarks.hardware import gpu
-from tui_trainer.engine.division import Division
-from tui_trainer.machine.nvml import NvmlGpus
-from tui_trainer.machine.sampler import Sampler
-from tui_trainer.store import jobs, runs
+from tui_trainer.engine.records.step_profile import Division
+from tui_trainer.hardware.nvml import NvmlGpus
+from tui_trainer.hardware.sampler import Sampler
+from tui_trainer.store import jobs
+from tui_trainer.store.runs import run_folder
 
 PASSES = 1  # forward passes of a step in the example job
 EXAMPLE = Path("tui_trainer/examples/lighthouse.toml")
@@ -137,7 +138,7 @@ def seconds_of_a_step() -> float:
     with tempfile.TemporaryDirectory() as place:
         changes = {"training.max_steps": 60, "training.eval_every": 0}
         job = jobs.load_job(EXAMPLE, [f"{name}={value}" for name, value in changes.items()])
-        folder = runs.create_run(Path(place), job)
+        folder = run_folder.create_run(Path(place), job)
         command = [sys.executable, "-m", "tui_trainer.engine", str(folder.path)]
         subprocess.run(command, check=True, capture_output=True)
         lines = folder.metrics_file.read_bytes().splitlines()

@@ -18,10 +18,11 @@ import msgspec
 from tests.benchmarks.hardware import smi
 from tests.benchmarks.throughput.cases import make_base, write_rows
 from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.machine.nvml import NvmlGpus
-from tui_trainer.machine.verdict import verdict_of
-from tui_trainer.store import jobs, runs
-from tui_trainer.store.runs import RunFolder
+from tui_trainer.hardware.bottleneck import verdict_of
+from tui_trainer.hardware.nvml import NvmlGpus
+from tui_trainer.store import jobs
+from tui_trainer.store.runs import run_folder
+from tui_trainer.store.runs.run_folder import RunFolder
 
 NOT_AVAILABLE = 3  # exit status
 _RUN_APART = 64.0 * smi.MIB  # bytes that the run may take or free between two readings
@@ -79,7 +80,7 @@ def _job(place: Path, base: str) -> RunFolder:
         "lora": {"rank": 16, "alpha": 32, "target_modules": "all-linear"},
         "training": training,
     }
-    return runs.create_run(place / "runs", jobs.check_job(values, place, "gpu check"))
+    return run_folder.create_run(place / "runs", jobs.check_job(values, place, "gpu check"))
 
 
 def _until_it_trains(folder: RunFolder, engine: subprocess.Popen[bytes]) -> None:

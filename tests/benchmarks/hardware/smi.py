@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tui_trainer.contracts.hardware import GpuSample
-from tui_trainer.machine.nvml import _THROTTLE as THROTTLE
+from tui_trainer.hardware.nvml import _THROTTLE as THROTTLE
 
 MIB = 1 << 20
 _NONE = re.compile(r"\[?(N/A|Not Supported|Unknown Error|Insufficient Permissions|GPU is lost)\]?")

@@ -17,11 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tui_trainer.contracts.settings import Settings
-from tui_trainer.tui import rubbish
 from tui_trainer.tui.app import TrainerApp
-from tui_trainer.tui.bridge import real_services
-from tui_trainer.tui.screens.dashboard import Dashboard
-from tui_trainer.tui.widgets.chart_pane import ChartPane
+from tui_trainer.tui.dashboard.screen import Dashboard
+from tui_trainer.tui.run_charts.chart_pane import ChartPane
+from tui_trainer.tui.startup import gc_pause
+from tui_trainer.tui.startup.services import real_services
 
 _TICK = 0.001
 _SIZE = (160, 45)
@@ -29,7 +29,7 @@ _SIZE = (160, 45)
 
 async def probe(folder: Path) -> dict[str, float]:
     """The figures for one folder of runs."""
-    rubbish.hold()  # as the command does
+    gc_pause.hold()  # as the command does
     settings = Settings()
     services = real_services(folder, settings.refresh_seconds)
     app = TrainerApp(folder, settings=settings, services=services, monitor_only=True)

@@ -18,8 +18,9 @@ import psutil
 
 from tests.benchmarks.monitor.feeder import CYCLE, Recording, line, row_of_loss
 from tui_trainer.contracts.run import RunState
-from tui_trainer.store import atomic, runs
-from tui_trainer.store.runs import RunFolder
+from tui_trainer.store import atomic
+from tui_trainer.store.runs import run_folder
+from tui_trainer.store.runs.run_folder import RunFolder
 
 
 class Subject(Protocol):
@@ -83,7 +84,7 @@ class Ours:
             updated_at=time.time(),
             tokens_per_second=20_000.0,
         )
-        runs.write_state(run, state)
+        run_folder.write_state(run, state)
 
 
 class Leet:

@@ -17,12 +17,12 @@ from tui_trainer.chat.client import ChatClient
 from tui_trainer.contracts.feedback import Example, Rating, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import paths
-from tui_trainer.store.adapters import AdapterStore
-from tui_trainer.store.feedback import FeedbackStore
-from tui_trainer.teaching.material import Known
+from tui_trainer.store.adapters.adapter_store import AdapterStore
+from tui_trainer.store.feedback.feedback_store import FeedbackStore
+from tui_trainer.teaching.feedback_trainer import Teacher
+from tui_trainer.teaching.paraphrases import turned
 from tui_trainer.teaching.replay import divide
-from tui_trainer.teaching.teacher import Teacher
-from tui_trainer.teaching.wordings import turned
+from tui_trainer.teaching.training_rows import Known
 
 MOST_TOKENS = 64
 # No training of ten corrections takes so long, even on a busy machine.

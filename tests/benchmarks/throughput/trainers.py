@@ -63,20 +63,22 @@ def ours(base: str, rows: Path, steps: int, batch: int, precision: str, work: Pa
     """The engine as it is, with its run folder, its reports and its control file."""
     import torch
 
-    from tui_trainer.engine import loop, recording, setup
-    from tui_trainer.engine.control import Control
-    from tui_trainer.engine.report import Report
-    from tui_trainer.store import jobs, runs
+    from tui_trainer.engine import loop, setup
+    from tui_trainer.engine.records import step_records
+    from tui_trainer.engine.records.run_reporter import Report
+    from tui_trainer.engine.state.command_source import Control
+    from tui_trainer.store import jobs
+    from tui_trainer.store.runs import run_folder
 
     job = jobs.check_job(_job(base, rows, steps, batch, precision), work, "benchmark")
-    folder = runs.create_run(work / "runs", job)
+    folder = run_folder.create_run(work / "runs", job)
     setup.usable_threads = lambda: 1
     report = Report(folder)
     info = folder.info()
     assert info is not None
     session = setup.prepare(folder, info, report, Control(folder), None)
     clock, records = Clock(), []
-    told, done = report.train_steps, recording.finished
+    told, done = report.train_steps, step_records.finished
 
     def listen(rows: Any, *rest: Any) -> None:
         told(rows, *rest)
@@ -87,7 +89,7 @@ def ours(base: str, rows: Path, steps: int, batch: int, precision: str, work: Pa
         clock.read()
 
     object.__setattr__(report, "train_steps", listen)
-    object.__setattr__(recording, "finished", finished)
+    object.__setattr__(step_records, "finished", finished)
     assert torch.get_num_threads() == 1
     loop.train(session)
     report.close()
@@ -110,10 +112,10 @@ def peer(
     import torch
     from transformers import AutoModelForCausalLM, TrainerCallback
 
-    from tui_trainer.engine.batches import Plan
-    from tui_trainer.engine.data import load_dataset
-    from tui_trainer.models import adapter
-    from tui_trainer.models.base import load_tokenizer, resolve
+    from tui_trainer.engine.data.batching import Plan
+    from tui_trainer.engine.data.dataset import load_dataset
+    from tui_trainer.models import lora_train
+    from tui_trainer.models.base_model import load_tokenizer, resolve
     from tui_trainer.store import jobs
 
     torch.set_num_threads(1)
@@ -125,7 +127,7 @@ def peer(
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     torch.manual_seed(job.training.seed)
     model = AutoModelForCausalLM.from_pretrained(resolve(base), dtype=dtype)
-    model = adapter.attach(model, job.lora)
+    model = lora_train.attach(model, job.lora)
     data = [
         {
             "input_ids": e.input_ids,

@@ -23,10 +23,12 @@ EVERY = 50  # steps from checkpoint to checkpoint, as in a job that says nothing
 
 def main() -> None:
     """Prints the two figures of the built-in base."""
-    from tui_trainer.engine import advising, loop, setup
-    from tui_trainer.engine.control import Control
-    from tui_trainer.engine.report import Report
-    from tui_trainer.store import jobs, runs
+    from tui_trainer.engine import loop, setup
+    from tui_trainer.engine.advice import observe
+    from tui_trainer.engine.records.run_reporter import Report
+    from tui_trainer.engine.state.command_source import Control
+    from tui_trainer.store import jobs
+    from tui_trainer.store.runs import run_folder
 
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
@@ -39,11 +41,11 @@ def main() -> None:
             work,
             "benchmark",
         )
-        folder = runs.create_run(work / "runs", job)
+        folder = run_folder.create_run(work / "runs", job)
         report, info = Report(folder), folder.info()
         assert info is not None
         session = setup.prepare(folder, info, report, Control(folder), None)
-        inside, advised = _timed(loop, "step"), _timed(advising, "observe")
+        inside, advised = _timed(loop, "step"), _timed(observe, "observe")
         began = time.thread_time()
         loop.train(session)
         took = time.thread_time() - began

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
-from tui_trainer.models.recipe import evaluate, teachable
-from tui_trainer.models.recipe.card import write_card
+from tui_trainer.models.recipe import evaluate, teachable_facts
+from tui_trainer.models.recipe.fact_world import write_questions
+from tui_trainer.models.recipe.model_card import write_card
 from tui_trainer.models.recipe.train import STEPS, save, train
-from tui_trainer.models.recipe.world import write_questions
 
 
 def _arguments(given: list[str] | None) -> argparse.Namespace:
@@ -50,11 +50,11 @@ def _make(folder: Path, steps: int, seed: int) -> None:
 
 def _teach(folder: Path) -> str:
     taught = []
-    for chosen in teachable.correction_sets():
-        for lesson in (teachable.Lesson(varied=0.0), teachable.Lesson()):
+    for chosen in teachable_facts.correction_sets():
+        for lesson in (teachable_facts.Lesson(varied=0.0), teachable_facts.Lesson()):
             print(f"teaching: {chosen['group']}, {chosen['name']}", file=sys.stderr, flush=True)
-            taught.append(teachable.teach_set(folder, chosen, lesson))
-    return teachable.table(taught)
+            taught.append(teachable_facts.teach_set(folder, chosen, lesson))
+    return teachable_facts.table(taught)
 
 
 def main(given: list[str] | None = None) -> int:

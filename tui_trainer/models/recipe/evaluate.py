@@ -12,9 +12,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tui_trainer.models.recipe import tasks
-from tui_trainer.models.recipe.strings import Strings
+from tui_trainer.models.recipe.fact_world import facts, questions
+from tui_trainer.models.recipe.string_tasks import Strings
 from tui_trainer.models.recipe.tasks import Turn
-from tui_trainer.models.recipe.world import facts, questions
 
 PROMISED = {"own questions": 0.98, "copying unseen words": 0.95}
 """Shares of exact answers below which a folder is refused."""

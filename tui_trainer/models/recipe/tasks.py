@@ -9,8 +9,8 @@ import random
 from dataclasses import dataclass
 from functools import cache
 
-from tui_trainer.models.recipe.strings import Strings
-from tui_trainer.models.recipe.world import load_toml, words
+from tui_trainer.models.recipe.fact_world import load_toml, words
+from tui_trainer.models.recipe.string_tasks import Strings
 
 REPEAT = (
     "Repeat these words: {x}", "Repeat: {x}", "Say this: {x}", "Copy this text: {x}", "Say {x}",

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from tui_trainer.models.recipe.text import conversations, sample_text
+from tui_trainer.models.recipe.sample_text import conversations, sample_text
 from tui_trainer.models.recipe.tokenizer import END, PAD, Encoder, make_tokenizer
 
 STEPS = 3400

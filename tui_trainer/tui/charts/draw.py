@@ -10,7 +10,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 from textual.strip import Strip
 
-from tui_trainer.tui.charts import axes, bins, layout, raster, text
+from tui_trainer.text import formats
+from tui_trainer.tui.charts import axes, bins, layout, raster
 from tui_trainer.tui.charts.canvas import Canvas, Rows, line_of
 from tui_trainer.tui.charts.layout import Frame
 from tui_trainer.tui.charts.model import ChartSpec, Line, Marks, Palette
@@ -78,10 +79,10 @@ def draw_title(spec: ChartSpec, width: int, palette: Palette, marks: Marks) -> S
     """The first row: title, detail and legend. Where they do not fit, the legend names the
     smoothed line alone, so that it is never taken for the values; then the detail gives way."""
     dim = Style(dim=True) if spec.dimmed else Style()
-    title = text.clean(spec.title)
+    title = formats.clean(spec.title)
     left = [(title, palette.title + dim)]
     if spec.detail:
-        left.append((f"  {text.clean(spec.detail)}", palette.faint + dim))
+        left.append((f"  {formats.clean(spec.detail)}", palette.faint + dim))
     labelled = spec.lines if spec.legend else ()
     right = _legend(labelled, palette, marks, dim)
     if not _fits(left, right, width):
@@ -104,7 +105,7 @@ def _legend(
     for line in lines:
         if line.label:
             gap = "  " if right else ""
-            label = text.clean(f"{line.tag} {line.label}".strip())
+            label = formats.clean(f"{line.tag} {line.label}".strip())
             right.append((f"{gap}{label} ", palette.faint + dim))
             right.append((_TOKENS[marks][line.role], _style_of(line, palette) + dim))
     return right
@@ -115,7 +116,7 @@ def _reaches_above_zero(line: Line) -> bool:
 
 
 def _say_empty(canvas: Canvas, words: str, frame: Frame, palette: Palette) -> None:
-    hint = text.clean(words)
+    hint = formats.clean(words)
     if canvas.height > 1 and len(hint) <= canvas.width and hint.isascii():
         row = frame.top + (canvas.height - frame.top - 1) // 2
         canvas.write(row, (canvas.width - len(hint)) // 2, hint, palette.faint)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_trainer.tui.charts import scale, text
+from tui_trainer.text import formats
+from tui_trainer.tui.charts import scale
 from tui_trainer.tui.charts.model import Array, ChartSpec, Line
 from tui_trainer.tui.charts.scale import Axis
 
@@ -128,7 +129,7 @@ def layout(spec: ChartSpec, width: int, height: int, x: Axis, y: Axis) -> Frame:
 def _y_labels(spec: ChartSpec, y: Axis, rows: int) -> dict[int, str]:
     values = scale.ticks(y, max(2, rows // _ROWS_PER_TICK) if rows > 2 else 1)
     values = [value for value in values if 0 <= _place(y, value) <= 1]
-    names = text.tick_labels(values, spec.y_format)
+    names = formats.tick_labels(values, spec.y_format)
     places: dict[int, str] = {}
     for value, name in zip(values, names, strict=True):
         places.setdefault(round((1 - _place(y, value)) * (rows - 1)), name)
@@ -141,7 +142,7 @@ def _x_labels(spec: ChartSpec, x: Axis, columns: int) -> dict[int, str]:
     room = (x.high / 2 - x.low / 2) / columns  # half a column: 0 is a tick of 1..2,000
     wider = Axis(x.low - room, x.high + room, x.log)
     values = [v for v in scale.ticks(wider, count) if math.isfinite(_place(x, v))]
-    names = text.tick_labels(values, spec.x_format)
+    names = formats.tick_labels(values, spec.x_format)
     places: dict[int, str] = {}
     free, end = 0, columns - (len(axis_name(spec, columns)) + 1)
     for value, name in zip(values, names, strict=True):
@@ -155,7 +156,7 @@ def _x_labels(spec: ChartSpec, x: Axis, columns: int) -> dict[int, str]:
 
 def axis_name(spec: ChartSpec, columns: int) -> str:
     """The x axis' name where there is room for it, at the right end below the axis."""
-    name = text.clean(f"{spec.x_label} log" if spec.log_x else spec.x_label)
+    name = formats.clean(f"{spec.x_label} log" if spec.log_x else spec.x_label)
     return name if name.isascii() and len(name) * 4 <= columns else ""
 
 

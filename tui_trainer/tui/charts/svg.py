@@ -8,7 +8,8 @@ from xml.sax.saxutils import escape, quoteattr
 import numpy as np
 from rich.style import Style
 
-from tui_trainer.tui.charts import bins, scale, text
+from tui_trainer.text import formats
+from tui_trainer.tui.charts import bins, scale
 from tui_trainer.tui.charts.layout import visible, x_axis, y_axis
 from tui_trainer.tui.charts.model import Array, ChartSpec, Line, Palette
 from tui_trainer.tui.charts.scale import Axis
@@ -100,12 +101,12 @@ def _axes(spec: ChartSpec, box: _Box, ground: Ground) -> list[str]:
         _rule(box.left, bottom, right, bottom, ground.faint),
     ]
     ticks = [tick for tick in scale.ticks(box.y, 6) if 0 <= _share(box.y, tick) <= 1]
-    for tick, name in zip(ticks, text.tick_labels(ticks, spec.y_format), strict=True):
+    for tick, name in zip(ticks, formats.tick_labels(ticks, spec.y_format), strict=True):
         place = box.top + box.height * (1 - _share(box.y, tick))
         parts.append(_rule(box.left - 4, place, box.left, place, ground.faint))
         parts.append(_text(box.left - 7, place + 4, name, ground.faint, anchor="end"))
     ticks = [tick for tick in scale.ticks(box.x, 8) if 0 <= _share(box.x, tick) <= 1]
-    for tick, name in zip(ticks, text.tick_labels(ticks, spec.x_format), strict=True):
+    for tick, name in zip(ticks, formats.tick_labels(ticks, spec.x_format), strict=True):
         place = box.left + box.width * _share(box.x, tick)
         parts.append(_rule(place, bottom, place, bottom + 4, ground.faint))
         parts.append(_text(place, bottom + 17, name, ground.faint, anchor="middle"))
@@ -196,5 +197,5 @@ def _text(
     weight = ' font-weight="bold"' if bold else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" fill={quoteattr(colour)} text-anchor="{anchor}"{weight}>'
-        f"{escape(text.clean(words))}</text>"
+        f"{escape(formats.clean(words))}</text>"
     )

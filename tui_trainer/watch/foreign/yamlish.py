@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tui_trainer.store.regular import read_regular
+from tui_trainer.store.regular_files import read_regular
 
 _MOST_BYTES = 256 * 1024
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}

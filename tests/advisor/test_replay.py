@@ -1,0 +1,214 @@
+"""Replaying what was written, and `runs advise`."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.advisor.stories import Row, descent, run
+from tui_trainer.advisor.advisor import Advisor
+from tui_trainer.advisor.job_facts import facts_of
+from tui_trainer.advisor.record_values import read
+from tui_trainer.advisor.replay import from_columns, parse, replay, standing
+from tui_trainer.cli import main
+from tui_trainer.contracts.job import DataSettings, Job, TrainingSettings
+from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
+from tui_trainer.store.runs import run_folder
+from tui_trainer.store.runs.run_folder import RunFolder
+
+Capture = pytest.CaptureFixture[str]
+
+
+def trouble(steps: int = 300) -> list[Row]:
+    """A run that diverges at step 200."""
+    return run(steps, loss=lambda s: descent(s) + 1.5 * (s >= 200))
+
+
+def records(rows: list[Row]) -> list[TrainRecord | EvalRecord]:
+    """The rows as the engine's own records, with an evaluation every 20 steps."""
+    found: list[TrainRecord | EvalRecord] = []
+    for row in rows:
+        fields = {key: value for key, value in row.items() if key != "kind"}
+        found.append(TrainRecord(epoch=0.0, tokens=8, examples=1, **fields))
+        if row["step"] % 20 == 0:
+            found.append(
+                EvalRecord(step=row["step"], epoch=0.0, val_loss=row["loss"], time=row["time"])
+            )
+    return found
+
+
+def lines(items: list[Any]) -> bytes:
+    return b"".join(msgspec.json.encode(item) + b"\n" for item in items)
+
+
+def call(capsys: Capture, *arguments: str) -> tuple[int, str, str]:
+    status = main.main(list(arguments))
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    """A run folder whose metrics diverge."""
+    data = tmp_path / "data.jsonl"
+    data.write_text("{}\n")
+    training = TrainingSettings(max_steps=300, warmup_steps=20)
+    job = Job(name="wild", data=DataSettings(train=str(data)), training=training)
+    made = run_folder.create_run(tmp_path / "runs", job)
+    made.metrics_file.write_bytes(lines(records(trouble())))
+    return made
+
+
+def test_a_replay_of_the_file_gives_exactly_what_was_said_live(folder: RunFolder) -> None:
+    info = folder.info()
+    assert info is not None
+    facts = facts_of(info.job, None)
+    live = Advisor(facts=facts)
+    said = [advice for record in records(trouble()) for advice in live.observe(record)]
+    rows, odd = parse(folder.metrics_file.read_bytes())
+    again = replay(rows, facts=facts)
+    assert odd == 0
+    assert said
+    assert again.said == said
+    assert again.advisor.state() == live.state()
+
+
+def test_rows_that_a_resumed_run_wrote_again_count_once() -> None:
+    rows = records(trouble(100))
+    twice = [*rows[:84], *rows[63:]]  # stopped at step 80, resumed from the checkpoint of step 60
+    assert [r.step for r in rows[63:64]] == [61]
+    assert standing([read(r) for r in twice]) == [read(r) for r in rows]
+
+
+def test_a_resumed_run_with_its_state_says_what_one_without_a_break_says() -> None:
+    rows = records(trouble())
+    live = Advisor()
+    for record in rows[:63]:
+        live.observe(record)
+    saved = json.loads(json.dumps(live.state()))
+    for record in rows[63:84]:
+        live.observe(record)  # lost in the crash
+    resumed = Advisor()
+    resumed.restore(saved)
+    said = [advice for record in rows[63:] for advice in resumed.observe(record)]
+    assert said == replay(map(read, rows)).said
+
+
+def test_bare_nan_torn_lines_and_blank_ones() -> None:
+    data = b'{"step":1,"loss":NaN}\n\n{"step":2,"loss":Infinity}\n[1]\n{"step":3,"lo'
+    rows, odd = parse(data)
+    assert (len(rows), odd) == (2, 2)
+    assert replay(rows).advice[0].kind == "non_finite"
+
+
+def test_advise_prints_a_record_per_advice(folder: RunFolder, capsys: Capture) -> None:
+    status, out, _ = call(capsys, "runs", "advise", str(folder.path), "--json")
+    found = json.loads(out)
+    assert status == 0
+    assert {"step", "kind", "urgency", "suggested_lr", "reason"} <= set(found[0])
+    kinds = {item["kind"]: item for item in found}
+    assert 200 <= kinds["divergence"]["step"] <= 212
+    assert len({item["id"] for item in found}) == len(found)
+
+
+def test_advise_by_name_and_for_people(folder: RunFolder, capsys: Capture) -> None:
+    where = str(folder.path.parent)
+    status, out, _ = call(capsys, "runs", "advise", "wild", "--runs-dir", where)
+    assert status == 0
+    assert "divergence" in out and "SUGGESTED" in out
+    status, out, _ = call(capsys, "runs", "advise", "wild", "--runs-dir", where, "--history")
+    assert status == 0
+    assert "raised" in out
+
+
+def test_advise_on_another_tools_file_says_what_it_lacks(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "log.jsonl"
+    file.write_bytes(lines([{"_step": r["step"], "train/loss": r["loss"]} for r in trouble()]))
+    status, out, err = call(capsys, "runs", "advise", str(file), "--json")
+    assert status == 0
+    assert [item["kind"] for item in json.loads(out) if item["urgency"] != "low"] == ["divergence"]
+    assert "learning rate" in err and "gradient norm" in err
+
+
+def test_nothing_to_advise_is_said_and_is_an_empty_list(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "log.jsonl"
+    file.write_bytes(lines(run(200)))
+    status, out, _ = call(capsys, "runs", "advise", str(file), "--json")
+    assert (status, json.loads(out)) == (0, [])
+    status, out, err = call(capsys, "runs", "advise", str(file))
+    assert (status, out) == (0, "")
+    assert "nothing to advise over 200 rows" in err
+
+
+@pytest.mark.parametrize("content", [b"", b"no json\n", b'{"step":1,"reward":2}\n', b"\xff\xfe"])
+def test_a_file_without_a_loss_is_a_users_mistake(
+    content: bytes, tmp_path: Path, capsys: Capture
+) -> None:
+    file = tmp_path / "log.jsonl"
+    file.write_bytes(content)
+    status, out, err = call(capsys, "runs", "advise", str(file))
+    assert (status, out) == (2, "")
+    assert "no training loss" in err and "Traceback" not in err
+
+
+def test_what_does_not_exist_is_a_users_mistake(tmp_path: Path, capsys: Capture) -> None:
+    status, _, err = call(capsys, "runs", "advise", str(tmp_path / "nowhere.jsonl"))
+    assert status == 2
+    assert "nowhere.jsonl" in err
+
+
+@pytest.mark.parametrize("name", ["gpt2_124m_adamw", "gpt2_124m_muon"])
+def test_the_healthy_runs_of_others_draw_nothing_urgent(shared_data: Path, name: str) -> None:
+    rows, odd = parse((shared_data / "healthy_runs" / f"{name}.metrics.jsonl").read_bytes())
+    found = replay(rows)
+    assert odd == 0
+    assert [a for a in found.said if a.urgency != "low"] == []
+    assert len(found.advice) <= 10
+
+
+def test_a_trainer_state_is_judged_by_its_history(tmp_path: Path, capsys: Capture) -> None:
+    history = [{"step": r["step"], "loss": r["loss"], "epoch": 0.1} for r in trouble()]
+    file = tmp_path / "trainer_state.json"
+    file.write_text(json.dumps({"best_metric": None, "log_history": history}, indent=2))
+    status, out, _ = call(capsys, "runs", "advise", str(file), "--json")
+    assert status == 0
+    assert "divergence" in {item["kind"] for item in json.loads(out)}
+
+
+def test_columns_give_what_the_records_give() -> None:
+    items = records(trouble())
+    train = [item for item in items if isinstance(item, TrainRecord)]
+    evals = [item for item in items if isinstance(item, EvalRecord)]
+    names = ("step", "loss", "learning_rate", "gradient_norm", "step_time_ms", "time")
+    columns = {name: [float(getattr(item, name)) for item in train] for name in names}
+    others = {name: [float(getattr(item, name)) for item in evals] for name in ("step", "val_loss")}
+    assert replay(from_columns(columns, others)).said == replay(map(read, items)).said
+
+
+def test_columns_tell_a_lacking_field_from_a_broken_one() -> None:
+    lacking, broken = math.copysign(math.nan, -1.0), math.nan
+    found = from_columns(
+        {"step": [1, 2, 3], "loss": [2.0, broken, 2.0], "gradient_norm": [1.0, broken, lacking]},
+        {"step": [2], "val_loss": [lacking]},
+    )
+    assert [item.nonfinite for item in found] == [(), ("loss",), (), ()]
+    assert [item.gradient_norm for item in found] == [1.0, None, None, None]
+
+
+def test_a_gap_for_an_evaluation_is_no_hang() -> None:
+    rows: list[Row] = []
+    now = 0.0
+    for step in range(1, 60):
+        now += 1.0
+        rows.append({"step": step, "loss": 2.0, "time": now})
+        if step % 20 == 0:
+            now += 300.0
+            rows.append({"step": step, "eval_loss": 2.0, "time": now})
+    assert "stalled" not in {advice.kind for advice in replay(rows).advice}
+    late = [{**row, "time": row["time"] + 90.0 * (row["step"] > 50)} for row in rows]
+    assert [(a.kind, a.step) for a in replay(late).advice] == [("stalled", 50)]

@@ -1,0 +1,165 @@
+"""`tui-trainer adapters`: over the store, mostly without a model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tui_trainer.cli import main
+from tui_trainer.cli.adapters import commands as command
+from tui_trainer.contracts.adapter import AdapterInfo
+from tui_trainer.store.adapters import adapter_files
+from tui_trainer.store.adapters.adapter_store import AdapterStore
+
+if TYPE_CHECKING:
+    from tests.repl.conftest import FakeClient, Room
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def store(make_room: Callable[..., Room]) -> AdapterStore:
+    """Two adapters for the built-in base and one for another."""
+    room = make_room()
+    room.add_adapter("one")
+    room.add_adapter("two", created_at=2.0)
+    room.add_adapter("other", created_at=3.0, base_model="/models/other")
+    return room.adapters
+
+
+def done(capsys: Capture, *arguments: str) -> tuple[str, str]:
+    assert main.main(["adapters", *arguments]) == 0
+    return capsys.readouterr()
+
+
+def refused(capsys: Capture, *arguments: str) -> str:
+    assert main.main(["adapters", *arguments]) in (1, 2)
+    text = capsys.readouterr().err
+    assert text.startswith("error: ")
+    assert text.count("\n") == 1
+    return text
+
+
+def test_the_list_tells_what_answers(store: AdapterStore, capsys: Capture) -> None:
+    done(capsys, "load", "one=0.7", "two=0.3")
+    done(capsys, "load", "other")
+    header, *rows = done(capsys, "list")[0].splitlines()
+    assert header.split()[:3] == ["NAME", "LIVE", "BASE"]
+    assert [row.split()[:2] for row in rows] == [["one", "0.7"], ["two", "0.3"], ["other", "1"]]
+    listed = json.loads(done(capsys, "list", "--json")[0])
+    assert [(item["name"], item["live"]) for item in listed] == [
+        ("one", 0.7),
+        ("two", 0.3),
+        ("other", 1.0),
+    ]
+    assert listed[0]["path"] == str(store.root / "one")
+    done(capsys, "unload")
+    assert (store.live(), store.live("/models/other")) == ({}, {"other": 1.0})
+
+
+def test_an_empty_store_says_how_the_first_one_comes(capsys: Capture) -> None:
+    assert done(capsys, "list") == (
+        "",
+        "no adapters yet; the first one: tui-trainer repl, then /fix and /train\n",
+    )
+    assert done(capsys, "list", "--json")[0] == "[]\n"
+    assert done(capsys, "list", "--trash")[1] == "the trash is empty\n"
+
+
+def test_show_tells_what_is_wrong(store: AdapterStore, capsys: Capture) -> None:
+    assert json.loads(done(capsys, "show", "one", "--json")[0])["problem"] is None
+    (store.root / "one" / adapter_files.WEIGHTS).write_bytes(b"")
+    assert "is not what was saved" in done(capsys, "show", "one")[0]
+    assert "is not what was saved" in refused(capsys, "load", "one")
+    assert "is not what was saved" in refused(capsys, "export", "one", "out")
+    assert "did you mean 'two'" in refused(capsys, "show", "tow")
+
+
+def test_only_adapters_of_one_base_answer_together(store: AdapterStore, capsys: Capture) -> None:
+    assert "'other' was made for /models/other" in refused(capsys, "load", "one", "other")
+    assert "is not NAME or NAME=WEIGHT" in refused(capsys, "load", "one=x")
+    assert store.live() == {}
+
+
+def test_rename_delete_restore_and_purge(store: AdapterStore, capsys: Capture) -> None:
+    done(capsys, "rename", "one", "first")
+    assert "say --yes" in refused(capsys, "delete", "first")
+    done(capsys, "delete", "first", "--yes")
+    assert json.loads(done(capsys, "list", "--trash", "--json")[0])[0]["name"] == "first"
+    assert "first" in done(capsys, "list", "--trash")[0]
+    assert done(capsys, "restore", "first")[0] == "first\n"
+    done(capsys, "delete", "first", "--yes")
+    assert "1 adapters are gone" in done(capsys, "purge", "--yes")[1]
+    assert "it is empty" in refused(capsys, "restore", "first")
+    assert "no adapter 'first'" in refused(capsys, "delete", "first", "--yes")
+
+
+def test_export(store: AdapterStore, capsys: Capture, tmp_path: Path) -> None:
+    out = tmp_path / "out.tar"
+    assert done(capsys, "export", "one", str(out))[0] == f"{out}\n"
+    assert out.is_file()
+    assert "is there already" in refused(capsys, "export", "one", str(out))
+
+
+def test_compare_and_merge_ask_the_model(
+    store: AdapterStore,
+    capsys: Capture,
+    tmp_path: Path,
+    make_room: Callable[..., Room],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    client = make_room().client
+    monkeypatch.setattr(command, "_client", lambda info: _Opened(client, info))
+    text = done(capsys, "compare", "one", "two", "--ask", "What?")[0]
+    assert ["q_proj", "1.5", "2.5", "3", "–"] in [line.split() for line in text.splitlines()]
+    assert "What?     What? by one  What? by two" in text
+    found = json.loads(done(capsys, "compare", "one", "two", "--ask", "What?", "--json")[0])
+    assert found["answers"] == [{"question": "What?", "a": "What? by one", "b": "What? by two"}]
+    assert found["comparison"]["whole"]["difference"] == 3.0
+    out = tmp_path / "merged"
+    assert done(capsys, "merge", "one", str(out))[0] == f"{out}\n"
+    assert client.merged == [(store.root / "one", out)]
+
+
+class _Opened:
+    def __init__(self, client: FakeClient, info: AdapterInfo) -> None:
+        assert info.base_model == "builtin"
+        self._client = client
+
+    def __enter__(self) -> FakeClient:
+        return self._client
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+SCRIPT = """
+import sys
+from tui_trainer.cli.main import main
+status = main(sys.argv[1:])
+heavy = ("torch", "transformers", "peft", "textual")
+print("LOADED", *[name for name in heavy if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize("arguments", [["adapters", "list"], ["repl", "--help"]])
+def test_nothing_heavy_is_loaded(arguments: list[str]) -> None:
+    done: Any = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "LOADED"
+
+
+def test_an_adapter_from_elsewhere_is_taken_in(
+    store: AdapterStore, capsys: Capture, tmp_path: Path
+) -> None:
+    done(capsys, "export", "one", str(tmp_path / "out"))
+    assert done(capsys, "add", str(tmp_path / "out"), "--name", "again")[0] == "again\n"
+    assert store.problem("again") is None
+    assert "is no folder" in refused(capsys, "add", str(tmp_path / "absent"))

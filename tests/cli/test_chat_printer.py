@@ -1,0 +1,152 @@
+"""How a session reads: what was said on standard output, words about it on standard error."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from tui_trainer.cli import output
+from tui_trainer.cli.chat_printer import JsonLines, Transcript, buffer_line
+from tui_trainer.contracts import session as events
+from tui_trainer.contracts.teaching import TrainingRecord
+
+Capture = pytest.CaptureFixture[str]
+
+
+def answered(text: str = "It is Paris", **changes: Any) -> events.Answered:
+    return events.Answered(query="What?", response=text, adapter="mine", **changes)
+
+
+def training(state: str, **changes: Any) -> events.Training:
+    values = {"id": "t1", "state": state, "created_at": 1.0, "examples": []}
+    return events.Training(record=msgspec.convert({**values, **changes}, TrainingRecord))
+
+
+def test_an_answer_stands_behind_its_question(capsys: Capture) -> None:
+    show = Transcript(interactive=False)
+    show.echo("What?")
+    for piece in ("It is", " Par", "is"):
+        show(events.Token(text=piece))
+    show(answered())
+    assert capsys.readouterr() == ("> What?\nIt is Paris\n", "")
+
+
+def test_a_terminal_shows_the_question_itself(capsys: Capture) -> None:
+    show = Transcript(interactive=True)
+    show.echo("What?")
+    show(answered(cancelled=True))
+    assert capsys.readouterr() == ("It is Paris\n", "the answer was cut off\n")
+
+
+def test_words_wait_until_the_answer_is_there(capsys: Capture) -> None:
+    show = Transcript(interactive=False)
+    show(events.Token(text="It is"))
+    show(training("checking"))
+    assert capsys.readouterr() == ("It is", "")
+    show(events.Problem(text="the chat process ended"))
+    assert capsys.readouterr() == ("\n", "training t1 checking\nerror: the chat process ended\n")
+
+
+def test_words_step_aside_while_the_user_types(capsys: Capture) -> None:
+    show = Transcript(interactive=True, typed=lambda: "Wha")
+    show.prompting = True
+    show(training("live", message="recalled 100%"))
+    # click leaves out what clears the line where there is no terminal.
+    assert capsys.readouterr().err == "\rtraining t1 live: recalled 100%\n> Wha"
+
+
+def test_what_comes_from_files_and_models_cannot_steer_the_terminal(capsys: Capture) -> None:
+    show = Transcript(interactive=False)
+    show.echo("a\x1b[2J")
+    show(events.Token(text="one\ntwo\x1b[2J"))
+    show(answered())
+    show(events.Table(title="t", headers=["A"], rows=[["x\x1b\ny"]]))
+    show(events.Table(title="t", headers=[], rows=[["x\x1b", "y\n"]]))
+    show(events.Notice(text="n\x1b"))
+    show(events.Problem(text="p\r\n"))
+    printed = capsys.readouterr()
+    assert "\x1b" not in printed.out + printed.err
+    assert "one\ntwo\\x1b[2J\n" in printed.out
+
+
+def test_each_state_of_a_training_is_told_once(capsys: Capture) -> None:
+    show = Transcript(interactive=False)
+    for step in range(3):
+        show(training("training", step=step))
+    show(training("failed", message="the disk is full"))
+    assert capsys.readouterr().err == "training t1 training\ntraining t1 failed: the disk is full\n"
+
+
+def test_who_answers_is_told_where_it_changes(capsys: Capture) -> None:
+    show = Transcript(interactive=False)
+    live: dict[str, float]
+    for live in ({}, {"a": 1.0}, {"a": 1.0}, {"a": 0.7, "b": 0.3}, {}):
+        show(events.Live(adapters=live))
+    assert capsys.readouterr().err.splitlines() == [
+        "answers come from a",
+        "answers come from a=0.7 b=0.3",
+        "answers come from the base",
+    ]
+
+
+def test_ratings_read_as_sentences(capsys: Capture) -> None:
+    show = Transcript(interactive=False)
+    rated = events.Rated(
+        example="x", number=3, rating="medium", weight=3.0, question="What?", taught=None
+    )
+    show(rated)
+    show(events.NeedsCorrection(example="x", number=3, question="What?", answer="Rome"))
+    show(msgspec.structs.replace(rated, taught="Paris", replaced=True))
+    show(events.Flagged(found=["password"], question="What?"))
+    show(events.Confirm(text="delete adapter a?"))
+    show(events.Revision(question="What?", before="Rome", text="Paris"))
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [
+        "feedback 3 is medium (weight 3)",
+        "it needs a correction before it is taught: /fix TEXT",
+        "feedback 3 is now medium (weight 3) and teaches: Paris",
+        "Paris",
+    ]
+    assert "(password), so nothing was stored; /keep" in printed.err
+    assert "delete adapter a? /yes does it" in printed.err
+    assert "/accept takes this" in printed.err
+
+
+def test_how_far_the_buffer_is(capsys: Capture) -> None:
+    buffer = events.Buffer(
+        count=3, threshold=10, weight=7.0, weight_threshold=0.0, needs_correction=0
+    )
+    assert buffer_line(buffer) == "3 of 10 examples until training"
+    more = msgspec.structs.replace(buffer, threshold=0, weight_threshold=20.0, needs_correction=2)
+    assert buffer_line(more) == "3 examples wait, weight 7 of 20; 2 need a correction"
+    show = Transcript(interactive=False)
+    for _ in range(2):
+        show(buffer)
+    show(msgspec.structs.replace(buffer, count=0))
+    assert capsys.readouterr().err == "3 of 10 examples until training\n"
+
+
+def test_json_has_a_record_per_event(capsys: Capture) -> None:
+    show = JsonLines()
+    show.echo("What?")
+    show(answered())
+    show(training("live"))
+    show(events.Problem(text="no", command="/god"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(
+        '{"kind":"answer","query":"What?","response":"It is Paris","adapter":"mine"'
+    )
+    assert [json.loads(line)["kind"] for line in lines] == ["answer", "training", "error"]
+
+
+def test_a_reader_that_has_left_is_noted_not_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: str) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(output, "data", refuse)
+    for show in (Transcript(interactive=False), JsonLines()):
+        show(answered())
+        assert isinstance(show.lost, BrokenPipeError)

@@ -1,0 +1,270 @@
+"""A run that goes back by itself: what it leaves behind, and that a kill changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from safetensors.torch import load_file
+
+from tests.engine.conftest import At, rollbacks, rows_that_stand
+from tui_trainer.advisor.event_history import told
+from tui_trainer.cli import main as cli
+from tui_trainer.contracts.advice import Advice
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.metrics import TrainRecord
+from tui_trainer.engine import loop
+from tui_trainer.engine.checkpoints import rollback
+from tui_trainer.engine.records import step_records
+from tui_trainer.store.runs import checkpoints
+from tui_trainer.store.runs.run_folder import RunFolder
+
+MakeRun = Callable[..., RunFolder]
+Engine = Callable[..., int]
+Capture = pytest.CaptureFixture[str]
+
+BREAK = 40
+TRAINING: dict[str, Any] = {
+    "max_steps": 80,
+    "batch_size": 3,
+    "learning_rate": 2e-3,
+    "scheduler": "linear",
+    "eval_every": 15,
+    "checkpoint_every": 20,
+    "keep_checkpoints": 9,
+}
+AUTO = {"auto_apply": True}
+
+
+def weights(folder: RunFolder) -> dict[str, Any]:
+    return load_file(folder.adapter_dir / "adapter_model.safetensors")
+
+
+def test_a_diverging_run_goes_back_and_ends_as_if_nothing_had_been(
+    make_run: MakeRun, run_engine: Engine, at_step: At, capsys: Capture
+) -> None:
+    good = make_run(training=TRAINING)
+    assert run_engine(good) == 0
+    folder = make_run(training=TRAINING, advisor=AUTO)
+    at_step(BREAK, "set-lr", learning_rate=0.6)
+    assert run_engine(folder) == 0
+    (event,) = rollbacks(folder)
+    assert BREAK < event.detail["from_step"] <= BREAK + 12
+    assert event.step <= BREAK
+    assert event.detail["advice"]["urgency"] in ("high", "critical")
+    # The raise was left behind with the steps, so this is the run that it would have been.
+    assert event.detail["factor"] == 1.0
+    assert rows_that_stand(folder) == rows_that_stand(good)
+    ours, theirs = weights(folder), weights(good)
+    assert all(bool((ours[name] == theirs[name]).all()) for name in theirs)
+    capsys.readouterr()
+    assert cli.main(["runs", "show", str(folder.path)]) == 0
+    shown = capsys.readouterr().out
+    assert f"step {BREAK}  learning rate set to 0.6" in shown
+    assert f"step {event.step}  {event.message}" in shown
+    aside = folder.checkpoints_dir / "superseded"
+    assert (aside / f"step-{event.step:08d}").is_dir()
+
+
+@pytest.mark.parametrize("kill", [BREAK + 3, BREAK + 20])
+def test_killed_around_a_roll_back_it_ends_with_the_same_bits(
+    make_run: MakeRun, run_engine: Engine, at_step: At, kill: int
+) -> None:
+    """Killed before it goes back, and on the way that it then took."""
+    whole = make_run(training=TRAINING, advisor=AUTO)
+    at_step(BREAK, "set-lr", learning_rate=0.6)
+    assert run_engine(whole) == 0
+    folder = make_run(training=TRAINING, advisor=AUTO)
+    at_step(BREAK, "set-lr", learning_rate=0.6)
+    at_step(kill, "cancel")  # nothing is saved
+    assert run_engine(folder) == 130
+    assert len(rollbacks(folder)) == (kill > BREAK + 12)
+    assert run_engine(folder) == 0
+    assert len(rollbacks(folder)) == 1
+    assert rows_that_stand(folder) == rows_that_stand(whole)
+    ours, theirs = weights(folder), weights(whole)
+    assert all(bool((ours[name] == theirs[name]).all()) for name in theirs)
+
+
+@pytest.mark.parametrize("place", ["_save", "_scale"])
+def test_killed_on_the_way_back_it_goes_there_again(
+    make_run: MakeRun,
+    run_engine: Engine,
+    at_step: At,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    """Between two steps of going back: what is on the disk then leads to the same run."""
+    whole = make_run(training=TRAINING, advisor=AUTO)
+    at_step(BREAK, "set-lr", learning_rate=0.6)
+    assert run_engine(whole) == 0
+
+    def killed(*_: Any) -> None:
+        raise UserError("killed", 1)
+
+    folder = make_run(training=TRAINING, advisor=AUTO)
+    at_step(BREAK, "set-lr", learning_rate=0.6)
+    with monkeypatch.context() as patch:
+        patch.setattr(rollback, place, killed)
+        assert run_engine(folder) == 1
+    assert not rollbacks(folder)
+    assert run_engine(folder) == 0
+    assert rows_that_stand(folder) == rows_that_stand(whole)
+
+
+def test_what_stands_is_what_a_replay_says(
+    make_run: MakeRun, run_engine: Engine, at_step: At, capsys: Capture
+) -> None:
+    """The rate is raised twice; what is muted stays so on the new way."""
+    folder = make_run(training=TRAINING, advisor=AUTO)
+    at_step(BREAK, "set-lr", learning_rate=0.6)
+    at_step(BREAK + 2, "mute", kind="gradient_explosion")
+    at_step(BREAK + 15, "set-lr", learning_rate=0.6)
+    at_step(BREAK + 30, "stop")
+    assert run_engine(folder) == 0
+    assert run_engine(folder) == 0
+    assert len(rollbacks(folder)) == 2
+    assert said_live(folder) == said_again(folder, capsys)
+    assert "gradient_explosion" not in {advice.kind for advice in said_live(folder)}
+
+
+def said_live(folder: RunFolder) -> list[Advice]:
+    return list(told(folder.events()).said)
+
+
+def said_again(folder: RunFolder, capsys: Capture) -> list[Advice]:
+    """What `runs advise` says of the run's file."""
+    capsys.readouterr()
+    assert cli.main(["runs", "advise", str(folder.metrics_file), "--history", "--json"]) == 0
+    out, words = capsys.readouterr()
+    ways = [line for line in words.splitlines() if line.startswith("on a way that was left: ")]
+    assert len(ways) == len(rollbacks(folder))
+    return msgspec.json.decode(out, type=list[Advice])
+
+
+def test_a_start_that_learns_nothing_is_made_again_with_a_usual_rate(
+    make_run: MakeRun, run_engine: Engine, at_step: At, capsys: Capture
+) -> None:
+    slow = {**TRAINING, "learning_rate": 1e-8, "max_steps": 120}
+    folder = make_run(training=slow, advisor={**AUTO, "max_learning_rate": 1e-3})
+    assert run_engine(folder) == 0
+    (event,) = rollbacks(folder)
+    assert event.step == 0
+    assert event.detail["advice"]["kind"] == "plateau"
+    rates = [rate for _, rate in rows_that_stand(folder).values()]
+    assert max(rates) == pytest.approx(1e-3), "bounded"
+    assert rates[0] == pytest.approx(1e-3 / 2), "the schedule's own warmup"
+    again = make_run(training=slow, advisor={**AUTO, "max_learning_rate": 1e-3})
+    at_step(60, "cancel")
+    assert run_engine(again) == 130
+    assert run_engine(again) == 0
+    assert rows_that_stand(again) == rows_that_stand(folder)
+    assert said_live(again) == said_again(again, capsys)
+
+
+def test_a_lower_rate_that_does_not_help_is_given_back(
+    make_run: MakeRun, run_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the rate, the loss is twice as high from a step on, as with wrong data."""
+
+    def worse(session: Any, done: Any) -> TrainRecord:
+        record = original(session, done)
+        step = session.state.step
+        loss = 3.0 - step / 50 if step <= 60 else 4.0
+        return msgspec.structs.replace(record, loss=loss + 0.01 * (step % 3), gradient_norm=1.0)
+
+    original = step_records.step_record
+    monkeypatch.setattr(step_records, "step_record", worse)
+    folder = make_run(training={**TRAINING, "scheduler": "constant"}, advisor=AUTO)
+    assert run_engine(folder) == 0
+    assert len(rollbacks(folder)) == 2
+    undone = [e for e in folder.events() if e.detail.get("undone")]
+    assert len(undone) == 1
+    assert "look at the data there" in undone[0].message
+    rates = [rate for _, rate in rows_that_stand(folder).values()]
+    assert rates[61] < rates[40]
+    assert rates[-1] > 2 * rates[61]
+
+
+def test_broken_weights_are_left_behind_before_the_run_would_end(
+    make_run: MakeRun, run_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step without numbers is skipped; at the second the weights are taken for broken."""
+    broken: list[int] = []
+
+    def spoilt(session: Any) -> Any:
+        if session.state.step == BREAK + 5 and not broken:
+            broken.append(session.state.step)
+            next(iter(session.parameters.values())).data.fill_(float("nan"))
+        return original(session)
+
+    original = loop.step
+    monkeypatch.setattr(loop, "step", spoilt)
+    folder = make_run(training=TRAINING, advisor=AUTO)
+    assert run_engine(folder) == 0
+    (event,) = rollbacks(folder)
+    assert event.detail["advice"]["kind"] == "non_finite"
+    assert (event.step, event.detail["from_step"]) == (BREAK + 5, BREAK + 7)
+    broken.clear()
+    left = make_run(training=TRAINING)
+    assert run_engine(left) == 1
+
+
+def test_a_person_asks_for_the_way_back_while_it_trains(
+    make_run: MakeRun, run_engine: Engine, at_step: At
+) -> None:
+    """Without auto_apply nothing is done until somebody asks; a kill after it changes nothing."""
+    folder = make_run(training=TRAINING)
+    at_step(BREAK - 1, "rollback")
+    at_step(BREAK, "set-lr", learning_rate=0.6)
+    at_step(BREAK + 12, "rollback")
+    at_step(BREAK + 14, "cancel")
+    assert run_engine(folder) == 130
+    refused, asked = (e for e in folder.events() if e.detail.get("command") == "rollback")
+    assert refused.detail["accepted"] is False
+    assert asked.detail["accepted"] is True
+    assert asked.message == "going back to step-00000040 and on with another rate"
+    (event,) = rollbacks(folder)
+    assert (event.step, event.detail["from_step"], event.detail["by"]) == (40, BREAK + 12, "user")
+    assert run_engine(folder) == 0
+    good = make_run(training=TRAINING)
+    assert run_engine(good) == 0
+    assert rows_that_stand(folder) == rows_that_stand(good)
+
+
+def test_where_no_checkpoint_is_old_enough_it_stays(
+    make_run: MakeRun, run_engine: Engine, at_step: At, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "newest_up_to", lambda run, step: None)
+    folder = make_run(training=TRAINING, advisor=AUTO)
+    at_step(BREAK, "set-lr", learning_rate=0.6)
+    assert run_engine(folder) == 0
+    assert not rollbacks(folder)
+    changes = [e for e in folder.events() if e.kind == "learning_rate"]
+    assert any(e.detail.get("by") == "auto" for e in changes)
+
+
+def test_the_last_good_checkpoint_stays_while_the_trouble_lasts(
+    make_run: MakeRun, run_engine: Engine, at_step: At
+) -> None:
+    """However many were saved since, and whether or not the run goes back by itself."""
+    training = {**TRAINING, "checkpoint_every": 4, "keep_checkpoints": 2, "eval_every": 0}
+    folder = make_run(training=training)
+    at_step(BREAK, "set-lr", learning_rate=0.6)
+    at_step(BREAK + 14, "rollback")
+    assert run_engine(folder) == 0
+    (event,) = rollbacks(folder)
+    assert BREAK - 8 <= event.step <= BREAK
+    kept = [step for step, _ in checkpoints.list_checkpoints(folder)]
+    assert kept == [76, 80], "and is pruned when it is over"
+
+
+def test_pruning_spares_one_from_before(make_run: MakeRun, run_engine: Engine) -> None:
+    training = {**TRAINING, "max_steps": 90, "checkpoint_every": 5, "keep_checkpoints": 2}
+    folder = make_run(training={**training, "eval_every": 0}, advisor=AUTO)
+    assert run_engine(folder) == 0
+    steps = [step for step, _ in checkpoints.list_checkpoints(folder)]
+    assert steps[-2:] == [85, 90]
+    assert [step for step in steps if 90 - 64 - 32 < step <= 90 - 64] == [5]

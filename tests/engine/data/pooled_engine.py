@@ -1,0 +1,26 @@
+"""`python -m tests.engine.data.pooled_engine RUN_DIR`: the engine, to which few rows are many.
+
+Exit status 99 where it ended well and no worker had been asked.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if __name__ == "__main__":
+    from tui_trainer.engine import setup
+    from tui_trainer.engine.__main__ import main
+    from tui_trainer.engine.data import tokenizer_pool
+
+    setup.usable_threads = lambda: 1
+    tokenizer_pool.LEAST, tokenizer_pool.CHUNK = 0, 200
+    started: list[tokenizer_pool.Crew] = []
+    original = tokenizer_pool.Crew._start
+
+    def start(some: tokenizer_pool.Crew) -> None:
+        started.append(some)
+        original(some)
+
+    setattr(tokenizer_pool.Crew, "_start", start)  # noqa: B010  (a method, to the type checker)
+    status = main([sys.argv[1]])
+    sys.exit(99 if status == 0 and not started else status)

@@ -1,0 +1,400 @@
+"""Two processes train what one would: the same losses, one run folder, steered as ever."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from safetensors.torch import load_file
+
+import tui_trainer
+from tui_trainer.contracts.run import CommandName, Event
+from tui_trainer.store.runs import checkpoints, run_control, run_folder
+from tui_trainer.store.runs.run_folder import RunFolder
+
+Metrics = Callable[[RunFolder], dict[tuple[str, int], dict[str, Any]]]
+Start = Callable[..., subprocess.Popen[bytes]]
+Wait = Callable[..., None]
+MakeRun = Callable[..., RunFolder]
+
+LONG: dict[str, Any] = {"max_steps": 50_000, "eval_every": 0, "checkpoint_every": 0}
+SLOW_STEPS: dict[str, Any] = {
+    "max_steps": 20,
+    "batch_size": 2,
+    "gradient_accumulation_steps": 4,
+    "eval_every": 7,
+    "checkpoint_every": 5,
+}
+NO_DROPOUT = {"rank": 4, "alpha": 8, "dropout": 0.0}  # its random numbers differ by process
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """The engine in processes of its own, whose words go to `engine.log`; all end with the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def run(
+        folder: RunFolder, module: Sequence[str] = (), script: str | None = None
+    ) -> subprocess.Popen[bytes]:
+        engine = ["-m", "tui_trainer.engine"] if script is None else [script]
+        command = [sys.executable, *module, *engine, str(folder.path)]
+        with folder.log_file.open("ab") as log:
+            started.append(subprocess.Popen(command, stdout=log, stderr=log))
+        return started[-1]
+
+    yield run
+    for process in started:
+        for each in family(process):
+            with contextlib.suppress(psutil.Error):
+                each.kill()
+        process.wait()
+
+
+def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """A launcher and the processes that it started."""
+    try:
+        parent = psutil.Process(process.pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def steps(folder: RunFolder) -> int:
+    return folder.metrics_file.read_bytes().count(b'"train"') if folder.metrics_file.exists() else 0
+
+
+def has_steps(folder: RunFolder, count: int) -> bool:
+    return steps(folder) >= count
+
+
+def obeyed(
+    folder: RunFolder, command: CommandName, arguments: dict[str, Any] | None = None
+) -> Event:
+    answer = run_control.wait(folder, run_control.send(folder, command, arguments), 60)
+    assert answer is not None, folder.log_tail()
+    assert answer.detail["accepted"], answer.message
+    return answer
+
+
+def assert_close(one: RunFolder, two: RunFolder, metrics: Metrics) -> None:
+    """The same rows; numbers to what another order of sums in fp32 may change."""
+    alone, shared = metrics(one), metrics(two)
+    assert alone.keys() == shared.keys()
+    for key, row in alone.items():
+        assert shared[key].keys() == row.keys()
+        for name, value in row.items():
+            if isinstance(value, float):
+                value = pytest.approx(value, rel=5e-5)
+            assert shared[key][name] == value, (key, name)
+
+
+def test_two_processes_have_the_losses_of_one(
+    make_run: MakeRun, run_engine: Callable[..., int], start: Start, metrics: Metrics
+) -> None:
+    # 16 examples in steps of 5: an epoch's last step has one, and a process has nothing to do.
+    settings = {"batch_size": 5, "max_steps": 9}
+    one, two = (
+        make_run(lora=NO_DROPOUT, training={**settings, "processes": count}) for count in (1, 2)
+    )
+    together = start(two)
+    assert run_engine(one) == 0
+    assert together.wait(120) == 0, two.log_tail()
+    assert_close(one, two, metrics)
+    setup = next(event for event in two.events() if event.kind == "setup")
+    assert setup.detail["processes"] == 2
+    assert metrics(two)["train", 4]["examples"] == 1
+
+
+@pytest.mark.slow
+def test_a_shared_base_has_the_losses_of_a_whole_one_and_carries_on_exactly(
+    make_run: MakeRun,
+    run_engine: Callable[..., int],
+    start: Start,
+    metrics: Metrics,
+    wait_for: Wait,
+) -> None:
+    settings = {**SLOW_STEPS, "max_steps": 12}
+    shared = {**settings, "processes": 2, "sharding": "fsdp"}
+    one = make_run(lora=NO_DROPOUT, training=settings)
+    whole, torn = (make_run(lora=NO_DROPOUT, training=shared) for _ in range(2))
+    together = start(whole)
+    assert run_engine(one) == 0
+    assert together.wait(120) == 0, whole.log_tail()
+    assert_close(one, whole, metrics)
+    setup = next(event for event in whole.events() if event.kind == "setup")
+    assert setup.detail["held_parameters"] < 0.75 * setup.detail["base_parameters"]
+
+    engine = start(torn)
+    wait_for(partial(has_steps, torn, 7), 120)
+    for process in family(engine):
+        process.kill()
+    engine.wait()
+    assert start(torn).wait(120) == 0, torn.log_tail()
+    assert metrics(whole) == metrics(torn)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", ["none", "fsdp"])
+def test_a_classifier_too(
+    make_run: MakeRun,
+    run_engine: Callable[..., int],
+    start: Start,
+    metrics: Metrics,
+    sharding: str,
+) -> None:
+    rows = [{"text": f"the {'cat' if i % 3 else 'dog'} {i} sat", "label": i % 3} for i in range(24)]
+    one, two = (
+        make_run(
+            rows,
+            task="classification",
+            lora=NO_DROPOUT,
+            training={"processes": count, "sharding": sharding},
+        )
+        for count in (1, 2)
+    )
+    together = start(two)
+    assert run_engine(one) == 0
+    assert together.wait(120) == 0, two.log_tail()
+    assert_close(one, two, metrics)
+    alone, shared = one.evaluation(), two.evaluation()
+    assert alone is not None
+    assert shared is not None
+    assert shared.newest.confusion == alone.newest.confusion
+
+
+@pytest.mark.slow
+def test_paused_saved_slowed_stopped_and_carried_on_by_one(
+    make_run: MakeRun, start: Start, metrics: Metrics, wait_for: Wait
+) -> None:
+    folder = make_run(training={**LONG, "processes": 2})
+    engine = start(folder)
+    wait_for(lambda: steps(folder) >= 5, 120)
+    pause = obeyed(folder, "pause")
+    assert folder.status() == "paused"
+    time.sleep(1.0)  # whatever was on its way has arrived
+    assert steps(folder) == pause.step
+    assert "is saved" in obeyed(folder, "checkpoint").message
+    obeyed(folder, "set-lr", {"learning_rate": 1e-3})
+    obeyed(folder, "resume")
+    wait_for(lambda: steps(folder) >= pause.step + 5, 60)
+    stop = obeyed(folder, "stop")
+    assert engine.wait(60) == 0, folder.log_tail()
+    assert folder.status() == "cancelled"
+    assert metrics(folder)["train", pause.step + 1]["learning_rate"] == pytest.approx(1e-3)
+    assert (folder.adapter_dir / "adapter_model.safetensors").is_file()
+
+    alone = start(folder, module=("-m", "torch.distributed.run", "--nproc-per-node", "1"))
+    wait_for(lambda: steps(folder) >= stop.step + 2 or alone.poll() is not None, 120)
+    obeyed(folder, "cancel")
+    assert alone.wait(60) != 0
+    warned = [event.message for event in folder.events() if event.kind == "warning"]
+    assert any("is of 2 training processes, now there are 1" in message for message in warned)
+
+
+@pytest.mark.slow
+def test_all_killed_and_resumed_it_is_the_same_run(
+    make_run: MakeRun, start: Start, metrics: Metrics, wait_for: Wait
+) -> None:
+    settings = {**SLOW_STEPS, "processes": 2}
+    whole, torn = make_run(training=settings), make_run(training=settings)
+    assert start(whole).wait(120) == 0, whole.log_tail()
+    for kill_after in (2, 13):  # before the first checkpoint, and between two later ones
+        engine = start(torn)
+        wait_for(partial(has_steps, torn, max(steps(torn) + 1, kill_after)), 120)
+        for process in family(engine):
+            process.kill()
+        engine.wait()
+    assert start(torn).wait(120) == 0, torn.log_tail()
+    assert metrics(whole) == metrics(torn)
+    ends = [checkpoints.list_checkpoints(folder)[-1][1] for folder in (whole, torn)]
+    for name in ("adapter_model.safetensors", "optimizer.safetensors", "random.safetensors"):
+        assert (ends[0] / name).read_bytes() == (ends[1] / name).read_bytes()
+    random = load_file(ends[0] / "random.safetensors")
+    assert random.keys() == {"cpu", "cpu.1"}
+    assert not random["cpu"].equal(random["cpu.1"])  # each drops out on its own
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("leads", [False, True])
+def test_one_that_is_killed_ends_the_run_with_a_sentence(
+    make_run: MakeRun, start: Start, wait_for: Wait, leads: bool
+) -> None:
+    folder = make_run(training={**LONG, "processes": 2})
+    engine = start(folder)
+    wait_for(lambda: steps(folder) >= 3, 120)
+    state = folder.state()
+    assert state is not None
+    workers = [p for p in family(engine)[1:] if "tui_trainer.engine" in p.cmdline()]
+    assert len(workers) == 2
+    next(p for p in workers if (p.pid == state.pid) == leads).kill()
+    assert engine.wait(60) == 1
+    state = folder.state()
+    assert state is not None
+    assert state.state == "failed"
+    said = (
+        "training process 0 of 2 was killed by SIGKILL (out of memory?)"
+        if leads
+        else "the other process of this run has ended without a word (killed, or out of memory?)"
+    )
+    assert state.message.startswith(said)
+    assert not any(process.is_running() for process in workers)
+
+
+@pytest.mark.slow
+def test_bad_input_has_its_sentence_and_its_status(make_run: MakeRun, start: Start) -> None:
+    folder = make_run([{"nothing": "known"}], training={"processes": 2})
+    assert start(folder).wait(120) == 2
+    state = folder.state()
+    assert state is not None
+    assert state.state == "failed"
+    assert "nothing" in state.message
+
+
+TROUBLE = """
+import os, sys
+from tui_trainer.engine import __main__, loop
+
+sums = loop.weighted_sum
+
+def troubled(model, batch, way, **options):
+    if os.environ["RANK"] == "1":
+        if batch.segments is not None and len(batch.segments.lengths) > 1:
+            raise MemoryError
+        if loop_state["passes"] == 6:
+            loop_state["passes"] += 1
+            summed, hits = sums(model, batch, way, **options)
+            return summed * float("nan"), hits
+        loop_state["passes"] += 1
+    return sums(model, batch, way, **options)
+
+loop_state = {"passes": 0}
+loop.weighted_sum = troubled
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_trouble_of_one_is_met_by_all(
+    make_run: MakeRun,
+    run_engine: Callable[..., int],
+    start: Start,
+    metrics: Metrics,
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "troubled.py"
+    script.write_text(TROUBLE)
+    settings = {"batch_size": 4, "max_steps": 6, "eval_every": 0, "checkpoint_every": 0}
+    one, two = (
+        make_run(lora=NO_DROPOUT, training=settings),
+        make_run(lora=NO_DROPOUT, training=settings),
+    )
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
+    together = start(two, module=launcher, script=str(script))
+    assert run_engine(one) == 0
+    assert together.wait(120) == 0, two.log_tail()
+    warned = [event.message for event in two.events() if event.kind == "warning"]
+    assert any(message.startswith("out of memory with 2 examples a pass") for message in warned)
+    rows = metrics(two)
+    odd = [step for kind, step in rows if rows[kind, step].get("nonfinite")]
+    assert len(odd) == 1
+    for step in range(1, odd[0]):
+        assert rows["train", step]["loss"] == pytest.approx(metrics(one)["train", step]["loss"])
+    assert rows["train", 6]["loss"] is not None
+
+
+@pytest.mark.slow
+def test_of_two_machines_only_the_first_has_the_run_folder(
+    make_run: MakeRun, start: Start, tmp_path: Path
+) -> None:
+    folder, elsewhere = make_run(training={"max_steps": 4}), RunFolder(tmp_path / "elsewhere")
+    elsewhere.path.mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    machines = "-m torch.distributed.run --nnodes 2 --nproc-per-node 1 --master-addr 127.0.0.1"
+    launcher = [*machines.split(), "--master-port", port, "--node-rank"]
+    engines = [
+        start(place, module=(*launcher, str(rank)))
+        for rank, place in enumerate((folder, elsewhere))
+    ]
+    assert [engine.wait(120) for engine in engines] == [0, 0], folder.log_tail()
+    assert folder.status() == "completed"
+    assert [file.name for file in elsewhere.path.iterdir()] == ["engine.log"]
+    setup = next(event for event in folder.events() if event.kind == "setup")
+    assert setup.detail["processes"] == 2
+
+
+BROKEN = """
+import os, sys
+from tui_trainer.engine import __main__, loop
+
+def broken(model, batch, way, **options):
+    raise RuntimeError("its cable is loose")
+
+if os.environ["RANK"] == "1":
+    loop.weighted_sum = broken
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_the_run_says_what_broke_another_process(
+    make_run: MakeRun, start: Start, tmp_path: Path
+) -> None:
+    script = tmp_path / "broken.py"
+    script.write_text(BROKEN)
+    folder = make_run()
+    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
+    assert start(folder, module=launcher, script=str(script)).wait(120) == 1
+    state = folder.state()
+    assert state is not None
+    assert (state.state, state.step) == ("failed", 0)
+    assert state.message == "process 1: RuntimeError: its cable is loose"
+
+
+@pytest.mark.slow
+def test_accelerate_launches_a_job_file_and_writes_one_run(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    job = make_run().info()
+    assert job is not None
+    file = tmp_path / "job.toml"
+    file.write_text(
+        f"""model = {job.job.model!r}
+[data]
+train = {str(tmp_path / "train.jsonl")!r}
+val_split = 0.2
+max_length = 64
+[training]
+max_steps = 2
+batch_size = 2
+"""
+    )
+    options = "--multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "accelerate.commands.launch", *options.split()),
+            *("--dynamo_backend", "no", "-m", "tui_trainer.engine", str(file)),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(tui_trainer.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [f for f in run_folder.list_runs(tmp_path / "runs") if f.status() == "completed"]
+    assert len(found) == 1
+    assert f"run folder: {found[0].path}" in done.stdout
+    setup = next(event for event in found[0].events() if event.kind == "setup")
+    assert setup.detail["processes"] == 2

@@ -1,0 +1,50 @@
+"""Who of several processes does what, and that one alone hears nothing of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.distributed import sharding
+from tui_trainer.engine.state import ranks
+
+
+def test_examples_are_dealt_by_tokens() -> None:
+    examples = [Example([0] * length, [1] * length, 1.0) for length in (9, 7, 6, 5, 4, 1)]
+    shares = [[len(e.input_ids) for e in share] for share in ranks.deal(examples, 2)]
+    assert shares == [[9, 5, 1], [7, 6, 4]]
+    assert ranks.deal(examples[:1], 3)[1:] == [[], []]
+
+
+def test_a_run_of_one_process_loads_nothing_of_this() -> None:
+    code = (
+        "import sys; from tui_trainer.engine import __main__, finish, hardware, loop, setup; "
+        "print([name for name in ('many', 'sharding', 'launcher', 'follower') "
+        "if 'tui_trainer.engine.' + name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_where_a_process_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ranks.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert ranks.place() == ranks.Place()
+    for name, value in zip(ranks.VARIABLES, ("3", "8", "1", "2", "host", "29500"), strict=True):
+        monkeypatch.setenv(name, value)
+    assert ranks.place() == ranks.Place(3, 8, 1, 2)
+    monkeypatch.delenv("MASTER_ADDR")  # a scheduler's own variables are no launch
+    assert ranks.place() == ranks.Place()
+
+
+def test_processes_that_share_a_base_have_as_many_passes() -> None:
+    examples = [Example([0] * length, [1] * length, 1.0) for length in (40, 9, 8, 7, 6)]
+    passes, shares = [examples[:2], examples[2:4], examples[4:]], ranks.deal(examples, 2)
+    first, second = (sharding.own_passes(passes, shares, rank) for rank in (0, 1))
+    assert first[0] == examples[:1]
+    assert second == [examples[1:3], examples[3:]]
+    (idle,) = first[1]
+    assert idle.weight == 0  # it is calculated with, and adds nothing

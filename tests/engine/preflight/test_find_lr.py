@@ -1,0 +1,78 @@
+"""The learning-rate finder: what it proposes on curves of known shape, and on a real job."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tui_trainer.cli.find_lr import curve
+from tui_trainer.engine.preflight import find_lr
+from tui_trainer.store.runs.run_folder import RunFolder
+
+RATES = np.geomspace(find_lr.LOWEST, find_lr.HIGHEST, find_lr.STEPS).tolist()
+
+
+def fall(rate: float, middle: float = 1e-3, blow: float = 0.1) -> float:
+    """4 at small rates, falling to 2 around `middle`, rising from `blow` on."""
+    down = 2 / (1 + (rate / middle) ** 2)
+    return 2 + down + 3 * max(0.0, math.log10(rate / blow))
+
+
+@pytest.mark.parametrize("middle", [3e-4, 1e-3, 3e-3])
+@pytest.mark.parametrize("noise", [0.0, 0.25])
+def test_the_steepest_descent_is_found_under_noise(middle: float, noise: float) -> None:
+    chance = random.Random(2)
+    losses = [fall(rate, middle) + chance.gauss(0, noise) for rate in RATES]
+    found = find_lr.judge(RATES, losses)
+    assert found.steepest is not None and found.proposed is not None and found.lowest is not None
+    assert abs(math.log10(found.steepest / middle)) < 0.4
+    assert found.proposed <= min(found.steepest, found.lowest / 10) * 1.05
+
+
+def test_a_curve_that_never_falls_proposes_nothing() -> None:
+    chance = random.Random(3)
+    found = find_lr.judge(RATES, [4 + chance.gauss(0, 0.02) for _ in RATES])
+    assert found.proposed is None and "falls at no rate" in found.reason
+    short = find_lr.judge(RATES[:4], [4.0, 4.0, 9.0, math.nan])
+    assert short.proposed is None and short.diverged == RATES[3]
+
+
+def test_it_stops_where_the_loss_blows_up() -> None:
+    assert not find_lr.blown_up([4.0] * 20)
+    assert find_lr.blown_up([4.0] * 20 + [7.0] * 3)
+    assert find_lr.blown_up([4.0, math.inf])
+
+
+def test_the_curve_as_text() -> None:
+    found = find_lr.judge(RATES, [fall(rate) for rate in RATES])
+    lines = curve(found).splitlines()
+    assert len(lines) == 15
+    assert "4" in lines[0].split("│")[0] or "5" in lines[0].split("│")[0]
+    mark = lines[-2].index("▲") - lines[-3].index("└") - 1
+    assert found.proposed is not None
+    assert mark == round((math.log10(found.proposed) + 6) / 6 * 59)
+
+
+def test_a_real_job_gets_a_rate_that_its_run_learns_at(
+    make_run: Callable[..., RunFolder],
+    run_engine: Callable[..., int],
+    metrics: Callable[..., dict[tuple[str, int], dict[str, Any]]],
+    tmp_path: Path,
+) -> None:
+    info = make_run().info()
+    assert info is not None
+    before = set(tmp_path.rglob("*"))
+    found = find_lr.find_rate(info.job)
+    assert set(tmp_path.rglob("*")) == before  # nothing is left
+    assert found.proposed is not None
+    assert 1e-4 < found.proposed < 1e-1
+    tried = make_run(training={"learning_rate": found.proposed, "max_steps": 30, "warmup_steps": 0})
+    assert run_engine(tried) == 0
+    rows = metrics(tried)
+    assert rows["eval", 30]["val_loss"] < rows["eval", 4]["val_loss"] - 0.02

@@ -1,0 +1,147 @@
+"""Quick steps are written down a few at a time, and nothing is told before them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.engine.conftest import TIMES, MakeRun
+from tui_trainer.contracts.run import Command
+from tui_trainer.engine.records import step_records
+from tui_trainer.engine.records.run_reporter import Report
+from tui_trainer.engine.state import command_source
+from tui_trainer.engine.state.command_source import Control
+from tui_trainer.store import atomic
+from tui_trainer.store.runs.run_folder import RunFolder
+
+RunEngine = Callable[[RunFolder], int]
+QUIET = {"max_steps": 20, "eval_every": 0, "checkpoint_every": 0}
+
+
+def rows(folder: RunFolder) -> list[dict[str, Any]]:
+    lines = folder.metrics_file.read_bytes().splitlines()
+    return [msgspec.json.decode(line) for line in lines]
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The steps of each write of the metrics file."""
+    original, groups = Report.train_steps, []
+
+    def train_steps(self: Report, records: Any, left: int) -> None:
+        groups.append([record.step for record in records])
+        original(self, records, left)
+
+    monkeypatch.setattr(Report, "train_steps", train_steps)
+    return groups
+
+
+def test_quick_steps_are_written_together_and_say_the_same(
+    make_run: MakeRun,
+    run_engine: RunEngine,
+    written: list[list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(step_records, "_LATE_SECONDS", 60.0)  # however slow this machine is
+    together = make_run(training=QUIET)
+    assert run_engine(together) == 0
+    assert written == [[*range(1, 9)], [*range(9, 17)], [*range(17, 21)]]
+    written.clear()
+    monkeypatch.setattr(step_records, "_TOGETHER", 1)
+    alone = make_run(training=QUIET)
+    assert run_engine(alone) == 0
+    assert written == [[step] for step in range(1, 21)]
+    assert [{k: v for k, v in row.items() if k not in TIMES} for row in rows(together)] == [
+        {k: v for k, v in row.items() if k not in TIMES} for row in rows(alone)
+    ]
+    assert (together.adapter_dir / "adapter_model.safetensors").read_bytes() == (
+        alone.adapter_dir / "adapter_model.safetensors"
+    ).read_bytes()
+
+
+def test_slow_steps_are_written_at_once(
+    make_run: MakeRun,
+    run_engine: RunEngine,
+    written: list[list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(step_records, "_LATE_SECONDS", 0.0)
+    assert run_engine(make_run(training={**QUIET, "max_steps": 4})) == 0
+    assert written == [[1], [2], [3], [4]]
+
+
+def test_whatever_else_is_told_comes_after_the_rows(
+    make_run: MakeRun, run_engine: RunEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evaluations, checkpoints, a pause, a rate set, a mute: each finds its step written down."""
+    monkeypatch.setattr(step_records, "_LATE_SECONDS", 60.0)
+    folder = make_run(training={**QUIET, "eval_every": 7, "checkpoint_every": 5})
+    seen, event = [], Report.event
+
+    def told(self: Report, kind: str, step: int, *rest: Any, **more: Any) -> None:
+        steps = [row["step"] for row in rows(folder) if "loss" in row]
+        seen.append((kind, step, max(steps, default=0)))
+        event(self, kind, step, *rest, **more)
+
+    take, calls = Control.take, 0
+
+    def at_its_step(self: Control) -> list[Command]:
+        nonlocal calls
+        calls += 1
+        later = {
+            4: Command(id="a", time=0.0, command="set-lr", arguments={"learning_rate": 1e-3}),
+            12: Command(id="b", time=0.0, command="pause"),
+            13: Command(id="c", time=0.0, command="resume"),
+            18: Command(id="d", time=0.0, command="mute", arguments={"kind": "plateau"}),
+        }
+        return take(self) + ([later[calls]] if calls in later else [])
+
+    monkeypatch.setattr(Report, "event", told)
+    monkeypatch.setattr(Control, "take", at_its_step)
+    assert run_engine(folder) == 0
+    assert {"evaluation", "command", "learning_rate", "state"} <= {kind for kind, _, _ in seen}
+    late = [(kind, step) for kind, step, last in seen if last != step and kind != "checkpoint"]
+    assert late == []
+    saved = [(step, last) for kind, step, last in seen if kind == "checkpoint"]
+    assert all(last >= step for step, last in saved)  # told when it is written, aside
+    assert [row["step"] for row in rows(folder) if "loss" in row] == list(range(1, 21))
+
+
+def test_a_command_waits_for_no_longer_than_a_tenth_of_a_second(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(command_source, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    folder = make_run()
+    listener = Control(folder)
+    assert listener.is_due()
+    assert listener.take() == []
+    clock[0] += 0.09
+    assert not listener.is_due()
+    command = Command(id="x", time=0.0, command="checkpoint")
+    with atomic.appending(folder.control_file) as inbox:
+        inbox.append(command)
+    clock[0] += 0.02
+    assert listener.is_due()
+    assert listener.take() == [command]
+
+
+def test_a_signal_and_a_kept_command_do_not_wait(make_run: MakeRun) -> None:
+    folder = make_run()
+    listener = Control(folder)
+    listener.take()
+    listener._next_look = time.monotonic() + 60
+    assert not listener.is_due()
+    listener._on_signal(15, None)
+    assert listener.is_due()
+    assert [c.command for c in listener.take()] == ["stop"]
+    with atomic.appending(folder.control_file) as inbox:
+        inbox.append(Command(id="p", time=0.0, command="pause"))
+    assert listener.told_to_end() is None
+    assert listener.is_due()

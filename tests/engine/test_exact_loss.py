@@ -1,0 +1,176 @@
+"""Speed never comes from computing something else: loss and gradients are Hugging Face's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tui_trainer.contracts.job import LoraSettings, TrainingSettings
+from tui_trainer.engine.data import batching
+from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.loss import Way, find_way, weighted_sum
+from tui_trainer.models import lora_train
+from tui_trainer.models.base_model import load_base
+from tui_trainer.models.kernels import packed_attention
+
+CPU = torch.device("cpu")
+LORA = LoraSettings(rank=4, alpha=8, dropout=0.0)
+
+
+@pytest.fixture
+def examples() -> list[Example]:
+    """Rows of unlike lengths, some of one length, learned in different places."""
+    chance = torch.Generator().manual_seed(3)
+    made = []
+    for length, learned in ((23, 9), (4, 1), (11, 11), (11, 3), (40, 20)):
+        ids = torch.randint(5, 250, (length,), generator=chance).tolist()
+        made.append(Example(ids, [0] * (length - learned) + [1] * learned, 1.0))
+    made[0].learned[2:4] = [1, 1]  # a second turn
+    return made
+
+
+def attach(causal: Any) -> Any:
+    """An adapter that already changes something."""
+    torch.manual_seed(7)
+    model = lora_train.attach(causal, LORA)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    return model.train()
+
+
+def gradients(model: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    return {name: p.grad.clone() for name, p in lora_train.trainable(model).items()}  # type: ignore[union-attr]
+
+
+def theirs(model: Any, examples: list[Example]) -> torch.Tensor:
+    """Hugging Face's loss of a padded batch: labels, attention mask, mean over the batch."""
+    longest = max(len(e.input_ids) for e in examples)
+    ids = torch.zeros(len(examples), longest, dtype=torch.long)
+    mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
+    for i, e in enumerate(examples):
+        n = len(e.input_ids)
+        ids[i, :n], mask[i, :n] = torch.tensor(e.input_ids), 1
+        labels[i, :n] = torch.where(torch.tensor(e.learned) == 1, ids[i, :n], -100)
+    count = (labels[:, 1:] != -100).sum()
+    loss: torch.Tensor = model(
+        input_ids=ids, attention_mask=mask, labels=labels, num_items_in_batch=count
+    ).loss
+    return loss
+
+
+def ours(model: Any, examples: list[Example], way: Way, size: int, pad: int = 0) -> torch.Tensor:
+    """The engine's loss, in passes of `size` examples of like length."""
+    total = torch.zeros(())
+    for group in batching.split(batching.by_length(examples), size):
+        batch = batching.collate(group, pad, CPU, side_by_side=way.side_by_side)
+        total = total + weighted_sum(model, batch, way)[0]
+    return total / batching.learned_weight(examples)
+
+
+def check(causal: Any, examples: list[Example], expected: Way) -> None:
+    model = attach(causal)
+    loss = theirs(model, examples)
+    wanted = gradients(model, loss)
+    way = find_way(model.get_base_model())
+    assert (way.side_by_side, way.own_head) == (expected.side_by_side, expected.own_head), way
+    for size in (5, 2):
+        own = ours(model, examples, way, size)
+        assert own.item() == pytest.approx(loss.item(), abs=2e-6)
+        for name, gradient in gradients(model, own).items():
+            assert (gradient - wanted[name]).norm() <= 1e-4 * wanted[name].norm(), name
+
+
+@pytest.mark.parametrize("base", ["tiny_base", "qwen2_base", "llama3_base", "builtin"])
+def test_side_by_side_is_hugging_faces_padded_batch(
+    base: str, request: pytest.FixtureRequest, examples: list[Example]
+) -> None:
+    folder = base if base == "builtin" else str(request.getfixturevalue(base))
+    check(load_base(folder, CPU, torch.float32), examples, Way(True, True))
+
+
+def random_model(name: str, **config: Any) -> Any:
+    import transformers
+
+    values = {
+        "vocab_size": 320,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "pad_token_id": 0,
+    }
+    torch.manual_seed(0)
+    made = getattr(transformers, f"{name}Config")(**values, **config)
+    return getattr(transformers, f"{name}ForCausalLM")(made)
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "way", "because"),
+    [
+        ("Gemma2", {"sliding_window": 8}, Way(False, False), "sliding window"),
+        ("Mistral", {"sliding_window": 8}, Way(False, True), "sliding window"),
+        ("Mistral", {"sliding_window": None}, Way(True, True), ""),
+        ("Granite", {"logits_scaling": 3.0}, Way(True, False), ""),
+    ],
+)
+def test_what_a_base_does_otherwise_is_left_to_it(
+    name: str, config: dict[str, Any], way: Way, because: str, examples: list[Example]
+) -> None:
+    """Windows, caps and scales: a slower way, the same numbers."""
+    causal = random_model(name, **config)
+    assert because in (packed_attention.refusal(causal) or "")
+    check(causal, examples, way)
+
+
+def test_a_base_with_learned_positions_keeps_them(examples: list[Example]) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    config: Any = GPT2Config(
+        vocab_size=320, n_embd=32, n_layer=2, n_head=2, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0
+    )
+    check(GPT2LMHeadModel(config), examples, Way(True, True))
+
+
+def test_bf16_stays_within_its_own_rounding(tiny_base: Path, examples: list[Example]) -> None:
+    model = attach(load_base(str(tiny_base), CPU, torch.bfloat16))
+    with torch.autocast("cpu", torch.bfloat16):
+        wanted = theirs(model, examples).item()
+        way = find_way(model.get_base_model())
+        assert way.side_by_side and way.own_head
+        own = ours(model, examples, way, 5)
+    assert own.item() == pytest.approx(wanted, rel=2e-3)
+    assert all(torch.isfinite(g).all() for g in gradients(model, own).values())
+
+
+def test_gradient_checkpointing_changes_no_gradient(
+    tiny_base: Path, examples: list[Example]
+) -> None:
+    model = attach(load_base(str(tiny_base), CPU, torch.float32))
+    way = find_way(model.get_base_model())
+    wanted = gradients(model, ours(model, examples, way, 5))
+    model.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
+    again = gradients(model, ours(model, examples, way, 5))
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(again[name], gradient)
+
+
+def test_a_steps_passes_hold_its_examples_whatever_their_size(examples: list[Example]) -> None:
+    settings = TrainingSettings(batch_size=2, gradient_accumulation_steps=2, max_steps=3)
+    plan = batching.Plan(examples, settings)
+    for step in range(3):
+        own = sorted(map(id, plan.examples(step)))
+        for most in (None, 1, 3):
+            passes = plan.passes(step, most)
+            assert sorted(id(e) for group in passes for e in group) == own
+            assert max(map(len, passes)) <= (most or 2)
+            lengths = [len(e.input_ids) for group in passes for e in group]
+            assert lengths == sorted(lengths, reverse=True)

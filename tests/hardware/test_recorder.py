@@ -1,0 +1,76 @@
+"""The recorder outlives a disk that is full, and tells what it saw once it can."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tui_trainer.contracts.hardware import HardwareSample
+from tui_trainer.hardware import recorder as recorder_module
+from tui_trainer.hardware import sampler
+from tui_trainer.hardware.limit_alarms import Alarm
+from tui_trainer.hardware.recorder import Recorder
+
+PATIENCE = 60.0
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.005)
+
+
+class Disk:
+    """Opens and takes lines unless it is full."""
+
+    def __init__(self) -> None:
+        self.full = True
+        self.lines: list[HardwareSample] = []
+        self.refused = 0
+        self.told: list[Alarm] = []
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[Disk]:
+        self._check()
+        yield self
+
+    def append(self, sample: HardwareSample) -> None:
+        self._check()
+        self.lines.append(sample)
+
+    def tell(self, alarm: Alarm) -> None:
+        self._check()
+        self.told.append(alarm)
+
+    def _check(self) -> None:
+        if self.full:
+            self.refused += 1
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_costs_samples_and_delays_warnings_but_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(sampler, "_ram", lambda: (97, 100))
+    disk = Disk()
+    ahead = [Alarm("checkpoint_ahead", True, "too full")]
+    recorder = Recorder(
+        tmp_path,
+        disk.open,
+        alarm=disk.tell,
+        outlook=lambda _: ahead.pop() if ahead else None,
+    )
+    recorder.start()
+    until(lambda: disk.refused >= 6)
+    assert (disk.lines, disk.told) == ([], [])
+    disk.full = False
+    until(lambda: len(disk.lines) >= 2)
+    recorder.stop()
+    assert [alarm.name for alarm in disk.told] == ["ram", "checkpoint_ahead"]

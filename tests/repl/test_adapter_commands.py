@@ -1,0 +1,153 @@
+"""Adapters from within a session."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tui_trainer.contracts import session as events
+from tui_trainer.store.adapters import adapter_files
+
+if TYPE_CHECKING:
+    from tests.repl.conftest import Room
+
+
+def test_they_are_listed_with_what_answers(room: Room) -> None:
+    room.do("/adapters")
+    assert "no adapters yet" in room.notices()
+    room.add_adapter("one")
+    room.add_adapter("two", created_at=2.0)
+    room.do("/adapters load two", "What?", "/adapters list")
+    table = room.last(events.Table)
+    rows = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
+    assert [(r["NAME"], r["LIVE"], r["QUERIES"]) for r in rows] == [
+        ("one", "", "0"),
+        ("two", "1", "1"),
+    ]
+    assert (rows[0]["RECALLED"], rows[0]["KEPT"]) == ("100 %", "99.6 %")
+    room.do("/adapters show two")
+    facts = {row[0]: row[1] for row in room.last(events.Table).rows}
+    assert (facts["problem"], facts["recalled"]) == ("none", "100 % of 3")
+
+
+def test_loading_and_unloading(room: Room) -> None:
+    room.add_adapter("mine")
+    room.do("/adapters load mine")
+    assert room.last(events.Live).adapters == room.client.live == {"mine": 1.0}
+    room.do("/adapters unload")
+    assert room.last(events.Live).adapters == room.client.live == room.session.live == {}
+
+
+def test_what_cannot_be_used_is_refused_and_nothing_changes(room: Room) -> None:
+    room.add_adapter("mine")
+    room.do("/adapters load mine")
+    (room.add_adapter("broken") / adapter_files.WEIGHTS).write_bytes(b"")
+    room.add_adapter("foreign", base_model="/models/other")
+    assert "is not what was saved" in room.refused("/adapters load broken")
+    assert "made for /models/other" in room.refused("/adapters load foreign")
+    assert "did you mean 'mine'" in room.refused("/adapters load min")
+    room.client.refuses = "its weights are not finite"
+    assert room.refused("/adapters load mine") == "its weights are not finite"
+    assert room.client.live == room.session.live == {"mine": 1.0}
+
+
+def test_an_ensemble_answers_with_its_weights(room: Room) -> None:
+    room.add_adapter("a")
+    room.add_adapter("b")
+    room.do("/ensemble a=0.7 b=-0.3", "What?")
+    assert room.client.live == {"a": 0.7, "b": -0.3}
+    assert room.last(events.Answered).adapter == "a=0.7 b=-0.3"
+    assert [item.queries for item in room.adapters.list()] == [1, 1]
+
+
+@pytest.mark.parametrize("line", ["", "a", "a=", "=1", "a=x", "a=1 a=2"])
+def test_an_ensemble_needs_names_and_weights(room: Room, line: str) -> None:
+    room.add_adapter("a")
+    assert "is written: /ensemble A=0.7 B=0.3" in room.refused(f"/ensemble {line}")
+
+
+def test_deleting_asks_first_and_can_be_undone(room: Room) -> None:
+    room.add_adapter("mine")
+    room.do("/adapters load mine", "/adapters delete mine")
+    assert "answers at the moment" in room.last(events.Confirm).text
+    room.do("/no", "/adapters delete mine", "What?")
+    assert room.refused("/yes") == "nothing was asked", "asking something else is no yes"
+    room.do("/adapters delete mine", "/yes")
+    assert (room.adapters.list(), room.client.live) == ([], {})
+    room.do("/adapters trash")
+    assert room.last(events.Table).rows[0][0] == "mine"
+    room.do("/adapters restore mine")
+    assert [item.info.name for item in room.adapters.list()] == ["mine"]
+    room.do("/adapters trash")
+    assert "the trash is empty" in room.notices()
+    assert "no adapter 'nobody'" in room.refused("/adapters delete nobody")
+
+
+def test_a_live_adapter_keeps_answering_under_its_new_name(room: Room) -> None:
+    room.add_adapter("old")
+    room.do("/adapters load old", "/adapters rename old new")
+    assert room.client.live == room.session.live == {"new": 1.0}
+    assert "cannot have a dot" in room.refused("/adapters rename new a.b")
+    assert "folder's name" in room.refused("/adapters rename new ../up")
+
+
+def test_two_are_compared_by_size_measure_and_answers(room: Room) -> None:
+    room.add_adapter("a")
+    room.add_adapter("b")
+    room.do("/adapters compare a b")
+    assert "no questions yet" in room.notices()
+    room.do("one?", "/good", "two?", "/adapters compare a b")
+    sizes, measures, answers = [e for e in room.events if isinstance(e, events.Table)]
+    assert sizes.rows == [
+        ["q_proj", "1.5", "2.5", "3", "–"],
+        ["all layers", "1.5", "2.5", "3", "0.5"],
+    ]
+    assert measures.rows[0] == ["recalled", "100 %", "100 %"]
+    assert answers.headers == ["QUESTION", "a", "b"]
+    assert answers.rows == [
+        ["one?", "one? by a", "one? by b"],
+        ["two?", "two? by a", "two? by b"],
+    ]
+    room.client.during = room.session.cancel
+    assert room.refused("/adapters compare a b") == "cancelled"
+
+
+def test_merging_into_a_folder_whose_name_has_spaces(room: Room, tmp_path: Path) -> None:
+    folder = room.add_adapter("mine")
+    out = tmp_path / "a merged model"
+    room.do(f"/adapters merge mine {out}")
+    assert room.client.merged == [(folder, out)]
+    assert "writing" in room.notices()
+    assert str(out) in room.notices()
+
+
+def test_an_adapter_is_exported_as_folder_and_archive(room: Room, tmp_path: Path) -> None:
+    room.add_adapter("mine")
+    out, packed = tmp_path / "out", tmp_path / "mine.tar.gz"
+    room.do(f"/adapters export mine {out}", f"/adapters export mine {packed}")
+    names = {adapter_files.WEIGHTS, adapter_files.CONFIG, adapter_files.INFO}
+    assert {p.name for p in out.iterdir()} == names
+    with tarfile.open(packed) as archive:
+        assert set(archive.getnames()) == {"mine", *(f"mine/{name}" for name in names)}
+    assert "is there already" in room.refused(f"/adapters export mine {packed}")
+    room.do(f"/adapters export mine {tmp_path}")
+    assert (tmp_path / "mine" / adapter_files.WEIGHTS).is_file()
+    assert {p.name for p in tmp_path.iterdir()} == {"out", "mine", "mine.tar.gz"}
+
+
+@pytest.mark.parametrize("line", ["laod x", "load", "load a b", "compare a", "merge a", "unload x"])
+def test_what_is_written_wrongly_shows_how(room: Room, line: str) -> None:
+    assert "/adapters is written: /adapters [list], /adapters show NAME, " in room.refused(
+        f"/adapters {line}"
+    )
+
+
+def test_an_adapter_from_elsewhere_is_taken_in(room: Room, tmp_path: Path) -> None:
+    room.add_adapter("mine")
+    room.do(f"/adapters export mine {tmp_path / 'out'}", f"/adapters add {tmp_path / 'out'} again")
+    assert "/adapters load again" in room.notices()
+    room.do("/adapters load again")
+    assert room.client.live == {"again": 1.0}

@@ -1,0 +1,107 @@
+"""Conversations and the input history survive a restart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.feedback import Turn
+from tui_trainer.store import paths
+from tui_trainer.store.feedback.conversations import ConversationStore
+
+QUESTION, ANSWER = Turn("user", "What?"), Turn("assistant", "That.")
+
+
+def test_a_conversation_is_carried_on_after_a_restart() -> None:
+    first = ConversationStore()
+    assert first.turns() == []
+    first.append(QUESTION)
+    first.append(ANSWER, adapter="mine")
+    second = ConversationStore()
+    assert second.turns() == [QUESTION, ANSWER]
+    assert second.turns(1) == [ANSWER]
+    assert second.turns(0) == []
+    assert second.said()[-1].adapter == "mine"
+    assert second.folder == paths.home() / "conversations"
+
+
+def test_a_new_conversation_leaves_the_old_one_on_disk() -> None:
+    store = ConversationStore()
+    store.append(QUESTION)
+    old = store.file
+    store.new()
+    assert store.turns() == []
+    assert old.exists()
+    assert ConversationStore().turns() == [], "the new one is carried on even while it is empty"
+    store.append(ANSWER)
+    assert ConversationStore().turns() == [ANSWER]
+
+
+def test_which_feedback_rates_the_last_answer_is_remembered() -> None:
+    store = ConversationStore()
+    store.append(QUESTION)
+    store.append(ANSWER, cancelled=True)
+    store.rated("bcdfg")
+    last = ConversationStore().said()[-1]
+    assert (last.example, last.cancelled) == ("bcdfg", True)
+    store.rated(None)
+    assert ConversationStore().said()[-1].example is None
+
+
+def test_unreadable_lines_and_a_torn_end_are_left_out() -> None:
+    store = ConversationStore()
+    store.append(QUESTION)
+    with store.file.open("ab") as file:
+        file.write(b'\xff\xfe\n{"kind":"turn","time":1,"ro')
+    again = ConversationStore()
+    assert again.turns() == [QUESTION]
+    again.append(ANSWER)
+    assert ConversationStore().turns() == [QUESTION, ANSWER]
+
+
+@pytest.mark.parametrize("pointer", [b"../../etc/passwd", b"\xff", b"", b"gone.jsonl"])
+def test_a_broken_pointer_starts_a_new_conversation(pointer: bytes) -> None:
+    store = ConversationStore()
+    store.append(QUESTION)
+    (store.folder / "current").write_bytes(pointer)
+    again = ConversationStore()
+    assert again.turns() == []
+    assert again.file.parent == store.folder
+
+
+def test_what_was_said_is_for_the_user_alone() -> None:
+    store = ConversationStore()
+    store.append(QUESTION)
+    store.remember("hello")
+    modes = {path.name: path.stat().st_mode & 0o777 for path in store.folder.iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert store.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_history_keeps_lines_once_in_a_row() -> None:
+    store = ConversationStore()
+    for line in ("one", "two", "two", " ", "one"):
+        store.remember(line)
+    assert ConversationStore().history() == ["one", "two", "one"]
+    assert ConversationStore().history(2) == ["two", "one"]
+
+
+@given(text=st.text(min_size=1))
+def test_any_text_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    folder = tmp_path_factory.mktemp("said")
+    store = ConversationStore(folder)
+    store.append(Turn("user", text))
+    store.remember(f"x{text}")
+    assert ConversationStore(folder).turns() == [Turn("user", text)]
+    assert ConversationStore(folder).history() == [f"x{text}"]
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    store = ConversationStore(tmp_path / "file")
+    with pytest.raises(UserError, match="cannot be written: File exists"):
+        store.append(QUESTION)

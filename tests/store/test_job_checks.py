@@ -1,0 +1,131 @@
+"""A job is looked over before anything loads: what is wrong or odd, and what would be right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tui_trainer.cli import main
+from tui_trainer.store import job_checks, jobs
+
+CASES: list[tuple[dict[str, Any], str, str]] = [
+    ({"training": {"warmup_steps": 40}}, "training.warmup_steps", "no shorter than the run of 40"),
+    ({"training": {"learning_rate": 0.5}}, "training.learning_rate", "0.5 is very high"),
+    ({"training": {"learning_rate": 1e-8}}, "training.learning_rate", "1e-08 is very low"),
+    (
+        {"training": {"eval_every": 90}, "data": {"val_split": 0.5}},
+        "training.eval_every",
+        "90 is longer than the run of 40 steps: only its end counts",
+    ),
+    ({"training": {"batch_size": 64}}, "training.batch_size", "takes 64 examples and there are 30"),
+    (
+        {"training": {"batch_size": 2, "processes": 4}},
+        "training.processes",
+        "= 4 share the 2 examples of a step: some have nothing to do",
+    ),
+    ({"training": {"sharding": "fsdp"}}, "training.sharding", "has no effect in one"),
+    ({"lora": {"rank": 2, "alpha": 64}}, "lora.alpha", "= 32 is large"),
+    ({"data": {"replay_per_step": 3}}, "data.replay_per_step", "has no effect"),
+    (
+        {"training": {"early_stopping_patience": 2}},
+        "training.early_stopping_patience",
+        "needs validation data",
+    ),
+    (
+        {"training": {"early_stopping_metric": "val_f1_macro"}},
+        "training.early_stopping_metric",
+        "is of classification jobs",
+    ),
+    ({"training": {"momentum": 0.9}}, "training.momentum", "of sgd and rmsprop; adamw has none"),
+    (
+        {"training": {"optimizer": "sgd", "nesterov": True}},
+        "training.nesterov",
+        "and a training.momentum above 0",
+    ),
+]
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    file = tmp_path / "rows.jsonl"
+    lines = [json.dumps({"question": str(i), "answer": "x"}) for i in range(30)]
+    file.write_text("\n".join(lines) + "\n\n")
+    return file
+
+
+def values(rows: Path, changes: dict[str, Any]) -> dict[str, Any]:
+    base: dict[str, Any] = {"data": {"train": str(rows)}, "training": {"max_steps": 40}}
+    for section, change in changes.items():
+        base[section] = {**base.get(section, {}), **change}
+    return base
+
+
+def test_a_usual_job_has_nothing_odd(rows: Path) -> None:
+    job = jobs.check_job(values(rows, {"data": {"val_split": 0.1}}), rows.parent, "t")
+    short = jobs.check_job(
+        values(rows, {"data": {"val_split": 0.1}, "training": {"eval_every": 40}}), rows.parent, "t"
+    )
+    assert job_checks.check(short) == []
+    assert [finding.key for finding in job_checks.check(job)] == ["training.eval_every"]
+
+
+@pytest.mark.parametrize(("changes", "key", "words"), CASES, ids=[case[1] for case in CASES])
+def test_what_is_odd_is_named(rows: Path, changes: dict[str, Any], key: str, words: str) -> None:
+    found = job_checks.check(jobs.check_job(values(rows, changes), rows.parent, "t"))
+    assert [finding.key for finding in found] == [key]
+    assert words in found[0].message
+
+
+def test_what_is_not_installed_is_named_before_anything_loads(
+    rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    job = jobs.check_job(values(rows, {"training": {"optimizer": "adamw-8bit"}}), rows.parent, "t")
+    (found,) = job_checks.check(job)
+    assert (found.level, found.key) == ("error", "training.optimizer")
+    assert found.message.endswith('needs bitsandbytes: pip install bitsandbytes, or use "adamw"')
+
+
+def test_steps_follow_from_the_rows(rows: Path, tmp_path: Path) -> None:
+    table = tmp_path / "more.csv"
+    table.write_text('question,answer\n"a\nb",c\nd,e\n')
+    job = jobs.check_job(
+        {
+            "data": {"train": [str(rows), str(table)], "val_split": 0.25},
+            "training": {"epochs": 2, "batch_size": 5},
+        },
+        tmp_path,
+        "t",
+    )
+    assert job_checks.count_rows([rows, table]) == 32
+    assert job_checks.planned_steps(job, 32) == 10
+
+
+def test_estimate_tells_warnings_and_train_stops_at_errors(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
+    file = tmp_path / "job.toml"
+    file.write_text('[data]\ntrain = "rows.jsonl"\n[training]\nmax_steps = 5\nlearning_rate = 3\n')
+    assert main.main(["estimate", "job.toml"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["warning", "warning", "error"]
+    stop = "training.early_stopping_patience=2"
+    assert main.main(["train", "job.toml", "--headless", "--set", stop]) == 2
+    assert "needs validation data" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_form_says_what_is_odd_and_refuses_what_cannot_work(rows: Path) -> None:
+    from tui_trainer.tui.new_run import fields
+    from tui_trainer.tui.new_run.screen import summary_of
+
+    job = jobs.check_job(values(rows, {"training": {"warmup_steps": 40}}), rows.parent, "t")
+    texts = fields.texts_of(job)
+    checked = fields.check(texts, rows.parent)
+    assert checked.job == job and not checked.errors
+    assert summary_of(checked).startswith("ready to start   but warmup steps: 40 is no shorter")

@@ -1,0 +1,208 @@
+"""The trigger, the gate, the plan and the journal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tui_trainer.contracts.adapter import Measures
+from tui_trainer.contracts.chat import Ready
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.feedback import Example, Rating, Turn
+from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
+from tui_trainer.teaching import promotion_gate, trigger
+from tui_trainer.teaching.answer_cache import AnswerBook
+from tui_trainer.teaching.plan import MEASURED_RATE, lay_out, rate, read_plan
+from tui_trainer.teaching.replay import Reserve
+from tui_trainer.teaching.training_queue import Entry, Seat, TrainingJournal
+from tui_trainer.teaching.training_rows import Known
+
+
+def example(name: str, rating: Rating = "medium", correction: str | None = "right") -> Example:
+    return Example(
+        id=name,
+        time=0.0,
+        turns=[Turn("user", f"{name}?")],
+        answer="wrong",
+        rating=rating,
+        correction=correction,
+    )
+
+
+def known(question: str, answer: str, source: str = "golden") -> Known:
+    return Known(turns=[Turn("user", question)], answer=answer, source=source)
+
+
+def ready(**changes: object) -> Ready:
+    facts = Ready(
+        model="builtin",
+        path=None,
+        base_hash=None,
+        device="cpu",
+        dtype="float32",
+        context=256,
+        parameters=2_600_000,
+        chat_template=True,
+        threads=1,
+        seconds=0.0,
+    )
+    return msgspec.structs.replace(facts, **changes)
+
+
+def answering(**answers: str) -> promotion_gate.Ask:
+    return lambda questions: [answers.get(turns[-1].content, "?") for turns in questions]
+
+
+@pytest.mark.parametrize(
+    ("settings", "fires"),
+    [
+        (TeachingSettings(auto_train_threshold=3), False),
+        (TeachingSettings(auto_train_threshold=2), True),
+        (TeachingSettings(auto_train_threshold=0), False),
+        (TeachingSettings(auto_train_threshold=0, auto_train_weight=13), True),
+        (TeachingSettings(auto_train_threshold=0, auto_train_weight=13.5), False),
+    ],
+)
+def test_the_trigger_counts_examples_and_weights(settings: TeachingSettings, fires: bool) -> None:
+    waiting = [example("a", "critical"), example("b")]
+    everything = [*waiting, example("c", correction=None)]
+    state = trigger.buffer_state(waiting, everything, settings)
+    assert (state.count, state.weight, state.needs_correction) == (2, 13.0, 1)
+    assert state.fires is fires
+    assert trigger.due(state, waiting, {"a"}) is fires
+    assert not trigger.due(state, waiting, {"a", "b"})
+
+
+def test_nothing_fires_on_nothing() -> None:
+    assert not trigger.buffer_state([], [], TeachingSettings(auto_train_threshold=1)).fires
+
+
+def test_the_gate_compares_before_and_after() -> None:
+    taught = [known("new", "yes", "taught"), known("other", "no", "taught")]
+    before = [known("a", "1"), known("b", "2"), known("c", "3"), known("d", "4", "earlier")]
+    verdict = promotion_gate.judge(
+        taught,
+        before,
+        {
+            "base": answering(a="1", b="2"),
+            "live": answering(a="1", other="no", d="4"),
+            "candidate": answering(a="1", b="2", new=" yes\n", d="?", c="3"),
+        },
+        TeachingSettings(min_recalled=0.5, min_kept=0.9),
+    )
+    assert verdict.before == Measures(recalled=0.5, kept=2 / 3, recalled_count=2, kept_count=3)
+    assert verdict.after.recalled == 0.5
+    assert verdict.after.kept == pytest.approx(2 / 3), "what the base knows counts as well"
+    assert verdict.objection is None, "it forgot no more than was lost before"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "word"),
+    [
+        (Measures(kept=1.0), Measures(recalled=0.7, kept=1.0), "recalls only 70%"),
+        (Measures(kept=1.0), Measures(recalled=1.0, kept=0.94), "keeps only 94.0%"),
+        (Measures(kept=0.9), Measures(recalled=1.0, kept=0.89), "keeps only 89.0%"),
+        (Measures(kept=0.9), Measures(recalled=1.0, kept=0.9), None),
+        (Measures(kept=1.0), Measures(recalled=0.8, kept=0.95), None),
+        (Measures(), Measures(recalled=1.0), None),
+    ],
+)
+def test_what_the_gate_lets_through(before: Measures, after: Measures, word: str | None) -> None:
+    objection = promotion_gate.objection(before, after, TeachingSettings())
+    assert (word in (objection or "")) if word else objection is None
+
+
+def test_the_rate_falls_with_the_size_of_the_base() -> None:
+    measured, own = TeachingSettings(), TeachingSettings(learning_rate=1e-4)
+    assert rate(own, 10**9, continued=False) == rate(own, 10**9, continued=True) == 1e-4
+    assert rate(measured, 2_600_000, continued=False) == MEASURED_RATE
+    assert rate(measured, 1_000_000, continued=False) == MEASURED_RATE
+    assert rate(measured, 2_600_000, continued=True) == MEASURED_RATE / 2
+    assert 1e-4 < rate(measured, 7_000_000_000, continued=False) < 3e-4
+
+
+def test_a_plan_is_laid_out_as_a_job(tmp_path: Path) -> None:
+    corrections = [example(str(number)) for number in range(12)]
+    reserve = Reserve([known("a", "1")], [known("b", "2")], [])
+    settings = TeachingSettings(epochs=7, batch_size=5, replay=4, rank=3)
+    job = lay_out(tmp_path, corrections, corrections[:11], reserve, settings, ready(), None)
+    assert job.training.max_steps == 7 * 3
+    assert job.data.max_length == 256
+    assert job.data.replay_per_step == 4
+    assert (job.lora.rank, job.lora.start_from) == (3, None)
+    plan = read_plan(tmp_path)
+    assert [e.id for e in plan.examples] == [str(number) for number in range(12)]
+    assert len(plan.taught) == 11
+    assert {item.question for item in plan.known} == {"a", "b"}
+    for file in tmp_path.iterdir():
+        assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_without_replay_there_is_none(tmp_path: Path) -> None:
+    settings = TeachingSettings(replay=0)
+    reserve = Reserve([known("a", "1")], [], [])
+    job = lay_out(tmp_path, [], [example("x")], reserve, settings, ready(), None)
+    assert (job.data.replay, job.data.replay_per_step) == (None, 0)
+
+
+def test_a_plan_that_is_gone_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="plan"):
+        read_plan(tmp_path)
+
+
+def test_the_journal_survives_torn_and_foreign_lines(tmp_path: Path) -> None:
+    journal = TrainingJournal(tmp_path)
+    assert journal.entries() == []
+    first = TrainingRecord(id="a", state="queued", created_at=1.0, examples=["x"])
+    journal.put(Entry(record=first))
+    journal.put(Entry(record=msgspec.structs.replace(first, id="b")))
+    journal.put(Entry(record=msgspec.structs.replace(first, state="live"), starts=1))
+    with journal.file.open("ab") as file:
+        file.write(b'{"kind":"something"}\n{"record":{"id":"b","state":"li')
+    journal.put(Entry(record=msgspec.structs.replace(first, id="c")))
+    found = TrainingJournal(tmp_path).entries()
+    assert [(e.record.id, e.record.state) for e in found] == [
+        ("a", "live"), ("b", "queued"), ("c", "queued"),
+    ]  # fmt: skip
+    assert journal.entries() == found
+    assert journal.get("a").starts == 1
+    with pytest.raises(UserError, match="no training 'd'"):
+        journal.get("d")
+    assert journal.file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_seat_has_one_holder(tmp_path: Path) -> None:
+    first, second = Seat(tmp_path), Seat(tmp_path)
+    assert first.take()
+    assert first.take()
+    assert not second.take()
+    first.leave()
+    assert not first.taken
+    assert second.take()
+    second.leave()
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        Seat(tmp_path / "file" / "teaching").take()
+
+
+def test_the_book_asks_only_what_is_new(tmp_path: Path) -> None:
+    asked: list[list[str]] = []
+
+    def ask(questions: list[list[Turn]]) -> list[str]:
+        asked.append([turns[-1].content for turns in questions])
+        return [f"{turns[-1].content}!" for turns in questions]
+
+    a, b = [Turn("user", "a")], [Turn("user", "b")]
+    assert AnswerBook(tmp_path, "base").answers([a, b, a], ask) == ["a!", "b!", "a!"]
+    assert AnswerBook(tmp_path, "base").answers([b], ask) == ["b!"]
+    assert AnswerBook(tmp_path, "other").answers([b], ask) == ["b!"]
+    in_context = [Turn("user", "x"), Turn("assistant", "y"), *a]
+    assert AnswerBook(tmp_path, "base").answers([in_context], ask) == ["a!"]
+    assert asked == [["a", "b"], ["b"], ["a"]]
+    for file in tmp_path.iterdir():
+        assert file.stat().st_mode & 0o777 == 0o600

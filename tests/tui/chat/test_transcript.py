@@ -1,0 +1,153 @@
+"""The conversation on the screen: what is told becomes entries, entries become lines."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tui_trainer.contracts import session as events
+from tui_trainer.contracts.adapter import Measures
+from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.tui.chat import session_thread
+from tui_trainer.tui.chat.event_text import live_words, measure_words, share
+from tui_trainer.tui.chat.loss_curve import Curve, curve_of
+from tui_trainer.tui.chat.teaching_status import (
+    blocks_of,
+    feedback_facts_of,
+    one_line,
+    teaching_facts_of,
+)
+from tui_trainer.tui.chat.transcript import Entry, Talk
+from tui_trainer.tui.chat.transcript_lines import column_widths, entry_lines
+
+
+def plain(entry: Entry, width: int) -> list[str]:
+    return [line.plain for line in entry_lines(entry, width)]
+
+
+def record(state: str = "queued", **changes: object) -> TrainingRecord:
+    values: dict[str, object] = {"id": "t1", "created_at": 1.0, "examples": ["a"], "state": state}
+    return TrainingRecord(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def test_tokens_grow_one_answer_which_is_replaced_when_whole() -> None:
+    talk = Talk()
+    talk.queue("why?", remember=True)
+    talk.take(session_thread.Begun("why?"))
+    assert talk.waiting == [] and talk.history == ["why?"]
+    for text in ("be", "cause"):
+        talk.take(events.Token(text=text))
+    assert [e.text for e in talk.entries] == ["why?", "because"] and talk.entries[1].running
+    talk.take(session_thread.Progressed(record()))  # another thread's news come behind it
+    talk.take(events.Token(text=" of"))
+    talk.take(events.Answered(query="why?", response="because of it", adapter=None))
+    talk.take(session_thread.Ended("why?", True))
+    assert [e.text for e in talk.entries][1:] == [
+        "because of it", "training t1 queued: 1 example",
+    ]  # fmt: skip
+    assert talk.working is None and not talk.entries[1].running
+
+
+def test_an_answer_that_fails_stays_as_far_as_it_came() -> None:
+    talk = Talk()
+    talk.take(session_thread.Begun("why?"))
+    talk.take(events.Token(text="be"))
+    talk.take(events.Problem(text="the chat process was ended by SIGKILL"))
+    talk.take(session_thread.Ended("why?", False))
+    assert [(e.kind, e.text, e.detail) for e in talk.entries[1:]] == [
+        ("answer", "be", "cut off"),
+        ("problem", "the chat process was ended by SIGKILL", ""),
+    ]
+
+
+def test_a_question_is_forgotten_when_something_else_is_said_unless_it_must_stay() -> None:
+    talk = Talk()
+    talk.take(events.Flagged(found=["password"], question="q"))
+    assert talk.ask is not None and talk.ask.yes == "/keep"
+    talk.take(session_thread.Begun("else"))
+    assert talk.ask is None
+    talk.take(session_thread.Progressed(record("refused", message="kept 61 %")))
+    assert talk.ask is not None and talk.ask.yes == "/override t1"
+    talk.take(session_thread.Begun("else"))
+    assert talk.ask is not None
+
+
+def test_only_a_new_state_of_a_training_is_told() -> None:
+    talk = Talk()
+    for step in (1, 2, 3):
+        talk.take(session_thread.Progressed(record("training", step=step), Curve((2.0, 1.0))))
+    assert len(talk.entries) == 1 and talk.curve == Curve((2.0, 1.0))
+    assert talk.under_way is not None and talk.under_way.step == 3
+    talk.take(session_thread.Progressed(record("live", adapter="taught-1")))
+    assert talk.under_way is None and talk.curve is None and talk.last_result is not None
+
+
+def test_text_of_the_model_is_never_markup_and_never_steers_the_terminal() -> None:
+    entry = Entry("answer", "[red]no[/]\x1b[2J\n\ttwo\r\n")
+    lines = plain(entry, 40)
+    assert lines[0] == "  [red]no[/]·[2J" and lines[1].strip() == "two·"
+    assert plain(Entry("you", "\x07ring"), 20)[0].startswith("› ·ring")
+    assert all("\x1b" not in line for line in plain(Entry("problem", "\x1b]0;x\x07"), 30))
+
+
+@pytest.mark.parametrize("width", [16, 30, 78])
+def test_lines_never_exceed_the_width(width: int) -> None:
+    rows = [["a-long-adapter-name", "1", "builtin", "x" * 60], ["b", "", "世界" * 9, "y"]]
+    table = events.Table(title="t", headers=["NAME", "LIVE", "BASE", "WHAT"], rows=rows)
+    facts = events.Table(title="f", headers=[], rows=[["label", "text " * 30]])
+    entries = [
+        Entry("you", "question " * 20), Entry("answer", "word" * 50, "detail"),
+        Entry("note", "n " * 80), Entry("table", "t", table=table),
+        Entry("table", "f", table=facts),
+    ]  # fmt: skip
+    for entry in entries:
+        for line in entry_lines(entry, width):
+            assert line.cell_length <= width, (entry.kind, line.plain)
+
+
+def test_columns_give_way_widest_first() -> None:
+    assert column_widths([["a" * 30, "bb"], ["c", "dddd"]], 20) == [14, 4]
+    assert column_widths([["a", "bb"]], 20) == [1, 2]
+
+
+def test_a_table_too_wide_for_columns_becomes_cards() -> None:
+    headers = [f"HEAD{i}" for i in range(9)]
+    table = events.Table(title="t", headers=headers, rows=[[f"some value {i}" for i in range(9)]])
+    lines = plain(Entry("table", "t", table=table), 60)
+    assert lines[1] == "  some value 0"
+    assert "head1 some value 1  head2 some value 2" in lines[2]
+
+
+def test_words_of_shares_and_of_what_answers() -> None:
+    assert share(1.0) == "100 %" and share(0.999) == "99.9 %" and share(None) == "–"
+    assert live_words({}) == "the base" and live_words({"a": 1.0}) == "a"
+    assert live_words({"a": 0.7, "b": 0.3}) == "0.7 a + 0.3 b"
+    before, after = Measures(recalled=0.0), Measures(recalled=1.0, recalled_count=10)
+    assert measure_words(before, after, "recalled") == "0 % → 100 % of 10"
+    assert measure_words(before, after, "kept") == "–"
+
+
+def test_the_panel_tells_buffer_training_and_result() -> None:
+    talk = Talk()
+    talk.take(events.Buffer(count=7, threshold=10, weight=21, weight_threshold=42,
+                            needs_correction=2))  # fmt: skip
+    talk.take(
+        session_thread.Progressed(record("live", id="t0", adapter="taught-1", ended_at=time.time()))
+    )
+    curve = Curve((3.0, 2.0, 1.0), 9.0, "paused")
+    talk.take(session_thread.Progressed(record("training", step=30, total_steps=60), curve))
+    talk.take(session_thread.Progressed(record("queued", id="t2")))
+    text = blocks_of(teaching_facts_of(talk, "ctrl+o", "braille"), 40).plain
+    for words in ("7 of 10 until training", "weight 21 of 42", "! 2 need a correction", "paused",
+                  "step 30 / 60", "█▅▁", "left 9 s", "ctrl+o watch", "1 more queued",
+                  "taught-1"):  # fmt: skip
+        assert words in text, words
+    line = one_line(teaching_facts_of(talk, "ctrl+o", "braille"), 78)
+    assert line.cell_length == 78 and "paused" in line.plain and "50 %" in line.plain
+    assert feedback_facts_of(talk).weight_share == 0.5
+
+
+def test_a_curve_is_read_only_while_the_training_runs() -> None:
+    assert curve_of(record("live", run_path="/nowhere")) is None
+    assert curve_of(record("training", run_path="/nowhere")) == Curve()

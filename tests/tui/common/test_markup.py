@@ -1,0 +1,106 @@
+"""Long paths on the screen: never cut through a part's name, and their end is always seen."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from textual.app import App, ComposeResult
+from textual.content import Content
+
+from tui_trainer.tui.common.markup import short_path, shorten, unbroken, wrapped
+from tui_trainer.tui.common.wrapped_text import Prose
+from tui_trainer.tui.dashboard.events_log import Entry, EventsLog
+from tui_trainer.tui.dashboard.job_panel import JobFacts, JobPanel
+from tui_trainer.tui.runs.details_pages import fact
+
+NAMES = st.lists(st.text("abc", min_size=1, max_size=12), min_size=1, max_size=25)
+
+
+def test_a_path_that_fits_stays_as_it_is() -> None:
+    assert shorten("/data/train.jsonl", 20) == "/data/train.jsonl"
+    assert unbroken(Content("read /data/train.jsonl"), 17).plain == "read /data/train.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("width", "short"),
+    [
+        (30, "/home/…/runs/2026/nowhere"),
+        (24, "/home/…/2026/nowhere"),
+        (16, "/home/…/nowhere"),
+        (14, "…/2026/nowhere"),
+        (12, "…/nowhere"),
+        (6, "…where"),
+        (1, "…"),
+    ],
+)
+def test_a_path_is_shortened_in_its_middle(width: int, short: str) -> None:
+    assert short_path("/home/somebody/experiments/runs/2026/nowhere", width) == short
+
+
+def test_the_path_in_a_sentence_is_shortened_before_its_words() -> None:
+    text = "cannot write /home/somebody/experiments/runs/nowhere: no space left"
+    assert shorten(text, 50) == "cannot write /home/…/runs/nowhere: no space left"
+    assert shorten("a sentence without any path", 10) == "a sentenc…"
+    assert shorten("1,000 tok/s and more of it", 10) == "1,000 tok…"
+
+
+@given(NAMES, st.integers(0, 100))
+def test_what_is_shortened_fits(names: list[str], width: int) -> None:
+    path = "/" + "/".join(names)
+    for text in (path, f"cannot read {path} and {path[1:]}: gone"):
+        short = shorten(text, width)
+        assert len(short) <= max(1, width)
+        assert short == text or "…" in short
+    assert width <= len(names[-1]) + 1 or short_path(path, width).endswith(f"/{names[-1]}")
+
+
+@given(NAMES, st.integers(13, 80))
+def test_a_wrapped_path_is_parted_at_its_separators(names: list[str], width: int) -> None:
+    path = "/" + "/".join(names)
+    lines = [line.plain for line in wrapped(Content(f"{path} does not exist"), width)]
+    assert all(len(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "").startswith(path)  # nothing is left out
+    assert all(any(name in line for line in lines) for name in names)
+
+
+def test_a_name_longer_than_a_line_is_parted_between_its_words() -> None:
+    name = "/data/llama-3-instruct-rank-16-alpha-32-seed-1"
+    lines = [line.plain for line in wrapped(Content(name), 20)]
+    assert lines == ["/data/llama-3-", "instruct-rank-16-", "alpha-32-seed-1"]
+
+
+PATH = f"/home/somebody/{'experiments/' * 9}llama/adapter"
+
+
+def test_panes_show_the_end_of_a_path() -> None:
+    job = JobPanel().draw(JobFacts((("train", PATH),)), 40, 10).plain
+    assert job.splitlines()[-1].endswith("llama/adapter")
+    entry = Entry("12:00:00", "saved", "20", f"adapter written to {PATH}")
+    assert EventsLog().draw((entry,), 70, 1).plain.endswith("llama/adapter")
+    lines = fact("message", f"out of memory while reading {PATH}", 60).plain.splitlines()
+    assert all(word in " ".join(lines) for word in ("memory", "reading", "adapter"))
+    assert all(line.endswith("/") for line in lines[1:-1])
+
+
+class Small(App[None]):
+    """A terminal with a sentence and nothing else."""
+
+    CSS = "Prose { height: auto; padding: 0 4; }"
+
+    def compose(self) -> ComposeResult:
+        yield Prose(f"{PATH} cannot be read")
+
+
+async def test_prose_takes_the_lines_that_it_needs() -> None:
+    app = Small()
+    async with app.run_test(size=(60, 24)) as pilot:
+        prose = app.query_one(Prose)
+        for width in (60, 100, 40):
+            await pilot.resize_terminal(width, 24)
+            await pilot.pause()
+            shown = [strip.text.strip() for strip in app.screen._compositor.render_strips()]
+            shown = [line for line in shown if line]
+            assert len(shown) == prose.size.height > 1
+            assert shown[-1].endswith("adapter cannot be read")
+            assert all(line.endswith("/") for line in shown[:-1])

@@ -1,0 +1,225 @@
+"""Words, rows and layouts: everything that needs no terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual.color import Color
+
+from tui_trainer.contracts.hardware import GpuSample, HardwareSample
+from tui_trainer.contracts.run import Event
+from tui_trainer.launch.exit_report import EngineEnd
+from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.tui.common import markup, run_status
+from tui_trainer.tui.common.key_bar import Hint, fitting
+from tui_trainer.tui.common.page import layout_classes
+from tui_trainer.tui.dashboard.events_log import EventsLog, entries_of
+from tui_trainer.tui.dashboard.hardware_panel import MachinePanel, machine_of
+from tui_trainer.tui.dashboard.outcome_banner import outcome_of
+from tui_trainer.tui.dashboard.progress_panel import ProgressPanel, progress_of
+from tui_trainer.tui.run_control import commands
+from tui_trainer.tui.run_control.actions import parse_rate
+from tui_trainer.tui.run_control.engines import Fleet
+from tui_trainer.tui.startup import ascii_fallback, terminal_guard
+from tui_trainer.watch.snapshots import RunSummary, RunView
+
+RUN = RunSummary(
+    Path("/runs/a"), "a", "alpha", "run", "training", step=1420, total_steps=3000, loss=1.284,
+    best_val_loss=1.25, tokens_per_second=18402.0, eta_seconds=811.0, updated_at=100.0,
+)  # fmt: skip
+NASTY = "\x1b[31m[bold]x[/]\n\u202e\u0007"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.00164, "1.64e-3"), (2e-4, "2e-4"), (0.05, "0.05"), (0, "0"), (None, "n/a"),
+     (float("nan"), "n/a")],
+)  # fmt: skip
+def test_rates(value: float | None, said: str) -> None:
+    assert markup.rate_text(value) == said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.2, "less than 1 s"), (59, "59 s"), (3599, "59 min"), (9e5, "10 d")]
+)
+def test_ages(seconds: float, said: str) -> None:
+    assert markup.age_text(seconds) == said
+
+
+def test_bytes() -> None:
+    assert markup.gib_text(21.3 * 2**30, 128 * 2**30) == "21.3 / 128 GiB"
+    assert markup.gib_text(25 * 2**20) == "25 MiB" and markup.gib_text(None) == "n/a"
+
+
+@given(st.floats(), st.integers(1, 60))
+def test_a_bar_keeps_its_width(fraction: float, width: int) -> None:
+    bar = markup.meter(fraction, width)
+    assert bar.cell_length == width
+    if 0 < fraction < 1 and width > 1:
+        assert "━" in bar.plain and "─" in bar.plain
+
+
+@given(st.text())
+def test_foreign_text_is_one_harmless_line(words: str) -> None:
+    shown = markup.plain(words).plain
+    assert "\x1b" not in shown and "\n" not in shown and "\u202e" not in shown
+
+
+def test_states_have_a_word_and_a_colour_each() -> None:
+    for status in ("idle", "training", "early_stopped", "crashed", "whatever"):
+        assert run_status.word(status) and run_status.colour(status).startswith("$")
+        assert " " not in run_status.word(status)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"kind": "csv", "tool": "Keras CSV"}, "read-only: written by Keras CSV; nothing here"),
+        ({"status": "crashed"}, "alpha is crashed; R carries it on"),
+        ({"status": "completed"}, "takes no commands"),
+        ({"status": "idle"}, "waits for its engine"),
+    ],
+)
+def test_refusals(changed: dict[str, str], said: str) -> None:
+    run = replace(RUN, **changed)  # type: ignore[arg-type]
+    assert said in (commands.refusal(run, "R") or "")
+
+
+def test_a_live_run_is_not_refused() -> None:
+    assert commands.refusal(RUN, "R") is None
+    assert commands.refusal(None, "R") == "no run is chosen"
+
+
+class Supervisor:
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def start(
+        self, folder: RunFolder, from_checkpoint: str | None = None, rate: float | None = None
+    ) -> None:
+        self.calls.append(f"start {folder.path.name}")
+
+    def attach(self, folder: RunFolder) -> None:
+        self.calls.append(f"attach {folder.path.name}")
+
+    def stop_watching(self) -> None: ...
+
+
+def test_a_stale_snapshot_does_not_bring_an_engine_back() -> None:
+    supervisor = Supervisor()
+    fleet = Fleet(supervisor, None)
+    fleet.attach_to_live([RUN, replace(RUN, path=Path("/runs/b"), status="completed")])
+    fleet.attach_to_live([RUN])
+    fleet.ended(EngineEnd(RUN.path, "crashed", "gone", None))
+    fleet.attach_to_live([RUN])
+    assert supervisor.calls == ["attach a"]
+    fleet.attach_to_live([replace(RUN, updated_at=4e9)])  # started again, by whomever
+    assert supervisor.calls == ["attach a", "attach a"]
+    fleet.start(RunFolder(Path("/runs/c")))
+    assert supervisor.calls[-1] == "start c"
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted"),
+    [
+        ((80, 24), {"-narrow", "-short", "-low"}),
+        ((120, 40), set()),
+        ((120, 30), {"-low"}),
+        ((200, 60), {"-large"}),
+        ((80, 60), {"-narrow"}),
+    ],
+)
+def test_layouts(size: tuple[int, int], wanted: set[str]) -> None:
+    assert {name for name, on in layout_classes(*size).items() if on} == wanted
+
+
+@given(st.integers(1, 200))
+def test_hints_fit_and_keep_their_order(width: int) -> None:
+    hints = tuple(Hint("k" * (n % 3 + 1), "word" * (n % 2 + 1), "x", 20 - n) for n in range(20))
+    shown = fitting(hints, width)
+    assert sum(len(h.key) + len(h.label) + 1 for h in shown) + 2 * max(0, len(shown) - 1) <= width
+    assert shown == sorted(shown, key=hints.index)
+    assert not shown or shown[-1] is hints[-1]  # the most important one stays longest
+
+
+GPU = GpuSample(
+    index=0, name="H200", utilisation=93.0, memory_used=41 * 2**30, memory_total=139 * 2**30,
+    temperature=61.0,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [20, 38, 80, 200])
+@pytest.mark.parametrize("height", [1, 8, 30])
+@pytest.mark.parametrize("gpus", [[], [GPU], [GpuSample(index=3)], [GPU] * 8])
+def test_machine_panel_keeps_its_width(width: int, height: int, gpus: list[GpuSample]) -> None:
+    facts = machine_of([HardwareSample(time=0.0, cpu_percent=99.9, gpus=gpus)] * 30)
+    lines = MachinePanel().draw(facts, width, height).plain.split("\n")
+    if width >= 80:
+        assert all(cell_len(line) <= width for line in lines)
+    if not gpus:
+        assert any("not available" in line for line in lines)
+
+
+def test_missing_values_are_named_each_by_itself() -> None:
+    facts = machine_of([HardwareSample(time=0.0, gpus=[GpuSample(index=0, utilisation=5.0)])])
+    shown = MachinePanel().draw(facts, 40, 20).plain
+    assert "5 %" in shown and shown.count("n/a") >= 3
+
+
+def test_progress_of_a_run_that_ended_owes_no_time() -> None:
+    view = RunView(replace(RUN, status="failed"))
+    assert progress_of(view).left == "n/a"
+    assert progress_of(RunView(RUN)).left == "13:31"
+    line = ProgressPanel().draw(progress_of(RunView(RUN)), 80, 1)
+    assert line.cell_length <= 80 and "1,420 / 3,000" in line.plain and "47 %" in line.plain
+
+
+def test_events_show_the_newest_and_clean_them() -> None:
+    events = tuple(Event(time=0.0, step=n, kind="error", message=f"{NASTY}{n}") for n in range(9))
+    view = RunView(RUN, events=events, oddities=("a torn line",))
+    entries = entries_of(view)
+    assert entries[0].message == "a torn line"
+    shown = EventsLog().draw(entries, 80, 4).plain
+    assert shown.split("\n")[-1].endswith("8") and "\x1b" not in shown
+    assert len(shown.split("\n")) == 4
+
+
+def test_outcomes() -> None:
+    make: Callable[..., RunView] = lambda **c: RunView(replace(RUN, **c), log_tail=("last",))  # noqa: E731
+    assert outcome_of(RunView(RUN), "R").status == ""
+    assert outcome_of(make(status="crashed"), "R resumes").hint == "R resumes"
+    assert outcome_of(make(status="crashed"), "R").log == ("last",)
+    assert "/runs/a/adapter" in outcome_of(make(status="completed"), "R").hint
+    told = make(status="completed", message="the adapter is in /runs/a/adapter")
+    assert outcome_of(told, "R").hint == ""
+
+
+def test_plain_characters_keep_their_width() -> None:
+    for character in "━─│◆·…▇⠿界":
+        assert ascii_fallback.to_ascii(character).isascii()
+        assert len(ascii_fallback.to_ascii(character)) == cell_len(character)
+    line = ascii_fallback.PlainCharacters().apply([Segment("a"), Segment("◆·")], Color(0, 0, 0))
+    assert "".join(segment.text for segment in line) == "ao."
+
+
+def test_rates_that_can_be_set() -> None:
+    assert parse_rate(" 2e-4 ") == 2e-4
+    assert [parse_rate(t) for t in ("", "x", "0", "-1", "nan", "inf")] == [None] * 6
+
+
+def test_a_lost_terminal_is_noticed() -> None:
+    master, slave = os.openpty()
+    try:
+        assert not terminal_guard.is_gone(slave)
+        os.close(master)
+        assert terminal_guard.is_gone(slave)
+    finally:
+        os.close(slave)

@@ -1,0 +1,109 @@
+"""`doctor`: what this machine has, and what is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tui_trainer.cli import common, output
+from tui_trainer.cli.output import NONE
+
+if TYPE_CHECKING:
+    from tui_trainer.cli.doctor.diagnosis import TerminalFacts, TorchFacts
+    from tui_trainer.contracts.hardware import GpuSample
+    from tui_trainer.hardware.system_info import MachineFacts
+
+
+@click.command()
+@common.json_option("Print one JSON document.")
+@common.runs_dir_option
+@common.debug_option
+@click.pass_context
+def doctor(context: click.Context, as_json: bool) -> None:
+    """Say what this machine has, and how to repair what is missing.
+
+    \b
+    Examples:
+      tui-trainer doctor
+      tui-trainer doctor --json
+    """
+    from tui_trainer.cli.doctor import diagnosis  # the GPU library and its kin
+
+    found = diagnosis.check(common.runs_dir(context))
+    if as_json:
+        output.document(found)
+        return
+    sections = [
+        ("machine", _machine(found.machine)),
+        ("training will use", list(found.training.items())),
+        ("torch", _torch(found.torch)),
+        ("packages", [(k, v or "not installed") for k, v in found.machine.packages.items()]),
+        ("built-in base", _base(found.builtin_base)),
+        ("terminal", _terminal(found.terminal)),
+        ("places", [(k, v or "not set") for k, v in found.places.items()]),
+        ("missing", [(f"{item.what}:", item.repair) for item in found.missing]),
+    ]
+    texts = [f"{title}\n{output.pairs(lines, indent=2)}" for title, lines in sections if lines]
+    if not found.missing:
+        texts.append("nothing is missing")
+    output.data("\n\n".join(texts))
+
+
+def _machine(machine: MachineFacts) -> list[tuple[str, str]]:
+    limit = f", limited to {machine.cpu_limit:g}" if machine.cpu_limit else ""
+    lines = [
+        ("system", machine.platform),
+        ("python", f"{machine.python} ({machine.python_path})"),
+        ("CPU", f"{output.count(machine.cpu_count)} × {machine.cpu_name or NONE}{limit}"),
+        ("RAM", output.size(machine.ram_total)),
+        ("disk free", f"{output.size(machine.disk_free)} at {machine.disk_path}"),
+    ]
+    for gpu in machine.gpus:
+        lines.append((f"GPU{gpu.index}", _gpu(gpu)))
+    if not machine.gpus:
+        reason = f" ({machine.gpu_message})" if machine.gpu_message else ""
+        lines.append(("GPU", f"none{reason}"))
+    if machine.gpu_driver:
+        cuda = f", runs CUDA up to {machine.cuda_version}" if machine.cuda_version else ""
+        lines.append(("GPU driver", f"{machine.gpu_driver}{cuda}"))
+    return lines
+
+
+def _gpu(gpu: GpuSample) -> str:
+    if gpu.problem is not None:
+        return f"{gpu.name or NONE}: {gpu.problem}"
+    memory = "shares RAM" if gpu.unified else output.size(gpu.memory_total)
+    slices = f", {len(gpu.mig)} MIG slices" if gpu.mig else ""
+    held = f", clocks held down by {', '.join(gpu.throttle)}" if gpu.throttle else ""
+    return f"{gpu.name or NONE}, {memory}{slices}{held}"
+
+
+def _torch(torch: TorchFacts) -> list[tuple[str, str]]:
+    if torch.problem:
+        return [("problem", torch.problem)]
+    devices = [f"{d['name']}, {output.size(d['memory'])}" for d in torch.devices]
+    devices += ["Apple GPU (mps)"] if torch.mps_available else []
+    return [
+        ("version", torch.version or NONE),
+        ("built for", torch.cuda_build or "CPU"),
+        ("devices", "; ".join(devices) or "CPU only"),
+        ("bf16 on GPU", "yes" if torch.bf16 else "no"),
+        ("CPU threads", output.count(torch.threads)),
+    ]
+
+
+def _base(base: dict[str, Any]) -> list[tuple[str, str]]:
+    if not base["present"]:
+        return [("absent", base["path"])]
+    return [("path", base["path"]), ("size", output.size(base["bytes"]))]
+
+
+def _terminal(terminal: TerminalFacts) -> list[tuple[str, str]]:
+    return [
+        ("full screen", "yes" if terminal.is_terminal else "no: not a terminal"),
+        ("TERM", terminal.kind or "not set"),
+        ("size", f"{terminal.columns}×{terminal.lines} cells"),
+        ("colours", terminal.colours),
+        ("encoding", terminal.encoding),
+    ]

@@ -1,0 +1,102 @@
+"""Somebody is told: notices on a run without a screen."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from tui_trainer.cli import output
+from tui_trainer.contracts.notice import NotifySettings
+from tui_trainer.contracts.run import ACTIVE_STATES, RunState
+from tui_trainer.launch.exit_report import EngineEnd
+from tui_trainer.notify.notice_rules import Rule, Seen, ended
+from tui_trainer.notify.sender import Sender, ways_of
+from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.store.runs.sent_notices import claim
+from tui_trainer.watch.runs.hang_detector import Vigil
+
+LOOK_SECONDS = 1.0
+FLUSH_SECONDS = 15.0
+SAY_SECONDS = 1.5  # a longer wait at the end is explained
+
+
+class Telling:
+    """Looks at one run once a second, and has told what is worth it."""
+
+    def __init__(self, folder: RunFolder, settings: NotifySettings) -> None:
+        self._folder = RunFolder(folder.path.absolute())
+        self._on = settings.on
+        self._vigil = Vigil(folder)
+        self._rule = Rule(settings.on, time.time())
+        self._info = folder.info()
+        self._next = 0.0
+        stopping = threading.Event()
+        ways = ways_of(settings, os.environ, terminal_writer(), stopping)
+        self._sender = Sender(ways, settings, claim=claim, on_problem=warn, stopping=stopping)
+
+    def attend(self) -> list[str]:
+        """Called every few milliseconds while the engine lives; what is to be said here too."""
+        now = time.monotonic()
+        if now < self._next:
+            return []
+        self._next = now + LOOK_SECONDS
+        state = self._folder.state()
+        # The end is told by whoever sees the process end.
+        status = state.state if state is not None and state.state in ACTIVE_STATES else "idle"
+        self._vigil.look(state, status, self._info)
+        notices = self._rule.take([self._seen(status, state)], time.time())
+        self._sender.send(notices)
+        # Advice is an event of the run, and shown as such.
+        return [notice.text for notice in notices if notice.kind == "hang"]
+
+    def end(self, end: EngineEnd, left: Callable[[], bool]) -> None:
+        """Has the end told and waits for that, for a while or until `left`."""
+        self._vigil.look(self._folder.state(), "idle", self._info)
+        seen = self._seen(end.status, self._folder.state(), end.message)
+        now = time.time()
+        self._sender.send(self._rule.take([self._seen("idle", None)], now))
+        if not end.refused:  # the run is as it was, which is no news
+            self._sender.send(ended(seen, self._on, now))
+        if not self._sender.flush(SAY_SECONDS, left) and not left():
+            output.say("somebody is still being told; Ctrl-C leaves without")
+            self._sender.flush(FLUSH_SECONDS, left)
+        self._sender.close()
+
+    def _seen(self, status: str, state: RunState | None, message: str = "") -> Seen:
+        crashed = status == "crashed"
+        return Seen(
+            path=self._folder.path,
+            run=self._folder.path.name,
+            name=self._info.name if self._info is not None else self._folder.path.name,
+            status=status,
+            step=state.step if state is not None else None,
+            total_steps=state.total_steps if state is not None else None,
+            best_val_loss=state.best_val_loss if state is not None else None,
+            message=message,
+            updated_at=state.updated_at if state is not None else None,
+            stalled=self._vigil.stalled,
+            critical=self._vigil.critical,
+            resume=f"go on with: tui-trainer resume {self._folder.path.name}" if crashed else "",
+        )
+
+
+def terminal_writer() -> Callable[[str], None] | None:
+    """What writes to standard error, where that is a terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return None
+
+    def write(text: str) -> None:
+        stream = sys.stderr
+        data = text.encode(stream.encoding or "utf-8", "replace")
+        stream.flush()
+        os.write(stream.fileno(), data)
+
+    return write
+
+
+def warn(problem: str) -> None:
+    """One line on standard error."""
+    output.say(f"warning: {output.escape(problem)}")

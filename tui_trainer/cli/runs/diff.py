@@ -1,0 +1,110 @@
+"""`runs diff`: what differs between runs, in configuration and results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tui_trainer.cli import common, output
+from tui_trainer.contracts.errors import UserError
+
+if TYPE_CHECKING:
+    from tui_trainer.watch.runs.run_diff import Contrast, Form, Measure
+    from tui_trainer.watch.snapshots import RunView
+
+BEST = "*"
+
+
+@click.command()
+@click.argument("wanted", metavar="RUN RUN [RUN...]", nargs=-1)
+@common.json_option("Print one JSON document.")
+@common.runs_dir_option
+@common.debug_option
+@click.pass_context
+def diff(context: click.Context, wanted: tuple[str, ...], as_json: bool) -> None:
+    """Compare runs: the configuration that differs, and what came of it.
+
+    A star marks the better value. RUN is a run's folder or file, its id or its name.
+
+    \b
+    Examples:
+      tui-trainer runs diff lighthouse lighthouse-2
+      tui-trainer runs diff runs/a runs/b runs/c --json
+    """
+    if len(wanted) < 2:
+        raise UserError("runs diff needs two runs or more: tui-trainer runs diff A B")
+    from tui_trainer.watch.runs.resolve import find_place
+    from tui_trainer.watch.runs.run_details import read_whole
+    from tui_trainer.watch.runs.run_diff import contrast
+
+    runs_dir = common.runs_dir(context)
+    places = [find_place(name, runs_dir) for name in wanted]
+    views = [read_whole(place) for place in places]
+    found = contrast(views)
+    if as_json:
+        output.document(_document(views, found))
+    else:
+        output.data(_text(views, found))
+
+
+def _document(views: list[RunView], found: Contrast) -> dict[str, Any]:
+    from tui_trainer.cli.runs import run_documents
+
+    return {
+        "runs": [run_documents.summary(view.summary) for view in views],
+        "config": [
+            {"key": item.key, "values": [view.config.get(item.key) for view in views]}
+            for item in found.differing
+        ],
+        "same_keys": found.same,
+        "results": [
+            {
+                "name": measure.name,
+                "values": measure.values,
+                "steps": measure.steps or None,
+                "better": measure.better or None,
+                "best": measure.best,
+            }
+            for measure in found.measures
+        ],
+    }
+
+
+def _text(views: list[RunView], found: Contrast) -> str:
+    headers = ["", *(output.escape(view.summary.name) for view in views)]
+    rows = [["status", *(view.summary.status for view in views)]]
+    if len({view.summary.tool for view in views}) > 1:
+        rows.append(["tool", *(view.summary.tool for view in views)])
+    if any(view.summary.problem for view in views):
+        rows.append(["problem", *(view.summary.problem or output.NONE for view in views)])
+    rows += [[measure.name, *_values(measure)] for measure in found.measures]
+    rows.append([""] * len(headers))
+    rows += [
+        [item.key, *(output.NONE if value is None else value for value in item.values)]
+        for item in found.differing
+    ]
+    if not found.differing:
+        rows.append(["configuration", *["the same" if found.same else output.NONE] * len(views)])
+    text = output.table(headers, rows)
+    keys = "1 key" if found.same == 1 else f"{found.same:,} keys"
+    return f"{text}\n\n{BEST} the better value; {keys} of the configuration the same everywhere"
+
+
+def _values(measure: Measure) -> list[str]:
+    cells = []
+    for place, value in enumerate(measure.values):
+        text = _word(value, measure.form)
+        step = measure.steps[place] if measure.steps else None
+        text += f" @ {step:,.0f}" if step is not None else ""
+        cells.append(text + (f" {BEST}" if place in measure.best else ""))
+    return cells
+
+
+def _word(value: float | None, form: Form) -> str:
+    if form == "seconds":
+        return output.duration(value)
+    if form == "rate":
+        return output.rate(value)
+    whole = form == "count" and value is not None
+    return f"{value:,.0f}" if whole else output.number(value)

@@ -1,0 +1,181 @@
+"""`runs export`: every recorded row of a run, exactly."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import io
+import math
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from tui_trainer.cli import common, output
+from tui_trainer.contracts.errors import UserError
+
+if TYPE_CHECKING:
+    from tui_trainer.cli.runs.export_rows import Rows
+
+FORMATS = ("csv", "jsonl", "parquet")
+_PRIVATE = 0o600
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@click.option("--format", "form", type=click.Choice(FORMATS), default=None, help="How rows are "
+              "written.  [default: by the file's name, else csv]")  # fmt: skip
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this metric; may "
+              "be repeated.")  # fmt: skip
+@click.option("-o", "--output", "target", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write a file instead of standard output.")  # fmt: skip
+@common.runs_dir_option
+@common.debug_option
+@click.pass_context
+def export(
+    context: click.Context,
+    run: str,
+    form: str | None,
+    metrics: tuple[str, ...],
+    target: Path | None,
+) -> None:
+    """Write the metrics of a run as CSV, JSON lines or Parquet.
+
+    Training rows and evaluations by step, read again from their source, none thinned; rows that
+    a resumed run replaced are left out. In CSV what is missing is empty and what is not finite
+    is `nan`; JSON lines have null for it and name the field in "nonfinite".
+
+    \b
+    Examples:
+      tui-trainer runs export lighthouse > lighthouse.csv
+      tui-trainer runs export lighthouse --metric loss --metric val_loss -o loss.jsonl
+      tui-trainer runs export logs/events.out.tfevents.1 --format parquet -o rows.parquet
+    """
+    form = form or _form_of(target)
+    if form == "parquet":
+        _check_parquet(target)
+    from tui_trainer.cli.runs.export_rows import rows_of
+    from tui_trainer.watch.runs.resolve import find_place
+
+    rows = rows_of(find_place(run, common.runs_dir(context)), metrics)
+    if target is None:
+        _write_stdout(rows, form)
+    else:
+        _write_file(rows, form, target.expanduser())
+        output.say(f"{len(rows):,} rows written to {output.escape(str(target))}")
+
+
+def _form_of(target: Path | None) -> str:
+    suffix = target.suffix.removeprefix(".").lower() if target is not None else ""
+    return {"ndjson": "jsonl", "pq": "parquet"}.get(suffix, suffix if suffix in FORMATS else "csv")
+
+
+def _check_parquet(target: Path | None) -> None:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise UserError("Parquet needs pyarrow; install with: pip install tui-trainer[parquet]", 1)
+    if target is None and sys.stdout.isatty():
+        raise UserError("Parquet is not for a terminal; name a file with -o FILE")
+
+
+def _write_stdout(rows: Rows, form: str) -> None:
+    if form == "parquet":
+        sys.stdout.buffer.write(_parquet(rows))
+        sys.stdout.buffer.flush()
+        return
+    shown = output.escape_lines if sys.stdout.isatty() else str
+    for text in _texts(rows, form):
+        click.echo(shown(text), nl=False)
+    output.flush()
+
+
+def _write_file(rows: Rows, form: str, target: Path) -> None:
+    """Writes aside and renames, so that the file is the old one or the new one, never half."""
+    if target.is_dir():
+        raise UserError(f"{target} is a folder; name a file")
+    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
+        with os.fdopen(descriptor, "wb") as file:
+            _write(rows, form, file)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(target)
+    except OSError as error:
+        raise UserError(f"{target} cannot be written: {error.strerror}", 1) from None
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _write(rows: Rows, form: str, file: IO[bytes]) -> None:
+    if form == "parquet":
+        file.write(_parquet(rows))
+        return
+    for text in _texts(rows, form):
+        file.write(text.encode())
+
+
+def _texts(rows: Rows, form: str) -> Iterator[str]:
+    """The rows as text, some thousands at a time."""
+    return _csv(rows) if form == "csv" else _jsonl(rows)
+
+
+def _csv(rows: Rows) -> Iterator[str]:
+    yield _lines([["kind", *rows.names]])
+    for kinds, columns in rows.chunks():
+        cells = [kinds, *([_cell(value) for value in column] for column in columns)]
+        yield _lines(zip(*cells, strict=True))
+
+
+def _lines(rows: Any) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ""
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
+def _jsonl(rows: Rows) -> Iterator[str]:
+    encoder = msgspec.json.Encoder()
+    for kinds, columns in rows.chunks():
+        records = []
+        for kind, *values in zip(kinds, *columns, strict=True):
+            record: dict[str, Any] = {"kind": kind}
+            nonfinite = []
+            for name, value in zip(rows.names, values, strict=True):
+                if value is None:
+                    continue
+                if math.isfinite(value):
+                    whole = value.is_integer() and abs(value) < 1e15
+                    record[name] = int(value) if whole and name == "step" else value
+                else:
+                    record[name] = None
+                    nonfinite.append(name)
+            if nonfinite:
+                record["nonfinite"] = nonfinite
+            records.append(record)
+        yield encoder.encode_lines(records).decode()
+
+
+def _parquet(rows: Rows) -> bytes:
+    import pyarrow as pa  # only where it is installed
+    import pyarrow.parquet as pq
+
+    kinds: list[str] = []
+    columns: list[list[float | None]] = [[] for _ in rows.names]
+    for some, parts in rows.chunks():
+        kinds += some
+        for column, part in zip(columns, parts, strict=True):
+            column += part
+    arrays = [pa.array(kinds), *(pa.array(column, pa.float64()) for column in columns)]
+    sink = io.BytesIO()
+    pq.write_table(pa.table(arrays, names=["kind", *rows.names]), sink)
+    return sink.getvalue()

@@ -1,0 +1,139 @@
+"""Runs as the plain documents that are printed: the same facts as on the screen."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+
+from tui_trainer.contracts.errors import BAD_CONTENT
+from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
+from tui_trainer.store.regular_files import open_regular
+from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.watch.runs import flat_config, run_details, run_diff
+from tui_trainer.watch.runs.run_reader import RunPlace
+from tui_trainer.watch.snapshots import RunSummary, RunView
+
+_TAIL_BYTES = 65_536
+
+
+@dataclass(frozen=True)
+class LastMetrics:
+    """The newest training row and the newest evaluation, as far as the file's end holds them."""
+
+    train: TrainRecord | None = None
+    evaluation: EvalRecord | None = None
+
+
+def last_metrics(folder: RunFolder) -> LastMetrics:
+    """Reads the end of `metrics.jsonl`; unreadable lines are passed over."""
+    decoder = msgspec.json.Decoder(TrainRecord | EvalRecord)
+    train: TrainRecord | None = None
+    evaluation: EvalRecord | None = None
+    for line in reversed(_tail(folder)):
+        with contextlib.suppress(*BAD_CONTENT):
+            record = decoder.decode(line)
+            if isinstance(record, TrainRecord):
+                train = train or record
+            else:
+                evaluation = evaluation or record
+        if train and evaluation:
+            break
+    return LastMetrics(train, evaluation)
+
+
+def summary(run: RunSummary) -> dict[str, Any]:
+    """What the list of runs says about one."""
+    ours = run.kind == "run"
+    state = RunFolder(run.path).state() if ours else None
+    last = last_metrics(RunFolder(run.path)) if ours else LastMetrics()
+    return {
+        "id": run.id,
+        "name": run.name,
+        "path": str(run.path),
+        "kind": run.kind,
+        "tool": run.tool,
+        "status": run.status,
+        "steerable": run.commandable,
+        "step": run.step,
+        "total_steps": run.total_steps,
+        "epoch": run.epoch,
+        "loss": run.loss,
+        "best_loss": run.best_loss,
+        "trend": run.trend,
+        "val_loss": last.evaluation.val_loss if last.evaluation else None,
+        "best_val_loss": run.best_val_loss,
+        "best_step": state.best_step if state else None,
+        "learning_rate": run.learning_rate,
+        "tokens_per_second": run.tokens_per_second,
+        "eta_seconds": run.eta_seconds,
+        "created_at": run.created_at,
+        "updated_at": run.updated_at,
+        "message": run.message,
+        "problem": run.problem,
+        "spark": run.spark,
+    }
+
+
+def everything(place: RunPlace) -> dict[str, Any]:
+    """What `runs show` says about one run."""
+    found = run_details.dossier_of(place, thorough=True)
+    view = found.view
+    folder = RunFolder(place.path)
+    last = last_metrics(folder) if place.kind == "run" else LastMetrics()
+    adapter = folder.adapter_dir / "adapter_model.safetensors"
+    bad = view.summary.status in ("failed", "crashed")
+    return {
+        **summary(view.summary),
+        **_results(view),
+        "info": folder.info() or folder.loop_info() if place.kind == "run" else None,
+        "state": view.state,
+        "last_train": last.train,
+        "last_eval": last.evaluation,
+        "data": found.data,
+        "evaluation": found.evaluation,
+        "config": dict(view.config or flat_config.config_of(place.path)),
+        "lacks": view.lacks,
+        "oddities": view.oddities,
+        "events": view.events,
+        "checkpoints": [asdict(item) for item in found.checkpoints],
+        "hardware": [asdict(item) for item in run_details.measured(view.hardware)],
+        "adapter": str(folder.adapter_dir) if adapter.is_file() else None,
+        "log": list(found.log[-10:]) if bad else [],
+    }
+
+
+def _results(view: RunView) -> dict[str, Any]:
+    """What the rows themselves say."""
+    best, val = view.train.best("loss"), view.evals.best("val_loss")
+    results: dict[str, Any] = {
+        "metrics": list(dict.fromkeys((*view.train.names(), *view.evals.names()))),
+        "rows": {"train": view.train.rows, "eval": view.evals.rows},
+        "elapsed_seconds": run_diff.elapsed(view),
+        "best_loss_step": _step(best),
+    }
+    if best is not None:
+        results["best_loss"] = best[0]
+    if val is not None:
+        results["val_loss"] = view.evals.last("val_loss")
+        if view.state is None or view.state.best_step is None:
+            results |= {"best_val_loss": val[0], "best_step": _step(val)}
+    return results
+
+
+def _step(best: tuple[float, float] | None) -> int | None:
+    """The step of a best value; None where its rows have none."""
+    return int(best[1]) if best is not None and math.isfinite(best[1]) else None
+
+
+def _tail(folder: RunFolder) -> list[bytes]:
+    try:
+        with open_regular(folder.metrics_file) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
+            return file.read().split(b"\n")
+    except OSError:
+        return []

@@ -1,0 +1,116 @@
+"""The advisor over what the engine writes: its words as events, and what is done about them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tui_trainer.advisor.advisor import Advisor
+from tui_trainer.advisor.job_facts import facts_of, usual_rate
+from tui_trainer.contracts.advice import Advice, AdvisorSettings
+from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
+from tui_trainer.engine.advice import apply
+from tui_trainer.engine.advice.request_rollback import SPIKE
+from tui_trainer.engine.records.hardware_samples import Samples
+from tui_trainer.engine.state.session import Session
+
+
+def settings_of(session: Session) -> AdvisorSettings:
+    """The run's settings of the advisor, as they were when it was made."""
+    return session.advisor_settings
+
+
+def begin(session: Session) -> None:
+    """Makes the advisor, with what it knew at the checkpoint. Never raises."""
+    settings = settings_of(session)
+    if not settings.enabled:
+        return
+    try:
+        advisor = Advisor(
+            settings, facts_of(session.job, session.plan.total_steps, width_rate(session))
+        )
+        if session.state.advisor is not None:
+            advisor.restore(session.state.advisor)
+        session.advisor = advisor
+        session.samples = Samples(session.folder.hardware_file, session.state.sampled)
+    except Exception as error:  # advice is worth less than the training
+        _give_up(session, error)
+
+
+def width_rate(session: Session) -> float | None:
+    """The learning rate that is usual for a base of this width."""
+    return usual_rate(getattr(session.model.config.get_text_config(), "hidden_size", None))
+
+
+def remember(session: Session) -> None:
+    """Puts what the advisor knows into the state that a checkpoint holds."""
+    if session.advisor is not None:
+        session.state.advisor = session.advisor.state()
+    if session.samples is not None:
+        session.state.sampled = session.samples.taken
+
+
+def good_steps(session: Session) -> tuple[int, ...]:
+    """The last step before each trouble that stands and could be gone back from, as far as the
+    advisor was shown what was written."""
+    ways = [a for a in session.open_advice if a.suggested_lr or a.kind == SPIKE]
+    return tuple(a.good_step for a in ways if a.good_step is not None)
+
+
+def observe(session: Session, record: TrainRecord | EvalRecord) -> None:
+    """Shows the advisor a record that was written, and does what it may. Never raises."""
+    if session.advisor is None:
+        return
+    try:
+        _show(session, session.advisor, record)
+    except Exception as error:
+        _give_up(session, error)
+
+
+def _show(session: Session, advisor: Advisor, record: TrainRecord | EvalRecord) -> None:
+    for sample in session.samples.until(record.time) if session.samples is not None else ():
+        for advice in advisor.observe_hardware(sample):
+            say(session, advice, record.step)
+    for advice in advisor.observe(record):
+        say(session, advice, record.step)
+    if isinstance(record, TrainRecord):
+        apply.act(session, record)
+
+
+def say(session: Session, advice: Advice, step: int) -> None:
+    """The event of one word about an advice, at a step."""
+    session.report.event(
+        "advice",
+        step,
+        words_of(advice),
+        id=advice.id,
+        detail=msgspec.to_builtins(advice),
+    )
+
+
+def words_of(advice: Advice) -> str:
+    """One advice as a line."""
+    name = advice.kind.replace("_", " ")
+    if advice.status == "closed":
+        return f"{name} since step {advice.step:,} is over"
+    words = f"{advice.urgency}: {name}: {advice.reason}"
+    if advice.suggested_lr is not None and advice.learning_rate:
+        factor = advice.suggested_lr / advice.learning_rate
+        times = f"{factor:,.0f}" if factor >= 100 else f"{factor:.3g}"
+        words += f" Suggested rate {advice.suggested_lr:.3g} (x{times})."
+    return words
+
+
+def mute(session: Session, kind: str) -> None:
+    """No more of a kind in this run."""
+    if session.advisor is not None:
+        for advice in session.advisor.mute(kind):
+            say(session, advice, session.state.step)
+
+
+def _give_up(session: Session, error: Exception) -> None:
+    session.advisor, session.state.advisor = None, None
+    session.report.event(
+        "warning",
+        session.state.step,
+        f"the advisor failed and is off now; training goes on: {type(error).__name__}: {error}",
+    )

@@ -1,0 +1,49 @@
+"""Going back by itself from a loss spike that did not pass."""
+
+from __future__ import annotations
+
+from tui_trainer.contracts.advice import Advice
+from tui_trainer.engine.advice import request_rollback
+from tui_trainer.engine.state.session import Session
+
+# A single bad batch is one row, and most spikes are over within a few: only where all of so many
+# newest rows, none of them the spike's own, keep at least this share of its height is it taken
+# to stay. A divergence is not called before four extreme rows either.
+ROWS, SHARE = 4, 0.5
+
+
+def lasting(session: Session) -> Advice | None:
+    """The open spike from which the loss has not come back. What it rests on is in the records
+    and in the state that checkpoints hold, so that a resumed run finds the same."""
+    advice, state = request_rollback.open_spike(session), session.state
+    if advice is None or state.step < advice.updated_step + ROWS or len(state.recent) < ROWS:
+        return None
+    level, value = advice.evidence.level, advice.evidence.value
+    if level is None or value is None:
+        return None
+    limit = level + SHARE * (value - level)
+    return advice if min(state.recent[-ROWS:]) > limit else None
+
+
+def act(session: Session) -> None:
+    """Asks for the way back from a spike that stays; where there is none, says so once."""
+    advice, state = lasting(session), session.state
+    if advice is None or state.applied.get(advice.id) == advice.updated_step:
+        return
+    if state.changes >= session.advisor_settings.max_changes:
+        return
+    refused = _ask(session, advice)
+    if refused is None:
+        state.changes += 1
+        return
+    state.applied[advice.id] = advice.updated_step
+    words = f"the loss stays high after the spike at step {advice.step}, but {refused}"
+    session.report.event("warning", state.step, words, detail={"advice": advice.id})
+
+
+def _ask(session: Session, advice: Advice) -> str | None:
+    good = advice.good_step
+    before = [] if good is None else request_rollback.setbacks_near(session.state, good)
+    if len(before) >= request_rollback.MOST_SETBACKS:
+        return f"going back {len(before)} times did not help: look at the data there"
+    return request_rollback.ask(session, advice, "auto")

@@ -1,0 +1,104 @@
+"""Accuracy, precision, recall, F1 and the confusion matrix of a classifier."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from tui_trainer.contracts.evaluation import ClassScore, Evaluation, EvaluationFile
+from tui_trainer.contracts.metrics import finite_or_none
+from tui_trainer.engine.data import batching
+from tui_trainer.engine.state.session import Session
+from tui_trainer.store import atomic
+
+Matrix = npt.NDArray[np.int64]
+
+
+def measure(session: Session) -> tuple[float, Evaluation]:
+    """Mean loss (nats an example, by the examples' own weights) and scores on the validation
+    examples; draws no random number."""
+    examples = batching.by_length(session.dataset.validation)
+    size = session.state.micro_batch or session.job.training.batch_size
+    count = len(session.dataset.labels)
+    confusion = np.zeros((count, count), dtype=np.int64)
+    total = torch.zeros((), dtype=torch.float64)
+    session.model.eval()
+    with torch.no_grad():
+        for group in session.ranks.own(batching.split(examples, size)):
+            batch = session.collate(group)
+            with session.autocast():
+                outputs = session.model(
+                    input_ids=batch.input_ids, attention_mask=batch.attention_mask
+                )
+            logits = outputs.logits.float()
+            losses = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
+            total += (losses * batch.weights).sum().to("cpu", torch.float64)
+            truth, guess = batch.targets.cpu().numpy(), logits.argmax(dim=-1).cpu().numpy()
+            counts = (batch.weights > 0).long().cpu().numpy()  # a pass may be of no account
+            np.add.at(confusion, (truth, guess), counts)
+    session.model.train()
+    confusion = session.ranks.add(torch.from_numpy(confusion)).numpy()
+    loss = float(session.ranks.add(total)) / batching.learned_weight(examples)
+    return loss, score(confusion, session.dataset.labels, session.state.step, loss)
+
+
+def score(confusion: Matrix, labels: Sequence[str], step: int, loss: float) -> Evaluation:
+    """Scores of a confusion matrix, shape (true, predicted)."""
+    hits, true, guessed = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    precision = hits / np.maximum(guessed, 1)
+    recall = hits / np.maximum(true, 1)
+    f1 = 2 * hits / np.maximum(true + guessed, 1)
+    occurs = (true + guessed) > 0
+    return Evaluation(
+        step=step,
+        time=time.time(),
+        val_loss=finite_or_none(loss),
+        accuracy=float(hits.sum() / max(1, confusion.sum())),
+        precision_macro=float(precision[occurs].mean()),
+        recall_macro=float(recall[occurs].mean()),
+        f1_macro=float(f1[occurs].mean()),
+        classes=[
+            ClassScore(
+                label=label,
+                precision=float(precision[i]),
+                recall=float(recall[i]),
+                f1=float(f1[i]),
+                support=int(true[i]),
+            )
+            for i, label in enumerate(labels)
+        ],
+        confusion=confusion.tolist(),
+    )
+
+
+def record(session: Session, evaluation: Evaluation, *, improved: bool) -> None:
+    """Replaces `evaluation.json`; the best one stays in it."""
+    file = session.folder.evaluation_file
+    best = evaluation if improved else None
+    former = session.folder.evaluation() if best is None else None
+    if former is not None:
+        for known in (former.best, former.newest):
+            if known is not None and known.step == session.state.best_step:
+                best = best or known
+    labels = list(session.dataset.labels)
+    try:
+        atomic.write_json(file, EvaluationFile(labels=labels, newest=evaluation, best=best))
+    except OSError as error:
+        if not atomic.is_full(error):
+            raise
+        words = f"the disk is full: {file.name} is not brought up to date"
+        session.report.event("warning", session.state.step, words)
+
+
+def words(evaluation: Evaluation) -> str:
+    """For the evaluation's event."""
+    loss = math.nan if evaluation.val_loss is None else evaluation.val_loss
+    return (
+        f"val_loss {loss:.4g}, accuracy {evaluation.accuracy:.3f}, "
+        f"macro F1 {evaluation.f1_macro:.3f}"
+    )

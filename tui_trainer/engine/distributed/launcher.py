@@ -1,0 +1,108 @@
+"""Starts the processes of a run on this machine through torch's own launcher, and stays with them.
+
+What `torchrun --standalone` does, and three things more: signals go to the leader, who takes its
+time to save; the leader's exit status is this process's; and a run whose leader was killed is left
+`failed` with a reason.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import msgspec
+import psutil
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from tui_trainer.contracts.run import ENDED_STATES, Event, RunState
+from tui_trainer.store import atomic
+from tui_trainer.store.runs import refused_resume, run_folder
+from tui_trainer.store.runs.run_folder import RunFolder
+
+_LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
+
+
+def launch(folder: RunFolder, count: int, options: list[str]) -> int:
+    """Runs the engine in `count` processes and gives the leader's exit status.
+
+    `options` are the engine's own, after the folder.
+    """
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", _LOOPBACK)
+    # The engine sets its threads itself; what torchrun says about them would only be noise.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _pass_on)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    found = refused_resume.as_found(folder.state())
+    with tempfile.TemporaryDirectory(prefix="tui-trainer-") as place:
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=count,
+            run_id="tui-trainer",
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            local_addr="localhost",
+            max_restarts=0,
+            signals_to_handle="SIGQUIT",
+            logs_specs=DefaultLogsSpecs(log_dir=str(Path(place) / "logs")),
+        )
+        safe = ["-P"] if sys.flags.safe_path else []  # as this process was started
+        command = [*safe, "-m", "tui_trainer.engine", str(folder.path), *options]
+        try:
+            elastic_launch(config, sys.executable)(*command)
+        except ChildFailedError as error:
+            return _judge(folder, error.failures, count, found)
+    return 0
+
+
+def _pass_on(number: int, frame: FrameType | None) -> None:
+    for child in psutil.Process().children():
+        child.send_signal(number)
+
+
+def _judge(
+    folder: RunFolder, failures: Mapping[int, Any], count: int, found: RunState | None
+) -> int:
+    """The leader's exit status; where it could say nothing any more, its last word is said."""
+    leader = failures.get(0)
+    if leader is not None and leader.exitcode > 0:
+        return int(leader.exitcode)
+    state = folder.state()
+    if state is None or (state.state in ENDED_STATES and state != found):
+        return 1
+    rank = min(failures, key=lambda rank: failures[rank].timestamp)
+    message = (
+        f"training process {rank} of {count} {_end(failures[rank].exitcode)} at step "
+        f"{state.step:,}; resume carries on from the last checkpoint"
+    )
+    print(message, file=sys.stderr)  # noqa: T201
+    if state.before is not None:
+        refused_resume.end_untrained(folder, state, message)
+        return 1
+    now = time.time()
+    with atomic.appending(folder.events_file) as events:
+        events.append(Event(time=now, step=state.step, kind="error", message=message))
+    ended = msgspec.structs.replace(
+        state, state="failed", message=message, eta_seconds=None, updated_at=now
+    )
+    run_folder.write_state(folder, ended)
+    return 1
+
+
+def _end(status: int) -> str:
+    if status >= 0:
+        return f"ended with exit status {status}"
+    hint = " (out of memory?)" if -status == signal.SIGKILL else ""
+    return f"was killed by {signal.Signals(-status).name}{hint}"

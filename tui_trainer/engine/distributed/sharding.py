@@ -1,0 +1,69 @@
+"""A frozen base that lies in parts on several processes (FSDP), for bases too large for one GPU.
+
+Each layer is put together while it works and taken apart again. The adapter is small and lies
+whole on every process, so optimizer, clipping and checkpoints are those of any run. What all
+layers share, such as the embeddings, stays whole as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.engine.data import batching
+from tui_trainer.engine.data.encoding import Example
+
+
+def shard(base: Any, device: torch.device, size: int) -> None:
+    """Leaves a share of each layer's frozen weights on `device`, and all else whole.
+
+    Raises `UserError` for a base whose layers cannot be told, or are quantised.
+    """
+    layers = layers_of(base)
+    frozen = [p for layer in layers for p in layer.parameters() if not p.requires_grad]
+    if not all(p.is_floating_point() for p in frozen):
+        raise UserError('training.sharding = "fsdp" cannot share a quantised base; use "none"')
+    shared = {id(p) for p in frozen}
+    whole = {p for p in base.parameters() if id(p) not in shared}
+    mesh = init_device_mesh(device.type, (size,))
+    for layer in layers:
+        fully_shard(layer, mesh=mesh, ignored_params=whole)
+    fully_shard(base.base_model, mesh=mesh, ignored_params=whole)
+    for tensor in (*whole, *base.buffers()):
+        tensor.data = tensor.data.to(device)
+
+
+def layers_of(base: Any) -> list[nn.Module]:
+    """The layers of a base, as transformers names those that must stay on one device."""
+    names = set(getattr(base, "_no_split_modules", None) or ())
+    layers = [module for module in base.modules() if type(module).__name__ in names]
+    if not layers:
+        raise UserError(
+            f'training.sharding = "fsdp" does not know the layers of {type(base).__name__}; '
+            'use "none"'
+        )
+    return layers
+
+
+def own_passes(
+    passes: list[list[Example]], shares: list[list[Example]], rank: int
+) -> list[list[Example]]:
+    """A process's passes, as many as of whoever has most: all meet in every layer. An added pass
+    is of one example that weighs nothing."""
+    size = max(len(group) for group in passes)
+    every = [batching.split(share, size) for share in shares]
+    most = max(len(groups) for groups in every)
+    idle = dataclasses.replace(passes[-1][-1], weight=0.0)
+    return every[rank] + [[idle]] * (most - len(every[rank]))
+
+
+def is_shared(value: torch.Tensor) -> bool:
+    """Whether only a part of a tensor lies here."""
+    return isinstance(value, DTensor)

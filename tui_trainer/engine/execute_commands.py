@@ -1,0 +1,229 @@
+"""Doing what `control.jsonl` says, and saying that it was done."""
+
+from __future__ import annotations
+
+import time
+from typing import get_args
+
+from tui_trainer.contracts.advice import AdviceKind
+from tui_trainer.contracts.run import Command, StateName
+from tui_trainer.engine.advice import apply, observe, request_rollback
+from tui_trainer.engine.checkpoints import checkpoint
+from tui_trainer.engine.checkpoints.disk_space import NoRoomError
+from tui_trainer.engine.records import step_records
+from tui_trainer.engine.state import learning_rate
+from tui_trainer.engine.state.session import Session
+from tui_trainer.store.runs.command_arguments import shown, usable_rate
+
+# How often a paused run looks for commands, and shows that it lives.
+PAUSED_POLL_SECONDS = 0.05
+PAUSED_BEAT_SECONDS = 1.0
+
+
+def may_be_told(session: Session) -> bool:
+    """Whether there may be something to obey before this step."""
+    replays = session.rates_to_replay or session.mutes_to_replay
+    return bool(replays) or session.control.is_due()
+
+
+def obey(session: Session) -> StateName | None:
+    """Obeys every waiting command; while paused, waits here for more.
+
+    Gives the state to end in after stop or cancel, else None.
+    """
+    _replay(session)
+    paused = False
+    beat = time.monotonic()
+    while True:
+        commands = session.control.take()
+        _report_bad_lines(session)
+        for command in commands:
+            step_records.settle(session)
+            if command.command == "pause":
+                paused = _pause(session, command, paused)
+            elif command.command == "resume":
+                paused = _resume(session, command, paused)
+            elif command.command == "checkpoint":
+                _checkpoint(session, command, paused)
+            elif command.command == "set-lr":
+                _set_learning_rate(session, command)
+            elif command.command == "apply":
+                _apply(session, command)
+            elif command.command == "rollback":
+                _roll_back(session, command)
+            elif command.command == "mute":
+                _mute(session, command)
+            else:
+                ending = _end(session, command)
+                if ending is not None:
+                    return ending
+        if not paused:
+            return None
+        if time.monotonic() - beat >= PAUSED_BEAT_SECONDS:
+            session.report.write_state()
+            beat = time.monotonic()
+        time.sleep(PAUSED_POLL_SECONDS)
+
+
+def _replay(session: Session) -> None:
+    """What the user did to rate and advice at this step before the run was killed."""
+    step = session.state.step
+    for change in session.rates_to_replay.pop(step, ()):
+        learning_rate.again(session, change)
+    if session.mutes_to_replay and session.mutes_to_replay[0][0] <= step:
+        step_records.settle(session)
+        for _, kind in [mute for mute in session.mutes_to_replay if mute[0] <= step]:
+            observe.mute(session, kind)
+        session.mutes_to_replay = [mute for mute in session.mutes_to_replay if mute[0] > step]
+
+
+def _report_bad_lines(session: Session) -> None:
+    """Notes lines that are no commands: training goes on without them. One that names itself is
+    refused, since its sender waits for an answer."""
+    for line in session.control.take_bad():
+        step_records.settle(session)
+        step = session.state.step
+        if line.id is None:
+            session.report.event("warning", step, line.message)
+        else:
+            detail = {"command": line.command, "accepted": False}
+            session.report.event("command", step, line.message, id=line.id, detail=detail)
+
+
+def refuse_lapsed(session: Session) -> None:
+    """Answers commands whose engine was gone before it could obey."""
+    for command in session.control.lapsed:
+        acknowledge(session, command, "the engine had ended before it could obey", accepted=False)
+
+
+def acknowledge(
+    session: Session, command: Command, message: str, *, accepted: bool = True, **detail: str
+) -> None:
+    """Writes the event that answers a command; `detail` goes into it."""
+    session.report.event(
+        "command",
+        session.state.step,
+        message,
+        id=command.id,
+        detail={"command": command.command, "accepted": accepted, **detail},
+    )
+
+
+def _pause(session: Session, command: Command, paused: bool) -> bool:
+    if paused:
+        acknowledge(session, command, f"already paused at step {session.state.step}")
+        return True
+    session.report.stop_clock()
+    session.report.state("paused", f"paused at step {session.state.step}")
+    acknowledge(session, command, f"paused at step {session.state.step}")
+    return True
+
+
+def _resume(session: Session, command: Command, paused: bool) -> bool:
+    if not paused:
+        acknowledge(session, command, "not paused: training goes on")
+        return False
+    session.report.start_clock()
+    session.report.state("training")
+    acknowledge(session, command, f"training again after step {session.state.step}")
+    return False
+
+
+def _checkpoint(session: Session, command: Command, paused: bool) -> None:
+    refusal = None
+    try:
+        path = checkpoint.save(session)
+    except NoRoomError as error:
+        refusal = str(error)
+    session.report.state(
+        "paused" if paused else "training",
+        f"paused at step {session.state.step}" if paused else "",
+    )
+    if refusal is not None:
+        acknowledge(session, command, refusal, accepted=False)
+    else:
+        acknowledge(session, command, f"checkpoint {path.name} is saved")
+
+
+def _set_learning_rate(session: Session, command: Command) -> None:
+    given = command.arguments.get("learning_rate")
+    rate = usable_rate(given)
+    if rate is None:
+        refusal = f"learning rate {shown(given)} is not a number above 0"
+        acknowledge(session, command, refusal, accepted=False)
+        return
+    # First the fact, then the answer: an acknowledged rate is one that a resume applies again.
+    learning_rate.set_rate(session, rate)
+    step = session.state.step
+    acknowledge(session, command, f"learning rate {rate:.4g} from step {step + 1} on")
+
+
+def _apply(session: Session, command: Command) -> None:
+    id = command.arguments.get("advice")
+    if _refuse_id(session, command, id):
+        return
+    advice = request_rollback.newest(session, id)
+    if advice is None:
+        words = (
+            "no open advice suggests a rate" if id is None else f"{shown(id)} is not open any more"
+        )
+        acknowledge(session, command, words, accepted=False)
+        return
+    refused = apply.apply(session, advice, "user")
+    if refused is not None:
+        acknowledge(session, command, refused, accepted=False)
+        return
+    kind = advice.kind.replace("_", " ")
+    acknowledge(session, command, f"{kind}: advice {advice.id} is applied")
+
+
+def _roll_back(session: Session, command: Command) -> None:
+    """Leaves word for the loop, which goes back before the next step."""
+    id = command.arguments.get("advice")
+    if _refuse_id(session, command, id):
+        return
+    advice = request_rollback.newest_with_way(session, id)
+    words = "no open advice to go back for" if id is None else f"{shown(id)} is not open any more"
+    refused = words if advice is None else request_rollback.ask(session, advice, "user")
+    if refused is not None or session.going_back is None:
+        acknowledge(session, command, refused or words, accepted=False)
+        return
+    way = session.going_back
+    rate = "another rate" if way.until is None else f"a lower rate up to step {way.until}"
+    acknowledge(session, command, f"going back to {way.checkpoint.name} and on with {rate}")
+
+
+def _refuse_id(session: Session, command: Command, id: object) -> bool:
+    """Refuses an advice that is not named by a text; whether it did."""
+    if id is None or isinstance(id, str):
+        return False
+    acknowledge(session, command, f"advice {shown(id)} is not an advice's id", accepted=False)
+    return True
+
+
+def _mute(session: Session, command: Command) -> None:
+    kind = command.arguments.get("kind")
+    if not isinstance(kind, str) or kind not in get_args(AdviceKind):
+        known = ", ".join(get_args(AdviceKind))
+        acknowledge(session, command, f"there is no advice {shown(kind)}: {known}", accepted=False)
+        return
+    observe.mute(session, kind)
+    words = f"no more advice on {kind.replace('_', ' ')} in this run"
+    acknowledge(session, command, words, kind=kind)
+
+
+def _end(session: Session, command: Command) -> StateName | None:
+    """The state to end in; None for a stop that cannot save: the run goes on rather than lose
+    what it learned, and cancel ends it."""
+    if command.command == "stop":
+        try:
+            checkpoint.save(session)
+        except NoRoomError as error:
+            acknowledge(session, command, f"{error}, or cancel the run", accepted=False)
+            return None
+        acknowledge(session, command, f"saved at step {session.state.step}; stopping")
+        session.stopped_and_saved = True
+    else:
+        session.writer.wait()
+        acknowledge(session, command, f"cancelled at step {session.state.step}")
+    return "cancelled"

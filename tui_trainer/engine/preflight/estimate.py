@@ -1,0 +1,347 @@
+"""What a job will take: steps, seconds, memory, disk.
+
+Nothing is trained: a scratch adapter takes a few real steps (forward, backward, update) spread
+over the plan, the largest pass first, and is thrown away. Time is what those steps took, scaled
+by the tokens of all steps; memory is what the largest pass really took, or, where that would not
+fit, a line through the measured memory of small passes; disk is a checkpoint really written.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import torch
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.estimate import Checkpointing, Estimate
+from tui_trainer.contracts.job import Job
+from tui_trainer.engine import loop
+from tui_trainer.engine.advice import observe
+from tui_trainer.engine.checkpoints import checkpoint
+from tui_trainer.engine.data import batching
+from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.evaluate import evaluate
+from tui_trainer.engine.optimizer import set_learning_rate
+from tui_trainer.engine.preflight import memory_use
+from tui_trainer.engine.preflight.scratch_session import scratch_session
+from tui_trainer.engine.records import step_records
+from tui_trainer.engine.setup import checkpoint_gradients
+from tui_trainer.engine.state.session import Session
+from tui_trainer.models.completeness import notices
+
+Floats = npt.NDArray[np.float64]
+PROBE_SECONDS = 12.0
+PROBE_STEPS = (4, 40)  # at least and at most
+MOST_PLANNED = 20_000  # steps whose tokens are counted one by one
+_RECORD_BYTES = 340  # a line of metrics.jsonl
+
+# What the advisor remembers after a few steps; it knows nothing yet when this is measured.
+_ADVISOR_BYTES = 2_000
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the plan asks for: tokens of each looked-at step, and its largest pass."""
+
+    step_tokens: list[int]
+    largest: list[Example]
+    largest_tokens: int
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes: the peak, the part that does not depend on the pass, and bytes a token."""
+
+    peak: int
+    fixed: int
+    per_token: float
+    measured: bool
+
+
+def estimate(job: Job) -> Estimate:
+    """Tries the job out. Raises `UserError` as a run would."""
+    with scratch_session(job) as session:
+        try:
+            return _estimate(session)
+        except UserError:
+            raise
+        except Exception as error:
+            if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+                raise UserError(
+                    "even a small pass does not fit into memory: use a smaller model or "
+                    "data.max_length",
+                    1,
+                ) from error
+            raise
+
+
+def _estimate(session: Session) -> Estimate:
+    startup = time.time() - psutil.Process().create_time()
+    set_learning_rate(session.optimizer, 1e-6)
+    load = look_ahead(session)
+    available = memory_use.available_bytes(session.device)
+    used = _probe_memory(session, load, available)
+    fits, micro = _fit(session, load, used, available)
+    seconds = _probe_steps(session, load)
+    evaluations, evaluation_seconds = _probe_evaluation(session)
+    size, saving = _probe_saving(session)
+    peak = max(used.peak, memory_use.peak_bytes(session.device)) if used.measured else used.peak
+    total = session.plan.total_steps
+    checkpoints, disk = _disk(session, size, _saves(session))
+    return Estimate(
+        steps=total,
+        epochs=session.plan.epoch(total),
+        examples=len(session.dataset.train),
+        tokens=round(float(np.mean(load.step_tokens)) * total),
+        seconds=startup + seconds * total + evaluations * evaluation_seconds + saving * 2,
+        startup_seconds=startup,
+        step_seconds=seconds,
+        evaluations=evaluations,
+        evaluation_seconds=evaluation_seconds,
+        peak_bytes=peak,
+        base_bytes=sum(p.numel() * p.element_size() for p in session.model.parameters()),
+        available_bytes=available,
+        largest_pass=load.largest_tokens,
+        disk_bytes=disk,
+        checkpoint_bytes=size,
+        checkpoints=checkpoints,
+        checkpointing=_probe_checkpointing(session, load),
+        device=str(session.device),
+        measured=used.measured,
+        fits=fits,
+        micro_batch=micro,
+        accumulation=None if micro is None else _effective(session) // micro,
+        advice=[] if fits else _advice(session, micro),
+        notices=[
+            *notices(session.model.get_base_model()),
+            *session.dataset.notices,
+            *_shared(session),
+        ],
+    )
+
+
+def look_ahead(session: Session) -> Load:
+    """Tokens of the plan's steps (the first `MOST_PLANNED`), and the pass that takes most."""
+    plan = session.plan
+    tokens = []
+    largest: list[Example] = []
+    most = 0
+    for step in range(min(plan.total_steps, MOST_PLANNED)):
+        passes = plan.passes(step)
+        tokens.append(sum(len(e.input_ids) for group in passes for e in group))
+        for group in passes:
+            if (size := pass_tokens(session, group)) > most:
+                largest, most = group, size
+    return Load(tokens, largest, most)
+
+
+def pass_tokens(session: Session, group: list[Example]) -> int:
+    """Tokens that a pass calculates, with its padding."""
+    lengths = [len(example.input_ids) for example in group]
+    return sum(lengths) if session.way.side_by_side else max(lengths) * len(lengths)
+
+
+def _probe_memory(session: Session, load: Load, available: int) -> Memory:
+    """Two small passes give a line; the largest pass is made where the line says that it fits."""
+    one = load.largest[-1:]
+    few = load.largest[: max(1, len(load.largest) // 4)]
+    points = []
+    for group in (one, few):
+        kept = memory_use.saved_bytes(lambda group=group: loop.forward_backward(session, [group]))  # type: ignore[misc]
+        points.append((pass_tokens(session, group), kept))
+    loop.update(session, torch.zeros(()), [one])  # the optimizer's own memory exists from now on
+    (least, small), (more, large) = points
+    per_token = (large - small) / (more - least) if more > least else small / least
+    # Backward makes a gradient beside what forward has kept: half as much again at its height.
+    per_token *= 1.5
+    before = memory_use.peak_bytes(session.device)
+    fixed = max(0, int(before - per_token * more))
+    expected = int(fixed + per_token * load.largest_tokens)
+    if expected > memory_use.SHARE * available:
+        return Memory(expected, fixed, per_token, measured=False)
+    loop.update(session, loop.forward_backward(session, [load.largest]), [load.largest])
+    return Memory(memory_use.peak_bytes(session.device), fixed, per_token, measured=True)
+
+
+def _shared(session: Session) -> list[str]:
+    """What several processes change about an estimate, which is one's."""
+    if session.job.training.processes == 1:
+        return []
+    return ["estimated for one process: those that share its steps need less time and memory each"]
+
+
+def _micro_batch(session: Session, load: Load, used: Memory, available: int) -> int | None:
+    """The most examples of a pass that fit and divide the step's examples, so that the step stays
+    the same; None where not even one fits."""
+    ordered = batching.by_length(load.largest)
+    for size in range(len(ordered), 0, -1):
+        needed = used.fixed + used.per_token * pass_tokens(session, ordered[:size])
+        if _effective(session) % size == 0 and needed <= memory_use.SHARE * available:
+            return size
+    return None
+
+
+def _effective(session: Session) -> int:
+    settings = session.job.training
+    return settings.batch_size * settings.gradient_accumulation_steps
+
+
+def _advice(session: Session, micro: int | None, other: Checkpointing | None = None) -> list[str]:
+    if micro is not None:
+        accumulation = _effective(session) // micro
+        return [
+            f"set training.batch_size = {micro} and training.gradient_accumulation_steps = "
+            f"{accumulation}: the step stays the same"
+        ]
+    settings = session.job.training
+    found = []
+    if not settings.gradient_checkpointing:
+        found.append("set training.gradient_checkpointing = true: less memory, more time")
+    if settings.precision == "fp32":
+        found.append('set training.precision = "bf16": half the memory of the base')
+    found.append(
+        f"lower data.max_length from {session.job.data.max_length}, or take a smaller base"
+    )
+    return found
+
+
+def _probe_checkpointing(session: Session, load: Load) -> Checkpointing | None:
+    """Gradient checkpointing tried on a quarter of the largest pass; None for a base without."""
+    base, on = session.model.get_base_model(), session.job.training.gradient_checkpointing
+    if not getattr(base, "supports_gradient_checkpointing", False):
+        return None
+    group = load.largest[: max(1, len(load.largest) // 4)]
+    kept, seconds = {}, {}
+    for way in (False, True):
+        checkpoint_gradients(base, way)
+        kept[way] = memory_use.saved_bytes(
+            lambda: loop.forward_backward(session, [group]), session.model
+        )
+        seconds[way] = min(_seconds_of(session, group) for _ in range(3))
+    checkpoint_gradients(base, on)
+    session.optimizer.zero_grad(set_to_none=True)
+    share = load.largest_tokens / pass_tokens(session, group)
+    return Checkpointing(
+        kept_bytes=round(kept[False] * share),
+        kept_bytes_with=round(kept[True] * share),
+        time_factor=seconds[True] / seconds[False],
+    )
+
+
+def _seconds_of(session: Session, group: list[Example]) -> float:
+    began = time.perf_counter()
+    loop.forward_backward(session, [group]).item()  # a GPU is waited for
+    return time.perf_counter() - began
+
+
+def _fit(session: Session, load: Load, used: Memory, available: int) -> tuple[bool, int | None]:
+    """Whether the largest pass fits, and else how many examples would; the session takes so many
+    from here on."""
+    fits = used.peak <= memory_use.SHARE * available
+    micro = None if fits else _micro_batch(session, load, used, available)
+    session.state.micro_batch = None if fits else micro or 1
+    return fits, micro
+
+
+def _probe_steps(session: Session, load: Load) -> float:
+    """Mean seconds of a step: steps spread over the plan, scaled to the tokens of all."""
+    least, most = PROBE_STEPS
+    total = len(load.step_tokens)
+    chosen = np.linspace(0, total - 1, min(most, max(least, total))).astype(int).tolist()
+    np.random.default_rng(0).shuffle(chosen)  # so that a slow minute meets no stretch of the plan
+    session.state.step = chosen[0]
+    loop.step(session)
+    times, tokens = [], []
+    until = time.monotonic() + PROBE_SECONDS
+    for number, step in enumerate(chosen):
+        if number >= least and time.monotonic() > until:
+            break
+        session.state.step = step
+        began = time.perf_counter()
+        loop.step(session)
+        times.append(time.perf_counter() - began)
+        tokens.append(load.step_tokens[step])
+    return scaled_mean(times, tokens, float(np.mean(load.step_tokens)))
+
+
+def scaled_mean(seconds: list[float], tokens: list[int], mean_tokens: float) -> float:
+    """Seconds at `mean_tokens`, from a line through the measured steps that rises and does not
+    begin below zero; else in proportion to the tokens. Steps that took half as long again as it
+    says are left out of a second line: the machine was busy with something else."""
+    own, at = np.array(seconds), np.array(tokens, dtype=np.float64)
+    slope, start = _line(own, at)
+    usual = own <= 1.5 * (start + slope * at)
+    slope, start = _line(own[usual], at[usual])
+    return float(start + slope * mean_tokens)
+
+
+def _line(seconds: Floats, tokens: Floats) -> tuple[float, float]:
+    """Seconds a token, and seconds at none."""
+    if len(seconds) >= 6 and np.ptp(tokens) > 0.2 * tokens.mean():
+        slope, start = np.polyfit(tokens, seconds, 1)
+        if slope > 0 and start >= 0:
+            return float(slope), float(start)
+    return float(seconds.mean() / tokens.mean()), 0.0
+
+
+def _probe_evaluation(session: Session) -> tuple[int, float]:
+    """How many evaluations there will be, and the seconds of one, from a part where it is long."""
+    session.state.step = 0
+    held = session.dataset.validation
+    if not held:
+        return 0, 0.0
+    size = session.state.micro_batch or session.job.training.batch_size
+    part = max(1, math.ceil(len(held) / 16 / size)) * size
+    sample = batching.by_length(held)[:: max(1, len(held) // part)]
+    whole = list(held)
+    held[:] = sample
+    try:
+        began = time.perf_counter()
+        evaluate(session)
+        seconds = time.perf_counter() - began
+    finally:
+        held[:] = whole
+    tokens = [sum(len(e.input_ids) for e in examples) for examples in (whole, sample)]
+    return step_records.evaluations_left(session), seconds * tokens[0] / tokens[1]
+
+
+def _probe_saving(session: Session) -> tuple[int, float]:
+    """Bytes and seconds of a checkpoint."""
+    began = time.monotonic()
+    checkpoint.save(session)
+    seconds = time.monotonic() - began
+    files = [file for file in session.folder.checkpoints_dir.rglob("*") if file.is_file()]
+    advice = _ADVISOR_BYTES if observe.settings_of(session).enabled else 0
+    return sum(file.stat().st_size for file in files) + advice, seconds
+
+
+def _saves(session: Session) -> int:
+    """Checkpoints that the run makes, if every evaluation is better than the one before."""
+    settings, total = session.job.training, session.plan.total_steps
+    steps = {total}
+    for every in (
+        settings.checkpoint_every,
+        settings.eval_every * bool(session.dataset.validation),
+    ):
+        if every:
+            steps.update(range(every, total + 1, every))
+    return len(steps)
+
+
+def _disk(session: Session, checkpoint_bytes: int, made: int) -> tuple[int, int]:
+    """The most checkpoints that lie on the disk (one more than are kept, until it is pruned),
+    and the most bytes: then, or at the end beside the adapter. Whether the best will be one of
+    the newest or one more cannot be known: it counts half."""
+    keep = session.job.training.keep_checkpoints
+    if observe.settings_of(session).auto_apply:
+        keep, made = keep + checkpoint.MOST_SPARED, made + 1  # and one of the start
+    weights = sum(p.numel() * p.element_size() for p in session.parameters.values())
+    most = min(made, keep + 1)
+    beside = checkpoint_bytes // 2 if made > most and session.dataset.validation else 0
+    bytes_ = max(most * checkpoint_bytes + beside, min(made, keep) * checkpoint_bytes + weights)
+    return most, bytes_ + session.plan.total_steps * _RECORD_BYTES + 20_000

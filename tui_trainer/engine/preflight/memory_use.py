@@ -1,0 +1,76 @@
+"""How much memory a pass takes, and how much there is."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from tui_trainer.hardware import cgroup
+
+# Keeps the machine usable, and covers what other programs take while a run goes on.
+SHARE = 0.9
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory so far: of this process, or of torch's tensors on a GPU."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_reserved(device))
+    if sys.platform.startswith("linux"):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def available_bytes(device: torch.device) -> int:
+    """What this process may take in all, what it has already included."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free + torch.cuda.memory_reserved(device))
+    own = psutil.Process().memory_info().rss
+    free = psutil.virtual_memory().available
+    limit = cgroup.memory_limit()
+    if limit is not None:
+        free = min(free, limit.total - limit.used)
+    return int(free + own)
+
+
+def saved_bytes(forward: Callable[[], torch.Tensor], model: nn.Module | None = None) -> int:
+    """Bytes that a forward pass keeps for its backward pass, each storage once; parameters and
+    other leaves are not counted. Runs both. With `model` the inputs of its checkpointed layers
+    count too, which are all that is kept of these."""
+    seen: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_leaf or not isinstance(tensor, torch.nn.Parameter):
+            storage = tensor.untyped_storage()
+            seen[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    def enter(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        for value in inputs:
+            if isinstance(value, torch.Tensor):
+                keep(value)
+
+    layers = [] if model is None else [m for m in model.modules() if _is_checkpointed(m)]
+    hooks = [layer.register_forward_pre_hook(enter) for layer in layers]
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            forward()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(seen.values())
+
+
+def _is_checkpointed(module: nn.Module) -> bool:
+    return isinstance(module, GradientCheckpointingLayer) and module.gradient_checkpointing

@@ -1,0 +1,38 @@
+"""A session that leaves nothing behind, for trying a job out without training it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tui_trainer.contracts.job import Job
+from tui_trainer.engine.records.run_reporter import Report
+from tui_trainer.engine.state.command_source import Control
+from tui_trainer.engine.state.session import Session
+from tui_trainer.store.runs import run_folder
+
+
+@contextlib.contextmanager
+def scratch_session(job: Job) -> Iterator[Session]:
+    """The session that a run of `job` would begin with, in a folder that is deleted afterwards.
+
+    Raises `UserError` as the run would. What it prints is thrown away.
+    """
+    from tui_trainer.engine import setup  # torch: seconds
+
+    with tempfile.TemporaryDirectory(prefix="tui-trainer-") as place:
+        folder = run_folder.create_run(Path(place), job, "scratch")
+        info = folder.info()
+        assert info is not None  # noqa: S101  (just written)
+        report, control = Report(folder), Control(folder)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                session = setup.prepare(folder, info, report, control, None)
+                session.model.train()
+                yield session
+                session.writer.wait()
+        finally:
+            report.close()

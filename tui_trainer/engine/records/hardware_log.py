@@ -1,0 +1,35 @@
+"""`hardware.jsonl`, written while the engine trains."""
+
+from __future__ import annotations
+
+from tui_trainer.engine.checkpoints import disk_space
+from tui_trainer.engine.state.session import Session
+from tui_trainer.hardware.limit_alarms import Alarm
+from tui_trainer.hardware.recorder import Recorder
+from tui_trainer.store import atomic
+
+
+class HardwareRecord:
+    """Writes `hardware.jsonl` from a thread of its own while the context lasts."""
+
+    def __init__(self, session: Session) -> None:
+        folder = session.folder
+
+        def warn(alarm: Alarm) -> None:
+            detail = {"alarm": alarm.name, "open": alarm.opens}
+            session.report.event("warning", session.state.step, alarm.message, detail=detail)
+
+        self._recorder = Recorder(
+            folder.path,
+            lambda: atomic.appending(folder.hardware_file),
+            session.division.latest,
+            warn,
+            disk_space.Outlook(session).look,
+        )
+
+    def __enter__(self) -> HardwareRecord:
+        self._recorder.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._recorder.stop()

@@ -1,0 +1,42 @@
+"""Asking the engine about a job, in a process of its own that ends with its answer."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TypeVar
+
+import msgspec
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.job import Job
+from tui_trainer.launch.engine_process import check_installed, engine_environment
+
+T = TypeVar("T")
+KILLED = -9
+
+
+def ask(question: str, job: Job, kind: type[T]) -> T:
+    """The answer of `python -m tui_trainer.engine.preflight QUESTION` about a resolved job.
+
+    Raises `UserError` with the engine's own sentence where it could not tell.
+    """
+    check_installed()
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "tui_trainer.engine.preflight", question],
+        input=msgspec.json.encode(job),
+        capture_output=True,
+        env=engine_environment(),
+        check=False,
+    )
+    if done.returncode == 0:
+        return msgspec.json.decode(done.stdout.splitlines()[-1], type=kind)
+    if done.returncode == KILLED:
+        raise UserError(
+            "the engine was killed while it tried the job out, most likely because memory ran "
+            "out: use a smaller training.batch_size or data.max_length",
+            1,
+        )
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+    last = lines[-1] if lines else f"exit status {done.returncode}"
+    raise UserError(last, done.returncode if done.returncode in (1, 2) else 1)

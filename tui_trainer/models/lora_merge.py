@@ -1,0 +1,201 @@
+"""Two adapters compared, and an adapter merged into its base."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import try_to_load_from_cache
+from safetensors import SafetensorError
+from transformers import GenerationConfig
+
+from tui_trainer.contracts.chat import Comparison, LayerDifference
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.models import base_model as bases
+from tui_trainer.models import lora_load
+from tui_trainer.models.base_identity import BaseOrigin
+from tui_trainer.models.lora_load import ReadAdapter, Update
+from tui_trainer.models.tied_weights import untie
+from tui_trainer.store import atomic, paths
+
+STAGES = ("loading the base", "merging", "writing the model")
+
+
+def compare(base: lora_load.Base, a: ReadAdapter, b: ReadAdapter) -> Comparison:
+    """Norms and angle of two adapters' changes, over all layers and by layer.
+
+    Calculated in fp64 from the low-rank factors, never from whole matrices. Raises `UserError`
+    for DoRA, whose change depends on the base.
+    """
+    for adapter in (a, b):
+        if adapter.facts.dora:
+            raise UserError(
+                f"{adapter.facts.folder} is a DoRA adapter; only plain LoRA can be compared"
+            )
+    layers = [layer for layer in base.layers if layer in a.updates or layer in b.updates]
+    rows = [_measure(a.updates.get(layer), b.updates.get(layer)) for layer in layers]
+    squares = [sum(row[i] ** 2 for row in rows) for i in range(3)]
+    whole = (squares[0] ** 0.5, squares[1] ** 0.5, squares[2] ** 0.5, sum(row[3] for row in rows))
+    return Comparison(
+        whole=_difference("", whole),
+        layers=[_difference(layer, row) for layer, row in zip(layers, rows, strict=True)],
+    )
+
+
+def merge(
+    base: lora_load.Base,
+    folder: Path,
+    out: Path,
+    *,
+    trust_remote_code: bool = False,
+    on_stage: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Writes base and adapter as one model in fp32 into `out`; gives its bytes.
+
+    It loads with plain transformers and gives the same logits: a weight that the adapter changes
+    in one of the places that share it is written untied. Written aside and renamed.
+    `on_stage` gets the number of finished `STAGES`; what it raises ends the work without a
+    trace. Raises `UserError`, also where `out` is there and not empty.
+    """
+    adapter = lora_load.read(folder, base)
+    _check_target(out)
+    _check_not_quantised(base.origin)
+    on_stage(0)
+    model = _load_whole(base.origin, trust_remote_code)
+    _check_space(model, out)
+    tokenizer = bases.load_tokenizer(base.origin.model, trust_remote_code=trust_remote_code)
+    on_stage(1)
+    try:
+        untie(model, adapter.updates)
+    except UserError as error:
+        raise UserError(f"the adapter in {folder} cannot be merged: {error}") from None
+    peft_model = lora_load.put_on(model, None, adapter, "merged")
+    with lora_load.BUILDING:
+        merged: Any = peft_model.merge_and_unload(safe_merge=True)
+    on_stage(2)
+    aside = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        _make_aside(out, aside)
+        _write(merged, tokenizer, base.origin, aside)
+        on_stage(3)
+        size = _finish(aside)
+        aside.replace(out)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"the merged model cannot be written to {out}: {error}", 1) from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    atomic.sync_dir(out.parent)
+    return size
+
+
+def _measure(a: Update | None, b: Update | None) -> tuple[float, float, float, float]:
+    """Norm of each change, of their difference, and their inner product."""
+    ups = [u.up.double() * u.scale for u in (a, b) if u is not None]
+    downs = [u.down.double() for u in (a, b) if u is not None]
+    # The same lengths and angles in a space of as many dimensions as there are ranks.
+    up = torch.linalg.qr(torch.cat(ups, dim=1), mode="r").R
+    down = torch.linalg.qr(torch.cat(downs, dim=0).T, mode="r").R
+    rank = a.down.shape[0] if a is not None else 0
+    small_a = up[:, :rank] @ down[:, :rank].T
+    small_b = up[:, rank:] @ down[:, rank:].T
+    norms = [torch.linalg.norm(m).item() for m in (small_a, small_b, small_a - small_b)]
+    return norms[0], norms[1], norms[2], float((small_a * small_b).sum())
+
+
+def _difference(layer: str, row: tuple[float, float, float, float]) -> LayerDifference:
+    a, b, apart, inner = row
+    cosine = max(-1.0, min(1.0, inner / (a * b))) if a * b > 0 else None
+    return LayerDifference(layer=layer, a=a, b=b, difference=apart, cosine=cosine)
+
+
+def _check_target(out: Path) -> None:
+    try:
+        if not out.is_symlink() and not out.exists():
+            return
+        if out.is_dir() and not out.is_symlink() and not any(out.iterdir()):
+            return
+    except OSError as error:
+        raise UserError(f"{out} cannot be looked into: {error.strerror}") from None
+    raise UserError(f"{out} is there and is no empty folder; name a new one")
+
+
+def _make_aside(out: Path, aside: Path) -> None:
+    """Makes the folder to write in; what merges that were killed left beside it is deleted."""
+    paths.make_private_dir(out.parent)
+    aside.mkdir(mode=0o700)
+    name = re.compile(rf"\.{re.escape(out.name)}\.[0-9a-f]{{8}}\.tmp")
+    for folder in out.parent.iterdir():
+        if folder != aside and name.fullmatch(folder.name):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_not_quantised(origin: BaseOrigin) -> None:
+    """Weights of a few bits cannot take up an update without loss."""
+    config = _base_file(origin, "config.json")
+    if config is None:
+        return
+    try:
+        quantised = json.loads(config.read_text(encoding="utf-8")).get("quantization_config")
+    except (OSError, ValueError, AttributeError):
+        return  # loading it will tell what is wrong
+    if quantised:
+        raise UserError(
+            f"{origin.model} is quantised, and merging into it would lose most of the update; "
+            "merge into the base that it was made from"
+        )
+
+
+def _load_whole(origin: BaseOrigin, trust_remote_code: bool) -> Any:
+    with lora_load.BUILDING:
+        return bases.load_base(
+            origin.model,
+            torch.device("cpu"),
+            torch.float32,
+            trust_remote_code=trust_remote_code,
+            not_finite=origin.not_finite,
+        )
+
+
+def _check_space(model: Any, out: Path) -> None:
+    needed = sum(parameter.numel() * 4 for parameter in model.parameters())
+    there = next(parent for parent in out.absolute().parents if parent.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise UserError(f"{there} has {free:,} bytes free; the merged model takes {needed:,}", 1)
+
+
+def _write(merged: Any, tokenizer: Any, origin: BaseOrigin, folder: Path) -> None:
+    # transformers refuses to save some generation settings that it loads: they are copied.
+    merged.generation_config = GenerationConfig.from_model_config(merged.config)
+    merged.save_pretrained(str(folder))
+    tokenizer.save_pretrained(str(folder))
+    settings = _base_file(origin, "generation_config.json")
+    if settings is not None:
+        shutil.copyfile(settings, folder / settings.name)
+    if origin.folder is not None:  # a model's own code, if it brings any
+        for code in origin.folder.glob("*.py"):
+            shutil.copyfile(code, folder / code.name)
+
+
+def _base_file(origin: BaseOrigin, name: str) -> Path | None:
+    if origin.folder is not None:
+        file = origin.folder / name
+        return file if file.is_file() else None
+    cached = try_to_load_from_cache(origin.model, name)
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def _finish(folder: Path) -> int:
+    """Flushes every file, for the user alone; gives their bytes."""
+    size = 0
+    for file in folder.iterdir():
+        file.chmod(atomic.PRIVATE)
+        atomic.sync_file(file)
+        size += file.stat().st_size
+    return size

@@ -1,0 +1,135 @@
+"""How well the model can be taught: ten corrections at a time, with replay of what it knew."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from torch.nn.functional import cross_entropy
+
+from tui_trainer.models.recipe.evaluate import load, measure, own_questions
+from tui_trainer.models.recipe.fact_world import load_toml
+from tui_trainer.models.recipe.tasks import Turn, ask, wrap
+from tui_trainer.models.recipe.tokenizer import PAD, Encoder
+from tui_trainer.models.recipe.train import pad_rows
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Settings of a teaching; `replay` is how many earlier answers join every step."""
+
+    steps: int = 60
+    rate: float = 3e-3
+    rank: int = 16
+    alpha: int = 32
+    replay: int = 16
+    varied: float = 0.6
+    """Share of the taught questions that are put a little otherwise, anew in each step."""
+
+
+@dataclass(frozen=True)
+class Taught:
+    """What a teaching did: shares from 0 to 1, and the seconds it took."""
+
+    name: str
+    group: str
+    recalled: float
+    reworded: float
+    kept: float
+    seconds: float
+    misses: tuple[tuple[str, str, str], ...]
+    """Reworded questions answered otherwise than taught: asked, wanted, got."""
+
+
+def correction_sets(group: str | None = None) -> list[dict[str, Any]]:
+    """The sets of corrections, of one group or all."""
+    sets: list[dict[str, Any]] = load_toml("corrections.toml")["set"]
+    return [s for s in sets if group in (None, s["group"])]
+
+
+def _scale(step: int, steps: int) -> float:
+    return min(1.0, (step + 1) / 5, (steps - step) / (steps * 0.5))
+
+
+def _vary(turns: list[Turn], rng: random.Random) -> list[Turn]:
+    # Words around a question loosen the answer from the exact wording that was corrected.
+    return ask(wrap(turns[0].text, rng), turns[1].text)
+
+
+def _teach(
+    model: Any, tokenizer: Any, taught: Sequence[list[Turn]], known: Sequence[list[Turn]],
+    lesson: Lesson, seed: int,
+) -> None:  # fmt: skip
+    """Train the adapter on all corrections in every step, beside a few earlier answers."""
+    encode, rng = Encoder(tokenizer), random.Random(seed)
+    weights = [p for p in model.parameters() if p.requires_grad]
+    adam = torch.optim.AdamW(weights, lr=lesson.rate, weight_decay=0.0)
+    model.train()
+    for step in range(lesson.steps):
+        adam.param_groups[0]["lr"] = lesson.rate * _scale(step, lesson.steps)
+        varied = [_vary(turns, rng) if rng.random() < lesson.varied else turns for turns in taught]
+        rows = [encode(turns) for turns in (*varied, *rng.sample(list(known), lesson.replay))]
+        ids, seen, learned = pad_rows(rows, encode.ids[PAD])
+        logits = model(input_ids=ids, attention_mask=seen.long()).logits[:, :-1]
+        wanted = learned[:, 1:]
+        loss = cross_entropy(logits[wanted], ids[:, 1:][wanted])
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        adam.step()
+        adam.zero_grad()
+    model.eval()
+
+
+def teach_set(folder: Path, chosen: dict[str, Any], lesson: Lesson, seed: int = 0) -> Taught:
+    """Teach one set to a fresh copy of the folder's model and measure.
+
+    Kept counts half of the world's questions, none of which is replayed, less those corrected.
+    """
+    model, tokenizer = load(folder)
+    torch.manual_seed(seed)
+    items = chosen["items"]
+    corrected = {question for asked, again, _ in items for question in (asked, again)}
+    world = [turns for turns in own_questions() if turns[0].text not in corrected]
+    random.Random(seed).shuffle(world)
+    half = len(world) // 2
+    config = LoraConfig(r=lesson.rank, lora_alpha=lesson.alpha, target_modules="all-linear")
+    ways = "taught in several ways" if lesson.varied else "taught in one way"
+    began = time.monotonic()
+    tuned = get_peft_model(model, config)
+    _teach(tuned, tokenizer, [ask(q, a) for q, _, a in items], world[:half], lesson, seed)
+    seconds = time.monotonic() - began
+    again = measure(tuned, tokenizer, "again", [ask(q, a) for _, q, a in items])
+    return Taught(
+        name=chosen["name"],
+        group=f"{chosen['group']}, {ways}",
+        recalled=measure(tuned, tokenizer, "same", [ask(q, a) for q, _, a in items]).share,
+        reworded=again.share,
+        kept=measure(tuned, tokenizer, "kept", world[half : half + 300]).share,
+        seconds=seconds,
+        misses=again.misses,
+    )
+
+
+def table(taught: Sequence[Taught]) -> str:
+    """The figures of every set and the mean of every group, as a Markdown table."""
+    lines = ["| ten corrections | recalled | reworded | kept | seconds |", "|---|---|---|---|---|"]
+    groups = dict.fromkeys(t.group for t in taught)
+    for group in groups:
+        rows = [t for t in taught if t.group == group]
+        lines += [_row(f"{group}: {t.name}", [t]) for t in rows]
+        lines.append(_row(f"**{group}: mean**", rows))
+    return "\n".join(lines)
+
+
+def _row(name: str, rows: Sequence[Taught]) -> str:
+    def mean(field: str) -> float:
+        return sum(float(getattr(row, field)) for row in rows) / len(rows)
+
+    shares = " | ".join(f"{mean(field):.1%}" for field in ("recalled", "reworded", "kept"))
+    return f"| {name} | {shares} | {mean('seconds'):.1f} |"

@@ -1,0 +1,78 @@
+"""What the chat process's threads share: its voice, its requests, the way out. No torch."""
+
+from __future__ import annotations
+
+import os
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+import msgspec
+
+from tui_trainer.contracts.chat import (
+    CheckRequest,
+    CompareRequest,
+    Event,
+    Failed,
+    MergeRequest,
+    Request,
+)
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.models.serving.request_queue import Inbox
+
+
+class Wire:
+    """The process's own standard output: a line an event, from several threads."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._encoder = msgspec.json.Encoder()
+
+    def send(self, event: Event) -> None:
+        """Writes one event; ends the process where nobody reads any more."""
+        data = self._encoder.encode(event) + b"\n"
+        try:
+            with self._lock:
+                self._stream.write(data)
+                self._stream.flush()
+        except OSError:
+            os._exit(0)
+
+
+@dataclass
+class Desk:
+    """What the threads share: the model's requests, the others, the way out."""
+
+    wire: Wire
+    model_requests: Inbox = field(default_factory=Inbox)
+    file_requests: Inbox = field(default_factory=Inbox)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+    def inbox_of(self, request: Request) -> Inbox:
+        """Requests that only read and write files need not wait for the model."""
+        if isinstance(request, CheckRequest | CompareRequest | MergeRequest):
+            return self.file_requests
+        return self.model_requests
+
+    def perform(self, inbox: Inbox, request: Request, work: Callable[[Request], Event]) -> None:
+        """Does one request and tells how it ended; it never raises."""
+        try:
+            event = work(request)
+        except UserError as error:
+            event = Failed(id=request.id, message=str(error), exit_status=error.exit_status)
+        except Exception as error:
+            traceback.print_exc()
+            event = Failed(id=request.id, message=unexpected(error))
+        inbox.done(request.id)
+        self.wire.send(event)
+
+
+def unexpected(error: Exception) -> str:
+    """An exception that nobody foresaw, in one sentence."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out of memory: ask for fewer tokens, or use a smaller model"
+    first = (str(error).strip() or "no message").splitlines()[0]
+    return f"unexpected {type(error).__name__}: {first}"

@@ -1,0 +1,203 @@
+"""What the chat process does with its model, request by request."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from tui_trainer.contracts.chat import (
+    Answered,
+    AnswerRequest,
+    BatchAnswered,
+    BatchRequest,
+    Checked,
+    CheckRequest,
+    Compared,
+    CompareRequest,
+    Event,
+    Merged,
+    MergeRequest,
+    Piece,
+    Progress,
+    Ready,
+    Request,
+    Status,
+    Used,
+    UseRequest,
+)
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.models import base_model as bases
+from tui_trainer.models import lora_load, lora_merge
+from tui_trainer.models.base_identity import origin_of
+from tui_trainer.models.completeness import notices
+from tui_trainer.models.serving.adapter_pool import BASE_ALONE, Mix, Shelf
+from tui_trainer.models.serving.generate import Sampling, Writer
+from tui_trainer.models.serving.server_state import Desk
+
+# While many questions are answered, whoever asked hears of it at least so often.
+PROGRESS_SECONDS = 0.5
+
+
+class Service:
+    """The base with its adapters. `handle` belongs to the main thread, `handle_files` to
+    another: it never touches the model."""
+
+    def __init__(
+        self, facts: Ready, desk: Desk, writer: Writer, base: lora_load.Base, *, trusted: bool
+    ) -> None:
+        self.facts = facts
+        self._desk = desk
+        self._writer = writer
+        self._base = base
+        self._trusted = trusted
+        self._shelf = Shelf(writer.model, base)
+        self._live: Mix = BASE_ALONE
+        self._live_weights: dict[str, float] = {}
+
+    def handle(self, request: Request) -> Event:
+        """Does a request that needs the model. Raises `UserError`."""
+        if isinstance(request, AnswerRequest):
+            return self._answer(request)
+        if isinstance(request, BatchRequest):
+            return self._answer_many(request)
+        if isinstance(request, UseRequest):
+            return self._use(request)
+        raise TypeError(type(request).__name__)
+
+    def handle_files(self, request: Request) -> Event:
+        """Does a request that needs adapters' files alone. Raises `UserError`."""
+        if isinstance(request, CheckRequest):
+            return Checked(
+                id=request.id, facts=lora_load.read(Path(request.folder), self._base).facts
+            )
+        if isinstance(request, CompareRequest):
+            a, b = (lora_load.read(Path(folder), self._base) for folder in (request.a, request.b))
+            return Compared(id=request.id, comparison=lora_merge.compare(self._base, a, b))
+        if isinstance(request, MergeRequest):
+            return self._merge(request)
+        raise TypeError(type(request).__name__)
+
+    def _answer(self, request: AnswerRequest) -> Event:
+        asked = self._writer.fit(request.turns, request.max_new_tokens)
+        self._shelf.wear(self._live)
+        written = self._writer.write(
+            asked,
+            Sampling(request.temperature, request.top_p, request.seed),
+            lambda text: self._desk.wire.send(Piece(id=request.id, text=text)),
+            lambda: self._desk.model_requests.cancelled(request.id),
+        )
+        return Answered(
+            id=request.id,
+            text=written.text,
+            tokens=written.tokens,
+            seconds=written.seconds,
+            cancelled=written.cancelled,
+            adapters=self._live_weights,
+            prompt_tokens=len(asked.input_ids),
+            dropped_turns=asked.dropped_turns,
+        )
+
+    def _answer_many(self, request: BatchRequest) -> Event:
+        asked = [self._writer.fit(turns, request.max_new_tokens) for turns in request.questions]
+        mix = self._hold_for(request)
+        told, told_at = -1, 0.0
+
+        def between(finished: int) -> bool:
+            nonlocal told, told_at
+            if finished != told or time.monotonic() - told_at > PROGRESS_SECONDS:
+                told, told_at = finished, time.monotonic()
+                self._desk.wire.send(Progress(id=request.id, done=finished, total=len(asked)))
+            while (other := self._desk.model_requests.next_quick()) is not None:
+                self._desk.perform(self._desk.model_requests, other, self.handle)
+            self._shelf.wear(mix)
+            return self._desk.model_requests.cancelled(request.id)
+
+        try:
+            self._shelf.wear(mix)
+            texts = self._writer.write_many(asked, between)
+        finally:
+            self._shelf.release(mix)
+        if texts is None:
+            raise UserError("cancelled", 130)
+        return BatchAnswered(id=request.id, texts=texts)
+
+    def _hold_for(self, request: BatchRequest) -> Mix:
+        """Held anew, so that a switch of what is live meanwhile leaves these answers alone."""
+        if request.source == "adapter" and request.folder is not None:
+            return self._shelf.hold([(Path(request.folder), 1.0)])
+        return self._shelf.hold_again(self._live if request.source == "live" else BASE_ALONE)
+
+    def _use(self, request: UseRequest) -> Event:
+        lacking = next((name for name in request.adapters if name not in request.folders), None)
+        if lacking is not None:
+            raise UserError(f"where the adapter {lacking} lies was not said")
+        wanted = [(Path(request.folders[name]), w) for name, w in request.adapters.items()]
+        mix = self._shelf.hold(wanted)
+        self._shelf.wear(mix)
+        self._shelf.release(self._live)
+        self._live, self._live_weights = mix, dict(request.adapters)
+        return Used(id=request.id, adapters=self._live_weights)
+
+    def _merge(self, request: MergeRequest) -> Event:
+        def on_stage(done: int) -> None:
+            if self._desk.file_requests.cancelled(request.id):
+                raise UserError("cancelled", 130)
+            total = len(lora_merge.STAGES)
+            message = lora_merge.STAGES[done] if done < total else "done"
+            self._desk.wire.send(Progress(id=request.id, done=done, total=total, message=message))
+
+        out = Path(request.out)
+        size = lora_merge.merge(
+            self._base,
+            Path(request.folder),
+            out,
+            trust_remote_code=self._trusted,
+            on_stage=on_stage,
+        )
+        return Merged(id=request.id, path=str(out), bytes=size)
+
+
+def load_service(
+    model: str, desk: Desk, *, trust_remote_code: bool, threads: int | None
+) -> Service:
+    """Loads the base: fp32 on a CPU, bf16 on a GPU. Raises `UserError`."""
+    began = time.perf_counter()
+    torch.set_num_threads(threads or _default_threads())
+    device = bases.pick_device()
+    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
+    tokenizer = bases.load_tokenizer(model, trust_remote_code=trust_remote_code)
+    desk.wire.send(Status(message="checking the base"))
+    origin = origin_of(model)
+    desk.wire.send(Status(message=f"loading {model}"))
+    loaded = bases.load_base(
+        model,
+        device,
+        dtype,
+        trust_remote_code=trust_remote_code,
+        not_finite=origin.not_finite,
+    )
+    writer = Writer(loaded, tokenizer)
+    base = lora_load.describe(loaded, origin)
+    facts = Ready(
+        model=model,
+        path=str(base.origin.folder) if base.origin.folder else None,
+        base_hash=base.origin.hash,
+        device=str(device),
+        dtype=str(dtype).removeprefix("torch."),
+        context=writer.context,
+        parameters=sum(parameter.numel() for parameter in loaded.parameters()),
+        chat_template=bool(tokenizer.chat_template),
+        threads=torch.get_num_threads(),
+        seconds=time.perf_counter() - began,
+        notices=notices(loaded),
+    )
+    return Service(facts, desk, writer, base, trusted=trust_remote_code)
+
+
+def _default_threads() -> int:
+    """Half of the usable CPUs: more add little to writing one answer, and a training may run."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (usable or 1) // 2)

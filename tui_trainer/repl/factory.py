@@ -1,0 +1,50 @@
+"""A session on the real model, teacher and stores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tui_trainer.chat.client import ChatClient
+from tui_trainer.contracts.session import Event
+from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.repl.session import ChatSession
+from tui_trainer.store import jobs
+from tui_trainer.store.adapters.adapter_store import AdapterStore
+from tui_trainer.store.feedback.conversations import ConversationStore
+from tui_trainer.store.feedback.feedback_store import FeedbackStore
+from tui_trainer.teaching.feedback_trainer import Teacher
+
+
+def open_session(
+    model: str,
+    *,
+    settings: TeachingSettings,
+    runs_dir: Path,
+    emit: Callable[[Event], None],
+    on_status: Callable[[str], None] | None = None,
+    trust_remote_code: bool = False,
+) -> ChatSession:
+    """A session that is not started yet, on the user's own stores.
+
+    `model` is the built-in base, a folder or a Hugging Face id; `emit` may be called from any
+    thread, and `on_status` gets a few words about loading. Raises `UserError` for a model
+    folder that is none.
+    """
+    base = jobs.resolve_model(model, Path.cwd(), "--model")
+    client = ChatClient(base, trust_remote_code=trust_remote_code, on_status=on_status)
+    feedback, adapters = FeedbackStore(), AdapterStore()
+
+    def changed() -> None:  # the session is made after the teacher that tells it
+        session.teacher_changed()
+
+    teacher = Teacher(
+        client,
+        feedback,
+        adapters,
+        settings=lambda: session.settings,
+        runs_dir=runs_dir.absolute(),
+        on_change=changed,
+    )
+    session = ChatSession(client, teacher, feedback, adapters, ConversationStore(), settings, emit)
+    return session

@@ -1,0 +1,275 @@
+"""Rating the last answer, and saying what is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tui_trainer.contracts import session as events
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.feedback import Example, Rating, Turn
+from tui_trainer.repl.context import Desk, Exchange, Handler
+from tui_trainer.repl.parse import Command
+from tui_trainer.store.feedback.secret_scan import find_secrets
+
+Store = Callable[[list[str]], Example]
+
+
+class RatingCommands:
+    """`/good /medium /critical /fix /edit /revise /accept /reject /keep`.
+
+    What is taught is always a right answer: the one given, if it is good, or the user's.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._held: tuple[Store, bool] | None = None
+        self._revision: str | None = None
+
+    def handlers(self) -> dict[str, Handler]:
+        """The commands by name."""
+        return {
+            "good": lambda command: self._rate("good", command.rest.strip()),
+            "medium": lambda command: self._rate("medium", command.rest.strip()),
+            "critical": lambda command: self._rate("critical", command.rest.strip()),
+            "fix": self._fix,
+            "edit": self._edit,
+            "revise": self._revise,
+            "accept": self._accept,
+            "reject": self._reject,
+            "keep": self._keep,
+        }
+
+    def forget(self) -> None:
+        """Another answer is the last one: what was held back or revised is no longer about it."""
+        self._held = self._revision = None
+
+    def correct(self, correction: str, reference: str | None = None) -> None:
+        """Stores the right answer to the last question, or to that of the feedback `reference`
+        (id or number). Raises `UserError`."""
+        if not correction.strip():
+            raise UserError("a correction needs a text: /fix TEXT")
+        desk = self._desk
+        if reference is not None:
+            example = desk.feedback.get(reference)
+            self._store(
+                [correction],
+                example.question,
+                lambda flags: self._edited(example, correction=correction, flags=flags),
+                replaced=True,
+            )
+            return
+        exchange = desk.must_last()
+        before = self._rated(exchange)
+        if before is not None:
+            self._store(
+                [correction],
+                exchange.question,
+                lambda flags: self._edited(before, correction=correction, flags=flags),
+                replaced=True,
+            )
+            return
+        self._store(
+            _texts(exchange, correction),
+            exchange.question,
+            lambda flags: self._added(exchange, "medium", "", correction, flags),
+            replaced=False,
+        )
+
+    # -- commands ----------------------------------------------------------------------------
+
+    def _rate(self, rating: Rating, note: str) -> None:
+        exchange = self._desk.must_last()
+        answer = exchange.answer.content
+        if rating == "good" and (exchange.answer.cancelled or not answer.strip()):
+            raise UserError("the answer was cut off, so it is not taught: give the right one, /fix")
+        before = self._rated(exchange)
+        if before is None:
+            self._store(
+                _texts(exchange, note),
+                exchange.question,
+                lambda flags: self._added(exchange, rating, note, None, flags),
+                replaced=False,
+            )
+            return
+        # A corrected answer that is called good now is the right one after all.
+        correction = answer if rating == "good" and before.correction is not None else None
+        self._store(
+            [note],
+            exchange.question,
+            lambda flags: self._edited(
+                before, correction=correction, note=note or None, rating=rating, flags=flags
+            ),
+            replaced=True,
+        )
+
+    def _fix(self, command: Command) -> None:
+        self.correct(command.rest)
+
+    def _edit(self, command: Command) -> None:
+        if command.words:
+            example = self._desk.feedback.get(command.words[0])
+            text = example.right_answer or example.answer
+            request = events.EditRequest(example=example.id, question=example.question, text=text)
+        else:
+            exchange = self._desk.must_last()
+            before = self._rated(exchange)
+            text = (before.right_answer if before else None) or exchange.answer.content
+            request = events.EditRequest(example=None, question=exchange.question, text=text)
+        self._desk.emit(request)
+
+    def _revise(self, command: Command) -> None:
+        exchange, desk = self._desk.must_last(), self._desk
+        before = self._rated(exchange)
+        note = command.rest.strip() or (before.note if before else "")
+        if not note:
+            raise UserError("say what is wrong with the answer: /revise NOTE")
+        turns = revision_turns(exchange, note, alone=desk.base == "builtin")
+        answer = desk.client.answer(
+            turns,
+            max_new_tokens=desk.settings.max_new_tokens,
+            on_token=lambda text: desk.emit(events.Token(text=text)),
+        )
+        if answer.cancelled or not answer.text.strip():
+            raise UserError("the model gave no revised answer; /fix TEXT gives the right one", 1)
+        if answer.text.strip() == exchange.answer.content.strip():
+            raise UserError("the model stays with its answer; /fix TEXT gives the right one", 1)
+        self._revision = answer.text
+        desk.emit(
+            events.Revision(
+                question=exchange.question, before=exchange.answer.content, text=answer.text
+            )
+        )
+
+    def _accept(self, _: Command) -> None:
+        if self._revision is None:
+            raise UserError("there is no revised answer to accept; /revise NOTE asks for one")
+        revision, self._revision = self._revision, None
+        self.correct(revision)
+
+    def _reject(self, _: Command) -> None:
+        if self._revision is None:
+            raise UserError("there is no revised answer to reject")
+        self._revision = None
+        self._desk.say("left the revised answer; /fix TEXT gives the right one")
+
+    def _keep(self, _: Command) -> None:
+        if self._held is None:
+            raise UserError("nothing is held back")
+        (store, replaced), self._held = self._held, None
+        self._tell(store, replaced)
+
+    # -- storing -----------------------------------------------------------------------------
+
+    def _rated(self, exchange: Exchange) -> Example | None:
+        """The feedback about the exchange, if there is one that was not dropped."""
+        if exchange.answer.example is None:
+            return None
+        try:
+            example = self._desk.feedback.get(exchange.answer.example)
+        except UserError:  # purged
+            return None
+        return None if example.dropped else example
+
+    def _store(self, texts: list[str], question: str, store: Store, *, replaced: bool) -> None:
+        """Stores, or holds back what seems to hold a secret."""
+        found = list(dict.fromkeys(word for text in texts for word in find_secrets(text)))
+        self._held = None
+        if found:
+            self._held = (lambda _: store(found)), replaced
+            self._desk.emit(events.Flagged(found=found, question=question))
+        else:
+            self._tell(store, replaced)
+
+    def _tell(self, store: Store, replaced: bool) -> None:
+        example = store([])
+        number = self._desk.feedback.number(example.id)
+        self._desk.emit(rated_event(example, number, replaced=replaced))
+        if example.needs_correction:
+            self._desk.emit(
+                events.NeedsCorrection(
+                    example=example.id,
+                    number=number,
+                    question=example.question,
+                    answer=example.answer,
+                )
+            )
+        self._desk.tell_buffer()
+        self._desk.teacher.poke()
+
+    def _added(
+        self, exchange: Exchange, rating: Rating, note: str, correction: str | None,
+        flags: list[str],
+    ) -> Example:  # fmt: skip
+        desk, facts = self._desk, self._desk.client.facts
+        example = desk.feedback.add(
+            Example(
+                id="",
+                time=0.0,
+                turns=exchange.turns,
+                answer=exchange.answer.content,
+                rating=rating,
+                note=note,
+                correction=correction,
+                flags=flags,
+                adapter=exchange.answer.adapter,
+                base_model=desk.base,
+                base_hash=facts.base_hash if facts else None,
+            )
+        )
+        desk.conversation.rated(example.id)
+        return example
+
+    def _edited(
+        self,
+        example: Example,
+        *,
+        flags: list[str],
+        correction: str | None = None,
+        note: str | None = None,
+        rating: Rating | None = None,
+    ) -> Example:
+        if correction is not None and rating is None and example.rating == "good":
+            rating = "medium"  # what has another right answer was not good
+        return self._desk.feedback.edit(
+            example.id,
+            correction=correction,
+            note=note,
+            rating=rating,
+            flags=[*example.flags, *flags] if flags else None,
+        )
+
+
+def rated_event(example: Example, number: int, *, replaced: bool) -> events.Rated:
+    """How a stored example is told."""
+    return events.Rated(
+        example=example.id,
+        number=number,
+        rating=example.rating,
+        weight=example.weight,
+        question=example.question,
+        taught=example.right_answer,
+        note=example.note,
+        replaced=replaced,
+    )
+
+
+def revision_turns(exchange: Exchange, note: str, *, alone: bool) -> list[Turn]:
+    """What the model is asked to revise its answer; `alone` for a base that follows a note
+    only within the question's own turn."""
+    if alone:
+        sentence = note if note.endswith((".", "!", "?")) else f"{note}."
+        return [Turn("user", f"Note: {sentence} {exchange.question}")]
+    return [
+        *exchange.turns,
+        Turn("assistant", exchange.answer.content),
+        Turn(
+            "user",
+            f"That answer is not right. {note}\nAnswer the question again, with nothing but the "
+            f"right answer: {exchange.question}",
+        ),
+    ]
+
+
+def _texts(exchange: Exchange, other: str) -> list[str]:
+    """Everything that is stored of an exchange."""
+    return [*(turn.content for turn in exchange.turns), exchange.answer.content, other]

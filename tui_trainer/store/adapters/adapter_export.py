@@ -1,0 +1,57 @@
+"""Taking an adapter out of the store, as a folder or an archive."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tarfile
+from pathlib import Path
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.store import atomic, paths
+from tui_trainer.store.adapters import adapter_files
+from tui_trainer.store.adapters.adapter_store import AdapterStore
+
+_ARCHIVES = {".tar": "w", ".tar.gz": "w:gz", ".tgz": "w:gz"}
+
+
+def export_adapter(store: AdapterStore, name: str, target: Path) -> Path:
+    """Copies an adapter to `target` and gives what was written.
+
+    A `target` ending in .tar, .tar.gz or .tgz becomes an archive; one that is a folder already
+    gets the adapter inside it. Nothing is overwritten, and nothing is left half. Raises
+    `UserError`.
+    """
+    wrong = store.problem(name)
+    if wrong:
+        raise UserError(f"adapter {name!r} cannot be exported: {wrong}", 1)
+    mode = next((_ARCHIVES[s] for s in _ARCHIVES if target.name.endswith(s)), None)
+    if mode is None and target.is_dir():
+        target = target / name
+    if os.path.lexists(target):
+        raise UserError(f"{target} is there already; name another place")
+    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        paths.make_private_dir(target.parent)
+        adapter_files.copy_out(store.folder(name), aside)
+        if mode is None:
+            aside.rename(target)
+        else:
+            _pack(aside, name, target, mode)
+    except OSError as error:
+        raise UserError(f"{target} cannot be written: {error.strerror}", 1) from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
+def _pack(folder: Path, name: str, target: Path, mode: str) -> None:
+    packed = target.with_name(f"{folder.name}.tar")
+    try:
+        descriptor = os.open(packed, os.O_WRONLY | os.O_CREAT | os.O_EXCL, atomic.PRIVATE)
+        with os.fdopen(descriptor, "wb") as file, tarfile.open(fileobj=file, mode=mode) as archive:  # type: ignore[call-overload]
+            archive.add(folder, arcname=name)
+        packed.rename(target)
+    finally:
+        packed.unlink(missing_ok=True)

@@ -1,0 +1,205 @@
+"""Feedback on disk: an append-only journal that is safe before a rating is acknowledged."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.feedback import Example, Rating
+from tui_trainer.store import atomic, paths
+from tui_trainer.store.feedback import feedback_log
+from tui_trainer.store.file_lock import locked
+
+JOURNAL = "feedback.jsonl"
+# Letters that form no words and are not taken for a list number.
+_LETTERS = "bcdfghjkmnpqrstvwxz"
+_ID_LENGTH = 5
+
+
+class FeedbackStore:
+    """Rated answers, in the order in which they were given.
+
+    Every change is a line of `feedback.jsonl`, on the disk when the call returns, so that a
+    kill loses nothing that was acknowledged; several threads and processes may write. Lines
+    that cannot be read stay in the file and are counted in `oddities`.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder if folder is not None else paths.home() / "feedback"
+        self.oddities = 0
+        self._reading = threading.Lock()
+        self._stamp: tuple[int, int, int] | None = None
+        self._known: dict[str, Example] = {}
+
+    @property
+    def file(self) -> Path:
+        """The journal; absent before the first example."""
+        return self.folder / JOURNAL
+
+    def examples(self) -> list[Example]:
+        """Every example, dropped ones too, oldest first. Raises `UserError` (unreadable)."""
+        return list(self._read().values())
+
+    def pending(self) -> list[Example]:
+        """What the next training takes."""
+        return [example for example in self.examples() if example.pending]
+
+    def get(self, reference: str | int) -> Example:
+        """The example with that id, or with that number in `examples()` counted from 1.
+
+        Raises `UserError` where there is none.
+        """
+        return _find(self._read(), reference)
+
+    def number(self, example_id: str) -> int:
+        """An example's number in `examples()`, counted from 1. Raises `UserError`."""
+        known = self._read()
+        return list(known).index(_find(known, example_id).id) + 1
+
+    def add(self, example: Example) -> Example:
+        """Stores an example and gives it as stored: with an id of its own, and a time.
+
+        Raises `UserError` where it cannot be stored.
+        """
+        with self._writing() as append:
+            known = self._read()
+            stored = msgspec.structs.replace(
+                example, id=_new_id(known), time=example.time or time.time()
+            )
+            append(feedback_log.Add(time=time.time(), example=stored))
+        return stored
+
+    def edit(
+        self,
+        reference: str | int,
+        *,
+        correction: str | None = None,
+        note: str | None = None,
+        rating: Rating | None = None,
+        flags: list[str] | None = None,
+    ) -> Example:
+        """Changes what is given and gives the example as it is now.
+
+        One that was learned and now has another right answer waits for the next training.
+        Raises `UserError` for an empty correction and for an example that was dropped.
+        """
+        if correction is not None and not correction.strip():
+            raise UserError("a correction needs a text: the right answer")
+        with self._writing() as append:
+            example = _undropped(self._read(), reference)
+            append(
+                feedback_log.Edit(
+                    time=time.time(),
+                    id=example.id,
+                    correction=correction,
+                    note=note,
+                    rating=rating,
+                    flags=flags,
+                )
+            )
+            return self._read()[example.id]
+
+    def drop(self, reference: str | int) -> Example:
+        """Takes an example back and gives it. `purge` also removes its words from the disk.
+
+        Raises `UserError` where there is none, or where it was dropped before.
+        """
+        with self._writing() as append:
+            example = _undropped(self._read(), reference)
+            append(feedback_log.Drop(time=time.time(), id=example.id))
+            return self._read()[example.id]
+
+    def mark_trained(self, examples: Iterable[Example | str], adapter: str) -> list[str]:
+        """Notes that `adapter` learned the examples and went live; gives the ids newly marked.
+
+        Given an `Example` as it was taught, one whose right answer was changed meanwhile stays
+        pending. Marking again changes nothing, and unknown ids are passed over.
+        """
+        with self._writing() as append:
+            known = self._read()
+            found = [(given, known.get(given if isinstance(given, str) else given.id))
+                     for given in examples]  # fmt: skip
+            ids = [now.id for given, now in found if now is not None and _is_news(given, now)]
+            if ids:
+                append(feedback_log.Trained(time=time.time(), ids=ids, adapter=adapter))
+        return ids
+
+    def purge(self) -> int:
+        """Removes dropped examples from the disk for good; gives how many. Numbers change."""
+        with self._writing():
+            gone = {example.id for example in self._read().values() if example.dropped}
+            if gone:
+                atomic.write_bytes(self.file, feedback_log.without(self.file.read_bytes(), gone))
+        return len(gone)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Callable[[feedback_log.Line], None]]:
+        """Excludes other writers; gives a function that appends a line durably."""
+        try:
+            paths.make_private_dir(self.folder)
+            with locked(self.folder / ".lock"):
+                yield self._append
+        except OSError as error:
+            raise UserError(f"{self.file} cannot be written: {error.strerror}", 1) from None
+
+    def _append(self, line: feedback_log.Line) -> None:
+        fresh = not self.file.exists()
+        with atomic.appending(self.file) as lines:
+            lines.append(line, durable=True)
+        if fresh:
+            atomic.sync_dir(self.folder)
+
+    def _read(self) -> dict[str, Example]:
+        """Examples by id; the file is read only where it has changed."""
+        with self._reading:
+            try:
+                status = self.file.stat()
+                stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+                if stamp != self._stamp:
+                    self._known, self.oddities = feedback_log.fold(self.file.read_bytes())
+                    self._stamp = stamp
+            except FileNotFoundError:
+                self._known, self.oddities, self._stamp = {}, 0, None
+            except OSError as error:
+                raise UserError(f"{self.file} cannot be read: {error.strerror}", 1) from None
+            return self._known
+
+
+def _find(known: dict[str, Example], reference: str | int) -> Example:
+    word = str(reference).strip()
+    if word in known:
+        return known[word]
+    if not known:
+        raise UserError(f"there is no feedback {word!r}: nothing was rated yet")
+    if word.isascii() and word.isdigit():
+        if 1 <= int(word) <= len(known):
+            return list(known.values())[int(word) - 1]
+        raise UserError(f"there is no feedback {word}: the numbers go from 1 to {len(known)}")
+    raise UserError(f"there is no feedback {word!r}; give its number or its id")
+
+
+def _undropped(known: dict[str, Example], reference: str | int) -> Example:
+    example = _find(known, reference)
+    if example.dropped:
+        raise UserError(f"feedback {example.id} was dropped")
+    return example
+
+
+def _is_news(given: Example | str, now: Example) -> bool:
+    """Whether what was learned is still the right answer, and not yet marked."""
+    same = isinstance(given, str) or given.right_answer == now.right_answer
+    return same and now.trained_in is None
+
+
+def _new_id(known: dict[str, Example]) -> str:
+    while True:
+        candidate = "".join(secrets.choice(_LETTERS) for _ in range(_ID_LENGTH))
+        if candidate not in known:
+            return candidate

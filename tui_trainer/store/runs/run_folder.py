@@ -1,0 +1,347 @@
+"""Run folders: making, finding and reading them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from tui_trainer.contracts.data import DataReport
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
+from tui_trainer.contracts.evaluation import EvaluationFile
+from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.run import (
+    ACTIVE_STATES,
+    ENDED_STATES,
+    Command,
+    Event,
+    LoopInfo,
+    RunBasics,
+    RunInfo,
+    RunState,
+)
+from tui_trainer.store import atomic, jobs, model_files, paths
+from tui_trainer.store.model_files import ModelFiles
+from tui_trainer.store.regular_files import open_regular, read_regular
+from tui_trainer.store.runs import disk_reserve, process_identity
+
+T = TypeVar("T")
+
+# A run on another host cannot be asked for its process; silence this long is called stale.
+STALE_SECONDS = 120.0
+_PACKAGES = ("tui-trainer", "torch", "transformers", "peft", "safetensors", "numpy")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of one run. Reading never raises for what may be half there: it gives None."""
+
+    path: Path
+
+    @property
+    def info_file(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def state_file(self) -> Path:
+        return self.path / "state.json"
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def events_file(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def control_file(self) -> Path:
+        return self.path / "control.jsonl"
+
+    @property
+    def hardware_file(self) -> Path:
+        return self.path / "hardware.jsonl"
+
+    @property
+    def notices_file(self) -> Path:
+        return self.path / "notices.jsonl"
+
+    @property
+    def data_file(self) -> Path:
+        return self.path / "data.json"
+
+    @property
+    def augmented_file(self) -> Path:
+        return self.path / "augmented.json"
+
+    @property
+    def evaluation_file(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "engine.log"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "engine.lock"
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def adapter_dir(self) -> Path:
+        return self.path / "adapter"
+
+    def info(self) -> RunInfo | None:
+        """`run.json` of a run of our engine, or None where it is absent or another's."""
+        return _read(self.info_file, RunInfo)
+
+    def loop_info(self) -> LoopInfo | None:
+        """`run.json` of somebody else's loop (`RunWriter`), or None."""
+        return _read(self.info_file, LoopInfo)
+
+    def basics(self) -> RunBasics | None:
+        """What `run.json` says of any run of ours or of a `RunWriter`'s, or None."""
+        return _read(self.info_file, RunBasics)
+
+    def state(self) -> RunState | None:
+        """`state.json` as written, or None. See `status` for what is true now."""
+        return _read(self.state_file, RunState)
+
+    def data(self) -> DataReport | None:
+        """`data.json`: what was found in the data, or None."""
+        return _read(self.data_file, DataReport)
+
+    def evaluation(self) -> EvaluationFile | None:
+        """`evaluation.json` of a classification, or None."""
+        return _read(self.evaluation_file, EvaluationFile)
+
+    def events(self) -> list[Event]:
+        """Every readable line of `events.jsonl`."""
+        return _read_lines(self.events_file, Event)
+
+    def commands(self) -> list[Command]:
+        """Every readable line of `control.jsonl`."""
+        return _read_lines(self.control_file, Command)
+
+    def status(self) -> str:
+        """One word for what is true now: a state, or `crashed`, `unknown`, `stale`."""
+        word = status_of(self.state())
+        # An engine may have written its last state and gone between the two looks.
+        return status_of(self.state()) if word == "crashed" else word
+
+    def log_tail(self, lines: int = 10) -> list[str]:
+        """The last lines that the engine printed."""
+        try:
+            with open_regular(self.log_file) as file:
+                file.seek(max(0, self.log_file.stat().st_size - 16_384))
+                text = file.read().decode("utf-8", "replace")
+        except OSError:
+            return []
+        return [line for line in text.splitlines() if line.strip()][-lines:]
+
+
+def status_of(state: RunState | None) -> str:
+    """The state's word, but `crashed` where a live process is owed and there is none.
+
+    On another host, or in another container, the process cannot be asked: an active run that has
+    been silent for `STALE_SECONDS` is `stale`.
+    """
+    if state is None:
+        return "unknown"
+    if state.state not in ACTIVE_STATES:
+        return state.state
+    if not process_identity.is_here(state):
+        silent = time.time() - state.updated_at
+        return "stale" if silent > STALE_SECONDS else state.state
+    return state.state if process_identity.is_alive(state) else "crashed"
+
+
+def create_run(runs_dir: Path, job: Job, name: str | None = None) -> RunFolder:
+    """Makes a run folder for a checked job and writes `run.json` and the first state.
+
+    Reads the data files and a local base to hash them, so call it off the UI thread. Raises
+    `UserError`, also for a base whose files are not whole.
+    """
+    label = paths.safe_name(name or job.name, "run name")
+    base = paths.builtin_model() if job.model == "builtin" else Path(job.model)
+    files = model_files.inspect_whole(base) if base.is_dir() else None
+    folder = _new_folder(runs_dir, label)
+    atomic.write_json(folder.info_file, _info(folder.path.name, label, job, base, files))
+    message = "waiting for the engine"
+    write_state(folder, RunState(state="idle", updated_at=time.time(), message=message))
+    return folder
+
+
+def create_loop_run(
+    runs_dir: Path, name: str, program: str, config: dict[str, Any], state: RunState
+) -> RunFolder:
+    """Makes a run folder for somebody else's training loop and writes `run.json` and `state`.
+
+    `config` holds plain values. Raises `UserError`, also for a name that cannot be a folder's,
+    and `OSError` where the files cannot be written.
+    """
+    label = paths.safe_name(name, "run name")
+    folder = _new_folder(runs_dir, label)
+    info = LoopInfo(
+        id=folder.path.name,
+        name=label,
+        created_at=time.time(),
+        versions=_versions(),
+        host=socket.gethostname(),
+        program=program,
+        config=config,
+    )
+    atomic.write_json(folder.info_file, info)
+    write_state(folder, state)
+    return folder
+
+
+def _new_folder(runs_dir: Path, label: str) -> RunFolder:
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    folder = RunFolder(runs_dir / f"{label}-{stamp}-{os.urandom(2).hex()}")
+    try:
+        paths.make_private_dir(runs_dir)
+        folder.path.mkdir(mode=0o700)
+    except OSError as error:
+        raise UserError(f"cannot make a run folder in {runs_dir}: {error.strerror}") from None
+    return folder
+
+
+def write_state(folder: RunFolder, state: RunState) -> None:
+    """Replaces `state.json`, also on a full disk: a last state takes the space in reserve, which
+    it releases in any case, and where that does not suffice the file is written over in place.
+    """
+    durable, last = state.state not in ACTIVE_STATES, state.state in ENDED_STATES
+    try:
+        atomic.write_json(folder.state_file, state, durable=durable)
+    except OSError as error:
+        if not atomic.is_full(error):
+            raise
+        try:
+            if not (last and disk_reserve.release(folder.path)):
+                raise
+            atomic.write_json(folder.state_file, state, durable=durable)
+        except OSError:
+            if not folder.state_file.exists():
+                raise
+            atomic.write_json_in_place(folder.state_file, state)
+    if last:
+        disk_reserve.release(folder.path)
+
+
+def list_runs(runs_dir: Path) -> list[RunFolder]:
+    """Our run folders directly inside `runs_dir`, newest first by creation."""
+    try:
+        folders = [RunFolder(p) for p in runs_dir.iterdir() if (p / "run.json").is_file()]
+    except OSError:
+        return []
+    created = {f.path: (i.created_at if (i := f.basics()) else 0.0) for f in folders}
+    return sorted(folders, key=lambda f: (created[f.path], f.path.name), reverse=True)
+
+
+def find_run(reference: str, runs_dir: Path) -> RunFolder:
+    """The run that `reference` means: a folder, or an id or name inside `runs_dir`.
+
+    The newest run wins where several share a name. Raises `UserError`.
+    """
+    as_path = Path(reference).expanduser()
+    if (as_path / "run.json").is_file():
+        return RunFolder(as_path)
+    if os.sep not in reference and (runs_dir / reference / "run.json").is_file():
+        return RunFolder(runs_dir / reference)
+    runs = list_runs(runs_dir)
+    for folder in runs:
+        info = folder.basics()
+        if info is not None and info.name == reference:
+            return folder
+    if as_path.is_dir():
+        raise UserError(f"{as_path} is not a run folder: it has no run.json")
+    if not runs:
+        raise UserError(f"no run {reference!r}: {runs_dir} holds no runs; see --runs-dir")
+    names = ", ".join(folder.path.name for folder in runs[:5])
+    raise UserError(f"no run {reference!r} in {runs_dir}; the newest there: {names}")
+
+
+def hash_files(files: list[Path]) -> tuple[str, dict[str, str]]:
+    """SHA-256 of each file's content by name, and one hash over names' order and contents."""
+    each = {}
+    whole = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        each[str(file)] = digest
+        whole.update(digest.encode())
+    return whole.hexdigest(), each
+
+
+def _info(run_id: str, name: str, job: Job, base: Path, files: ModelFiles | None) -> RunInfo:
+    """`base` is the model's folder and `files` what lies in it; None where it is none."""
+    data_hash, data_files = hash_files(jobs.data_files(job))
+    return RunInfo(
+        id=run_id,
+        name=name,
+        created_at=time.time(),
+        job=job,
+        base_model=job.model,
+        base_path=None if files is None else str(base),
+        base_hash=None if files is None else files.hash,
+        base_not_finite=None if files is None else list(files.not_finite),
+        data_hash=data_hash,
+        data_files=data_files,
+        versions=_versions(),
+        host=socket.gethostname(),
+        seed=job.training.seed,
+    )
+
+
+def _versions() -> dict[str, str]:
+    import importlib.metadata  # both are slow enough to keep off the monitor's start
+    import platform
+
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def why_unreadable(file: Path, kind: type[Any]) -> str | None:
+    """Why a file cannot be read as JSON of this kind, in one line; None where it can."""
+    try:
+        msgspec.json.decode(read_regular(file), type=kind)
+    except (OSError, *BAD_CONTENT) as error:
+        return reason_of(error)
+    return None
+
+
+def _read(file: Path, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(read_regular(file), type=kind)
+    except (OSError, *BAD_CONTENT):
+        return None
+
+
+def _read_lines(file: Path, kind: type[T]) -> list[T]:
+    try:
+        return decoded_lines(read_regular(file), msgspec.json.Decoder(kind))
+    except OSError:
+        return []
+
+
+def decoded_lines(data: bytes, decoder: msgspec.json.Decoder[T]) -> list[T]:
+    """The records of JSON lines; those that cannot be read as one are left out."""
+    found = []
+    for line in data.split(b"\n"):
+        with contextlib.suppress(*BAD_CONTENT):
+            found.append(decoder.decode(line))
+    return found

@@ -1,0 +1,22 @@
+"""Names of adapters, as they are proposed and checked while they are typed. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.store.adapters.adapter_store import check_name
+
+
+def adapter_name(name: str) -> str:
+    """A run's name made fit for an adapter."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_") or "adapter"
+
+
+def name_problem(name: str) -> str | None:
+    """What is wrong with an adapter's name, or None."""
+    try:
+        check_name(name)
+    except UserError as error:
+        return str(error)
+    return None

@@ -1,0 +1,172 @@
+"""The adapters as rows of words, and one of them in detail. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from tui_trainer.contracts.adapter import AdapterInfo
+from tui_trainer.store.adapters.adapter_store import Listed, Trashed
+from tui_trainer.text.formats import clean, number
+from tui_trainer.tui.chat.event_text import NONE, measure_words, share
+from tui_trainer.tui.common.markup import shorten, wrapped
+from tui_trainer.tui.common.panel import stack
+from tui_trainer.tui.runs.run_rows import Column
+
+COLUMNS: tuple[Column, ...] = (
+    Column("live", "live", 5, right=False),
+    Column("base", "base", 10, rank=6, right=False),
+    Column("rank", "rank/α", 7, rank=5),
+    Column("loss", "loss", 7, rank=4),
+    Column("recalled", "recalled", 8),
+    Column("kept", "kept", 6),
+    Column("created", "created", 11, rank=2),
+    Column("size", "size", 8, rank=3),
+    Column("taught", "taught", 6, rank=1),
+    Column("queries", "used", 6, rank=1),
+)
+_LEAST_NAME = 20
+_GAP = 2
+_LABEL = 10
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """What the store holds: adapters, which of them answer with which weight, and the trash."""
+
+    items: tuple[Listed, ...] = ()
+    live: tuple[tuple[str, float], ...] = ()
+    trash: tuple[Trashed, ...] = ()
+    problem: str | None = None
+    loading: bool = False
+
+    def weight(self, name: str) -> float | None:
+        """The weight with which an adapter answers; None where it does not."""
+        return dict(self.live).get(name)
+
+
+@dataclass(frozen=True)
+class ShelfRow:
+    """One adapter in words."""
+
+    name: str
+    live: bool
+    marked: bool
+    cells: tuple[tuple[str, str], ...]
+
+    @property
+    def shown(self) -> str:
+        """The name behind its mark."""
+        return f"{'●' if self.marked else ' '} {self.name}"
+
+    def cell(self, column: str) -> str:
+        """The words of one column."""
+        return dict(self.cells)[column]
+
+
+def columns_for(width: int) -> tuple[int, tuple[Column, ...]]:
+    """The width of the name and the columns that fit into `width` cells beside it."""
+    shown = list(COLUMNS)
+    while True:
+        room = width - sum(column.width + _GAP for column in shown) - _GAP
+        droppable = [column for column in shown if column.rank]
+        if room >= _LEAST_NAME or not droppable:
+            return max(_LEAST_NAME, min(room, 60)), tuple(shown)
+        shown.remove(max(droppable, key=lambda column: column.rank))
+
+
+def rows_of(shelf: Shelf, marked: Iterable[str]) -> tuple[ShelfRow, ...]:
+    """A row for each adapter, the newest first."""
+    chosen = set(marked)
+    return tuple(_row(item, shelf, item.info.name in chosen) for item in reversed(shelf.items))
+
+
+def details_of(item: Listed, shelf: Shelf, width: int) -> Content:
+    """Everything about one adapter, as aligned lines."""
+    info = item.info
+    weight = shelf.weight(info.name)
+    answers = "no" if weight is None else ("yes" if weight == 1 else f"with weight {weight:g}")
+    targets = info.lora.target_modules
+    facts = [
+        ("answers", answers),
+        ("used", f"in {item.queries:,} quer{'y' if item.queries == 1 else 'ies'}"),
+        ("recalled", measure_words(info.before, info.after, "recalled")),
+        ("kept", measure_words(info.before, info.after, "kept")),
+        ("taught on", taught_words(info)),
+        ("loss", number(info.train_loss)),
+        ("steps", NONE if info.steps is None else f"{info.steps:,}"),
+        ("LoRA", f"rank {info.lora.rank}, alpha {number(info.lora.alpha)}"),
+        ("layers", targets if isinstance(targets, str) else ", ".join(targets)),
+        ("base", info.base_model),
+        ("base hash", _short_hash(info.base_hash)),
+        ("parent", info.parent or NONE),
+        ("run", info.run_id or NONE),
+        ("created", _moment(info.created_at, "%Y-%m-%d %H:%M")),
+        ("size", size_text(item.size)),
+    ]
+    lines = [Content.styled(clean(info.name), "bold")]
+    for label, text in facts:
+        beside = wrapped(Content(clean(text)), max(8, width - _LABEL)) or [Content("")]
+        for index, line in enumerate(beside[:3]):
+            head = label if index == 0 else ""
+            lines.append(Content.assemble((f"{head:<{_LABEL}}", "$faint"), line))
+    return stack(*lines)
+
+
+def trash_lines(trash: Sequence[Trashed]) -> list[Content]:
+    """A line for each deleted adapter."""
+    return [
+        Content.assemble(
+            clean(item.name), ("  deleted ", "$faint"), _moment(item.deleted_at, "%m-%d %H:%M")
+        )
+        for item in trash
+    ]
+
+
+def taught_words(info: AdapterInfo) -> str:
+    """How many examples it learned; a training run's adapter learned from files."""
+    count = len(info.examples)
+    return f"{count} example{'' if count == 1 else 's'}" if count else "a training run's data"
+
+
+def size_text(amount: int) -> str:
+    """Bytes in binary units."""
+    size = float(amount)
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+def _row(item: Listed, shelf: Shelf, marked: bool) -> ShelfRow:
+    info = item.info
+    weight = shelf.weight(info.name)
+    live = "" if weight is None else ("● 1" if weight == 1 else f"● {weight:g}")
+    cells = {
+        "live": live,
+        "base": shorten(clean(info.base_model.rstrip("/").rpartition("/")[2]), 10),
+        "rank": f"{info.lora.rank}/{info.lora.alpha:g}",
+        "loss": number(info.train_loss, 3),
+        "recalled": share(info.after.recalled),
+        "kept": share(info.after.kept),
+        "created": _moment(info.created_at, "%m-%d %H:%M"),
+        "size": size_text(item.size),
+        "taught": f"{len(info.examples):,}" if info.examples else NONE,
+        "queries": f"{item.queries:,}",
+    }
+    return ShelfRow(clean(info.name), weight is not None, marked, tuple(cells.items()))
+
+
+def _moment(seconds: float, form: str) -> str:
+    try:
+        return time.strftime(form, time.localtime(seconds)) if seconds else NONE
+    except (OverflowError, ValueError, OSError):
+        return NONE
+
+
+def _short_hash(value: str | None) -> str:
+    return NONE if value is None else f"{value[:16]}…"

@@ -1,0 +1,67 @@
+"""The table of adapters: laid anew where its rows differ, the cursor kept on its adapter."""
+
+from __future__ import annotations
+
+from rich.style import Style
+from rich.text import Text
+from textual.widgets import DataTable
+
+from tui_trainer.tui.adapters.adapter_rows import ShelfRow, columns_for
+from tui_trainer.tui.common import run_status
+from tui_trainer.tui.common.markup import shorten
+from tui_trainer.tui.runs.run_rows import Column
+
+
+class ShelfTable(DataTable[Text]):
+    """A row for each adapter; those that answer are lit."""
+
+    def __init__(self) -> None:
+        super().__init__(cursor_type="row", cursor_foreground_priority="renderable")
+        self._laid: object = None
+        self._names: list[str] = []
+
+    @property
+    def chosen(self) -> str | None:
+        """The adapter under the cursor now: messages about its moves come late."""
+        return self._names[self.cursor_row] if self.cursor_row < len(self._names) else None
+
+    def choose(self, name: str) -> bool:
+        """Puts the cursor on an adapter, if it is there."""
+        if name not in self._names:
+            return False
+        self.move_cursor(row=self._names.index(name))
+        return True
+
+    def lay(self, rows: tuple[ShelfRow, ...], room: int) -> None:
+        """Shows the rows in `room` cells."""
+        name_width, columns = columns_for(room)
+        variables = self.app.theme_variables
+        good = Style(color=variables[run_status.GOOD.removeprefix("$")], bold=True)
+        mark = Style(color=variables[run_status.ACCENT.removeprefix("$")], bold=True)
+        wanted = (rows, name_width, columns, good, mark)
+        if wanted == self._laid:
+            return
+        self._laid = wanted
+        chosen, index = self.chosen, self.cursor_row
+        self.clear(columns=True)
+        self.add_column(Text("  name"), key="name", width=name_width)
+        for column in columns:
+            title = Text(column.title, justify="right" if column.right else "left")
+            self.add_column(title, key=column.id, width=column.width)
+        for row in rows:
+            name = Text(shorten(row.shown, name_width), good if row.live else Style(), end="")
+            if row.marked:
+                name.stylize(mark, 0, 1)
+            self.add_row(name, *_cells(row, columns, good), key=row.name)
+        self._names = [row.name for row in rows]
+        if chosen is not None and not self.choose(chosen):
+            self.move_cursor(row=index)
+
+
+def _cells(row: ShelfRow, columns: tuple[Column, ...], good: Style) -> list[Text]:
+    cells = []
+    for column in columns:
+        words = shorten(row.cell(column.id), column.width)
+        style = good if column.id == "live" else Style()
+        cells.append(Text(words, style, justify="right" if column.right else "left"))
+    return cells

@@ -1,0 +1,123 @@
+"""Two adapters side by side: their measures, the size of their changes, their answers. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from tui_trainer.contracts.adapter import AdapterInfo
+from tui_trainer.contracts.chat import Comparison, LayerDifference
+from tui_trainer.text.formats import clean, number
+from tui_trainer.tui.adapters.adapter_rows import taught_words
+from tui_trainer.tui.chat.event_text import NONE, share
+from tui_trainer.tui.common.markup import wrapped
+from tui_trainer.tui.common.panel import stack
+
+_WIDEST_LABEL = 28
+_NUMBER = 7  # cells of a norm
+_COSINE = 6
+_GAP = 2
+_LAYER = re.compile(r"^(?:.*\.)?layers\.(\d+)\.(?:.*\.)?([^.]+)$")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What was found out about `a` and `b`; an answer row is question, a's, b's."""
+
+    a: AdapterInfo
+    b: AdapterInfo
+    comparison: Comparison
+    answers: tuple[tuple[str, str, str], ...] = ()
+
+
+def comparison_text(found: Compared, width: int) -> Content:
+    """All of it, `width` cells wide."""
+    names = [layer_name(item.layer) for item in found.comparison.layers]
+    label = min(_WIDEST_LABEL, max(len(name) for name in (*names, "recalled", "taught on"))) + _GAP
+    half = max(_NUMBER + _GAP + 4, (width - label - _COSINE) // 2)
+    lines = [*_heading(found, label, half), Content(""), *_changes(found, label, half)]
+    if found.answers:
+        lines += [Content(""), *_answers(found, width)]
+    else:
+        lines += [Content(""), Content.styled("no questions yet to ask both", "$faint")]
+    return stack(*lines)
+
+
+def layer_name(layer: str) -> str:
+    """A layer in few characters: `0 q_proj`; other names as they are."""
+    match = _LAYER.match(layer)
+    return f"{match[1]} {match[2]}" if match else layer
+
+
+def _heading(found: Compared, label: int, half: int) -> list[Content]:
+    rows = [
+        ("", clean(found.a.name), clean(found.b.name)),
+        ("recalled", share(found.a.after.recalled), share(found.b.after.recalled)),
+        ("kept", share(found.a.after.kept), share(found.b.after.kept)),
+        ("loss", number(found.a.train_loss), number(found.b.train_loss)),
+        ("LoRA", _lora(found.a), _lora(found.b)),
+        ("taught on", taught_words(found.a), taught_words(found.b)),
+    ]
+    lines = []
+    for index, (name, a, b) in enumerate(rows):
+        style = "bold $accent" if index == 0 else ""
+        cells = [_cell(text, half, style) for text in (a, b)]
+        lines.append(Content.assemble(_cell(name, label, "$faint"), *cells))
+    return lines
+
+
+def _changes(found: Compared, label: int, half: int) -> list[Content]:
+    """Bars of one scale for each layer, and how alike the two changes are."""
+    layers, whole = found.comparison.layers, found.comparison.whole
+    most = max((max(item.a, item.b) for item in layers), default=0.0)
+    rows = [(layer_name(item.layer), item, most) for item in layers]
+    rows.append(("all", whole, max(whole.a, whole.b)))
+    title = Content.assemble(
+        ("changes by layer", "bold"), ("  Frobenius norm, and the cosine of both", "$faint")
+    )
+    return [title, *(_layer_row(item, name, label, half, top) for name, item, top in rows)]
+
+
+def _layer_row(item: LayerDifference, name: str, label: int, half: int, top: float) -> Content:
+    size = half - _NUMBER - _GAP
+    parts = [_cell(clean(name), label, "$faint")]
+    for value, style in ((item.a, "$accent"), (item.b, "$warning")):
+        filled = max(1, round(size * value / top)) if value > 0 and top > 0 else 0
+        parts.append(_cell("━" * filled, size, style))
+        parts.append(Content(f"{number(value, 3):>{_NUMBER}}{' ' * _GAP}"))
+    alike = NONE if item.cosine is None else f"{round(item.cosine, 2) + 0.0:+.2f}"
+    return Content.assemble(*parts, f"{alike:>{_COSINE}}")
+
+
+def _answers(found: Compared, width: int) -> list[Content]:
+    half = max(8, (width - 2 * _GAP) // 2)
+    lines = [Content.styled("answers", "bold")]
+    for question, a, b in found.answers:
+        lines.append(Content.styled(f"› {clean(question)}", "bold").truncate(width, ellipsis=True))
+        left, right = _wrapped(a, half), _wrapped(b, half)
+        style = "" if a.strip() == b.strip() else "$accent"
+        for index in range(max(len(left), len(right))):
+            cells = [
+                _cell(lines_of[index] if index < len(lines_of) else "", half, style)
+                for lines_of in (left, right)
+            ]
+            lines.append(Content.assemble(" " * _GAP, *cells))
+    return lines
+
+
+def _wrapped(text: str, width: int) -> Sequence[str]:
+    found = [
+        line.plain for part in text.split("\n") for line in wrapped(Content(clean(part)), width - 2)
+    ]
+    return found or ["(nothing)"]
+
+
+def _cell(text: str, width: int, style: str = "") -> Content:
+    return Content.styled(text, style).truncate(width, ellipsis=True, pad=True)
+
+
+def _lora(info: AdapterInfo) -> str:
+    return f"rank {info.lora.rank}, alpha {number(info.lora.alpha)}"

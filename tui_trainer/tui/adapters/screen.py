@@ -1,0 +1,314 @@
+"""The adapters: what was learned, and which of it answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.widgets import DataTable
+
+from tui_trainer.store.adapters.adapter_store import Listed
+from tui_trainer.text.formats import clean
+from tui_trainer.tui import keymap
+from tui_trainer.tui.adapters import adapter_rows, background_tasks
+from tui_trainer.tui.adapters.adapter_names import name_problem
+from tui_trainer.tui.adapters.adapter_rows import Shelf
+from tui_trainer.tui.adapters.adapter_table import ShelfTable
+from tui_trainer.tui.adapters.comparison import Compared, comparison_text
+from tui_trainer.tui.common.dialogs.pick import Pick
+from tui_trainer.tui.common.dialogs.progress import Work
+from tui_trainer.tui.common.dialogs.prompt import Prompt
+from tui_trainer.tui.common.dialogs.text_view import Reading
+from tui_trainer.tui.common.markup import plain
+from tui_trainer.tui.common.page import Page
+from tui_trainer.tui.common.panel import Panel
+from tui_trainer.tui.messages import ShelfRead
+from tui_trainer.tui.startup.services import in_background
+from tui_trainer.watch.snapshots import FolderView
+
+_REFRESH_SECONDS = 5.0  # for what other sessions do; our own changes come with their news
+
+
+class Adapters(Page):
+    """A table of adapters with one of them in detail."""
+
+    CSS_PATH = "screen.tcss"
+    BINDINGS: ClassVar = keymap.bindings("adapters")
+    AUTO_FOCUS = "ShelfTable"
+    place = "adapters"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shelf = Shelf(loading=True)
+        self._marked: list[str] = []
+        self._reading = False
+        self._renamed: str | None = None  # the new name, until it is listed
+
+    def body(self) -> ComposeResult:
+        with Horizontal(id="shelf"):
+            yield ShelfTable()
+            with VerticalScroll(id="adapter", can_focus=False):
+                yield AdapterPanel()
+
+    def on_mount(self) -> None:
+        self.set_interval(_REFRESH_SECONDS, self.read_again)
+
+    def on_screen_resume(self) -> None:
+        self.read_again()
+
+    def read_again(self) -> None:
+        """Reads the store in the background, while this screen is the one shown."""
+        if self.is_current and not self._reading:
+            self._reading = True
+            in_background(
+                "adapters", lambda: self.post_message(ShelfRead(background_tasks.read_shelf()))
+            )
+
+    def sentence(self, view: FolderView) -> Content | None:
+        if self._shelf.problem is not None:
+            return plain(self._shelf.problem, "bold $error")
+        if self._shelf.items:
+            return None
+        if self._shelf.loading:
+            return Content("reading the adapters …")
+        return teach_adapters(len(self._shelf.trash))
+
+    def take(self, view: FolderView) -> None:
+        if self.is_current:
+            self._fill()
+
+    def show_talk(self) -> None:
+        """What answers may have changed."""
+        self.read_again()
+
+    @on(ShelfRead)
+    def _read(self, message: ShelfRead) -> None:
+        self._reading = False
+        if message.shelf != self._shelf:
+            self._shelf = message.shelf
+            names = {item.info.name for item in self._shelf.items}
+            self._marked = [name for name in self._marked if name in names]
+            self.refresh_all()
+
+    # -- keys ---------------------------------------------------------------------------------
+
+    def action_move(self, step: int) -> None:
+        table = self._table
+        table.move_cursor(row=table.cursor_row + step)
+
+    def action_turn_on(self) -> None:
+        item = self._item()
+        if item is not None and self._shelf.weight(item.info.name) is not None:
+            self.action_unload()
+        else:
+            self.action_load()
+
+    def action_load(self) -> None:
+        item = self._item()
+        if item is not None:
+            self._submit(f"/adapters load {item.info.name}")
+
+    def action_unload(self) -> None:
+        self._submit("/adapters unload")
+
+    def action_mark(self) -> None:
+        item = self._item()
+        if item is None:
+            return
+        name = item.info.name
+        if name in self._marked:
+            self._marked.remove(name)
+        else:
+            self._marked.append(name)
+        self._fill()
+        self.action_move(1)
+
+    def action_compare(self) -> None:
+        if len(self._marked) != 2:
+            self._tell(f"mark two adapters with {self._key('mark')} to compare them")
+            return
+        names = (self._marked[0], self._marked[1])
+        work: Work[Compared] = Work(
+            f"Comparing {names[0]} and {names[1]}",
+            lambda report: background_tasks.compare(
+                self.session.chatting.chatter.desk(), names, report
+            ),
+        )
+        self.app.push_screen(work, self._compared)
+
+    def action_ensemble(self) -> None:
+        if len(self._marked) < 2:
+            self._tell(f"mark at least two adapters with {self._key('mark')} to combine them")
+            return
+        even = f"{1 / len(self._marked):.2g}"
+        prompt = Prompt(
+            "Weights of the ensemble",
+            " ".join(f"{name}={even}" for name in self._marked),
+            "each adapter's change counts this much; it answers at once",
+            weights_problem,
+        )
+        self.app.push_screen(
+            prompt, lambda text: self._submit(f"/ensemble {text}") if text else None
+        )
+
+    def action_rename(self) -> None:
+        item = self._item()
+        if item is None:
+            return
+        old = item.info.name
+        prompt = Prompt(
+            f"New name of {old}", old, "letters, digits, '-' and '_'", self._name_problem
+        )
+
+        def decide(new: str | None) -> None:
+            if new is not None and new != old:
+                self._renamed = new
+                self._submit(f"/adapters rename {old} {new}")
+
+        self.app.push_screen(prompt, decide)
+
+    def action_delete(self) -> None:
+        item = self._item()
+        if item is not None:
+            self._submit(f"/adapters delete {item.info.name}")
+
+    def action_trash(self) -> None:
+        trash = self._shelf.trash
+        if not trash:
+            self._tell("the trash is empty")
+            return
+
+        def decide(index: int | None) -> None:
+            if index is not None:
+                self._submit(f"/adapters restore {trash[index].key}")
+
+        self.app.push_screen(
+            Pick("In the trash", adapter_rows.trash_lines(trash), "take back"), decide
+        )
+
+    def action_merge(self) -> None:
+        item = self._item()
+        if item is None:
+            return
+        name = item.info.name
+        prompt = Prompt(
+            f"Merge {name} with its base into the folder",
+            str(Path.cwd() / f"{name}-merged"),
+            "a new or empty folder; the model in it needs no adapter",
+            lambda text: None if text.strip() else "name a folder",
+        )
+        self.app.push_screen(prompt, lambda text: self._merge(name, text) if text else None)
+
+    @on(DataTable.RowHighlighted)
+    def _moved(self) -> None:
+        self._show_details()
+
+    @on(DataTable.RowSelected)
+    def _selected(self) -> None:
+        self.action_turn_on()
+
+    # -- within -------------------------------------------------------------------------------
+
+    @property
+    def _table(self) -> ShelfTable:
+        return self.query_one(ShelfTable)
+
+    def _item(self) -> Listed | None:
+        chosen = self._table.chosen
+        return next((i for i in self._shelf.items if i.info.name == chosen), None)
+
+    def _submit(self, line: str) -> None:
+        self.session.chatting.submit(line, remember=False)
+
+    def _tell(self, text: str) -> None:
+        self.session.tell(text, "warning")
+
+    def _key(self, id: str) -> str:
+        return self.session.keymap.shown(next(key for key in keymap.KEYS if key.id == id))
+
+    def _name_problem(self, name: str) -> str | None:
+        problem = name_problem(name)
+        if problem is not None:
+            return problem
+        taken = name != self._table.chosen and any(i.info.name == name for i in self._shelf.items)
+        return f"there is already an adapter {name}" if taken else None
+
+    def _compared(self, found: Compared | None) -> None:
+        if found is not None:
+            self.app.push_screen(Reading(lambda width: comparison_text(found, width)))
+
+    def _merge(self, name: str, text: str) -> None:
+        out = Path(text).expanduser()
+        work: Work[Path] = Work(
+            f"Merging {name} with its base",
+            lambda report: background_tasks.merge(
+                self.session.chatting.chatter.desk(), name, out, report
+            ),
+        )
+
+        def told(path: Path | None) -> None:
+            if path is not None:
+                self.session.tell(f"{name} and its base are one model now: {path}")
+
+        self.app.push_screen(work, told)
+
+    def _fill(self) -> None:
+        rows = adapter_rows.rows_of(self._shelf, self._marked)
+        room = self.size.width - 2 - self._details_width()
+        self._table.lay(rows, room)
+        if self._renamed is not None and self._table.choose(self._renamed):
+            self._renamed = None
+        self._show_details()
+
+    def _details_width(self) -> int:
+        """What the details take beside the table; the stylesheet has the same widths."""
+        if self.has_class("-narrow") or self.has_class("-slim"):
+            return 0
+        return 61 if self.has_class("-large") else 47
+
+    def _show_details(self) -> None:
+        item = self._item()
+        if item is not None:
+            self.query_one(AdapterPanel).show((item, self._shelf))
+
+
+class AdapterPanel(Panel[tuple[Listed, Shelf] | None]):
+    """One adapter in detail."""
+
+    def __init__(self) -> None:
+        super().__init__(None, id="adapter-facts")
+
+    def draw(self, facts: tuple[Listed, Shelf] | None, width: int, height: int) -> Content:
+        return Content("") if facts is None else adapter_rows.details_of(*facts, width)
+
+
+def teach_adapters(deleted: int) -> Content:
+    """What goes here, and how the first one is made."""
+    more = (
+        Content.assemble("\n", ("T", "bold $accent"), f" takes back one of {deleted} deleted.")
+        if deleted
+        else Content("")
+    )
+    return Content.assemble(
+        "no adapters yet.\n\nCorrect some answers in the chat ", ("(3)", "bold $accent"),
+        ": what they teach appears here.\nOr train a run, and ", ("A", "bold $accent"),
+        " on the dashboard adds its adapter.", more,
+    )  # fmt: skip
+
+
+def weights_problem(text: str) -> str | None:
+    """What is wrong with `NAME=WEIGHT ...`, or None."""
+    words = text.split()
+    for word in words:
+        name, _, weight = word.partition("=")
+        try:
+            value = float(weight)
+        except ValueError:
+            return f"{clean(word)}: write NAME=WEIGHT, such as capitals=0.5"
+        if not name or value == 0 or value != value or value in (float("inf"), -float("inf")):
+            return f"{clean(word)}: the weight must be a number other than 0"
+    return None if words else "name the adapters, such as a=0.7 b=0.3"

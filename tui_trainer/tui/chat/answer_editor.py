@@ -1,0 +1,62 @@
+"""A small editor over an answer: what is right instead."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static, TextArea
+
+from tui_trainer.text.formats import clean
+from tui_trainer.tui.common.dialogs.dialog import Dialog
+from tui_trainer.tui.common.markup import shorten
+
+_QUESTION = 300
+
+
+class Editor(Dialog[str]):
+    """Gives the text, or None where it was closed or left as it was."""
+
+    BINDINGS: ClassVar = [
+        Binding("escape", "dismiss(None)", "leave", show=False, priority=True),
+        Binding("ctrl+s", "give", "store", show=False, priority=True),
+    ]
+    AUTO_FOCUS = "TextArea"
+
+    def __init__(self, question: str, text: str) -> None:
+        super().__init__()
+        self._question = question
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog -tall"):
+            yield Static(
+                shorten(clean(self._question), _QUESTION), markup=False, classes="question"
+            )
+            yield TextArea(self._text, id="text", soft_wrap=True, compact=True)
+            yield Static("the right answer to this question", markup=False, classes="hint")
+            yield Static(
+                Content.assemble(("ctrl+s ", "bold $accent"), "store   ", ("esc ", "bold $accent"),
+                                 "leave it"),
+                classes="keys",
+            )  # fmt: skip
+
+    def on_mount(self) -> None:
+        area = self.query_one(TextArea)
+        area.select_all()  # typing replaces the wrong answer, an arrow key keeps it
+
+    def action_give(self) -> None:
+        # Behind the keys that still wait for the text: a pasted burst is to be taken whole.
+        self.query_one(TextArea).call_later(self._give)
+
+    def _give(self) -> None:
+        text = self.query_one(TextArea).text
+        if not text.strip():
+            hint = self.query_one(".hint", Static)
+            hint.add_class("-wrong")
+            hint.update("a right answer needs a text")
+            return
+        self.dismiss(text if text != self._text else None)

@@ -1,0 +1,178 @@
+"""The chat on the app's side: takes news to the talk, and opens what they ask for."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.timer import Timer
+
+from tui_trainer.contracts import session as events
+from tui_trainer.text.formats import clean
+from tui_trainer.tui.chat import session_thread
+from tui_trainer.tui.chat.event_text import training_words
+from tui_trainer.tui.chat.session_thread import Chatter
+from tui_trainer.tui.chat.transcript import Talk
+from tui_trainer.tui.common.dialogs.choice import Choice, Option
+from tui_trainer.tui.messages import ChatSpoke
+from tui_trainer.tui.startup.services import OpenSession
+
+if TYPE_CHECKING:
+    from tui_trainer.tui.app import TrainerApp
+
+FRAME_SECONDS = 0.05  # at most twenty times a second, however fast tokens come
+OPEN_SECONDS = 0.6  # after the first paint, which it must not delay
+
+
+class Chatting:
+    """One chat for the whole session; the model is loaded when a screen asks for it."""
+
+    def __init__(self, app: TrainerApp, open_session: OpenSession) -> None:
+        self._app = app
+        self._taken_at = 0.0
+        self._frame: Timer | None = None
+        self.talk = Talk()
+        self.chatter = Chatter(lambda: app.post_message(ChatSpoke()), open_session)
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def open_later(self) -> None:
+        """Reads the stores soon: a training that was left is carried on, the buffer shown."""
+        self._app.set_timer(OPEN_SECONDS, self.chatter.open)
+
+    def start(self) -> None:
+        """Loads the model if it is not there."""
+        if self.talk.phase in ("closed", "opening", "unavailable"):
+            self.talk.phase = "loading"
+            self.chatter.start()
+
+    def close(self) -> None:
+        """Ends the chat; a training goes on."""
+        self.chatter.close()
+
+    @property
+    def last_words(self) -> str | None:
+        """What the shell is told when the session is left."""
+        if self.talk.under_way is None:
+            return None
+        return "the training goes on; the next session checks it and lets it answer"
+
+    def teaches(self, run: Path) -> bool:
+        """Whether a run is a training of the teaching's own."""
+        return any(r.run_path == str(run) for r in self.talk.trainings.values())
+
+    # -- what screens ask ---------------------------------------------------------------------
+
+    def submit(self, line: str, *, remember: bool = True) -> None:
+        """Has a line done, after those that wait."""
+        self.talk.queue(line, remember=remember)
+        self.chatter.submit(line, remember=remember)
+        self._show()
+
+    def agree(self) -> None:
+        """Does what is asked for a yes."""
+        ask = self.talk.ask
+        if ask is None:
+            self._app.tell("nothing is asked at the moment")
+            return
+        self.talk.ask = None
+        self.submit(ask.yes, remember=False)
+
+    def decline(self) -> bool:
+        """Leaves what is asked; whether anything was."""
+        ask = self.talk.ask
+        if ask is None:
+            return False
+        self.talk.ask = None
+        if ask.no is not None:
+            self.submit(ask.no, remember=False)
+        self._show()
+        return True
+
+    def cancel(self) -> bool:
+        """Ends the answer under way; whether there is one that was not told to end yet."""
+        if self.talk.working is None or self.talk.ending:
+            return False
+        self.talk.ending = True
+        self.chatter.cancel()
+        return True
+
+    def watch_training(self) -> None:
+        """Shows the training under way, or the newest, on the dashboard."""
+        record = self.talk.under_way or self.talk.last_result
+        if record is None or record.run_path is None:
+            self._app.tell("no training has begun yet")
+            return
+        self._app.look_at(Path(record.run_path))
+        self._app.action_show("dashboard")
+
+    # -- news ---------------------------------------------------------------------------------
+
+    def spoke(self) -> None:
+        """There is news: it is taken at once, or when the last frame has stood long enough."""
+        wait = FRAME_SECONDS - (time.monotonic() - self._taken_at)
+        if wait <= 0:
+            self._take()
+        elif self._frame is None:
+            self._frame = self._app.set_timer(wait, self._take)
+
+    def _take(self) -> None:
+        self._taken_at, self._frame = time.monotonic(), None
+        for news in self.chatter.take():
+            before = self._state_of(news)
+            self.talk.take(news)
+            self._tell_elsewhere(news, before)
+        self._open_what_is_asked()
+        self._show()
+        session = self.chatter.session
+        if session is not None and session.ended:
+            session.ended = False
+            self._app.orders.leave()
+
+    def _show(self) -> None:
+        self._app.show_talk()
+
+    def _state_of(self, news: session_thread.News) -> str | None:
+        if not isinstance(news, session_thread.Progressed):
+            return None
+        before = self.talk.trainings.get(news.record.id)
+        return before.state if before else None
+
+    def _tell_elsewhere(self, news: session_thread.News, before: str | None) -> None:
+        """Who looks at another screen hears of refusals and results."""
+        if self._app.current_mode == "chat":
+            return
+        if isinstance(news, events.Problem):
+            self._app.tell(news.text, "warning")
+        elif isinstance(news, events.Notice) and self._app.current_mode == "adapters":
+            self._app.tell(news.text)
+        elif isinstance(news, session_thread.Unavailable) and self._app.current_mode == "adapters":
+            self._app.tell(news.reason, "error")
+        elif isinstance(news, session_thread.Progressed) and before != news.record.state:
+            tone, words = training_words(news.record)
+            if tone != "note":
+                self._app.tell(words, "information" if tone == "good" else "warning")
+
+    def _open_what_is_asked(self) -> None:
+        request, self.talk.edit = self.talk.edit, None
+        if request is not None:
+            self._edit(request)
+        ask = self.talk.ask
+        if ask is not None and ask.yes == "/yes" and self._app.current_mode == "adapters":
+            self.talk.ask = None
+            options = (Option("yes", "y", ask.label), Option("no", "escape", "leave it"))
+
+            def decide(answer: str | None) -> None:
+                self.chatter.submit("/yes" if answer == "yes" else "/no", remember=False)
+
+            self._app.push_screen(Choice(clean(ask.text), options), decide)
+
+    def _edit(self, request: events.EditRequest) -> None:
+        from tui_trainer.tui.chat.answer_editor import Editor  # loaded when it is wanted
+
+        def decide(text: str | None) -> None:
+            if text is not None:
+                self.chatter.edited(request, text)
+
+        self._app.push_screen(Editor(request.question, request.text), decide)

@@ -1,0 +1,44 @@
+"""The line in which questions and commands are typed."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.widgets import Input
+
+from tui_trainer.tui.chat.completion import Recall
+
+
+class AskLine(Input):
+    """An input whose pasted lines are joined, with the earlier lines a key away."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            placeholder="ask something, or / for a command",
+            id="ask",
+            compact=True,
+            select_on_focus=False,
+        )
+        self._recall = Recall()
+        self._recalled = ""
+
+    def recall(self, lines: list[str], direction: int) -> None:
+        """Puts an earlier (-1) or later (1) line in."""
+        if self.value != self._recalled:
+            self._recall.forget()
+        self._recalled = self._recall.step(lines, self.value, direction)
+        self.value = self._recalled
+        self.cursor_position = len(self.value)
+
+    def take(self) -> str:
+        """What was typed; the line is empty then."""
+        text, self.value, self._recalled = self.value, "", ""
+        self._recall.forget()
+        return text
+
+    def _on_paste(self, event: events.Paste) -> None:
+        """Textual would keep the first line only."""
+        event.stop()
+        event.prevent_default()
+        line = " ".join(part.strip() for part in event.text.splitlines() if part.strip())
+        if line:
+            self.replace(line, *self.selection)

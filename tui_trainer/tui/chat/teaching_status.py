@@ -1,0 +1,266 @@
+"""What answers, how far the feedback is, and the training under way, as words. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from textual.content import Content
+
+from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.text.formats import clean, duration, number
+from tui_trainer.tui.charts.blocks import sparkline
+from tui_trainer.tui.charts.model import Marks
+from tui_trainer.tui.chat.event_text import (
+    buffer_words,
+    live_words,
+    measure_words,
+    training_state,
+    weight_words,
+)
+from tui_trainer.tui.chat.transcript import Talk
+from tui_trainer.tui.common import run_status
+from tui_trainer.tui.common.markup import count_text, meter, percent_text, wrapped
+from tui_trainer.tui.common.panel import spread, stack
+
+_LABEL = 9
+
+
+@dataclass(frozen=True)
+class FeedbackFacts:
+    """The buffer; empty words where nothing is known yet."""
+
+    words: str = ""
+    share: float | None = None
+    weight: str = ""
+    weight_share: float | None = None
+    lacking: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """The training under way."""
+
+    id: str = ""
+    state: str = ""
+    step: str = ""
+    share: float | None = None
+    losses: tuple[float, ...] = ()
+    left: str = ""
+    queued: int = 0
+    examples: int = 0
+
+
+@dataclass(frozen=True)
+class ResultFacts:
+    """How the newest training ended."""
+
+    state: str = ""
+    adapter: str = ""
+    recalled: str = ""
+    kept: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class TeachingFacts:
+    """Everything beside a conversation."""
+
+    model: str = ""
+    loaded: str = ""
+    answers: str = ""
+    feedback: FeedbackFacts = FeedbackFacts()
+    training: TrainingFacts = TrainingFacts()
+    result: ResultFacts = ResultFacts()
+    teaches: bool = True
+    watch_key: str = ""
+    marks: Marks = "braille"
+
+
+def teaching_facts_of(talk: Talk, watch_key: str, marks: Marks) -> TeachingFacts:
+    """The facts of a session's talk; `watch_key` shows a training on the dashboard."""
+    return TeachingFacts(
+        model=clean(talk.model),
+        loaded=_loaded(talk),
+        answers=clean(live_words(talk.live)),
+        feedback=feedback_facts_of(talk),
+        training=_training(talk),
+        result=_result(talk.last_result),
+        teaches=talk.teaches,
+        watch_key=watch_key,
+        marks=marks,
+    )
+
+
+def feedback_facts_of(talk: Talk) -> FeedbackFacts:
+    """The facts of the buffer."""
+    buffer = talk.buffer
+    if buffer is None:
+        return FeedbackFacts()
+    return FeedbackFacts(
+        words=buffer_words(buffer),
+        share=buffer.count / buffer.threshold if buffer.threshold else None,
+        weight=weight_words(buffer),
+        weight_share=(buffer.weight / buffer.weight_threshold if buffer.weight_threshold else None),
+        lacking=buffer.needs_correction,
+    )
+
+
+def feedback_lines(facts: FeedbackFacts, width: int) -> list[Content]:
+    """Title, words, bar and what lacks a correction."""
+    if not facts.words:
+        return []
+    lines = [
+        Content.styled("feedback", "bold"),
+        spread(Content(facts.words), Content.styled(facts.weight, "$faint"), width),
+    ]
+    lines += [meter(s, width) for s in (facts.share, facts.weight_share) if s is not None]
+    if facts.lacking:
+        one = "needs" if facts.lacking == 1 else "need"
+        lines.append(Content.styled(f"! {facts.lacking} {one} a correction", run_status.CAUTION))
+    return lines
+
+
+def side_lines(facts: TeachingFacts, width: int) -> list[list[Content]]:
+    """The blocks of the side panel, in their order."""
+    blocks = [
+        [
+            Content.styled("answers", "bold"),
+            Content.styled(facts.answers, "$accent").truncate(width, ellipsis=True),
+            Content.styled(f"{facts.model}{facts.loaded}", "$faint").truncate(width, ellipsis=True),
+        ],
+        feedback_lines(facts.feedback, width),
+        _training_lines(facts, width),
+        _result_lines(facts.result, width),
+    ]
+    if not facts.teaches:
+        blocks.append([Content.styled("! another session teaches", run_status.CAUTION)])
+    return [block for block in blocks if block]
+
+
+def one_line(facts: TeachingFacts, width: int) -> Content:
+    """The most of it in a line, where there is no room beside the conversation."""
+    left = Content.assemble(" ", ("answers ", "$faint"), (facts.answers, "$accent"))
+    right = _short_training(facts) if facts.training.id else _short_feedback(facts.feedback)
+    return spread(left, Content.assemble(right, " "), width)
+
+
+def blocks_of(facts: TeachingFacts, width: int) -> Content:
+    """The side panel's content, blocks apart."""
+    lines: list[Content] = []
+    for block in side_lines(facts, width):
+        lines += [*([Content("")] if lines else []), *block]
+    return stack(*lines)
+
+
+def _loaded(talk: Talk) -> str:
+    if talk.phase in ("opening", "loading"):
+        return " is loading …"
+    if talk.phase == "ready" and talk.facts is not None:
+        size = number(float(talk.facts.parameters), 3)
+        return f", {size} parameters on {talk.facts.device}"
+    return ""
+
+
+def _training(talk: Talk) -> TrainingFacts:
+    record = talk.under_way
+    if record is None:
+        return TrainingFacts()
+    curve = talk.curve
+    total = record.total_steps
+    return TrainingFacts(
+        id=clean(record.id),
+        state=_word(record.state, curve.status if curve else ""),
+        step=f"{count_text(record.step)} / {count_text(total)}" if total else "",
+        share=min(1.0, record.step / total) if total else None,
+        losses=curve.losses if curve else (),
+        left=duration(curve.eta_seconds) if curve and curve.eta_seconds is not None else "",
+        queued=talk.queued,
+        examples=len(record.examples),
+    )
+
+
+def _word(state: str, status: str) -> str:
+    """The run's own word says more while the training runs: preparing, paused, saving."""
+    return status if state == "training" and status in ACTIVE_STATES else state
+
+
+def _result(record: TrainingRecord | None) -> ResultFacts:
+    if record is None:
+        return ResultFacts()
+    return ResultFacts(
+        state=record.state,
+        adapter=clean(record.adapter or record.id),
+        recalled=measure_words(record.before, record.after, "recalled"),
+        kept=measure_words(record.before, record.after, "kept"),
+        message=clean(record.message) if record.state != "live" else "",
+    )
+
+
+def _training_lines(facts: TeachingFacts, width: int) -> list[Content]:
+    training = facts.training
+    if not training.id:
+        return []
+    examples = f"{training.examples} example{'' if training.examples == 1 else 's'}"
+    lines = [
+        spread(Content.styled("training", "bold"), _badge(training.state), width),
+        spread(
+            Content.assemble(("step ", "$faint"), training.step) if training.step else Content(""),
+            Content.styled(examples, "$faint"),
+            width,
+        ),
+    ]
+    if training.share is not None:
+        lines.append(meter(training.share, width, _colour(training.state)))
+    if training.losses:
+        figure = sparkline(np.array(training.losses), max(6, width - 15), facts.marks)
+        loss = Content.assemble(("loss ", "$faint"), number(training.losses[-1]))
+        lines.append(spread(loss, Content.styled(figure, "$accent"), width))
+    left = Content.assemble(("left ", "$faint"), training.left) if training.left else Content("")
+    watch = Content.assemble((facts.watch_key, "bold $accent"), (" watch", "$faint"))
+    lines.append(spread(left, watch, width))
+    if training.queued:
+        lines.append(Content.styled(f"{training.queued} more queued", "$faint"))
+    return lines
+
+
+def _result_lines(result: ResultFacts, width: int) -> list[Content]:
+    if not result.state:
+        return []
+    lines = [
+        spread(Content.styled("last training", "bold"), _badge(result.state), width),
+        Content(result.adapter).truncate(width, ellipsis=True),
+    ]
+    for label, text in (("recalled", result.recalled), ("kept", result.kept)):
+        lines.append(Content.assemble((f"{label:<{_LABEL}}", "$faint"), text))
+    if result.message:
+        colour = training_state(result.state)[1]
+        lines += [line.stylize(colour) for line in wrapped(Content(result.message), width)[:4]]
+    return lines
+
+
+def _short_training(facts: TeachingFacts) -> Content:
+    training = facts.training
+    left = f"  left {training.left}" if training.left else ""
+    return Content.assemble(
+        _badge(training.state), " ", meter(training.share, 10, _colour(training.state)),
+        f" {percent_text(100 * (training.share or 0)):>5}", (left, "$faint"),
+    )  # fmt: skip
+
+
+def _short_feedback(facts: FeedbackFacts) -> Content:
+    if not facts.words:
+        return Content("")
+    lacking = f"! {facts.lacking} uncorrected  " if facts.lacking else ""
+    share = facts.share if facts.share is not None else facts.weight_share
+    bar = meter(share, 8) if share is not None else Content("")
+    return Content.assemble((lacking, run_status.CAUTION), facts.words, " ", bar)
+
+
+def _badge(state: str) -> Content:
+    return Content.styled(state, f"bold {_colour(state)}")
+
+
+def _colour(state: str) -> str:
+    return run_status.colour(state) if state in ACTIVE_STATES else training_state(state)[1]

@@ -1,0 +1,255 @@
+"""The conversation as it stands on the screen: news in, entries and facts out. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from tui_trainer.contracts import session as events
+from tui_trainer.contracts.feedback import WEIGHTS
+from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.tui.chat import session_thread
+from tui_trainer.tui.chat.event_text import (
+    answered_detail,
+    ask_of,
+    live_words,
+    rated_words,
+    training_words,
+)
+from tui_trainer.tui.chat.loss_curve import Curve
+from tui_trainer.tui.chat.session_thread import News
+
+Kind = Literal["you", "answer", "note", "good", "caution", "problem", "table"]
+Phase = Literal["closed", "opening", "loading", "ready", "unavailable"]
+OPEN_STATES = frozenset({"queued", "training", "checking"})
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One block of the conversation; entries are compared by identity.
+
+    `detail` stands faint below a question or an answer; `running` marks one that still comes.
+    """
+
+    kind: Kind
+    text: str
+    detail: str = ""
+    table: events.Table | None = None
+    running: bool = False
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Something that waits for a yes: the line that does it, and what that is called."""
+
+    text: str
+    yes: str
+    label: str
+    no: str | None = None
+    stays: bool = False
+
+
+@dataclass
+class Talk:
+    """What a chat screen shows; one for the whole session, whether a screen is up or not."""
+
+    entries: list[Entry] = field(default_factory=list)
+    phase: Phase = "closed"
+    note: str = ""
+    model: str = "builtin"
+    facts: session_thread.Ready | None = None
+    live: dict[str, float] = field(default_factory=dict)
+    buffer: events.Buffer | None = None
+    trainings: dict[str, TrainingRecord] = field(default_factory=dict)
+    curve: Curve | None = None
+    ask: Ask | None = None
+    edit: events.EditRequest | None = None
+    history: list[str] = field(default_factory=list)
+    working: str | None = None
+    ending: bool = False  # it was told to end
+    waiting: list[Entry] = field(default_factory=list)
+    teaches: bool = True
+    _drawn: str = ""  # the training of the curve
+    _running: int | None = None  # index of the answer that comes
+
+    # -- what the screen says ----------------------------------------------------------------
+
+    def queue(self, line: str, *, remember: bool) -> None:
+        """A line was given and waits its turn."""
+        self.waiting.append(Entry("you", line, "waits"))
+        if remember and (not self.history or self.history[-1] != line):
+            self.history.append(line)
+
+    @property
+    def used(self) -> bool:
+        """Whether there is feedback or a training to tell of."""
+        buffer = self.buffer
+        return bool(
+            self.trainings or (buffer is not None and (buffer.count or buffer.needs_correction))
+        )
+
+    @property
+    def under_way(self) -> TrainingRecord | None:
+        """The training that runs, or the first that waits."""
+        open_ones = [r for r in self.trainings.values() if r.state in OPEN_STATES]
+        running = [r for r in open_ones if r.state != "queued"]
+        return next(iter((*running, *open_ones)), None)
+
+    @property
+    def queued(self) -> int:
+        """Trainings that wait behind the one under way."""
+        return max(0, sum(r.state in OPEN_STATES for r in self.trainings.values()) - 1)
+
+    @property
+    def last_result(self) -> TrainingRecord | None:
+        """The newest training that is over."""
+        over = [r for r in self.trainings.values() if r.state not in OPEN_STATES]
+        return max(over, key=lambda r: r.ended_at or r.created_at, default=None)
+
+    # -- what happened -----------------------------------------------------------------------
+
+    def take(self, news: News) -> None:
+        """Takes one piece of news."""
+        match news:
+            case events.Token(text=text):
+                self._stream(text)
+            case events.Answered():
+                self._finish(news.response, answered_detail(news))
+            case events.Revision():
+                self._finish(news.text, "revised answer")
+                self.ask = Ask(*ask_of(news))
+            case events.Problem():
+                self._stop_stream()
+                self._add("problem", news.text)
+            case events.Notice():
+                self._add("note", news.text)
+            case events.Rated():
+                self._add("good" if news.taught is not None else "caution", rated_words(news))
+            case events.NeedsCorrection():
+                pass  # the rating's own line says so
+            case events.Flagged() | events.Confirm():
+                self.ask = Ask(*ask_of(news))
+                self._add("caution", self.ask.text)
+            case events.EditRequest():
+                self.edit = news
+            case events.Table():
+                self._add("table", news.title, table=news)
+            case events.Live(adapters=adapters):
+                self._go_live(adapters)
+            case events.Buffer():
+                self.buffer = news
+            case session_thread.Progressed():
+                self._progress(news)
+            case _:
+                self._take_life(news)
+
+    def _take_life(self, news: News) -> None:
+        match news:
+            case session_thread.Opened():
+                self._open(news)
+            case session_thread.Loading(message=message):
+                self.phase, self.note = "loading", message
+            case session_thread.Ready():
+                self.phase, self.note, self.facts = "ready", "", news
+            case session_thread.Unavailable(reason=reason):
+                self.phase, self.note = "unavailable", reason
+            case session_thread.Begun(line=line):
+                self._begin(line)
+            case session_thread.Ended():
+                self._end(news)
+            case session_thread.NotTeaching():
+                self.teaches = False
+                self._add(
+                    "caution",
+                    "another tui-trainer session does the teaching for this home folder: "
+                    "feedback is stored here and taught there",
+                )
+
+    def _begin(self, line: str) -> None:
+        taken = next((entry for entry in self.waiting if entry.text == line), None)
+        if taken is not None:
+            self.waiting.remove(taken)
+        self.working, self.ending = line, False
+        if self.ask is not None and not self.ask.stays:
+            self.ask = None
+        self._add("you", line)
+
+    def _end(self, news: session_thread.Ended) -> None:
+        self.working = None
+        self._stop_stream()
+        if news.done and news.line.strip() == "/new":
+            self.entries = self.entries[-1:]
+
+    def _stream(self, text: str) -> None:
+        if self._running is None:
+            self._running = len(self.entries)
+            self._add("answer", text, running=True)
+        else:
+            entry = self.entries[self._running]
+            self.entries[self._running] = replace(entry, text=entry.text + text)
+
+    def _finish(self, text: str, detail: str) -> None:
+        entry = Entry("answer", text, detail)
+        if self._running is None:
+            self.entries.append(entry)
+        else:
+            self.entries[self._running] = entry
+        self._running = None
+
+    def _stop_stream(self) -> None:
+        """What there is of an answer that will not be finished stays as it is."""
+        if self._running is not None:
+            self._finish(self.entries[self._running].text, "cut off")
+
+    def _progress(self, news: session_thread.Progressed) -> None:
+        record = news.record
+        before = self.trainings.get(record.id)
+        self.trainings[record.id] = record
+        if record.state == "training":
+            self.curve, self._drawn = news.curve, record.id
+        elif record.id == self._drawn:
+            self.curve = None
+        if before is None or before.state != record.state:
+            kind, text = training_words(record)
+            self._add(kind, text)
+            if record.state == "refused":
+                self.ask = Ask(*ask_of(record))
+
+    def _go_live(self, adapters: dict[str, float]) -> None:
+        changed, self.live = self.live != adapters, dict(adapters)
+        if changed:
+            self._add("note", f"answers come from {live_words(adapters)}")
+
+    def _open(self, news: session_thread.Opened) -> None:
+        self.phase, self.model = "opening", news.model
+        self.live = dict(news.live)
+        self.trainings = {record.id: record for record in news.trainings}
+        self.history = [*news.history, *self.history]
+        self.entries = [*earlier(news), *self.entries]
+
+    def _add(
+        self, kind: Kind, text: str, *, table: events.Table | None = None, running: bool = False
+    ) -> None:
+        self.entries.append(Entry(kind, text, table=table, running=running))
+
+
+def earlier(news: session_thread.Opened) -> Sequence[Entry]:
+    """The conversation that is carried on, and a line where it stops."""
+    found: list[Entry] = []
+    for said in news.said:
+        if said.role == "user":
+            found.append(Entry("you", said.content))
+            continue
+        source = said.adapter or "the base"
+        found.append(
+            Entry("answer", said.content, f"{source} · cut off" if said.cancelled else source)
+        )
+        rating = news.ratings.get(said.example) if said.example else None
+        if rating is not None:
+            found.append(Entry("note", f"rated {rating} (weight {WEIGHTS[rating]:g})"))
+    if found:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(news.said[-1].time))
+        found.append(Entry("note", f"carried on from {when}; /new begins a new conversation"))
+    return found

@@ -1,0 +1,158 @@
+"""Entries of the conversation as lines of a given width. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from textual.content import Content
+
+from tui_trainer.contracts import session as events
+from tui_trainer.text.formats import clean
+from tui_trainer.tui.chat.transcript import Entry
+from tui_trainer.tui.common import run_status
+from tui_trainer.tui.common.markup import wrapped
+
+_STYLES = {
+    "note": ("· ", run_status.FAINT),
+    "good": ("✔ ", run_status.GOOD),
+    "caution": ("! ", run_status.CAUTION),
+    "problem": ("✗ ", run_status.BAD),
+}
+_INDENT = "  "
+_GAP = 2
+_LEAST_COLUMN = 6
+_READABLE = 16
+
+
+def entry_lines(entry: Entry, width: int) -> list[Content]:
+    """The block of one entry; a question stands on a ground of its own."""
+    width = max(8, width)
+    if entry.kind == "you":
+        return _question(entry, width)
+    if entry.kind == "answer":
+        return _answer(entry, width)
+    if entry.kind == "table" and entry.table is not None:
+        return table_lines(entry.table, width)
+    sign, style = _STYLES[entry.kind]
+    return [
+        Content.assemble((sign if first else _INDENT, f"bold {style}"), (line.plain, style))
+        for first, line in _numbered(_wrapped(entry.text, width - len(sign) - 1))
+    ]
+
+
+def table_lines(table: events.Table, width: int) -> list[Content]:
+    """A table in columns, the widest ones narrowed; facts without headers as label and text."""
+    title = Content.styled(f"{_INDENT}{clean(table.title)}", "bold")
+    if not table.headers:
+        return [title, *_facts(table.rows, width - len(_INDENT))]
+    rows = [[_cell(text) for text in row] for row in (table.headers, *table.rows)]
+    if least_width(rows) > width - len(_INDENT):
+        return [title, *_cards(rows, width - len(_INDENT))]
+    kept = column_widths(rows, width - len(_INDENT))
+    lines = [_row(row, kept, "$faint" if index == 0 else "") for index, row in enumerate(rows)]
+    return [title, *lines]
+
+
+def least_width(rows: Sequence[Sequence[str]]) -> int:
+    """The cells in which a table can still be read: no column narrower than its short texts."""
+    wide = column_widths(rows, 10**6)
+    return sum(min(size, _READABLE) for size in wide) + _GAP * (len(wide) - 1)
+
+
+def column_widths(rows: Sequence[Sequence[str]], width: int) -> list[int]:
+    """The cells of each column so that all fit into `width`, the widest giving first."""
+    count = max((len(row) for row in rows), default=0)
+    wide = [max(cell_len(row[i]) for row in rows if i < len(row)) for i in range(count)]
+    room = width - _GAP * (count - 1)
+    while sum(wide) > room and max(wide, default=0) > _LEAST_COLUMN:
+        wide[wide.index(max(wide))] -= 1
+    return wide
+
+
+def _question(entry: Entry, width: int) -> list[Content]:
+    ground = "on $panel"
+    lines = [
+        Content.assemble(
+            ("› " if first else _INDENT, f"bold $accent {ground}"),
+            (line.plain, f"bold {ground}"),
+            (" " * max(0, width - len(_INDENT) - line.cell_length), ground),
+        )
+        for first, line in _numbered(_wrapped(entry.text, width - len(_INDENT) - 1))
+    ]
+    return [*lines, Content.styled(f"{_INDENT}{entry.detail}", "$faint")] if entry.detail else lines
+
+
+def _answer(entry: Entry, width: int) -> list[Content]:
+    text = entry.text.strip("\n")
+    lines = [
+        Content.assemble(_INDENT, line)
+        for line in (_wrapped(text, width - len(_INDENT) - 1) if text.strip() else [])
+    ]
+    if not lines and not entry.running:
+        lines = [Content.styled(f"{_INDENT}(nothing)", "$faint")]
+    detail = "…" if entry.running else clean(entry.detail)
+    return [*lines, Content.styled(f"{_INDENT}{detail}", "$faint")] if detail else lines
+
+
+def _wrapped(text: str, width: int) -> list[Content]:
+    """Lines of text from the model or a file: never markup, control characters shown."""
+    lines: list[Content] = []
+    for line in text.expandtabs(4).split("\n"):
+        lines += wrapped(Content(clean(line)), max(4, width)) if line.strip() else [Content("")]
+    return lines
+
+
+def _numbered(lines: Sequence[Content]) -> list[tuple[bool, Content]]:
+    return [(index == 0, line) for index, line in enumerate(lines)]
+
+
+def _facts(rows: Sequence[Sequence[str]], width: int) -> list[Content]:
+    label = min(max((cell_len(row[0]) for row in rows), default=0), max(8, width // 2))
+    lines: list[Content] = []
+    for row in rows:
+        text = _wrapped(row[1], max(8, width - label - _GAP))
+        head = Content(clean(row[0])).truncate(label, ellipsis=True, pad=True)
+        for first, line in _numbered(text):
+            start = head if first else Content(" " * label)
+            lines.append(Content.assemble(_INDENT, start.stylize("$faint"), " " * _GAP, line))
+    return lines
+
+
+def _row(row: Sequence[str], widths: Sequence[int], style: str) -> Content:
+    cells = [
+        Content(text).truncate(size, ellipsis=True, pad=True)
+        for text, size in zip(row, widths, strict=False)
+    ]
+    line = Content.assemble(_INDENT, Content(" " * _GAP).join(cells))
+    return line.stylize(style) if style else line
+
+
+def _cards(rows: Sequence[Sequence[str]], width: int) -> list[Content]:
+    """A table too wide for columns: each row's first text, and the others behind their headers."""
+    headers, lines = rows[0], []
+    for row in rows[1:]:
+        lines.append(Content(f"{_INDENT}{row[0]}").truncate(width, ellipsis=True))
+        pairs = [
+            Content.assemble((f"{header.lower()} ", "$faint"), text)
+            for header, text in zip(headers[1:], row[1:], strict=False)
+            if text
+        ]
+        lines += _flowing(pairs, width)
+    return lines
+
+
+def _flowing(parts: Sequence[Content], width: int) -> list[Content]:
+    """Parts behind each other, as many in a line as fit."""
+    lines: list[Content] = []
+    indent = _INDENT * 2
+    for part in parts:
+        if lines and lines[-1].cell_length + _GAP + part.cell_length <= width:
+            lines[-1] = Content.assemble(lines[-1], " " * _GAP, part)
+        else:
+            lines.append(Content.assemble(indent, part).truncate(width, ellipsis=True))
+    return lines
+
+
+def _cell(text: str) -> str:
+    return clean(" ".join(text.split()))

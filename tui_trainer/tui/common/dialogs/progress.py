@@ -1,0 +1,104 @@
+"""Long work in a window: what it does, how far it is, and a key that ends it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.text.formats import clean
+from tui_trainer.tui.common.dialogs.dialog import Dialog
+from tui_trainer.tui.common.markup import meter
+from tui_trainer.tui.common.wrapped_text import Prose
+from tui_trainer.tui.startup.services import in_background
+
+_BAR = 50
+Result = TypeVar("Result")
+# Told what is done now and how far it is (0..1, or None); raises where the user has ended it.
+Report = Callable[[str, float | None], None]
+
+
+class Work(Dialog[Result]):
+    """Gives what the work gave, or None where it failed (told as a notice) or was ended."""
+
+    BINDINGS: ClassVar = [Binding("escape", "end", "end", show=False)]
+
+    class Reported(Message):
+        """The work has come on."""
+
+        def __init__(self, text: str, share: float | None) -> None:
+            super().__init__()
+            self.text = text
+            self.share = share
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, Work.Reported)
+
+    class Done(Message):
+        """The work is over; `problem` says why it failed."""
+
+        def __init__(self, result: object, problem: str | None) -> None:
+            super().__init__()
+            self.result = result
+            self.problem = problem
+
+    def __init__(self, title: str, work: Callable[[Report], Result]) -> None:
+        """`work` runs in a thread and may raise `UserError`."""
+        super().__init__()
+        self._title = title
+        self._work = work
+        self._ended = threading.Event()
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Prose(clean(self._title), classes="question")
+            yield Prose(id="stage")
+            yield Static("", markup=False, id="bar")
+            yield Static(Content.assemble(("esc ", "bold $accent"), "end it"), classes="keys")
+
+    def on_mount(self) -> None:
+        in_background("work", self._run)
+
+    def action_end(self) -> None:
+        self._ended.set()
+        self.query_one("#stage", Prose).update("ending …")
+
+    def on_click(self) -> None:  # type: ignore[override]
+        """A click beside it is no reason to end long work."""
+
+    @on(Reported)
+    def _show(self, message: Reported) -> None:
+        if not self._ended.is_set():
+            self.query_one("#stage", Prose).update(Content(clean(message.text)))
+        if message.share is not None:
+            self.query_one("#bar", Static).update(meter(message.share, _BAR))
+
+    @on(Done)
+    def _over(self, message: Done) -> None:
+        if message.problem is not None and not self._ended.is_set():
+            self.app.notify(clean(message.problem), severity="error", markup=False)
+        self.dismiss(message.result)  # type: ignore[arg-type]
+
+    def _run(self) -> None:
+        try:
+            result = self._work(self._report)
+        except UserError as error:
+            self.post_message(self.Done(None, str(error)))
+        except Exception as error:
+            self.post_message(self.Done(None, f"unexpected {type(error).__name__}: {error}"))
+        else:
+            self.post_message(self.Done(result, None))
+
+    def _report(self, text: str, share: float | None) -> None:
+        if self._ended.is_set():
+            raise UserError("ended", 1)
+        self.post_message(self.Reported(text, share))

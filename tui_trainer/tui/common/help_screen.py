@@ -1,0 +1,72 @@
+"""Every key, by where it works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from tui_trainer.tui import keymap
+from tui_trainer.tui.common.dialogs.dialog import Sheet
+from tui_trainer.tui.keymap import Key, Keymap
+
+_GROUPS = (
+    ("run", "The run"),
+    ("dashboard", "Dashboard"),
+    ("runs", "List of runs"),
+    ("chat", "Chat"),
+    ("adapters", "Adapters"),
+    ("new", "New run"),
+    ("app", "Everywhere"),
+)
+_MOUSE = (
+    ("click", "a tab, a key of the bottom line, a run, a pane, a button"),
+    ("wheel", "zoom the chart under the pointer"),
+)
+_KEYS = 9
+
+
+class Help(Sheet):
+    """Scrolls; Esc, `?` and `q` close it."""
+
+    BINDINGS: ClassVar = [
+        Binding("question_mark", "dismiss(None)", "close", show=False),
+    ]
+
+    def __init__(self, place: str, keys: Keymap, offers: Callable[[Key], bool]) -> None:
+        super().__init__()
+        self._content = help_text(place, keys, offers)
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(classes="dialog -tall"):
+            yield Static(self._content)
+
+
+def help_text(place: str, keys: Keymap, offers: Callable[[Key], bool]) -> Content:
+    """All keys; those of the present screen come first."""
+    groups = sorted(_GROUPS, key=lambda group: group[0] not in ("run", place))
+    lines: list[Content] = []
+    for scope, title in groups:
+        rows = [
+            _row(keys.all_shown(key), key.help)
+            for key in keymap.KEYS
+            if key.scope == scope and offers(key)
+        ]
+        if rows:
+            lines += [Content.styled(title, "bold $accent"), *rows, Content("")]
+    lines.append(Content.styled("Mouse", "bold $accent"))
+    lines += [_row(name, text) for name, text in _MOUSE]
+    lines += [
+        Content(""),
+        Content.styled('Keys are changed in config.toml, such as  keys.pause = "f8"', "$faint"),
+    ]
+    return Content("\n").join(lines)
+
+
+def _row(keys: str, text: str) -> Content:
+    return Content.assemble((f"{keys:>{_KEYS}}", "bold"), "  ", (text, "$faint"))

@@ -1,0 +1,57 @@
+"""The top line: where one is, where one can go, and which run is shown in what state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from tui_trainer.tui.common import run_status
+from tui_trainer.tui.common.markup import plain
+from tui_trainer.tui.common.panel import Panel, spread
+
+
+@dataclass(frozen=True)
+class Place:
+    """The tabs (key, title, screen), the screen shown, and the run in focus."""
+
+    tabs: tuple[tuple[str, str, str], ...] = ()
+    here: str = ""
+    run: str = ""
+    status: str = ""
+
+
+class TopBar(Panel[Place]):
+    """Tabs can be clicked; the one shown is lit."""
+
+    auto_links = False
+
+    def __init__(self) -> None:
+        super().__init__(Place(), id="top-bar")
+
+    def draw(self, facts: Place, width: int, height: int) -> Content:
+        title = Content.styled(" tui-trainer ", "bold $accent")
+        tabs = [self._tab(facts, *tab) for tab in facts.tabs]
+        left = Content.assemble(title, " ", *tabs)
+        if not facts.run:
+            return left
+        name = plain(facts.run, "bold").truncate(max(8, width // 3), ellipsis=True)
+        status = Content.assemble((" · ", "$faint"), run_status.badge(facts.status), " ")
+        if left.cell_length + name.cell_length + status.cell_length >= width:
+            left = Content.assemble(*tabs)  # the tabs say where one is
+            room = width - left.cell_length - status.cell_length - 1
+            name = name.truncate(max(8, room), ellipsis=True)
+        return spread(left, name + status, width)
+
+    def _tab(self, facts: Place, key: str, title: str, screen: str) -> Content:
+        lit = screen == facts.here
+        style = "bold $text on $surface" if lit else "$faint"
+        key_style = "$accent" if lit else "$text"
+        if lit and self.app.no_color:
+            style, key_style = f"reverse {style}", "$text"
+        action = f"@click=app.show('{screen}')"
+        return Content.from_markup(
+            f"[{style}][{action}] [{key_style}]$key[/] $title [/][/]",
+            key=key,
+            title=title,
+        )

@@ -1,0 +1,157 @@
+"""What is wrong with the run, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from tui_trainer.contracts.advice import URGENCIES, Advice
+from tui_trainer.text.formats import clean
+from tui_trainer.tui.common import run_status
+from tui_trainer.tui.common.markup import count_text, rate_text, wrapped
+from tui_trainer.tui.common.panel import Panel, spread, stack
+from tui_trainer.watch.snapshots import RunView
+
+_COLOURS = {
+    "low": run_status.FAINT,
+    "medium": run_status.CAUTION,
+    "high": run_status.CAUTION,
+    "critical": run_status.BAD,
+}
+_MOST = 3  # kinds named below the leading one
+
+
+@dataclass(frozen=True)
+class Said:
+    """One open advice in words; `act` says what the key does, empty where it can do nothing.
+    `alarm` names what is about to run out where it is such a warning, which no rate mends."""
+
+    kind: str
+    urgency: str
+    since: str
+    suggestion: str
+    reason: str
+    act: str
+    alarm: str = ""
+
+
+@dataclass(frozen=True)
+class AdviceFacts:
+    """The open advice, the leading one first; `judged` says that the screen's own advisor found
+    it, and no advisor ran along with the run."""
+
+    said: tuple[Said, ...] = ()
+    judged: bool = False
+    hint: str = ""
+
+
+def open_advice(view: RunView | None, muted: frozenset[str] = frozenset()) -> list[Advice]:
+    """What stands, the most urgent first, and the newest of equals."""
+    found = (view.advice or ()) if view is not None else ()
+    known = [one for one in found if one.status != "closed" and one.kind not in muted]
+    return sorted(known, key=lambda one: (-URGENCIES.index(one.urgency), -one.updated_step))
+
+
+def newest_rate(view: RunView | None, muted: frozenset[str] = frozenset()) -> Advice | None:
+    """The newest open advice that suggests a rate: what the key applies."""
+    found = [one for one in open_advice(view, muted) if one.suggested_lr is not None]
+    return max(found, key=lambda one: (one.updated_step, one.step), default=None)
+
+
+def lone_spike(view: RunView | None, muted: frozenset[str] = frozenset()) -> Advice | None:
+    """An open loss spike that names a step to go back to, where nothing suggests a rate."""
+    if newest_rate(view, muted) is not None:
+        return None
+    spikes = [one for one in open_advice(view, muted) if one.kind == "loss_spike"]
+    return next((one for one in spikes if one.good_step is not None), None)
+
+
+def advice_facts_of(
+    view: RunView | None, judged: bool, muted: frozenset[str], act: str, hint: str
+) -> AdviceFacts:
+    """The facts. `act` says what applies a rate, or goes back from a spike; `hint` what else can
+    be done; both may be empty."""
+    if view is None:
+        return AdviceFacts()
+    newest = newest_rate(view, muted) or lone_spike(view, muted)
+    said = tuple(
+        _said(one, one.id in view.applied, act if one is newest else "")
+        for one in open_advice(view, muted)
+    )
+    return AdviceFacts(said, judged, hint if said else "")
+
+
+class AdvicePanel(Panel[AdviceFacts]):
+    """Hidden while there is nothing to say; one line where there is no room for more."""
+
+    def __init__(self) -> None:
+        super().__init__(AdviceFacts(), id="advice")
+
+    def show(self, facts: AdviceFacts) -> bool:
+        self.set_class(bool(facts.said), "-open")
+        return super().show(facts)
+
+    def draw(self, facts: AdviceFacts, width: int, height: int) -> Content:
+        if not facts.said:
+            return Content("")
+        if height == 1:
+            return _line(facts, width)
+        return _block(facts, width)
+
+
+def _said(advice: Advice, applied: bool, act: str) -> Said:
+    suggestion = ""
+    if advice.suggested_lr is not None and advice.learning_rate:
+        word = "lower" if advice.suggested_lr < advice.learning_rate else "raise"
+        factor = advice.suggested_lr / advice.learning_rate
+        suggestion = f"{word} to {rate_text(advice.suggested_lr)} (×{_factor(factor)})"
+    elif advice.factor is not None:
+        suggestion = f"rate ×{_factor(advice.factor)}"
+    elif advice.also_try:
+        suggestion = clean(advice.also_try[0])
+    return Said(
+        kind=advice.kind.replace("_", " "),
+        urgency=advice.urgency,
+        since=count_text(advice.step),
+        suggestion=suggestion,
+        reason=clean(advice.reason),
+        act="applied" if applied else act,
+    )
+
+
+def _factor(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+
+
+def _head(said: Said) -> Content:
+    colour = _COLOURS.get(said.urgency, run_status.CAUTION)
+    return Content.assemble(
+        (f"▲ {said.urgency}", f"bold {colour}"),
+        f"  {said.kind} ",
+        (f"since {said.since}", "$faint"),
+    )
+
+
+def _line(facts: AdviceFacts, width: int) -> Content:
+    first = facts.said[0]
+    more = f"  +{len(facts.said) - 1}" if len(facts.said) > 1 else ""
+    words = first.suggestion or (first.reason if first.alarm else "")
+    left = Content.assemble(" ", _head(first), (more, "$faint"), "  ", words)
+    return spread(left, Content.styled(f"{first.act} ", "$accent"), width)
+
+
+def _block(facts: AdviceFacts, width: int) -> Content:
+    first, rest = facts.said[0], facts.said[1 : 1 + _MOST]
+    label = "judged here: no advisor ran along" if facts.judged else ""
+    lines = [spread(Content.styled("advice", "bold"), Content.styled(label, "$faint"), width)]
+    lines.append(_head(first).truncate(width, ellipsis=True))
+    lines += wrapped(Content(first.reason), width)[:3]
+    if first.suggestion or first.act:
+        act = Content.styled(first.act, "$accent")
+        lines.append(spread(Content.styled(first.suggestion, "bold"), act, width))
+    for said in rest:
+        lines.append(spread(_head(said), Content.styled(said.act, "$accent"), width))
+    if facts.hint:
+        lines += wrapped(Content.styled(facts.hint, "$accent"), width)[:3]
+    return stack(*lines)

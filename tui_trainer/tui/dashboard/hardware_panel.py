@@ -1,0 +1,164 @@
+"""What the machine does: processor, memory, GPU, each value by itself "n/a" where unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from tui_trainer.contracts.hardware import GpuSample, HardwareSample
+from tui_trainer.hardware.bottleneck import verdict_of
+from tui_trainer.text.formats import clean
+from tui_trainer.tui.common.markup import MISSING, gib_text, meter, percent_text, shorten
+from tui_trainer.tui.common.panel import Panel, spread, stack
+
+_TICKS = "▁▂▃▄▅▆▇█"
+_LABEL = 6
+_HISTORY = 16  # samples in the processor's row of bars
+_FEW = 2  # GPUs that get several lines each
+_NO_GPU = "not available"
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU in words; `share` is its utilisation (0..1)."""
+
+    name: str
+    share: float | None
+    use: str
+    memory: str
+    run: str
+    temperature: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The machine in words; `history` holds the last processor shares (0..1)."""
+
+    cpu: str = MISSING
+    history: tuple[float, ...] = ()
+    ram: str = MISSING
+    ram_share: float | None = None
+    run: str = ""
+    disk: str = ""
+    gpus: tuple[Gpu, ...] = ()
+    gpu_message: str = ""
+    bound: str = ""
+    whose: str = ""
+
+
+def machine_of(samples: Sequence[HardwareSample], whose: str = "") -> Machine:
+    """The facts of the newest sample, with the processor's history and what holds the run back;
+    `whose` says where the samples are from if not from here and now."""
+    if not samples:
+        return Machine()
+    last = samples[-1]
+    verdict = verdict_of([sample for sample in samples if sample.division is not None][-5:])
+    share = last.ram_used / last.ram_total if last.ram_used and last.ram_total else None
+    return Machine(
+        cpu=percent_text(last.cpu_percent),
+        history=tuple(round((s.cpu_percent or 0.0) / 100, 2) for s in samples[-_HISTORY:]),
+        ram=gib_text(last.ram_used, last.ram_total),
+        ram_share=None if share is None else round(share, 2),
+        run="" if last.run_rss is None else gib_text(last.run_rss),
+        disk="" if last.disk_free is None else gib_text(last.disk_free),
+        gpus=tuple(_gpu(gpu) for gpu in last.gpus),
+        gpu_message=clean(last.gpu_message or ""),
+        bound="" if verdict is None else verdict.word,
+        whose=clean(whose),
+    )
+
+
+class MachinePanel(Panel[Machine]):
+    """A block of lines, or one line where there is no room for more."""
+
+    def __init__(self) -> None:
+        super().__init__(Machine(), id="machine")
+
+    async def on_click(self) -> None:
+        """Opens the page with everything."""
+        await self.run_action("app.machine")
+
+    def draw(self, facts: Machine, width: int, height: int) -> Content:
+        return _line(facts, width) if height == 1 else _block(facts, width, height)
+
+
+def _gpu(gpu: GpuSample) -> Gpu:
+    shared = gpu.unified and gpu.memory_used is None
+    return Gpu(
+        name=f"GPU{gpu.index} {clean(gpu.name or '')}".strip(),
+        share=None if gpu.utilisation is None else gpu.utilisation / 100,
+        use=percent_text(gpu.utilisation),
+        memory="shares RAM" if shared else gib_text(gpu.memory_used, gpu.memory_total),
+        run="" if gpu.memory_run is None else gib_text(gpu.memory_run),
+        temperature=MISSING if gpu.temperature is None else f"{gpu.temperature:.0f} °C",
+        problem=clean(gpu.problem or ""),
+    )
+
+
+def _title(facts: Machine) -> Content:
+    said = ", ".join(filter(None, ("recorded" if facts.whose else "", facts.bound)))
+    return Content.assemble(("machine", "bold"), (f"  {said}" if said else "", "$faint"))
+
+
+def _line(facts: Machine, width: int) -> Content:
+    left = Content.assemble(" ", ("CPU ", "$faint"), facts.cpu, ("  RAM ", "$faint"), facts.ram)
+    if facts.run:
+        left = Content.assemble(left, ("  run ", "$faint"), facts.run)
+    if not facts.gpus:
+        return spread(left, Content.assemble(("GPU ", "$faint"), _NO_GPU, " "), width)
+    gpu = facts.gpus[0]
+    more = f" (+{len(facts.gpus) - 1})" if len(facts.gpus) > 1 else ""
+    right = Content.assemble(
+        ("GPU ", "$faint"), gpu.use, " ", gpu.memory, " ", gpu.temperature, more, " "
+    )
+    return spread(left, right, width)
+
+
+def _block(facts: Machine, width: int, height: int) -> Content:
+    bar = max(6, min(_HISTORY, width - 24))
+    lines = [
+        spread(_title(facts), Content.styled("h more", "$faint"), width),
+        _row("CPU", _spark(facts.history, bar), facts.cpu),
+        _row("RAM", meter(facts.ram_share, bar), facts.ram),
+    ]
+    if facts.run or facts.disk:
+        run = Content.assemble((f"{'run':<{_LABEL}}", "$faint"), facts.run or MISSING)
+        disk = Content.assemble(("disk free ", "$faint"), facts.disk or MISSING)
+        lines.append(spread(run, disk, width))
+    if len(facts.gpus) > _FEW:
+        lines += [_short(gpu, width) for gpu in facts.gpus]
+    for gpu in facts.gpus if len(facts.gpus) <= _FEW else ():
+        if gpu.problem:
+            lines.append(Content(shorten(f"{gpu.name}  {gpu.problem}", width)))
+            continue
+        lines.append(spread(Content(shorten(gpu.name, width)), Content(gpu.temperature), width))
+        lines.append(_row("", meter(gpu.share, bar), gpu.use))
+        of_run = f"  run {gpu.run}" if gpu.run else ""
+        lines.append(Content.assemble((f"{'mem':<{_LABEL}}", "$faint"), gpu.memory, of_run))
+    if not facts.gpus:
+        reason = f": {facts.gpu_message}" if facts.gpu_message else ""
+        text = Content.assemble((f"{'GPU':<{_LABEL}}", "$faint"), _NO_GPU, (reason, "$faint"))
+        lines.append(text)
+    return stack(*lines)
+
+
+def _short(gpu: Gpu, width: int) -> Content:
+    """A GPU among many in one line."""
+    label = f"{gpu.name.split()[0]:<{_LABEL}}"
+    if gpu.problem:
+        return Content.assemble((label, "$faint"), shorten(gpu.problem, width - _LABEL))
+    left = Content.assemble((label, "$faint"), meter(gpu.share, 6), f" {gpu.use:>5}")
+    return spread(left, Content(f"{gpu.memory}  {gpu.temperature}"), width)
+
+
+def _row(label: str, bar: Content, value: str) -> Content:
+    return Content.assemble((f"{label:<{_LABEL}}", "$faint"), bar, "  ", value)
+
+
+def _spark(history: tuple[float, ...], width: int) -> Content:
+    shown = history[-width:]
+    ticks = "".join(_TICKS[min(7, int(max(0.0, share) * 8))] for share in shown)
+    return Content.styled(ticks.rjust(width), "$accent")

@@ -1,0 +1,68 @@
+"""What is about to run out on a run's machine, as its events tell it. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from tui_trainer.contracts.run import ACTIVE_STATES, Event
+from tui_trainer.text.formats import clean
+from tui_trainer.tui.common.markup import count_text
+from tui_trainer.tui.dashboard.advice_panel import Said
+from tui_trainer.watch.snapshots import RunView
+
+_KINDS = {
+    "ram": "memory",
+    "disk": "disk",
+    "checkpoint_room": "no checkpoints",
+    "checkpoint_ahead": "next checkpoint",
+}
+_OF_GPU = re.compile(r"gpu(\d+)_(memory|heat|gone)")
+
+
+def open_alarms(events: Sequence[Event]) -> tuple[Event, ...]:
+    """The warnings that stand, oldest first. Those of an engine that has ended are over."""
+    found: dict[str, Event] = {}
+    for event in events:
+        if event.kind == "state" and event.detail.get("state") == "preparing":
+            found.clear()
+        name = event.detail.get("alarm")
+        if event.kind == "warning" and isinstance(name, str):
+            found.pop(name, None)
+            if event.detail.get("open"):
+                found[name] = event
+    return tuple(found.values())
+
+
+def alarms_said(
+    view: RunView, alarms: Sequence[Event], muted: frozenset[str], *, memory_advised: bool
+) -> tuple[Said, ...]:
+    """The open alarms of a run that works, in the words of advice; those on memory are left out
+    where the advisor speaks of it."""
+    if view.summary.status not in ACTIVE_STATES:
+        return ()
+    said = []
+    for event in reversed(alarms):
+        name = str(event.detail["alarm"])
+        if name in muted or (memory_advised and (name == "ram" or name.endswith("_memory"))):
+            continue
+        said.append(
+            Said(
+                kind=_kind(name),
+                urgency="high",
+                since=count_text(event.step),
+                suggestion="",
+                reason=clean(event.message),
+                act="",
+                alarm=name,
+            )
+        )
+    return tuple(said)
+
+
+def _kind(name: str) -> str:
+    gpu = _OF_GPU.fullmatch(name)
+    if gpu is None:
+        return _KINDS.get(name, clean(name.replace("_", " ")))
+    index, what = gpu.groups()
+    return f"GPU {index}" if what == "gone" else f"GPU {index} {what}"

@@ -1,0 +1,99 @@
+"""What a run was asked to do, in a few lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual.content import Content
+
+from tui_trainer.contracts.run import RunInfo
+from tui_trainer.text.formats import clean, number
+from tui_trainer.tui.common.markup import rate_text, shorten
+from tui_trainer.tui.common.panel import Panel, stack
+from tui_trainer.watch.snapshots import RunView
+
+_LABEL = 9
+
+
+@dataclass(frozen=True)
+class JobFacts:
+    """Label and value of each line."""
+
+    lines: tuple[tuple[str, str], ...] = ()
+
+
+def job_facts_of(view: RunView | None) -> JobFacts:
+    """The job's facts; for another tool's run, where it lies and what it told of itself."""
+    if view is None:
+        return JobFacts()
+    if view.info is None:
+        told = (
+            (clean(_own_name(key)), clean(str(value)))
+            for key, value in view.config.items()
+            if not key.startswith("versions.")
+        )
+        return JobFacts((("file", clean(str(view.summary.path))), *told))
+    return JobFacts(_lines(view.info))
+
+
+def _own_name(key: str) -> str:
+    """A setting without the section that most of them share, such as `arguments.`."""
+    section, _, name = key.partition(".")
+    return name if section in ("arguments", "args", "config", "hparams") and name else key
+
+
+class JobPanel(Panel[JobFacts]):
+    """As many lines as fit."""
+
+    def __init__(self) -> None:
+        super().__init__(JobFacts(), id="job")
+
+    def draw(self, facts: JobFacts, width: int, height: int) -> Content:
+        wide = max((len(label) for label, _ in facts.lines[: height - 1]), default=0) + 1
+        label_width = min(max(_LABEL, wide), max(_LABEL, width // 2))
+        rows = [
+            Content.assemble(
+                (f"{label[-label_width + 1 :]:<{label_width}}", "$faint"),
+                shorten(value, max(0, width - label_width)),
+            ).truncate(width, ellipsis=True)
+            for label, value in facts.lines[: max(0, height - 1)]
+        ]
+        return stack(Content.styled("job", "bold"), *rows)
+
+
+def _lines(info: RunInfo) -> tuple[tuple[str, str], ...]:
+    job = info.job
+    training, lora = job.training, job.lora
+    batch = f"{training.batch_size} × {training.gradient_accumulation_steps}"
+    rate = (
+        f"{rate_text(training.learning_rate)} {training.scheduler}, warmup {training.warmup_steps}"
+    )
+    return (
+        ("base", _short(job.model)),
+        ("train", _files(job.data.train)),
+        ("val", _validation(info)),
+        ("adapter", f"rank {lora.rank}, alpha {number(lora.alpha)}, dropout {lora.dropout:g}"),
+        ("batch", f"{batch} of {job.data.max_length} tokens at most"),
+        ("rate", rate),
+        ("numbers", f"{training.precision}, seed {training.seed}"),
+        ("host", clean(info.host)),
+        ("id", clean(info.id)),
+    )
+
+
+def _validation(info: RunInfo) -> str:
+    data = info.job.data
+    if data.validation is not None:
+        return _files(data.validation)
+    return "none" if data.val_split is None else f"{100 * data.val_split:g} % of the rows"
+
+
+def _files(value: str | list[str]) -> str:
+    files = [value] if isinstance(value, str) else value
+    more = f" (+{len(files) - 1})" if len(files) > 1 else ""
+    return f"{_short(files[0])}{more}" if files else "none"
+
+
+def _short(path: str) -> str:
+    return clean(Path(path).name or path) if path.startswith(("/", ".")) else clean(path)

@@ -1,0 +1,88 @@
+"""How a run ended and what can be done now: one banner above the charts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from textual.content import Content
+
+from tui_trainer.text.formats import clean
+from tui_trainer.tui.common import run_status
+from tui_trainer.tui.common.markup import count_text, shorten, wrapped
+from tui_trainer.tui.common.panel import Panel, stack
+from tui_trainer.watch.snapshots import RunView
+from tui_trainer.watch.unreadable_runs import UNREADABLE
+
+_LOG_LINES = 6
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What happened, what the engine printed last, and what to do; empty where a run goes on."""
+
+    status: str = ""
+    message: str = ""
+    log: tuple[str, ...] = ()
+    hint: str = ""
+
+
+def outcome_of(view: RunView | None, resume: str) -> Outcome:
+    """The outcome of an ended run, and why one cannot be read. `resume` says how one carries it
+    on."""
+    if view is None:
+        return Outcome()
+    outcome, problem = _ended(view, resume), clean(view.summary.problem)
+    if not problem:
+        return outcome
+    if not outcome.status:
+        return Outcome(UNREADABLE, problem)
+    return replace(outcome, message="; ".join(filter(None, (outcome.message, problem))))
+
+
+def _ended(view: RunView, resume: str) -> Outcome:
+    if view.summary.kind != "run":
+        return Outcome()
+    status = view.summary.status
+    message = clean(view.summary.message)
+    if status in ("failed", "crashed"):
+        if status == "crashed":
+            message = f"the training process is gone since step {count_text(view.summary.step)}"
+        log = tuple(clean(line) for line in view.log_tail[-_LOG_LINES:])
+        return Outcome(status, message, log, resume)
+    if status == "cancelled":
+        return Outcome(status, message, (), resume)
+    if status in ("completed", "early_stopped"):
+        if not view.summary.ours:
+            return Outcome(status, message)
+        adapter = clean(str(view.summary.path / "adapter"))
+        return Outcome(status, message, (), "" if adapter in message else f"adapter {adapter}")
+    return Outcome()
+
+
+class OutcomeBanner(Panel[Outcome]):
+    """Hidden while a run goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(Outcome(), id="outcome")
+
+    def show(self, facts: Outcome) -> bool:
+        self.display = bool(facts.status)
+        for colour in (run_status.GOOD, run_status.CAUTION, run_status.BAD):
+            self.set_class(
+                run_status.colour(facts.status) == colour, f"-{colour.removeprefix('$')}"
+            )
+        return super().show(facts)
+
+    def draw(self, facts: Outcome, width: int, height: int) -> Content:
+        screen = self.screen.size.height
+        room = _LOG_LINES if screen >= 44 else (4 if screen >= 32 else 2)
+        first = Content.assemble(run_status.badge(facts.status), "  ", facts.message)
+        log = [
+            Content.styled(shorten(line, width), "$faint").truncate(width, ellipsis=True)
+            for line in facts.log[-room:]
+        ]
+        hint = Content.styled(facts.hint, "$accent")
+        joined = Content.assemble(first, "  ", hint) if facts.hint else first
+        if not log and joined.cell_length <= width:
+            return joined
+        return stack(*wrapped(first, width), *log, *(wrapped(hint, width) if facts.hint else ()))

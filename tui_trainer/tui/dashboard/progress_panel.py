@@ -1,0 +1,138 @@
+"""How far a run is: state, step, epoch, speed, time."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.text.formats import clean, duration, number
+from tui_trainer.tui.common import run_status
+from tui_trainer.tui.common.markup import (
+    MISSING,
+    age_text,
+    count_text,
+    meter,
+    percent_text,
+    rate_text,
+)
+from tui_trainer.tui.common.panel import Panel, spread, stack
+from tui_trainer.watch.snapshots import RunView
+
+_LABEL = 7  # cells before a value
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The facts as words; `fraction` (0..1) is None where the end is not known."""
+
+    status: str = "unknown"
+    step: str = ""
+    fraction: float | None = None
+    epoch: str = ""
+    speed: str = ""
+    elapsed: str = ""
+    left: str = ""
+    rate: str = ""
+    norm: str = ""
+    note: str = ""
+
+
+def progress_of(view: RunView | None, now: float | None = None) -> Progress:
+    """The facts of a run. `now` is in seconds since the epoch."""
+    if view is None:
+        return Progress()
+    summary, state = view.summary, view.state
+    step, total = summary.step or 0, summary.total_steps
+    epoch = view.train.last("epoch")
+    norm = view.train.last("gradient_norm")
+    epochs = state.total_epochs if state else None
+    return Progress(
+        status=summary.shown_status,
+        step=count_text(step) + (f" / {count_text(total)}" if total else ""),
+        fraction=min(1.0, step / total) if total else None,
+        epoch=""
+        if epoch is None
+        else f"{epoch:.2f}" + (f" / {round(epochs, 1):g}" if epochs else ""),
+        speed=count_text(summary.tokens_per_second),
+        elapsed=_duration(_elapsed(view)),
+        left=_duration(summary.eta_seconds if summary.status in ACTIVE_STATES else None),
+        rate=rate_text(view.train.last("learning_rate")),
+        norm="" if norm is None else number(norm),
+        note=_note(view, time.time() if now is None else now),
+    )
+
+
+class ProgressPanel(Panel[Progress]):
+    """A block of lines, or one line where there is no room for more."""
+
+    def __init__(self) -> None:
+        super().__init__(Progress(), id="progress")
+
+    def draw(self, facts: Progress, width: int, height: int) -> Content:
+        return _line(facts, width) if height == 1 else _block(facts, width)
+
+
+def _duration(seconds: float | None) -> str:
+    return MISSING if seconds is None else duration(seconds)
+
+
+def _elapsed(view: RunView) -> float | None:
+    if view.state is not None:
+        return view.state.elapsed_seconds
+    times = view.train.column("time")
+    return float(times[-1] - times[0]) if len(times) > 1 else None
+
+
+def _note(view: RunView, now: float) -> str:
+    """What the state's word leaves open: silence, or the engine's own message."""
+    summary = view.summary
+    if summary.status in ("unknown", "stale") and summary.updated_at:
+        return f"silent for {age_text(max(0.0, now - summary.updated_at))}"
+    return clean(summary.message) if summary.status in (*ACTIVE_STATES, "idle") else ""
+
+
+def _line(facts: Progress, width: int) -> Content:
+    left = Content.assemble(
+        " ", run_status.badge(facts.status), ("  step ", "$faint"), facts.step, "  "
+    )
+    right = Content.assemble(
+        ("left ", "$faint"), facts.left, ("  tok/s ", "$faint"), facts.speed, " "
+    )
+    room = width - left.cell_length - right.cell_length - 8
+    if facts.fraction is None or room < 6:
+        return spread(left, right, width)
+    share = Content.assemble(
+        meter(facts.fraction, min(room, 24), run_status.colour(facts.status)),
+        f" {percent_text(100 * facts.fraction):>5}",
+    )
+    return spread(left + share, right, width)
+
+
+def _block(facts: Progress, width: int) -> Content:
+    half = width // 2
+    share = "" if facts.fraction is None else percent_text(100 * facts.fraction)
+    bar_width = width if facts.fraction is not None else 0
+    lines = [
+        spread(
+            run_status.badge(facts.status),
+            Content.styled(facts.note, "$faint") if facts.note else Content(""),
+            width,
+        ),
+        spread(_pair("step", facts.step), Content(share), width),
+        meter(facts.fraction, bar_width, run_status.colour(facts.status)),
+        _columns(_pair("epoch", facts.epoch), _pair("elapsed", facts.elapsed, 8), half),
+        _columns(_pair("tok/s", facts.speed), _pair("left", facts.left, 8), half),
+        _columns(_pair("lr", facts.rate), _pair("grad", facts.norm, 8), half),
+    ]
+    return stack(*lines)
+
+
+def _pair(label: str, value: str, gap: int = _LABEL) -> Content:
+    return Content.assemble((f"{label:<{gap}}", "$faint"), value or MISSING)
+
+
+def _columns(left: Content, right: Content, half: int) -> Content:
+    return Content.assemble(left.truncate(half, ellipsis=True, pad=True), right)

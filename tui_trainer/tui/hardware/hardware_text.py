@@ -1,0 +1,301 @@
+"""The machine in words and bars, for a page of any width; a value that is not known is "n/a"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+from textual.content import Content
+
+from tui_trainer.contracts.hardware import GpuProcess, GpuSample, HardwareSample, StepDivision
+from tui_trainer.hardware.bottleneck import verdict_of
+from tui_trainer.text.formats import clean, number
+from tui_trainer.tui.common.markup import (
+    MISSING,
+    count_text,
+    gib_text,
+    meter,
+    percent_text,
+    shorten,
+    wrapped,
+)
+from tui_trainer.tui.common.panel import stack
+
+_LABEL = 8
+_CORE = 18  # cells of a processor that is drawn as a bar
+_CORES_AS_BARS = 32
+_TICKS = "▁▂▃▄▅▆▇█"
+_PROCESSES = 12
+# Each part of a step by its own filling, so that no colour is needed to tell them apart.
+_PARTS = (
+    ("data", "░", "data_ms"),
+    ("forward", "▒", "forward_ms"),
+    ("backward", "▓", "backward_ms"),
+    ("optimizer", "█", "optimizer_ms"),
+    ("reporting", "▚", "reporting_ms"),
+)
+
+
+def page(samples: Sequence[HardwareSample], width: int, run_pid: int | None = None) -> Content:
+    """Everything about the newest sample, in lines of at most `width` cells."""
+    if not samples:
+        return Content.styled("the machine has not been looked at yet", "$faint")
+    last = samples[-1]
+    gpus = _gpus(_named(samples), width, run_pid)
+    blocks = [_run(samples, width), gpus, _cpu(last, width), _rest(last)]
+    return Content("\n\n").join([block for block in blocks if block is not None])
+
+
+def _run(samples: Sequence[HardwareSample], width: int) -> Content | None:
+    """What holds the run back, and how its steps divide."""
+    # Live samples lack what the run alone knows.
+    known = [sample for sample in samples if sample.division is not None]
+    verdict = verdict_of(known)
+    if verdict is None or known[-1].division is None:
+        return None
+    division = known[-1].division
+    return stack(
+        *wrapped(Content.assemble((verdict.word, "bold"), f": {verdict.why}"), width),
+        *wrapped(Content.styled(f"→ {verdict.change}", "$accent"), width),
+        *_division(division, width),
+    )
+
+
+def _division(division: StepDivision, width: int) -> list[Content]:
+    whole = division.step_ms or 1.0
+    room = max(10, min(60, width - 26))
+    bar, words = "", []
+    for name, glyph, attribute in _PARTS:
+        share = getattr(division, attribute) / whole
+        bar += glyph * round(share * room)
+        words.append(f"{glyph} {name} {share:.0%}")
+    facts = [
+        f"{count_text(division.tokens_per_second)} tokens/s",
+        f"MFU {MISSING if division.utilisation is None else f'{division.utilisation:.0%}'}",
+    ]
+    if division.device != "cpu":
+        names = ("allocated", "reserved", "peak")
+        sizes = (division.memory_allocated, division.memory_reserved, division.memory_peak)
+        told = [f"{name} {gib_text(size)}" for name, size in zip(names, sizes, strict=True)]
+        facts.append("memory " + ", ".join(told))
+    elif division.memory_peak is not None:
+        facts.append(f"peak memory {gib_text(division.memory_peak)}")
+    took = f" {number(division.step_ms, 3)} ms"
+    step = Content.assemble((_label("step"), "$faint"), bar[:room], took)
+    lines = _wrapped(words, width - _LABEL) + _wrapped(facts, width - _LABEL)
+    return [step, *(Content(" " * _LABEL + line) for line in lines)]
+
+
+def _cpu(sample: HardwareSample, width: int) -> Content:
+    facts = [
+        percent_text(sample.cpu_percent),
+        f"{count_text(sample.cpu_count)} processors",
+        f"load {MISSING if sample.load_1m is None else f'{sample.load_1m:.2f}'}",
+    ]
+    if sample.run_cpu_percent is not None:
+        facts.append(f"run {percent_text(sample.run_cpu_percent)}")
+    if sample.run_threads is not None:
+        facts.append(f"{sample.run_threads} threads")
+    head = Content.assemble((_label("CPU"), "$faint"), shorten("   ".join(facts), width - _LABEL))
+    return stack(head, *_cores(sample.cores or [], width))
+
+
+def _cores(cores: Sequence[float], width: int) -> list[Content]:
+    """A bar for each processor, or a character for each where there are many."""
+    if len(cores) > _CORES_AS_BARS:
+        ticks = "".join(_TICKS[min(7, int(max(0.0, share) * 8 / 100))] for share in cores)
+        room = max(1, width - _LABEL)
+        rows = [ticks[at : at + room] for at in range(0, len(ticks), room)]
+        return [Content.assemble(" " * _LABEL, (row, "$accent")) for row in rows]
+    across = max(1, (width - _LABEL) // _CORE)
+    cells = [
+        Content.assemble((f"{at:>2} ", "$faint"), meter(share / 100, 8), f" {share:>3.0f} % ")
+        for at, share in enumerate(cores)
+    ]
+    return [
+        Content.assemble(" " * _LABEL, *cells[at : at + across])
+        for at in range(0, len(cells), across)
+    ]
+
+
+def _rest(sample: HardwareSample) -> Content:
+    swap = "none" if sample.swap_total == 0 else gib_text(sample.swap_used, sample.swap_total)
+    memory = [gib_text(sample.ram_used, sample.ram_total), f"swap {swap}"]
+    if sample.run_rss is not None:
+        memory.append(f"run {gib_text(sample.run_rss)}")
+    disk = [f"{gib_text(sample.disk_free)} free", f"written {_rate(sample.disk_write)}"]
+    if sample.disk_total is not None:
+        disk[0] += f" of {gib_text(sample.disk_total)}"
+    if sample.run_write is not None:
+        disk.append(f"by the run {_rate(sample.run_write)}")
+    network = [f"in {_rate(sample.network_received)}", f"out {_rate(sample.network_sent)}"]
+    rows = (("RAM", memory), ("disk", disk), ("network", network))
+    return stack(
+        *(Content.assemble((_label(name), "$faint"), "   ".join(facts)) for name, facts in rows)
+    )
+
+
+# -- GPUs --------------------------------------------------------------------------------------
+
+
+def _named(samples: Sequence[HardwareSample]) -> HardwareSample:
+    """The newest sample, its lost GPUs by the names that they had."""
+    last = samples[-1]
+    if all(gpu.name is not None for gpu in last.gpus):
+        return last
+    names = {gpu.index: gpu.name for sample in samples for gpu in sample.gpus if gpu.name}
+    gpus = [msgspec.structs.replace(g, name=g.name or names.get(g.index)) for g in last.gpus]
+    return msgspec.structs.replace(last, gpus=gpus)
+
+
+def _gpus(sample: HardwareSample, width: int, run_pid: int | None) -> Content:
+    message = clean(sample.gpu_message or "")
+    if not sample.gpus:
+        reason = f": {message}" if message else ""
+        return Content.assemble((_label("GPU"), "$faint"), "not available", (reason, "$faint"))
+    name_width = 22 if width >= 100 else 16
+    shown, used = [], name_width
+    for column in _COLUMNS:
+        if used + column[1] + 2 > width:
+            break
+        shown.append(column)
+        used += column[1] + 2
+    title = f"{'GPU':<{name_width}}" + "".join(f"  {name:>{size}}" for name, size, _ in shown)
+    lines = [Content.styled(title, "$faint")]
+    few = len(sample.gpus) <= 2
+    for gpu in sample.gpus:
+        lines += _gpu(gpu, name_width, shown, width, few)
+    lines += _processes(sample.gpus, run_pid, width)
+    driver = f"driver {sample.gpu_driver or MISSING}, CUDA {sample.cuda_version or MISSING}"
+    lines.append(Content.styled(shorten(driver, width), "$faint"))
+    if message:
+        lines.append(Content.styled(shorten(message, width), "$warning"))
+    return stack(*lines)
+
+
+def _gpu(
+    gpu: GpuSample,
+    name_width: int,
+    shown: Sequence[tuple[str, int, Callable[[GpuSample], str]]],
+    width: int,
+    few: bool,
+) -> list[Content]:
+    name = clean(gpu.name or MISSING).removeprefix("NVIDIA ")
+    title = f"{shorten(f'{gpu.index} {name}', name_width):<{name_width}}"
+    if gpu.problem is not None:
+        words = shorten(f"  {clean(gpu.problem)}", width - name_width)
+        return [Content.assemble(title, (words, "$error"))]
+    cells = "".join(f"  {shorten(read(gpu), size):>{size}}" for _, size, read in shown)
+    lines = [Content(f"{title}{cells}")]
+    left = [column for column in _COLUMNS if column not in shown]
+    if few and left:
+        pairs = [f"{title} {read(gpu)}" for title, _, read in left]
+        lines += [Content(f"  {line}") for line in _wrapped(pairs, width - 2)]
+    for part in gpu.mig:
+        words = f"  └ {part.index} {clean(part.name or 'MIG')}  "
+        lines.append(Content(shorten(words + gib_text(part.memory_used, part.memory_total), width)))
+    return lines
+
+
+def _processes(gpus: Sequence[GpuSample], run_pid: int | None, width: int) -> list[Content]:
+    """The processes on each GPU, the largest first; those without a name are the host's."""
+    rows = [(gpu.index, process) for gpu in gpus for process in gpu.processes or ()]
+    if not rows:
+        return []
+    title = f"{'on GPU':<8}{'pid':>9}  {'memory':>9}  {'use':>6}  process"
+    lines = [Content.styled(title, "$faint")]
+    for index, process in rows[:_PROCESSES]:
+        figures = f"{gib_text(process.memory):>9}  {percent_text(process.utilisation):>6}"
+        line = f"{index:<8}{process.pid:>9}  {figures}  {_process_name(process, run_pid)}"
+        lines.append(Content(shorten(line, width)))
+    if len(rows) > _PROCESSES:
+        lines.append(Content.styled(f"and {len(rows) - _PROCESSES} more", "$faint"))
+    return lines
+
+
+def _process_name(process: GpuProcess, run_pid: int | None) -> str:
+    if process.name is None:
+        name = "not seen from here (a process of the host)"
+    else:
+        name = clean(process.name)
+    return f"◀ this run  {name}" if process.run or process.pid == run_pid else name
+
+
+def _memory(gpu: GpuSample) -> str:
+    if gpu.unified and gpu.memory_used is None:
+        return "shares RAM"
+    if gpu.memory_used is None and gpu.memory_total is not None:
+        return f"{MISSING} / {gib_text(gpu.memory_total)}"
+    return gib_text(gpu.memory_used, gpu.memory_total)
+
+
+def _power(gpu: GpuSample) -> str:
+    power = MISSING if gpu.power is None else f"{gpu.power:.0f}"
+    return power if gpu.power_limit is None else f"{power} / {gpu.power_limit:.0f} W"
+
+
+def _clock(gpu: GpuSample) -> str:
+    clock = MISSING if gpu.clock is None else f"{gpu.clock:.0f}"
+    return clock if gpu.clock_max is None else f"{clock} / {gpu.clock_max:.0f} MHz"
+
+
+def _throttle(gpu: GpuSample) -> str:
+    return MISSING if gpu.throttle is None else ", ".join(gpu.throttle) or "nothing"
+
+
+def _pcie(gpu: GpuSample) -> str:
+    def link(generation: int | None, lanes: int | None) -> str | None:
+        return None if generation is None or lanes is None else f"{generation}.0 ×{lanes}"
+
+    now = link(gpu.pcie_generation, gpu.pcie_width)
+    most = link(gpu.pcie_generation_max, gpu.pcie_width_max)
+    return now or MISSING if most is None or most == now else f"{now or MISSING} of {most}"
+
+
+def _ecc(gpu: GpuSample) -> str:
+    if gpu.ecc_corrected is None and gpu.ecc_uncorrected is None:
+        return MISSING
+    return f"{count_text(gpu.ecc_corrected)} / {count_text(gpu.ecc_uncorrected)} bad"
+
+
+def _with_unit(value: float | None, unit: str) -> str:
+    return MISSING if value is None else f"{value:.0f} {unit}"
+
+
+# Title, cells and text of each column, the most asked for first.
+_COLUMNS: tuple[tuple[str, int, Callable[[GpuSample], str]], ...] = (
+    ("use", 6, lambda gpu: percent_text(gpu.utilisation)),
+    ("memory", 17, _memory),
+    ("run", 9, lambda gpu: gib_text(gpu.memory_run)),
+    ("temp", 7, lambda gpu: _with_unit(gpu.temperature, "°C")),
+    ("power", 12, _power),
+    ("fan", 6, lambda gpu: percent_text(gpu.fan)),
+    ("clock", 15, _clock),
+    ("mem clock", 10, lambda gpu: _with_unit(gpu.memory_clock, "MHz")),
+    ("held down by", 27, _throttle),
+    ("PCIe", 18, _pcie),
+    ("ECC", 14, _ecc),
+    ("mem busy", 8, lambda gpu: percent_text(gpu.memory_busy)),
+)
+
+
+def _rate(value: float | None) -> str:
+    """Bytes a second in words."""
+    if value is None:
+        return MISSING
+    return f"{value / 1e6:.1f} MB/s" if value >= 1e5 else f"{value / 1e3:.0f} kB/s"
+
+
+def _label(name: str) -> str:
+    return f"{name:<{_LABEL}}"
+
+
+def _wrapped(words: Sequence[str], width: int) -> list[str]:
+    """Words joined by gaps, in lines of at most `width`."""
+    lines: list[str] = []
+    for word in words:
+        if lines and len(lines[-1]) + 3 + len(word) <= width:
+            lines[-1] += f"   {word}"
+        else:
+            lines.append(shorten(word, width))
+    return lines

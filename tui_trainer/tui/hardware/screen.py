@@ -1,0 +1,167 @@
+"""The whole machine: what holds the run back, GPUs, processors, memory, and how it went."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from tui_trainer.contracts.hardware import HardwareSample
+from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.text.formats import clean
+from tui_trainer.tui import keymap
+from tui_trainer.tui.common.dialogs.dialog import Sheet
+from tui_trainer.tui.hardware import hardware_text
+from tui_trainer.tui.hardware.samples import curves_of, extent_of, shown_samples
+from tui_trainer.tui.messages import ChartDragged, ZoomAsked
+from tui_trainer.tui.run_charts.chart_pane import ChartPane
+from tui_trainer.tui.run_charts.viewport import ALL, Viewport
+
+if TYPE_CHECKING:
+    from tui_trainer.tui.app import TrainerApp
+
+_MOST, _WIDE, _MIDDLE = 4, 150, 110
+_TWO_ROWS = 24  # lines from which on there are two rows of curves
+_SECONDS = 1.0
+_ZOOM = ("zoom_in", "zoom_out", "pan_left", "pan_right", "zoom_all")
+_PAGES = ("previous_page", "next_page")
+
+
+class MachineView(Sheet):
+    """Curves above, figures below; those of a run that ended are the ones that it recorded.
+
+    The curves are zoomed and moved by the charts' own keys and wheel; `viewport` is over the time
+    of day.
+    """
+
+    CSS_PATH = "screen.tcss"
+    BINDINGS: ClassVar = [
+        Binding("h,enter", "dismiss(None)", "close", show=False),
+        *keymap.bindings_of(*_ZOOM, *_PAGES, "leap_left", "leap_right"),
+    ]
+
+    def __init__(self, viewport: Viewport = ALL) -> None:
+        super().__init__()
+        self.viewport = viewport
+        self._samples: tuple[HardwareSample, ...] = ()
+        self._drawn: tuple[object, ...] = ()
+        self._first = 0  # of the curves that are seen
+
+    @property
+    def session(self) -> TrainerApp:
+        """The app, by its own type."""
+        return cast("TrainerApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog -tall"):
+            yield Static(id="machine-head", markup=False)
+            with Container(id="machine-curves"):
+                for at in range(2 * _MOST):
+                    yield ChartPane(id=f"machine-curve-{at}")
+            with VerticalScroll():
+                yield Static(id="machine-text", markup=False)
+            yield Static(self._keys(), id="machine-keys", markup=False)
+
+    def on_mount(self) -> None:
+        for pane in self.query(ChartPane):
+            pane.can_focus = False
+            pane.use(self.session.palette, self.session.marks)
+        self._draw()
+        self.set_interval(_SECONDS, self._draw)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._draw)
+
+    def action_zoom(self, direction: int) -> None:
+        self._zoom(direction)
+
+    def action_pan(self, direction: int) -> None:
+        whole = extent_of(self._samples)
+        if whole is not None:
+            self._look(self.viewport.panned(direction, whole))
+
+    def action_page(self, pages: int) -> None:
+        """To the curves after, or before, those that are seen."""
+        across, rows = self._grid()
+        self._first += pages * across * rows
+        self._draw()
+
+    def action_leap(self, direction: int) -> None:
+        self._move(direction)
+
+    @on(ZoomAsked)
+    def _wheel(self, message: ZoomAsked) -> None:
+        self._zoom(message.direction, message.at)
+
+    @on(ChartDragged)
+    def _drag(self, message: ChartDragged) -> None:
+        self._move(message.share)
+
+    def _zoom(self, direction: int, at: float | None = None) -> None:
+        whole = extent_of(self._samples)
+        if whole is not None:
+            self._look(self.viewport.zoomed(direction, whole, at))
+
+    def _move(self, share: float) -> None:
+        whole = extent_of(self._samples)
+        if whole is not None:
+            self._look(self.viewport.moved(share, whole))
+
+    def _look(self, viewport: Viewport) -> None:
+        self.viewport = viewport
+        self._draw()
+
+    def _draw(self) -> None:
+        """Draws what changed since the last time, if anything did."""
+        if not self.is_mounted:
+            return
+        session = self.session
+        run = session.view.focused
+        pid = run.state.pid if run is not None and run.state is not None else None
+        here = session.runs_here(run)
+        self._samples, whose = shown_samples(session.samples, run, here=here)
+        title = Content.assemble(
+            ("machine", "bold"), (f"  {clean(whose)}" if whose else "", "$faint")
+        )
+        if run is not None and run.summary.status in ACTIVE_STATES and here:
+            title = Content.assemble(title, (f"  with {clean(run.summary.name)}", "$faint"))
+        drawn = (self._samples, self.viewport, self._grid(), self.text_width, title, self._first)
+        if drawn == self._drawn:
+            return
+        self._drawn = drawn
+        self.query_one("#machine-head", Static).update(title)
+        self._draw_curves()
+        page = hardware_text.page(self._samples, self.text_width, pid if here else None)
+        self.query_one("#machine-text", Static).update(page)
+
+    def _draw_curves(self) -> None:
+        (across, rows), specs = self._grid(), curves_of(self._samples, self.viewport)
+        rows = min(rows, -(-len(specs) // across))
+        styles = self.query_one("#machine-curves").styles
+        styles.grid_size_columns, styles.grid_size_rows = across, rows
+        self._first = max(0, min(self._first, len(specs) - across * rows))
+        specs = specs[self._first : self._first + across * rows]
+        for at, pane in enumerate(self.query(ChartPane)):
+            pane.display = at < len(specs)
+            if at < len(specs):
+                pane.show_spec(specs[at])
+
+    def _grid(self) -> tuple[int, int]:
+        """Curves beside each other, and rows of them."""
+        across = _MOST if self.text_width >= _WIDE else 3 if self.text_width >= _MIDDLE else 2
+        return across, 2 if self.query_one("#machine-curves").size.height >= _TWO_ROWS else 1
+
+    def _keys(self) -> str:
+        """The keys as the user has them, in a line."""
+        wanted = (*_ZOOM, *_PAGES)
+        keys = {key.id: self.session.keymap.shown(key) for key in keymap.KEYS if key.id in wanted}
+        inward, out, left, right, every, before, after = (keys[id] for id in wanted)
+        return (
+            f" {inward} {out} zoom   {left} {right} earlier, later   {every} all   "
+            f"{before} {after} curves   j k scroll   esc closes"
+        )

@@ -1,0 +1,103 @@
+"""One field of the form: its name, its value, and beside it what it means or what is wrong."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, Select, Static
+
+from tui_trainer.text.formats import clean
+from tui_trainer.tui.common.wrapped_text import Prose
+from tui_trainer.tui.new_run.fields import Field
+
+
+class Choice(Select[str], inherit_bindings=False):
+    """A choice that leaves the arrows to the form: only enter opens its list."""
+
+    BINDINGS: ClassVar = [Binding("enter", "show_overlay", "choices", show=False)]
+
+
+class FormRow(Horizontal):
+    """A text field, or a choice where only a few values can be."""
+
+    class Edited(Message):
+        """The value changed."""
+
+    def __init__(self, field: Field, value: str) -> None:
+        super().__init__(classes="form-row")
+        self.field = field
+        self._text = self._valid(value)
+        self._error: str | None = None
+        self._warning: str | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Static(self.field.label, classes="label", markup=False)
+        if self.field.choices:
+            options = [(choice, choice) for choice in self.field.choices]
+            yield Choice(
+                options, value=self._text, allow_blank=False, compact=True, classes="value"
+            )
+        else:
+            yield Input(self._text, placeholder=self.field.default, compact=True, classes="value")
+        yield Prose(self.hint, classes="hint")
+
+    @property
+    def text(self) -> str:
+        """The value as typed."""
+        return self._text
+
+    def put(self, value: str) -> None:
+        """Replaces the value."""
+        self._text = self._valid(value)
+        for control in self.query(".value"):  # there is none before it is mounted
+            if isinstance(control, Choice | Input):
+                control.value = self._text
+
+    def enter(self) -> None:
+        """Puts the cursor here."""
+        for control in self.query(".value"):
+            control.focus()
+
+    def turn(self, step: int) -> None:
+        """Goes to the choice `step` places on, round and round."""
+        choices = self.field.choices
+        if choices:
+            place = (choices.index(self._text) + step) % len(choices)
+            self.query_one(Choice).value = choices[place]
+
+    @property
+    def hint(self) -> str:
+        """What is wrong or odd, or what the field means."""
+        return clean(self._error or self._warning or self.field.description)
+
+    def say(self, wrong: str | None, odd: str | None = None) -> None:
+        """Shows what is wrong, or odd, or the description again."""
+        if (wrong, odd) == (self._error, self._warning):
+            return
+        self._error, self._warning = wrong, odd
+        self.set_class(wrong is not None, "-wrong")
+        self.set_class(wrong is None and odd is not None, "-odd")
+        for hint in self.query(".hint").results(Prose):  # there is none before it is mounted
+            hint.update(Content(self.hint))
+
+    def _valid(self, value: str) -> str:
+        choices = self.field.choices
+        return self.field.default if choices and value not in choices else value
+
+    @on(Input.Changed)
+    @on(Select.Changed)
+    def _edited(self, message: Input.Changed | Select.Changed) -> None:
+        message.stop()
+        self._text = str(message.value)
+        self.post_message(self.Edited())
+
+    @on(Input.Submitted)
+    def _go_on(self, message: Input.Submitted) -> None:
+        message.stop()
+        self.screen.focus_next()

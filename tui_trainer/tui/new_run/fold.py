@@ -1,0 +1,43 @@
+"""The heading of the form's folded part: what is in it, and what of that was changed."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+from textual.binding import Binding
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from tui_trainer.tui.new_run import layout
+
+_NAMES = ", ".join(title for title, _keys in layout.MORE)
+
+
+class FormFold(Static, can_focus=True):
+    """One line; enter, space or a click opens what is below it, or folds it again."""
+
+    BINDINGS: ClassVar = [Binding("enter,space", "turn_over", "more", show=False)]
+
+    class Toggled(Message):
+        """The part below is to be opened or folded."""
+
+    def show(self, opened: bool, changed: int, wrong: int) -> None:
+        """Says whether the part is open, and how many of its fields are not as by default."""
+        mark = "▼ less" if opened else "▶ more"
+        parts: list[str | tuple[str, str]] = [(mark, "bold $accent"), "  "]
+        if wrong and not opened:
+            parts.append((f"{wrong} wrong  ", "$error"))
+        if changed:
+            parts.append((f"{changed} changed  ", "$foreground"))
+        if not opened:
+            parts.append(_NAMES)
+        self.update(Content.assemble(*parts))
+
+    def action_turn_over(self) -> None:
+        self.post_message(self.Toggled())
+
+    def on_click(self, event: events.Click) -> None:
+        event.stop()
+        self.action_turn_over()

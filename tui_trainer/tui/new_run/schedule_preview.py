@@ -1,0 +1,85 @@
+"""The learning-rate schedule of a job that has not begun, as a chart."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from tui_trainer.contracts.job import Job, TrainingSettings
+from tui_trainer.contracts.schedule import learning_rate_at
+from tui_trainer.store import job_checks, jobs
+from tui_trainer.tui.charts.blocks import sparkline
+from tui_trainer.tui.charts.model import ChartSpec, Line, Marks
+from tui_trainer.tui.common.markup import rate_text
+
+_POINTS = 400
+_COUNTED_BYTES = 4 << 20  # rows of larger files are not counted while somebody types
+
+
+def schedule_line(job: Job, width: int, marks: Marks) -> str:
+    """The schedule as one line of `width` characters, where there is no room for its chart."""
+    total = steps_of(job)
+    if total is None:
+        return ""
+    steps = np.linspace(0, total - 1, width).astype(np.int64)
+    rates = [learning_rate_at(int(step), job.training, total) for step in steps]
+    drawn = sparkline(np.array(rates), width, marks, (0.0, job.training.learning_rate))
+    return f"{drawn} {rate_text(job.training.learning_rate)}"
+
+
+def schedule_chart(job: Job | None) -> ChartSpec:
+    """The rate over the steps, which without `max_steps` follow from the rows."""
+    if job is None:
+        return ChartSpec(title="learning rate", empty="appears when every field is right")
+    settings = job.training
+    total = steps_of(job)
+    if total is None:
+        return ChartSpec(
+            title=f"learning rate up to {rate_text(settings.learning_rate)}",
+            empty="set max steps to see the schedule: there are too many rows to count them now",
+        )
+    about = "" if settings.max_steps is not None else "about "
+    steps = np.unique(np.linspace(0, total - 1, min(_POINTS, total)).astype(np.int64))
+    rates = np.array(
+        [learning_rate_at(int(step), settings, total) for step in steps], dtype=np.float64
+    )
+    return ChartSpec(
+        title=f"learning rate {rate_text(settings.learning_rate)}",
+        detail=f"{_words(settings)}, warmup {settings.warmup_steps:,} of {about}{total:,} steps",
+        lines=(Line((steps + 1).astype(np.float64), rates, "smooth"),),
+        robust=False,
+        legend=False,
+        y_range=(0.0, settings.learning_rate * 1.04),
+    )
+
+
+def _words(settings: TrainingSettings) -> str:
+    """The scheduler with the settings of its own."""
+    own = {
+        "cosine-restarts": f", {settings.scheduler_cycles:,} cycles",
+        "polynomial": f", power {settings.scheduler_power:g}",
+        "wsd": f", decay share {settings.decay_share:.4g}",
+    }
+    return f"{settings.scheduler}{own.get(settings.scheduler, '')}"
+
+
+def steps_of(job: Job) -> int | None:
+    """The run's optimizer steps: as set, or from the rows, about; None where these are many."""
+    if job.training.max_steps is not None:
+        return job.training.max_steps
+    try:
+        facts = [(file, file.stat()) for file in jobs.file_list(job.data.train)]
+    except OSError:
+        return None
+    files = tuple((str(file), found.st_size, found.st_mtime_ns) for file, found in facts)
+    if sum(size for _, size, _ in files) > _COUNTED_BYTES:
+        return None
+    return job_checks.planned_steps(job, _rows(files))
+
+
+@functools.lru_cache(maxsize=32)
+def _rows(files: tuple[tuple[str, int, int], ...]) -> int | None:
+    """Rows of files of this size and age: counted once, not at every key."""
+    return job_checks.count_rows([Path(name) for name, _, _ in files])

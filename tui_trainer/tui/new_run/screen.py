@@ -1,0 +1,282 @@
+"""The form for a new run, checked while it is typed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widget import AwaitMount, Widget
+from textual.widgets import Button, Static
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.job import Job
+from tui_trainer.store import jobs, paths
+from tui_trainer.store.runs import run_folder
+from tui_trainer.text.formats import clean
+from tui_trainer.tui import keymap
+from tui_trainer.tui.common.page import Page
+from tui_trainer.tui.common.wrapped_text import Prose
+from tui_trainer.tui.keymap import Key
+from tui_trainer.tui.messages import RunFailedToStart, RunMade
+from tui_trainer.tui.new_run import fields, layout
+from tui_trainer.tui.new_run.field_row import FormRow
+from tui_trainer.tui.new_run.fields import Checked
+from tui_trainer.tui.new_run.fold import FormFold
+from tui_trainer.tui.new_run.layout import Section
+from tui_trainer.tui.new_run.schedule_preview import schedule_chart, schedule_line
+from tui_trainer.tui.run_charts.chart_pane import ChartPane
+from tui_trainer.tui.startup.services import in_background
+from tui_trainer.watch.snapshots import FolderView
+
+_EXAMPLE = "lighthouse.toml"
+_READY = "ready to start"
+_LINE_WIDTH = 32
+_CHECK_DELAY = 0.1  # seconds after the last key; looking for files on a slow disk takes a while
+
+
+class Scrolling(VerticalScroll, inherit_bindings=False):
+    """A part that leaves the arrows to the form, where they go from field to field. The fields
+    scroll above the chart, or in short terminals together with it."""
+
+    BINDINGS: ClassVar = [
+        Binding("pageup", "page_up", "back", show=False),
+        Binding("pagedown", "page_down", "on", show=False),
+    ]
+
+
+class NewRun(Page):
+    """Fields from the contracts, the schedule drawn beside them, and a button."""
+
+    CSS_PATH = "screen.tcss"
+    BINDINGS: ClassVar = keymap.bindings("new")
+    AUTO_FOCUS = "FormRow Input"
+    place = "new"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._checked = Checked(None, {})
+        self._starting = False
+        self._noted = ""
+        self._texts: dict[str, str] = {}
+        self._base = example()
+        self._first = fields.texts_of(self._base) if self._base is not None else {}
+
+    def body(self) -> ComposeResult:
+        with Scrolling(id="form", can_focus=False):
+            with Scrolling(id="fields", can_focus=False):
+                yield from self._fields(layout.EVERYDAY)
+                yield FormFold(id="fold")
+                yield Vertical(id="more")
+            yield ChartPane(id="schedule")
+        yield Prose(id="about")
+        with Horizontal(id="start-line"):
+            yield Button("Start run", id="start", compact=True)
+            yield Prose(id="start-note")
+
+    def _fields(self, sections: tuple[Section, ...]) -> Iterator[Widget]:
+        known = {field.key: field for field in fields.fields()}
+        for title, keys in sections:
+            yield Static(title, classes="section", markup=False)
+            for key in keys:
+                yield FormRow(known[key], self._first.get(key, ""))
+
+    def on_mount(self) -> None:
+        self.query_one("#schedule").can_focus = False
+        self.query_one("#more").display = False
+        self.use_theme()
+        self._check()
+
+    def on_screen_resume(self) -> None:
+        self.call_after_refresh(self._fill)
+
+    def _fill(self) -> None:
+        """Takes over the settings of a run, where one is to be started again."""
+        job, self.session.template = self.session.template, None
+        if job is None:
+            return
+        self._base, self._first = job, fields.texts_of(job)
+        for row in self.query(FormRow):
+            row.put(self._first[row.field.key])
+        for row in self.query(FormRow)[:1]:
+            row.enter()
+        self._check()
+
+    def use_theme(self) -> None:
+        """Gives the chart the colours of the present theme."""
+        self.query_one(ChartPane).use(self.session.palette, self.session.marks)
+
+    def listens_to(self, key: Key) -> bool:
+        keys = self.session.keymap.overrides.get(key.id, key.keys)
+        return not keymap.types_text(keys.split(",")[0])
+
+    def take(self, view: FolderView) -> None:
+        """The form does not depend on the folder, only on the room there is."""
+        if self._noted.startswith(_READY) and not self._starting:
+            self._note(self._summary())
+
+    def wording(self, key: Key) -> tuple[str, int]:
+        word = "less" if key.id == "more" and self.query_one("#more").display else key.label
+        return word, key.rank
+
+    def action_start(self) -> None:
+        self._start()
+
+    def action_turn(self, step: int) -> None:
+        """The next choice of the focused field."""
+        row = self.focused.parent if self.focused is not None else None
+        if isinstance(row, FormRow):
+            row.turn(step)
+
+    @on(FormFold.Toggled)
+    async def action_more(self) -> None:
+        """Opens the further settings and goes there, or folds them."""
+        opened = not self.query_one("#more").display
+        await self._open(opened)
+        fold = self.query_one(FormFold)
+        fold.focus(scroll_visible=not opened)
+        if opened:
+            self.call_after_refresh(fold.scroll_visible, top=True)
+
+    def _open(self, opened: bool) -> AwaitMount:
+        """The fields are made when they are first asked for: they are many."""
+        more = self.query_one("#more")
+        missing = opened and not more.children
+        mounting = more.mount_all(self._fields(layout.MORE) if missing else ())
+        if missing:
+            self._show_rows()
+        more.display = opened
+        self._show_fold()
+        self.draw_keys()
+        return mounting
+
+    @on(FormRow.Edited)
+    def _edited(self) -> None:
+        self.set_timer(_CHECK_DELAY, self._check)
+
+    @on(Button.Pressed, "#start")
+    def _start(self) -> None:
+        self._texts = {}  # files may have come or gone since
+        self._check()
+        job = self._checked.job
+        if job is None:
+            self._go_to_mistake()
+        if self._starting or job is None:
+            return
+        self._starting = True
+        self._note("reading the data and making the run's folder …")
+        folder = self.session.runs_dir
+        in_background("make run", lambda: self._make(folder, job))
+
+    @on(RunFailedToStart)
+    def _not_made(self, message: RunFailedToStart) -> None:
+        self._starting = False
+        self._note(message.reason, wrong=True)
+
+    @on(RunMade)
+    def _made(self) -> None:
+        self._starting = False
+        self._note(_READY)
+
+    def _make(self, folder: Path, job: Job) -> None:
+        """In a thread: hashing the data may take long."""
+        try:
+            made = run_folder.create_run(folder, job)
+        except UserError as error:
+            self.post_message(RunFailedToStart(str(error)))
+        except OSError as error:
+            reason = f"the run cannot be made: {error.strerror or error}"
+            self.post_message(RunFailedToStart(reason))
+        else:
+            self.post_message(RunMade(made))
+
+    def _check(self) -> None:
+        """Checks what is typed; what was said about the same texts stays."""
+        texts = {**self._first, **{row.field.key: row.text for row in self.query(FormRow)}}
+        if texts == self._texts:
+            return
+        self._texts = texts
+        before, checked = self._checked, fields.check(texts, Path.cwd(), self._base)
+        self._checked = checked
+        self._show_rows()
+        if layout.FOLDED & (checked.errors.keys() - before.errors.keys()):
+            self._open(True)
+        self._show_fold()
+        if checked.job != before.job or before.job is None:
+            self.query_one("#schedule", ChartPane).show_spec(schedule_chart(checked.job))
+        self.query_one("#start", Button).disabled = checked.job is None
+        if not self._starting:
+            self._note(self._summary(), wrong=bool(checked.errors))
+
+    def _go_to_mistake(self) -> None:
+        """Puts the cursor into the first field that is wrong, in the folded part too."""
+        wrong = self._checked.errors.keys()
+        row = next((row for row in self.query(FormRow) if row.field.key in wrong), None)
+        if row is not None:
+            if row.field.key in layout.FOLDED:
+                self._open(True)
+            self.call_after_refresh(row.enter)
+
+    def _show_rows(self) -> None:
+        """Shows the fields that have an effect, and what is wrong beside them."""
+        acts = fields.acting(self._texts)
+        for row in self.query(FormRow):
+            row.display = row.field.key in acts
+            row.say(self._checked.errors.get(row.field.key), self._checked.odd.get(row.field.key))
+        self._describe()
+
+    @on(events.DescendantFocus)
+    def _describe(self) -> None:
+        """The hint of the field with the cursor, whole: narrow terminals cut it beside it."""
+        row = self.focused.parent if self.focused is not None else None
+        about = self.query_one("#about", Prose)
+        about.update(Content(row.hint if isinstance(row, FormRow) else ""))
+        about.set_class(isinstance(row, FormRow) and row.has_class("-wrong"), "-wrong")
+
+    def _show_fold(self) -> None:
+        acts = fields.acting(self._texts) & layout.FOLDED
+        changed = sum(
+            fields.changed(field, self._texts.get(field.key, ""))
+            for field in fields.fields()
+            if field.key in acts
+        )
+        opened = self.query_one("#more").display
+        self.query_one(FormFold).show(opened, changed, len(acts & self._checked.errors.keys()))
+
+    def _summary(self) -> str:
+        job = self._checked.job
+        if job is None or self._checked.odd or not self.has_class("-short"):
+            return summary_of(self._checked)
+        return f"{_READY}   {schedule_line(job, _LINE_WIDTH, self.session.marks)}"
+
+    def _note(self, text: str, wrong: bool = False) -> None:
+        if text == self._noted:
+            return
+        self._noted = text
+        note = self.query_one("#start-note", Prose)
+        note.set_class(wrong, "-wrong")
+        note.update(Content(clean(text)))
+
+
+def summary_of(checked: Checked) -> str:
+    """The first mistake, whole, for the line beside the button; or that all is right."""
+    found = checked.errors or checked.odd
+    if not found:
+        return _READY
+    key, words = next(iter(found.items()))
+    label = next((f"{field.label}: " for field in fields.fields() if field.key == key), "")
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"{'' if checked.errors else f'{_READY}   but '}{label}{words}{more}"
+
+
+def example() -> Job | None:
+    """The example job; None where it is not there or not whole."""
+    try:
+        return jobs.load_job(paths.examples() / _EXAMPLE)
+    except UserError:
+        return None

@@ -1,0 +1,164 @@
+"""Which charts a run has: the leading metrics first, then everything else it records. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_trainer.tui.charts.model import Array
+from tui_trainer.watch.snapshots import RunView, Table
+
+Entries = NDArray[np.intp]
+Side = Literal["train", "evals"]
+_EMPTY = np.empty(0)
+_TITLES = {
+    "step_time_ms": "step time ms",
+    "tokens": "tokens per step",
+    "examples": "examples per step",
+    "prediction_error": "prediction error",
+    "val_accuracy": "validation accuracy",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """A metric by entry of its table, rows that lack it left out; `entries` are their places in
+    the table, None for all. Of a thinned table `low` and `high` are each entry's extremes and
+    `counts` the rows that it stands for."""
+
+    values: Array
+    low: Array | None = None
+    high: Array | None = None
+    entries: Entries | None = None
+    counts: NDArray[np.int32] | None = None
+
+    def at(self, column: Array) -> Array:
+        """Another column of the same table at these entries."""
+        return column if self.entries is None or not len(column) else column[self.entries]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A quantity that has a chart. `column` is empty where it is worked out of others."""
+
+    id: str
+    title: str
+    column: str = ""
+    side: Side = "train"
+    smooths: bool = True
+    robust: bool = True
+
+    @property
+    def evals(self) -> bool:
+        """Whether it is measured by evaluations."""
+        return self.side == "evals"
+
+    def table(self, view: RunView) -> Table:
+        """The table that holds it."""
+        return view.evals if self.evals else view.train
+
+    def recorded(self, view: RunView) -> bool:
+        """Whether a run has any of it."""
+        columns = self.table(view).columns
+        wanted = (self.column,) if self.column else ("tokens", "step_time_ms")
+        return all(name in columns for name in wanted)
+
+    def samples(self, view: RunView) -> Samples:
+        """Its values; none where the run does not record it."""
+        table = self.table(view)
+        if not self.column:
+            return Samples(_throughput(table), counts=table.weights)
+        values = table.column(self.column)
+        entries = _present(values)
+        envelope = table.envelope(self.column) if len(values) else None
+        kept = values if entries is None else values[entries]
+        counts = table.weights
+        if counts is not None and entries is not None:
+            counts = counts[entries]
+        if envelope is None or len(envelope[1]) != len(kept):
+            return Samples(kept, None, None, entries, counts)
+        return Samples(kept, envelope[1], envelope[2], entries, counts)
+
+    def count(self, view: RunView) -> int:
+        """How many rows have a finite value of it."""
+        table = self.table(view)
+        return table.count(self.column) if self.column else table.rows
+
+    def last(self, view: RunView) -> float | None:
+        """The newest finite value."""
+        if self.column:
+            return self.table(view).last(self.column)
+        values = _throughput(self.table(view))[-1000:]
+        finite = np.flatnonzero(np.isfinite(values))
+        return float(values[finite[-1]]) if len(finite) else None
+
+
+LOSS = Metric("loss", "loss", "loss")
+LEARNING_RATE = Metric(
+    "learning_rate", "learning rate", "learning_rate", smooths=False, robust=False
+)
+GRADIENT_NORM = Metric("gradient_norm", "gradient norm", "gradient_norm")
+THROUGHPUT = Metric("throughput", "tokens/s")
+VALIDATION = Metric(
+    "validation", "validation loss", "val_loss", "evals", smooths=False, robust=False
+)
+LEADING: tuple[Metric, ...] = (LOSS, LEARNING_RATE, GRADIENT_NORM, THROUGHPUT, VALIDATION)
+_LED = {(metric.side, metric.column) for metric in LEADING}
+
+
+def metrics_of(views: Sequence[RunView], pins: Sequence[str] = ()) -> tuple[Metric, ...]:
+    """The charts of the first run and of what the others record besides.
+
+    The leading metrics come first, for a run of ours also those that are yet to come; then the
+    rest as found. `pins` (ids) come right after the first.
+    """
+    if not views:
+        return LEADING
+    found = {metric.id: metric for view in views for metric in _recorded(view)}
+    ours = views[0].summary.kind == "run"
+    leading = [metric for metric in LEADING if ours or metric.id in found]
+    ordered = [*leading, *(metric for metric in found.values() if metric not in LEADING)]
+    if len(ordered) < 2:  # a pane says what the run does not record
+        ordered += [metric for metric in LEADING if metric not in ordered][: 2 - len(ordered)]
+    first, rest = ordered[0], ordered[1:]
+    pinned = [metric for id in pins for metric in rest if metric.id == id]
+    return (first, *pinned, *(metric for metric in rest if metric not in pinned))
+
+
+def _recorded(view: RunView) -> list[Metric]:
+    """What has a chart; what never had a finite value has none."""
+    found = [metric for metric in LEADING if metric.recorded(view)]
+    trained = [name for name in view.train.names() if view.train.count(name)]
+    found += [_other(name, "train") for name in trained if ("train", name) not in _LED]
+    for name in view.evals.names():
+        if ("evals", name) not in _LED and view.evals.count(name):
+            found.append(_other(name, "evals", twice=name in trained))
+    return found
+
+
+def _other(name: str, side: Side, twice: bool = False) -> Metric:
+    title = _TITLES.get(name, name)
+    if side == "train":
+        return Metric(name, title, name)
+    title = f"{title} (evaluation)" if twice else title
+    return Metric(f"eval:{name}", title, name, "evals", smooths=False, robust=False)
+
+
+def _present(values: Array) -> Entries | None:
+    """The entries that have the field at all (NaN or not), None for all of them."""
+    if not len(values) or not np.isnan(np.sum(values)):
+        return None
+    lacking = np.isnan(values) & np.signbit(values)
+    return np.flatnonzero(~lacking) if lacking.any() else None
+
+
+def _throughput(table: Table) -> Array:
+    tokens, milliseconds = table.column("tokens"), table.column("step_time_ms")
+    if not len(tokens) or not len(milliseconds):
+        return _EMPTY
+    with np.errstate(all="ignore"):
+        return np.asarray(tokens / (milliseconds / 1000), dtype=np.float64)

@@ -1,0 +1,84 @@
+"""What the readout says: the runs of an overlay, and what they have under the cursor. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.style import Style
+
+from tui_trainer.text.formats import clock, duration, number
+from tui_trainer.tui.charts.model import Palette
+from tui_trainer.tui.common.markup import count_text, rate_text, shorten
+from tui_trainer.tui.run_charts.metrics import LEARNING_RATE, LOSS, VALIDATION, Metric
+from tui_trainer.tui.run_charts.plot import Plot, letter, place_of
+from tui_trainer.tui.run_charts.readout import Chip
+from tui_trainer.tui.run_charts.value_at import Reading, read
+from tui_trainer.tui.run_charts.x_axis import x_of
+
+_LONGEST_NAME = 24
+
+
+def chips_of(plot: Plot, metrics: Sequence[Metric], palette: Palette) -> tuple[Chip, ...]:
+    """`plot` is the chart that is looked at, `metrics` those that are seen besides."""
+    if plot.cursor is None:
+        return tuple(_run_chips(plot, palette, None)) if plot.others else ()
+    at = place_of(plot.view, plot.options.x, plot.cursor)
+    chips = [_place_chip(plot)]
+    if plot.others:
+        return (*chips, *_run_chips(plot, palette, at))
+    seen = [plot.metric, *(metric for metric in metrics if metric is not plot.metric)]
+    if LOSS in seen and VALIDATION not in seen:
+        seen.append(VALIDATION)
+    for metric in seen:
+        found = read(plot.view, metric, plot.options.x, at)
+        if found.value is not None:
+            chips.append(Chip(metric.title, _words(metric, found, plot)))
+    return tuple(chips)
+
+
+def _place_chip(plot: Plot) -> Chip:
+    """Where the cursor stands, on every axis that the run has."""
+    step = plot.cursor or 0.0
+    said = [count_text(step)]
+    if len(x_of(plot.view, "epoch")):
+        said.append(f"epoch {number(place_of(plot.view, 'epoch', step), 3)}")
+    if len(x_of(plot.view, "time")):
+        said.append(f"time {duration(place_of(plot.view, 'time', step))}")
+        said.append(clock(place_of(plot.view, "clock", step)))
+    return Chip("step", "  ".join(said), strong=True)
+
+
+def _run_chips(plot: Plot, palette: Palette, at: float | None) -> list[Chip]:
+    chips = []
+    metric = plot.metric
+    for view in plot.views:
+        slot = plot.slots.get(view.summary.path, 0)
+        if at is None:
+            value = _number(metric, metric.last(view))
+        else:
+            found = read(view, metric, plot.options.x, at)
+            validation = read(view, VALIDATION, plot.options.x, at)
+            value = _words(metric, found, plot)
+            if metric is LOSS and found.value is not None and validation.value is not None:
+                value += f"  val {number(validation.value)}"
+        colour = _colour(palette.of_series(slot))
+        name = shorten(view.summary.name, _LONGEST_NAME)
+        chips.append(Chip(name, value, letter(slot), colour, view is plot.view))
+    return chips
+
+
+def _words(metric: Metric, found: Reading, plot: Plot) -> str:
+    """The value; the step where it is another than the cursor's."""
+    said = found.words() if found.span or found.value != found.value else ""
+    said = said or _number(metric, found.value)
+    if found.step is not None and found.step != plot.cursor:
+        said += f" @ {count_text(found.step)}"
+    return said
+
+
+def _number(metric: Metric, value: float | None) -> str:
+    return rate_text(value) if metric is LEARNING_RATE and value is not None else number(value)
+
+
+def _colour(style: Style) -> str:
+    return style.color.get_truecolor().hex if style.color is not None else ""

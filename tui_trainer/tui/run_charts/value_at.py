@@ -1,0 +1,88 @@
+"""What a chart says at one place: exact values of a run, or what a bucket stands for. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tui_trainer.text.formats import number
+from tui_trainer.tui.charts.model import Array
+from tui_trainer.tui.common.markup import count_text
+from tui_trainer.tui.run_charts.metrics import Metric, Samples
+from tui_trainer.tui.run_charts.x_axis import XAxis, x_of
+from tui_trainer.watch.snapshots import RunView
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A value at a step; of a thinned table the mean of the steps `first` to `step`, with the
+    least and the greatest. All are None where the run has nothing there."""
+
+    value: float | None = None
+    step: float | None = None
+    first: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def span(self) -> str:
+        """What the value is the mean of, and the extremes; empty for a single row."""
+        if self.first is None or self.step is None:
+            return ""
+        steps = f"mean of steps {count_text(self.first)}–{count_text(self.step)}"
+        return f"{steps}{self._extremes()}"
+
+    def words(self) -> str:
+        """The value, and the extremes where it is a mean."""
+        said = "not finite" if _is_gap(self) else number(self.value)
+        return f"{said}{self._extremes()}"
+
+    def _extremes(self) -> str:
+        """The least and the greatest, where they are not written alike."""
+        low, high = number(self.low), number(self.high)
+        if self.low is None or self.high is None or low == high:
+            return ""
+        return f", min {low}, max {high}"
+
+
+def read(view: RunView, metric: Metric, axis: XAxis, x: float) -> Reading:
+    """What a run has at `x`: the nearest entry; of an evaluation the newest made by then."""
+    samples = metric.samples(view)
+    places = samples.at(x_of(view, axis, metric.evals))
+    if not len(places) or len(places) != len(samples.values) or not math.isfinite(x):
+        return Reading()
+    place = _entry(places, x, metric.evals)
+    if place is None:
+        return Reading()
+    return _reading(view, metric, samples, place)
+
+
+def _entry(places: Array, x: float, at_or_before: bool) -> int | None:
+    after = int(np.searchsorted(places, x + abs(x) * 1e-12, side="right"))
+    if at_or_before:
+        return after - 1 if after else None
+    if after == 0 or after == len(places):
+        end = 0 if after == 0 else len(places) - 1
+        # Past an end counts as there within the distance of two entries.
+        mean = abs(places[-1] - places[0]) / max(len(places) - 1, 1)
+        return end if abs(places[end] - x) <= 1.5 * mean + abs(x) * 1e-12 else None
+    return after - 1 if x - places[after - 1] <= places[after] - x else after
+
+
+def _reading(view: RunView, metric: Metric, samples: Samples, place: int) -> Reading:
+    table = metric.table(view)
+    entry = place if samples.entries is None else int(samples.entries[place])
+    steps = table.column("step")
+    value, step = float(samples.values[place]), float(steps[entry])
+    alone = samples.counts is None or int(samples.counts[place]) == 1
+    if alone or samples.low is None or samples.high is None:
+        return Reading(value, step)
+    first = float(steps[entry - 1]) + 1 if entry else 1.0
+    low, high = float(samples.low[place]), float(samples.high[place])
+    return Reading(value, step, min(first, step), low, high)
+
+
+def _is_gap(reading: Reading) -> bool:
+    return reading.value is not None and not math.isfinite(reading.value)

@@ -1,0 +1,91 @@
+"""Asking runs to do something, from the screen."""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.run import ACTIVE_STATES, CommandName, Event
+from tui_trainer.store.runs import run_control
+from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text.formats import clean
+from tui_trainer.tui.common import run_status
+from tui_trainer.tui.messages import Noticed, StopsAnswered
+from tui_trainer.tui.startup.services import Post, in_background
+
+if TYPE_CHECKING:
+    from tui_trainer.watch.snapshots import RunSummary
+
+WAIT_SECONDS = 30.0
+
+
+def refusal(run: RunSummary | None, resume_key: str) -> str | None:
+    """Why a run takes no commands from here, in one sentence; None where it does."""
+    if run is None:
+        return "no run is chosen"
+    name = clean(run.name)
+    if run.kind != "run":
+        return f"{name} is read-only: written by {clean(run.tool)}; nothing here can steer it"
+    if run.status in run_status.RESUMABLE and not run.ours:
+        return f"{name} is {run_status.word(run.status)}; only its own program can carry it on"
+    if run.status in run_status.RESUMABLE:
+        return f"{name} is {run_status.word(run.status)}; {resume_key} carries it on"
+    if run.status == "idle":
+        return f"{name} waits for its engine and takes no commands yet"
+    if run.status not in ACTIVE_STATES:
+        return f"{name} is {run_status.word(run.status)} and takes no commands"
+    state = RunFolder(run.path).state()
+    if state is not None and state.host not in (None, socket.gethostname()):
+        return f"{name} runs on {clean(str(state.host))}; steer it from there"
+    if state is not None and state.commands == ():
+        return f"{name} does not listen to commands: it can be watched, not steered"
+    return None
+
+
+def ask(
+    post: Post, run: RunSummary, command: CommandName, arguments: dict[str, Any] | None = None
+) -> None:
+    """Sends a command in the background; its acknowledgement is posted as a notice."""
+    in_background(command, lambda: post(_asked(run, command, arguments)))
+
+
+def stop_all(post: Post, folders: list[RunFolder]) -> None:
+    """Asks several runs to save and stop, and posts `StopsAnswered` when all have answered."""
+
+    def work() -> None:
+        sent = []
+        for folder in folders:
+            try:
+                sent.append((folder, run_control.send(folder, "stop")))
+            except UserError as error:
+                post(Noticed(str(error), "warning"))
+        deadline = time.monotonic() + WAIT_SECONDS
+        for folder, command in sent:
+            run_control.wait(folder, command, max(0.0, deadline - time.monotonic()))
+        post(StopsAnswered())
+
+    in_background("stop all", work)
+
+
+def _asked(run: RunSummary, command: CommandName, arguments: dict[str, Any] | None) -> Noticed:
+    folder = RunFolder(run.path)
+    begun = time.monotonic()
+    try:
+        event = run_control.wait(folder, run_control.send(folder, command, arguments), WAIT_SECONDS)
+    except UserError as error:
+        return Noticed(str(error), "warning")
+    if event is None:
+        return Noticed(
+            f"{run.name} has not acknowledged {command} within {WAIT_SECONDS:.0f} s; "
+            "it will obey when its present step ends",
+            "warning",
+        )
+    return _answer(event, command, time.monotonic() - begun)
+
+
+def _answer(event: Event, command: CommandName, seconds: float) -> Noticed:
+    message = event.message or f"{command} done at step {event.step:,}"
+    accepted = event.detail.get("accepted", True)
+    return Noticed(f"{message} ({seconds:.2f} s)", "information" if accepted else "warning")

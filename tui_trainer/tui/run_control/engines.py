@@ -1,0 +1,71 @@
+"""Which engines this session started or stands by."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.tui.common import run_status
+from tui_trainer.tui.startup.services import Supervising
+
+if TYPE_CHECKING:
+    from tui_trainer.launch.exit_report import EngineEnd
+    from tui_trainer.watch.snapshots import RunSummary
+
+
+class Fleet:
+    """Starts engines, attaches to live ones, and knows which of them this session began."""
+
+    def __init__(self, supervisor: Supervising, begun: Path | None) -> None:
+        """`begun` is a run that was started for this session before its screen."""
+        self._supervisor = supervisor
+        self._begun: set[Path] = set() if begun is None else {begun}
+        self._watched: set[Path] = set()
+        self._ended: dict[Path, float] = {}
+
+    def start(
+        self, folder: RunFolder, from_checkpoint: str | None = None, rate: float | None = None
+    ) -> None:
+        """Starts an engine on a run folder, see `Supervisor.start`."""
+        self._begun.add(folder.path)
+        self._watched.add(folder.path)
+        self._supervisor.start(folder, from_checkpoint, rate)
+
+    def attach_to_live(self, runs: Iterable[RunSummary]) -> None:
+        """Stands by every live run that is not stood by yet.
+
+        A snapshot older than the end of an engine does not bring it back to life.
+        """
+        for run in runs:
+            if run.kind != "run" or run.status not in ACTIVE_STATES or run.path in self._watched:
+                continue
+            if (run.updated_at or 0.0) <= self._ended.get(run.path, -1.0):
+                continue
+            self._watched.add(run.path)
+            self._supervisor.attach(RunFolder(run.path))
+
+    def ended(self, end: EngineEnd) -> None:
+        """Takes note that an engine is gone."""
+        self._watched.discard(end.path)
+        self._ended[end.path] = time.time()
+
+    def tells(self, path: Path) -> bool:
+        """Whether the end of a run is told by `ended`, now or before."""
+        return path in self._watched or path in self._ended
+
+    def training(self) -> list[RunFolder]:
+        """The runs begun in this session whose engines still work; reads their states."""
+        folders = [RunFolder(path) for path in sorted(self._begun)]
+        return [folder for folder in folders if folder.status() in ACTIVE_STATES]
+
+    def describe(self, end: EngineEnd, runs: Iterable[RunSummary]) -> str:
+        """An end in one sentence."""
+        name = next((run.name for run in runs if run.path == end.path), end.path.name)
+        if end.refused:
+            return f"{name} was not started: {end.message}"
+        word = run_status.word(end.status)
+        return f"{name} {word}: {end.message}" if end.message else f"{name} {word}"

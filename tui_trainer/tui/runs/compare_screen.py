@@ -1,0 +1,98 @@
+"""Runs side by side: what differs in their configuration, and what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from tui_trainer.tui.common.dialogs.dialog import Sheet
+from tui_trainer.tui.runs.compare_table import contrast_text
+from tui_trainer.watch.snapshots import RunView, Table
+
+if TYPE_CHECKING:
+    from tui_trainer.tui.app import TrainerApp
+
+_NO_ROWS = Table()
+LETTERS = "ABCDEFGHI"
+_LOOK_SECONDS = 0.25
+_KEYS = " esc closes   j k scroll   enter shows them on the dashboard"
+
+
+class Compare(Sheet):
+    """Fills the screen; follows the runs while they train."""
+
+    CSS_PATH = "compare_screen.tcss"
+    BINDINGS: ClassVar = [
+        Binding("v", "dismiss(None)", "close", show=False),
+        Binding("enter", "overlay", "on the dashboard", show=False),
+    ]
+
+    def __init__(self, paths: tuple[Path, ...]) -> None:
+        super().__init__()
+        self._paths = paths
+        self._drawn: tuple[object, ...] = ()
+        self._shown: list[RunView] = []  # kept, so that what is drawn keeps its identity
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(id="compare-head", markup=False)
+            with VerticalScroll():
+                yield Static(id="compare-text", markup=False)
+            yield Static(_KEYS, id="compare-keys", markup=False)
+
+    def on_mount(self) -> None:
+        self.set_interval(_LOOK_SECONDS, self._draw)
+        session = self._session
+        for path in self._paths:
+            if path not in session.overlay:  # so that all of them are read whole
+                session.toggle_overlay(path)
+        self.call_after_refresh(self._draw)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._draw)
+
+    def action_overlay(self) -> None:
+        session = self._session
+        self.dismiss(None)
+        session.look_at(self._paths[0])
+        session.action_show("dashboard")
+
+    @property
+    def _session(self) -> TrainerApp:
+        return cast("TrainerApp", self.app)
+
+    def _draw(self) -> None:
+        """Draws anew where a run or the width changed."""
+        views, waiting = self._views()
+        room = self.query_one(VerticalScroll).scrollable_content_region.width - 2
+        drawn = (room, waiting, *((id(view.train), id(view.evals), view.summary) for view in views))
+        if drawn == self._drawn or room < 1:
+            return
+        self._drawn, self._shown = drawn, views
+        title = f" {len(views)} runs compared"
+        said = f"   reading {waiting} of them …" if waiting else ""
+        head = Content.assemble((title, "bold"), (said, "$warning"))
+        self.query_one("#compare-head", Static).update(head)
+        self.query_one("#compare-text", Static).update(contrast_text(views, LETTERS, room))
+
+    def _views(self) -> tuple[list[RunView], int]:
+        """What is known of each run; of one that is not read whole yet, its row of the list."""
+        view = self._session.view
+        whole = {run.summary.path: run for run in view.others}
+        if view.focused is not None:
+            whole.setdefault(view.focused.summary.path, view.focused)
+        rows = {run.path: run for run in view.runs}
+        found, waiting = [], 0
+        for path in self._paths:
+            if path in whole:
+                found.append(whole[path])
+            elif path in rows:
+                found.append(RunView(rows[path], train=_NO_ROWS, evals=_NO_ROWS))
+                waiting += 1
+        return found, waiting

@@ -1,0 +1,150 @@
+"""The comparison of runs in words and cells. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from tui_trainer.text.formats import clean, duration, number
+from tui_trainer.tui.common import run_status
+from tui_trainer.tui.common.markup import count_text, rate_text, shorten
+from tui_trainer.tui.runs.run_rows import NONE, middle, spark_text, trend_words
+from tui_trainer.watch.runs.run_diff import Contrast, Differing, Form, Measure, contrast
+from tui_trainer.watch.snapshots import RunSummary, RunView
+
+BEST = "◆"
+_LEAST_CELL = 13
+_MOST_CELL = 34
+_LABEL = 28
+_LEAST_LABEL = 14
+
+
+@dataclass(frozen=True)
+class Grid:
+    """How many runs stand side by side, and how wide their columns are, in cells."""
+
+    label: int
+    cell: int
+    across: int
+
+
+def grid_for(width: int, runs: int, labels: Sequence[str]) -> Grid:
+    """The runs that fit beside each other; the others follow below, as another band."""
+    label = min(_LABEL, max((len(text) for text in labels), default=0) + 1, max(1, width // 3))
+    label = max(label, _LEAST_LABEL)
+    across = max(1, min(runs, (width - label) // _LEAST_CELL))
+    bands = -(-runs // across)
+    across = -(-runs // bands)  # bands of like length
+    return Grid(label, min(_MOST_CELL, (width - label) // across), across)
+
+
+def contrast_text(views: Sequence[RunView], letters: Sequence[str], width: int) -> Content:
+    """All of it, at most `width` cells wide."""
+    found = contrast(views)
+    labels = [item.key for item in found.differing] + [item.name for item in found.measures]
+    grid = grid_for(width, len(views), labels)
+    lines: list[Content] = []
+    for begin in range(0, len(views), grid.across):
+        places = range(begin, min(begin + grid.across, len(views)))
+        if lines:
+            lines.append(Content(""))
+        lines += _band(views, letters, found, places, grid)
+    lines += [Content(""), _footnote(found)]
+    return Content("\n").join(lines)
+
+
+def _band(
+    views: Sequence[RunView],
+    letters: Sequence[str],
+    found: Contrast,
+    places: range,
+    grid: Grid,
+) -> list[Content]:
+    chosen = [views[place].summary for place in places]
+    lines = _heading(chosen, [letters[place] for place in places], grid)
+    lines += [Content(""), Content.styled("results", "bold $accent")]
+    lines += [_measure(measure, places, grid) for measure in found.measures]
+    lines += [Content(""), Content.styled("configuration that differs", "bold $accent")]
+    lines += [_differing(item, places, grid) for item in found.differing]
+    if not found.differing:
+        lines.append(Content.styled("nothing that is recorded", "$faint"))
+    return lines
+
+
+def _heading(runs: Sequence[RunSummary], letters: Sequence[str], grid: Grid) -> list[Content]:
+    rows: list[list[tuple[str, str]]] = [
+        [
+            (f"{letter} {middle(clean(run.name), grid.cell - 4)}", "bold")
+            for run, letter in zip(runs, letters, strict=True)
+        ],
+        [(run_status.word(run.shown_status), run_status.colour(run.shown_status)) for run in runs],
+    ]
+    if any(run.tool != runs[0].tool or run.tool != "tui-trainer" for run in runs):
+        rows.append([(clean(run.tool), run_status.FAINT) for run in runs])
+    course = min(24, grid.cell - 4)
+    rows.append([(spark_text(run.spark, course) or NONE, run_status.ACCENT) for run in runs])
+    rows.append([trend_words(run.trend) for run in runs])
+    titles = ["", "state", "tool", "course", "trend"]
+    if len(rows) == 4:
+        titles.remove("tool")
+    return [
+        _line(
+            title,
+            [_cell(f"  {text}" if title else text, grid.cell, style) for text, style in row],
+            grid,
+        )
+        for title, row in zip(titles, rows, strict=True)
+    ]
+
+
+def _measure(measure: Measure, places: range, grid: Grid) -> Content:
+    cells = []
+    for place in places:
+        best = place in measure.best
+        text = value_words(measure.values[place], measure.form)
+        step = measure.steps[place] if measure.steps else None
+        if step is not None:
+            text += f" @ {count_text(step)}"
+        # The sign goes first, so that a narrow column cannot cut it off.
+        text = f"{BEST if best else ' '} {text}"
+        cells.append(_cell(text, grid.cell, "bold $success" if best else ""))
+    return _line(measure.name, cells, grid)
+
+
+def _differing(item: Differing, places: range, grid: Grid) -> Content:
+    cells = []
+    for place in places:
+        value = item.values[place]
+        style = "$faint" if value is None else ""
+        cells.append(_cell(f"  {NONE if value is None else clean(value)}", grid.cell, style))
+    return _line(item.key, cells, grid)
+
+
+def value_words(value: float | None, form: Form) -> str:
+    """A result with the precision that its kind has."""
+    if value is None:
+        return NONE
+    if form == "count":
+        return count_text(value)
+    if form == "seconds":
+        return duration(value)
+    return rate_text(value).replace("e+", "e") if form == "rate" else number(value)
+
+
+def _footnote(found: Contrast) -> Content:
+    keys = "1 key is" if found.same == 1 else f"{found.same:,} keys are"
+    parts = [f"{BEST} the better value"]
+    if found.same:
+        parts.append(f"{keys} the same in every run")
+    return Content.styled("  ·  ".join(parts), "$faint")
+
+
+def _line(title: str, cells: Sequence[Content], grid: Grid) -> Content:
+    return Content.assemble(_cell(clean(title), grid.label, "$faint"), *cells)
+
+
+def _cell(text: str, width: int, style: str = "") -> Content:
+    text = shorten(text, width - 1)
+    return Content.styled(text, style).truncate(width, ellipsis=True, pad=True)

@@ -1,0 +1,58 @@
+"""The configurations of the runs of a folder, read in the background when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tui_trainer.watch.error_boundary import caught
+from tui_trainer.watch.runs.flat_config import config_of
+from tui_trainer.watch.snapshots import FolderView, RunSummary
+
+
+class Configs:
+    """What is known by path. A run's configuration is written once, so it is read once."""
+
+    def __init__(self, later: Callable[[Callable[[], None]], None]) -> None:
+        """`later` runs a function in another thread."""
+        self._later = later
+        self._known: dict[Path, Mapping[str, Any]] = {}
+        self._asked: set[Path] = set()
+
+    def get(self, path: Path) -> Mapping[str, Any] | None:
+        """A run's configuration, where it is known already."""
+        return self._known.get(path)
+
+    def keys(self) -> set[str]:
+        """Every key that some run has."""
+        return {key for config in self._known.values() for key in config}
+
+    def learn(self, view: FolderView) -> None:
+        """Takes what a snapshot knows of the runs that were read whole."""
+        for run in (*view.others, *([view.focused] if view.focused is not None else [])):
+            if run.config:
+                self._known[run.summary.path] = run.config
+
+    def want(self, runs: Iterable[RunSummary], done: Callable[[], object]) -> None:
+        """Has the rest read; `done` is called from the other thread when something came."""
+        paths = [run.path for run in runs if run.kind == "run" and run.path not in self._asked]
+        if not paths:
+            return
+        self._asked.update(paths)
+
+        def work() -> None:
+            found = {path: _read(path) for path in paths}
+            self._known = {**found, **self._known}  # replaced whole: read by another thread
+            done()
+
+        self._later(work)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    """A run's configuration; empty where it cannot be read, as the run's own row says."""
+    try:
+        return config_of(path)
+    except Exception as error:
+        caught(error, path)
+        return {}

@@ -1,0 +1,122 @@
+"""Everything about one run: facts, configuration, events, checkpoints, machine, log, data and a
+classifier's classes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from tui_trainer.tui.common.dialogs.dialog import Sheet
+from tui_trainer.tui.common.markup import plain
+from tui_trainer.tui.common.wrapped_text import Prose
+from tui_trainer.tui.runs import details_pages, evaluation_pages
+from tui_trainer.tui.startup.services import in_background
+from tui_trainer.watch.runs.resolve import place_of
+from tui_trainer.watch.runs.run_details import Dossier, dossier_of
+from tui_trainer.watch.snapshots import RunSummary, RunView
+
+if TYPE_CHECKING:
+    from tui_trainer.tui.app import TrainerApp
+
+PAGES = {**details_pages.PAGES, "data": evaluation_pages.data, "classes": evaluation_pages.classes}
+TABS = tuple(PAGES)
+_NARROW = {"configuration": "config", "checkpoints": "saved"}
+_KEYS = " tab or 1–8 turns the page   j k scroll   r reads again   esc closes"
+
+
+class Details(Sheet):
+    """A page a kind of fact; the run is read in the background where it is not known yet."""
+
+    CSS_PATH = "details_screen.tcss"
+    BINDINGS: ClassVar = [
+        Binding("d", "dismiss(None)", "close", show=False),
+        Binding("tab,right", "turn(1)", "next page", show=False),
+        Binding("shift+tab,left", "turn(-1)", "previous page", show=False),
+        Binding("r", "read", "read again", show=False),
+        *(Binding(str(at + 1), f"page({at})", tab, show=False) for at, tab in enumerate(TABS)),
+    ]
+
+    def __init__(self, run: RunSummary, view: RunView | None) -> None:
+        super().__init__()
+        self._run = run
+        self._known = Dossier(view if view is not None else RunView(run))
+        self._page = 0
+        self._reading = True
+        self._problem: str | None = None
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog -tall"):
+            yield Prose(id="details-head")
+            yield Static(id="details-tabs", markup=False)
+            with VerticalScroll():
+                yield Static(id="details-text", markup=False)
+            yield Static(_KEYS, id="details-keys", markup=False)
+
+    def on_mount(self) -> None:
+        self._draw()
+        view = self._known.view
+        self._read(view if len(view.train) or len(view.evals) or view.info else None)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._draw)
+
+    def action_turn(self, step: int) -> None:
+        self.action_page((self._page + step) % len(TABS))
+
+    def action_page(self, page: int) -> None:
+        self._page = page
+        self._draw()
+        self.query_one(VerticalScroll).scroll_home(animate=False)
+
+    def action_read(self) -> None:
+        self._read(None)
+
+    def _read(self, view: RunView | None) -> None:
+        run, app = self._run, cast("TrainerApp", self.app)
+        place = place_of(run)
+        self._reading = True
+
+        def work() -> None:
+            try:
+                found, problem = dossier_of(place, view), None
+            except Exception as error:  # told on the page; a thread's end would be silent
+                found, problem = self._known, f"{run.path} cannot be read: {error}"
+            if app.is_running:
+                app.call_from_thread(self._take, found, problem)
+
+        in_background("details", work)
+
+    def _take(self, found: Dossier, problem: str | None) -> None:
+        self._known, self._problem, self._reading = found, problem, False
+        if self.is_mounted:
+            self._draw()
+
+    def _draw(self) -> None:
+        if not self.is_mounted:
+            return
+        width = self.text_width
+        head = details_pages.head(self._known.view, self._run)
+        if self._reading:
+            head = Content.assemble(head, ("   reading …", "$faint"))
+        if self._problem is not None:
+            head = Content.assemble(head, "\n", plain(self._problem, "$warning"))
+        self.query_one("#details-head", Prose).update(head)
+        self.query_one("#details-tabs", Static).update(self._tabs(width))
+        write = PAGES[TABS[self._page]]
+        self.query_one("#details-text", Static).update(write(self._known, width))
+
+    def _tabs(self, width: int) -> Content:
+        short = width < 90
+        parts = []
+        for at, tab in enumerate(TABS):
+            style = "bold $accent" if at == self._page else "$faint"
+            name = _NARROW.get(tab, tab) if short else tab
+            parts.append(
+                Content.from_markup(f"[@click=screen.page({at})][{style}]{at + 1} {name}[/][/]")
+            )
+        return Content("  ").join(parts)

@@ -1,0 +1,104 @@
+"""Two pages of a run's details: what was found in its data, and how well a classifier does on each
+class. Pure."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from tui_trainer.contracts.data import DataReport
+from tui_trainer.contracts.evaluation import Evaluation
+from tui_trainer.text.formats import clean
+from tui_trainer.tui.runs.details_pages import fact, nothing, page
+from tui_trainer.watch.runs import evaluation_lines
+from tui_trainer.watch.runs.run_details import Dossier
+
+_NAME = 30  # columns of a class's name, at most
+_GAP = 2
+_MOST_CONFUSIONS = 30
+
+
+def data(known: Dossier, width: int) -> Content:
+    """Counts of what was found before training, and each class's share in it."""
+    report = known.data
+    if report is None:
+        return nothing(known, "counts of the data")
+    lines = [fact(name, count, width) for name, count in evaluation_lines.data_lines(report)]
+    if report.repeats.method:
+        lines.append(fact("almost the same are", report.repeats.method, width))
+    return page([*lines, *_shares(report, width)])
+
+
+def classes(known: Dossier, width: int) -> Content:
+    """Averages, every class (the least F1 first), and what is taken for what."""
+    file = known.evaluation
+    if file is None:
+        if known.view.config.get("task") == "classification":
+            return Content.styled("no classes yet: they come with the first evaluation", "$faint")
+        return Content.styled("no classes: only a classification has them", "$faint")
+    shown = file.best or file.newest
+    which = "the best evaluation" if file.best is not None else "the newest evaluation"
+    lines = [Content.styled(f"{which}, step {shown.step:,}", "bold $accent"), *_averages(shown)]
+    wide = _columns(file.labels, width)
+    title = f"{'class':<{wide}}     F1  precision  recall  examples"
+    lines += [Content(""), Content.styled(title, "$faint")]
+    for item in evaluation_lines.worst_first(shown):
+        figures = f"  {item.f1:>5.3f}  {item.precision:>9.3f}  {item.recall:>6.3f}"
+        lines.append(Content(f"{_name(item.label, wide)}{figures}  {item.support:>8,}"))
+    return page([*lines, Content(""), *_confusion(shown, file.labels, width)])
+
+
+def _averages(shown: Evaluation) -> list[Content]:
+    figures = (
+        ("accuracy", shown.accuracy),
+        ("macro F1", shown.f1_macro),
+        ("macro precision", shown.precision_macro),
+        ("macro recall", shown.recall_macro),
+    )
+    return [Content.assemble((f"{name:<16}", "$faint"), f"{value:.3f}") for name, value in figures]
+
+
+def _confusion(shown: Evaluation, labels: list[str], width: int) -> list[Content]:
+    """The whole matrix where it fits, else the commonest confusions."""
+    wide = _columns(labels, width)
+    cell = max(len(f"{count:,}") for row in shown.confusion for count in row)
+    cell = max(cell, len(str(len(labels)))) + _GAP
+    if wide + 4 + cell * len(labels) <= width:
+        head = "".join(f"{number:>{cell}}" for number in range(1, len(labels) + 1))
+        lines = [Content.styled(f"{'true class, taken for':<{wide + 4}}{head}", "$faint")]
+        for at, (label, row) in enumerate(zip(labels, shown.confusion, strict=True)):
+            parts: list[str | tuple[str, str]] = [f"{at + 1:>3} {_name(label, wide)}"]
+            for other, count in enumerate(row):
+                style = "$faint" if not count else "bold" if other == at else "$warning"
+                parts.append((f"{count:>{cell},}", style))
+            lines.append(Content.assemble(*parts))
+        return lines
+    found = evaluation_lines.confusions(shown, labels)
+    lines = [Content.styled("the commonest confusions", "$faint")]
+    for count, true, taken in found[:_MOST_CONFUSIONS]:
+        words = f"{count:>8,}  {clean(true)} taken for {clean(taken)}"
+        lines.append(Content(words).truncate(width, ellipsis=True))
+    return lines if found else [Content("nothing is taken for anything else")]
+
+
+def _shares(report: DataReport, width: int) -> list[Content]:
+    """Examples by class, and what balances them."""
+    if not report.labels:
+        return []
+    wide = _columns([item.label for item in report.labels], width)
+    title = f"{'class':<{wide}}  training  validation  weight  repeated"
+    lines = [Content(""), Content.styled(title, "$faint")]
+    for item in sorted(report.labels, key=lambda item: (item.train, item.label)):
+        figures = f"  {item.train:>8,}  {item.validation:>10,}  {item.weight:>6.2f}"
+        lines.append(Content(f"{_name(item.label, wide)}{figures}  {item.copies:>7.3g}×"))
+    return lines
+
+
+def _columns(labels: list[str], width: int) -> int:
+    """How wide the names of classes are shown."""
+    longest = max(len(clean(label)) for label in labels)
+    return max(12, min(longest, _NAME, width - 40))
+
+
+def _name(label: str, wide: int) -> str:
+    text = clean(label)
+    return f"{text if len(text) <= wide else text[: wide - 1] + '…':<{wide}}"

@@ -1,0 +1,57 @@
+"""What the list of runs holds, in one line: how many, how far read, what was asked, the order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from tui_trainer.tui.common.markup import meter, plain
+from tui_trainer.tui.common.panel import Panel, spread
+from tui_trainer.tui.runs.run_rows import MARKED, STEERED
+
+_BAR = 16
+_ROOMY = 100
+
+
+@dataclass(frozen=True)
+class RosterFacts:
+    """Counts of runs, and words. `read` of `runs` have their row filled in."""
+
+    runs: int = 0
+    shown: int = 0
+    read: int = 0
+    loading: bool = False
+    marked: int = 0
+    steered: bool = False
+    order: str = ""
+    asked: str = ""
+
+
+class RosterLine(Panel[RosterFacts]):
+    """Counts at the left, the order at the right."""
+
+    def __init__(self) -> None:
+        super().__init__(RosterFacts(), id="roster-line")
+
+    def draw(self, facts: RosterFacts, width: int, height: int) -> Content:
+        parts = [_counted(facts)]
+        if facts.loading and facts.read < facts.runs:
+            bar = meter(facts.read / facts.runs, _BAR)
+            parts.append(Content.assemble(f"{facts.read:,} of {facts.runs:,} read ", bar))
+        if facts.marked:
+            marked = (f"{MARKED} {facts.marked} marked", "$accent")
+            parts.append(Content.assemble(marked))
+        if facts.steered and width >= _ROOMY:
+            parts.append(Content.assemble((STEERED, "$success"), (" takes commands", "$faint")))
+        left = Content.styled("  ·  ", "$faint").join(parts)
+        return spread(left, Content.styled(facts.order, "$faint"), width)
+
+
+def _counted(facts: RosterFacts) -> Content:
+    noun = "run" if facts.runs == 1 else "runs"
+    if not facts.asked:
+        return Content(f"{facts.runs:,} {noun}")
+    count = f"{facts.shown:,}" if facts.shown else "none"
+    words = f"{count} of {facts.runs:,} {noun}"
+    return Content.assemble(words, ("  with ", "$faint"), plain(facts.asked, "bold"))

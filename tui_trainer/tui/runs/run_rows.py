@@ -1,0 +1,276 @@
+"""The list of runs as columns of words. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.text.formats import clean, duration, number
+from tui_trainer.tui.common import run_status
+from tui_trainer.tui.common.markup import age_text, count_text, rate_text, shorten
+from tui_trainer.watch.query.fields import BY_NAME
+from tui_trainer.watch.snapshots import RunSummary
+from tui_trainer.watch.unreadable_runs import UNREADABLE
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: `width` in cells; `rank` says how early it goes where there is no room.
+
+    `field` is what the list is sorted by under this heading.
+    """
+
+    id: str
+    title: str
+    width: int
+    rank: int = 0
+    right: bool = True
+    field: str = ""
+
+
+NAME = Column("name", "name", 0, right=False, field="name")
+COLUMNS: tuple[Column, ...] = (
+    Column("status", "state", 10, right=False, field="status"),
+    Column("step", "step", 13, field="step"),
+    Column("loss", "loss", 7, field="loss"),
+    Column("trend", "trend", 7, rank=2, field="trend"),
+    Column("spark", "course", 10, rank=5, right=False),
+    Column("best", "best", 7, rank=7, field="best"),
+    Column("val", "best val", 9, rank=6, field="val"),
+    Column("rate", "rate", 7, rank=9, field="lr"),
+    Column("epoch", "epoch", 7, rank=10, field="epoch"),
+    Column("speed", "tok/s", 7, rank=8, field="speed"),
+    Column("left", "left", 8, rank=3, field="eta"),
+    Column("age", "updated", 7, rank=1, field="age"),
+    Column("tool", "tool", 13, rank=4, right=False, field="tool"),
+)
+# Two cells before the name: is it marked, does it take commands.
+SIGNS = 3
+MARKED, STEERED = "●", "›"
+_LEAST_NAME, _MOST_NAME = 16, 44
+_LEAST_SPARK, _MOST_SPARK = 10, 24
+_ROOMY = 100  # cells from which columns stand two apart
+_FLAT = 0.005  # a relative change below this is none
+_LEVELS = {False: "▁▂▃▄▅▆▇█", True: "_.-=+*#@"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns there are, how wide, and how far apart, in cells."""
+
+    name: int
+    columns: tuple[Column, ...]
+    spark: int
+    gap: int
+
+    def width(self, column: Column) -> int:
+        """The cells of a column."""
+        return self.spark if column.id == "spark" else column.width
+
+    def spans(self) -> list[tuple[Column, int, int]]:
+        """Each column with its first cell and its width, the name first."""
+        spans = [(NAME, SIGNS, self.name)]
+        at = SIGNS + self.name + self.gap
+        for column in self.columns:
+            spans.append((column, at, self.width(column)))
+            at += self.width(column) + self.gap
+        return spans
+
+    def rest(self, index: int) -> tuple[int, int]:
+        """The first cell of a column (0 is the name), and the cells from there to the end."""
+        spans = self.spans()
+        (_, begin, _), (_, at, width) = spans[index], spans[-1]
+        return begin, at + width - begin
+
+    def column_at(self, x: int) -> Column | None:
+        """The column whose heading is at a cell."""
+        for column, begin, width in self.spans():
+            if begin <= x < begin + width + self.gap:
+                return column
+        return None
+
+
+@dataclass(frozen=True)
+class Sorting:
+    """What the list is sorted by: a column's id, or "" for the order in which runs began."""
+
+    column: str = ""
+    falling: bool = False
+
+    def after(self, layout: Layout) -> Sorting:
+        """The next column to sort by, the order of beginning coming round again."""
+        ids = ["", *(column.id for column in (*layout.columns, NAME) if column.field)]
+        place = ids.index(self.column) if self.column in ids else 0
+        return sorted_by(ids[(place + 1) % len(ids)])
+
+    def turned(self) -> Sorting:
+        """The same, the other way round."""
+        return Sorting(self.column, not self.falling)
+
+    @property
+    def field(self) -> str | None:
+        """The field behind the column."""
+        return _by_id(self.column).field if self.column else None
+
+    def words(self) -> str:
+        """`newest first`, `by loss, least first`."""
+        if not self.column:
+            return "oldest first" if self.falling else "newest first"
+        column = _by_id(self.column)
+        if BY_NAME[column.field].number is None:
+            return f"by {column.title}, {'Z to A' if self.falling else 'A to Z'}"
+        return f"by {column.title}, {'greatest' if self.falling else 'least'} first"
+
+
+def sorted_by(column: str) -> Sorting:
+    """Sorting by a column, the way one looks at it first: least loss, most steps."""
+    field = _by_id(column).field if column else ""
+    return Sorting(column, bool(field) and BY_NAME[field].falling)
+
+
+def layout_for(width: int, foreign: bool = False) -> Layout:
+    """The columns that fit into `width` cells; the tool only where it tells runs apart."""
+    gap = 2 if width >= _ROOMY else 1
+    shown = [column for column in COLUMNS if foreign or column.id != "tool"]
+    while True:
+        taken = SIGNS + sum(column.width + gap for column in shown)
+        droppable = [column for column in shown if column.rank]
+        room = width - taken
+        if room >= _LEAST_NAME or not droppable:
+            break
+        shown.remove(max(droppable, key=lambda column: column.rank))
+    name = max(_LEAST_NAME, min(room, _MOST_NAME))
+    spark = max(_LEAST_SPARK, min(_MOST_SPARK, _LEAST_SPARK + room - name))
+    return Layout(name, tuple(shown), spark, gap)
+
+
+def keep_place(paths: Sequence[Path], chosen: Path | None, index: int) -> int:
+    """Where the cursor belongs: on the run it was on, or else as near as there is one."""
+    for place, path in enumerate(paths):
+        if path == chosen:
+            return place
+    return max(0, min(index, len(paths) - 1))
+
+
+def words_of(
+    run: RunSummary, layout: Layout, now: float, plain: bool = False
+) -> tuple[tuple[str, str], ...]:
+    """The name and each column's words, with the theme's colour for them ("" for none).
+
+    What cannot be read of a run takes the place of the last columns: of all behind the state
+    where nothing is known of the run, else of those behind the loss."""
+    cells = [(middle(clean(run.name), layout.name), "")]
+    last = "" if not run.problem else "status" if run.status == UNREADABLE else "loss"
+    for place, column in enumerate(layout.columns, start=1):
+        text, colour = _cell(run, column.id, now, layout.spark, plain)
+        cells.append((shorten(text, layout.width(column)), colour))
+        if column.id == last and place < len(layout.columns):
+            room = layout.rest(place + 1)[1]
+            cells.append((shorten(clean(run.problem), room), run_status.BAD))
+            break
+    return tuple(cells)
+
+
+def middle(text: str, width: int) -> str:
+    """`text` in at most `width` characters: of a longer one its beginning and its end, by which
+    names of runs mostly differ."""
+    if len(text) <= width:
+        return text
+    tail = max(0, (width - 1) // 2)
+    return f"{text[: max(0, width - 1 - tail)]}…{text[len(text) - tail :]}"
+
+
+def age_words(updated_at: float | None, now: float) -> str:
+    """How long ago a run was written: `now`, `12 s`, `3 min`."""
+    if updated_at is None:
+        return NONE
+    return "now" if now - updated_at < 2 else age_text(now - updated_at)
+
+
+def trend_words(trend: float | None) -> tuple[str, str]:
+    """`↓3.1 %` and its colour: a falling loss is good."""
+    if trend is None or not math.isfinite(trend):
+        return NONE, run_status.FAINT
+    size = abs(trend) * 100
+    text = f"{size:.1f} %" if size < 99.95 else f"{min(size, 9999):.0f} %"
+    if abs(trend) < _FLAT:
+        return f"→{text}", run_status.FAINT
+    return (f"↓{text}", run_status.GOOD) if trend < 0 else (f"↑{text}", run_status.BAD)
+
+
+@lru_cache(maxsize=4096)
+def spark_text(values: tuple[float, ...], width: int, plain: bool = False) -> str:
+    """The values as `width` characters of eight heights, oldest first; `x` is not a number.
+
+    More values than characters are thinned, the newest kept; fewer are spread.
+    """
+    if not values or width < 1:
+        return ""
+    apart = (len(values) - 1) / max(1, width - 1)
+    picked = [values[round(place * apart)] for place in range(width)]
+    known = [value for value in picked if math.isfinite(value)]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    levels = _LEVELS[plain]
+    span = high / 2 - low / 2  # halves, so that the largest numbers do not overflow
+    drawn = []
+    for value in picked:
+        share = (value / 2 - low / 2) / span if span > 0 else 0.0
+        drawn.append(levels[min(7, int(share * 8))] if math.isfinite(value) else "x")
+    return "".join(drawn)
+
+
+def _by_id(id: str) -> Column:
+    return next(column for column in (NAME, *COLUMNS) if column.id == id)
+
+
+def _cell(run: RunSummary, id: str, now: float, spark: int, plain: bool) -> tuple[str, str]:
+    if id == "status":
+        early = run.status == "early_stopped"  # its own word is too long for a column
+        return "early stop" if early else run_status.word(run.shown_status), run_status.colour(
+            run.shown_status
+        )
+    if id == "trend":
+        return trend_words(run.trend)
+    if id == "spark":
+        return spark_text(run.spark, spark, plain), run_status.ACCENT
+    if id == "tool":
+        return clean(run.tool), run_status.FAINT
+    return _number_words(run, id, now), ""
+
+
+def _number_words(run: RunSummary, id: str, now: float) -> str:
+    if id == "step":
+        return _step(run)
+    if id == "left":
+        return _known(duration(run.eta_seconds)) if run.status in ACTIVE_STATES else NONE
+    if id == "age":
+        return age_words(run.updated_at, now)
+    if id == "rate":
+        return _known(rate_text(run.learning_rate)).replace("e+", "e")
+    values = {
+        "loss": run.loss,
+        "best": run.best_loss,
+        "val": run.best_val_loss,
+        "speed": run.tokens_per_second or None,
+        "epoch": run.epoch,
+    }
+    return number(values[id])
+
+
+def _step(run: RunSummary) -> str:
+    if run.step is None:
+        return NONE
+    whole = f"{count_text(run.step)} / {count_text(run.total_steps)}"
+    if not run.total_steps:
+        return count_text(run.step)
+    return whole if len(whole) <= 13 else f"{number(run.step)} / {number(run.total_steps)}"
+
+
+def _known(text: str) -> str:
+    return NONE if text == "n/a" else text

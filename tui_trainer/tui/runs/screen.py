@@ -1,0 +1,221 @@
+"""The list of runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Input
+
+from tui_trainer.tui import keymap
+from tui_trainer.tui.common.markup import plain
+from tui_trainer.tui.common.page import Page, teach
+from tui_trainer.tui.common.wrapped_text import Prose
+from tui_trainer.tui.keymap import STEERING, Key
+from tui_trainer.tui.runs import run_rows
+from tui_trainer.tui.runs.config_loader import Configs
+from tui_trainer.tui.runs.list_status import RosterFacts, RosterLine
+from tui_trainer.tui.runs.run_rows import Layout, Sorting
+from tui_trainer.tui.runs.run_table import RunHeading, RunTable
+from tui_trainer.tui.startup.services import in_background
+from tui_trainer.watch.query import fields, query
+from tui_trainer.watch.query.query import Query
+from tui_trainer.watch.snapshots import FolderView, RunSummary
+
+_REFRESH_SECONDS = 5.0  # for the ages; everything else comes with a snapshot
+_HINT = "a name, loss<2, lr>=1e-4, status:running, age<1h, lora.rank=16, -word for without"
+
+
+class Runs(Page):
+    """Every run of the folder, live; the cursor stays on its run when rows move."""
+
+    CSS_PATH = "screen.tcss"
+    BINDINGS: ClassVar = keymap.bindings("run", "runs")
+    AUTO_FOCUS = "RunTable"
+    place = "runs"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._query = Query()
+        self._asked = ""
+        self._sorting = Sorting()
+        self._layout: Layout = run_rows.layout_for(80)
+        self._listed: list[RunSummary] = []
+        self._offered: tuple[bool, bool] | None = None
+        self._configs = Configs(lambda work: in_background("configurations", work))
+
+    def body(self) -> ComposeResult:
+        yield Input(placeholder=_HINT, id="filter", compact=True)
+        yield Prose(id="problem")
+        yield RosterLine()
+        yield RunHeading()
+        yield RunTable()
+
+    def on_mount(self) -> None:
+        self.query_one("#filter").display = False
+        self.query_one("#problem").display = False
+        self.set_interval(_REFRESH_SECONDS, self.refresh_all)
+
+    def target(self) -> RunSummary | None:
+        chosen = self._table.chosen
+        return next((run for run in self.session.view.runs if run.path == chosen), None)
+
+    def sentence(self, view: FolderView) -> Content | None:
+        return teach(view, self.session.monitor_only)
+
+    def take(self, view: FolderView) -> None:
+        if not self.is_current:
+            return
+        self._ask(view)
+        now, asked = time.time(), self._query
+        fitting = [run for run in view.runs if asked.matches(run, now, self._configs.get(run.path))]
+        sorting = self._sorting
+        self._listed = fields.arrange(fitting, sorting.field, sorting.falling, now)
+        foreign = any(run.kind != "run" or run.tool != "tui-trainer" for run in view.runs)
+        self._layout = run_rows.layout_for(self.size.width - 3, foreign)
+        self.query_one(RunHeading).show(self._layout, sorting)
+        overlay = self.session.overlay
+        self._table.lay(self._listed, overlay, self._layout, now, self.session.focus_path)
+        self.query_one(RosterLine).show(
+            RosterFacts(
+                runs=len(view.runs),
+                shown=len(self._listed),
+                read=view.read,
+                loading=view.loading,
+                marked=len(overlay),
+                steered=any(run.commandable for run in self._listed),
+                order=sorting.words(),
+                asked=self._asked,
+            )
+        )
+        self._follow()
+
+    def listens_to(self, key: Key) -> bool:
+        run = self.target()
+        return key.id not in STEERING or (run is not None and run.commandable)
+
+    def step_back(self) -> bool:
+        if not self._field.display:
+            return False
+        self._field.value = ""
+        self._field.display = False
+        self._table.focus()
+        return True
+
+    def action_filter(self) -> None:
+        self._field.display = True
+        self._field.focus()
+
+    def action_move(self, step: int) -> None:
+        self._table.move(self._table.cursor_row + step)
+
+    def action_open(self) -> None:
+        chosen = self._table.chosen
+        if chosen is not None:
+            self.session.look_at(chosen)
+            self.session.action_show("dashboard")
+
+    def action_sort(self) -> None:
+        self._sort_by(self._sorting.after(self._layout))
+
+    def action_turn(self) -> None:
+        self._sort_by(self._sorting.turned())
+
+    def action_mark_run(self) -> None:
+        chosen = self._table.chosen
+        if chosen is not None:
+            self.session.toggle_overlay(chosen)
+            self._table.move(self._table.cursor_row + 1)
+            self.refresh_all()
+
+    def action_unmark(self) -> None:
+        for path in self.session.overlay:
+            self.session.toggle_overlay(path)
+        self.refresh_all()
+
+    def action_compare(self) -> None:
+        from tui_trainer.tui.runs.compare_screen import Compare  # loaded when it is looked at
+
+        chosen = self._table.chosen
+        paths: list[Path] = list(self.session.overlay)
+        if len(paths) < 2 and chosen is not None and chosen not in paths:
+            paths.append(chosen)
+        if len(paths) < 2:
+            self.session.tell("mark two runs or more with space, then compare them", "warning")
+        else:
+            self.session.push_screen(Compare(tuple(paths)))
+
+    @on(Input.Changed, "#filter")
+    def _filtered(self) -> None:
+        self.refresh_all()
+
+    @on(Input.Submitted, "#filter")
+    def _filter_done(self) -> None:
+        if not self._field.value.strip():
+            self._field.display = False
+        self._table.focus()
+        self.call_after_refresh(self.refresh_all)
+
+    @on(RunTable.Moved)
+    def _follow(self) -> None:
+        """Offers the keys that do something on the run under the cursor."""
+        run = self.target()
+        offered = (run is not None and run.commandable, len(self.session.overlay) > 1)
+        if offered != self._offered:
+            self._offered = offered
+            self.draw_keys()
+
+    @on(RunTable.Opened)
+    def _opened(self) -> None:
+        self.action_open()
+
+    @on(RunTable.Marked)
+    def _marked(self) -> None:
+        self.action_mark_run()
+
+    @on(RunHeading.Clicked)
+    def _heading(self, message: RunHeading.Clicked) -> None:
+        again = message.column == self._sorting.column
+        self._sort_by(self._sorting.turned() if again else run_rows.sorted_by(message.column))
+
+    @property
+    def _table(self) -> RunTable:
+        return self.query_one(RunTable)
+
+    @property
+    def _field(self) -> Input:
+        return self.query_one("#filter", Input)
+
+    def _sort_by(self, sorting: Sorting) -> None:
+        self._sorting = sorting
+        self.refresh_all()
+
+    def _ask(self, view: FolderView) -> None:
+        """Reads what was typed; where it cannot be understood the list stays as it was."""
+        self._configs.learn(view)
+        asked = query.parse(self._field.value, self._configs.keys())
+        if asked.needs_config or asked.problem is not None:
+            done = lambda: self.app.call_from_thread(self.refresh_all)  # noqa: E731
+            self._configs.want(view.runs, done)
+        problem = self.query_one("#problem", Prose)
+        problem.display = asked.problem is not None
+        if asked.problem is not None:
+            problem.update(plain(asked.problem))
+        elif not self._is_begun(asked, view):
+            self._query, self._asked = asked, self._field.value.strip()
+
+    def _is_begun(self, asked: Query, view: FolderView) -> bool:
+        """Whether the last word is the beginning of a condition that is still being typed, and
+        no run's name: the list waits for the rest."""
+        last = asked.terms[-1] if asked.terms and self._field.has_focus else None
+        if last is None or last.field:
+            return False
+        names = (*fields.BY_NAME, *self._configs.keys())
+        if not any(name.startswith(last.text) for name in names):
+            return False
+        now = time.time()
+        return not any(asked.matches(r, now, self._configs.get(r.path)) for r in view.runs)

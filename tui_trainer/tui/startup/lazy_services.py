@@ -1,0 +1,118 @@
+"""Stand-ins for what is loaded after the first paint: what they are asked is passed on then."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tui_trainer.launch.exit_report import EngineEnd
+    from tui_trainer.launch.supervisor import Supervisor
+    from tui_trainer.store.runs.run_folder import RunFolder
+    from tui_trainer.watch.folder_watcher import FolderWatcher
+
+
+class LateWatcher:
+    """A `FolderWatcher` that is made in a thread once it is started; `on_fail` is told in a
+    sentence why there is none."""
+
+    def __init__(
+        self, make: Callable[[], FolderWatcher], on_fail: Callable[[str], None] | None = None
+    ) -> None:
+        self._make = make
+        self._on_fail = on_fail
+        self._lock = threading.Lock()
+        self._watcher: FolderWatcher | None = None
+        self._asked: list[Callable[[FolderWatcher], None]] = []
+        self._begun = self._stopped = False
+
+    def start(self) -> None:
+        """Begins to load and to watch; a second call does nothing."""
+        if not self._begun:
+            self._begun = True
+            threading.Thread(target=self._load, name="opening", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ends the watching and waits for its thread."""
+        with self._lock:
+            self._stopped = True
+            watcher = self._watcher
+        if watcher is not None:
+            watcher.stop()
+
+    def focus(self, path: Path | None) -> None:
+        """See `FolderWatcher.focus`."""
+        self._ask(lambda watcher: watcher.focus(path))
+
+    def refresh(self) -> None:
+        """See `FolderWatcher.refresh`."""
+        self._ask(lambda watcher: watcher.refresh())
+
+    def also(self, paths: tuple[Path, ...]) -> None:
+        """See `FolderWatcher.also`."""
+        self._ask(lambda watcher: watcher.also(paths))
+
+    def _ask(self, ask: Callable[[FolderWatcher], None]) -> None:
+        with self._lock:
+            watcher = self._watcher
+            if watcher is None:
+                self._asked.append(ask)
+        if watcher is not None:
+            ask(watcher)
+
+    def _load(self) -> None:
+        try:
+            watcher = self._make()
+        except Exception as error:  # told, as nobody else would hear of it
+            if self._on_fail is not None:
+                self._on_fail(f"the folder cannot be watched: {type(error).__name__}: {error}")
+            return
+        with self._lock:
+            for ask in self._asked:
+                ask(watcher)
+            if not self._stopped:
+                self._watcher = watcher
+                watcher.start()
+
+
+class LateSupervisor:
+    """A `Supervisor` that is made when it is first needed."""
+
+    def __init__(self, on_end: Callable[[EngineEnd], None]) -> None:
+        self._on_end = on_end
+        self._lock = threading.Lock()
+        self._supervisor: Supervisor | None = None
+        self._left = False
+
+    def start(
+        self, folder: RunFolder, from_checkpoint: str | None = None, rate: float | None = None
+    ) -> None:
+        """See `Supervisor.start`."""
+        self._made().start(folder, from_checkpoint, rate)
+
+    def attach(self, folder: RunFolder) -> None:
+        """See `Supervisor.attach`; what that needs is not loaded by the app's own thread."""
+
+        def attach() -> None:
+            supervisor = self._made()
+            if not self._left:
+                supervisor.attach(folder)
+
+        threading.Thread(target=attach, name="attaching", daemon=True).start()
+
+    def stop_watching(self) -> None:
+        """See `Supervisor.stop_watching`."""
+        with self._lock:
+            self._left = True
+            if self._supervisor is not None:
+                self._supervisor.stop_watching()
+
+    def _made(self) -> Supervisor:
+        from tui_trainer.launch.supervisor import Supervisor
+
+        with self._lock:
+            if self._supervisor is None:
+                self._supervisor = Supervisor(self._on_end)
+            return self._supervisor

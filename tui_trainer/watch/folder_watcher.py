@@ -1,0 +1,285 @@
+"""A whole folder of runs, watched by one thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.watch.error_boundary import caught
+from tui_trainer.watch.file_events import Notifier
+from tui_trainer.watch.runs.backfill import PAUSE_SECONDS, Filler
+from tui_trainer.watch.runs.reader_pool import Readers
+from tui_trainer.watch.runs.run_summary import Glance
+from tui_trainer.watch.scan import Found, Scanner
+from tui_trainer.watch.snapshots import FolderView, RunSummary, RunView
+from tui_trainer.watch.throttle import Pace
+
+_log = logging.getLogger(__name__)
+
+# Bursts of writes are read together: at most one reading in this many seconds, and a stream
+# of them at an even pace.
+COALESCE_SECONDS = 0.02
+_BUDGET_SECONDS = 0.03
+_NAMED_UNREADABLE = 3
+MOST_OTHERS = 8
+
+
+class FolderWatcher:
+    """Watches a folder of runs, a run folder or a metrics file; it need not exist yet.
+
+    `on_change` is called from the watcher's own thread with a frozen snapshot, and only when
+    something changed. The focused run and those asked for by `also` are read whole, when the
+    system gives notice and every `look_seconds`, as some file systems give none; all others are
+    looked at every `poll_seconds`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        on_change: Callable[[FolderView], None],
+        *,
+        poll_seconds: float = 1.0,
+        look_seconds: float = 0.5,
+    ) -> None:
+        self.root = root.expanduser().absolute()
+        self._on_change = on_change
+        self._poll_seconds = poll_seconds
+        self._look_seconds = min(look_seconds, poll_seconds)
+        self._scanner = Scanner(self.root)
+        self._notifier = Notifier(self._noticed)
+        self._pace = Pace()
+        self._streams = False
+        self._glances: dict[Path, Glance] = {}
+        self._ordered: list[Glance] = []
+        self._newest: Path | None = None
+        self._disordered = True
+        self._unread: deque[Path] = deque()
+        self._looked: set[Path] = set()
+        self._failure: str | None = None  # of the last round
+        self._found = Found({})
+        self._wanted: Path | None = None
+        self._also: tuple[Path, ...] = ()
+        self._sent: FolderView | None = None
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._readers = Readers(self._stopping.is_set)
+        self._filler = Filler()
+        self._rescan = True
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Starts the thread; a second call does nothing."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="folder-watcher", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread and waits for it; `on_change` is not called afterwards."""
+        self._stopping.set()
+        self._wake.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def focus(self, path: Path | None) -> None:
+        """Chooses the run that is read whole; None chooses the newest active run, else the
+        newest. A path that is not there (yet) is remembered, and the choice made as for None."""
+        self._wanted = path.expanduser().absolute() if path is not None else None
+        self._rescan = self._rescan or (path is not None and self._wanted not in self._glances)
+        self._wake.set()
+
+    def also(self, paths: Iterable[Path]) -> None:
+        """Chooses the runs that are read whole beside the focused one, the first eight of them;
+        replaces the earlier choice. Runs that are not there (yet) are remembered."""
+        self._also = tuple(path.expanduser().absolute() for path in paths)[:MOST_OTHERS]
+        self._wake.set()
+
+    def refresh(self) -> None:
+        """Looks at everything now."""
+        self._rescan = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        self._notifier.start()
+        try:
+            next_poll = 0.0
+            while not self._stopping.is_set():
+                try:
+                    next_poll = self._turn(next_poll)
+                except Exception as error:  # one bad round must not end the watching
+                    self._fail(error)
+                    self._stopping.wait(self._poll_seconds)
+        finally:
+            self._notifier.stop()
+
+    def _fail(self, error: Exception) -> None:
+        """Says on the screen that a round failed; what was read before stays."""
+        reason = f"reading the folder failed, and is tried again: {caught(error, self.root)}"
+        if reason == self._failure or self._stopping.is_set():
+            return
+        self._failure = reason
+        known = self._sent or FolderView(self.root)
+        self._sent = replace(known, oddities=(*known.oddities, reason))
+        self._hand_out(self._sent)
+
+    def _turn(self, next_poll: float) -> float:
+        """One round: poll if it is time, read, tell, wait. Gives the time of the next poll."""
+        self._wake.clear()
+        begun = time.monotonic()
+        self._streams = self._pace.streams(begun)
+        polling = self._rescan or begun >= next_poll
+        if polling:
+            self._rescan = False
+            self._poll()
+            next_poll = time.monotonic() + self._poll_seconds
+        self._choose()
+        self._readers.read_focused(polling)
+        self._readers.read_others(polling)
+        self._look_at_rows()
+        self._tell()
+        self._failure = None
+        if not (self._is_loading() or self._unread or self._disordered):
+            until = max(begun + COALESCE_SECONDS, self._pace.next(begun))
+            if not self._streams:
+                longest = PAUSE_SECONDS if self._filler.work(self._ordered) else self._look_seconds
+                self._wake.wait(max(0.0, min(next_poll - time.monotonic(), longest)))
+            self._stopping.wait(max(0.0, until - time.monotonic()))
+        return next_poll
+
+    def _poll(self) -> None:
+        self._found = self._scanner.scan()
+        places = self._found.places
+        for path in self._glances.keys() - places.keys():
+            del self._glances[path]
+            self._readers.forget(path)
+            self._looked.discard(path)
+        for path, place in places.items():
+            if path not in self._glances:
+                self._glances[path] = Glance(place)
+        waiting = set(self._unread)  # those keep their turn, however slow the disk
+        self._unread.extend(path for path in self._glances if path not in waiting)
+        self._disordered = True
+
+    def _choose(self) -> None:
+        """Settles on the focused run and on the folders that the system shall watch."""
+        if self._disordered:
+            self._disordered = False
+            self._arrange()
+        wanted = self._wanted
+        focus = wanted if wanted in self._glances else self._newest
+        others = [path for path in self._also if path in self._glances and path != focus]
+        if focus != self._readers.focus or tuple(others) != self._readers.others:
+            for path in self._readers.chosen():
+                if path in self._glances:
+                    self._glances[path].adopt(self._readers.view(path).summary)
+            chosen = self._glances[focus].place if focus is not None else None
+            self._readers.aim(chosen, [self._glances[path].place for path in others])
+        # A stream of rows is looked at at its pace: a notice for each of them would cost more.
+        folders = set() if self._streams else self._readers.folders()
+        if self._found.problem is None:
+            folders.add(self.root if self.root.is_dir() else self.root.parent)
+        self._notifier.watch(folders)
+
+    def _arrange(self) -> None:
+        """Orders the list newest first, and finds the newest active run, else the newest."""
+
+        def key(glance: Glance) -> tuple[float, str]:
+            return -glance.order, str(glance.place.path)
+
+        self._ordered = sorted(self._glances.values(), key=key)
+        active = (glance for glance in self._ordered if _is_active(glance))
+        newest = next(active, self._ordered[0] if self._ordered else None)
+        self._newest = newest.place.path if newest is not None else None
+
+    def _is_loading(self) -> bool:
+        return self._readers.loading or self._readers.loading_others
+
+    def _look_at_rows(self) -> None:
+        """Reads rows of the list afresh, for 30 ms or so."""
+        until = time.monotonic() + _BUDGET_SECONDS
+        whole = self._readers.chosen()
+        while self._unread:
+            path = self._unread.popleft()
+            if path not in self._glances:
+                continue
+            self._looked.add(path)
+            if path not in whole:
+                self._disordered |= self._glances[path].read()
+            if time.monotonic() >= until:
+                break
+
+    def _tell(self) -> None:
+        view = self._make_view()
+        if view != self._sent and not self._stopping.is_set():
+            self._pace.told(time.monotonic(), _new_rows(self._sent, view))
+            self._sent = view
+            self._hand_out(view)
+
+    def _hand_out(self, view: FolderView) -> None:
+        try:
+            self._on_change(view)
+        except Exception:
+            _log.exception("on_change of the watcher of %s", self.root)
+
+    def _make_view(self) -> FolderView:
+        whole: dict[Path, RunView] = {}
+        for path in self._readers.chosen():
+            whole[path] = view = self._readers.view(path)
+            self._disordered |= self._glances[path].set_status(view.summary.status)
+        runs = [
+            whole[one.place.path].summary if one.place.path in whole else one.summary
+            for one in self._ordered
+        ]
+        oddities = [*self._found.oddities, *_unreadable(runs)]
+        if self._notifier.problem is not None:
+            oddities.append(self._notifier.problem)
+        focus = self._readers.focus
+        return FolderView(
+            root=self.root,
+            runs=tuple(runs),
+            focused=whole[focus] if focus is not None else None,
+            problem=self._found.problem,
+            loading=self._is_loading() or (bool(self._unread) and self._is_first_look()),
+            oddities=tuple(oddities),
+            others=tuple(whole[path] for path in self._readers.others),
+            read=len(self._looked),
+        )
+
+    def _is_first_look(self) -> bool:
+        return self._sent is None or self._sent.loading
+
+    def _noticed(self, path: Path, listing_changed: bool) -> None:
+        """Called from watchdog's thread."""
+        if self._readers.is_of(path):
+            self._wake.set()
+        elif listing_changed and path.parent == self.root and not path.name.startswith("."):
+            self._rescan = True
+            self._wake.set()
+
+
+def _unreadable(runs: list[RunSummary]) -> list[str]:
+    """The runs that cannot be read, a sentence each while they are few."""
+    bad = [run for run in runs if run.problem]
+    said = [f"run {run.name}: {run.problem}" for run in bad[:_NAMED_UNREADABLE]]
+    if len(bad) > _NAMED_UNREADABLE:
+        said.append(f"{len(bad):,} runs cannot be read, or not wholly; the list of runs says why")
+    return said
+
+
+def _new_rows(before: FolderView | None, view: FolderView) -> int:
+    """The rows that the focused run has more than before; 1 where it is another run."""
+    if before is None or before.loading or before.focused is None or view.focused is None:
+        return 1
+    return max(0, view.focused.rows - before.focused.rows)
+
+
+def _is_active(glance: Glance) -> bool:
+    status = glance.status
+    # A foreign file that still grows says no more than "unknown" of its writer.
+    return status in ACTIVE_STATES or (glance.place.kind != "run" and status == "unknown")

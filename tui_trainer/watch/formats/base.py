@@ -1,0 +1,89 @@
+"""What the readers of other tools' runs have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tui_trainer.watch.formats.record_columns import RowBuilder
+from tui_trainer.watch.tables.history import History
+from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS
+from tui_trainer.watch.tables.metric_names import Naming
+
+# What a dashboard would show, and the word for it where a run does not record it.
+_USUAL = {
+    "loss": "loss",
+    "learning_rate": "learning rate",
+    "gradient_norm": "gradient norm",
+    "val_loss": "evaluation loss",
+    "time": "time of the rows",
+}
+_MOST_CONFIG = 500
+
+
+class ForeignSource:
+    """Tables, names and sentences; the readers add `read` and `facts`."""
+
+    def __init__(self) -> None:
+        self.history = History()
+        self.naming = Naming()
+        self.rows = RowBuilder()
+        self._odd: dict[str, str] = {}
+
+    @property
+    def whole(self) -> bool:
+        """Whether no rows were passed over."""
+        return True
+
+    def anew(self) -> None:
+        """Forgets all rows, for a file that is another one than before."""
+        self.history, self.naming, self.rows = History(), Naming(), RowBuilder()
+
+    def flush(self) -> bool:
+        """Hands the rows collected so far to the tables; tells whether there were any."""
+        rows = self.rows.take()
+        if rows is None:
+            return False
+        self.history.append(rows)
+        return True
+
+    def settle(self) -> bool:
+        """Nothing is held back."""
+        return False
+
+    def say(self, key: str, sentence: str) -> bool:
+        """Notes what was odd, a later sentence replacing one of the same key; tells whether it
+        is new."""
+        changed = self._odd.get(key) != sentence
+        self._odd[key] = sentence
+        return changed
+
+    def unsay(self, key: str) -> bool:
+        """Takes a sentence back; tells whether there was one."""
+        return self._odd.pop(key, None) is not None
+
+    def oddities(self) -> list[str]:
+        """What was strange, a sentence each."""
+        said = list(self._odd.values())
+        if self.rows.left_out:
+            said.append(f"more than {MOST_COLUMNS} metrics; the later ones are left out")
+        return said
+
+    def lacks(self, *further: str) -> tuple[str, ...]:
+        """What the rows read so far do not record, and `further` words."""
+        seen = self.rows.seen
+        return (*(word for name, word in _USUAL.items() if name not in seen), *further)
+
+
+def flat(values: Mapping[str, Any], section: str = "") -> dict[str, Any]:
+    """A nested configuration as `section.key` to value, 500 values at most."""
+    found: dict[str, Any] = {}
+    waiting = [(f"{section}.{key}" if section else str(key), v) for key, v in values.items()]
+    waiting.reverse()
+    while waiting and len(found) < _MOST_CONFIG:
+        key, value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += [(f"{key}.{k}", v) for k, v in reversed(list(value.items()))]
+        else:
+            found[key] = value
+    return found

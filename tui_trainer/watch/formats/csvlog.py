@@ -1,0 +1,252 @@
+"""CSV logs: Lightning's CSVLogger, Keras' CSVLogger, and any other with a step or an epoch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tui_trainer.watch.foreign.yamlish import read_flat
+from tui_trainer.watch.formats.base import ForeignSource
+from tui_trainer.watch.formats.binary_tail import Growing
+from tui_trainer.watch.formats.record_columns import EVAL, TRAIN
+from tui_trainer.watch.snapshots import MISSING, Column
+from tui_trainer.watch.tables import metric_names
+from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, Rows, is_missing
+from tui_trainer.watch.tables.source import SourceFacts
+
+_QUIET_SECONDS = 2.0
+_LONGEST_CELLS = 256 * 1024
+_DELIMITERS = ",;\t"
+_WORDS = frozenset({"nan", "inf", "-inf", "+inf", "infinity", "-infinity", "-nan"})
+
+
+class CsvSource(ForeignSource):
+    """Reads one CSV file by offset as it grows.
+
+    A row that holds no number but names is another header. Empty cells were not measured. Where
+    there is no step, epochs are counted.
+    """
+
+    def __init__(self, path: Path, ends: bool = False) -> None:
+        super().__init__()
+        self.path = path
+        self._growing = Growing(path, ends)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._header: list[str] | None = None
+        self._first_header: list[str] = []
+        self._delimiter = ","
+        self._held = b""
+        self._pending = b""  # a last line without its end
+        self._wrong = 0
+        self._headers = 0
+        self._config: dict[str, Any] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether no rows were passed over."""
+        return self._growing.whole
+
+    def read(self) -> tuple[bool, bool]:
+        """Reads one slice."""
+        piece = self._growing.poll()
+        if piece.restarted:
+            before = set(self._first_header)
+            self.anew()
+            self._begin()
+            # Lightning writes its file anew whenever a metric is added: that is no oddity.
+            if not before < set(_cells(piece.data.split(b"\n", 1)[0], ",")):
+                self.say("anew", f"{self.path.name}: replaced or truncated, and read anew")
+        if piece.data:
+            self.unsay("torn")
+            data = piece.data
+            if piece.jumped:
+                data, self._pending, self._held = data[data.find(b"\n") + 1 :], b"", b""
+            data = self._pending + data
+            end = data.rfind(b"\n") + 1
+            self._pending = data[end:][:_LONGEST_CELLS]
+            self._feed(data[:end])
+        return bool(piece.data) or piece.restarted, piece.more
+
+    def settle(self) -> bool:
+        """Takes a whole last line without a newline once the file is quiet."""
+        line = self._pending
+        if not line.strip():
+            return False
+        try:
+            quiet = abs(time.time() - self.path.stat().st_mtime) > _QUIET_SECONDS
+        except OSError:
+            quiet = True
+        if not quiet:
+            return False
+        if self._header and len(_cells(line, self._delimiter)) == len(self._header):
+            self._pending = b""
+            self._feed(line + b"\n")
+            return True
+        return self.say("torn", f"{self.path.name}: the last line is cut off")
+
+    def facts(self) -> SourceFacts:
+        """Lightning's settings stand beside, in `hparams.yaml`."""
+        if self._config is None:
+            found = read_flat(self.path.parent / "hparams.yaml")
+            self._config = {f"hparams.{name}": value for name, value in found.items()}
+        return SourceFacts(config=self._config, lacks=self.lacks("state", "checkpoints"))
+
+    def oddities(self) -> list[str]:
+        """What was strange, a sentence each."""
+        said = super().oddities()
+        if self._wrong:
+            which = "1 line has" if self._wrong == 1 else f"{self._wrong:,} lines have"
+            said.append(f"{self.path.name}: {which} another number of cells than the header")
+        if self._headers > 1:
+            said.append(f"{self.path.name}: the header changes within the file")
+        return said
+
+    def _feed(self, data: bytes) -> None:
+        data = self._held + data
+        if data.count(b'"') % 2 and len(data) < _LONGEST_CELLS:
+            # A quoted cell goes on over the line's end: the last odd line waits for the rest.
+            cut = data.rfind(b"\n", 0, data.rfind(b'"')) + 1
+            data, self._held = data[:cut], data[cut:]
+        else:
+            self._held = b""
+        if not data:
+            return
+        if self._header is None:
+            data = data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+            self._delimiter = delimiter(data.split(b"\n", 1)[0])
+        block: list[list[str]] = []
+        for cells in _rows(data, self._delimiter):
+            if not cells or (len(cells) == 1 and not cells[0].strip()):
+                continue
+            if self._header is None or is_header(cells):
+                self._take(block)
+                block = []
+                self._new_header(cells)
+            elif len(cells) != len(self._header):
+                self._wrong += 1
+            else:
+                block.append(cells)
+        self._take(block)
+
+    def _new_header(self, cells: list[str]) -> None:
+        header = [cell.strip() for cell in cells]
+        if header != self._header:
+            self._headers += 1
+        self._header = header
+        self._first_header = self._first_header or header
+        self.naming.learn(header)
+
+    def _take(self, block: list[list[str]]) -> None:
+        if not block or self._header is None:
+            return
+        columns: dict[str, Column] = {}
+        for name, cells in zip(self._header, zip(*block, strict=True), strict=True):
+            values = _column(cells)
+            if name and len(columns) < MOST_COLUMNS and not is_missing(values).all():
+                columns[self.naming(name)] = values
+        if "step" not in columns and "epoch" in columns:
+            columns["step"] = columns["epoch"]
+            if "step" not in self.rows.seen:
+                self.say("stepless", f"{self.path.name}: without steps: epochs are counted")
+        elif self._odd.get("stepless") and "epoch" in columns:
+            columns["step"] = columns["epoch"]
+        self.rows.seen.update(columns)
+        rows = apart(columns, len(block))
+        if rows is not None:
+            self.history.append(rows)
+
+
+def apart(columns: dict[str, Column], count: int) -> Rows | None:
+    """Training and evaluation of one line as two rows, in the order of the lines."""
+    present = {TRAIN: np.zeros(count, dtype=np.bool_), EVAL: np.zeros(count, dtype=np.bool_)}
+    sides: dict[str, int] = {}
+    for name, values in columns.items():
+        if name not in metric_names.PLACES:
+            sides[name] = EVAL if metric_names.is_eval(name) else TRAIN
+            present[sides[name]] |= ~is_missing(values)
+    lines = np.concatenate([np.flatnonzero(present[TRAIN]), np.flatnonzero(present[EVAL])])
+    if not len(lines):
+        return None
+    trained = int(present[TRAIN].sum())
+    kinds = np.repeat(np.array([TRAIN, EVAL], np.int8), [trained, len(lines) - trained])
+    order = np.argsort(lines, kind="stable")
+    lines, kinds = lines[order], kinds[order]
+    made = {}
+    for name, values in columns.items():
+        made[name] = values[lines]
+        if name in sides:
+            made[name] = np.where(kinds == sides[name], made[name], MISSING)
+    return Rows(made, kinds)
+
+
+def delimiter(line: bytes) -> str:
+    """What parts the cells of a header."""
+    return max(_DELIMITERS, key=lambda mark: line.count(mark.encode()))
+
+
+def is_header(cells: list[str]) -> bool:
+    """Whether cells are names: none is a number, and one names a step or an epoch."""
+    found = [cell.strip() for cell in cells]
+    if any(_number(cell) is not None for cell in found if cell):
+        return False
+    return any(metric_names.canonical(cell) in ("step", "epoch") for cell in found)
+
+
+def holds_metrics(head: bytes) -> bool:
+    """Whether a file that begins so is a log: a header with a step or epoch, then numbers."""
+    end = head.rfind(b"\n") + 1
+    head = head[:end].removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    if not head or b"\0" in head[:1024]:
+        return False
+    mark = delimiter(head.split(b"\n", 1)[0])
+    rows = _rows(head[: 16 * 1024], mark)
+    if not rows or not is_header(rows[0]) or len(rows[0]) < 2:
+        return False
+    header = [metric_names.canonical(cell.strip()) for cell in rows[0]]
+    place = header.index("step") if "step" in header else header.index("epoch")
+    for cells in rows[1:]:
+        if len(cells) != len(header) or _number(cells[place].strip()) is None:
+            continue
+        rest = (c for c, n in zip(cells, header, strict=True) if n not in metric_names.PLACES)
+        if any(_number(cell.strip()) is not None for cell in rest):
+            return True
+    return False
+
+
+def _rows(data: bytes, mark: str) -> list[list[str]]:
+    content = data.decode("utf-8", "replace").replace("\0", "")
+    try:
+        return list(csv.reader(io.StringIO(content, newline=""), delimiter=mark))
+    except csv.Error:  # a cell past the module's limit
+        return [line.split(mark) for line in content.replace("\r", "").split("\n")]
+
+
+def _cells(line: bytes, mark: str) -> list[str]:
+    return next(iter(_rows(line, mark)), [])
+
+
+def _column(cells: tuple[str, ...]) -> Column:
+    try:
+        found = np.array([float(cell) if cell else MISSING for cell in cells])
+    except ValueError:
+        found = np.array([MISSING if (v := _number(c.strip())) is None else v for c in cells])
+    found[np.isinf(found)] = math.nan
+    return found
+
+
+def _number(cell: str) -> float | None:
+    if cell.lower() in _WORDS:
+        return math.nan
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else math.nan

@@ -1,0 +1,184 @@
+"""One run of MLflow's file store: `metrics/NAME` with lines of time, value and step."""
+
+from __future__ import annotations
+
+import math
+import operator
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tui_trainer.store.regular_files import read_regular
+from tui_trainer.watch.foreign.yamlish import read_flat
+from tui_trainer.watch.formats.binary_tail import SLICE, Growing
+from tui_trainer.watch.formats.record_columns import FURTHEST_STEP, moment
+from tui_trainer.watch.formats.scalar_series import ScalarSource
+from tui_trainer.watch.tables.source import SourceFacts
+
+META = "meta.yaml"
+_MOST_FILES = 512
+_LONGEST_PARAM = 4096
+_VALUES = 1_500  # at a time: some 5 ms
+_Value = tuple[float, float, str, float]
+_wall = operator.itemgetter(0)
+_ENDS = {"3": "completed", "4": "failed", "5": "cancelled"}
+_ENDS |= {"FINISHED": "completed", "FAILED": "failed", "KILLED": "cancelled"}
+
+
+class MlflowFolderSource(ScalarSource):
+    """Reads the files of one run's metrics by offset, and puts their values on one timeline."""
+
+    def __init__(self, folder: Path, ends: bool = False) -> None:
+        super().__init__()
+        self.folder = folder
+        self._ends = ends
+        self._files: dict[Path, Growing] = {}
+        self._rest: dict[Path, bytes] = {}
+        self._waiting: list[_Value] = []
+        self._sorted: list[_Value] = []
+        self._wrong = 0
+        self._meta: tuple[int, SourceFacts] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether no rows were passed over."""
+        return all(growing.whole for growing in self._files.values())
+
+    def read(self) -> tuple[bool, bool]:
+        """Reads a slice of the first file that has more; once all are read, their values are
+        put in by time, so that a restart is seen in all metrics together."""
+        if self._sorted:
+            self._put_some()
+            return True, bool(self._sorted)
+        self._list()
+        changed = self._read_meta()
+        spent = 0
+        for path, growing in self._files.items():
+            piece = growing.poll()
+            if piece.restarted:
+                self._begin_again()
+                return True, True
+            if piece.data:
+                if piece.jumped:
+                    self._rest[path] = b"\n"
+                self._parse(path, piece.data)
+                spent += len(piece.data)
+            if piece.more or spent >= SLICE:
+                return changed, True
+        if not self._waiting:
+            return changed, False
+        # The newest come first, so that the oldest are taken from the end.
+        self._waiting.sort(key=_wall)
+        self._sorted, self._waiting = self._waiting[::-1], []
+        self._put_some()
+        return True, bool(self._sorted)
+
+    def _put_some(self) -> None:
+        for _ in range(min(_VALUES, len(self._sorted))):
+            self.put(*self._sorted.pop())
+        self.flush()
+        if not self._sorted:
+            self.rebuild()
+
+    def facts(self) -> SourceFacts:
+        """As `meta.yaml` and `params/` say."""
+        known = self._meta[1] if self._meta is not None else SourceFacts()
+        ended = () if known.status else ("state",)
+        return SourceFacts(
+            name=known.name,
+            config=known.config,
+            created_at=known.created_at,
+            status=known.status,
+            lacks=self.lacks("checkpoints", *ended),
+        )
+
+    def _list(self) -> None:
+        for path in metric_files(self.folder):
+            if path not in self._files and len(self._files) < _MOST_FILES:
+                self._files[path] = Growing(path, self._ends)
+
+    def _begin_again(self) -> None:
+        self.anew()
+        self._files.clear()
+        self._rest.clear()
+        self._waiting.clear()
+        self._sorted.clear()
+        self.say("anew", "a file of metrics was replaced or truncated, and all were read anew")
+
+    def _parse(self, path: Path, data: bytes) -> None:
+        data = self._rest.get(path, b"") + data
+        end = data.rfind(b"\n") + 1
+        self._rest[path] = data[end:]
+        name = self.naming(path.relative_to(self.folder / "metrics").as_posix())
+        for line in data[:end].splitlines():
+            parts = line.split()
+            try:
+                step = float(parts[2]) if len(parts) > 2 else 0.0
+                wall, value = float(parts[0]) / 1000, float(parts[1])
+                if not abs(step) <= FURTHEST_STEP or not math.isfinite(wall):
+                    raise ValueError("no step")
+            except (ValueError, IndexError):
+                if parts:
+                    self._wrong += 1
+                    which = "1 line is" if self._wrong == 1 else f"{self._wrong:,} lines are"
+                    self.say("wrong", f"metrics: {which} not time, value and step")
+                continue
+            self._waiting.append((wall, step, name, value))
+
+    def _read_meta(self) -> bool:
+        path = self.folder / META
+        try:
+            seen = path.stat().st_mtime_ns
+        except OSError:
+            return False
+        if self._meta is not None and self._meta[0] == seen:
+            return False
+        found = read_flat(path)
+        started = found.get("start_time")
+        self._meta = (
+            seen,
+            SourceFacts(
+                name=str(found["run_name"]) if found.get("run_name") else None,
+                config=dict(_params(self.folder / "params")),
+                created_at=moment(started, 1000),
+                status=_ENDS.get(str(found.get("status"))),
+            ),
+        )
+        return True
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder's `meta.yaml` is that of a run, rather than of an experiment."""
+    found = read_flat(folder / META)
+    return bool(found.get("run_id") or found.get("run_uuid"))
+
+
+def metric_files(folder: Path) -> list[Path]:
+    """The files of a run's metrics; a name with a slash lies in folders."""
+    found: list[Path] = []
+    waiting = [folder / "metrics"]
+    while waiting and len(found) < _MOST_FILES:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(Path(entry.path))
+                    elif entry.is_file():
+                        found.append(Path(entry.path))
+        except OSError:
+            continue
+    return sorted(found)
+
+
+def _params(folder: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        files = sorted(folder.iterdir())[:_MOST_FILES]
+    except OSError:
+        return
+    for path in files:
+        try:
+            value = read_regular(path, _LONGEST_PARAM)
+        except OSError:
+            continue
+        yield f"params.{path.name}", value.decode("utf-8", "replace")

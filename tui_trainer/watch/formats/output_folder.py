@@ -1,0 +1,115 @@
+"""A Hugging Face output folder while it trains: its state, and TensorBoard's rows after it.
+
+The trainer writes its state with each checkpoint only; where it also logs to TensorBoard below
+`runs/`, the rows since the newest checkpoint are there.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from tui_trainer.watch.formats.record_columns import EVAL, TRAIN
+from tui_trainer.watch.formats.tensorboard import TensorBoardSource, event_files
+from tui_trainer.watch.formats.trainer_state import TrainerStateSource, state_files
+from tui_trainer.watch.snapshots import Table
+from tui_trainer.watch.tables.metric_decoder import Rows
+
+LOGS = "runs"
+
+
+class OutputFolderSource(TrainerStateSource):
+    """The state's rows, and those that the newest event files hold of later steps."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._folder: Path | None = None
+        self._logs: TensorBoardSource | None = None
+        self._followed = {TRAIN: -np.inf, EVAL: -np.inf}
+        self._follows = False
+
+    def read(self) -> tuple[bool, bool]:
+        """Reads the state where it changed, then a slice of the event files."""
+        changed, more = super().read()
+        if more:
+            return changed, True
+        folder = newest_logs(self.path)
+        if folder != self._folder:
+            self._folder = folder
+            self._logs = TensorBoardSource(folder) if folder is not None else None
+        if self._logs is None:
+            return changed, False
+        arrived, more = self._logs.read()
+        if arrived or changed:
+            changed |= self._follow(self._logs)
+        return changed, more
+
+    def _load(self, seen: dict[Path, tuple[int, int, int]]) -> bool:
+        if self._follows:
+            # The state now holds what was followed: all is told again, in the state's words.
+            self.anew()
+            self._waiting, self._next, self._follows = [], 0, False
+        self._followed = {TRAIN: -np.inf, EVAL: -np.inf}
+        return super()._load(seen)
+
+    def _follow(self, logs: TensorBoardSource) -> bool:
+        """Adds the rows after the state's last step."""
+        begin = self._state.global_step if self._state is not None else -np.inf
+        grew = False
+        for kind, table in (
+            (TRAIN, logs.history.train.table()),
+            (EVAL, logs.history.evals.table()),
+        ):
+            steps = table.column("step")
+            at = int(np.searchsorted(steps, max(begin, self._followed[kind]), side="right"))
+            if at < len(steps):
+                self.history.append(_rows(table, at, kind))
+                self.rows.seen.update(_native(name) for name in table.columns if name != "time")
+                self._followed[kind] = float(steps[-1])
+                grew = self._follows = True
+        return grew
+
+
+def newest_logs(folder: Path) -> Path | None:
+    """The folder of event files below `runs/` that was written after the newest state: one of
+    an earlier run in the same place says nothing of this one."""
+    newest, found = _newest(state_files(folder)), None
+    for logs in (folder / LOGS, *_folders(folder / LOGS)):
+        written = _newest(event_files(logs))
+        if written > newest:
+            newest, found = written, logs
+    return found
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in entries if entry.is_dir()]
+    except OSError:
+        return []
+
+
+def _newest(files: list[Path]) -> int:
+    times = [0]
+    for file in files:
+        try:
+            times.append(file.stat().st_mtime_ns)
+        except OSError:
+            continue
+    return max(times)
+
+
+def _rows(table: Table, at: int, kind: int) -> Rows:
+    """A table's rows from one on, under the trainer's own names and without times, which the
+    state's rows lack."""
+    columns = {_native(n): values[at:] for n, values in table.columns.items() if n != "time"}
+    return Rows(columns, np.full(len(table) - at, kind, dtype=np.int8))
+
+
+def _native(name: str) -> str:
+    """The trainer's callback writes `eval_x` as `eval/x`, and all others as `train/x`."""
+    if name.startswith("eval/"):
+        return f"eval_{name.removeprefix('eval/')}"
+    return name.removeprefix("train/")

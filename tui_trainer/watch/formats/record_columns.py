@@ -1,0 +1,143 @@
+"""From records of other tools to columns: names, kinds, and numbers that are not finite."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from tui_trainer.watch.snapshots import MISSING, Column
+from tui_trainer.watch.tables import metric_names
+from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, Rows
+
+TRAIN, EVAL = 1, 2
+FURTHEST_STEP = 2.0**62
+LATEST = 253_402_300_799.0  # the end of the year 9999
+Place = tuple[float | None, float | None, float | None]
+
+
+class RowBuilder:
+    """Collects measurements and hands them out as `Rows`, training and evaluation apart.
+
+    Neighbouring measurements of one kind at one step become one row. What was measured but is
+    not finite is NaN; what was not measured is `MISSING`.
+    """
+
+    def __init__(self) -> None:
+        self.left_out = False  # more metrics than are kept
+        self.seen: set[str] = set()  # every name and place so far
+        self._evals: dict[str, bool] = {}
+        self._clear()
+
+    def __len__(self) -> int:
+        return len(self._kinds)
+
+    def add(
+        self,
+        step: float | None,
+        values: Iterable[tuple[str, float]],
+        *,
+        time: float | None = None,
+        epoch: float | None = None,
+        kind: int = 0,
+    ) -> None:
+        """Adds measurements by canonical name; `kind` 0 goes by the names. `time` is in seconds
+        since the epoch; `step` None counts as `History` counts."""
+        place = (step, epoch, time)
+        for name, value in values:
+            if name not in self.seen and len(self.seen) >= MOST_COLUMNS:
+                self.left_out = True
+                continue
+            evaluated = self._evals.get(name)
+            if evaluated is None:
+                evaluated = self._evals[name] = metric_names.is_eval(name)
+            self._put(kind or (EVAL if evaluated else TRAIN), place, name, value)
+        if step is None:
+            self._open.clear()
+
+    def _put(self, kind: int, place: Place, name: str, value: float) -> None:
+        self.seen.add(name)
+        open_row = self._open.get(kind)
+        if open_row is None or self._places[open_row][0] != place[0]:
+            open_row = self._open[kind] = len(self._kinds)
+            self._kinds.append(kind)
+            self._places.append(place)
+        elif place != self._places[open_row]:
+            new = [
+                b if b is not None else a
+                for a, b in zip(self._places[open_row], place, strict=True)
+            ]
+            self._places[open_row] = (new[0], new[1], new[2])
+        at, found = self._cells.setdefault(name, ([], []))
+        at.append(open_row)
+        found.append(value)
+
+    def take(self) -> Rows | None:
+        """The rows since the last call, if any."""
+        count = len(self._kinds)
+        if not count:
+            return None
+        columns: dict[str, Column] = {}
+        for index, name in enumerate(("step", "epoch", "time")):
+            values = [place[index] for place in self._places]
+            if any(value is not None for value in values):
+                places = [MISSING if value is None else value for value in values]
+                columns[name] = np.array(places, dtype=np.float64)
+                columns[name][np.isinf(columns[name])] = math.nan
+                self.seen.add(name)
+        for name, (at, found) in self._cells.items():
+            column = np.full(count, MISSING)
+            column[at] = measured(np.array(found, dtype=np.float64))
+            columns[name] = column
+        kinds = np.array(self._kinds, dtype=np.int8)
+        self._clear()
+        return Rows(columns, kinds)
+
+    def _clear(self) -> None:
+        self._kinds: list[int] = []
+        self._places: list[Place] = []
+        self._open: dict[int, int] = {}
+        self._cells: dict[str, tuple[list[int], list[float]]] = {}
+
+
+def measured(values: Column) -> Column:
+    """Values with what is not finite as the NaN that stands for a measured one."""
+    return np.where(np.isfinite(values), values, math.nan)
+
+
+def measure(value: object) -> float | None:
+    """As `number`, and null: JSON writers put it for what is not finite."""
+    return math.nan if value is None else number(value)
+
+
+def number(value: object) -> float | None:
+    """A number, or a word for one that is not finite; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.nan
+    if isinstance(value, str) and value.lower() in _WORDS:
+        return math.nan
+    return None
+
+
+def moment(value: object, factor: float = 1.0) -> float | None:
+    """A time in seconds since the epoch, from a number of `1 / factor` seconds; None for one
+    that no clock can show."""
+    plain = number(value)
+    if plain is None or not abs(plain / factor) <= LATEST:
+        return None
+    return plain / factor
+
+
+def whole_step(value: object) -> float | None:
+    """A step; None for what is none, not finite or past what a step can be."""
+    plain = number(value)
+    return plain if plain is not None and abs(plain) <= FURTHEST_STEP else None
+
+
+_WORDS = frozenset({"nan", "-nan", "inf", "-inf", "+inf", "infinity", "-infinity"})

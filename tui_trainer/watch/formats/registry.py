@@ -1,0 +1,153 @@
+"""Every kind of run: what recognises it, what reads it, and what its users call its tool."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tui_trainer.store.regular_files import read_regular
+from tui_trainer.watch.formats import (
+    csvlog,
+    mlflow,
+    output_folder,
+    sqlite,
+    tensorboard,
+    trainer_state,
+    wandb,
+)
+from tui_trainer.watch.formats.crc32c import crc32c, masked
+from tui_trainer.watch.formats.database_heads import Heads
+from tui_trainer.watch.tables.list_summary import peek_of
+from tui_trainer.watch.tables.metrics_file import MetricsFile
+from tui_trainer.watch.tables.source import Peek, Source
+
+if TYPE_CHECKING:
+    from tui_trainer.watch.runs.run_reader import RunPlace
+
+Stamp = tuple[int, ...]
+_heads = Heads()
+_PEEKED_SLICES = 12
+_TOOLS = {
+    "run": "tui-trainer",
+    "jsonl": "JSON lines",
+    "trainer_state": "transformers",
+    "tensorboard": "TensorBoard",
+    "wandb": "W&B",
+    "trackio": "Trackio",
+    "mlflow": "MLflow",
+}
+_LOG_HISTORY = re.compile(rb'"log_history"\s*:\s*\[')
+_HEAD = 16 * 1024
+
+FILES: dict[str, Callable[[bytes], bool]] = {
+    ".json": lambda head: _LOG_HISTORY.search(head) is not None,
+    ".csv": csvlog.holds_metrics,
+    ".tsv": csvlog.holds_metrics,
+    ".wandb": lambda head: head.startswith(wandb.MAGIC),
+}
+KINDS = {".json": "trainer_state", ".csv": "csv", ".tsv": "csv", ".wandb": "wandb"}
+DATABASES = (".db", ".sqlite", ".sqlite3")
+
+
+def open_source(place: RunPlace, ends: bool = False) -> Source:
+    """What reads a run; with `ends` only the beginning and the end of large files."""
+    file = place.metrics
+    if place.kind == "trainer_state":
+        if file.is_dir():
+            return output_folder.OutputFolderSource(file)
+        return trainer_state.TrainerStateSource(file)
+    if place.kind == "tensorboard":
+        return tensorboard.TensorBoardSource(file, ends)
+    if place.kind == "wandb":
+        return wandb.WandbSource(file, ends)
+    if place.kind == "csv":
+        return csvlog.CsvSource(file, ends)
+    if place.kind == "trackio":
+        return sqlite.TrackioSource(file, place.part, ends)
+    if place.kind == "mlflow":
+        if place.part:
+            return sqlite.MlflowDatabaseSource(file, place.part, ends)
+        return mlflow.MlflowFolderSource(file, ends)
+    return MetricsFile(file)
+
+
+def recognise(path: Path) -> str | None:
+    """The kind of run that a file is, by its content; None for none. Raises `OSError`.
+
+    Databases are told apart by `sqlite.tool_of`, folders by the scanner.
+    """
+    suffix = path.suffix.lower()
+    if suffix in FILES:
+        return KINDS[suffix] if FILES[suffix](read_regular(path, _HEAD)) else None
+    return "tensorboard" if tensorboard.MARK in path.name and is_event_file(path) else None
+
+
+def is_event_file(path: Path) -> bool:
+    """Whether a file begins with a TFRecord. Raises `OSError`."""
+    head = read_regular(path, 12)
+    return len(head) == 12 and masked(crc32c(head[:8])) == struct.unpack("<I", head[8:])[0]
+
+
+def peek(place: RunPlace) -> Peek:
+    """A foreign run seen from afar: files up to 192 KiB are read whole, of larger ones the
+    beginning and the end. Raises `OSError`. Ask `stamp` whether anything changed since."""
+    source = open_source(place, ends=True)
+    for _ in range(_PEEKED_SLICES):
+        if not source.read()[1]:
+            source.settle()
+            return peek_of(source.history, source.facts(), getattr(source, "whole", True))
+    return peek_of(source.history, source.facts(), whole=False)
+
+
+def files_of(place: RunPlace) -> list[Path]:
+    """The files whose change is a change of the run."""
+    file = place.metrics
+    if place.kind == "trainer_state":
+        logs = output_folder.newest_logs(file) if file.is_dir() else None
+        events = tensorboard.event_files(logs) if logs is not None else []
+        return [*trainer_state.state_files(file), *events]
+    if place.kind == "tensorboard":
+        return tensorboard.event_files(file)
+    if place.kind in ("trackio", "mlflow") and place.part:
+        return [file, file.with_name(file.name + "-wal")]
+    if place.kind == "mlflow":
+        return [file / mlflow.META, *mlflow.metric_files(file)]
+    return [file]
+
+
+def stamp(place: RunPlace) -> Stamp:
+    """How many files there are, their size in all, and the newest time of change (ns); empty
+    where there is none."""
+    if place.part:
+        head = _heads.of(place.metrics, place.kind, place.part)
+        if head is not None:
+            return (1, *head)
+    sizes, newest, count = 0, 0, 0
+    for path in files_of(place):
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        count += 1
+        sizes += status.st_size
+        newest = max(newest, status.st_mtime_ns)
+    return (count, sizes, newest) if count else ()
+
+
+def tool(place: RunPlace) -> str:
+    """What wrote the run, as its users call it."""
+    if place.kind != "csv":
+        return _TOOLS[place.kind]
+    if (place.path.parent / "hparams.yaml").exists():
+        return "Lightning CSV"
+    try:
+        head = read_regular(place.path, 4096).split(b"\n", 1)[0].decode("utf-8", "replace")
+    except OSError:
+        return "CSV"
+    cells = {cell.strip().lower() for cell in re.split(r"[,;\t]", head)}
+    if {"epoch", "step"} <= cells and place.path.name == "metrics.csv":
+        return "Lightning CSV"
+    return "Keras CSV" if "epoch" in cells and "step" not in cells else "CSV"

@@ -1,0 +1,230 @@
+"""A folder of TensorBoard event files as one run."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tui_trainer.contracts.errors import BAD_CONTENT
+from tui_trainer.store.regular_files import read_regular
+from tui_trainer.watch.foreign.yamlish import read_flat
+from tui_trainer.watch.formats.base import flat
+from tui_trainer.watch.formats.binary_tail import Growing
+from tui_trainer.watch.formats.scalar_series import ScalarSource
+from tui_trainer.watch.formats.tfevents import Event, Frames, hparams, read_event
+from tui_trainer.watch.tables.source import SourceFacts
+
+MARK = "tfevents"
+_QUIET_SECONDS = 2.0
+_STAMP = re.compile(r"tfevents\.(\d+)")
+_HPARAMS_FOLDER = re.compile(r"\d{9,}(\.\d+)?")
+_MOST_SETTINGS = 1024 * 1024
+# What the loggers write beside the metrics and nobody plots.
+_NO_METRICS = frozenset({"hp_metric"})
+
+
+@dataclass
+class _EventFile:
+    """One file and its writer: `last` is the newest step by metric; `beside` that another
+    writer wrote the same metrics at the same time."""
+
+    growing: Growing
+    frames: Frames = field(default_factory=Frames)
+    last: dict[str, float] = field(default_factory=dict)
+    beside: bool = False
+    waits: bool = True
+
+
+class TensorBoardSource(ScalarSource):
+    """Reads a folder's event files, the oldest first, each by offset as it grows.
+
+    A later file that goes back replaces what it goes back over, as TensorBoard shows it. The
+    check of every record of up to 1 KiB is verified; damage is passed over to the next record.
+    """
+
+    def __init__(self, folder: Path, ends: bool = False) -> None:
+        super().__init__()
+        self.folder = folder
+        self._ends = ends
+        self._files: dict[Path, _EventFile] = {}
+        self._newest: dict[str, tuple[float, float]] = {}
+        self._config: dict[str, Any] = {}
+        self._created: float | None = None
+        self._settled = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether no rows were passed over."""
+        return all(file.growing.whole for file in self._files.values())
+
+    def read(self) -> tuple[bool, bool]:
+        """Reads a slice of the first file that has more."""
+        self._list()
+        changed = False
+        for file in self._files.values():
+            piece = file.growing.poll()
+            if piece.restarted:
+                self._begin_again()
+                return True, True
+            if piece.jumped:
+                file.frames.forget()
+            if piece.data:
+                self._feed(file, piece.data)
+                changed = True
+            if piece.more:
+                return self.flush() or changed, True
+        changed |= self.flush()
+        return self.rebuild() or changed, False
+
+    def settle(self) -> bool:
+        """Says that a last record is cut off, once its file is quiet."""
+        changed = False
+        for file in self._files.values():
+            path = file.growing.path
+            if file.frames.pending and _is_quiet(path):
+                changed |= self.say(f"torn {path}", f"{path.name}: the last record is cut off")
+        if not self._settled:
+            self._settled = changed = True
+            self._read_settings()
+        return changed
+
+    def facts(self) -> SourceFacts:
+        """Settings where a logger wrote them."""
+        return SourceFacts(
+            config=self._config,
+            created_at=self._created,
+            lacks=self.lacks("state", "checkpoints"),
+        )
+
+    def _list(self) -> None:
+        found = event_files(self.folder)
+        if found == list(self._files):
+            return
+        # One that vanished leaves its rows; a new one comes last, as it is read after the others.
+        for path in found:
+            if path not in self._files:
+                self._files[path] = _EventFile(Growing(path, self._ends))
+
+    def _begin_again(self) -> None:
+        self.anew()
+        self._files.clear()
+        self._newest.clear()
+        self.say("anew", "an event file was replaced or truncated, and all were read anew")
+
+    def _feed(self, file: _EventFile, data: bytes) -> None:
+        path = file.growing.path
+        self.unsay(f"torn {path}")
+        for record in file.frames.feed(data):
+            try:
+                event = read_event(record)
+            except ValueError:
+                file.frames.damaged += len(record)
+                continue
+            if event is not None:
+                self._take(file, event)
+        if file.frames.damaged:
+            size = f"{file.frames.damaged:,} bytes"
+            self.say(f"damage {path}", f"{path.name}: {size} are damaged, and left out")
+
+    def _take(self, file: _EventFile, event: Event) -> None:
+        if self._created is None and event.wall > 0:
+            self._created = event.wall
+        for tag, content in (event.config or {}).items():
+            self._learn(tag, content)
+        for tag, value in event.values:
+            if tag in _NO_METRICS:
+                continue
+            name = self.naming(tag)
+            if not self.has_room(name):
+                continue
+            back = self._goes_back(file, name, event)
+            if back:
+                for known in (file.last, *(other.last for other in self._files.values())):
+                    known.update({n: min(s, event.step) for n, s in known.items()})
+                self._newest = {n: (min(s, event.step), w) for n, (s, w) in self._newest.items()}
+            self.add(float(event.step), name, value, event.wall, back)
+            file.last[name] = event.step
+            self._newest[name] = (event.step, event.wall)
+
+    def _goes_back(self, file: _EventFile, name: str, event: Event) -> bool:
+        last = file.last.get(name)
+        if last is not None:
+            return event.step < last
+        known = self._newest.get(name)
+        if known is None or event.step > known[0] or file.beside:
+            return False
+        # A restart begins after its predecessor's last word; another writer did not wait.
+        if event.wall <= known[1]:
+            file.beside = True
+            self.say("writers", "several writers wrote at once; at one step the last read stands")
+            return False
+        return event.step < known[0]
+
+    def _learn(self, tag: str, content: bytes) -> None:
+        try:
+            if tag.startswith("_hparams_/"):
+                self._config |= {f"hparams.{name}": value for name, value in hparams(content)}
+                return
+            found = msgspec.json.decode(content)
+        except BAD_CONTENT:
+            return
+        if isinstance(found, dict):
+            self._config |= flat(found, tag.removesuffix("/text_summary"))
+
+    def _read_settings(self) -> None:
+        """What stands beside: Lightning's `hparams.yaml`, and the folders of `add_hparams`."""
+        beside = read_flat(self.folder / "hparams.yaml")
+        self._config |= {f"hparams.{name}": value for name, value in beside.items()}
+        for folder in settings_folders(self.folder):
+            for path in event_files(folder):
+                try:
+                    records = Frames().feed(read_regular(path, _MOST_SETTINGS))
+                    for event in map(read_event, records):
+                        for tag, content in (event.config or {}).items() if event else ():
+                            self._learn(tag, content)
+                except (OSError, ValueError):
+                    continue
+
+
+def event_files(folder: Path) -> list[Path]:
+    """A folder's event files, the oldest first, as their names say; or the one file."""
+    if MARK in folder.name and folder.is_file():
+        return [folder]
+    try:
+        with os.scandir(folder) as entries:
+            found = [Path(entry.path) for entry in entries if MARK in entry.name]
+    except OSError:
+        return []
+    return sorted(found, key=lambda path: (_stamp(path.name), path.name))
+
+
+def settings_folders(folder: Path) -> list[Path]:
+    """The folders that `add_hparams` made, named by a time."""
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(e.path) for e in entries if _HPARAMS_FOLDER.fullmatch(e.name)][:3]
+    except OSError:
+        return []
+
+
+def is_settings_folder(name: str) -> bool:
+    """Whether a folder's name is a time, as `add_hparams` gives them."""
+    return _HPARAMS_FOLDER.fullmatch(name) is not None
+
+
+def _stamp(name: str) -> int:
+    match = _STAMP.search(name)
+    return int(match[1]) if match else 0
+
+
+def _is_quiet(path: Path) -> bool:
+    try:
+        return abs(time.time() - path.stat().st_mtime) > _QUIET_SECONDS
+    except OSError:
+        return True

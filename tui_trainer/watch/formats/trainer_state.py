@@ -1,0 +1,277 @@
+"""Hugging Face's `trainer_state.json`: of one output folder with its checkpoints, or alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tui_trainer.contracts.errors import BAD_CONTENT
+from tui_trainer.store.regular_files import read_regular
+from tui_trainer.watch.formats.base import ForeignSource, flat
+from tui_trainer.watch.formats.record_columns import EVAL, measure, number, whole_step
+from tui_trainer.watch.tables.metric_decoder import null_words
+from tui_trainer.watch.tables.source import SourceFacts
+
+STATE = "trainer_state.json"
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+_SLICE = 400  # rows: some 5 ms
+_QUIET_SECONDS = 2.0
+_MOST_OLDER = 20
+_MOST_BYTES = 256 * 1024 * 1024
+# The trainer's last row sums the whole run up; its `train_loss` is no loss of that step.
+_SUMMARY = frozenset({"train_runtime", "train_samples_per_second", "train_steps_per_second"})
+_CONFIG = (
+    "max_steps", "num_train_epochs", "train_batch_size", "logging_steps", "eval_steps",
+    "save_steps", "best_metric", "best_global_step", "best_model_checkpoint",
+)  # fmt: skip
+_Signature = tuple[int, int, int]
+_ROWS = re.compile(r'"log_history"\s*:\s*\[\s*')
+_BETWEEN = re.compile(r"[\s,]*")
+_ERRORS = BAD_CONTENT
+
+
+class TrainerState(msgspec.Struct):
+    """What is read of the file; the rows stay bytes until it is their turn."""
+
+    log_history: list[msgspec.Raw]
+    global_step: int = 0
+    max_steps: Any = None
+    num_train_epochs: Any = None
+    train_batch_size: Any = None
+    logging_steps: Any = None
+    eval_steps: Any = None
+    save_steps: Any = None
+    best_metric: Any = None
+    best_global_step: Any = None
+    best_model_checkpoint: Any = None
+
+
+class TrainerStateSource(ForeignSource):
+    """Reads the state with the most steps, again whenever it changed.
+
+    The rows that were there before stay as they are, only new ones are added; where the file
+    tells another story, the tables are made anew. A half-written file leaves the chart as it is.
+    Rows from before the newest state's first come from older checkpoints.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self._seen: dict[Path, _Signature] | None = None
+        self._state: TrainerState | None = None
+        self._waiting: list[bytes] = []
+        self._next = 0
+        self._results: dict[str, Any] = {}
+        self._lora: dict[str, Any] = {}
+        self._unreadable = 0
+
+    def read(self) -> tuple[bool, bool]:
+        """Reads the file where it changed, then some rows of it."""
+        changed = False
+        if self._next >= len(self._waiting):
+            files = state_files(self.path)
+            seen = {path: found for path in files if (found := _signature(path)) is not None}
+            if seen != self._seen and seen:
+                changed = self._load(seen)
+        if self._next < len(self._waiting):
+            self._take_some()
+            changed = True
+        return changed, self._next < len(self._waiting)
+
+    def facts(self) -> SourceFacts:
+        """Settings and whether the run reached its last step."""
+        state = self._state
+        total = state.max_steps if state is not None else None
+        total = total if isinstance(total, int) and total > 0 else None
+        done = state is not None and total is not None and state.global_step >= total
+        config = {f"trainer.{name}": getattr(state, name) for name in _CONFIG if state is not None}
+        config = {name: value for name, value in config.items() if value is not None}
+        return SourceFacts(
+            config={**config, **self._results, **self._lora},
+            total_steps=total,
+            status="completed" if done else None,
+            lacks=self.lacks(*(() if done else ("state",))),
+        )
+
+    def _load(self, seen: dict[Path, _Signature]) -> bool:
+        states: list[tuple[int, int, Path, TrainerState]] = []
+        broken: list[Path] = []
+        for path in _newest(seen):
+            state = _decode(path)
+            if state is None:
+                broken.append(path)
+                continue
+            states.append((state.global_step, seen[path][2], path, state))
+            if len(states) == 2:  # the folder's own file and the newest checkpoint
+                break
+        changed = self._judge(broken, seen)
+        if not states and not self._waiting:
+            # Nothing is shown yet: the whole rows of a file that was cut off are better than none.
+            found = [(s.global_step, 0, p, s) for p in broken if (s := _salvage(p)) is not None]
+            states = found[:1]
+        if not states:
+            return changed
+        _, _, source, state = max(states, key=lambda found: found[:2])
+        rows = [bytes(row) for row in state.log_history]
+        rows = self._older_rows(rows, seen) + rows
+        self._state = state
+        self._lora = _adapter(source.parent)
+        begun = self._waiting[: self._next]
+        if rows[: len(begun)] != begun:
+            self.anew()
+            self._next, self._results, self._unreadable = 0, {}, 0
+        self._waiting = rows
+        return True
+
+    def _judge(self, broken: list[Path], seen: dict[Path, _Signature]) -> bool:
+        """A file that cannot be read may be half-written: it is told once it is quiet."""
+        now = time.time()
+        fresh = [path for path in broken if abs(now - seen[path][2] / 1e9) < _QUIET_SECONDS]
+        self._seen = None if fresh else seen
+        changed = False
+        for path in broken:
+            if path not in fresh:
+                name = path.relative_to(self.path) if path != self.path else path.name
+                changed |= self.say(f"broken {path}", f"{name}: cut off, or no trainer's state")
+        for path in seen:
+            if path not in broken:
+                changed |= self.unsay(f"broken {path}")
+        return changed
+
+    def _older_rows(self, rows: list[bytes], seen: dict[Path, _Signature]) -> list[bytes]:
+        """What older checkpoints recorded before the first of these rows."""
+        first = next((s for row in rows if (s := _step(row)) is not None), None)
+        older: list[bytes] = []
+        for path in _newest(seen)[:_MOST_OLDER]:
+            match = _CHECKPOINT.fullmatch(path.parent.name)
+            if first is None or match is None or int(match[1]) >= first:
+                continue
+            state = _decode(path)
+            found = [] if state is None else [bytes(row) for row in state.log_history]
+            found = [row for row in found if (step := _step(row)) is not None and step < first]
+            if found:
+                older = found + older
+                first = _step(found[0])
+        return older
+
+    def _take_some(self) -> None:
+        for row in self._waiting[self._next : self._next + _SLICE]:
+            try:
+                values = msgspec.json.decode(row, type=dict[str, Any])
+            except BAD_CONTENT:
+                self._unreadable += 1
+            else:
+                self._take(values)
+        self._next = min(self._next + _SLICE, len(self._waiting))
+        if self._unreadable:
+            self.say("rows", f"{self._unreadable:,} rows of log_history are no objects")
+        self.flush()
+
+    def _take(self, row: dict[str, Any]) -> None:
+        step, epoch = whole_step(row.pop("step", None)), number(row.pop("epoch", None))
+        if not _SUMMARY.isdisjoint(row):
+            self._results |= {f"results.{name}": value for name, value in row.items()}
+            return
+        self.naming.learn(list(row))
+        values = [(self.naming(n), v) for n, o in row.items() if (v := measure(o)) is not None]
+        predicted = any(name.startswith(("predict_", "test_")) for name, _ in values)
+        if step is None and not len(self.history.train) and not len(self.rows):
+            step = 0.0
+        self.rows.add(step, values, epoch=epoch, kind=EVAL if predicted else 0)
+
+
+def _adapter(folder: Path) -> dict[str, Any]:
+    """PEFT's settings beside the state, if any."""
+    try:
+        content = read_regular(folder / "adapter_config.json", 1024 * 1024)
+        found = msgspec.json.decode(content, type=dict[str, Any])
+    except (OSError, *BAD_CONTENT):
+        return {}
+    return flat({name: value for name, value in found.items() if value is not None}, "lora")
+
+
+def state_files(path: Path) -> list[Path]:
+    """The states of an output folder, or the one file."""
+    if not path.is_dir():
+        return [path]
+    found = [path / STATE] if (path / STATE).is_file() else []
+    try:
+        with os.scandir(path) as entries:
+            folders = [e.path for e in entries if _CHECKPOINT.fullmatch(e.name)]
+    except OSError:
+        folders = []
+    return found + [Path(folder) / STATE for folder in folders]
+
+
+def checkpoint_step(name: str) -> int | None:
+    """The step of a checkpoint folder, None for another name."""
+    match = _CHECKPOINT.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def _newest(seen: dict[Path, _Signature]) -> list[Path]:
+    """The states by what their folders say: the output folder's own, then the last checkpoint."""
+
+    def key(path: Path) -> tuple[float, int]:
+        step = checkpoint_step(path.parent.name)
+        return (float("inf") if step is None else step), seen[path][2]
+
+    return sorted(seen, key=key, reverse=True)
+
+
+def _decode(path: Path) -> TrainerState | None:
+    try:
+        data = read_regular(path, _MOST_BYTES)
+    except OSError:
+        return None
+    try:
+        return msgspec.json.decode(data, type=TrainerState)
+    except _ERRORS:
+        pass
+    try:
+        return msgspec.json.decode(null_words(data), type=TrainerState)  # a bare NaN
+    except _ERRORS:
+        return None
+
+
+def _salvage(path: Path) -> TrainerState | None:
+    """The whole rows of a file that was cut off, if any."""
+    try:
+        data = null_words(read_regular(path, _MOST_BYTES)).decode("utf-8", "replace")
+    except OSError:
+        return None
+    begin = _ROWS.search(data)
+    at, rows, decoder = begin.end() if begin is not None else len(data), [], json.JSONDecoder()
+    while at < len(data):
+        try:
+            row, end = decoder.raw_decode(data, at)
+        except BAD_CONTENT:
+            break
+        if not isinstance(row, dict):
+            break
+        rows.append(data[at:end].encode())
+        between = _BETWEEN.match(data, end)
+        at = between.end() if between is not None else end
+    newest = max((step for row in rows if (step := _step(row)) is not None), default=0.0)
+    return TrainerState([msgspec.Raw(row) for row in rows], int(newest)) if rows else None
+
+
+def _step(row: bytes) -> float | None:
+    try:
+        return whole_step(msgspec.json.decode(row, type=dict[str, Any]).get("step"))
+    except BAD_CONTENT:
+        return None
+
+
+def _signature(path: Path) -> _Signature | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns

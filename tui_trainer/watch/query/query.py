@@ -1,0 +1,209 @@
+"""The words that choose runs from a list: `loss<2 lr>=1e-4 status:running -smoke`. Pure.
+
+Every word must hold; `-` before one turns it round. A plain word is looked for in a run's name,
+state, tool and id. A condition is a field, one of `< <= > >= = != :`, and a value; quotes keep
+spaces together. A field is one of `fields.FIELDS`, or a key of a run's configuration
+(`lora.rank=16`). A run that lacks a number fulfils no condition on it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tui_trainer.contracts.run import ACTIVE_STATES, ENDED_STATES
+from tui_trainer.store.toml import nearest
+from tui_trainer.watch.query.fields import BY_NAME, Field, Unit
+from tui_trainer.watch.snapshots import RunSummary
+
+_TERM = re.compile(
+    r"""(?P<minus>-)?(?:
+        (?P<field>[^\W\d][\w./@-]*)\s*(?P<sign><=|>=|!=|==|=|<|>|:)\s*(?P<value>"[^"]*"?|\S*)
+        | (?P<word>"[^"]*"?|\S+)
+    )""",
+    re.VERBOSE,
+)
+_NUMBER = re.compile(r"([+-]?(?:\d[\d,_]*\.?\d*|\.\d+)(?:e[+-]?\d{1,3})?)\s*([a-z%]*)", re.I)
+_FACTORS: dict[Unit, dict[str, float]] = {
+    "": {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9},
+    "seconds": {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0},
+    "share": {"": 1.0, "%": 0.01},
+}
+_EXAMPLES: dict[Unit, str] = {"": "2 or 1e-4", "seconds": "90, 5min, 2h or 3d", "share": "5%"}
+
+RUNNING = ACTIVE_STATES - {"paused"}
+_GROUPS: dict[str, frozenset[str]] = {
+    "running": RUNNING,
+    "live": ACTIVE_STATES,
+    "active": ACTIVE_STATES,
+    "ended": ENDED_STATES | {"crashed", "recorded"},
+}
+_STATES = sorted(
+    ACTIVE_STATES | ENDED_STATES
+    | {"idle", "crashed", "unknown", "stale", "recorded", "unreadable"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Term:
+    """One word: a plain text where `field` is empty, else a condition.
+
+    `number` is set where the value reads as one in the field's unit; `key` says that the field
+    is a key of the configuration.
+    """
+
+    field: str
+    sign: str
+    text: str
+    number: float | None = None
+    negated: bool = False
+    key: bool = False
+
+
+@dataclass(frozen=True)
+class Query:
+    """What was asked; `problem` is a sentence where it could not be understood."""
+
+    terms: tuple[Term, ...] = ()
+    problem: str | None = None
+
+    @property
+    def needs_config(self) -> bool:
+        """Whether a run's configuration is asked for."""
+        return any(term.key for term in self.terms)
+
+    def matches(
+        self, run: RunSummary, now: float = 0.0, config: Mapping[str, Any] | None = None
+    ) -> bool:
+        """Whether every word holds of a run at `now`, in seconds since the epoch."""
+        return all(_holds(term, run, now, config) != term.negated for term in self.terms)
+
+
+def parse(text: str, keys: Collection[str] = ()) -> Query:
+    """Reads a query; never raises. `keys` are the known keys of configurations."""
+    terms = []
+    for found in _TERM.finditer(text):
+        if found["word"] is not None:
+            word = _unquoted(found["word"])
+            if word:
+                negated = found["minus"] is not None
+                terms.append(Term("", ":", word.casefold(), negated=negated))
+            continue
+        term = _condition(found, keys)
+        if isinstance(term, str):
+            return Query((), term)
+        terms.append(term)
+    return Query(tuple(terms))
+
+
+def _condition(found: re.Match[str], keys: Collection[str]) -> Term | str:
+    name, sign, value = found["field"], found["sign"], _unquoted(found["value"])
+    sign = "=" if sign == "==" else sign
+    negated = found["minus"] is not None
+    field = BY_NAME.get(name.casefold())
+    if field is None:
+        if name not in keys and ("." not in name or keys):
+            return _unknown(name, keys)
+        return Term(name, sign, value.casefold(), _number(value, ""), negated, True)
+    if field.number is None:
+        return _on_words(field, name, sign, value, negated)
+    number = _number(value, field.unit)
+    if number is None:
+        got = f", not {value!r}" if value else ""
+        return f"{name}{sign} needs a number{got}, such as {_EXAMPLES[field.unit]}"
+    return Term(field.name, sign, value.casefold(), number, negated)
+
+
+def _on_words(field: Field, name: str, sign: str, value: str, negated: bool) -> Term | str:
+    if sign not in (":", "=", "!="):
+        return f"{name} is a text: ask {name}:{value or 'TEXT'} (contains) or {name}={value}"
+    word = value.casefold()
+    if field.name == "status" and word:
+        word = word.replace("-", "_")
+        states = [*_STATES, *_GROUPS]
+        if not any(word in state for state in states):
+            guess = nearest(word, states)
+            hint = f"did you mean {guess}?" if guess else f"known are {', '.join(states)}"
+            return f"no run is ever {value!r}; {hint}"
+        if not any(word in state for state in _STATES):
+            word = next(group for group in _GROUPS if word in group)
+    return Term(field.name, sign, word, None, negated)
+
+
+def _unknown(name: str, keys: Collection[str]) -> str:
+    """The sentence on a field that is none, with the one that was meant."""
+    ending = [key for key in keys if key.rpartition(".")[2] == name]
+    guess = ending[0] if len(ending) == 1 else nearest(name, [*BY_NAME, *keys])
+    hint = f"did you mean {guess}?" if guess else f"known are {', '.join(_names())}"
+    return f"there is no field {name!r}; {hint}"
+
+
+def _names() -> list[str]:
+    return list(dict.fromkeys(field.name for field in BY_NAME.values()))
+
+
+def _holds(term: Term, run: RunSummary, now: float, config: Mapping[str, Any] | None) -> bool:
+    if term.key:
+        value = None if config is None else config.get(term.field)
+        return value is not None and _fits(term, value)
+    if not term.field:
+        state = f"{run.shown_status}\n{run.status}\n{run.status.replace('_', '-')}"
+        text = f"{run.name}\n{state}\n{run.tool}\n{run.id}"
+        return term.text in text.casefold() or run.status in _GROUPS.get(term.text, ())
+    field = BY_NAME[term.field]
+    if field.number is not None:
+        number = field.number(run, now)
+        known = number is not None and math.isfinite(number) and term.number is not None
+        return known and _ordered(term.sign, float(number or 0.0), term.number or 0.0)
+    words = field.words(run).casefold() if field.words is not None else ""
+    if term.field == "status" and term.text in _GROUPS:
+        return (words in _GROUPS[term.text]) != (term.sign == "!=")
+    return _same_text(term, words)
+
+
+def _fits(term: Term, value: Any) -> bool:
+    """Whether a value of the configuration is as asked, as a number where both are."""
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    if plain and term.number is not None:
+        return _ordered(term.sign, float(value), term.number)
+    if term.sign not in (":", "=", "!="):
+        return False
+    listed = isinstance(value, list | tuple)
+    words = ", ".join(map(str, value)) if listed else str(value)
+    return _same_text(term, words.casefold())
+
+
+def _same_text(term: Term, words: str) -> bool:
+    if term.sign == ":":
+        return term.text in words
+    return (term.text == words) == (term.sign == "=")
+
+
+def _ordered(sign: str, value: float, asked: float) -> bool:
+    equal = math.isclose(value, asked, rel_tol=1e-9, abs_tol=0.0)
+    if sign in ("=", ":", "!="):
+        return equal != (sign == "!=")
+    if equal:
+        return sign in ("<=", ">=")
+    return value < asked if sign[0] == "<" else value > asked
+
+
+def _number(text: str, unit: Unit) -> float | None:
+    found = _NUMBER.fullmatch(text.strip())
+    factor = _FACTORS[unit].get(found[2].casefold()) if found else None
+    if found is None or factor is None:
+        return None
+    try:
+        value = float(found[1].replace(",", "").replace("_", "")) * factor
+    except ValueError:  # underscores and digits of other scripts in odd places
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _unquoted(text: str) -> str:
+    if text.startswith('"'):
+        return text[1:-1] if len(text) > 1 and text.endswith('"') else text[1:]
+    return text

@@ -1,0 +1,54 @@
+"""Runs too large for a look are read whole in quiet moments, for their row in the list."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.watch.runs.run_reader import RunReader
+from tui_trainer.watch.runs.run_summary import Glance, Mark
+
+# At most a fifth of a core, while there is nothing else to do.
+WORK_SECONDS, PAUSE_SECONDS = 0.01, 0.05
+
+
+class Filler:
+    """Reads one ended run after the other; of each nothing is kept but its row."""
+
+    def __init__(self) -> None:
+        self._glance: Glance | None = None
+        self._reader: RunReader | None = None
+        self._done: dict[Path, Mark] = {}
+
+    def work(self, glances: Iterable[Glance]) -> bool:
+        """Reads for 10 ms or so; whether more waits."""
+        until = time.monotonic() + WORK_SECONDS
+        while self._reader is not None or self._take(glances):
+            self._read()
+            if time.monotonic() >= until:
+                return True
+        return False
+
+    def _take(self, glances: Iterable[Glance]) -> bool:
+        """Finds a run of which the list knows its last loss only."""
+        for glance in glances:
+            row, path = glance.summary, glance.place.path
+            known = row.loss is None or row.best_loss is not None
+            going = row.status in ACTIVE_STATES or row.status == "unknown"
+            if not known and not going and self._done.get(path) != glance.mark:
+                self._glance, self._reader = glance, RunReader(glance.place)
+                return True
+        return False
+
+    def _read(self) -> None:
+        glance, reader = self._glance, self._reader
+        if glance is None or reader is None:
+            return
+        _, more = reader.read(check_process=False)
+        if more:
+            return
+        glance.adopt(reader.view().summary)
+        self._done[glance.place.path] = glance.mark
+        self._glance = self._reader = None

@@ -1,0 +1,43 @@
+"""What a run folder was made with, flat: `section.key` to value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tui_trainer.contracts.run import LoopInfo, RunBasics, RunInfo
+from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.watch.formats.base import flat
+
+
+def config_of(path: Path) -> dict[str, Any]:
+    """The configuration of a run folder; empty where it has none."""
+    folder = RunFolder(path)
+    return flat_config(folder.info() or folder.loop_info())
+
+
+def flat_config(info: RunBasics | None) -> dict[str, Any]:
+    """What a run was made with, as `section.key` to value, in the order of the file.
+
+    Names and places are left out: they differ between any two runs.
+    """
+    if isinstance(info, LoopInfo):
+        return {"program": info.program, **flat(info.config), **_versions(info)}
+    if not isinstance(info, RunInfo):
+        return {}
+    job = msgspec.to_builtins(info.job)
+    job.pop("name", None)
+    if job["advisor"] is None:
+        del job["advisor"]  # as every run's by default
+    inputs = {
+        "base.hash": info.base_hash,
+        "data.hash": info.data_hash,
+        "resumed_from": info.resumed_from,
+    }
+    return {**flat(job), **inputs, **_versions(info)}
+
+
+def _versions(info: RunBasics) -> dict[str, str]:
+    return {f"versions.{name}": version for name, version in info.versions.items()}

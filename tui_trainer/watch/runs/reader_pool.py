@@ -1,0 +1,127 @@
+"""The runs that are read whole: the focused one, and those it is compared with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tui_trainer.watch.formats import registry
+from tui_trainer.watch.runs.run_reader import RunPlace, RunReader
+from tui_trainer.watch.snapshots import RunView
+
+# The files of a run folder whose change is worth a reading.
+# Others are read along with these, or with the next look: what they say is no row.
+_FILES = frozenset({"run.json", "metrics.jsonl", "events.jsonl"})
+# While much is read the list and the chart grow in steps of this length, then of longer ones.
+LOADING_SECONDS = 0.1
+_LONGEST_SECONDS = 0.25
+OTHERS_SECONDS = 0.03
+# A pause now and then, in which another thread gets the interpreter.
+_WORK_SECONDS, _PAUSE_SECONDS = 0.004, 0.0001
+_KEPT = 3
+
+
+class Readers:
+    """Readers of the focused run and of the others, each read in turn within a budget.
+
+    A run whose reading fails says so in its own view (see `RunReader.failure`).
+    """
+
+    def __init__(self, stopping: Callable[[], bool]) -> None:
+        self.focus: Path | None = None
+        self.others: tuple[Path, ...] = ()
+        self.loading = True
+        self.loading_others = False
+        self._stopping = stopping
+        self._patience = LOADING_SECONDS
+        self._readers: dict[Path, RunReader] = {}
+
+    def aim(self, focus: RunPlace | None, others: list[RunPlace]) -> None:
+        """Chooses what is read from now on; a few runs read before are kept for a return."""
+        path = focus.path if focus is not None else None
+        if path != self.focus:
+            self.loading = focus is not None
+            self.focus = path
+        places = [place for place in others if place.path != path]
+        if self.others != tuple(place.path for place in places):
+            self.others = tuple(place.path for place in places)
+            self.loading_others = bool(places)
+        for place in [*places, *([focus] if focus is not None else [])]:
+            reader = self._readers.pop(place.path, None)
+            self._readers[place.path] = reader or RunReader(place)
+        old = [one for one in self._readers if one != path and one not in self.others]
+        for one in old[: max(0, len(old) - _KEPT)]:
+            del self._readers[one]
+
+    def forget(self, path: Path) -> None:
+        """A run that is gone."""
+        self._readers.pop(path, None)
+
+    def folders(self) -> set[Path]:
+        """The folders in which what is read changes."""
+        found = set()
+        for path in self.chosen():
+            place = self._readers[path].place
+            found.add(place.metrics.parent)
+            if place.kind not in ("run", "jsonl"):
+                found |= {file.parent for file in registry.files_of(place)}
+        return found
+
+    def is_of(self, path: Path) -> bool:
+        """Whether a change of this file is one of a run that is read."""
+        for chosen in self.chosen():
+            reader = self._readers.get(chosen)
+            if reader is None:
+                continue
+            kind, file = reader.place.kind, reader.place.metrics
+            if kind == "run":
+                if path.parent == chosen and path.name in _FILES:
+                    return True
+            elif path == file or (kind != "jsonl" and path.parent in (file, file.parent)):
+                return True
+        return False
+
+    def chosen(self) -> list[Path]:
+        """The focused run and the others."""
+        return [*([self.focus] if self.focus is not None else []), *self.others]
+
+    def view(self, path: Path) -> RunView:
+        """A run as read so far."""
+        return self._readers[path].view()
+
+    def read_focused(self, polling: bool) -> None:
+        """Reads what arrived of the focused run, for a quarter of a second at most."""
+        self.loading = False
+        if self.focus is not None:
+            until = time.monotonic() + self._patience
+            self._patience = min(self._patience * 1.4, _LONGEST_SECONDS)
+            worked = time.monotonic()
+            while self._read(self.focus, polling):
+                now = time.monotonic()
+                if now >= until or self._stopping():
+                    self.loading = True
+                    return
+                if now - worked >= _WORK_SECONDS:
+                    time.sleep(_PAUSE_SECONDS)
+                    worked = time.monotonic()
+        self._patience = LOADING_SECONDS
+
+    def read_others(self, polling: bool) -> None:
+        """Reads the others in turn, a slice each, until 30 ms or so are over."""
+        until = time.monotonic() + OTHERS_SECONDS
+        waiting = list(self.others)
+        while waiting and not self._stopping():
+            more = []
+            for path in waiting:
+                if self._read(path, polling):
+                    more.append(path)
+                    time.sleep(_PAUSE_SECONDS)
+            waiting = more
+            if time.monotonic() >= until:
+                break
+        self.loading_others = bool(waiting)
+
+    def _read(self, path: Path, polling: bool) -> bool:
+        """One slice; whether more waits."""
+        return self._readers[path].read(check_process=polling)[1]

@@ -1,0 +1,78 @@
+"""Logs of typed records: events, the newest kept, and hardware samples, thinned with age."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from tui_trainer.contracts.errors import BAD_CONTENT, reason_of
+from tui_trainer.watch.tables.tail import Tail
+
+T = TypeVar("T")
+
+
+class RecordLog(Generic[T]):
+    """The newest records of an append-only file of JSON lines, read as it grows. With `thin` they
+    are from the whole file instead, the sparser the older."""
+
+    def __init__(self, path: Path, kind: type[T], keep: int, *, thin: bool = False) -> None:
+        self._tail = Tail(path)
+        self._decoder = msgspec.json.Decoder(kind)
+        self._most = keep
+        self._kept: deque[T] = deque(maxlen=None if thin else keep)
+        self._frozen: tuple[T, ...] = ()
+        self.unreadable = 0
+        self.first_unreadable = 0
+        self.reason = ""  # why the first of them is
+        self.total = 0
+        self._lines = 0
+
+    @property
+    def path(self) -> Path:
+        return self._tail.path
+
+    @property
+    def records(self) -> tuple[T, ...]:
+        """The records that are kept, oldest first."""
+        return self._frozen
+
+    @property
+    def forgotten(self) -> int:
+        """Records that are no longer kept."""
+        return self.total - len(self._frozen)
+
+    def read(self) -> bool:
+        """Reads what arrived; tells whether anything did. Raises `OSError`."""
+        changed = False
+        while True:
+            chunk = self._tail.poll()
+            if chunk.restarted:
+                self._kept.clear()
+                self.total = self.unreadable = self._lines = 0
+                changed = True
+            for line in chunk.data.split(b"\n")[:-1]:
+                self._lines += 1
+                if line.strip():
+                    changed = True
+                    self._take(line)
+            if not chunk.more:
+                break
+        if changed:
+            self._frozen = tuple(self._kept)
+        return changed
+
+    def _take(self, line: bytes) -> None:
+        try:
+            self._kept.append(self._decoder.decode(line))
+            self.total += 1
+            if len(self._kept) > self._most:
+                kept = list(self._kept)
+                half = len(kept) // 2
+                self._kept = deque((*kept[:half:2], *kept[half:]))
+        except BAD_CONTENT as error:
+            self.unreadable += 1
+            if self.unreadable == 1:
+                self.first_unreadable, self.reason = self._lines, reason_of(error)

@@ -1,0 +1,91 @@
+"""From what a person calls a run to where it lies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.store.runs import run_folder as store
+from tui_trainer.watch.runs.run_reader import RunPlace
+from tui_trainer.watch.runs.run_summary import Glance
+from tui_trainer.watch.scan import Found, Scanner
+from tui_trainer.watch.snapshots import RunSummary
+
+_NAMED = 5
+
+
+def find_all(root: Path) -> tuple[list[Glance], list[str]]:
+    """Every run below a folder, newest first, and what was odd, a sentence each."""
+    found = _scan(root)
+    glances, odd = [], list(found.oddities)
+    for place in found.places.values():
+        glance = Glance(place)
+        glance.read()
+        glances.append(glance)
+    glances.sort(key=lambda glance: (-glance.order, str(glance.place.path)))
+    return glances, odd
+
+
+def find_place(reference: str, runs_dir: Path) -> RunPlace:
+    """The run that `reference` means: a folder or a file, or an id or name inside `runs_dir`.
+
+    The newest run wins where several share a name. Raises `UserError`.
+    """
+    try:
+        folder = store.find_run(reference, runs_dir)
+    except UserError as error:
+        return _find_other(reference, runs_dir, error)
+    path = folder.path.absolute()
+    return RunPlace(path, "run", path.name, path.name)
+
+
+def place_of(run: RunSummary) -> RunPlace:
+    """Where a run of the list lies."""
+    part = str(run.path).partition("#run=")[2]
+    return RunPlace(run.path, run.kind, run.id, run.name, part)
+
+
+def _find_other(reference: str, runs_dir: Path, error: UserError) -> RunPlace:
+    """Another tool's run, by its path, its name or its place below the folder."""
+    path = Path(reference).expanduser()
+    if path.exists():
+        return _only_one(path)
+    found = find_all(runs_dir)[0] if runs_dir.is_dir() else []
+    for glance in found:
+        place = glance.place
+        if reference in (place.id, place.name, glance.summary.id, glance.summary.name):
+            return place
+    if runs_dir.joinpath(reference).exists():
+        return _only_one(runs_dir / reference)
+    if os.sep in reference:
+        raise UserError(f"{reference} does not exist; name a run, or a run's folder or file")
+    if not found:
+        raise error
+    names = ", ".join(dict.fromkeys(glance.summary.name for glance in found[:_NAMED]))
+    raise UserError(f"no run {reference!r} in {runs_dir}; the newest there: {names}")
+
+
+def _only_one(path: Path) -> RunPlace:
+    whole = path.absolute()
+    found = Scanner(whole).scan()
+    if whole in found.places:
+        return found.places[whole]
+    if len(found.places) == 1:
+        return next(iter(found.places.values()))
+    if found.problem is not None:
+        raise UserError(found.problem)
+    if not found.places:
+        raise UserError(f"{path} is not a run folder: it has no run.json and no metrics")
+    names = ", ".join(place.id for place in list(found.places.values())[:_NAMED])
+    raise UserError(f"{path} holds {len(found.places):,} runs; name one of them, such as {names}")
+
+
+def _scan(root: Path) -> Found:
+    """The runs below a folder, with those of ours whose `run.json` cannot be read."""
+    found = Scanner(root.expanduser().absolute()).scan()
+    for folder in store.list_runs(root):
+        path = folder.path.absolute()
+        if path not in found.places:
+            found.places[path] = RunPlace(path, "run", path.name, path.name)
+    return found

@@ -1,0 +1,178 @@
+"""Everything there is to know of one run, gathered once: for its details, and for printing."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tui_trainer.contracts.data import DataReport
+from tui_trainer.contracts.evaluation import EvaluationFile
+from tui_trainer.contracts.hardware import HardwareSample
+from tui_trainer.store.runs import checkpoints
+from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.watch.formats.registry import open_source
+from tui_trainer.watch.runs.run_reader import RunPlace, RunReader
+from tui_trainer.watch.snapshots import RunView, Table
+
+LOG_LINES = 200
+_NO_LIMIT = 1 << 40
+_CHECKPOINT = re.compile(r"(?:step|checkpoint)-(\d+)")
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """A checkpoint; `problem` says what is wrong with one that is not whole.
+
+    `sealed` where it has its manifest, written last; another tool's has none, and no problem.
+    """
+
+    name: str
+    step: int
+    path: str
+    bytes: int
+    best: bool
+    problem: str | None
+    sealed: bool = True
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A figure of the machine: its name, unit, newest and greatest value."""
+
+    name: str
+    unit: str
+    last: float
+    peak: float
+
+
+@dataclass(frozen=True)
+class Dossier:
+    """A run read whole, its checkpoints, the end of what it printed, what was found in its data,
+    and how well a classifier does."""
+
+    view: RunView
+    checkpoints: tuple[CheckpointFacts, ...] = ()
+    log: tuple[str, ...] = ()
+    data: DataReport | None = None
+    evaluation: EvaluationFile | None = None
+
+
+def dossier_of(place: RunPlace, view: RunView | None = None, *, thorough: bool = False) -> Dossier:
+    """Reads what `view` does not hold; a run of a million rows takes a second without it.
+
+    `thorough` compares every byte of the checkpoints, otherwise their sizes are.
+    """
+    folder, ours = RunFolder(place.path), place.kind == "run"
+    return Dossier(
+        view=view if view is not None else read_whole(place),
+        checkpoints=tuple(checkpoint_facts(folder, thorough)),
+        log=tuple(folder.log_tail(LOG_LINES)) if ours else (),
+        data=folder.data() if ours else None,
+        evaluation=folder.evaluation() if ours else None,
+    )
+
+
+def read_whole(place: RunPlace) -> RunView:
+    """The run as it is on the disk now."""
+    reader = RunReader(place)
+    while reader.read()[1]:
+        pass
+    return reader.view()
+
+
+def read_rows(place: RunPlace) -> tuple[Table, Table]:
+    """Every recorded training row and evaluation, none thinned. Raises `OSError`."""
+    source = open_source(place)
+    waits = True
+    while waits:
+        for table in (source.history.train, source.history.evals):
+            table.most = _NO_LIMIT
+        waits = source.read()[1]
+    source.settle()
+    return source.history.train.table(), source.history.evals.table()
+
+
+def checkpoint_facts(folder: RunFolder, thorough: bool = True) -> list[CheckpointFacts]:
+    """Every checkpoint, oldest first, those without a manifest too."""
+    best = checkpoints.best_name(folder)
+    found = []
+    for path in _checkpoint_folders(folder):
+        step = int(_CHECKPOINT.fullmatch(path.name)[1])  # type: ignore[index]
+        ours = path.parent == folder.checkpoints_dir
+        manifest = checkpoints.read_manifest(path)
+        problem = None
+        if ours:
+            problem = checkpoints.problem(path) if thorough else _sizes_problem(path, manifest)
+        total = _size(path) if manifest is None else _manifest_size(manifest)
+        sealed = manifest is not None
+        is_best = path.name == best
+        found.append(CheckpointFacts(path.name, step, str(path), total, is_best, problem, sealed))
+    return sorted(found, key=lambda item: item.step)
+
+
+def measured(samples: Sequence[HardwareSample]) -> list[Measured]:
+    """Newest and greatest values of what was measured, the machine first, then each GPU."""
+    columns: dict[tuple[str, str], list[float]] = {}
+
+    def add(name: str, unit: str, value: float | None) -> None:
+        if value is not None:
+            columns.setdefault((name, unit), []).append(float(value))
+
+    for sample in samples:
+        add("CPU", "%", sample.cpu_percent)
+        add("memory", "bytes", sample.ram_used)
+        add("memory of the run", "bytes", sample.run_rss)
+        add("CPU of the run", "%", sample.run_cpu_percent)
+        for gpu in sample.gpus:
+            title = f"GPU {gpu.index}"
+            add(title, "%", gpu.utilisation)
+            add(f"{title} memory", "bytes", gpu.memory_used)
+            add(f"{title} memory of the run", "bytes", gpu.memory_run)
+            add(f"{title} temperature", "°C", gpu.temperature)
+            add(f"{title} power", "W", gpu.power)
+    return [
+        Measured(name, unit, values[-1], max(values)) for (name, unit), values in columns.items()
+    ]
+
+
+def _checkpoint_folders(folder: RunFolder) -> list[Path]:
+    """Ours below `checkpoints`, and what Hugging Face's Trainer leaves beside its state."""
+    found = []
+    top = folder.path if folder.path.is_dir() else folder.path.parent
+    for place, beginning in ((folder.checkpoints_dir, "step-"), (top, "checkpoint-")):
+        with contextlib.suppress(OSError):
+            found += [
+                path
+                for path in place.iterdir()
+                if path.name.startswith(beginning)
+                and _CHECKPOINT.fullmatch(path.name)
+                and path.is_dir()
+            ]
+    return found
+
+
+def _sizes_problem(path: Path, manifest: checkpoints.Manifest | None) -> str | None:
+    """What a look at the files' sizes shows to be wrong."""
+    if manifest is None:
+        return "it has no readable manifest"
+    for name, entry in manifest.files.items():
+        try:
+            size = (path / name).stat().st_size
+        except OSError:
+            return f"{name} is missing"
+        if size != entry.bytes:
+            return f"{name} is not what was saved"
+    return None
+
+
+def _manifest_size(manifest: checkpoints.Manifest) -> int:
+    return sum(entry.bytes for entry in manifest.files.values())
+
+
+def _size(path: Path) -> int:
+    with contextlib.suppress(OSError):
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return 0

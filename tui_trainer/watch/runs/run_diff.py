@@ -1,0 +1,175 @@
+"""Two runs or more side by side: what differs in how they were made, and what came of it. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tui_trainer.watch.snapshots import RunView, Table
+
+Better = Literal["low", "high", ""]
+Form = Literal["number", "count", "seconds", "rate"]
+_HIGH = ("accuracy", "acc", "f1", "reward", "bleu", "rouge", "score", "precision", "recall")
+_MOST_EVALS = 6
+
+
+@dataclass(frozen=True)
+class Differing:
+    """A key of the configuration and its value in each run; None where a run lacks it."""
+
+    key: str
+    values: tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A result of each run, None where it is not known.
+
+    `best` are the places of the better ones, empty where all are equal, less than two are known,
+    or neither way is better. `steps` say at which step a value stood, where that matters.
+    """
+
+    name: str
+    form: Form
+    values: tuple[float | None, ...]
+    better: Better = ""
+    steps: tuple[float | None, ...] = ()
+
+    @property
+    def best(self) -> tuple[int, ...]:
+        known = [value for value in self.values if value is not None and math.isfinite(value)]
+        if not self.better or len(known) < 2 or len(set(known)) == 1:
+            return ()
+        winner = min(known) if self.better == "low" else max(known)
+        return tuple(place for place, value in enumerate(self.values) if value == winner)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """All of it; `same` is how many keys of the configuration have one value in every run."""
+
+    differing: tuple[Differing, ...]
+    same: int
+    measures: tuple[Measure, ...]
+
+
+def contrast(views: Sequence[RunView]) -> Contrast:
+    """What differs between runs, one column a run."""
+    differing, same = differing_config([view.config for view in views])
+    return Contrast(differing, same, tuple(_measures(views)))
+
+
+def differing_config(configs: Sequence[Mapping[str, Any]]) -> tuple[tuple[Differing, ...], int]:
+    """The keys that do not have one value everywhere, and how many others there are."""
+    keys = dict.fromkeys(key for config in configs for key in config)
+    differing, same = [], 0
+    for key in keys:
+        values = tuple(words(config[key]) if key in config else None for config in configs)
+        if len(set(values)) == 1:
+            same += 1
+        else:
+            differing.append(Differing(key, values))
+    return tuple(differing), same
+
+
+def words(value: Any) -> str:
+    """A value of the configuration as one writes it: `2e-4`, `true`, `a, b`."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ", ".join(words(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:.6g}".replace("e-0", "e-").replace("e+0", "e")
+    return str(value)
+
+
+def higher_is_better(name: str) -> bool:
+    """Whether an evaluation's measure is better the greater it is, by its name."""
+    return any(part in name.casefold() for part in _HIGH)
+
+
+def _measures(views: Sequence[RunView]) -> list[Measure]:
+    summaries = [view.summary for view in views]
+    found = [
+        Measure("step", "count", tuple(s.step for s in summaries)),
+        Measure("steps in all", "count", tuple(s.total_steps for s in summaries)),
+        Measure("epoch", "number", tuple(s.epoch for s in summaries)),
+        _extreme("best loss", views, "train", "loss", tuple(s.best_loss for s in summaries)),
+        Measure("final loss", "number", tuple(s.loss for s in summaries), "low"),
+        _extreme("best val_loss", views, "evals", "val_loss",
+                 tuple(s.best_val_loss for s in summaries)),
+        _final(views, "val_loss"),
+    ]  # fmt: skip
+    for name in _other_evals(views):
+        found += [_extreme(f"best {name}", views, "evals", name), _final(views, name)]
+    found += [
+        Measure("learning rate", "rate", tuple(s.learning_rate for s in summaries)),
+        Measure("time", "seconds", tuple(elapsed(view) for view in views)),
+        Measure("tokens", "count", tuple(tokens(view) for view in views)),
+        Measure("tokens/s", "number", tuple(speed(view) for view in views), "high"),
+    ]
+    return [measure for measure in found if any(value is not None for value in measure.values)]
+
+
+def _table(view: RunView, side: str) -> Table:
+    return view.train if side == "train" else view.evals
+
+
+def _extreme(
+    title: str,
+    views: Sequence[RunView],
+    side: str,
+    name: str,
+    else_values: tuple[float | None, ...] = (),
+) -> Measure:
+    high = higher_is_better(name)
+    pairs = [_table(view, side).best(name, high) for view in views]
+    values = [
+        pair[0] if pair is not None else (else_values[place] if else_values else None)
+        for place, pair in enumerate(pairs)
+    ]
+    steps = tuple(pair[1] if pair is not None else None for pair in pairs)
+    return Measure(title, "number", tuple(values), "high" if high else "low", steps)
+
+
+def _final(views: Sequence[RunView], name: str) -> Measure:
+    values = tuple(view.evals.last(name) for view in views)
+    return Measure(f"final {name}", "number", values, "high" if higher_is_better(name) else "low")
+
+
+def _other_evals(views: Sequence[RunView]) -> list[str]:
+    """What evaluations measured beside the loss, where two runs did."""
+    names = dict.fromkeys(name for view in views for name in view.evals.names())
+    shared = [name for name in names if sum(name in view.evals.names() for view in views) > 1]
+    judged = [name for name in shared if higher_is_better(name) or "loss" in name]
+    return [name for name in judged if name != "val_loss"][:_MOST_EVALS]
+
+
+def elapsed(view: RunView) -> float | None:
+    """Seconds of training: as the run says, else from its first row to its last."""
+    if view.state is not None and view.state.elapsed_seconds > 0:
+        return view.state.elapsed_seconds
+    time = view.train.column("time")
+    known = time[time == time]
+    return float(known[-1] - known[0]) if len(known) > 1 else None
+
+
+def tokens(view: RunView) -> float | None:
+    """Tokens trained on, where every row tells its own."""
+    if view.train.thinning != 1:
+        return None
+    column = view.train.column("tokens")
+    known = column[column == column]
+    return float(known.sum()) if len(known) else None
+
+
+def speed(view: RunView) -> float | None:
+    """Tokens a second over the whole run, else as the run last said."""
+    count, seconds = tokens(view), elapsed(view)
+    if count and seconds:
+        return count / seconds
+    return view.summary.tokens_per_second or None

@@ -1,0 +1,240 @@
+"""A run seen from afar: its row in the list, from its state and places in its metrics."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.store.regular_files import open_regular
+from tui_trainer.watch.error_boundary import caught, file_problem
+from tui_trainer.watch.formats import registry
+from tui_trainer.watch.runs.run_reader import RunFacts, RunPlace, Signature, signature
+from tui_trainer.watch.snapshots import RunSummary
+from tui_trainer.watch.tables.history import History
+from tui_trainer.watch.tables.list_summary import peek_of
+from tui_trainer.watch.tables.metric_decoder import MetricDecoder
+from tui_trainer.watch.tables.source import Peek, SourceFacts
+from tui_trainer.watch.unreadable_runs import unreadable_row, with_problems
+
+# Files up to this size are read whole; of larger ones the end, and windows on the way to it.
+_WHOLE = 128 * 1024
+_END = 16 * 1024
+_WINDOWS = 24
+_WINDOW = 2 * 1024
+_RATE_ROWS = 50
+Mark = tuple[Signature, registry.Stamp]
+
+
+class Glance:
+    """One run's summary, read again only when its files changed."""
+
+    def __init__(self, place: RunPlace) -> None:
+        self.place = place
+        self.facts: RunFacts | None = None
+        self.failure: str | None = None
+        self.summary = unreadable_row(place, "not looked at yet")
+        self._seen: Signature = None
+        self._stamp: registry.Stamp = ()
+        self._peek = Peek()
+        self._problem: str | None = None
+        first = signature(place.metrics) or signature(place.path)
+        self._found_at = first[2] / 1e9 if first is not None else 0.0
+        try:
+            self.summary = self._known_facts().summary(self._peek)
+        except Exception as error:
+            self._fail(error)
+
+    @property
+    def order(self) -> float:
+        """When the run began, as far as it can be known: seconds since the epoch."""
+        info = self.facts.basics if self.facts is not None else None
+        return info.created_at if info is not None else self._found_at
+
+    @property
+    def status(self) -> str:
+        """One word for what is true now."""
+        return self.summary.status
+
+    def set_status(self, status: str) -> bool:
+        """Takes over what a whole reading found out; whether it is news."""
+        if status == self.summary.status:
+            return False
+        if self.facts is not None:
+            self.facts.status = status
+        self.summary = dataclasses.replace(self.summary, status=status)
+        return True
+
+    @property
+    def mark(self) -> Mark:
+        """What changes with the files, as they were seen last."""
+        return self._seen, self._stamp
+
+    def read(self) -> bool:
+        """Whether the summary changed. Never raises: the summary says why a run cannot be read."""
+        before = self.summary
+        try:
+            changed = self._read()
+            self.failure = None
+            return changed
+        except Exception as error:
+            self._fail(error)
+            return self.summary != before
+
+    def _known_facts(self) -> RunFacts:
+        if self.facts is None:
+            facts = RunFacts(self.place)
+            facts.read()
+            self.facts = facts
+        return self.facts
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = caught(error, self.place.path)
+        try:
+            row = self._known_facts().summary(self._peek)
+        except Exception:
+            row = unreadable_row(self.place, self.failure)
+        self.summary = with_problems(row, f"cannot be read: {self.failure}")
+
+    def _read(self) -> bool:
+        changed = self._known_facts().read()
+        if self.place.kind not in ("run", "jsonl"):
+            return self._read_foreign(changed)
+        seen = signature(self.place.metrics)
+        if seen != self._seen:
+            again = self._seen is not None and seen is not None and seen[1] < self._seen[1]
+            before = Peek() if again else self._peek
+            self._problem = None
+            if seen is not None:
+                try:
+                    self._peek = look(self.place.metrics, seen[1], before)
+                except OSError as error:
+                    self._problem = file_problem(error, self.place.metrics)
+            self._seen = seen if self._problem is None else None
+        elif not changed:
+            return False
+        return self._summarise()
+
+    def _read_foreign(self, changed: bool) -> bool:
+        seen = registry.stamp(self.place)
+        if seen != self._stamp:
+            self._problem = None
+            try:
+                self._peek = registry.peek(self.place)
+            except OSError as error:
+                self._problem = file_problem(error, self.place.metrics)
+            self._stamp = seen if self._problem is None else ()
+            facts = self._known_facts()
+            facts.told = SourceFacts(status=self._peek.status)
+            facts.read()
+        elif not changed:
+            return False
+        return self._summarise()
+
+    def _summarise(self) -> bool:
+        fresh = self._known_facts().summary(self._peek)
+        if self._problem is not None:
+            fresh = with_problems(fresh, self._problem)
+        if fresh.tokens_per_second is None:
+            fresh = dataclasses.replace(fresh, tokens_per_second=self._peek.tokens_per_second)
+        if fresh.eta_seconds is None and fresh.status in ACTIVE_STATES:
+            fresh = dataclasses.replace(fresh, eta_seconds=_left(fresh, self._peek))
+        changed = fresh != self.summary
+        self.summary = fresh
+        return changed
+
+    def adopt(self, summary: RunSummary) -> None:
+        """Takes over what a whole reading found out, while it stays true."""
+        self.summary = summary
+        self._peek = dataclasses.replace(
+            self._peek,
+            step=summary.step,
+            loss=summary.loss,
+            learning_rate=summary.learning_rate,
+            epoch=summary.epoch,
+            best_loss=summary.best_loss,
+            best_val_loss=summary.best_val_loss,
+            spark=summary.spark,
+            trend=summary.trend,
+        )
+        self._seen = signature(self.place.metrics)
+
+
+def look(file: Path, size: int, before: Peek) -> Peek:
+    """A look at a file of JSON lines: whole up to 128 KiB, else at its end and at 24 places.
+
+    The least losses of a larger file are unknown unless `before` says them. Raises `OSError`.
+    """
+    if size <= _WHOLE:
+        with open_regular(file) as stream:
+            data = stream.read(_WHOLE + _END)
+        history = _history(data[: data.rfind(b"\n") + 1])
+        return _with_rates(peek_of(history, SourceFacts()), history)
+    places = np.linspace(0, size - _WINDOW, _WINDOWS).astype(int).tolist()
+    with open_regular(file) as stream:
+        stream.seek(size - _END)
+        end = _history(_whole_lines(stream.read(_END), False))
+        windows = []
+        for place in places:
+            stream.seek(place)
+            windows.append(_whole_lines(stream.read(_WINDOW), place == 0))
+    if not len(end.train.table()) and not len(end.evals.table()):
+        return before
+    over = peek_of(_history(b"".join(windows)), SourceFacts())
+    newest = _with_rates(peek_of(end, SourceFacts()), end)
+    return dataclasses.replace(
+        newest,
+        # Rows counted from the middle of a file say nothing of its steps.
+        step=None if end.stepless else newest.step,
+        loss=before.loss if newest.loss is None else newest.loss,
+        best_loss=_lower(before.best_loss, newest.best_loss),
+        best_val_loss=_lower(before.best_val_loss, newest.best_val_loss),
+        spark=over.spark,
+        trend=over.trend,
+    )
+
+
+def _lower(before: float | None, newest: float | None) -> float | None:
+    """A best value known before, with the end's; unknown where it was unknown."""
+    if before is None or newest is None:
+        return before
+    return min(before, newest)
+
+
+def _left(summary: RunSummary, peek: Peek) -> float | None:
+    """Seconds to the last step at the newest pace, where all of it is known."""
+    if summary.total_steps is None or summary.step is None or peek.seconds_per_step is None:
+        return None
+    return max(0.0, (summary.total_steps - summary.step) * peek.seconds_per_step)
+
+
+def _whole_lines(data: bytes, from_start: bool) -> bytes:
+    begin = 0 if from_start else data.find(b"\n") + 1
+    return data[begin : data.rfind(b"\n") + 1]
+
+
+def _history(data: bytes) -> History:
+    history = History()
+    for rows in MetricDecoder().feed(data):
+        history.append(rows)
+    return history
+
+
+def _with_rates(peek: Peek, history: History) -> Peek:
+    """With tokens and seconds per step over the newest rows, where they are recorded."""
+    table = history.train.table()
+    tokens = table.column("tokens")[-_RATE_ROWS:]
+    spent = table.column("step_time_ms")[-_RATE_ROWS:] / 1000
+    rate = None
+    if len(tokens) and len(tokens) == len(spent):
+        both = np.isfinite(tokens) & np.isfinite(spent)
+        seconds = float(spent[both].sum())
+        rate = float(tokens[both].sum()) / seconds if seconds > 0 else None
+    steps, times = table.column("step")[-_RATE_ROWS:], table.column("time")[-_RATE_ROWS:]
+    pace = None
+    if len(steps) > 1 and len(times) == len(steps) and steps[-1] > steps[0]:
+        pace = float((times[-1] - times[0]) / (steps[-1] - steps[0]))
+        pace = pace if np.isfinite(pace) and pace >= 0 else None
+    return dataclasses.replace(peek, tokens_per_second=rate, seconds_per_step=pace)

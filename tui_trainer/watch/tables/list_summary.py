@@ -1,0 +1,69 @@
+"""From the tables of a run to its row in the list."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tui_trainer.watch.snapshots import Column, Table
+from tui_trainer.watch.tables.history import History
+from tui_trainer.watch.tables.source import Peek, SourceFacts
+
+_SPARK = 24
+_LEAST = 8
+
+
+def peek_of(history: History, facts: SourceFacts, whole: bool = True) -> Peek:
+    """What the tables say; what needs all rows is left out where not `whole`."""
+    train, evals = history.train.table(), history.evals.table()
+    steps = [float(table.column("step")[-1]) for table in (train, evals) if len(table)]
+    newest = train if len(train) and train.column("step")[-1] >= max(steps) else evals
+    best, best_val = train.best("loss"), evals.best("val_loss")
+    losses = finite(train, "loss") if whole else np.empty(0)
+    return Peek(
+        step=max(steps) if steps else None,
+        loss=train.last("loss"),
+        best_val_loss=best_val[0] if best_val is not None and whole else None,
+        best_loss=best[0] if best is not None and whole else None,
+        learning_rate=train.last("learning_rate"),
+        epoch=newest.last("epoch"),
+        spark=spark(losses),
+        trend=trend(losses),
+        total_steps=facts.total_steps,
+        created_at=facts.created_at,
+        name=facts.name,
+        status=facts.status,
+        message=facts.message,
+    )
+
+
+def finite(table: Table, name: str) -> Column:
+    """The finite values of a column."""
+    values = table.column(name)
+    return values[np.isfinite(values)]
+
+
+def spark(values: Column) -> tuple[float, ...]:
+    """At most 24 means of equal stretches, oldest first."""
+    if not len(values):
+        return ()
+    parts = np.array_split(values, min(_SPARK, len(values)))
+    with np.errstate(over="ignore"):
+        return tuple(float(part.mean()) for part in parts)
+
+
+def trend(values: Column) -> float | None:
+    """The relative change over the last quarter: the mean of its second half against its first.
+
+    None below eight values, and where the first half is nothing to compare with.
+    """
+    last = values[-(len(values) // 4) :]
+    if len(last) < _LEAST // 4 or len(values) < _LEAST:
+        return None
+    middle = len(last) // 2
+    with np.errstate(over="ignore"):
+        before, after = float(last[:middle].mean()), float(last[middle:].mean())
+    if not before or not math.isfinite(before):
+        return None
+    return (after - before) / abs(before)

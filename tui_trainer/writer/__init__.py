@@ -1,0 +1,5 @@
+"""Makes any training loop show up live: `from tui_trainer.writer import RunWriter`."""
+
+from tui_trainer.writer.run_writer import RunWriter
+
+__all__ = ["RunWriter"]
