@@ -90,7 +90,7 @@ def named(names: Sequence[str]) -> str:
 def _quantised_shapes(model: Any) -> dict[str, tuple[Sequence[int], Sequence[int]]]:
     """Weights that were put into few bits in another shape than their layer's, which transformers
     does not compare: the shape they had, and the layer's."""
-    found = {}
+    found: dict[str, tuple[Sequence[int], Sequence[int]]] = {}
     for name, layer in model.named_modules():
         state = getattr(getattr(layer, "weight", None), "quant_state", None)
         if state is not None:
