@@ -37,11 +37,11 @@ async def test_one_bad_run_among_good_ones_says_why(
     faults.RUNS["metrics are a pipe"](runs_dir / "more")
     app = session()
     async with app.run_test(size=(120, 30)) as pilot:
+        await becomes(app, lambda: "run bad: cannot be read: KeyError: 'unforeseen'" in told(app))
         await seen(app, "lighthouse · completed")
         await becomes(app, lambda: not app.view.loading)
         assert app.view.focused is not None
         assert app.view.focused.train.last("step") == STEPS
-        assert "run bad: cannot be read: KeyError: 'unforeseen'" in told(app)
         await pilot.press("2")
         await seen(app, "lighthouse", "KeyError: 'unforeseen'", "not a regular file")
         app.look_at(runs_dir / "bad")

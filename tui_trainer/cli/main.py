@@ -8,6 +8,7 @@ import io
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 
 import click
@@ -110,6 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line (without the program's name) and gives the exit status."""
     session = common.Session()
     _print_anything()
+    # Values near the end of the range of floats are shown as they are; numpy need not warn.
+    warnings.filterwarnings("ignore", "overflow encountered", RuntimeWarning)
     # numpy's own threads would wait for work by spinning, beside charts that have none for them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:

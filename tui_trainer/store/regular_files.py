@@ -8,7 +8,7 @@ import stat
 from io import FileIO
 from pathlib import Path
 
-MOST_BYTES = 256 * 1024 * 1024
+_ALL = 1 << 62
 _LEAST = 4096
 NOT_REGULAR = "not a regular file"
 
@@ -37,8 +37,8 @@ def open_regular(path: Path) -> FileIO:
         raise
 
 
-def read_regular(path: Path, most: int = MOST_BYTES) -> bytes:
-    """The first `most` bytes of a file, all of a usual one. Raises `OSError`."""
+def read_regular(path: Path, most: int = _ALL) -> bytes:
+    """The first `most` bytes of a file, all without. Raises `OSError`."""
     with open_regular(path) as file:
         parts = []
         ahead = os.fstat(file.fileno()).st_size + 1  # a read reserves what it asks for

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tui_trainer.watch.runs.run_reader import RunPlace
 
 # Files that are read here, with whatever names their fields have; others as the monitor does.
-_MOST_BYTES = 1 << 40
 _LINES = (".jsonl", ".ndjson", ".json", ".log", ".txt")
 
 
@@ -88,7 +87,7 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
         file = folder.metrics_file
         known = _known(folder)
     try:
-        data = read_regular(file, _MOST_BYTES)
+        data = read_regular(file)
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
     rows, odd = parse(data)

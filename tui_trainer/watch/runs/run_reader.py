@@ -30,8 +30,7 @@ from tui_trainer.watch.unreadable_runs import record_problem, unreadable_row, wi
 EVENTS_KEPT = 5_000
 SAMPLES_KEPT = 2_000
 _LOG_LINES = 20
-RETRY_SECONDS = 5.0  # between two readings of a run that cannot be read
-_LONGEST_RETRY_SECONDS = 300.0
+RETRY_SECONDS = 2.5  # doubled with each reading of a run that cannot be read, six times
 Signature = tuple[int, int, int] | None
 
 
@@ -225,7 +224,7 @@ class RunReader:
 
     def _try_again(self) -> bool:
         """Begins anew where the files have changed since the failure."""
-        wait = min(RETRY_SECONDS * 2.0 ** min(self._failures, 16), _LONGEST_RETRY_SECONDS)
+        wait = RETRY_SECONDS * 2.0 ** min(self._failures, 6)
         if time.monotonic() - self._failed_at[0] < wait:
             return False
         try:
@@ -249,14 +248,13 @@ class RunReader:
         self._failed_at = time.monotonic(), seen
 
     def _signatures(self) -> object:
-        folder = RunFolder(self.place.path)
+        folder = self.facts.folder
         files = (folder.info_file, folder.state_file, folder.events_file, folder.hardware_file)
         ours = map(signature, files) if self.place.kind == "run" else ()
         return registry.stamp(self.place), *ours
 
     def _read(self, check_process: bool) -> tuple[bool, bool]:
-        changed, more = False, False
-        problems = []
+        changed, more, problems = False, False, []
         try:
             changed, more = self._metrics.read()
         except OSError as error:

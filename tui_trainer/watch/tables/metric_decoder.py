@@ -8,6 +8,7 @@ one, and new fields among them are learnt.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from array import array
@@ -38,6 +39,7 @@ _ERRORS = BAD_CONTENT
 _BOM = b"\xef\xbb\xbf"
 _KINDS = {"train": 1, "eval": 2}
 _NEWLINE = 10
+_STANDS_FOR = "\ue000"  # of no script: hardly a name begins with it
 _ESCAPED = re.compile(r'["\\\x00-\x1f]')
 _FEW = 50
 
@@ -76,7 +78,8 @@ class MetricDecoder:
         self._typed_from = typed_from
         self._fields: dict[str, str] = {}  # name -> "number", "text" or "mixed"
         self._nullable: set[str] = set()
-        self._typable = True  # whether every field can be one of a struct
+        self._typable = True  # whether a struct can be made of the fields
+        self._escaped: dict[str, str] = {}  # name -> what stands for it in a struct
         self._decoder: msgspec.json.Decoder[Any] | None = None
         self._has_words = False
         self._error = ""
@@ -157,7 +160,18 @@ class MetricDecoder:
                 columns[name] = np.fromiter(map(_to_float, values), np.float64, count)
         return self._finish(columns, _kind_numbers(flat[::width]))
 
+    def _respelled(self, data: bytes) -> bytes:
+        """The lines with the names that need an escape replaced, as Python, JavaScript and
+        msgspec write them. A line that spells one in another way does not fit the struct."""
+        for name, stand_in in self._escaped.items():
+            plain = json.dumps(name, ensure_ascii=False)
+            for spelled in {json.dumps(name), plain}:
+                data = data.replace(spelled.encode(), f'"{stand_in}"'.encode())
+        return data
+
     def _decoded(self, data: bytes) -> list[Any] | None:
+        if self._escaped:
+            data = self._respelled(data)
         self._decoder = self._decoder or self._make_decoder(False)
         try:
             return self._decoder.decode_lines(data)
@@ -219,19 +233,24 @@ class MetricDecoder:
             if known is None and len(self._fields) >= MOST_COLUMNS:
                 if not self.odd.columns_over:
                     self.odd.columns_over = True
+                    self._typable = not self._escaped  # another spelling would go unnoticed
                     self._decoder = None
             elif known is None or known not in (kind, "mixed"):
                 self._fields[name] = kind if known is None else "mixed"
                 self._decoder = None
                 # msgspec refuses structs whose fields need an escape in JSON.
-                self._typable = self._typable and _ESCAPED.search(name) is None
+                if _ESCAPED.search(name) is not None:
+                    self._escaped[name] = f"{_STANDS_FOR}{len(self._escaped)}"
+                elif name.startswith(_STANDS_FOR):
+                    self._typable = False
 
     def _make_decoder(self, nulls: bool) -> msgspec.json.Decoder[Any]:
         """With `nulls` any number may be null, else only those that have been so before."""
         fields = []
         for name, kind in self._fields.items():
             nullable = kind == "number" and (nulls or name in self._nullable)
-            fields.append((name, "nullable" if nullable else kind))
+            spelled = self._escaped.get(name, name)
+            fields.append((spelled, "nullable" if nullable else kind))
         return _decoder_of(tuple(fields), not self.odd.columns_over)
 
     def _finish(self, columns: dict[str, Column], kinds: np.typing.NDArray[np.int8]) -> Rows:
