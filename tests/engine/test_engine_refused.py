@@ -13,7 +13,7 @@ import pytest
 from tui_trainer.cli.headless import run_headless
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import Command, RunInfo, RunState
-from tui_trainer.engine import setup
+from tui_trainer.engine import data, setup
 from tui_trainer.launch.process import start_engine
 from tui_trainer.models import base
 from tui_trainer.store import atomic, checkpoints, lock, runs
@@ -176,7 +176,7 @@ def test_a_finished_run_whose_resume_is_cancelled_stays_finished(
 ) -> None:
     folder = make_run(training={"max_steps": 6, "eval_every": 0})
     assert run_engine(folder) == 0
-    before, original = contents(folder), setup.load_dataset
+    before, original = contents(folder), data.load_dataset
 
     def load(*given: Any, **options: Any) -> Any:
         with atomic.appending(folder.control_file) as lines:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunState, StateName
-from tui_trainer.store import atomic, runs
+from tui_trainer.store import atomic, reserve, runs
 from tui_trainer.store.runs import RunFolder
 from tui_trainer.writing.values import plain
 
@@ -74,6 +74,10 @@ class Sink:
             )
             return False
 
+    def insist(self) -> None:
+        """Tries again at once, though the last try was just now."""
+        self._retry_at = 0.0
+
     def close(self) -> None:
         """Closes the file."""
         if self._lines is not None:
@@ -97,6 +101,9 @@ class Records:
         self._told = 0
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        lacking = reserve.make(folder.path)
+        if lacking is not None:
+            complaints.say("reserve", f"{folder.path} keeps no space in reserve ({lacking})")
         self._thread = threading.Thread(target=self._beat, name="run-state", daemon=True)
         self._thread.start()
 
@@ -107,8 +114,12 @@ class Records:
 
     def row(self, row: dict[str, Any]) -> None:
         """A line of `metrics.jsonl`, seen by others when this returns."""
-        if self._metrics.append(row) and self._metrics.lost > self._told:
-            lost, self._told = self._metrics.lost - self._told, self._metrics.lost
+        if self._metrics.append(row):
+            self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        lost, self._told = self._metrics.lost - self._told, self._metrics.lost
+        if lost:
             self.event("warning", f"{lost:,} rows of metrics could not be written and are lost")
 
     def event(
@@ -156,8 +167,11 @@ class Records:
                 self._complaints.say("write state.json", f"{path} cannot be written ({reason})")
 
     def close(self, state: StateName, message: str) -> None:
-        """The run's last state; nothing is written after it."""
+        """The run's last state; nothing is written after it. On a full disk the space that was in
+        reserve holds it and its events."""
+        self._events.insist()
         self.enter(state, message)
+        self._tell_lost()
         with self._lock:
             self._closed.set()
         self._metrics.close()
