@@ -45,6 +45,7 @@ def _train(session: Session) -> StateName:
     if state.step == 0 and observe.settings_of(session).auto_apply:
         checkpoint.save(session, wait=False)  # the start, to go back to
 
+    has_result = False
     while state.step < plan.total_steps or session.going_back is not None:
         # Back to a good checkpoint, where the advice or a person asked for it.
         rollback.go_back(session)
@@ -80,27 +81,36 @@ def _train(session: Session) -> StateName:
 
         # Once in a while: evaluate, save, see that it gets no better. A checkpoint is not
         # taken while numbers are broken: it might not be a good one.
+        has_result = state.step == plan.total_steps
+        if has_result:
+            _save_result(session)  # before all else: it is what the training is for
         improved = False
         if due(settings.eval_every, state.step) and session.dataset.validation:
             improved = evaluate(session)
         if (improved or due(settings.checkpoint_every, state.step)) and not state.skipped:
             checkpoint.save(session, wait=False)
         if state.evaluated_step == state.step and has_stalled(session):
-            _finish(session)
+            _finish(session, has_result)
             return "early_stopped"
         report.resume_training()
 
-    _finish(session)
+    _finish(session, has_result)
     return "completed"
 
 
-def _finish(session: Session) -> None:
-    """After the last step: the adapter first, which is what the training was for; then all else,
-    of which a full disk may keep the last checkpoint. Raises `NoRoomError` for the adapter."""
+def _save_result(session: Session) -> None:
+    """Writes the adapter after the last step. Raises `NoRoomError`."""
     step_records.settle(session)
     session.writer.wait()
     session.report.state("saving", "writing the adapter")
     save_adapter.export_adapter(session)
+
+
+def _finish(session: Session, has_result: bool) -> None:
+    """After the last step: the adapter, unless it is saved already, then all else, of which a full
+    disk may lack the last checkpoint. Raises `NoRoomError` for the adapter."""
+    if not has_result:
+        _save_result(session)
     if session.dataset.validation and session.state.evaluated_step != session.state.step:
         evaluate(session)
     with contextlib.suppress(NoRoomError):  # it was said; nothing of the result is lost

@@ -16,7 +16,7 @@ import msgspec
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunState, StateName
 from tui_trainer.store import atomic
-from tui_trainer.store.runs import run_folder
+from tui_trainer.store.runs import disk_reserve, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.writer.coerce import plain
 
@@ -76,6 +76,10 @@ class Sink:
             )
             return False
 
+    def insist(self) -> None:
+        """Tries again at once, though the last try was just now."""
+        self._retry_at = 0.0
+
     def close(self) -> None:
         """Closes the file."""
         if self._lines is not None:
@@ -99,6 +103,9 @@ class Records:
         self._told = 0
         self._lock = threading.Lock()
         self._closed = threading.Event()
+        lacking = disk_reserve.make(folder.path)
+        if lacking is not None:
+            complaints.say("reserve", f"{folder.path} keeps no space in reserve ({lacking})")
         self._thread = threading.Thread(target=self._beat, name="run-state", daemon=True)
         self._thread.start()
 
@@ -109,8 +116,12 @@ class Records:
 
     def row(self, row: dict[str, Any]) -> None:
         """A line of `metrics.jsonl`, seen by others when this returns."""
-        if self._metrics.append(row) and self._metrics.lost > self._told:
-            lost, self._told = self._metrics.lost - self._told, self._metrics.lost
+        if self._metrics.append(row):
+            self._tell_lost()
+
+    def _tell_lost(self) -> None:
+        lost, self._told = self._metrics.lost - self._told, self._metrics.lost
+        if lost:
             self.event("warning", f"{lost:,} rows of metrics could not be written and are lost")
 
     def event(
@@ -158,8 +169,11 @@ class Records:
                 self._complaints.say("write state.json", f"{path} cannot be written ({reason})")
 
     def close(self, state: StateName, message: str) -> None:
-        """The run's last state; nothing is written after it."""
+        """The run's last state; nothing is written after it. On a full disk the space that was in
+        reserve holds it and its events."""
+        self._events.insist()
         self.enter(state, message)
+        self._tell_lost()
         with self._lock:
             self._closed.set()
         self._metrics.close()

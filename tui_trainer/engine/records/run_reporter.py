@@ -130,8 +130,10 @@ class Report:
             lost = self._metrics.lost - self._lost_rows + self._metrics.waiting
             words = f"{lost:,} metric rows could not be written: the disk is full"
             self.event("warning", self.step, words, detail={"lost_rows": lost})
-        elif self._rows_wait:
-            self._say_whether_rows_wait()
+        elif lost := self._metrics.lost - self._lost_rows:
+            words = f"{lost:,} metric rows could not be written: the disk was full"
+            self.event("warning", self.step, words, detail={"lost_rows": lost})
+        self._rows_wait, self._lost_rows = False, self._metrics.lost
 
     # -- state -------------------------------------------------------------------------------
 

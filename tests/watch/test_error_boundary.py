@@ -11,16 +11,16 @@ import pytest
 from tests.watch import faults
 from tests.watch.folders import add_rows
 from tui_trainer.contracts.errors import reason_of
-from tui_trainer.store import checkpoints
-from tui_trainer.store.regular import open_regular, read_regular
-from tui_trainer.store.runs import RunFolder
-from tui_trainer.watch import run as run_module
-from tui_trainer.watch.foreign.rows import RowBuilder
-from tui_trainer.watch.foreign.scalars import ScalarSource
-from tui_trainer.watch.metrics import MetricsFile
-from tui_trainer.watch.parse import MOST_COLUMNS
-from tui_trainer.watch.run import RunPlace, RunReader
-from tui_trainer.watch.view import RunView
+from tui_trainer.store.regular_files import open_regular, read_regular
+from tui_trainer.store.runs import checkpoints
+from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.watch.formats.record_columns import RowBuilder
+from tui_trainer.watch.formats.scalar_series import ScalarSource
+from tui_trainer.watch.runs import run_reader as run_module
+from tui_trainer.watch.runs.run_reader import RunPlace, RunReader
+from tui_trainer.watch.snapshots import RunView
+from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS
+from tui_trainer.watch.tables.metrics_file import MetricsFile
 
 
 def read_file(path: Path) -> MetricsFile:
