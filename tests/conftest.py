@@ -57,6 +57,12 @@ def train_extra() -> None:
         pytest.skip(NO_TORCH)
 
 
+@pytest.fixture
+def nothing_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what only pretends to train: no package is missed."""
+    monkeypatch.setattr("tui_trainer.launch.process.NEEDED", ())
+
+
 @pytest.fixture(scope="session")
 def tiny_base(train_extra: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random two-layer Llama and a byte-level tokenizer with a chat template."""

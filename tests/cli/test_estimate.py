@@ -109,7 +109,12 @@ def _fields(sweep: RateSweep) -> dict[str, Any]:
     ],
 )
 def test_an_engine_that_cannot_tell_is_one_sentence(
-    monkeypatch: pytest.MonkeyPatch, status: int, stderr: bytes, words: str, exit_status: int
+    nothing_needed: None,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    stderr: bytes,
+    words: str,
+    exit_status: int,
 ) -> None:
     done = subprocess.CompletedProcess([], status, b"", stderr)
     monkeypatch.setattr(subprocess, "run", lambda *given, **more: done)

@@ -65,6 +65,7 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run und
 signal.signal(signal.SIGINT, signal.default_int_handler)
 headless.PATIENCE_SECONDS = 0.2
 engine = sys.argv[1]
+process.NEEDED = ()  # by the script below
 process.engine_command = lambda: [sys.executable, "-c", engine]
 sys.exit(main(sys.argv[2:]))
 """

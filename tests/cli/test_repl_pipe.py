@@ -36,7 +36,9 @@ def pipe(folder: Path, text: str, *arguments: str) -> subprocess.CompletedProces
     )
 
 
-def test_a_correction_is_learned_and_known_after_a_restart(tmp_path: Path) -> None:
+def test_a_correction_is_learned_and_known_after_a_restart(
+    train_extra: None, tmp_path: Path
+) -> None:
     lesson = pipe(tmp_path, LESSON)
     assert lesson.returncode == 0, lesson.stderr
     lines = lesson.stdout.splitlines()

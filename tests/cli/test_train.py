@@ -45,7 +45,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_mistake_is_one_sentence_and_makes_no_run(
-    capsys: Capture, tmp_path: Path, arguments: list[str], words: str
+    nothing_needed: None, capsys: Capture, tmp_path: Path, arguments: list[str], words: str
 ) -> None:
     assert main.main(["train", "job.toml", "--headless", *arguments]) == 2
     text = capsys.readouterr().err
@@ -100,7 +100,7 @@ class FakeSupervisor:
 
 
 @pytest.fixture
-def app(monkeypatch: pytest.MonkeyPatch) -> FakeApp:
+def app(nothing_needed: None, monkeypatch: pytest.MonkeyPatch) -> FakeApp:
     fake = FakeApp()
     monkeypatch.setitem(sys.modules, "tui_trainer.tui.app", fake)
     monkeypatch.setattr(output, "is_interactive", lambda: True)

@@ -59,7 +59,7 @@ def test_every_help_has_an_example(capsys: Capture, command: tuple[str, ...]) ->
     [
         (["trian"], "did you mean 'train'?"),
         (["train"], "Missing argument 'JOB.toml'"),
-        (["train", "job.toml", "--hedless"], "No such option '--hedless'"),
+        (["train", "job.toml", "--hedless"], "--hedless"),
         (["train", "absent.toml"], "absent.toml does not exist"),
         (["train", "."], "is a folder; a TOML file is needed"),
         (["resume", "nobody"], "no run 'nobody'"),
@@ -73,7 +73,7 @@ def test_every_help_has_an_example(capsys: Capture, command: tuple[str, ...]) ->
         (["control", "nobody", "set-lr", "fast"], "'fast' is none"),
         (["control", "nobody", "pause", "3"], "pause takes no value"),
         (["control", "nobody", "pause", "--timeout", "-3"], "-3"),
-        (["control", "nobody", "pause", "--tmeout=3"], "No such option '--tmeout'"),
+        (["control", "nobody", "pause", "--tmeout=3"], "--tmeout"),
         (["runs", "show", "nobody"], "no run 'nobody'"),
         (["runs", "show", "."], ". is not a run folder: it has no run.json"),
         (["runs", "list", "--runs-dir", "absent"], "absent does not exist"),

@@ -25,7 +25,7 @@ def ask(client: ChatClient, question: str) -> str:
     return client.answer([Turn("user", question)], max_new_tokens=32).text
 
 
-def test_corrections_are_learned_and_survive_a_restart(tmp_path: Path) -> None:
+def test_corrections_are_learned_and_survive_a_restart(train_extra: None, tmp_path: Path) -> None:
     feedback, adapters = FeedbackStore(), AdapterStore()
     with ChatClient(threads=1) as client:
         teacher = Teacher(

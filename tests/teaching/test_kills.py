@@ -105,7 +105,7 @@ def check(lives: Lives, *, at_rest: bool) -> None:
             assert folder.status() in ("completed", "failed", "cancelled")
 
 
-def test_twenty_deaths_lose_nothing_and_teach_nothing_twice() -> None:
+def test_twenty_deaths_lose_nothing_and_teach_nothing_twice(train_extra: None) -> None:
     paths.make_private_dir(paths.home())
     lives = Lives("fake", longest=0.9, checking=0.15, per_life=4)
     for _ in range(LIVES):
@@ -117,7 +117,7 @@ def test_twenty_deaths_lose_nothing_and_teach_nothing_twice() -> None:
 
 
 @pytest.mark.slow
-def test_twenty_deaths_with_the_real_model_and_engine() -> None:
+def test_twenty_deaths_with_the_real_model_and_engine(train_extra: None) -> None:
     paths.make_private_dir(paths.home())
     lives = Lives("builtin", longest=9.0, checking=2.0, per_life=3)
     for _ in range(LIVES):

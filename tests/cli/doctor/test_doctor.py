@@ -47,7 +47,7 @@ TERMINAL = TerminalFacts(
 
 
 def test_the_json_document_holds_every_section(
-    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    train_extra: None, capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TUI_TRAINER_HOME", str(tmp_path))
     assert main.main(["doctor", "--json", "--runs-dir", str(tmp_path / "a" / "b")]) == 0
@@ -96,7 +96,7 @@ def test_a_gpu_that_torch_cannot_use_is_named(machine: MachineFacts) -> None:
 
 
 def test_a_torch_that_hangs_or_breaks_is_told(
-    monkeypatch: pytest.MonkeyPatch, machine: MachineFacts
+    train_extra: None, monkeypatch: pytest.MonkeyPatch, machine: MachineFacts
 ) -> None:
     monkeypatch.setattr(diagnosis, "_ASK_TORCH", "import time; time.sleep(600)")
     assert diagnosis.ask_torch(timeout=0.2).problem == "did not answer within 0.2 s"
