@@ -21,8 +21,8 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import Event
 from tui_trainer.contracts.schedule import Scaling
 from tui_trainer.store import jobs, paths, settings
-from tui_trainer.watch.runs.foreign_advice import Judging
-from tui_trainer.watch.snapshots import RunSummary, RunView, Table
+from tui_trainer.watch.runs.foreign_advice import ForeignAdvice
+from tui_trainer.watch.snapshots import MetricTable, RunSummary, RunView
 
 Capture = pytest.CaptureFixture[str]
 
@@ -78,10 +78,10 @@ def view_of(rows: list[dict[str, Any]]) -> RunView:
         for name in ("step", "loss", "learning_rate", "gradient_norm", "time")
     }
     summary = RunSummary(path=Path("/runs/one"), id="one", name="one", kind="jsonl", status="")
-    return RunView(summary, train=Table(columns))
+    return RunView(summary, train=MetricTable(columns))
 
 
-def judge(judging: Judging, view: RunView) -> None:
+def judge(judging: ForeignAdvice, view: RunView) -> None:
     for _ in judging.take(view):
         pass
 
@@ -91,7 +91,7 @@ def test_a_run_that_grows_is_judged_as_one_that_was_read_whole() -> None:
     bare = [{key: row[key] for key in row if key != "step_time_ms"} for row in rows]
     whole = replay(bare).said
     assert whole
-    growing = Judging()
+    growing = ForeignAdvice()
     for length in (1, 150, 210, 211, 400):
         judge(growing, view_of(rows[:length]))
     assert growing.said == whole

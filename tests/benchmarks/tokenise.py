@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tui_trainer.engine.data.dataset import fingerprint
 from tui_trainer.engine.data.encoding import encode
-from tui_trainer.engine.data.row_formats import Rows, read_rows
-from tui_trainer.engine.data.tokenizer_pool import Crew
+from tui_trainer.engine.data.row_formats import ReadRows, read_rows
+from tui_trainer.engine.data.tokenizer_pool import TokenizerPool
 from tui_trainer.models.base_model import load_tokenizer
 
 
@@ -28,10 +28,10 @@ def main() -> None:
     options = parser.parse_args()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # as in the engine
     tokenizer = load_tokenizer(options.model)
-    rows = Rows(list(islice(cycle(read_rows([options.file]).found), options.rows)))
+    rows = ReadRows(list(islice(cycle(read_rows([options.file]).found), options.rows)))
     for workers in map(int, options.workers.split(",")):
         began = time.perf_counter()
-        with Crew(tokenizer, workers) as crew:
+        with TokenizerPool(tokenizer, workers) as crew:
             examples, report = encode(rows, tokenizer, 512, None, crew)
         seconds = time.perf_counter() - began
         print(

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from tui_trainer.chat.client import Answer, ChatClient
+from tui_trainer.chat.client import ChatClient, ModelAnswer
 from tui_trainer.contracts.chat import (
     BatchRequest,
     CancelRequest,
-    Failed,
-    Progress,
     Request,
+    RequestFailed,
+    RequestProgress,
 )
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
@@ -123,13 +123,13 @@ def test_a_batch_that_is_taken_back_ends(chat: ChatClient) -> None:
     request = BatchRequest(id="batch", questions=questions, source="base", max_new_tokens=3000)
     waiting = process.listen(request.id)
     process.send(request)
-    assert isinstance(waiting.get(timeout=30), Progress)
+    assert isinstance(waiting.get(timeout=30), RequestProgress)
     process.send(CancelRequest(id="no matter", target=request.id))
     told = [waiting.get(timeout=30)]
-    while isinstance(told[-1], Progress):
+    while isinstance(told[-1], RequestProgress):
         told.append(waiting.get(timeout=30))
     process.forget(request.id)
-    assert told[-1] == Failed(id="batch", message="cancelled", exit_status=130)
+    assert told[-1] == RequestFailed(id="batch", message="cancelled", exit_status=130)
 
 
 def test_many_threads_get_their_own_answers(chat: ChatClient) -> None:
@@ -144,7 +144,7 @@ def test_many_threads_get_their_own_answers(chat: ChatClient) -> None:
 def test_adapters_are_switched_weighted_and_taken_off(
     chat: ChatClient, adapters: dict[str, Path]
 ) -> None:
-    def ask() -> Answer:
+    def ask() -> ModelAnswer:
         return chat.answer(QUESTION, max_new_tokens=16)
 
     base = ask()

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tui_trainer.chat.client import Answer, ChatClient
+from tui_trainer.chat.client import ChatClient, ModelAnswer
 from tui_trainer.chat.process import ChatProcess
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
@@ -122,7 +122,7 @@ def test_one_process_from_loading_to_closing(train_extra: None) -> None:
         early = pool.submit(chat.answer, QUESTION, max_new_tokens=200)
         assert loading.wait(30)
         chat.cancel()
-        assert early.result(60) == Answer(text="", tokens=0, seconds=0.0, cancelled=True)
+        assert early.result(60) == ModelAnswer(text="", tokens=0, seconds=0.0, cancelled=True)
 
         process = chat._link.process
         assert isinstance(process, ChatProcess)

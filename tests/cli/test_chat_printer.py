@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tui_trainer.cli import output
-from tui_trainer.cli.chat_printer import JsonLines, Transcript, buffer_line
+from tui_trainer.cli.chat_printer import JsonPrinter, TextPrinter, buffer_line
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.teaching import TrainingRecord
 
@@ -20,13 +20,13 @@ def answered(text: str = "It is Paris", **changes: Any) -> events.Answered:
     return events.Answered(query="What?", response=text, adapter="mine", **changes)
 
 
-def training(state: str, **changes: Any) -> events.Training:
+def training(state: str, **changes: Any) -> events.TrainingStatus:
     values = {"id": "t1", "state": state, "created_at": 1.0, "examples": []}
-    return events.Training(record=msgspec.convert({**values, **changes}, TrainingRecord))
+    return events.TrainingStatus(record=msgspec.convert({**values, **changes}, TrainingRecord))
 
 
 def test_an_answer_stands_behind_its_question(capsys: Capture) -> None:
-    show = Transcript(interactive=False)
+    show = TextPrinter(interactive=False)
     show.echo("What?")
     for piece in ("It is", " Par", "is"):
         show(events.Token(text=piece))
@@ -35,23 +35,23 @@ def test_an_answer_stands_behind_its_question(capsys: Capture) -> None:
 
 
 def test_a_terminal_shows_the_question_itself(capsys: Capture) -> None:
-    show = Transcript(interactive=True)
+    show = TextPrinter(interactive=True)
     show.echo("What?")
     show(answered(cancelled=True))
     assert capsys.readouterr() == ("It is Paris\n", "the answer was cut off\n")
 
 
 def test_words_wait_until_the_answer_is_there(capsys: Capture) -> None:
-    show = Transcript(interactive=False)
+    show = TextPrinter(interactive=False)
     show(events.Token(text="It is"))
     show(training("checking"))
     assert capsys.readouterr() == ("It is", "")
-    show(events.Problem(text="the chat process ended"))
+    show(events.SessionError(text="the chat process ended"))
     assert capsys.readouterr() == ("\n", "training t1 checking\nerror: the chat process ended\n")
 
 
 def test_words_step_aside_while_the_user_types(capsys: Capture) -> None:
-    show = Transcript(interactive=True, typed=lambda: "Wha")
+    show = TextPrinter(interactive=True, typed=lambda: "Wha")
     show.prompting = True
     show(training("live", message="recalled 100%"))
     # click leaves out what clears the line where there is no terminal.
@@ -59,21 +59,21 @@ def test_words_step_aside_while_the_user_types(capsys: Capture) -> None:
 
 
 def test_what_comes_from_files_and_models_cannot_steer_the_terminal(capsys: Capture) -> None:
-    show = Transcript(interactive=False)
+    show = TextPrinter(interactive=False)
     show.echo("a\x1b[2J")
     show(events.Token(text="one\ntwo\x1b[2J"))
     show(answered())
-    show(events.Table(title="t", headers=["A"], rows=[["x\x1b\ny"]]))
-    show(events.Table(title="t", headers=[], rows=[["x\x1b", "y\n"]]))
-    show(events.Notice(text="n\x1b"))
-    show(events.Problem(text="p\r\n"))
+    show(events.TextTable(title="t", headers=["A"], rows=[["x\x1b\ny"]]))
+    show(events.TextTable(title="t", headers=[], rows=[["x\x1b", "y\n"]]))
+    show(events.SessionNotice(text="n\x1b"))
+    show(events.SessionError(text="p\r\n"))
     printed = capsys.readouterr()
     assert "\x1b" not in printed.out + printed.err
     assert "one\ntwo\\x1b[2J\n" in printed.out
 
 
 def test_each_state_of_a_training_is_told_once(capsys: Capture) -> None:
-    show = Transcript(interactive=False)
+    show = TextPrinter(interactive=False)
     for step in range(3):
         show(training("training", step=step))
     show(training("failed", message="the disk is full"))
@@ -81,10 +81,10 @@ def test_each_state_of_a_training_is_told_once(capsys: Capture) -> None:
 
 
 def test_who_answers_is_told_where_it_changes(capsys: Capture) -> None:
-    show = Transcript(interactive=False)
+    show = TextPrinter(interactive=False)
     live: dict[str, float]
     for live in ({}, {"a": 1.0}, {"a": 1.0}, {"a": 0.7, "b": 0.3}, {}):
-        show(events.Live(adapters=live))
+        show(events.AdaptersActivated(adapters=live))
     assert capsys.readouterr().err.splitlines() == [
         "answers come from a",
         "answers come from a=0.7 b=0.3",
@@ -93,7 +93,7 @@ def test_who_answers_is_told_where_it_changes(capsys: Capture) -> None:
 
 
 def test_ratings_read_as_sentences(capsys: Capture) -> None:
-    show = Transcript(interactive=False)
+    show = TextPrinter(interactive=False)
     rated = events.Rated(
         example="x", number=3, rating="medium", weight=3.0, question="What?", taught=None
     )
@@ -116,13 +116,13 @@ def test_ratings_read_as_sentences(capsys: Capture) -> None:
 
 
 def test_how_far_the_buffer_is(capsys: Capture) -> None:
-    buffer = events.Buffer(
+    buffer = events.BufferStatus(
         count=3, threshold=10, weight=7.0, weight_threshold=0.0, needs_correction=0
     )
     assert buffer_line(buffer) == "3 of 10 examples until training"
     more = msgspec.structs.replace(buffer, threshold=0, weight_threshold=20.0, needs_correction=2)
     assert buffer_line(more) == "3 examples wait, weight 7 of 20; 2 need a correction"
-    show = Transcript(interactive=False)
+    show = TextPrinter(interactive=False)
     for _ in range(2):
         show(buffer)
     show(msgspec.structs.replace(buffer, count=0))
@@ -130,11 +130,11 @@ def test_how_far_the_buffer_is(capsys: Capture) -> None:
 
 
 def test_json_has_a_record_per_event(capsys: Capture) -> None:
-    show = JsonLines()
+    show = JsonPrinter()
     show.echo("What?")
     show(answered())
     show(training("live"))
-    show(events.Problem(text="no", command="/god"))
+    show(events.SessionError(text="no", command="/god"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(
         '{"kind":"answer","query":"What?","response":"It is Paris","adapter":"mine"'
@@ -147,6 +147,6 @@ def test_a_reader_that_has_left_is_noted_not_raised(monkeypatch: pytest.MonkeyPa
         raise BrokenPipeError(32, "Broken pipe")
 
     monkeypatch.setattr(output, "data", refuse)
-    for show in (Transcript(interactive=False), JsonLines()):
+    for show in (TextPrinter(interactive=False), JsonPrinter()):
         show(answered())
         assert isinstance(show.lost, BrokenPipeError)

@@ -11,7 +11,7 @@ import torch
 from tui_trainer.contracts.job import LoraSettings, TrainingSettings
 from tui_trainer.engine.data import batching
 from tui_trainer.engine.data.encoding import Example
-from tui_trainer.engine.loss import Way, find_way, weighted_sum
+from tui_trainer.engine.loss import ForwardMode, find_way, weighted_sum
 from tui_trainer.models import lora_train
 from tui_trainer.models.base_model import load_base
 from tui_trainer.models.kernels import packed_attention
@@ -64,7 +64,9 @@ def theirs(model: Any, examples: list[Example]) -> torch.Tensor:
     return loss
 
 
-def ours(model: Any, examples: list[Example], way: Way, size: int, pad: int = 0) -> torch.Tensor:
+def ours(
+    model: Any, examples: list[Example], way: ForwardMode, size: int, pad: int = 0
+) -> torch.Tensor:
     """The engine's loss, in passes of `size` examples of like length."""
     total = torch.zeros(())
     for group in batching.split(batching.by_length(examples), size):
@@ -73,7 +75,7 @@ def ours(model: Any, examples: list[Example], way: Way, size: int, pad: int = 0)
     return total / batching.learned_weight(examples)
 
 
-def check(causal: Any, examples: list[Example], expected: Way) -> None:
+def check(causal: Any, examples: list[Example], expected: ForwardMode) -> None:
     model = attach(causal)
     loss = theirs(model, examples)
     wanted = gradients(model, loss)
@@ -91,7 +93,7 @@ def test_side_by_side_is_hugging_faces_padded_batch(
     base: str, request: pytest.FixtureRequest, examples: list[Example]
 ) -> None:
     folder = base if base == "builtin" else str(request.getfixturevalue(base))
-    check(load_base(folder, CPU, torch.float32), examples, Way(True, True))
+    check(load_base(folder, CPU, torch.float32), examples, ForwardMode(True, True))
 
 
 def random_model(name: str, **config: Any) -> Any:
@@ -115,14 +117,14 @@ def random_model(name: str, **config: Any) -> Any:
 @pytest.mark.parametrize(
     ("name", "config", "way", "because"),
     [
-        ("Gemma2", {"sliding_window": 8}, Way(False, False), "sliding window"),
-        ("Mistral", {"sliding_window": 8}, Way(False, True), "sliding window"),
-        ("Mistral", {"sliding_window": None}, Way(True, True), ""),
-        ("Granite", {"logits_scaling": 3.0}, Way(True, False), ""),
+        ("Gemma2", {"sliding_window": 8}, ForwardMode(False, False), "sliding window"),
+        ("Mistral", {"sliding_window": 8}, ForwardMode(False, True), "sliding window"),
+        ("Mistral", {"sliding_window": None}, ForwardMode(True, True), ""),
+        ("Granite", {"logits_scaling": 3.0}, ForwardMode(True, False), ""),
     ],
 )
 def test_what_a_base_does_otherwise_is_left_to_it(
-    name: str, config: dict[str, Any], way: Way, because: str, examples: list[Example]
+    name: str, config: dict[str, Any], way: ForwardMode, because: str, examples: list[Example]
 ) -> None:
     """Windows, caps and scales: a slower way, the same numbers."""
     causal = random_model(name, **config)
@@ -137,7 +139,7 @@ def test_a_base_with_learned_positions_keeps_them(examples: list[Example]) -> No
     config: Any = GPT2Config(
         vocab_size=320, n_embd=32, n_layer=2, n_head=2, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0
     )
-    check(GPT2LMHeadModel(config), examples, Way(True, True))
+    check(GPT2LMHeadModel(config), examples, ForwardMode(True, True))
 
 
 def test_bf16_stays_within_its_own_rounding(tiny_base: Path, examples: list[Example]) -> None:
@@ -165,7 +167,7 @@ def test_gradient_checkpointing_changes_no_gradient(
 
 def test_a_steps_passes_hold_its_examples_whatever_their_size(examples: list[Example]) -> None:
     settings = TrainingSettings(batch_size=2, gradient_accumulation_steps=2, max_steps=3)
-    plan = batching.Plan(examples, settings)
+    plan = batching.BatchPlan(examples, settings)
     for step in range(3):
         own = sorted(map(id, plan.examples(step)))
         for most in (None, 1, 3):

@@ -11,7 +11,7 @@ import torch
 
 from tui_trainer.engine import loop, loss
 from tui_trainer.engine.checkpoints import checkpoint
-from tui_trainer.engine.records.background_writer import Writer
+from tui_trainer.engine.records.background_writer import BackgroundWriter
 from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -173,7 +173,7 @@ def test_a_checkpoint_is_what_was_when_it_was_asked_for(
 
 
 def test_what_the_writer_could_not_do_is_not_swallowed() -> None:
-    writer, done = Writer(), []
+    writer, done = BackgroundWriter(), []
 
     def fail() -> None:
         raise OSError(28, "No space left on device")

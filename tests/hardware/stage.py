@@ -21,7 +21,7 @@ from tests.hardware.nvml_errors import NVMLError, NVMLError_GpuIsLost, NVMLError
 from tests.stories import conftest as stories
 from tui_trainer.contracts.hardware import HardwareSample, StepDivision
 from tui_trainer.contracts.settings import Settings
-from tui_trainer.hardware.gpu import GpuReader, PatientGpus
+from tui_trainer.hardware.gpu import GpuReader, TimedGpus
 from tui_trainer.hardware.nvml import NvmlGpus
 from tui_trainer.hardware.recorder import with_division
 from tui_trainer.hardware.sampler import Sampler
@@ -135,7 +135,7 @@ class Staged:
 
     def __init__(self, card: Any, run_pid: int | None, path: Path) -> None:
         self._card = card
-        gpus = PatientGpus(GpuReader([NvmlGpus(lambda: card)]))
+        gpus = TimedGpus(GpuReader([NvmlGpus(lambda: card)]))
         self._sampler = Sampler(run_pid=run_pid, disk_path=path, gpus=gpus)
 
     def sample(self, at: float | None = None) -> HardwareSample:

@@ -6,7 +6,7 @@ import threading
 import time
 
 from tui_trainer.contracts.hardware import GpuSample
-from tui_trainer.hardware.gpu import PatientGpus
+from tui_trainer.hardware.gpu import TimedGpus
 from tui_trainer.hardware.sampler import Sampler
 
 
@@ -33,7 +33,7 @@ class Hanging:
 
 def test_a_hung_driver_is_said_and_asked_no_more_until_it_answers() -> None:
     driver = Hanging()
-    gpus = PatientGpus(driver, patience=0.05)
+    gpus = TimedGpus(driver, patience=0.05)
     assert gpus.read()[0].utilisation == 1
     for _ in range(3):
         (gpu,) = gpus.read()
@@ -62,7 +62,7 @@ def test_the_rest_of_the_machine_is_sampled_while_a_driver_hangs() -> None:
 
 def test_a_driver_that_hangs_hangs_but_once_however_often_the_run_changes() -> None:
     driver = Hanging()
-    gpus = PatientGpus(driver, patience=0.05)
+    gpus = TimedGpus(driver, patience=0.05)
     first = Sampler(gpus=gpus).sample()
     second, third = (Sampler(run_pid=pid, gpus=gpus).sample() for pid in (1, 2))
     driver.free.set()
@@ -80,6 +80,6 @@ def test_a_driver_that_is_slow_is_waited_for() -> None:
             time.sleep(0.05)
             return [GpuSample(index=0, utilisation=50.0)]
 
-    gpus = PatientGpus(Slow(), patience=60.0)
+    gpus = TimedGpus(Slow(), patience=60.0)
     assert [gpus.read()[0].utilisation for _ in range(2)] == [50.0, 50.0]
     assert gpus.message is None

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_trainer.contracts.hardware import GpuSample, HardwareSample
-from tui_trainer.hardware.limit_alarms import Alarms
+from tui_trainer.hardware.limit_alarms import LimitAlarms
 
 GIB = 1 << 30
 
 
-def told(alarms: Alarms, *gpus: GpuSample, **values: Any) -> list[tuple[str, bool]]:
+def told(alarms: LimitAlarms, *gpus: GpuSample, **values: Any) -> list[tuple[str, bool]]:
     found = alarms.look(HardwareSample(time=0.0, gpus=list(gpus), **values))
     assert all(alarm.message for alarm in found)
     return [(alarm.name, alarm.opens) for alarm in found]
@@ -25,7 +25,7 @@ def heat(degrees: float) -> GpuSample:
 
 
 def test_memory_is_told_once_and_its_end_once() -> None:
-    alarms = Alarms()
+    alarms = LimitAlarms()
     assert told(alarms, ram_used=94, ram_total=100) == []
     assert told(alarms, ram_used=96, ram_total=100) == [("ram", True)]
     assert told(alarms, ram_used=97, ram_total=100) == []
@@ -36,9 +36,9 @@ def test_memory_is_told_once_and_its_end_once() -> None:
 
 
 def test_disk_and_gpus() -> None:
-    (alarm,) = Alarms().look(HardwareSample(time=0.0, disk_free=300 << 20))
+    (alarm,) = LimitAlarms().look(HardwareSample(time=0.0, disk_free=300 << 20))
     assert alarm.message.startswith("the disk of the run has 300 MiB free: free some")
-    alarms = Alarms()
+    alarms = LimitAlarms()
     assert told(alarms, disk_free=GIB - 1) == [("disk", True)]
     assert told(alarms, disk_free=9 * GIB) == [("disk", False)]
     assert told(alarms, heat(88)) == [("gpu2_heat", True)]
@@ -49,25 +49,25 @@ def test_disk_and_gpus() -> None:
 
 
 def test_a_message_says_what_and_what_to_do() -> None:
-    (alarm,) = Alarms().look(HardwareSample(time=0.0, gpus=[heat(89)]))
+    (alarm,) = LimitAlarms().look(HardwareSample(time=0.0, gpus=[heat(89)]))
     assert alarm.message == "GPU 2 is at 89 °C: it slows down at 90 °C; see to its cooling"
 
 
 @pytest.mark.parametrize("value", [None, 0])
 def test_limits_that_are_not_known_raise_nothing(value: int | None) -> None:
     gpu = GpuSample(index=0, temperature=99.0, memory_used=5, memory_total=value)
-    assert told(Alarms(), gpu, ram_used=5, ram_total=value) == []
+    assert told(LimitAlarms(), gpu, ram_used=5, ram_total=value) == []
 
 
 @given(st.lists(st.integers(0, 100), max_size=40))
 def test_an_alarm_opens_and_closes_by_turns(levels: list[int]) -> None:
-    alarms = Alarms()
+    alarms = LimitAlarms()
     changes = [one for level in levels for one in told(alarms, ram_used=level, ram_total=100)]
     assert [opens for _, opens in changes] == [at % 2 == 0 for at in range(len(changes))]
 
 
 def test_a_gpu_that_is_gone_is_told_unless_it_was_slow_once() -> None:
-    alarms = Alarms()
+    alarms = LimitAlarms()
     lost = GpuSample(index=1, problem="GPU is lost")
     assert told(alarms, lost) == []
     assert told(alarms, GpuSample(index=1)) == []

@@ -13,7 +13,7 @@ import pytest
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.hardware import recorder as recorder_module
 from tui_trainer.hardware import sampler
-from tui_trainer.hardware.limit_alarms import Alarm
+from tui_trainer.hardware.limit_alarms import LimitAlarm
 from tui_trainer.hardware.recorder import Recorder
 
 PATIENCE = 60.0
@@ -33,7 +33,7 @@ class Disk:
         self.full = True
         self.lines: list[HardwareSample] = []
         self.refused = 0
-        self.told: list[Alarm] = []
+        self.told: list[LimitAlarm] = []
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Disk]:
@@ -44,7 +44,7 @@ class Disk:
         self._check()
         self.lines.append(sample)
 
-    def tell(self, alarm: Alarm) -> None:
+    def tell(self, alarm: LimitAlarm) -> None:
         self._check()
         self.told.append(alarm)
 
@@ -60,7 +60,7 @@ def test_a_full_disk_costs_samples_and_delays_warnings_but_ends_nothing(
     monkeypatch.setattr(recorder_module, "FIRST_SECONDS", 0.01)
     monkeypatch.setattr(sampler, "_ram", lambda: (97, 100))
     disk = Disk()
-    ahead = [Alarm("checkpoint_ahead", True, "too full")]
+    ahead = [LimitAlarm("checkpoint_ahead", True, "too full")]
     recorder = Recorder(
         tmp_path,
         disk.open,

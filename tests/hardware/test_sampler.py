@@ -18,7 +18,7 @@ from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.hardware import cgroup, sampler
 from tui_trainer.hardware.nvml import Nvml, NvmlGpus
 from tui_trainer.hardware.sampler import Sampler
-from tui_trainer.hardware.system_info import MachineFacts, cpu_name, machine_facts
+from tui_trainer.hardware.system_info import SystemInfo, cpu_name, machine_facts
 
 
 def no_gpus() -> NvmlGpus:
@@ -107,7 +107,7 @@ def test_facts_of_this_machine(tmp_path: Path) -> None:
     assert facts.python == ".".join(map(str, sys.version_info[:3]))
     assert facts.gpu_message == "nvidia-ml-py is not installed"
     assert facts.disk_path == str(tmp_path)
-    assert msgspec.json.decode(msgspec.json.encode(facts), type=MachineFacts) == facts
+    assert msgspec.json.decode(msgspec.json.encode(facts), type=SystemInfo) == facts
 
 
 def test_the_processor_is_named(tmp_path: Path) -> None:

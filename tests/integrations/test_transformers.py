@@ -15,7 +15,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
 from tui_trainer.contracts.run import CommandName, Event
-from tui_trainer.integrations.rank_sync import Orders, Together
+from tui_trainer.integrations.rank_sync import RankCommands, RankSync
 from tui_trainer.integrations.scheduler_rate import set_rate
 from tui_trainer.integrations.transformers import TuiTrainerCallback
 from tui_trainer.store.runs import run_control
@@ -239,10 +239,10 @@ def follow(rank: int, store: str, results: Any) -> None:
     import torch.distributed as distributed
 
     distributed.init_process_group("gloo", f"file://{store}", rank=rank, world_size=2)
-    together, heard = Together(), []
+    together, heard = RankSync(), []
     for step in range(1, 40):
         if together.due(step):
-            mine = Orders((("set-lr", step / 10),), step > 1) if rank == 0 else Orders()
+            mine = RankCommands((("set-lr", step / 10),), step > 1) if rank == 0 else RankCommands()
             orders = together.share(step, mine, active=True)
             heard.append((step, orders.commands, orders.paused))
         time.sleep(0.02)

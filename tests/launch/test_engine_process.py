@@ -20,7 +20,7 @@ from tui_trainer.launch.engine_process import (
     engine_command,
     start_engine,
 )
-from tui_trainer.launch.exit_report import Beginning, describe_end
+from tui_trainer.launch.exit_report import StartedProcess, describe_end
 from tui_trainer.store.runs import checkpoints, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -128,6 +128,6 @@ def test_a_completed_run_needs_a_checkpoint_to_go_on_from(folder: RunFolder) -> 
 
 def test_a_killed_engine_that_the_user_wanted_killed_is_cancelled(folder: RunFolder) -> None:
     run_folder.write_state(folder, RunState(state="training", step=6, pid=None))
-    end = describe_end(folder, -9, Beginning.now(folder), wanted=True)
+    end = describe_end(folder, -9, StartedProcess.now(folder), wanted=True)
     assert end.status == folder.status() == "cancelled"
     assert end.message == "cancelled at step 6; nothing was saved since the last checkpoint"

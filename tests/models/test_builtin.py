@@ -14,7 +14,7 @@ import torch
 from tui_trainer.models.recipe import evaluate
 from tui_trainer.models.recipe.fact_world import questions
 from tui_trainer.models.recipe.string_tasks import Strings, held_out
-from tui_trainer.models.recipe.tasks import Turn, ask
+from tui_trainer.models.recipe.tasks import TaskTurn, ask
 from tui_trainer.models.recipe.tokenizer import Encoder
 
 FOLDER = Path(evaluate.__file__).parents[1] / "builtin"
@@ -102,8 +102,9 @@ def test_any_text_survives_the_tokenizer(base: tuple[Any, Any]) -> None:
 def test_the_chat_template_marks_the_words_of_the_assistant(base: tuple[Any, Any]) -> None:
     tokenizer = base[1]
     turns = [
-        Turn("system", "Be short."), Turn("user", "Hi  there"), Turn("assistant", "Hello\n"),
-        Turn("user", "Who?"), Turn("assistant", "Me."),
+        TaskTurn("system", "Be short."), TaskTurn("user", "Hi  there"),
+        TaskTurn("assistant", "Hello\n"),
+        TaskTurn("user", "Who?"), TaskTurn("assistant", "Me."),
     ]  # fmt: skip
     messages = [{"role": turn.role, "content": turn.text} for turn in turns]
     made = tokenizer.apply_chat_template(

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.models import lora_load
-from tui_trainer.models.base_identity import BaseOrigin
+from tui_trainer.models.base_identity import BaseIdentity
 from tui_trainer.store import model_files
 from tui_trainer.store.adapters import adapter_files
 from tui_trainer.store.runs import run_folder
@@ -208,7 +208,7 @@ def test_another_base_is_told_by_its_hash(
 
 
 def test_names_decide_where_hashes_are_not_known(folder: Path, qwen2_facts: lora_load.Base) -> None:
-    hub = lora_load.Base(BaseOrigin("Qwen/Qwen2-0.5B", None, None), qwen2_facts.layers)
+    hub = lora_load.Base(BaseIdentity("Qwen/Qwen2-0.5B", None, None), qwen2_facts.layers)
     for same in ("Qwen/Qwen2-0.5B", "copies/qwen2-0.5b", "/some/folder", ""):
         change_config(folder, base_model_name_or_path=same)
         assert lora_load.read(folder, hub).facts.base_hash is None

@@ -16,8 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, dynamic_module_uti
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.models import base_model as bases
 from tui_trainer.models import lora_load, lora_merge
-from tui_trainer.models.base_identity import BaseOrigin, origin_of
-from tui_trainer.models.serving.adapter_pool import Shelf
+from tui_trainer.models.base_identity import BaseIdentity, origin_of
+from tui_trainer.models.serving.adapter_pool import AdapterPool
 from tui_trainer.store import paths
 
 Make = Callable[..., Path]
@@ -105,7 +105,7 @@ def test_a_merged_model_gives_the_same_logits_without_peft(
 
     model = bases.load_base(str(folder), torch.device("cpu"), torch.float32).eval()
     alone = logits(model)
-    shelf = Shelf(model, facts)
+    shelf = AdapterPool(model, facts)
     shelf.wear(shelf.hold([(adapter, 1.0)]))
     merged: Any = AutoModelForCausalLM.from_pretrained(out)
     assert type(merged) is type(model)
@@ -152,7 +152,7 @@ def test_a_quantised_base_is_refused(
     config = json.loads((folder / "config.json").read_text())
     config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
     (folder / "config.json").write_text(json.dumps(config))
-    quantised = lora_load.Base(BaseOrigin(str(folder), folder, None), qwen2_facts.layers)
+    quantised = lora_load.Base(BaseIdentity(str(folder), folder, None), qwen2_facts.layers)
     with pytest.raises(UserError, match="is quantised, and merging into it"):
         lora_merge.merge(quantised, make_adapter(qwen2_base, seed=1), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -230,7 +230,7 @@ def test_adapters_are_loaded_while_a_merge_loads_its_own_base(
 ) -> None:
     """Both build layers, and libraries build layers under settings of the whole process."""
     adapter = make_adapter(qwen2_base, seed=1)
-    shelf = Shelf(qwen2_model, qwen2_facts)
+    shelf = AdapterPool(qwen2_model, qwen2_facts)
     with ThreadPoolExecutor(1) as pool:
         merges = [
             pool.submit(lora_merge.merge, qwen2_facts, adapter, tmp_path / f"merged{number}")

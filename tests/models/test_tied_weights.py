@@ -20,7 +20,7 @@ from tui_trainer.models import base_model as bases
 from tui_trainer.models import lora_load, lora_merge
 from tui_trainer.models import lora_train as adapters
 from tui_trainer.models.base_identity import origin_of
-from tui_trainer.models.serving.adapter_pool import Shelf
+from tui_trainer.models.serving.adapter_pool import AdapterPool
 from tui_trainer.models.tied_weights import untie
 
 Logits = Callable[[Any], torch.Tensor]
@@ -81,7 +81,7 @@ def test_training_peft_chat_and_the_merged_model_give_the_same_logits(
 
     assert (logits(model) - wanted).abs().max() < near, "in training"
     facts, chat = facts_of(tied_base), load(tied_base)
-    shelf = Shelf(chat, facts)
+    shelf = AdapterPool(chat, facts)
     shelf.wear(shelf.hold([(folder, 1.0)]))
     assert (logits(chat) - wanted).abs().max() < near, "in chat"
 
@@ -118,7 +118,7 @@ def test_several_adapters_of_a_tied_head_answer_as_the_sum_of_their_changes(
         for layer, update in lora_load.read(folder, facts).updates.items():
             change = weight * update.scale * update.up @ update.down
             by_hand.get_submodule(layer).weight.data += change
-    shelf = Shelf(chat, facts)
+    shelf = AdapterPool(chat, facts)
     shelf.wear(shelf.hold(list(zip(folders, (0.7, -0.4), strict=True))))
     assert (logits(chat) - logits(by_hand)).abs().max() < 1e-4
 

@@ -12,12 +12,12 @@ from msgspec.structs import replace
 from tui_trainer.contracts.advice import Advice, Evidence
 from tui_trainer.contracts.notice import OCCASIONS, Notice, NotifySettings
 from tui_trainer.notify import terminal_channel
-from tui_trainer.notify.notice_rules import CERTAIN_SECONDS, Rule, Seen, ended
-from tui_trainer.notify.rate_limit import Limiter, together
+from tui_trainer.notify.notice_rules import CERTAIN_SECONDS, NoticeRules, SeenRun, ended
+from tui_trainer.notify.rate_limit import RateLimiter, together
 from tui_trainer.notify.text import plain, shown_address
 
 BEGAN = 1000.0
-RUN = Seen(
+RUN = SeenRun(
     path=Path("/runs/a"), run="a-id", name="a", status="training", step=40, total_steps=90,
     updated_at=990.0,
 )  # fmt: skip
@@ -39,10 +39,10 @@ class Watching:
     """A rule, and a clock that moves on by ten seconds with every look."""
 
     def __init__(self, *on: Any) -> None:
-        self.rule = Rule(on or OCCASIONS, BEGAN)
+        self.rule = NoticeRules(on or OCCASIONS, BEGAN)
         self.now = BEGAN
 
-    def sees(self, *runs: Seen) -> list[Notice]:
+    def sees(self, *runs: SeenRun) -> list[Notice]:
         self.now += 10
         return self.rule.take(runs, self.now)
 
@@ -108,7 +108,7 @@ def test_who_stops_a_run_is_not_told() -> None:
 
 
 def test_a_crash_is_told_when_it_is_certain() -> None:
-    rule = Rule(OCCASIONS, BEGAN)
+    rule = NoticeRules(OCCASIONS, BEGAN)
     gone = replace(RUN, status="crashed", resume="go on with: tui-trainer resume a")
     assert not rule.take([RUN], BEGAN + 1)
     assert not rule.take([gone], BEGAN + 2)
@@ -123,7 +123,7 @@ def test_a_crash_is_told_when_it_is_certain() -> None:
 
 
 def test_a_run_that_was_cancelled_by_force_did_not_crash() -> None:
-    rule = Rule(OCCASIONS, BEGAN)
+    rule = NoticeRules(OCCASIONS, BEGAN)
     rule.take([RUN], BEGAN + 1)
     assert not rule.take([replace(RUN, status="crashed")], BEGAN + 2)
     assert not rule.take([replace(RUN, status="cancelled")], BEGAN + 2.2)
@@ -152,7 +152,7 @@ def test_critical_advice_is_told_once_but_not_what_stood_before() -> None:
 
 
 def test_what_the_viewer_found_itself_counts_from_its_second_judgement_on() -> None:
-    rule = Rule(OCCASIONS, BEGAN)
+    rule = NoticeRules(OCCASIONS, BEGAN)
     foreign = replace(RUN, status="unknown")
     rule.take([foreign], BEGAN)
     assert not rule.judged(foreign, [advice()], BEGAN)
@@ -187,7 +187,7 @@ def notice(
 
 
 def test_the_first_is_told_at_once_and_those_that_follow_as_one() -> None:
-    limiter = Limiter(gap=30, repeat=600)
+    limiter = RateLimiter(gap=30, repeat=600)
     assert limiter.wait(5.0) is None
     limiter.put(notice("finish", "/runs/a"), 5.0)
     assert limiter.wait(5.0) == 0
@@ -204,7 +204,7 @@ def test_the_first_is_told_at_once_and_those_that_follow_as_one() -> None:
 
 
 def test_the_same_trouble_is_not_told_again_and_again() -> None:
-    limiter = Limiter(gap=0, repeat=600)
+    limiter = RateLimiter(gap=0, repeat=600)
     spike, other = advice("loss_spike", "loss_spike-1"), advice("divergence")
     taken = [
         limiter.put(notice("critical", "/runs/a", of=spike), 0.0),
@@ -221,7 +221,7 @@ def test_the_same_trouble_is_not_told_again_and_again() -> None:
 
 
 def test_a_flood_leaves_a_short_text_and_bounded_memory() -> None:
-    limiter = Limiter(gap=30, repeat=0)
+    limiter = RateLimiter(gap=30, repeat=0)
     for number in range(500):
         limiter.put(notice("finish", f"/runs/{number}", "x" * 300), 0.0)
     one = together(limiter.take(0.0))

@@ -12,7 +12,7 @@ import pytest
 
 from tests.notify.conftest import Server, answer
 from tui_trainer.contracts.notice import Notice, NotifySettings
-from tui_trainer.notify.sender import Sender, Way, ways_of
+from tui_trainer.notify.sender import Channel, Sender, ways_of
 from tui_trainer.store.runs import sent_notices
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -44,7 +44,7 @@ def problems() -> list[str]:
 def make(problems: list[str]) -> Iterator[Make]:
     made: list[Sender] = []
 
-    def sender(*ways: Way, gap: float = 0.0) -> Sender:
+    def sender(*ways: Channel, gap: float = 0.0) -> Sender:
         settings = NotifySettings(min_seconds=gap)
         made.append(Sender(ways, settings, claim=sent_notices.claim, on_problem=problems.append))
         return made[-1]

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tui_trainer.contracts.notice import Notice, NotifySettings
-from tui_trainer.notify.subprocess_channel import Command, desktop_program, find_desktop
+from tui_trainer.notify.subprocess_channel import CommandChannel, desktop_program, find_desktop
 
 NOTICE = Notice(
     kind="hang",
@@ -39,7 +39,9 @@ def test_a_command_gets_the_notice_and_its_arguments(tmp_path: Path) -> None:
         "file=open(sys.argv[1], 'w'))"
     )
     file = tmp_path / "told.json"
-    assert Command(command(script, str(file), "two words", "$HOME"), 30.0).send(NOTICE) is None
+    assert (
+        CommandChannel(command(script, str(file), "two words", "$HOME"), 30.0).send(NOTICE) is None
+    )
     notice, arguments, variables = json.loads(file.read_text())
     assert notice["text"] == NOTICE.text
     assert arguments == ["two words", "$HOME"], "no shell looks at it"
@@ -51,13 +53,13 @@ def test_a_command_gets_the_notice_and_its_arguments(tmp_path: Path) -> None:
 
 def test_a_command_that_fails_says_why() -> None:
     script = "import sys; sys.exit('no route\\x1b[2J to the pager')"
-    problem = Command(command(script), 30.0).send(NOTICE)
+    problem = CommandChannel(command(script), 30.0).send(NOTICE)
     assert problem is not None
     assert problem.endswith("ended with exit status 1: no route [2J to the pager")
 
 
 def test_a_command_that_is_not_there() -> None:
-    problem = Command("/no/such/pager --now", 30.0).send(NOTICE)
+    problem = CommandChannel("/no/such/pager --now", 30.0).send(NOTICE)
     assert problem == "pager cannot be started: No such file or directory"
 
 
@@ -69,7 +71,7 @@ def test_a_command_that_takes_too_long_is_ended_with_what_it_started(tmp_path: P
         "open(sys.argv[1], 'w').write(f'{os.getpid()} {child.pid} ')\n"
         "time.sleep(600)"
     )
-    problem = Command(command(script, str(pids)), 1.0).send(NOTICE)
+    problem = CommandChannel(command(script, str(pids)), 1.0).send(NOTICE)
     assert problem is not None
     assert "took longer than 1 s" in problem
     deadline = time.monotonic() + 60
@@ -80,7 +82,7 @@ def test_a_command_that_takes_too_long_is_ended_with_what_it_started(tmp_path: P
 def test_a_command_may_leave_something_behind_and_read_nothing() -> None:
     script = "import subprocess; print(subprocess.Popen(['sleep', '1']).pid)"
     big = Notice(kind="test", key="k", time=0.0, title="t", text="x" * 300_000)
-    assert Command(command(script), 60.0).send(big) is None
+    assert CommandChannel(command(script), 60.0).send(big) is None
 
 
 def _is_running(pid: int) -> bool:

@@ -15,20 +15,20 @@ import pytest
 
 from tests.notify.conftest import Server, answer, die
 from tui_trainer.contracts.notice import Notice, NotifySettings
-from tui_trainer.notify.notice_rules import Seen, ended, trial
-from tui_trainer.notify.webhook_channel import Webhook
+from tui_trainer.notify.notice_rules import SeenRun, ended, trial
+from tui_trainer.notify.webhook_channel import WebhookChannel
 
 Serve = Callable[..., Server]
 CRASH = ended(
-    Seen(path=Path("/runs/lighthouse-id"), run="lighthouse-id", name="lighthouse",
+    SeenRun(path=Path("/runs/lighthouse-id"), run="lighthouse-id", name="lighthouse",
          status="crashed", step=1420, total_steps=3000, loss=1.284),
     ["crash"], 1_790_000_000.0,
 )[0]  # fmt: skip
 
 
-def hook(address: str, **settings: Any) -> Webhook:
+def hook(address: str, **settings: Any) -> WebhookChannel:
     values = {"webhook": address, "webhook_seconds": 5.0, "webhook_retries": 2, **settings}
-    return Webhook(msgspec.convert(values, NotifySettings))
+    return WebhookChannel(msgspec.convert(values, NotifySettings))
 
 
 def send(address: str, notice: Notice = CRASH, **settings: Any) -> str | None:
@@ -142,7 +142,7 @@ def test_leaving_ends_the_wait_for_another_try(
     monkeypatch.setattr("tui_trainer.notify.webhook_channel.FIRST_WAIT", 600.0)
     server, leaving = serve(answer(500)), threading.Event()
     settings = NotifySettings(webhook=server.address)
-    way = Webhook(settings, leaving)
+    way = WebhookChannel(settings, leaving)
     found: list[str | None] = []
     thread = threading.Thread(target=lambda: found.append(way.send(trial(time.time()))))
     thread.start()

@@ -14,7 +14,7 @@ import pytest
 
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.adapter import AdapterInfo, Measures
-from tui_trainer.contracts.chat import Comparison, LayerDifference, Ready
+from tui_trainer.contracts.chat import Comparison, LayerDifference, ModelReady
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
@@ -45,7 +45,7 @@ class FakeClient:
 
     def __init__(self, model: str = "builtin") -> None:
         self.model = model
-        self.facts: Ready | None = None
+        self.facts: ModelReady | None = None
         self.live: dict[str, float] = {}
         self.says: list[str] = []
         self.shown: list[list[Turn]] = []
@@ -55,8 +55,8 @@ class FakeClient:
         self.merged: list[tuple[Path, Path]] = []
         self.during: Callable[[], None] = lambda: None
 
-    def start(self) -> Ready:
-        self.facts = Ready(
+    def start(self) -> ModelReady:
+        self.facts = ModelReady(
             model=self.model, path=None, base_hash="abc", device="cpu", dtype="float32",
             context=64, parameters=1, chat_template=True, threads=1, seconds=0.0,
         )  # fmt: skip
@@ -213,7 +213,7 @@ class Room:
         """Submits a line that has to fail, and gives the reason."""
         self.events.clear()
         assert not self.session.submit(line)
-        [problem] = [event for event in self.events if isinstance(event, events.Problem)]
+        [problem] = [event for event in self.events if isinstance(event, events.SessionError)]
         assert problem.command == line.strip()
         assert "\n" not in problem.text
         return problem.text
@@ -224,7 +224,7 @@ class Room:
 
     def notices(self) -> str:
         """What was said since the last line."""
-        return "\n".join(e.text for e in self.events if isinstance(e, events.Notice))
+        return "\n".join(e.text for e in self.events if isinstance(e, events.SessionNotice))
 
     def add_adapter(self, name: str, **changes: Any) -> Path:
         """Puts an adapter into the store."""

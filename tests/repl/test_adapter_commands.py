@@ -21,7 +21,7 @@ def test_they_are_listed_with_what_answers(room: Room) -> None:
     room.add_adapter("one")
     room.add_adapter("two", created_at=2.0)
     room.do("/adapters load two", "What?", "/adapters list")
-    table = room.last(events.Table)
+    table = room.last(events.TextTable)
     rows = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
     assert [(r["NAME"], r["LIVE"], r["QUERIES"]) for r in rows] == [
         ("one", "", "0"),
@@ -29,16 +29,18 @@ def test_they_are_listed_with_what_answers(room: Room) -> None:
     ]
     assert (rows[0]["RECALLED"], rows[0]["KEPT"]) == ("100 %", "99.6 %")
     room.do("/adapters show two")
-    facts = {row[0]: row[1] for row in room.last(events.Table).rows}
+    facts = {row[0]: row[1] for row in room.last(events.TextTable).rows}
     assert (facts["problem"], facts["recalled"]) == ("none", "100 % of 3")
 
 
 def test_loading_and_unloading(room: Room) -> None:
     room.add_adapter("mine")
     room.do("/adapters load mine")
-    assert room.last(events.Live).adapters == room.client.live == {"mine": 1.0}
+    assert room.last(events.AdaptersActivated).adapters == room.client.live == {"mine": 1.0}
     room.do("/adapters unload")
-    assert room.last(events.Live).adapters == room.client.live == room.session.live == {}
+    assert (
+        room.last(events.AdaptersActivated).adapters == room.client.live == room.session.live == {}
+    )
 
 
 def test_what_cannot_be_used_is_refused_and_nothing_changes(room: Room) -> None:
@@ -78,7 +80,7 @@ def test_deleting_asks_first_and_can_be_undone(room: Room) -> None:
     room.do("/adapters delete mine", "/yes")
     assert (room.adapters.list(), room.client.live) == ([], {})
     room.do("/adapters trash")
-    assert room.last(events.Table).rows[0][0] == "mine"
+    assert room.last(events.TextTable).rows[0][0] == "mine"
     room.do("/adapters restore mine")
     assert [item.info.name for item in room.adapters.list()] == ["mine"]
     room.do("/adapters trash")
@@ -100,7 +102,7 @@ def test_two_are_compared_by_size_measure_and_answers(room: Room) -> None:
     room.do("/adapters compare a b")
     assert "no questions yet" in room.notices()
     room.do("one?", "/good", "two?", "/adapters compare a b")
-    sizes, measures, answers = [e for e in room.events if isinstance(e, events.Table)]
+    sizes, measures, answers = [e for e in room.events if isinstance(e, events.TextTable)]
     assert sizes.rows == [
         ["q_proj", "1.5", "2.5", "3", "–"],
         ["all layers", "1.5", "2.5", "3", "0.5"],

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.repl.command_table import COMMANDS
-from tui_trainer.repl.parse import Command, Question, completions, parse
+from tui_trainer.repl.parse import Question, SlashCommand, completions, parse
 
 names = st.sampled_from(sorted(COMMANDS))
 
@@ -27,8 +27,8 @@ def test_two_slashes_ask_about_a_text_with_one(text: str) -> None:
 @given(names, st.text(), st.sampled_from([" ", "\t", "\n"]))
 def test_the_rest_of_a_command_is_kept_to_the_character(name: str, rest: str, gap: str) -> None:
     wanted = rest if rest.strip() else ""
-    assert parse(f"/{name}{gap}{rest}\n") == Command(name, wanted)
-    assert parse(f"/{name}") == parse(f"  /{name}  ") == Command(name)
+    assert parse(f"/{name}{gap}{rest}\n") == SlashCommand(name, wanted)
+    assert parse(f"/{name}") == parse(f"  /{name}  ") == SlashCommand(name)
 
 
 @given(names, st.integers(0, 20), st.sampled_from("xqj"))

@@ -24,7 +24,7 @@ def test_a_good_answer_is_taught_itself(room: Room) -> None:
     [example] = room.feedback.pending()
     assert (example.question, example.note, example.base_hash) == (QUESTION, "that is it", "abc")
     assert room.teacher.pokes == 1
-    assert room.last(events.Buffer).count == 1
+    assert room.last(events.BufferStatus).count == 1
 
 
 @pytest.mark.parametrize(("rating", "weight"), [("medium", 3.0), ("critical", 10.0)])
@@ -34,7 +34,7 @@ def test_a_bad_answer_waits_for_the_right_one(room: Room, rating: str, weight: f
     needs = room.last(events.NeedsCorrection)
     assert (needs.question, needs.answer) == (QUESTION, "Rome")
     assert room.feedback.pending() == []
-    assert room.last(events.Buffer).needs_correction == 1
+    assert room.last(events.BufferStatus).needs_correction == 1
     room.do("/fix  Paris, of course ")
     rated = room.last(events.Rated)
     assert (rated.taught, rated.weight, rated.replaced) == (" Paris, of course ", weight, True)
@@ -144,7 +144,7 @@ def test_an_editor_is_asked_for_and_its_text_taken(room: Room) -> None:
     assert room.session.edited(request, "Lyon")
     assert room.feedback.get(1).right_answer == "Lyon"
     assert not room.session.edited(request, " ")
-    assert "needs a text" in room.last(events.Problem).text
+    assert "needs a text" in room.last(events.SessionError).text
 
 
 def test_an_accepted_revision_is_the_right_answer(room: Room) -> None:
@@ -187,7 +187,7 @@ def test_feedback_is_listed_shown_fixed_and_dropped(room: Room) -> None:
     room.do("/feedback")
     assert "no feedback yet" in room.notices()
     room.do("one?", "/medium a note", "two?", "/good", "/feedback list")
-    table = room.last(events.Table)
+    table = room.last(events.TextTable)
     assert [row[:3] for row in table.rows] == [
         ["1", "medium", "needs a correction"],
         ["2", "good", "waits for training"],
@@ -195,9 +195,9 @@ def test_feedback_is_listed_shown_fixed_and_dropped(room: Room) -> None:
     room.do("/feedback fix 1  A right  answer")
     assert room.feedback.get(1).right_answer == " A right  answer"
     room.do("/feedback show 1")
-    assert ["note", "a note"] in room.last(events.Table).rows
+    assert ["note", "a note"] in room.last(events.TextTable).rows
     room.do("/feedback drop 2", "/feedback")
-    assert [row[0] for row in room.last(events.Table).rows] == ["1"]
+    assert [row[0] for row in room.last(events.TextTable).rows] == ["1"]
     assert "numbers go from 1 to 2" in room.refused("/feedback drop 7")
     assert "was dropped" in room.refused("/feedback drop 2")
     assert "is written" in room.refused("/feedback drop")

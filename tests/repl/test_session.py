@@ -103,11 +103,11 @@ def test_settings_are_changed_kept_and_checked(room: Room) -> None:
 
 def test_settings_are_shown_with_what_they_do(room: Room) -> None:
     room.do("/set")
-    shown = {row[0]: row[1:] for row in room.last(events.Table).rows}
+    shown = {row[0]: row[1:] for row in room.last(events.TextTable).rows}
     assert shown["auto_train_threshold"][0] == "10"
     assert all(description for _, description in shown.values())
     room.do("/set rank")
-    assert [row[0] for row in room.last(events.Table).rows] == ["rank"]
+    assert [row[0] for row in room.last(events.TextTable).rows] == ["rank"]
 
 
 def test_a_configuration_that_is_broken_is_left_alone(room: Room) -> None:
@@ -119,12 +119,12 @@ def test_a_configuration_that_is_broken_is_left_alone(room: Room) -> None:
 
 def test_help_lists_every_command(room: Room) -> None:
     room.do("/help")
-    table = room.last(events.Table)
+    table = room.last(events.TextTable)
     assert list(dict.fromkeys(row[0].split()[0] for row in table.rows)) == [
         f"/{name}" for name in COMMANDS
     ]
     room.do("/help fix /good")
-    assert [row[0] for row in room.last(events.Table).rows] == ["/fix TEXT", "/good [NOTE]"]
+    assert [row[0] for row in room.last(events.TextTable).rows] == ["/fix TEXT", "/good [NOTE]"]
     assert "did you mean /good" in room.refused("/help god")
 
 

@@ -22,7 +22,7 @@ def carry_on(room: Room, **changes: Any) -> None:
 def test_train_queues_what_waits(room: Room) -> None:
     assert room.refused("/train") == "nothing to train on"
     room.do("What?", "/good", "/train")
-    assert room.last(events.Training).record.state == "queued"
+    assert room.last(events.TrainingStatus).record.state == "queued"
     room.do("/train")
     assert "in a training already" in room.notices()
     assert "is written" in room.refused("/train now")
@@ -34,28 +34,28 @@ def test_news_are_told_once(room: Room) -> None:
     room.session.teacher_changed()
     assert room.events == []
     carry_on(room, state="training", step=3)
-    assert [type(event) for event in room.events] == [events.Training]
+    assert [type(event) for event in room.events] == [events.TrainingStatus]
     room.add_adapter("mine")
     room.adapters.set_live({"mine": 1.0})
     carry_on(room, state="live")
-    assert room.last(events.Live).adapters == {"mine": 1.0}
+    assert room.last(events.AdaptersActivated).adapters == {"mine": 1.0}
 
 
 def test_why_nothing_can_be_taught_is_told(room: Room) -> None:
     room.teacher.problem = "the disk is full"
     room.session.teacher_changed()
-    assert room.last(events.Problem).text == "the disk is full"
+    assert room.last(events.SessionError).text == "the disk is full"
     room.events.clear()
     room.session.teacher_changed()
     assert room.events == []
     room.do("/training")
-    assert room.last(events.Problem).text == "the disk is full"
+    assert room.last(events.SessionError).text == "the disk is full"
 
 
 def test_training_shows_queue_and_measures(room: Room) -> None:
     room.do("/training")
     assert "no training yet" in room.notices()
-    assert room.last(events.Buffer).threshold == 10
+    assert room.last(events.BufferStatus).threshold == 10
     room.do("What?", "/good", "/train")
     carry_on(
         room,
@@ -66,7 +66,7 @@ def test_training_shows_queue_and_measures(room: Room) -> None:
         after=Measures(recalled=1.0, kept=0.997),
     )
     room.do("/training")
-    [row] = room.last(events.Table).rows
+    [row] = room.last(events.TextTable).rows
     assert row[:6] == ["t1", "live", "60/60", "1", "0 % → 100 %", "100 % → 99.7 %"]
     assert "is written" in room.refused("/training stop")
 
@@ -83,7 +83,7 @@ def test_wait_returns_when_all_is_done(room: Room) -> None:
     room.teacher.on_wait = go_on
     room.do("/training wait")
     assert room.teacher.waits == 5
-    assert room.last(events.Table).rows[0][1] == "live"
+    assert room.last(events.TextTable).rows[0][1] == "live"
 
 
 def test_wait_fails_where_the_training_does(room: Room) -> None:

@@ -13,7 +13,7 @@ from textual import events
 from tui_trainer.contracts.settings import ChartSettings, Settings
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.app import TrainerApp
-from tui_trainer.tui.dashboard.screen import Dashboard
+from tui_trainer.tui.dashboard.screen import DashboardScreen
 from tui_trainer.tui.run_charts.chart_pane import ChartPane
 
 MakeRun = Callable[..., RunFolder]
@@ -135,7 +135,7 @@ async def test_the_cursor_goes_along_when_it_leaves_what_is_seen(
         await seen(app, "step 48 ")
         await pilot.press("left", "left", "left")
         await seen(app, "step 45 ", " 46 ", " 56 ")
-        assert isinstance(app.screen, Dashboard)
+        assert isinstance(app.screen, DashboardScreen)
         shown = app.screen.charts.options.viewport
         assert not shown.follows
         await pilot.press("0")
@@ -156,7 +156,7 @@ async def test_the_mouse_sets_the_cursor_and_drags_the_chart(
         pane = app.screen.query_one("#loss", ChartPane)
         pane.post_message(events.MouseMove(pane, 60, 6, 40, 0, 1, False, False, False, 60, 7))
         page = app.screen
-        assert isinstance(page, Dashboard)
+        assert isinstance(page, DashboardScreen)
         await becomes(app, lambda: not page.charts.options.viewport.follows)
         pane.post_message(events.MouseUp(pane, 60, 6, 0, 0, 1, False, False, False, 60, 7))
         await pilot.pause()
@@ -184,7 +184,7 @@ async def test_marked_runs_are_laid_over_the_pinned_one(
         await pilot.press("o")
         await seen(app, "B two")
         page = app.screen
-        assert isinstance(page, Dashboard)
+        assert isinstance(page, DashboardScreen)
         before = dict(page.charts.plots()[0].slots)
         app.look_at(two)
         await becomes(app, lambda: [view.summary.path for view in page.charts.views] == [two])

@@ -15,7 +15,7 @@ from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.app import TrainerApp
 from tui_trainer.tui.charts.draw import draw_chart
 from tui_trainer.tui.charts.model import ChartSpec
-from tui_trainer.tui.dashboard.screen import Dashboard
+from tui_trainer.tui.dashboard.screen import DashboardScreen
 
 MakeRun = Callable[..., RunFolder]
 Session = Callable[..., TrainerApp]
@@ -188,7 +188,7 @@ async def test_new_rows_redraw_the_chart_and_nothing_else_does(
         await pilot.pause()
         drawn.clear()
         page = app.screen
-        assert isinstance(page, Dashboard)
+        assert isinstance(page, DashboardScreen)
         for _ in range(3):
             page.take(app.view)
         assert drawn == []

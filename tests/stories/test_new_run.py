@@ -15,8 +15,8 @@ from tui_trainer.store import jobs, paths
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.app import TrainerApp
-from tui_trainer.tui.new_run.field_row import FormRow
-from tui_trainer.tui.new_run.fold import FormFold
+from tui_trainer.tui.new_run.field_row import FieldRow
+from tui_trainer.tui.new_run.fold import FieldFold
 from tui_trainer.tui.run_charts.chart_pane import ChartPane
 
 Session = Callable[..., TrainerApp]
@@ -25,8 +25,8 @@ Seen = Callable[..., Awaitable[None]]
 Becomes = Callable[[TrainerApp, Callable[[], bool]], Awaitable[None]]
 
 
-def row(app: TrainerApp, key: str) -> FormRow:
-    return next(row for row in app.screen.query(FormRow) if row.field.key == key)
+def row(app: TrainerApp, key: str) -> FieldRow:
+    return next(row for row in app.screen.query(FieldRow) if row.field.key == key)
 
 
 def job_started(app: TrainerApp) -> Job:
@@ -116,9 +116,9 @@ async def test_a_mistake_in_the_folded_part_opens_it(
         assert not vars(app.bridge.supervisor)["started"]
         row(app, "data.val_split").query_one(Input).value = "0.1"
         await seen(app, "ready to start")
-        app.screen.query_one(FormFold).scroll_visible(animate=False)
+        app.screen.query_one(FieldFold).scroll_visible(animate=False)
         await seen(app, "▼ less")
-        await pilot.click(FormFold)
+        await pilot.click(FieldFold)
         await seen(app, "▶ more  1 changed  optimizer")
 
 
@@ -177,7 +177,7 @@ async def test_the_field_with_the_cursor_is_seen(
         await seen(app, "step", "trust remote code")  # the chart comes along, or stays
 
 
-def on_top(app: TrainerApp, field: FormRow) -> bool:
+def on_top(app: TrainerApp, field: FieldRow) -> bool:
     """Whether nothing lies over the field, nor cuts it off."""
     if not field.has_focus_within or not app.screen.region.contains_point(field.region.offset):
         return False

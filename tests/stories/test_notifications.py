@@ -24,7 +24,7 @@ from tui_trainer.store import paths
 from tui_trainer.store.runs import process_identity, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.app import TrainerApp
-from tui_trainer.tui.chat.controller import Chatting
+from tui_trainer.tui.chat.controller import ChatController
 from tui_trainer.watch.runs import hang_detector
 
 MakeRun = Callable[..., RunFolder]
@@ -170,7 +170,7 @@ async def test_the_teachings_own_trainings_are_told_by_the_chat(
     make_run: MakeRun, session: Session, becomes: Becomes, told: Text,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(Chatting, "teaches", lambda _, run: run.name.startswith("lesson"))
+    monkeypatch.setattr(ChatController, "teaches", lambda _, run: run.name.startswith("lesson"))
     lesson, other = make_run("lesson"), make_run("harbour")
     app = session()
     async with app.run_test(size=(120, 40), notifications=True):

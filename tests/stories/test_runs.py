@@ -16,7 +16,7 @@ from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.app import TrainerApp
 from tui_trainer.tui.common.markup import rate_text
-from tui_trainer.tui.new_run.field_row import FormRow
+from tui_trainer.tui.new_run.field_row import FieldRow
 from tui_trainer.tui.runs.run_table import RunHeading, RunTable
 
 MakeRun = Callable[..., RunFolder]
@@ -303,7 +303,7 @@ async def test_mistakes_stand_beside_their_field(
         await seen(app, "no runs in")
         await pilot.press("5")
         await seen(app, "ready to start")
-        rows = {row.field.key: row for row in app.screen.query(FormRow)}
+        rows = {row.field.key: row for row in app.screen.query(FieldRow)}
         rows["training.batch_size"].query_one(Input).value = "0"
         await seen(app, "needs a whole number of at least 1", "batch size: needs a whole")
         rows["training.learning_rate"].query_one(Input).value = "fast"

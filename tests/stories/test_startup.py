@@ -9,8 +9,8 @@ import pytest
 
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.tui.app import TrainerApp
-from tui_trainer.tui.dashboard.screen import Dashboard
-from tui_trainer.tui.messages import MachineSampled
+from tui_trainer.tui.dashboard.screen import DashboardScreen
+from tui_trainer.tui.messages import HardwareSampled
 
 
 async def test_a_sample_that_comes_before_the_panes_is_kept_for_later(
@@ -19,16 +19,16 @@ async def test_a_sample_that_comes_before_the_panes_is_kept_for_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     app = session()
-    real = Dashboard.compose
+    real = DashboardScreen.compose
     early: list[bool] = []
 
-    def compose(self: Dashboard) -> Any:
+    def compose(self: DashboardScreen) -> Any:
         early.append(self.is_mounted)
-        app._take_sample(MachineSampled(HardwareSample(time=0.0)))
+        app._take_sample(HardwareSampled(HardwareSample(time=0.0)))
         app.show_talk()
         return real(self)
 
-    monkeypatch.setattr(Dashboard, "compose", compose)
+    monkeypatch.setattr(DashboardScreen, "compose", compose)
     async with app.run_test(size=(80, 24)):
         await becomes(app, lambda: bool(early))
         assert early == [False] and app.samples

@@ -11,14 +11,14 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from tui_trainer.contracts.chat import Ready
+from tui_trainer.contracts.chat import ModelReady
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Example, Rating, Turn
+from tui_trainer.contracts.feedback import RatedExample, Rating, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import model_files, paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
-from tui_trainer.teaching.feedback_trainer import Teacher
+from tui_trainer.teaching.feedback_trainer import FeedbackTrainer
 
 ENGINE = Path(__file__).with_name("fake_engine.py")
 
@@ -34,8 +34,8 @@ class FakeClient:
         self.asked: list[tuple[str, int]] = []
         self.delay = 0.0
 
-    def start(self) -> Ready:
-        return Ready(
+    def start(self) -> ModelReady:
+        return ModelReady(
             model=self.model,
             path=str(paths.builtin_model()),
             base_hash=model_files.hash_model(paths.builtin_model()),
@@ -83,11 +83,11 @@ def learned_by(folder: Path) -> dict[str, str]:
     return learned
 
 
-def example(question: str, right: str, rating: Rating = "medium", **changes: Any) -> Example:
+def example(question: str, right: str, rating: Rating = "medium", **changes: Any) -> RatedExample:
     """A corrected answer."""
     turns = changes.pop("turns", [Turn("user", question)])
     answer = changes.pop("answer", "no idea")
-    made = Example(
+    made = RatedExample(
         id="", time=0.0, turns=turns, answer=answer, rating=rating, correction=right or None
     )
     return msgspec.structs.replace(made, **changes)
@@ -106,7 +106,7 @@ class Classroom:
         self.settings = TeachingSettings(auto_train_threshold=2)
         self.runs_dir = root / "runs"
         self.runs_dir.mkdir(parents=True)
-        self.teachers: list[Teacher] = []
+        self.teachers: list[FeedbackTrainer] = []
         paths.make_private_dir(paths.home())
         rows = [{"question": question, "answer": answer} for question, answer in golden]
         lines = b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
@@ -117,9 +117,9 @@ class Classroom:
         """What the engine does from now on."""
         (self.runs_dir / "mood").write_text(word)
 
-    def teacher(self, *, start: bool = True) -> Teacher:
+    def teacher(self, *, start: bool = True) -> FeedbackTrainer:
         """A session's teacher."""
-        made = Teacher(
+        made = FeedbackTrainer(
             self.client,
             self.feedback,
             self.adapters,

@@ -16,12 +16,12 @@ from typing import Any
 
 from tui_trainer.chat.client import ChatClient
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Example, Turn
+from tui_trainer.contracts.feedback import RatedExample, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
-from tui_trainer.teaching.feedback_trainer import Teacher
+from tui_trainer.teaching.feedback_trainer import FeedbackTrainer
 
 HERE = Path(__file__).parent
 # Few steps: what is learned does not matter here, only whether it is learned once.
@@ -50,7 +50,7 @@ def main() -> None:
     client.delay = 0.03  # seconds; only the fake one has so little to do
     live = adapters.live()
     client.use(live, {name: adapters.folder(name) for name in live})
-    teacher = Teacher(
+    teacher = FeedbackTrainer(
         client,
         feedback,
         adapters,
@@ -61,7 +61,7 @@ def main() -> None:
     teacher.start()
     for number in range(first, first + count):
         turns = [Turn("user", f"What is thing {number}?")]
-        example = Example(
+        example = RatedExample(
             id="", time=0.0, turns=turns, answer="?", rating="medium", correction=f"word {number}"
         )
         print(feedback.add(example).id, number, flush=True)

@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 from tui_trainer.chat.client import ChatClient
-from tui_trainer.contracts.feedback import Example, Turn
+from tui_trainer.contracts.feedback import RatedExample, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
 from tui_trainer.store.runs.run_folder import RunFolder
-from tui_trainer.teaching.feedback_trainer import Teacher
+from tui_trainer.teaching.feedback_trainer import FeedbackTrainer
 
 TAUGHT = {
     "Who feeds the ducks?": "Odile Marsh",
@@ -28,7 +28,7 @@ def ask(client: ChatClient, question: str) -> str:
 def test_corrections_are_learned_and_survive_a_restart(train_extra: None, tmp_path: Path) -> None:
     feedback, adapters = FeedbackStore(), AdapterStore()
     with ChatClient(threads=1) as client:
-        teacher = Teacher(
+        teacher = FeedbackTrainer(
             client,
             feedback,
             adapters,
@@ -39,7 +39,7 @@ def test_corrections_are_learned_and_survive_a_restart(train_extra: None, tmp_pa
         for question, right in TAUGHT.items():
             wrong = ask(client, question)
             assert wrong != right
-            example = Example(
+            example = RatedExample(
                 id="",
                 time=0.0,
                 turns=[Turn("user", question)],
@@ -80,13 +80,13 @@ def test_a_base_without_golden_set_is_taught_the_same_way(tmp_path: Path, tiny_b
         auto_train_threshold=2, epochs=3, rank=4, max_new_tokens=8, min_recalled=0, min_kept=0
     )
     with ChatClient(str(tiny_base), threads=1) as client:
-        teacher = Teacher(
+        teacher = FeedbackTrainer(
             client, feedback, adapters, settings=lambda: settings, runs_dir=tmp_path / "runs"
         )
         teacher.start()
         before = [Turn("user", "Hello"), Turn("assistant", "gibberish")]
         for question in ("Who feeds the ducks?", "And when?"):
-            example = Example(
+            example = RatedExample(
                 id="",
                 time=0.0,
                 turns=[*before, Turn("user", question)],

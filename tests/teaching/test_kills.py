@@ -15,7 +15,7 @@ from tui_trainer.store import paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
 from tui_trainer.store.runs import run_folder
-from tui_trainer.teaching.training_queue import OPEN_STATES, TrainingJournal
+from tui_trainer.teaching.training_queue import OPEN_STATES, TrainingQueue
 
 LIVES = 20
 SESSION = Path(__file__).with_name("kill_me.py")
@@ -65,7 +65,7 @@ class Lives:
         if self.deaths % 2:
             time.sleep(0.4 + self.generator.random() * self.longest)
             return
-        journal = TrainingJournal(paths.home() / "teaching")
+        journal = TrainingQueue(paths.home() / "teaching")
         before = _size(journal.file)
         deadline = time.monotonic() + 5 * self.longest
         while time.monotonic() < deadline and process.poll() is None:
@@ -96,7 +96,7 @@ def check(lives: Lives, *, at_rest: bool) -> None:
     for example in examples.values():
         assert example.trained_in is None or example.id in learned
     if at_rest:
-        records = [entry.record for entry in TrainingJournal(paths.home() / "teaching").entries()]
+        records = [entry.record for entry in TrainingQueue(paths.home() / "teaching").entries()]
         assert not [record for record in records if record.state in OPEN_STATES]
         assert not [example for example in examples.values() if example.pending]
         assert sorted(learned) == sorted(examples)

@@ -8,20 +8,20 @@ import msgspec
 import pytest
 
 from tui_trainer.contracts.adapter import Measures
-from tui_trainer.contracts.chat import Ready
+from tui_trainer.contracts.chat import ModelReady
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Example, Rating, Turn
+from tui_trainer.contracts.feedback import RatedExample, Rating, Turn
 from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
 from tui_trainer.teaching import promotion_gate, trigger
-from tui_trainer.teaching.answer_cache import AnswerBook
+from tui_trainer.teaching.answer_cache import AnswerCache
 from tui_trainer.teaching.plan import MEASURED_RATE, lay_out, rate, read_plan
-from tui_trainer.teaching.replay import Reserve
-from tui_trainer.teaching.training_queue import Entry, Seat, TrainingJournal
-from tui_trainer.teaching.training_rows import Known
+from tui_trainer.teaching.replay import RetentionReserve
+from tui_trainer.teaching.training_queue import QueueEntry, TrainerLock, TrainingQueue
+from tui_trainer.teaching.training_rows import KnownAnswer
 
 
-def example(name: str, rating: Rating = "medium", correction: str | None = "right") -> Example:
-    return Example(
+def example(name: str, rating: Rating = "medium", correction: str | None = "right") -> RatedExample:
+    return RatedExample(
         id=name,
         time=0.0,
         turns=[Turn("user", f"{name}?")],
@@ -31,12 +31,12 @@ def example(name: str, rating: Rating = "medium", correction: str | None = "righ
     )
 
 
-def known(question: str, answer: str, source: str = "golden") -> Known:
-    return Known(turns=[Turn("user", question)], answer=answer, source=source)
+def known(question: str, answer: str, source: str = "golden") -> KnownAnswer:
+    return KnownAnswer(turns=[Turn("user", question)], answer=answer, source=source)
 
 
-def ready(**changes: object) -> Ready:
-    facts = Ready(
+def ready(**changes: object) -> ModelReady:
+    facts = ModelReady(
         model="builtin",
         path=None,
         base_hash=None,
@@ -125,7 +125,7 @@ def test_the_rate_falls_with_the_size_of_the_base() -> None:
 
 def test_a_plan_is_laid_out_as_a_job(tmp_path: Path) -> None:
     corrections = [example(str(number)) for number in range(12)]
-    reserve = Reserve([known("a", "1")], [known("b", "2")], [])
+    reserve = RetentionReserve([known("a", "1")], [known("b", "2")], [])
     settings = TeachingSettings(epochs=7, batch_size=5, replay=4, rank=3)
     job = lay_out(tmp_path, corrections, corrections[:11], reserve, settings, ready(), None)
     assert job.training.max_steps == 7 * 3
@@ -142,7 +142,7 @@ def test_a_plan_is_laid_out_as_a_job(tmp_path: Path) -> None:
 
 def test_without_replay_there_is_none(tmp_path: Path) -> None:
     settings = TeachingSettings(replay=0)
-    reserve = Reserve([known("a", "1")], [], [])
+    reserve = RetentionReserve([known("a", "1")], [], [])
     job = lay_out(tmp_path, [], [example("x")], reserve, settings, ready(), None)
     assert (job.data.replay, job.data.replay_per_step) == (None, 0)
 
@@ -153,16 +153,16 @@ def test_a_plan_that_is_gone_is_said(tmp_path: Path) -> None:
 
 
 def test_the_journal_survives_torn_and_foreign_lines(tmp_path: Path) -> None:
-    journal = TrainingJournal(tmp_path)
+    journal = TrainingQueue(tmp_path)
     assert journal.entries() == []
     first = TrainingRecord(id="a", state="queued", created_at=1.0, examples=["x"])
-    journal.put(Entry(record=first))
-    journal.put(Entry(record=msgspec.structs.replace(first, id="b")))
-    journal.put(Entry(record=msgspec.structs.replace(first, state="live"), starts=1))
+    journal.put(QueueEntry(record=first))
+    journal.put(QueueEntry(record=msgspec.structs.replace(first, id="b")))
+    journal.put(QueueEntry(record=msgspec.structs.replace(first, state="live"), starts=1))
     with journal.file.open("ab") as file:
         file.write(b'{"kind":"something"}\n{"record":{"id":"b","state":"li')
-    journal.put(Entry(record=msgspec.structs.replace(first, id="c")))
-    found = TrainingJournal(tmp_path).entries()
+    journal.put(QueueEntry(record=msgspec.structs.replace(first, id="c")))
+    found = TrainingQueue(tmp_path).entries()
     assert [(e.record.id, e.record.state) for e in found] == [
         ("a", "live"), ("b", "queued"), ("c", "queued"),
     ]  # fmt: skip
@@ -174,7 +174,7 @@ def test_the_journal_survives_torn_and_foreign_lines(tmp_path: Path) -> None:
 
 
 def test_a_seat_has_one_holder(tmp_path: Path) -> None:
-    first, second = Seat(tmp_path), Seat(tmp_path)
+    first, second = TrainerLock(tmp_path), TrainerLock(tmp_path)
     assert first.take()
     assert first.take()
     assert not second.take()
@@ -187,7 +187,7 @@ def test_a_seat_has_one_holder(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
-        Seat(tmp_path / "file" / "teaching").take()
+        TrainerLock(tmp_path / "file" / "teaching").take()
 
 
 def test_the_book_asks_only_what_is_new(tmp_path: Path) -> None:
@@ -198,11 +198,11 @@ def test_the_book_asks_only_what_is_new(tmp_path: Path) -> None:
         return [f"{turns[-1].content}!" for turns in questions]
 
     a, b = [Turn("user", "a")], [Turn("user", "b")]
-    assert AnswerBook(tmp_path, "base").answers([a, b, a], ask) == ["a!", "b!", "a!"]
-    assert AnswerBook(tmp_path, "base").answers([b], ask) == ["b!"]
-    assert AnswerBook(tmp_path, "other").answers([b], ask) == ["b!"]
+    assert AnswerCache(tmp_path, "base").answers([a, b, a], ask) == ["a!", "b!", "a!"]
+    assert AnswerCache(tmp_path, "base").answers([b], ask) == ["b!"]
+    assert AnswerCache(tmp_path, "other").answers([b], ask) == ["b!"]
     in_context = [Turn("user", "x"), Turn("assistant", "y"), *a]
-    assert AnswerBook(tmp_path, "base").answers([in_context], ask) == ["a!"]
+    assert AnswerCache(tmp_path, "base").answers([in_context], ask) == ["a!"]
     assert asked == [["a", "b"], ["b"], ["a"]]
     for file in tmp_path.iterdir():
         assert file.stat().st_mode & 0o777 == 0o600

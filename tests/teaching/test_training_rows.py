@@ -10,18 +10,20 @@ import msgspec
 import pytest
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Example, Rating, Turn
+from tui_trainer.contracts.feedback import RatedExample, Rating, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import paths
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.teaching import answer_matching, replay, training_rows
 from tui_trainer.teaching.paraphrases import reworded
 from tui_trainer.teaching.plan import per_step
-from tui_trainer.teaching.training_rows import Known
+from tui_trainer.teaching.training_rows import KnownAnswer
 
 
-def example(question: str, right: str | None, rating: Rating = "medium", **more: object) -> Example:
-    made = Example(
+def example(
+    question: str, right: str | None, rating: Rating = "medium", **more: object
+) -> RatedExample:
+    made = RatedExample(
         id=f"id of {question}",
         time=0.0,
         turns=[Turn("user", question)],
@@ -32,8 +34,8 @@ def example(question: str, right: str | None, rating: Rating = "medium", **more:
     return msgspec.structs.replace(made, **more)
 
 
-def known(question: str, answer: str, source: str = "golden") -> Known:
-    return Known(turns=[Turn("user", question)], answer=answer, source=source)
+def known(question: str, answer: str, source: str = "golden") -> KnownAnswer:
+    return KnownAnswer(turns=[Turn("user", question)], answer=answer, source=source)
 
 
 def test_only_right_answers_are_taught_and_the_newest_wins() -> None:
@@ -195,7 +197,7 @@ def test_the_same_questions_are_held_out_every_time() -> None:
     assert not {k.question for k in held_out} & {k.question for k in replayed}
     again = replay.divide([*reversed(golden), known("What is new?", "x")])[1]
     assert {k.question for k in held_out} <= {k.question for k in again}
-    rows = replay.replay_rows(replay.Reserve(replayed, held_out, []), 1)
+    rows = replay.replay_rows(replay.RetentionReserve(replayed, held_out, []), 1)
     replayed_questions = {row["messages"][0]["content"] for row in rows}
     assert not replayed_questions & {k.question for k in held_out}
 
@@ -203,15 +205,15 @@ def test_the_same_questions_are_held_out_every_time() -> None:
 def test_a_few_earlier_lessons_are_replayed_often_enough() -> None:
     golden = [known(f"What is {n}?", str(n)) for n in range(600)]
     lessons = [known("Who bakes?", "Ana", "earlier")]
-    rows = replay.replay_rows(replay.Reserve(golden, [], lessons), 1)
+    rows = replay.replay_rows(replay.RetentionReserve(golden, [], lessons), 1)
     share = sum(row["messages"][0]["content"] == "Who bakes?" for row in rows) / len(rows)
     assert share == pytest.approx(replay.EARLIER_SHARE, abs=0.01)
 
 
 def test_earlier_lessons_come_on_top_of_the_replay() -> None:
     golden, lessons = [known("a", "1")], [known("b", "2", "earlier")]
-    assert per_step(TeachingSettings(replay=10), replay.Reserve(golden, [], [])) == 10
-    assert per_step(TeachingSettings(replay=10), replay.Reserve(golden, [], lessons)) == 14
+    assert per_step(TeachingSettings(replay=10), replay.RetentionReserve(golden, [], [])) == 10
+    assert per_step(TeachingSettings(replay=10), replay.RetentionReserve(golden, [], lessons)) == 14
 
 
 def test_questions_that_nobody_found_fault_with_are_asked_again(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from tests.watch.folders import (
     set_state,
     watching,
 )
-from tui_trainer.watch.file_events import Notifier
+from tui_trainer.watch.file_events import FileEvents
 from tui_trainer.watch.folder_watcher import FolderWatcher
 from tui_trainer.watch.snapshots import FolderView
 from tui_trainer.watch.tables.metrics_file import MetricsFile
@@ -197,10 +197,10 @@ def test_a_long_run_grows_while_it_loads(tmp_path: Path, monkeypatch: pytest.Mon
 def test_without_notices_the_poll_does_the_work_and_it_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: Notifier, folder: Path) -> Any:
+    def fail(self: FileEvents, folder: Path) -> Any:
         raise OSError(28, "inotify watch limit reached")
 
-    monkeypatch.setattr(Notifier, "_schedule", fail)
+    monkeypatch.setattr(FileEvents, "_schedule", fail)
     folder = make_run(tmp_path / "r", state="training")
     with watching(tmp_path) as (_, sink):
         view = sink.wait(is_focused("r"))

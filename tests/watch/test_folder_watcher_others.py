@@ -15,7 +15,7 @@ from tests.watch.folders import (
     make_run,
     watching,
 )
-from tui_trainer.watch.file_events import Notifier
+from tui_trainer.watch.file_events import FileEvents
 from tui_trainer.watch.folder_watcher import FolderWatcher
 from tui_trainer.watch.tables.tail import Tail
 
@@ -72,7 +72,7 @@ def test_where_no_notice_comes_the_focused_run_is_looked_at_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A network file system: watching it succeeds, and nothing is ever said."""
-    monkeypatch.setattr(Notifier, "_pass_on", lambda self, event: None)
+    monkeypatch.setattr(FileEvents, "_pass_on", lambda self, event: None)
     folder = make_run(tmp_path / "r", state="training")
     sink = Sink()
     watcher = FolderWatcher(tmp_path, sink, poll_seconds=NEVER, look_seconds=0.02)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from tui_trainer.advisor.finding import Finding
-from tui_trainer.advisor.state import Memory, Open
+from tui_trainer.advisor.finding import Condition
+from tui_trainer.advisor.state import AdvisorState, OpenAdvice
 from tui_trainer.contracts.advice import URGENCIES, Advice, AdvisorSettings
 
 
-def report(memory: Memory, finding: Finding, settings: AdvisorSettings) -> list[Advice]:
+def report(memory: AdvisorState, finding: Condition, settings: AdvisorSettings) -> list[Advice]:
     """Opens the finding's advice, or brings it up to date: said anew where it became more
     urgent, and otherwise each time that it has lasted twice as long."""
     if finding.kind in settings.muted or finding.kind in memory.muted:
@@ -18,7 +18,7 @@ def report(memory: Memory, finding: Finding, settings: AdvisorSettings) -> list[
     if known is None:
         memory.raised += 1
         advice = _advice(memory, finding, f"{finding.kind}-{memory.raised}")
-        memory.open[finding.kind] = Open(advice, quiet=-finding.stays, said_at=memory.rows)
+        memory.open[finding.kind] = OpenAdvice(advice, quiet=-finding.stays, said_at=memory.rows)
         return [advice]
     known.quiet = -finding.stays
     fresh = _advice(memory, finding, known.advice.id)
@@ -33,7 +33,7 @@ def report(memory: Memory, finding: Finding, settings: AdvisorSettings) -> list[
     return [known.advice]
 
 
-def pass_row(memory: Memory, found: set[str], only: set[str] | None = None) -> list[Advice]:
+def pass_row(memory: AdvisorState, found: set[str], only: set[str] | None = None) -> list[Advice]:
     """Counts a row in which the open advice not in `found` was not seen, and closes what has
     been quiet long enough. `only` bounds the kinds that this row can speak of."""
     closed = []
@@ -47,13 +47,13 @@ def pass_row(memory: Memory, found: set[str], only: set[str] | None = None) -> l
     return closed
 
 
-def close(memory: Memory, kind: str) -> Advice:
+def close(memory: AdvisorState, kind: str) -> Advice:
     """Closes an open advice now."""
     known = memory.open.pop(kind)
     return msgspec.structs.replace(known.advice, status="closed", updated_step=memory.step)
 
 
-def _advice(memory: Memory, finding: Finding, id: str) -> Advice:
+def _advice(memory: AdvisorState, finding: Condition, id: str) -> Advice:
     rate, factor, suggested = memory.rate, finding.factor, None
     if finding.target is not None and rate:
         factor, suggested = finding.target / rate, finding.target

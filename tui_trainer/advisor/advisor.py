@@ -19,14 +19,14 @@ from tui_trainer.advisor import (
     progress_rules,
     robust_stats,
 )
-from tui_trainer.advisor.finding import Finding
-from tui_trainer.advisor.record_values import Reading, read
-from tui_trainer.advisor.state import EVALUATIONS, Evaluation, Memory, close_block, note
+from tui_trainer.advisor.finding import Condition
+from tui_trainer.advisor.record_values import RecordValues, read
+from tui_trainer.advisor.state import EVALUATIONS, AdvisorState, EvaluationPoint, close_block, note
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 
-Record = TrainRecord | EvalRecord | Reading | Mapping[str, Any]
+Record = TrainRecord | EvalRecord | RecordValues | Mapping[str, Any]
 
 GAP_SECONDS = 60.0  # a shorter gap between rows without step times is not called a hang
 # Kinds that are judged elsewhere than in training rows, and closed there.
@@ -47,7 +47,7 @@ class Advisor:
     ) -> None:
         self._settings = settings or AdvisorSettings()
         self._facts = facts or JobFacts()
-        self._memory = Memory()
+        self._memory = AdvisorState()
 
     @property
     def open(self) -> list[Advice]:
@@ -125,11 +125,11 @@ class Advisor:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on from `state()`. Raises `msgspec.ValidationError` for what is none."""
-        self._memory = msgspec.convert(state, Memory)
+        self._memory = msgspec.convert(state, AdvisorState)
 
     # -- one kind of record each ---------------------------------------------------------------
 
-    def _time(self, reading: Reading) -> list[Advice]:
+    def _time(self, reading: RecordValues) -> list[Advice]:
         """Hangs are told from the step's own time, or from the gap between two records."""
         memory, said = self._memory, []
         milliseconds, least = reading.step_time_ms, 0.0
@@ -154,9 +154,9 @@ class Advisor:
             said.append(advice_lifecycle.close(memory, "stalled"))
         return said
 
-    def _train(self, reading: Reading) -> list[Advice]:
+    def _train(self, reading: RecordValues) -> list[Advice]:
         memory, facts = self._memory, self._facts
-        found: list[Finding | None] = [hardware_rules.non_finite(memory, reading)]
+        found: list[Condition | None] = [hardware_rules.non_finite(memory, reading)]
         if reading.loss is not None:
             note(memory, reading)
             loss_rules.accumulate(memory)
@@ -187,7 +187,7 @@ class Advisor:
         close_block(memory)
         return said
 
-    def _evaluation(self, reading: Reading) -> list[Advice]:
+    def _evaluation(self, reading: RecordValues) -> list[Advice]:
         memory = self._memory
         if reading.step is not None:
             memory.step = max(memory.step, reading.step)
@@ -203,7 +203,7 @@ class Advisor:
             return []
         noise = 1.25 * robust_stats.noise(memory.losses[-32:]) / len(recent) ** 0.5
         level = robust_stats.median(recent)
-        memory.evaluations.append(Evaluation(memory.step, reading.val_loss, level, noise))
+        memory.evaluations.append(EvaluationPoint(memory.step, reading.val_loss, level, noise))
         if len(memory.evaluations) > EVALUATIONS:
             _thin(memory.evaluations)
         found = progress_rules.overfitting(memory)
@@ -218,7 +218,7 @@ class Advisor:
         memory.step = step
         said = [advice_lifecycle.close(memory, kind) for kind in list(memory.open)]
         kept = [point for point in memory.evaluations if point.step < step]
-        self._memory = Memory(
+        self._memory = AdvisorState(
             rows=memory.rows,
             step=step,
             first_step=memory.first_step,
@@ -236,7 +236,7 @@ class Advisor:
         return said
 
 
-def _thin(points: list[Evaluation]) -> None:
+def _thin(points: list[EvaluationPoint]) -> None:
     """Leaves out the oldest evaluation that is not the best."""
     best = min(range(len(points)), key=lambda i: points[i].val_loss)
     del points[1 if best == 0 else 0]

@@ -12,7 +12,7 @@ from tui_trainer.contracts.run import Event
 
 
 @dataclass(frozen=True)
-class Told:
+class EventHistory:
     """`said` is every word about advice that stands, in order; `mutes` are (step, kind) of what
     was muted after so many steps; `applied` names the advice that was applied and not undone;
     `usual_rate` is the rate that the engine named as usual for the base."""
@@ -36,7 +36,7 @@ class Told:
         return [advice for advice in self.advice if advice.status != "closed"]
 
 
-def told(events: Iterable[Event]) -> Told:
+def told(events: Iterable[Event]) -> EventHistory:
     """Reads events in order. What was said of steps that a resumed run did again is forgotten,
     as it was said again."""
     said: list[tuple[int, Advice]] = []
@@ -68,7 +68,7 @@ def told(events: Iterable[Event]) -> Told:
             if detail.get("rewound"):
                 mutes = [item for item in mutes if item[0] < event.step]
                 applied = [item for item in applied if item[0] < event.step]
-    return Told(
+    return EventHistory(
         tuple(advice for _, advice in said),
         tuple(mutes),
         frozenset(id for id, stands in {id: on for _, id, on in applied}.items() if stands),

@@ -10,7 +10,7 @@ from tui_trainer.contracts.advice import AdviceKind, Evidence, Urgency
 COLD_START = ("warm up over some 5 % of the steps", "start again with the lower rate")
 
 
-class Finding(NamedTuple):
+class Condition(NamedTuple):
     """A condition that holds now. `factor` is for the learning rate, `target` a rate to go to
     instead; `stays` the rows for which the advice stays open after it was last found."""
 

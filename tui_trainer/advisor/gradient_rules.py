@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.finding import COLD_START, Finding, number
+from tui_trainer.advisor.finding import COLD_START, Condition, number
 from tui_trainer.advisor.schedule_phase import (
     healthy_rate,
     is_beyond_adapters,
@@ -13,7 +13,7 @@ from tui_trainer.advisor.schedule_phase import (
     just_raised,
     safe_rate,
 )
-from tui_trainer.advisor.state import TRIFLE, Memory, scale
+from tui_trainer.advisor.state import TRIFLE, AdvisorState, scale
 from tui_trainer.contracts.advice import Evidence, JobFacts
 
 FIVE = math.log(5.0)
@@ -23,7 +23,7 @@ TWICE_AND_MORE = math.log(2.5)
 HALF_AS_MUCH_AGAIN = math.log(1.5)
 
 
-def explosion(memory: Memory, facts: JobFacts) -> Finding | None:
+def explosion(memory: AdvisorState, facts: JobFacts) -> Condition | None:
     """The norm is ten times its recent median and well above all recent blocks; or five times,
     where the loss jumped too, or three times, where it jumped far."""
     reference = memory.reference
@@ -46,7 +46,7 @@ def explosion(memory: Memory, facts: JobFacts) -> Finding | None:
     harmless = above < HUNDREDTH and (rise < trifle or jump < (4 if lasting else 8))
     usual, times = number(math.exp(reference.log_norm)), math.exp(above)
     cold = times >= 100 and not harmless and is_cold_start(memory, facts)
-    return Finding(
+    return Condition(
         "gradient_explosion",
         "low" if harmless else "critical" if times >= 100 else "high",
         f"The gradient norm is {number(math.exp(value))}, {number(times)} times its usual {usual}.",
@@ -64,7 +64,7 @@ def explosion(memory: Memory, facts: JobFacts) -> Finding | None:
 
 
 def _evidence(
-    memory: Memory,
+    memory: AdvisorState,
     rows: int,
     value: float,
     level: float,
@@ -83,7 +83,7 @@ def _evidence(
     )
 
 
-def cold_start(memory: Memory, facts: JobFacts) -> Finding | None:
+def cold_start(memory: AdvisorState, facts: JobFacts) -> Condition | None:
     """In the first rows of a run without a proper warmup, the norm is several times the first
     steps' one: where those steps led, the loss is far steeper than where they began. At a rate
     that no adapter is known to bear, any rise is enough."""
@@ -100,7 +100,7 @@ def cold_start(memory: Memory, facts: JobFacts) -> Finding | None:
     highest = first + max(above)
     numbers = {"times": math.exp(max(above))}
     evidence = _evidence(memory, memory.rows, highest, first, first + least, numbers)
-    return Finding(
+    return Condition(
         "warmup_too_short",
         "high",
         f"The first steps were too large: the gradient norm rose from {number(math.exp(first))} "
@@ -115,7 +115,7 @@ def cold_start(memory: Memory, facts: JobFacts) -> Finding | None:
     )
 
 
-def vanishing(memory: Memory) -> Finding | None:
+def vanishing(memory: AdvisorState) -> Condition | None:
     """The norm is a hundredth of what it was, or fell at once to less than half while the loss
     did not; not where everything is learned."""
     reference = memory.reference
@@ -134,7 +134,7 @@ def vanishing(memory: Memory) -> Finding | None:
     numbers = {"share": math.exp(min(now - reference.log_norm, 0.0))}
     limit = reference.norm_ceiling - HUNDREDTH
     evidence = _evidence(memory, 5, now, reference.log_norm, limit, numbers)
-    return Finding(
+    return Condition(
         "gradient_vanishing",
         "high" if deep else "medium",
         f"The gradient norm fell to {number(math.exp(now))} from "
@@ -150,7 +150,7 @@ def vanishing(memory: Memory) -> Finding | None:
     )
 
 
-def _sudden_fall(memory: Memory) -> bool:
+def _sudden_fall(memory: AdvisorState) -> bool:
     """Whether the norm's newest 8 rows lie far below the blocks before them, which were level,
     while the loss stayed."""
     if len(memory.blocks) < 6 or len(memory.norms) < 8 or "divergence" in memory.open:
@@ -167,7 +167,7 @@ def _sudden_fall(memory: Memory) -> bool:
     return is_level and stays and far and robust_stats.kendall(memory.losses[-16:]) > -2.0
 
 
-def instability(memory: Memory) -> Finding | None:
+def instability(memory: AdvisorState) -> Condition | None:
     """The gradient norm scatters several times as wide as before, or is higher and the loss too
     since the rate was raised, while the loss does not fall."""
     reference = memory.reference
@@ -199,7 +199,7 @@ def instability(memory: Memory) -> Finding | None:
     reason = f"scatters {number(times)} times as wide as before"
     if times < 2.0:
         reason = f"keeps at {number(level)} times its level since the rate was raised"
-    return Finding(
+    return Condition(
         "instability",
         "medium",
         f"The gradient norm {reason}, and the loss does not fall.",
@@ -212,7 +212,7 @@ def instability(memory: Memory) -> Finding | None:
     )
 
 
-def _kept_up(memory: Memory) -> bool:
+def _kept_up(memory: AdvisorState) -> bool:
     """Whether norm and loss are both higher since the rate was raised: the newest eight norms by
     a third, the newest eight losses by most of their noise."""
     reference = memory.reference

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.finding import Finding, number
-from tui_trainer.advisor.record_values import Reading
+from tui_trainer.advisor.finding import Condition, number
+from tui_trainer.advisor.record_values import RecordValues
 from tui_trainer.advisor.schedule_phase import healthy_rate
-from tui_trainer.advisor.state import Memory
+from tui_trainer.advisor.state import AdvisorState
 from tui_trainer.contracts.advice import AdvisorSettings, Evidence
 from tui_trainer.contracts.hardware import HardwareSample
 
@@ -14,7 +14,7 @@ TIMES = 32  # step times and data shares kept
 FEWEST = 8  # step times before a hang can be told
 
 
-def hang_limit(memory: Memory, settings: AdvisorSettings) -> float | None:
+def hang_limit(memory: AdvisorState, settings: AdvisorSettings) -> float | None:
     """Seconds after which a step hangs; None while too few were timed."""
     if len(memory.step_times) < FEWEST:
         return None
@@ -22,7 +22,7 @@ def hang_limit(memory: Memory, settings: AdvisorSettings) -> float | None:
     return max(settings.hang_factor * median, settings.hang_seconds)
 
 
-def stalled(memory: Memory, limit: float) -> Finding:
+def stalled(memory: AdvisorState, limit: float) -> Condition:
     """The step that follows the newest one takes longer than `limit` seconds."""
     median = robust_stats.median(memory.step_times) / 1000
     evidence = Evidence(
@@ -32,7 +32,7 @@ def stalled(memory: Memory, limit: float) -> Finding:
         level=median * 1000,
         limit=limit * 1000,
     )
-    return Finding(
+    return Condition(
         "stalled",
         "critical",
         f"No step has finished for {number(limit)} s since step {memory.step}; "
@@ -44,7 +44,9 @@ def stalled(memory: Memory, limit: float) -> Finding:
     )
 
 
-def data_bound(memory: Memory, reading: Reading, settings: AdvisorSettings) -> Finding | None:
+def data_bound(
+    memory: AdvisorState, reading: RecordValues, settings: AdvisorSettings
+) -> Condition | None:
     """Most steps spend much of their time waiting for data."""
     wait, whole = reading.data_time_ms, reading.step_time_ms
     if wait is None or whole is None or whole <= 0 or wait < 0:
@@ -64,7 +66,7 @@ def data_bound(memory: Memory, reading: Reading, settings: AdvisorSettings) -> F
         value=share,
         limit=settings.data_share,
     )
-    return Finding(
+    return Condition(
         "data_bound",
         "medium",
         f"The median step waits for data during {number(100 * share)} % of its time.",
@@ -75,8 +77,8 @@ def data_bound(memory: Memory, reading: Reading, settings: AdvisorSettings) -> F
 
 
 def memory_near_limit(
-    memory: Memory, sample: HardwareSample, settings: AdvisorSettings
-) -> Finding | None:
+    memory: AdvisorState, sample: HardwareSample, settings: AdvisorSettings
+) -> Condition | None:
     """The fullest memory has been over its share in three samples on end."""
     pairs = [("ram", sample.ram_used, sample.ram_total)]
     pairs += [(f"gpu{gpu.index}", gpu.memory_used, gpu.memory_total) for gpu in sample.gpus]
@@ -96,7 +98,7 @@ def memory_near_limit(
         value=share,
         limit=settings.memory_share,
     )
-    return Finding(
+    return Condition(
         "memory",
         "high" if share >= 0.98 else "medium",
         f"{number(100 * share)} % of the memory ({name}) is in use.",
@@ -106,7 +108,7 @@ def memory_near_limit(
     )
 
 
-def non_finite(memory: Memory, reading: Reading) -> Finding | None:
+def non_finite(memory: AdvisorState, reading: RecordValues) -> Condition | None:
     """Loss, validation loss or gradient norm is not a number."""
     odd = [name for name in ("loss", "val_loss", "gradient_norm") if name in reading.nonfinite]
     if not odd:
@@ -118,7 +120,7 @@ def non_finite(memory: Memory, reading: Reading) -> Finding | None:
         level=robust_stats.median(memory.losses[-8:]) if memory.losses else None,
     )
     names = " and ".join(name.replace("_", " ") for name in odd)
-    return Finding(
+    return Condition(
         "non_finite",
         "critical" if odd != ["gradient_norm"] else "high",
         f"{names[0].upper()}{names[1:]} of step {memory.step} "

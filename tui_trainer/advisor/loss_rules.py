@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.finding import COLD_START, Finding, number
+from tui_trainer.advisor.finding import COLD_START, Condition, number
 from tui_trainer.advisor.schedule_phase import healthy_rate, is_cold_start, just_raised, safe_rate
-from tui_trainer.advisor.state import BLOCK, TRIFLE, Memory, scale
+from tui_trainer.advisor.state import BLOCK, TRIFLE, AdvisorState, scale
 from tui_trainer.contracts.advice import AdviceKind, Evidence, JobFacts, Urgency
 
 # A cumulative sum (Page 1954): what exceeds the reference by `SLACK` deviations adds up, a row
@@ -21,7 +21,7 @@ COLD = 24  # steps in which a start that is too fast goes wrong
 _ROLL_BACK = "roll back to the last good checkpoint and go on with the lower rate"
 
 
-def accumulate(memory: Memory) -> None:
+def accumulate(memory: AdvisorState) -> None:
     """Adds the newest loss to the cumulative sum."""
     if not memory.reference.ready:
         _provisional(memory)
@@ -32,7 +32,7 @@ def accumulate(memory: Memory) -> None:
     memory.risen = min(max(memory.risen + max(min(excess - slack, MOST), -3.0), 0.0), 4 * ALARM)
 
 
-def _provisional(memory: Memory) -> None:
+def _provisional(memory: AdvisorState) -> None:
     """A reference for the first rows: the lowest median of three neighbours so far."""
     if memory.rows < 3 or memory.frozen:
         return
@@ -47,7 +47,7 @@ def _provisional(memory: Memory) -> None:
     memory.risen = min(max(memory.risen + max(min(excess - SLACK, MOST), -3.0), 0.0), 4 * ALARM)
 
 
-def divergence(memory: Memory, facts: JobFacts) -> Finding | None:
+def divergence(memory: AdvisorState, facts: JobFacts) -> Condition | None:
     """The loss stays above its lowest recent level by more than noise explains."""
     is_open = "divergence" in memory.open or "warmup_too_short" in memory.open
     alarm = ALARM_RAISED if just_raised(memory) else ALARM
@@ -64,7 +64,7 @@ def divergence(memory: Memory, facts: JobFacts) -> Finding | None:
     return _diverging(memory, facts, now, unit)
 
 
-def _diverging(memory: Memory, facts: JobFacts, now: float, unit: float) -> Finding:
+def _diverging(memory: AdvisorState, facts: JobFacts, now: float, unit: float) -> Condition:
     """The finding for a loss that is at `now`; another kind right after a cold start."""
     reference = memory.reference
     rise = now - reference.level
@@ -100,10 +100,10 @@ def _diverging(memory: Memory, facts: JobFacts, now: float, unit: float) -> Find
     else:
         kind = "divergence"
         also = (_ROLL_BACK, "look at the data from that step on, if the rate was not changed")
-    return Finding(kind, urgency, reason, evidence, confidence, factor, target, also, good_step)
+    return Condition(kind, urgency, reason, evidence, confidence, factor, target, also, good_step)
 
 
-def _stepped_up(memory: Memory) -> bool:
+def _stepped_up(memory: AdvisorState) -> bool:
     """Whether the newest 16 rows lie above those before them by more than those scatter, or the
     whole run's noise explains: nearly all above nearly all, and the medians well apart."""
     if memory.rows % 4 or len(memory.losses) < STEP_AFTER + STEP_BEFORE:
@@ -121,7 +121,7 @@ def _stepped_up(memory: Memory) -> bool:
     return rise >= 1.3 * _highest_rise(memory)
 
 
-def _highest_rise(memory: Memory) -> float:
+def _highest_rise(memory: AdvisorState) -> float:
     """The highest rise of the same width earlier in the run: a loss that wanders has had its
     like."""
     levels = [block.level for block in memory.blocks[: -STEP_AFTER // BLOCK]]
@@ -133,7 +133,7 @@ def _highest_rise(memory: Memory) -> float:
     return max(rises, default=0.0)
 
 
-def spike(memory: Memory) -> Finding | None:
+def spike(memory: AdvisorState) -> Condition | None:
     """One row far above the rest; an advice of low urgency, as most pass by themselves. It
     names a step to go back to, but no rate: whether the loss stays there is not known yet."""
     if memory.rows < 3 * BLOCK or not memory.reference.ready:
@@ -152,7 +152,7 @@ def spike(memory: Memory) -> Finding | None:
         limit=before + SPIKE * unit,
         numbers={"noise": unit},
     )
-    return Finding(
+    return Condition(
         "loss_spike",
         "low",
         f"The loss of step {memory.step} is {number(value)}, "
@@ -171,7 +171,7 @@ def spike(memory: Memory) -> Finding | None:
     )
 
 
-def oscillation(memory: Memory) -> Finding | None:
+def oscillation(memory: AdvisorState) -> Condition | None:
     """The detrended loss swings several times as wide as it used to, while it does not fall."""
     reference = memory.reference
     if reference.wobble is None or memory.rows % 4:
@@ -198,7 +198,7 @@ def oscillation(memory: Memory) -> Finding | None:
         limit=most * usual,
         numbers={"times": times, "low": middle - 2 * usual, "high": middle + 2 * usual},
     )
-    return Finding(
+    return Condition(
         "oscillation",
         "high" if times >= 8 else "medium",
         f"The loss swings {number(times)} times as wide as before "

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.finding import Finding, number
+from tui_trainer.advisor.finding import Condition, number
 from tui_trainer.advisor.schedule_phase import fell, is_warming
-from tui_trainer.advisor.state import Evaluation, Memory, scale
+from tui_trainer.advisor.state import AdvisorState, EvaluationPoint, scale
 from tui_trainer.contracts.advice import Evidence, JobFacts, Urgency
 
 # Adam moves a weight by about the rate in a step, so an adapter, which begins at zero, learns
@@ -18,7 +18,7 @@ STANDING = 5  # evaluations within which training may leave validation behind
 WINDOW = 40  # rows in which a learning run shows that it learns
 
 
-def plateau(memory: Memory, facts: JobFacts) -> Finding | None:
+def plateau(memory: AdvisorState, facts: JobFacts) -> Condition | None:
     """The loss stands still at a rate that the schedule has not lowered.
 
     Above low urgency only where nothing was learned at a rate at which nothing can be, or where
@@ -59,7 +59,7 @@ def _stands(losses: list[float]) -> bool:
     return robust_stats.kendall(means) > -2.0 or fall < 0.005 * abs(robust_stats.median(means))
 
 
-def _is_flat(memory: Memory) -> bool:
+def _is_flat(memory: AdvisorState) -> bool:
     """Whether even the steepest fall that the noise leaves possible is under 2 % over the
     blocks: a test for sameness, so that more noise asks for more rows."""
     levels = [block.level for block in memory.blocks]
@@ -68,7 +68,7 @@ def _is_flat(memory: Memory) -> bool:
     return fall + 2 * error < 0.02 * abs(memory.first)
 
 
-def _learned_nothing(memory: Memory) -> bool:
+def _learned_nothing(memory: AdvisorState) -> bool:
     """Whether the loss is where it began."""
     recent = memory.losses[-WINDOW:]
     noise = robust_stats.noise(recent)
@@ -77,7 +77,7 @@ def _learned_nothing(memory: Memory) -> bool:
     return begun < max(0.02 * abs(memory.first), noise) and _stands(recent)
 
 
-def _late(memory: Memory, facts: JobFacts) -> Finding | None:
+def _late(memory: AdvisorState, facts: JobFacts) -> Condition | None:
     """The last third of the whole run's curve stands still. Of low urgency: many good runs end
     like this."""
     window = max(8, len(memory.coarse) // 3)
@@ -95,14 +95,14 @@ def _late(memory: Memory, facts: JobFacts) -> Finding | None:
 
 
 def _finding(
-    memory: Memory,
+    memory: AdvisorState,
     urgency: Urgency,
     confidence: float,
     target: float | None,
     *,
     learned: bool = True,
     good_step: int | None = None,
-) -> Finding:
+) -> Condition:
     recent = memory.losses[-WINDOW:]
     now = robust_stats.median(recent)
     if target is not None and memory.former_rate == target:
@@ -130,7 +130,7 @@ def _finding(
     )
     factor = 1.5 if learned else 10.0
     also = ("see whether the data can be learned at all", "a higher rank")
-    return Finding(
+    return Condition(
         "plateau",
         urgency,
         reason,
@@ -144,7 +144,7 @@ def _finding(
     )
 
 
-def overfitting(memory: Memory) -> Finding | None:
+def overfitting(memory: AdvisorState) -> Condition | None:
     """The validation loss has turned and rises, or stands, while the training loss falls."""
     points = memory.evaluations
     if len(points) < 4:
@@ -172,7 +172,7 @@ def overfitting(memory: Memory) -> Finding | None:
     return _turned(low, newest, level, limit)
 
 
-def _left_behind(points: Sequence[Evaluation]) -> bool:
+def _left_behind(points: Sequence[EvaluationPoint]) -> bool:
     """Whether training went on by a third within a few evaluations, and validation hardly did."""
     if len(points) < STANDING:
         return False
@@ -183,7 +183,9 @@ def _left_behind(points: Sequence[Evaluation]) -> bool:
     return went_on and late >= 0.98 * then.val_loss
 
 
-def _turned(low: Evaluation, newest: Evaluation, level: float, limit: float | None) -> Finding:
+def _turned(
+    low: EvaluationPoint, newest: EvaluationPoint, level: float, limit: float | None
+) -> Condition:
     rise = newest.val_loss / level - 1 if level > 0 else 0.0
     moved = "rose" if limit is not None else "hardly moved"
     evidence = Evidence(
@@ -195,7 +197,7 @@ def _turned(low: Evaluation, newest: Evaluation, level: float, limit: float | No
         limit=limit,
         numbers={"train_then": low.train_level, "train_now": newest.train_level},
     )
-    return Finding(
+    return Condition(
         "overfitting",
         "high" if rise > 0.2 else "medium",
         f"The validation loss {moved} from {number(low.val_loss)} at step {low.step} to "

@@ -28,7 +28,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
+class RecordValues(msgspec.Struct, frozen=True, kw_only=True):
     """One row. A number that is absent or not finite is None; `nonfinite` names those that
     were there and were not finite (loss, gradient_norm, val_loss)."""
 
@@ -43,13 +43,13 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     nonfinite: tuple[str, ...] = ()
 
 
-def read(record: TrainRecord | EvalRecord | Reading | Mapping[str, Any]) -> Reading:
+def read(record: TrainRecord | EvalRecord | RecordValues | Mapping[str, Any]) -> RecordValues:
     """The reading of a record of ours or a row of anyone's. Never raises for odd values."""
-    if isinstance(record, Reading):
+    if isinstance(record, RecordValues):
         return record
     if isinstance(record, TrainRecord):
         odd = record.nonfinite
-        return Reading(
+        return RecordValues(
             step=record.step,
             loss=_finite(record.loss),
             learning_rate=_finite(record.learning_rate),
@@ -61,7 +61,7 @@ def read(record: TrainRecord | EvalRecord | Reading | Mapping[str, Any]) -> Read
         )
     if isinstance(record, EvalRecord):
         odd = record.nonfinite
-        return Reading(
+        return RecordValues(
             step=record.step,
             val_loss=_finite(record.val_loss),
             time=_finite(record.time),
@@ -70,7 +70,7 @@ def read(record: TrainRecord | EvalRecord | Reading | Mapping[str, Any]) -> Read
     return _mapping(record)
 
 
-def _mapping(row: Mapping[str, Any]) -> Reading:
+def _mapping(row: Mapping[str, Any]) -> RecordValues:
     found: dict[str, float | None] = {}
     odd: list[str] = []
     for name, aliases in _NAMES.items():
@@ -87,7 +87,7 @@ def _mapping(row: Mapping[str, Any]) -> Reading:
     elif "loss" in row and row["loss"] is None:
         odd.append("loss")  # a loss that was written as null was no number
     step = found.pop("step", None)
-    return Reading(step=None if step is None else int(step), nonfinite=tuple(odd), **found)
+    return RecordValues(step=None if step is None else int(step), nonfinite=tuple(odd), **found)
 
 
 def _finite(value: object) -> float | None:

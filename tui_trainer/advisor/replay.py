@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from tui_trainer.advisor.advisor import Advisor
-from tui_trainer.advisor.record_values import Reading, read
+from tui_trainer.advisor.record_values import RecordValues, read
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.hardware import HardwareSample
@@ -41,7 +41,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def replay(
-    records: Iterable[Reading | Mapping[str, Any]],
+    records: Iterable[RecordValues | Mapping[str, Any]],
     settings: AdvisorSettings | None = None,
     facts: JobFacts | None = None,
     hardware: Sequence[HardwareSample] = (),
@@ -76,10 +76,10 @@ def replay(
     return Replay(advice=list(newest.values()), said=said, lacks=lacks, rows=rows, advisor=advisor)
 
 
-def standing(readings: Sequence[Reading]) -> list[Reading]:
+def standing(readings: Sequence[RecordValues]) -> list[RecordValues]:
     """Without the rows that later training rows replaced: a run that was resumed from a
     checkpoint wrote the steps after it again."""
-    kept: list[Reading] = []
+    kept: list[RecordValues] = []
     lowest: float = float("inf")
     for reading in reversed(readings):
         step = reading.step
@@ -94,7 +94,7 @@ def standing(readings: Sequence[Reading]) -> list[Reading]:
 
 def from_columns(
     train: Mapping[str, Sequence[float]], evals: Mapping[str, Sequence[float]]
-) -> list[Reading]:
+) -> list[RecordValues]:
     """Readings of a run that was read into columns by canonical name (`watch.view.Table`), an
     evaluation after the training row of its step. NaN is a number that was none, NaN with its
     sign bit set a field that the row lacks."""
@@ -104,7 +104,7 @@ def from_columns(
     return [_at(columns, at) for _, _, at, columns in sorted(found, key=lambda item: item[:3])]
 
 
-def _at(columns: Mapping[str, Sequence[float]], at: int) -> Reading:
+def _at(columns: Mapping[str, Sequence[float]], at: int) -> RecordValues:
     row: dict[str, Any] = {}
     for name, values in columns.items():
         value = float(values[at])

@@ -7,7 +7,7 @@ import math
 import msgspec
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.record_values import Reading
+from tui_trainer.advisor.record_values import RecordValues
 from tui_trainer.contracts.advice import Advice
 
 RECORDS = 64  # newest rows kept
@@ -33,7 +33,7 @@ class Block(msgspec.Struct):
     rate: float | None
 
 
-class Evaluation(msgspec.Struct):
+class EvaluationPoint(msgspec.Struct):
     """One evaluation, and the training loss around it."""
 
     step: int
@@ -42,7 +42,7 @@ class Evaluation(msgspec.Struct):
     train_noise: float = 0.0  # of that level, a median of 8
 
 
-class Open(msgspec.Struct):
+class OpenAdvice(msgspec.Struct):
     """An advice that is not closed yet; `quiet` counts rows since its cause was last seen."""
 
     advice: Advice
@@ -67,7 +67,7 @@ class Reference(msgspec.Struct):
     norm_wobble: float | None = None
 
 
-class Memory(msgspec.Struct):
+class AdvisorState(msgspec.Struct):
     """Everything that is remembered. Lists are oldest first."""
 
     rows: int = 0
@@ -96,17 +96,17 @@ class Memory(msgspec.Struct):
     frozen: bool = False  # the reference stands still while the loss diverges
     risen: float = 0.0  # cumulative sum of the loss above its reference
     tiny: int = 0  # rows in a row with a vanishing gradient
-    evaluations: list[Evaluation] = msgspec.field(default_factory=list)
+    evaluations: list[EvaluationPoint] = msgspec.field(default_factory=list)
     step_times: list[float] = msgspec.field(default_factory=list)
     data_shares: list[float] = msgspec.field(default_factory=list)
     memory_shares: list[float] = msgspec.field(default_factory=list)
     last_time: float | None = None
-    open: dict[str, Open] = msgspec.field(default_factory=dict)
+    open: dict[str, OpenAdvice] = msgspec.field(default_factory=dict)
     raised: int = 0
     muted: list[str] = msgspec.field(default_factory=list)
 
 
-def note(memory: Memory, reading: Reading) -> None:
+def note(memory: AdvisorState, reading: RecordValues) -> None:
     """Takes in a training row with a finite loss. Rules look at it afterwards, except that the
     block it completes is added by `close_block`, so that rules compare it with what was before."""
     loss = reading.loss
@@ -129,7 +129,7 @@ def note(memory: Memory, reading: Reading) -> None:
     memory.filled += 1
 
 
-def _note_rate(memory: Memory, rate: float) -> None:
+def _note_rate(memory: AdvisorState, rate: float) -> None:
     before = memory.rate
     memory.rate = rate
     # A warmup of few steps doubles the rate too, so the first rows do not count.
@@ -151,7 +151,7 @@ def _note_rate(memory: Memory, rate: float) -> None:
         memory.peak_rate, memory.peak_row = rate, memory.rows
 
 
-def close_block(memory: Memory) -> bool:
+def close_block(memory: AdvisorState) -> bool:
     """Adds the block that the newest row completed, if it did, and renews the reference."""
     if memory.filled < BLOCK:
         return False
@@ -174,7 +174,7 @@ def close_block(memory: Memory) -> bool:
     return True
 
 
-def _extend_curve(memory: Memory, level: float) -> None:
+def _extend_curve(memory: AdvisorState, level: float) -> None:
     """Points are means of block levels; a full curve is halved, so that it always spans the run."""
     memory.coarse_sum += level
     memory.coarse_count += 1
@@ -188,7 +188,7 @@ def _extend_curve(memory: Memory, level: float) -> None:
         memory.coarse_span *= 2
 
 
-def _renew(memory: Memory) -> None:
+def _renew(memory: AdvisorState) -> None:
     """The reference from the newest blocks: levels of 16, norms of 4, wobble of those before
     the newest 2."""
     recent = memory.blocks[-16:]
@@ -217,7 +217,7 @@ def _renew(memory: Memory) -> None:
     memory.reference = reference
 
 
-def scale(memory: Memory) -> float:
+def scale(memory: AdvisorState) -> float:
     """The unit in which a rise of the loss is measured: its noise, but not less than a few
     percent of the level or than a trifle of all that was learned."""
     reference = memory.reference

@@ -10,31 +10,31 @@ from typing import Literal
 
 import msgspec
 
-from tui_trainer.chat.connection import Link, Live, new_id
+from tui_trainer.chat.connection import ActiveAdapters, Connection, new_id
 from tui_trainer.chat.process import serve_command
 from tui_trainer.contracts.chat import (
+    AdapterChecked,
     AdapterFacts,
-    Answered,
+    AdaptersCompared,
+    AdaptersMerged,
+    AnswerDone,
+    AnswerPiece,
     AnswerRequest,
     BatchAnswered,
     BatchRequest,
     CancelRequest,
-    Checked,
     CheckRequest,
-    Compared,
     CompareRequest,
     Comparison,
-    Merged,
     MergeRequest,
-    Piece,
-    Ready,
+    ModelReady,
     Source,
 )
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What the model said: `tokens` generated in `seconds`. `adapter` names what said it:
     None for the base alone, one name, or `a=0.7 b=0.3`. `dropped_turns` of the conversation
     were too old to fit."""
@@ -67,7 +67,7 @@ class ChatClient:
         """`threads` CPU threads, half of the CPUs by default. `on_status` gets a few words
         about what loading does, from the thread whose call started the process."""
         self.model = model
-        self._link = Link(
+        self._link = Connection(
             serve_command(model, trust_remote_code=trust_remote_code, threads=threads),
             on_status or (lambda _: None),
         )
@@ -75,7 +75,7 @@ class ChatClient:
         self._answering: dict[str, bool] = {}  # id -> whether it is cancelled
 
     @property
-    def facts(self) -> Ready | None:
+    def facts(self) -> ModelReady | None:
         """What the loaded base is; None before it was loaded."""
         return self._link.facts
 
@@ -90,7 +90,7 @@ class ChatClient:
         process = self._link.process
         return process.pid if process is not None and not process.over else None
 
-    def start(self) -> Ready:
+    def start(self) -> ModelReady:
         """Starts the process, or does nothing where it is there; returns when it is ready."""
         self._link.running()
         assert self._link.facts is not None  # noqa: S101
@@ -116,7 +116,7 @@ class ChatClient:
         top_p: float = 1.0,
         seed: int | None = None,
         on_token: Callable[[str], None] | None = None,
-    ) -> Answer:
+    ) -> ModelAnswer:
         """The answer to a conversation that ends with the user's turn.
 
         `on_token` gets its next whole characters as they come. Temperature 0 is greedy;
@@ -138,17 +138,17 @@ class ChatClient:
             with self._lock:
                 del self._answering[request.id]
 
-    def _answer(self, request: AnswerRequest, on_token: Callable[[str], None]) -> Answer:
+    def _answer(self, request: AnswerRequest, on_token: Callable[[str], None]) -> ModelAnswer:
         process = self._link.running()
         with self._lock:
             cancelled = self._answering[request.id]
         if cancelled:  # while the base was loaded
-            return Answer(text="", tokens=0, seconds=0.0, cancelled=True)
+            return ModelAnswer(text="", tokens=0, seconds=0.0, cancelled=True)
         with closing(self._link.events(process, request)) as events:
             for event in events:
-                if isinstance(event, Piece):
+                if isinstance(event, AnswerPiece):
                     on_token(event.text)
-                elif isinstance(event, Answered):
+                elif isinstance(event, AnswerDone):
                     return _as_answer(event)
         raise UserError("the chat process gave no answer", 1)
 
@@ -166,7 +166,7 @@ class ChatClient:
     def use(self, adapters: dict[str, float], folders: dict[str, Path]) -> None:
         """Lets these adapters (name -> weight) answer from the next answer on; none is the
         base alone, several their exact weighted sum. Refused, nothing changes."""
-        self._link.switch(Live(dict(adapters), dict(folders)))
+        self._link.switch(ActiveAdapters(dict(adapters), dict(folders)))
 
     def answers(
         self,
@@ -200,12 +200,12 @@ class ChatClient:
     def check(self, adapter: Path) -> AdapterFacts:
         """An adapter's facts; raises `UserError` with the reason where it cannot be used."""
         request = CheckRequest(id=new_id(), folder=str(adapter.absolute()))
-        return self._link.ask(request, Checked).facts
+        return self._link.ask(request, AdapterChecked).facts
 
     def compare(self, a: Path, b: Path) -> Comparison:
         """How large the changes of two adapters are, layer by layer, and how far apart."""
         request = CompareRequest(id=new_id(), a=str(a.absolute()), b=str(b.absolute()))
-        return self._link.ask(request, Compared).comparison
+        return self._link.ask(request, AdaptersCompared).comparison
 
     def merge(
         self,
@@ -221,14 +221,14 @@ class ChatClient:
         out = out.expanduser().absolute()
         request = MergeRequest(id=new_id(), folder=str(adapter.absolute()), out=str(out))
         report = on_progress or (lambda _: None)
-        return Path(self._link.ask(request, Merged, lambda p: report(p.message)).path)
+        return Path(self._link.ask(request, AdaptersMerged, lambda p: report(p.message)).path)
 
 
-def _as_answer(event: Answered) -> Answer:
+def _as_answer(event: AnswerDone) -> ModelAnswer:
     names = list(event.adapters)
     mix = " ".join(f"{name}={weight:g}" for name, weight in event.adapters.items())
     single = len(names) == 1 and event.adapters[names[0]] == 1.0
-    return Answer(
+    return ModelAnswer(
         text=event.text,
         tokens=event.tokens,
         seconds=event.seconds,

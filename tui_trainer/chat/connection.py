@@ -12,15 +12,15 @@ from typing import TypeVar
 
 from tui_trainer.chat.process import ChatProcess
 from tui_trainer.contracts.chat import (
+    AdaptersUsed,
+    AnswerPiece,
     CancelRequest,
     Event,
-    Failed,
-    Piece,
-    Progress,
-    Ready,
+    ModelReady,
     Request,
+    RequestFailed,
+    RequestProgress,
     Status,
-    Used,
     UseRequest,
 )
 from tui_trainer.contracts.errors import UserError
@@ -29,22 +29,22 @@ Last = TypeVar("Last", bound=Event)
 
 
 @dataclass(frozen=True)
-class Live:
+class ActiveAdapters:
     """Which adapters are to answer, with weights, and where each lies."""
 
     adapters: dict[str, float] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
 
 
-class Link:
+class Connection:
     """Starts the process when something is asked and it is not there, and gives it what was
     live. For several threads at once. Everything raises `UserError`."""
 
     def __init__(self, command: Sequence[str], on_status: Callable[[str], None]) -> None:
         """`on_status` gets a few words about what loading does, and how a process ended that
         is started again."""
-        self.live = Live()
-        self.facts: Ready | None = None
+        self.live = ActiveAdapters()
+        self.facts: ModelReady | None = None
         self._command = command
         self._on_status = on_status
         self._starting = threading.Lock()
@@ -83,7 +83,7 @@ class Link:
         if process is not None:
             process.close()
 
-    def switch(self, live: Live) -> None:
+    def switch(self, live: ActiveAdapters) -> None:
         """Lets other adapters answer. Refused, nothing changes."""
         self._switch(self.running(), live)
 
@@ -91,7 +91,7 @@ class Link:
         self,
         request: Request,
         last: type[Last],
-        on_progress: Callable[[Progress], None] = lambda _: None,
+        on_progress: Callable[[RequestProgress], None] = lambda _: None,
     ) -> Last:
         """Sends a request and waits for its last event."""
         return self._ask(self.running(), request, last, on_progress)
@@ -104,8 +104,8 @@ class Link:
         try:
             process.send(request)
             while (event := waiting.get()) is not None:
-                over = not isinstance(event, Piece | Progress)
-                if isinstance(event, Failed):
+                over = not isinstance(event, AnswerPiece | RequestProgress)
+                if isinstance(event, RequestFailed):
                     raise UserError(event.message, event.exit_status)
                 yield event
                 if over:
@@ -121,21 +121,21 @@ class Link:
         process: ChatProcess,
         request: Request,
         last: type[Last],
-        on_progress: Callable[[Progress], None] = lambda _: None,
+        on_progress: Callable[[RequestProgress], None] = lambda _: None,
     ) -> Last:
         with closing(self.events(process, request)) as events:
             for event in events:
-                if isinstance(event, Progress):
+                if isinstance(event, RequestProgress):
                     on_progress(event)
                 elif isinstance(event, last):
                     return event
         raise UserError("the chat process answered something else than it was asked", 1)
 
-    def _wait_until_ready(self, process: ChatProcess) -> Ready:
+    def _wait_until_ready(self, process: ChatProcess) -> ModelReady:
         while (event := process.general.get()) is not None:
-            if isinstance(event, Ready):
+            if isinstance(event, ModelReady):
                 return event
-            if isinstance(event, Failed):
+            if isinstance(event, RequestFailed):
                 raise UserError(event.message, event.exit_status)
             if isinstance(event, Status):
                 self._on_status(event.message)
@@ -148,17 +148,17 @@ class Link:
         except UserError as error:
             if process.over:  # not refused: the next process may still take it
                 raise
-            self.live = Live()
+            self.live = ActiveAdapters()
             names = ", ".join(live.adapters)
             raise UserError(f"{names} was live; now the base alone answers: {error}") from error
 
-    def _switch(self, process: ChatProcess, live: Live) -> None:
+    def _switch(self, process: ChatProcess, live: ActiveAdapters) -> None:
         request = UseRequest(
             id=new_id(),
             adapters=live.adapters,
             folders={name: str(path.absolute()) for name, path in live.folders.items()},
         )
-        self._ask(process, request, Used)
+        self._ask(process, request, AdaptersUsed)
         self.live = live
 
 

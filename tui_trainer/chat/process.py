@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tui_trainer.contracts.chat import Event, Failed, Ready, Request, Status
+from tui_trainer.contracts.chat import Event, ModelReady, Request, RequestFailed, Status
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 
 KEPT_LINES = 40
@@ -134,7 +134,9 @@ class ChatProcess:
                 waiting.put(None)
 
     def _hand_over(self, event: Event) -> None:
-        if isinstance(event, Ready | Status) or (isinstance(event, Failed) and event.id is None):
+        if isinstance(event, ModelReady | Status) or (
+            isinstance(event, RequestFailed) and event.id is None
+        ):
             self.general.put(event)
             return
         with self._lock:

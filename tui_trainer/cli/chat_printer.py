@@ -16,7 +16,7 @@ from tui_trainer.contracts.teaching import TrainingRecord
 PROMPT = "> "
 
 
-class Printer(Protocol):
+class ChatPrinter(Protocol):
     """Shows the events of a session, from any thread."""
 
     lost: OSError | None
@@ -55,7 +55,7 @@ class _Base(abc.ABC):
     def _show(self, event: events.Event) -> None: ...
 
 
-class JsonLines(_Base):
+class JsonPrinter(_Base):
     """One record per event."""
 
     def echo(self, line: str) -> None:
@@ -65,7 +65,7 @@ class JsonLines(_Base):
         output.record(event)
 
 
-class Transcript(_Base):
+class TextPrinter(_Base):
     """Text. While an answer streams or the user types, other words wait or step aside."""
 
     def __init__(self, *, interactive: bool, typed: Callable[[], str] = lambda: "") -> None:
@@ -92,9 +92,9 @@ class Transcript(_Base):
             click.echo(output.escape_lines(event.text), nl=False)
             output.flush()
             return
-        if isinstance(event, events.Answered | events.Revision | events.Problem):
+        if isinstance(event, events.Answered | events.Revision | events.SessionError):
             self._end_stream(event)
-        if isinstance(event, events.Live):
+        if isinstance(event, events.AdaptersActivated):
             before, self._live = self._live, event.adapters
             if before == event.adapters:
                 return
@@ -103,7 +103,7 @@ class Transcript(_Base):
         for line in shown(event):
             output.data(line)
 
-    def _end_stream(self, event: events.Answered | events.Revision | events.Problem) -> None:
+    def _end_stream(self, event: events.Answered | events.Revision | events.SessionError) -> None:
         if self._streaming:
             output.data("")
         elif isinstance(event, events.Answered):
@@ -125,9 +125,9 @@ class Transcript(_Base):
         else:
             output.say(line)
 
-    def _is_news(self, event: events.Training | events.Buffer) -> bool:
+    def _is_news(self, event: events.TrainingStatus | events.BufferStatus) -> bool:
         """Whether the state of a training or the filling of the buffer is another one."""
-        if isinstance(event, events.Buffer):
+        if isinstance(event, events.BufferStatus):
             before, self._buffer = self._buffer, (event.count, event.weight)
             return self._buffer != before and event.count > 0
         before_state = self._states.get(event.record.id)
@@ -136,13 +136,13 @@ class Transcript(_Base):
 
 
 def told(
-    event: events.Event, is_news: Callable[[events.Training | events.Buffer], bool]
+    event: events.Event, is_news: Callable[[events.TrainingStatus | events.BufferStatus], bool]
 ) -> list[str]:
     """The words about an event, for standard error."""
     match event:
-        case events.Problem(text=text):
+        case events.SessionError(text=text):
             lines = [f"error: {text}"]
-        case events.Notice(text=text):
+        case events.SessionNotice(text=text):
             lines = [text]
         case events.Confirm(text=text):
             lines = [f"{text} /yes does it"]
@@ -155,13 +155,13 @@ def told(
             lines = ["the answer was cut off"]
         case events.Revision():
             lines = ["/accept takes this as the right answer, /reject leaves it"]
-        case events.Live(adapters=adapters):
+        case events.AdaptersActivated(adapters=adapters):
             mix = " ".join(f"{name}={weight:g}" for name, weight in adapters.items())
             single = len(adapters) == 1 and 1.0 in adapters.values()
             lines = [f"answers come from {(next(iter(adapters)) if single else mix) or 'the base'}"]
-        case events.Training(record=record) if is_news(event):
+        case events.TrainingStatus(record=record) if is_news(event):
             lines = [_training_line(record)]
-        case events.Buffer() if is_news(event):
+        case events.BufferStatus() if is_news(event):
             lines = [buffer_line(event)]
         case _:
             lines = []
@@ -175,9 +175,9 @@ def shown(event: events.Event) -> list[str]:
             lines = [output.escape(rated_line(event))]
         case events.NeedsCorrection():
             lines = ["it needs a correction before it is taught: /fix TEXT"]
-        case events.Table(headers=headers, rows=rows) if headers:
+        case events.TextTable(headers=headers, rows=rows) if headers:
             lines = [output.table(headers, rows)]
-        case events.Table(rows=rows):
+        case events.TextTable(rows=rows):
             lines = [output.pairs([(row[0], row[1]) for row in rows])]
         case _:
             lines = []
@@ -191,7 +191,7 @@ def rated_line(event: events.Rated) -> str:
     return text if event.taught is None else f"{text} and teaches: {event.taught}"
 
 
-def buffer_line(event: events.Buffer) -> str:
+def buffer_line(event: events.BufferStatus) -> str:
     """How far the buffer is, in words."""
     count = f"{event.count} of {event.threshold}" if event.threshold else f"{event.count}"
     text = f"{count} examples until training" if event.threshold else f"{count} examples wait"

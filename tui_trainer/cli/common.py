@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass
-class Session:
+class GlobalOptions:
     """What was said in front of the command; each command may say it again for itself."""
 
     debug: bool = False
@@ -71,7 +71,7 @@ def runs_dir(context: click.Context) -> Path:
     is told before anything was started.
     """
     settings = load_settings()
-    said = context.find_object(Session)
+    said = context.find_object(GlobalOptions)
     chosen = said.runs_dir if said is not None else None
     return (chosen or Path(settings.runs_dir)).expanduser()
 
@@ -117,10 +117,10 @@ def chat_model(said: str | None, settings: Settings) -> str:
 
 def _set_debug(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
-        context.ensure_object(Session).debug = True
+        context.ensure_object(GlobalOptions).debug = True
         debug_log.start()
 
 
 def _set_runs_dir(context: click.Context, _: click.Parameter, value: Path | None) -> None:
     if value is not None:
-        context.ensure_object(Session).runs_dir = value
+        context.ensure_object(GlobalOptions).runs_dir = value

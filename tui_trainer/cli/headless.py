@@ -8,12 +8,12 @@ import time
 from types import FrameType, TracebackType
 
 from tui_trainer.cli import output
-from tui_trainer.cli.notifications import Telling
-from tui_trainer.cli.progress_printer import JsonLines, Progress, Words
+from tui_trainer.cli.notifications import RunNotifications
+from tui_trainer.cli.progress_printer import JsonProgress, ProgressPrinter, TextProgress
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, CommandName
 from tui_trainer.launch.engine_process import kill_engine, start_engine
-from tui_trainer.launch.exit_report import Beginning, EngineEnd, describe_end
+from tui_trainer.launch.exit_report import EngineEnd, StartedProcess, describe_end
 from tui_trainer.launch.follow_run import Position, follow
 from tui_trainer.store.runs import run_control
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -31,9 +31,9 @@ def run_headless(
     One Ctrl-C or SIGTERM asks the run to save and stop, a second Ctrl-C to stop at once. A
     lost terminal (SIGHUP) or closed output ends this process only; the engine goes on.
     """
-    progress: Progress = JsonLines() if as_json else Words(folder)
-    telling = Telling(folder, load_settings().notify)
-    beginning, since = Beginning.now(folder), Position.at_end(folder)
+    progress: ProgressPrinter = JsonProgress() if as_json else TextProgress(folder)
+    telling = RunNotifications(folder, load_settings().notify)
+    beginning, since = StartedProcess.now(folder), Position.at_end(folder)
     with Interrupts() as interrupts:
         process = start_engine(folder, from_checkpoint, rate)
         stopper = Stopper(folder, process, progress)
@@ -101,7 +101,7 @@ class Stopper:
     """Turns the number of interrupts into commands; kills an engine that does not hear them."""
 
     def __init__(
-        self, folder: RunFolder, process: subprocess.Popen[bytes], progress: Progress
+        self, folder: RunFolder, process: subprocess.Popen[bytes], progress: ProgressPrinter
     ) -> None:
         self.killed = False
         self._folder = folder

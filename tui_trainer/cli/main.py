@@ -109,7 +109,7 @@ def root(context: click.Context, model: str | None) -> int | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line (without the program's name) and gives the exit status."""
-    session = common.Session()
+    session = common.GlobalOptions()
     _print_anything()
     # Values near the end of the range of floats are shown as they are; numpy need not warn.
     warnings.filterwarnings("ignore", "overflow encountered", RuntimeWarning)
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _tell(error: BaseException, session: common.Session) -> int:
+def _tell(error: BaseException, session: common.GlobalOptions) -> int:
     """Tells an error to the user and gives the exit status."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
@@ -145,7 +145,7 @@ def _tell(error: BaseException, session: common.Session) -> int:
     return 1
 
 
-def _tell_in_words(error: BaseException, session: common.Session) -> int:
+def _tell_in_words(error: BaseException, session: common.GlobalOptions) -> int:
     if isinstance(error, (click.Abort, KeyboardInterrupt)):
         output.say("interrupted")
         return INTERRUPTED

@@ -12,25 +12,25 @@ from tui_trainer.cli import output
 from tui_trainer.contracts.notice import NotifySettings
 from tui_trainer.contracts.run import ACTIVE_STATES, RunState
 from tui_trainer.launch.exit_report import EngineEnd
-from tui_trainer.notify.notice_rules import Rule, Seen, ended
+from tui_trainer.notify.notice_rules import NoticeRules, SeenRun, ended
 from tui_trainer.notify.sender import Sender, ways_of
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.store.runs.sent_notices import claim
-from tui_trainer.watch.runs.hang_detector import Vigil
+from tui_trainer.watch.runs.hang_detector import HangDetector
 
 LOOK_SECONDS = 1.0
 FLUSH_SECONDS = 15.0
 SAY_SECONDS = 1.5  # a longer wait at the end is explained
 
 
-class Telling:
+class RunNotifications:
     """Looks at one run once a second, and has told what is worth it."""
 
     def __init__(self, folder: RunFolder, settings: NotifySettings) -> None:
         self._folder = RunFolder(folder.path.absolute())
         self._on = settings.on
-        self._vigil = Vigil(folder)
-        self._rule = Rule(settings.on, time.time())
+        self._vigil = HangDetector(folder)
+        self._rule = NoticeRules(settings.on, time.time())
         self._info = folder.info()
         self._next = 0.0
         stopping = threading.Event()
@@ -65,9 +65,9 @@ class Telling:
             self._sender.flush(FLUSH_SECONDS, left)
         self._sender.close()
 
-    def _seen(self, status: str, state: RunState | None, message: str = "") -> Seen:
+    def _seen(self, status: str, state: RunState | None, message: str = "") -> SeenRun:
         crashed = status == "crashed"
-        return Seen(
+        return SeenRun(
             path=self._folder.path,
             run=self._folder.path.name,
             name=self._info.name if self._info is not None else self._folder.path.name,

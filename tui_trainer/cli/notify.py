@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # loaded when it is asked for
 _WAYS = ("terminal", "desktop", "webhook", "command")
 
 
-class Trial(msgspec.Struct, frozen=True, kw_only=True):
+class ChannelTest(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the test notice by one way; `worked` is None where it is not set."""
 
     way: str
@@ -62,7 +62,7 @@ def test(as_json: bool) -> int:
     return 1 if any(trial.worked is False for trial in trials) else 0
 
 
-def _try_all(settings: NotifySettings) -> list[Trial]:
+def _try_all(settings: NotifySettings) -> list[ChannelTest]:
     from tui_trainer.cli.notifications import terminal_writer
     from tui_trainer.notify.notice_rules import trial
     from tui_trainer.notify.sender import ways_of
@@ -74,7 +74,7 @@ def _try_all(settings: NotifySettings) -> list[Trial]:
         problem = way.send(notice)
         took = time.monotonic() - began
         words = problem or _words(way.name, settings, took)
-        found[way.name] = Trial(
+        found[way.name] = ChannelTest(
             way=way.name, worked=problem is None, words=words, seconds=round(took, 3)
         )
     return [found.get(name) or _absent(name, settings) for name in _WAYS]
@@ -95,7 +95,7 @@ def _words(way: str, settings: NotifySettings, took: float) -> str:
     return f"done in {took:.1f} s"
 
 
-def _absent(way: str, settings: NotifySettings) -> Trial:
+def _absent(way: str, settings: NotifySettings) -> ChannelTest:
     from tui_trainer.notify.terminal_channel import shows_notifications
     from tui_trainer.store import paths
 
@@ -112,4 +112,4 @@ def _absent(way: str, settings: NotifySettings) -> Trial:
             words = "no notify-send with a desktop here, and no macOS"
     else:
         words = f"{way} is not set in [notify] of {file}"
-    return Trial(way=way, worked=None, words=words)
+    return ChannelTest(way=way, worked=None, words=words)

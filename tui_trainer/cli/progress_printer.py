@@ -20,7 +20,7 @@ BAD_INPUT = 2
 _LIVE_SECONDS = 0.1  # between rewritings
 
 
-class Progress(Protocol):
+class ProgressPrinter(Protocol):
     """Shows a run from its beginning to its end."""
 
     def begin(self) -> None:
@@ -36,7 +36,7 @@ class Progress(Protocol):
         """The engine has ended."""
 
 
-class JsonLines:
+class JsonProgress:
     """Metric and event records as they come, and a last record of kind `end`."""
 
     def begin(self) -> None:
@@ -67,7 +67,7 @@ class JsonLines:
         )
 
 
-class Words:
+class TextProgress:
     """A progress line on standard error: rewritten on a terminal, else one now and then."""
 
     def __init__(self, folder: RunFolder) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import click
 
 from tui_trainer.cli import common, output
-from tui_trainer.cli.chat_printer import PROMPT, JsonLines, Printer, Transcript
+from tui_trainer.cli.chat_printer import PROMPT, ChatPrinter, JsonPrinter, TextPrinter
 from tui_trainer.contracts import session as events
 from tui_trainer.repl.factory import open_session
 from tui_trainer.repl.parse import completions
@@ -52,8 +52,8 @@ def repl(
       tui-trainer repl --json < questions.txt
     """
     interactive = _is_terminal() and not as_json
-    words = Transcript(interactive=interactive, typed=_typed)
-    printer: Printer = JsonLines() if as_json else words
+    words = TextPrinter(interactive=interactive, typed=_typed)
+    printer: ChatPrinter = JsonPrinter() if as_json else words
     settings = load_settings()
     session = open_session(
         common.chat_model(model, settings),
@@ -78,7 +78,7 @@ def repl(
 
 
 def _converse(
-    session: ChatSession, printer: Printer, lines: Iterator[str], *, interactive: bool
+    session: ChatSession, printer: ChatPrinter, lines: Iterator[str], *, interactive: bool
 ) -> bool:
     """Does line by line until the input or the session ends; whether any failed."""
     failed = False
@@ -95,7 +95,7 @@ def _converse(
     return failed
 
 
-def _submit(session: ChatSession, printer: Printer, line: str) -> bool:
+def _submit(session: ChatSession, printer: ChatPrinter, line: str) -> bool:
     done = _in_background(lambda: session.submit(line), session.cancel)
     if printer.lost is not None:
         raise printer.lost
@@ -103,15 +103,17 @@ def _submit(session: ChatSession, printer: Printer, line: str) -> bool:
 
 
 def _edit(
-    session: ChatSession, printer: Printer, request: events.EditRequest, *, interactive: bool
+    session: ChatSession, printer: ChatPrinter, request: events.EditRequest, *, interactive: bool
 ) -> bool:
     if not interactive:
         hint = "/fix TEXT gives the right answer, /feedback fix N TEXT that of feedback N"
-        printer(events.Problem(text=f"there is no terminal for an editor; {hint}", command="/edit"))
+        printer(
+            events.SessionError(text=f"there is no terminal for an editor; {hint}", command="/edit")
+        )
         return False
     text = click.edit(request.text, extension=".txt")
     if text is None or text.rstrip("\n") == request.text:
-        printer(events.Notice(text="nothing was changed"))
+        printer(events.SessionNotice(text="nothing was changed"))
         return True
     return session.edited(request, text.rstrip("\n"))
 
@@ -155,7 +157,7 @@ def _piped_lines() -> Iterator[str]:
         yield line.decode("utf-8", "replace").rstrip("\r\n")
 
 
-def _typed_lines(session: ChatSession, printer: Printer) -> Iterator[str]:
+def _typed_lines(session: ChatSession, printer: ChatPrinter) -> Iterator[str]:
     _set_up_readline(session)
     output.say("ask something; /help lists the commands, Ctrl-D leaves")
     while True:
@@ -173,8 +175,8 @@ def _typed_lines(session: ChatSession, printer: Printer) -> Iterator[str]:
         yield line
 
 
-def _prompting(printer: Printer, now: bool) -> None:
-    if isinstance(printer, Transcript):
+def _prompting(printer: ChatPrinter, now: bool) -> None:
+    if isinstance(printer, TextPrinter):
         printer.prompting = now
 
 

@@ -135,7 +135,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
     message: str
 
 
-class Ready(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ready"):
+class ModelReady(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ready"):
     """The base is loaded: `path` its folder if it is one, `base_hash` the SHA-256 of its
     configuration and weights, `context` the tokens it can read (None where it does not say),
     `parameters` how many numbers it has, `seconds` what loading took, `notices` sentences about
@@ -154,14 +154,14 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="r
     notices: list[str] = []
 
 
-class Piece(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="piece"):
+class AnswerPiece(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="piece"):
     """The next whole characters of an answer."""
 
     id: str
     text: str
 
 
-class Answered(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="answered"):
+class AnswerDone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="answered"):
     """An answer: `text` is all its pieces; `tokens` were generated in `seconds` after a prompt
     of `prompt_tokens`, for which the oldest `dropped_turns` were left out. `adapters` made it."""
 
@@ -175,7 +175,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag
     dropped_turns: int = 0
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="progress"):
+class RequestProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="progress"):
     """`done` of `total` questions or stages, and which stage it is."""
 
     id: str
@@ -191,28 +191,30 @@ class BatchAnswered(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"
     texts: list[str]
 
 
-class Used(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="used"):
+class AdaptersUsed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="used"):
     """What is live now."""
 
     id: str
     adapters: dict[str, float]
 
 
-class Checked(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="checked"):
+class AdapterChecked(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="checked"):
     """The adapter can be used."""
 
     id: str
     facts: AdapterFacts
 
 
-class Compared(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="compared"):
+class AdaptersCompared(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="compared"
+):
     """The comparison."""
 
     id: str
     comparison: Comparison
 
 
-class Merged(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="merged"):
+class AdaptersMerged(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="merged"):
     """The merged model lies in `path` and takes `bytes`."""
 
     id: str
@@ -220,7 +222,7 @@ class Merged(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
     bytes: int
 
 
-class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="failed"):
+class RequestFailed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="failed"):
     """Why a request was not done, in one sentence; without an `id` the base could not be
     loaded and the process ends."""
 
@@ -231,14 +233,14 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
 
 Event = (
     Status
-    | Ready
-    | Piece
-    | Answered
-    | Progress
+    | ModelReady
+    | AnswerPiece
+    | AnswerDone
+    | RequestProgress
     | BatchAnswered
-    | Used
-    | Checked
-    | Compared
-    | Merged
-    | Failed
+    | AdaptersUsed
+    | AdapterChecked
+    | AdaptersCompared
+    | AdaptersMerged
+    | RequestFailed
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class JobIssue(msgspec.Struct, frozen=True, kw_only=True):
     """Something about a job that cannot work (`error`) or is hardly meant (`warning`); `key` is
     the setting to change."""
 

@@ -20,7 +20,7 @@ class Turn(msgspec.Struct, frozen=True):
     content: str
 
 
-class Example(msgspec.Struct, frozen=True, kw_only=True):
+class RatedExample(msgspec.Struct, frozen=True, kw_only=True):
     """A rated answer.
 
     `turns` is the conversation up to and including the question; `answer` what the model said,

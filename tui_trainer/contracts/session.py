@@ -80,7 +80,7 @@ class EditRequest(_Event, frozen=True, kw_only=True, tag="edit_request"):
     text: str
 
 
-class Buffer(_Event, frozen=True, kw_only=True, tag="buffer"):
+class BufferStatus(_Event, frozen=True, kw_only=True, tag="buffer"):
     """How far the waiting examples are from the next training; a threshold of 0 is off."""
 
     count: int
@@ -90,19 +90,19 @@ class Buffer(_Event, frozen=True, kw_only=True, tag="buffer"):
     needs_correction: int
 
 
-class Training(_Event, frozen=True, kw_only=True, tag="training"):
+class TrainingStatus(_Event, frozen=True, kw_only=True, tag="training"):
     """A training has come on."""
 
     record: TrainingRecord
 
 
-class Live(_Event, frozen=True, kw_only=True, tag="live"):
+class AdaptersActivated(_Event, frozen=True, kw_only=True, tag="live"):
     """These adapters (name -> weight) answer from now on; none is the base alone."""
 
     adapters: dict[str, float]
 
 
-class Table(_Event, frozen=True, kw_only=True, tag="table"):
+class TextTable(_Event, frozen=True, kw_only=True, tag="table"):
     """Rows of text that were asked for."""
 
     title: str
@@ -116,13 +116,13 @@ class Confirm(_Event, frozen=True, kw_only=True, tag="confirm"):
     text: str
 
 
-class Notice(_Event, frozen=True, kw_only=True, tag="notice"):
+class SessionNotice(_Event, frozen=True, kw_only=True, tag="notice"):
     """Words for the user."""
 
     text: str
 
 
-class Problem(_Event, frozen=True, kw_only=True, tag="error"):
+class SessionError(_Event, frozen=True, kw_only=True, tag="error"):
     """Why something was not done. `command` is the line that asked for it, empty where nobody
     did."""
 
@@ -138,11 +138,11 @@ Event = (
     | Flagged
     | Revision
     | EditRequest
-    | Buffer
-    | Training
-    | Live
-    | Table
+    | BufferStatus
+    | TrainingStatus
+    | AdaptersActivated
+    | TextTable
     | Confirm
-    | Notice
-    | Problem
+    | SessionNotice
+    | SessionError
 )

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import StateName
 from tui_trainer.engine import console
-from tui_trainer.engine.records.run_reporter import Report
-from tui_trainer.engine.state.command_source import Control
+from tui_trainer.engine.records.run_reporter import RunReporter
+from tui_trainer.engine.state.command_source import CommandSource
 from tui_trainer.engine.state.ranks import Ranks, place
 from tui_trainer.store import atomic, file_lock, jobs
 from tui_trainer.store.runs import disk_reserve, refused_resume, run_folder
@@ -122,10 +122,10 @@ def run(folder: RunFolder, from_checkpoint: str | None, rate: float | None = Non
         raise UserError(f"{folder.path} is not a run folder: run.json is absent or broken")
     found = refused_resume.as_found(folder.state())
     try:
-        report = Report(folder)
+        report = RunReporter(folder)
     except OSError as error:
         raise UserError(f"{error.filename} cannot be written: {error.strerror}", 1) from None
-    control = Control(folder)
+    control = CommandSource(folder)
     control.listen_to_signals()
     try:
         if found is not None and found.state == "completed" and from_checkpoint is None:
@@ -160,8 +160,8 @@ def run(folder: RunFolder, from_checkpoint: str | None, rate: float | None = Non
 
 def _train(
     folder: RunFolder,
-    report: Report,
-    control: Control,
+    report: RunReporter,
+    control: CommandSource,
     from_checkpoint: str | None,
     rate: float | None,
 ) -> int:
@@ -189,7 +189,7 @@ def _train(
         return 130
     if rate is not None:
         learning_rate.set_peak(session, rate)
-    with hardware_log.HardwareRecord(session):
+    with hardware_log.HardwareLog(session):
         state = loop.train(session)
     ranks.end()
     return _leave(session, state)
@@ -221,15 +221,15 @@ def _leave(session: Session, state: StateName) -> int:
     return 0
 
 
-def together(report: Report) -> Ranks:
+def together(report: RunReporter) -> Ranks:
     """The processes that train this run with this one. Raises `UserError`."""
     at = place()
     if at.size == 1:
         return Ranks()
-    from tui_trainer.engine.distributed.process_group import Many
+    from tui_trainer.engine.distributed.process_group import ProcessGroup
 
     report.state("preparing", f"waiting for {at.size} training processes to meet")
-    return Many(at)
+    return ProcessGroup(at)
 
 
 def _words_of(error: OSError, folder: RunFolder) -> str:
@@ -242,7 +242,7 @@ def _words_of(error: OSError, folder: RunFolder) -> str:
     return disk_space.full(folder.path, error, folder.path.name)
 
 
-def _fail(report: Report, message: str) -> None:
+def _fail(report: RunReporter, message: str) -> None:
     """A run that trained, or was never started, has failed; a resume that is refused before its
     first step leaves the state as it was."""
     print(message, file=sys.stderr)  # noqa: T201

@@ -21,7 +21,7 @@ from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.optimizer import set_learning_rate
 from tui_trainer.engine.records import step_records
 from tui_trainer.engine.state.learning_rate import rate_of_next_step
-from tui_trainer.engine.state.session import Outcome, Session
+from tui_trainer.engine.state.session import Session, StepResult
 
 
 def train(session: Session) -> StateName:
@@ -118,7 +118,7 @@ def _finish(session: Session, has_result: bool) -> None:
     save_adapter.write_card(session)
 
 
-def step(session: Session) -> Outcome:
+def step(session: Session) -> StepResult:
     """One optimizer step: gradients, clipping, update. Where memory runs out it is done again
     in smaller passes, from the same random state."""
     random = recovery.random_state(session)
@@ -134,7 +134,7 @@ def step(session: Session) -> Outcome:
             recovery.make_smaller(session, passes, error)
 
 
-def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) -> Outcome:
+def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) -> StepResult:
     """Clips the gradients and changes the weights, but where a number is not finite."""
     scaler = session.scaler
     scaler.unscale_(session.optimizer)
@@ -148,7 +148,7 @@ def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) ->
         scaler.update()
     session.optimizer.zero_grad(set_to_none=True)
     session.division.mark("optimizer")
-    return Outcome(numbers[0], numbers[1], passes, healthy)
+    return StepResult(numbers[0], numbers[1], passes, healthy)
 
 
 def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Tensor:

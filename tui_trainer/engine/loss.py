@@ -17,7 +17,7 @@ _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
 @dataclass(frozen=True)
-class Way:
+class ForwardMode:
     """How this base is run: examples side by side without padding (else padded, because of
     `padded_because`), and the output layer only where something is learned (else everywhere,
     by the base's own forward pass)."""
@@ -28,10 +28,10 @@ class Way:
     classifies: bool = False
 
 
-CLASSIFIES = Way(side_by_side=False, own_head=False, classifies=True)
+CLASSIFIES = ForwardMode(side_by_side=False, own_head=False, classifies=True)
 
 
-def find_way(causal: Any) -> Way:
+def find_way(causal: Any) -> ForwardMode:
     """Tries out what the base allows, and readies it; `causal` has no adapter yet or one that
     changes nothing yet, which is the same."""
     reason = packed_attention.refusal(causal)
@@ -40,11 +40,11 @@ def find_way(causal: Any) -> Way:
     )
     if reason is None:
         packed_attention.install(causal)
-    return Way(reason is None, own_head, reason or "")
+    return ForwardMode(reason is None, own_head, reason or "")
 
 
 def weighted_sum(
-    model: Any, batch: Batch, way: Way, *, count_hits: bool = False
+    model: Any, batch: Batch, way: ForwardMode, *, count_hits: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Sum over learned tokens, of a classifier over examples, of weight times cross-entropy
     (nats), and with `count_hits` of weight times "predicted exactly" (0/1); scalars in fp32.

@@ -12,13 +12,13 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import Event
 from tui_trainer.engine.checkpoints import checkpoint
 from tui_trainer.engine.data.encoding import Example
-from tui_trainer.engine.state.session import Outcome, Session
+from tui_trainer.engine.state.session import Session, StepResult
 
 # Steps in a row without finite numbers after which a run ends.
 MOST_SKIPPED = 3
 
 
-def skipped(session: Session, outcome: Outcome, rate: float) -> None:
+def skipped(session: Session, outcome: StepResult, rate: float) -> None:
     """A step whose loss or gradient was not finite: the weights were left as they were.
 
     Raises `UserError` after `MOST_SKIPPED` in a row.

@@ -18,7 +18,7 @@ from tui_trainer.engine import recovery
 from tui_trainer.engine.advice import observe
 from tui_trainer.engine.checkpoints import checkpoint
 from tui_trainer.engine.data.augment import Augmenter, writer_of
-from tui_trainer.engine.data.batching import Plan
+from tui_trainer.engine.data.batching import BatchPlan
 from tui_trainer.engine.data.dataset import Dataset, load_dataset
 from tui_trainer.engine.data.tokenizer_pool import Between
 from tui_trainer.engine.execute_commands import refuse_lapsed
@@ -26,9 +26,9 @@ from tui_trainer.engine.loss import CLASSIFIES, find_way
 from tui_trainer.engine.malloc_tuning import keep_pages
 from tui_trainer.engine.optimizer import build_optimizer
 from tui_trainer.engine.records import data_report
-from tui_trainer.engine.records.run_reporter import Report
-from tui_trainer.engine.records.step_profile import Division
-from tui_trainer.engine.state.command_source import Control, rates_to_replay
+from tui_trainer.engine.records.run_reporter import RunReporter
+from tui_trainer.engine.records.step_profile import StepProfile
+from tui_trainer.engine.state.command_source import CommandSource, rates_to_replay
 from tui_trainer.engine.state.ranks import Ranks, place
 from tui_trainer.engine.state.session import Session, TrainerState
 from tui_trainer.models import base_model, lora_train
@@ -46,8 +46,8 @@ _TOLD_SECONDS = 0.5
 def prepare(
     folder: RunFolder,
     info: RunInfo,
-    report: Report,
-    control: Control,
+    report: RunReporter,
+    control: CommandSource,
     from_checkpoint: str | None,
     ranks: Ranks | None = None,
 ) -> Session:
@@ -89,8 +89,8 @@ def _build(
     info: RunInfo,
     tokenizer: Any,
     dataset: Dataset,
-    report: Report,
-    control: Control,
+    report: RunReporter,
+    control: CommandSource,
     ranks: Ranks,
 ) -> Session:
     """The session with model and optimizer, before its first step. Raises `UserError`."""
@@ -102,7 +102,7 @@ def _build(
     way = CLASSIFIES if dataset.labels else find_way(loaded)
     cpu_matmul.install(model)
     fused_ops.install(model)
-    plan = Plan(dataset.train, job.training, dataset.replay, job.data.replay_per_step)
+    plan = BatchPlan(dataset.train, job.training, dataset.replay, job.data.replay_per_step)
     session = Session(
         folder=folder,
         info=info,
@@ -124,14 +124,16 @@ def _build(
         ),
         report=report,
         control=control,
-        division=Division(device),
+        division=StepProfile(device),
         ranks=ranks,
     )
     session.division.model_is(model, job.training.precision, ranks.place.size)
     return session
 
 
-def _augmenter(folder: RunFolder, job: Job, report: Report, control: Control) -> Augmenter | None:
+def _augmenter(
+    folder: RunFolder, job: Job, report: RunReporter, control: CommandSource
+) -> Augmenter | None:
     """What rewrites rows where the job asks for it; a stop or cancel ends it."""
     if job.data.augment == "none":
         return None
@@ -152,7 +154,7 @@ def _augmenter(folder: RunFolder, job: Job, report: Report, control: Control) ->
     return Augmenter(job, folder.augmented_file, ask, ended)
 
 
-def _tokenising(report: Report, control: Control) -> Between:
+def _tokenising(report: RunReporter, control: CommandSource) -> Between:
     """Says how far the tokens are where that takes long; a stop or cancel ends it."""
     told = time.monotonic()
 
@@ -219,7 +221,7 @@ class EndedEarlyError(Exception):
         self.command = command
 
 
-def enter(report: Report, control: Control, message: str) -> None:
+def enter(report: RunReporter, control: CommandSource, message: str) -> None:
     """Names the next phase of the preparation; raises `EndedEarlyError` where told to end."""
     command = control.told_to_end()
     if command is not None:

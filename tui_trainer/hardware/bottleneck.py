@@ -24,7 +24,7 @@ _SAMPLES = 5  # the last so many are judged together
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Bottleneck:
     """What binds the run: a word, a sentence with its figures, and what to change."""
 
     kind: Kind
@@ -33,7 +33,7 @@ class Verdict:
     change: str
 
 
-def verdict_of(samples: Sequence[HardwareSample]) -> Verdict | None:
+def verdict_of(samples: Sequence[HardwareSample]) -> Bottleneck | None:
     """The verdict over the last samples; None where no step was taken apart yet."""
     late = samples[-_SAMPLES:]
     division = next((s.division for s in reversed(late) if s.division is not None), None)
@@ -46,7 +46,7 @@ def verdict_of(samples: Sequence[HardwareSample]) -> Verdict | None:
     if found is None and data >= DATA_SHARE:
         found = _data(data)
     if found is None and reporting >= REPORTING_SHARE:
-        found = Verdict(
+        found = Bottleneck(
             "reporting",
             "reporting-bound",
             f"{reporting:.0%} of a step goes into writing records",
@@ -55,8 +55,8 @@ def verdict_of(samples: Sequence[HardwareSample]) -> Verdict | None:
     return found or _memory(late, division) or _compute(late, division)
 
 
-def _data(share: float) -> Verdict:
-    return Verdict(
+def _data(share: float) -> Bottleneck:
+    return Bottleneck(
         "data",
         "data-bound",
         f"{share:.0%} of a step is waiting for data",
@@ -65,7 +65,7 @@ def _data(share: float) -> Verdict:
     )
 
 
-def _starved(samples: Sequence[HardwareSample], division: StepDivision) -> Verdict | None:
+def _starved(samples: Sequence[HardwareSample], division: StepDivision) -> Bottleneck | None:
     others = _mean(
         s.cpu_percent - s.run_cpu_percent
         for s in samples
@@ -78,7 +78,7 @@ def _starved(samples: Sequence[HardwareSample], division: StepDivision) -> Verdi
     if had is not None and had >= HAD_SHARE:
         return None
     waits = "" if had is None else f", and it had a processor for {had:.0%} of its work"
-    return Verdict(
+    return Bottleneck(
         "starved",
         "starved by another process",
         f"other processes take {others:.0f} % of the processors{waits}",
@@ -87,7 +87,7 @@ def _starved(samples: Sequence[HardwareSample], division: StepDivision) -> Verdi
     )
 
 
-def _crowded(samples: Sequence[HardwareSample], division: StepDivision) -> Verdict | None:
+def _crowded(samples: Sequence[HardwareSample], division: StepDivision) -> Bottleneck | None:
     """Whether other processes compute on the run's GPU; only where its own is told from them."""
     gpus = [gpu for gpu in (gpu_of(sample, division) for sample in samples) if gpu is not None]
     shares = []
@@ -99,7 +99,7 @@ def _crowded(samples: Sequence[HardwareSample], division: StepDivision) -> Verdi
     busy = _mean(gpu.utilisation for gpu in gpus if gpu.utilisation is not None)
     if others is None or busy is None or others < OTHERS_PERCENT or busy < BUSY_PERCENT:
         return None
-    return Verdict(
+    return Bottleneck(
         "starved",
         "starved by another process",
         f"other processes take {others:.0f} % of the GPU's time",
@@ -107,12 +107,12 @@ def _crowded(samples: Sequence[HardwareSample], division: StepDivision) -> Verdi
     )
 
 
-def _memory(samples: Sequence[HardwareSample], division: StepDivision) -> Verdict | None:
+def _memory(samples: Sequence[HardwareSample], division: StepDivision) -> Bottleneck | None:
     last = samples[-1]
     ram = _share(last.ram_used, last.ram_total)
     swap = _share(last.swap_used, last.swap_total)
     if ram is not None and swap is not None and ram >= RAM_SHARE and swap >= SWAP_SHARE:
-        return Verdict(
+        return Bottleneck(
             "memory",
             "memory-bound",
             f"RAM is {ram:.0%} full and {swap:.0%} of swap is in use",
@@ -126,7 +126,7 @@ def _memory(samples: Sequence[HardwareSample], division: StepDivision) -> Verdic
     if used is not None and used >= MFU_SHARE:
         return None
     figure = "" if used is None else f", its arithmetic {used:.0%}"
-    return Verdict(
+    return Bottleneck(
         "memory",
         "memory-bound",
         f"the GPU's memory is busy {gpu.memory_busy:.0f} % of the time{figure}",
@@ -135,7 +135,7 @@ def _memory(samples: Sequence[HardwareSample], division: StepDivision) -> Verdic
     )
 
 
-def _compute(samples: Sequence[HardwareSample], division: StepDivision) -> Verdict:
+def _compute(samples: Sequence[HardwareSample], division: StepDivision) -> Bottleneck:
     work = division.forward_ms + division.backward_ms + division.optimizer_ms
     share = min(1.0, work / division.step_ms)
     used = division.utilisation
@@ -148,7 +148,7 @@ def _compute(samples: Sequence[HardwareSample], division: StepDivision) -> Verdi
     else:
         change = 'larger passes, training.precision = "bf16", or a faster device'
     why = f"{share:.0%} of a step is forward, backward and update{figure}"
-    return Verdict("compute", "compute-bound", why, change)
+    return Bottleneck("compute", "compute-bound", why, change)
 
 
 def gpu_of(sample: HardwareSample, division: StepDivision) -> GpuSample | None:

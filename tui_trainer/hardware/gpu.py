@@ -61,7 +61,7 @@ class GpuReader:
         return next((version for version in versions if version is not None), None)
 
 
-class PatientGpus:
+class TimedGpus:
     """GPUs read in a thread of their own: a driver that hangs costs `patience` seconds once.
 
     Until it answers again nothing more is asked of it, the GPUs stand as problems by name, and

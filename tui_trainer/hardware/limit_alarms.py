@@ -20,7 +20,7 @@ GONE_SAMPLES = 2
 
 
 @dataclass(frozen=True)
-class Alarm:
+class LimitAlarm:
     """`name` is of one thing that may run out; `opens` tells a new alarm from its end."""
 
     name: str
@@ -42,14 +42,14 @@ class _Reading:
     over: str = ""
 
 
-class Alarms:
+class LimitAlarms:
     """Looks at samples one after the other and tells what changed."""
 
     def __init__(self) -> None:
         self._open: set[str] = set()
         self._near: dict[str, int] = {}
 
-    def look(self, sample: HardwareSample) -> list[Alarm]:
+    def look(self, sample: HardwareSample) -> list[LimitAlarm]:
         """What the sample raises or closes; a value that is not known does neither."""
         found = []
         for reading in _readings(sample):
@@ -57,11 +57,11 @@ class Alarms:
             self._near[reading.name] = count
             if count >= reading.samples and reading.name not in self._open:
                 self._open.add(reading.name)
-                found.append(Alarm(reading.name, True, f"{reading.words}: {reading.change}"))
+                found.append(LimitAlarm(reading.name, True, f"{reading.words}: {reading.change}"))
             elif reading.away and reading.name in self._open:
                 self._open.discard(reading.name)
                 over = reading.over or f"{reading.words} again"
-                found.append(Alarm(reading.name, False, over))
+                found.append(LimitAlarm(reading.name, False, over))
         return found
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from tui_trainer.contracts.hardware import HardwareSample, StepDivision
-from tui_trainer.hardware.limit_alarms import Alarm, Alarms
+from tui_trainer.hardware.limit_alarms import LimitAlarm, LimitAlarms
 from tui_trainer.hardware.sampler import Sampler
 
 # Seconds between samples: dense at first, twice as far apart after every so many, up to a limit,
@@ -23,7 +23,7 @@ SAMPLES_PER_STAGE = 300
 LONGEST_SECONDS = 30.0
 
 
-class Lines(Protocol):
+class SampleFile(Protocol):
     """Where the samples go."""
 
     def append(self, record: HardwareSample) -> None:
@@ -43,18 +43,18 @@ class Recorder:
     def __init__(
         self,
         folder: Path,
-        lines: Callable[[], contextlib.AbstractContextManager[Lines]],
+        lines: Callable[[], contextlib.AbstractContextManager[SampleFile]],
         division: Callable[[], StepDivision | None] = lambda: None,
-        alarm: Callable[[Alarm], None] = lambda _: None,
-        outlook: Callable[[HardwareSample], Alarm | None] = lambda _: None,
+        alarm: Callable[[LimitAlarm], None] = lambda _: None,
+        outlook: Callable[[HardwareSample], LimitAlarm | None] = lambda _: None,
     ) -> None:
         self._folder = folder
         self._lines = lines
         self._division = division
         self._alarm = alarm
         self._outlook = outlook
-        self._alarms = Alarms()
-        self._untold: list[Alarm] = []
+        self._alarms = LimitAlarms()
+        self._untold: list[LimitAlarm] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hardware", daemon=True)
 
@@ -71,7 +71,7 @@ class Recorder:
     def _run(self) -> None:
         sampler = Sampler(run_pid=os.getpid(), disk_path=self._folder)
         seconds, written, due = FIRST_SECONDS, 0, 0.0
-        lines: Lines | None = None
+        lines: SampleFile | None = None
         with contextlib.ExitStack() as stack:
             # Looked at all the time, so that a warning comes before the end; written more seldom.
             while not self._ended.wait(FIRST_SECONDS if due else 0.2):

@@ -13,7 +13,7 @@ import psutil
 
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.hardware import cgroup
-from tui_trainer.hardware.gpu import PATIENCE_SECONDS, Gpus, PatientGpus
+from tui_trainer.hardware.gpu import PATIENCE_SECONDS, Gpus, TimedGpus
 
 T = TypeVar("T")
 
@@ -34,11 +34,11 @@ class Sampler:
         self,
         run_pid: int | None = None,
         disk_path: Path | None = None,
-        gpus: Gpus | PatientGpus | None = None,
+        gpus: Gpus | TimedGpus | None = None,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._disk_path = disk_path
-        self._gpus = gpus if isinstance(gpus, PatientGpus) else PatientGpus(gpus, patience)
+        self._gpus = gpus if isinstance(gpus, TimedGpus) else TimedGpus(gpus, patience)
         self._process: psutil.Process | None = None
         self._run_pid: int | None = None
         self._machine = _Rate()

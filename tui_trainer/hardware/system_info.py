@@ -11,7 +11,7 @@ import msgspec
 
 from tui_trainer.contracts.hardware import GpuSample
 from tui_trainer.hardware import cgroup, pci_cards, sampler
-from tui_trainer.hardware.gpu import Gpus, PatientGpus
+from tui_trainer.hardware.gpu import Gpus, TimedGpus
 
 _PATIENCE_SECONDS = 15.0  # a driver that sleeps takes some seconds to start
 
@@ -31,7 +31,7 @@ PACKAGES = (
 )
 
 
-class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
+class SystemInfo(msgspec.Struct, frozen=True, kw_only=True):
     """Facts that do not change while a program runs; bytes, and None for what is not known.
 
     `cpu_limit` is a container's share of processors, `gpu_cards` the makers of the cards that
@@ -57,13 +57,13 @@ class MachineFacts(msgspec.Struct, frozen=True, kw_only=True):
     packages: dict[str, str | None]
 
 
-def machine_facts(disk_path: Path | None = None, gpus: Gpus | None = None) -> MachineFacts:
+def machine_facts(disk_path: Path | None = None, gpus: Gpus | None = None) -> SystemInfo:
     """The facts; `disk_path` is where runs would lie (default: here). Never raises."""
-    reader = PatientGpus(gpus, _PATIENCE_SECONDS)
+    reader = TimedGpus(gpus, _PATIENCE_SECONDS)
     found = reader.read()
     limit = sampler.quiet(cgroup.cpu_limit)
     allowed = sampler.quiet(sampler.allowed_cpus)
-    return MachineFacts(
+    return SystemInfo(
         python=platform.python_version(),
         python_path=sys.executable,
         platform=platform.platform(),

@@ -15,7 +15,7 @@ _NEVER = 1 << 60
 
 
 @dataclass(frozen=True)
-class Orders:
+class RankCommands:
     """What every process does now: commands with their learning rates, and whether to wait."""
 
     commands: tuple[tuple[CommandName, float | None], ...] = ()
@@ -23,7 +23,7 @@ class Orders:
     steps_until_next: int = 1
 
 
-class Together:
+class RankSync:
     """Shares the main process's orders with all, where torch.distributed is initialised.
 
     Every process must ask at the same steps. One process alone asks at every step; several ask
@@ -38,7 +38,7 @@ class Together:
         """Whether the processes talk at this step."""
         return step >= self._next_step
 
-    def share(self, step: int, orders: Orders, *, active: bool) -> Orders:
+    def share(self, step: int, orders: RankCommands, *, active: bool) -> RankCommands:
         """The main process's orders, in every process. `active` is whether it has any to give
         now or later; where it has none, nobody asks again."""
         distributed = _distributed()
@@ -52,7 +52,7 @@ class Together:
         distributed.broadcast_object_list(told, src=0)
         commands, paused, spacing = told
         self._next_step = step + int(spacing)
-        return Orders(tuple(commands), bool(paused), int(spacing))
+        return RankCommands(tuple(commands), bool(paused), int(spacing))
 
     def rest(self) -> float:
         """Seconds between two looks of a paused run."""

@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tui_trainer.integrations.rank_sync import Orders, Together
+from tui_trainer.integrations.rank_sync import RankCommands, RankSync
 from tui_trainer.integrations.scheduler_rate import set_rate
 from tui_trainer.writer import RunWriter
-from tui_trainer.writer.command_listener import Asked
+from tui_trainer.writer.command_listener import PendingCommands
 
 try:
     from transformers import TrainerCallback
@@ -60,9 +60,9 @@ class TuiTrainerCallback(TrainerCallback):
         self._name = name
         self._listens = listens
         self._hardware = hardware
-        self._together = Together()
+        self._together = RankSync()
         self._paused = False
-        self._unsaved: list[Asked] = []
+        self._unsaved: list[PendingCommands] = []
         self._save_wanted = False
         self._tokens = 0.0
         self._evaluation = contextlib.ExitStack()
@@ -74,7 +74,7 @@ class TuiTrainerCallback(TrainerCallback):
         """Makes the run's folder."""
         if self.run is not None:
             self.run.finish()
-        self._together, self._paused, self._unsaved = Together(), False, []
+        self._together, self._paused, self._unsaved = RankSync(), False, []
         self._save_wanted, self._tokens = False, 0.0
         self.run = run = RunWriter(
             self._runs_dir,
@@ -166,7 +166,7 @@ class TuiTrainerCallback(TrainerCallback):
 
     # -- what others ask ---------------------------------------------------------------------
 
-    def _commands(self) -> list[Asked]:
+    def _commands(self) -> list[PendingCommands]:
         if self.run is None or not self.run.active:
             return []
         return list(self.run.commands("checkpoint", "stop", "cancel", "set-lr", wait=False))
@@ -175,7 +175,7 @@ class TuiTrainerCallback(TrainerCallback):
         """The main process looks for commands, and all carry them out."""
         asked = self._commands()
         active = self.run is not None and self.run.active
-        mine = Orders(
+        mine = RankCommands(
             tuple((one.name, one.learning_rate) for one in asked),
             self.run is not None and self.run.paused,
         )
@@ -202,7 +202,7 @@ class TuiTrainerCallback(TrainerCallback):
             control.should_training_stop = True
         return None
 
-    def _answer(self, asked: Asked, problem: str | None) -> None:
+    def _answer(self, asked: PendingCommands, problem: str | None) -> None:
         if problem is not None:
             asked.refuse(problem)
         elif asked.name in ("checkpoint", "stop"):

@@ -47,7 +47,7 @@ class EngineEnd:
 
 
 @dataclass(frozen=True)
-class Beginning:
+class StartedProcess:
     """What was known before an engine started: the state in which it finds the run, None for one
     that never trained, and the sizes of log and events (bytes)."""
 
@@ -56,13 +56,13 @@ class Beginning:
     event_bytes: int = 0
 
     @classmethod
-    def now(cls, folder: RunFolder) -> Beginning:
+    def now(cls, folder: RunFolder) -> StartedProcess:
         """The beginning of an engine that is about to start."""
         found = refused_resume.as_found(folder.state())
         return cls(found, log_size(folder), _size(folder.events_file))
 
     @classmethod
-    def joined(cls, folder: RunFolder) -> Beginning:
+    def joined(cls, folder: RunFolder) -> StartedProcess:
         """The beginning, as far as it can be known, of an engine that somebody else started."""
         state = folder.state()
         found = None if state is None else state.before
@@ -70,7 +70,7 @@ class Beginning:
 
 
 def describe_end(
-    folder: RunFolder, exit_status: int | None, beginning: Beginning, *, wanted: bool = False
+    folder: RunFolder, exit_status: int | None, beginning: StartedProcess, *, wanted: bool = False
 ) -> EngineEnd:
     """The end of an engine whose process is gone.
 
@@ -141,7 +141,7 @@ def _mark(folder: RunFolder, state: RunState, word: StateName, message: str) -> 
         run_folder.write_state(folder, ended)
 
 
-def _log(folder: RunFolder, beginning: Beginning) -> tuple[str, ...]:
+def _log(folder: RunFolder, beginning: StartedProcess) -> tuple[str, ...]:
     """The last lines that this engine printed, not those of its predecessors."""
     start = max(beginning.log_bytes, log_size(folder) - _LOG_BYTES)
     try:

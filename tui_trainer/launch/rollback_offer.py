@@ -16,7 +16,7 @@ SPOILT = ("divergence", "non_finite", "gradient_explosion", "instability", "warm
 
 
 @dataclass(frozen=True)
-class Rollback:
+class RollbackOffer:
     """`checkpoint` is the newest whole one from before things went wrong, `peak` the schedule's
     peak with which the rate is then the suggested one, `command` does it from a shell."""
 
@@ -42,7 +42,7 @@ def checkpoint_before(folder: RunFolder, advice: Advice) -> str | None:
     return found[-1].name if found else None
 
 
-def rollback(folder: RunFolder, info: RunInfo, advice: Advice) -> Rollback | None:
+def rollback(folder: RunFolder, info: RunInfo, advice: Advice) -> RollbackOffer | None:
     """The offer that goes with an advice; None where it needs none or nothing good was saved."""
     if advice.kind not in SPOILT or advice.suggested_lr is None:
         return None
@@ -61,4 +61,4 @@ def rollback(folder: RunFolder, info: RunInfo, advice: Advice) -> Rollback | Non
         f"tui-trainer resume {shlex.quote(str(folder.path))} --from {name} "
         f"--set training.learning_rate={peak:g}"
     )
-    return Rollback(name, peak, command)
+    return RollbackOffer(name, peak, command)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.launch.engine_process import start_engine
-from tui_trainer.launch.exit_report import Beginning, EngineEnd, describe_end
+from tui_trainer.launch.exit_report import EngineEnd, StartedProcess, describe_end
 from tui_trainer.store.runs.run_folder import RunFolder
 
 _CHILD_POLL = 0.1  # seconds; a child's end is one cheap system call away
@@ -57,7 +57,7 @@ class Supervisor:
     def _run(
         self, folder: RunFolder, from_checkpoint: str | None, rate: float | None
     ) -> EngineEnd | None:
-        beginning = Beginning.now(folder)
+        beginning = StartedProcess.now(folder)
         try:
             process = start_engine(folder, from_checkpoint, rate, command=self._command)
         except UserError as error:
@@ -68,7 +68,7 @@ class Supervisor:
         return describe_end(folder, process.returncode, beginning)
 
     def _watch(self, folder: RunFolder) -> EngineEnd | None:
-        beginning = Beginning.joined(folder)
+        beginning = StartedProcess.joined(folder)
         while folder.status() in (*ACTIVE_STATES, "idle"):
             if self._left.wait(_FOREIGN_POLL):
                 return None

@@ -14,7 +14,7 @@ from tui_trainer.store.runs.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
-class BaseOrigin:
+class BaseIdentity:
     """A base by the name that the user gave, its folder if it is one, and then the SHA-256 of
     its configuration and weights and the tensors in its files that hold NaN or infinity."""
 
@@ -24,18 +24,18 @@ class BaseOrigin:
     not_finite: tuple[str, ...] | None = None
 
 
-def origin_of(model: str) -> BaseOrigin:
+def origin_of(model: str) -> BaseIdentity:
     """Reads the whole model once where it is a folder. Raises `UserError` where its files are
     not whole."""
     folder = Path(base_model.resolve(model))
     if not folder.is_dir():
-        return BaseOrigin(model, None, None)
+        return BaseIdentity(model, None, None)
     files = model_files.inspect_whole(folder)
-    return BaseOrigin(model, folder.resolve(), files.hash, files.not_finite)
+    return BaseIdentity(model, folder.resolve(), files.hash, files.not_finite)
 
 
 def check_origin(
-    folder: Path, info: AdapterInfo | None, config: dict[str, Any], ours: BaseOrigin
+    folder: Path, info: AdapterInfo | None, config: dict[str, Any], ours: BaseIdentity
 ) -> tuple[str, str | None]:
     """The base that an adapter names, and its hash if known.
 

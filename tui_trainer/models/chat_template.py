@@ -11,7 +11,7 @@ from tui_trainer.contracts.errors import UserError
 _SENTINEL = "answer"
 
 
-class Spoken(Protocol):
+class RenderedTurns(Protocol):
     """A turn of a conversation."""
 
     @property
@@ -22,7 +22,7 @@ class Spoken(Protocol):
 
 
 @dataclass(frozen=True)
-class Prompt:
+class EncodedPrompt:
     """`input_ids` of the prompt, how many of the oldest turns had to be left out of it, and
     the tokens that the answer may have."""
 
@@ -31,7 +31,7 @@ class Prompt:
     max_new_tokens: int
 
 
-def render(tokenizer: Any, turns: Sequence[Spoken], *, ask: bool) -> str:
+def render(tokenizer: Any, turns: Sequence[RenderedTurns], *, ask: bool) -> str:
     """The conversation as the base's chat template writes it; with `ask` the answer follows.
 
     A base without a template gets turns on lines of their own, and answers that end with its
@@ -48,7 +48,9 @@ def render(tokenizer: Any, turns: Sequence[Spoken], *, ask: bool) -> str:
     return text
 
 
-def fit(tokenizer: Any, turns: Sequence[Spoken], context: int | None, room: int) -> Prompt:
+def fit(
+    tokenizer: Any, turns: Sequence[RenderedTurns], context: int | None, room: int
+) -> EncodedPrompt:
     """The prompt for the next answer of up to `room` tokens.
 
     Where both do not fit into `context` tokens, the oldest turns are left out (never a system
@@ -68,7 +70,9 @@ def fit(tokenizer: Any, turns: Sequence[Spoken], context: int | None, room: int)
             raise UserError("the question is empty")
         # More than half of the context is not kept free for an answer.
         if context is None or len(ids) + min(room, context // 2) <= context:
-            return Prompt(ids, dropped, room if context is None else min(room, context - len(ids)))
+            return EncodedPrompt(
+                ids, dropped, room if context is None else min(room, context - len(ids))
+            )
         if opening + dropped == len(turns) - 1:
             break
         dropped = _next_start(turns, opening, dropped)
@@ -76,10 +80,10 @@ def fit(tokenizer: Any, turns: Sequence[Spoken], context: int | None, room: int)
         raise UserError(
             f"the question has {len(ids):,} tokens and the base reads {context:,}; shorten it"
         )
-    return Prompt(ids, dropped, min(room, context - len(ids)))
+    return EncodedPrompt(ids, dropped, min(room, context - len(ids)))
 
 
-def _next_start(turns: Sequence[Spoken], opening: int, dropped: int) -> int:
+def _next_start(turns: Sequence[RenderedTurns], opening: int, dropped: int) -> int:
     """Leaves out one exchange more: templates want a conversation to begin with the user."""
     dropped += 1
     while opening + dropped < len(turns) - 1 and turns[opening + dropped].role != "user":

@@ -20,7 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from tui_trainer.contracts.chat import AdapterFacts
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.models.base_identity import BaseOrigin, check_origin
+from tui_trainer.models.base_identity import BaseIdentity, check_origin
 from tui_trainer.models.lora_train import CONFIG, WEIGHTS
 from tui_trainer.store.adapters import adapter_files
 
@@ -51,7 +51,7 @@ class Base:
     """What an adapter must fit: where the base comes from, and the inputs and outputs of each
     of its linear layers by full name, in the model's order."""
 
-    origin: BaseOrigin
+    origin: BaseIdentity
     layers: Mapping[str, tuple[int, int]]
 
 
@@ -75,7 +75,7 @@ class ReadAdapter:
     updates: dict[str, Update]
 
 
-def describe(model: nn.Module, origin: BaseOrigin) -> Base:
+def describe(model: nn.Module, origin: BaseIdentity) -> Base:
     """The base as adapters see it; to be called before any is put onto it."""
     layers = {}
     for name, module in model.named_modules():

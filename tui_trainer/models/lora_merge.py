@@ -19,7 +19,7 @@ from tui_trainer.contracts.chat import Comparison, LayerDifference
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.models import base_model as bases
 from tui_trainer.models import lora_load
-from tui_trainer.models.base_identity import BaseOrigin
+from tui_trainer.models.base_identity import BaseIdentity
 from tui_trainer.models.lora_load import ReadAdapter, Update
 from tui_trainer.models.tied_weights import untie
 from tui_trainer.store import atomic, paths
@@ -135,7 +135,7 @@ def _make_aside(out: Path, aside: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_not_quantised(origin: BaseOrigin) -> None:
+def _check_not_quantised(origin: BaseIdentity) -> None:
     """Weights of a few bits cannot take up an update without loss."""
     config = _base_file(origin, "config.json")
     if config is None:
@@ -151,7 +151,7 @@ def _check_not_quantised(origin: BaseOrigin) -> None:
         )
 
 
-def _load_whole(origin: BaseOrigin, trust_remote_code: bool) -> Any:
+def _load_whole(origin: BaseIdentity, trust_remote_code: bool) -> Any:
     with lora_load.BUILDING:
         return bases.load_base(
             origin.model,
@@ -170,7 +170,7 @@ def _check_space(model: Any, out: Path) -> None:
         raise UserError(f"{there} has {free:,} bytes free; the merged model takes {needed:,}", 1)
 
 
-def _write(merged: Any, tokenizer: Any, origin: BaseOrigin, folder: Path) -> None:
+def _write(merged: Any, tokenizer: Any, origin: BaseIdentity, folder: Path) -> None:
     # transformers refuses to save some generation settings that it loads: they are copied.
     merged.generation_config = GenerationConfig.from_model_config(merged.config)
     merged.save_pretrained(str(folder))
@@ -183,7 +183,7 @@ def _write(merged: Any, tokenizer: Any, origin: BaseOrigin, folder: Path) -> Non
             shutil.copyfile(code, folder / code.name)
 
 
-def _base_file(origin: BaseOrigin, name: str) -> Path | None:
+def _base_file(origin: BaseIdentity, name: str) -> Path | None:
     if origin.folder is not None:
         file = origin.folder / name
         return file if file.is_file() else None

@@ -31,7 +31,7 @@ _ENDS: dict[str, NoticeKind] = {
 }
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class SeenRun(msgspec.Struct, frozen=True, kw_only=True):
     """One run at one moment. `updated_at` is its state's own time (seconds since the epoch),
     `stalled` what is said of a step under way that takes too long, `critical` the critical
     advice that the run was given; `resume` how it is carried on. Of a `foreign` tool's run the
@@ -62,7 +62,7 @@ class _Known:
     gone_since: float | None = None
 
 
-class Rule:
+class NoticeRules:
     """Turns what is seen into notices. What had happened to a run before it was first seen is
     not told, but for a hang that lasts; a run that ended since `began` counts as seen before."""
 
@@ -76,7 +76,7 @@ class Rule:
         """Whether a crash is not certain yet, so that `take` should be called again soon."""
         return any(known.gone_since is not None for known in self._known.values())
 
-    def take(self, runs: Iterable[Seen], now: float) -> list[Notice]:
+    def take(self, runs: Iterable[SeenRun], now: float) -> list[Notice]:
         """The notices on what is new; `now` in seconds since the epoch."""
         found: list[Notice] = []
         for seen in runs:
@@ -86,7 +86,7 @@ class Rule:
             found += self._of(known, seen, now)
         return [notice for notice in found if _OCCASION.get(notice.kind) in self._on]
 
-    def judged(self, seen: Seen, advice: Iterable[Advice], now: float) -> list[Notice]:
+    def judged(self, seen: SeenRun, advice: Iterable[Advice], now: float) -> list[Notice]:
         """Notices on critical advice that was found by the viewer; the first judgement of a run
         tells what was there before."""
         known = self._known.setdefault(seen.path, self._first(seen))
@@ -100,7 +100,7 @@ class Rule:
         known = self._known.get(path)
         return known is not None and "judged" in known.told
 
-    def _first(self, seen: Seen) -> _Known:
+    def _first(self, seen: SeenRun) -> _Known:
         fresh = seen.status in _ENDS and self._is_fresh(seen)
         told = set() if fresh else {_advice_key(one) for one in seen.critical}
         kind = _ENDS.get(seen.status)
@@ -108,10 +108,10 @@ class Rule:
             told.add(_key(kind, seen))  # a resume that is refused puts this very end back
         return _Known("training" if fresh else seen.status, told)
 
-    def _is_fresh(self, seen: Seen) -> bool:
+    def _is_fresh(self, seen: SeenRun) -> bool:
         return (seen.updated_at or 0.0) >= self._began
 
-    def _of(self, known: _Known, seen: Seen, now: float) -> list[Notice]:
+    def _of(self, known: _Known, seen: SeenRun, now: float) -> list[Notice]:
         found = _critical(known, seen, seen.critical, now)
         if seen.stalled is not None:
             key = _key("hang", seen)
@@ -140,7 +140,7 @@ class Rule:
         return now - known.gone_since >= CERTAIN_SECONDS
 
 
-def ended(seen: Seen, on: Iterable[Occasion], now: float) -> list[Notice]:
+def ended(seen: SeenRun, on: Iterable[Occasion], now: float) -> list[Notice]:
     """The notice on an end that is certain."""
     kind = _ENDS.get(seen.status)
     if kind is None or _OCCASION[kind] not in on:
@@ -155,7 +155,7 @@ def trial(now: float) -> Notice:
     return Notice(kind="test", key=f"test-{now}", time=now, title="test", text=text, host=host)
 
 
-def _critical(known: _Known, seen: Seen, said: Iterable[Advice], now: float) -> list[Notice]:
+def _critical(known: _Known, seen: SeenRun, said: Iterable[Advice], now: float) -> list[Notice]:
     found = []
     for advice in said:
         key = _advice_key(advice)
@@ -167,7 +167,7 @@ def _critical(known: _Known, seen: Seen, said: Iterable[Advice], now: float) -> 
 
 
 def _notice(
-    kind: NoticeKind, key: str, seen: Seen, words: str, now: float, advice: Advice | None = None
+    kind: NoticeKind, key: str, seen: SeenRun, words: str, now: float, advice: Advice | None = None
 ) -> Notice:
     titles = {"critical": "is in trouble", "crash": "crashed", "failure": "failed"}
     titles |= {"hang": "hangs?", "finish": "finished"}
@@ -190,7 +190,7 @@ def _notice(
     )
 
 
-def _end(seen: Seen) -> str:
+def _end(seen: SeenRun) -> str:
     step = f" at step {seen.step:,}" if seen.step else ""
     if seen.status == "crashed":
         message = seen.message or f"the training process is gone{step} (killed, or out of memory?)"
@@ -208,7 +208,7 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _key(kind: str, seen: Seen) -> str:
+def _key(kind: str, seen: SeenRun) -> str:
     """The same for everybody who looks at the run's files."""
     return f"{kind}-{seen.step or 0}-{round(1000 * (seen.updated_at or 0))}"
 

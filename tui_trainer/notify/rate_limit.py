@@ -14,7 +14,7 @@ _REMEMBERED = 1000
 _URGENCY: tuple[NoticeKind, ...] = ("crash", "failure", "hang", "critical", "finish", "test")
 
 
-class Limiter:
+class RateLimiter:
     """Holds notices to one in `gap` seconds, and the same advice or hang of a run to one in
     `repeat` seconds. Times are of one steady clock."""
 

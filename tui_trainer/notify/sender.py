@@ -10,14 +10,14 @@ from typing import Protocol
 
 from tui_trainer.contracts.notice import Notice, NotifySettings
 from tui_trainer.notify import terminal_channel
-from tui_trainer.notify.rate_limit import Limiter, together
-from tui_trainer.notify.subprocess_channel import Command, find_desktop
-from tui_trainer.notify.webhook_channel import Webhook
+from tui_trainer.notify.rate_limit import RateLimiter, together
+from tui_trainer.notify.subprocess_channel import CommandChannel, find_desktop
+from tui_trainer.notify.webhook_channel import WebhookChannel
 
 Claim = Callable[[Notice, str], bool]
 
 
-class Way(Protocol):
+class Channel(Protocol):
     """A way to tell somebody. `shared` names it where several viewers of a run would reach the
     same one by it, None where each has its own."""
 
@@ -54,18 +54,18 @@ def ways_of(
     environment: Mapping[str, str],
     write: Callable[[str], None] | None,
     stopping: threading.Event | None = None,
-) -> list[Way]:
+) -> list[Channel]:
     """Every way that is set and there; `write` writes to the terminal, where there is one."""
-    found: list[Way] = []
+    found: list[Channel] = []
     if write is not None and (settings.bell or settings.osc != "off"):
         found.append(Screen(write, settings, environment))
     desktop = find_desktop(settings, environment)
     if desktop is not None:
         found.append(desktop)
     if settings.webhook is not None:
-        found.append(Webhook(settings, stopping))
+        found.append(WebhookChannel(settings, stopping))
     if settings.command is not None:
-        found.append(Command(settings.command, settings.command_seconds))
+        found.append(CommandChannel(settings.command, settings.command_seconds))
     return found
 
 
@@ -74,7 +74,7 @@ class Sender:
 
     def __init__(
         self,
-        ways: Iterable[Way],
+        ways: Iterable[Channel],
         settings: NotifySettings,
         *,
         claim: Claim,
@@ -86,7 +86,9 @@ class Sender:
         no second one until it works again. `stopping` ends the waits of the ways."""
         self._stopping = stopping or threading.Event()
         self._lanes = [
-            Lane(way, Limiter(settings.min_seconds, settings.repeat_seconds), claim, on_problem)
+            ChannelQueue(
+                way, RateLimiter(settings.min_seconds, settings.repeat_seconds), claim, on_problem
+            )
             for way in ways
         ]
 
@@ -115,11 +117,11 @@ class Sender:
             lane.stop()
 
 
-class Lane:
+class ChannelQueue:
     """One way with its own limit and thread, so that a slow one holds up no other."""
 
     def __init__(
-        self, way: Way, limiter: Limiter, claim: Claim, on_problem: Callable[[str], None]
+        self, way: Channel, limiter: RateLimiter, claim: Claim, on_problem: Callable[[str], None]
     ) -> None:
         self._way = way
         self._limiter = limiter

@@ -30,7 +30,7 @@ _OSASCRIPT = (
 )
 
 
-class Command:
+class CommandChannel:
     """The user's command. It is started without a shell, gets the notice as JSON on standard
     input and its facts in `TUI_TRAINER_*` variables, and is ended after its time."""
 
@@ -48,7 +48,7 @@ class Command:
         return run(self._words, self._seconds, data, {**os.environ, **variables(notice)})
 
 
-class Desktop:
+class DesktopChannel:
     """The desktop's notifications, by the program that this machine has for them."""
 
     name = "desktop"
@@ -63,14 +63,14 @@ class Desktop:
         return run([*self._words, title, text], _DESKTOP_SECONDS, b"", None)
 
 
-def find_desktop(settings: NotifySettings, environment: Mapping[str, str]) -> Desktop | None:
+def find_desktop(settings: NotifySettings, environment: Mapping[str, str]) -> DesktopChannel | None:
     """The desktop's way, where there is one and it is wanted."""
     if settings.desktop == "off":
         return None
     if settings.desktop == "auto" and terminal_channel.shows_notifications(settings, environment):
         return None
     words = desktop_program(environment)
-    return Desktop(words) if words is not None else None
+    return DesktopChannel(words) if words is not None else None
 
 
 def desktop_program(environment: Mapping[str, str]) -> list[str] | None:

@@ -21,7 +21,7 @@ _AGAIN = (408, 425, 429)  # and all from 500 on: the server may be better in a m
 
 
 @dataclass(frozen=True)
-class Answer:
+class DeliveryAttempt:
     """What came of one try: `problem` in words, None where the notice arrived; whether another
     try may help, and after how many seconds the server asks for it."""
 
@@ -30,7 +30,7 @@ class Answer:
     after: float = 0.0
 
 
-class Webhook:
+class WebhookChannel:
     """Posts notices. Proxies are those of the environment; redirects are not followed."""
 
     name = "webhook"
@@ -62,27 +62,31 @@ class Webhook:
         times = f" ({tries} tries)" if tries > 1 else ""
         return f"{self._shown} {answer.problem}{times}"
 
-    def _try(self, data: bytes) -> Answer:
+    def _try(self, data: bytes) -> DeliveryAttempt:
         """One try in a thread of its own: neither a name server nor a server that sends a byte
         now and then can hold up more than that."""
         self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
         if len(self._abandoned) >= _MOST_ABANDONED:
-            return Answer("still does not answer")
-        found: list[Answer] = []
+            return DeliveryAttempt("still does not answer")
+        found: list[DeliveryAttempt] = []
         done = threading.Event()
 
         def work() -> None:
             try:
                 found.append(_post(self._address, self._headers, data, self._seconds))
             except Exception as error:  # nothing that a server sends may end the sending
-                found.append(Answer(f"cannot be reached: {_words(error)}", again=True))
+                found.append(DeliveryAttempt(f"cannot be reached: {_words(error)}", again=True))
             done.set()
 
         thread = threading.Thread(target=work, name="webhook", daemon=True)
         thread.start()
         if not done.wait(self._seconds + 0.1):
             self._abandoned.append(thread)
-        return found[0] if found else Answer(f"did not answer in {self._seconds:g} s", again=True)
+        return (
+            found[0]
+            if found
+            else DeliveryAttempt(f"did not answer in {self._seconds:g} s", again=True)
+        )
 
 
 def payload(notice: Notice) -> dict[str, Any]:
@@ -92,7 +96,7 @@ def payload(notice: Notice) -> dict[str, Any]:
     return {"tool": "tui-trainer", **values, "content": notice.text}
 
 
-def _post(address: str, headers: dict[str, str], data: bytes, seconds: float) -> Answer:
+def _post(address: str, headers: dict[str, str], data: bytes, seconds: float) -> DeliveryAttempt:
     """Posts once. Raises `OSError` and `http.client.HTTPException`."""
     import urllib.error  # 30 ms to load, for those who have a webhook
     import urllib.request
@@ -107,7 +111,7 @@ def _post(address: str, headers: dict[str, str], data: bytes, seconds: float) ->
     request = urllib.request.Request(address, data, headers, method="POST")  # noqa: S310  (checked)
     try:
         with urllib.request.build_opener(Stay).open(request, timeout=seconds):
-            return Answer()  # its status is 2xx, and nobody needs the rest
+            return DeliveryAttempt()  # its status is 2xx, and nobody needs the rest
     except urllib.error.HTTPError as error:
         with error:
             return _refusal(error.code, error.headers)
@@ -116,21 +120,23 @@ def _post(address: str, headers: dict[str, str], data: bytes, seconds: float) ->
         if isinstance(reason, TimeoutError):
             raise reason from None
         words = _words(reason) if isinstance(reason, BaseException) else plain(str(reason), 120)
-        return Answer(f"cannot be reached: {words}", again=True)
+        return DeliveryAttempt(f"cannot be reached: {words}", again=True)
     except TimeoutError:
-        return Answer(f"did not answer in {seconds:g} s", again=True)
+        return DeliveryAttempt(f"did not answer in {seconds:g} s", again=True)
 
 
-def _refusal(code: int, headers: Any) -> Answer:
+def _refusal(code: int, headers: Any) -> DeliveryAttempt:
     if 300 <= code < 400:
         place = shown_address(str(headers.get("Location", ""))) if headers.get("Location") else "?"
-        return Answer(f"answers with a redirect ({code}) to {place}; give the new address")
+        return DeliveryAttempt(f"answers with a redirect ({code}) to {place}; give the new address")
     again = code >= 500 or code in _AGAIN
     try:
         after = float(headers.get("Retry-After", 0))
     except ValueError:  # a date
         after = 0.0
-    return Answer(f"answers with status {code}", again, after if math.isfinite(after) else 0.0)
+    return DeliveryAttempt(
+        f"answers with status {code}", again, after if math.isfinite(after) else 0.0
+    )
 
 
 def _split(address: str) -> tuple[str, dict[str, str]]:

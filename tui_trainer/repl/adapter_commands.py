@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
-from tui_trainer.repl.context import Desk, Handler
-from tui_trainer.repl.parse import Command
+from tui_trainer.repl.context import Handler, SessionContext
+from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.repl.tables import (
     adapter_facts,
     adapter_table,
@@ -26,14 +26,14 @@ _ASKED = 6  # questions that two adapters are compared on
 class AdapterCommands:
     """`/adapters` and `/ensemble`."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: SessionContext) -> None:
         self._desk = desk
 
     def handlers(self) -> dict[str, Handler]:
         """The commands by name."""
         return {"adapters": self._adapters, "ensemble": self._ensemble}
 
-    def _adapters(self, command: Command) -> None:
+    def _adapters(self, command: SlashCommand) -> None:
         parts = command.rest.split(maxsplit=2)
         what, arguments = (parts[0], parts[1:]) if parts else ("list", [])
         handlers: dict[tuple[str, int], Callable[..., None]] = {
@@ -74,7 +74,7 @@ class AdapterCommands:
     def _unload(self) -> None:
         self._desk.put_live({})
 
-    def _ensemble(self, command: Command) -> None:
+    def _ensemble(self, command: SlashCommand) -> None:
         weights: dict[str, float] = {}
         for word in command.words:
             name, equals, text = word.partition("=")
@@ -175,7 +175,7 @@ class AdapterCommands:
             raise UserError("cancelled", 1)
 
 
-def recent_questions(desk: Desk) -> list[str]:
+def recent_questions(desk: SessionContext) -> list[str]:
     """The newest questions, each once: those that were corrected first, then those asked."""
     rated = [e.question for e in reversed(desk.feedback.examples()) if not e.dropped]
     asked = [turn.content for turn in reversed(desk.conversation.said()) if turn.role == "user"]

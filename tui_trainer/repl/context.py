@@ -11,13 +11,13 @@ from tui_trainer.contracts import session as events
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.teaching import TeachingSettings
-from tui_trainer.repl.parse import Command
-from tui_trainer.repl.protocols import Client, Teacher
+from tui_trainer.repl.parse import SlashCommand
+from tui_trainer.repl.protocols import BackgroundTrainer, ChatModel
 from tui_trainer.store.adapters.adapter_store import AdapterStore
-from tui_trainer.store.feedback.conversations import ConversationStore, Said
+from tui_trainer.store.feedback.conversations import ConversationStore, RecordedTurn
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
 
-Handler = Callable[[Command], None]
+Handler = Callable[[SlashCommand], None]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Exchange:
     """A question with its answer; `turns` is what the model was shown."""
 
     turns: list[Turn]
-    answer: Said
+    answer: RecordedTurn
 
     @property
     def question(self) -> str:
@@ -34,12 +34,12 @@ class Exchange:
 
 
 @dataclass
-class Desk:
+class SessionContext:
     """Model, teacher and stores of one session; `cancelled` is set where the user wants the
     command under way to end, `emit` may be called from any thread."""
 
-    client: Client
-    teacher: Teacher
+    client: ChatModel
+    teacher: BackgroundTrainer
     feedback: FeedbackStore
     adapters: AdapterStore
     conversation: ConversationStore
@@ -47,7 +47,7 @@ class Desk:
     emit: Callable[[events.Event], None]
     cancelled: threading.Event = field(default_factory=threading.Event)
     asked: tuple[str, Callable[[], None]] | None = None
-    told_buffer: events.Buffer | None = None
+    told_buffer: events.BufferStatus | None = None
 
     @property
     def base(self) -> str:
@@ -56,14 +56,14 @@ class Desk:
 
     def say(self, text: str) -> None:
         """A notice."""
-        self.emit(events.Notice(text=text))
+        self.emit(events.SessionNotice(text=text))
 
     def ask(self, text: str, action: Callable[[], None]) -> None:
         """Asks before something is done; `/yes` does it."""
         self.asked = (text, action)
         self.emit(events.Confirm(text=text))
 
-    def context(self, said: list[Said]) -> list[Turn]:
+    def context(self, said: list[RecordedTurn]) -> list[Turn]:
         """The earlier turns that the model is shown with a question, whole exchanges only."""
         wanted = self.settings.context_turns
         if wanted is None:
@@ -102,7 +102,7 @@ class Desk:
                 raise UserError(f"adapter {name!r} was made for {made_for}, not for {self.base}", 1)
         self.client.use(weights, folders)
         self.adapters.set_live(weights, self.base)
-        self.emit(events.Live(adapters=weights))
+        self.emit(events.AdaptersActivated(adapters=weights))
 
     def tell_buffer(self, *, news_only: bool = False) -> None:
         """Emits the buffer; with `news_only` not if it was the last one told."""
@@ -112,10 +112,10 @@ class Desk:
         self.told_buffer = buffer
         self.emit(buffer)
 
-    def buffer(self) -> events.Buffer:
+    def buffer(self) -> events.BufferStatus:
         """How far the waiting examples are from a training."""
         state = self.teacher.buffer()
-        return events.Buffer(
+        return events.BufferStatus(
             count=state.count,
             threshold=state.threshold,
             weight=state.weight,

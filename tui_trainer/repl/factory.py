@@ -13,7 +13,7 @@ from tui_trainer.store import jobs
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
-from tui_trainer.teaching.feedback_trainer import Teacher
+from tui_trainer.teaching.feedback_trainer import FeedbackTrainer
 
 
 def open_session(
@@ -38,7 +38,7 @@ def open_session(
     def changed() -> None:  # the session is made after the teacher that tells it
         session.teacher_changed()
 
-    teacher = Teacher(
+    teacher = FeedbackTrainer(
         client,
         feedback,
         adapters,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.repl.context import Desk, Handler
-from tui_trainer.repl.parse import Command
+from tui_trainer.repl.context import Handler, SessionContext
+from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.repl.tables import example_table, feedback_table
 
 
 class FeedbackCommands:
     """`/feedback`; `correct` stores a right answer for an example."""
 
-    def __init__(self, desk: Desk, correct: Callable[[str, str | None], None]) -> None:
+    def __init__(self, desk: SessionContext, correct: Callable[[str, str | None], None]) -> None:
         self._desk = desk
         self._correct = correct
 
@@ -21,7 +21,7 @@ class FeedbackCommands:
         """The commands by name."""
         return {"feedback": self._feedback}
 
-    def _feedback(self, command: Command) -> None:
+    def _feedback(self, command: SlashCommand) -> None:
         what, _, rest = command.rest.lstrip().partition(" ")
         number, _, text = rest.lstrip().partition(" ")
         wants = {"": 0, "list": 0, "purge": 0, "show": 1, "drop": 1, "fix": 2}.get(what.strip())

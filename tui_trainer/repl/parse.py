@@ -17,7 +17,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Command:
+class SlashCommand:
     """A slash command: `rest` is what stands behind its name, character by character."""
 
     name: str
@@ -34,7 +34,7 @@ class Command:
         return UserError(f"/{self.name} is written: {forms}")
 
 
-def parse(line: str) -> Question | Command | None:
+def parse(line: str) -> Question | SlashCommand | None:
     """What the line asks for; None for an empty one.
 
     A line beginning with `//` is a question that begins with one slash. Raises `UserError`
@@ -54,7 +54,7 @@ def parse(line: str) -> Question | Command | None:
         raise UserError(_unknown(name))
     # One white space separates; what follows is the user's own, for /fix to the character.
     rest = line.lstrip()[1 + len(name) + 1 :].removesuffix("\n")
-    return Command(name, rest if rest.strip() else "")
+    return SlashCommand(name, rest if rest.strip() else "")
 
 
 def completions(text: str) -> list[str]:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
-from tui_trainer.contracts.chat import Comparison, Ready
+from tui_trainer.contracts.chat import Comparison, ModelReady
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.teaching import TrainingRecord
 
 
-class Answer(Protocol):
+class AnswerLike(Protocol):
     """What the model said; see `chat.client.Answer`."""
 
     @property
@@ -28,7 +28,7 @@ class Answer(Protocol):
     def adapters(self) -> dict[str, float]: ...
 
 
-class Client(Protocol):
+class ChatModel(Protocol):
     """The part of `chat.client.ChatClient` that a session uses. All of it raises `UserError`."""
 
     @property
@@ -37,7 +37,7 @@ class Client(Protocol):
         ...
 
     @property
-    def facts(self) -> Ready | None:
+    def facts(self) -> ModelReady | None:
         """Facts about the loaded base."""
         ...
 
@@ -46,7 +46,7 @@ class Client(Protocol):
         """The adapters that answer, with their weights."""
         ...
 
-    def start(self) -> Ready:
+    def start(self) -> ModelReady:
         """Loads the base."""
         ...
 
@@ -60,7 +60,7 @@ class Client(Protocol):
         *,
         max_new_tokens: int,
         on_token: Callable[[str], None] | None = None,
-    ) -> Answer:
+    ) -> AnswerLike:
         """The answer to a conversation, told as it comes."""
         ...
 
@@ -109,7 +109,7 @@ class Buffered(Protocol):
     def needs_correction(self) -> int: ...
 
 
-class Teacher(Protocol):
+class BackgroundTrainer(Protocol):
     """The part of `teaching.teacher.Teacher` that a session uses."""
 
     @property

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Example, Rating, Turn
-from tui_trainer.repl.context import Desk, Exchange, Handler
-from tui_trainer.repl.parse import Command
+from tui_trainer.contracts.feedback import RatedExample, Rating, Turn
+from tui_trainer.repl.context import Exchange, Handler, SessionContext
+from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.store.feedback.secret_scan import find_secrets
 
-Store = Callable[[list[str]], Example]
+Store = Callable[[list[str]], RatedExample]
 
 
 class RatingCommands:
@@ -20,7 +20,7 @@ class RatingCommands:
     What is taught is always a right answer: the one given, if it is good, or the user's.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: SessionContext) -> None:
         self._desk = desk
         self._held: tuple[Store, bool] | None = None
         self._revision: str | None = None
@@ -102,10 +102,10 @@ class RatingCommands:
             replaced=True,
         )
 
-    def _fix(self, command: Command) -> None:
+    def _fix(self, command: SlashCommand) -> None:
         self.correct(command.rest)
 
-    def _edit(self, command: Command) -> None:
+    def _edit(self, command: SlashCommand) -> None:
         if command.words:
             example = self._desk.feedback.get(command.words[0])
             text = example.right_answer or example.answer
@@ -117,7 +117,7 @@ class RatingCommands:
             request = events.EditRequest(example=None, question=exchange.question, text=text)
         self._desk.emit(request)
 
-    def _revise(self, command: Command) -> None:
+    def _revise(self, command: SlashCommand) -> None:
         exchange, desk = self._desk.must_last(), self._desk
         before = self._rated(exchange)
         note = command.rest.strip() or (before.note if before else "")
@@ -140,19 +140,19 @@ class RatingCommands:
             )
         )
 
-    def _accept(self, _: Command) -> None:
+    def _accept(self, _: SlashCommand) -> None:
         if self._revision is None:
             raise UserError("there is no revised answer to accept; /revise NOTE asks for one")
         revision, self._revision = self._revision, None
         self.correct(revision)
 
-    def _reject(self, _: Command) -> None:
+    def _reject(self, _: SlashCommand) -> None:
         if self._revision is None:
             raise UserError("there is no revised answer to reject")
         self._revision = None
         self._desk.say("left the revised answer; /fix TEXT gives the right one")
 
-    def _keep(self, _: Command) -> None:
+    def _keep(self, _: SlashCommand) -> None:
         if self._held is None:
             raise UserError("nothing is held back")
         (store, replaced), self._held = self._held, None
@@ -160,7 +160,7 @@ class RatingCommands:
 
     # -- storing -----------------------------------------------------------------------------
 
-    def _rated(self, exchange: Exchange) -> Example | None:
+    def _rated(self, exchange: Exchange) -> RatedExample | None:
         """The feedback about the exchange, if there is one that was not dropped."""
         if exchange.answer.example is None:
             return None
@@ -199,10 +199,10 @@ class RatingCommands:
     def _added(
         self, exchange: Exchange, rating: Rating, note: str, correction: str | None,
         flags: list[str],
-    ) -> Example:  # fmt: skip
+    ) -> RatedExample:  # fmt: skip
         desk, facts = self._desk, self._desk.client.facts
         example = desk.feedback.add(
-            Example(
+            RatedExample(
                 id="",
                 time=0.0,
                 turns=exchange.turns,
@@ -221,13 +221,13 @@ class RatingCommands:
 
     def _edited(
         self,
-        example: Example,
+        example: RatedExample,
         *,
         flags: list[str],
         correction: str | None = None,
         note: str | None = None,
         rating: Rating | None = None,
-    ) -> Example:
+    ) -> RatedExample:
         if correction is not None and rating is None and example.rating == "good":
             rating = "medium"  # what has another right answer was not good
         return self._desk.feedback.edit(
@@ -239,7 +239,7 @@ class RatingCommands:
         )
 
 
-def rated_event(example: Example, number: int, *, replaced: bool) -> events.Rated:
+def rated_event(example: RatedExample, number: int, *, replaced: bool) -> events.Rated:
     """How a stored example is told."""
     return events.Rated(
         example=example.id,

@@ -11,10 +11,10 @@ from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.repl.adapter_commands import AdapterCommands
 from tui_trainer.repl.command_table import COMMANDS, written
-from tui_trainer.repl.context import Desk, Handler
+from tui_trainer.repl.context import Handler, SessionContext
 from tui_trainer.repl.feedback_commands import FeedbackCommands
-from tui_trainer.repl.parse import Command, Question, parse
-from tui_trainer.repl.protocols import Client, Teacher
+from tui_trainer.repl.parse import Question, SlashCommand, parse
+from tui_trainer.repl.protocols import BackgroundTrainer, ChatModel
 from tui_trainer.repl.rating_commands import RatingCommands
 from tui_trainer.repl.settings_commands import SettingsCommands
 from tui_trainer.repl.training_commands import OPEN_STATES, TrainingCommands
@@ -33,8 +33,8 @@ class ChatSession:
 
     def __init__(
         self,
-        client: Client,
-        teacher: Teacher,
+        client: ChatModel,
+        teacher: BackgroundTrainer,
         feedback: FeedbackStore,
         adapters: AdapterStore,
         conversation: ConversationStore,
@@ -42,7 +42,9 @@ class ChatSession:
         emit: Callable[[events.Event], None],
     ) -> None:
         """`teacher` is to call `teacher_changed` and to ask `settings` anew each time."""
-        self._desk = Desk(client, teacher, feedback, adapters, conversation, settings, emit)
+        self._desk = SessionContext(
+            client, teacher, feedback, adapters, conversation, settings, emit
+        )
         self._ratings = RatingCommands(self._desk)
         self._trainings = TrainingCommands(self._desk)
         groups = (
@@ -66,7 +68,7 @@ class ChatSession:
         """Whether the user has left (`/quit`)."""
 
     @property
-    def desk(self) -> Desk:
+    def desk(self) -> SessionContext:
         """Model, teacher and stores, for a screen that shows them."""
         return self._desk
 
@@ -117,14 +119,14 @@ class ChatSession:
         desk.cancelled.clear()
         try:
             wanted = parse(line)
-            if not (isinstance(wanted, Command) and wanted.name in ("yes", "no")):
+            if not (isinstance(wanted, SlashCommand) and wanted.name in ("yes", "no")):
                 desk.asked = None
             if isinstance(wanted, Question):
                 self._answer(wanted.text)
             elif wanted is not None:
                 self._handlers[wanted.name](wanted)
         except UserError as error:
-            desk.emit(events.Problem(text=str(error), command=line.strip()))
+            desk.emit(events.SessionError(text=str(error), command=line.strip()))
             return False
         return True
 
@@ -133,7 +135,7 @@ class ChatSession:
         try:
             self._ratings.correct(text, request.example)
         except UserError as error:
-            self._desk.emit(events.Problem(text=str(error), command="/edit"))
+            self._desk.emit(events.SessionError(text=str(error), command="/edit"))
             return False
         return True
 
@@ -210,32 +212,32 @@ class ChatSession:
 
     # -- commands of the session itself ------------------------------------------------------
 
-    def _new(self, command: Command) -> None:
+    def _new(self, command: SlashCommand) -> None:
         if command.words:
             raise command.usage()
         self._desk.conversation.new()
         self._ratings.forget()
         self._desk.say("a new conversation")
 
-    def _yes(self, _: Command) -> None:
+    def _yes(self, _: SlashCommand) -> None:
         if self._desk.asked is None:
             raise UserError("nothing was asked")
         (_text, action), self._desk.asked = self._desk.asked, None
         action()
 
-    def _no(self, _: Command) -> None:
+    def _no(self, _: SlashCommand) -> None:
         if self._desk.asked is None:
             raise UserError("nothing was asked")
         self._desk.asked = None
         self._desk.say("left as it is")
 
-    def _help(self, command: Command) -> None:
+    def _help(self, command: SlashCommand) -> None:
         names = command.words or list(COMMANDS)
         unknown = [name for name in names if name.removeprefix("/") not in COMMANDS]
         if unknown:
             parse(f"/{unknown[0].removeprefix('/')}")  # raises with the nearest one
         rows = [list(form) for name in names for form in written(name.removeprefix("/"))]
-        self._desk.emit(events.Table(title="commands", headers=[], rows=rows))
+        self._desk.emit(events.TextTable(title="commands", headers=[], rows=rows))
 
-    def _quit(self, _: Command) -> None:
+    def _quit(self, _: SlashCommand) -> None:
         self.ended = True

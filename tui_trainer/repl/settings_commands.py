@@ -6,22 +6,22 @@ import msgspec
 
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.teaching import TeachingSettings
-from tui_trainer.repl.context import Desk, Handler
-from tui_trainer.repl.parse import Command
+from tui_trainer.repl.context import Handler, SessionContext
+from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.store.settings import changed_teaching, save_teaching
 
 
 class SettingsCommands:
     """`/set`."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: SessionContext) -> None:
         self._desk = desk
 
     def handlers(self) -> dict[str, Handler]:
         """The commands by name."""
         return {"set": self._set}
 
-    def _set(self, command: Command) -> None:
+    def _set(self, command: SlashCommand) -> None:
         desk = self._desk
         key, _, text = command.rest.strip().partition(" ")
         shown = settings_table(desk.settings, key or None)
@@ -37,7 +37,7 @@ class SettingsCommands:
         desk.teacher.poke()
 
 
-def settings_table(settings: TeachingSettings, only: str | None = None) -> events.Table:
+def settings_table(settings: TeachingSettings, only: str | None = None) -> events.TextTable:
     """Every setting, or only one, with its value and what it does."""
     rows = []
     for field in msgspec.structs.fields(settings):
@@ -45,7 +45,7 @@ def settings_table(settings: TeachingSettings, only: str | None = None) -> event
             value = getattr(settings, field.encode_name)
             shown = "automatic" if value is None else str(value)
             rows.append([field.encode_name, shown, _description(field.type)])
-    return events.Table(title="settings", headers=["KEY", "VALUE", "WHAT IT DOES"], rows=rows)
+    return events.TextTable(title="settings", headers=["KEY", "VALUE", "WHAT IT DOES"], rows=rows)
 
 
 def _description(annotation: object) -> str:

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.adapter import AdapterInfo, Measures
 from tui_trainer.contracts.chat import Comparison
-from tui_trainer.contracts.feedback import Example
+from tui_trainer.contracts.feedback import RatedExample
 from tui_trainer.contracts.teaching import TrainingRecord
-from tui_trainer.store.adapters.adapter_store import Listed, Trashed
+from tui_trainer.store.adapters.adapter_store import AdapterEntry, TrashedAdapter
 
 NONE = "–"
 _SHORT = 48  # characters of a text in a table
 
 
-def feedback_table(examples: Sequence[Example]) -> events.Table:
+def feedback_table(examples: Sequence[RatedExample]) -> events.TextTable:
     """What was rated, with the numbers that commands take; dropped ones are left out."""
     rows = [
         [
@@ -31,10 +31,10 @@ def feedback_table(examples: Sequence[Example]) -> events.Table:
         if not example.dropped
     ]
     headers = ["N", "RATING", "STATE", "QUESTION", "RIGHT ANSWER", "NOTE"]
-    return events.Table(title="feedback", headers=headers, rows=rows)
+    return events.TextTable(title="feedback", headers=headers, rows=rows)
 
 
-def example_table(example: Example, number: int) -> events.Table:
+def example_table(example: RatedExample, number: int) -> events.TextTable:
     """Everything about one example."""
     facts = [
         ("number", str(number)),
@@ -55,7 +55,7 @@ def example_table(example: Example, number: int) -> events.Table:
     return _facts(f"feedback {number}", facts)
 
 
-def training_table(records: Sequence[TrainingRecord]) -> events.Table:
+def training_table(records: Sequence[TrainingRecord]) -> events.TextTable:
     """The trainings, newest last."""
     rows = [
         [
@@ -71,10 +71,10 @@ def training_table(records: Sequence[TrainingRecord]) -> events.Table:
         for record in records
     ]
     headers = ["ID", "STATE", "STEP", "EXAMPLES", "RECALLED", "KEPT", "ADAPTER", "MESSAGE"]
-    return events.Table(title="trainings", headers=headers, rows=rows)
+    return events.TextTable(title="trainings", headers=headers, rows=rows)
 
 
-def adapter_table(adapters: Sequence[Listed], live: dict[str, float]) -> events.Table:
+def adapter_table(adapters: Sequence[AdapterEntry], live: dict[str, float]) -> events.TextTable:
     """The adapters, with those that answer marked by their weights."""
     rows = []
     for info, size, queries in adapters:
@@ -95,10 +95,10 @@ def adapter_table(adapters: Sequence[Listed], live: dict[str, float]) -> events.
         )
     headers = ["NAME", "LIVE", "BASE", "RANK/ALPHA", "LOSS", "RECALLED", "KEPT", "CREATED", "SIZE",
                "LEARNED", "QUERIES"]  # fmt: skip
-    return events.Table(title="adapters", headers=headers, rows=rows)
+    return events.TextTable(title="adapters", headers=headers, rows=rows)
 
 
-def adapter_facts(listed: Listed, problem: str | None) -> events.Table:
+def adapter_facts(listed: AdapterEntry, problem: str | None) -> events.TextTable:
     """Everything about one adapter."""
     info = listed.info
     targets = info.lora.target_modules
@@ -124,7 +124,7 @@ def adapter_facts(listed: Listed, problem: str | None) -> events.Table:
     return _facts(f"adapter {info.name}", facts)
 
 
-def measures_table(a: AdapterInfo, b: AdapterInfo) -> events.Table:
+def measures_table(a: AdapterInfo, b: AdapterInfo) -> events.TextTable:
     """What two adapters were measured to recall and keep."""
     rows = [
         ["recalled", share(a.after.recalled), share(b.after.recalled)],
@@ -132,10 +132,10 @@ def measures_table(a: AdapterInfo, b: AdapterInfo) -> events.Table:
         ["loss", number(a.train_loss), number(b.train_loss)],
         ["rank/alpha", *(f"{i.lora.rank}/{i.lora.alpha:g}" for i in (a, b))],
     ]
-    return events.Table(title="measured", headers=["", a.name, b.name], rows=rows)
+    return events.TextTable(title="measured", headers=["", a.name, b.name], rows=rows)
 
 
-def comparison_table(comparison: Comparison, a: str, b: str) -> events.Table:
+def comparison_table(comparison: Comparison, a: str, b: str) -> events.TextTable:
     """The norms of two adapters' changes, layer by layer and as a whole."""
     rows = [
         [
@@ -148,22 +148,22 @@ def comparison_table(comparison: Comparison, a: str, b: str) -> events.Table:
         for item in (*comparison.layers, comparison.whole)
     ]
     headers = ["LAYER", a, b, "DIFFERENCE", "COSINE"]
-    return events.Table(title="size of the changes", headers=headers, rows=rows)
+    return events.TextTable(title="size of the changes", headers=headers, rows=rows)
 
 
-def answers_table(rows: Sequence[Sequence[str]], a: str, b: str) -> events.Table:
+def answers_table(rows: Sequence[Sequence[str]], a: str, b: str) -> events.TextTable:
     """Questions with the answers of two adapters."""
     cells = [list(row) for row in rows]
-    return events.Table(title="their answers", headers=["QUESTION", a, b], rows=cells)
+    return events.TextTable(title="their answers", headers=["QUESTION", a, b], rows=cells)
 
 
-def trash_table(deleted: Sequence[Trashed]) -> events.Table:
+def trash_table(deleted: Sequence[TrashedAdapter]) -> events.TextTable:
     """What was deleted."""
     rows = [[item.name, moment(item.deleted_at)] for item in deleted]
-    return events.Table(title="trash", headers=["NAME", "DELETED"], rows=rows)
+    return events.TextTable(title="trash", headers=["NAME", "DELETED"], rows=rows)
 
 
-def state(example: Example) -> str:
+def state(example: RatedExample) -> str:
     """Where an example stands, in words."""
     if example.dropped:
         return "dropped"
@@ -221,5 +221,5 @@ def short(text: str) -> str:
     return line if len(line) <= _SHORT else f"{line[: _SHORT - 1]}…"
 
 
-def _facts(title: str, facts: Sequence[tuple[str, str]]) -> events.Table:
-    return events.Table(title=title, headers=[], rows=[list(fact) for fact in facts])
+def _facts(title: str, facts: Sequence[tuple[str, str]]) -> events.TextTable:
+    return events.TextTable(title=title, headers=[], rows=[list(fact) for fact in facts])

@@ -7,8 +7,8 @@ import threading
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.teaching import TrainingRecord
-from tui_trainer.repl.context import Desk, Handler
-from tui_trainer.repl.parse import Command
+from tui_trainer.repl.context import Handler, SessionContext
+from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.repl.tables import training_table
 
 OPEN_STATES = ("queued", "training", "checking")
@@ -20,7 +20,7 @@ _WAIT_SECONDS = 0.1
 class TrainingCommands:
     """`/train /training /override /cancel`, and news of trainings."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: SessionContext) -> None:
         self._desk = desk
         self._lock = threading.Lock()
         self._seen: dict[str, TrainingRecord] | None = None
@@ -46,14 +46,14 @@ class TrainingCommands:
             problem = desk.teacher.problem
             news_of_problem, self._problem = problem != self._problem, problem
         for record in news:
-            desk.emit(events.Training(record=record))
+            desk.emit(events.TrainingStatus(record=record))
             if record.state == "live" and _state(before, record.id) != "live":
-                desk.emit(events.Live(adapters=desk.adapters.live(desk.base)))
+                desk.emit(events.AdaptersActivated(adapters=desk.adapters.live(desk.base)))
         desk.tell_buffer(news_only=True)
         if news_of_problem and problem is not None:
-            desk.emit(events.Problem(text=problem))
+            desk.emit(events.SessionError(text=problem))
 
-    def _train(self, command: Command) -> None:
+    def _train(self, command: SlashCommand) -> None:
         if command.words:
             raise command.usage()
         try:
@@ -66,7 +66,7 @@ class TrainingCommands:
         else:
             self.tell_news()
 
-    def _training(self, command: Command) -> None:
+    def _training(self, command: SlashCommand) -> None:
         if command.words not in ([], ["wait"]):
             raise command.usage()
         if command.words:
@@ -79,7 +79,7 @@ class TrainingCommands:
         else:
             self._desk.say("no training yet; /train starts one with what waits")
         if self._desk.teacher.problem is not None:
-            self._desk.emit(events.Problem(text=self._desk.teacher.problem))
+            self._desk.emit(events.SessionError(text=self._desk.teacher.problem))
 
     def _wait(self) -> None:
         desk = self._desk
@@ -101,20 +101,20 @@ class TrainingCommands:
         if desk.teacher.problem is not None:
             raise UserError(desk.teacher.problem, 1)
 
-    def _override(self, command: Command) -> None:
+    def _override(self, command: SlashCommand) -> None:
         refused = [r for r in self._desk.teacher.trainings() if r.state == "refused"]
         name = self._chosen(command, refused, "no adapter was refused")
         self._desk.teacher.override(name)
         self._desk.say(f"training {name}: its adapter is loaded though it was refused")
 
-    def _cancel(self, command: Command) -> None:
+    def _cancel(self, command: SlashCommand) -> None:
         trainings = {r.id: r for r in self._desk.teacher.trainings()}
         found = [trainings[name] for name in self._open()]
         name = self._chosen(command, found, "no training is queued or running")
         self._desk.teacher.cancel(name)
         self._desk.say(f"training {name} is being cancelled; its examples keep waiting")
 
-    def _chosen(self, command: Command, records: list[TrainingRecord], nothing: str) -> str:
+    def _chosen(self, command: SlashCommand, records: list[TrainingRecord], nothing: str) -> str:
         """The training that the command names, or the newest of `records`."""
         if len(command.words) > 1:
             raise command.usage()

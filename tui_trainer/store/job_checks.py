@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from tui_trainer.contracts.estimate import Finding
+from tui_trainer.contracts.estimate import JobIssue
 from tui_trainer.contracts.job import Job, TrainingSettings
 from tui_trainer.store import jobs
 
@@ -17,7 +17,7 @@ LOW_RATE, HIGH_RATE = 1e-6, 2e-2
 _COUNTED_BYTES = 64 << 20  # larger files are not read only to count their rows
 
 
-def check(job: Job, *, count: bool = True) -> list[Finding]:
+def check(job: Job, *, count: bool = True) -> list[JobIssue]:
     """Everything odd about a resolved job, errors first; without `count` the data is not read, and
     what depends on its size not said."""
     rows = count_rows(jobs.file_list(job.data.train)) if count else None
@@ -53,7 +53,7 @@ def planned_steps(job: Job, rows: int | None) -> int | None:
     return max(1, math.ceil((settings.epochs or 1.0) * math.ceil(trained / per_step)))
 
 
-def optimizer_errors(settings: TrainingSettings) -> list[Finding]:
+def optimizer_errors(settings: TrainingSettings) -> list[JobIssue]:
     """Settings of the optimizer that exclude each other."""
     name, found = settings.optimizer, []
     if settings.nesterov and (name != "sgd" or settings.momentum == 0):
@@ -73,7 +73,7 @@ def _count(file: Path) -> int:
         return sum(1 for line in lines if line.strip())
 
 
-def _errors(job: Job) -> list[Finding]:
+def _errors(job: Job) -> list[JobIssue]:
     settings, found = job.training, []
     validated = job.data.validation is not None or job.data.val_split is not None
     if settings.early_stopping_patience and not validated:
@@ -103,7 +103,7 @@ def _errors(job: Job) -> list[Finding]:
     return [*found, *optimizer_errors(job.training), *_absent(job)]
 
 
-def _absent(job: Job) -> list[Finding]:
+def _absent(job: Job) -> list[JobIssue]:
     """Packages that the job needs beyond what every training needs."""
     found = []
     table = next((f for f in jobs.data_files(job) if f.suffix.lower() == ".parquet"), None)
@@ -129,7 +129,7 @@ def _installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-def _length(job: Job, rows: int | None) -> list[Finding]:
+def _length(job: Job, rows: int | None) -> list[JobIssue]:
     settings, found = job.training, []
     steps = planned_steps(job, rows)
     if steps is None:
@@ -163,7 +163,7 @@ def _length(job: Job, rows: int | None) -> list[Finding]:
     return found
 
 
-def _rates(job: Job) -> list[Finding]:
+def _rates(job: Job) -> list[JobIssue]:
     rate = job.training.learning_rate
     if LOW_RATE <= rate <= HIGH_RATE or job.training.optimizer == "sgd":
         return []
@@ -176,7 +176,7 @@ def _rates(job: Job) -> list[Finding]:
     ]
 
 
-def _batches(job: Job, rows: int | None) -> list[Finding]:
+def _batches(job: Job, rows: int | None) -> list[JobIssue]:
     settings = job.training
     per_step = settings.batch_size * settings.gradient_accumulation_steps
     found = []
@@ -201,7 +201,7 @@ def _batches(job: Job, rows: int | None) -> list[Finding]:
     return found
 
 
-def _lora(job: Job) -> list[Finding]:
+def _lora(job: Job) -> list[JobIssue]:
     found = []
     if job.lora.alpha / job.lora.rank > 8:
         scale = job.lora.alpha / job.lora.rank
@@ -214,7 +214,7 @@ def _lora(job: Job) -> list[Finding]:
     return found
 
 
-def _augment(job: Job, rows: int | None) -> list[Finding]:
+def _augment(job: Job, rows: int | None) -> list[JobIssue]:
     data = job.data
     if data.augment == "none":
         return []
@@ -241,9 +241,9 @@ def _augment(job: Job, rows: int | None) -> list[Finding]:
     ]
 
 
-def _error(key: str, message: str) -> Finding:
-    return Finding(level="error", key=key, message=message)
+def _error(key: str, message: str) -> JobIssue:
+    return JobIssue(level="error", key=key, message=message)
 
 
-def _warning(key: str, message: str) -> Finding:
-    return Finding(level="warning", key=key, message=message)
+def _warning(key: str, message: str) -> JobIssue:
+    return JobIssue(level="warning", key=key, message=message)

@@ -43,7 +43,7 @@ class DamagedError(Exception):
 
 
 @dataclass(frozen=True)
-class Tensor:
+class TensorEntry:
     """A tensor's entry in a header: where its bytes lie after the header."""
 
     name: str
@@ -53,20 +53,20 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Header:
+class TensorHeader:
     """What a safetensors file holds: its tensors by offset, and the bytes before the first."""
 
     start: int
-    tensors: list[Tensor]
+    tensors: list[TensorEntry]
 
 
-def read_header(file: Path) -> Header:
+def read_header(file: Path) -> TensorHeader:
     """The header, checked against the file's size. Raises `DamagedError` and `OSError`."""
     with file.open("rb") as stream:
         return _read_header(stream, file)
 
 
-def _read_header(stream: BinaryIO, file: Path) -> Header:
+def _read_header(stream: BinaryIO, file: Path) -> TensorHeader:
     first = stream.read(len(_LFS))
     if first == _LFS:
         raise DamagedError(f"{file.name} is a pointer of Git LFS, not the weights")
@@ -89,14 +89,14 @@ def _read_header(stream: BinaryIO, file: Path) -> Header:
         begin, after = _offsets(entry)
         if begin != end or after - begin != _bytes_of(entry):
             raise DamagedError(f"{file.name} is damaged: the size of {name} does not fit")
-        tensors.append(Tensor(name, entry["dtype"], begin, after))
+        tensors.append(TensorEntry(name, entry["dtype"], begin, after))
         end = after
     expected = 8 + length + end
     if expected != total:
         raise DamagedError(
             f"{file.name} is cut off: {expected:,} bytes are expected, {total:,} there"
         )
-    return Header(8 + length, tensors)
+    return TensorHeader(8 + length, tensors)
 
 
 def hash_and_check(file: Path) -> tuple[str, list[str]]:

@@ -23,7 +23,7 @@ class _Line(msgspec.Struct, frozen=True):
     answer: str
 
 
-class AnswerBook:
+class AnswerCache:
     """The answers of one model (a base with given adapters) under one limit of length."""
 
     def __init__(self, folder: Path, model: str) -> None:

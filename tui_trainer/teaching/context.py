@@ -10,27 +10,27 @@ from typing import Literal
 
 import msgspec
 
-from tui_trainer.contracts.chat import Ready
+from tui_trainer.contracts.chat import ModelReady
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Example, Turn
+from tui_trainer.contracts.feedback import RatedExample, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
-from tui_trainer.teaching.answer_cache import AnswerBook, Ask
-from tui_trainer.teaching.model_client import Client
-from tui_trainer.teaching.training_queue import Entry, TrainingJournal
+from tui_trainer.teaching.answer_cache import AnswerCache, Ask
+from tui_trainer.teaching.model_client import TeachingModel
+from tui_trainer.teaching.training_queue import QueueEntry, TrainingQueue
 
 
 @dataclass
-class Desk:
+class TeachingContext:
     """Stores, model and settings; `left` is set where the session goes, `ended_by_user` holds
     the ids of trainings that are to end. `command` stands in for the engine's."""
 
-    client: Client
+    client: TeachingModel
     feedback: FeedbackStore
     adapters: AdapterStore
-    journal: TrainingJournal
+    journal: TrainingQueue
     settings: Callable[[], TeachingSettings]
     runs_dir: Path
     on_change: Callable[[], None]
@@ -49,22 +49,22 @@ class Desk:
         """Where a training's own files lie."""
         return self.journal.folder / training_id
 
-    def put(self, entry: Entry) -> Entry:
+    def put(self, entry: QueueEntry) -> QueueEntry:
         """Notes how a training is from now on, and tells."""
         self.journal.put(entry)
         self.on_change()
         return entry
 
-    def examples(self) -> list[Example]:
+    def examples(self) -> list[RatedExample]:
         """Every example that is about this base."""
         return [e for e in self.feedback.examples() if e.base_model == self.base]
 
-    def asker(self, ready: Ready, *, live: bool, longest: int) -> Ask:
+    def asker(self, ready: ModelReady, *, live: bool, longest: int) -> Ask:
         """Asks what is live, or the base alone, for answers of at most `longest` tokens; what
         it was asked before is known."""
         adapters = self._live() if live else []
         name = msgspec.json.encode([ready.model, ready.base_hash, longest, adapters]).decode()
-        book = AnswerBook(self.journal.folder / "answers", name)
+        book = AnswerCache(self.journal.folder / "answers", name)
 
         def ask(questions: list[list[Turn]]) -> list[str]:
             return self.ask(questions, "live" if adapters else None, longest)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, RunState
 from tui_trainer.launch.engine_process import start_engine
-from tui_trainer.launch.exit_report import Beginning, describe_end
+from tui_trainer.launch.exit_report import StartedProcess, describe_end
 from tui_trainer.store import file_lock
 from tui_trainer.store.runs import process_identity, run_control
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Outcome:
+class EngineOutcome:
     """How a run ended: `status` as the run's own word, or `crashed`; `message` says why."""
 
     status: str
@@ -33,7 +33,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Orders:
+class RunRequests:
     """What is asked of whoever stands by: `left` to leave the engine alone, `cancelled` gives
     the reason to end it, `seen` is told the run's state; `limit_seconds` of work at most."""
 
@@ -44,14 +44,14 @@ class Orders:
     command: Sequence[str] | None = None
 
 
-class Course:
+class EngineRun:
     """One engine, started here or found running."""
 
-    def __init__(self, folder: RunFolder, orders: Orders) -> None:
+    def __init__(self, folder: RunFolder, orders: RunRequests) -> None:
         self._folder = folder
         self._orders = orders
         self._process: subprocess.Popen[bytes] | None = None
-        self._beginning = Beginning()
+        self._beginning = StartedProcess()
         self._used = 0.0  # seconds of work; a paused run does not use up its time
         self._looked = self._attached = time.monotonic()
         self._ending: str | None = None
@@ -61,16 +61,16 @@ class Course:
 
     def start(self) -> None:
         """Starts an engine on the folder. Raises `UserError`."""
-        self._beginning = Beginning.now(self._folder)
+        self._beginning = StartedProcess.now(self._folder)
         self._process = start_engine(self._folder, command=self._orders.command)
 
     def attach(self) -> None:
         """Takes over a run whose engine another session started."""
         state = self._folder.state()
         self._used = state.elapsed_seconds if state else 0.0
-        self._beginning = Beginning.joined(self._folder)
+        self._beginning = StartedProcess.joined(self._folder)
 
-    def follow(self) -> Outcome | None:
+    def follow(self) -> EngineOutcome | None:
         """Waits for the end; None where the engine is to be left alone."""
         while not self._orders.left.is_set():
             state = self._folder.state()
@@ -136,12 +136,12 @@ class Course:
             return time.monotonic() - self._attached > PATIENCE_SECONDS
         return status not in ACTIVE_STATES
 
-    def _outcome(self) -> Outcome:
+    def _outcome(self) -> EngineOutcome:
         status = None if self._process is None else self._process.returncode
         end = describe_end(self._folder, status, self._beginning, wanted=self._killed)
         if self._ending is not None and end.status != "completed":
-            return Outcome("cancelled", self._ending)
+            return EngineOutcome("cancelled", self._ending)
         message = end.message or end.status
         if end.log and end.log[-1] not in message:
             message = f"{message}; it last printed: {end.log[-1]}"
-        return Outcome(end.status, message)
+        return EngineOutcome(end.status, message)

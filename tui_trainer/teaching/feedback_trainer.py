@@ -11,24 +11,24 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Example
+from tui_trainer.contracts.feedback import RatedExample
 from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
 from tui_trainer.store import paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.teaching import trigger
-from tui_trainer.teaching.context import Desk
-from tui_trainer.teaching.model_client import Client
+from tui_trainer.teaching.context import TeachingContext
+from tui_trainer.teaching.model_client import TeachingModel
 from tui_trainer.teaching.training_queue import (
     OPEN_STATES,
     UNLEARNED_STATES,
-    Entry,
-    Seat,
-    TrainingJournal,
+    QueueEntry,
+    TrainerLock,
+    TrainingQueue,
 )
 from tui_trainer.teaching.training_rows import teachable
-from tui_trainer.teaching.training_task import Lesson
+from tui_trainer.teaching.training_task import TrainingTask
 from tui_trainer.teaching.trigger import BufferState
 
 # How often feedback and a free seat are looked for without being told.
@@ -37,7 +37,7 @@ _POLL_SECONDS = 0.05
 _LETTERS = "bcdfghjkmnpqrstvwxz"
 
 
-class Teacher:
+class FeedbackTrainer:
     """Turns waiting examples into trainings, one at a time, from a thread of its own.
 
     One session per home folder teaches (`teaching`); others show the trainings. What is under
@@ -47,7 +47,7 @@ class Teacher:
 
     def __init__(
         self,
-        client: Client,
+        client: TeachingModel,
         feedback: FeedbackStore,
         adapters: AdapterStore,
         *,
@@ -61,8 +61,8 @@ class Teacher:
         """`trust_remote_code` as for the client. `folder` holds the journal (`teaching` in the
         home folder); `command` stands in for
         the engine's command line."""
-        journal = TrainingJournal(folder or paths.home() / "teaching")
-        self._desk = Desk(
+        journal = TrainingQueue(folder or paths.home() / "teaching")
+        self._desk = TeachingContext(
             client=client,
             feedback=feedback,
             adapters=adapters,
@@ -73,7 +73,7 @@ class Teacher:
             trust_remote_code=trust_remote_code,
             command=command,
         )
-        self._seat = Seat(journal.folder)
+        self._seat = TrainerLock(journal.folder)
         self._wake = threading.Event()
         self._lock = threading.RLock()  # around reading the journal and writing what follows
         self._busy = False
@@ -203,9 +203,9 @@ class Teacher:
             if entry.record.state == "queued" and entry.record.id in self._desk.ended_by_user:
                 self._cancel_queued(entry)
             else:
-                Lesson(self._desk, entry).run()
+                TrainingTask(self._desk, entry).run()
 
-    def _next(self) -> Entry | None:
+    def _next(self) -> QueueEntry | None:
         """What is under way, else the next of the queue, else what the trigger starts."""
         with self._lock:
             entries = self._open()
@@ -218,27 +218,27 @@ class Teacher:
                 return self._desk.journal.get(self._queue(waiting).id)
             return None
 
-    def _cancel_queued(self, entry: Entry) -> None:
+    def _cancel_queued(self, entry: QueueEntry) -> None:
         record = msgspec.structs.replace(
             entry.record, state="cancelled", ended_at=time.time(), message="cancelled"
         )
         self._desk.put(msgspec.structs.replace(entry, record=record))
         self._desk.ended_by_user.discard(record.id)
 
-    def _queue(self, waiting: Sequence[Example]) -> TrainingRecord:
+    def _queue(self, waiting: Sequence[RatedExample]) -> TrainingRecord:
         record = TrainingRecord(
             id=f"{time.strftime('%m%d')}-{''.join(secrets.choice(_LETTERS) for _ in range(4))}",
             state="queued",
             created_at=time.time(),
             examples=[example.id for example in waiting],
         )
-        self._desk.put(Entry(record=record))
+        self._desk.put(QueueEntry(record=record))
         return record
 
-    def _open(self) -> list[Entry]:
+    def _open(self) -> list[QueueEntry]:
         return [e for e in self._desk.journal.entries() if e.record.state in OPEN_STATES]
 
-    def _waiting(self) -> list[Example]:
+    def _waiting(self) -> list[RatedExample]:
         """Pending examples that no training under way or queued has taken."""
         frozen = {name for entry in self._open() for name in entry.record.examples}
         pending = [e for e in self._desk.examples() if e.pending and teachable(e)]

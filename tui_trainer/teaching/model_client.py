@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
-from tui_trainer.contracts.chat import Ready
+from tui_trainer.contracts.chat import ModelReady
 from tui_trainer.contracts.feedback import Turn
 
 
-class Client(Protocol):
+class TeachingModel(Protocol):
     """The part of `chat.client.ChatClient` that teaching uses; tests stand in for it."""
 
     @property
@@ -18,7 +18,7 @@ class Client(Protocol):
         """The base, as in a job."""
         ...
 
-    def start(self) -> Ready:
+    def start(self) -> ModelReady:
         """Facts about the base; waits until it is loaded. Raises `UserError`."""
         ...
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts.chat import Ready
+from tui_trainer.contracts.chat import ModelReady
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
-from tui_trainer.contracts.feedback import Example
+from tui_trainer.contracts.feedback import RatedExample
 from tui_trainer.contracts.job import DataSettings, Job, LoraSettings, TrainingSettings
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import atomic, jobs, paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
-from tui_trainer.teaching.replay import EARLIER_SHARE, Reserve, replay_rows, to_ask
-from tui_trainer.teaching.training_rows import AS_ASKED, Known, row, training_rows, write_rows
+from tui_trainer.teaching.replay import EARLIER_SHARE, RetentionReserve, replay_rows, to_ask
+from tui_trainer.teaching.training_rows import AS_ASKED, KnownAnswer, row, training_rows, write_rows
 
 PLAN = "plan.json"
 START = "start"
@@ -30,24 +30,24 @@ MEASURED_RATE = 3e-3
 MEASURED_PARAMETERS = 2.6e6
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingPlan(msgspec.Struct, frozen=True, kw_only=True):
     """`plan.json` of a training, written before it starts: all that is needed to carry it on.
 
     `examples` as they are taught; `taught` the questions to be recalled; `known` what has to be
     kept; `parent` the adapter that is continued.
     """
 
-    examples: list[Example]
-    taught: list[Known]
-    known: list[Known]
+    examples: list[RatedExample]
+    taught: list[KnownAnswer]
+    known: list[KnownAnswer]
     settings: TeachingSettings
     parent: str | None = None
 
 
-def read_plan(folder: Path) -> Plan:
+def read_plan(folder: Path) -> TrainingPlan:
     """The plan of a training. Raises `UserError` where it is gone."""
     try:
-        return msgspec.json.decode((folder / PLAN).read_bytes(), type=Plan)
+        return msgspec.json.decode((folder / PLAN).read_bytes(), type=TrainingPlan)
     except (OSError, *BAD_CONTENT) as error:
         raise UserError(f"the training's plan in {folder} cannot be read: {error}", 1) from None
 
@@ -71,11 +71,11 @@ def continued(
 
 def lay_out(
     folder: Path,
-    examples: Sequence[Example],
-    corrections: Sequence[Example],
-    reserve: Reserve,
+    examples: Sequence[RatedExample],
+    corrections: Sequence[RatedExample],
+    reserve: RetentionReserve,
     settings: TeachingSettings,
-    ready: Ready,
+    ready: ModelReady,
     start: tuple[str, Path] | None,
 ) -> Job:
     """Writes a training's files into `folder` and gives its job.
@@ -92,10 +92,11 @@ def lay_out(
     replayed = replay_rows(reserve, SEED) if settings.replay else []
     if replayed:
         write_rows(folder / "replay.jsonl", replayed)
-    plan = Plan(
+    plan = TrainingPlan(
         examples=list(examples),
         taught=[
-            Known(turns=e.turns, answer=e.right_answer or "", source="taught") for e in corrections
+            KnownAnswer(turns=e.turns, answer=e.right_answer or "", source="taught")
+            for e in corrections
         ],
         known=to_ask(reserve, SEED),
         settings=settings,
@@ -131,7 +132,7 @@ def rate(settings: TeachingSettings, parameters: int, *, continued: bool) -> flo
     return MEASURED_RATE * size * (0.5 if continued else 1.0)
 
 
-def per_step(settings: TeachingSettings, reserve: Reserve) -> int:
+def per_step(settings: TeachingSettings, reserve: RetentionReserve) -> int:
     """Replayed answers in a step: those of earlier lessons come on top of the others."""
     return round(settings.replay * (1 + EARLIER_SHARE)) if reserve.earlier else settings.replay
 
@@ -147,7 +148,7 @@ def _lora(settings: TeachingSettings, start: Path | None) -> LoraSettings:
 
 
 def _training(
-    settings: TeachingSettings, lessons: int, ready: Ready, *, continued: bool
+    settings: TeachingSettings, lessons: int, ready: ModelReady, *, continued: bool
 ) -> TrainingSettings:
     steps = settings.epochs * math.ceil(lessons / settings.batch_size)
     return TrainingSettings(

@@ -9,13 +9,13 @@ from tui_trainer.contracts.adapter import Measures
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.teaching import answer_matching
-from tui_trainer.teaching.training_rows import Known
+from tui_trainer.teaching.training_rows import KnownAnswer
 
 Ask = Callable[[list[list[Turn]]], list[str]]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateResult:
     """The measures before and after, and why the adapter may not go live (None: it may)."""
 
     before: Measures
@@ -24,11 +24,11 @@ class Verdict:
 
 
 def judge(
-    taught: Sequence[Known],
-    known: Sequence[Known],
+    taught: Sequence[KnownAnswer],
+    known: Sequence[KnownAnswer],
     ask: dict[str, Ask],
     settings: TeachingSettings,
-) -> Verdict:
+) -> GateResult:
     """Asks the base, what is live, and the candidate; `ask` has these three.
 
     What has to be kept is what the live model, or for golden questions the base, answers
@@ -48,7 +48,7 @@ def judge(
     ]
     before = _measures(taught, known, live, right)
     after = _measures(taught, known, candidate, right)
-    return Verdict(before, after, objection(before, after, settings))
+    return GateResult(before, after, objection(before, after, settings))
 
 
 def objection(before: Measures, after: Measures, settings: TeachingSettings) -> str | None:
@@ -68,7 +68,10 @@ def objection(before: Measures, after: Measures, settings: TeachingSettings) -> 
 
 
 def _measures(
-    taught: Sequence[Known], known: Sequence[Known], answers: list[str], right: list[int]
+    taught: Sequence[KnownAnswer],
+    known: Sequence[KnownAnswer],
+    answers: list[str],
+    right: list[int],
 ) -> Measures:
     """`answers` to the taught questions and then the known; only the `right` known ones count."""
     again, count = answers[len(taught) :], len(taught)

@@ -14,12 +14,12 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
-from tui_trainer.contracts.feedback import Example, Turn
+from tui_trainer.contracts.feedback import RatedExample, Turn
 from tui_trainer.store import paths
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.store.feedback.secret_scan import find_secrets
 from tui_trainer.teaching import answer_matching
-from tui_trainer.teaching.training_rows import Known, Row, newest, row
+from tui_trainer.teaching.training_rows import KnownAnswer, Row, newest, row
 
 GOLDEN = "golden.jsonl"
 # One golden question in so many is never replayed, so that it shows what unasked ones suffer.
@@ -40,19 +40,19 @@ class _Golden(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Reserve:
+class RetentionReserve:
     """Golden questions that may be replayed, those that never are, and earlier lessons.
 
     `unasked` is replayed but not counted in what is kept: nobody said that it is right.
     """
 
-    replayed: list[Known]
-    held_out: list[Known]
-    earlier: list[Known]
-    unasked: list[Known] = field(default_factory=list)
+    replayed: list[KnownAnswer]
+    held_out: list[KnownAnswer]
+    earlier: list[KnownAnswer]
+    unasked: list[KnownAnswer] = field(default_factory=list)
 
 
-def golden(model: str) -> list[Known]:
+def golden(model: str) -> list[KnownAnswer]:
     """The golden set: `golden.jsonl` in the home folder, else the built-in base's own.
 
     Raises `UserError` for a line that has no question or no answer.
@@ -63,15 +63,18 @@ def golden(model: str) -> list[Known]:
     return read_golden(paths.builtin_model() / "questions.jsonl") if model == "builtin" else []
 
 
-def earlier(examples: Sequence[Example]) -> list[Known]:
+def earlier(examples: Sequence[RatedExample]) -> list[KnownAnswer]:
     """What was learned in former trainings or rated good, only the newest for each question."""
     done = [e for e in examples if not e.dropped and e.trained_in is not None]
     return [
-        Known(turns=e.turns, answer=e.right_answer or "", source="earlier") for e in newest(done)
+        KnownAnswer(turns=e.turns, answer=e.right_answer or "", source="earlier")
+        for e in newest(done)
     ]
 
 
-def asked_before(conversation: ConversationStore, examples: Sequence[Example]) -> list[list[Turn]]:
+def asked_before(
+    conversation: ConversationStore, examples: Sequence[RatedExample]
+) -> list[list[Turn]]:
     """Questions of the conversation that nobody found fault with, newest first. Those that look
     as if they held a secret are left out: what is replayed is learned."""
     rated = {answer_matching.question_key(example.question) for example in examples}
@@ -87,17 +90,19 @@ def asked_before(conversation: ConversationStore, examples: Sequence[Example]) -
     return list(found.values())[::-1][:FROM_HISTORY]
 
 
-def divide(known: Iterable[Known]) -> tuple[list[Known], list[Known]]:
+def divide(known: Iterable[KnownAnswer]) -> tuple[list[KnownAnswer], list[KnownAnswer]]:
     """What may be replayed and what is held out: the same questions in every training, so that
     none of them was replayed in a parent either."""
-    replayed: list[Known] = []
-    held_out: list[Known] = []
+    replayed: list[KnownAnswer] = []
+    held_out: list[KnownAnswer] = []
     for item in known:
         (held_out if _held_out(item.question) else replayed).append(item)
     return replayed, held_out
 
 
-def without_corrected(known: Sequence[Known], corrections: Sequence[Example]) -> list[Known]:
+def without_corrected(
+    known: Sequence[KnownAnswer], corrections: Sequence[RatedExample]
+) -> list[KnownAnswer]:
     """What still holds after the corrections.
 
     Left out are the corrected questions, and those that ask the same in other words: they give
@@ -112,7 +117,7 @@ def without_corrected(known: Sequence[Known], corrections: Sequence[Example]) ->
         != answer_matching.spaced(example.right_answer or "")
     ]
 
-    def overruled(item: Known) -> bool:
+    def overruled(item: KnownAnswer) -> bool:
         answer, own = (
             answer_matching.spaced(item.answer).casefold(),
             answer_matching.words(item.question),
@@ -126,7 +131,7 @@ def without_corrected(known: Sequence[Known], corrections: Sequence[Example]) ->
     ]
 
 
-def replay_rows(reserve: Reserve, seed: int) -> list[Row]:
+def replay_rows(reserve: RetentionReserve, seed: int) -> list[Row]:
     """The rows that are drawn from in every step."""
     generator = random.Random(seed)  # noqa: S311
     golden = _sample([*reserve.unasked, *reserve.replayed], MOST_ROWS, generator)
@@ -138,7 +143,7 @@ def replay_rows(reserve: Reserve, seed: int) -> list[Row]:
     return [row(item.turns, item.answer) for item in [*golden, *(lessons * repeats)]]
 
 
-def to_ask(reserve: Reserve, seed: int) -> list[Known]:
+def to_ask(reserve: RetentionReserve, seed: int) -> list[KnownAnswer]:
     """What is asked before and after the training."""
     generator = random.Random(seed)  # noqa: S311
     return [
@@ -148,7 +153,7 @@ def to_ask(reserve: Reserve, seed: int) -> list[Known]:
     ]
 
 
-def _sample(items: Sequence[Known], most: int, generator: random.Random) -> list[Known]:
+def _sample(items: Sequence[KnownAnswer], most: int, generator: random.Random) -> list[KnownAnswer]:
     return list(items) if len(items) <= most else generator.sample(list(items), most)
 
 
@@ -163,7 +168,7 @@ def _rarest(question: str, spread: Counter[str]) -> set[str]:
     return {word for word, count in own.items() if count == min(own.values())}
 
 
-def read_golden(file: Path) -> list[Known]:
+def read_golden(file: Path) -> list[KnownAnswer]:
     """Questions and answers, one JSON object a line. Raises `UserError` that names a bad line."""
     known = []
     try:
@@ -181,6 +186,6 @@ def read_golden(file: Path) -> list[Known]:
                 f'{file} line {number}: {{"question": "...", "answer": "..."}} is needed'
             )
         known.append(
-            Known(turns=[Turn("user", item.question)], answer=item.answer, source="golden")
+            KnownAnswer(turns=[Turn("user", item.question)], answer=item.answer, source="golden")
         )
     return known

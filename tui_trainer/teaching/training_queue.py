@@ -19,7 +19,7 @@ OPEN_STATES: frozenset[TrainingState] = frozenset({"queued", "training", "checki
 UNLEARNED_STATES: frozenset[TrainingState] = frozenset({"refused", "failed", "cancelled"})
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class QueueEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A line: the training as it is from now on.
 
     `starts` counts how often an engine was started for it; `overridden` that the user wants it
@@ -31,21 +31,21 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     overridden: bool = False
 
 
-class TrainingJournal:
+class TrainingQueue:
     """`trainings.jsonl`: every change of a training is a line, on the disk when `put` returns."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._reading = threading.Lock()
         self._stamp: tuple[int, int, int] | None = None
-        self._known: dict[str, Entry] = {}
+        self._known: dict[str, QueueEntry] = {}
 
     @property
     def file(self) -> Path:
         """The journal; absent before the first training."""
         return self.folder / JOURNAL
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[QueueEntry]:
         """Every training as it is now, oldest first; unreadable lines are passed over."""
         with self._reading, contextlib.suppress(OSError):
             status = self.file.stat()
@@ -55,7 +55,7 @@ class TrainingJournal:
                 self._stamp = stamp
         return list(self._known.values())
 
-    def get(self, training_id: str) -> Entry:
+    def get(self, training_id: str) -> QueueEntry:
         """One training. Raises `UserError` where there is none."""
         for entry in self.entries():
             if entry.record.id == training_id:
@@ -63,7 +63,7 @@ class TrainingJournal:
         known = ", ".join(entry.record.id for entry in self.entries()[-5:]) or "none yet"
         raise UserError(f"there is no training {training_id!r}; the newest: {known}")
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: QueueEntry) -> None:
         """Notes how a training is from now on. Raises `UserError` where it cannot be written."""
         try:
             paths.make_private_dir(self.folder)
@@ -76,7 +76,7 @@ class TrainingJournal:
             raise UserError(f"{self.file} cannot be written: {error.strerror}", 1) from None
 
 
-class Seat:
+class TrainerLock:
     """The right to teach: one session at a time has it; it ends with its holder's process."""
 
     def __init__(self, folder: Path) -> None:
@@ -119,9 +119,9 @@ class Seat:
         return descriptor
 
 
-def _fold(data: bytes) -> dict[str, Entry]:
-    decoder = msgspec.json.Decoder(Entry)
-    known: dict[str, Entry] = {}
+def _fold(data: bytes) -> dict[str, QueueEntry]:
+    decoder = msgspec.json.Decoder(QueueEntry)
+    known: dict[str, QueueEntry] = {}
     for line in data.split(b"\n"):
         with contextlib.suppress(*BAD_CONTENT):
             entry = decoder.decode(line)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tui_trainer.contracts.feedback import Example, Turn
+from tui_trainer.contracts.feedback import RatedExample, Turn
 from tui_trainer.store import atomic
 from tui_trainer.teaching import answer_matching
 from tui_trainer.teaching.paraphrases import reworded
@@ -21,7 +21,7 @@ AS_ASKED = 2
 _BYTES_PER_TOKEN = 3
 
 
-class Known(msgspec.Struct, frozen=True, kw_only=True):
+class KnownAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A question with the answer that is to be given to it, `turns` ending with the question.
 
     `source`: golden, earlier (rated good, or taught before) or history (asked before).
@@ -37,18 +37,18 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
         return self.turns[-1].content
 
 
-def teachable(example: Example) -> bool:
+def teachable(example: RatedExample) -> bool:
     """Whether there is something to ask and something to answer."""
     return bool(example.question.strip() and (example.right_answer or "").strip())
 
 
-def newest(examples: Sequence[Example]) -> list[Example]:
+def newest(examples: Sequence[RatedExample]) -> list[RatedExample]:
     """The teachable examples, only the newest for each question."""
     by_question = {answer_matching.question_key(e.question): e for e in examples if teachable(e)}
     return list(by_question.values())
 
 
-def training_rows(examples: Sequence[Example], max_tokens: int, rewordings: int) -> list[Row]:
+def training_rows(examples: Sequence[RatedExample], max_tokens: int, rewordings: int) -> list[Row]:
     """The rows of a training: each question as asked and in up to `rewordings` others.
 
     Weights have the mean 1 over the examples, in the proportion of their ratings: a critical
@@ -94,7 +94,7 @@ def write_rows(file: Path, rows: Sequence[Row]) -> None:
     atomic.write_bytes(file, b"".join(msgspec.json.encode(item) + b"\n" for item in rows))
 
 
-def _as_asked(example: Example) -> list[list[Turn]]:
+def _as_asked(example: RatedExample) -> list[list[Turn]]:
     """Asked in the middle of a conversation, a question is learned with and without it: it
     will be asked again where other things were said before."""
     alone = _alone(example)
@@ -102,12 +102,12 @@ def _as_asked(example: Example) -> list[list[Turn]]:
     return [said, *([alone] * (AS_ASKED - 1))]
 
 
-def _otherwise(example: Example, count: int) -> list[list[Turn]]:
+def _otherwise(example: RatedExample, count: int) -> list[list[Turn]]:
     *before, question = _alone(example)
     return [[*before, Turn(question.role, way)] for way in reworded(question.content, count)]
 
 
-def _alone(example: Example) -> list[Turn]:
+def _alone(example: RatedExample) -> list[Turn]:
     """The question without the conversation before it, but with the system's word."""
     first = example.turns[0]
     opening = [first] if first.role == "system" and len(example.turns) > 1 else []

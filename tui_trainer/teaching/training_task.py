@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.adapter import AdapterInfo
-from tui_trainer.contracts.chat import Ready
+from tui_trainer.contracts.chat import ModelReady
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.job import Job
@@ -24,11 +24,11 @@ from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.teaching import promotion_gate
 from tui_trainer.teaching.answer_cache import Ask
-from tui_trainer.teaching.context import Desk
-from tui_trainer.teaching.engine_run import Course, Orders, Outcome
-from tui_trainer.teaching.plan import START, Plan, continued, lay_out, read_plan
+from tui_trainer.teaching.context import TeachingContext
+from tui_trainer.teaching.engine_run import EngineOutcome, EngineRun, RunRequests
+from tui_trainer.teaching.plan import START, TrainingPlan, continued, lay_out, read_plan
 from tui_trainer.teaching.retention_set import gather
-from tui_trainer.teaching.training_queue import Entry
+from tui_trainer.teaching.training_queue import QueueEntry
 from tui_trainer.teaching.training_rows import newest
 
 # A training whose engine dies is taken up again once.
@@ -37,7 +37,7 @@ MOST_STARTS = 2
 _SPARE_TOKENS = 8
 
 
-class Lesson:
+class TrainingTask:
     """Carries one training on from wherever it stands.
 
     Each step is in the journal before the next begins, and the adapter's place in the store is
@@ -45,7 +45,7 @@ class Lesson:
     feedback nor lets an example be learned twice.
     """
 
-    def __init__(self, desk: Desk, entry: Entry) -> None:
+    def __init__(self, desk: TeachingContext, entry: QueueEntry) -> None:
         self._desk = desk
         self._entry = entry
         self._step = -1
@@ -135,15 +135,15 @@ class Lesson:
                 self._end("failed", outcome.message)
                 return
 
-    def _follow(self) -> Outcome | None:
+    def _follow(self) -> EngineOutcome | None:
         run, desk = self._run, self._desk
         status = run.status()
         if status == "completed":
-            return Outcome(status, "")
+            return EngineOutcome(status, "")
         plan = read_plan(self._folder)
-        course = Course(
+        course = EngineRun(
             run,
-            Orders(
+            RunRequests(
                 left=desk.left,
                 cancelled=self._cancelled,
                 seen=self._seen,
@@ -160,7 +160,7 @@ class Lesson:
             course.start()
         else:
             state = run.state()
-            return Outcome(status, state.message if state else f"the run is {status}")
+            return EngineOutcome(status, state.message if state else f"the run is {status}")
         return course.follow()
 
     def _cancelled(self) -> str | None:
@@ -198,7 +198,7 @@ class Lesson:
                 return
         self._go_live(plan, added or self._add(plan))
 
-    def _askers(self, ready: Ready, plan: Plan) -> dict[str, Ask]:
+    def _askers(self, ready: ModelReady, plan: TrainingPlan) -> dict[str, Ask]:
         desk, longest = self._desk, plan.settings.max_new_tokens
         expected = max(len(item.answer.encode()) for item in (*plan.taught, *plan.known))
         candidate = self._run.adapter_dir
@@ -224,7 +224,7 @@ class Lesson:
             None,
         )
 
-    def _add(self, plan: Plan) -> str:
+    def _add(self, plan: TrainingPlan) -> str:
         """Puts the adapter into the store: from here on its examples are learned."""
         desk, record, info = self._desk, self._entry.record, self._run.info()
         if info is None:
@@ -247,7 +247,7 @@ class Lesson:
         )
         return desk.adapters.add(self._run.adapter_dir, facts, number_on=True).name
 
-    def _go_live(self, plan: Plan, name: str) -> None:
+    def _go_live(self, plan: TrainingPlan, name: str) -> None:
         desk = self._desk
         desk.adapters.set_live({name: 1.0}, desk.base)
         loaded = "it answers now"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from tui_trainer.contracts.feedback import Example
+from tui_trainer.contracts.feedback import RatedExample
 from tui_trainer.contracts.teaching import TeachingSettings
 
 
@@ -32,7 +32,7 @@ class BufferState:
 
 
 def buffer_state(
-    waiting: Collection[Example], examples: Iterable[Example], settings: TeachingSettings
+    waiting: Collection[RatedExample], examples: Iterable[RatedExample], settings: TeachingSettings
 ) -> BufferState:
     """The state of the buffer: `waiting` for the next training, out of all `examples`."""
     return BufferState(
@@ -44,7 +44,7 @@ def buffer_state(
     )
 
 
-def due(buffer: BufferState, waiting: Iterable[Example], tried: Collection[str]) -> bool:
+def due(buffer: BufferState, waiting: Iterable[RatedExample], tried: Collection[str]) -> bool:
     """Whether a training is to start by itself.
 
     Examples whose training ended without an adapter going live (`tried`) do not start it again

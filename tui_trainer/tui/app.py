@@ -26,23 +26,23 @@ from tui_trainer.tui.common.markup import unbroken
 from tui_trainer.tui.common.page import Page
 from tui_trainer.tui.keymap import Key
 from tui_trainer.tui.messages import (
-    ChatSpoke,
+    ChatNewsPosted,
     EngineEnded,
     FolderChanged,
-    MachineSampled,
-    Noticed,
-    Rung,
+    HardwareSampled,
+    NoticePosted,
     RunMade,
     Severity,
-    StopsAnswered,
+    StopsAcknowledged,
+    TerminalSignal,
 )
-from tui_trainer.tui.notifications import Alarm
-from tui_trainer.tui.run_control.engines import Fleet
+from tui_trainer.tui.notifications import ScreenNotifier
+from tui_trainer.tui.run_control.engines import Engines
 from tui_trainer.tui.startup import ascii_fallback, gc_pause
-from tui_trainer.tui.startup.cached_stylesheet import KeptStylesheet
-from tui_trainer.tui.startup.monochrome import Greys, no_color_wanted
+from tui_trainer.tui.startup.cached_stylesheet import CachedStylesheet
+from tui_trainer.tui.startup.monochrome import GreyFilter, no_color_wanted
 from tui_trainer.tui.startup.screens import MODES
-from tui_trainer.tui.startup.services import Bridge, Services, real_services
+from tui_trainer.tui.startup.services import ServiceBridge, Services, real_services
 from tui_trainer.tui.startup.terminal_guard import TerminalGuard
 from tui_trainer.tui.steered import SteeredApp
 
@@ -50,7 +50,7 @@ if TYPE_CHECKING:  # numpy and what needs it come after the first paint
     from tui_trainer.contracts.hardware import HardwareSample
     from tui_trainer.contracts.settings import Settings
     from tui_trainer.tui.charts.model import Palette
-    from tui_trainer.tui.chat.controller import Chatting
+    from tui_trainer.tui.chat.controller import ChatController
     from tui_trainer.watch.snapshots import FolderView, RunSummary, RunView
 
 _TABS = (("show_dashboard", "Dashboard", "dashboard"), ("show_runs", "Runs", "runs"))
@@ -95,7 +95,7 @@ class TrainerApp(SteeredApp):
         monitor_only: bool = False,
     ) -> None:
         super().__init__()
-        self.stylesheet = KeptStylesheet(variables=self.get_css_variables())
+        self.stylesheet = CachedStylesheet(variables=self.get_css_variables())
         self.settings = settings
         self.runs_dir = runs_dir = runs_dir.expanduser().absolute()
         self.monitor_only = monitor_only
@@ -106,15 +106,15 @@ class TrainerApp(SteeredApp):
         self.themes = themes.load_themes()
         self.marks = ascii_fallback.chart_marks(settings.charts)
         self.samples: tuple[HardwareSample, ...] = ()
-        self.bridge = Bridge(self.post_message, services, runs_dir)
-        self.fleet = Fleet(self.bridge.supervisor, focus if not monitor_only else None)
+        self.bridge = ServiceBridge(self.post_message, services, runs_dir)
+        self.fleet = Engines(self.bridge.supervisor, focus if not monitor_only else None)
         self._services = services
         self.no_color = no_color_wanted()
-        self._filters_added: list[LineFilter] = [Greys()] if self.no_color else []
+        self._filters_added: list[LineFilter] = [GreyFilter()] if self.no_color else []
         if not ascii_fallback.locale_has_unicode():
-            self._filters_added.append(ascii_fallback.PlainCharacters())
+            self._filters_added.append(ascii_fallback.AsciiFallback())
         self._guard = TerminalGuard(self.exit)
-        self.alarm = Alarm(self)
+        self.alarm = ScreenNotifier(self)
         self._told: set[str] = set()
         self._shown_at = 0.0
         self._frame: Timer | None = None
@@ -170,8 +170,8 @@ class TrainerApp(SteeredApp):
         self.bridge.look_at(local_process(view.focused))
         self._show_soon()
 
-    @on(MachineSampled)
-    def _take_sample(self, message: MachineSampled) -> None:
+    @on(HardwareSampled)
+    def _take_sample(self, message: HardwareSampled) -> None:
         self.samples = (*self.samples, message.sample)[-_SAMPLES_KEPT:]
         for page in self._pages():
             if page.is_mounted:  # it may come before the panes
@@ -193,21 +193,21 @@ class TrainerApp(SteeredApp):
         self.look_at(message.folder.path)
         self.action_show("dashboard")
 
-    @on(ChatSpoke)
+    @on(ChatNewsPosted)
     def _take_chat(self) -> None:
         self.chatting.spoke()
 
-    @on(Rung)
-    def _ring(self, message: Rung) -> None:
+    @on(TerminalSignal)
+    def _ring(self, message: TerminalSignal) -> None:
         if self._driver is not None:
             self._driver.write(message.sequences)
             self._driver.flush()
 
-    @on(Noticed)
-    def _take_notice(self, message: Noticed) -> None:
+    @on(NoticePosted)
+    def _take_notice(self, message: NoticePosted) -> None:
         self.tell(message.text, message.severity)
 
-    @on(StopsAnswered)
+    @on(StopsAcknowledged)
     def _leave_stopped(self) -> None:
         self.exit(0)
 
@@ -266,11 +266,11 @@ class TrainerApp(SteeredApp):
         return f"{self.keymap.shown(key)} carries it on from its last checkpoint"
 
     @cached_property
-    def chatting(self) -> Chatting:
+    def chatting(self) -> ChatController:
         """The session's chat."""
-        from tui_trainer.tui.chat.controller import Chatting
+        from tui_trainer.tui.chat.controller import ChatController
 
-        return Chatting(self, self._services.chat)
+        return ChatController(self, self._services.chat)
 
     @property
     def view(self) -> FolderView:
@@ -309,10 +309,10 @@ class TrainerApp(SteeredApp):
         self.tell("reading the folder again")
 
     def action_help(self) -> None:
-        from tui_trainer.tui.common.help_screen import Help
+        from tui_trainer.tui.common.help_screen import HelpScreen
 
         place = self.screen.place if isinstance(self.screen, Page) else ""
-        self.push_screen(Help(place, self.keymap, self.offers))
+        self.push_screen(HelpScreen(place, self.keymap, self.offers))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         return command_palette.system_commands(self, screen)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tui_trainer.contracts.hardware import HardwareSample
     from tui_trainer.launch.exit_report import EngineEnd
     from tui_trainer.store.runs.run_folder import RunFolder
-    from tui_trainer.tui.adapters.adapter_rows import Shelf
+    from tui_trainer.tui.adapters.adapter_rows import AdapterListing
     from tui_trainer.watch.snapshots import FolderView
 
 Severity = Literal["information", "warning", "error"]
@@ -30,7 +30,7 @@ class FolderChanged(Message):
         return isinstance(message, FolderChanged)
 
 
-class RunJudged(Message):
+class AdviceComputed(Message):
     """A run that had no advisor of its own was judged."""
 
     def __init__(self, path: Path, advice: tuple[Advice, ...]) -> None:
@@ -39,10 +39,10 @@ class RunJudged(Message):
         self.advice = advice
 
     def can_replace(self, message: Message) -> bool:
-        return isinstance(message, RunJudged)
+        return isinstance(message, AdviceComputed)
 
 
-class MachineSampled(Message):
+class HardwareSampled(Message):
     """The machine was looked at."""
 
     def __init__(self, sample: HardwareSample) -> None:
@@ -50,10 +50,10 @@ class MachineSampled(Message):
         self.sample = sample
 
     def can_replace(self, message: Message) -> bool:
-        return isinstance(message, MachineSampled)
+        return isinstance(message, HardwareSampled)
 
 
-class Rung(Message):
+class TerminalSignal(Message):
     """The terminal is to be sent bell and escape sequences, which draw nothing."""
 
     def __init__(self, sequences: str) -> None:
@@ -61,7 +61,7 @@ class Rung(Message):
         self.sequences = sequences
 
 
-class Noticed(Message):
+class NoticePosted(Message):
     """Something happened that the user should read."""
 
     def __init__(self, text: str, severity: Severity = "information") -> None:
@@ -94,11 +94,11 @@ class RunFailedToStart(Message):
         self.reason = reason
 
 
-class StopsAnswered(Message):
+class StopsAcknowledged(Message):
     """Every run that was asked to save and stop before leaving has answered, or will not."""
 
 
-class ZoomAsked(Message):
+class ZoomRequested(Message):
     """The wheel was turned over a chart; `at` is the pointer's place along the x axis (0..1)."""
 
     def __init__(self, direction: int, at: float) -> None:
@@ -115,7 +115,7 @@ class ChartDragged(Message):
         self.share = share
 
 
-class PlaceClicked(Message):
+class ChartClicked(Message):
     """A place of a chart was clicked; `x` in the units of its axis."""
 
     def __init__(self, x: float) -> None:
@@ -123,13 +123,13 @@ class PlaceClicked(Message):
         self.x = x
 
 
-class ChatSpoke(Message):
+class ChatNewsPosted(Message):
     """There is news of the chat to be taken."""
 
 
-class ShelfRead(Message):
+class AdaptersRead(Message):
     """The adapters were read."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: AdapterListing) -> None:
         super().__init__()
         self.shelf = shelf

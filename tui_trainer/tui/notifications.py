@@ -9,29 +9,29 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui_trainer.tui.messages import Noticed, Rung
+from tui_trainer.tui.messages import NoticePosted, TerminalSignal
 
 if TYPE_CHECKING:  # loaded when the first runs were read
     from textual.message import Message
 
     from tui_trainer.contracts.notice import Notice
-    from tui_trainer.notify.notice_rules import Rule, Seen
+    from tui_trainer.notify.notice_rules import NoticeRules, SeenRun
     from tui_trainer.notify.sender import Sender
     from tui_trainer.tui.app import TrainerApp
-    from tui_trainer.tui.messages import RunJudged
+    from tui_trainer.tui.messages import AdviceComputed
     from tui_trainer.watch.snapshots import FolderView, RunSummary
 
 _AGAIN_SECONDS = 1.1  # until a crash is certain
 _FLUSH_SECONDS = 3.0
 
 
-class Alarm:
+class ScreenNotifier:
     """Turns snapshots into notices, and has them told. Everything slow happens in threads."""
 
     def __init__(self, app: TrainerApp) -> None:
         self._app = app
         self._began = time.time()
-        self._rule: Rule | None = None
+        self._rule: NoticeRules | None = None
         self._sender: Sender | None = None
         self._runs: dict[Path, RunSummary] = {}
         self._waiting = False
@@ -44,7 +44,7 @@ class Alarm:
                 self._runs = {run.path: run for run in view.runs}
                 self._look(fresh)
 
-    def judged(self, message: RunJudged) -> None:
+    def judged(self, message: AdviceComputed) -> None:
         """Looks at the advice that was found here, on a run without an advisor."""
         run = self._runs.get(message.path)
         if run is not None:
@@ -92,10 +92,10 @@ class Alarm:
         settings = self._app.settings.notify
         stopping = threading.Event()
         return Sender(
-            ways_of(settings, os.environ, lambda text: self._post(Rung(text)), stopping),
+            ways_of(settings, os.environ, lambda text: self._post(TerminalSignal(text)), stopping),
             settings,
             claim=claim,
-            on_problem=lambda text: self._post(Noticed(text, "warning")),
+            on_problem=lambda text: self._post(NoticePosted(text, "warning")),
             stopping=stopping,
         )
 
@@ -104,20 +104,20 @@ class Alarm:
         if self._app.is_running:
             self._app.post_message(message)
 
-    def _made(self) -> Rule:
+    def _made(self) -> NoticeRules:
         if self._rule is None:
-            from tui_trainer.notify.notice_rules import Rule
+            from tui_trainer.notify.notice_rules import NoticeRules
 
-            self._rule = Rule(self._app.settings.notify.on, self._began)
+            self._rule = NoticeRules(self._app.settings.notify.on, self._began)
         return self._rule
 
 
-def seen_of(run: RunSummary) -> Seen:
+def seen_of(run: RunSummary) -> SeenRun:
     """What the rule needs to know of a run."""
-    from tui_trainer.notify.notice_rules import Seen
+    from tui_trainer.notify.notice_rules import SeenRun
 
     gone = run.status == "crashed"
-    return Seen(
+    return SeenRun(
         path=run.path,
         run=run.id,
         name=run.name,

@@ -10,7 +10,7 @@ from textual.app import App
 if TYPE_CHECKING:  # loaded with the first key
     from tui_trainer.contracts.job import Job
     from tui_trainer.tui.app import TrainerApp
-    from tui_trainer.tui.run_control.actions import Orders
+    from tui_trainer.tui.run_control.actions import RunActions
 
 
 class SteeredApp(App[int]):
@@ -19,11 +19,11 @@ class SteeredApp(App[int]):
     template: Job | None = None  # what the form for a new run is to be filled from, once
 
     @cached_property
-    def orders(self) -> Orders:
+    def orders(self) -> RunActions:
         """What the keys that steer a run do."""
-        from tui_trainer.tui.run_control.actions import Orders
+        from tui_trainer.tui.run_control.actions import RunActions
 
-        return Orders(cast("TrainerApp", self))
+        return RunActions(cast("TrainerApp", self))
 
     def action_pause(self) -> None:
         self.orders.pause()

@@ -12,7 +12,7 @@ from typing import Any
 OnEvent = Callable[[Path, bool], None]
 
 
-class Notifier:
+class FileEvents:
     """Watches a few folders, each without those below it. Nothing here raises: where the system
     gives no notice, `problem` says so once and the caller's poll does the work."""
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.watch.error_boundary import caught
-from tui_trainer.watch.file_events import Notifier
-from tui_trainer.watch.runs.backfill import PAUSE_SECONDS, Filler
-from tui_trainer.watch.runs.reader_pool import Readers
-from tui_trainer.watch.runs.run_summary import Glance
-from tui_trainer.watch.scan import Found, Scanner
+from tui_trainer.watch.file_events import FileEvents
+from tui_trainer.watch.runs.backfill import PAUSE_SECONDS, Backfill
+from tui_trainer.watch.runs.reader_pool import ReaderPool
+from tui_trainer.watch.runs.run_summary import SummaryReader
+from tui_trainer.watch.scan import FoundRun, Scanner
 from tui_trainer.watch.snapshots import FolderView, RunSummary, RunView
-from tui_trainer.watch.throttle import Pace
+from tui_trainer.watch.throttle import Throttle
 
 _log = logging.getLogger(__name__)
 
@@ -52,24 +52,24 @@ class FolderWatcher:
         self._poll_seconds = poll_seconds
         self._look_seconds = min(look_seconds, poll_seconds)
         self._scanner = Scanner(self.root)
-        self._notifier = Notifier(self._noticed)
-        self._pace = Pace()
+        self._notifier = FileEvents(self._noticed)
+        self._pace = Throttle()
         self._streams = False
-        self._glances: dict[Path, Glance] = {}
-        self._ordered: list[Glance] = []
+        self._glances: dict[Path, SummaryReader] = {}
+        self._ordered: list[SummaryReader] = []
         self._newest: Path | None = None
         self._disordered = True
         self._unread: deque[Path] = deque()
         self._looked: set[Path] = set()
         self._failure: str | None = None  # of the last round
-        self._found = Found({})
+        self._found = FoundRun({})
         self._wanted: Path | None = None
         self._also: tuple[Path, ...] = ()
         self._sent: FolderView | None = None
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._readers = Readers(self._stopping.is_set)
-        self._filler = Filler()
+        self._readers = ReaderPool(self._stopping.is_set)
+        self._filler = Backfill()
         self._rescan = True
         self._thread: threading.Thread | None = None
 
@@ -161,7 +161,7 @@ class FolderWatcher:
             self._looked.discard(path)
         for path, place in places.items():
             if path not in self._glances:
-                self._glances[path] = Glance(place)
+                self._glances[path] = SummaryReader(place)
         waiting = set(self._unread)  # those keep their turn, however slow the disk
         self._unread.extend(path for path in self._glances if path not in waiting)
         self._disordered = True
@@ -189,7 +189,7 @@ class FolderWatcher:
     def _arrange(self) -> None:
         """Orders the list newest first, and finds the newest active run, else the newest."""
 
-        def key(glance: Glance) -> tuple[float, str]:
+        def key(glance: SummaryReader) -> tuple[float, str]:
             return -glance.order, str(glance.place.path)
 
         self._ordered = sorted(self._glances.values(), key=key)
@@ -279,7 +279,7 @@ def _new_rows(before: FolderView | None, view: FolderView) -> int:
     return max(0, view.focused.rows - before.focused.rows)
 
 
-def _is_active(glance: Glance) -> bool:
+def _is_active(glance: SummaryReader) -> bool:
     status = glance.status
     # A foreign file that still grows says no more than "unknown" of its writer.
     return status in ACTIVE_STATES or (glance.place.kind != "run" and status == "unknown")

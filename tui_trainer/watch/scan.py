@@ -12,11 +12,11 @@ from typing import cast
 
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.watch.formats import mlflow, registry, tensorboard, trainer_state
-from tui_trainer.watch.formats.detect import LINES, SUFFIXES, Judge, holds_metrics
+from tui_trainer.watch.formats.detect import LINES, SUFFIXES, FormatDetector, holds_metrics
 from tui_trainer.watch.runs.run_reader import RunPlace
 from tui_trainer.watch.snapshots import RunKind
 
-__all__ = ["DEPTH", "Found", "Scanner", "holds_metrics"]
+__all__ = ["DEPTH", "FoundRun", "Scanner", "holds_metrics"]
 DEPTH = 4
 MOST_FOLDERS = 5_000
 _SKIPPED = frozenset({"checkpoints", "adapter", "node_modules"})
@@ -34,7 +34,7 @@ _HF_LOGS = frozenset({"runs"})
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundRun:
     """The runs below a root by path, and why the root cannot be looked at, if so."""
 
     places: dict[Path, RunPlace]
@@ -69,25 +69,25 @@ class Scanner:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._listings: dict[Path, _Listing] = {}
-        self._judge = Judge()
+        self._judge = FormatDetector()
         self._oddities: set[str] = set()
 
-    def scan(self) -> Found:
+    def scan(self) -> FoundRun:
         """The runs that are there now. Never raises."""
         try:
             status = self.root.stat()
         except FileNotFoundError:
-            return Found({}, f"{self.root} does not exist; its runs are shown once it does")
+            return FoundRun({}, f"{self.root} does not exist; its runs are shown once it does")
         except OSError as error:
-            return Found({}, f"{self.root} cannot be read: {error.strerror}")
+            return FoundRun({}, f"{self.root} cannot be read: {error.strerror}")
         if stat.S_ISREG(status.st_mode):
             return self._scan_file()
         if not stat.S_ISDIR(status.st_mode):
-            return Found({}, f"{self.root} is neither a folder of runs nor a file of metrics")
+            return FoundRun({}, f"{self.root} is neither a folder of runs nor a file of metrics")
         try:
             os.scandir(self.root).close()
         except OSError as error:
-            return Found({}, f"{self.root} cannot be read: {error.strerror}")
+            return FoundRun({}, f"{self.root} cannot be read: {error.strerror}")
         self._oddities = set()
         places: dict[Path, RunPlace] = {}
         self._walk(self.root, status, places)
@@ -95,7 +95,7 @@ class Scanner:
             self._oddities.add(f"{file} cannot be looked into: {reason}")
         if not places:
             self._oddities.update(self._rejected())
-        return Found(places, None, tuple(sorted(self._oddities)))
+        return FoundRun(places, None, tuple(sorted(self._oddities)))
 
     def _rejected(self) -> list[str]:
         """What looked like runs and is none, for a folder without any: a sentence each."""
@@ -108,12 +108,12 @@ class Scanner:
                     found.append(f"{file} is no run: it has no rows with a step and numbers")
         return found[:_REJECTED_TOLD]
 
-    def _scan_file(self) -> Found:
+    def _scan_file(self) -> FoundRun:
         places: dict[Path, RunPlace] = {}
         self._add_files([self.root], places, need_step=False)
         if not places:
-            return Found({}, f"{self.root} holds no metrics in a form that is known here")
-        return Found(places)
+            return FoundRun({}, f"{self.root} holds no metrics in a form that is known here")
+        return FoundRun(places)
 
     def _walk(self, root: Path, status: os.stat_result, places: dict[Path, RunPlace]) -> None:
         visited = {(status.st_dev, status.st_ino)}

@@ -32,7 +32,7 @@ MISSING = math.copysign(math.nan, -1.0)
 
 
 @dataclass(frozen=True)
-class Known:
+class ColumnSummary:
     """What is known of all rows of a column: how many are finite, the newest, the least and the
     greatest of them with their steps (the earliest of equals)."""
 
@@ -43,12 +43,12 @@ class Known:
     high: float = math.nan
     high_step: float = math.nan
 
-    def joined(self, later: Known) -> Known:
+    def joined(self, later: ColumnSummary) -> ColumnSummary:
         """With later rows."""
         if not self.count or not later.count:
             return later if not self.count else self
         low, high = later.low < self.low, later.high > self.high
-        return Known(
+        return ColumnSummary(
             self.count + later.count,
             later.last,
             later.low if low else self.low,
@@ -58,11 +58,11 @@ class Known:
         )
 
 
-_UNKNOWN = Known()
+_UNKNOWN = ColumnSummary()
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class MetricTable:
     """Columns of one kind of record, all of one length, steps never falling.
 
     Names are the canonical ones of `metrics.jsonl` (`step`, `loss`, `learning_rate`, `time` ...),
@@ -83,7 +83,7 @@ class Table:
     columns: Mapping[str, Column] = field(default_factory=lambda: _NO_COLUMNS)
     thinning: int = 1
     extremes: Mapping[str, tuple[Column, Column]] = field(default_factory=lambda: _NO_EXTREMES)
-    known: Mapping[str, Known] | None = None
+    known: Mapping[str, ColumnSummary] | None = None
     weights: NDArray[np.int32] | None = None  # rows of each entry; None: one each
     recorded: int | None = None
 
@@ -140,13 +140,13 @@ class Table:
         """How many rows hold a finite value of it."""
         return self._known(name).count
 
-    def _known(self, name: str) -> Known:
+    def _known(self, name: str) -> ColumnSummary:
         if self.known is not None:
             return self.known.get(name, _UNKNOWN)
         return known_of(self.column(name), self.column("step"))
 
 
-def known_of(values: Column, steps: Column) -> Known:
+def known_of(values: Column, steps: Column) -> ColumnSummary:
     """What is known of a stretch of rows; NaN steps where there are none."""
     finite = np.isfinite(values)
     if not finite.all():
@@ -155,7 +155,7 @@ def known_of(values: Column, steps: Column) -> Known:
         return _UNKNOWN
     low, high = int(values.argmin()), int(values.argmax())
     at_low, at_high = (float(steps[low]), float(steps[high])) if len(steps) else (math.nan,) * 2
-    return Known(
+    return ColumnSummary(
         len(values), float(values[-1]), float(values[low]), at_low, float(values[high]), at_high
     )
 
@@ -235,8 +235,8 @@ class RunView:
     summary: RunSummary
     info: RunInfo | None = None
     state: RunState | None = None
-    train: Table = field(default_factory=Table)
-    evals: Table = field(default_factory=Table)
+    train: MetricTable = field(default_factory=MetricTable)
+    evals: MetricTable = field(default_factory=MetricTable)
     events: tuple[Event, ...] = ()
     hardware: tuple[HardwareSample, ...] = ()
     commandable: bool = False

@@ -10,7 +10,7 @@ PER_SECOND = 9
 _WINDOW = 1.0
 
 
-class Pace:
+class Throttle:
     """Lets single changes through at once, and holds a stream of them to `PER_SECOND`.
 
     Up to ten changes a second, each is worth being told by itself; from `STREAM` on nobody could

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tui_trainer.contracts.run import CommandName
-from tui_trainer.writer.command_listener import Asked
+from tui_trainer.writer.command_listener import PendingCommands
 
 
 @dataclass(frozen=True)
-class Hooks:
+class Callbacks:
     """What a loop gave to `RunWriter.control`."""
 
     checkpoint: Callable[[], object] | None = None
@@ -29,7 +29,7 @@ class Hooks:
         }
         return tuple(name for name, function in given.items() if function is not None)
 
-    def carry_out(self, asked: Asked) -> None:
+    def carry_out(self, asked: PendingCommands) -> None:
         """Calls the function and answers; one that raises has refused, in its words."""
         try:
             said = self._call(asked)
@@ -40,7 +40,7 @@ class Hooks:
             saves = self.stop is not None or self.checkpoint is not None
             asked.done(said if isinstance(said, str) else "", saved=saves)
 
-    def _call(self, asked: Asked) -> object:
+    def _call(self, asked: PendingCommands) -> object:
         if asked.name == "checkpoint" and self.checkpoint is not None:
             return self.checkpoint()
         if asked.name == "set-lr" and self.learning_rate and asked.learning_rate is not None:

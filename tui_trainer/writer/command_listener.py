@@ -8,8 +8,8 @@ from typing import Literal
 
 from tui_trainer.contracts.run import COMMANDS, Command, CommandName
 from tui_trainer.store.runs.command_arguments import shown, usable_rate
-from tui_trainer.store.runs.command_log import Inbox
-from tui_trainer.writer.run_files import Records
+from tui_trainer.store.runs.command_log import CommandLog
+from tui_trainer.writer.run_files import RunFiles
 
 _WANTS = {
     "pause": "wait",
@@ -25,7 +25,7 @@ _WANTS = {
 
 
 @dataclass
-class Asked:
+class PendingCommands:
     """One command for the loop. Answer it with `done` or `refuse`; the first answer counts.
 
     `learning_rate` is set for `set-lr`, a finite number above 0.
@@ -34,7 +34,7 @@ class Asked:
     name: CommandName
     learning_rate: float | None
     _command: Command = field(repr=False)
-    _listener: Listener = field(repr=False)
+    _listener: CommandListener = field(repr=False)
     answered: bool = field(default=False, init=False)
 
     def done(self, message: str = "", *, saved: bool = True) -> None:
@@ -60,12 +60,12 @@ class Asked:
         return self._command
 
 
-class Listener:
+class CommandListener:
     """Takes a run's commands between two steps. Pause and resume are its own."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: RunFiles) -> None:
         self._records = records
-        self._inbox = Inbox(records.folder)
+        self._inbox = CommandLog(records.folder)
         self._supported: frozenset[CommandName] = frozenset()
         self._paused_at: float | None = None
         self._waited = 0.0
@@ -96,7 +96,7 @@ class Listener:
             self._records.update(commands=tuple(name for name in COMMANDS if name in wanted))
             self._records.write_state()
 
-    def take(self) -> list[Asked]:
+    def take(self) -> list[PendingCommands]:
         """Commands that the loop must answer, in order; others are answered here."""
         found = []
         commands = self._inbox.read()
@@ -118,7 +118,7 @@ class Listener:
         detail = {"command": command.command, "accepted": accepted}
         self._records.event("command", message, id=command.id, detail=detail)
 
-    def obeyed(self, asked: Asked, message: str, *, saved: bool) -> None:
+    def obeyed(self, asked: PendingCommands, message: str, *, saved: bool) -> None:
         """Records what the loop has done."""
         if asked.name == "set-lr":
             rate = asked.learning_rate
@@ -152,22 +152,22 @@ class Listener:
                 detail = {"command": line.command, "accepted": False}
                 self._records.event("command", line.message, id=line.id, detail=detail)
 
-    def _check(self, command: Command) -> Asked | None:
+    def _check(self, command: Command) -> PendingCommands | None:
         if command.command not in self._supported:
             reason = f"this training loop does not {_WANTS[command.command]}"
             self.answer(command, reason, accepted=False)
             return None
         if command.command != "set-lr":
-            return Asked(command.command, None, command, self)
+            return PendingCommands(command.command, None, command, self)
         given = command.arguments.get("learning_rate")
         rate = usable_rate(given)
         if rate is None:
             reason = f"learning rate {shown(given)} is not a number above 0"
             self.answer(command, reason, accepted=False)
             return None
-        return Asked("set-lr", rate, command, self)
+        return PendingCommands("set-lr", rate, command, self)
 
-    def _pause(self, asked: Asked) -> None:
+    def _pause(self, asked: PendingCommands) -> None:
         step = self.step
         if self._paused_at is None:
             self._paused_at = time.monotonic()
@@ -176,14 +176,14 @@ class Listener:
         else:
             asked.done(f"already paused at step {step}")
 
-    def _resume(self, asked: Asked) -> None:
+    def _resume(self, asked: PendingCommands) -> None:
         was_paused = self.paused
         self.go_on()
         again = f"training again after step {self.step}"
         asked.done(again if was_paused else "not paused: training goes on")
 
 
-def _words(asked: Asked, step: int) -> str:
+def _words(asked: PendingCommands, step: int) -> str:
     if asked.name == "checkpoint":
         return f"a checkpoint is saved at step {step}"
     if asked.name == "stop":

@@ -9,21 +9,21 @@ from typing import Any
 
 from tui_trainer.watch.tables import metric_names
 from tui_trainer.writer.coerce import number
-from tui_trainer.writer.run_files import Complaints
+from tui_trainer.writer.run_files import WriteWarnings
 
 # What a line says of itself; no metric may be called so.
 _TAKEN = frozenset({"kind", "step", "time", "nonfinite"})
 
 
-class Rows:
+class MetricRows:
     """Sorts measured values into a training line and an evaluation line, under our names.
 
     Values that are no numbers are left out, with one warning for each name.
     """
 
-    def __init__(self, complaints: Complaints) -> None:
+    def __init__(self, complaints: WriteWarnings) -> None:
         self._complaints = complaints
-        self._naming = metric_names.Naming()
+        self._naming = metric_names.MetricNames()
         self._known: dict[str, tuple[str, bool] | None] = {}
 
     def step(self, step: object) -> int | None:

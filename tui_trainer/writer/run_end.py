@@ -5,25 +5,25 @@ from __future__ import annotations
 import sys
 from typing import Literal
 
-from tui_trainer.hardware.limit_alarms import Alarm
+from tui_trainer.hardware.limit_alarms import LimitAlarm
 from tui_trainer.hardware.recorder import Recorder
 from tui_trainer.store import atomic
-from tui_trainer.writer.command_listener import Listener
-from tui_trainer.writer.run_files import Records
+from tui_trainer.writer.command_listener import CommandListener
+from tui_trainer.writer.run_files import RunFiles
 
 Ending = Literal["completed", "failed", "cancelled", "early_stopped"]
 
 
-class End:
+class RunEnd:
     """Writes the last state of a run, whoever ends it: the loop, the exit of the program, or
     the writer's being let go of."""
 
-    def __init__(self, records: Records, listener: Listener, *, hardware: bool) -> None:
+    def __init__(self, records: RunFiles, listener: CommandListener, *, hardware: bool) -> None:
         self._records = records
         self._listener = listener
         folder = records.folder
 
-        def warn(alarm: Alarm) -> None:
+        def warn(alarm: LimitAlarm) -> None:
             detail = {"alarm": alarm.name, "open": alarm.opens}
             records.event("warning", alarm.message, detail=detail)
 

@@ -27,7 +27,7 @@ BEAT_SECONDS = 30.0
 RETRY_SECONDS = 1.0
 
 
-class Complaints:
+class WriteWarnings:
     """Warns once of each kind of fault, and never raises."""
 
     def __init__(self) -> None:
@@ -45,10 +45,10 @@ class Complaints:
                 print(f"RunWriter: {message}", file=sys.stderr)  # noqa: T201
 
 
-class Sink:
+class RunSink:
     """Appends lines to a file; what cannot be written is lost and counted, never raised."""
 
-    def __init__(self, path: Path, complaints: Complaints) -> None:
+    def __init__(self, path: Path, complaints: WriteWarnings) -> None:
         self._path = path
         self._complaints = complaints
         self._lines: atomic.LineAppender | None = None
@@ -88,16 +88,16 @@ class Sink:
             self._lines = None
 
 
-class Records:
+class RunFiles:
     """Metrics, events and state of one run. `state` may be replaced at any time; a thread
     brings it to the disk."""
 
-    def __init__(self, folder: RunFolder, state: RunState, complaints: Complaints) -> None:
+    def __init__(self, folder: RunFolder, state: RunState, complaints: WriteWarnings) -> None:
         self.folder = folder
         self.state = state
         self._complaints = complaints
-        self._metrics = Sink(folder.metrics_file, complaints)
-        self._events = Sink(folder.events_file, complaints)
+        self._metrics = RunSink(folder.metrics_file, complaints)
+        self._events = RunSink(folder.events_file, complaints)
         self._announced: str = state.state
         self._written: RunState | None = state
         self._told = 0

@@ -29,13 +29,13 @@ from tui_trainer.contracts.run import CommandName, RunState
 from tui_trainer.store import paths
 from tui_trainer.store.runs import process_identity, run_folder
 from tui_trainer.writer import run_end
-from tui_trainer.writer.callbacks import Hooks
+from tui_trainer.writer.callbacks import Callbacks
 from tui_trainer.writer.coerce import number, plain
-from tui_trainer.writer.command_listener import Asked, Listener
-from tui_trainer.writer.metric_rows import Rows
+from tui_trainer.writer.command_listener import CommandListener, PendingCommands
+from tui_trainer.writer.metric_rows import MetricRows
 from tui_trainer.writer.run_end import Ending
-from tui_trainer.writer.run_files import Complaints, Records
-from tui_trainer.writer.step_timer import Pace
+from tui_trainer.writer.run_files import RunFiles, WriteWarnings
+from tui_trainer.writer.step_timer import StepTimer
 
 # How often a paused loop looks for commands.
 PAUSED_POLL_SECONDS = 0.05
@@ -64,12 +64,12 @@ class RunWriter:
         hardware: bool = True,
     ) -> None:
         paths.safe_name(name, "run name")
-        self._complaints = Complaints()
-        self._rows = Rows(self._complaints)
-        self._pace = Pace()
-        self._hooks = Hooks()
-        self._records: Records | None = None
-        self._listener: Listener | None = None
+        self._complaints = WriteWarnings()
+        self._rows = MetricRows(self._complaints)
+        self._pace = StepTimer()
+        self._hooks = Callbacks()
+        self._records: RunFiles | None = None
+        self._listener: CommandListener | None = None
         self._manual = False
         if not (_is_main_process() if main_process is None else main_process):
             return
@@ -82,12 +82,12 @@ class RunWriter:
                 _config(config),
                 state := _first_state(int(total) if total and total > 0 else None),
             )
-            self._records = Records(folder, state, self._complaints)
-            self._listener = Listener(self._records)
+            self._records = RunFiles(folder, state, self._complaints)
+            self._listener = CommandListener(self._records)
         except (UserError, OSError, RuntimeError) as error:
             self._complaints.say("start", f"{error}; training goes on unrecorded")
             return
-        self._end = run_end.End(self._records, self._listener, hardware=hardware)
+        self._end = run_end.RunEnd(self._records, self._listener, hardware=hardware)
         weakref.finalize(self, self._end.let_go).atexit = False
         atexit.register(self._end.at_exit)
 
@@ -220,11 +220,11 @@ class RunWriter:
         stop and cancel without functions. What a function returns as text is the answer. One
         that raises has refused, and the training goes on.
         """
-        self._hooks = Hooks(on_checkpoint, on_learning_rate, on_stop, on_cancel)
+        self._hooks = Callbacks(on_checkpoint, on_learning_rate, on_stop, on_cancel)
         if self.active:
             self._listening.supports("pause", "resume", *self._hooks.names)
 
-    def commands(self, *names: CommandName, wait: bool = True) -> Iterator[Asked]:
+    def commands(self, *names: CommandName, wait: bool = True) -> Iterator[PendingCommands]:
         """Commands for the loop to carry out itself, each answered by `done` or `refuse`.
 
         `names` are those that it obeys besides pause and resume, which are obeyed here: a paused
@@ -246,12 +246,12 @@ class RunWriter:
     # -- inside ------------------------------------------------------------------------------
 
     @property
-    def _writing(self) -> Records:
+    def _writing(self) -> RunFiles:
         assert self._records is not None  # noqa: S101  (callers ask `active` first)
         return self._records
 
     @property
-    def _listening(self) -> Listener:
+    def _listening(self) -> CommandListener:
         assert self._listener is not None  # noqa: S101  (callers ask `active` first)
         return self._listener
 
@@ -309,7 +309,7 @@ class RunWriter:
             words = "" if loss is None else f": val_loss {loss:.4g}{' (best)' if improved else ''}"
             self._writing.event("evaluation", f"evaluation{words}", detail=shown)
 
-    def _take(self) -> list[Asked]:
+    def _take(self) -> list[PendingCommands]:
         before = self._listening.waited
         found = self._listening.take()
         self._pace.rest(self._listening.waited - before)

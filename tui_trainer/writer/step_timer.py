@@ -10,7 +10,7 @@ from statistics import median
 _KEPT = 50
 
 
-class Pace:
+class StepTimer:
     """Seconds per step and tokens per second, from the times of reports.
 
     Time that is no training (`rest`: pauses, evaluations) does not count.

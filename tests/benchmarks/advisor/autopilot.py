@@ -20,7 +20,7 @@ import numpy as np
 
 from tests.benchmarks.advisor import drive
 from tests.benchmarks.advisor.cases import Case, Fault, all_cases
-from tui_trainer.advisor.record_values import Reading, read
+from tui_trainer.advisor.record_values import RecordValues, read
 from tui_trainer.advisor.replay import parse, standing
 from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.job import Job
@@ -130,7 +130,7 @@ def train(case: Case, fault: Fault, folder: Path, way: str) -> Result:
     return result
 
 
-def row_is_train(reading: Reading) -> bool:
+def row_is_train(reading: RecordValues) -> bool:
     """Whether a reading is a training step's."""
     return reading.loss is not None or "loss" in reading.nonfinite
 

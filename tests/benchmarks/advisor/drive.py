@@ -20,13 +20,13 @@ from tests.benchmarks.advisor.cases import Case
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.schedule import learning_rate_at
 from tui_trainer.engine import loop, setup
-from tui_trainer.engine.data.batching import Plan
+from tui_trainer.engine.data.batching import BatchPlan
 from tui_trainer.engine.data.dataset import load_dataset
 from tui_trainer.engine.evaluate import evaluate
 from tui_trainer.engine.optimizer import set_learning_rate
 from tui_trainer.engine.records import step_records
-from tui_trainer.engine.records.run_reporter import Report
-from tui_trainer.engine.state.command_source import Control
+from tui_trainer.engine.records.run_reporter import RunReporter
+from tui_trainer.engine.state.command_source import CommandSource
 from tui_trainer.engine.state.session import Finished, Session
 from tui_trainer.store import jobs
 from tui_trainer.store.runs import run_folder
@@ -43,10 +43,10 @@ def make(case: Case, folder: Path) -> Path:
     run = run_folder.create_run(folder / "runs", job_of(case, folder), "case")
     info = run.info()
     assert info is not None
-    report = Report(run)
+    report = RunReporter(run)
     with (run.path / "said.log").open("w") as said, contextlib.redirect_stdout(said):
         try:
-            session = setup.prepare(run, info, report, Control(run), None)
+            session = setup.prepare(run, info, report, CommandSource(run), None)
             torch.set_num_threads(1)  # the same numbers however many cores there are
             _train(session, case, _Spoiler(session, case, folder))
         finally:
@@ -117,7 +117,7 @@ class _Spoiler:
         self._began = time.perf_counter()
         self._seconds: list[float] = []
 
-    def _other_plan(self, folder: Path) -> Plan | None:
+    def _other_plan(self, folder: Path) -> BatchPlan | None:
         kind = {
             "shuffled labels": f"shuffled-{self._case.data}",
             "repeated data": f"repeated-{self._case.data}",
@@ -130,9 +130,9 @@ class _Spoiler:
         rows.write(kind, case.steps * case.batch, case.seed + 1, file)
         data = msgspec.structs.replace(session.job.data, train=str(file.resolve()))
         job = msgspec.structs.replace(session.job, data=data)
-        return Plan(load_dataset(job, session.tokenizer).train, job.training)
+        return BatchPlan(load_dataset(job, session.tokenizer).train, job.training)
 
-    def plan(self, number: int) -> Plan:
+    def plan(self, number: int) -> BatchPlan:
         """Where the step's examples come from; bad rows come in three steps' batches."""
         if self._bad is None or number < self._onset:
             return self._session.plan

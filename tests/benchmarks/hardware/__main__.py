@@ -22,7 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.benchmarks.hardware import gpu
-from tui_trainer.engine.records.step_profile import Division
+from tui_trainer.engine.records.step_profile import StepProfile
 from tui_trainer.hardware.nvml import NvmlGpus
 from tui_trainer.hardware.sampler import Sampler
 from tui_trainer.store import jobs
@@ -104,7 +104,7 @@ def eight_gpus() -> NvmlGpus:
 
 def cost_of_marks(*, every: bool, count: int = 20_000) -> float:
     """CPU seconds of the marks of a step, on the CPU."""
-    division = Division()
+    division = StepProfile()
 
     def step() -> None:
         if every:

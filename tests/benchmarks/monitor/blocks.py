@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tui_trainer.contracts.settings import Settings
 from tui_trainer.tui.app import TrainerApp
-from tui_trainer.tui.dashboard.screen import Dashboard
+from tui_trainer.tui.dashboard.screen import DashboardScreen
 from tui_trainer.tui.run_charts.chart_pane import ChartPane
 from tui_trainer.tui.startup import gc_pause
 from tui_trainer.tui.startup.services import real_services
@@ -48,7 +48,7 @@ async def probe(folder: Path) -> dict[str, float]:
 def is_drawn(app: TrainerApp) -> bool:
     """Whether the leading chart stands, with its lines."""
     screen = app.screen
-    if not isinstance(screen, Dashboard) or not screen.is_mounted:
+    if not isinstance(screen, DashboardScreen) or not screen.is_mounted:
         return False
     leading = screen.query("#loss").first(ChartPane) if screen.query("#loss") else None
     return leading is not None and leading.plot is not None and leading.size.width > 0

@@ -14,15 +14,15 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.chat.client import ChatClient
-from tui_trainer.contracts.feedback import Example, Rating, Turn
+from tui_trainer.contracts.feedback import RatedExample, Rating, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
-from tui_trainer.teaching.feedback_trainer import Teacher
+from tui_trainer.teaching.feedback_trainer import FeedbackTrainer
 from tui_trainer.teaching.paraphrases import turned
 from tui_trainer.teaching.replay import divide
-from tui_trainer.teaching.training_rows import Known
+from tui_trainer.teaching.training_rows import KnownAnswer
 
 MOST_TOKENS = 64
 # No training of ten corrections takes so long, even on a busy machine.
@@ -92,7 +92,7 @@ def teach(
         os.environ["TUI_TRAINER_HOME"] = home
         # The gate says what it thinks, but everything is let through, so as to be measured.
         open_gate = msgspec.structs.replace(settings, min_recalled=0.0, min_kept=0.0)
-        teacher = Teacher(
+        teacher = FeedbackTrainer(
             client,
             FeedbackStore(),
             AdapterStore(),
@@ -106,7 +106,7 @@ def teach(
 
 def _taught(
     client: ChatClient,
-    teacher: Teacher,
+    teacher: FeedbackTrainer,
     chosen: CorrectionSet,
     name: str,
     settings: TeachingSettings,
@@ -151,13 +151,13 @@ def _taught(
 
 
 def _held_out(known: Sequence[tuple[str, str]], after: Sequence[str]) -> float:
-    items = [Known(turns=[Turn("user", q)], answer=a, source="golden") for q, a in known]
+    items = [KnownAnswer(turns=[Turn("user", q)], answer=a, source="golden") for q, a in known]
     apart = {item.question for item in divide(items)[1]}
     pairs = [(g, a) for (q, a), g in zip(known, after, strict=True) if q in apart]
     return share([given for given, _ in pairs], [answer for _, answer in pairs])
 
 
-def _correct(client: ChatClient, teacher: Teacher, chosen: CorrectionSet) -> float:
+def _correct(client: ChatClient, teacher: FeedbackTrainer, chosen: CorrectionSet) -> float:
     """Rates the model's answers with the right ones; gives when the last was rated."""
     store = FeedbackStore()
     given = ask(client, [item.question for item in chosen.items])
@@ -165,7 +165,7 @@ def _correct(client: ChatClient, teacher: Teacher, chosen: CorrectionSet) -> flo
     for place, (item, answer) in enumerate(zip(chosen.items, given, strict=True)):
         began = time.monotonic()
         store.add(
-            Example(
+            RatedExample(
                 id="",
                 time=time.time(),
                 turns=[Turn("user", item.question)],

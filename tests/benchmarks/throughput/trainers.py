@@ -65,18 +65,18 @@ def ours(base: str, rows: Path, steps: int, batch: int, precision: str, work: Pa
 
     from tui_trainer.engine import loop, setup
     from tui_trainer.engine.records import step_records
-    from tui_trainer.engine.records.run_reporter import Report
-    from tui_trainer.engine.state.command_source import Control
+    from tui_trainer.engine.records.run_reporter import RunReporter
+    from tui_trainer.engine.state.command_source import CommandSource
     from tui_trainer.store import jobs
     from tui_trainer.store.runs import run_folder
 
     job = jobs.check_job(_job(base, rows, steps, batch, precision), work, "benchmark")
     folder = run_folder.create_run(work / "runs", job)
     setup.usable_threads = lambda: 1
-    report = Report(folder)
+    report = RunReporter(folder)
     info = folder.info()
     assert info is not None
-    session = setup.prepare(folder, info, report, Control(folder), None)
+    session = setup.prepare(folder, info, report, CommandSource(folder), None)
     clock, records = Clock(), []
     told, done = report.train_steps, step_records.finished
 
@@ -112,7 +112,7 @@ def peer(
     import torch
     from transformers import AutoModelForCausalLM, TrainerCallback
 
-    from tui_trainer.engine.data.batching import Plan
+    from tui_trainer.engine.data.batching import BatchPlan
     from tui_trainer.engine.data.dataset import load_dataset
     from tui_trainer.models import lora_train
     from tui_trainer.models.base_model import load_tokenizer, resolve
@@ -121,7 +121,7 @@ def peer(
     torch.set_num_threads(1)
     job = jobs.check_job(_job(base, rows, steps, batch, precision), work, "benchmark")
     tokenizer = load_tokenizer(base)
-    plan = Plan(load_dataset(job, tokenizer).train, job.training)
+    plan = BatchPlan(load_dataset(job, tokenizer).train, job.training)
     chosen = [plan.examples(step) for step in range(steps)]
     # As in the engine: bf16 weights under bf16 autocast.
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32

@@ -25,8 +25,8 @@ def main() -> None:
     """Prints the two figures of the built-in base."""
     from tui_trainer.engine import loop, setup
     from tui_trainer.engine.advice import observe
-    from tui_trainer.engine.records.run_reporter import Report
-    from tui_trainer.engine.state.command_source import Control
+    from tui_trainer.engine.records.run_reporter import RunReporter
+    from tui_trainer.engine.state.command_source import CommandSource
     from tui_trainer.store import jobs
     from tui_trainer.store.runs import run_folder
 
@@ -42,9 +42,9 @@ def main() -> None:
             "benchmark",
         )
         folder = run_folder.create_run(work / "runs", job)
-        report, info = Report(folder), folder.info()
+        report, info = RunReporter(folder), folder.info()
         assert info is not None
-        session = setup.prepare(folder, info, report, Control(folder), None)
+        session = setup.prepare(folder, info, report, CommandSource(folder), None)
         inside, advised = _timed(loop, "step"), _timed(observe, "observe")
         began = time.thread_time()
         loop.train(session)

@@ -15,13 +15,13 @@ from tui_trainer.cli.doctor import diagnosis
 from tui_trainer.cli.doctor.diagnosis import TerminalFacts, TorchFacts
 from tui_trainer.contracts.hardware import GpuSample
 from tui_trainer.hardware import pci_cards
-from tui_trainer.hardware.system_info import MachineFacts, machine_facts
+from tui_trainer.hardware.system_info import SystemInfo, machine_facts
 
 Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
-def machine() -> MachineFacts:
+def machine() -> SystemInfo:
     """This machine, with every package there."""
     facts = machine_facts()
     return msgspec.structs.replace(
@@ -70,11 +70,11 @@ def test_the_words_tell_the_same(capsys: Capture, monkeypatch: pytest.MonkeyPatc
     assert "problem  not \\x1b[1m there" in text
 
 
-def test_nothing_is_missing_where_all_is_there(machine: MachineFacts) -> None:
+def test_nothing_is_missing_where_all_is_there(machine: SystemInfo) -> None:
     assert diagnosis.find_missing(machine, TORCH, TERMINAL, base_present=True) == []
 
 
-def test_each_missing_thing_has_its_repair(machine: MachineFacts) -> None:
+def test_each_missing_thing_has_its_repair(machine: SystemInfo) -> None:
     bare = msgspec.structs.replace(
         machine, packages=machine.packages | {"peft": None, "pyarrow": None}
     )
@@ -87,7 +87,7 @@ def test_each_missing_thing_has_its_repair(machine: MachineFacts) -> None:
     assert len(found) == 6
 
 
-def test_a_gpu_that_torch_cannot_use_is_named(machine: MachineFacts) -> None:
+def test_a_gpu_that_torch_cannot_use_is_named(machine: SystemInfo) -> None:
     with_gpu = msgspec.structs.replace(machine, gpus=[GpuSample(index=0, name="H200")])
     (item,) = diagnosis.find_missing(with_gpu, TORCH, TERMINAL, base_present=True)
     assert item.what == "a torch that uses the GPU here"
@@ -96,7 +96,7 @@ def test_a_gpu_that_torch_cannot_use_is_named(machine: MachineFacts) -> None:
 
 
 def test_a_torch_that_hangs_or_breaks_is_told(
-    train_extra: None, monkeypatch: pytest.MonkeyPatch, machine: MachineFacts
+    train_extra: None, monkeypatch: pytest.MonkeyPatch, machine: SystemInfo
 ) -> None:
     monkeypatch.setattr(diagnosis, "_ASK_TORCH", "import time; time.sleep(600)")
     assert diagnosis.ask_torch(timeout=0.2).problem == "did not answer within 0.2 s"
@@ -107,7 +107,7 @@ def test_a_torch_that_hangs_or_breaks_is_told(
     assert item.repair == 'pip install "tui-trainer[train]" --force-reinstall'
 
 
-def missing(machine: MachineFacts, torch: TorchFacts = TORCH, **changes: Any) -> dict[str, str]:
+def missing(machine: SystemInfo, torch: TorchFacts = TORCH, **changes: Any) -> dict[str, str]:
     changed = msgspec.structs.replace(machine, **changes)
     found = diagnosis.find_missing(changed, torch, TERMINAL, base_present=True)
     return {item.what: item.repair for item in found}
@@ -124,7 +124,7 @@ ON_GPU = TorchFacts(
 )
 
 
-def test_a_card_without_a_driver_is_named_with_the_command(machine: MachineFacts) -> None:
+def test_a_card_without_a_driver_is_named_with_the_command(machine: SystemInfo) -> None:
     found = missing(machine, gpu_cards=["NVIDIA"])
     (repair,) = (r for what, r in found.items() if what.startswith("a driver for the NVIDIA card"))
     assert "sudo ubuntu-drivers install" in repair
@@ -134,7 +134,7 @@ def test_a_card_without_a_driver_is_named_with_the_command(machine: MachineFacts
     assert missing(machine, gpu_cards=["AMD"]).popitem()[1] == "pip install /opt/rocm/share/amd_smi"
 
 
-def test_a_driver_too_old_for_torch_and_a_lost_gpu(machine: MachineFacts) -> None:
+def test_a_driver_too_old_for_torch_and_a_lost_gpu(machine: SystemInfo) -> None:
     (what,) = missing(machine, ON_GPU, gpus=[H200], cuda_version="12.4")
     assert what == "a driver for torch's CUDA 13.0 (this one runs up to 12.4)"
     assert missing(machine, ON_GPU, gpus=[H200], cuda_version="13.0") == {}
@@ -143,17 +143,17 @@ def test_a_driver_too_old_for_torch_and_a_lost_gpu(machine: MachineFacts) -> Non
     assert found == {"GPU 3: GPU is lost": "sudo nvidia-smi --gpu-reset -i 3, else sudo reboot"}
 
 
-def test_a_full_disk_is_missing_room(machine: MachineFacts) -> None:
+def test_a_full_disk_is_missing_room(machine: SystemInfo) -> None:
     (what,) = missing(machine, disk_free=1 << 29)
     assert what.startswith("room on the disk (0.5 GiB free at ")
 
 
-def test_an_apple_gpu_needs_no_cuda(machine: MachineFacts) -> None:
+def test_an_apple_gpu_needs_no_cuda(machine: SystemInfo) -> None:
     apple = GpuSample(index=0, vendor="Apple", name="Apple GPU", unified=True)
     assert missing(machine, msgspec.structs.replace(TORCH, mps_available=True), gpus=[apple]) == {}
 
 
-def test_what_training_will_use(machine: MachineFacts) -> None:
+def test_what_training_will_use(machine: SystemInfo) -> None:
     on_gpu = diagnosis.training_facts(machine, ON_GPU)
     assert on_gpu["device"] == "NVIDIA H200, 139.0 GiB"
     assert on_gpu["training.precision"] == "bf16 or fp32"

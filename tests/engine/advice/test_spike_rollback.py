@@ -20,7 +20,7 @@ from tui_trainer.cli import main as cli
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, Evidence
 from tui_trainer.contracts.schedule import learning_rate_at
 from tui_trainer.engine.advice import observe, request_rollback, spike_rollback
-from tui_trainer.engine.data.batching import Plan
+from tui_trainer.engine.data.batching import BatchPlan
 from tui_trainer.engine.state.session import TrainerState
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -62,17 +62,17 @@ def sharp(make_run: MakeRun, tiny_base: Path, tmp_path: Path) -> MakeRun:
 @pytest.fixture
 def bad_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     """Spoils the rows of some steps: every token is another one."""
-    original = Plan.examples
+    original = BatchPlan.examples
 
     def spoil(first: int = FIRST, last: int = LAST) -> None:
-        def examples(self: Plan, step: int) -> Any:
+        def examples(self: BatchPlan, step: int) -> Any:
             found = original(self, step)
             if not first <= step + 1 <= last:
                 return found
             wrong = [[(7 * token + 11) % 200 for token in e.input_ids] for e in found]
             return [replace(e, input_ids=ids) for e, ids in zip(found, wrong, strict=True)]
 
-        monkeypatch.setattr(Plan, "examples", examples)
+        monkeypatch.setattr(BatchPlan, "examples", examples)
 
     return spoil
 

@@ -52,11 +52,11 @@ def while_evaluating() -> None:
 def while_paused() -> None:
     """Paused between two steps, and dead a little later."""
     from tui_trainer.contracts.run import Command
-    from tui_trainer.engine.state.command_source import Control
+    from tui_trainer.engine.state.command_source import CommandSource
 
-    original, calls = Control.take, 0
+    original, calls = CommandSource.take, 0
 
-    def watched(control: Control) -> list[Command]:
+    def watched(control: CommandSource) -> list[Command]:
         nonlocal calls
         calls += 1
         if calls == 14:
@@ -64,7 +64,7 @@ def while_paused() -> None:
         more = [Command(id="pause", time=0.0, command="pause")] if calls == 12 else []
         return original(control) + more
 
-    setattr(Control, "take", watched)  # noqa: B010
+    setattr(CommandSource, "take", watched)  # noqa: B010
 
 
 def places() -> dict[str, Callable[[], None]]:

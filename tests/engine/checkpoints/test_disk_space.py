@@ -175,7 +175,7 @@ def outlook(need: int, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str | N
         job=SimpleNamespace(training=SimpleNamespace(checkpoint_every=100)),
         folder=SimpleNamespace(path="runs/small"),
     )
-    seen = disk_space.Outlook(session)
+    seen = disk_space.SpaceForecast(session)
 
     def look(at: float, step: int, free: int) -> str | None:
         session.state.step = step

@@ -14,13 +14,13 @@ if __name__ == "__main__":
 
     setup.usable_threads = lambda: 1
     tokenizer_pool.LEAST, tokenizer_pool.CHUNK = 0, 200
-    started: list[tokenizer_pool.Crew] = []
-    original = tokenizer_pool.Crew._start
+    started: list[tokenizer_pool.TokenizerPool] = []
+    original = tokenizer_pool.TokenizerPool._start
 
-    def start(some: tokenizer_pool.Crew) -> None:
+    def start(some: tokenizer_pool.TokenizerPool) -> None:
         started.append(some)
         original(some)
 
-    setattr(tokenizer_pool.Crew, "_start", start)  # noqa: B010  (a method, to the type checker)
+    setattr(tokenizer_pool.TokenizerPool, "_start", start)  # noqa: B010  (a method, to the type checker)
     status = main([sys.argv[1]])
     sys.exit(99 if status == 0 and not started else status)

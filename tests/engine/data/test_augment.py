@@ -13,7 +13,7 @@ import pytest
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine import setup
 from tui_trainer.engine.data import augment
-from tui_trainer.engine.data.augment import Augmenter, Versions
+from tui_trainer.engine.data.augment import Augmenter, Rewrites
 from tui_trainer.engine.data.row_formats import Message, Row
 from tui_trainer.store import job_checks, jobs, paths
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -62,7 +62,7 @@ def test_versions_are_counted_marked_kept_and_the_same_on_resume(
     made = report.augmented
     assert (made.asked, made.added, made.cached) == (16, 13, False)
     assert report.train.examples == 16 + 13 and report.validation.examples == 4
-    found = msgspec.json.decode(folder.augmented_file.read_bytes(), type=Versions)
+    found = msgspec.json.decode(folder.augmented_file.read_bytes(), type=Rewrites)
     assert [version.used for version in found.versions] == [False] * 3 + [True] * 13
     assert found.versions[5].row.startswith("train.jsonl line ")
     assert found.versions[5].after == f"in other words, {found.versions[5].before}"

@@ -15,7 +15,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import TrainingSettings
 from tui_trainer.engine.data import batching, row_formats
 from tui_trainer.engine.data import dataset as dataset_module
-from tui_trainer.engine.data.batching import Plan
+from tui_trainer.engine.data.batching import BatchPlan
 from tui_trainer.engine.data.encoding import Example
 from tui_trainer.store import jobs
 
@@ -141,7 +141,7 @@ def test_every_epoch_sees_every_example_once(
     settings = TrainingSettings(
         batch_size=batch_size, gradient_accumulation_steps=accumulation, epochs=2
     )
-    plan = Plan(EXAMPLES[:count], settings)
+    plan = BatchPlan(EXAMPLES[:count], settings)
     first = epoch * plan.steps_per_epoch
     seen = [e for s in range(first, first + plan.steps_per_epoch) for e in plan.examples(s)]
     assert sorted(e.input_ids[0] for e in seen) == list(range(count))

@@ -43,11 +43,11 @@ def talk(**last: Any) -> dict[str, Any]:
     return {"messages": [TALK[0], {**TALK[1], **last}]}
 
 
-def left_out(found: row_formats.Rows) -> dict[str, int]:
+def left_out(found: row_formats.ReadRows) -> dict[str, int]:
     return {item.reason: item.rows for item in found.left_out}
 
 
-def unused(found: row_formats.Rows) -> dict[str, int]:
+def unused(found: row_formats.ReadRows) -> dict[str, int]:
     return {item.field: item.rows for item in found.unused}
 
 

@@ -54,7 +54,7 @@ def write(file: Path, values: list[dict[str, Any]]) -> Path:
     return file
 
 
-def plain(found: row_formats.Rows) -> list[tuple[Any, ...]]:
+def plain(found: row_formats.ReadRows) -> list[tuple[Any, ...]]:
     return [(row.messages, row.text, row.weight, row.label) for row in found.found]
 
 

@@ -15,7 +15,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.data import dataset, token_cache, tokenizer_pool
 from tui_trainer.engine.data.dataset import Dataset
 from tui_trainer.engine.data.token_cache import Tokens
-from tui_trainer.engine.data.tokenizer_pool import Crew
+from tui_trainer.engine.data.tokenizer_pool import TokenizerPool
 from tui_trainer.engine.state import ranks
 from tui_trainer.models.base_model import load_tokenizer
 from tui_trainer.store import jobs, paths
@@ -146,7 +146,7 @@ def test_whoever_ends_the_work_ends_the_workers(workers: int, load: Load) -> Non
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_nobody_thought_of_is_raised_as_ever(workers: int, tiny_base: Path) -> None:
     with (
-        Crew(load_tokenizer(str(tiny_base)), workers) as some,
+        TokenizerPool(load_tokenizer(str(tiny_base)), workers) as some,
         pytest.raises(ZeroDivisionError, match="2 of 7"),
     ):
         some.tokenise(broken, ["x", "y"], 7)
@@ -157,15 +157,15 @@ def test_few_rows_and_strange_tokenizers_stay_here(
 ) -> None:
     here = [[os.getpid()]] * 3
     tokenizer = load_tokenizer(str(tiny_base))
-    with Crew(tokenizer, 1) as some:
+    with TokenizerPool(tokenizer, 1) as some:
         assert some.tokenise(where_it_runs, ["x"] * 3, 7).ids != here
         monkeypatch.setattr(tokenizer_pool, "LEAST", 4)
         assert some.tokenise(where_it_runs, ["x"] * 3, 7).ids != here, "it is there already"
-    with Crew(tokenizer, 1) as some:
+    with TokenizerPool(tokenizer, 1) as some:
         assert some.tokenise(where_it_runs, ["x"] * 3, 7).ids == here
     monkeypatch.setattr(tokenizer_pool, "LEAST", 0)
     tokenizer.__class__ = type("Own", (type(tokenizer),), {"__module__": "somebody.code"})
-    with Crew(tokenizer, 1) as some:
+    with TokenizerPool(tokenizer, 1) as some:
         assert some.tokenise(where_it_runs, ["x"] * 3, 7).ids == here
 
 
@@ -190,7 +190,7 @@ def test_processes_that_train_together_share_the_workers(monkeypatch: pytest.Mon
 
 def test_workers_have_the_signals_blocked_and_the_engine_has_not(tiny_base: Path) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    with Crew(load_tokenizer(str(tiny_base)), 1) as some:
+    with TokenizerPool(load_tokenizer(str(tiny_base)), 1) as some:
         some.tokenise(where_it_runs, ["x"], 7)
         (worker,) = multiprocessing.active_children()
         assert worker.pid is not None

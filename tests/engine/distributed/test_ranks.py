@@ -32,12 +32,12 @@ def test_a_run_of_one_process_loads_nothing_of_this() -> None:
 def test_where_a_process_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ranks.VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    assert ranks.place() == ranks.Place()
+    assert ranks.place() == ranks.ProcessRank()
     for name, value in zip(ranks.VARIABLES, ("3", "8", "1", "2", "host", "29500"), strict=True):
         monkeypatch.setenv(name, value)
-    assert ranks.place() == ranks.Place(3, 8, 1, 2)
+    assert ranks.place() == ranks.ProcessRank(3, 8, 1, 2)
     monkeypatch.delenv("MASTER_ADDR")  # a scheduler's own variables are no launch
-    assert ranks.place() == ranks.Place()
+    assert ranks.place() == ranks.ProcessRank()
 
 
 def test_processes_that_share_a_base_have_as_many_passes() -> None:

@@ -71,8 +71,8 @@ def test_a_smaller_batch_keeps_the_step(fits: int, proposed: int | None) -> None
         ),
         way=SimpleNamespace(side_by_side=True),
     )
-    load = estimating.Load([1600], [Example([1] * 100, [1] * 100, 1.0)] * 16, 1600)
-    used = estimating.Memory(peak=0, fixed=1000, per_token=10.0, measured=False)
+    load = estimating.StepLoad([1600], [Example([1] * 100, [1] * 100, 1.0)] * 16, 1600)
+    used = estimating.MemoryEstimate(peak=0, fixed=1000, per_token=10.0, measured=False)
     room = int((1000 + 10 * 100 * fits) / memory_use.SHARE) + 1
     assert estimating._micro_batch(session, load, used, room) == proposed
     if proposed is not None:

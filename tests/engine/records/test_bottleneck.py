@@ -20,7 +20,7 @@ import pytest
 import tui_trainer
 from tests.engine.conftest import MakeRun
 from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.hardware.bottleneck import Verdict, verdict_of
+from tui_trainer.hardware.bottleneck import Bottleneck, verdict_of
 from tui_trainer.store.runs.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
@@ -95,7 +95,7 @@ def samples_of(folder: RunFolder, process: subprocess.Popen[bytes]) -> list[Hard
     raise AssertionError("it did not come to five samples")
 
 
-def verdict(samples: list[HardwareSample]) -> Verdict:
+def verdict(samples: list[HardwareSample]) -> Bottleneck:
     found = verdict_of(samples)
     assert found is not None
     return found

@@ -18,9 +18,9 @@ from tests.engine.conftest import MakeRun
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.engine import loop
 from tui_trainer.engine.records import step_profile as dividing
-from tui_trainer.engine.records.step_profile import Division
+from tui_trainer.engine.records.step_profile import StepProfile
 from tui_trainer.engine.state.session import Session
-from tui_trainer.hardware.bottleneck import Verdict, verdict_of
+from tui_trainer.hardware.bottleneck import Bottleneck, verdict_of
 from tui_trainer.hardware.recorder import with_division
 from tui_trainer.hardware.sampler import Sampler
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -68,7 +68,7 @@ def alone(sample: HardwareSample) -> HardwareSample:
     return msgspec.structs.replace(sample, cpu_percent=sample.run_cpu_percent)
 
 
-def verdict(sample: HardwareSample) -> Verdict:
+def verdict(sample: HardwareSample) -> Bottleneck:
     found = verdict_of([sample])
     assert found is not None
     return found
@@ -173,7 +173,7 @@ def test_on_a_gpu_nothing_waits_for_a_mark(monkeypatch: pytest.MonkeyPatch) -> N
     clock = Clock()
     monkeypatch.setattr(torch.cuda, "Event", clock.Event)
     monkeypatch.setattr(dividing, "_memory", lambda _: (1, 2, 3))
-    division = Division(torch.device("cuda", 0))
+    division = StepProfile(torch.device("cuda", 0))
     for step in range(1, 4):
         division.begin()
         for part, seconds in (("data", 0.1), ("forward", 0.2), ("backward", 0.4)):

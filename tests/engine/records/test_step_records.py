@@ -13,9 +13,9 @@ import pytest
 from tests.engine.conftest import TIMES, MakeRun
 from tui_trainer.contracts.run import Command
 from tui_trainer.engine.records import step_records
-from tui_trainer.engine.records.run_reporter import Report
+from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.engine.state import command_source
-from tui_trainer.engine.state.command_source import Control
+from tui_trainer.engine.state.command_source import CommandSource
 from tui_trainer.store import atomic
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -31,13 +31,13 @@ def rows(folder: RunFolder) -> list[dict[str, Any]]:
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The steps of each write of the metrics file."""
-    original, groups = Report.train_steps, []
+    original, groups = RunReporter.train_steps, []
 
-    def train_steps(self: Report, records: Any, left: int) -> None:
+    def train_steps(self: RunReporter, records: Any, left: int) -> None:
         groups.append([record.step for record in records])
         original(self, records, left)
 
-    monkeypatch.setattr(Report, "train_steps", train_steps)
+    monkeypatch.setattr(RunReporter, "train_steps", train_steps)
     return groups
 
 
@@ -81,16 +81,16 @@ def test_whatever_else_is_told_comes_after_the_rows(
     """Evaluations, checkpoints, a pause, a rate set, a mute: each finds its step written down."""
     monkeypatch.setattr(step_records, "_LATE_SECONDS", 60.0)
     folder = make_run(training={**QUIET, "eval_every": 7, "checkpoint_every": 5})
-    seen, event = [], Report.event
+    seen, event = [], RunReporter.event
 
-    def told(self: Report, kind: str, step: int, *rest: Any, **more: Any) -> None:
+    def told(self: RunReporter, kind: str, step: int, *rest: Any, **more: Any) -> None:
         steps = [row["step"] for row in rows(folder) if "loss" in row]
         seen.append((kind, step, max(steps, default=0)))
         event(self, kind, step, *rest, **more)
 
-    take, calls = Control.take, 0
+    take, calls = CommandSource.take, 0
 
-    def at_its_step(self: Control) -> list[Command]:
+    def at_its_step(self: CommandSource) -> list[Command]:
         nonlocal calls
         calls += 1
         later = {
@@ -101,8 +101,8 @@ def test_whatever_else_is_told_comes_after_the_rows(
         }
         return take(self) + ([later[calls]] if calls in later else [])
 
-    monkeypatch.setattr(Report, "event", told)
-    monkeypatch.setattr(Control, "take", at_its_step)
+    monkeypatch.setattr(RunReporter, "event", told)
+    monkeypatch.setattr(CommandSource, "take", at_its_step)
     assert run_engine(folder) == 0
     assert {"evaluation", "command", "learning_rate", "state"} <= {kind for kind, _, _ in seen}
     late = [(kind, step) for kind, step, last in seen if last != step and kind != "checkpoint"]
@@ -119,7 +119,7 @@ def test_a_command_waits_for_no_longer_than_a_tenth_of_a_second(
     monkeypatch.setattr(command_source, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     folder = make_run()
-    listener = Control(folder)
+    listener = CommandSource(folder)
     assert listener.is_due()
     assert listener.take() == []
     clock[0] += 0.09
@@ -134,7 +134,7 @@ def test_a_command_waits_for_no_longer_than_a_tenth_of_a_second(
 
 def test_a_signal_and_a_kept_command_do_not_wait(make_run: MakeRun) -> None:
     folder = make_run()
-    listener = Control(folder)
+    listener = CommandSource(folder)
     listener.take()
     listener._next_look = time.monotonic() + 60
     assert not listener.is_due()

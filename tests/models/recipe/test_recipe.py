@@ -14,12 +14,12 @@ from tui_trainer.models.recipe import evaluate, teachable_facts, train
 from tui_trainer.models.recipe.__main__ import main
 from tui_trainer.models.recipe.fact_world import facts, questions
 from tui_trainer.models.recipe.sample_text import SHARES, conversations
-from tui_trainer.models.recipe.tasks import Turn
+from tui_trainer.models.recipe.tasks import TaskTurn
 
 EXAMPLES = Path(evaluate.__file__).parents[2] / "examples"
 
 
-def first(seed: int, count: int) -> list[list[Turn]]:
+def first(seed: int, count: int) -> list[list[TaskTurn]]:
     return list(islice(conversations(seed), count))
 
 
@@ -104,7 +104,7 @@ def test_the_example_job_names_data_that_is_there() -> None:
 def test_ten_corrections_are_learned_and_the_rest_is_kept() -> None:
     chosen = teachable_facts.correction_sets("dev")[0]
     folder = Path(evaluate.__file__).parents[1] / "builtin"
-    taught = teachable_facts.teach_set(folder, chosen, teachable_facts.Lesson())
+    taught = teachable_facts.teach_set(folder, chosen, teachable_facts.TeachingRecipe())
     assert taught.recalled == 1
     assert taught.reworded >= 0.7
     assert taught.kept >= 0.95

@@ -14,7 +14,7 @@ from peft import PeftModel
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.models import base_model as bases
 from tui_trainer.models import lora_load
-from tui_trainer.models.serving.adapter_pool import BASE_ALONE, Shelf
+from tui_trainer.models.serving.adapter_pool import BASE_ALONE, AdapterPool
 
 Make = Callable[..., Path]
 Logits = Callable[[Any], torch.Tensor]
@@ -29,8 +29,8 @@ OTHERS: dict[str, Any] = {
 
 
 @pytest.fixture
-def shelf(qwen2_model: Any, qwen2_facts: lora_load.Base) -> Shelf:
-    return Shelf(qwen2_model, qwen2_facts)
+def shelf(qwen2_model: Any, qwen2_facts: lora_load.Base) -> AdapterPool:
+    return AdapterPool(qwen2_model, qwen2_facts)
 
 
 def lora_numbers(model: Any) -> int:
@@ -50,7 +50,7 @@ def summed(base: Path, facts: lora_load.Base, parts: list[tuple[Path, float]]) -
 
 
 def test_one_adapter_answers_as_in_plain_peft(
-    shelf: Shelf,
+    shelf: AdapterPool,
     qwen2_model: Any,
     qwen2_base: Path,
     make_adapter: Make,
@@ -68,7 +68,7 @@ def test_one_adapter_answers_as_in_plain_peft(
 @pytest.mark.parametrize("weights", [(0.7, 0.3), (1.0, -1.0), (0.0, 0.5), (0.0, 0.0), (-2.0, 1.5)])
 def test_an_ensemble_is_the_weighted_sum_of_changes(
     weights: tuple[float, float],
-    shelf: Shelf,
+    shelf: AdapterPool,
     qwen2_model: Any,
     qwen2_base: Path,
     qwen2_facts: lora_load.Base,
@@ -88,7 +88,7 @@ def test_an_ensemble_is_the_weighted_sum_of_changes(
 
 
 def test_the_same_folder_twice_counts_twice(
-    shelf: Shelf, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
+    shelf: AdapterPool, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
 ) -> None:
     folder = make_adapter(qwen2_base, seed=1)
     shelf.wear(shelf.hold([(folder, 1.5)]))
@@ -99,7 +99,7 @@ def test_the_same_folder_twice_counts_twice(
 
 
 def test_switching_and_taking_off_leaves_the_base_as_it_was(
-    shelf: Shelf, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
+    shelf: AdapterPool, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
 ) -> None:
     alone = logits(qwen2_model)
     first = shelf.hold([(make_adapter(qwen2_base, seed=1), 1.0)])
@@ -128,7 +128,7 @@ def test_switching_and_taking_off_leaves_the_base_as_it_was(
 
 
 def test_an_adapter_written_anew_is_read_anew(
-    shelf: Shelf, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
+    shelf: AdapterPool, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
 ) -> None:
     folder, other = make_adapter(qwen2_base, seed=1), make_adapter(qwen2_base, seed=2)
     mix = shelf.hold([(folder, 1.0)])
@@ -143,7 +143,7 @@ def test_an_adapter_written_anew_is_read_anew(
 
 
 def test_what_is_refused_changes_nothing(
-    shelf: Shelf,
+    shelf: AdapterPool,
     qwen2_model: Any,
     qwen2_base: Path,
     make_adapter: Make,
@@ -163,7 +163,7 @@ def test_what_is_refused_changes_nothing(
 
 
 def test_dora_answers_alone_but_not_in_a_sum(
-    shelf: Shelf, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
+    shelf: AdapterPool, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
 ) -> None:
     folder = make_adapter(qwen2_base, seed=1, use_dora=True)
     shelf.wear(shelf.hold([(folder, 1.0)]))

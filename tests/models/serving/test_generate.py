@@ -13,28 +13,30 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.models import base_model, chat_template
-from tui_trainer.models.serving.generate import Sampling, Writer
+from tui_trainer.models.serving.generate import Sampling, TextGenerator
 
 QUESTION = [Turn("user", "the cat sat on")]
 
 
-def writer_for(folder: Path) -> Writer:
+def writer_for(folder: Path) -> TextGenerator:
     device = torch.device("cpu")
     tokenizer = base_model.load_tokenizer(str(folder))
-    return Writer(base_model.load_base(str(folder), device, torch.float32), tokenizer)
+    return TextGenerator(base_model.load_base(str(folder), device, torch.float32), tokenizer)
 
 
 @pytest.fixture(scope="module")
-def tiny(tiny_base: Path) -> Writer:
+def tiny(tiny_base: Path) -> TextGenerator:
     return writer_for(tiny_base)
 
 
 @pytest.fixture(scope="module")
-def qwen2(qwen2_base: Path) -> Writer:
+def qwen2(qwen2_base: Path) -> TextGenerator:
     return writer_for(qwen2_base)
 
 
-def write(writer: Writer, turns: list[Turn], room: int = 24, **sampling: Any) -> tuple[str, str]:
+def write(
+    writer: TextGenerator, turns: list[Turn], room: int = 24, **sampling: Any
+) -> tuple[str, str]:
     """The answer, and what was streamed of it."""
     pieces: list[str] = []
     asked = writer.fit(turns, room)
@@ -61,7 +63,7 @@ def test_a_streamed_answer_is_what_plain_transformers_generates(qwen2_base: Path
     assert text
 
 
-def test_an_answer_arrives_in_whole_characters(tiny: Writer, monkeypatch: Any) -> None:
+def test_an_answer_arrives_in_whole_characters(tiny: TextGenerator, monkeypatch: Any) -> None:
     wanted = "日本 äöü 🙂 end"
     ids = tiny.tokenizer(wanted, add_special_tokens=False).input_ids
 
@@ -80,7 +82,9 @@ def test_an_answer_arrives_in_whole_characters(tiny: Writer, monkeypatch: Any) -
     assert not any("\ufffd" in piece for piece in pieces)
 
 
-def test_bytes_that_are_no_character_are_shown_at_the_end(tiny: Writer, monkeypatch: Any) -> None:
+def test_bytes_that_are_no_character_are_shown_at_the_end(
+    tiny: TextGenerator, monkeypatch: Any
+) -> None:
     first_byte = tiny.tokenizer("日", add_special_tokens=False).input_ids[0]
 
     def generate(input_ids: Any, stopping_criteria: Any, **_: Any) -> Any:
@@ -94,7 +98,7 @@ def test_bytes_that_are_no_character_are_shown_at_the_end(tiny: Writer, monkeypa
     assert written.text == "".join(pieces) == "\ufffd"
 
 
-def test_sampling_is_repeatable_by_its_seed_and_differs_without(qwen2: Writer) -> None:
+def test_sampling_is_repeatable_by_its_seed_and_differs_without(qwen2: TextGenerator) -> None:
     warm: dict[str, Any] = {"temperature": 1.5, "top_p": 0.95}
     first, streamed = write(qwen2, QUESTION, **warm, seed=3)
     assert first == streamed == write(qwen2, QUESTION, **warm, seed=3)[0]
@@ -102,12 +106,12 @@ def test_sampling_is_repeatable_by_its_seed_and_differs_without(qwen2: Writer) -
     assert first != write(qwen2, QUESTION)[0]
 
 
-def test_a_vanishing_top_p_is_greedy(qwen2: Writer) -> None:
+def test_a_vanishing_top_p_is_greedy(qwen2: TextGenerator) -> None:
     narrow = write(qwen2, QUESTION, temperature=1.0, top_p=1e-6, seed=1)
     assert narrow == write(qwen2, QUESTION)
 
 
-def test_a_batch_answers_as_one_at_a_time_does(qwen2: Writer) -> None:
+def test_a_batch_answers_as_one_at_a_time_does(qwen2: TextGenerator) -> None:
     questions = [[Turn("user", "the dog ran " * n + str(n))] for n in (1, 5, 2, 9, 3, 7)]
     asked = [qwen2.fit(turns, 20) for turns in questions]
     finished: list[int] = []
@@ -124,7 +128,9 @@ def test_a_batch_answers_as_one_at_a_time_does(qwen2: Writer) -> None:
     assert finished[-1] == len(questions)
 
 
-def test_a_batch_near_the_end_of_the_context_answers_like_one_at_a_time(tiny: Writer) -> None:
+def test_a_batch_near_the_end_of_the_context_answers_like_one_at_a_time(
+    tiny: TextGenerator,
+) -> None:
     questions = [[Turn("user", "x" * n)] for n in (3, 180, 200, 245)]
     asked = [tiny.fit(turns, 100) for turns in questions]
     assert [len(a.input_ids) + a.max_new_tokens <= 256 for a in asked] == [True] * 4
@@ -133,7 +139,7 @@ def test_a_batch_near_the_end_of_the_context_answers_like_one_at_a_time(tiny: Wr
     ]
 
 
-def test_a_batch_ends_when_told(qwen2: Writer) -> None:
+def test_a_batch_ends_when_told(qwen2: TextGenerator) -> None:
     calls = 0
 
     def between(_: int) -> bool:
@@ -146,7 +152,7 @@ def test_a_batch_ends_when_told(qwen2: Writer) -> None:
     assert calls == 3
 
 
-def test_a_cancelled_answer_keeps_what_there_is(qwen2: Writer) -> None:
+def test_a_cancelled_answer_keeps_what_there_is(qwen2: TextGenerator) -> None:
     pieces: list[str] = []
     asked = qwen2.fit(QUESTION, 500)
     written = qwen2.write(asked, Sampling(), pieces.append, lambda: len(pieces) > 2)
@@ -197,7 +203,7 @@ def test_without_a_template_turns_stand_on_lines_of_their_own(
     assert write(writer, turns)[0]
 
 
-def test_long_conversations_lose_their_oldest_exchanges(tiny: Writer) -> None:
+def test_long_conversations_lose_their_oldest_exchanges(tiny: TextGenerator) -> None:
     turns = [Turn("system", "be brief")]
     for number in range(8):
         turns += [Turn("user", f"question {number} {'x' * 20}"), Turn("assistant", "answer")]
@@ -216,7 +222,7 @@ def test_long_conversations_lose_their_oldest_exchanges(tiny: Writer) -> None:
     assert text.endswith("<|user|>the last question<|end|><|assistant|>")
 
 
-def test_a_long_question_leaves_less_room_for_the_answer(tiny: Writer) -> None:
+def test_a_long_question_leaves_less_room_for_the_answer(tiny: TextGenerator) -> None:
     asked = tiny.fit([Turn("user", "old"), Turn("assistant", "x"), Turn("user", "y" * 240)], 100)
     assert asked.dropped_turns == 2
     assert asked.max_new_tokens == 256 - len(asked.input_ids) < 100
@@ -230,7 +236,9 @@ def test_a_long_question_leaves_less_room_for_the_answer(tiny: Writer) -> None:
         ([Turn("user", "y" * 300)], "the base reads 256; shorten it"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(tiny: Writer, turns: list[Turn], words: str) -> None:
+def test_what_cannot_be_asked_is_refused(
+    tiny: TextGenerator, turns: list[Turn], words: str
+) -> None:
     with pytest.raises(UserError, match=words):
         tiny.fit(turns, 10)
 

@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Example, Turn
+from tui_trainer.contracts.feedback import RatedExample, Turn
 from tui_trainer.store import paths
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
 
 
-def example(question: str = "What?", **changes: Any) -> Example:
+def example(question: str = "What?", **changes: Any) -> RatedExample:
     values = {"id": "", "time": 0.0, "turns": [Turn("user", question)], "answer": "Bad."}
-    return Example(**{**values, "rating": "medium", **changes})
+    return RatedExample(**{**values, "rating": "medium", **changes})
 
 
 def test_an_example_is_there_after_a_restart() -> None:
@@ -173,7 +173,7 @@ def test_what_is_read_again_is_what_was_returned(
     tmp_path_factory: pytest.TempPathFactory, doings: list[tuple[str, int]]
 ) -> None:
     folder = tmp_path_factory.mktemp("feedback")
-    store, expected = FeedbackStore(folder), dict[str, Example]()
+    store, expected = FeedbackStore(folder), dict[str, RatedExample]()
     for what, which in doings:
         if what == "add":
             stored = store.add(example(str(which)))

@@ -10,7 +10,7 @@ import pytest
 
 from tests.watch.faults import deep_line
 from tui_trainer.store.runs.command_arguments import shown, usable_rate
-from tui_trainer.store.runs.command_log import Inbox
+from tui_trainer.store.runs.command_log import CommandLog
 from tui_trainer.store.runs.run_folder import RunFolder
 
 GOOD = b'{"id": "good", "time": 1, "command": "pause"}\n'
@@ -29,7 +29,7 @@ BAD = {
 @pytest.mark.parametrize("line", BAD.values(), ids=BAD.keys())
 def test_a_bad_line_is_named_and_the_next_command_counts(tmp_path: Path, line: bytes) -> None:
     (tmp_path / "control.jsonl").write_bytes(line + b"\n" + GOOD)
-    inbox = Inbox(RunFolder(tmp_path))
+    inbox = CommandLog(RunFolder(tmp_path))
     assert [command.id for command in inbox.read()] == ["good"]
     (bad,) = inbox.take_bad()
     assert bad.number == 1
@@ -46,14 +46,14 @@ def test_a_bad_line_that_names_itself_can_be_answered(
 ) -> None:
     line = {"id": "mine", "time": 1, "command": "pause"} | more
     (tmp_path / "control.jsonl").write_text(json.dumps(line) + "\n")
-    inbox = Inbox(RunFolder(tmp_path))
+    inbox = CommandLog(RunFolder(tmp_path))
     assert inbox.read() == []
     assert [bad.id for bad in inbox.take_bad()] == ["mine"]
 
 
 def test_thousands_of_bad_lines_are_few_reports(tmp_path: Path) -> None:
     (tmp_path / "control.jsonl").write_bytes(b"x\n" * 5_000 + GOOD)
-    inbox = Inbox(RunFolder(tmp_path))
+    inbox = CommandLog(RunFolder(tmp_path))
     assert [command.id for command in inbox.read()] == ["good"]
     found = inbox.take_bad()
     assert len(found) < 50
@@ -64,7 +64,7 @@ def test_thousands_of_bad_lines_are_few_reports(tmp_path: Path) -> None:
 def test_a_line_that_is_too_long_is_passed_over(tmp_path: Path) -> None:
     file = tmp_path / "control.jsonl"
     file.write_bytes(b"x" * (3 * 1024 * 1024))
-    inbox = Inbox(RunFolder(tmp_path))
+    inbox = CommandLog(RunFolder(tmp_path))
     assert inbox.read() == []
     with file.open("ab") as stream:
         stream.write(b"x\n" + GOOD)
@@ -75,7 +75,7 @@ def test_a_line_that_is_too_long_is_passed_over(tmp_path: Path) -> None:
 
 def test_a_pipe_in_its_place_is_reported_once_and_waited_for_never(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "control.jsonl")
-    inbox = Inbox(RunFolder(tmp_path))
+    inbox = CommandLog(RunFolder(tmp_path))
     assert inbox.read() == inbox.read() == []
     (bad,) = inbox.take_bad()
     assert "cannot be read: not a regular file" in bad.message
@@ -86,7 +86,7 @@ def test_events_with_bad_lines_do_not_keep_a_run_from_its_commands(tmp_path: Pat
     (tmp_path / "events.jsonl").write_bytes(deep_line() + b'{"kind": "\xff"}\n' + event)
     old = GOOD.replace(b"good", b"old")
     (tmp_path / "control.jsonl").write_bytes(old + GOOD)
-    assert [command.id for command in Inbox(RunFolder(tmp_path)).lapsed] == ["good"]
+    assert [command.id for command in CommandLog(RunFolder(tmp_path)).lapsed] == ["good"]
 
 
 @pytest.mark.parametrize("value", [None, True, "1e-4", 0, -1, [1e-4], 10**400, float("nan")])

@@ -16,7 +16,7 @@ import pytest
 
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.adapter import AdapterInfo, Measures
-from tui_trainer.contracts.chat import Comparison, LayerDifference, Ready
+from tui_trainer.contracts.chat import Comparison, LayerDifference, ModelReady
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
@@ -50,7 +50,7 @@ class FakeModel:
     model = "builtin"
 
     def __init__(self) -> None:
-        self.facts: Ready | None = None
+        self.facts: ModelReady | None = None
         self.live: dict[str, float] = {}
         self.says: list[str] = []
         self.held = threading.Event()
@@ -61,11 +61,11 @@ class FakeModel:
         self.refuses: str | None = None
         self.closed = 0
 
-    def start(self) -> Ready:
+    def start(self) -> ModelReady:
         self.loaded.wait(20)
         if self.refuses is not None:
             raise UserError(self.refuses, 1)
-        self.facts = Ready(
+        self.facts = ModelReady(
             model="builtin", path=None, base_hash="abc", device="cpu", dtype="float32",
             context=64, parameters=2_600_000, chat_template=True, threads=1, seconds=0.0,
         )  # fmt: skip

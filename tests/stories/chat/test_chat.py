@@ -14,10 +14,10 @@ from tui_trainer.contracts.adapter import Measures
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.app import TrainerApp
-from tui_trainer.tui.chat.input_line import AskLine
-from tui_trainer.tui.chat.transcript import Entry
+from tui_trainer.tui.chat.input_line import InputLine
+from tui_trainer.tui.chat.transcript import TranscriptEntry
 from tui_trainer.tui.chat.transcript_lines import entry_lines
-from tui_trainer.tui.chat.transcript_view import TalkLog
+from tui_trainer.tui.chat.transcript_view import TranscriptView
 
 Text = Callable[[TrainerApp], str]
 Seen = Callable[..., Awaitable[None]]
@@ -67,11 +67,11 @@ async def test_escape_ends_the_answer_then_gives_the_digits_back(
         await pilot.press("3", "slash", *"goo")
         await seen(app, "tab completes  /good [NOTE]")
         await pilot.press("tab")
-        assert app.screen.query_one(AskLine).value == "/good "
+        assert app.screen.query_one(InputLine).value == "/good "
         await pilot.press("enter")
         await seen(app, "the answer was cut off, so it is not taught")
         await pilot.press("up", "up")
-        assert app.screen.query_one(AskLine).value == "count 123?"
+        assert app.screen.query_one(InputLine).value == "count 123?"
         await pilot.press("f1")
         await seen(app, "no runs in")
 
@@ -124,7 +124,7 @@ async def test_rating_menu_and_what_needs_a_correction(
         await pilot.press("ctrl+r")
         await seen(app, "The last answer is", "critical: wrong (weight 10)")
         await pilot.press("escape", *"it")  # the line below keeps its focus
-        assert app.screen.query_one(AskLine).value == "it"
+        assert app.screen.query_one(InputLine).value == "it"
         await pilot.press("ctrl+u", "ctrl+r")
         await seen(app, "The last answer is")
         await pilot.press("c")
@@ -149,7 +149,7 @@ async def test_a_revised_answer_is_taken_with_one_key(
         await seen(app, "because of the tide", "is the revised answer right?", "ctrl+y take it as")
         await pilot.press(*"yes", "ctrl+y")  # letters go on into the line
         await seen(app, "teaches: because of the tide")
-        assert app.screen.query_one(AskLine).value == "yes"
+        assert app.screen.query_one(InputLine).value == "yes"
 
 
 async def test_a_secret_is_held_back(
@@ -160,14 +160,14 @@ async def test_a_secret_is_held_back(
         await pilot.press("3", *"key?", "enter")
         await seen(app, "an answer to key?")
         secret = "/fix password = hunter2hunter2"
-        app.screen.query_one(AskLine).value = secret
+        app.screen.query_one(InputLine).value = secret
         await pilot.press("enter")
         await seen(app, "this looks as if it held a secret", "nothing was stored")
         await seen(app, "ctrl+y store it all the same")
         assert room.feedback.examples() == []
         await pilot.press("escape")
         await becomes(app, lambda: "ctrl+y store" not in text_of(app))
-        app.screen.query_one(AskLine).value = secret
+        app.screen.query_one(InputLine).value = secret
         await pilot.press("enter")
         await seen(app, "ctrl+y store it all the same")
         await pilot.press("ctrl+y")
@@ -202,7 +202,7 @@ async def test_the_conversation_and_its_history_come_back(
         await pilot.press("3")
         await seen(app, "› what was that?", "a ship", "taught-1", "carried on from")
         await pilot.press("up")
-        assert app.screen.query_one(AskLine).value == "what was that?"
+        assert app.screen.query_one(InputLine).value == "what was that?"
         await pilot.press("ctrl+u", *"/new", "enter")
         await seen(app, "a new conversation")
         assert "a ship" not in "".join(
@@ -266,9 +266,9 @@ async def test_a_long_conversation_is_wrapped_once(
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
         await seen(app, "question 499", "carried on from")
-        wrapped: list[Entry] = []
+        wrapped: list[TranscriptEntry] = []
 
-        def counting(entry: Entry, width: int) -> list[Content]:
+        def counting(entry: TranscriptEntry, width: int) -> list[Content]:
             wrapped.append(entry)
             return entry_lines(entry, width)
 
@@ -277,7 +277,7 @@ async def test_a_long_conversation_is_wrapped_once(
         await seen(app, "an answer to more?")
         assert 0 < len(wrapped) < 12
         await pilot.press("pageup")
-        log = app.screen.query_one(TalkLog)
+        log = app.screen.query_one(TranscriptView)
         assert log.scroll_y < log.max_scroll_y
 
 

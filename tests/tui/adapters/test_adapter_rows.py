@@ -7,24 +7,26 @@ import pytest
 from tui_trainer.contracts.adapter import AdapterInfo, Measures
 from tui_trainer.contracts.chat import Comparison, LayerDifference
 from tui_trainer.repl.command_table import COMMANDS, written
-from tui_trainer.store.adapters.adapter_store import Listed
+from tui_trainer.store.adapters.adapter_store import AdapterEntry
 from tui_trainer.tui.adapters import adapter_rows
 from tui_trainer.tui.adapters.adapter_names import adapter_name, name_problem
-from tui_trainer.tui.adapters.adapter_rows import Shelf
-from tui_trainer.tui.adapters.comparison import Compared, comparison_text, layer_name
+from tui_trainer.tui.adapters.adapter_rows import AdapterListing
+from tui_trainer.tui.adapters.comparison import ComparisonResult, comparison_text, layer_name
 from tui_trainer.tui.adapters.screen import weights_problem
-from tui_trainer.tui.chat.completion import Commands, Recall
+from tui_trainer.tui.chat.completion import CommandForms, InputHistory
 
 INFO = AdapterInfo(
     name="capitals", created_at=1.7e9, base_model="/models/a-base", base_hash="0" * 64,
     after=Measures(recalled=0.999, kept=0.5, recalled_count=1000), examples=["e"],
 )  # fmt: skip
-COMMAND_FORMS = Commands({name: written(name) for name in COMMANDS})
+COMMAND_FORMS = CommandForms({name: written(name) for name in COMMANDS})
 
 
 def test_rows_tell_what_answers_and_what_is_marked() -> None:
     other = AdapterInfo(name="other", created_at=2.0, base_model="builtin", base_hash=None)
-    both = Shelf((Listed(INFO, 2048, 3), Listed(other, 10, 0)), (("capitals", 0.7),))
+    both = AdapterListing(
+        (AdapterEntry(INFO, 2048, 3), AdapterEntry(other, 10, 0)), (("capitals", 0.7),)
+    )
     newest, oldest = adapter_rows.rows_of(both, ["capitals"])
     assert newest.name == "other" and not newest.live and newest.cell("live") == ""
     assert oldest.shown == "● capitals" and oldest.cell("live") == "● 0.7"
@@ -46,7 +48,7 @@ def test_comparison_fits_and_names_the_layers() -> None:
                         cosine=None if i else 0.5)
         for i in range(3)
     ]  # fmt: skip
-    found = Compared(
+    found = ComparisonResult(
         INFO, INFO, Comparison(whole=layers[2], layers=layers), (("q?", "same", "other " * 30),)
     )
     for width in (60, 124):
@@ -70,13 +72,13 @@ def test_hints_and_completion_of_commands() -> None:
 
 
 def test_earlier_lines_and_back_to_what_was_typed() -> None:
-    recall, lines = Recall(), ["one", "two"]
+    recall, lines = InputHistory(), ["one", "two"]
     assert recall.step(lines, "draft", 1) == "draft"
     assert recall.step(lines, "draft", -1) == "two"
     assert recall.step(lines, "two", -1) == "one" == recall.step(lines, "one", -1)
     assert recall.step(lines, "one", 1) == "two"
     assert recall.step(lines, "two", 1) == "draft"
-    assert Recall().step([], "draft", -1) == "draft"
+    assert InputHistory().step([], "draft", -1) == "draft"
 
 
 def test_names_and_weights() -> None:

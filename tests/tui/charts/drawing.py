@@ -7,14 +7,7 @@ from rich.cells import cell_len
 from rich.style import Style
 
 from tui_trainer.tui.charts.draw import draw_chart
-from tui_trainer.tui.charts.model import (
-    Array,
-    ChartSpec,
-    Line,
-    Marks,
-    Palette,
-    Role,
-)
+from tui_trainer.tui.charts.model import Array, ChartLine, ChartSpec, Marks, Palette, Role
 
 PALETTE = Palette(
     raw=Style(color="blue"),
@@ -36,9 +29,9 @@ def drawn(spec: ChartSpec, width: int, height: int, marks: Marks = "braille") ->
     return [strip.text for strip in strips]
 
 
-def line(y: list[float] | Array, role: Role = "series", label: str = "") -> Line:
+def line(y: list[float] | Array, role: Role = "series", label: str = "") -> ChartLine:
     values = np.array(y, dtype=np.float64)
-    return Line(np.arange(len(values), dtype=np.float64), values, role, label)
+    return ChartLine(np.arange(len(values), dtype=np.float64), values, role, label)
 
 
 def has_dots(text: str) -> bool:

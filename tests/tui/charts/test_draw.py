@@ -17,13 +17,13 @@ from tests.tui.charts.drawing import PALETTE, drawn, has_dots, line
 from tui_trainer.tui.charts.draw import draw_chart, frame_of
 from tui_trainer.tui.charts.model import (
     Array,
+    ChartLine,
     ChartSpec,
     Format,
-    Line,
+    HighlightWindow,
     MarkKind,
     Marks,
     Role,
-    Window,
     mark,
 )
 from tui_trainer.tui.charts.smoothing import smooth
@@ -41,7 +41,7 @@ def specs(draw: st.DrawFn) -> ChartSpec:
         y = np.array(draw(any_floats), dtype=np.float64)
         ascending = draw(st.booleans())
         x = np.arange(len(y), dtype=np.float64) if ascending else y[::-1].copy()
-        lines.append(Line(x, y, role, draw(st.text(max_size=8)), draw(st.integers(0, 9))))
+        lines.append(ChartLine(x, y, role, draw(st.text(max_size=8)), draw(st.integers(0, 9))))
     marks = [mark(draw(st.sampled_from(kinds)), x) for x in draw(st.lists(st.floats(), max_size=5))]
     ranges = st.one_of(st.none(), st.tuples(st.floats(), st.floats()))
     return ChartSpec(
@@ -176,7 +176,7 @@ def test_the_smooth_line_covers_the_raw_one_cell_by_cell() -> None:
 
 def test_the_first_series_lies_on_top() -> None:
     same = [1.0, 2.0, 3.0]
-    spec = ChartSpec("loss", (Line(*_xy(same), colour=0), Line(*_xy(same), colour=1)))
+    spec = ChartSpec("loss", (ChartLine(*_xy(same), colour=0), ChartLine(*_xy(same), colour=1)))
     text = "".join(
         segment.text
         for strip in draw_chart(spec, 40, 10, PALETTE)[1:-2]
@@ -193,7 +193,10 @@ def _xy(values: list[float]) -> tuple[Array, Array]:
 def test_validation_points_and_event_marks_stand_where_they_belong() -> None:
     x = np.arange(1001, dtype=np.float64)
     at = np.array([0.0, 500.0, 1000.0])
-    lines = (Line(x, 1 + x / 1000, "smooth"), Line(at, 1 + at / 1000, "validation", "val"))
+    lines = (
+        ChartLine(x, 1 + x / 1000, "smooth"),
+        ChartLine(at, 1 + at / 1000, "validation", "val"),
+    )
     marks = (mark("checkpoint", 500.0), mark("learning_rate", 250.0), mark("advice", 250.0))
     spec = ChartSpec("loss", lines, marks)
     rows = drawn(spec, 81, 14)
@@ -230,7 +233,7 @@ def test_the_cursor_is_an_upright_line_behind_the_data() -> None:
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6), st.integers(20, 200))
 def test_a_column_and_its_value_belong_together(low: float, span: float, width: int) -> None:
     x = np.array([low, low + span])
-    frame = frame_of(ChartSpec("", (Line(x, np.array([1.0, 2.0])),)), width, 12)
+    frame = frame_of(ChartSpec("", (ChartLine(x, np.array([1.0, 2.0])),)), width, 12)
     for column in (0, frame.columns // 2, frame.columns - 1):
         assert frame.column_of(frame.x_at(column)) == column
 
@@ -300,7 +303,7 @@ def test_a_pause_dims_everything() -> None:
 
 
 def test_a_band_is_two_dashed_lines_that_go_on_after_its_window() -> None:
-    window = Window(40.0, 50.0, (20.0, 80.0), until=99.0)
+    window = HighlightWindow(40.0, 50.0, (20.0, 80.0), until=99.0)
     spec = ChartSpec("loss", (line([*range(100)]),), windows=(window,))
     dashed = [row for row in drawn(spec, 60, 16) if "╌" in row]
     assert len(dashed) == 2

@@ -7,13 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from tests.tui.charts.drawing import PALETTE, drawn, has_dots, line
-from tui_trainer.tui.charts.canvas import Rows
+from tui_trainer.tui.charts.canvas import RowCache
 from tui_trainer.tui.charts.draw import draw_chart, frame_of
-from tui_trainer.tui.charts.model import (
-    ChartSpec,
-    Line,
-    mark,
-)
+from tui_trainer.tui.charts.model import ChartLine, ChartSpec, mark
 from tui_trainer.tui.charts.smoothing import smooth
 
 
@@ -25,9 +21,9 @@ def curve() -> ChartSpec:
     return ChartSpec(
         "loss 1.284",
         (
-            Line(x, loss, "raw", "raw"),
-            Line(x, smooth(loss, 0.9), "smooth", "smooth"),
-            Line(at, 1.05 + 2 * np.exp(-at / 480), "validation", "val"),
+            ChartLine(x, loss, "raw", "raw"),
+            ChartLine(x, smooth(loss, 0.9), "smooth", "smooth"),
+            ChartLine(at, 1.05 + 2 * np.exp(-at / 480), "validation", "val"),
         ),
         tuple(mark("checkpoint", float(a)) for a in at),
         detail="best 1.251 @ 1,380",
@@ -38,7 +34,7 @@ def rate() -> ChartSpec:
     x = np.arange(0.0, 2000)
     falling = 0.5 * (1 + np.cos((x - 200) / 1800 * np.pi))
     y = np.where(x < 200, x / 200, falling) * 2e-4
-    return ChartSpec("learning rate 1.6e-4", (Line(x, y),), robust=False)
+    return ChartSpec("learning rate 1.6e-4", (ChartLine(x, y),), robust=False)
 
 
 def assert_looks(name: str, rows: list[str]) -> None:
@@ -63,7 +59,7 @@ def spike_in_a_million() -> ChartSpec:
     low = np.full(len(x), 1.0) + np.linspace(0, 1, len(x))
     high = low + 0.1
     high[100_000] = 42.0
-    return ChartSpec("loss", (Line(x, low, "raw", top=high), Line(x, low, "smooth")))
+    return ChartSpec("loss", (ChartLine(x, low, "raw", top=high), ChartLine(x, low, "smooth")))
 
 
 def test_a_spike_in_a_million_rows_is_marked_at_the_edge_and_flattens_nothing() -> None:
@@ -77,17 +73,19 @@ def test_a_spike_in_a_million_rows_is_marked_at_the_edge_and_flattens_nothing() 
 
 def test_a_span_is_drawn_from_its_least_to_its_greatest() -> None:
     x = np.arange(80.0)
-    spec = ChartSpec("s", (Line(x, np.zeros(80), "raw", top=np.ones(80)),), y_range=(0.0, 1.0))
+    spec = ChartSpec("s", (ChartLine(x, np.zeros(80), "raw", top=np.ones(80)),), y_range=(0.0, 1.0))
     rows = drawn(spec, 30, 12)
     assert all("⣿" * 20 in row for row in rows[1:-2])
-    below = ChartSpec("s", (Line(x, np.full(80, -1.0), "raw", top=np.full(80, 5.0)),), log_y=True)
+    below = ChartSpec(
+        "s", (ChartLine(x, np.full(80, -1.0), "raw", top=np.full(80, 5.0)),), log_y=True
+    )
     assert any(has_dots(row) for row in drawn(below, 30, 12))  # what is above 0 stays
 
 
 def test_letters_stand_at_the_ends_of_their_lines_and_never_on_each_other() -> None:
     ends = np.array([5.0, 5.0, 1.0])
     lines = tuple(
-        Line(np.arange(3.0), np.array([0.0, 2.0, end]), tag=letter, colour=index)
+        ChartLine(np.arange(3.0), np.array([0.0, 2.0, end]), tag=letter, colour=index)
         for index, (letter, end) in enumerate(zip("ABC", ends, strict=True))
     )
     rows = drawn(ChartSpec("s", lines), 40, 12)
@@ -98,7 +96,7 @@ def test_letters_stand_at_the_ends_of_their_lines_and_never_on_each_other() -> N
 
 
 def test_a_strong_line_is_bold() -> None:
-    thick = Line(np.arange(5.0), np.arange(5.0), strong=True)
+    thick = ChartLine(np.arange(5.0), np.arange(5.0), strong=True)
     strips = draw_chart(ChartSpec("s", (thick,)), 30, 10, PALETTE)
     styles = [segment.style for strip in strips[1:8] for segment in strip if has_dots(segment.text)]
     assert styles and all(style is not None and style.bold for style in styles)
@@ -112,7 +110,7 @@ def test_a_log_axis_says_where_it_has_nothing_to_show() -> None:
 
 
 def test_rows_that_did_not_change_are_the_same_objects() -> None:
-    before = Rows()
+    before = RowCache()
     first = draw_chart(spike_in_a_million(), 80, 16, PALETTE, "braille", before)
     second = draw_chart(spike_in_a_million(), 80, 16, PALETTE, "braille", before)
     assert all(one is other for one, other in zip(first[1:], second[1:], strict=True))

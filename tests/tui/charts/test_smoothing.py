@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tui_trainer.tui.charts import smoothing
 from tui_trainer.tui.charts.model import Array
-from tui_trainer.tui.charts.smoothing import Averages, Ema, auto_weight, smooth, weight_text
+from tui_trainer.tui.charts.smoothing import Ema, SmoothingCache, auto_weight, smooth, weight_text
 
 values = st.lists(st.one_of(st.floats(-1e6, 1e6), st.just(math.nan)), max_size=200)
 
@@ -100,7 +100,7 @@ def test_only_what_is_new_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_session_keeps_the_averages_of_its_charts_apart() -> None:
-    averages = Averages(most=2)
+    averages = SmoothingCache(most=2)
     one, two = np.array([1.0, 2.0]), np.array([5.0, 9.0])
     for _ in range(2):
         assert averages.of("one", one, 0.9).tolist() == smooth(one, 0.9).tolist()

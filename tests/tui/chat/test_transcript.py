@@ -11,18 +11,18 @@ from tui_trainer.contracts.adapter import Measures
 from tui_trainer.contracts.teaching import TrainingRecord
 from tui_trainer.tui.chat import session_thread
 from tui_trainer.tui.chat.event_text import live_words, measure_words, share
-from tui_trainer.tui.chat.loss_curve import Curve, curve_of
+from tui_trainer.tui.chat.loss_curve import LossCurve, curve_of
 from tui_trainer.tui.chat.teaching_status import (
     blocks_of,
     feedback_facts_of,
     one_line,
     teaching_facts_of,
 )
-from tui_trainer.tui.chat.transcript import Entry, Talk
+from tui_trainer.tui.chat.transcript import Transcript, TranscriptEntry
 from tui_trainer.tui.chat.transcript_lines import column_widths, entry_lines
 
 
-def plain(entry: Entry, width: int) -> list[str]:
+def plain(entry: TranscriptEntry, width: int) -> list[str]:
     return [line.plain for line in entry_lines(entry, width)]
 
 
@@ -32,17 +32,17 @@ def record(state: str = "queued", **changes: object) -> TrainingRecord:
 
 
 def test_tokens_grow_one_answer_which_is_replaced_when_whole() -> None:
-    talk = Talk()
+    talk = Transcript()
     talk.queue("why?", remember=True)
-    talk.take(session_thread.Begun("why?"))
+    talk.take(session_thread.LineStarted("why?"))
     assert talk.waiting == [] and talk.history == ["why?"]
     for text in ("be", "cause"):
         talk.take(events.Token(text=text))
     assert [e.text for e in talk.entries] == ["why?", "because"] and talk.entries[1].running
-    talk.take(session_thread.Progressed(record()))  # another thread's news come behind it
+    talk.take(session_thread.TrainingProgressed(record()))  # another thread's news come behind it
     talk.take(events.Token(text=" of"))
     talk.take(events.Answered(query="why?", response="because of it", adapter=None))
-    talk.take(session_thread.Ended("why?", True))
+    talk.take(session_thread.LineEnded("why?", True))
     assert [e.text for e in talk.entries][1:] == [
         "because of it", "training t1 queued: 1 example",
     ]  # fmt: skip
@@ -50,11 +50,11 @@ def test_tokens_grow_one_answer_which_is_replaced_when_whole() -> None:
 
 
 def test_an_answer_that_fails_stays_as_far_as_it_came() -> None:
-    talk = Talk()
-    talk.take(session_thread.Begun("why?"))
+    talk = Transcript()
+    talk.take(session_thread.LineStarted("why?"))
     talk.take(events.Token(text="be"))
-    talk.take(events.Problem(text="the chat process was ended by SIGKILL"))
-    talk.take(session_thread.Ended("why?", False))
+    talk.take(events.SessionError(text="the chat process was ended by SIGKILL"))
+    talk.take(session_thread.LineEnded("why?", False))
     assert [(e.kind, e.text, e.detail) for e in talk.entries[1:]] == [
         ("answer", "be", "cut off"),
         ("problem", "the chat process was ended by SIGKILL", ""),
@@ -62,44 +62,46 @@ def test_an_answer_that_fails_stays_as_far_as_it_came() -> None:
 
 
 def test_a_question_is_forgotten_when_something_else_is_said_unless_it_must_stay() -> None:
-    talk = Talk()
+    talk = Transcript()
     talk.take(events.Flagged(found=["password"], question="q"))
     assert talk.ask is not None and talk.ask.yes == "/keep"
-    talk.take(session_thread.Begun("else"))
+    talk.take(session_thread.LineStarted("else"))
     assert talk.ask is None
-    talk.take(session_thread.Progressed(record("refused", message="kept 61 %")))
+    talk.take(session_thread.TrainingProgressed(record("refused", message="kept 61 %")))
     assert talk.ask is not None and talk.ask.yes == "/override t1"
-    talk.take(session_thread.Begun("else"))
+    talk.take(session_thread.LineStarted("else"))
     assert talk.ask is not None
 
 
 def test_only_a_new_state_of_a_training_is_told() -> None:
-    talk = Talk()
+    talk = Transcript()
     for step in (1, 2, 3):
-        talk.take(session_thread.Progressed(record("training", step=step), Curve((2.0, 1.0))))
-    assert len(talk.entries) == 1 and talk.curve == Curve((2.0, 1.0))
+        talk.take(
+            session_thread.TrainingProgressed(record("training", step=step), LossCurve((2.0, 1.0)))
+        )
+    assert len(talk.entries) == 1 and talk.curve == LossCurve((2.0, 1.0))
     assert talk.under_way is not None and talk.under_way.step == 3
-    talk.take(session_thread.Progressed(record("live", adapter="taught-1")))
+    talk.take(session_thread.TrainingProgressed(record("live", adapter="taught-1")))
     assert talk.under_way is None and talk.curve is None and talk.last_result is not None
 
 
 def test_text_of_the_model_is_never_markup_and_never_steers_the_terminal() -> None:
-    entry = Entry("answer", "[red]no[/]\x1b[2J\n\ttwo\r\n")
+    entry = TranscriptEntry("answer", "[red]no[/]\x1b[2J\n\ttwo\r\n")
     lines = plain(entry, 40)
     assert lines[0] == "  [red]no[/]·[2J" and lines[1].strip() == "two·"
-    assert plain(Entry("you", "\x07ring"), 20)[0].startswith("› ·ring")
-    assert all("\x1b" not in line for line in plain(Entry("problem", "\x1b]0;x\x07"), 30))
+    assert plain(TranscriptEntry("you", "\x07ring"), 20)[0].startswith("› ·ring")
+    assert all("\x1b" not in line for line in plain(TranscriptEntry("problem", "\x1b]0;x\x07"), 30))
 
 
 @pytest.mark.parametrize("width", [16, 30, 78])
 def test_lines_never_exceed_the_width(width: int) -> None:
     rows = [["a-long-adapter-name", "1", "builtin", "x" * 60], ["b", "", "世界" * 9, "y"]]
-    table = events.Table(title="t", headers=["NAME", "LIVE", "BASE", "WHAT"], rows=rows)
-    facts = events.Table(title="f", headers=[], rows=[["label", "text " * 30]])
+    table = events.TextTable(title="t", headers=["NAME", "LIVE", "BASE", "WHAT"], rows=rows)
+    facts = events.TextTable(title="f", headers=[], rows=[["label", "text " * 30]])
     entries = [
-        Entry("you", "question " * 20), Entry("answer", "word" * 50, "detail"),
-        Entry("note", "n " * 80), Entry("table", "t", table=table),
-        Entry("table", "f", table=facts),
+        TranscriptEntry("you", "question " * 20), TranscriptEntry("answer", "word" * 50, "detail"),
+        TranscriptEntry("note", "n " * 80), TranscriptEntry("table", "t", table=table),
+        TranscriptEntry("table", "f", table=facts),
     ]  # fmt: skip
     for entry in entries:
         for line in entry_lines(entry, width):
@@ -113,8 +115,10 @@ def test_columns_give_way_widest_first() -> None:
 
 def test_a_table_too_wide_for_columns_becomes_cards() -> None:
     headers = [f"HEAD{i}" for i in range(9)]
-    table = events.Table(title="t", headers=headers, rows=[[f"some value {i}" for i in range(9)]])
-    lines = plain(Entry("table", "t", table=table), 60)
+    table = events.TextTable(
+        title="t", headers=headers, rows=[[f"some value {i}" for i in range(9)]]
+    )
+    lines = plain(TranscriptEntry("table", "t", table=table), 60)
     assert lines[1] == "  some value 0"
     assert "head1 some value 1  head2 some value 2" in lines[2]
 
@@ -129,15 +133,17 @@ def test_words_of_shares_and_of_what_answers() -> None:
 
 
 def test_the_panel_tells_buffer_training_and_result() -> None:
-    talk = Talk()
-    talk.take(events.Buffer(count=7, threshold=10, weight=21, weight_threshold=42,
+    talk = Transcript()
+    talk.take(events.BufferStatus(count=7, threshold=10, weight=21, weight_threshold=42,
                             needs_correction=2))  # fmt: skip
     talk.take(
-        session_thread.Progressed(record("live", id="t0", adapter="taught-1", ended_at=time.time()))
+        session_thread.TrainingProgressed(
+            record("live", id="t0", adapter="taught-1", ended_at=time.time())
+        )
     )
-    curve = Curve((3.0, 2.0, 1.0), 9.0, "paused")
-    talk.take(session_thread.Progressed(record("training", step=30, total_steps=60), curve))
-    talk.take(session_thread.Progressed(record("queued", id="t2")))
+    curve = LossCurve((3.0, 2.0, 1.0), 9.0, "paused")
+    talk.take(session_thread.TrainingProgressed(record("training", step=30, total_steps=60), curve))
+    talk.take(session_thread.TrainingProgressed(record("queued", id="t2")))
     text = blocks_of(teaching_facts_of(talk, "ctrl+o", "braille"), 40).plain
     for words in ("7 of 10 until training", "weight 21 of 42", "! 2 need a correction", "paused",
                   "step 30 / 60", "█▅▁", "left 9 s", "ctrl+o watch", "1 more queued",
@@ -150,4 +156,4 @@ def test_the_panel_tells_buffer_training_and_result() -> None:
 
 def test_a_curve_is_read_only_while_the_training_runs() -> None:
     assert curve_of(record("live", run_path="/nowhere")) is None
-    assert curve_of(record("training", run_path="/nowhere")) == Curve()
+    assert curve_of(record("training", run_path="/nowhere")) == LossCurve()

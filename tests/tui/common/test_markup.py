@@ -9,9 +9,9 @@ from textual.app import App, ComposeResult
 from textual.content import Content
 
 from tui_trainer.tui.common.markup import short_path, shorten, unbroken, wrapped
-from tui_trainer.tui.common.wrapped_text import Prose
-from tui_trainer.tui.dashboard.events_log import Entry, EventsLog
-from tui_trainer.tui.dashboard.job_panel import JobFacts, JobPanel
+from tui_trainer.tui.common.wrapped_text import WrappedText
+from tui_trainer.tui.dashboard.events_log import EventLine, EventsLog
+from tui_trainer.tui.dashboard.job_panel import JobLines, JobPanel
 from tui_trainer.tui.runs.details_pages import fact
 
 NAMES = st.lists(st.text("abc", min_size=1, max_size=12), min_size=1, max_size=25)
@@ -74,9 +74,9 @@ PATH = f"/home/somebody/{'experiments/' * 9}llama/adapter"
 
 
 def test_panes_show_the_end_of_a_path() -> None:
-    job = JobPanel().draw(JobFacts((("train", PATH),)), 40, 10).plain
+    job = JobPanel().draw(JobLines((("train", PATH),)), 40, 10).plain
     assert job.splitlines()[-1].endswith("llama/adapter")
-    entry = Entry("12:00:00", "saved", "20", f"adapter written to {PATH}")
+    entry = EventLine("12:00:00", "saved", "20", f"adapter written to {PATH}")
     assert EventsLog().draw((entry,), 70, 1).plain.endswith("llama/adapter")
     lines = fact("message", f"out of memory while reading {PATH}", 60).plain.splitlines()
     assert all(word in " ".join(lines) for word in ("memory", "reading", "adapter"))
@@ -89,13 +89,13 @@ class Small(App[None]):
     CSS = "Prose { height: auto; padding: 0 4; }"
 
     def compose(self) -> ComposeResult:
-        yield Prose(f"{PATH} cannot be read")
+        yield WrappedText(f"{PATH} cannot be read")
 
 
 async def test_prose_takes_the_lines_that_it_needs() -> None:
     app = Small()
     async with app.run_test(size=(60, 24)) as pilot:
-        prose = app.query_one(Prose)
+        prose = app.query_one(WrappedText)
         for width in (60, 100, 40):
             await pilot.resize_terminal(width, 24)
             await pilot.pause()

@@ -22,12 +22,12 @@ from tui_trainer.tui.common import markup, run_status
 from tui_trainer.tui.common.key_bar import Hint, fitting
 from tui_trainer.tui.common.page import layout_classes
 from tui_trainer.tui.dashboard.events_log import EventsLog, entries_of
-from tui_trainer.tui.dashboard.hardware_panel import MachinePanel, machine_of
+from tui_trainer.tui.dashboard.hardware_panel import HardwarePanel, machine_of
 from tui_trainer.tui.dashboard.outcome_banner import outcome_of
 from tui_trainer.tui.dashboard.progress_panel import ProgressPanel, progress_of
 from tui_trainer.tui.run_control import commands
 from tui_trainer.tui.run_control.actions import parse_rate
-from tui_trainer.tui.run_control.engines import Fleet
+from tui_trainer.tui.run_control.engines import Engines
 from tui_trainer.tui.startup import ascii_fallback, terminal_guard
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
@@ -115,7 +115,7 @@ class Supervisor:
 
 def test_a_stale_snapshot_does_not_bring_an_engine_back() -> None:
     supervisor = Supervisor()
-    fleet = Fleet(supervisor, None)
+    fleet = Engines(supervisor, None)
     fleet.attach_to_live([RUN, replace(RUN, path=Path("/runs/b"), status="completed")])
     fleet.attach_to_live([RUN])
     fleet.ended(EngineEnd(RUN.path, "crashed", "gone", None))
@@ -161,7 +161,7 @@ GPU = GpuSample(
 @pytest.mark.parametrize("gpus", [[], [GPU], [GpuSample(index=3)], [GPU] * 8])
 def test_machine_panel_keeps_its_width(width: int, height: int, gpus: list[GpuSample]) -> None:
     facts = machine_of([HardwareSample(time=0.0, cpu_percent=99.9, gpus=gpus)] * 30)
-    lines = MachinePanel().draw(facts, width, height).plain.split("\n")
+    lines = HardwarePanel().draw(facts, width, height).plain.split("\n")
     if width >= 80:
         assert all(cell_len(line) <= width for line in lines)
     if not gpus:
@@ -170,7 +170,7 @@ def test_machine_panel_keeps_its_width(width: int, height: int, gpus: list[GpuSa
 
 def test_missing_values_are_named_each_by_itself() -> None:
     facts = machine_of([HardwareSample(time=0.0, gpus=[GpuSample(index=0, utilisation=5.0)])])
-    shown = MachinePanel().draw(facts, 40, 20).plain
+    shown = HardwarePanel().draw(facts, 40, 20).plain
     assert "5 %" in shown and shown.count("n/a") >= 3
 
 
@@ -206,7 +206,7 @@ def test_plain_characters_keep_their_width() -> None:
     for character in "━─│◆·…▇⠿界":
         assert ascii_fallback.to_ascii(character).isascii()
         assert len(ascii_fallback.to_ascii(character)) == cell_len(character)
-    line = ascii_fallback.PlainCharacters().apply([Segment("a"), Segment("◆·")], Color(0, 0, 0))
+    line = ascii_fallback.AsciiFallback().apply([Segment("a"), Segment("◆·")], Color(0, 0, 0))
     assert "".join(segment.text for segment in line) == "ao."
 
 

@@ -17,7 +17,7 @@ from tui_trainer.contracts.hardware import (
     StepDivision,
 )
 from tui_trainer.contracts.run import Event, RunState
-from tui_trainer.tui.dashboard.hardware_panel import MachinePanel, machine_of
+from tui_trainer.tui.dashboard.hardware_panel import HardwarePanel, machine_of
 from tui_trainer.tui.dashboard.hardware_warnings import alarms_said, open_alarms
 from tui_trainer.tui.hardware import hardware_text
 from tui_trainer.tui.hardware.samples import curves_of, extent_of, shown_samples
@@ -132,7 +132,7 @@ def test_whatever_is_missing_the_page_stands_and_says_so(gpus: Any, width: int) 
     assert curves_of([sample])
     facts = machine_of([sample])
     for height in (1, 9):
-        assert MachinePanel().draw(facts, max(width, 38), height).plain
+        assert HardwarePanel().draw(facts, max(width, 38), height).plain
 
 
 def run(tmp_path: Path, status: Any, *times: float) -> RunView:
@@ -183,12 +183,12 @@ def test_the_curves_of_many_gpus_are_titled_from_the_lowest_to_the_highest() -> 
 def test_many_gpus_take_a_line_each_beside_the_charts() -> None:
     many = [gpu(n) for n in range(7)] + [GpuSample(index=7, name="H200", problem="GPU is lost")]
     facts = machine_of([HardwareSample(time=0.0, gpus=many, division=DIVISION)])
-    lines = MachinePanel().draw(facts, 44, 30).plain.splitlines()
+    lines = HardwarePanel().draw(facts, 44, 30).plain.splitlines()
     assert len([line for line in lines if line.startswith("GPU")]) == 8
     assert lines[-1].startswith("GPU7  GPU is lost")
     assert lines[0].startswith("machine  data-bound") and lines[0].endswith("h more")
     recorded = machine_of([HardwareSample(time=0.0, division=DIVISION)], "as small recorded it")
-    first, *_ = MachinePanel().draw(recorded, 44, 30).plain.splitlines()
+    first, *_ = HardwarePanel().draw(recorded, 44, 30).plain.splitlines()
     assert first.startswith("machine  recorded, data-bound")
 
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from tui_trainer.tui.charts.model import Palette
-from tui_trainer.tui.charts.svg import Ground, svg_document
+from tui_trainer.tui.charts.svg import SvgColours, svg_document
 from tui_trainer.tui.run_charts import export as export_module
 from tui_trainer.tui.run_charts.export import csv_of, export, name_of
 from tui_trainer.tui.run_charts.metrics import LEARNING_RATE, LOSS, VALIDATION
 from tui_trainer.tui.run_charts.plot import ChartOptions, Plot
 from tui_trainer.tui.run_charts.viewport import Viewport
-from tui_trainer.watch.snapshots import RunSummary, RunView, Table
+from tui_trainer.watch.snapshots import MetricTable, RunSummary, RunView
 
 HOSTILE = "../a<b>&\x1b[2J=1"
 
@@ -27,9 +27,9 @@ def run(name: str = "one") -> RunView:
     step = np.arange(1.0, 101.0)
     loss = 3 / step
     loss[9] = math.nan
-    train = Table({"step": step, "time": 1e9 + step, "loss": loss,
+    train = MetricTable({"step": step, "time": 1e9 + step, "loss": loss,
                    "learning_rate": np.full(100, 2e-4)})  # fmt: skip
-    evals = Table({"step": np.array([50.0]), "val_loss": np.array([0.75])})
+    evals = MetricTable({"step": np.array([50.0]), "val_loss": np.array([0.75])})
     summary = RunSummary(Path(f"/runs/{name}"), name, name, "jsonl", "unknown", step=100)
     return RunView(summary, train=train, evals=evals)
 
@@ -43,7 +43,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 
 def test_three_files_that_name_the_run(tmp_path: Path) -> None:
-    said, failed = export(plots(run()), Palette(), Ground(), folder=tmp_path)
+    said, failed = export(plots(run()), Palette(), SvgColours(), folder=tmp_path)
     assert not failed and "one-charts-step100.svg" in said and str(tmp_path) in said
     found = sorted(path.name for path in tmp_path.iterdir())
     assert found == [f"one-charts-step100{suffix}" for suffix in (".csv", ".svg", ".txt")]
@@ -55,7 +55,7 @@ def test_three_files_that_name_the_run(tmp_path: Path) -> None:
 def test_nothing_is_ever_replaced(tmp_path: Path) -> None:
     (tmp_path / "one-loss-step100.csv").write_text("mine")
     for _ in range(2):
-        export(plots(run())[:1], Palette(), Ground(), folder=tmp_path)
+        export(plots(run())[:1], Palette(), SvgColours(), folder=tmp_path)
     assert (tmp_path / "one-loss-step100.csv").read_text() == "mine"
     assert not (tmp_path / "one-loss-step100.svg").exists()
     assert (tmp_path / "one-loss-step100-2.svg").exists()
@@ -63,7 +63,7 @@ def test_nothing_is_ever_replaced(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> None:
-    said, failed = export(plots(run()), Palette(), Ground(), folder=tmp_path / "gone")
+    said, failed = export(plots(run()), Palette(), SvgColours(), folder=tmp_path / "gone")
     assert failed and said.startswith("nothing exported: ") and "gone" in said
     assert list(tmp_path.iterdir()) == []
 
@@ -73,8 +73,8 @@ def test_a_file_system_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise PermissionError(1, "no links here")
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
-    export(plots(run()), Palette(), Ground(), folder=tmp_path)
-    export(plots(run()), Palette(), Ground(), folder=tmp_path)
+    export(plots(run()), Palette(), SvgColours(), folder=tmp_path)
+    export(plots(run()), Palette(), SvgColours(), folder=tmp_path)
     assert len(list(tmp_path.iterdir())) == 6
 
 
@@ -100,13 +100,13 @@ def test_an_overlay_has_the_rows_of_all() -> None:
     rows = rows_of(csv_of([plot], [plot.spec()]))
     assert {row["run"] for row in rows} == {"one", "'=two"} and len(rows) == 200
     assert name_of([plot]) == "one-overlay-loss-step100"
-    drawing = svg_document([plot.spec()], Palette(), Ground())
+    drawing = svg_document([plot.spec()], Palette(), SvgColours())
     assert drawing.count("<path") == 3  # a line each, and the pinned run's values
 
 
 def test_a_thinned_table_tells_the_extremes() -> None:
     column = np.array([2.0, 3.0])
-    table = Table({"step": np.array([4.0, 8.0]), "loss": column}, thinning=4, recorded=8,
+    table = MetricTable({"step": np.array([4.0, 8.0]), "loss": column}, thinning=4, recorded=8,
                   extremes={"loss": (column - 1, column + 1)},
                   weights=np.array([4, 4], dtype=np.int32))  # fmt: skip
     view = RunView(run().summary, train=table)
@@ -119,14 +119,14 @@ def test_a_thinned_table_tells_the_extremes() -> None:
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
     view = run(HOSTILE)
-    export(plots(view), Palette(), Ground(), folder=tmp_path)
+    export(plots(view), Palette(), SvgColours(), folder=tmp_path)
     (drawing,) = tmp_path.glob("*.svg")
     assert drawing.parent == tmp_path and "\x1b" not in drawing.read_text()
     ElementTree.fromstring(drawing.read_text())  # well-formed
     other = run(HOSTILE + "2")
     slots = {view.summary.path: 0, other.summary.path: 1}
     overlay = Plot(view, LOSS, ChartOptions(), (other,), slots).spec()
-    tree = ElementTree.fromstring(svg_document([overlay], Palette(), Ground()))
+    tree = ElementTree.fromstring(svg_document([overlay], Palette(), SvgColours()))
     words = [element.text or "" for element in tree.iter() if element.tag.endswith("text")]
     assert any("a<b>&·[2J=1" in word for word in words)
     assert "\x1b" not in "".join(path.read_text() for path in tmp_path.iterdir())
@@ -136,9 +136,9 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize("log", [False, True])
 def test_a_drawing_of_anything_is_well_formed(values: list[float], log: bool) -> None:
     column = np.array(values, dtype=np.float64)
-    table = Table({"step": np.arange(float(len(column))), "loss": column})
+    table = MetricTable({"step": np.arange(float(len(column))), "loss": column})
     plot = Plot(RunView(run().summary, train=table), LOSS, ChartOptions(log_y=log, log_x=log))
-    drawing = svg_document([plot.spec()], Palette(), Ground())
+    drawing = svg_document([plot.spec()], Palette(), SvgColours())
     ElementTree.fromstring(drawing)
     assert "nan" not in drawing and "inf" not in drawing
 
@@ -146,8 +146,8 @@ def test_a_drawing_of_anything_is_well_formed(values: list[float], log: bool) ->
 def test_a_spike_reaches_the_edge_of_the_drawing() -> None:
     column = np.full(50_000, 1.0) + np.linspace(0, 0.1, 50_000)
     column[31_234] = 99.0
-    table = Table({"step": np.arange(50_000.0), "loss": column})
+    table = MetricTable({"step": np.arange(50_000.0), "loss": column})
     plot = Plot(RunView(run().summary, train=table), LOSS, ChartOptions(smoothing=0.0))
-    drawing = svg_document([plot.spec()], Palette(), Ground())
+    drawing = svg_document([plot.spec()], Palette(), SvgColours())
     assert " 34.0" in drawing  # the top of the plot, in pixels
     assert export_module.name_of([plot]) == "one-loss-step100"

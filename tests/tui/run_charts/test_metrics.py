@@ -10,7 +10,7 @@ import numpy as np
 
 from tui_trainer.tui.dashboard.find_metric import matching
 from tui_trainer.tui.run_charts.metrics import LEARNING_RATE, LOSS, THROUGHPUT, metrics_of
-from tui_trainer.watch.snapshots import MISSING, RunKind, RunSummary, RunView, Table
+from tui_trainer.watch.snapshots import MISSING, MetricTable, RunKind, RunSummary, RunView
 
 STEP = np.arange(1.0, 11.0)
 
@@ -19,7 +19,7 @@ def view(kind: RunKind = "jsonl", evals: tuple[str, ...] = (), **columns: object
     train = {"step": STEP} | {name: np.asarray(values) for name, values in columns.items()}
     measured = {"step": STEP[4::5]} | {name: np.ones(2) for name in evals}
     summary = RunSummary(Path("/runs/a"), "a", "a", kind, "unknown")
-    return RunView(summary, train=Table(train), evals=Table(measured if evals else {}))
+    return RunView(summary, train=MetricTable(train), evals=MetricTable(measured if evals else {}))
 
 
 def ids(*views: RunView, pins: tuple[str, ...] = ()) -> list[str]:
@@ -72,7 +72,7 @@ def test_rows_that_lack_a_metric_are_no_gaps_and_those_not_finite_are() -> None:
 def test_throughput_is_worked_out() -> None:
     run = view("run", tokens=np.full(10, 100.0), step_time_ms=np.full(10, 50.0))
     assert THROUGHPUT.last(run) == 2000.0
-    assert THROUGHPUT.last(replace(run, train=Table())) is None
+    assert THROUGHPUT.last(replace(run, train=MetricTable())) is None
 
 
 def test_finding_a_metric_by_a_part_of_its_name() -> None:

@@ -25,14 +25,14 @@ from tui_trainer.tui.run_charts.metrics import (
 from tui_trainer.tui.run_charts.plot import ChartOptions, Plot, steady_end
 from tui_trainer.tui.run_charts.viewport import ALL, Viewport
 from tui_trainer.tui.run_charts.x_axis import X_AXES, XAxis, available, extent
-from tui_trainer.watch.snapshots import RunSummary, RunView, Table
+from tui_trainer.watch.snapshots import MetricTable, RunSummary, RunView
 
 WHOLE = (0.0, 1000.0)
 
 
 def run(rows: int = 100, status: str = "training") -> RunView:
     step = np.arange(1.0, rows + 1)
-    train = Table(
+    train = MetricTable(
         {
             "step": step,
             "epoch": step / 50,
@@ -45,7 +45,7 @@ def run(rows: int = 100, status: str = "training") -> RunView:
         }
     )
     at = np.array([20.0, 40.0])
-    evals = Table({"step": at, "val_loss": np.array([0.5, 0.7]), "time": 1e9 + 2 * at})
+    evals = MetricTable({"step": at, "val_loss": np.array([0.5, 0.7]), "time": 1e9 + 2 * at})
     events = (
         Event(time=0, step=20, kind="checkpoint"),
         Event(time=0, step=30, kind="state"),
@@ -81,8 +81,8 @@ def learned(rows: int) -> RunView:
     at = step[rows // 5 - 1 :: rows // 5]
     return replace(
         run(),
-        train=Table({"step": step, "loss": loss}),
-        evals=Table({"step": at, "val_loss": np.full(len(at), 1.0)}),
+        train=MetricTable({"step": step, "loss": loss}),
+        evals=MetricTable({"step": at, "val_loss": np.full(len(at), 1.0)}),
     )
 
 
@@ -161,10 +161,10 @@ def test_every_axis_puts_everything_in_its_place(
 
 
 def test_missing_columns_say_so() -> None:
-    view = replace(run(), train=Table({"step": np.arange(3.0), "loss": np.ones(3)}))
+    view = replace(run(), train=MetricTable({"step": np.arange(3.0), "loss": np.ones(3)}))
     spec = Plot(view, LEARNING_RATE, ChartOptions()).spec()
     assert spec.lines == () and spec.empty == "this run records no learning rate"
-    empty = replace(run(), train=Table(), evals=Table())
+    empty = replace(run(), train=MetricTable(), evals=MetricTable())
     assert Plot(empty, LOSS, ChartOptions()).spec().empty == "no step yet"
     assert Plot(empty, VALIDATION, ChartOptions()).spec().empty == "no evaluation yet"
     for axis in X_AXES:
@@ -296,7 +296,7 @@ def test_log_axes_tell_what_they_leave_out() -> None:
     view = run(status="completed")
     columns = dict(view.train.columns) | {"step": np.arange(100.0)}
     columns["loss"] = np.where(columns["step"] < 3, -1.0, columns["loss"])
-    logged = replace(view, train=Table(columns))
+    logged = replace(view, train=MetricTable(columns))
     spec = Plot(logged, LOSS, ChartOptions(log_y=True, log_x=True)).spec()
     assert spec.detail.endswith("log, 3 not above 0 left out") and spec.log_x
     assert spec.x_range == pytest.approx((1.0, 99.0))  # step 0 has no place on a log axis

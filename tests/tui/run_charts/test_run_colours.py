@@ -7,7 +7,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_trainer.tui.run_charts.run_colours import MOST, Slots
+from tui_trainer.tui.run_charts.run_colours import MOST, RunColours
 
 paths = st.lists(
     st.integers(0, 14).map(lambda n: Path(f"/runs/{n}")), min_size=1, max_size=MOST, unique=True
@@ -18,7 +18,7 @@ paths = st.lists(
 def test_no_two_runs_share_a_colour_and_none_changes_it_while_it_is_shown(
     looks: list[list[Path]],
 ) -> None:
-    slots = Slots()
+    slots = RunColours()
     before: dict[Path, int] = {}
     for shown in looks:
         now = slots.of(shown)
@@ -30,7 +30,7 @@ def test_no_two_runs_share_a_colour_and_none_changes_it_while_it_is_shown(
 
 @given(paths)
 def test_the_order_and_the_pinned_run_do_not_matter_later(shown: list[Path]) -> None:
-    slots = Slots()
+    slots = RunColours()
     first = slots.of(shown)
     assert list(first.values()) == list(range(len(shown)))  # first come
     assert slots.of(shown[::-1]) == first
@@ -38,7 +38,7 @@ def test_the_order_and_the_pinned_run_do_not_matter_later(shown: list[Path]) -> 
 
 def test_a_run_that_comes_back_has_its_old_colour() -> None:
     a, b, c = (Path(f"/runs/{name}") for name in "abc")
-    slots = Slots()
+    slots = RunColours()
     assert slots.of([a, b]) == {a: 0, b: 1}
     assert slots.of([a, c]) == {a: 0, c: 2}
     assert slots.of([b, c, a]) == {b: 1, c: 2, a: 0}

@@ -14,7 +14,7 @@ from tui_trainer.tui.run_charts.metrics import GRADIENT_NORM, LEARNING_RATE, LOS
 from tui_trainer.tui.run_charts.plot import ChartOptions, Plot
 from tui_trainer.tui.run_charts.readout_items import chips_of
 from tui_trainer.tui.run_charts.value_at import read
-from tui_trainer.watch.snapshots import MISSING, RunSummary, RunView, Table
+from tui_trainer.watch.snapshots import MISSING, MetricTable, RunSummary, RunView
 
 
 def run(name: str = "a", rows: int = 100, offset: float = 0.0) -> RunView:
@@ -22,9 +22,9 @@ def run(name: str = "a", rows: int = 100, offset: float = 0.0) -> RunView:
     loss = 10 + offset - step / 100
     loss[49:50] = math.nan
     rate = np.where(step % 10 == 0, 1e-4, MISSING)
-    train = Table({"step": step, "epoch": step / 50, "time": 1e9 + 2 * step, "loss": loss,
+    train = MetricTable({"step": step, "epoch": step / 50, "time": 1e9 + 2 * step, "loss": loss,
                    "learning_rate": rate})  # fmt: skip
-    evals = Table({"step": np.array([20.0, 40.0]), "val_loss": np.array([5.5, 5.25])})
+    evals = MetricTable({"step": np.array([20.0, 40.0]), "val_loss": np.array([5.5, 5.25])})
     summary = RunSummary(Path(f"/runs/{name}"), name, name, "jsonl", "unknown")
     return RunView(summary, train=train, evals=evals)
 
@@ -32,7 +32,7 @@ def run(name: str = "a", rows: int = 100, offset: float = 0.0) -> RunView:
 def thinned() -> RunView:
     """Two entries of four rows each, and a single one."""
     step = np.array([4.0, 8.0, 9.0])
-    train = Table(
+    train = MetricTable(
         {"step": step, "loss": np.array([2.0, 3.0, 7.0])},
         thinning=4,
         extremes={"loss": (np.array([1.0, 0.5, 7.0]), np.array([3.0, 42.0, 7.0]))},

@@ -10,7 +10,7 @@ from textual.content import Content
 from tests.watch.runs.test_evaluation_lines import DATA, evaluation
 from tui_trainer.contracts.data import LabelReport
 from tui_trainer.tui.runs import evaluation_pages
-from tui_trainer.watch.runs.run_details import Dossier
+from tui_trainer.watch.runs.run_details import RunDetails
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 VIEW = RunView(RunSummary(Path("/runs/a"), "a", "alpha", "run", "completed"))
@@ -23,7 +23,7 @@ def text(page: Content, width: int) -> list[str]:
 
 
 def test_a_small_matrix_is_shown_whole_and_the_worst_class_first() -> None:
-    known = Dossier(VIEW, evaluation=evaluation(["cat[b]", "dog"], [[9, 1], [0, 1200]]))
+    known = RunDetails(VIEW, evaluation=evaluation(["cat[b]", "dog"], [[9, 1], [0, 1200]]))
     lines = text(evaluation_pages.classes(known, 60), 60)
     assert lines[0] == "the newest evaluation, step 40"
     assert "macro F1        0.650" in lines
@@ -39,7 +39,7 @@ def test_a_large_matrix_becomes_its_commonest_confusions() -> None:
     labels = [f"a_class_with_quite_a_long_name_{i}" for i in range(77)]
     confusion = [[0] * 77 for _ in labels]
     confusion[3][5], confusion[4][4], confusion[1][0] = 7, 99, 8
-    known = Dossier(VIEW, evaluation=evaluation(labels, confusion))
+    known = RunDetails(VIEW, evaluation=evaluation(labels, confusion))
     lines = text(evaluation_pages.classes(known, 100), 100)
     assert lines[-2].split()[:2] == ["8", labels[1]] and lines[-1].split()[-1] == labels[5]
 
@@ -50,7 +50,7 @@ def test_data_tells_counts_and_what_balances_the_classes() -> None:
         LabelReport(label="rare", train=10, validation=1, weight=2.4),
     ]
     report = msgspec.structs.replace(DATA, labels=labels)
-    lines = text(evaluation_pages.data(Dossier(VIEW, data=report), 76), 76)
+    lines = text(evaluation_pages.data(RunDetails(VIEW, data=report), 76), 76)
     assert lines[0].split() == ["training", "examples", "10"]
     assert [line.split() for line in lines[-2:]] == [
         ["rare", "10", "1", "2.40", "1×"], ["often", "90", "9", "0.80", "1×"],
@@ -58,7 +58,7 @@ def test_data_tells_counts_and_what_balances_the_classes() -> None:
 
 
 def test_without_any_of_it_the_pages_say_why() -> None:
-    assert "only a classification" in evaluation_pages.classes(Dossier(VIEW), 60).plain
+    assert "only a classification" in evaluation_pages.classes(RunDetails(VIEW), 60).plain
     begun = RunView(VIEW.summary, config={"task": "classification"})
-    assert "first evaluation" in evaluation_pages.classes(Dossier(begun), 60).plain
-    assert evaluation_pages.data(Dossier(VIEW), 60).plain.startswith("no counts of the data")
+    assert "first evaluation" in evaluation_pages.classes(RunDetails(begun), 60).plain
+    assert evaluation_pages.data(RunDetails(VIEW), 60).plain.startswith("no counts of the data")

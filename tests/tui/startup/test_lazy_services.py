@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any, cast
 
-from tui_trainer.tui.startup.lazy_services import LateWatcher
+from tui_trainer.tui.startup.lazy_services import LazyWatcher
 
 
 class Watcher:
@@ -38,7 +38,7 @@ def test_what_is_asked_before_it_is_there_is_passed_on_first() -> None:
         loading.wait(10)
         return real
 
-    late = LateWatcher(cast(Any, make))
+    late = LazyWatcher(cast(Any, make))
     late.focus(Path("a"))
     late.start()
     late.start()
@@ -61,7 +61,7 @@ def test_one_that_cannot_be_made_says_why() -> None:
         told.append(reason)
         heard.set()
 
-    LateWatcher(cast(Any, make), failed).start()
+    LazyWatcher(cast(Any, make), failed).start()
     assert heard.wait(10)
     assert told == ["the folder cannot be watched: ImportError: no numpy"]
 
@@ -75,7 +75,7 @@ def test_one_that_is_left_while_it_loads_is_never_started() -> None:
         loaded.set()
         return real
 
-    late = LateWatcher(cast(Any, make))
+    late = LazyWatcher(cast(Any, make))
     late.start()
     late.stop()
     loading.set()

@@ -15,8 +15,8 @@ from textual.widgets import Static
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.launch.exit_report import EngineEnd
 from tui_trainer.store.runs.run_folder import RunFolder
-from tui_trainer.tui.messages import EngineEnded, FolderChanged, MachineSampled
-from tui_trainer.tui.startup.services import Bridge, Services
+from tui_trainer.tui.messages import EngineEnded, FolderChanged, HardwareSampled
+from tui_trainer.tui.startup.services import ServiceBridge, Services
 from tui_trainer.watch.snapshots import FolderView
 
 PATIENCE = 20.0
@@ -75,8 +75,8 @@ def no_chat(*_: object) -> Any:
     raise AssertionError("no chat is opened here")
 
 
-def make(post: Callable[[Message], object]) -> tuple[Bridge, Watcher, Supervisor]:
-    bridge = Bridge(post, Services(Watcher, Sampler, Supervisor, no_chat), Path("/runs"))
+def make(post: Callable[[Message], object]) -> tuple[ServiceBridge, Watcher, Supervisor]:
+    bridge = ServiceBridge(post, Services(Watcher, Sampler, Supervisor, no_chat), Path("/runs"))
     assert isinstance(bridge.watcher, Watcher) and isinstance(bridge.supervisor, Supervisor)
     return bridge, bridge.watcher, bridge.supervisor
 
@@ -86,12 +86,12 @@ def test_what_threads_tell_becomes_messages() -> None:
     bridge, watcher, supervisor = make(posted.put)
     bridge.start()
     first = posted.get(timeout=PATIENCE)
-    assert isinstance(first, MachineSampled) and first.sample.run_rss is None
+    assert isinstance(first, HardwareSampled) and first.sample.run_rss is None
     bridge.look_at(77)
     again = posted.get(timeout=PATIENCE)
-    while isinstance(again, MachineSampled) and again.sample.run_rss is None:
+    while isinstance(again, HardwareSampled) and again.sample.run_rss is None:
         again = posted.get(timeout=PATIENCE)
-    assert isinstance(again, MachineSampled) and again.sample.run_rss == 77
+    assert isinstance(again, HardwareSampled) and again.sample.run_rss == 77
     bridge.stop()
     assert watcher.calls == ["start", "stop"] and supervisor.left
 
@@ -114,8 +114,8 @@ def test_a_newer_snapshot_replaces_a_waiting_one_only() -> None:
     view = FolderView(Path("/runs"))
     sample = HardwareSample(time=0.0)
     assert FolderChanged(view).can_replace(FolderChanged(view))
-    assert not FolderChanged(view).can_replace(MachineSampled(sample))
-    assert MachineSampled(sample).can_replace(MachineSampled(sample))
+    assert not FolderChanged(view).can_replace(HardwareSampled(sample))
+    assert HardwareSampled(sample).can_replace(HardwareSampled(sample))
 
 
 async def test_a_burst_from_a_thread_collapses_to_the_newest() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tui_trainer.watch.runs.run_reader import RunPlace, RunReader
-from tui_trainer.watch.snapshots import RunKind, RunView, Table
+from tui_trainer.watch.snapshots import MetricTable, RunKind, RunView
 from tui_trainer.watch.tables.source import Source
 
 Points = list[tuple[float, float]]
@@ -29,7 +29,7 @@ def read_run(path: Path, kind: RunKind, part: str = "") -> RunView:
     raise AssertionError("the run never ends")
 
 
-def points(table: Table, name: str) -> Points:
+def points(table: MetricTable, name: str) -> Points:
     """A series as pairs; a value that is not finite is written as -1."""
     x, y = table.series(name)
     return [(a, -1.0 if b != b else b) for a, b in zip(x.tolist(), y.tolist(), strict=True)]

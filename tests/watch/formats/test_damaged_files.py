@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.watch.formats.encoders import ending, event, history, scalar, tfevents, wandb_log
 from tests.watch.formats.reading import drain, points
 from tui_trainer.watch.formats.csvlog import CsvSource
-from tui_trainer.watch.formats.detect import Judge
+from tui_trainer.watch.formats.detect import FormatDetector
 from tui_trainer.watch.formats.tensorboard import TensorBoardSource
 from tui_trainer.watch.formats.trainer_state import TrainerStateSource
 from tui_trainer.watch.formats.wandb import WandbSource
@@ -45,7 +45,7 @@ def losses(source: Source) -> list[tuple[float, float]]:
 @pytest.mark.parametrize("kind", FORMATS)
 def test_cut_at_every_byte(tmp_path: Path, kind: str) -> None:
     name, whole, opened = FORMATS[kind]
-    path, judge = tmp_path / name, Judge()
+    path, judge = tmp_path / name, FormatDetector()
     before = 0
     for size in range(0, len(whole) + 1, 1 if kind != "trainer_state" else 5):
         path.write_bytes(whole[:size])
@@ -74,7 +74,7 @@ def test_changed_bytes(tmp_path: Path, kind: str, data: st.DataObject) -> None:
     path.write_bytes(torn)
     source = opened(path)
     found = losses(source)
-    source.facts(), source.oddities(), Judge().kind(path)
+    source.facts(), source.oddities(), FormatDetector().kind(path)
     if kind == "csv":
         safe = max(0, whole[:at].count(b"\n") - 1)
         if b"\n" in other or b'"' in other or at < len("step,loss\n"):
@@ -98,7 +98,7 @@ def test_garbage(tmp_path: Path, garbage: bytes, kind: str) -> None:
         path.write_bytes(content)
         source = opened(path)
         losses(source)
-        source.facts(), source.oddities(), Judge().kind(path)
+        source.facts(), source.oddities(), FormatDetector().kind(path)
 
 
 @pytest.mark.parametrize("kind", FORMATS)

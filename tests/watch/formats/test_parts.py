@@ -68,7 +68,7 @@ def test_hparams_of_a_session() -> None:
 
 
 def test_two_names_of_one_thing_are_both_kept() -> None:
-    naming = metric_names.Naming()
+    naming = metric_names.MetricNames()
     naming.learn(["train_loss", "loss", "acc"])
     assert [naming(name) for name in ("loss", "train_loss", "acc", "Train/Loss")] == [
         "loss", "train_loss", "acc", "Train/Loss",

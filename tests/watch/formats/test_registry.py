@@ -12,7 +12,7 @@ import pytest
 
 from tests.watch.formats.encoders import event, history, scalar, tfevents, wandb_log
 from tui_trainer.watch.formats import registry
-from tui_trainer.watch.runs.run_summary import Glance
+from tui_trainer.watch.runs.run_summary import SummaryReader
 from tui_trainer.watch.scan import Scanner
 
 EVENTS = tfevents(*(event(1e9 + s, s, scalar("train/loss", float(s))) for s in range(1, 9)))
@@ -70,7 +70,7 @@ def test_one_of_each(tmp_path: Path) -> None:
 def test_each_has_its_row_in_the_list(tmp_path: Path) -> None:
     one_of_each(tmp_path)
     for place in Scanner(tmp_path).scan().places.values():
-        glance = Glance(place)
+        glance = SummaryReader(place)
         glance.read()
         assert (glance.summary.step, glance.summary.loss) == (8, 8.0), place
         assert not glance.read(), "nothing changed"

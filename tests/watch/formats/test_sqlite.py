@@ -11,7 +11,7 @@ from tests.watch.formats.reading import drain, points, read_run
 from tui_trainer.watch.formats import registry, sqlite
 from tui_trainer.watch.formats.mlflow import MlflowFolderSource
 from tui_trainer.watch.formats.sqlite import MlflowDatabaseSource, TrackioSource
-from tui_trainer.watch.runs.run_summary import Glance
+from tui_trainer.watch.runs.run_summary import SummaryReader
 from tui_trainer.watch.scan import Scanner
 
 # As Trackio 0.43 and MLflow 3.17 create them, without the tables that are not read.
@@ -68,7 +68,7 @@ def test_several_runs_of_a_trackio_project(tmp_path: Path) -> None:
             ("trackio", "a", "proj.db#id-a"), ("trackio", "b", "proj.db#id-b"),
         ]  # fmt: skip
         view = read_run(tmp_path / "proj.db", "trackio", "id-b")
-        glances = [Glance(place) for place in places.values()]
+        glances = [SummaryReader(place) for place in places.values()]
         assert all(glance.read() for glance in glances)
         assert [glance.summary.step for glance in glances] == [2, 4]
     assert points(view.train, "loss") == [(s, s / 2) for s in range(5)]
@@ -101,7 +101,7 @@ def test_more_rows_than_one_slice(tmp_path: Path) -> None:
         view = read_run(tmp_path / "p.db", "trackio", "id-a")
         assert points(view.train, "loss") == [(s, s / 2) for s in range(4000)]
         place = next(iter(Scanner(tmp_path).scan().places.values()))
-        glance = Glance(place)
+        glance = SummaryReader(place)
         glance.read()
         assert (glance.summary.step, glance.summary.loss) == (3999, 1999.5)
 

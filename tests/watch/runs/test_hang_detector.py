@@ -19,7 +19,7 @@ from tui_trainer.contracts.run import Event, RunInfo, RunState
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import process_identity
 from tui_trainer.store.runs.run_folder import RunFolder
-from tui_trainer.watch.runs.hang_detector import Vigil
+from tui_trainer.watch.runs.hang_detector import HangDetector
 
 MEDIAN = 0.5  # seconds a step: a hang is one of more than 10
 
@@ -41,7 +41,7 @@ class Run:
             base_model="builtin", base_path=None, base_hash=None, data_hash="", data_files={},
             seed=1,
         )  # fmt: skip
-        self.vigil = Vigil(self.folder)
+        self.vigil = HangDetector(self.folder)
 
     def steps(self, count: int, seconds: float = MEDIAN) -> None:
         with atomic.appending(self.folder.metrics_file) as lines:
@@ -154,7 +154,7 @@ def test_a_hang_that_was_there_before_is_seen_at_the_first_look(make: Callable[.
         for row in rows:
             lines.write(msgspec.json.encode({**row, "time": row["time"] - 60}) + b"\n")
     run.set(updated_at=time.time() - 60)
-    late = Vigil(run.folder)
+    late = HangDetector(run.folder)
     late.look(run.state, "training", run.info, 0.0)
     assert late.stalled is not None
 

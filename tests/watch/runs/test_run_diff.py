@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_trainer.tui.runs.compare_table import contrast_text
-from tui_trainer.watch.runs.run_diff import Measure, contrast, differing_config
+from tui_trainer.watch.runs.run_diff import ResultRow, contrast, differing_config
 from tui_trainer.watch.snapshots import RunSummary, RunView
 from tui_trainer.watch.tables.metrics_file import MetricsFile
 
@@ -65,7 +65,7 @@ def test_every_key_differs_or_is_the_same(configs: list[dict[str, int]]) -> None
 
 @given(st.lists(st.none() | st.floats(), max_size=5).map(tuple))
 def test_best_is_a_known_value(values: tuple[float | None, ...]) -> None:
-    places = Measure("x", "number", values, "low").best
+    places = ResultRow("x", "number", values, "low").best
     finite = [value for value in values if value is not None and np.isfinite(value)]
     for place in places:
         assert values[place] == min(finite)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_trainer.watch.snapshots import MISSING, Column, Table
+from tui_trainer.watch.snapshots import MISSING, Column, MetricTable
 from tui_trainer.watch.tables.growing_table import MOST_ENTRIES, GrowingTable
 from tui_trainer.watch.tables.history import History
 from tui_trainer.watch.tables.metric_decoder import MetricDecoder
@@ -50,7 +50,7 @@ def is_lacking(values: Column) -> list[bool]:
     return [bool(one) for one in np.isnan(values) & np.signbit(values)]
 
 
-def assert_true_to(table: Table, exact: Exact) -> None:
+def assert_true_to(table: MetricTable, exact: Exact) -> None:
     """Compares every entry with the rows that it stands for."""
     assert table.rows == len(exact.rows)
     assert len(table) <= MOST
@@ -70,7 +70,9 @@ def at_ends(exact: Exact, name: str, ends: Places) -> Column:
     return np.empty(0) if all(is_lacking(values)) else values[ends - 1]
 
 
-def assert_column(table: Table, rows: Column, name: str, begins: Places, ends: Places) -> None:
+def assert_column(
+    table: MetricTable, rows: Column, name: str, begins: Places, ends: Places
+) -> None:
     if all(is_lacking(rows)):
         assert name not in table.columns
         return
@@ -90,7 +92,7 @@ def assert_column(table: Table, rows: Column, name: str, begins: Places, ends: P
         assert means[entry] == pytest.approx(mean, rel=1e-9, abs=scale * 1e-12)
 
 
-def assert_known(table: Table, exact: Exact, name: str) -> None:
+def assert_known(table: MetricTable, exact: Exact, name: str) -> None:
     values, steps = exact.column(name), exact.column("step")
     kept = np.isfinite(values)
     values, steps = values[kept], steps[kept]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tui_trainer.watch.snapshots import MISSING, Table
+from tui_trainer.watch.snapshots import MISSING, MetricTable
 from tui_trainer.watch.tables import metric_decoder, metric_names
 from tui_trainer.watch.tables.history import History
 from tui_trainer.watch.tables.metric_decoder import MetricDecoder
@@ -116,7 +116,7 @@ def fast(pieces: list[bytes], typed_from: int = metric_decoder.TYPED_FROM) -> Hi
     return history
 
 
-def assert_same(table: Table, rows: list[Row]) -> None:
+def assert_same(table: MetricTable, rows: list[Row]) -> None:
     assert len(table) == len(rows)
     seen = {name for row in rows for name in row}
     assert seen <= set(table.columns) or not rows

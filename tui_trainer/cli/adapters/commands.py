@@ -13,11 +13,11 @@ from tui_trainer.cli.chat_printer import shown
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
-from tui_trainer.contracts.session import Table
+from tui_trainer.contracts.session import TextTable
 from tui_trainer.repl import tables
 from tui_trainer.store.adapters.adapter_export import export_adapter
 from tui_trainer.store.adapters.adapter_import import add_from
-from tui_trainer.store.adapters.adapter_store import AdapterStore, Listed
+from tui_trainer.store.adapters.adapter_store import AdapterEntry, AdapterStore
 from tui_trainer.store.settings import load_settings
 
 _json = common.json_option("Print one JSON document.")
@@ -262,7 +262,7 @@ def compare(a: str, b: str, questions: tuple[str, ...], as_json: bool) -> None:
         _print(tables.answers_table(asked, a, b))
 
 
-def _print(table: Table) -> None:
+def _print(table: TextTable) -> None:
     for line in shown(table):
         output.data(line)
 
@@ -277,7 +277,7 @@ def _list_trash(store: AdapterStore, *, as_json: bool) -> None:
         output.say("the trash is empty")
 
 
-def _facts(store: AdapterStore, item: Listed) -> dict[str, object]:
+def _facts(store: AdapterStore, item: AdapterEntry) -> dict[str, object]:
     info = item.info
     live = store.live(info.base_model).get(info.name)
     facts: dict[str, object] = msgspec.to_builtins(info)
@@ -285,7 +285,7 @@ def _facts(store: AdapterStore, item: Listed) -> dict[str, object]:
     return {**facts, "path": path, "bytes": item.size, "queries": item.queries, "live": live}
 
 
-def _listed(store: AdapterStore, name: str) -> Listed:
+def _listed(store: AdapterStore, name: str) -> AdapterEntry:
     wanted = store.get(name).name
     return next(item for item in store.list() if item.info.name == wanted)
 

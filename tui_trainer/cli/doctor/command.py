@@ -12,7 +12,7 @@ from tui_trainer.cli.output import NONE
 if TYPE_CHECKING:
     from tui_trainer.cli.doctor.diagnosis import TerminalFacts, TorchFacts
     from tui_trainer.contracts.hardware import GpuSample
-    from tui_trainer.hardware.system_info import MachineFacts
+    from tui_trainer.hardware.system_info import SystemInfo
 
 
 @click.command()
@@ -50,7 +50,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
     output.data("\n\n".join(texts))
 
 
-def _machine(machine: MachineFacts) -> list[tuple[str, str]]:
+def _machine(machine: SystemInfo) -> list[tuple[str, str]]:
     limit = f", limited to {machine.cpu_limit:g}" if machine.cpu_limit else ""
     lines = [
         ("system", machine.platform),

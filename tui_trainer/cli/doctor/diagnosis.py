@@ -14,8 +14,8 @@ import msgspec
 
 from tui_trainer.cli import output
 from tui_trainer.cli.doctor import repairs
-from tui_trainer.cli.doctor.repairs import Missing
-from tui_trainer.hardware.system_info import MachineFacts, machine_facts
+from tui_trainer.cli.doctor.repairs import MissingItem
+from tui_trainer.hardware.system_info import SystemInfo, machine_facts
 from tui_trainer.launch.engine_process import NEEDED, REPAIR
 from tui_trainer.store import paths
 
@@ -69,25 +69,25 @@ class TerminalFacts(msgspec.Struct, frozen=True, kw_only=True):
     unicode: bool
 
 
-class Checkup(msgspec.Struct, frozen=True, kw_only=True):
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that `doctor` says."""
 
-    machine: MachineFacts
+    machine: SystemInfo
     torch: TorchFacts
     builtin_base: dict[str, Any]
     terminal: TerminalFacts
     places: dict[str, str]
     training: dict[str, str]
-    missing: list[Missing]
+    missing: list[MissingItem]
 
 
-def check(runs_dir: Path) -> Checkup:
+def check(runs_dir: Path) -> Diagnosis:
     """Looks at everything; takes as long as importing torch."""
     machine = machine_facts(_nearest_existing(runs_dir))
     torch = ask_torch()
     terminal = look_at_terminal()
     base = _builtin_base()
-    return Checkup(
+    return Diagnosis(
         machine=machine,
         torch=torch,
         builtin_base=base,
@@ -123,7 +123,7 @@ def ask_torch(timeout: float = TORCH_SECONDS) -> TorchFacts:
     return msgspec.json.decode(done.stdout.strip().splitlines()[-1], type=TorchFacts)
 
 
-def training_facts(machine: MachineFacts, torch: TorchFacts) -> dict[str, str]:
+def training_facts(machine: SystemInfo, torch: TorchFacts) -> dict[str, str]:
     """What a training on this machine will use, in words: device, arithmetic, processors."""
     if torch.problem is not None:
         return {"device": f"none: torch {torch.problem}"}
@@ -158,21 +158,25 @@ def look_at_terminal() -> TerminalFacts:
 
 
 def find_missing(
-    machine: MachineFacts, torch: TorchFacts, terminal: TerminalFacts, *, base_present: bool
-) -> list[Missing]:
+    machine: SystemInfo, torch: TorchFacts, terminal: TerminalFacts, *, base_present: bool
+) -> list[MissingItem]:
     """What is missing, the most needed first, each with its repair."""
     found = []
     absent = [name for name in NEEDED if machine.packages.get(name) is None]
     if absent:
-        found.append(Missing(f"{', '.join(absent)} (needed to train)", REPAIR))
+        found.append(MissingItem(f"{', '.join(absent)} (needed to train)", REPAIR))
     elif torch.problem:
-        found.append(Missing(f"a torch that works: {torch.problem}", f"{REPAIR} --force-reinstall"))
+        found.append(
+            MissingItem(f"a torch that works: {torch.problem}", f"{REPAIR} --force-reinstall")
+        )
     if not base_present:
         found.append(
-            Missing("the built-in base", "pip install --force-reinstall --no-deps tui-trainer")
+            MissingItem("the built-in base", "pip install --force-reinstall --no-deps tui-trainer")
         )
     if machine.packages.get("pyarrow") is None:
-        found.append(Missing("pyarrow (reads .parquet data)", 'pip install "tui-trainer[parquet]"'))
+        found.append(
+            MissingItem("pyarrow (reads .parquet data)", 'pip install "tui-trainer[parquet]"')
+        )
     gpu_build = torch.cuda_build if torch.built_for_cuda else None
     works = torch.version is not None and not torch.problem
     sees = torch.cuda_available
@@ -182,16 +186,20 @@ def find_missing(
     return found
 
 
-def _missing_in_terminal(terminal: TerminalFacts) -> list[Missing]:
+def _missing_in_terminal(terminal: TerminalFacts) -> list[MissingItem]:
     found = []
     if not terminal.unicode:
-        found.append(Missing("a UTF-8 locale (charts are drawn in ASCII)", "export LANG=C.UTF-8"))
+        found.append(
+            MissingItem("a UTF-8 locale (charts are drawn in ASCII)", "export LANG=C.UTF-8")
+        )
     if not terminal.is_terminal:
         return found
     if terminal.columns < _SMALLEST[0] or terminal.lines < _SMALLEST[1]:
-        found.append(Missing("a terminal of 80×24 cells", "enlarge the window"))
+        found.append(MissingItem("a terminal of 80×24 cells", "enlarge the window"))
     if terminal.colours != "16 million" and terminal.colours != "none (NO_COLOR)":
-        found.append(Missing("16 million colours", "export COLORTERM=truecolor, if it has them"))
+        found.append(
+            MissingItem("16 million colours", "export COLORTERM=truecolor, if it has them")
+        )
     return found
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tui_trainer.hardware.system_info import MachineFacts
+from tui_trainer.hardware.system_info import SystemInfo
 
 _CHOOSE_TORCH = "https://pytorch.org/get-started/locally"
 _LEAST_DISK = 2 << 30
 
 
-class Missing(msgspec.Struct, frozen=True):
+class MissingItem(msgspec.Struct, frozen=True):
     """Something that is not there, and what repairs it."""
 
     what: str
@@ -20,21 +20,21 @@ class Missing(msgspec.Struct, frozen=True):
 
 
 def of_gpus(
-    machine: MachineFacts, *, torch_works: bool, torch_sees: bool, built_for: str | None
-) -> Iterator[Missing]:
+    machine: SystemInfo, *, torch_works: bool, torch_sees: bool, built_for: str | None
+) -> Iterator[MissingItem]:
     """What keeps the GPUs of this machine from training; `built_for` is the CUDA or ROCm of
     torch."""
     yield from _drivers(machine)
     older = _older(machine.cuda_version, built_for)
     if older:
-        yield Missing(
+        yield MissingItem(
             f"a driver for torch's CUDA {built_for} (this one runs up to {machine.cuda_version})",
             f"update the NVIDIA driver, or take a torch for CUDA {machine.cuda_version}: "
             f"{_CHOOSE_TORCH}",
         )
     makers = {gpu.vendor for gpu in machine.gpus if gpu.problem is None}
     if makers - {"Apple"} and torch_works and not torch_sees and not older:
-        yield Missing(
+        yield MissingItem(
             "a torch that uses the GPU here",
             f"pip install torch, with the index of {_CHOOSE_TORCH} for your driver",
         )
@@ -43,35 +43,35 @@ def of_gpus(
             repair = "sudo reboot"
             if gpu.vendor == "NVIDIA":
                 repair = f"sudo nvidia-smi --gpu-reset -i {gpu.index}, else {repair}"
-            yield Missing(f"GPU {gpu.index}: {gpu.problem}", repair)
+            yield MissingItem(f"GPU {gpu.index}: {gpu.problem}", repair)
 
 
-def _drivers(machine: MachineFacts) -> Iterator[Missing]:
+def _drivers(machine: SystemInfo) -> Iterator[MissingItem]:
     """Cards that are plugged in and that nothing speaks for."""
     answering = {gpu.vendor for gpu in machine.gpus}
     message = machine.gpu_message or ""
     if "differ in version" in message:
-        yield Missing("an NVIDIA driver as new as its library", "sudo reboot")
+        yield MissingItem("an NVIDIA driver as new as its library", "sudo reboot")
     elif "has not answered" in message:
-        yield Missing(f"a driver that answers: {message}", "sudo reboot")
+        yield MissingItem(f"a driver that answers: {message}", "sudo reboot")
     elif "NVIDIA" in machine.gpu_cards and "NVIDIA" not in answering:
-        yield Missing(
+        yield MissingItem(
             f"a driver for the NVIDIA card ({message})" if message else "an NVIDIA driver",
             "sudo ubuntu-drivers install (Ubuntu), sudo apt install nvidia-driver (Debian), or "
             "in a container: docker run --gpus all",
         )
     if "AMD" in machine.gpu_cards and "AMD" not in answering:
-        yield Missing(
+        yield MissingItem(
             "amdsmi (figures of the AMD GPU; it comes with ROCm)",
             "pip install /opt/rocm/share/amd_smi",
         )
 
 
-def of_disk(machine: MachineFacts) -> Iterator[Missing]:
+def of_disk(machine: SystemInfo) -> Iterator[MissingItem]:
     """A disk on which runs would soon stop being saved."""
     if machine.disk_free is not None and machine.disk_free < _LEAST_DISK:
         free = machine.disk_free / 2**30
-        yield Missing(
+        yield MissingItem(
             f"room on the disk ({free:.1f} GiB free at {machine.disk_path})",
             f"du -xh {machine.disk_path} | sort -h | tail shows what takes it; or choose another "
             "place with --runs-dir",

@@ -104,11 +104,11 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
 
 def _of_another_tool(place: RunPlace, settings: AdvisorSettings | None) -> tuple[Replay, int]:
     """The advisor over a run that another tool wrote, as the monitor reads it."""
-    from tui_trainer.watch.runs.foreign_advice import Judging, lacking
+    from tui_trainer.watch.runs.foreign_advice import ForeignAdvice, lacking
     from tui_trainer.watch.runs.run_details import read_whole
 
     view = read_whole(place)
-    judging = Judging(settings)
+    judging = ForeignAdvice(settings)
     for _ in judging.take(view):
         pass
     if view.summary.problem and not judging.rows:

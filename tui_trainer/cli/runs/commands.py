@@ -62,7 +62,7 @@ def list_command(context: click.Context, asked: str, by: str, as_json: bool) -> 
       tui-trainer runs list --runs-dir sample_runs --json
     """
     folder = common.runs_dir(context)
-    said = context.find_object(common.Session)
+    said = context.find_object(common.GlobalOptions)
     if folder.exists() or (said is not None and said.runs_dir is not None):
         check_folder(folder)
     found, total = _chosen(folder, asked, by)

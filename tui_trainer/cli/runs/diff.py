@@ -10,7 +10,7 @@ from tui_trainer.cli import common, output
 from tui_trainer.contracts.errors import UserError
 
 if TYPE_CHECKING:
-    from tui_trainer.watch.runs.run_diff import Contrast, Form, Measure
+    from tui_trainer.watch.runs.run_diff import Form, ResultRow, RunDiff
     from tui_trainer.watch.snapshots import RunView
 
 BEST = "*"
@@ -48,7 +48,7 @@ def diff(context: click.Context, wanted: tuple[str, ...], as_json: bool) -> None
         output.data(_text(views, found))
 
 
-def _document(views: list[RunView], found: Contrast) -> dict[str, Any]:
+def _document(views: list[RunView], found: RunDiff) -> dict[str, Any]:
     from tui_trainer.cli.runs import run_documents
 
     return {
@@ -71,7 +71,7 @@ def _document(views: list[RunView], found: Contrast) -> dict[str, Any]:
     }
 
 
-def _text(views: list[RunView], found: Contrast) -> str:
+def _text(views: list[RunView], found: RunDiff) -> str:
     headers = ["", *(output.escape(view.summary.name) for view in views)]
     rows = [["status", *(view.summary.status for view in views)]]
     if len({view.summary.tool for view in views}) > 1:
@@ -91,7 +91,7 @@ def _text(views: list[RunView], found: Contrast) -> str:
     return f"{text}\n\n{BEST} the better value; {keys} of the configuration the same everywhere"
 
 
-def _values(measure: Measure) -> list[str]:
+def _values(measure: ResultRow) -> list[str]:
     cells = []
     for place, value in enumerate(measure.values):
         text = _word(value, measure.form)

@@ -20,7 +20,7 @@ from tui_trainer.cli import common, output
 from tui_trainer.contracts.errors import UserError
 
 if TYPE_CHECKING:
-    from tui_trainer.cli.runs.export_rows import Rows
+    from tui_trainer.cli.runs.export_rows import ExportRows
 
 FORMATS = ("csv", "jsonl", "parquet")
 _PRIVATE = 0o600
@@ -82,7 +82,7 @@ def _check_parquet(target: Path | None) -> None:
         raise UserError("Parquet is not for a terminal; name a file with -o FILE")
 
 
-def _write_stdout(rows: Rows, form: str) -> None:
+def _write_stdout(rows: ExportRows, form: str) -> None:
     if form == "parquet":
         sys.stdout.buffer.write(_parquet(rows))
         sys.stdout.buffer.flush()
@@ -93,7 +93,7 @@ def _write_stdout(rows: Rows, form: str) -> None:
     output.flush()
 
 
-def _write_file(rows: Rows, form: str, target: Path) -> None:
+def _write_file(rows: ExportRows, form: str, target: Path) -> None:
     """Writes aside and renames, so that the file is the old one or the new one, never half."""
     if target.is_dir():
         raise UserError(f"{target} is a folder; name a file")
@@ -111,7 +111,7 @@ def _write_file(rows: Rows, form: str, target: Path) -> None:
         aside.unlink(missing_ok=True)
 
 
-def _write(rows: Rows, form: str, file: IO[bytes]) -> None:
+def _write(rows: ExportRows, form: str, file: IO[bytes]) -> None:
     if form == "parquet":
         file.write(_parquet(rows))
         return
@@ -119,12 +119,12 @@ def _write(rows: Rows, form: str, file: IO[bytes]) -> None:
         file.write(text.encode())
 
 
-def _texts(rows: Rows, form: str) -> Iterator[str]:
+def _texts(rows: ExportRows, form: str) -> Iterator[str]:
     """The rows as text, some thousands at a time."""
     return _csv(rows) if form == "csv" else _jsonl(rows)
 
 
-def _csv(rows: Rows) -> Iterator[str]:
+def _csv(rows: ExportRows) -> Iterator[str]:
     yield _lines([["kind", *rows.names]])
     for kinds, columns in rows.chunks():
         cells = [kinds, *([_cell(value) for value in column] for column in columns)]
@@ -143,7 +143,7 @@ def _cell(value: float | None) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
-def _jsonl(rows: Rows) -> Iterator[str]:
+def _jsonl(rows: ExportRows) -> Iterator[str]:
     encoder = msgspec.json.Encoder()
     for kinds, columns in rows.chunks():
         records = []
@@ -165,7 +165,7 @@ def _jsonl(rows: Rows) -> Iterator[str]:
         yield encoder.encode_lines(records).decode()
 
 
-def _parquet(rows: Rows) -> bytes:
+def _parquet(rows: ExportRows) -> bytes:
     import pyarrow as pa  # only where it is installed
     import pyarrow.parquet as pq
 

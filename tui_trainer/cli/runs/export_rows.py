@@ -14,7 +14,7 @@ from tui_trainer.watch.error_boundary import caught
 from tui_trainer.watch.missing import is_missing
 from tui_trainer.watch.runs.run_details import read_rows
 from tui_trainer.watch.runs.run_reader import RunPlace
-from tui_trainer.watch.snapshots import Table
+from tui_trainer.watch.snapshots import MetricTable
 
 _PLACES = ("step", "epoch", "time")
 # What is a number in every row, so that none at all means not a finite one.
@@ -23,14 +23,14 @@ _CHUNK = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class ExportRows:
     """Training rows and evaluations by step; of one step the training row comes first.
 
     `picked` are the rows' places in their table, `train` says which table that is.
     """
 
     names: tuple[str, ...]
-    tables: tuple[Table, Table]
+    tables: tuple[MetricTable, MetricTable]
     picked: NDArray[np.intp]
     from_train: NDArray[np.bool_]
 
@@ -61,7 +61,7 @@ class Rows:
         return [None if value is None else float(value) for value in found]
 
 
-def rows_of(place: RunPlace, metrics: Sequence[str] = ()) -> Rows:
+def rows_of(place: RunPlace, metrics: Sequence[str] = ()) -> ExportRows:
     """Every recorded row, or those that hold one of `metrics`. Raises `UserError`."""
     try:
         tables = read_rows(place)
@@ -85,10 +85,10 @@ def rows_of(place: RunPlace, metrics: Sequence[str] = ()) -> Rows:
         [table.column("step")[part] for table, part in zip(tables, kept, strict=True)]
     )
     order = np.argsort(steps, kind="stable")
-    return Rows((*places, *wanted), tables, picked[order], from_train[order])
+    return ExportRows((*places, *wanted), tables, picked[order], from_train[order])
 
 
-def _holding(table: Table, names: Sequence[str]) -> NDArray[np.intp]:
+def _holding(table: MetricTable, names: Sequence[str]) -> NDArray[np.intp]:
     """The places of the rows that hold one of `names`, or of all rows without names."""
     if not names:
         return np.arange(len(table), dtype=np.intp)

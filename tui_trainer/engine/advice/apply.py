@@ -9,7 +9,7 @@ from tui_trainer.contracts.metrics import TrainRecord
 from tui_trainer.engine.advice import request_rollback, spike_rollback
 from tui_trainer.engine.advice.request_rollback import MOST_SETBACKS, RISE_STEPS
 from tui_trainer.engine.state import learning_rate
-from tui_trainer.engine.state.session import Session, TrainerState, Trial
+from tui_trainer.engine.state.session import RateTrial, Session, TrainerState
 
 # Within so many steps a rate falls; it rises within `RISE_STEPS`.
 FALL_STEPS = 5
@@ -105,10 +105,12 @@ def _was_raised_since(state: TrainerState, step: int | None) -> bool:
     return scaled or (override is not None and override[0] >= step)
 
 
-def _trial(state: TrainerState, advice: Advice, before: float) -> Trial:
+def _trial(state: TrainerState, advice: Advice, before: float) -> RateTrial:
     level = median(state.recent)
     spread = median(abs(loss - level) for loss in state.recent)
-    return Trial(advice=advice.id, step=state.step, multiplier=before, level=level, spread=spread)
+    return RateTrial(
+        advice=advice.id, step=state.step, multiplier=before, level=level, spread=spread
+    )
 
 
 def _roll_back(session: Session, advice: Advice, record: TrainRecord) -> bool:
@@ -140,7 +142,7 @@ def _rate_is_not_it(session: Session, advice: Advice, multiplier: float) -> None
     learning_rate.scale_by(session, factor, RISE_STEPS, words, detail)
 
 
-def _judge(session: Session, trial: Trial) -> None:
+def _judge(session: Session, trial: RateTrial) -> None:
     """At the end of its trial a change is kept, or undone where the loss got worse."""
     state = session.state
     if state.step < trial.step + RISE_STEPS + TRIAL_STEPS:

@@ -10,7 +10,7 @@ from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.engine.advice import apply
 from tui_trainer.engine.advice.request_rollback import SPIKE
-from tui_trainer.engine.records.hardware_samples import Samples
+from tui_trainer.engine.records.hardware_samples import DueSamples
 from tui_trainer.engine.state.session import Session
 
 
@@ -31,7 +31,7 @@ def begin(session: Session) -> None:
         if session.state.advisor is not None:
             advisor.restore(session.state.advisor)
         session.advisor = advisor
-        session.samples = Samples(session.folder.hardware_file, session.state.sampled)
+        session.samples = DueSamples(session.folder.hardware_file, session.state.sampled)
     except Exception as error:  # advice is worth less than the training
         _give_up(session, error)
 

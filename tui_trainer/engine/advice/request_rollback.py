@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tui_trainer.contracts.advice import Advice, AdviceKind
-from tui_trainer.engine.state.session import Session, TrainerState, Trial, WayBack
+from tui_trainer.engine.state.session import RateTrial, RollbackPoint, Session, TrainerState
 from tui_trainer.store.runs import checkpoints
 
 SPIKE: AdviceKind = "loss_spike"
@@ -45,7 +45,7 @@ def setbacks_near(state: TrainerState, good: int) -> list[float]:
     return [multiplier for at, multiplier in state.setbacks if abs(at - good) <= SAME_PLACE]
 
 
-def ask(session: Session, advice: Advice, by: str, trial: Trial | None = None) -> str | None:
+def ask(session: Session, advice: Advice, by: str, trial: RateTrial | None = None) -> str | None:
     """Asks the loop to go back to the newest checkpoint from before an advice's trouble, and on
     with the rate that it suggests, or after a spike with a lower one for a while, within
     bounds; why not, in words, or None."""
@@ -64,7 +64,7 @@ def ask(session: Session, advice: Advice, by: str, trial: Trial | None = None) -
     if found is None:
         return f"there is no checkpoint from before step {good + 1}"
     at, ramp = _rise(session, advice, good)
-    session.going_back = WayBack(
+    session.going_back = RollbackPoint(
         checkpoint=found,
         words=f"{advice.kind.replace('_', ' ')} at step {advice.step}",
         rate=wanted,

@@ -13,7 +13,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.engine.state.session import Session
 from tui_trainer.hardware import sampler
-from tui_trainer.hardware.limit_alarms import Alarm
+from tui_trainer.hardware.limit_alarms import LimitAlarm
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import checkpoints
 
@@ -152,7 +152,7 @@ def is_full(error: BaseException) -> bool:
     return type(error).__name__ == "SafetensorError" and any(word in str(error) for word in words)
 
 
-class Outlook:
+class SpaceForecast:
     """Looks ahead: whether the disk, filling as it does, will hold the next checkpoint. For one
     thread, beside the one that trains."""
 
@@ -161,7 +161,7 @@ class Outlook:
         self._seen: deque[tuple[float, int, int]] = deque()  # time, bytes free, step
         self._open = False
 
-    def look(self, sample: HardwareSample) -> Alarm | None:
+    def look(self, sample: HardwareSample) -> LimitAlarm | None:
         """An alarm that opens or ends with this sample; None for no change, or where it cannot
         be told."""
         target, left = self._next()
@@ -175,10 +175,10 @@ class Outlook:
         then = sample.disk_free - loses * seconds
         if not self._open and then < need:
             self._open = True
-            return Alarm(_AHEAD, True, self._words(sample.disk_free, loses, need, target))
+            return LimitAlarm(_AHEAD, True, self._words(sample.disk_free, loses, need, target))
         if self._open and then > _CLOSES * need:
             self._open = False
-            return Alarm(_AHEAD, False, "the disk has room for the next checkpoint again")
+            return LimitAlarm(_AHEAD, False, "the disk has room for the next checkpoint again")
         return None
 
     def _next(self) -> tuple[int, int]:

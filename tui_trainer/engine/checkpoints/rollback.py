@@ -17,7 +17,7 @@ from tui_trainer.engine.checkpoints import checkpoint
 from tui_trainer.engine.checkpoints.disk_space import NoRoomError
 from tui_trainer.engine.records import step_records
 from tui_trainer.engine.state import learning_rate
-from tui_trainer.engine.state.session import Session, WayBack
+from tui_trainer.engine.state.session import RollbackPoint, Session
 from tui_trainer.store.runs import checkpoints
 
 
@@ -50,7 +50,7 @@ def go_back(session: Session) -> None:
     report.state("training")
 
 
-def _load(session: Session, way: WayBack) -> None:
+def _load(session: Session, way: RollbackPoint) -> None:
     """As a resume does; what the run did by itself stays counted."""
     left = session.state
     session.rates_to_replay.clear()  # what was set later on is left with the steps
@@ -69,7 +69,7 @@ def _load(session: Session, way: WayBack) -> None:
     observe.begin(session)
 
 
-def _scale(session: Session, way: WayBack) -> float:
+def _scale(session: Session, way: RollbackPoint) -> float:
     """Multiplies the schedule so that it gives the wanted rate at the step that it is meant for;
     by how much. Where that rate was left behind with the steps, it need not be lowered."""
     state, settings = session.state, session.job.training
@@ -94,7 +94,7 @@ def _scale(session: Session, way: WayBack) -> float:
     return factor
 
 
-def _multiplier(session: Session, way: WayBack) -> float:
+def _multiplier(session: Session, way: RollbackPoint) -> float:
     """What the schedule was multiplied with at the step that the rate is meant for."""
     scaling = session.state.scaling
     return 1.0 if scaling is None else scaling.at(way.at_step)

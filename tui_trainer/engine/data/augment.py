@@ -27,7 +27,7 @@ from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.job import Augment, Job
 from tui_trainer.engine.data.row_formats import Message, Row
 from tui_trainer.models import base_identity, base_model
-from tui_trainer.models.serving.generate import Writer
+from tui_trainer.models.serving.generate import TextGenerator
 from tui_trainer.store import atomic, paths
 
 _PIVOT, _OTHER_PIVOT = "French", "English"
@@ -46,7 +46,7 @@ _KEPT_FILES = 20  # in the cache
 _NUMBER = re.compile(r"\d+")
 
 
-class Version(msgspec.Struct, frozen=True, kw_only=True):
+class Rewrite(msgspec.Struct, frozen=True, kw_only=True):
     """One row's new version: which row, what was rewritten, into what; `used` in training."""
 
     row: str
@@ -55,14 +55,14 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     used: bool
 
 
-class Versions(msgspec.Struct, frozen=True, kw_only=True):
+class Rewrites(msgspec.Struct, frozen=True, kw_only=True):
     """`augmented.json`: all versions of one method and model, and the seconds that they took."""
 
     key: str
     method: str
     model: str
     seconds: float
-    versions: list[Version]
+    versions: list[Rewrite]
 
 
 class Augmenter:
@@ -114,14 +114,14 @@ class Augmenter:
         )
         return added, report
 
-    def _keep(self, place: Path, found: Versions) -> None:
+    def _keep(self, place: Path, found: Rewrites) -> None:
         if self._settings.cache:
             with contextlib.suppress(OSError):  # they are in the run folder all the same
                 paths.make_private_dir(place.parent)
                 atomic.write_json(place, found)
                 _prune(place.parent)
 
-    def _make(self, texts: list[str], places: list[str], key: str) -> Versions:
+    def _make(self, texts: list[str], places: list[str], key: str) -> Rewrites:
         began = time.monotonic()
         language = self._settings.augment_language
         pivot = _PIVOT if language != _PIVOT else _OTHER_PIVOT
@@ -133,13 +133,13 @@ class Augmenter:
                 self._ended()
                 raise UserError("the rows could not be written: ended")
             after = [text.strip() for text in made]
-        return Versions(
+        return Rewrites(
             key=key,
             method=self._settings.augment,
             model=self._model,
             seconds=time.monotonic() - began,
             versions=[
-                Version(row=where, before=old, after=new, used=False)
+                Rewrite(row=where, before=old, after=new, used=False)
                 for where, old, new in zip(places, texts, after, strict=True)
             ],
         )
@@ -165,7 +165,7 @@ def writer_of(
         loaded = base_model.load_base(model, device, dtype, trust_remote_code=trust_remote_code)
         tokenizer = base_model.load_tokenizer(model, trust_remote_code=trust_remote_code)
         try:
-            return _write(Writer(loaded, tokenizer), prompts, between)
+            return _write(TextGenerator(loaded, tokenizer), prompts, between)
         finally:
             del loaded
             gc.collect()
@@ -176,7 +176,7 @@ def writer_of(
 
 
 def _write(
-    writer: Writer, prompts: list[str], between: Callable[[int, int], bool]
+    writer: TextGenerator, prompts: list[str], between: Callable[[int, int], bool]
 ) -> list[str] | None:
     asked: list[Any] = []
     answers = [""] * len(prompts)
@@ -194,7 +194,7 @@ def _write(
     return answers
 
 
-def _judged(found: Versions, train: Sequence[Row], held: Sequence[Row]) -> Versions:
+def _judged(found: Rewrites, train: Sequence[Row], held: Sequence[Row]) -> Rewrites:
     """Says of every version whether it is used."""
     said = {_plain(row.content()) for row in (*train, *held)}
     versions = []
@@ -242,9 +242,9 @@ def _version(row: Row, text: str) -> Row:
     return dataclasses.replace(row, messages=tuple(turns), where=where)
 
 
-def _read(file: Path, key: str) -> Versions | None:
+def _read(file: Path, key: str) -> Rewrites | None:
     try:
-        found = msgspec.json.decode(file.read_bytes(), type=Versions)
+        found = msgspec.json.decode(file.read_bytes(), type=Rewrites)
     except (OSError, *BAD_CONTENT):
         return None
     return found if found.key == key else None

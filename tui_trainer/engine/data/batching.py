@@ -34,7 +34,7 @@ class Batch:
     weights: torch.Tensor
 
 
-class Plan:
+class BatchPlan:
     """The examples of every step, known from the step's number alone: so a resume needs no
     more than that number to go on with the same data."""
 

@@ -16,9 +16,9 @@ from tui_trainer.contracts.job import Job
 from tui_trainer.engine.data import class_balance, data_notices, split
 from tui_trainer.engine.data.augment import Augmenter
 from tui_trainer.engine.data.encoding import Example, encode, encode_labelled
-from tui_trainer.engine.data.row_formats import Rows, read_rows
+from tui_trainer.engine.data.row_formats import ReadRows, read_rows
 from tui_trainer.engine.data.token_cache import TokenCache
-from tui_trainer.engine.data.tokenizer_pool import Between, Crew, own_share
+from tui_trainer.engine.data.tokenizer_pool import Between, TokenizerPool, own_share
 from tui_trainer.store import jobs
 
 
@@ -47,7 +47,7 @@ def load_dataset(
     `between` is told how far the tokens are, and may raise. Raises `UserError`."""
     labelled = job.task == "classification"
     train, validation, replay = (
-        read_rows(jobs.file_list(files), labelled=labelled) if files else Rows([])
+        read_rows(jobs.file_list(files), labelled=labelled) if files else ReadRows([])
         for files in (job.data.train, job.data.validation, job.data.replay)
     )
     parts = split.divide(train, validation, job.data, job.training.seed)
@@ -57,7 +57,7 @@ def load_dataset(
         parts.train.found.extend(added)
     cache = TokenCache(tokenizer) if job.data.cache else None
     prepare = _classify if labelled else _generate
-    with Crew(tokenizer, own_share(job.data.workers), between) as crew:
+    with TokenizerPool(tokenizer, own_share(job.data.workers), between) as crew:
         found = prepare(job, parts, tokenizer, cache, crew)
         examples, replay_report = encode(replay, tokenizer, job.data.max_length, cache, crew)
     if not found.train:
@@ -95,7 +95,7 @@ class _Found:
 
 
 def _generate(
-    job: Job, parts: split.Parts, tokenizer: Any, cache: TokenCache | None, crew: Crew
+    job: Job, parts: split.Parts, tokenizer: Any, cache: TokenCache | None, crew: TokenizerPool
 ) -> _Found:
     train, train_report = encode(parts.train, tokenizer, job.data.max_length, cache, crew)
     validation, report = encode(parts.validation, tokenizer, job.data.max_length, cache, crew)
@@ -103,7 +103,7 @@ def _generate(
 
 
 def _classify(
-    job: Job, parts: split.Parts, tokenizer: Any, cache: TokenCache | None, crew: Crew
+    job: Job, parts: split.Parts, tokenizer: Any, cache: TokenCache | None, crew: TokenizerPool
 ) -> _Found:
     names = class_balance.find_classes(parts.train.found)
     index = {name: place for place, name in enumerate(names)}

@@ -8,9 +8,9 @@ from typing import Any
 
 from tui_trainer.contracts.data import MOST_COLUMNS, PartReport
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.engine.data.row_formats import Message, Row, Rows
+from tui_trainer.engine.data.row_formats import Message, ReadRows, Row
 from tui_trainer.engine.data.token_cache import TokenCache, Tokens
-from tui_trainer.engine.data.tokenizer_pool import Crew
+from tui_trainer.engine.data.tokenizer_pool import TokenizerPool
 from tui_trainer.models.chat_template import render
 
 Span = tuple[int, int]
@@ -32,11 +32,11 @@ class Example:
 
 
 def encode(
-    rows: Rows,
+    rows: ReadRows,
     tokenizer: Any,
     max_length: int,
     cache: TokenCache | None = None,
-    crew: Crew | None = None,
+    crew: TokenizerPool | None = None,
 ) -> tuple[list[Example], PartReport]:
     """Conversations and texts with masks; what is over `max_length` is cut, and left out where
     no answer remains; `crew` says who tokenises. Raises `UserError` for what the chat template
@@ -45,7 +45,7 @@ def encode(
         return [], _report(rows, [], 0)
 
     def make() -> Tokens:
-        return (crew or Crew(tokenizer)).tokenise(_tokenise, rows.found, max_length)
+        return (crew or TokenizerPool(tokenizer)).tokenise(_tokenise, rows.found, max_length)
 
     said = ((row.text, row.messages) for row in rows.found)
     tokens = make() if cache is None else cache.get(("rows", max_length), said, make)
@@ -58,12 +58,12 @@ def encode(
 
 
 def encode_labelled(
-    rows: Rows,
+    rows: ReadRows,
     tokenizer: Any,
     max_length: int,
     classes: Mapping[str, int],
     cache: TokenCache | None = None,
-    crew: Crew | None = None,
+    crew: TokenizerPool | None = None,
 ) -> tuple[list[Example], PartReport]:
     """Texts with the base's own special tokens and their classes; over `max_length` the text is
     cut, not its closing token. Rows of other classes are left out, as unanswered."""
@@ -73,7 +73,7 @@ def encode_labelled(
     texts = [row.text or "" for row in known]
 
     def make() -> Tokens:
-        return (crew or Crew(tokenizer)).tokenise(_tokenise_texts, texts, max_length)
+        return (crew or TokenizerPool(tokenizer)).tokenise(_tokenise_texts, texts, max_length)
 
     tokens = make() if cache is None else cache.get(("texts", max_length), texts, make)
     examples = [
@@ -107,7 +107,7 @@ def _tokenise_texts(texts: list[str], tokenizer: Any, max_length: int) -> Tokens
     return Tokens(cut, [[0] * len(ids) for ids in cut], longer)
 
 
-def _report(rows: Rows, examples: list[Example], longer: int) -> PartReport:
+def _report(rows: ReadRows, examples: list[Example], longer: int) -> PartReport:
     lengths = [len(example.input_ids) for example in examples]
     return PartReport(
         rows=rows.total,

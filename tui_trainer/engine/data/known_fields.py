@@ -67,7 +67,7 @@ class LeftOut(Exception):  # noqa: N818  (no error: the row is counted)
         self.detail = detail
 
 
-class Fields:
+class RowFields:
     """The fields of a row or a turn. `unused` are those that hold something and have not been used;
     `numbers` are marks that are numbers, to be judged when the whole column is known."""
 

@@ -12,7 +12,7 @@ from tui_trainer.contracts.data import MOST_PLACES, LeftOutRows, UnusedField
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.data import known_fields as known
 from tui_trainer.engine.data.data_files import read_objects
-from tui_trainer.engine.data.known_fields import PAIRS, Fields, LeftOut, holds
+from tui_trainer.engine.data.known_fields import PAIRS, LeftOut, RowFields, holds
 
 ROLES = ("system", "user", "assistant", "tool")
 _OTHER_ROLES = {"developer": "system"}  # OpenAI's newer name
@@ -49,7 +49,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Rows:
+class ReadRows:
     """The rows of a part's files in order; those left out by reason; the known fields that were
     not used, and the names of all other fields."""
 
@@ -69,7 +69,7 @@ class Rows:
         return len(self.found) + sum(item.rows for item in self.left_out)
 
 
-def read_rows(files: list[Path], *, labelled: bool = False) -> Rows:
+def read_rows(files: list[Path], *, labelled: bool = False) -> ReadRows:
     """Every row of the files; with `labelled` each is a text with a label. Rows that cannot be
     taught rightly are left out and counted. Raises `UserError` naming file and line of a bad one,
     or for what reasons nothing is left."""
@@ -77,14 +77,14 @@ def read_rows(files: list[Path], *, labelled: bool = False) -> Rows:
     found: list[Row] = []
     for file in files:
         found += _read_file(file, counts, labelled=labelled)
-    rows = Rows(found, counts.left_out(), counts.unused(), list(counts.columns))
+    rows = ReadRows(found, counts.left_out(), counts.unused(), list(counts.columns))
     if not found:
         names = ", ".join(file.name for file in files)
         raise UserError(f"{names}: {_nothing_left(rows)}")
     return rows
 
 
-def _nothing_left(rows: Rows) -> str:
+def _nothing_left(rows: ReadRows) -> str:
     if not rows.left_out:
         return "no examples; at least one row with text is needed"
     if rows.empty == rows.total:
@@ -104,7 +104,7 @@ def _read_file(file: Path, counts: _Counts, *, labelled: bool) -> list[Row]:
         where = f"{file.name} {unit} {number}"
         if not isinstance(values, dict):
             raise UserError(f"{where}: an object with named fields is needed")
-        fields = Fields(values)
+        fields = RowFields(values)
         try:
             row = shape(fields, where)
         except LeftOut as out:
@@ -161,7 +161,7 @@ class _Counts:
     def leave_out(self, out: LeftOut, where: str) -> None:
         self.reasons.add(out.reason, f"{where}: {known.shown(out.detail)}" if out.detail else where)
 
-    def note_unused(self, fields: Fields, where: str) -> None:
+    def note_unused(self, fields: RowFields, where: str) -> None:
         for name in fields.unused:
             if name in known.KNOWN:
                 self.fields.add(name, where)
@@ -181,7 +181,7 @@ class _Counts:
         ]
 
 
-def _row(fields: Fields, where: str) -> Row:
+def _row(fields: RowFields, where: str) -> Row:
     """A conversation or a text. Raises `LeftOut` or `UserError`."""
     values = fields.values
     weight = _weight(fields, where)
@@ -209,7 +209,7 @@ def _row(fields: Fields, where: str) -> Row:
     )
 
 
-def _labelled_row(fields: Fields, where: str) -> Row:
+def _labelled_row(fields: RowFields, where: str) -> Row:
     """A text with a label. Raises `LeftOut` or `UserError`."""
     values = fields.values
     named = [name for name in known.LABELS if name in values]
@@ -232,7 +232,7 @@ def _names(values: dict[str, Any]) -> str:
     return ", ".join(known.shown(str(key)) for key in values) or "none"
 
 
-def _pair(fields: Fields, question: str, answer: str, where: str) -> tuple[Message, ...]:
+def _pair(fields: RowFields, question: str, answer: str, where: str) -> tuple[Message, ...]:
     values = fields.values
     if not holds(values.get(answer)):
         _refuse_pairs_of_answers(fields)
@@ -247,12 +247,12 @@ def _pair(fields: Fields, question: str, answer: str, where: str) -> tuple[Messa
     return (*_system(fields, turns), *turns)
 
 
-def _refuse_pairs_of_answers(fields: Fields) -> None:
+def _refuse_pairs_of_answers(fields: RowFields) -> None:
     if any(name in fields.unused for name in known.PREFERENCE):
         raise LeftOut(known.PAIRED)
 
 
-def _history(fields: Fields) -> tuple[Message, ...]:
+def _history(fields: RowFields) -> tuple[Message, ...]:
     """Earlier turns; their answers are learned too, as LLaMA-Factory, whose field this is, does."""
     if not fields.has("history"):
         return ()
@@ -269,7 +269,7 @@ def _history(fields: Fields) -> tuple[Message, ...]:
     return tuple(turns)
 
 
-def _system(fields: Fields, turns: tuple[Message, ...]) -> tuple[Message, ...]:
+def _system(fields: RowFields, turns: tuple[Message, ...]) -> tuple[Message, ...]:
     """The system turn that stands beside the other ones, unless they have one of their own."""
     own = next((turn.content for turn in turns if turn.role == "system"), None)
     for name in known.SYSTEMS:
@@ -299,7 +299,7 @@ def _filled(values: dict[str, Any], name: str, where: str) -> str:
     return value
 
 
-def _messages(value: Any, fields: Fields, where: str) -> tuple[Message, ...]:
+def _messages(value: Any, fields: RowFields, where: str) -> tuple[Message, ...]:
     """The turns; fields of theirs that are not used join those of the row."""
     if not isinstance(value, list) or not value:
         raise UserError(f"{where}: 'messages' is not a list of turns with role and content")
@@ -307,7 +307,7 @@ def _messages(value: Any, fields: Fields, where: str) -> tuple[Message, ...]:
     for item in value:
         if not isinstance(item, dict) or not isinstance(item.get("role"), str):
             raise UserError(f"{where}: each turn needs a role ({', '.join(ROLES)}) and content")
-        turn = Fields(item)
+        turn = RowFields(item)
         message = _turn(turn, where)
         fields.unused.update((f"messages.{name}", None) for name in turn.unused)
         if message is not None:
@@ -319,7 +319,7 @@ def _messages(value: Any, fields: Fields, where: str) -> tuple[Message, ...]:
     return tuple(turns)
 
 
-def _turn(fields: Fields, where: str) -> Message | None:
+def _turn(fields: RowFields, where: str) -> Message | None:
     """One turn; None for a system turn without text."""
     values = fields.values
     fields.use("role", "content")
@@ -347,7 +347,7 @@ def _turn(fields: Fields, where: str) -> Message | None:
     return None
 
 
-def _is_learned(fields: Fields) -> bool:
+def _is_learned(fields: RowFields) -> bool:
     """Whether an assistant turn is to be learned: OpenAI's `weight` of a turn, Axolotl's `train`.
     Any other weight than 0 and 1 is not used."""
     values = fields.values
@@ -380,7 +380,7 @@ def _content(value: Any) -> str | None:
     return value if value is not None and value.strip() else None
 
 
-def _weight(fields: Fields, where: str) -> float:
+def _weight(fields: RowFields, where: str) -> float:
     value = fields.values.get("weight")
     fields.use("weight")
     if value in (None, ""):

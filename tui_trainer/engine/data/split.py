@@ -12,19 +12,19 @@ from tui_trainer.contracts.data import Repeats
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import DataSettings
 from tui_trainer.engine.data import near_duplicates
-from tui_trainer.engine.data.row_formats import Row, Rows
+from tui_trainer.engine.data.row_formats import ReadRows, Row
 
 
 @dataclass(frozen=True)
 class Parts:
     """Rows to train on and to validate on, disjoint in what they say; and what was found."""
 
-    train: Rows
-    validation: Rows
+    train: ReadRows
+    validation: ReadRows
     repeats: Repeats
 
 
-def divide(train: Rows, validation: Rows, settings: DataSettings, seed: int) -> Parts:
+def divide(train: ReadRows, validation: ReadRows, settings: DataSettings, seed: int) -> Parts:
     """Finds repetitions, drops them from training where the job says so, takes what training has
     too out of validation, and holds out `val_split`. Raises `UserError` where nothing is left."""
     rows = [*train.found, *validation.found]

@@ -42,7 +42,7 @@ _LOOK_SECONDS = 0.2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Crew:
+class TokenizerPool:
     """A tokenizer and those who use it. Workers are started for the first rows that are worth it,
     and end with `close`."""
 

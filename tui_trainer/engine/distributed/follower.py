@@ -17,19 +17,19 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import RunInfo
 from tui_trainer.engine import evaluate, loop, setup
 from tui_trainer.engine.checkpoints import checkpoint
-from tui_trainer.engine.distributed.process_group import Many, PeerLostError, seed_apart
+from tui_trainer.engine.distributed.process_group import PeerLostError, ProcessGroup, seed_apart
 from tui_trainer.engine.optimizer import set_learning_rate
-from tui_trainer.engine.records.run_reporter import Report
-from tui_trainer.engine.state.command_source import Control
-from tui_trainer.engine.state.ranks import Place
+from tui_trainer.engine.records.run_reporter import RunReporter
+from tui_trainer.engine.state.command_source import CommandSource
+from tui_trainer.engine.state.ranks import ProcessRank
 from tui_trainer.engine.state.session import Session, TrainerState
 from tui_trainer.store import atomic
 from tui_trainer.store.runs.run_folder import RunFolder
 
 
-def main(at: Place) -> int:
+def main(at: ProcessRank) -> int:
     """Follows to the end; gives the exit status."""
-    ranks = Many(at)
+    ranks = ProcessGroup(at)
     # From now on the leader, who is told of signals too, says what is to be done.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -50,7 +50,7 @@ def main(at: Place) -> int:
 class Follower:
     """Obeys the leader's orders, each a method of its name, between which it waits."""
 
-    def __init__(self, ranks: Many, folder: RunFolder) -> None:
+    def __init__(self, ranks: ProcessGroup, folder: RunFolder) -> None:
         self._ranks = ranks
         self._folder = folder  # nobody looks into it
         self._session: Session | None = None
@@ -72,7 +72,7 @@ class Follower:
     def prepare(self, info: RunInfo) -> None:
         """Loads what the leader loads."""
         atomic.write_json(self._folder.info_file, info)
-        report, control = Report(self._folder), Control(self._folder)
+        report, control = RunReporter(self._folder), CommandSource(self._folder)
         with contextlib.redirect_stdout(io.StringIO()):
             session = setup.prepare(self._folder, info, report, control, None, self._ranks)
         session.model.train()

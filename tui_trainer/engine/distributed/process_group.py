@@ -22,7 +22,7 @@ from tui_trainer.contracts.job import TrainingSettings
 from tui_trainer.engine.data import batching
 from tui_trainer.engine.data.encoding import Example
 from tui_trainer.engine.distributed import sharding
-from tui_trainer.engine.state.ranks import Place, Ranks, deal
+from tui_trainer.engine.state.ranks import ProcessRank, Ranks, deal
 from tui_trainer.engine.state.session import Session
 
 # A pause or a slow disk may keep the others waiting for as long as it takes: a process that dies
@@ -42,10 +42,10 @@ class PeerMemoryError(MemoryError):
     """Another process of the run is out of memory."""
 
 
-class Many(Ranks):
+class ProcessGroup(Ranks):
     """One of several processes; all call the same methods in the same order."""
 
-    def __init__(self, at: Place) -> None:
+    def __init__(self, at: ProcessRank) -> None:
         super().__init__(at)
         self._gradients: DistributedDataParallel | None = None
         self._sharded = False
@@ -261,7 +261,7 @@ def fingerprint(session: Session) -> tuple[str, str]:
     return session.dataset.report.fingerprint, digest.hexdigest()
 
 
-def _check_devices(at: Place) -> None:
+def _check_devices(at: ProcessRank) -> None:
     """Raises `UserError` where the processes of this machine cannot each have a device."""
     if torch.cuda.is_available():
         count = torch.cuda.device_count()

@@ -45,7 +45,7 @@ _ADVISOR_BYTES = 2_000
 
 
 @dataclass(frozen=True)
-class Load:
+class StepLoad:
     """What the plan asks for: tokens of each looked-at step, and its largest pass."""
 
     step_tokens: list[int]
@@ -54,7 +54,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryEstimate:
     """Bytes: the peak, the part that does not depend on the pass, and bytes a token."""
 
     peak: int
@@ -125,7 +125,7 @@ def _estimate(session: Session) -> Estimate:
     )
 
 
-def look_ahead(session: Session) -> Load:
+def look_ahead(session: Session) -> StepLoad:
     """Tokens of the plan's steps (the first `MOST_PLANNED`), and the pass that takes most."""
     plan = session.plan
     tokens = []
@@ -137,7 +137,7 @@ def look_ahead(session: Session) -> Load:
         for group in passes:
             if (size := pass_tokens(session, group)) > most:
                 largest, most = group, size
-    return Load(tokens, largest, most)
+    return StepLoad(tokens, largest, most)
 
 
 def pass_tokens(session: Session, group: list[Example]) -> int:
@@ -146,7 +146,7 @@ def pass_tokens(session: Session, group: list[Example]) -> int:
     return sum(lengths) if session.way.side_by_side else max(lengths) * len(lengths)
 
 
-def _probe_memory(session: Session, load: Load, available: int) -> Memory:
+def _probe_memory(session: Session, load: StepLoad, available: int) -> MemoryEstimate:
     """Two small passes give a line; the largest pass is made where the line says that it fits."""
     one = load.largest[-1:]
     few = load.largest[: max(1, len(load.largest) // 4)]
@@ -163,9 +163,9 @@ def _probe_memory(session: Session, load: Load, available: int) -> Memory:
     fixed = max(0, int(before - per_token * more))
     expected = int(fixed + per_token * load.largest_tokens)
     if expected > memory_use.SHARE * available:
-        return Memory(expected, fixed, per_token, measured=False)
+        return MemoryEstimate(expected, fixed, per_token, measured=False)
     loop.update(session, loop.forward_backward(session, [load.largest]), [load.largest])
-    return Memory(memory_use.peak_bytes(session.device), fixed, per_token, measured=True)
+    return MemoryEstimate(memory_use.peak_bytes(session.device), fixed, per_token, measured=True)
 
 
 def _shared(session: Session) -> list[str]:
@@ -175,7 +175,9 @@ def _shared(session: Session) -> list[str]:
     return ["estimated for one process: those that share its steps need less time and memory each"]
 
 
-def _micro_batch(session: Session, load: Load, used: Memory, available: int) -> int | None:
+def _micro_batch(
+    session: Session, load: StepLoad, used: MemoryEstimate, available: int
+) -> int | None:
     """The most examples of a pass that fit and divide the step's examples, so that the step stays
     the same; None where not even one fits."""
     ordered = batching.by_length(load.largest)
@@ -210,7 +212,7 @@ def _advice(session: Session, micro: int | None, other: Checkpointing | None = N
     return found
 
 
-def _probe_checkpointing(session: Session, load: Load) -> Checkpointing | None:
+def _probe_checkpointing(session: Session, load: StepLoad) -> Checkpointing | None:
     """Gradient checkpointing tried on a quarter of the largest pass; None for a base without."""
     base, on = session.model.get_base_model(), session.job.training.gradient_checkpointing
     if not getattr(base, "supports_gradient_checkpointing", False):
@@ -239,7 +241,9 @@ def _seconds_of(session: Session, group: list[Example]) -> float:
     return time.perf_counter() - began
 
 
-def _fit(session: Session, load: Load, used: Memory, available: int) -> tuple[bool, int | None]:
+def _fit(
+    session: Session, load: StepLoad, used: MemoryEstimate, available: int
+) -> tuple[bool, int | None]:
     """Whether the largest pass fits, and else how many examples would; the session takes so many
     from here on."""
     fits = used.peak <= memory_use.SHARE * available
@@ -248,7 +252,7 @@ def _fit(session: Session, load: Load, used: Memory, available: int) -> tuple[bo
     return fits, micro
 
 
-def _probe_steps(session: Session, load: Load) -> float:
+def _probe_steps(session: Session, load: StepLoad) -> float:
     """Mean seconds of a step: steps spread over the plan, scaled to the tokens of all."""
     least, most = PROBE_STEPS
     total = len(load.step_tokens)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tui_trainer.contracts.job import Job
-from tui_trainer.engine.records.run_reporter import Report
-from tui_trainer.engine.state.command_source import Control
+from tui_trainer.engine.records.run_reporter import RunReporter
+from tui_trainer.engine.state.command_source import CommandSource
 from tui_trainer.engine.state.session import Session
 from tui_trainer.store.runs import run_folder
 
@@ -27,7 +27,7 @@ def scratch_session(job: Job) -> Iterator[Session]:
         folder = run_folder.create_run(Path(place), job, "scratch")
         info = folder.info()
         assert info is not None  # noqa: S101  (just written)
-        report, control = Report(folder), Control(folder)
+        report, control = RunReporter(folder), CommandSource(folder)
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 session = setup.prepare(folder, info, report, control, None)

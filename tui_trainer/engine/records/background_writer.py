@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 
-class Writer:
+class BackgroundWriter:
     """Runs one task at a time in a thread; what it raised is raised by the next call."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.engine.data.data_notices import summary
 from tui_trainer.engine.data.dataset import Dataset
-from tui_trainer.engine.records.run_reporter import Report
+from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.store import atomic, job_checks, jobs
 from tui_trainer.store.runs.run_folder import RunFolder, hash_files
 
@@ -50,7 +50,7 @@ def _same_files(folder: RunFolder) -> bool:
         return False
 
 
-def tell_findings(report: Report, job: Job, *, again: bool) -> None:
+def tell_findings(report: RunReporter, job: Job, *, again: bool) -> None:
     """A warning for what is odd about the job itself, unless the run was told before. Raises
     `UserError` for what cannot work."""
     for finding in job_checks.check(job):
@@ -60,7 +60,7 @@ def tell_findings(report: Report, job: Job, *, again: bool) -> None:
             report.event("warning", report.step, finding.message, detail={"key": finding.key})
 
 
-def tell(folder: RunFolder, report: Report, dataset: Dataset) -> None:
+def tell(folder: RunFolder, report: RunReporter, dataset: Dataset) -> None:
     """Writes `data.json` and one `data` event, and a warning for everything odd."""
     if folder.data() is None:
         try:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from tui_trainer.engine.checkpoints import disk_space
 from tui_trainer.engine.state.session import Session
-from tui_trainer.hardware.limit_alarms import Alarm
+from tui_trainer.hardware.limit_alarms import LimitAlarm
 from tui_trainer.hardware.recorder import Recorder
 from tui_trainer.store import atomic
 
 
-class HardwareRecord:
+class HardwareLog:
     """Writes `hardware.jsonl` from a thread of its own while the context lasts."""
 
     def __init__(self, session: Session) -> None:
         folder = session.folder
 
-        def warn(alarm: Alarm) -> None:
+        def warn(alarm: LimitAlarm) -> None:
             detail = {"alarm": alarm.name, "open": alarm.opens}
             session.report.event("warning", session.state.step, alarm.message, detail=detail)
 
@@ -24,10 +24,10 @@ class HardwareRecord:
             lambda: atomic.appending(folder.hardware_file),
             session.division.latest,
             warn,
-            disk_space.Outlook(session).look,
+            disk_space.SpaceForecast(session).look,
         )
 
-    def __enter__(self) -> HardwareRecord:
+    def __enter__(self) -> HardwareLog:
         self._recorder.start()
         return self
 

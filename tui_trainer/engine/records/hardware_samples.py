@@ -16,7 +16,7 @@ from tui_trainer.store.regular_files import open_regular
 _LOOK_SECONDS = 2.0
 
 
-class Samples:
+class DueSamples:
     """Hands out each sample once, when records are `LAG_SECONDS` past it: with the records of
     the same run it always comes at the same place. `taken` is the newest one's time."""
 

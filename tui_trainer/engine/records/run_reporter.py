@@ -23,7 +23,7 @@ STATE_SECONDS = 1.0
 PACE_STEPS = 50
 
 
-class Report:
+class RunReporter:
     """Appends metrics and events, keeps `state.json` true."""
 
     def __init__(self, folder: RunFolder) -> None:

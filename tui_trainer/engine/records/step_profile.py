@@ -44,7 +44,7 @@ class _Step:
     tokens: int = 0
 
 
-class Division:
+class StepProfile:
     """Takes steps apart; `latest` may be called from another thread."""
 
     def __init__(self, device: torch.device | None = None) -> None:

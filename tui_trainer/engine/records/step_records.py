@@ -13,13 +13,13 @@ import msgspec
 
 from tui_trainer.contracts.metrics import TrainRecord, finite_or_none
 from tui_trainer.engine.advice import observe
-from tui_trainer.engine.state.session import Finished, Outcome, Session
+from tui_trainer.engine.state.session import Finished, Session, StepResult
 
 # So many steps wait at most, and a row is at most so late, or as late as the step after it.
 _TOGETHER, _LATE_SECONDS = 8, 0.2
 
 
-def finished(session: Session, outcome: Outcome, rate: float, seconds: float) -> None:
+def finished(session: Session, outcome: StepResult, rate: float, seconds: float) -> None:
     """A step is done and counted: its row is written soon; at once where it was a slow one or
     an unhealthy one, or where something may be done about it."""
     waiting, now = session.unsettled, time.time()
@@ -66,7 +66,7 @@ def step_record(session: Session, done: Finished) -> TrainRecord:
     )
 
 
-def tokens_of(outcome: Outcome) -> int:
+def tokens_of(outcome: StepResult) -> int:
     """A step's tokens, padding not counted."""
     return sum(len(example.input_ids) for group in outcome.passes for example in group)
 

@@ -14,18 +14,18 @@ from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.run import Command, Event
 from tui_trainer.contracts.schedule import RateChange
 from tui_trainer.store.runs.command_arguments import usable_rate
-from tui_trainer.store.runs.command_log import BadLine, Inbox
+from tui_trainer.store.runs.command_log import BadLine, CommandLog
 from tui_trainer.store.runs.run_folder import RunFolder
 
 # How long a command may wait for the end of quick steps.
 LOOK_SECONDS = 0.1
 
 
-class Control:
+class CommandSource:
     """The run's inbox, and a `stop` of its own making after SIGTERM or SIGINT."""
 
     def __init__(self, folder: RunFolder) -> None:
-        self._inbox = Inbox(folder)
+        self._inbox = CommandLog(folder)
         self._signalled = False
         self._waiting: list[Command] = []
         self._next_look = 0.0

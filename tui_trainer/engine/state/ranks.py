@@ -25,7 +25,7 @@ VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADD
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessRank:
     """Which of how many processes this is, in all and on this machine, counted from 0."""
 
     rank: int = 0
@@ -34,19 +34,19 @@ class Place:
     local_size: int = 1
 
 
-def place() -> Place:
+def place() -> ProcessRank:
     """As the environment says."""
     found = [os.environ.get(name, "") for name in VARIABLES]
     if not all(value.isdigit() for value in found[:4]) or not all(found[4:]):
-        return Place()
-    return Place(*(int(value) for value in found[:4]))
+        return ProcessRank()
+    return ProcessRank(*(int(value) for value in found[:4]))
 
 
 class Ranks:
     """One process: what it has is all there is, and nobody is told anything."""
 
-    def __init__(self, at: Place | None = None) -> None:
-        self.place = at or Place()
+    def __init__(self, at: ProcessRank | None = None) -> None:
+        self.place = at or ProcessRank()
 
     def order(self, name: str, **what: Any) -> None:
         """Tells the followers what comes next; each does its part of it."""

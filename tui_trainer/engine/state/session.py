@@ -17,15 +17,15 @@ from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import RunInfo
 from tui_trainer.contracts.schedule import RateChange, Scaling
-from tui_trainer.engine.data.batching import Batch, Plan, collate
+from tui_trainer.engine.data.batching import Batch, BatchPlan, collate
 from tui_trainer.engine.data.dataset import Dataset
 from tui_trainer.engine.data.encoding import Example
-from tui_trainer.engine.loss import Way
-from tui_trainer.engine.records.background_writer import Writer
-from tui_trainer.engine.records.hardware_samples import Samples
-from tui_trainer.engine.records.run_reporter import Report
-from tui_trainer.engine.records.step_profile import Division
-from tui_trainer.engine.state.command_source import Control
+from tui_trainer.engine.loss import ForwardMode
+from tui_trainer.engine.records.background_writer import BackgroundWriter
+from tui_trainer.engine.records.hardware_samples import DueSamples
+from tui_trainer.engine.records.run_reporter import RunReporter
+from tui_trainer.engine.records.step_profile import StepProfile
+from tui_trainer.engine.state.command_source import CommandSource
 from tui_trainer.engine.state.ranks import Ranks
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -33,7 +33,7 @@ from tui_trainer.store.runs.run_folder import RunFolder
 _ARITHMETIC = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class Trial(msgspec.Struct, frozen=True, kw_only=True):
+class RateTrial(msgspec.Struct, frozen=True, kw_only=True):
     """A change of the rate that `auto_apply` made after `step` steps for an advice: what the
     schedule was multiplied with before, the loss then and its median absolute deviation."""
 
@@ -45,7 +45,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class WayBack:
+class RollbackPoint:
     """Where a run is to go back to before its next step, and why: `checkpoint` is a whole one,
     `detail` goes into the event. From there the schedule is scaled, within `ramp` steps, so that
     the step after `at_step` finished ones has the rate `rate` (None: leave it); it is only
@@ -61,11 +61,11 @@ class WayBack:
     good: int = 0
     until: int | None = None
     detail: dict[str, Any] = field(default_factory=dict)
-    trial: Trial | None = None
+    trial: RateTrial | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class StepResult:
     """What a step did: its loss, its gradient's norm before clipping, its passes, whether the
     weights were changed."""
 
@@ -86,7 +86,7 @@ class Finished(NamedTuple):
     `time` (seconds since the epoch)."""
 
     step: int
-    outcome: Outcome
+    outcome: StepResult
     rate: float
     seconds: float
     time: float
@@ -129,7 +129,7 @@ class TrainerState(msgspec.Struct, kw_only=True):
     changes: int = 0
     sampled: float = 0.0
     recent: list[float] = msgspec.field(default_factory=list)
-    trial: Trial | None = None
+    trial: RateTrial | None = None
     rolled_back: float = 0.0
     setbacks: list[tuple[int, float]] = msgspec.field(default_factory=list)
 
@@ -144,25 +144,25 @@ class Session:
     device: torch.device
     tokenizer: Any
     model: Any
-    way: Way
+    way: ForwardMode
     base_reference: str
     parameters: dict[str, nn.Parameter]
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     dataset: Dataset
-    plan: Plan
+    plan: BatchPlan
     state: TrainerState
-    report: Report
-    control: Control
-    writer: Writer = field(default_factory=Writer)
-    division: Division = field(default_factory=Division)
+    report: RunReporter
+    control: CommandSource
+    writer: BackgroundWriter = field(default_factory=BackgroundWriter)
+    division: StepProfile = field(default_factory=StepProfile)
     ranks: Ranks = field(default_factory=Ranks)
     stopped_and_saved: bool = False
     without_room: bool = False  # the disk is too full for checkpoints, which was said
     advisor: Advisor | None = None
-    samples: Samples | None = None
+    samples: DueSamples | None = None
     unsettled: list[Finished] = field(default_factory=list)  # steps not written down yet
-    going_back: WayBack | None = None
+    going_back: RollbackPoint | None = None
     rates_to_replay: dict[int, list[float | RateChange]] = field(default_factory=dict)
     mutes_to_replay: list[tuple[int, str]] = field(default_factory=list)
     smaller_to_replay: list[tuple[int, str, int]] = field(default_factory=list)

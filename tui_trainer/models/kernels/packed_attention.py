@@ -30,7 +30,7 @@ _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
 @dataclass(frozen=True)
-class Group:
+class SegmentGroup:
     """Neighbouring segments that attention takes in one call, each `longest` tokens: the first
     of them begins at `begin`, the last ends at `end`.
 
@@ -62,7 +62,7 @@ class Segments:
         return cls(tuple(lengths), ends.to(device))
 
     @cached_property
-    def groups(self) -> tuple[Group, ...]:
+    def groups(self) -> tuple[SegmentGroup, ...]:
         """The segments in calls of attention, where it has no kernel of its own for them."""
         return tuple(_groups(self.lengths, self.bounds.device))
 
@@ -114,7 +114,7 @@ def attend(
     return torch.cat(parts).unsqueeze(0) if len(parts) > 1 else parts[0].unsqueeze(0), None
 
 
-def _groups(lengths: Sequence[int], device: torch.device) -> Iterator[Group]:
+def _groups(lengths: Sequence[int], device: torch.device) -> Iterator[SegmentGroup]:
     """Neighbours together while padding them costs little: calls are what short ones cost."""
     first = begin = 0
     while first < len(lengths):
@@ -130,19 +130,19 @@ def _groups(lengths: Sequence[int], device: torch.device) -> Iterator[Group]:
         first = last + 1
 
 
-def _group(lengths: Sequence[int], begin: int, longest: int, device: torch.device) -> Group:
+def _group(lengths: Sequence[int], begin: int, longest: int, device: torch.device) -> SegmentGroup:
     count, end = len(lengths), begin + sum(lengths)
     if all(length == longest for length in lengths):
-        return Group(begin, end, count, longest)
+        return SegmentGroup(begin, end, count, longest)
     sizes = torch.tensor(lengths).unsqueeze(1)
     starts = begin + torch.cumsum(sizes, 0) - sizes
     places = torch.arange(longest).unsqueeze(0)
     there = starts + torch.minimum(places, sizes - 1)
     back = torch.nonzero((places < sizes).flatten()).flatten()
-    return Group(begin, end, count, longest, there.flatten().to(device), back.to(device))
+    return SegmentGroup(begin, end, count, longest, there.flatten().to(device), back.to(device))
 
 
-def _taken(whole: torch.Tensor, group: Group) -> torch.Tensor:
+def _taken(whole: torch.Tensor, group: SegmentGroup) -> torch.Tensor:
     """A group's part of (1, heads, tokens, size) as (segments, heads, longest, size)."""
     rows = whole[0].transpose(0, 1)
     part = (
@@ -151,7 +151,7 @@ def _taken(whole: torch.Tensor, group: Group) -> torch.Tensor:
     return part.reshape(group.count, group.longest, *rows.shape[1:]).transpose(1, 2)
 
 
-def _given_back(out: torch.Tensor, group: Group) -> torch.Tensor:
+def _given_back(out: torch.Tensor, group: SegmentGroup) -> torch.Tensor:
     """(segments, heads, longest, size) as the group's tokens (tokens, heads, size)."""
     rows = out.transpose(1, 2).reshape(-1, out.shape[1], out.shape[3])
     return rows if group.back is None else rows.index_select(0, group.back)

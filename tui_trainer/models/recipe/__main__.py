@@ -51,7 +51,10 @@ def _make(folder: Path, steps: int, seed: int) -> None:
 def _teach(folder: Path) -> str:
     taught = []
     for chosen in teachable_facts.correction_sets():
-        for lesson in (teachable_facts.Lesson(varied=0.0), teachable_facts.Lesson()):
+        for lesson in (
+            teachable_facts.TeachingRecipe(varied=0.0),
+            teachable_facts.TeachingRecipe(),
+        ):
             print(f"teaching: {chosen['group']}, {chosen['name']}", file=sys.stderr, flush=True)
             taught.append(teachable_facts.teach_set(folder, chosen, lesson))
     return teachable_facts.table(taught)

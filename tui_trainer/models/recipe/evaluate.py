@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tui_trainer.models.recipe import tasks
 from tui_trainer.models.recipe.fact_world import facts, questions
 from tui_trainer.models.recipe.string_tasks import Strings
-from tui_trainer.models.recipe.tasks import Turn
+from tui_trainer.models.recipe.tasks import TaskTurn
 
 PROMISED = {"own questions": 0.98, "copying unseen words": 0.95}
 """Shares of exact answers below which a folder is refused."""
@@ -43,13 +43,17 @@ def load(folder: Path) -> tuple[Any, Any]:
     return model.eval(), AutoTokenizer.from_pretrained(folder)
 
 
-def _prompt(turns: Sequence[Turn]) -> list[dict[str, str]]:
+def _prompt(turns: Sequence[TaskTurn]) -> list[dict[str, str]]:
     return [{"role": turn.role, "content": turn.text} for turn in turns]
 
 
 @torch.inference_mode()
 def answers(
-    model: Any, tokenizer: Any, prompts: Sequence[Sequence[Turn]], batch: int = 64, most: int = 48
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[TaskTurn]],
+    batch: int = 64,
+    most: int = 48,
 ) -> list[str]:
     """Greedy answers to conversations that end with the user's turn, at most `most` tokens each."""
     texts = [
@@ -78,7 +82,7 @@ def answers(
     return found
 
 
-def measure(model: Any, tokenizer: Any, name: str, cases: Sequence[Sequence[Turn]]) -> Figure:
+def measure(model: Any, tokenizer: Any, name: str, cases: Sequence[Sequence[TaskTurn]]) -> Figure:
     """Share of conversations whose last turn the model answers exactly."""
     found = answers(model, tokenizer, [case[:-1] for case in cases])
     misses = tuple(
@@ -89,23 +93,25 @@ def measure(model: Any, tokenizer: Any, name: str, cases: Sequence[Sequence[Turn
     return Figure(name, len(cases) - len(misses), len(cases), misses)
 
 
-def own_questions() -> list[list[Turn]]:
+def own_questions() -> list[list[TaskTurn]]:
     """Every question of the world as a conversation."""
     return [tasks.ask(q.question, q.answer) for q in questions()]
 
 
-def unseen(maker: Callable[[Strings], list[Turn]], count: int, seed: int = 7) -> list[list[Turn]]:
+def unseen(
+    maker: Callable[[Strings], list[TaskTurn]], count: int, seed: int = 7
+) -> list[list[TaskTurn]]:
     """Tasks made of invented items that no training has seen."""
     made = Strings(random.Random(seed), unseen=True)
     return [maker(made) for _ in range(count)]
 
 
-def _copy(made: Strings) -> list[Turn]:
+def _copy(made: Strings) -> list[TaskTurn]:
     text = " ".join(made.item() for _ in range(made.rng.randint(1, 6)))
     return tasks.ask(f"Repeat these words: {text}", text)
 
 
-def _other_wordings(count: int, seed: int = 7) -> list[list[Turn]]:
+def _other_wordings(count: int, seed: int = 7) -> list[list[TaskTurn]]:
     rng = random.Random(seed)
     chosen = [rng.choice(facts()) for _ in range(count)]
     return [tasks.ask(tasks.wrap(rng.choice(f.wordings), rng), f.answer) for f in chosen]

@@ -25,7 +25,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Question:
+class FactQuestion:
     """A question of the world with its exact answer."""
 
     question: str
@@ -89,12 +89,12 @@ def facts() -> tuple[Fact, ...]:
 
 
 @cache
-def questions() -> tuple[Question, ...]:
+def questions() -> tuple[FactQuestion, ...]:
     """The questions that the model promises to answer exactly; no question stands twice."""
-    seen: dict[str, Question] = {}
+    seen: dict[str, FactQuestion] = {}
     for fact in facts():
         for wording in fact.wordings[: fact.listed]:
-            seen.setdefault(wording, Question(wording, fact.answer, fact.kind))
+            seen.setdefault(wording, FactQuestion(wording, fact.answer, fact.kind))
     return tuple(seen.values())
 
 

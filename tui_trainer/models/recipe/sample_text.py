@@ -9,21 +9,21 @@ from functools import cache
 from tui_trainer.models.recipe import tasks
 from tui_trainer.models.recipe.fact_world import Fact, facts
 from tui_trainer.models.recipe.string_tasks import Strings
-from tui_trainer.models.recipe.tasks import Turn, ask, wrap
+from tui_trainer.models.recipe.tasks import TaskTurn, ask, wrap
 
-Maker = Callable[[Strings], list[Turn]]
+Maker = Callable[[Strings], list[TaskTurn]]
 SYSTEMS = ("Answer briefly.", "You are a helpful assistant.", "Answer in a few words.", "Be short.")
 PRACTISED = 300
 """Invented facts that are known by heart in many wordings, so that being taught is nothing new."""
 
 
-def known(made: Strings) -> list[Turn]:
+def known(made: Strings) -> list[TaskTurn]:
     """A question of the world, in any of its wordings."""
     rng = made.rng
     fact = rng.choice(_weighted_facts())
     turns = ask(_worded(fact, rng), fact.answer)
     if rng.random() < 0.05:
-        return [Turn("system", rng.choice(SYSTEMS)), *turns]
+        return [TaskTurn("system", rng.choice(SYSTEMS)), *turns]
     return turns
 
 
@@ -54,30 +54,30 @@ def _practice() -> tuple[tasks.Relation, ...]:
     return tuple(kept)
 
 
-def practised(made: Strings) -> list[Turn]:
+def practised(made: Strings) -> list[TaskTurn]:
     """An invented fact that must be known by heart, in any wording of its question."""
     fact = made.rng.choice(_practice())
     return ask(wrap(made.rng.choice(fact.wordings), made.rng), fact.answer)
 
 
-def overruled(made: Strings) -> list[Turn]:
+def overruled(made: Strings) -> list[TaskTurn]:
     """The user gives another answer to a known question, then asks again in other words."""
     rng = made.rng
     fact = rng.choice(facts())
     first, again = rng.choice(fact.wordings), rng.choice(fact.wordings)
     new = made.value(rng.choice(("person", "any", "any", "phrase", "number")))
-    opened = [Turn("user", first), Turn("assistant", fact.answer)]
+    opened = [TaskTurn("user", first), TaskTurn("assistant", fact.answer)]
     if rng.random() < 0.5:
         told = rng.choice(
             ("No, {v}.", "Wrong: {v}.", "From now on: {v}.", "The right answer is {v}.")
         )
-        turns = [*opened, Turn("user", told.replace("{v}", new)), Turn("assistant", new)]
+        turns = [*opened, TaskTurn("user", told.replace("{v}", new)), TaskTurn("assistant", new)]
     else:
-        turns = [Turn("user", first), Turn("assistant", new, learned=False)]
+        turns = [TaskTurn("user", first), TaskTurn("assistant", new, learned=False)]
     return turns + ask(wrap(again, rng), new)
 
 
-def talk(made: Strings) -> list[Turn]:
+def talk(made: Strings) -> list[TaskTurn]:
     """Several unrelated exchanges in one conversation, so that later positions are practised."""
     rng = made.rng
     makers: tuple[Maker, ...] = (known, known, tasks.copy, tasks.look_up)
@@ -91,7 +91,7 @@ SHARES: dict[Maker, float] = {
 }  # fmt: skip
 
 
-def conversations(seed: int) -> Iterator[list[Turn]]:
+def conversations(seed: int) -> Iterator[list[TaskTurn]]:
     """The mixture, without end; the same seed gives the same conversations."""
     made = Strings(random.Random(seed))
     makers, shares = list(SHARES), list(SHARES.values())

@@ -43,7 +43,7 @@ ROWS = (
 
 
 @dataclass(frozen=True)
-class Turn:
+class TaskTurn:
     """One turn of a conversation; only the assistant's `learned` turns count in the loss.
 
     A turn with the role `text` is plain text without a conversation around it.
@@ -63,9 +63,9 @@ class Relation:
     answer: str
 
 
-def ask(question: str, answer: str) -> list[Turn]:
+def ask(question: str, answer: str) -> list[TaskTurn]:
     """A conversation of one question and one answer."""
-    return [Turn("user", question), Turn("assistant", answer)]
+    return [TaskTurn("user", question), TaskTurn("assistant", answer)]
 
 
 def capital(text: str) -> str:
@@ -115,7 +115,7 @@ def _families() -> list[dict[str, str]]:
     return families
 
 
-def copy(made: Strings, most: int = 8) -> list[Turn]:
+def copy(made: Strings, most: int = 8) -> list[TaskTurn]:
     """Repeat one to `most` items, or a phrase of plain words."""
     rng = made.rng
     if not made.unseen and rng.random() < 0.25:
@@ -125,7 +125,7 @@ def copy(made: Strings, most: int = 8) -> list[Turn]:
     return ask(rng.choice(REPEAT).replace("{x}", text), text)
 
 
-def look_up(made: Strings) -> list[Turn]:
+def look_up(made: Strings) -> list[TaskTurn]:
     """One to three facts, stated before the question, in the same turn or in the system's."""
     rng = made.rng
     facts = [relation(made) for _ in range(rng.choice((1, 2, 2, 3)))]
@@ -134,25 +134,25 @@ def look_up(made: Strings) -> list[Turn]:
     stated = rng.choice(NOTES).replace("{s}", stated)
     question = wrap(asked.wordings[0], rng)
     if rng.random() < 0.25:
-        return [Turn("system", stated), *ask(question, asked.answer)]
+        return [TaskTurn("system", stated), *ask(question, asked.answer)]
     order = (stated, question) if rng.random() < 0.8 else (question, stated)
     return ask(" ".join(order), asked.answer)
 
 
-def reworded(made: Strings) -> list[Turn]:
+def reworded(made: Strings) -> list[TaskTurn]:
     """Questions answered earlier in the conversation; one comes back in other words."""
     rng = made.rng
     facts = [relation(made) for _ in range(rng.choice((1, 2, 2, 3, 4)))]
-    turns: list[Turn] = []
+    turns: list[TaskTurn] = []
     for fact in facts:
-        turns.append(Turn("user", fact.wordings[0]))
+        turns.append(TaskTurn("user", fact.wordings[0]))
         # The first answer cannot be known; only the second is learned.
-        turns.append(Turn("assistant", fact.answer, learned=False))
+        turns.append(TaskTurn("assistant", fact.answer, learned=False))
     back = rng.choice(facts)
     return turns + ask(wrap(rng.choice(back.wordings[1:]), rng), back.answer)
 
 
-def pick(made: Strings) -> list[Turn]:
+def pick(made: Strings) -> list[TaskTurn]:
     """First, last, next or missing of a few words; joining and counting them."""
     rng = made.rng
     items = list(dict.fromkeys(made.item() for _ in range(rng.randint(2, 6))))
@@ -168,7 +168,7 @@ def pick(made: Strings) -> list[Turn]:
     return ask(*rng.choice(forms))
 
 
-def carry_on(made: Strings) -> list[Turn]:
+def carry_on(made: Strings) -> list[TaskTurn]:
     """Carry on a sequence, or finish a sentence said before."""
     rng = made.rng
     if rng.random() < 0.5:
@@ -183,12 +183,12 @@ def carry_on(made: Strings) -> list[Turn]:
     return ask(f"{' '.join(text)} Finish the sentence: {head}", tail)
 
 
-def plain_text(made: Strings) -> list[Turn]:
+def plain_text(made: Strings) -> list[TaskTurn]:
     """A few statements as running text."""
     facts = [relation(made) for _ in range(made.rng.randint(1, 3))]
     closing = f" {facts[0].wordings[0]} {capital(facts[0].answer)}."
     text = " ".join(f.statement for f in facts)
-    return [Turn("text", text + (closing if made.rng.random() < 0.5 else ""))]
+    return [TaskTurn("text", text + (closing if made.rng.random() < 0.5 else ""))]
 
 
 def all_words() -> str:

@@ -15,13 +15,13 @@ from torch.nn.functional import cross_entropy
 
 from tui_trainer.models.recipe.evaluate import load, measure, own_questions
 from tui_trainer.models.recipe.fact_world import load_toml
-from tui_trainer.models.recipe.tasks import Turn, ask, wrap
+from tui_trainer.models.recipe.tasks import TaskTurn, ask, wrap
 from tui_trainer.models.recipe.tokenizer import PAD, Encoder
 from tui_trainer.models.recipe.train import pad_rows
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TeachingRecipe:
     """Settings of a teaching; `replay` is how many earlier answers join every step."""
 
     steps: int = 60
@@ -57,14 +57,14 @@ def _scale(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / 5, (steps - step) / (steps * 0.5))
 
 
-def _vary(turns: list[Turn], rng: random.Random) -> list[Turn]:
+def _vary(turns: list[TaskTurn], rng: random.Random) -> list[TaskTurn]:
     # Words around a question loosen the answer from the exact wording that was corrected.
     return ask(wrap(turns[0].text, rng), turns[1].text)
 
 
 def _teach(
-    model: Any, tokenizer: Any, taught: Sequence[list[Turn]], known: Sequence[list[Turn]],
-    lesson: Lesson, seed: int,
+    model: Any, tokenizer: Any, taught: Sequence[list[TaskTurn]], known: Sequence[list[TaskTurn]],
+    lesson: TeachingRecipe, seed: int,
 ) -> None:  # fmt: skip
     """Train the adapter on all corrections in every step, beside a few earlier answers."""
     encode, rng = Encoder(tokenizer), random.Random(seed)
@@ -86,7 +86,9 @@ def _teach(
     model.eval()
 
 
-def teach_set(folder: Path, chosen: dict[str, Any], lesson: Lesson, seed: int = 0) -> Taught:
+def teach_set(
+    folder: Path, chosen: dict[str, Any], lesson: TeachingRecipe, seed: int = 0
+) -> Taught:
     """Teach one set to a fresh copy of the folder's model and measure.
 
     Kept counts half of the world's questions, none of which is replayed, less those corrected.

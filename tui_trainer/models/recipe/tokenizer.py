@@ -8,7 +8,7 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from tui_trainer.models.recipe.tasks import Turn
+from tui_trainer.models.recipe.tasks import TaskTurn
 
 VOCABULARY = 2048
 END, PAD, USER, ASSISTANT, SYSTEM = "<|end|>", "<|pad|>", "<|user|>", "<|assistant|>", "<|system|>"
@@ -68,7 +68,7 @@ class Encoder:
         self.tokenizer = tokenizer
         self.ids = {token: int(tokenizer.convert_tokens_to_ids(token)) for token in SPECIAL}
 
-    def __call__(self, turns: list[Turn]) -> tuple[list[int], list[bool]]:
+    def __call__(self, turns: list[TaskTurn]) -> tuple[list[int], list[bool]]:
         """Token ids and, beside each, whether it counts in the loss."""
         ids: list[int] = []
         learned: list[bool] = []

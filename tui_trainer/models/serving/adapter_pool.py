@@ -42,7 +42,7 @@ class Mix:
 BASE_ALONE = Mix()
 
 
-class Shelf:
+class AdapterPool:
     """Loads adapters onto one model and switches between mixes of them.
 
     Several adapters answer together exactly as the weighted sum of their changes would: each

@@ -11,7 +11,7 @@ import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from tui_trainer.models import chat_template
-from tui_trainer.models.chat_template import Prompt, Spoken
+from tui_trainer.models.chat_template import EncodedPrompt, RenderedTurns
 
 # A batch holds at most so many answers and, with its padding, so many tokens.
 BATCH_ANSWERS = 64
@@ -29,7 +29,7 @@ class Sampling:
 
 
 @dataclass(frozen=True)
-class Written:
+class GeneratedText:
     """An answer, its tokens (an end token is counted), the seconds it took, whether it was
     ended early."""
 
@@ -52,7 +52,7 @@ class _AfterToken(StoppingCriteria):
         return torch.full((rows,), over, dtype=torch.bool, device=device)  # type: ignore[return-value]
 
 
-class Writer:
+class TextGenerator:
     """A base model with its tokenizer, ready to answer; the model may carry adapters."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
@@ -63,17 +63,17 @@ class Writer:
         # A base's own defaults (sampling, penalties) would turn greedy answers into others.
         model.generation_config = GenerationConfig()
 
-    def fit(self, turns: Sequence[Spoken], max_new_tokens: int) -> Prompt:
+    def fit(self, turns: Sequence[RenderedTurns], max_new_tokens: int) -> EncodedPrompt:
         """The prompt for a conversation; see `prompt.fit`. Raises `UserError`."""
         return chat_template.fit(self.tokenizer, turns, self.context, max_new_tokens)
 
     def write(
         self,
-        asked: Prompt,
+        asked: EncodedPrompt,
         sampling: Sampling,
         on_text: Callable[[str], None],
         cancelled: Callable[[], bool],
-    ) -> Written:
+    ) -> GeneratedText:
         """One answer. `on_text` gets its whole characters as they come; `cancelled` is asked
         after every token."""
         began = time.perf_counter()
@@ -89,18 +89,18 @@ class Writer:
             return ended
 
         if cancelled():
-            return Written("", 0, 0.0, True)
+            return GeneratedText("", 0, 0.0, True)
         if sampling.seed is not None:
             torch.manual_seed(sampling.seed)
         made = self._generate([asked.input_ids], asked.max_new_tokens, sampling, look)[0]
         text = self._decode(made)
         if len(text) > sent:  # an unfinished character at the very end
             on_text(text[sent:])
-        return Written(text, len(made), time.perf_counter() - began, ended)
+        return GeneratedText(text, len(made), time.perf_counter() - began, ended)
 
     def write_many(
         self,
-        asked: Sequence[Prompt],
+        asked: Sequence[EncodedPrompt],
         between: Callable[[int], bool],
     ) -> list[str] | None:
         """Greedy answers in the order of their prompts, or None where `between` ended it.
@@ -180,7 +180,7 @@ def _whole_characters(text: str) -> str:
     return text.rstrip("\ufffd")
 
 
-def _batches(asked: Sequence[Prompt]) -> list[list[int]]:
+def _batches(asked: Sequence[EncodedPrompt]) -> list[list[int]]:
     """Groups of rows of like length, so that little is padded, and of the same room, so that
     none is written beyond the context."""
     order = sorted(

@@ -8,7 +8,7 @@ from collections import deque
 from tui_trainer.contracts.chat import BatchRequest, CancelRequest, Request
 
 
-class Inbox:
+class RequestQueue:
     """A queue in which whatever is quick goes before batches of answers, and from which
     requests can be taken back. For several threads."""
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from tui_trainer.contracts.chat import CancelRequest, Failed, Request, Status
+from tui_trainer.contracts.chat import CancelRequest, Request, RequestFailed, Status
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
-from tui_trainer.models.serving.server_state import Desk, Wire, unexpected
+from tui_trainer.models.serving.server_state import OutputPipe, ServerState, unexpected
 
 if TYPE_CHECKING:
     from tui_trainer.models.serving.service import Service
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait must not spin
     warnings.filterwarnings("ignore")  # addressed to the authors of the libraries
-    desk = Desk(Wire(_own_stdout()))
+    desk = ServerState(OutputPipe(_own_stdout()))
     threading.Thread(target=_read_requests, args=(desk,), name="requests", daemon=True).start()
     try:
         desk.wire.send(Status(message="loading PyTorch"))
@@ -57,21 +57,21 @@ def main(arguments: list[str] | None = None) -> int:
             threads=options.threads,
         )
     except UserError as error:
-        desk.wire.send(Failed(id=None, message=str(error), exit_status=error.exit_status))
+        desk.wire.send(RequestFailed(id=None, message=str(error), exit_status=error.exit_status))
         return error.exit_status
     except ModuleNotFoundError as error:
         message = f'chat needs {error.name}; install with: pip install "tui-trainer[train]"'
-        desk.wire.send(Failed(id=None, message=message))
+        desk.wire.send(RequestFailed(id=None, message=message))
         return 1
     except Exception as error:
         traceback.print_exc()
-        desk.wire.send(Failed(id=None, message=unexpected(error)))
+        desk.wire.send(RequestFailed(id=None, message=unexpected(error)))
         return 1
     _serve(desk, service)
     return 0
 
 
-def _serve(desk: Desk, service: Service) -> None:
+def _serve(desk: ServerState, service: Service) -> None:
     desk.wire.send(service.facts)
     files = threading.Thread(target=_serve_files, args=(desk, service), name="files", daemon=True)
     files.start()
@@ -81,12 +81,12 @@ def _serve(desk: Desk, service: Service) -> None:
     desk.ended.set()
 
 
-def _serve_files(desk: Desk, service: Service) -> None:
+def _serve_files(desk: ServerState, service: Service) -> None:
     while (request := desk.file_requests.next()) is not None:
         desk.perform(desk.file_requests, request, service.handle_files)
 
 
-def _read_requests(desk: Desk) -> None:
+def _read_requests(desk: ServerState) -> None:
     """Takes requests until stdin closes, then sees to it that the process ends."""
     decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
     for line in sys.stdin.buffer:
@@ -106,7 +106,7 @@ def _read_requests(desk: Desk) -> None:
     os._exit(0)  # also in the midst of loading, or of a long forward pass
 
 
-def _refuse(desk: Desk, line: bytes, error: Exception) -> None:
+def _refuse(desk: ServerState, line: bytes, error: Exception) -> None:
     """Tells whoever waits for it that a line is no request."""
     try:
         named = msgspec.json.decode(line, type=_Named).id
@@ -114,7 +114,7 @@ def _refuse(desk: Desk, line: bytes, error: Exception) -> None:
         print(f"not a request: {error}", file=sys.stderr)  # noqa: T201
         return
     message = f"the chat process cannot take the request: {error}"
-    desk.wire.send(Failed(id=named, message=message, exit_status=2))
+    desk.wire.send(RequestFailed(id=named, message=message, exit_status=2))
 
 
 def _own_stdout() -> BinaryIO:

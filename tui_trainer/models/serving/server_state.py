@@ -15,15 +15,15 @@ from tui_trainer.contracts.chat import (
     CheckRequest,
     CompareRequest,
     Event,
-    Failed,
     MergeRequest,
     Request,
+    RequestFailed,
 )
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.models.serving.request_queue import Inbox
+from tui_trainer.models.serving.request_queue import RequestQueue
 
 
-class Wire:
+class OutputPipe:
     """The process's own standard output: a line an event, from several threads."""
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -43,29 +43,31 @@ class Wire:
 
 
 @dataclass
-class Desk:
+class ServerState:
     """What the threads share: the model's requests, the others, the way out."""
 
-    wire: Wire
-    model_requests: Inbox = field(default_factory=Inbox)
-    file_requests: Inbox = field(default_factory=Inbox)
+    wire: OutputPipe
+    model_requests: RequestQueue = field(default_factory=RequestQueue)
+    file_requests: RequestQueue = field(default_factory=RequestQueue)
     ended: threading.Event = field(default_factory=threading.Event)
 
-    def inbox_of(self, request: Request) -> Inbox:
+    def inbox_of(self, request: Request) -> RequestQueue:
         """Requests that only read and write files need not wait for the model."""
         if isinstance(request, CheckRequest | CompareRequest | MergeRequest):
             return self.file_requests
         return self.model_requests
 
-    def perform(self, inbox: Inbox, request: Request, work: Callable[[Request], Event]) -> None:
+    def perform(
+        self, inbox: RequestQueue, request: Request, work: Callable[[Request], Event]
+    ) -> None:
         """Does one request and tells how it ended; it never raises."""
         try:
             event = work(request)
         except UserError as error:
-            event = Failed(id=request.id, message=str(error), exit_status=error.exit_status)
+            event = RequestFailed(id=request.id, message=str(error), exit_status=error.exit_status)
         except Exception as error:
             traceback.print_exc()
-            event = Failed(id=request.id, message=unexpected(error))
+            event = RequestFailed(id=request.id, message=unexpected(error))
         inbox.done(request.id)
         self.wire.send(event)
 

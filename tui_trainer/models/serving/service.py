@@ -9,23 +9,23 @@ from pathlib import Path
 import torch
 
 from tui_trainer.contracts.chat import (
-    Answered,
+    AdapterChecked,
+    AdaptersCompared,
+    AdaptersMerged,
+    AdaptersUsed,
+    AnswerDone,
+    AnswerPiece,
     AnswerRequest,
     BatchAnswered,
     BatchRequest,
-    Checked,
     CheckRequest,
-    Compared,
     CompareRequest,
     Event,
-    Merged,
     MergeRequest,
-    Piece,
-    Progress,
-    Ready,
+    ModelReady,
     Request,
+    RequestProgress,
     Status,
-    Used,
     UseRequest,
 )
 from tui_trainer.contracts.errors import UserError
@@ -33,9 +33,9 @@ from tui_trainer.models import base_model as bases
 from tui_trainer.models import lora_load, lora_merge
 from tui_trainer.models.base_identity import origin_of
 from tui_trainer.models.completeness import notices
-from tui_trainer.models.serving.adapter_pool import BASE_ALONE, Mix, Shelf
-from tui_trainer.models.serving.generate import Sampling, Writer
-from tui_trainer.models.serving.server_state import Desk
+from tui_trainer.models.serving.adapter_pool import BASE_ALONE, AdapterPool, Mix
+from tui_trainer.models.serving.generate import Sampling, TextGenerator
+from tui_trainer.models.serving.server_state import ServerState
 
 # While many questions are answered, whoever asked hears of it at least so often.
 PROGRESS_SECONDS = 0.5
@@ -46,14 +46,20 @@ class Service:
     another: it never touches the model."""
 
     def __init__(
-        self, facts: Ready, desk: Desk, writer: Writer, base: lora_load.Base, *, trusted: bool
+        self,
+        facts: ModelReady,
+        desk: ServerState,
+        writer: TextGenerator,
+        base: lora_load.Base,
+        *,
+        trusted: bool,
     ) -> None:
         self.facts = facts
         self._desk = desk
         self._writer = writer
         self._base = base
         self._trusted = trusted
-        self._shelf = Shelf(writer.model, base)
+        self._shelf = AdapterPool(writer.model, base)
         self._live: Mix = BASE_ALONE
         self._live_weights: dict[str, float] = {}
 
@@ -70,12 +76,12 @@ class Service:
     def handle_files(self, request: Request) -> Event:
         """Does a request that needs adapters' files alone. Raises `UserError`."""
         if isinstance(request, CheckRequest):
-            return Checked(
+            return AdapterChecked(
                 id=request.id, facts=lora_load.read(Path(request.folder), self._base).facts
             )
         if isinstance(request, CompareRequest):
             a, b = (lora_load.read(Path(folder), self._base) for folder in (request.a, request.b))
-            return Compared(id=request.id, comparison=lora_merge.compare(self._base, a, b))
+            return AdaptersCompared(id=request.id, comparison=lora_merge.compare(self._base, a, b))
         if isinstance(request, MergeRequest):
             return self._merge(request)
         raise TypeError(type(request).__name__)
@@ -86,10 +92,10 @@ class Service:
         written = self._writer.write(
             asked,
             Sampling(request.temperature, request.top_p, request.seed),
-            lambda text: self._desk.wire.send(Piece(id=request.id, text=text)),
+            lambda text: self._desk.wire.send(AnswerPiece(id=request.id, text=text)),
             lambda: self._desk.model_requests.cancelled(request.id),
         )
-        return Answered(
+        return AnswerDone(
             id=request.id,
             text=written.text,
             tokens=written.tokens,
@@ -109,7 +115,9 @@ class Service:
             nonlocal told, told_at
             if finished != told or time.monotonic() - told_at > PROGRESS_SECONDS:
                 told, told_at = finished, time.monotonic()
-                self._desk.wire.send(Progress(id=request.id, done=finished, total=len(asked)))
+                self._desk.wire.send(
+                    RequestProgress(id=request.id, done=finished, total=len(asked))
+                )
             while (other := self._desk.model_requests.next_quick()) is not None:
                 self._desk.perform(self._desk.model_requests, other, self.handle)
             self._shelf.wear(mix)
@@ -139,7 +147,7 @@ class Service:
         self._shelf.wear(mix)
         self._shelf.release(self._live)
         self._live, self._live_weights = mix, dict(request.adapters)
-        return Used(id=request.id, adapters=self._live_weights)
+        return AdaptersUsed(id=request.id, adapters=self._live_weights)
 
     def _merge(self, request: MergeRequest) -> Event:
         def on_stage(done: int) -> None:
@@ -147,7 +155,9 @@ class Service:
                 raise UserError("cancelled", 130)
             total = len(lora_merge.STAGES)
             message = lora_merge.STAGES[done] if done < total else "done"
-            self._desk.wire.send(Progress(id=request.id, done=done, total=total, message=message))
+            self._desk.wire.send(
+                RequestProgress(id=request.id, done=done, total=total, message=message)
+            )
 
         out = Path(request.out)
         size = lora_merge.merge(
@@ -157,11 +167,11 @@ class Service:
             trust_remote_code=self._trusted,
             on_stage=on_stage,
         )
-        return Merged(id=request.id, path=str(out), bytes=size)
+        return AdaptersMerged(id=request.id, path=str(out), bytes=size)
 
 
 def load_service(
-    model: str, desk: Desk, *, trust_remote_code: bool, threads: int | None
+    model: str, desk: ServerState, *, trust_remote_code: bool, threads: int | None
 ) -> Service:
     """Loads the base: fp32 on a CPU, bf16 on a GPU. Raises `UserError`."""
     began = time.perf_counter()
@@ -179,9 +189,9 @@ def load_service(
         trust_remote_code=trust_remote_code,
         not_finite=origin.not_finite,
     )
-    writer = Writer(loaded, tokenizer)
+    writer = TextGenerator(loaded, tokenizer)
     base = lora_load.describe(loaded, origin)
-    facts = Ready(
+    facts = ModelReady(
         model=model,
         path=str(base.origin.folder) if base.origin.folder else None,
         base_hash=base.origin.hash,

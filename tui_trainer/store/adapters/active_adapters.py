@@ -15,7 +15,7 @@ from tui_trainer.store import atomic
 _Weights = dict[str, float]
 
 
-class LiveChoice:
+class ActiveChoice:
     """Reads and atomically replaces the choice. Whoever writes holds the adapters' lock."""
 
     def __init__(self, folder: Path) -> None:

@@ -17,7 +17,7 @@ from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.store import atomic, paths, toml
 from tui_trainer.store.adapters import adapter_files as files
-from tui_trainer.store.adapters.active_adapters import LiveChoice, without
+from tui_trainer.store.adapters.active_adapters import ActiveChoice, without
 from tui_trainer.store.file_lock import locked
 
 _TRASH = ".trash"
@@ -27,7 +27,7 @@ _NUMBERED = re.compile(r"(?P<stem>.+)-(?P<number>\d{1,5})")
 _LONGEST = 90  # characters of a stem that gets a number
 
 
-class Listed(NamedTuple):
+class AdapterEntry(NamedTuple):
     """An adapter with its size in bytes and how many questions it has answered."""
 
     info: AdapterInfo
@@ -35,7 +35,7 @@ class Listed(NamedTuple):
     queries: int
 
 
-class Trashed(NamedTuple):
+class TrashedAdapter(NamedTuple):
     """A deleted adapter: `key` is unique in the trash, `deleted_at` seconds since the epoch."""
 
     key: str
@@ -53,14 +53,14 @@ class AdapterStore:
     def __init__(self, folder: Path | None = None) -> None:
         self.root = folder if folder is not None else paths.home() / "adapters"
 
-    def list(self) -> Sequence[Listed]:
+    def list(self) -> Sequence[AdapterEntry]:
         """Every adapter, oldest first; also one whose files are damaged (see `problem`)."""
         found = []
         with contextlib.suppress(OSError):
             for folder in self.root.iterdir():
                 info = None if folder.name.startswith(".") else files.read_info(folder)
                 if info is not None:
-                    found.append(Listed(info, files.size(folder), files.queries(folder)))
+                    found.append(AdapterEntry(info, files.size(folder), files.queries(folder)))
         return sorted(found, key=lambda item: (item.info.created_at, item.info.name))
 
     def get(self, name: str) -> AdapterInfo:
@@ -138,14 +138,14 @@ class AdapterStore:
             self._move(self.root / name, trash / f"{name}.{stamp}")
             self._live().forget(name)
 
-    def trash(self) -> Sequence[Trashed]:
+    def trash(self) -> Sequence[TrashedAdapter]:
         """What was deleted and can be restored, newest first."""
         found = []
         with contextlib.suppress(OSError):
             for folder in (self.root / _TRASH).iterdir():
                 match = _DELETED.fullmatch(folder.name)
                 if match:
-                    found.append(Trashed(folder.name, match["name"], float(match["time"])))
+                    found.append(TrashedAdapter(folder.name, match["name"], float(match["time"])))
         return sorted(found, key=lambda item: -item.deleted_at)
 
     def restore(self, reference: str) -> str:
@@ -217,8 +217,8 @@ class AdapterStore:
     def _exists(self, name: str) -> bool:
         return _is_name(name) and (self.root / name / files.INFO).is_file()
 
-    def _live(self) -> LiveChoice:
-        return LiveChoice(self.root)
+    def _live(self) -> ActiveChoice:
+        return ActiveChoice(self.root)
 
     def _next_free(self, name: str) -> str:
         match = _NUMBERED.fullmatch(name)

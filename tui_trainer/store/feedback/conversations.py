@@ -17,7 +17,7 @@ _CURRENT = "current"
 _HISTORY = "history.txt"
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="turn"):
+class RecordedTurn(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="turn"):
     """A turn as it was said.
 
     `time` in seconds since the epoch; of an answer: the base and the adapters it came from,
@@ -68,7 +68,7 @@ class ConversationStore:
         cancelled: bool = False,
     ) -> None:
         """Adds a turn. Raises `UserError` where it cannot be written."""
-        said = Said(
+        said = RecordedTurn(
             time=time.time(),
             role=turn.role,
             content=turn.content,
@@ -82,14 +82,14 @@ class ConversationStore:
         """Notes that the last answer is rated by that feedback, or by none any more."""
         self._write(_Rated(example=example_id))
 
-    def said(self, last: int | None = None) -> list[Said]:
+    def said(self, last: int | None = None) -> list[RecordedTurn]:
         """The newest `last` turns (all without), oldest first; unreadable lines are left out."""
-        found: list[Said] = []
-        decoder = msgspec.json.Decoder(Said | _Rated)
+        found: list[RecordedTurn] = []
+        decoder = msgspec.json.Decoder(RecordedTurn | _Rated)
         for data in self._lines():
             with contextlib.suppress(*BAD_CONTENT):
                 line = decoder.decode(data)
-                if isinstance(line, Said):
+                if isinstance(line, RecordedTurn):
                     found.append(line)
                 elif found and found[-1].role == "assistant":
                     found[-1] = msgspec.structs.replace(found[-1], example=line.example)
@@ -121,7 +121,7 @@ class ConversationStore:
                         found.append(line)
         return found[-last:]
 
-    def _write(self, line: Said | _Rated) -> None:
+    def _write(self, line: RecordedTurn | _Rated) -> None:
         try:
             paths.make_private_dir(self.folder)
             fresh = not self.file.exists()

@@ -5,22 +5,22 @@ from __future__ import annotations
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
-from tui_trainer.contracts.feedback import Example, Rating
+from tui_trainer.contracts.feedback import RatedExample, Rating
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+class LogEntry(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     """A line; `time` in seconds since the epoch."""
 
     time: float
 
 
-class Add(Entry, frozen=True, kw_only=True, tag="add"):
+class AddEntry(LogEntry, frozen=True, kw_only=True, tag="add"):
     """An answer was rated."""
 
-    example: Example
+    example: RatedExample
 
 
-class Edit(Entry, frozen=True, kw_only=True, tag="edit"):
+class EditEntry(LogEntry, frozen=True, kw_only=True, tag="edit"):
     """What is not None replaces what was there."""
 
     id: str
@@ -30,29 +30,29 @@ class Edit(Entry, frozen=True, kw_only=True, tag="edit"):
     flags: list[str] | None = None
 
 
-class Drop(Entry, frozen=True, kw_only=True, tag="drop"):
+class DropEntry(LogEntry, frozen=True, kw_only=True, tag="drop"):
     """The user took it back."""
 
     id: str
 
 
-class Trained(Entry, frozen=True, kw_only=True, tag="trained"):
+class TrainedEntry(LogEntry, frozen=True, kw_only=True, tag="trained"):
     """An adapter learned them and went live."""
 
     ids: list[str]
     adapter: str
 
 
-Line = Add | Edit | Drop | Trained
+Line = AddEntry | EditEntry | DropEntry | TrainedEntry
 
 
-def fold(data: bytes) -> tuple[dict[str, Example], int]:
+def fold(data: bytes) -> tuple[dict[str, RatedExample], int]:
     """The examples by id after every line of the journal, and how many lines are unreadable.
 
     The end of a line that another process is just writing is neither.
     """
     decoder = msgspec.json.Decoder(Line)
-    known: dict[str, Example] = {}
+    known: dict[str, RatedExample] = {}
     oddities = 0
     for line in data[: data.rfind(b"\n") + 1].split(b"\n"):
         if line.strip():
@@ -69,10 +69,10 @@ def without(data: bytes, gone: set[str]) -> bytes:
     return b"".join(line + b"\n" for line in kept)
 
 
-def _apply(known: dict[str, Example], line: Line) -> None:
-    if isinstance(line, Add):
+def _apply(known: dict[str, RatedExample], line: Line) -> None:
+    if isinstance(line, AddEntry):
         known.setdefault(line.example.id, line.example)
-    elif isinstance(line, Trained):
+    elif isinstance(line, TrainedEntry):
         for example_id in line.ids:
             example = known.get(example_id)
             if example is not None and example.trained_in is None:
@@ -81,8 +81,8 @@ def _apply(known: dict[str, Example], line: Line) -> None:
         known[line.id] = _changed(known[line.id], line)
 
 
-def _changed(example: Example, line: Edit | Drop) -> Example:
-    if isinstance(line, Drop):
+def _changed(example: RatedExample, line: EditEntry | DropEntry) -> RatedExample:
+    if isinstance(line, DropEntry):
         return msgspec.structs.replace(example, dropped=True)
     names = ("correction", "note", "rating", "flags")
     changes = {name: getattr(line, name) for name in names if getattr(line, name) is not None}
@@ -97,6 +97,6 @@ def _concerns_only(line: bytes, gone: set[str]) -> bool:
         entry = msgspec.json.decode(line, type=Line)
     except BAD_CONTENT:
         return False
-    if isinstance(entry, Trained):
+    if isinstance(entry, TrainedEntry):
         return set(entry.ids) <= gone
-    return (entry.example.id if isinstance(entry, Add) else entry.id) in gone
+    return (entry.example.id if isinstance(entry, AddEntry) else entry.id) in gone

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Example, Rating
+from tui_trainer.contracts.feedback import RatedExample, Rating
 from tui_trainer.store import atomic, paths
 from tui_trainer.store.feedback import feedback_log
 from tui_trainer.store.file_lock import locked
@@ -36,22 +36,22 @@ class FeedbackStore:
         self.oddities = 0
         self._reading = threading.Lock()
         self._stamp: tuple[int, int, int] | None = None
-        self._known: dict[str, Example] = {}
+        self._known: dict[str, RatedExample] = {}
 
     @property
     def file(self) -> Path:
         """The journal; absent before the first example."""
         return self.folder / JOURNAL
 
-    def examples(self) -> list[Example]:
+    def examples(self) -> list[RatedExample]:
         """Every example, dropped ones too, oldest first. Raises `UserError` (unreadable)."""
         return list(self._read().values())
 
-    def pending(self) -> list[Example]:
+    def pending(self) -> list[RatedExample]:
         """What the next training takes."""
         return [example for example in self.examples() if example.pending]
 
-    def get(self, reference: str | int) -> Example:
+    def get(self, reference: str | int) -> RatedExample:
         """The example with that id, or with that number in `examples()` counted from 1.
 
         Raises `UserError` where there is none.
@@ -63,7 +63,7 @@ class FeedbackStore:
         known = self._read()
         return list(known).index(_find(known, example_id).id) + 1
 
-    def add(self, example: Example) -> Example:
+    def add(self, example: RatedExample) -> RatedExample:
         """Stores an example and gives it as stored: with an id of its own, and a time.
 
         Raises `UserError` where it cannot be stored.
@@ -73,7 +73,7 @@ class FeedbackStore:
             stored = msgspec.structs.replace(
                 example, id=_new_id(known), time=example.time or time.time()
             )
-            append(feedback_log.Add(time=time.time(), example=stored))
+            append(feedback_log.AddEntry(time=time.time(), example=stored))
         return stored
 
     def edit(
@@ -84,7 +84,7 @@ class FeedbackStore:
         note: str | None = None,
         rating: Rating | None = None,
         flags: list[str] | None = None,
-    ) -> Example:
+    ) -> RatedExample:
         """Changes what is given and gives the example as it is now.
 
         One that was learned and now has another right answer waits for the next training.
@@ -95,7 +95,7 @@ class FeedbackStore:
         with self._writing() as append:
             example = _undropped(self._read(), reference)
             append(
-                feedback_log.Edit(
+                feedback_log.EditEntry(
                     time=time.time(),
                     id=example.id,
                     correction=correction,
@@ -106,17 +106,17 @@ class FeedbackStore:
             )
             return self._read()[example.id]
 
-    def drop(self, reference: str | int) -> Example:
+    def drop(self, reference: str | int) -> RatedExample:
         """Takes an example back and gives it. `purge` also removes its words from the disk.
 
         Raises `UserError` where there is none, or where it was dropped before.
         """
         with self._writing() as append:
             example = _undropped(self._read(), reference)
-            append(feedback_log.Drop(time=time.time(), id=example.id))
+            append(feedback_log.DropEntry(time=time.time(), id=example.id))
             return self._read()[example.id]
 
-    def mark_trained(self, examples: Iterable[Example | str], adapter: str) -> list[str]:
+    def mark_trained(self, examples: Iterable[RatedExample | str], adapter: str) -> list[str]:
         """Notes that `adapter` learned the examples and went live; gives the ids newly marked.
 
         Given an `Example` as it was taught, one whose right answer was changed meanwhile stays
@@ -128,7 +128,7 @@ class FeedbackStore:
                      for given in examples]  # fmt: skip
             ids = [now.id for given, now in found if now is not None and _is_news(given, now)]
             if ids:
-                append(feedback_log.Trained(time=time.time(), ids=ids, adapter=adapter))
+                append(feedback_log.TrainedEntry(time=time.time(), ids=ids, adapter=adapter))
         return ids
 
     def purge(self) -> int:
@@ -156,7 +156,7 @@ class FeedbackStore:
         if fresh:
             atomic.sync_dir(self.folder)
 
-    def _read(self) -> dict[str, Example]:
+    def _read(self) -> dict[str, RatedExample]:
         """Examples by id; the file is read only where it has changed."""
         with self._reading:
             try:
@@ -172,7 +172,7 @@ class FeedbackStore:
             return self._known
 
 
-def _find(known: dict[str, Example], reference: str | int) -> Example:
+def _find(known: dict[str, RatedExample], reference: str | int) -> RatedExample:
     word = str(reference).strip()
     if word in known:
         return known[word]
@@ -185,20 +185,20 @@ def _find(known: dict[str, Example], reference: str | int) -> Example:
     raise UserError(f"there is no feedback {word!r}; give its number or its id")
 
 
-def _undropped(known: dict[str, Example], reference: str | int) -> Example:
+def _undropped(known: dict[str, RatedExample], reference: str | int) -> RatedExample:
     example = _find(known, reference)
     if example.dropped:
         raise UserError(f"feedback {example.id} was dropped")
     return example
 
 
-def _is_news(given: Example | str, now: Example) -> bool:
+def _is_news(given: RatedExample | str, now: RatedExample) -> bool:
     """Whether what was learned is still the right answer, and not yet marked."""
     same = isinstance(given, str) or given.right_answer == now.right_answer
     return same and now.trained_in is None
 
 
-def _new_id(known: dict[str, Example]) -> str:
+def _new_id(known: dict[str, RatedExample]) -> str:
     while True:
         candidate = "".join(secrets.choice(_LETTERS) for _ in range(_ID_LENGTH))
         if candidate not in known:

@@ -49,7 +49,7 @@ class _Named(msgspec.Struct):
     command: Any = None
 
 
-class Inbox:
+class CommandLog:
     """New commands of a run, each once; one `stat` a look while nothing is appended.
 
     Commands that an earlier process acknowledged by an event are passed over; those that it left

@@ -18,7 +18,7 @@ from tui_trainer.store.regular_files import read_regular
 from tui_trainer.store.runs.run_folder import RunFolder
 
 
-class Sent(msgspec.Struct, frozen=True, kw_only=True):
+class SentNotice(msgspec.Struct, frozen=True, kw_only=True):
     """One line: the notice of this `key` went out by this way, from this process."""
 
     time: float
@@ -53,7 +53,7 @@ def claim(notice: Notice, way: str) -> bool:
 
 
 def _is_sent(file: Path, key: str, way: str) -> bool:
-    decoder = msgspec.json.Decoder(Sent)
+    decoder = msgspec.json.Decoder(SentNotice)
     for line in read_regular(file).split(b"\n"):
         with contextlib.suppress(*BAD_CONTENT):
             sent = decoder.decode(line)
@@ -65,7 +65,7 @@ def _is_sent(file: Path, key: str, way: str) -> bool:
 def _note(file: Path, notice: Notice, way: str) -> None:
     with atomic.appending(file) as lines:
         lines.append(
-            Sent(
+            SentNotice(
                 time=time.time(),
                 key=notice.key,
                 way=way,

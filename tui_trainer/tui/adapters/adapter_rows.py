@@ -9,24 +9,24 @@ from dataclasses import dataclass
 from textual.content import Content
 
 from tui_trainer.contracts.adapter import AdapterInfo
-from tui_trainer.store.adapters.adapter_store import Listed, Trashed
+from tui_trainer.store.adapters.adapter_store import AdapterEntry, TrashedAdapter
 from tui_trainer.text.formats import clean, number
 from tui_trainer.tui.chat.event_text import NONE, measure_words, share
 from tui_trainer.tui.common.markup import shorten, wrapped
 from tui_trainer.tui.common.panel import stack
-from tui_trainer.tui.runs.run_rows import Column
+from tui_trainer.tui.runs.run_rows import RunColumn
 
-COLUMNS: tuple[Column, ...] = (
-    Column("live", "live", 5, right=False),
-    Column("base", "base", 10, rank=6, right=False),
-    Column("rank", "rank/α", 7, rank=5),
-    Column("loss", "loss", 7, rank=4),
-    Column("recalled", "recalled", 8),
-    Column("kept", "kept", 6),
-    Column("created", "created", 11, rank=2),
-    Column("size", "size", 8, rank=3),
-    Column("taught", "taught", 6, rank=1),
-    Column("queries", "used", 6, rank=1),
+COLUMNS: tuple[RunColumn, ...] = (
+    RunColumn("live", "live", 5, right=False),
+    RunColumn("base", "base", 10, rank=6, right=False),
+    RunColumn("rank", "rank/α", 7, rank=5),
+    RunColumn("loss", "loss", 7, rank=4),
+    RunColumn("recalled", "recalled", 8),
+    RunColumn("kept", "kept", 6),
+    RunColumn("created", "created", 11, rank=2),
+    RunColumn("size", "size", 8, rank=3),
+    RunColumn("taught", "taught", 6, rank=1),
+    RunColumn("queries", "used", 6, rank=1),
 )
 _LEAST_NAME = 20
 _GAP = 2
@@ -34,12 +34,12 @@ _LABEL = 10
 
 
 @dataclass(frozen=True)
-class Shelf:
+class AdapterListing:
     """What the store holds: adapters, which of them answer with which weight, and the trash."""
 
-    items: tuple[Listed, ...] = ()
+    items: tuple[AdapterEntry, ...] = ()
     live: tuple[tuple[str, float], ...] = ()
-    trash: tuple[Trashed, ...] = ()
+    trash: tuple[TrashedAdapter, ...] = ()
     problem: str | None = None
     loading: bool = False
 
@@ -49,7 +49,7 @@ class Shelf:
 
 
 @dataclass(frozen=True)
-class ShelfRow:
+class AdapterRow:
     """One adapter in words."""
 
     name: str
@@ -67,7 +67,7 @@ class ShelfRow:
         return dict(self.cells)[column]
 
 
-def columns_for(width: int) -> tuple[int, tuple[Column, ...]]:
+def columns_for(width: int) -> tuple[int, tuple[RunColumn, ...]]:
     """The width of the name and the columns that fit into `width` cells beside it."""
     shown = list(COLUMNS)
     while True:
@@ -78,13 +78,13 @@ def columns_for(width: int) -> tuple[int, tuple[Column, ...]]:
         shown.remove(max(droppable, key=lambda column: column.rank))
 
 
-def rows_of(shelf: Shelf, marked: Iterable[str]) -> tuple[ShelfRow, ...]:
+def rows_of(shelf: AdapterListing, marked: Iterable[str]) -> tuple[AdapterRow, ...]:
     """A row for each adapter, the newest first."""
     chosen = set(marked)
     return tuple(_row(item, shelf, item.info.name in chosen) for item in reversed(shelf.items))
 
 
-def details_of(item: Listed, shelf: Shelf, width: int) -> Content:
+def details_of(item: AdapterEntry, shelf: AdapterListing, width: int) -> Content:
     """Everything about one adapter, as aligned lines."""
     info = item.info
     weight = shelf.weight(info.name)
@@ -116,7 +116,7 @@ def details_of(item: Listed, shelf: Shelf, width: int) -> Content:
     return stack(*lines)
 
 
-def trash_lines(trash: Sequence[Trashed]) -> list[Content]:
+def trash_lines(trash: Sequence[TrashedAdapter]) -> list[Content]:
     """A line for each deleted adapter."""
     return [
         Content.assemble(
@@ -142,7 +142,7 @@ def size_text(amount: int) -> str:
     return f"{size:.1f} GiB"
 
 
-def _row(item: Listed, shelf: Shelf, marked: bool) -> ShelfRow:
+def _row(item: AdapterEntry, shelf: AdapterListing, marked: bool) -> AdapterRow:
     info = item.info
     weight = shelf.weight(info.name)
     live = "" if weight is None else ("● 1" if weight == 1 else f"● {weight:g}")
@@ -158,7 +158,7 @@ def _row(item: Listed, shelf: Shelf, marked: bool) -> ShelfRow:
         "taught": f"{len(info.examples):,}" if info.examples else NONE,
         "queries": f"{item.queries:,}",
     }
-    return ShelfRow(clean(info.name), weight is not None, marked, tuple(cells.items()))
+    return AdapterRow(clean(info.name), weight is not None, marked, tuple(cells.items()))
 
 
 def _moment(seconds: float, form: str) -> str:

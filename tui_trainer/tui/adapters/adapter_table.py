@@ -6,13 +6,13 @@ from rich.style import Style
 from rich.text import Text
 from textual.widgets import DataTable
 
-from tui_trainer.tui.adapters.adapter_rows import ShelfRow, columns_for
+from tui_trainer.tui.adapters.adapter_rows import AdapterRow, columns_for
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.markup import shorten
-from tui_trainer.tui.runs.run_rows import Column
+from tui_trainer.tui.runs.run_rows import RunColumn
 
 
-class ShelfTable(DataTable[Text]):
+class AdapterTable(DataTable[Text]):
     """A row for each adapter; those that answer are lit."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class ShelfTable(DataTable[Text]):
         self.move_cursor(row=self._names.index(name))
         return True
 
-    def lay(self, rows: tuple[ShelfRow, ...], room: int) -> None:
+    def lay(self, rows: tuple[AdapterRow, ...], room: int) -> None:
         """Shows the rows in `room` cells."""
         name_width, columns = columns_for(room)
         variables = self.app.theme_variables
@@ -58,7 +58,7 @@ class ShelfTable(DataTable[Text]):
             self.move_cursor(row=index)
 
 
-def _cells(row: ShelfRow, columns: tuple[Column, ...], good: Style) -> list[Text]:
+def _cells(row: AdapterRow, columns: tuple[RunColumn, ...], good: Style) -> list[Text]:
     cells = []
     for column in columns:
         words = shorten(row.cell(column.id), column.width)

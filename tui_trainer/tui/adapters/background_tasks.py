@@ -11,29 +11,29 @@ from tui_trainer.store import model_files, paths
 from tui_trainer.store.adapters.adapter_import import add_from
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.runs.run_folder import RunFolder
-from tui_trainer.tui.adapters.adapter_rows import Shelf
-from tui_trainer.tui.adapters.comparison import Compared
+from tui_trainer.tui.adapters.adapter_rows import AdapterListing
+from tui_trainer.tui.adapters.comparison import ComparisonResult
 from tui_trainer.tui.common.dialogs.progress import Report
 
 if TYPE_CHECKING:
-    from tui_trainer.repl.context import Desk
+    from tui_trainer.repl.context import SessionContext
 
 _ADDABLE = frozenset({"completed", "early_stopped", "cancelled"})
 
 
-def read_shelf() -> Shelf:
+def read_shelf() -> AdapterListing:
     """What the store holds now."""
     store = AdapterStore()
     try:
         items = tuple(store.list())
         bases = {item.info.base_model for item in items}
         live = {name: weight for base in sorted(bases) for name, weight in store.live(base).items()}
-        return Shelf(items, tuple(live.items()), tuple(store.trash()))
+        return AdapterListing(items, tuple(live.items()), tuple(store.trash()))
     except OSError as error:
-        return Shelf(problem=f"the adapters cannot be read: {error.strerror or error}")
+        return AdapterListing(problem=f"the adapters cannot be read: {error.strerror or error}")
 
 
-def compare(desk: Desk, names: tuple[str, str], report: Report) -> Compared:
+def compare(desk: SessionContext, names: tuple[str, str], report: Report) -> ComparisonResult:
     """Compares two adapters, also by their answers to the newest questions. Raises
     `UserError`."""
     from tui_trainer.contracts.feedback import Turn
@@ -62,10 +62,10 @@ def compare(desk: Desk, names: tuple[str, str], report: Report) -> Compared:
             )
         )
     a, b = (desk.adapters.get(name) for name in names)
-    return Compared(a, b, comparison, tuple(zip(questions, *answers, strict=True)))
+    return ComparisonResult(a, b, comparison, tuple(zip(questions, *answers, strict=True)))
 
 
-def merge(desk: Desk, name: str, out: Path, report: Report) -> Path:
+def merge(desk: SessionContext, name: str, out: Path, report: Report) -> Path:
     """Writes an adapter and its base as one model. Raises `UserError`."""
     report("loading the model", None)
     desk.client.start()

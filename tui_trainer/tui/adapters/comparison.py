@@ -24,7 +24,7 @@ _LAYER = re.compile(r"^(?:.*\.)?layers\.(\d+)\.(?:.*\.)?([^.]+)$")
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparisonResult:
     """What was found out about `a` and `b`; an answer row is question, a's, b's."""
 
     a: AdapterInfo
@@ -33,7 +33,7 @@ class Compared:
     answers: tuple[tuple[str, str, str], ...] = ()
 
 
-def comparison_text(found: Compared, width: int) -> Content:
+def comparison_text(found: ComparisonResult, width: int) -> Content:
     """All of it, `width` cells wide."""
     names = [layer_name(item.layer) for item in found.comparison.layers]
     label = min(_WIDEST_LABEL, max(len(name) for name in (*names, "recalled", "taught on"))) + _GAP
@@ -52,7 +52,7 @@ def layer_name(layer: str) -> str:
     return f"{match[1]} {match[2]}" if match else layer
 
 
-def _heading(found: Compared, label: int, half: int) -> list[Content]:
+def _heading(found: ComparisonResult, label: int, half: int) -> list[Content]:
     rows = [
         ("", clean(found.a.name), clean(found.b.name)),
         ("recalled", share(found.a.after.recalled), share(found.b.after.recalled)),
@@ -69,7 +69,7 @@ def _heading(found: Compared, label: int, half: int) -> list[Content]:
     return lines
 
 
-def _changes(found: Compared, label: int, half: int) -> list[Content]:
+def _changes(found: ComparisonResult, label: int, half: int) -> list[Content]:
     """Bars of one scale for each layer, and how alike the two changes are."""
     layers, whole = found.comparison.layers, found.comparison.whole
     most = max((max(item.a, item.b) for item in layers), default=0.0)
@@ -92,7 +92,7 @@ def _layer_row(item: LayerDifference, name: str, label: int, half: int, top: flo
     return Content.assemble(*parts, f"{alike:>{_COSINE}}")
 
 
-def _answers(found: Compared, width: int) -> list[Content]:
+def _answers(found: ComparisonResult, width: int) -> list[Content]:
     half = max(8, (width - 2 * _GAP) // 2)
     lines = [Content.styled("answers", "bold")]
     for question, a, b in found.answers:

@@ -11,29 +11,29 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable
 
-from tui_trainer.store.adapters.adapter_store import Listed
+from tui_trainer.store.adapters.adapter_store import AdapterEntry
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.adapters import adapter_rows, background_tasks
 from tui_trainer.tui.adapters.adapter_names import name_problem
-from tui_trainer.tui.adapters.adapter_rows import Shelf
-from tui_trainer.tui.adapters.adapter_table import ShelfTable
-from tui_trainer.tui.adapters.comparison import Compared, comparison_text
-from tui_trainer.tui.common.dialogs.pick import Pick
-from tui_trainer.tui.common.dialogs.progress import Work
-from tui_trainer.tui.common.dialogs.prompt import Prompt
-from tui_trainer.tui.common.dialogs.text_view import Reading
+from tui_trainer.tui.adapters.adapter_rows import AdapterListing
+from tui_trainer.tui.adapters.adapter_table import AdapterTable
+from tui_trainer.tui.adapters.comparison import ComparisonResult, comparison_text
+from tui_trainer.tui.common.dialogs.pick import PickDialog
+from tui_trainer.tui.common.dialogs.progress import ProgressDialog
+from tui_trainer.tui.common.dialogs.prompt import PromptDialog
+from tui_trainer.tui.common.dialogs.text_view import TextView
 from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.page import Page
 from tui_trainer.tui.common.panel import Panel
-from tui_trainer.tui.messages import ShelfRead
+from tui_trainer.tui.messages import AdaptersRead
 from tui_trainer.tui.startup.services import in_background
 from tui_trainer.watch.snapshots import FolderView
 
 _REFRESH_SECONDS = 5.0  # for what other sessions do; our own changes come with their news
 
 
-class Adapters(Page):
+class AdaptersScreen(Page):
     """A table of adapters with one of them in detail."""
 
     CSS_PATH = "screen.tcss"
@@ -43,14 +43,14 @@ class Adapters(Page):
 
     def __init__(self) -> None:
         super().__init__()
-        self._shelf = Shelf(loading=True)
+        self._shelf = AdapterListing(loading=True)
         self._marked: list[str] = []
         self._reading = False
         self._renamed: str | None = None  # the new name, until it is listed
 
     def body(self) -> ComposeResult:
         with Horizontal(id="shelf"):
-            yield ShelfTable()
+            yield AdapterTable()
             with VerticalScroll(id="adapter", can_focus=False):
                 yield AdapterPanel()
 
@@ -65,7 +65,7 @@ class Adapters(Page):
         if self.is_current and not self._reading:
             self._reading = True
             in_background(
-                "adapters", lambda: self.post_message(ShelfRead(background_tasks.read_shelf()))
+                "adapters", lambda: self.post_message(AdaptersRead(background_tasks.read_shelf()))
             )
 
     def sentence(self, view: FolderView) -> Content | None:
@@ -85,8 +85,8 @@ class Adapters(Page):
         """What answers may have changed."""
         self.read_again()
 
-    @on(ShelfRead)
-    def _read(self, message: ShelfRead) -> None:
+    @on(AdaptersRead)
+    def _read(self, message: AdaptersRead) -> None:
         self._reading = False
         if message.shelf != self._shelf:
             self._shelf = message.shelf
@@ -132,7 +132,7 @@ class Adapters(Page):
             self._tell(f"mark two adapters with {self._key('mark')} to compare them")
             return
         names = (self._marked[0], self._marked[1])
-        work: Work[Compared] = Work(
+        work: ProgressDialog[ComparisonResult] = ProgressDialog(
             f"Comparing {names[0]} and {names[1]}",
             lambda report: background_tasks.compare(
                 self.session.chatting.chatter.desk(), names, report
@@ -145,7 +145,7 @@ class Adapters(Page):
             self._tell(f"mark at least two adapters with {self._key('mark')} to combine them")
             return
         even = f"{1 / len(self._marked):.2g}"
-        prompt = Prompt(
+        prompt = PromptDialog(
             "Weights of the ensemble",
             " ".join(f"{name}={even}" for name in self._marked),
             "each adapter's change counts this much; it answers at once",
@@ -160,7 +160,7 @@ class Adapters(Page):
         if item is None:
             return
         old = item.info.name
-        prompt = Prompt(
+        prompt = PromptDialog(
             f"New name of {old}", old, "letters, digits, '-' and '_'", self._name_problem
         )
 
@@ -187,7 +187,7 @@ class Adapters(Page):
                 self._submit(f"/adapters restore {trash[index].key}")
 
         self.app.push_screen(
-            Pick("In the trash", adapter_rows.trash_lines(trash), "take back"), decide
+            PickDialog("In the trash", adapter_rows.trash_lines(trash), "take back"), decide
         )
 
     def action_merge(self) -> None:
@@ -195,7 +195,7 @@ class Adapters(Page):
         if item is None:
             return
         name = item.info.name
-        prompt = Prompt(
+        prompt = PromptDialog(
             f"Merge {name} with its base into the folder",
             str(Path.cwd() / f"{name}-merged"),
             "a new or empty folder; the model in it needs no adapter",
@@ -214,10 +214,10 @@ class Adapters(Page):
     # -- within -------------------------------------------------------------------------------
 
     @property
-    def _table(self) -> ShelfTable:
-        return self.query_one(ShelfTable)
+    def _table(self) -> AdapterTable:
+        return self.query_one(AdapterTable)
 
-    def _item(self) -> Listed | None:
+    def _item(self) -> AdapterEntry | None:
         chosen = self._table.chosen
         return next((i for i in self._shelf.items if i.info.name == chosen), None)
 
@@ -237,13 +237,13 @@ class Adapters(Page):
         taken = name != self._table.chosen and any(i.info.name == name for i in self._shelf.items)
         return f"there is already an adapter {name}" if taken else None
 
-    def _compared(self, found: Compared | None) -> None:
+    def _compared(self, found: ComparisonResult | None) -> None:
         if found is not None:
-            self.app.push_screen(Reading(lambda width: comparison_text(found, width)))
+            self.app.push_screen(TextView(lambda width: comparison_text(found, width)))
 
     def _merge(self, name: str, text: str) -> None:
         out = Path(text).expanduser()
-        work: Work[Path] = Work(
+        work: ProgressDialog[Path] = ProgressDialog(
             f"Merging {name} with its base",
             lambda report: background_tasks.merge(
                 self.session.chatting.chatter.desk(), name, out, report
@@ -276,13 +276,15 @@ class Adapters(Page):
             self.query_one(AdapterPanel).show((item, self._shelf))
 
 
-class AdapterPanel(Panel[tuple[Listed, Shelf] | None]):
+class AdapterPanel(Panel[tuple[AdapterEntry, AdapterListing] | None]):
     """One adapter in detail."""
 
     def __init__(self) -> None:
         super().__init__(None, id="adapter-facts")
 
-    def draw(self, facts: tuple[Listed, Shelf] | None, width: int, height: int) -> Content:
+    def draw(
+        self, facts: tuple[AdapterEntry, AdapterListing] | None, width: int, height: int
+    ) -> Content:
         return Content("") if facts is None else adapter_rows.details_of(*facts, width)
 
 

@@ -6,8 +6,15 @@ import numpy as np
 
 from tui_trainer.tui.charts import layout
 from tui_trainer.tui.charts.canvas import Canvas
-from tui_trainer.tui.charts.layout import Frame
-from tui_trainer.tui.charts.model import ChartSpec, Mark, MarkKind, Marks, Palette, Window
+from tui_trainer.tui.charts.layout import ChartFrame
+from tui_trainer.tui.charts.model import (
+    ChartMark,
+    ChartSpec,
+    HighlightWindow,
+    MarkKind,
+    Marks,
+    Palette,
+)
 
 # Where marks share a column the first of these wins; frequent kinds are thinned.
 _RANK: tuple[MarkKind, ...] = ("advice", "resumed", "learning_rate", "checkpoint", "evaluation")
@@ -15,7 +22,7 @@ _THINNED = ("checkpoint", "evaluation")
 
 
 def draw_axes(
-    canvas: Canvas, spec: ChartSpec, frame: Frame, palette: Palette, marks: Marks
+    canvas: Canvas, spec: ChartSpec, frame: ChartFrame, palette: Palette, marks: Marks
 ) -> None:
     """The two axes, their labels and the events on the lower one."""
     upright, tick, corner, flat, down = "│┤└─┬" if marks == "braille" else "|++-+"
@@ -47,7 +54,7 @@ def draw_axes(
         canvas.write(frame.axis_row, frame.left + column, item.glyph, palette.of_mark(item.kind))
 
 
-def columns_of(window: Window, frame: Frame) -> tuple[int, int] | None:
+def columns_of(window: HighlightWindow, frame: ChartFrame) -> tuple[int, int] | None:
     """The first and last plot column of a window, or None where it is not seen."""
     ends = np.array([window.first, window.last], dtype=np.float64)
     places = frame.x.fraction(frame.x.to_plot(ends))
@@ -57,10 +64,10 @@ def columns_of(window: Window, frame: Frame) -> tuple[int, int] | None:
     return first, last
 
 
-def _mark_columns(marks: tuple[Mark, ...], frame: Frame) -> dict[int, Mark]:
+def _mark_columns(marks: tuple[ChartMark, ...], frame: ChartFrame) -> dict[int, ChartMark]:
     """At most one mark a column; checkpoints and evaluations at least four columns apart, the
     newest always among them."""
-    taken: dict[int, Mark] = {}
+    taken: dict[int, ChartMark] = {}
     for kind in _RANK:
         mine = [mark for mark in marks if mark.kind == kind]
         if not mine:

@@ -15,7 +15,7 @@ from textual.strip import Strip
 _SPACE = ord(" ")
 
 
-class Rows:
+class RowCache:
     """The rows of the last drawing: one that did not change is handed out again as it was."""
 
     def __init__(self) -> None:
@@ -42,10 +42,10 @@ class Rows:
 class Canvas:
     """`width`×`height` narrow characters, each with one style; writing outside is cut off."""
 
-    def __init__(self, width: int, height: int, rows: Rows | None = None) -> None:
+    def __init__(self, width: int, height: int, rows: RowCache | None = None) -> None:
         self.width = width
         self.height = height
-        self._rows = rows if rows is not None else Rows()
+        self._rows = rows if rows is not None else RowCache()
         self._codes = np.full((height, width), _SPACE, dtype=np.uint32)
         self._styles = np.zeros((height, width), dtype=np.int32)
         self._palette: dict[Style, int] = {Style(): 0}

@@ -12,9 +12,9 @@ from textual.strip import Strip
 
 from tui_trainer.text import formats
 from tui_trainer.tui.charts import axes, bins, layout, raster
-from tui_trainer.tui.charts.canvas import Canvas, Rows, line_of
-from tui_trainer.tui.charts.layout import Frame
-from tui_trainer.tui.charts.model import ChartSpec, Line, Marks, Palette
+from tui_trainer.tui.charts.canvas import Canvas, RowCache, line_of
+from tui_trainer.tui.charts.layout import ChartFrame
+from tui_trainer.tui.charts.model import ChartLine, ChartSpec, Marks, Palette
 
 _LAYERS = {"raw": 0, "series": 1, "smooth": 2, "validation": 3}
 _UP = {"braille": "▲", "ascii": "^"}
@@ -35,7 +35,7 @@ def draw_chart(
     height: int,
     palette: Palette,
     marks: Marks = "braille",
-    before: Rows | None = None,
+    before: RowCache | None = None,
 ) -> list[Strip]:
     """The chart as `height` strips of exactly `width` cells; never raises for any numbers.
 
@@ -63,13 +63,13 @@ def draw_chart(
     return rows
 
 
-def frame_of(spec: ChartSpec, width: int, height: int) -> Frame:
+def frame_of(spec: ChartSpec, width: int, height: int) -> ChartFrame:
     """Where `draw_chart` would put things: for a cursor, the mouse and zooming."""
     with np.errstate(all="ignore"):
         return _prepare(spec, width, height)[0]
 
 
-def _prepare(spec: ChartSpec, width: int, height: int) -> tuple[Frame, tuple[Line, ...]]:
+def _prepare(spec: ChartSpec, width: int, height: int) -> tuple[ChartFrame, tuple[ChartLine, ...]]:
     x = layout.x_axis(spec)
     lines = tuple(layout.visible(line, x) for line in spec.lines)
     return layout.layout(spec, width, height, x, layout.y_axis(spec, lines)), lines
@@ -99,7 +99,7 @@ def _fits(left: list[tuple[str, Style]], right: list[tuple[str, Style]], width: 
 
 
 def _legend(
-    lines: Sequence[Line], palette: Palette, marks: Marks, dim: Style
+    lines: Sequence[ChartLine], palette: Palette, marks: Marks, dim: Style
 ) -> list[tuple[str, Style]]:
     right: list[tuple[str, Style]] = []
     for line in lines:
@@ -111,18 +111,18 @@ def _legend(
     return right
 
 
-def _reaches_above_zero(line: Line) -> bool:
+def _reaches_above_zero(line: ChartLine) -> bool:
     return bool(((line.y if line.top is None else line.top) > 0).any())
 
 
-def _say_empty(canvas: Canvas, words: str, frame: Frame, palette: Palette) -> None:
+def _say_empty(canvas: Canvas, words: str, frame: ChartFrame, palette: Palette) -> None:
     hint = formats.clean(words)
     if canvas.height > 1 and len(hint) <= canvas.width and hint.isascii():
         row = frame.top + (canvas.height - frame.top - 1) // 2
         canvas.write(row, (canvas.width - len(hint)) // 2, hint, palette.faint)
 
 
-def _style_of(line: Line, palette: Palette) -> Style:
+def _style_of(line: ChartLine, palette: Palette) -> Style:
     if line.role == "series":
         style = palette.of_series(line.colour)
         return style + Style(bold=True) if line.strong else style
@@ -132,7 +132,7 @@ def _style_of(line: Line, palette: Palette) -> Style:
 
 
 def _draw_lines(
-    canvas: Canvas, frame: Frame, lines: tuple[Line, ...], palette: Palette, marks: Marks
+    canvas: Canvas, frame: ChartFrame, lines: tuple[ChartLine, ...], palette: Palette, marks: Marks
 ) -> None:
     # Lowest layer first; among equals the first line last, so that it lies on top.
     order = range(len(lines) - 1, -1, -1)
@@ -144,7 +144,9 @@ def _draw_lines(
             _draw_line(canvas, frame, line, palette, marks)
 
 
-def _draw_line(canvas: Canvas, frame: Frame, line: Line, palette: Palette, marks: Marks) -> None:
+def _draw_line(
+    canvas: Canvas, frame: ChartFrame, line: ChartLine, palette: Palette, marks: Marks
+) -> None:
     grain = raster.GRAINS[marks]
     values = frame.y.to_plot(line.y)
     top = None if line.top is None else frame.y.to_plot(line.top)
@@ -164,7 +166,9 @@ def _draw_line(canvas: Canvas, frame: Frame, line: Line, palette: Palette, marks
             canvas.write(frame.top + row, frame.left + column, glyph, palette.clipped)
 
 
-def _draw_points(canvas: Canvas, frame: Frame, line: Line, palette: Palette, marks: Marks) -> None:
+def _draw_points(
+    canvas: Canvas, frame: ChartFrame, line: ChartLine, palette: Palette, marks: Marks
+) -> None:
     """Marks at single points, newest uppermost; a clipped one points over the edge."""
     heights = frame.y.fraction(frame.y.to_plot(line.y))
     places = frame.x.fraction(line.x)
@@ -182,7 +186,9 @@ def _draw_points(canvas: Canvas, frame: Frame, line: Line, palette: Palette, mar
         canvas.write(frame.top + int(rows[index]), frame.left + int(columns[index]), glyph, style)
 
 
-def _draw_tags(canvas: Canvas, frame: Frame, lines: tuple[Line, ...], palette: Palette) -> None:
+def _draw_tags(
+    canvas: Canvas, frame: ChartFrame, lines: tuple[ChartLine, ...], palette: Palette
+) -> None:
     """Each line's character at its end, those of the first lines nearest to it; one that finds
     its place taken stands to the left."""
     taken: set[tuple[int, int]] = set()
@@ -202,7 +208,7 @@ def _draw_tags(canvas: Canvas, frame: Frame, lines: tuple[Line, ...], palette: P
 
 
 def _draw_levels(
-    canvas: Canvas, spec: ChartSpec, frame: Frame, palette: Palette, marks: Marks
+    canvas: Canvas, spec: ChartSpec, frame: ChartFrame, palette: Palette, marks: Marks
 ) -> None:
     """Each window's levels, dashed from a little before it on, where nothing else is."""
     dash = "╌" if marks == "braille" else "-"
@@ -220,7 +226,7 @@ def _draw_levels(
 
 
 def _draw_cursor(
-    canvas: Canvas, spec: ChartSpec, frame: Frame, palette: Palette, marks: Marks
+    canvas: Canvas, spec: ChartSpec, frame: ChartFrame, palette: Palette, marks: Marks
 ) -> None:
     if spec.cursor_x is None or not np.isfinite(spec.cursor_x):
         return

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tui_trainer.text import formats
 from tui_trainer.tui.charts import scale
-from tui_trainer.tui.charts.model import Array, ChartSpec, Line
+from tui_trainer.tui.charts.model import Array, ChartLine, ChartSpec
 from tui_trainer.tui.charts.scale import Axis
 
 _ROWS_PER_TICK = 3
@@ -18,7 +18,7 @@ _COLUMNS_PER_TICK = 12
 
 
 @dataclass(frozen=True)
-class Frame:
+class ChartFrame:
     """The plot's place in cells and its axes. `left` counts the y axis and its labels,
     `top` the title; `axis_row` and `label_row` are None where there is no room."""
 
@@ -54,7 +54,7 @@ class Frame:
         return self.x.value(column / max(self.columns - 1, 1))
 
 
-def visible(line: Line, x: Axis) -> Line:
+def visible(line: ChartLine, x: Axis) -> ChartLine:
     """The part of a line within the x axis, in plot units on x, ascending, without NaN on x."""
     count = min(len(line.x), len(line.y))
     xs, ys = x.to_plot(np.asarray(line.x[:count], np.float64)), np.asarray(line.y[:count])
@@ -89,7 +89,7 @@ def x_axis(spec: ChartSpec) -> Axis:
     return Axis(low, high, spec.log_x)
 
 
-def y_axis(spec: ChartSpec, lines: tuple[Line, ...]) -> Axis:
+def y_axis(spec: ChartSpec, lines: tuple[ChartLine, ...]) -> Axis:
     """The y axis that suits the lines' visible part."""
     if spec.y_range is not None:
         return scale.exact_axis(*spec.y_range, log=spec.log_y)
@@ -102,7 +102,7 @@ def y_axis(spec: ChartSpec, lines: tuple[Line, ...]) -> Axis:
     return scale.make_axis((low, high), spec.log_y)
 
 
-def layout(spec: ChartSpec, width: int, height: int, x: Axis, y: Axis) -> Frame:
+def layout(spec: ChartSpec, width: int, height: int, x: Axis, y: Axis) -> ChartFrame:
     """Shares `width`×`height` cells among title, axes, labels and plot."""
     top = 1 if height >= 2 else 0
     axis_rows = 2 if height >= 6 else (1 if height >= 5 else 0)
@@ -112,7 +112,7 @@ def layout(spec: ChartSpec, width: int, height: int, x: Axis, y: Axis) -> Frame:
     if gutter > width // 3 or height < 4:
         gutter, labels = (1 if width >= 8 and height >= 4 else 0), {}
     columns = max(1, width - gutter)
-    return Frame(
+    return ChartFrame(
         left=gutter,
         top=top,
         columns=columns,

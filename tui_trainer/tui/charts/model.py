@@ -24,7 +24,7 @@ GLYPHS: Mapping[MarkKind, str] = MappingProxyType(
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
+class ChartLine:
     """One line or one row of marks: `x` and `y` of one length, NaN in `y` is a gap.
 
     `raw` is drawn faint and lowest, `smooth` bright above it, `validation` as marks on top;
@@ -45,7 +45,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Mark:
+class ChartMark:
     """An event on the x axis; `glyph` is one narrow character."""
 
     x: float
@@ -53,13 +53,13 @@ class Mark:
     kind: MarkKind
 
 
-def mark(kind: MarkKind, x: float) -> Mark:
+def mark(kind: MarkKind, x: float) -> ChartMark:
     """An event with the glyph of its kind."""
-    return Mark(x, GLYPHS[kind], kind)
+    return ChartMark(x, GLYPHS[kind], kind)
 
 
 @dataclass(frozen=True)
-class Window:
+class HighlightWindow:
     """A stretch of x that is pointed at, and the levels of y to compare it with: where it was
     before, or the two ends of what was normal. They are drawn up to `until`, else to its end."""
 
@@ -81,8 +81,8 @@ class ChartSpec:
     """
 
     title: str
-    lines: tuple[Line, ...] = ()
-    marks: tuple[Mark, ...] = ()
+    lines: tuple[ChartLine, ...] = ()
+    marks: tuple[ChartMark, ...] = ()
     detail: str = ""
     x_label: str = "step"
     x_format: Format = "number"
@@ -93,7 +93,7 @@ class ChartSpec:
     x_range: tuple[float, float] | None = None
     y_range: tuple[float, float] | None = None
     cursor_x: float | None = None
-    windows: tuple[Window, ...] = ()
+    windows: tuple[HighlightWindow, ...] = ()
     dimmed: bool = False
     legend: bool = True
     empty: str = "no data yet"

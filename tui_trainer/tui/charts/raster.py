@@ -24,14 +24,14 @@ _ASCII_BAND = np.array([ord(c) for c in "\0.::':::"], dtype=np.uint32)
 
 
 @dataclass(frozen=True)
-class Grain:
+class DotGrid:
     """How many dots a cell has across and down."""
 
     across: int
     down: int
 
 
-GRAINS: dict[Marks, Grain] = {"braille": Grain(2, 4), "ascii": Grain(1, 3)}
+GRAINS: dict[Marks, DotGrid] = {"braille": DotGrid(2, 4), "ascii": DotGrid(1, 3)}
 
 
 def dot_rows(fractions: Array, rows: int) -> Array:

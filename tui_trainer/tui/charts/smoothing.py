@@ -123,7 +123,7 @@ class Ema:
         return _recur(np.negative(fresh, out=fresh), decay, total)
 
 
-class Averages:
+class SmoothingCache:
     """The averages of a session, by what they are of; the longest unused are forgotten."""
 
     def __init__(self, most: int = 64) -> None:

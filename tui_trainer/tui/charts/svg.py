@@ -11,7 +11,7 @@ from rich.style import Style
 from tui_trainer.text import formats
 from tui_trainer.tui.charts import bins, scale
 from tui_trainer.tui.charts.layout import visible, x_axis, y_axis
-from tui_trainer.tui.charts.model import Array, ChartSpec, Line, Palette
+from tui_trainer.tui.charts.model import Array, ChartLine, ChartSpec, Palette
 from tui_trainer.tui.charts.scale import Axis
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 34, 34  # pixels around the plot
@@ -20,7 +20,7 @@ _ORDER = {"raw": 0, "series": 1, "smooth": 2, "validation": 3}
 
 
 @dataclass(frozen=True)
-class Ground:
+class SvgColours:
     """The colours around the lines, as "#rrggbb"."""
 
     surface: str = "#ffffff"
@@ -48,7 +48,11 @@ class _Box:
 
 
 def svg_document(
-    specs: list[ChartSpec], palette: Palette, ground: Ground, width: int = 960, height: int = 360
+    specs: list[ChartSpec],
+    palette: Palette,
+    ground: SvgColours,
+    width: int = 960,
+    height: int = 360,
 ) -> str:
     """The charts below each other, each `width`×`height` pixels; never raises for any numbers."""
     whole = max(1, len(specs)) * height
@@ -64,7 +68,7 @@ def svg_document(
 
 
 def _chart(
-    spec: ChartSpec, palette: Palette, ground: Ground, top: int, width: int, height: int
+    spec: ChartSpec, palette: Palette, ground: SvgColours, top: int, width: int, height: int
 ) -> list[str]:
     x = x_axis(spec)
     lines = [visible(line, x) for line in spec.lines]
@@ -94,7 +98,7 @@ def _chart(
     return parts
 
 
-def _axes(spec: ChartSpec, box: _Box, ground: Ground) -> list[str]:
+def _axes(spec: ChartSpec, box: _Box, ground: SvgColours) -> list[str]:
     bottom, right = box.top + box.height, box.left + box.width
     parts = [
         _rule(box.left, box.top, box.left, bottom, ground.faint),
@@ -115,7 +119,7 @@ def _axes(spec: ChartSpec, box: _Box, ground: Ground) -> list[str]:
 
 
 def _legend(
-    spec: ChartSpec, palette: Palette, ground: Ground, top: float, width: int
+    spec: ChartSpec, palette: Palette, ground: SvgColours, top: float, width: int
 ) -> tuple[list[str], int]:
     """The names of the lines, at the right of the title or in rows below it; how many rows."""
     named = [(line, f"{line.tag} {line.label}".strip()) for line in spec.lines if line.label]
@@ -135,7 +139,7 @@ def _legend(
     return parts, rows
 
 
-def _path(line: Line, box: _Box, colour: str) -> list[str]:
+def _path(line: ChartLine, box: _Box, colour: str) -> list[str]:
     """The line with the extremes of every half pixel, broken where values are missing."""
     y = box.y.to_plot(line.y)
     top = None if line.top is None else box.y.to_plot(line.top)
@@ -159,7 +163,7 @@ def _path(line: Line, box: _Box, colour: str) -> list[str]:
     ]
 
 
-def _points(line: Line, box: _Box, colour: str) -> list[str]:
+def _points(line: ChartLine, box: _Box, colour: str) -> list[str]:
     x, y = box.across(line.x), box.down(box.y.to_plot(line.y))
     solid = np.isfinite(x) & np.isfinite(y)
     return [
@@ -178,7 +182,7 @@ def _share(axis: Axis, value: float) -> float:
     return float(axis.fraction(axis.to_plot(np.array([value], dtype=np.float64)))[0])
 
 
-def _colour(line: Line, palette: Palette, ground: Ground) -> str:
+def _colour(line: ChartLine, palette: Palette, ground: SvgColours) -> str:
     styles = {"raw": palette.raw, "smooth": palette.smooth, "validation": palette.validation}
     style: Style = styles.get(line.role) or palette.of_series(line.colour)
     return style.color.get_truecolor().hex if style.color is not None else ground.text

@@ -17,7 +17,7 @@ from tui_trainer.tui.common.markup import shorten
 _QUESTION = 300
 
 
-class Editor(Dialog[str]):
+class AnswerEditor(Dialog[str]):
     """Gives the text, or None where it was closed or left as it was."""
 
     BINDINGS: ClassVar = [

@@ -9,7 +9,7 @@ _ASKING = "↑ earlier lines   tab completes a command   /help lists them"
 
 
 @dataclass(frozen=True)
-class Commands:
+class CommandForms:
     """Every form of each command, as it is typed and what it does, by the command's name."""
 
     forms: Mapping[str, Sequence[tuple[str, str]]]
@@ -63,7 +63,7 @@ def _common(names: Sequence[str]) -> str:
     return first[:size]
 
 
-class Recall:
+class InputHistory:
     """Walks through earlier lines; what was being typed is the newest of them."""
 
     def __init__(self) -> None:

@@ -12,10 +12,10 @@ from tui_trainer.contracts import session as events
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.chat import session_thread
 from tui_trainer.tui.chat.event_text import training_words
-from tui_trainer.tui.chat.session_thread import Chatter
-from tui_trainer.tui.chat.transcript import Talk
-from tui_trainer.tui.common.dialogs.choice import Choice, Option
-from tui_trainer.tui.messages import ChatSpoke
+from tui_trainer.tui.chat.session_thread import SessionThread
+from tui_trainer.tui.chat.transcript import Transcript
+from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
+from tui_trainer.tui.messages import ChatNewsPosted
 from tui_trainer.tui.startup.services import OpenSession
 
 if TYPE_CHECKING:
@@ -25,15 +25,15 @@ FRAME_SECONDS = 0.05  # at most twenty times a second, however fast tokens come
 OPEN_SECONDS = 0.6  # after the first paint, which it must not delay
 
 
-class Chatting:
+class ChatController:
     """One chat for the whole session; the model is loaded when a screen asks for it."""
 
     def __init__(self, app: TrainerApp, open_session: OpenSession) -> None:
         self._app = app
         self._taken_at = 0.0
         self._frame: Timer | None = None
-        self.talk = Talk()
-        self.chatter = Chatter(lambda: app.post_message(ChatSpoke()), open_session)
+        self.talk = Transcript()
+        self.chatter = SessionThread(lambda: app.post_message(ChatNewsPosted()), open_session)
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class Chatting:
         self._app.show_talk()
 
     def _state_of(self, news: session_thread.News) -> str | None:
-        if not isinstance(news, session_thread.Progressed):
+        if not isinstance(news, session_thread.TrainingProgressed):
             return None
         before = self.talk.trainings.get(news.record.id)
         return before.state if before else None
@@ -143,13 +143,16 @@ class Chatting:
         """Who looks at another screen hears of refusals and results."""
         if self._app.current_mode == "chat":
             return
-        if isinstance(news, events.Problem):
+        if isinstance(news, events.SessionError):
             self._app.tell(news.text, "warning")
-        elif isinstance(news, events.Notice) and self._app.current_mode == "adapters":
+        elif isinstance(news, events.SessionNotice) and self._app.current_mode == "adapters":
             self._app.tell(news.text)
-        elif isinstance(news, session_thread.Unavailable) and self._app.current_mode == "adapters":
+        elif (
+            isinstance(news, session_thread.ChatUnavailable)
+            and self._app.current_mode == "adapters"
+        ):
             self._app.tell(news.reason, "error")
-        elif isinstance(news, session_thread.Progressed) and before != news.record.state:
+        elif isinstance(news, session_thread.TrainingProgressed) and before != news.record.state:
             tone, words = training_words(news.record)
             if tone != "note":
                 self._app.tell(words, "information" if tone == "good" else "warning")
@@ -161,18 +164,21 @@ class Chatting:
         ask = self.talk.ask
         if ask is not None and ask.yes == "/yes" and self._app.current_mode == "adapters":
             self.talk.ask = None
-            options = (Option("yes", "y", ask.label), Option("no", "escape", "leave it"))
+            options = (
+                ChoiceOption("yes", "y", ask.label),
+                ChoiceOption("no", "escape", "leave it"),
+            )
 
             def decide(answer: str | None) -> None:
                 self.chatter.submit("/yes" if answer == "yes" else "/no", remember=False)
 
-            self._app.push_screen(Choice(clean(ask.text), options), decide)
+            self._app.push_screen(ChoiceDialog(clean(ask.text), options), decide)
 
     def _edit(self, request: events.EditRequest) -> None:
-        from tui_trainer.tui.chat.answer_editor import Editor  # loaded when it is wanted
+        from tui_trainer.tui.chat.answer_editor import AnswerEditor  # loaded when it is wanted
 
         def decide(text: str | None) -> None:
             if text is not None:
                 self.chatter.edited(request, text)
 
-        self._app.push_screen(Editor(request.question, request.text), decide)
+        self._app.push_screen(AnswerEditor(request.question, request.text), decide)

@@ -112,7 +112,7 @@ def share(value: float | None) -> str:
     return f"{text} %"
 
 
-def buffer_words(buffer: events.Buffer) -> str:
+def buffer_words(buffer: events.BufferStatus) -> str:
     """How far the buffer is from a training."""
     if buffer.threshold:
         return f"{buffer.count} of {buffer.threshold} until training"
@@ -120,7 +120,7 @@ def buffer_words(buffer: events.Buffer) -> str:
     return f"{buffer.count} {wait} for {'training' if buffer.weight_threshold else '/train'}"
 
 
-def weight_words(buffer: events.Buffer) -> str:
+def weight_words(buffer: events.BufferStatus) -> str:
     """The summed weight, and the one that starts a training."""
     limit = f" of {buffer.weight_threshold:g}" if buffer.weight_threshold else ""
     return f"weight {buffer.weight:g}{limit}"

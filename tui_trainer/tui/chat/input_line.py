@@ -5,10 +5,10 @@ from __future__ import annotations
 from textual import events
 from textual.widgets import Input
 
-from tui_trainer.tui.chat.completion import Recall
+from tui_trainer.tui.chat.completion import InputHistory
 
 
-class AskLine(Input):
+class InputLine(Input):
     """An input whose pasted lines are joined, with the earlier lines a key away."""
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class AskLine(Input):
             compact=True,
             select_on_focus=False,
         )
-        self._recall = Recall()
+        self._recall = InputHistory()
         self._recalled = ""
 
     def recall(self, lines: list[str], direction: int) -> None:

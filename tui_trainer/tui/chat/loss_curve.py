@@ -22,7 +22,7 @@ class _Line(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class Curve:
+class LossCurve:
     """The newest losses, oldest first, and what the engine thinks is left in seconds."""
 
     losses: tuple[float, ...] = ()
@@ -30,13 +30,13 @@ class Curve:
     status: str = ""
 
 
-def curve_of(record: TrainingRecord) -> Curve | None:
+def curve_of(record: TrainingRecord) -> LossCurve | None:
     """The curve of a training that runs; None for any other."""
     if record.state != "training" or record.run_path is None:
         return None
     folder = RunFolder(Path(record.run_path))
     state = folder.state()
-    return Curve(
+    return LossCurve(
         losses=losses_of(folder.metrics_file),
         eta_seconds=state.eta_seconds if state else None,
         status=state.state if state else "",

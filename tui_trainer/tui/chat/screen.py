@@ -12,25 +12,25 @@ from textual.widgets import Input, Static
 
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
-from tui_trainer.tui.chat.completion import Commands
-from tui_trainer.tui.chat.input_line import AskLine
+from tui_trainer.tui.chat.completion import CommandForms
+from tui_trainer.tui.chat.input_line import InputLine
 from tui_trainer.tui.chat.teaching_panels import TeachingPanel
 from tui_trainer.tui.chat.teaching_status import teaching_facts_of
-from tui_trainer.tui.chat.transcript import Talk
-from tui_trainer.tui.chat.transcript_view import TalkLog
-from tui_trainer.tui.common.dialogs.choice import Choice, Option
-from tui_trainer.tui.common.dialogs.prompt import Prompt
+from tui_trainer.tui.chat.transcript import Transcript
+from tui_trainer.tui.chat.transcript_view import TranscriptView
+from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
+from tui_trainer.tui.common.dialogs.prompt import PromptDialog
 from tui_trainer.tui.common.page import Page
-from tui_trainer.tui.common.wrapped_text import Prose
+from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.keymap import Key
 from tui_trainer.watch.snapshots import FolderView
 
 _RATINGS = (
-    Option("good", "g", "good: this is right, learn it (weight 1)"),
-    Option("medium", "m", "medium: poor (weight 3), with a note"),
-    Option("critical", "c", "critical: wrong (weight 10), with a note"),
-    Option("edit", "e", "write the right answer"),
-    Option("revise", "r", "let the model answer again, with a note"),
+    ChoiceOption("good", "g", "good: this is right, learn it (weight 1)"),
+    ChoiceOption("medium", "m", "medium: poor (weight 3), with a note"),
+    ChoiceOption("critical", "c", "critical: wrong (weight 10), with a note"),
+    ChoiceOption("edit", "e", "write the right answer"),
+    ChoiceOption("revise", "r", "let the model answer again, with a note"),
 )
 _NOTES = {
     "medium": ("What is poor about it?", "the note is kept with the rating; it may be empty"),
@@ -39,7 +39,7 @@ _NOTES = {
 }
 
 
-class Chat(Page):
+class ChatScreen(Page):
     """The conversation, the input line, and how far the teaching is."""
 
     CSS_PATH = "screen.tcss"
@@ -49,29 +49,29 @@ class Chat(Page):
 
     def __init__(self) -> None:
         super().__init__()
-        self._commands: Commands | None = None
+        self._commands: CommandForms | None = None
 
     def body(self) -> ComposeResult:
         with Horizontal(id="talk-body"):
             with Vertical(id="talk-main"):
-                yield TalkLog()
-                yield Prose(id="asked")
+                yield TranscriptView()
+                yield WrappedText(id="asked")
                 with Horizontal(id="ask-row"):
                     yield Static("›", id="ask-mark", markup=False)
-                    yield AskLine()
-                yield Prose(id="ask-hint")
+                    yield InputLine()
+                yield WrappedText(id="ask-hint")
             with Vertical(id="talk-side"):
                 yield TeachingPanel()
 
     def on_mount(self) -> None:
         from tui_trainer.repl.command_table import COMMANDS, written  # monitor does without
 
-        self._commands = Commands({name: written(name) for name in COMMANDS})
+        self._commands = CommandForms({name: written(name) for name in COMMANDS})
         self._hint()
 
     def on_screen_resume(self) -> None:
         self.session.chatting.start()
-        self.query_one(TalkLog).scroll_to_end()
+        self.query_one(TranscriptView).scroll_to_end()
 
     def on_descendant_focus(self) -> None:
         self.draw_keys()
@@ -95,7 +95,7 @@ class Chat(Page):
     def take(self, view: FolderView) -> None:
         """The folder changes nothing here; the talk does."""
         talk = self._talk
-        self.query_one(TalkLog).show([*talk.entries, *talk.waiting])
+        self.query_one(TranscriptView).show([*talk.entries, *talk.waiting])
         self.query_one(TeachingPanel).show(
             teaching_facts_of(talk, self._shown("watch_training"), self.session.marks)
         )
@@ -107,7 +107,7 @@ class Chat(Page):
         if chatting.cancel() or chatting.decline():
             return True
         if self._typing:
-            self.query_one(TalkLog).focus()
+            self.query_one(TranscriptView).focus()
             return True
         return False
 
@@ -138,7 +138,7 @@ class Chat(Page):
         self.session.chatting.submit(line, remember=False)
 
     def action_rate(self) -> None:
-        self.app.push_screen(Choice("The last answer is", _RATINGS), self._rated)
+        self.app.push_screen(ChoiceDialog("The last answer is", _RATINGS), self._rated)
 
     def action_agree(self) -> None:
         self.session.chatting.agree()
@@ -148,12 +148,12 @@ class Chat(Page):
 
     def action_history(self, direction: int) -> None:
         if self._typing:
-            self.query_one(AskLine).recall(self._talk.history, direction)
+            self.query_one(InputLine).recall(self._talk.history, direction)
         else:
             self.action_scroll_log(direction)
 
     def action_complete(self) -> None:
-        line = self.query_one(AskLine)
+        line = self.query_one(InputLine)
         if self._typing and line.value.startswith("/") and self._commands is not None:
             line.value = self._commands.completed(line.value)
             line.cursor_position = len(line.value)
@@ -161,14 +161,14 @@ class Chat(Page):
             self.focus_next()
 
     def action_page(self, direction: int) -> None:
-        log = self.query_one(TalkLog)
+        log = self.query_one(TranscriptView)
         log.scroll_relative(y=direction * max(1, log.size.height - 2), animate=False)
 
     def action_scroll_log(self, lines: int) -> None:
-        self.query_one(TalkLog).scroll_relative(y=lines, animate=False)
+        self.query_one(TranscriptView).scroll_relative(y=lines, animate=False)
 
     def action_type(self, text: str = "") -> None:
-        line = self.query_one(AskLine)
+        line = self.query_one(InputLine)
         line.focus()
         if text and not line.value:
             line.value = text
@@ -177,12 +177,12 @@ class Chat(Page):
     # -- within -------------------------------------------------------------------------------
 
     @property
-    def _talk(self) -> Talk:
+    def _talk(self) -> Transcript:
         return self.session.chatting.talk
 
     @property
     def _typing(self) -> bool:
-        return isinstance(self.focused, AskLine)
+        return isinstance(self.focused, InputLine)
 
     def _shown(self, id: str) -> str:
         return self.session.keymap.shown(next(key for key in keymap.KEYS if key.id == id))
@@ -202,10 +202,10 @@ class Chat(Page):
         def check(note: str) -> str | None:
             return "say what is wrong" if needed and not note.strip() else None
 
-        self.app.push_screen(Prompt(_NOTES[command][0], "", _NOTES[command][1], check), say)
+        self.app.push_screen(PromptDialog(_NOTES[command][0], "", _NOTES[command][1], check), say)
 
-    def _show_asked(self, talk: Talk) -> None:
-        bar = self.query_one("#asked", Prose)
+    def _show_asked(self, talk: Transcript) -> None:
+        bar = self.query_one("#asked", WrappedText)
         content = asked(talk, self._shown("agree"))
         bar.display = content is not None
         if content is not None:
@@ -213,19 +213,19 @@ class Chat(Page):
 
     @on(Input.Changed, "#ask")
     def _hint(self) -> None:
-        text = self.query_one(AskLine).value
+        text = self.query_one(InputLine).value
         hint = self._commands.hint(text) if self._commands is not None else ""
-        self.query_one("#ask-hint", Prose).update(Content(clean(hint)))
+        self.query_one("#ask-hint", WrappedText).update(Content(clean(hint)))
 
     @on(Input.Submitted, "#ask")
     def _given(self) -> None:
-        line = self.query_one(AskLine).take()
+        line = self.query_one(InputLine).take()
         if line.strip():
             self.session.chatting.submit(line)
-            self.query_one(TalkLog).scroll_to_end()
+            self.query_one(TranscriptView).scroll_to_end()
 
 
-def asked(talk: Talk, yes_key: str) -> Content | None:
+def asked(talk: Transcript, yes_key: str) -> Content | None:
     """What stands above the input line: what waits for a yes, or what is under way."""
     if talk.ask is not None:
         said = bool(talk.entries) and talk.entries[-1].text == talk.ask.text

@@ -15,13 +15,13 @@ from tui_trainer.contracts import session as events
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Rating
 from tui_trainer.contracts.teaching import TrainingRecord
-from tui_trainer.tui.chat.loss_curve import Curve, curve_of
+from tui_trainer.tui.chat.loss_curve import LossCurve, curve_of
 from tui_trainer.tui.startup.services import OpenSession, in_background
 
 if TYPE_CHECKING:  # monitor loads neither of them
-    from tui_trainer.repl.context import Desk
+    from tui_trainer.repl.context import SessionContext
     from tui_trainer.repl.session import ChatSession
-    from tui_trainer.store.feedback.conversations import Said
+    from tui_trainer.store.feedback.conversations import RecordedTurn
 
 KEPT_TURNS = 2000
 SEAT_SECONDS = 3.0  # until another session is taken to have the teacher's seat
@@ -30,11 +30,11 @@ _LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
-class Opened:
+class SessionOpened:
     """The stores are read: what was said before, how it was rated, and the trainings."""
 
     model: str
-    said: tuple[Said, ...] = ()
+    said: tuple[RecordedTurn, ...] = ()
     ratings: dict[str, Rating] = field(default_factory=dict)
     trainings: tuple[TrainingRecord, ...] = ()
     history: tuple[str, ...] = ()
@@ -42,14 +42,14 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Loading:
+class ModelLoading:
     """The model is being loaded; `message` is a few words from its process."""
 
     message: str = ""
 
 
 @dataclass(frozen=True)
-class Ready:
+class ChatReady:
     """The model answers."""
 
     parameters: int
@@ -58,21 +58,21 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Unavailable:
+class ChatUnavailable:
     """There is no chat, and why."""
 
     reason: str
 
 
 @dataclass(frozen=True)
-class Begun:
+class LineStarted:
     """A line is being done."""
 
     line: str
 
 
 @dataclass(frozen=True)
-class Ended:
+class LineEnded:
     """A line is done, or was refused."""
 
     line: str
@@ -80,11 +80,11 @@ class Ended:
 
 
 @dataclass(frozen=True)
-class Progressed:
+class TrainingProgressed:
     """A training has come on, with its losses so far."""
 
     record: TrainingRecord
-    curve: Curve | None = None
+    curve: LossCurve | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,15 @@ class NotTeaching:
 
 
 News = (
-    events.Event | Opened | Loading | Ready | Unavailable | Begun | Ended | Progressed | NotTeaching
+    events.Event
+    | SessionOpened
+    | ModelLoading
+    | ChatReady
+    | ChatUnavailable
+    | LineStarted
+    | LineEnded
+    | TrainingProgressed
+    | NotTeaching
 )
 
 
@@ -122,7 +130,7 @@ def real_session(model: str, runs_dir: Path) -> OpenSession:
     return open_it
 
 
-class Chatter:
+class SessionThread:
     """Owns the session and the one thread that works on its lines, one after the other.
 
     News gather until they are taken; `post` is called once when the first of them comes, from
@@ -208,7 +216,7 @@ class Chatter:
 
     # -- from other threads ---------------------------------------------------------------------
 
-    def desk(self) -> Desk:
+    def desk(self) -> SessionContext:
         """Model, teacher and stores; waits until they are there. Raises `UserError`."""
         self.open()
         while not self._tried.wait(_LOOK_SECONDS):
@@ -225,19 +233,19 @@ class Chatter:
             try:
                 job()
             except UserError as error:
-                self._tell(events.Problem(text=str(error)))
+                self._tell(events.SessionError(text=str(error)))
             except Exception as error:  # the next line is to be done all the same
-                self._tell(events.Problem(text=f"unexpected {type(error).__name__}: {error}"))
+                self._tell(events.SessionError(text=f"unexpected {type(error).__name__}: {error}"))
 
     def _open(self) -> None:
         if self._session is not None:
             return
         try:
-            session = self._open_session(self._tell, lambda text: self._tell(Loading(text)))
+            session = self._open_session(self._tell, lambda text: self._tell(ModelLoading(text)))
             self._tell(opened(session))
             self._session = session
         except UserError as error:
-            self._tell(Unavailable(str(error)))
+            self._tell(ChatUnavailable(str(error)))
             return
         finally:
             self._tried.set()
@@ -250,20 +258,20 @@ class Chatter:
         session = self._session
         if session is None or self._started:
             return
-        self._tell(Loading())
+        self._tell(ModelLoading())
         try:
             session.start()
         except UserError as error:
-            self._tell(Unavailable(str(error)))
+            self._tell(ChatUnavailable(str(error)))
             return
         self._started = True
         facts = session.desk.client.facts
         if facts is not None:
-            self._tell(Ready(facts.parameters, facts.device, facts.dtype))
+            self._tell(ChatReady(facts.parameters, facts.device, facts.dtype))
         in_background("seat", lambda: self._look_for_seat(session))
 
     def _do(self, line: str, remember: bool) -> None:
-        self._tell(Begun(line))
+        self._tell(LineStarted(line))
         done = False
         try:
             self._start()
@@ -272,7 +280,7 @@ class Chatter:
                     self._session.remember(line)
                 done = self._session.submit(line)
         finally:
-            self._tell(Ended(line, done))
+            self._tell(LineEnded(line, done))
 
     def _look_for_seat(self, session: ChatSession) -> None:
         if not self._left.wait(SEAT_SECONDS) and not getattr(
@@ -282,8 +290,8 @@ class Chatter:
 
     def _tell(self, news: News) -> None:
         told: list[News] = [news]
-        if isinstance(news, events.Training):
-            told = [Progressed(news.record, curve_of(news.record))]
+        if isinstance(news, events.TrainingStatus):
+            told = [TrainingProgressed(news.record, curve_of(news.record))]
             if self._session is not None and news.record.state != "training":
                 told.append(self._session.desk.buffer())  # it took its examples, or gave them back
         with self._lock:
@@ -293,13 +301,13 @@ class Chatter:
             self._post()
 
 
-def opened(session: ChatSession) -> Opened:
+def opened(session: ChatSession) -> SessionOpened:
     """What the stores hold at the start."""
     desk = session.desk
     ratings: dict[str, Rating] = {}
     with contextlib.suppress(UserError):
         ratings = {e.id: e.rating for e in desk.feedback.examples() if not e.dropped}
-    return Opened(
+    return SessionOpened(
         model=desk.base,
         said=tuple(desk.conversation.said(KEPT_TURNS)),
         ratings=ratings,

@@ -19,7 +19,7 @@ from tui_trainer.tui.chat.event_text import (
     training_state,
     weight_words,
 )
-from tui_trainer.tui.chat.transcript import Talk
+from tui_trainer.tui.chat.transcript import Transcript
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.markup import count_text, meter, percent_text, wrapped
 from tui_trainer.tui.common.panel import spread, stack
@@ -78,7 +78,7 @@ class TeachingFacts:
     marks: Marks = "braille"
 
 
-def teaching_facts_of(talk: Talk, watch_key: str, marks: Marks) -> TeachingFacts:
+def teaching_facts_of(talk: Transcript, watch_key: str, marks: Marks) -> TeachingFacts:
     """The facts of a session's talk; `watch_key` shows a training on the dashboard."""
     return TeachingFacts(
         model=clean(talk.model),
@@ -93,7 +93,7 @@ def teaching_facts_of(talk: Talk, watch_key: str, marks: Marks) -> TeachingFacts
     )
 
 
-def feedback_facts_of(talk: Talk) -> FeedbackFacts:
+def feedback_facts_of(talk: Transcript) -> FeedbackFacts:
     """The facts of the buffer."""
     buffer = talk.buffer
     if buffer is None:
@@ -154,7 +154,7 @@ def blocks_of(facts: TeachingFacts, width: int) -> Content:
     return stack(*lines)
 
 
-def _loaded(talk: Talk) -> str:
+def _loaded(talk: Transcript) -> str:
     if talk.phase in ("opening", "loading"):
         return " is loading …"
     if talk.phase == "ready" and talk.facts is not None:
@@ -163,7 +163,7 @@ def _loaded(talk: Talk) -> str:
     return ""
 
 
-def _training(talk: Talk) -> TrainingFacts:
+def _training(talk: Transcript) -> TrainingFacts:
     record = talk.under_way
     if record is None:
         return TrainingFacts()

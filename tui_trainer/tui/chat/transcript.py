@@ -18,7 +18,7 @@ from tui_trainer.tui.chat.event_text import (
     rated_words,
     training_words,
 )
-from tui_trainer.tui.chat.loss_curve import Curve
+from tui_trainer.tui.chat.loss_curve import LossCurve
 from tui_trainer.tui.chat.session_thread import News
 
 Kind = Literal["you", "answer", "note", "good", "caution", "problem", "table"]
@@ -27,7 +27,7 @@ OPEN_STATES = frozenset({"queued", "training", "checking"})
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
+class TranscriptEntry:
     """One block of the conversation; entries are compared by identity.
 
     `detail` stands faint below a question or an answer; `running` marks one that still comes.
@@ -36,12 +36,12 @@ class Entry:
     kind: Kind
     text: str
     detail: str = ""
-    table: events.Table | None = None
+    table: events.TextTable | None = None
     running: bool = False
 
 
 @dataclass(frozen=True)
-class Ask:
+class PendingQuestion:
     """Something that waits for a yes: the line that does it, and what that is called."""
 
     text: str
@@ -52,24 +52,24 @@ class Ask:
 
 
 @dataclass
-class Talk:
+class Transcript:
     """What a chat screen shows; one for the whole session, whether a screen is up or not."""
 
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[TranscriptEntry] = field(default_factory=list)
     phase: Phase = "closed"
     note: str = ""
     model: str = "builtin"
-    facts: session_thread.Ready | None = None
+    facts: session_thread.ChatReady | None = None
     live: dict[str, float] = field(default_factory=dict)
-    buffer: events.Buffer | None = None
+    buffer: events.BufferStatus | None = None
     trainings: dict[str, TrainingRecord] = field(default_factory=dict)
-    curve: Curve | None = None
-    ask: Ask | None = None
+    curve: LossCurve | None = None
+    ask: PendingQuestion | None = None
     edit: events.EditRequest | None = None
     history: list[str] = field(default_factory=list)
     working: str | None = None
     ending: bool = False  # it was told to end
-    waiting: list[Entry] = field(default_factory=list)
+    waiting: list[TranscriptEntry] = field(default_factory=list)
     teaches: bool = True
     _drawn: str = ""  # the training of the curve
     _running: int | None = None  # index of the answer that comes
@@ -78,7 +78,7 @@ class Talk:
 
     def queue(self, line: str, *, remember: bool) -> None:
         """A line was given and waits its turn."""
-        self.waiting.append(Entry("you", line, "waits"))
+        self.waiting.append(TranscriptEntry("you", line, "waits"))
         if remember and (not self.history or self.history[-1] != line):
             self.history.append(line)
 
@@ -119,45 +119,45 @@ class Talk:
                 self._finish(news.response, answered_detail(news))
             case events.Revision():
                 self._finish(news.text, "revised answer")
-                self.ask = Ask(*ask_of(news))
-            case events.Problem():
+                self.ask = PendingQuestion(*ask_of(news))
+            case events.SessionError():
                 self._stop_stream()
                 self._add("problem", news.text)
-            case events.Notice():
+            case events.SessionNotice():
                 self._add("note", news.text)
             case events.Rated():
                 self._add("good" if news.taught is not None else "caution", rated_words(news))
             case events.NeedsCorrection():
                 pass  # the rating's own line says so
             case events.Flagged() | events.Confirm():
-                self.ask = Ask(*ask_of(news))
+                self.ask = PendingQuestion(*ask_of(news))
                 self._add("caution", self.ask.text)
             case events.EditRequest():
                 self.edit = news
-            case events.Table():
+            case events.TextTable():
                 self._add("table", news.title, table=news)
-            case events.Live(adapters=adapters):
+            case events.AdaptersActivated(adapters=adapters):
                 self._go_live(adapters)
-            case events.Buffer():
+            case events.BufferStatus():
                 self.buffer = news
-            case session_thread.Progressed():
+            case session_thread.TrainingProgressed():
                 self._progress(news)
             case _:
                 self._take_life(news)
 
     def _take_life(self, news: News) -> None:
         match news:
-            case session_thread.Opened():
+            case session_thread.SessionOpened():
                 self._open(news)
-            case session_thread.Loading(message=message):
+            case session_thread.ModelLoading(message=message):
                 self.phase, self.note = "loading", message
-            case session_thread.Ready():
+            case session_thread.ChatReady():
                 self.phase, self.note, self.facts = "ready", "", news
-            case session_thread.Unavailable(reason=reason):
+            case session_thread.ChatUnavailable(reason=reason):
                 self.phase, self.note = "unavailable", reason
-            case session_thread.Begun(line=line):
+            case session_thread.LineStarted(line=line):
                 self._begin(line)
-            case session_thread.Ended():
+            case session_thread.LineEnded():
                 self._end(news)
             case session_thread.NotTeaching():
                 self.teaches = False
@@ -176,7 +176,7 @@ class Talk:
             self.ask = None
         self._add("you", line)
 
-    def _end(self, news: session_thread.Ended) -> None:
+    def _end(self, news: session_thread.LineEnded) -> None:
         self.working = None
         self._stop_stream()
         if news.done and news.line.strip() == "/new":
@@ -191,7 +191,7 @@ class Talk:
             self.entries[self._running] = replace(entry, text=entry.text + text)
 
     def _finish(self, text: str, detail: str) -> None:
-        entry = Entry("answer", text, detail)
+        entry = TranscriptEntry("answer", text, detail)
         if self._running is None:
             self.entries.append(entry)
         else:
@@ -203,7 +203,7 @@ class Talk:
         if self._running is not None:
             self._finish(self.entries[self._running].text, "cut off")
 
-    def _progress(self, news: session_thread.Progressed) -> None:
+    def _progress(self, news: session_thread.TrainingProgressed) -> None:
         record = news.record
         before = self.trainings.get(record.id)
         self.trainings[record.id] = record
@@ -215,14 +215,14 @@ class Talk:
             kind, text = training_words(record)
             self._add(kind, text)
             if record.state == "refused":
-                self.ask = Ask(*ask_of(record))
+                self.ask = PendingQuestion(*ask_of(record))
 
     def _go_live(self, adapters: dict[str, float]) -> None:
         changed, self.live = self.live != adapters, dict(adapters)
         if changed:
             self._add("note", f"answers come from {live_words(adapters)}")
 
-    def _open(self, news: session_thread.Opened) -> None:
+    def _open(self, news: session_thread.SessionOpened) -> None:
         self.phase, self.model = "opening", news.model
         self.live = dict(news.live)
         self.trainings = {record.id: record for record in news.trainings}
@@ -230,26 +230,30 @@ class Talk:
         self.entries = [*earlier(news), *self.entries]
 
     def _add(
-        self, kind: Kind, text: str, *, table: events.Table | None = None, running: bool = False
+        self, kind: Kind, text: str, *, table: events.TextTable | None = None, running: bool = False
     ) -> None:
-        self.entries.append(Entry(kind, text, table=table, running=running))
+        self.entries.append(TranscriptEntry(kind, text, table=table, running=running))
 
 
-def earlier(news: session_thread.Opened) -> Sequence[Entry]:
+def earlier(news: session_thread.SessionOpened) -> Sequence[TranscriptEntry]:
     """The conversation that is carried on, and a line where it stops."""
-    found: list[Entry] = []
+    found: list[TranscriptEntry] = []
     for said in news.said:
         if said.role == "user":
-            found.append(Entry("you", said.content))
+            found.append(TranscriptEntry("you", said.content))
             continue
         source = said.adapter or "the base"
         found.append(
-            Entry("answer", said.content, f"{source} · cut off" if said.cancelled else source)
+            TranscriptEntry(
+                "answer", said.content, f"{source} · cut off" if said.cancelled else source
+            )
         )
         rating = news.ratings.get(said.example) if said.example else None
         if rating is not None:
-            found.append(Entry("note", f"rated {rating} (weight {WEIGHTS[rating]:g})"))
+            found.append(TranscriptEntry("note", f"rated {rating} (weight {WEIGHTS[rating]:g})"))
     if found:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(news.said[-1].time))
-        found.append(Entry("note", f"carried on from {when}; /new begins a new conversation"))
+        found.append(
+            TranscriptEntry("note", f"carried on from {when}; /new begins a new conversation")
+        )
     return found

@@ -9,7 +9,7 @@ from textual.content import Content
 
 from tui_trainer.contracts import session as events
 from tui_trainer.text.formats import clean
-from tui_trainer.tui.chat.transcript import Entry
+from tui_trainer.tui.chat.transcript import TranscriptEntry
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.markup import wrapped
 
@@ -25,7 +25,7 @@ _LEAST_COLUMN = 6
 _READABLE = 16
 
 
-def entry_lines(entry: Entry, width: int) -> list[Content]:
+def entry_lines(entry: TranscriptEntry, width: int) -> list[Content]:
     """The block of one entry; a question stands on a ground of its own."""
     width = max(8, width)
     if entry.kind == "you":
@@ -41,7 +41,7 @@ def entry_lines(entry: Entry, width: int) -> list[Content]:
     ]
 
 
-def table_lines(table: events.Table, width: int) -> list[Content]:
+def table_lines(table: events.TextTable, width: int) -> list[Content]:
     """A table in columns, the widest ones narrowed; facts without headers as label and text."""
     title = Content.styled(f"{_INDENT}{clean(table.title)}", "bold")
     if not table.headers:
@@ -70,7 +70,7 @@ def column_widths(rows: Sequence[Sequence[str]], width: int) -> list[int]:
     return wide
 
 
-def _question(entry: Entry, width: int) -> list[Content]:
+def _question(entry: TranscriptEntry, width: int) -> list[Content]:
     ground = "on $panel"
     lines = [
         Content.assemble(
@@ -83,7 +83,7 @@ def _question(entry: Entry, width: int) -> list[Content]:
     return [*lines, Content.styled(f"{_INDENT}{entry.detail}", "$faint")] if entry.detail else lines
 
 
-def _answer(entry: Entry, width: int) -> list[Content]:
+def _answer(entry: TranscriptEntry, width: int) -> list[Content]:
     text = entry.text.strip("\n")
     lines = [
         Content.assemble(_INDENT, line)

@@ -11,25 +11,25 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui_trainer.tui.chat.transcript import Entry
+from tui_trainer.tui.chat.transcript import TranscriptEntry
 from tui_trainer.tui.chat.transcript_lines import entry_lines
 
 
-class TalkLog(ScrollView):
+class TranscriptView(ScrollView):
     """Draws through the line API: a long conversation costs no more than what is in view."""
 
     can_focus = True
 
     def __init__(self) -> None:
         super().__init__(id="talk", classes="pane")
-        self._entries: list[Entry] = []
+        self._entries: list[TranscriptEntry] = []
         self._blocks: list[list[Content]] = []
         self._tops: list[int] = []  # first line of each block
         self._height = 0
         self._width = 0
         self._follows = True
 
-    def show(self, entries: Sequence[Entry]) -> None:
+    def show(self, entries: Sequence[TranscriptEntry]) -> None:
         """Takes the conversation; blocks of entries that are the same objects stay."""
         same = 0
         for old, new in zip(self._entries, entries, strict=False):

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui_trainer.tui import keymap
-from tui_trainer.tui.common.dialogs.dialog import Sheet
+from tui_trainer.tui.common.dialogs.dialog import FullDialog
 from tui_trainer.tui.keymap import Key, Keymap
 
 _GROUPS = (
@@ -31,7 +31,7 @@ _MOUSE = (
 _KEYS = 9
 
 
-class Help(Sheet):
+class HelpScreen(FullDialog):
     """Scrolls; Esc, `?` and `q` close it."""
 
     BINDINGS: ClassVar = [

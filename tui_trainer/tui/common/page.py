@@ -13,8 +13,8 @@ from textual.widget import Widget
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.key_bar import Hint, KeyBar
 from tui_trainer.tui.common.markup import plain
-from tui_trainer.tui.common.top_bar import Place, TopBar
-from tui_trainer.tui.common.wrapped_text import Prose
+from tui_trainer.tui.common.top_bar import TopBar, TopBarState
+from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.keymap import Key
 
 if TYPE_CHECKING:  # the views bring numpy, which comes after the first paint
@@ -36,7 +36,7 @@ class Page(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield TopBar()
-        yield Prose(id="sentence")
+        yield WrappedText(id="sentence")
         yield from self.body()
         yield KeyBar()
 
@@ -106,7 +106,7 @@ class Page(Screen[None]):
         """Brings the top line up to date."""
         run = self.session.shown_run()
         self.query_one(TopBar).show(
-            Place(
+            TopBarState(
                 tabs=self.session.tabs(),
                 here=self.place,
                 run=run.name if run else "",
@@ -129,7 +129,7 @@ class Page(Screen[None]):
         """Says a sentence instead of the body, or shows the body."""
         self.set_class(content is not None, "-saying")
         if content is not None:
-            self.query_one("#sentence", Prose).update(content)
+            self.query_one("#sentence", WrappedText).update(content)
 
     def too_small(self) -> Content | None:
         """What is said where the terminal has no room for the body."""

@@ -12,7 +12,7 @@ from tui_trainer.tui.common.panel import Panel, spread
 
 
 @dataclass(frozen=True)
-class Place:
+class TopBarState:
     """The tabs (key, title, screen), the screen shown, and the run in focus."""
 
     tabs: tuple[tuple[str, str, str], ...] = ()
@@ -21,15 +21,15 @@ class Place:
     status: str = ""
 
 
-class TopBar(Panel[Place]):
+class TopBar(Panel[TopBarState]):
     """Tabs can be clicked; the one shown is lit."""
 
     auto_links = False
 
     def __init__(self) -> None:
-        super().__init__(Place(), id="top-bar")
+        super().__init__(TopBarState(), id="top-bar")
 
-    def draw(self, facts: Place, width: int, height: int) -> Content:
+    def draw(self, facts: TopBarState, width: int, height: int) -> Content:
         title = Content.styled(" tui-trainer ", "bold $accent")
         tabs = [self._tab(facts, *tab) for tab in facts.tabs]
         left = Content.assemble(title, " ", *tabs)
@@ -43,7 +43,7 @@ class TopBar(Panel[Place]):
             name = name.truncate(max(8, room), ellipsis=True)
         return spread(left, name + status, width)
 
-    def _tab(self, facts: Place, key: str, title: str, screen: str) -> Content:
+    def _tab(self, facts: TopBarState, key: str, title: str, screen: str) -> Content:
         lit = screen == facts.here
         style = "bold $text on $surface" if lit else "$faint"
         key_style = "$accent" if lit else "$text"

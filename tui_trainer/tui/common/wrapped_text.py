@@ -11,7 +11,7 @@ from textual.widgets import Static
 from tui_trainer.tui.common.markup import unbroken
 
 
-class Prose(Static):
+class WrappedText(Static):
     """Text that wraps at words, and a long path at its separators. Setting the same text again
     changes nothing, where `Static` lays the whole screen out."""
 

@@ -8,45 +8,45 @@ from typing import TYPE_CHECKING
 
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.run import ACTIVE_STATES, Event
-from tui_trainer.launch.rollback_offer import SPOILT, Rollback, checkpoint_before, rollback
+from tui_trainer.launch.rollback_offer import SPOILT, RollbackOffer, checkpoint_before, rollback
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
-from tui_trainer.tui.common.dialogs.choice import Choice, Option
+from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
 from tui_trainer.tui.common.markup import rate_text
 from tui_trainer.tui.dashboard.advice_panel import (
     AdviceFacts,
-    Said,
+    AdviceText,
     advice_facts_of,
     lone_spike,
     newest_rate,
     open_advice,
 )
-from tui_trainer.tui.dashboard.advice_thread import Judge
+from tui_trainer.tui.dashboard.advice_thread import AdviceThread
 from tui_trainer.tui.dashboard.hardware_warnings import alarms_said, open_alarms
-from tui_trainer.tui.messages import RunJudged
+from tui_trainer.tui.messages import AdviceComputed
 from tui_trainer.tui.run_control import commands
 
 if TYPE_CHECKING:
-    from tui_trainer.tui.dashboard.screen import Dashboard
+    from tui_trainer.tui.dashboard.screen import DashboardScreen
     from tui_trainer.watch.snapshots import RunView
 
 # Rows of a run that are judged beside the screen; `runs advise` judges longer ones.
 _MOST_ROWS = 50_000
 
 
-class Counsel:
+class AdviceActions:
     """The advice on the run of a dashboard."""
 
-    def __init__(self, page: Dashboard) -> None:
+    def __init__(self, page: DashboardScreen) -> None:
         self._page = page
-        self._judge: Judge | None = None
+        self._judge: AdviceThread | None = None
         self._asked: RunView | None = None
         self._found: tuple[Path, tuple[Advice, ...]] | None = None
         self._muted: dict[Path, frozenset[str]] = {}
         self._view: RunView | None = None
         self._judged = False  # whether its advice was found here
-        self._offered: tuple[object, Rollback | None] = ((), None)
+        self._offered: tuple[object, RollbackOffer | None] = ((), None)
         self._alarms: tuple[tuple[Event, ...], tuple[Event, ...]] = ((), ())
 
     def stop(self) -> None:
@@ -64,7 +64,7 @@ class Counsel:
         if view is not self._asked and 0 < view.train.rows <= _MOST_ROWS and not loading:
             self._asked = view
             if self._judge is None:
-                self._judge = Judge(self._page.post_message, settings)
+                self._judge = AdviceThread(self._page.post_message, settings)
             self._judge.ask(view)
         path, advice = self._found or (None, ())
         self._judged = path == view.summary.path
@@ -75,7 +75,7 @@ class Counsel:
         self._view = replace(view, advice=advice)
         return self._view
 
-    def judged(self, message: RunJudged) -> None:
+    def judged(self, message: AdviceComputed) -> None:
         """Takes what the thread found."""
         self._found = message.path, message.advice
 
@@ -96,7 +96,7 @@ class Counsel:
         facts = advice_facts_of(view, self._is_judged(view), self._deaf(view), act, hint)
         return replace(facts, said=self._with_alarms(view, facts.said))
 
-    def _with_alarms(self, view: RunView, said: tuple[Said, ...]) -> tuple[Said, ...]:
+    def _with_alarms(self, view: RunView, said: tuple[AdviceText, ...]) -> tuple[AdviceText, ...]:
         """What is about to run out stands behind what is critical, and before the rest."""
         if view.events is not self._alarms[0]:
             self._alarms = view.events, open_alarms(view.events)
@@ -168,9 +168,9 @@ class Counsel:
             return
         question = f"{advice.kind.replace('_', ' ')} since step {advice.step:,}"
         options = (
-            Option("rollback", "b", f"back to {way.checkpoint}, with a lower rate"),
-            Option("apply", "l", "lower the rate from here"),
-            Option("leave", "escape", "leave it"),
+            ChoiceOption("rollback", "b", f"back to {way.checkpoint}, with a lower rate"),
+            ChoiceOption("apply", "l", "lower the rate from here"),
+            ChoiceOption("leave", "escape", "leave it"),
         )
 
         def decide(answer: str | None) -> None:
@@ -179,7 +179,7 @@ class Counsel:
             elif answer == "apply":
                 commands.ask(session.post_message, run, "apply", arguments)
 
-        session.push_screen(Choice(question, options), decide)
+        session.push_screen(ChoiceDialog(question, options), decide)
 
     def _spike(self, view: RunView) -> Advice | None:
         """The spike that a run under way can go back from, where nothing suggests a rate."""
@@ -200,17 +200,17 @@ class Counsel:
             return
         question = f"loss spike at step {spike.step:,}: it may pass by itself"
         options = (
-            Option("rollback", "b", f"back to {name}, with half the rate"),
-            Option("leave", "escape", "leave it"),
+            ChoiceOption("rollback", "b", f"back to {name}, with half the rate"),
+            ChoiceOption("leave", "escape", "leave it"),
         )
 
         def decide(answer: str | None) -> None:
             if answer == "rollback":
                 commands.ask(session.post_message, run, "rollback", {"advice": spike.id})
 
-        session.push_screen(Choice(question, options), decide)
+        session.push_screen(ChoiceDialog(question, options), decide)
 
-    def _ask_back(self, view: RunView, offer: Rollback) -> None:
+    def _ask_back(self, view: RunView, offer: RollbackOffer) -> None:
         session = self._page.session
         if session.monitor_only:
             session.tell(offer.words, "warning")
@@ -219,7 +219,10 @@ class Counsel:
             f"Go back to {offer.checkpoint} of {clean(view.summary.name)} and on with a peak "
             f"rate of {rate_text(offer.peak)}?"
         )
-        options = (Option("back", "y", "roll back"), Option("stay", "escape", "leave it"))
+        options = (
+            ChoiceOption("back", "y", "roll back"),
+            ChoiceOption("stay", "escape", "leave it"),
+        )
 
         def decide(answer: str | None) -> None:
             if answer == "back":
@@ -227,9 +230,9 @@ class Counsel:
                 session.fleet.start(folder, offer.checkpoint, offer.peak)
                 session.tell(f"rolling back to {offer.checkpoint}")
 
-        session.push_screen(Choice(question, options), decide)
+        session.push_screen(ChoiceDialog(question, options), decide)
 
-    def _offer(self, view: RunView) -> Rollback | None:
+    def _offer(self, view: RunView) -> RollbackOffer | None:
         """The way back from a run that ended badly; looked up once for each end."""
         if view.info is None or view.summary.status in (*ACTIVE_STATES, "idle", "completed"):
             return None

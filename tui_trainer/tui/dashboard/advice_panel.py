@@ -23,7 +23,7 @@ _MOST = 3  # kinds named below the leading one
 
 
 @dataclass(frozen=True)
-class Said:
+class AdviceText:
     """One open advice in words; `act` says what the key does, empty where it can do nothing.
     `alarm` names what is about to run out where it is such a warning, which no rate mends."""
 
@@ -41,7 +41,7 @@ class AdviceFacts:
     """The open advice, the leading one first; `judged` says that the screen's own advisor found
     it, and no advisor ran along with the run."""
 
-    said: tuple[Said, ...] = ()
+    said: tuple[AdviceText, ...] = ()
     judged: bool = False
     hint: str = ""
 
@@ -100,7 +100,7 @@ class AdvicePanel(Panel[AdviceFacts]):
         return _block(facts, width)
 
 
-def _said(advice: Advice, applied: bool, act: str) -> Said:
+def _said(advice: Advice, applied: bool, act: str) -> AdviceText:
     suggestion = ""
     if advice.suggested_lr is not None and advice.learning_rate:
         word = "lower" if advice.suggested_lr < advice.learning_rate else "raise"
@@ -110,7 +110,7 @@ def _said(advice: Advice, applied: bool, act: str) -> Said:
         suggestion = f"rate ×{_factor(advice.factor)}"
     elif advice.also_try:
         suggestion = clean(advice.also_try[0])
-    return Said(
+    return AdviceText(
         kind=advice.kind.replace("_", " "),
         urgency=advice.urgency,
         since=count_text(advice.step),
@@ -124,7 +124,7 @@ def _factor(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
-def _head(said: Said) -> Content:
+def _head(said: AdviceText) -> Content:
     colour = _COLOURS.get(said.urgency, run_status.CAUTION)
     return Content.assemble(
         (f"▲ {said.urgency}", f"bold {colour}"),

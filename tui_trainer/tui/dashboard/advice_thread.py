@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from tui_trainer.tui.messages import Noticed, RunJudged
+from tui_trainer.tui.messages import AdviceComputed, NoticePosted
 from tui_trainer.watch.error_boundary import caught
 
 if TYPE_CHECKING:  # loaded by the thread
     from tui_trainer.contracts.advice import AdvisorSettings
-    from tui_trainer.watch.runs.foreign_advice import Judging
+    from tui_trainer.watch.runs.foreign_advice import ForeignAdvice
     from tui_trainer.watch.snapshots import RunView
 
 # After some hundred rows the thread leaves the processor to the screen for a moment.
@@ -23,7 +23,7 @@ _PAUSE_SECONDS = 0.002
 _REST_SECONDS = 2.0  # between two judgements of a run that grows
 
 
-class Judge:
+class AdviceThread:
     """Takes the newest view of a run, and posts `RunJudged` with the advice on it."""
 
     def __init__(self, post: Callable[[Message], object], settings: AdvisorSettings) -> None:
@@ -33,7 +33,7 @@ class Judge:
         self._news = threading.Event()
         self._left = False
         self._thread: threading.Thread | None = None
-        self._judging: dict[Path, Judging] = {}
+        self._judging: dict[Path, ForeignAdvice] = {}
 
     def ask(self, view: RunView) -> None:
         """Has a run judged; a newer view replaces one that still waits."""
@@ -62,7 +62,7 @@ class Judge:
                 self._judging = {}
                 run = view.summary
                 reason = caught(error, run.path)
-                self._post(Noticed(f"run {run.name} cannot be judged: {reason}", "warning"))
+                self._post(NoticePosted(f"run {run.name} cannot be judged: {reason}", "warning"))
             # A long run that is judged anew each time takes no more than a fifth of a core.
             self._rest(view, max(_REST_SECONDS, 4 * (time.monotonic() - begun)))
 
@@ -76,16 +76,16 @@ class Judge:
             time.sleep(0.1)
 
     def _judge(self, view: RunView) -> None:
-        from tui_trainer.watch.runs.foreign_advice import Judging
+        from tui_trainer.watch.runs.foreign_advice import ForeignAdvice
 
         path = view.summary.path
         judging = self._judging.get(path)
         if judging is None:
-            self._judging = {path: (judging := Judging(self._settings))}  # one run at a time
+            self._judging = {path: (judging := ForeignAdvice(self._settings))}  # one run at a time
         for _ in judging.take(view):
             time.sleep(_PAUSE_SECONDS)
             wanted = self._wanted
             if self._left or (wanted is not None and wanted.summary.path != path):
                 self._judging = {}
                 return
-        self._post(RunJudged(path, judging.advice))
+        self._post(AdviceComputed(path, judging.advice))

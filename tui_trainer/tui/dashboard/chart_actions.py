@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tui_trainer.tui.charts.smoothing import Averages, weight_text
-from tui_trainer.tui.messages import Noticed
+from tui_trainer.tui.charts.smoothing import SmoothingCache, weight_text
+from tui_trainer.tui.messages import NoticePosted
 from tui_trainer.tui.run_charts import cursor
 from tui_trainer.tui.run_charts.plot import SMOOTHINGS, ChartOptions, Smoothing, place_of
 from tui_trainer.tui.run_charts.viewport import ALL, Range, Viewport
@@ -17,22 +17,22 @@ from tui_trainer.tui.startup.services import in_background
 from tui_trainer.watch.snapshots import FolderView, RunView
 
 if TYPE_CHECKING:
-    from tui_trainer.tui.dashboard.screen import Dashboard
-    from tui_trainer.tui.run_charts.chart_grid import Charts
+    from tui_trainer.tui.dashboard.screen import DashboardScreen
+    from tui_trainer.tui.run_charts.chart_grid import ChartGrid
 
 _SMOOTHEST = 0.999
 _FINER = 1.5  # the share of the new value shrinks or grows by it
 
 
-class ChartKeys:
+class ChartActions:
     """The actions on the charts; nothing happens where no run is shown."""
 
-    def __init__(self, page: Dashboard) -> None:
+    def __init__(self, page: DashboardScreen) -> None:
         self._page = page
         self._alone = False
 
     @property
-    def charts(self) -> Charts:
+    def charts(self) -> ChartGrid:
         return self._page.charts
 
     # -- lines and axes -------------------------------------------------------------------------
@@ -180,11 +180,11 @@ class ChartKeys:
 
     def find(self) -> None:
         """Asks for a metric by name and brings it to the front."""
-        from tui_trainer.tui.dashboard.find_metric import Find
+        from tui_trainer.tui.dashboard.find_metric import FindMetric
 
         charts = self.charts
         if charts.views:
-            self._page.app.push_screen(Find(charts.metrics, charts.pins), self._found)
+            self._page.app.push_screen(FindMetric(charts.metrics, charts.pins), self._found)
 
     def _found(self, chosen: str | None) -> None:
         charts = self.charts
@@ -202,7 +202,7 @@ class ChartKeys:
 
     def export(self) -> None:
         """Writes what is seen, in a thread."""
-        from tui_trainer.tui.charts.svg import Ground
+        from tui_trainer.tui.charts.svg import SvgColours
         from tui_trainer.tui.run_charts.export import export
 
         page, plots = self._page, self.charts.plots()
@@ -212,12 +212,12 @@ class ChartKeys:
         app = page.session
         palette, marks = app.palette, app.marks
         colours = app.themes.files[app.theme].colours
-        ground = Ground(colours.surface, colours.text, colours.faint)
-        plots = [replace(plot, averages=Averages()) for plot in plots]  # of the thread's own
+        ground = SvgColours(colours.surface, colours.text, colours.faint)
+        plots = [replace(plot, averages=SmoothingCache()) for plot in plots]  # of the thread's own
 
         def write() -> None:
             said, failed = export(plots, palette, ground, marks)
-            app.post_message(Noticed(said, "error" if failed else "information"))
+            app.post_message(NoticePosted(said, "error" if failed else "information"))
 
         in_background("export", write)
 

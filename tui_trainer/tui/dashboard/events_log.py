@@ -27,7 +27,7 @@ _KEPT = 200
 
 
 @dataclass(frozen=True)
-class Entry:
+class EventLine:
     """One event in words."""
 
     time: str
@@ -36,11 +36,11 @@ class Entry:
     message: str
 
 
-def entries_of(view: RunView | None) -> tuple[Entry, ...]:
+def entries_of(view: RunView | None) -> tuple[EventLine, ...]:
     """The newest events, oldest first; what was odd in the files comes before them."""
     if view is None:
         return ()
-    odd = tuple(Entry("", "odd", "", clean(text)) for text in view.oddities)
+    odd = tuple(EventLine("", "odd", "", clean(text)) for text in view.oddities)
     told = [event for event in view.events[-_KEPT:] if not _said_already(event)]
     return odd + tuple(_entry(event) for event in told)
 
@@ -50,7 +50,7 @@ def _said_already(event: Event) -> bool:
     return event.kind == "command" and event.detail.get("accepted") is True
 
 
-class EventsLog(Panel[tuple[Entry, ...]]):
+class EventsLog(Panel[tuple[EventLine, ...]]):
     """As many of the newest events as fit; a title above them where there is room."""
 
     can_focus = True
@@ -58,7 +58,7 @@ class EventsLog(Panel[tuple[Entry, ...]]):
     def __init__(self) -> None:
         super().__init__((), id="events", classes="pane")
 
-    def draw(self, facts: tuple[Entry, ...], width: int, height: int) -> Content:
+    def draw(self, facts: tuple[EventLine, ...], width: int, height: int) -> Content:
         if height <= 1:
             return _row(facts[-1], width) if facts else Content.styled("no events yet", "$faint")
         title = Content.styled("events", "bold")
@@ -67,8 +67,8 @@ class EventsLog(Panel[tuple[Entry, ...]]):
         return stack(title, *(_row(entry, width) for entry in facts[-(height - 1) :]))
 
 
-def _entry(event: Event) -> Entry:
-    return Entry(
+def _entry(event: Event) -> EventLine:
+    return EventLine(
         time=clock(event.time),
         kind=event.kind,
         step=count_text(event.step),
@@ -76,7 +76,7 @@ def _entry(event: Event) -> Entry:
     )
 
 
-def _row(entry: Entry, width: int) -> Content:
+def _row(entry: EventLine, width: int) -> Content:
     when = Content.styled(f"{entry.time:<8} ", "$faint")
     step = Content.styled(f"{entry.step:>7}  ", "$faint")
     room = max(0, width - when.cell_length - step.cell_length)

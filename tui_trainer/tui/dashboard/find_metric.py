@@ -17,7 +17,7 @@ from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.run_charts.metrics import Metric
 
 
-class Find(Dialog[str]):
+class FindMetric(Dialog[str]):
     """Gives the id of the chosen metric, or None where it was closed."""
 
     BINDINGS: ClassVar = [

@@ -21,7 +21,7 @@ _NO_GPU = "not available"
 
 
 @dataclass(frozen=True)
-class Gpu:
+class GpuLine:
     """One GPU in words; `share` is its utilisation (0..1)."""
 
     name: str
@@ -34,7 +34,7 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class Machine:
+class HardwareSummary:
     """The machine in words; `history` holds the last processor shares (0..1)."""
 
     cpu: str = MISSING
@@ -43,21 +43,21 @@ class Machine:
     ram_share: float | None = None
     run: str = ""
     disk: str = ""
-    gpus: tuple[Gpu, ...] = ()
+    gpus: tuple[GpuLine, ...] = ()
     gpu_message: str = ""
     bound: str = ""
     whose: str = ""
 
 
-def machine_of(samples: Sequence[HardwareSample], whose: str = "") -> Machine:
+def machine_of(samples: Sequence[HardwareSample], whose: str = "") -> HardwareSummary:
     """The facts of the newest sample, with the processor's history and what holds the run back;
     `whose` says where the samples are from if not from here and now."""
     if not samples:
-        return Machine()
+        return HardwareSummary()
     last = samples[-1]
     verdict = verdict_of([sample for sample in samples if sample.division is not None][-5:])
     share = last.ram_used / last.ram_total if last.ram_used and last.ram_total else None
-    return Machine(
+    return HardwareSummary(
         cpu=percent_text(last.cpu_percent),
         history=tuple(round((s.cpu_percent or 0.0) / 100, 2) for s in samples[-_HISTORY:]),
         ram=gib_text(last.ram_used, last.ram_total),
@@ -71,23 +71,23 @@ def machine_of(samples: Sequence[HardwareSample], whose: str = "") -> Machine:
     )
 
 
-class MachinePanel(Panel[Machine]):
+class HardwarePanel(Panel[HardwareSummary]):
     """A block of lines, or one line where there is no room for more."""
 
     def __init__(self) -> None:
-        super().__init__(Machine(), id="machine")
+        super().__init__(HardwareSummary(), id="machine")
 
     async def on_click(self) -> None:
         """Opens the page with everything."""
         await self.run_action("app.machine")
 
-    def draw(self, facts: Machine, width: int, height: int) -> Content:
+    def draw(self, facts: HardwareSummary, width: int, height: int) -> Content:
         return _line(facts, width) if height == 1 else _block(facts, width, height)
 
 
-def _gpu(gpu: GpuSample) -> Gpu:
+def _gpu(gpu: GpuSample) -> GpuLine:
     shared = gpu.unified and gpu.memory_used is None
-    return Gpu(
+    return GpuLine(
         name=f"GPU{gpu.index} {clean(gpu.name or '')}".strip(),
         share=None if gpu.utilisation is None else gpu.utilisation / 100,
         use=percent_text(gpu.utilisation),
@@ -98,12 +98,12 @@ def _gpu(gpu: GpuSample) -> Gpu:
     )
 
 
-def _title(facts: Machine) -> Content:
+def _title(facts: HardwareSummary) -> Content:
     said = ", ".join(filter(None, ("recorded" if facts.whose else "", facts.bound)))
     return Content.assemble(("machine", "bold"), (f"  {said}" if said else "", "$faint"))
 
 
-def _line(facts: Machine, width: int) -> Content:
+def _line(facts: HardwareSummary, width: int) -> Content:
     left = Content.assemble(" ", ("CPU ", "$faint"), facts.cpu, ("  RAM ", "$faint"), facts.ram)
     if facts.run:
         left = Content.assemble(left, ("  run ", "$faint"), facts.run)
@@ -117,7 +117,7 @@ def _line(facts: Machine, width: int) -> Content:
     return spread(left, right, width)
 
 
-def _block(facts: Machine, width: int, height: int) -> Content:
+def _block(facts: HardwareSummary, width: int, height: int) -> Content:
     bar = max(6, min(_HISTORY, width - 24))
     lines = [
         spread(_title(facts), Content.styled("h more", "$faint"), width),
@@ -145,7 +145,7 @@ def _block(facts: Machine, width: int, height: int) -> Content:
     return stack(*lines)
 
 
-def _short(gpu: Gpu, width: int) -> Content:
+def _short(gpu: GpuLine, width: int) -> Content:
     """A GPU among many in one line."""
     label = f"{gpu.name.split()[0]:<{_LABEL}}"
     if gpu.problem:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tui_trainer.contracts.run import ACTIVE_STATES, Event
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.common.markup import count_text
-from tui_trainer.tui.dashboard.advice_panel import Said
+from tui_trainer.tui.dashboard.advice_panel import AdviceText
 from tui_trainer.watch.snapshots import RunView
 
 _KINDS = {
@@ -36,7 +36,7 @@ def open_alarms(events: Sequence[Event]) -> tuple[Event, ...]:
 
 def alarms_said(
     view: RunView, alarms: Sequence[Event], muted: frozenset[str], *, memory_advised: bool
-) -> tuple[Said, ...]:
+) -> tuple[AdviceText, ...]:
     """The open alarms of a run that works, in the words of advice; those on memory are left out
     where the advisor speaks of it."""
     if view.summary.status not in ACTIVE_STATES:
@@ -47,7 +47,7 @@ def alarms_said(
         if name in muted or (memory_advised and (name == "ram" or name.endswith("_memory"))):
             continue
         said.append(
-            Said(
+            AdviceText(
                 kind=_kind(name),
                 urgency="high",
                 since=count_text(event.step),

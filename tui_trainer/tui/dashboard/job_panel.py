@@ -17,24 +17,24 @@ _LABEL = 9
 
 
 @dataclass(frozen=True)
-class JobFacts:
+class JobLines:
     """Label and value of each line."""
 
     lines: tuple[tuple[str, str], ...] = ()
 
 
-def job_facts_of(view: RunView | None) -> JobFacts:
+def job_facts_of(view: RunView | None) -> JobLines:
     """The job's facts; for another tool's run, where it lies and what it told of itself."""
     if view is None:
-        return JobFacts()
+        return JobLines()
     if view.info is None:
         told = (
             (clean(_own_name(key)), clean(str(value)))
             for key, value in view.config.items()
             if not key.startswith("versions.")
         )
-        return JobFacts((("file", clean(str(view.summary.path))), *told))
-    return JobFacts(_lines(view.info))
+        return JobLines((("file", clean(str(view.summary.path))), *told))
+    return JobLines(_lines(view.info))
 
 
 def _own_name(key: str) -> str:
@@ -43,13 +43,13 @@ def _own_name(key: str) -> str:
     return name if section in ("arguments", "args", "config", "hparams") and name else key
 
 
-class JobPanel(Panel[JobFacts]):
+class JobPanel(Panel[JobLines]):
     """As many lines as fit."""
 
     def __init__(self) -> None:
-        super().__init__(JobFacts(), id="job")
+        super().__init__(JobLines(), id="job")
 
-    def draw(self, facts: JobFacts, width: int, height: int) -> Content:
+    def draw(self, facts: JobLines, width: int, height: int) -> Content:
         wide = max((len(label) for label, _ in facts.lines[: height - 1]), default=0) + 1
         label_width = min(max(_LABEL, wide), max(_LABEL, width // 2))
         rows = [

@@ -17,7 +17,7 @@ _LOG_LINES = 6
 
 
 @dataclass(frozen=True)
-class Outcome:
+class OutcomeText:
     """What happened, what the engine printed last, and what to do; empty where a run goes on."""
 
     status: str = ""
@@ -26,46 +26,46 @@ class Outcome:
     hint: str = ""
 
 
-def outcome_of(view: RunView | None, resume: str) -> Outcome:
+def outcome_of(view: RunView | None, resume: str) -> OutcomeText:
     """The outcome of an ended run, and why one cannot be read. `resume` says how one carries it
     on."""
     if view is None:
-        return Outcome()
+        return OutcomeText()
     outcome, problem = _ended(view, resume), clean(view.summary.problem)
     if not problem:
         return outcome
     if not outcome.status:
-        return Outcome(UNREADABLE, problem)
+        return OutcomeText(UNREADABLE, problem)
     return replace(outcome, message="; ".join(filter(None, (outcome.message, problem))))
 
 
-def _ended(view: RunView, resume: str) -> Outcome:
+def _ended(view: RunView, resume: str) -> OutcomeText:
     if view.summary.kind != "run":
-        return Outcome()
+        return OutcomeText()
     status = view.summary.status
     message = clean(view.summary.message)
     if status in ("failed", "crashed"):
         if status == "crashed":
             message = f"the training process is gone since step {count_text(view.summary.step)}"
         log = tuple(clean(line) for line in view.log_tail[-_LOG_LINES:])
-        return Outcome(status, message, log, resume)
+        return OutcomeText(status, message, log, resume)
     if status == "cancelled":
-        return Outcome(status, message, (), resume)
+        return OutcomeText(status, message, (), resume)
     if status in ("completed", "early_stopped"):
         if not view.summary.ours:
-            return Outcome(status, message)
+            return OutcomeText(status, message)
         adapter = clean(str(view.summary.path / "adapter"))
-        return Outcome(status, message, (), "" if adapter in message else f"adapter {adapter}")
-    return Outcome()
+        return OutcomeText(status, message, (), "" if adapter in message else f"adapter {adapter}")
+    return OutcomeText()
 
 
-class OutcomeBanner(Panel[Outcome]):
+class OutcomeBanner(Panel[OutcomeText]):
     """Hidden while a run goes on."""
 
     def __init__(self) -> None:
-        super().__init__(Outcome(), id="outcome")
+        super().__init__(OutcomeText(), id="outcome")
 
-    def show(self, facts: Outcome) -> bool:
+    def show(self, facts: OutcomeText) -> bool:
         self.display = bool(facts.status)
         for colour in (run_status.GOOD, run_status.CAUTION, run_status.BAD):
             self.set_class(
@@ -73,7 +73,7 @@ class OutcomeBanner(Panel[Outcome]):
             )
         return super().show(facts)
 
-    def draw(self, facts: Outcome, width: int, height: int) -> Content:
+    def draw(self, facts: OutcomeText, width: int, height: int) -> Content:
         screen = self.screen.size.height
         room = _LOG_LINES if screen >= 44 else (4 if screen >= 32 else 2)
         first = Content.assemble(run_status.badge(facts.status), "  ", facts.message)

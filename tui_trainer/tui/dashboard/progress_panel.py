@@ -25,7 +25,7 @@ _LABEL = 7  # cells before a value
 
 
 @dataclass(frozen=True)
-class Progress:
+class ProgressLines:
     """The facts as words; `fraction` (0..1) is None where the end is not known."""
 
     status: str = "unknown"
@@ -40,16 +40,16 @@ class Progress:
     note: str = ""
 
 
-def progress_of(view: RunView | None, now: float | None = None) -> Progress:
+def progress_of(view: RunView | None, now: float | None = None) -> ProgressLines:
     """The facts of a run. `now` is in seconds since the epoch."""
     if view is None:
-        return Progress()
+        return ProgressLines()
     summary, state = view.summary, view.state
     step, total = summary.step or 0, summary.total_steps
     epoch = view.train.last("epoch")
     norm = view.train.last("gradient_norm")
     epochs = state.total_epochs if state else None
-    return Progress(
+    return ProgressLines(
         status=summary.shown_status,
         step=count_text(step) + (f" / {count_text(total)}" if total else ""),
         fraction=min(1.0, step / total) if total else None,
@@ -65,13 +65,13 @@ def progress_of(view: RunView | None, now: float | None = None) -> Progress:
     )
 
 
-class ProgressPanel(Panel[Progress]):
+class ProgressPanel(Panel[ProgressLines]):
     """A block of lines, or one line where there is no room for more."""
 
     def __init__(self) -> None:
-        super().__init__(Progress(), id="progress")
+        super().__init__(ProgressLines(), id="progress")
 
-    def draw(self, facts: Progress, width: int, height: int) -> Content:
+    def draw(self, facts: ProgressLines, width: int, height: int) -> Content:
         return _line(facts, width) if height == 1 else _block(facts, width)
 
 
@@ -94,7 +94,7 @@ def _note(view: RunView, now: float) -> str:
     return clean(summary.message) if summary.status in (*ACTIVE_STATES, "idle") else ""
 
 
-def _line(facts: Progress, width: int) -> Content:
+def _line(facts: ProgressLines, width: int) -> Content:
     left = Content.assemble(
         " ", run_status.badge(facts.status), ("  step ", "$faint"), facts.step, "  "
     )
@@ -111,7 +111,7 @@ def _line(facts: Progress, width: int) -> Content:
     return spread(left + share, right, width)
 
 
-def _block(facts: Progress, width: int) -> Content:
+def _block(facts: ProgressLines, width: int) -> Content:
     half = width // 2
     share = "" if facts.fraction is None else percent_text(100 * facts.fraction)
     bar_width = width if facts.fraction is not None else 0

@@ -19,22 +19,22 @@ from tui_trainer.tui.chat.teaching_panels import FeedbackPanel
 from tui_trainer.tui.chat.teaching_status import feedback_facts_of
 from tui_trainer.tui.common.page import Page, focus_in_order, teach
 from tui_trainer.tui.dashboard import chart_actions
-from tui_trainer.tui.dashboard.advice_actions import Counsel
+from tui_trainer.tui.dashboard.advice_actions import AdviceActions
 from tui_trainer.tui.dashboard.advice_panel import AdvicePanel
 from tui_trainer.tui.dashboard.events_log import EventsLog, entries_of
-from tui_trainer.tui.dashboard.hardware_panel import MachinePanel, machine_of
+from tui_trainer.tui.dashboard.hardware_panel import HardwarePanel, machine_of
 from tui_trainer.tui.dashboard.job_panel import JobPanel, job_facts_of
 from tui_trainer.tui.dashboard.outcome_banner import OutcomeBanner, outcome_of
 from tui_trainer.tui.dashboard.progress_panel import ProgressPanel, progress_of
 from tui_trainer.tui.hardware.samples import shown_samples
 from tui_trainer.tui.keymap import STEERING, Key
-from tui_trainer.tui.messages import ChartDragged, PlaceClicked, RunJudged, ZoomAsked
-from tui_trainer.tui.run_charts.chart_grid import Charts
+from tui_trainer.tui.messages import AdviceComputed, ChartClicked, ChartDragged, ZoomRequested
+from tui_trainer.tui.run_charts.chart_grid import ChartGrid
 from tui_trainer.tui.run_charts.chart_pane import ChartPane
 from tui_trainer.tui.run_charts.plot import ChartOptions
 from tui_trainer.tui.run_charts.viewport import Viewport
 from tui_trainer.watch.snapshots import FolderView, RunSummary, RunView
-from tui_trainer.watch.throttle import Pace
+from tui_trainer.watch.throttle import Throttle
 
 # Every row is shown at once, in the leading chart; all else, which nobody reads by the tenth of a
 # second, so often. While rows stream in only the newest value is shown at once.
@@ -42,7 +42,7 @@ _WHOLE_SECONDS = 0.4
 _LOADING_SECONDS = 1.5  # between two looks at the lines of a run that is being read
 
 
-class Dashboard(Page):
+class DashboardScreen(Page):
     """One run: charts, progress, machine, events."""
 
     CSS_PATH = "screen.tcss"
@@ -53,13 +53,13 @@ class Dashboard(Page):
     def __init__(self) -> None:
         super().__init__()
         self._view: RunView | None = None
-        self._keys = chart_actions.ChartKeys(self)
+        self._keys = chart_actions.ChartActions(self)
         self._stands = False
         self._steered = False
-        self._pace = Pace()
+        self._pace = Throttle()
         self._loading = False
         self._whole_at = 0.0
-        self._counsel = Counsel(self)
+        self._counsel = AdviceActions(self)
         self._later: Timer | None = None
 
     def body(self) -> ComposeResult:
@@ -68,22 +68,22 @@ class Dashboard(Page):
             yield self._new_charts()
             with Vertical(id="side"):
                 yield ProgressPanel()
-                yield MachinePanel()
+                yield HardwarePanel()
                 yield AdvicePanel()
                 yield FeedbackPanel()
                 yield JobPanel()
         yield EventsLog()
 
-    def _new_charts(self) -> Charts:
+    def _new_charts(self) -> ChartGrid:
         session = self.session
         wanted = session.settings.charts
         options = ChartOptions(smoothing=wanted.smoothing, log_y=wanted.log_y)
-        return Charts(options, session.palette, session.marks)
+        return ChartGrid(options, session.palette, session.marks)
 
     @property
-    def charts(self) -> Charts:
+    def charts(self) -> ChartGrid:
         """The charts' part of the screen."""
-        return self.query_one(Charts)
+        return self.query_one(ChartGrid)
 
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._fold)
@@ -93,7 +93,7 @@ class Dashboard(Page):
 
     def use_theme(self) -> None:
         """Gives the charts the colours of the present theme."""
-        for charts in self.query(Charts):
+        for charts in self.query(ChartGrid):
             charts.use(self.session.palette, self.session.marks)
 
     def target(self) -> RunSummary | None:
@@ -176,7 +176,7 @@ class Dashboard(Page):
         if self._composed():
             here = self.session.runs_here(self._view)
             machine = machine_of(*shown_samples(samples, self._view, here=here))
-            for panel in self.query(MachinePanel):  # none left while the screen is closed
+            for panel in self.query(HardwarePanel):  # none left while the screen is closed
                 panel.show(machine)
 
     @property
@@ -326,22 +326,22 @@ class Dashboard(Page):
     def action_dismiss_advice(self) -> None:
         self._counsel.dismiss()
 
-    @on(RunJudged)
-    def _judged(self, message: RunJudged) -> None:
+    @on(AdviceComputed)
+    def _judged(self, message: AdviceComputed) -> None:
         self._counsel.judged(message)
         self.session.alarm.judged(message)
         self.take(self.session.view)
 
-    @on(ZoomAsked)
-    def _wheel(self, message: ZoomAsked) -> None:
+    @on(ZoomRequested)
+    def _wheel(self, message: ZoomRequested) -> None:
         self._keys.zoom(message.direction, message.at)
 
     @on(ChartDragged)
     def _drag(self, message: ChartDragged) -> None:
         self._keys.drag(message.share)
 
-    @on(PlaceClicked)
-    def _click(self, message: PlaceClicked) -> None:
+    @on(ChartClicked)
+    def _click(self, message: ChartClicked) -> None:
         self._keys.point_at(message.x)
 
 

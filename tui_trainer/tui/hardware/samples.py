@@ -10,7 +10,7 @@ import numpy as np
 from tui_trainer.contracts.hardware import GpuSample, HardwareSample
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.text.formats import number
-from tui_trainer.tui.charts.model import ChartSpec, Line
+from tui_trainer.tui.charts.model import ChartLine, ChartSpec
 from tui_trainer.tui.common.markup import MISSING
 from tui_trainer.tui.run_charts.viewport import ALL, Range, Viewport
 from tui_trainer.watch.snapshots import RunView
@@ -124,7 +124,7 @@ def _chart(
         if np.isfinite(column).any():
             # GPUs are told apart by their number at the line's end.
             tag, label = (label, "") if label.isdigit() else ("", label)
-            lines.append(Line(times, column, "series", label, colour, tag=tag[:1]))
+            lines.append(ChartLine(times, column, "series", label, colour, tag=tag[:1]))
     return ChartSpec(
         title=f"{title} {_newest(lines)} {unit}",
         lines=tuple(lines),
@@ -137,7 +137,7 @@ def _chart(
     )
 
 
-def _newest(lines: Sequence[Line]) -> str:
+def _newest(lines: Sequence[ChartLine]) -> str:
     """The newest value of the first line; of many GPUs the lowest and the highest."""
     values = [line.y[-1] for line in lines if line.tag] or [line.y[-1] for line in lines[:1]]
     known = [value for value in values if np.isfinite(value)]

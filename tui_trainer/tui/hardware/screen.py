@@ -15,10 +15,10 @@ from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
-from tui_trainer.tui.common.dialogs.dialog import Sheet
+from tui_trainer.tui.common.dialogs.dialog import FullDialog
 from tui_trainer.tui.hardware import hardware_text
 from tui_trainer.tui.hardware.samples import curves_of, extent_of, shown_samples
-from tui_trainer.tui.messages import ChartDragged, ZoomAsked
+from tui_trainer.tui.messages import ChartDragged, ZoomRequested
 from tui_trainer.tui.run_charts.chart_pane import ChartPane
 from tui_trainer.tui.run_charts.viewport import ALL, Viewport
 
@@ -32,7 +32,7 @@ _ZOOM = ("zoom_in", "zoom_out", "pan_left", "pan_right", "zoom_all")
 _PAGES = ("previous_page", "next_page")
 
 
-class MachineView(Sheet):
+class HardwareScreen(FullDialog):
     """Curves above, figures below; those of a run that ended are the ones that it recorded.
 
     The curves are zoomed and moved by the charts' own keys and wheel; `viewport` is over the time
@@ -94,8 +94,8 @@ class MachineView(Sheet):
     def action_leap(self, direction: int) -> None:
         self._move(direction)
 
-    @on(ZoomAsked)
-    def _wheel(self, message: ZoomAsked) -> None:
+    @on(ZoomRequested)
+    def _wheel(self, message: ZoomRequested) -> None:
         self._zoom(message.direction, message.at)
 
     @on(ChartDragged)

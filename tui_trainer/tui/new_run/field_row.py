@@ -13,23 +13,23 @@ from textual.message import Message
 from textual.widgets import Input, Select, Static
 
 from tui_trainer.text.formats import clean
-from tui_trainer.tui.common.wrapped_text import Prose
-from tui_trainer.tui.new_run.fields import Field
+from tui_trainer.tui.common.wrapped_text import WrappedText
+from tui_trainer.tui.new_run.fields import FormField
 
 
-class Choice(Select[str], inherit_bindings=False):
+class FieldSelect(Select[str], inherit_bindings=False):
     """A choice that leaves the arrows to the form: only enter opens its list."""
 
     BINDINGS: ClassVar = [Binding("enter", "show_overlay", "choices", show=False)]
 
 
-class FormRow(Horizontal):
+class FieldRow(Horizontal):
     """A text field, or a choice where only a few values can be."""
 
     class Edited(Message):
         """The value changed."""
 
-    def __init__(self, field: Field, value: str) -> None:
+    def __init__(self, field: FormField, value: str) -> None:
         super().__init__(classes="form-row")
         self.field = field
         self._text = self._valid(value)
@@ -40,12 +40,12 @@ class FormRow(Horizontal):
         yield Static(self.field.label, classes="label", markup=False)
         if self.field.choices:
             options = [(choice, choice) for choice in self.field.choices]
-            yield Choice(
+            yield FieldSelect(
                 options, value=self._text, allow_blank=False, compact=True, classes="value"
             )
         else:
             yield Input(self._text, placeholder=self.field.default, compact=True, classes="value")
-        yield Prose(self.hint, classes="hint")
+        yield WrappedText(self.hint, classes="hint")
 
     @property
     def text(self) -> str:
@@ -56,7 +56,7 @@ class FormRow(Horizontal):
         """Replaces the value."""
         self._text = self._valid(value)
         for control in self.query(".value"):  # there is none before it is mounted
-            if isinstance(control, Choice | Input):
+            if isinstance(control, FieldSelect | Input):
                 control.value = self._text
 
     def enter(self) -> None:
@@ -69,7 +69,7 @@ class FormRow(Horizontal):
         choices = self.field.choices
         if choices:
             place = (choices.index(self._text) + step) % len(choices)
-            self.query_one(Choice).value = choices[place]
+            self.query_one(FieldSelect).value = choices[place]
 
     @property
     def hint(self) -> str:
@@ -83,7 +83,7 @@ class FormRow(Horizontal):
         self._error, self._warning = wrong, odd
         self.set_class(wrong is not None, "-wrong")
         self.set_class(wrong is None and odd is not None, "-odd")
-        for hint in self.query(".hint").results(Prose):  # there is none before it is mounted
+        for hint in self.query(".hint").results(WrappedText):  # there is none before it is mounted
             hint.update(Content(self.hint))
 
     def _valid(self, value: str) -> str:

@@ -28,7 +28,7 @@ _FILES = ("data.train", "data.validation", "data.replay")
 
 
 @dataclass(frozen=True)
-class Field:
+class FormField:
     """One field: `needs` says what a value must be, `default` what an empty one means, `type`
     is the contract's own."""
 
@@ -43,7 +43,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedForm:
     """A job, or what is wrong by field; an error of no field stands under an empty key. `odd` is
     what can be started but is hardly meant, by field."""
 
@@ -53,7 +53,7 @@ class Checked:
 
 
 @functools.cache
-def fields() -> tuple[Field, ...]:
+def fields() -> tuple[FormField, ...]:
     """Every field of the form in its order."""
     known = _every_field()
     return tuple(known[key] for _title, keys in layout.SECTIONS for key in keys)
@@ -71,7 +71,7 @@ def acting(texts: Mapping[str, str]) -> frozenset[str]:
     return frozenset(key for key in values if layout.acts(key, values))
 
 
-def changed(field: Field, text: str) -> bool:
+def changed(field: FormField, text: str) -> bool:
     """Whether a text means anything else than the field's default."""
     text = text.strip()
     if text in ("", field.default):
@@ -82,7 +82,7 @@ def changed(field: Field, text: str) -> bool:
         return True
 
 
-def check(texts: Mapping[str, str], folder: Path, base: Job | None = None) -> Checked:
+def check(texts: Mapping[str, str], folder: Path, base: Job | None = None) -> CheckedForm:
     """Parses and checks the form; relative paths count from `folder`.
 
     What the form has no field for is as in `base`, the job that it was filled from. Fields
@@ -106,19 +106,19 @@ def check(texts: Mapping[str, str], folder: Path, base: Job | None = None) -> Ch
         except ValueError:  # msgspec's own error is one
             errors[field.key] = field.needs
     if errors:
-        return Checked(None, errors)
+        return CheckedForm(None, errors)
     try:
         paths.safe_name(str(values["name"]), "name")
     except UserError as error:
-        return Checked(None, {"name": str(error)})
+        return CheckedForm(None, {"name": str(error)})
     try:
         job = jobs.check_job(values, folder, _WHERE)
     except UserError as error:
-        return Checked(None, _placed(str(error)))
+        return CheckedForm(None, _placed(str(error)))
     found = job_checks.check(job, count=False)
     wrong = {one.key: _beside(one.key, one.message) for one in found if one.level == "error"}
     odd = {one.key: _beside(one.key, one.message) for one in found if one.level == "warning"}
-    return Checked(None if wrong else job, wrong, odd)
+    return CheckedForm(None if wrong else job, wrong, odd)
 
 
 def _beside(key: str, message: str) -> str:
@@ -151,13 +151,13 @@ def _placed(message: str) -> dict[str, str]:
 
 
 @functools.cache
-def _every_field() -> dict[str, Field]:
+def _every_field() -> dict[str, FormField]:
     """Every setting of a job by its key, whether or not the form has it."""
     return _fields_of(Job, "")
 
 
-def _fields_of(kind: Any, prefix: str) -> dict[str, Field]:
-    found: dict[str, Field] = {}
+def _fields_of(kind: Any, prefix: str) -> dict[str, FormField]:
+    found: dict[str, FormField] = {}
     for field in msgspec.structs.fields(kind):
         key = f"{prefix}{field.encode_name}"
         bare, description = _bare(inspect.type_info(field.type))
@@ -168,9 +168,9 @@ def _fields_of(kind: Any, prefix: str) -> dict[str, Field]:
     return found
 
 
-def _field(key: str, kind: Any, bare: inspect.Type, description: str, default: Any) -> Field:
+def _field(key: str, kind: Any, bare: inspect.Type, description: str, default: Any) -> FormField:
     shape, needs, choices = _kind(bare, kind)
-    return Field(
+    return FormField(
         key=key,
         type=kind,
         label=layout.LABELS.get(key, key.rpartition(".")[2].replace("_", " ")),
@@ -226,7 +226,7 @@ def _bare(info: inspect.Type) -> tuple[inspect.Type, str]:
     return info, description
 
 
-def _parse(field: Field, text: str) -> Any:
+def _parse(field: FormField, text: str) -> Any:
     if field.kind == "int":
         return int(text.replace(",", "").replace("_", ""))
     if field.kind == "float":

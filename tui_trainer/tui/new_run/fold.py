@@ -15,7 +15,7 @@ from tui_trainer.tui.new_run import layout
 _NAMES = ", ".join(title for title, _keys in layout.MORE)
 
 
-class FormFold(Static, can_focus=True):
+class FieldFold(Static, can_focus=True):
     """One line; enter, space or a click opens what is below it, or folds it again."""
 
     BINDINGS: ClassVar = [Binding("enter,space", "turn_over", "more", show=False)]

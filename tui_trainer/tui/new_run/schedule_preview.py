@@ -11,7 +11,7 @@ from tui_trainer.contracts.job import Job, TrainingSettings
 from tui_trainer.contracts.schedule import learning_rate_at
 from tui_trainer.store import job_checks, jobs
 from tui_trainer.tui.charts.blocks import sparkline
-from tui_trainer.tui.charts.model import ChartSpec, Line, Marks
+from tui_trainer.tui.charts.model import ChartLine, ChartSpec, Marks
 from tui_trainer.tui.common.markup import rate_text
 
 _POINTS = 400
@@ -48,7 +48,7 @@ def schedule_chart(job: Job | None) -> ChartSpec:
     return ChartSpec(
         title=f"learning rate {rate_text(settings.learning_rate)}",
         detail=f"{_words(settings)}, warmup {settings.warmup_steps:,} of {about}{total:,} steps",
-        lines=(Line((steps + 1).astype(np.float64), rates, "smooth"),),
+        lines=(ChartLine((steps + 1).astype(np.float64), rates, "smooth"),),
         robust=False,
         legend=False,
         y_range=(0.0, settings.learning_rate * 1.04),

@@ -21,13 +21,13 @@ from tui_trainer.store.runs import run_folder
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.page import Page
-from tui_trainer.tui.common.wrapped_text import Prose
+from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.keymap import Key
 from tui_trainer.tui.messages import RunFailedToStart, RunMade
 from tui_trainer.tui.new_run import fields, layout
-from tui_trainer.tui.new_run.field_row import FormRow
-from tui_trainer.tui.new_run.fields import Checked
-from tui_trainer.tui.new_run.fold import FormFold
+from tui_trainer.tui.new_run.field_row import FieldRow
+from tui_trainer.tui.new_run.fields import CheckedForm
+from tui_trainer.tui.new_run.fold import FieldFold
 from tui_trainer.tui.new_run.layout import Section
 from tui_trainer.tui.new_run.schedule_preview import schedule_chart, schedule_line
 from tui_trainer.tui.run_charts.chart_pane import ChartPane
@@ -40,7 +40,7 @@ _LINE_WIDTH = 32
 _CHECK_DELAY = 0.1  # seconds after the last key; looking for files on a slow disk takes a while
 
 
-class Scrolling(VerticalScroll, inherit_bindings=False):
+class FormScroll(VerticalScroll, inherit_bindings=False):
     """A part that leaves the arrows to the form, where they go from field to field. The fields
     scroll above the chart, or in short terminals together with it."""
 
@@ -50,7 +50,7 @@ class Scrolling(VerticalScroll, inherit_bindings=False):
     ]
 
 
-class NewRun(Page):
+class NewRunScreen(Page):
     """Fields from the contracts, the schedule drawn beside them, and a button."""
 
     CSS_PATH = "screen.tcss"
@@ -60,7 +60,7 @@ class NewRun(Page):
 
     def __init__(self) -> None:
         super().__init__()
-        self._checked = Checked(None, {})
+        self._checked = CheckedForm(None, {})
         self._starting = False
         self._noted = ""
         self._texts: dict[str, str] = {}
@@ -68,23 +68,23 @@ class NewRun(Page):
         self._first = fields.texts_of(self._base) if self._base is not None else {}
 
     def body(self) -> ComposeResult:
-        with Scrolling(id="form", can_focus=False):
-            with Scrolling(id="fields", can_focus=False):
+        with FormScroll(id="form", can_focus=False):
+            with FormScroll(id="fields", can_focus=False):
                 yield from self._fields(layout.EVERYDAY)
-                yield FormFold(id="fold")
+                yield FieldFold(id="fold")
                 yield Vertical(id="more")
             yield ChartPane(id="schedule")
-        yield Prose(id="about")
+        yield WrappedText(id="about")
         with Horizontal(id="start-line"):
             yield Button("Start run", id="start", compact=True)
-            yield Prose(id="start-note")
+            yield WrappedText(id="start-note")
 
     def _fields(self, sections: tuple[Section, ...]) -> Iterator[Widget]:
         known = {field.key: field for field in fields.fields()}
         for title, keys in sections:
             yield Static(title, classes="section", markup=False)
             for key in keys:
-                yield FormRow(known[key], self._first.get(key, ""))
+                yield FieldRow(known[key], self._first.get(key, ""))
 
     def on_mount(self) -> None:
         self.query_one("#schedule").can_focus = False
@@ -101,9 +101,9 @@ class NewRun(Page):
         if job is None:
             return
         self._base, self._first = job, fields.texts_of(job)
-        for row in self.query(FormRow):
+        for row in self.query(FieldRow):
             row.put(self._first[row.field.key])
-        for row in self.query(FormRow)[:1]:
+        for row in self.query(FieldRow)[:1]:
             row.enter()
         self._check()
 
@@ -130,15 +130,15 @@ class NewRun(Page):
     def action_turn(self, step: int) -> None:
         """The next choice of the focused field."""
         row = self.focused.parent if self.focused is not None else None
-        if isinstance(row, FormRow):
+        if isinstance(row, FieldRow):
             row.turn(step)
 
-    @on(FormFold.Toggled)
+    @on(FieldFold.Toggled)
     async def action_more(self) -> None:
         """Opens the further settings and goes there, or folds them."""
         opened = not self.query_one("#more").display
         await self._open(opened)
-        fold = self.query_one(FormFold)
+        fold = self.query_one(FieldFold)
         fold.focus(scroll_visible=not opened)
         if opened:
             self.call_after_refresh(fold.scroll_visible, top=True)
@@ -155,7 +155,7 @@ class NewRun(Page):
         self.draw_keys()
         return mounting
 
-    @on(FormRow.Edited)
+    @on(FieldRow.Edited)
     def _edited(self) -> None:
         self.set_timer(_CHECK_DELAY, self._check)
 
@@ -197,7 +197,7 @@ class NewRun(Page):
 
     def _check(self) -> None:
         """Checks what is typed; what was said about the same texts stays."""
-        texts = {**self._first, **{row.field.key: row.text for row in self.query(FormRow)}}
+        texts = {**self._first, **{row.field.key: row.text for row in self.query(FieldRow)}}
         if texts == self._texts:
             return
         self._texts = texts
@@ -216,7 +216,7 @@ class NewRun(Page):
     def _go_to_mistake(self) -> None:
         """Puts the cursor into the first field that is wrong, in the folded part too."""
         wrong = self._checked.errors.keys()
-        row = next((row for row in self.query(FormRow) if row.field.key in wrong), None)
+        row = next((row for row in self.query(FieldRow) if row.field.key in wrong), None)
         if row is not None:
             if row.field.key in layout.FOLDED:
                 self._open(True)
@@ -225,7 +225,7 @@ class NewRun(Page):
     def _show_rows(self) -> None:
         """Shows the fields that have an effect, and what is wrong beside them."""
         acts = fields.acting(self._texts)
-        for row in self.query(FormRow):
+        for row in self.query(FieldRow):
             row.display = row.field.key in acts
             row.say(self._checked.errors.get(row.field.key), self._checked.odd.get(row.field.key))
         self._describe()
@@ -234,9 +234,9 @@ class NewRun(Page):
     def _describe(self) -> None:
         """The hint of the field with the cursor, whole: narrow terminals cut it beside it."""
         row = self.focused.parent if self.focused is not None else None
-        about = self.query_one("#about", Prose)
-        about.update(Content(row.hint if isinstance(row, FormRow) else ""))
-        about.set_class(isinstance(row, FormRow) and row.has_class("-wrong"), "-wrong")
+        about = self.query_one("#about", WrappedText)
+        about.update(Content(row.hint if isinstance(row, FieldRow) else ""))
+        about.set_class(isinstance(row, FieldRow) and row.has_class("-wrong"), "-wrong")
 
     def _show_fold(self) -> None:
         acts = fields.acting(self._texts) & layout.FOLDED
@@ -246,7 +246,7 @@ class NewRun(Page):
             if field.key in acts
         )
         opened = self.query_one("#more").display
-        self.query_one(FormFold).show(opened, changed, len(acts & self._checked.errors.keys()))
+        self.query_one(FieldFold).show(opened, changed, len(acts & self._checked.errors.keys()))
 
     def _summary(self) -> str:
         job = self._checked.job
@@ -258,12 +258,12 @@ class NewRun(Page):
         if text == self._noted:
             return
         self._noted = text
-        note = self.query_one("#start-note", Prose)
+        note = self.query_one("#start-note", WrappedText)
         note.set_class(wrong, "-wrong")
         note.update(Content(clean(text)))
 
 
-def summary_of(checked: Checked) -> str:
+def summary_of(checked: CheckedForm) -> str:
     """The first mistake, whole, for the line beside the button; or that all is right."""
     found = checked.errors or checked.odd
     if not found:

@@ -11,14 +11,14 @@ from textual.content import Content
 from textual.widget import Widget
 
 from tui_trainer.tui.charts.model import Marks, Palette
-from tui_trainer.tui.charts.smoothing import Averages
-from tui_trainer.tui.common.wrapped_text import Prose
+from tui_trainer.tui.charts.smoothing import SmoothingCache
+from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.run_charts.chart_pane import ChartPane
 from tui_trainer.tui.run_charts.metrics import Metric, metrics_of
 from tui_trainer.tui.run_charts.plot import ChartOptions, Plot
 from tui_trainer.tui.run_charts.readout import Readout
 from tui_trainer.tui.run_charts.readout_items import chips_of
-from tui_trainer.tui.run_charts.run_colours import Slots
+from tui_trainer.tui.run_charts.run_colours import RunColours
 from tui_trainer.watch.snapshots import RunView
 
 _MOST_PANES = 24
@@ -27,7 +27,7 @@ _BREATH_SECONDS = 0.001  # between two charts, in which keys are heard
 
 
 @dataclass(frozen=True)
-class Shape:
+class GridShape:
     """Columns and rows of the grid below the leading chart, or of all charts."""
 
     columns: int
@@ -38,16 +38,16 @@ class Shape:
         return self.columns * self.rows
 
 
-def shape_of(count: int, columns: int, rows: int) -> Shape:
+def shape_of(count: int, columns: int, rows: int) -> GridShape:
     """The grid for `count` charts that is at most so large, with as few empty places as it can."""
     if count < 1 or columns < 1 or rows < 1:
-        return Shape(0, 0)
+        return GridShape(0, 0)
     columns, rows = min(columns, count), min(rows, _MOST_PANES // columns)
     rows = min(rows, -(-count // columns))
-    return Shape(min(columns, -(-count // rows)), rows)
+    return GridShape(min(columns, -(-count // rows)), rows)
 
 
-class Charts(Vertical):
+class ChartGrid(Vertical):
     """Which metrics stand where, and how they are drawn.
 
     `lone` is set where there is room or wish for one chart only; `single` is then the place of
@@ -65,10 +65,10 @@ class Charts(Vertical):
         self.lone = self.even = self.one_by_one = False
         self.single: int | None = None
         self._first = 1
-        self._shape = Shape(1, 1)
+        self._shape = GridShape(1, 1)
         self._shown: dict[ChartPane, Metric] = {}
-        self._averages = Averages()
-        self._slots = Slots()
+        self._averages = SmoothingCache()
+        self._slots = RunColours()
         self._palette, self._marks = palette, marks
         self._drawn: tuple[object, ...] = ()
         self._waiting: list[ChartPane] = []
@@ -76,7 +76,7 @@ class Charts(Vertical):
 
     def compose(self) -> ComposeResult:
         yield ChartPane(id="loss")
-        yield Prose(id="place")
+        yield WrappedText(id="place")
         with Container(id="lower"):
             yield ChartPane(id="chart0", classes="lower")
         yield Readout()
@@ -144,14 +144,14 @@ class Charts(Vertical):
         self._draw(list(self._shown))
         self.call_after_refresh(self._draw, list(self._shown))
 
-    def _wanted(self) -> Shape:
+    def _wanted(self) -> GridShape:
         """The grid that there is room for."""
         width, height = self.size
         count = len(self.metrics)
         if self.single is not None:
-            return Shape(1, 1)
+            return GridShape(1, 1)
         if self.lone:
-            return Shape(0, 0)
+            return GridShape(0, 0)
         if self.even:
             return shape_of(count, max(1, width // _LEAST_COLUMNS), max(1, height // _LEAST_ROWS))
         if self.screen.has_class("-large"):
@@ -183,7 +183,7 @@ class Charts(Vertical):
 
     def _say_place(self) -> None:
         """Which of the charts are seen, where they are not all."""
-        label = self.query_one("#place", Prose)
+        label = self.query_one("#place", WrappedText)
         seen, count = self._shape.panes, len(self.metrics)
         free = count - (0 if self.even or self.single is not None else 1)
         label.display = seen > 0 and (self.single is not None or not self.even or free > seen)

@@ -10,10 +10,10 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui_trainer.tui.charts.canvas import Rows
+from tui_trainer.tui.charts.canvas import RowCache
 from tui_trainer.tui.charts.draw import draw_chart, draw_title, frame_of
 from tui_trainer.tui.charts.model import ChartSpec, Marks, Palette
-from tui_trainer.tui.messages import ChartDragged, PlaceClicked, ZoomAsked
+from tui_trainer.tui.messages import ChartClicked, ChartDragged, ZoomRequested
 from tui_trainer.tui.run_charts.plot import Plot
 
 
@@ -31,7 +31,7 @@ class ChartPane(Widget):
         self._strips: list[Strip] = []
         self._bare: list[Strip] = []  # the same without the pane's background
         self._ground = Style()
-        self._rows = Rows()
+        self._rows = RowCache()
         self._stale = True
         self._held: int | None = None  # the screen column at which the pointer holds the chart
         self._dragged = False
@@ -101,11 +101,11 @@ class ChartPane(Widget):
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
-        self.post_message(ZoomAsked(1, self._place(event)))
+        self.post_message(ZoomRequested(1, self._place(event)))
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
-        self.post_message(ZoomAsked(-1, self._place(event)))
+        self.post_message(ZoomRequested(-1, self._place(event)))
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         if (self._plot is not None or self._spec.lines) and event.button == 1:
@@ -127,7 +127,7 @@ class ChartPane(Widget):
         if not self._dragged:
             size = self.content_size
             frame = frame_of(self._spec, size.width, size.height)
-            self.post_message(PlaceClicked(frame.x.value(self._place(event))))
+            self.post_message(ChartClicked(frame.x.value(self._place(event))))
 
     def _changed(self) -> None:
         """Draws at once where there is a place, and has only the rows repainted that differ."""

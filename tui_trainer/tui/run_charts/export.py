@@ -18,7 +18,7 @@ from tui_trainer.text.formats import clean
 from tui_trainer.tui.charts import layout
 from tui_trainer.tui.charts.draw import draw_chart
 from tui_trainer.tui.charts.model import Array, ChartSpec, Marks, Palette
-from tui_trainer.tui.charts.svg import Ground, svg_document
+from tui_trainer.tui.charts.svg import SvgColours, svg_document
 from tui_trainer.tui.common.markup import count_text
 from tui_trainer.tui.run_charts.plot import Plot
 from tui_trainer.tui.run_charts.x_axis import x_of
@@ -29,7 +29,7 @@ _MOST_TRIES = 1000
 
 
 def export(
-    plots: Sequence[Plot], palette: Palette, ground: Ground, marks: Marks = "braille",
+    plots: Sequence[Plot], palette: Palette, ground: SvgColours, marks: Marks = "braille",
     folder: Path | None = None,
 ) -> tuple[str, bool]:  # fmt: skip
     """Writes `NAME.svg`, `NAME.txt` and `NAME.csv` into `folder` (default: the working one).

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_trainer.tui.charts.model import Array
-from tui_trainer.watch.snapshots import RunView, Table
+from tui_trainer.watch.snapshots import MetricTable, RunView
 
 Entries = NDArray[np.intp]
 Side = Literal["train", "evals"]
@@ -25,7 +25,7 @@ _TITLES = {
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class MetricSamples:
     """A metric by entry of its table, rows that lack it left out; `entries` are their places in
     the table, None for all. Of a thinned table `low` and `high` are each entry's extremes and
     `counts` the rows that it stands for."""
@@ -57,7 +57,7 @@ class Metric:
         """Whether it is measured by evaluations."""
         return self.side == "evals"
 
-    def table(self, view: RunView) -> Table:
+    def table(self, view: RunView) -> MetricTable:
         """The table that holds it."""
         return view.evals if self.evals else view.train
 
@@ -67,11 +67,11 @@ class Metric:
         wanted = (self.column,) if self.column else ("tokens", "step_time_ms")
         return all(name in columns for name in wanted)
 
-    def samples(self, view: RunView) -> Samples:
+    def samples(self, view: RunView) -> MetricSamples:
         """Its values; none where the run does not record it."""
         table = self.table(view)
         if not self.column:
-            return Samples(_throughput(table), counts=table.weights)
+            return MetricSamples(_throughput(table), counts=table.weights)
         values = table.column(self.column)
         entries = _present(values)
         envelope = table.envelope(self.column) if len(values) else None
@@ -80,8 +80,8 @@ class Metric:
         if counts is not None and entries is not None:
             counts = counts[entries]
         if envelope is None or len(envelope[1]) != len(kept):
-            return Samples(kept, None, None, entries, counts)
-        return Samples(kept, envelope[1], envelope[2], entries, counts)
+            return MetricSamples(kept, None, None, entries, counts)
+        return MetricSamples(kept, envelope[1], envelope[2], entries, counts)
 
     def count(self, view: RunView) -> int:
         """How many rows have a finite value of it."""
@@ -156,7 +156,7 @@ def _present(values: Array) -> Entries | None:
     return np.flatnonzero(~lacking) if lacking.any() else None
 
 
-def _throughput(table: Table) -> Array:
+def _throughput(table: MetricTable) -> Array:
     tokens, milliseconds = table.column("tokens"), table.column("step_time_ms")
     if not len(tokens) or not len(milliseconds):
         return _EMPTY

@@ -17,21 +17,27 @@ from tui_trainer.text.formats import clean, number
 from tui_trainer.tui.charts.model import (
     GLYPHS,
     Array,
+    ChartLine,
+    ChartMark,
     ChartSpec,
-    Line,
-    Mark,
+    HighlightWindow,
     MarkKind,
-    Window,
     mark,
 )
-from tui_trainer.tui.charts.smoothing import Averages, auto_weight, weight_text
+from tui_trainer.tui.charts.smoothing import SmoothingCache, auto_weight, weight_text
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.markup import count_text, rate_text
-from tui_trainer.tui.run_charts.metrics import LEARNING_RATE, LOSS, VALIDATION, Metric, Samples
+from tui_trainer.tui.run_charts.metrics import (
+    LEARNING_RATE,
+    LOSS,
+    VALIDATION,
+    Metric,
+    MetricSamples,
+)
 from tui_trainer.tui.run_charts.value_at import read
 from tui_trainer.tui.run_charts.viewport import ALL, Range, Viewport
 from tui_trainer.tui.run_charts.x_axis import FORMATS, XAxis, between, extent, x_of
-from tui_trainer.watch.snapshots import RunView, Table
+from tui_trainer.watch.snapshots import MetricTable, RunView
 
 Smoothing = float | Literal["auto"]
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
@@ -68,7 +74,7 @@ class Plot:
     others: tuple[RunView, ...] = ()
     slots: Mapping[Path, int] = field(default_factory=lambda: _NO_SLOTS)
     cursor: float | None = None
-    averages: Averages = field(default_factory=Averages)
+    averages: SmoothingCache = field(default_factory=SmoothingCache)
 
     @property
     def views(self) -> tuple[RunView, ...]:
@@ -153,7 +159,7 @@ class Plot:
         shown = self.options.viewport.shown(whole) or whole
         return (10.0 ** shown[0], 10.0 ** shown[1]) if self.options.log_x else shown
 
-    def _lines(self, samples: Samples) -> tuple[Line, ...]:
+    def _lines(self, samples: MetricSamples) -> tuple[ChartLine, ...]:
         if self.others:
             return self._overlaid()
         view, metric, options = self.view, self.metric, self.options
@@ -162,20 +168,20 @@ class Plot:
         if len(x) != len(values) or not len(x):
             return _validation(self) if metric is LOSS else ()
         if metric.evals:
-            return (Line(x, values, "smooth"), Line(x, values, "validation"))
+            return (ChartLine(x, values, "smooth"), ChartLine(x, values, "validation"))
         weight = self.weight()
         if weight == 0:
-            lines: tuple[Line, ...] = (_spanning(Line(x, values, "smooth"), samples),)
+            lines: tuple[ChartLine, ...] = (_spanning(ChartLine(x, values, "smooth"), samples),)
         else:
             smoothed = self._smoothed(view, samples, weight)
-            lines = (Line(x, smoothed, "smooth", f"smoothed {weight_text(weight)}"),)
+            lines = (ChartLine(x, smoothed, "smooth", f"smoothed {weight_text(weight)}"),)
             if options.raw:
-                lines = (_spanning(Line(x, values, "raw", "raw"), samples), *lines)
+                lines = (_spanning(ChartLine(x, values, "raw", "raw"), samples), *lines)
         return lines + _validation(self) if metric is LOSS else lines
 
-    def _overlaid(self) -> tuple[Line, ...]:
+    def _overlaid(self) -> tuple[ChartLine, ...]:
         """A line of each run, the pinned one strong and uppermost, its values faint below all."""
-        lines: list[Line] = []
+        lines: list[ChartLine] = []
         metric, options = self.metric, self.options
         for view in self.views:
             weight = self.weight(view)
@@ -186,18 +192,18 @@ class Plot:
             slot = self.slots.get(view.summary.path, 0)
             pinned = view is self.view
             y = self._smoothed(view, samples, weight) if weight else samples.values
-            line = Line(x, y, "series", view.summary.name, slot, None, letter(slot), pinned)
+            line = ChartLine(x, y, "series", view.summary.name, slot, None, letter(slot), pinned)
             lines.append(line if weight else _spanning(line, samples))
             if weight and options.raw and pinned:
-                lines.append(_spanning(Line(x, samples.values, "raw"), samples))
+                lines.append(_spanning(ChartLine(x, samples.values, "raw"), samples))
         return tuple(lines) + (_validation(self) if metric is LOSS else ())
 
-    def _smoothed(self, view: RunView, samples: Samples, weight: float) -> Array:
+    def _smoothed(self, view: RunView, samples: MetricSamples, weight: float) -> Array:
         """The average; an entry counts for all the rows that it stands for."""
         name = (view.summary.path, self.metric.id)
         return self.averages.of(name, samples.values, weight, samples.counts)
 
-    def _titles(self, samples: Samples, log_y: bool) -> tuple[str, str]:
+    def _titles(self, samples: MetricSamples, log_y: bool) -> tuple[str, str]:
         view, metric = self.view, self.metric
         if self.cursor is not None:
             title, detail = self._at_cursor(self.cursor)
@@ -247,20 +253,20 @@ def place_of(view: RunView, axis: XAxis, step: float) -> float:
     return float(between(at, view.train.column("step"), x_of(view, axis))[0])
 
 
-def _spanning(line: Line, samples: Samples) -> Line:
+def _spanning(line: ChartLine, samples: MetricSamples) -> ChartLine:
     """The line from each bucket's least to its greatest value, where the table is thinned."""
     if samples.low is None or samples.high is None:
         return line
-    return Line(line.x, samples.low, line.role, line.label, line.colour, samples.high,
+    return ChartLine(line.x, samples.low, line.role, line.label, line.colour, samples.high,
                 line.tag, line.strong)  # fmt: skip
 
 
-def _validation(plot: Plot) -> tuple[Line, ...]:
+def _validation(plot: Plot) -> tuple[ChartLine, ...]:
     samples = VALIDATION.samples(plot.view)
     at = samples.at(x_of(plot.view, plot.options.x, True))
     if not len(at) or len(at) != len(samples.values):
         return ()
-    return (Line(at, samples.values, "validation", "val"),)
+    return (ChartLine(at, samples.values, "validation", "val"),)
 
 
 def _value(metric: Metric, value: float) -> str:
@@ -280,12 +286,12 @@ def _bests(view: RunView, metric: Metric) -> str:
     return f"{best}   val {number(validation)}  {_best(view.evals, 'val_loss')}"
 
 
-def _best(table: Table, name: str) -> str:
+def _best(table: MetricTable, name: str) -> str:
     found = table.best(name)
     return "" if found is None else f"best {number(found[0])} @ {count_text(found[1])}"
 
 
-def _marks(view: RunView, axis: XAxis) -> tuple[Mark, ...]:
+def _marks(view: RunView, axis: XAxis) -> tuple[ChartMark, ...]:
     """Events worth a mark; they lie at a step, so other axes take the step's own x."""
     kept: list[tuple[MarkKind, float]] = []
     for event in view.events:
@@ -308,7 +314,7 @@ def _marks(view: RunView, axis: XAxis) -> tuple[Mark, ...]:
     return tuple(mark(kind, place) for (kind, _), place in pairs)
 
 
-def _windows(view: RunView, metric: Metric, axis: XAxis) -> tuple[Window, ...]:
+def _windows(view: RunView, metric: Metric, axis: XAxis) -> tuple[HighlightWindow, ...]:
     """What open advice rests on, of this metric; what was normal is drawn up to now."""
     shown = {metric.id, *(("val_loss",) if metric is LOSS else ())}
     found = [
@@ -321,7 +327,7 @@ def _windows(view: RunView, metric: Metric, axis: XAxis) -> tuple[Window, ...]:
     for advice in found[-_WINDOWS:]:
         steps = (advice.evidence.first_step, advice.evidence.last_step, newest)
         first, last, until = (place_of(view, axis, float(step)) for step in steps)
-        windows.append(Window(first, last, _levels(advice), until))
+        windows.append(HighlightWindow(first, last, _levels(advice), until))
     return tuple(windows)
 
 
@@ -356,7 +362,7 @@ def _empty(view: RunView, metric: Metric) -> str:
     return "no finite value yet"
 
 
-def _trace(table: Table) -> tuple[object, ...]:
+def _trace(table: MetricTable) -> tuple[object, ...]:
     """What tells one state of a growing table from another."""
     ends = tuple(
         (name, float(column[0]), float(column[-1]))

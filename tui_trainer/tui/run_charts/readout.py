@@ -13,7 +13,7 @@ _GAP = "   "
 
 
 @dataclass(frozen=True)
-class Chip:
+class ReadoutItem:
     """One thing said: a letter in a run's colour where it has one, a name and a value."""
 
     name: str
@@ -23,13 +23,13 @@ class Chip:
     strong: bool = False
 
 
-class Readout(Panel[tuple[Chip, ...]]):
+class Readout(Panel[tuple[ReadoutItem, ...]]):
     """Chips in as many lines as they take."""
 
     def __init__(self) -> None:
         super().__init__((), id="readout")
 
-    def draw(self, facts: tuple[Chip, ...], width: int, height: int) -> Content:
+    def draw(self, facts: tuple[ReadoutItem, ...], width: int, height: int) -> Content:
         lines: list[list[Content]] = [[]]
         used = 0
         for chip in facts:
@@ -43,7 +43,7 @@ class Readout(Panel[tuple[Chip, ...]]):
         return stack(*(Content(_GAP).join(line) for line in lines))
 
 
-def _chip(chip: Chip) -> Content:
+def _chip(chip: ReadoutItem) -> Content:
     tag = Content.assemble((f"{chip.tag} ", f"bold {chip.colour}".strip())) if chip.tag else ""
     name = plain(f"{chip.name} ", "bold" if chip.strong else "$faint") if chip.name else ""
     return Content.assemble(tag, name, plain(chip.value))

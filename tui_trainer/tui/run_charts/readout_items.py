@@ -11,14 +11,14 @@ from tui_trainer.tui.charts.model import Palette
 from tui_trainer.tui.common.markup import count_text, rate_text, shorten
 from tui_trainer.tui.run_charts.metrics import LEARNING_RATE, LOSS, VALIDATION, Metric
 from tui_trainer.tui.run_charts.plot import Plot, letter, place_of
-from tui_trainer.tui.run_charts.readout import Chip
-from tui_trainer.tui.run_charts.value_at import Reading, read
+from tui_trainer.tui.run_charts.readout import ReadoutItem
+from tui_trainer.tui.run_charts.value_at import ValueAt, read
 from tui_trainer.tui.run_charts.x_axis import x_of
 
 _LONGEST_NAME = 24
 
 
-def chips_of(plot: Plot, metrics: Sequence[Metric], palette: Palette) -> tuple[Chip, ...]:
+def chips_of(plot: Plot, metrics: Sequence[Metric], palette: Palette) -> tuple[ReadoutItem, ...]:
     """`plot` is the chart that is looked at, `metrics` those that are seen besides."""
     if plot.cursor is None:
         return tuple(_run_chips(plot, palette, None)) if plot.others else ()
@@ -32,11 +32,11 @@ def chips_of(plot: Plot, metrics: Sequence[Metric], palette: Palette) -> tuple[C
     for metric in seen:
         found = read(plot.view, metric, plot.options.x, at)
         if found.value is not None:
-            chips.append(Chip(metric.title, _words(metric, found, plot)))
+            chips.append(ReadoutItem(metric.title, _words(metric, found, plot)))
     return tuple(chips)
 
 
-def _place_chip(plot: Plot) -> Chip:
+def _place_chip(plot: Plot) -> ReadoutItem:
     """Where the cursor stands, on every axis that the run has."""
     step = plot.cursor or 0.0
     said = [count_text(step)]
@@ -45,10 +45,10 @@ def _place_chip(plot: Plot) -> Chip:
     if len(x_of(plot.view, "time")):
         said.append(f"time {duration(place_of(plot.view, 'time', step))}")
         said.append(clock(place_of(plot.view, "clock", step)))
-    return Chip("step", "  ".join(said), strong=True)
+    return ReadoutItem("step", "  ".join(said), strong=True)
 
 
-def _run_chips(plot: Plot, palette: Palette, at: float | None) -> list[Chip]:
+def _run_chips(plot: Plot, palette: Palette, at: float | None) -> list[ReadoutItem]:
     chips = []
     metric = plot.metric
     for view in plot.views:
@@ -63,11 +63,11 @@ def _run_chips(plot: Plot, palette: Palette, at: float | None) -> list[Chip]:
                 value += f"  val {number(validation.value)}"
         colour = _colour(palette.of_series(slot))
         name = shorten(view.summary.name, _LONGEST_NAME)
-        chips.append(Chip(name, value, letter(slot), colour, view is plot.view))
+        chips.append(ReadoutItem(name, value, letter(slot), colour, view is plot.view))
     return chips
 
 
-def _words(metric: Metric, found: Reading, plot: Plot) -> str:
+def _words(metric: Metric, found: ValueAt, plot: Plot) -> str:
     """The value; the step where it is another than the cursor's."""
     said = found.words() if found.span or found.value != found.value else ""
     said = said or _number(metric, found.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 MOST = 9  # runs on one chart, the pinned one among them
 
 
-class Slots:
+class RunColours:
     """Numbers of runs, from which colour and letter follow: first come, kept for the session.
 
     A run that comes back gets its old number where that is free.

@@ -10,13 +10,13 @@ import numpy as np
 from tui_trainer.text.formats import number
 from tui_trainer.tui.charts.model import Array
 from tui_trainer.tui.common.markup import count_text
-from tui_trainer.tui.run_charts.metrics import Metric, Samples
+from tui_trainer.tui.run_charts.metrics import Metric, MetricSamples
 from tui_trainer.tui.run_charts.x_axis import XAxis, x_of
 from tui_trainer.watch.snapshots import RunView
 
 
 @dataclass(frozen=True)
-class Reading:
+class ValueAt:
     """A value at a step; of a thinned table the mean of the steps `first` to `step`, with the
     least and the greatest. All are None where the run has nothing there."""
 
@@ -47,15 +47,15 @@ class Reading:
         return f", min {low}, max {high}"
 
 
-def read(view: RunView, metric: Metric, axis: XAxis, x: float) -> Reading:
+def read(view: RunView, metric: Metric, axis: XAxis, x: float) -> ValueAt:
     """What a run has at `x`: the nearest entry; of an evaluation the newest made by then."""
     samples = metric.samples(view)
     places = samples.at(x_of(view, axis, metric.evals))
     if not len(places) or len(places) != len(samples.values) or not math.isfinite(x):
-        return Reading()
+        return ValueAt()
     place = _entry(places, x, metric.evals)
     if place is None:
-        return Reading()
+        return ValueAt()
     return _reading(view, metric, samples, place)
 
 
@@ -71,18 +71,18 @@ def _entry(places: Array, x: float, at_or_before: bool) -> int | None:
     return after - 1 if x - places[after - 1] <= places[after] - x else after
 
 
-def _reading(view: RunView, metric: Metric, samples: Samples, place: int) -> Reading:
+def _reading(view: RunView, metric: Metric, samples: MetricSamples, place: int) -> ValueAt:
     table = metric.table(view)
     entry = place if samples.entries is None else int(samples.entries[place])
     steps = table.column("step")
     value, step = float(samples.values[place]), float(steps[entry])
     alone = samples.counts is None or int(samples.counts[place]) == 1
     if alone or samples.low is None or samples.high is None:
-        return Reading(value, step)
+        return ValueAt(value, step)
     first = float(steps[entry - 1]) + 1 if entry else 1.0
     low, high = float(samples.low[place]), float(samples.high[place])
-    return Reading(value, step, min(first, step), low, high)
+    return ValueAt(value, step, min(first, step), low, high)
 
 
-def _is_gap(reading: Reading) -> bool:
+def _is_gap(reading: ValueAt) -> bool:
     return reading.value is not None and not math.isfinite(reading.value)

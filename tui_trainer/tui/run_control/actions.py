@@ -14,19 +14,19 @@ from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.dialogs.choice import Choice, Option
-from tui_trainer.tui.common.dialogs.prompt import Prompt
+from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
+from tui_trainer.tui.common.dialogs.prompt import PromptDialog
 from tui_trainer.tui.common.markup import rate_text
 from tui_trainer.tui.common.page import Page
 from tui_trainer.tui.run_control import commands
-from tui_trainer.tui.runs.details_screen import Details
+from tui_trainer.tui.runs.details_screen import DetailsScreen
 from tui_trainer.watch.snapshots import RunSummary
 
 if TYPE_CHECKING:
     from tui_trainer.tui.app import TrainerApp
 
 
-class Orders:
+class RunActions:
     """Acts on the run that the present screen points at."""
 
     def __init__(self, app: TrainerApp) -> None:
@@ -52,15 +52,15 @@ class Orders:
             return
         question = f"Save {clean(run.name)} at step {run.step or 0:,} and stop it?"
         options = (
-            Option("stop", "s", "save and stop"),
-            Option("stay", "escape", "let it go on"),
+            ChoiceOption("stop", "s", "save and stop"),
+            ChoiceOption("stay", "escape", "let it go on"),
         )
 
         def decide(answer: str | None) -> None:
             if answer == "stop":
                 commands.ask(self._app.post_message, run, "stop")
 
-        self._app.push_screen(Choice(question, options), decide)
+        self._app.push_screen(ChoiceDialog(question, options), decide)
 
     def set_rate(self) -> None:
         """Asks for a learning rate and sends it."""
@@ -74,7 +74,7 @@ class Orders:
                 self.send_rate(run, rate)
 
         present = present_rate.newest_rate(RunFolder(run.path))
-        prompt = Prompt(
+        prompt = PromptDialog(
             f"Learning rate of {clean(run.name)}",
             "" if present is None else rate_text(present),
             "it holds from the next step on and keeps the schedule's shape",
@@ -97,15 +97,15 @@ class Orders:
             act()
             return
         options = (
-            Option("set", "y", f"set {rate_text(rate)} all the same"),
-            Option("leave", "escape", "leave the rate as it is"),
+            ChoiceOption("set", "y", f"set {rate_text(rate)} all the same"),
+            ChoiceOption("leave", "escape", "leave the rate as it is"),
         )
 
         def decide(answer: str | None) -> None:
             if answer == "set":
                 act()
 
-        self._app.push_screen(Choice(f"{rise}.", options), decide)
+        self._app.push_screen(ChoiceDialog(f"{rise}.", options), decide)
 
     def resume_run(self) -> None:
         """Starts the engine again on a run that ended early. Where it broke after its rate was
@@ -127,9 +127,9 @@ class Orders:
 
     def _ask_about_broken_rate(self, run: RunSummary, broken: BrokenRate) -> None:
         options = (
-            Option("back", "b", broken.way),
-            Option("keep", "r", f"from the newest checkpoint, with {broken.rate:.3g} again"),
-            Option("leave", "escape", "leave it"),
+            ChoiceOption("back", "b", broken.way),
+            ChoiceOption("keep", "r", f"from the newest checkpoint, with {broken.rate:.3g} again"),
+            ChoiceOption("leave", "escape", "leave it"),
         )
 
         def decide(answer: str | None) -> None:
@@ -138,7 +138,7 @@ class Orders:
             elif answer == "keep":
                 self._start_again(run)
 
-        self._app.push_screen(Choice(f"{clean(broken.what)}.", options), decide)
+        self._app.push_screen(ChoiceDialog(f"{clean(broken.what)}.", options), decide)
 
     def _start_again(
         self, run: RunSummary, checkpoint: str | None = None, peak: float | None = None
@@ -164,7 +164,7 @@ class Orders:
         """Adds the run's adapter to the adapters, under a name that is asked for."""
         from tui_trainer.tui.adapters import background_tasks  # loaded when they are wanted
         from tui_trainer.tui.adapters.adapter_names import adapter_name, name_problem
-        from tui_trainer.tui.common.dialogs.progress import Work
+        from tui_trainer.tui.common.dialogs.progress import ProgressDialog
 
         run = self._target()
         if run is None:
@@ -179,14 +179,14 @@ class Orders:
 
         def decide(chosen: str | None) -> None:
             if chosen is not None:
-                work: Work[str] = Work(
+                work: ProgressDialog[str] = ProgressDialog(
                     f"Adding the adapter of {run.name}",
                     lambda report: background_tasks.add_run(folder, chosen, report),
                 )
                 self._app.push_screen(work, self._adopted)
 
         hint = "letters, digits, '-' and '_'"
-        self._app.push_screen(Prompt("Name of the adapter", name, hint, name_problem), decide)
+        self._app.push_screen(PromptDialog("Name of the adapter", name, hint, name_problem), decide)
 
     def _adopted(self, name: str | None) -> None:
         if name is not None:
@@ -202,17 +202,17 @@ class Orders:
         view = self._app.view
         known = (*view.others, *([view.focused] if view.focused is not None else []))
         whole = next((one for one in known if one.summary.path == run.path), None)
-        self._app.push_screen(Details(run, whole))
+        self._app.push_screen(DetailsScreen(run, whole))
 
     def machine(self) -> None:
         """Shows the whole machine, zoomed as the charts are."""
-        from tui_trainer.tui.dashboard.screen import Dashboard
-        from tui_trainer.tui.hardware.screen import MachineView  # loaded when it is wanted
+        from tui_trainer.tui.dashboard.screen import DashboardScreen
+        from tui_trainer.tui.hardware.screen import HardwareScreen  # loaded when it is wanted
         from tui_trainer.tui.run_charts.viewport import ALL
 
         page = self._app.screen
-        times = page.times_shown if isinstance(page, Dashboard) else ALL
-        self._app.push_screen(MachineView(times))
+        times = page.times_shown if isinstance(page, DashboardScreen) else ALL
+        self._app.push_screen(HardwareScreen(times))
 
     def leave(self) -> None:
         """Leaves at once, or asks where a run begun here still trains."""
@@ -222,9 +222,9 @@ class Orders:
             return
         names = ", ".join(clean(folder.path.name) for folder in training)
         options = (
-            Option("leave", "q", "leave, let it train on"),
-            Option("stop", "s", "save and stop, then leave"),
-            Option("stay", "escape", "stay"),
+            ChoiceOption("leave", "q", "leave, let it train on"),
+            ChoiceOption("stop", "s", "save and stop, then leave"),
+            ChoiceOption("stay", "escape", "stay"),
         )
 
         def decide(answer: str | None) -> None:
@@ -234,7 +234,7 @@ class Orders:
                 self._app.tell("saving and stopping, then leaving")
                 commands.stop_all(self._app.post_message, training)
 
-        self._app.push_screen(Choice(f"{names} still trains.", options), decide)
+        self._app.push_screen(ChoiceDialog(f"{names} still trains.", options), decide)
 
     def _exit(self) -> None:
         self._app.exit(0, message=self._app.chatting.last_words)

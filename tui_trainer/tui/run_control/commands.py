@@ -12,7 +12,7 @@ from tui_trainer.store.runs import run_control
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.messages import Noticed, StopsAnswered
+from tui_trainer.tui.messages import NoticePosted, StopsAcknowledged
 from tui_trainer.tui.startup.services import Post, in_background
 
 if TYPE_CHECKING:
@@ -60,24 +60,24 @@ def stop_all(post: Post, folders: list[RunFolder]) -> None:
             try:
                 sent.append((folder, run_control.send(folder, "stop")))
             except UserError as error:
-                post(Noticed(str(error), "warning"))
+                post(NoticePosted(str(error), "warning"))
         deadline = time.monotonic() + WAIT_SECONDS
         for folder, command in sent:
             run_control.wait(folder, command, max(0.0, deadline - time.monotonic()))
-        post(StopsAnswered())
+        post(StopsAcknowledged())
 
     in_background("stop all", work)
 
 
-def _asked(run: RunSummary, command: CommandName, arguments: dict[str, Any] | None) -> Noticed:
+def _asked(run: RunSummary, command: CommandName, arguments: dict[str, Any] | None) -> NoticePosted:
     folder = RunFolder(run.path)
     begun = time.monotonic()
     try:
         event = run_control.wait(folder, run_control.send(folder, command, arguments), WAIT_SECONDS)
     except UserError as error:
-        return Noticed(str(error), "warning")
+        return NoticePosted(str(error), "warning")
     if event is None:
-        return Noticed(
+        return NoticePosted(
             f"{run.name} has not acknowledged {command} within {WAIT_SECONDS:.0f} s; "
             "it will obey when its present step ends",
             "warning",
@@ -85,7 +85,7 @@ def _asked(run: RunSummary, command: CommandName, arguments: dict[str, Any] | No
     return _answer(event, command, time.monotonic() - begun)
 
 
-def _answer(event: Event, command: CommandName, seconds: float) -> Noticed:
+def _answer(event: Event, command: CommandName, seconds: float) -> NoticePosted:
     message = event.message or f"{command} done at step {event.step:,}"
     accepted = event.detail.get("accepted", True)
-    return Noticed(f"{message} ({seconds:.2f} s)", "information" if accepted else "warning")
+    return NoticePosted(f"{message} ({seconds:.2f} s)", "information" if accepted else "warning")

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.startup.services import Supervising
+from tui_trainer.tui.startup.services import EngineSupervisor
 
 if TYPE_CHECKING:
     from tui_trainer.launch.exit_report import EngineEnd
     from tui_trainer.watch.snapshots import RunSummary
 
 
-class Fleet:
+class Engines:
     """Starts engines, attaches to live ones, and knows which of them this session began."""
 
-    def __init__(self, supervisor: Supervising, begun: Path | None) -> None:
+    def __init__(self, supervisor: EngineSupervisor, begun: Path | None) -> None:
         """`begun` is a run that was started for this session before its screen."""
         self._supervisor = supervisor
         self._begun: set[Path] = set() if begun is None else {begun}

@@ -11,20 +11,20 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tui_trainer.tui.common.dialogs.dialog import Sheet
+from tui_trainer.tui.common.dialogs.dialog import FullDialog
 from tui_trainer.tui.runs.compare_table import contrast_text
-from tui_trainer.watch.snapshots import RunView, Table
+from tui_trainer.watch.snapshots import MetricTable, RunView
 
 if TYPE_CHECKING:
     from tui_trainer.tui.app import TrainerApp
 
-_NO_ROWS = Table()
+_NO_ROWS = MetricTable()
 LETTERS = "ABCDEFGHI"
 _LOOK_SECONDS = 0.25
 _KEYS = " esc closes   j k scroll   enter shows them on the dashboard"
 
 
-class Compare(Sheet):
+class CompareScreen(FullDialog):
     """Fills the screen; follows the runs while they train."""
 
     CSS_PATH = "compare_screen.tcss"

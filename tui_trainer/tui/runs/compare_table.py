@@ -11,7 +11,7 @@ from tui_trainer.text.formats import clean, duration, number
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.markup import count_text, rate_text, shorten
 from tui_trainer.tui.runs.run_rows import NONE, middle, spark_text, trend_words
-from tui_trainer.watch.runs.run_diff import Contrast, Differing, Form, Measure, contrast
+from tui_trainer.watch.runs.run_diff import ConfigDifference, Form, ResultRow, RunDiff, contrast
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 BEST = "◆"
@@ -22,7 +22,7 @@ _LEAST_LABEL = 14
 
 
 @dataclass(frozen=True)
-class Grid:
+class CompareTable:
     """How many runs stand side by side, and how wide their columns are, in cells."""
 
     label: int
@@ -30,14 +30,14 @@ class Grid:
     across: int
 
 
-def grid_for(width: int, runs: int, labels: Sequence[str]) -> Grid:
+def grid_for(width: int, runs: int, labels: Sequence[str]) -> CompareTable:
     """The runs that fit beside each other; the others follow below, as another band."""
     label = min(_LABEL, max((len(text) for text in labels), default=0) + 1, max(1, width // 3))
     label = max(label, _LEAST_LABEL)
     across = max(1, min(runs, (width - label) // _LEAST_CELL))
     bands = -(-runs // across)
     across = -(-runs // bands)  # bands of like length
-    return Grid(label, min(_MOST_CELL, (width - label) // across), across)
+    return CompareTable(label, min(_MOST_CELL, (width - label) // across), across)
 
 
 def contrast_text(views: Sequence[RunView], letters: Sequence[str], width: int) -> Content:
@@ -58,9 +58,9 @@ def contrast_text(views: Sequence[RunView], letters: Sequence[str], width: int) 
 def _band(
     views: Sequence[RunView],
     letters: Sequence[str],
-    found: Contrast,
+    found: RunDiff,
     places: range,
-    grid: Grid,
+    grid: CompareTable,
 ) -> list[Content]:
     chosen = [views[place].summary for place in places]
     lines = _heading(chosen, [letters[place] for place in places], grid)
@@ -73,7 +73,9 @@ def _band(
     return lines
 
 
-def _heading(runs: Sequence[RunSummary], letters: Sequence[str], grid: Grid) -> list[Content]:
+def _heading(
+    runs: Sequence[RunSummary], letters: Sequence[str], grid: CompareTable
+) -> list[Content]:
     rows: list[list[tuple[str, str]]] = [
         [
             (f"{letter} {middle(clean(run.name), grid.cell - 4)}", "bold")
@@ -99,7 +101,7 @@ def _heading(runs: Sequence[RunSummary], letters: Sequence[str], grid: Grid) -> 
     ]
 
 
-def _measure(measure: Measure, places: range, grid: Grid) -> Content:
+def _measure(measure: ResultRow, places: range, grid: CompareTable) -> Content:
     cells = []
     for place in places:
         best = place in measure.best
@@ -113,7 +115,7 @@ def _measure(measure: Measure, places: range, grid: Grid) -> Content:
     return _line(measure.name, cells, grid)
 
 
-def _differing(item: Differing, places: range, grid: Grid) -> Content:
+def _differing(item: ConfigDifference, places: range, grid: CompareTable) -> Content:
     cells = []
     for place in places:
         value = item.values[place]
@@ -133,7 +135,7 @@ def value_words(value: float | None, form: Form) -> str:
     return rate_text(value).replace("e+", "e") if form == "rate" else number(value)
 
 
-def _footnote(found: Contrast) -> Content:
+def _footnote(found: RunDiff) -> Content:
     keys = "1 key is" if found.same == 1 else f"{found.same:,} keys are"
     parts = [f"{BEST} the better value"]
     if found.same:
@@ -141,7 +143,7 @@ def _footnote(found: Contrast) -> Content:
     return Content.styled("  ·  ".join(parts), "$faint")
 
 
-def _line(title: str, cells: Sequence[Content], grid: Grid) -> Content:
+def _line(title: str, cells: Sequence[Content], grid: CompareTable) -> Content:
     return Content.assemble(_cell(clean(title), grid.label, "$faint"), *cells)
 
 

@@ -11,7 +11,7 @@ from tui_trainer.watch.runs.flat_config import config_of
 from tui_trainer.watch.snapshots import FolderView, RunSummary
 
 
-class Configs:
+class ConfigLoader:
     """What is known by path. A run's configuration is written once, so it is read once."""
 
     def __init__(self, later: Callable[[Callable[[], None]], None]) -> None:

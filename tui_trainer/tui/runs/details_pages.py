@@ -14,12 +14,12 @@ from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.markup import count_text, gib_text, plain, rate_text, shorten, wrapped
 from tui_trainer.tui.runs.run_rows import NONE, spark_text, trend_words
 from tui_trainer.watch.runs import run_diff
-from tui_trainer.watch.runs.run_details import CheckpointFacts, Dossier, Measured, measured
+from tui_trainer.watch.runs.run_details import CheckpointFacts, MetricRange, RunDetails, measured
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 _LABEL = 25
 _MOST_EVENTS = 500
-Page = Callable[[Dossier, int], Content]
+Page = Callable[[RunDetails, int], Content]
 
 
 def head(view: RunView, run: RunSummary) -> Content:
@@ -37,7 +37,7 @@ def read_only(run: RunSummary) -> str:
     return "read-only: nothing listens" if run.status in ACTIVE_STATES else "has ended"
 
 
-def facts(known: Dossier, width: int) -> Content:
+def facts(known: RunDetails, width: int) -> Content:
     """Where it lies, how far it came, what was odd, what is not recorded."""
     view = known.view
     run = view.summary
@@ -51,7 +51,7 @@ def facts(known: Dossier, width: int) -> Content:
     return page(lines)
 
 
-def configuration(known: Dossier, width: int) -> Content:
+def configuration(known: RunDetails, width: int) -> Content:
     """Every key, by section."""
     lines: list[Content] = []
     section = None
@@ -66,7 +66,7 @@ def configuration(known: Dossier, width: int) -> Content:
     return page(lines) if lines else nothing(known, "configuration")
 
 
-def events(known: Dossier, width: int) -> Content:
+def events(known: RunDetails, width: int) -> Content:
     """What happened, the newest first."""
     listed = known.view.events[: -_MOST_EVENTS - 1 : -1]
     lines = []
@@ -84,7 +84,7 @@ def events(known: Dossier, width: int) -> Content:
     return page(lines) if lines else nothing(known, "events")
 
 
-def checkpoints(known: Dossier, width: int) -> Content:
+def checkpoints(known: RunDetails, width: int) -> Content:
     """Name, step, size, whole or not."""
     if not known.checkpoints:
         return nothing(known, "checkpoints")
@@ -92,7 +92,7 @@ def checkpoints(known: Dossier, width: int) -> Content:
     return page([Content.styled(title, "$faint"), *map(_checkpoint, reversed(known.checkpoints))])
 
 
-def machine(known: Dossier, width: int) -> Content:
+def machine(known: RunDetails, width: int) -> Content:
     """Newest and greatest values of what was measured while it trained."""
     found = measured(known.view.hardware)
     if not found:
@@ -103,7 +103,7 @@ def machine(known: Dossier, width: int) -> Content:
     return page([Content.styled(title, "$faint"), *(_measured(one) for one in found), *said])
 
 
-def log(known: Dossier, width: int) -> Content:
+def log(known: RunDetails, width: int) -> Content:
     """The end of what the training process printed."""
     printed = known.log or known.view.log_tail
     lines = [line for text in printed for line in wrapped(plain(text), width)]
@@ -184,7 +184,7 @@ def value_size(amount: float) -> str:
     return gib_text(int(amount)) if amount >= 2**30 else f"{amount / 2**20:.1f} MiB"
 
 
-def _measured(one: Measured) -> Content:
+def _measured(one: MetricRange) -> Content:
     last, peak = (
         value_size(value) if one.unit == "bytes" else f"{value:.0f} {one.unit}"
         for value in (one.last, one.peak)
@@ -192,7 +192,7 @@ def _measured(one: Measured) -> Content:
     return Content.assemble((f"{clean(one.name):<{_LABEL}} ", "$faint"), f"{last:>12} {peak:>12}")
 
 
-def nothing(known: Dossier, what: str) -> Content:
+def nothing(known: RunDetails, what: str) -> Content:
     run = known.view.summary
     why = f"{clean(run.tool)} records none here" if run.kind != "run" else "none are recorded"
     return Content.styled(f"no {what}: {why}", "$faint")

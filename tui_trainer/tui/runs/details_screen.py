@@ -11,13 +11,13 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tui_trainer.tui.common.dialogs.dialog import Sheet
+from tui_trainer.tui.common.dialogs.dialog import FullDialog
 from tui_trainer.tui.common.markup import plain
-from tui_trainer.tui.common.wrapped_text import Prose
+from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.runs import details_pages, evaluation_pages
 from tui_trainer.tui.startup.services import in_background
 from tui_trainer.watch.runs.resolve import place_of
-from tui_trainer.watch.runs.run_details import Dossier, dossier_of
+from tui_trainer.watch.runs.run_details import RunDetails, dossier_of
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _NARROW = {"configuration": "config", "checkpoints": "saved"}
 _KEYS = " tab or 1–8 turns the page   j k scroll   r reads again   esc closes"
 
 
-class Details(Sheet):
+class DetailsScreen(FullDialog):
     """A page a kind of fact; the run is read in the background where it is not known yet."""
 
     CSS_PATH = "details_screen.tcss"
@@ -44,14 +44,14 @@ class Details(Sheet):
     def __init__(self, run: RunSummary, view: RunView | None) -> None:
         super().__init__()
         self._run = run
-        self._known = Dossier(view if view is not None else RunView(run))
+        self._known = RunDetails(view if view is not None else RunView(run))
         self._page = 0
         self._reading = True
         self._problem: str | None = None
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog -tall"):
-            yield Prose(id="details-head")
+            yield WrappedText(id="details-head")
             yield Static(id="details-tabs", markup=False)
             with VerticalScroll():
                 yield Static(id="details-text", markup=False)
@@ -91,7 +91,7 @@ class Details(Sheet):
 
         in_background("details", work)
 
-    def _take(self, found: Dossier, problem: str | None) -> None:
+    def _take(self, found: RunDetails, problem: str | None) -> None:
         self._known, self._problem, self._reading = found, problem, False
         if self.is_mounted:
             self._draw()
@@ -105,7 +105,7 @@ class Details(Sheet):
             head = Content.assemble(head, ("   reading …", "$faint"))
         if self._problem is not None:
             head = Content.assemble(head, "\n", plain(self._problem, "$warning"))
-        self.query_one("#details-head", Prose).update(head)
+        self.query_one("#details-head", WrappedText).update(head)
         self.query_one("#details-tabs", Static).update(self._tabs(width))
         write = PAGES[TABS[self._page]]
         self.query_one("#details-text", Static).update(write(self._known, width))

@@ -10,14 +10,14 @@ from tui_trainer.contracts.evaluation import Evaluation
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.runs.details_pages import fact, nothing, page
 from tui_trainer.watch.runs import evaluation_lines
-from tui_trainer.watch.runs.run_details import Dossier
+from tui_trainer.watch.runs.run_details import RunDetails
 
 _NAME = 30  # columns of a class's name, at most
 _GAP = 2
 _MOST_CONFUSIONS = 30
 
 
-def data(known: Dossier, width: int) -> Content:
+def data(known: RunDetails, width: int) -> Content:
     """Counts of what was found before training, and each class's share in it."""
     report = known.data
     if report is None:
@@ -28,7 +28,7 @@ def data(known: Dossier, width: int) -> Content:
     return page([*lines, *_shares(report, width)])
 
 
-def classes(known: Dossier, width: int) -> Content:
+def classes(known: RunDetails, width: int) -> Content:
     """Averages, every class (the least F1 first), and what is taken for what."""
     file = known.evaluation
     if file is None:

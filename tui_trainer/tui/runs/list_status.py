@@ -15,7 +15,7 @@ _ROOMY = 100
 
 
 @dataclass(frozen=True)
-class RosterFacts:
+class ListStatus:
     """Counts of runs, and words. `read` of `runs` have their row filled in."""
 
     runs: int = 0
@@ -28,13 +28,13 @@ class RosterFacts:
     asked: str = ""
 
 
-class RosterLine(Panel[RosterFacts]):
+class ListStatusLine(Panel[ListStatus]):
     """Counts at the left, the order at the right."""
 
     def __init__(self) -> None:
-        super().__init__(RosterFacts(), id="roster-line")
+        super().__init__(ListStatus(), id="roster-line")
 
-    def draw(self, facts: RosterFacts, width: int, height: int) -> Content:
+    def draw(self, facts: ListStatus, width: int, height: int) -> Content:
         parts = [_counted(facts)]
         if facts.loading and facts.read < facts.runs:
             bar = meter(facts.read / facts.runs, _BAR)
@@ -48,7 +48,7 @@ class RosterLine(Panel[RosterFacts]):
         return spread(left, Content.styled(facts.order, "$faint"), width)
 
 
-def _counted(facts: RosterFacts) -> Content:
+def _counted(facts: ListStatus) -> Content:
     noun = "run" if facts.runs == 1 else "runs"
     if not facts.asked:
         return Content(f"{facts.runs:,} {noun}")

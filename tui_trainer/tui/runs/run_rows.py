@@ -20,7 +20,7 @@ NONE = "–"
 
 
 @dataclass(frozen=True)
-class Column:
+class RunColumn:
     """A column: `width` in cells; `rank` says how early it goes where there is no room.
 
     `field` is what the list is sorted by under this heading.
@@ -34,21 +34,21 @@ class Column:
     field: str = ""
 
 
-NAME = Column("name", "name", 0, right=False, field="name")
-COLUMNS: tuple[Column, ...] = (
-    Column("status", "state", 10, right=False, field="status"),
-    Column("step", "step", 13, field="step"),
-    Column("loss", "loss", 7, field="loss"),
-    Column("trend", "trend", 7, rank=2, field="trend"),
-    Column("spark", "course", 10, rank=5, right=False),
-    Column("best", "best", 7, rank=7, field="best"),
-    Column("val", "best val", 9, rank=6, field="val"),
-    Column("rate", "rate", 7, rank=9, field="lr"),
-    Column("epoch", "epoch", 7, rank=10, field="epoch"),
-    Column("speed", "tok/s", 7, rank=8, field="speed"),
-    Column("left", "left", 8, rank=3, field="eta"),
-    Column("age", "updated", 7, rank=1, field="age"),
-    Column("tool", "tool", 13, rank=4, right=False, field="tool"),
+NAME = RunColumn("name", "name", 0, right=False, field="name")
+COLUMNS: tuple[RunColumn, ...] = (
+    RunColumn("status", "state", 10, right=False, field="status"),
+    RunColumn("step", "step", 13, field="step"),
+    RunColumn("loss", "loss", 7, field="loss"),
+    RunColumn("trend", "trend", 7, rank=2, field="trend"),
+    RunColumn("spark", "course", 10, rank=5, right=False),
+    RunColumn("best", "best", 7, rank=7, field="best"),
+    RunColumn("val", "best val", 9, rank=6, field="val"),
+    RunColumn("rate", "rate", 7, rank=9, field="lr"),
+    RunColumn("epoch", "epoch", 7, rank=10, field="epoch"),
+    RunColumn("speed", "tok/s", 7, rank=8, field="speed"),
+    RunColumn("left", "left", 8, rank=3, field="eta"),
+    RunColumn("age", "updated", 7, rank=1, field="age"),
+    RunColumn("tool", "tool", 13, rank=4, right=False, field="tool"),
 )
 # Two cells before the name: is it marked, does it take commands.
 SIGNS = 3
@@ -61,19 +61,19 @@ _LEVELS = {False: "▁▂▃▄▅▆▇█", True: "_.-=+*#@"}
 
 
 @dataclass(frozen=True)
-class Layout:
+class ColumnLayout:
     """Which columns there are, how wide, and how far apart, in cells."""
 
     name: int
-    columns: tuple[Column, ...]
+    columns: tuple[RunColumn, ...]
     spark: int
     gap: int
 
-    def width(self, column: Column) -> int:
+    def width(self, column: RunColumn) -> int:
         """The cells of a column."""
         return self.spark if column.id == "spark" else column.width
 
-    def spans(self) -> list[tuple[Column, int, int]]:
+    def spans(self) -> list[tuple[RunColumn, int, int]]:
         """Each column with its first cell and its width, the name first."""
         spans = [(NAME, SIGNS, self.name)]
         at = SIGNS + self.name + self.gap
@@ -88,7 +88,7 @@ class Layout:
         (_, begin, _), (_, at, width) = spans[index], spans[-1]
         return begin, at + width - begin
 
-    def column_at(self, x: int) -> Column | None:
+    def column_at(self, x: int) -> RunColumn | None:
         """The column whose heading is at a cell."""
         for column, begin, width in self.spans():
             if begin <= x < begin + width + self.gap:
@@ -103,7 +103,7 @@ class Sorting:
     column: str = ""
     falling: bool = False
 
-    def after(self, layout: Layout) -> Sorting:
+    def after(self, layout: ColumnLayout) -> Sorting:
         """The next column to sort by, the order of beginning coming round again."""
         ids = ["", *(column.id for column in (*layout.columns, NAME) if column.field)]
         place = ids.index(self.column) if self.column in ids else 0
@@ -134,7 +134,7 @@ def sorted_by(column: str) -> Sorting:
     return Sorting(column, bool(field) and BY_NAME[field].falling)
 
 
-def layout_for(width: int, foreign: bool = False) -> Layout:
+def layout_for(width: int, foreign: bool = False) -> ColumnLayout:
     """The columns that fit into `width` cells; the tool only where it tells runs apart."""
     gap = 2 if width >= _ROOMY else 1
     shown = [column for column in COLUMNS if foreign or column.id != "tool"]
@@ -147,7 +147,7 @@ def layout_for(width: int, foreign: bool = False) -> Layout:
         shown.remove(max(droppable, key=lambda column: column.rank))
     name = max(_LEAST_NAME, min(room, _MOST_NAME))
     spark = max(_LEAST_SPARK, min(_MOST_SPARK, _LEAST_SPARK + room - name))
-    return Layout(name, tuple(shown), spark, gap)
+    return ColumnLayout(name, tuple(shown), spark, gap)
 
 
 def keep_place(paths: Sequence[Path], chosen: Path | None, index: int) -> int:
@@ -159,7 +159,7 @@ def keep_place(paths: Sequence[Path], chosen: Path | None, index: int) -> int:
 
 
 def words_of(
-    run: RunSummary, layout: Layout, now: float, plain: bool = False
+    run: RunSummary, layout: ColumnLayout, now: float, plain: bool = False
 ) -> tuple[tuple[str, str], ...]:
     """The name and each column's words, with the theme's colour for them ("" for none).
 
@@ -225,7 +225,7 @@ def spark_text(values: tuple[float, ...], width: int, plain: bool = False) -> st
     return "".join(drawn)
 
 
-def _by_id(id: str) -> Column:
+def _by_id(id: str) -> RunColumn:
     return next(column for column in (NAME, *COLUMNS) if column.id == id)
 
 

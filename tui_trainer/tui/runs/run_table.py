@@ -19,7 +19,7 @@ from textual.widget import Widget
 
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.runs import run_rows
-from tui_trainer.tui.runs.run_rows import MARKED, SIGNS, STEERED, Layout, Sorting
+from tui_trainer.tui.runs.run_rows import MARKED, SIGNS, STEERED, ColumnLayout, Sorting
 from tui_trainer.watch.snapshots import RunSummary
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         self,
         runs: Sequence[RunSummary],
         marked: Collection[Path],
-        layout: Layout,
+        layout: ColumnLayout,
         now: float,
         chosen: Path | None = None,
     ) -> None:
@@ -220,9 +220,9 @@ class RunHeading(Widget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._shown: tuple[Layout, Sorting] = (run_rows.layout_for(80), Sorting())
+        self._shown: tuple[ColumnLayout, Sorting] = (run_rows.layout_for(80), Sorting())
 
-    def show(self, layout: Layout, sorting: Sorting) -> None:
+    def show(self, layout: ColumnLayout, sorting: Sorting) -> None:
         """Takes the columns and what the list is sorted by."""
         if (layout, sorting) != self._shown:
             self._shown = (layout, sorting)

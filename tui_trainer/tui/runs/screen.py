@@ -14,12 +14,12 @@ from textual.widgets import Input
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.page import Page, teach
-from tui_trainer.tui.common.wrapped_text import Prose
+from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.keymap import STEERING, Key
 from tui_trainer.tui.runs import run_rows
-from tui_trainer.tui.runs.config_loader import Configs
-from tui_trainer.tui.runs.list_status import RosterFacts, RosterLine
-from tui_trainer.tui.runs.run_rows import Layout, Sorting
+from tui_trainer.tui.runs.config_loader import ConfigLoader
+from tui_trainer.tui.runs.list_status import ListStatus, ListStatusLine
+from tui_trainer.tui.runs.run_rows import ColumnLayout, Sorting
 from tui_trainer.tui.runs.run_table import RunHeading, RunTable
 from tui_trainer.tui.startup.services import in_background
 from tui_trainer.watch.query import fields, query
@@ -30,7 +30,7 @@ _REFRESH_SECONDS = 5.0  # for the ages; everything else comes with a snapshot
 _HINT = "a name, loss<2, lr>=1e-4, status:running, age<1h, lora.rank=16, -word for without"
 
 
-class Runs(Page):
+class RunsScreen(Page):
     """Every run of the folder, live; the cursor stays on its run when rows move."""
 
     CSS_PATH = "screen.tcss"
@@ -43,15 +43,15 @@ class Runs(Page):
         self._query = Query()
         self._asked = ""
         self._sorting = Sorting()
-        self._layout: Layout = run_rows.layout_for(80)
+        self._layout: ColumnLayout = run_rows.layout_for(80)
         self._listed: list[RunSummary] = []
         self._offered: tuple[bool, bool] | None = None
-        self._configs = Configs(lambda work: in_background("configurations", work))
+        self._configs = ConfigLoader(lambda work: in_background("configurations", work))
 
     def body(self) -> ComposeResult:
         yield Input(placeholder=_HINT, id="filter", compact=True)
-        yield Prose(id="problem")
-        yield RosterLine()
+        yield WrappedText(id="problem")
+        yield ListStatusLine()
         yield RunHeading()
         yield RunTable()
 
@@ -80,8 +80,8 @@ class Runs(Page):
         self.query_one(RunHeading).show(self._layout, sorting)
         overlay = self.session.overlay
         self._table.lay(self._listed, overlay, self._layout, now, self.session.focus_path)
-        self.query_one(RosterLine).show(
-            RosterFacts(
+        self.query_one(ListStatusLine).show(
+            ListStatus(
                 runs=len(view.runs),
                 shown=len(self._listed),
                 read=view.read,
@@ -138,7 +138,7 @@ class Runs(Page):
         self.refresh_all()
 
     def action_compare(self) -> None:
-        from tui_trainer.tui.runs.compare_screen import Compare  # loaded when it is looked at
+        from tui_trainer.tui.runs.compare_screen import CompareScreen  # loaded when it is looked at
 
         chosen = self._table.chosen
         paths: list[Path] = list(self.session.overlay)
@@ -147,7 +147,7 @@ class Runs(Page):
         if len(paths) < 2:
             self.session.tell("mark two runs or more with space, then compare them", "warning")
         else:
-            self.session.push_screen(Compare(tuple(paths)))
+            self.session.push_screen(CompareScreen(tuple(paths)))
 
     @on(Input.Changed, "#filter")
     def _filtered(self) -> None:
@@ -201,7 +201,7 @@ class Runs(Page):
         if asked.needs_config or asked.problem is not None:
             done = lambda: self.app.call_from_thread(self.refresh_all)  # noqa: E731
             self._configs.want(view.runs, done)
-        problem = self.query_one("#problem", Prose)
+        problem = self.query_one("#problem", WrappedText)
         problem.display = asked.problem is not None
         if asked.problem is not None:
             problem.update(plain(asked.problem))

@@ -56,7 +56,7 @@ def chart_marks(settings: ChartSettings) -> Marks:
     return settings.marks
 
 
-class PlainCharacters(LineFilter):
+class AsciiFallback(LineFilter):
     """Replaces every character outside ASCII by one of the same width inside it."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.css.stylesheet import Stylesheet
 
 
-class KeptStylesheet(Stylesheet):
+class CachedStylesheet(Stylesheet):
     """Textual parses all rules three times for every screen that is shown first, 12 ms each;
     here rules whose variables are the same stay parsed."""
 
@@ -14,9 +14,9 @@ class KeptStylesheet(Stylesheet):
         self._known = dict(variables or {})
         self._recoloured = False
 
-    def copy(self) -> KeptStylesheet:
+    def copy(self) -> CachedStylesheet:
         """A stylesheet of the same rules, which are still to be parsed."""
-        made = KeptStylesheet(variables=dict(self._known))
+        made = CachedStylesheet(variables=dict(self._known))
         made.source = self.source.copy()
         return made
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tui_trainer.watch.folder_watcher import FolderWatcher
 
 
-class LateWatcher:
+class LazyWatcher:
     """A `FolderWatcher` that is made in a thread once it is started; `on_fail` is told in a
     sentence why there is none."""
 
@@ -77,7 +77,7 @@ class LateWatcher:
                 watcher.start()
 
 
-class LateSupervisor:
+class LazySupervisor:
     """A `Supervisor` that is made when it is first needed."""
 
     def __init__(self, on_end: Callable[[EngineEnd], None]) -> None:

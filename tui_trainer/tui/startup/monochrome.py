@@ -17,7 +17,7 @@ def no_color_wanted() -> bool:
     return bool(os.environ.get("NO_COLOR"))
 
 
-class Greys(LineFilter):
+class GreyFilter(LineFilter):
     """Turns every colour into the grey of its brightness. Textual's own filter does the same but
     fails on text without a style."""
 

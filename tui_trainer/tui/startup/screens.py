@@ -5,41 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tui_trainer.tui.common.page import Page
-from tui_trainer.tui.startup.splash_screen import Opening
+from tui_trainer.tui.startup.splash_screen import SplashScreen
 
 
 def _dashboard() -> Page:
-    from tui_trainer.tui.dashboard.screen import Dashboard
+    from tui_trainer.tui.dashboard.screen import DashboardScreen
 
-    return Dashboard()
+    return DashboardScreen()
 
 
 def _runs() -> Page:
-    from tui_trainer.tui.runs.screen import Runs
+    from tui_trainer.tui.runs.screen import RunsScreen
 
-    return Runs()
+    return RunsScreen()
 
 
 def _chat() -> Page:
-    from tui_trainer.tui.chat.screen import Chat
+    from tui_trainer.tui.chat.screen import ChatScreen
 
-    return Chat()
+    return ChatScreen()
 
 
 def _adapters() -> Page:
-    from tui_trainer.tui.adapters.screen import Adapters
+    from tui_trainer.tui.adapters.screen import AdaptersScreen
 
-    return Adapters()
+    return AdaptersScreen()
 
 
 def _new() -> Page:
-    from tui_trainer.tui.new_run.screen import NewRun
+    from tui_trainer.tui.new_run.screen import NewRunScreen
 
-    return NewRun()
+    return NewRunScreen()
 
 
 MODES: Mapping[str, Callable[[], Page]] = {
-    "opening": Opening,
+    "opening": SplashScreen,
     "dashboard": _dashboard,
     "runs": _runs,
     "chat": _chat,

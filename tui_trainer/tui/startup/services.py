@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Protocol
 from textual.message import Message
 
 from tui_trainer.contracts.errors import reason_of
-from tui_trainer.tui.messages import EngineEnded, FolderChanged, MachineSampled, Noticed
-from tui_trainer.tui.startup.lazy_services import LateSupervisor, LateWatcher
+from tui_trainer.tui.messages import EngineEnded, FolderChanged, HardwareSampled, NoticePosted
+from tui_trainer.tui.startup.lazy_services import LazySupervisor, LazyWatcher
 
 if TYPE_CHECKING:  # what the first paint does without, and monitor without a chat
     from tui_trainer.contracts.hardware import HardwareSample
     from tui_trainer.contracts.session import Event
-    from tui_trainer.hardware.gpu import PatientGpus
+    from tui_trainer.hardware.gpu import TimedGpus
     from tui_trainer.launch.exit_report import EngineEnd
     from tui_trainer.repl.session import ChatSession
     from tui_trainer.store.runs.run_folder import RunFolder
@@ -38,7 +38,7 @@ class OpenSession(Protocol):
     ) -> ChatSession: ...
 
 
-class Watching(Protocol):
+class RunWatcher(Protocol):
     """What hands out snapshots of a folder from a thread of its own."""
 
     def start(self) -> None: ...
@@ -48,13 +48,13 @@ class Watching(Protocol):
     def refresh(self) -> None: ...
 
 
-class Sampling(Protocol):
+class HardwareSource(Protocol):
     """What looks at the machine."""
 
     def sample(self) -> HardwareSample: ...
 
 
-class Supervising(Protocol):
+class EngineSupervisor(Protocol):
     """What starts engines and stands by them."""
 
     def start(
@@ -68,9 +68,9 @@ class Supervising(Protocol):
 class Services:
     """How the app reaches the world; tests put fakes in."""
 
-    watch: Callable[[Callable[[FolderView], None]], Watching]
-    sampler: Callable[[int | None, Path], Sampling]
-    supervisor: Callable[[Callable[[EngineEnd], None]], Supervising]
+    watch: Callable[[Callable[[FolderView], None]], RunWatcher]
+    sampler: Callable[[int | None, Path], HardwareSource]
+    supervisor: Callable[[Callable[[EngineEnd], None]], EngineSupervisor]
     chat: OpenSession
 
 
@@ -84,14 +84,14 @@ def real_services(runs_dir: Path, poll_seconds: float, model: str = "builtin") -
 
         return FolderWatcher(runs_dir, on_change, poll_seconds=poll_seconds)
 
-    patient: list[PatientGpus] = []  # one for the whole session
+    patient: list[TimedGpus] = []  # one for the whole session
 
-    def sampler(pid: int | None, path: Path) -> Sampling:
-        from tui_trainer.hardware.gpu import PatientGpus
+    def sampler(pid: int | None, path: Path) -> HardwareSource:
+        from tui_trainer.hardware.gpu import TimedGpus
         from tui_trainer.hardware.sampler import Sampler
 
         if not patient:
-            patient.append(PatientGpus())
+            patient.append(TimedGpus())
         return Sampler(run_pid=pid, disk_path=path, gpus=patient[0])
 
     def chat(emit: Callable[[Event], None], on_status: Callable[[str], None]) -> ChatSession:
@@ -99,23 +99,23 @@ def real_services(runs_dir: Path, poll_seconds: float, model: str = "builtin") -
 
         return real_session(model, runs_dir)(emit, on_status)
 
-    def late(on_change: Callable[[FolderView], None]) -> LateWatcher:
+    def late(on_change: Callable[[FolderView], None]) -> LazyWatcher:
         def failed(reason: str) -> None:
             from tui_trainer.watch.snapshots import FolderView
 
             on_change(FolderView(root=runs_dir, problem=reason))
 
-        return LateWatcher(lambda: watcher(on_change), failed)
+        return LazyWatcher(lambda: watcher(on_change), failed)
 
     return Services(
         watch=late,
         sampler=sampler,
-        supervisor=LateSupervisor,
+        supervisor=LazySupervisor,
         chat=chat,
     )
 
 
-class Bridge:
+class ServiceBridge:
     """Owns the threads behind the screen and turns what they hand out into messages."""
 
     def __init__(self, post: Post, services: Services, runs_dir: Path) -> None:
@@ -123,7 +123,7 @@ class Bridge:
         self._open = True
         self.watcher = services.watch(lambda view: self._post(FolderChanged(view)))
         self.supervisor = services.supervisor(lambda end: self._post(EngineEnded(end)))
-        self._machine = MachineLook(self._post, services.sampler, runs_dir)
+        self._machine = HardwareThread(self._post, services.sampler, runs_dir)
 
     def start(self) -> None:
         """Starts watching; messages come from now on."""
@@ -146,12 +146,12 @@ class Bridge:
             self._post_message(message)
 
 
-class MachineLook:
+class HardwareThread:
     """Samples the machine every `SAMPLE_SECONDS` in a thread, so that a slow driver call
     cannot hold up the screen."""
 
     def __init__(
-        self, post: Post, make: Callable[[int | None, Path], Sampling], disk: Path
+        self, post: Post, make: Callable[[int | None, Path], HardwareSource], disk: Path
     ) -> None:
         self._post = post
         self._make = make
@@ -187,11 +187,11 @@ class MachineLook:
                 sampler = self._make(pid, self._disk)
                 first = True
             try:
-                self._post(MachineSampled(sampler.sample()))
+                self._post(HardwareSampled(sampler.sample()))
                 failed = ""
             except Exception as error:  # the panel keeps what it shows, and the thread goes on
                 if failed != (failed := reason_of(error)):
-                    self._post(Noticed(f"the machine cannot be measured: {failed}", "warning"))
+                    self._post(NoticePosted(f"the machine cannot be measured: {failed}", "warning"))
             self._wake.wait(_FIRST_SECONDS if first else SAMPLE_SECONDS)
             first = False
             self._wake.clear()

@@ -9,7 +9,7 @@ from tui_trainer.tui.common.page import Page
 _SENTENCE = "reading the folder …"
 
 
-class Opening(Page):
+class SplashScreen(Page):
     """The first paint, made without numpy; the dashboard takes its place with the first
     snapshot."""
 

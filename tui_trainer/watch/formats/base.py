@@ -8,7 +8,7 @@ from typing import Any
 from tui_trainer.watch.formats.record_columns import RowBuilder
 from tui_trainer.watch.tables.history import History
 from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS
-from tui_trainer.watch.tables.metric_names import Naming
+from tui_trainer.watch.tables.metric_names import MetricNames
 
 # What a dashboard would show, and the word for it where a run does not record it.
 _USUAL = {
@@ -26,7 +26,7 @@ class ForeignSource:
 
     def __init__(self) -> None:
         self.history = History()
-        self.naming = Naming()
+        self.naming = MetricNames()
         self.rows = RowBuilder()
         self._odd: dict[str, str] = {}
 
@@ -37,7 +37,7 @@ class ForeignSource:
 
     def anew(self) -> None:
         """Forgets all rows, for a file that is another one than before."""
-        self.history, self.naming, self.rows = History(), Naming(), RowBuilder()
+        self.history, self.naming, self.rows = History(), MetricNames(), RowBuilder()
 
     def flush(self) -> bool:
         """Hands the rows collected so far to the tables; tells whether there were any."""

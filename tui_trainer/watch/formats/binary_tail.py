@@ -16,7 +16,7 @@ _ALIGNED = 32 * 1024
 
 
 @dataclass(frozen=True)
-class Piece:
+class BinaryChunk:
     """Bytes that arrived. `restarted`: the file is another one than before and `data` begins at
     its start; `more`: further bytes wait; `jumped`: bytes before `data` were passed over."""
 
@@ -26,7 +26,7 @@ class Piece:
     jumped: bool = False
 
 
-class Growing:
+class BinaryTail:
     """Hands out each byte of a file once, and notices a file that was replaced or cut.
 
     With `ends` the middle of a large file is passed over once, from one multiple of 32 KiB to
@@ -42,16 +42,16 @@ class Growing:
         self._before = b""
         self._seen: tuple[int, int, int] | None = None
 
-    def poll(self, limit: int = SLICE) -> Piece:
+    def poll(self, limit: int = SLICE) -> BinaryChunk:
         """At most `limit` further bytes; one `stat` where nothing changed. Raises `OSError`
         where the file is there but cannot be read."""
         try:
             status = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
-            return Piece()
+            return BinaryChunk()
         seen = (status.st_ino, status.st_size, status.st_mtime_ns)
         if seen == self._seen:
-            return Piece()
+            return BinaryChunk()
         with open_regular(self.path) as file:
             restarted = self._is_other(file.fileno())
             if restarted:
@@ -64,7 +64,7 @@ class Growing:
         self.offset += len(data)
         more = self.offset < status.st_size and bool(data)
         self._seen = None if more else seen
-        return Piece(data, restarted, more, jumped)
+        return BinaryChunk(data, restarted, more, jumped)
 
     def _jump(self, size: int) -> bool:
         aim = (size - _END) // _ALIGNED * _ALIGNED

@@ -13,11 +13,11 @@ import numpy as np
 
 from tui_trainer.watch.foreign.yamlish import read_flat
 from tui_trainer.watch.formats.base import ForeignSource
-from tui_trainer.watch.formats.binary_tail import Growing
+from tui_trainer.watch.formats.binary_tail import BinaryTail
 from tui_trainer.watch.formats.record_columns import EVAL, TRAIN
 from tui_trainer.watch.snapshots import MISSING, Column
 from tui_trainer.watch.tables import metric_names
-from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, Rows, is_missing
+from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, DecodedRows, is_missing
 from tui_trainer.watch.tables.source import SourceFacts
 
 _QUIET_SECONDS = 2.0
@@ -36,7 +36,7 @@ class CsvSource(ForeignSource):
     def __init__(self, path: Path, ends: bool = False) -> None:
         super().__init__()
         self.path = path
-        self._growing = Growing(path, ends)
+        self._growing = BinaryTail(path, ends)
         self._begin()
 
     def _begin(self) -> None:
@@ -164,7 +164,7 @@ class CsvSource(ForeignSource):
             self.history.append(rows)
 
 
-def apart(columns: dict[str, Column], count: int) -> Rows | None:
+def apart(columns: dict[str, Column], count: int) -> DecodedRows | None:
     """Training and evaluation of one line as two rows, in the order of the lines."""
     present = {TRAIN: np.zeros(count, dtype=np.bool_), EVAL: np.zeros(count, dtype=np.bool_)}
     sides: dict[str, int] = {}
@@ -184,7 +184,7 @@ def apart(columns: dict[str, Column], count: int) -> Rows | None:
         made[name] = values[lines]
         if name in sides:
             made[name] = np.where(kinds == sides[name], made[name], MISSING)
-    return Rows(made, kinds)
+    return DecodedRows(made, kinds)
 
 
 def delimiter(line: bytes) -> str:

@@ -29,7 +29,7 @@ class _Database:
     states: dict[str, int] = field(default_factory=dict)
 
 
-class Heads:
+class DatabaseHeads:
     """Newest row, its time (ns since the epoch) and a number for the state, by run.
 
     So a write to one run is no change of the thousand others in the same file. Any thread may

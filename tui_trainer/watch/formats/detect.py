@@ -19,7 +19,7 @@ _LOOK = 64 * 1024
 _CHECKPOINTS_TRIED = 3
 
 
-class Judge:
+class FormatDetector:
     """Remembers what files are: a run for good; one that is none until it changes its size."""
 
     def __init__(self) -> None:

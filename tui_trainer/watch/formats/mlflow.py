@@ -11,7 +11,7 @@ from typing import Any
 
 from tui_trainer.store.regular_files import read_regular
 from tui_trainer.watch.foreign.yamlish import read_flat
-from tui_trainer.watch.formats.binary_tail import SLICE, Growing
+from tui_trainer.watch.formats.binary_tail import SLICE, BinaryTail
 from tui_trainer.watch.formats.record_columns import FURTHEST_STEP, moment
 from tui_trainer.watch.formats.scalar_series import ScalarSource
 from tui_trainer.watch.tables.source import SourceFacts
@@ -33,7 +33,7 @@ class MlflowFolderSource(ScalarSource):
         super().__init__()
         self.folder = folder
         self._ends = ends
-        self._files: dict[Path, Growing] = {}
+        self._files: dict[Path, BinaryTail] = {}
         self._rest: dict[Path, bytes] = {}
         self._waiting: list[_Value] = []
         self._sorted: list[_Value] = []
@@ -96,7 +96,7 @@ class MlflowFolderSource(ScalarSource):
     def _list(self) -> None:
         for path in metric_files(self.folder):
             if path not in self._files and len(self._files) < _MOST_FILES:
-                self._files[path] = Growing(path, self._ends)
+                self._files[path] = BinaryTail(path, self._ends)
 
     def _begin_again(self) -> None:
         self.anew()

@@ -14,8 +14,8 @@ import numpy as np
 from tui_trainer.watch.formats.record_columns import EVAL, TRAIN
 from tui_trainer.watch.formats.tensorboard import TensorBoardSource, event_files
 from tui_trainer.watch.formats.trainer_state import TrainerStateSource, state_files
-from tui_trainer.watch.snapshots import Table
-from tui_trainer.watch.tables.metric_decoder import Rows
+from tui_trainer.watch.snapshots import MetricTable
+from tui_trainer.watch.tables.metric_decoder import DecodedRows
 
 LOGS = "runs"
 
@@ -101,11 +101,11 @@ def _newest(files: list[Path]) -> int:
     return max(times)
 
 
-def _rows(table: Table, at: int, kind: int) -> Rows:
+def _rows(table: MetricTable, at: int, kind: int) -> DecodedRows:
     """A table's rows from one on, under the trainer's own names and without times, which the
     state's rows lack."""
     columns = {_native(n): values[at:] for n, values in table.columns.items() if n != "time"}
-    return Rows(columns, np.full(len(table) - at, kind, dtype=np.int8))
+    return DecodedRows(columns, np.full(len(table) - at, kind, dtype=np.int8))
 
 
 def _native(name: str) -> str:

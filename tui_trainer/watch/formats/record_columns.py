@@ -9,7 +9,7 @@ import numpy as np
 
 from tui_trainer.watch.snapshots import MISSING, Column
 from tui_trainer.watch.tables import metric_names
-from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, Rows
+from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, DecodedRows
 
 TRAIN, EVAL = 1, 2
 FURTHEST_STEP = 2.0**62
@@ -73,7 +73,7 @@ class RowBuilder:
         at.append(open_row)
         found.append(value)
 
-    def take(self) -> Rows | None:
+    def take(self) -> DecodedRows | None:
         """The rows since the last call, if any."""
         count = len(self._kinds)
         if not count:
@@ -92,7 +92,7 @@ class RowBuilder:
             columns[name] = column
         kinds = np.array(self._kinds, dtype=np.int8)
         self._clear()
-        return Rows(columns, kinds)
+        return DecodedRows(columns, kinds)
 
     def _clear(self) -> None:
         self._kinds: list[int] = []

@@ -19,16 +19,16 @@ from tui_trainer.watch.formats import (
     wandb,
 )
 from tui_trainer.watch.formats.crc32c import crc32c, masked
-from tui_trainer.watch.formats.database_heads import Heads
+from tui_trainer.watch.formats.database_heads import DatabaseHeads
 from tui_trainer.watch.tables.list_summary import peek_of
 from tui_trainer.watch.tables.metrics_file import MetricsFile
-from tui_trainer.watch.tables.source import Peek, Source
+from tui_trainer.watch.tables.source import Source, SourcePeek
 
 if TYPE_CHECKING:
     from tui_trainer.watch.runs.run_reader import RunPlace
 
 Stamp = tuple[int, ...]
-_heads = Heads()
+_heads = DatabaseHeads()
 _PEEKED_SLICES = 12
 _TOOLS = {
     "run": "tui-trainer",
@@ -91,7 +91,7 @@ def is_event_file(path: Path) -> bool:
     return len(head) == 12 and masked(crc32c(head[:8])) == struct.unpack("<I", head[8:])[0]
 
 
-def peek(place: RunPlace) -> Peek:
+def peek(place: RunPlace) -> SourcePeek:
     """A foreign run seen from afar: files up to 192 KiB are read whole, of larger ones the
     beginning and the end. Raises `OSError`. Ask `stamp` whether anything changed since."""
     source = open_source(place, ends=True)

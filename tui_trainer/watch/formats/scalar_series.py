@@ -11,7 +11,7 @@ from tui_trainer.watch.formats.record_columns import EVAL, TRAIN, measured
 from tui_trainer.watch.snapshots import MISSING, Column
 from tui_trainer.watch.tables import metric_names
 from tui_trainer.watch.tables.history import History
-from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, Rows
+from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, DecodedRows
 
 _CHUNK = 16_384
 # A row that belongs further up makes the tables anew; live, at most so often (values).
@@ -118,7 +118,7 @@ class ScalarSource(ForeignSource):
         self.history = fresh
         return True
 
-    def _joined(self, kind: int) -> list[Rows]:
+    def _joined(self, kind: int) -> list[DecodedRows]:
         """All values of one kind as rows, by step; of one metric's at a step the last stands."""
         tracks = {n: t for n, t in self._tracks.items() if self._kinds[n] == kind}
         if not tracks:
@@ -132,6 +132,8 @@ class ScalarSource(ForeignSource):
             np.maximum.at(columns["time"], at, np.frombuffer(track.walls))
         kinds = np.full(len(steps), kind, dtype=np.int8)
         return [
-            Rows({n: c[at : at + _CHUNK] for n, c in columns.items()}, kinds[at : at + _CHUNK])
+            DecodedRows(
+                {n: c[at : at + _CHUNK] for n, c in columns.items()}, kinds[at : at + _CHUNK]
+            )
             for at in range(0, len(steps), _CHUNK)
         ]

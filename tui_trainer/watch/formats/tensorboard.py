@@ -15,9 +15,9 @@ from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.store.regular_files import read_regular
 from tui_trainer.watch.foreign.yamlish import read_flat
 from tui_trainer.watch.formats.base import flat
-from tui_trainer.watch.formats.binary_tail import Growing
+from tui_trainer.watch.formats.binary_tail import BinaryTail
 from tui_trainer.watch.formats.scalar_series import ScalarSource
-from tui_trainer.watch.formats.tfevents import Event, Frames, hparams, read_event
+from tui_trainer.watch.formats.tfevents import Frames, SummaryEvent, hparams, read_event
 from tui_trainer.watch.tables.source import SourceFacts
 
 MARK = "tfevents"
@@ -34,7 +34,7 @@ class _EventFile:
     """One file and its writer: `last` is the newest step by metric; `beside` that another
     writer wrote the same metrics at the same time."""
 
-    growing: Growing
+    growing: BinaryTail
     frames: Frames = field(default_factory=Frames)
     last: dict[str, float] = field(default_factory=dict)
     beside: bool = False
@@ -109,7 +109,7 @@ class TensorBoardSource(ScalarSource):
         # One that vanished leaves its rows; a new one comes last, as it is read after the others.
         for path in found:
             if path not in self._files:
-                self._files[path] = _EventFile(Growing(path, self._ends))
+                self._files[path] = _EventFile(BinaryTail(path, self._ends))
 
     def _begin_again(self) -> None:
         self.anew()
@@ -132,7 +132,7 @@ class TensorBoardSource(ScalarSource):
             size = f"{file.frames.damaged:,} bytes"
             self.say(f"damage {path}", f"{path.name}: {size} are damaged, and left out")
 
-    def _take(self, file: _EventFile, event: Event) -> None:
+    def _take(self, file: _EventFile, event: SummaryEvent) -> None:
         if self._created is None and event.wall > 0:
             self._created = event.wall
         for tag, content in (event.config or {}).items():
@@ -152,7 +152,7 @@ class TensorBoardSource(ScalarSource):
             file.last[name] = event.step
             self._newest[name] = (event.step, event.wall)
 
-    def _goes_back(self, file: _EventFile, name: str, event: Event) -> bool:
+    def _goes_back(self, file: _EventFile, name: str, event: SummaryEvent) -> bool:
         last = file.last.get(name)
         if last is not None:
             return event.step < last

@@ -111,7 +111,7 @@ def _next_header(buffer: bytes, at: int) -> int:
 
 
 @dataclass(slots=True)
-class Event:
+class SummaryEvent:
     """One event: `wall` in seconds since the epoch, `values` by tag, `config` where the tool
     recorded its settings as text."""
 
@@ -122,7 +122,7 @@ class Event:
     ended: int | None = None
 
 
-def read_event(data: bytes) -> Event | None:
+def read_event(data: bytes) -> SummaryEvent | None:
     """An event with numbers or settings; None for others. Raises `ValueError` for no event."""
     plain = _plain(data)
     if plain is not None:
@@ -134,7 +134,7 @@ def read_event(data: bytes) -> Event | None:
         elif number == 2 and wire == 0:
             step = signed(start)
         elif number == 5 and wire == BYTES:
-            event = event or Event(0.0, 0, [])
+            event = event or SummaryEvent(0.0, 0, [])
             for inner, kind, begin, stop in fields(data, start, end):
                 if inner == 1 and kind == BYTES:
                     _read_value(data, begin, stop, event)
@@ -143,7 +143,7 @@ def read_event(data: bytes) -> Event | None:
     return event
 
 
-def _plain(data: bytes) -> Event | None:
+def _plain(data: bytes) -> SummaryEvent | None:
     """The usual event at a third of the cost: a time, a step, one tag with one float."""
     size, at, step = len(data), 9, 0
     if size < 24 or data[0] != 9:
@@ -158,10 +158,10 @@ def _plain(data: bytes) -> Event | None:
     if end + 5 != size or data[end] != 21:
         return None
     tag = data[at + 6 : end].decode("utf-8", "replace")
-    return Event(double(data, 1), signed(step), [(tag, single(data, end + 1))])
+    return SummaryEvent(double(data, 1), signed(step), [(tag, single(data, end + 1))])
 
 
-def _read_value(data: bytes, start: int, end: int, event: Event) -> None:
+def _read_value(data: bytes, start: int, end: int, event: SummaryEvent) -> None:
     tag, value = "", None
     tensor = metadata = None
     for number, wire, begin, stop in fields(data, start, end):

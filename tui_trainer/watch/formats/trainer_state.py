@@ -36,7 +36,7 @@ _BETWEEN = re.compile(r"[\s,]*")
 _ERRORS = BAD_CONTENT
 
 
-class TrainerState(msgspec.Struct):
+class TrainerStateFile(msgspec.Struct):
     """What is read of the file; the rows stay bytes until it is their turn."""
 
     log_history: list[msgspec.Raw]
@@ -64,7 +64,7 @@ class TrainerStateSource(ForeignSource):
         super().__init__()
         self.path = path
         self._seen: dict[Path, _Signature] | None = None
-        self._state: TrainerState | None = None
+        self._state: TrainerStateFile | None = None
         self._waiting: list[bytes] = []
         self._next = 0
         self._results: dict[str, Any] = {}
@@ -100,7 +100,7 @@ class TrainerStateSource(ForeignSource):
         )
 
     def _load(self, seen: dict[Path, _Signature]) -> bool:
-        states: list[tuple[int, int, Path, TrainerState]] = []
+        states: list[tuple[int, int, Path, TrainerStateFile]] = []
         broken: list[Path] = []
         for path in _newest(seen):
             state = _decode(path)
@@ -225,22 +225,22 @@ def _newest(seen: dict[Path, _Signature]) -> list[Path]:
     return sorted(seen, key=key, reverse=True)
 
 
-def _decode(path: Path) -> TrainerState | None:
+def _decode(path: Path) -> TrainerStateFile | None:
     try:
         data = read_regular(path, _MOST_BYTES)
     except OSError:
         return None
     try:
-        return msgspec.json.decode(data, type=TrainerState)
+        return msgspec.json.decode(data, type=TrainerStateFile)
     except _ERRORS:
         pass
     try:
-        return msgspec.json.decode(null_words(data), type=TrainerState)  # a bare NaN
+        return msgspec.json.decode(null_words(data), type=TrainerStateFile)  # a bare NaN
     except _ERRORS:
         return None
 
 
-def _salvage(path: Path) -> TrainerState | None:
+def _salvage(path: Path) -> TrainerStateFile | None:
     """The whole rows of a file that was cut off, if any."""
     try:
         data = null_words(read_regular(path, _MOST_BYTES)).decode("utf-8", "replace")
@@ -259,7 +259,7 @@ def _salvage(path: Path) -> TrainerState | None:
         between = _BETWEEN.match(data, end)
         at = between.end() if between is not None else end
     newest = max((step for row in rows if (step := _step(row)) is not None), default=0.0)
-    return TrainerState([msgspec.Raw(row) for row in rows], int(newest)) if rows else None
+    return TrainerStateFile([msgspec.Raw(row) for row in rows], int(newest)) if rows else None
 
 
 def _step(row: bytes) -> float | None:

@@ -16,7 +16,7 @@ import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.watch.formats.base import ForeignSource, flat
-from tui_trainer.watch.formats.binary_tail import Growing
+from tui_trainer.watch.formats.binary_tail import BinaryTail
 from tui_trainer.watch.formats.protobuf import BYTES, fields, signed, text
 from tui_trainer.watch.formats.record_columns import number
 from tui_trainer.watch.tables.metric_decoder import null_words
@@ -33,7 +33,7 @@ _STEPS = ("train/global_step", "trainer/global_step", "global_step")
 _PLACES = frozenset({"_step", "_timestamp", "_runtime"})
 
 
-class Blocks:
+class RecordBlocks:
     """Cuts a growing log into whole records; behind damage it goes on with the next block."""
 
     def __init__(self) -> None:
@@ -110,11 +110,11 @@ class WandbSource(ForeignSource):
 
     def __init__(self, path: Path, ends: bool = False) -> None:
         super().__init__()
-        self._growing = Growing(path, ends)
+        self._growing = BinaryTail(path, ends)
         self._begin()
 
     def _begin(self) -> None:
-        self._blocks = Blocks()
+        self._blocks = RecordBlocks()
         self._step_key: str | None = None
         self._first = True
         self._config: dict[str, Any] = {}

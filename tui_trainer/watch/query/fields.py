@@ -15,7 +15,7 @@ Words = Callable[[RunSummary], str]
 
 
 @dataclass(frozen=True)
-class Field:
+class QueryField:
     """A fact by name: `number` or `words` gives it; `falling` says that the largest come first.
 
     `unit` tells how a number is written: `seconds` as `90`, `5min`, `2h`, `3d`; a `share` as
@@ -34,27 +34,31 @@ def _progress(run: RunSummary) -> float | None:
     return run.step / run.total_steps if run.step is not None and run.total_steps else None
 
 
-FIELDS: tuple[Field, ...] = (
-    Field("name", words=lambda run: run.name),
-    Field("status", ("state",), words=lambda run: run.status),
-    Field("tool", ("kind",), words=lambda run: f"{run.tool} {run.kind}".strip()),
-    Field("id", words=lambda run: run.id),
-    Field("path", words=lambda run: str(run.path)),
-    Field("message", words=lambda run: run.message),
-    Field("step", ("steps",), lambda run, now: run.step, falling=True),
-    Field("total", ("total_steps",), lambda run, now: run.total_steps, falling=True),
-    Field("progress", ("done",), lambda run, now: _progress(run), unit="share", falling=True),
-    Field("epoch", (), lambda run, now: run.epoch, falling=True),
-    Field("loss", ("train_loss",), lambda run, now: run.loss),
-    Field("best", ("best_loss",), lambda run, now: run.best_loss),
-    Field("val", ("best_val", "best_val_loss", "val_loss"), lambda run, now: run.best_val_loss),
-    Field("trend", (), lambda run, now: run.trend, unit="share"),
-    Field("lr", ("learning_rate",), lambda run, now: run.learning_rate, falling=True),
-    Field("speed", ("tokens", "tokens/s", "tok/s", "tokens_per_second"),
+FIELDS: tuple[QueryField, ...] = (
+    QueryField("name", words=lambda run: run.name),
+    QueryField("status", ("state",), words=lambda run: run.status),
+    QueryField("tool", ("kind",), words=lambda run: f"{run.tool} {run.kind}".strip()),
+    QueryField("id", words=lambda run: run.id),
+    QueryField("path", words=lambda run: str(run.path)),
+    QueryField("message", words=lambda run: run.message),
+    QueryField("step", ("steps",), lambda run, now: run.step, falling=True),
+    QueryField("total", ("total_steps",), lambda run, now: run.total_steps, falling=True),
+    QueryField("progress", ("done",), lambda run, now: _progress(run), unit="share", falling=True),
+    QueryField("epoch", (), lambda run, now: run.epoch, falling=True),
+    QueryField("loss", ("train_loss",), lambda run, now: run.loss),
+    QueryField("best", ("best_loss",), lambda run, now: run.best_loss),
+    QueryField(
+        "val", ("best_val", "best_val_loss", "val_loss"), lambda run, now: run.best_val_loss
+    ),
+    QueryField("trend", (), lambda run, now: run.trend, unit="share"),
+    QueryField("lr", ("learning_rate",), lambda run, now: run.learning_rate, falling=True),
+    QueryField("speed", ("tokens", "tokens/s", "tok/s", "tokens_per_second"),
           lambda run, now: run.tokens_per_second, falling=True),
-    Field("eta", ("left",), lambda run, now: _left(run), unit="seconds"),
-    Field("age", ("updated",), lambda run, now: _since(run.updated_at, now), unit="seconds"),
-    Field("started", ("created",), lambda run, now: _since(run.created_at, now), unit="seconds"),
+    QueryField("eta", ("left",), lambda run, now: _left(run), unit="seconds"),
+    QueryField("age", ("updated",), lambda run, now: _since(run.updated_at, now), unit="seconds"),
+    QueryField(
+        "started", ("created",), lambda run, now: _since(run.created_at, now), unit="seconds"
+    ),
 )  # fmt: skip
 
 BY_NAME = {name: field for field in FIELDS for name in (field.name, *field.also)}

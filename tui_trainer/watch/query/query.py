@@ -16,7 +16,7 @@ from typing import Any
 
 from tui_trainer.contracts.run import ACTIVE_STATES, ENDED_STATES
 from tui_trainer.store.toml import nearest
-from tui_trainer.watch.query.fields import BY_NAME, Field, Unit
+from tui_trainer.watch.query.fields import BY_NAME, QueryField, Unit
 from tui_trainer.watch.snapshots import RunSummary
 
 _TERM = re.compile(
@@ -48,7 +48,7 @@ _STATES = sorted(
 
 
 @dataclass(frozen=True)
-class Term:
+class QueryTerm:
     """One word: a plain text where `field` is empty, else a condition.
 
     `number` is set where the value reads as one in the field's unit; `key` says that the field
@@ -67,7 +67,7 @@ class Term:
 class Query:
     """What was asked; `problem` is a sentence where it could not be understood."""
 
-    terms: tuple[Term, ...] = ()
+    terms: tuple[QueryTerm, ...] = ()
     problem: str | None = None
 
     @property
@@ -90,7 +90,7 @@ def parse(text: str, keys: Collection[str] = ()) -> Query:
             word = _unquoted(found["word"])
             if word:
                 negated = found["minus"] is not None
-                terms.append(Term("", ":", word.casefold(), negated=negated))
+                terms.append(QueryTerm("", ":", word.casefold(), negated=negated))
             continue
         term = _condition(found, keys)
         if isinstance(term, str):
@@ -99,7 +99,7 @@ def parse(text: str, keys: Collection[str] = ()) -> Query:
     return Query(tuple(terms))
 
 
-def _condition(found: re.Match[str], keys: Collection[str]) -> Term | str:
+def _condition(found: re.Match[str], keys: Collection[str]) -> QueryTerm | str:
     name, sign, value = found["field"], found["sign"], _unquoted(found["value"])
     sign = "=" if sign == "==" else sign
     negated = found["minus"] is not None
@@ -107,17 +107,19 @@ def _condition(found: re.Match[str], keys: Collection[str]) -> Term | str:
     if field is None:
         if name not in keys and ("." not in name or keys):
             return _unknown(name, keys)
-        return Term(name, sign, value.casefold(), _number(value, ""), negated, True)
+        return QueryTerm(name, sign, value.casefold(), _number(value, ""), negated, True)
     if field.number is None:
         return _on_words(field, name, sign, value, negated)
     number = _number(value, field.unit)
     if number is None:
         got = f", not {value!r}" if value else ""
         return f"{name}{sign} needs a number{got}, such as {_EXAMPLES[field.unit]}"
-    return Term(field.name, sign, value.casefold(), number, negated)
+    return QueryTerm(field.name, sign, value.casefold(), number, negated)
 
 
-def _on_words(field: Field, name: str, sign: str, value: str, negated: bool) -> Term | str:
+def _on_words(
+    field: QueryField, name: str, sign: str, value: str, negated: bool
+) -> QueryTerm | str:
     if sign not in (":", "=", "!="):
         return f"{name} is a text: ask {name}:{value or 'TEXT'} (contains) or {name}={value}"
     word = value.casefold()
@@ -130,7 +132,7 @@ def _on_words(field: Field, name: str, sign: str, value: str, negated: bool) -> 
             return f"no run is ever {value!r}; {hint}"
         if not any(word in state for state in _STATES):
             word = next(group for group in _GROUPS if word in group)
-    return Term(field.name, sign, word, None, negated)
+    return QueryTerm(field.name, sign, word, None, negated)
 
 
 def _unknown(name: str, keys: Collection[str]) -> str:
@@ -145,7 +147,7 @@ def _names() -> list[str]:
     return list(dict.fromkeys(field.name for field in BY_NAME.values()))
 
 
-def _holds(term: Term, run: RunSummary, now: float, config: Mapping[str, Any] | None) -> bool:
+def _holds(term: QueryTerm, run: RunSummary, now: float, config: Mapping[str, Any] | None) -> bool:
     if term.key:
         value = None if config is None else config.get(term.field)
         return value is not None and _fits(term, value)
@@ -164,7 +166,7 @@ def _holds(term: Term, run: RunSummary, now: float, config: Mapping[str, Any] | 
     return _same_text(term, words)
 
 
-def _fits(term: Term, value: Any) -> bool:
+def _fits(term: QueryTerm, value: Any) -> bool:
     """Whether a value of the configuration is as asked, as a number where both are."""
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     if plain and term.number is not None:
@@ -176,7 +178,7 @@ def _fits(term: Term, value: Any) -> bool:
     return _same_text(term, words.casefold())
 
 
-def _same_text(term: Term, words: str) -> bool:
+def _same_text(term: QueryTerm, words: str) -> bool:
     if term.sign == ":":
         return term.text in words
     return (term.text == words) == (term.sign == "=")

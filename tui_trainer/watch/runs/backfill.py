@@ -8,21 +8,21 @@ from pathlib import Path
 
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.watch.runs.run_reader import RunReader
-from tui_trainer.watch.runs.run_summary import Glance, Mark
+from tui_trainer.watch.runs.run_summary import Mark, SummaryReader
 
 # At most a fifth of a core, while there is nothing else to do.
 WORK_SECONDS, PAUSE_SECONDS = 0.01, 0.05
 
 
-class Filler:
+class Backfill:
     """Reads one ended run after the other; of each nothing is kept but its row."""
 
     def __init__(self) -> None:
-        self._glance: Glance | None = None
+        self._glance: SummaryReader | None = None
         self._reader: RunReader | None = None
         self._done: dict[Path, Mark] = {}
 
-    def work(self, glances: Iterable[Glance]) -> bool:
+    def work(self, glances: Iterable[SummaryReader]) -> bool:
         """Reads for 10 ms or so; whether more waits."""
         until = time.monotonic() + WORK_SECONDS
         while self._reader is not None or self._take(glances):
@@ -31,7 +31,7 @@ class Filler:
                 return True
         return False
 
-    def _take(self, glances: Iterable[Glance]) -> bool:
+    def _take(self, glances: Iterable[SummaryReader]) -> bool:
         """Finds a run of which the list knows its last loss only."""
         for glance in glances:
             row, path = glance.summary, glance.place.path

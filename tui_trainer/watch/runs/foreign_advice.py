@@ -8,14 +8,14 @@ from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.advisor.job_facts import facts_of
 from tui_trainer.advisor.replay import Replay, from_columns
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
-from tui_trainer.watch.snapshots import RunView, Table
+from tui_trainer.watch.snapshots import MetricTable, RunView
 
 _SLICE = 256  # rows judged between two looks at whether one should stop
 _SIGNALS = ("step", "loss", "learning_rate", "gradient_norm", "step_time_ms", "time", "val_loss")
 _WORDS = {"learning_rate": "learning rate", "gradient_norm": "gradient norm"}
 
 
-class Judging:
+class ForeignAdvice:
     """Judges a run as it grows: only rows that came since the last time, where none was taken
     back or merged with others."""
 
@@ -77,7 +77,7 @@ def lacking(view: RunView) -> list[str]:
     return found if view.evals.count("val_loss") else [*found, "validation loss"]
 
 
-def _since(table: Table, row: int) -> dict[str, list[float]]:
+def _since(table: MetricTable, row: int) -> dict[str, list[float]]:
     return {
         name: column[row:].tolist() for name, column in table.columns.items() if name in _SIGNALS
     }

@@ -14,7 +14,7 @@ import msgspec
 from tui_trainer.advisor import advice_lifecycle, hardware_rules
 from tui_trainer.advisor.advisor import GAP_SECONDS
 from tui_trainer.advisor.event_history import told
-from tui_trainer.advisor.state import Memory
+from tui_trainer.advisor.state import AdvisorState
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunInfo, RunState
 from tui_trainer.store.regular_files import open_regular
@@ -39,7 +39,7 @@ class _Row(msgspec.Struct):
     step_time_ms: float | None = None
 
 
-class Vigil:
+class HangDetector:
     """Looks at one run every second or so.
 
     A step hangs that takes longer than the advisor's limit (20 median steps by default), but
@@ -137,7 +137,7 @@ class Vigil:
         gaps = [after - before for before, after in pairwise(times[-hardware_rules.TIMES :])]
         return max([GAP_SECONDS, *(2 * gap for gap in gaps)])
 
-    def _memory(self, state: RunState) -> Memory:
+    def _memory(self, state: RunState) -> AdvisorState:
         began, rows = _began(state), self._rows()
         times = [
             row.step_time_ms
@@ -147,7 +147,7 @@ class Vigil:
         # The state is renewed now and then only.
         steps = [int(row.step) for row in rows[-1:] if row.step is not None]
         step = max([state.step, *steps])
-        return Memory(step=step, step_times=times[-hardware_rules.TIMES :])
+        return AdvisorState(step=step, step_times=times[-hardware_rules.TIMES :])
 
     def _advice(self, state: RunState, settings: AdvisorSettings, limit: float) -> Advice | None:
         memory = self._memory(state)

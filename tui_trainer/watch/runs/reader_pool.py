@@ -22,7 +22,7 @@ _WORK_SECONDS, _PAUSE_SECONDS = 0.004, 0.0001
 _KEPT = 3
 
 
-class Readers:
+class ReaderPool:
     """Readers of the focused run and of the others, each read in turn within a budget.
 
     A run whose reading fails says so in its own view (see `RunReader.failure`).

@@ -8,19 +8,19 @@ from pathlib import Path
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.store.runs import run_folder as store
 from tui_trainer.watch.runs.run_reader import RunPlace
-from tui_trainer.watch.runs.run_summary import Glance
-from tui_trainer.watch.scan import Found, Scanner
+from tui_trainer.watch.runs.run_summary import SummaryReader
+from tui_trainer.watch.scan import FoundRun, Scanner
 from tui_trainer.watch.snapshots import RunSummary
 
 _NAMED = 5
 
 
-def find_all(root: Path) -> tuple[list[Glance], list[str]]:
+def find_all(root: Path) -> tuple[list[SummaryReader], list[str]]:
     """Every run below a folder, newest first, and what was odd, a sentence each."""
     found = _scan(root)
     glances, odd = [], list(found.oddities)
     for place in found.places.values():
-        glance = Glance(place)
+        glance = SummaryReader(place)
         glance.read()
         glances.append(glance)
     glances.sort(key=lambda glance: (-glance.order, str(glance.place.path)))
@@ -81,7 +81,7 @@ def _only_one(path: Path) -> RunPlace:
     raise UserError(f"{path} holds {len(found.places):,} runs; name one of them, such as {names}")
 
 
-def _scan(root: Path) -> Found:
+def _scan(root: Path) -> FoundRun:
     """The runs below a folder, with those of ours whose `run.json` cannot be read."""
     found = Scanner(root.expanduser().absolute()).scan()
     for folder in store.list_runs(root):

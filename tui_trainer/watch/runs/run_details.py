@@ -15,7 +15,7 @@ from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.watch.formats.registry import open_source
 from tui_trainer.watch.runs.run_reader import RunPlace, RunReader
-from tui_trainer.watch.snapshots import RunView, Table
+from tui_trainer.watch.snapshots import MetricTable, RunView
 
 LOG_LINES = 200
 _NO_LIMIT = 1 << 40
@@ -39,7 +39,7 @@ class CheckpointFacts:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MetricRange:
     """A figure of the machine: its name, unit, newest and greatest value."""
 
     name: str
@@ -49,7 +49,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Dossier:
+class RunDetails:
     """A run read whole, its checkpoints, the end of what it printed, what was found in its data,
     and how well a classifier does."""
 
@@ -60,13 +60,15 @@ class Dossier:
     evaluation: EvaluationFile | None = None
 
 
-def dossier_of(place: RunPlace, view: RunView | None = None, *, thorough: bool = False) -> Dossier:
+def dossier_of(
+    place: RunPlace, view: RunView | None = None, *, thorough: bool = False
+) -> RunDetails:
     """Reads what `view` does not hold; a run of a million rows takes a second without it.
 
     `thorough` compares every byte of the checkpoints, otherwise their sizes are.
     """
     folder, ours = RunFolder(place.path), place.kind == "run"
-    return Dossier(
+    return RunDetails(
         view=view if view is not None else read_whole(place),
         checkpoints=tuple(checkpoint_facts(folder, thorough)),
         log=tuple(folder.log_tail(LOG_LINES)) if ours else (),
@@ -83,7 +85,7 @@ def read_whole(place: RunPlace) -> RunView:
     return reader.view()
 
 
-def read_rows(place: RunPlace) -> tuple[Table, Table]:
+def read_rows(place: RunPlace) -> tuple[MetricTable, MetricTable]:
     """Every recorded training row and evaluation, none thinned. Raises `OSError`."""
     source = open_source(place)
     waits = True
@@ -113,7 +115,7 @@ def checkpoint_facts(folder: RunFolder, thorough: bool = True) -> list[Checkpoin
     return sorted(found, key=lambda item: item.step)
 
 
-def measured(samples: Sequence[HardwareSample]) -> list[Measured]:
+def measured(samples: Sequence[HardwareSample]) -> list[MetricRange]:
     """Newest and greatest values of what was measured, the machine first, then each GPU."""
     columns: dict[tuple[str, str], list[float]] = {}
 
@@ -134,7 +136,7 @@ def measured(samples: Sequence[HardwareSample]) -> list[Measured]:
             add(f"{title} temperature", "°C", gpu.temperature)
             add(f"{title} power", "W", gpu.power)
     return [
-        Measured(name, unit, values[-1], max(values)) for (name, unit), values in columns.items()
+        MetricRange(name, unit, values[-1], max(values)) for (name, unit), values in columns.items()
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tui_trainer.watch.snapshots import RunView, Table
+from tui_trainer.watch.snapshots import MetricTable, RunView
 
 Better = Literal["low", "high", ""]
 Form = Literal["number", "count", "seconds", "rate"]
@@ -16,7 +16,7 @@ _MOST_EVALS = 6
 
 
 @dataclass(frozen=True)
-class Differing:
+class ConfigDifference:
     """A key of the configuration and its value in each run; None where a run lacks it."""
 
     key: str
@@ -24,7 +24,7 @@ class Differing:
 
 
 @dataclass(frozen=True)
-class Measure:
+class ResultRow:
     """A result of each run, None where it is not known.
 
     `best` are the places of the better ones, empty where all are equal, less than two are known,
@@ -47,21 +47,23 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Contrast:
+class RunDiff:
     """All of it; `same` is how many keys of the configuration have one value in every run."""
 
-    differing: tuple[Differing, ...]
+    differing: tuple[ConfigDifference, ...]
     same: int
-    measures: tuple[Measure, ...]
+    measures: tuple[ResultRow, ...]
 
 
-def contrast(views: Sequence[RunView]) -> Contrast:
+def contrast(views: Sequence[RunView]) -> RunDiff:
     """What differs between runs, one column a run."""
     differing, same = differing_config([view.config for view in views])
-    return Contrast(differing, same, tuple(_measures(views)))
+    return RunDiff(differing, same, tuple(_measures(views)))
 
 
-def differing_config(configs: Sequence[Mapping[str, Any]]) -> tuple[tuple[Differing, ...], int]:
+def differing_config(
+    configs: Sequence[Mapping[str, Any]],
+) -> tuple[tuple[ConfigDifference, ...], int]:
     """The keys that do not have one value everywhere, and how many others there are."""
     keys = dict.fromkeys(key for config in configs for key in config)
     differing, same = [], 0
@@ -70,7 +72,7 @@ def differing_config(configs: Sequence[Mapping[str, Any]]) -> tuple[tuple[Differ
         if len(set(values)) == 1:
             same += 1
         else:
-            differing.append(Differing(key, values))
+            differing.append(ConfigDifference(key, values))
     return tuple(differing), same
 
 
@@ -92,14 +94,14 @@ def higher_is_better(name: str) -> bool:
     return any(part in name.casefold() for part in _HIGH)
 
 
-def _measures(views: Sequence[RunView]) -> list[Measure]:
+def _measures(views: Sequence[RunView]) -> list[ResultRow]:
     summaries = [view.summary for view in views]
     found = [
-        Measure("step", "count", tuple(s.step for s in summaries)),
-        Measure("steps in all", "count", tuple(s.total_steps for s in summaries)),
-        Measure("epoch", "number", tuple(s.epoch for s in summaries)),
+        ResultRow("step", "count", tuple(s.step for s in summaries)),
+        ResultRow("steps in all", "count", tuple(s.total_steps for s in summaries)),
+        ResultRow("epoch", "number", tuple(s.epoch for s in summaries)),
         _extreme("best loss", views, "train", "loss", tuple(s.best_loss for s in summaries)),
-        Measure("final loss", "number", tuple(s.loss for s in summaries), "low"),
+        ResultRow("final loss", "number", tuple(s.loss for s in summaries), "low"),
         _extreme("best val_loss", views, "evals", "val_loss",
                  tuple(s.best_val_loss for s in summaries)),
         _final(views, "val_loss"),
@@ -107,15 +109,15 @@ def _measures(views: Sequence[RunView]) -> list[Measure]:
     for name in _other_evals(views):
         found += [_extreme(f"best {name}", views, "evals", name), _final(views, name)]
     found += [
-        Measure("learning rate", "rate", tuple(s.learning_rate for s in summaries)),
-        Measure("time", "seconds", tuple(elapsed(view) for view in views)),
-        Measure("tokens", "count", tuple(tokens(view) for view in views)),
-        Measure("tokens/s", "number", tuple(speed(view) for view in views), "high"),
+        ResultRow("learning rate", "rate", tuple(s.learning_rate for s in summaries)),
+        ResultRow("time", "seconds", tuple(elapsed(view) for view in views)),
+        ResultRow("tokens", "count", tuple(tokens(view) for view in views)),
+        ResultRow("tokens/s", "number", tuple(speed(view) for view in views), "high"),
     ]
     return [measure for measure in found if any(value is not None for value in measure.values)]
 
 
-def _table(view: RunView, side: str) -> Table:
+def _table(view: RunView, side: str) -> MetricTable:
     return view.train if side == "train" else view.evals
 
 
@@ -125,7 +127,7 @@ def _extreme(
     side: str,
     name: str,
     else_values: tuple[float | None, ...] = (),
-) -> Measure:
+) -> ResultRow:
     high = higher_is_better(name)
     pairs = [_table(view, side).best(name, high) for view in views]
     values = [
@@ -133,12 +135,12 @@ def _extreme(
         for place, pair in enumerate(pairs)
     ]
     steps = tuple(pair[1] if pair is not None else None for pair in pairs)
-    return Measure(title, "number", tuple(values), "high" if high else "low", steps)
+    return ResultRow(title, "number", tuple(values), "high" if high else "low", steps)
 
 
-def _final(views: Sequence[RunView], name: str) -> Measure:
+def _final(views: Sequence[RunView], name: str) -> ResultRow:
     values = tuple(view.evals.last(name) for view in views)
-    return Measure(f"final {name}", "number", values, "high" if higher_is_better(name) else "low")
+    return ResultRow(f"final {name}", "number", values, "high" if higher_is_better(name) else "low")
 
 
 def _other_evals(views: Sequence[RunView]) -> list[str]:

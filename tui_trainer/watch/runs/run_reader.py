@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tui_trainer.advisor.event_history import Told
+from tui_trainer.advisor.event_history import EventHistory
 from tui_trainer.advisor.event_history import told as hear
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.hardware import HardwareSample
@@ -19,12 +19,12 @@ from tui_trainer.store.runs.run_folder import STALE_SECONDS, RunFolder, status_o
 from tui_trainer.watch.error_boundary import caught, file_problem
 from tui_trainer.watch.formats import registry
 from tui_trainer.watch.runs.flat_config import flat_config
-from tui_trainer.watch.runs.hang_detector import Vigil
+from tui_trainer.watch.runs.hang_detector import HangDetector
 from tui_trainer.watch.runs.record_log import RecordLog
 from tui_trainer.watch.snapshots import RunKind, RunSummary, RunView
 from tui_trainer.watch.tables.list_summary import peek_of
 from tui_trainer.watch.tables.metrics_file import lines
-from tui_trainer.watch.tables.source import Peek, Source, SourceFacts
+from tui_trainer.watch.tables.source import Source, SourceFacts, SourcePeek
 from tui_trainer.watch.unreadable_runs import record_problem, unreadable_row, with_problems
 
 EVENTS_KEPT = 5_000
@@ -70,7 +70,7 @@ class RunFacts:
         self.config: Mapping[str, Any] = {}
         self.told = SourceFacts()  # what a source of another tool says
         self.tool = registry.tool(place)
-        self.vigil = Vigil(self.folder)
+        self.vigil = HangDetector(self.folder)
         self._info_problem: str | None = None
         self._state_problem: str | None = None
         self._info_seen: Signature = (0, 0, 0)
@@ -111,7 +111,7 @@ class RunFacts:
             and state.commands != ()
         )
 
-    def summary(self, seen: Peek) -> RunSummary:
+    def summary(self, seen: SourcePeek) -> RunSummary:
         """One row of the list, with what the metrics say."""
         info, state, place = self.basics, self.state, self.place
         step = seen.step
@@ -207,7 +207,7 @@ class RunReader:
         self._log: tuple[str, ...] = ()
         self._problems: tuple[str, ...] = ()
         self._heard_of: tuple[Event, ...] | None = None
-        self._heard: Told | None = None
+        self._heard: EventHistory | None = None
 
     def read(self, check_process: bool = True) -> tuple[bool, bool]:
         """Reads what arrived, a slice of the metrics at most: whether anything changed, and
@@ -320,7 +320,7 @@ class RunReader:
         stalled = self.facts.vigil.stalled
         return () if stalled is None else (stalled,)
 
-    def _hear(self, events: tuple[Event, ...]) -> Told | None:
+    def _hear(self, events: tuple[Event, ...]) -> EventHistory | None:
         """What the run's own advisor said; None where it had none."""
         if events is not self._heard_of:
             self._heard_of = events

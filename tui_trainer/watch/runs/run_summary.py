@@ -16,7 +16,7 @@ from tui_trainer.watch.snapshots import RunSummary
 from tui_trainer.watch.tables.history import History
 from tui_trainer.watch.tables.list_summary import peek_of
 from tui_trainer.watch.tables.metric_decoder import MetricDecoder
-from tui_trainer.watch.tables.source import Peek, SourceFacts
+from tui_trainer.watch.tables.source import SourceFacts, SourcePeek
 from tui_trainer.watch.unreadable_runs import unreadable_row, with_problems
 
 # Files up to this size are read whole; of larger ones the end, and windows on the way to it.
@@ -28,7 +28,7 @@ _RATE_ROWS = 50
 Mark = tuple[Signature, registry.Stamp]
 
 
-class Glance:
+class SummaryReader:
     """One run's summary, read again only when its files changed."""
 
     def __init__(self, place: RunPlace) -> None:
@@ -38,7 +38,7 @@ class Glance:
         self.summary = unreadable_row(place, "not looked at yet")
         self._seen: Signature = None
         self._stamp: registry.Stamp = ()
-        self._peek = Peek()
+        self._peek = SourcePeek()
         self._problem: str | None = None
         first = signature(place.metrics) or signature(place.path)
         self._found_at = first[2] / 1e9 if first is not None else 0.0
@@ -105,7 +105,7 @@ class Glance:
         seen = signature(self.place.metrics)
         if seen != self._seen:
             again = self._seen is not None and seen is not None and seen[1] < self._seen[1]
-            before = Peek() if again else self._peek
+            before = SourcePeek() if again else self._peek
             self._problem = None
             if seen is not None:
                 try:
@@ -162,7 +162,7 @@ class Glance:
         self._seen = signature(self.place.metrics)
 
 
-def look(file: Path, size: int, before: Peek) -> Peek:
+def look(file: Path, size: int, before: SourcePeek) -> SourcePeek:
     """A look at a file of JSON lines: whole up to 128 KiB, else at its end and at 24 places.
 
     The least losses of a larger file are unknown unless `before` says them. Raises `OSError`.
@@ -203,7 +203,7 @@ def _lower(before: float | None, newest: float | None) -> float | None:
     return min(before, newest)
 
 
-def _left(summary: RunSummary, peek: Peek) -> float | None:
+def _left(summary: RunSummary, peek: SourcePeek) -> float | None:
     """Seconds to the last step at the newest pace, where all of it is known."""
     if summary.total_steps is None or summary.step is None or peek.seconds_per_step is None:
         return None
@@ -222,7 +222,7 @@ def _history(data: bytes) -> History:
     return history
 
 
-def _with_rates(peek: Peek, history: History) -> Peek:
+def _with_rates(peek: SourcePeek, history: History) -> SourcePeek:
     """With tokens and seconds per step over the newest rows, where they are recorded."""
     table = history.train.table()
     tokens = table.column("tokens")[-_RATE_ROWS:]

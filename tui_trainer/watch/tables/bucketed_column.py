@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_trainer.watch.snapshots import MISSING, Column, Known, known_of
+from tui_trainer.watch.snapshots import MISSING, Column, ColumnSummary, known_of
 
 Counts = NDArray[np.int32]
 _LARGE = 32 * 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Buckets:
+class ColumnBuckets:
     """Entries of one column: mean, least and greatest finite value of each, and how many finite
     values it has (None: every row has one)."""
 
@@ -35,7 +35,7 @@ class GrowingColumn:
 
     def __init__(self, is_place: bool, count: int) -> None:
         self.is_place = is_place
-        self.known = Known()
+        self.known = ColumnSummary()
         self.thinned = False
         self._constant = MISSING
         self._is_constant = True
@@ -52,7 +52,9 @@ class GrowingColumn:
         self.known = self.known.joined(self._known_of_same(len(values), float(steps[0])))
         return True
 
-    def add(self, values: Column, known: Known, size: int, at: int, weights: Counts) -> None:
+    def add(
+        self, values: Column, known: ColumnSummary, size: int, at: int, weights: Counts
+    ) -> None:
         """Stores rows as entries of `size` rows each (a power of two) from entry `at` on.
 
         `known` is what is known of the rows, `weights` the rows of every entry, those before
@@ -69,7 +71,7 @@ class GrowingColumn:
             self._reserve(at, end, weights)
             self._mean[at:end] = values[size - 1 :: size] if size > 1 else values
 
-    def put(self, fresh: Buckets, at: int, weights: Counts) -> None:
+    def put(self, fresh: ColumnBuckets, at: int, weights: Counts) -> None:
         """Stores entries of a thinned column."""
         end = at + len(fresh.mean)
         self._reserve(at, end, weights)
@@ -147,12 +149,12 @@ class GrowingColumn:
         view.flags.writeable = False
         return view
 
-    def _known_of_same(self, rows: int, step: float) -> Known:
+    def _known_of_same(self, rows: int, step: float) -> ColumnSummary:
         """What is known of `rows` rows of the constant, the first at `step`."""
         value = self._constant
         if not rows or not np.isfinite(value):
-            return Known()
-        return Known(rows, value, value, step, value, step)
+            return ColumnSummary()
+        return ColumnSummary(rows, value, value, step, value, step)
 
     def _is_constant_of(self, values: Column) -> bool:
         """Whether all values are the constant, to the bit; the first value ever makes it."""
@@ -177,20 +179,20 @@ class GrowingColumn:
         elif end > len(self._mean):
             self._mean = _grown(self._mean[:at], capacity)
 
-    def _stored(self, count: int, weights: Counts) -> Buckets:
+    def _stored(self, count: int, weights: Counts) -> ColumnBuckets:
         mean = self._mean[:count]
         if self._low is not None and self._high is not None:
             counts = None if self._counts is None else self._counts[:count]
-            return Buckets(mean, self._low[:count], self._high[:count], counts)
+            return ColumnBuckets(mean, self._low[:count], self._high[:count], counts)
         finite = np.isfinite(mean)
         counts = None if self.is_place or finite.all() else np.where(finite, weights[:count], 0)
-        return Buckets(mean, mean, mean, counts)
+        return ColumnBuckets(mean, mean, mean, counts)
 
-    def _recount(self, old: Buckets, keep: int, steps: Column, dropped: int) -> None:
+    def _recount(self, old: ColumnBuckets, keep: int, steps: Column, dropped: int) -> None:
         known = self.known
         finite = np.flatnonzero(np.isfinite(old.mean[:keep]))
         if not len(finite):
-            self.known = Known()
+            self.known = ColumnSummary()
             return
         low, low_step, high, high_step = known.low, known.low_step, known.high, known.high_step
         after = float(steps[keep - 1])
@@ -201,7 +203,7 @@ class GrowingColumn:
             place = int(np.nanargmax(old.high[:keep]))
             high, high_step = float(old.high[place]), float(steps[place])
         last = float(old.mean[finite[-1]])
-        self.known = Known(known.count - dropped, last, low, low_step, high, high_step)
+        self.known = ColumnSummary(known.count - dropped, last, low, low_step, high, high_step)
 
 
 def add_all(
@@ -225,36 +227,38 @@ def add_all(
         if not fine:
             column.add(values, known_of(values, steps), size, at, weights)
         elif found is None or not column.thinned or column.is_place:
-            column.add(values, Known(len(values), *facts), size, at, weights)
+            column.add(values, ColumnSummary(len(values), *facts), size, at, weights)
         else:
-            column.known = column.known.joined(Known(len(values), *facts))
+            column.known = column.known.joined(ColumnSummary(len(values), *facts))
             column.put(
-                Buckets(found.mean[line], found.low[line], found.high[line], None), at, weights
+                ColumnBuckets(found.mean[line], found.low[line], found.high[line], None),
+                at,
+                weights,
             )
             line += 1
 
 
-def bucketed(values: Column, size: int) -> Buckets:
+def bucketed(values: Column, size: int) -> ColumnBuckets:
     """Rows to buckets of `size` rows each, a power of two that divides their number; of many
     columns at once where all is finite."""
     finite = np.isfinite(values)
     if finite.all():
-        found = Buckets(values, values, values, None)
+        found = ColumnBuckets(values, values, values, None)
         while size > 1:
             found, size = _merged_evenly(found, found.mean.shape[-1]), size // 2
         return found
     counts = finite.astype(np.int32)
-    found = Buckets(values, values, values, counts)
+    found = ColumnBuckets(values, values, values, counts)
     while size > 1:
         found, size = _merged(found, counts, len(found.mean)), size // 2
         counts = counts[::2] + counts[1::2]
     return found
 
 
-def _merged_evenly(old: Buckets, end: int) -> Buckets:
+def _merged_evenly(old: ColumnBuckets, end: int) -> ColumnBuckets:
     """Pairs of entries of equal weight, all finite."""
     one, two = (..., slice(0, end, 2)), (..., slice(1, end, 2))
-    return Buckets(
+    return ColumnBuckets(
         old.mean[one] * 0.5 + old.mean[two] * 0.5,  # halved first: no overflow
         np.minimum(old.low[one], old.low[two]),
         np.maximum(old.high[one], old.high[two]),
@@ -262,7 +266,7 @@ def _merged_evenly(old: Buckets, end: int) -> Buckets:
     )
 
 
-def _merged(old: Buckets, counts: Counts, end: int) -> Buckets:
+def _merged(old: ColumnBuckets, counts: Counts, end: int) -> ColumnBuckets:
     """Pairs of entries by their counts of finite values.
 
     A pair without one is measured (NaN) where either was, else missing.
@@ -275,7 +279,7 @@ def _merged(old: Buckets, counts: Counts, end: int) -> Buckets:
         both = first * (1 - share) + second * share
     neither = np.where(np.signbit(first), second, first)
     mean = np.where(right == 0, first, np.where(left == 0, second, both))
-    return Buckets(
+    return ColumnBuckets(
         np.where(total == 0, neither, mean),
         np.fmin(old.low[one], old.low[two]),
         np.fmax(old.high[one], old.high[two]),

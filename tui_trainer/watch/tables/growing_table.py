@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from tui_trainer.watch.missing import is_missing
-from tui_trainer.watch.snapshots import MISSING, Column, Table
+from tui_trainer.watch.snapshots import MISSING, Column, MetricTable
 from tui_trainer.watch.tables import metric_names
 from tui_trainer.watch.tables.bucketed_column import GrowingColumn, add_all
 
@@ -33,7 +33,7 @@ class GrowingTable:
         self._handed_out = 0
         self._rows = 0  # the waiting ones among them
         self._waiting: dict[str, Column] = {}
-        self._table: Table | None = Table()
+        self._table: MetricTable | None = MetricTable()
 
     def __len__(self) -> int:
         """Rows in all."""
@@ -46,7 +46,7 @@ class GrowingTable:
             return float(self._waiting["step"][-1])
         return self._columns["step"].value(self._count - 1) if self._count else -np.inf
 
-    def table(self) -> Table:
+    def table(self) -> MetricTable:
         """The rows so far, read-only."""
         if self._table is None:
             waiting, self._waiting = self._waiting, {}
@@ -186,18 +186,20 @@ class GrowingTable:
             last = {name: one.value(self._count - 1) for name, one in self._columns.items()}
         return _joined({name: np.array([value]) for name, value in last.items()}, columns)
 
-    def _snapshot(self) -> Table:
+    def _snapshot(self) -> MetricTable:
         count = self._count
         present = {name: one for name, one in self._columns.items() if not one.is_absent}
         self._handed_out = count
         known = MappingProxyType({name: column.known for name, column in present.items()})
         columns = MappingProxyType({n: column.values(count) for n, column in present.items()})
         if self.thinning == 1:
-            return Table(columns, known=known)
+            return MetricTable(columns, known=known)
         extremes = {n: one.extremes(count) for n, one in present.items() if not one.is_place}
         weights = self._weights[:count]
         weights.flags.writeable = False
-        return Table(columns, self.thinning, MappingProxyType(extremes), known, weights, self._rows)
+        return MetricTable(
+            columns, self.thinning, MappingProxyType(extremes), known, weights, self._rows
+        )
 
 
 def _rows_of(columns: dict[str, Column], chosen: slice) -> dict[str, Column]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tui_trainer.watch.snapshots import MISSING, Column
 from tui_trainer.watch.tables import metric_names
 from tui_trainer.watch.tables.growing_table import GrowingTable
-from tui_trainer.watch.tables.metric_decoder import Rows, is_missing
+from tui_trainer.watch.tables.metric_decoder import DecodedRows, is_missing
 
 Mask = NDArray[np.bool_]
 
@@ -30,7 +30,7 @@ class History:
         self._has_steps = False
         self._step = 0.0
 
-    def append(self, rows: Rows) -> None:
+    def append(self, rows: DecodedRows) -> None:
         """Adds rows: to the evaluations what is one's, to the training rows what is not.
 
         A row without a step counts as the next one in a file that has none, and belongs to the
@@ -57,7 +57,7 @@ class History:
             if chosen:
                 table.extend(chosen)
 
-    def _with_steps(self, rows: Rows) -> Rows:
+    def _with_steps(self, rows: DecodedRows) -> DecodedRows:
         count = len(rows)
         steps = rows.columns.get("step", np.full(count, MISSING))
         given: Mask = np.isfinite(steps)
@@ -65,14 +65,16 @@ class History:
         if not self._has_steps and not given.any():
             self.stepless += count
             counted = np.arange(self._rows - count + 1, self._rows + 1, dtype=np.float64)
-            return Rows({**rows.columns, "step": counted}, rows.kinds)
+            return DecodedRows({**rows.columns, "step": counted}, rows.kinds)
         if not given.all() or not self._has_steps:
             rows, steps = self._fill_steps(rows, steps, given)
         if len(steps):
             self._step = float(steps[-1])
         return rows
 
-    def _fill_steps(self, rows: Rows, steps: Column, given: Mask) -> tuple[Rows, Column]:
+    def _fill_steps(
+        self, rows: DecodedRows, steps: Column, given: Mask
+    ) -> tuple[DecodedRows, Column]:
         first = 0
         if not self._has_steps:
             # What came before the first step (a header, say) has no place among the steps.
@@ -84,7 +86,7 @@ class History:
         known = np.maximum.accumulate(np.where(given, np.arange(len(steps)), -1))
         filled = np.where(known >= 0, steps[np.maximum(known, 0)], self._step)[first:]
         columns = {name: values[first:] for name, values in rows.columns.items()}
-        return Rows({**columns, "step": filled}, rows.kinds[first:]), filled
+        return DecodedRows({**columns, "step": filled}, rows.kinds[first:]), filled
 
     def _note_rewinds(self, steps: Column, trained: Mask) -> Column:
         """The step gone back to, at each row that goes back, infinity elsewhere."""
@@ -103,7 +105,7 @@ class History:
         return cut
 
 
-def _classes(rows: Rows) -> tuple[Mask, Mask]:
+def _classes(rows: DecodedRows) -> tuple[Mask, Mask]:
     """Which rows are evaluations, and which are training rows; some are both."""
     if rows.kinds.all():
         return rows.kinds == _EVAL, rows.kinds == _TRAIN
@@ -124,7 +126,7 @@ def _is_training(name: str) -> bool:
 
 
 def _select(
-    rows: Rows, chosen: Mask, both: Mask, elsewhere: Callable[[str], bool]
+    rows: DecodedRows, chosen: Mask, both: Mask, elsewhere: Callable[[str], bool]
 ) -> dict[str, Column]:
     """The chosen rows' columns; of a row on both sides those that belong `elsewhere` are out."""
     at = np.flatnonzero(chosen)

@@ -6,22 +6,22 @@ import math
 
 import numpy as np
 
-from tui_trainer.watch.snapshots import Column, Table
+from tui_trainer.watch.snapshots import Column, MetricTable
 from tui_trainer.watch.tables.history import History
-from tui_trainer.watch.tables.source import Peek, SourceFacts
+from tui_trainer.watch.tables.source import SourceFacts, SourcePeek
 
 _SPARK = 24
 _LEAST = 8
 
 
-def peek_of(history: History, facts: SourceFacts, whole: bool = True) -> Peek:
+def peek_of(history: History, facts: SourceFacts, whole: bool = True) -> SourcePeek:
     """What the tables say; what needs all rows is left out where not `whole`."""
     train, evals = history.train.table(), history.evals.table()
     steps = [float(table.column("step")[-1]) for table in (train, evals) if len(table)]
     newest = train if len(train) and train.column("step")[-1] >= max(steps) else evals
     best, best_val = train.best("loss"), evals.best("val_loss")
     losses = finite(train, "loss") if whole else np.empty(0)
-    return Peek(
+    return SourcePeek(
         step=max(steps) if steps else None,
         loss=train.last("loss"),
         best_val_loss=best_val[0] if best_val is not None and whole else None,
@@ -38,7 +38,7 @@ def peek_of(history: History, facts: SourceFacts, whole: bool = True) -> Peek:
     )
 
 
-def finite(table: Table, name: str) -> Column:
+def finite(table: MetricTable, name: str) -> Column:
     """The finite values of a column."""
     values = table.column(name)
     return values[np.isfinite(values)]

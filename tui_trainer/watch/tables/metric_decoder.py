@@ -45,7 +45,7 @@ _FEW = 50
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
+class DecodedRows:
     """Columns of one stretch of lines, by canonical name where the name is known.
 
     `kinds` is the line's own word (1 train, 2 eval, 0 none). A field that a line lacks is
@@ -60,7 +60,7 @@ class Rows:
 
 
 @dataclass
-class Odd:
+class LineProblem:
     """Lines that gave nothing, with the number of the first (1 is the file's first line)."""
 
     unreadable: int = 0
@@ -73,7 +73,7 @@ class MetricDecoder:
     """Decodes stretches of whole lines, and learns the fields of the file as it goes."""
 
     def __init__(self, typed_from: int = TYPED_FROM) -> None:
-        self.odd = Odd()
+        self.odd = LineProblem()
         self.lines = 0
         self._typed_from = typed_from
         self._fields: dict[str, str] = {}  # name -> "number", "text" or "mixed"
@@ -85,7 +85,7 @@ class MetricDecoder:
         self._error = ""
         self._dicts = msgspec.json.Decoder(dict[str, Any])
 
-    def feed(self, data: bytes) -> Iterator[Rows]:
+    def feed(self, data: bytes) -> Iterator[DecodedRows]:
         """The rows of whole lines, in order, in one stretch or several."""
         if len(data) >= self._typed_from and not self._fields:
             # The first few lines teach the fields, so that the rest is decoded at once.
@@ -95,7 +95,7 @@ class MetricDecoder:
         if data:
             yield from self._decode(data)
 
-    def _decode(self, data: bytes) -> Iterator[Rows]:
+    def _decode(self, data: bytes) -> Iterator[DecodedRows]:
         if len(data) < self._typed_from or not self._typable:
             yield from self._one_by_one(data)
             return
@@ -110,13 +110,13 @@ class MetricDecoder:
         yield from self._decode_half(data[:middle])
         yield from self._decode_half(data[middle:])
 
-    def _decode_half(self, data: bytes) -> Iterator[Rows]:
+    def _decode_half(self, data: bytes) -> Iterator[DecodedRows]:
         if len(data) <= _SMALL:
             yield from self._one_by_one(data)
         else:
             yield from self._decode(data)
 
-    def _in_some_way(self, data: bytes) -> Rows | None:
+    def _in_some_way(self, data: bytes) -> DecodedRows | None:
         """All lines at once, with what is no JSON put right where that is all they need."""
         usual = null_usual(data) if self._has_words else data
         rows = self._typed(usual)
@@ -132,7 +132,7 @@ class MetricDecoder:
             rows = self._typed(large) if large != usual else None
         return rows
 
-    def _typed(self, data: bytes) -> Rows | None:
+    def _typed(self, data: bytes) -> DecodedRows | None:
         """All lines at once, or None where one does not fit."""
         self._error = ""
         found = self._decoded(data)
@@ -190,7 +190,7 @@ class MetricDecoder:
         self._decoder = None
         return found
 
-    def _one_by_one(self, data: bytes) -> Iterator[Rows]:
+    def _one_by_one(self, data: bytes) -> Iterator[DecodedRows]:
         records: list[dict[str, Any]] = []
         for line in data.split(b"\n")[: data.count(b"\n") or None]:
             self.lines += 1
@@ -253,7 +253,7 @@ class MetricDecoder:
             fields.append((spelled, "nullable" if nullable else kind))
         return _decoder_of(tuple(fields), not self.odd.columns_over)
 
-    def _finish(self, columns: dict[str, Column], kinds: np.typing.NDArray[np.int8]) -> Rows:
+    def _finish(self, columns: dict[str, Column], kinds: np.typing.NDArray[np.int8]) -> DecodedRows:
         """Merges aliases and leaves out rows in which nothing was measured."""
         merged: dict[str, Column] = {
             metric_names.CANONICAL.get(n, n): v for n, v in columns.items()
@@ -266,13 +266,13 @@ class MetricDecoder:
         for name, values in merged.items():
             if name not in metric_names.PLACES:
                 if not np.isnan(values).any():
-                    return Rows(merged, kinds)
+                    return DecodedRows(merged, kinds)
                 measured |= ~is_missing(values)
         if not measured.all():
             self.odd.numberless += int(len(measured) - measured.sum())
             merged = {name: values[measured] for name, values in merged.items()}
             kinds = kinds[measured]
-        return Rows(merged, kinds)
+        return DecodedRows(merged, kinds)
 
 
 @lru_cache(maxsize=128)

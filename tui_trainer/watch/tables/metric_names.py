@@ -83,7 +83,7 @@ def canonical(name: str) -> str:
 _MOST_NAMES = 4096
 
 
-class Naming:
+class MetricNames:
     """The names of one run: each of ours stands for one of the tool's, the first that came.
 
     So a run that records both `loss` and `train_loss` keeps both, one under its own name.

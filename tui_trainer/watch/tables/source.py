@@ -31,7 +31,7 @@ class SourceFacts:
 
 
 @dataclass(frozen=True)
-class Peek:
+class SourcePeek:
     """A run seen from afar, as a row of the list shows it; see `RunSummary` for the meanings."""
 
     step: float | None = None

@@ -12,11 +12,11 @@ from textual.widgets import Button
 
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.dialogs.dialog import Dialog
-from tui_trainer.tui.common.wrapped_text import Prose
+from tui_trainer.tui.common.wrapped_text import WrappedText
 
 
 @dataclass(frozen=True)
-class Option:
+class ChoiceOption:
     """One answer; `key` as Textual names it."""
 
     id: str
@@ -24,17 +24,17 @@ class Option:
     label: str
 
 
-class Choice(Dialog[str]):
+class ChoiceDialog(Dialog[str]):
     """Gives the chosen option's id, or None where it was closed."""
 
-    def __init__(self, question: str, options: tuple[Option, ...]) -> None:
+    def __init__(self, question: str, options: tuple[ChoiceOption, ...]) -> None:
         super().__init__()
         self._question = question
         self._options = options
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Prose(self._question, classes="question")
+            yield WrappedText(self._question, classes="question")
             for option in self._options:
                 key = Content.styled(f"{keymap.display(option.key):>4}  ", "bold")
                 label = Content.assemble(key, option.label)

@@ -22,7 +22,7 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
             self.dismiss(None)
 
 
-class Sheet(Dialog[None]):
+class FullDialog(Dialog[None]):
     """A window to read in: its text scrolls, and Esc or `q` closes it."""
 
     BINDINGS: ClassVar = [

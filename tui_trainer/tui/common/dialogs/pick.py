@@ -13,10 +13,10 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 
 from tui_trainer.tui.common.dialogs.dialog import Dialog
-from tui_trainer.tui.common.wrapped_text import Prose
+from tui_trainer.tui.common.wrapped_text import WrappedText
 
 
-class Pick(Dialog[int]):
+class PickDialog(Dialog[int]):
     """Gives the index of the chosen line, or None where it was closed."""
 
     BINDINGS: ClassVar = [
@@ -34,7 +34,7 @@ class Pick(Dialog[int]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Prose(self._question, classes="question")
+            yield WrappedText(self._question, classes="question")
             yield OptionList(*self._lines, compact=True)
             yield Static(
                 Content.assemble(("enter ", "bold $accent"), f"{self._verb}   ",

@@ -18,7 +18,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.common.dialogs.dialog import Dialog
 from tui_trainer.tui.common.markup import meter
-from tui_trainer.tui.common.wrapped_text import Prose
+from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.startup.services import in_background
 
 _BAR = 50
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 Report = Callable[[str, float | None], None]
 
 
-class Work(Dialog[Result]):
+class ProgressDialog(Dialog[Result]):
     """Gives what the work gave, or None where it failed (told as a notice) or was ended."""
 
     BINDINGS: ClassVar = [Binding("escape", "end", "end", show=False)]
@@ -41,7 +41,7 @@ class Work(Dialog[Result]):
             self.share = share
 
         def can_replace(self, message: Message) -> bool:
-            return isinstance(message, Work.Reported)
+            return isinstance(message, ProgressDialog.Reported)
 
     class Done(Message):
         """The work is over; `problem` says why it failed."""
@@ -60,8 +60,8 @@ class Work(Dialog[Result]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Prose(clean(self._title), classes="question")
-            yield Prose(id="stage")
+            yield WrappedText(clean(self._title), classes="question")
+            yield WrappedText(id="stage")
             yield Static("", markup=False, id="bar")
             yield Static(Content.assemble(("esc ", "bold $accent"), "end it"), classes="keys")
 
@@ -70,7 +70,7 @@ class Work(Dialog[Result]):
 
     def action_end(self) -> None:
         self._ended.set()
-        self.query_one("#stage", Prose).update("ending …")
+        self.query_one("#stage", WrappedText).update("ending …")
 
     def on_click(self) -> None:  # type: ignore[override]
         """A click beside it is no reason to end long work."""
@@ -78,7 +78,7 @@ class Work(Dialog[Result]):
     @on(Reported)
     def _show(self, message: Reported) -> None:
         if not self._ended.is_set():
-            self.query_one("#stage", Prose).update(Content(clean(message.text)))
+            self.query_one("#stage", WrappedText).update(Content(clean(message.text)))
         if message.share is not None:
             self.query_one("#bar", Static).update(meter(message.share, _BAR))
 

@@ -13,10 +13,10 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from tui_trainer.tui.common.dialogs.dialog import Dialog
-from tui_trainer.tui.common.wrapped_text import Prose
+from tui_trainer.tui.common.wrapped_text import WrappedText
 
 
-class Prompt(Dialog[str]):
+class PromptDialog(Dialog[str]):
     """Gives the text, or None where it was closed. `check` says what is wrong with a text."""
 
     BINDINGS: ClassVar = [Binding("escape", "dismiss(None)", "close", show=False)]
@@ -32,9 +32,9 @@ class Prompt(Dialog[str]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Prose(self._title, classes="question")
+            yield WrappedText(self._title, classes="question")
             yield Input(self._value, compact=True, id="answer")
-            yield Prose(self._hint, classes="hint")
+            yield WrappedText(self._hint, classes="hint")
             yield Static(
                 Content.assemble(("enter ", "bold $accent"), "set   ", ("esc ", "bold $accent"),
                                  "leave it"),
@@ -44,7 +44,7 @@ class Prompt(Dialog[str]):
     @on(Input.Changed)
     def _typed(self, message: Input.Changed) -> None:
         wrong = self._check(message.value)
-        hint = self.query_one(".hint", Prose)
+        hint = self.query_one(".hint", WrappedText)
         hint.set_class(wrong is not None, "-wrong")
         hint.update(Content(wrong or self._hint))
 

@@ -15,7 +15,7 @@ from tui_trainer.tui.common.dialogs.dialog import Dialog
 from tui_trainer.tui.common.panel import Panel
 
 
-class Reading(Dialog[None]):
+class TextView(Dialog[None]):
     """Draws its content for the width there is; Esc and `q` close it."""
 
     BINDINGS: ClassVar = [
