@@ -59,14 +59,14 @@ DRIVER = """
 import signal, sys
 from tui_trainer.cli import headless
 from tui_trainer.cli.main import main
-from tui_trainer.launch import process
+from tui_trainer.launch import engine_process
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
 signal.signal(signal.SIGINT, signal.default_int_handler)
 headless.PATIENCE_SECONDS = 0.2
 engine = sys.argv[1]
-process.NEEDED = ()  # by the script below
-process.engine_command = lambda: [sys.executable, "-c", engine]
+engine_process.NEEDED = ()  # by the script below
+engine_process.engine_command = lambda: [sys.executable, "-c", engine]
 sys.exit(main(sys.argv[2:]))
 """
 

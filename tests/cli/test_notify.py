@@ -22,11 +22,11 @@ from tui_trainer.store import paths
 
 # A hang is known as soon as the advisor's own limit allows, and nobody waits long.
 QUICK = """
-from tui_trainer.cli import telling
-from tui_trainer.watch import vigil
-vigil.LEAST_SECONDS = 0.1
-telling.LOOK_SECONDS = 0.1
-telling.SAY_SECONDS, telling.FLUSH_SECONDS = 0.1, {flush}
+from tui_trainer.cli import notifications
+from tui_trainer.watch.runs import hang_detector
+hang_detector.LEAST_SECONDS = 0.1
+notifications.LOOK_SECONDS = 0.1
+notifications.SAY_SECONDS, notifications.FLUSH_SECONDS = 0.1, {flush}
 """
 TRAINS = "for step in range(1, 13): row(step)\nsay('training', 12)\n"
 

@@ -21,7 +21,7 @@ def test_examples_are_dealt_by_tokens() -> None:
 
 def test_a_run_of_one_process_loads_nothing_of_this() -> None:
     code = (
-        "import sys; from tui_trainer.engine import __main__, finish, hardware, loop, setup; "
+        "import sys; from tui_trainer.engine import __main__, save_adapter, loop, setup; "
         "print([name for name in ('many', 'sharding', 'launcher', 'follower') "
         "if 'tui_trainer.engine.' + name in sys.modules])"
     )

@@ -210,12 +210,12 @@ def test_several_threads_may_write() -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from tui_trainer.contracts.feedback import Example, Turn
+from tui_trainer.contracts.feedback import RatedExample, Turn
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
 store = FeedbackStore(Path(sys.argv[1]))
 print("ready", flush=True)
 while True:
-    example = Example(id="", time=0.0, turns=[Turn("user", "x" * 300)], answer="a", rating="good")
+    example = RatedExample(id="", time=0.0, turns=[Turn("user", "x" * 300)], answer="a", rating="good")
     print("added", store.add(example).id, flush=True)
     last = store.examples()[-1].id
     store.edit(last, correction="right")

@@ -78,7 +78,7 @@ def test_a_run_of_another_container_is_not_called_crashed() -> None:
 
 
 def test_a_child_is_alive_until_it_has_ended() -> None:
-    code = "from tui_trainer.store import processes as p; import msgspec, sys;"
+    code = "from tui_trainer.store.runs import process_identity as p; import msgspec, sys;"
     code += "sys.stdout.buffer.write(msgspec.json.encode(p.own_identity()) + b'\\n');"
     code += "sys.stdout.flush(); sys.stdin.read()"
     child = subprocess.Popen(
