@@ -21,9 +21,10 @@ def test_examples_are_dealt_by_tokens() -> None:
 
 def test_a_run_of_one_process_loads_nothing_of_this() -> None:
     code = (
-        "import sys; from tui_trainer.engine import __main__, save_adapter, loop, setup; "
-        "print([name for name in ('many', 'sharding', 'launcher', 'follower') "
-        "if 'tui_trainer.engine.' + name in sys.modules])"
+        "import sys; from tui_trainer.engine import __main__, loop, save_adapter, setup; "
+        "from tui_trainer.engine.records import hardware_log; "
+        "print([name for name in ('process_group', 'sharding', 'launcher', 'follower') "
+        "if 'tui_trainer.engine.distributed.' + name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

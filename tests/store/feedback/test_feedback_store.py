@@ -215,7 +215,8 @@ from tui_trainer.store.feedback.feedback_store import FeedbackStore
 store = FeedbackStore(Path(sys.argv[1]))
 print("ready", flush=True)
 while True:
-    example = RatedExample(id="", time=0.0, turns=[Turn("user", "x" * 300)], answer="a", rating="good")
+    turns = [Turn("user", "x" * 300)]
+    example = RatedExample(id="", time=0.0, turns=turns, answer="a", rating="good")
     print("added", store.add(example).id, flush=True)
     last = store.examples()[-1].id
     store.edit(last, correction="right")
