@@ -17,12 +17,14 @@ _LOG_LINES = 6
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happened, what the engine printed last, and what to do; empty where a run goes on."""
+    """What happened, what the engine printed last, what to do, and where the adapter is; empty
+    where a run goes on."""
 
     status: str = ""
     message: str = ""
     log: tuple[str, ...] = ()
     hint: str = ""
+    adapter: str = ""
 
 
 def outcome_of(view: RunView | None, resume: str) -> Outcome:
@@ -42,7 +44,7 @@ def outcome_of(view: RunView | None, resume: str) -> Outcome:
         if not view.summary.ours:
             return Outcome(status, message)
         adapter = clean(str(view.summary.path / "adapter"))
-        return Outcome(status, message, (), "" if adapter in message else f"adapter {adapter}")
+        return Outcome(status, message, adapter="" if adapter in message else adapter)
     return Outcome()
 
 
@@ -66,8 +68,11 @@ class OutcomeBanner(Panel[Outcome]):
             Content.styled(shorten(line, width), "$faint").truncate(width, ellipsis=True)
             for line in facts.log[-room:]
         ]
-        hint = Content.styled(facts.hint, "$accent")
-        joined = Content.assemble(first, "  ", hint) if facts.hint else first
+        # A command is to be copied, so it stays whole. The run's folder is in the details, so one
+        # line is enough for the adapter.
+        last = facts.hint or (shorten(f"adapter {facts.adapter}", width) if facts.adapter else "")
+        hint = Content.styled(last, "$accent")
+        joined = Content.assemble(first, "  ", hint) if last else first
         if not log and joined.cell_length <= width:
             return joined
-        return stack(*wrapped(first, width), *log, *(wrapped(hint, width) if facts.hint else ()))
+        return stack(*wrapped(first, width), *log, *(wrapped(hint, width) if last else ()))
