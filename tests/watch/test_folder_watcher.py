@@ -301,7 +301,8 @@ def test_two_hundred_runs_are_all_listed(tmp_path: Path) -> None:
 def test_the_watcher_imports_neither_torch_nor_textual() -> None:
     script = (
         "import sys, tui_trainer.watch.folder_watcher;"
-        "sys.exit(any(name in sys.modules for name in ('torch', 'textual', 'transformers')))"
+        "heavy = ('torch', 'textual', 'transformers', 'yaml');"
+        "sys.exit(any(name in sys.modules for name in heavy))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 

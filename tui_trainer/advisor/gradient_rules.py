@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.finding import COLD_START, Condition, number
+from tui_trainer.advisor.advice_lifecycle import COLD_START, Condition, number
 from tui_trainer.advisor.schedule_phase import (
     healthy_rate,
     is_beyond_adapters,

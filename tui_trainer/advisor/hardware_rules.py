@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.finding import Condition, number
+from tui_trainer.advisor.advice_lifecycle import Condition, number
 from tui_trainer.advisor.record_values import RecordValues
 from tui_trainer.advisor.schedule_phase import healthy_rate
 from tui_trainer.advisor.state import AdvisorState

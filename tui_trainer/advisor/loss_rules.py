@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.finding import COLD_START, Condition, number
+from tui_trainer.advisor.advice_lifecycle import COLD_START, Condition, number
 from tui_trainer.advisor.schedule_phase import healthy_rate, is_cold_start, just_raised, safe_rate
 from tui_trainer.advisor.state import BLOCK, TRIFLE, AdvisorState, scale
 from tui_trainer.contracts.advice import AdviceKind, Evidence, JobFacts, Urgency

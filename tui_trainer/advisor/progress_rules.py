@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.finding import Condition, number
+from tui_trainer.advisor.advice_lifecycle import Condition, number
 from tui_trainer.advisor.schedule_phase import fell, is_warming
 from tui_trainer.advisor.state import AdvisorState, EvaluationPoint, scale
 from tui_trainer.contracts.advice import Evidence, JobFacts, Urgency

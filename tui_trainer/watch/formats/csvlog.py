@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tui_trainer.watch.foreign.yamlish import read_flat
 from tui_trainer.watch.formats.base import ForeignSource
 from tui_trainer.watch.formats.binary_tail import BinaryTail
 from tui_trainer.watch.formats.record_columns import EVAL, TRAIN
+from tui_trainer.watch.formats.yaml_settings import read_flat
 from tui_trainer.watch.snapshots import MISSING, Column
 from tui_trainer.watch.tables import metric_names
 from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, DecodedRows, is_missing
@@ -96,7 +96,9 @@ class CsvSource(ForeignSource):
         """Lightning's settings stand beside, in `hparams.yaml`."""
         if self._config is None:
             found = read_flat(self.path.parent / "hparams.yaml")
-            self._config = {f"hparams.{name}": value for name, value in found.items()}
+            self._config = {f"hparams.{name}": value for name, value in found.values.items()}
+            if found.problem is not None:
+                self.say("settings", found.problem)
         return SourceFacts(config=self._config, lacks=self.lacks("state", "checkpoints"))
 
     def oddities(self) -> list[str]:

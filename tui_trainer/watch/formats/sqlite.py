@@ -20,9 +20,9 @@ from urllib.parse import quote
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
-from tui_trainer.watch.formats.base import flat
 from tui_trainer.watch.formats.record_columns import measure, moment, number, whole_step
 from tui_trainer.watch.formats.scalar_series import ScalarSource
+from tui_trainer.watch.tables.flatten import flat
 from tui_trainer.watch.tables.metric_decoder import null_words
 from tui_trainer.watch.tables.source import SourceFacts
 

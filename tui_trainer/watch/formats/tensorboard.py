@@ -13,11 +13,11 @@ import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.store.regular_files import read_regular
-from tui_trainer.watch.foreign.yamlish import read_flat
-from tui_trainer.watch.formats.base import flat
 from tui_trainer.watch.formats.binary_tail import BinaryTail
 from tui_trainer.watch.formats.scalar_series import ScalarSource
 from tui_trainer.watch.formats.tfevents import Frames, SummaryEvent, hparams, read_event
+from tui_trainer.watch.formats.yaml_settings import read_flat
+from tui_trainer.watch.tables.flatten import flat
 from tui_trainer.watch.tables.source import SourceFacts
 
 MARK = "tfevents"
@@ -180,7 +180,9 @@ class TensorBoardSource(ScalarSource):
     def _read_settings(self) -> None:
         """What stands beside: Lightning's `hparams.yaml`, and the folders of `add_hparams`."""
         beside = read_flat(self.folder / "hparams.yaml")
-        self._config |= {f"hparams.{name}": value for name, value in beside.items()}
+        self._config |= {f"hparams.{name}": value for name, value in beside.values.items()}
+        if beside.problem is not None:
+            self.say("settings", beside.problem)
         for folder in settings_folders(self.folder):
             for path in event_files(folder):
                 try:

@@ -13,8 +13,9 @@ import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.store.regular_files import read_regular
-from tui_trainer.watch.formats.base import ForeignSource, flat
+from tui_trainer.watch.formats.base import ForeignSource
 from tui_trainer.watch.formats.record_columns import EVAL, measure, number, whole_step
+from tui_trainer.watch.tables.flatten import flat
 from tui_trainer.watch.tables.metric_decoder import null_words
 from tui_trainer.watch.tables.source import SourceFacts
 
