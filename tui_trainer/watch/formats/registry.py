@@ -1,4 +1,4 @@
-"""Every kind of run: what recognises it, what reads it, and what its users call its tool."""
+"""Every kind of run of other tools: what recognises it, what reads it, the name of its tool."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ Stamp = tuple[int, ...]
 _heads = DatabaseHeads()
 _PEEKED_SLICES = 12
 _TOOLS = {
-    "run": "tui-trainer",
     "jsonl": "JSON lines",
     "trainer_state": "transformers",
     "tensorboard": "TensorBoard",

@@ -13,8 +13,8 @@ from tui_trainer.contracts.evaluation import EvaluationFile
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
-from tui_trainer.watch.formats.registry import open_source
 from tui_trainer.watch.run_location import RunLocation
+from tui_trainer.watch.runs.run_metrics import open_metrics
 from tui_trainer.watch.runs.run_reader import RunReader
 from tui_trainer.watch.snapshots import MetricTable, RunView
 
@@ -88,7 +88,7 @@ def read_whole(place: RunLocation) -> RunView:
 
 def read_rows(place: RunLocation) -> tuple[MetricTable, MetricTable]:
     """Every recorded training row and evaluation, none thinned. Raises `OSError`."""
-    source = open_source(place)
+    source = open_metrics(place)
     waits = True
     while waits:
         for table in (source.history.train, source.history.evals):

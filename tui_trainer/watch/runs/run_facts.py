@@ -15,6 +15,7 @@ from tui_trainer.watch.formats import registry
 from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs.flat_config import flat_config
 from tui_trainer.watch.runs.hang_detector import HangDetector
+from tui_trainer.watch.runs.run_metrics import tool_of
 from tui_trainer.watch.snapshots import RunSummary
 from tui_trainer.watch.tables.source import SourceFacts, SourcePeek
 from tui_trainer.watch.unreadable_runs import record_problem
@@ -34,7 +35,7 @@ class RunFacts:
         self.status = "unknown"
         self.config: Mapping[str, Any] = {}
         self.told = SourceFacts()  # what a source of another tool says
-        self.tool = registry.tool(place)
+        self.tool = tool_of(place)
         self.vigil = HangDetector(self.folder)
         self._info_problem: str | None = None
         self._state_problem: str | None = None

@@ -16,6 +16,7 @@ from tui_trainer.watch.formats import registry
 from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs.record_log import RecordLog
 from tui_trainer.watch.runs.run_facts import RunFacts, Signature, signature
+from tui_trainer.watch.runs.run_metrics import open_metrics
 from tui_trainer.watch.snapshots import RunView
 from tui_trainer.watch.tables.list_summary import peek_of
 from tui_trainer.watch.tables.metrics_file import lines
@@ -45,7 +46,7 @@ class RunReader:
     def _begin(self) -> None:
         place, folder = self.place, RunFolder(self.place.path)
         self.facts = RunFacts(place)
-        self._metrics: Source = registry.open_source(place)
+        self._metrics: Source = open_metrics(place)
         self._events: RecordLog[Event] | None = None
         self._hardware: RecordLog[HardwareSample] | None = None
         if place.kind == "run":
