@@ -17,7 +17,7 @@ from tui_trainer.contracts.advice import (
     Urgency,
 )
 
-COLD_START = ("warm up over some 5 % of the steps", "start again with the lower rate")
+COLD_START = ("warm up over about 5 % of the steps", "start again with the lower learning rate")
 
 
 class Condition(NamedTuple):

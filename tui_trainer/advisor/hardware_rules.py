@@ -39,7 +39,7 @@ def stalled(memory: AdvisorState, limit: float) -> Condition:
         f"the median step takes {number(median)} s.",
         evidence,
         0.95,
-        also_try=("look at engine.log and at the disk, the network and other processes",),
+        also_try=("check engine.log, the disk, the network and other processes",),
         stays=0,
     )
 
@@ -130,8 +130,8 @@ def non_finite(memory: AdvisorState, reading: RecordValues) -> Condition | None:
         factor=0.3,
         target=healthy_rate(memory),
         also_try=(
-            "roll back to the last good checkpoint and go on with the lower rate",
-            "look at the rows of this step",
+            "roll back to the last good checkpoint and continue with the lower learning rate",
+            "check the training rows of this step",
         ),
         good_step=memory.steps[-1] if memory.steps else None,
     )

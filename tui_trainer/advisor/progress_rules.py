@@ -107,12 +107,13 @@ def _finding(
     now = robust_stats.median(recent)
     if target is not None and memory.former_rate == target:
         words = f"The learning rate fell to {number((memory.rate or 0) / target)} of what it was"
-        reason = f"{words}, and the loss stands still at {number(now)}."
+        reason = f"{words}, and the loss no longer falls from {number(now)}."
     elif learned:
-        reason = f"The loss stands still at {number(now)} over the last third of the run."
+        reason = f"The loss stayed at {number(now)} over the last third of the run."
     else:
         reason = (
-            f"Nothing is learned: the loss began at {number(memory.first)} and is {number(now)}."
+            f"The model does not learn: the loss started at {number(memory.first)} and is "
+            f"{number(now)}."
         )
     third = memory.step - (memory.step - memory.first_step) // 3
     first = third if learned else memory.steps[-len(recent)]
@@ -129,7 +130,7 @@ def _finding(
         },
     )
     factor = 1.5 if learned else 10.0
-    also = ("see whether the data can be learned at all", "a higher rank")
+    also = ("check whether the data can be learned at all", "a higher rank")
     return Condition(
         "plateau",
         urgency,
@@ -187,7 +188,7 @@ def _turned(
     low: EvaluationPoint, newest: EvaluationPoint, level: float, limit: float | None
 ) -> Condition:
     rise = newest.val_loss / level - 1 if level > 0 else 0.0
-    moved = "rose" if limit is not None else "hardly moved"
+    moved = "rose" if limit is not None else "barely changed"
     evidence = Evidence(
         metric="val_loss",
         first_step=low.step,

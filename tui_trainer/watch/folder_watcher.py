@@ -124,7 +124,7 @@ class FolderWatcher:
 
     def _fail(self, error: Exception) -> None:
         """Says on the screen that a round failed; what was read before stays."""
-        reason = f"reading the folder failed, and is tried again: {caught(error, self.root)}"
+        reason = f"reading the folder failed, next try follows: {caught(error, self.root)}"
         if reason == self._failure or self._stopping.is_set():
             return
         self._failure = reason
@@ -284,7 +284,7 @@ def _unreadable(runs: list[RunSummary]) -> list[str]:
     bad = [run for run in runs if run.problem]
     said = [f"run {run.name}: {run.problem}" for run in bad[:_NAMED_UNREADABLE]]
     if len(bad) > _NAMED_UNREADABLE:
-        said.append(f"{len(bad):,} runs cannot be read, or not wholly; the list of runs says why")
+        said.append(f"{len(bad):,} runs cannot be read completely; the list of runs shows why")
     return said
 
 

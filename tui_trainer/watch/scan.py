@@ -77,7 +77,7 @@ class Scanner:
         try:
             status = self.root.stat()
         except FileNotFoundError:
-            return FoundRun({}, f"{self.root} does not exist; its runs are shown once it does")
+            return FoundRun({}, f"{self.root} does not exist; its runs appear once it is created")
         except OSError as error:
             return FoundRun({}, f"{self.root} cannot be read: {error.strerror}")
         if stat.S_ISREG(status.st_mode):
@@ -92,7 +92,7 @@ class Scanner:
         places: dict[Path, RunLocation] = {}
         self._walk(self.root, status, places)
         for file, reason in self._judge.problems.items():
-            self._oddities.add(f"{file} cannot be looked into: {reason}")
+            self._oddities.add(f"{file} cannot be inspected: {reason}")
         if not places:
             self._oddities.update(self._rejected())
         return FoundRun(places, None, tuple(sorted(self._oddities)))
@@ -102,17 +102,17 @@ class Scanner:
         found = []
         for folder, listing in self._listings.items():
             if listing.odd_run:
-                found.append(f"{folder}: run.json cannot be read, so this is no run")
+                found.append(f"{folder}: run.json cannot be read, so it is not shown as a run")
             for file in listing.files:
                 if file.name.endswith(LINES) and self._judge.size(file) > 0:
-                    found.append(f"{file} is no run: it has no rows with a step and numbers")
+                    found.append(f"{file} is not a run: it has no rows with a step and numbers")
         return found[:_REJECTED_TOLD]
 
     def _scan_file(self) -> FoundRun:
         places: dict[Path, RunLocation] = {}
         self._add_files([self.root], places, need_step=False)
         if not places:
-            return FoundRun({}, f"{self.root} holds no metrics in a form that is known here")
+            return FoundRun({}, f"{self.root} contains no metrics in a known format")
         return FoundRun(places)
 
     def _walk(self, root: Path, status: os.stat_result, places: dict[Path, RunLocation]) -> None:
@@ -187,7 +187,7 @@ class Scanner:
             if key in visited:
                 continue
             if len(visited) >= MOST_FOLDERS:
-                self._oddities.add(f"more than {MOST_FOLDERS:,} folders; the rest is not looked at")
+                self._oddities.add(f"more than {MOST_FOLDERS:,} folders; the rest is left out")
                 break
             visited.add(key)
             found.append((folder, about))

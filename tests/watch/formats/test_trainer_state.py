@@ -96,7 +96,7 @@ def test_a_half_written_file_leaves_the_chart_as_it_is(tmp_path: Path) -> None:
     assert source.oddities() == [], "it is being written"
     os.utime(file, (time.time() - 60,) * 2)
     drain(source)
-    assert source.oddities() == ["trainer_state.json: cut off, or no trainer's state"]
+    assert source.oddities() == ["trainer_state.json: cut off, or not a trainer_state.json"]
     file.write_bytes(whole)
     drain(source)
     assert source.oddities() == []
@@ -190,7 +190,7 @@ def test_a_file_that_was_cut_off_for_good_shows_its_whole_rows(tmp_path: Path) -
     drain(source)
     history = source.history
     assert points(history.train.table(), "loss") == [(10, 10), (20, 20)]
-    assert source.oddities() == ["trainer_state.json: cut off, or no trainer's state"]
+    assert source.oddities() == ["trainer_state.json: cut off, or not a trainer_state.json"]
     file.write_bytes(whole)
     drain(source)
     assert source.history is history

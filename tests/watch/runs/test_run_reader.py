@@ -186,7 +186,7 @@ def test_other_peoples_file(tmp_path: Path) -> None:
     assert view.summary.status == "unknown"
     assert (view.summary.step, view.summary.loss) == (3, 3.0)
     assert view.oddities == (
-        "log.jsonl: steps went back once, last from 5 to 3; the later rows stand",
+        "log.jsonl: steps went back once, last from 5 to 3; the later rows are kept",
     )
     assert view.resumed_at == (3.0,)
     age(path, 1000)
@@ -227,7 +227,7 @@ def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
     path.write_text('{"step":4,"loss":7}\n')
     assert read_all(reader).train.column("loss").tolist() == [7]
     assert reader.view().oddities == (
-        "log.jsonl: the file was replaced or truncated, and read anew",
+        "log.jsonl: the file was replaced or truncated, and read again from its start",
     )
     assert old.train.column("loss").tolist() == list(range(9))
 

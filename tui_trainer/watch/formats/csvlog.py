@@ -63,7 +63,10 @@ class CsvSource(ForeignSource):
             self._begin()
             # Lightning writes its file anew whenever a metric is added: that is no oddity.
             if not before < set(_cells(piece.data.split(b"\n", 1)[0], ",")):
-                self.say("anew", f"{self.path.name}: replaced or truncated, and read anew")
+                self.say(
+                    "anew",
+                    f"{self.path.name}: replaced or truncated, and read again from its start",
+                )
         if piece.data:
             self.unsay("torn")
             data = piece.data
@@ -106,7 +109,7 @@ class CsvSource(ForeignSource):
         said = super().oddities()
         if self._wrong:
             which = "1 line has" if self._wrong == 1 else f"{self._wrong:,} lines have"
-            said.append(f"{self.path.name}: {which} another number of cells than the header")
+            said.append(f"{self.path.name}: {which} a different number of cells than the header")
         if self._headers > 1:
             said.append(f"{self.path.name}: the header changes within the file")
         return said
@@ -157,7 +160,7 @@ class CsvSource(ForeignSource):
         if "step" not in columns and "epoch" in columns:
             columns["step"] = columns["epoch"]
             if "step" not in self.rows.seen:
-                self.say("stepless", f"{self.path.name}: without steps: epochs are counted")
+                self.say("stepless", f"{self.path.name}: has no steps; epochs are used as steps")
         elif self._odd.get("stepless") and "epoch" in columns:
             columns["step"] = columns["epoch"]
         self.rows.seen.update(columns)

@@ -104,7 +104,7 @@ class MlflowFolderSource(ScalarSource):
         self._rest.clear()
         self._waiting.clear()
         self._sorted.clear()
-        self.say("anew", "a file of metrics was replaced or truncated, and all were read anew")
+        self.say("anew", "a file of metrics was replaced or truncated, and all were read again")
 
     def _parse(self, path: Path, data: bytes) -> None:
         data = self._rest.get(path, b"") + data

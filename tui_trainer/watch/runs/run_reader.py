@@ -192,12 +192,12 @@ class RunReader:
             times = "once" if history.rewind_count == 1 else f"{history.rewind_count:,} times"
             said.append(
                 f"{self.place.metrics.name}: steps went back {times}, last from {back:,.0f} to "
-                f"{to:,.0f}; the later rows stand"
+                f"{to:,.0f}; the later rows are kept"
             )
         for log in (self._events, self._hardware):
             if log is not None and log.unreadable:
                 first = f"the first is line {log.first_unreadable:,}: {log.reason}"
-                said.append(f"{log.path.name}: {lines(log.unreadable)} not readable ({first})")
+                said.append(f"{log.path.name}: {lines(log.unreadable)} cannot be read ({first})")
         if self._events is not None and self._events.forgotten:
             said.append(f"{self._events.path.name}: only the newest {EVENTS_KEPT:,} are kept")
         return said

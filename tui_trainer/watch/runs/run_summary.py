@@ -36,7 +36,7 @@ class SummaryReader:
         self.place = place
         self.facts: RunFacts | None = None
         self.failure: str | None = None
-        self.summary = unreadable_row(place, "not looked at yet")
+        self.summary = unreadable_row(place, "not read yet")
         self._seen: Signature = None
         self._stamp: registry.Stamp = ()
         self._peek = SourcePeek()
