@@ -36,11 +36,6 @@ class Condition(NamedTuple):
     stays: int = 10
 
 
-def number(value: float) -> str:
-    """Three significant digits, for a sentence; `2,110` where they would be `2.11e+03`."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
-
-
 def report(memory: AdvisorState, finding: Condition, settings: AdvisorSettings) -> list[Advice]:
     """Opens the finding's advice, or brings it up to date: said anew where it became more
     urgent, and otherwise each time that it has lasted twice as long."""
