@@ -23,7 +23,7 @@ from tui_trainer.store.settings import load_settings
 from tui_trainer.text import formats
 
 if TYPE_CHECKING:
-    from tui_trainer.watch.runs.run_reader import RunPlace
+    from tui_trainer.watch.run_location import RunLocation
 
 # Files that are read here, with whatever names their fields have; others as the monitor does.
 _LINES = (".jsonl", ".ndjson", ".json", ".log", ".txt")
@@ -103,7 +103,7 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
     return found, odd
 
 
-def _of_another_tool(place: RunPlace, settings: AdvisorSettings | None) -> tuple[Replay, int]:
+def _of_another_tool(place: RunLocation, settings: AdvisorSettings | None) -> tuple[Replay, int]:
     """The advisor over a run that another tool wrote, as the monitor reads it."""
     from tui_trainer.watch.runs.foreign_advice import ForeignAdvice, lacking
     from tui_trainer.watch.runs.run_details import read_whole
