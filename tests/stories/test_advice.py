@@ -167,7 +167,7 @@ async def test_a_run_that_ended_badly_is_rolled_back(
         await seen(app, "Go back to step-00000040 of lighthouse")
         await pilot.press("y")
         await seen(app, "rolling back to step-00000040")
-        asked = app.bridge.supervisor.asked[-1]  # type: ignore[attr-defined]
+        asked = app.services.supervisor.asked[-1]  # type: ignore[attr-defined]
         assert asked[0] == "step-00000040"
         assert 6e-5 <= asked[1] < 1e-4
 

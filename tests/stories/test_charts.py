@@ -186,7 +186,7 @@ async def test_marked_runs_are_laid_over_the_pinned_one(
         page = app.screen
         assert isinstance(page, DashboardScreen)
         before = dict(page.charts.plots()[0].slots)
-        app.look_at(two)
+        app.focus_run(two)
         await becomes(app, lambda: [view.summary.path for view in page.charts.views] == [two])
         app.toggle_overlay(one)
         await becomes(app, lambda: len(page.charts.views) == 2)

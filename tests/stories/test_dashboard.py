@@ -155,7 +155,7 @@ async def test_crash_says_what_happened_and_which_key_resumes(
         await seen(app, "lighthouse is crashed; R carries it on")
         await pilot.press("R")
         await pilot.pause()
-        assert vars(app.bridge.supervisor)["started"] == [folder.path]
+        assert vars(app.services.supervisor)["started"] == [folder.path]
 
 
 async def test_finished_run_says_where_its_adapter_lies(

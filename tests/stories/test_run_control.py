@@ -108,7 +108,7 @@ async def test_live_runs_are_attached_once_and_their_end_is_told(
     make_run("done", "completed", age=50)
     app = session()
     async with app.run_test(size=(120, 40), notifications=True):
-        supervisor = vars(app.bridge.supervisor)
+        supervisor = vars(app.services.supervisor)
         await becomes(app, lambda: supervisor["attached"] == [live.path])
         time.sleep(0.3)  # more snapshots come meanwhile
         assert supervisor["attached"] == [live.path]
@@ -172,7 +172,7 @@ async def test_monitor_steers_but_starts_nothing(
         await seen(app, "monitor watches and steers only")
         await pilot.press("R")
         await pilot.pause()
-        assert not vars(app.bridge.supervisor)["started"]
+        assert not vars(app.services.supervisor)["started"]
 
 
 async def test_broken_settings_and_themes_are_named_once(
@@ -276,7 +276,7 @@ async def test_a_rate_that_broke_the_run_is_not_set_again_unasked(
         await seen(app, "lighthouse · failed")
         await pilot.press("R")
         await seen(app, "lighthouse went wrong after its", "set to 5 at", "from step-00000040,")
-        supervisor = vars(app.bridge.supervisor)
+        supervisor = vars(app.services.supervisor)
         assert supervisor["asked"] == []
         await pilot.press(key)
         await becomes(app, lambda: supervisor["asked"] == asked)
@@ -291,7 +291,7 @@ async def test_a_run_that_ended_otherwise_is_resumed_at_once(
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await seen(app, "lighthouse · cancelled")
         await pilot.press("R")
-        await becomes(app, lambda: vars(app.bridge.supervisor)["asked"] == [(None, None)])
+        await becomes(app, lambda: vars(app.services.supervisor)["asked"] == [(None, None)])
 
 
 def give(folder: RunFolder, *events: Event) -> None:

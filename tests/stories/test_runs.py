@@ -288,8 +288,8 @@ async def test_form_is_filled_with_the_example_and_starts_it(
         await seen(app, "lighthouse", "cosine", "peak rate, after warmup", "ready to start")
         await seen(app, f"learning rate {rate_text(training.learning_rate)}", warmup)
         await pilot.press("ctrl+s")
-        await becomes(app, lambda: bool(vars(app.bridge.supervisor)["started"]))
-        made = RunFolder(vars(app.bridge.supervisor)["started"][0])
+        await becomes(app, lambda: bool(vars(app.services.supervisor)["started"]))
+        made = RunFolder(vars(app.services.supervisor)["started"][0])
         info = made.info()
         assert made.path.parent == runs_dir and info is not None and info.job.training == training
         await seen(app, "lighthouse · idle", "no step yet")
@@ -314,7 +314,7 @@ async def test_mistakes_stand_beside_their_field(
         await seen(app, "/no/such/file.jsonl does not exist")
         assert app.screen.query_one("#start", Button).disabled
         await pilot.press("ctrl+s")
-        assert not vars(app.bridge.supervisor)["started"]
+        assert not vars(app.services.supervisor)["started"]
         await pilot.press("escape")
         await seen(app, "no runs in")
 

@@ -7,13 +7,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from tui_trainer.contracts.errors import BAD_CONTENT
+
+if TYPE_CHECKING:  # run folders are read without numpy
+    import numpy.typing as npt
 
 # Bits of an element of each type that safetensors knows.
 _BITS = {
@@ -23,15 +24,15 @@ _BITS = {
 }  # fmt: skip
 # Of the types that can hold NaN or infinity: an unsigned type of the same width, and the bits
 # that are all set in such values only (the exponent; of F8_E4M3 and F8_E8M0, the NaN).
-_EXPONENTS: dict[str, tuple[Any, int]] = {
-    "F64": (np.uint64, 0x7FF0_0000_0000_0000),
-    "F32": (np.uint32, 0x7F80_0000),
-    "C64": (np.uint32, 0x7F80_0000),
-    "F16": (np.uint16, 0x7C00),
-    "BF16": (np.uint16, 0x7F80),
-    "F8_E5M2": (np.uint8, 0x7C),
-    "F8_E4M3": (np.uint8, 0x7F),
-    "F8_E8M0": (np.uint8, 0xFF),
+_EXPONENTS: dict[str, tuple[str, int]] = {
+    "F64": ("uint64", 0x7FF0_0000_0000_0000),
+    "F32": ("uint32", 0x7F80_0000),
+    "C64": ("uint32", 0x7F80_0000),
+    "F16": ("uint16", 0x7C00),
+    "BF16": ("uint16", 0x7F80),
+    "F8_E5M2": ("uint8", 0x7C),
+    "F8_E4M3": ("uint8", 0x7F),
+    "F8_E8M0": ("uint8", 0xFF),
 }
 _HEADER_LIMIT = 100_000_000  # bytes; safetensors' own
 _LFS = b"version https://git-lfs"
@@ -133,11 +134,13 @@ def _finder(dtype: str) -> Callable[[memoryview], bool] | None:
     if dtype not in _EXPONENTS:
         return None
     kind, exponent = _EXPONENTS[dtype]
+    import numpy as np
+
     scratch: npt.NDArray[Any] = np.empty(CHUNK // np.dtype(kind).itemsize, dtype=kind)
 
     def find(view: memoryview) -> bool:
         values = np.frombuffer(view, dtype=kind)
-        masked = np.bitwise_and(values, kind(exponent), out=scratch[: values.size])
+        masked = np.bitwise_and(values, np.dtype(kind).type(exponent), out=scratch[: values.size])
         return bool(masked.max() == exponent)
 
     return find

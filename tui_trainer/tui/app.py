@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rich.terminal_theme import TerminalTheme
 from textual import on
-from textual.app import SystemCommand
+from textual.app import App, SystemCommand
 from textual.content import Content
 from textual.filter import ANSIToTruecolor, LineFilter, Monochrome
 from textual.screen import Screen
@@ -24,8 +24,10 @@ from tui_trainer.text.formats import clean
 from tui_trainer.tui import command_palette, keymap, themes
 from tui_trainer.tui.common.markup import unbroken
 from tui_trainer.tui.common.page import Page
+from tui_trainer.tui.common.protocols import Services
 from tui_trainer.tui.keymap import Key
 from tui_trainer.tui.messages import (
+    AdviceComputed,
     ChatNewsPosted,
     EngineEnded,
     FolderChanged,
@@ -42,15 +44,16 @@ from tui_trainer.tui.startup import ascii_fallback, gc_pause
 from tui_trainer.tui.startup.cached_stylesheet import CachedStylesheet
 from tui_trainer.tui.startup.monochrome import GreyFilter, no_color_wanted
 from tui_trainer.tui.startup.screens import MODES
-from tui_trainer.tui.startup.services import ServiceBridge, Services, real_services
+from tui_trainer.tui.startup.services import BackgroundServices, real_services
 from tui_trainer.tui.startup.terminal_guard import TerminalGuard
-from tui_trainer.tui.steered import SteeredApp
 
 if TYPE_CHECKING:  # numpy and what needs it come after the first paint
     from tui_trainer.contracts.hardware import HardwareSample
+    from tui_trainer.contracts.job import Job
     from tui_trainer.contracts.settings import Settings
     from tui_trainer.tui.charts.model import Palette
     from tui_trainer.tui.chat.controller import ChatController
+    from tui_trainer.tui.run_control.actions import RunActions
     from tui_trainer.watch.snapshots import FolderView, RunSummary, RunView
 
 _TABS = (("show_dashboard", "Dashboard", "dashboard"), ("show_runs", "Runs", "runs"))
@@ -75,7 +78,7 @@ _NOTICE_EDGE = 4  # its border and padding, and the scrollbar beside it
 MONITOR_ONLY = "monitor watches and steers only; start tui-trainer without monitor to train"
 
 
-class TrainerApp(SteeredApp):
+class TrainerApp(App[int]):
     """One session over one folder of runs."""
 
     TITLE = "tui-trainer"
@@ -101,20 +104,21 @@ class TrainerApp(SteeredApp):
         self.monitor_only = monitor_only
         self._view: FolderView | None = None
         self.focus_path = focus = focus and focus.expanduser().absolute()
+        self.template: Job | None = None  # what the form for a new run starts from, once
         self.overlay: tuple[Path, ...] = ()  # runs marked to be shown together
         self.keymap = keymap.make_keymap(settings.keys)
         self.themes = themes.load_themes()
         self.marks = ascii_fallback.chart_marks(settings.charts)
         self.samples: tuple[HardwareSample, ...] = ()
-        self.bridge = ServiceBridge(self.post_message, services, runs_dir)
-        self.fleet = Engines(self.bridge.supervisor, focus if not monitor_only else None)
-        self._services = services
+        self.services = BackgroundServices(self.post_message, services, runs_dir)
+        self.engines = Engines(self.services.supervisor, focus if not monitor_only else None)
+        self._factories = services
         self.no_color = no_color_wanted()
         self._filters_added: list[LineFilter] = [GreyFilter()] if self.no_color else []
         if not ascii_fallback.locale_has_unicode():
             self._filters_added.append(ascii_fallback.AsciiFallback())
         self._guard = TerminalGuard(self.exit)
-        self.alarm = ScreenNotifier(self)
+        self.notifier = ScreenNotifier(self, self._is_teaching_run)
         self._told: set[str] = set()
         self._shown_at = 0.0
         self._frame: Timer | None = None
@@ -127,22 +131,22 @@ class TrainerApp(SteeredApp):
         self.theme_changed_signal.subscribe(self, lambda _theme: self._recolour())
         self.app_resume_signal.subscribe(self, lambda _app: self.refresh(layout=True))
         for problem in (*self.themes.problems, *self.keymap.problems):
-            self.tell(problem, "warning")
+            self.show_notice(problem, "warning")
         if self.focus_path is not None:
-            self.bridge.watcher.focus(self.focus_path)
+            self.services.watcher.focus(self.focus_path)
         self._guard.start()
 
     def begin(self) -> None:
         """Starts everything behind the screen: called once the first paint stands."""
-        self.bridge.start()
+        self.services.start()
         self.set_timer(_STARTED_SECONDS, gc_pause.release)
         if not self.monitor_only:
-            self.chatting.open_later()
+            self.chat.open_later()
 
     def on_unmount(self) -> None:
-        if "chatting" in vars(self):
-            self.chatting.close()
-        self.bridge.stop()
+        if "chat" in vars(self):  # it was opened
+            self.chat.close()
+        self.services.stop()
         self._guard.stop()
 
     @property
@@ -163,11 +167,11 @@ class TrainerApp(SteeredApp):
         if self.current_mode == "opening":
             self.switch_mode("dashboard")
         if view.focused is not None and wants_another(view, self.focus_path):
-            self.look_at(view.focused.summary.path)
+            self.focus_run(view.focused.summary.path)
         self._tell_once(view.oddities)
-        self.fleet.attach_to_live(view.runs)
-        self.alarm.take(view)
-        self.bridge.look_at(local_process(view.focused))
+        self.engines.attach_to_live(view.runs)
+        self.notifier.take(view)
+        self.services.measure_process(local_process(view.focused))
         self._show_soon()
 
     @on(HardwareSampled)
@@ -177,25 +181,31 @@ class TrainerApp(SteeredApp):
             if page.is_mounted:  # it may come before the panes
                 page.take_machine(self.samples)
 
+    @on(AdviceComputed)
+    def _take_advice(self, message: AdviceComputed) -> None:
+        self.notifier.judged(message)
+
     @on(EngineEnded)
     def _take_end(self, message: EngineEnded) -> None:
         end = message.end
-        self.fleet.ended(end)
-        if self.chatting.teaches(end.path):
+        self.engines.ended(end)
+        if self.chat.teaches(end.path):
             return  # the teaching tells how it ends
         failed = end.refused or end.status in ("failed", "crashed")
-        self.tell(self.fleet.describe(end, self.view.runs), "error" if failed else "information")
-        self.bridge.watcher.refresh()
+        self.show_notice(
+            self.engines.describe(end, self.view.runs), "error" if failed else "information"
+        )
+        self.services.watcher.refresh()
 
     @on(RunMade)
     def _take_run(self, message: RunMade) -> None:
-        self.fleet.start(message.folder)
-        self.look_at(message.folder.path)
+        self.engines.start(message.folder)
+        self.focus_run(message.folder.path)
         self.action_show("dashboard")
 
     @on(ChatNewsPosted)
     def _take_chat(self) -> None:
-        self.chatting.spoke()
+        self.chat.spoke()
 
     @on(TerminalSignal)
     def _ring(self, message: TerminalSignal) -> None:
@@ -205,7 +215,7 @@ class TrainerApp(SteeredApp):
 
     @on(NoticePosted)
     def _take_notice(self, message: NoticePosted) -> None:
-        self.tell(message.text, message.severity)
+        self.show_notice(message.text, message.severity)
 
     @on(StopsAcknowledged)
     def _leave_stopped(self) -> None:
@@ -213,33 +223,33 @@ class TrainerApp(SteeredApp):
 
     # -- what screens ask ------------------------------------------------------------------------
 
-    def tell(self, text: str, severity: Severity = "information") -> None:
+    def show_notice(self, text: str, severity: Severity = "information") -> None:
         """Shows a notice; text from files is cleaned and never read as markup."""
         words = unbroken(Content(clean(text)), min(_NOTICE_WIDTH, self.size.width - _NOTICE_EDGE))
         self.notify(words.plain, severity=severity, markup=False)
 
-    def show_talk(self) -> None:
+    def refresh_chat(self) -> None:
         """Brings what shows the chat up to date."""
         for page in self._pages():
             if page.is_mounted:
-                page.show_talk()
+                page.refresh_chat()
 
-    def look_at(self, path: Path | None) -> None:
+    def focus_run(self, path: Path | None) -> None:
         """Chooses the run that the dashboard shows."""
         if path != self.focus_path:
             self.focus_path = path
-            self.bridge.watcher.focus(path)
+            self.services.watcher.focus(path)
 
     def toggle_overlay(self, path: Path) -> None:
         """Marks a run to be shown together with others, or takes the mark back."""
         if path in self.overlay:
             self.overlay = tuple(other for other in self.overlay if other != path)
         elif len(self.overlay) == MOST_MARKED:
-            self.tell(f"{MOST_MARKED} runs are marked; take a mark back first", "warning")
+            self.show_notice(f"{MOST_MARKED} runs are marked; take a mark back first", "warning")
             return
         else:
             self.overlay = (*self.overlay, path)
-        self.bridge.watcher.also(self.overlay)
+        self.services.watcher.also(self.overlay)
 
     def shown_run(self) -> RunSummary | None:
         """The run on the dashboard, as the newest snapshot knows it."""
@@ -266,11 +276,22 @@ class TrainerApp(SteeredApp):
         return f"{self.keymap.shown(key)} carries it on from its last checkpoint"
 
     @cached_property
-    def chatting(self) -> ChatController:
+    def chat(self) -> ChatController:
         """The session's chat."""
         from tui_trainer.tui.chat.controller import ChatController
 
-        return ChatController(self, self._services.chat)
+        return ChatController(self, self._factories.chat)
+
+    @cached_property
+    def run_actions(self) -> RunActions:
+        """What the keys do that act on a run."""
+        from tui_trainer.tui.run_control.actions import RunActions
+
+        return RunActions(self)
+
+    def farewell(self) -> str | None:
+        """What is printed in the shell after the session."""
+        return self.chat.last_words
 
     @property
     def view(self) -> FolderView:
@@ -292,9 +313,19 @@ class TrainerApp(SteeredApp):
 
     # -- keys ------------------------------------------------------------------------------------
 
+    def action_control_run(self, action: str) -> None:
+        """Does what a key does to the chosen run; `action` is a method of `RunActions`."""
+        getattr(self.run_actions, action)()
+
+    async def action_quit(self) -> None:
+        self.run_actions.leave()
+
+    async def action_help_quit(self) -> None:  # type: ignore[override]
+        self.run_actions.leave()
+
     def action_show(self, screen: str) -> None:
         if self.monitor_only and screen in (tab[2] for tab in _MORE_TABS):
-            self.tell(MONITOR_ONLY, "warning")
+            self.show_notice(MONITOR_ONLY, "warning")
         elif screen != self.current_mode:
             self.switch_mode(screen)
 
@@ -304,9 +335,9 @@ class TrainerApp(SteeredApp):
             self.action_show("dashboard")
 
     def action_refresh_now(self) -> None:
-        self.bridge.watcher.refresh()
-        self.show_talk()
-        self.tell("reading the folder again")
+        self.services.watcher.refresh()
+        self.refresh_chat()
+        self.show_notice("reading the folder again")
 
     def action_help(self) -> None:
         from tui_trainer.tui.common.help_screen import HelpScreen
@@ -340,11 +371,14 @@ class TrainerApp(SteeredApp):
         if not self.view.loading:
             self.call_after_refresh(gc_pause.release)
 
+    def _is_teaching_run(self, path: Path) -> bool:
+        return "chat" in vars(self) and self.chat.teaches(path)
+
     def _tell_once(self, oddities: tuple[str, ...]) -> None:
         for oddity in oddities:
             if oddity not in self._told:
                 self._told.add(oddity)
-                self.tell(oddity, "warning")
+                self.show_notice(oddity, "warning")
 
     def _dress(self) -> None:
         """Registers the palettes and puts on the chosen one."""
@@ -392,5 +426,5 @@ def run_app(
         runs_dir, settings=settings, services=services, focus=focus, monitor_only=monitor_only
     )
     status = app.run()
-    app.alarm.close()
+    app.notifier.close()
     return 1 if status is None else status

@@ -44,23 +44,27 @@ REACH = {
 }
 
 KEYS: tuple[Key, ...] = (
-    Key("pause", "p", "app.pause", "pause", "pause the run, or let it go on", "run", 3),
-    Key("checkpoint", "c", "app.checkpoint", "checkpoint", "write a checkpoint now", "run", 5),
-    Key("stop", "s", "app.stop", "stop", "save the run and stop it (asks first)", "run", 4),
-    Key("rate", "l", "app.set_rate", "rate", "set the learning rate of the run", "run", 6),
-    Key("resume_run", "R", "app.resume_run", "resume", "carry on a run that ended early", "run"),
-    Key("apply", "a", "screen.apply_advice", "apply", "take the learning rate that the newest "
-        "advice suggests; after an end, roll back with it", "dashboard", 6),
-    Key("dismiss", "A", "screen.dismiss_advice", "dismiss", "close the leading advice, and hear no "
-        "more of its kind in this run", "dashboard", 18),
-    Key("adopt", "K", "app.adopt", "to adapters", "add the adapter of a finished run to the "
-        "adapters", "run", 17),
-    Key("again", "N", "app.again", "again", "fill in a new run with the settings of this "
-        "one", "run", 16),
-    Key("details", "d", "app.details", "details", "configuration, events, checkpoints, machine and "
-        "log of the run", "run", 11),
-    Key("machine", "h", "app.machine", "hardware", "the whole machine: what holds the run back, "
-        "GPUs, processors, memory, and how they went", "run", 13),
+    Key("pause", "p", "app.control_run('pause')", "pause", "pause or resume the run", "run", 3),
+    Key("checkpoint", "c", "app.control_run('checkpoint')", "checkpoint", "write a checkpoint now",
+        "run", 5),
+    Key("stop", "s", "app.control_run('stop')", "stop", "save the run and stop it (asks first)",
+        "run", 4),
+    Key("rate", "l", "app.control_run('set_rate')", "rate", "set the learning rate of the run",
+        "run", 6),
+    Key("resume_run", "R", "app.control_run('resume_run')", "resume", "resume a run that ended "
+        "early", "run"),
+    Key("apply", "a", "screen.apply_advice", "apply", "apply the learning rate that the current "
+        "advice suggests; in a run that has ended, roll back with it", "dashboard", 6),
+    Key("dismiss", "A", "screen.dismiss_advice", "dismiss", "dismiss the current advice and mute "
+        "its kind in this run", "dashboard", 18),
+    Key("adopt", "K", "app.control_run('adopt')", "to adapters", "add the adapter of a finished "
+        "run to the adapters", "run", 17),
+    Key("again", "N", "app.control_run('again')", "again", "fill in a new run with the settings "
+        "of this one", "run", 16),
+    Key("details", "d", "app.control_run('details')", "details", "configuration, events, "
+        "checkpoints, hardware and log of the run", "run", 11),
+    Key("machine", "h", "app.control_run('machine')", "hardware", "hardware: what limits the "
+        "speed of the run, GPUs, CPUs, memory, and their history", "run", 13),
     Key("chart", "g", "screen.next_chart", "chart", "the next chart below, or in the place of the "
         "one that is seen", "dashboard", 8),
     Key("next_page", "right_square_bracket,pagedown", "screen.page(1)", "next charts",

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from tui_trainer.contracts.hardware import HardwareSample
     from tui_trainer.launch.exit_report import EngineEnd
     from tui_trainer.store.runs.run_folder import RunFolder
-    from tui_trainer.tui.adapters.adapter_rows import AdapterListing
     from tui_trainer.watch.snapshots import FolderView
 
 Severity = Literal["information", "warning", "error"]
@@ -125,11 +124,3 @@ class ChartClicked(Message):
 
 class ChatNewsPosted(Message):
     """There is news of the chat to be taken."""
-
-
-class AdaptersRead(Message):
-    """The adapters were read."""
-
-    def __init__(self, shelf: AdapterListing) -> None:
-        super().__init__()
-        self.shelf = shelf

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tui_trainer.tui.common.session import Session
 from tui_trainer.tui.messages import NoticePosted, TerminalSignal
 
 if TYPE_CHECKING:  # loaded when the first runs were read
@@ -17,7 +18,6 @@ if TYPE_CHECKING:  # loaded when the first runs were read
     from tui_trainer.contracts.notice import Notice
     from tui_trainer.notify.notice_rules import NoticeRules, SeenRun
     from tui_trainer.notify.sender import Sender
-    from tui_trainer.tui.app import TrainerApp
     from tui_trainer.tui.messages import AdviceComputed
     from tui_trainer.watch.snapshots import FolderView, RunSummary
 
@@ -28,8 +28,11 @@ _FLUSH_SECONDS = 3.0
 class ScreenNotifier:
     """Turns snapshots into notices, and has them told. Everything slow happens in threads."""
 
-    def __init__(self, app: TrainerApp) -> None:
+    def __init__(self, app: Session, is_teaching_run: Callable[[Path], bool]) -> None:
+        """`is_teaching_run` tells whether a run is a training of the chat's: its end is reported
+        there."""
         self._app = app
+        self._is_teaching_run = is_teaching_run
         self._began = time.time()
         self._rule: NoticeRules | None = None
         self._sender: Sender | None = None
@@ -62,10 +65,7 @@ class ScreenNotifier:
 
     def _look(self, runs: Iterable[RunSummary]) -> None:
         rule = self._made()
-        if "chatting" in vars(self._app):
-            # The teaching's own trainings tell in the chat how they end.
-            runs = [run for run in runs if not self._app.chatting.teaches(run.path)]
-        seen = [seen_of(run) for run in runs]
+        seen = [seen_of(run) for run in runs if not self._is_teaching_run(run.path)]
         self._tell(rule.take(seen, time.time()))
         if rule.waits and not self._waiting:
             self._waiting = True
@@ -78,8 +78,10 @@ class ScreenNotifier:
     def _tell(self, notices: list[Notice]) -> None:
         for notice in notices:
             ends = notice.kind in ("crash", "failure", "finish")
-            if not (ends and self._app.fleet.tells(Path(notice.path))):
-                self._app.tell(notice.text, "information" if notice.kind == "finish" else "error")
+            if not (ends and self._app.engines.reports_end(Path(notice.path))):
+                self._app.show_notice(
+                    notice.text, "information" if notice.kind == "finish" else "error"
+                )
         if notices:
             if self._sender is None:
                 self._sender = self._make_sender()

@@ -15,8 +15,9 @@ from textual.widgets import Static
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.launch.exit_report import EngineEnd
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.tui.common.protocols import Services
 from tui_trainer.tui.messages import EngineEnded, FolderChanged, HardwareSampled
-from tui_trainer.tui.startup.services import ServiceBridge, Services
+from tui_trainer.tui.startup.services import BackgroundServices
 from tui_trainer.watch.snapshots import FolderView
 
 PATIENCE = 20.0
@@ -75,8 +76,10 @@ def no_chat(*_: object) -> Any:
     raise AssertionError("no chat is opened here")
 
 
-def make(post: Callable[[Message], object]) -> tuple[ServiceBridge, Watcher, Supervisor]:
-    bridge = ServiceBridge(post, Services(Watcher, Sampler, Supervisor, no_chat), Path("/runs"))
+def make(post: Callable[[Message], object]) -> tuple[BackgroundServices, Watcher, Supervisor]:
+    bridge = BackgroundServices(
+        post, Services(Watcher, Sampler, Supervisor, no_chat), Path("/runs")
+    )
     assert isinstance(bridge.watcher, Watcher) and isinstance(bridge.supervisor, Supervisor)
     return bridge, bridge.watcher, bridge.supervisor
 
@@ -87,7 +90,7 @@ def test_what_threads_tell_becomes_messages() -> None:
     bridge.start()
     first = posted.get(timeout=PATIENCE)
     assert isinstance(first, HardwareSampled) and first.sample.run_rss is None
-    bridge.look_at(77)
+    bridge.measure_process(77)
     again = posted.get(timeout=PATIENCE)
     while isinstance(again, HardwareSampled) and again.sample.run_rss is None:
         again = posted.get(timeout=PATIENCE)

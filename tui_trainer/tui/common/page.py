@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -13,13 +13,13 @@ from textual.widget import Widget
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.key_bar import Hint, KeyBar
 from tui_trainer.tui.common.markup import plain
+from tui_trainer.tui.common.session import Session, session_of
 from tui_trainer.tui.common.top_bar import TopBar, TopBarState
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.keymap import Key
 
 if TYPE_CHECKING:  # the views bring numpy, which comes after the first paint
     from tui_trainer.contracts.hardware import HardwareSample
-    from tui_trainer.tui.app import TrainerApp
     from tui_trainer.watch.snapshots import FolderView, RunSummary
 
 # Below this even the folded screens are of no use.
@@ -53,7 +53,7 @@ class Page(Screen[None]):
     def use_theme(self) -> None:
         """Puts on the colours of the present theme where the stylesheet does not."""
 
-    def show_talk(self) -> None:
+    def refresh_chat(self) -> None:
         """Shows what the chat or the teaching has come to."""
 
     def target(self) -> RunSummary | None:
@@ -77,9 +77,9 @@ class Page(Screen[None]):
         return key.label, key.rank
 
     @property
-    def session(self) -> TrainerApp:
-        """The app, by its own type."""
-        return cast("TrainerApp", self.app)
+    def session(self) -> Session:
+        """The app by what screens may ask of it."""
+        return session_of(self.app)
 
     def on_mount(self) -> None:
         self.draw_keys()

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from textual import on
+
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.run import ACTIVE_STATES, Event
 from tui_trainer.launch.rollback_offer import SPOILT, RollbackOffer, checkpoint_before, rollback
@@ -14,6 +16,7 @@ from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
 from tui_trainer.tui.common.markup import rate_text
+from tui_trainer.tui.common.page import Page
 from tui_trainer.tui.dashboard.advice_panel import (
     AdviceFacts,
     AdviceText,
@@ -26,136 +29,140 @@ from tui_trainer.tui.dashboard.advice_thread import AdviceThread
 from tui_trainer.tui.dashboard.hardware_warnings import alarms_said, open_alarms
 from tui_trainer.tui.messages import AdviceComputed
 from tui_trainer.tui.run_control import commands
+from tui_trainer.tui.run_control.learning_rate import confirm_rise, send_rate
 
 if TYPE_CHECKING:
-    from tui_trainer.tui.dashboard.screen import DashboardScreen
     from tui_trainer.watch.snapshots import RunView
 
 # Rows of a run that are judged beside the screen; `runs advise` judges longer ones.
 _MOST_ROWS = 50_000
 
 
-class AdviceActions:
-    """The advice on the run of a dashboard."""
+class AdviceActions(Page):
+    """A page with the advice on a run and the actions on it."""
 
-    def __init__(self, page: DashboardScreen) -> None:
-        self._page = page
-        self._judge: AdviceThread | None = None
-        self._asked: RunView | None = None
-        self._found: tuple[Path, tuple[Advice, ...]] | None = None
+    def __init__(self) -> None:
+        super().__init__()
+        self._advice_thread: AdviceThread | None = None
+        self._sent_to_thread: RunView | None = None
+        self._computed: tuple[Path, tuple[Advice, ...]] | None = None
         self._muted: dict[Path, frozenset[str]] = {}
-        self._view: RunView | None = None
-        self._judged = False  # whether its advice was found here
-        self._offered: tuple[object, RollbackOffer | None] = ((), None)
-        self._alarms: tuple[tuple[Event, ...], tuple[Event, ...]] = ((), ())
+        self._run_view: RunView | None = None
+        self._advised_here = False  # whether its advice was found here
+        self._last_offer: tuple[object, RollbackOffer | None] = ((), None)
+        self._open_alarms: tuple[tuple[Event, ...], tuple[Event, ...]] = ((), ())
 
-    def stop(self) -> None:
-        """Ends the thread that judges."""
-        if self._judge is not None:
-            self._judge.stop()
+    def on_unmount(self) -> None:
+        if self._advice_thread is not None:
+            self._advice_thread.stop()
 
-    def take(self, view: RunView | None) -> RunView | None:
+    def with_advice(self, view: RunView | None) -> RunView | None:
         """The run with advice: its own, or what is found here, in a thread."""
-        self._view, self._judged = view, False
-        settings = self._page.session.settings.advisor
+        self._run_view, self._advised_here = view, False
+        settings = self.session.settings.advisor
         if view is None or view.advice is not None or not settings.enabled:
             return view
-        loading = self._page.session.view.loading
-        if view is not self._asked and 0 < view.train.rows <= _MOST_ROWS and not loading:
-            self._asked = view
-            if self._judge is None:
-                self._judge = AdviceThread(self._page.post_message, settings)
-            self._judge.ask(view)
-        path, advice = self._found or (None, ())
-        self._judged = path == view.summary.path
+        loading = self.session.view.loading
+        if view is not self._sent_to_thread and 0 < view.train.rows <= _MOST_ROWS and not loading:
+            self._sent_to_thread = view
+            if self._advice_thread is None:
+                self._advice_thread = AdviceThread(self.post_message, settings)
+            self._advice_thread.ask(view)
+        path, advice = self._computed or (None, ())
+        self._advised_here = path == view.summary.path
         if view.summary.stalled is not None:
-            advice = (*(advice if self._judged else ()), view.summary.stalled)
-        elif not self._judged:
+            advice = (*(advice if self._advised_here else ()), view.summary.stalled)
+        elif not self._advised_here:
             return view
-        self._view = replace(view, advice=advice)
-        return self._view
+        self._run_view = replace(view, advice=advice)
+        return self._run_view
 
-    def judged(self, message: AdviceComputed) -> None:
-        """Takes what the thread found."""
-        self._found = message.path, message.advice
+    @on(AdviceComputed)
+    def _advice_computed(self, message: AdviceComputed) -> None:
+        self._computed = message.path, message.advice
+        self.take(self.session.view)
 
-    def facts(self, view: RunView) -> AdviceFacts:
+    def advice_facts(self, view: RunView) -> AdviceFacts:
         """What the panel shows."""
-        offer = self._offer(view)
+        offer = self._rollback_offer(view)
         act, hint = "", ""
         if offer is not None:
-            act, hint = f"{self._key('apply')} roll back", offer.short
+            act, hint = f"{self._key_shown('apply')} roll back", offer.short
         elif view.commandable:
-            advice = newest_rate(view, self._deaf(view))
+            advice = newest_rate(view, self._muted_kinds(view))
             if advice is not None:
-                act = f"{self._key('apply')} apply"
-            elif self._spike(view) is not None:
-                act = f"{self._key('apply')} go back"
+                act = f"{self._key_shown('apply')} apply"
+            elif self._open_spike(view) is not None:
+                act = f"{self._key_shown('apply')} go back"
             if advice is not None and advice.id in view.applied and advice.kind in SPOILT:
-                hint = f"if it does not recover: {self._key('apply')} goes back"
-        facts = advice_facts_of(view, self._is_judged(view), self._deaf(view), act, hint)
+                hint = f"if it does not recover: {self._key_shown('apply')} goes back"
+        facts = advice_facts_of(
+            view, self._is_advised_here(view), self._muted_kinds(view), act, hint
+        )
         return replace(facts, said=self._with_alarms(view, facts.said))
 
     def _with_alarms(self, view: RunView, said: tuple[AdviceText, ...]) -> tuple[AdviceText, ...]:
         """What is about to run out stands behind what is critical, and before the rest."""
-        if view.events is not self._alarms[0]:
-            self._alarms = view.events, open_alarms(view.events)
+        if view.events is not self._open_alarms[0]:
+            self._open_alarms = view.events, open_alarms(view.events)
         advised = any(one.kind == "memory" for one in said)
-        alarms = alarms_said(view, self._alarms[1], self._deaf(view), memory_advised=advised)
+        alarms = alarms_said(
+            view, self._open_alarms[1], self._muted_kinds(view), memory_advised=advised
+        )
         critical = sum(one.urgency == "critical" for one in said)
         return (*said[:critical], *alarms, *said[critical:])
 
-    def apply(self) -> None:
+    def action_apply_advice(self) -> None:
         """Takes the newest advice's rate, or rolls an ended run back with it; where only a spike
         stands, asks whether to go back from it."""
-        session, view = self._page.session, self._view
-        advice = newest_rate(view, self._deaf(view))
-        spike = self._spike(view) if view is not None else None
+        session, view = self.session, self._run_view
+        advice = newest_rate(view, self._muted_kinds(view))
+        spike = self._open_spike(view) if view is not None else None
         if view is not None and spike is not None:
-            self._ask_spike_back(view, spike)
+            self._confirm_spike_rollback(view, spike)
             return
         if view is None or advice is None:
-            session.tell("no open advice suggests a learning rate", "warning")
+            session.show_notice("no open advice suggests a learning rate", "warning")
             return
-        offer = self._offer(view)
+        offer = self._rollback_offer(view)
         if offer is not None:
-            self._ask_back(view, offer)
+            self._confirm_rollback(view, offer)
             return
         reason = commands.refusal(view.summary, "tui-trainer resume")
         if reason is not None:
-            session.tell(reason, "warning")
-        elif self._is_judged(view):
-            session.orders.send_rate(view.summary, advice.suggested_lr or 0.0)
+            session.show_notice(reason, "warning")
+        elif self._is_advised_here(view):
+            send_rate(session, view.summary, advice.suggested_lr or 0.0)
         else:
             self._ask_engine(view, advice)
 
-    def dismiss(self) -> None:
+    def action_dismiss_advice(self) -> None:
         """No more of the leading advice's kind: in the run where it has an advisor, else here."""
-        session, view = self._page.session, self._view
-        said = () if view is None else self.facts(view).said
-        found = open_advice(view, self._deaf(view))
+        session, view = self.session, self._run_view
+        said = () if view is None else self.advice_facts(view).said
+        found = open_advice(view, self._muted_kinds(view))
         if view is None or not said:
-            session.tell("there is no open advice", "warning")
+            session.show_notice("there is no open advice", "warning")
             return
         path = view.summary.path
         if said[0].alarm:
-            self._muted[path] = self._deaf(view) | {said[0].alarm}
-            session.tell(f"no more of the warning on {said[0].kind} of this run here")
-            self._page.take(session.view)
+            self._muted[path] = self._muted_kinds(view) | {said[0].alarm}
+            session.show_notice(f"no more of the warning on {said[0].kind} of this run here")
+            self.take(session.view)
             return
         kind = found[0].kind
-        self._muted[path] = self._deaf(view) | {kind}
-        engine = view.commandable and not self._is_judged(view)
+        self._muted[path] = self._muted_kinds(view) | {kind}
+        engine = view.commandable and not self._is_advised_here(view)
         if engine and view.summary.status in ACTIVE_STATES:
             commands.ask(session.post_message, view.summary, "mute", {"kind": kind})
         else:
-            session.tell(f"no more advice on {kind.replace('_', ' ')} of this run here")
-        self._page.take(session.view)
+            session.show_notice(f"no more advice on {kind.replace('_', ' ')} of this run here")
+        self.take(session.view)
 
     def _ask_engine(self, view: RunView, advice: Advice) -> None:
         """Has the engine take the rate, or go back first, where the weights may be spoilt and
         there is a checkpoint from before."""
-        session, run = self._page.session, view.summary
+        session, run = self.session, view.summary
         arguments = {"advice": advice.id}
         way = rollback(RunFolder(run.path), view.info, advice) if view.info is not None else None
         if way is None:
@@ -164,7 +171,7 @@ class AdviceActions:
                 commands.ask(session.post_message, run, "apply", arguments)
 
             wanted = advice.suggested_lr or 0.0
-            session.orders.ask_about_rise(RunFolder(run.path), wanted, send)
+            confirm_rise(session, RunFolder(run.path), wanted, send)
             return
         question = f"{advice.kind.replace('_', ' ')} since step {advice.step:,}"
         options = (
@@ -181,22 +188,22 @@ class AdviceActions:
 
         session.push_screen(ChoiceDialog(question, options), decide)
 
-    def _spike(self, view: RunView) -> Advice | None:
+    def _open_spike(self, view: RunView) -> Advice | None:
         """The spike that a run under way can go back from, where nothing suggests a rate."""
-        if not view.commandable or self._is_judged(view):
+        if not view.commandable or self._is_advised_here(view):
             return None
         if view.summary.status not in ACTIVE_STATES:
             return None
-        return lone_spike(view, self._deaf(view))
+        return lone_spike(view, self._muted_kinds(view))
 
-    def _ask_spike_back(self, view: RunView, spike: Advice) -> None:
-        session, run = self._page.session, view.summary
+    def _confirm_spike_rollback(self, view: RunView, spike: Advice) -> None:
+        session, run = self.session, view.summary
         reason = commands.refusal(run, "tui-trainer resume")
         name = checkpoint_before(RunFolder(run.path), spike)
         if reason is None and name is None:
             reason = f"there is no checkpoint from before the spike at step {spike.step:,}"
         if reason is not None:
-            session.tell(reason, "warning")
+            session.show_notice(reason, "warning")
             return
         question = f"loss spike at step {spike.step:,}: it may pass by itself"
         options = (
@@ -210,10 +217,10 @@ class AdviceActions:
 
         session.push_screen(ChoiceDialog(question, options), decide)
 
-    def _ask_back(self, view: RunView, offer: RollbackOffer) -> None:
-        session = self._page.session
+    def _confirm_rollback(self, view: RunView, offer: RollbackOffer) -> None:
+        session = self.session
         if session.monitor_only:
-            session.tell(offer.words, "warning")
+            session.show_notice(offer.words, "warning")
             return
         question = (
             f"Go back to {offer.checkpoint} of {clean(view.summary.name)} and on with a peak "
@@ -227,28 +234,32 @@ class AdviceActions:
         def decide(answer: str | None) -> None:
             if answer == "back":
                 folder = RunFolder(view.summary.path)
-                session.fleet.start(folder, offer.checkpoint, offer.peak)
-                session.tell(f"rolling back to {offer.checkpoint}")
+                session.engines.start(folder, offer.checkpoint, offer.peak)
+                session.show_notice(f"rolling back to {offer.checkpoint}")
 
         session.push_screen(ChoiceDialog(question, options), decide)
 
-    def _offer(self, view: RunView) -> RollbackOffer | None:
+    def _rollback_offer(self, view: RunView) -> RollbackOffer | None:
         """The way back from a run that ended badly; looked up once for each end."""
         if view.info is None or view.summary.status in (*ACTIVE_STATES, "idle", "completed"):
             return None
-        advice = newest_rate(view, self._deaf(view))
+        advice = newest_rate(view, self._muted_kinds(view))
         key = (view.summary.path, view.summary.updated_at, advice)
-        if key != self._offered[0]:
+        if key != self._last_offer[0]:
             folder = RunFolder(view.summary.path)
-            self._offered = key, None if advice is None else rollback(folder, view.info, advice)
-        return self._offered[1]
+            self._last_offer = key, None if advice is None else rollback(folder, view.info, advice)
+        return self._last_offer[1]
 
-    def _is_judged(self, view: RunView) -> bool:
-        return self._judged and self._view is not None and self._view.advice is view.advice
+    def _is_advised_here(self, view: RunView) -> bool:
+        return (
+            self._advised_here
+            and self._run_view is not None
+            and self._run_view.advice is view.advice
+        )
 
-    def _deaf(self, view: RunView | None) -> frozenset[str]:
+    def _muted_kinds(self, view: RunView | None) -> frozenset[str]:
         return self._muted.get(view.summary.path, frozenset()) if view is not None else frozenset()
 
-    def _key(self, id: str) -> str:
+    def _key_shown(self, id: str) -> str:
         key = next(key for key in keymap.KEYS if key.id == id)
-        return self._page.session.keymap.shown(key)
+        return self.session.keymap.shown(key)

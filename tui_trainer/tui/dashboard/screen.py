@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
-from textual import events, on
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
@@ -15,24 +15,23 @@ from textual.widget import Widget
 
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.tui import keymap
-from tui_trainer.tui.chat.teaching_panels import FeedbackPanel
+from tui_trainer.tui.chat.controller import chat_of
 from tui_trainer.tui.chat.teaching_status import feedback_facts_of
-from tui_trainer.tui.common.page import Page, focus_in_order, teach
-from tui_trainer.tui.dashboard import chart_actions
+from tui_trainer.tui.common.page import focus_in_order, teach
 from tui_trainer.tui.dashboard.advice_actions import AdviceActions
 from tui_trainer.tui.dashboard.advice_panel import AdvicePanel
+from tui_trainer.tui.dashboard.chart_actions import ChartActions
 from tui_trainer.tui.dashboard.events_log import EventsLog, entries_of
+from tui_trainer.tui.dashboard.feedback_panel import FeedbackPanel
 from tui_trainer.tui.dashboard.hardware_panel import HardwarePanel, machine_of
 from tui_trainer.tui.dashboard.job_panel import JobPanel, job_facts_of
 from tui_trainer.tui.dashboard.outcome_banner import OutcomeBanner, outcome_of
 from tui_trainer.tui.dashboard.progress_panel import ProgressPanel, progress_of
 from tui_trainer.tui.hardware.samples import shown_samples
 from tui_trainer.tui.keymap import STEERING, Key
-from tui_trainer.tui.messages import AdviceComputed, ChartClicked, ChartDragged, ZoomRequested
 from tui_trainer.tui.run_charts.chart_grid import ChartGrid
 from tui_trainer.tui.run_charts.chart_pane import ChartPane
 from tui_trainer.tui.run_charts.plot import ChartOptions
-from tui_trainer.tui.run_charts.viewport import Viewport
 from tui_trainer.watch.snapshots import FolderView, RunSummary, RunView
 from tui_trainer.watch.throttle import Throttle
 
@@ -42,7 +41,7 @@ _WHOLE_SECONDS = 0.4
 _LOADING_SECONDS = 1.5  # between two looks at the lines of a run that is being read
 
 
-class DashboardScreen(Page):
+class DashboardScreen(AdviceActions, ChartActions):
     """One run: charts, progress, machine, events."""
 
     CSS_PATH = "screen.tcss"
@@ -52,14 +51,11 @@ class DashboardScreen(Page):
 
     def __init__(self) -> None:
         super().__init__()
-        self._view: RunView | None = None
-        self._keys = chart_actions.ChartActions(self)
         self._stands = False
         self._steered = False
         self._pace = Throttle()
         self._loading = False
         self._whole_at = 0.0
-        self._counsel = AdviceActions(self)
         self._later: Timer | None = None
 
     def body(self) -> ComposeResult:
@@ -80,16 +76,8 @@ class DashboardScreen(Page):
         options = ChartOptions(smoothing=wanted.smoothing, log_y=wanted.log_y)
         return ChartGrid(options, session.palette, session.marks)
 
-    @property
-    def charts(self) -> ChartGrid:
-        """The charts' part of the screen."""
-        return self.query_one(ChartGrid)
-
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._fold)
-
-    def on_unmount(self) -> None:
-        self._counsel.stop()
 
     def use_theme(self) -> None:
         """Gives the charts the colours of the present theme."""
@@ -97,7 +85,7 @@ class DashboardScreen(Page):
             charts.use(self.session.palette, self.session.marks)
 
     def target(self) -> RunSummary | None:
-        return self._view.summary if self._view else None
+        return self._run_view.summary if self._run_view else None
 
     def sentence(self, view: FolderView) -> Content | None:
         if self.session.focus_path is not None and view.problem is None:
@@ -105,9 +93,8 @@ class DashboardScreen(Page):
         return teach(view, self.session.monitor_only)
 
     def take(self, view: FolderView) -> None:
-        before = self._view
-        self._view = self._counsel.take(_focused(view, self.session.focus_path))
-        run = self._view
+        before = self._run_view
+        run = self.with_advice(_focused(view, self.session.focus_path))
         if run is None or not self._composed():
             return
         if run.commandable != self._steered:
@@ -144,12 +131,12 @@ class DashboardScreen(Page):
 
     def _show_panels(self) -> None:
         """What stands beside the charts."""
-        run = self._view
+        run = self._run_view
         if run is None:
             return
         self.query_one(ProgressPanel).show(progress_of(run))
-        self.show_talk()
-        self.query_one(AdvicePanel).show(self._counsel.facts(run))
+        self.refresh_chat()
+        self.query_one(AdvicePanel).show(self.advice_facts(run))
         self.query_one(JobPanel).show(job_facts_of(run))
         self.query_one(EventsLog).show(entries_of(run))
         self.query_one(OutcomeBanner).show(outcome_of(run, self.session.resume_hint(run.summary)))
@@ -160,29 +147,24 @@ class DashboardScreen(Page):
             self.charts.show(self._views())
 
     def _views(self) -> tuple[RunView, ...]:
-        run = self._view
-        return () if run is None else (run, *self._keys.others(self.session.view, run))
+        run = self._run_view
+        return () if run is None else (run, *self.overlaid_runs(self.session.view, run))
 
-    def show_talk(self) -> None:
+    def refresh_chat(self) -> None:
         if not self._composed():
             return
-        talk = self.session.chatting.talk
+        transcript = chat_of(self.app).transcript
         panel = self.query_one(FeedbackPanel)
-        panel.set_class(talk.used, "-used")
-        panel.show(feedback_facts_of(talk))
+        panel.set_class(transcript.used, "-used")
+        panel.show(feedback_facts_of(transcript))
 
     def take_machine(self, samples: tuple[HardwareSample, ...]) -> None:
         """Shows what the machine does now."""
         if self._composed():
-            here = self.session.runs_here(self._view)
-            machine = machine_of(*shown_samples(samples, self._view, here=here))
+            here = self.session.runs_here(self._run_view)
+            machine = machine_of(*shown_samples(samples, self._run_view, here=here))
             for panel in self.query(HardwarePanel):  # none left while the screen is closed
                 panel.show(machine)
-
-    @property
-    def times_shown(self) -> Viewport:
-        """What the charts show of the run, as a view of the time of day."""
-        return self._keys.times_shown()
 
     def _composed(self) -> bool:
         """Whether every panel stands: news may come before."""
@@ -197,7 +179,7 @@ class DashboardScreen(Page):
         """Leaves the cursor, then a maximised pane, then the even grid, then a lone chart."""
         charts = self.charts
         if charts.cursor is not None:
-            self._keys.drop_cursor()
+            self.drop_cursor()
         elif self.has_class("-maximised"):
             self._restore()
         elif charts.even:
@@ -275,74 +257,6 @@ class DashboardScreen(Page):
         panes = self.charts.panes()
         if panes and (self.focused is None or self.focused not in panes):
             panes[0].focus()
-
-    # -- how they are drawn ----------------------------------------------------------------------
-
-    def action_smoothing(self) -> None:
-        self._keys.smooth()
-
-    def action_smoother(self, direction: int) -> None:
-        self._keys.smoother(direction)
-
-    def action_raw(self) -> None:
-        self._keys.raw()
-
-    def action_log_y(self) -> None:
-        self._keys.log_y()
-
-    def action_log_x(self) -> None:
-        self._keys.log_x()
-
-    def action_x_axis(self) -> None:
-        self._keys.x_axis()
-
-    def action_zoom(self, direction: int) -> None:
-        self._keys.zoom(direction)
-
-    def action_pan(self, direction: int) -> None:
-        self._keys.pan(direction)
-
-    def action_cursor(self) -> None:
-        self._keys.toggle_cursor()
-
-    def action_leap(self, direction: int) -> None:
-        self._keys.leap(direction)
-
-    def action_edge(self, last: int) -> None:
-        self._keys.edge(bool(last))
-
-    def action_only(self) -> None:
-        self._keys.only_this_run()
-
-    def action_find(self) -> None:
-        self._keys.find()
-
-    def action_export(self) -> None:
-        self._keys.export()
-
-    def action_apply_advice(self) -> None:
-        self._counsel.apply()
-
-    def action_dismiss_advice(self) -> None:
-        self._counsel.dismiss()
-
-    @on(AdviceComputed)
-    def _judged(self, message: AdviceComputed) -> None:
-        self._counsel.judged(message)
-        self.session.alarm.judged(message)
-        self.take(self.session.view)
-
-    @on(ZoomRequested)
-    def _wheel(self, message: ZoomRequested) -> None:
-        self._keys.zoom(message.direction, message.at)
-
-    @on(ChartDragged)
-    def _drag(self, message: ChartDragged) -> None:
-        self._keys.drag(message.share)
-
-    @on(ChartClicked)
-    def _click(self, message: ChartClicked) -> None:
-        self._keys.point_at(message.x)
 
 
 def _focused(view: FolderView, path: Path | None) -> RunView | None:

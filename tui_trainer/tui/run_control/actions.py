@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import CommandName
 from tui_trainer.launch.broken_rate import BrokenRate, broken_rate
@@ -18,18 +14,17 @@ from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
 from tui_trainer.tui.common.dialogs.prompt import PromptDialog
 from tui_trainer.tui.common.markup import rate_text
 from tui_trainer.tui.common.page import Page
+from tui_trainer.tui.common.session import Session
 from tui_trainer.tui.run_control import commands
+from tui_trainer.tui.run_control.learning_rate import parse_rate, send_rate
 from tui_trainer.tui.runs.details_screen import DetailsScreen
 from tui_trainer.watch.snapshots import RunSummary
-
-if TYPE_CHECKING:
-    from tui_trainer.tui.app import TrainerApp
 
 
 class RunActions:
     """Acts on the run that the present screen points at."""
 
-    def __init__(self, app: TrainerApp) -> None:
+    def __init__(self, app: Session) -> None:
         self._app = app
 
     def pause(self) -> None:
@@ -71,7 +66,7 @@ class RunActions:
         def decide(text: str | None) -> None:
             rate = None if text is None else parse_rate(text)
             if rate is not None:
-                self.send_rate(run, rate)
+                send_rate(self._app, run, rate)
 
         present = present_rate.newest_rate(RunFolder(run.path))
         prompt = PromptDialog(
@@ -82,42 +77,17 @@ class RunActions:
         )
         self._app.push_screen(prompt, decide)
 
-    def send_rate(self, run: RunSummary, rate: float) -> None:
-        """Sends a learning rate; asks first where it is more than ten times the present one."""
-
-        def send() -> None:
-            commands.ask(self._app.post_message, run, "set-lr", {"learning_rate": rate})
-
-        self.ask_about_rise(RunFolder(run.path), rate, send)
-
-    def ask_about_rise(self, folder: RunFolder, rate: float, act: Callable[[], None]) -> None:
-        """Acts, but where `rate` is more than ten times the present one only when told so."""
-        rise = present_rate.rise(folder, rate)
-        if rise is None:
-            act()
-            return
-        options = (
-            ChoiceOption("set", "y", f"set {rate_text(rate)} all the same"),
-            ChoiceOption("leave", "escape", "leave the rate as it is"),
-        )
-
-        def decide(answer: str | None) -> None:
-            if answer == "set":
-                act()
-
-        self._app.push_screen(ChoiceDialog(f"{rise}.", options), decide)
-
     def resume_run(self) -> None:
         """Starts the engine again on a run that ended early. Where it broke after its rate was
         set, asks whether to go on from before that."""
         run = self._target()
         if run is None:
-            self._app.tell("no run is chosen", "warning")
+            self._app.show_notice("no run is chosen", "warning")
         elif self._app.monitor_only or (run.kind == "run" and not run.ours):
-            self._app.tell(self._app.resume_hint(run), "warning")
+            self._app.show_notice(self._app.resume_hint(run), "warning")
         elif run.kind != "run" or run.status not in run_status.RESUMABLE:
             word = run_status.word(run.status)
-            self._app.tell(f"{run.name} is {word}; there is nothing to carry on", "warning")
+            self._app.show_notice(f"{run.name} is {word}; there is nothing to carry on", "warning")
         else:
             broken = broken_rate(RunFolder(run.path))
             if broken is None:
@@ -143,19 +113,19 @@ class RunActions:
     def _start_again(
         self, run: RunSummary, checkpoint: str | None = None, peak: float | None = None
     ) -> None:
-        self._app.fleet.start(RunFolder(run.path), checkpoint, peak)
-        self._app.look_at(run.path)
-        self._app.tell(f"starting the engine of {run.name} again")
+        self._app.engines.start(RunFolder(run.path), checkpoint, peak)
+        self._app.focus_run(run.path)
+        self._app.show_notice(f"starting the engine of {run.name} again")
 
     def again(self) -> None:
         """Fills the form for a new run with the settings of the chosen one."""
         run = self._target()
         if run is None:
-            self._app.tell("no run is chosen", "warning")
+            self._app.show_notice("no run is chosen", "warning")
             return
         info = RunFolder(run.path).info() if run.kind == "run" else None
         if info is None:
-            self._app.tell(f"{run.name} has no job of tui-trainer to start from", "warning")
+            self._app.show_notice(f"{run.name} has no job of tui-trainer to start from", "warning")
             return
         self._app.template = info.job
         self._app.action_show("new")
@@ -168,13 +138,13 @@ class RunActions:
 
         run = self._target()
         if run is None:
-            self._app.tell("no run is chosen", "warning")
+            self._app.show_notice("no run is chosen", "warning")
             return
         folder = RunFolder(run.path)
         try:
             name = adapter_name(background_tasks.addable(folder).name)
         except UserError as error:
-            self._app.tell(str(error), "warning")
+            self._app.show_notice(str(error), "warning")
             return
 
         def decide(chosen: str | None) -> None:
@@ -190,14 +160,14 @@ class RunActions:
 
     def _adopted(self, name: str | None) -> None:
         if name is not None:
-            self._app.tell(f"{name} is an adapter now")
+            self._app.show_notice(f"{name} is an adapter now")
             self._app.action_show("adapters")
 
     def details(self) -> None:
         """Shows everything there is to know of the run."""
         run = self._target()
         if run is None:
-            self._app.tell("no run is chosen", "warning")
+            self._app.show_notice("no run is chosen", "warning")
             return
         view = self._app.view
         known = (*view.others, *([view.focused] if view.focused is not None else []))
@@ -211,12 +181,12 @@ class RunActions:
         from tui_trainer.tui.run_charts.viewport import ALL
 
         page = self._app.screen
-        times = page.times_shown if isinstance(page, DashboardScreen) else ALL
+        times = page.times_shown() if isinstance(page, DashboardScreen) else ALL
         self._app.push_screen(HardwareScreen(times))
 
     def leave(self) -> None:
         """Leaves at once, or asks where a run begun here still trains."""
-        training = self._app.fleet.training()
+        training = self._app.engines.training()
         if not training:
             self._exit()
             return
@@ -231,13 +201,13 @@ class RunActions:
             if answer == "leave":
                 self._exit()
             elif answer == "stop":
-                self._app.tell("saving and stopping, then leaving")
+                self._app.show_notice("saving and stopping, then leaving")
                 commands.stop_all(self._app.post_message, training)
 
         self._app.push_screen(ChoiceDialog(f"{names} still trains.", options), decide)
 
     def _exit(self) -> None:
-        self._app.exit(0, message=self._app.chatting.last_words)
+        self._app.exit(0, message=self._app.farewell())
 
     def _target(self) -> RunSummary | None:
         page = self._app.screen
@@ -250,15 +220,6 @@ class RunActions:
         key = "tui-trainer resume" if self._app.monitor_only else self._app.keymap.shown(resume)
         reason = commands.refusal(run, key)
         if reason is not None:
-            self._app.tell(reason, "warning")
+            self._app.show_notice(reason, "warning")
             return None
         return run
-
-
-def parse_rate(text: str) -> float | None:
-    """A learning rate above 0, or None where `text` is none."""
-    try:
-        rate = float(text)
-    except ValueError:
-        return None
-    return rate if rate > 0 and math.isfinite(rate) else None

@@ -12,8 +12,8 @@ from tui_trainer.store.runs import run_control
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.common import run_status
+from tui_trainer.tui.common.background import Post, in_background
 from tui_trainer.tui.messages import NoticePosted, StopsAcknowledged
-from tui_trainer.tui.startup.services import Post, in_background
 
 if TYPE_CHECKING:
     from tui_trainer.watch.snapshots import RunSummary

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.startup.services import EngineSupervisor
+from tui_trainer.tui.common.protocols import EngineSupervisor
 
 if TYPE_CHECKING:
     from tui_trainer.launch.exit_report import EngineEnd
@@ -53,8 +53,8 @@ class Engines:
         self._watched.discard(end.path)
         self._ended[end.path] = time.time()
 
-    def tells(self, path: Path) -> bool:
-        """Whether the end of a run is told by `ended`, now or before."""
+    def reports_end(self, path: Path) -> bool:
+        """Whether the end of a run is reported by `describe`, now or before."""
         return path in self._watched or path in self._ended
 
     def training(self) -> list[RunFolder]:

@@ -16,10 +16,10 @@ from textual.widgets import Static
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.text.formats import clean
+from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.dialogs.dialog import Dialog
 from tui_trainer.tui.common.markup import meter
 from tui_trainer.tui.common.wrapped_text import WrappedText
-from tui_trainer.tui.startup.services import in_background
 
 _BAR = 50
 Result = TypeVar("Result")
