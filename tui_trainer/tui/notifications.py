@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui_trainer.tui.common.session import Session
+from tui_trainer.tui.common.session import AppSession
 from tui_trainer.tui.messages import NoticePosted, TerminalSignal
 
 if TYPE_CHECKING:  # loaded when the first runs were read
@@ -28,7 +28,7 @@ _FLUSH_SECONDS = 3.0
 class ScreenNotifier:
     """Turns snapshots into notices, and has them told. Everything slow happens in threads."""
 
-    def __init__(self, app: Session, is_teaching_run: Callable[[Path], bool]) -> None:
+    def __init__(self, app: AppSession, is_teaching_run: Callable[[Path], bool]) -> None:
         """`is_teaching_run` tells whether a run is a training of the chat's: its end is reported
         there."""
         self._app = app

@@ -26,8 +26,8 @@ from tui_trainer.tui.dashboard.hardware_panel import HardwarePanel, machine_of
 from tui_trainer.tui.dashboard.outcome_banner import outcome_of
 from tui_trainer.tui.dashboard.progress_panel import ProgressPanel, progress_of
 from tui_trainer.tui.run_control import commands
-from tui_trainer.tui.run_control.actions import parse_rate
 from tui_trainer.tui.run_control.engines import Engines
+from tui_trainer.tui.run_control.learning_rate import parse_rate
 from tui_trainer.tui.startup import ascii_fallback, terminal_guard
 from tui_trainer.watch.snapshots import RunSummary, RunView
 

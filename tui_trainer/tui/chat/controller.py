@@ -17,7 +17,7 @@ from tui_trainer.tui.chat.session_thread import SessionThread
 from tui_trainer.tui.chat.transcript import Transcript
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
 from tui_trainer.tui.common.protocols import OpenSession
-from tui_trainer.tui.common.session import Session
+from tui_trainer.tui.common.session import AppSession
 from tui_trainer.tui.messages import ChatNewsPosted
 
 FRAME_SECONDS = 0.05  # at most twenty times a second, however fast tokens come
@@ -27,7 +27,7 @@ OPEN_SECONDS = 0.6  # after the first paint, which it must not delay
 class ChatController:
     """One chat for the whole session; the model is loaded when a screen asks for it."""
 
-    def __init__(self, app: Session, open_session: OpenSession) -> None:
+    def __init__(self, app: AppSession, open_session: OpenSession) -> None:
         self._app = app
         self._taken_at = 0.0
         self._frame: Timer | None = None

@@ -13,7 +13,7 @@ from textual.widget import Widget
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.key_bar import Hint, KeyBar
 from tui_trainer.tui.common.markup import plain
-from tui_trainer.tui.common.session import Session, session_of
+from tui_trainer.tui.common.session import AppSession, session_of
 from tui_trainer.tui.common.top_bar import TopBar, TopBarState
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.keymap import Key
@@ -77,7 +77,7 @@ class Page(Screen[None]):
         return key.label, key.rank
 
     @property
-    def session(self) -> Session:
+    def session(self) -> AppSession:
         """The app by what screens may ask of it."""
         return session_of(self.app)
 

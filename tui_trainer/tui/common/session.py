@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # numpy and what needs it come after the first paint
 Result = TypeVar("Result")
 
 
-class Session(Protocol):
+class AppSession(Protocol):
     """One full-screen session over one folder of runs.
 
     `template` is the job that the form for a new run is to be filled from, once. `overlay` are
@@ -90,6 +90,6 @@ class Session(Protocol):
     ) -> None: ...
 
 
-def session_of(app: App[Any]) -> Session:
+def session_of(app: App[Any]) -> AppSession:
     """The app by what screens may ask of it."""
-    return cast("Session", app)
+    return cast("AppSession", app)

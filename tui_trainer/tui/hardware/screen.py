@@ -16,7 +16,7 @@ from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.dialogs.dialog import FullDialog
-from tui_trainer.tui.common.session import Session, session_of
+from tui_trainer.tui.common.session import AppSession, session_of
 from tui_trainer.tui.hardware import hardware_text
 from tui_trainer.tui.hardware.samples import curves_of, extent_of, shown_samples
 from tui_trainer.tui.messages import ChartDragged, ZoomRequested
@@ -51,7 +51,7 @@ class HardwareScreen(FullDialog):
         self._first = 0  # of the curves that are seen
 
     @property
-    def session(self) -> Session:
+    def session(self) -> AppSession:
         """The app by what screens may ask of it."""
         return session_of(self.app)
 

@@ -14,7 +14,7 @@ from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
 from tui_trainer.tui.common.dialogs.prompt import PromptDialog
 from tui_trainer.tui.common.markup import rate_text
 from tui_trainer.tui.common.page import Page
-from tui_trainer.tui.common.session import Session
+from tui_trainer.tui.common.session import AppSession
 from tui_trainer.tui.run_control import commands
 from tui_trainer.tui.run_control.learning_rate import parse_rate, send_rate
 from tui_trainer.tui.runs.details_screen import DetailsScreen
@@ -24,7 +24,7 @@ from tui_trainer.watch.snapshots import RunSummary
 class RunActions:
     """Acts on the run that the present screen points at."""
 
-    def __init__(self, app: Session) -> None:
+    def __init__(self, app: AppSession) -> None:
         self._app = app
 
     def pause(self) -> None:

@@ -10,14 +10,14 @@ from tui_trainer.store.runs import present_rate
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
 from tui_trainer.tui.common.markup import rate_text
-from tui_trainer.tui.common.session import Session
+from tui_trainer.tui.common.session import AppSession
 from tui_trainer.tui.run_control import commands
 
 if TYPE_CHECKING:
     from tui_trainer.watch.snapshots import RunSummary
 
 
-def send_rate(session: Session, run: RunSummary, rate: float) -> None:
+def send_rate(session: AppSession, run: RunSummary, rate: float) -> None:
     """Sends a learning rate; asks first where it is more than ten times the current one."""
 
     def send() -> None:
@@ -26,7 +26,9 @@ def send_rate(session: Session, run: RunSummary, rate: float) -> None:
     confirm_rise(session, RunFolder(run.path), rate, send)
 
 
-def confirm_rise(session: Session, folder: RunFolder, rate: float, act: Callable[[], None]) -> None:
+def confirm_rise(
+    session: AppSession, folder: RunFolder, rate: float, act: Callable[[], None]
+) -> None:
     """Calls `act`; where `rate` is more than ten times the current one only after a yes."""
     rise = present_rate.rise(folder, rate)
     if rise is None:

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui_trainer.tui.common.dialogs.dialog import FullDialog
-from tui_trainer.tui.common.session import Session, session_of
+from tui_trainer.tui.common.session import AppSession, session_of
 from tui_trainer.tui.runs.compare_table import contrast_text
 from tui_trainer.watch.snapshots import MetricTable, RunView
 
@@ -62,7 +62,7 @@ class CompareScreen(FullDialog):
         session.action_show("dashboard")
 
     @property
-    def _session(self) -> Session:
+    def _session(self) -> AppSession:
         return session_of(self.app)
 
     def _draw(self) -> None:
