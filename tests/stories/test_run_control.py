@@ -74,7 +74,7 @@ async def test_stop_asks_first(
         await pilot.press("escape")
         assert "save and stop" not in text_of(app) and not folder.commands()
         await pilot.press("s", "s")
-        await seen(app, "stopped at step 60 and saved", "lighthouse · cancelled", "R carries it on")
+        await seen(app, "stopped at step 60 and saved", "lighthouse · cancelled", "R resumes it")
 
 
 async def test_silence_is_told(
@@ -97,7 +97,7 @@ async def test_run_of_another_host_is_not_steered(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "far · training")
         await pilot.press("p")
-        await seen(app, "far runs on elsewhere; steer it from there")
+        await seen(app, "far runs on elsewhere; control it from there")
         assert not folder.control_file.exists()
 
 
@@ -139,9 +139,9 @@ async def test_quit_asks_about_a_run_of_this_session(
     async with app.run_test(size=(80, 24)) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("q")
-        await seen(app, "lighthouse-id still trains.", "leave, let it train on")
+        await seen(app, "lighthouse-id is still training.", "quit, keep it training")
         await pilot.press("escape")
-        assert "still trains" not in text_of(app)
+        assert "still training" not in text_of(app)
         await pilot.press("q", "s")
         await becomes(app, lambda: app.return_value == 0)
     assert [c.command for c in folder.commands()] == ["stop"]
@@ -153,7 +153,7 @@ async def test_quit_may_leave_it_running(make_run: MakeRun, session: Session, se
     async with app.run_test(size=(80, 24)) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("q")
-        await seen(app, "still trains.")
+        await seen(app, "still training.")
         await pilot.press("q")
         await pilot.pause()
         assert app.return_value == 0
@@ -169,7 +169,7 @@ async def test_monitor_steers_but_starts_nothing(
         await seen(app, "tui-trainer resume", "cancelled")
         assert "New run" not in text_of(app)
         await pilot.press("n")
-        await seen(app, "monitor watches and steers only")
+        await seen(app, "monitor only shows and controls runs")
         await pilot.press("R")
         await pilot.pause()
         assert not vars(app.services.supervisor)["started"]
@@ -200,7 +200,7 @@ async def test_help_lists_every_key_and_palette_finds_them(
     async with app.run_test(size=(120, 150)) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("question_mark")
-        await seen(app, "pause the run, or let it go on", "every key", "zoom out", "wheel")
+        await seen(app, "pause or resume the run", "every key", "zoom out", "wheel")
         await pilot.press("escape", "ctrl+p")
         await seen(app, "Search for commands")
         await pilot.press(*"theme paper")

@@ -221,7 +221,7 @@ async def test_another_tools_run_is_read_only_and_tells_what_it_lacks(
         assert "p pause" not in text_of(app)  # the bottom line offers what is of use here
         await pilot.press("p")
         await pilot.pause()
-        assert "read-only: written by Keras CSV; nothing here can steer it" in told(app)
+        assert "cannot be controlled: it was written by Keras CSV" in told(app)
         await pilot.press("d")
         await seen(app, "read-only: written by Keras CSV", "not recorded", "1.750 at step")
         await pilot.press("4")
@@ -283,7 +283,7 @@ async def test_form_is_filled_with_the_example_and_starts_it(
     warmup = f"warmup {training.warmup_steps} of {training.max_steps} steps"
     app = session()
     async with app.run_test(size=(120, 44)) as pilot:
-        await seen(app, "no runs in", "n makes one")
+        await seen(app, "no runs in", "n creates one")
         await pilot.press("n")
         await seen(app, "lighthouse", "cosine", "peak rate, after warmup", "ready to start")
         await seen(app, f"learning rate {rate_text(training.learning_rate)}", warmup)

@@ -1,4 +1,4 @@
-"""The full-screen session: wiring only."""
+"""The Textual app of the full-screen session: it connects services, screens and keys."""
 
 from __future__ import annotations
 
@@ -62,24 +62,26 @@ _MORE_TABS = (
     ("show_adapters", "Adapters", "adapters"),
     ("show_new", "New run", "new"),
 )
-# What monitor leaves out.
+# Keys that monitor does not offer.
 _SESSION_KEYS = frozenset(
     {"new_run", "show_new", "again", "resume_run", "show_chat", "show_adapters", "adopt"}
 )
-_SAMPLES_KEPT = 600  # of the machine while nothing is recorded: 20 minutes
-MOST_MARKED = 8  # runs that are read whole beside the one on the dashboard
-# The watcher holds streams of rows to a pace; this is for what others may post.
+_SAMPLES_KEPT = 600  # hardware samples, every 2 s: 20 minutes
+MOST_MARKED = 8  # marked runs, which are read whole beside the one on the dashboard
+# The watcher limits its rate of snapshots; this limits what others may post.
 _FRAME_SECONDS = 0.03
-_STARTED_SECONDS = 5.0  # the start is over by then, however long a folder takes
-_LOADING_SECONDS = 0.2  # every frame of a run that is being read draws its charts anew
+_STARTED_SECONDS = 5.0  # start-up has ended by then, however large the folder is
+_LOADING_SECONDS = 0.2  # while a run is being read every frame redraws its charts
 _NOT_USED = (ANSIToTruecolor, Monochrome)  # Textual's filters; see `get_line_filters`
-_NOTICE_WIDTH = 69  # cells of a notice's text, as the stylesheet has it
+_NOTICE_WIDTH = 69  # width of a notice's text in cells, as in the stylesheet
 _NOTICE_EDGE = 4  # its border and padding, and the scrollbar beside it
-MONITOR_ONLY = "monitor watches and steers only; start tui-trainer without monitor to train"
+MONITOR_ONLY = (
+    "monitor only shows and controls runs; start tui-trainer without monitor to use this screen"
+)
 
 
 class TrainerApp(App[int]):
-    """One session over one folder of runs."""
+    """One full-screen session over one folder of runs."""
 
     TITLE = "tui-trainer"
     CSS_PATH = "app.tcss"
@@ -105,7 +107,7 @@ class TrainerApp(App[int]):
         self._view: FolderView | None = None
         self.focus_path = focus = focus and focus.expanduser().absolute()
         self.template: Job | None = None  # what the form for a new run starts from, once
-        self.overlay: tuple[Path, ...] = ()  # runs marked to be shown together
+        self.overlay: tuple[Path, ...] = ()  # runs marked to be overlaid
         self.keymap = keymap.make_keymap(settings.keys)
         self.themes = themes.load_themes()
         self.marks = ascii_fallback.chart_marks(settings.charts)
@@ -119,12 +121,12 @@ class TrainerApp(App[int]):
             self._filters_added.append(ascii_fallback.AsciiFallback())
         self._guard = TerminalGuard(self.exit)
         self.notifier = ScreenNotifier(self, self._is_teaching_run)
-        self._told: set[str] = set()
+        self._shown_warnings: set[str] = set()
         self._shown_at = 0.0
         self._frame: Timer | None = None
-        self._dress()
+        self._use_themes()
 
-    # -- life ---------------------------------------------------------------------------------
+    # -- start and end ------------------------------------------------------------------------
 
     def on_mount(self) -> None:
         self.set_keymap(dict(self.keymap.overrides))
@@ -137,7 +139,7 @@ class TrainerApp(App[int]):
         self._guard.start()
 
     def begin(self) -> None:
-        """Starts everything behind the screen: called once the first paint stands."""
+        """Starts the background services: called after the first paint."""
         self.services.start()
         self.set_timer(_STARTED_SECONDS, gc_pause.release)
         if not self.monitor_only:
@@ -151,24 +153,24 @@ class TrainerApp(App[int]):
 
     @property
     def ansi_theme(self) -> TerminalTheme:
-        """Asked for with every line drawn, and of no use to true colours."""
+        """Requested with every line drawn; true colours do not need it."""
         return self.ansi_theme_dark
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        # Our colours are true ones already; looking at each again was a third of every repaint.
+        # Our colours are true colours already; these filters took a third of every repaint.
         own = [kept for kept in super().get_line_filters() if not isinstance(kept, _NOT_USED)]
         return [*own, *self._filters_added]
 
-    # -- what other threads told ----------------------------------------------------------------
+    # -- messages from threads ------------------------------------------------------------
 
     @on(FolderChanged)
     def _take_view(self, message: FolderChanged) -> None:
         view = self._view = message.view
         if self.current_mode == "opening":
             self.switch_mode("dashboard")
-        if view.focused is not None and wants_another(view, self.focus_path):
+        if view.focused is not None and needs_selection(view, self.focus_path):
             self.focus_run(view.focused.summary.path)
-        self._tell_once(view.oddities)
+        self._warn_once(view.oddities)
         self.engines.attach_to_live(view.runs)
         self.notifier.take(view)
         self.services.measure_process(local_process(view.focused))
@@ -178,7 +180,7 @@ class TrainerApp(App[int]):
     def _take_sample(self, message: HardwareSampled) -> None:
         self.samples = (*self.samples, message.sample)[-_SAMPLES_KEPT:]
         for page in self._pages():
-            if page.is_mounted:  # it may come before the panes
+            if page.is_mounted:  # it may arrive before the panes
                 page.take_machine(self.samples)
 
     @on(AdviceComputed)
@@ -190,7 +192,7 @@ class TrainerApp(App[int]):
         end = message.end
         self.engines.ended(end)
         if self.chat.teaches(end.path):
-            return  # the teaching tells how it ends
+            return  # the chat reports how it ended
         failed = end.refused or end.status in ("failed", "crashed")
         self.show_notice(
             self.engines.describe(end, self.view.runs), "error" if failed else "information"
@@ -221,38 +223,38 @@ class TrainerApp(App[int]):
     def _leave_stopped(self) -> None:
         self.exit(0)
 
-    # -- what screens ask ------------------------------------------------------------------------
+    # -- for the screens ------------------------------------------------------------
 
     def show_notice(self, text: str, severity: Severity = "information") -> None:
         """Shows a notice; text from files is cleaned and never read as markup."""
-        words = unbroken(Content(clean(text)), min(_NOTICE_WIDTH, self.size.width - _NOTICE_EDGE))
-        self.notify(words.plain, severity=severity, markup=False)
+        width = min(_NOTICE_WIDTH, self.size.width - _NOTICE_EDGE)
+        self.notify(unbroken(Content(clean(text)), width).plain, severity=severity, markup=False)
 
     def refresh_chat(self) -> None:
-        """Brings what shows the chat up to date."""
+        """Updates the screens that show the chat."""
         for page in self._pages():
             if page.is_mounted:
                 page.refresh_chat()
 
     def focus_run(self, path: Path | None) -> None:
-        """Chooses the run that the dashboard shows."""
+        """Selects the run that the dashboard shows."""
         if path != self.focus_path:
             self.focus_path = path
             self.services.watcher.focus(path)
 
     def toggle_overlay(self, path: Path) -> None:
-        """Marks a run to be shown together with others, or takes the mark back."""
+        """Marks a run to be overlaid on the dashboard, or removes the mark."""
         if path in self.overlay:
             self.overlay = tuple(other for other in self.overlay if other != path)
         elif len(self.overlay) == MOST_MARKED:
-            self.show_notice(f"{MOST_MARKED} runs are marked; take a mark back first", "warning")
+            self.show_notice(f"{MOST_MARKED} runs are marked already; unmark one first", "warning")
             return
         else:
             self.overlay = (*self.overlay, path)
         self.services.watcher.also(self.overlay)
 
     def shown_run(self) -> RunSummary | None:
-        """The run on the dashboard, as the newest snapshot knows it."""
+        """The run on the dashboard, from the newest snapshot."""
         runs = self._view.runs if self._view is not None else ()
         return next((run for run in runs if run.path == self.focus_path), None)
 
@@ -263,17 +265,17 @@ class TrainerApp(App[int]):
         return tuple((self.keymap.shown(keys[id]), title, screen) for id, title, screen in tabs)
 
     def offers(self, key: Key) -> bool:
-        """Whether a key is of use in this session."""
+        """Whether a key is offered in this session."""
         return not (self.monitor_only and key.id in _SESSION_KEYS)
 
     def resume_hint(self, run: RunSummary) -> str:
-        """How an ended run is carried on, in a few words."""
+        """How to resume an ended run, as a short text."""
         if not run.ours:
-            return f"only its own program ({clean(run.tool)}) can carry it on"
+            return f"only {clean(run.tool)}, which wrote it, can resume it"
         if self.monitor_only:
-            return f"tui-trainer resume {clean(str(run.path))} carries it on"
+            return f"to resume it: tui-trainer resume {clean(str(run.path))}"
         key = next(key for key in keymap.KEYS if key.id == "resume_run")
-        return f"{self.keymap.shown(key)} carries it on from its last checkpoint"
+        return f"{self.keymap.shown(key)} resumes it from its last checkpoint"
 
     @cached_property
     def chat(self) -> ChatController:
@@ -304,11 +306,11 @@ class TrainerApp(App[int]):
 
     @property
     def palette(self) -> Palette:
-        """The charts' colours in the present theme."""
+        """The colours of the charts in the current theme."""
         return themes.chart_palette(self.themes.files[self.theme])
 
     def runs_here(self, run: RunView | None) -> bool:
-        """Whether the run works on this machine now."""
+        """Whether a process of the run is active on this machine."""
         return local_process(run) is not None
 
     # -- keys ------------------------------------------------------------------------------------
@@ -337,24 +339,24 @@ class TrainerApp(App[int]):
     def action_refresh_now(self) -> None:
         self.services.watcher.refresh()
         self.refresh_chat()
-        self.show_notice("reading the folder again")
+        self.show_notice("rescanning the folder")
 
     def action_help(self) -> None:
         from tui_trainer.tui.common.help_screen import HelpScreen
 
-        place = self.screen.place if isinstance(self.screen, Page) else ""
-        self.push_screen(HelpScreen(place, self.keymap, self.offers))
+        mode = self.screen.mode_name if isinstance(self.screen, Page) else ""
+        self.push_screen(HelpScreen(mode, self.keymap, self.offers))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         return command_palette.system_commands(self, screen)
 
-    # -- within ----------------------------------------------------------------------------------
+    # -- internal ------------------------------------------------------------
 
     def _pages(self) -> list[Page]:
         return [screen for screen in self.screen_stack if isinstance(screen, Page)]
 
     def _show_soon(self) -> None:
-        """Shows the newest snapshot: at once, or when the last one has stood for a frame."""
+        """Shows the newest snapshot: at once, or after the minimum time between two frames."""
         least = _LOADING_SECONDS if self.view.loading else _FRAME_SECONDS
         wait = least - (time.monotonic() - self._shown_at)
         if wait <= 0:
@@ -374,14 +376,14 @@ class TrainerApp(App[int]):
     def _is_teaching_run(self, path: Path) -> bool:
         return "chat" in vars(self) and self.chat.teaches(path)
 
-    def _tell_once(self, oddities: tuple[str, ...]) -> None:
-        for oddity in oddities:
-            if oddity not in self._told:
-                self._told.add(oddity)
-                self.show_notice(oddity, "warning")
+    def _warn_once(self, warnings: tuple[str, ...]) -> None:
+        for warning in warnings:
+            if warning not in self._shown_warnings:
+                self._shown_warnings.add(warning)
+                self.show_notice(warning, "warning")
 
-    def _dress(self) -> None:
-        """Registers the palettes and puts on the chosen one."""
+    def _use_themes(self) -> None:
+        """Registers the palettes and applies the chosen one."""
         for file in self.themes.files.values():
             self.register_theme(themes.textual_theme(file))
         wanted = self.settings.theme
@@ -395,15 +397,15 @@ class TrainerApp(App[int]):
         self._show_everywhere()
 
 
-def wants_another(view: FolderView, path: Path | None) -> bool:
-    """Whether no run was chosen yet, or the chosen one was removed from the disk."""
+def needs_selection(view: FolderView, path: Path | None) -> bool:
+    """Whether no run is selected yet, or the selected one was removed from the disk."""
     if path is None:
         return True
     return path not in {run.path for run in view.runs} and not path.exists()
 
 
 def local_process(run: RunView | None) -> int | None:
-    """The process of a run that works on this machine."""
+    """The process id of a run that is active on this machine; None otherwise."""
     state = run.state if run is not None and run.summary.status in ACTIVE_STATES else None
     return state.pid if state is not None and process_identity.is_here(state) else None
 
@@ -415,7 +417,7 @@ def run_app(
     monitor_only: bool = False,
     settings: Settings,
 ) -> int:
-    """Runs the full-screen session until it is left; gives its exit status.
+    """Runs the full-screen session until it ends and returns its exit status.
 
     `focus` is the run to show first. Raises `UserError` where there is no terminal.
     """

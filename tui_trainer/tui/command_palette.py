@@ -1,4 +1,4 @@
-"""The command palette: what the keys do, by name, and every theme."""
+"""The commands of the palette: the actions of the keys, and every theme."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from tui_trainer.tui.keymap import Key
 
 
 def system_commands(app: App[int], screen: Screen[object]) -> Iterable[SystemCommand]:
-    """The commands that make sense on `screen`."""
+    """The commands that are available on `screen`."""
     session = session_of(app)
-    place = screen.place if isinstance(screen, Page) else ""
-    for key in keymap.keys_of(place):
+    mode = screen.mode_name if isinstance(screen, Page) else ""
+    for key in keymap.keys_of(mode):
         if session.offers(key) and key.id != "palette":
             title = f"{key.label} ({session.keymap.shown(key)})"
             yield SystemCommand(title, key.help, _runner(app, key))
     for name in session.themes.files:
-        yield SystemCommand(f"theme {name}", "change the colours", _theme_setter(app, name))
+        yield SystemCommand(f"theme {name}", "use this colour theme", _theme_setter(app, name))
 
 
 def _runner(app: App[int], key: Key) -> Callable[[], object]:

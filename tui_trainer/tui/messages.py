@@ -1,4 +1,4 @@
-"""What crosses from threads and widgets to the screens, in the past tense."""
+"""The messages from threads and widgets to the screens."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FolderChanged(Message):
 
 
 class AdviceComputed(Message):
-    """A run that had no advisor of its own was judged."""
+    """Advice was computed for a run that has no advisor of its own."""
 
     def __init__(self, path: Path, advice: tuple[Advice, ...]) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class AdviceComputed(Message):
 
 
 class HardwareSampled(Message):
-    """The machine was looked at."""
+    """The hardware was sampled."""
 
     def __init__(self, sample: HardwareSample) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class HardwareSampled(Message):
 
 
 class TerminalSignal(Message):
-    """The terminal is to be sent bell and escape sequences, which draw nothing."""
+    """Bell and escape sequences for the terminal, which draw nothing."""
 
     def __init__(self, sequences: str) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class TerminalSignal(Message):
 
 
 class NoticePosted(Message):
-    """Something happened that the user should read."""
+    """A notice for the user."""
 
     def __init__(self, text: str, severity: Severity = "information") -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class NoticePosted(Message):
 
 
 class EngineEnded(Message):
-    """A training process is gone."""
+    """A training process has ended."""
 
     def __init__(self, end: EngineEnd) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class EngineEnded(Message):
 
 
 class RunMade(Message):
-    """A run folder was made from the form."""
+    """A run folder was created from the form."""
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class RunMade(Message):
 
 
 class RunFailedToStart(Message):
-    """No run folder could be made from the form."""
+    """No run folder could be created from the form."""
 
     def __init__(self, reason: str) -> None:
         super().__init__()
@@ -94,11 +94,11 @@ class RunFailedToStart(Message):
 
 
 class StopsAcknowledged(Message):
-    """Every run that was asked to save and stop before leaving has answered, or will not."""
+    """Every run that was asked to save and stop has acknowledged, or timed out."""
 
 
 class ZoomRequested(Message):
-    """The wheel was turned over a chart; `at` is the pointer's place along the x axis (0..1)."""
+    """The wheel was turned over a chart; `at` is the pointer's position on the x axis (0..1)."""
 
     def __init__(self, direction: int, at: float) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class ZoomRequested(Message):
 
 
 class ChartDragged(Message):
-    """A chart was drawn along with the pointer by a `share` of its width."""
+    """A chart was dragged by a `share` of its width."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class ChartDragged(Message):
 
 
 class ChartClicked(Message):
-    """A place of a chart was clicked; `x` in the units of its axis."""
+    """A chart was clicked at `x`, in the units of its axis."""
 
     def __init__(self, x: float) -> None:
         super().__init__()
@@ -123,4 +123,4 @@ class ChartClicked(Message):
 
 
 class ChatNewsPosted(Message):
-    """There is news of the chat to be taken."""
+    """The session thread has news of the chat."""

@@ -252,7 +252,7 @@ async def test_monitor_has_no_chat(session: Any, room: Any, seen: Seen, text_of:
         await seen(app, "no runs in")
         assert "Chat" not in text_of(app)
         await pilot.press("3")
-        await seen(app, "monitor watches and steers only")
+        await seen(app, "monitor only shows and controls runs")
         assert app.chat.session_thread.session is None
 
 

@@ -82,10 +82,13 @@ def test_states_have_a_word_and_a_colour_each() -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"kind": "csv", "tool": "Keras CSV"}, "read-only: written by Keras CSV; nothing here"),
-        ({"status": "crashed"}, "alpha is crashed; R carries it on"),
-        ({"status": "completed"}, "takes no commands"),
-        ({"status": "idle"}, "waits for its engine"),
+        (
+            {"kind": "csv", "tool": "Keras CSV"},
+            "alpha cannot be controlled: it was written by Keras CSV",
+        ),
+        ({"status": "crashed"}, "alpha crashed; to resume it: R"),
+        ({"status": "completed"}, "accepts no commands"),
+        ({"status": "idle"}, "has not started yet"),
     ],
 )
 def test_refusals(changed: dict[str, str], said: str) -> None:
@@ -95,7 +98,7 @@ def test_refusals(changed: dict[str, str], said: str) -> None:
 
 def test_a_live_run_is_not_refused() -> None:
     assert commands.refusal(RUN, "R") is None
-    assert commands.refusal(None, "R") == "no run is chosen"
+    assert commands.refusal(None, "R") == "no run is selected"
 
 
 class Supervisor:

@@ -39,8 +39,8 @@ class AdaptersScreen(Page):
 
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar = keymap.bindings("adapters")
-    AUTO_FOCUS = "ShelfTable"
-    place = "adapters"
+    AUTO_FOCUS = "AdapterTable"
+    mode_name = "adapters"
 
     def __init__(self) -> None:
         super().__init__()

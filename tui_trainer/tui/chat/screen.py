@@ -46,7 +46,7 @@ class ChatScreen(Page):
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar = keymap.bindings("chat")
     AUTO_FOCUS = "#ask"
-    place = "chat"
+    mode_name = "chat"
 
     def __init__(self) -> None:
         super().__init__()

@@ -190,19 +190,14 @@ class SessionThread:
             self._tell(LineEnded(line, done))
 
     def _look_for_seat(self, session: ChatSession) -> None:
-        if not self._left.wait(SEAT_SECONDS) and not getattr(
-            session.desk.teacher, "teaching", True
-        ):
+        if not self._left.wait(SEAT_SECONDS) and not session.desk.teacher.teaching:
             self._tell(NotTeaching())
 
     def _tell(self, news: News) -> None:
-        told: list[News] = [news]
         if isinstance(news, events.TrainingStatus):
-            told = [TrainingProgressed(news.record, curve_of(news.record))]
-            if self._session is not None and news.record.state != "training":
-                told.append(self._session.desk.buffer())  # it took its examples, or gave them back
+            news = TrainingProgressed(news.record, curve_of(news.record))
         with self._lock:
-            self._news.extend(told)
+            self._news.append(news)
             first, self._told = not self._told, True
         if first and not self._left.is_set():
             self._post()

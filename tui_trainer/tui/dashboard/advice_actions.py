@@ -1,4 +1,4 @@
-"""Advice on the dashboard: where it comes from, and what its keys do."""
+"""Advice on the dashboard: its source, and the actions of its keys."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tui_trainer.tui.dashboard.advice_panel import (
     open_advice,
 )
 from tui_trainer.tui.dashboard.advice_thread import AdviceThread
-from tui_trainer.tui.dashboard.hardware_warnings import alarms_said, open_alarms
+from tui_trainer.tui.dashboard.hardware_warnings import open_warnings, warning_texts
 from tui_trainer.tui.messages import AdviceComputed
 from tui_trainer.tui.run_control import commands
 from tui_trainer.tui.run_control.learning_rate import confirm_rise, send_rate
@@ -34,7 +34,7 @@ from tui_trainer.tui.run_control.learning_rate import confirm_rise, send_rate
 if TYPE_CHECKING:
     from tui_trainer.watch.snapshots import RunView
 
-# Rows of a run that are judged beside the screen; `runs advise` judges longer ones.
+# Rows of the longest run that is advised on here; `runs advise` takes longer ones.
 _MOST_ROWS = 50_000
 
 
@@ -48,16 +48,16 @@ class AdviceActions(Page):
         self._computed: tuple[Path, tuple[Advice, ...]] | None = None
         self._muted: dict[Path, frozenset[str]] = {}
         self._run_view: RunView | None = None
-        self._advised_here = False  # whether its advice was found here
+        self._advised_here = False  # whether its advice was computed here
         self._last_offer: tuple[object, RollbackOffer | None] = ((), None)
-        self._open_alarms: tuple[tuple[Event, ...], tuple[Event, ...]] = ((), ())
+        self._open_warnings: tuple[tuple[Event, ...], tuple[Event, ...]] = ((), ())
 
     def on_unmount(self) -> None:
         if self._advice_thread is not None:
             self._advice_thread.stop()
 
     def with_advice(self, view: RunView | None) -> RunView | None:
-        """The run with advice: its own, or what is found here, in a thread."""
+        """The run with advice: its own, or advice that a thread here computes."""
         self._run_view, self._advised_here = view, False
         settings = self.session.settings.advisor
         if view is None or view.advice is not None or not settings.enabled:
@@ -83,7 +83,7 @@ class AdviceActions(Page):
         self.take(self.session.view)
 
     def advice_facts(self, view: RunView) -> AdviceFacts:
-        """What the panel shows."""
+        """The facts for the advice panel."""
         offer = self._rollback_offer(view)
         act, hint = "", ""
         if offer is not None:
@@ -93,28 +93,28 @@ class AdviceActions(Page):
             if advice is not None:
                 act = f"{self._key_shown('apply')} apply"
             elif self._open_spike(view) is not None:
-                act = f"{self._key_shown('apply')} go back"
+                act = f"{self._key_shown('apply')} roll back"
             if advice is not None and advice.id in view.applied and advice.kind in SPOILT:
-                hint = f"if it does not recover: {self._key_shown('apply')} goes back"
+                hint = f"if it does not recover: {self._key_shown('apply')} rolls back"
         facts = advice_facts_of(
             view, self._is_advised_here(view), self._muted_kinds(view), act, hint
         )
-        return replace(facts, said=self._with_alarms(view, facts.said))
+        return replace(facts, said=self._with_warnings(view, facts.said))
 
-    def _with_alarms(self, view: RunView, said: tuple[AdviceText, ...]) -> tuple[AdviceText, ...]:
-        """What is about to run out stands behind what is critical, and before the rest."""
-        if view.events is not self._open_alarms[0]:
-            self._open_alarms = view.events, open_alarms(view.events)
+    def _with_warnings(self, view: RunView, said: tuple[AdviceText, ...]) -> tuple[AdviceText, ...]:
+        """Inserts the hardware warnings after critical advice and before the rest."""
+        if view.events is not self._open_warnings[0]:
+            self._open_warnings = view.events, open_warnings(view.events)
         advised = any(one.kind == "memory" for one in said)
-        alarms = alarms_said(
-            view, self._open_alarms[1], self._muted_kinds(view), memory_advised=advised
+        warnings = warning_texts(
+            view, self._open_warnings[1], self._muted_kinds(view), memory_advised=advised
         )
         critical = sum(one.urgency == "critical" for one in said)
-        return (*said[:critical], *alarms, *said[critical:])
+        return (*said[:critical], *warnings, *said[critical:])
 
     def action_apply_advice(self) -> None:
-        """Takes the newest advice's rate, or rolls an ended run back with it; where only a spike
-        stands, asks whether to go back from it."""
+        """Applies the learning rate of the current advice, or rolls an ended run back with it;
+        where there is only a loss spike, asks whether to roll back."""
         session, view = self.session, self._run_view
         advice = newest_rate(view, self._muted_kinds(view))
         spike = self._open_spike(view) if view is not None else None
@@ -137,7 +137,7 @@ class AdviceActions(Page):
             self._ask_engine(view, advice)
 
     def action_dismiss_advice(self) -> None:
-        """No more of the leading advice's kind: in the run where it has an advisor, else here."""
+        """Mutes the kind of the current advice: in the run where it has an advisor, else here."""
         session, view = self.session, self._run_view
         said = () if view is None else self.advice_facts(view).said
         found = open_advice(view, self._muted_kinds(view))
@@ -147,7 +147,9 @@ class AdviceActions(Page):
         path = view.summary.path
         if said[0].alarm:
             self._muted[path] = self._muted_kinds(view) | {said[0].alarm}
-            session.show_notice(f"no more of the warning on {said[0].kind} of this run here")
+            session.show_notice(
+                f"warnings about {said[0].kind} are muted for this run in this session"
+            )
             self.take(session.view)
             return
         kind = found[0].kind
@@ -156,16 +158,18 @@ class AdviceActions(Page):
         if engine and view.summary.status in ACTIVE_STATES:
             commands.ask(session.post_message, view.summary, "mute", {"kind": kind})
         else:
-            session.show_notice(f"no more advice on {kind.replace('_', ' ')} of this run here")
+            session.show_notice(
+                f"advice on {kind.replace('_', ' ')} is muted for this run in this session"
+            )
         self.take(session.view)
 
     def _ask_engine(self, view: RunView, advice: Advice) -> None:
-        """Has the engine take the rate, or go back first, where the weights may be spoilt and
-        there is a checkpoint from before."""
+        """Sends the rate to the engine. Where the weights may be damaged and there is an earlier
+        checkpoint, asks whether to roll back first."""
         session, run = self.session, view.summary
         arguments = {"advice": advice.id}
-        way = rollback(RunFolder(run.path), view.info, advice) if view.info is not None else None
-        if way is None:
+        offer = rollback(RunFolder(run.path), view.info, advice) if view.info is not None else None
+        if offer is None:
 
             def send() -> None:
                 commands.ask(session.post_message, run, "apply", arguments)
@@ -175,9 +179,9 @@ class AdviceActions(Page):
             return
         question = f"{advice.kind.replace('_', ' ')} since step {advice.step:,}"
         options = (
-            ChoiceOption("rollback", "b", f"back to {way.checkpoint}, with a lower rate"),
-            ChoiceOption("apply", "l", "lower the rate from here"),
-            ChoiceOption("leave", "escape", "leave it"),
+            ChoiceOption("rollback", "b", f"roll back to {offer.checkpoint}, with a lower rate"),
+            ChoiceOption("apply", "l", "only lower the rate"),
+            ChoiceOption("leave", "escape", "cancel"),
         )
 
         def decide(answer: str | None) -> None:
@@ -189,7 +193,7 @@ class AdviceActions(Page):
         session.push_screen(ChoiceDialog(question, options), decide)
 
     def _open_spike(self, view: RunView) -> Advice | None:
-        """The spike that a run under way can go back from, where nothing suggests a rate."""
+        """The loss spike that a running run can be rolled back from, where no advice has a rate."""
         if not view.commandable or self._is_advised_here(view):
             return None
         if view.summary.status not in ACTIVE_STATES:
@@ -201,14 +205,14 @@ class AdviceActions(Page):
         reason = commands.refusal(run, "tui-trainer resume")
         name = checkpoint_before(RunFolder(run.path), spike)
         if reason is None and name is None:
-            reason = f"there is no checkpoint from before the spike at step {spike.step:,}"
+            reason = f"there is no checkpoint before the spike at step {spike.step:,}"
         if reason is not None:
             session.show_notice(reason, "warning")
             return
         question = f"loss spike at step {spike.step:,}: it may pass by itself"
         options = (
-            ChoiceOption("rollback", "b", f"back to {name}, with half the rate"),
-            ChoiceOption("leave", "escape", "leave it"),
+            ChoiceOption("rollback", "b", f"roll back to {name}, with half the rate"),
+            ChoiceOption("leave", "escape", "cancel"),
         )
 
         def decide(answer: str | None) -> None:
@@ -223,12 +227,12 @@ class AdviceActions(Page):
             session.show_notice(offer.words, "warning")
             return
         question = (
-            f"Go back to {offer.checkpoint} of {clean(view.summary.name)} and on with a peak "
-            f"rate of {rate_text(offer.peak)}?"
+            f"Roll {clean(view.summary.name)} back to {offer.checkpoint} and resume it with a peak "
+            f"learning rate of {rate_text(offer.peak)}?"
         )
         options = (
             ChoiceOption("back", "y", "roll back"),
-            ChoiceOption("stay", "escape", "leave it"),
+            ChoiceOption("stay", "escape", "cancel"),
         )
 
         def decide(answer: str | None) -> None:
@@ -240,7 +244,7 @@ class AdviceActions(Page):
         session.push_screen(ChoiceDialog(question, options), decide)
 
     def _rollback_offer(self, view: RunView) -> RollbackOffer | None:
-        """The way back from a run that ended badly; looked up once for each end."""
+        """The rollback offered for a run that ended badly; computed once for each end."""
         if view.info is None or view.summary.status in (*ACTIVE_STATES, "idle", "completed"):
             return None
         advice = newest_rate(view, self._muted_kinds(view))

@@ -1,4 +1,4 @@
-"""What is wrong with the run, and what to do about it."""
+"""The panel with the advice on a run."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _COLOURS = {
     "high": run_status.CAUTION,
     "critical": run_status.BAD,
 }
-_MOST = 3  # kinds named below the leading one
+_MOST = 3  # further kinds shown below the current one
 
 
 @dataclass(frozen=True)
 class AdviceText:
-    """One open advice in words; `act` says what the key does, empty where it can do nothing.
-    `alarm` names what is about to run out where it is such a warning, which no rate mends."""
+    """One open advice as text; `act` is what the key does, empty where it does nothing.
+    `alarm` is the id of a hardware warning, which no learning rate can fix; empty for advice."""
 
     kind: str
     urgency: str
@@ -38,8 +38,8 @@ class AdviceText:
 
 @dataclass(frozen=True)
 class AdviceFacts:
-    """The open advice, the leading one first; `judged` says that the screen's own advisor found
-    it, and no advisor ran along with the run."""
+    """The open advice, the current one first; `judged` is whether it was computed here, as the run
+    has no advisor."""
 
     said: tuple[AdviceText, ...] = ()
     judged: bool = False
@@ -47,20 +47,20 @@ class AdviceFacts:
 
 
 def open_advice(view: RunView | None, muted: frozenset[str] = frozenset()) -> list[Advice]:
-    """What stands, the most urgent first, and the newest of equals."""
+    """The open advice, the most urgent first, the newest first among equals."""
     found = (view.advice or ()) if view is not None else ()
     known = [one for one in found if one.status != "closed" and one.kind not in muted]
     return sorted(known, key=lambda one: (-URGENCIES.index(one.urgency), -one.updated_step))
 
 
 def newest_rate(view: RunView | None, muted: frozenset[str] = frozenset()) -> Advice | None:
-    """The newest open advice that suggests a rate: what the key applies."""
+    """The newest open advice that suggests a rate, which the key applies."""
     found = [one for one in open_advice(view, muted) if one.suggested_lr is not None]
     return max(found, key=lambda one: (one.updated_step, one.step), default=None)
 
 
 def lone_spike(view: RunView | None, muted: frozenset[str] = frozenset()) -> Advice | None:
-    """An open loss spike that names a step to go back to, where nothing suggests a rate."""
+    """An open loss spike with a step to roll back to, where no advice suggests a rate."""
     if newest_rate(view, muted) is not None:
         return None
     spikes = [one for one in open_advice(view, muted) if one.kind == "loss_spike"]
@@ -70,8 +70,8 @@ def lone_spike(view: RunView | None, muted: frozenset[str] = frozenset()) -> Adv
 def advice_facts_of(
     view: RunView | None, judged: bool, muted: frozenset[str], act: str, hint: str
 ) -> AdviceFacts:
-    """The facts. `act` says what applies a rate, or goes back from a spike; `hint` what else can
-    be done; both may be empty."""
+    """The facts of a run. `act` is the hint to apply a rate or roll back, `hint` another hint; both
+    may be empty."""
     if view is None:
         return AdviceFacts()
     newest = newest_rate(view, muted) or lone_spike(view, muted)
@@ -83,7 +83,7 @@ def advice_facts_of(
 
 
 class AdvicePanel(Panel[AdviceFacts]):
-    """Hidden while there is nothing to say; one line where there is no room for more."""
+    """Hidden while there is no advice; one line where there is no room for more."""
 
     def __init__(self) -> None:
         super().__init__(AdviceFacts(), id="advice")
@@ -143,7 +143,7 @@ def _line(facts: AdviceFacts, width: int) -> Content:
 
 def _block(facts: AdviceFacts, width: int) -> Content:
     first, rest = facts.said[0], facts.said[1 : 1 + _MOST]
-    label = "judged here: no advisor ran along" if facts.judged else ""
+    label = "computed here: the run has no advisor" if facts.judged else ""
     lines = [spread(Content.styled("advice", "bold"), Content.styled(label, "$faint"), width)]
     lines.append(_head(first).truncate(width, ellipsis=True))
     lines += wrapped(Content(first.reason), width)[:3]

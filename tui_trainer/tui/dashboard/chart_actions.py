@@ -1,4 +1,4 @@
-"""What the keys and the mouse do to the charts of the dashboard."""
+"""The actions of keys and mouse on the charts of the dashboard."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tui_trainer.tui.run_charts.x_axis import available, extent, x_of
 from tui_trainer.watch.snapshots import FolderView, RunView
 
 _SMOOTHEST = 0.999
-_FINER = 1.5  # the share of the new value shrinks or grows by it
+_FINER = 1.5  # factor on the weight of the new value
 
 
 class ChartActions(Page):
-    """A page with charts and the actions on them; nothing happens where no run is shown."""
+    """A page with charts and the actions on them; without a run they do nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,25 +35,25 @@ class ChartActions(Page):
         return self.query_one(ChartGrid)
 
     def show_charts(self) -> None:
-        """Draws the charts of the run and of the runs laid over it."""
+        """Draws the charts of the run and of the runs overlaid on it."""
         raise NotImplementedError
 
     # -- lines and axes -------------------------------------------------------------------------
 
     def action_smoothing(self) -> None:
-        """The next of the usual smoothings; after the strongest the automatic one."""
+        """Selects the next preset smoothing; after the strongest, the automatic one."""
         present = self._chart_options.smoothing
         least = -1.0 if present == "auto" else present + 1e-9
         self._set_smoothing(next((weight for weight in SMOOTHINGS if weight > least), "auto"))
 
     def action_smoother(self, direction: int) -> None:
-        """A little more or less than now, even steps of the share that a new value has."""
+        """Smooths slightly more or less, by a constant factor on the weight of a new value."""
         share = (1 - self.charts.weight) * (1 / _FINER if direction > 0 else _FINER)
         weight = round(1 - share, 4)
         self._set_smoothing(min(weight, _SMOOTHEST) if weight > 0.05 else 0.0)
 
     def action_raw(self) -> None:
-        """The values under the smoothed lines, or these alone."""
+        """Shows or hides the raw values behind the smoothed lines."""
         self._set_options(raw=not self._chart_options.raw)
 
     def action_log_y(self) -> None:
@@ -63,7 +63,7 @@ class ChartActions(Page):
         self._set_options(log_x=not self._chart_options.log_x, viewport=ALL)
 
     def action_x_axis(self) -> None:
-        """The next axis on which the runs have something."""
+        """Selects the next x axis for which the runs have values."""
         axes = available(self.charts.views)
         here = self._chart_options.x
         at = axes.index(here) if here in axes else -1
@@ -72,7 +72,7 @@ class ChartActions(Page):
     # -- zoom and pan ---------------------------------------------------------------------------
 
     def action_zoom(self, direction: int, at: float | None = None) -> None:
-        """About the pointer, else about the cursor, else about the live end."""
+        """Zooms at the pointer, else at the cursor, else at the newest step."""
         whole = self._x_extent()
         if whole is None:
             return
@@ -83,7 +83,7 @@ class ChartActions(Page):
         self._set_options(viewport=self._chart_viewport.zoomed(direction, whole, at))
 
     def action_pan(self, direction: int) -> None:
-        """The cursor by a step or a column, else the view by a quarter."""
+        """Moves the cursor by a step or a column, else the view by a quarter of its width."""
         whole = self._x_extent()
         if self.charts.cursor is not None:
             self._move_cursor(direction)
@@ -91,7 +91,7 @@ class ChartActions(Page):
             self._set_options(viewport=self._chart_viewport.panned(direction, whole))
 
     def action_leap(self, direction: int) -> None:
-        """The cursor by ten columns, else the view by its width."""
+        """Moves the cursor by ten columns, else the view by its width."""
         whole = self._x_extent()
         if self.charts.cursor is not None:
             self._move_cursor(direction * cursor.LEAP)
@@ -99,7 +99,7 @@ class ChartActions(Page):
             self._set_options(viewport=self._chart_viewport.moved(direction, whole))
 
     def action_edge(self, last: int) -> None:
-        """The cursor, else the view, to the first or last step."""
+        """Moves the cursor, else the view, to the first or last step."""
         charts, whole = self.charts, self._x_extent()
         if charts.cursor is not None:
             self._put_cursor(
@@ -124,7 +124,7 @@ class ChartActions(Page):
     # -- cursor ---------------------------------------------------------------------------------
 
     def action_cursor(self) -> None:
-        """A cursor at the newest step that is seen, or none."""
+        """Shows a cursor at the newest visible step, or removes it."""
         charts = self.charts
         if charts.cursor is not None:
             self.drop_cursor()
@@ -134,7 +134,7 @@ class ChartActions(Page):
             )
 
     def drop_cursor(self) -> None:
-        """Takes the cursor away."""
+        """Removes the cursor."""
         self.charts.cursor = None
         self._redraw_charts()
 
@@ -170,7 +170,7 @@ class ChartActions(Page):
             self._redraw_charts()
 
     def _cursor_position(self) -> float | None:
-        """Where the cursor stands, in the viewport's units."""
+        """The position of the cursor in the viewport's units; None where it has none."""
         charts = self.charts
         if charts.cursor is None or not charts.views:
             return None
@@ -182,7 +182,7 @@ class ChartActions(Page):
     # -- runs and metrics -----------------------------------------------------------------------
 
     def overlaid_runs(self, view: FolderView, run: RunView) -> tuple[RunView, ...]:
-        """The runs laid over the pinned one, in the order in which they were marked."""
+        """The runs overlaid on the shown one, in the order in which they were marked."""
         if self._overlay_hidden:
             return ()
         found = {other.summary.path: other for other in view.others}
@@ -190,15 +190,15 @@ class ChartActions(Page):
         return tuple(found[path] for path in wanted if path in found)
 
     def action_only(self) -> None:
-        """Leaves the others out, or lays them over the run again."""
+        """Hides the overlaid runs, or shows them again."""
         if not self.session.overlay:
-            self.session.show_notice("mark runs on the list with space to lay them over this one")
+            self.session.show_notice("no runs are overlaid: mark runs in the list with space")
             return
         self._overlay_hidden = not self._overlay_hidden
         self.show_charts()
 
     def action_find(self) -> None:
-        """Asks for a metric by name and brings it to the front."""
+        """Asks for a metric by name and pins or unpins it."""
         from tui_trainer.tui.dashboard.find_metric import FindMetric
 
         charts = self.charts
@@ -220,27 +220,29 @@ class ChartActions(Page):
             pane.focus()
 
     def action_export(self) -> None:
-        """Writes what is seen, in a thread."""
+        """Exports the visible charts in a thread."""
         from tui_trainer.tui.charts.svg import SvgColours
         from tui_trainer.tui.run_charts.export import export
 
         plots = self.charts.plots()
         if not plots:
-            self.session.show_notice("there is no chart to export", "warning")
+            self.session.show_notice("there is no chart to export yet", "warning")
             return
         app = self.session
         palette, marks = app.palette, app.marks
         colours = app.themes.files[app.theme].colours
         ground = SvgColours(colours.surface, colours.text, colours.faint)
-        plots = [replace(plot, averages=SmoothingCache()) for plot in plots]  # of the thread's own
+        plots = [
+            replace(plot, averages=SmoothingCache()) for plot in plots
+        ]  # separate from those of the screen
 
         def write() -> None:
-            said, failed = export(plots, palette, ground, marks)
-            app.post_message(NoticePosted(said, "error" if failed else "information"))
+            report, failed = export(plots, palette, ground, marks)
+            app.post_message(NoticePosted(report, "error" if failed else "information"))
 
         in_background("export", write)
 
-    # -- within ---------------------------------------------------------------------------------
+    # -- internal ------------------------------------------------------------
 
     @property
     def _chart_options(self) -> ChartOptions:
@@ -251,11 +253,11 @@ class ChartActions(Page):
         return self.charts.options.viewport
 
     def _x_extent(self) -> Range | None:
-        """Everything that the x axis has, in the viewport's units."""
+        """The whole range of the x axis, in the viewport's units."""
         return extent(self.charts.views, self._chart_options.x, self._chart_options.log_x)
 
     def _x_shown(self) -> Range | None:
-        """The part of the x axis that is seen, in its own units; None for all of it."""
+        """The visible part of the x axis, in the axis' own units; None for all of it."""
         whole = self._x_extent()
         shown = None if whole is None else self._chart_viewport.shown(whole)
         if shown is None or not self._chart_options.log_x:
@@ -263,7 +265,7 @@ class ChartActions(Page):
         return 10.0 ** shown[0], 10.0 ** shown[1]
 
     def times_shown(self) -> Viewport:
-        """What is seen of the run, as a view of the time of day."""
+        """The visible part of the run, as a viewport over the time of day."""
         shown, views = self._x_shown(), self.charts.views
         if shown is None or not views:
             return ALL
@@ -280,10 +282,10 @@ class ChartActions(Page):
         self._set_options(smoothing=wanted)
         if wanted == "auto":
             weight = self.charts.weight
-            said = f"auto ({weight_text(weight) if weight else 'off: few points'})"
+            text = f"auto ({weight_text(weight) if weight else 'off: few points'})"
         else:
-            said = f"{wanted:g}" if wanted else "off"
-        self.session.show_notice(f"smoothing {said}")
+            text = f"{wanted:g}" if wanted else "off"
+        self.session.show_notice(f"smoothing: {text}")
 
     def _set_options(self, **changed: object) -> None:
         self.charts.set(replace(self._chart_options, **changed))  # type: ignore[arg-type]

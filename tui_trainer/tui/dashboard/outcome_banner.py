@@ -1,4 +1,4 @@
-"""How a run ended and what can be done now: one banner above the charts."""
+"""The banner above the charts: how a run ended and what to do next."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOG_LINES = 6
 
 @dataclass(frozen=True)
 class OutcomeText:
-    """What happened, what the engine printed last, and what to do; empty where a run goes on."""
+    """The end of a run, the last lines of its log, and what to do; empty while it runs."""
 
     status: str = ""
     message: str = ""
@@ -27,8 +27,7 @@ class OutcomeText:
 
 
 def outcome_of(view: RunView | None, resume: str) -> OutcomeText:
-    """The outcome of an ended run, and why one cannot be read. `resume` says how one carries it
-    on."""
+    """The outcome of an ended run, or why a run cannot be read. `resume` is how to resume it."""
     if view is None:
         return OutcomeText()
     outcome, problem = _ended(view, resume), clean(view.summary.problem)
@@ -46,7 +45,8 @@ def _ended(view: RunView, resume: str) -> OutcomeText:
     message = clean(view.summary.message)
     if status in ("failed", "crashed"):
         if status == "crashed":
-            message = f"the training process is gone since step {count_text(view.summary.step)}"
+            step = count_text(view.summary.step)
+            message = f"the training process ended unexpectedly after step {step}"
         log = tuple(clean(line) for line in view.log_tail[-_LOG_LINES:])
         return OutcomeText(status, message, log, resume)
     if status == "cancelled":
@@ -60,7 +60,7 @@ def _ended(view: RunView, resume: str) -> OutcomeText:
 
 
 class OutcomeBanner(Panel[OutcomeText]):
-    """Hidden while a run goes on."""
+    """Hidden while the run has not ended."""
 
     def __init__(self) -> None:
         super().__init__(OutcomeText(), id="outcome")

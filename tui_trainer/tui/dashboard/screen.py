@@ -1,4 +1,4 @@
-"""The dashboard: is it learning, how long still, is anything wrong."""
+"""The dashboard of one run: charts, progress, hardware, advice and events."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.tui import keymap
 from tui_trainer.tui.chat.controller import chat_of
 from tui_trainer.tui.chat.teaching_status import feedback_facts_of
-from tui_trainer.tui.common.page import focus_in_order, teach
+from tui_trainer.tui.common.page import empty_folder_text, focus_in_order
 from tui_trainer.tui.dashboard.advice_actions import AdviceActions
 from tui_trainer.tui.dashboard.advice_panel import AdvicePanel
 from tui_trainer.tui.dashboard.chart_actions import ChartActions
@@ -35,24 +35,24 @@ from tui_trainer.tui.run_charts.plot import ChartOptions
 from tui_trainer.watch.snapshots import FolderView, RunSummary, RunView
 from tui_trainer.watch.throttle import Throttle
 
-# Every row is shown at once, in the leading chart; all else, which nobody reads by the tenth of a
-# second, so often. While rows stream in only the newest value is shown at once.
+# A new row is drawn at once in the main chart; all else this often. While rows stream in, only the
+# newest value is drawn at once.
 _WHOLE_SECONDS = 0.4
-_LOADING_SECONDS = 1.5  # between two looks at the lines of a run that is being read
+_LOADING_SECONDS = 1.5  # between two redraws of the lines of a run that is being read
 
 
 class DashboardScreen(AdviceActions, ChartActions):
-    """One run: charts, progress, machine, events."""
+    """Shows one run and follows it."""
 
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar = keymap.bindings("run", "dashboard")
     AUTO_FOCUS = "#loss"
-    place = "dashboard"
+    mode_name = "dashboard"
 
     def __init__(self) -> None:
         super().__init__()
-        self._stands = False
-        self._steered = False
+        self._all_mounted = False
+        self._commandable = False
         self._pace = Throttle()
         self._loading = False
         self._whole_at = 0.0
@@ -90,26 +90,26 @@ class DashboardScreen(AdviceActions, ChartActions):
     def sentence(self, view: FolderView) -> Content | None:
         if self.session.focus_path is not None and view.problem is None:
             return None if _focused(view, self.session.focus_path) else Content("reading the run …")
-        return teach(view, self.session.monitor_only)
+        return empty_folder_text(view, self.session.monitor_only)
 
     def take(self, view: FolderView) -> None:
         before = self._run_view
         run = self.with_advice(_focused(view, self.session.focus_path))
         if run is None or not self._composed():
             return
-        if run.commandable != self._steered:
-            self._steered = run.commandable
+        if run.commandable != self._commandable:
+            self._commandable = run.commandable
             self.draw_keys()
         now, loading = time.monotonic(), view.loading
         same = before is not None and before.summary.path == run.summary.path
         if same and before is not None and loading == self._loading:
             self._pace.told(now, max(0, run.rows - before.rows))
         else:
-            self._whole_at = 0.0  # another run, or all of it has been read
+            self._whole_at = 0.0  # another run, or reading it has finished
         self.charts.one_by_one = loading or self._loading
         self._loading = loading
         since = now - self._whole_at
-        if loading and same:  # keys are heard while much is read: lines take milliseconds
+        if loading and same:  # keys stay responsive: lines take milliseconds
             lines = since >= _LOADING_SECONDS
             self._whole_at = now if lines else self._whole_at
             self.charts.show_newest(self._views(), lines=lines)
@@ -130,7 +130,7 @@ class DashboardScreen(AdviceActions, ChartActions):
         self.show_charts()
 
     def _show_panels(self) -> None:
-        """What stands beside the charts."""
+        """The panels beside the charts."""
         run = self._run_view
         if run is None:
             return
@@ -142,7 +142,7 @@ class DashboardScreen(AdviceActions, ChartActions):
         self.query_one(OutcomeBanner).show(outcome_of(run, self.session.resume_hint(run.summary)))
 
     def show_charts(self) -> None:
-        """Shows the run and what is laid over it."""
+        """Shows the run and the runs overlaid on it."""
         if self._composed():
             self.charts.show(self._views())
 
@@ -159,7 +159,7 @@ class DashboardScreen(AdviceActions, ChartActions):
         panel.show(feedback_facts_of(transcript))
 
     def take_machine(self, samples: tuple[HardwareSample, ...]) -> None:
-        """Shows what the machine does now."""
+        """Shows the newest hardware samples."""
         if self._composed():
             here = self.session.runs_here(self._run_view)
             machine = machine_of(*shown_samples(samples, self._run_view, here=here))
@@ -167,16 +167,16 @@ class DashboardScreen(AdviceActions, ChartActions):
                 panel.show(machine)
 
     def _composed(self) -> bool:
-        """Whether every panel stands: news may come before."""
-        if not self._stands:
-            self._stands = bool(self.query(JobPanel)) and self.charts.is_mounted
-        return self._stands
+        """Whether every panel is mounted: messages may arrive before."""
+        if not self._all_mounted:
+            self._all_mounted = bool(self.query(JobPanel)) and self.charts.is_mounted
+        return self._all_mounted
 
     def listens_to(self, key: Key) -> bool:
-        return key.id not in STEERING or self._steered
+        return key.id not in STEERING or self._commandable
 
     def step_back(self) -> bool:
-        """Leaves the cursor, then a maximised pane, then the even grid, then a lone chart."""
+        """Removes the cursor, else a maximised pane, else the grid, else a single chart."""
         charts = self.charts
         if charts.cursor is not None:
             self.drop_cursor()
@@ -244,7 +244,7 @@ class DashboardScreen(AdviceActions, ChartActions):
             (pane or self.query_one("#loss")).focus()
 
     def _fold(self) -> None:
-        """One chart only where a low terminal has no room for two."""
+        """Shows only one chart where the terminal is too low for two."""
         charts = self.charts
         lone = self.has_class("-maximised") or (self.has_class("-short") and not charts.even)
         if not lone and not charts.even:
@@ -253,13 +253,13 @@ class DashboardScreen(AdviceActions, ChartActions):
         charts.place_charts()
 
     def _refocus(self) -> None:
-        """Keeps the focus on a chart that is seen."""
+        """Moves the focus to a visible chart."""
         panes = self.charts.panes()
         if panes and (self.focused is None or self.focused not in panes):
             panes[0].focus()
 
 
 def _focused(view: FolderView, path: Path | None) -> RunView | None:
-    """The run in the snapshot, if it is the one that was asked for already."""
+    """The run in the snapshot, where it is the selected one already."""
     run = view.focused
     return run if run is not None and run.summary.path == path else None

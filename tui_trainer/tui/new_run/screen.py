@@ -55,8 +55,8 @@ class NewRunScreen(Page):
 
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar = keymap.bindings("new")
-    AUTO_FOCUS = "FormRow Input"
-    place = "new"
+    AUTO_FOCUS = "FieldRow Input"
+    mode_name = "new"
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the keys that steer a run do: check, ask where it cannot be undone, send."""
+"""The actions of the keys that control a run; what cannot be undone asks first."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from tui_trainer.watch.snapshots import RunSummary
 
 
 class RunActions:
-    """Acts on the run that the present screen points at."""
+    """Acts on the run that is selected on the current screen."""
 
     def __init__(self, app: AppSession) -> None:
         self._app = app
 
     def pause(self) -> None:
-        """Pauses the run, or lets it go on."""
+        """Pauses or resumes the run."""
         run = self._commandable()
         if run is not None:
             command: CommandName = "resume" if run.status == "paused" else "pause"
             commands.ask(self._app.post_message, run, command)
 
     def checkpoint(self) -> None:
-        """Has a checkpoint written."""
+        """Requests a checkpoint."""
         run = self._commandable()
         if run is not None:
             commands.ask(self._app.post_message, run, "checkpoint")
 
     def stop(self) -> None:
-        """Asks, then has the run save and stop."""
+        """Asks, then requests that the run saves and stops."""
         run = self._commandable()
         if run is None:
             return
         question = f"Save {clean(run.name)} at step {run.step or 0:,} and stop it?"
         options = (
             ChoiceOption("stop", "s", "save and stop"),
-            ChoiceOption("stay", "escape", "let it go on"),
+            ChoiceOption("stay", "escape", "keep it running"),
         )
 
         def decide(answer: str | None) -> None:
@@ -72,22 +72,22 @@ class RunActions:
         prompt = PromptDialog(
             f"Learning rate of {clean(run.name)}",
             "" if present is None else rate_text(present),
-            "it holds from the next step on and keeps the schedule's shape",
-            lambda text: None if parse_rate(text) else "needs a number above 0, such as 2e-4",
+            "applies from the next step; the shape of the schedule is kept",
+            lambda text: None if parse_rate(text) else "enter a number above 0, such as 2e-4",
         )
         self._app.push_screen(prompt, decide)
 
     def resume_run(self) -> None:
-        """Starts the engine again on a run that ended early. Where it broke after its rate was
-        set, asks whether to go on from before that."""
+        """Resumes a run that ended early. Where it failed after its learning rate was set, asks
+        whether to resume from a checkpoint before that."""
         run = self._target()
         if run is None:
-            self._app.show_notice("no run is chosen", "warning")
+            self._app.show_notice("no run is selected", "warning")
         elif self._app.monitor_only or (run.kind == "run" and not run.ours):
             self._app.show_notice(self._app.resume_hint(run), "warning")
         elif run.kind != "run" or run.status not in run_status.RESUMABLE:
             word = run_status.word(run.status)
-            self._app.show_notice(f"{run.name} is {word}; there is nothing to carry on", "warning")
+            self._app.show_notice(f"{run.name} is {word}; there is nothing to resume", "warning")
         else:
             broken = broken_rate(RunFolder(run.path))
             if broken is None:
@@ -98,8 +98,8 @@ class RunActions:
     def _ask_about_broken_rate(self, run: RunSummary, broken: BrokenRate) -> None:
         options = (
             ChoiceOption("back", "b", broken.way),
-            ChoiceOption("keep", "r", f"from the newest checkpoint, with {broken.rate:.3g} again"),
-            ChoiceOption("leave", "escape", "leave it"),
+            ChoiceOption("keep", "r", f"from the newest checkpoint, again with {broken.rate:.3g}"),
+            ChoiceOption("leave", "escape", "cancel"),
         )
 
         def decide(answer: str | None) -> None:
@@ -115,30 +115,33 @@ class RunActions:
     ) -> None:
         self._app.engines.start(RunFolder(run.path), checkpoint, peak)
         self._app.focus_run(run.path)
-        self._app.show_notice(f"starting the engine of {run.name} again")
+        self._app.show_notice(f"resuming {run.name}")
 
     def again(self) -> None:
-        """Fills the form for a new run with the settings of the chosen one."""
+        """Fills in the form for a new run with the settings of the selected one."""
         run = self._target()
         if run is None:
-            self._app.show_notice("no run is chosen", "warning")
+            self._app.show_notice("no run is selected", "warning")
             return
         info = RunFolder(run.path).info() if run.kind == "run" else None
         if info is None:
-            self._app.show_notice(f"{run.name} has no job of tui-trainer to start from", "warning")
+            self._app.show_notice(
+                f"{run.name} was not written by tui-trainer: its settings cannot be reused",
+                "warning",
+            )
             return
         self._app.template = info.job
         self._app.action_show("new")
 
     def adopt(self) -> None:
-        """Adds the run's adapter to the adapters, under a name that is asked for."""
+        """Asks for a name and adds the run's adapter to the adapters under it."""
         from tui_trainer.tui.adapters import background_tasks  # loaded when they are wanted
         from tui_trainer.tui.adapters.adapter_names import adapter_name, name_problem
         from tui_trainer.tui.common.dialogs.progress import ProgressDialog
 
         run = self._target()
         if run is None:
-            self._app.show_notice("no run is chosen", "warning")
+            self._app.show_notice("no run is selected", "warning")
             return
         folder = RunFolder(run.path)
         try:
@@ -160,14 +163,14 @@ class RunActions:
 
     def _adopted(self, name: str | None) -> None:
         if name is not None:
-            self._app.show_notice(f"{name} is an adapter now")
+            self._app.show_notice(f"adapter {name} added")
             self._app.action_show("adapters")
 
     def details(self) -> None:
-        """Shows everything there is to know of the run."""
+        """Shows the details of the run."""
         run = self._target()
         if run is None:
-            self._app.show_notice("no run is chosen", "warning")
+            self._app.show_notice("no run is selected", "warning")
             return
         view = self._app.view
         known = (*view.others, *([view.focused] if view.focused is not None else []))
@@ -175,7 +178,7 @@ class RunActions:
         self._app.push_screen(DetailsScreen(run, whole))
 
     def machine(self) -> None:
-        """Shows the whole machine, zoomed as the charts are."""
+        """Shows the hardware screen, zoomed to the same period as the charts."""
         from tui_trainer.tui.dashboard.screen import DashboardScreen
         from tui_trainer.tui.hardware.screen import HardwareScreen  # loaded when it is wanted
         from tui_trainer.tui.run_charts.viewport import ALL
@@ -185,26 +188,31 @@ class RunActions:
         self._app.push_screen(HardwareScreen(times))
 
     def leave(self) -> None:
-        """Leaves at once, or asks where a run begun here still trains."""
+        """Quits at once, or asks where a run started in this session is still training."""
         training = self._app.engines.training()
         if not training:
             self._exit()
             return
         names = ", ".join(clean(folder.path.name) for folder in training)
         options = (
-            ChoiceOption("leave", "q", "leave, let it train on"),
-            ChoiceOption("stop", "s", "save and stop, then leave"),
-            ChoiceOption("stay", "escape", "stay"),
+            ChoiceOption("leave", "q", "quit, keep it training"),
+            ChoiceOption("stop", "s", "save and stop it, then quit"),
+            ChoiceOption("stay", "escape", "cancel"),
         )
 
         def decide(answer: str | None) -> None:
             if answer == "leave":
                 self._exit()
             elif answer == "stop":
-                self._app.show_notice("saving and stopping, then leaving")
+                self._app.show_notice("saving and stopping; quits when this is done")
                 commands.stop_all(self._app.post_message, training)
 
-        self._app.push_screen(ChoiceDialog(f"{names} still trains.", options), decide)
+        self._app.push_screen(
+            ChoiceDialog(
+                f"{names} {'is' if len(training) == 1 else 'are'} still training.", options
+            ),
+            decide,
+        )
 
     def _exit(self) -> None:
         self._app.exit(0, message=self._app.farewell())
@@ -214,10 +222,14 @@ class RunActions:
         return page.target() if isinstance(page, Page) else None
 
     def _commandable(self) -> RunSummary | None:
-        """The run to steer, or None with the reason told."""
+        """The run to control; None, after a notice with the reason, where that is not possible."""
         run = self._target()
         resume = next(key for key in keymap.KEYS if key.id == "resume_run")
-        key = "tui-trainer resume" if self._app.monitor_only else self._app.keymap.shown(resume)
+        key = (
+            "tui-trainer resume"
+            if self._app.monitor_only
+            else f"press {self._app.keymap.shown(resume)}"
+        )
         reason = commands.refusal(run, key)
         if reason is not None:
             self._app.show_notice(reason, "warning")

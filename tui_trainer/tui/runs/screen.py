@@ -14,7 +14,7 @@ from textual.widgets import Input
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.markup import plain
-from tui_trainer.tui.common.page import Page, teach
+from tui_trainer.tui.common.page import Page, empty_folder_text
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.keymap import STEERING, Key
 from tui_trainer.tui.runs import run_rows
@@ -36,7 +36,7 @@ class RunsScreen(Page):
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar = keymap.bindings("run", "runs")
     AUTO_FOCUS = "RunTable"
-    place = "runs"
+    mode_name = "runs"
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class RunsScreen(Page):
         return next((run for run in self.session.view.runs if run.path == chosen), None)
 
     def sentence(self, view: FolderView) -> Content | None:
-        return teach(view, self.session.monitor_only)
+        return empty_folder_text(view, self.session.monitor_only)
 
     def take(self, view: FolderView) -> None:
         if not self.is_current:

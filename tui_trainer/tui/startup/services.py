@@ -1,4 +1,4 @@
-"""From other threads to the app: frozen things go in, messages come out, no widget is touched."""
+"""The background services of the app; they post messages and touch no widget."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:  # what the first paint does without, and monitor without a ch
 
 
 def real_services(runs_dir: Path, poll_seconds: float, model: str = "builtin") -> Services:
-    """The real watcher, sampler, supervisor and chat for a folder of runs; what they need is
-    loaded when they begin."""
+    """The watcher, sampler, supervisor and chat for a folder of runs; their modules are loaded when
+    they start."""
 
     def watcher(on_change: Callable[[FolderView], None]) -> FolderWatcher:
         from tui_trainer.tui.dashboard import screen  # noqa: F401  not by the app's own thread
@@ -32,22 +32,22 @@ def real_services(runs_dir: Path, poll_seconds: float, model: str = "builtin") -
 
         return FolderWatcher(runs_dir, on_change, poll_seconds=poll_seconds)
 
-    patient: list[TimedGpus] = []  # one for the whole session
+    gpus: list[TimedGpus] = []  # one for the whole session
 
     def sampler(pid: int | None, path: Path) -> HardwareSource:
         from tui_trainer.hardware.gpu import TimedGpus
         from tui_trainer.hardware.sampler import Sampler
 
-        if not patient:
-            patient.append(TimedGpus())
-        return Sampler(run_pid=pid, disk_path=path, gpus=patient[0])
+        if not gpus:
+            gpus.append(TimedGpus())
+        return Sampler(run_pid=pid, disk_path=path, gpus=gpus[0])
 
     def chat(emit: Callable[[Event], None], on_status: Callable[[str], None]) -> ChatSession:
         from tui_trainer.tui.chat.open_session import real_session
 
         return real_session(model, runs_dir)(emit, on_status)
 
-    def late(on_change: Callable[[FolderView], None]) -> LazyWatcher:
+    def lazy_watcher(on_change: Callable[[FolderView], None]) -> LazyWatcher:
         def failed(reason: str) -> None:
             from tui_trainer.watch.snapshots import FolderView
 
@@ -56,7 +56,7 @@ def real_services(runs_dir: Path, poll_seconds: float, model: str = "builtin") -
         return LazyWatcher(lambda: watcher(on_change), failed)
 
     return Services(
-        watch=late,
+        watch=lazy_watcher,
         sampler=sampler,
         supervisor=LazySupervisor,
         chat=chat,
@@ -64,31 +64,31 @@ def real_services(runs_dir: Path, poll_seconds: float, model: str = "builtin") -
 
 
 class BackgroundServices:
-    """Owns the threads behind the screen and turns what they hand out into messages."""
+    """Owns the background threads and posts their results as messages."""
 
     def __init__(self, post: Post, services: Services, runs_dir: Path) -> None:
-        self._post_message = post
-        self._open = True
+        self._post_to_app = post
+        self._running = True
         self.watcher = services.watch(lambda view: self._post(FolderChanged(view)))
         self.supervisor = services.supervisor(lambda end: self._post(EngineEnded(end)))
         self._hardware = HardwareThread(self._post, services.sampler, runs_dir)
 
     def start(self) -> None:
-        """Starts watching; messages come from now on."""
+        """Starts the threads."""
         self.watcher.start()
         self._hardware.start()
 
     def stop(self) -> None:
-        """Ends every thread of ours; engines go on."""
-        self._open = False
+        """Stops the threads; engines keep running."""
+        self._running = False
         self.supervisor.stop_watching()
         self._hardware.stop()
         self.watcher.stop()
 
     def measure_process(self, pid: int | None) -> None:
-        """Has the process of the shown run measured along with the machine."""
+        """Selects the process that is measured along with the hardware."""
         self._hardware.measure_process(pid)
 
     def _post(self, message: Message) -> None:
-        if self._open:
-            self._post_message(message)
+        if self._running:
+            self._post_to_app(message)
