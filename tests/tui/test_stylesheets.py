@@ -6,13 +6,24 @@ import ast
 import re
 from pathlib import Path
 
-from textual import widgets
-
 import tui_trainer.tui.app as app_module
 
 TUI = Path(app_module.__file__).parent
-_TEXTUAL = {*widgets.__all__, "Screen", "Vertical", "VerticalScroll", "Toast", "CommandPalette"}
-_TEXTUAL |= {"SelectCurrent", "TextArea"}
+_TEXTUAL = {
+    "Button",
+    "CommandPalette",
+    "DataTable",
+    "Input",
+    "OptionList",
+    "Screen",
+    "Select",
+    "SelectCurrent",
+    "Static",
+    "TextArea",
+    "Toast",
+    "Vertical",
+    "VerticalScroll",
+}
 
 
 def class_names() -> set[str]:

@@ -7,14 +7,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
-
-if TYPE_CHECKING:  # run folders are read without numpy
-    import numpy.typing as npt
 
 # Bits of an element of each type that safetensors knows.
 _BITS = {
@@ -133,14 +130,15 @@ def _finder(dtype: str) -> Callable[[memoryview], bool] | None:
     """Tells whether bytes of this type hold NaN or infinity; None for a type that cannot."""
     if dtype not in _EXPONENTS:
         return None
-    kind, exponent = _EXPONENTS[dtype]
-    import numpy as np
+    import numpy as np  # what shows runs needs none of it before the first paint
 
-    scratch: npt.NDArray[Any] = np.empty(CHUNK // np.dtype(kind).itemsize, dtype=kind)
+    name, exponent = _EXPONENTS[dtype]
+    kind: Any = getattr(np, name)
+    scratch: Any = np.empty(CHUNK // np.dtype(kind).itemsize, dtype=kind)
 
     def find(view: memoryview) -> bool:
         values = np.frombuffer(view, dtype=kind)
-        masked = np.bitwise_and(values, np.dtype(kind).type(exponent), out=scratch[: values.size])
+        masked = np.bitwise_and(values, kind(exponent), out=scratch[: values.size])
         return bool(masked.max() == exponent)
 
     return find

@@ -12,10 +12,10 @@ from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.run import ACTIVE_STATES, Event
 from tui_trainer.launch.rollback_offer import SPOILT, RollbackOffer, checkpoint_before, rollback
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
-from tui_trainer.tui.common.markup import rate_text
 from tui_trainer.tui.common.page import Page
 from tui_trainer.tui.dashboard.advice_panel import (
     AdviceFacts,
@@ -228,7 +228,7 @@ class AdviceActions(Page):
             return
         question = (
             f"Roll {clean(view.summary.name)} back to {offer.checkpoint} and resume it with a peak "
-            f"learning rate of {rate_text(offer.peak)}?"
+            f"learning rate of {formats.rate(offer.peak)}?"
         )
         options = (
             ChoiceOption("back", "y", "roll back"),

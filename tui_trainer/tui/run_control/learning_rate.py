@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from tui_trainer.store.runs import present_rate
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
-from tui_trainer.tui.common.markup import rate_text
 from tui_trainer.tui.common.session import AppSession
 from tui_trainer.tui.run_control import commands
 
@@ -35,7 +35,7 @@ def confirm_rise(
         act()
         return
     options = (
-        ChoiceOption("set", "y", f"set {rate_text(rate)} anyway"),
+        ChoiceOption("set", "y", f"set {formats.rate(rate)} anyway"),
         ChoiceOption("leave", "escape", "keep the current rate"),
     )
 
