@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import re
 from pathlib import Path
+from typing import Any
+
+from textual.screen import Screen
 
 import tui_trainer.tui.app as app_module
 
@@ -55,3 +60,19 @@ def test_selectors_name_classes_that_exist() -> None:
     assert ("DashboardScreen", "screen.tcss") in found
     unknown = {f"{name} in {file}" for name, file in found if name not in known}
     assert not unknown, f"no such class: {', '.join(sorted(unknown))}"
+
+
+def test_every_screen_finds_its_stylesheet() -> None:
+    for file in TUI.rglob("*.py"):
+        parts = file.relative_to(TUI.parent.parent).with_suffix("").parts
+        importlib.import_module(".".join(parts).removesuffix(".__init__"))
+    screens: list[Any] = [Screen]
+    found = set()
+    while screens:
+        screen = screens.pop()
+        screens += screen.__subclasses__()
+        if screen.__module__.startswith("tui_trainer.") and screen.CSS_PATH is not None:
+            found.add(screen.__name__)
+            path = Path(inspect.getfile(screen)).parent / str(screen.CSS_PATH)
+            assert path.is_file(), f"{screen.__name__}: {path}"
+    assert {"HelpScreen", "FindMetric", "AnswerEditor", "DashboardScreen"} <= found
