@@ -87,7 +87,7 @@ def test_states_have_a_word_and_a_colour_each() -> None:
             {"kind": "csv", "tool": "Keras CSV"},
             "alpha cannot be controlled: it was written by Keras CSV",
         ),
-        ({"status": "crashed"}, "alpha crashed; to resume it: R"),
+        ({"status": "crashed"}, "alpha crashed; to resume it: press R"),
         ({"status": "completed"}, "accepts no commands"),
         ({"status": "idle"}, "has not started yet"),
     ],

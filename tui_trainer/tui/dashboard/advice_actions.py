@@ -99,18 +99,20 @@ class AdviceActions(Page):
         facts = advice_facts_of(
             view, self._is_advised_here(view), self._muted_kinds(view), act, hint
         )
-        return replace(facts, said=self._with_warnings(view, facts.said))
+        return replace(facts, items=self._with_warnings(view, facts.items))
 
-    def _with_warnings(self, view: RunView, said: tuple[AdviceText, ...]) -> tuple[AdviceText, ...]:
+    def _with_warnings(
+        self, view: RunView, items: tuple[AdviceText, ...]
+    ) -> tuple[AdviceText, ...]:
         """Inserts the hardware warnings after critical advice and before the rest."""
         if view.events is not self._open_warnings[0]:
             self._open_warnings = view.events, open_warnings(view.events)
-        advised = any(one.kind == "memory" for one in said)
+        advised = any(one.kind == "memory" for one in items)
         warnings = warning_texts(
             view, self._open_warnings[1], self._muted_kinds(view), memory_advised=advised
         )
-        critical = sum(one.urgency == "critical" for one in said)
-        return (*said[:critical], *warnings, *said[critical:])
+        critical = sum(one.urgency == "critical" for one in items)
+        return (*items[:critical], *warnings, *items[critical:])
 
     def action_apply_advice(self) -> None:
         """Applies the learning rate of the current advice, or rolls an ended run back with it;
@@ -128,7 +130,7 @@ class AdviceActions(Page):
         if offer is not None:
             self._confirm_rollback(view, offer)
             return
-        reason = commands.refusal(view.summary, "tui-trainer resume")
+        reason = commands.refusal(view.summary)
         if reason is not None:
             session.show_notice(reason, "warning")
         elif self._is_advised_here(view):
@@ -139,16 +141,16 @@ class AdviceActions(Page):
     def action_dismiss_advice(self) -> None:
         """Mutes the kind of the current advice: in the run where it has an advisor, else here."""
         session, view = self.session, self._run_view
-        said = () if view is None else self.advice_facts(view).said
+        items = () if view is None else self.advice_facts(view).items
         found = open_advice(view, self._muted_kinds(view))
-        if view is None or not said:
+        if view is None or not items:
             session.show_notice("there is no open advice", "warning")
             return
         path = view.summary.path
-        if said[0].alarm:
-            self._muted[path] = self._muted_kinds(view) | {said[0].alarm}
+        if items[0].warning:
+            self._muted[path] = self._muted_kinds(view) | {items[0].warning}
             session.show_notice(
-                f"warnings about {said[0].kind} are muted for this run in this session"
+                f"warnings about {items[0].kind} are muted for this run in this session"
             )
             self.take(session.view)
             return
@@ -202,7 +204,7 @@ class AdviceActions(Page):
 
     def _confirm_spike_rollback(self, view: RunView, spike: Advice) -> None:
         session, run = self.session, view.summary
-        reason = commands.refusal(run, "tui-trainer resume")
+        reason = commands.refusal(run)
         name = checkpoint_before(RunFolder(run.path), spike)
         if reason is None and name is None:
             reason = f"there is no checkpoint before the spike at step {spike.step:,}"

@@ -26,7 +26,7 @@ _MOST = 3  # further kinds shown below the current one
 @dataclass(frozen=True)
 class AdviceText:
     """One open advice as text; `act` is what the key does, empty where it does nothing.
-    `alarm` is the id of a hardware warning, which no learning rate can fix; empty for advice."""
+    `warning` is the id of a hardware warning, which no learning rate can fix; empty for advice."""
 
     kind: str
     urgency: str
@@ -34,16 +34,15 @@ class AdviceText:
     suggestion: str
     reason: str
     act: str
-    alarm: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True)
 class AdviceFacts:
-    """The open advice, the current one first; `judged` is whether it was computed here, as the run
-    has no advisor."""
+    """The open advice, the current one first; `computed_here` where the run has no advisor."""
 
-    said: tuple[AdviceText, ...] = ()
-    judged: bool = False
+    items: tuple[AdviceText, ...] = ()
+    computed_here: bool = False
     hint: str = ""
 
 
@@ -69,18 +68,18 @@ def lone_spike(view: RunView | None, muted: frozenset[str] = frozenset()) -> Adv
 
 
 def advice_facts_of(
-    view: RunView | None, judged: bool, muted: frozenset[str], act: str, hint: str
+    view: RunView | None, computed_here: bool, muted: frozenset[str], act: str, hint: str
 ) -> AdviceFacts:
     """The facts of a run. `act` is the hint to apply a rate or roll back, `hint` another hint; both
     may be empty."""
     if view is None:
         return AdviceFacts()
     newest = newest_rate(view, muted) or lone_spike(view, muted)
-    said = tuple(
-        _said(one, one.id in view.applied, act if one is newest else "")
+    items = tuple(
+        _text_of(one, one.id in view.applied, act if one is newest else "")
         for one in open_advice(view, muted)
     )
-    return AdviceFacts(said, judged, hint if said else "")
+    return AdviceFacts(items, computed_here, hint if items else "")
 
 
 class AdvicePanel(Panel[AdviceFacts]):
@@ -90,18 +89,18 @@ class AdvicePanel(Panel[AdviceFacts]):
         super().__init__(AdviceFacts(), id="advice")
 
     def show(self, facts: AdviceFacts) -> bool:
-        self.set_class(bool(facts.said), "-open")
+        self.set_class(bool(facts.items), "-open")
         return super().show(facts)
 
     def draw(self, facts: AdviceFacts, width: int, height: int) -> Content:
-        if not facts.said:
+        if not facts.items:
             return Content("")
         if height == 1:
             return _line(facts, width)
         return _block(facts, width)
 
 
-def _said(advice: Advice, applied: bool, act: str) -> AdviceText:
+def _text_of(advice: Advice, applied: bool, act: str) -> AdviceText:
     suggestion = ""
     if advice.suggested_lr is not None and advice.learning_rate:
         word = "lower" if advice.suggested_lr < advice.learning_rate else "raise"
@@ -125,34 +124,34 @@ def _factor(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
-def _head(said: AdviceText) -> Content:
-    colour = _COLOURS.get(said.urgency, run_status.CAUTION)
+def _head(item: AdviceText) -> Content:
+    colour = _COLOURS.get(item.urgency, run_status.CAUTION)
     return Content.assemble(
-        (f"▲ {said.urgency}", f"bold {colour}"),
-        f"  {said.kind} ",
-        (f"since {said.since}", "$faint"),
+        (f"▲ {item.urgency}", f"bold {colour}"),
+        f"  {item.kind} ",
+        (f"since {item.since}", "$faint"),
     )
 
 
 def _line(facts: AdviceFacts, width: int) -> Content:
-    first = facts.said[0]
-    more = f"  +{len(facts.said) - 1}" if len(facts.said) > 1 else ""
-    words = first.suggestion or (first.reason if first.alarm else "")
+    first = facts.items[0]
+    more = f"  +{len(facts.items) - 1}" if len(facts.items) > 1 else ""
+    words = first.suggestion or (first.reason if first.warning else "")
     left = Content.assemble(" ", _head(first), (more, "$faint"), "  ", words)
     return spread(left, Content.styled(f"{first.act} ", "$accent"), width)
 
 
 def _block(facts: AdviceFacts, width: int) -> Content:
-    first, rest = facts.said[0], facts.said[1 : 1 + _MOST]
-    label = "computed here: the run has no advisor" if facts.judged else ""
+    first, rest = facts.items[0], facts.items[1 : 1 + _MOST]
+    label = "computed here: the run has no advisor" if facts.computed_here else ""
     lines = [spread(Content.styled("advice", "bold"), Content.styled(label, "$faint"), width)]
     lines.append(_head(first).truncate(width, ellipsis=True))
     lines += wrapped(Content(first.reason), width)[:3]
     if first.suggestion or first.act:
         act = Content.styled(first.act, "$accent")
         lines.append(spread(Content.styled(first.suggestion, "bold"), act, width))
-    for said in rest:
-        lines.append(spread(_head(said), Content.styled(said.act, "$accent"), width))
+    for item in rest:
+        lines.append(spread(_head(item), Content.styled(item.act, "$accent"), width))
     if facts.hint:
         lines += wrapped(Content.styled(facts.hint, "$accent"), width)[:3]
     return stack(*lines)

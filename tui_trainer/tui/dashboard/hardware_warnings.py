@@ -41,12 +41,12 @@ def warning_texts(
     there is advice on memory."""
     if view.summary.status not in ACTIVE_STATES:
         return ()
-    said = []
+    items = []
     for event in reversed(warnings):
         name = str(event.detail["alarm"])
         if name in muted or (memory_advised and (name == "ram" or name.endswith("_memory"))):
             continue
-        said.append(
+        items.append(
             AdviceText(
                 kind=_kind(name),
                 urgency="high",
@@ -54,10 +54,10 @@ def warning_texts(
                 suggestion="",
                 reason=clean(event.message),
                 act="",
-                alarm=name,
+                warning=name,
             )
         )
-    return tuple(said)
+    return tuple(items)
 
 
 def _kind(name: str) -> str:

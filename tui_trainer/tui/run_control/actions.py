@@ -225,11 +225,7 @@ class RunActions:
         """The run to control; None, after a notice with the reason, where that is not possible."""
         run = self._target()
         resume = next(key for key in keymap.KEYS if key.id == "resume_run")
-        key = (
-            "tui-trainer resume"
-            if self._app.monitor_only
-            else f"press {self._app.keymap.shown(resume)}"
-        )
+        key = "" if self._app.monitor_only else self._app.keymap.shown(resume)
         reason = commands.refusal(run, key)
         if reason is not None:
             self._app.show_notice(reason, "warning")

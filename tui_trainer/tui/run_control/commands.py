@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 30.0
 
 
-def refusal(run: RunSummary | None, resume_key: str) -> str | None:
-    """Why a run accepts no commands from here, as one sentence; None where it accepts them."""
+def refusal(run: RunSummary | None, resume_key: str = "") -> str | None:
+    """Why a run accepts no commands from here, as one sentence; None where it accepts them.
+
+    `resume_key` is the key that resumes it; without one the sentence names the command.
+    """
     if run is None:
         return "no run is selected"
     name = clean(run.name)
@@ -32,7 +35,8 @@ def refusal(run: RunSummary | None, resume_key: str) -> str | None:
         ended = run_status.ended_text(run.status)
         return f"{name} {ended}; only the program that wrote it can resume it"
     if run.status in run_status.RESUMABLE:
-        return f"{name} {run_status.ended_text(run.status)}; to resume it: {resume_key}"
+        how = f"press {resume_key}" if resume_key else f"tui-trainer resume {clean(str(run.path))}"
+        return f"{name} {run_status.ended_text(run.status)}; to resume it: {how}"
     if run.status == "idle":
         return f"{name} has not started yet and accepts no commands"
     if run.status not in ACTIVE_STATES:

@@ -17,7 +17,7 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
     """A centred dialog; a click beside it closes it, as Esc does."""
 
     # Absolute: Textual looks for a relative path beside each subclass.
-    CSS_PATH = Path(__file__).with_name("dialog.tcss")
+    CSS_PATH = str(Path(__file__).with_name("dialog.tcss"))
 
     def on_click(self, event: events.Click) -> None:
         if event.widget is self:
