@@ -52,7 +52,7 @@ async def test_h_shows_what_a_finished_run_recorded(
         assert page.viewport.follows and page.viewport.width == pytest.approx(8 * 0.36)
         await pilot.press("left")
         assert page.viewport.high == pytest.approx(now - 52 - 8 * 0.36 / 4)
-        await pilot._post_mouse_events([MouseScrollDown], "#machine-curve-0", offset=(20, 2))
+        await pilot._post_mouse_events([MouseScrollDown], "#hardware-curve-0", offset=(20, 2))
         assert page.viewport.width == pytest.approx(8 * 0.6)
         await pilot.press("0")
         assert page.viewport == ALL
@@ -84,7 +84,7 @@ async def test_the_machine_is_zoomed_as_the_charts_are(
         assert times_shown.width is not None and not times_shown.follows
         await pilot.press("h")
         await seen(app, "as done recorded it")
-        pane = app.screen.query_one("#machine-curve-0")
+        pane = app.screen.query_one("#hardware-curve-0")
         low, high = pane._spec.x_range
         assert (low, high) == (times_shown.high - times_shown.width, times_shown.high)
         assert min(times) <= low < high < max(times)
@@ -164,7 +164,7 @@ async def test_a_driver_that_hangs_freezes_no_screen(
             while not asked.is_set():
                 await pilot.pause(0.05)
             await pilot.press("h")
-            await seen(app, "the machine has not been looked at yet")
+            await seen(app, "no hardware sample yet")
             await pilot.press("escape", "2")
             await seen(app, "1 run")
     finally:

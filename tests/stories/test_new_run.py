@@ -42,7 +42,7 @@ async def test_power_and_optimizer_are_chosen_seen_and_started(
     async with app.run_test(size=(120, 44)) as pilot:
         await seen(app, "no runs in")
         await pilot.press("n")
-        await seen(app, "ready to start", "cosine, warmup 10", "▶ more", "kind of adapter")
+        await seen(app, "ready to start", "cosine, warmup 10", "▶ more", "adapter variants")
         assert "scheduler power" not in text_of(app)
         row(app, "training.scheduler").enter()
         await pilot.press("right", "right")

@@ -213,7 +213,7 @@ async def test_another_tools_run_is_read_only_and_tells_what_it_lacks(
     async with app.run_test(size=(120, 30)) as pilot:
         await seen(app, "mine · training")
         await pilot.press("2")
-        await seen(app, "› mine", "Keras CSV", "takes commands", "p pause")
+        await seen(app, "› mine", "Keras CSV", "accepts commands", "p pause")
         app.screen.query_one(RunTable).focus()
         table = app.screen.query_one(RunTable)
         await pilot.press("up" if table.cursor_row else "down")
@@ -250,7 +250,7 @@ async def test_details_have_a_page_for_each_kind_of_fact(
         await pilot.press("3")
         await seen(app, "checkpoint step-00000060 saved")
         await pilot.press("4")
-        await seen(app, "sealed  best", "2.0 KiB", "it has no readable manifest")
+        await seen(app, "complete  best", "2.0 KiB", "it has no readable manifest")
         await pilot.press("5")
         await seen(app, "no samples of the machine")
         await pilot.press("6")
@@ -258,7 +258,7 @@ async def test_details_have_a_page_for_each_kind_of_fact(
         await pilot.press("7")
         await seen(app, "training examples", "1,234", "said again")
         await pilot.press("8")
-        await seen(app, "step 40", "macro F1", "0.650", "x·", "true class, taken for")
+        await seen(app, "step 40", "macro F1", "0.650", "x·", "true class ↓ predicted →")
         await pilot.press("escape")
         await seen(app, "newest first")
 
@@ -292,7 +292,7 @@ async def test_form_is_filled_with_the_example_and_starts_it(
         made = RunFolder(vars(app.bridge.supervisor)["started"][0])
         info = made.info()
         assert made.path.parent == runs_dir and info is not None and info.job.training == training
-        await seen(app, "lighthouse · idle", "no step yet")
+        await seen(app, "lighthouse · idle", "no steps yet")
 
 
 async def test_mistakes_stand_beside_their_field(

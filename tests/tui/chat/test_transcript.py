@@ -125,7 +125,7 @@ def test_a_table_too_wide_for_columns_becomes_cards() -> None:
 
 def test_words_of_shares_and_of_what_answers() -> None:
     assert share(1.0) == "100 %" and share(0.999) == "99.9 %" and share(None) == "–"
-    assert live_words({}) == "the base" and live_words({"a": 1.0}) == "a"
+    assert live_words({}) == "the base model" and live_words({"a": 1.0}) == "a"
     assert live_words({"a": 0.7, "b": 0.3}) == "0.7 a + 0.3 b"
     before, after = Measures(recalled=0.0), Measures(recalled=1.0, recalled_count=10)
     assert measure_words(before, after, "recalled") == "0 % → 100 % of 10"
@@ -145,8 +145,8 @@ def test_the_panel_tells_buffer_training_and_result() -> None:
     talk.take(session_thread.TrainingProgressed(record("training", step=30, total_steps=60), curve))
     talk.take(session_thread.TrainingProgressed(record("queued", id="t2")))
     text = blocks_of(teaching_facts_of(talk, "ctrl+o", "braille"), 40).plain
-    for words in ("7 of 10 until training", "weight 21 of 42", "! 2 need a correction", "paused",
-                  "step 30 / 60", "█▅▁", "left 9 s", "ctrl+o watch", "1 more queued",
+    for words in ("7 of 10 examples", "weight 21 of 42", "! 2 need a correction", "paused",
+                  "step 30 / 60", "█▅▁", "remaining 9 s", "ctrl+o watch", "1 more queued",
                   "taught-1"):  # fmt: skip
         assert words in text, words
     line = one_line(teaching_facts_of(talk, "ctrl+o", "braille"), 78)

@@ -144,9 +144,9 @@ def run(tmp_path: Path, status: Any, *times: float) -> RunView:
 def test_whose_samples_are_shown(tmp_path: Path) -> None:
     live = [HardwareSample(time=time, cpu_percent=9.0) for time in (2.0, 3.0)]
     ended = shown_samples(live, run(tmp_path, "completed", 1.0), here=False)
-    assert ([s.time for s in ended[0]], ended[1]) == ([1.0], "as small recorded it")
+    assert ([s.time for s in ended[0]], ended[1]) == ([1.0], "recorded by small")
     remote = shown_samples(live, run(tmp_path, "training", 1.0), here=False)
-    assert remote[1] == "as small recorded it on elsewhere"
+    assert remote[1] == "recorded by small on elsewhere"
     here = shown_samples(live, run(tmp_path, "training", 1.0, 2.0), here=True)
     assert ([s.time for s in here[0]], here[1]) == ([1.0, 2.0, 3.0], "")
     assert shown_samples(live, run(tmp_path, "completed"), here=False) == (tuple(live), "")
@@ -175,8 +175,8 @@ def test_the_curves_of_many_gpus_are_titled_from_the_lowest_to_the_highest() -> 
         "GPU power 400 W",
         "GPU clock n/a MHz",
         "RAM n/a GiB",
-        "disk n/a MB/s",
-        "network n/a MB/s",
+        "disk n/a MiB/s",
+        "network n/a MiB/s",
     ]
 
 
@@ -187,7 +187,7 @@ def test_many_gpus_take_a_line_each_beside_the_charts() -> None:
     assert len([line for line in lines if line.startswith("GPU")]) == 8
     assert lines[-1].startswith("GPU7  GPU is lost")
     assert lines[0].startswith("machine  data-bound") and lines[0].endswith("h more")
-    recorded = machine_of([HardwareSample(time=0.0, division=DIVISION)], "as small recorded it")
+    recorded = machine_of([HardwareSample(time=0.0, division=DIVISION)], "recorded by small")
     first, *_ = HardwarePanel().draw(recorded, 44, 30).plain.splitlines()
     assert first.startswith("machine  recorded, data-bound")
 

@@ -17,7 +17,7 @@ from tui_trainer.tui.common.panel import stack
 from tui_trainer.tui.runs.run_rows import RunColumn
 
 COLUMNS: tuple[RunColumn, ...] = (
-    RunColumn("live", "live", 5, right=False),
+    RunColumn("live", "active", 6, right=False),
     RunColumn("base", "base", 10, rank=6, right=False),
     RunColumn("rank", "rank/α", 7, rank=5),
     RunColumn("loss", "loss", 7, rank=4),
@@ -25,8 +25,8 @@ COLUMNS: tuple[RunColumn, ...] = (
     RunColumn("kept", "kept", 6),
     RunColumn("created", "created", 11, rank=2),
     RunColumn("size", "size", 8, rank=3),
-    RunColumn("taught", "taught", 6, rank=1),
-    RunColumn("queries", "used", 6, rank=1),
+    RunColumn("taught", "examples", 8, rank=1),
+    RunColumn("queries", "queries", 7, rank=1),
 )
 _LEAST_NAME = 20
 _GAP = 2
@@ -88,14 +88,14 @@ def details_of(item: AdapterEntry, shelf: AdapterListing, width: int) -> Content
     """Everything about one adapter, as aligned lines."""
     info = item.info
     weight = shelf.weight(info.name)
-    answers = "no" if weight is None else ("yes" if weight == 1 else f"with weight {weight:g}")
+    active = "no" if weight is None else ("yes" if weight == 1 else f"yes, weight {weight:g}")
     targets = info.lora.target_modules
     facts = [
-        ("answers", answers),
-        ("used", f"in {item.queries:,} quer{'y' if item.queries == 1 else 'ies'}"),
+        ("active", active),
+        ("queries", f"{item.queries:,}"),
         ("recalled", measure_words(info.before, info.after, "recalled")),
         ("kept", measure_words(info.before, info.after, "kept")),
-        ("taught on", taught_words(info)),
+        ("trained on", training_source(info)),
         ("loss", number(info.train_loss)),
         ("steps", NONE if info.steps is None else f"{info.steps:,}"),
         ("LoRA", f"rank {info.lora.rank}, alpha {number(info.lora.alpha)}"),
@@ -126,10 +126,10 @@ def trash_lines(trash: Sequence[TrashedAdapter]) -> list[Content]:
     ]
 
 
-def taught_words(info: AdapterInfo) -> str:
+def training_source(info: AdapterInfo) -> str:
     """How many examples it learned; a training run's adapter learned from files."""
     count = len(info.examples)
-    return f"{count} example{'' if count == 1 else 's'}" if count else "a training run's data"
+    return f"{count} example{'' if count == 1 else 's'}" if count else "the files of its run"
 
 
 def size_text(amount: int) -> str:

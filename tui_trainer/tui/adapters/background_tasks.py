@@ -51,7 +51,7 @@ def compare(desk: SessionContext, names: tuple[str, str], report: Report) -> Com
 
         def asked(done: int, total: int, index: int = index) -> None:
             share = (index + done / max(1, total)) / len(folders)
-            report(f"asking {names[index]}: {done} of {total}", 0.2 + 0.8 * share)
+            report(f"asking {names[index]}: {done:,} of {total:,} questions", 0.2 + 0.8 * share)
 
         answers.append(
             desk.client.answers(
@@ -87,7 +87,7 @@ def addable(folder: RunFolder) -> RunInfo:
     info = folder.info()
     if info is None:
         raise UserError(
-            f"{folder.path.name} was written by another tool: it has no adapter of ours"
+            f"{folder.path.name} was written by another tool; only runs of tui-trainer can be added"
         )
     if folder.status() not in _ADDABLE or not folder.adapter_dir.is_dir():
         raise UserError(f"{info.name} has no finished adapter yet: it is {folder.status()}")
@@ -103,8 +103,8 @@ def add_run(folder: RunFolder, name: str, report: Report) -> str:
     store = AdapterStore()
     for item in store.list():
         if item.info.run_id == info.id:
-            raise UserError(f"the adapter of {info.name} is there already, as {item.info.name}")
-    report("checking the base", None)
+            raise UserError(f"the adapter of {info.name} was added before, as {item.info.name}")
+    report("checking the base model", None)
     _check_base(info)
     report("copying the adapter", None)
     return add_from(store, folder.path, name).name
@@ -116,9 +116,9 @@ def _check_base(info: RunInfo) -> None:
         return
     base = paths.builtin_model() if info.base_model == "builtin" else Path(info.base_path or "")
     if not (base / "config.json").is_file():
-        raise UserError(f"the base of {info.name} is not there any more: {base}")
+        raise UserError(f"the base model of {info.name} is missing: {base}")
     if model_files.hash_model(base) != info.base_hash:
         raise UserError(
-            f"{info.name} was trained on another version of {info.base_model} than is here now; "
-            "its adapter would not fit"
+            f"{info.name} was trained on another version of {info.base_model} than the one on "
+            "this disk, so its adapter does not fit"
         )

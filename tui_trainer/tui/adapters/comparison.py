@@ -11,7 +11,7 @@ from textual.content import Content
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.chat import Comparison, LayerDifference
 from tui_trainer.text.formats import clean, number
-from tui_trainer.tui.adapters.adapter_rows import taught_words
+from tui_trainer.tui.adapters.adapter_rows import training_source
 from tui_trainer.tui.chat.event_text import NONE, share
 from tui_trainer.tui.common.markup import wrapped
 from tui_trainer.tui.common.panel import stack
@@ -36,13 +36,16 @@ class ComparisonResult:
 def comparison_text(found: ComparisonResult, width: int) -> Content:
     """All of it, `width` cells wide."""
     names = [layer_name(item.layer) for item in found.comparison.layers]
-    label = min(_WIDEST_LABEL, max(len(name) for name in (*names, "recalled", "taught on"))) + _GAP
+    label = min(_WIDEST_LABEL, max(len(name) for name in (*names, "recalled", "trained on"))) + _GAP
     half = max(_NUMBER + _GAP + 4, (width - label - _COSINE) // 2)
     lines = [*_heading(found, label, half), Content(""), *_changes(found, label, half)]
     if found.answers:
         lines += [Content(""), *_answers(found, width)]
     else:
-        lines += [Content(""), Content.styled("no questions yet to ask both", "$faint")]
+        lines += [
+            Content(""),
+            Content.styled("no answers to compare: the chat has no questions yet", "$faint"),
+        ]
     return stack(*lines)
 
 
@@ -59,7 +62,7 @@ def _heading(found: ComparisonResult, label: int, half: int) -> list[Content]:
         ("kept", share(found.a.after.kept), share(found.b.after.kept)),
         ("loss", number(found.a.train_loss), number(found.b.train_loss)),
         ("LoRA", _lora(found.a), _lora(found.b)),
-        ("taught on", taught_words(found.a), taught_words(found.b)),
+        ("trained on", training_source(found.a), training_source(found.b)),
     ]
     lines = []
     for index, (name, a, b) in enumerate(rows):
@@ -76,7 +79,7 @@ def _changes(found: ComparisonResult, label: int, half: int) -> list[Content]:
     rows = [(layer_name(item.layer), item, most) for item in layers]
     rows.append(("all", whole, max(whole.a, whole.b)))
     title = Content.assemble(
-        ("changes by layer", "bold"), ("  Frobenius norm, and the cosine of both", "$faint")
+        ("changes by layer", "bold"), ("  Frobenius norm of each, cosine of both", "$faint")
     )
     return [title, *(_layer_row(item, name, label, half, top) for name, item, top in rows)]
 
@@ -112,7 +115,7 @@ def _wrapped(text: str, width: int) -> Sequence[str]:
     found = [
         line.plain for part in text.split("\n") for line in wrapped(Content(clean(part)), width - 2)
     ]
-    return found or ["(nothing)"]
+    return found or ["(empty answer)"]
 
 
 def _cell(text: str, width: int, style: str = "") -> Content:

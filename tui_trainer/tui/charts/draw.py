@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -49,9 +50,9 @@ def draw_chart(
         canvas = Canvas(width, height, before)
         title = draw_title(spec, width, palette, marks)
         if not any(len(line.x) and bool(np.isfinite(line.y).any()) for line in lines):
-            _say_empty(canvas, spec.empty, frame, palette)
+            _write_reason(canvas, spec.empty, frame, palette)
         elif spec.log_y and not any(_reaches_above_zero(line) for line in lines):
-            _say_empty(canvas, "no value above 0, where a log axis begins", frame, palette)
+            _write_reason(canvas, "no value above 0 for a log axis", frame, palette)
         elif height > 1:
             axes.draw_axes(canvas, spec, frame, palette, marks)
             _draw_lines(canvas, frame, lines, palette, marks)
@@ -115,11 +116,15 @@ def _reaches_above_zero(line: ChartLine) -> bool:
     return bool(((line.y if line.top is None else line.top) > 0).any())
 
 
-def _say_empty(canvas: Canvas, words: str, frame: ChartFrame, palette: Palette) -> None:
-    hint = formats.clean(words)
-    if canvas.height > 1 and len(hint) <= canvas.width and hint.isascii():
-        row = frame.top + (canvas.height - frame.top - 1) // 2
-        canvas.write(row, (canvas.width - len(hint)) // 2, hint, palette.faint)
+def _write_reason(canvas: Canvas, reason: str, frame: ChartFrame, palette: Palette) -> None:
+    """Why nothing is drawn, centred and wrapped at words; left out where it does not fit."""
+    lines = textwrap.wrap(formats.clean(reason), canvas.width, break_long_words=False)
+    room = canvas.height - frame.top
+    if len(lines) > room or any(len(one) > canvas.width or not one.isascii() for one in lines):
+        return
+    first = frame.top + (room - len(lines)) // 2
+    for row, line in enumerate(lines, first):
+        canvas.write(row, (canvas.width - len(line)) // 2, line, palette.faint)
 
 
 def _style_of(line: ChartLine, palette: Palette) -> Style:

@@ -49,10 +49,6 @@ class ChartFrame:
         columns[~inside] = -1
         return columns
 
-    def x_at(self, column: int) -> float:
-        """The data value at the centre of a plot column (0 at the y axis)."""
-        return self.x.value(column / max(self.columns - 1, 1))
-
 
 def visible(line: ChartLine, x: Axis) -> ChartLine:
     """The part of a line within the x axis, in plot units on x, ascending, without NaN on x."""

@@ -21,8 +21,8 @@ class AnswerEditor(Dialog[str]):
     """Gives the text, or None where it was closed or left as it was."""
 
     BINDINGS: ClassVar = [
-        Binding("escape", "dismiss(None)", "leave", show=False, priority=True),
-        Binding("ctrl+s", "give", "store", show=False, priority=True),
+        Binding("escape", "dismiss(None)", "cancel", show=False, priority=True),
+        Binding("ctrl+s", "give", "save", show=False, priority=True),
     ]
     AUTO_FOCUS = "TextArea"
 
@@ -37,10 +37,10 @@ class AnswerEditor(Dialog[str]):
                 shorten(clean(self._question), _QUESTION), markup=False, classes="question"
             )
             yield TextArea(self._text, id="text", soft_wrap=True, compact=True)
-            yield Static("the right answer to this question", markup=False, classes="hint")
+            yield Static("write the right answer to this question", markup=False, classes="hint")
             yield Static(
-                Content.assemble(("ctrl+s ", "bold $accent"), "store   ", ("esc ", "bold $accent"),
-                                 "leave it"),
+                Content.assemble(("ctrl+s ", "bold $accent"), "save   ", ("esc ", "bold $accent"),
+                                 "cancel"),
                 classes="keys",
             )  # fmt: skip
 
@@ -57,6 +57,6 @@ class AnswerEditor(Dialog[str]):
         if not text.strip():
             hint = self.query_one(".hint", Static)
             hint.add_class("-wrong")
-            hint.update("a right answer needs a text")
+            hint.update("the answer is empty")
             return
         self.dismiss(text if text != self._text else None)

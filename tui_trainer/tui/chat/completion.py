@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-_ASKING = "↑ earlier lines   tab completes a command   /help lists them"
+_ASKING = "↑ earlier lines   tab completes a command   /help lists all"
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class CommandForms:
             return f"tab completes  {self._forms(found[0], text)}"
         if found:
             return "tab completes  " + "  ".join(f"/{one}" for one in found)
-        return f"there is no command /{name}; /help lists them"
+        return f"unknown command /{name}; /help lists the commands"
 
     def completed(self, text: str) -> str:
         """The line with its command completed as far as it is clear."""

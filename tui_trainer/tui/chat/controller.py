@@ -56,7 +56,7 @@ class ChatController:
         """What the shell is told when the session is left."""
         if self.talk.under_way is None:
             return None
-        return "the training goes on; the next session checks it and lets it answer"
+        return "the training keeps running; the next session checks its adapter and activates it"
 
     def teaches(self, run: Path) -> bool:
         """Whether a run is a training of the teaching's own."""
@@ -74,7 +74,7 @@ class ChatController:
         """Does what is asked for a yes."""
         ask = self.talk.ask
         if ask is None:
-            self._app.tell("nothing is asked at the moment")
+            self._app.tell("there is no question to confirm")
             return
         self.talk.ask = None
         self.submit(ask.yes, remember=False)
@@ -102,7 +102,9 @@ class ChatController:
         """Shows the training under way, or the newest, on the dashboard."""
         record = self.talk.under_way or self.talk.last_result
         if record is None or record.run_path is None:
-            self._app.tell("no training has begun yet")
+            self._app.tell(
+                "no training has started yet: correct an answer with /fix TEXT, then /train"
+            )
             return
         self._app.look_at(Path(record.run_path))
         self._app.action_show("dashboard")
@@ -166,7 +168,7 @@ class ChatController:
             self.talk.ask = None
             options = (
                 ChoiceOption("yes", "y", ask.label),
-                ChoiceOption("no", "escape", "leave it"),
+                ChoiceOption("no", "escape", ask.no_label),
             )
 
             def decide(answer: str | None) -> None:

@@ -12,6 +12,7 @@ from tui_trainer.tui.common import run_status
 
 Tone = Literal["note", "good", "caution", "problem"]
 NONE = "–"
+BASE = "the base model"
 
 _TRAINING = {
     "queued": ("queued", run_status.FAINT),
@@ -33,9 +34,9 @@ def training_state(state: str) -> tuple[str, str]:
 
 
 def live_words(adapters: Mapping[str, float]) -> str:
-    """What answers: `the base`, a name, or `0.7 a + 0.3 b`."""
+    """The active adapters: `the base model`, a name, or `0.7 a + 0.3 b`."""
     if not adapters:
-        return "the base"
+        return BASE
     if list(adapters.values()) == [1.0]:
         return next(iter(adapters))
     return " + ".join(f"{weight:g} {name}" for name, weight in adapters.items())
@@ -43,7 +44,7 @@ def live_words(adapters: Mapping[str, float]) -> str:
 
 def answered_detail(answer: events.Answered) -> str:
     """Who answered, and how much in which time."""
-    parts = [answer.adapter or "the base"]
+    parts = [answer.adapter or BASE]
     if answer.tokens:
         seconds = answer.seconds
         took = f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
@@ -55,11 +56,11 @@ def answered_detail(answer: events.Answered) -> str:
 
 def rated_words(rated: events.Rated) -> str:
     """A stored rating in words."""
-    again = "now " if rated.replaced else ""
+    again = "changed to " if rated.replaced else ""
     text = f"feedback {rated.number}: {again}{rated.rating} (weight {rated.weight:g})"
     if rated.taught is None:
-        return f"{text}; needs a correction before it is taught: /fix TEXT"
-    return f"{text}, teaches: {rated.taught}"
+        return f"{text}; needs a correction before training: /fix TEXT"
+    return f"{text}; answer to learn: {rated.taught}"
 
 
 def ask_of(
@@ -69,16 +70,16 @@ def ask_of(
     when something else is said."""
     match event:
         case events.Flagged(found=found):
-            text = f"this looks as if it held a secret ({', '.join(found)}): nothing was stored"
-            return text, "/keep", "store it all the same", None, False
+            text = f"this may contain a secret ({', '.join(found)}); nothing was stored"
+            return text, "/keep", "store it anyway", None, False
         case events.Confirm(text=text):
-            return text, "/yes", "do it", "/no", False
+            return text, "/yes", "confirm", "/no", False
         case events.Revision():
             text = "is the revised answer right?"
-            return text, "/accept", "take it as the right answer", "/reject", False
+            return text, "/accept", "accept it as the right answer", "/reject", False
         case _:
             text = f"training {event.id} was refused: {event.message}"
-            return text, f"/override {event.id}", "load it all the same", None, True
+            return text, f"/override {event.id}", "activate it anyway", None, True
 
 
 def training_words(record: TrainingRecord) -> tuple[Tone, str]:
@@ -113,11 +114,11 @@ def share(value: float | None) -> str:
 
 
 def buffer_words(buffer: events.BufferStatus) -> str:
-    """How far the buffer is from a training."""
+    """The examples collected, and how many of them start a training."""
     if buffer.threshold:
-        return f"{buffer.count} of {buffer.threshold} until training"
-    wait = "waits" if buffer.count == 1 else "wait"
-    return f"{buffer.count} {wait} for {'training' if buffer.weight_threshold else '/train'}"
+        return f"{buffer.count} of {buffer.threshold} examples"
+    examples = f"{buffer.count} example{'' if buffer.count == 1 else 's'}"
+    return examples if buffer.weight_threshold else f"{examples}, /train starts"
 
 
 def weight_words(buffer: events.BufferStatus) -> str:

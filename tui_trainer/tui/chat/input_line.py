@@ -13,7 +13,7 @@ class InputLine(Input):
 
     def __init__(self) -> None:
         super().__init__(
-            placeholder="ask something, or / for a command",
+            placeholder="type a question, or / for a command",
             id="ask",
             compact=True,
             select_on_focus=False,

@@ -47,7 +47,7 @@ class TrainingFacts:
     step: str = ""
     share: float | None = None
     losses: tuple[float, ...] = ()
-    left: str = ""
+    remaining: str = ""
     queued: int = 0
     examples: int = 0
 
@@ -126,7 +126,7 @@ def side_lines(facts: TeachingFacts, width: int) -> list[list[Content]]:
     """The blocks of the side panel, in their order."""
     blocks = [
         [
-            Content.styled("answers", "bold"),
+            Content.styled("active adapter", "bold"),
             Content.styled(facts.answers, "$accent").truncate(width, ellipsis=True),
             Content.styled(f"{facts.model}{facts.loaded}", "$faint").truncate(width, ellipsis=True),
         ],
@@ -135,13 +135,13 @@ def side_lines(facts: TeachingFacts, width: int) -> list[list[Content]]:
         _result_lines(facts.result, width),
     ]
     if not facts.teaches:
-        blocks.append([Content.styled("! another session teaches", run_status.CAUTION)])
+        blocks.append([Content.styled("! another session trains", run_status.CAUTION)])
     return [block for block in blocks if block]
 
 
 def one_line(facts: TeachingFacts, width: int) -> Content:
     """The most of it in a line, where there is no room beside the conversation."""
-    left = Content.assemble(" ", ("answers ", "$faint"), (facts.answers, "$accent"))
+    left = Content.assemble(" ", ("active ", "$faint"), (facts.answers, "$accent"))
     right = _short_training(facts) if facts.training.id else _short_feedback(facts.feedback)
     return spread(left, Content.assemble(right, " "), width)
 
@@ -175,7 +175,7 @@ def _training(talk: Transcript) -> TrainingFacts:
         step=f"{count_text(record.step)} / {count_text(total)}" if total else "",
         share=min(1.0, record.step / total) if total else None,
         losses=curve.losses if curve else (),
-        left=duration(curve.eta_seconds) if curve and curve.eta_seconds is not None else "",
+        remaining=duration(curve.eta_seconds) if curve and curve.eta_seconds is not None else "",
         queued=talk.queued,
         examples=len(record.examples),
     )
@@ -217,9 +217,13 @@ def _training_lines(facts: TeachingFacts, width: int) -> list[Content]:
         figure = sparkline(np.array(training.losses), max(6, width - 15), facts.marks)
         loss = Content.assemble(("loss ", "$faint"), number(training.losses[-1]))
         lines.append(spread(loss, Content.styled(figure, "$accent"), width))
-    left = Content.assemble(("left ", "$faint"), training.left) if training.left else Content("")
+    remaining = (
+        Content.assemble(("remaining ", "$faint"), training.remaining)
+        if training.remaining
+        else Content("")
+    )
     watch = Content.assemble((facts.watch_key, "bold $accent"), (" watch", "$faint"))
-    lines.append(spread(left, watch, width))
+    lines.append(spread(remaining, watch, width))
     if training.queued:
         lines.append(Content.styled(f"{training.queued} more queued", "$faint"))
     return lines
@@ -242,17 +246,17 @@ def _result_lines(result: ResultFacts, width: int) -> list[Content]:
 
 def _short_training(facts: TeachingFacts) -> Content:
     training = facts.training
-    left = f"  left {training.left}" if training.left else ""
+    remaining = f"  {training.remaining} left" if training.remaining else ""
     return Content.assemble(
         _badge(training.state), " ", meter(training.share, 10, _colour(training.state)),
-        f" {percent_text(100 * (training.share or 0)):>5}", (left, "$faint"),
+        f" {percent_text(100 * (training.share or 0)):>5}", (remaining, "$faint"),
     )  # fmt: skip
 
 
 def _short_feedback(facts: FeedbackFacts) -> Content:
     if not facts.words:
         return Content("")
-    lacking = f"! {facts.lacking} uncorrected  " if facts.lacking else ""
+    lacking = f"! {facts.lacking} to correct  " if facts.lacking else ""
     share = facts.share if facts.share is not None else facts.weight_share
     bar = meter(share, 8) if share is not None else Content("")
     return Content.assemble((lacking, run_status.CAUTION), facts.words, " ", bar)

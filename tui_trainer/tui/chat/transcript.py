@@ -12,6 +12,7 @@ from tui_trainer.contracts.feedback import WEIGHTS
 from tui_trainer.contracts.teaching import TrainingRecord
 from tui_trainer.tui.chat import session_thread
 from tui_trainer.tui.chat.event_text import (
+    BASE,
     answered_detail,
     ask_of,
     live_words,
@@ -50,6 +51,11 @@ class PendingQuestion:
     no: str | None = None
     stays: bool = False
 
+    @property
+    def no_label(self) -> str:
+        """What declining does, in a word."""
+        return {"/no": "cancel", "/reject": "reject it"}.get(self.no or "", "dismiss")
+
 
 @dataclass
 class Transcript:
@@ -78,7 +84,7 @@ class Transcript:
 
     def queue(self, line: str, *, remember: bool) -> None:
         """A line was given and waits its turn."""
-        self.waiting.append(TranscriptEntry("you", line, "waits"))
+        self.waiting.append(TranscriptEntry("you", line, "queued"))
         if remember and (not self.history or self.history[-1] != line):
             self.history.append(line)
 
@@ -163,8 +169,8 @@ class Transcript:
                 self.teaches = False
                 self._add(
                     "caution",
-                    "another tui-trainer session does the teaching for this home folder: "
-                    "feedback is stored here and taught there",
+                    "another tui-trainer session trains for this home folder: "
+                    "feedback is stored here, and that session trains on it",
                 )
 
     def _begin(self, line: str) -> None:
@@ -220,7 +226,12 @@ class Transcript:
     def _go_live(self, adapters: dict[str, float]) -> None:
         changed, self.live = self.live != adapters, dict(adapters)
         if changed:
-            self._add("note", f"answers come from {live_words(adapters)}")
+            self._add(
+                "note",
+                f"active adapter: {live_words(adapters)}"
+                if adapters
+                else "no active adapter: the base model answers",
+            )
 
     def _open(self, news: session_thread.SessionOpened) -> None:
         self.phase, self.model = "opening", news.model
@@ -242,7 +253,7 @@ def earlier(news: session_thread.SessionOpened) -> Sequence[TranscriptEntry]:
         if said.role == "user":
             found.append(TranscriptEntry("you", said.content))
             continue
-        source = said.adapter or "the base"
+        source = said.adapter or BASE
         found.append(
             TranscriptEntry(
                 "answer", said.content, f"{source} · cut off" if said.cancelled else source
@@ -254,6 +265,6 @@ def earlier(news: session_thread.SessionOpened) -> Sequence[TranscriptEntry]:
     if found:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(news.said[-1].time))
         found.append(
-            TranscriptEntry("note", f"carried on from {when}; /new begins a new conversation")
+            TranscriptEntry("note", f"continued from {when}; /new starts a new conversation")
         )
     return found

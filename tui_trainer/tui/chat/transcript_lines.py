@@ -90,7 +90,7 @@ def _answer(entry: TranscriptEntry, width: int) -> list[Content]:
         for line in (_wrapped(text, width - len(_INDENT) - 1) if text.strip() else [])
     ]
     if not lines and not entry.running:
-        lines = [Content.styled(f"{_INDENT}(nothing)", "$faint")]
+        lines = [Content.styled(f"{_INDENT}(empty answer)", "$faint")]
     detail = "…" if entry.running else clean(entry.detail)
     return [*lines, Content.styled(f"{_INDENT}{detail}", "$faint")] if detail else lines
 

@@ -39,7 +39,7 @@ _PARTS = (
 def page(samples: Sequence[HardwareSample], width: int, run_pid: int | None = None) -> Content:
     """Everything about the newest sample, in lines of at most `width` cells."""
     if not samples:
-        return Content.styled("the machine has not been looked at yet", "$faint")
+        return Content.styled("no hardware sample yet", "$faint")
     last = samples[-1]
     gpus = _gpus(_named(samples), width, run_pid)
     blocks = [_run(samples, width), gpus, _cpu(last, width), _rest(last)]
@@ -127,7 +127,7 @@ def _rest(sample: HardwareSample) -> Content:
     if sample.disk_total is not None:
         disk[0] += f" of {gib_text(sample.disk_total)}"
     if sample.run_write is not None:
-        disk.append(f"by the run {_rate(sample.run_write)}")
+        disk.append(f"run {_rate(sample.run_write)}")
     network = [f"in {_rate(sample.network_received)}", f"out {_rate(sample.network_sent)}"]
     rows = (("RAM", memory), ("disk", disk), ("network", network))
     return stack(
@@ -231,16 +231,20 @@ def _memory(gpu: GpuSample) -> str:
 
 def _power(gpu: GpuSample) -> str:
     power = MISSING if gpu.power is None else f"{gpu.power:.0f}"
-    return power if gpu.power_limit is None else f"{power} / {gpu.power_limit:.0f} W"
+    if gpu.power is None and gpu.power_limit is None:
+        return MISSING
+    return f"{power} W" if gpu.power_limit is None else f"{power} / {gpu.power_limit:.0f} W"
 
 
 def _clock(gpu: GpuSample) -> str:
     clock = MISSING if gpu.clock is None else f"{gpu.clock:.0f}"
-    return clock if gpu.clock_max is None else f"{clock} / {gpu.clock_max:.0f} MHz"
+    if gpu.clock is None and gpu.clock_max is None:
+        return MISSING
+    return f"{clock} MHz" if gpu.clock_max is None else f"{clock} / {gpu.clock_max:.0f} MHz"
 
 
 def _throttle(gpu: GpuSample) -> str:
-    return MISSING if gpu.throttle is None else ", ".join(gpu.throttle) or "nothing"
+    return MISSING if gpu.throttle is None else ", ".join(gpu.throttle) or "none"
 
 
 def _pcie(gpu: GpuSample) -> str:
@@ -255,7 +259,7 @@ def _pcie(gpu: GpuSample) -> str:
 def _ecc(gpu: GpuSample) -> str:
     if gpu.ecc_corrected is None and gpu.ecc_uncorrected is None:
         return MISSING
-    return f"{count_text(gpu.ecc_corrected)} / {count_text(gpu.ecc_uncorrected)} bad"
+    return f"{count_text(gpu.ecc_corrected)} / {count_text(gpu.ecc_uncorrected)} uncorrected"
 
 
 def _with_unit(value: float | None, unit: str) -> str:
@@ -272,18 +276,18 @@ _COLUMNS: tuple[tuple[str, int, Callable[[GpuSample], str]], ...] = (
     ("fan", 6, lambda gpu: percent_text(gpu.fan)),
     ("clock", 15, _clock),
     ("mem clock", 10, lambda gpu: _with_unit(gpu.memory_clock, "MHz")),
-    ("held down by", 27, _throttle),
+    ("throttled by", 27, _throttle),
     ("PCIe", 18, _pcie),
-    ("ECC", 14, _ecc),
+    ("ECC", 19, _ecc),
     ("mem busy", 8, lambda gpu: percent_text(gpu.memory_busy)),
 )
 
 
 def _rate(value: float | None) -> str:
-    """Bytes a second in words."""
+    """Bytes per second as MiB/s."""
     if value is None:
         return MISSING
-    return f"{value / 1e6:.1f} MB/s" if value >= 1e5 else f"{value / 1e3:.0f} kB/s"
+    return f"{value / 2**20:.1f} MiB/s"
 
 
 def _label(name: str) -> str:

@@ -32,14 +32,14 @@ def shown_samples(
         return tuple(live), ""
     if not here:
         ended = run.summary.status not in ACTIVE_STATES
-        words = f"as {run.summary.name} recorded it"
+        words = f"recorded by {run.summary.name}"
         return tuple(recorded), words if ended else f"{words} on {_host(run)}"
     last = recorded[-1].time
     return (*recorded, *(sample for sample in live if sample.time > last)), ""
 
 
 def _host(run: RunView) -> str:
-    return (run.state.host if run.state is not None else None) or "another machine"
+    return (run.state.host if run.state is not None else None) or "another host"
 
 
 def curves_of(samples: Sequence[HardwareSample], viewport: Viewport = ALL) -> list[ChartSpec]:
@@ -49,10 +49,10 @@ def curves_of(samples: Sequence[HardwareSample], viewport: Viewport = ALL) -> li
     ram = _chart("RAM", "GiB", samples, {"used": _gib("ram_used"), "run": _gib("run_rss")}, None)
     specs[1:1] = [cpu]
     specs.append(ram)
-    disk = {"written": _mega("disk_write"), "run": _mega("run_write")}
-    network = {"in": _mega("network_received"), "out": _mega("network_sent")}
-    specs.append(_chart("disk", "MB/s", samples, disk, None))
-    specs.append(_chart("network", "MB/s", samples, network, None))
+    disk = {"written": _mib("disk_write"), "run": _mib("run_write")}
+    network = {"in": _mib("network_received"), "out": _mib("network_sent")}
+    specs.append(_chart("disk", "MiB/s", samples, disk, None))
+    specs.append(_chart("network", "MiB/s", samples, network, None))
     whole = extent_of(samples)
     window = None if whole is None else viewport.shown(whole)
     return [_with_range(spec, window) for spec in specs]
@@ -101,10 +101,10 @@ def _gib(name: str) -> Value:
     return value
 
 
-def _mega(name: str) -> Value:
+def _mib(name: str) -> Value:
     def value(sample: HardwareSample) -> float | None:
         found = getattr(sample, name)
-        return None if found is None else found / 1e6
+        return None if found is None else found / 2**20
 
     return value
 

@@ -59,13 +59,13 @@ class HardwareScreen(FullDialog):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog -tall"):
-            yield Static(id="machine-head", markup=False)
-            with Container(id="machine-curves"):
+            yield Static(id="hardware-head", markup=False)
+            with Container(id="hardware-curves"):
                 for at in range(2 * _MOST):
-                    yield ChartPane(id=f"machine-curve-{at}")
+                    yield ChartPane(id=f"hardware-curve-{at}")
             with VerticalScroll():
-                yield Static(id="machine-text", markup=False)
-            yield Static(self._keys(), id="machine-keys", markup=False)
+                yield Static(id="hardware-text", markup=False)
+            yield Static(self._keys(), id="hardware-keys", markup=False)
 
     def on_mount(self) -> None:
         for pane in self.query(ChartPane):
@@ -126,23 +126,23 @@ class HardwareScreen(FullDialog):
         here = session.runs_here(run)
         self._samples, whose = shown_samples(session.samples, run, here=here)
         title = Content.assemble(
-            ("machine", "bold"), (f"  {clean(whose)}" if whose else "", "$faint")
+            ("hardware", "bold"), (f"  {clean(whose)}" if whose else "", "$faint")
         )
         if run is not None and run.summary.status in ACTIVE_STATES and here:
-            title = Content.assemble(title, (f"  with {clean(run.summary.name)}", "$faint"))
+            title = Content.assemble(title, (f"  during {clean(run.summary.name)}", "$faint"))
         drawn = (self._samples, self.viewport, self._grid(), self.text_width, title, self._first)
         if drawn == self._drawn:
             return
         self._drawn = drawn
-        self.query_one("#machine-head", Static).update(title)
+        self.query_one("#hardware-head", Static).update(title)
         self._draw_curves()
         page = hardware_text.page(self._samples, self.text_width, pid if here else None)
-        self.query_one("#machine-text", Static).update(page)
+        self.query_one("#hardware-text", Static).update(page)
 
     def _draw_curves(self) -> None:
         (across, rows), specs = self._grid(), curves_of(self._samples, self.viewport)
         rows = min(rows, -(-len(specs) // across))
-        styles = self.query_one("#machine-curves").styles
+        styles = self.query_one("#hardware-curves").styles
         styles.grid_size_columns, styles.grid_size_rows = across, rows
         self._first = max(0, min(self._first, len(specs) - across * rows))
         specs = specs[self._first : self._first + across * rows]
@@ -154,7 +154,7 @@ class HardwareScreen(FullDialog):
     def _grid(self) -> tuple[int, int]:
         """Curves beside each other, and rows of them."""
         across = _MOST if self.text_width >= _WIDE else 3 if self.text_width >= _MIDDLE else 2
-        return across, 2 if self.query_one("#machine-curves").size.height >= _TWO_ROWS else 1
+        return across, 2 if self.query_one("#hardware-curves").size.height >= _TWO_ROWS else 1
 
     def _keys(self) -> str:
         """The keys as the user has them, in a line."""
@@ -162,6 +162,6 @@ class HardwareScreen(FullDialog):
         keys = {key.id: self.session.keymap.shown(key) for key in keymap.KEYS if key.id in wanted}
         inward, out, left, right, every, before, after = (keys[id] for id in wanted)
         return (
-            f" {inward} {out} zoom   {left} {right} earlier, later   {every} all   "
-            f"{before} {after} curves   j k scroll   esc closes"
+            f" {inward} {out} zoom   {left} {right} earlier/later   {every} all   "
+            f"{before} {after} curves   j k scroll   esc close"
         )

@@ -28,7 +28,7 @@ class FieldFold(Static, can_focus=True):
         mark = "▼ less" if opened else "▶ more"
         parts: list[str | tuple[str, str]] = [(mark, "bold $accent"), "  "]
         if wrong and not opened:
-            parts.append((f"{wrong} wrong  ", "$error"))
+            parts.append((f"{wrong} invalid  ", "$error"))
         if changed:
             parts.append((f"{changed} changed  ", "$foreground"))
         if not opened:

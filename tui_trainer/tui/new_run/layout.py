@@ -65,7 +65,7 @@ MORE: tuple[Section, ...] = (
         ),
     ),
     (
-        "kind of adapter",
+        "adapter variants",
         (
             "lora.target_modules",
             "lora.rank_pattern",
@@ -77,7 +77,7 @@ MORE: tuple[Section, ...] = (
         ),
     ),
     (
-        "rows",
+        "training rows",
         (
             "data.duplicates",
             "data.replay",
@@ -95,15 +95,15 @@ FOLDED = frozenset(key for _title, keys in MORE for key in keys)
 LABELS = {
     "data.train": "train file",
     "data.validation": "validation",
-    "data.val_split": "split",
+    "data.val_split": "validation share",
     "data.replay": "replay file",
     "data.workers": "data workers",
-    "training.gradient_accumulation_steps": "accumulation",
+    "training.gradient_accumulation_steps": "grad accumulation",
     "training.gradient_checkpointing": "grad checkpointing",
     "training.early_stopping_patience": "patience",
     "training.early_stopping_min_delta": "minimum change",
     "training.early_stopping_metric": "metric",
-    "lora.init": "first values",
+    "lora.init": "initial values",
     "lora.rslora": "rsLoRA",
     "lora.dora": "DoRA",
 }

@@ -32,13 +32,13 @@ def schedule_line(job: Job, width: int, marks: Marks) -> str:
 def schedule_chart(job: Job | None) -> ChartSpec:
     """The rate over the steps, which without `max_steps` follow from the rows."""
     if job is None:
-        return ChartSpec(title="learning rate", empty="appears when every field is right")
+        return ChartSpec(title="learning rate", empty="shown when every field is valid")
     settings = job.training
     total = steps_of(job)
     if total is None:
         return ChartSpec(
             title=f"learning rate up to {rate_text(settings.learning_rate)}",
-            empty="set max steps to see the schedule: there are too many rows to count them now",
+            empty="the data are too large to count their rows: set max steps to see it",
         )
     about = "" if settings.max_steps is not None else "about "
     steps = np.unique(np.linspace(0, total - 1, min(_POINTS, total)).astype(np.int64))

@@ -169,7 +169,7 @@ class NewRunScreen(Page):
         if self._starting or job is None:
             return
         self._starting = True
-        self._note("reading the data and making the run's folder …")
+        self._note("reading the data and creating the run folder …")
         folder = self.session.runs_dir
         in_background("make run", lambda: self._make(folder, job))
 
@@ -190,7 +190,7 @@ class NewRunScreen(Page):
         except UserError as error:
             self.post_message(RunFailedToStart(str(error)))
         except OSError as error:
-            reason = f"the run cannot be made: {error.strerror or error}"
+            reason = f"the run folder cannot be created in {folder}: {error.strerror or error}"
             self.post_message(RunFailedToStart(reason))
         else:
             self.post_message(RunMade(made))
@@ -271,7 +271,7 @@ def summary_of(checked: CheckedForm) -> str:
     key, words = next(iter(found.items()))
     label = next((f"{field.label}: " for field in fields.fields() if field.key == key), "")
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return f"{'' if checked.errors else f'{_READY}   but '}{label}{words}{more}"
+    return f"{'' if checked.errors else f'{_READY}, but check '}{label}{words}{more}"
 
 
 def example() -> Job | None:

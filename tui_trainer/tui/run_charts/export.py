@@ -46,8 +46,8 @@ def export(
     try:
         stem = write_new(folder, name_of(plots), contents)
     except OSError as error:
-        return f"nothing exported: {folder}: {error.strerror or error}", True
-    return f"exported {stem}.svg, .txt and .csv into {folder}", False
+        return f"the charts cannot be exported to {folder}: {error.strerror or error}", True
+    return f"exported {stem}.svg, .txt and .csv to {folder}", False
 
 
 def name_of(plots: Sequence[Plot]) -> str:

@@ -217,7 +217,7 @@ class Plot:
             detail = f"{detail}   smoothed {weight_text(weight)}".strip()
         if log_y:
             below = int((samples.values <= 0).sum())
-            left_out = f", {below:,} not above 0 left out" if below else ""
+            left_out = f", {below:,} values not above 0 omitted" if below else ""
             detail = f"{detail}   log{left_out}".strip()
         return title, detail
 
@@ -227,7 +227,7 @@ class Plot:
         at = place_of(self.view, axis, step)
         found = read(self.view, metric, axis, at)
         if found.value is None:
-            return clean(metric.title), f"nothing at step {count_text(step)}"
+            return clean(metric.title), f"no value at step {count_text(step)}"
         said = _value(metric, found.value) if np.isfinite(found.value) else found.words()
         detail = found.span or f"at step {count_text(found.step)}"
         return f"{clean(metric.title)} {said}", detail
@@ -354,12 +354,12 @@ def _kind(event: Event) -> MarkKind | None:
 
 def _empty(view: RunView, metric: Metric) -> str:
     if metric is VALIDATION:
-        return "no evaluation yet"
+        return "no evaluations yet"
     if not len(view.train) and not len(view.evals):
-        return "no step yet"
+        return "no steps yet"
     if not metric.recorded(view):
         return f"this run records no {clean(metric.title)}"
-    return "no finite value yet"
+    return "no finite values yet"
 
 
 def _trace(table: MetricTable) -> tuple[object, ...]:

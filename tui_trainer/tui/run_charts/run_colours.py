@@ -40,10 +40,3 @@ class RunColours:
         if fresh < MOST:
             return fresh
         return next(slot for slot in range(len(taken) + 1) if slot not in taken)
-
-
-def toggled(overlay: tuple[Path, ...], path: Path) -> tuple[Path, ...]:
-    """The overlay with a run added, or taken out of it."""
-    if path in overlay:
-        return tuple(one for one in overlay if one != path)
-    return (*overlay, path)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _NO_ROWS = MetricTable()
 LETTERS = "ABCDEFGHI"
 _LOOK_SECONDS = 0.25
-_KEYS = " esc closes   j k scroll   enter shows them on the dashboard"
+_KEYS = " esc close   j k scroll   enter show on the dashboard"
 
 
 class CompareScreen(FullDialog):
@@ -76,8 +76,8 @@ class CompareScreen(FullDialog):
             return
         self._drawn, self._shown = drawn, views
         title = f" {len(views)} runs compared"
-        said = f"   reading {waiting} of them …" if waiting else ""
-        head = Content.assemble((title, "bold"), (said, "$warning"))
+        note = f"   reading {waiting:,} of them …" if waiting else ""
+        head = Content.assemble((title, "bold"), (note, "$warning"))
         self.query_one("#compare-head", Static).update(head)
         self.query_one("#compare-text", Static).update(contrast_text(views, LETTERS, room))
 

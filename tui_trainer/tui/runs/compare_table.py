@@ -66,10 +66,10 @@ def _band(
     lines = _heading(chosen, [letters[place] for place in places], grid)
     lines += [Content(""), Content.styled("results", "bold $accent")]
     lines += [_measure(measure, places, grid) for measure in found.measures]
-    lines += [Content(""), Content.styled("configuration that differs", "bold $accent")]
+    lines += [Content(""), Content.styled("settings that differ", "bold $accent")]
     lines += [_differing(item, places, grid) for item in found.differing]
     if not found.differing:
-        lines.append(Content.styled("nothing that is recorded", "$faint"))
+        lines.append(Content.styled("none of the recorded settings", "$faint"))
     return lines
 
 
@@ -85,10 +85,10 @@ def _heading(
     ]
     if any(run.tool != runs[0].tool or run.tool != "tui-trainer" for run in runs):
         rows.append([(clean(run.tool), run_status.FAINT) for run in runs])
-    course = min(24, grid.cell - 4)
-    rows.append([(spark_text(run.spark, course) or NONE, run_status.ACCENT) for run in runs])
+    curve = min(24, grid.cell - 4)
+    rows.append([(spark_text(run.spark, curve) or NONE, run_status.ACCENT) for run in runs])
     rows.append([trend_words(run.trend) for run in runs])
-    titles = ["", "state", "tool", "course", "trend"]
+    titles = ["", "state", "tool", "curve", "trend"]
     if len(rows) == 4:
         titles.remove("tool")
     return [
@@ -137,7 +137,7 @@ def value_words(value: float | None, form: Form) -> str:
 
 def _footnote(found: RunDiff) -> Content:
     keys = "1 key is" if found.same == 1 else f"{found.same:,} keys are"
-    parts = [f"{BEST} the better value"]
+    parts = [f"{BEST} best value"]
     if found.same:
         parts.append(f"{keys} the same in every run")
     return Content.styled("  ·  ".join(parts), "$faint")

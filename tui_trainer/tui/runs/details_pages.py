@@ -24,7 +24,7 @@ Page = Callable[[RunDetails, int], Content]
 
 def head(view: RunView, run: RunSummary) -> Content:
     """Name, state, tool, and what it takes."""
-    steered = ("takes commands", "$success") if run.commandable else (read_only(run), "$faint")
+    steered = ("accepts commands", "$success") if run.commandable else (read_only(run), "$faint")
     return Content.assemble(
         plain(run.name, "bold"), "  ", run_status.badge(view.summary.shown_status), "  ", steered
     )  # fmt: skip
@@ -34,17 +34,17 @@ def read_only(run: RunSummary) -> str:
     """Why nothing here can steer a run, in a few words."""
     if run.kind != "run":
         return f"read-only: written by {clean(run.tool)}"
-    return "read-only: nothing listens" if run.status in ACTIVE_STATES else "has ended"
+    return "read-only: its process does not run" if run.status in ACTIVE_STATES else "has finished"
 
 
 def facts(known: RunDetails, width: int) -> Content:
     """Where it lies, how far it came, what was odd, what is not recorded."""
     view = known.view
     run = view.summary
-    lines = [fact("place", str(run.path), width), fact("tool", run.tool, width)]
+    lines = [fact("path", str(run.path), width), fact("tool", run.tool, width)]
     if run.message:
         lines.append(fact("message", run.message, width))
-    lines += [fact("odd", text, width, "$warning") for text in view.oddities]
+    lines += [fact("warning", text, width, "$warning") for text in view.oddities]
     if view.lacks:
         lines.append(fact("not recorded", ", ".join(view.lacks), width))
     lines += [Content(""), *_origin(view, width), Content(""), *_results(view, width)]
@@ -80,7 +80,7 @@ def events(known: RunDetails, width: int) -> Content:
         lines.append(line.truncate(width, ellipsis=True))
     left_out = len(known.view.events) - len(listed)
     if left_out:
-        lines.append(Content.styled(f"and {left_out:,} earlier ones", "$faint"))
+        lines.append(Content.styled(f"{left_out:,} earlier events not shown", "$faint"))
     return page(lines) if lines else nothing(known, "events")
 
 
@@ -92,11 +92,11 @@ def checkpoints(known: RunDetails, width: int) -> Content:
     return page([Content.styled(title, "$faint"), *map(_checkpoint, reversed(known.checkpoints))])
 
 
-def machine(known: RunDetails, width: int) -> Content:
+def hardware(known: RunDetails, width: int) -> Content:
     """Newest and greatest values of what was measured while it trained."""
     found = measured(known.view.hardware)
     if not found:
-        return nothing(known, "samples of the machine")
+        return nothing(known, "hardware samples")
     title = f"{'':<{_LABEL}} {'last':>12} {'peak':>12}"
     last = known.view.hardware[-1]
     said = [] if last.gpus or not last.gpu_message else [fact("GPU", last.gpu_message, width)]
@@ -115,7 +115,7 @@ PAGES: dict[str, Page] = {
     "configuration": configuration,
     "events": events,
     "checkpoints": checkpoints,
-    "machine": machine,
+    "hardware": hardware,
     "log": log,
 }
 
@@ -123,14 +123,14 @@ PAGES: dict[str, Page] = {
 def _origin(view: RunView, width: int) -> list[Content]:
     run, info = view.summary, view.info
     lines = [
-        fact("began", _moment(run.created_at), width),
+        fact("started", _moment(run.created_at), width),
         fact("last written", _moment(run.updated_at), width),
     ]
     if info is not None:
         lines += [
             fact("id", info.id, width),
             fact("host", info.host, width),
-            fact("base", f"{info.base_model}  {info.base_path or ''}".strip(), width),
+            fact("base model", f"{info.base_model}  {info.base_path or ''}".strip(), width),
             fact("resumed from", info.resumed_from or NONE, width),
         ]
         lines += [
@@ -147,8 +147,8 @@ def _results(view: RunView, width: int) -> list[Content]:
     rows = [("step", step)]
     if run.epoch is not None:
         rows.append(("epoch", number(run.epoch)))
-    course = spark_text(run.spark, 24)
-    rows.append(("loss", f"{number(run.loss)}  {course}  {trend_words(run.trend)[0]}"))
+    curve = spark_text(run.spark, 24)
+    rows.append(("loss", f"{number(run.loss)}  {curve}  {trend_words(run.trend)[0]}"))
     for name, table in (("loss", view.train), ("val_loss", view.evals)):
         best = table.best(name)
         if best is not None:
@@ -171,7 +171,7 @@ def _checkpoint(item: CheckpointFacts) -> Content:
     if item.problem:
         parts.append((clean(item.problem), "bold $error"))
     else:
-        parts.append(("sealed", "$success") if item.sealed else ("no manifest", "$faint"))
+        parts.append(("complete", "$success") if item.sealed else ("no manifest", "$faint"))
     if item.best:
         parts.append(("  best", "bold $accent"))
     return Content.assemble(*parts)
@@ -194,7 +194,7 @@ def _measured(one: MetricRange) -> Content:
 
 def nothing(known: RunDetails, what: str) -> Content:
     run = known.view.summary
-    why = f"{clean(run.tool)} records none here" if run.kind != "run" else "none are recorded"
+    why = f"{clean(run.tool)} does not record them" if run.kind != "run" else "none recorded yet"
     return Content.styled(f"no {what}: {why}", "$faint")
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 PAGES = {**details_pages.PAGES, "data": evaluation_pages.data, "classes": evaluation_pages.classes}
 TABS = tuple(PAGES)
-_NARROW = {"configuration": "config", "checkpoints": "saved"}
-_KEYS = " tab or 1–8 turns the page   j k scroll   r reads again   esc closes"
+_NARROW = {"configuration": "config", "checkpoints": "ckpts"}
+_KEYS = " tab or 1–8 page   j k scroll   r reload   esc close"
 
 
 class DetailsScreen(FullDialog):

@@ -21,10 +21,10 @@ def data(known: RunDetails, width: int) -> Content:
     """Counts of what was found before training, and each class's share in it."""
     report = known.data
     if report is None:
-        return nothing(known, "counts of the data")
+        return nothing(known, "data report")
     lines = [fact(name, count, width) for name, count in evaluation_lines.data_lines(report)]
     if report.repeats.method:
-        lines.append(fact("almost the same are", report.repeats.method, width))
+        lines.append(fact("near-duplicate method", report.repeats.method, width))
     return page([*lines, *_shares(report, width)])
 
 
@@ -34,7 +34,7 @@ def classes(known: RunDetails, width: int) -> Content:
     if file is None:
         if known.view.config.get("task") == "classification":
             return Content.styled("no classes yet: they come with the first evaluation", "$faint")
-        return Content.styled("no classes: only a classification has them", "$faint")
+        return Content.styled("no classes: only classification runs have them", "$faint")
     shown = file.best or file.newest
     which = "the best evaluation" if file.best is not None else "the newest evaluation"
     lines = [Content.styled(f"{which}, step {shown.step:,}", "bold $accent"), *_averages(shown)]
@@ -64,7 +64,7 @@ def _confusion(shown: Evaluation, labels: list[str], width: int) -> list[Content
     cell = max(cell, len(str(len(labels)))) + _GAP
     if wide + 4 + cell * len(labels) <= width:
         head = "".join(f"{number:>{cell}}" for number in range(1, len(labels) + 1))
-        lines = [Content.styled(f"{'true class, taken for':<{wide + 4}}{head}", "$faint")]
+        lines = [Content.styled(f"{'true class ↓ predicted →':<{wide + 4}}{head}", "$faint")]
         for at, (label, row) in enumerate(zip(labels, shown.confusion, strict=True)):
             parts: list[str | tuple[str, str]] = [f"{at + 1:>3} {_name(label, wide)}"]
             for other, count in enumerate(row):
@@ -73,11 +73,11 @@ def _confusion(shown: Evaluation, labels: list[str], width: int) -> list[Content
             lines.append(Content.assemble(*parts))
         return lines
     found = evaluation_lines.confusions(shown, labels)
-    lines = [Content.styled("the commonest confusions", "$faint")]
+    lines = [Content.styled("most frequent confusions", "$faint")]
     for count, true, taken in found[:_MOST_CONFUSIONS]:
-        words = f"{count:>8,}  {clean(true)} taken for {clean(taken)}"
+        words = f"{count:>8,}  {clean(true)} predicted as {clean(taken)}"
         lines.append(Content(words).truncate(width, ellipsis=True))
-    return lines if found else [Content("nothing is taken for anything else")]
+    return lines if found else [Content("no validation example was classified wrongly")]
 
 
 def _shares(report: DataReport, width: int) -> list[Content]:

@@ -43,7 +43,7 @@ class ListStatusLine(Panel[ListStatus]):
             marked = (f"{MARKED} {facts.marked} marked", "$accent")
             parts.append(Content.assemble(marked))
         if facts.steered and width >= _ROOMY:
-            parts.append(Content.assemble((STEERED, "$success"), (" takes commands", "$faint")))
+            parts.append(Content.assemble((STEERED, "$success"), (" accepts commands", "$faint")))
         left = Content.styled("  ·  ", "$faint").join(parts)
         return spread(left, Content.styled(facts.order, "$faint"), width)
 
@@ -54,4 +54,4 @@ def _counted(facts: ListStatus) -> Content:
         return Content(f"{facts.runs:,} {noun}")
     count = f"{facts.shown:,}" if facts.shown else "none"
     words = f"{count} of {facts.runs:,} {noun}"
-    return Content.assemble(words, ("  with ", "$faint"), plain(facts.asked, "bold"))
+    return Content.assemble(words, ("  matching ", "$faint"), plain(facts.asked, "bold"))

@@ -27,7 +27,7 @@ from tui_trainer.watch.query.query import Query
 from tui_trainer.watch.snapshots import FolderView, RunSummary
 
 _REFRESH_SECONDS = 5.0  # for the ages; everything else comes with a snapshot
-_HINT = "a name, loss<2, lr>=1e-4, status:running, age<1h, lora.rank=16, -word for without"
+_HINT = "a name, loss<2, lr>=1e-4, status:running, age<1h, lora.rank=16, -word to exclude"
 
 
 class RunsScreen(Page):
@@ -145,7 +145,7 @@ class RunsScreen(Page):
         if len(paths) < 2 and chosen is not None and chosen not in paths:
             paths.append(chosen)
         if len(paths) < 2:
-            self.session.tell("mark two runs or more with space, then compare them", "warning")
+            self.session.tell("mark at least two runs with space to compare them", "warning")
         else:
             self.session.push_screen(CompareScreen(tuple(paths)))
 
