@@ -169,14 +169,14 @@ def test_the_curves_of_many_gpus_are_titled_from_the_lowest_to_the_highest() -> 
     titles = [spec.title for spec in curves_of([HardwareSample(time=0.0, gpus=many)])]
     assert titles == [
         "GPU 88–90 %",
-        "CPU n/a %",
+        "CPU n/a",
         "GPU memory 29.5 %",
         "GPU temperature 60–62 °C",
         "GPU power 400 W",
-        "GPU clock n/a MHz",
-        "RAM n/a GiB",
-        "disk n/a MiB/s",
-        "network n/a MiB/s",
+        "GPU clock n/a",
+        "RAM n/a",
+        "disk n/a",
+        "network n/a",
     ]
 
 

@@ -26,11 +26,11 @@ from tui_trainer.tui.keymap import Key
 from tui_trainer.watch.snapshots import FolderView
 
 _RATINGS = (
-    ChoiceOption("good", "g", "good: right, to be learned (weight 1)"),
-    ChoiceOption("medium", "m", "medium: poor (weight 3); asks for a note"),
-    ChoiceOption("critical", "c", "critical: wrong (weight 10); asks for a note"),
+    ChoiceOption("good", "g", "good: right (weight 1)"),
+    ChoiceOption("medium", "m", "medium: poor (weight 3), with a note"),
+    ChoiceOption("critical", "c", "critical: wrong (weight 10), with a note"),
     ChoiceOption("edit", "e", "edit: write the right answer"),
-    ChoiceOption("revise", "r", "revise: the model answers again; asks for a note"),
+    ChoiceOption("revise", "r", "revise: answer again, given a note"),
 )
 _NOTES = {
     "medium": ("What is poor about it?", "optional; stored with the rating"),

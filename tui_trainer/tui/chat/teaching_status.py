@@ -126,7 +126,7 @@ def side_lines(facts: TeachingFacts, width: int) -> list[list[Content]]:
     """The blocks of the side panel, in their order."""
     blocks = [
         [
-            Content.styled("active adapter", "bold"),
+            Content.styled("active model", "bold"),
             Content.styled(facts.answers, "$accent").truncate(width, ellipsis=True),
             Content.styled(f"{facts.model}{facts.loaded}", "$faint").truncate(width, ellipsis=True),
         ],
@@ -156,7 +156,7 @@ def blocks_of(facts: TeachingFacts, width: int) -> Content:
 
 def _loaded(talk: Transcript) -> str:
     if talk.phase in ("opening", "loading"):
-        return " is loading …"
+        return ", loading …"
     if talk.phase == "ready" and talk.facts is not None:
         size = number(float(talk.facts.parameters), 3)
         return f", {size} parameters on {talk.facts.device}"

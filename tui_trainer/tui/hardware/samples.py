@@ -126,23 +126,25 @@ def _chart(
             tag, label = (label, "") if label.isdigit() else ("", label)
             lines.append(ChartLine(times, column, "series", label, colour, tag=tag[:1]))
     return ChartSpec(
-        title=f"{title} {_newest(lines)} {unit}",
+        title=f"{title} {_newest(lines, unit)}",
         lines=tuple(lines),
         x_label="",
         x_format="clock",
         robust=False,
         y_range=None if highest is None else (0.0, highest),
         legend=len(lines) > 1,
-        empty="n/a",
+        empty="not recorded",
     )
 
 
-def _newest(lines: Sequence[ChartLine]) -> str:
-    """The newest value of the first line; of many GPUs the lowest and the highest."""
+def _newest(lines: Sequence[ChartLine], unit: str) -> str:
+    """The newest value of the first line with its unit; of many GPUs the lowest and highest."""
     values = [line.y[-1] for line in lines if line.tag] or [line.y[-1] for line in lines[:1]]
     known = [value for value in values if np.isfinite(value)]
-    low, high = (number(end(known), 3) if known else MISSING for end in (min, max))
-    return low if low == high else f"{low}–{high}"
+    if not known:
+        return MISSING
+    low, high = (number(end(known), 3) for end in (min, max))
+    return f"{low} {unit}" if low == high else f"{low}–{high} {unit}"
 
 
 def extent_of(samples: Sequence[HardwareSample]) -> Range | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import on
-from textual.app import ComposeResult
+from textual.app import ComposeResult, RenderResult
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.content import Content
@@ -21,6 +22,13 @@ class FieldSelect(Select[str], inherit_bindings=False):
     """A choice that leaves the arrows to the form: only enter opens its list."""
 
     BINDINGS: ClassVar = [Binding("enter", "show_overlay", "choices", show=False)]
+
+
+class OneLine(WrappedText):
+    """Text of which one line shows the words that fit; the form shows it whole elsewhere."""
+
+    def render(self) -> RenderResult:
+        return Content(shortened(self._whole.plain, self.content_size.width))
 
 
 class FieldRow(Horizontal):
@@ -45,7 +53,7 @@ class FieldRow(Horizontal):
             )
         else:
             yield Input(self._text, placeholder=self.field.default, compact=True, classes="value")
-        yield WrappedText(self.hint, classes="hint")
+        yield OneLine(self.hint, classes="hint")
 
     @property
     def text(self) -> str:
@@ -101,3 +109,13 @@ class FieldRow(Horizontal):
     def _go_on(self, message: Input.Submitted) -> None:
         message.stop()
         self.screen.focus_next()
+
+
+def shortened(text: str, width: int) -> str:
+    """The words of `text` that fit into `width` cells, with "…" where some are left out."""
+    if cell_len(text) <= width:
+        return text
+    kept = text
+    while " " in kept and cell_len(kept) + 2 > width:
+        kept = kept.rpartition(" ")[0]
+    return f"{kept.rstrip(' ,;:')} …"

@@ -95,7 +95,7 @@ FOLDED = frozenset(key for _title, keys in MORE for key in keys)
 LABELS = {
     "data.train": "train file",
     "data.validation": "validation",
-    "data.val_split": "validation share",
+    "data.val_split": "validation split",
     "data.replay": "replay file",
     "data.workers": "data workers",
     "training.gradient_accumulation_steps": "grad accumulation",

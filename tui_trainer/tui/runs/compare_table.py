@@ -136,10 +136,10 @@ def value_words(value: float | None, form: Form) -> str:
 
 
 def _footnote(found: RunDiff) -> Content:
-    keys = "1 key is" if found.same == 1 else f"{found.same:,} keys are"
+    settings = "1 setting is" if found.same == 1 else f"{found.same:,} settings are"
     parts = [f"{BEST} best value"]
     if found.same:
-        parts.append(f"{keys} the same in every run")
+        parts.append(f"{settings} the same in every run")
     return Content.styled("  ·  ".join(parts), "$faint")
 
 

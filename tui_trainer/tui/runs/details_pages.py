@@ -11,7 +11,7 @@ from textual.content import Content
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.text.formats import clean, clock, duration, number
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import count_text, gib_text, plain, rate_text, shorten, wrapped
+from tui_trainer.tui.common.markup import count_text, gib_text, plain, rate_text, wrapped
 from tui_trainer.tui.runs.run_rows import NONE, spark_text, trend_words
 from tui_trainer.watch.runs import run_diff
 from tui_trainer.watch.runs.run_details import CheckpointFacts, MetricRange, RunDetails, measured
@@ -34,7 +34,11 @@ def read_only(run: RunSummary) -> str:
     """Why nothing here can steer a run, in a few words."""
     if run.kind != "run":
         return f"read-only: written by {clean(run.tool)}"
-    return "read-only: its process does not run" if run.status in ACTIVE_STATES else "has finished"
+    return (
+        "read-only: its process does not run"
+        if run.status in ACTIVE_STATES
+        else "read-only: the run has ended"
+    )
 
 
 def facts(known: RunDetails, width: int) -> Content:
@@ -75,9 +79,10 @@ def events(known: RunDetails, width: int) -> Content:
             (f"{clock(event.time)}  {count_text(event.step):>9}  ", "$faint"),
             (f"{clean(event.kind):<14} ", "$accent"),
         )
-        text = clean(event.message or _words(event.detail))
-        line = Content.assemble(head, shorten(text, max(0, width - head.cell_length)))
-        lines.append(line.truncate(width, ellipsis=True))
+        text = plain(event.message or _words(event.detail))
+        indent = head.cell_length
+        for at, line in enumerate(wrapped(text, max(10, width - indent)) or [Content("")]):
+            lines.append(Content.assemble(head if at == 0 else " " * indent, line))
     left_out = len(known.view.events) - len(listed)
     if left_out:
         lines.append(Content.styled(f"{left_out:,} earlier events not shown", "$faint"))
@@ -194,7 +199,7 @@ def _measured(one: MetricRange) -> Content:
 
 def nothing(known: RunDetails, what: str) -> Content:
     run = known.view.summary
-    why = f"{clean(run.tool)} does not record them" if run.kind != "run" else "none recorded yet"
+    why = f"{clean(run.tool)} does not record them" if run.kind != "run" else "none recorded"
     return Content.styled(f"no {what}: {why}", "$faint")
 
 
