@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from textual import events
@@ -15,7 +16,8 @@ Answer = TypeVar("Answer")
 class Dialog(ModalScreen[Answer], Generic[Answer]):
     """A window in the middle; a click beside it closes it, as Esc does."""
 
-    CSS_PATH = "dialog.tcss"
+    # Textual would look for a relative path beside the module of each subclass.
+    CSS_PATH = Path(__file__).with_name("dialog.tcss")
 
     def on_click(self, event: events.Click) -> None:
         if event.widget is self:
