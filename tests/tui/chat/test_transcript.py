@@ -10,7 +10,7 @@ from tui_trainer.contracts import session as events
 from tui_trainer.contracts.adapter import Measures
 from tui_trainer.contracts.teaching import TrainingRecord
 from tui_trainer.tui.chat import session_thread
-from tui_trainer.tui.chat.event_text import live_words, measure_words, share
+from tui_trainer.tui.chat.event_text import live_text, measure_text, share
 from tui_trainer.tui.chat.loss_curve import LossCurve, curve_of
 from tui_trainer.tui.chat.teaching_status import (
     blocks_of,
@@ -125,11 +125,11 @@ def test_a_table_too_wide_for_columns_becomes_cards() -> None:
 
 def test_words_of_shares_and_of_what_answers() -> None:
     assert share(1.0) == "100 %" and share(0.999) == "99.9 %" and share(None) == "–"
-    assert live_words({}) == "the base model" and live_words({"a": 1.0}) == "a"
-    assert live_words({"a": 0.7, "b": 0.3}) == "0.7 a + 0.3 b"
+    assert live_text({}) == "the base model" and live_text({"a": 1.0}) == "a"
+    assert live_text({"a": 0.7, "b": 0.3}) == "0.7 a + 0.3 b"
     before, after = Measures(recalled=0.0), Measures(recalled=1.0, recalled_count=10)
-    assert measure_words(before, after, "recalled") == "0 % → 100 % of 10"
-    assert measure_words(before, after, "kept") == "–"
+    assert measure_text(before, after, "recalled") == "0 % → 100 % of 10"
+    assert measure_text(before, after, "kept") == "–"
 
 
 def test_the_panel_tells_buffer_training_and_result() -> None:

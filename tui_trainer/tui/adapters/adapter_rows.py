@@ -1,4 +1,4 @@
-"""The adapters as rows of words, and one of them in detail. Pure."""
+"""The adapters as rows of text, and the details of one. No I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.content import Content
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.store.adapters.adapter_store import AdapterEntry, TrashedAdapter
 from tui_trainer.text.formats import clean, number
-from tui_trainer.tui.chat.event_text import NONE, measure_words, share
+from tui_trainer.tui.chat.event_text import NONE, measure_text, share
 from tui_trainer.tui.common.markup import shorten, wrapped
 from tui_trainer.tui.common.panel import stack
 from tui_trainer.tui.runs.run_rows import RunColumn
@@ -35,7 +35,7 @@ _LABEL = 10
 
 @dataclass(frozen=True)
 class AdapterListing:
-    """What the store holds: adapters, which of them answer with which weight, and the trash."""
+    """The store's content: adapters, (name, weight) of the active ones, and deleted ones."""
 
     items: tuple[AdapterEntry, ...] = ()
     live: tuple[tuple[str, float], ...] = ()
@@ -44,13 +44,13 @@ class AdapterListing:
     loading: bool = False
 
     def weight(self, name: str) -> float | None:
-        """The weight with which an adapter answers; None where it does not."""
+        """The weight of an active adapter; None for an inactive one."""
         return dict(self.live).get(name)
 
 
 @dataclass(frozen=True)
 class AdapterRow:
-    """One adapter in words."""
+    """One adapter as text by column."""
 
     name: str
     live: bool
@@ -59,11 +59,11 @@ class AdapterRow:
 
     @property
     def shown(self) -> str:
-        """The name behind its mark."""
+        """The name with its mark before it."""
         return f"{'●' if self.marked else ' '} {self.name}"
 
     def cell(self, column: str) -> str:
-        """The words of one column."""
+        """The text of one column."""
         return dict(self.cells)[column]
 
 
@@ -78,23 +78,23 @@ def columns_for(width: int) -> tuple[int, tuple[RunColumn, ...]]:
         shown.remove(max(droppable, key=lambda column: column.rank))
 
 
-def rows_of(shelf: AdapterListing, marked: Iterable[str]) -> tuple[AdapterRow, ...]:
+def rows_of(listing: AdapterListing, marked: Iterable[str]) -> tuple[AdapterRow, ...]:
     """A row for each adapter, the newest first."""
     chosen = set(marked)
-    return tuple(_row(item, shelf, item.info.name in chosen) for item in reversed(shelf.items))
+    return tuple(_row(item, listing, item.info.name in chosen) for item in reversed(listing.items))
 
 
-def details_of(item: AdapterEntry, shelf: AdapterListing, width: int) -> Content:
+def details_of(item: AdapterEntry, listing: AdapterListing, width: int) -> Content:
     """Everything about one adapter, as aligned lines."""
     info = item.info
-    weight = shelf.weight(info.name)
+    weight = listing.weight(info.name)
     active = "no" if weight is None else ("yes" if weight == 1 else f"yes, weight {weight:g}")
     targets = info.lora.target_modules
     facts = [
         ("active", active),
         ("queries", f"{item.queries:,}"),
-        ("recalled", measure_words(info.before, info.after, "recalled")),
-        ("kept", measure_words(info.before, info.after, "kept")),
+        ("recalled", measure_text(info.before, info.after, "recalled")),
+        ("kept", measure_text(info.before, info.after, "kept")),
         ("trained on", training_source(info)),
         ("loss", number(info.train_loss)),
         ("steps", NONE if info.steps is None else f"{info.steps:,}"),
@@ -127,7 +127,7 @@ def trash_lines(trash: Sequence[TrashedAdapter]) -> list[Content]:
 
 
 def training_source(info: AdapterInfo) -> str:
-    """How many examples it learned; a training run's adapter learned from files."""
+    """The number of examples it was trained on, or the files of its run."""
     count = len(info.examples)
     return f"{count} example{'' if count == 1 else 's'}" if count else "the files of its run"
 
@@ -142,9 +142,9 @@ def size_text(amount: int) -> str:
     return f"{size:.1f} GiB"
 
 
-def _row(item: AdapterEntry, shelf: AdapterListing, marked: bool) -> AdapterRow:
+def _row(item: AdapterEntry, listing: AdapterListing, marked: bool) -> AdapterRow:
     info = item.info
-    weight = shelf.weight(info.name)
+    weight = listing.weight(info.name)
     live = "" if weight is None else ("● 1" if weight == 1 else f"● {weight:g}")
     cells = {
         "live": live,

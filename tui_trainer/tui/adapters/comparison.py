@@ -1,4 +1,4 @@
-"""Two adapters side by side: their measures, the size of their changes, their answers. Pure."""
+"""Two adapters side by side: measures, size of the changes, answers. No I/O."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LAYER = re.compile(r"^(?:.*\.)?layers\.(\d+)\.(?:.*\.)?([^.]+)$")
 
 @dataclass(frozen=True)
 class ComparisonResult:
-    """What was found out about `a` and `b`; an answer row is question, a's, b's."""
+    """The measures of `a` and `b`; `answers` are (question, a's answer, b's answer)."""
 
     a: AdapterInfo
     b: AdapterInfo
@@ -34,7 +34,7 @@ class ComparisonResult:
 
 
 def comparison_text(found: ComparisonResult, width: int) -> Content:
-    """All of it, `width` cells wide."""
+    """The whole comparison, `width` cells wide."""
     names = [layer_name(item.layer) for item in found.comparison.layers]
     label = min(_WIDEST_LABEL, max(len(name) for name in (*names, "recalled", "trained on"))) + _GAP
     half = max(_NUMBER + _GAP + 4, (width - label - _COSINE) // 2)
@@ -50,7 +50,7 @@ def comparison_text(found: ComparisonResult, width: int) -> Content:
 
 
 def layer_name(layer: str) -> str:
-    """A layer in few characters: `0 q_proj`; other names as they are."""
+    """A short name of a layer, such as `0 q_proj`; other names are unchanged."""
     match = _LAYER.match(layer)
     return f"{match[1]} {match[2]}" if match else layer
 
@@ -73,7 +73,7 @@ def _heading(found: ComparisonResult, label: int, half: int) -> list[Content]:
 
 
 def _changes(found: ComparisonResult, label: int, half: int) -> list[Content]:
-    """Bars of one scale for each layer, and how alike the two changes are."""
+    """Bars for each layer on one scale, and the cosine between the two changes."""
     layers, whole = found.comparison.layers, found.comparison.whole
     most = max((max(item.a, item.b) for item in layers), default=0.0)
     rows = [(layer_name(item.layer), item, most) for item in layers]
@@ -91,8 +91,8 @@ def _layer_row(item: LayerDifference, name: str, label: int, half: int, top: flo
         filled = max(1, round(size * value / top)) if value > 0 and top > 0 else 0
         parts.append(_cell("━" * filled, size, style))
         parts.append(Content(f"{number(value, 3):>{_NUMBER}}{' ' * _GAP}"))
-    alike = NONE if item.cosine is None else f"{round(item.cosine, 2) + 0.0:+.2f}"
-    return Content.assemble(*parts, f"{alike:>{_COSINE}}")
+    cosine = NONE if item.cosine is None else f"{round(item.cosine, 2) + 0.0:+.2f}"
+    return Content.assemble(*parts, f"{cosine:>{_COSINE}}")
 
 
 def _answers(found: ComparisonResult, width: int) -> list[Content]:

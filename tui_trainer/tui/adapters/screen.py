@@ -65,7 +65,8 @@ class AdaptersScreen(Page):
         if self.is_current and not self._reading:
             self._reading = True
             in_background(
-                "adapters", lambda: self.post_message(AdaptersRead(background_tasks.read_shelf()))
+                "adapters",
+                lambda: self.post_message(AdaptersRead(background_tasks.read_adapters())),
             )
 
     def sentence(self, view: FolderView) -> Content | None:

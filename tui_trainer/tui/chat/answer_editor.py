@@ -1,4 +1,4 @@
-"""A small editor over an answer: what is right instead."""
+"""A dialog in which an answer is corrected."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _QUESTION = 300
 
 
 class AnswerEditor(Dialog[str]):
-    """Gives the text, or None where it was closed or left as it was."""
+    """Returns the new text, or None if it was cancelled or not changed."""
 
     BINDINGS: ClassVar = [
         Binding("escape", "dismiss(None)", "cancel", show=False, priority=True),
-        Binding("ctrl+s", "give", "save", show=False, priority=True),
+        Binding("ctrl+s", "save", "save", show=False, priority=True),
     ]
     AUTO_FOCUS = "TextArea"
 
@@ -46,13 +46,13 @@ class AnswerEditor(Dialog[str]):
 
     def on_mount(self) -> None:
         area = self.query_one(TextArea)
-        area.select_all()  # typing replaces the wrong answer, an arrow key keeps it
+        area.select_all()  # typing replaces the answer, an arrow key keeps it
 
-    def action_give(self) -> None:
-        # Behind the keys that still wait for the text: a pasted burst is to be taken whole.
-        self.query_one(TextArea).call_later(self._give)
+    def action_save(self) -> None:
+        # After the keys still queued for the text area, so that a pasted text is complete.
+        self.query_one(TextArea).call_later(self._save)
 
-    def _give(self) -> None:
+    def _save(self) -> None:
         text = self.query_one(TextArea).text
         if not text.strip():
             hint = self.query_one(".hint", Static)

@@ -11,7 +11,7 @@ from textual.timer import Timer
 from tui_trainer.contracts import session as events
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.chat import session_thread
-from tui_trainer.tui.chat.event_text import training_words
+from tui_trainer.tui.chat.event_text import training_text
 from tui_trainer.tui.chat.session_thread import SessionThread
 from tui_trainer.tui.chat.transcript import Transcript
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
@@ -155,7 +155,7 @@ class ChatController:
         ):
             self._app.tell(news.reason, "error")
         elif isinstance(news, session_thread.TrainingProgressed) and before != news.record.state:
-            tone, words = training_words(news.record)
+            tone, words = training_text(news.record)
             if tone != "note":
                 self._app.tell(words, "information" if tone == "good" else "warning")
 

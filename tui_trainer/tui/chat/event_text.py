@@ -1,4 +1,4 @@
-"""What happens in a chat, in words. Pure."""
+"""Chat events as text. No I/O."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _TONES: dict[str, Tone] = {
 
 
 def training_state(state: str) -> tuple[str, str]:
-    """One word and one colour for the state of a training."""
+    """The label and the colour of a training's state."""
     return _TRAINING.get(state, (state, run_status.FAINT))
 
 
-def live_words(adapters: Mapping[str, float]) -> str:
+def live_text(adapters: Mapping[str, float]) -> str:
     """The active adapters: `the base model`, a name, or `0.7 a + 0.3 b`."""
     if not adapters:
         return BASE
@@ -43,7 +43,7 @@ def live_words(adapters: Mapping[str, float]) -> str:
 
 
 def answered_detail(answer: events.Answered) -> str:
-    """Who answered, and how much in which time."""
+    """The model that answered, its tokens and its time."""
     parts = [answer.adapter or BASE]
     if answer.tokens:
         seconds = answer.seconds
@@ -54,8 +54,8 @@ def answered_detail(answer: events.Answered) -> str:
     return " · ".join(parts)
 
 
-def rated_words(rated: events.Rated) -> str:
-    """A stored rating in words."""
+def rating_text(rated: events.Rated) -> str:
+    """A stored rating as a line."""
     again = "changed to " if rated.replaced else ""
     text = f"feedback {rated.number}: {again}{rated.rating} (weight {rated.weight:g})"
     if rated.taught is None:
@@ -63,11 +63,11 @@ def rated_words(rated: events.Rated) -> str:
     return f"{text}; answer to learn: {rated.taught}"
 
 
-def ask_of(
+def question_of(
     event: events.Flagged | events.Confirm | events.Revision | TrainingRecord,
 ) -> tuple[str, str, str, str | None, bool]:
-    """What is asked, the line for yes, what that does, the line for no, and whether it stays
-    when something else is said."""
+    """The question, the command that confirms it, that command's label, the command that declines
+    it (None: none is needed), and whether the question stays open after another command."""
     match event:
         case events.Flagged(found=found):
             text = f"this may contain a secret ({', '.join(found)}); nothing was stored"
@@ -82,18 +82,18 @@ def ask_of(
             return text, f"/override {event.id}", "activate it anyway", None, True
 
 
-def training_words(record: TrainingRecord) -> tuple[Tone, str]:
-    """A training's new state, in a line."""
-    word, _ = training_state(record.state)
+def training_text(record: TrainingRecord) -> tuple[Tone, str]:
+    """The tone and the line for a training's new state."""
+    label, _ = training_state(record.state)
     count = len(record.examples)
-    text = f"training {record.id} {word}"
+    text = f"training {record.id} {label}"
     if record.state in ("queued", "training"):
         return "note", f"{text}: {count} example{'' if count == 1 else 's'}"
     message = f": {record.message}" if record.message else ""
     return _TONES.get(record.state, "note"), f"{text}{message}"
 
 
-def measure_words(before: Measures, after: Measures, what: Literal["recalled", "kept"]) -> str:
+def measure_text(before: Measures, after: Measures, what: Literal["recalled", "kept"]) -> str:
     """Such as `30 % → 100 % of 10`."""
     new: float | None = getattr(after, what)
     old: float | None = getattr(before, what)
@@ -105,7 +105,7 @@ def measure_words(before: Measures, after: Measures, what: Literal["recalled", "
 
 
 def share(value: float | None) -> str:
-    """A share as per cent, never rounded up to 100: one miss of many is to be seen."""
+    """A share in percent, never rounded up to 100, so that a single miss shows."""
     if value is None:
         return NONE
     percent = value * 100
@@ -113,7 +113,7 @@ def share(value: float | None) -> str:
     return f"{text} %"
 
 
-def buffer_words(buffer: events.BufferStatus) -> str:
+def buffer_text(buffer: events.BufferStatus) -> str:
     """The examples collected, and how many of them start a training."""
     if buffer.threshold:
         return f"{buffer.count} of {buffer.threshold} examples"
@@ -121,7 +121,7 @@ def buffer_words(buffer: events.BufferStatus) -> str:
     return examples if buffer.weight_threshold else f"{examples}, /train starts"
 
 
-def weight_words(buffer: events.BufferStatus) -> str:
+def weight_text(buffer: events.BufferStatus) -> str:
     """The summed weight, and the one that starts a training."""
     limit = f" of {buffer.weight_threshold:g}" if buffer.weight_threshold else ""
     return f"weight {buffer.weight:g}{limit}"

@@ -1,4 +1,4 @@
-"""The losses of a training under way, read from the end of its metrics."""
+"""The losses of the current training, read from the end of its metrics file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tui_trainer.contracts.teaching import TrainingRecord
 from tui_trainer.store.regular_files import open_regular
 from tui_trainer.store.runs.run_folder import RunFolder
 
-_TAIL = 65_536  # bytes: some 250 steps
+_TAIL = 65_536  # bytes, about 250 steps
 
 
 class _Line(msgspec.Struct):
@@ -23,7 +23,7 @@ class _Line(msgspec.Struct):
 
 @dataclass(frozen=True)
 class LossCurve:
-    """The newest losses, oldest first, and what the engine thinks is left in seconds."""
+    """The newest losses, oldest first; the remaining time in seconds; the run's state."""
 
     losses: tuple[float, ...] = ()
     eta_seconds: float | None = None
@@ -31,7 +31,7 @@ class LossCurve:
 
 
 def curve_of(record: TrainingRecord) -> LossCurve | None:
-    """The curve of a training that runs; None for any other."""
+    """The curve of a running training; None for any other."""
     if record.state != "training" or record.run_path is None:
         return None
     folder = RunFolder(Path(record.run_path))

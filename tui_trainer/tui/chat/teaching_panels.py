@@ -1,4 +1,4 @@
-"""Panels about teaching: beside the conversation, above its input line, on the dashboard."""
+"""Panels about feedback and trainings, for the chat and the dashboard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tui_trainer.tui.common.panel import Panel, stack
 
 
 class TeachingPanel(Panel[TeachingFacts]):
-    """What answers, the buffer, the training under way and the last one's result."""
+    """The active model, the buffer, the current training, and the last result."""
 
     def __init__(self) -> None:
         super().__init__(TeachingFacts(), id="teaching")
@@ -25,7 +25,7 @@ class TeachingPanel(Panel[TeachingFacts]):
 
 
 class FeedbackPanel(Panel[FeedbackFacts]):
-    """The buffer, on the dashboard; hidden until the chat was used."""
+    """The buffer, on the dashboard; hidden until the chat has been used."""
 
     def __init__(self) -> None:
         super().__init__(FeedbackFacts(), id="feedback")

@@ -1,4 +1,4 @@
-"""What answers, how far the feedback is, and the training under way, as words. Pure."""
+"""Text about the active model, the feedback, and the current training. No I/O."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tui_trainer.text.formats import clean, duration, number
 from tui_trainer.tui.charts.blocks import sparkline
 from tui_trainer.tui.charts.model import Marks
 from tui_trainer.tui.chat.event_text import (
-    buffer_words,
-    live_words,
-    measure_words,
+    buffer_text,
+    live_text,
+    measure_text,
     training_state,
-    weight_words,
+    weight_text,
 )
 from tui_trainer.tui.chat.transcript import Transcript
 from tui_trainer.tui.common import run_status
@@ -29,9 +29,13 @@ _LABEL = 9
 
 @dataclass(frozen=True)
 class FeedbackFacts:
-    """The buffer; empty words where nothing is known yet."""
+    """The feedback buffer; `text` is empty while nothing is known.
 
-    words: str = ""
+    `share` and `weight_share` are 0..1 of the thresholds, None without one; `lacking` counts
+    examples that need a correction.
+    """
+
+    text: str = ""
     share: float | None = None
     weight: str = ""
     weight_share: float | None = None
@@ -40,7 +44,7 @@ class FeedbackFacts:
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """The training under way."""
+    """The current training; `share` is done steps by all, 0..1."""
 
     id: str = ""
     state: str = ""
@@ -54,7 +58,7 @@ class TrainingFacts:
 
 @dataclass(frozen=True)
 class ResultFacts:
-    """How the newest training ended."""
+    """The result of the newest finished training."""
 
     state: str = ""
     adapter: str = ""
@@ -65,7 +69,7 @@ class ResultFacts:
 
 @dataclass(frozen=True)
 class TeachingFacts:
-    """Everything beside a conversation."""
+    """What the side panel shows."""
 
     model: str = ""
     loaded: str = ""
@@ -79,11 +83,12 @@ class TeachingFacts:
 
 
 def teaching_facts_of(talk: Transcript, watch_key: str, marks: Marks) -> TeachingFacts:
-    """The facts of a session's talk; `watch_key` shows a training on the dashboard."""
+    """The panel's facts from the transcript; `watch_key` is the key that shows a training on the
+    dashboard."""
     return TeachingFacts(
         model=clean(talk.model),
         loaded=_loaded(talk),
-        answers=clean(live_words(talk.live)),
+        answers=clean(live_text(talk.live)),
         feedback=feedback_facts_of(talk),
         training=_training(talk),
         result=_result(talk.last_result),
@@ -94,26 +99,26 @@ def teaching_facts_of(talk: Transcript, watch_key: str, marks: Marks) -> Teachin
 
 
 def feedback_facts_of(talk: Transcript) -> FeedbackFacts:
-    """The facts of the buffer."""
+    """The buffer's facts from the transcript."""
     buffer = talk.buffer
     if buffer is None:
         return FeedbackFacts()
     return FeedbackFacts(
-        words=buffer_words(buffer),
+        text=buffer_text(buffer),
         share=buffer.count / buffer.threshold if buffer.threshold else None,
-        weight=weight_words(buffer),
+        weight=weight_text(buffer),
         weight_share=(buffer.weight / buffer.weight_threshold if buffer.weight_threshold else None),
         lacking=buffer.needs_correction,
     )
 
 
 def feedback_lines(facts: FeedbackFacts, width: int) -> list[Content]:
-    """Title, words, bar and what lacks a correction."""
-    if not facts.words:
+    """Title, count, bars, and how many examples need a correction."""
+    if not facts.text:
         return []
     lines = [
         Content.styled("feedback", "bold"),
-        spread(Content(facts.words), Content.styled(facts.weight, "$faint"), width),
+        spread(Content(facts.text), Content.styled(facts.weight, "$faint"), width),
     ]
     lines += [meter(s, width) for s in (facts.share, facts.weight_share) if s is not None]
     if facts.lacking:
@@ -123,7 +128,7 @@ def feedback_lines(facts: FeedbackFacts, width: int) -> list[Content]:
 
 
 def side_lines(facts: TeachingFacts, width: int) -> list[list[Content]]:
-    """The blocks of the side panel, in their order."""
+    """The blocks of the side panel, in order."""
     blocks = [
         [
             Content.styled("active model", "bold"),
@@ -140,14 +145,14 @@ def side_lines(facts: TeachingFacts, width: int) -> list[list[Content]]:
 
 
 def one_line(facts: TeachingFacts, width: int) -> Content:
-    """The most of it in a line, where there is no room beside the conversation."""
+    """The most important facts in one line, for narrow terminals."""
     left = Content.assemble(" ", ("active ", "$faint"), (facts.answers, "$accent"))
     right = _short_training(facts) if facts.training.id else _short_feedback(facts.feedback)
     return spread(left, Content.assemble(right, " "), width)
 
 
 def blocks_of(facts: TeachingFacts, width: int) -> Content:
-    """The side panel's content, blocks apart."""
+    """The side panel's content, with an empty line between blocks."""
     lines: list[Content] = []
     for block in side_lines(facts, width):
         lines += [*([Content("")] if lines else []), *block]
@@ -171,7 +176,7 @@ def _training(talk: Transcript) -> TrainingFacts:
     total = record.total_steps
     return TrainingFacts(
         id=clean(record.id),
-        state=_word(record.state, curve.status if curve else ""),
+        state=_state_label(record.state, curve.status if curve else ""),
         step=f"{count_text(record.step)} / {count_text(total)}" if total else "",
         share=min(1.0, record.step / total) if total else None,
         losses=curve.losses if curve else (),
@@ -181,8 +186,8 @@ def _training(talk: Transcript) -> TrainingFacts:
     )
 
 
-def _word(state: str, status: str) -> str:
-    """The run's own word says more while the training runs: preparing, paused, saving."""
+def _state_label(state: str, status: str) -> str:
+    """While a training runs, its run's state is more exact: preparing, paused, saving."""
     return status if state == "training" and status in ACTIVE_STATES else state
 
 
@@ -192,8 +197,8 @@ def _result(record: TrainingRecord | None) -> ResultFacts:
     return ResultFacts(
         state=record.state,
         adapter=clean(record.adapter or record.id),
-        recalled=measure_words(record.before, record.after, "recalled"),
-        kept=measure_words(record.before, record.after, "kept"),
+        recalled=measure_text(record.before, record.after, "recalled"),
+        kept=measure_text(record.before, record.after, "kept"),
         message=clean(record.message) if record.state != "live" else "",
     )
 
@@ -254,12 +259,12 @@ def _short_training(facts: TeachingFacts) -> Content:
 
 
 def _short_feedback(facts: FeedbackFacts) -> Content:
-    if not facts.words:
+    if not facts.text:
         return Content("")
     lacking = f"! {facts.lacking} to correct  " if facts.lacking else ""
     share = facts.share if facts.share is not None else facts.weight_share
     bar = meter(share, 8) if share is not None else Content("")
-    return Content.assemble((lacking, run_status.CAUTION), facts.words, " ", bar)
+    return Content.assemble((lacking, run_status.CAUTION), facts.text, " ", bar)
 
 
 def _badge(state: str) -> Content:

@@ -14,10 +14,10 @@ from tui_trainer.tui.chat import session_thread
 from tui_trainer.tui.chat.event_text import (
     BASE,
     answered_detail,
-    ask_of,
-    live_words,
-    rated_words,
-    training_words,
+    live_text,
+    question_of,
+    rating_text,
+    training_text,
 )
 from tui_trainer.tui.chat.loss_curve import LossCurve
 from tui_trainer.tui.chat.session_thread import News
@@ -125,18 +125,18 @@ class Transcript:
                 self._finish(news.response, answered_detail(news))
             case events.Revision():
                 self._finish(news.text, "revised answer")
-                self.ask = PendingQuestion(*ask_of(news))
+                self.ask = PendingQuestion(*question_of(news))
             case events.SessionError():
                 self._stop_stream()
                 self._add("problem", news.text)
             case events.SessionNotice():
                 self._add("note", news.text)
             case events.Rated():
-                self._add("good" if news.taught is not None else "caution", rated_words(news))
+                self._add("good" if news.taught is not None else "caution", rating_text(news))
             case events.NeedsCorrection():
                 pass  # the rating's own line says so
             case events.Flagged() | events.Confirm():
-                self.ask = PendingQuestion(*ask_of(news))
+                self.ask = PendingQuestion(*question_of(news))
                 self._add("caution", self.ask.text)
             case events.EditRequest():
                 self.edit = news
@@ -218,17 +218,17 @@ class Transcript:
         elif record.id == self._drawn:
             self.curve = None
         if before is None or before.state != record.state:
-            kind, text = training_words(record)
+            kind, text = training_text(record)
             self._add(kind, text)
             if record.state == "refused":
-                self.ask = PendingQuestion(*ask_of(record))
+                self.ask = PendingQuestion(*question_of(record))
 
     def _go_live(self, adapters: dict[str, float]) -> None:
         changed, self.live = self.live != adapters, dict(adapters)
         if changed:
             self._add(
                 "note",
-                f"active adapter: {live_words(adapters)}"
+                f"active adapter: {live_text(adapters)}"
                 if adapters
                 else "no active adapter: the base model answers",
             )
