@@ -127,13 +127,13 @@ async def test_sorting_by_keys_and_headings_keeps_the_cursor_on_its_run(
         table = app.screen.query_one(RunTable)
         chosen = table.chosen
         await pilot.press("o", "o")
-        await seen(app, "by step, greatest first", "step↓")
+        await seen(app, "by step, highest first", "step↓")
         assert order() == ["many", "some", "few"] and table.chosen == chosen
         await pilot.press("O")
-        await seen(app, "by step, least first", "step↑")
+        await seen(app, "by step, lowest first", "step↑")
         assert order() == ["few", "some", "many"]
         await pilot.click(RunHeading, offset=(48, 0))
-        await seen(app, "by loss, least first", "loss↑")
+        await seen(app, "by loss, lowest first", "loss↑")
         assert order() == ["many", "some", "few"] and table.chosen == chosen
         make_run("new", "completed", steps=70)
         await becomes(app, lambda: "new" in text_of(app))

@@ -87,7 +87,7 @@ def test_the_runs_own_process_and_those_of_the_host() -> None:
     said = text(gpu(0, processes=[here, recorded, GpuProcess(pid=99_999)]))
     assert "38.0 GiB    97 %  ◀ this run  python" in said
     assert "1.0 GiB     n/a  ◀ this run  python" in said
-    assert "99999        n/a     n/a  not seen from here" in said
+    assert "99999        n/a     n/a  unknown (a process" in said
 
 
 def test_a_gpu_without_memory_of_its_own() -> None:
@@ -99,7 +99,7 @@ def test_what_holds_the_run_back_stands_first_with_its_figures() -> None:
     assert first == "data-bound: 50% of a step is waiting for data"
     assert second.startswith("→ put the data on a faster disk")
     said = "\n".join(rest)
-    assert "░ data 50%" in said and "MFU 41%" in said and "reserved 4.0 GiB" in said
+    assert "░ data 50 %" in said and "MFU 41 %" in said and "reserved 4.0 GiB" in said
 
 
 OPTIONAL = {

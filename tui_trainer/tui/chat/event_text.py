@@ -56,8 +56,8 @@ def answered_detail(answer: events.Answered) -> str:
 
 def rating_text(rated: events.Rated) -> str:
     """A stored rating as a line."""
-    again = "changed to " if rated.replaced else ""
-    text = f"feedback {rated.number}: {again}{rated.rating} (weight {rated.weight:g})"
+    updated = " updated" if rated.replaced else ""
+    text = f"feedback {rated.number}{updated}: {rated.rating} (weight {rated.weight:g})"
     if rated.taught is None:
         return f"{text}; needs a correction before training: /fix TEXT"
     return f"{text}; answer to learn: {rated.taught}"

@@ -1,4 +1,4 @@
-"""The machine in words and bars, for a page of any width; a value that is not known is "n/a"."""
+"""The hardware page as text and bars for any width; an unknown value is "n/a"."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CORE = 18  # cells of a processor that is drawn as a bar
 _CORES_AS_BARS = 32
 _TICKS = "▁▂▃▄▅▆▇█"
 _PROCESSES = 12
-# Each part of a step by its own filling, so that no colour is needed to tell them apart.
+# Each part of a step has its own pattern, so that no colour is needed to distinguish them.
 _PARTS = (
     ("data", "░", "data_ms"),
     ("forward", "▒", "forward_ms"),
@@ -37,7 +37,7 @@ _PARTS = (
 
 
 def page(samples: Sequence[HardwareSample], width: int, run_pid: int | None = None) -> Content:
-    """Everything about the newest sample, in lines of at most `width` cells."""
+    """The newest sample in lines of at most `width` cells."""
     if not samples:
         return Content.styled("no hardware sample yet", "$faint")
     last = samples[-1]
@@ -47,7 +47,7 @@ def page(samples: Sequence[HardwareSample], width: int, run_pid: int | None = No
 
 
 def _run(samples: Sequence[HardwareSample], width: int) -> Content | None:
-    """What holds the run back, and how its steps divide."""
+    """The run's bottleneck, and the parts of its steps."""
     # Live samples lack what the run alone knows.
     known = [sample for sample in samples if sample.division is not None]
     verdict = verdict_of(known)
@@ -64,25 +64,25 @@ def _run(samples: Sequence[HardwareSample], width: int) -> Content | None:
 def _division(division: StepDivision, width: int) -> list[Content]:
     whole = division.step_ms or 1.0
     room = max(10, min(60, width - 26))
-    bar, words = "", []
+    bar, parts = "", []
     for name, glyph, attribute in _PARTS:
         share = getattr(division, attribute) / whole
         bar += glyph * round(share * room)
-        words.append(f"{glyph} {name} {share:.0%}")
+        parts.append(f"{glyph} {name} {100 * share:.0f} %")
     facts = [
         f"{count_text(division.tokens_per_second)} tokens/s",
-        f"MFU {MISSING if division.utilisation is None else f'{division.utilisation:.0%}'}",
+        f"MFU {MISSING if division.utilisation is None else f'{100 * division.utilisation:.0f} %'}",
     ]
     if division.device != "cpu":
         names = ("allocated", "reserved", "peak")
         sizes = (division.memory_allocated, division.memory_reserved, division.memory_peak)
-        told = [f"{name} {gib_text(size)}" for name, size in zip(names, sizes, strict=True)]
-        facts.append("memory " + ", ".join(told))
+        listed = [f"{name} {gib_text(size)}" for name, size in zip(names, sizes, strict=True)]
+        facts.append("memory " + ", ".join(listed))
     elif division.memory_peak is not None:
         facts.append(f"peak memory {gib_text(division.memory_peak)}")
     took = f" {number(division.step_ms, 3)} ms"
     step = Content.assemble((_label("step"), "$faint"), bar[:room], took)
-    lines = _wrapped(words, width - _LABEL) + _wrapped(facts, width - _LABEL)
+    lines = _joined(parts, width - _LABEL) + _joined(facts, width - _LABEL)
     return [step, *(Content(" " * _LABEL + line) for line in lines)]
 
 
@@ -101,7 +101,7 @@ def _cpu(sample: HardwareSample, width: int) -> Content:
 
 
 def _cores(cores: Sequence[float], width: int) -> list[Content]:
-    """A bar for each processor, or a character for each where there are many."""
+    """A bar for each processor, or one character each if there are many."""
     if len(cores) > _CORES_AS_BARS:
         ticks = "".join(_TICKS[min(7, int(max(0.0, share) * 8 / 100))] for share in cores)
         room = max(1, width - _LABEL)
@@ -139,7 +139,7 @@ def _rest(sample: HardwareSample) -> Content:
 
 
 def _named(samples: Sequence[HardwareSample]) -> HardwareSample:
-    """The newest sample, its lost GPUs by the names that they had."""
+    """The newest sample; a lost GPU keeps its earlier name."""
     last = samples[-1]
     if all(gpu.name is not None for gpu in last.gpus):
         return last
@@ -183,22 +183,24 @@ def _gpu(
     name = clean(gpu.name or MISSING).removeprefix("NVIDIA ")
     title = f"{shorten(f'{gpu.index} {name}', name_width):<{name_width}}"
     if gpu.problem is not None:
-        words = shorten(f"  {clean(gpu.problem)}", width - name_width)
-        return [Content.assemble(title, (words, "$error"))]
+        problem = shorten(f"  {clean(gpu.problem)}", width - name_width)
+        return [Content.assemble(title, (problem, "$error"))]
     cells = "".join(f"  {shorten(read(gpu), size):>{size}}" for _, size, read in shown)
     lines = [Content(f"{title}{cells}")]
-    left = [column for column in _COLUMNS if column not in shown]
-    if few and left:
-        pairs = [f"{title} {read(gpu)}" for title, _, read in left]
-        lines += [Content(f"  {line}") for line in _wrapped(pairs, width - 2)]
+    hidden = [column for column in _COLUMNS if column not in shown]
+    if few and hidden:
+        pairs = [f"{title} {read(gpu)}" for title, _, read in hidden]
+        lines += [Content(f"  {line}") for line in _joined(pairs, width - 2)]
     for part in gpu.mig:
-        words = f"  └ {part.index} {clean(part.name or 'MIG')}  "
-        lines.append(Content(shorten(words + gib_text(part.memory_used, part.memory_total), width)))
+        part_name = f"  └ {part.index} {clean(part.name or 'MIG')}  "
+        lines.append(
+            Content(shorten(part_name + gib_text(part.memory_used, part.memory_total), width))
+        )
     return lines
 
 
 def _processes(gpus: Sequence[GpuSample], run_pid: int | None, width: int) -> list[Content]:
-    """The processes on each GPU, the largest first; those without a name are the host's."""
+    """The processes on each GPU, the largest first; one without a name belongs to the host."""
     rows = [(gpu.index, process) for gpu in gpus for process in gpu.processes or ()]
     if not rows:
         return []
@@ -214,10 +216,7 @@ def _processes(gpus: Sequence[GpuSample], run_pid: int | None, width: int) -> li
 
 
 def _process_name(process: GpuProcess, run_pid: int | None) -> str:
-    if process.name is None:
-        name = "not seen from here (a process of the host)"
-    else:
-        name = clean(process.name)
+    name = clean(process.name or "unknown (a process of the host)")
     return f"◀ this run  {name}" if process.run or process.pid == run_pid else name
 
 
@@ -266,7 +265,7 @@ def _with_unit(value: float | None, unit: str) -> str:
     return MISSING if value is None else f"{value:.0f} {unit}"
 
 
-# Title, cells and text of each column, the most asked for first.
+# Title, cells and text of each column, the most important first.
 _COLUMNS: tuple[tuple[str, int, Callable[[GpuSample], str]], ...] = (
     ("use", 6, lambda gpu: percent_text(gpu.utilisation)),
     ("memory", 17, _memory),
@@ -294,12 +293,12 @@ def _label(name: str) -> str:
     return f"{name:<{_LABEL}}"
 
 
-def _wrapped(words: Sequence[str], width: int) -> list[str]:
-    """Words joined by gaps, in lines of at most `width`."""
+def _joined(parts: Sequence[str], width: int) -> list[str]:
+    """Parts joined by gaps, in lines of at most `width`."""
     lines: list[str] = []
-    for word in words:
-        if lines and len(lines[-1]) + 3 + len(word) <= width:
-            lines[-1] += f"   {word}"
+    for part in parts:
+        if lines and len(lines[-1]) + 3 + len(part) <= width:
+            lines[-1] += f"   {part}"
         else:
-            lines.append(shorten(word, width))
+            lines.append(shorten(part, width))
     return lines

@@ -1,4 +1,4 @@
-"""Which samples of the machine are shown, and what of them is drawn as curves."""
+"""Which hardware samples are shown, and which of their values are drawn as curves."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ Value = Callable[[HardwareSample], float | None]
 def shown_samples(
     live: Sequence[HardwareSample], run: RunView | None, *, here: bool
 ) -> tuple[tuple[HardwareSample, ...], str]:
-    """The samples to show for a run, oldest first, and in words whose they are.
+    """The samples to show for a run, oldest first, and their source ("" for this host, now).
 
-    What a run recorded stands alone where it has ended or works on another machine. Of a run
-    that works `here` the live ones go on where its record stops, with what it alone knows.
+    A run that has ended or runs on another host has only its recorded samples. For a run that is
+    training on this host (`here`) they are followed by the newer live ones.
     """
     recorded = run.hardware if run is not None else ()
     if run is None or not recorded:
         return tuple(live), ""
     if not here:
         ended = run.summary.status not in ACTIVE_STATES
-        words = f"recorded by {run.summary.name}"
-        return tuple(recorded), words if ended else f"{words} on {_host(run)}"
+        source = f"recorded by {run.summary.name}"
+        return tuple(recorded), source if ended else f"{source} on {_host(run)}"
     last = recorded[-1].time
     return (*recorded, *(sample for sample in live if sample.time > last)), ""
 
@@ -43,7 +43,7 @@ def _host(run: RunView) -> str:
 
 
 def curves_of(samples: Sequence[HardwareSample], viewport: Viewport = ALL) -> list[ChartSpec]:
-    """Charts over the time of day, the most telling first."""
+    """Charts over the time of day, the most important first."""
     specs = _gpu_specs(samples) if any(sample.gpus for sample in samples) else []
     cpu = _chart("CPU", "%", samples, {"all": _cpu, "run": lambda s: s.run_cpu_percent}, 100)
     ram = _chart("RAM", "GiB", samples, {"used": _gib("ram_used"), "run": _gib("run_rss")}, None)
@@ -76,7 +76,7 @@ def _gpu_specs(samples: Sequence[HardwareSample]) -> list[ChartSpec]:
 def _of_gpu(index: int, read: Callable[[GpuSample], float | None]) -> Value:
     def value(sample: HardwareSample) -> float | None:
         gpus = sample.gpus
-        if index < len(gpus) and gpus[index].index == index:  # as nearly always
+        if index < len(gpus) and gpus[index].index == index:  # the common case
             return read(gpus[index])
         return next((read(gpu) for gpu in gpus if gpu.index == index), None)
 
@@ -122,7 +122,7 @@ def _chart(
         read = [value(sample) for sample in samples]
         column = np.array([np.nan if one is None else one for one in read], dtype=np.float64)
         if np.isfinite(column).any():
-            # GPUs are told apart by their number at the line's end.
+            # A GPU's line has its number at the end.
             tag, label = (label, "") if label.isdigit() else ("", label)
             lines.append(ChartLine(times, column, "series", label, colour, tag=tag[:1]))
     return ChartSpec(
@@ -148,7 +148,7 @@ def _newest(lines: Sequence[ChartLine], unit: str) -> str:
 
 
 def extent_of(samples: Sequence[HardwareSample]) -> Range | None:
-    """The times of the first and the last sample; None where there are not two."""
+    """The times of the first and the last sample; None for fewer than two."""
     if not samples or samples[-1].time <= samples[0].time:
         return None
     return samples[0].time, samples[-1].time

@@ -1,4 +1,4 @@
-"""The whole machine: what holds the run back, GPUs, processors, memory, and how it went."""
+"""The hardware page: the run's bottleneck, GPUs, processors, memory, disk, network."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ _PAGES = ("previous_page", "next_page")
 
 
 class HardwareScreen(FullDialog):
-    """Curves above, figures below; those of a run that ended are the ones that it recorded.
+    """Curves above, values below; for a finished run those that it recorded.
 
-    The curves are zoomed and moved by the charts' own keys and wheel; `viewport` is over the time
-    of day.
+    The charts' keys and the wheel zoom and move the curves; `viewport` is over the time of day.
     """
 
     CSS_PATH = "screen.tcss"
@@ -50,7 +49,7 @@ class HardwareScreen(FullDialog):
         self.viewport = viewport
         self._samples: tuple[HardwareSample, ...] = ()
         self._drawn: tuple[object, ...] = ()
-        self._first = 0  # of the curves that are seen
+        self._first = 0  # index of the first visible curve
 
     @property
     def session(self) -> TrainerApp:
@@ -86,7 +85,7 @@ class HardwareScreen(FullDialog):
             self._look(self.viewport.panned(direction, whole))
 
     def action_page(self, pages: int) -> None:
-        """To the curves after, or before, those that are seen."""
+        """Show the next or the previous curves."""
         across, rows = self._grid()
         self._first += pages * across * rows
         self._draw()
@@ -117,7 +116,7 @@ class HardwareScreen(FullDialog):
         self._draw()
 
     def _draw(self) -> None:
-        """Draws what changed since the last time, if anything did."""
+        """Draw again if anything has changed."""
         if not self.is_mounted:
             return
         session = self.session
@@ -152,12 +151,12 @@ class HardwareScreen(FullDialog):
                 pane.show_spec(specs[at])
 
     def _grid(self) -> tuple[int, int]:
-        """Curves beside each other, and rows of them."""
+        """Columns and rows of curves."""
         across = _MOST if self.text_width >= _WIDE else 3 if self.text_width >= _MIDDLE else 2
         return across, 2 if self.query_one("#hardware-curves").size.height >= _TWO_ROWS else 1
 
     def _keys(self) -> str:
-        """The keys as the user has them, in a line."""
+        """One line with the keys as configured by the user."""
         wanted = (*_ZOOM, *_PAGES)
         keys = {key.id: self.session.keymap.shown(key) for key in keymap.KEYS if key.id in wanted}
         inward, out, left, right, every, before, after = (keys[id] for id in wanted)

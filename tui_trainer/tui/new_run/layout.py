@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 Section = tuple[str, tuple[str, ...]]
 
-# What is looked at for every run.
+# Settings of every run.
 EVERYDAY: tuple[Section, ...] = (
     ("run", ("name", "model", "task")),
     (
@@ -32,7 +32,7 @@ EVERYDAY: tuple[Section, ...] = (
         ),
     ),
 )
-# What has a good default, folded away at first.
+# Settings with a good default, folded at first.
 MORE: tuple[Section, ...] = (
     (
         "optimizer",
@@ -128,9 +128,9 @@ _NOT_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def acts(key: str, values: Mapping[str, str]) -> bool:
-    """Whether a field has an effect beside the other fields' `values`; one without is hidden,
-    and left out of the job."""
+def has_effect(key: str, values: Mapping[str, str]) -> bool:
+    """Whether a field has an effect with the other fields' `values`; one without is hidden and
+    left out of the job."""
     if key in _ONLY_WITH:
         other, wanted = _ONLY_WITH[key]
         return values.get(other, "") in wanted

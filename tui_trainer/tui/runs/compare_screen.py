@@ -1,4 +1,4 @@
-"""Runs side by side: what differs in their configuration, and what came of it."""
+"""Runs side by side: the settings that differ, and the results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KEYS = " esc close   j k scroll   enter show on the dashboard"
 
 
 class CompareScreen(FullDialog):
-    """Fills the screen; follows the runs while they train."""
+    """A full-screen dialog, updated while the runs train."""
 
     CSS_PATH = "compare_screen.tcss"
     BINDINGS: ClassVar = [
@@ -37,7 +37,7 @@ class CompareScreen(FullDialog):
         super().__init__()
         self._paths = paths
         self._drawn: tuple[object, ...] = ()
-        self._shown: list[RunView] = []  # kept, so that what is drawn keeps its identity
+        self._shown: list[RunView] = []  # kept, so that the ids compared in `_draw` stay valid
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
@@ -50,7 +50,7 @@ class CompareScreen(FullDialog):
         self.set_interval(_LOOK_SECONDS, self._draw)
         session = self._session
         for path in self._paths:
-            if path not in session.overlay:  # so that all of them are read whole
+            if path not in session.overlay:  # so that all of them are read completely
                 session.toggle_overlay(path)
         self.call_after_refresh(self._draw)
 
@@ -68,7 +68,7 @@ class CompareScreen(FullDialog):
         return cast("TrainerApp", self.app)
 
     def _draw(self) -> None:
-        """Draws anew where a run or the width changed."""
+        """Draw again if a run or the width has changed."""
         views, waiting = self._views()
         room = self.query_one(VerticalScroll).scrollable_content_region.width - 2
         drawn = (room, waiting, *((id(view.train), id(view.evals), view.summary) for view in views))
@@ -82,7 +82,7 @@ class CompareScreen(FullDialog):
         self.query_one("#compare-text", Static).update(contrast_text(views, LETTERS, room))
 
     def _views(self) -> tuple[list[RunView], int]:
-        """What is known of each run; of one that is not read whole yet, its row of the list."""
+        """The view of each run, and how many are not read yet and have only their list row."""
         view = self._session.view
         whole = {run.summary.path: run for run in view.others}
         if view.focused is not None:

@@ -1,4 +1,4 @@
-"""The pages of a run's details, in words. Pure."""
+"""The pages of a run's details as text. No I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.text.formats import clean, clock, duration, number
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.markup import count_text, gib_text, plain, rate_text, wrapped
-from tui_trainer.tui.runs.run_rows import NONE, spark_text, trend_words
+from tui_trainer.tui.runs.run_rows import NONE, spark_text, trend_text
 from tui_trainer.watch.runs import run_diff
 from tui_trainer.watch.runs.run_details import CheckpointFacts, MetricRange, RunDetails, measured
 from tui_trainer.watch.snapshots import RunSummary, RunView
@@ -23,7 +23,7 @@ Page = Callable[[RunDetails, int], Content]
 
 
 def head(view: RunView, run: RunSummary) -> Content:
-    """Name, state, tool, and what it takes."""
+    """Name, state, and whether the run accepts commands."""
     steered = ("accepts commands", "$success") if run.commandable else (read_only(run), "$faint")
     return Content.assemble(
         plain(run.name, "bold"), "  ", run_status.badge(view.summary.shown_status), "  ", steered
@@ -31,7 +31,7 @@ def head(view: RunView, run: RunSummary) -> Content:
 
 
 def read_only(run: RunSummary) -> str:
-    """Why nothing here can steer a run, in a few words."""
+    """Why a run accepts no commands, in a few words."""
     if run.kind != "run":
         return f"read-only: written by {clean(run.tool)}"
     return (
@@ -42,7 +42,7 @@ def read_only(run: RunSummary) -> str:
 
 
 def facts(known: RunDetails, width: int) -> Content:
-    """Where it lies, how far it came, what was odd, what is not recorded."""
+    """Path, tool, warnings, what is not recorded, origin and results."""
     view = known.view
     run = view.summary
     lines = [fact("path", str(run.path), width), fact("tool", run.tool, width)]
@@ -56,7 +56,7 @@ def facts(known: RunDetails, width: int) -> Content:
 
 
 def configuration(known: RunDetails, width: int) -> Content:
-    """Every key, by section."""
+    """Every setting, by section."""
     lines: list[Content] = []
     section = None
     for key, value in known.view.config.items():
@@ -66,12 +66,12 @@ def configuration(known: RunDetails, width: int) -> Content:
         elif not dot and section:
             lines.append(Content(""))
         section = before if dot else ""
-        lines.append(fact(name if dot else key, _words(value), width))
-    return page(lines) if lines else nothing(known, "configuration")
+        lines.append(fact(name if dot else key, _value_text(value), width))
+    return page(lines) if lines else not_recorded(known, "configuration")
 
 
 def events(known: RunDetails, width: int) -> Content:
-    """What happened, the newest first."""
+    """The events, newest first."""
     listed = known.view.events[: -_MOST_EVENTS - 1 : -1]
     lines = []
     for event in listed:
@@ -79,40 +79,40 @@ def events(known: RunDetails, width: int) -> Content:
             (f"{clock(event.time)}  {count_text(event.step):>9}  ", "$faint"),
             (f"{clean(event.kind):<14} ", "$accent"),
         )
-        text = plain(event.message or _words(event.detail))
+        text = plain(event.message or _value_text(event.detail))
         indent = head.cell_length
         for at, line in enumerate(wrapped(text, max(10, width - indent)) or [Content("")]):
             lines.append(Content.assemble(head if at == 0 else " " * indent, line))
     left_out = len(known.view.events) - len(listed)
     if left_out:
         lines.append(Content.styled(f"{left_out:,} earlier events not shown", "$faint"))
-    return page(lines) if lines else nothing(known, "events")
+    return page(lines) if lines else not_recorded(known, "events")
 
 
 def checkpoints(known: RunDetails, width: int) -> Content:
-    """Name, step, size, whole or not."""
+    """Name, step, size, and whether it is complete."""
     if not known.checkpoints:
-        return nothing(known, "checkpoints")
+        return not_recorded(known, "checkpoints")
     title = f"{'name':<20} {'step':>10} {'size':>10}  state"
     return page([Content.styled(title, "$faint"), *map(_checkpoint, reversed(known.checkpoints))])
 
 
 def hardware(known: RunDetails, width: int) -> Content:
-    """Newest and greatest values of what was measured while it trained."""
+    """The newest and the greatest values measured during the run."""
     found = measured(known.view.hardware)
     if not found:
-        return nothing(known, "hardware samples")
+        return not_recorded(known, "hardware samples")
     title = f"{'':<{_LABEL}} {'last':>12} {'peak':>12}"
     last = known.view.hardware[-1]
-    said = [] if last.gpus or not last.gpu_message else [fact("GPU", last.gpu_message, width)]
-    return page([Content.styled(title, "$faint"), *(_measured(one) for one in found), *said])
+    notes = [] if last.gpus or not last.gpu_message else [fact("GPU", last.gpu_message, width)]
+    return page([Content.styled(title, "$faint"), *(_measured(one) for one in found), *notes])
 
 
 def log(known: RunDetails, width: int) -> Content:
-    """The end of what the training process printed."""
+    """The end of the training process's output."""
     printed = known.log or known.view.log_tail
     lines = [line for text in printed for line in wrapped(plain(text), width)]
-    return page(lines) if lines else nothing(known, "log")
+    return page(lines) if lines else not_recorded(known, "log")
 
 
 PAGES: dict[str, Page] = {
@@ -153,7 +153,7 @@ def _results(view: RunView, width: int) -> list[Content]:
     if run.epoch is not None:
         rows.append(("epoch", number(run.epoch)))
     curve = spark_text(run.spark, 24)
-    rows.append(("loss", f"{number(run.loss)}  {curve}  {trend_words(run.trend)[0]}"))
+    rows.append(("loss", f"{number(run.loss)}  {curve}  {trend_text(run.trend)[0]}"))
     for name, table in (("loss", view.train), ("val_loss", view.evals)):
         best = table.best(name)
         if best is not None:
@@ -197,7 +197,8 @@ def _measured(one: MetricRange) -> Content:
     return Content.assemble((f"{clean(one.name):<{_LABEL}} ", "$faint"), f"{last:>12} {peak:>12}")
 
 
-def nothing(known: RunDetails, what: str) -> Content:
+def not_recorded(known: RunDetails, what: str) -> Content:
+    """The line for a page without content."""
     run = known.view.summary
     why = f"{clean(run.tool)} does not record them" if run.kind != "run" else "none recorded"
     return Content.styled(f"no {what}: {why}", "$faint")
@@ -214,12 +215,13 @@ def fact(name: str, value: str, width: int, style: str = "") -> Content:
 
 
 def page(lines: Sequence[Content]) -> Content:
+    """The lines as one text."""
     return Content("\n").join(lines)
 
 
-def _words(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_words(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {_value_text(item)}" for key, item in value.items())
     return NONE if value is None else run_diff.words(value)
 
 

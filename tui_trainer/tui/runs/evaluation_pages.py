@@ -1,5 +1,4 @@
-"""Two pages of a run's details: what was found in its data, and how well a classifier does on each
-class. Pure."""
+"""Two pages of a run's details: the data report, and a classifier's scores by class. No I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ from textual.content import Content
 from tui_trainer.contracts.data import DataReport
 from tui_trainer.contracts.evaluation import Evaluation
 from tui_trainer.text.formats import clean
-from tui_trainer.tui.runs.details_pages import fact, nothing, page
+from tui_trainer.tui.runs.details_pages import fact, not_recorded, page
 from tui_trainer.watch.runs import evaluation_lines
 from tui_trainer.watch.runs.run_details import RunDetails
 
@@ -18,10 +17,10 @@ _MOST_CONFUSIONS = 30
 
 
 def data(known: RunDetails, width: int) -> Content:
-    """Counts of what was found before training, and each class's share in it."""
+    """The counts found in the data before training, and the examples of each class."""
     report = known.data
     if report is None:
-        return nothing(known, "data report")
+        return not_recorded(known, "data report")
     lines = [fact(name, count, width) for name, count in evaluation_lines.data_lines(report)]
     if report.repeats.method:
         lines.append(fact("near-duplicate method", report.repeats.method, width))
@@ -29,7 +28,7 @@ def data(known: RunDetails, width: int) -> Content:
 
 
 def classes(known: RunDetails, width: int) -> Content:
-    """Averages, every class (the least F1 first), and what is taken for what."""
+    """Averages, every class (lowest F1 first), and the confusions."""
     file = known.evaluation
     if file is None:
         if known.view.config.get("task") == "classification":
@@ -58,7 +57,7 @@ def _averages(shown: Evaluation) -> list[Content]:
 
 
 def _confusion(shown: Evaluation, labels: list[str], width: int) -> list[Content]:
-    """The whole matrix where it fits, else the commonest confusions."""
+    """The confusion matrix if it fits, else the most frequent confusions."""
     wide = _columns(labels, width)
     cell = max(len(f"{count:,}") for row in shown.confusion for count in row)
     cell = max(cell, len(str(len(labels)))) + _GAP
@@ -75,13 +74,13 @@ def _confusion(shown: Evaluation, labels: list[str], width: int) -> list[Content
     found = evaluation_lines.confusions(shown, labels)
     lines = [Content.styled("most frequent confusions", "$faint")]
     for count, true, taken in found[:_MOST_CONFUSIONS]:
-        words = f"{count:>8,}  {clean(true)} predicted as {clean(taken)}"
-        lines.append(Content(words).truncate(width, ellipsis=True))
+        text = f"{count:>8,}  {clean(true)} predicted as {clean(taken)}"
+        lines.append(Content(text).truncate(width, ellipsis=True))
     return lines if found else [Content("no validation example was classified wrongly")]
 
 
 def _shares(report: DataReport, width: int) -> list[Content]:
-    """Examples by class, and what balances them."""
+    """Examples by class, with the weights and copies that balance them."""
     if not report.labels:
         return []
     wide = _columns([item.label for item in report.labels], width)
@@ -94,7 +93,7 @@ def _shares(report: DataReport, width: int) -> list[Content]:
 
 
 def _columns(labels: list[str], width: int) -> int:
-    """How wide the names of classes are shown."""
+    """The width in cells of the class names."""
     longest = max(len(clean(label)) for label in labels)
     return max(12, min(longest, _NAME, width - 40))
 
