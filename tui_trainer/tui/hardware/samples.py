@@ -9,9 +9,9 @@ import numpy as np
 
 from tui_trainer.contracts.hardware import GpuSample, HardwareSample
 from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.text import formats
 from tui_trainer.text.formats import number
 from tui_trainer.tui.charts.model import ChartLine, ChartSpec
-from tui_trainer.tui.common.markup import MISSING
 from tui_trainer.tui.run_charts.viewport import ALL, Range, Viewport
 from tui_trainer.watch.snapshots import RunView
 
@@ -142,7 +142,7 @@ def _newest(lines: Sequence[ChartLine], unit: str) -> str:
     values = [line.y[-1] for line in lines if line.tag] or [line.y[-1] for line in lines[:1]]
     known = [value for value in values if np.isfinite(value)]
     if not known:
-        return MISSING
+        return formats.MISSING
     low, high = (number(end(known), 3) for end in (min, max))
     return f"{low} {unit}" if low == high else f"{low}–{high} {unit}"
 
