@@ -17,7 +17,7 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
     """A window in the middle; a click beside it closes it, as Esc does."""
 
     # Textual would look for a relative path beside the module of each subclass.
-    CSS_PATH = Path(__file__).with_name("dialog.tcss")
+    CSS_PATH: ClassVar[str | Path] = Path(__file__).with_name("dialog.tcss")
 
     def on_click(self, event: events.Click) -> None:
         if event.widget is self:
