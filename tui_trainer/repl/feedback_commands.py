@@ -48,8 +48,13 @@ class FeedbackCommands:
             self._desk.emit(table)
         else:
             self._desk.say("no feedback yet: rate an answer with /good, /medium or /critical")
-        if store.oddities:
-            self._desk.say(f"{store.oddities} lines of {store.file} cannot be read")
+        first = store.first_unreadable
+        if first is not None:
+            lines = "line" if store.unreadable == 1 else "lines"
+            self._desk.say(
+                f"{store.unreadable:,} {lines} of {store.file} cannot be read and are left out; "
+                f"the first is line {first.number:,}: {first.reason}"
+            )
 
     def _drop(self, reference: str) -> None:
         example = self._desk.feedback.get(reference)

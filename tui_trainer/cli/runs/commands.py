@@ -19,7 +19,7 @@ from tui_trainer.text import formats
 from tui_trainer.watch.runs import evaluation_lines
 
 if TYPE_CHECKING:  # numpy: a tenth of a second, loaded when there is a run to read
-    from tui_trainer.watch.runs.run_reader import RunPlace
+    from tui_trainer.watch.run_location import RunLocation
     from tui_trainer.watch.snapshots import RunSummary
 
 _CHANGES = 20  # the newest, in `show`
@@ -156,7 +156,7 @@ def _chosen(folder: Path, asked: str, by: str) -> tuple[list[RunSummary], int]:
     return fields.arrange(found, name or None, falling, now), len(glances)
 
 
-def _config_of(place: RunPlace) -> dict[str, Any]:
+def _config_of(place: RunLocation) -> dict[str, Any]:
     """What a run was made with; empty where that cannot be read, as its row says."""
     from tui_trainer.watch import error_boundary
     from tui_trainer.watch.runs import flat_config, run_details

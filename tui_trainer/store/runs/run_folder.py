@@ -28,7 +28,7 @@ from tui_trainer.contracts.run import (
     RunInfo,
     RunState,
 )
-from tui_trainer.store import atomic, jobs, model_files, paths
+from tui_trainer.store import atomic, jobs, jsonl, model_files, paths
 from tui_trainer.store.model_files import ModelFiles
 from tui_trainer.store.regular_files import open_regular, read_regular
 from tui_trainer.store.runs import disk_reserve, process_identity
@@ -345,15 +345,6 @@ def _read(file: Path, kind: type[T]) -> T | None:
 
 def _read_lines(file: Path, kind: type[T]) -> list[T]:
     try:
-        return decoded_lines(read_regular(file), msgspec.json.Decoder(kind))
+        return jsonl.read_records(file, kind).records
     except OSError:
         return []
-
-
-def decoded_lines(data: bytes, decoder: msgspec.json.Decoder[T]) -> list[T]:
-    """The records of JSON lines; those that cannot be read as one are left out."""
-    found = []
-    for line in data.split(b"\n"):
-        with contextlib.suppress(*BAD_CONTENT):
-            found.append(decoder.decode(line))
-    return found
