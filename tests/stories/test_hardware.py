@@ -62,7 +62,7 @@ async def test_h_shows_what_a_finished_run_recorded(
         await seen(app, "GPU 93 %")
         assert len(text_of(app).split("\n")) == size[1]
         await pilot.press("escape")
-        assert type(app.screen).__name__ == "Dashboard"
+        assert type(app.screen).__name__ == "DashboardScreen"
         await pilot.click("#machine")
         await seen(app, "recorded by done", "esc close")
 

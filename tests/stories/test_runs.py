@@ -157,7 +157,7 @@ async def test_marked_runs_are_compared(
         assert [path.name for path in app.overlay] == ["beta-id", "alpha-id"]
         await pilot.press("v")
         await seen(app, "2 runs compared", "A beta", "B alpha", "best loss", "◆ 1.300 @ 120")
-        await seen(app, "nothing that is recorded", "the same in every run")
+        await seen(app, "none of the recorded settings", "the same in every run")
         await pilot.press("escape", "u")
         await pilot.press("v")
         await pilot.pause()
@@ -225,7 +225,7 @@ async def test_another_tools_run_is_read_only_and_tells_what_it_lacks(
         await pilot.press("d")
         await seen(app, "read-only: written by Keras CSV", "not recorded", "1.750 at step")
         await pilot.press("4")
-        await seen(app, "no checkpoints: Keras CSV records none here")
+        await seen(app, "no checkpoints: Keras CSV does not record them")
 
 
 async def test_details_have_a_page_for_each_kind_of_fact(
@@ -252,7 +252,7 @@ async def test_details_have_a_page_for_each_kind_of_fact(
         await pilot.press("4")
         await seen(app, "complete  best", "2.0 KiB", "it has no readable manifest")
         await pilot.press("5")
-        await seen(app, "no samples of the machine")
+        await seen(app, "no hardware samples")
         await pilot.press("6")
         await seen(app, "started", "killed")
         await pilot.press("7")
