@@ -162,7 +162,7 @@ async def test_marked_runs_are_compared(
         await pilot.press("v")
         await pilot.pause()
         assert "2 runs compared" not in text_of(app)
-        assert "mark two runs or more with space" in told(app)
+        assert "mark at least two runs with space" in told(app)
 
 
 async def test_two_hundred_runs_draw_only_what_is_in_view(

@@ -86,7 +86,7 @@ async def test_correct_in_the_editor_and_train(
         await pilot.press("3", *"capital of Atlantis?", "enter")
         await seen(app, "an answer to capital of Atlantis?")
         await pilot.press("ctrl+e")
-        await seen(app, "the right answer to this question", "ctrl+s store")
+        await seen(app, "the right answer to this question", "ctrl+s save")
         assert app.screen.query_one(TextArea).text == "an answer to capital of Atlantis?"
         await pilot.press(*"Poseidonis", "ctrl+s")
         await seen(app, "feedback 1: medium (weight 3); answer to learn: Poseidonis", "weight 3")
@@ -146,7 +146,9 @@ async def test_a_revised_answer_is_taken_with_one_key(
         await pilot.press("ctrl+r", "r")
         await seen(app, "the model answers again with this in view")
         await pilot.press(*"tide", "enter")
-        await seen(app, "because of the tide", "is the revised answer right?", "ctrl+y take it as")
+        await seen(
+            app, "because of the tide", "is the revised answer right?", "ctrl+y accept it as"
+        )
         await pilot.press(*"yes", "ctrl+y")  # letters go on into the line
         await seen(app, "answer to learn: because of the tide")
         assert app.screen.query_one(InputLine).value == "yes"
@@ -162,7 +164,7 @@ async def test_a_secret_is_held_back(
         secret = "/fix password = hunter2hunter2"
         app.screen.query_one(InputLine).value = secret
         await pilot.press("enter")
-        await seen(app, "this looks as if it held a secret", "nothing was stored")
+        await seen(app, "this may contain a secret", "nothing was stored")
         await seen(app, "ctrl+y store it anyway")
         assert room.feedback.examples() == []
         await pilot.press("escape")

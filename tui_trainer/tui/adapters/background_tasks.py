@@ -53,7 +53,9 @@ def compare(context: SessionContext, names: tuple[str, str], report: Report) -> 
 
         def answered(done: int, total: int, index: int = index) -> None:
             share = (index + done / max(1, total)) / len(folders)
-            report(f"asking {names[index]}: {done:,} of {total:,} questions", 0.2 + 0.8 * share)
+            report(
+                f"answering with {names[index]}: {done:,} of {total:,} questions", 0.2 + 0.8 * share
+            )
 
         answers.append(
             context.client.answers(

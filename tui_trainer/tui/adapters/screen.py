@@ -147,7 +147,7 @@ class AdaptersScreen(Page):
             return
         even = f"{1 / len(self._marked):.2g}"
         prompt = PromptDialog(
-            "Weights of the combined adapters",
+            "Weights of the ensemble",
             " ".join(f"{name}={even}" for name in self._marked),
             "each adapter's change is multiplied by its weight; active at once",
             weights_problem,
