@@ -42,7 +42,7 @@ async def test_power_and_optimizer_are_chosen_seen_and_started(
     async with app.run_test(size=(120, 44)) as pilot:
         await seen(app, "no runs in")
         await pilot.press("n")
-        await seen(app, "ready to start", "cosine, warmup 10", "▶ more", "kind of adapter")
+        await seen(app, "ready to start", "cosine, warmup 10", "▶ more", "adapter variants")
         assert "scheduler power" not in text_of(app)
         row(app, "training.scheduler").enter()
         await pilot.press("right", "right")
@@ -135,7 +135,7 @@ async def test_narrow_terminals_say_below_what_is_cut_beside_the_field(
         row(app, "training.learning_rate").query_one(Input).value = "0.5"
         row(app, "training.learning_rate").enter()
         await seen(app, "0.5 is very high for an adapter; 2e-4 to 3e-3 is usual")
-        await seen(app, "ready to start   but learning rate: 0.5 is very high")
+        await seen(app, "ready to start, but check learning rate: 0.5 is very high")
 
 
 async def test_a_run_is_started_again_with_one_thing_changed(

@@ -215,7 +215,7 @@ async def test_details_show_job_and_paths(make_run: MakeRun, session: Session, s
     async with app.run_test(size=(120, 60)) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("d")
-        await seen(app, str(folder.path)[:30], folder.path.name[-9:], "takes commands")
+        await seen(app, str(folder.path)[:30], folder.path.name[-9:], "accepts commands")
         await pilot.press("2")
         await seen(app, "gradient_accumulation_steps", "causal-lm")
         await pilot.press("end")

@@ -11,7 +11,7 @@ from tui_trainer.contracts.adapter import Measures
 from tui_trainer.contracts.teaching import TrainingRecord
 from tui_trainer.text import formats
 from tui_trainer.tui.chat import news as chat_news
-from tui_trainer.tui.chat.event_text import live_words, measure_words
+from tui_trainer.tui.chat.event_text import live_text, measure_text
 from tui_trainer.tui.chat.loss_curve import LossCurve, curve_of
 from tui_trainer.tui.chat.teaching_status import (
     blocks_of,
@@ -125,16 +125,13 @@ def test_a_table_too_wide_for_columns_becomes_cards() -> None:
 
 
 def test_words_of_shares_and_of_what_answers() -> None:
-    assert (
-        formats.share(1.0) == "100 %"
-        and formats.share(0.999) == "99.9 %"
-        and formats.share(None) == "–"
-    )
-    assert live_words({}) == "the base" and live_words({"a": 1.0}) == "a"
-    assert live_words({"a": 0.7, "b": 0.3}) == "0.7 a + 0.3 b"
+    assert formats.share(1.0) == "100 %" and formats.share(0.999) == "99.9 %"
+    assert formats.share(None) == "–"
+    assert live_text({}) == "the base model" and live_text({"a": 1.0}) == "a"
+    assert live_text({"a": 0.7, "b": 0.3}) == "0.7 a + 0.3 b"
     before, after = Measures(recalled=0.0), Measures(recalled=1.0, recalled_count=10)
-    assert measure_words(before, after, "recalled") == "0 % → 100 % of 10"
-    assert measure_words(before, after, "kept") == "–"
+    assert measure_text(before, after, "recalled") == "0 % → 100 % of 10"
+    assert measure_text(before, after, "kept") == "–"
 
 
 def test_the_panel_tells_buffer_training_and_result() -> None:
@@ -150,8 +147,8 @@ def test_the_panel_tells_buffer_training_and_result() -> None:
     talk.take(chat_news.TrainingProgressed(record("training", step=30, total_steps=60), curve))
     talk.take(chat_news.TrainingProgressed(record("queued", id="t2")))
     text = blocks_of(teaching_facts_of(talk, "ctrl+o", "braille"), 40).plain
-    for words in ("7 of 10 until training", "weight 21 of 42", "! 2 need a correction", "paused",
-                  "step 30 / 60", "█▅▁", "left 9 s", "ctrl+o watch", "1 more queued",
+    for words in ("7 of 10 examples", "weight 21 of 42", "! 2 need a correction", "paused",
+                  "step 30 / 60", "█▅▁", "remaining 9 s", "ctrl+o watch", "1 more queued",
                   "taught-1"):  # fmt: skip
         assert words in text, words
     line = one_line(teaching_facts_of(talk, "ctrl+o", "braille"), 78)

@@ -87,7 +87,7 @@ def test_the_runs_own_process_and_those_of_the_host() -> None:
     said = text(gpu(0, processes=[here, recorded, GpuProcess(pid=99_999)]))
     assert "38.0 GiB    97 %  ◀ this run  python" in said
     assert "1.0 GiB       –  ◀ this run  python" in said
-    assert "99999          –       –  not seen from here" in said
+    assert "99999          –       –  unknown (a process" in said
 
 
 def test_a_gpu_without_memory_of_its_own() -> None:
@@ -96,7 +96,7 @@ def test_a_gpu_without_memory_of_its_own() -> None:
 
 def test_what_holds_the_run_back_stands_first_with_its_figures() -> None:
     first, second, *rest = text(gpu(0), division=DIVISION).splitlines()
-    assert first == "data-bound: 50 % of a step is waiting for data"
+    assert first == "data-bound: 50% of a step is waiting for data"
     assert second.startswith("→ put the data on a faster disk")
     said = "\n".join(rest)
     assert "░ data 50 %" in said and "MFU 41 %" in said and "reserved 4.0 GiB" in said
@@ -144,9 +144,9 @@ def run(tmp_path: Path, status: Any, *times: float) -> RunView:
 def test_whose_samples_are_shown(tmp_path: Path) -> None:
     live = [HardwareSample(time=time, cpu_percent=9.0) for time in (2.0, 3.0)]
     ended = shown_samples(live, run(tmp_path, "completed", 1.0), here=False)
-    assert ([s.time for s in ended[0]], ended[1]) == ([1.0], "as small recorded it")
+    assert ([s.time for s in ended[0]], ended[1]) == ([1.0], "recorded by small")
     remote = shown_samples(live, run(tmp_path, "training", 1.0), here=False)
-    assert remote[1] == "as small recorded it on elsewhere"
+    assert remote[1] == "recorded by small on elsewhere"
     here = shown_samples(live, run(tmp_path, "training", 1.0, 2.0), here=True)
     assert ([s.time for s in here[0]], here[1]) == ([1.0, 2.0, 3.0], "")
     assert shown_samples(live, run(tmp_path, "completed"), here=False) == (tuple(live), "")
@@ -169,14 +169,14 @@ def test_the_curves_of_many_gpus_are_titled_from_the_lowest_to_the_highest() -> 
     titles = [spec.title for spec in curves_of([HardwareSample(time=0.0, gpus=many)])]
     assert titles == [
         "GPU 88–90 %",
-        "CPU – %",
+        "CPU –",
         "GPU memory 29.5 %",
         "GPU temperature 60–62 °C",
         "GPU power 400 W",
-        "GPU clock – MHz",
-        "RAM – GiB",
-        "disk – MB/s",
-        "network – MB/s",
+        "GPU clock –",
+        "RAM –",
+        "disk –",
+        "network –",
     ]
 
 
@@ -187,7 +187,7 @@ def test_many_gpus_take_a_line_each_beside_the_charts() -> None:
     assert len([line for line in lines if line.startswith("GPU")]) == 8
     assert lines[-1].startswith("GPU7  GPU is lost")
     assert lines[0].startswith("hardware  data-bound") and lines[0].endswith("h more")
-    recorded = machine_of([HardwareSample(time=0.0, division=DIVISION)], "as small recorded it")
+    recorded = machine_of([HardwareSample(time=0.0, division=DIVISION)], "recorded by small")
     first, *_ = HardwarePanel().draw(recorded, 44, 30).plain.splitlines()
     assert first.startswith("hardware  recorded, data-bound")
 

@@ -66,7 +66,8 @@ class AdaptersScreen(Page):
         if self.is_current and not self._reading:
             self._reading = True
             in_background(
-                "adapters", lambda: self.post_message(AdaptersRead(background_tasks.read_shelf()))
+                "adapters",
+                lambda: self.post_message(AdaptersRead(background_tasks.read_adapters())),
             )
 
     def sentence(self, view: FolderView) -> Content | None:
@@ -149,7 +150,7 @@ class AdaptersScreen(Page):
         prompt = PromptDialog(
             "Weights of the ensemble",
             " ".join(f"{name}={even}" for name in self._marked),
-            "each adapter's change counts this much; it answers at once",
+            "each adapter's change is multiplied by its weight; active at once",
             weights_problem,
         )
         self.app.push_screen(
@@ -162,7 +163,7 @@ class AdaptersScreen(Page):
             return
         old = item.info.name
         prompt = PromptDialog(
-            f"New name of {old}", old, "letters, digits, '-' and '_'", self._name_problem
+            f"New name for {old}", old, "letters, digits, '-' and '_'", self._name_problem
         )
 
         def decide(new: str | None) -> None:
@@ -188,7 +189,7 @@ class AdaptersScreen(Page):
                 self._submit(f"/adapters restore {trash[index].key}")
 
         self.app.push_screen(
-            PickDialog("In the trash", adapter_rows.trash_lines(trash), "take back"), decide
+            PickDialog("Deleted adapters", adapter_rows.trash_lines(trash), "restore"), decide
         )
 
     def action_merge(self) -> None:
@@ -197,10 +198,10 @@ class AdaptersScreen(Page):
             return
         name = item.info.name
         prompt = PromptDialog(
-            f"Merge {name} with its base into the folder",
+            f"Folder for {name} merged with its base model",
             str(Path.cwd() / f"{name}-merged"),
-            "a new or empty folder; the model in it needs no adapter",
-            lambda text: None if text.strip() else "name a folder",
+            "a new or empty folder; the merged model needs no adapter",
+            lambda text: None if text.strip() else "enter a folder",
         )
         self.app.push_screen(prompt, lambda text: self._merge(name, text) if text else None)
 
@@ -245,7 +246,7 @@ class AdaptersScreen(Page):
     def _merge(self, name: str, text: str) -> None:
         out = Path(text).expanduser()
         work: ProgressDialog[Path] = ProgressDialog(
-            f"Merging {name} with its base",
+            f"Merging {name} with its base model",
             lambda report: background_tasks.merge(
                 chat_of(self.app).session_thread.desk(), name, out, report
             ),
@@ -253,7 +254,7 @@ class AdaptersScreen(Page):
 
         def told(path: Path | None) -> None:
             if path is not None:
-                self.session.show_notice(f"{name} and its base are one model now: {path}")
+                self.session.show_notice(f"merged {name} with its base model: {path}")
 
         self.app.push_screen(work, told)
 
@@ -292,14 +293,14 @@ class AdapterPanel(Panel[tuple[AdapterEntry, AdapterListing] | None]):
 def teach_adapters(deleted: int) -> Content:
     """What goes here, and how the first one is made."""
     more = (
-        Content.assemble("\n", ("T", "bold $accent"), f" takes back one of {deleted} deleted.")
+        Content.assemble("\n", ("T", "bold $accent"), f" restores one of {deleted:,} deleted.")
         if deleted
         else Content("")
     )
     return Content.assemble(
-        "no adapters yet.\n\nCorrect some answers in the chat ", ("(3)", "bold $accent"),
-        ": what they teach appears here.\nOr train a run, and ", ("A", "bold $accent"),
-        " on the dashboard adds its adapter.", more,
+        "no adapters yet.\n\nCorrect answers in the chat ", ("(3)", "bold $accent"),
+        ": each training adds an adapter here.\nOr train a run, then press ", ("A", "bold $accent"),
+        " on the dashboard to add its adapter.", more,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from textual.timer import Timer
 from tui_trainer.contracts import session as events
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.chat import news as chat_news
-from tui_trainer.tui.chat.event_text import training_words
+from tui_trainer.tui.chat.event_text import training_text
 from tui_trainer.tui.chat.session_thread import SessionThread
 from tui_trainer.tui.chat.transcript import Transcript
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
@@ -57,7 +57,7 @@ class ChatController:
         """What the shell is told when the session is left."""
         if self.transcript.under_way is None:
             return None
-        return "the training goes on; the next session checks it and lets it answer"
+        return "the training keeps running; the next session checks its adapter and activates it"
 
     def teaches(self, run: Path) -> bool:
         """Whether a run is a training of the teaching's own."""
@@ -75,7 +75,7 @@ class ChatController:
         """Does what is asked for a yes."""
         ask = self.transcript.ask
         if ask is None:
-            self._app.show_notice("nothing is asked at the moment")
+            self._app.show_notice("there is no question to confirm")
             return
         self.transcript.ask = None
         self.submit(ask.yes, remember=False)
@@ -103,7 +103,9 @@ class ChatController:
         """Shows the training under way, or the newest, on the dashboard."""
         record = self.transcript.under_way or self.transcript.last_result
         if record is None or record.run_path is None:
-            self._app.show_notice("no training has begun yet")
+            self._app.show_notice(
+                "no training has started yet: correct an answer with /fix TEXT, then /train"
+            )
             return
         self._app.focus_run(Path(record.run_path))
         self._app.action_show("dashboard")
@@ -151,7 +153,7 @@ class ChatController:
         elif isinstance(news, chat_news.ChatUnavailable) and self._app.current_mode == "adapters":
             self._app.show_notice(news.reason, "error")
         elif isinstance(news, chat_news.TrainingProgressed) and before != news.record.state:
-            tone, words = training_words(news.record)
+            tone, words = training_text(news.record)
             if tone != "note":
                 self._app.show_notice(words, "information" if tone == "good" else "warning")
 
@@ -164,7 +166,7 @@ class ChatController:
             self.transcript.ask = None
             options = (
                 ChoiceOption("yes", "y", ask.label),
-                ChoiceOption("no", "escape", "leave it"),
+                ChoiceOption("no", "escape", ask.no_label),
             )
 
             def decide(answer: str | None) -> None:

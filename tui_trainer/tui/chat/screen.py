@@ -27,16 +27,16 @@ from tui_trainer.tui.keymap import Key
 from tui_trainer.watch.snapshots import FolderView
 
 _RATINGS = (
-    ChoiceOption("good", "g", "good: this is right, learn it (weight 1)"),
+    ChoiceOption("good", "g", "good: right (weight 1)"),
     ChoiceOption("medium", "m", "medium: poor (weight 3), with a note"),
     ChoiceOption("critical", "c", "critical: wrong (weight 10), with a note"),
-    ChoiceOption("edit", "e", "write the right answer"),
-    ChoiceOption("revise", "r", "let the model answer again, with a note"),
+    ChoiceOption("edit", "e", "edit: write the right answer"),
+    ChoiceOption("revise", "r", "revise: answer again, given a note"),
 )
 _NOTES = {
-    "medium": ("What is poor about it?", "the note is kept with the rating; it may be empty"),
-    "critical": ("What is wrong with it?", "the note is kept with the rating; it may be empty"),
-    "revise": ("What is wrong with it?", "the model answers again with this in view"),
+    "medium": ("What is poor about it?", "optional; stored with the rating"),
+    "critical": ("What is wrong with it?", "optional; stored with the rating"),
+    "revise": ("What is wrong with it?", "the model is given this note and answers again"),
 }
 
 
@@ -85,8 +85,8 @@ class ChatScreen(Page):
         if talk.phase == "unavailable" and not talk.entries:
             return Content.assemble(
                 (clean(talk.note), "bold $error"),
-                "\n\nEverything else works without it.  ",
-                ("f1", "bold $accent"), " to ", ("f5", "bold $accent"), " show the other screens.",
+                "\n\nThe other screens work without it: press ",
+                ("f1", "bold $accent"), " to ", ("f5", "bold $accent"), ".",
             )  # fmt: skip
         return None
 
@@ -126,9 +126,10 @@ class ChatScreen(Page):
             return key.label, 0
         if key.id == "back":
             if talk.working is not None:
-                return "end the answer", 1
-            return ("leave it", 2) if talk.ask else (("screens 1-5", 2) if self._typing else
-                                                     (key.label, 16))  # fmt: skip
+                return "stop the answer", 1
+            if talk.ask is not None:
+                return talk.ask.no_label, 2
+            return ("leave the input", 2) if self._typing else (key.label, 16)
         if key.id == "type":
             return key.label, 0 if self._typing else 3
         return key.label, key.rank
@@ -139,7 +140,7 @@ class ChatScreen(Page):
         chat_of(self.app).submit(line, remember=False)
 
     def action_rate(self) -> None:
-        self.app.push_screen(ChoiceDialog("The last answer is", _RATINGS), self._rated)
+        self.app.push_screen(ChoiceDialog("Rate the last answer", _RATINGS), self._rated)
 
     def action_agree(self) -> None:
         chat_of(self.app).agree()
@@ -201,7 +202,7 @@ class ChatScreen(Page):
                 self.action_say(f"/{command} {note}".strip())
 
         def check(note: str) -> str | None:
-            return "say what is wrong" if needed and not note.strip() else None
+            return "write what is wrong" if needed and not note.strip() else None
 
         self.app.push_screen(PromptDialog(_NOTES[command][0], "", _NOTES[command][1], check), say)
 
@@ -234,7 +235,7 @@ def asked(talk: Transcript, yes_key: str) -> Content | None:
         return Content.assemble(
             ("! ", "bold $warning"), text,
             (yes_key, "bold $accent"), f" {talk.ask.label}   ",
-            ("esc", "bold $accent"), " leave it",
+            ("esc", "bold $accent"), f" {talk.ask.no_label}",
         )  # fmt: skip
     if talk.phase in ("loading", "opening") and (talk.waiting or talk.working or not talk.facts):
         note = f"{clean(talk.note)} …" if talk.note else "…"
@@ -242,5 +243,5 @@ def asked(talk: Transcript, yes_key: str) -> Content | None:
     if talk.phase == "unavailable":
         return Content.styled(clean(talk.note), "$error")
     if talk.working is not None:
-        return Content.styled("ending …" if talk.ending else "answering …", "$accent")
+        return Content.styled("stopping …" if talk.ending else "answering …", "$accent")
     return None

@@ -130,7 +130,7 @@ class SessionThread:
             if self._left.is_set():
                 break
         if self._session is None:
-            raise UserError("there is no chat; its screen says why")
+            raise UserError("the chat is not available; the chat screen (3) shows why")
         return self._session.desk
 
     # -- in the session's thread -----------------------------------------------------------------
@@ -142,7 +142,9 @@ class SessionThread:
             except UserError as error:
                 self._tell(events.SessionError(text=str(error)))
             except Exception as error:  # the next line is to be done all the same
-                self._tell(events.SessionError(text=f"unexpected {type(error).__name__}: {error}"))
+                self._tell(
+                    events.SessionError(text=f"unexpected error, {type(error).__name__}: {error}")
+                )
 
     def _open(self) -> None:
         if self._session is not None:

@@ -9,7 +9,7 @@ from tui_trainer.tui.common.panel import Panel
 
 
 class TeachingPanel(Panel[TeachingFacts]):
-    """What answers, the buffer, the training under way and the last one's result."""
+    """The active model, the buffer, the current training, and the last result."""
 
     def __init__(self) -> None:
         super().__init__(TeachingFacts(), id="teaching")

@@ -12,11 +12,12 @@ from tui_trainer.contracts.feedback import WEIGHTS
 from tui_trainer.contracts.teaching import TrainingRecord
 from tui_trainer.tui.chat import news as chat_news
 from tui_trainer.tui.chat.event_text import (
+    BASE,
     answered_detail,
-    ask_of,
-    live_words,
-    rated_words,
-    training_words,
+    live_text,
+    question_of,
+    rating_text,
+    training_text,
 )
 from tui_trainer.tui.chat.loss_curve import LossCurve
 from tui_trainer.tui.chat.news import News
@@ -50,6 +51,11 @@ class PendingQuestion:
     no: str | None = None
     stays: bool = False
 
+    @property
+    def no_label(self) -> str:
+        """What declining does, in a word."""
+        return {"/no": "cancel", "/reject": "reject it"}.get(self.no or "", "dismiss")
+
 
 @dataclass
 class Transcript:
@@ -78,7 +84,7 @@ class Transcript:
 
     def queue(self, line: str, *, remember: bool) -> None:
         """A line was given and waits its turn."""
-        self.waiting.append(TranscriptEntry("you", line, "waits"))
+        self.waiting.append(TranscriptEntry("you", line, "queued"))
         if remember and (not self.history or self.history[-1] != line):
             self.history.append(line)
 
@@ -119,18 +125,18 @@ class Transcript:
                 self._finish(news.response, answered_detail(news))
             case events.Revision():
                 self._finish(news.text, "revised answer")
-                self.ask = PendingQuestion(*ask_of(news))
+                self.ask = PendingQuestion(*question_of(news))
             case events.SessionError():
                 self._stop_stream()
                 self._add("problem", news.text)
             case events.SessionNotice():
                 self._add("note", news.text)
             case events.Rated():
-                self._add("good" if news.taught is not None else "caution", rated_words(news))
+                self._add("good" if news.taught is not None else "caution", rating_text(news))
             case events.NeedsCorrection():
                 pass  # the rating's own line says so
             case events.Flagged() | events.Confirm():
-                self.ask = PendingQuestion(*ask_of(news))
+                self.ask = PendingQuestion(*question_of(news))
                 self._add("caution", self.ask.text)
             case events.EditRequest():
                 self.edit = news
@@ -163,8 +169,8 @@ class Transcript:
                 self.teaches = False
                 self._add(
                     "caution",
-                    "another tui-trainer session does the teaching for this home folder: "
-                    "feedback is stored here and taught there",
+                    "another tui-trainer session trains for this home folder: "
+                    "feedback is stored here, and that session trains on it",
                 )
 
     def _begin(self, line: str) -> None:
@@ -212,15 +218,20 @@ class Transcript:
         elif record.id == self._drawn:
             self.curve = None
         if before is None or before.state != record.state:
-            kind, text = training_words(record)
+            kind, text = training_text(record)
             self._add(kind, text)
             if record.state == "refused":
-                self.ask = PendingQuestion(*ask_of(record))
+                self.ask = PendingQuestion(*question_of(record))
 
     def _go_live(self, adapters: dict[str, float]) -> None:
         changed, self.live = self.live != adapters, dict(adapters)
         if changed:
-            self._add("note", f"answers come from {live_words(adapters)}")
+            self._add(
+                "note",
+                f"active adapter: {live_text(adapters)}"
+                if adapters
+                else "no active adapter: the base model answers",
+            )
 
     def _open(self, news: chat_news.SessionOpened) -> None:
         self.phase, self.model = "opening", news.model
@@ -242,7 +253,7 @@ def earlier(news: chat_news.SessionOpened) -> Sequence[TranscriptEntry]:
         if said.role == "user":
             found.append(TranscriptEntry("you", said.content))
             continue
-        source = said.adapter or "the base"
+        source = said.adapter or BASE
         found.append(
             TranscriptEntry(
                 "answer", said.content, f"{source} · cut off" if said.cancelled else source
@@ -254,6 +265,6 @@ def earlier(news: chat_news.SessionOpened) -> Sequence[TranscriptEntry]:
     if found:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(news.said[-1].time))
         found.append(
-            TranscriptEntry("note", f"carried on from {when}; /new begins a new conversation")
+            TranscriptEntry("note", f"continued from {when}; /new starts a new conversation")
         )
     return found

@@ -1,4 +1,4 @@
-"""Everything about one run: facts, configuration, events, checkpoints, machine, log, data and a
+"""The details of one run: facts, configuration, events, checkpoints, hardware, log, data, and a
 classifier's classes."""
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from tui_trainer.watch.snapshots import RunSummary, RunView
 
 PAGES = {**details_pages.PAGES, "data": evaluation_pages.data, "classes": evaluation_pages.classes}
 TABS = tuple(PAGES)
-_NARROW = {"configuration": "config", "checkpoints": "saved"}
-_KEYS = " tab or 1–8 turns the page   j k scroll   r reads again   esc closes"
+_NARROW = {"configuration": "config", "checkpoints": "ckpts"}
+_KEYS = " tab or 1–8 page   j k scroll   r reload   esc close"
 
 
 class DetailsScreen(FullDialog):
-    """A page a kind of fact; the run is read in the background where it is not known yet."""
+    """A page per kind of fact; a run that is not known yet is read in the background."""
 
     CSS_PATH = "details_screen.tcss"
     BINDINGS: ClassVar = [
@@ -81,7 +81,9 @@ class DetailsScreen(FullDialog):
         def work() -> None:
             try:
                 found, problem = dossier_of(place, view), None
-            except Exception as error:  # told on the page; a thread's end would be silent
+            except (
+                Exception
+            ) as error:  # shown on the page; an exception in a thread would be silent
                 found, problem = self._known, f"{run.path} cannot be read: {error}"
             if app.is_running:
                 app.call_from_thread(self._take, found, problem)
