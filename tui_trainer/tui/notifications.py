@@ -1,9 +1,7 @@
-"""Somebody is told: notices on the runs of the folder, while the app is open."""
+"""Notices on the runs of the folder, while the app is open."""
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,8 +13,8 @@ if TYPE_CHECKING:  # loaded when the first runs were read
     from textual.message import Message
 
     from tui_trainer.contracts.notice import Notice
-    from tui_trainer.notify.notice_rules import NoticeRules, SeenRun
-    from tui_trainer.notify.sender import Sender
+    from tui_trainer.notify.notice_rules import SeenRun
+    from tui_trainer.notify.notifier import Notifier
     from tui_trainer.tui.app import TrainerApp
     from tui_trainer.tui.messages import AdviceComputed
     from tui_trainer.watch.snapshots import FolderView, RunSummary
@@ -26,13 +24,12 @@ _FLUSH_SECONDS = 3.0
 
 
 class ScreenNotifier:
-    """Turns snapshots into notices, and has them told. Everything slow happens in threads."""
+    """Turns snapshots into notices, shows and sends them. Everything slow happens in threads."""
 
     def __init__(self, app: TrainerApp) -> None:
         self._app = app
         self._began = time.time()
-        self._rule: NoticeRules | None = None
-        self._sender: Sender | None = None
+        self._notifier: Notifier | None = None
         self._runs: dict[Path, RunSummary] = {}
         self._waiting = False
 
@@ -48,26 +45,26 @@ class ScreenNotifier:
         """Looks at the advice that was found here, on a run without an advisor."""
         run = self._runs.get(message.path)
         if run is not None:
-            self._tell(self._made().judged(seen_of(run), message.advice, time.time()))
+            self._show(self._made().judged(seen_of(run), message.advice))
 
     def has_judged(self, path: Path) -> bool:
         """Whether a run was judged here before, so that what comes is news."""
-        return self._rule is not None and self._rule.has_judged(path)
+        return self._notifier is not None and self._notifier.has_judged(path)
 
     def close(self) -> None:
-        """Has what waits told, within a few seconds."""
-        if self._sender is not None:
-            self._sender.flush(_FLUSH_SECONDS)
-            self._sender.close()
+        """Sends what waits, within a few seconds."""
+        if self._notifier is not None:
+            self._notifier.flush(_FLUSH_SECONDS)
+            self._notifier.close()
 
     def _look(self, runs: Iterable[RunSummary]) -> None:
-        rule = self._made()
+        notifier = self._made()
         if "chatting" in vars(self._app):
             # The teaching's own trainings tell in the chat how they end.
             runs = [run for run in runs if not self._app.chatting.teaches(run.path)]
         seen = [seen_of(run) for run in runs]
-        self._tell(rule.take(seen, time.time()))
-        if rule.waits and not self._waiting:
+        self._show(notifier.look(seen))
+        if notifier.waits and not self._waiting:
             self._waiting = True
             self._app.set_timer(_AGAIN_SECONDS, self._look_again)
 
@@ -75,46 +72,33 @@ class ScreenNotifier:
         self._waiting = False
         self._look([run for run in self._runs.values() if run.status == "crashed"])
 
-    def _tell(self, notices: list[Notice]) -> None:
+    def _show(self, notices: list[Notice]) -> None:
         for notice in notices:
             ends = notice.kind in ("crash", "failure", "finish")
             if not (ends and self._app.fleet.tells(Path(notice.path))):
                 self._app.tell(notice.text, "information" if notice.kind == "finish" else "error")
-        if notices:
-            if self._sender is None:
-                self._sender = self._make_sender()
-            self._sender.send(notices)
-
-    def _make_sender(self) -> Sender:
-        from tui_trainer.notify.sender import Sender, ways_of
-        from tui_trainer.store.runs.sent_notices import claim
-
-        settings = self._app.settings.notify
-        stopping = threading.Event()
-        return Sender(
-            ways_of(settings, os.environ, lambda text: self._post(TerminalSignal(text)), stopping),
-            settings,
-            claim=claim,
-            on_problem=lambda text: self._post(NoticePosted(text, "warning")),
-            stopping=stopping,
-        )
 
     def _post(self, message: Message) -> None:
         """From other threads; what comes after the app has ended is dropped."""
         if self._app.is_running:
             self._app.post_message(message)
 
-    def _made(self) -> NoticeRules:
-        if self._rule is None:
-            from tui_trainer.notify.notice_rules import NoticeRules
+    def _made(self) -> Notifier:
+        if self._notifier is None:
+            from tui_trainer.notify.notifier import Notifier
 
-            self._rule = NoticeRules(self._app.settings.notify.on, self._began)
-        return self._rule
+            self._notifier = Notifier(
+                self._app.settings.notify,
+                write=lambda text: self._post(TerminalSignal(text)),
+                on_problem=lambda text: self._post(NoticePosted(text, "warning")),
+                since=self._began,
+            )
+        return self._notifier
 
 
 def seen_of(run: RunSummary) -> SeenRun:
-    """What the rule needs to know of a run."""
-    from tui_trainer.notify.notice_rules import SeenRun
+    """What the rules need to know of a run."""
+    from tui_trainer.notify.notice_rules import SeenRun, resume_hint
 
     gone = run.status == "crashed"
     return SeenRun(
@@ -130,6 +114,6 @@ def seen_of(run: RunSummary) -> SeenRun:
         updated_at=run.updated_at,
         stalled=run.stalled,
         critical=run.critical,
-        resume=f"go on with: tui-trainer resume {run.path.name}" if gone and run.ours else "",
+        resume=resume_hint(run.path.name) if gone and run.ours else "",
         foreign=run.kind != "run",
     )
