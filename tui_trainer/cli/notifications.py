@@ -14,6 +14,7 @@ from tui_trainer.launch.exit_report import EngineEnd
 from tui_trainer.notify.notice_rules import SeenRun, resume_hint
 from tui_trainer.notify.notifier import Notifier
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 from tui_trainer.watch.runs.hang_detector import HangDetector
 
 LOOK_SECONDS = 1.0
@@ -91,4 +92,4 @@ def terminal_writer() -> Callable[[str], None] | None:
 
 def warn(problem: str) -> None:
     """One line on standard error."""
-    output.say(f"warning: {output.escape(problem)}")
+    output.say(f"warning: {formats.escape(problem)}")

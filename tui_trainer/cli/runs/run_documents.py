@@ -10,8 +10,8 @@ from typing import Any
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.store import jsonl
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs import flat_config, run_details, run_diff
-from tui_trainer.watch.runs.run_reader import RunPlace
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 
@@ -71,7 +71,7 @@ def summary(run: RunSummary) -> dict[str, Any]:
     }
 
 
-def everything(place: RunPlace) -> dict[str, Any]:
+def everything(place: RunLocation) -> dict[str, Any]:
     """What `runs show` says about one run."""
     found = run_details.dossier_of(place, thorough=True)
     view = found.view
