@@ -25,23 +25,23 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     came too soon after another to be told by themselves.
     """
 
-    schema: int = 1
-    kind: NoticeKind
-    key: str
-    time: float
-    title: str
-    text: str
-    run: str = ""
-    name: str = ""
-    path: str = ""
-    host: str = ""
-    status: str = ""
-    step: int | None = None
-    total_steps: int | None = None
-    loss: float | None = None
-    best_val_loss: float | None = None
-    advice: Advice | None = None
-    also: list[Notice] = msgspec.field(default_factory=list)
+    schema: int = 1  # version of the record's format
+    kind: NoticeKind  # what happened
+    key: str  # the same for every process that sees it
+    time: float  # seconds since the epoch
+    title: str  # a few words
+    text: str  # one sentence with the run's name
+    run: str = ""  # id of the run
+    name: str = ""  # of the run
+    path: str = ""  # of the run folder or file
+    host: str = ""  # where it was seen
+    status: str = ""  # of the run
+    step: int | None = None  # optimizer steps finished
+    total_steps: int | None = None  # of the whole run
+    loss: float | None = None  # newest training loss, nats
+    best_val_loss: float | None = None  # least validation loss, nats
+    advice: Advice | None = None  # that it is about
+    also: list[Notice] = msgspec.field(default_factory=list)  # further notices sent with it
 
 
 class NotifySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
