@@ -38,7 +38,7 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     steps: int  # optimizer steps
     epochs: float  # passes over the training data
     examples: int  # of training
-    tokens: int  # of one pass over the data
+    tokens: int  # of all steps, without padding
     seconds: float  # of the whole run
     startup_seconds: float  # to the first step
     step_seconds: float  # of one optimizer step

@@ -125,7 +125,7 @@ class HardwareSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     network_sent: float | None = None  # bytes/s
     run_rss: int | None = None  # bytes resident
     run_threads: int | None = None  # of the training process
-    run_cpu_percent: float | None = None  # percent of one core
+    run_cpu_percent: float | None = None  # percent of all cores, by the training process
     run_write: float | None = None  # bytes/s
     gpus: list[GpuSample] = msgspec.field(default_factory=list)  # one sample each
     gpu_message: str | None = None  # why there is none, or none answers

@@ -74,7 +74,7 @@ class RunInfo(RunBasics, frozen=True, kw_only=True):
     data_hash: str  # SHA-256 over the contents of all data files
     data_files: dict[str, str]  # SHA-256 of each data file, by path
     seed: int  # of the job's random numbers
-    resumed_from: str | None = None  # not written by this version
+    resumed_from: str | None = None  # run or checkpoint it continues; None for none
 
 
 class LoopInfo(RunBasics, frozen=True, kw_only=True):
