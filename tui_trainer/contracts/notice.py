@@ -1,4 +1,4 @@
-"""What somebody is told of a run, and how: a notice, and the section `[notify]`."""
+"""A notice of what happened to a run, and the section `[notify]` of the configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     `key` is the same for everybody who sees it happen; `time` is seconds since the epoch,
     `title` a few words, `text` one sentence with the run's name. `failure` is a run that ended
     itself with an error, `crash` one whose process is gone. `also` holds further notices that
-    came too soon after another to be told by themselves.
+    came too soon after another to be sent by themselves.
     """
 
     schema: int = 1  # version of the record's format
@@ -45,7 +45,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NotifySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who is told of what."""
+    """Which notices are sent, and by which channels."""
 
     on: Annotated[
         list[Occasion],
@@ -80,12 +80,12 @@ class NotifySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Meta(
             ge=0,
             le=86_400,
-            description="seconds between two notices; what comes between is told as one",
+            description="seconds between two notices; what comes between is sent as one",
         ),
     ] = 30.0
     repeat_seconds: Annotated[
         float,
-        Meta(ge=0, le=86_400, description="one run's same advice or hang is not told again sooner"),
+        Meta(ge=0, le=86_400, description="one run's same advice or hang is not sent again sooner"),
     ] = 600.0
 
     def __post_init__(self) -> None:
