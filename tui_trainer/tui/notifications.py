@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,8 +15,8 @@ if TYPE_CHECKING:  # loaded after the first runs were read
 
     from tui_trainer.contracts.advice import Advice
     from tui_trainer.contracts.notice import Notice
-    from tui_trainer.notify.notice_rules import NoticeRules, SeenRun
-    from tui_trainer.notify.sender import Sender
+    from tui_trainer.notify.notice_rules import SeenRun
+    from tui_trainer.notify.notifier import Notifier
     from tui_trainer.watch.snapshots import FolderView, RunSummary, RunView
 
 _AGAIN_SECONDS = 1.1  # until a crash is certain
@@ -34,8 +32,7 @@ class ScreenNotifier:
         self._app = app
         self._is_teaching_run = is_teaching_run
         self._started_at = time.time()
-        self._rule: NoticeRules | None = None
-        self._sender: Sender | None = None
+        self._notifier: Notifier | None = None
         self._runs: dict[Path, RunSummary] = {}
         self._advised: tuple[Path, tuple[Advice, ...]] | None = None
         self._check_pending = False
@@ -55,23 +52,23 @@ class ScreenNotifier:
         advice = view.summary.path, view.advice or ()
         if advice != self._advised:
             self._advised = advice
-            self._publish(self._rules().judged(seen_of(view.summary), advice[1], time.time()))
+            self._publish(self._made().judged(seen_of(view.summary), advice[1]))
 
     def has_judged(self, path: Path) -> bool:
         """Whether advice on a run was checked before, so that later advice is new."""
-        return self._rule is not None and self._rule.has_judged(path)
+        return self._notifier is not None and self._notifier.has_judged(path)
 
     def close(self) -> None:
         """Sends the pending notices, within a few seconds."""
-        if self._sender is not None:
-            self._sender.flush(_FLUSH_SECONDS)
-            self._sender.close()
+        if self._notifier is not None:
+            self._notifier.flush(_FLUSH_SECONDS)
+            self._notifier.close()
 
     def _check(self, runs: Iterable[RunSummary]) -> None:
-        rule = self._rules()
+        notifier = self._made()
         seen = [seen_of(run) for run in runs if not self._is_teaching_run(run.path)]
-        self._publish(rule.take(seen, time.time()))
-        if rule.waits and not self._check_pending:
+        self._publish(notifier.look(seen))
+        if notifier.waits and not self._check_pending:
             self._check_pending = True
             self._app.set_timer(_AGAIN_SECONDS, self._check_again)
 
@@ -86,41 +83,28 @@ class ScreenNotifier:
                 self._app.show_notice(
                     notice.text, "information" if notice.kind == "finish" else "error"
                 )
-        if notices:
-            if self._sender is None:
-                self._sender = self._make_sender()
-            self._sender.send(notices)
-
-    def _make_sender(self) -> Sender:
-        from tui_trainer.notify.sender import Sender, ways_of
-        from tui_trainer.store.runs.sent_notices import claim
-
-        settings = self._app.settings.notify
-        stopping = threading.Event()
-        return Sender(
-            ways_of(settings, os.environ, lambda text: self._post(TerminalSignal(text)), stopping),
-            settings,
-            claim=claim,
-            on_problem=lambda text: self._post(NoticePosted(text, "warning")),
-            stopping=stopping,
-        )
 
     def _post(self, message: Message) -> None:
         """Posts from other threads; messages after the end of the app are dropped."""
         if self._app.is_running:
             self._app.post_message(message)
 
-    def _rules(self) -> NoticeRules:
-        if self._rule is None:
-            from tui_trainer.notify.notice_rules import NoticeRules
+    def _made(self) -> Notifier:
+        if self._notifier is None:
+            from tui_trainer.notify.notifier import Notifier
 
-            self._rule = NoticeRules(self._app.settings.notify.on, self._started_at)
-        return self._rule
+            self._notifier = Notifier(
+                self._app.settings.notify,
+                write=lambda text: self._post(TerminalSignal(text)),
+                on_problem=lambda text: self._post(NoticePosted(text, "warning")),
+                since=self._started_at,
+            )
+        return self._notifier
 
 
 def seen_of(run: RunSummary) -> SeenRun:
     """The facts about a run that the notice rules need."""
-    from tui_trainer.notify.notice_rules import SeenRun
+    from tui_trainer.notify.notice_rules import SeenRun, resume_hint
 
     gone = run.status == "crashed"
     return SeenRun(
@@ -136,6 +120,6 @@ def seen_of(run: RunSummary) -> SeenRun:
         updated_at=run.updated_at,
         stalled=run.stalled,
         critical=run.critical,
-        resume=f"to resume it: tui-trainer resume {run.path.name}" if gone and run.ours else "",
+        resume=resume_hint(run.path.name) if gone and run.ours else "",
         foreign=run.kind != "run",
     )
