@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import StateName
 from tui_trainer.engine import console
+from tui_trainer.engine.dist_env import process_rank
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.engine.state.command_source import CommandSource
-from tui_trainer.engine.state.ranks import Ranks, place
+from tui_trainer.engine.state.ranks import Ranks
 from tui_trainer.store import atomic, file_lock, jobs
 from tui_trainer.store.runs import disk_reserve, refused_resume, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -52,11 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     warnings.filterwarnings("ignore", category=FutureWarning)  # addressed to library authors
     try:
-        at = place()
-        if at.rank:
+        process = process_rank()
+        if process.rank:
             from tui_trainer.engine.distributed import follower
 
-            return follower.main(at)
+            return follower.main(process)
         folder = given(options.run_dir)
         if "TORCHELASTIC_RUN_ID" not in os.environ and (count := processes(folder)) > 1:
             from tui_trainer.engine.distributed import launcher
@@ -171,7 +172,7 @@ def _train(
 
     info = folder.info()
     assert info is not None  # noqa: S101  (checked by the caller)
-    ranks = together(report)
+    ranks = join_processes(report)
     try:
         session = setup.prepare(folder, info, report, control, from_checkpoint, ranks)
     except setup.EndedEarlyError as ended:
@@ -221,15 +222,15 @@ def _leave(session: Session, state: StateName) -> int:
     return 0
 
 
-def together(report: RunReporter) -> Ranks:
-    """The processes that train this run with this one. Raises `UserError`."""
-    at = place()
-    if at.size == 1:
+def join_processes(report: RunReporter) -> Ranks:
+    """Connect to the other processes that train this run. Raises `UserError`."""
+    process = process_rank()
+    if process.size == 1:
         return Ranks()
     from tui_trainer.engine.distributed.process_group import ProcessGroup
 
-    report.state("preparing", f"waiting for {at.size} training processes to meet")
-    return ProcessGroup(at)
+    report.state("preparing", f"waiting for {process.size} training processes to connect")
+    return ProcessGroup(process)
 
 
 def _words_of(error: OSError, folder: RunFolder) -> str:

@@ -29,7 +29,7 @@ def measure(session: Session) -> tuple[float, Evaluation]:
     total = torch.zeros((), dtype=torch.float64)
     session.model.eval()
     with torch.no_grad():
-        for group in session.ranks.own(batching.split(examples, size)):
+        for group in session.ranks.own_part(batching.split(examples, size)):
             batch = session.collate(group)
             with session.autocast():
                 outputs = session.model(
@@ -42,8 +42,8 @@ def measure(session: Session) -> tuple[float, Evaluation]:
             counts = (batch.weights > 0).long().cpu().numpy()  # a pass may be of no account
             np.add.at(confusion, (truth, guess), counts)
     session.model.train()
-    confusion = session.ranks.add(torch.from_numpy(confusion)).numpy()
-    loss = float(session.ranks.add(total)) / batching.learned_weight(examples)
+    confusion = session.ranks.sum(torch.from_numpy(confusion)).numpy()
+    loss = float(session.ranks.sum(total)) / batching.learned_weight(examples)
     return loss, score(confusion, session.dataset.labels, session.state.step, loss)
 
 

@@ -26,7 +26,7 @@ def evaluate(session: Session) -> bool:
     recovery.again(session, "evaluation")
     report.state("evaluating", f"evaluating at step {state.step:,}")
     began = time.monotonic()
-    session.ranks.order("evaluate", micro_batch=state.micro_batch)
+    session.ranks.broadcast("evaluate", micro_batch=state.micro_batch)
     loss, accuracy, scored = _measure_all(session)
     state.evaluated_step = state.step
     _count_towards_stopping(session, loss, accuracy, scored)
@@ -129,10 +129,10 @@ def _measure(session: Session) -> tuple[float, float]:
     session.model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device="cpu")
     with torch.no_grad(), session.autocast():
-        for group in session.ranks.own(batching.split(examples, size)):
+        for group in session.ranks.own_part(batching.split(examples, size)):
             both = weighted_sum(session.model, session.collate(group), session.way, count_hits=True)
             sums += torch.stack(both).to("cpu", torch.float64)
     session.model.train()
     weight = batching.learned_weight(examples)
-    loss, hits = session.ranks.add(sums).tolist()
+    loss, hits = session.ranks.sum(sums).tolist()
     return loss / weight, hits / weight

@@ -14,7 +14,7 @@ from tui_trainer.engine.advice import observe
 from tui_trainer.engine.checkpoints import checkpoint, rollback
 from tui_trainer.engine.checkpoints.disk_space import NoRoomError
 from tui_trainer.engine.data import batching
-from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.evaluate import evaluate, has_stalled
 from tui_trainer.engine.execute_commands import may_be_told, obey
 from tui_trainer.engine.loss import weighted_sum
@@ -64,7 +64,7 @@ def _train(session: Session) -> StateName:
         began = time.perf_counter()
         rate = rate_of_next_step(session)
         set_learning_rate(session.optimizer, rate)
-        session.ranks.order("step", at=state.step, rate=rate, micro_batch=state.micro_batch)
+        session.ranks.broadcast("step", at=state.step, rate=rate, micro_batch=state.micro_batch)
         outcome = step(session)
 
         # What it was.
@@ -157,7 +157,7 @@ def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Ten
     total_weight = sum(batching.learned_weight(group) for group in passes)
     total = torch.zeros((), device=session.device)
     division = session.division
-    for group in session.ranks.own(passes):
+    for group in session.ranks.own_part(passes):
         batch = session.collate(group)
         division.mark("data")
         with session.autocast():
@@ -167,7 +167,7 @@ def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Ten
         session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
         division.mark("backward")
-    return session.ranks.together(total)
+    return session.ranks.all_reduce(total)
 
 
 def due(every: int, step: int) -> bool:

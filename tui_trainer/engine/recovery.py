@@ -11,7 +11,7 @@ import torch
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import Event
 from tui_trainer.engine.checkpoints import checkpoint
-from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.state.session import Session, StepResult
 
 # Steps in a row without finite numbers after which a run ends.
@@ -79,7 +79,7 @@ def make_smaller(
     A step's examples stay the same, and so does its sum. Raises `UserError` where a pass of
     one example is too large already.
     """
-    largest = session.ranks.lacks_memory(max(len(group) for group in passes))
+    largest = session.ranks.agree_on_pass_size(max(len(group) for group in passes))
     if largest == 1:
         raise UserError(
             "out of memory with a single example a pass: lower data.max_length, set "

@@ -21,6 +21,7 @@ from tui_trainer.engine.data.augment import Augmenter, writer_of
 from tui_trainer.engine.data.batching import BatchPlan
 from tui_trainer.engine.data.dataset import Dataset, load_dataset
 from tui_trainer.engine.data.tokenizer_pool import Between
+from tui_trainer.engine.dist_env import process_rank
 from tui_trainer.engine.execute_commands import refuse_lapsed
 from tui_trainer.engine.loss import CLASSIFIES, find_way
 from tui_trainer.engine.malloc_tuning import keep_pages
@@ -29,7 +30,7 @@ from tui_trainer.engine.records import data_report
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.engine.records.step_profile import StepProfile
 from tui_trainer.engine.state.command_source import CommandSource, rates_to_replay
-from tui_trainer.engine.state.ranks import Ranks, place
+from tui_trainer.engine.state.ranks import Ranks
 from tui_trainer.engine.state.session import Session, TrainerState
 from tui_trainer.models import base_model, lora_train
 from tui_trainer.models.completeness import notices
@@ -68,11 +69,11 @@ def prepare(
     dataset = load_dataset(job, tokenizer, augmenter, _tokenising(report, control))
     data_report.check_unchanged(folder, dataset)
     enter(report, control, f"loading {job.model}")
-    ranks.order("prepare", info=info)  # now that the data is known to be good, and read
+    ranks.broadcast("prepare", info=info)  # now that the data is known to be good, and read
     session = _build(folder, info, tokenizer, dataset, report, control, ranks)
     _announce(session)
     refuse_lapsed(session)
-    ranks.begin(session)
+    ranks.start(session.replica())
     if start is not None:
         _go_on_from(session, start, rewound=from_checkpoint is not None)
     else:
@@ -96,7 +97,9 @@ def _build(
     """The session with model and optimizer, before its first step. Raises `UserError`."""
     job = info.job
     device = base_model.pick_device()
-    loaded, model = _load_model(info, dataset, tokenizer, ranks.loads_on(device, job.training))
+    loaded, model = _load_model(
+        info, dataset, tokenizer, ranks.loading_device(device, job.training)
+    )
     ranks.shard(loaded, device, job.training)
     parameters = lora_train.trainable(model)
     way = CLASSIFIES if dataset.labels else find_way(loaded)
@@ -119,7 +122,7 @@ def _build(
         plan=plan,
         state=TrainerState(
             threads=torch.get_num_threads(),
-            processes=ranks.place.size,
+            processes=ranks.process.size,
             examples=len(dataset.train),
         ),
         report=report,
@@ -127,7 +130,7 @@ def _build(
         division=StepProfile(device),
         ranks=ranks,
     )
-    session.division.model_is(model, job.training.precision, ranks.place.size)
+    session.division.model_is(model, job.training.precision, ranks.process.size)
     return session
 
 
@@ -232,7 +235,7 @@ def enter(report: RunReporter, control: CommandSource, message: str) -> None:
 def usable_threads() -> int:
     """The CPUs that this process may use, shared with those that train the same run."""
     known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (known or 1) // place().local_size)
+    return max(1, (known or 1) // process_rank().local_size)
 
 
 def worthwhile_threads(job: Job, dataset: Dataset, model: Any) -> int:
@@ -309,7 +312,7 @@ def _announce(session: Session) -> None:
     trained = sum(p.numel() for p in session.parameters.values())
     frozen = sum(base_model.parameter_count(p) for p in session.model.parameters()) - trained
     revision = getattr(session.model.config, "_commit_hash", None)
-    processes = session.ranks.place.size
+    processes = session.ranks.process.size
     report.event(
         "setup",
         report.step,

@@ -16,7 +16,7 @@ from tui_trainer.contracts.job import TrainingSettings
 from tui_trainer.engine.data import batching, row_formats
 from tui_trainer.engine.data import dataset as dataset_module
 from tui_trainer.engine.data.batching import BatchPlan
-from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.data.example import Example
 from tui_trainer.store import jobs
 
 CHAT = [

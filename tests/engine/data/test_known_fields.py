@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tui_trainer.contracts.data import DataReport, PartReport
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.engine.data import dataset, encoding, known_fields, row_formats
+from tui_trainer.engine.data import dataset, known_fields, row_formats
+from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.data.row_formats import Message
 from tui_trainer.models.base_model import load_tokenizer
 from tui_trainer.store import jobs
@@ -275,7 +276,7 @@ def examples(tokenizer: Any, file: Path, **more: Any) -> dataset.Dataset:
     return dataset.load_dataset(jobs.check_job(values, file.parent, "test"), tokenizer)
 
 
-def learned(found: list[encoding.Example], tokenizer: Any) -> str:
+def learned(found: list[Example], tokenizer: Any) -> str:
     ids = [i for e in found for i, on in zip(e.input_ids, e.learned, strict=True) if on]
     return str(tokenizer.decode(ids))
 

@@ -244,7 +244,8 @@ def test_one_that_is_killed_ends_the_run_with_a_sentence(
     said = (
         "training process 0 of 2 was killed by SIGKILL (out of memory?)"
         if leads
-        else "the other process of this run has ended without a word (killed, or out of memory?)"
+        else "the other process of this run ended without an error message (killed, or out of "
+        "memory?)"
     )
     assert state.message.startswith(said)
     assert not any(process.is_running() for process in workers)

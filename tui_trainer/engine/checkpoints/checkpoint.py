@@ -112,7 +112,7 @@ def load(session: Session, folder: Path) -> None:
             f"checkpoint {folder.name} was saved with {state.examples} training examples, now "
             f"there are {len(session.dataset.train)}: the data changed since the run began"
         )
-    alike = state.processes == session.ranks.place.size
+    alike = state.processes == session.ranks.process.size
     if not alike:
         _tell_processes(session, state)
     weights, optimizer = load_file(folder / lora_train.WEIGHTS), load_file(folder / OPTIMIZER)
@@ -157,7 +157,7 @@ def set_random_state(device: torch.device, states: dict[str, torch.Tensor]) -> N
 
 def _tell_processes(session: Session, state: TrainerState) -> None:
     """Another number of processes than before goes on with the same job in other bits."""
-    former, state.processes = state.processes, session.ranks.place.size
+    former, state.processes = state.processes, session.ranks.process.size
     state.threads = torch.get_num_threads()
     session.report.event(
         "warning",

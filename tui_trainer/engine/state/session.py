@@ -19,14 +19,14 @@ from tui_trainer.contracts.run import RunInfo
 from tui_trainer.contracts.schedule import RateChange, Scaling
 from tui_trainer.engine.data.batching import Batch, BatchPlan, collate
 from tui_trainer.engine.data.dataset import Dataset
-from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.loss import ForwardMode
 from tui_trainer.engine.records.background_writer import BackgroundWriter
 from tui_trainer.engine.records.hardware_samples import DueSamples
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.engine.records.step_profile import StepProfile
 from tui_trainer.engine.state.command_source import CommandSource
-from tui_trainer.engine.state.ranks import Ranks
+from tui_trainer.engine.state.ranks import Ranks, Replica
 from tui_trainer.store.runs.run_folder import RunFolder
 
 # Arithmetic of the forward pass, where it is not fp32.
@@ -181,6 +181,16 @@ class Session:
         """The examples of one pass, in the way that this base takes them."""
         pad = self.tokenizer.pad_token_id
         return collate(examples, pad, self.device, side_by_side=self.way.side_by_side)
+
+    def replica(self) -> Replica:
+        """What must be the same in all processes of the run."""
+        return Replica(
+            self.model,
+            self.parameters,
+            self.dataset.report.fingerprint,
+            self.job.training.seed,
+            self.state.step,
+        )
 
     def autocast(self) -> torch.autocast:
         """The forward pass's arithmetic, as the job asks for it."""
