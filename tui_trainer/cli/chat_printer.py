@@ -12,6 +12,7 @@ import click
 from tui_trainer.cli import output
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.text import formats
 
 PROMPT = "> "
 
@@ -84,12 +85,12 @@ class TextPrinter(_Base):
     def echo(self, line: str) -> None:
         """The line behind a prompt, so that a transcript reads like a session."""
         if not self._interactive:
-            self._guarded(lambda: output.data(PROMPT + output.escape(line)))
+            self._guarded(lambda: output.data(PROMPT + formats.escape(line)))
 
     def _show(self, event: events.Event) -> None:
         if isinstance(event, events.Token):
             self._streaming = True
-            click.echo(output.escape_lines(event.text), nl=False)
+            click.echo(formats.escape_lines(event.text), nl=False)
             output.flush()
             return
         if isinstance(event, events.Answered | events.Revision | events.SessionError):
@@ -107,9 +108,9 @@ class TextPrinter(_Base):
         if self._streaming:
             output.data("")
         elif isinstance(event, events.Answered):
-            output.data(output.escape_lines(event.response))
+            output.data(formats.escape_lines(event.response))
         elif isinstance(event, events.Revision):
-            output.data(output.escape_lines(event.text))
+            output.data(formats.escape_lines(event.text))
         self._streaming = False
         for line in self._waiting:
             output.say(line)
@@ -120,7 +121,7 @@ class TextPrinter(_Base):
             self._waiting.append(line)
         elif self.prompting:
             click.echo(
-                f"\r\x1b[K{line}\n{PROMPT}{output.escape(self._typed())}", err=True, nl=False
+                f"\r\x1b[K{line}\n{PROMPT}{formats.escape(self._typed())}", err=True, nl=False
             )
         else:
             output.say(line)
@@ -165,14 +166,14 @@ def told(
             lines = [buffer_line(event)]
         case _:
             lines = []
-    return [output.escape(line) for line in lines]
+    return [formats.escape(line) for line in lines]
 
 
 def shown(event: events.Event) -> list[str]:
     """What was asked for, for standard output."""
     match event:
         case events.Rated():
-            lines = [output.escape(rated_line(event))]
+            lines = [formats.escape(rated_line(event))]
         case events.NeedsCorrection():
             lines = ["it needs a correction before it is taught: /fix TEXT"]
         case events.TextTable(headers=headers, rows=rows) if headers:

@@ -16,6 +16,7 @@ from tui_trainer.store.runs import present_rate, run_folder
 from tui_trainer.store.runs.run_control import send, wait
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.store.toml import nearest
+from tui_trainer.text import formats
 
 
 # A rate below 0 must reach the check of the rate, so it is not taken for an option.
@@ -70,7 +71,7 @@ def control(
     if as_json:
         output.document(event)
     else:
-        output.data(f"{command}: {output.escape(event.message)}")
+        output.data(f"{command}: {formats.escape(event.message)}")
 
 
 def _arguments(command: CommandName, value: str | None) -> dict[str, Any]:

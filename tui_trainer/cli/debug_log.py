@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from tui_trainer.cli import output
+from tui_trainer.text import formats
 
 _MOST_HELD = 100
 
@@ -32,7 +33,7 @@ class _DebugLog(logging.Handler):
         if self.holding:
             self.held.append(text)
         else:
-            output.say(output.escape_lines(text))
+            output.say(formats.escape_lines(text))
 
 
 def start() -> None:
@@ -62,7 +63,7 @@ def held_back() -> Iterator[None]:
         for handler in _handlers():
             handler.holding = False
             while handler.held:
-                output.say(output.escape_lines(handler.held.popleft()))
+                output.say(formats.escape_lines(handler.held.popleft()))
 
 
 def _handlers() -> list[_DebugLog]:

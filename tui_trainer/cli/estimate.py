@@ -8,6 +8,7 @@ from tui_trainer.cli import common, job_warnings, output
 from tui_trainer.cli.train import load
 from tui_trainer.contracts.estimate import Estimate
 from tui_trainer.launch.preflight import ask
+from tui_trainer.text import formats
 
 
 @click.command()
@@ -34,9 +35,9 @@ def estimate(job: str, overrides: tuple[str, ...], as_json: bool) -> int:
     else:
         output.data(output.pairs(lines(found)))
         for words in found.notices:
-            output.say(f"warning: {output.escape(words)}")
+            output.say(f"warning: {formats.escape(words)}")
     for words in found.advice:
-        output.say(output.escape(words))
+        output.say(formats.escape(words))
     return 0 if found.fits else 1
 
 
@@ -50,23 +51,23 @@ def lines(found: Estimate) -> list[tuple[str, str]]:
         ("tokens", f"{found.tokens:,}, {found.tokens / max(1, found.steps):,.0f} a step"),
         (
             "time",
-            f"{output.duration(found.seconds)}: {found.step_seconds * 1000:.4g} ms a step, "
+            f"{formats.duration(found.seconds)}: {found.step_seconds * 1000:.4g} ms a step, "
             f"{evaluations}, {found.startup_seconds:.2g} s to start",
         ),
         (
             "peak memory",
-            f"{output.size(found.peak_bytes)} of {output.size(found.available_bytes)} on "
+            f"{formats.size(found.peak_bytes)} of {formats.size(found.available_bytes)} on "
             f"{found.device}: {fits} ({how}; largest pass {found.largest_pass:,} tokens)",
         ),
         (
             "disk",
-            f"{output.size(found.disk_bytes)}: {found.checkpoints:,} checkpoints of "
-            f"{output.size(found.checkpoint_bytes)}, and the adapter",
+            f"{formats.size(found.disk_bytes)}: {found.checkpoints:,} checkpoints of "
+            f"{formats.size(found.checkpoint_bytes)}, and the adapter",
         ),
     ]
     other = found.checkpointing
     if other is not None:
-        less = output.size(other.kept_bytes - other.kept_bytes_with)
-        words = f"{less} less of {output.size(other.kept_bytes)} that the largest pass keeps"
+        less = formats.size(other.kept_bytes - other.kept_bytes_with)
+        words = f"{less} less of {formats.size(other.kept_bytes)} that the largest pass keeps"
         facts.append(("gradient checkpointing", f"{words}, {other.time_factor:.2g}x the time"))
     return facts

@@ -18,6 +18,7 @@ from tui_trainer.launch.follow_run import Position, follow
 from tui_trainer.store.runs import run_control
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.store.settings import load_settings
+from tui_trainer.text import formats
 
 INTERRUPTED = 130
 PATIENCE_SECONDS = 3.0  # an engine that loads or evaluates hears `cancel` no sooner than after it
@@ -43,7 +44,7 @@ def run_headless(
                 progress.show(updates)
                 stopper.attend(interrupts.count)
                 for words in telling.attend():
-                    progress.notice(output.escape(words))
+                    progress.notice(formats.escape(words))
             end = describe_end(folder, process.returncode, beginning, wanted=stopper.killed)
             progress.end(end)
             asked = interrupts.count

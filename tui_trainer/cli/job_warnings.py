@@ -6,6 +6,7 @@ from tui_trainer.cli import output
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.store import job_checks
+from tui_trainer.text import formats
 
 
 def refuse(job: Job) -> None:
@@ -20,4 +21,4 @@ def tell(job: Job) -> None:
     """As `refuse`, and warnings on standard error, where no run is started that would say them."""
     refuse(job)
     for finding in job_checks.check(job):
-        output.say(f"warning: {output.escape(finding.message)}")
+        output.say(f"warning: {formats.escape(finding.message)}")

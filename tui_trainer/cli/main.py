@@ -15,6 +15,7 @@ import click
 
 from tui_trainer.cli import common, debug_log, output
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.text import formats
 
 INTERRUPTED = 130
 
@@ -60,7 +61,7 @@ class LazyGroup(click.Group):
 
             guess = difflib.get_close_matches(name, _MODULES, n=1)
             hint = f"did you mean {guess[0]!r}?" if guess else f"known: {', '.join(_MODULES)}"
-            ctx.fail(f"no such command {output.escape(name)!r}; {hint}")
+            ctx.fail(f"no such command {formats.escape(name)!r}; {hint}")
         return super().resolve_command(ctx, args)
 
 
@@ -153,17 +154,17 @@ def _tell_in_words(error: BaseException, session: common.GlobalOptions) -> int:
         context = error.ctx if isinstance(error, click.UsageError) else None
         hint = f"; see {context.command_path} --help" if context else ""
         message = error.format_message().rstrip(".")
-        output.say(f"error: {output.escape(message)}{hint}")
+        output.say(f"error: {formats.escape(message)}{hint}")
         return error.exit_code
     if isinstance(error, UserError):
-        output.say(f"error: {output.escape(str(error))}")
+        output.say(f"error: {formats.escape(str(error))}")
         return error.exit_status
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        output.say(f"error: {output.escape(where + error.strerror)}")
+        output.say(f"error: {formats.escape(where + error.strerror)}")
         return 1
     hint = "" if session.debug else "; run again with --debug to see where"
-    what = output.escape(f"{type(error).__name__}: {error}")
+    what = formats.escape(f"{type(error).__name__}: {error}")
     output.say(f"error: unexpected {what}{hint}")
     return 1
 

@@ -16,6 +16,7 @@ from tui_trainer.notify.notice_rules import NoticeRules, SeenRun, ended
 from tui_trainer.notify.sender import Sender, ways_of
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.store.runs.sent_notices import claim
+from tui_trainer.text import formats
 from tui_trainer.watch.runs.hang_detector import HangDetector
 
 LOOK_SECONDS = 1.0
@@ -99,4 +100,4 @@ def terminal_writer() -> Callable[[str], None] | None:
 
 def warn(problem: str) -> None:
     """One line on standard error."""
-    output.say(f"warning: {output.escape(problem)}")
+    output.say(f"warning: {formats.escape(problem)}")

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from tui_trainer.cli import common, output
+from tui_trainer.text import formats
 
 if TYPE_CHECKING:  # loaded when it is asked for
     from tui_trainer.contracts.notice import NotifySettings
@@ -83,7 +84,7 @@ def _try_all(settings: NotifySettings) -> list[ChannelTest]:
 def _words(way: str, settings: NotifySettings, took: float) -> str:
     """What was done, for somebody who looks whether it arrived."""
     from tui_trainer.notify.terminal_channel import known_sequence
-    from tui_trainer.notify.text import shown_address
+    from tui_trainer.notify.webhook_channel import shown_address
 
     if way == "terminal":
         number = known_sequence(os.environ) if settings.osc == "auto" else settings.osc
@@ -99,7 +100,7 @@ def _absent(way: str, settings: NotifySettings) -> ChannelTest:
     from tui_trainer.notify.terminal_channel import shows_notifications
     from tui_trainer.store import paths
 
-    file = output.escape(str(paths.config_file()))
+    file = formats.escape(str(paths.config_file()))
     if way == "terminal":
         off = not settings.bell and settings.osc == "off"
         words = "bell and osc are off" if off else "standard error is no terminal"

@@ -14,6 +14,7 @@ from tui_trainer.contracts.run import ENDED_STATES, Event, RunState
 from tui_trainer.launch.exit_report import EngineEnd
 from tui_trainer.launch.follow_run import Update
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 
 _PLAIN_SECONDS = 5.0  # between progress lines that cannot be rewritten
 BAD_INPUT = 2
@@ -82,7 +83,7 @@ class TextProgress:
 
     def begin(self) -> None:
         """Says which run it is."""
-        output.say(f"run {output.escape(str(self._folder.path))}")
+        output.say(f"run {formats.escape(str(self._folder.path))}")
 
     def show(self, updates: tuple[Update, ...]) -> None:
         """Events as lines of their own, everything else in the progress line."""
@@ -110,18 +111,18 @@ class TextProgress:
         if self._live and self._shown:
             output.say("")
         if end.refused:
-            output.say(f"not resumed: {output.escape(end.message)}")
+            output.say(f"not resumed: {formats.escape(end.message)}")
         elif end.message.startswith(end.status):
-            output.say(output.escape(end.message))
+            output.say(formats.escape(end.message))
         else:
-            output.say(f"{end.status}: {output.escape(end.message)}")
+            output.say(f"{end.status}: {formats.escape(end.message)}")
         # Bad input is told whole by the message; only where more went wrong does the log help.
         for line in () if end.exit_status == BAD_INPUT else end.log:
-            output.say(f"  | {output.escape(line)}")
+            output.say(f"  | {formats.escape(line)}")
         if end.refused:
             return
         if end.status in ("cancelled", "crashed") and "tui-trainer resume" not in end.message:
-            output.say(f"go on with: tui-trainer resume {output.escape(str(self._folder.path))}")
+            output.say(f"go on with: tui-trainer resume {formats.escape(str(self._folder.path))}")
 
     def _draw(self) -> None:
         text = progress_line(self._state, self._train, self._eval)
@@ -150,17 +151,17 @@ def progress_line(
         return ""
     word = "" if state.state in ("training", *ENDED_STATES) else state.state
     if train is None:
-        return f"{word}  {output.escape(state.message)}".rstrip() if word else ""
+        return f"{word}  {formats.escape(state.message)}".rstrip() if word else ""
     total = f"/{state.total_steps:,}" if state.total_steps else ""
     # What matters least stands last: a narrow terminal cuts it off.
     parts = [
         word,
         f"step {train.step:,}{total}",
-        f"{output.duration(state.eta_seconds)} left" if state.eta_seconds is not None else "",
-        f"loss {output.number(train.loss)}",
-        f"val_loss {output.number(evaluation.val_loss)}" if evaluation else "",
-        f"lr {output.rate(train.learning_rate)}",
-        f"{output.number(state.tokens_per_second)} tok/s" if state.tokens_per_second else "",
+        f"{formats.duration(state.eta_seconds)} left" if state.eta_seconds is not None else "",
+        f"loss {formats.number(train.loss)}",
+        f"val_loss {formats.number(evaluation.val_loss)}" if evaluation else "",
+        f"lr {formats.rate(train.learning_rate)}",
+        f"{formats.number(state.tokens_per_second)} tok/s" if state.tokens_per_second else "",
     ]
     return "  ".join(part for part in parts if part)
 
@@ -168,4 +169,4 @@ def progress_line(
 def _event_line(event: Event) -> str:
     clock = time.strftime("%H:%M:%S", time.localtime(event.time))
     prefix = f"{event.kind}: " if event.kind in ("warning", "error") else ""
-    return f"{clock} {prefix}{output.escape(event.message or event.kind)}"
+    return f"{clock} {prefix}{formats.escape(event.message or event.kind)}"

@@ -15,6 +15,7 @@ from tui_trainer.repl.factory import open_session
 from tui_trainer.repl.parse import completions
 from tui_trainer.repl.session import ChatSession
 from tui_trainer.store.settings import load_settings
+from tui_trainer.text import formats
 
 _LOOK_SECONDS = 0.1  # how often a waiting main thread looks for Ctrl-C
 
@@ -60,7 +61,7 @@ def repl(
         settings=settings.teaching,
         runs_dir=common.runs_dir(context),
         emit=printer,
-        on_status=lambda text: output.say(output.escape(text)),
+        on_status=lambda text: output.say(formats.escape(text)),
         trust_remote_code=trust_remote_code,
     )
     try:

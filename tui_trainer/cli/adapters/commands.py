@@ -19,6 +19,7 @@ from tui_trainer.store.adapters.adapter_export import export_adapter
 from tui_trainer.store.adapters.adapter_import import add_from
 from tui_trainer.store.adapters.adapter_store import AdapterEntry, AdapterStore
 from tui_trainer.store.settings import load_settings
+from tui_trainer.text import formats
 
 _json = common.json_option("Print one JSON document.")
 
@@ -99,7 +100,7 @@ def load(names: tuple[str, ...]) -> None:
         _whole(store, name)
     base = store.get(next(iter(weights))).base_model
     store.set_live(weights, base)
-    output.say(f"{output.escape(' '.join(names))} answers on {output.escape(base)} from now on")
+    output.say(f"{formats.escape(' '.join(names))} answers on {formats.escape(base)} from now on")
 
 
 @adapters.command()
@@ -113,7 +114,7 @@ def unload(model: str) -> None:
       tui-trainer adapters unload
     """
     AdapterStore().set_live({}, model)
-    output.say(f"{output.escape(model)} answers alone from now on")
+    output.say(f"{formats.escape(model)} answers alone from now on")
 
 
 @adapters.command()
@@ -128,7 +129,7 @@ def rename(old: str, new: str) -> None:
       tui-trainer adapters rename taught-20261121-1 capitals
     """
     AdapterStore().rename(old, new)
-    output.say(f"{output.escape(old)} is called {new} now")
+    output.say(f"{formats.escape(old)} is called {new} now")
 
 
 @adapters.command()
@@ -147,7 +148,7 @@ def delete(name: str, yes: bool) -> None:
     store.get(name)
     _sure(f"delete adapter {name}?", yes)
     store.delete(name)
-    output.say(f"{output.escape(name)} is in the trash; back with: tui-trainer adapters restore")
+    output.say(f"{formats.escape(name)} is in the trash; back with: tui-trainer adapters restore")
 
 
 @adapters.command()
@@ -204,7 +205,7 @@ def export(name: str, target: Path) -> None:
       tui-trainer adapters export capitals ./capitals
       tui-trainer adapters export capitals capitals.tar.gz
     """
-    output.data(output.escape(str(export_adapter(AdapterStore(), name, target.expanduser()))))
+    output.data(formats.escape(str(export_adapter(AdapterStore(), name, target.expanduser()))))
 
 
 @adapters.command()
@@ -221,8 +222,8 @@ def merge(name: str, target: Path) -> None:
     store = AdapterStore()
     folder = _whole(store, name)
     with _client(store.get(name)) as client:
-        written = client.merge(folder, target, on_progress=lambda t: output.say(output.escape(t)))
-    output.data(output.escape(str(written)))
+        written = client.merge(folder, target, on_progress=lambda t: output.say(formats.escape(t)))
+    output.data(formats.escape(str(written)))
 
 
 @adapters.command()
@@ -313,7 +314,7 @@ def _weights(names: tuple[str, ...]) -> dict[str, float]:
 
 
 def _client(info: AdapterInfo) -> ChatClient:
-    return ChatClient(info.base_model, on_status=lambda text: output.say(output.escape(text)))
+    return ChatClient(info.base_model, on_status=lambda text: output.say(formats.escape(text)))
 
 
 def _sure(question: str, yes: bool) -> None:
@@ -321,5 +322,5 @@ def _sure(question: str, yes: bool) -> None:
         return
     if not output.is_interactive():
         raise UserError(f"{question} Without a terminal to ask on, say --yes")
-    if not click.confirm(output.escape(question), err=True):
+    if not click.confirm(formats.escape(question), err=True):
         raise UserError("left as it is", 1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tui_trainer.cli import common, output
-from tui_trainer.cli.output import NONE
+from tui_trainer.text import formats
 
 if TYPE_CHECKING:
     from tui_trainer.cli.doctor.diagnosis import TerminalFacts, TorchFacts
@@ -55,9 +55,12 @@ def _machine(machine: SystemInfo) -> list[tuple[str, str]]:
     lines = [
         ("system", machine.platform),
         ("python", f"{machine.python} ({machine.python_path})"),
-        ("CPU", f"{output.count(machine.cpu_count)} × {machine.cpu_name or NONE}{limit}"),
-        ("RAM", output.size(machine.ram_total)),
-        ("disk free", f"{output.size(machine.disk_free)} at {machine.disk_path}"),
+        (
+            "CPU",
+            f"{formats.count(machine.cpu_count)} × {machine.cpu_name or formats.MISSING}{limit}",
+        ),
+        ("RAM", formats.size(machine.ram_total)),
+        ("disk free", f"{formats.size(machine.disk_free)} at {machine.disk_path}"),
     ]
     for gpu in machine.gpus:
         lines.append((f"GPU{gpu.index}", _gpu(gpu)))
@@ -72,31 +75,31 @@ def _machine(machine: SystemInfo) -> list[tuple[str, str]]:
 
 def _gpu(gpu: GpuSample) -> str:
     if gpu.problem is not None:
-        return f"{gpu.name or NONE}: {gpu.problem}"
-    memory = "shares RAM" if gpu.unified else output.size(gpu.memory_total)
+        return f"{gpu.name or formats.MISSING}: {gpu.problem}"
+    memory = "shares RAM" if gpu.unified else formats.size(gpu.memory_total)
     slices = f", {len(gpu.mig)} MIG slices" if gpu.mig else ""
     held = f", clocks held down by {', '.join(gpu.throttle)}" if gpu.throttle else ""
-    return f"{gpu.name or NONE}, {memory}{slices}{held}"
+    return f"{gpu.name or formats.MISSING}, {memory}{slices}{held}"
 
 
 def _torch(torch: TorchFacts) -> list[tuple[str, str]]:
     if torch.problem:
         return [("problem", torch.problem)]
-    devices = [f"{d['name']}, {output.size(d['memory'])}" for d in torch.devices]
+    devices = [f"{d['name']}, {formats.size(d['memory'])}" for d in torch.devices]
     devices += ["Apple GPU (mps)"] if torch.mps_available else []
     return [
-        ("version", torch.version or NONE),
+        ("version", torch.version or formats.MISSING),
         ("built for", torch.cuda_build or "CPU"),
         ("devices", "; ".join(devices) or "CPU only"),
         ("bf16 on GPU", "yes" if torch.bf16 else "no"),
-        ("CPU threads", output.count(torch.threads)),
+        ("CPU threads", formats.count(torch.threads)),
     ]
 
 
 def _base(base: dict[str, Any]) -> list[tuple[str, str]]:
     if not base["present"]:
         return [("absent", base["path"])]
-    return [("path", base["path"]), ("size", output.size(base["bytes"]))]
+    return [("path", base["path"]), ("size", formats.size(base["bytes"]))]
 
 
 def _terminal(terminal: TerminalFacts) -> list[tuple[str, str]]:

@@ -18,6 +18,7 @@ from tui_trainer.cli.doctor.repairs import MissingItem
 from tui_trainer.hardware.system_info import SystemInfo, machine_facts
 from tui_trainer.launch.engine_process import NEEDED, REPAIR
 from tui_trainer.store import paths
+from tui_trainer.text import formats
 
 TORCH_SECONDS = 90.0  # a cold disk may take a minute to give torch
 _SMALLEST = (80, 24)
@@ -130,15 +131,15 @@ def training_facts(machine: SystemInfo, torch: TorchFacts) -> dict[str, str]:
     device, precision = "CPU", "fp32"
     if torch.cuda_available and torch.devices:
         first = torch.devices[0]
-        device = f"{first['name']}, {output.size(first['memory'])}"
+        device = f"{first['name']}, {formats.size(first['memory'])}"
         precision = "bf16 or fp32" if torch.bf16 else "fp16 or fp32"
         if len(torch.devices) > 1:
             device += f" (the first of {len(torch.devices)})"
     elif torch.mps_available:
-        device = f"Apple GPU, shares {output.size(machine.ram_total)} of RAM"
+        device = f"Apple GPU, shares {formats.size(machine.ram_total)} of RAM"
     elif torch.version is not None:
         precision = "fp32, or bf16 where the processor has it"
-    threads = f"at most {output.count(torch.threads)}, fewer for small bases"
+    threads = f"at most {formats.count(torch.threads)}, fewer for small bases"
     return {"device": device, "training.precision": precision, "CPU threads": threads}
 
 

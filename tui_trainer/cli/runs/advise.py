@@ -20,6 +20,7 @@ from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.store.regular_files import read_regular
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.store.settings import load_settings
+from tui_trainer.text import formats
 
 if TYPE_CHECKING:
     from tui_trainer.watch.runs.run_reader import RunPlace
@@ -92,7 +93,7 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
     rows, odd = parse(data)
     for words in known.left:
-        output.say(f"on a way that was left: {output.escape(words)}")
+        output.say(f"on a way that was left: {formats.escape(words)}")
     found = replay(rows, known.settings, known.facts, known.hardware, known.mutes)
     if not found.rows:
         raise UserError(
@@ -173,11 +174,11 @@ def _known(folder: RunFolder) -> _Known:
 def _row(advice: Advice, history: bool) -> tuple[str, ...]:
     step = advice.updated_step if history else advice.step
     return (
-        output.count(step),
+        formats.count(step),
         advice.kind,
         advice.urgency,
         advice.status,
-        output.rate(advice.learning_rate),
+        formats.rate(advice.learning_rate),
         _suggested(advice),
         advice.reason,
     )
@@ -185,8 +186,8 @@ def _row(advice: Advice, history: bool) -> tuple[str, ...]:
 
 def _suggested(advice: Advice) -> str:
     if advice.suggested_lr is None and advice.factor is not None:
-        return f"× {output.number(advice.factor)}"
-    return output.rate(advice.suggested_lr)
+        return f"× {formats.number(advice.factor)}"
+    return formats.rate(advice.suggested_lr)
 
 
 def _listed(words: list[str]) -> str:

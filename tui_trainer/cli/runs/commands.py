@@ -15,6 +15,7 @@ from tui_trainer.cli.runs.diff import diff
 from tui_trainer.cli.runs.export import export
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import LoopInfo, RunInfo, RunState
+from tui_trainer.text import formats
 from tui_trainer.watch.runs import evaluation_lines
 
 if TYPE_CHECKING:  # numpy: a tenth of a second, loaded when there is a run to read
@@ -73,7 +74,7 @@ def list_command(context: click.Context, asked: str, by: str, as_json: bool) -> 
     elif found:
         output.data(_table(found))
     elif total:
-        output.say(f"none of {total:,} runs in {output.escape(str(folder))} is as asked")
+        output.say(f"none of {total:,} runs in {formats.escape(str(folder))} is as asked")
     else:
         output.say(_no_runs(folder))
 
@@ -137,7 +138,7 @@ def _chosen(folder: Path, asked: str, by: str) -> tuple[list[RunSummary], int]:
         raise UserError(f"--sort {by}: {query.parse(f'{name}=1').problem or 'no such field'}")
     glances, odd = resolve.find_all(folder)
     for sentence in odd:
-        output.say(f"note: {output.escape(sentence)}")
+        output.say(f"note: {formats.escape(sentence)}")
     configs: dict[Path, dict[str, Any]] = {}
     wanted = query.parse(asked)
     if wanted.needs_config or wanted.problem is not None:
@@ -193,21 +194,21 @@ def _row(run: RunSummary) -> tuple[str, ...]:
         run.name,
         run.status,
         _steps(run.step, run.total_steps),
-        output.number(run.loss),
-        output.number(run.best_val_loss),
-        output.NONE if run.trend is None else f"{run.trend * 100:+.1f} %",
-        output.number(run.tokens_per_second or None),
-        output.duration(left(run, 0.0) if left is not None else None),
-        output.moment(run.created_at),
+        formats.number(run.loss),
+        formats.number(run.best_val_loss),
+        formats.MISSING if run.trend is None else f"{run.trend * 100:+.1f} %",
+        formats.number(run.tokens_per_second or None),
+        formats.duration(left(run, 0.0) if left is not None else None),
+        formats.moment(run.created_at),
     )
 
 
 def _steps(step: int | None, total: int | None) -> str:
-    return output.count(step) + (f" / {total:,}" if total else "")
+    return formats.count(step) + (f" / {total:,}" if total else "")
 
 
 def _no_runs(folder: Path) -> str:
-    where = output.escape(str(folder))
+    where = formats.escape(str(folder))
     return f"no runs in {where} yet; the first one: tui-trainer train example"
 
 
@@ -219,40 +220,40 @@ def _head(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("written by", found["tool"]),
         ("status", found["status"]),
         *([("problem", found["problem"])] if found["problem"] else []),
-        ("message", found["message"] or output.NONE),
+        ("message", found["message"] or formats.MISSING),
         ("step", _steps(found["step"], found["total_steps"])),
-        ("started", output.moment(found["created_at"])),
-        ("last written", output.moment(found["updated_at"])),
-        ("training time", output.duration(found["elapsed_seconds"])),
+        ("started", formats.moment(found["created_at"])),
+        ("last written", formats.moment(found["updated_at"])),
+        ("training time", formats.duration(found["elapsed_seconds"])),
     ]
     if state is not None and state.eta_seconds is not None and found["status"] == state.state:
-        lines.append(("time left", output.duration(state.eta_seconds)))
+        lines.append(("time left", formats.duration(state.eta_seconds)))
     if found["info"] is not None:
         lines.append(("host", found["info"].host))
     lines += [("odd", sentence) for sentence in found["oddities"]]
     if found["lacks"]:
         lines.append(("not recorded", ", ".join(found["lacks"])))
     if found["kind"] == "run":
-        lines.append(("adapter", found["adapter"] or output.NONE))
+        lines.append(("adapter", found["adapter"] or formats.MISSING))
     return lines
 
 
 def _results(found: dict[str, Any]) -> list[tuple[str, str]]:
     train, rows = found["last_train"], found["rows"]
-    lines = [("loss", f"{output.number(found['loss'])} at step {output.count(found['step'])}")]
+    lines = [("loss", f"{formats.number(found['loss'])} at step {formats.count(found['step'])}")]
     if train is not None:  # the newest row itself: its loss may not be a number
         lines = [
-            ("loss", f"{output.number(train.loss)} at step {train.step:,}"),
-            ("gradient norm", output.number(train.gradient_norm)),
+            ("loss", f"{formats.number(train.loss)} at step {train.step:,}"),
+            ("gradient norm", formats.number(train.gradient_norm)),
         ]
-    lines.append(("learning rate", output.rate(found["learning_rate"])))
+    lines.append(("learning rate", formats.rate(found["learning_rate"])))
     for name, step in (("best_loss", "best_loss_step"), ("best_val_loss", "best_step")):
         if found[name] is not None:
-            best = output.number(found[name])
+            best = formats.number(found[name])
             title = name.replace("_", " ", 1)
-            lines.append((title, f"{best} at step {output.count(found[step])}"))
+            lines.append((title, f"{best} at step {formats.count(found[step])}"))
     if found["val_loss"] is not None:
-        lines.append(("last val_loss", output.number(found["val_loss"])))
+        lines.append(("last val_loss", formats.number(found["val_loss"])))
     if found["trend"] is not None:
         lines.append(("trend", f"{found['trend'] * 100:+.1f} % over the last quarter"))
     lines.append(("rows", f"{rows['train']:,} training, {rows['eval']:,} evaluations"))
@@ -282,7 +283,7 @@ def _job(info: RunInfo) -> list[tuple[str, str]]:
         ("data", ", ".join(train)),
         ("length", length),
         ("batch", f"{batch} examples a step"),
-        ("peak rate", f"{output.rate(training.learning_rate)}, {training.scheduler}"),
+        ("peak rate", f"{formats.rate(training.learning_rate)}, {training.scheduler}"),
         ("LoRA", f"rank {lora.rank}, alpha {lora.alpha:g}, dropout {lora.dropout:g}"),
         ("seed", str(training.seed)),
     ]
@@ -297,7 +298,7 @@ def _changes(found: dict[str, Any]) -> list[tuple[str, str]]:
 def _checkpoints(found: dict[str, Any]) -> list[tuple[str, str]]:
     lines = []
     for item in found["checkpoints"]:
-        words = [output.size(item["bytes"])]
+        words = [formats.size(item["bytes"])]
         words += ["best"] if item["best"] else []
         words += [f"damaged: {item['problem']}"] if item["problem"] else []
         lines.append((item["name"], ", ".join(words)))
@@ -308,7 +309,7 @@ def _machine(found: dict[str, Any]) -> list[tuple[str, str]]:
     lines = []
     for item in found["hardware"]:
         if item["unit"] == "bytes":
-            last, peak = output.size(item["last"]), output.size(item["peak"])
+            last, peak = formats.size(item["last"]), formats.size(item["peak"])
         else:
             last, peak = (f"{item[which]:.0f} {item['unit']}" for which in ("last", "peak"))
         lines.append((item["name"], f"{last}, at most {peak}"))

@@ -8,6 +8,7 @@ import click
 
 from tui_trainer.cli import common, output
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.text import formats
 
 if TYPE_CHECKING:
     from tui_trainer.watch.runs.run_diff import Form, ResultRow, RunDiff
@@ -72,20 +73,22 @@ def _document(views: list[RunView], found: RunDiff) -> dict[str, Any]:
 
 
 def _text(views: list[RunView], found: RunDiff) -> str:
-    headers = ["", *(output.escape(view.summary.name) for view in views)]
+    headers = ["", *(formats.escape(view.summary.name) for view in views)]
     rows = [["status", *(view.summary.status for view in views)]]
     if len({view.summary.tool for view in views}) > 1:
         rows.append(["tool", *(view.summary.tool for view in views)])
     if any(view.summary.problem for view in views):
-        rows.append(["problem", *(view.summary.problem or output.NONE for view in views)])
+        rows.append(["problem", *(view.summary.problem or formats.MISSING for view in views)])
     rows += [[measure.name, *_values(measure)] for measure in found.measures]
     rows.append([""] * len(headers))
     rows += [
-        [item.key, *(output.NONE if value is None else value for value in item.values)]
+        [item.key, *(formats.MISSING if value is None else value for value in item.values)]
         for item in found.differing
     ]
     if not found.differing:
-        rows.append(["configuration", *["the same" if found.same else output.NONE] * len(views)])
+        rows.append(
+            ["configuration", *["the same" if found.same else formats.MISSING] * len(views)]
+        )
     text = output.table(headers, rows)
     keys = "1 key" if found.same == 1 else f"{found.same:,} keys"
     return f"{text}\n\n{BEST} the better value; {keys} of the configuration the same everywhere"
@@ -103,8 +106,8 @@ def _values(measure: ResultRow) -> list[str]:
 
 def _word(value: float | None, form: Form) -> str:
     if form == "seconds":
-        return output.duration(value)
+        return formats.duration(value)
     if form == "rate":
-        return output.rate(value)
+        return formats.rate(value)
     whole = form == "count" and value is not None
-    return f"{value:,.0f}" if whole else output.number(value)
+    return f"{value:,.0f}" if whole else formats.number(value)

@@ -18,6 +18,7 @@ import msgspec
 
 from tui_trainer.cli import common, output
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.text import formats
 
 if TYPE_CHECKING:
     from tui_trainer.cli.runs.export_rows import ExportRows
@@ -67,7 +68,7 @@ def export(
         _write_stdout(rows, form)
     else:
         _write_file(rows, form, target.expanduser())
-        output.say(f"{len(rows):,} rows written to {output.escape(str(target))}")
+        output.say(f"{len(rows):,} rows written to {formats.escape(str(target))}")
 
 
 def _form_of(target: Path | None) -> str:
@@ -87,7 +88,7 @@ def _write_stdout(rows: ExportRows, form: str) -> None:
         sys.stdout.buffer.write(_parquet(rows))
         sys.stdout.buffer.flush()
         return
-    shown = output.escape_lines if sys.stdout.isatty() else str
+    shown = formats.escape_lines if sys.stdout.isatty() else str
     for text in _texts(rows, form):
         click.echo(shown(text), nl=False)
     output.flush()

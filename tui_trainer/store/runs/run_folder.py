@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import socket
 import time
 from dataclasses import dataclass
@@ -176,9 +177,9 @@ def create_run(runs_dir: Path, job: Job, name: str | None = None) -> RunFolder:
     base = paths.builtin_model() if job.model == "builtin" else Path(job.model)
     files = model_files.inspect_whole(base) if base.is_dir() else None
     folder = _new_folder(runs_dir, label)
-    atomic.write_json(folder.info_file, _info(folder.path.name, label, job, base, files))
+    info = _info(folder.path.name, label, job, base, files)
     message = "waiting for the engine"
-    write_state(folder, RunState(state="idle", updated_at=time.time(), message=message))
+    _write_first(folder, info, RunState(state="idle", updated_at=time.time(), message=message))
     return folder
 
 
@@ -187,8 +188,7 @@ def create_loop_run(
 ) -> RunFolder:
     """Makes a run folder for somebody else's training loop and writes `run.json` and `state`.
 
-    `config` holds plain values. Raises `UserError`, also for a name that cannot be a folder's,
-    and `OSError` where the files cannot be written.
+    `config` holds plain values. Raises `UserError`, also for a name that cannot be a folder's.
     """
     label = paths.safe_name(name, "run name")
     folder = _new_folder(runs_dir, label)
@@ -201,8 +201,7 @@ def create_loop_run(
         program=program,
         config=config,
     )
-    atomic.write_json(folder.info_file, info)
-    write_state(folder, state)
+    _write_first(folder, info, state)
     return folder
 
 
@@ -215,6 +214,19 @@ def _new_folder(runs_dir: Path, label: str) -> RunFolder:
     except OSError as error:
         raise UserError(f"cannot make a run folder in {runs_dir}: {error.strerror}") from None
     return folder
+
+
+def _write_first(folder: RunFolder, info: RunBasics, state: RunState) -> None:
+    """Fills a new run folder, or removes it. Raises `UserError`."""
+    try:
+        atomic.write_json(folder.info_file, info)
+        write_state(folder, state)
+    except OSError as error:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        hint = "; free some space, or choose another folder" if atomic.is_full(error) else ""
+        raise UserError(
+            f"cannot make a run folder in {folder.path.parent}: {error.strerror}{hint}", 1
+        ) from None
 
 
 def write_state(folder: RunFolder, state: RunState) -> None:
