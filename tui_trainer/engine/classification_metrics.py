@@ -39,7 +39,7 @@ def measure(session: Session) -> tuple[float, Evaluation]:
             losses = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
             total += (losses * batch.weights).sum().to("cpu", torch.float64)
             truth, guess = batch.targets.cpu().numpy(), logits.argmax(dim=-1).cpu().numpy()
-            counts = (batch.weights > 0).long().cpu().numpy()  # a pass may be of no account
+            counts = (batch.weights > 0).long().cpu().numpy()  # an added pass has weight 0
             np.add.at(confusion, (truth, guess), counts)
     session.model.train()
     confusion = session.ranks.sum(torch.from_numpy(confusion)).numpy()
@@ -91,12 +91,12 @@ def record(session: Session, evaluation: Evaluation, *, improved: bool) -> None:
     except OSError as error:
         if not atomic.is_full(error):
             raise
-        words = f"the disk is full: {file.name} is not brought up to date"
-        session.report.event("warning", session.state.step, words)
+        message = f"the disk is full: {file.name} is not updated"
+        session.report.event("warning", session.state.step, message)
 
 
-def words(evaluation: Evaluation) -> str:
-    """For the evaluation's event."""
+def summary(evaluation: Evaluation) -> str:
+    """Text of the evaluation's event."""
     loss = math.nan if evaluation.val_loss is None else evaluation.val_loss
     return (
         f"val_loss {loss:.4g}, accuracy {evaluation.accuracy:.3f}, "

@@ -41,7 +41,7 @@ from tui_trainer.store.runs.run_folder import RunFolder
 # Operations of one matrix product below which several threads wait for each other longer than
 # they save.
 _LEAST_SHARED = 2e8
-_TOLD_SECONDS = 0.5
+_PROGRESS_SECONDS = 0.5
 
 
 def prepare(
@@ -52,12 +52,12 @@ def prepare(
     from_checkpoint: str | None,
     ranks: Ranks | None = None,
 ) -> Session:
-    """Loads base, data and the checkpoint to go on from, if any. Raises `UserError`."""
+    """Load base, data and the checkpoint to resume from, if any. Raises `UserError`."""
     ranks = ranks or Ranks()
     job = info.job
     checkpoints.clear_leftovers(folder.checkpoints_dir)
     start = checkpoints.find_checkpoint(folder, from_checkpoint)
-    data_report.tell_findings(report, job, again=start is not None)
+    data_report.report_findings(report, job, again=start is not None)
     keep_pages()
     torch.set_num_threads(usable_threads())
     torch.manual_seed(job.training.seed)
@@ -75,12 +75,12 @@ def prepare(
     refuse_lapsed(session)
     ranks.start(session.replica())
     if start is not None:
-        _go_on_from(session, start, rewound=from_checkpoint is not None)
+        _resume_from(session, start, rewound=from_checkpoint is not None)
     else:
         report.accept()
         report.position(0, 0.0, None, None)
     if start is None and folder.metrics_file.stat().st_size:
-        _start_again(session, rewound=from_checkpoint is not None)
+        _restart(session, rewound=from_checkpoint is not None)
     observe.begin(session)
     return session
 
@@ -140,15 +140,15 @@ def _augmenter(
     """What rewrites rows where the job asks for it; a stop or cancel ends it."""
     if job.data.augment == "none":
         return None
-    told = 0.0
+    reported = 0.0
 
     def between(done: int, total: int) -> bool:
-        nonlocal told
-        if time.monotonic() - told < _TOLD_SECONDS:
+        nonlocal reported
+        if time.monotonic() - reported < _PROGRESS_SECONDS:
             return False
-        told = time.monotonic()
-        report.state("preparing", f"{job.data.augment}: {done:,} of {total:,} rows are written")
-        return control.told_to_end() is not None
+        reported = time.monotonic()
+        report.state("preparing", f"{job.data.augment}: {done:,} of {total:,} rows written")
+        return control.end_command() is not None
 
     device = base_model.pick_device()
     dtype = weights_type(job.training.precision, device)
@@ -158,14 +158,14 @@ def _augmenter(
 
 
 def _tokenising(report: RunReporter, control: CommandSource) -> Between:
-    """Says how far the tokens are where that takes long; a stop or cancel ends it."""
-    told = time.monotonic()
+    """Progress callback that reports tokenised rows; a stop or cancel ends the tokenising."""
+    reported = time.monotonic()
 
     def between(done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told >= _TOLD_SECONDS:
-            enter(report, control, f"tokenising: {done:,} of {total:,} rows are done")
-            told = time.monotonic()
+        nonlocal reported
+        if time.monotonic() - reported >= _PROGRESS_SECONDS:
+            enter(report, control, f"tokenising: {done:,} of {total:,} rows")
+            reported = time.monotonic()
 
     return between
 
@@ -225,8 +225,8 @@ class EndedEarlyError(Exception):
 
 
 def enter(report: RunReporter, control: CommandSource, message: str) -> None:
-    """Names the next phase of the preparation; raises `EndedEarlyError` where told to end."""
-    command = control.told_to_end()
+    """Report the next phase of the preparation; raise `EndedEarlyError` after a stop or cancel."""
+    command = control.end_command()
     if command is not None:
         raise EndedEarlyError(command)
     report.state("preparing", message)
@@ -261,7 +261,7 @@ def check_lengths(model: Any, dataset: Dataset) -> None:
         )
 
 
-def _go_on_from(session: Session, start: Path, *, rewound: bool) -> None:
+def _resume_from(session: Session, start: Path, *, rewound: bool) -> None:
     checkpoint.load(session, start)
     session.report.accept()  # what follows changes the run folder
     step = session.state.step
@@ -279,19 +279,19 @@ def _go_on_from(session: Session, start: Path, *, rewound: bool) -> None:
     _replay_rates(session)
 
 
-def _start_again(session: Session, *, rewound: bool) -> None:
+def _restart(session: Session, *, rewound: bool) -> None:
     """Step 0 once more: as there is no checkpoint yet, or because it was asked for (`rewound`)."""
-    why = "no checkpoint yet: starting again from step 0"
+    why = "no checkpoint yet: restarted from step 0"
     if rewound:
         checkpoints.set_aside_after(session.folder, -1)
-        why = "starting again from step 0"
+        why = "restarted from step 0"
     session.report.event("resumed", 0, why, detail={"rewound": True} if rewound else {})
     _replay_rates(session)
 
 
 def _replay_rates(session: Session) -> None:
-    """What the user did to rate and advice since the checkpoint, for `obey` to do again; and
-    where memory ran out."""
+    """Collect the user's changes of rate and advice since the checkpoint, for `execute_commands` to
+    repeat, and where memory ran out."""
     events, step = session.folder.events(), session.state.step
     for at, change in rates_to_replay(events, step, session.state.rolled_back):
         session.rates_to_replay.setdefault(at, []).append(change)
@@ -300,7 +300,7 @@ def _replay_rates(session: Session) -> None:
 
 
 def _here(value: Any) -> int:
-    """How many numbers of a tensor this process holds."""
+    """Number of elements of a tensor that this process holds."""
     local = value.to_local() if hasattr(value, "to_local") else value
     return int(local.numel())
 
@@ -340,4 +340,4 @@ def _announce(session: Session) -> None:
         report.event("warning", report.step, notice)
     for notice in notices(session.model.get_base_model()):
         report.event("warning", report.step, notice)
-    data_report.tell(session.folder, report, dataset)
+    data_report.report_data(session.folder, report, dataset)

@@ -97,8 +97,8 @@ def test_long_rows_are_cut_and_told(write_rows: Callable[..., Path], tokenizer: 
     found = dataset(file, tokenizer, max_length=32)
     assert [len(example.input_ids) for example in found.train] == [32]
     assert found.notices == [
-        "2 of 2 training rows are longer than 32 tokens: cut",
-        "1 training rows left out: no answer within 32 tokens",
+        "2 of 2 training rows longer than 32 tokens: cut",
+        "1 training row left out: no answer within 32 tokens",
     ]
 
 

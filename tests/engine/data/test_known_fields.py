@@ -333,7 +333,7 @@ def test_validation_rows_of_unknown_classes_are_counted_where_all_are(
     }
     found = dataset.load_dataset(jobs.check_job(values, held.parent, "test"), tokenizer)
     assert (found.report.validation.rows, found.report.validation.unanswered) == (3, 3)
-    assert "3 validation rows left out: their label is in no training row" in found.notices
+    assert "3 validation rows left out: label not in any training row" in found.notices
 
 
 def test_data_json_the_log_and_resume(
