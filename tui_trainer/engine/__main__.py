@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import StateName
+from tui_trainer.contracts.run import RunInfo, StateName
 from tui_trainer.engine import console
 from tui_trainer.engine.dist_env import process_rank
 from tui_trainer.engine.records.run_reporter import RunReporter
@@ -57,12 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
 
             return follower.main(process)
         folder = open_run(options.run_dir)
-        if "TORCHELASTIC_RUN_ID" not in os.environ and (count := processes(folder)) > 1:
+        info = folder.info()
+        if "TORCHELASTIC_RUN_ID" not in os.environ and (count := processes(info)) > 1:
             from tui_trainer.engine.distributed import launcher
 
             return launcher.launch(folder, count, _options(options))
         with locked(folder):
-            return run(folder, options.from_checkpoint, options.learning_rate)
+            return run(folder, info, options.from_checkpoint, options.learning_rate)
     except UserError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_status
@@ -87,9 +88,8 @@ def open_run(path: Path) -> RunFolder:
     return folder
 
 
-def processes(folder: RunFolder) -> int:
+def processes(info: RunInfo | None) -> int:
     """Number of processes that the run's job asks for."""
-    info = folder.info()
     count = 1 if info is None else info.job.training.processes
     if count:
         return count
@@ -113,9 +113,10 @@ def locked(folder: RunFolder) -> Iterator[None]:
         yield
 
 
-def run(folder: RunFolder, from_checkpoint: str | None, rate: float | None = None) -> int:
+def run(
+    folder: RunFolder, info: RunInfo | None, from_checkpoint: str | None, rate: float | None = None
+) -> int:
     """Train the run; its last state is written whatever happens. Returns the exit status."""
-    info = folder.info()
     if info is None:
         raise UserError(f"{folder.path} is not a run folder: run.json is absent or broken")
     found = refused_resume.as_found(folder.state())
@@ -135,7 +136,7 @@ def run(folder: RunFolder, from_checkpoint: str | None, rate: float | None = Non
         if lacking is not None:
             message = f"no disk space can be reserved for the run's last messages: {lacking}"
             report.event("warning", report.step, message)
-        return _train(folder, report, control, from_checkpoint, rate)
+        return _train(folder, info, report, control, from_checkpoint, rate)
     except UserError as error:
         _fail(report, str(error))
         return error.exit_status
@@ -158,6 +159,7 @@ def run(folder: RunFolder, from_checkpoint: str | None, rate: float | None = Non
 
 def _train(
     folder: RunFolder,
+    info: RunInfo,
     report: RunReporter,
     control: CommandSource,
     from_checkpoint: str | None,
@@ -167,8 +169,6 @@ def _train(
     from tui_trainer.engine.records import hardware_log  # torch: after the first state
     from tui_trainer.engine.state import learning_rate
 
-    info = folder.info()
-    assert info is not None  # noqa: S101  (checked by the caller)
     ranks = join_processes(report)
     try:
         session = setup.prepare(folder, info, report, control, from_checkpoint, ranks)

@@ -67,7 +67,7 @@ def prepare(
     enter(report, control, "reading the data")
     augmenter = _augmenter(folder, job, report, control)
     dataset = load_dataset(job, tokenizer, augmenter, _tokenising(report, control))
-    data_report.check_unchanged(folder, dataset)
+    data_report.check_unchanged(folder, info, dataset)
     enter(report, control, f"loading {job.model}")
     ranks.broadcast("prepare", info=info)  # now that the data is known to be good, and read
     session = _build(folder, info, tokenizer, dataset, report, control, ranks)

@@ -122,7 +122,7 @@ def test_what_is_muted_is_not_said_again(
     assert not any(a.kind in muted and a.updated_step > BREAK + 14 for a in heard.said)
     assert list(heard.said) == replayed(folder)
     answers = [e for e in of_kind(folder, "command") if not e.detail["accepted"]]
-    assert answers[0].message.startswith("there is no advice 'boredom': oscillation, ")
+    assert answers[0].message.startswith("unknown kind of advice 'boredom'; one of: oscillation, ")
 
 
 def test_urgent_advice_applies_itself_within_bounds_and_the_same_after_a_resume(

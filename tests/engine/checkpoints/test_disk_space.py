@@ -61,7 +61,7 @@ def test_checkpoints_stop_while_the_disk_is_full_and_come_back(
     assert alarms(folder) == [(6, True), (12, False)]
     assert not list(folder.checkpoints_dir.glob(".*"))
     words = [event.message for event in folder.events() if event.detail.get("alarm")]
-    assert "no checkpoint at step 6: the disk has 977 KiB free" in words[0]
+    assert "no checkpoint at step 6: the disk has 1.0 MiB free" in words[0]
 
 
 def test_a_result_that_fits_is_saved_where_the_last_checkpoint_does_not(

@@ -7,6 +7,7 @@ import msgspec
 from tui_trainer.contracts.data import SCHEMA
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.run import RunInfo
 from tui_trainer.engine.data.data_notices import summary
 from tui_trainer.engine.data.dataset import Dataset
 from tui_trainer.engine.records.run_reporter import RunReporter
@@ -16,7 +17,7 @@ from tui_trainer.store.runs.run_folder import RunFolder, hash_files
 DATA_MISSING = "data.json is not written, so a resume cannot check whether the data changed"
 
 
-def check_unchanged(folder: RunFolder, dataset: Dataset) -> None:
+def check_unchanged(folder: RunFolder, info: RunInfo, dataset: Dataset) -> None:
     """Raise `UserError` where the run started with other examples or another split."""
     former = folder.data()
     if former is None or former.schema != SCHEMA:
@@ -28,7 +29,7 @@ def check_unchanged(folder: RunFolder, dataset: Dataset) -> None:
         f"examples, now there are {dataset.report.train.examples:,} and "
         f"{dataset.report.validation.examples:,}, or their text differs"
     )
-    if _same_files(folder):
+    if _same_files(info):
         raise UserError(
             "the data files are unchanged since the run started, but the installed versions read "
             f"other examples from them: {counts}; resume with the versions in run.json, or start "
@@ -40,11 +41,8 @@ def check_unchanged(folder: RunFolder, dataset: Dataset) -> None:
     )
 
 
-def _same_files(folder: RunFolder) -> bool:
+def _same_files(info: RunInfo) -> bool:
     """Whether the job's data files hold what they held when the run was made."""
-    info = folder.info()
-    if info is None:
-        return False
     try:
         return hash_files(jobs.data_files(info.job))[0] == info.data_hash
     except (OSError, UserError):
