@@ -372,7 +372,7 @@ def test_data_json_the_log_and_resume(
     assert run_engine(folder, "--from", "2") == 2
     state = folder.state()
     assert state is not None
-    assert "the data files are unchanged since the run started" in state.message
+    assert "the data files are unchanged since the run started" in folder.events()[-1].message
     assert "it had 13 training" in state.message
 
 
