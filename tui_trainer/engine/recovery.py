@@ -41,7 +41,7 @@ def skipped(session: Session, outcome: StepResult, rate: float) -> None:
     kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
     raise UserError(
         f"{values} not finite at step {state.step:,}, in {MOST_SKIPPED} steps in a row, learning "
-        f"rate {formats.rate(rate)}: training stopped; {kept}; train again with a lower rate",
+        f"rate {formats.rate(rate)}: training stopped; {kept}; use a lower learning rate",
         exit_status=1,
     )
 

@@ -175,8 +175,7 @@ def test_a_run_tells_before_it_trains_and_refuses_other_data_on_resume(
     rows[4] = qa("what is four?", "the dog")  # as many rows as before
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert run_engine(folder, "--from", "2") == 2
-    state = folder.state()
-    assert state is not None and "the data has changed since the run started" in folder.events()[-1].message
+    assert "the data has changed since the run started" in folder.events()[-1].message
 
 
 def test_every_class_gives_its_share_to_validation(
