@@ -69,7 +69,7 @@ def test_roots_that_cannot_be_watched(tmp_path: Path, monkeypatch: pytest.Monkey
         missing.problem == f"{tmp_path / 'no'} does not exist; its runs appear once it is created"
     )
     text = put(tmp_path / "note.txt", "hello\n")
-    assert "holds no metrics" in str(Scanner(text).scan().problem)
+    assert "contains no metrics" in str(Scanner(text).scan().problem)
     os.mkfifo(tmp_path / "pipe")
     assert "neither a folder" in str(Scanner(tmp_path / "pipe").scan().problem)
 

@@ -87,7 +87,7 @@ def test_a_hang_is_seen_while_it_lasts_and_over_with_the_next_step(
     assert found is not None
     assert (found.kind, found.urgency, found.step) == ("stalled", "critical", 40)
     assert found.reason == (
-        "No step has finished for 10 s since step 40; the median step takes 0.5 s."
+        "No step has finished for 10 s since step 40; the median step takes 500 ms."
     )
     assert (found.evidence.level, found.evidence.limit) == (500.0, 10_000.0)
     assert run.after(60) is found, "raised once, and it lasts"
