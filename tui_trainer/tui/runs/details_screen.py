@@ -16,7 +16,7 @@ from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.runs import details_pages, evaluation_pages
 from tui_trainer.tui.startup.services import in_background
-from tui_trainer.watch.runs.resolve import place_of
+from tui_trainer.watch.runs.resolve import location_of
 from tui_trainer.watch.runs.run_details import RunDetails, dossier_of
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
@@ -78,7 +78,7 @@ class DetailsScreen(FullDialog):
 
     def _read(self, view: RunView | None) -> None:
         run, app = self._run, cast("TrainerApp", self.app)
-        place = place_of(run)
+        place = location_of(run)
         self._reading = True
 
         def work() -> None:
