@@ -162,7 +162,7 @@ def test_memory_that_runs_out_is_told_while_the_run_lives(
     assert run_engine(folder) == 0
     told = [event for event in folder.events() if event.detail.get("alarm") == "ram"]
     assert [event.kind for event in told] == ["warning"]
-    assert told[0].message.startswith("RAM is 97% full: lower training.batch_size")
+    assert told[0].message.startswith("RAM is 97 % full: lower training.batch_size")
 
 
 def outlook(need: int, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str | None]:

@@ -96,7 +96,7 @@ def test_a_gpu_without_memory_of_its_own() -> None:
 
 def test_what_holds_the_run_back_stands_first_with_its_figures() -> None:
     first, second, *rest = text(gpu(0), division=DIVISION).splitlines()
-    assert first == "data-bound: 50% of a step is waiting for data"
+    assert first == "data-bound: waiting for data takes 50 % of each step"
     assert second.startswith("→ put the data on a faster disk")
     said = "\n".join(rest)
     assert "░ data 50 %" in said and "MFU 41 %" in said and "reserved 4.0 GiB" in said

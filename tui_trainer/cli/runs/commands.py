@@ -97,9 +97,9 @@ def show(context: click.Context, run: str, as_json: bool) -> None:
       tui-trainer runs show logs/trainer_state.json
     """
     from tui_trainer.cli.runs import run_documents
-    from tui_trainer.watch.runs.resolve import find_place
+    from tui_trainer.watch.runs.resolve import find_location
 
-    found = run_documents.everything(find_place(run, common.runs_dir(context)))
+    found = run_documents.everything(find_location(run, common.runs_dir(context)))
     if as_json:
         output.document(found)
         return
@@ -142,7 +142,7 @@ def _chosen(folder: Path, asked: str, by: str) -> tuple[list[RunSummary], int]:
     configs: dict[Path, dict[str, Any]] = {}
     wanted = query.parse(asked)
     if wanted.needs_config or wanted.problem is not None:
-        configs = {glance.place.path: _config_of(glance.place) for glance in glances}
+        configs = {glance.location.path: _config_of(glance.location) for glance in glances}
         wanted = query.parse(asked, {key for config in configs.values() for key in config})
     if wanted.problem is not None:
         raise UserError(f"--filter: {wanted.problem}")
@@ -150,7 +150,7 @@ def _chosen(folder: Path, asked: str, by: str) -> tuple[list[RunSummary], int]:
     found = [
         glance.summary
         for glance in glances
-        if wanted.matches(glance.summary, now, configs.get(glance.place.path))
+        if wanted.matches(glance.summary, now, configs.get(glance.location.path))
     ]
     falling = bool(name) and fields.BY_NAME[name].falling != by.startswith("-")
     return fields.arrange(found, name or None, falling, now), len(glances)

@@ -16,7 +16,7 @@ from tui_trainer.tui.common.dialogs.dialog import FullDialog
 from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.runs import details_pages, evaluation_pages
-from tui_trainer.watch.runs.resolve import place_of
+from tui_trainer.watch.runs.resolve import location_of
 from tui_trainer.watch.runs.run_details import RunDetails, dossier_of
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
@@ -75,15 +75,13 @@ class DetailsScreen(FullDialog):
 
     def _read(self, view: RunView | None) -> None:
         run, app = self._run, self.app
-        place = place_of(run)
+        location = location_of(run)
         self._reading = True
 
         def work() -> None:
             try:
-                found, problem = dossier_of(place, view), None
-            except (
-                Exception
-            ) as error:  # shown on the page; an exception in a thread would be silent
+                found, problem = dossier_of(location, view), None
+            except Exception as error:  # shown on the page; in a thread it would be silent
                 found, problem = self._known, f"{run.path} cannot be read: {error}"
             if app.is_running:
                 app.call_from_thread(self._take, found, problem)
