@@ -88,7 +88,7 @@ def test_a_hang_and_a_crash_are_told_while_nobody_looks(
     hang, crash = server.got
     assert "No step has finished for 1 s since step 12" in hang["text"]
     assert "killed by SIGKILL" in crash["text"]
-    assert "go on with: tui-trainer resume" in crash["text"]
+    assert "resume it with: tui-trainer resume" in crash["text"]
     assert crash["path"] == str(one.runs()[0].path.absolute())
     assert err.count("job hangs? No step has finished for 1 s since step 12") == 1
     assert "notify:" not in err
@@ -128,7 +128,7 @@ def test_a_webhook_that_hangs_keeps_nobody(shell: Callable[..., Shell], server: 
     one.train(TRAINS + "say('completed', 40, 'completed 40 steps')")
     status, _, err = one.ends()
     assert status == 0
-    assert "somebody is still being told; Ctrl-C leaves without" in err
+    assert "a notification is still being sent; Ctrl-C quits without waiting for it" in err
     slow.close()
 
 

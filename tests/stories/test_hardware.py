@@ -21,8 +21,8 @@ from tui_trainer.contracts.settings import Settings
 from tui_trainer.store import atomic
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.app import TrainerApp
+from tui_trainer.tui.common.protocols import Services
 from tui_trainer.tui.run_charts.viewport import ALL
-from tui_trainer.tui.startup.services import Services
 from tui_trainer.watch.folder_watcher import FolderWatcher
 
 MakeRun = Callable[..., RunFolder]

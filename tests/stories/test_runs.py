@@ -221,7 +221,7 @@ async def test_another_tools_run_is_read_only_and_tells_what_it_lacks(
         assert "p pause" not in text_of(app)  # the bottom line offers what is of use here
         await pilot.press("p")
         await pilot.pause()
-        assert "read-only: written by Keras CSV; nothing here can steer it" in told(app)
+        assert "cannot be controlled: it was written by Keras CSV" in told(app)
         await pilot.press("d")
         await seen(app, "read-only: written by Keras CSV", "not recorded", "1.750 at step")
         await pilot.press("4")
@@ -283,13 +283,13 @@ async def test_form_is_filled_with_the_example_and_starts_it(
     warmup = f"warmup {training.warmup_steps} of {training.max_steps} steps"
     app = session()
     async with app.run_test(size=(120, 44)) as pilot:
-        await seen(app, "no runs in", "n makes one")
+        await seen(app, "no runs in", "n creates one")
         await pilot.press("n")
         await seen(app, "lighthouse", "cosine", "peak rate, after warmup", "ready to start")
         await seen(app, f"learning rate {formats.rate(training.learning_rate)}", warmup)
         await pilot.press("ctrl+s")
-        await becomes(app, lambda: bool(vars(app.bridge.supervisor)["started"]))
-        made = RunFolder(vars(app.bridge.supervisor)["started"][0])
+        await becomes(app, lambda: bool(vars(app.services.supervisor)["started"]))
+        made = RunFolder(vars(app.services.supervisor)["started"][0])
         info = made.info()
         assert made.path.parent == runs_dir and info is not None and info.job.training == training
         await seen(app, "lighthouse · idle", "no steps yet")
@@ -314,7 +314,7 @@ async def test_mistakes_stand_beside_their_field(
         await seen(app, "/no/such/file.jsonl does not exist")
         assert app.screen.query_one("#start", Button).disabled
         await pilot.press("ctrl+s")
-        assert not vars(app.bridge.supervisor)["started"]
+        assert not vars(app.services.supervisor)["started"]
         await pilot.press("escape")
         await seen(app, "no runs in")
 

@@ -1,10 +1,9 @@
-"""Somebody is told: notices on a run without a screen."""
+"""Notices on a run that is trained or resumed without a screen."""
 
 from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable
 
@@ -12,10 +11,9 @@ from tui_trainer.cli import output
 from tui_trainer.contracts.notice import NotifySettings
 from tui_trainer.contracts.run import ACTIVE_STATES, RunState
 from tui_trainer.launch.exit_report import EngineEnd
-from tui_trainer.notify.notice_rules import NoticeRules, SeenRun, ended
-from tui_trainer.notify.sender import Sender, ways_of
+from tui_trainer.notify.notice_rules import SeenRun, resume_hint
+from tui_trainer.notify.notifier import Notifier
 from tui_trainer.store.runs.run_folder import RunFolder
-from tui_trainer.store.runs.sent_notices import claim
 from tui_trainer.text import formats
 from tui_trainer.watch.runs.hang_detector import HangDetector
 
@@ -25,46 +23,40 @@ SAY_SECONDS = 1.5  # a longer wait at the end is explained
 
 
 class RunNotifications:
-    """Looks at one run once a second, and has told what is worth it."""
+    """Looks at one run once a second, and sends notices of what happened to it."""
 
     def __init__(self, folder: RunFolder, settings: NotifySettings) -> None:
         self._folder = RunFolder(folder.path.absolute())
-        self._on = settings.on
         self._vigil = HangDetector(folder)
-        self._rule = NoticeRules(settings.on, time.time())
         self._info = folder.info()
         self._next = 0.0
-        stopping = threading.Event()
-        ways = ways_of(settings, os.environ, terminal_writer(), stopping)
-        self._sender = Sender(ways, settings, claim=claim, on_problem=warn, stopping=stopping)
+        self._notifier = Notifier(settings, write=terminal_writer(), on_problem=warn)
 
     def attend(self) -> list[str]:
-        """Called every few milliseconds while the engine lives; what is to be said here too."""
+        """Called every few milliseconds while the engine lives; gives what to print here, too."""
         now = time.monotonic()
         if now < self._next:
             return []
         self._next = now + LOOK_SECONDS
         state = self._folder.state()
-        # The end is told by whoever sees the process end.
+        # `end` reports the end, when the process is seen to end.
         status = state.state if state is not None and state.state in ACTIVE_STATES else "idle"
         self._vigil.look(state, status, self._info)
-        notices = self._rule.take([self._seen(status, state)], time.time())
-        self._sender.send(notices)
+        notices = self._notifier.look([self._seen(status, state)])
         # Advice is an event of the run, and shown as such.
         return [notice.text for notice in notices if notice.kind == "hang"]
 
-    def end(self, end: EngineEnd, left: Callable[[], bool]) -> None:
-        """Has the end told and waits for that, for a while or until `left`."""
+    def end(self, end: EngineEnd, stop: Callable[[], bool]) -> None:
+        """Sends that the run has ended and waits for that, for a while or until `stop`."""
         self._vigil.look(self._folder.state(), "idle", self._info)
         seen = self._seen(end.status, self._folder.state(), end.message)
-        now = time.time()
-        self._sender.send(self._rule.take([self._seen("idle", None)], now))
+        self._notifier.look([self._seen("idle", None)])
         if not end.refused:  # the run is as it was, which is no news
-            self._sender.send(ended(seen, self._on, now))
-        if not self._sender.flush(SAY_SECONDS, left) and not left():
-            output.say("somebody is still being told; Ctrl-C leaves without")
-            self._sender.flush(FLUSH_SECONDS, left)
-        self._sender.close()
+            self._notifier.ended(seen)
+        if not self._notifier.flush(SAY_SECONDS, stop) and not stop():
+            output.say("a notification is still being sent; Ctrl-C quits without waiting for it")
+            self._notifier.flush(FLUSH_SECONDS, stop)
+        self._notifier.close()
 
     def _seen(self, status: str, state: RunState | None, message: str = "") -> SeenRun:
         crashed = status == "crashed"
@@ -80,7 +72,7 @@ class RunNotifications:
             updated_at=state.updated_at if state is not None else None,
             stalled=self._vigil.stalled,
             critical=self._vigil.critical,
-            resume=f"go on with: tui-trainer resume {self._folder.path.name}" if crashed else "",
+            resume=resume_hint(self._folder.path.name) if crashed else "",
         )
 
 

@@ -117,6 +117,11 @@ class BackgroundTrainer(Protocol):
         """Why nothing can be taught at the moment."""
         ...
 
+    @property
+    def teaching(self) -> bool:
+        """Whether this session is the one that trains for the home folder."""
+        ...
+
     def start(self) -> None:
         """Begins to watch the feedback."""
         ...

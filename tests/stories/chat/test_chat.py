@@ -254,8 +254,8 @@ async def test_monitor_has_no_chat(session: Any, room: Any, seen: Seen, text_of:
         await seen(app, "no runs in")
         assert "Chat" not in text_of(app)
         await pilot.press("3")
-        await seen(app, "monitor watches and steers only")
-        assert app.chatting.chatter.session is None
+        await seen(app, "monitor only shows and controls runs")
+        assert app.chat.session_thread.session is None
 
 
 async def test_a_long_conversation_is_wrapped_once(
@@ -295,7 +295,7 @@ async def test_quit_says_that_the_training_goes_on(
         await pilot.press(*"/quit", "enter")
         await pilot.pause(0.2)
         assert app.return_value == 0
-        assert app.chatting.last_words is not None
+        assert app.chat.last_words is not None
 
 
 async def test_a_training_that_was_left_is_taken_up_without_a_look_at_the_chat(

@@ -18,7 +18,7 @@ from tui_trainer.contracts.hardware import (
 )
 from tui_trainer.contracts.run import Event, RunState
 from tui_trainer.tui.dashboard.hardware_panel import HardwarePanel, machine_of
-from tui_trainer.tui.dashboard.hardware_warnings import alarms_said, open_alarms
+from tui_trainer.tui.dashboard.hardware_warnings import open_warnings, warning_texts
 from tui_trainer.tui.hardware import hardware_text
 from tui_trainer.tui.hardware.samples import curves_of, extent_of, shown_samples
 from tui_trainer.tui.run_charts.viewport import Viewport
@@ -186,10 +186,10 @@ def test_many_gpus_take_a_line_each_beside_the_charts() -> None:
     lines = HardwarePanel().draw(facts, 44, 30).plain.splitlines()
     assert len([line for line in lines if line.startswith("GPU")]) == 8
     assert lines[-1].startswith("GPU7  GPU is lost")
-    assert lines[0].startswith("machine  data-bound") and lines[0].endswith("h more")
+    assert lines[0].startswith("hardware  data-bound") and lines[0].endswith("h more")
     recorded = machine_of([HardwareSample(time=0.0, division=DIVISION)], "recorded by small")
     first, *_ = HardwarePanel().draw(recorded, 44, 30).plain.splitlines()
-    assert first.startswith("machine  recorded, data-bound")
+    assert first.startswith("hardware  recorded, data-bound")
 
 
 def test_alarms_of_an_engine_that_ended_are_over_and_advice_on_memory_speaks_alone(
@@ -200,11 +200,11 @@ def test_alarms_of_an_engine_that_ended_are_over_and_advice_on_memory_speaks_alo
 
     ram = event("warning", alarm="ram", open=True)
     heat = event("warning", alarm="gpu0_heat", open=True)
-    assert open_alarms([ram, heat, event("warning", alarm="ram", open=False)]) == (heat,)
-    assert open_alarms([ram, event("state", state="preparing"), heat]) == (heat,)
-    assert open_alarms([event("warning"), event("warning", alarm=3, open=True)]) == ()
+    assert open_warnings([ram, heat, event("warning", alarm="ram", open=False)]) == (heat,)
+    assert open_warnings([ram, event("state", state="preparing"), heat]) == (heat,)
+    assert open_warnings([event("warning"), event("warning", alarm=3, open=True)]) == ()
     working, ended = (run(tmp_path, status) for status in ("training", "completed"))
-    both = alarms_said(working, (ram, heat), frozenset(), memory_advised=False)
+    both = warning_texts(working, (ram, heat), frozenset(), memory_advised=False)
     assert [said.kind for said in both] == ["GPU 0 heat", "memory"]
-    some = alarms_said(working, (ram, heat), frozenset({"gpu0_heat"}), memory_advised=True)
-    assert some == alarms_said(ended, (ram, heat), frozenset(), memory_advised=False) == ()
+    some = warning_texts(working, (ram, heat), frozenset({"gpu0_heat"}), memory_advised=True)
+    assert some == warning_texts(ended, (ram, heat), frozenset(), memory_advised=False) == ()

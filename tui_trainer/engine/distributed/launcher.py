@@ -25,7 +25,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from tui_trainer.contracts.run import ENDED_STATES, Event, RunState
-from tui_trainer.store import atomic
+from tui_trainer.store import atomic, child_process
 from tui_trainer.store.runs import refused_resume, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -58,10 +58,14 @@ def launch(folder: RunFolder, count: int, options: list[str]) -> int:
             signals_to_handle="SIGQUIT",
             logs_specs=DefaultLogsSpecs(log_dir=str(Path(place) / "logs")),
         )
-        safe = ["-P"] if sys.flags.safe_path else []  # as this process was started
-        command = [*safe, "-m", "tui_trainer.engine", str(folder.path), *options]
+        python, *command = child_process.module_command(
+            "tui_trainer.engine",
+            str(folder.path),
+            *options,
+            safe_path=sys.flags.safe_path,  # as this process was started
+        )
         try:
-            elastic_launch(config, sys.executable)(*command)
+            elastic_launch(config, python)(*command)
         except ChildFailedError as error:
             return _judge(folder, error.failures, count, found)
     return 0

@@ -19,6 +19,9 @@ from tui_trainer.tui.adapters.adapter_names import name_problem
 from tui_trainer.tui.adapters.adapter_rows import AdapterListing
 from tui_trainer.tui.adapters.adapter_table import AdapterTable
 from tui_trainer.tui.adapters.comparison import ComparisonResult, comparison_text
+from tui_trainer.tui.adapters.messages import AdaptersRead
+from tui_trainer.tui.chat.controller import chat_of
+from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.dialogs.pick import PickDialog
 from tui_trainer.tui.common.dialogs.progress import ProgressDialog
 from tui_trainer.tui.common.dialogs.prompt import PromptDialog
@@ -26,8 +29,6 @@ from tui_trainer.tui.common.dialogs.text_view import TextView
 from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.page import Page
 from tui_trainer.tui.common.panel import Panel
-from tui_trainer.tui.messages import AdaptersRead
-from tui_trainer.tui.startup.services import in_background
 from tui_trainer.watch.snapshots import FolderView
 
 _REFRESH_SECONDS = 5.0  # for what other sessions do; our own changes come with their news
@@ -38,8 +39,8 @@ class AdaptersScreen(Page):
 
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar = keymap.bindings("adapters")
-    AUTO_FOCUS = "ShelfTable"
-    place = "adapters"
+    AUTO_FOCUS = "AdapterTable"
+    mode_name = "adapters"
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,15 +83,15 @@ class AdaptersScreen(Page):
         if self.is_current:
             self._fill()
 
-    def show_talk(self) -> None:
+    def refresh_chat(self) -> None:
         """What answers may have changed."""
         self.read_again()
 
     @on(AdaptersRead)
     def _read(self, message: AdaptersRead) -> None:
         self._reading = False
-        if message.shelf != self._shelf:
-            self._shelf = message.shelf
+        if message.listing != self._shelf:
+            self._shelf = message.listing
             names = {item.info.name for item in self._shelf.items}
             self._marked = [name for name in self._marked if name in names]
             self.refresh_all()
@@ -136,7 +137,7 @@ class AdaptersScreen(Page):
         work: ProgressDialog[ComparisonResult] = ProgressDialog(
             f"Comparing {names[0]} and {names[1]}",
             lambda report: background_tasks.compare(
-                self.session.chatting.chatter.desk(), names, report
+                chat_of(self.app).session_thread.desk(), names, report
             ),
         )
         self.app.push_screen(work, self._compared)
@@ -223,10 +224,10 @@ class AdaptersScreen(Page):
         return next((i for i in self._shelf.items if i.info.name == chosen), None)
 
     def _submit(self, line: str) -> None:
-        self.session.chatting.submit(line, remember=False)
+        chat_of(self.app).submit(line, remember=False)
 
     def _tell(self, text: str) -> None:
-        self.session.tell(text, "warning")
+        self.session.show_notice(text, "warning")
 
     def _key(self, id: str) -> str:
         return self.session.keymap.shown(next(key for key in keymap.KEYS if key.id == id))
@@ -247,13 +248,13 @@ class AdaptersScreen(Page):
         work: ProgressDialog[Path] = ProgressDialog(
             f"Merging {name} with its base model",
             lambda report: background_tasks.merge(
-                self.session.chatting.chatter.desk(), name, out, report
+                chat_of(self.app).session_thread.desk(), name, out, report
             ),
         )
 
         def told(path: Path | None) -> None:
             if path is not None:
-                self.session.tell(f"merged {name} with its base model: {path}")
+                self.session.show_notice(f"merged {name} with its base model: {path}")
 
         self.app.push_screen(work, told)
 

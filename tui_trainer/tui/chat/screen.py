@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.chat.completion import CommandForms
+from tui_trainer.tui.chat.controller import chat_of
 from tui_trainer.tui.chat.input_line import InputLine
 from tui_trainer.tui.chat.teaching_panels import TeachingPanel
 from tui_trainer.tui.chat.teaching_status import teaching_facts_of
@@ -45,7 +46,7 @@ class ChatScreen(Page):
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar = keymap.bindings("chat")
     AUTO_FOCUS = "#ask"
-    place = "chat"
+    mode_name = "chat"
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +71,7 @@ class ChatScreen(Page):
         self._hint()
 
     def on_screen_resume(self) -> None:
-        self.session.chatting.start()
+        chat_of(self.app).start()
         self.query_one(TranscriptView).scroll_to_end()
 
     def on_descendant_focus(self) -> None:
@@ -89,7 +90,7 @@ class ChatScreen(Page):
             )  # fmt: skip
         return None
 
-    def show_talk(self) -> None:
+    def refresh_chat(self) -> None:
         self.refresh_all()
 
     def take(self, view: FolderView) -> None:
@@ -103,8 +104,8 @@ class ChatScreen(Page):
         self.draw_keys()
 
     def step_back(self) -> bool:
-        chatting = self.session.chatting
-        if chatting.cancel() or chatting.decline():
+        chat = chat_of(self.app)
+        if chat.cancel() or chat.decline():
             return True
         if self._typing:
             self.query_one(TranscriptView).focus()
@@ -136,16 +137,16 @@ class ChatScreen(Page):
     # -- keys ---------------------------------------------------------------------------------
 
     def action_say(self, line: str) -> None:
-        self.session.chatting.submit(line, remember=False)
+        chat_of(self.app).submit(line, remember=False)
 
     def action_rate(self) -> None:
         self.app.push_screen(ChoiceDialog("Rate the last answer", _RATINGS), self._rated)
 
     def action_agree(self) -> None:
-        self.session.chatting.agree()
+        chat_of(self.app).agree()
 
     def action_watch(self) -> None:
-        self.session.chatting.watch_training()
+        chat_of(self.app).watch_training()
 
     def action_history(self, direction: int) -> None:
         if self._typing:
@@ -179,7 +180,7 @@ class ChatScreen(Page):
 
     @property
     def _talk(self) -> Transcript:
-        return self.session.chatting.talk
+        return chat_of(self.app).transcript
 
     @property
     def _typing(self) -> bool:
@@ -222,7 +223,7 @@ class ChatScreen(Page):
     def _given(self) -> None:
         line = self.query_one(InputLine).take()
         if line.strip():
-            self.session.chatting.submit(line)
+            chat_of(self.app).submit(line)
             self.query_one(TranscriptView).scroll_to_end()
 
 

@@ -1,17 +1,11 @@
-"""Panels about feedback and trainings, for the chat and the dashboard."""
+"""The panel about teaching, beside the conversation or above its input line."""
 
 from __future__ import annotations
 
 from textual.content import Content
 
-from tui_trainer.tui.chat.teaching_status import (
-    FeedbackFacts,
-    TeachingFacts,
-    blocks_of,
-    feedback_lines,
-    one_line,
-)
-from tui_trainer.tui.common.panel import Panel, stack
+from tui_trainer.tui.chat.teaching_status import TeachingFacts, blocks_of, one_line
+from tui_trainer.tui.common.panel import Panel
 
 
 class TeachingPanel(Panel[TeachingFacts]):
@@ -22,13 +16,3 @@ class TeachingPanel(Panel[TeachingFacts]):
 
     def draw(self, facts: TeachingFacts, width: int, height: int) -> Content:
         return one_line(facts, width) if height == 1 else blocks_of(facts, width)
-
-
-class FeedbackPanel(Panel[FeedbackFacts]):
-    """The buffer, on the dashboard; hidden until the chat has been used."""
-
-    def __init__(self) -> None:
-        super().__init__(FeedbackFacts(), id="feedback")
-
-    def draw(self, facts: FeedbackFacts, width: int, height: int) -> Content:
-        return stack(*feedback_lines(facts, width))

@@ -10,7 +10,7 @@ from typing import Literal
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.feedback import WEIGHTS
 from tui_trainer.contracts.teaching import TrainingRecord
-from tui_trainer.tui.chat import session_thread
+from tui_trainer.tui.chat import news as chat_news
 from tui_trainer.tui.chat.event_text import (
     BASE,
     answered_detail,
@@ -20,7 +20,7 @@ from tui_trainer.tui.chat.event_text import (
     training_text,
 )
 from tui_trainer.tui.chat.loss_curve import LossCurve
-from tui_trainer.tui.chat.session_thread import News
+from tui_trainer.tui.chat.news import News
 
 Kind = Literal["you", "answer", "note", "good", "caution", "problem", "table"]
 Phase = Literal["closed", "opening", "loading", "ready", "unavailable"]
@@ -65,7 +65,7 @@ class Transcript:
     phase: Phase = "closed"
     note: str = ""
     model: str = "builtin"
-    facts: session_thread.ChatReady | None = None
+    facts: chat_news.ChatReady | None = None
     live: dict[str, float] = field(default_factory=dict)
     buffer: events.BufferStatus | None = None
     trainings: dict[str, TrainingRecord] = field(default_factory=dict)
@@ -146,26 +146,26 @@ class Transcript:
                 self._go_live(adapters)
             case events.BufferStatus():
                 self.buffer = news
-            case session_thread.TrainingProgressed():
+            case chat_news.TrainingProgressed():
                 self._progress(news)
             case _:
                 self._take_life(news)
 
     def _take_life(self, news: News) -> None:
         match news:
-            case session_thread.SessionOpened():
+            case chat_news.SessionOpened():
                 self._open(news)
-            case session_thread.ModelLoading(message=message):
+            case chat_news.ModelLoading(message=message):
                 self.phase, self.note = "loading", message
-            case session_thread.ChatReady():
+            case chat_news.ChatReady():
                 self.phase, self.note, self.facts = "ready", "", news
-            case session_thread.ChatUnavailable(reason=reason):
+            case chat_news.ChatUnavailable(reason=reason):
                 self.phase, self.note = "unavailable", reason
-            case session_thread.LineStarted(line=line):
+            case chat_news.LineStarted(line=line):
                 self._begin(line)
-            case session_thread.LineEnded():
+            case chat_news.LineEnded():
                 self._end(news)
-            case session_thread.NotTeaching():
+            case chat_news.NotTeaching():
                 self.teaches = False
                 self._add(
                     "caution",
@@ -182,7 +182,7 @@ class Transcript:
             self.ask = None
         self._add("you", line)
 
-    def _end(self, news: session_thread.LineEnded) -> None:
+    def _end(self, news: chat_news.LineEnded) -> None:
         self.working = None
         self._stop_stream()
         if news.done and news.line.strip() == "/new":
@@ -209,7 +209,7 @@ class Transcript:
         if self._running is not None:
             self._finish(self.entries[self._running].text, "cut off")
 
-    def _progress(self, news: session_thread.TrainingProgressed) -> None:
+    def _progress(self, news: chat_news.TrainingProgressed) -> None:
         record = news.record
         before = self.trainings.get(record.id)
         self.trainings[record.id] = record
@@ -233,7 +233,7 @@ class Transcript:
                 else "no active adapter: the base model answers",
             )
 
-    def _open(self, news: session_thread.SessionOpened) -> None:
+    def _open(self, news: chat_news.SessionOpened) -> None:
         self.phase, self.model = "opening", news.model
         self.live = dict(news.live)
         self.trainings = {record.id: record for record in news.trainings}
@@ -246,7 +246,7 @@ class Transcript:
         self.entries.append(TranscriptEntry(kind, text, table=table, running=running))
 
 
-def earlier(news: session_thread.SessionOpened) -> Sequence[TranscriptEntry]:
+def earlier(news: chat_news.SessionOpened) -> Sequence[TranscriptEntry]:
     """The conversation that is carried on, and a line where it stops."""
     found: list[TranscriptEntry] = []
     for said in news.said:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -16,14 +16,12 @@ from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.dialogs.dialog import FullDialog
+from tui_trainer.tui.common.session import AppSession, session_of
 from tui_trainer.tui.hardware import hardware_text
 from tui_trainer.tui.hardware.samples import curves_of, extent_of, shown_samples
 from tui_trainer.tui.messages import ChartDragged, ZoomRequested
 from tui_trainer.tui.run_charts.chart_pane import ChartPane
 from tui_trainer.tui.run_charts.viewport import ALL, Viewport
-
-if TYPE_CHECKING:
-    from tui_trainer.tui.app import TrainerApp
 
 _MOST, _WIDE, _MIDDLE = 4, 150, 110
 _TWO_ROWS = 24  # lines from which on there are two rows of curves
@@ -52,9 +50,9 @@ class HardwareScreen(FullDialog):
         self._first = 0  # index of the first visible curve
 
     @property
-    def session(self) -> TrainerApp:
-        """The app, by its own type."""
-        return cast("TrainerApp", self.app)
+    def session(self) -> AppSession:
+        """The app by what screens may ask of it."""
+        return session_of(self.app)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog -tall"):

@@ -20,6 +20,7 @@ from tui_trainer.store import jobs, paths
 from tui_trainer.store.runs import run_folder
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
+from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.page import Page
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.keymap import Key
@@ -31,7 +32,6 @@ from tui_trainer.tui.new_run.fold import FieldFold
 from tui_trainer.tui.new_run.layout import Section
 from tui_trainer.tui.new_run.schedule_preview import schedule_chart, schedule_line
 from tui_trainer.tui.run_charts.chart_pane import ChartPane
-from tui_trainer.tui.startup.services import in_background
 from tui_trainer.watch.snapshots import FolderView
 
 _EXAMPLE = "lighthouse.toml"
@@ -55,8 +55,8 @@ class NewRunScreen(Page):
 
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar = keymap.bindings("new")
-    AUTO_FOCUS = "FormRow Input"
-    place = "new"
+    AUTO_FOCUS = "FieldRow Input"
+    mode_name = "new"
 
     def __init__(self) -> None:
         super().__init__()

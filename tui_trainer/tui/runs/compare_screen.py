@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -12,11 +12,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui_trainer.tui.common.dialogs.dialog import FullDialog
+from tui_trainer.tui.common.session import AppSession, session_of
 from tui_trainer.tui.runs.compare_table import contrast_text
 from tui_trainer.watch.snapshots import MetricTable, RunView
-
-if TYPE_CHECKING:
-    from tui_trainer.tui.app import TrainerApp
 
 _NO_ROWS = MetricTable()
 LETTERS = "ABCDEFGHI"
@@ -60,12 +58,12 @@ class CompareScreen(FullDialog):
     def action_overlay(self) -> None:
         session = self._session
         self.dismiss(None)
-        session.look_at(self._paths[0])
+        session.focus_run(self._paths[0])
         session.action_show("dashboard")
 
     @property
-    def _session(self) -> TrainerApp:
-        return cast("TrainerApp", self.app)
+    def _session(self) -> AppSession:
+        return session_of(self.app)
 
     def _draw(self) -> None:
         """Draw again if a run or the width has changed."""

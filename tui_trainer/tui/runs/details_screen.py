@@ -3,7 +3,7 @@ classifier's classes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -11,17 +11,14 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.dialogs.dialog import FullDialog
 from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.runs import details_pages, evaluation_pages
-from tui_trainer.tui.startup.services import in_background
 from tui_trainer.watch.runs.resolve import place_of
 from tui_trainer.watch.runs.run_details import RunDetails, dossier_of
 from tui_trainer.watch.snapshots import RunSummary, RunView
-
-if TYPE_CHECKING:
-    from tui_trainer.tui.app import TrainerApp
 
 PAGES = {**details_pages.PAGES, "data": evaluation_pages.data, "classes": evaluation_pages.classes}
 TABS = tuple(PAGES)
@@ -77,7 +74,7 @@ class DetailsScreen(FullDialog):
         self._read(None)
 
     def _read(self, view: RunView | None) -> None:
-        run, app = self._run, cast("TrainerApp", self.app)
+        run, app = self._run, self.app
         place = place_of(run)
         self._reading = True
 

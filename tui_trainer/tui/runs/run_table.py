@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -18,12 +18,10 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui_trainer.tui.common import run_status
+from tui_trainer.tui.common.session import session_of
 from tui_trainer.tui.runs import run_rows
 from tui_trainer.tui.runs.run_rows import MARKED, SIGNS, STEERED, ColumnLayout, Sorting
 from tui_trainer.watch.snapshots import RunSummary
-
-if TYPE_CHECKING:
-    from tui_trainer.tui.app import TrainerApp
 
 _PAGE_LEFT = 2  # lines that stay in view after a page up or down
 Words = tuple[tuple[str, str], ...]
@@ -163,7 +161,7 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         age = run_rows.last_update_text(run.updated_at, self._now)
         known = self._words.get(run.path)
         if known is None or known[0] is not run or known[1] != age:
-            plain = cast("TrainerApp", self.app).marks == "ascii"
+            plain = session_of(self.app).marks == "ascii"
             known = run, age, run_rows.cells_of(run, self._layout, self._now, plain)
             self._words[run.path] = known
         return index == self.cursor_row, run.path in self._marked, run.commandable, known[2]

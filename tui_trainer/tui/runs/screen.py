@@ -12,8 +12,9 @@ from textual.content import Content
 from textual.widgets import Input
 
 from tui_trainer.tui import keymap
+from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.markup import plain
-from tui_trainer.tui.common.page import Page, teach
+from tui_trainer.tui.common.page import Page, empty_folder_text
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.keymap import STEERING, Key
 from tui_trainer.tui.runs import run_rows
@@ -21,7 +22,6 @@ from tui_trainer.tui.runs.config_loader import ConfigLoader
 from tui_trainer.tui.runs.list_status import ListStatus, ListStatusLine
 from tui_trainer.tui.runs.run_rows import ColumnLayout, Sorting
 from tui_trainer.tui.runs.run_table import RunHeading, RunTable
-from tui_trainer.tui.startup.services import in_background
 from tui_trainer.watch.query import fields, query
 from tui_trainer.watch.query.query import Query
 from tui_trainer.watch.snapshots import FolderView, RunSummary
@@ -36,7 +36,7 @@ class RunsScreen(Page):
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar = keymap.bindings("run", "runs")
     AUTO_FOCUS = "RunTable"
-    place = "runs"
+    mode_name = "runs"
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class RunsScreen(Page):
         return next((run for run in self.session.view.runs if run.path == chosen), None)
 
     def sentence(self, view: FolderView) -> Content | None:
-        return teach(view, self.session.monitor_only)
+        return empty_folder_text(view, self.session.monitor_only)
 
     def take(self, view: FolderView) -> None:
         if not self.is_current:
@@ -116,7 +116,7 @@ class RunsScreen(Page):
     def action_open(self) -> None:
         chosen = self._table.chosen
         if chosen is not None:
-            self.session.look_at(chosen)
+            self.session.focus_run(chosen)
             self.session.action_show("dashboard")
 
     def action_sort(self) -> None:
@@ -145,7 +145,7 @@ class RunsScreen(Page):
         if len(paths) < 2 and chosen is not None and chosen not in paths:
             paths.append(chosen)
         if len(paths) < 2:
-            self.session.tell("mark at least two runs with space to compare them", "warning")
+            self.session.show_notice("mark at least two runs with space to compare them", "warning")
         else:
             self.session.push_screen(CompareScreen(tuple(paths)))
 
