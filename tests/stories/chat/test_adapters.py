@@ -33,10 +33,10 @@ async def test_table_details_and_loading(
         await pilot.press("4")
         await seen(app, "first", "second", "recalled", "100 %", "98 %", "30 % → 100 % of 10")
         await pilot.press("j", "enter")
-        await seen(app, "● 1", "answers   yes")
+        await seen(app, "● 1", "active    yes")
         assert room.model.live == {"first": 1.0} == room.adapters.live()
         await pilot.press("enter")
-        await seen(app, "answers   no")
+        await seen(app, "active    no")
         await pilot.press("k", "l")
         await becomes(app, lambda: room.adapters.live() == {"second": 1.0})
         await pilot.press("u")
@@ -47,7 +47,7 @@ async def test_the_empty_screen_teaches(room: Any, chat_app: ChatApp, seen: Seen
     app = chat_app()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await pilot.press("4")
-        await seen(app, "no adapters yet", "Correct some answers in the chat (3)", "A on the")
+        await seen(app, "no adapters yet", "Correct answers in the chat (3)", "A on the")
         await pilot.press("l", "c", "T")
         await seen(app, "the trash is empty")
 

@@ -144,7 +144,7 @@ async def test_a_revised_answer_is_taken_with_one_key(
         await pilot.press("3", *"why?", "enter")
         await seen(app, "  wrong")
         await pilot.press("ctrl+r", "r")
-        await seen(app, "the model answers again with this in view")
+        await seen(app, "the model is given this note and answers again")
         await pilot.press(*"tide", "enter")
         await seen(
             app, "because of the tide", "is the revised answer right?", "ctrl+y accept it as"
