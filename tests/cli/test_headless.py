@@ -28,15 +28,16 @@ from pathlib import Path
 import psutil
 from tui_trainer.contracts.metrics import TrainRecord
 from tui_trainer.contracts.run import Event, RunState
-from tui_trainer.store import atomic, runs
+from tui_trainer.store import atomic
+from tui_trainer.store.runs.run_folder import RunFolder, write_state
 
-folder = runs.RunFolder(Path(sys.argv[1]))
+folder = RunFolder(Path(sys.argv[1]))
 metrics = atomic.LineAppender(folder.metrics_file)
 events = atomic.LineAppender(folder.events_file)
 
 def say(word, step=0, message=""):
     pid = os.getpid()
-    runs.write_state(folder, RunState(state=word, step=step, total_steps=40, pid=pid,
+    write_state(folder, RunState(state=word, step=step, total_steps=40, pid=pid,
         message=message, pid_created=psutil.Process(pid).create_time(), updated_at=time.time(),
         eta_seconds=90.0, tokens_per_second=18402.0))
 
@@ -227,7 +228,7 @@ def test_a_second_interrupt_cancels(shell: Shell) -> None:
 def test_an_interrupt_waits_for_an_engine_that_can_hear(shell: Shell) -> None:
     """Until it has spoken, an engine takes commands for those of its predecessor."""
     body = """
-        runs.write_state(folder, RunState(state="idle"))
+        write_state(folder, RunState(state="idle"))
         (folder.path / "here").touch()
         while not (folder.path / "go").exists():
             time.sleep(0.01)
