@@ -170,13 +170,12 @@ class ChannelQueue:
                 problem = self._send(notices)
             except Exception as error:  # a way that fails is told, and harms nothing
                 problem = f"failed unexpectedly: {type(error).__name__}: {error}"
-            finally:
-                with self._condition:
-                    self._sending = False
             if problem is not None and not self._failed:
                 with contextlib.suppress(Exception):  # nobody is there any more to hear it
                     self._on_problem(f"notify: {self._way.name}: {problem}")
             self._failed = problem is not None
+            with self._condition:  # only now: `flush` returns once nothing is being sent
+                self._sending = False
 
     def _next(self) -> list[Notice]:
         """Waits for what is to be told now; nothing once the lane is stopped."""
