@@ -5,28 +5,25 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from tests.repl.conftest import FakeClient, Room
 from tui_trainer.cli import main
 from tui_trainer.cli.adapters import commands as command
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.store.adapters import adapter_files
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 
-if TYPE_CHECKING:
-    from tests.repl.conftest import FakeClient, Room
-
 Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def store(make_room: Callable[..., Room]) -> AdapterStore:
+def store() -> AdapterStore:
     """Two adapters for the built-in base and one for another."""
-    room = make_room()
+    room = Room()
     room.add_adapter("one")
     room.add_adapter("two", created_at=2.0)
     room.add_adapter("other", created_at=3.0, base_model="/models/other")
@@ -111,10 +108,9 @@ def test_compare_and_merge_ask_the_model(
     store: AdapterStore,
     capsys: Capture,
     tmp_path: Path,
-    make_room: Callable[..., Room],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    client = make_room().client
+    client = Room().client
     monkeypatch.setattr(command, "_client", lambda info: _Opened(client, info))
     text = done(capsys, "compare", "one", "two", "--ask", "What?")[0]
     assert ["q_proj", "1.5", "2.5", "3", "–"] in [line.split() for line in text.splitlines()]
