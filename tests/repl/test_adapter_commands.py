@@ -68,15 +68,15 @@ def test_an_ensemble_answers_with_its_weights(room: Room) -> None:
 @pytest.mark.parametrize("line", ["", "a", "a=", "=1", "a=x", "a=1 a=2"])
 def test_an_ensemble_needs_names_and_weights(room: Room, line: str) -> None:
     room.add_adapter("a")
-    assert "is written: /ensemble A=0.7 B=0.3" in room.refused(f"/ensemble {line}")
+    assert "usage: /ensemble A=0.7 B=0.3" in room.refused(f"/ensemble {line}")
 
 
 def test_deleting_asks_first_and_can_be_undone(room: Room) -> None:
     room.add_adapter("mine")
     room.do("/adapters load mine", "/adapters delete mine")
-    assert "answers at the moment" in room.last(events.Confirm).text
+    assert "it is active now" in room.last(events.Confirm).text
     room.do("/no", "/adapters delete mine", "What?")
-    assert room.refused("/yes") == "nothing was asked", "asking something else is no yes"
+    assert room.refused("/yes") == "there is nothing to confirm", "asking something else is no yes"
     room.do("/adapters delete mine", "/yes")
     assert (room.adapters.list(), room.client.live) == ([], {})
     room.do("/adapters trash")

@@ -224,7 +224,7 @@ class SessionThread:
                 break
         if self._session is None:
             raise UserError("there is no chat; its screen says why")
-        return self._session.desk
+        return self._session.context
 
     # -- in the session's thread -----------------------------------------------------------------
 
@@ -249,7 +249,7 @@ class SessionThread:
             return
         finally:
             self._tried.set()
-        session.teacher_changed()  # tells how full the buffer is
+        session.training_changed()  # tells how full the buffer is
         if session.training:
             self._start()
 
@@ -265,7 +265,7 @@ class SessionThread:
             self._tell(ChatUnavailable(str(error)))
             return
         self._started = True
-        facts = session.desk.client.facts
+        facts = session.context.client.facts
         if facts is not None:
             self._tell(ChatReady(facts.parameters, facts.device, facts.dtype))
         in_background("seat", lambda: self._look_for_seat(session))
@@ -284,7 +284,7 @@ class SessionThread:
 
     def _look_for_seat(self, session: ChatSession) -> None:
         if not self._left.wait(SEAT_SECONDS) and not getattr(
-            session.desk.teacher, "teaching", True
+            session.context.trainer, "teaching", True
         ):
             self._tell(NotTeaching())
 
@@ -293,7 +293,9 @@ class SessionThread:
         if isinstance(news, events.TrainingStatus):
             told = [TrainingProgressed(news.record, curve_of(news.record))]
             if self._session is not None and news.record.state != "training":
-                told.append(self._session.desk.buffer())  # it took its examples, or gave them back
+                told.append(
+                    self._session.context.buffer()
+                )  # it took its examples, or gave them back
         with self._lock:
             self._news.extend(told)
             first, self._told = not self._told, True
@@ -303,7 +305,7 @@ class SessionThread:
 
 def opened(session: ChatSession) -> SessionOpened:
     """What the stores hold at the start."""
-    desk = session.desk
+    desk = session.context
     ratings: dict[str, Rating] = {}
     with contextlib.suppress(UserError):
         ratings = {e.id: e.rating for e in desk.feedback.examples() if not e.dropped}
@@ -311,7 +313,7 @@ def opened(session: ChatSession) -> SessionOpened:
         model=desk.base,
         said=tuple(desk.conversation.said(KEPT_TURNS)),
         ratings=ratings,
-        trainings=tuple(desk.teacher.trainings()),
+        trainings=tuple(desk.trainer.trainings()),
         history=tuple(session.history()),
         live=session.live,
     )
