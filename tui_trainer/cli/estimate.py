@@ -1,4 +1,4 @@
-"""`estimate`: what a job will take, without training it."""
+"""`estimate`: time, memory and disk of a job, without training it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from tui_trainer.cli import common, job_warnings, output
 from tui_trainer.cli.train import load
 from tui_trainer.contracts.estimate import Estimate
 from tui_trainer.launch.preflight import ask
+from tui_trainer.text import formats
 
 
 @click.command()
@@ -16,10 +17,10 @@ from tui_trainer.launch.preflight import ask
 @common.json_option("Print one JSON document.")
 @common.debug_option
 def estimate(job: str, overrides: tuple[str, ...], as_json: bool) -> int:
-    """Tell a job's steps, time, memory and disk, and what to change if it will not fit.
+    """Estimate a job's steps, time, memory and disk, and what to change if it does not fit.
 
-    A few real passes are made on a scratch adapter and thrown away. Ends with status 1 where
-    the job will not fit.
+    A few real passes are made on a scratch adapter, which is discarded. The exit status is 1
+    where the job does not fit.
 
     \b
     Examples:
@@ -27,16 +28,16 @@ def estimate(job: str, overrides: tuple[str, ...], as_json: bool) -> int:
       tui-trainer estimate job.toml --set training.batch_size=64 --json
     """
     checked = load(job, overrides)
-    job_warnings.tell(checked)
+    job_warnings.print_warnings(checked)
     found = ask("estimate", checked, Estimate)
     if as_json:
         output.document(found)
     else:
         output.data(output.pairs(lines(found)))
-        for words in found.notices:
-            output.say(f"warning: {output.escape(words)}")
-    for words in found.advice:
-        output.say(output.escape(words))
+        for notice in found.notices:
+            output.message(f"warning: {formats.escape(notice)}")
+    for advice in found.advice:
+        output.message(formats.escape(advice))
     return 0 if found.fits else 1
 
 
@@ -47,26 +48,31 @@ def lines(found: Estimate) -> list[tuple[str, str]]:
     evaluations = f"{found.evaluations:,} evaluations of {found.evaluation_seconds:.2g} s"
     facts = [
         ("steps", f"{found.steps:,}, {found.epochs:.3g} passes over {found.examples:,} examples"),
-        ("tokens", f"{found.tokens:,}, {found.tokens / max(1, found.steps):,.0f} a step"),
+        ("tokens", f"{found.tokens:,}, {found.tokens / max(1, found.steps):,.0f} per step"),
         (
             "time",
-            f"{output.duration(found.seconds)}: {found.step_seconds * 1000:.4g} ms a step, "
+            f"{formats.duration(found.seconds)}: {formats.milliseconds(found.step_seconds * 1000)} per step, "
             f"{evaluations}, {found.startup_seconds:.2g} s to start",
         ),
         (
             "peak memory",
-            f"{output.size(found.peak_bytes)} of {output.size(found.available_bytes)} on "
+            f"{formats.size(found.peak_bytes)} of {formats.size(found.available_bytes)} on "
             f"{found.device}: {fits} ({how}; largest pass {found.largest_pass:,} tokens)",
         ),
         (
             "disk",
-            f"{output.size(found.disk_bytes)}: {found.checkpoints:,} checkpoints of "
-            f"{output.size(found.checkpoint_bytes)}, and the adapter",
+            f"{formats.size(found.disk_bytes)}: {found.checkpoints:,} checkpoints of "
+            f"{formats.size(found.checkpoint_bytes)}, and the adapter",
         ),
     ]
     other = found.checkpointing
     if other is not None:
-        less = output.size(other.kept_bytes - other.kept_bytes_with)
-        words = f"{less} less of {output.size(other.kept_bytes)} that the largest pass keeps"
-        facts.append(("gradient checkpointing", f"{words}, {other.time_factor:.2g}x the time"))
+        less = formats.size(other.kept_bytes - other.kept_bytes_with)
+        kept = formats.size(other.kept_bytes)
+        facts.append(
+            (
+                "gradient checkpointing",
+                f"saves {less} of {kept} of the largest pass, {other.time_factor:.2g}× the time",
+            )
+        )
     return facts

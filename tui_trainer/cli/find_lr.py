@@ -10,6 +10,7 @@ from tui_trainer.cli import common, job_warnings, output
 from tui_trainer.cli.train import load
 from tui_trainer.contracts.estimate import RateSweep
 from tui_trainer.launch.preflight import ask
+from tui_trainer.text import formats
 
 _COLUMNS, _ROWS = 60, 12
 
@@ -38,13 +39,13 @@ def find_lr(job: str, overrides: tuple[str, ...], as_json: bool) -> int:
         output.data(curve(found))
         output.data("")
         for words in found.notices:
-            output.say(f"warning: {output.escape(words)}")
+            output.message(f"warning: {formats.escape(words)}")
     if found.proposed is None:
-        output.say(f"no rate is proposed: {found.reason}")
+        output.message(f"no rate is proposed: {found.reason}")
         return 1
     if not as_json:
-        output.data(f"training.learning_rate = {output.rate(found.proposed)}")
-        output.say(found.reason)
+        output.data(f"training.learning_rate = {formats.rate(found.proposed)}")
+        output.message(found.reason)
     return 0
 
 
@@ -70,9 +71,9 @@ def curve(sweep: RateSweep) -> str:
     lines = []
     for number, row in enumerate(grid):
         level = high - (high - low) * number / (_ROWS - 1)
-        label = output.number(level) if number in (0, _ROWS - 1) else ""
+        label = formats.number(level) if number in (0, _ROWS - 1) else ""
         lines.append(f"{label:>8} │{''.join(row)}".rstrip())
-    ends = output.rate(points[0].learning_rate), output.rate(points[-1].learning_rate)
+    ends = formats.rate(points[0].learning_rate), formats.rate(points[-1].learning_rate)
     lines.append(f"{'':>8} └{'─' * _COLUMNS}")
     lines.append(f"{'':>8}  {''.join(mark)}".rstrip())
     lines.append(f"{'':>8}  {ends[0]}{ends[1]:>{_COLUMNS - len(ends[0])}}")

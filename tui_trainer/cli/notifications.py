@@ -1,4 +1,4 @@
-"""Somebody is told: notices on a run without a screen."""
+"""Sends notifications about a run without a screen."""
 
 from __future__ import annotations
 
@@ -16,53 +16,55 @@ from tui_trainer.notify.notice_rules import NoticeRules, SeenRun, ended
 from tui_trainer.notify.sender import Sender, ways_of
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.store.runs.sent_notices import claim
+from tui_trainer.text import formats
 from tui_trainer.watch.runs.hang_detector import HangDetector
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 FLUSH_SECONDS = 15.0
-SAY_SECONDS = 1.5  # a longer wait at the end is explained
+QUIET_SECONDS = 1.5  # a longer wait at the end is explained
 
 
 class RunNotifications:
-    """Looks at one run once a second, and has told what is worth it."""
+    """Checks one run once a second and sends notifications about it."""
 
     def __init__(self, folder: RunFolder, settings: NotifySettings) -> None:
         self._folder = RunFolder(folder.path.absolute())
         self._on = settings.on
-        self._vigil = HangDetector(folder)
-        self._rule = NoticeRules(settings.on, time.time())
+        self._hang_detector = HangDetector(folder)
+        self._rules = NoticeRules(settings.on, time.time())
         self._info = folder.info()
         self._next = 0.0
         stopping = threading.Event()
-        ways = ways_of(settings, os.environ, terminal_writer(), stopping)
-        self._sender = Sender(ways, settings, claim=claim, on_problem=warn, stopping=stopping)
+        channels = ways_of(settings, os.environ, terminal_writer(), stopping)
+        self._sender = Sender(channels, settings, claim=claim, on_problem=warn, stopping=stopping)
 
-    def attend(self) -> list[str]:
-        """Called every few milliseconds while the engine lives; what is to be said here too."""
+    def poll(self) -> list[str]:
+        """Called every few milliseconds while the engine runs; returns what is to be printed."""
         now = time.monotonic()
         if now < self._next:
             return []
-        self._next = now + LOOK_SECONDS
+        self._next = now + CHECK_SECONDS
         state = self._folder.state()
-        # The end is told by whoever sees the process end.
+        # The end is reported by `end`, when the process has ended.
         status = state.state if state is not None and state.state in ACTIVE_STATES else "idle"
-        self._vigil.look(state, status, self._info)
-        notices = self._rule.take([self._seen(status, state)], time.time())
+        self._hang_detector.look(state, status, self._info)
+        notices = self._rules.take([self._seen(status, state)], time.time())
         self._sender.send(notices)
-        # Advice is an event of the run, and shown as such.
+        # Advice is printed as an event of the run.
         return [notice.text for notice in notices if notice.kind == "hang"]
 
-    def end(self, end: EngineEnd, left: Callable[[], bool]) -> None:
-        """Has the end told and waits for that, for a while or until `left`."""
-        self._vigil.look(self._folder.state(), "idle", self._info)
+    def end(self, end: EngineEnd, interrupted: Callable[[], bool]) -> None:
+        """Sends the notification of the end and waits for it, for a while or until
+        `interrupted`."""
+        self._hang_detector.look(self._folder.state(), "idle", self._info)
         seen = self._seen(end.status, self._folder.state(), end.message)
         now = time.time()
-        self._sender.send(self._rule.take([self._seen("idle", None)], now))
-        if not end.refused:  # the run is as it was, which is no news
+        self._sender.send(self._rules.take([self._seen("idle", None)], now))
+        if not end.refused:  # the run is unchanged
             self._sender.send(ended(seen, self._on, now))
-        if not self._sender.flush(SAY_SECONDS, left) and not left():
-            output.say("somebody is still being told; Ctrl-C leaves without")
-            self._sender.flush(FLUSH_SECONDS, left)
+        if not self._sender.flush(QUIET_SECONDS, interrupted) and not interrupted():
+            output.message("a notification is still being sent; press Ctrl-C to exit without waiting")
+            self._sender.flush(FLUSH_SECONDS, interrupted)
         self._sender.close()
 
     def _seen(self, status: str, state: RunState | None, message: str = "") -> SeenRun:
@@ -77,14 +79,14 @@ class RunNotifications:
             best_val_loss=state.best_val_loss if state is not None else None,
             message=message,
             updated_at=state.updated_at if state is not None else None,
-            stalled=self._vigil.stalled,
-            critical=self._vigil.critical,
-            resume=f"go on with: tui-trainer resume {self._folder.path.name}" if crashed else "",
+            stalled=self._hang_detector.stalled,
+            critical=self._hang_detector.critical,
+            resume=f"resume it with: tui-trainer resume {self._folder.path.name}" if crashed else "",
         )
 
 
 def terminal_writer() -> Callable[[str], None] | None:
-    """What writes to standard error, where that is a terminal."""
+    """A function that writes to standard error, or None where that is not a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         return None
 
@@ -98,5 +100,5 @@ def terminal_writer() -> Callable[[str], None] | None:
 
 
 def warn(problem: str) -> None:
-    """One line on standard error."""
-    output.say(f"warning: {output.escape(problem)}")
+    """Prints a warning to standard error."""
+    output.message(f"warning: {formats.escape(problem)}")

@@ -1,11 +1,9 @@
-"""Printing: data to standard output, words about it to standard error."""
+"""Prints results to standard output and messages to standard error."""
 
 from __future__ import annotations
 
-import math
 import os
 import sys
-import time
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -13,24 +11,23 @@ from typing import Any
 import click
 import msgspec
 
-NONE = "–"
-_LONGEST_SECONDS = 1e12  # 30,000 years
+from tui_trainer.text import formats
 
 
 def data(text: str) -> None:
-    """Prints a line of what was asked for."""
+    """Prints a line of the result."""
     click.echo(text)
     flush()
 
 
 def flush() -> None:
-    """Hands on what is still held back, so that an error in it is told in time."""
-    if sys.stdout is not None:  # None where the shell closed it
+    """Flushes standard output, so that a write error is raised here and not at exit."""
+    if sys.stdout is not None:  # None where the caller has closed it
         sys.stdout.flush()
 
 
-def say(text: str) -> None:
-    """Prints a line of words about it."""
+def message(text: str) -> None:
+    """Prints a line to standard error."""
     click.echo(text, err=True)
 
 
@@ -45,8 +42,8 @@ def record(value: object) -> None:
 
 
 def _encoded(value: object) -> bytes:
-    """JSON of anything that was read: text that is no Unicode (names of files and the like) and
-    integers past 64 bits are put so that JSON can hold them."""
+    """Encodes as JSON; text that is not valid Unicode (such as names of files) is escaped, and
+    integers of more than 64 bits become floats."""
     try:
         return msgspec.json.encode(value)
     except (UnicodeEncodeError, OverflowError):
@@ -65,16 +62,6 @@ def _encodable(value: Any) -> Any:
     return value
 
 
-def escape(text: str) -> str:
-    """`text` with every character that steers a terminal shown as an escape, on one line."""
-    return "".join(c if _harmless(c) else ascii(c)[1:-1] for c in text)
-
-
-def escape_lines(text: str) -> str:
-    """As `escape`, but line breaks stay."""
-    return "\n".join(escape(line) for line in text.split("\n"))
-
-
 def is_interactive() -> bool:
     """Whether a full-screen session can be shown: on a terminal, in and out.
 
@@ -84,14 +71,14 @@ def is_interactive() -> bool:
     return capable and all(_is_terminal(s) for s in (sys.stdin, sys.stdout, sys.stderr))
 
 
-def is_live_line() -> bool:
+def can_rewrite_line() -> bool:
     """Whether standard error is a terminal that can rewrite its line."""
     return os.environ.get("TERM", "") != "dumb" and _is_terminal(sys.stderr)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Aligned columns, two spaces apart; cells are escaped."""
-    cells = [list(headers), *([escape(cell) for cell in row] for row in rows)]
+    cells = [list(headers), *([formats.escape(cell) for cell in row] for row in rows)]
     widths = [max(_width(row[at]) for row in cells) for at in range(len(headers))]
     lines = []
     for row in cells:
@@ -106,69 +93,11 @@ def pairs(facts: Sequence[tuple[str, str]], indent: int = 0) -> str:
     """Names and values, values aligned; both escaped."""
     width = max((_width(name) for name, _ in facts), default=0)
     margin = " " * indent
-    return "\n".join(
-        f"{margin}{escape(name)}{' ' * (width - _width(name))}  {escape(value)}".rstrip()
-        for name, value in facts
-    )
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """`digits` significant digits, thousands grouped; a dash for what is not known."""
-    if value is None or not math.isfinite(value):
-        return NONE
-    return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
-
-
-def count(value: int | None) -> str:
-    """A whole number, thousands grouped."""
-    return NONE if value is None else f"{value:,}"
-
-
-def rate(value: float | None) -> str:
-    """A learning rate, such as 1.6e-4."""
-    if value is None or not math.isfinite(value):
-        return NONE
-    mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-
-
-def duration(seconds: float | None) -> str:
-    """Hours, minutes and seconds, such as 12:04 or 3:02:11; days in front from the first."""
-    if seconds is None or not abs(seconds) < _LONGEST_SECONDS:
-        return NONE
-    whole = max(0, round(seconds))
-    days, rest = divmod(whole, 86_400)
-    hours, rest = divmod(rest, 3_600)
-    minutes, left = divmod(rest, 60)
-    clock = f"{hours}:{minutes:02}:{left:02}" if hours or days else f"{minutes}:{left:02}"
-    return f"{days} d {clock}" if days else clock
-
-
-def size(amount: float | None) -> str:
-    """Bytes in binary units, such as 4.1 MiB."""
-    if amount is None:
-        return NONE
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
-
-
-def moment(seconds: float | None) -> str:
-    """A point in time as local date and minute."""
-    if not seconds:
-        return NONE
-    try:
-        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
-    except (OverflowError, ValueError, OSError):  # no year that a clock can show
-        return NONE
-
-
-def _harmless(character: str) -> bool:
-    # Cc are the control characters, Cf the invisible ones that turn or hide text, Cs what
-    # cannot be encoded, Zl and Zp line breaks of another name.
-    return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    lines = []
+    for name, value in facts:
+        padding = " " * (width - _width(name))
+        lines.append(f"{margin}{formats.escape(name)}{padding}  {formats.escape(value)}".rstrip())
+    return "\n".join(lines)
 
 
 def _width(text: str) -> int:

@@ -1,4 +1,4 @@
-"""`runs diff`: what differs between runs, in configuration and results."""
+"""`runs diff`: compares the configuration and results of runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from tui_trainer.cli import common, output
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.text import formats
 
 if TYPE_CHECKING:
     from tui_trainer.watch.runs.run_diff import Form, ResultRow, RunDiff
@@ -23,7 +24,7 @@ BEST = "*"
 @common.debug_option
 @click.pass_context
 def diff(context: click.Context, wanted: tuple[str, ...], as_json: bool) -> None:
-    """Compare runs: the configuration that differs, and what came of it.
+    """Compare runs: configuration that differs, and results.
 
     A star marks the better value. RUN is a run's folder or file, its id or its name.
 
@@ -33,7 +34,7 @@ def diff(context: click.Context, wanted: tuple[str, ...], as_json: bool) -> None
       tui-trainer runs diff runs/a runs/b runs/c --json
     """
     if len(wanted) < 2:
-        raise UserError("runs diff needs two runs or more: tui-trainer runs diff A B")
+        raise UserError("runs diff needs two or more runs, such as tui-trainer runs diff A B")
     from tui_trainer.watch.runs.resolve import find_place
     from tui_trainer.watch.runs.run_details import read_whole
     from tui_trainer.watch.runs.run_diff import contrast
@@ -72,23 +73,25 @@ def _document(views: list[RunView], found: RunDiff) -> dict[str, Any]:
 
 
 def _text(views: list[RunView], found: RunDiff) -> str:
-    headers = ["", *(output.escape(view.summary.name) for view in views)]
+    headers = ["", *(formats.escape(view.summary.name) for view in views)]
     rows = [["status", *(view.summary.status for view in views)]]
     if len({view.summary.tool for view in views}) > 1:
         rows.append(["tool", *(view.summary.tool for view in views)])
     if any(view.summary.problem for view in views):
-        rows.append(["problem", *(view.summary.problem or output.NONE for view in views)])
+        rows.append(["problem", *(view.summary.problem or formats.MISSING for view in views)])
     rows += [[measure.name, *_values(measure)] for measure in found.measures]
     rows.append([""] * len(headers))
     rows += [
-        [item.key, *(output.NONE if value is None else value for value in item.values)]
+        [item.key, *(formats.MISSING if value is None else value for value in item.values)]
         for item in found.differing
     ]
     if not found.differing:
-        rows.append(["configuration", *["the same" if found.same else output.NONE] * len(views)])
+        rows.append(
+            ["configuration", *["the same" if found.same else formats.MISSING] * len(views)]
+        )
     text = output.table(headers, rows)
     keys = "1 key" if found.same == 1 else f"{found.same:,} keys"
-    return f"{text}\n\n{BEST} the better value; {keys} of the configuration the same everywhere"
+    return f"{text}\n\n{BEST} better value; {keys} of the configuration are equal in all runs"
 
 
 def _values(measure: ResultRow) -> list[str]:
@@ -103,8 +106,8 @@ def _values(measure: ResultRow) -> list[str]:
 
 def _word(value: float | None, form: Form) -> str:
     if form == "seconds":
-        return output.duration(value)
+        return formats.duration(value)
     if form == "rate":
-        return output.rate(value)
+        return formats.rate(value)
     whole = form == "count" and value is not None
-    return f"{value:,.0f}" if whole else output.number(value)
+    return f"{value:,.0f}" if whole else formats.number(value)
