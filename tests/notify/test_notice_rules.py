@@ -14,7 +14,8 @@ from tui_trainer.contracts.notice import OCCASIONS, Notice, NotifySettings
 from tui_trainer.notify import terminal_channel
 from tui_trainer.notify.notice_rules import CERTAIN_SECONDS, NoticeRules, SeenRun, ended
 from tui_trainer.notify.rate_limit import RateLimiter, together
-from tui_trainer.notify.text import plain, shown_address
+from tui_trainer.notify.webhook_channel import shown_address
+from tui_trainer.text import formats
 
 BEGAN = 1000.0
 RUN = SeenRun(
@@ -294,7 +295,7 @@ def test_addresses_are_shown_without_what_may_be_secret() -> None:
 
 
 def test_plain_text_is_one_short_line() -> None:
-    assert plain("a\r\n\tb  c") == "a b c"
-    assert len(plain("x" * 999)) == 300
+    assert formats.one_line("a\r\n\tb  c") == "a b c"
+    assert len(formats.one_line("x" * 999)) == 300
     for one in itertools.chain(range(32), range(127, 160)):
-        assert plain(f"a{chr(one)}b") == "a b"
+        assert formats.one_line(f"a{chr(one)}b") == "a b"

@@ -14,8 +14,8 @@ from tests.watch.runs.test_evaluation_lines import DATA, evaluation
 from tui_trainer.store import atomic, jobs, paths
 from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 from tui_trainer.tui.app import TrainerApp
-from tui_trainer.tui.common.markup import rate_text
 from tui_trainer.tui.new_run.field_row import FieldRow
 from tui_trainer.tui.runs.run_table import RunHeading, RunTable
 
@@ -286,7 +286,7 @@ async def test_form_is_filled_with_the_example_and_starts_it(
         await seen(app, "no runs in", "n makes one")
         await pilot.press("n")
         await seen(app, "lighthouse", "cosine", "peak rate, after warmup", "ready to start")
-        await seen(app, f"learning rate {rate_text(training.learning_rate)}", warmup)
+        await seen(app, f"learning rate {formats.rate(training.learning_rate)}", warmup)
         await pilot.press("ctrl+s")
         await becomes(app, lambda: bool(vars(app.bridge.supervisor)["started"]))
         made = RunFolder(vars(app.bridge.supervisor)["started"][0])

@@ -24,8 +24,3 @@ class Condition(NamedTuple):
     also_try: Sequence[str] = ()
     good_step: int | None = None
     stays: int = 10
-
-
-def number(value: float) -> str:
-    """Three significant digits, for a sentence; `2,110` where they would be `2.11e+03`."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"

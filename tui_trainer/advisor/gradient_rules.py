@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.finding import COLD_START, Condition, number
+from tui_trainer.advisor.finding import COLD_START, Condition
 from tui_trainer.advisor.schedule_phase import (
     healthy_rate,
     is_beyond_adapters,
@@ -15,6 +15,7 @@ from tui_trainer.advisor.schedule_phase import (
 )
 from tui_trainer.advisor.state import TRIFLE, AdvisorState, scale
 from tui_trainer.contracts.advice import Evidence, JobFacts
+from tui_trainer.text.formats import short_number
 
 FIVE = math.log(5.0)
 TEN = math.log(10.0)
@@ -44,12 +45,13 @@ def explosion(memory: AdvisorState, facts: JobFacts) -> Condition | None:
     trifle = 2 * TRIFLE * max(memory.first - reference.level, abs(reference.level))
     lasting = sum(norm - reference.log_norm >= math.log(5.0) for norm in memory.norms[-3:]) >= 2
     harmless = above < HUNDREDTH and (rise < trifle or jump < (4 if lasting else 8))
-    usual, times = number(math.exp(reference.log_norm)), math.exp(above)
+    usual, times = short_number(math.exp(reference.log_norm)), math.exp(above)
     cold = times >= 100 and not harmless and is_cold_start(memory, facts)
     return Condition(
         "gradient_explosion",
         "low" if harmless else "critical" if times >= 100 else "high",
-        f"The gradient norm is {number(math.exp(value))}, {number(times)} times its usual {usual}.",
+        f"The gradient norm is {short_number(math.exp(value))}, {short_number(times)} times its "
+        f"usual {usual}.",
         _evidence(
             memory, 8, value, reference.log_norm, reference.log_norm + TEN,
             {"times": times, "loss_jump_in_noise": jump},
@@ -103,8 +105,9 @@ def cold_start(memory: AdvisorState, facts: JobFacts) -> Condition | None:
     return Condition(
         "warmup_too_short",
         "high",
-        f"The first steps were too large: the gradient norm rose from {number(math.exp(first))} "
-        f"to {number(math.exp(highest))} within {memory.rows} rows.",
+        "The first steps were too large: the gradient norm rose from "
+        f"{short_number(math.exp(first))} to {short_number(math.exp(highest))} within "
+        f"{memory.rows} rows.",
         evidence,
         0.8,
         factor=0.1,
@@ -137,8 +140,8 @@ def vanishing(memory: AdvisorState) -> Condition | None:
     return Condition(
         "gradient_vanishing",
         "high" if deep else "medium",
-        f"The gradient norm fell to {number(math.exp(now))} from "
-        f"{number(math.exp(reference.log_norm))}, and the loss did not fall with it.",
+        f"The gradient norm fell to {short_number(math.exp(now))} from "
+        f"{short_number(math.exp(reference.log_norm))}, and the loss did not fall with it.",
         evidence,
         0.9 if deep else 0.7,
         also_try=(
@@ -196,9 +199,9 @@ def instability(memory: AdvisorState) -> Condition | None:
         numbers={"times": times, "low": low, "high": high},
     )
     level = math.exp(robust_stats.median(recent[-8:]) - (reference.log_norm or 0.0))
-    reason = f"scatters {number(times)} times as wide as before"
+    reason = f"scatters {short_number(times)} times as wide as before"
     if times < 2.0:
-        reason = f"keeps at {number(level)} times its level since the rate was raised"
+        reason = f"keeps at {short_number(level)} times its level since the rate was raised"
     return Condition(
         "instability",
         "medium",

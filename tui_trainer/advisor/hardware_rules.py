@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.finding import Condition, number
+from tui_trainer.advisor.finding import Condition
 from tui_trainer.advisor.record_values import RecordValues
 from tui_trainer.advisor.schedule_phase import healthy_rate
 from tui_trainer.advisor.state import AdvisorState
 from tui_trainer.contracts.advice import AdvisorSettings, Evidence
 from tui_trainer.contracts.hardware import HardwareSample
+from tui_trainer.text.formats import duration, milliseconds
+from tui_trainer.text.formats import share as share_text
 
 TIMES = 32  # step times and data shares kept
 FEWEST = 8  # step times before a hang can be told
@@ -35,8 +37,8 @@ def stalled(memory: AdvisorState, limit: float) -> Condition:
     return Condition(
         "stalled",
         "critical",
-        f"No step has finished for {number(limit)} s since step {memory.step}; "
-        f"the median step takes {number(median)} s.",
+        f"No step has finished for {duration(limit)} since step {memory.step}; "
+        f"the median step takes {milliseconds(1000 * median)}.",
         evidence,
         0.95,
         also_try=("look at engine.log and at the disk, the network and other processes",),
@@ -69,7 +71,7 @@ def data_bound(
     return Condition(
         "data_bound",
         "medium",
-        f"The median step waits for data during {number(100 * share)} % of its time.",
+        f"The median step waits for data during {share_text(share)} of its time.",
         evidence,
         0.9,
         also_try=("prepare batches ahead or in more workers", "a faster disk"),
@@ -101,7 +103,7 @@ def memory_near_limit(
     return Condition(
         "memory",
         "high" if share >= 0.98 else "medium",
-        f"{number(100 * share)} % of the memory ({name}) is in use.",
+        f"{share_text(share)} of the memory ({name}) is in use.",
         evidence,
         0.8,
         also_try=("a smaller batch with more gradient accumulation", "a smaller data.max_length"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.finding import COLD_START, Condition, number
+from tui_trainer.advisor.finding import COLD_START, Condition
 from tui_trainer.advisor.schedule_phase import healthy_rate, is_cold_start, just_raised, safe_rate
 from tui_trainer.advisor.state import BLOCK, TRIFLE, AdvisorState, scale
 from tui_trainer.contracts.advice import AdviceKind, Evidence, JobFacts, Urgency
+from tui_trainer.text.formats import short_number
 
 # A cumulative sum (Page 1954): what exceeds the reference by `SLACK` deviations adds up, a row
 # by at most `MOST`, so that no single row decides; `ALARM` is reached after four extreme rows
@@ -86,8 +87,8 @@ def _diverging(memory: AdvisorState, facts: JobFacts, now: float, unit: float) -
     factor = 0.1 if lost >= 0.5 else 0.3
     target = healthy_rate(memory) or safe_rate(memory, facts, factor)
     reason = (
-        f"The loss rose from {number(reference.level)} at step {reference.step} to "
-        f"{number(now)}, {number(rise / unit)} times its noise, and stays there."
+        f"The loss rose from {short_number(reference.level)} at step {reference.step} to "
+        f"{short_number(now)}, {short_number(rise / unit)} times its noise, and stays there."
     )
     confidence = min(0.99, 0.5 + 0.5 * min(1.0, memory.risen / (3 * ALARM)))
     good_step = reference.step
@@ -155,8 +156,8 @@ def spike(memory: AdvisorState) -> Condition | None:
     return Condition(
         "loss_spike",
         "low",
-        f"The loss of step {memory.step} is {number(value)}, "
-        f"{number((value - before) / unit)} times its noise above the steps before it.",
+        f"The loss of step {memory.step} is {short_number(value)}, "
+        f"{short_number((value - before) / unit)} times its noise above the steps before it.",
         evidence,
         0.6,
         also_try=(
@@ -201,8 +202,8 @@ def oscillation(memory: AdvisorState) -> Condition | None:
     return Condition(
         "oscillation",
         "high" if times >= 8 else "medium",
-        f"The loss swings {number(times)} times as wide as before "
-        f"({number(swing)} against {number(usual)}) and does not fall.",
+        f"The loss swings {short_number(times)} times as wide as before "
+        f"({short_number(swing)} against {short_number(usual)}) and does not fall.",
         evidence,
         min(0.95, 0.4 + times / 20),
         factor=0.5,

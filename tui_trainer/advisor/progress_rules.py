@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.finding import Condition, number
+from tui_trainer.advisor.finding import Condition
 from tui_trainer.advisor.schedule_phase import fell, is_warming
 from tui_trainer.advisor.state import AdvisorState, EvaluationPoint, scale
 from tui_trainer.contracts.advice import Evidence, JobFacts, Urgency
+from tui_trainer.text.formats import short_number
 
 # Adam moves a weight by about the rate in a step, so an adapter, which begins at zero, learns
 # nothing in hundreds of steps below the first; the second is usual for adapters.
@@ -106,13 +107,16 @@ def _finding(
     recent = memory.losses[-WINDOW:]
     now = robust_stats.median(recent)
     if target is not None and memory.former_rate == target:
-        words = f"The learning rate fell to {number((memory.rate or 0) / target)} of what it was"
-        reason = f"{words}, and the loss stands still at {number(now)}."
+        words = (
+            f"The learning rate fell to {short_number((memory.rate or 0) / target)} of what it was"
+        )
+        reason = f"{words}, and the loss stands still at {short_number(now)}."
     elif learned:
-        reason = f"The loss stands still at {number(now)} over the last third of the run."
+        reason = f"The loss stands still at {short_number(now)} over the last third of the run."
     else:
         reason = (
-            f"Nothing is learned: the loss began at {number(memory.first)} and is {number(now)}."
+            f"Nothing is learned: the loss started at {short_number(memory.first)} and is "
+            f"{short_number(now)}."
         )
     third = memory.step - (memory.step - memory.first_step) // 3
     first = third if learned else memory.steps[-len(recent)]
@@ -200,9 +204,9 @@ def _turned(
     return Condition(
         "overfitting",
         "high" if rise > 0.2 else "medium",
-        f"The validation loss {moved} from {number(low.val_loss)} at step {low.step} to "
-        f"{number(newest.val_loss)}, while the training loss fell to "
-        f"{number(newest.train_level)}.",
+        f"The validation loss {moved} from {short_number(low.val_loss)} at step {low.step} to "
+        f"{short_number(newest.val_loss)}, while the training loss fell to "
+        f"{short_number(newest.train_level)}.",
         evidence,
         min(0.95, 0.6 + max(rise, 0.0)),
         also_try=(

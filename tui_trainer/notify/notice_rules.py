@@ -12,7 +12,7 @@ import msgspec
 
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.notice import Notice, NoticeKind, Occasion
-from tui_trainer.notify.text import plain
+from tui_trainer.text import formats
 
 # A run whose process is gone may yet be given its last word by whoever stood by it.
 CERTAIN_SECONDS = 1.0
@@ -175,8 +175,8 @@ def _notice(
         kind=kind,
         key=key,
         time=now,
-        title=plain(f"{seen.name} {titles[kind]}", 80),
-        text=plain(words),
+        title=formats.one_line(f"{seen.name} {titles[kind]}", 80),
+        text=formats.one_line(words),
         run=seen.run,
         name=seen.name,
         path=str(seen.path),

@@ -7,7 +7,7 @@ from collections import deque
 import msgspec
 
 from tui_trainer.contracts.notice import Notice, NoticeKind
-from tui_trainer.notify.text import plain
+from tui_trainer.text import formats
 
 _MOST = 100  # notices held back; of more, the oldest are lost
 _REMEMBERED = 1000
@@ -56,7 +56,7 @@ def together(notices: list[Notice]) -> Notice:
     first, *others = sorted(notices, key=lambda one: _URGENCY.index(one.kind))
     return msgspec.structs.replace(
         first,
-        title=plain(f"{first.title}, and {len(others)} more", 80),
+        title=formats.one_line(f"{first.title}, and {len(others)} more", 80),
         text=" · ".join(one.text for one in [first, *others][:5])
         + (f" · and {len(others) - 4} more" if len(others) > 4 else ""),
         also=others,

@@ -18,7 +18,7 @@ import msgspec
 
 from tui_trainer.contracts.notice import Notice, NotifySettings
 from tui_trainer.notify import terminal_channel
-from tui_trainer.notify.text import plain
+from tui_trainer.text import formats
 
 _DESKTOP_SECONDS = 5.0
 _LONGEST = 2000  # characters of a variable: a system takes only so much of them
@@ -59,7 +59,10 @@ class DesktopChannel:
 
     def send(self, notice: Notice) -> str | None:
         """Why it failed, in a sentence; None where it did what it should."""
-        title, text = plain(f"tui-trainer: {notice.title}", 100), plain(notice.text)
+        title, text = (
+            formats.one_line(f"tui-trainer: {notice.title}", 100),
+            formats.one_line(notice.text),
+        )
         return run([*self._words, title, text], _DESKTOP_SECONDS, b"", None)
 
 
@@ -103,7 +106,7 @@ def run(
 ) -> str | None:
     """Runs a program with `data` on its standard input, for so many seconds at most; gives why
     it failed, in a sentence, or None."""
-    name = plain(Path(words[0]).name, 60)
+    name = formats.one_line(Path(words[0]).name, 60)
     # Files, not pipes: a program that leaves something running in the background would hold
     # a pipe open, and one that does not read could not be written to.
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
@@ -132,7 +135,7 @@ def run(
 def _failure(name: str, status: int, said: IO[bytes]) -> str:
     said.seek(0, os.SEEK_END)
     said.seek(max(0, said.tell() - _SAID_BYTES))
-    tail = plain(said.read().decode("utf-8", "replace"), 160)
+    tail = formats.one_line(said.read().decode("utf-8", "replace"), 160)
     return f"{name} ended with exit status {status}" + (f": {tail}" if tail else "")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tui_trainer.contracts.notice import Notice, NotifySettings
-from tui_trainer.notify.text import plain
+from tui_trainer.text import formats
 
 BELL = "\x07"
 _END = "\x07"
@@ -47,7 +47,7 @@ def sequences(notice: Notice, settings: NotifySettings, environment: Mapping[str
     if settings.osc == "off" or environment.get("TERM", "") in _DUMB:
         return bell
     number = settings.osc if settings.osc != "auto" else known_sequence(environment) or "both"
-    title, text = plain(notice.title, 80), plain(notice.text)
+    title, text = formats.one_line(notice.title, 80), formats.one_line(notice.text)
     found = []
     if number in ("9", "both"):
         # A text that begins with a digit and ";" would be a command to some terminals.

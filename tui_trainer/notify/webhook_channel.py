@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import msgspec
 
 from tui_trainer.contracts.notice import Notice, NotifySettings
-from tui_trainer.notify.text import plain, shown_address
+from tui_trainer.text import formats
 
 FIRST_WAIT = 1.0  # seconds before the second try; doubled before each further one
 _LONGEST_WAIT = 30.0  # seconds between two tries, whatever the server asks for
@@ -119,7 +119,11 @@ def _post(address: str, headers: dict[str, str], data: bytes, seconds: float) ->
         reason = error.reason
         if isinstance(reason, TimeoutError):
             raise reason from None
-        words = _words(reason) if isinstance(reason, BaseException) else plain(str(reason), 120)
+        words = (
+            _words(reason)
+            if isinstance(reason, BaseException)
+            else formats.one_line(str(reason), 120)
+        )
         return DeliveryAttempt(f"cannot be reached: {words}", again=True)
     except TimeoutError:
         return DeliveryAttempt(f"did not answer in {seconds:g} s", again=True)
@@ -153,4 +157,14 @@ def _split(address: str) -> tuple[str, dict[str, str]]:
 def _words(error: BaseException) -> str:
     """What went wrong, without an address in it."""
     words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return plain(words, 120)
+    return formats.one_line(words, 120)
+
+
+def shown_address(address: str) -> str:
+    """A webhook's address without what may be secret in it: scheme and host, and that there is
+    more."""
+    parts = urlsplit(address)
+    port = f":{parts.port}" if parts.port else ""
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    more = "/…" if parts.path.strip("/") or parts.query else ""
+    return f"{parts.scheme}://{host}{port}{more}"

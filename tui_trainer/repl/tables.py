@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 from tui_trainer.contracts import session as events
@@ -11,8 +10,8 @@ from tui_trainer.contracts.chat import Comparison
 from tui_trainer.contracts.feedback import RatedExample
 from tui_trainer.contracts.teaching import TrainingRecord
 from tui_trainer.store.adapters.adapter_store import AdapterEntry, TrashedAdapter
+from tui_trainer.text import formats
 
-NONE = "–"
 _SHORT = 48  # characters of a text in a table
 
 
@@ -23,9 +22,9 @@ def feedback_table(examples: Sequence[RatedExample]) -> events.TextTable:
             str(number),
             example.rating,
             state(example),
-            short(example.question),
-            short(example.right_answer or f"not: {example.answer}"),
-            short(example.note),
+            formats.one_line(example.question, _SHORT),
+            formats.one_line(example.right_answer or f"not: {example.answer}", _SHORT),
+            formats.one_line(example.note, _SHORT),
         ]
         for number, example in enumerate(examples, start=1)
         if not example.dropped
@@ -39,18 +38,18 @@ def example_table(example: RatedExample, number: int) -> events.TextTable:
     facts = [
         ("number", str(number)),
         ("id", example.id),
-        ("time", moment(example.time)),
+        ("time", formats.moment(example.time)),
         ("rating", f"{example.rating} (weight {example.weight:g})"),
         ("state", state(example)),
         ("question", example.question),
         ("earlier turns", str(len(example.turns) - 1)),
         ("answer", example.answer),
-        ("right answer", example.right_answer or NONE),
-        ("note", example.note or NONE),
-        ("looks like", ", ".join(example.flags) or NONE),
+        ("right answer", example.right_answer or formats.MISSING),
+        ("note", example.note or formats.MISSING),
+        ("looks like", ", ".join(example.flags) or formats.MISSING),
         ("answered by", example.adapter or "the base"),
         ("base", example.base_model),
-        ("learned by", example.trained_in or NONE),
+        ("learned by", example.trained_in or formats.MISSING),
     ]
     return _facts(f"feedback {number}", facts)
 
@@ -61,11 +60,11 @@ def training_table(records: Sequence[TrainingRecord]) -> events.TextTable:
         [
             record.id,
             record.state,
-            f"{record.step}/{record.total_steps}" if record.total_steps else NONE,
+            f"{record.step}/{record.total_steps}" if record.total_steps else formats.MISSING,
             str(len(record.examples)),
             change(record.before.recalled, record.after.recalled),
             change(record.before.kept, record.after.kept),
-            record.adapter or NONE,
+            record.adapter or formats.MISSING,
             record.message,
         ]
         for record in records
@@ -84,11 +83,11 @@ def adapter_table(adapters: Sequence[AdapterEntry], live: dict[str, float]) -> e
                 f"{live[info.name]:g}" if info.name in live else "",
                 info.base_model,
                 f"{info.lora.rank}/{info.lora.alpha:g}",
-                number(info.train_loss),
-                share(info.after.recalled),
-                share(info.after.kept),
-                moment(info.created_at),
-                bytes_text(size),
+                formats.short_number(info.train_loss),
+                formats.share(info.after.recalled),
+                formats.share(info.after.kept),
+                formats.moment(info.created_at),
+                formats.size(size),
                 str(len(info.examples)),
                 str(queries),
             ]
@@ -106,20 +105,20 @@ def adapter_facts(listed: AdapterEntry, problem: str | None) -> events.TextTable
         ("name", info.name),
         ("problem", problem or "none"),
         ("base", info.base_model),
-        ("base hash", info.base_hash or NONE),
-        ("parent", info.parent or NONE),
-        ("created", moment(info.created_at)),
-        ("size", bytes_text(listed.size)),
+        ("base hash", info.base_hash or formats.MISSING),
+        ("parent", info.parent or formats.MISSING),
+        ("created", formats.moment(info.created_at)),
+        ("size", formats.size(listed.size)),
         ("queries answered", str(listed.queries)),
         ("LoRA", f"rank {info.lora.rank}, alpha {info.lora.alpha:g}"),
         ("layers", targets if isinstance(targets, str) else ", ".join(targets)),
-        ("steps", NONE if info.steps is None else str(info.steps)),
-        ("loss", number(info.train_loss)),
+        ("steps", formats.MISSING if info.steps is None else str(info.steps)),
+        ("loss", formats.short_number(info.train_loss)),
         ("recalled", measured(info.before, info.after, "recalled")),
         ("kept", measured(info.before, info.after, "kept")),
-        ("learned", ", ".join(info.examples) or NONE),
-        ("run", info.run_id or NONE),
-        ("data hash", info.data_hash or NONE),
+        ("learned", ", ".join(info.examples) or formats.MISSING),
+        ("run", info.run_id or formats.MISSING),
+        ("data hash", info.data_hash or formats.MISSING),
     ]
     return _facts(f"adapter {info.name}", facts)
 
@@ -127,9 +126,9 @@ def adapter_facts(listed: AdapterEntry, problem: str | None) -> events.TextTable
 def measures_table(a: AdapterInfo, b: AdapterInfo) -> events.TextTable:
     """What two adapters were measured to recall and keep."""
     rows = [
-        ["recalled", share(a.after.recalled), share(b.after.recalled)],
-        ["kept", share(a.after.kept), share(b.after.kept)],
-        ["loss", number(a.train_loss), number(b.train_loss)],
+        ["recalled", formats.share(a.after.recalled), formats.share(b.after.recalled)],
+        ["kept", formats.share(a.after.kept), formats.share(b.after.kept)],
+        ["loss", formats.short_number(a.train_loss), formats.number(b.train_loss, 3)],
         ["rank/alpha", *(f"{i.lora.rank}/{i.lora.alpha:g}" for i in (a, b))],
     ]
     return events.TextTable(title="measured", headers=["", a.name, b.name], rows=rows)
@@ -140,10 +139,10 @@ def comparison_table(comparison: Comparison, a: str, b: str) -> events.TextTable
     rows = [
         [
             item.layer or "all layers",
-            number(item.a),
-            number(item.b),
-            number(item.difference),
-            number(item.cosine),
+            formats.short_number(item.a),
+            formats.short_number(item.b),
+            formats.short_number(item.difference),
+            formats.short_number(item.cosine),
         ]
         for item in (*comparison.layers, comparison.whole)
     ]
@@ -159,7 +158,7 @@ def answers_table(rows: Sequence[Sequence[str]], a: str, b: str) -> events.TextT
 
 def trash_table(deleted: Sequence[TrashedAdapter]) -> events.TextTable:
     """What was deleted."""
-    rows = [[item.name, moment(item.deleted_at)] for item in deleted]
+    rows = [[item.name, formats.moment(item.deleted_at)] for item in deleted]
     return events.TextTable(title="trash", headers=["NAME", "DELETED"], rows=rows)
 
 
@@ -182,43 +181,12 @@ def measured(before: Measures, after: Measures, what: str) -> str:
 def change(before: float | None, after: float | None) -> str:
     """Two shares, before and after; the first is left out where it is not known."""
     if after is None:
-        return NONE
-    return share(after) if before is None else f"{share(before)} → {share(after)}"
-
-
-def share(value: float | None) -> str:
-    """A share as per cent. Not rounded up to 100: one miss of many is to be seen."""
-    if value is None:
-        return NONE
-    percent = value * 100
-    text = f"{percent:.0f}" if percent == 100 or percent < 99.5 else f"{min(percent, 99.9):.1f}"
-    return f"{text} %"
-
-
-def number(value: float | None) -> str:
-    """Three significant digits."""
-    return NONE if value is None else f"{value:.3g}"
-
-
-def bytes_text(amount: int) -> str:
-    """Bytes in binary units."""
-    size = float(amount)
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
-
-
-def moment(seconds: float) -> str:
-    """A point in time as local date and minute."""
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else NONE
-
-
-def short(text: str) -> str:
-    """The beginning of a text, on one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= _SHORT else f"{line[: _SHORT - 1]}…"
+        return formats.MISSING
+    return (
+        formats.share(after)
+        if before is None
+        else f"{formats.share(before)} → {formats.share(after)}"
+    )
 
 
 def _facts(title: str, facts: Sequence[tuple[str, str]]) -> events.TextTable:

@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
-
 from tui_trainer.contracts.errors import BAD_CONTENT
 
 # Bits of an element of each type that safetensors knows.
@@ -23,15 +20,15 @@ _BITS = {
 }  # fmt: skip
 # Of the types that can hold NaN or infinity: an unsigned type of the same width, and the bits
 # that are all set in such values only (the exponent; of F8_E4M3 and F8_E8M0, the NaN).
-_EXPONENTS: dict[str, tuple[Any, int]] = {
-    "F64": (np.uint64, 0x7FF0_0000_0000_0000),
-    "F32": (np.uint32, 0x7F80_0000),
-    "C64": (np.uint32, 0x7F80_0000),
-    "F16": (np.uint16, 0x7C00),
-    "BF16": (np.uint16, 0x7F80),
-    "F8_E5M2": (np.uint8, 0x7C),
-    "F8_E4M3": (np.uint8, 0x7F),
-    "F8_E8M0": (np.uint8, 0xFF),
+_EXPONENTS: dict[str, tuple[str, int]] = {
+    "F64": ("uint64", 0x7FF0_0000_0000_0000),
+    "F32": ("uint32", 0x7F80_0000),
+    "C64": ("uint32", 0x7F80_0000),
+    "F16": ("uint16", 0x7C00),
+    "BF16": ("uint16", 0x7F80),
+    "F8_E5M2": ("uint8", 0x7C),
+    "F8_E4M3": ("uint8", 0x7F),
+    "F8_E8M0": ("uint8", 0xFF),
 }
 _HEADER_LIMIT = 100_000_000  # bytes; safetensors' own
 _LFS = b"version https://git-lfs"
@@ -132,8 +129,11 @@ def _finder(dtype: str) -> Callable[[memoryview], bool] | None:
     """Tells whether bytes of this type hold NaN or infinity; None for a type that cannot."""
     if dtype not in _EXPONENTS:
         return None
-    kind, exponent = _EXPONENTS[dtype]
-    scratch: npt.NDArray[Any] = np.empty(CHUNK // np.dtype(kind).itemsize, dtype=kind)
+    import numpy as np  # what shows runs needs none of it before the first paint
+
+    name, exponent = _EXPONENTS[dtype]
+    kind: Any = getattr(np, name)
+    scratch: Any = np.empty(CHUNK // np.dtype(kind).itemsize, dtype=kind)
 
     def find(view: memoryview) -> bool:
         values = np.frombuffer(view, dtype=kind)

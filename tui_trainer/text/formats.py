@@ -1,4 +1,8 @@
-"""Numbers, times and foreign text as a chart prints them."""
+"""Numbers, durations, sizes, rates, shares and foreign text, written in one way everywhere.
+
+The command line, the screens and the notices all use this module, so that 42 seconds, 1,420 steps
+or an unknown value read the same wherever they stand. No I/O; imports nothing of the package.
+"""
 
 from __future__ import annotations
 
@@ -7,32 +11,38 @@ import math
 import time
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Literal
 
-if TYPE_CHECKING:  # numpy comes after the first paint
-    from tui_trainer.tui.charts.model import Format
+# How the labels of an axis are written: "number" for any quantity, "duration" for seconds, "clock"
+# for seconds since the epoch.
+Format = Literal["number", "duration", "clock"]
 
+MISSING = "–"  # a value that is unknown, not recorded or not finite
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-MISSING = "–"
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_AGES = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"))
+_LONGEST_SECONDS = 1e11  # 3,000 years; what is longer is no duration
+_LONGEST_LINE = 300  # characters of a notice
+
+
+# -- numbers -----------------------------------------------------------------------------------
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A value in few characters: `1.284`, `1,420`, `18.4k`, `1.6e-4`.
+    """A measured value with `digits` significant digits: `1.284`, `1,420`, `18,402`, `1.6e-4`.
 
-    Whole numbers below 10,000 are written out, larger ones shortened to three digits; others
-    have `digits` significant digits, so that a live value keeps its width.
+    Whole numbers have no decimals. Below 0.001 and from 10 million on it is scientific, so that a
+    live value keeps its width.
     """
     if value is None or math.isnan(value):
         return MISSING
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
     size = abs(value)
-    if size >= 1e15:
+    if size >= 9_999_999.5:
         return _scientific(value, 3)
-    if size >= 10_000:
-        return _suffixed(value)
-    if value == int(value):
-        return f"{int(value):,}"
+    if value == int(value) or size >= 10 ** (digits - 1):
+        return f"{round(value):,}"
     if size < 1e-3:
         return _scientific(value, min(digits, 3))
     decimals = max(0, digits - 1 - math.floor(math.log10(size)))
@@ -41,9 +51,71 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:,.{decimals}f}"
 
 
+def short_number(value: float | None) -> str:
+    """A measured value for a sentence: three significant digits, no trailing zeros; `2,110`."""
+    text = number(value, 3)
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+
+
+def count(value: float | None) -> str:
+    """A whole number with its thousands separated: `19,560`."""
+    return MISSING if value is None or not math.isfinite(value) else f"{value:,.0f}"
+
+
+def rate(value: float | None) -> str:
+    """A learning rate with at most three digits: `1.64e-4`, `0.05`."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if value == 0 or 0.01 <= abs(value) < 1e4:
+        return f"{value:.3g}"
+    return _scientific(value, 3)
+
+
+def share(value: float | None) -> str:
+    """A share (0..1) in per cent: `38 %`. Never rounded up to 100: one miss of many shows."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    return _percent(value * 100)
+
+
+def percent(value: float | None) -> str:
+    """A percentage (0..100): `38 %`."""
+    return MISSING if value is None or not math.isfinite(value) else f"{value:.0f} %"
+
+
+def size(amount: float | None) -> str:
+    """Bytes in binary units: `512 B`, `4.1 MiB`, `139 GiB`."""
+    if amount is None or not math.isfinite(amount):
+        return MISSING
+    scaled, unit = _scaled(amount)
+    return f"{_short(scaled, unit)} {unit}"
+
+
+def size_of(used: float | None, total: float | None) -> str:
+    """Bytes used of a total, in the total's unit: `21.3 / 128 GiB`."""
+    if used is None or total is None:
+        return size(used)
+    scaled, unit = _scaled(total)
+    factor = scaled / total if total else 1.0
+    return f"{_short(used * factor, unit)} / {_short(scaled, unit)} {unit}"
+
+
+def byte_rate(value: float | None) -> str:
+    """Bytes a second: `3.2 MiB/s`."""
+    return MISSING if value is None or not math.isfinite(value) else f"{size(value)}/s"
+
+
+def plural(amount: int, noun: str, nouns: str | None = None) -> str:
+    """A count with its noun: `1 row`, `1,420 rows`."""
+    return f"{count(amount)} {noun if amount == 1 else nouns or noun + 's'}"
+
+
+# -- times -------------------------------------------------------------------------------------
+
+
 def duration(seconds: float | None) -> str:
-    """`42 s`, `12:04`, `3:07:12`, `2 d 03:07`."""
-    if seconds is None or not math.isfinite(seconds):
+    """A length of time: `42 s`, `12:04` (minutes and seconds), `3:07:12`, `2 d 03:07`."""
+    if seconds is None or not abs(seconds) < _LONGEST_SECONDS:
         return MISSING
     sign, whole = ("-" if seconds < -0.5 else ""), round(abs(seconds))
     if whole < 60:
@@ -56,23 +128,69 @@ def duration(seconds: float | None) -> str:
     return f"{sign}{hours}:{minutes:02}:{secs:02}" if hours else f"{sign}{minutes}:{secs:02}"
 
 
-def clock(when: float | None, with_seconds: bool = True) -> str:
-    """Seconds since the epoch as local time of day."""
-    try:
-        moment = time.localtime(when) if when is not None else None
-    except (OverflowError, ValueError, OSError):
-        moment = None
-    if moment is None:
+def milliseconds(value: float | None) -> str:
+    """A short length of time, given in milliseconds: `0.4 ms`, `41 ms`, `1.4 s`, `12:04`."""
+    if value is None or not math.isfinite(value):
         return MISSING
-    return time.strftime("%H:%M:%S" if with_seconds else "%H:%M", moment)
+    if abs(value) >= 59_500:
+        return duration(value / 1000)
+    if abs(value) >= 1000:
+        return f"{value / 1000:.1f} s"
+    return f"{value:.0f} ms" if abs(value) >= 10 else f"{value:.2g} ms"
+
+
+def age(seconds: float | None) -> str:
+    """How long ago, in the largest unit: `12 s`, `3 min`, `2 h`, `5 d`."""
+    if seconds is None or not abs(seconds) < _LONGEST_SECONDS:
+        return MISSING
+    for length, unit in _AGES:
+        if seconds >= length:
+            return f"{seconds // length:,.0f} {unit}"
+    return "less than 1 s"
+
+
+def clock(when: float | None, with_seconds: bool = True) -> str:
+    """Seconds since the epoch as local time of day: `12:03:51`."""
+    return _local(when, "%H:%M:%S" if with_seconds else "%H:%M")
+
+
+def moment(when: float | None, with_seconds: bool = False) -> str:
+    """Seconds since the epoch as local date and time: `2026-11-30 12:03`."""
+    return _local(when or None, "%Y-%m-%d %H:%M:%S" if with_seconds else "%Y-%m-%d %H:%M")
+
+
+# -- text from files, models and people ----------------------------------------------------------
 
 
 def clean(text: str) -> str:
-    """Text from a file made fit for one line of a terminal: control, direction and line
-    characters become `·`, surrogates and unassigned ones too."""
+    """Text for one line of a screen: control, direction and line characters, surrogates and
+    unassigned characters become `·`."""
     if text.isascii() and text.isprintable():
         return text
     return "".join("·" if unicodedata.category(c)[0] in "CZ" and c != " " else c for c in text)
+
+
+def escape(text: str) -> str:
+    """Text for one line of a command's output: every character that could steer a terminal is
+    shown as an escape (`\\x1b`), so that names stay exact."""
+    return "".join(c if _harmless(c) else ascii(c)[1:-1] for c in text)
+
+
+def escape_lines(text: str) -> str:
+    """As `escape`, but line breaks stay."""
+    return "\n".join(escape(line) for line in text.split("\n"))
+
+
+def one_line(text: str, longest: int = _LONGEST_LINE) -> str:
+    """Text for a notice: one line of at most `longest` characters; control, direction, line and
+    unassigned characters become blanks, runs of blanks one."""
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
+    text = " ".join(text.split())
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+# -- axes --------------------------------------------------------------------------------------
 
 
 def tick_labels(ticks: Sequence[float], form: Format = "number") -> list[str]:
@@ -98,6 +216,40 @@ def tick_labels(ticks: Sequence[float], form: Format = "number") -> list[str]:
         if len(set(short)) == len(short):
             return short
     return [f"{tick:,.{_decimals(gap)}f}" for tick in ticks]
+
+
+# -- within ------------------------------------------------------------------------------------
+
+
+def _percent(value: float) -> str:
+    text = f"{value:.0f}" if value == 100 or value < 99.5 else f"{min(value, 99.9):.1f}"
+    return f"{text} %"
+
+
+def _scaled(amount: float) -> tuple[float, str]:
+    """An amount of bytes in the largest unit in which it is at least 1."""
+    for unit in _UNITS[:-1]:
+        if abs(amount) < 1023.95:
+            return amount, unit
+        amount /= 1024
+    return amount, _UNITS[-1]
+
+
+def _short(scaled: float, unit: str) -> str:
+    return f"{scaled:,.0f}" if unit == "B" or abs(scaled) >= 99.95 else f"{scaled:.1f}"
+
+
+def _local(when: float | None, pattern: str) -> str:
+    try:
+        return MISSING if when is None else time.strftime(pattern, time.localtime(when))
+    except (OverflowError, ValueError, OSError):
+        return MISSING
+
+
+def _harmless(character: str) -> bool:
+    # Cc are the control characters, Cf the invisible ones that turn or hide text, Cs what
+    # cannot be encoded, Zl and Zp line breaks of another name.
+    return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
 def _single(tick: float) -> str:

@@ -9,8 +9,9 @@ import pytest
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.adapter import Measures
 from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.text import formats
 from tui_trainer.tui.chat import session_thread
-from tui_trainer.tui.chat.event_text import live_words, measure_words, share
+from tui_trainer.tui.chat.event_text import live_words, measure_words
 from tui_trainer.tui.chat.loss_curve import LossCurve, curve_of
 from tui_trainer.tui.chat.teaching_status import (
     blocks_of,
@@ -124,7 +125,11 @@ def test_a_table_too_wide_for_columns_becomes_cards() -> None:
 
 
 def test_words_of_shares_and_of_what_answers() -> None:
-    assert share(1.0) == "100 %" and share(0.999) == "99.9 %" and share(None) == "–"
+    assert (
+        formats.share(1.0) == "100 %"
+        and formats.share(0.999) == "99.9 %"
+        and formats.share(None) == "–"
+    )
     assert live_words({}) == "the base" and live_words({"a": 1.0}) == "a"
     assert live_words({"a": 0.7, "b": 0.3}) == "0.7 a + 0.3 b"
     before, after = Measures(recalled=0.0), Measures(recalled=1.0, recalled_count=10)

@@ -18,6 +18,7 @@ from tui_trainer.contracts.hardware import GpuSample, HardwareSample
 from tui_trainer.contracts.run import Event
 from tui_trainer.launch.exit_report import EngineEnd
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 from tui_trainer.tui.common import markup, run_status
 from tui_trainer.tui.common.key_bar import Hint, fitting
 from tui_trainer.tui.common.page import layout_classes
@@ -40,23 +41,23 @@ NASTY = "\x1b[31m[bold]x[/]\n\u202e\u0007"
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [(0.00164, "1.64e-3"), (2e-4, "2e-4"), (0.05, "0.05"), (0, "0"), (None, "n/a"),
-     (float("nan"), "n/a")],
+    [(0.00164, "1.64e-3"), (2e-4, "2e-4"), (0.05, "0.05"), (0, "0"), (None, "–"),
+     (float("nan"), "–")],
 )  # fmt: skip
 def test_rates(value: float | None, said: str) -> None:
-    assert markup.rate_text(value) == said
+    assert formats.rate(value) == said
 
 
 @pytest.mark.parametrize(
     ("seconds", "said"), [(0.2, "less than 1 s"), (59, "59 s"), (3599, "59 min"), (9e5, "10 d")]
 )
 def test_ages(seconds: float, said: str) -> None:
-    assert markup.age_text(seconds) == said
+    assert formats.age(seconds) == said
 
 
 def test_bytes() -> None:
-    assert markup.gib_text(21.3 * 2**30, 128 * 2**30) == "21.3 / 128 GiB"
-    assert markup.gib_text(25 * 2**20) == "25 MiB" and markup.gib_text(None) == "n/a"
+    assert formats.size_of(21.3 * 2**30, 128 * 2**30) == "21.3 / 128 GiB"
+    assert formats.size(25 * 2**20) == "25.0 MiB" and formats.size(None) == formats.MISSING
 
 
 @given(st.floats(), st.integers(1, 60))
@@ -171,12 +172,12 @@ def test_machine_panel_keeps_its_width(width: int, height: int, gpus: list[GpuSa
 def test_missing_values_are_named_each_by_itself() -> None:
     facts = machine_of([HardwareSample(time=0.0, gpus=[GpuSample(index=0, utilisation=5.0)])])
     shown = HardwarePanel().draw(facts, 40, 20).plain
-    assert "5 %" in shown and shown.count("n/a") >= 3
+    assert "5 %" in shown and shown.count("–") >= 3
 
 
 def test_progress_of_a_run_that_ended_owes_no_time() -> None:
     view = RunView(replace(RUN, status="failed"))
-    assert progress_of(view).left == "n/a"
+    assert progress_of(view).left == "–"
     assert progress_of(RunView(RUN)).left == "13:31"
     line = ProgressPanel().draw(progress_of(RunView(RUN)), 80, 1)
     assert line.cell_length <= 80 and "1,420 / 3,000" in line.plain and "47 %" in line.plain

@@ -58,8 +58,8 @@ def test_one_gpu_in_a_narrow_terminal_says_what_its_table_has_no_room_for() -> N
     said = text(gpu(0, clock=1755.0, throttle=["power cap"]), gpu_driver="580.65.06")
     for words in ("H200", "90 %", "41.0 / 139 GiB", "60 °C", "clock 1755", "power cap"):
         assert words in said
-    assert "fan n/a" in said and "PCIe n/a" in said and "ECC n/a" in said
-    assert "driver 580.65.06, CUDA n/a" in said
+    assert "fan –" in said and "PCIe –" in said and "ECC –" in said
+    assert "driver 580.65.06, CUDA –" in said
 
 
 @pytest.mark.parametrize("width", [80, 200])
@@ -86,8 +86,8 @@ def test_the_runs_own_process_and_those_of_the_host() -> None:
     recorded = GpuProcess(pid=43, name="python", memory=GIB, run=True)
     said = text(gpu(0, processes=[here, recorded, GpuProcess(pid=99_999)]))
     assert "38.0 GiB    97 %  ◀ this run  python" in said
-    assert "1.0 GiB     n/a  ◀ this run  python" in said
-    assert "99999        n/a     n/a  not seen from here" in said
+    assert "1.0 GiB       –  ◀ this run  python" in said
+    assert "99999          –       –  not seen from here" in said
 
 
 def test_a_gpu_without_memory_of_its_own() -> None:
@@ -96,10 +96,10 @@ def test_a_gpu_without_memory_of_its_own() -> None:
 
 def test_what_holds_the_run_back_stands_first_with_its_figures() -> None:
     first, second, *rest = text(gpu(0), division=DIVISION).splitlines()
-    assert first == "data-bound: 50% of a step is waiting for data"
+    assert first == "data-bound: 50 % of a step is waiting for data"
     assert second.startswith("→ put the data on a faster disk")
     said = "\n".join(rest)
-    assert "░ data 50%" in said and "MFU 41%" in said and "reserved 4.0 GiB" in said
+    assert "░ data 50 %" in said and "MFU 41 %" in said and "reserved 4.0 GiB" in said
 
 
 OPTIONAL = {
@@ -169,14 +169,14 @@ def test_the_curves_of_many_gpus_are_titled_from_the_lowest_to_the_highest() -> 
     titles = [spec.title for spec in curves_of([HardwareSample(time=0.0, gpus=many)])]
     assert titles == [
         "GPU 88–90 %",
-        "CPU n/a %",
+        "CPU – %",
         "GPU memory 29.5 %",
         "GPU temperature 60–62 °C",
         "GPU power 400 W",
-        "GPU clock n/a MHz",
-        "RAM n/a GiB",
-        "disk n/a MB/s",
-        "network n/a MB/s",
+        "GPU clock – MHz",
+        "RAM – GiB",
+        "disk – MB/s",
+        "network – MB/s",
     ]
 
 
@@ -196,7 +196,7 @@ def test_alarms_of_an_engine_that_ended_are_over_and_advice_on_memory_speaks_alo
     tmp_path: Path,
 ) -> None:
     def event(kind: str, **detail: Any) -> Event:
-        return Event(time=0.0, step=7, kind=kind, message="RAM is 96% full", detail=detail)
+        return Event(time=0.0, step=7, kind=kind, message="RAM is 96 % full", detail=detail)
 
     ram = event("warning", alarm="ram", open=True)
     heat = event("warning", alarm="gpu0_heat", open=True)

@@ -31,7 +31,7 @@ def test_a_run_in_words() -> None:
     assert shown["name"] == "alpha" and shown["status"] == "training"
     assert shown["step"] == "1,420 / 3,000" and shown["loss"] == "1.284"
     assert shown["trend"] == "↓3.1 %" and shown["left"] == "13:31" and shown["age"] == "3 s"
-    assert shown["speed"] == "18.4k" and shown["val"] == "1.250" and shown["best"] == "–"
+    assert shown["speed"] == "18,402" and shown["val"] == "1.250" and shown["best"] == "–"
     assert shown["spark"].startswith("█") and shown["spark"].endswith("▁")
 
 

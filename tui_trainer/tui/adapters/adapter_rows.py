@@ -10,8 +10,9 @@ from textual.content import Content
 
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.store.adapters.adapter_store import AdapterEntry, TrashedAdapter
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, number
-from tui_trainer.tui.chat.event_text import NONE, measure_words, share
+from tui_trainer.tui.chat.event_text import measure_words
 from tui_trainer.tui.common.markup import shorten, wrapped
 from tui_trainer.tui.common.panel import stack
 from tui_trainer.tui.runs.run_rows import RunColumn
@@ -97,15 +98,15 @@ def details_of(item: AdapterEntry, shelf: AdapterListing, width: int) -> Content
         ("kept", measure_words(info.before, info.after, "kept")),
         ("taught on", taught_words(info)),
         ("loss", number(info.train_loss)),
-        ("steps", NONE if info.steps is None else f"{info.steps:,}"),
+        ("steps", formats.MISSING if info.steps is None else f"{info.steps:,}"),
         ("LoRA", f"rank {info.lora.rank}, alpha {number(info.lora.alpha)}"),
         ("layers", targets if isinstance(targets, str) else ", ".join(targets)),
         ("base", info.base_model),
         ("base hash", _short_hash(info.base_hash)),
-        ("parent", info.parent or NONE),
-        ("run", info.run_id or NONE),
+        ("parent", info.parent or formats.MISSING),
+        ("run", info.run_id or formats.MISSING),
         ("created", _moment(info.created_at, "%Y-%m-%d %H:%M")),
-        ("size", size_text(item.size)),
+        ("size", formats.size(item.size)),
     ]
     lines = [Content.styled(clean(info.name), "bold")]
     for label, text in facts:
@@ -132,16 +133,6 @@ def taught_words(info: AdapterInfo) -> str:
     return f"{count} example{'' if count == 1 else 's'}" if count else "a training run's data"
 
 
-def size_text(amount: int) -> str:
-    """Bytes in binary units."""
-    size = float(amount)
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
-
-
 def _row(item: AdapterEntry, shelf: AdapterListing, marked: bool) -> AdapterRow:
     info = item.info
     weight = shelf.weight(info.name)
@@ -151,11 +142,11 @@ def _row(item: AdapterEntry, shelf: AdapterListing, marked: bool) -> AdapterRow:
         "base": shorten(clean(info.base_model.rstrip("/").rpartition("/")[2]), 10),
         "rank": f"{info.lora.rank}/{info.lora.alpha:g}",
         "loss": number(info.train_loss, 3),
-        "recalled": share(info.after.recalled),
-        "kept": share(info.after.kept),
+        "recalled": formats.share(info.after.recalled),
+        "kept": formats.share(info.after.kept),
         "created": _moment(info.created_at, "%m-%d %H:%M"),
-        "size": size_text(item.size),
-        "taught": f"{len(info.examples):,}" if info.examples else NONE,
+        "size": formats.size(item.size),
+        "taught": f"{len(info.examples):,}" if info.examples else formats.MISSING,
         "queries": f"{item.queries:,}",
     }
     return AdapterRow(clean(info.name), weight is not None, marked, tuple(cells.items()))
@@ -163,10 +154,10 @@ def _row(item: AdapterEntry, shelf: AdapterListing, marked: bool) -> AdapterRow:
 
 def _moment(seconds: float, form: str) -> str:
     try:
-        return time.strftime(form, time.localtime(seconds)) if seconds else NONE
+        return time.strftime(form, time.localtime(seconds)) if seconds else formats.MISSING
     except (OverflowError, ValueError, OSError):
-        return NONE
+        return formats.MISSING
 
 
 def _short_hash(value: str | None) -> str:
-    return NONE if value is None else f"{value[:16]}…"
+    return formats.MISSING if value is None else f"{value[:16]}…"

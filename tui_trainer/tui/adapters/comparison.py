@@ -10,9 +10,9 @@ from textual.content import Content
 
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.chat import Comparison, LayerDifference
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, number
 from tui_trainer.tui.adapters.adapter_rows import taught_words
-from tui_trainer.tui.chat.event_text import NONE, share
 from tui_trainer.tui.common.markup import wrapped
 from tui_trainer.tui.common.panel import stack
 
@@ -55,8 +55,8 @@ def layer_name(layer: str) -> str:
 def _heading(found: ComparisonResult, label: int, half: int) -> list[Content]:
     rows = [
         ("", clean(found.a.name), clean(found.b.name)),
-        ("recalled", share(found.a.after.recalled), share(found.b.after.recalled)),
-        ("kept", share(found.a.after.kept), share(found.b.after.kept)),
+        ("recalled", formats.share(found.a.after.recalled), formats.share(found.b.after.recalled)),
+        ("kept", formats.share(found.a.after.kept), formats.share(found.b.after.kept)),
         ("loss", number(found.a.train_loss), number(found.b.train_loss)),
         ("LoRA", _lora(found.a), _lora(found.b)),
         ("taught on", taught_words(found.a), taught_words(found.b)),
@@ -88,7 +88,7 @@ def _layer_row(item: LayerDifference, name: str, label: int, half: int, top: flo
         filled = max(1, round(size * value / top)) if value > 0 and top > 0 else 0
         parts.append(_cell("━" * filled, size, style))
         parts.append(Content(f"{number(value, 3):>{_NUMBER}}{' ' * _GAP}"))
-    alike = NONE if item.cosine is None else f"{round(item.cosine, 2) + 0.0:+.2f}"
+    alike = formats.MISSING if item.cosine is None else f"{round(item.cosine, 2) + 0.0:+.2f}"
     return Content.assemble(*parts, f"{alike:>{_COSINE}}")
 
 

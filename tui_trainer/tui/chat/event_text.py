@@ -8,10 +8,10 @@ from typing import Literal
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.adapter import Measures
 from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.text import formats
 from tui_trainer.tui.common import run_status
 
 Tone = Literal["note", "good", "caution", "problem"]
-NONE = "–"
 
 _TRAINING = {
     "queued": ("queued", run_status.FAINT),
@@ -98,18 +98,9 @@ def measure_words(before: Measures, after: Measures, what: Literal["recalled", "
     old: float | None = getattr(before, what)
     count: int = getattr(after, f"{what}_count")
     if new is None:
-        return NONE
-    text = share(new) if old is None else f"{share(old)} → {share(new)}"
+        return formats.MISSING
+    text = formats.share(new) if old is None else f"{formats.share(old)} → {formats.share(new)}"
     return f"{text} of {count}" if count else text
-
-
-def share(value: float | None) -> str:
-    """A share as per cent, never rounded up to 100: one miss of many is to be seen."""
-    if value is None:
-        return NONE
-    percent = value * 100
-    text = f"{percent:.0f}" if percent == 100 or percent < 99.5 else f"{min(percent, 99.9):.1f}"
-    return f"{text} %"
 
 
 def buffer_words(buffer: events.BufferStatus) -> str:

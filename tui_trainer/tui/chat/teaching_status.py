@@ -9,6 +9,7 @@ from textual.content import Content
 
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, duration, number
 from tui_trainer.tui.charts.blocks import sparkline
 from tui_trainer.tui.charts.model import Marks
@@ -21,7 +22,7 @@ from tui_trainer.tui.chat.event_text import (
 )
 from tui_trainer.tui.chat.transcript import Transcript
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import count_text, meter, percent_text, wrapped
+from tui_trainer.tui.common.markup import meter, wrapped
 from tui_trainer.tui.common.panel import spread, stack
 
 _LABEL = 9
@@ -172,7 +173,7 @@ def _training(talk: Transcript) -> TrainingFacts:
     return TrainingFacts(
         id=clean(record.id),
         state=_word(record.state, curve.status if curve else ""),
-        step=f"{count_text(record.step)} / {count_text(total)}" if total else "",
+        step=f"{formats.count(record.step)} / {formats.count(total)}" if total else "",
         share=min(1.0, record.step / total) if total else None,
         losses=curve.losses if curve else (),
         left=duration(curve.eta_seconds) if curve and curve.eta_seconds is not None else "",
@@ -245,7 +246,7 @@ def _short_training(facts: TeachingFacts) -> Content:
     left = f"  left {training.left}" if training.left else ""
     return Content.assemble(
         _badge(training.state), " ", meter(training.share, 10, _colour(training.state)),
-        f" {percent_text(100 * (training.share or 0)):>5}", (left, "$faint"),
+        f" {formats.percent(100 * (training.share or 0)):>5}", (left, "$faint"),
     )  # fmt: skip
 
 

@@ -10,12 +10,10 @@ from textual.content import Content
 
 from tui_trainer.text.formats import clean
 
-MISSING = "n/a"
 _LEAST_PATH = 12  # characters; less of a path tells nothing
 _WORD = re.compile(r"\S+")
 _PATH_PART = re.compile(r"[^/\\]*[/\\]+|[^/\\]+")
 _NAME_PART = re.compile(r"[^-_.,;:=+]*[-_.,;:=+]+|[^-_.,;:=+]+")
-_AGES = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
 def plain(text: str, style: str = "") -> Content:
@@ -92,45 +90,6 @@ def _pieces(word: str, width: int) -> list[str]:
 def _room(word: str, surplus: int) -> int:
     """The characters left to a path in a text that is `surplus` characters too long."""
     return max(min(len(word), _LEAST_PATH), len(word) - surplus)
-
-
-def count_text(value: float | None) -> str:
-    """A whole number with its thousands separated."""
-    return MISSING if value is None or not math.isfinite(value) else f"{value:,.0f}"
-
-
-def rate_text(value: float | None) -> str:
-    """A learning rate with three digits: `1.64e-4`, `0.05`."""
-    if value is None or not math.isfinite(value):
-        return MISSING
-    if value == 0 or abs(value) >= 0.01:
-        return f"{value:.3g}"
-    mantissa, _, exponent = f"{value:.2e}".partition("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-
-
-def age_text(seconds: float | None) -> str:
-    """How long ago, in its largest unit: `12 s`, `3 min`, `2 h`, `5 d`."""
-    if seconds is None or not math.isfinite(seconds):
-        return MISSING
-    for size, unit in _AGES:
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit}"
-    return "less than 1 s"
-
-
-def gib_text(used: float | None, total: float | None = None) -> str:
-    """Bytes as `21.3 / 128 GiB`, `21.3 GiB`, or MiB where there is less than one GiB."""
-    if used is None:
-        return MISSING
-    if total is None:
-        return f"{used / 2**30:.1f} GiB" if used >= 2**30 else f"{used / 2**20:.0f} MiB"
-    return f"{used / 2**30:.1f} / {total / 2**30:.0f} GiB"
-
-
-def percent_text(value: float | None) -> str:
-    """`38 %`."""
-    return MISSING if value is None else f"{value:.0f} %"
 
 
 def meter(fraction: float | None, width: int, style: str = "$accent") -> Content:

@@ -10,10 +10,10 @@ from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.run import ACTIVE_STATES, Event
 from tui_trainer.launch.rollback_offer import SPOILT, RollbackOffer, checkpoint_before, rollback
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
-from tui_trainer.tui.common.markup import rate_text
 from tui_trainer.tui.dashboard.advice_panel import (
     AdviceFacts,
     AdviceText,
@@ -217,7 +217,7 @@ class AdviceActions:
             return
         question = (
             f"Go back to {offer.checkpoint} of {clean(view.summary.name)} and on with a peak "
-            f"rate of {rate_text(offer.peak)}?"
+            f"rate of {formats.rate(offer.peak)}?"
         )
         options = (
             ChoiceOption("back", "y", "roll back"),

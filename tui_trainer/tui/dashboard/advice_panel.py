@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from textual.content import Content
 
 from tui_trainer.contracts.advice import URGENCIES, Advice
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import count_text, rate_text, wrapped
+from tui_trainer.tui.common.markup import wrapped
 from tui_trainer.tui.common.panel import Panel, spread, stack
 from tui_trainer.watch.snapshots import RunView
 
@@ -105,7 +106,7 @@ def _said(advice: Advice, applied: bool, act: str) -> AdviceText:
     if advice.suggested_lr is not None and advice.learning_rate:
         word = "lower" if advice.suggested_lr < advice.learning_rate else "raise"
         factor = advice.suggested_lr / advice.learning_rate
-        suggestion = f"{word} to {rate_text(advice.suggested_lr)} (×{_factor(factor)})"
+        suggestion = f"{word} to {formats.rate(advice.suggested_lr)} (×{_factor(factor)})"
     elif advice.factor is not None:
         suggestion = f"rate ×{_factor(advice.factor)}"
     elif advice.also_try:
@@ -113,7 +114,7 @@ def _said(advice: Advice, applied: bool, act: str) -> AdviceText:
     return AdviceText(
         kind=advice.kind.replace("_", " "),
         urgency=advice.urgency,
-        since=count_text(advice.step),
+        since=formats.count(advice.step),
         suggestion=suggestion,
         reason=clean(advice.reason),
         act="applied" if applied else act,

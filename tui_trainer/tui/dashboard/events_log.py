@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from textual.content import Content
 
 from tui_trainer.contracts.run import Event
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, clock
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import count_text, shorten
+from tui_trainer.tui.common.markup import shorten
 from tui_trainer.tui.common.panel import Panel, stack
 from tui_trainer.watch.snapshots import RunView
 
@@ -71,7 +72,7 @@ def _entry(event: Event) -> EventLine:
     return EventLine(
         time=clock(event.time),
         kind=event.kind,
-        step=count_text(event.step),
+        step=formats.count(event.step),
         message=clean(event.message or event.kind),
     )
 

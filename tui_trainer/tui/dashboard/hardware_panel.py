@@ -9,8 +9,9 @@ from textual.content import Content
 
 from tui_trainer.contracts.hardware import GpuSample, HardwareSample
 from tui_trainer.hardware.bottleneck import verdict_of
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
-from tui_trainer.tui.common.markup import MISSING, gib_text, meter, percent_text, shorten
+from tui_trainer.tui.common.markup import meter, shorten
 from tui_trainer.tui.common.panel import Panel, spread, stack
 
 _TICKS = "▁▂▃▄▅▆▇█"
@@ -37,9 +38,9 @@ class GpuLine:
 class HardwareSummary:
     """The machine in words; `history` holds the last processor shares (0..1)."""
 
-    cpu: str = MISSING
+    cpu: str = formats.MISSING
     history: tuple[float, ...] = ()
-    ram: str = MISSING
+    ram: str = formats.MISSING
     ram_share: float | None = None
     run: str = ""
     disk: str = ""
@@ -58,12 +59,12 @@ def machine_of(samples: Sequence[HardwareSample], whose: str = "") -> HardwareSu
     verdict = verdict_of([sample for sample in samples if sample.division is not None][-5:])
     share = last.ram_used / last.ram_total if last.ram_used and last.ram_total else None
     return HardwareSummary(
-        cpu=percent_text(last.cpu_percent),
+        cpu=formats.percent(last.cpu_percent),
         history=tuple(round((s.cpu_percent or 0.0) / 100, 2) for s in samples[-_HISTORY:]),
-        ram=gib_text(last.ram_used, last.ram_total),
+        ram=formats.size_of(last.ram_used, last.ram_total),
         ram_share=None if share is None else round(share, 2),
-        run="" if last.run_rss is None else gib_text(last.run_rss),
-        disk="" if last.disk_free is None else gib_text(last.disk_free),
+        run="" if last.run_rss is None else formats.size(last.run_rss),
+        disk="" if last.disk_free is None else formats.size(last.disk_free),
         gpus=tuple(_gpu(gpu) for gpu in last.gpus),
         gpu_message=clean(last.gpu_message or ""),
         bound="" if verdict is None else verdict.word,
@@ -90,10 +91,10 @@ def _gpu(gpu: GpuSample) -> GpuLine:
     return GpuLine(
         name=f"GPU{gpu.index} {clean(gpu.name or '')}".strip(),
         share=None if gpu.utilisation is None else gpu.utilisation / 100,
-        use=percent_text(gpu.utilisation),
-        memory="shares RAM" if shared else gib_text(gpu.memory_used, gpu.memory_total),
-        run="" if gpu.memory_run is None else gib_text(gpu.memory_run),
-        temperature=MISSING if gpu.temperature is None else f"{gpu.temperature:.0f} °C",
+        use=formats.percent(gpu.utilisation),
+        memory="shares RAM" if shared else formats.size_of(gpu.memory_used, gpu.memory_total),
+        run="" if gpu.memory_run is None else formats.size(gpu.memory_run),
+        temperature=formats.MISSING if gpu.temperature is None else f"{gpu.temperature:.0f} °C",
         problem=clean(gpu.problem or ""),
     )
 
@@ -125,8 +126,8 @@ def _block(facts: HardwareSummary, width: int, height: int) -> Content:
         _row("RAM", meter(facts.ram_share, bar), facts.ram),
     ]
     if facts.run or facts.disk:
-        run = Content.assemble((f"{'run':<{_LABEL}}", "$faint"), facts.run or MISSING)
-        disk = Content.assemble(("disk free ", "$faint"), facts.disk or MISSING)
+        run = Content.assemble((f"{'run':<{_LABEL}}", "$faint"), facts.run or formats.MISSING)
+        disk = Content.assemble(("disk free ", "$faint"), facts.disk or formats.MISSING)
         lines.append(spread(run, disk, width))
     if len(facts.gpus) > _FEW:
         lines += [_short(gpu, width) for gpu in facts.gpus]

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from tui_trainer.contracts.run import ACTIVE_STATES, Event
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
-from tui_trainer.tui.common.markup import count_text
 from tui_trainer.tui.dashboard.advice_panel import AdviceText
 from tui_trainer.watch.snapshots import RunView
 
@@ -50,7 +50,7 @@ def alarms_said(
             AdviceText(
                 kind=_kind(name),
                 urgency="high",
-                since=count_text(event.step),
+                since=formats.count(event.step),
                 suggestion="",
                 reason=clean(event.message),
                 act="",

@@ -8,8 +8,9 @@ from pathlib import Path
 from textual.content import Content
 
 from tui_trainer.contracts.run import RunInfo
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, number
-from tui_trainer.tui.common.markup import rate_text, shorten
+from tui_trainer.tui.common.markup import shorten
 from tui_trainer.tui.common.panel import Panel, stack
 from tui_trainer.watch.snapshots import RunView
 
@@ -66,9 +67,8 @@ def _lines(info: RunInfo) -> tuple[tuple[str, str], ...]:
     job = info.job
     training, lora = job.training, job.lora
     batch = f"{training.batch_size} × {training.gradient_accumulation_steps}"
-    rate = (
-        f"{rate_text(training.learning_rate)} {training.scheduler}, warmup {training.warmup_steps}"
-    )
+    rate = formats.rate(training.learning_rate)
+    rate = f"{rate} {training.scheduler}, warmup {training.warmup_steps}"
     return (
         ("base", _short(job.model)),
         ("train", _files(job.data.train)),

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 from textual.content import Content
 
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import count_text, shorten, wrapped
+from tui_trainer.tui.common.markup import shorten, wrapped
 from tui_trainer.tui.common.panel import Panel, stack
 from tui_trainer.watch.snapshots import RunView
 from tui_trainer.watch.unreadable_runs import UNREADABLE
@@ -46,7 +47,7 @@ def _ended(view: RunView, resume: str) -> OutcomeText:
     message = clean(view.summary.message)
     if status in ("failed", "crashed"):
         if status == "crashed":
-            message = f"the training process is gone since step {count_text(view.summary.step)}"
+            message = f"the training process is gone since step {formats.count(view.summary.step)}"
         log = tuple(clean(line) for line in view.log_tail[-_LOG_LINES:])
         return OutcomeText(status, message, log, resume)
     if status == "cancelled":

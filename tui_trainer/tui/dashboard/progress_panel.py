@@ -8,16 +8,10 @@ from dataclasses import dataclass
 from textual.content import Content
 
 from tui_trainer.contracts.run import ACTIVE_STATES
-from tui_trainer.text.formats import clean, duration, number
+from tui_trainer.text import formats
+from tui_trainer.text.formats import clean, number
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import (
-    MISSING,
-    age_text,
-    count_text,
-    meter,
-    percent_text,
-    rate_text,
-)
+from tui_trainer.tui.common.markup import meter
 from tui_trainer.tui.common.panel import Panel, spread, stack
 from tui_trainer.watch.snapshots import RunView
 
@@ -51,15 +45,15 @@ def progress_of(view: RunView | None, now: float | None = None) -> ProgressLines
     epochs = state.total_epochs if state else None
     return ProgressLines(
         status=summary.shown_status,
-        step=count_text(step) + (f" / {count_text(total)}" if total else ""),
+        step=formats.count(step) + (f" / {formats.count(total)}" if total else ""),
         fraction=min(1.0, step / total) if total else None,
         epoch=""
         if epoch is None
         else f"{epoch:.2f}" + (f" / {round(epochs, 1):g}" if epochs else ""),
-        speed=count_text(summary.tokens_per_second),
-        elapsed=_duration(_elapsed(view)),
-        left=_duration(summary.eta_seconds if summary.status in ACTIVE_STATES else None),
-        rate=rate_text(view.train.last("learning_rate")),
+        speed=formats.count(summary.tokens_per_second),
+        elapsed=formats.duration(_elapsed(view)),
+        left=formats.duration(summary.eta_seconds if summary.status in ACTIVE_STATES else None),
+        rate=formats.rate(view.train.last("learning_rate")),
         norm="" if norm is None else number(norm),
         note=_note(view, time.time() if now is None else now),
     )
@@ -75,10 +69,6 @@ class ProgressPanel(Panel[ProgressLines]):
         return _line(facts, width) if height == 1 else _block(facts, width)
 
 
-def _duration(seconds: float | None) -> str:
-    return MISSING if seconds is None else duration(seconds)
-
-
 def _elapsed(view: RunView) -> float | None:
     if view.state is not None:
         return view.state.elapsed_seconds
@@ -90,7 +80,7 @@ def _note(view: RunView, now: float) -> str:
     """What the state's word leaves open: silence, or the engine's own message."""
     summary = view.summary
     if summary.status in ("unknown", "stale") and summary.updated_at:
-        return f"silent for {age_text(max(0.0, now - summary.updated_at))}"
+        return f"silent for {formats.age(max(0.0, now - summary.updated_at))}"
     return clean(summary.message) if summary.status in (*ACTIVE_STATES, "idle") else ""
 
 
@@ -106,14 +96,14 @@ def _line(facts: ProgressLines, width: int) -> Content:
         return spread(left, right, width)
     share = Content.assemble(
         meter(facts.fraction, min(room, 24), run_status.colour(facts.status)),
-        f" {percent_text(100 * facts.fraction):>5}",
+        f" {formats.percent(100 * facts.fraction):>5}",
     )
     return spread(left + share, right, width)
 
 
 def _block(facts: ProgressLines, width: int) -> Content:
     half = width // 2
-    share = "" if facts.fraction is None else percent_text(100 * facts.fraction)
+    share = "" if facts.fraction is None else formats.percent(100 * facts.fraction)
     bar_width = width if facts.fraction is not None else 0
     lines = [
         spread(
@@ -131,7 +121,7 @@ def _block(facts: ProgressLines, width: int) -> Content:
 
 
 def _pair(label: str, value: str, gap: int = _LABEL) -> Content:
-    return Content.assemble((f"{label:<{gap}}", "$faint"), value or MISSING)
+    return Content.assemble((f"{label:<{gap}}", "$faint"), value or formats.MISSING)
 
 
 def _columns(left: Content, right: Content, half: int) -> Content:

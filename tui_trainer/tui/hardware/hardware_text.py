@@ -9,16 +9,9 @@ from textual.content import Content
 
 from tui_trainer.contracts.hardware import GpuProcess, GpuSample, HardwareSample, StepDivision
 from tui_trainer.hardware.bottleneck import verdict_of
-from tui_trainer.text.formats import clean, number
-from tui_trainer.tui.common.markup import (
-    MISSING,
-    count_text,
-    gib_text,
-    meter,
-    percent_text,
-    shorten,
-    wrapped,
-)
+from tui_trainer.text import formats
+from tui_trainer.text.formats import clean
+from tui_trainer.tui.common.markup import meter, shorten, wrapped
 from tui_trainer.tui.common.panel import stack
 
 _LABEL = 8
@@ -68,19 +61,19 @@ def _division(division: StepDivision, width: int) -> list[Content]:
     for name, glyph, attribute in _PARTS:
         share = getattr(division, attribute) / whole
         bar += glyph * round(share * room)
-        words.append(f"{glyph} {name} {share:.0%}")
+        words.append(f"{glyph} {name} {formats.share(share)}")
     facts = [
-        f"{count_text(division.tokens_per_second)} tokens/s",
-        f"MFU {MISSING if division.utilisation is None else f'{division.utilisation:.0%}'}",
+        f"{formats.count(division.tokens_per_second)} tokens/s",
+        f"MFU {formats.share(division.utilisation)}",
     ]
     if division.device != "cpu":
         names = ("allocated", "reserved", "peak")
         sizes = (division.memory_allocated, division.memory_reserved, division.memory_peak)
-        told = [f"{name} {gib_text(size)}" for name, size in zip(names, sizes, strict=True)]
+        told = [f"{name} {formats.size(size)}" for name, size in zip(names, sizes, strict=True)]
         facts.append("memory " + ", ".join(told))
     elif division.memory_peak is not None:
-        facts.append(f"peak memory {gib_text(division.memory_peak)}")
-    took = f" {number(division.step_ms, 3)} ms"
+        facts.append(f"peak memory {formats.size(division.memory_peak)}")
+    took = f" {formats.milliseconds(division.step_ms)}"
     step = Content.assemble((_label("step"), "$faint"), bar[:room], took)
     lines = _wrapped(words, width - _LABEL) + _wrapped(facts, width - _LABEL)
     return [step, *(Content(" " * _LABEL + line) for line in lines)]
@@ -88,12 +81,12 @@ def _division(division: StepDivision, width: int) -> list[Content]:
 
 def _cpu(sample: HardwareSample, width: int) -> Content:
     facts = [
-        percent_text(sample.cpu_percent),
-        f"{count_text(sample.cpu_count)} processors",
-        f"load {MISSING if sample.load_1m is None else f'{sample.load_1m:.2f}'}",
+        formats.percent(sample.cpu_percent),
+        f"{formats.count(sample.cpu_count)} processors",
+        f"load {formats.MISSING if sample.load_1m is None else f'{sample.load_1m:.2f}'}",
     ]
     if sample.run_cpu_percent is not None:
-        facts.append(f"run {percent_text(sample.run_cpu_percent)}")
+        facts.append(f"run {formats.percent(sample.run_cpu_percent)}")
     if sample.run_threads is not None:
         facts.append(f"{sample.run_threads} threads")
     head = Content.assemble((_label("CPU"), "$faint"), shorten("   ".join(facts), width - _LABEL))
@@ -119,16 +112,24 @@ def _cores(cores: Sequence[float], width: int) -> list[Content]:
 
 
 def _rest(sample: HardwareSample) -> Content:
-    swap = "none" if sample.swap_total == 0 else gib_text(sample.swap_used, sample.swap_total)
-    memory = [gib_text(sample.ram_used, sample.ram_total), f"swap {swap}"]
+    swap = (
+        "none" if sample.swap_total == 0 else formats.size_of(sample.swap_used, sample.swap_total)
+    )
+    memory = [formats.size_of(sample.ram_used, sample.ram_total), f"swap {swap}"]
     if sample.run_rss is not None:
-        memory.append(f"run {gib_text(sample.run_rss)}")
-    disk = [f"{gib_text(sample.disk_free)} free", f"written {_rate(sample.disk_write)}"]
+        memory.append(f"run {formats.size(sample.run_rss)}")
+    disk = [
+        f"{formats.size(sample.disk_free)} free",
+        f"written {formats.byte_rate(sample.disk_write)}",
+    ]
     if sample.disk_total is not None:
-        disk[0] += f" of {gib_text(sample.disk_total)}"
+        disk[0] += f" of {formats.size(sample.disk_total)}"
     if sample.run_write is not None:
-        disk.append(f"by the run {_rate(sample.run_write)}")
-    network = [f"in {_rate(sample.network_received)}", f"out {_rate(sample.network_sent)}"]
+        disk.append(f"by the run {formats.byte_rate(sample.run_write)}")
+    network = [
+        f"in {formats.byte_rate(sample.network_received)}",
+        f"out {formats.byte_rate(sample.network_sent)}",
+    ]
     rows = (("RAM", memory), ("disk", disk), ("network", network))
     return stack(
         *(Content.assemble((_label(name), "$faint"), "   ".join(facts)) for name, facts in rows)
@@ -166,7 +167,8 @@ def _gpus(sample: HardwareSample, width: int, run_pid: int | None) -> Content:
     for gpu in sample.gpus:
         lines += _gpu(gpu, name_width, shown, width, few)
     lines += _processes(sample.gpus, run_pid, width)
-    driver = f"driver {sample.gpu_driver or MISSING}, CUDA {sample.cuda_version or MISSING}"
+    versions = sample.gpu_driver or formats.MISSING, sample.cuda_version or formats.MISSING
+    driver = "driver {}, CUDA {}".format(*versions)
     lines.append(Content.styled(shorten(driver, width), "$faint"))
     if message:
         lines.append(Content.styled(shorten(message, width), "$warning"))
@@ -180,7 +182,7 @@ def _gpu(
     width: int,
     few: bool,
 ) -> list[Content]:
-    name = clean(gpu.name or MISSING).removeprefix("NVIDIA ")
+    name = clean(gpu.name or formats.MISSING).removeprefix("NVIDIA ")
     title = f"{shorten(f'{gpu.index} {name}', name_width):<{name_width}}"
     if gpu.problem is not None:
         words = shorten(f"  {clean(gpu.problem)}", width - name_width)
@@ -193,7 +195,9 @@ def _gpu(
         lines += [Content(f"  {line}") for line in _wrapped(pairs, width - 2)]
     for part in gpu.mig:
         words = f"  └ {part.index} {clean(part.name or 'MIG')}  "
-        lines.append(Content(shorten(words + gib_text(part.memory_used, part.memory_total), width)))
+        lines.append(
+            Content(shorten(words + formats.size_of(part.memory_used, part.memory_total), width))
+        )
     return lines
 
 
@@ -205,7 +209,7 @@ def _processes(gpus: Sequence[GpuSample], run_pid: int | None, width: int) -> li
     title = f"{'on GPU':<8}{'pid':>9}  {'memory':>9}  {'use':>6}  process"
     lines = [Content.styled(title, "$faint")]
     for index, process in rows[:_PROCESSES]:
-        figures = f"{gib_text(process.memory):>9}  {percent_text(process.utilisation):>6}"
+        figures = f"{formats.size(process.memory):>9}  {formats.percent(process.utilisation):>6}"
         line = f"{index:<8}{process.pid:>9}  {figures}  {_process_name(process, run_pid)}"
         lines.append(Content(shorten(line, width)))
     if len(rows) > _PROCESSES:
@@ -225,22 +229,22 @@ def _memory(gpu: GpuSample) -> str:
     if gpu.unified and gpu.memory_used is None:
         return "shares RAM"
     if gpu.memory_used is None and gpu.memory_total is not None:
-        return f"{MISSING} / {gib_text(gpu.memory_total)}"
-    return gib_text(gpu.memory_used, gpu.memory_total)
+        return f"{formats.MISSING} / {formats.size(gpu.memory_total)}"
+    return formats.size_of(gpu.memory_used, gpu.memory_total)
 
 
 def _power(gpu: GpuSample) -> str:
-    power = MISSING if gpu.power is None else f"{gpu.power:.0f}"
+    power = formats.MISSING if gpu.power is None else f"{gpu.power:.0f}"
     return power if gpu.power_limit is None else f"{power} / {gpu.power_limit:.0f} W"
 
 
 def _clock(gpu: GpuSample) -> str:
-    clock = MISSING if gpu.clock is None else f"{gpu.clock:.0f}"
+    clock = formats.MISSING if gpu.clock is None else f"{gpu.clock:.0f}"
     return clock if gpu.clock_max is None else f"{clock} / {gpu.clock_max:.0f} MHz"
 
 
 def _throttle(gpu: GpuSample) -> str:
-    return MISSING if gpu.throttle is None else ", ".join(gpu.throttle) or "nothing"
+    return formats.MISSING if gpu.throttle is None else ", ".join(gpu.throttle) or "nothing"
 
 
 def _pcie(gpu: GpuSample) -> str:
@@ -249,41 +253,38 @@ def _pcie(gpu: GpuSample) -> str:
 
     now = link(gpu.pcie_generation, gpu.pcie_width)
     most = link(gpu.pcie_generation_max, gpu.pcie_width_max)
-    return now or MISSING if most is None or most == now else f"{now or MISSING} of {most}"
+    return (
+        now or formats.MISSING
+        if most is None or most == now
+        else f"{now or formats.MISSING} of {most}"
+    )
 
 
 def _ecc(gpu: GpuSample) -> str:
     if gpu.ecc_corrected is None and gpu.ecc_uncorrected is None:
-        return MISSING
-    return f"{count_text(gpu.ecc_corrected)} / {count_text(gpu.ecc_uncorrected)} bad"
+        return formats.MISSING
+    return f"{formats.count(gpu.ecc_corrected)} / {formats.count(gpu.ecc_uncorrected)} bad"
 
 
 def _with_unit(value: float | None, unit: str) -> str:
-    return MISSING if value is None else f"{value:.0f} {unit}"
+    return formats.MISSING if value is None else f"{value:.0f} {unit}"
 
 
 # Title, cells and text of each column, the most asked for first.
 _COLUMNS: tuple[tuple[str, int, Callable[[GpuSample], str]], ...] = (
-    ("use", 6, lambda gpu: percent_text(gpu.utilisation)),
+    ("use", 6, lambda gpu: formats.percent(gpu.utilisation)),
     ("memory", 17, _memory),
-    ("run", 9, lambda gpu: gib_text(gpu.memory_run)),
+    ("run", 9, lambda gpu: formats.size(gpu.memory_run)),
     ("temp", 7, lambda gpu: _with_unit(gpu.temperature, "°C")),
     ("power", 12, _power),
-    ("fan", 6, lambda gpu: percent_text(gpu.fan)),
+    ("fan", 6, lambda gpu: formats.percent(gpu.fan)),
     ("clock", 15, _clock),
     ("mem clock", 10, lambda gpu: _with_unit(gpu.memory_clock, "MHz")),
     ("held down by", 27, _throttle),
     ("PCIe", 18, _pcie),
     ("ECC", 14, _ecc),
-    ("mem busy", 8, lambda gpu: percent_text(gpu.memory_busy)),
+    ("mem busy", 8, lambda gpu: formats.percent(gpu.memory_busy)),
 )
-
-
-def _rate(value: float | None) -> str:
-    """Bytes a second in words."""
-    if value is None:
-        return MISSING
-    return f"{value / 1e6:.1f} MB/s" if value >= 1e5 else f"{value / 1e3:.0f} kB/s"
 
 
 def _label(name: str) -> str:

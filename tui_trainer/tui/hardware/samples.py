@@ -9,9 +9,9 @@ import numpy as np
 
 from tui_trainer.contracts.hardware import GpuSample, HardwareSample
 from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.text import formats
 from tui_trainer.text.formats import number
 from tui_trainer.tui.charts.model import ChartLine, ChartSpec
-from tui_trainer.tui.common.markup import MISSING
 from tui_trainer.tui.run_charts.viewport import ALL, Range, Viewport
 from tui_trainer.watch.snapshots import RunView
 
@@ -141,7 +141,7 @@ def _newest(lines: Sequence[ChartLine]) -> str:
     """The newest value of the first line; of many GPUs the lowest and the highest."""
     values = [line.y[-1] for line in lines if line.tag] or [line.y[-1] for line in lines[:1]]
     known = [value for value in values if np.isfinite(value)]
-    low, high = (number(end(known), 3) if known else MISSING for end in (min, max))
+    low, high = (number(end(known), 3) if known else formats.MISSING for end in (min, max))
     return low if low == high else f"{low}–{high}"
 
 

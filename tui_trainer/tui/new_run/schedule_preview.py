@@ -10,9 +10,9 @@ import numpy as np
 from tui_trainer.contracts.job import Job, TrainingSettings
 from tui_trainer.contracts.schedule import learning_rate_at
 from tui_trainer.store import job_checks, jobs
+from tui_trainer.text import formats
 from tui_trainer.tui.charts.blocks import sparkline
 from tui_trainer.tui.charts.model import ChartLine, ChartSpec, Marks
-from tui_trainer.tui.common.markup import rate_text
 
 _POINTS = 400
 _COUNTED_BYTES = 4 << 20  # rows of larger files are not counted while somebody types
@@ -26,7 +26,7 @@ def schedule_line(job: Job, width: int, marks: Marks) -> str:
     steps = np.linspace(0, total - 1, width).astype(np.int64)
     rates = [learning_rate_at(int(step), job.training, total) for step in steps]
     drawn = sparkline(np.array(rates), width, marks, (0.0, job.training.learning_rate))
-    return f"{drawn} {rate_text(job.training.learning_rate)}"
+    return f"{drawn} {formats.rate(job.training.learning_rate)}"
 
 
 def schedule_chart(job: Job | None) -> ChartSpec:
@@ -37,7 +37,7 @@ def schedule_chart(job: Job | None) -> ChartSpec:
     total = steps_of(job)
     if total is None:
         return ChartSpec(
-            title=f"learning rate up to {rate_text(settings.learning_rate)}",
+            title=f"learning rate up to {formats.rate(settings.learning_rate)}",
             empty="set max steps to see the schedule: there are too many rows to count them now",
         )
     about = "" if settings.max_steps is not None else "about "
@@ -46,7 +46,7 @@ def schedule_chart(job: Job | None) -> ChartSpec:
         [learning_rate_at(int(step), settings, total) for step in steps], dtype=np.float64
     )
     return ChartSpec(
-        title=f"learning rate {rate_text(settings.learning_rate)}",
+        title=f"learning rate {formats.rate(settings.learning_rate)}",
         detail=f"{_words(settings)}, warmup {settings.warmup_steps:,} of {about}{total:,} steps",
         lines=(ChartLine((steps + 1).astype(np.float64), rates, "smooth"),),
         robust=False,

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from tui_trainer.store.atomic import sync_dir
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.charts import layout
 from tui_trainer.tui.charts.draw import draw_chart
 from tui_trainer.tui.charts.model import Array, ChartSpec, Marks, Palette
 from tui_trainer.tui.charts.svg import SvgColours, svg_document
-from tui_trainer.tui.common.markup import count_text
 from tui_trainer.tui.run_charts.plot import Plot
 from tui_trainer.tui.run_charts.x_axis import x_of
 from tui_trainer.watch.snapshots import RunView
@@ -104,7 +104,7 @@ def text_of(plots: Sequence[Plot], specs: Sequence[ChartSpec], marks: Marks) -> 
     """The charts as characters, with the runs' names and steps above."""
     lines = []
     for view in plots[0].views:
-        step = f", step {count_text(view.summary.step)}" if view.summary.step is not None else ""
+        step = f", step {formats.count(view.summary.step)}" if view.summary.step is not None else ""
         lines.append(clean(f"{view.summary.name}: {view.summary.status}{step}"))
     for spec in specs:
         lines.append("")

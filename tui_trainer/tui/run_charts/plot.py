@@ -13,6 +13,7 @@ import numpy as np
 
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.run import ACTIVE_STATES, Event
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, number
 from tui_trainer.tui.charts.model import (
     GLYPHS,
@@ -26,7 +27,6 @@ from tui_trainer.tui.charts.model import (
 )
 from tui_trainer.tui.charts.smoothing import SmoothingCache, auto_weight, weight_text
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import count_text, rate_text
 from tui_trainer.tui.run_charts.metrics import (
     LEARNING_RATE,
     LOSS,
@@ -227,9 +227,9 @@ class Plot:
         at = place_of(self.view, axis, step)
         found = read(self.view, metric, axis, at)
         if found.value is None:
-            return clean(metric.title), f"nothing at step {count_text(step)}"
+            return clean(metric.title), f"nothing at step {formats.count(step)}"
         said = _value(metric, found.value) if np.isfinite(found.value) else found.words()
-        detail = found.span or f"at step {count_text(found.step)}"
+        detail = found.span or f"at step {formats.count(found.step)}"
         return f"{clean(metric.title)} {said}", detail
 
 
@@ -270,7 +270,7 @@ def _validation(plot: Plot) -> tuple[ChartLine, ...]:
 
 
 def _value(metric: Metric, value: float) -> str:
-    return rate_text(value) if metric is LEARNING_RATE else number(value)
+    return formats.rate(value) if metric is LEARNING_RATE else number(value)
 
 
 def _bests(view: RunView, metric: Metric) -> str:
@@ -288,7 +288,7 @@ def _bests(view: RunView, metric: Metric) -> str:
 
 def _best(table: MetricTable, name: str) -> str:
     found = table.best(name)
-    return "" if found is None else f"best {number(found[0])} @ {count_text(found[1])}"
+    return "" if found is None else f"best {number(found[0])} @ {formats.count(found[1])}"
 
 
 def _marks(view: RunView, axis: XAxis) -> tuple[ChartMark, ...]:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from rich.style import Style
 
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clock, duration, number
 from tui_trainer.tui.charts.model import Palette
-from tui_trainer.tui.common.markup import count_text, rate_text, shorten
+from tui_trainer.tui.common.markup import shorten
 from tui_trainer.tui.run_charts.metrics import LEARNING_RATE, LOSS, VALIDATION, Metric
 from tui_trainer.tui.run_charts.plot import Plot, letter, place_of
 from tui_trainer.tui.run_charts.readout import ReadoutItem
@@ -39,7 +40,7 @@ def chips_of(plot: Plot, metrics: Sequence[Metric], palette: Palette) -> tuple[R
 def _place_chip(plot: Plot) -> ReadoutItem:
     """Where the cursor stands, on every axis that the run has."""
     step = plot.cursor or 0.0
-    said = [count_text(step)]
+    said = [formats.count(step)]
     if len(x_of(plot.view, "epoch")):
         said.append(f"epoch {number(place_of(plot.view, 'epoch', step), 3)}")
     if len(x_of(plot.view, "time")):
@@ -72,12 +73,12 @@ def _words(metric: Metric, found: ValueAt, plot: Plot) -> str:
     said = found.words() if found.span or found.value != found.value else ""
     said = said or _number(metric, found.value)
     if found.step is not None and found.step != plot.cursor:
-        said += f" @ {count_text(found.step)}"
+        said += f" @ {formats.count(found.step)}"
     return said
 
 
 def _number(metric: Metric, value: float | None) -> str:
-    return rate_text(value) if metric is LEARNING_RATE and value is not None else number(value)
+    return formats.rate(value) if metric is LEARNING_RATE and value is not None else number(value)
 
 
 def _colour(style: Style) -> str:

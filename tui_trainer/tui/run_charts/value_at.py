@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tui_trainer.text import formats
 from tui_trainer.text.formats import number
 from tui_trainer.tui.charts.model import Array
-from tui_trainer.tui.common.markup import count_text
 from tui_trainer.tui.run_charts.metrics import Metric, MetricSamples
 from tui_trainer.tui.run_charts.x_axis import XAxis, x_of
 from tui_trainer.watch.snapshots import RunView
@@ -31,7 +31,7 @@ class ValueAt:
         """What the value is the mean of, and the extremes; empty for a single row."""
         if self.first is None or self.step is None:
             return ""
-        steps = f"mean of steps {count_text(self.first)}–{count_text(self.step)}"
+        steps = f"mean of steps {formats.count(self.first)}–{formats.count(self.step)}"
         return f"{steps}{self._extremes()}"
 
     def words(self) -> str:

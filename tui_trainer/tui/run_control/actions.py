@@ -11,12 +11,12 @@ from tui_trainer.contracts.run import CommandName
 from tui_trainer.launch.broken_rate import BrokenRate, broken_rate
 from tui_trainer.store.runs import present_rate
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
 from tui_trainer.tui.common.dialogs.prompt import PromptDialog
-from tui_trainer.tui.common.markup import rate_text
 from tui_trainer.tui.common.page import Page
 from tui_trainer.tui.run_control import commands
 from tui_trainer.tui.runs.details_screen import DetailsScreen
@@ -76,7 +76,7 @@ class RunActions:
         present = present_rate.newest_rate(RunFolder(run.path))
         prompt = PromptDialog(
             f"Learning rate of {clean(run.name)}",
-            "" if present is None else rate_text(present),
+            "" if present is None else formats.rate(present),
             "it holds from the next step on and keeps the schedule's shape",
             lambda text: None if parse_rate(text) else "needs a number above 0, such as 2e-4",
         )
@@ -97,7 +97,7 @@ class RunActions:
             act()
             return
         options = (
-            ChoiceOption("set", "y", f"set {rate_text(rate)} all the same"),
+            ChoiceOption("set", "y", f"set {formats.rate(rate)} all the same"),
             ChoiceOption("leave", "escape", "leave the rate as it is"),
         )
 

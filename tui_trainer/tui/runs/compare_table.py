@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, duration, number
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import count_text, rate_text, shorten
-from tui_trainer.tui.runs.run_rows import NONE, middle, spark_text, trend_words
+from tui_trainer.tui.common.markup import shorten
+from tui_trainer.tui.runs.run_rows import middle, spark_text, trend_words
 from tui_trainer.watch.runs.run_diff import ConfigDifference, Form, ResultRow, RunDiff, contrast
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
@@ -86,7 +87,9 @@ def _heading(
     if any(run.tool != runs[0].tool or run.tool != "tui-trainer" for run in runs):
         rows.append([(clean(run.tool), run_status.FAINT) for run in runs])
     course = min(24, grid.cell - 4)
-    rows.append([(spark_text(run.spark, course) or NONE, run_status.ACCENT) for run in runs])
+    rows.append(
+        [(spark_text(run.spark, course) or formats.MISSING, run_status.ACCENT) for run in runs]
+    )
     rows.append([trend_words(run.trend) for run in runs])
     titles = ["", "state", "tool", "course", "trend"]
     if len(rows) == 4:
@@ -108,7 +111,7 @@ def _measure(measure: ResultRow, places: range, grid: CompareTable) -> Content:
         text = value_words(measure.values[place], measure.form)
         step = measure.steps[place] if measure.steps else None
         if step is not None:
-            text += f" @ {count_text(step)}"
+            text += f" @ {formats.count(step)}"
         # The sign goes first, so that a narrow column cannot cut it off.
         text = f"{BEST if best else ' '} {text}"
         cells.append(_cell(text, grid.cell, "bold $success" if best else ""))
@@ -120,19 +123,21 @@ def _differing(item: ConfigDifference, places: range, grid: CompareTable) -> Con
     for place in places:
         value = item.values[place]
         style = "$faint" if value is None else ""
-        cells.append(_cell(f"  {NONE if value is None else clean(value)}", grid.cell, style))
+        cells.append(
+            _cell(f"  {formats.MISSING if value is None else clean(value)}", grid.cell, style)
+        )
     return _line(item.key, cells, grid)
 
 
 def value_words(value: float | None, form: Form) -> str:
     """A result with the precision that its kind has."""
     if value is None:
-        return NONE
+        return formats.MISSING
     if form == "count":
-        return count_text(value)
+        return formats.count(value)
     if form == "seconds":
         return duration(value)
-    return rate_text(value).replace("e+", "e") if form == "rate" else number(value)
+    return formats.rate(value).replace("e+", "e") if form == "rate" else number(value)
 
 
 def _footnote(found: RunDiff) -> Content:

@@ -9,10 +9,11 @@ from typing import Any
 from textual.content import Content
 
 from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, clock, duration, number
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import count_text, gib_text, plain, rate_text, shorten, wrapped
-from tui_trainer.tui.runs.run_rows import NONE, spark_text, trend_words
+from tui_trainer.tui.common.markup import plain, shorten, wrapped
+from tui_trainer.tui.runs.run_rows import spark_text, trend_words
 from tui_trainer.watch.runs import run_diff
 from tui_trainer.watch.runs.run_details import CheckpointFacts, MetricRange, RunDetails, measured
 from tui_trainer.watch.snapshots import RunSummary, RunView
@@ -72,7 +73,7 @@ def events(known: RunDetails, width: int) -> Content:
     lines = []
     for event in listed:
         head = Content.assemble(
-            (f"{clock(event.time)}  {count_text(event.step):>9}  ", "$faint"),
+            (f"{clock(event.time)}  {formats.count(event.step):>9}  ", "$faint"),
             (f"{clean(event.kind):<14} ", "$accent"),
         )
         text = clean(event.message or _words(event.detail))
@@ -131,7 +132,7 @@ def _origin(view: RunView, width: int) -> list[Content]:
             fact("id", info.id, width),
             fact("host", info.host, width),
             fact("base", f"{info.base_model}  {info.base_path or ''}".strip(), width),
-            fact("resumed from", info.resumed_from or NONE, width),
+            fact("resumed from", info.resumed_from or formats.MISSING, width),
         ]
         lines += [
             fact("data file", f"{name}  {hash[:12]}", width)
@@ -142,8 +143,8 @@ def _origin(view: RunView, width: int) -> list[Content]:
 
 def _results(view: RunView, width: int) -> list[Content]:
     run = view.summary
-    total = f" of {count_text(run.total_steps)}" if run.total_steps else ""
-    step = NONE if run.step is None else f"{count_text(run.step)}{total}"
+    total = f" of {formats.count(run.total_steps)}" if run.total_steps else ""
+    step = formats.MISSING if run.step is None else f"{formats.count(run.step)}{total}"
     rows = [("step", step)]
     if run.epoch is not None:
         rows.append(("epoch", number(run.epoch)))
@@ -152,9 +153,9 @@ def _results(view: RunView, width: int) -> list[Content]:
     for name, table in (("loss", view.train), ("val_loss", view.evals)):
         best = table.best(name)
         if best is not None:
-            rows.append((f"best {name}", f"{number(best[0])} at step {count_text(best[1])}"))
+            rows.append((f"best {name}", f"{number(best[0])} at step {formats.count(best[1])}"))
     rows += [
-        ("learning rate", rate_text(run.learning_rate).replace("n/a", NONE)),
+        ("learning rate", formats.rate(run.learning_rate).replace("n/a", formats.MISSING)),
         ("time", duration(run_diff.elapsed(view))),
         ("tokens/s", number(run_diff.speed(view))),
         ("rows", f"{view.train.rows:,} training, {view.evals.rows:,} evaluations"),
@@ -181,7 +182,7 @@ def value_size(amount: float) -> str:
     """Bytes in few characters."""
     if amount < 2**20:
         return f"{amount / 1024:.1f} KiB"
-    return gib_text(int(amount)) if amount >= 2**30 else f"{amount / 2**20:.1f} MiB"
+    return formats.size(int(amount)) if amount >= 2**30 else f"{amount / 2**20:.1f} MiB"
 
 
 def _measured(one: MetricRange) -> Content:
@@ -215,13 +216,15 @@ def page(lines: Sequence[Content]) -> Content:
 def _words(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_words(item)}" for key, item in value.items())
-    return NONE if value is None else run_diff.words(value)
+    return formats.MISSING if value is None else run_diff.words(value)
 
 
 def _moment(seconds: float | None) -> str:
     try:
         return (
-            NONE if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+            formats.MISSING
+            if seconds is None
+            else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
         )
     except (OverflowError, ValueError, OSError):
-        return NONE
+        return formats.MISSING

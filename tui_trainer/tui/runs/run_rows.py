@@ -9,14 +9,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, duration, number
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import age_text, count_text, rate_text, shorten
+from tui_trainer.tui.common.markup import shorten
 from tui_trainer.watch.query.fields import BY_NAME
 from tui_trainer.watch.snapshots import RunSummary
 from tui_trainer.watch.unreadable_runs import UNREADABLE
-
-NONE = "–"
 
 
 @dataclass(frozen=True)
@@ -189,14 +188,14 @@ def middle(text: str, width: int) -> str:
 def age_words(updated_at: float | None, now: float) -> str:
     """How long ago a run was written: `now`, `12 s`, `3 min`."""
     if updated_at is None:
-        return NONE
-    return "now" if now - updated_at < 2 else age_text(now - updated_at)
+        return formats.MISSING
+    return "now" if now - updated_at < 2 else formats.age(now - updated_at)
 
 
 def trend_words(trend: float | None) -> tuple[str, str]:
     """`↓3.1 %` and its colour: a falling loss is good."""
     if trend is None or not math.isfinite(trend):
-        return NONE, run_status.FAINT
+        return formats.MISSING, run_status.FAINT
     size = abs(trend) * 100
     text = f"{size:.1f} %" if size < 99.95 else f"{min(size, 9999):.0f} %"
     if abs(trend) < _FLAT:
@@ -248,11 +247,11 @@ def _number_words(run: RunSummary, id: str, now: float) -> str:
     if id == "step":
         return _step(run)
     if id == "left":
-        return _known(duration(run.eta_seconds)) if run.status in ACTIVE_STATES else NONE
+        return _known(duration(run.eta_seconds)) if run.status in ACTIVE_STATES else formats.MISSING
     if id == "age":
         return age_words(run.updated_at, now)
     if id == "rate":
-        return _known(rate_text(run.learning_rate)).replace("e+", "e")
+        return _known(formats.rate(run.learning_rate)).replace("e+", "e")
     values = {
         "loss": run.loss,
         "best": run.best_loss,
@@ -265,12 +264,12 @@ def _number_words(run: RunSummary, id: str, now: float) -> str:
 
 def _step(run: RunSummary) -> str:
     if run.step is None:
-        return NONE
-    whole = f"{count_text(run.step)} / {count_text(run.total_steps)}"
+        return formats.MISSING
+    whole = f"{formats.count(run.step)} / {formats.count(run.total_steps)}"
     if not run.total_steps:
-        return count_text(run.step)
+        return formats.count(run.step)
     return whole if len(whole) <= 13 else f"{number(run.step)} / {number(run.total_steps)}"
 
 
 def _known(text: str) -> str:
-    return NONE if text == "n/a" else text
+    return formats.MISSING if text == "n/a" else text
