@@ -56,7 +56,7 @@ def test_the_nearest_command_is_named() -> None:
         parse("/zzz top")
     with pytest.raises(UserError, match="directly after its slash"):
         parse("/ good")
-    with pytest.raises(UserError, match="two: //"):
+    with pytest.raises(UserError, match="Type // to begin"):
         parse("/etc/passwd is what?")
 
 

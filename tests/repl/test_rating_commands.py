@@ -179,7 +179,7 @@ def test_a_revision_can_be_left(room: Room) -> None:
 def test_a_revision_needs_a_note_and_another_answer(room: Room) -> None:
     room.client.says = ["Rome", "Rome"]
     room.do(QUESTION)
-    assert "say what is wrong" in room.refused("/revise")
+    assert "give a note on what is wrong" in room.refused("/revise")
     assert "gave the same answer" in room.refused("/revise no")
 
 

@@ -261,7 +261,8 @@ def test_dropped_examples_leave_the_queue(classroom: Room, wait_until: Callable[
     teacher.cancel(teacher.trainings()[0].id)
     assert teacher.wait(20)
     second = teacher.trainings()[1]
-    assert (second.state, second.message) == ("cancelled", "its examples were dropped before it started")
+    expected = ("cancelled", "its examples were dropped before it started")
+    assert (second.state, second.message) == expected
 
 
 def test_nothing_to_train_is_said(classroom: Room) -> None:

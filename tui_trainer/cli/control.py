@@ -44,7 +44,7 @@ def control(
     timeout: float,
     as_json: bool,
 ) -> None:
-    """Send a command to a running run and wait until it is acknowledged.
+    """Send a command to a run and wait until it is acknowledged.
 
     'stop' saves and stops; 'cancel' stops without saving; 'set-lr X' sets the learning rate, with
     a warning where it is more than ten times the current one; 'apply' sets the rate that the
@@ -122,6 +122,7 @@ def _ask(folder: RunFolder, command: Command, timeout: float) -> Event:
         if remaining <= 0:
             raise UserError(
                 f"run {name} has not acknowledged {command.command} within {timeout:g} s; "
-                "commands are executed between two steps, so it may still follow (--timeout waits longer)",
+                "it executes commands between two steps, so the command may still be executed; "
+                "--timeout S waits longer",
                 1,
             )

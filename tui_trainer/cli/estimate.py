@@ -17,10 +17,10 @@ from tui_trainer.text import formats
 @common.json_option("Print one JSON document.")
 @common.debug_option
 def estimate(job: str, overrides: tuple[str, ...], as_json: bool) -> int:
-    """Estimate a job's steps, time, memory and disk, and what to change if it does not fit.
+    """Estimate the steps, time, memory and disk of a job.
 
-    A few real passes are made on a scratch adapter, which is discarded. The exit status is 1
-    where the job does not fit.
+    A few real passes are made on a scratch adapter, which is discarded. Where the job does not
+    fit, prints what to change and ends with exit status 1.
 
     \b
     Examples:
@@ -45,14 +45,16 @@ def lines(found: Estimate) -> list[tuple[str, str]]:
     """The estimate as names and values."""
     how = "measured" if found.measured else "extrapolated from smaller passes"
     fits = "fits" if found.fits else "does not fit"
-    evaluations = f"{found.evaluations:,} evaluations of {found.evaluation_seconds:.2g} s"
+    step = formats.milliseconds(found.step_seconds * 1000)
+    evaluation = formats.milliseconds(found.evaluation_seconds * 1000)
+    evaluations = f"{found.evaluations:,} evaluations of {evaluation}"
     facts = [
         ("steps", f"{found.steps:,}, {found.epochs:.3g} passes over {found.examples:,} examples"),
         ("tokens", f"{found.tokens:,}, {found.tokens / max(1, found.steps):,.0f} per step"),
         (
             "time",
-            f"{formats.duration(found.seconds)}: {formats.milliseconds(found.step_seconds * 1000)} per step, "
-            f"{evaluations}, {found.startup_seconds:.2g} s to start",
+            f"{formats.duration(found.seconds)}: {step} per step, {evaluations}, "
+            f"{formats.milliseconds(found.startup_seconds * 1000)} to start",
         ),
         (
             "peak memory",

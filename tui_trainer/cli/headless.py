@@ -114,7 +114,10 @@ class Stopper:
     def update(self, interrupts: int) -> None:
         """Sends what `interrupts`, their number so far, ask for; called every few milliseconds."""
         if interrupts == 1:
-            self._send("stop", "stopping: the run is saved first; press Ctrl-C again to stop without saving")
+            self._send(
+                "stop",
+                "stopping: the run is saved first; press Ctrl-C again to stop without saving",
+            )
         if interrupts >= 2:
             self._send("cancel", "stopping without saving")
             if self._kill_at is None:

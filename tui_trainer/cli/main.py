@@ -58,7 +58,9 @@ def _print_version(context: click.Context, _: click.Parameter, value: bool) -> N
     callback=_print_version,
     help="Print the version.",
 )
-@click.option("--model", metavar="M", help="Base model of the chat: a model folder or a Hugging Face id.")
+@click.option(
+    "--model", metavar="M", help="Base model of the chat: a model folder or a Hugging Face id."
+)
 @click.pass_context
 def root(context: click.Context, model: str | None) -> int | None:
     """Fine-tune language models in the terminal: train, watch, steer.
@@ -74,7 +76,9 @@ def root(context: click.Context, model: str | None) -> int | None:
     if context.invoked_subcommand is None:
         return common.open_app(common.runs_dir(context), model=model)
     if model is not None:
-        context.fail("--model applies only without a command; repl has its own --model, a job its own model")
+        context.fail(
+            "--model applies only without a command; repl has its own --model, a job its own model"
+        )
     return None
 
 

@@ -63,7 +63,9 @@ class RunNotifications:
         if not end.refused:  # the run is unchanged
             self._sender.send(ended(seen, self._on, now))
         if not self._sender.flush(QUIET_SECONDS, interrupted) and not interrupted():
-            output.message("a notification is still being sent; press Ctrl-C to exit without waiting")
+            output.message(
+                "a notification is still being sent; press Ctrl-C to exit without waiting"
+            )
             self._sender.flush(FLUSH_SECONDS, interrupted)
         self._sender.close()
 
@@ -81,7 +83,9 @@ class RunNotifications:
             updated_at=state.updated_at if state is not None else None,
             stalled=self._hang_detector.stalled,
             critical=self._hang_detector.critical,
-            resume=f"resume it with: tui-trainer resume {self._folder.path.name}" if crashed else "",
+            resume=f"resume it with: tui-trainer resume {self._folder.path.name}"
+            if crashed
+            else "",
         )
 
 

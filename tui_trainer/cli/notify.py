@@ -42,9 +42,10 @@ def notify() -> None:
 @common.json_option("Print one JSON document.")
 @common.debug_option
 def test(as_json: bool) -> int:
-    """Send a test notification through every channel and report whether each worked.
+    """Send a test notification through every channel.
 
-    Channels are set in [notify] of the configuration. The exit status is 1 where one fails.
+    Channels are set in [notify] of the configuration. Prints whether each worked; the exit
+    status is 1 where one failed.
 
     \b
     Examples:
@@ -59,8 +60,11 @@ def test(as_json: bool) -> int:
         output.document({"on": settings.on, "ways": results})
     else:
         labels = {True: "sent", False: "FAILED", None: "not used"}
-        output.data(output.pairs([(t.channel, f"{labels[t.worked]}: {t.message}") for t in results]))
-        output.data(f"notifications are sent for: {', '.join(settings.on) or 'nothing, as notify.on is empty'}")
+        output.data(
+            output.pairs([(t.channel, f"{labels[t.worked]}: {t.message}") for t in results])
+        )
+        occasions = ", ".join(settings.on) or "nothing, as notify.on is empty"
+        output.data(f"notifications are sent for: {occasions}")
     return 1 if any(result.worked is False for result in results) else 0
 
 
@@ -111,7 +115,9 @@ def _unused(channel: str, settings: NotifySettings) -> ChannelTest:
         if settings.desktop == "off":
             message = "desktop is off"
         elif shows_notifications(settings, os.environ) and settings.desktop == "auto":
-            message = 'the terminal shows notifications itself; desktop = "on" adds those of the desktop'
+            message = (
+                'the terminal shows notifications itself; desktop = "on" adds those of the desktop'
+            )
         else:
             message = "neither notify-send with a desktop session nor macOS is available"
     else:

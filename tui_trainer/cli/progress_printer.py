@@ -123,7 +123,9 @@ class TextProgress:
         if end.refused:
             return
         if end.status in ("cancelled", "crashed") and "tui-trainer resume" not in end.message:
-            output.message(f"resume it with: tui-trainer resume {formats.escape(str(self._folder.path))}")
+            output.message(
+                f"resume it with: tui-trainer resume {formats.escape(str(self._folder.path))}"
+            )
 
     def _draw(self) -> None:
         text = progress_line(self._state, self._train, self._eval)

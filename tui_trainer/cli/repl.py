@@ -27,9 +27,7 @@ _POLL_SECONDS = 0.1  # how often the waiting main thread can receive Ctrl-C
     help="The built-in base, a model folder, or a Hugging Face id.  [default: builtin]",
 )
 @click.option("--adapter", metavar="A", help="Activate this adapter first, as /adapters load does.")
-@click.option(
-    "--trust-remote-code", is_flag=True, help="Run Python code from the model's folder."
-)
+@click.option("--trust-remote-code", is_flag=True, help="Run Python code from the model's folder.")
 @common.json_option("Print one JSON record per event.")
 @common.runs_dir_option
 @common.debug_option
@@ -41,7 +39,7 @@ def repl(
     trust_remote_code: bool,
     as_json: bool,
 ) -> int:
-    """Chat with a model and correct its answers; it is trained on them in the background.
+    """Chat with a model and train it on corrected answers.
 
     Lines are questions, or commands such as /good, /fix TEXT, /train; /help lists them. Works
     in a pipe: the exit status is 1 if a command failed. Ctrl-C cancels an answer, Ctrl-D ends
@@ -109,9 +107,7 @@ def _edit(
 ) -> bool:
     if not interactive:
         hint = "use /fix TEXT for the last answer, /feedback fix N TEXT for feedback N"
-        printer(
-            events.SessionError(text=f"the editor needs a terminal; {hint}", command="/edit")
-        )
+        printer(events.SessionError(text=f"the editor needs a terminal; {hint}", command="/edit"))
         return False
     text = click.edit(request.text, extension=".txt")
     if text is None or text.rstrip("\n") == request.text:

@@ -16,7 +16,7 @@ from tui_trainer.store.adapters.adapter_store import AdapterStore
 @click.option("--name", metavar="NAME", help="Its name.  [default: that of the run or folder]")
 @common.debug_option
 def add(source: Path, name: str | None) -> None:
-    """Add an adapter that was trained elsewhere: DIR is a run, or a folder in PEFT's format.
+    """Add an adapter from a run or a folder in PEFT's format.
 
     \b
     Examples:

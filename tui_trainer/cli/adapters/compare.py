@@ -26,7 +26,9 @@ from tui_trainer.store.settings import load_settings
 @common.json_option("Print one JSON document.")
 @common.debug_option
 def compare(a: str, b: str, questions: tuple[str, ...], as_json: bool) -> None:
-    """Compare two adapters: size of their changes by layer, recalled and kept answers.
+    """Compare two adapters by layer, measures and answers.
+
+    Prints the size of their changes by layer, and the shares of answers recalled and kept.
 
     \b
     Example:

@@ -17,7 +17,9 @@ from tui_trainer.text import formats
 @click.argument("target", metavar="PATH", type=click.Path(path_type=Path))
 @common.debug_option
 def export(name: str, target: Path) -> None:
-    """Copy an adapter to a folder, or into an archive (.tar, .tar.gz, .tgz).
+    """Copy an adapter to a folder or an archive.
+
+    Archives are .tar, .tar.gz and .tgz.
 
     \b
     Examples:

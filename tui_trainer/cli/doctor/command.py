@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @common.debug_option
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
-    """Show this computer's hardware and software, and how to install what is missing.
+    """Show hardware, software, and how to install what is missing.
 
     \b
     Examples:

@@ -198,7 +198,9 @@ def _missing_in_terminal(terminal: TerminalFacts) -> list[MissingItem]:
         found.append(MissingItem("a terminal of 80×24 cells", "enlarge the window"))
     if terminal.colours != "16 million" and terminal.colours != "none (NO_COLOR)":
         found.append(
-            MissingItem("16 million colours", "export COLORTERM=truecolor, if the terminal supports them")
+            MissingItem(
+                "16 million colours", "export COLORTERM=truecolor, if the terminal supports them"
+            )
         )
     return found
 

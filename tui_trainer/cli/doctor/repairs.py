@@ -28,7 +28,8 @@ def of_gpus(
     older = _older(machine.cuda_version, built_for)
     if older:
         yield MissingItem(
-            f"a driver for torch's CUDA {built_for} (this one supports up to {machine.cuda_version})",
+            f"a driver for torch's CUDA {built_for} (the installed one supports up to "
+            f"{machine.cuda_version})",
             f"update the NVIDIA driver, or install a torch for CUDA {machine.cuda_version}: "
             f"{_CHOOSE_TORCH}",
         )

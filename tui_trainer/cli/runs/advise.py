@@ -37,7 +37,9 @@ _LINES = (".jsonl", ".ndjson", ".json", ".log", ".txt")
 @common.debug_option
 @click.pass_context
 def advise(context: click.Context, run: str, history: bool, as_json: bool) -> None:
-    """Replay the advisor over recorded metrics: what it advised, or would have.
+    """Apply the advisor to recorded metrics.
+
+    Prints what it advised, or would have advised.
 
     RUN is a run's folder, id or name; FILE any file of JSON lines with a loss, or a run of
     TensorBoard, W&B, transformers, Lightning, Keras, Trackio or MLflow. Where gradient norm or
@@ -53,7 +55,7 @@ def advise(context: click.Context, run: str, history: bool, as_json: bool) -> No
         lines = "line is" if skipped == 1 else "lines are"
         output.message(f"{skipped:,} {lines} not JSON and skipped")
     if found.lacks:
-        output.message(f"without {_listed(found.lacks)}, not recorded")
+        output.message(f"not recorded: {_listed(found.lacks)}; rules that need them are skipped")
     reports = found.said if history else found.advice
     if as_json:
         output.document(reports)
@@ -94,7 +96,7 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
     rows, skipped = parse(data)
     for text in known.rollbacks:
-        output.message(f"rolled back: {formats.escape(text)}")
+        output.message(f"rollback: {formats.escape(text)}")
     found = replay(rows, known.settings, known.facts, known.hardware, known.mutes)
     if not found.rows:
         raise UserError(

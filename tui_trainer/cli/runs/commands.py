@@ -20,7 +20,7 @@ _MODULES = {
 @common.runs_dir_option
 @common.debug_option
 def runs() -> None:
-    """List runs, show one, compare several, export metrics: ours and other tools'.
+    """List, show, compare and export runs, ours and other tools'.
 
     \b
     Examples:

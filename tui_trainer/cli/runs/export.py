@@ -78,7 +78,9 @@ def _form_of(target: Path | None) -> str:
 
 def _check_parquet(target: Path | None) -> None:
     if importlib.util.find_spec("pyarrow") is None:
-        raise UserError("Parquet needs pyarrow; install it with: pip install tui-trainer[parquet]", 1)
+        raise UserError(
+            "Parquet needs pyarrow; install it with: pip install tui-trainer[parquet]", 1
+        )
     if target is None and sys.stdout.isatty():
         raise UserError("Parquet is a binary format; write it to a file with -o FILE")
 

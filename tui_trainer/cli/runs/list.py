@@ -109,7 +109,12 @@ def steps_text(step: int | None, total: int | None) -> str:
 def _table(found: list[RunSummary]) -> str:
     other_tools = any(run.tool != "tui-trainer" for run in found)
     has_problems = any(run.problem for run in found)
-    headers = (*_HEADERS, *(("TOOL",) if other_tools else ()), "ID", *(("PROBLEM",) if has_problems else ()))
+    headers = (
+        *_HEADERS,
+        *(("TOOL",) if other_tools else ()),
+        "ID",
+        *(("PROBLEM",) if has_problems else ()),
+    )
     rows = [
         (
             *_row(run),

@@ -22,7 +22,7 @@ _CHANGES = 20  # the newest are shown
 @common.debug_option
 @click.pass_context
 def show(context: click.Context, run: str, as_json: bool) -> None:
-    """Show one run: state, results, configuration, checkpoints, the adapter.
+    """Show one run: state, results, configuration, checkpoints.
 
     RUN is a run's folder or file, its id or its name; of several with one name, the newest.
 
