@@ -20,6 +20,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ["HF_HUB_OFFLINE"] = "1"
 # No test asserts how long anything takes, as Hypothesis does of itself.
 hypothesis.settings.register_profile("patient", deadline=None)
+# For a second pass on other versions of what is depended on: pytest --hypothesis-profile few
+hypothesis.settings.register_profile("few", deadline=None, max_examples=10)
 hypothesis.settings.load_profile("patient")
 
 # The light package's tests pass without torch (see .ci/run): whole modules of its users are left

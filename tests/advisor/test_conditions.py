@@ -88,7 +88,7 @@ def test_one_spike_is_of_low_urgency_and_passes() -> None:
     spike = first(said, "loss_spike")
     assert (spike.step, spike.good_step) == (200, 198)
     assert spike.suggested_lr is None and spike.factor is None
-    assert "go back to the last good checkpoint, if the loss stays there" in spike.also_try
+    assert "roll back to the last good checkpoint, if the loss stays high" in spike.also_try
     assert said[-1].status == "closed"
 
 
@@ -330,7 +330,7 @@ def test_nothing_learned_at_a_rate_that_may_be_right_is_told_late_and_low() -> N
     said = advise(run(400, loss=lambda s: 2.0, rate=lambda s: 1e-5))
     advice = first(said, "plateau")
     assert 200 <= advice.step <= 400
-    assert "Nothing is learned" in advice.reason
+    assert "The model does not learn" in advice.reason
     assert urgent(said) == []
 
 

@@ -192,10 +192,12 @@ def test_columns_give_what_the_records_give() -> None:
 
 def test_columns_tell_a_lacking_field_from_a_broken_one() -> None:
     lacking, broken = math.copysign(math.nan, -1.0), math.nan
-    found = from_columns(
-        {"step": [1, 2, 3], "loss": [2.0, broken, 2.0], "gradient_norm": [1.0, broken, lacking]},
-        {"step": [2], "val_loss": [lacking]},
-    )
+    train = {
+        "step": [1.0, 2.0, 3.0],
+        "loss": [2.0, broken, 2.0],
+        "gradient_norm": [1.0, broken, lacking],
+    }
+    found = list(from_columns(train, {"step": [2], "val_loss": [lacking]}))
     assert [item.nonfinite for item in found] == [(), ("loss",), (), ()]
     assert [item.gradient_norm for item in found] == [1.0, None, None, None]
 

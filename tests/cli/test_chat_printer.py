@@ -110,9 +110,9 @@ def test_ratings_read_as_sentences(capsys: Capture) -> None:
         "feedback 3 is now medium (weight 3), right answer: Paris",
         "Paris",
     ]
-    assert "(password), so nothing was stored; /keep" in printed.err
+    assert "(password); /keep stores it anyway" in printed.err
     assert "delete adapter a? (/yes confirms)" in printed.err
-    assert "/accept takes this" in printed.err
+    assert "/accept stores this" in printed.err
 
 
 def test_how_far_the_buffer_is(capsys: Capture) -> None:

@@ -101,7 +101,7 @@ def test_a_training_under_way_is_mentioned(pipe: Run, capsys: Capture) -> None:
 
 def test_an_editor_needs_a_terminal(pipe: Run, capsys: Capture) -> None:
     assert pipe("What?\n/edit\n") == 1
-    assert "no terminal for an editor; /fix TEXT" in capsys.readouterr().err
+    assert "the editor needs a terminal; use /fix TEXT" in capsys.readouterr().err
 
 
 @pytest.fixture

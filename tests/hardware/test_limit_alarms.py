@@ -50,7 +50,7 @@ def test_disk_and_gpus() -> None:
 
 def test_a_message_says_what_and_what_to_do() -> None:
     (alarm,) = LimitAlarms().look(HardwareSample(time=0.0, gpus=[heat(89)]))
-    assert alarm.message == "GPU 2 is at 89 °C: it slows down at 90 °C; see to its cooling"
+    assert alarm.message == "GPU 2 is at 89 °C: it slows down at 90 °C; check its cooling"
 
 
 @pytest.mark.parametrize("value", [None, 0])

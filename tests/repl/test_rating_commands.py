@@ -215,4 +215,4 @@ def test_unreadable_feedback_is_counted(room: Room) -> None:
     with room.feedback.file.open("ab") as file:
         file.write(b"nonsense\n")
     room.do("/feedback")
-    assert "1 lines of" in room.notices()
+    assert "1 line of" in room.notices()

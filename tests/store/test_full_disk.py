@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import RunState
 from tui_trainer.store import atomic, waiting_lines
 from tui_trainer.store.runs import disk_reserve, run_folder
@@ -52,10 +53,10 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], bool]], None
     def make(is_full: Callable[[], bool]) -> None:
         opened = os.open
 
-        def guarded(path: Any, flags: int, *rest: Any) -> int:
+        def guarded(path: Any, flags: int, *rest: Any, **options: Any) -> int:
             if flags & os.O_EXCL and is_full():
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-            return opened(path, flags, *rest)
+            return opened(path, flags, *rest, **options)
 
         monkeypatch.setattr(os, "open", guarded)
 
@@ -171,3 +172,12 @@ def test_other_faults_of_the_state_are_raised(
     monkeypatch.setattr(atomic, "write_json", refuse)
     with pytest.raises(OSError, match="Read-only"):
         run_folder.write_state(folder, RunState(state="failed"))
+
+
+def test_a_run_folder_that_cannot_be_filled_is_not_left_behind(
+    tmp_path: Path, full: Callable[[Callable[[], bool]], None]
+) -> None:
+    full(lambda: True)
+    with pytest.raises(UserError, match=r"cannot make a run folder in .*; free some space"):
+        run_folder.create_loop_run(tmp_path, "mine", "loop.py", {}, RunState(state="preparing"))
+    assert list(tmp_path.iterdir()) == []

@@ -54,7 +54,7 @@ SPIKE = Advice(
     reason="The loss of step 52 is 2.9.",
     evidence=Evidence(metric="loss", first_step=44, last_step=52, value=2.9, level=1.3),
     confidence=0.6,
-    also_try=["nothing, if it stays alone"],
+    also_try=["nothing, if it remains a single spike"],
     good_step=51,
 )
 

@@ -131,7 +131,7 @@ async def test_critical_advice_on_a_run_beside_is_told(
 async def test_another_tools_run_is_told_of_as_far_as_it_is_judged_here(
     runs_dir: Path, session: Session, becomes: Becomes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tui_trainer.tui.dashboard.advice_thread._REST_SECONDS", 0.1)
+    monkeypatch.setattr("tui_trainer.watch.runs.background_advice.REST_SECONDS", 0.1)
     file = runs_dir / "other.jsonl"
 
     def write(first: int, last: int, risen: float) -> None:

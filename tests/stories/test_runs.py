@@ -256,7 +256,7 @@ async def test_details_have_a_page_for_each_kind_of_fact(
         await pilot.press("6")
         await seen(app, "started", "killed")
         await pilot.press("7")
-        await seen(app, "training examples", "1,234", "said again")
+        await seen(app, "training examples", "1,234", "duplicate rows")
         await pilot.press("8")
         await seen(app, "step 40", "macro F1", "0.650", "x·", "true class, taken for")
         await pilot.press("escape")

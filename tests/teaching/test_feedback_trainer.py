@@ -136,8 +136,8 @@ def test_what_arrives_during_a_training_waits_for_the_next(
     [
         ("fail", "failed", "the loss is not finite"),
         ("crash", "failed", "SIGKILL"),
-        ("sulk", "refused", "recalls only 0 % of the corrections"),
-        ("forget", "refused", "keeps only 0 % of what was right"),
+        ("sulk", "refused", "recalls only 0.0 % of the corrections"),
+        ("forget", "refused", "keeps only 0.0 % of what was right"),
     ],
 )
 def test_a_training_that_came_to_nothing_leaves_its_examples_and_says_why(

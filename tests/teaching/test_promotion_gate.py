@@ -101,9 +101,9 @@ def test_the_gate_compares_before_and_after() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "word"),
     [
-        (Measures(kept=1.0), Measures(recalled=0.7, kept=1.0), "recalls only 70%"),
-        (Measures(kept=1.0), Measures(recalled=1.0, kept=0.94), "keeps only 94.0%"),
-        (Measures(kept=0.9), Measures(recalled=1.0, kept=0.89), "keeps only 89.0%"),
+        (Measures(kept=1.0), Measures(recalled=0.7, kept=1.0), "recalls only 70.0 %"),
+        (Measures(kept=1.0), Measures(recalled=1.0, kept=0.94), "keeps only 94.0 %"),
+        (Measures(kept=0.9), Measures(recalled=1.0, kept=0.89), "keeps only 89.0 %"),
         (Measures(kept=0.9), Measures(recalled=1.0, kept=0.9), None),
         (Measures(kept=1.0), Measures(recalled=0.8, kept=0.95), None),
         (Measures(), Measures(recalled=1.0), None),

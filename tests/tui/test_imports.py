@@ -11,6 +11,7 @@ late = (
     "torch", "tui_trainer.repl", "tui_trainer.chat", "tui_trainer.teaching",
     # What the first paint does without, each 20 to 100 ms:
     "numpy", "psutil", "tomlkit", "watchdog", "importlib.metadata", "tui_trainer.watch.snapshots",
+    "yaml",
 )
 print(*[name for name in late if name in sys.modules])
 """

@@ -16,8 +16,9 @@ from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.watch.formats.record_columns import RowBuilder
 from tui_trainer.watch.formats.scalar_series import ScalarSource
+from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs import run_reader as run_module
-from tui_trainer.watch.runs.run_reader import RunPlace, RunReader
+from tui_trainer.watch.runs.run_reader import RunReader
 from tui_trainer.watch.snapshots import RunView
 from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS
 from tui_trainer.watch.tables.metrics_file import MetricsFile
@@ -31,7 +32,7 @@ def read_file(path: Path) -> MetricsFile:
 
 
 def read_run(folder: Path) -> tuple[RunReader, RunView]:
-    reader = RunReader(RunPlace(folder, "run", folder.name, folder.name))
+    reader = RunReader(RunLocation(folder, "run", folder.name, folder.name))
     while reader.read()[1]:
         pass
     return reader, reader.view()

@@ -156,7 +156,7 @@ def test_a_folder_that_appears_later_is_picked_up(tmp_path: Path) -> None:
     root = tmp_path / "later"
     with watching(root) as (_, sink):
         view = sink.wait(lambda v: v.problem is not None)
-        assert view.problem == f"{root} does not exist; its runs are shown once it does"
+        assert view.problem == f"{root} does not exist; its runs appear once it is created"
         make_run(root / "r")
         view = sink.wait(is_focused("r"))
         assert view.problem is None
@@ -207,7 +207,7 @@ def test_without_notices_the_poll_does_the_work_and_it_is_said_once(
         add_rows(folder / "metrics.jsonl", 1)
         view = sink.wait(is_focused("r", 1))
     assert view.oddities == (
-        "no notice of changes from the system ([Errno 28] inotify watch limit reached); "
+        "the system gives no notice of file changes ([Errno 28] inotify watch limit reached); "
         "files are polled",
     )
 
@@ -301,7 +301,8 @@ def test_two_hundred_runs_are_all_listed(tmp_path: Path) -> None:
 def test_the_watcher_imports_neither_torch_nor_textual() -> None:
     script = (
         "import sys, tui_trainer.watch.folder_watcher;"
-        "sys.exit(any(name in sys.modules for name in ('torch', 'textual', 'transformers')))"
+        "heavy = ('torch', 'textual', 'transformers', 'yaml');"
+        "sys.exit(any(name in sys.modules for name in heavy))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 

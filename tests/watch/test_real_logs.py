@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tui_trainer.watch.runs.run_reader import RunPlace, RunReader
+from tui_trainer.watch.run_location import RunLocation
+from tui_trainer.watch.runs.run_reader import RunReader
 from tui_trainer.watch.scan import Scanner
 
 _DATA = os.environ.get("TUI_TRAINER_SHARED_DATA", "")
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.skipif(not LOGS, reason="TUI_TRAINER_SHARED_DATA names 
 
 @pytest.mark.parametrize("log", LOGS, ids=lambda path: path.stem)
 def test_every_value_is_right(log: Path) -> None:
-    reader = RunReader(RunPlace(log, "jsonl", log.name, log.stem))
+    reader = RunReader(RunLocation(log, "jsonl", log.name, log.stem))
     while reader.read()[1]:
         pass
     view = reader.view()

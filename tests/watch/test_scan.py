@@ -65,7 +65,9 @@ def test_a_run_folder_or_a_file_as_the_root(tmp_path: Path) -> None:
 
 def test_roots_that_cannot_be_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = Scanner(tmp_path / "no").scan()
-    assert missing.problem == f"{tmp_path / 'no'} does not exist; its runs are shown once it does"
+    assert (
+        missing.problem == f"{tmp_path / 'no'} does not exist; its runs appear once it is created"
+    )
     text = put(tmp_path / "note.txt", "hello\n")
     assert "holds no metrics" in str(Scanner(text).scan().problem)
     os.mkfifo(tmp_path / "pipe")
@@ -155,7 +157,7 @@ def test_the_number_of_folders_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
         put(tmp_path / f"d{index}" / "log.jsonl")
     result = Scanner(tmp_path).scan()
     assert len(result.places) == 4
-    assert result.oddities == ("more than 5 folders; the rest is not looked at",)
+    assert result.oddities == ("more than 5 folders; the rest is left out",)
 
 
 @pytest.mark.parametrize(
@@ -185,8 +187,8 @@ def test_a_folder_of_garbage_says_what_is_wrong_with_it(tmp_path: Path) -> None:
     assert not found.places
     assert found.problem is None
     assert list(found.oddities) == [
-        f"{tmp_path / 'broken'}: run.json cannot be read, so this is no run",
-        f"{tmp_path / 'x.jsonl'} is no run: it has no rows with a step and numbers",
+        f"{tmp_path / 'broken'}: run.json cannot be read, so it is not shown as a run",
+        f"{tmp_path / 'x.jsonl'} is not a run: it has no rows with a step and numbers",
     ]
     (tmp_path / "good.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
     assert Scanner(tmp_path).scan().oddities == (), "beside a run, other files are nobody's fault"

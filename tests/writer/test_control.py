@@ -17,7 +17,8 @@ from tui_trainer.contracts.run import Command, Event
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import run_control
 from tui_trainer.store.runs.run_folder import RunFolder
-from tui_trainer.watch.runs.run_reader import RunPlace, RunReader
+from tui_trainer.watch.run_location import RunLocation
+from tui_trainer.watch.runs.run_reader import RunReader
 from tui_trainer.writer import RunWriter
 
 MakeRun = Callable[..., RunWriter]
@@ -52,7 +53,7 @@ def test_a_loop_that_does_not_listen_is_read_only_and_says_so(make_run: MakeRun)
     folder = folder_of(run)
     with pytest.raises(UserError, match="takes no commands"):
         run_control.send(folder, "pause")
-    reader = RunReader(RunPlace(folder.path, "run", "mine", "mine"))
+    reader = RunReader(RunLocation(folder.path, "run", "mine", "mine"))
     reader.read()
     assert not reader.view().commandable
     # One that is sent all the same is answered in words.

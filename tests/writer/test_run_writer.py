@@ -22,7 +22,8 @@ from tui_trainer.hardware import sampler
 from tui_trainer.launch.engine_process import check_startable
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
-from tui_trainer.watch.runs.run_reader import RunPlace, RunReader
+from tui_trainer.watch.run_location import RunLocation
+from tui_trainer.watch.runs.run_reader import RunReader
 from tui_trainer.writer import RunWriter
 from tui_trainer.writer.coerce import number
 
@@ -47,7 +48,7 @@ def test_three_lines_make_a_run_that_the_monitor_reads(tmp_path: Path) -> None:
         run.log(3, val_loss=1.25)
 
     folder = folder_of(run)
-    reader = RunReader(RunPlace(folder.path, "run", "mine", "mine"))
+    reader = RunReader(RunLocation(folder.path, "run", "mine", "mine"))
     while reader.read()[1]:
         pass
     view = reader.view()

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import msgspec
 
-from tui_trainer.advisor.finding import Condition
 from tui_trainer.advisor.state import AdvisorState, OpenAdvice
-from tui_trainer.contracts.advice import URGENCIES, Advice, AdvisorSettings
+from tui_trainer.contracts.advice import (
+    URGENCIES,
+    Advice,
+    AdviceKind,
+    AdvisorSettings,
+    Evidence,
+    Urgency,
+)
+
+COLD_START = ("warm up over about 5 % of the steps", "start again with the lower learning rate")
+
+
+class Condition(NamedTuple):
+    """A condition that holds now. `factor` is for the learning rate, `target` a rate to go to
+    instead; `stays` the rows for which the advice stays open after it was last found."""
+
+    kind: AdviceKind
+    urgency: Urgency
+    reason: str
+    evidence: Evidence
+    confidence: float
+    factor: float | None = None
+    target: float | None = None
+    also_try: Sequence[str] = ()
+    good_step: int | None = None
+    stays: int = 10
 
 
 def report(memory: AdvisorState, finding: Condition, settings: AdvisorSettings) -> list[Advice]:

@@ -19,7 +19,7 @@ from tui_trainer.advisor import (
     progress_rules,
     robust_stats,
 )
-from tui_trainer.advisor.finding import Condition
+from tui_trainer.advisor.advice_lifecycle import Condition
 from tui_trainer.advisor.record_values import RecordValues, read
 from tui_trainer.advisor.state import EVALUATIONS, AdvisorState, EvaluationPoint, close_block, note
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.finding import COLD_START, Condition
+from tui_trainer.advisor.advice_lifecycle import COLD_START, Condition
 from tui_trainer.advisor.schedule_phase import (
     healthy_rate,
     is_beyond_adapters,
@@ -59,7 +59,7 @@ def explosion(memory: AdvisorState, facts: JobFacts) -> Condition | None:
         min(0.99, 0.5 + above / 10),
         factor=0.1 if cold else 0.25,
         target=safe_rate(memory, facts, 0.1) if cold else healthy_rate(memory),
-        also_try=("look at the rows of this step", "a lower max_gradient_norm"),
+        also_try=("check the training rows of this step", "a lower max_gradient_norm"),
         good_step=memory.first_step - 1 if cold else reference.step,
         stays=12,
     )  # fmt: skip
@@ -145,8 +145,8 @@ def vanishing(memory: AdvisorState) -> Condition | None:
         evidence,
         0.9 if deep else 0.7,
         also_try=(
-            "see whether a part of the model is frozen or gives zeros",
-            "a higher precision, where gradients are too small for it",
+            "check whether part of the model is frozen or outputs zeros",
+            "a higher precision, if gradients are too small for this one",
         ),
         good_step=reference.step,
         stays=16,
@@ -199,9 +199,9 @@ def instability(memory: AdvisorState) -> Condition | None:
         numbers={"times": times, "low": low, "high": high},
     )
     level = math.exp(robust_stats.median(recent[-8:]) - (reference.log_norm or 0.0))
-    reason = f"scatters {short_number(times)} times as wide as before"
+    reason = f"varies {short_number(times)} times as much as before"
     if times < 2.0:
-        reason = f"keeps at {short_number(level)} times its level since the rate was raised"
+        reason = f"has stayed at {short_number(level)} times its level since the learning rate was raised"
     return Condition(
         "instability",
         "medium",

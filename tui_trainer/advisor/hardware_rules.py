@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.finding import Condition
+from tui_trainer.advisor.advice_lifecycle import Condition
 from tui_trainer.advisor.record_values import RecordValues
 from tui_trainer.advisor.schedule_phase import healthy_rate
 from tui_trainer.advisor.state import AdvisorState
@@ -41,7 +41,7 @@ def stalled(memory: AdvisorState, limit: float) -> Condition:
         f"the median step takes {milliseconds(1000 * median)}.",
         evidence,
         0.95,
-        also_try=("look at engine.log and at the disk, the network and other processes",),
+        also_try=("check engine.log, the disk, the network and other processes",),
         stays=0,
     )
 
@@ -71,7 +71,7 @@ def data_bound(
     return Condition(
         "data_bound",
         "medium",
-        f"The median step waits for data during {share_text(share)} of its time.",
+        f"The median step spends {share_text(share)} of its time waiting for data.",
         evidence,
         0.9,
         also_try=("prepare batches ahead or in more workers", "a faster disk"),
@@ -132,8 +132,8 @@ def non_finite(memory: AdvisorState, reading: RecordValues) -> Condition | None:
         factor=0.3,
         target=healthy_rate(memory),
         also_try=(
-            "roll back to the last good checkpoint and go on with the lower rate",
-            "look at the rows of this step",
+            "roll back to the last good checkpoint and continue with the lower learning rate",
+            "check the training rows of this step",
         ),
         good_step=memory.steps[-1] if memory.steps else None,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.finding import COLD_START, Condition
+from tui_trainer.advisor.advice_lifecycle import COLD_START, Condition
 from tui_trainer.advisor.schedule_phase import healthy_rate, is_cold_start, just_raised, safe_rate
 from tui_trainer.advisor.state import BLOCK, TRIFLE, AdvisorState, scale
 from tui_trainer.contracts.advice import AdviceKind, Evidence, JobFacts, Urgency
@@ -19,7 +19,7 @@ SPIKE = 10.0
 # A step up of the loss: rows after and before it, and how far apart their medians must be.
 STEP_AFTER, STEP_BEFORE, STEP_UP = 16, 28, 2.0
 COLD = 24  # steps in which a start that is too fast goes wrong
-_ROLL_BACK = "roll back to the last good checkpoint and go on with the lower rate"
+_ROLL_BACK = "roll back to the last good checkpoint and continue with the lower learning rate"
 
 
 def accumulate(memory: AdvisorState) -> None:
@@ -100,7 +100,10 @@ def _diverging(memory: AdvisorState, facts: JobFacts, now: float, unit: float) -
         also = COLD_START
     else:
         kind = "divergence"
-        also = (_ROLL_BACK, "look at the data from that step on, if the rate was not changed")
+        also = (
+            _ROLL_BACK,
+            "check the data from that step on, if the learning rate was not changed",
+        )
     return Condition(kind, urgency, reason, evidence, confidence, factor, target, also, good_step)
 
 
@@ -161,9 +164,9 @@ def spike(memory: AdvisorState) -> Condition | None:
         evidence,
         0.6,
         also_try=(
-            "nothing, if it stays alone",
-            "go back to the last good checkpoint, if the loss stays there",
-            "look at the rows of that step",
+            "nothing, if it remains a single spike",
+            "roll back to the last good checkpoint, if the loss stays high",
+            "check the training rows of that step",
         ),
         # The step before may have done it, with a loss still good: it was that of the weights
         # before it.
@@ -202,7 +205,7 @@ def oscillation(memory: AdvisorState) -> Condition | None:
     return Condition(
         "oscillation",
         "high" if times >= 8 else "medium",
-        f"The loss swings {short_number(times)} times as wide as before "
+        f"The loss oscillates {short_number(times)} times as widely as before "
         f"({short_number(swing)} against {short_number(usual)}) and does not fall.",
         evidence,
         min(0.95, 0.4 + times / 20),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.finding import Condition
+from tui_trainer.advisor.advice_lifecycle import Condition
 from tui_trainer.advisor.schedule_phase import fell, is_warming
 from tui_trainer.advisor.state import AdvisorState, EvaluationPoint, scale
 from tui_trainer.contracts.advice import Evidence, JobFacts, Urgency
@@ -110,12 +110,12 @@ def _finding(
         words = (
             f"The learning rate fell to {short_number((memory.rate or 0) / target)} of what it was"
         )
-        reason = f"{words}, and the loss stands still at {short_number(now)}."
+        reason = f"{words}, and the loss no longer falls from {short_number(now)}."
     elif learned:
-        reason = f"The loss stands still at {short_number(now)} over the last third of the run."
+        reason = f"The loss stayed at {short_number(now)} over the last third of the run."
     else:
         reason = (
-            f"Nothing is learned: the loss started at {short_number(memory.first)} and is "
+            f"The model does not learn: the loss started at {short_number(memory.first)} and is "
             f"{short_number(now)}."
         )
     third = memory.step - (memory.step - memory.first_step) // 3
@@ -133,7 +133,7 @@ def _finding(
         },
     )
     factor = 1.5 if learned else 10.0
-    also = ("see whether the data can be learned at all", "a higher rank")
+    also = ("check whether the data can be learned at all", "a higher rank")
     return Condition(
         "plateau",
         urgency,
@@ -191,7 +191,7 @@ def _turned(
     low: EvaluationPoint, newest: EvaluationPoint, level: float, limit: float | None
 ) -> Condition:
     rise = newest.val_loss / level - 1 if level > 0 else 0.0
-    moved = "rose" if limit is not None else "hardly moved"
+    moved = "rose" if limit is not None else "barely changed"
     evidence = Evidence(
         metric="val_loss",
         first_step=low.step,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -94,14 +94,15 @@ def standing(readings: Sequence[RecordValues]) -> list[RecordValues]:
 
 def from_columns(
     train: Mapping[str, Sequence[float]], evals: Mapping[str, Sequence[float]]
-) -> list[RecordValues]:
-    """Readings of a run that was read into columns by canonical name (`watch.view.Table`), an
-    evaluation after the training row of its step. NaN is a number that was none, NaN with its
-    sign bit set a field that the row lacks."""
+) -> Iterator[RecordValues]:
+    """The rows of a run that was read into columns by canonical name (as in the `MetricTable` of
+    `watch`), an evaluation after the training row of its step. NaN stands for a value that was
+    not finite, NaN with its sign bit set for a field that the row lacks."""
     found = [(float(step), 0, at, train) for at, step in enumerate(train.get("step", ()))]
     found += [(float(step), 1, at, evals) for at, step in enumerate(evals.get("step", ()))]
     found = [item for item in found if math.isfinite(item[0])]
-    return [_at(columns, at) for _, _, at, columns in sorted(found, key=lambda item: item[:3])]
+    for _, _, at, columns in sorted(found, key=lambda item: item[:3]):
+        yield _at(columns, at)
 
 
 def _at(columns: Mapping[str, Sequence[float]], at: int) -> RecordValues:

@@ -82,8 +82,8 @@ def _starved(samples: Sequence[HardwareSample], division: StepDivision) -> Bottl
         "starved",
         "starved by another process",
         f"other processes take {others:.0f} % of the processors{waits}",
-        "end the other processes, run them later or under nice, or give the run processors of its "
-        "own (taskset)",
+        "stop the other processes, run them later or with nice, or reserve CPUs for the run "
+        "(taskset)",
     )
 
 
@@ -103,7 +103,7 @@ def _crowded(samples: Sequence[HardwareSample], division: StepDivision) -> Bottl
         "starved",
         "starved by another process",
         f"other processes take {others:.0f} % of the GPU's time",
-        "end the other processes, run them later, or train on another GPU (CUDA_VISIBLE_DEVICES)",
+        "stop the other processes, run them later, or train on another GPU (CUDA_VISIBLE_DEVICES)",
     )
 
 
@@ -116,8 +116,8 @@ def _memory(samples: Sequence[HardwareSample], division: StepDivision) -> Bottle
             "memory",
             "memory-bound",
             f"RAM is {ram:.0%} full and {swap:.0%} of swap is in use",
-            "lower training.batch_size or data.max_length, use a smaller base, or end what else "
-            "holds memory",
+            "lower training.batch_size or data.max_length, use a smaller base model, or stop other "
+            "programs that use memory",
         )
     gpu = gpu_of(last, division)
     used = division.utilisation
@@ -130,7 +130,7 @@ def _memory(samples: Sequence[HardwareSample], division: StepDivision) -> Bottle
         "memory",
         "memory-bound",
         f"the GPU's memory is busy {gpu.memory_busy:.0f} % of the time{figure}",
-        'larger passes (training.batch_size), training.precision = "bf16", or '
+        'larger micro-batches (training.batch_size), training.precision = "bf16", or '
         "training.gradient_checkpointing = false do more arithmetic for each byte",
     )
 
@@ -142,11 +142,12 @@ def _compute(samples: Sequence[HardwareSample], division: StepDivision) -> Bottl
     figure = "" if used is None else f", at {used:.0%} of the device's peak"
     gpu = gpu_of(samples[-1], division)
     if gpu is not None and gpu.throttle:
-        change = f"the GPU holds its clocks down ({', '.join(gpu.throttle)}): cooling, power limit"
+        reasons = ", ".join(gpu.throttle)
+        change = f"the GPU lowers its clocks ({reasons}): check its cooling and power limit"
     elif division.device == "cpu":
-        change = "a GPU, a smaller base, or a lower data.max_length makes steps faster"
+        change = "a GPU, a smaller base model, or a lower data.max_length makes steps faster"
     else:
-        change = 'larger passes, training.precision = "bf16", or a faster device'
+        change = 'larger micro-batches, training.precision = "bf16", or a faster device'
     why = f"{share:.0%} of a step is forward, backward and update{figure}"
     return Bottleneck("compute", "compute-bound", why, change)
 

@@ -68,12 +68,14 @@ class LimitAlarms:
 def _readings(sample: HardwareSample) -> Iterator[_Reading]:
     if sample.ram_used is not None and sample.ram_total:
         share = sample.ram_used / sample.ram_total
-        change = "lower training.batch_size or data.max_length, or end what else holds memory"
+        change = (
+            "lower training.batch_size or data.max_length, or stop other programs that use memory"
+        )
         words = f"RAM is {share:.0%} full"
         yield _Reading("ram", share >= RAM_OPENS, share < RAM_CLOSES, words, change)
     if sample.disk_free is not None:
         free = sample.disk_free
-        change = "free some, or keep fewer checkpoints (training.keep_checkpoints)"
+        change = "free some space, or keep fewer checkpoints (training.keep_checkpoints)"
         size = f"{free / 2**30:.1f} GiB" if free >= 1 << 30 else f"{free / 2**20:.0f} MiB"
         words = f"the disk of the run has {size} free"
         yield _Reading("disk", free < DISK_OPENS, free > DISK_CLOSES, words, change)
@@ -88,20 +90,20 @@ def _gpu_readings(gpu: GpuSample) -> Iterator[_Reading]:
         near=gpu.problem is not None,
         away=gpu.problem is None,
         words=f"{name} does not answer: {gpu.problem}",
-        change="tui-trainer doctor says what repairs it",
+        change="tui-trainer doctor shows how to repair it",
         samples=GONE_SAMPLES,
         over=f"{name} answers again",
     )
     if gpu.memory_used is not None and gpu.memory_total:
         share = gpu.memory_used / gpu.memory_total
-        change = "lower training.batch_size, or end what else holds its memory"
+        change = "lower training.batch_size, or stop other programs that use it"
         words = f"the memory of {name} is {share:.0%} full"
         yield _Reading(
             f"gpu{gpu.index}_memory", share >= GPU_OPENS, share < GPU_CLOSES, words, change
         )
     if gpu.temperature is not None and gpu.temperature_limit is not None:
         below = gpu.temperature_limit - gpu.temperature
-        change = f"it slows down at {gpu.temperature_limit:.0f} °C; see to its cooling"
+        change = f"it slows down at {gpu.temperature_limit:.0f} °C; check its cooling"
         words = f"{name} is at {gpu.temperature:.0f} °C"
         yield _Reading(
             f"gpu{gpu.index}_heat", below <= HEAT_OPENS, below >= HEAT_CLOSES, words, change

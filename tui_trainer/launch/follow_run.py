@@ -7,14 +7,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
-
-import msgspec
+from typing import TypeVar
 
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunState
-from tui_trainer.store.regular_files import open_regular
-from tui_trainer.store.runs.run_folder import RunFolder, decoded_lines
+from tui_trainer.store.jsonl import RecordReader
+from tui_trainer.store.runs.run_folder import RunFolder
 
 Update = TrainRecord | EvalRecord | Event | RunState
 T = TypeVar("T")
@@ -44,14 +42,14 @@ def follow(
     `process` the end is read from the run's state.
     """
     since = since or Position()
-    metrics: _Lines[TrainRecord | EvalRecord] = _Lines(
-        folder.metrics_file, msgspec.json.Decoder(TrainRecord | EvalRecord), since.metrics
+    metrics: RecordReader[TrainRecord | EvalRecord] = RecordReader(
+        folder.metrics_file, TrainRecord | EvalRecord, since.metrics
     )
-    events = _Lines(folder.events_file, msgspec.json.Decoder(Event), since.events)
+    events: RecordReader[Event] = RecordReader(folder.events_file, Event, since.events)
     shown: RunState | None = None
     while True:
         ended = _ended(folder, process)  # before reading, so that the last rows are read after it
-        found: list[Update] = [*metrics.new(), *events.new()]
+        found: list[Update] = [*_new(metrics), *_new(events)]
         state = folder.state()
         if state is not None and state != shown:
             shown = state
@@ -62,24 +60,11 @@ def follow(
         time.sleep(POLL_SECONDS)
 
 
-class _Lines(Generic[T]):
-    """The whole lines appended to a file since the last look; unreadable ones are left out."""
-
-    def __init__(self, path: Path, decoder: msgspec.json.Decoder[T], offset: int) -> None:
-        self._path = path
-        self._decoder = decoder
-        self._offset = offset
-
-    def new(self) -> list[T]:
-        try:
-            with open_regular(self._path) as file:
-                file.seek(self._offset)
-                data = file.read()
-        except OSError:
-            return []
-        whole = data.rfind(b"\n") + 1
-        self._offset += whole
-        return decoded_lines(data[:whole], self._decoder)
+def _new(records: RecordReader[T]) -> list[T]:
+    try:
+        return records.new()
+    except OSError:  # absent until the engine has written its first line
+        return []
 
 
 def _time(update: Update) -> float:

@@ -50,9 +50,12 @@ class FeedbackCommands:
             self._context.emit_notice(
                 "no feedback yet: rate an answer with /good, /medium or /critical"
             )
-        if store.oddities:
+        first = store.first_unreadable
+        if first is not None:
+            lines = "line" if store.unreadable == 1 else "lines"
             self._context.emit_notice(
-                f"{store.oddities} lines of {store.file} cannot be read and are skipped"
+                f"{store.unreadable:,} {lines} of {store.file} cannot be read and are left out; "
+                f"the first is line {first.number:,}: {first.reason}"
             )
 
     def _drop(self, reference: str) -> None:

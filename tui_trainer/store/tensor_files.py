@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
+
 from tui_trainer.contracts.errors import BAD_CONTENT
 
 # Bits of an element of each type that safetensors knows.

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.feedback import Turn
-from tui_trainer.store import atomic, paths
+from tui_trainer.store import atomic, jsonl, paths
 
 KEPT_FILES = 12
 Ask = Callable[[list[list[Turn]]], list[str]]
@@ -43,15 +42,11 @@ class AnswerCache:
         return [known[key] for key in keys]
 
     def _read(self) -> dict[str, str]:
-        decoder = msgspec.json.Decoder(_Line)
-        known: dict[str, str] = {}
         with contextlib.suppress(OSError):
             os.utime(self._file)  # marks it as used
-            for data in self._file.read_bytes().split(b"\n"):
-                with contextlib.suppress(*BAD_CONTENT):
-                    line = decoder.decode(data)
-                    known[line.question] = line.answer
-        return known
+            lines = jsonl.read_records(self._file, _Line).records
+            return {line.question: line.answer for line in lines}
+        return {}
 
     def _write(self, found: dict[str, str]) -> None:
         with contextlib.suppress(OSError):  # without the file, the questions are only asked again

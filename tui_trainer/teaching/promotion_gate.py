@@ -58,16 +58,21 @@ def objection(before: Measures, after: Measures, settings: TeachingSettings) -> 
     """Why an adapter with these measures is refused, as a sentence, or None."""
     if after.recalled is not None and after.recalled < settings.min_recalled:
         return (
-            f"it recalls only {formats.share(after.recalled)} of the corrections; min_recalled is "
+            f"it recalls only {_percent(after.recalled)} of the corrections; min_recalled is "
             f"{formats.share(settings.min_recalled)}"
         )
     # What the active model had already forgotten does not count against the new one.
     if after.kept is not None and after.kept < min(settings.min_kept, before.kept or 0.0):
         return (
-            f"it keeps only {formats.share(after.kept)} of what was right before; min_kept is "
+            f"it keeps only {_percent(after.kept)} of what was right before; min_kept is "
             f"{formats.share(settings.min_kept)}"
         )
     return None
+
+
+def _percent(share: float) -> str:
+    """A share with one decimal, so that one just below the limit is not rounded up to it."""
+    return f"{share * 100:.1f} %"
 
 
 def _measures(

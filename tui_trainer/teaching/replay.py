@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import random
@@ -13,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts.errors import BAD_CONTENT, UserError
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import RatedExample, Turn
-from tui_trainer.store import paths
+from tui_trainer.store import jsonl, paths
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.store.feedback.secret_scan import find_secrets
 from tui_trainer.teaching import answer_matching
@@ -174,21 +173,18 @@ def read_golden(file: Path) -> list[KnownAnswer]:
     """Reads questions and answers, one JSON object per line. Raises `UserError` that names a
     bad line."""
     known = []
+    decoder: jsonl.RecordDecoder[_Golden] = jsonl.RecordDecoder(_Golden)
     try:
-        lines = file.read_bytes().splitlines()
+        for line in jsonl.LineReader(file).read(last=True):
+            # The last line of a file that somebody wrote by hand counts, whether or not it ends
+            # with a line feed.
+            item = next(decoder.decode([line._replace(complete=True)]), None)
+            if item is None or not item.question.strip() or not item.answer.strip():
+                raise UserError(
+                    f'{file} line {line.number} is not {{"question": "...", "answer": "..."}}'
+                )
+            turns = [Turn("user", item.question)]
+            known.append(KnownAnswer(turns=turns, answer=item.answer, source="golden"))
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        item = None
-        with contextlib.suppress(*BAD_CONTENT):
-            item = msgspec.json.decode(line, type=_Golden)
-        if item is None or not item.question.strip() or not item.answer.strip():
-            raise UserError(
-                f'{file} line {number} is not {{"question": "...", "answer": "..."}} with texts'
-            )
-        known.append(
-            KnownAnswer(turns=[Turn("user", item.question)], answer=item.answer, source="golden")
-        )
     return known

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import threading
 from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts.errors import BAD_CONTENT, UserError
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.teaching import TrainingRecord, TrainingState
-from tui_trainer.store import atomic, paths
+from tui_trainer.store import atomic, file_lock, jsonl, paths
 
 JOURNAL = "trainings.jsonl"
 OPEN_STATES: frozenset[TrainingState] = frozenset({"queued", "training", "checking"})
@@ -51,7 +49,7 @@ class TrainingQueue:
             status = self.file.stat()
             stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
             if stamp != self._stamp:
-                self._known = _fold(self.file.read_bytes())
+                self._known = _fold(self.file)
                 self._stamp = stamp
         return list(self._known.values())
 
@@ -81,49 +79,41 @@ class TrainerLock:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._descriptor: int | None = None
+        self._held: contextlib.ExitStack | None = None
         self._acquiring = threading.Lock()
 
     @property
     def held(self) -> bool:
         """Whether this session holds it."""
-        return self._descriptor is not None
+        return self._held is not None
 
     def acquire(self) -> bool:
         """Acquires it if it is free; whether this session holds it. Raises `UserError`."""
         with self._acquiring:
-            if self._descriptor is None:
-                self._descriptor = self._locked()
+            if self._held is None:
+                self._held = self._locked()
             return self.held
 
     def release(self) -> None:
         """Releases it."""
         with self._acquiring:
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-                self._descriptor = None
+            if self._held is not None:
+                self._held.close()
+                self._held = None
 
-    def _locked(self) -> int | None:
-        """The open lock file, or None where another session holds it."""
+    def _locked(self) -> contextlib.ExitStack | None:
+        """What holds the lock until it is closed; None where another session holds it."""
+        held = contextlib.ExitStack()
         try:
             paths.make_private_dir(self._folder)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            descriptor = os.open(self._folder / "teacher.lock", flags, atomic.PRIVATE)
+            got = held.enter_context(file_lock.trying(self._folder / "teacher.lock"))
         except OSError as error:
             raise UserError(f"{self._folder} cannot be written: {error.strerror}", 1) from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            return None
-        return descriptor
+        if got:
+            return held
+        held.close()
+        return None
 
 
-def _fold(data: bytes) -> dict[str, QueueEntry]:
-    decoder = msgspec.json.Decoder(QueueEntry)
-    known: dict[str, QueueEntry] = {}
-    for line in data.split(b"\n"):
-        with contextlib.suppress(*BAD_CONTENT):
-            entry = decoder.decode(line)
-            known[entry.record.id] = entry
-    return known
+def _fold(file: Path) -> dict[str, QueueEntry]:
+    return {entry.record.id: entry for entry in jsonl.read_records(file, QueueEntry).records}

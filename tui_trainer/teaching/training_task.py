@@ -13,13 +13,13 @@ import msgspec
 
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.chat import ModelReady
-from tui_trainer.contracts.errors import BAD_CONTENT, UserError
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.metrics import TrainRecord
 from tui_trainer.contracts.run import ACTIVE_STATES, RunState
 from tui_trainer.contracts.teaching import TrainingState
-from tui_trainer.store import paths
+from tui_trainer.store import jsonl, paths
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.teaching import promotion_gate
@@ -298,9 +298,6 @@ def _measure_text(what: str, before: float | None, after: float | None) -> str:
 
 
 def _last_step(run: RunFolder) -> TrainRecord | None:
-    decoder = msgspec.json.Decoder(TrainRecord)
     with contextlib.suppress(OSError):
-        for line in reversed(run.metrics_file.read_bytes().split(b"\n")):
-            with contextlib.suppress(*BAD_CONTENT):
-                return decoder.decode(line)
+        return next(jsonl.newest_records(run.metrics_file, TrainRecord), None)
     return None

@@ -387,7 +387,7 @@ def run_app(
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UserError("the full-screen session needs a terminal; see --headless and --json")
-    services = real_services(runs_dir, settings.refresh_seconds, settings.model)
+    services = real_services(runs_dir, settings.refresh_seconds, settings.model, settings.advisor)
     app = TrainerApp(
         runs_dir, settings=settings, services=services, focus=focus, monitor_only=monitor_only
     )

@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING, Literal
 from textual.message import Message
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tui_trainer.contracts.advice import Advice
     from tui_trainer.contracts.hardware import HardwareSample
     from tui_trainer.launch.exit_report import EngineEnd
     from tui_trainer.store.runs.run_folder import RunFolder
@@ -28,18 +25,6 @@ class FolderChanged(Message):
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, FolderChanged)
-
-
-class AdviceComputed(Message):
-    """A run that had no advisor of its own was judged."""
-
-    def __init__(self, path: Path, advice: tuple[Advice, ...]) -> None:
-        super().__init__()
-        self.path = path
-        self.advice = advice
-
-    def can_replace(self, message: Message) -> bool:
-        return isinstance(message, AdviceComputed)
 
 
 class HardwareSampled(Message):

@@ -14,12 +14,12 @@ from tui_trainer.tui.messages import NoticePosted, TerminalSignal
 if TYPE_CHECKING:  # loaded when the first runs were read
     from textual.message import Message
 
+    from tui_trainer.contracts.advice import Advice
     from tui_trainer.contracts.notice import Notice
     from tui_trainer.notify.notice_rules import NoticeRules, SeenRun
     from tui_trainer.notify.sender import Sender
     from tui_trainer.tui.app import TrainerApp
-    from tui_trainer.tui.messages import AdviceComputed
-    from tui_trainer.watch.snapshots import FolderView, RunSummary
+    from tui_trainer.watch.snapshots import FolderView, RunSummary, RunView
 
 _AGAIN_SECONDS = 1.1  # until a crash is certain
 _FLUSH_SECONDS = 3.0
@@ -34,6 +34,7 @@ class ScreenNotifier:
         self._rule: NoticeRules | None = None
         self._sender: Sender | None = None
         self._runs: dict[Path, RunSummary] = {}
+        self._advised: tuple[Path, tuple[Advice, ...]] | None = None
         self._waiting = False
 
     def take(self, view: FolderView) -> None:
@@ -43,12 +44,15 @@ class ScreenNotifier:
             if fresh:
                 self._runs = {run.path: run for run in view.runs}
                 self._look(fresh)
+            if view.focused is not None and view.focused.advice_computed:
+                self._take_advice(view.focused)
 
-    def judged(self, message: AdviceComputed) -> None:
-        """Looks at the advice that was found here, on a run without an advisor."""
-        run = self._runs.get(message.path)
-        if run is not None:
-            self._tell(self._made().judged(seen_of(run), message.advice, time.time()))
+    def _take_advice(self, view: RunView) -> None:
+        """Looks at the advice that was computed here, on a run without an advisor."""
+        advice = view.summary.path, view.advice or ()
+        if advice != self._advised:
+            self._advised = advice
+            self._tell(self._made().judged(seen_of(view.summary), advice[1], time.time()))
 
     def has_judged(self, path: Path) -> bool:
         """Whether a run was judged here before, so that what comes is news."""

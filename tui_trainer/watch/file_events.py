@@ -88,7 +88,7 @@ class FileEvents:
 
     def _give_up(self, error: Exception) -> None:
         reason = " ".join(str(error).split())[:100] or type(error).__name__
-        self.problem = f"no notice of changes from the system ({reason}); files are polled"
+        self.problem = f"the system gives no notice of file changes ({reason}); files are polled"
 
 
 def _inode(folder: Path) -> int | None:

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.watch.error_boundary import caught
 from tui_trainer.watch.file_events import FileEvents
 from tui_trainer.watch.runs.backfill import PAUSE_SECONDS, Backfill
+from tui_trainer.watch.runs.background_advice import BackgroundAdvice
 from tui_trainer.watch.runs.reader_pool import ReaderPool
 from tui_trainer.watch.runs.run_summary import SummaryReader
 from tui_trainer.watch.scan import FoundRun, Scanner
@@ -46,6 +48,7 @@ class FolderWatcher:
         *,
         poll_seconds: float = 1.0,
         look_seconds: float = 0.5,
+        advisor: AdvisorSettings | None = None,
     ) -> None:
         self.root = root.expanduser().absolute()
         self._on_change = on_change
@@ -70,6 +73,7 @@ class FolderWatcher:
         self._stopping = threading.Event()
         self._readers = ReaderPool(self._stopping.is_set)
         self._filler = Backfill()
+        self._advice = BackgroundAdvice(advisor or AdvisorSettings())
         self._rescan = True
         self._thread: threading.Thread | None = None
 
@@ -120,7 +124,7 @@ class FolderWatcher:
 
     def _fail(self, error: Exception) -> None:
         """Says on the screen that a round failed; what was read before stays."""
-        reason = f"reading the folder failed, and is tried again: {caught(error, self.root)}"
+        reason = f"reading the folder failed, next try follows: {caught(error, self.root)}"
         if reason == self._failure or self._stopping.is_set():
             return
         self._failure = reason
@@ -145,8 +149,9 @@ class FolderWatcher:
         self._tell()
         self._failure = None
         if not (self._is_loading() or self._unread or self._disordered):
+            computing = self._advise()
             until = max(begun + COALESCE_SECONDS, self._pace.next(begun))
-            if not self._streams:
+            if not (self._streams or computing):
                 longest = PAUSE_SECONDS if self._filler.work(self._ordered) else self._look_seconds
                 self._wake.wait(max(0.0, min(next_poll - time.monotonic(), longest)))
             self._stopping.wait(max(0.0, until - time.monotonic()))
@@ -221,6 +226,17 @@ class FolderWatcher:
             self._sent = view
             self._hand_out(view)
 
+    def _advise(self) -> bool:
+        """Computes advice on the focused run for 20 ms or so, after its chart was handed out, and
+        hands the run out again once its advice is up to date; whether more remains to compute."""
+        focus = self._readers.focus
+        if focus is None or not self._advice.wants(self._readers.view(focus)):
+            return False
+        if not self._advice.work(self._readers.view(focus)):
+            return True
+        self._tell()
+        return False
+
     def _hand_out(self, view: FolderView) -> None:
         try:
             self._on_change(view)
@@ -243,7 +259,7 @@ class FolderWatcher:
         return FolderView(
             root=self.root,
             runs=tuple(runs),
-            focused=whole[focus] if focus is not None else None,
+            focused=self._advice.complete(whole[focus]) if focus is not None else None,
             problem=self._found.problem,
             loading=self._is_loading() or (bool(self._unread) and self._is_first_look()),
             oddities=tuple(oddities),
@@ -268,7 +284,7 @@ def _unreadable(runs: list[RunSummary]) -> list[str]:
     bad = [run for run in runs if run.problem]
     said = [f"run {run.name}: {run.problem}" for run in bad[:_NAMED_UNREADABLE]]
     if len(bad) > _NAMED_UNREADABLE:
-        said.append(f"{len(bad):,} runs cannot be read, or not wholly; the list of runs says why")
+        said.append(f"{len(bad):,} runs cannot be read completely; the list of runs shows why")
     return said
 
 

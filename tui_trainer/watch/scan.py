@@ -13,7 +13,7 @@ from typing import cast
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.watch.formats import mlflow, registry, tensorboard, trainer_state
 from tui_trainer.watch.formats.detect import LINES, SUFFIXES, FormatDetector, holds_metrics
-from tui_trainer.watch.runs.run_reader import RunPlace
+from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.snapshots import RunKind
 
 __all__ = ["DEPTH", "FoundRun", "Scanner", "holds_metrics"]
@@ -37,7 +37,7 @@ _HF_LOGS = frozenset({"runs"})
 class FoundRun:
     """The runs below a root by path, and why the root cannot be looked at, if so."""
 
-    places: dict[Path, RunPlace]
+    places: dict[Path, RunLocation]
     problem: str | None = None
     oddities: tuple[str, ...] = ()
 
@@ -77,7 +77,7 @@ class Scanner:
         try:
             status = self.root.stat()
         except FileNotFoundError:
-            return FoundRun({}, f"{self.root} does not exist; its runs are shown once it does")
+            return FoundRun({}, f"{self.root} does not exist; its runs appear once it is created")
         except OSError as error:
             return FoundRun({}, f"{self.root} cannot be read: {error.strerror}")
         if stat.S_ISREG(status.st_mode):
@@ -89,10 +89,10 @@ class Scanner:
         except OSError as error:
             return FoundRun({}, f"{self.root} cannot be read: {error.strerror}")
         self._oddities = set()
-        places: dict[Path, RunPlace] = {}
+        places: dict[Path, RunLocation] = {}
         self._walk(self.root, status, places)
         for file, reason in self._judge.problems.items():
-            self._oddities.add(f"{file} cannot be looked into: {reason}")
+            self._oddities.add(f"{file} cannot be inspected: {reason}")
         if not places:
             self._oddities.update(self._rejected())
         return FoundRun(places, None, tuple(sorted(self._oddities)))
@@ -102,20 +102,20 @@ class Scanner:
         found = []
         for folder, listing in self._listings.items():
             if listing.odd_run:
-                found.append(f"{folder}: run.json cannot be read, so this is no run")
+                found.append(f"{folder}: run.json cannot be read, so it is not shown as a run")
             for file in listing.files:
                 if file.name.endswith(LINES) and self._judge.size(file) > 0:
-                    found.append(f"{file} is no run: it has no rows with a step and numbers")
+                    found.append(f"{file} is not a run: it has no rows with a step and numbers")
         return found[:_REJECTED_TOLD]
 
     def _scan_file(self) -> FoundRun:
-        places: dict[Path, RunPlace] = {}
+        places: dict[Path, RunLocation] = {}
         self._add_files([self.root], places, need_step=False)
         if not places:
-            return FoundRun({}, f"{self.root} holds no metrics in a form that is known here")
+            return FoundRun({}, f"{self.root} contains no metrics in a known format")
         return FoundRun(places)
 
-    def _walk(self, root: Path, status: os.stat_result, places: dict[Path, RunPlace]) -> None:
+    def _walk(self, root: Path, status: os.stat_result, places: dict[Path, RunLocation]) -> None:
         visited = {(status.st_dev, status.st_ino)}
         level = [(root, status)]
         seen_listings: dict[Path, _Listing] = {}
@@ -131,7 +131,7 @@ class Scanner:
         self._listings = seen_listings
         self._judge.forget(set(seen_listings))
 
-    def _take(self, folder: Path, listing: _Listing, places: dict[Path, RunPlace]) -> list[Path]:
+    def _take(self, folder: Path, listing: _Listing, places: dict[Path, RunLocation]) -> list[Path]:
         """Adds the runs that a folder is or holds; gives the folders in which others may lie."""
         if listing.is_run:
             places[folder] = self._place(folder, "run")
@@ -157,7 +157,7 @@ class Scanner:
         return [] if "wandb" in kinds else folders
 
     def _add_files(
-        self, files: list[Path], places: dict[Path, RunPlace], need_step: bool = True
+        self, files: list[Path], places: dict[Path, RunLocation], need_step: bool = True
     ) -> set[str]:
         kinds = set()
         for file in files:
@@ -166,7 +166,7 @@ class Scanner:
                 for part, name in found[1] if found is not None else ():
                     path = Path(f"{file}#run={part}")
                     kind, id = found[0] if found else "", f"{self._relative(file)}#{part}"
-                    places[path] = RunPlace(path, cast(RunKind, kind), id, name, part)
+                    places[path] = RunLocation(path, cast(RunKind, kind), id, name, part)
                 continue
             kind = self._judge.kind(file, need_step) or ""
             if kind:
@@ -187,7 +187,7 @@ class Scanner:
             if key in visited:
                 continue
             if len(visited) >= MOST_FOLDERS:
-                self._oddities.add(f"more than {MOST_FOLDERS:,} folders; the rest is not looked at")
+                self._oddities.add(f"more than {MOST_FOLDERS:,} folders; the rest is left out")
                 break
             visited.add(key)
             found.append((folder, about))
@@ -246,10 +246,10 @@ class Scanner:
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix() if path != self.root else path.name
 
-    def _place(self, path: Path, kind: str) -> RunPlace:
+    def _place(self, path: Path, kind: str) -> RunLocation:
         made = cast(RunKind, kind)
         if made == "run":
-            return RunPlace(path, made, self._relative(path), path.name)
+            return RunLocation(path, made, self._relative(path), path.name)
         stem = path.name
         for suffix in (*SUFFIXES, ".metrics", ".trainer_state"):
             stem = stem.removesuffix(suffix)
@@ -260,7 +260,7 @@ class Scanner:
             path_named = path
         if _NUMBERED.fullmatch(stem) and path_named != self.root:
             stem = self._with_owner(path_named, stem)
-        return RunPlace(path, made, self._relative(path), stem or path.name)
+        return RunLocation(path, made, self._relative(path), stem or path.name)
 
     def _with_owner(self, path: Path, name: str) -> str:
         """A numbered folder's name with that of the nearest folder above that says something."""

@@ -228,8 +228,9 @@ class RunView:
     the metrics went back, replacing older rows (the newest hundred); `config` is flat
     (`section.key` to value), for a foreign run what its tool recorded; `lacks` names what the
     run does not record ("learning rate", "gradient norm", "state", "checkpoints"); `advice` is
-    every advice as last said by the engine that trained it, in order; None where no advisor ran
-    along with it, `applied` names those whose rate was taken.
+    every advice as last reported, in order, by the advisor that ran with the run, or by the
+    watcher's own (`advice_computed`); None where there is neither, or not yet; `applied` are the
+    ids of those whose learning rate was taken.
     """
 
     summary: RunSummary
@@ -247,6 +248,7 @@ class RunView:
     lacks: tuple[str, ...] = ()
     advice: tuple[Advice, ...] | None = None
     applied: frozenset[str] = frozenset()
+    advice_computed: bool = False
 
     @property
     def rows(self) -> int:

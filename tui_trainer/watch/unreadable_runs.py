@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tui_trainer.contracts.run import ACTIVE_STATES, ENDED_STATES
 from tui_trainer.store.runs.run_folder import why_unreadable
+from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.snapshots import RunSummary
-
-if TYPE_CHECKING:
-    from tui_trainer.watch.runs.run_reader import RunPlace
 
 UNREADABLE = "unreadable"
 # What a state file or another tool says; other words are guesses from the files' times.
 _KNOWN_STATES = ACTIVE_STATES | ENDED_STATES | {"idle", "crashed", "stale"}
 
 
-def unreadable_row(place: RunPlace, reason: str) -> RunSummary:
+def unreadable_row(place: RunLocation, reason: str) -> RunSummary:
     """The row of a run of which nothing is known but where it lies."""
     problem = f"cannot be read: {reason}"
     return RunSummary(place.path, place.id, place.name, place.kind, UNREADABLE, problem=problem)

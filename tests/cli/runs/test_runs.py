@@ -19,7 +19,7 @@ from tui_trainer.contracts.run import RunState
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import checkpoints, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
-from tui_trainer.watch.runs.run_reader import RunPlace
+from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.tables.growing_table import MOST_ENTRIES
 
 Capture = pytest.CaptureFixture[str]
@@ -83,7 +83,7 @@ def test_the_list_shows_a_dead_run_as_crashed(
         == "NAME STATUS STEP LOSS BEST VAL TREND TOK/S REMAINING STARTED ID"
     )
     told = {row.split()[0]: row for row in rows}
-    assert told["left"].split()[1:7] == ["crashed", "7", "/", "40", "–", "1.25"]
+    assert told["left"].split()[1:7] == ["crashed", "7", "/", "40", "–", "1.250"]
     assert told["right"].endswith(other.path.name)
     documents = json.loads(printed(capsys, "runs", "list", "--runs-dir", where, "--json"))
     facts = {item["name"]: item for item in documents}
@@ -274,7 +274,7 @@ def test_export_of_more_rows_than_a_table_keeps_is_not_thinned(tmp_path: Path) -
     count = MOST_ENTRIES + 1001
     file = tmp_path / "long.jsonl"
     file.write_text("".join(f'{{"step":{n},"loss":{n}.5}}\n' for n in range(1, count + 1)))
-    found = rows_of(RunPlace(file, "jsonl", "long", "long"), ["loss"])
+    found = rows_of(RunLocation(file, "jsonl", "long", "long"), ["loss"])
     assert len(found) == count and found.names == ("step", "loss")
     kinds, (steps, losses) = next(found.chunks())
     assert set(kinds) == {"train"} and steps[:2] == [1.0, 2.0] and losses[:2] == [1.5, 2.5]

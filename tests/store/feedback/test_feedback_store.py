@@ -131,10 +131,10 @@ def test_unreadable_lines_are_kept_and_counted() -> None:
     with store.file.open("ab") as file:
         file.write(b'\xff\n\n{"kind":"unheard","time":1}\n{"kind":"add","time":2,"exam')
     assert store.examples() == [first]
-    assert store.oddities == 2, "a line that is just being written is not odd yet"
+    assert store.unreadable == 2, "a line that is just being written is not odd yet"
     second = store.add(example("two"))
     assert store.examples() == [first, second]
-    assert store.oddities == 3
+    assert store.unreadable == 3
     store.drop(second.id)
     store.purge()
     assert b"\xff\n" in store.file.read_bytes()
@@ -157,7 +157,7 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 def test_a_journal_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "feedback.jsonl").mkdir()
-    with pytest.raises(UserError, match="cannot be read: Is a directory"):
+    with pytest.raises(UserError, match="cannot be read: a folder, not a file"):
         FeedbackStore(tmp_path).examples()
 
 
@@ -254,7 +254,7 @@ def test_twenty_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None
         assert what != "trained" or known[example_id].trained_in == "adapter"
     assert len({stored.id for stored in known.values()}) == len(known)
     store.add(example())
-    assert store.oddities <= 40, "a kill spoils its own line at most"
+    assert store.unreadable <= 40, "a kill spoils its own line at most"
 
 
 def _word(line: str) -> tuple[str, str]:

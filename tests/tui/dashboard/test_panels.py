@@ -198,9 +198,9 @@ def test_outcomes() -> None:
     assert outcome_of(RunView(RUN), "R").status == ""
     assert outcome_of(make(status="crashed"), "R resumes").hint == "R resumes"
     assert outcome_of(make(status="crashed"), "R").log == ("last",)
-    assert "/runs/a/adapter" in outcome_of(make(status="completed"), "R").hint
+    assert "/runs/a/adapter" in outcome_of(make(status="completed"), "R").adapter
     told = make(status="completed", message="the adapter is in /runs/a/adapter")
-    assert outcome_of(told, "R").hint == ""
+    assert outcome_of(told, "R").adapter == ""
 
 
 def test_plain_characters_keep_their_width() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tui_trainer.watch.runs.run_reader import RunPlace, RunReader
+from tui_trainer.watch.run_location import RunLocation
+from tui_trainer.watch.runs.run_reader import RunReader
 from tui_trainer.watch.snapshots import MetricTable, RunKind, RunView
 from tui_trainer.watch.tables.source import Source
 
@@ -22,7 +23,7 @@ def drain(source: Source) -> Source:
 
 def read_run(path: Path, kind: RunKind, part: str = "") -> RunView:
     key = Path(f"{path}#run={part}") if part else path
-    reader = RunReader(RunPlace(key, kind, path.name, path.name, part))
+    reader = RunReader(RunLocation(key, kind, path.name, path.name, part))
     for _ in range(10_000):
         if not reader.read()[1]:
             return reader.view()

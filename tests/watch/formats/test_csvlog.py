@@ -44,7 +44,7 @@ def test_keras_counts_epochs(tmp_path: Path) -> None:
     assert points(view.train, "loss") == [(0, 2), (1, 1)]
     assert points(view.train, "accuracy") == [(0, 0.5), (1, 0.75)]
     assert points(view.evals, "val_loss") == [(0, 3), (1, 1.5)]
-    assert view.oddities == ("log.csv: without steps: epochs are counted",)
+    assert view.oddities == ("log.csv: has no steps; epochs are used as steps",)
     assert view.summary.tool == "Keras CSV"
 
 
@@ -64,7 +64,7 @@ def test_a_header_that_changes_within_the_file(tmp_path: Path) -> None:
     assert points(view.train, "loss") == [(1, 2), (2, 1)]
     assert points(view.train, "learning_rate") == [(2, 0.5)]
     assert view.oddities == (
-        "a.csv: 1 line has another number of cells than the header",
+        "a.csv: 1 line has a different number of cells than the header",
         "a.csv: the header changes within the file",
     )
 
@@ -92,7 +92,9 @@ def test_a_metric_that_lightning_adds_is_no_oddity(tmp_path: Path) -> None:
     put(path, "step,loss\n1,1\n")
     drain(source)
     assert points(source.history.train.table(), "loss") == [(1, 1)]
-    assert source.oddities() == ["metrics.csv: replaced or truncated, and read anew"]
+    assert source.oddities() == [
+        "metrics.csv: replaced or truncated, and read again from its start"
+    ]
 
 
 def test_the_last_line_counts_once_the_file_is_quiet(tmp_path: Path) -> None:

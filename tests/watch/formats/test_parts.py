@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.watch.formats.encoders import event, field, frame, scalar, tensor, varint
-from tui_trainer.watch.foreign.yamlish import parse_flat
 from tui_trainer.watch.formats import protobuf
 from tui_trainer.watch.formats.record_columns import EVAL, RowBuilder, measure, number
 from tui_trainer.watch.formats.tfevents import Frames, hparams, read_event
@@ -98,18 +97,6 @@ def test_words_for_numbers() -> None:
     assert number("NaN") != number("NaN") and number("-Infinity") != number("x")
     assert number(True) is None and number("3") is None and number(10**400) != 1
     assert measure(None) != measure(None) and measure(2) == 2.0
-
-
-def test_the_yaml_that_loggers_write() -> None:
-    content = (
-        "# made by a logger\nlr: 1e-3\nbatch: 8\nname: 'a: b'\nempty: null\nflag: true\n"
-        "model:\n  dims:\n  - 2\n  - 3\n  kind: tiny\nobject: !!python/object:x.Y\n  inner: 1\n"
-        "last: word\n"
-    )
-    assert parse_flat(content) == {
-        "lr": 0.001, "batch": 8, "name": "a: b", "empty": None, "flag": True,
-        "model.dims": [2, 3], "model.kind": "tiny", "object.inner": 1, "last": "word",
-    }  # fmt: skip
 
 
 def test_course_and_trend() -> None:

@@ -92,7 +92,9 @@ def test_two_writers_at_once(tmp_path: Path) -> None:
     view = read_run(tmp_path, "tensorboard")
     assert points(view.train, "loss") == [(s, s) for s in range(7)]
     assert view.resumed_at == ()
-    assert view.oddities == ("several writers wrote at once; at one step the last read stands",)
+    assert view.oddities == (
+        "several processes wrote at once; of rows with one step the last one read is kept",
+    )
 
 
 def test_a_file_that_grows_byte_by_byte(tmp_path: Path) -> None:
@@ -148,7 +150,7 @@ def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
     drain(source)
     assert points(source.history.train.table(), "loss") == [(7, 7), (8, 8)]
     assert source.oddities() == [
-        "an event file was replaced or truncated, and all were read anew"
+        "an event file was replaced or truncated, and all were read again"
     ]  # fmt: skip
 
 

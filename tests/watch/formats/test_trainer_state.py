@@ -15,7 +15,7 @@ from tests.watch.formats.encoders import event, scalar, tfevents
 from tests.watch.formats.reading import drain, points, read_run
 from tui_trainer.watch.formats import registry
 from tui_trainer.watch.formats.trainer_state import TrainerStateSource
-from tui_trainer.watch.runs.run_reader import RunPlace
+from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs.run_summary import SummaryReader
 from tui_trainer.watch.scan import Scanner
 
@@ -96,7 +96,7 @@ def test_a_half_written_file_leaves_the_chart_as_it_is(tmp_path: Path) -> None:
     assert source.oddities() == [], "it is being written"
     os.utime(file, (time.time() - 60,) * 2)
     drain(source)
-    assert source.oddities() == ["trainer_state.json: cut off, or no trainer's state"]
+    assert source.oddities() == ["trainer_state.json: cut off, or not a trainer_state.json"]
     file.write_bytes(whole)
     drain(source)
     assert source.oddities() == []
@@ -123,7 +123,7 @@ def test_adapter_settings_stand_beside(tmp_path: Path) -> None:
 
 def test_the_list_knows_the_run_too(tmp_path: Path) -> None:
     put(tmp_path, [row(10), row(20)], 20)
-    glance = SummaryReader(RunPlace(tmp_path, "trainer_state", "x", "x"))
+    glance = SummaryReader(RunLocation(tmp_path, "trainer_state", "x", "x"))
     glance.read()
     summary = glance.summary
     assert (summary.step, summary.loss, summary.total_steps) == (20, 20.0, 100)
@@ -190,7 +190,7 @@ def test_a_file_that_was_cut_off_for_good_shows_its_whole_rows(tmp_path: Path) -
     drain(source)
     history = source.history
     assert points(history.train.table(), "loss") == [(10, 10), (20, 20)]
-    assert source.oddities() == ["trainer_state.json: cut off, or no trainer's state"]
+    assert source.oddities() == ["trainer_state.json: cut off, or not a trainer_state.json"]
     file.write_bytes(whole)
     drain(source)
     assert source.history is history

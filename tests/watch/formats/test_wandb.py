@@ -92,4 +92,4 @@ def test_other_messages_are_passed_over(tmp_path: Path) -> None:
     path.write_bytes(wandb_log(field(7, field(1, 3)), *rows(1), field(4, b"output"), b"\xff\xff"))
     view = read_run(path, "wandb")
     assert points(view.train, "loss") == [(1, 1)]
-    assert view.oddities == ("run-x.wandb: 1 record is damaged, and left out",)
+    assert view.oddities == ("run-x.wandb: 1 record is damaged; left out",)

@@ -19,7 +19,8 @@ import pytest
 from tui_trainer.contracts.job import DataSettings, Job
 from tui_trainer.contracts.run import RunInfo, RunState
 from tui_trainer.store import atomic
-from tui_trainer.watch.runs.run_reader import RunPlace, RunReader
+from tui_trainer.watch.run_location import RunLocation
+from tui_trainer.watch.runs.run_reader import RunReader
 from tui_trainer.watch.runs.run_summary import SummaryReader
 from tui_trainer.watch.snapshots import RunView
 from tui_trainer.watch.tables.metrics_file import MetricsFile
@@ -60,7 +61,7 @@ def train(step: int, loss: float | None) -> dict[str, Any]:
 
 
 def reader_of(path: Path, kind: str = "run") -> RunReader:
-    return RunReader(RunPlace(path, "run" if kind == "run" else "jsonl", path.name, path.stem))
+    return RunReader(RunLocation(path, "run" if kind == "run" else "jsonl", path.name, path.stem))
 
 
 def read_all(reader: RunReader) -> RunView:
@@ -185,7 +186,7 @@ def test_other_peoples_file(tmp_path: Path) -> None:
     assert view.summary.status == "unknown"
     assert (view.summary.step, view.summary.loss) == (3, 3.0)
     assert view.oddities == (
-        "log.jsonl: steps went back once, last from 5 to 3; the later rows stand",
+        "log.jsonl: steps went back once, last from 5 to 3; the later rows are kept",
     )
     assert view.resumed_at == (3.0,)
     age(path, 1000)
@@ -226,7 +227,7 @@ def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
     path.write_text('{"step":4,"loss":7}\n')
     assert read_all(reader).train.column("loss").tolist() == [7]
     assert reader.view().oddities == (
-        "log.jsonl: the file was replaced or truncated, and read anew",
+        "log.jsonl: the file was replaced or truncated, and read again from its start",
     )
     assert old.train.column("loss").tolist() == list(range(9))
 
@@ -271,7 +272,7 @@ def test_a_glance_sees_the_end_of_a_long_file(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r1")
     set_state(folder, "completed", step=40_000, best_val_loss=1.5)
     write(folder / "metrics.jsonl", *(json.dumps(train(s, s / 3)) for s in range(40_001)))
-    glance = SummaryReader(RunPlace(folder, "run", "r1", "r1"))
+    glance = SummaryReader(RunLocation(folder, "run", "r1", "r1"))
     assert glance.read()
     assert glance.summary.loss == pytest.approx(40_000 / 3)
     assert (glance.summary.step, glance.summary.best_val_loss) == (40_000, 1.5)
@@ -287,6 +288,6 @@ def test_a_glance_reads_a_short_file_whole(tmp_path: Path) -> None:
     write(
         path, {"step": 1, "eval_loss": 1.0}, {"step": 9, "eval_loss": 2.0}, {"step": 9, "loss": 4}
     )
-    glance = SummaryReader(RunPlace(path, "jsonl", "log", "log"))
+    glance = SummaryReader(RunLocation(path, "jsonl", "log", "log"))
     assert glance.read()
     assert (glance.summary.step, glance.summary.loss, glance.summary.best_val_loss) == (9, 4, 1)

@@ -15,8 +15,9 @@ import pytest
 
 from tui_trainer.contracts.run import RunState
 from tui_trainer.store import atomic
+from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs import run_summary as glance_module
-from tui_trainer.watch.runs.run_reader import RunPlace, RunReader
+from tui_trainer.watch.runs.run_reader import RunReader
 from tui_trainer.watch.runs.run_summary import SummaryReader, look
 from tui_trainer.watch.tables.source import SourcePeek
 
@@ -36,7 +37,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def glance_at(path: Path) -> SummaryReader:
-    glance = SummaryReader(RunPlace(path, "jsonl", path.name, path.stem))
+    glance = SummaryReader(RunLocation(path, "jsonl", path.name, path.stem))
     glance.read()
     return glance
 
@@ -94,7 +95,7 @@ def test_what_a_whole_reading_found_is_kept_while_it_grows(tmp_path: Path) -> No
     path = write(tmp_path / "log.jsonl", [row(step) for step in range(1, 5001)])
     evaluation = {"kind": "eval", "step": 5001, "val_loss": 0.5}
     write(path, [row(5001, loss=0.125), evaluation, *map(row, range(5003, 6000))])
-    glance = SummaryReader(RunPlace(path, "jsonl", path.name, path.stem))
+    glance = SummaryReader(RunLocation(path, "jsonl", path.name, path.stem))
     reader = RunReader(glance.place)
     while reader.read()[1]:
         pass
@@ -120,7 +121,7 @@ def test_the_time_left_is_told_where_the_state_does_not_say_it(tmp_path: Path) -
     }  # fmt: skip
     atomic.write_json(folder / "state.json", msgspec.convert(state, RunState), durable=False)
     write(folder / "metrics.jsonl", [row(step) for step in range(1, 101)])
-    glance = SummaryReader(RunPlace(folder, "run", "run", "run"))
+    glance = SummaryReader(RunLocation(folder, "run", "run", "run"))
     glance.read()
     assert glance.summary.eta_seconds == pytest.approx(20.0)
     assert glance.summary.tokens_per_second == pytest.approx(2000.0)

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from tui_trainer.advisor.event_history import told
 from tui_trainer.advisor.job_facts import facts_of
 from tui_trainer.advisor.replay import Replay, parse, replay
 from tui_trainer.cli import common, output
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
-from tui_trainer.contracts.errors import BAD_CONTENT, UserError
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.hardware import HardwareSample
+from tui_trainer.store import jsonl
 from tui_trainer.store.regular_files import read_regular
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.store.settings import load_settings
 from tui_trainer.text import formats
 
 if TYPE_CHECKING:
-    from tui_trainer.watch.runs.run_reader import RunPlace
+    from tui_trainer.watch.run_location import RunLocation
 
 # Files that are read here, whatever their fields are named; others are read as by the monitor.
 _LINES = (".jsonl", ".ndjson", ".json", ".log", ".txt")
@@ -106,7 +107,7 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
     return found, skipped
 
 
-def _of_another_tool(place: RunPlace, settings: AdvisorSettings | None) -> tuple[Replay, int]:
+def _of_another_tool(place: RunLocation, settings: AdvisorSettings | None) -> tuple[Replay, int]:
     """Applies the advisor to a run of another tool, as the monitor reads it."""
     from tui_trainer.watch.runs.foreign_advice import ForeignAdvice, lacking
     from tui_trainer.watch.runs.run_details import read_whole
@@ -160,17 +161,9 @@ def _known(folder: RunFolder) -> _Known:
     total = state.total_steps if state else None
     facts = facts_of(info.job, total, history.usual_rate) if info else JobFacts()
     settings = info.job.advisor if info else load_settings().advisor
-    samples = []
-    try:
-        lines = read_regular(folder.hardware_file).split(b"\n")
-    except OSError:
-        lines = []
-    decoder = msgspec.json.Decoder(HardwareSample)
-    for line in lines:
-        try:
-            samples.append(decoder.decode(line))
-        except BAD_CONTENT:
-            continue  # a torn line, or one that another version wrote
+    samples: list[HardwareSample] = []
+    with contextlib.suppress(OSError):  # absent where the run has not started
+        samples = jsonl.read_records(folder.hardware_file, HardwareSample).records
     return _Known(facts, settings, tuple(samples), history.mutes, rollbacks)
 
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.store.toml import nearest
 from tui_trainer.watch.error_boundary import caught
-from tui_trainer.watch.missing import is_missing
+from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs.run_details import read_rows
-from tui_trainer.watch.runs.run_reader import RunPlace
 from tui_trainer.watch.snapshots import MetricTable
+from tui_trainer.watch.tables.metric_decoder import is_missing
 
 _POSITION = ("step", "epoch", "time")
 # Fields that are in every row: no value at all in a column means non-finite values.
@@ -61,7 +61,7 @@ class ExportRows:
         return [None if value is None else float(value) for value in found]
 
 
-def rows_of(place: RunPlace, metrics: Sequence[str] = ()) -> ExportRows:
+def rows_of(place: RunLocation, metrics: Sequence[str] = ()) -> ExportRows:
     """Every recorded row, or those with a value of one of `metrics`. Raises `UserError`."""
     try:
         tables = read_rows(place)

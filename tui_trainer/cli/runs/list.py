@@ -14,7 +14,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.text import formats
 
 if TYPE_CHECKING:  # numpy: a tenth of a second, loaded when there is a run to read
-    from tui_trainer.watch.runs.run_reader import RunPlace
+    from tui_trainer.watch.run_location import RunLocation
     from tui_trainer.watch.snapshots import RunSummary
 
 _HEADERS = (
@@ -87,7 +87,7 @@ def _chosen(folder: Path, conditions: str, by: str) -> tuple[list[RunSummary], i
     return fields.arrange(found, name or None, falling, now), len(summaries)
 
 
-def _config_of(place: RunPlace) -> dict[str, Any]:
+def _config_of(place: RunLocation) -> dict[str, Any]:
     """The configuration of a run; empty where it cannot be read, which its row shows."""
     from tui_trainer.watch import error_boundary
     from tui_trainer.watch.runs import flat_config, run_details

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import msgspec
-
-from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
-from tui_trainer.store.regular_files import open_regular
+from tui_trainer.store import jsonl
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs import flat_config, run_details, run_diff
-from tui_trainer.watch.runs.run_reader import RunPlace
 from tui_trainer.watch.snapshots import RunSummary, RunView
-
-_TAIL_BYTES = 65_536
 
 
 @dataclass(frozen=True)
@@ -31,18 +25,16 @@ class LastMetrics:
 
 def last_metrics(folder: RunFolder) -> LastMetrics:
     """Reads the end of `metrics.jsonl`; unreadable lines are skipped."""
-    decoder = msgspec.json.Decoder(TrainRecord | EvalRecord)
     train: TrainRecord | None = None
     evaluation: EvalRecord | None = None
-    for line in reversed(_tail(folder)):
-        with contextlib.suppress(*BAD_CONTENT):
-            record = decoder.decode(line)
+    with contextlib.suppress(OSError):
+        for record in jsonl.newest_records(folder.metrics_file, TrainRecord | EvalRecord):
             if isinstance(record, TrainRecord):
                 train = train or record
             else:
                 evaluation = evaluation or record
-        if train and evaluation:
-            break
+            if train and evaluation:
+                break
     return LastMetrics(train, evaluation)
 
 
@@ -79,7 +71,7 @@ def summary(run: RunSummary) -> dict[str, Any]:
     }
 
 
-def everything(place: RunPlace) -> dict[str, Any]:
+def everything(place: RunLocation) -> dict[str, Any]:
     """A run as `runs show` prints it."""
     found = run_details.dossier_of(place, thorough=True)
     view = found.view
@@ -128,12 +120,3 @@ def _results(view: RunView) -> dict[str, Any]:
 def _step(best: tuple[float, float] | None) -> int | None:
     """The step of a best value; None where its row has no step."""
     return int(best[1]) if best is not None and math.isfinite(best[1]) else None
-
-
-def _tail(folder: RunFolder) -> list[bytes]:
-    try:
-        with open_regular(folder.metrics_file) as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
-            return file.read().split(b"\n")
-    except OSError:
-        return []

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from tui_trainer.advisor.replay import LAG_SECONDS
-from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.store.regular_files import open_regular
+from tui_trainer.store.jsonl import RecordReader
 
 _LOOK_SECONDS = 2.0
 
@@ -22,11 +20,9 @@ class DueSamples:
 
     def __init__(self, file: Path, taken: float) -> None:
         self.taken = taken
-        self._file = file
-        self._offset = 0
+        self._samples: RecordReader[HardwareSample] = RecordReader(file, HardwareSample)
         self._looked = 0.0
         self._waiting: deque[HardwareSample] = deque()
-        self._decoder = msgspec.json.Decoder(HardwareSample)
 
     def until(self, time: float) -> Iterator[HardwareSample]:
         """The samples that come before a record of this time (seconds since the epoch)."""
@@ -39,18 +35,6 @@ class DueSamples:
             yield sample
 
     def _look(self) -> None:
-        try:
-            with open_regular(self._file) as stream:
-                stream.seek(self._offset)
-                data = stream.read()
-        except OSError:
-            return
-        whole = data.rfind(b"\n") + 1
-        self._offset += whole
-        for line in data[:whole].split(b"\n"):
-            try:
-                sample = self._decoder.decode(line)
-            except BAD_CONTENT:
-                continue
-            if sample.time > self.taken:
-                self._waiting.append(sample)
+        with contextlib.suppress(OSError):
+            samples = self._samples.new()
+            self._waiting.extend(sample for sample in samples if sample.time > self.taken)

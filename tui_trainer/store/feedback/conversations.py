@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts.errors import BAD_CONTENT, UserError
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Role, Turn
-from tui_trainer.store import atomic, paths
+from tui_trainer.store import atomic, jsonl, paths
 
 _CURRENT = "current"
 _HISTORY = "history.txt"
@@ -85,14 +85,11 @@ class ConversationStore:
     def said(self, last: int | None = None) -> list[RecordedTurn]:
         """The newest `last` turns (all without), oldest first; unreadable lines are left out."""
         found: list[RecordedTurn] = []
-        decoder = msgspec.json.Decoder(RecordedTurn | _Rated)
-        for data in self._lines():
-            with contextlib.suppress(*BAD_CONTENT):
-                line = decoder.decode(data)
-                if isinstance(line, RecordedTurn):
-                    found.append(line)
-                elif found and found[-1].role == "assistant":
-                    found[-1] = msgspec.structs.replace(found[-1], example=line.example)
+        for line in self._lines():
+            if isinstance(line, RecordedTurn):
+                found.append(line)
+            elif found and found[-1].role == "assistant":
+                found[-1] = msgspec.structs.replace(found[-1], example=line.example)
         return found if last is None else found[len(found) - min(last, len(found)) :]
 
     def turns(self, last: int | None = None) -> list[Turn]:
@@ -114,11 +111,9 @@ class ConversationStore:
         """The newest input lines, oldest first, without repetitions in a row."""
         found: list[str] = []
         with contextlib.suppress(OSError):
-            for data in (self.folder / _HISTORY).read_bytes().split(b"\n"):
-                with contextlib.suppress(*BAD_CONTENT):
-                    line = msgspec.json.decode(data, type=str)
-                    if not found or found[-1] != line:
-                        found.append(line)
+            for line in jsonl.read_records(self.folder / _HISTORY, str).records:
+                if not found or found[-1] != line:
+                    found.append(line)
         return found[-last:]
 
     def _write(self, line: RecordedTurn | _Rated) -> None:
@@ -139,9 +134,11 @@ class ConversationStore:
         except OSError as error:
             raise UserError(f"{self.folder} cannot be written: {error.strerror}", 1) from None
 
-    def _lines(self) -> list[bytes]:
+    def _lines(self) -> list[RecordedTurn | _Rated]:
         try:
-            return self.file.read_bytes().split(b"\n")
+            found: list[RecordedTurn | _Rated]
+            found = jsonl.read_records(self.file, RecordedTurn | _Rated).records
+            return found
         except FileNotFoundError:
             return []
         except OSError as error:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.feedback import RatedExample, Rating
+from tui_trainer.store import jsonl
+from tui_trainer.store.jsonl import BadJsonLine
 
 
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -46,27 +50,21 @@ class TrainedEntry(LogEntry, frozen=True, kw_only=True, tag="trained"):
 Line = AddEntry | EditEntry | DropEntry | TrainedEntry
 
 
-def fold(data: bytes) -> tuple[dict[str, RatedExample], int]:
-    """The examples by id after every line of the journal, and how many lines are unreadable.
-
-    The end of a line that another process is just writing is neither.
-    """
-    decoder = msgspec.json.Decoder(Line)
+def fold(file: Path) -> tuple[dict[str, RatedExample], list[BadJsonLine], int]:
+    """The examples by id after every line of the log, the first unreadable lines, and how many
+    are unreadable. A last line that another process is still writing is neither. Raises
+    `OSError`."""
     known: dict[str, RatedExample] = {}
-    oddities = 0
-    for line in data[: data.rfind(b"\n") + 1].split(b"\n"):
-        if line.strip():
-            try:
-                _apply(known, decoder.decode(line))
-            except BAD_CONTENT:
-                oddities += 1
-    return known, oddities
+    lines = jsonl.read_records(file, Line, last=False)
+    for line in lines.records:
+        _apply(known, line)
+    return known, lines.bad, lines.bad_count
 
 
 def without(data: bytes, gone: set[str]) -> bytes:
     """The journal without the lines that are about nothing but the examples in `gone`."""
-    kept = [line for line in data.split(b"\n") if line and not _concerns_only(line, gone)]
-    return b"".join(line + b"\n" for line in kept)
+    lines = (line.data for line in jsonl.split_lines(data))
+    return b"".join(line + b"\n" for line in lines if not _concerns_only(line, gone))
 
 
 def _apply(known: dict[str, RatedExample], line: Line) -> None:

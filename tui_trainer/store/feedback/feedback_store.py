@@ -16,6 +16,7 @@ from tui_trainer.contracts.feedback import RatedExample, Rating
 from tui_trainer.store import atomic, paths
 from tui_trainer.store.feedback import feedback_log
 from tui_trainer.store.file_lock import locked
+from tui_trainer.store.jsonl import BadJsonLine
 
 JOURNAL = "feedback.jsonl"
 # Letters that form no words and are not taken for a list number.
@@ -28,12 +29,14 @@ class FeedbackStore:
 
     Every change is a line of `feedback.jsonl`, on the disk when the call returns, so that a
     kill loses nothing that was acknowledged; several threads and processes may write. Lines
-    that cannot be read stay in the file and are counted in `oddities`.
+    that cannot be read stay in the file, are counted in `unreadable`, and the first of them is
+    `first_unreadable`.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder if folder is not None else paths.home() / "feedback"
-        self.oddities = 0
+        self.unreadable = 0
+        self.first_unreadable: BadJsonLine | None = None
         self._reading = threading.Lock()
         self._stamp: tuple[int, int, int] | None = None
         self._known: dict[str, RatedExample] = {}
@@ -163,10 +166,12 @@ class FeedbackStore:
                 status = self.file.stat()
                 stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
                 if stamp != self._stamp:
-                    self._known, self.oddities = feedback_log.fold(self.file.read_bytes())
+                    self._known, bad, self.unreadable = feedback_log.fold(self.file)
+                    self.first_unreadable = bad[0] if bad else None
                     self._stamp = stamp
             except FileNotFoundError:
-                self._known, self.oddities, self._stamp = {}, 0, None
+                self._known, self._stamp = {}, None
+                self.unreadable, self.first_unreadable = 0, None
             except OSError as error:
                 raise UserError(f"{self.file} cannot be read: {error.strerror}", 1) from None
             return self._known

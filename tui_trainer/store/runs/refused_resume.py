@@ -12,7 +12,7 @@ import time
 import msgspec
 
 from tui_trainer.contracts.run import Event, RunState
-from tui_trainer.store import atomic
+from tui_trainer.store import atomic, jsonl
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -56,11 +56,8 @@ def refusal(folder: RunFolder, since: int) -> str | None:
     """Why a resume was refused, from the events after the first `since` bytes; None where it
     was not."""
     try:
-        with folder.events_file.open("rb") as file:
-            file.seek(since)
-            data = file.read()
+        events = jsonl.RecordReader[Event](folder.events_file, Event, since).new()
     except OSError:
         return None
-    events = run_folder.decoded_lines(data, msgspec.json.Decoder(Event))
     found = [event.detail["refused"] for event in events if "refused" in event.detail]
     return str(found[-1]) if found else None

@@ -1,4 +1,4 @@
-"""Asking a run to do something, and waiting for its word that it did."""
+"""Sending a command to a run, and waiting for the event that acknowledges it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import os
 import time
 from typing import Any
 
-import msgspec
-
-from tui_trainer.contracts.errors import BAD_CONTENT, UserError
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, Command, CommandName, Event
-from tui_trainer.store import atomic
-from tui_trainer.store.regular_files import open_regular
+from tui_trainer.store import atomic, jsonl
 from tui_trainer.store.runs.run_folder import RunFolder
+
+POLL_SECONDS = 0.02
 
 
 def send(
@@ -44,27 +43,12 @@ def send(
 def wait(folder: RunFolder, command: Command, timeout: float) -> Event | None:
     """The event that acknowledges `command`, or None after `timeout` seconds."""
     deadline = time.monotonic() + timeout
-    offset = 0
+    events: jsonl.RecordReader[Event] = jsonl.RecordReader(folder.events_file, Event)
     while True:
-        offset, found = _acknowledged(folder, command.id, offset)
-        if found is not None or time.monotonic() >= deadline:
-            return found
-        time.sleep(0.02)
-
-
-def _acknowledged(folder: RunFolder, command_id: str, offset: int) -> tuple[int, Event | None]:
-    """Looks through what was appended since `offset`; gives the next offset, and the event."""
-    try:
-        with open_regular(folder.events_file) as file:
-            file.seek(offset)
-            data = file.read()
-    except OSError:
-        return offset, None
-    whole = data.rfind(b"\n") + 1
-    for line in data[:whole].split(b"\n"):
-        if command_id.encode() in line:
-            with contextlib.suppress(*BAD_CONTENT):
-                event = msgspec.json.decode(line, type=Event)
-                if event.id == command_id:
-                    return offset + whole, event
-    return offset + whole, None
+        with contextlib.suppress(OSError):  # absent until the engine has written its first event
+            for event in events.new():
+                if event.id == command.id:
+                    return event
+        if time.monotonic() >= deadline:
+            return None
+        time.sleep(POLL_SECONDS)

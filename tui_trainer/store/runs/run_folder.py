@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import socket
 import time
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from tui_trainer.contracts.run import (
     RunInfo,
     RunState,
 )
-from tui_trainer.store import atomic, jobs, model_files, paths
+from tui_trainer.store import atomic, jobs, jsonl, model_files, paths
 from tui_trainer.store.model_files import ModelFiles
 from tui_trainer.store.regular_files import open_regular, read_regular
 from tui_trainer.store.runs import disk_reserve, process_identity
@@ -176,9 +177,9 @@ def create_run(runs_dir: Path, job: Job, name: str | None = None) -> RunFolder:
     base = paths.builtin_model() if job.model == "builtin" else Path(job.model)
     files = model_files.inspect_whole(base) if base.is_dir() else None
     folder = _new_folder(runs_dir, label)
-    atomic.write_json(folder.info_file, _info(folder.path.name, label, job, base, files))
+    info = _info(folder.path.name, label, job, base, files)
     message = "waiting for the engine"
-    write_state(folder, RunState(state="idle", updated_at=time.time(), message=message))
+    _write_first(folder, info, RunState(state="idle", updated_at=time.time(), message=message))
     return folder
 
 
@@ -187,8 +188,7 @@ def create_loop_run(
 ) -> RunFolder:
     """Makes a run folder for somebody else's training loop and writes `run.json` and `state`.
 
-    `config` holds plain values. Raises `UserError`, also for a name that cannot be a folder's,
-    and `OSError` where the files cannot be written.
+    `config` holds plain values. Raises `UserError`, also for a name that cannot be a folder's.
     """
     label = paths.safe_name(name, "run name")
     folder = _new_folder(runs_dir, label)
@@ -201,8 +201,7 @@ def create_loop_run(
         program=program,
         config=config,
     )
-    atomic.write_json(folder.info_file, info)
-    write_state(folder, state)
+    _write_first(folder, info, state)
     return folder
 
 
@@ -215,6 +214,19 @@ def _new_folder(runs_dir: Path, label: str) -> RunFolder:
     except OSError as error:
         raise UserError(f"cannot make a run folder in {runs_dir}: {error.strerror}") from None
     return folder
+
+
+def _write_first(folder: RunFolder, info: RunBasics, state: RunState) -> None:
+    """Fills a new run folder, or removes it. Raises `UserError`."""
+    try:
+        atomic.write_json(folder.info_file, info)
+        write_state(folder, state)
+    except OSError as error:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        hint = "; free some space, or choose another folder" if atomic.is_full(error) else ""
+        raise UserError(
+            f"cannot make a run folder in {folder.path.parent}: {error.strerror}{hint}", 1
+        ) from None
 
 
 def write_state(folder: RunFolder, state: RunState) -> None:
@@ -333,15 +345,6 @@ def _read(file: Path, kind: type[T]) -> T | None:
 
 def _read_lines(file: Path, kind: type[T]) -> list[T]:
     try:
-        return decoded_lines(read_regular(file), msgspec.json.Decoder(kind))
+        return jsonl.read_records(file, kind).records
     except OSError:
         return []
-
-
-def decoded_lines(data: bytes, decoder: msgspec.json.Decoder[T]) -> list[T]:
-    """The records of JSON lines; those that cannot be read as one are left out."""
-    found = []
-    for line in data.split(b"\n"):
-        with contextlib.suppress(*BAD_CONTENT):
-            found.append(decoder.decode(line))
-    return found

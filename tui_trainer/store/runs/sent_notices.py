@@ -1,9 +1,7 @@
-"""`notices.jsonl` of a run folder: who was told what of the run, so that nobody is told twice."""
+"""`notices.jsonl` of a run folder: the notices that were sent, so that none is sent twice."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import socket
 import time
@@ -11,55 +9,43 @@ from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.notice import Notice
-from tui_trainer.store import atomic
-from tui_trainer.store.regular_files import read_regular
+from tui_trainer.store import atomic, jsonl
+from tui_trainer.store.file_lock import locked
 from tui_trainer.store.runs.run_folder import RunFolder
 
 
 class SentNotice(msgspec.Struct, frozen=True, kw_only=True):
-    """One line: the notice of this `key` went out by this way, from this process."""
+    """One line: a notice that was sent by a channel."""
 
-    time: float
-    key: str
-    way: str
-    kind: str
-    text: str
-    host: str
-    pid: int
+    time: float  # seconds since the epoch
+    key: str  # the notice's, the same for every process that sees what happened
+    way: str  # the channel: "webhook" or "command"
+    kind: str  # the notice's: "crash", "finish", ...
+    text: str  # the notice's sentence
+    host: str  # where the process that sent it runs
+    pid: int  # of the process that sent it
 
 
 def claim(notice: Notice, way: str) -> bool:
-    """Whether this process is the one to send the notice by `way`: the first to ask, of all
-    that look at the run. Where nothing can be written, everybody is. Never raises."""
+    """Whether this process sends the notice by the channel `way`: the first to ask does, of all
+    processes that watch the run. Where nothing can be written, each one does. Never raises."""
     folder = RunFolder(Path(notice.path))
     if not folder.info_file.is_file():
         return True  # another tool's run: nothing of ours is put beside it
     try:
-        descriptor = os.open(
-            folder.notices_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, atomic.PRIVATE
-        )
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with locked(folder.notices_file):
             if _is_sent(folder.notices_file, notice.key, way):
                 return False
             _note(folder.notices_file, notice, way)
-        finally:
-            os.close(descriptor)
     except OSError:
         pass
     return True
 
 
 def _is_sent(file: Path, key: str, way: str) -> bool:
-    decoder = msgspec.json.Decoder(SentNotice)
-    for line in read_regular(file).split(b"\n"):
-        with contextlib.suppress(*BAD_CONTENT):
-            sent = decoder.decode(line)
-            if sent.key == key and sent.way == way:
-                return True
-    return False
+    sent = jsonl.read_records(file, SentNotice).records
+    return any(notice.key == key and notice.way == way for notice in sent)
 
 
 def _note(file: Path, notice: Notice, way: str) -> None:

@@ -8,15 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.teaching import TrainingRecord
-from tui_trainer.store.regular_files import open_regular
+from tui_trainer.store import jsonl
 from tui_trainer.store.runs.run_folder import RunFolder
 
-_TAIL = 65_536  # bytes: some 250 steps
 
-
-class _Line(msgspec.Struct):
+class _Row(msgspec.Struct):
     kind: str = ""
     loss: float | None = None
 
@@ -45,21 +42,9 @@ def curve_of(record: TrainingRecord) -> LossCurve | None:
 
 def losses_of(file: Path) -> tuple[float, ...]:
     """The newest losses in a metrics file, oldest first."""
-    decoder = msgspec.json.Decoder(_Line)
     found: list[float] = []
-    for data in _tail(file).split(b"\n"):
-        with contextlib.suppress(*BAD_CONTENT):
-            line = decoder.decode(data)
-            if line.kind == "train" and line.loss is not None:
-                found.append(line.loss)
-    return tuple(found)
-
-
-def _tail(file: Path) -> bytes:
-    try:
-        with open_regular(file) as stream:
-            stream.seek(0, 2)
-            stream.seek(max(0, stream.tell() - _TAIL))
-            return stream.read()
-    except OSError:
-        return b""
+    with contextlib.suppress(OSError):
+        for row in jsonl.newest_records(file, _Row):
+            if row.kind == "train" and row.loss is not None:
+                found.append(row.loss)
+    return tuple(reversed(found))

@@ -22,17 +22,12 @@ from tui_trainer.tui.dashboard.advice_panel import (
     newest_rate,
     open_advice,
 )
-from tui_trainer.tui.dashboard.advice_thread import AdviceThread
 from tui_trainer.tui.dashboard.hardware_warnings import alarms_said, open_alarms
-from tui_trainer.tui.messages import AdviceComputed
 from tui_trainer.tui.run_control import commands
 
 if TYPE_CHECKING:
     from tui_trainer.tui.dashboard.screen import DashboardScreen
     from tui_trainer.watch.snapshots import RunView
-
-# Rows of a run that are judged beside the screen; `runs advise` judges longer ones.
-_MOST_ROWS = 50_000
 
 
 class AdviceActions:
@@ -40,44 +35,14 @@ class AdviceActions:
 
     def __init__(self, page: DashboardScreen) -> None:
         self._page = page
-        self._judge: AdviceThread | None = None
-        self._asked: RunView | None = None
-        self._found: tuple[Path, tuple[Advice, ...]] | None = None
         self._muted: dict[Path, frozenset[str]] = {}
         self._view: RunView | None = None
-        self._judged = False  # whether its advice was found here
         self._offered: tuple[object, RollbackOffer | None] = ((), None)
         self._alarms: tuple[tuple[Event, ...], tuple[Event, ...]] = ((), ())
 
-    def stop(self) -> None:
-        """Ends the thread that judges."""
-        if self._judge is not None:
-            self._judge.stop()
-
-    def take(self, view: RunView | None) -> RunView | None:
-        """The run with advice: its own, or what is found here, in a thread."""
-        self._view, self._judged = view, False
-        settings = self._page.session.settings.advisor
-        if view is None or view.advice is not None or not settings.enabled:
-            return view
-        loading = self._page.session.view.loading
-        if view is not self._asked and 0 < view.train.rows <= _MOST_ROWS and not loading:
-            self._asked = view
-            if self._judge is None:
-                self._judge = AdviceThread(self._page.post_message, settings)
-            self._judge.ask(view)
-        path, advice = self._found or (None, ())
-        self._judged = path == view.summary.path
-        if view.summary.stalled is not None:
-            advice = (*(advice if self._judged else ()), view.summary.stalled)
-        elif not self._judged:
-            return view
-        self._view = replace(view, advice=advice)
-        return self._view
-
-    def judged(self, message: AdviceComputed) -> None:
-        """Takes what the thread found."""
-        self._found = message.path, message.advice
+    def take(self, view: RunView | None) -> None:
+        """Takes the newest view of the run."""
+        self._view = view
 
     def facts(self, view: RunView) -> AdviceFacts:
         """What the panel shows."""
@@ -93,7 +58,7 @@ class AdviceActions:
                 act = f"{self._key('apply')} go back"
             if advice is not None and advice.id in view.applied and advice.kind in SPOILT:
                 hint = f"if it does not recover: {self._key('apply')} goes back"
-        facts = advice_facts_of(view, self._is_judged(view), self._deaf(view), act, hint)
+        facts = advice_facts_of(view, view.advice_computed, self._deaf(view), act, hint)
         return replace(facts, said=self._with_alarms(view, facts.said))
 
     def _with_alarms(self, view: RunView, said: tuple[AdviceText, ...]) -> tuple[AdviceText, ...]:
@@ -124,7 +89,7 @@ class AdviceActions:
         reason = commands.refusal(view.summary, "tui-trainer resume")
         if reason is not None:
             session.tell(reason, "warning")
-        elif self._is_judged(view):
+        elif view.advice_computed:
             session.orders.send_rate(view.summary, advice.suggested_lr or 0.0)
         else:
             self._ask_engine(view, advice)
@@ -145,7 +110,7 @@ class AdviceActions:
             return
         kind = found[0].kind
         self._muted[path] = self._deaf(view) | {kind}
-        engine = view.commandable and not self._is_judged(view)
+        engine = view.commandable and not view.advice_computed
         if engine and view.summary.status in ACTIVE_STATES:
             commands.ask(session.post_message, view.summary, "mute", {"kind": kind})
         else:
@@ -183,7 +148,7 @@ class AdviceActions:
 
     def _spike(self, view: RunView) -> Advice | None:
         """The spike that a run under way can go back from, where nothing suggests a rate."""
-        if not view.commandable or self._is_judged(view):
+        if not view.commandable or view.advice_computed:
             return None
         if view.summary.status not in ACTIVE_STATES:
             return None
@@ -242,9 +207,6 @@ class AdviceActions:
             folder = RunFolder(view.summary.path)
             self._offered = key, None if advice is None else rollback(folder, view.info, advice)
         return self._offered[1]
-
-    def _is_judged(self, view: RunView) -> bool:
-        return self._judged and self._view is not None and self._view.advice is view.advice
 
     def _deaf(self, view: RunView | None) -> frozenset[str]:
         return self._muted.get(view.summary.path, frozenset()) if view is not None else frozenset()

@@ -19,12 +19,14 @@ _LOG_LINES = 6
 
 @dataclass(frozen=True)
 class OutcomeText:
-    """What happened, what the engine printed last, and what to do; empty where a run goes on."""
+    """What happened, what the engine printed last, what to do, and where the adapter is; empty
+    where a run goes on."""
 
     status: str = ""
     message: str = ""
     log: tuple[str, ...] = ()
     hint: str = ""
+    adapter: str = ""
 
 
 def outcome_of(view: RunView | None, resume: str) -> OutcomeText:
@@ -56,7 +58,7 @@ def _ended(view: RunView, resume: str) -> OutcomeText:
         if not view.summary.ours:
             return OutcomeText(status, message)
         adapter = clean(str(view.summary.path / "adapter"))
-        return OutcomeText(status, message, (), "" if adapter in message else f"adapter {adapter}")
+        return OutcomeText(status, message, adapter="" if adapter in message else adapter)
     return OutcomeText()
 
 
@@ -82,8 +84,11 @@ class OutcomeBanner(Panel[OutcomeText]):
             Content.styled(shorten(line, width), "$faint").truncate(width, ellipsis=True)
             for line in facts.log[-room:]
         ]
-        hint = Content.styled(facts.hint, "$accent")
-        joined = Content.assemble(first, "  ", hint) if facts.hint else first
+        # A command is to be copied, so it stays whole. The run's folder is in the details, so one
+        # line is enough for the adapter.
+        last = facts.hint or (shorten(f"adapter {facts.adapter}", width) if facts.adapter else "")
+        hint = Content.styled(last, "$accent")
+        joined = Content.assemble(first, "  ", hint) if last else first
         if not log and joined.cell_length <= width:
             return joined
-        return stack(*wrapped(first, width), *log, *(wrapped(hint, width) if facts.hint else ()))
+        return stack(*wrapped(first, width), *log, *(wrapped(hint, width) if last else ()))

@@ -28,7 +28,7 @@ from tui_trainer.tui.dashboard.outcome_banner import OutcomeBanner, outcome_of
 from tui_trainer.tui.dashboard.progress_panel import ProgressPanel, progress_of
 from tui_trainer.tui.hardware.samples import shown_samples
 from tui_trainer.tui.keymap import STEERING, Key
-from tui_trainer.tui.messages import AdviceComputed, ChartClicked, ChartDragged, ZoomRequested
+from tui_trainer.tui.messages import ChartClicked, ChartDragged, ZoomRequested
 from tui_trainer.tui.run_charts.chart_grid import ChartGrid
 from tui_trainer.tui.run_charts.chart_pane import ChartPane
 from tui_trainer.tui.run_charts.plot import ChartOptions
@@ -88,9 +88,6 @@ class DashboardScreen(Page):
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._fold)
 
-    def on_unmount(self) -> None:
-        self._counsel.stop()
-
     def use_theme(self) -> None:
         """Gives the charts the colours of the present theme."""
         for charts in self.query(ChartGrid):
@@ -106,7 +103,8 @@ class DashboardScreen(Page):
 
     def take(self, view: FolderView) -> None:
         before = self._view
-        self._view = self._counsel.take(_focused(view, self.session.focus_path))
+        self._view = _focused(view, self.session.focus_path)
+        self._counsel.take(self._view)
         run = self._view
         if run is None or not self._composed():
             return
@@ -325,12 +323,6 @@ class DashboardScreen(Page):
 
     def action_dismiss_advice(self) -> None:
         self._counsel.dismiss()
-
-    @on(AdviceComputed)
-    def _judged(self, message: AdviceComputed) -> None:
-        self._counsel.judged(message)
-        self.session.alarm.judged(message)
-        self.take(self.session.view)
 
     @on(ZoomRequested)
     def _wheel(self, message: ZoomRequested) -> None:

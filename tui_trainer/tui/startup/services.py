@@ -15,6 +15,7 @@ from tui_trainer.tui.messages import EngineEnded, FolderChanged, HardwareSampled
 from tui_trainer.tui.startup.lazy_services import LazySupervisor, LazyWatcher
 
 if TYPE_CHECKING:  # what the first paint does without, and monitor without a chat
+    from tui_trainer.contracts.advice import AdvisorSettings
     from tui_trainer.contracts.hardware import HardwareSample
     from tui_trainer.contracts.session import Event
     from tui_trainer.hardware.gpu import TimedGpus
@@ -74,7 +75,12 @@ class Services:
     chat: OpenSession
 
 
-def real_services(runs_dir: Path, poll_seconds: float, model: str = "builtin") -> Services:
+def real_services(
+    runs_dir: Path,
+    poll_seconds: float,
+    model: str = "builtin",
+    advisor: AdvisorSettings | None = None,
+) -> Services:
     """The real watcher, sampler, supervisor and chat for a folder of runs; what they need is
     loaded when they begin."""
 
@@ -82,7 +88,7 @@ def real_services(runs_dir: Path, poll_seconds: float, model: str = "builtin") -
         from tui_trainer.tui.dashboard import screen  # noqa: F401  not by the app's own thread
         from tui_trainer.watch.folder_watcher import FolderWatcher
 
-        return FolderWatcher(runs_dir, on_change, poll_seconds=poll_seconds)
+        return FolderWatcher(runs_dir, on_change, poll_seconds=poll_seconds, advisor=advisor)
 
     patient: list[TimedGpus] = []  # one for the whole session
 

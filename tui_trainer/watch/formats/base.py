@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from tui_trainer.watch.formats.record_columns import RowBuilder
 from tui_trainer.watch.tables.history import History
 from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS
@@ -18,7 +15,6 @@ _USUAL = {
     "val_loss": "evaluation loss",
     "time": "time of the rows",
 }
-_MOST_CONFIG = 500
 
 
 class ForeignSource:
@@ -73,17 +69,3 @@ class ForeignSource:
         """What the rows read so far do not record, and `further` words."""
         seen = self.rows.seen
         return (*(word for name, word in _USUAL.items() if name not in seen), *further)
-
-
-def flat(values: Mapping[str, Any], section: str = "") -> dict[str, Any]:
-    """A nested configuration as `section.key` to value, 500 values at most."""
-    found: dict[str, Any] = {}
-    waiting = [(f"{section}.{key}" if section else str(key), v) for key, v in values.items()]
-    waiting.reverse()
-    while waiting and len(found) < _MOST_CONFIG:
-        key, value = waiting.pop()
-        if isinstance(value, Mapping):
-            waiting += [(f"{key}.{k}", v) for k, v in reversed(list(value.items()))]
-        else:
-            found[key] = value
-    return found

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tui_trainer.watch.foreign.yamlish import read_flat
 from tui_trainer.watch.formats.base import ForeignSource
 from tui_trainer.watch.formats.binary_tail import BinaryTail
 from tui_trainer.watch.formats.record_columns import EVAL, TRAIN
+from tui_trainer.watch.formats.yaml_settings import read_flat
 from tui_trainer.watch.snapshots import MISSING, Column
 from tui_trainer.watch.tables import metric_names
 from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, DecodedRows, is_missing
@@ -63,7 +63,10 @@ class CsvSource(ForeignSource):
             self._begin()
             # Lightning writes its file anew whenever a metric is added: that is no oddity.
             if not before < set(_cells(piece.data.split(b"\n", 1)[0], ",")):
-                self.say("anew", f"{self.path.name}: replaced or truncated, and read anew")
+                self.say(
+                    "anew",
+                    f"{self.path.name}: replaced or truncated, and read again from its start",
+                )
         if piece.data:
             self.unsay("torn")
             data = piece.data
@@ -96,7 +99,9 @@ class CsvSource(ForeignSource):
         """Lightning's settings stand beside, in `hparams.yaml`."""
         if self._config is None:
             found = read_flat(self.path.parent / "hparams.yaml")
-            self._config = {f"hparams.{name}": value for name, value in found.items()}
+            self._config = {f"hparams.{name}": value for name, value in found.values.items()}
+            if found.problem is not None:
+                self.say("settings", found.problem)
         return SourceFacts(config=self._config, lacks=self.lacks("state", "checkpoints"))
 
     def oddities(self) -> list[str]:
@@ -104,7 +109,7 @@ class CsvSource(ForeignSource):
         said = super().oddities()
         if self._wrong:
             which = "1 line has" if self._wrong == 1 else f"{self._wrong:,} lines have"
-            said.append(f"{self.path.name}: {which} another number of cells than the header")
+            said.append(f"{self.path.name}: {which} a different number of cells than the header")
         if self._headers > 1:
             said.append(f"{self.path.name}: the header changes within the file")
         return said
@@ -155,7 +160,7 @@ class CsvSource(ForeignSource):
         if "step" not in columns and "epoch" in columns:
             columns["step"] = columns["epoch"]
             if "step" not in self.rows.seen:
-                self.say("stepless", f"{self.path.name}: without steps: epochs are counted")
+                self.say("stepless", f"{self.path.name}: has no steps; epochs are used as steps")
         elif self._odd.get("stepless") and "epoch" in columns:
             columns["step"] = columns["epoch"]
         self.rows.seen.update(columns)

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tui_trainer.store.regular_files import read_regular
-from tui_trainer.watch.foreign.yamlish import read_flat
 from tui_trainer.watch.formats.binary_tail import SLICE, BinaryTail
 from tui_trainer.watch.formats.record_columns import FURTHEST_STEP, moment
 from tui_trainer.watch.formats.scalar_series import ScalarSource
+from tui_trainer.watch.formats.yaml_settings import read_flat
 from tui_trainer.watch.tables.source import SourceFacts
 
 META = "meta.yaml"
@@ -104,7 +104,7 @@ class MlflowFolderSource(ScalarSource):
         self._rest.clear()
         self._waiting.clear()
         self._sorted.clear()
-        self.say("anew", "a file of metrics was replaced or truncated, and all were read anew")
+        self.say("anew", "a file of metrics was replaced or truncated, and all were read again")
 
     def _parse(self, path: Path, data: bytes) -> None:
         data = self._rest.get(path, b"") + data
@@ -134,7 +134,12 @@ class MlflowFolderSource(ScalarSource):
             return False
         if self._meta is not None and self._meta[0] == seen:
             return False
-        found = read_flat(path)
+        settings = read_flat(path)
+        found = settings.values
+        if settings.problem is not None:
+            self.say("settings", settings.problem)
+        else:
+            self.unsay("settings")
         started = found.get("start_time")
         self._meta = (
             seen,
@@ -150,7 +155,7 @@ class MlflowFolderSource(ScalarSource):
 
 def is_run(folder: Path) -> bool:
     """Whether a folder's `meta.yaml` is that of a run, rather than of an experiment."""
-    found = read_flat(folder / META)
+    found = read_flat(folder / META).values
     return bool(found.get("run_id") or found.get("run_uuid"))
 
 

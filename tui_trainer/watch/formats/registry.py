@@ -1,4 +1,4 @@
-"""Every kind of run: what recognises it, what reads it, and what its users call its tool."""
+"""Every kind of run of other tools: what recognises it, what reads it, the name of its tool."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tui_trainer.store.regular_files import read_regular
 from tui_trainer.watch.formats import (
@@ -20,18 +19,15 @@ from tui_trainer.watch.formats import (
 )
 from tui_trainer.watch.formats.crc32c import crc32c, masked
 from tui_trainer.watch.formats.database_heads import DatabaseHeads
+from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.tables.list_summary import peek_of
 from tui_trainer.watch.tables.metrics_file import MetricsFile
 from tui_trainer.watch.tables.source import Source, SourcePeek
-
-if TYPE_CHECKING:
-    from tui_trainer.watch.runs.run_reader import RunPlace
 
 Stamp = tuple[int, ...]
 _heads = DatabaseHeads()
 _PEEKED_SLICES = 12
 _TOOLS = {
-    "run": "tui-trainer",
     "jsonl": "JSON lines",
     "trainer_state": "transformers",
     "tensorboard": "TensorBoard",
@@ -52,7 +48,7 @@ KINDS = {".json": "trainer_state", ".csv": "csv", ".tsv": "csv", ".wandb": "wand
 DATABASES = (".db", ".sqlite", ".sqlite3")
 
 
-def open_source(place: RunPlace, ends: bool = False) -> Source:
+def open_source(place: RunLocation, ends: bool = False) -> Source:
     """What reads a run; with `ends` only the beginning and the end of large files."""
     file = place.metrics
     if place.kind == "trainer_state":
@@ -91,7 +87,7 @@ def is_event_file(path: Path) -> bool:
     return len(head) == 12 and masked(crc32c(head[:8])) == struct.unpack("<I", head[8:])[0]
 
 
-def peek(place: RunPlace) -> SourcePeek:
+def peek(place: RunLocation) -> SourcePeek:
     """A foreign run seen from afar: files up to 192 KiB are read whole, of larger ones the
     beginning and the end. Raises `OSError`. Ask `stamp` whether anything changed since."""
     source = open_source(place, ends=True)
@@ -102,7 +98,7 @@ def peek(place: RunPlace) -> SourcePeek:
     return peek_of(source.history, source.facts(), whole=False)
 
 
-def files_of(place: RunPlace) -> list[Path]:
+def files_of(place: RunLocation) -> list[Path]:
     """The files whose change is a change of the run."""
     file = place.metrics
     if place.kind == "trainer_state":
@@ -118,7 +114,7 @@ def files_of(place: RunPlace) -> list[Path]:
     return [file]
 
 
-def stamp(place: RunPlace) -> Stamp:
+def stamp(place: RunLocation) -> Stamp:
     """How many files there are, their size in all, and the newest time of change (ns); empty
     where there is none."""
     if place.part:
@@ -137,7 +133,7 @@ def stamp(place: RunPlace) -> Stamp:
     return (count, sizes, newest) if count else ()
 
 
-def tool(place: RunPlace) -> str:
+def tool(place: RunLocation) -> str:
     """What wrote the run, as its users call it."""
     if place.kind != "csv":
         return _TOOLS[place.kind]

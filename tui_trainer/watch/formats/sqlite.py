@@ -20,9 +20,9 @@ from urllib.parse import quote
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
-from tui_trainer.watch.formats.base import flat
 from tui_trainer.watch.formats.record_columns import measure, moment, number, whole_step
 from tui_trainer.watch.formats.scalar_series import ScalarSource
+from tui_trainer.watch.tables.flatten import flat
 from tui_trainer.watch.tables.metric_decoder import null_words
 from tui_trainer.watch.tables.source import SourceFacts
 
@@ -125,7 +125,7 @@ class _DatabaseSource(ScalarSource):
         if anew:
             self.anew()
             self._row = 0
-            self.say("anew", f"{self.path.name}: replaced, and read anew")
+            self.say("anew", f"{self.path.name}: replaced, and read again from its start")
         self._inode = seen[0]
         try:
             count = self._rows()
@@ -166,7 +166,7 @@ class _DatabaseSource(ScalarSource):
         """Counts a row whose step is none."""
         self._wrong += 1
         which = "1 row has" if self._wrong == 1 else f"{self._wrong:,} rows have"
-        self.say("steps", f"{self.path.name}: {which} a step that is no number, and left out")
+        self.say("steps", f"{self.path.name}: {which} a step that is not a number; left out")
 
     def _run_column(self) -> str:
         return "run_uuid"

@@ -13,11 +13,11 @@ import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.store.regular_files import read_regular
-from tui_trainer.watch.foreign.yamlish import read_flat
-from tui_trainer.watch.formats.base import flat
 from tui_trainer.watch.formats.binary_tail import BinaryTail
 from tui_trainer.watch.formats.scalar_series import ScalarSource
 from tui_trainer.watch.formats.tfevents import Frames, SummaryEvent, hparams, read_event
+from tui_trainer.watch.formats.yaml_settings import read_flat
+from tui_trainer.watch.tables.flatten import flat
 from tui_trainer.watch.tables.source import SourceFacts
 
 MARK = "tfevents"
@@ -115,7 +115,7 @@ class TensorBoardSource(ScalarSource):
         self.anew()
         self._files.clear()
         self._newest.clear()
-        self.say("anew", "an event file was replaced or truncated, and all were read anew")
+        self.say("anew", "an event file was replaced or truncated, and all were read again")
 
     def _feed(self, file: _EventFile, data: bytes) -> None:
         path = file.growing.path
@@ -130,7 +130,7 @@ class TensorBoardSource(ScalarSource):
                 self._take(file, event)
         if file.frames.damaged:
             size = f"{file.frames.damaged:,} bytes"
-            self.say(f"damage {path}", f"{path.name}: {size} are damaged, and left out")
+            self.say(f"damage {path}", f"{path.name}: {size} are damaged; left out")
 
     def _take(self, file: _EventFile, event: SummaryEvent) -> None:
         if self._created is None and event.wall > 0:
@@ -162,7 +162,10 @@ class TensorBoardSource(ScalarSource):
         # A restart begins after its predecessor's last word; another writer did not wait.
         if event.wall <= known[1]:
             file.beside = True
-            self.say("writers", "several writers wrote at once; at one step the last read stands")
+            self.say(
+                "writers",
+                "several processes wrote at once; of rows with one step the last one read is kept",
+            )
             return False
         return event.step < known[0]
 
@@ -180,7 +183,9 @@ class TensorBoardSource(ScalarSource):
     def _read_settings(self) -> None:
         """What stands beside: Lightning's `hparams.yaml`, and the folders of `add_hparams`."""
         beside = read_flat(self.folder / "hparams.yaml")
-        self._config |= {f"hparams.{name}": value for name, value in beside.items()}
+        self._config |= {f"hparams.{name}": value for name, value in beside.values.items()}
+        if beside.problem is not None:
+            self.say("settings", beside.problem)
         for folder in settings_folders(self.folder):
             for path in event_files(folder):
                 try:

@@ -13,8 +13,9 @@ import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.store.regular_files import read_regular
-from tui_trainer.watch.formats.base import ForeignSource, flat
+from tui_trainer.watch.formats.base import ForeignSource
 from tui_trainer.watch.formats.record_columns import EVAL, measure, number, whole_step
+from tui_trainer.watch.tables.flatten import flat
 from tui_trainer.watch.tables.metric_decoder import null_words
 from tui_trainer.watch.tables.source import SourceFacts
 
@@ -138,7 +139,9 @@ class TrainerStateSource(ForeignSource):
         for path in broken:
             if path not in fresh:
                 name = path.relative_to(self.path) if path != self.path else path.name
-                changed |= self.say(f"broken {path}", f"{name}: cut off, or no trainer's state")
+                changed |= self.say(
+                    f"broken {path}", f"{name}: cut off, or not a trainer_state.json"
+                )
         for path in seen:
             if path not in broken:
                 changed |= self.unsay(f"broken {path}")
@@ -170,7 +173,7 @@ class TrainerStateSource(ForeignSource):
                 self._take(values)
         self._next = min(self._next + _SLICE, len(self._waiting))
         if self._unreadable:
-            self.say("rows", f"{self._unreadable:,} rows of log_history are no objects")
+            self.say("rows", f"{self._unreadable:,} rows of log_history are not objects; left out")
         self.flush()
 
     def _take(self, row: dict[str, Any]) -> None:

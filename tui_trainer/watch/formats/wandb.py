@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
-from tui_trainer.watch.formats.base import ForeignSource, flat
+from tui_trainer.watch.formats.base import ForeignSource
 from tui_trainer.watch.formats.binary_tail import BinaryTail
 from tui_trainer.watch.formats.protobuf import BYTES, fields, signed, text
 from tui_trainer.watch.formats.record_columns import number
+from tui_trainer.watch.tables.flatten import flat
 from tui_trainer.watch.tables.metric_decoder import null_words
 from tui_trainer.watch.tables.source import SourceFacts
 
@@ -134,7 +135,10 @@ class WandbSource(ForeignSource):
         if piece.restarted:
             self.anew()
             self._begin()
-            self.say("anew", f"{self._growing.path.name}: replaced or truncated, and read anew")
+            self.say(
+                "anew",
+                f"{self._growing.path.name}: replaced or truncated, and read again from its start",
+            )
         if piece.data:
             self.unsay("torn")
             if piece.jumped:
@@ -147,7 +151,7 @@ class WandbSource(ForeignSource):
             odd = self._blocks.damaged + self._unreadable
             if odd:
                 which = "1 record is" if odd == 1 else f"{odd:,} records are"
-                self.say("damage", f"{self._growing.path.name}: {which} damaged, and left out")
+                self.say("damage", f"{self._growing.path.name}: {which} damaged; left out")
             self.flush()
         return bool(piece.data) or piece.restarted, piece.more
 

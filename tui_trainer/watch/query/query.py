@@ -121,7 +121,7 @@ def _on_words(
     field: QueryField, name: str, sign: str, value: str, negated: bool
 ) -> QueryTerm | str:
     if sign not in (":", "=", "!="):
-        return f"{name} is a text: ask {name}:{value or 'TEXT'} (contains) or {name}={value}"
+        return f"{name} is text: write {name}:{value or 'TEXT'} (contains) or {name}={value}"
     word = value.casefold()
     if field.name == "status" and word:
         word = word.replace("-", "_")
@@ -129,7 +129,7 @@ def _on_words(
         if not any(word in state for state in states):
             guess = nearest(word, states)
             hint = f"did you mean {guess}?" if guess else f"known are {', '.join(states)}"
-            return f"no run is ever {value!r}; {hint}"
+            return f"{value!r} is no status of a run; {hint}"
         if not any(word in state for state in _STATES):
             word = next(group for group in _GROUPS if word in group)
     return QueryTerm(field.name, sign, word, None, negated)

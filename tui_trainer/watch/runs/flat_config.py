@@ -9,7 +9,7 @@ import msgspec
 
 from tui_trainer.contracts.run import LoopInfo, RunBasics, RunInfo
 from tui_trainer.store.runs.run_folder import RunFolder
-from tui_trainer.watch.formats.base import flat
+from tui_trainer.watch.tables.flatten import flat
 
 
 def config_of(path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ A crash needs no vigil: the run's status says that its process is gone.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -17,13 +18,13 @@ from tui_trainer.advisor.event_history import told
 from tui_trainer.advisor.state import AdvisorState
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunInfo, RunState
+from tui_trainer.store import jsonl
 from tui_trainer.store.regular_files import open_regular
 from tui_trainer.store.runs import process_identity
-from tui_trainer.store.runs.run_folder import RunFolder, decoded_lines
+from tui_trainer.store.runs.run_folder import RunFolder
 
 # A live step is called a hang no sooner than after this long, however short steps are.
 LEAST_SECONDS = 5.0
-_TAIL_BYTES = 64 * 1024
 _MOST_EVENT_BYTES = 1024 * 1024  # of events that were there before, the newest
 _MOST_EVENTS = 1000
 _MOST_CRITICAL = 20
@@ -157,8 +158,9 @@ class HangDetector:
 
     def _rows(self) -> list[_Row]:
         """The newest rows."""
-        data = _read_end(self._folder.metrics_file, 0, _TAIL_BYTES)[0]
-        return decoded_lines(data, msgspec.json.Decoder(_Row))
+        with contextlib.suppress(OSError):
+            return list(jsonl.newest_records(self._folder.metrics_file, _Row))[::-1]
+        return []
 
 
 class _Events:
@@ -185,7 +187,7 @@ class _Events:
         # those that were there before the first look are told apart by their time.
         since = time.time() - _SLACK_SECONDS if self._read_to is None else None
         data, self._read_to = _read_end(self._file, self._read_to or 0, _MOST_EVENT_BYTES)
-        events = decoded_lines(data, msgspec.json.Decoder(Event))
+        events = jsonl.decode_records(data, Event)
         self.newest = events[-1:] or self.newest
         fresh = [event for event in events if _speaks(event)]
         self.kept = [*self.kept, *fresh][-_MOST_EVENTS:]

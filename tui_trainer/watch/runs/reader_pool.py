@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tui_trainer.watch.formats import registry
-from tui_trainer.watch.runs.run_reader import RunPlace, RunReader
+from tui_trainer.watch.run_location import RunLocation
+from tui_trainer.watch.runs.run_reader import RunReader
 from tui_trainer.watch.snapshots import RunView
 
 # The files of a run folder whose change is worth a reading.
@@ -37,7 +38,7 @@ class ReaderPool:
         self._patience = LOADING_SECONDS
         self._readers: dict[Path, RunReader] = {}
 
-    def aim(self, focus: RunPlace | None, others: list[RunPlace]) -> None:
+    def aim(self, focus: RunLocation | None, others: list[RunLocation]) -> None:
         """Chooses what is read from now on; a few runs read before are kept for a return."""
         path = focus.path if focus is not None else None
         if path != self.focus:

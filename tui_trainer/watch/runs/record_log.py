@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT, reason_of
+from tui_trainer.store import jsonl
 from tui_trainer.watch.tables.tail import Tail
 
 T = TypeVar("T")
@@ -53,18 +54,17 @@ class RecordLog(Generic[T]):
                 self._kept.clear()
                 self.total = self.unreadable = self._lines = 0
                 changed = True
-            for line in chunk.data.split(b"\n")[:-1]:
-                self._lines += 1
-                if line.strip():
-                    changed = True
-                    self._take(line)
+            for line in jsonl.split_lines(chunk.data):
+                changed = True
+                self._take(self._lines + line.number, line.data)
+            self._lines += chunk.data.count(b"\n")
             if not chunk.more:
                 break
         if changed:
             self._frozen = tuple(self._kept)
         return changed
 
-    def _take(self, line: bytes) -> None:
+    def _take(self, number: int, line: bytes) -> None:
         try:
             self._kept.append(self._decoder.decode(line))
             self.total += 1
@@ -75,4 +75,4 @@ class RecordLog(Generic[T]):
         except BAD_CONTENT as error:
             self.unreadable += 1
             if self.unreadable == 1:
-                self.first_unreadable, self.reason = self._lines, reason_of(error)
+                self.first_unreadable, self.reason = number, reason_of(error)

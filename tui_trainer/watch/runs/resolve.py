@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.store.runs import run_folder as store
-from tui_trainer.watch.runs.run_reader import RunPlace
+from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs.run_summary import SummaryReader
 from tui_trainer.watch.scan import FoundRun, Scanner
 from tui_trainer.watch.snapshots import RunSummary
@@ -27,7 +27,7 @@ def find_all(root: Path) -> tuple[list[SummaryReader], list[str]]:
     return glances, odd
 
 
-def find_place(reference: str, runs_dir: Path) -> RunPlace:
+def find_place(reference: str, runs_dir: Path) -> RunLocation:
     """The run that `reference` means: a folder or a file, or an id or name inside `runs_dir`.
 
     The newest run wins where several share a name. Raises `UserError`.
@@ -37,16 +37,16 @@ def find_place(reference: str, runs_dir: Path) -> RunPlace:
     except UserError as error:
         return _find_other(reference, runs_dir, error)
     path = folder.path.absolute()
-    return RunPlace(path, "run", path.name, path.name)
+    return RunLocation(path, "run", path.name, path.name)
 
 
-def place_of(run: RunSummary) -> RunPlace:
+def place_of(run: RunSummary) -> RunLocation:
     """Where a run of the list lies."""
     part = str(run.path).partition("#run=")[2]
-    return RunPlace(run.path, run.kind, run.id, run.name, part)
+    return RunLocation(run.path, run.kind, run.id, run.name, part)
 
 
-def _find_other(reference: str, runs_dir: Path, error: UserError) -> RunPlace:
+def _find_other(reference: str, runs_dir: Path, error: UserError) -> RunLocation:
     """Another tool's run, by its path, its name or its place below the folder."""
     path = Path(reference).expanduser()
     if path.exists():
@@ -66,7 +66,7 @@ def _find_other(reference: str, runs_dir: Path, error: UserError) -> RunPlace:
     raise UserError(f"no run {reference!r} in {runs_dir}; the newest there: {names}")
 
 
-def _only_one(path: Path) -> RunPlace:
+def _only_one(path: Path) -> RunLocation:
     whole = path.absolute()
     found = Scanner(whole).scan()
     if whole in found.places:
@@ -87,5 +87,5 @@ def _scan(root: Path) -> FoundRun:
     for folder in store.list_runs(root):
         path = folder.path.absolute()
         if path not in found.places:
-            found.places[path] = RunPlace(path, "run", path.name, path.name)
+            found.places[path] = RunLocation(path, "run", path.name, path.name)
     return found

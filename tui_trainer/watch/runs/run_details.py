@@ -13,8 +13,9 @@ from tui_trainer.contracts.evaluation import EvaluationFile
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
-from tui_trainer.watch.formats.registry import open_source
-from tui_trainer.watch.runs.run_reader import RunPlace, RunReader
+from tui_trainer.watch.run_location import RunLocation
+from tui_trainer.watch.runs.run_metrics import open_metrics
+from tui_trainer.watch.runs.run_reader import RunReader
 from tui_trainer.watch.snapshots import MetricTable, RunView
 
 LOG_LINES = 200
@@ -61,7 +62,7 @@ class RunDetails:
 
 
 def dossier_of(
-    place: RunPlace, view: RunView | None = None, *, thorough: bool = False
+    place: RunLocation, view: RunView | None = None, *, thorough: bool = False
 ) -> RunDetails:
     """Reads what `view` does not hold; a run of a million rows takes a second without it.
 
@@ -77,7 +78,7 @@ def dossier_of(
     )
 
 
-def read_whole(place: RunPlace) -> RunView:
+def read_whole(place: RunLocation) -> RunView:
     """The run as it is on the disk now."""
     reader = RunReader(place)
     while reader.read()[1]:
@@ -85,9 +86,9 @@ def read_whole(place: RunPlace) -> RunView:
     return reader.view()
 
 
-def read_rows(place: RunPlace) -> tuple[MetricTable, MetricTable]:
+def read_rows(place: RunLocation) -> tuple[MetricTable, MetricTable]:
     """Every recorded training row and evaluation, none thinned. Raises `OSError`."""
-    source = open_source(place)
+    source = open_metrics(place)
     waits = True
     while waits:
         for table in (source.history.train, source.history.evals):

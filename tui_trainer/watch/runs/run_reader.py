@@ -4,184 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
 
 from tui_trainer.advisor.event_history import EventHistory
 from tui_trainer.advisor.event_history import told as hear
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.contracts.run import ACTIVE_STATES, Event, LoopInfo, RunBasics, RunInfo, RunState
-from tui_trainer.store.runs import process_identity
-from tui_trainer.store.runs.run_folder import STALE_SECONDS, RunFolder, status_of
+from tui_trainer.contracts.run import Event
+from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.watch.error_boundary import caught, file_problem
 from tui_trainer.watch.formats import registry
-from tui_trainer.watch.runs.flat_config import flat_config
-from tui_trainer.watch.runs.hang_detector import HangDetector
+from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs.record_log import RecordLog
-from tui_trainer.watch.snapshots import RunKind, RunSummary, RunView
+from tui_trainer.watch.runs.run_facts import RunFacts, Signature, signature
+from tui_trainer.watch.runs.run_metrics import open_metrics
+from tui_trainer.watch.snapshots import RunView
 from tui_trainer.watch.tables.list_summary import peek_of
 from tui_trainer.watch.tables.metrics_file import lines
-from tui_trainer.watch.tables.source import Source, SourceFacts, SourcePeek
-from tui_trainer.watch.unreadable_runs import record_problem, unreadable_row, with_problems
+from tui_trainer.watch.tables.source import Source
+from tui_trainer.watch.unreadable_runs import unreadable_row, with_problems
 
 EVENTS_KEPT = 5_000
 SAMPLES_KEPT = 2_000
 _LOG_LINES = 20
 RETRY_SECONDS = 2.5  # doubled with each reading of a run that cannot be read, six times
-Signature = tuple[int, int, int] | None
-
-
-@dataclass(frozen=True)
-class RunPlace:
-    """Where a run lies and what it is called: `id` is its path below the watched folder.
-
-    A run in a database has the database's path with `#` and `part`, its id there.
-    """
-
-    path: Path
-    kind: RunKind
-    id: str
-    name: str
-    part: str = ""
-
-    @property
-    def metrics(self) -> Path:
-        """The file of metrics, or the folder of their files."""
-        if self.kind == "run":
-            return RunFolder(self.path).metrics_file
-        if self.part:
-            return Path(str(self.path).partition("#run=")[0])
-        return self.path
-
-
-class RunFacts:
-    """`run.json` and `state.json`, read again only when they changed, and the status."""
-
-    def __init__(self, place: RunPlace) -> None:
-        self.place = place
-        self.folder = RunFolder(place.path)
-        self.info: RunInfo | None = None
-        self.loop: LoopInfo | None = None
-        self.state: RunState | None = None
-        self.status = "unknown"
-        self.config: Mapping[str, Any] = {}
-        self.told = SourceFacts()  # what a source of another tool says
-        self.tool = registry.tool(place)
-        self.vigil = HangDetector(self.folder)
-        self._info_problem: str | None = None
-        self._state_problem: str | None = None
-        self._info_seen: Signature = (0, 0, 0)
-        self._state_seen: Signature = (0, 0, 0)
-
-    def read(self, check_process: bool = True) -> bool:
-        """Whether anything changed; with `check_process` also whether the process still runs."""
-        if self.place.kind != "run":
-            return self._set_status(self.told.status or _age_status(self.place))
-        changed = self._read_info()
-        changed |= self._read_state()
-        if changed or check_process:
-            changed |= self._set_status(self._status_now())
-            changed |= self.vigil.look(self.state, self.status, self.info)
-        return changed
-
-    def _status_now(self) -> str:
-        status = status_of(self.state)
-        # The process may have written its last state and gone between the two looks.
-        return status_of(self.state) if status == "crashed" and self._read_state() else status
-
-    def oddities(self) -> list[str]:
-        """Files of ours that are there but cannot be read as what they are."""
-        return [said for said in (self._info_problem, self._state_problem) if said is not None]
-
-    @property
-    def basics(self) -> RunBasics | None:
-        """What is known of any run folder: of our engine, or of a `RunWriter`."""
-        return self.info or self.loop
-
-    def is_live_here(self) -> bool:
-        """Whether a process on this host works on the run and takes commands."""
-        state = self.state
-        return (
-            state is not None
-            and self.status in ACTIVE_STATES
-            and process_identity.is_here(state)
-            and state.commands != ()
-        )
-
-    def summary(self, seen: SourcePeek) -> RunSummary:
-        """One row of the list, with what the metrics say."""
-        info, state, place = self.basics, self.state, self.place
-        step = seen.step
-        newest = int(step) if step is not None and abs(step) < 2**62 else None
-        row = RunSummary(
-            path=place.path,
-            id=place.id,
-            name=seen.name or place.name,
-            kind=place.kind,
-            status=self.status,
-            step=newest,
-            total_steps=seen.total_steps,
-            loss=seen.loss,
-            best_val_loss=seen.best_val_loss,
-            tokens_per_second=seen.tokens_per_second,
-            eta_seconds=seen.eta_seconds,
-            created_at=seen.created_at,
-            updated_at=_modified(place) if state is None else state.updated_at,
-            message=seen.message,
-            learning_rate=seen.learning_rate,
-            best_loss=seen.best_loss,
-            spark=seen.spark,
-            trend=seen.trend,
-            epoch=seen.epoch,
-            tool=self.tool,
-            commandable=self.is_live_here(),
-            stalled=self.vigil.stalled,
-            critical=self.vigil.critical,
-            problem="; ".join(self.oddities()),
-        )
-        if info is not None:
-            row = replace(row, id=info.id, name=info.name, created_at=info.created_at)
-        return row if state is None else _with_state(row, state)
-
-    def _read_info(self) -> bool:
-        seen = signature(self.folder.info_file)
-        if seen == self._info_seen and (self.basics is not None or seen is None):
-            return False
-        # One that could not be read is tried again: its permissions leave no trace in its times.
-        changed, self._info_seen = seen != self._info_seen, seen
-        self.info = self.folder.info()
-        self.loop = self.folder.loop_info() if self.info is None else None
-        self.config = flat_config(self.basics)
-        if self.loop is not None:
-            self.tool = self.loop.program
-        lost = self.basics is None and seen is not None
-        self._info_problem = record_problem(self.folder.info_file, RunBasics) if lost else None
-        return changed or self.basics is not None
-
-    def _read_state(self) -> bool:
-        seen = signature(self.folder.state_file)
-        if seen == self._state_seen and (self.state is not None or seen is None):
-            return False
-        changed, self._state_seen = seen != self._state_seen, seen
-        fresh = self.folder.state()
-        self.state = fresh or self.state
-        lost = fresh is None and seen is not None
-        self._state_problem = record_problem(self.folder.state_file, RunState) if lost else None
-        return changed or fresh is not None
-
-    def _set_status(self, status: str) -> bool:
-        changed = status != self.status
-        self.status = status
-        return changed
 
 
 class RunReader:
     """Everything about one run, read piece by piece."""
 
-    def __init__(self, place: RunPlace) -> None:
+    def __init__(self, place: RunLocation) -> None:
         self.place = place
         self.failure: str | None = None
         self._failures = 0
@@ -195,7 +46,7 @@ class RunReader:
     def _begin(self) -> None:
         place, folder = self.place, RunFolder(self.place.path)
         self.facts = RunFacts(place)
-        self._metrics: Source = registry.open_source(place)
+        self._metrics: Source = open_metrics(place)
         self._events: RecordLog[Event] | None = None
         self._hardware: RecordLog[HardwareSample] | None = None
         if place.kind == "run":
@@ -341,12 +192,12 @@ class RunReader:
             times = "once" if history.rewind_count == 1 else f"{history.rewind_count:,} times"
             said.append(
                 f"{self.place.metrics.name}: steps went back {times}, last from {back:,.0f} to "
-                f"{to:,.0f}; the later rows stand"
+                f"{to:,.0f}; the later rows are kept"
             )
         for log in (self._events, self._hardware):
             if log is not None and log.unreadable:
                 first = f"the first is line {log.first_unreadable:,}: {log.reason}"
-                said.append(f"{log.path.name}: {lines(log.unreadable)} not readable ({first})")
+                said.append(f"{log.path.name}: {lines(log.unreadable)} cannot be read ({first})")
         if self._events is not None and self._events.forgotten:
             said.append(f"{self._events.path.name}: only the newest {EVENTS_KEPT:,} are kept")
         return said
@@ -361,40 +212,3 @@ class RunReader:
         self._log_seen = seen
         self._log = tuple(self.facts.folder.log_tail(_LOG_LINES))
         return True
-
-
-def signature(path: Path) -> Signature:
-    """What changes when a file does: inode, size, time of change; None where it is absent."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _age_status(place: RunPlace) -> str:
-    """Others' files say nothing of their writer: still growing (`unknown`), or `recorded`."""
-    modified = _modified(place)
-    if modified is None or abs(time.time() - modified) < STALE_SECONDS:  # a clock may be set back
-        return "unknown"
-    return "recorded"
-
-
-def _modified(place: RunPlace) -> float | None:
-    """When any file of the run's metrics changed last, in seconds since the epoch."""
-    seen = registry.stamp(place)
-    return seen[2] / 1e9 if seen else None
-
-
-def _with_state(row: RunSummary, state: RunState) -> RunSummary:
-    """A row in which a run folder's own word counts more than its metrics."""
-    best = row.best_val_loss if state.best_val_loss is None else state.best_val_loss
-    return replace(
-        row,
-        step=state.step,
-        total_steps=state.total_steps,
-        best_val_loss=best,
-        tokens_per_second=state.tokens_per_second,
-        eta_seconds=state.eta_seconds,
-        message=state.message,
-    )

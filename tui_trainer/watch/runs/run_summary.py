@@ -11,7 +11,8 @@ from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.store.regular_files import open_regular
 from tui_trainer.watch.error_boundary import caught, file_problem
 from tui_trainer.watch.formats import registry
-from tui_trainer.watch.runs.run_reader import RunFacts, RunPlace, Signature, signature
+from tui_trainer.watch.run_location import RunLocation
+from tui_trainer.watch.runs.run_facts import RunFacts, Signature, signature
 from tui_trainer.watch.snapshots import RunSummary
 from tui_trainer.watch.tables.history import History
 from tui_trainer.watch.tables.list_summary import peek_of
@@ -31,11 +32,11 @@ Mark = tuple[Signature, registry.Stamp]
 class SummaryReader:
     """One run's summary, read again only when its files changed."""
 
-    def __init__(self, place: RunPlace) -> None:
+    def __init__(self, place: RunLocation) -> None:
         self.place = place
         self.facts: RunFacts | None = None
         self.failure: str | None = None
-        self.summary = unreadable_row(place, "not looked at yet")
+        self.summary = unreadable_row(place, "not read yet")
         self._seen: Signature = None
         self._stamp: registry.Stamp = ()
         self._peek = SourcePeek()

@@ -6,10 +6,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from tui_trainer.watch.missing import is_missing
 from tui_trainer.watch.snapshots import MISSING, Column, MetricTable
 from tui_trainer.watch.tables import metric_names
 from tui_trainer.watch.tables.bucketed_column import GrowingColumn, add_all
+from tui_trainer.watch.tables.metric_decoder import is_missing
 
 # Exact up to this many rows; beyond, entries stand for several rows each.
 MOST_ENTRIES = 131_072

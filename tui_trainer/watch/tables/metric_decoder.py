@@ -23,9 +23,6 @@ import msgspec
 import numpy as np
 
 from tui_trainer.contracts.errors import BAD_CONTENT
-from tui_trainer.watch.missing import is_missing as is_missing
-from tui_trainer.watch.nonfinite import null_large, null_names, null_usual
-from tui_trainer.watch.nonfinite import null_words as null_words
 from tui_trainer.watch.snapshots import MISSING, Column
 from tui_trainer.watch.tables import metric_names
 
@@ -42,6 +39,9 @@ _NEWLINE = 10
 _STANDS_FOR = "\ue000"  # of no script: hardly a name begins with it
 _ESCAPED = re.compile(r'["\\\x00-\x1f]')
 _FEW = 50
+_WORD = re.compile(rb"(?<=[:,\[\s])([-+]?(?:NaN|nan|Infinity|inf))(?=\s*[,}\]])")
+_SPACE = 32
+_LARGE = re.compile(rb"(?<=[:,\[\s])-?[0-9.]+(?:[eE]\+?[0-9]{3,}|[0-9]{290,})(?=\s*[,}\]])")
 
 
 @dataclass(frozen=True, eq=False)
@@ -338,3 +338,41 @@ _RANKS = {
 
 def _alias_rank(name: str) -> int:
     return _RANKS.get(name, 0)
+
+
+def is_missing(values: Column) -> np.typing.NDArray[np.bool_]:
+    """Where a row had no such field at all."""
+    return np.asarray(np.isnan(values) & np.signbit(values))
+
+
+def null_words(data: bytes) -> bytes:
+    """JSON with its non-finite numbers (`NaN`, `Infinity`, `1e999`) put to null."""
+    return null_large(null_names(data))
+
+
+def null_names(data: bytes) -> bytes:
+    """The words only, as any writer spells them; a text that reads like one may change too."""
+    return _WORD.sub(b"null", data)
+
+
+def null_large(data: bytes) -> bytes:
+    """The numbers past the range only."""
+    return _LARGE.sub(_null_if_large, data)
+
+
+def null_usual(data: bytes) -> bytes:
+    """The words as Python's json writes them, many times faster; the spacing of the first
+    counts for all."""
+    for word in (b"NaN", b"-Infinity", b"Infinity"):
+        place = data.find(word)
+        if place > 1:
+            before = b": " if data[place - 1] == _SPACE else b":"
+            data = data.replace(before + word, before + b"null")
+    return data
+
+
+def _null_if_large(match: re.Match[bytes]) -> bytes:
+    try:
+        return match[0] if math.isfinite(float(match[0])) else b"null"
+    except ValueError:
+        return match[0]

@@ -76,7 +76,7 @@ class MetricsFile:
         if self.history.stepless:
             said.append(f"{lines(self.history.stepless)} without a step")
         if self.restarts:
-            said.append("the file was replaced or truncated, and read anew")
+            said.append("the file was replaced or truncated, and read again from its start")
         return [f"{self.path.name}: {sentence}" for sentence in said]
 
     def facts(self) -> SourceFacts:
