@@ -190,7 +190,7 @@ def test_feedback_is_listed_shown_fixed_and_dropped(room: Room) -> None:
     table = room.last(events.TextTable)
     assert [row[:3] for row in table.rows] == [
         ["1", "medium", "needs a correction"],
-        ["2", "good", "waits for training"],
+        ["2", "good", "pending"],
     ]
     room.do("/feedback fix 1  A right  answer")
     assert room.feedback.get(1).right_answer == " A right  answer"
