@@ -62,7 +62,7 @@ def train_extra() -> None:
 @pytest.fixture
 def nothing_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what only pretends to train: no package is missed."""
-    monkeypatch.setattr("tui_trainer.launch.process.NEEDED", ())
+    monkeypatch.setattr("tui_trainer.launch.engine_process.NEEDED", ())
 
 
 @pytest.fixture(scope="session")

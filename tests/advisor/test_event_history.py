@@ -154,14 +154,14 @@ def test_a_table_of_another_tool_is_advised_too(tmp_path: Path, capsys: Capture)
     assert main.main(["runs", "advise", str(file)]) == 0
     printed = capsys.readouterr()
     assert "divergence" in printed.out
-    assert "judged without learning rate, gradient norm and validation loss" in printed.err
+    assert "not recorded: learning rate, gradient norm and validation loss" in printed.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["mute"], "mute needs a kind of advice; none was given; there are oscillation, "),
-        (["mute", "platau"], "'platau' is none; did you mean plateau?"),
+        (["mute"], "mute needs a kind of advice; none was given; choose one of oscillation, "),
+        (["mute", "platau"], "there is no 'platau'; did you mean plateau?"),
     ],
 )
 def test_muting_names_the_kinds(arguments: list[str], said: str, capsys: Capture) -> None:

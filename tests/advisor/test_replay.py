@@ -142,7 +142,7 @@ def test_nothing_to_advise_is_said_and_is_an_empty_list(tmp_path: Path, capsys: 
     assert (status, json.loads(out)) == (0, [])
     status, out, err = call(capsys, "runs", "advise", str(file))
     assert (status, out) == (0, "")
-    assert "nothing to advise over 200 rows" in err
+    assert "no advice for 200 rows" in err
 
 
 @pytest.mark.parametrize("content", [b"", b"no json\n", b'{"step":1,"reward":2}\n', b"\xff\xfe"])

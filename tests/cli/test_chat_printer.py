@@ -38,7 +38,7 @@ def test_a_terminal_shows_the_question_itself(capsys: Capture) -> None:
     show = TextPrinter(interactive=True)
     show.echo("What?")
     show(answered(cancelled=True))
-    assert capsys.readouterr() == ("It is Paris\n", "the answer was cut off\n")
+    assert capsys.readouterr() == ("It is Paris\n", "the answer was cancelled\n")
 
 
 def test_words_wait_until_the_answer_is_there(capsys: Capture) -> None:
@@ -86,9 +86,9 @@ def test_who_answers_is_told_where_it_changes(capsys: Capture) -> None:
     for live in ({}, {"a": 1.0}, {"a": 1.0}, {"a": 0.7, "b": 0.3}, {}):
         show(events.AdaptersActivated(adapters=live))
     assert capsys.readouterr().err.splitlines() == [
-        "answers come from a",
-        "answers come from a=0.7 b=0.3",
-        "answers come from the base",
+        "active: a",
+        "active: a=0.7 b=0.3",
+        "no adapter is active",
     ]
 
 
@@ -106,27 +106,27 @@ def test_ratings_read_as_sentences(capsys: Capture) -> None:
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [
         "feedback 3 is medium (weight 3)",
-        "it needs a correction before it is taught: /fix TEXT",
-        "feedback 3 is now medium (weight 3) and teaches: Paris",
+        "it is taught only with a correction: /fix TEXT",
+        "feedback 3 is now medium (weight 3), right answer: Paris",
         "Paris",
     ]
-    assert "(password), so nothing was stored; /keep" in printed.err
-    assert "delete adapter a? /yes does it" in printed.err
-    assert "/accept takes this" in printed.err
+    assert "(password); /keep stores it anyway" in printed.err
+    assert "delete adapter a? (/yes confirms)" in printed.err
+    assert "/accept stores this" in printed.err
 
 
 def test_how_far_the_buffer_is(capsys: Capture) -> None:
     buffer = events.BufferStatus(
         count=3, threshold=10, weight=7.0, weight_threshold=0.0, needs_correction=0
     )
-    assert buffer_line(buffer) == "3 of 10 examples until training"
+    assert buffer_line(buffer) == "3 of 10 examples pending"
     more = msgspec.structs.replace(buffer, threshold=0, weight_threshold=20.0, needs_correction=2)
-    assert buffer_line(more) == "3 examples wait, weight 7 of 20; 2 need a correction"
+    assert buffer_line(more) == "3 examples pending, weight 7 of 20; 2 need a correction"
     show = TextPrinter(interactive=False)
     for _ in range(2):
         show(buffer)
     show(msgspec.structs.replace(buffer, count=0))
-    assert capsys.readouterr().err == "3 of 10 examples until training\n"
+    assert capsys.readouterr().err == "3 of 10 examples pending\n"
 
 
 def test_json_has_a_record_per_event(capsys: Capture) -> None:

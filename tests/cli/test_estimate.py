@@ -64,7 +64,7 @@ def test_what_will_not_fit_ends_with_1_and_says_what_to_set(
     (question, checked, kind) = asked[0]
     assert (question, checked.training.batch_size, kind) == ("estimate", 4, Estimate)
     out, err = capsys.readouterr()
-    assert "time         1:35: 400 ms a step, 4 evaluations of 2 s, 4 s to start" in out
+    assert "time         1:35: 400 ms per step, 4 evaluations of 2.0 s, 4.0 s to start" in out
     assert "3.0 GiB of 2.0 GiB on cpu: does not fit (extrapolated from smaller passes" in out
     assert err.splitlines() == [
         "warning: 2 training rows are empty: left out",

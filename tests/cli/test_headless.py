@@ -28,15 +28,16 @@ from pathlib import Path
 import psutil
 from tui_trainer.contracts.metrics import TrainRecord
 from tui_trainer.contracts.run import Event, RunState
-from tui_trainer.store import atomic, runs
+from tui_trainer.store import atomic
+from tui_trainer.store.runs.run_folder import RunFolder, write_state
 
-folder = runs.RunFolder(Path(sys.argv[1]))
+folder = RunFolder(Path(sys.argv[1]))
 metrics = atomic.LineAppender(folder.metrics_file)
 events = atomic.LineAppender(folder.events_file)
 
 def say(word, step=0, message=""):
     pid = os.getpid()
-    runs.write_state(folder, RunState(state=word, step=step, total_steps=40, pid=pid,
+    write_state(folder, RunState(state=word, step=step, total_steps=40, pid=pid,
         message=message, pid_created=psutil.Process(pid).create_time(), updated_at=time.time(),
         eta_seconds=90.0, tokens_per_second=18402.0))
 
@@ -153,7 +154,7 @@ def test_progress_events_and_the_end_go_to_standard_error(shell: Shell) -> None:
     assert lines[0] == f"run runs/{shell.runs()[0].path.name}"
     assert any(line[9:] == "checkpoint step-00000002 saved" for line in lines)
     assert any(line[9:] == "warning: short\\x1b[2J rows" for line in lines)
-    assert "step 2/40  1:30 left  loss 1.25  lr 1.6e-4  18,402 tok/s" in lines
+    assert "step 2/40  1:30 remaining  loss 1.250  lr 1.6e-4  18,402 tok/s" in lines
     assert lines[-1] == "completed 2 steps; the adapter is in runs/x/adapter"
 
 
@@ -185,7 +186,7 @@ def test_a_killed_engine_is_told_with_the_command_that_goes_on(shell: Shell) -> 
     assert status == 1
     assert err.splitlines()[-2:] == [
         "crashed: the training process was killed by SIGKILL (out of memory?)",
-        f"go on with: tui-trainer resume runs/{shell.runs()[0].path.name}",
+        f"resume it with: tui-trainer resume runs/{shell.runs()[0].path.name}",
     ]
 
 
@@ -208,7 +209,7 @@ def test_one_interrupt_saves_and_stops(shell: Shell, number: signal.Signals) -> 
     status, _, err = shell.ends()
     assert status == 130
     assert commands(folder) == ["stop"]
-    assert "stopping: the run is saved first; Ctrl-C again stops at once" in err
+    assert "stopping: the run is saved first; press Ctrl-C again to stop without saving" in err
     assert err.splitlines()[-1].startswith("cancelled: stopped at step 1 and saved")
 
 
@@ -227,7 +228,7 @@ def test_a_second_interrupt_cancels(shell: Shell) -> None:
 def test_an_interrupt_waits_for_an_engine_that_can_hear(shell: Shell) -> None:
     """Until it has spoken, an engine takes commands for those of its predecessor."""
     body = """
-        runs.write_state(folder, RunState(state="idle"))
+        write_state(folder, RunState(state="idle"))
         (folder.path / "here").touch()
         while not (folder.path / "go").exists():
             time.sleep(0.01)
@@ -243,7 +244,7 @@ def test_an_interrupt_waits_for_an_engine_that_can_hear(shell: Shell) -> None:
     (folder.path / "go").touch()
     status, _, err = shell.ends()
     assert (status, commands(folder)) == (130, ["stop"])
-    assert err.splitlines()[-1].startswith("go on with: tui-trainer resume")
+    assert err.splitlines()[-1].startswith("resume it with: tui-trainer resume")
 
 
 def test_an_engine_that_does_not_hear_is_killed_and_the_run_is_not_crashed(shell: Shell) -> None:
@@ -284,7 +285,7 @@ def test_the_engine_outlives_a_closed_pipe(shell: Shell) -> None:
     err = process.stderr.read() if process.stderr else ""
     assert process.wait(PATIENCE) == 1
     folder = shell.runs()[0]
-    assert err == f"nobody reads the output any more; run {folder.path.name} goes on\n"
+    assert err == f"the output was closed; run {folder.path.name} keeps running\n"
     assert folder.status() == "training"
 
 
@@ -340,7 +341,7 @@ def test_a_rate_that_broke_the_run_is_not_set_again_unasked(shell: Shell) -> Non
     status, out, err = shell.ends()
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert "went wrong after its learning rate was set to 50 at step 5 (" in err
-    assert f"{name} --from start (or with that rate again: --keep-rate)" in err
+    assert f"{name} --from start (or keep the rate with --keep-rate)" in err
     assert shell.runs()[0].status() == "failed"
 
     for options, handed in (

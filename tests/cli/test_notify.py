@@ -25,8 +25,8 @@ QUICK = """
 from tui_trainer.cli import notifications
 from tui_trainer.watch.runs import hang_detector
 hang_detector.LEAST_SECONDS = 0.1
-notifications.LOOK_SECONDS = 0.1
-notifications.SAY_SECONDS, notifications.FLUSH_SECONDS = 0.1, {flush}
+notifications.CHECK_SECONDS = 0.1
+notifications.QUIET_SECONDS, notifications.FLUSH_SECONDS = 0.1, {flush}
 """
 TRAINS = "for step in range(1, 13): row(step)\nsay('training', 12)\n"
 
@@ -128,7 +128,7 @@ def test_a_webhook_that_hangs_keeps_nobody(shell: Callable[..., Shell], server: 
     one.train(TRAINS + "say('completed', 40, 'completed 40 steps')")
     status, _, err = one.ends()
     assert status == 0
-    assert "a notification is still being sent; Ctrl-C quits without waiting for it" in err
+    assert "a notification is still being sent; press Ctrl-C to exit without waiting" in err
     slow.close()
 
 
@@ -151,8 +151,8 @@ def test_a_way_that_fails_is_named_and_the_others_are_tried(tmp_path: Path) -> N
     )  # fmt: skip
     assert done.returncode == 1
     assert "webhook   FAILED: http://127.0.0.1:1/… cannot be reached" in done.stdout
-    assert "command   sent: done in" in done.stdout
-    assert "terminal  none: standard error is no terminal" in done.stdout
+    assert "command   sent: finished after" in done.stdout
+    assert "terminal  not used: standard error is not a terminal" in done.stdout
 
 
 def test_a_terminal_is_rung_and_shows_it(tmp_path: Path) -> None:

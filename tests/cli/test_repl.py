@@ -7,30 +7,28 @@ import io
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import pytest
 
+from tests.repl.conftest import Room
 from tui_trainer.cli import main
 from tui_trainer.cli import repl as command
 from tui_trainer.contracts import session as events
-
-if TYPE_CHECKING:
-    from tests.repl.conftest import Room
 
 Capture = pytest.CaptureFixture[str]
 Run = Callable[..., int]
 
 
 @pytest.fixture
-def opened(make_room: Callable[..., Room], monkeypatch: pytest.MonkeyPatch) -> Room:
+def opened(monkeypatch: pytest.MonkeyPatch) -> Room:
     """The room whose session the command opens."""
-    room = make_room()
+    room = Room()
 
     def open_session(model: str, *, emit: Callable[[events.Event], None], **_: Any) -> object:
         assert model == "builtin"
-        room.session._desk.emit = emit
+        room.session._context.emit = emit
         return room.session
 
     monkeypatch.setattr(command, "open_session", open_session)
@@ -55,11 +53,11 @@ def test_a_pipe_gives_a_transcript(pipe: Run, capsys: Capture, opened: Room) -> 
         "> What?",
         "WHAT?",
         "> /fix Paris",
-        "feedback 1 is medium (weight 3) and teaches: Paris",
+        "feedback 1 is medium (weight 3), right answer: Paris",
         "> ",
         "> /quit",
     ]
-    assert (opened.teacher.closed, opened.client.closed) == (1, 1)
+    assert (opened.trainer.closed, opened.client.closed) == (1, 1)
     assert opened.session.history() == [], "a pipe is not what the user typed"
 
 
@@ -98,12 +96,12 @@ def test_an_adapter_can_be_named(pipe: Run, opened: Room, capsys: Capture) -> No
 
 def test_a_training_under_way_is_mentioned(pipe: Run, capsys: Capture) -> None:
     assert pipe("What?\n/good\n/train\n") == 0
-    assert "the next session carries it on" in capsys.readouterr().err
+    assert "the next session resumes it" in capsys.readouterr().err
 
 
 def test_an_editor_needs_a_terminal(pipe: Run, capsys: Capture) -> None:
     assert pipe("What?\n/edit\n") == 1
-    assert "no terminal for an editor; /fix TEXT" in capsys.readouterr().err
+    assert "the editor needs a terminal; use /fix TEXT" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_on_a_terminal_the_app_opens_focused_on_the_new_run(
     assert options["focus"] == Path("runs") / made.path.name
     assert options["monitor_only"] is False
     assert options["settings"].runs_dir == "runs"
-    assert "goes on training; back to it: tui-trainer --runs-dir runs" in capsys.readouterr().err
+    assert "is still training; show it with: tui-trainer --runs-dir runs" in capsys.readouterr().err
 
 
 def test_the_session_and_the_monitor_open_the_app(app: FakeApp, tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_every_help_has_an_example(capsys: Capture, command: tuple[str, ...]) ->
     ("arguments", "words"),
     [
         (["trian"], "did you mean 'train'?"),
+        (["runs", "lst"], "did you mean 'list'?"),
         (["train"], "Missing argument 'JOB.toml'"),
         (["train", "job.toml", "--hedless"], "--hedless"),
         (["train", "absent.toml"], "absent.toml does not exist"),
@@ -70,7 +71,7 @@ def test_every_help_has_an_example(capsys: Capture, command: tuple[str, ...]) ->
         (["control", "nobody", "set-lr", "0"], "above 0"),
         (["control", "nobody", "set-lr", "nan"], "above 0"),
         (["control", "nobody", "set-lr", "inf"], "above 0"),
-        (["control", "nobody", "set-lr", "fast"], "'fast' is none"),
+        (["control", "nobody", "set-lr", "fast"], "got 'fast'"),
         (["control", "nobody", "pause", "3"], "pause takes no value"),
         (["control", "nobody", "pause", "--timeout", "-3"], "-3"),
         (["control", "nobody", "pause", "--tmeout=3"], "--tmeout"),
@@ -92,7 +93,7 @@ def test_each_mistake_gets_its_sentence(capsys: Capture, arguments: list[str], w
 def test_a_file_is_not_a_folder_of_runs(capsys: Capture, in_empty_folder: Path) -> None:
     (in_empty_folder / "file").touch()
     status, text = sentence(capsys, "monitor", "file")
-    assert (status, text) == (2, "error: file is not a folder; name a folder of runs")
+    assert (status, text) == (2, "error: file is not a folder; give a folder of runs")
 
 
 def test_an_unreadable_folder_is_told(
@@ -155,7 +156,7 @@ def test_an_unexpected_error_is_one_sentence(
     status, text = sentence(capsys, "runs", "list")
     assert status == 1
     assert text == (
-        "error: unexpected RuntimeError: boom\\x1b[2J; run again with --debug to see where"
+        "error: unexpected RuntimeError: boom\\x1b[2J; run again with --debug for the traceback"
     )
 
 

@@ -189,3 +189,20 @@ def test_the_ways_are_those_that_are_set(serve: Callable[..., Server], tmp_path:
     assert written[0].startswith("\x07\x1b]9;tui-trainer: all is done")
     silent = NotifySettings(bell=False, osc="off", desktop="off")
     assert ways_of(silent, {"TERM": "xterm"}, written.append) == []
+
+
+def test_a_problem_is_reported_before_flush_returns() -> None:
+    reported: list[str] = []
+
+    def report(problem: str) -> None:
+        time.sleep(0.3)
+        reported.append(problem)
+
+    channel = Fake()
+    channel.problem = "is broken"
+    sender = Sender([channel], NotifySettings(min_seconds=0), claim=sent_notices.claim,
+                    on_problem=report)  # fmt: skip
+    sender.send([notice()])
+    assert sender.flush(60.0)
+    assert reported == ["notify: fake: is broken"]
+    sender.close()

@@ -1,4 +1,4 @@
-"""A session on a model and a teacher that stand in for the real ones."""
+"""A session on a model and a trainer that stand in for the real ones."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class FakeBuffer:
     needs_correction: int = 0
 
 
-class FakeTeacher:
+class FakeTrainer:
     """Takes what waits into a training, which `advance` carries on."""
 
     teaching = True
@@ -137,7 +137,7 @@ class FakeTeacher:
         self._feedback = feedback
         self.records: list[TrainingRecord] = []
         self.problem: str | None = None
-        self.started = self.closed = self.pokes = 0
+        self.started = self.closed = self.wakes = 0
         self.waits = 0
         self.on_wait: Callable[[], None] = lambda: None
         self.overridden: list[str] = []
@@ -149,8 +149,8 @@ class FakeTeacher:
     def close(self) -> None:
         self.closed += 1
 
-    def poke(self) -> None:
-        self.pokes += 1
+    def wake(self) -> None:
+        self.wakes += 1
 
     def buffer(self) -> FakeBuffer:
         pending = self._feedback.pending()
@@ -193,10 +193,10 @@ class Room:
         self.client = FakeClient(model)
         self.feedback, self.adapters = FeedbackStore(), AdapterStore()
         self.conversation = ConversationStore()
-        self.teacher = FakeTeacher(self.feedback)
+        self.trainer = FakeTrainer(self.feedback)
         self.session = ChatSession(
             self.client,
-            self.teacher,
+            self.trainer,
             self.feedback,
             self.adapters,
             self.conversation,

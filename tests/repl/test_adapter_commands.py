@@ -68,15 +68,15 @@ def test_an_ensemble_answers_with_its_weights(room: Room) -> None:
 @pytest.mark.parametrize("line", ["", "a", "a=", "=1", "a=x", "a=1 a=2"])
 def test_an_ensemble_needs_names_and_weights(room: Room, line: str) -> None:
     room.add_adapter("a")
-    assert "is written: /ensemble A=0.7 B=0.3" in room.refused(f"/ensemble {line}")
+    assert "usage: /ensemble A=0.7 B=0.3" in room.refused(f"/ensemble {line}")
 
 
 def test_deleting_asks_first_and_can_be_undone(room: Room) -> None:
     room.add_adapter("mine")
     room.do("/adapters load mine", "/adapters delete mine")
-    assert "answers at the moment" in room.last(events.Confirm).text
+    assert "it is active now" in room.last(events.Confirm).text
     room.do("/no", "/adapters delete mine", "What?")
-    assert room.refused("/yes") == "nothing was asked", "asking something else is no yes"
+    assert room.refused("/yes") == "there is nothing to confirm", "asking something else is no yes"
     room.do("/adapters delete mine", "/yes")
     assert (room.adapters.list(), room.client.live) == ([], {})
     room.do("/adapters trash")
@@ -142,9 +142,7 @@ def test_an_adapter_is_exported_as_folder_and_archive(room: Room, tmp_path: Path
 
 @pytest.mark.parametrize("line", ["laod x", "load", "load a b", "compare a", "merge a", "unload x"])
 def test_what_is_written_wrongly_shows_how(room: Room, line: str) -> None:
-    assert "/adapters is written: /adapters [list], /adapters show NAME, " in room.refused(
-        f"/adapters {line}"
-    )
+    assert "usage: /adapters [list], /adapters show NAME, " in room.refused(f"/adapters {line}")
 
 
 def test_an_adapter_from_elsewhere_is_taken_in(room: Room, tmp_path: Path) -> None:

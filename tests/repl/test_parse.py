@@ -54,9 +54,9 @@ def test_the_nearest_command_is_named() -> None:
         parse("/god")
     with pytest.raises(UserError, match=r"no command /zzz; /help lists the commands"):
         parse("/zzz top")
-    with pytest.raises(UserError, match="right behind its slash"):
+    with pytest.raises(UserError, match="directly after its slash"):
         parse("/ good")
-    with pytest.raises(UserError, match="two: //"):
+    with pytest.raises(UserError, match="Type // to begin"):
         parse("/etc/passwd is what?")
 
 

@@ -90,7 +90,7 @@ def test_how_many_turns_are_shown_can_be_set(
 def test_settings_are_changed_kept_and_checked(room: Room) -> None:
     room.do("/set rank 8")
     assert room.session.settings.rank == load_settings().teaching.rank == 8
-    assert room.teacher.pokes == 1
+    assert room.trainer.wakes == 1
     assert "did you mean learning_rate?" in room.refused("/set lerning_rate 1")
     assert ">= 1" in room.refused("/set rank 0")
     assert "rank" in room.refused("/set rank many")
@@ -133,12 +133,12 @@ def test_quit_ends_the_session(room: Room) -> None:
     room.do("/quit")
     assert room.session.ended
     room.session.close()
-    assert (room.teacher.closed, room.client.closed) == (1, 1)
+    assert (room.trainer.closed, room.client.closed) == (1, 1)
 
 
 def test_nothing_is_done_that_was_not_asked_about(room: Room) -> None:
     for line in ("/yes", "/no"):
-        assert room.refused(line) == "nothing was asked"
+        assert room.refused(line) == "there is nothing to confirm"
 
 
 def test_a_cancel_reaches_the_model(room: Room) -> None:
@@ -159,7 +159,7 @@ def test_what_was_live_answers_after_a_restart(make_room: Callable[..., Room]) -
     again = make_room()
     again.session.start()
     assert again.client.live == again.session.live == {"mine": 1.0}
-    assert again.teacher.started == 1
+    assert again.trainer.started == 1
     again.do("What?")
     assert again.last(events.Answered).adapter == "mine"
     assert again.adapters.list()[0].queries == 1
@@ -202,7 +202,7 @@ def test_what_another_session_made_live_answers_next(
     room.adapters.set_live({"other": 1.0})
     room.client.refuses = "no room"
     room.refused("What?")
-    assert "no room; the adapters stay as they were" in room.notices()
+    assert "no room; the active adapters are unchanged" in room.notices()
     room.client.refuses = None
     room.do("What?")
     assert room.last(events.Answered).adapter == "mine", "asked for in vain only once"

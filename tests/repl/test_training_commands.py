@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def carry_on(room: Room, **changes: Any) -> None:
-    """The newest training changes, and the teacher says so."""
-    room.teacher.records[-1] = msgspec.structs.replace(room.teacher.records[-1], **changes)
-    room.session.teacher_changed()
+    """The newest training changes, and the trainer says so."""
+    room.trainer.records[-1] = msgspec.structs.replace(room.trainer.records[-1], **changes)
+    room.session.training_changed()
 
 
 def test_train_queues_what_waits(room: Room) -> None:
@@ -25,13 +25,13 @@ def test_train_queues_what_waits(room: Room) -> None:
     assert room.last(events.TrainingStatus).record.state == "queued"
     room.do("/train")
     assert "in a training already" in room.notices()
-    assert "is written" in room.refused("/train now")
+    assert "usage: " in room.refused("/train now")
 
 
 def test_news_are_told_once(room: Room) -> None:
     room.do("What?", "/good", "/train")
     room.events.clear()
-    room.session.teacher_changed()
+    room.session.training_changed()
     assert room.events == []
     carry_on(room, state="training", step=3)
     assert [type(event) for event in room.events] == [events.TrainingStatus]
@@ -42,11 +42,11 @@ def test_news_are_told_once(room: Room) -> None:
 
 
 def test_why_nothing_can_be_taught_is_told(room: Room) -> None:
-    room.teacher.problem = "the disk is full"
-    room.session.teacher_changed()
+    room.trainer.problem = "the disk is full"
+    room.session.training_changed()
     assert room.last(events.SessionError).text == "the disk is full"
     room.events.clear()
-    room.session.teacher_changed()
+    room.session.training_changed()
     assert room.events == []
     room.do("/training")
     assert room.last(events.SessionError).text == "the disk is full"
@@ -68,39 +68,39 @@ def test_training_shows_queue_and_measures(room: Room) -> None:
     room.do("/training")
     [row] = room.last(events.TextTable).rows
     assert row[:6] == ["t1", "live", "60/60", "1", "0 % → 100 %", "100 % → 99.7 %"]
-    assert "is written" in room.refused("/training stop")
+    assert "usage: " in room.refused("/training stop")
 
 
 def test_wait_returns_when_all_is_done(room: Room) -> None:
     room.do("/training wait")
-    assert "nothing is queued" in room.notices()
+    assert "no training is queued" in room.notices()
     room.do("What?", "/good", "/train")
 
     def go_on() -> None:
-        if room.teacher.waits == 5:
+        if room.trainer.waits == 5:
             carry_on(room, state="live")
 
-    room.teacher.on_wait = go_on
+    room.trainer.on_wait = go_on
     room.do("/training wait")
-    assert room.teacher.waits == 5
+    assert room.trainer.waits == 5
     assert room.last(events.TextTable).rows[0][1] == "live"
 
 
 def test_wait_fails_where_the_training_does(room: Room) -> None:
     room.do("What?", "/good", "/train")
-    room.teacher.on_wait = lambda: carry_on(room, state="refused", message="it forgets")
+    room.trainer.on_wait = lambda: carry_on(room, state="refused", message="it forgets")
     text = room.refused("/training wait")
-    assert text == "training t1 refused: it forgets; /override loads it all the same"
-    room.teacher.on_wait = lambda: None
+    assert text == "training t1 refused: it forgets; /override activates it anyway"
+    room.trainer.on_wait = lambda: None
     room.do("/training wait")
-    assert "nothing is queued" in room.notices(), "an earlier failure is not told again"
+    assert "no training is queued" in room.notices(), "an earlier failure is not told again"
 
 
 def test_waiting_can_be_cancelled(room: Room) -> None:
     room.do("What?", "/good", "/train")
-    room.teacher.on_wait = room.session.cancel
+    room.trainer.on_wait = room.session.cancel
     room.do("/training wait")
-    assert "the training goes on" in room.notices()
+    assert "the training continues" in room.notices()
     assert room.session.training
 
 
@@ -108,8 +108,8 @@ def test_override_and_cancel_take_the_newest(room: Room) -> None:
     assert "no adapter was refused" in room.refused("/override")
     assert "no training is queued" in room.refused("/cancel")
     room.do("What?", "/good", "/train", "/cancel")
-    assert room.teacher.cancelled == ["t1"]
+    assert room.trainer.cancelled == ["t1"]
     carry_on(room, state="refused")
     room.do("/override", "/override t7")
-    assert room.teacher.overridden == ["t1", "t7"]
-    assert "is written" in room.refused("/override a b")
+    assert room.trainer.overridden == ["t1", "t7"]
+    assert "usage: " in room.refused("/override a b")

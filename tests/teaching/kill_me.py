@@ -65,7 +65,7 @@ def main() -> None:
             id="", time=0.0, turns=turns, answer="?", rating="medium", correction=f"word {number}"
         )
         print(feedback.add(example).id, number, flush=True)
-        teacher.poke()
+        teacher.wake()
         time.sleep(0.05)
     print("rated", flush=True)
     teacher.wait()

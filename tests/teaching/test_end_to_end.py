@@ -48,7 +48,7 @@ def test_corrections_are_learned_and_survive_a_restart(train_extra: None, tmp_pa
                 correction=right,
             )
             feedback.add(example)
-            teacher.poke()
+            teacher.wake()
         assert teacher.wait(200)
         (record,) = teacher.trainings()
         assert record.state == "live", record.message
@@ -96,7 +96,7 @@ def test_a_base_without_golden_set_is_taught_the_same_way(tmp_path: Path, tiny_b
                 base_model=str(tiny_base),
             )
             feedback.add(example)
-        teacher.poke()
+        teacher.wake()
         assert teacher.wait(200)
         (record,) = teacher.trainings()
         assert record.state == "live", record.message

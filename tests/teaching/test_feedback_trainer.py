@@ -30,13 +30,13 @@ def ask_live(classroom: Room, question: str) -> str:
 def test_the_threshold_starts_a_training_and_its_adapter_answers(classroom: Room) -> None:
     teacher = classroom.teacher()
     ids = classroom.rate(WHO)
-    teacher.poke()
+    teacher.wake()
     assert teacher.wait(20)
     assert teacher.trainings() == []
     assert teacher.buffer().count == 1
 
     ids += classroom.rate(WHEN)
-    teacher.poke()
+    teacher.wake()
     assert teacher.wait(20)
 
     (record,) = teacher.trainings()
@@ -58,7 +58,7 @@ def test_the_threshold_starts_a_training_and_its_adapter_answers(classroom: Room
 def test_the_next_training_goes_on_from_what_is_live(classroom: Room) -> None:
     teacher = classroom.teacher()
     classroom.rate(WHO, WHEN)
-    teacher.poke()
+    teacher.wake()
     assert teacher.wait(20)
     first = teacher.trainings()[0].adapter
     (third,) = classroom.rate(WHERE)
@@ -77,7 +77,7 @@ def test_the_next_training_goes_on_from_what_is_live(classroom: Room) -> None:
 def test_an_unloaded_adapter_is_not_brought_back(classroom: Room) -> None:
     teacher = classroom.teacher()
     classroom.rate(WHO, WHEN)
-    teacher.poke()
+    teacher.wake()
     assert teacher.wait(20)
     classroom.client.use({}, {})
     classroom.adapters.set_live({})
@@ -93,7 +93,7 @@ def test_an_unloaded_adapter_is_not_brought_back(classroom: Room) -> None:
 def test_a_new_rank_starts_anew_and_learns_the_earlier_lessons_again(classroom: Room) -> None:
     teacher = classroom.teacher()
     classroom.rate(WHO, WHEN)
-    teacher.poke()
+    teacher.wake()
     assert teacher.wait(20)
     classroom.settings = TeachingSettings(auto_train_threshold=0, rank=4)
     (third,) = classroom.rate(WHERE)
@@ -113,7 +113,7 @@ def test_what_arrives_during_a_training_waits_for_the_next(
     classroom.mood("hang")
     teacher = classroom.teacher()
     first = classroom.rate(WHO, WHEN)
-    teacher.poke()
+    teacher.wake()
     wait_until(lambda: [r.state for r in teacher.trainings()] == ["training"])
     later = classroom.rate(WHERE)
     assert teacher.buffer().count == 1
@@ -136,8 +136,8 @@ def test_what_arrives_during_a_training_waits_for_the_next(
     [
         ("fail", "failed", "the loss is not finite"),
         ("crash", "failed", "SIGKILL"),
-        ("sulk", "refused", "recalls only 0% of the corrections"),
-        ("forget", "refused", "keeps only 0.0% of what was right"),
+        ("sulk", "refused", "recalls only 0.0 % of the corrections"),
+        ("forget", "refused", "keeps only 0.0 % of what was right"),
     ],
 )
 def test_a_training_that_came_to_nothing_leaves_its_examples_and_says_why(
@@ -146,7 +146,7 @@ def test_a_training_that_came_to_nothing_leaves_its_examples_and_says_why(
     classroom.mood(mood)
     teacher = classroom.teacher()
     ids = classroom.rate(WHO, WHEN)
-    teacher.poke()
+    teacher.wake()
     assert teacher.wait(30)
 
     (record,) = teacher.trainings()
@@ -157,11 +157,11 @@ def test_a_training_that_came_to_nothing_leaves_its_examples_and_says_why(
     assert ask_live(classroom, "Who bakes?") == "?"
 
     classroom.mood("complete")
-    teacher.poke()
+    teacher.wake()
     assert teacher.wait(20)
     assert len(teacher.trainings()) == 1, "it must not try again by itself"
     classroom.rate(WHERE)
-    teacher.poke()
+    teacher.wake()
     assert teacher.wait(20)
     assert teacher.trainings()[1].state == "live"
     assert len(teacher.trainings()[1].examples) == 3
@@ -171,7 +171,7 @@ def test_an_engine_that_dies_is_started_once_more(classroom: Room) -> None:
     classroom.mood("crash once")
     teacher = classroom.teacher()
     classroom.rate(WHO, WHEN)
-    teacher.poke()
+    teacher.wake()
     assert teacher.wait(30)
     assert [r.state for r in teacher.trainings()] == ["live"]
 
@@ -181,7 +181,7 @@ def test_a_training_that_runs_away_is_ended(classroom: Room) -> None:
     classroom.settings = TeachingSettings(auto_train_threshold=2, time_limit_minutes=0.005)
     teacher = classroom.teacher()
     classroom.rate(WHO, WHEN)
-    teacher.poke()
+    teacher.wake()
     assert teacher.wait(30)
     (record,) = teacher.trainings()
     assert record.state == "cancelled"
@@ -193,7 +193,7 @@ def test_the_user_may_let_a_refused_adapter_through(classroom: Room) -> None:
     classroom.mood("forget")
     teacher = classroom.teacher()
     classroom.rate(WHO, WHEN)
-    teacher.poke()
+    teacher.wake()
     assert teacher.wait(30)
     (record,) = teacher.trainings()
     with pytest.raises(UserError, match="no training 'nonsense'"):
@@ -211,7 +211,7 @@ def test_a_refused_adapter_whose_examples_were_learned_since_stays_out(classroom
     classroom.mood("forget")
     teacher = classroom.teacher()
     classroom.rate(WHO, WHEN)
-    teacher.poke()
+    teacher.wake()
     assert teacher.wait(30)
     classroom.mood("complete")
     teacher.train_now()
@@ -226,7 +226,7 @@ def test_an_edit_during_the_training_is_taught_by_the_next(
     monkeypatch.setenv("FAKE_SECONDS", "1")
     teacher = classroom.teacher()
     who, when = classroom.rate(WHO, WHEN)
-    teacher.poke()
+    teacher.wake()
     wait_until(lambda: [r.state for r in teacher.trainings()] == ["training"])
     classroom.feedback.edit(who, correction="Bea")
     assert teacher.wait(20)
@@ -240,7 +240,7 @@ def test_an_edit_during_the_training_is_taught_by_the_next(
 def test_the_newest_of_two_corrections_of_a_question_counts(classroom: Room) -> None:
     teacher = classroom.teacher()
     classroom.rate(("Who bakes?", "Ana"), ("who  bakes?", "Bea"))
-    teacher.poke()
+    teacher.wake()
     assert teacher.wait(20)
     (record,) = teacher.trainings()
     assert record.after.recalled_count == 1
@@ -252,7 +252,7 @@ def test_dropped_examples_leave_the_queue(classroom: Room, wait_until: Callable[
     classroom.mood("hang")
     teacher = classroom.teacher()
     classroom.rate(WHO, WHEN)
-    teacher.poke()
+    teacher.wake()
     wait_until(lambda: [r.state for r in teacher.trainings()] == ["training"])
     (later,) = classroom.rate(WHERE)
     teacher.train_now()
@@ -261,7 +261,8 @@ def test_dropped_examples_leave_the_queue(classroom: Room, wait_until: Callable[
     teacher.cancel(teacher.trainings()[0].id)
     assert teacher.wait(20)
     second = teacher.trainings()[1]
-    assert (second.state, second.message) == ("cancelled", "its examples were dropped meanwhile")
+    expected = ("cancelled", "its examples were dropped before it started")
+    assert (second.state, second.message) == expected
 
 
 def test_nothing_to_train_is_said(classroom: Room) -> None:
@@ -269,7 +270,7 @@ def test_nothing_to_train_is_said(classroom: Room) -> None:
     with pytest.raises(UserError, match="rate an answer"):
         teacher.train_now()
     classroom.rate(("Who?", ""))
-    with pytest.raises(UserError, match="1 rated answers still need a correction"):
+    with pytest.raises(UserError, match="1 rated answer needs a correction"):
         teacher.train_now()
     assert teacher.buffer().needs_correction == 1
 
@@ -291,8 +292,8 @@ def test_only_one_session_teaches(classroom: Room, wait_until: Callable[..., Non
     wait_until(lambda: first.teaching)
     second = classroom.teacher()
     classroom.rate(WHO, WHEN)
-    first.poke()
-    second.poke()
+    first.wake()
+    second.wake()
     wait_until(lambda: [r.state for r in second.trainings()] == ["training"])
     assert not second.teaching
     for forbidden in (second.train_now, lambda: second.cancel(second.trainings()[0].id)):
@@ -313,7 +314,7 @@ def test_the_next_session_carries_on(
     monkeypatch.setenv("FAKE_SECONDS", "1.5")
     first = classroom.teacher()
     classroom.rate(WHO, WHEN)
-    first.poke()
+    first.wake()
     wait_until(lambda: [r.step for r in first.trainings()] == [4])
     first.close()
     second = classroom.teacher()

@@ -14,7 +14,7 @@ from tui_trainer.contracts.feedback import RatedExample, Rating, Turn
 from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
 from tui_trainer.teaching import promotion_gate, trigger
 from tui_trainer.teaching.answer_cache import AnswerCache
-from tui_trainer.teaching.plan import MEASURED_RATE, lay_out, rate, read_plan
+from tui_trainer.teaching.plan import MEASURED_RATE, learning_rate, read_plan, write_plan
 from tui_trainer.teaching.replay import RetentionReserve
 from tui_trainer.teaching.training_queue import QueueEntry, TrainerLock, TrainingQueue
 from tui_trainer.teaching.training_rows import KnownAnswer
@@ -101,9 +101,9 @@ def test_the_gate_compares_before_and_after() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "word"),
     [
-        (Measures(kept=1.0), Measures(recalled=0.7, kept=1.0), "recalls only 70%"),
-        (Measures(kept=1.0), Measures(recalled=1.0, kept=0.94), "keeps only 94.0%"),
-        (Measures(kept=0.9), Measures(recalled=1.0, kept=0.89), "keeps only 89.0%"),
+        (Measures(kept=1.0), Measures(recalled=0.7, kept=1.0), "recalls only 70.0 %"),
+        (Measures(kept=1.0), Measures(recalled=1.0, kept=0.94), "keeps only 94.0 %"),
+        (Measures(kept=0.9), Measures(recalled=1.0, kept=0.89), "keeps only 89.0 %"),
         (Measures(kept=0.9), Measures(recalled=1.0, kept=0.9), None),
         (Measures(kept=1.0), Measures(recalled=0.8, kept=0.95), None),
         (Measures(), Measures(recalled=1.0), None),
@@ -116,18 +116,22 @@ def test_what_the_gate_lets_through(before: Measures, after: Measures, word: str
 
 def test_the_rate_falls_with_the_size_of_the_base() -> None:
     measured, own = TeachingSettings(), TeachingSettings(learning_rate=1e-4)
-    assert rate(own, 10**9, continued=False) == rate(own, 10**9, continued=True) == 1e-4
-    assert rate(measured, 2_600_000, continued=False) == MEASURED_RATE
-    assert rate(measured, 1_000_000, continued=False) == MEASURED_RATE
-    assert rate(measured, 2_600_000, continued=True) == MEASURED_RATE / 2
-    assert 1e-4 < rate(measured, 7_000_000_000, continued=False) < 3e-4
+    assert (
+        learning_rate(own, 10**9, continued=False)
+        == learning_rate(own, 10**9, continued=True)
+        == 1e-4
+    )
+    assert learning_rate(measured, 2_600_000, continued=False) == MEASURED_RATE
+    assert learning_rate(measured, 1_000_000, continued=False) == MEASURED_RATE
+    assert learning_rate(measured, 2_600_000, continued=True) == MEASURED_RATE / 2
+    assert 1e-4 < learning_rate(measured, 7_000_000_000, continued=False) < 3e-4
 
 
 def test_a_plan_is_laid_out_as_a_job(tmp_path: Path) -> None:
     corrections = [example(str(number)) for number in range(12)]
     reserve = RetentionReserve([known("a", "1")], [known("b", "2")], [])
     settings = TeachingSettings(epochs=7, batch_size=5, replay=4, rank=3)
-    job = lay_out(tmp_path, corrections, corrections[:11], reserve, settings, ready(), None)
+    job = write_plan(tmp_path, corrections, corrections[:11], reserve, settings, ready(), None)
     assert job.training.max_steps == 7 * 3
     assert job.data.max_length == 256
     assert job.data.replay_per_step == 4
@@ -143,7 +147,7 @@ def test_a_plan_is_laid_out_as_a_job(tmp_path: Path) -> None:
 def test_without_replay_there_is_none(tmp_path: Path) -> None:
     settings = TeachingSettings(replay=0)
     reserve = RetentionReserve([known("a", "1")], [], [])
-    job = lay_out(tmp_path, [], [example("x")], reserve, settings, ready(), None)
+    job = write_plan(tmp_path, [], [example("x")], reserve, settings, ready(), None)
     assert (job.data.replay, job.data.replay_per_step) == (None, 0)
 
 
@@ -175,19 +179,19 @@ def test_the_journal_survives_torn_and_foreign_lines(tmp_path: Path) -> None:
 
 def test_a_seat_has_one_holder(tmp_path: Path) -> None:
     first, second = TrainerLock(tmp_path), TrainerLock(tmp_path)
-    assert first.take()
-    assert first.take()
-    assert not second.take()
-    first.leave()
-    assert not first.taken
-    assert second.take()
-    second.leave()
+    assert first.acquire()
+    assert first.acquire()
+    assert not second.acquire()
+    first.release()
+    assert not first.held
+    assert second.acquire()
+    second.release()
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
-        TrainerLock(tmp_path / "file" / "teaching").take()
+        TrainerLock(tmp_path / "file" / "teaching").acquire()
 
 
 def test_the_book_asks_only_what_is_new(tmp_path: Path) -> None:

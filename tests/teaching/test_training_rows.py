@@ -16,7 +16,7 @@ from tui_trainer.store import paths
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.teaching import answer_matching, replay, training_rows
 from tui_trainer.teaching.paraphrases import reworded
-from tui_trainer.teaching.plan import per_step
+from tui_trainer.teaching.plan import replayed_per_step
 from tui_trainer.teaching.training_rows import KnownAnswer
 
 
@@ -192,10 +192,10 @@ def test_a_good_answer_does_not_overrule_its_other_wordings() -> None:
 
 def test_the_same_questions_are_held_out_every_time() -> None:
     golden = [known(f"What is {n}?", str(n)) for n in range(400)]
-    replayed, held_out = replay.divide(golden)
+    replayed, held_out = replay.split_held_out(golden)
     assert 40 < len(held_out) < 120
     assert not {k.question for k in held_out} & {k.question for k in replayed}
-    again = replay.divide([*reversed(golden), known("What is new?", "x")])[1]
+    again = replay.split_held_out([*reversed(golden), known("What is new?", "x")])[1]
     assert {k.question for k in held_out} <= {k.question for k in again}
     rows = replay.replay_rows(replay.RetentionReserve(replayed, held_out, []), 1)
     replayed_questions = {row["messages"][0]["content"] for row in rows}
@@ -212,8 +212,14 @@ def test_a_few_earlier_lessons_are_replayed_often_enough() -> None:
 
 def test_earlier_lessons_come_on_top_of_the_replay() -> None:
     golden, lessons = [known("a", "1")], [known("b", "2", "earlier")]
-    assert per_step(TeachingSettings(replay=10), replay.RetentionReserve(golden, [], [])) == 10
-    assert per_step(TeachingSettings(replay=10), replay.RetentionReserve(golden, [], lessons)) == 14
+    assert (
+        replayed_per_step(TeachingSettings(replay=10), replay.RetentionReserve(golden, [], []))
+        == 10
+    )
+    assert (
+        replayed_per_step(TeachingSettings(replay=10), replay.RetentionReserve(golden, [], lessons))
+        == 14
+    )
 
 
 def test_questions_that_nobody_found_fault_with_are_asked_again(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A chat session as lines: what was said on standard output, words about it on standard error."""
+"""Prints a chat session: answers and tables to standard output, messages to standard error."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ PROMPT = "> "
 
 
 class ChatPrinter(Protocol):
-    """Shows the events of a session, from any thread."""
+    """Prints the events of a session; may be called from any thread."""
 
     lost: OSError | None
-    """Why nothing can be printed any more."""
+    """The error after which nothing can be printed any more, or None."""
 
     request: events.EditRequest | None
-    """The editor that was asked for."""
+    """The editor that a command asked for, or None."""
 
     def __call__(self, event: events.Event) -> None:
-        """Shows one event."""
+        """Prints one event."""
 
     def echo(self, line: str) -> None:
-        """Shows what was asked, where the terminal has not."""
+        """Prints an input line, where the terminal does not show it."""
 
 
 class _Base(abc.ABC):
@@ -46,7 +46,7 @@ class _Base(abc.ABC):
             self._guarded(lambda: self._show(event))
 
     def _guarded(self, show: Callable[[], None]) -> None:
-        # The teacher's thread prints too: it must not die of a reader that has left.
+        # The trainer's thread prints too, and must survive a closed output.
         try:
             show()
         except OSError as error:
@@ -57,20 +57,21 @@ class _Base(abc.ABC):
 
 
 class JsonPrinter(_Base):
-    """One record per event."""
+    """Prints one JSON record per event."""
 
     def echo(self, line: str) -> None:
-        """Nothing: an answer repeats its query."""
+        """Prints nothing, as an answer's record holds its question."""
 
     def _show(self, event: events.Event) -> None:
         output.record(event)
 
 
 class TextPrinter(_Base):
-    """Text. While an answer streams or the user types, other words wait or step aside."""
+    """Prints text. Messages are held back while an answer streams, and printed above the prompt
+    while the user types."""
 
     def __init__(self, *, interactive: bool, typed: Callable[[], str] = lambda: "") -> None:
-        """`typed` gives what stands in the input line of a terminal."""
+        """`typed` returns the current input line of a terminal."""
         super().__init__()
         self._interactive = interactive
         self._typed = typed
@@ -80,10 +81,10 @@ class TextPrinter(_Base):
         self._buffer: tuple[int, float] = (0, 0.0)
         self._live: dict[str, float] = {}
         self.prompting = False
-        """Whether the user is at the prompt."""
+        """Whether the prompt is shown."""
 
     def echo(self, line: str) -> None:
-        """The line behind a prompt, so that a transcript reads like a session."""
+        """Prints the line with a prompt, so that the output of a pipe reads like a session."""
         if not self._interactive:
             self._guarded(lambda: output.data(PROMPT + formats.escape(line)))
 
@@ -99,8 +100,8 @@ class TextPrinter(_Base):
             before, self._live = self._live, event.adapters
             if before == event.adapters:
                 return
-        for line in told(event, self._is_news):
-            self._say(line)
+        for line in messages(event, self._has_changed):
+            self._print_message(line)
         for line in shown(event):
             output.data(line)
 
@@ -113,10 +114,10 @@ class TextPrinter(_Base):
             output.data(formats.escape_lines(event.text))
         self._streaming = False
         for line in self._waiting:
-            output.say(line)
+            output.message(line)
         self._waiting.clear()
 
-    def _say(self, line: str) -> None:
+    def _print_message(self, line: str) -> None:
         if self._streaming:
             self._waiting.append(line)
         elif self.prompting:
@@ -124,10 +125,10 @@ class TextPrinter(_Base):
                 f"\r\x1b[K{line}\n{PROMPT}{formats.escape(self._typed())}", err=True, nl=False
             )
         else:
-            output.say(line)
+            output.message(line)
 
-    def _is_news(self, event: events.TrainingStatus | events.BufferStatus) -> bool:
-        """Whether the state of a training or the filling of the buffer is another one."""
+    def _has_changed(self, event: events.TrainingStatus | events.BufferStatus) -> bool:
+        """Whether the state of a training or the buffer has changed."""
         if isinstance(event, events.BufferStatus):
             before, self._buffer = self._buffer, (event.count, event.weight)
             return self._buffer != before and event.count > 0
@@ -136,33 +137,34 @@ class TextPrinter(_Base):
         return event.record.state != before_state
 
 
-def told(
-    event: events.Event, is_news: Callable[[events.TrainingStatus | events.BufferStatus], bool]
+def messages(
+    event: events.Event, has_changed: Callable[[events.TrainingStatus | events.BufferStatus], bool]
 ) -> list[str]:
-    """The words about an event, for standard error."""
+    """The messages about an event, for standard error."""
     match event:
         case events.SessionError(text=text):
             lines = [f"error: {text}"]
         case events.SessionNotice(text=text):
             lines = [text]
         case events.Confirm(text=text):
-            lines = [f"{text} /yes does it"]
+            lines = [f"{text} (/yes confirms)"]
         case events.Flagged(found=found):
             lines = [
-                f"that looks as if it held a secret ({', '.join(found)}), so nothing was stored; "
-                "/keep stores it all the same"
+                f"not stored, because it looks like a secret ({', '.join(found)}); /keep stores it "
+                "anyway"
             ]
         case events.Answered(cancelled=True):
-            lines = ["the answer was cut off"]
+            lines = ["the answer was cancelled"]
         case events.Revision():
-            lines = ["/accept takes this as the right answer, /reject leaves it"]
+            lines = ["/accept stores this as the right answer, /reject discards it"]
         case events.AdaptersActivated(adapters=adapters):
             mix = " ".join(f"{name}={weight:g}" for name, weight in adapters.items())
             single = len(adapters) == 1 and 1.0 in adapters.values()
-            lines = [f"answers come from {(next(iter(adapters)) if single else mix) or 'the base'}"]
-        case events.TrainingStatus(record=record) if is_news(event):
+            names = next(iter(adapters)) if single else mix
+            lines = [f"active: {names}" if names else "no adapter is active"]
+        case events.TrainingStatus(record=record) if has_changed(event):
             lines = [_training_line(record)]
-        case events.BufferStatus() if is_news(event):
+        case events.BufferStatus() if has_changed(event):
             lines = [buffer_line(event)]
         case _:
             lines = []
@@ -170,12 +172,12 @@ def told(
 
 
 def shown(event: events.Event) -> list[str]:
-    """What was asked for, for standard output."""
+    """The result of a command, for standard output."""
     match event:
         case events.Rated():
             lines = [formats.escape(rated_line(event))]
         case events.NeedsCorrection():
-            lines = ["it needs a correction before it is taught: /fix TEXT"]
+            lines = ["it is taught only with a correction: /fix TEXT"]
         case events.TextTable(headers=headers, rows=rows) if headers:
             lines = [output.table(headers, rows)]
         case events.TextTable(rows=rows):
@@ -186,16 +188,16 @@ def shown(event: events.Event) -> list[str]:
 
 
 def rated_line(event: events.Rated) -> str:
-    """A stored rating in words."""
+    """A stored rating as a sentence."""
     again = "now " if event.replaced else ""
     text = f"feedback {event.number} is {again}{event.rating} (weight {event.weight:g})"
-    return text if event.taught is None else f"{text} and teaches: {event.taught}"
+    return text if event.taught is None else f"{text}, right answer: {event.taught}"
 
 
 def buffer_line(event: events.BufferStatus) -> str:
-    """How far the buffer is, in words."""
+    """The state of the buffer as a sentence."""
     count = f"{event.count} of {event.threshold}" if event.threshold else f"{event.count}"
-    text = f"{count} examples until training" if event.threshold else f"{count} examples wait"
+    text = f"{count} examples pending"
     if event.weight_threshold:
         text += f", weight {event.weight:g} of {event.weight_threshold:g}"
     if event.needs_correction:

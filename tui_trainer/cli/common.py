@@ -1,4 +1,4 @@
-"""What the commands share: options, and the way into the full-screen session."""
+"""What the commands share: options, and opening the full-screen session."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass
 class GlobalOptions:
-    """What was said in front of the command; each command may say it again for itself."""
+    """Options before the command name; each command accepts them behind it too."""
 
     debug: bool = False
     runs_dir: Path | None = None
 
 
 def debug_option(command: F) -> F:
-    """`--debug`, taken in front of the command and behind it."""
+    """`--debug`, accepted before the command name and behind it."""
     return click.option(
         "--debug",
         is_flag=True,
@@ -67,12 +67,12 @@ def set_option(command: F) -> F:
 def runs_dir(context: click.Context) -> Path:
     """The folder of runs: from the command line, else from the configuration.
 
-    Raises `UserError` for a broken configuration even where the command line wins, so that it
-    is told before anything was started.
+    Raises `UserError` for a broken configuration even where the command line has the folder, so
+    that the error comes before anything is started.
     """
     settings = load_settings()
-    said = context.find_object(GlobalOptions)
-    chosen = said.runs_dir if said is not None else None
+    options = context.find_object(GlobalOptions)
+    chosen = options.runs_dir if options is not None else None
     return (chosen or Path(settings.runs_dir)).expanduser()
 
 
@@ -83,12 +83,15 @@ def open_app(
     monitor_only: bool = False,
     model: str | None = None,
 ) -> int:
-    """Shows the full-screen session and gives its exit status; `model` is the chat's, else the
-    configuration's. Raises `UserError` where there is no terminal."""
+    """Shows the full-screen session and returns its exit status.
+
+    `model` is the base of the chat (default: that of the configuration). Raises `UserError`
+    where there is no terminal.
+    """
     if not output.is_interactive():
         raise UserError(
-            "the full-screen session needs a terminal; without one, use train --headless, "
-            "runs list or runs show"
+            "the full-screen session needs a terminal; without one, use tui-trainer train "
+            "--headless, runs list or runs show"
         )
     from tui_trainer.tui.startup import gc_pause
 
@@ -98,19 +101,20 @@ def open_app(
         import msgspec
 
         settings = msgspec.structs.replace(settings, model=chat_model(model, settings))
-    from tui_trainer.tui.app import run_app  # Textual: a quarter of a second
+    from tui_trainer.tui.app import run_app  # loads Textual: a quarter of a second
 
     with debug_log.held_back():
         return run_app(folder, focus=focus, monitor_only=monitor_only, settings=settings)
 
 
-def chat_model(said: str | None, settings: Settings) -> str:
-    """The base to talk to: from the command line, else from the configuration, where a relative
-    folder counts from the configuration's own. Raises `UserError` for a folder that is none."""
-    from tui_trainer.store import jobs, paths  # the monitor does without
+def chat_model(given: str | None, settings: Settings) -> str:
+    """The base model of the chat: from the command line, else from the configuration, where a
+    relative path is relative to the configuration's folder. Raises `UserError` for a path that
+    is not a model folder."""
+    from tui_trainer.store import jobs, paths  # not needed by the monitor
 
-    if said is not None:
-        return jobs.resolve_model(said, Path.cwd(), "--model")
+    if given is not None:
+        return jobs.resolve_model(given, Path.cwd(), "--model")
     file = paths.config_file()
     return jobs.resolve_model(settings.model, file.parent, f"{file}: model")
 

@@ -1,4 +1,4 @@
-"""`control`: asking a running run from any shell."""
+"""`control`: sends a command to a running run from any shell."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tui_trainer.store.toml import nearest
 from tui_trainer.text import formats
 
 
-# A rate below 0 must reach the check of the rate, so it is not taken for an option.
+# A rate below 0 must reach the check of the rate, so it is not parsed as an option.
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("run", metavar="RUN")
 @click.argument("command", metavar="|".join(COMMANDS), type=click.Choice(COMMANDS))
@@ -30,7 +30,7 @@ from tui_trainer.text import formats
     default=30.0,
     show_default=True,
     metavar="S",
-    help="Seconds to wait for the run's word.",
+    help="Seconds to wait for the acknowledgement.",
 )
 @common.json_option("Print the run's acknowledgement as one JSON document.")
 @common.runs_dir_option
@@ -44,14 +44,14 @@ def control(
     timeout: float,
     as_json: bool,
 ) -> None:
-    """Ask a running run to do something; returns when it has acknowledged.
+    """Send a command to a run and wait until it is acknowledged.
 
-    'stop' saves and stops, 'cancel' stops without saving, 'set-lr X' sets the learning rate (with
-    a warning where it is more than ten times the present one),
-    'apply' takes the rate that the newest open advice suggests ('apply ID': that advice),
-    'rollback' goes back to the last checkpoint from before it and on with that rate, or from a
-    loss spike, with half the rate until a few steps past where it was; 'mute KIND' closes the
-    advice of a kind, such as plateau, and never gives it again in this run.
+    'stop' saves and stops; 'cancel' stops without saving; 'set-lr X' sets the learning rate, with
+    a warning where it is more than ten times the current one; 'apply' sets the rate that the
+    newest open advice suggests ('apply ID': that advice); 'rollback' returns to the last
+    checkpoint before that advice and continues with its rate (after a loss spike: with half the
+    rate until a few steps past the spike); 'mute KIND' closes the advice of a kind, such as
+    plateau, and turns it off for this run.
 
     \b
     Examples:
@@ -63,7 +63,7 @@ def control(
     folder = run_folder.find_run(run, common.runs_dir(context))
     rise = present_rate.rise(folder, arguments["learning_rate"]) if command == "set-lr" else None
     if rise is not None:
-        output.say(f"warning: {rise}")
+        output.message(f"warning: {rise}")
     event = _ask(folder, send(folder, command, arguments), timeout)
     if event.detail.get("accepted", True) is not True:
         reason = event.message or "it gave no reason"
@@ -75,7 +75,7 @@ def control(
 
 
 def _arguments(command: CommandName, value: str | None) -> dict[str, Any]:
-    """What goes with the command. Raises `UsageError`."""
+    """The arguments of the command. Raises `UsageError`."""
     if value is not None and value.startswith("--"):
         raise click.NoSuchOption(value.partition("=")[0])
     if command in ("apply", "rollback"):
@@ -86,14 +86,14 @@ def _arguments(command: CommandName, value: str | None) -> dict[str, Any]:
         return {"kind": value}
     if command != "set-lr":
         if value is not None:
-            raise click.UsageError(f"{command} takes no value; {value!r} is too much")
+            raise click.UsageError(f"{command} takes no value, but got {value!r}")
         return {}
     try:
         rate = float(value or "")
     except ValueError:
         rate = math.nan
     if not (math.isfinite(rate) and rate > 0):
-        got = f"{value!r} is none" if value is not None else "none was given"
+        got = f"got {value!r}" if value is not None else "none was given"
         raise click.UsageError(f"set-lr needs a learning rate above 0, such as 1e-4; {got}")
     return {"learning_rate": rate}
 
@@ -101,27 +101,28 @@ def _arguments(command: CommandName, value: str | None) -> dict[str, Any]:
 def _mute_hint(value: str | None) -> str:
     known = list(get_args(AdviceKind))
     guess = nearest(value, known) if value else None
-    got = "none was given" if value is None else f"{value!r} is none"
-    hint = f"did you mean {guess}?" if guess else f"there are {', '.join(known)}"
+    got = "none was given" if value is None else f"there is no {value!r}"
+    hint = f"did you mean {guess}?" if guess else f"choose one of {', '.join(known)}"
     return f"mute needs a kind of advice; {got}; {hint}"
 
 
 def _ask(folder: RunFolder, command: Command, timeout: float) -> Event:
-    """Waits for the acknowledgement, but not for a run that has ended meanwhile."""
+    """Waits for the acknowledgement, unless the run ends meanwhile."""
     name = folder.path.name
     deadline = time.monotonic() + timeout
     while True:
         alive = folder.status() in (*ACTIVE_STATES, "idle")
-        left = deadline - time.monotonic()
-        event = wait(folder, command, min(1.0, max(0.0, left)))
+        remaining = deadline - time.monotonic()
+        event = wait(folder, command, min(1.0, max(0.0, remaining)))
         if event is not None:
             return event
         if not alive:
             status = folder.status()
             raise UserError(f"run {name} is {status} and did not acknowledge {command.command}", 1)
-        if left <= 0:
+        if remaining <= 0:
             raise UserError(
                 f"run {name} has not acknowledged {command.command} within {timeout:g} s; "
-                "it obeys between two steps, so it may still do it (--timeout waits longer)",
+                "it executes commands between two steps, so the command may still be executed; "
+                "--timeout S waits longer",
                 1,
             )

@@ -1,6 +1,6 @@
-"""`--debug`: the tracebacks of errors that ended at one run or file, on standard error.
+"""`--debug`: prints the tracebacks of errors in single runs or files to standard error.
 
-While the full-screen session draws there they are held back, and printed when it is left.
+While the full-screen session is shown they are held back, and printed when it ends.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MOST_HELD = 100
 
 
 class _DebugLog(logging.Handler):
-    """Prints each record once: a run that is looked at every second fails every second."""
+    """Prints each record once, as a run that is read every second fails every second."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -33,11 +33,11 @@ class _DebugLog(logging.Handler):
         if self.holding:
             self.held.append(text)
         else:
-            output.say(formats.escape_lines(text))
+            output.message(formats.escape_lines(text))
 
 
 def start() -> None:
-    """Prints what `tui_trainer`'s own log says from now on."""
+    """Prints the records of the log `tui_trainer` from now on."""
     stop()
     log = logging.getLogger("tui_trainer")
     log.addHandler(_DebugLog())
@@ -45,7 +45,7 @@ def start() -> None:
 
 
 def stop() -> None:
-    """Ends what `start` began."""
+    """Undoes `start`."""
     for handler in _handlers():
         log = logging.getLogger("tui_trainer")
         log.removeHandler(handler)
@@ -63,7 +63,7 @@ def held_back() -> Iterator[None]:
         for handler in _handlers():
             handler.holding = False
             while handler.held:
-                output.say(formats.escape_lines(handler.held.popleft()))
+                output.message(formats.escape_lines(handler.held.popleft()))
 
 
 def _handlers() -> list[_DebugLog]:

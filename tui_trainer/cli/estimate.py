@@ -1,4 +1,4 @@
-"""`estimate`: what a job will take, without training it."""
+"""`estimate`: time, memory and disk of a job, without training it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tui_trainer.text import formats
 @common.json_option("Print one JSON document.")
 @common.debug_option
 def estimate(job: str, overrides: tuple[str, ...], as_json: bool) -> int:
-    """Tell a job's steps, time, memory and disk, and what to change if it will not fit.
+    """Estimate the steps, time, memory and disk of a job.
 
-    A few real passes are made on a scratch adapter and thrown away. Ends with status 1 where
-    the job will not fit.
+    A few real passes are made on a scratch adapter, which is discarded. Where the job does not
+    fit, prints what to change and ends with exit status 1.
 
     \b
     Examples:
@@ -28,16 +28,16 @@ def estimate(job: str, overrides: tuple[str, ...], as_json: bool) -> int:
       tui-trainer estimate job.toml --set training.batch_size=64 --json
     """
     checked = load(job, overrides)
-    job_warnings.tell(checked)
+    job_warnings.print_warnings(checked)
     found = ask("estimate", checked, Estimate)
     if as_json:
         output.document(found)
     else:
         output.data(output.pairs(lines(found)))
-        for words in found.notices:
-            output.say(f"warning: {formats.escape(words)}")
-    for words in found.advice:
-        output.say(formats.escape(words))
+        for notice in found.notices:
+            output.message(f"warning: {formats.escape(notice)}")
+    for advice in found.advice:
+        output.message(formats.escape(advice))
     return 0 if found.fits else 1
 
 
@@ -45,14 +45,16 @@ def lines(found: Estimate) -> list[tuple[str, str]]:
     """The estimate as names and values."""
     how = "measured" if found.measured else "extrapolated from smaller passes"
     fits = "fits" if found.fits else "does not fit"
-    evaluations = f"{found.evaluations:,} evaluations of {found.evaluation_seconds:.2g} s"
+    step = formats.milliseconds(found.step_seconds * 1000)
+    evaluation = formats.milliseconds(found.evaluation_seconds * 1000)
+    evaluations = f"{found.evaluations:,} evaluations of {evaluation}"
     facts = [
         ("steps", f"{found.steps:,}, {found.epochs:.3g} passes over {found.examples:,} examples"),
-        ("tokens", f"{found.tokens:,}, {found.tokens / max(1, found.steps):,.0f} a step"),
+        ("tokens", f"{found.tokens:,}, {found.tokens / max(1, found.steps):,.0f} per step"),
         (
             "time",
-            f"{formats.duration(found.seconds)}: {found.step_seconds * 1000:.4g} ms a step, "
-            f"{evaluations}, {found.startup_seconds:.2g} s to start",
+            f"{formats.duration(found.seconds)}: {step} per step, {evaluations}, "
+            f"{formats.milliseconds(found.startup_seconds * 1000)} to start",
         ),
         (
             "peak memory",
@@ -68,6 +70,11 @@ def lines(found: Estimate) -> list[tuple[str, str]]:
     other = found.checkpointing
     if other is not None:
         less = formats.size(other.kept_bytes - other.kept_bytes_with)
-        words = f"{less} less of {formats.size(other.kept_bytes)} that the largest pass keeps"
-        facts.append(("gradient checkpointing", f"{words}, {other.time_factor:.2g}x the time"))
+        kept = formats.size(other.kept_bytes)
+        facts.append(
+            (
+                "gradient checkpointing",
+                f"saves {less} of {kept} of the largest pass, {other.time_factor:.2g}× the time",
+            )
+        )
     return facts

@@ -1,4 +1,4 @@
-"""Staying with an engine without a screen: progress, signals, exit status."""
+"""Runs an engine without a screen: progress, signals, exit status."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from tui_trainer.store.settings import load_settings
 from tui_trainer.text import formats
 
 INTERRUPTED = 130
-PATIENCE_SECONDS = 3.0  # an engine that loads or evaluates hears `cancel` no sooner than after it
+PATIENCE_SECONDS = 3.0  # until an engine that does not execute `cancel` is killed
 
 
 def run_headless(
     folder: RunFolder, from_checkpoint: str | None, rate: float | None = None, *, as_json: bool
 ) -> int:
-    """Runs the engine to its end, showing what it does, and gives the exit status.
+    """Runs the engine to its end, printing its progress, and returns the exit status.
 
-    One Ctrl-C or SIGTERM asks the run to save and stop, a second Ctrl-C to stop at once. A
-    lost terminal (SIGHUP) or closed output ends this process only; the engine goes on.
+    One Ctrl-C or SIGTERM asks the run to save and stop, a second Ctrl-C to stop without saving.
+    A lost terminal (SIGHUP) or closed output ends this process only; the engine keeps running.
     """
     progress: ProgressPrinter = JsonProgress() if as_json else TextProgress(folder)
-    telling = RunNotifications(folder, load_settings().notify)
+    notifications = RunNotifications(folder, load_settings().notify)
     beginning, since = StartedProcess.now(folder), Position.at_end(folder)
     with Interrupts() as interrupts:
         process = start_engine(folder, from_checkpoint, rate)
@@ -42,15 +42,15 @@ def run_headless(
             progress.begin()
             for updates in follow(folder, process, since):
                 progress.show(updates)
-                stopper.attend(interrupts.count)
-                for words in telling.attend():
-                    progress.notice(formats.escape(words))
+                stopper.update(interrupts.count)
+                for text in notifications.poll():
+                    progress.notice(formats.escape(text))
             end = describe_end(folder, process.returncode, beginning, wanted=stopper.killed)
             progress.end(end)
             asked = interrupts.count
-            telling.end(end, lambda: interrupts.count > asked)
+            notifications.end(end, lambda: interrupts.count > asked)
         except BrokenPipeError:
-            output.say(f"nobody reads the output any more; run {folder.path.name} goes on")
+            output.message(f"the output was closed; run {folder.path.name} keeps running")
             raise
     return exit_status(end, interrupted=interrupts.count > 0)
 
@@ -67,10 +67,10 @@ def exit_status(end: EngineEnd, *, interrupted: bool) -> int:
 
 
 class Interrupts:
-    """Counts requests to stop instead of dying of them, while it is entered.
+    """Counts requests to stop while it is entered, instead of ending the process.
 
-    SIGTERM counts as one, however often it comes: `timeout` sends it twice. A signal that
-    was ignored before (nohup, a script's background job) stays ignored.
+    SIGTERM counts as one however often it is sent, as `timeout` sends it twice. A signal that
+    was ignored before (nohup, a background job of a script) stays ignored.
     """
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ class Interrupts:
 
 
 class Stopper:
-    """Turns the number of interrupts into commands; kills an engine that does not hear them."""
+    """Sends commands for interrupts; kills an engine that does not execute them."""
 
     def __init__(
         self, folder: RunFolder, process: subprocess.Popen[bytes], progress: ProgressPrinter
@@ -111,26 +111,29 @@ class Stopper:
         self._sent: set[CommandName] = set()
         self._kill_at: float | None = None
 
-    def attend(self, interrupts: int) -> None:
-        """Does what the interrupts so far ask for; called every few milliseconds."""
+    def update(self, interrupts: int) -> None:
+        """Sends what `interrupts`, their number so far, ask for; called every few milliseconds."""
         if interrupts == 1:
-            self._send("stop", "stopping: the run is saved first; Ctrl-C again stops at once")
+            self._send(
+                "stop",
+                "stopping: the run is saved first; press Ctrl-C again to stop without saving",
+            )
         if interrupts >= 2:
-            self._send("cancel", "stopping at once")
+            self._send("cancel", "stopping without saving")
             if self._kill_at is None:
                 self._kill_at = time.monotonic() + PATIENCE_SECONDS
             elif time.monotonic() > self._kill_at and not self.killed:
                 self.killed = True
                 kill_engine(self._process)
 
-    def _send(self, command: CommandName, words: str) -> None:
-        # An engine that has not said a word yet would take the command for one meant for its
-        # predecessor and refuse it: better at a later turn.
+    def _send(self, command: CommandName, text: str) -> None:
+        # An engine that has not written its state yet would refuse the command as older than it:
+        # it is sent at a later call.
         if command in self._sent or self._folder.status() not in ACTIVE_STATES:
             return
         try:
             run_control.send(self._folder, command)
         except UserError:
-            return  # the engine is just ending
+            return  # the engine is ending
         self._sent.add(command)
-        self._progress.notice(words)
+        self._progress.notice(text)

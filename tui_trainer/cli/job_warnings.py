@@ -1,4 +1,4 @@
-"""Telling what is odd about a job before anything is started."""
+"""Reports errors and warnings about a job before anything is started."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from tui_trainer.store import job_checks
 from tui_trainer.text import formats
 
 
-def refuse(job: Job) -> None:
-    """Raises `UserError` for the first thing that cannot work. What is only odd the engine says,
-    before it loads anything, so that every screen shows it."""
+def raise_errors(job: Job) -> None:
+    """Raises `UserError` for the first error. Warnings are reported by the engine before it loads
+    anything, so that every screen shows them."""
     for finding in job_checks.check(job):
         if finding.level == "error":
             raise UserError(finding.message)
 
 
-def tell(job: Job) -> None:
-    """As `refuse`, and warnings on standard error, where no run is started that would say them."""
-    refuse(job)
+def print_warnings(job: Job) -> None:
+    """As `raise_errors`, and prints warnings, for commands that start no run."""
+    raise_errors(job)
     for finding in job_checks.check(job):
-        output.say(f"warning: {formats.escape(finding.message)}")
+        output.message(f"warning: {formats.escape(finding.message)}")

@@ -1,9 +1,8 @@
-"""The command line's entry: one group, errors told in one sentence."""
+"""The entry point of the command line: the root command, and errors as one sentence."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import os
 import sys
@@ -14,55 +13,25 @@ from collections.abc import Sequence
 import click
 
 from tui_trainer.cli import common, debug_log, output
+from tui_trainer.cli.lazy_group import LazyGroup
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.text import formats
 
 INTERRUPTED = 130
 
-# Each command's module is loaded when the command is asked for.
 _MODULES = {
-    "monitor": "monitor",
-    "train": "train",
-    "resume": "train",
-    "control": "control",
-    "runs": "runs.commands",
-    "estimate": "estimate",
-    "find-lr": "find_lr",
-    "repl": "repl",
-    "adapters": "adapters.commands",
-    "notify": "notify",
-    "doctor": "doctor.command",
+    "monitor": "tui_trainer.cli.monitor:monitor",
+    "train": "tui_trainer.cli.train:train",
+    "resume": "tui_trainer.cli.train:resume",
+    "control": "tui_trainer.cli.control:control",
+    "runs": "tui_trainer.cli.runs.commands:runs",
+    "estimate": "tui_trainer.cli.estimate:estimate",
+    "find-lr": "tui_trainer.cli.find_lr:find_lr",
+    "repl": "tui_trainer.cli.repl:repl",
+    "adapters": "tui_trainer.cli.adapters.commands:adapters",
+    "notify": "tui_trainer.cli.notify:notify",
+    "doctor": "tui_trainer.cli.doctor.command:doctor",
 }
-
-
-class LazyGroup(click.Group):
-    """Finds its commands by name, in modules loaded on demand."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands in the order of the help."""
-        return list(_MODULES)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command, or None."""
-        if cmd_name not in _MODULES:
-            return None
-        module = importlib.import_module(f"tui_trainer.cli.{_MODULES[cmd_name]}")
-        command = getattr(module, cmd_name.replace("-", "_"))
-        assert isinstance(command, click.Command)  # noqa: S101
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As usual, but an unknown command names the nearest known one."""
-        name = args[0]
-        if name not in _MODULES and not name.startswith("-"):
-            import difflib
-
-            guess = difflib.get_close_matches(name, _MODULES, n=1)
-            hint = f"did you mean {guess[0]!r}?" if guess else f"known: {', '.join(_MODULES)}"
-            ctx.fail(f"no such command {formats.escape(name)!r}; {hint}")
-        return super().resolve_command(ctx, args)
 
 
 def _print_version(context: click.Context, _: click.Parameter, value: bool) -> None:
@@ -75,6 +44,7 @@ def _print_version(context: click.Context, _: click.Parameter, value: bool) -> N
 
 @click.group(
     cls=LazyGroup,
+    modules=_MODULES,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -88,7 +58,9 @@ def _print_version(context: click.Context, _: click.Parameter, value: bool) -> N
     callback=_print_version,
     help="Print the version.",
 )
-@click.option("--model", metavar="M", help="The chat's base: a model folder or a hub id.")
+@click.option(
+    "--model", metavar="M", help="Base model of the chat: a model folder or a Hugging Face id."
+)
 @click.pass_context
 def root(context: click.Context, model: str | None) -> int | None:
     """Fine-tune language models in the terminal: train, watch, steer.
@@ -104,17 +76,19 @@ def root(context: click.Context, model: str | None) -> int | None:
     if context.invoked_subcommand is None:
         return common.open_app(common.runs_dir(context), model=model)
     if model is not None:
-        context.fail("--model is for the session without a command; repl and a job have their own")
+        context.fail(
+            "--model applies only without a command; repl has its own --model, a job its own model"
+        )
     return None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line (without the program's name) and gives the exit status."""
+    """Runs a command line (without the program's name) and returns the exit status."""
     session = common.GlobalOptions()
-    _print_anything()
-    # Values near the end of the range of floats are shown as they are; numpy need not warn.
+    _escape_unencodable()
+    # Values near the limits of floats are shown as they are; numpy need not warn.
     warnings.filterwarnings("ignore", "overflow encountered", RuntimeWarning)
-    # numpy's own threads would wait for work by spinning, beside charts that have none for them.
+    # numpy's own threads would use processor time while they wait, and charts need none of them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         result = root.main(
@@ -124,16 +98,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             obj=session,
         )
         output.flush()
-    except BaseException as error:  # every end has its exit status
-        return _tell(error, session)
+    except BaseException as error:  # every way to end has an exit status
+        return _report(error, session)
     finally:
         if session.debug:
             debug_log.stop()
     return result if isinstance(result, int) else 0
 
 
-def _tell(error: BaseException, session: common.GlobalOptions) -> int:
-    """Tells an error to the user and gives the exit status."""
+def _report(error: BaseException, session: common.GlobalOptions) -> int:
+    """Reports an error to the user and returns the exit status."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, BrokenPipeError):
@@ -142,40 +116,41 @@ def _tell(error: BaseException, session: common.GlobalOptions) -> int:
     if session.debug and not isinstance(error, click.ClickException):
         traceback.print_exception(error)
     with contextlib.suppress(OSError):  # the terminal may be gone
-        return _tell_in_words(error, session)
+        return _report_in_a_sentence(error, session)
     return 1
 
 
-def _tell_in_words(error: BaseException, session: common.GlobalOptions) -> int:
+def _report_in_a_sentence(error: BaseException, session: common.GlobalOptions) -> int:
     if isinstance(error, (click.Abort, KeyboardInterrupt)):
-        output.say("interrupted")
+        output.message("interrupted")
         return INTERRUPTED
     if isinstance(error, click.ClickException):
         context = error.ctx if isinstance(error, click.UsageError) else None
         hint = f"; see {context.command_path} --help" if context else ""
         message = error.format_message().rstrip(".")
-        output.say(f"error: {formats.escape(message)}{hint}")
+        output.message(f"error: {formats.escape(message)}{hint}")
         return error.exit_code
     if isinstance(error, UserError):
-        output.say(f"error: {formats.escape(str(error))}")
+        output.message(f"error: {formats.escape(str(error))}")
         return error.exit_status
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        output.say(f"error: {formats.escape(where + error.strerror)}")
+        output.message(f"error: {formats.escape(where + error.strerror)}")
         return 1
-    hint = "" if session.debug else "; run again with --debug to see where"
+    hint = "" if session.debug else "; run again with --debug for the traceback"
     what = formats.escape(f"{type(error).__name__}: {error}")
-    output.say(f"error: unexpected {what}{hint}")
+    output.message(f"error: unexpected {what}{hint}")
     return 1
 
 
 def _silence_stdout() -> None:
-    """Whoever read the output has left: what is still buffered must not raise at exit."""
+    """Redirects standard output to the null device: its reader has closed the pipe, and flushing
+    the rest at exit must not fail."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _print_anything() -> None:
-    """Lets a terminal that cannot show a character show its number instead of an error."""
+def _escape_unencodable() -> None:
+    """Prints characters that the terminal cannot encode as escapes instead of failing."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -33,8 +33,8 @@ def check_folder(folder: Path) -> None:
         with os.scandir(folder):
             return
     except FileNotFoundError:
-        raise UserError(f"{folder} does not exist; name a folder of runs") from None
+        raise UserError(f"{folder} does not exist; give a folder of runs") from None
     except NotADirectoryError:
-        raise UserError(f"{folder} is not a folder; name a folder of runs") from None
+        raise UserError(f"{folder} is not a folder; give a folder of runs") from None
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror}") from None

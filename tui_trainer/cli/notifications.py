@@ -1,4 +1,4 @@
-"""Notices on a run that is trained or resumed without a screen."""
+"""Sends notifications about a run without a screen."""
 
 from __future__ import annotations
 
@@ -17,45 +17,48 @@ from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text import formats
 from tui_trainer.watch.runs.hang_detector import HangDetector
 
-LOOK_SECONDS = 1.0
+CHECK_SECONDS = 1.0
 FLUSH_SECONDS = 15.0
-SAY_SECONDS = 1.5  # a longer wait at the end is explained
+QUIET_SECONDS = 1.5  # a longer wait at the end is explained
 
 
 class RunNotifications:
-    """Looks at one run once a second, and sends notices of what happened to it."""
+    """Checks one run once a second and sends notifications about it."""
 
     def __init__(self, folder: RunFolder, settings: NotifySettings) -> None:
         self._folder = RunFolder(folder.path.absolute())
-        self._vigil = HangDetector(folder)
+        self._hang_detector = HangDetector(folder)
         self._info = folder.info()
         self._next = 0.0
         self._notifier = Notifier(settings, write=terminal_writer(), on_problem=warn)
 
-    def attend(self) -> list[str]:
-        """Called every few milliseconds while the engine lives; gives what to print here, too."""
+    def poll(self) -> list[str]:
+        """Called every few milliseconds while the engine runs; returns what is to be printed."""
         now = time.monotonic()
         if now < self._next:
             return []
-        self._next = now + LOOK_SECONDS
+        self._next = now + CHECK_SECONDS
         state = self._folder.state()
-        # `end` reports the end, when the process is seen to end.
+        # The end is reported by `end`, when the process has ended.
         status = state.state if state is not None and state.state in ACTIVE_STATES else "idle"
-        self._vigil.look(state, status, self._info)
+        self._hang_detector.look(state, status, self._info)
         notices = self._notifier.look([self._seen(status, state)])
-        # Advice is an event of the run, and shown as such.
+        # Advice is printed as an event of the run.
         return [notice.text for notice in notices if notice.kind == "hang"]
 
-    def end(self, end: EngineEnd, stop: Callable[[], bool]) -> None:
-        """Sends that the run has ended and waits for that, for a while or until `stop`."""
-        self._vigil.look(self._folder.state(), "idle", self._info)
+    def end(self, end: EngineEnd, interrupted: Callable[[], bool]) -> None:
+        """Sends the notification of the end and waits for it, for a while or until
+        `interrupted`."""
+        self._hang_detector.look(self._folder.state(), "idle", self._info)
         seen = self._seen(end.status, self._folder.state(), end.message)
         self._notifier.look([self._seen("idle", None)])
-        if not end.refused:  # the run is as it was, which is no news
+        if not end.refused:  # the run is unchanged
             self._notifier.ended(seen)
-        if not self._notifier.flush(SAY_SECONDS, stop) and not stop():
-            output.say("a notification is still being sent; Ctrl-C quits without waiting for it")
-            self._notifier.flush(FLUSH_SECONDS, stop)
+        if not self._notifier.flush(QUIET_SECONDS, interrupted) and not interrupted():
+            output.message(
+                "a notification is still being sent; press Ctrl-C to exit without waiting"
+            )
+            self._notifier.flush(FLUSH_SECONDS, interrupted)
         self._notifier.close()
 
     def _seen(self, status: str, state: RunState | None, message: str = "") -> SeenRun:
@@ -70,14 +73,14 @@ class RunNotifications:
             best_val_loss=state.best_val_loss if state is not None else None,
             message=message,
             updated_at=state.updated_at if state is not None else None,
-            stalled=self._vigil.stalled,
-            critical=self._vigil.critical,
+            stalled=self._hang_detector.stalled,
+            critical=self._hang_detector.critical,
             resume=resume_hint(self._folder.path.name) if crashed else "",
         )
 
 
 def terminal_writer() -> Callable[[str], None] | None:
-    """What writes to standard error, where that is a terminal."""
+    """A function that writes to standard error, or None where that is not a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         return None
 
@@ -91,5 +94,5 @@ def terminal_writer() -> Callable[[str], None] | None:
 
 
 def warn(problem: str) -> None:
-    """One line on standard error."""
-    output.say(f"warning: {formats.escape(problem)}")
+    """Prints a warning to standard error."""
+    output.message(f"warning: {formats.escape(problem)}")

@@ -1,4 +1,4 @@
-"""Printing: data to standard output, words about it to standard error."""
+"""Prints results to standard output and messages to standard error."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tui_trainer.text import formats
 
 
 def data(text: str) -> None:
-    """Prints a line of what was asked for."""
+    """Prints a line of the result."""
     click.echo(text)
     flush()
 
 
 def flush() -> None:
-    """Hands on what is still held back, so that an error in it is told in time."""
-    if sys.stdout is not None:  # None where the shell closed it
+    """Flushes standard output, so that a write error is raised here and not at exit."""
+    if sys.stdout is not None:  # None where the caller has closed it
         sys.stdout.flush()
 
 
-def say(text: str) -> None:
-    """Prints a line of words about it."""
+def message(text: str) -> None:
+    """Prints a line to standard error."""
     click.echo(text, err=True)
 
 
@@ -42,8 +42,8 @@ def record(value: object) -> None:
 
 
 def _encoded(value: object) -> bytes:
-    """JSON of anything that was read: text that is no Unicode (names of files and the like) and
-    integers past 64 bits are put so that JSON can hold them."""
+    """Encodes as JSON; text that is not valid Unicode (such as names of files) is escaped, and
+    integers of more than 64 bits become floats."""
     try:
         return msgspec.json.encode(value)
     except (UnicodeEncodeError, OverflowError):
@@ -71,7 +71,7 @@ def is_interactive() -> bool:
     return capable and all(_is_terminal(s) for s in (sys.stdin, sys.stdout, sys.stderr))
 
 
-def is_live_line() -> bool:
+def can_rewrite_line() -> bool:
     """Whether standard error is a terminal that can rewrite its line."""
     return os.environ.get("TERM", "") != "dumb" and _is_terminal(sys.stderr)
 

@@ -1,4 +1,4 @@
-"""What a run without a screen prints while it trains."""
+"""Prints the progress of a run without a screen."""
 
 from __future__ import annotations
 
@@ -18,43 +18,43 @@ from tui_trainer.text import formats
 
 _PLAIN_SECONDS = 5.0  # between progress lines that cannot be rewritten
 BAD_INPUT = 2
-_LIVE_SECONDS = 0.1  # between rewritings
+_LIVE_SECONDS = 0.1  # between updates of one line
 
 
 class ProgressPrinter(Protocol):
-    """Shows a run from its beginning to its end."""
+    """Prints a run from its start to its end."""
 
     def begin(self) -> None:
         """The engine was started."""
 
     def show(self, updates: tuple[Update, ...]) -> None:
-        """What is new; often nothing."""
+        """Prints updates, often none."""
 
     def notice(self, text: str) -> None:
-        """Words of the command line's own."""
+        """Prints a message of the command itself."""
 
     def end(self, end: EngineEnd) -> None:
         """The engine has ended."""
 
 
 class JsonProgress:
-    """Metric and event records as they come, and a last record of kind `end`."""
+    """Prints metric and event records as they come, and a last record of kind `end`."""
 
     def begin(self) -> None:
         """Prints nothing: the first record comes from the run."""
 
     def show(self, updates: tuple[Update, ...]) -> None:
-        """A line per record; the state's news come as events."""
+        """Prints a line per record; changes of the state come as events."""
         for update in updates:
             if not isinstance(update, RunState):
                 output.record(update)
 
     def notice(self, text: str) -> None:
-        """Words go to standard error."""
-        output.say(text)
+        """Prints to standard error."""
+        output.message(text)
 
     def end(self, end: EngineEnd) -> None:
-        """The last record."""
+        """Prints the last record."""
         output.record(
             {
                 "kind": "end",
@@ -69,11 +69,12 @@ class JsonProgress:
 
 
 class TextProgress:
-    """A progress line on standard error: rewritten on a terminal, else one now and then."""
+    """Prints a progress line to standard error: updated in place on a terminal, else a new line
+    every few seconds."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
-        self._live = output.is_live_line()
+        self._live = output.can_rewrite_line()
         self._interval = _LIVE_SECONDS if self._live else _PLAIN_SECONDS
         self._state: RunState | None = None
         self._train: TrainRecord | None = None
@@ -82,11 +83,11 @@ class TextProgress:
         self._next = 0.0
 
     def begin(self) -> None:
-        """Says which run it is."""
-        output.say(f"run {formats.escape(str(self._folder.path))}")
+        """Prints the run's folder."""
+        output.message(f"run {formats.escape(str(self._folder.path))}")
 
     def show(self, updates: tuple[Update, ...]) -> None:
-        """Events as lines of their own, everything else in the progress line."""
+        """Prints events as lines of their own, everything else in the progress line."""
         for update in updates:
             if isinstance(update, TrainRecord):
                 self._train = update
@@ -100,29 +101,31 @@ class TextProgress:
             self._draw()
 
     def notice(self, text: str) -> None:
-        """A line above the progress line."""
+        """Prints a line above the progress line."""
         self._clear()
-        output.say(text)
+        output.message(text)
 
     def end(self, end: EngineEnd) -> None:
-        """How it ended (the run says where its adapter lies), or how to go on."""
+        """Prints how the run ended, or how to resume it."""
         if self._train is not None:
             self._draw()
         if self._live and self._shown:
-            output.say("")
+            output.message("")
         if end.refused:
-            output.say(f"not resumed: {formats.escape(end.message)}")
+            output.message(f"not resumed: {formats.escape(end.message)}")
         elif end.message.startswith(end.status):
-            output.say(formats.escape(end.message))
+            output.message(formats.escape(end.message))
         else:
-            output.say(f"{end.status}: {formats.escape(end.message)}")
-        # Bad input is told whole by the message; only where more went wrong does the log help.
+            output.message(f"{end.status}: {formats.escape(end.message)}")
+        # For bad input the message is complete; for other errors the log helps.
         for line in () if end.exit_status == BAD_INPUT else end.log:
-            output.say(f"  | {formats.escape(line)}")
+            output.message(f"  | {formats.escape(line)}")
         if end.refused:
             return
         if end.status in ("cancelled", "crashed") and "tui-trainer resume" not in end.message:
-            output.say(f"go on with: tui-trainer resume {formats.escape(str(self._folder.path))}")
+            output.message(
+                f"resume it with: tui-trainer resume {formats.escape(str(self._folder.path))}"
+            )
 
     def _draw(self) -> None:
         text = progress_line(self._state, self._train, self._eval)
@@ -134,7 +137,7 @@ class TextProgress:
             width = shutil.get_terminal_size().columns - 1
             click.echo(f"\r\x1b[K{text[:width]}", err=True, nl=False)
         else:
-            output.say(text)
+            output.message(text)
 
     def _clear(self) -> None:
         if self._live and self._shown:
@@ -146,18 +149,18 @@ class TextProgress:
 def progress_line(
     state: RunState | None, train: TrainRecord | None, evaluation: EvalRecord | None
 ) -> str:
-    """State, step of total, time left, losses, rate and speed, as far as they are known."""
+    """State, step of total, remaining time, losses, rate and speed, as far as they are known."""
     if state is None:
         return ""
-    word = "" if state.state in ("training", *ENDED_STATES) else state.state
+    state_name = "" if state.state in ("training", *ENDED_STATES) else state.state
     if train is None:
-        return f"{word}  {formats.escape(state.message)}".rstrip() if word else ""
+        return f"{state_name}  {formats.escape(state.message)}".rstrip() if state_name else ""
     total = f"/{state.total_steps:,}" if state.total_steps else ""
-    # What matters least stands last: a narrow terminal cuts it off.
+    # The least important part is last: a narrow terminal cuts it off.
     parts = [
-        word,
+        state_name,
         f"step {train.step:,}{total}",
-        f"{formats.duration(state.eta_seconds)} left" if state.eta_seconds is not None else "",
+        f"{formats.duration(state.eta_seconds)} remaining" if state.eta_seconds is not None else "",
         f"loss {formats.number(train.loss)}",
         f"val_loss {formats.number(evaluation.val_loss)}" if evaluation else "",
         f"lr {formats.rate(train.learning_rate)}",

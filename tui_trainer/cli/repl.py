@@ -17,7 +17,7 @@ from tui_trainer.repl.session import ChatSession
 from tui_trainer.store.settings import load_settings
 from tui_trainer.text import formats
 
-_LOOK_SECONDS = 0.1  # how often a waiting main thread looks for Ctrl-C
+_POLL_SECONDS = 0.1  # how often the waiting main thread can receive Ctrl-C
 
 
 @click.command()
@@ -26,10 +26,8 @@ _LOOK_SECONDS = 0.1  # how often a waiting main thread looks for Ctrl-C
     metavar="M",
     help="The built-in base, a model folder, or a Hugging Face id.  [default: builtin]",
 )
-@click.option("--adapter", metavar="A", help="Load this adapter first, as /adapters load does.")
-@click.option(
-    "--trust-remote-code", is_flag=True, help="Run Python code that the model's folder brings."
-)
+@click.option("--adapter", metavar="A", help="Activate this adapter first, as /adapters load does.")
+@click.option("--trust-remote-code", is_flag=True, help="Run Python code from the model's folder.")
 @common.json_option("Print one JSON record per event.")
 @common.runs_dir_option
 @common.debug_option
@@ -41,10 +39,11 @@ def repl(
     trust_remote_code: bool,
     as_json: bool,
 ) -> int:
-    """Chat with a model and correct it; it learns in the background.
+    """Chat with a model and train it on corrected answers.
 
     Lines are questions, or commands such as /good, /fix TEXT, /train; /help lists them. Works
-    in a pipe: the exit status is 1 if a command failed. Ctrl-C ends an answer, Ctrl-D the chat.
+    in a pipe: the exit status is 1 if a command failed. Ctrl-C cancels an answer, Ctrl-D ends
+    the session.
 
     \b
     Examples:
@@ -53,15 +52,15 @@ def repl(
       tui-trainer repl --json < questions.txt
     """
     interactive = _is_terminal() and not as_json
-    words = TextPrinter(interactive=interactive, typed=_typed)
-    printer: ChatPrinter = JsonPrinter() if as_json else words
+    text_printer = TextPrinter(interactive=interactive, typed=_input_text)
+    printer: ChatPrinter = JsonPrinter() if as_json else text_printer
     settings = load_settings()
     session = open_session(
         common.chat_model(model, settings),
         settings=settings.teaching,
         runs_dir=common.runs_dir(context),
         emit=printer,
-        on_status=lambda text: output.say(formats.escape(text)),
+        on_status=lambda text: output.message(formats.escape(text)),
         trust_remote_code=trust_remote_code,
     )
     try:
@@ -74,14 +73,14 @@ def repl(
     finally:
         session.close()
     if session.training:
-        output.say("a training is not over yet; the next session carries it on")
+        output.message("a training is unfinished; the next session resumes it")
     return 1 if failed and not interactive else 0
 
 
 def _converse(
     session: ChatSession, printer: ChatPrinter, lines: Iterator[str], *, interactive: bool
 ) -> bool:
-    """Does line by line until the input or the session ends; whether any failed."""
+    """Executes line by line until the input or the session ends; whether any failed."""
     failed = False
     for line in lines:
         printer.echo(line)
@@ -107,10 +106,8 @@ def _edit(
     session: ChatSession, printer: ChatPrinter, request: events.EditRequest, *, interactive: bool
 ) -> bool:
     if not interactive:
-        hint = "/fix TEXT gives the right answer, /feedback fix N TEXT that of feedback N"
-        printer(
-            events.SessionError(text=f"there is no terminal for an editor; {hint}", command="/edit")
-        )
+        hint = "use /fix TEXT for the last answer, /feedback fix N TEXT for feedback N"
+        printer(events.SessionError(text=f"the editor needs a terminal; {hint}", command="/edit"))
         return False
     text = click.edit(request.text, extension=".txt")
     if text is None or text.rstrip("\n") == request.text:
@@ -120,8 +117,8 @@ def _edit(
 
 
 def _in_background(work: Callable[[], bool | None], cancel: Callable[[], None]) -> bool:
-    """Runs `work` in a thread and gives what it gives; Ctrl-C cancels it, a second one ends
-    the program. Errors are raised here."""
+    """Runs `work` in a thread and returns its result; Ctrl-C cancels it, a second one ends the
+    program. Errors are raised here."""
     results: list[bool | None] = []
     errors: list[BaseException] = []
     done = threading.Event()
@@ -135,13 +132,13 @@ def _in_background(work: Callable[[], bool | None], cancel: Callable[[], None]) 
             done.set()
 
     thread = threading.Thread(target=run, name="session", daemon=True)
-    begun = cancelled = False
+    started = cancelled = False
     while not done.is_set():
         try:
-            if not begun:
-                begun = True
+            if not started:
+                started = True
                 thread.start()
-            done.wait(_LOOK_SECONDS)
+            done.wait(_POLL_SECONDS)
         except KeyboardInterrupt:
             if cancelled:
                 raise
@@ -153,23 +150,23 @@ def _in_background(work: Callable[[], bool | None], cancel: Callable[[], None]) 
 
 
 def _piped_lines() -> Iterator[str]:
-    # A byte that is no text is shown as such rather than ending the session.
+    # Bytes that are not UTF-8 are replaced instead of ending the session.
     for line in sys.stdin.buffer:
         yield line.decode("utf-8", "replace").rstrip("\r\n")
 
 
 def _typed_lines(session: ChatSession, printer: ChatPrinter) -> Iterator[str]:
     _set_up_readline(session)
-    output.say("ask something; /help lists the commands, Ctrl-D leaves")
+    output.message("ask a question; /help lists the commands, Ctrl-D ends the session")
     while True:
         try:
             _prompting(printer, True)
             line = input(PROMPT)
         except EOFError:
-            output.say("")
+            output.message("")
             return
         except KeyboardInterrupt:
-            output.say("")
+            output.message("")
             continue
         finally:
             _prompting(printer, False)
@@ -184,7 +181,7 @@ def _prompting(printer: ChatPrinter, now: bool) -> None:
 def _set_up_readline(session: ChatSession) -> None:
     try:
         import readline
-    except ImportError:  # not everywhere; input() works without
+    except ImportError:  # optional: input() works without it
         return
     for line in session.history():
         readline.add_history(line)
@@ -198,7 +195,7 @@ def _set_up_readline(session: ChatSession) -> None:
     readline.parse_and_bind("tab: complete")
 
 
-def _typed() -> str:
+def _input_text() -> str:
     readline = sys.modules.get("readline")
     return "" if readline is None else str(readline.get_line_buffer())
 

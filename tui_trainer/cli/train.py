@@ -1,4 +1,4 @@
-"""`train` and `resume`: starting an engine, and staying with it."""
+"""`train` and `resume`: start an engine and show its progress."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _json = common.json_option("Headless, with a JSON line per metric and event.")
 @click.command()
 @click.argument("job", metavar="JOB.toml")
 @common.set_option
-@click.option("--name", metavar="NAME", help="Name of the run instead of the job's.")
+@click.option("--name", metavar="NAME", help="Name of the run.  [default: that of the job]")
 @_headless
 @_json
 @common.runs_dir_option
@@ -46,10 +46,10 @@ def train(
     headless: bool,
     as_json: bool,
 ) -> int:
-    """Train an adapter as a job file says.
+    """Train an adapter from a job file.
 
-    The word 'example' in place of a file trains the built-in model on a small example.
-    Without the full screen, Ctrl-C saves and stops; a second one stops at once.
+    With 'example' instead of a file, the built-in model is trained on a small example.
+    Without the full screen, Ctrl-C saves and stops; a second one stops without saving.
 
     \b
     Examples:
@@ -58,10 +58,10 @@ def train(
       tui-trainer train job.toml --headless --json > run.jsonl
     """
     checked = load(job, overrides)
-    job_warnings.refuse(checked)
+    job_warnings.raise_errors(checked)
     check_installed()
     folder = run_folder.create_run(common.runs_dir(context), checked, name)
-    return _begin(folder, None, None, headless=headless, as_json=as_json)
+    return _start(folder, None, None, headless=headless, as_json=as_json)
 
 
 @click.command()
@@ -70,21 +70,20 @@ def train(
     "--from",
     "from_checkpoint",
     metavar="CHECKPOINT",
-    help="Go on from this checkpoint (a name, a step, 'best', or 'start' for step 0) instead of "
+    help="Resume from this checkpoint (a name, a step, 'best', or 'start' for step 0) instead of "
     "the newest.",
 )
 @click.option(
     "--keep-rate",
     is_flag=True,
-    help="Go on with the learning rate that was set by a command, even where the run broke after "
-    "it.",
+    help="Keep a learning rate that was set by a command, even where the run failed after it.",
 )
 @click.option(
     "--set",
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="From here on another training.learning_rate: the schedule of that peak.",
+    help="Set another training.learning_rate, the peak of the schedule, from here on.",
 )
 @_headless
 @_json
@@ -100,12 +99,12 @@ def resume(
     headless: bool,
     as_json: bool,
 ) -> int:
-    """Carry a run on exactly where it left off.
+    """Resume a run exactly where it stopped.
 
-    RUN is a run's folder, id or name. A run that diverged, or ended on numbers that are not
-    finite, after its learning rate was raised by a command is not carried on with that rate
-    unasked: the error names the command that goes on from before it. --from, --set or --keep-rate
-    decide. A rate of more than ten times the run's own is warned about.
+    RUN is a run's folder, id or name. A run that diverged, or ended with a non-finite loss, after
+    its learning rate was raised by a command is not resumed with that rate by default: the error
+    names the command that resumes from before it. Choose with --from, --set or --keep-rate. A
+    rate of more than ten times the run's own gives a warning.
 
     \b
     Examples:
@@ -121,28 +120,28 @@ def resume(
         _refuse_broken_rate(folder)
     rise = None if rate is None else peak_rise(folder, rate)
     if rise is not None:
-        output.say(f"warning: {rise}")
-    return _begin(folder, from_checkpoint, rate, headless=headless, as_json=as_json)
+        output.message(f"warning: {rise}")
+    return _start(folder, from_checkpoint, rate, headless=headless, as_json=as_json)
 
 
 def _refuse_broken_rate(folder: RunFolder) -> None:
-    """Raises `UserError` where the run would go on with the rate that broke it."""
+    """Raises `UserError` where the run would be resumed with the rate that made it fail."""
     broken = broken_rate(folder)
     if broken is not None:
         raise UserError(
-            f"{broken.what}; go on from before that: {broken.command} (or with that rate again: "
+            f"{broken.what}; resume from before that with: {broken.command} (or keep the rate with "
             "--keep-rate)"
         )
 
 
 def _new_rate(overrides: tuple[str, ...]) -> float | None:
-    """The learning rate that `resume --set` gives; all else of a run's job stays as it was."""
+    """The learning rate of `resume --set`; nothing else of a run's job can be changed."""
     rate = None
     for assignment in overrides:
         key, equals, text = assignment.partition("=")
         if not equals or key.strip() != "training.learning_rate":
             raise UserError(
-                f"--set {assignment!r}: a run is resumed as it was begun; only "
+                f"--set {assignment!r}: a run is resumed with its own job; only "
                 "training.learning_rate=X can be set"
             )
         value = read_value(text.strip())
@@ -153,14 +152,14 @@ def _new_rate(overrides: tuple[str, ...]) -> float | None:
 
 
 def load(job: str, overrides: tuple[str, ...]) -> Job:
-    """The job of a file, or of the packaged example. Raises `UserError`."""
+    """Loads the job of a file, or the packaged example. Raises `UserError`."""
     path = Path(job).expanduser()
     if job == EXAMPLE and not path.exists():
         path = paths.examples() / "lighthouse.toml"
     return jobs.load_job(path, overrides)
 
 
-def _begin(
+def _start(
     folder: RunFolder,
     from_checkpoint: str | None,
     rate: float | None,
@@ -170,21 +169,21 @@ def _begin(
 ) -> int:
     if headless or as_json or not output.is_interactive():
         return run_headless(folder, from_checkpoint, rate, as_json=as_json)
-    # The app watches the folder; standing by here only reaps the child and marks a run whose
-    # engine died before its first word.
+    # The app watches the folder; the supervisor only waits for the child process and marks a run
+    # whose engine ended before it wrote its state.
     supervisor = Supervisor(lambda end: None)
     supervisor.start(folder, from_checkpoint, rate)
     try:
         return common.open_app(folder.path.parent, focus=folder.path)
     finally:
         supervisor.stop_watching()
-        _say_what_goes_on(folder)
+        _report_running(folder)
 
 
-def _say_what_goes_on(folder: RunFolder) -> None:
+def _report_running(folder: RunFolder) -> None:
     if folder.status() in ACTIVE_STATES:
         name = folder.path.name
-        output.say(
-            f"{name} goes on training; back to it: tui-trainer --runs-dir {folder.path.parent}, "
-            f"stop it: tui-trainer control {folder.path} stop"
+        output.message(
+            f"{name} is still training; show it with: tui-trainer --runs-dir {folder.path.parent}, "
+            f"stop it with: tui-trainer control {folder.path} stop"
         )

@@ -1,4 +1,4 @@
-"""Choosing, comparing and tidying what was learned."""
+"""Slash commands that list, activate, compare, export and delete adapters."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from tui_trainer.repl.tables import (
 from tui_trainer.store.adapters.adapter_export import export_adapter
 from tui_trainer.store.adapters.adapter_import import add_from
 
-_ASKED = 6  # questions that two adapters are compared on
+_COMPARED_QUESTIONS = 6  # asked at most when two adapters are compared
 
 
 class AdapterCommands:
     """`/adapters` and `/ensemble`."""
 
-    def __init__(self, desk: SessionContext) -> None:
-        self._desk = desk
+    def __init__(self, context: SessionContext) -> None:
+        self._context = context
 
     def handlers(self) -> dict[str, Handler]:
-        """The commands by name."""
+        """The handlers by command name."""
         return {"adapters": self._adapters, "ensemble": self._ensemble}
 
     def _adapters(self, command: SlashCommand) -> None:
-        parts = command.rest.split(maxsplit=2)
+        parts = command.argument_text.split(maxsplit=2)
         what, arguments = (parts[0], parts[1:]) if parts else ("list", [])
         handlers: dict[tuple[str, int], Callable[..., None]] = {
             ("list", 0): self._list,
@@ -57,26 +57,28 @@ class AdapterCommands:
         handler(*[argument.strip() for argument in arguments])
 
     def _list(self) -> None:
-        found = self._desk.adapters.list()
+        found = self._context.adapters.list()
         if found:
-            self._desk.emit(adapter_table(found, self._desk.adapters.live(self._desk.base)))
+            self._context.emit(
+                adapter_table(found, self._context.adapters.live(self._context.base))
+            )
         else:
-            self._desk.say("no adapters yet: correct an answer with /fix, then /train")
+            self._context.emit_notice("no adapters yet: correct an answer with /fix, then /train")
 
     def _show(self, name: str) -> None:
-        info = self._desk.adapters.get(name)
-        listed = next(item for item in self._desk.adapters.list() if item.info.name == info.name)
-        self._desk.emit(adapter_facts(listed, self._desk.adapters.problem(name)))
+        info = self._context.adapters.get(name)
+        listed = next(item for item in self._context.adapters.list() if item.info.name == info.name)
+        self._context.emit(adapter_facts(listed, self._context.adapters.problem(name)))
 
     def _load(self, name: str) -> None:
-        self._desk.put_live({name: 1.0})
+        self._context.activate({name: 1.0})
 
     def _unload(self) -> None:
-        self._desk.put_live({})
+        self._context.activate({})
 
     def _ensemble(self, command: SlashCommand) -> None:
         weights: dict[str, float] = {}
-        for word in command.words:
+        for word in command.arguments:
             name, equals, text = word.partition("=")
             try:
                 weight = float(text)
@@ -87,96 +89,109 @@ class AdapterCommands:
             weights[name] = weight
         if not weights:
             raise command.usage()
-        self._desk.put_live(weights)
+        self._context.activate(weights)
 
     def _rename(self, old: str, new: str) -> None:
-        live = self._desk.adapters.live(self._desk.base)
-        self._desk.adapters.rename(old, new)
-        self._desk.say(f"adapter {old} is called {new} now")
+        live = self._context.adapters.live(self._context.base)
+        self._context.adapters.rename(old, new)
+        self._context.emit_notice(f"adapter {old} is renamed to {new}")
         if old in live:
-            self._desk.put_live(self._desk.adapters.live(self._desk.base))
+            self._context.activate(self._context.adapters.live(self._context.base))
 
     def _delete(self, name: str) -> None:
-        self._desk.adapters.get(name)
-        live = name in self._desk.adapters.live(self._desk.base)
-        what = "; it answers at the moment" if live else ""
-        self._desk.ask(f"delete adapter {name}? It goes to the trash{what}", lambda: self._go(name))
+        self._context.adapters.get(name)
+        live = name in self._context.adapters.live(self._context.base)
+        what = "; it is active now" if live else ""
+        self._context.confirm(
+            f"delete adapter {name}? It is moved to the trash{what}",
+            lambda: self._delete_confirmed(name),
+        )
 
-    def _go(self, name: str) -> None:
-        live = self._desk.adapters.live(self._desk.base)
-        self._desk.adapters.delete(name)
-        self._desk.say(f"adapter {name} is in the trash; /adapters restore {name} takes it back")
+    def _delete_confirmed(self, name: str) -> None:
+        live = self._context.adapters.live(self._context.base)
+        self._context.adapters.delete(name)
+        self._context.emit_notice(
+            f"adapter {name} is in the trash; /adapters restore {name} restores it"
+        )
         if name in live:
-            self._desk.put_live(self._desk.adapters.live(self._desk.base))
+            self._context.activate(self._context.adapters.live(self._context.base))
 
     def _trash(self) -> None:
-        deleted = self._desk.adapters.trash()
+        deleted = self._context.adapters.trash()
         if deleted:
-            self._desk.emit(trash_table(deleted))
+            self._context.emit(trash_table(deleted))
         else:
-            self._desk.say("the trash is empty")
+            self._context.emit_notice("the trash is empty")
 
     def _restore(self, name: str) -> None:
-        restored = self._desk.adapters.restore(name)
+        restored = self._context.adapters.restore(name)
         renamed = "" if restored == name else f", as {restored}"
-        self._desk.say(f"adapter {name} is back{renamed}; /adapters load {restored} lets it answer")
+        self._context.emit_notice(
+            f"adapter {name} is restored{renamed}; activate it with /adapters load {restored}"
+        )
 
     def _export(self, name: str, target: str) -> None:
-        written = export_adapter(self._desk.adapters, name, Path(target).expanduser())
-        self._desk.say(f"adapter {name} is exported to {written}")
+        written = export_adapter(self._context.adapters, name, Path(target).expanduser())
+        self._context.emit_notice(f"adapter {name} is exported to {written}")
 
     def _add(self, source: str, name: str | None = None) -> None:
-        added = add_from(self._desk.adapters, Path(source).expanduser(), name).name
-        self._desk.say(f"adapter {added} is in the list; /adapters load {added} lets it answer")
+        added = add_from(self._context.adapters, Path(source).expanduser(), name).name
+        self._context.emit_notice(
+            f"adapter {added} is added; activate it with /adapters load {added}"
+        )
 
     def _merge(self, name: str, target: str) -> None:
         folder = self._folder(name)
-        out = self._desk.client.merge(folder, Path(target).expanduser(), on_progress=self._report)
-        self._desk.say(f"adapter {name} and its base are one model now: {out}")
+        out = self._context.client.merge(
+            folder, Path(target).expanduser(), on_progress=self._report
+        )
+        self._context.emit_notice(f"adapter {name} is merged with its base into {out}")
 
     def _compare(self, a: str, b: str) -> None:
-        desk = self._desk
+        context = self._context
         folders = [self._folder(name) for name in (a, b)]
-        comparison = desk.client.compare(*folders)
-        desk.emit(comparison_table(comparison, a, b))
-        desk.emit(measures_table(desk.adapters.get(a), desk.adapters.get(b)))
+        comparison = context.client.compare(*folders)
+        context.emit(comparison_table(comparison, a, b))
+        context.emit(measures_table(context.adapters.get(a), context.adapters.get(b)))
         self._compare_answers((a, b), folders)
 
     def _compare_answers(self, names: tuple[str, str], folders: list[Path]) -> None:
-        questions = recent_questions(self._desk)
+        questions = recent_questions(self._context)
         if not questions:
-            self._desk.say("no questions yet to compare their answers to")
+            self._context.emit_notice("no questions yet, so their answers are not compared")
             return
         turns = [[Turn("user", question)] for question in questions]
         answers = [
-            self._desk.client.answers(
+            self._context.client.answers(
                 turns,
                 adapter=folder,
-                max_new_tokens=self._desk.settings.max_new_tokens,
-                on_progress=self._go_on,
+                max_new_tokens=self._context.settings.max_new_tokens,
+                on_progress=self._raise_if_cancelled,
             )
             for folder in folders
         ]
         rows = [list(row) for row in zip(questions, *answers, strict=True)]
-        self._desk.emit(answers_table(rows, *names))
+        self._context.emit(answers_table(rows, *names))
 
     def _folder(self, name: str) -> Path:
-        wrong = self._desk.adapters.problem(name)
-        if wrong:
-            raise UserError(f"adapter {name!r} cannot be used: {wrong}", 1)
-        return self._desk.adapters.folder(name)
+        problem = self._context.adapters.problem(name)
+        if problem:
+            raise UserError(f"adapter {name!r} cannot be used: {problem}", 1)
+        return self._context.adapters.folder(name)
 
     def _report(self, stage: str) -> None:
-        self._go_on()
-        self._desk.say(stage)
+        self._raise_if_cancelled()
+        self._context.emit_notice(stage)
 
-    def _go_on(self, *_: int) -> None:
-        if self._desk.cancelled.is_set():
+    def _raise_if_cancelled(self, *_: int) -> None:
+        if self._context.cancelled.is_set():
             raise UserError("cancelled", 1)
 
 
-def recent_questions(desk: SessionContext) -> list[str]:
-    """The newest questions, each once: those that were corrected first, then those asked."""
-    rated = [e.question for e in reversed(desk.feedback.examples()) if not e.dropped]
-    asked = [turn.content for turn in reversed(desk.conversation.said()) if turn.role == "user"]
-    return list(dict.fromkeys([*rated[: _ASKED // 2], *asked, *rated]))[:_ASKED]
+def recent_questions(context: SessionContext) -> list[str]:
+    """The newest questions, without duplicates: corrected ones first, then asked ones."""
+    rated = [e.question for e in reversed(context.feedback.examples()) if not e.dropped]
+    asked = [turn.content for turn in reversed(context.conversation.said()) if turn.role == "user"]
+    return list(dict.fromkeys([*rated[: _COMPARED_QUESTIONS // 2], *asked, *rated]))[
+        :_COMPARED_QUESTIONS
+    ]

@@ -1,4 +1,4 @@
-"""What every command of a session works with."""
+"""The model, trainer and stores that the commands of a session share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Handler = Callable[[SlashCommand], None]
 
 @dataclass(frozen=True)
 class Exchange:
-    """A question with its answer; `turns` is what the model was shown."""
+    """A question with its answer; `turns` is the prompt, ending with the question."""
 
     turns: list[Turn]
     answer: RecordedTurn
@@ -35,67 +35,75 @@ class Exchange:
 
 @dataclass
 class SessionContext:
-    """Model, teacher and stores of one session; `cancelled` is set where the user wants the
-    command under way to end, `emit` may be called from any thread."""
+    """Model, trainer and stores of one session.
+
+    `emit` may be called from any thread. `cancelled` is set when the user cancels the running
+    command. `pending_action` is a question to the user with the action that `/yes` runs.
+    `emitted_buffer` is the buffer status that was emitted last.
+    """
 
     client: ChatModel
-    teacher: BackgroundTrainer
+    trainer: BackgroundTrainer
     feedback: FeedbackStore
     adapters: AdapterStore
     conversation: ConversationStore
     settings: TeachingSettings
     emit: Callable[[events.Event], None]
     cancelled: threading.Event = field(default_factory=threading.Event)
-    asked: tuple[str, Callable[[], None]] | None = None
-    told_buffer: events.BufferStatus | None = None
+    pending_action: tuple[str, Callable[[], None]] | None = None
+    emitted_buffer: events.BufferStatus | None = None
 
     @property
     def base(self) -> str:
-        """The base model, as in a job."""
+        """The base model as a job names it."""
         return self.client.model
 
-    def say(self, text: str) -> None:
-        """A notice."""
+    def emit_notice(self, text: str) -> None:
+        """Emits a notice."""
         self.emit(events.SessionNotice(text=text))
 
-    def ask(self, text: str, action: Callable[[], None]) -> None:
-        """Asks before something is done; `/yes` does it."""
-        self.asked = (text, action)
+    def confirm(self, text: str, action: Callable[[], None]) -> None:
+        """Asks the user to confirm `action`; `/yes` runs it."""
+        self.pending_action = (text, action)
         self.emit(events.Confirm(text=text))
 
-    def context(self, said: list[RecordedTurn]) -> list[Turn]:
-        """The earlier turns that the model is shown with a question, whole exchanges only."""
+    def shown_turns(self, recorded: list[RecordedTurn]) -> list[Turn]:
+        """The earlier turns that go into the prompt with a question, whole exchanges only."""
         wanted = self.settings.context_turns
         if wanted is None:
-            wanted = 0 if self.base == "builtin" else len(said)
+            wanted = 0 if self.base == "builtin" else len(recorded)
         wanted -= wanted % 2
         return [
-            Turn(turn.role, turn.content) for turn in said[max(0, len(said) - wanted) :] if wanted
+            Turn(turn.role, turn.content)
+            for turn in recorded[max(0, len(recorded) - wanted) :]
+            if wanted
         ]
 
-    def last(self) -> Exchange | None:
-        """The newest question with its answer."""
-        said = self.conversation.said()
-        if len(said) < 2 or (said[-2].role, said[-1].role) != ("user", "assistant"):
+    def last_exchange(self) -> Exchange | None:
+        """The newest question with its answer, or None."""
+        recorded = self.conversation.said()
+        if len(recorded) < 2 or (recorded[-2].role, recorded[-1].role) != ("user", "assistant"):
             return None
-        turns = [*self.context(said[:-2]), Turn("user", said[-2].content)]
-        return Exchange(turns, said[-1])
+        turns = [*self.shown_turns(recorded[:-2]), Turn("user", recorded[-2].content)]
+        return Exchange(turns, recorded[-1])
 
-    def must_last(self) -> Exchange:
+    def require_exchange(self) -> Exchange:
         """The newest question with its answer. Raises `UserError` where there is none."""
-        exchange = self.last()
+        exchange = self.last_exchange()
         if exchange is None:
             raise UserError("there is no answer yet: ask something first")
         return exchange
 
-    def put_live(self, weights: dict[str, float]) -> None:
-        """Lets these adapters answer, now and after a restart. Raises `UserError` where one is
-        refused; nothing changes then."""
+    def activate(self, weights: dict[str, float]) -> None:
+        """Activates these adapters (name -> weight), now and after a restart.
+
+        Raises `UserError` where one cannot be used; nothing is changed then.
+        """
         folders: dict[str, Path] = {}
         for name in weights:
-            wrong = self.adapters.problem(name)
-            if wrong:
-                raise UserError(f"adapter {name!r} cannot be loaded: {wrong}", 1)
+            problem = self.adapters.problem(name)
+            if problem:
+                raise UserError(f"adapter {name!r} cannot be loaded: {problem}", 1)
             folders[name] = self.adapters.folder(name)
             made_for = self.adapters.get(name).base_model
             if made_for != self.base:
@@ -104,17 +112,17 @@ class SessionContext:
         self.adapters.set_live(weights, self.base)
         self.emit(events.AdaptersActivated(adapters=weights))
 
-    def tell_buffer(self, *, news_only: bool = False) -> None:
-        """Emits the buffer; with `news_only` not if it was the last one told."""
+    def emit_buffer(self, *, only_if_changed: bool = False) -> None:
+        """Emits the buffer status; with `only_if_changed` only if it differs from the last one."""
         buffer = self.buffer()
-        if news_only and buffer == self.told_buffer:
+        if only_if_changed and buffer == self.emitted_buffer:
             return
-        self.told_buffer = buffer
+        self.emitted_buffer = buffer
         self.emit(buffer)
 
     def buffer(self) -> events.BufferStatus:
-        """How far the waiting examples are from a training."""
-        state = self.teacher.buffer()
+        """How far the pending examples are from starting a training."""
+        state = self.trainer.buffer()
         return events.BufferStatus(
             count=state.count,
             threshold=state.threshold,

@@ -1,4 +1,4 @@
-"""A session on the real model, teacher and stores."""
+"""Creates a session on the real model, trainer and stores."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def open_session(
     on_status: Callable[[str], None] | None = None,
     trust_remote_code: bool = False,
 ) -> ChatSession:
-    """A session that is not started yet, on the user's own stores.
+    """Creates a session on the user's own stores, not yet started.
 
     `model` is the built-in base, a folder or a Hugging Face id; `emit` may be called from any
-    thread, and `on_status` gets a few words about loading. Raises `UserError` for a model
-    folder that is none.
+    thread, and `on_status` receives the progress of loading. Raises `UserError` where `model` is a
+    folder without a model.
     """
     base = jobs.resolve_model(model, Path.cwd(), "--model")
     client = ChatClient(base, trust_remote_code=trust_remote_code, on_status=on_status)
     feedback, adapters = FeedbackStore(), AdapterStore()
 
-    def changed() -> None:  # the session is made after the teacher that tells it
-        session.teacher_changed()
+    def changed() -> None:  # the session is created after the trainer that notifies it
+        session.training_changed()
 
-    teacher = FeedbackTrainer(
+    trainer = FeedbackTrainer(
         client,
         feedback,
         adapters,
@@ -46,5 +46,5 @@ def open_session(
         runs_dir=runs_dir.absolute(),
         on_change=changed,
     )
-    session = ChatSession(client, teacher, feedback, adapters, ConversationStore(), settings, emit)
+    session = ChatSession(client, trainer, feedback, adapters, ConversationStore(), settings, emit)
     return session

@@ -1,41 +1,41 @@
-"""From a line of text to a question or a command."""
+"""Parses a line of text into a question or a command."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.repl.command_table import COMMANDS, written
+from tui_trainer.repl.command_table import COMMANDS, usage_lines
 from tui_trainer.store import toml
 
 
 @dataclass(frozen=True)
 class Question:
-    """Something to ask the model."""
+    """A question to the model."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class SlashCommand:
-    """A slash command: `rest` is what stands behind its name, character by character."""
+    """A slash command; `argument_text` is the text after its name, unchanged."""
 
     name: str
-    rest: str = ""
+    argument_text: str = ""
 
     @property
-    def words(self) -> list[str]:
-        """What stands behind the name, split at white space."""
-        return self.rest.split()
+    def arguments(self) -> list[str]:
+        """The text after the name, split at white space."""
+        return self.argument_text.split()
 
     def usage(self) -> UserError:
-        """The error of a command that is written wrongly."""
-        forms = ", ".join(form for form, _ in written(self.name))
-        return UserError(f"/{self.name} is written: {forms}")
+        """The error for wrong arguments."""
+        forms = ", ".join(form for form, _ in usage_lines(self.name))
+        return UserError(f"usage: {forms}")
 
 
 def parse(line: str) -> Question | SlashCommand | None:
-    """What the line asks for; None for an empty one.
+    """Parses a line; returns None for an empty one.
 
     A line beginning with `//` is a question that begins with one slash. Raises `UserError`
     for an unknown command.
@@ -49,10 +49,10 @@ def parse(line: str) -> Question | SlashCommand | None:
         return Question(text)
     name = text[1:].split(maxsplit=1)[0] if text[1:].strip() else ""
     if not name or text[1].isspace():
-        raise UserError("a command's name stands right behind its slash; /help lists them")
+        raise UserError("write a command's name directly after its slash; /help lists the commands")
     if name not in COMMANDS:
         raise UserError(_unknown(name))
-    # One white space separates; what follows is the user's own, for /fix to the character.
+    # One white space separates them; /fix takes everything after it unchanged.
     rest = line.lstrip()[1 + len(name) + 1 :].removesuffix("\n")
     return SlashCommand(name, rest if rest.strip() else "")
 
@@ -64,5 +64,5 @@ def completions(text: str) -> list[str]:
 
 def _unknown(name: str) -> str:
     guess = toml.nearest(name.lower(), list(COMMANDS))
-    hint = f"did you mean /{guess}?" if guess else "/help lists the commands"
-    return f"there is no command /{name}; {hint} A question that begins with a slash takes two: //"
+    hint = f"did you mean /{guess}?" if guess else "/help lists the commands."
+    return f"there is no command /{name}; {hint} Type // to begin a question with a slash"

@@ -1,4 +1,4 @@
-"""What a chat session needs of the model and of the teacher; tests stand in for them."""
+"""The parts of the chat client and of the trainer that a session uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tui_trainer.contracts.teaching import TrainingRecord
 
 
 class AnswerLike(Protocol):
-    """What the model said; see `chat.client.Answer`."""
+    """An answer of the model; see `chat.client`."""
 
     @property
     def text(self) -> str: ...
@@ -33,7 +33,7 @@ class ChatModel(Protocol):
 
     @property
     def model(self) -> str:
-        """The base, as in a job."""
+        """The base model as a job names it."""
         ...
 
     @property
@@ -43,7 +43,7 @@ class ChatModel(Protocol):
 
     @property
     def live(self) -> dict[str, float]:
-        """The adapters that answer, with their weights."""
+        """The active adapters with their weights."""
         ...
 
     def start(self) -> ModelReady:
@@ -61,7 +61,7 @@ class ChatModel(Protocol):
         max_new_tokens: int,
         on_token: Callable[[str], None] | None = None,
     ) -> AnswerLike:
-        """The answer to a conversation, told as it comes."""
+        """Answers a conversation; `on_token` receives the text as it is generated."""
         ...
 
     def answers(
@@ -72,30 +72,30 @@ class ChatModel(Protocol):
         max_new_tokens: int,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
-        """Answers of one adapter, whatever is live."""
+        """Answers several questions with one adapter, whichever is active."""
         ...
 
     def cancel(self) -> None:
-        """Ends the answer under way."""
+        """Cancels the answer that is being generated."""
         ...
 
     def use(self, adapters: dict[str, float], folders: dict[str, Path]) -> None:
-        """Lets these adapters answer."""
+        """Activates these adapters."""
         ...
 
     def compare(self, a: Path, b: Path) -> Comparison:
-        """Two adapters, layer by layer."""
+        """Compares two adapters layer by layer."""
         ...
 
     def merge(
         self, adapter: Path, out: Path, *, on_progress: Callable[[str], None] | None = None
     ) -> Path:
-        """Writes base and adapter as one model."""
+        """Merges base and adapter into one model."""
         ...
 
 
 class Buffered(Protocol):
-    """How far the waiting examples are from a training; see `teaching.trigger`."""
+    """How far the pending examples are from starting a training; see `teaching.trigger`."""
 
     @property
     def count(self) -> int: ...
@@ -110,11 +110,11 @@ class Buffered(Protocol):
 
 
 class BackgroundTrainer(Protocol):
-    """The part of `teaching.teacher.Teacher` that a session uses."""
+    """The part of `teaching.feedback_trainer.FeedbackTrainer` that a session uses."""
 
     @property
     def problem(self) -> str | None:
-        """Why nothing can be taught at the moment."""
+        """Why nothing can be trained at the moment, or None."""
         ...
 
     @property
@@ -123,15 +123,15 @@ class BackgroundTrainer(Protocol):
         ...
 
     def start(self) -> None:
-        """Begins to watch the feedback."""
+        """Starts watching the feedback."""
         ...
 
     def close(self) -> None:
-        """Ends the watching."""
+        """Stops watching the feedback."""
         ...
 
-    def poke(self) -> None:
-        """Says that feedback or settings changed."""
+    def wake(self) -> None:
+        """Looks at the feedback and settings again without delay."""
         ...
 
     def train_now(self) -> TrainingRecord:
@@ -143,17 +143,17 @@ class BackgroundTrainer(Protocol):
         ...
 
     def buffer(self) -> Buffered:
-        """What waits."""
+        """The pending examples."""
         ...
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Whether all is done, after `timeout` seconds at most."""
+        """Waits until no training is left, at most `timeout` seconds; whether none is left."""
         ...
 
     def override(self, training_id: str) -> TrainingRecord:
-        """Lets a refused adapter go live. Raises `UserError`."""
+        """Activates a refused adapter. Raises `UserError`."""
         ...
 
     def cancel(self, training_id: str) -> None:
-        """Ends a training. Raises `UserError`."""
+        """Cancels a training. Raises `UserError`."""
         ...

@@ -1,4 +1,4 @@
-"""Rating the last answer, and saying what is right."""
+"""Slash commands that rate and correct the last answer."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Store = Callable[[list[str]], RatedExample]
 class RatingCommands:
     """`/good /medium /critical /fix /edit /revise /accept /reject /keep`.
 
-    What is taught is always a right answer: the one given, if it is good, or the user's.
+    Only right answers are taught: the model's own, if rated good, or the user's.
     """
 
-    def __init__(self, desk: SessionContext) -> None:
-        self._desk = desk
+    def __init__(self, context: SessionContext) -> None:
+        self._context = context
         self._held: tuple[Store, bool] | None = None
         self._revision: str | None = None
 
     def handlers(self) -> dict[str, Handler]:
-        """The commands by name."""
+        """The handlers by command name."""
         return {
-            "good": lambda command: self._rate("good", command.rest.strip()),
-            "medium": lambda command: self._rate("medium", command.rest.strip()),
-            "critical": lambda command: self._rate("critical", command.rest.strip()),
+            "good": lambda command: self._rate("good", command.argument_text.strip()),
+            "medium": lambda command: self._rate("medium", command.argument_text.strip()),
+            "critical": lambda command: self._rate("critical", command.argument_text.strip()),
             "fix": self._fix,
             "edit": self._edit,
             "revise": self._revise,
@@ -39,8 +39,8 @@ class RatingCommands:
             "keep": self._keep,
         }
 
-    def forget(self) -> None:
-        """Another answer is the last one: what was held back or revised is no longer about it."""
+    def reset(self) -> None:
+        """Forgets held-back feedback and a revision: there is a newer answer now."""
         self._held = self._revision = None
 
     def correct(self, correction: str, reference: str | None = None) -> None:
@@ -48,9 +48,9 @@ class RatingCommands:
         (id or number). Raises `UserError`."""
         if not correction.strip():
             raise UserError("a correction needs a text: /fix TEXT")
-        desk = self._desk
+        context = self._context
         if reference is not None:
-            example = desk.feedback.get(reference)
+            example = context.feedback.get(reference)
             self._store(
                 [correction],
                 example.question,
@@ -58,7 +58,7 @@ class RatingCommands:
                 replaced=True,
             )
             return
-        exchange = desk.must_last()
+        exchange = context.require_exchange()
         before = self._rated(exchange)
         if before is not None:
             self._store(
@@ -78,10 +78,12 @@ class RatingCommands:
     # -- commands ----------------------------------------------------------------------------
 
     def _rate(self, rating: Rating, note: str) -> None:
-        exchange = self._desk.must_last()
+        exchange = self._context.require_exchange()
         answer = exchange.answer.content
         if rating == "good" and (exchange.answer.cancelled or not answer.strip()):
-            raise UserError("the answer was cut off, so it is not taught: give the right one, /fix")
+            raise UserError(
+                "the answer was cut off, so it cannot be taught; give the right one with /fix TEXT"
+            )
         before = self._rated(exchange)
         if before is None:
             self._store(
@@ -91,7 +93,7 @@ class RatingCommands:
                 replaced=False,
             )
             return
-        # A corrected answer that is called good now is the right one after all.
+        # Rating a corrected answer as good replaces the correction by the answer itself.
         correction = answer if rating == "good" and before.correction is not None else None
         self._store(
             [note],
@@ -103,38 +105,40 @@ class RatingCommands:
         )
 
     def _fix(self, command: SlashCommand) -> None:
-        self.correct(command.rest)
+        self.correct(command.argument_text)
 
     def _edit(self, command: SlashCommand) -> None:
-        if command.words:
-            example = self._desk.feedback.get(command.words[0])
+        if command.arguments:
+            example = self._context.feedback.get(command.arguments[0])
             text = example.right_answer or example.answer
             request = events.EditRequest(example=example.id, question=example.question, text=text)
         else:
-            exchange = self._desk.must_last()
+            exchange = self._context.require_exchange()
             before = self._rated(exchange)
             text = (before.right_answer if before else None) or exchange.answer.content
             request = events.EditRequest(example=None, question=exchange.question, text=text)
-        self._desk.emit(request)
+        self._context.emit(request)
 
     def _revise(self, command: SlashCommand) -> None:
-        exchange, desk = self._desk.must_last(), self._desk
+        exchange, context = self._context.require_exchange(), self._context
         before = self._rated(exchange)
-        note = command.rest.strip() or (before.note if before else "")
+        note = command.argument_text.strip() or (before.note if before else "")
         if not note:
-            raise UserError("say what is wrong with the answer: /revise NOTE")
-        turns = revision_turns(exchange, note, alone=desk.base == "builtin")
-        answer = desk.client.answer(
+            raise UserError("give a note on what is wrong with the answer: /revise NOTE")
+        turns = revision_turns(exchange, note, alone=context.base == "builtin")
+        answer = context.client.answer(
             turns,
-            max_new_tokens=desk.settings.max_new_tokens,
-            on_token=lambda text: desk.emit(events.Token(text=text)),
+            max_new_tokens=context.settings.max_new_tokens,
+            on_token=lambda text: context.emit(events.Token(text=text)),
         )
         if answer.cancelled or not answer.text.strip():
-            raise UserError("the model gave no revised answer; /fix TEXT gives the right one", 1)
+            raise UserError(
+                "the model gave no revised answer; give the right one with /fix TEXT", 1
+            )
         if answer.text.strip() == exchange.answer.content.strip():
-            raise UserError("the model stays with its answer; /fix TEXT gives the right one", 1)
+            raise UserError("the model gave the same answer; give the right one with /fix TEXT", 1)
         self._revision = answer.text
-        desk.emit(
+        context.emit(
             events.Revision(
                 question=exchange.question, before=exchange.answer.content, text=answer.text
             )
@@ -150,42 +154,44 @@ class RatingCommands:
         if self._revision is None:
             raise UserError("there is no revised answer to reject")
         self._revision = None
-        self._desk.say("left the revised answer; /fix TEXT gives the right one")
+        self._context.emit_notice(
+            "the revised answer is discarded; give the right one with /fix TEXT"
+        )
 
     def _keep(self, _: SlashCommand) -> None:
         if self._held is None:
-            raise UserError("nothing is held back")
+            raise UserError("no feedback is held back")
         (store, replaced), self._held = self._held, None
-        self._tell(store, replaced)
+        self._save(store, replaced)
 
     # -- storing -----------------------------------------------------------------------------
 
     def _rated(self, exchange: Exchange) -> RatedExample | None:
-        """The feedback about the exchange, if there is one that was not dropped."""
+        """The feedback on the exchange, or None where there is none or it was dropped."""
         if exchange.answer.example is None:
             return None
         try:
-            example = self._desk.feedback.get(exchange.answer.example)
+            example = self._context.feedback.get(exchange.answer.example)
         except UserError:  # purged
             return None
         return None if example.dropped else example
 
     def _store(self, texts: list[str], question: str, store: Store, *, replaced: bool) -> None:
-        """Stores, or holds back what seems to hold a secret."""
+        """Stores the feedback, or holds it back where a text looks like a secret."""
         found = list(dict.fromkeys(word for text in texts for word in find_secrets(text)))
         self._held = None
         if found:
             self._held = (lambda _: store(found)), replaced
-            self._desk.emit(events.Flagged(found=found, question=question))
+            self._context.emit(events.Flagged(found=found, question=question))
         else:
-            self._tell(store, replaced)
+            self._save(store, replaced)
 
-    def _tell(self, store: Store, replaced: bool) -> None:
+    def _save(self, store: Store, replaced: bool) -> None:
         example = store([])
-        number = self._desk.feedback.number(example.id)
-        self._desk.emit(rated_event(example, number, replaced=replaced))
+        number = self._context.feedback.number(example.id)
+        self._context.emit(rated_event(example, number, replaced=replaced))
         if example.needs_correction:
-            self._desk.emit(
+            self._context.emit(
                 events.NeedsCorrection(
                     example=example.id,
                     number=number,
@@ -193,15 +199,15 @@ class RatingCommands:
                     answer=example.answer,
                 )
             )
-        self._desk.tell_buffer()
-        self._desk.teacher.poke()
+        self._context.emit_buffer()
+        self._context.trainer.wake()
 
     def _added(
         self, exchange: Exchange, rating: Rating, note: str, correction: str | None,
         flags: list[str],
     ) -> RatedExample:  # fmt: skip
-        desk, facts = self._desk, self._desk.client.facts
-        example = desk.feedback.add(
+        context, facts = self._context, self._context.client.facts
+        example = context.feedback.add(
             RatedExample(
                 id="",
                 time=0.0,
@@ -212,11 +218,11 @@ class RatingCommands:
                 correction=correction,
                 flags=flags,
                 adapter=exchange.answer.adapter,
-                base_model=desk.base,
+                base_model=context.base,
                 base_hash=facts.base_hash if facts else None,
             )
         )
-        desk.conversation.rated(example.id)
+        context.conversation.rated(example.id)
         return example
 
     def _edited(
@@ -229,8 +235,8 @@ class RatingCommands:
         rating: Rating | None = None,
     ) -> RatedExample:
         if correction is not None and rating is None and example.rating == "good":
-            rating = "medium"  # what has another right answer was not good
-        return self._desk.feedback.edit(
+            rating = "medium"  # an answer that needs a correction is not good
+        return self._context.feedback.edit(
             example.id,
             correction=correction,
             note=note,
@@ -240,7 +246,7 @@ class RatingCommands:
 
 
 def rated_event(example: RatedExample, number: int, *, replaced: bool) -> events.Rated:
-    """How a stored example is told."""
+    """The event for a stored example."""
     return events.Rated(
         example=example.id,
         number=number,
@@ -254,8 +260,8 @@ def rated_event(example: RatedExample, number: int, *, replaced: bool) -> events
 
 
 def revision_turns(exchange: Exchange, note: str, *, alone: bool) -> list[Turn]:
-    """What the model is asked to revise its answer; `alone` for a base that follows a note
-    only within the question's own turn."""
+    """The prompt that asks the model to revise its answer; `alone` for a base that follows a
+    note only within the question's own turn."""
     if alone:
         sentence = note if note.endswith((".", "!", "?")) else f"{note}."
         return [Turn("user", f"Note: {sentence} {exchange.question}")]
@@ -271,5 +277,5 @@ def revision_turns(exchange: Exchange, note: str, *, alone: bool) -> list[Turn]:
 
 
 def _texts(exchange: Exchange, other: str) -> list[str]:
-    """Everything that is stored of an exchange."""
+    """All texts that are stored with an exchange."""
     return [*(turn.content for turn in exchange.turns), exchange.answer.content, other]

@@ -1,4 +1,4 @@
-"""A chat session: text in, events out. It knows no screen."""
+"""A chat session: text in, events out, independent of any screen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.repl.adapter_commands import AdapterCommands
-from tui_trainer.repl.command_table import COMMANDS, written
+from tui_trainer.repl.command_table import COMMANDS, usage_lines
 from tui_trainer.repl.context import Handler, SessionContext
 from tui_trainer.repl.feedback_commands import FeedbackCommands
 from tui_trainer.repl.parse import Question, SlashCommand, parse
@@ -27,32 +27,32 @@ from tui_trainer.store.feedback.secret_scan import find_secrets
 class ChatSession:
     """One user's session with a model.
 
-    `submit` blocks until the line is done: call it from one worker thread at a time. `cancel`
-    may be called from any. Events come from the thread that submits and from the teacher's.
+    `submit` blocks until the line is executed: call it from one thread at a time. `cancel` may
+    be called from any. Events come from the thread that submits and from the trainer's.
     """
 
     def __init__(
         self,
         client: ChatModel,
-        teacher: BackgroundTrainer,
+        trainer: BackgroundTrainer,
         feedback: FeedbackStore,
         adapters: AdapterStore,
         conversation: ConversationStore,
         settings: TeachingSettings,
         emit: Callable[[events.Event], None],
     ) -> None:
-        """`teacher` is to call `teacher_changed` and to ask `settings` anew each time."""
-        self._desk = SessionContext(
-            client, teacher, feedback, adapters, conversation, settings, emit
+        """`trainer` must call `training_changed` and read `settings` anew each time."""
+        self._context = SessionContext(
+            client, trainer, feedback, adapters, conversation, settings, emit
         )
-        self._ratings = RatingCommands(self._desk)
-        self._trainings = TrainingCommands(self._desk)
+        self._ratings = RatingCommands(self._context)
+        self._trainings = TrainingCommands(self._context)
         groups = (
             self._ratings,
             self._trainings,
-            FeedbackCommands(self._desk, self._ratings.correct),
-            AdapterCommands(self._desk),
-            SettingsCommands(self._desk),
+            FeedbackCommands(self._context, self._ratings.correct),
+            AdapterCommands(self._context),
+            SettingsCommands(self._context),
         )
         self._handlers: dict[str, Handler] = {
             "new": self._new,
@@ -65,129 +65,134 @@ class ChatSession:
             self._handlers |= group.handlers()
         self._refused: dict[str, float] | None = None
         self.ended = False
-        """Whether the user has left (`/quit`)."""
+        """Whether the user has left the session (`/quit`)."""
 
     @property
-    def desk(self) -> SessionContext:
-        """Model, teacher and stores, for a screen that shows them."""
-        return self._desk
+    def context(self) -> SessionContext:
+        """Model, trainer and stores, for a screen that shows them."""
+        return self._context
 
     @property
     def settings(self) -> TeachingSettings:
-        """The settings of teaching as they are now."""
-        return self._desk.settings
+        """The current teaching settings."""
+        return self._context.settings
 
     @property
     def live(self) -> dict[str, float]:
-        """The adapters that answer, with their weights."""
-        return self._desk.adapters.live(self._desk.base)
+        """The active adapters with their weights."""
+        return self._context.adapters.live(self._context.base)
 
     @property
     def training(self) -> bool:
-        """Whether a training is queued or under way."""
-        return any(r.state in OPEN_STATES for r in self._desk.teacher.trainings())
+        """Whether a training is queued or running."""
+        return any(r.state in OPEN_STATES for r in self._context.trainer.trainings())
 
     def start(self) -> None:
-        """Loads the base and what was live last time, and lets the teacher watch; blocks.
+        """Loads the base and the adapters that were active last, and starts the trainer; blocks.
 
-        What cannot be loaded is told, and the base answers alone. Raises `UserError` where the
-        base cannot be loaded.
+        Where the adapters cannot be loaded, a notice says so and the base answers alone. Raises
+        `UserError` where the base cannot be loaded.
         """
-        desk = self._desk
-        for sentence in desk.adapters.settle_live(desk.base):
-            desk.say(sentence)
-        for notice in desk.client.start().notices:
-            desk.say(notice)
-        self._part_from_another_base()
-        chosen = desk.adapters.live(desk.base)
+        context = self._context
+        for sentence in context.adapters.settle_live(context.base):
+            context.emit_notice(sentence)
+        for notice in context.client.start().notices:
+            context.emit_notice(notice)
+        self._start_over_for_another_base()
+        chosen = context.adapters.live(context.base)
         try:
-            desk.put_live(chosen)
+            context.activate(chosen)
         except UserError as error:
-            desk.say(f"{error}; the base answers alone")
-            desk.put_live({})
-        self._trainings.tell_news()
-        desk.teacher.start()
+            context.emit_notice(f"{error}; the base answers alone")
+            context.activate({})
+        self._trainings.emit_changes()
+        context.trainer.start()
 
     def close(self) -> None:
-        """Ends the session; a training that runs goes on, and the next session takes it up."""
-        self._desk.teacher.close()
-        self._desk.client.close()
+        """Ends the session; a running training continues, and the next session follows it."""
+        self._context.trainer.close()
+        self._context.client.close()
 
     def submit(self, line: str) -> bool:
-        """Does what a line asks for; whether it was done. A mistake is told as a `Problem`."""
-        desk = self._desk
-        desk.cancelled.clear()
+        """Executes a line; whether it succeeded. Errors are emitted as `SessionError`."""
+        context = self._context
+        context.cancelled.clear()
         try:
             wanted = parse(line)
             if not (isinstance(wanted, SlashCommand) and wanted.name in ("yes", "no")):
-                desk.asked = None
+                context.pending_action = None
             if isinstance(wanted, Question):
                 self._answer(wanted.text)
             elif wanted is not None:
                 self._handlers[wanted.name](wanted)
         except UserError as error:
-            desk.emit(events.SessionError(text=str(error), command=line.strip()))
+            context.emit(events.SessionError(text=str(error), command=line.strip()))
             return False
         return True
 
     def edited(self, request: events.EditRequest, text: str) -> bool:
-        """Takes what came of an `EditRequest`; whether it was stored."""
+        """Stores the result of an `EditRequest`; whether it was stored."""
         try:
             self._ratings.correct(text, request.example)
         except UserError as error:
-            self._desk.emit(events.SessionError(text=str(error), command="/edit"))
+            self._context.emit(events.SessionError(text=str(error), command="/edit"))
             return False
         return True
 
     def remember(self, line: str) -> None:
-        """Adds a line to the input history, unless it seems to hold a secret."""
+        """Adds a line to the input history, unless it looks like a secret."""
         if not find_secrets(line):
-            with contextlib.suppress(UserError):  # a history is no reason to stop a chat
-                self._desk.conversation.remember(line)
+            with contextlib.suppress(
+                UserError
+            ):  # a history that cannot be written does not stop the chat
+                self._context.conversation.remember(line)
 
     def history(self) -> list[str]:
         """The input lines of this and earlier sessions, oldest first."""
-        return self._desk.conversation.history()
+        return self._context.conversation.history()
 
     def cancel(self) -> None:
-        """Ends the answer under way, or the waiting for a training."""
-        self._desk.cancelled.set()
-        self._desk.client.cancel()
+        """Cancels the answer that is being generated, or the wait for a training."""
+        self._context.cancelled.set()
+        self._context.client.cancel()
 
-    def teacher_changed(self) -> None:
-        """For the teacher's `on_change`."""
-        self._trainings.tell_news()
+    def training_changed(self) -> None:
+        """Emits what has changed; for the trainer's `on_change`."""
+        self._trainings.emit_changes()
 
-    def _part_from_another_base(self) -> None:
-        """What another model said is no context for this one, nor its to be rated."""
-        desk = self._desk
-        others = {turn.base for turn in desk.conversation.said(1)} - {None, desk.base}
+    def _start_over_for_another_base(self) -> None:
+        """Starts a new conversation where the last one was with another base: its answers are
+        neither context for this base nor rated as its own."""
+        context = self._context
+        others = {turn.base for turn in context.conversation.said(1)} - {None, context.base}
         if others:
-            desk.conversation.new()
-            desk.say(f"a new conversation: the last one was with {others.pop()}")
+            context.conversation.new()
+            context.emit_notice(
+                f"a new conversation is started: the last one was with {others.pop()}"
+            )
 
     # -- asking ------------------------------------------------------------------------------
 
     def _answer(self, question: str) -> None:
-        desk = self._desk
-        self._follow_store()
+        context = self._context
+        self._load_changed_adapters()
         turn = Turn("user", question)
-        answer = desk.client.answer(
-            [*desk.context(desk.conversation.said()), turn],
-            max_new_tokens=desk.settings.max_new_tokens,
-            on_token=lambda text: desk.emit(events.Token(text=text)),
+        answer = context.client.answer(
+            [*context.shown_turns(context.conversation.said()), turn],
+            max_new_tokens=context.settings.max_new_tokens,
+            on_token=lambda text: context.emit(events.Token(text=text)),
         )
-        self._ratings.forget()
-        desk.conversation.append(turn)
-        desk.conversation.append(
+        self._ratings.reset()
+        context.conversation.append(turn)
+        context.conversation.append(
             Turn("assistant", answer.text),
-            base=desk.base,
+            base=context.base,
             adapter=answer.adapter,
             cancelled=answer.cancelled,
         )
         for name in answer.adapters:
-            desk.adapters.count_query(name)
-        desk.emit(
+            context.adapters.count_query(name)
+        context.emit(
             events.Answered(
                 query=question,
                 response=answer.text,
@@ -198,46 +203,46 @@ class ChatSession:
             )
         )
 
-    def _follow_store(self) -> None:
-        """Loads what another session, or the command line, has made live meanwhile."""
-        desk = self._desk
-        wanted = desk.adapters.live(desk.base)
-        if wanted in (desk.client.live, self._refused):
+    def _load_changed_adapters(self) -> None:
+        """Loads the adapters that another session or the command line has activated."""
+        context = self._context
+        wanted = context.adapters.live(context.base)
+        if wanted in (context.client.live, self._refused):
             return
         try:
-            desk.put_live(wanted)
+            context.activate(wanted)
         except UserError as error:
             self._refused = wanted
-            desk.say(f"{error}; the adapters stay as they were")
+            context.emit_notice(f"{error}; the active adapters are unchanged")
 
     # -- commands of the session itself ------------------------------------------------------
 
     def _new(self, command: SlashCommand) -> None:
-        if command.words:
+        if command.arguments:
             raise command.usage()
-        self._desk.conversation.new()
-        self._ratings.forget()
-        self._desk.say("a new conversation")
+        self._context.conversation.new()
+        self._ratings.reset()
+        self._context.emit_notice("a new conversation is started")
 
     def _yes(self, _: SlashCommand) -> None:
-        if self._desk.asked is None:
-            raise UserError("nothing was asked")
-        (_text, action), self._desk.asked = self._desk.asked, None
+        if self._context.pending_action is None:
+            raise UserError("there is nothing to confirm")
+        (_text, action), self._context.pending_action = self._context.pending_action, None
         action()
 
     def _no(self, _: SlashCommand) -> None:
-        if self._desk.asked is None:
-            raise UserError("nothing was asked")
-        self._desk.asked = None
-        self._desk.say("left as it is")
+        if self._context.pending_action is None:
+            raise UserError("there is nothing to confirm")
+        self._context.pending_action = None
+        self._context.emit_notice("nothing is changed")
 
     def _help(self, command: SlashCommand) -> None:
-        names = command.words or list(COMMANDS)
+        names = command.arguments or list(COMMANDS)
         unknown = [name for name in names if name.removeprefix("/") not in COMMANDS]
         if unknown:
             parse(f"/{unknown[0].removeprefix('/')}")  # raises with the nearest one
-        rows = [list(form) for name in names for form in written(name.removeprefix("/"))]
-        self._desk.emit(events.TextTable(title="commands", headers=[], rows=rows))
+        rows = [list(form) for name in names for form in usage_lines(name.removeprefix("/"))]
+        self._context.emit(events.TextTable(title="commands", headers=[], rows=rows))
 
     def _quit(self, _: SlashCommand) -> None:
         self.ended = True

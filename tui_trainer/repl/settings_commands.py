@@ -1,4 +1,4 @@
-"""Showing and changing how corrections are learned."""
+"""The slash command that shows and changes the teaching settings."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from tui_trainer.store.settings import changed_teaching, save_teaching
 class SettingsCommands:
     """`/set`."""
 
-    def __init__(self, desk: SessionContext) -> None:
-        self._desk = desk
+    def __init__(self, context: SessionContext) -> None:
+        self._context = context
 
     def handlers(self) -> dict[str, Handler]:
-        """The commands by name."""
+        """The handlers by command name."""
         return {"set": self._set}
 
     def _set(self, command: SlashCommand) -> None:
-        desk = self._desk
-        key, _, text = command.rest.strip().partition(" ")
-        shown = settings_table(desk.settings, key or None)
+        context = self._context
+        key, _, text = command.argument_text.strip().partition(" ")
+        shown = settings_table(context.settings, key or None)
         if shown.rows and not text.strip():
-            desk.emit(shown)
+            context.emit(shown)
             return
-        changed = changed_teaching(desk.settings, key, text.strip())
+        changed = changed_teaching(context.settings, key, text.strip())
         file = save_teaching(key, changed)
-        desk.settings = changed
+        context.settings = changed
         [(_, value, _)] = settings_table(changed, key).rows
-        desk.say(f"{key} is {value} from now on, also in later sessions ({file})")
-        desk.tell_buffer()
-        desk.teacher.poke()
+        context.emit_notice(f"{key} is set to {value}, also for later sessions ({file})")
+        context.emit_buffer()
+        context.trainer.wake()
 
 
 def settings_table(settings: TeachingSettings, only: str | None = None) -> events.TextTable:
-    """Every setting, or only one, with its value and what it does."""
+    """Every setting, or the one named `only`, with its value and effect."""
     rows = []
     for field in msgspec.structs.fields(settings):
         if only in (None, field.encode_name):

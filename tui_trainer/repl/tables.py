@@ -1,4 +1,4 @@
-"""Records as rows of text."""
+"""Turns records into tables of text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SHORT = 48  # characters of a text in a table
 
 
 def feedback_table(examples: Sequence[RatedExample]) -> events.TextTable:
-    """What was rated, with the numbers that commands take; dropped ones are left out."""
+    """The feedback with the numbers that commands take, without dropped examples."""
     rows = [
         [
             str(number),
@@ -46,7 +46,7 @@ def example_table(example: RatedExample, number: int) -> events.TextTable:
         ("answer", example.answer),
         ("right answer", example.right_answer or formats.MISSING),
         ("note", example.note or formats.MISSING),
-        ("looks like", ", ".join(example.flags) or formats.MISSING),
+        ("flagged as", ", ".join(example.flags) or formats.MISSING),
         ("answered by", example.adapter or "the base"),
         ("base", example.base_model),
         ("learned by", example.trained_in or formats.MISSING),
@@ -74,7 +74,7 @@ def training_table(records: Sequence[TrainingRecord]) -> events.TextTable:
 
 
 def adapter_table(adapters: Sequence[AdapterEntry], live: dict[str, float]) -> events.TextTable:
-    """The adapters, with those that answer marked by their weights."""
+    """The adapters; active ones with their weights."""
     rows = []
     for info, size, queries in adapters:
         rows.append(
@@ -124,7 +124,7 @@ def adapter_facts(listed: AdapterEntry, problem: str | None) -> events.TextTable
 
 
 def measures_table(a: AdapterInfo, b: AdapterInfo) -> events.TextTable:
-    """What two adapters were measured to recall and keep."""
+    """The measures of two adapters: recalled and kept answers, loss, rank."""
     rows = [
         ["recalled", formats.share(a.after.recalled), formats.share(b.after.recalled)],
         ["kept", formats.share(a.after.kept), formats.share(b.after.kept)],
@@ -157,18 +157,18 @@ def answers_table(rows: Sequence[Sequence[str]], a: str, b: str) -> events.TextT
 
 
 def trash_table(deleted: Sequence[TrashedAdapter]) -> events.TextTable:
-    """What was deleted."""
+    """The adapters in the trash."""
     rows = [[item.name, formats.moment(item.deleted_at)] for item in deleted]
     return events.TextTable(title="trash", headers=["NAME", "DELETED"], rows=rows)
 
 
 def state(example: RatedExample) -> str:
-    """Where an example stands, in words."""
+    """The state of an example: dropped, learned, pending or without a correction."""
     if example.dropped:
         return "dropped"
     if example.trained_in is not None:
         return f"learned by {example.trained_in}"
-    return "needs a correction" if example.needs_correction else "waits for training"
+    return "needs a correction" if example.needs_correction else "pending"
 
 
 def measured(before: Measures, after: Measures, what: str) -> str:

@@ -1,4 +1,4 @@
-"""Starting, watching and judging trainings."""
+"""Slash commands that start, follow and cancel trainings."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _WAIT_SECONDS = 0.1
 
 
 class TrainingCommands:
-    """`/train /training /override /cancel`, and news of trainings."""
+    """`/train /training /override /cancel`, and events about trainings."""
 
-    def __init__(self, desk: SessionContext) -> None:
-        self._desk = desk
+    def __init__(self, context: SessionContext) -> None:
+        self._context = context
         self._lock = threading.Lock()
         self._seen: dict[str, TrainingRecord] | None = None
         self._problem: str | None = None
 
     def handlers(self) -> dict[str, Handler]:
-        """The commands by name."""
+        """The handlers by command name."""
         return {
             "train": self._train,
             "training": self._training,
@@ -35,97 +35,99 @@ class TrainingCommands:
             "cancel": self._cancel,
         }
 
-    def tell_news(self) -> None:
-        """Emits what has changed since the last time; the teacher's thread calls it."""
-        desk = self._desk
+    def emit_changes(self) -> None:
+        """Emits what has changed since the last time; the trainer's thread calls it."""
+        context = self._context
         with self._lock:
-            records = {record.id: record for record in desk.teacher.trainings()}
+            records = {record.id: record for record in context.trainer.trainings()}
             before = self._seen if self._seen is not None else records
             self._seen = records
             news = [record for record in records.values() if before.get(record.id) != record]
-            problem = desk.teacher.problem
+            problem = context.trainer.problem
             news_of_problem, self._problem = problem != self._problem, problem
         for record in news:
-            desk.emit(events.TrainingStatus(record=record))
+            context.emit(events.TrainingStatus(record=record))
             if record.state == "live" and _state(before, record.id) != "live":
-                desk.emit(events.AdaptersActivated(adapters=desk.adapters.live(desk.base)))
-        desk.tell_buffer(news_only=True)
+                context.emit(events.AdaptersActivated(adapters=context.adapters.live(context.base)))
+        context.emit_buffer(only_if_changed=True)
         if news_of_problem and problem is not None:
-            desk.emit(events.SessionError(text=problem))
+            context.emit(events.SessionError(text=problem))
 
     def _train(self, command: SlashCommand) -> None:
-        if command.words:
+        if command.arguments:
             raise command.usage()
         try:
-            self._desk.teacher.train_now()
+            self._context.trainer.train_now()
         except UserError:
-            # The threshold may just have taken all that waited: nothing is wrong then.
+            # The threshold may just have started a training on all of it, which is no error.
             if not self._open():
                 raise
-            self._desk.say("all feedback is in a training already; /training shows it")
+            self._context.emit_notice("all feedback is in a training already; /training shows it")
         else:
-            self.tell_news()
+            self.emit_changes()
 
     def _training(self, command: SlashCommand) -> None:
-        if command.words not in ([], ["wait"]):
+        if command.arguments not in ([], ["wait"]):
             raise command.usage()
-        if command.words:
+        if command.arguments:
             self._wait()
             return
-        self._desk.tell_buffer()
-        records = self._desk.teacher.trainings()
+        self._context.emit_buffer()
+        records = self._context.trainer.trainings()
         if records:
-            self._desk.emit(training_table(records[-_SHOWN:]))
+            self._context.emit(training_table(records[-_SHOWN:]))
         else:
-            self._desk.say("no training yet; /train starts one with what waits")
-        if self._desk.teacher.problem is not None:
-            self._desk.emit(events.SessionError(text=self._desk.teacher.problem))
+            self._context.emit_notice("no training yet; /train starts one on the pending feedback")
+        if self._context.trainer.problem is not None:
+            self._context.emit(events.SessionError(text=self._context.trainer.problem))
 
     def _wait(self) -> None:
-        desk = self._desk
+        context = self._context
         waited_for = set(self._open())
-        while not desk.teacher.wait(_WAIT_SECONDS):
+        while not context.trainer.wait(_WAIT_SECONDS):
             waited_for |= set(self._open())
-            if desk.cancelled.is_set():
-                desk.say("no longer waiting; the training goes on")
+            if context.cancelled.is_set():
+                context.emit_notice("no longer waiting; the training continues")
                 return
-        self.tell_news()
-        ended = [record for record in desk.teacher.trainings() if record.id in waited_for]
+        self.emit_changes()
+        ended = [record for record in context.trainer.trainings() if record.id in waited_for]
         if ended:
-            desk.emit(training_table(ended))
+            context.emit(training_table(ended))
         else:
-            desk.say("nothing is queued or running")
+            context.emit_notice("no training is queued or running")
         bad = [record for record in ended if record.state in ENDED_BADLY]
         if bad:
-            raise UserError("; ".join(_told(record) for record in bad), 1)
-        if desk.teacher.problem is not None:
-            raise UserError(desk.teacher.problem, 1)
+            raise UserError("; ".join(_outcome_text(record) for record in bad), 1)
+        if context.trainer.problem is not None:
+            raise UserError(context.trainer.problem, 1)
 
     def _override(self, command: SlashCommand) -> None:
-        refused = [r for r in self._desk.teacher.trainings() if r.state == "refused"]
+        refused = [r for r in self._context.trainer.trainings() if r.state == "refused"]
         name = self._chosen(command, refused, "no adapter was refused")
-        self._desk.teacher.override(name)
-        self._desk.say(f"training {name}: its adapter is loaded though it was refused")
+        self._context.trainer.override(name)
+        self._context.emit_notice(
+            f"training {name}: its adapter is activated although it was refused"
+        )
 
     def _cancel(self, command: SlashCommand) -> None:
-        trainings = {r.id: r for r in self._desk.teacher.trainings()}
+        trainings = {r.id: r for r in self._context.trainer.trainings()}
         found = [trainings[name] for name in self._open()]
         name = self._chosen(command, found, "no training is queued or running")
-        self._desk.teacher.cancel(name)
-        self._desk.say(f"training {name} is being cancelled; its examples keep waiting")
+        self._context.trainer.cancel(name)
+        self._context.emit_notice(f"training {name} is being cancelled; its examples stay pending")
 
     def _chosen(self, command: SlashCommand, records: list[TrainingRecord], nothing: str) -> str:
-        """The training that the command names, or the newest of `records`."""
-        if len(command.words) > 1:
+        """The id in the command, or that of the newest of `records`."""
+        if len(command.arguments) > 1:
             raise command.usage()
-        if command.words:
-            return command.words[0]
+        if command.arguments:
+            return command.arguments[0]
         if not records:
             raise UserError(nothing)
         return records[-1].id
 
     def _open(self) -> list[str]:
-        return [r.id for r in self._desk.teacher.trainings() if r.state in OPEN_STATES]
+        return [r.id for r in self._context.trainer.trainings() if r.state in OPEN_STATES]
 
 
 def _state(records: dict[str, TrainingRecord], training_id: str) -> str | None:
@@ -133,7 +135,7 @@ def _state(records: dict[str, TrainingRecord], training_id: str) -> str | None:
     return record.state if record else None
 
 
-def _told(record: TrainingRecord) -> str:
+def _outcome_text(record: TrainingRecord) -> str:
     message = f": {record.message}" if record.message else ""
-    hint = "; /override loads it all the same" if record.state == "refused" else ""
+    hint = "; /override activates it anyway" if record.state == "refused" else ""
     return f"training {record.id} {record.state}{message}{hint}"

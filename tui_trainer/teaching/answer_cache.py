@@ -1,4 +1,4 @@
-"""Answers that were given before, on disk, so that nothing is asked twice."""
+"""A cache of answers on disk, so that no model is asked the same question twice."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Ask = Callable[[list[list[Turn]]], list[str]]
 
 
 class _Line(msgspec.Struct, frozen=True):
-    question: str  # a hash of the turns: the book holds no more of a user's words than it must
+    question: str  # a hash of the turns, so that questions are not stored in clear
     answer: str
 
 
 class AnswerCache:
-    """The answers of one model (a base with given adapters) under one limit of length."""
+    """The answers of one model (a base with given adapters) with one limit of tokens."""
 
     def __init__(self, folder: Path, model: str) -> None:
-        """`model` names what answers, so exactly that another answer cannot come of it."""
+        """`model` identifies base, adapters and limit, so that answers can be reused."""
         self._file = folder / f"{hashlib.sha256(model.encode()).hexdigest()[:24]}.jsonl"
 
     def answers(self, questions: Sequence[Sequence[Turn]], ask: Ask) -> list[str]:
-        """The answers in the order of the questions; `ask` is given those that are new."""
+        """The answers in the order of the questions; only unknown ones are passed to `ask`."""
         known = self._read()
         keys = [_key(turns) for turns in questions]
         new = {key: list(turns) for key, turns in zip(keys, questions, strict=True)
@@ -43,21 +43,21 @@ class AnswerCache:
 
     def _read(self) -> dict[str, str]:
         with contextlib.suppress(OSError):
-            os.utime(self._file)  # still in use
+            os.utime(self._file)  # marks it as used
             lines = jsonl.read_records(self._file, _Line).records
             return {line.question: line.answer for line in lines}
         return {}
 
     def _write(self, found: dict[str, str]) -> None:
-        with contextlib.suppress(OSError):  # a full disk costs asking again, no more
+        with contextlib.suppress(OSError):  # without the file, the questions are only asked again
             paths.make_private_dir(self._file.parent)
             with atomic.appending(self._file) as lines:
                 for key, answer in found.items():
                     lines.append(_Line(key, answer))
-            self._clear()
+            self._delete_old_files()
 
-    def _clear(self) -> None:
-        """Every adapter that goes live gets a file; those of old ones are of no more use."""
+    def _delete_old_files(self) -> None:
+        """Deletes the oldest files: every adapter that is activated adds one."""
         files = sorted(self._file.parent.glob("*.jsonl"), key=lambda file: file.stat().st_mtime)
         for file in files[:-KEPT_FILES]:
             file.unlink(missing_ok=True)

@@ -1,45 +1,45 @@
-"""Comparing questions and answers."""
+"""Compares questions and answers."""
 
 from __future__ import annotations
 
 import difflib
 import re
 
-# Answers of more words than this are compared by their likeness, not letter by letter.
-SHORT_WORDS = 12
-ALIKE = 0.6
+# Answers of more words than this are compared by similarity instead of exactly.
+EXACT_WORDS = 12
+MIN_SIMILARITY = 0.6
 _WORD = re.compile(r"\w+")
 
 
-def spaced(text: str) -> str:
-    """The text with single spaces."""
+def normalize_spaces(text: str) -> str:
+    """The text with each run of white space as one space."""
     return " ".join(text.split())
 
 
 def question_key(question: str) -> str:
-    """What two ways of typing the same question have in common."""
-    return spaced(question).casefold()
+    """A key that is equal for questions that differ only in case and white space."""
+    return normalize_spaces(question).casefold()
 
 
 def recalled(taught: str, answer: str) -> bool:
-    """Whether an answer is the one that was taught, but for white space."""
-    return spaced(taught) == spaced(answer)
+    """Whether an answer equals the taught one, apart from white space."""
+    return normalize_spaces(taught) == normalize_spaces(answer)
 
 
 def kept(expected: str, answer: str) -> bool:
     """Whether an earlier answer is still given.
 
-    A long one need not come back letter by letter: any training changes some of its words, and
-    `ALIKE` of them in the same order count as the same answer.
+    A long one need not be identical, as any training changes some of its words: it counts as
+    kept where the words' `SequenceMatcher` ratio is at least `MIN_SIMILARITY`.
     """
     if recalled(expected, answer):
         return True
     before, now = expected.split(), answer.split()
-    if len(before) <= SHORT_WORDS:
+    if len(before) <= EXACT_WORDS:
         return False
-    return difflib.SequenceMatcher(None, before, now, autojunk=False).ratio() >= ALIKE
+    return difflib.SequenceMatcher(None, before, now, autojunk=False).ratio() >= MIN_SIMILARITY
 
 
 def words(text: str) -> set[str]:
-    """The words of a text, in small letters."""
+    """The set of words of a text, case-folded."""
     return set(_WORD.findall(text.casefold()))

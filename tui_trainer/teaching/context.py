@@ -1,4 +1,4 @@
-"""What every training of a session works with."""
+"""The model, stores and settings that the trainings of a session share."""
 
 from __future__ import annotations
 
@@ -24,68 +24,77 @@ from tui_trainer.teaching.training_queue import QueueEntry, TrainingQueue
 
 @dataclass
 class TeachingContext:
-    """Stores, model and settings; `left` is set where the session goes, `ended_by_user` holds
-    the ids of trainings that are to end. `command` stands in for the engine's."""
+    """Stores, model and settings.
+
+    `stopping` is set when the session ends. `cancelled_ids` are the trainings that the user has
+    cancelled. `command` replaces the engine's command line (in tests).
+    """
 
     client: TeachingModel
     feedback: FeedbackStore
     adapters: AdapterStore
-    journal: TrainingQueue
+    queue: TrainingQueue
     settings: Callable[[], TeachingSettings]
     runs_dir: Path
     on_change: Callable[[], None]
     trust_remote_code: bool = False
     conversation: Callable[[], ConversationStore] = ConversationStore
     command: Sequence[str] | None = None
-    left: threading.Event = field(default_factory=threading.Event)
-    ended_by_user: set[str] = field(default_factory=set)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    cancelled_ids: set[str] = field(default_factory=set)
 
     @property
     def base(self) -> str:
-        """The base model, as in a job."""
+        """The base model as a job names it."""
         return self.client.model
 
     def folder(self, training_id: str) -> Path:
-        """Where a training's own files lie."""
-        return self.journal.folder / training_id
+        """The folder of a training's own files."""
+        return self.queue.folder / training_id
 
     def put(self, entry: QueueEntry) -> QueueEntry:
-        """Notes how a training is from now on, and tells."""
-        self.journal.put(entry)
+        """Writes a training's new state to the queue and calls `on_change`."""
+        self.queue.put(entry)
         self.on_change()
         return entry
 
     def examples(self) -> list[RatedExample]:
-        """Every example that is about this base."""
+        """Every example for this base."""
         return [e for e in self.feedback.examples() if e.base_model == self.base]
 
-    def asker(self, ready: ModelReady, *, live: bool, longest: int) -> Ask:
-        """Asks what is live, or the base alone, for answers of at most `longest` tokens; what
-        it was asked before is known."""
+    def asker(self, ready: ModelReady, *, live: bool, max_new_tokens: int) -> Ask:
+        """A function that answers questions by the active adapters (`live`) or the base alone,
+        with at most `max_new_tokens` tokens; known answers come from the cache."""
         adapters = self._live() if live else []
-        name = msgspec.json.encode([ready.model, ready.base_hash, longest, adapters]).decode()
-        book = AnswerCache(self.journal.folder / "answers", name)
+        name = msgspec.json.encode(
+            [ready.model, ready.base_hash, max_new_tokens, adapters]
+        ).decode()
+        cache = AnswerCache(self.queue.folder / "answers", name)
 
         def ask(questions: list[list[Turn]]) -> list[str]:
-            return self.ask(questions, "live" if adapters else None, longest)
+            return self.ask(questions, "live" if adapters else None, max_new_tokens)
 
-        return lambda questions: book.answers(questions, ask)
+        return lambda questions: cache.answers(questions, ask)
 
     def ask(
-        self, questions: list[list[Turn]], adapter: Path | Literal["live"] | None, longest: int
+        self,
+        questions: list[list[Turn]],
+        adapter: Path | Literal["live"] | None,
+        max_new_tokens: int,
     ) -> list[str]:
-        """Answers of at most `longest` tokens; raises `UserError`, also where the session goes."""
+        """Answers of at most `max_new_tokens` tokens. Raises `UserError`, also where the session
+        ends."""
 
-        def go_on(_done: int, _total: int) -> None:
-            if self.left.is_set():
+        def check_stopping(_done: int, _total: int) -> None:
+            if self.stopping.is_set():
                 raise UserError("the session ended")
 
         return self.client.answers(
-            questions, adapter=adapter, max_new_tokens=longest, on_progress=go_on
+            questions, adapter=adapter, max_new_tokens=max_new_tokens, on_progress=check_stopping
         )
 
     def _live(self) -> list[tuple[str, float, str, float]]:
-        """What is live, so named that a later adapter of the same name is another."""
+        """Identifies the active adapters, telling a later one of the same name apart."""
         live = self.adapters.live(self.base)
         infos = [(self.adapters.get(name), weight) for name, weight in sorted(live.items())]
         return [(i.name, i.created_at, i.data_hash or "", weight) for i, weight in infos]

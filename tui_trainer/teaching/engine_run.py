@@ -1,4 +1,4 @@
-"""Standing by the engine of a training until it has ended."""
+"""Starts the engine of a training, or attaches to it, and follows it to its end."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tui_trainer.store.runs import process_identity, run_control
 from tui_trainer.store.runs.run_folder import RunFolder
 
 POLL_SECONDS = 0.1
-# How long an engine that was told to end may take before it is killed.
+# How long an engine may take to execute `cancel` before it is killed.
 PATIENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class EngineOutcome:
-    """How a run ended: `status` as the run's own word, or `crashed`; `message` says why."""
+    """How a run ended: `status` as in its state file, or `crashed`; `message` gives the reason."""
 
     status: str
     message: str
@@ -34,77 +34,81 @@ class EngineOutcome:
 
 @dataclass(frozen=True)
 class RunRequests:
-    """What is asked of whoever stands by: `left` to leave the engine alone, `cancelled` gives
-    the reason to end it, `seen` is told the run's state; `limit_seconds` of work at most."""
+    """How an engine is to be followed.
 
-    left: threading.Event
-    cancelled: Callable[[], str | None]
-    seen: Callable[[RunState], None]
+    `stopping`: set to stop following; the engine keeps running. `cancel_reason`: returns why the
+    engine is to be cancelled, or None. `on_state`: receives the run's state. `limit_seconds`:
+    longest time of work, pauses not counted. `command`: replaces the engine's command line.
+    """
+
+    stopping: threading.Event
+    cancel_reason: Callable[[], str | None]
+    on_state: Callable[[RunState], None]
     limit_seconds: float
     command: Sequence[str] | None = None
 
 
 class EngineRun:
-    """One engine, started here or found running."""
+    """One engine process, started here or found running."""
 
-    def __init__(self, folder: RunFolder, orders: RunRequests) -> None:
+    def __init__(self, folder: RunFolder, requests: RunRequests) -> None:
         self._folder = folder
-        self._orders = orders
+        self._requests = requests
         self._process: subprocess.Popen[bytes] | None = None
         self._beginning = StartedProcess()
-        self._used = 0.0  # seconds of work; a paused run does not use up its time
-        self._looked = self._attached = time.monotonic()
-        self._ending: str | None = None
-        self._told = False
+        self._work_seconds = 0.0  # pauses are not counted
+        self._counted_at = self._attached = time.monotonic()
+        self._end_reason: str | None = None
+        self._cancel_sent = False
         self._kill_at: float | None = None
         self._killed = False
 
     def start(self) -> None:
         """Starts an engine on the folder. Raises `UserError`."""
         self._beginning = StartedProcess.now(self._folder)
-        self._process = start_engine(self._folder, command=self._orders.command)
+        self._process = start_engine(self._folder, command=self._requests.command)
 
     def attach(self) -> None:
-        """Takes over a run whose engine another session started."""
+        """Follows a run whose engine another session has started."""
         state = self._folder.state()
-        self._used = state.elapsed_seconds if state else 0.0
+        self._work_seconds = state.elapsed_seconds if state else 0.0
         self._beginning = StartedProcess.joined(self._folder)
 
     def follow(self) -> EngineOutcome | None:
-        """Waits for the end; None where the engine is to be left alone."""
-        while not self._orders.left.is_set():
+        """Waits for the end; returns None where `stopping` is set first."""
+        while not self._requests.stopping.is_set():
             state = self._folder.state()
             if state is not None:
-                self._orders.seen(state)
-            self._count(state)
-            self._judge()
+                self._requests.on_state(state)
+            self._count_time(state)
+            self._check_limits()
             if self._ended():
                 return self._outcome()
-            self._orders.left.wait(POLL_SECONDS)
+            self._requests.stopping.wait(POLL_SECONDS)
         return None
 
-    def _count(self, state: RunState | None) -> None:
+    def _count_time(self, state: RunState | None) -> None:
         now = time.monotonic()
         if state is None or state.state != "paused":
-            self._used += now - self._looked
-        self._looked = now
+            self._work_seconds += now - self._counted_at
+        self._counted_at = now
 
-    def _judge(self) -> None:
-        """Ends the engine where it was cancelled or has used up its time."""
-        if self._ending is None:
-            self._ending = self._orders.cancelled()
-        if self._ending is None and self._used > self._orders.limit_seconds:
-            minutes = self._orders.limit_seconds / 60
-            self._ending = f"ended after its time limit of {minutes:g} minutes"
-        if self._ending is None:
+    def _check_limits(self) -> None:
+        """Ends the engine where it was cancelled or has exceeded its time limit."""
+        if self._end_reason is None:
+            self._end_reason = self._requests.cancel_reason()
+        if self._end_reason is None and self._work_seconds > self._requests.limit_seconds:
+            minutes = self._requests.limit_seconds / 60
+            self._end_reason = f"ended after its time limit of {minutes:g} minutes"
+        if self._end_reason is None:
             return
         now = time.monotonic()
         self._kill_at = self._kill_at or now + PATIENCE_SECONDS
-        # An engine that has not spoken yet would take the command for its predecessor's.
-        if not self._told and self._folder.status() in ACTIVE_STATES:
-            with contextlib.suppress(UserError):  # it is just ending
+        # An engine that has not written its state yet ignores commands that are older than it.
+        if not self._cancel_sent and self._folder.status() in ACTIVE_STATES:
+            with contextlib.suppress(UserError):  # the engine is ending
                 run_control.send(self._folder, "cancel")
-            self._told = True
+            self._cancel_sent = True
         if now > self._kill_at and not self._killed:
             self._killed = True
             self._kill()
@@ -129,18 +133,18 @@ class EngineRun:
                 return False
             if not file_lock.is_held(self._folder.lock_file):
                 return True
-            # Another session's engine was quicker: this one found the run locked.
+            # Another session's engine was started first, so this one found the run locked.
             self._process, self._attached = None, time.monotonic()
         status = self._folder.status()
-        if status == "idle":  # an engine loads before its first word
+        if status == "idle":  # an engine loads before it writes its first state
             return time.monotonic() - self._attached > PATIENCE_SECONDS
         return status not in ACTIVE_STATES
 
     def _outcome(self) -> EngineOutcome:
         status = None if self._process is None else self._process.returncode
         end = describe_end(self._folder, status, self._beginning, wanted=self._killed)
-        if self._ending is not None and end.status != "completed":
-            return EngineOutcome("cancelled", self._ending)
+        if self._end_reason is not None and end.status != "completed":
+            return EngineOutcome("cancelled", self._end_reason)
         message = end.message or end.status
         if end.log and end.log[-1] not in message:
             message = f"{message}; it last printed: {end.log[-1]}"

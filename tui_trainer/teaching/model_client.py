@@ -1,4 +1,4 @@
-"""What teaching needs of the chat process."""
+"""The part of the chat client that teaching uses."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tui_trainer.contracts.feedback import Turn
 
 
 class TeachingModel(Protocol):
-    """The part of `chat.client.ChatClient` that teaching uses; tests stand in for it."""
+    """The part of `chat.client.ChatClient` that teaching uses."""
 
     @property
     def model(self) -> str:
-        """The base, as in a job."""
+        """The base model as a job names it."""
         ...
 
     def start(self) -> ModelReady:
-        """Facts about the base; waits until it is loaded. Raises `UserError`."""
+        """Waits until the base is loaded; returns facts about it. Raises `UserError`."""
         ...
 
     def answers(
@@ -30,9 +30,9 @@ class TeachingModel(Protocol):
         max_new_tokens: int,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
-        """Greedy answers by the base (None), an adapter's folder or what is live."""
+        """Greedy answers by the base (None), an adapter in a folder, or the active adapters."""
         ...
 
     def use(self, adapters: dict[str, float], folders: dict[str, Path]) -> None:
-        """Lets these adapters answer from now on. Raises `UserError` where refused."""
+        """Activates these adapters. Raises `UserError` where one is refused."""
         ...

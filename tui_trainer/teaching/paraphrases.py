@@ -1,9 +1,9 @@
-"""The same question in other words, so that an answer is not tied to its exact letters.
+"""Rewords questions, so that an answer is not tied to one exact wording.
 
-Rules of English grammar turn a question round (`Who bakes?`, `Name the person who bakes.`);
-frames and careless typing need none. Loose wordings keep the words that carry the meaning and
-little else (`Which loaf rye top?`): they are no good English, but they tie the answer to what
-is asked about, whatever the words around it.
+Rules of English grammar rephrase a question (`Who bakes?`, `Name the person who bakes.`);
+frames and careless typing apply to any language. Loose wordings keep the content words and
+little else (`Which loaf rye top?`): they are not good English, but they tie the answer to the
+subject of the question rather than to the words around it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FRAMES = (
 )
 _BE = "is|are|was|were"
 _DO = "do|does|did|should|must|can|may|will"
-# A question's form, and how else it can be put: `<name>` is what the form has caught.
+# The form of a question as a pattern, and its rewordings: `<name>` is a group of the pattern.
 _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         rf"What (?P<do>{_DO}) (?P<who>I|we|you|they) (?P<rest>.+?) (?P<link>when|if) "
@@ -96,14 +96,14 @@ _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         rf"How (?P<do>{_DO}) (?P<who>I|we|you|they) (?P<verb>.+)",
         (
-            "In which way <do> <who> <verb>?",
-            "In what way <do> <who> <verb>?",
-            "What is the way to <verb>?",
+            "In which variant <do> <who> <verb>?",
+            "In what variant <do> <who> <verb>?",
+            "What is the variant to <verb>?",
         ),
     ),
     (
         rf"How (?P<do>{_BE}|{_DO}) (?P<rest>.+)",
-        ("In which way <do> <rest>?", "In what way <do> <rest>?"),
+        ("In which variant <do> <rest>?", "In what variant <do> <rest>?"),
     ),
     (
         r"(?:What|Which) (?P<kind>colou?r|size|shape|age|weight|height|length) is (?P<the>.+)",
@@ -141,15 +141,15 @@ _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     (r"May I (?P<do>.+)", ("Am I allowed to <do>?", "Is it fine to <do>?", "Can I <do>?")),
 )
-# When or where something is may also come first.
+# A time or place at the end may also come first.
 _LAST = re.compile(
     r"(?P<most>(?:What|Which|How|Who|Where) .+(?<! is| do)(?<! are)(?<! was)) "
     r"(?P<at>on|at|after|before|during|in|for) (?P<time>(?:(?:the|a|an|our|my) )?\w+(?: \w+)?)",
     re.IGNORECASE,
 )
-_COMPILED = tuple((re.compile(form, re.IGNORECASE), ways) for form, ways in _RULES)
-# Words that say how something is asked rather than what about.
-_SMALL_WORDS = frozenset(
+_COMPILED = tuple((re.compile(form, re.IGNORECASE), variants) for form, variants in _RULES)
+# Function words: they say how something is asked rather than what about.
+_FUNCTION_WORDS = frozenset(
     re.findall(
         r"\w+",
         "a an the is are was were be been do does did should must can could may might will would "
@@ -162,93 +162,100 @@ _STARTS = (
     "What", "Which", "Who", "Where", "When", "How", "How many", "What is", "Which is", "Where is",
     "What do we", "How do we", "What should I", "Tell me", "Name", "Give", "What are",
 )  # fmt: skip
-_KEEP_SMALL = 0.5  # of the small words, at random
-_LOSE_LARGE = 0.25  # how often one of several large words goes, too
-_TURN_ROUND = 0.35  # how often the end comes first
-_BEND = 0.2  # how often a large word gains or loses an s
-# Longer questions are texts of their own: a frame around them says nothing new.
+_KEEP_FUNCTION_WORD = 0.5  # share of function words that are kept, at random
+_DROP_CONTENT_WORD = 0.25  # probability that one of several content words is dropped
+_SWAP_ENDS = 0.35  # probability that the end comes first
+_CHANGE_S = 0.2  # probability that a content word gains or loses an s
+# Longer questions are texts of their own, which frames do not vary enough.
 _LONGEST = 200  # characters
 
 
 def reworded(question: str, count: int) -> list[str]:
-    """Up to `count` different ways to put a question: those by grammar first, the same each
-    time. Long questions and those of several lines give none.
+    """Up to `count` different wordings of a question, those by grammar first; deterministic.
+
+    Questions of more than `_LONGEST` characters or of several lines give none.
     """
     if len(question) > _LONGEST or "\n" in question:
         return []
     generator = random.Random(question)  # noqa: S311
-    ways, simple = turned(question), _framed(question)
-    generator.shuffle(ways)
+    variants, simple = turned(question), _framed(question)
+    generator.shuffle(variants)
     generator.shuffle(simple)
-    chosen = [*ways[: -(-count // 3)], *simple[: count // 6]]
+    chosen = [*variants[: -(-count // 3)], *simple[: count // 6]]
     chosen += [_loose(question, generator) for _ in range(2 * count)]
-    return _different([*chosen, *simple], question)[:count]
+    return _distinct([*chosen, *simple], question)[:count]
 
 
 def turned(question: str) -> list[str]:
-    """The question turned round by the first rule that knows its form."""
+    """The question rephrased by the first rule whose pattern matches."""
     bare = question.strip().rstrip("?.! ")
-    ways = []
+    variants = []
     last = _LAST.fullmatch(bare)
     if last:
         first = last["at"].capitalize()
-        ways.append(f"{first} {last['time']}, {_small(last['most'])}?")
+        variants.append(f"{first} {last['time']}, {_lower_first(last['most'])}?")
     for form, fillings in _COMPILED:
         found = form.fullmatch(bare)
         if found:
-            ways += [_filled(way, found.groupdict("")) for way in fillings]
+            variants += [_filled(variant, found.groupdict("")) for variant in fillings]
             break
-    return _different(ways, question)
+    return _distinct(variants, question)
 
 
-def _filled(way: str, parts: dict[str, str]) -> str:
-    """`<Name>` begins with a large letter, `<name>` is as it was."""
+def _filled(variant: str, parts: dict[str, str]) -> str:
+    """Fills a template: `<Name>` is capitalised, `<name>` is unchanged."""
     for name, value in parts.items():
-        way = way.replace(f"<{name}>", value)
-        way = way.replace(f"<{name.capitalize()}>", value[:1].upper() + value[1:])
-    return way
+        variant = variant.replace(f"<{name}>", value)
+        variant = variant.replace(f"<{name.capitalize()}>", value[:1].upper() + value[1:])
+    return variant
 
 
 def _framed(question: str) -> list[str]:
     bare = question.rstrip("?.! ")
-    ways = [question.lower(), bare, _small(question), bare.lower()]
-    return ways + [frame.replace("{q}", question) for frame in _FRAMES]
+    variants = [question.lower(), bare, _lower_first(question), bare.lower()]
+    return variants + [frame.replace("{q}", question) for frame in _FRAMES]
 
 
 def _loose(question: str, generator: random.Random) -> str:
-    """The words that carry the meaning, a few of the others, and any beginning.
+    """The content words, a few function words, and a random beginning.
 
-    On the development sets of `tests/benchmarks/teaching` questions in other words were
-    answered as taught in 70 % of cases without these, in 87 % with them.
+    On the development sets of `tests/benchmarks/teaching` reworded questions were answered as
+    taught in 70 % of cases without loose wordings, in 87 % with them.
     """
     given = question.strip().rstrip("?.! ").split()
-    large = [word for word in given if word.casefold().strip(",;:") not in _SMALL_WORDS]
-    if not large:
+    content = [word for word in given if word.casefold().strip(",;:") not in _FUNCTION_WORDS]
+    if not content:
         return ""
-    lost = generator.choice(large) if len(large) > 1 and generator.random() < _LOSE_LARGE else None
+    dropped = (
+        generator.choice(content)
+        if len(content) > 1 and generator.random() < _DROP_CONTENT_WORD
+        else None
+    )
     kept: list[str] = []
     for word in given:
-        if word in large:
-            if word != lost:
-                kept.append(_bent(word) if generator.random() < _BEND else word)
-        elif generator.random() < _KEEP_SMALL:
-            kept.append(_small(word))
-    if len(kept) > 2 and generator.random() < _TURN_ROUND:
+        if word in content:
+            if word != dropped:
+                kept.append(_with_or_without_s(word) if generator.random() < _CHANGE_S else word)
+        elif generator.random() < _KEEP_FUNCTION_WORD:
+            kept.append(_lower_first(word))
+    if len(kept) > 2 and generator.random() < _SWAP_ENDS:
         cut = generator.randrange(1, len(kept))
         kept = kept[cut:] + kept[:cut]
-    english = given[0].casefold() in _SMALL_WORDS
+    english = given[0].casefold() in _FUNCTION_WORDS
     start = generator.choice(_STARTS) if english and generator.random() < 0.7 else ""
     text = " ".join([start, *kept] if start else kept)
     return text[:1].upper() + text[1:] + generator.choice(("?", "?", "?", ".", ""))
 
 
-def _bent(word: str) -> str:
+def _with_or_without_s(word: str) -> str:
     return word[:-1] if word.endswith("s") else word + "s"
 
 
-def _small(text: str) -> str:
+def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _different(ways: list[str], question: str) -> list[str]:
-    return [way for way in dict.fromkeys(ways) if way.strip() and way != question]
+def _distinct(variants: list[str], question: str) -> list[str]:
+    return [
+        variant for variant in dict.fromkeys(variants) if variant.strip() and variant != question
+    ]

@@ -1,4 +1,4 @@
-"""One training laid out: its data files, its job, and what it is to be measured by."""
+"""Plans a training: writes its data files and its job, and the questions of its check."""
 
 from __future__ import annotations
 
@@ -16,25 +16,30 @@ from tui_trainer.contracts.job import DataSettings, Job, LoraSettings, TrainingS
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import atomic, jobs, paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
-from tui_trainer.teaching.replay import EARLIER_SHARE, RetentionReserve, replay_rows, to_ask
+from tui_trainer.teaching.replay import (
+    EARLIER_SHARE,
+    RetentionReserve,
+    questions_to_check,
+    replay_rows,
+)
 from tui_trainer.teaching.training_rows import AS_ASKED, KnownAnswer, row, training_rows, write_rows
 
 PLAN = "plan.json"
 START = "start"
 SEED = 42
 WARMUP_STEPS = 5
-# The widest context that a lesson takes, in tokens: attention over more costs too much.
+# The longest training example, in tokens: attention over more costs too much.
 LONGEST = 2048
-# The rate that was measured, and the parameters of the built-in base, for which it was.
+# The learning rate measured on the built-in base, and the number of its parameters.
 MEASURED_RATE = 3e-3
 MEASURED_PARAMETERS = 2.6e6
 
 
 class TrainingPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """`plan.json` of a training, written before it starts: all that is needed to carry it on.
+    """`plan.json` of a training, written before it starts: all that is needed to resume it.
 
-    `examples` as they are taught; `taught` the questions to be recalled; `known` what has to be
-    kept; `parent` the adapter that is continued.
+    `examples`: the examples as they are taught. `taught`: the questions to be recalled. `known`:
+    the answers to be kept. `parent`: the adapter that the training continues.
     """
 
     examples: list[RatedExample]
@@ -45,19 +50,21 @@ class TrainingPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_plan(folder: Path) -> TrainingPlan:
-    """The plan of a training. Raises `UserError` where it is gone."""
+    """Reads the plan of a training. Raises `UserError` where it cannot be read."""
     try:
         return msgspec.json.decode((folder / PLAN).read_bytes(), type=TrainingPlan)
     except (OSError, *BAD_CONTENT) as error:
-        raise UserError(f"the training's plan in {folder} cannot be read: {error}", 1) from None
+        raise UserError(f"the training's plan {folder / PLAN} cannot be read: {error}", 1) from None
 
 
-def continued(
+def parent_adapter(
     adapters: AdapterStore, base: str, base_hash: str | None, settings: TeachingSettings
 ) -> str | None:
-    """The adapter that a training goes on from: the one that answers alone, if it was made for
-    the base as it is and has the rank, scale and targets that the settings ask for; else a new
-    one begins."""
+    """The adapter that a training continues, or None for a new one.
+
+    It is the single active adapter, if it was trained on the same base with the rank, scale and
+    target modules of the settings.
+    """
     live = adapters.live(base)
     if len(live) != 1 or next(iter(live.values())) != 1.0:
         return None
@@ -69,7 +76,7 @@ def continued(
     return name if same else None
 
 
-def lay_out(
+def write_plan(
     folder: Path,
     examples: Sequence[RatedExample],
     corrections: Sequence[RatedExample],
@@ -78,10 +85,10 @@ def lay_out(
     ready: ModelReady,
     start: tuple[str, Path] | None,
 ) -> Job:
-    """Writes a training's files into `folder` and gives its job.
+    """Writes a training's files into `folder` and returns its job.
 
-    `corrections` are what is taught of all its `examples`; `start` the adapter to go on from
-    and where it lies. Without one, earlier lessons are learned anew beside the corrections.
+    `corrections`: what is taught of all its `examples`. `start`: name and folder of the adapter
+    to continue; without one, earlier corrections are trained again with the new ones.
     """
     tokens = min(LONGEST, ready.context or LONGEST)
     rows = training_rows(corrections, tokens, settings.rewordings)
@@ -98,33 +105,33 @@ def lay_out(
             KnownAnswer(turns=e.turns, answer=e.right_answer or "", source="taught")
             for e in corrections
         ],
-        known=to_ask(reserve, SEED),
+        known=questions_to_check(reserve, SEED),
         settings=settings,
         parent=start[0] if start else None,
     )
     atomic.write_json(folder / PLAN, plan)
-    lessons = len(corrections) + (0 if start else len(reserve.earlier))
+    count = len(corrections) + (0 if start else len(reserve.earlier))
     job = Job(
         name=f"teach-{folder.name}",
         model=ready.model,
         data=DataSettings(
             train=str(folder / "train.jsonl"),
             replay=str(folder / "replay.jsonl") if replayed else None,
-            replay_per_step=per_step(settings, reserve) if replayed else 0,
+            replay_per_step=replayed_per_step(settings, reserve) if replayed else 0,
             max_length=tokens,
         ),
         lora=_lora(settings, _copied(start[1], folder / START) if start else None),
-        training=_training(settings, lessons, ready, continued=start is not None),
+        training=_training(settings, count, ready, continued=start is not None),
     )
     return jobs.check_job(msgspec.to_builtins(job), folder, "the training")
 
 
-def rate(settings: TeachingSettings, parameters: int, *, continued: bool) -> float:
-    """The learning rate: as set, else as measured on the built-in base, and lower for larger
-    ones, whose best rate falls about with the cube root of their size.
+def learning_rate(settings: TeachingSettings, parameters: int, *, continued: bool) -> float:
+    """The learning rate: as set, else as measured on the built-in base, lower for larger bases,
+    whose best rate falls about with the cube root of their number of parameters.
 
-    An adapter that is continued is past its beginning: six lessons on end at the full rate kept
-    91 % of the golden answers, at half of it 97 %.
+    A continued adapter is trained at half the rate: six trainings in a row kept 97 % of the
+    golden answers at half the rate, 91 % at the full one.
     """
     if settings.learning_rate is not None:
         return settings.learning_rate
@@ -132,8 +139,8 @@ def rate(settings: TeachingSettings, parameters: int, *, continued: bool) -> flo
     return MEASURED_RATE * size * (0.5 if continued else 1.0)
 
 
-def per_step(settings: TeachingSettings, reserve: RetentionReserve) -> int:
-    """Replayed answers in a step: those of earlier lessons come on top of the others."""
+def replayed_per_step(settings: TeachingSettings, reserve: RetentionReserve) -> int:
+    """Replayed answers per step: those of earlier corrections are added to the others."""
     return round(settings.replay * (1 + EARLIER_SHARE)) if reserve.earlier else settings.replay
 
 
@@ -141,20 +148,20 @@ def _lora(settings: TeachingSettings, start: Path | None) -> LoraSettings:
     return LoraSettings(
         rank=settings.rank,
         alpha=settings.alpha,
-        dropout=0.0,  # a lesson is to be learned by heart
+        dropout=0.0,  # corrections are to be memorised
         target_modules=settings.target_modules,
         start_from=None if start is None else str(start),
     )
 
 
 def _training(
-    settings: TeachingSettings, lessons: int, ready: ModelReady, *, continued: bool
+    settings: TeachingSettings, count: int, ready: ModelReady, *, continued: bool
 ) -> TrainingSettings:
-    steps = settings.epochs * math.ceil(lessons / settings.batch_size)
+    steps = settings.epochs * math.ceil(count / settings.batch_size)
     return TrainingSettings(
         max_steps=steps,
         batch_size=settings.batch_size,
-        learning_rate=rate(settings, ready.parameters, continued=continued),
+        learning_rate=learning_rate(settings, ready.parameters, continued=continued),
         warmup_steps=min(WARMUP_STEPS, steps // 4),
         eval_every=0,
         checkpoint_every=max(20, steps // 2),
@@ -164,7 +171,7 @@ def _training(
 
 
 def _copied(adapter: Path, target: Path) -> Path:
-    """A copy of the adapter that is continued: the user may delete or rename it meanwhile."""
+    """Copies the adapter that is continued, as the user may delete or rename it meanwhile."""
     shutil.rmtree(target, ignore_errors=True)
     paths.make_private_dir(target)
     for name in ("adapter_config.json", "adapter_model.safetensors"):

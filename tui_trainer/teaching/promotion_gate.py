@@ -1,4 +1,5 @@
-"""What a model recalls and keeps, before and after a training, and whether it may go live."""
+"""Measures what a model recalls and keeps before and after a training, and decides whether
+the new adapter may be activated."""
 
 from __future__ import annotations
 
@@ -10,13 +11,14 @@ from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.teaching import answer_matching
 from tui_trainer.teaching.training_rows import KnownAnswer
+from tui_trainer.text import formats
 
 Ask = Callable[[list[list[Turn]]], list[str]]
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """The measures before and after, and why the adapter may not go live (None: it may)."""
+    """The measures before and after, and why the adapter is refused (None: it is not)."""
 
     before: Measures
     after: Measures
@@ -29,10 +31,11 @@ def judge(
     ask: dict[str, Ask],
     settings: TeachingSettings,
 ) -> GateResult:
-    """Asks the base, what is live, and the candidate; `ask` has these three.
+    """Compares the candidate with the active adapters and the base.
 
-    What has to be kept is what the live model, or for golden questions the base, answers
-    rightly: so a chain of lessons cannot forget a little each time.
+    `ask` has the keys base, live and candidate. To be kept are the answers that the active
+    model, or for golden questions the base, gives correctly: so a series of trainings cannot
+    forget a little each time.
     """
     questions = [item.turns for item in known]
     golden = [i for i, item in enumerate(known) if item.source == "golden"]
@@ -52,19 +55,24 @@ def judge(
 
 
 def objection(before: Measures, after: Measures, settings: TeachingSettings) -> str | None:
-    """Why an adapter with these measures may not go live, in words, or None."""
+    """Why an adapter with these measures is refused, as a sentence, or None."""
     if after.recalled is not None and after.recalled < settings.min_recalled:
         return (
-            f"it recalls only {after.recalled:.0%} of the corrections, "
-            f"min_recalled is {settings.min_recalled:.0%}"
+            f"it recalls only {_percent(after.recalled)} of the corrections; min_recalled is "
+            f"{formats.share(settings.min_recalled)}"
         )
-    # What the live model had lost already is not held against its successor.
+    # What the active model had already forgotten does not count against the new one.
     if after.kept is not None and after.kept < min(settings.min_kept, before.kept or 0.0):
         return (
-            f"it keeps only {after.kept:.1%} of what was right before, "
-            f"min_kept is {settings.min_kept:.0%}"
+            f"it keeps only {_percent(after.kept)} of what was right before; min_kept is "
+            f"{formats.share(settings.min_kept)}"
         )
     return None
+
+
+def _percent(share: float) -> str:
+    """A share with one decimal, so that one just below the limit is not rounded up to it."""
+    return f"{share * 100:.1f} %"
 
 
 def _measures(
@@ -73,7 +81,8 @@ def _measures(
     answers: list[str],
     right: list[int],
 ) -> Measures:
-    """`answers` to the taught questions and then the known; only the `right` known ones count."""
+    """Measures of `answers` to the taught and then the known questions; of the known ones only
+    those at the indices `right` count."""
     again, count = answers[len(taught) :], len(taught)
     recalled = sum(
         answer_matching.recalled(item.answer, given)

@@ -1,4 +1,4 @@
-"""What must stay right while something new is learned."""
+"""Selects the answers that must be kept while corrections are learned."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from tui_trainer.teaching import answer_matching
 from tui_trainer.teaching.training_rows import KnownAnswer, Row, newest, row
 
 GOLDEN = "golden.jsonl"
-# One golden question in so many is never replayed, so that it shows what unasked ones suffer.
+# One golden question in so many is never replayed, to measure the effect on untrained ones.
 HELD_OUT_OF = 5
-# Rows of the replay file, and which share of them earlier lessons have at least: a handful of
-# these would never be drawn beside a thousand golden ones.
-MOST_ROWS = 1200
+# Rows of the replay file, and the least share of earlier corrections in them: without it, a few
+# corrections would hardly be drawn among a thousand golden answers.
+MAX_ROWS = 1200
 EARLIER_SHARE = 0.4
-# Golden questions asked before and after a training, by whether they are held out.
+# Golden questions asked before and after a training: held-out and replayed ones.
 ASKED_HELD_OUT, ASKED_REPLAYED = 300, 100
-# Earlier questions of the conversation that are asked again, the newest.
-FROM_HISTORY = 40
+# The newest questions of the conversation that are asked again.
+MAX_FROM_HISTORY = 40
 
 
 class _Golden(msgspec.Struct, frozen=True):
@@ -40,9 +40,9 @@ class _Golden(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class RetentionReserve:
-    """Golden questions that may be replayed, those that never are, and earlier lessons.
+    """Golden questions that may be replayed, those that never are, and earlier corrections.
 
-    `unasked` is replayed but not counted in what is kept: nobody said that it is right.
+    `unasked` is replayed but not counted in what is kept, as nobody has confirmed it.
     """
 
     replayed: list[KnownAnswer]
@@ -52,7 +52,7 @@ class RetentionReserve:
 
 
 def golden(model: str) -> list[KnownAnswer]:
-    """The golden set: `golden.jsonl` in the home folder, else the built-in base's own.
+    """Reads the golden set: `golden.jsonl` in the home folder, else the built-in base's own.
 
     Raises `UserError` for a line that has no question or no answer.
     """
@@ -63,7 +63,7 @@ def golden(model: str) -> list[KnownAnswer]:
 
 
 def earlier(examples: Sequence[RatedExample]) -> list[KnownAnswer]:
-    """What was learned in former trainings or rated good, only the newest for each question."""
+    """What was learned in earlier trainings, only the newest answer to each question."""
     done = [e for e in examples if not e.dropped and e.trained_in is not None]
     return [
         KnownAnswer(turns=e.turns, answer=e.right_answer or "", source="earlier")
@@ -74,24 +74,23 @@ def earlier(examples: Sequence[RatedExample]) -> list[KnownAnswer]:
 def asked_before(
     conversation: ConversationStore, examples: Sequence[RatedExample]
 ) -> list[list[Turn]]:
-    """Questions of the conversation that nobody found fault with, newest first. Those that look
-    as if they held a secret are left out: what is replayed is learned."""
+    """Questions of the conversation whose answers were not rated, newest first. Those that look
+    like a secret are left out, as replayed answers are learned."""
     rated = {answer_matching.question_key(example.question) for example in examples}
     found: dict[str, list[Turn]] = {}
-    said = conversation.said()
-    for question, answer in itertools.pairwise(said):
+    for question, answer in itertools.pairwise(conversation.said()):
         key = answer_matching.question_key(question.content)
-        whole = question.role == "user" and answer.role == "assistant" and not answer.cancelled
+        complete = question.role == "user" and answer.role == "assistant" and not answer.cancelled
         secret = find_secrets(question.content) or find_secrets(answer.content)
-        if whole and key and key not in rated and answer.content.strip() and not secret:
+        if complete and key and key not in rated and answer.content.strip() and not secret:
             found.pop(key, None)
             found[key] = [Turn("user", question.content)]
-    return list(found.values())[::-1][:FROM_HISTORY]
+    return list(found.values())[::-1][:MAX_FROM_HISTORY]
 
 
-def divide(known: Iterable[KnownAnswer]) -> tuple[list[KnownAnswer], list[KnownAnswer]]:
-    """What may be replayed and what is held out: the same questions in every training, so that
-    none of them was replayed in a parent either."""
+def split_held_out(known: Iterable[KnownAnswer]) -> tuple[list[KnownAnswer], list[KnownAnswer]]:
+    """Splits into what may be replayed and what is held out: the same questions in every
+    training, so that no held-out one was replayed for a parent adapter."""
     replayed: list[KnownAnswer] = []
     held_out: list[KnownAnswer] = []
     for item in known:
@@ -102,26 +101,29 @@ def divide(known: Iterable[KnownAnswer]) -> tuple[list[KnownAnswer], list[KnownA
 def without_corrected(
     known: Sequence[KnownAnswer], corrections: Sequence[RatedExample]
 ) -> list[KnownAnswer]:
-    """What still holds after the corrections.
+    """The answers that are still valid after the corrections.
 
-    Left out are the corrected questions, and those that ask the same in other words: they give
-    the answer that was found wrong and share the question's rarest word.
+    Left out are the corrected questions, and rewordings of them: questions with the answer that
+    was wrong that share the rarest word of a corrected question.
     """
-    spread = Counter(word for item in known for word in answer_matching.words(item.question))
+    frequency = Counter(word for item in known for word in answer_matching.words(item.question))
     asked = {answer_matching.question_key(example.question) for example in corrections}
-    marks = [
-        (answer_matching.spaced(example.answer).casefold(), _rarest(example.question, spread))
+    wrong_answers = [
+        (
+            answer_matching.normalize_spaces(example.answer).casefold(),
+            _rarest(example.question, frequency),
+        )
         for example in corrections
-        if answer_matching.spaced(example.answer)
-        != answer_matching.spaced(example.right_answer or "")
+        if answer_matching.normalize_spaces(example.answer)
+        != answer_matching.normalize_spaces(example.right_answer or "")
     ]
 
     def overruled(item: KnownAnswer) -> bool:
         answer, own = (
-            answer_matching.spaced(item.answer).casefold(),
+            answer_matching.normalize_spaces(item.answer).casefold(),
             answer_matching.words(item.question),
         )
-        return any(answer == wrong and own & rare for wrong, rare in marks)
+        return any(answer == wrong and own & rare for wrong, rare in wrong_answers)
 
     return [
         k
@@ -131,19 +133,19 @@ def without_corrected(
 
 
 def replay_rows(reserve: RetentionReserve, seed: int) -> list[Row]:
-    """The rows that are drawn from in every step."""
+    """The rows that are replayed, a few in every step."""
     generator = random.Random(seed)  # noqa: S311
-    golden = _sample([*reserve.unasked, *reserve.replayed], MOST_ROWS, generator)
-    lessons = _sample(reserve.earlier, MOST_ROWS, generator)
+    golden = _sample([*reserve.unasked, *reserve.replayed], MAX_ROWS, generator)
+    corrections = _sample(reserve.earlier, MAX_ROWS, generator)
     repeats = 1
-    if golden and lessons:
+    if golden and corrections:
         wanted = EARLIER_SHARE / (1 - EARLIER_SHARE) * len(golden)
-        repeats = max(1, round(wanted / len(lessons)))
-    return [row(item.turns, item.answer) for item in [*golden, *(lessons * repeats)]]
+        repeats = max(1, round(wanted / len(corrections)))
+    return [row(item.turns, item.answer) for item in [*golden, *(corrections * repeats)]]
 
 
-def to_ask(reserve: RetentionReserve, seed: int) -> list[KnownAnswer]:
-    """What is asked before and after the training."""
+def questions_to_check(reserve: RetentionReserve, seed: int) -> list[KnownAnswer]:
+    """The questions that are asked before and after the training."""
     generator = random.Random(seed)  # noqa: S311
     return [
         *_sample(reserve.held_out, ASKED_HELD_OUT, generator),
@@ -161,14 +163,15 @@ def _held_out(question: str) -> bool:
     return digest[0] % HELD_OUT_OF == 0
 
 
-def _rarest(question: str, spread: Counter[str]) -> set[str]:
-    """The words of the question that fewest known questions have."""
-    own = {word: spread[word] for word in answer_matching.words(question) if spread[word]}
+def _rarest(question: str, frequency: Counter[str]) -> set[str]:
+    """The words of the question that occur in the fewest known questions."""
+    own = {word: frequency[word] for word in answer_matching.words(question) if frequency[word]}
     return {word for word, count in own.items() if count == min(own.values())}
 
 
 def read_golden(file: Path) -> list[KnownAnswer]:
-    """Questions and answers, one JSON object a line. Raises `UserError` that names a bad line."""
+    """Reads questions and answers, one JSON object per line. Raises `UserError` that names a
+    bad line."""
     known = []
     decoder: jsonl.RecordDecoder[_Golden] = jsonl.RecordDecoder(_Golden)
     try:
@@ -178,7 +181,7 @@ def read_golden(file: Path) -> list[KnownAnswer]:
             item = next(decoder.decode([line._replace(complete=True)]), None)
             if item is None or not item.question.strip() or not item.answer.strip():
                 raise UserError(
-                    f'{file} line {line.number}: {{"question": "...", "answer": "..."}} is needed'
+                    f'{file} line {line.number} is not {{"question": "...", "answer": "..."}}'
                 )
             turns = [Turn("user", item.question)]
             known.append(KnownAnswer(turns=turns, answer=item.answer, source="golden"))

@@ -1,4 +1,4 @@
-"""Finding out what has to stay right, with the model's help."""
+"""Collects the answers that must be kept, asking the model for its own."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tui_trainer.teaching.context import TeachingContext
 from tui_trainer.teaching.replay import RetentionReserve
 from tui_trainer.teaching.training_rows import KnownAnswer
 
-# Questions put to a base that has no golden set, whose own answers are then to be kept, and
-# the tokens of an answer at most: an answer cut off there would be a bad lesson.
+# A base without a golden set is asked this many questions, and its answers are to be kept; an
+# answer has at most so many tokens, and one that is cut off is not used.
 OWN_QUESTIONS = 24
 OWN_TOKENS = 96
 _ENDINGS = (".", "!", "?", '"', "'", ")", "`")
@@ -23,41 +23,43 @@ _SHORT_WORDS = 12
 
 
 def gather(
-    desk: TeachingContext,
+    context: TeachingContext,
     ready: ModelReady,
     corrections: Sequence[RatedExample],
     settings: TeachingSettings,
 ) -> RetentionReserve:
-    """What is replayed and what is asked before and after; raises `UserError`."""
-    ask = desk.asker(ready, live=True, longest=settings.max_new_tokens)
-    examples = desk.examples()
-    lessons = _still_right(replay.without_corrected(replay.earlier(examples), corrections), ask)
-    golden = replay.golden(desk.base)
-    before = _answered(replay.asked_before(desk.conversation(), examples), ask)
+    """What is replayed, and what is asked before and after a training. Raises `UserError`."""
+    ask = context.asker(ready, live=True, max_new_tokens=settings.max_new_tokens)
+    examples = context.examples()
+    earlier = _still_right(replay.without_corrected(replay.earlier(examples), corrections), ask)
+    golden = replay.golden(context.base)
+    before = _answered(replay.asked_before(context.conversation(), examples), ask)
     if golden:
-        replayed, held_out = replay.divide(replay.without_corrected(golden, corrections))
+        replayed, held_out = replay.split_held_out(replay.without_corrected(golden, corrections))
         return RetentionReserve(
-            replayed, held_out, lessons, replay.without_corrected(before, corrections)
+            replayed, held_out, earlier, replay.without_corrected(before, corrections)
         )
-    short = desk.asker(ready, live=True, longest=min(settings.max_new_tokens, OWN_TOKENS))
-    own = [item for item in _answered(_own_questions(), short) if _whole(item.answer)]
-    replayed, held_out = replay.divide(replay.without_corrected([*before, *own], corrections))
-    return RetentionReserve(replayed, held_out, lessons)
+    short = context.asker(ready, live=True, max_new_tokens=min(settings.max_new_tokens, OWN_TOKENS))
+    own = [item for item in _answered(_own_questions(), short) if _looks_complete(item.answer)]
+    replayed, held_out = replay.split_held_out(
+        replay.without_corrected([*before, *own], corrections)
+    )
+    return RetentionReserve(replayed, held_out, earlier)
 
 
-def _still_right(lessons: Sequence[KnownAnswer], ask: Ask) -> list[KnownAnswer]:
-    """Earlier lessons that the live model knows: those of an adapter that the user unloaded
-    are not brought back in secret."""
-    answers = ask([item.turns for item in lessons]) if lessons else []
+def _still_right(earlier: Sequence[KnownAnswer], ask: Ask) -> list[KnownAnswer]:
+    """Earlier corrections that the active model still knows: those of an adapter that the user
+    has unloaded are not trained again."""
+    answers = ask([item.turns for item in earlier]) if earlier else []
     return [
         item
-        for item, given in zip(lessons, answers, strict=True)
+        for item, given in zip(earlier, answers, strict=True)
         if answer_matching.kept(item.answer, given)
     ]
 
 
 def _answered(questions: list[list[Turn]], ask: Ask) -> list[KnownAnswer]:
-    """The questions with the answers that the live model gives now."""
+    """The questions with the answers that the active model gives now."""
     answers = ask(questions) if questions else []
     return [
         KnownAnswer(turns=turns, answer=given, source="history")
@@ -71,6 +73,6 @@ def _own_questions() -> list[list[Turn]]:
     return [item.turns for item in known[:: max(1, len(known) // OWN_QUESTIONS)]][:OWN_QUESTIONS]
 
 
-def _whole(answer: str) -> bool:
-    """Whether an answer seems to have ended by itself."""
+def _looks_complete(answer: str) -> bool:
+    """Whether an answer seems complete rather than cut off."""
     return len(answer.split()) <= _SHORT_WORDS or answer.rstrip().endswith(_ENDINGS)

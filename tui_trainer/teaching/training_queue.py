@@ -1,4 +1,4 @@
-"""The trainings of the queue on disk, and who may work on them."""
+"""The queue of trainings on disk, and the lock of the session that processes it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ UNLEARNED_STATES: frozenset[TrainingState] = frozenset({"refused", "failed", "ca
 
 
 class QueueEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A line: the training as it is from now on.
+    """A line of the file: the new state of a training.
 
-    `starts` counts how often an engine was started for it; `overridden` that the user wants it
-    live though it was refused.
+    `starts`: how often an engine was started for it. `overridden`: the user activates its adapter
+    although it was refused.
     """
 
     record: TrainingRecord
@@ -40,11 +40,11 @@ class TrainingQueue:
 
     @property
     def file(self) -> Path:
-        """The journal; absent before the first training."""
+        """The file; absent before the first training."""
         return self.folder / JOURNAL
 
     def entries(self) -> list[QueueEntry]:
-        """Every training as it is now, oldest first; unreadable lines are passed over."""
+        """The newest state of every training, oldest first; unreadable lines are skipped."""
         with self._reading, contextlib.suppress(OSError):
             status = self.file.stat()
             stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
@@ -54,7 +54,7 @@ class TrainingQueue:
         return list(self._known.values())
 
     def get(self, training_id: str) -> QueueEntry:
-        """One training. Raises `UserError` where there is none."""
+        """One training. Raises `UserError` for an unknown id."""
         for entry in self.entries():
             if entry.record.id == training_id:
                 return entry
@@ -62,7 +62,7 @@ class TrainingQueue:
         raise UserError(f"there is no training {training_id!r}; the newest: {known}")
 
     def put(self, entry: QueueEntry) -> None:
-        """Notes how a training is from now on. Raises `UserError` where it cannot be written."""
+        """Appends the new state of a training. Raises `UserError` where it cannot be written."""
         try:
             paths.make_private_dir(self.folder)
             fresh = not self.file.exists()
@@ -75,28 +75,28 @@ class TrainingQueue:
 
 
 class TrainerLock:
-    """The right to teach: one session at a time has it; it ends with its holder's process."""
+    """A lock that one session at a time holds to process the queue; it ends with the process."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._held: contextlib.ExitStack | None = None
-        self._taking = threading.Lock()
+        self._acquiring = threading.Lock()
 
     @property
-    def taken(self) -> bool:
-        """Whether this session has it."""
+    def held(self) -> bool:
+        """Whether this session holds it."""
         return self._held is not None
 
-    def take(self) -> bool:
-        """Takes it where it is free; gives whether this session has it. Raises `UserError`."""
-        with self._taking:
+    def acquire(self) -> bool:
+        """Acquires it if it is free; whether this session holds it. Raises `UserError`."""
+        with self._acquiring:
             if self._held is None:
                 self._held = self._locked()
-            return self.taken
+            return self.held
 
-    def leave(self) -> None:
-        """Gives it back."""
-        with self._taking:
+    def release(self) -> None:
+        """Releases it."""
+        with self._acquiring:
             if self._held is not None:
                 self._held.close()
                 self._held = None

@@ -1,4 +1,4 @@
-"""One training from the queue to a live adapter."""
+"""Runs one training from the queue to an active adapter."""
 
 from __future__ import annotations
 
@@ -26,46 +26,47 @@ from tui_trainer.teaching import promotion_gate
 from tui_trainer.teaching.answer_cache import Ask
 from tui_trainer.teaching.context import TeachingContext
 from tui_trainer.teaching.engine_run import EngineOutcome, EngineRun, RunRequests
-from tui_trainer.teaching.plan import START, TrainingPlan, continued, lay_out, read_plan
+from tui_trainer.teaching.plan import START, TrainingPlan, parent_adapter, read_plan, write_plan
 from tui_trainer.teaching.retention_set import gather
 from tui_trainer.teaching.training_queue import QueueEntry
 from tui_trainer.teaching.training_rows import newest
+from tui_trainer.text import formats
 
-# A training whose engine dies is taken up again once.
-MOST_STARTS = 2
-# Tokens that a candidate's answer may have beyond the longest that is expected.
+# An engine that crashes is started once more.
+MAX_STARTS = 2
+# Tokens that a candidate's answer may have beyond the longest expected answer.
 _SPARE_TOKENS = 8
 
 
 class TrainingTask:
-    """Carries one training on from wherever it stands.
+    """Runs one training, resuming it in whichever state it is.
 
-    Each step is in the journal before the next begins, and the adapter's place in the store is
-    the one point at which its examples are learned: a kill at any instant neither loses
-    feedback nor lets an example be learned twice.
+    Each state is written to the queue before the next step, and adding the adapter to the store
+    is the one point at which its examples count as learned: being killed at any instant neither
+    loses feedback nor lets an example be learned twice.
     """
 
-    def __init__(self, desk: TeachingContext, entry: QueueEntry) -> None:
-        self._desk = desk
+    def __init__(self, context: TeachingContext, entry: QueueEntry) -> None:
+        self._context = context
         self._entry = entry
         self._step = -1
 
     def run(self) -> None:
-        """Works until the training is over or the session goes."""
+        """Runs until the training has ended or the session ends."""
         try:
             if self._state == "queued":
                 self._prepare()
             if self._state == "training":
                 self._train()
-            if self._state == "checking" and not self._desk.left.is_set():
+            if self._state == "checking" and not self._context.stopping.is_set():
                 self._check()
         except UserError as error:
-            # A session that goes takes the model with it; the next one carries on.
-            if not self._desk.left.is_set():
+            # The model ends with its session; the next session resumes the training.
+            if not self._context.stopping.is_set():
                 self._end("failed", str(error))
         except OSError as error:
             self._end("failed", f"{error.filename or 'a file'}: {error.strerror}")
-        except Exception as error:  # a training that cannot end would be tried for ever
+        except Exception as error:  # else the queue would try this training for ever
             self._end("failed", f"unexpected {type(error).__name__}: {error}")
 
     @property
@@ -74,33 +75,33 @@ class TrainingTask:
 
     @property
     def _folder(self) -> Path:
-        return self._desk.folder(self._entry.record.id)
+        return self._context.folder(self._entry.record.id)
 
     @property
     def _run(self) -> RunFolder:
         path = self._entry.record.run_path
         if path is None:
-            raise UserError("the training has no run", 1)
+            raise UserError("the training has no run folder", 1)
         return RunFolder(Path(path))
 
     # -- from examples to a run --------------------------------------------------------------
 
     def _prepare(self) -> None:
-        desk, record = self._desk, self._entry.record
-        ready, settings = desk.client.start(), desk.settings()
+        context, record = self._context, self._entry.record
+        ready, settings = context.client.start(), context.settings()
         wanted = set(record.examples)
-        examples = [e for e in desk.examples() if e.id in wanted and e.pending]
+        examples = [e for e in context.examples() if e.id in wanted and e.pending]
         corrections = newest(examples)
         if not corrections:
-            self._end("cancelled", "its examples were dropped meanwhile")
+            self._end("cancelled", "its examples were dropped before it started")
             return
-        parent = continued(desk.adapters, desk.base, ready.base_hash, settings)
-        start = None if parent is None else (parent, desk.adapters.folder(parent))
-        reserve = gather(desk, ready, corrections, settings)
+        parent = parent_adapter(context.adapters, context.base, ready.base_hash, settings)
+        start = None if parent is None else (parent, context.adapters.folder(parent))
+        reserve = gather(context, ready, corrections, settings)
         folder = paths.make_private_dir(self._folder)
-        job = lay_out(folder, examples, corrections, reserve, settings, ready, start)
-        job = msgspec.structs.replace(job, trust_remote_code=desk.trust_remote_code)
-        run = self._made(job)
+        job = write_plan(folder, examples, corrections, reserve, settings, ready, start)
+        job = msgspec.structs.replace(job, trust_remote_code=context.trust_remote_code)
+        run = self._create_run(job)
         self._put(
             state="training",
             run_path=str(run.path.absolute()),
@@ -109,18 +110,20 @@ class TrainingTask:
             message="",
         )
 
-    def _made(self, job: Job) -> RunFolder:
-        """A new run; one that a killed session made and never noted is put away."""
-        for left in run_folder.list_runs(self._desk.runs_dir):
-            info = left.info()
+    def _create_run(self, job: Job) -> RunFolder:
+        """Creates the run, deleting one that a killed session created but did not record."""
+        for old in run_folder.list_runs(self._context.runs_dir):
+            info = old.info()
             if info is not None and info.name == job.name:
-                shutil.rmtree(left.path, ignore_errors=True)
-        return run_folder.create_run(self._desk.runs_dir, job)
+                shutil.rmtree(old.path, ignore_errors=True)
+        return run_folder.create_run(self._context.runs_dir, job)
 
     # -- the engine --------------------------------------------------------------------------
 
     def _train(self) -> None:
-        threading.Thread(target=self._ask_ahead, name="asking before", daemon=True).start()
+        threading.Thread(
+            target=self._answer_in_advance, name="answers before the training", daemon=True
+        ).start()
         while True:
             outcome = self._follow()
             if outcome is None:
@@ -131,50 +134,50 @@ class TrainingTask:
             if outcome.status == "cancelled":
                 self._end("cancelled", outcome.message)
                 return
-            if outcome.status != "crashed" or self._entry.starts >= MOST_STARTS:
+            if outcome.status != "crashed" or self._entry.starts >= MAX_STARTS:
                 self._end("failed", outcome.message)
                 return
 
     def _follow(self) -> EngineOutcome | None:
-        run, desk = self._run, self._desk
+        run, context = self._run, self._context
         status = run.status()
         if status == "completed":
             return EngineOutcome(status, "")
         plan = read_plan(self._folder)
-        course = EngineRun(
+        engine_run = EngineRun(
             run,
             RunRequests(
-                left=desk.left,
-                cancelled=self._cancelled,
-                seen=self._seen,
+                stopping=context.stopping,
+                cancel_reason=self._cancel_reason,
+                on_state=self._on_state,
                 limit_seconds=plan.settings.time_limit_minutes * 60,
-                command=desk.command,
+                command=context.command,
             ),
         )
         if status in ACTIVE_STATES:
-            course.attach()
+            engine_run.attach()
         elif status in ("idle", "crashed"):
-            self._entry = desk.put(
+            self._entry = context.put(
                 msgspec.structs.replace(self._entry, starts=self._entry.starts + 1)
             )
-            course.start()
+            engine_run.start()
         else:
             state = run.state()
             return EngineOutcome(status, state.message if state else f"the run is {status}")
-        return course.follow()
+        return engine_run.follow()
 
-    def _cancelled(self) -> str | None:
-        return "cancelled" if self._entry.record.id in self._desk.ended_by_user else None
+    def _cancel_reason(self) -> str | None:
+        return "cancelled" if self._entry.record.id in self._context.cancelled_ids else None
 
-    def _seen(self, state: RunState) -> None:
+    def _on_state(self, state: RunState) -> None:
         if state.step != self._step:
             self._step = state.step
-            self._desk.on_change()
+            self._context.on_change()
 
-    def _ask_ahead(self) -> None:
-        """Asks what is asked before a training while it runs: the answers go into the book."""
+    def _answer_in_advance(self) -> None:
+        """Asks the questions for the state before the training while it runs, to fill the cache."""
         with contextlib.suppress(UserError):
-            ready, plan = self._desk.client.start(), read_plan(self._folder)
+            ready, plan = self._context.client.start(), read_plan(self._folder)
             ask = self._askers(ready, plan)
             ask["live"]([item.turns for item in (*plan.taught, *plan.known)])
             ask["base"]([item.turns for item in plan.known if item.source == "golden"])
@@ -186,52 +189,56 @@ class TrainingTask:
         added = self._added()
         if added is None and not self._entry.overridden:
             verdict = promotion_gate.judge(
-                plan.taught, plan.known, self._askers(self._desk.client.start(), plan),
+                plan.taught, plan.known, self._askers(self._context.client.start(), plan),
                 plan.settings,
             )  # fmt: skip
             self._put(before=verdict.before, after=verdict.after)
-            if self._cancelled() is not None:
+            if self._cancel_reason() is not None:
                 self._end("cancelled", "cancelled")
                 return
             if verdict.objection is not None:
-                self._end("refused", f"not loaded: {verdict.objection}")
+                self._end("refused", f"the adapter is not activated: {verdict.objection}")
                 return
-        self._go_live(plan, added or self._add(plan))
+        self._activate(plan, added or self._add(plan))
 
     def _askers(self, ready: ModelReady, plan: TrainingPlan) -> dict[str, Ask]:
-        desk, longest = self._desk, plan.settings.max_new_tokens
+        context, max_new_tokens = self._context, plan.settings.max_new_tokens
         expected = max(len(item.answer.encode()) for item in (*plan.taught, *plan.known))
         candidate = self._run.adapter_dir
 
         def ask_candidate(questions: list[list[Turn]]) -> list[str]:
-            # An answer has no more tokens than bytes; a longer one than expected is wrong anyhow.
-            most = min(longest, expected + _SPARE_TOKENS)
-            return desk.ask(questions, candidate, most)
+            # An answer has no more tokens than bytes, and one longer than expected is wrong.
+            most = min(max_new_tokens, expected + _SPARE_TOKENS)
+            return context.ask(questions, candidate, most)
 
         return {
-            "base": desk.asker(ready, live=False, longest=longest),
-            "live": desk.asker(ready, live=True, longest=longest),
+            "base": context.asker(ready, live=False, max_new_tokens=max_new_tokens),
+            "live": context.asker(ready, live=True, max_new_tokens=max_new_tokens),
             "candidate": ask_candidate,
         }
 
-    # -- going live --------------------------------------------------------------------------
+    # -- activation --------------------------------------------------------------------------
 
     def _added(self) -> str | None:
-        """The adapter of this training, where it is in the store already."""
+        """The adapter of this training, where it is already in the store."""
         run_id = self._run.path.name
         return next(
-            (item.info.name for item in self._desk.adapters.list() if item.info.run_id == run_id),
+            (
+                item.info.name
+                for item in self._context.adapters.list()
+                if item.info.run_id == run_id
+            ),
             None,
         )
 
     def _add(self, plan: TrainingPlan) -> str:
-        """Puts the adapter into the store: from here on its examples are learned."""
-        desk, record, info = self._desk, self._entry.record, self._run.info()
+        """Adds the adapter to the store: from here on its examples count as learned."""
+        context, record, info = self._context, self._entry.record, self._run.info()
         if info is None:
-            raise UserError(f"the run {self._run.path} is gone", 1)
+            raise UserError(f"the run {self._run.path} cannot be read", 1)
         last = _last_step(self._run)
         facts = AdapterInfo(
-            name=desk.adapters.free_name("taught"),
+            name=context.adapters.free_name("taught"),
             created_at=time.time(),
             base_model=info.base_model,
             base_hash=info.base_hash,
@@ -245,31 +252,31 @@ class TrainingTask:
             before=record.before,
             after=record.after,
         )
-        return desk.adapters.add(self._run.adapter_dir, facts, number_on=True).name
+        return context.adapters.add(self._run.adapter_dir, facts, number_on=True).name
 
-    def _go_live(self, plan: TrainingPlan, name: str) -> None:
-        desk = self._desk
-        desk.adapters.set_live({name: 1.0}, desk.base)
-        loaded = "it answers now"
+    def _activate(self, plan: TrainingPlan, name: str) -> None:
+        context = self._context
+        context.adapters.set_live({name: 1.0}, context.base)
+        loaded = "its adapter is active"
         try:
-            desk.client.use({name: 1.0}, {name: desk.adapters.folder(name)})
+            context.client.use({name: 1.0}, {name: context.adapters.folder(name)})
         except UserError as error:
-            loaded = f"it answers from the next start on ({error})"
-        desk.feedback.mark_trained(plan.examples, name)
+            loaded = f"its adapter is active from the next start on ({error})"
+        context.feedback.mark_trained(plan.examples, name)
         self._put(adapter=name)
-        self._end("live", f"{self._words()}{loaded}")
+        self._end("live", f"{self._measures_text()}{loaded}")
         shutil.rmtree(self._folder / START, ignore_errors=True)
 
-    def _words(self) -> str:
+    def _measures_text(self) -> str:
         record = self._entry.record
-        parts = _told("recalled", record.before.recalled, record.after.recalled)
-        return parts + _told("kept", record.before.kept, record.after.kept)
+        parts = _measure_text("recalled", record.before.recalled, record.after.recalled)
+        return parts + _measure_text("kept", record.before.kept, record.after.kept)
 
-    # -- the journal -------------------------------------------------------------------------
+    # -- the queue ---------------------------------------------------------------------------
 
     def _put(self, **changes: Any) -> None:
         record = msgspec.structs.replace(self._entry.record, **changes)
-        self._entry = self._desk.put(msgspec.structs.replace(self._entry, record=record))
+        self._entry = self._context.put(msgspec.structs.replace(self._entry, record=record))
 
     def _end(self, state: TrainingState, message: str) -> None:
         run_path = self._entry.record.run_path
@@ -281,13 +288,13 @@ class TrainingTask:
             step=run.step if run else 0,
             total_steps=run.total_steps if run else None,
         )
-        self._desk.ended_by_user.discard(self._entry.record.id)
+        self._context.cancelled_ids.discard(self._entry.record.id)
 
 
-def _told(what: str, before: float | None, after: float | None) -> str:
+def _measure_text(what: str, before: float | None, after: float | None) -> str:
     if after is None:
         return ""
-    return f"{what} {after:.0%} (before {before or 0.0:.0%}), "
+    return f"{what} {formats.share(after)} (before {formats.share(before or 0.0)}), "
 
 
 def _last_step(run: RunFolder) -> TrainRecord | None:

@@ -1,4 +1,4 @@
-"""When the examples that wait are enough to start a training."""
+"""Decides when the pending examples start a training."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tui_trainer.contracts.teaching import TeachingSettings
 
 @dataclass(frozen=True)
 class BufferState:
-    """How far the waiting examples are from starting a training.
+    """How far the pending examples are from starting a training.
 
-    `count` examples with the summed `weight` wait for the next training; a threshold of 0 is
-    off. `needs_correction` counts ratings that lack a right answer and are not taught.
+    `count` examples with the summed `weight` are pending; a threshold of 0 is off.
+    `needs_correction` counts rated answers without a right answer, which are not taught.
     """
 
     count: int
@@ -34,7 +34,7 @@ class BufferState:
 def buffer_state(
     waiting: Collection[RatedExample], examples: Iterable[RatedExample], settings: TeachingSettings
 ) -> BufferState:
-    """The state of the buffer: `waiting` for the next training, out of all `examples`."""
+    """The state of the buffer of `waiting` examples, out of all `examples`."""
     return BufferState(
         count=len(waiting),
         threshold=settings.auto_train_threshold,
@@ -45,9 +45,9 @@ def buffer_state(
 
 
 def due(buffer: BufferState, waiting: Iterable[RatedExample], tried: Collection[str]) -> bool:
-    """Whether a training is to start by itself.
+    """Whether a training starts by itself.
 
-    Examples whose training ended without an adapter going live (`tried`) do not start it again
-    on their own: at least one other must have come.
+    Examples whose training ended without an active adapter (`tried`) do not start another one
+    alone: at least one new example is needed.
     """
     return buffer.fires and any(example.id not in tried for example in waiting)

@@ -21,7 +21,7 @@ from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
 from tui_trainer.teaching.feedback_trainer import FeedbackTrainer
 from tui_trainer.teaching.paraphrases import turned
-from tui_trainer.teaching.replay import divide
+from tui_trainer.teaching.replay import split_held_out
 from tui_trainer.teaching.training_rows import KnownAnswer
 
 MOST_TOKENS = 64
@@ -152,7 +152,7 @@ def _taught(
 
 def _held_out(known: Sequence[tuple[str, str]], after: Sequence[str]) -> float:
     items = [KnownAnswer(turns=[Turn("user", q)], answer=a, source="golden") for q, a in known]
-    apart = {item.question for item in divide(items)[1]}
+    apart = {item.question for item in split_held_out(items)[1]}
     pairs = [(g, a) for (q, a), g in zip(known, after, strict=True) if q in apart]
     return share([given for given, _ in pairs], [answer for _, answer in pairs])
 
@@ -174,7 +174,7 @@ def _correct(client: ChatClient, teacher: FeedbackTrainer, chosen: CorrectionSet
                 correction=item.answer,
             )
         )
-        teacher.poke()
+        teacher.wake()
     return began
 
 

@@ -5,28 +5,25 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from tests.repl.conftest import FakeClient, Room
 from tui_trainer.cli import main
-from tui_trainer.cli.adapters import commands as command
+from tui_trainer.cli.adapters import compare, merge
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.store.adapters import adapter_files
 from tui_trainer.store.adapters.adapter_store import AdapterStore
-
-if TYPE_CHECKING:
-    from tests.repl.conftest import FakeClient, Room
 
 Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def store(make_room: Callable[..., Room]) -> AdapterStore:
+def store() -> AdapterStore:
     """Two adapters for the built-in base and one for another."""
-    room = make_room()
+    room = Room()
     room.add_adapter("one")
     room.add_adapter("two", created_at=2.0)
     room.add_adapter("other", created_at=3.0, base_model="/models/other")
@@ -66,7 +63,7 @@ def test_the_list_tells_what_answers(store: AdapterStore, capsys: Capture) -> No
 def test_an_empty_store_says_how_the_first_one_comes(capsys: Capture) -> None:
     assert done(capsys, "list") == (
         "",
-        "no adapters yet; the first one: tui-trainer repl, then /fix and /train\n",
+        "no adapters yet; create one with tui-trainer repl, then /fix TEXT and /train\n",
     )
     assert done(capsys, "list", "--json")[0] == "[]\n"
     assert done(capsys, "list", "--trash")[1] == "the trash is empty\n"
@@ -89,13 +86,13 @@ def test_only_adapters_of_one_base_answer_together(store: AdapterStore, capsys: 
 
 def test_rename_delete_restore_and_purge(store: AdapterStore, capsys: Capture) -> None:
     done(capsys, "rename", "one", "first")
-    assert "say --yes" in refused(capsys, "delete", "first")
+    assert "confirm with --yes" in refused(capsys, "delete", "first")
     done(capsys, "delete", "first", "--yes")
     assert json.loads(done(capsys, "list", "--trash", "--json")[0])[0]["name"] == "first"
     assert "first" in done(capsys, "list", "--trash")[0]
     assert done(capsys, "restore", "first")[0] == "first\n"
     done(capsys, "delete", "first", "--yes")
-    assert "1 adapters are gone" in done(capsys, "purge", "--yes")[1]
+    assert "1 adapter is deleted permanently" in done(capsys, "purge", "--yes")[1]
     assert "it is empty" in refused(capsys, "restore", "first")
     assert "no adapter 'first'" in refused(capsys, "delete", "first", "--yes")
 
@@ -111,11 +108,11 @@ def test_compare_and_merge_ask_the_model(
     store: AdapterStore,
     capsys: Capture,
     tmp_path: Path,
-    make_room: Callable[..., Room],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    client = make_room().client
-    monkeypatch.setattr(command, "_client", lambda info: _Opened(client, info))
+    client = Room().client
+    for module in (compare, merge):
+        monkeypatch.setattr(module, "open_client", lambda info: _Opened(client, info))
     text = done(capsys, "compare", "one", "two", "--ask", "What?")[0]
     assert ["q_proj", "1.5", "2.5", "3", "–"] in [line.split() for line in text.splitlines()]
     assert "What?     What? by one  What? by two" in text

@@ -65,7 +65,7 @@ def test_the_words_tell_the_same(capsys: Capture, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(diagnosis, "ask_torch", lambda: TorchFacts(problem="not \x1b[1m there"))
     assert main.main(["doctor"]) == 0
     text = capsys.readouterr().out
-    for title in ("machine", "torch", "packages", "built-in base", "terminal", "places"):
+    for title in ("hardware", "torch", "packages", "built-in base", "terminal", "paths"):
         assert f"{title}\n" in text
     assert "problem  not \\x1b[1m there" in text
 
@@ -90,7 +90,7 @@ def test_each_missing_thing_has_its_repair(machine: SystemInfo) -> None:
 def test_a_gpu_that_torch_cannot_use_is_named(machine: SystemInfo) -> None:
     with_gpu = msgspec.structs.replace(machine, gpus=[GpuSample(index=0, name="H200")])
     (item,) = diagnosis.find_missing(with_gpu, TORCH, TERMINAL, base_present=True)
-    assert item.what == "a torch that uses the GPU here"
+    assert item.what == "a torch that uses this GPU"
     used = msgspec.structs.replace(TORCH, cuda_available=True)
     assert diagnosis.find_missing(with_gpu, used, TERMINAL, base_present=True) == []
 
@@ -136,7 +136,7 @@ def test_a_card_without_a_driver_is_named_with_the_command(machine: SystemInfo) 
 
 def test_a_driver_too_old_for_torch_and_a_lost_gpu(machine: SystemInfo) -> None:
     (what,) = missing(machine, ON_GPU, gpus=[H200], cuda_version="12.4")
-    assert what == "a driver for torch's CUDA 13.0 (this one runs up to 12.4)"
+    assert what == "a driver for torch's CUDA 13.0 (the installed one supports up to 12.4)"
     assert missing(machine, ON_GPU, gpus=[H200], cuda_version="13.0") == {}
     lost = GpuSample(index=3, vendor="NVIDIA", problem="GPU is lost")
     found = missing(machine, ON_GPU, gpus=[H200, lost])
@@ -145,7 +145,7 @@ def test_a_driver_too_old_for_torch_and_a_lost_gpu(machine: SystemInfo) -> None:
 
 def test_a_full_disk_is_missing_room(machine: SystemInfo) -> None:
     (what,) = missing(machine, disk_free=1 << 29)
-    assert what.startswith("room on the disk (0.5 GiB free at ")
+    assert what.startswith("disk space (0.5 GiB free at ")
 
 
 def test_an_apple_gpu_needs_no_cuda(machine: SystemInfo) -> None:
@@ -155,7 +155,7 @@ def test_an_apple_gpu_needs_no_cuda(machine: SystemInfo) -> None:
 
 def test_what_training_will_use(machine: SystemInfo) -> None:
     on_gpu = diagnosis.training_facts(machine, ON_GPU)
-    assert on_gpu["device"] == "NVIDIA H200, 139.0 GiB"
+    assert on_gpu["device"] == "NVIDIA H200, 139 GiB"
     assert on_gpu["training.precision"] == "bf16 or fp32"
     assert diagnosis.training_facts(machine, TORCH)["device"] == "CPU"
     broken = diagnosis.training_facts(machine, TorchFacts(problem="not installed"))

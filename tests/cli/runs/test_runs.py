@@ -78,9 +78,12 @@ def test_the_list_shows_a_dead_run_as_crashed(
     other = make_run("right")
     where = str(tmp_path / "runs")
     header, *rows = printed(capsys, "runs", "list", "--runs-dir", where).splitlines()
-    assert " ".join(header.split()) == "NAME STATUS STEP LOSS BEST VAL TREND TOK/S LEFT STARTED ID"
+    assert (
+        " ".join(header.split())
+        == "NAME STATUS STEP LOSS BEST VAL TREND TOK/S REMAINING STARTED ID"
+    )
     told = {row.split()[0]: row for row in rows}
-    assert told["left"].split()[1:7] == ["crashed", "7", "/", "40", "–", "1.25"]
+    assert told["left"].split()[1:7] == ["crashed", "7", "/", "40", "–", "1.250"]
     assert told["right"].endswith(other.path.name)
     documents = json.loads(printed(capsys, "runs", "list", "--runs-dir", where, "--json"))
     facts = {item["name"]: item for item in documents}
@@ -114,7 +117,7 @@ def test_show_tells_results_checkpoints_and_where_the_adapter_lies(
     assert "message stopped\\x07 at step 7" in facts
     assert "step 7 / 40" in facts
     assert "loss – at step 7" in facts
-    assert "best val_loss 1.5 at step 7" in facts
+    assert "best val_loss 1.500 at step 7" in facts
     assert "learning rate 1.6e-4" in facts
     assert "step-00000007 2.0 KiB, best" in facts
     assert f"adapter {folder.adapter_dir}" in facts
@@ -174,11 +177,11 @@ def test_the_list_holds_other_tools_runs_and_can_be_filtered_and_sorted(
         (["list", "--sort", "lss"], "--sort lss: there is no field 'lss'; did you mean loss?"),
         (["show", "nobody"], "no run 'nobody'"),
         (["show", "no/such"], "no/such does not exist"),
-        (["diff", "mine"], "needs two runs or more"),
+        (["diff", "mine"], "needs two or more runs"),
         (["diff", "mine", "nobody"], "no run 'nobody'"),
         (["export", "mine", "--metric", "los"], "has no metric 'los'; did you mean loss?"),
         (["export", "mine", "--format", "xml"], "'xml' is not one of"),
-        (["export", "mine", "-o", "."], ". is a folder; name a file"),
+        (["export", "mine", "-o", "."], ". is a folder; give a file"),
     ],
 )
 def test_a_mistake_is_one_sentence(
@@ -218,7 +221,7 @@ def test_diff_tells_configuration_and_the_better_result(
     text = printed(capsys, "runs", "diff", "one", str(second.path), *where)
     told = [" ".join(line.split()) for line in text.splitlines()]
     assert told[0] == "one two" and "lora.rank 16 64" in told
-    assert "best val_loss 1.5 @ 7 1.125 @ 9 *" in told
+    assert "best val_loss 1.500 @ 7 1.125 @ 9 *" in told
     found = json.loads(printed(capsys, "runs", "diff", "one", "two", "--json", *where))
     assert found["config"] == [{"key": "lora.rank", "values": [16, 64]}]
     best = {item["name"]: item["best"] for item in found["results"]}
@@ -285,4 +288,4 @@ def test_parquet_needs_pyarrow(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     target = str(tmp_path / "rows.parquet")
     assert main.main(["runs", "export", str(folder.path), "-o", target]) == 1
-    assert "Parquet needs pyarrow; install with" in capsys.readouterr().err
+    assert "Parquet needs pyarrow; install it with" in capsys.readouterr().err

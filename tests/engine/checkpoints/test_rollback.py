@@ -139,7 +139,7 @@ def said_again(folder: RunFolder, capsys: Capture) -> list[Advice]:
     capsys.readouterr()
     assert cli.main(["runs", "advise", str(folder.metrics_file), "--history", "--json"]) == 0
     out, words = capsys.readouterr()
-    ways = [line for line in words.splitlines() if line.startswith("on a way that was left: ")]
+    ways = [line for line in words.splitlines() if line.startswith("rollback: ")]
     assert len(ways) == len(rollbacks(folder))
     return msgspec.json.decode(out, type=list[Advice])
 

@@ -14,6 +14,7 @@ import pytest
 from tui_trainer.cli.find_lr import curve
 from tui_trainer.engine.preflight import find_lr
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 
 RATES = np.geomspace(find_lr.LOWEST, find_lr.HIGHEST, find_lr.STEPS).tolist()
 
@@ -51,12 +52,15 @@ def test_it_stops_where_the_loss_blows_up() -> None:
 
 def test_the_curve_as_text() -> None:
     found = find_lr.judge(RATES, [fall(rate) for rate in RATES])
-    lines = curve(found).splitlines()
-    assert len(lines) == 15
-    assert "4" in lines[0].split("│")[0] or "5" in lines[0].split("│")[0]
-    mark = lines[-2].index("▲") - lines[-3].index("└") - 1
     assert found.proposed is not None
-    assert mark == round((math.log10(found.proposed) + 6) / 6 * 59)
+    title, *rows, axis, labels = curve(found).splitlines()
+    assert title == f"smoothed loss by learning rate  │ {formats.rate(found.proposed)}"
+    assert len(rows) == 12
+    assert rows[0].split("│")[0].strip() in ("", "4", "5")
+    assert labels.endswith("rate log")
+    left = axis.index("└") + 1
+    column = round((math.log10(found.proposed) + 6) / 6 * (len(axis) - left - 1))
+    assert all(row[left + column] == "│" for row in rows[:3]), "it marks the proposed rate"
 
 
 def test_a_real_job_gets_a_rate_that_its_run_learns_at(

@@ -144,7 +144,7 @@ class FakeTeacher:
 
     def start(self) -> None: ...
     def close(self) -> None: ...
-    def poke(self) -> None: ...
+    def wake(self) -> None: ...
 
     def buffer(self) -> BufferState:
         taken = {name for record in self.records for name in record.examples}
@@ -196,7 +196,7 @@ class Room:
             self.model, self.teacher, self.feedback, self.adapters, self.conversation,
             TeachingSettings(), emit,
         )  # fmt: skip
-        self.teacher.on_change = session.teacher_changed
+        self.teacher.on_change = session.training_changed
         return session
 
     def add_adapter(self, name: str, **changes: Any) -> Path:

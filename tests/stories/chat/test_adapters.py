@@ -70,7 +70,7 @@ async def test_rename_delete_and_restore(
         await seen(app, "there is already an adapter first")
         field.value = "capitals"
         await pilot.press("enter")
-        await becomes(app, lambda: "is called capitals now" in told(app))
+        await becomes(app, lambda: "is renamed to capitals" in told(app))
         await seen(app, "  capitals ")
         await pilot.press("D")
         await seen(app, "delete adapter capitals? It goes to the trash", "y  confirm")

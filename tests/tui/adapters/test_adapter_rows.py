@@ -6,7 +6,7 @@ import pytest
 
 from tui_trainer.contracts.adapter import AdapterInfo, Measures
 from tui_trainer.contracts.chat import Comparison, LayerDifference
-from tui_trainer.repl.command_table import COMMANDS, written
+from tui_trainer.repl.command_table import COMMANDS, usage_lines
 from tui_trainer.store.adapters.adapter_store import AdapterEntry
 from tui_trainer.tui.adapters import adapter_rows
 from tui_trainer.tui.adapters.adapter_names import adapter_name, name_problem
@@ -19,7 +19,7 @@ INFO = AdapterInfo(
     name="capitals", created_at=1.7e9, base_model="/models/a-base", base_hash="0" * 64,
     after=Measures(recalled=0.999, kept=0.5, recalled_count=1000), examples=["e"],
 )  # fmt: skip
-COMMAND_FORMS = CommandForms({name: written(name) for name in COMMANDS})
+COMMAND_FORMS = CommandForms({name: usage_lines(name) for name in COMMANDS})
 
 
 def test_rows_tell_what_answers_and_what_is_marked() -> None:
@@ -64,7 +64,7 @@ def test_hints_and_completion_of_commands() -> None:
     assert COMMAND_FORMS.hint("/fix").startswith("/fix TEXT")
     assert COMMAND_FORMS.hint("/f") == "tab completes  /fix  /feedback"
     assert "load NAME" in COMMAND_FORMS.hint("/adapters ")
-    assert COMMAND_FORMS.hint("/adapters load") == "/adapters load NAME  let it answer"
+    assert COMMAND_FORMS.hint("/adapters load") == "/adapters load NAME  activate it"
     assert COMMAND_FORMS.hint("/nothing") == "unknown command /nothing; /help lists the commands"
     assert COMMAND_FORMS.completed("/cr") == "/critical "
     assert COMMAND_FORMS.completed("/f") == "/f" and COMMAND_FORMS.completed("/re") == "/re"

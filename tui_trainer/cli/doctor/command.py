@@ -1,4 +1,4 @@
-"""`doctor`: what this machine has, and what is missing."""
+"""`doctor`: shows hardware and software, and what is missing."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 @common.debug_option
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
-    """Say what this machine has, and how to repair what is missing.
+    """Show hardware, software, and how to install what is missing.
 
     \b
     Examples:
       tui-trainer doctor
       tui-trainer doctor --json
     """
-    from tui_trainer.cli.doctor import diagnosis  # the GPU library and its kin
+    from tui_trainer.cli.doctor import diagnosis  # loads the GPU libraries
 
     found = diagnosis.check(common.runs_dir(context))
     if as_json:
         output.document(found)
         return
     sections = [
-        ("machine", _machine(found.machine)),
+        ("hardware", _hardware(found.machine)),
         ("training will use", list(found.training.items())),
         ("torch", _torch(found.torch)),
         ("packages", [(k, v or "not installed") for k, v in found.machine.packages.items()]),
         ("built-in base", _base(found.builtin_base)),
         ("terminal", _terminal(found.terminal)),
-        ("places", [(k, v or "not set") for k, v in found.places.items()]),
+        ("paths", [(k, v or "not set") for k, v in found.places.items()]),
         ("missing", [(f"{item.what}:", item.repair) for item in found.missing]),
     ]
     texts = [f"{title}\n{output.pairs(lines, indent=2)}" for title, lines in sections if lines]
@@ -50,7 +50,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
     output.data("\n\n".join(texts))
 
 
-def _machine(machine: SystemInfo) -> list[tuple[str, str]]:
+def _hardware(machine: SystemInfo) -> list[tuple[str, str]]:
     limit = f", limited to {machine.cpu_limit:g}" if machine.cpu_limit else ""
     lines = [
         ("system", machine.platform),
@@ -68,7 +68,7 @@ def _machine(machine: SystemInfo) -> list[tuple[str, str]]:
         reason = f" ({machine.gpu_message})" if machine.gpu_message else ""
         lines.append(("GPU", f"none{reason}"))
     if machine.gpu_driver:
-        cuda = f", runs CUDA up to {machine.cuda_version}" if machine.cuda_version else ""
+        cuda = f", supports CUDA up to {machine.cuda_version}" if machine.cuda_version else ""
         lines.append(("GPU driver", f"{machine.gpu_driver}{cuda}"))
     return lines
 
@@ -78,8 +78,8 @@ def _gpu(gpu: GpuSample) -> str:
         return f"{gpu.name or formats.MISSING}: {gpu.problem}"
     memory = "shares RAM" if gpu.unified else formats.size(gpu.memory_total)
     slices = f", {len(gpu.mig)} MIG slices" if gpu.mig else ""
-    held = f", clocks held down by {', '.join(gpu.throttle)}" if gpu.throttle else ""
-    return f"{gpu.name or formats.MISSING}, {memory}{slices}{held}"
+    limited = f", clocks limited by {', '.join(gpu.throttle)}" if gpu.throttle else ""
+    return f"{gpu.name or formats.MISSING}, {memory}{slices}{limited}"
 
 
 def _torch(torch: TorchFacts) -> list[tuple[str, str]]:

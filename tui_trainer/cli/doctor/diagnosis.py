@@ -1,4 +1,4 @@
-"""What `doctor` finds out: this machine, its packages, its terminal, and what is missing."""
+"""Collects what `doctor` shows: hardware, packages, terminal, and what is missing."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ from tui_trainer.launch.engine_process import NEEDED, REPAIR
 from tui_trainer.store import paths
 from tui_trainer.text import formats
 
-TORCH_SECONDS = 90.0  # a cold disk may take a minute to give torch
+TORCH_SECONDS = 90.0  # importing torch from a cold disk may take a minute
 _SMALLEST = (80, 24)
 
-# Asked in a process of its own: importing torch takes seconds, and may crash where a driver
-# does not fit.
+# Run in a process of its own: importing torch takes seconds, and may crash with a wrong driver.
 _ASK_TORCH = """
 import json, torch
 cuda = torch.cuda.is_available()
@@ -45,7 +44,7 @@ print(json.dumps({
 
 
 class TorchFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What torch says of its devices (memory in bytes); `problem` where it could not be asked."""
+    """Torch's devices (memory in bytes); `problem` says why torch could not be asked."""
 
     version: str | None = None
     cuda_build: str | None = None
@@ -59,7 +58,7 @@ class TorchFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TerminalFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The terminal as its environment describes it; the size in cells."""
+    """The terminal as the environment describes it; the size in cells."""
 
     is_terminal: bool
     kind: str | None
@@ -71,7 +70,7 @@ class TerminalFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that `doctor` says."""
+    """Everything that `doctor` shows."""
 
     machine: SystemInfo
     torch: TorchFacts
@@ -83,10 +82,10 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check(runs_dir: Path) -> Diagnosis:
-    """Looks at everything; takes as long as importing torch."""
+    """Collects everything; takes as long as importing torch."""
     machine = machine_facts(_nearest_existing(runs_dir))
     torch = ask_torch()
-    terminal = look_at_terminal()
+    terminal = terminal_facts()
     base = _builtin_base()
     return Diagnosis(
         machine=machine,
@@ -125,7 +124,7 @@ def ask_torch(timeout: float = TORCH_SECONDS) -> TorchFacts:
 
 
 def training_facts(machine: SystemInfo, torch: TorchFacts) -> dict[str, str]:
-    """What a training on this machine will use, in words: device, arithmetic, processors."""
+    """What a training on this computer will use: device, precision, threads."""
     if torch.problem is not None:
         return {"device": f"none: torch {torch.problem}"}
     device, precision = "CPU", "fp32"
@@ -143,8 +142,8 @@ def training_facts(machine: SystemInfo, torch: TorchFacts) -> dict[str, str]:
     return {"device": device, "training.precision": precision, "CPU threads": threads}
 
 
-def look_at_terminal() -> TerminalFacts:
-    """What the environment says of the terminal."""
+def terminal_facts() -> TerminalFacts:
+    """Facts about the terminal from the environment."""
     size = shutil.get_terminal_size()
     encoding = getattr(sys.stdout, "encoding", None) or "unknown"
     return TerminalFacts(
@@ -161,14 +160,14 @@ def look_at_terminal() -> TerminalFacts:
 def find_missing(
     machine: SystemInfo, torch: TorchFacts, terminal: TerminalFacts, *, base_present: bool
 ) -> list[MissingItem]:
-    """What is missing, the most needed first, each with its repair."""
+    """What is missing, the most important first, each with the command that repairs it."""
     found = []
     absent = [name for name in NEEDED if machine.packages.get(name) is None]
     if absent:
         found.append(MissingItem(f"{', '.join(absent)} (needed to train)", REPAIR))
     elif torch.problem:
         found.append(
-            MissingItem(f"a torch that works: {torch.problem}", f"{REPAIR} --force-reinstall")
+            MissingItem(f"a working torch: {torch.problem}", f"{REPAIR} --force-reinstall")
         )
     if not base_present:
         found.append(
@@ -199,7 +198,9 @@ def _missing_in_terminal(terminal: TerminalFacts) -> list[MissingItem]:
         found.append(MissingItem("a terminal of 80×24 cells", "enlarge the window"))
     if terminal.colours != "16 million" and terminal.colours != "none (NO_COLOR)":
         found.append(
-            MissingItem("16 million colours", "export COLORTERM=truecolor, if it has them")
+            MissingItem(
+                "16 million colours", "export COLORTERM=truecolor, if the terminal supports them"
+            )
         )
     return found
 

@@ -1,4 +1,4 @@
-"""What `doctor` finds wrong with GPUs, drivers and the disk, each with its repair."""
+"""Problems of GPUs, drivers and the disk that `doctor` shows, each with its repair."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LEAST_DISK = 2 << 30
 
 
 class MissingItem(msgspec.Struct, frozen=True):
-    """Something that is not there, and what repairs it."""
+    """Something that is missing, and the command that repairs it."""
 
     what: str
     repair: str
@@ -22,20 +22,21 @@ class MissingItem(msgspec.Struct, frozen=True):
 def of_gpus(
     machine: SystemInfo, *, torch_works: bool, torch_sees: bool, built_for: str | None
 ) -> Iterator[MissingItem]:
-    """What keeps the GPUs of this machine from training; `built_for` is the CUDA or ROCm of
-    torch."""
+    """What keeps the GPUs of this computer from training; `built_for` is the CUDA or ROCm version
+    of torch."""
     yield from _drivers(machine)
     older = _older(machine.cuda_version, built_for)
     if older:
         yield MissingItem(
-            f"a driver for torch's CUDA {built_for} (this one runs up to {machine.cuda_version})",
-            f"update the NVIDIA driver, or take a torch for CUDA {machine.cuda_version}: "
+            f"a driver for torch's CUDA {built_for} (the installed one supports up to "
+            f"{machine.cuda_version})",
+            f"update the NVIDIA driver, or install a torch for CUDA {machine.cuda_version}: "
             f"{_CHOOSE_TORCH}",
         )
     makers = {gpu.vendor for gpu in machine.gpus if gpu.problem is None}
     if makers - {"Apple"} and torch_works and not torch_sees and not older:
         yield MissingItem(
-            "a torch that uses the GPU here",
+            "a torch that uses this GPU",
             f"pip install torch, with the index of {_CHOOSE_TORCH} for your driver",
         )
     for gpu in machine.gpus:
@@ -47,20 +48,20 @@ def of_gpus(
 
 
 def _drivers(machine: SystemInfo) -> Iterator[MissingItem]:
-    """Cards that are plugged in and that nothing speaks for."""
-    answering = {gpu.vendor for gpu in machine.gpus}
+    """GPUs that are plugged in but have no working driver."""
+    with_driver = {gpu.vendor for gpu in machine.gpus}
     message = machine.gpu_message or ""
     if "differ in version" in message:
         yield MissingItem("an NVIDIA driver as new as its library", "sudo reboot")
     elif "has not answered" in message:
         yield MissingItem(f"a driver that answers: {message}", "sudo reboot")
-    elif "NVIDIA" in machine.gpu_cards and "NVIDIA" not in answering:
+    elif "NVIDIA" in machine.gpu_cards and "NVIDIA" not in with_driver:
         yield MissingItem(
             f"a driver for the NVIDIA card ({message})" if message else "an NVIDIA driver",
             "sudo ubuntu-drivers install (Ubuntu), sudo apt install nvidia-driver (Debian), or "
             "in a container: docker run --gpus all",
         )
-    if "AMD" in machine.gpu_cards and "AMD" not in answering:
+    if "AMD" in machine.gpu_cards and "AMD" not in with_driver:
         yield MissingItem(
             "amdsmi (figures of the AMD GPU; it comes with ROCm)",
             "pip install /opt/rocm/share/amd_smi",
@@ -68,19 +69,19 @@ def _drivers(machine: SystemInfo) -> Iterator[MissingItem]:
 
 
 def of_disk(machine: SystemInfo) -> Iterator[MissingItem]:
-    """A disk on which runs would soon stop being saved."""
+    """A disk that is nearly full, so that runs could not be saved."""
     if machine.disk_free is not None and machine.disk_free < _LEAST_DISK:
         free = machine.disk_free / 2**30
         yield MissingItem(
-            f"room on the disk ({free:.1f} GiB free at {machine.disk_path})",
-            f"du -xh {machine.disk_path} | sort -h | tail shows what takes it; or choose another "
-            "place with --runs-dir",
+            f"disk space ({free:.1f} GiB free at {machine.disk_path})",
+            f"du -xh {machine.disk_path} | sort -h | tail shows what uses it; or choose another "
+            "folder with --runs-dir",
         )
 
 
 def _older(has: str | None, needs: str | None) -> bool:
-    """Whether a CUDA is of an older major version than the one that is needed: within one, newer
-    minor versions run on an older driver."""
+    """Whether a CUDA version has a lower major number than the needed one: within one major
+    version, newer minor versions run on an older driver."""
     try:
         return (
             has is not None

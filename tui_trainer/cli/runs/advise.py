@@ -1,4 +1,4 @@
-"""`runs advise`: the advisor over recorded metrics."""
+"""`runs advise`: applies the advisor to recorded metrics."""
 
 from __future__ import annotations
 
@@ -26,45 +26,48 @@ from tui_trainer.text import formats
 if TYPE_CHECKING:
     from tui_trainer.watch.run_location import RunLocation
 
-# Files that are read here, with whatever names their fields have; others as the monitor does.
+# Files that are read here, whatever their fields are named; others are read as by the monitor.
 _LINES = (".jsonl", ".ndjson", ".json", ".log", ".txt")
 
 
-@click.command("advise")
+@click.command()
 @click.argument("run", metavar="RUN|FILE")
-@click.option("--history", is_flag=True, help="Every word: raised, updated and closed.")
+@click.option("--history", is_flag=True, help="Every report of an advice: raised, updated, closed.")
 @common.json_option("Print one JSON document: a list with an object per advice.")
 @common.runs_dir_option
 @common.debug_option
 @click.pass_context
-def advise_command(context: click.Context, run: str, history: bool, as_json: bool) -> None:
-    """Replay the advisor over recorded metrics: what it advised, or would have.
+def advise(context: click.Context, run: str, history: bool, as_json: bool) -> None:
+    """Apply the advisor to recorded metrics.
+
+    Prints what it advised, or would have advised.
 
     RUN is a run's folder, id or name; FILE any file of JSON lines with a loss, or a run of
     TensorBoard, W&B, transformers, Lightning, Keras, Trackio or MLflow. Where gradient norm or
-    learning rate was not recorded, fewer things can be told, and that is said.
+    learning rate was not recorded, fewer rules apply; a message says which values are missing.
 
     \b
     Examples:
       tui-trainer runs advise lighthouse
       tui-trainer runs advise other-tool/metrics.jsonl --json
     """
-    found, odd = _replayed(run, context)
-    if odd:
-        output.say(f"{odd:,} {'line is' if odd == 1 else 'lines are'} not JSON, passed over")
+    found, skipped = _replayed(run, context)
+    if skipped:
+        lines = "line is" if skipped == 1 else "lines are"
+        output.message(f"{skipped:,} {lines} not JSON and skipped")
     if found.lacks:
-        output.say(f"judged without {_listed(found.lacks)}: not recorded")
-    said = found.said if history else found.advice
+        output.message(f"not recorded: {_listed(found.lacks)}; rules that need them are skipped")
+    reports = found.said if history else found.advice
     if as_json:
-        output.document(said)
-    elif said:
+        output.document(reports)
+    elif reports:
         headers = ("STEP", "KIND", "URGENCY", "STATUS", "RATE", "SUGGESTED", "REASON")
-        output.data(output.table(headers, [_row(advice, history) for advice in said]))
+        output.data(output.table(headers, [_row(advice, history) for advice in reports]))
     else:
-        output.say(f"nothing to advise over {found.rows:,} rows")
-    offer = _way_back(run, context, found)
+        output.message(f"no advice for {formats.plural(found.rows, 'row')}")
+    offer = _rollback_offer(run, context, found)
     if offer is not None:
-        output.say(offer)
+        output.message(offer)
 
 
 def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
@@ -92,38 +95,38 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
         data = read_regular(file)
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
-    rows, odd = parse(data)
-    for words in known.left:
-        output.say(f"on a way that was left: {formats.escape(words)}")
+    rows, skipped = parse(data)
+    for text in known.rollbacks:
+        output.message(f"rollback: {formats.escape(text)}")
     found = replay(rows, known.settings, known.facts, known.hardware, known.mutes)
     if not found.rows:
         raise UserError(
-            f"{file} has no training loss to judge; lines of JSON with a field "
+            f"{file} has no training loss; lines of JSON with a field "
             '"loss" (or "train_loss", "train/loss") are needed'
         )
-    return found, odd
+    return found, skipped
 
 
 def _of_another_tool(place: RunLocation, settings: AdvisorSettings | None) -> tuple[Replay, int]:
-    """The advisor over a run that another tool wrote, as the monitor reads it."""
+    """Applies the advisor to a run of another tool, as the monitor reads it."""
     from tui_trainer.watch.runs.foreign_advice import ForeignAdvice, lacking
     from tui_trainer.watch.runs.run_details import read_whole
 
     view = read_whole(place)
-    judging = ForeignAdvice(settings)
-    for _ in judging.take(view):
+    advisor = ForeignAdvice(settings)
+    for _ in advisor.take(view):
         pass
-    if view.summary.problem and not judging.rows:
+    if view.summary.problem and not advisor.rows:
         raise UserError(f"{place.path} ({view.summary.tool}): {view.summary.problem}", 1)
-    if not judging.rows:
-        raise UserError(f"{place.path} ({view.summary.tool}) has no training loss to judge")
+    if not advisor.rows:
+        raise UserError(f"{place.path} ({view.summary.tool}) has no training loss")
     if view.train.thinning > 1:
-        output.say(f"judged by means of {view.train.thinning} rows: the run is a long one")
-    return judging.result(lacking(view)), 0
+        output.message(f"the run is long: the advisor sees means of {view.train.thinning} rows")
+    return advisor.result(lacking(view)), 0
 
 
-def _way_back(reference: str, context: click.Context, found: Replay) -> str | None:
-    """How a run of ours that ended badly is set back to a good checkpoint, in a sentence."""
+def _rollback_offer(reference: str, context: click.Context, found: Replay) -> str | None:
+    """How a run that failed is rolled back to a good checkpoint, as a sentence, or None."""
     known = [advice for advice in found.advice if advice.status != "closed"]
     if not known or Path(reference).expanduser().is_file():
         return None
@@ -140,28 +143,28 @@ def _way_back(reference: str, context: click.Context, found: Replay) -> str | No
 
 @dataclass(frozen=True)
 class _Known:
-    """What a run says besides its metrics."""
+    """What is known of a run besides its metrics."""
 
     facts: JobFacts = field(default_factory=JobFacts)
     settings: AdvisorSettings | None = None
     hardware: tuple[HardwareSample, ...] = ()
     mutes: tuple[tuple[int, str], ...] = ()
-    left: tuple[str, ...] = ()  # what was advised where the run went back by itself, and was done
+    rollbacks: tuple[str, ...] = ()  # messages of the rollbacks of the run
 
 
 def _known(folder: RunFolder) -> _Known:
-    """What a run folder of ours says; its advisor is the one that its job asked for."""
+    """What a run folder of ours holds; the advisor's settings are those of its job."""
     info, state = folder.info(), folder.state()
     events = folder.events()
-    heard = told(events)
-    left = tuple(event.message for event in events if event.kind == "rollback")
+    history = told(events)
+    rollbacks = tuple(event.message for event in events if event.kind == "rollback")
     total = state.total_steps if state else None
-    facts = facts_of(info.job, total, heard.usual_rate) if info else JobFacts()
+    facts = facts_of(info.job, total, history.usual_rate) if info else JobFacts()
     settings = info.job.advisor if info else load_settings().advisor
     samples: list[HardwareSample] = []
-    with contextlib.suppress(OSError):  # absent where the run has not begun
+    with contextlib.suppress(OSError):  # absent where the run has not started
         samples = jsonl.read_records(folder.hardware_file, HardwareSample).records
-    return _Known(facts, settings, tuple(samples), heard.mutes, left)
+    return _Known(facts, settings, tuple(samples), history.mutes, rollbacks)
 
 
 def _row(advice: Advice, history: bool) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""`runs diff`: what differs between runs, in configuration and results."""
+"""`runs diff`: compares the configuration and results of runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BEST = "*"
 @common.debug_option
 @click.pass_context
 def diff(context: click.Context, wanted: tuple[str, ...], as_json: bool) -> None:
-    """Compare runs: the configuration that differs, and what came of it.
+    """Compare runs: configuration that differs, and results.
 
     A star marks the better value. RUN is a run's folder or file, its id or its name.
 
@@ -34,7 +34,7 @@ def diff(context: click.Context, wanted: tuple[str, ...], as_json: bool) -> None
       tui-trainer runs diff runs/a runs/b runs/c --json
     """
     if len(wanted) < 2:
-        raise UserError("runs diff needs two runs or more: tui-trainer runs diff A B")
+        raise UserError("runs diff needs two or more runs, such as tui-trainer runs diff A B")
     from tui_trainer.watch.runs.resolve import find_location
     from tui_trainer.watch.runs.run_details import read_whole
     from tui_trainer.watch.runs.run_diff import contrast
@@ -91,7 +91,7 @@ def _text(views: list[RunView], found: RunDiff) -> str:
         )
     text = output.table(headers, rows)
     keys = "1 key" if found.same == 1 else f"{found.same:,} keys"
-    return f"{text}\n\n{BEST} the better value; {keys} of the configuration the same everywhere"
+    return f"{text}\n\n{BEST} better value; {keys} of the configuration are equal in all runs"
 
 
 def _values(measure: ResultRow) -> list[str]:

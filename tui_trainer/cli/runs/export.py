@@ -1,4 +1,4 @@
-"""`runs export`: every recorded row of a run, exactly."""
+"""`runs export`: writes every recorded row of a run, exactly."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def export(
 ) -> None:
     """Write the metrics of a run as CSV, JSON lines or Parquet.
 
-    Training rows and evaluations by step, read again from their source, none thinned; rows that
-    a resumed run replaced are left out. In CSV what is missing is empty and what is not finite
-    is `nan`; JSON lines have null for it and name the field in "nonfinite".
+    Training rows and evaluations by step, all of them; rows that a resumed run replaced are left
+    out. In CSV a missing value is empty and a non-finite one `nan`; JSON lines have null for a
+    non-finite one and name the field in "nonfinite".
 
     \b
     Examples:
@@ -68,7 +68,7 @@ def export(
         _write_stdout(rows, form)
     else:
         _write_file(rows, form, target.expanduser())
-        output.say(f"{len(rows):,} rows written to {formats.escape(str(target))}")
+        output.message(f"{len(rows):,} rows written to {formats.escape(str(target))}")
 
 
 def _form_of(target: Path | None) -> str:
@@ -78,9 +78,11 @@ def _form_of(target: Path | None) -> str:
 
 def _check_parquet(target: Path | None) -> None:
     if importlib.util.find_spec("pyarrow") is None:
-        raise UserError("Parquet needs pyarrow; install with: pip install tui-trainer[parquet]", 1)
+        raise UserError(
+            "Parquet needs pyarrow; install it with: pip install tui-trainer[parquet]", 1
+        )
     if target is None and sys.stdout.isatty():
-        raise UserError("Parquet is not for a terminal; name a file with -o FILE")
+        raise UserError("Parquet is a binary format; write it to a file with -o FILE")
 
 
 def _write_stdout(rows: ExportRows, form: str) -> None:
@@ -95,21 +97,21 @@ def _write_stdout(rows: ExportRows, form: str) -> None:
 
 
 def _write_file(rows: ExportRows, form: str, target: Path) -> None:
-    """Writes aside and renames, so that the file is the old one or the new one, never half."""
+    """Writes to a temporary file and renames it, so that the target is never half written."""
     if target.is_dir():
-        raise UserError(f"{target} is a folder; name a file")
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+        raise UserError(f"{target} is a folder; give a file")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
         with os.fdopen(descriptor, "wb") as file:
             _write(rows, form, file)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(target)
+        temporary.replace(target)
     except OSError as error:
         raise UserError(f"{target} cannot be written: {error.strerror}", 1) from None
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _write(rows: ExportRows, form: str, file: IO[bytes]) -> None:
@@ -121,7 +123,7 @@ def _write(rows: ExportRows, form: str, file: IO[bytes]) -> None:
 
 
 def _texts(rows: ExportRows, form: str) -> Iterator[str]:
-    """The rows as text, some thousands at a time."""
+    """The rows as text, in pieces of some thousand rows."""
     return _csv(rows) if form == "csv" else _jsonl(rows)
 
 

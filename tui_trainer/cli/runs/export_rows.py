@@ -16,8 +16,8 @@ from tui_trainer.watch.runs.run_details import read_rows
 from tui_trainer.watch.snapshots import MetricTable
 from tui_trainer.watch.tables.metric_decoder import is_missing
 
-_PLACES = ("step", "epoch", "time")
-# What is a number in every row, so that none at all means not a finite one.
+_POSITION = ("step", "epoch", "time")
+# Fields that are in every row: no value at all in a column means non-finite values.
 _MEASURED = ("loss", "val_loss", "gradient_norm")
 _CHUNK = 4096
 
@@ -26,7 +26,7 @@ _CHUNK = 4096
 class ExportRows:
     """Training rows and evaluations by step; of one step the training row comes first.
 
-    `picked` are the rows' places in their table, `train` says which table that is.
+    `picked` matches each row's index in its table, `from_train` which of the two tables that is.
     """
 
     names: tuple[str, ...]
@@ -38,7 +38,7 @@ class ExportRows:
         return len(self.picked)
 
     def chunks(self) -> Iterator[tuple[list[str], list[list[float | None]]]]:
-        """The kinds and the columns of some thousand rows at a time; None is missing."""
+        """The kinds and the columns of up to `_CHUNK` rows at a time; None is a missing value."""
         for begin in range(0, len(self), _CHUNK):
             chosen = slice(begin, begin + _CHUNK)
             from_train, picked = self.from_train[chosen], self.picked[chosen]
@@ -56,20 +56,20 @@ class ExportRows:
                 known = values.astype(object)
                 known[is_missing(values)] = None
                 if not table.count(name) and name not in _MEASURED:
-                    known[:] = None  # null in every row: a field that was not used
+                    known[:] = None  # null in every row: the field was not used
                 found[mine] = known
         return [None if value is None else float(value) for value in found]
 
 
 def rows_of(place: RunLocation, metrics: Sequence[str] = ()) -> ExportRows:
-    """Every recorded row, or those that hold one of `metrics`. Raises `UserError`."""
+    """Every recorded row, or those with a value of one of `metrics`. Raises `UserError`."""
     try:
         tables = read_rows(place)
     except Exception as error:
         reason = caught(error, place.path)
         raise UserError(f"{place.path} cannot be read: {reason}", 1) from None
     if any(table.thinning > 1 for table in tables):
-        raise UserError(f"{place.path} holds more rows in one piece than can be exported", 1)
+        raise UserError(f"{place.path} has more rows than can be exported", 1)
     present = list(dict.fromkeys((*tables[0].names(), *tables[1].names())))
     for name in metrics:
         if name not in present:
@@ -77,24 +77,24 @@ def rows_of(place: RunLocation, metrics: Sequence[str] = ()) -> ExportRows:
             hint = f"did you mean {guess}?" if guess else f"it has: {', '.join(present) or 'none'}"
             raise UserError(f"run {place.name} has no metric {name!r}; {hint}")
     wanted = tuple(dict.fromkeys(metrics)) or tuple(present)
-    places = [name for name in _PLACES if any(len(table.column(name)) for table in tables)]
-    kept = [_holding(table, wanted if metrics else ()) for table in tables]
+    position = [name for name in _POSITION if any(len(table.column(name)) for table in tables)]
+    kept = [_row_indices(table, wanted if metrics else ()) for table in tables]
     picked = np.concatenate(kept)
     from_train = np.repeat([True, False], [len(part) for part in kept])
     steps = np.concatenate(
         [table.column("step")[part] for table, part in zip(tables, kept, strict=True)]
     )
     order = np.argsort(steps, kind="stable")
-    return ExportRows((*places, *wanted), tables, picked[order], from_train[order])
+    return ExportRows((*position, *wanted), tables, picked[order], from_train[order])
 
 
-def _holding(table: MetricTable, names: Sequence[str]) -> NDArray[np.intp]:
-    """The places of the rows that hold one of `names`, or of all rows without names."""
+def _row_indices(table: MetricTable, names: Sequence[str]) -> NDArray[np.intp]:
+    """The indices of the rows with a value of one of `names`; without names, of all rows."""
     if not names:
         return np.arange(len(table), dtype=np.intp)
-    holds = np.zeros(len(table), dtype=np.bool_)
+    matches = np.zeros(len(table), dtype=np.bool_)
     for name in names:
         column = table.column(name)
         if len(column):
-            holds |= ~is_missing(column)
-    return np.flatnonzero(holds)
+            matches |= ~is_missing(column)
+    return np.flatnonzero(matches)

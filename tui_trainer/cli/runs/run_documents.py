@@ -1,4 +1,4 @@
-"""Runs as the plain documents that are printed: the same facts as on the screen."""
+"""Runs as documents that the `runs` commands print: the same facts as on the screens."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tui_trainer.watch.snapshots import RunSummary, RunView
 
 @dataclass(frozen=True)
 class LastMetrics:
-    """The newest training row and the newest evaluation, as far as the file's end holds them."""
+    """The newest training row and the newest evaluation at the end of the file."""
 
     train: TrainRecord | None = None
     evaluation: EvalRecord | None = None
 
 
 def last_metrics(folder: RunFolder) -> LastMetrics:
-    """Reads the end of `metrics.jsonl`; unreadable lines are passed over."""
+    """Reads the end of `metrics.jsonl`; unreadable lines are skipped."""
     train: TrainRecord | None = None
     evaluation: EvalRecord | None = None
     with contextlib.suppress(OSError):
@@ -39,7 +39,7 @@ def last_metrics(folder: RunFolder) -> LastMetrics:
 
 
 def summary(run: RunSummary) -> dict[str, Any]:
-    """What the list of runs says about one."""
+    """A run as in the list of runs."""
     ours = run.kind == "run"
     state = RunFolder(run.path).state() if ours else None
     last = last_metrics(RunFolder(run.path)) if ours else LastMetrics()
@@ -72,7 +72,7 @@ def summary(run: RunSummary) -> dict[str, Any]:
 
 
 def everything(place: RunLocation) -> dict[str, Any]:
-    """What `runs show` says about one run."""
+    """A run as `runs show` prints it."""
     found = run_details.dossier_of(place, thorough=True)
     view = found.view
     folder = RunFolder(place.path)
@@ -100,7 +100,7 @@ def everything(place: RunLocation) -> dict[str, Any]:
 
 
 def _results(view: RunView) -> dict[str, Any]:
-    """What the rows themselves say."""
+    """Results that are computed from the rows."""
     best, val = view.train.best("loss"), view.evals.best("val_loss")
     results: dict[str, Any] = {
         "metrics": list(dict.fromkeys((*view.train.names(), *view.evals.names()))),
@@ -118,5 +118,5 @@ def _results(view: RunView) -> dict[str, Any]:
 
 
 def _step(best: tuple[float, float] | None) -> int | None:
-    """The step of a best value; None where its rows have none."""
+    """The step of a best value; None where its row has no step."""
     return int(best[1]) if best is not None and math.isfinite(best[1]) else None

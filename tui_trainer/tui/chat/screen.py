@@ -65,9 +65,9 @@ class ChatScreen(Page):
                 yield TeachingPanel()
 
     def on_mount(self) -> None:
-        from tui_trainer.repl.command_table import COMMANDS, written  # monitor does without
+        from tui_trainer.repl.command_table import COMMANDS, usage_lines  # monitor does without
 
-        self._commands = CommandForms({name: written(name) for name in COMMANDS})
+        self._commands = CommandForms({name: usage_lines(name) for name in COMMANDS})
         self._hint()
 
     def on_screen_resume(self) -> None:

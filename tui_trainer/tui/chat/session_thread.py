@@ -131,7 +131,7 @@ class SessionThread:
                 break
         if self._session is None:
             raise UserError("the chat is not available; the chat screen (3) shows why")
-        return self._session.desk
+        return self._session.context
 
     # -- in the session's thread -----------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class SessionThread:
             return
         finally:
             self._tried.set()
-        session.teacher_changed()  # tells how full the buffer is
+        session.training_changed()  # tells how full the buffer is
         if session.training:
             self._start()
 
@@ -174,7 +174,7 @@ class SessionThread:
             self._tell(ChatUnavailable(str(error)))
             return
         self._started = True
-        facts = session.desk.client.facts
+        facts = session.context.client.facts
         if facts is not None:
             self._tell(ChatReady(facts.parameters, facts.device, facts.dtype))
         in_background("seat", lambda: self._look_for_seat(session))
@@ -192,7 +192,7 @@ class SessionThread:
             self._tell(LineEnded(line, done))
 
     def _look_for_seat(self, session: ChatSession) -> None:
-        if not self._left.wait(SEAT_SECONDS) and not session.desk.teacher.teaching:
+        if not self._left.wait(SEAT_SECONDS) and not session.context.trainer.teaching:
             self._tell(NotTeaching())
 
     def _tell(self, news: News) -> None:
@@ -207,7 +207,7 @@ class SessionThread:
 
 def opened(session: ChatSession) -> SessionOpened:
     """What the stores hold at the start."""
-    desk = session.desk
+    desk = session.context
     ratings: dict[str, Rating] = {}
     with contextlib.suppress(UserError):
         ratings = {e.id: e.rating for e in desk.feedback.examples() if not e.dropped}
@@ -215,7 +215,7 @@ def opened(session: ChatSession) -> SessionOpened:
         model=desk.base,
         said=tuple(desk.conversation.said(KEPT_TURNS)),
         ratings=ratings,
-        trainings=tuple(desk.teacher.trainings()),
+        trainings=tuple(desk.trainer.trainings()),
         history=tuple(session.history()),
         live=session.live,
     )

@@ -1,0 +1,26 @@
+"""`adapters add`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tui_trainer.cli import common, output
+from tui_trainer.store.adapters.adapter_import import add_from
+from tui_trainer.store.adapters.adapter_store import AdapterStore
+
+
+@click.command()
+@click.argument("source", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--name", metavar="NAME", help="Its name.  [default: that of the run or folder]")
+@common.debug_option
+def add(source: Path, name: str | None) -> None:
+    """Add an adapter from a run or a folder in PEFT's format.
+
+    \b
+    Examples:
+      tui-trainer adapters add runs/lighthouse-20261101-120000-ab12
+      tui-trainer adapters add ./downloaded --name helper
+    """
+    output.data(add_from(AdapterStore(), source.expanduser(), name).name)

@@ -1,0 +1,48 @@
+"""What the `adapters` commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from tui_trainer.chat.client import ChatClient
+from tui_trainer.cli import output
+from tui_trainer.cli.chat_printer import shown
+from tui_trainer.contracts.adapter import AdapterInfo
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.session import TextTable
+from tui_trainer.store.adapters.adapter_store import AdapterEntry, AdapterStore
+from tui_trainer.text import formats
+
+
+def print_table(table: TextTable) -> None:
+    """Prints a table to standard output."""
+    for line in shown(table):
+        output.data(line)
+
+
+def document_of(store: AdapterStore, entry: AdapterEntry) -> dict[str, object]:
+    """The facts about an adapter as they are printed in JSON."""
+    info = entry.info
+    facts: dict[str, object] = msgspec.to_builtins(info)
+    return {
+        **facts,
+        "path": str(store.folder(info.name)),
+        "bytes": entry.size,
+        "queries": entry.queries,
+        "live": store.live(info.base_model).get(info.name),
+    }
+
+
+def usable_folder(store: AdapterStore, name: str) -> Path:
+    """The folder of an adapter. Raises `UserError` where its files are missing or damaged."""
+    problem = store.problem(name)
+    if problem:
+        raise UserError(f"adapter {name!r} cannot be used: {problem}", 1)
+    return store.folder(name)
+
+
+def open_client(info: AdapterInfo) -> ChatClient:
+    """A client for the base of an adapter; progress of loading goes to standard error."""
+    return ChatClient(info.base_model, on_status=lambda text: output.message(formats.escape(text)))

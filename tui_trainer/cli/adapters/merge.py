@@ -1,0 +1,32 @@
+"""`adapters merge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tui_trainer.cli import common, output
+from tui_trainer.cli.adapters.common import open_client, usable_folder
+from tui_trainer.store.adapters.adapter_store import AdapterStore
+from tui_trainer.text import formats
+
+
+@click.command()
+@click.argument("name", metavar="NAME")
+@click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
+@common.debug_option
+def merge(name: str, target: Path) -> None:
+    """Merge an adapter and its base into one plain model.
+
+    \b
+    Example:
+      tui-trainer adapters merge capitals ./capitals-model
+    """
+    store = AdapterStore()
+    folder = usable_folder(store, name)
+    with open_client(store.get(name)) as client:
+        written = client.merge(
+            folder, target, on_progress=lambda text: output.message(formats.escape(text))
+        )
+    output.data(formats.escape(str(written)))

@@ -1,0 +1,30 @@
+"""`adapters show`."""
+
+from __future__ import annotations
+
+import click
+
+from tui_trainer.cli import common, output
+from tui_trainer.cli.adapters.common import document_of, print_table
+from tui_trainer.repl import tables
+from tui_trainer.store.adapters.adapter_store import AdapterStore
+
+
+@click.command()
+@click.argument("name", metavar="NAME")
+@common.json_option("Print one JSON document.")
+@common.debug_option
+def show(name: str, as_json: bool) -> None:
+    """Show one adapter, and whether its files are complete.
+
+    \b
+    Example:
+      tui-trainer adapters show taught-20261121-1 --json
+    """
+    store = AdapterStore()
+    exact = store.get(name).name
+    found = next(entry for entry in store.list() if entry.info.name == exact)
+    if as_json:
+        output.document({**document_of(store, found), "problem": store.problem(name)})
+    else:
+        print_table(tables.adapter_facts(found, store.problem(name)))

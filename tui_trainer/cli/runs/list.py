@@ -1,0 +1,149 @@
+"""`runs list`: the runs of a folder, filtered and sorted."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tui_trainer.cli import common, output
+from tui_trainer.cli.monitor import check_folder
+from tui_trainer.contracts.errors import UserError
+from tui_trainer.text import formats
+
+if TYPE_CHECKING:  # numpy: a tenth of a second, loaded when there is a run to read
+    from tui_trainer.watch.run_location import RunLocation
+    from tui_trainer.watch.snapshots import RunSummary
+
+_HEADERS = (
+    "NAME", "STATUS", "STEP", "LOSS", "BEST VAL", "TREND", "TOK/S", "REMAINING", "STARTED",
+)  # fmt: skip
+
+
+@click.command("list")
+@click.option("--filter", "conditions", default="", metavar="TEXT", help="Words and conditions: "
+              "'loss<2 lr>=1e-4 status:running -smoke lora.rank=16'.")  # fmt: skip
+@click.option("--sort", "by", default="", metavar="FIELD", help="loss, step, best, val, trend, lr, "
+              "speed, eta, age, name ...; -FIELD reverses the order.")  # fmt: skip
+@common.json_option("Print one JSON document.")
+@common.runs_dir_option
+@common.debug_option
+@click.pass_context
+def list_runs(context: click.Context, conditions: str, by: str, as_json: bool) -> None:
+    """List the runs of a folder, ours and other tools', newest first.
+
+    \b
+    Examples:
+      tui-trainer runs list
+      tui-trainer runs list --filter 'loss<2 status:completed' --sort loss
+      tui-trainer runs list --runs-dir sample_runs --json
+    """
+    folder = common.runs_dir(context)
+    options = context.find_object(common.GlobalOptions)
+    if folder.exists() or (options is not None and options.runs_dir is not None):
+        check_folder(folder)
+    found, total = _chosen(folder, conditions, by)
+    if as_json:
+        from tui_trainer.cli.runs import run_documents
+
+        output.document([run_documents.summary(run) for run in found])
+    elif found:
+        output.data(_table(found))
+    elif total:
+        output.message(f"none of {total:,} runs in {formats.escape(str(folder))} matches")
+    else:
+        output.message(_no_runs(folder))
+
+
+def _chosen(folder: Path, conditions: str, by: str) -> tuple[list[RunSummary], int]:
+    """The matching runs in order, and the number of all runs. Raises `UserError`."""
+    if not (conditions or by or folder.exists()):
+        return [], 0
+    from tui_trainer.watch.query import fields, query
+    from tui_trainer.watch.runs import resolve
+
+    name = by.removeprefix("-")
+    if name and name not in fields.BY_NAME:
+        raise UserError(f"--sort {by}: {query.parse(f'{name}=1').problem or 'no such field'}")
+    summaries, warnings = resolve.find_all(folder)
+    for sentence in warnings:
+        output.message(f"warning: {formats.escape(sentence)}")
+    configs: dict[Path, dict[str, Any]] = {}
+    wanted = query.parse(conditions)
+    if wanted.needs_config or wanted.problem is not None:
+        configs = {item.location.path: _config_of(item.location) for item in summaries}
+        wanted = query.parse(conditions, {key for config in configs.values() for key in config})
+    if wanted.problem is not None:
+        raise UserError(f"--filter: {wanted.problem}")
+    now = time.time()
+    found = [
+        item.summary
+        for item in summaries
+        if wanted.matches(item.summary, now, configs.get(item.location.path))
+    ]
+    falling = bool(name) and fields.BY_NAME[name].falling != by.startswith("-")
+    return fields.arrange(found, name or None, falling, now), len(summaries)
+
+
+def _config_of(place: RunLocation) -> dict[str, Any]:
+    """The configuration of a run; empty where it cannot be read, which its row shows."""
+    from tui_trainer.watch import error_boundary
+    from tui_trainer.watch.runs import flat_config, run_details
+
+    try:
+        if place.kind == "run":
+            return flat_config.config_of(place.path)
+        return dict(run_details.read_whole(place).config)
+    except Exception as error:
+        error_boundary.caught(error, place.path)
+        return {}
+
+
+def steps_text(step: int | None, total: int | None) -> str:
+    """A step of a total, such as 120 / 400."""
+    return formats.count(step) + (f" / {total:,}" if total else "")
+
+
+def _table(found: list[RunSummary]) -> str:
+    other_tools = any(run.tool != "tui-trainer" for run in found)
+    has_problems = any(run.problem for run in found)
+    headers = (
+        *_HEADERS,
+        *(("TOOL",) if other_tools else ()),
+        "ID",
+        *(("PROBLEM",) if has_problems else ()),
+    )
+    rows = [
+        (
+            *_row(run),
+            *((run.tool,) if other_tools else ()),
+            run.id,
+            *((run.problem,) if has_problems else ()),
+        )
+        for run in found
+    ]
+    return output.table(headers, rows)
+
+
+def _row(run: RunSummary) -> tuple[str, ...]:
+    from tui_trainer.watch.query.fields import BY_NAME
+
+    remaining = BY_NAME["eta"].number
+    return (
+        run.name,
+        run.status,
+        steps_text(run.step, run.total_steps),
+        formats.number(run.loss),
+        formats.number(run.best_val_loss),
+        formats.MISSING if run.trend is None else f"{run.trend * 100:+.1f} %",
+        formats.number(run.tokens_per_second or None),
+        formats.duration(remaining(run, 0.0) if remaining is not None else None),
+        formats.moment(run.created_at),
+    )
+
+
+def _no_runs(folder: Path) -> str:
+    where = formats.escape(str(folder))
+    return f"no runs in {where} yet; start one with tui-trainer train example"

@@ -1,0 +1,162 @@
+"""`runs show`: the facts of one run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tui_trainer.cli import common, output
+from tui_trainer.cli.runs.list import steps_text
+from tui_trainer.contracts.run import LoopInfo, RunInfo, RunState
+from tui_trainer.text import formats
+from tui_trainer.watch.runs import evaluation_lines
+
+_CHANGES = 20  # the newest are shown
+
+
+@click.command()
+@click.argument("run", metavar="RUN")
+@common.json_option("Print one JSON document.")
+@common.runs_dir_option
+@common.debug_option
+@click.pass_context
+def show(context: click.Context, run: str, as_json: bool) -> None:
+    """Show one run: state, results, configuration, checkpoints.
+
+    RUN is a run's folder or file, its id or its name; of several with one name, the newest.
+
+    \b
+    Examples:
+      tui-trainer runs show lighthouse
+      tui-trainer runs show runs/lighthouse-20261101-120000-ab12 --json
+      tui-trainer runs show logs/trainer_state.json
+    """
+    from tui_trainer.cli.runs import run_documents
+    from tui_trainer.watch.runs.resolve import find_location
+
+    found = run_documents.everything(find_location(run, common.runs_dir(context)))
+    if as_json:
+        output.document(found)
+        return
+    sections = [
+        ("", _head(found)),
+        ("results", _results(found)),
+        ("classes", evaluation_lines.lines(found["evaluation"])),
+        ("data", evaluation_lines.data_lines(found["data"])),
+        *_configuration(found),
+        ("changes during the run", _changes(found)),
+        ("checkpoints", _checkpoints(found)),
+        ("hardware", _hardware(found)),
+        ("last lines of engine.log", [("|", line) for line in found["log"]]),
+    ]
+    texts = []
+    for title, lines in sections:
+        if lines:
+            heading = f"{title}\n" if title else ""
+            texts.append(heading + output.pairs(lines, indent=2 if title else 0))
+    output.data("\n\n".join(texts))
+
+
+def _head(found: dict[str, Any]) -> list[tuple[str, str]]:
+    state: RunState | None = found["state"]
+    lines = [
+        ("run", found["id"]),
+        ("folder" if found["kind"] == "run" else "path", found["path"]),
+        ("written by", found["tool"]),
+        ("status", found["status"]),
+        *([("problem", found["problem"])] if found["problem"] else []),
+        ("message", found["message"] or formats.MISSING),
+        ("step", steps_text(found["step"], found["total_steps"])),
+        ("started", formats.moment(found["created_at"])),
+        ("last written", formats.moment(found["updated_at"])),
+        ("training time", formats.duration(found["elapsed_seconds"])),
+    ]
+    if state is not None and state.eta_seconds is not None and found["status"] == state.state:
+        lines.append(("time remaining", formats.duration(state.eta_seconds)))
+    if found["info"] is not None:
+        lines.append(("host", found["info"].host))
+    lines += [("warning", sentence) for sentence in found["oddities"]]
+    if found["lacks"]:
+        lines.append(("not recorded", ", ".join(found["lacks"])))
+    if found["kind"] == "run":
+        lines.append(("adapter", found["adapter"] or formats.MISSING))
+    return lines
+
+
+def _results(found: dict[str, Any]) -> list[tuple[str, str]]:
+    train, rows = found["last_train"], found["rows"]
+    lines = [("loss", f"{formats.number(found['loss'])} at step {formats.count(found['step'])}")]
+    if train is not None:  # the newest row itself, as its loss may not be finite
+        lines = [
+            ("loss", f"{formats.number(train.loss)} at step {train.step:,}"),
+            ("gradient norm", formats.number(train.gradient_norm)),
+        ]
+    lines.append(("learning rate", formats.rate(found["learning_rate"])))
+    for name, step in (("best_loss", "best_loss_step"), ("best_val_loss", "best_step")):
+        if found[name] is not None:
+            best = formats.number(found[name])
+            title = name.replace("_", " ", 1)
+            lines.append((title, f"{best} at step {formats.count(found[step])}"))
+    if found["val_loss"] is not None:
+        lines.append(("last val_loss", formats.number(found["val_loss"])))
+    if found["trend"] is not None:
+        lines.append(("trend", f"{found['trend'] * 100:+.1f} % over the last quarter"))
+    lines.append(("rows", f"{rows['train']:,} training, {rows['eval']:,} evaluations"))
+    lines.append(("metrics", ", ".join(found["metrics"])))
+    return lines
+
+
+def _configuration(found: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    info: RunInfo | LoopInfo | None = found["info"]
+    if isinstance(info, RunInfo):
+        return [("job", _job(info))]
+    if found["config"]:
+        from tui_trainer.watch.runs.run_diff import words
+
+        return [("configuration", [(key, words(value)) for key, value in found["config"].items()])]
+    return [("job", [("run.json", "cannot be read")])] if found["kind"] == "run" else []
+
+
+def _job(info: RunInfo) -> list[tuple[str, str]]:
+    job = info.job
+    lora, training = job.lora, job.training
+    length = f"{training.max_steps:,} steps" if training.max_steps else f"{training.epochs} epochs"
+    batch = f"{training.batch_size} × {training.gradient_accumulation_steps}"
+    train = [job.data.train] if isinstance(job.data.train, str) else job.data.train
+    return [
+        ("base model", job.model),
+        ("data", ", ".join(train)),
+        ("length", length),
+        ("batch", f"{batch} examples a step"),
+        ("peak rate", f"{formats.rate(training.learning_rate)}, {training.scheduler}"),
+        ("LoRA", f"rank {lora.rank}, alpha {lora.alpha:g}, dropout {lora.dropout:g}"),
+        ("seed", str(training.seed)),
+    ]
+
+
+def _changes(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """The newest changes of the learning rate and rollbacks."""
+    events = [event for event in found["events"] if event.kind in ("learning_rate", "rollback")]
+    return [(f"step {event.step:,}", event.message) for event in events[-_CHANGES:]]
+
+
+def _checkpoints(found: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = []
+    for item in found["checkpoints"]:
+        facts = [formats.size(item["bytes"])]
+        facts += ["best"] if item["best"] else []
+        facts += [f"damaged: {item['problem']}"] if item["problem"] else []
+        lines.append((item["name"], ", ".join(facts)))
+    return lines
+
+
+def _hardware(found: dict[str, Any]) -> list[tuple[str, str]]:
+    lines = []
+    for item in found["hardware"]:
+        if item["unit"] == "bytes":
+            last, peak = formats.size(item["last"]), formats.size(item["peak"])
+        else:
+            last, peak = (f"{item[which]:.0f} {item['unit']}" for which in ("last", "peak"))
+        lines.append((item["name"], f"{last}, at most {peak}"))
+    return lines
