@@ -93,13 +93,12 @@ def run_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
 @pytest.fixture
 def at_step(monkeypatch: pytest.MonkeyPatch) -> At:
     """Has a command waiting when so many steps are done; each once."""
-    from tui_trainer.engine import execute_commands as obeying
-    from tui_trainer.engine import loop
+    from tui_trainer.engine import execute_commands, loop
 
     plans: list[tuple[int, CommandName, dict[str, Any]]] = []
-    original = obeying.obey
+    original = execute_commands.execute_commands
 
-    def obey(session: Any) -> Any:
+    def execute(session: Any) -> Any:
         for plan in [plan for plan in plans if plan[0] == session.state.step]:
             plans.remove(plan)
             with atomic.appending(session.folder.control_file) as lines:
@@ -110,7 +109,7 @@ def at_step(monkeypatch: pytest.MonkeyPatch) -> At:
     def plan(step: int, command: CommandName, **arguments: Any) -> None:
         plans.append((step, command, arguments))
 
-    monkeypatch.setattr(loop, "obey", obey)
+    monkeypatch.setattr(loop, "execute_commands", execute)
     return plan
 
 

@@ -10,7 +10,7 @@ import torch
 
 from tui_trainer.contracts.job import LoraSettings, TrainingSettings
 from tui_trainer.engine.data import batching
-from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.loss import ForwardMode, find_way, weighted_sum
 from tui_trainer.models import lora_train
 from tui_trainer.models.base_model import load_base

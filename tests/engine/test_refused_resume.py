@@ -99,7 +99,7 @@ REFUSALS: list[tuple[Spoil, str, str]] = [
     (strange, AT, "SafetensorError"),
     (other_rank, AT, "the saved adapter does not fit"),
     (no_base, AT, "no-such-model"),
-    (other_data, AT, "the data changed since the run began"),
+    (other_data, AT, "the data has changed since the run started"),
     (no_data, AT, "train.jsonl"),
     (no_memory, AT, "out of memory"),
     (no_device, AT, "no device"),
@@ -213,5 +213,5 @@ def test_the_command_line_says_why_and_the_state_is_put_back(
     assert run_headless(folder, AT, as_json=False) == 2
     assert contents(folder) == before
     said = capsys.readouterr().err
-    assert "not resumed: the data changed since the run began" in said
+    assert "not resumed: the data has changed since the run started" in said
     assert "Traceback" not in said

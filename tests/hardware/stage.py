@@ -28,7 +28,7 @@ from tui_trainer.hardware.sampler import Sampler
 from tui_trainer.store import atomic
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.app import TrainerApp
-from tui_trainer.tui.startup.services import Services
+from tui_trainer.tui.common.protocols import Services
 from tui_trainer.watch.folder_watcher import FolderWatcher
 
 GIB = 1 << 30

@@ -45,20 +45,20 @@ ON_GPU = {"device": "cuda", "cpu_share": None}
 @pytest.mark.parametrize(
     ("steps", "machine", "kind", "words"),
     [
-        ({}, {}, "compute", "96% of a step is forward, backward and update"),
-        ({"data_ms": 35.0}, {}, "data", "35% of a step is waiting for data"),
-        ({"data_ms": 60.0, "cpu_share": 0.5}, BUSY, "data", "60%"),
-        ({"reporting_ms": 25.0}, {}, "reporting", "25% of a step goes into writing records"),
-        ({"cpu_share": 0.5}, BUSY, "starved", "52 % of the processors"),
-        ({"cpu_share": 0.97}, BUSY, "compute", "96%"),  # others are busy, but not in its way
+        ({}, {}, "compute", "forward, backward and update take 96 % of each step"),
+        ({"data_ms": 35.0}, {}, "data", "waiting for data takes 35 % of each step"),
+        ({"data_ms": 60.0, "cpu_share": 0.5}, BUSY, "data", "60 %"),
+        ({"reporting_ms": 25.0}, {}, "reporting", "writing records takes 25 % of each step"),
+        ({"cpu_share": 0.5}, BUSY, "starved", "52 % of the CPUs"),
+        ({"cpu_share": 0.97}, BUSY, "compute", "96 %"),  # others are busy, but not in its way
         ({"cpu_share": 0.5}, {"cpu_percent": 50.0, "run_cpu_percent": 49.0}, "compute", ""),
         (ON_GPU | {"utilisation": 0.1}, {"gpus": [GPU]}, "memory", "busy 80 % of the time"),
-        (ON_GPU | {"utilisation": 0.5}, {"gpus": [GPU]}, "compute", "50% of the device's peak"),
+        (ON_GPU | {"utilisation": 0.5}, {"gpus": [GPU]}, "compute", "50 % of the device's peak"),
         (
             {},
             {"ram_used": 97, "ram_total": 100, "swap_used": 30, "swap_total": 100},
             "memory",
-            "RAM is 97% full",
+            "RAM is 97 % full",
         ),
     ],
 )

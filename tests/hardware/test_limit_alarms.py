@@ -37,7 +37,7 @@ def test_memory_is_told_once_and_its_end_once() -> None:
 
 def test_disk_and_gpus() -> None:
     (alarm,) = LimitAlarms().look(HardwareSample(time=0.0, disk_free=300 << 20))
-    assert alarm.message.startswith("the disk of the run has 300 MiB free: free some")
+    assert alarm.message.startswith("the disk of the run has 300 MiB free: free some space")
     alarms = LimitAlarms()
     assert told(alarms, disk_free=GIB - 1) == [("disk", True)]
     assert told(alarms, disk_free=9 * GIB) == [("disk", False)]

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, dynamic_module_uti
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.models import base_model as bases
-from tui_trainer.models import lora_load, lora_merge
+from tui_trainer.models import lora_compare, lora_load, lora_merge
 from tui_trainer.models.base_identity import BaseIdentity, origin_of
 from tui_trainer.models.serving.adapter_pool import AdapterPool
 from tui_trainer.store import paths
@@ -36,7 +36,7 @@ def test_norms_and_angles_are_those_of_the_whole_changes(
     b = lora_load.read(
         make_adapter(qwen2_base, seed=2, r=7, target_modules=["q_proj", "v_proj"]), qwen2_facts
     )
-    found = lora_merge.compare(qwen2_facts, a, b)
+    found = lora_compare.compare(qwen2_facts, a, b)
     changed = a.updates.keys() | b.updates.keys()
     assert [r.layer for r in found.layers] == [n for n in qwen2_facts.layers if n in changed]
     total = [0.0, 0.0, 0.0, 0.0]
@@ -70,7 +70,7 @@ def test_an_adapter_does_not_differ_from_itself(
     qwen2_base: Path, qwen2_facts: lora_load.Base, make_adapter: Make
 ) -> None:
     adapter = lora_load.read(make_adapter(qwen2_base, seed=1), qwen2_facts)
-    found = lora_merge.compare(qwen2_facts, adapter, adapter).whole
+    found = lora_compare.compare(qwen2_facts, adapter, adapter).whole
     assert found.difference < 1e-12 * found.a
     assert found.cosine == pytest.approx(1.0)
 
@@ -81,7 +81,7 @@ def test_dora_is_not_compared(
     plain = lora_load.read(make_adapter(qwen2_base, seed=1), qwen2_facts)
     dora = lora_load.read(make_adapter(qwen2_base, seed=1, use_dora=True), qwen2_facts)
     with pytest.raises(UserError, match="only plain LoRA can be compared"):
-        lora_merge.compare(qwen2_facts, plain, dora)
+        lora_compare.compare(qwen2_facts, plain, dora)
 
 
 @pytest.mark.parametrize("dora", [False, True])

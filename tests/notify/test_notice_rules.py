@@ -110,14 +110,14 @@ def test_who_stops_a_run_is_not_told() -> None:
 
 def test_a_crash_is_told_when_it_is_certain() -> None:
     rule = NoticeRules(OCCASIONS, BEGAN)
-    gone = replace(RUN, status="crashed", resume="go on with: tui-trainer resume a")
+    gone = replace(RUN, status="crashed", resume="resume it with: tui-trainer resume a")
     assert not rule.take([RUN], BEGAN + 1)
     assert not rule.take([gone], BEGAN + 2)
     assert rule.waits
     (notice,) = rule.take([gone], BEGAN + 2 + CERTAIN_SECONDS)
     assert notice.text == (
         "a crashed: the training process is gone at step 40 (killed, or out of memory?); "
-        "go on with: tui-trainer resume a"
+        "resume it with: tui-trainer resume a"
     )
     assert not rule.waits
     assert not rule.take([gone], BEGAN + 9)

@@ -131,6 +131,8 @@ class FakeBuffer:
 class FakeTrainer:
     """Takes what waits into a training, which `advance` carries on."""
 
+    teaching = True
+
     def __init__(self, feedback: FeedbackStore) -> None:
         self._feedback = feedback
         self.records: list[TrainingRecord] = []

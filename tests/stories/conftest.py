@@ -27,7 +27,7 @@ from tui_trainer.store import atomic
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.app import TrainerApp
-from tui_trainer.tui.startup.services import OpenSession, Services
+from tui_trainer.tui.common.protocols import OpenSession, Services
 from tui_trainer.watch.folder_watcher import FolderWatcher
 from tui_trainer.watch.runs import hang_detector
 

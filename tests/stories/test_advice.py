@@ -80,7 +80,7 @@ async def test_advice_is_read_applied_and_dismissed(
     app = session()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "▲ critical  divergence since 52", "lower to 6e-5 (×0.32)", "a apply")
-        assert "judged here" not in text_of(app)
+        assert "computed here" not in text_of(app)
         await seen(app, "━━!")  # the window on the axis, and where it was raised
         assert "╌╌╌╌" in text_of(app), "the level before"
         await pilot.press("a")
@@ -122,13 +122,13 @@ async def test_from_a_spike_a_run_goes_back_and_no_rate_is_offered(
     advise(folder, SPIKE)
     app = session()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
-        await seen(app, "▲ low  loss spike since 52", "a go back")
+        await seen(app, "▲ low  loss spike since 52", "a roll back")
         await pilot.press("a")
         await seen(app, "there is no checkpoint from before the spike at step 52")
         place.mkdir(parents=True)
         checkpoints.seal(place, 40)
         await pilot.press("a")
-        await seen(app, "back to step-00000040, with half the rate", "leave it")
+        await seen(app, "roll back to step-00000040, with half the rate", "cancel")
         await pilot.press("b")
         await seen(app, "going back, and on with")
         assert folder.commands()[-1].command == "rollback"
@@ -167,7 +167,7 @@ async def test_a_run_that_ended_badly_is_rolled_back(
         await seen(app, "Go back to step-00000040 of lighthouse")
         await pilot.press("y")
         await seen(app, "rolling back to step-00000040")
-        asked = app.bridge.supervisor.asked[-1]  # type: ignore[attr-defined]
+        asked = app.services.supervisor.asked[-1]  # type: ignore[attr-defined]
         assert asked[0] == "step-00000040"
         assert 6e-5 <= asked[1] < 1e-4
 
@@ -183,8 +183,8 @@ async def test_another_tools_run_is_judged_here(
     (runs_dir / "other.jsonl").write_text("\n".join(rows) + "\n")
     app = session()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
-        await seen(app, "judged here: no advisor ran along", "divergence since 20")
+        await seen(app, "computed here: the run has no advisor", "divergence since 20")
         await pilot.press("a")
-        await seen(app, "read-only")
+        await seen(app, "cannot be controlled")
         await pilot.press("A")
-        await seen(app, "no more advice on divergence of this run here")
+        await seen(app, "advice on divergence is muted for this run in this session")

@@ -56,10 +56,10 @@ async def test_all_charts_in_an_even_grid(
     many(runs_dir)
     app = session()
     async with app.run_test(size=(120, 40)) as pilot:
-        await seen(app, "chart 2 of 23", "machine")
+        await seen(app, "chart 2 of 23", "h more")
         await pilot.press("G")
         await seen(app, "charts 1–8 of 23", "loss 0.075", "metric_7 ")
-        assert "machine" not in text_of(app)
+        assert "h more" not in text_of(app)
         await pilot.press("g", "enter")  # the second chart, alone
         await seen(app, "chart 2 of 23", "metric_1 ")
         assert "loss 0.075" not in text_of(app)
@@ -68,7 +68,7 @@ async def test_all_charts_in_an_even_grid(
         await pilot.press("escape")
         await seen(app, "charts 1–8 of 23")
         await pilot.press("escape")
-        await seen(app, "machine", "loss 0.075")
+        await seen(app, "h more", "loss 0.075")
 
 
 async def test_a_small_terminal_pages_as_well(
@@ -186,7 +186,7 @@ async def test_marked_runs_are_laid_over_the_pinned_one(
         page = app.screen
         assert isinstance(page, DashboardScreen)
         before = dict(page.charts.plots()[0].slots)
-        app.look_at(two)
+        app.focus_run(two)
         await becomes(app, lambda: [view.summary.path for view in page.charts.views] == [two])
         app.toggle_overlay(one)
         await becomes(app, lambda: len(page.charts.views) == 2)

@@ -49,7 +49,7 @@ async def test_large_terminal_shows_every_chart(
     async with app.run_test(size=(200, 60)):
         await seen(app, "loss 1.6", "learning rate 1.88e-4", "gradient norm 0.8100")
         await seen(app, "tokens/s 19.7k", "validation loss 1.696", "epoch", "elapsed 42 s")
-        await seen(app, "machine", "not available: no NVIDIA driver", "rank 16", "events")
+        await seen(app, "hardware", "not available: no NVIDIA driver", "rank 16", "events")
 
 
 async def test_keys_change_the_charts(make_run: MakeRun, session: Session, seen: Seen) -> None:
@@ -130,16 +130,16 @@ async def test_enter_maximises_and_escape_puts_back(
     make_run("lighthouse")
     app = session()
     async with app.run_test(size=(120, 40)) as pilot:
-        await seen(app, "machine", "learning rate")
+        await seen(app, "h more", "learning rate")
         await pilot.press("enter")
         await pilot.pause()
-        assert "machine" not in text_of(app) and "learning rate" not in text_of(app)
+        assert "h more" not in text_of(app) and "learning rate" not in text_of(app)
         assert "loss 1.6" in text_of(app)
         await pilot.press("escape")
-        await seen(app, "machine", "learning rate")
+        await seen(app, "h more", "learning rate")
         await pilot.press("j", "enter")
         await pilot.pause()
-        assert "learning rate" in text_of(app) and "machine" not in text_of(app)
+        assert "learning rate" in text_of(app) and "h more" not in text_of(app)
 
 
 async def test_crash_says_what_happened_and_which_key_resumes(
@@ -149,13 +149,13 @@ async def test_crash_says_what_happened_and_which_key_resumes(
     folder = make_run("lighthouse", alive=False, log=log)
     app = session()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        await seen(app, "crashed", "gone since step 60", "R carries it on")
+        await seen(app, "crashed", "ended unexpectedly after step 60", "R resumes it")
         await seen(app, "[bold red]RuntimeError[/]: ·[2Jout of memory")
         await pilot.press("p")
-        await seen(app, "lighthouse is crashed; R carries it on")
+        await seen(app, "lighthouse crashed; to resume it: press R")
         await pilot.press("R")
         await pilot.pause()
-        assert vars(app.bridge.supervisor)["started"] == [folder.path]
+        assert vars(app.services.supervisor)["started"] == [folder.path]
 
 
 async def test_finished_run_says_where_its_adapter_lies(
@@ -224,7 +224,7 @@ async def test_plain_characters_where_the_locale_has_no_others(
     make_run("lighthouse")
     app = session()
     async with app.run_test(size=(120, 40)):
-        await seen(app, "loss 1.6", "machine")
+        await seen(app, "loss 1.6", "h more")
         assert text_of(app).isascii()
 
 
@@ -244,7 +244,7 @@ async def test_monitor_of_a_folder_that_is_not_there(
 ) -> None:
     app = session(tmp_path / "nowhere", monitor_only=True)
     async with app.run_test(size=(80, 24)) as pilot:
-        await seen(app, "nowhere", "looked for again")
+        await seen(app, "nowhere", "checked continuously")
         runs_dir.rename(tmp_path / "nowhere")
         await seen(app, "no runs in", "appears here by itself")
         await pilot.press("2")
@@ -258,13 +258,13 @@ async def test_a_missing_folder_is_named_whole_however_long_its_path(
     folders = [f"experiments-of-{number}" for number in range(parts)]
     app = session(tmp_path.joinpath(*folders, "nowhere"), monitor_only=True)
     async with app.run_test(size=(80, 24)):
-        await seen(app, *folders, "nowhere", "looked for again", "tui-trainer monitor DIR")
+        await seen(app, *folders, "nowhere", "checked continuously", "tui-trainer monitor DIR")
 
 
 async def test_the_first_start_teaches(tmp_path: Path, session: Session, seen: Seen) -> None:
     app = session(tmp_path / "new_runs")
     async with app.run_test(size=(80, 24)) as pilot:
-        await seen(app, "no runs in", "yet.", "n makes one", "tui-trainer train JOB.toml")
+        await seen(app, "no runs in", "yet.", "n creates one", "tui-trainer train JOB.toml")
         await pilot.press("n")
         await seen(app, "ready to start", "learning rate")
 
@@ -273,7 +273,7 @@ async def test_a_file_in_place_of_the_folder(tmp_path: Path, session: Session, s
     (tmp_path / "wrong.txt").write_text("x")
     app = session(tmp_path / "wrong.txt")
     async with app.run_test(size=(120, 44)) as pilot:
-        await seen(app, "wrong.txt", "looked for again")
+        await seen(app, "wrong.txt", "checked continuously")
         await pilot.press("n", "ctrl+s")
         await seen(app, "cannot make a run folder in")
 
@@ -287,4 +287,4 @@ async def test_log_of_another_tool(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "theirs", "loss 0.0769", "this run records no learning rate")
         await pilot.press("p")
-        await becomes(app, lambda: "is read-only" in told(app))
+        await becomes(app, lambda: "cannot be controlled" in told(app))

@@ -44,7 +44,7 @@ async def test_one_bad_run_among_good_ones_says_why(
         assert app.view.focused.train.last("step") == STEPS
         await pilot.press("2")
         await seen(app, "lighthouse", "KeyError: 'unforeseen'", "not a regular file")
-        app.look_at(runs_dir / "bad")
+        app.focus_run(runs_dir / "bad")
         await pilot.press("1")
         await seen(app, "bad · completed", "cannot be read: KeyError")
 
@@ -78,7 +78,7 @@ async def test_a_run_with_a_fault_is_shown_beside_a_good_one(
     async with app.run_test(size=(120, 30)) as pilot:
         await becomes(app, lambda: len(app.view.runs) == 2 and not app.view.loading)
         (bad,) = [run for run in app.view.runs if run.name != "lighthouse"]
-        app.look_at(bad.path)
+        app.focus_run(bad.path)
         await pilot.press("1")
         await becomes(
             app,

@@ -21,8 +21,8 @@ from tui_trainer.contracts.settings import Settings
 from tui_trainer.store import atomic
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.app import TrainerApp
+from tui_trainer.tui.common.protocols import Services
 from tui_trainer.tui.run_charts.viewport import ALL
-from tui_trainer.tui.startup.services import Services
 from tui_trainer.watch.folder_watcher import FolderWatcher
 
 MakeRun = Callable[..., RunFolder]
@@ -46,25 +46,25 @@ async def test_h_shows_what_a_finished_run_recorded(
     async with app.run_test(size=size) as pilot:
         await seen(app, "done")
         await pilot.press("h")
-        await seen(app, "as done recorded it", "GPU 93 %", "0 H200")
+        await seen(app, "recorded by done", "GPU 93 %", "0 H200")
         page = app.screen
         await pilot.press("plus", "plus")
         assert page.viewport.follows and page.viewport.width == pytest.approx(8 * 0.36)
         await pilot.press("left")
         assert page.viewport.high == pytest.approx(now - 52 - 8 * 0.36 / 4)
-        await pilot._post_mouse_events([MouseScrollDown], "#machine-curve-0", offset=(20, 2))
+        await pilot._post_mouse_events([MouseScrollDown], "#hardware-curve-0", offset=(20, 2))
         assert page.viewport.width == pytest.approx(8 * 0.6)
         await pilot.press("0")
         assert page.viewport == ALL
         await pilot.press("]")
-        await seen(app, "RAM n/a GiB" if size[0] > 150 else "GPU temperature 61 °C")
+        await seen(app, "RAM –" if size[0] > 150 else "GPU temperature 61 °C")
         await pilot.press("[")
         await seen(app, "GPU 93 %")
         assert len(text_of(app).split("\n")) == size[1]
         await pilot.press("escape")
-        assert type(app.screen).__name__ == "Dashboard"
+        assert type(app.screen).__name__ == "DashboardScreen"
         await pilot.click("#machine")
-        await seen(app, "as done recorded it", "esc closes")
+        await seen(app, "recorded by done", "esc close")
 
 
 async def test_the_machine_is_zoomed_as_the_charts_are(
@@ -83,8 +83,8 @@ async def test_the_machine_is_zoomed_as_the_charts_are(
         times_shown = app.screen.times_shown
         assert times_shown.width is not None and not times_shown.follows
         await pilot.press("h")
-        await seen(app, "as done recorded it")
-        pane = app.screen.query_one("#machine-curve-0")
+        await seen(app, "recorded by done")
+        pane = app.screen.query_one("#hardware-curve-0")
         low, high = pane._spec.x_range
         assert (low, high) == (times_shown.high - times_shown.width, times_shown.high)
         assert min(times) <= low < high < max(times)
@@ -131,7 +131,7 @@ async def test_a_run_on_another_machine_is_seen_by_what_it_left_in_the_shared_fo
     async with app.run_test(size=(120, 40)) as pilot:
         await seen(app, "far")
         await pilot.press("h")
-        await seen(app, "as far recorded it on elsewhere", "0 H200", "93 %", "ECC n/a")
+        await seen(app, "recorded by far on elsewhere", "0 H200", "93 %", "ECC –")
         with atomic.appending(folder.hardware_file) as lines:
             later = [msgspec.structs.replace(gpu, utilisation=12.0)]
             lines.append(HardwareSample(time=time.time(), gpus=later))
@@ -164,7 +164,7 @@ async def test_a_driver_that_hangs_freezes_no_screen(
             while not asked.is_set():
                 await pilot.pause(0.05)
             await pilot.press("h")
-            await seen(app, "the machine has not been looked at yet")
+            await seen(app, "no hardware sample yet")
             await pilot.press("escape", "2")
             await seen(app, "1 run")
     finally:

@@ -30,7 +30,7 @@ def row(app: TrainerApp, key: str) -> FieldRow:
 
 
 def job_started(app: TrainerApp) -> Job:
-    info = RunFolder(vars(app.bridge.supervisor)["started"][0]).info()
+    info = RunFolder(vars(app.services.supervisor)["started"][0]).info()
     assert info is not None
     return info.job
 
@@ -42,7 +42,7 @@ async def test_power_and_optimizer_are_chosen_seen_and_started(
     async with app.run_test(size=(120, 44)) as pilot:
         await seen(app, "no runs in")
         await pilot.press("n")
-        await seen(app, "ready to start", "cosine, warmup 10", "▶ more", "kind of adapter")
+        await seen(app, "ready to start", "cosine, warmup 10", "▶ more", "adapter variants")
         assert "scheduler power" not in text_of(app)
         row(app, "training.scheduler").enter()
         await pilot.press("right", "right")
@@ -61,7 +61,7 @@ async def test_power_and_optimizer_are_chosen_seen_and_started(
         await pilot.press("ctrl+o")
         await seen(app, "▶ more", "3 changed")
         await pilot.press("ctrl+s")
-        await becomes(app, lambda: bool(vars(app.bridge.supervisor)["started"]))
+        await becomes(app, lambda: bool(vars(app.services.supervisor)["started"]))
         training = job_started(app).training
         assert (training.scheduler, training.scheduler_power) == ("polynomial", 4.0)
         assert (training.optimizer, training.momentum, training.nesterov) == ("sgd", 0.9, True)
@@ -85,7 +85,7 @@ async def test_classification_asks_how_to_balance(
         await pilot.press("right")
         await seen(app, "oversample")
         await pilot.press("ctrl+s")
-        await becomes(app, lambda: bool(vars(app.bridge.supervisor)["started"]))
+        await becomes(app, lambda: bool(vars(app.services.supervisor)["started"]))
         job = job_started(app)
         assert (job.task, job.data.balance) == ("classification", "oversample")
 
@@ -113,7 +113,7 @@ async def test_a_mistake_in_the_folded_part_opens_it(
         wrong = row(app, "training.early_stopping_patience")
         await becomes(app, lambda: wrong.has_focus_within)
         await seen(app, "minimum change", "patience           3", "needs validation data: set")
-        assert not vars(app.bridge.supervisor)["started"]
+        assert not vars(app.services.supervisor)["started"]
         row(app, "data.val_split").query_one(Input).value = "0.1"
         await seen(app, "ready to start")
         app.screen.query_one(FieldFold).scroll_visible(animate=False)
@@ -135,7 +135,7 @@ async def test_narrow_terminals_say_below_what_is_cut_beside_the_field(
         row(app, "training.learning_rate").query_one(Input).value = "0.5"
         row(app, "training.learning_rate").enter()
         await seen(app, "0.5 is very high for an adapter; 2e-4 to 3e-3 is usual")
-        await seen(app, "ready to start   but learning rate: 0.5 is very high")
+        await seen(app, "ready to start, but check learning rate: 0.5 is very high")
 
 
 async def test_a_run_is_started_again_with_one_thing_changed(
@@ -153,7 +153,7 @@ async def test_a_run_is_started_again_with_one_thing_changed(
         row(app, "lora.alpha").query_one(Input).value = "8"
         await seen(app, "ready to start")
         await pilot.press("ctrl+s")
-        await becomes(app, lambda: bool(vars(app.bridge.supervisor)["started"]))
+        await becomes(app, lambda: bool(vars(app.services.supervisor)["started"]))
         job = job_started(app)
         assert job == msgspec.structs.replace(first, lora=msgspec.structs.replace(lora, alpha=8.0))
 

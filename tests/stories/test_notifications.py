@@ -144,7 +144,7 @@ async def test_another_tools_run_is_told_of_as_far_as_it_is_judged_here(
     write(1, 201, 0.0)
     app = session()
     async with app.run_test(size=(120, 40), notifications=True):
-        await becomes(app, lambda: app.alarm.has_judged(file))
+        await becomes(app, lambda: app.notifier.has_judged(file))
         heard = listen(app, monkeypatch)
         write(201, 301, 1.5)
         await becomes(app, lambda: bool(heard))

@@ -11,9 +11,9 @@ from textual.strip import Strip
 from tests.stories.conftest import FakeSampler, FakeSupervisor, no_chat
 from tui_trainer.contracts.settings import Settings
 from tui_trainer.tui.app import TrainerApp
+from tui_trainer.tui.common.protocols import Services
 from tui_trainer.tui.messages import FolderChanged
 from tui_trainer.tui.runs.run_table import RunTable
-from tui_trainer.tui.startup.services import Services
 from tui_trainer.watch.snapshots import FolderView, RunSummary
 
 Seen = Callable[..., Awaitable[None]]

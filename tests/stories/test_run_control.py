@@ -55,7 +55,7 @@ async def test_checkpoint_and_learning_rate(
         await pilot.press("l")
         await seen(app, "Learning rate of lighthouse", "1.88e-4")
         await pilot.press("backspace", *"-1", "enter")
-        await seen(app, "needs a number above 0")
+        await seen(app, "enter a number above 0")
         await pilot.press("ctrl+u", *"5e-5", "enter")
         await seen(app, "learning rate set to 5e-05 (0.")
         assert folder.commands()[-1].arguments == {"learning_rate": 5e-5}
@@ -74,7 +74,7 @@ async def test_stop_asks_first(
         await pilot.press("escape")
         assert "save and stop" not in text_of(app) and not folder.commands()
         await pilot.press("s", "s")
-        await seen(app, "stopped at step 60 and saved", "lighthouse · cancelled", "R carries it on")
+        await seen(app, "stopped at step 60 and saved", "lighthouse · cancelled", "R resumes it")
 
 
 async def test_silence_is_told(
@@ -97,7 +97,7 @@ async def test_run_of_another_host_is_not_steered(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "far · training")
         await pilot.press("p")
-        await seen(app, "far runs on elsewhere; steer it from there")
+        await seen(app, "far runs on elsewhere; control it from there")
         assert not folder.control_file.exists()
 
 
@@ -108,7 +108,7 @@ async def test_live_runs_are_attached_once_and_their_end_is_told(
     make_run("done", "completed", age=50)
     app = session()
     async with app.run_test(size=(120, 40), notifications=True):
-        supervisor = vars(app.bridge.supervisor)
+        supervisor = vars(app.services.supervisor)
         await becomes(app, lambda: supervisor["attached"] == [live.path])
         time.sleep(0.3)  # more snapshots come meanwhile
         assert supervisor["attached"] == [live.path]
@@ -139,9 +139,9 @@ async def test_quit_asks_about_a_run_of_this_session(
     async with app.run_test(size=(80, 24)) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("q")
-        await seen(app, "lighthouse-id still trains.", "leave, let it train on")
+        await seen(app, "lighthouse-id is still training.", "quit, keep it training")
         await pilot.press("escape")
-        assert "still trains" not in text_of(app)
+        assert "still training" not in text_of(app)
         await pilot.press("q", "s")
         await becomes(app, lambda: app.return_value == 0)
     assert [c.command for c in folder.commands()] == ["stop"]
@@ -153,7 +153,7 @@ async def test_quit_may_leave_it_running(make_run: MakeRun, session: Session, se
     async with app.run_test(size=(80, 24)) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("q")
-        await seen(app, "still trains.")
+        await seen(app, "still training.")
         await pilot.press("q")
         await pilot.pause()
         assert app.return_value == 0
@@ -169,10 +169,10 @@ async def test_monitor_steers_but_starts_nothing(
         await seen(app, "tui-trainer resume", "cancelled")
         assert "New run" not in text_of(app)
         await pilot.press("n")
-        await seen(app, "monitor watches and steers only")
+        await seen(app, "monitor only shows and controls runs")
         await pilot.press("R")
         await pilot.pause()
-        assert not vars(app.bridge.supervisor)["started"]
+        assert not vars(app.services.supervisor)["started"]
 
 
 async def test_broken_settings_and_themes_are_named_once(
@@ -185,7 +185,7 @@ async def test_broken_settings_and_themes_are_named_once(
     keys = {"pausee": "space", "checkpoint": "p", "stop": "f8"}
     app = session(settings=Settings(keys=keys))
     async with app.run_test(size=(120, 50), notifications=True) as pilot:
-        await becomes(app, lambda: "is the key of pause" in told(app))
+        await becomes(app, lambda: "is already the key of pause" in told(app))
         assert told(app).count("mine.toml") == told(app).count("did you mean pause?") == 1
         await seen(app, "lighthouse · training", "f8 stop")
         await pilot.press("f8")
@@ -200,11 +200,11 @@ async def test_help_lists_every_key_and_palette_finds_them(
     async with app.run_test(size=(120, 150)) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("question_mark")
-        await seen(app, "pause the run, or let it go on", "every key", "zoom out", "wheel")
+        await seen(app, "pause or resume the run", "every key", "zoom out", "wheel")
         await pilot.press("escape", "ctrl+p")
         await seen(app, "Search for commands")
         await pilot.press(*"theme paper")
-        await seen(app, "change the colours")
+        await seen(app, "use this colour theme")
         await pilot.press("enter")
         await becomes(app, lambda: app.theme == "paper")
 
@@ -215,7 +215,7 @@ async def test_details_show_job_and_paths(make_run: MakeRun, session: Session, s
     async with app.run_test(size=(120, 60)) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("d")
-        await seen(app, str(folder.path)[:30], folder.path.name[-9:], "takes commands")
+        await seen(app, str(folder.path)[:30], folder.path.name[-9:], "accepts commands")
         await pilot.press("2")
         await seen(app, "gradient_accumulation_steps", "causal-lm")
         await pilot.press("end")
@@ -231,12 +231,12 @@ async def test_a_rate_of_more_than_ten_times_the_present_one_is_asked_about(
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("l", "ctrl+u", *"0.05", "enter")
-        await seen(app, "0.05 is 266 times the present rate, 0.000188.", "set 0.05 all the same")
+        await seen(app, "0.05 is 266 times the present rate, 0.000188.", "set 0.05 anyway")
         await pilot.press("escape")
         await pilot.pause()
         assert "all the same" not in text_of(app) and not folder.commands()
         await pilot.press("l", "ctrl+u", *"0.05", "enter")
-        await seen(app, "set 0.05 all the same")
+        await seen(app, "set 0.05 anyway")
         await pilot.press("y")
         await seen(app, "learning rate set to 0.05 (0.")
         assert [c.arguments for c in folder.commands()] == [{"learning_rate": 0.05}]
@@ -276,7 +276,7 @@ async def test_a_rate_that_broke_the_run_is_not_set_again_unasked(
         await seen(app, "lighthouse · failed")
         await pilot.press("R")
         await seen(app, "lighthouse went wrong after its", "set to 5 at", "from step-00000040,")
-        supervisor = vars(app.bridge.supervisor)
+        supervisor = vars(app.services.supervisor)
         assert supervisor["asked"] == []
         await pilot.press(key)
         await becomes(app, lambda: supervisor["asked"] == asked)
@@ -291,7 +291,7 @@ async def test_a_run_that_ended_otherwise_is_resumed_at_once(
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await seen(app, "lighthouse · cancelled")
         await pilot.press("R")
-        await becomes(app, lambda: vars(app.bridge.supervisor)["asked"] == [(None, None)])
+        await becomes(app, lambda: vars(app.services.supervisor)["asked"] == [(None, None)])
 
 
 def give(folder: RunFolder, *events: Event) -> None:

@@ -127,13 +127,13 @@ async def test_sorting_by_keys_and_headings_keeps_the_cursor_on_its_run(
         table = app.screen.query_one(RunTable)
         chosen = table.chosen
         await pilot.press("o", "o")
-        await seen(app, "by step, greatest first", "step↓")
+        await seen(app, "by step, highest first", "step↓")
         assert order() == ["many", "some", "few"] and table.chosen == chosen
         await pilot.press("O")
-        await seen(app, "by step, least first", "step↑")
+        await seen(app, "by step, lowest first", "step↑")
         assert order() == ["few", "some", "many"]
         await pilot.click(RunHeading, offset=(48, 0))
-        await seen(app, "by loss, least first", "loss↑")
+        await seen(app, "by loss, lowest first", "loss↑")
         assert order() == ["many", "some", "few"] and table.chosen == chosen
         make_run("new", "completed", steps=70)
         await becomes(app, lambda: "new" in text_of(app))
@@ -157,12 +157,12 @@ async def test_marked_runs_are_compared(
         assert [path.name for path in app.overlay] == ["beta-id", "alpha-id"]
         await pilot.press("v")
         await seen(app, "2 runs compared", "A beta", "B alpha", "best loss", "◆ 1.300 @ 120")
-        await seen(app, "nothing that is recorded", "the same in every run")
+        await seen(app, "none of the recorded settings", "the same in every run")
         await pilot.press("escape", "u")
         await pilot.press("v")
         await pilot.pause()
         assert "2 runs compared" not in text_of(app)
-        assert "mark two runs or more with space" in told(app)
+        assert "mark at least two runs with space" in told(app)
 
 
 async def test_two_hundred_runs_draw_only_what_is_in_view(
@@ -213,7 +213,7 @@ async def test_another_tools_run_is_read_only_and_tells_what_it_lacks(
     async with app.run_test(size=(120, 30)) as pilot:
         await seen(app, "mine · training")
         await pilot.press("2")
-        await seen(app, "› mine", "Keras CSV", "takes commands", "p pause")
+        await seen(app, "› mine", "Keras CSV", "accepts commands", "p pause")
         app.screen.query_one(RunTable).focus()
         table = app.screen.query_one(RunTable)
         await pilot.press("up" if table.cursor_row else "down")
@@ -221,11 +221,11 @@ async def test_another_tools_run_is_read_only_and_tells_what_it_lacks(
         assert "p pause" not in text_of(app)  # the bottom line offers what is of use here
         await pilot.press("p")
         await pilot.pause()
-        assert "read-only: written by Keras CSV; nothing here can steer it" in told(app)
+        assert "cannot be controlled: it was written by Keras CSV" in told(app)
         await pilot.press("d")
         await seen(app, "read-only: written by Keras CSV", "not recorded", "1.750 at step")
         await pilot.press("4")
-        await seen(app, "no checkpoints: Keras CSV records none here")
+        await seen(app, "no checkpoints: Keras CSV does not record them")
 
 
 async def test_details_have_a_page_for_each_kind_of_fact(
@@ -250,15 +250,15 @@ async def test_details_have_a_page_for_each_kind_of_fact(
         await pilot.press("3")
         await seen(app, "checkpoint step-00000060 saved")
         await pilot.press("4")
-        await seen(app, "sealed  best", "2.0 KiB", "it has no readable manifest")
+        await seen(app, "complete  best", "2.0 KiB", "it has no readable manifest")
         await pilot.press("5")
-        await seen(app, "no samples of the machine")
+        await seen(app, "no hardware samples")
         await pilot.press("6")
         await seen(app, "started", "killed")
         await pilot.press("7")
         await seen(app, "training examples", "1,234", "duplicate rows")
         await pilot.press("8")
-        await seen(app, "step 40", "macro F1", "0.650", "x·", "true class, taken for")
+        await seen(app, "step 40", "macro F1", "0.650", "x·", "true class ↓ predicted →")
         await pilot.press("escape")
         await seen(app, "newest first")
 
@@ -283,16 +283,16 @@ async def test_form_is_filled_with_the_example_and_starts_it(
     warmup = f"warmup {training.warmup_steps} of {training.max_steps} steps"
     app = session()
     async with app.run_test(size=(120, 44)) as pilot:
-        await seen(app, "no runs in", "n makes one")
+        await seen(app, "no runs in", "n creates one")
         await pilot.press("n")
         await seen(app, "lighthouse", "cosine", "peak rate, after warmup", "ready to start")
         await seen(app, f"learning rate {formats.rate(training.learning_rate)}", warmup)
         await pilot.press("ctrl+s")
-        await becomes(app, lambda: bool(vars(app.bridge.supervisor)["started"]))
-        made = RunFolder(vars(app.bridge.supervisor)["started"][0])
+        await becomes(app, lambda: bool(vars(app.services.supervisor)["started"]))
+        made = RunFolder(vars(app.services.supervisor)["started"][0])
         info = made.info()
         assert made.path.parent == runs_dir and info is not None and info.job.training == training
-        await seen(app, "lighthouse · idle", "no step yet")
+        await seen(app, "lighthouse · idle", "no steps yet")
 
 
 async def test_mistakes_stand_beside_their_field(
@@ -314,7 +314,7 @@ async def test_mistakes_stand_beside_their_field(
         await seen(app, "/no/such/file.jsonl does not exist")
         assert app.screen.query_one("#start", Button).disabled
         await pilot.press("ctrl+s")
-        assert not vars(app.bridge.supervisor)["started"]
+        assert not vars(app.services.supervisor)["started"]
         await pilot.press("escape")
         await seen(app, "no runs in")
 

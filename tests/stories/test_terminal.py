@@ -126,7 +126,7 @@ def test_the_first_session(tmp_path: Path, terminal: Callable[..., Terminal]) ->
     first.press("p")
     first.wait(lambda text: "lighthouse · training" in text)
     first.press("q")
-    first.wait(lambda text: "leave, let it train on" in text)
+    first.wait(lambda text: "quit, keep it training" in text)
     first.press("q")
     assert first.leave() == 0
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from textual.actions import parse
 
 from tui_trainer.tui import keymap
+from tui_trainer.tui.app import TrainerApp
 from tui_trainer.tui.keymap import KEYS, REACH, make_keymap
+from tui_trainer.tui.run_control.actions import RunActions
+from tui_trainer.tui.startup.screens import MODES
 
 
 def test_ids_differ_and_every_key_explains_itself() -> None:
@@ -61,8 +65,8 @@ def test_same_key_on_different_screens_is_no_clash() -> None:
     [
         ({"pausee": "space"}, "keys.pausee: there is no such binding; did you mean pause?"),
         ({"zzz": "space"}, "keys.zzz: there is no such binding"),
-        ({"pause": "c"}, "'c' is the key of checkpoint already"),
-        ({"pause": "?"}, "'?' is the key of help already"),
+        ({"pause": "c"}, "'c' is already the key of checkpoint"),
+        ({"pause": "?"}, "'?' is already the key of help"),
         ({"pause": " , "}, "keys.pause: name a key"),
     ],
 )
@@ -81,3 +85,17 @@ def test_what_a_field_swallows() -> None:
     assert keymap.types_text("q") and keymap.types_text("question_mark")
     assert not keymap.types_text("ctrl+s") and not keymap.types_text("escape")
     assert not keymap.types_text("left") and not keymap.types_text("f8")
+
+
+def test_every_action_of_a_key_is_defined() -> None:
+    for key in KEYS:
+        target, name, arguments = parse(key.action)
+        owner: type = TrainerApp
+        if target == "screen":
+            screen = MODES["dashboard" if key.scope == "run" else key.scope]()
+            owner = type(screen)
+        elif name == "control_run":
+            owner, name = RunActions, str(arguments[0])
+            assert callable(getattr(owner, name)), key.id
+            continue
+        assert hasattr(owner, f"action_{name}"), key.id

@@ -49,9 +49,13 @@ class Sink:
 
 
 @contextmanager
-def watching(root: Path, poll: float = POLL) -> Iterator[tuple[FolderWatcher, Sink]]:
+def watching(
+    root: Path, poll: float = POLL, focus: Path | None = None
+) -> Iterator[tuple[FolderWatcher, Sink]]:
+    """A watcher at work; a `focus` is set before it looks for the first time."""
     sink = Sink()
     watcher = FolderWatcher(root, sink, poll_seconds=poll, look_seconds=poll)
+    watcher.focus(focus)
     watcher.start()
     try:
         yield watcher, sink

@@ -109,7 +109,7 @@ def test_the_first_bad_line_of_a_log_is_named(tmp_path: Path) -> None:
     _, view = read_run(folder)
     assert len(view.events) == 2
     (said,) = view.oddities
-    assert said.startswith("events.jsonl: 2 lines not readable (the first is line 2: ")
+    assert said.startswith("events.jsonl: 2 lines cannot be read (the first is line 2: ")
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"a" * 100_000, b"\0", b"../../x"])

@@ -126,8 +126,7 @@ def test_a_long_run_that_ended_is_known_whole_without_being_opened(
             file.write('{"kind": "train", "step": 200, "loss": 50.0}\n')
     live = make_run(tmp_path / "live", 0.5, state="training")
     add_rows(live / "metrics.jsonl", *range(200))
-    with watching(tmp_path) as (watcher, sink):
-        watcher.focus(tmp_path / "small")
+    with watching(tmp_path, focus=tmp_path / "small") as (_, sink):
         view = sink.wait(lambda v: len([run for run in v.runs if run.best_loss is not None]) == 3)
     found = {run.name: (run.loss, run.best_loss, len(run.spark)) for run in view.runs}
     assert found["long"] == found["longer"] == (50.0, -189.0, 24)

@@ -34,4 +34,4 @@ def test_every_value_is_right(log: Path) -> None:
 
 
 def test_they_are_found() -> None:
-    assert {place.path for place in Scanner(LOGS[0].parent).scan().places.values()} == set(LOGS)
+    assert {place.path for place in Scanner(LOGS[0].parent).scan().locations.values()} == set(LOGS)

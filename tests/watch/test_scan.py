@@ -22,7 +22,7 @@ def put(path: Path, content: str = METRICS) -> Path:
 
 
 def found(root: Path) -> dict[str, tuple[str, str]]:
-    return {p.id: (p.kind, p.name) for p in Scanner(root).scan().places.values()}
+    return {p.id: (p.kind, p.name) for p in Scanner(root).scan().locations.values()}
 
 
 def test_our_folders_and_other_peoples_files(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_roots_that_cannot_be_watched(tmp_path: Path, monkeypatch: pytest.Monkey
         missing.problem == f"{tmp_path / 'no'} does not exist; its runs appear once it is created"
     )
     text = put(tmp_path / "note.txt", "hello\n")
-    assert "holds no metrics" in str(Scanner(text).scan().problem)
+    assert "contains no metrics" in str(Scanner(text).scan().problem)
     os.mkfifo(tmp_path / "pipe")
     assert "neither a folder" in str(Scanner(tmp_path / "pipe").scan().problem)
 
@@ -96,7 +96,7 @@ def test_an_unreadable_folder_below_is_said_and_passed_over(
     scanner = Scanner(tmp_path)
     for _ in range(2):
         result = scanner.scan()
-        assert [place.id for place in result.places.values()] == ["a/log.jsonl"]
+        assert [place.id for place in result.locations.values()] == ["a/log.jsonl"]
         assert result.oddities == (f"{tmp_path / 'closed'} cannot be read: Permission denied",)
 
 
@@ -117,18 +117,18 @@ def test_a_linked_folder_of_runs_is_followed(tmp_path: Path) -> None:
 
 def test_what_comes_and_goes_is_seen(tmp_path: Path) -> None:
     scanner = Scanner(tmp_path)
-    assert not scanner.scan().places
+    assert not scanner.scan().locations
     log = put(tmp_path / "x" / "log.jsonl", "")
-    assert not scanner.scan().places
+    assert not scanner.scan().locations
     log.write_text(METRICS)
-    assert len(scanner.scan().places) == 1
+    assert len(scanner.scan().locations) == 1
     put(tmp_path / "x" / "run.json", "{}")
     put(tmp_path / "x" / "state.json", "{}")
-    assert [place.kind for place in scanner.scan().places.values()] == ["run"]
+    assert [place.kind for place in scanner.scan().locations.values()] == ["run"]
     (tmp_path / "x" / "run.json").unlink()
-    assert [place.kind for place in scanner.scan().places.values()] == ["jsonl"]
+    assert [place.kind for place in scanner.scan().locations.values()] == ["jsonl"]
     log.unlink()
-    assert not scanner.scan().places
+    assert not scanner.scan().locations
 
 
 def test_an_unchanged_folder_is_not_listed_again(
@@ -147,7 +147,7 @@ def test_an_unchanged_folder_is_not_listed_again(
         return listing(path)
 
     monkeypatch.setattr(os, "scandir", noted)
-    assert scanner.scan().places == first.places
+    assert scanner.scan().locations == first.locations
     assert listed == [str(tmp_path)]  # only whether the root can be read
 
 
@@ -156,7 +156,7 @@ def test_the_number_of_folders_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
     for index in range(10):
         put(tmp_path / f"d{index}" / "log.jsonl")
     result = Scanner(tmp_path).scan()
-    assert len(result.places) == 4
+    assert len(result.locations) == 4
     assert result.oddities == ("more than 5 folders; the rest is left out",)
 
 
@@ -184,7 +184,7 @@ def test_a_folder_of_garbage_says_what_is_wrong_with_it(tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "run.json").write_text("{bad")
     found = Scanner(tmp_path).scan()
-    assert not found.places
+    assert not found.locations
     assert found.problem is None
     assert list(found.oddities) == [
         f"{tmp_path / 'broken'}: run.json cannot be read, so it is not shown as a run",

@@ -355,4 +355,4 @@ def test_memory_that_runs_out_is_told_in_a_loop_of_ones_own(
                 break
             time.sleep(0.01)
     (told,) = [event for event in folder.events() if event.detail.get("alarm") == "ram"]
-    assert told.kind == "warning" and told.message.startswith("RAM is 97% full")
+    assert told.kind == "warning" and told.message.startswith("RAM is 97 % full")

@@ -201,7 +201,10 @@ def instability(memory: AdvisorState) -> Condition | None:
     level = math.exp(robust_stats.median(recent[-8:]) - (reference.log_norm or 0.0))
     reason = f"varies {short_number(times)} times as much as before"
     if times < 2.0:
-        reason = f"has stayed at {short_number(level)} times its level since the learning rate was raised"
+        reason = (
+            f"has stayed at {short_number(level)} times its level since the learning rate "
+            "was raised"
+        )
     return Condition(
         "instability",
         "medium",

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -16,6 +14,7 @@ import msgspec
 
 from tui_trainer.contracts.chat import Event, ModelReady, Request, RequestFailed, Status
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
+from tui_trainer.store import child_process
 
 KEPT_LINES = 40
 TOLD_LINES = 3
@@ -35,13 +34,8 @@ class ChatProcess:
         """Starts it in a session of its own, so that Ctrl-C in a terminal does not reach it;
         it ends when its stdin closes. Raises `UserError`."""
         try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=_environment(),
-                start_new_session=True,
+            self._process = child_process.start(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
         except OSError as error:
             raise UserError(f"the chat process cannot be started: {error}", 1) from None
@@ -151,15 +145,8 @@ class ChatProcess:
 
 
 def serve_command(model: str, *, trust_remote_code: bool, threads: int | None) -> list[str]:
-    """The chat process's command line.
-
-    `-P` keeps a user's own `datasets.py` in the current folder from being imported.
-    """
-    command = [sys.executable, "-P", "-m", "tui_trainer.models.serving.serve", "--model", model]
+    """The chat process's command line."""
+    command = child_process.module_command("tui_trainer.models.serving.serve", "--model", model)
     if trust_remote_code:
         command.append("--trust-remote-code")
     return command if threads is None else [*command, "--threads", str(threads)]
-
-
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}

@@ -1,10 +1,9 @@
-"""Sends notifications about a run without a screen."""
+"""Notices on a run that is trained or resumed without a screen."""
 
 from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable
 
@@ -12,10 +11,9 @@ from tui_trainer.cli import output
 from tui_trainer.contracts.notice import NotifySettings
 from tui_trainer.contracts.run import ACTIVE_STATES, RunState
 from tui_trainer.launch.exit_report import EngineEnd
-from tui_trainer.notify.notice_rules import NoticeRules, SeenRun, ended
-from tui_trainer.notify.sender import Sender, ways_of
+from tui_trainer.notify.notice_rules import SeenRun, resume_hint
+from tui_trainer.notify.notifier import Notifier
 from tui_trainer.store.runs.run_folder import RunFolder
-from tui_trainer.store.runs.sent_notices import claim
 from tui_trainer.text import formats
 from tui_trainer.watch.runs.hang_detector import HangDetector
 
@@ -25,49 +23,42 @@ QUIET_SECONDS = 1.5  # a longer wait at the end is explained
 
 
 class RunNotifications:
-    """Checks one run once a second and sends notifications about it."""
+    """Looks at one run once a second, and sends notices of what happened to it."""
 
     def __init__(self, folder: RunFolder, settings: NotifySettings) -> None:
         self._folder = RunFolder(folder.path.absolute())
-        self._on = settings.on
         self._hang_detector = HangDetector(folder)
-        self._rules = NoticeRules(settings.on, time.time())
         self._info = folder.info()
         self._next = 0.0
-        stopping = threading.Event()
-        channels = ways_of(settings, os.environ, terminal_writer(), stopping)
-        self._sender = Sender(channels, settings, claim=claim, on_problem=warn, stopping=stopping)
+        self._notifier = Notifier(settings, write=terminal_writer(), on_problem=warn)
 
     def poll(self) -> list[str]:
-        """Called every few milliseconds while the engine runs; returns what is to be printed."""
+        """Called every few milliseconds while the engine lives; gives what to print here, too."""
         now = time.monotonic()
         if now < self._next:
             return []
         self._next = now + CHECK_SECONDS
         state = self._folder.state()
-        # The end is reported by `end`, when the process has ended.
+        # `end` reports the end, when the process is seen to end.
         status = state.state if state is not None and state.state in ACTIVE_STATES else "idle"
         self._hang_detector.look(state, status, self._info)
-        notices = self._rules.take([self._seen(status, state)], time.time())
-        self._sender.send(notices)
-        # Advice is printed as an event of the run.
+        notices = self._notifier.look([self._seen(status, state)])
+        # Advice is an event of the run, and shown as such.
         return [notice.text for notice in notices if notice.kind == "hang"]
 
-    def end(self, end: EngineEnd, interrupted: Callable[[], bool]) -> None:
-        """Sends the notification of the end and waits for it, for a while or until
-        `interrupted`."""
+    def end(self, end: EngineEnd, stop: Callable[[], bool]) -> None:
+        """Sends that the run has ended and waits for that, for a while or until `stop`."""
         self._hang_detector.look(self._folder.state(), "idle", self._info)
         seen = self._seen(end.status, self._folder.state(), end.message)
-        now = time.time()
-        self._sender.send(self._rules.take([self._seen("idle", None)], now))
-        if not end.refused:  # the run is unchanged
-            self._sender.send(ended(seen, self._on, now))
-        if not self._sender.flush(QUIET_SECONDS, interrupted) and not interrupted():
+        self._notifier.look([self._seen("idle", None)])
+        if not end.refused:  # the run is as it was, which is no news
+            self._notifier.ended(seen)
+        if not self._notifier.flush(QUIET_SECONDS, stop) and not stop():
             output.message(
                 "a notification is still being sent; press Ctrl-C to exit without waiting"
             )
-            self._sender.flush(FLUSH_SECONDS, interrupted)
-        self._sender.close()
+            self._notifier.flush(FLUSH_SECONDS, stop)
+        self._notifier.close()
 
     def _seen(self, status: str, state: RunState | None, message: str = "") -> SeenRun:
         crashed = status == "crashed"
@@ -83,14 +74,12 @@ class RunNotifications:
             updated_at=state.updated_at if state is not None else None,
             stalled=self._hang_detector.stalled,
             critical=self._hang_detector.critical,
-            resume=f"resume it with: tui-trainer resume {self._folder.path.name}"
-            if crashed
-            else "",
+            resume=resume_hint(self._folder.path.name) if crashed else "",
         )
 
 
 def terminal_writer() -> Callable[[str], None] | None:
-    """A function that writes to standard error, or None where that is not a terminal."""
+    """What writes to standard error, where that is a terminal."""
     if sys.stderr is None or not sys.stderr.isatty():
         return None
 
@@ -104,5 +93,5 @@ def terminal_writer() -> Callable[[str], None] | None:
 
 
 def warn(problem: str) -> None:
-    """Prints a warning to standard error."""
+    """One line on standard error."""
     output.message(f"warning: {formats.escape(problem)}")

@@ -13,10 +13,10 @@ class Measures(msgspec.Struct, frozen=True, kw_only=True):
     """Shares (0..1) of questions answered exactly as taught or as before, or None where there
     were none to ask: `recalled` of the corrections, `kept` of golden and earlier answers."""
 
-    recalled: float | None = None
-    kept: float | None = None
-    recalled_count: int = 0
-    kept_count: int = 0
+    recalled: float | None = None  # share (0..1) of the corrections
+    kept: float | None = None  # share (0..1) of golden and earlier answers
+    recalled_count: int = 0  # corrections asked
+    kept_count: int = 0  # golden and earlier questions asked
 
 
 class AdapterInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,19 +27,21 @@ class AdapterInfo(msgspec.Struct, frozen=True, kw_only=True):
     each file's name to its SHA-256.
     """
 
-    schema: int = SCHEMA
-    name: str
-    created_at: float
-    base_model: str
-    base_hash: str | None
-    data_hash: str | None = None
-    run_id: str | None = None
-    parent: str | None = None
-    lora: LoraSettings = msgspec.field(default_factory=LoraSettings)
-    steps: int | None = None
-    train_loss: float | None = None
-    val_loss: float | None = None
+    schema: int = SCHEMA  # version of the file's format
+    name: str  # the folder's name
+    created_at: float  # seconds since the epoch
+    base_model: str  # base it is for: "builtin" or a folder
+    base_hash: str | None  # SHA-256 of the base's files
+    data_hash: str | None = None  # SHA-256 of the training data
+    run_id: str | None = None  # run that made it
+    parent: str | None = None  # adapter whose training it continues
+    lora: LoraSettings = msgspec.field(default_factory=LoraSettings)  # settings of its layers
+    steps: int | None = None  # optimizer steps it was trained for
+    train_loss: float | None = None  # of the last step, nats
+    val_loss: float | None = None  # of the last evaluation, nats
+    # Ids of the feedback it was trained on.
     examples: list[str] = msgspec.field(default_factory=list)
+    # Of the model that was active before.
     before: Measures = msgspec.field(default_factory=Measures)
-    after: Measures = msgspec.field(default_factory=Measures)
-    files: dict[str, str] = msgspec.field(default_factory=dict)
+    after: Measures = msgspec.field(default_factory=Measures)  # of this adapter
+    files: dict[str, str] = msgspec.field(default_factory=dict)  # SHA-256 by file name

@@ -37,13 +37,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     numbers `low` and `high` are the band in which the metric itself used to lie.
     """
 
-    metric: str
-    first_step: int
-    last_step: int
-    value: float | None = None
-    level: float | None = None
-    limit: float | None = None
-    numbers: dict[str, float] = msgspec.field(default_factory=dict)
+    metric: str  # column of a record
+    first_step: int  # of the window
+    last_step: int  # of the window
+    value: float | None = None  # in the window
+    level: float | None = None  # before the window
+    limit: float | None = None  # of what is normal
+    numbers: dict[str, float] = msgspec.field(default_factory=dict)  # others, by name
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,20 +57,20 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     `confidence` is between 0 and 1.
     """
 
-    id: str
-    kind: AdviceKind
-    urgency: Urgency
-    status: AdviceStatus
-    step: int
-    updated_step: int
-    learning_rate: float | None
-    suggested_lr: float | None
-    factor: float | None
-    reason: str
-    evidence: Evidence
-    confidence: float
-    also_try: list[str] = msgspec.field(default_factory=list)
-    good_step: int | None = None
+    id: str  # the same while it lasts
+    kind: AdviceKind  # which rule
+    urgency: Urgency  # how soon to act
+    status: AdviceStatus  # raised, updated or closed
+    step: int  # where it was raised
+    updated_step: int  # newest step it is about
+    learning_rate: float | None  # of that step
+    suggested_lr: float | None  # `learning_rate` * `factor`
+    factor: float | None  # to multiply the rate by
+    reason: str  # one sentence
+    evidence: Evidence  # the numbers behind it
+    confidence: float  # 0..1
+    also_try: list[str] = msgspec.field(default_factory=list)  # other measures, a sentence each
+    good_step: int | None = None  # to roll back to
 
 
 class JobFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,12 +81,12 @@ class JobFacts(msgspec.Struct, frozen=True, kw_only=True):
     `usual_rate` is then one that is usual for a base of that width.
     """
 
-    learning_rate: float | None = None
-    scheduler: str | None = None
-    warmup_steps: int | None = None
-    total_steps: int | None = None
-    adapter: bool = False
-    usual_rate: float | None = None
+    learning_rate: float | None = None  # peak of the schedule
+    scheduler: str | None = None  # its name
+    warmup_steps: int | None = None  # optimizer steps
+    total_steps: int | None = None  # optimizer steps
+    adapter: bool = False  # low-rank updates, Adam-like optimizer
+    usual_rate: float | None = None  # for a base of this width
 
 
 class AdvisorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -13,9 +13,9 @@ class LeftOutRows(msgspec.Struct, frozen=True, kw_only=True):
     """Rows that cannot be taught rightly for one `reason`: how many, and where the first ones are
     (`train.jsonl line 12`)."""
 
-    reason: str
-    rows: int
-    where: list[str] = msgspec.field(default_factory=list)
+    reason: str  # why they cannot be used
+    rows: int  # how many
+    where: list[str] = msgspec.field(default_factory=list)  # the first ones: `FILE line N`
 
     def why(self) -> str:
         """`REASON (train.jsonl line 12, …)`."""
@@ -26,9 +26,9 @@ class UnusedField(msgspec.Struct, frozen=True, kw_only=True):
     """A field whose name has a meaning, but not in rows of this shape: in how many rows it holds
     something, and where the first ones are."""
 
-    field: str
-    rows: int
-    where: list[str] = msgspec.field(default_factory=list)
+    field: str  # its name
+    rows: int  # in which it holds something
+    where: list[str] = msgspec.field(default_factory=list)  # the first ones: `FILE line N`
 
     def text(self) -> str:
         """`'context' in 5 rows (train.jsonl line 1, …)`."""
@@ -54,18 +54,18 @@ class PartReport(msgspec.Struct, frozen=True, kw_only=True):
     the tokens of the longest.
     """
 
-    rows: int = 0
-    empty: int = 0
-    cut: int = 0
-    unanswered: int = 0
-    examples: int = 0
-    tokens: int = 0
-    learned: int = 0
-    longest: int = 0
-    left_out: list[LeftOutRows] = msgspec.field(default_factory=list)
-    unused: list[UnusedField] = msgspec.field(default_factory=list)
-    columns: list[str] = msgspec.field(default_factory=list)
-    more_columns: int = 0
+    rows: int = 0  # read
+    empty: int = 0  # without text or answer
+    cut: int = 0  # shortened to the length limit
+    unanswered: int = 0  # left out: nothing to learn within the limit
+    examples: int = 0  # that remain
+    tokens: int = 0  # of the examples, after cutting
+    learned: int = 0  # tokens that count in the loss
+    longest: int = 0  # tokens of the longest example
+    left_out: list[LeftOutRows] = msgspec.field(default_factory=list)  # by reason
+    unused: list[UnusedField] = msgspec.field(default_factory=list)  # known fields without use here
+    columns: list[str] = msgspec.field(default_factory=list)  # names of other fields
+    more_columns: int = 0  # further ones
 
     def columns_text(self, most: int = MOST_COLUMNS) -> str:
         """The names of `columns` in a line, `most` of them at most."""
@@ -89,25 +89,25 @@ class Repeats(msgspec.Struct, frozen=True, kw_only=True):
     taken out of validation. `contradicting` are texts that carry more than one label.
     """
 
-    exact: int = 0
-    near: int | None = 0
-    dropped: int = 0
-    shared: int = 0
-    shared_near: int | None = 0
-    removed: int = 0
-    contradicting: int = 0
-    method: str = ""
+    exact: int = 0  # rows
+    near: int | None = 0  # rows; None: not looked for
+    dropped: int = 0  # rows taken out of training
+    shared: int = 0  # validation rows
+    shared_near: int | None = 0  # validation rows; None: not looked for
+    removed: int = 0  # rows taken out of validation
+    contradicting: int = 0  # texts with several labels
+    method: str = ""  # how `near` was judged
 
 
 class LabelReport(msgspec.Struct, frozen=True, kw_only=True):
     """A class: its training and validation examples, how often training examples are repeated
     to balance it in the mean, and what an example counts in the loss."""
 
-    label: str
-    train: int
-    validation: int
-    copies: float = 1.0
-    weight: float = 1.0
+    label: str  # of the class
+    train: int  # training examples
+    validation: int  # validation examples
+    copies: float = 1.0  # of each training example, mean
+    weight: float = 1.0  # in the loss
 
 
 class AugmentReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,23 +115,23 @@ class AugmentReport(msgspec.Struct, frozen=True, kw_only=True):
     were thrown away. `seconds` is what writing them took, now or when they were first made
     (`cached`)."""
 
-    method: str
-    model: str
-    asked: int
-    added: int
-    seconds: float
-    cached: bool = False
+    method: str  # how rows were rewritten
+    model: str  # that wrote them
+    asked: int  # rows
+    added: int  # rows
+    seconds: float  # of writing them
+    cached: bool = False  # whether they were written before
 
 
 class DataReport(msgspec.Struct, frozen=True, kw_only=True):
     """`data.json` of a run folder. `fingerprint` is a SHA-256 over every example of every part
     in its order: a resumed run must find the same."""
 
-    schema: int = SCHEMA
-    train: PartReport
-    validation: PartReport
-    replay: PartReport
-    repeats: Repeats = msgspec.field(default_factory=Repeats)
-    labels: list[LabelReport] = msgspec.field(default_factory=list)
-    fingerprint: str = ""
-    augmented: AugmentReport | None = None
+    schema: int = SCHEMA  # version of the file's format
+    train: PartReport  # training data
+    validation: PartReport  # validation data
+    replay: PartReport  # rows mixed in against forgetting
+    repeats: Repeats = msgspec.field(default_factory=Repeats)  # duplicate rows
+    labels: list[LabelReport] = msgspec.field(default_factory=list)  # of a classification
+    fingerprint: str = ""  # SHA-256, hexadecimal
+    augmented: AugmentReport | None = None  # rows written by a model

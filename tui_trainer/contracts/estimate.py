@@ -9,9 +9,9 @@ class JobIssue(msgspec.Struct, frozen=True, kw_only=True):
     """Something about a job that cannot work (`error`) or is hardly meant (`warning`); `key` is
     the setting to change."""
 
-    level: str
-    key: str
-    message: str
+    level: str  # "error" or "warning"
+    key: str  # setting to change
+    message: str  # one sentence
 
 
 class Checkpointing(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,9 +19,9 @@ class Checkpointing(msgspec.Struct, frozen=True, kw_only=True):
     the backward pass without it and with it, and how many times as long both take with it. All
     from a quarter of that pass, made both ways; bytes in proportion to its tokens."""
 
-    kept_bytes: int
-    kept_bytes_with: int
-    time_factor: float
+    kept_bytes: int  # without it
+    kept_bytes_with: int  # with it
+    time_factor: float  # of the pass, with it / without it
 
 
 class Estimate(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,38 +35,38 @@ class Estimate(msgspec.Struct, frozen=True, kw_only=True):
     is the most that the run folder takes at any time: `checkpoints` lie there then.
     """
 
-    steps: int
-    epochs: float
-    examples: int
-    tokens: int
-    seconds: float
-    startup_seconds: float
-    step_seconds: float
-    evaluations: int
-    evaluation_seconds: float
-    peak_bytes: int
-    base_bytes: int
-    available_bytes: int
-    largest_pass: int
-    disk_bytes: int
-    checkpoint_bytes: int
-    checkpoints: int
-    device: str
-    measured: bool
-    fits: bool
-    micro_batch: int | None = None
-    accumulation: int | None = None
-    checkpointing: Checkpointing | None = None
-    advice: list[str] = msgspec.field(default_factory=list)
-    notices: list[str] = msgspec.field(default_factory=list)
+    steps: int  # optimizer steps
+    epochs: float  # passes over the training data
+    examples: int  # of training
+    tokens: int  # of all steps, without padding
+    seconds: float  # of the whole run
+    startup_seconds: float  # to the first step
+    step_seconds: float  # of one optimizer step
+    evaluations: int  # how many
+    evaluation_seconds: float  # of one evaluation
+    peak_bytes: int  # most memory
+    base_bytes: int  # of the base's weights
+    available_bytes: int  # memory that is free
+    largest_pass: int  # tokens
+    disk_bytes: int  # most in the run folder
+    checkpoint_bytes: int  # of one checkpoint
+    checkpoints: int  # kept at a time
+    device: str  # as torch names it
+    measured: bool  # or extrapolated
+    fits: bool  # whether `peak_bytes` is available
+    micro_batch: int | None = None  # examples; None where it fits
+    accumulation: int | None = None  # passes per step; None where it fits
+    checkpointing: Checkpointing | None = None  # what it would save
+    advice: list[str] = msgspec.field(default_factory=list)  # sentences: what to change
+    notices: list[str] = msgspec.field(default_factory=list)  # sentences about base and data
 
 
 class RatePoint(msgspec.Struct, frozen=True, kw_only=True):
     """One step of a sweep: the rate, the loss before the step, and the loss smoothed."""
 
-    learning_rate: float
-    loss: float
-    smoothed: float
+    learning_rate: float  # of the step
+    loss: float  # nats
+    smoothed: float  # nats
 
 
 class RateSweep(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,10 +75,10 @@ class RateSweep(msgspec.Struct, frozen=True, kw_only=True):
     `proposed` the smaller of `steepest` and a tenth of `lowest`; `diverged` where it blew up;
     `notices` are sentences about the base for the user."""
 
-    points: list[RatePoint]
-    steepest: float | None
-    lowest: float | None
-    proposed: float | None
-    diverged: float | None
-    reason: str
-    notices: list[str] = msgspec.field(default_factory=list)
+    points: list[RatePoint]  # in order
+    steepest: float | None  # rate
+    lowest: float | None  # rate
+    proposed: float | None  # rate
+    diverged: float | None  # rate; None where it did not
+    reason: str  # for the proposal, or why there is none
+    notices: list[str] = msgspec.field(default_factory=list)  # sentences about the base

@@ -16,8 +16,8 @@ WEIGHTS: dict[Rating, float] = {"good": 1.0, "medium": 3.0, "critical": 10.0}
 class Turn(msgspec.Struct, frozen=True):
     """One turn of a conversation."""
 
-    role: Role
-    content: str
+    role: Role  # who wrote it
+    content: str  # its text
 
 
 class RatedExample(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,19 +30,19 @@ class RatedExample(msgspec.Struct, frozen=True, kw_only=True):
     back. `base_hash` says which base was asked.
     """
 
-    id: str
-    time: float
-    turns: list[Turn]
-    answer: str
-    rating: Rating
-    note: str = ""
-    correction: str | None = None
-    flags: list[str] = msgspec.field(default_factory=list)
-    adapter: str | None = None
-    base_model: str = "builtin"
-    base_hash: str | None = None
-    trained_in: str | None = None
-    dropped: bool = False
+    id: str  # of this example
+    time: float  # of the rating, seconds since the epoch
+    turns: list[Turn]  # up to and including the question
+    answer: str  # what the model answered
+    rating: Rating  # how good the answer was
+    note: str = ""  # the user's remark
+    correction: str | None = None  # the right answer, if one was given
+    flags: list[str] = msgspec.field(default_factory=list)  # what looks like a secret, a word each
+    adapter: str | None = None  # that answered; None: the base alone
+    base_model: str = "builtin"  # base that answered: "builtin" or a folder
+    base_hash: str | None = None  # SHA-256 of that base's files
+    trained_in: str | None = None  # adapter that was trained on it and went live
+    dropped: bool = False  # whether the user took it back
 
     @property
     def question(self) -> str:

@@ -13,20 +13,20 @@ class GpuProcess(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     computed, `run` whether it is the run's own. `name` is None where the process is not seen
     from here, as from inside a container."""
 
-    pid: int
-    name: str | None = None
-    memory: int | None = None
-    utilisation: float | None = None
-    run: bool = False
+    pid: int  # process id
+    name: str | None = None  # of its program
+    memory: int | None = None  # bytes on the GPU
+    utilisation: float | None = None  # percent of time
+    run: bool = False  # whether it is the run's own
 
 
 class MigSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A slice of a GPU that is divided into several (MIG); memory in bytes."""
 
-    index: int
-    name: str | None = None
-    memory_used: int | None = None
-    memory_total: int | None = None
+    index: int  # of the slice, from 0
+    name: str | None = None  # of its profile
+    memory_used: int | None = None  # bytes
+    memory_total: int | None = None  # bytes
 
 
 class GpuSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,34 +39,34 @@ class GpuSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     nothing else is known, as of a GPU that is lost.
     """
 
-    index: int
-    vendor: str | None = None
-    name: str | None = None
-    uuid: str | None = None
-    problem: str | None = None
-    utilisation: float | None = None
-    memory_busy: float | None = None
-    memory_used: int | None = None
-    memory_total: int | None = None
-    memory_run: int | None = None
-    unified: bool | None = None
-    temperature: float | None = None
-    temperature_limit: float | None = None
-    power: float | None = None
-    power_limit: float | None = None
-    fan: float | None = None
-    clock: float | None = None
-    clock_max: float | None = None
-    memory_clock: float | None = None
-    throttle: list[str] | None = None
-    pcie_generation: int | None = None
-    pcie_width: int | None = None
-    pcie_generation_max: int | None = None
-    pcie_width_max: int | None = None
-    ecc_corrected: int | None = None
-    ecc_uncorrected: int | None = None
-    mig: list[MigSample] = msgspec.field(default_factory=list)
-    processes: list[GpuProcess] | None = None
+    index: int  # of the GPU, from 0
+    vendor: str | None = None  # who made it
+    name: str | None = None  # of the model
+    uuid: str | None = None  # unique id
+    problem: str | None = None  # why nothing else is known
+    utilisation: float | None = None  # percent of time
+    memory_busy: float | None = None  # percent of time
+    memory_used: int | None = None  # bytes, of all processes
+    memory_total: int | None = None  # bytes
+    memory_run: int | None = None  # bytes, of the run's process
+    unified: bool | None = None  # whether it shares the system's memory
+    temperature: float | None = None  # °C
+    temperature_limit: float | None = None  # °C, at which it slows down
+    power: float | None = None  # W
+    power_limit: float | None = None  # W
+    fan: float | None = None  # percent of full speed
+    clock: float | None = None  # MHz
+    clock_max: float | None = None  # MHz
+    memory_clock: float | None = None  # MHz
+    throttle: list[str] | None = None  # reasons for lowered clocks
+    pcie_generation: int | None = None  # of the link now
+    pcie_width: int | None = None  # lanes in use
+    pcie_generation_max: int | None = None  # of the link at most
+    pcie_width_max: int | None = None  # lanes at most
+    ecc_corrected: int | None = None  # errors since the driver was loaded
+    ecc_uncorrected: int | None = None  # errors since the driver was loaded
+    mig: list[MigSample] = msgspec.field(default_factory=list)  # its slices
+    processes: list[GpuProcess] | None = None  # that use it; None where unknown
 
 
 class StepDivision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -80,23 +80,23 @@ class StepDivision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     model arithmetic per second, and `utilisation` (MFU, 0..1) its share of `peak_flops`.
     """
 
-    step: int
-    steps: int
-    device: str
-    step_ms: float
-    data_ms: float
-    forward_ms: float
-    backward_ms: float
-    optimizer_ms: float
-    reporting_ms: float
-    cpu_share: float | None = None
-    tokens_per_second: float | None = None
-    memory_allocated: int | None = None
-    memory_reserved: int | None = None
-    memory_peak: int | None = None
-    flops: float | None = None
-    peak_flops: float | None = None
-    utilisation: float | None = None
+    step: int  # newest sampled step
+    steps: int  # how many were sampled
+    device: str  # that computes, as torch names it
+    step_ms: float  # whole step, milliseconds
+    data_ms: float  # waiting for batches, milliseconds
+    forward_ms: float  # milliseconds
+    backward_ms: float  # milliseconds
+    optimizer_ms: float  # clipping and update, milliseconds
+    reporting_ms: float  # writing records, milliseconds
+    cpu_share: float | None = None  # 0..1
+    tokens_per_second: float | None = None  # without padding
+    memory_allocated: int | None = None  # bytes
+    memory_reserved: int | None = None  # bytes
+    memory_peak: int | None = None  # bytes
+    flops: float | None = None  # operations per second
+    peak_flops: float | None = None  # of the device, operations per second
+    utilisation: float | None = None  # `flops` / `peak_flops` (0..1)
 
 
 class HardwareSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -109,26 +109,26 @@ class HardwareSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     the engine alone.
     """
 
-    time: float
-    cpu_percent: float | None = None
-    cpu_count: int | None = None
-    cores: list[float] | None = None
-    load_1m: float | None = None
-    ram_used: int | None = None
-    ram_total: int | None = None
-    swap_used: int | None = None
-    swap_total: int | None = None
-    disk_free: int | None = None
-    disk_total: int | None = None
-    disk_write: float | None = None
-    network_received: float | None = None
-    network_sent: float | None = None
-    run_rss: int | None = None
-    run_threads: int | None = None
-    run_cpu_percent: float | None = None
-    run_write: float | None = None
-    gpus: list[GpuSample] = msgspec.field(default_factory=list)
-    gpu_message: str | None = None
-    gpu_driver: str | None = None
-    cuda_version: str | None = None
-    division: StepDivision | None = None
+    time: float  # seconds since the epoch
+    cpu_percent: float | None = None  # percent of all cores
+    cpu_count: int | None = None  # processors that may be used
+    cores: list[float] | None = None  # percent of each processor
+    load_1m: float | None = None  # load average over a minute
+    ram_used: int | None = None  # bytes
+    ram_total: int | None = None  # bytes
+    swap_used: int | None = None  # bytes
+    swap_total: int | None = None  # bytes
+    disk_free: int | None = None  # bytes, where the run folder is
+    disk_total: int | None = None  # bytes
+    disk_write: float | None = None  # bytes/s
+    network_received: float | None = None  # bytes/s
+    network_sent: float | None = None  # bytes/s
+    run_rss: int | None = None  # bytes resident
+    run_threads: int | None = None  # of the training process
+    run_cpu_percent: float | None = None  # percent of all cores, by the training process
+    run_write: float | None = None  # bytes/s
+    gpus: list[GpuSample] = msgspec.field(default_factory=list)  # one sample each
+    gpu_message: str | None = None  # why there is none, or none answers
+    gpu_driver: str | None = None  # version
+    cuda_version: str | None = None  # of the driver
+    division: StepDivision | None = None  # from the engine alone

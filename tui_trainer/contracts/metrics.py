@@ -16,18 +16,20 @@ class TrainRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     is `None` and its field is named in `nonfinite`.
     """
 
-    step: int
-    epoch: float
-    loss: float | None
-    learning_rate: float | None
-    gradient_norm: float | None
-    phase: str = "full"
-    was_predicted: bool = False
+    step: int  # optimizer steps finished, this one included
+    epoch: float  # passes over the training data so far, in parts of one
+    loss: float | None  # nats per labelled token, before the step
+    learning_rate: float | None  # of this step
+    gradient_norm: float | None  # global L2 norm before clipping
+    phase: str = "full"  # "full": every gradient was computed
+    was_predicted: bool = False  # whether the gradient was predicted instead of computed
+    # Relative error of the predicted gradient; None without one.
     prediction_error: float | None = None
-    step_time_ms: float
-    tokens: int
-    examples: int
-    time: float
+    step_time_ms: float  # wall time, milliseconds
+    tokens: int  # of the step, without padding
+    examples: int  # of the step
+    time: float  # seconds since the epoch
+    # Fields whose value is not finite; left out for none.
     nonfinite: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -36,14 +38,15 @@ class EvalRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     labelled tokens predicted exactly (0..1); of a classification nats per example and the share
     of examples, and then also the macro averages (0..1)."""
 
-    step: int
-    epoch: float
-    val_loss: float | None
-    val_accuracy: float | None = None
-    val_f1_macro: float | msgspec.UnsetType = msgspec.UNSET
-    val_precision_macro: float | msgspec.UnsetType = msgspec.UNSET
-    val_recall_macro: float | msgspec.UnsetType = msgspec.UNSET
-    time: float
+    step: int  # optimizer steps finished
+    epoch: float  # passes over the training data so far
+    val_loss: float | None  # nats per labelled token, or per example (classification)
+    val_accuracy: float | None = None  # share (0..1) of tokens or examples predicted exactly
+    val_f1_macro: float | msgspec.UnsetType = msgspec.UNSET  # mean over the classes (0..1)
+    val_precision_macro: float | msgspec.UnsetType = msgspec.UNSET  # mean over the classes (0..1)
+    val_recall_macro: float | msgspec.UnsetType = msgspec.UNSET  # mean over the classes (0..1)
+    time: float  # seconds since the epoch
+    # Fields whose value is not finite; left out for none.
     nonfinite: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 

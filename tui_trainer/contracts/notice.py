@@ -1,4 +1,4 @@
-"""What somebody is told of a run, and how: a notice, and the section `[notify]`."""
+"""A notice of what happened to a run, and the section `[notify]` of the configuration."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     `key` is the same for everybody who sees it happen; `time` is seconds since the epoch,
     `title` a few words, `text` one sentence with the run's name. `failure` is a run that ended
     itself with an error, `crash` one whose process is gone. `also` holds further notices that
-    came too soon after another to be told by themselves.
+    came too soon after another to be sent by themselves.
     """
 
-    schema: int = 1
-    kind: NoticeKind
-    key: str
-    time: float
-    title: str
-    text: str
-    run: str = ""
-    name: str = ""
-    path: str = ""
-    host: str = ""
-    status: str = ""
-    step: int | None = None
-    total_steps: int | None = None
-    loss: float | None = None
-    best_val_loss: float | None = None
-    advice: Advice | None = None
-    also: list[Notice] = msgspec.field(default_factory=list)
+    schema: int = 1  # version of the record's format
+    kind: NoticeKind  # what happened
+    key: str  # the same for every process that sees it
+    time: float  # seconds since the epoch
+    title: str  # a few words
+    text: str  # one sentence with the run's name
+    run: str = ""  # id of the run
+    name: str = ""  # of the run
+    path: str = ""  # of the run folder or file
+    host: str = ""  # where it was seen
+    status: str = ""  # of the run
+    step: int | None = None  # optimizer steps finished
+    total_steps: int | None = None  # of the whole run
+    loss: float | None = None  # newest training loss, nats
+    best_val_loss: float | None = None  # least validation loss, nats
+    advice: Advice | None = None  # that it is about
+    also: list[Notice] = msgspec.field(default_factory=list)  # further notices sent with it
 
 
 class NotifySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who is told of what."""
+    """Which notices are sent, and by which channels."""
 
     on: Annotated[
         list[Occasion],
@@ -80,12 +80,12 @@ class NotifySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Meta(
             ge=0,
             le=86_400,
-            description="seconds between two notices; what comes between is told as one",
+            description="seconds between two notices; what comes between is sent as one",
         ),
     ] = 30.0
     repeat_seconds: Annotated[
         float,
-        Meta(ge=0, le=86_400, description="one run's same advice or hang is not told again sooner"),
+        Meta(ge=0, le=86_400, description="one run's same advice or hang is not sent again sooner"),
     ] = 600.0
 
     def __post_init__(self) -> None:

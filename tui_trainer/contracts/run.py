@@ -51,12 +51,12 @@ COMMANDS: tuple[CommandName, ...] = (
 class RunBasics(msgspec.Struct, frozen=True, kw_only=True):
     """What every `run.json` of ours says, whoever trains. It is written once."""
 
-    schema: int = SCHEMA
-    id: str
-    name: str
-    created_at: float
-    versions: dict[str, str]
-    host: str
+    schema: int = SCHEMA  # version of the file's format
+    id: str  # the run folder's name
+    name: str  # the run's name; several runs may share it
+    created_at: float  # seconds since the epoch
+    versions: dict[str, str]  # of Python and packages, by name
+    host: str  # where the folder was made
 
 
 class RunInfo(RunBasics, frozen=True, kw_only=True):
@@ -66,15 +66,15 @@ class RunInfo(RunBasics, frozen=True, kw_only=True):
     where they were not looked at.
     """
 
-    job: Job
-    base_model: str
-    base_path: str | None
-    base_hash: str | None
-    base_not_finite: list[str] | None = None
-    data_hash: str
-    data_files: dict[str, str]
-    seed: int
-    resumed_from: str | None = None
+    job: Job  # every setting, resolved
+    base_model: str  # as the job names it: "builtin" or a folder
+    base_path: str | None  # folder of the base; None where it is not local
+    base_hash: str | None  # SHA-256 of the base's files; None where it is not local
+    base_not_finite: list[str] | None = None  # tensors that hold NaN or infinity
+    data_hash: str  # SHA-256 over the contents of all data files
+    data_files: dict[str, str]  # SHA-256 of each data file, by path
+    seed: int  # of the job's random numbers
+    resumed_from: str | None = None  # run or checkpoint it continues; None for none
 
 
 class LoopInfo(RunBasics, frozen=True, kw_only=True):
@@ -84,8 +84,8 @@ class LoopInfo(RunBasics, frozen=True, kw_only=True):
     it told of itself, as plain values. Only that program can carry the run on.
     """
 
-    program: str
-    config: dict[str, Any]
+    program: str  # what trains: "transformers", "Lightning", a script
+    config: dict[str, Any]  # its settings as plain values
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,26 +100,26 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     back where the resume is refused.
     """
 
-    state: StateName
-    step: int = 0
-    total_steps: int | None = None
-    epoch: float = 0.0
-    total_epochs: float | None = None
-    pid: int | None = None
-    pid_created: float | None = None
-    start_ticks: int | None = None
-    boot_id: str | None = None
-    pid_namespace: str | None = None
-    host: str | None = None
-    updated_at: float = 0.0
-    eta_seconds: float | None = None
-    elapsed_seconds: float = 0.0
-    tokens_per_second: float | None = None
-    best_val_loss: float | None = None
-    best_step: int | None = None
-    message: str = ""
-    commands: tuple[CommandName, ...] | None = None
-    before: RunState | None = None
+    state: StateName  # what the run does
+    step: int = 0  # optimizer steps finished
+    total_steps: int | None = None  # steps of the whole run; None where unknown
+    epoch: float = 0.0  # passes over the training data so far
+    total_epochs: float | None = None  # passes of the whole run; None where unknown
+    pid: int | None = None  # process that trains; None without one
+    pid_created: float | None = None  # its start, seconds since the epoch
+    start_ticks: int | None = None  # its start, clock ticks since the boot
+    boot_id: str | None = None  # of the boot that `start_ticks` counts from
+    pid_namespace: str | None = None  # in which `pid` counts
+    host: str | None = None  # where the process runs
+    updated_at: float = 0.0  # seconds since the epoch
+    eta_seconds: float | None = None  # to the last step; None where unknown
+    elapsed_seconds: float = 0.0  # of training, all sessions, without pauses
+    tokens_per_second: float | None = None  # over the newest steps
+    best_val_loss: float | None = None  # least validation loss, nats
+    best_step: int | None = None  # step of `best_val_loss`
+    message: str = ""  # one sentence for the user
+    commands: tuple[CommandName, ...] | None = None  # that the process executes; None: all
+    before: RunState | None = None  # as a resume found it, until it trains
 
     def obeys(self, command: CommandName) -> bool:
         """Whether the process takes this command."""
@@ -134,19 +134,19 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     program may want to know (`command`, `accepted`, `path`, `bytes`, `seconds` ...).
     """
 
-    time: float
-    step: int
-    kind: str
-    message: str = ""
-    id: str | None = None
-    detail: dict[str, Any] = msgspec.field(default_factory=dict)
+    time: float  # seconds since the epoch
+    step: int  # optimizer steps finished
+    kind: str  # see above
+    message: str = ""  # one sentence for the user
+    id: str | None = None  # of the command that it answers
+    detail: dict[str, Any] = msgspec.field(default_factory=dict)  # values for programs, by name
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """A line of `control.jsonl`; `arguments` of set-lr: `{"learning_rate": 1e-4}`, of apply:
     none (the newest advice) or `{"advice": "divergence-2"}`, of mute: `{"kind": "plateau"}`."""
 
-    id: str
-    time: float
-    command: CommandName
-    arguments: dict[str, Any] = msgspec.field(default_factory=dict)
+    id: str  # of this command; its answer carries it
+    time: float  # seconds since the epoch
+    command: CommandName  # what to do
+    arguments: dict[str, Any] = msgspec.field(default_factory=dict)  # see above

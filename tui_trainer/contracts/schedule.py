@@ -16,10 +16,10 @@ class Scaling(msgspec.Struct, frozen=True):
     """A multiplier of the whole schedule: `before` until `step` steps are finished, then it goes
     to `after` within `steps` steps, evenly in the logarithm."""
 
-    step: int
-    steps: int
-    before: float
-    after: float
+    step: int  # from which it changes
+    steps: int  # that the change takes
+    before: float  # multiplier
+    after: float  # multiplier
 
     def at(self, step: int) -> float:
         """The multiplier of the step that follows `step` finished ones."""
@@ -31,8 +31,8 @@ class RateChange(msgspec.Struct, frozen=True):
     """How the rate departs from the schedule: `override` is (step, rate) as a person set it,
     `scaling` multiplies what comes of it."""
 
-    override: tuple[int, float] | None = None
-    scaling: Scaling | None = None
+    override: tuple[int, float] | None = None  # (step, rate)
+    scaling: Scaling | None = None  # of the whole schedule
 
 
 def learning_rate_at(

@@ -62,17 +62,18 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One training of the queue, as `/training` shows it. Times in seconds since the epoch."""
 
-    id: str
-    state: TrainingState
-    created_at: float
-    examples: list[str]
-    run_path: str | None = None
-    adapter: str | None = None
-    parent: str | None = None
-    started_at: float | None = None
-    ended_at: float | None = None
-    step: int = 0
-    total_steps: int | None = None
+    id: str  # of the training
+    state: TrainingState  # where it is in the queue
+    created_at: float  # seconds since the epoch
+    examples: list[str]  # ids of the feedback it trains on
+    run_path: str | None = None  # its run folder; None before it starts
+    adapter: str | None = None  # that came of it
+    parent: str | None = None  # adapter it continues
+    started_at: float | None = None  # seconds since the epoch
+    ended_at: float | None = None  # seconds since the epoch
+    step: int = 0  # optimizer steps finished
+    total_steps: int | None = None  # steps of the training; None where unknown
+    # Of the model that was active before.
     before: Measures = msgspec.field(default_factory=Measures)
-    after: Measures = msgspec.field(default_factory=Measures)
-    message: str = ""
+    after: Measures = msgspec.field(default_factory=Measures)  # of the new adapter
+    message: str = ""  # one sentence: how it ended

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import StateName
+from tui_trainer.contracts.run import RunInfo, StateName
 from tui_trainer.engine import console
+from tui_trainer.engine.dist_env import process_rank
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.engine.state.command_source import CommandSource
-from tui_trainer.engine.state.ranks import Ranks, place
+from tui_trainer.engine.state.ranks import Ranks
 from tui_trainer.store import atomic, file_lock, jobs
 from tui_trainer.store.runs import disk_reserve, refused_resume, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -31,19 +32,17 @@ from tui_trainer.store.runs.run_folder import RunFolder
 if TYPE_CHECKING:
     from tui_trainer.engine.state.session import Session
 
-# Whoever starts an engine holds its lock for an instant.
+# Seconds to wait for the lock: the process that starts an engine holds it for an instant.
 LOCK_SECONDS = 1.0
 FINISHED = ("completed", "early_stopped")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs or carries on the run in a folder; gives the exit status."""
+    """Start or resume the run in a folder; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tui_trainer.engine", description=__doc__)
     parser.add_argument("run_dir", type=Path)
-    parser.add_argument("--from", dest="from_checkpoint", help="checkpoint to go on from")
-    parser.add_argument(
-        "--learning-rate", type=float, help="peak of the learning rate from here on"
-    )
+    parser.add_argument("--from", dest="from_checkpoint", help="checkpoint to resume from")
+    parser.add_argument("--learning-rate", type=float, help="peak of the learning rate from now on")
     options = parser.parse_args(arguments)
     # Threads that wait must not spin: on a shared machine that makes small steps 2.5 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -52,24 +51,25 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
     warnings.filterwarnings("ignore", category=FutureWarning)  # addressed to library authors
     try:
-        at = place()
-        if at.rank:
+        process = process_rank()
+        if process.rank:
             from tui_trainer.engine.distributed import follower
 
-            return follower.main(at)
-        folder = given(options.run_dir)
-        if "TORCHELASTIC_RUN_ID" not in os.environ and (count := processes(folder)) > 1:
+            return follower.main(process)
+        folder = open_run(options.run_dir)
+        info = folder.info()
+        if "TORCHELASTIC_RUN_ID" not in os.environ and (count := processes(info)) > 1:
             from tui_trainer.engine.distributed import launcher
 
-            return launcher.launch(folder, count, _others(options))
+            return launcher.launch(folder, count, _options(options))
         with locked(folder):
-            return run(folder, options.from_checkpoint, options.learning_rate)
+            return run(folder, info, options.from_checkpoint, options.learning_rate)
     except UserError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_status
 
 
-def _others(options: argparse.Namespace) -> list[str]:
+def _options(options: argparse.Namespace) -> list[str]:
     """The options after the run folder, as given."""
     found = []
     if options.from_checkpoint is not None:
@@ -79,9 +79,8 @@ def _others(options: argparse.Namespace) -> list[str]:
     return found
 
 
-def given(path: Path) -> RunFolder:
-    """The run folder that is meant: itself, or a new one in `runs` for a job file. Raises
-    `UserError`."""
+def open_run(path: Path) -> RunFolder:
+    """The run folder `path`, or a new one in `runs` for a job file. Raises `UserError`."""
     if not path.is_file():
         return RunFolder(path.resolve())
     folder = run_folder.create_run(Path("runs").resolve(), jobs.load_job(path))
@@ -89,20 +88,19 @@ def given(path: Path) -> RunFolder:
     return folder
 
 
-def processes(folder: RunFolder) -> int:
-    """How many processes the run's job asks for."""
-    info = folder.info()
+def processes(info: RunInfo | None) -> int:
+    """Number of processes that the run's job asks for."""
     count = 1 if info is None else info.job.training.processes
     if count:
         return count
-    import torch  # seconds, which the others shall not wait
+    import torch  # takes seconds; only needed here
 
     return torch.cuda.device_count()
 
 
 @contextlib.contextmanager
 def locked(folder: RunFolder) -> Iterator[None]:
-    """Makes this the only engine of the folder; the lock dies with the process."""
+    """Lock the folder against other engines; the lock ends with the process."""
     with contextlib.ExitStack() as stack:
         try:
             got = stack.enter_context(file_lock.trying(folder.lock_file, LOCK_SECONDS))
@@ -115,9 +113,10 @@ def locked(folder: RunFolder) -> Iterator[None]:
         yield
 
 
-def run(folder: RunFolder, from_checkpoint: str | None, rate: float | None = None) -> int:
-    """Trains, and leaves a true last state whatever happens."""
-    info = folder.info()
+def run(
+    folder: RunFolder, info: RunInfo | None, from_checkpoint: str | None, rate: float | None = None
+) -> int:
+    """Train the run; its last state is written whatever happens. Returns the exit status."""
     if info is None:
         raise UserError(f"{folder.path} is not a run folder: run.json is absent or broken")
     found = refused_resume.as_found(folder.state())
@@ -130,19 +129,19 @@ def run(folder: RunFolder, from_checkpoint: str | None, rate: float | None = Non
     try:
         if found is not None and found.state == "completed" and from_checkpoint is None:
             raise UserError(
-                f"run {info.id} is completed; use --from CHECKPOINT to train on from one"
+                f"run {info.id} is completed; use --from CHECKPOINT to continue from a checkpoint"
             )
         report.state("preparing", "starting")
         lacking = disk_reserve.make(folder.path)
         if lacking is not None:
-            words = f"no space can be kept in reserve for the run's last words: {lacking}"
-            report.event("warning", report.step, words)
-        return _train(folder, report, control, from_checkpoint, rate)
+            message = f"no disk space can be reserved for the run's last messages: {lacking}"
+            report.event("warning", report.step, message)
+        return _train(folder, info, report, control, from_checkpoint, rate)
     except UserError as error:
         _fail(report, str(error))
         return error.exit_status
     except OSError as error:
-        _fail(report, _words_of(error, folder))
+        _fail(report, _disk_error(error, folder))
         return 1
     except Exception as error:
         traceback.print_exc()
@@ -160,6 +159,7 @@ def run(folder: RunFolder, from_checkpoint: str | None, rate: float | None = Non
 
 def _train(
     folder: RunFolder,
+    info: RunInfo,
     report: RunReporter,
     control: CommandSource,
     from_checkpoint: str | None,
@@ -169,9 +169,7 @@ def _train(
     from tui_trainer.engine.records import hardware_log  # torch: after the first state
     from tui_trainer.engine.state import learning_rate
 
-    info = folder.info()
-    assert info is not None  # noqa: S101  (checked by the caller)
-    ranks = together(report)
+    ranks = join_processes(report)
     try:
         session = setup.prepare(folder, info, report, control, from_checkpoint, ranks)
     except setup.EndedEarlyError as ended:
@@ -196,20 +194,23 @@ def _train(
 
 
 def _leave(session: Session, state: StateName) -> int:
-    """The last words of a run that ends in `state`, and its adapter; gives the exit status."""
+    """Write the last state, `state`, and the adapter of a run; return the exit status."""
     from tui_trainer.engine import save_adapter
     from tui_trainer.engine.checkpoints import disk_space
 
     report, folder, step = session.report, session.folder, session.state.step
     if state == "cancelled" and not session.stopped_and_saved:
         report.state(
-            "cancelled", f"cancelled at step {step}; nothing was saved since the last checkpoint"
+            "cancelled", f"cancelled at step {step:,}; nothing was saved since the last checkpoint"
         )
         return 130
     if state == "completed":
-        report.state("completed", f"completed {step} steps; the adapter is in {folder.adapter_dir}")
+        report.state(
+            "completed", f"completed {step:,} steps; the adapter is in {folder.adapter_dir}"
+        )
         return 0
-    message = f"stopped at step {step} and saved; tui-trainer resume {folder.path.name} carries on"
+    name = folder.path.name
+    message = f"stopped at step {step:,} and saved; resume with: tui-trainer resume {name}"
     if state == "cancelled":
         report.state("saving", "writing the adapter")
         try:
@@ -221,19 +222,19 @@ def _leave(session: Session, state: StateName) -> int:
     return 0
 
 
-def together(report: RunReporter) -> Ranks:
-    """The processes that train this run with this one. Raises `UserError`."""
-    at = place()
-    if at.size == 1:
+def join_processes(report: RunReporter) -> Ranks:
+    """Connect to the other processes that train this run. Raises `UserError`."""
+    process = process_rank()
+    if process.size == 1:
         return Ranks()
     from tui_trainer.engine.distributed.process_group import ProcessGroup
 
-    report.state("preparing", f"waiting for {at.size} training processes to meet")
-    return ProcessGroup(at)
+    report.state("preparing", f"waiting for {process.size} training processes to connect")
+    return ProcessGroup(process)
 
 
-def _words_of(error: OSError, folder: RunFolder) -> str:
-    """A fault of the disk in a sentence."""
+def _disk_error(error: OSError, folder: RunFolder) -> str:
+    """One sentence about an error of the disk."""
     if not atomic.is_full(error):
         what = f"{error.filename} cannot be used" if error.filename else "a file cannot be used"
         return f"{what}: {error.strerror or error}"
@@ -243,8 +244,8 @@ def _words_of(error: OSError, folder: RunFolder) -> str:
 
 
 def _fail(report: RunReporter, message: str) -> None:
-    """A run that trained, or was never started, has failed; a resume that is refused before its
-    first step leaves the state as it was."""
+    """Leave the run `failed`; a resume that is refused before its first step leaves the state as
+    it was."""
     print(message, file=sys.stderr)  # noqa: T201
     if report.found is not None:
         report.refuse(message)

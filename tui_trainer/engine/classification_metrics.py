@@ -29,7 +29,7 @@ def measure(session: Session) -> tuple[float, Evaluation]:
     total = torch.zeros((), dtype=torch.float64)
     session.model.eval()
     with torch.no_grad():
-        for group in session.ranks.own(batching.split(examples, size)):
+        for group in session.ranks.own_part(batching.split(examples, size)):
             batch = session.collate(group)
             with session.autocast():
                 outputs = session.model(
@@ -39,11 +39,11 @@ def measure(session: Session) -> tuple[float, Evaluation]:
             losses = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
             total += (losses * batch.weights).sum().to("cpu", torch.float64)
             truth, guess = batch.targets.cpu().numpy(), logits.argmax(dim=-1).cpu().numpy()
-            counts = (batch.weights > 0).long().cpu().numpy()  # a pass may be of no account
+            counts = (batch.weights > 0).long().cpu().numpy()  # an added pass has weight 0
             np.add.at(confusion, (truth, guess), counts)
     session.model.train()
-    confusion = session.ranks.add(torch.from_numpy(confusion)).numpy()
-    loss = float(session.ranks.add(total)) / batching.learned_weight(examples)
+    confusion = session.ranks.sum(torch.from_numpy(confusion)).numpy()
+    loss = float(session.ranks.sum(total)) / batching.learned_weight(examples)
     return loss, score(confusion, session.dataset.labels, session.state.step, loss)
 
 
@@ -91,12 +91,12 @@ def record(session: Session, evaluation: Evaluation, *, improved: bool) -> None:
     except OSError as error:
         if not atomic.is_full(error):
             raise
-        words = f"the disk is full: {file.name} is not brought up to date"
-        session.report.event("warning", session.state.step, words)
+        message = f"the disk is full: {file.name} is not updated"
+        session.report.event("warning", session.state.step, message)
 
 
-def words(evaluation: Evaluation) -> str:
-    """For the evaluation's event."""
+def summary(evaluation: Evaluation) -> str:
+    """Text of the evaluation's event."""
     loss = math.nan if evaluation.val_loss is None else evaluation.val_loss
     return (
         f"val_loss {loss:.4g}, accuracy {evaluation.accuracy:.3f}, "

@@ -19,14 +19,14 @@ from tui_trainer.engine.state.session import Session
 
 
 def evaluate(session: Session) -> bool:
-    """Measures loss and accuracy per learned token, writes the line, and says whether it is the
-    best so far. Draws no random number, so training goes on as if it had not been."""
+    """Measure loss and accuracy per learned token and write the record; True where it is the best
+    so far. Draws no random number, so training continues as if it had not been."""
     state, report = session.state, session.report
     step_records.settle(session)
     recovery.again(session, "evaluation")
     report.state("evaluating", f"evaluating at step {state.step:,}")
     began = time.monotonic()
-    session.ranks.order("evaluate", micro_batch=state.micro_batch)
+    session.ranks.broadcast("evaluate", micro_batch=state.micro_batch)
     loss, accuracy, scored = _measure_all(session)
     state.evaluated_step = state.step
     _count_towards_stopping(session, loss, accuracy, scored)
@@ -51,23 +51,23 @@ def evaluate(session: Session) -> bool:
         report.best(record.val_loss, state.step)
     if scored is not None:
         classification_metrics.record(session, scored, improved=improved)
-    words = classification_metrics.words(scored) if scored else f"val_loss {loss:.4g}"
+    text = classification_metrics.summary(scored) if scored else f"val_loss {loss:.4g}"
     report.event(
         "evaluation",
         state.step,
-        f"evaluation: {words}{' (best)' if improved else ''}",
+        f"evaluation: {text}{' (best)' if improved else ''}",
         detail={"val_loss": record.val_loss, "val_accuracy": record.val_accuracy},
     )
     return improved
 
 
 def follow(session: Session) -> None:
-    """Does this process's part of an evaluation that another leads."""
+    """Compute this process's part of an evaluation that the leader started."""
     _measure_all(session)
 
 
 def has_stalled(session: Session) -> bool:
-    """Whether the job's patience with its evaluations is at its end, after one; says so."""
+    """Whether early stopping ends the run after this evaluation; logs it."""
     settings, state = session.job.training, session.state
     if settings.early_stopping_patience == 0:
         return False
@@ -76,7 +76,7 @@ def has_stalled(session: Session) -> bool:
         session.report.event(
             "warning",
             state.step,
-            f"{settings.early_stopping_metric} has not got better in {state.stopping_count} "
+            f"{settings.early_stopping_metric} has not improved in {state.stopping_count} "
             f"evaluations (best {state.stopping_best:.4g}): stopping early",
         )
     return stalled
@@ -99,7 +99,7 @@ def _measure_all(session: Session) -> tuple[float, float, Evaluation | None]:
 
 
 def pass_size(session: Session) -> int:
-    """Examples a pass of an evaluation."""
+    """Examples per pass of an evaluation."""
     return session.state.micro_batch or session.job.training.batch_size
 
 
@@ -129,10 +129,10 @@ def _measure(session: Session) -> tuple[float, float]:
     session.model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device="cpu")
     with torch.no_grad(), session.autocast():
-        for group in session.ranks.own(batching.split(examples, size)):
+        for group in session.ranks.own_part(batching.split(examples, size)):
             both = weighted_sum(session.model, session.collate(group), session.way, count_hits=True)
             sums += torch.stack(both).to("cpu", torch.float64)
     session.model.train()
     weight = batching.learned_weight(examples)
-    loss, hits = session.ranks.add(sums).tolist()
+    loss, hits = session.ranks.sum(sums).tolist()
     return loss / weight, hits / weight

@@ -1,4 +1,4 @@
-"""Doing what `control.jsonl` says, and saying that it was done."""
+"""Executes the commands in `control.jsonl` and acknowledges each."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from tui_trainer.engine.state import learning_rate
 from tui_trainer.engine.state.session import Session
 from tui_trainer.store.runs.command_arguments import shown, usable_rate
 
-# How often a paused run looks for commands, and shows that it lives.
+# Seconds between looks for commands while paused, and between writes of state.json.
 PAUSED_POLL_SECONDS = 0.05
 PAUSED_BEAT_SECONDS = 1.0
 
 
-def may_be_told(session: Session) -> bool:
-    """Whether there may be something to obey before this step."""
+def may_have_commands(session: Session) -> bool:
+    """Whether there may be commands to execute before this step."""
     replays = session.rates_to_replay or session.mutes_to_replay
     return bool(replays) or session.control.is_due()
 
 
-def obey(session: Session) -> StateName | None:
-    """Obeys every waiting command; while paused, waits here for more.
+def execute_commands(session: Session) -> StateName | None:
+    """Execute every waiting command; while paused, wait here for more.
 
-    Gives the state to end in after stop or cancel, else None.
+    Returns the state to end in after stop or cancel, else None.
     """
     _replay(session)
     paused = False
@@ -66,10 +66,10 @@ def obey(session: Session) -> StateName | None:
 
 
 def _replay(session: Session) -> None:
-    """What the user did to rate and advice at this step before the run was killed."""
+    """Repeat the user's changes of rate and advice at this step from before the run was killed."""
     step = session.state.step
     for change in session.rates_to_replay.pop(step, ()):
-        learning_rate.again(session, change)
+        learning_rate.repeat_change(session, change)
     if session.mutes_to_replay and session.mutes_to_replay[0][0] <= step:
         step_records.settle(session)
         for _, kind in [mute for mute in session.mutes_to_replay if mute[0] <= step]:
@@ -78,8 +78,8 @@ def _replay(session: Session) -> None:
 
 
 def _report_bad_lines(session: Session) -> None:
-    """Notes lines that are no commands: training goes on without them. One that names itself is
-    refused, since its sender waits for an answer."""
+    """Log lines that are not commands: training continues. One that has an id is refused, since its
+    sender waits for an answer."""
     for line in session.control.take_bad():
         step_records.settle(session)
         step = session.state.step
@@ -91,15 +91,17 @@ def _report_bad_lines(session: Session) -> None:
 
 
 def refuse_lapsed(session: Session) -> None:
-    """Answers commands whose engine was gone before it could obey."""
+    """Refuse the commands that an earlier engine did not execute before it ended."""
     for command in session.control.lapsed:
-        acknowledge(session, command, "the engine had ended before it could obey", accepted=False)
+        acknowledge(
+            session, command, "the engine ended before it could execute the command", accepted=False
+        )
 
 
 def acknowledge(
     session: Session, command: Command, message: str, *, accepted: bool = True, **detail: str
 ) -> None:
-    """Writes the event that answers a command; `detail` goes into it."""
+    """Write the event that answers a command; `detail` goes into it."""
     session.report.event(
         "command",
         session.state.step,
@@ -121,11 +123,11 @@ def _pause(session: Session, command: Command, paused: bool) -> bool:
 
 def _resume(session: Session, command: Command, paused: bool) -> bool:
     if not paused:
-        acknowledge(session, command, "not paused: training goes on")
+        acknowledge(session, command, "not paused: training continues")
         return False
     session.report.start_clock()
     session.report.state("training")
-    acknowledge(session, command, f"training again after step {session.state.step}")
+    acknowledge(session, command, f"training resumed after step {session.state.step:,}")
     return False
 
 
@@ -142,7 +144,7 @@ def _checkpoint(session: Session, command: Command, paused: bool) -> None:
     if refusal is not None:
         acknowledge(session, command, refusal, accepted=False)
     else:
-        acknowledge(session, command, f"checkpoint {path.name} is saved")
+        acknowledge(session, command, f"checkpoint {path.name} saved")
 
 
 def _set_learning_rate(session: Session, command: Command) -> None:
@@ -155,7 +157,7 @@ def _set_learning_rate(session: Session, command: Command) -> None:
     # First the fact, then the answer: an acknowledged rate is one that a resume applies again.
     learning_rate.set_rate(session, rate)
     step = session.state.step
-    acknowledge(session, command, f"learning rate {rate:.4g} from step {step + 1} on")
+    acknowledge(session, command, f"learning rate {rate:.4g} from step {step + 1:,} on")
 
 
 def _apply(session: Session, command: Command) -> None:
@@ -165,7 +167,9 @@ def _apply(session: Session, command: Command) -> None:
     advice = request_rollback.newest(session, id)
     if advice is None:
         words = (
-            "no open advice suggests a rate" if id is None else f"{shown(id)} is not open any more"
+            "no open advice suggests a learning rate"
+            if id is None
+            else f"advice {shown(id)} is no longer open"
         )
         acknowledge(session, command, words, accepted=False)
         return
@@ -174,30 +178,35 @@ def _apply(session: Session, command: Command) -> None:
         acknowledge(session, command, refused, accepted=False)
         return
     kind = advice.kind.replace("_", " ")
-    acknowledge(session, command, f"{kind}: advice {advice.id} is applied")
+    acknowledge(session, command, f"{kind}: advice {advice.id} applied")
 
 
 def _roll_back(session: Session, command: Command) -> None:
-    """Leaves word for the loop, which goes back before the next step."""
+    """Request a rollback, which the loop makes before the next step."""
     id = command.arguments.get("advice")
     if _refuse_id(session, command, id):
         return
-    advice = request_rollback.newest_with_way(session, id)
-    words = "no open advice to go back for" if id is None else f"{shown(id)} is not open any more"
-    refused = words if advice is None else request_rollback.ask(session, advice, "user")
+    advice = request_rollback.newest_with_rollback(session, id)
+    refusal = (
+        "no open advice to roll back for" if id is None else f"advice {shown(id)} is no longer open"
+    )
+    refused = refusal if advice is None else request_rollback.request(session, advice, "user")
     if refused is not None or session.going_back is None:
-        acknowledge(session, command, refused or words, accepted=False)
+        acknowledge(session, command, refused or refusal, accepted=False)
         return
-    way = session.going_back
-    rate = "another rate" if way.until is None else f"a lower rate up to step {way.until}"
-    acknowledge(session, command, f"going back to {way.checkpoint.name} and on with {rate}")
+    point = session.going_back
+    rate = "another learning rate"
+    if point.until is not None:
+        rate = f"a lower learning rate up to step {point.until:,}"
+    message = f"rolling back to {point.checkpoint.name}, then training with {rate}"
+    acknowledge(session, command, message)
 
 
 def _refuse_id(session: Session, command: Command, id: object) -> bool:
-    """Refuses an advice that is not named by a text; whether it did."""
+    """Refuse an advice id that is not a text; True where it was refused."""
     if id is None or isinstance(id, str):
         return False
-    acknowledge(session, command, f"advice {shown(id)} is not an advice's id", accepted=False)
+    acknowledge(session, command, f"{shown(id)} is not an advice id", accepted=False)
     return True
 
 
@@ -205,7 +214,12 @@ def _mute(session: Session, command: Command) -> None:
     kind = command.arguments.get("kind")
     if not isinstance(kind, str) or kind not in get_args(AdviceKind):
         known = ", ".join(get_args(AdviceKind))
-        acknowledge(session, command, f"there is no advice {shown(kind)}: {known}", accepted=False)
+        acknowledge(
+            session,
+            command,
+            f"unknown kind of advice {shown(kind)}; one of: {known}",
+            accepted=False,
+        )
         return
     observe.mute(session, kind)
     words = f"no more advice on {kind.replace('_', ' ')} in this run"
@@ -213,15 +227,15 @@ def _mute(session: Session, command: Command) -> None:
 
 
 def _end(session: Session, command: Command) -> StateName | None:
-    """The state to end in; None for a stop that cannot save: the run goes on rather than lose
-    what it learned, and cancel ends it."""
+    """State to end in; None for a stop that cannot save: the run continues rather than lose what it
+    learned, and cancel ends it."""
     if command.command == "stop":
         try:
             checkpoint.save(session)
         except NoRoomError as error:
             acknowledge(session, command, f"{error}, or cancel the run", accepted=False)
             return None
-        acknowledge(session, command, f"saved at step {session.state.step}; stopping")
+        acknowledge(session, command, f"saved at step {session.state.step:,}; stopping")
         session.stopped_and_saved = True
     else:
         session.writer.wait()

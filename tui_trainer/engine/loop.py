@@ -1,4 +1,4 @@
-"""The training loop: a bare step, and around it what happens once in a while."""
+"""The training loop: optimizer steps, and between them commands, evaluations and checkpoints."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tui_trainer.engine.advice import observe
 from tui_trainer.engine.checkpoints import checkpoint, rollback
 from tui_trainer.engine.checkpoints.disk_space import NoRoomError
 from tui_trainer.engine.data import batching
-from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.evaluate import evaluate, has_stalled
-from tui_trainer.engine.execute_commands import may_be_told, obey
+from tui_trainer.engine.execute_commands import execute_commands, may_have_commands
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.optimizer import set_learning_rate
 from tui_trainer.engine.records import step_records
@@ -25,7 +25,7 @@ from tui_trainer.engine.state.session import Session, StepResult
 
 
 def train(session: Session) -> StateName:
-    """Trains to the end or until told otherwise; gives the state the run ends in.
+    """Train to the end, or until stop or cancel; return the state the run ends in.
 
     Raises `UserError` where loss or gradients are not finite for several steps in a row.
     """
@@ -43,16 +43,16 @@ def _train(session: Session) -> StateName:
     report.start_clock(state.elapsed_seconds)
     report.state("training")
     if state.step == 0 and observe.settings_of(session).auto_apply:
-        checkpoint.save(session, wait=False)  # the start, to go back to
+        checkpoint.save(session, wait=False)  # the start, for a rollback
 
     has_result = False
     while state.step < plan.total_steps or session.going_back is not None:
-        # Back to a good checkpoint, where the advice or a person asked for it.
-        rollback.go_back(session)
+        # Roll back to a good checkpoint, where the advisor or the user asked for it.
+        rollback.roll_back(session)
         state = session.state
 
-        # Commands, obeyed between two steps; a pause waits in here.
-        verdict = obey(session) if may_be_told(session) else None
+        # Commands are executed between two steps; a pause waits in here.
+        verdict = execute_commands(session) if may_have_commands(session) else None
         if verdict is not None:
             return verdict
         if session.going_back is not None:
@@ -64,7 +64,7 @@ def _train(session: Session) -> StateName:
         began = time.perf_counter()
         rate = rate_of_next_step(session)
         set_learning_rate(session.optimizer, rate)
-        session.ranks.order("step", at=state.step, rate=rate, micro_batch=state.micro_batch)
+        session.ranks.broadcast("step", at=state.step, rate=rate, micro_batch=state.micro_batch)
         outcome = step(session)
 
         # What it was.
@@ -157,7 +157,7 @@ def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Ten
     total_weight = sum(batching.learned_weight(group) for group in passes)
     total = torch.zeros((), device=session.device)
     division = session.division
-    for group in session.ranks.own(passes):
+    for group in session.ranks.own_part(passes):
         batch = session.collate(group)
         division.mark("data")
         with session.autocast():
@@ -167,7 +167,7 @@ def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Ten
         session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
         division.mark("backward")
-    return session.ranks.together(total)
+    return session.ranks.all_reduce(total)
 
 
 def due(every: int, step: int) -> bool:

@@ -1,4 +1,4 @@
-"""What keeps a run alive: numbers that are not finite, and memory that does not suffice."""
+"""Recovery from losses and gradients that are not finite, and from lack of memory."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ import torch
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import Event
 from tui_trainer.engine.checkpoints import checkpoint
-from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.state.session import Session, StepResult
+from tui_trainer.text import formats
 
 # Steps in a row without finite numbers after which a run ends.
 MOST_SKIPPED = 3
 
 
 def skipped(session: Session, outcome: StepResult, rate: float) -> None:
-    """A step whose loss or gradient was not finite: the weights were left as they were.
+    """Log a step whose loss or gradient was not finite; its weights are unchanged.
 
     Raises `UserError` after `MOST_SKIPPED` in a row.
     """
     state = session.state
     state.skipped += 1
     names = outcome.nonfinite
-    odd = " and ".join(name.replace("_", " ") for name in names)
+    values = " and ".join(name.replace("_", " ") for name in names)
     session.report.event(
         "warning",
         state.step,
-        f"{odd} not finite at step {state.step}: the step is skipped, the weights are untouched",
+        f"{values} not finite at step {state.step:,}: step skipped, weights unchanged",
         detail={"nonfinite": names, "in_a_row": state.skipped},
     )
     if state.skipped < MOST_SKIPPED:
@@ -39,22 +40,22 @@ def skipped(session: Session, outcome: StepResult, rate: float) -> None:
     last = checkpoint.newest_name(session)
     kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
     raise UserError(
-        f"{odd} not finite at step {state.step}, the {MOST_SKIPPED}rd in a row, learning rate "
-        f"{rate:.3g}: stopped; {kept}; train again with a lower learning rate",
+        f"{values} not finite at step {state.step:,}, in {MOST_SKIPPED} steps in a row, learning "
+        f"rate {formats.rate(rate)}: training stopped; {kept}; use a lower learning rate",
         exit_status=1,
     )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory did not suffice."""
+    """Whether an exception means that memory ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    # How the allocator of the CPU says it.
+    # The CPU allocator's message.
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def random_state(session: Session) -> dict[str, torch.Tensor]:
-    """What the next random numbers follow from, on the CPU and on the device."""
+    """Random states of the CPU and of the device, by device type."""
     state = {"cpu": torch.get_rng_state()}
     if session.device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(session.device)
@@ -62,7 +63,7 @@ def random_state(session: Session) -> dict[str, torch.Tensor]:
 
 
 def restore(session: Session, random: dict[str, torch.Tensor]) -> None:
-    """The random numbers come again from here."""
+    """Restore the random states that `random_state` returned."""
     torch.set_rng_state(random["cpu"])
     if "cuda" in random:
         torch.cuda.set_rng_state(random["cuda"], session.device)
@@ -74,15 +75,15 @@ def make_smaller(
     error: BaseException,
     during: Literal["step", "evaluation"] = "step",
 ) -> None:
-    """After memory ran out: halves the examples a pass, so that the work can be done again.
+    """Halve the examples per pass after memory ran out, so that the work can be repeated.
 
     A step's examples stay the same, and so does its sum. Raises `UserError` where a pass of
     one example is too large already.
     """
-    largest = session.ranks.lacks_memory(max(len(group) for group in passes))
+    largest = session.ranks.agree_on_pass_size(max(len(group) for group in passes))
     if largest == 1:
         raise UserError(
-            "out of memory with a single example a pass: lower data.max_length, set "
+            "out of memory with one example per pass: lower data.max_length, set "
             "training.gradient_checkpointing = true, or use a smaller base",
             exit_status=1,
         ) from error
@@ -94,16 +95,16 @@ def make_smaller(
     session.report.event(
         "warning",
         session.state.step,
-        f"out of memory with {largest} examples a pass: from now on {largest // 2}, and more "
-        "passes a step; the effective batch stays the same",
+        f"out of memory with {largest} examples per pass: {largest // 2} per pass and more "
+        "passes per step from now on; the effective batch size stays the same",
         detail={"micro_batch": largest // 2, "during": during},
     )
 
 
 def smaller_to_replay(events: Iterable[Event], from_step: int) -> list[tuple[int, str, int]]:
-    """(step, during what, examples a pass) of every time that memory ran out at or after
+    """(step, during what, examples per pass) of every time that memory ran out at or after
     `from_step`: a run killed after it must group its examples as it did, for the same bits,
-    though memory may suffice now. A branch that a rewind has left does not count."""
+    though memory may suffice now. Steps that a rewind has undone do not count."""
     found: list[tuple[int, str, int]] = []
     for event in events:
         if "micro_batch" in event.detail:
@@ -115,7 +116,7 @@ def smaller_to_replay(events: Iterable[Event], from_step: int) -> list[tuple[int
 
 
 def again(session: Session, during: Literal["step", "evaluation"]) -> None:
-    """Passes as small as they became at this very place before the run was killed."""
+    """Use the pass size again that lack of memory set at this step before the run was killed."""
     for step, where, size in session.smaller_to_replay:
         if (step, where) == (session.state.step, during):
             session.state.micro_batch = min(size, session.state.micro_batch or size)

@@ -1,4 +1,4 @@
-"""Leaving the adapter where others find it."""
+"""Saves the trained adapter in the run folder."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def write_card(session: Session) -> None:
     except OSError as error:
         if not disk_space.is_full(error):
             raise
-        words = f"the disk is full: the adapter is saved, but without {file.name}"
-        session.report.event("warning", session.state.step, words)
+        message = f"the disk is full: the adapter is saved, but without {file.name}"
+        session.report.event("warning", session.state.step, message)
 
 
 def _temporary(session: Session) -> Path:

@@ -21,6 +21,7 @@ from tui_trainer.engine.data.augment import Augmenter, writer_of
 from tui_trainer.engine.data.batching import BatchPlan
 from tui_trainer.engine.data.dataset import Dataset, load_dataset
 from tui_trainer.engine.data.tokenizer_pool import Between
+from tui_trainer.engine.dist_env import process_rank
 from tui_trainer.engine.execute_commands import refuse_lapsed
 from tui_trainer.engine.loss import CLASSIFIES, find_way
 from tui_trainer.engine.malloc_tuning import keep_pages
@@ -29,7 +30,7 @@ from tui_trainer.engine.records import data_report
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.engine.records.step_profile import StepProfile
 from tui_trainer.engine.state.command_source import CommandSource, rates_to_replay
-from tui_trainer.engine.state.ranks import Ranks, place
+from tui_trainer.engine.state.ranks import Ranks
 from tui_trainer.engine.state.session import Session, TrainerState
 from tui_trainer.models import base_model, lora_train
 from tui_trainer.models.completeness import notices
@@ -40,7 +41,7 @@ from tui_trainer.store.runs.run_folder import RunFolder
 # Operations of one matrix product below which several threads wait for each other longer than
 # they save.
 _LEAST_SHARED = 2e8
-_TOLD_SECONDS = 0.5
+_PROGRESS_SECONDS = 0.5
 
 
 def prepare(
@@ -51,12 +52,12 @@ def prepare(
     from_checkpoint: str | None,
     ranks: Ranks | None = None,
 ) -> Session:
-    """Loads base, data and the checkpoint to go on from, if any. Raises `UserError`."""
+    """Load base, data and the checkpoint to resume from, if any. Raises `UserError`."""
     ranks = ranks or Ranks()
     job = info.job
     checkpoints.clear_leftovers(folder.checkpoints_dir)
     start = checkpoints.find_checkpoint(folder, from_checkpoint)
-    data_report.tell_findings(report, job, again=start is not None)
+    data_report.report_findings(report, job, again=start is not None)
     keep_pages()
     torch.set_num_threads(usable_threads())
     torch.manual_seed(job.training.seed)
@@ -66,20 +67,20 @@ def prepare(
     enter(report, control, "reading the data")
     augmenter = _augmenter(folder, job, report, control)
     dataset = load_dataset(job, tokenizer, augmenter, _tokenising(report, control))
-    data_report.check_unchanged(folder, dataset)
+    data_report.check_unchanged(folder, info, dataset)
     enter(report, control, f"loading {job.model}")
-    ranks.order("prepare", info=info)  # now that the data is known to be good, and read
+    ranks.broadcast("prepare", info=info)  # now that the data is known to be good, and read
     session = _build(folder, info, tokenizer, dataset, report, control, ranks)
     _announce(session)
     refuse_lapsed(session)
-    ranks.begin(session)
+    ranks.start(session.replica())
     if start is not None:
-        _go_on_from(session, start, rewound=from_checkpoint is not None)
+        _resume_from(session, start, rewound=from_checkpoint is not None)
     else:
         report.accept()
         report.position(0, 0.0, None, None)
     if start is None and folder.metrics_file.stat().st_size:
-        _start_again(session, rewound=from_checkpoint is not None)
+        _restart(session, rewound=from_checkpoint is not None)
     observe.begin(session)
     return session
 
@@ -96,7 +97,9 @@ def _build(
     """The session with model and optimizer, before its first step. Raises `UserError`."""
     job = info.job
     device = base_model.pick_device()
-    loaded, model = _load_model(info, dataset, tokenizer, ranks.loads_on(device, job.training))
+    loaded, model = _load_model(
+        info, dataset, tokenizer, ranks.loading_device(device, job.training)
+    )
     ranks.shard(loaded, device, job.training)
     parameters = lora_train.trainable(model)
     way = CLASSIFIES if dataset.labels else find_way(loaded)
@@ -119,7 +122,7 @@ def _build(
         plan=plan,
         state=TrainerState(
             threads=torch.get_num_threads(),
-            processes=ranks.place.size,
+            processes=ranks.process.size,
             examples=len(dataset.train),
         ),
         report=report,
@@ -127,7 +130,7 @@ def _build(
         division=StepProfile(device),
         ranks=ranks,
     )
-    session.division.model_is(model, job.training.precision, ranks.place.size)
+    session.division.model_is(model, job.training.precision, ranks.process.size)
     return session
 
 
@@ -137,15 +140,15 @@ def _augmenter(
     """What rewrites rows where the job asks for it; a stop or cancel ends it."""
     if job.data.augment == "none":
         return None
-    told = 0.0
+    reported = 0.0
 
     def between(done: int, total: int) -> bool:
-        nonlocal told
-        if time.monotonic() - told < _TOLD_SECONDS:
+        nonlocal reported
+        if time.monotonic() - reported < _PROGRESS_SECONDS:
             return False
-        told = time.monotonic()
-        report.state("preparing", f"{job.data.augment}: {done:,} of {total:,} rows are written")
-        return control.told_to_end() is not None
+        reported = time.monotonic()
+        report.state("preparing", f"{job.data.augment}: {done:,} of {total:,} rows written")
+        return control.end_command() is not None
 
     device = base_model.pick_device()
     dtype = weights_type(job.training.precision, device)
@@ -155,14 +158,14 @@ def _augmenter(
 
 
 def _tokenising(report: RunReporter, control: CommandSource) -> Between:
-    """Says how far the tokens are where that takes long; a stop or cancel ends it."""
-    told = time.monotonic()
+    """Progress callback that reports tokenised rows; a stop or cancel ends the tokenising."""
+    reported = time.monotonic()
 
     def between(done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told >= _TOLD_SECONDS:
-            enter(report, control, f"tokenising: {done:,} of {total:,} rows are done")
-            told = time.monotonic()
+        nonlocal reported
+        if time.monotonic() - reported >= _PROGRESS_SECONDS:
+            enter(report, control, f"tokenising: {done:,} of {total:,} rows")
+            reported = time.monotonic()
 
     return between
 
@@ -222,8 +225,8 @@ class EndedEarlyError(Exception):
 
 
 def enter(report: RunReporter, control: CommandSource, message: str) -> None:
-    """Names the next phase of the preparation; raises `EndedEarlyError` where told to end."""
-    command = control.told_to_end()
+    """Report the next phase of the preparation; raise `EndedEarlyError` after a stop or cancel."""
+    command = control.end_command()
     if command is not None:
         raise EndedEarlyError(command)
     report.state("preparing", message)
@@ -232,7 +235,7 @@ def enter(report: RunReporter, control: CommandSource, message: str) -> None:
 def usable_threads() -> int:
     """The CPUs that this process may use, shared with those that train the same run."""
     known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (known or 1) // place().local_size)
+    return max(1, (known or 1) // process_rank().local_size)
 
 
 def worthwhile_threads(job: Job, dataset: Dataset, model: Any) -> int:
@@ -258,7 +261,7 @@ def check_lengths(model: Any, dataset: Dataset) -> None:
         )
 
 
-def _go_on_from(session: Session, start: Path, *, rewound: bool) -> None:
+def _resume_from(session: Session, start: Path, *, rewound: bool) -> None:
     checkpoint.load(session, start)
     session.report.accept()  # what follows changes the run folder
     step = session.state.step
@@ -276,19 +279,19 @@ def _go_on_from(session: Session, start: Path, *, rewound: bool) -> None:
     _replay_rates(session)
 
 
-def _start_again(session: Session, *, rewound: bool) -> None:
+def _restart(session: Session, *, rewound: bool) -> None:
     """Step 0 once more: as there is no checkpoint yet, or because it was asked for (`rewound`)."""
-    why = "no checkpoint yet: starting again from step 0"
+    why = "no checkpoint yet: restarted from step 0"
     if rewound:
         checkpoints.set_aside_after(session.folder, -1)
-        why = "starting again from step 0"
+        why = "restarted from step 0"
     session.report.event("resumed", 0, why, detail={"rewound": True} if rewound else {})
     _replay_rates(session)
 
 
 def _replay_rates(session: Session) -> None:
-    """What the user did to rate and advice since the checkpoint, for `obey` to do again; and
-    where memory ran out."""
+    """Collect the user's changes of rate and advice since the checkpoint, for `execute_commands` to
+    repeat, and where memory ran out."""
     events, step = session.folder.events(), session.state.step
     for at, change in rates_to_replay(events, step, session.state.rolled_back):
         session.rates_to_replay.setdefault(at, []).append(change)
@@ -297,7 +300,7 @@ def _replay_rates(session: Session) -> None:
 
 
 def _here(value: Any) -> int:
-    """How many numbers of a tensor this process holds."""
+    """Number of elements of a tensor that this process holds."""
     local = value.to_local() if hasattr(value, "to_local") else value
     return int(local.numel())
 
@@ -309,7 +312,7 @@ def _announce(session: Session) -> None:
     trained = sum(p.numel() for p in session.parameters.values())
     frozen = sum(base_model.parameter_count(p) for p in session.model.parameters()) - trained
     revision = getattr(session.model.config, "_commit_hash", None)
-    processes = session.ranks.place.size
+    processes = session.ranks.process.size
     report.event(
         "setup",
         report.step,
@@ -337,4 +340,4 @@ def _announce(session: Session) -> None:
         report.event("warning", report.step, notice)
     for notice in notices(session.model.get_base_model()):
         report.event("warning", report.step, notice)
-    data_report.tell(session.folder, report, dataset)
+    data_report.report_data(session.folder, report, dataset)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tui_trainer.contracts.hardware import GpuSample, HardwareSample, StepDivision
+from tui_trainer.text import formats
 
 Kind = Literal["data", "compute", "memory", "reporting", "starved"]
 
@@ -49,7 +50,7 @@ def verdict_of(samples: Sequence[HardwareSample]) -> Bottleneck | None:
         found = Bottleneck(
             "reporting",
             "reporting-bound",
-            f"{reporting:.0%} of a step goes into writing records",
+            f"writing records takes {formats.share(reporting)} of each step",
             "put the runs on a faster or a local disk, or make steps larger (training.batch_size)",
         )
     return found or _memory(late, division) or _compute(late, division)
@@ -59,7 +60,7 @@ def _data(share: float) -> Bottleneck:
     return Bottleneck(
         "data",
         "data-bound",
-        f"{share:.0%} of a step is waiting for data",
+        f"waiting for data takes {formats.share(share)} of each step",
         "put the data on a faster disk, prepare it once before training, or make examples "
         "cheaper to read",
     )
@@ -77,11 +78,11 @@ def _starved(samples: Sequence[HardwareSample], division: StepDivision) -> Bottl
     had = division.cpu_share
     if had is not None and had >= HAD_SHARE:
         return None
-    waits = "" if had is None else f", and it had a processor for {had:.0%} of its work"
+    waits = "" if had is None else f"; the run had a CPU for {formats.share(had)} of its work"
     return Bottleneck(
         "starved",
         "starved by another process",
-        f"other processes take {others:.0f} % of the processors{waits}",
+        f"other processes use {formats.percent(others)} of the CPUs{waits}",
         "stop the other processes, run them later or with nice, or reserve CPUs for the run "
         "(taskset)",
     )
@@ -102,7 +103,7 @@ def _crowded(samples: Sequence[HardwareSample], division: StepDivision) -> Bottl
     return Bottleneck(
         "starved",
         "starved by another process",
-        f"other processes take {others:.0f} % of the GPU's time",
+        f"other processes use {formats.percent(others)} of the GPU's time",
         "stop the other processes, run them later, or train on another GPU (CUDA_VISIBLE_DEVICES)",
     )
 
@@ -115,7 +116,7 @@ def _memory(samples: Sequence[HardwareSample], division: StepDivision) -> Bottle
         return Bottleneck(
             "memory",
             "memory-bound",
-            f"RAM is {ram:.0%} full and {swap:.0%} of swap is in use",
+            f"RAM is {formats.share(ram)} full, and {formats.share(swap)} of swap is in use",
             "lower training.batch_size or data.max_length, use a smaller base model, or stop other "
             "programs that use memory",
         )
@@ -125,11 +126,11 @@ def _memory(samples: Sequence[HardwareSample], division: StepDivision) -> Bottle
         return None
     if used is not None and used >= MFU_SHARE:
         return None
-    figure = "" if used is None else f", its arithmetic {used:.0%}"
+    figure = "" if used is None else f", its arithmetic units {formats.share(used)}"
     return Bottleneck(
         "memory",
         "memory-bound",
-        f"the GPU's memory is busy {gpu.memory_busy:.0f} % of the time{figure}",
+        f"the GPU's memory is busy {formats.percent(gpu.memory_busy)} of the time{figure}",
         'larger micro-batches (training.batch_size), training.precision = "bf16", or '
         "training.gradient_checkpointing = false do more arithmetic for each byte",
     )
@@ -139,7 +140,7 @@ def _compute(samples: Sequence[HardwareSample], division: StepDivision) -> Bottl
     work = division.forward_ms + division.backward_ms + division.optimizer_ms
     share = min(1.0, work / division.step_ms)
     used = division.utilisation
-    figure = "" if used is None else f", at {used:.0%} of the device's peak"
+    figure = "" if used is None else f", at {formats.share(used)} of the device's peak"
     gpu = gpu_of(samples[-1], division)
     if gpu is not None and gpu.throttle:
         reasons = ", ".join(gpu.throttle)
@@ -148,7 +149,7 @@ def _compute(samples: Sequence[HardwareSample], division: StepDivision) -> Bottl
         change = "a GPU, a smaller base model, or a lower data.max_length makes steps faster"
     else:
         change = 'larger micro-batches, training.precision = "bf16", or a faster device'
-    why = f"{share:.0%} of a step is forward, backward and update{figure}"
+    why = f"forward, backward and update take {formats.share(share)} of each step{figure}"
     return Bottleneck("compute", "compute-bound", why, change)
 
 

@@ -11,6 +11,7 @@ from tui_trainer.contracts.hardware import GpuSample
 from tui_trainer.hardware.amd import AmdGpus
 from tui_trainer.hardware.apple import AppleGpu
 from tui_trainer.hardware.nvml import NvmlGpus
+from tui_trainer.text.formats import duration
 
 # A reading takes milliseconds. A driver that hangs is left to its own thread after this.
 PATIENCE_SECONDS = 1.0
@@ -83,7 +84,7 @@ class TimedGpus:
             self.message = self._gpus.message
             return self._found
         waited = time.monotonic() - self._asked_at
-        self.message = f"the GPU driver has not answered for {waited:.0f} s"
+        self.message = f"the GPU driver has not answered for {duration(waited)}"
         problem = "its driver does not answer"
         return [
             GpuSample(index=gpu.index, vendor=gpu.vendor, name=gpu.name, problem=problem)

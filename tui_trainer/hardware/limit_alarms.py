@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tui_trainer.contracts.hardware import GpuSample, HardwareSample
+from tui_trainer.text import formats
 
 # Shares from which an alarm is raised and below which it is closed.
 RAM_OPENS, RAM_CLOSES = 0.95, 0.90
@@ -71,13 +72,12 @@ def _readings(sample: HardwareSample) -> Iterator[_Reading]:
         change = (
             "lower training.batch_size or data.max_length, or stop other programs that use memory"
         )
-        words = f"RAM is {share:.0%} full"
+        words = f"RAM is {formats.share(share)} full"
         yield _Reading("ram", share >= RAM_OPENS, share < RAM_CLOSES, words, change)
     if sample.disk_free is not None:
         free = sample.disk_free
         change = "free some space, or keep fewer checkpoints (training.keep_checkpoints)"
-        size = f"{free / 2**30:.1f} GiB" if free >= 1 << 30 else f"{free / 2**20:.0f} MiB"
-        words = f"the disk of the run has {size} free"
+        words = f"the disk of the run has {formats.size(free)} free"
         yield _Reading("disk", free < DISK_OPENS, free > DISK_CLOSES, words, change)
     for gpu in sample.gpus:
         yield from _gpu_readings(gpu)
@@ -97,7 +97,7 @@ def _gpu_readings(gpu: GpuSample) -> Iterator[_Reading]:
     if gpu.memory_used is not None and gpu.memory_total:
         share = gpu.memory_used / gpu.memory_total
         change = "lower training.batch_size, or stop other programs that use it"
-        words = f"the memory of {name} is {share:.0%} full"
+        words = f"the memory of {name} is {formats.share(share)} full"
         yield _Reading(
             f"gpu{gpu.index}_memory", share >= GPU_OPENS, share < GPU_CLOSES, words, change
         )

@@ -6,7 +6,6 @@ import contextlib
 import importlib.util
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 
@@ -14,16 +13,11 @@ import msgspec
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, RunState
-from tui_trainer.store import atomic, file_lock
+from tui_trainer.store import atomic, child_process, file_lock
 from tui_trainer.store.runs import checkpoints, process_identity, refused_resume, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 
 NEEDED = ("torch", "transformers", "peft")
-# What a launcher of several processes tells each: it was meant for this process, not for engines.
-_LAUNCHED = (
-    *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
-    "TORCHELASTIC_RUN_ID",
-)
 REPAIR = 'pip install "tui-trainer[train]"'
 
 
@@ -35,11 +29,11 @@ def check_installed() -> None:
 
 
 def check_startable(folder: RunFolder, from_checkpoint: str | None = None) -> None:
-    """Raises `UserError` where an engine is at work on the run, nothing is left to train, or
-    another program trains it.
+    """Raises `UserError` where an engine trains the run, no steps remain, or another program
+    trains it.
 
-    A completed run can be carried on from an earlier checkpoint only. A named checkpoint must
-    be there, whole.
+    A completed run can be resumed from an earlier checkpoint only. A named checkpoint must
+    exist and be complete.
     """
     status = folder.status()
     name = folder.path.name
@@ -59,7 +53,7 @@ def check_startable(folder: RunFolder, from_checkpoint: str | None = None) -> No
     elif status == "completed":
         raise UserError(
             f"run {name} is completed and has nothing left to train; "
-            "to train on from one of its checkpoints, name it with --from",
+            "to train further from one of its checkpoints, name it with --from",
             1,
         )
 
@@ -73,10 +67,9 @@ def start_engine(
 ) -> subprocess.Popen[bytes]:
     """Starts the engine on a run folder and returns at once.
 
-    The process has a session of its own, so that neither Ctrl-C nor the end of the terminal
-    reaches it, and prints to `engine.log`. `rate` is the peak of the learning rate from here
-    on. `command` stands in for the engine's own command
-    line; the folder's path is appended to it. Raises `UserError`.
+    The process has a session of its own and prints to `engine.log`. `rate` is the peak of the
+    learning rate from here on. `command` replaces the engine's own command line; the folder's
+    path is appended to it. Raises `UserError`.
     """
     if command is None:
         check_installed()
@@ -99,13 +92,8 @@ def start_engine(
             check_startable(folder, from_checkpoint)
             before = folder.state()
             _announce(folder, before)
-        return subprocess.Popen(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=engine_environment(),
-            start_new_session=True,
+        return child_process.start(
+            arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
         )
     except OSError as error:
         message = f"the engine cannot be started: {error}"
@@ -118,7 +106,7 @@ def start_engine(
 
 
 def kill_engine(process: subprocess.Popen[bytes]) -> None:
-    """Kills an engine at once, with the processes that it launched to train with."""
+    """Kills an engine at once, with the training processes that it launched."""
     import psutil  # the monitor does without
 
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -129,22 +117,12 @@ def kill_engine(process: subprocess.Popen[bytes]) -> None:
 
 
 def engine_command() -> list[str]:
-    """The engine's command line without the run folder.
-
-    `-P` keeps a user's own `datasets.py` in the current folder from being imported.
-    """
-    return [sys.executable, "-P", "-m", "tui_trainer.engine"]
-
-
-def engine_environment() -> dict[str, str]:
-    """This process's environment, with what the engine needs to log at once and not to fork
-    tokenizer threads, and without what would make it one of several processes."""
-    own = {name: value for name, value in os.environ.items() if name not in _LAUNCHED}
-    return {**own, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    """The engine's command line without the run folder."""
+    return child_process.module_command("tui_trainer.engine")
 
 
 def _announce(folder: RunFolder, before: RunState | None) -> None:
-    """Marks the run as waiting: until the engine has loaded torch and speaks for itself, a
+    """Marks the run as waiting: until the engine has loaded torch and writes its own state, a
     resumed run would still be shown as crashed."""
     waiting = msgspec.structs.replace(
         process_identity.without_process(before or RunState(state="idle")),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TypeVar
 
 import msgspec
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
-from tui_trainer.launch.engine_process import check_installed, engine_environment
+from tui_trainer.launch.engine_process import check_installed
+from tui_trainer.store import child_process
 
 T = TypeVar("T")
 KILLED = -9
@@ -19,16 +18,11 @@ KILLED = -9
 def ask(question: str, job: Job, kind: type[T]) -> T:
     """The answer of `python -m tui_trainer.engine.preflight QUESTION` about a resolved job.
 
-    Raises `UserError` with the engine's own sentence where it could not tell.
+    Raises `UserError` with the engine's own sentence where there is no answer.
     """
     check_installed()
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "tui_trainer.engine.preflight", question],
-        input=msgspec.json.encode(job),
-        capture_output=True,
-        env=engine_environment(),
-        check=False,
-    )
+    command = child_process.module_command("tui_trainer.engine.preflight", question)
+    done = child_process.run(command, msgspec.json.encode(job))
     if done.returncode == 0:
         return msgspec.json.decode(done.stdout.splitlines()[-1], type=kind)
     if done.returncode == KILLED:

@@ -1,4 +1,4 @@
-"""Two adapters compared, and an adapter merged into its base."""
+"""Merges an adapter into its base and writes the result as one model."""
 
 from __future__ import annotations
 
@@ -15,37 +15,14 @@ from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from transformers import GenerationConfig
 
-from tui_trainer.contracts.chat import Comparison, LayerDifference
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.models import base_model as bases
 from tui_trainer.models import lora_load
 from tui_trainer.models.base_identity import BaseIdentity
-from tui_trainer.models.lora_load import ReadAdapter, Update
 from tui_trainer.models.tied_weights import untie
 from tui_trainer.store import atomic, paths
 
 STAGES = ("loading the base", "merging", "writing the model")
-
-
-def compare(base: lora_load.Base, a: ReadAdapter, b: ReadAdapter) -> Comparison:
-    """Norms and angle of two adapters' changes, over all layers and by layer.
-
-    Calculated in fp64 from the low-rank factors, never from whole matrices. Raises `UserError`
-    for DoRA, whose change depends on the base.
-    """
-    for adapter in (a, b):
-        if adapter.facts.dora:
-            raise UserError(
-                f"{adapter.facts.folder} is a DoRA adapter; only plain LoRA can be compared"
-            )
-    layers = [layer for layer in base.layers if layer in a.updates or layer in b.updates]
-    rows = [_measure(a.updates.get(layer), b.updates.get(layer)) for layer in layers]
-    squares = [sum(row[i] ** 2 for row in rows) for i in range(3)]
-    whole = (squares[0] ** 0.5, squares[1] ** 0.5, squares[2] ** 0.5, sum(row[3] for row in rows))
-    return Comparison(
-        whole=_difference("", whole),
-        layers=[_difference(layer, row) for layer, row in zip(layers, rows, strict=True)],
-    )
 
 
 def merge(
@@ -92,26 +69,6 @@ def merge(
         shutil.rmtree(aside, ignore_errors=True)
     atomic.sync_dir(out.parent)
     return size
-
-
-def _measure(a: Update | None, b: Update | None) -> tuple[float, float, float, float]:
-    """Norm of each change, of their difference, and their inner product."""
-    ups = [u.up.double() * u.scale for u in (a, b) if u is not None]
-    downs = [u.down.double() for u in (a, b) if u is not None]
-    # The same lengths and angles in a space of as many dimensions as there are ranks.
-    up = torch.linalg.qr(torch.cat(ups, dim=1), mode="r").R
-    down = torch.linalg.qr(torch.cat(downs, dim=0).T, mode="r").R
-    rank = a.down.shape[0] if a is not None else 0
-    small_a = up[:, :rank] @ down[:, :rank].T
-    small_b = up[:, rank:] @ down[:, rank:].T
-    norms = [torch.linalg.norm(m).item() for m in (small_a, small_b, small_a - small_b)]
-    return norms[0], norms[1], norms[2], float((small_a * small_b).sum())
-
-
-def _difference(layer: str, row: tuple[float, float, float, float]) -> LayerDifference:
-    a, b, apart, inner = row
-    cosine = max(-1.0, min(1.0, inner / (a * b))) if a * b > 0 else None
-    return LayerDifference(layer=layer, a=a, b=b, difference=apart, cosine=cosine)
 
 
 def _check_target(out: Path) -> None:

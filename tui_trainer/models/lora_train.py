@@ -12,7 +12,6 @@ from weakref import WeakKeyDictionary
 
 import torch
 from peft import LoraConfig, get_peft_model
-from peft.tuners.lora import LoraLayer
 from peft.utils.other import get_pattern_key
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -82,11 +81,6 @@ def attach(base: Any, lora: LoraSettings) -> Any:
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """Name -> parameter of everything that is trained, in a fixed order."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
-
-
-def count_lora_layers(model: nn.Module) -> int:
-    """How many layers carry an adapter."""
-    return sum(isinstance(module, LoraLayer) for module in model.modules())
 
 
 def save_adapter(model: Any, folder: Path, base_reference: str) -> None:

@@ -155,6 +155,11 @@ def trial(now: float) -> Notice:
     return Notice(kind="test", key=f"test-{now}", time=now, title="test", text=text, host=host)
 
 
+def resume_hint(run: str) -> str:
+    """What to do about a run that crashed; `run` is its id."""
+    return f"resume it with: tui-trainer resume {run}"
+
+
 def _critical(known: _Known, seen: SeenRun, said: Iterable[Advice], now: float) -> list[Notice]:
     found = []
     for advice in said:

@@ -1,4 +1,4 @@
-"""How often somebody is told: notices that come too soon are held back, and told as one."""
+"""How often notices are sent: ones that come too soon are held back and sent as one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class RateLimiter:
         self._causes: dict[tuple[str, str], float] = {}
 
     def put(self, notice: Notice, now: float) -> bool:
-        """Takes a notice in; False where it is a repetition that nobody is told."""
+        """Takes a notice in; False where it repeats an earlier one and is not sent."""
         cause = _cause(notice)
         if cause is not None:
             if now < self._causes.get(cause, -1.0):

@@ -18,7 +18,7 @@ Claim = Callable[[Notice, str], bool]
 
 
 class Channel(Protocol):
-    """A way to tell somebody. `shared` names it where several viewers of a run would reach the
+    """A way to send notices. `shared` names it where several viewers of a run would reach the
     same one by it, None where each has its own."""
 
     @property
@@ -93,14 +93,14 @@ class Sender:
         ]
 
     def send(self, notices: Iterable[Notice]) -> None:
-        """Has the notices told."""
+        """Queues the notices for every channel."""
         for notice in notices:
             for lane in self._lanes:
                 lane.put(notice)
 
     def flush(self, seconds: float, left: Callable[[], bool] = lambda: False) -> bool:
         """Sends what is held back, for so many seconds at most or until `left`; whether all
-        is told. From then on nothing is held back."""
+        is sent. From then on nothing is held back."""
         for lane in self._lanes:
             lane.hurry()
         until = time.monotonic() + seconds
@@ -133,7 +133,7 @@ class ChannelQueue:
 
     @property
     def busy(self) -> bool:
-        """Whether something is still to be told."""
+        """Whether something is still to be sent."""
         with self._condition:
             return self._sending or self._limiter.wait(time.monotonic()) is not None
 
@@ -168,17 +168,17 @@ class ChannelQueue:
             problem = None
             try:
                 problem = self._send(notices)
-            except Exception as error:  # a way that fails is told, and harms nothing
+            except Exception as error:  # a channel that fails is reported, and harms nothing
                 problem = f"failed unexpectedly: {type(error).__name__}: {error}"
             if problem is not None and not self._failed:
-                with contextlib.suppress(Exception):  # nobody is there any more to hear it
+                with contextlib.suppress(Exception):  # the app may have ended
                     self._on_problem(f"notify: {self._way.name}: {problem}")
             self._failed = problem is not None
             with self._condition:  # only now: `flush` returns once nothing is being sent
                 self._sending = False
 
     def _next(self) -> list[Notice]:
-        """Waits for what is to be told now; nothing once the lane is stopped."""
+        """Waits for what is to be sent now; nothing once the lane is stopped."""
         with self._condition:
             while not self._stopped:
                 wait = self._limiter.wait(time.monotonic())

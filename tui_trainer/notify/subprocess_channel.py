@@ -1,4 +1,4 @@
-"""Programs that are told: the user's own command, and the desktop's."""
+"""Programs that are given notices: the user's own command, and the desktop's."""
 
 from __future__ import annotations
 

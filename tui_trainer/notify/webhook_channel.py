@@ -111,7 +111,7 @@ def _post(address: str, headers: dict[str, str], data: bytes, seconds: float) ->
     request = urllib.request.Request(address, data, headers, method="POST")  # noqa: S310  (checked)
     try:
         with urllib.request.build_opener(Stay).open(request, timeout=seconds):
-            return DeliveryAttempt()  # its status is 2xx, and nobody needs the rest
+            return DeliveryAttempt()  # its status is 2xx, and the rest is not needed
     except urllib.error.HTTPError as error:
         with error:
             return _refusal(error.code, error.headers)

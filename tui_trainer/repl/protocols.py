@@ -117,6 +117,11 @@ class BackgroundTrainer(Protocol):
         """Why nothing can be trained at the moment, or None."""
         ...
 
+    @property
+    def teaching(self) -> bool:
+        """Whether this session is the one that trains for the home folder."""
+        ...
+
     def start(self) -> None:
         """Starts watching the feedback."""
         ...

@@ -1,7 +1,7 @@
-"""Every key of the full-screen session, once.
+"""The table of every key of the full-screen session.
 
-Footer, help, command palette and Textual's bindings are all made from this table, so none of
-them can tell something else than the others.
+Footer, help, command palette and Textual's bindings are all made from this table, so that they
+agree.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Key:
     priority: bool = False
 
 
-# Keys that only do something on a live run whose process listens.
+# Keys that act only on a live run whose process executes commands.
 STEERING = frozenset({"pause", "checkpoint", "stop", "rate"})
-# What one press reaches at the same time; keys must differ within each set.
+# The scopes in which a key press is looked up on each screen; keys differ within each set.
 REACH = {
     "dashboard": ("app", "run", "dashboard"),
     "runs": ("app", "run", "runs"),
@@ -44,51 +44,55 @@ REACH = {
 }
 
 KEYS: tuple[Key, ...] = (
-    Key("pause", "p", "app.pause", "pause", "pause the run, or let it go on", "run", 3),
-    Key("checkpoint", "c", "app.checkpoint", "checkpoint", "write a checkpoint now", "run", 5),
-    Key("stop", "s", "app.stop", "stop", "save the run and stop it (asks first)", "run", 4),
-    Key("rate", "l", "app.set_rate", "rate", "set the learning rate of the run", "run", 6),
-    Key("resume_run", "R", "app.resume_run", "resume", "carry on a run that ended early", "run"),
-    Key("apply", "a", "screen.apply_advice", "apply", "take the learning rate that the newest "
-        "advice suggests; after an end, roll back with it", "dashboard", 6),
-    Key("dismiss", "A", "screen.dismiss_advice", "dismiss", "close the leading advice, and hear no "
-        "more of its kind in this run", "dashboard", 18),
-    Key("adopt", "K", "app.adopt", "to adapters", "add the adapter of a finished run to the "
-        "adapters", "run", 17),
-    Key("again", "N", "app.again", "again", "fill in a new run with the settings of this "
-        "one", "run", 16),
-    Key("details", "d", "app.details", "details", "configuration, events, checkpoints, machine and "
-        "log of the run", "run", 11),
-    Key("machine", "h", "app.machine", "hardware", "the whole machine: what holds the run back, "
-        "GPUs, processors, memory, and how they went", "run", 13),
-    Key("chart", "g", "screen.next_chart", "chart", "the next chart below, or in the place of the "
-        "one that is seen", "dashboard", 8),
+    Key("pause", "p", "app.control_run('pause')", "pause", "pause or resume the run", "run", 3),
+    Key("checkpoint", "c", "app.control_run('checkpoint')", "checkpoint", "write a checkpoint now",
+        "run", 5),
+    Key("stop", "s", "app.control_run('stop')", "stop", "save the run and stop it (asks first)",
+        "run", 4),
+    Key("rate", "l", "app.control_run('set_rate')", "rate", "set the learning rate of the run",
+        "run", 6),
+    Key("resume_run", "R", "app.control_run('resume_run')", "resume", "resume a run that ended "
+        "early", "run"),
+    Key("apply", "a", "screen.apply_advice", "apply", "apply the learning rate that the current "
+        "advice suggests; in a run that has ended, roll back with it", "dashboard", 6),
+    Key("dismiss", "A", "screen.dismiss_advice", "dismiss", "dismiss the current advice and mute "
+        "its kind in this run", "dashboard", 18),
+    Key("adopt", "K", "app.control_run('adopt')", "to adapters", "add the adapter of a finished "
+        "run to the adapters", "run", 17),
+    Key("again", "N", "app.control_run('again')", "again", "fill in a new run with the settings "
+        "of this one", "run", 16),
+    Key("details", "d", "app.control_run('details')", "details", "configuration, events, "
+        "checkpoints, hardware and log of the run", "run", 11),
+    Key("machine", "h", "app.control_run('machine')", "hardware", "hardware: what limits the "
+        "speed of the run, GPUs, CPUs, memory, and their history", "run", 13),
+    Key("chart", "g", "screen.next_chart", "chart", "show the next chart below, or in place "
+        "of the current one", "dashboard", 8),
     Key("next_page", "right_square_bracket,pagedown", "screen.page(1)", "next charts",
         "the next page of charts", "dashboard"),
     Key("previous_page", "left_square_bracket,pageup", "screen.page(-1)", "earlier charts",
-        "the page of charts before", "dashboard"),
-    Key("grid", "G", "screen.grid", "grid", "all charts in a grid of equal ones, or the leading "
-        "one large again", "dashboard", 18),
+        "the previous page of charts", "dashboard"),
+    Key("grid", "G", "screen.grid", "grid", "all charts at equal size in a grid, or the main "
+        "chart large again", "dashboard", 18),
     Key("find_chart", "slash", "screen.find", "find", "find a chart by the name of its metric and "
-        "pin it in front", "dashboard", 19),
+        "pin it first", "dashboard", 19),
     Key("smooth", "m", "screen.smoothing", "smooth", "smoothing: auto (by the number of points), "
         "off, 0.6, 0.9, 0.97",
         "dashboard", 7),
-    Key("smoother", "greater_than_sign", "screen.smoother(1)", "smoother", "a little more "
+    Key("smoother", "greater_than_sign", "screen.smoother(1)", "smoother", "slightly more "
         "smoothing, up to 0.999", "dashboard"),
-    Key("rougher", "less_than_sign", "screen.smoother(-1)", "rougher", "a little less smoothing",
+    Key("rougher", "less_than_sign", "screen.smoother(-1)", "rougher", "slightly less smoothing",
         "dashboard"),
-    Key("raw", "b", "screen.raw", "bare", "smoothed lines alone, or with the values faint below "
-        "them", "dashboard"),
+    Key("raw", "b", "screen.raw", "bare", "smoothed lines only, or with the raw values dimmed "
+        "behind them", "dashboard"),
     Key("log_y", "y", "screen.log_y", "log", "logarithmic or linear y axis", "dashboard", 9),
     Key("log_x", "X", "screen.log_x", "log x", "logarithmic or linear x axis", "dashboard"),
-    Key("x_axis", "x", "screen.x_axis", "x axis", "count x in steps, epochs, tokens, time since "
-        "the start or time of day", "dashboard", 10),
-    Key("cursor", "v", "screen.cursor", "values", "a cursor that reads the exact values of every "
-        "run at a step; esc leaves it", "dashboard", 10),
-    Key("export", "E", "screen.export", "export", "write the charts that are seen as SVG and text, "
+    Key("x_axis", "x", "screen.x_axis", "x axis", "x axis: steps, epochs, tokens, time since "
+        "the start, or time of day", "dashboard", 10),
+    Key("cursor", "v", "screen.cursor", "values", "a cursor that shows the exact values of every "
+        "run at a step; esc removes it", "dashboard", 10),
+    Key("export", "E", "screen.export", "export", "write the visible charts as SVG and text, "
         "and their data as CSV", "dashboard", 20),
-    Key("only", "o", "screen.only", "only", "this run alone, or with those laid over it again",
+    Key("only", "o", "screen.only", "only", "show only this run, or the overlaid runs again",
         "dashboard"),
     Key("zoom_in", "plus,equals_sign", "screen.zoom(1)", "zoom in",
         "zoom in; the live end, or the cursor, stays in view", "dashboard"),
@@ -98,94 +102,99 @@ KEYS: tuple[Key, ...] = (
         "earlier steps", "dashboard"),
     Key("pan_right", "right", "screen.pan(1)", "later", "move the cursor or a zoomed chart to "
         "later steps", "dashboard"),
-    Key("leap_left", "shift+left", "screen.leap(-1)", "far earlier", "ten columns to earlier "
-        "steps", "dashboard"),
-    Key("leap_right", "shift+right", "screen.leap(1)", "far later", "ten columns to later steps",
-        "dashboard"),
-    Key("to_start", "home", "screen.edge(0)", "first", "the cursor, or a zoomed chart, to the "
-        "first step", "dashboard"),
-    Key("to_end", "end", "screen.edge(1)", "last", "the cursor, or a zoomed chart, to the last "
-        "step", "dashboard"),
-    Key("maximise", "enter", "screen.maximise", "maximise", "maximise a pane, or put it back",
+    Key("leap_left", "shift+left", "screen.leap(-1)", "far earlier", "move ten columns to "
+        "earlier steps", "dashboard"),
+    Key("leap_right", "shift+right", "screen.leap(1)", "far later", "move ten columns to "
+        "later steps", "dashboard"),
+    Key("to_start", "home", "screen.edge(0)", "first", "move the cursor or a zoomed chart to "
+        "the first step", "dashboard"),
+    Key("to_end", "end", "screen.edge(1)", "last", "move the cursor or a zoomed chart to the "
+        "last step", "dashboard"),
+    Key("maximise", "enter", "screen.maximise", "maximise", "maximise or restore a pane",
         "dashboard", 12),
     Key("next_pane", "j,down", "screen.move(1)", "next", "next pane", "dashboard"),
     Key("previous_pane", "k,up", "screen.move(-1)", "previous", "previous pane", "dashboard"),
     Key("open", "enter", "screen.open", "open", "show the run on the dashboard", "runs", 7),
     Key("next_run", "j,down", "screen.move(1)", "next", "next run", "runs"),
     Key("previous_run", "k,up", "screen.move(-1)", "previous", "previous run", "runs"),
-    Key("filter", "slash", "screen.filter", "filter", "choose runs by words and conditions, such "
+    Key("filter", "slash", "screen.filter", "filter", "filter runs by words and conditions, such "
         "as loss<2 status:running -smoke", "runs", 8),
     Key("mark_run", "space", "screen.mark_run", "mark", "mark the run: marked runs are overlaid "
         "on the dashboard", "runs", 8),
-    Key("unmark", "u", "screen.unmark", "unmark", "take every mark away", "runs"),
-    Key("compare_runs", "v", "screen.compare", "compare", "compare the marked runs: what differs, "
-        "and what came of it", "runs", 9),
+    Key("unmark", "u", "screen.unmark", "unmark", "remove every mark", "runs"),
+    Key("compare_runs", "v", "screen.compare", "compare", "compare the marked runs: their settings "
+        "and results", "runs", 9),
     Key("sort", "o", "screen.sort", "sort", "sort by the next column", "runs", 10),
-    Key("turn", "O", "screen.turn", "turn", "turn the order round", "runs"),
+    Key("turn", "O", "screen.turn", "reverse", "reverse the order", "runs"),
     Key("good", "ctrl+g", "screen.say('/good')", "good", "the last answer is right: learn it",
         "chat", 4, True),
     Key("correct", "ctrl+e", "screen.say('/edit')", "correct", "write the right answer to the "
         "last question", "chat", 3, True),
     Key("rate_answer", "ctrl+r", "screen.rate", "rate", "rate the last answer, with a note, or "
         "let the model answer again", "chat", 5, True),
-    Key("agree", "ctrl+y", "screen.agree", "yes", "do what is asked above the input line, such as "
-        "taking a revised answer", "chat", 8, True),
+    Key("agree", "ctrl+y", "screen.agree", "yes", "answer yes to the question above the input "
+        "line, such as accepting a revised answer", "chat", 8, True),
     Key("train_now", "ctrl+t", "screen.say('/train')", "train", "start a training with the "
-        "feedback that waits", "chat", 7, True),
+        "pending feedback", "chat", 7, True),
     Key("watch_training", "ctrl+o", "screen.watch", "watch", "show the training on the dashboard",
         "chat", 9, True),
-    Key("older", "up", "screen.history(-1)", "earlier", "earlier line that was asked", "chat"),
-    Key("newer", "down", "screen.history(1)", "later", "later line that was asked", "chat"),
+    Key("older", "up", "screen.history(-1)", "earlier", "the previous line of the input history",
+        "chat"),
+    Key("newer", "down", "screen.history(1)", "later", "the next line of the input history",
+        "chat"),
     Key("complete", "tab", "screen.complete", "complete", "complete a slash command", "chat"),
-    Key("page_up", "pageup", "screen.page(-1)", "back", "scroll the conversation back", "chat"),
-    Key("page_down", "pagedown", "screen.page(1)", "on", "scroll the conversation on", "chat"),
-    Key("scroll_up", "k", "screen.scroll_log(-1)", "up", "a line up, after esc", "chat"),
-    Key("scroll_down", "j", "screen.scroll_log(1)", "down", "a line down, after esc", "chat"),
+    Key("page_up", "pageup", "screen.page(-1)", "back", "scroll the conversation up a page",
+        "chat"),
+    Key("page_down", "pagedown", "screen.page(1)", "forward", "scroll the conversation down a "
+        "page", "chat"),
+    Key("scroll_up", "k", "screen.scroll_log(-1)", "up", "scroll up a line, after esc", "chat"),
+    Key("scroll_down", "j", "screen.scroll_log(1)", "down", "scroll down a line, after esc",
+        "chat"),
     Key("type", "i,enter", "screen.type", "type", "back to the input line, after esc", "chat", 3),
     Key("command", "slash", "screen.type('/')", "command", "type a slash command, after esc",
         "chat"),
-    Key("turn_on", "enter", "screen.turn_on", "load/unload", "let the adapter answer, or no "
-        "longer", "adapters", 3),
-    Key("load", "l", "screen.load", "load", "let the adapter answer alone", "adapters", 16),
-    Key("unload", "u", "screen.unload", "unload", "let the base answer alone", "adapters", 17),
-    Key("mark", "space", "screen.mark", "mark", "mark the adapter to compare or to combine",
+    Key("turn_on", "enter", "screen.turn_on", "load/unload", "activate or deactivate the "
+        "adapter", "adapters", 3),
+    Key("load", "l", "screen.load", "load", "activate this adapter alone", "adapters", 16),
+    Key("unload", "u", "screen.unload", "unload", "deactivate all adapters", "adapters", 17),
+    Key("mark", "space", "screen.mark", "mark", "mark the adapter to compare or combine it",
         "adapters", 4),
-    Key("compare", "c", "screen.compare", "compare", "compare two marked adapters: their changes, "
+    Key("compare", "c", "screen.compare", "compare", "compare two marked adapters: their weights, "
         "measures and answers", "adapters", 5),
-    Key("ensemble", "e", "screen.ensemble", "ensemble", "let the marked adapters answer together, "
+    Key("ensemble", "e", "screen.ensemble", "ensemble", "activate the marked adapters together, "
         "weighted", "adapters", 6),
-    Key("merge", "M", "screen.merge", "merge", "write the adapter and its base as one model",
+    Key("merge", "M", "screen.merge", "merge", "merge the adapter and its base into one model",
         "adapters", 10),
-    Key("rename", "R", "screen.rename", "rename", "give the adapter another name", "adapters", 9),
+    Key("rename", "R", "screen.rename", "rename", "rename the adapter", "adapters", 9),
     Key("delete", "D", "screen.delete", "delete", "move the adapter to the trash (asks first)",
         "adapters", 11),
-    Key("trash", "T", "screen.trash", "trash", "take a deleted adapter back", "adapters", 12),
+    Key("trash", "T", "screen.trash", "trash", "restore a deleted adapter", "adapters", 12),
     Key("next_adapter", "j,down", "screen.move(1)", "next", "next adapter", "adapters"),
     Key("previous_adapter", "k,up", "screen.move(-1)", "previous", "previous adapter", "adapters"),
     Key("start", "ctrl+s", "screen.start", "start", "start this run", "new", 3, True),
-    Key("more", "ctrl+o", "screen.more", "more", "show the further settings (optimizer, precision, "
-        "early stopping ...), or fold them", "new", 4, True),
+    Key("more", "ctrl+o", "screen.more", "more", "show or hide more settings (optimizer, "
+        "precision, early stopping ...)", "new", 4, True),
     Key("next_choice", "right,space", "screen.turn(1)", "next choice", "the next choice of a field "
-        "that has a few; enter lists them", "new"),
-    Key("previous_choice", "left", "screen.turn(-1)", "previous choice", "the choice before",
+        "with a fixed set of choices; enter lists them", "new"),
+    Key("previous_choice", "left", "screen.turn(-1)", "previous choice", "the previous choice",
         "new"),
     Key("next_field", "down", "app.focus_next", "next field", "next field", "new"),
     Key("previous_field", "up", "app.focus_previous", "previous field", "previous field", "new"),
     Key("new_run", "n", "app.show('new')", "new run", "fill in a new run", "app", 13),
     Key("show_dashboard", "1,f1", "app.show('dashboard')", "dashboard", "the dashboard", "app"),
     Key("show_runs", "2,f2", "app.show('runs')", "runs", "the list of runs", "app"),
-    Key("show_chat", "3,f3", "app.show('chat')", "chat", "the chat, and teaching", "app"),
-    Key("show_adapters", "4,f4", "app.show('adapters')", "adapters", "what was learned", "app"),
+    Key("show_chat", "3,f3", "app.show('chat')", "chat", "the chat and its trainings", "app"),
+    Key("show_adapters", "4,f4", "app.show('adapters')", "adapters", "the learned adapters", "app"),
     Key("show_new", "5,f5", "app.show('new')", "new run", "the form for a new run", "app"),
     Key("refresh", "r", "app.refresh_now", "refresh", "read the folder again now", "app", 14),
-    Key("back", "escape", "app.step_back", "back", "put a pane back, clear a filter, or go to the "
+    Key("back", "escape", "app.step_back", "back", "restore a pane, clear a filter, or go to the "
         "dashboard", "app", 16),
     Key("help", "question_mark", "app.help", "help", "every key", "app", 1),
     Key("palette", "ctrl+p", "app.command_palette", "commands", "commands and themes by name",
         "app", 15, True),
-    Key("suspend", "ctrl+z", "app.suspend_process", "suspend", "leave to the shell; fg comes "
-        "back", "app", 0, True),
-    Key("quit", "q", "app.quit", "quit", "leave; a run that trains may go on", "app", 2),
+    Key("suspend", "ctrl+z", "app.suspend_process", "suspend", "suspend to the shell; fg "
+        "returns", "app", 0, True),
+    Key("quit", "q", "app.quit", "quit", "leave; a training run can keep running", "app", 2),
 )  # fmt: skip
 
 _NAMES = {
@@ -212,13 +221,13 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Keymap:
-    """The keys as the user has them: overrides by binding id, and what was wrong with those."""
+    """The keys as configured: overrides by binding id, and the problems found in them."""
 
     overrides: Mapping[str, str]
     problems: tuple[str, ...] = ()
 
     def shown(self, key: Key) -> str:
-        """How a footer names the first key of a binding."""
+        """The first key of a binding, as the footer shows it."""
         return display(self.overrides.get(key.id, key.keys).split(",")[0])
 
     def all_shown(self, key: Key) -> str:
@@ -232,7 +241,7 @@ def bindings(*scopes: str) -> list[BindingType]:
 
 
 def bindings_of(*ids: str) -> list[BindingType]:
-    """The same keys as elsewhere for what is done alike, changed with them in the settings."""
+    """Textual's bindings for the keys with these ids, so that a dialog follows the settings."""
     return _bindings([key for key in KEYS if key.id in ids])
 
 
@@ -252,12 +261,12 @@ def _bindings(keys: Sequence[Key]) -> list[BindingType]:
 
 
 def keys_of(screen: str) -> list[Key]:
-    """The keys that work on a screen, the order of the table kept."""
+    """The keys that work on a screen, in the order of the table."""
     return [key for key in KEYS if key.scope in REACH.get(screen, ("app",))]
 
 
 def make_keymap(wanted: Mapping[str, str]) -> Keymap:
-    """The user's keys from the settings; what cannot be done is left out and named once."""
+    """The keymap from the settings; overrides that cannot be applied are listed as problems."""
     known = {key.id: key for key in KEYS}
     overrides: dict[str, str] = {}
     problems: list[str] = []
@@ -274,19 +283,19 @@ def make_keymap(wanted: Mapping[str, str]) -> Keymap:
     while (clash := _clash(overrides)) is not None:
         name, other = clash
         problems.append(
-            f"settings: keys.{name}: {wanted[name]!r} is the key of {other.id} already; ignored"
+            f"settings: keys.{name}: {wanted[name]!r} is already the key of {other.id}; ignored"
         )
         del overrides[name]
     return Keymap(overrides, tuple(problems))
 
 
 def types_text(key: str) -> bool:
-    """Whether a key, as Textual writes it, goes into a field that is typed in."""
+    """Whether a key, as Textual writes it, types a character into an input field."""
     return len(key) == 1 or (key in _NAMES and len(_NAMES[key]) == 1 and _NAMES[key].isascii())
 
 
 def display(key: str) -> str:
-    """A key as a person writes it."""
+    """A key as it is shown to users."""
     return _NAMES.get(key, key)
 
 
@@ -297,7 +306,7 @@ def normal(key: str) -> str:
 
 
 def _clash(overrides: Mapping[str, str]) -> tuple[str, Key] | None:
-    """An override whose key another binding holds on the same screen, the last one first."""
+    """An override whose key another binding has on the same screen, the last one first."""
     for name in reversed(list(overrides)):
         key = next(key for key in KEYS if key.id == name)
         chosen = set(overrides[name].split(","))

@@ -1,4 +1,4 @@
-"""What crosses from threads and widgets to the screens, in the past tense."""
+"""The messages from threads and widgets to the screens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from tui_trainer.contracts.hardware import HardwareSample
     from tui_trainer.launch.exit_report import EngineEnd
     from tui_trainer.store.runs.run_folder import RunFolder
-    from tui_trainer.tui.adapters.adapter_rows import AdapterListing
     from tui_trainer.watch.snapshots import FolderView
 
 Severity = Literal["information", "warning", "error"]
@@ -28,7 +27,7 @@ class FolderChanged(Message):
 
 
 class HardwareSampled(Message):
-    """The machine was looked at."""
+    """The hardware was sampled."""
 
     def __init__(self, sample: HardwareSample) -> None:
         super().__init__()
@@ -39,7 +38,7 @@ class HardwareSampled(Message):
 
 
 class TerminalSignal(Message):
-    """The terminal is to be sent bell and escape sequences, which draw nothing."""
+    """Bell and escape sequences for the terminal, which draw nothing."""
 
     def __init__(self, sequences: str) -> None:
         super().__init__()
@@ -47,7 +46,7 @@ class TerminalSignal(Message):
 
 
 class NoticePosted(Message):
-    """Something happened that the user should read."""
+    """A notice for the user."""
 
     def __init__(self, text: str, severity: Severity = "information") -> None:
         super().__init__()
@@ -56,7 +55,7 @@ class NoticePosted(Message):
 
 
 class EngineEnded(Message):
-    """A training process is gone."""
+    """A training process has ended."""
 
     def __init__(self, end: EngineEnd) -> None:
         super().__init__()
@@ -64,7 +63,7 @@ class EngineEnded(Message):
 
 
 class RunMade(Message):
-    """A run folder was made from the form."""
+    """A run folder was created from the form."""
 
     def __init__(self, folder: RunFolder) -> None:
         super().__init__()
@@ -72,7 +71,7 @@ class RunMade(Message):
 
 
 class RunFailedToStart(Message):
-    """No run folder could be made from the form."""
+    """No run folder could be created from the form."""
 
     def __init__(self, reason: str) -> None:
         super().__init__()
@@ -80,11 +79,11 @@ class RunFailedToStart(Message):
 
 
 class StopsAcknowledged(Message):
-    """Every run that was asked to save and stop before leaving has answered, or will not."""
+    """Every run that was asked to save and stop has acknowledged, or timed out."""
 
 
 class ZoomRequested(Message):
-    """The wheel was turned over a chart; `at` is the pointer's place along the x axis (0..1)."""
+    """The wheel was turned over a chart; `at` is the pointer's position on the x axis (0..1)."""
 
     def __init__(self, direction: int, at: float) -> None:
         super().__init__()
@@ -93,7 +92,7 @@ class ZoomRequested(Message):
 
 
 class ChartDragged(Message):
-    """A chart was drawn along with the pointer by a `share` of its width."""
+    """A chart was dragged by a `share` of its width."""
 
     def __init__(self, share: float) -> None:
         super().__init__()
@@ -101,7 +100,7 @@ class ChartDragged(Message):
 
 
 class ChartClicked(Message):
-    """A place of a chart was clicked; `x` in the units of its axis."""
+    """A chart was clicked at `x`, in the units of its axis."""
 
     def __init__(self, x: float) -> None:
         super().__init__()
@@ -109,12 +108,4 @@ class ChartClicked(Message):
 
 
 class ChatNewsPosted(Message):
-    """There is news of the chat to be taken."""
-
-
-class AdaptersRead(Message):
-    """The adapters were read."""
-
-    def __init__(self, shelf: AdapterListing) -> None:
-        super().__init__()
-        self.shelf = shelf
+    """The session thread has news of the chat."""

@@ -58,7 +58,7 @@ class FolderWatcher:
         self._notifier = FileEvents(self._noticed)
         self._pace = Throttle()
         self._streams = False
-        self._glances: dict[Path, SummaryReader] = {}
+        self._summaries: dict[Path, SummaryReader] = {}
         self._ordered: list[SummaryReader] = []
         self._newest: Path | None = None
         self._disordered = True
@@ -95,7 +95,7 @@ class FolderWatcher:
         """Chooses the run that is read whole; None chooses the newest active run, else the
         newest. A path that is not there (yet) is remembered, and the choice made as for None."""
         self._wanted = path.expanduser().absolute() if path is not None else None
-        self._rescan = self._rescan or (path is not None and self._wanted not in self._glances)
+        self._rescan = self._rescan or (path is not None and self._wanted not in self._summaries)
         self._wake.set()
 
     def also(self, paths: Iterable[Path]) -> None:
@@ -159,16 +159,16 @@ class FolderWatcher:
 
     def _poll(self) -> None:
         self._found = self._scanner.scan()
-        places = self._found.places
-        for path in self._glances.keys() - places.keys():
-            del self._glances[path]
+        locations = self._found.locations
+        for path in self._summaries.keys() - locations.keys():
+            del self._summaries[path]
             self._readers.forget(path)
             self._looked.discard(path)
-        for path, place in places.items():
-            if path not in self._glances:
-                self._glances[path] = SummaryReader(place)
+        for path, location in locations.items():
+            if path not in self._summaries:
+                self._summaries[path] = SummaryReader(location)
         waiting = set(self._unread)  # those keep their turn, however slow the disk
-        self._unread.extend(path for path in self._glances if path not in waiting)
+        self._unread.extend(path for path in self._summaries if path not in waiting)
         self._disordered = True
 
     def _choose(self) -> None:
@@ -177,14 +177,14 @@ class FolderWatcher:
             self._disordered = False
             self._arrange()
         wanted = self._wanted
-        focus = wanted if wanted in self._glances else self._newest
-        others = [path for path in self._also if path in self._glances and path != focus]
+        focus = wanted if wanted in self._summaries else self._newest
+        others = [path for path in self._also if path in self._summaries and path != focus]
         if focus != self._readers.focus or tuple(others) != self._readers.others:
             for path in self._readers.chosen():
-                if path in self._glances:
-                    self._glances[path].adopt(self._readers.view(path).summary)
-            chosen = self._glances[focus].place if focus is not None else None
-            self._readers.aim(chosen, [self._glances[path].place for path in others])
+                if path in self._summaries:
+                    self._summaries[path].adopt(self._readers.view(path).summary)
+            chosen = self._summaries[focus].location if focus is not None else None
+            self._readers.aim(chosen, [self._summaries[path].location for path in others])
         # A stream of rows is looked at at its pace: a notice for each of them would cost more.
         folders = set() if self._streams else self._readers.folders()
         if self._found.problem is None:
@@ -194,13 +194,13 @@ class FolderWatcher:
     def _arrange(self) -> None:
         """Orders the list newest first, and finds the newest active run, else the newest."""
 
-        def key(glance: SummaryReader) -> tuple[float, str]:
-            return -glance.order, str(glance.place.path)
+        def key(reader: SummaryReader) -> tuple[float, str]:
+            return -reader.order, str(reader.location.path)
 
-        self._ordered = sorted(self._glances.values(), key=key)
-        active = (glance for glance in self._ordered if _is_active(glance))
+        self._ordered = sorted(self._summaries.values(), key=key)
+        active = (reader for reader in self._ordered if _is_active(reader))
         newest = next(active, self._ordered[0] if self._ordered else None)
-        self._newest = newest.place.path if newest is not None else None
+        self._newest = newest.location.path if newest is not None else None
 
     def _is_loading(self) -> bool:
         return self._readers.loading or self._readers.loading_others
@@ -211,11 +211,11 @@ class FolderWatcher:
         whole = self._readers.chosen()
         while self._unread:
             path = self._unread.popleft()
-            if path not in self._glances:
+            if path not in self._summaries:
                 continue
             self._looked.add(path)
             if path not in whole:
-                self._disordered |= self._glances[path].read()
+                self._disordered |= self._summaries[path].read()
             if time.monotonic() >= until:
                 break
 
@@ -247,9 +247,9 @@ class FolderWatcher:
         whole: dict[Path, RunView] = {}
         for path in self._readers.chosen():
             whole[path] = view = self._readers.view(path)
-            self._disordered |= self._glances[path].set_status(view.summary.status)
+            self._disordered |= self._summaries[path].set_status(view.summary.status)
         runs = [
-            whole[one.place.path].summary if one.place.path in whole else one.summary
+            whole[one.location.path].summary if one.location.path in whole else one.summary
             for one in self._ordered
         ]
         oddities = [*self._found.oddities, *_unreadable(runs)]
@@ -295,7 +295,7 @@ def _new_rows(before: FolderView | None, view: FolderView) -> int:
     return max(0, view.focused.rows - before.focused.rows)
 
 
-def _is_active(glance: SummaryReader) -> bool:
-    status = glance.status
+def _is_active(reader: SummaryReader) -> bool:
+    status = reader.status
     # A foreign file that still grows says no more than "unknown" of its writer.
-    return status in ACTIVE_STATES or (glance.place.kind != "run" and status == "unknown")
+    return status in ACTIVE_STATES or (reader.location.kind != "run" and status == "unknown")

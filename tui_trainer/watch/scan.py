@@ -37,7 +37,7 @@ _HF_LOGS = frozenset({"runs"})
 class FoundRun:
     """The runs below a root by path, and why the root cannot be looked at, if so."""
 
-    places: dict[Path, RunLocation]
+    locations: dict[Path, RunLocation]
     problem: str | None = None
     oddities: tuple[str, ...] = ()
 
@@ -89,13 +89,13 @@ class Scanner:
         except OSError as error:
             return FoundRun({}, f"{self.root} cannot be read: {error.strerror}")
         self._oddities = set()
-        places: dict[Path, RunLocation] = {}
-        self._walk(self.root, status, places)
+        locations: dict[Path, RunLocation] = {}
+        self._walk(self.root, status, locations)
         for file, reason in self._judge.problems.items():
             self._oddities.add(f"{file} cannot be inspected: {reason}")
-        if not places:
+        if not locations:
             self._oddities.update(self._rejected())
-        return FoundRun(places, None, tuple(sorted(self._oddities)))
+        return FoundRun(locations, None, tuple(sorted(self._oddities)))
 
     def _rejected(self) -> list[str]:
         """What looked like runs and is none, for a folder without any: a sentence each."""
@@ -109,13 +109,13 @@ class Scanner:
         return found[:_REJECTED_TOLD]
 
     def _scan_file(self) -> FoundRun:
-        places: dict[Path, RunLocation] = {}
-        self._add_files([self.root], places, need_step=False)
-        if not places:
+        locations: dict[Path, RunLocation] = {}
+        self._add_files([self.root], locations, need_step=False)
+        if not locations:
             return FoundRun({}, f"{self.root} contains no metrics in a known format")
-        return FoundRun(places)
+        return FoundRun(locations)
 
-    def _walk(self, root: Path, status: os.stat_result, places: dict[Path, RunLocation]) -> None:
+    def _walk(self, root: Path, status: os.stat_result, locations: dict[Path, RunLocation]) -> None:
         visited = {(status.st_dev, status.st_ino)}
         level = [(root, status)]
         seen_listings: dict[Path, _Listing] = {}
@@ -124,20 +124,22 @@ class Scanner:
             for folder, about in level:
                 listing = self._list(folder, about)
                 seen_listings[folder] = listing
-                folders = self._take(folder, listing, places)
+                folders = self._take(folder, listing, locations)
                 if depth < DEPTH:
                     below.extend(self._open(folders, visited))
             level = below
         self._listings = seen_listings
         self._judge.forget(set(seen_listings))
 
-    def _take(self, folder: Path, listing: _Listing, places: dict[Path, RunLocation]) -> list[Path]:
+    def _take(
+        self, folder: Path, listing: _Listing, locations: dict[Path, RunLocation]
+    ) -> list[Path]:
         """Adds the runs that a folder is or holds; gives the folders in which others may lie."""
         if listing.is_run:
-            places[folder] = self._place(folder, "run")
+            locations[folder] = self._location(folder, "run")
             return []
         if listing.has_meta and self._judge.is_mlflow_run(folder):
-            places[folder] = self._place(folder, "mlflow")
+            locations[folder] = self._location(folder, "mlflow")
             return []
         files, folders = listing.files, listing.folders
         own: str | None = None
@@ -149,15 +151,15 @@ class Scanner:
             folders = [p for p in folders if not tensorboard.is_settings_folder(p.name)]
         if own is not None:
             # The same run's other logs are not further runs.
-            places[folder] = self._place(folder, own)
+            locations[folder] = self._location(folder, own)
             files = [file for file in files if file.stem not in _GENERIC]
             files = [file for file in files if file.name != trainer_state.STATE]
-        kinds = self._add_files(files, places)
+        kinds = self._add_files(files, locations)
         # A folder of W&B's holds one run and what belongs to it.
         return [] if "wandb" in kinds else folders
 
     def _add_files(
-        self, files: list[Path], places: dict[Path, RunLocation], need_step: bool = True
+        self, files: list[Path], locations: dict[Path, RunLocation], need_step: bool = True
     ) -> set[str]:
         kinds = set()
         for file in files:
@@ -166,12 +168,12 @@ class Scanner:
                 for part, name in found[1] if found is not None else ():
                     path = Path(f"{file}#run={part}")
                     kind, id = found[0] if found else "", f"{self._relative(file)}#{part}"
-                    places[path] = RunLocation(path, cast(RunKind, kind), id, name, part)
+                    locations[path] = RunLocation(path, cast(RunKind, kind), id, name, part)
                 continue
             kind = self._judge.kind(file, need_step) or ""
             if kind:
                 kinds.add(kind)
-                places[file] = self._place(file, kind)
+                locations[file] = self._location(file, kind)
         return kinds
 
     def _open(
@@ -246,7 +248,7 @@ class Scanner:
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix() if path != self.root else path.name
 
-    def _place(self, path: Path, kind: str) -> RunLocation:
+    def _location(self, path: Path, kind: str) -> RunLocation:
         made = cast(RunKind, kind)
         if made == "run":
             return RunLocation(path, made, self._relative(path), path.name)

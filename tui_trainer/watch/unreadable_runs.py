@@ -16,10 +16,12 @@ UNREADABLE = "unreadable"
 _KNOWN_STATES = ACTIVE_STATES | ENDED_STATES | {"idle", "crashed", "stale"}
 
 
-def unreadable_row(place: RunLocation, reason: str) -> RunSummary:
+def unreadable_row(location: RunLocation, reason: str) -> RunSummary:
     """The row of a run of which nothing is known but where it lies."""
     problem = f"cannot be read: {reason}"
-    return RunSummary(place.path, place.id, place.name, place.kind, UNREADABLE, problem=problem)
+    return RunSummary(
+        location.path, location.id, location.name, location.kind, UNREADABLE, problem=problem
+    )
 
 
 def with_problems(row: RunSummary, *problems: str) -> RunSummary:

@@ -26,9 +26,8 @@ from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import Command
 from tui_trainer.contracts.schedule import learning_rate_at
-from tui_trainer.engine import loop, setup
+from tui_trainer.engine import execute_commands, loop, setup
 from tui_trainer.engine.__main__ import main
-from tui_trainer.engine.execute_commands import obey
 from tui_trainer.engine.state.session import Session
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import run_folder
@@ -158,7 +157,10 @@ def _at_onset(fault: Fault, spoils: bool) -> Iterator[None]:
                 arguments = {"learning_rate": rate}
                 now = time.time()
                 lines.append(Command(id="spoil", time=now, command="set-lr", arguments=arguments))
-        return obey(session)
+        return execute_commands.execute_commands(session)
 
-    with patch.object(loop, "obey", spoilt), patch.object(setup, "usable_threads", lambda: 1):
+    with (
+        patch.object(loop, "execute_commands", spoilt),
+        patch.object(setup, "usable_threads", lambda: 1),
+    ):
         yield

@@ -23,8 +23,9 @@ import psutil
 from tests.benchmarks.estimate.cases import make_jobs
 from tui_trainer.contracts.estimate import Estimate
 from tui_trainer.contracts.job import Job
-from tui_trainer.launch.engine_process import engine_command, engine_environment
+from tui_trainer.launch.engine_process import engine_command
 from tui_trainer.launch.preflight import ask
+from tui_trainer.store import child_process
 from tui_trainer.store.runs import run_folder
 
 MIB = 1 << 20
@@ -74,7 +75,9 @@ def run(job: Job, place: Path) -> dict[str, float]:
     folder = run_folder.create_run(place / "runs", job)
     began = time.monotonic()
     process = subprocess.Popen(
-        [*engine_command(), str(folder.path)], stdout=subprocess.DEVNULL, env=engine_environment()
+        [*engine_command(), str(folder.path)],
+        stdout=subprocess.DEVNULL,
+        env=child_process.environment(),
     )
     disk = 0
     engine = psutil.Process(process.pid)

@@ -89,7 +89,7 @@ def test_applying_goes_smoothly_keeps_the_schedule_and_survives_a_kill(
     refused, applied = (e for e in of_kind(folder, "command") if e.detail["command"] == "apply")
     assert (refused.detail["accepted"], refused.message) == (
         False,
-        "no open advice suggests a rate",
+        "no open advice suggests a learning rate",
     )
     assert applied.detail["accepted"], applied.message
     change = of_kind(folder, "learning_rate")[-1]
@@ -122,7 +122,7 @@ def test_what_is_muted_is_not_said_again(
     assert not any(a.kind in muted and a.updated_step > BREAK + 14 for a in heard.said)
     assert list(heard.said) == replayed(folder)
     answers = [e for e in of_kind(folder, "command") if not e.detail["accepted"]]
-    assert answers[0].message.startswith("there is no advice 'boredom': oscillation, ")
+    assert answers[0].message.startswith("unknown kind of advice 'boredom'; one of: oscillation, ")
 
 
 def test_urgent_advice_applies_itself_within_bounds_and_the_same_after_a_resume(
@@ -156,7 +156,7 @@ def test_an_advisor_that_fails_ends_no_training(
     assert run_engine(folder) == 0
     warnings = [e.message for e in of_kind(folder, "warning") if "advisor" in e.message]
     assert warnings == [
-        "the advisor failed and is off now; training goes on: ZeroDivisionError: of all things"
+        "the advisor failed and is off now; training continues: ZeroDivisionError: of all things"
     ]
 
 
@@ -205,7 +205,7 @@ def test_a_change_that_made_it_worse_is_undone(
     assert (changed.step, undone.step) == (20, 90)
     assert undone.detail["undone"] is True
     assert undone.message == (
-        "loss 3 after the change for plateau-1, 2 before it: undone, learning rate x0.1"
+        "loss 3 after the change for advice plateau-1, 2 before: change undone, learning rate x0.1"
     )
     taken = rates(folder)
     assert taken[20] == pytest.approx(2e-3)

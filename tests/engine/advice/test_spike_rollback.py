@@ -108,13 +108,13 @@ def test_from_a_spike_that_stays_it_goes_back_and_passes_it_with_a_lower_rate(
     told_at = FIRST + spike_rollback.ROWS
     assert (left.step, left.detail["from_step"], left.detail["by"]) == (40, told_at, "auto")
     assert left.message == (
-        f"loss spike at step {FIRST}: back from step {told_at} to step 40, "
+        f"loss spike at step {FIRST}: rolled back from step {told_at} to step 40, "
         f"learning rate x0.5 from there to step {told_at + request_rollback.SPIKE_PAST}, "
-        "then as planned"
+        "then as scheduled"
     )
     assert again.detail["advice"]["kind"] == "loss_spike"
     assert kept_high(folder) == [
-        f"the loss stays high after the spike at step {FIRST}, but going back 2 times did not "
+        f"the loss stays high after the spike at step {FIRST}, but 2 rollbacks did not "
         "help: look at the data there"
     ]
     planned, taken = rows_that_stand(alone), rows_that_stand(folder)
@@ -183,9 +183,14 @@ def test_a_person_asks_for_the_way_back_from_a_spike(
     assert run_engine(folder) == 130
     assert run_engine(folder) == 0
     refused, asked = (e for e in folder.events() if e.detail.get("command") == "rollback")
-    assert (refused.detail["accepted"], refused.message) == (False, "no open advice to go back for")
+    assert (refused.detail["accepted"], refused.message) == (
+        False,
+        "no open advice to roll back for",
+    )
     assert asked.detail["accepted"] is True
-    assert asked.message == "going back to step-00000040 and on with a lower rate up to step 62"
+    assert asked.message == (
+        "rolling back to step-00000040, then training with a lower learning rate up to step 62"
+    )
     (event,) = rollbacks(folder)
     assert (event.step, event.detail["by"]) == (40, "user")
     info = folder.info()
@@ -251,7 +256,10 @@ def test_the_checkpoint_before_a_spike_is_kept_while_it_stands(tmp_path: Path) -
     ("settings", "said"),
     [
         ({}, "there is no checkpoint from before step 100"),
-        ({"min_learning_rate": 1e-3}, "the rate may not be changed from 0.001 to 0.5 times it"),
+        (
+            {"min_learning_rate": 1e-3},
+            "the advisor's bounds forbid changing the learning rate 0.001 to 0.5 times it",
+        ),
         ({"max_changes": 0}, None),
     ],
 )

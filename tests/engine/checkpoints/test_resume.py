@@ -163,19 +163,18 @@ def test_from_an_older_checkpoint_the_later_ones_are_set_aside(
 
 def stop_at(folder: RunFolder, run_engine: Callable[..., int], step: int) -> None:
     """Runs until the first `step` steps are done, by a stop command that waits for that step."""
-    from tui_trainer.engine import execute_commands as obeying
-    from tui_trainer.engine import loop
+    from tui_trainer.engine import execute_commands, loop
 
-    original = obeying.obey
+    original = execute_commands.execute_commands
 
-    def obey_and_stop(session: Any) -> Any:
+    def execute_and_stop(session: Any) -> Any:
         if session.state.step == step:
             with atomic.appending(folder.control_file) as lines:
                 lines.append(Command(id=f"stop-{step}", time=time.time(), command="stop"))
         return original(session)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "obey", obey_and_stop)
+        patch.setattr(loop, "execute_commands", execute_and_stop)
         assert run_engine(folder) == 0
     state = folder.state()
     assert state is not None

@@ -225,7 +225,9 @@ def test_a_person_asks_for_the_way_back_while_it_trains(
     refused, asked = (e for e in folder.events() if e.detail.get("command") == "rollback")
     assert refused.detail["accepted"] is False
     assert asked.detail["accepted"] is True
-    assert asked.message == "going back to step-00000040 and on with another rate"
+    assert (
+        asked.message == "rolling back to step-00000040, then training with another learning rate"
+    )
     (event,) = rollbacks(folder)
     assert (event.step, event.detail["from_step"], event.detail["by"]) == (40, BREAK + 12, "user")
     assert run_engine(folder) == 0

@@ -68,7 +68,7 @@ def test_versions_are_counted_marked_kept_and_the_same_on_resume(
     assert found.versions[5].after == f"in other words, {found.versions[5].before}"
     warnings = [event.message for event in folder.events() if event.kind == "warning"]
     assert any("may take longer than the training" in text for text in warnings)
-    assert any("13 training rows are not yours" in text for text in warnings)
+    assert any("13 training rows added, written by" in text for text in warnings)
     (prompts,) = asked
     assert prompts[0].startswith("Say this in other words")
 

@@ -16,7 +16,7 @@ from tui_trainer.contracts.job import TrainingSettings
 from tui_trainer.engine.data import batching, row_formats
 from tui_trainer.engine.data import dataset as dataset_module
 from tui_trainer.engine.data.batching import BatchPlan
-from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.data.example import Example
 from tui_trainer.store import jobs
 
 CHAT = [
@@ -97,8 +97,8 @@ def test_long_rows_are_cut_and_told(write_rows: Callable[..., Path], tokenizer: 
     found = dataset(file, tokenizer, max_length=32)
     assert [len(example.input_ids) for example in found.train] == [32]
     assert found.notices == [
-        "2 of 2 training rows are longer than 32 tokens: cut",
-        "1 training rows left out: no answer within 32 tokens",
+        "2 of 2 training rows longer than 32 tokens: cut",
+        "1 training row left out: no answer within 32 tokens",
     ]
 
 

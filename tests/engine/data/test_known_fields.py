@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tui_trainer.contracts.data import DataReport, PartReport
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.engine.data import dataset, encoding, known_fields, row_formats
+from tui_trainer.engine.data import dataset, known_fields, row_formats
+from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.data.row_formats import Message
 from tui_trainer.models.base_model import load_tokenizer
 from tui_trainer.store import jobs
@@ -275,7 +276,7 @@ def examples(tokenizer: Any, file: Path, **more: Any) -> dataset.Dataset:
     return dataset.load_dataset(jobs.check_job(values, file.parent, "test"), tokenizer)
 
 
-def learned(found: list[encoding.Example], tokenizer: Any) -> str:
+def learned(found: list[Example], tokenizer: Any) -> str:
     ids = [i for e in found for i, on in zip(e.input_ids, e.learned, strict=True) if on]
     return str(tokenizer.decode(ids))
 
@@ -332,7 +333,7 @@ def test_validation_rows_of_unknown_classes_are_counted_where_all_are(
     }
     found = dataset.load_dataset(jobs.check_job(values, held.parent, "test"), tokenizer)
     assert (found.report.validation.rows, found.report.validation.unanswered) == (3, 3)
-    assert "3 validation rows left out: their label is in no training row" in found.notices
+    assert "3 validation rows left out: label not in any training row" in found.notices
 
 
 def test_data_json_the_log_and_resume(
@@ -369,10 +370,9 @@ def test_data_json_the_log_and_resume(
     other = DataReport(train=PartReport(examples=13), validation=PartReport(), replay=PartReport())
     folder.data_file.write_bytes(json.dumps({**_plain(other), "fingerprint": "other"}).encode())
     assert run_engine(folder, "--from", "2") == 2
-    state = folder.state()
-    assert state is not None
-    assert "the data files are as they were when the run began" in state.message
-    assert "it had 13 training" in state.message
+    refusal = folder.events()[-1].message
+    assert "the data files are unchanged since the run started" in refusal
+    assert "it had 13 training" in refusal
 
 
 def _plain(report: DataReport) -> dict[str, Any]:

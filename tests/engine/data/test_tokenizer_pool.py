@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.engine import dist_env
 from tui_trainer.engine.data import dataset, token_cache, tokenizer_pool
 from tui_trainer.engine.data.dataset import Dataset
 from tui_trainer.engine.data.token_cache import Tokens
 from tui_trainer.engine.data.tokenizer_pool import TokenizerPool
-from tui_trainer.engine.state import ranks
 from tui_trainer.models.base_model import load_tokenizer
 from tui_trainer.store import jobs, paths
 
@@ -181,7 +181,7 @@ def test_workers_keep_the_tokenizers_advice_to_themselves(
 
 def test_processes_that_train_together_share_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tokenizer_pool.own_share(8) == 8
-    for name, value in zip(ranks.VARIABLES, ("0", "8", "0", "4", "host", "29500"), strict=True):
+    for name, value in zip(dist_env.VARIABLES, ("0", "8", "0", "4", "host", "29500"), strict=True):
         monkeypatch.setenv(name, value)
     assert tokenizer_pool.own_share(8) == 8, "the leader reads first, alone"
     monkeypatch.setenv("RANK", "3")

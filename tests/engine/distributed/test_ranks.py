@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine import dist_env
+from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.distributed import sharding
 from tui_trainer.engine.state import ranks
 
@@ -31,14 +32,14 @@ def test_a_run_of_one_process_loads_nothing_of_this() -> None:
 
 
 def test_where_a_process_stands(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ranks.VARIABLES:
+    for name in dist_env.VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    assert ranks.place() == ranks.ProcessRank()
-    for name, value in zip(ranks.VARIABLES, ("3", "8", "1", "2", "host", "29500"), strict=True):
+    assert dist_env.process_rank() == dist_env.ProcessRank()
+    for name, value in zip(dist_env.VARIABLES, ("3", "8", "1", "2", "host", "29500"), strict=True):
         monkeypatch.setenv(name, value)
-    assert ranks.place() == ranks.ProcessRank(3, 8, 1, 2)
+    assert dist_env.process_rank() == dist_env.ProcessRank(3, 8, 1, 2)
     monkeypatch.delenv("MASTER_ADDR")  # a scheduler's own variables are no launch
-    assert ranks.place() == ranks.ProcessRank()
+    assert dist_env.process_rank() == dist_env.ProcessRank()
 
 
 def test_processes_that_share_a_base_have_as_many_passes() -> None:

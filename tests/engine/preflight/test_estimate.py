@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tui_trainer.contracts.job import TrainingSettings
-from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.preflight import estimate as estimating
 from tui_trainer.engine.preflight import memory_use
 from tui_trainer.store.runs.run_folder import RunFolder

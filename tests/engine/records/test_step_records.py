@@ -143,5 +143,5 @@ def test_a_signal_and_a_kept_command_do_not_wait(make_run: MakeRun) -> None:
     assert [c.command for c in listener.take()] == ["stop"]
     with atomic.appending(folder.control_file) as inbox:
         inbox.append(Command(id="p", time=0.0, command="pause"))
-    assert listener.told_to_end() is None
+    assert listener.end_command() is None
     assert listener.is_due()

@@ -33,10 +33,10 @@ async def test_table_details_and_loading(
         await pilot.press("4")
         await seen(app, "first", "second", "recalled", "100 %", "98 %", "30 % → 100 % of 10")
         await pilot.press("j", "enter")
-        await seen(app, "● 1", "answers   yes")
+        await seen(app, "● 1", "active    yes")
         assert room.model.live == {"first": 1.0} == room.adapters.live()
         await pilot.press("enter")
-        await seen(app, "answers   no")
+        await seen(app, "active    no")
         await pilot.press("k", "l")
         await becomes(app, lambda: room.adapters.live() == {"second": 1.0})
         await pilot.press("u")
@@ -47,7 +47,7 @@ async def test_the_empty_screen_teaches(room: Any, chat_app: ChatApp, seen: Seen
     app = chat_app()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await pilot.press("4")
-        await seen(app, "no adapters yet", "Correct some answers in the chat (3)", "A on the")
+        await seen(app, "no adapters yet", "Correct answers in the chat (3)", "A on the")
         await pilot.press("l", "c", "T")
         await seen(app, "the trash is empty")
 
@@ -62,7 +62,7 @@ async def test_rename_delete_and_restore(
         await pilot.press("4")
         await seen(app, "first", "other")
         await pilot.press("R")
-        await seen(app, "New name of other")
+        await seen(app, "New name for other")
         field = app.screen.query_one(Input)
         field.value = "../up"
         await seen(app, "cannot be a folder's name")
@@ -73,7 +73,7 @@ async def test_rename_delete_and_restore(
         await becomes(app, lambda: "is renamed to capitals" in told(app))
         await seen(app, "  capitals ")
         await pilot.press("D")
-        await seen(app, "delete adapter capitals? It goes to the trash", "y  do it")
+        await seen(app, "delete adapter capitals? It goes to the trash", "y  confirm")
         await pilot.press("escape")
         await pilot.press("D")
         await seen(app, "delete adapter capitals?")
@@ -83,7 +83,7 @@ async def test_rename_delete_and_restore(
         await pilot.press("r")
         await becomes(app, lambda: len(app.screen._shelf.trash) == 1)  # type: ignore[attr-defined]
         await pilot.press("T")
-        await seen(app, "In the trash", "capitals  deleted")
+        await seen(app, "Deleted adapters", "capitals  deleted")
         await pilot.press("enter")
         await becomes(app, lambda: len(room.adapters.list()) == 2)
         await seen(app, "  capitals ")
@@ -104,7 +104,9 @@ async def test_compare_two_marked(
         await seen(app, "mark two adapters with space")
         room.model.held.clear()
         await pilot.press("space", "space", "c")
-        await seen(app, "● first", "Comparing second and first", "asking second: 1 of 2", "━")
+        await seen(
+            app, "● first", "Comparing second and first", "answering with second: 1 of 2", "━"
+        )
         await pilot.press("escape")
         await becomes(app, lambda: "Comparing" not in text_of(app))
         room.model.held.set()
@@ -133,7 +135,7 @@ async def test_ensemble_of_the_marked(
         field.value = "second=0.7 first=0.3"
         await pilot.press("enter")
         await becomes(app, lambda: room.model.live == {"second": 0.7, "first": 0.3})
-        await seen(app, "● 0.7", "● 0.3", "with weight")
+        await seen(app, "● 0.7", "● 0.3", "yes, weight")
         await pilot.press("3")
         await seen(app, "0.7 second + 0.3 first")
 
@@ -147,10 +149,10 @@ async def test_merge_into_a_folder(
         await pilot.press("4")
         await seen(app, "first")
         await pilot.press("M")
-        await seen(app, "Merge first with its base into the folder")
+        await seen(app, "Folder for first merged with its base")
         app.screen.query_one(Input).value = str(tmp_path / "merged")
         await pilot.press("enter")
-        await becomes(app, lambda: f"one model now: {tmp_path / 'merged'}" in told(app))
+        await becomes(app, lambda: f"with its base model: {tmp_path / 'merged'}" in told(app))
 
 
 async def test_a_broken_adapter_is_refused_with_the_reason(
@@ -189,7 +191,7 @@ async def test_a_run_is_added_to_the_adapters(
         await pilot.press("K")
         await seen(app, "Name of the adapter")
         await pilot.press("enter")
-        await seen(app, "lighthouse-v1-2", "taught on a training run's data")
+        await seen(app, "lighthouse-v1-2", "trained on the files of its run")
         await pilot.press("2", "j", "K")
         await becomes(app, lambda: "busy has no finished adapter yet" in told(app))
     assert busy.status() == "training"
@@ -214,7 +216,7 @@ async def test_the_cursor_follows_a_renamed_adapter(
         await seen(app, "first", "other")
         screen: Any = app.screen
         await pilot.press("R")
-        await seen(app, "New name of other")
+        await seen(app, "New name for other")
         app.screen.query_one(Input).value = "capitals"
         whole = screen._shelf
         held: list[str] = []

@@ -34,15 +34,15 @@ async def test_ask_stream_and_rate(
     app = chat_app()
     async with app.run_test(size=size) as pilot:
         await pilot.press("3")
-        await seen(app, "answers", "the base", "0 of 10 until training")
+        await seen(app, "active", "the base model", "0 of 10 examples")
         await pilot.press(*"capital?", "enter")
-        await seen(app, "› capital?", "It is", "answering", "esc end the answer")
+        await seen(app, "› capital?", "It is", "answering", "esc stop the answer")
         assert "Paris" not in text_of(app)
         room.model.held.set()
-        await seen(app, "It is [bold]Paris[/].", "the base · 2 tokens in 250 ms")
+        await seen(app, "It is [bold]Paris[/].", "the base model · 2 tokens in 250 ms")
         await pilot.press("ctrl+g")
-        await seen(app, "feedback 1: good (weight 1), teaches: It is [bold]Paris[/].")
-        await seen(app, "1 of 10 until training")
+        await seen(app, "feedback 1: good (weight 1); answer to learn: It is [bold]Paris[/].")
+        await seen(app, "1 of 10 examples")
     assert room.feedback.examples()[0].answer == "It is [bold]Paris[/]."
     assert room.model.closed == 1
 
@@ -59,7 +59,7 @@ async def test_escape_ends_the_answer_then_gives_the_digits_back(
         await pilot.press(*"count 123?", "enter")
         await seen(app, "› count 123?", "answering")
         await pilot.press("escape")
-        await seen(app, "the base · 2 tokens in 250 ms · cut off")
+        await seen(app, "the base model · 2 tokens in 250 ms · cut off")
         await pilot.press("escape")
         await seen(app, "i type", "q quit")
         await pilot.press("2")
@@ -86,18 +86,18 @@ async def test_correct_in_the_editor_and_train(
         await pilot.press("3", *"capital of Atlantis?", "enter")
         await seen(app, "an answer to capital of Atlantis?")
         await pilot.press("ctrl+e")
-        await seen(app, "the right answer to this question", "ctrl+s store")
+        await seen(app, "the right answer to this question", "ctrl+s save")
         assert app.screen.query_one(TextArea).text == "an answer to capital of Atlantis?"
         await pilot.press(*"Poseidonis", "ctrl+s")
-        await seen(app, "feedback 1: medium (weight 3), teaches: Poseidonis", "weight 3")
+        await seen(app, "feedback 1: medium (weight 3); answer to learn: Poseidonis", "weight 3")
         await pilot.press("ctrl+t")
-        await seen(app, "training t1 queued: 1 example", "0 of 10 until training")
+        await seen(app, "training t1 queued: 1 example", "0 of 10 examples")
         room.teacher.becomes(state="training", run_path=str(run.path), step=40, total_steps=240)
         await seen(app, "step 40 / 240", "loss 1.936", "left 2:05", "ctrl+o watch", "▁")
         await pilot.press(*"and now?", "enter")
         await seen(app, "an answer to and now?")
         await pilot.press("ctrl+o")
-        await seen(app, "teach-t1 · training", "learning rate", "0 of 10 until training")
+        await seen(app, "teach-t1 · training", "learning rate", "0 of 10 examples")
         room.add_adapter("taught-1")
         room.adapters.set_live({"taught-1": 1.0})
         room.model.live = {"taught-1": 1.0}
@@ -130,8 +130,8 @@ async def test_rating_menu_and_what_needs_a_correction(
         await pilot.press("c")
         await seen(app, "What is wrong with it?")
         await pilot.press(*"too vague", "enter")
-        await seen(app, "feedback 1: critical (weight 10); needs a correction before it is taught")
-        await seen(app, "! 1 needs a correction", "0 of 10 until training")
+        await seen(app, "feedback 1: critical (weight 10); needs a correction before training")
+        await seen(app, "! 1 needs a correction", "0 of 10 examples")
     assert room.feedback.examples()[0].note == "too vague"
 
 
@@ -144,11 +144,13 @@ async def test_a_revised_answer_is_taken_with_one_key(
         await pilot.press("3", *"why?", "enter")
         await seen(app, "  wrong")
         await pilot.press("ctrl+r", "r")
-        await seen(app, "the model answers again with this in view")
+        await seen(app, "the model is given this note and answers again")
         await pilot.press(*"tide", "enter")
-        await seen(app, "because of the tide", "is the revised answer right?", "ctrl+y take it as")
+        await seen(
+            app, "because of the tide", "is the revised answer right?", "ctrl+y accept it as"
+        )
         await pilot.press(*"yes", "ctrl+y")  # letters go on into the line
-        await seen(app, "teaches: because of the tide")
+        await seen(app, "answer to learn: because of the tide")
         assert app.screen.query_one(InputLine).value == "yes"
 
 
@@ -162,16 +164,16 @@ async def test_a_secret_is_held_back(
         secret = "/fix password = hunter2hunter2"
         app.screen.query_one(InputLine).value = secret
         await pilot.press("enter")
-        await seen(app, "this looks as if it held a secret", "nothing was stored")
-        await seen(app, "ctrl+y store it all the same")
+        await seen(app, "this may contain a secret", "nothing was stored")
+        await seen(app, "ctrl+y store it anyway")
         assert room.feedback.examples() == []
         await pilot.press("escape")
         await becomes(app, lambda: "ctrl+y store" not in text_of(app))
         app.screen.query_one(InputLine).value = secret
         await pilot.press("enter")
-        await seen(app, "ctrl+y store it all the same")
+        await seen(app, "ctrl+y store it anyway")
         await pilot.press("ctrl+y")
-        await seen(app, "1 of 10 until training")
+        await seen(app, "1 of 10 examples")
     assert secret not in room.conversation.history()
     assert room.feedback.examples()[0].flags
 
@@ -186,7 +188,7 @@ async def test_a_refused_adapter_may_be_loaded_all_the_same(
         await pilot.press("ctrl+g", "ctrl+t")
         await seen(app, "training t1 queued")
         room.teacher.becomes(state="refused", message="not loaded: kept 61 %, 95 % is needed")
-        await seen(app, "training t1 refused: not loaded: kept 61 %", "load it all the same")
+        await seen(app, "training t1 refused: not loaded: kept 61 %", "activate it anyway")
         await pilot.press("ctrl+y")
         await becomes(app, lambda: room.teacher.overridden == ["t1"])
 
@@ -200,7 +202,7 @@ async def test_the_conversation_and_its_history_come_back(
     app = chat_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
-        await seen(app, "› what was that?", "a ship", "taught-1", "carried on from")
+        await seen(app, "› what was that?", "a ship", "taught-1", "continued from")
         await pilot.press("up")
         assert app.screen.query_one(InputLine).value == "what was that?"
         await pilot.press("ctrl+u", *"/new", "enter")
@@ -252,8 +254,8 @@ async def test_monitor_has_no_chat(session: Any, room: Any, seen: Seen, text_of:
         await seen(app, "no runs in")
         assert "Chat" not in text_of(app)
         await pilot.press("3")
-        await seen(app, "monitor watches and steers only")
-        assert app.chatting.chatter.session is None
+        await seen(app, "monitor only shows and controls runs")
+        assert app.chat.session_thread.session is None
 
 
 async def test_a_long_conversation_is_wrapped_once(
@@ -265,7 +267,7 @@ async def test_a_long_conversation_is_wrapped_once(
     app = chat_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
-        await seen(app, "question 499", "carried on from")
+        await seen(app, "question 499", "continued from")
         wrapped: list[TranscriptEntry] = []
 
         def counting(entry: TranscriptEntry, width: int) -> list[Content]:
@@ -293,7 +295,7 @@ async def test_quit_says_that_the_training_goes_on(
         await pilot.press(*"/quit", "enter")
         await pilot.pause(0.2)
         assert app.return_value == 0
-        assert app.chatting.last_words is not None
+        assert app.chat.last_words is not None
 
 
 async def test_a_training_that_was_left_is_taken_up_without_a_look_at_the_chat(

@@ -30,7 +30,7 @@ SCREENS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("escape", "ctrl+p"), "Search for commands"),
     (("escape", "f2"), "done"),
     (("space", "space", "v"), "lighthouse"),
-    (("escape", "f3"), "the base"),
+    (("escape", "f3"), "the base model"),
     (("h", "i", "enter"), "an answer to hi"),
     (("f4",), "coder"),
     (("f5",), "train file"),

@@ -65,7 +65,7 @@ def test_hints_and_completion_of_commands() -> None:
     assert COMMAND_FORMS.hint("/f") == "tab completes  /fix  /feedback"
     assert "load NAME" in COMMAND_FORMS.hint("/adapters ")
     assert COMMAND_FORMS.hint("/adapters load") == "/adapters load NAME  activate it"
-    assert COMMAND_FORMS.hint("/nothing") == "there is no command /nothing; /help lists them"
+    assert COMMAND_FORMS.hint("/nothing") == "unknown command /nothing; /help lists the commands"
     assert COMMAND_FORMS.completed("/cr") == "/critical "
     assert COMMAND_FORMS.completed("/f") == "/f" and COMMAND_FORMS.completed("/re") == "/re"
     assert COMMAND_FORMS.completed("/trai") == "/train" and COMMAND_FORMS.completed("x") == "x"

@@ -235,7 +235,8 @@ def test_a_column_and_its_value_belong_together(low: float, span: float, width: 
     x = np.array([low, low + span])
     frame = frame_of(ChartSpec("", (ChartLine(x, np.array([1.0, 2.0])),)), width, 12)
     for column in (0, frame.columns // 2, frame.columns - 1):
-        assert frame.column_of(frame.x_at(column)) == column
+        value = frame.x.value(column / (frame.columns - 1))
+        assert frame.column_of(value) == column
 
 
 def test_a_value_outside_the_chart_has_no_column() -> None:

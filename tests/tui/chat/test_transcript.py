@@ -10,8 +10,8 @@ from tui_trainer.contracts import session as events
 from tui_trainer.contracts.adapter import Measures
 from tui_trainer.contracts.teaching import TrainingRecord
 from tui_trainer.text import formats
-from tui_trainer.tui.chat import session_thread
-from tui_trainer.tui.chat.event_text import live_words, measure_words
+from tui_trainer.tui.chat import news as chat_news
+from tui_trainer.tui.chat.event_text import live_text, measure_text
 from tui_trainer.tui.chat.loss_curve import LossCurve, curve_of
 from tui_trainer.tui.chat.teaching_status import (
     blocks_of,
@@ -35,15 +35,15 @@ def record(state: str = "queued", **changes: object) -> TrainingRecord:
 def test_tokens_grow_one_answer_which_is_replaced_when_whole() -> None:
     talk = Transcript()
     talk.queue("why?", remember=True)
-    talk.take(session_thread.LineStarted("why?"))
+    talk.take(chat_news.LineStarted("why?"))
     assert talk.waiting == [] and talk.history == ["why?"]
     for text in ("be", "cause"):
         talk.take(events.Token(text=text))
     assert [e.text for e in talk.entries] == ["why?", "because"] and talk.entries[1].running
-    talk.take(session_thread.TrainingProgressed(record()))  # another thread's news come behind it
+    talk.take(chat_news.TrainingProgressed(record()))  # another thread's news come behind it
     talk.take(events.Token(text=" of"))
     talk.take(events.Answered(query="why?", response="because of it", adapter=None))
-    talk.take(session_thread.LineEnded("why?", True))
+    talk.take(chat_news.LineEnded("why?", True))
     assert [e.text for e in talk.entries][1:] == [
         "because of it", "training t1 queued: 1 example",
     ]  # fmt: skip
@@ -52,10 +52,10 @@ def test_tokens_grow_one_answer_which_is_replaced_when_whole() -> None:
 
 def test_an_answer_that_fails_stays_as_far_as_it_came() -> None:
     talk = Transcript()
-    talk.take(session_thread.LineStarted("why?"))
+    talk.take(chat_news.LineStarted("why?"))
     talk.take(events.Token(text="be"))
     talk.take(events.SessionError(text="the chat process was ended by SIGKILL"))
-    talk.take(session_thread.LineEnded("why?", False))
+    talk.take(chat_news.LineEnded("why?", False))
     assert [(e.kind, e.text, e.detail) for e in talk.entries[1:]] == [
         ("answer", "be", "cut off"),
         ("problem", "the chat process was ended by SIGKILL", ""),
@@ -66,11 +66,11 @@ def test_a_question_is_forgotten_when_something_else_is_said_unless_it_must_stay
     talk = Transcript()
     talk.take(events.Flagged(found=["password"], question="q"))
     assert talk.ask is not None and talk.ask.yes == "/keep"
-    talk.take(session_thread.LineStarted("else"))
+    talk.take(chat_news.LineStarted("else"))
     assert talk.ask is None
-    talk.take(session_thread.TrainingProgressed(record("refused", message="kept 61 %")))
+    talk.take(chat_news.TrainingProgressed(record("refused", message="kept 61 %")))
     assert talk.ask is not None and talk.ask.yes == "/override t1"
-    talk.take(session_thread.LineStarted("else"))
+    talk.take(chat_news.LineStarted("else"))
     assert talk.ask is not None
 
 
@@ -78,11 +78,11 @@ def test_only_a_new_state_of_a_training_is_told() -> None:
     talk = Transcript()
     for step in (1, 2, 3):
         talk.take(
-            session_thread.TrainingProgressed(record("training", step=step), LossCurve((2.0, 1.0)))
+            chat_news.TrainingProgressed(record("training", step=step), LossCurve((2.0, 1.0)))
         )
     assert len(talk.entries) == 1 and talk.curve == LossCurve((2.0, 1.0))
     assert talk.under_way is not None and talk.under_way.step == 3
-    talk.take(session_thread.TrainingProgressed(record("live", adapter="taught-1")))
+    talk.take(chat_news.TrainingProgressed(record("live", adapter="taught-1")))
     assert talk.under_way is None and talk.curve is None and talk.last_result is not None
 
 
@@ -125,16 +125,13 @@ def test_a_table_too_wide_for_columns_becomes_cards() -> None:
 
 
 def test_words_of_shares_and_of_what_answers() -> None:
-    assert (
-        formats.share(1.0) == "100 %"
-        and formats.share(0.999) == "99.9 %"
-        and formats.share(None) == "–"
-    )
-    assert live_words({}) == "the base" and live_words({"a": 1.0}) == "a"
-    assert live_words({"a": 0.7, "b": 0.3}) == "0.7 a + 0.3 b"
+    assert formats.share(1.0) == "100 %" and formats.share(0.999) == "99.9 %"
+    assert formats.share(None) == "–"
+    assert live_text({}) == "the base model" and live_text({"a": 1.0}) == "a"
+    assert live_text({"a": 0.7, "b": 0.3}) == "0.7 a + 0.3 b"
     before, after = Measures(recalled=0.0), Measures(recalled=1.0, recalled_count=10)
-    assert measure_words(before, after, "recalled") == "0 % → 100 % of 10"
-    assert measure_words(before, after, "kept") == "–"
+    assert measure_text(before, after, "recalled") == "0 % → 100 % of 10"
+    assert measure_text(before, after, "kept") == "–"
 
 
 def test_the_panel_tells_buffer_training_and_result() -> None:
@@ -142,16 +139,16 @@ def test_the_panel_tells_buffer_training_and_result() -> None:
     talk.take(events.BufferStatus(count=7, threshold=10, weight=21, weight_threshold=42,
                             needs_correction=2))  # fmt: skip
     talk.take(
-        session_thread.TrainingProgressed(
+        chat_news.TrainingProgressed(
             record("live", id="t0", adapter="taught-1", ended_at=time.time())
         )
     )
     curve = LossCurve((3.0, 2.0, 1.0), 9.0, "paused")
-    talk.take(session_thread.TrainingProgressed(record("training", step=30, total_steps=60), curve))
-    talk.take(session_thread.TrainingProgressed(record("queued", id="t2")))
+    talk.take(chat_news.TrainingProgressed(record("training", step=30, total_steps=60), curve))
+    talk.take(chat_news.TrainingProgressed(record("queued", id="t2")))
     text = blocks_of(teaching_facts_of(talk, "ctrl+o", "braille"), 40).plain
-    for words in ("7 of 10 until training", "weight 21 of 42", "! 2 need a correction", "paused",
-                  "step 30 / 60", "█▅▁", "left 9 s", "ctrl+o watch", "1 more queued",
+    for words in ("7 of 10 examples", "weight 21 of 42", "! 2 need a correction", "paused",
+                  "step 30 / 60", "█▅▁", "remaining 9 s", "ctrl+o watch", "1 more queued",
                   "taught-1"):  # fmt: skip
         assert words in text, words
     line = one_line(teaching_facts_of(talk, "ctrl+o", "braille"), 78)

@@ -27,8 +27,8 @@ from tui_trainer.tui.dashboard.hardware_panel import HardwarePanel, machine_of
 from tui_trainer.tui.dashboard.outcome_banner import outcome_of
 from tui_trainer.tui.dashboard.progress_panel import ProgressPanel, progress_of
 from tui_trainer.tui.run_control import commands
-from tui_trainer.tui.run_control.actions import parse_rate
 from tui_trainer.tui.run_control.engines import Engines
+from tui_trainer.tui.run_control.learning_rate import parse_rate
 from tui_trainer.tui.startup import ascii_fallback, terminal_guard
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
@@ -83,10 +83,13 @@ def test_states_have_a_word_and_a_colour_each() -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"kind": "csv", "tool": "Keras CSV"}, "read-only: written by Keras CSV; nothing here"),
-        ({"status": "crashed"}, "alpha is crashed; R carries it on"),
-        ({"status": "completed"}, "takes no commands"),
-        ({"status": "idle"}, "waits for its engine"),
+        (
+            {"kind": "csv", "tool": "Keras CSV"},
+            "alpha cannot be controlled: it was written by Keras CSV",
+        ),
+        ({"status": "crashed"}, "alpha crashed; to resume it: press R"),
+        ({"status": "completed"}, "accepts no commands"),
+        ({"status": "idle"}, "has not started yet"),
     ],
 )
 def test_refusals(changed: dict[str, str], said: str) -> None:
@@ -96,7 +99,7 @@ def test_refusals(changed: dict[str, str], said: str) -> None:
 
 def test_a_live_run_is_not_refused() -> None:
     assert commands.refusal(RUN, "R") is None
-    assert commands.refusal(None, "R") == "no run is chosen"
+    assert commands.refusal(None, "R") == "no run is selected"
 
 
 class Supervisor:

@@ -18,7 +18,7 @@ from tui_trainer.contracts.hardware import (
 )
 from tui_trainer.contracts.run import Event, RunState
 from tui_trainer.tui.dashboard.hardware_panel import HardwarePanel, machine_of
-from tui_trainer.tui.dashboard.hardware_warnings import alarms_said, open_alarms
+from tui_trainer.tui.dashboard.hardware_warnings import open_warnings, warning_texts
 from tui_trainer.tui.hardware import hardware_text
 from tui_trainer.tui.hardware.samples import curves_of, extent_of, shown_samples
 from tui_trainer.tui.run_charts.viewport import Viewport
@@ -87,7 +87,7 @@ def test_the_runs_own_process_and_those_of_the_host() -> None:
     said = text(gpu(0, processes=[here, recorded, GpuProcess(pid=99_999)]))
     assert "38.0 GiB    97 %  ◀ this run  python" in said
     assert "1.0 GiB       –  ◀ this run  python" in said
-    assert "99999          –       –  not seen from here" in said
+    assert "99999          –       –  unknown (a process" in said
 
 
 def test_a_gpu_without_memory_of_its_own() -> None:
@@ -96,7 +96,7 @@ def test_a_gpu_without_memory_of_its_own() -> None:
 
 def test_what_holds_the_run_back_stands_first_with_its_figures() -> None:
     first, second, *rest = text(gpu(0), division=DIVISION).splitlines()
-    assert first == "data-bound: 50 % of a step is waiting for data"
+    assert first == "data-bound: waiting for data takes 50 % of each step"
     assert second.startswith("→ put the data on a faster disk")
     said = "\n".join(rest)
     assert "░ data 50 %" in said and "MFU 41 %" in said and "reserved 4.0 GiB" in said
@@ -144,9 +144,9 @@ def run(tmp_path: Path, status: Any, *times: float) -> RunView:
 def test_whose_samples_are_shown(tmp_path: Path) -> None:
     live = [HardwareSample(time=time, cpu_percent=9.0) for time in (2.0, 3.0)]
     ended = shown_samples(live, run(tmp_path, "completed", 1.0), here=False)
-    assert ([s.time for s in ended[0]], ended[1]) == ([1.0], "as small recorded it")
+    assert ([s.time for s in ended[0]], ended[1]) == ([1.0], "recorded by small")
     remote = shown_samples(live, run(tmp_path, "training", 1.0), here=False)
-    assert remote[1] == "as small recorded it on elsewhere"
+    assert remote[1] == "recorded by small on elsewhere"
     here = shown_samples(live, run(tmp_path, "training", 1.0, 2.0), here=True)
     assert ([s.time for s in here[0]], here[1]) == ([1.0, 2.0, 3.0], "")
     assert shown_samples(live, run(tmp_path, "completed"), here=False) == (tuple(live), "")
@@ -169,14 +169,14 @@ def test_the_curves_of_many_gpus_are_titled_from_the_lowest_to_the_highest() -> 
     titles = [spec.title for spec in curves_of([HardwareSample(time=0.0, gpus=many)])]
     assert titles == [
         "GPU 88–90 %",
-        "CPU – %",
+        "CPU –",
         "GPU memory 29.5 %",
         "GPU temperature 60–62 °C",
         "GPU power 400 W",
-        "GPU clock – MHz",
-        "RAM – GiB",
-        "disk – MB/s",
-        "network – MB/s",
+        "GPU clock –",
+        "RAM –",
+        "disk –",
+        "network –",
     ]
 
 
@@ -186,10 +186,10 @@ def test_many_gpus_take_a_line_each_beside_the_charts() -> None:
     lines = HardwarePanel().draw(facts, 44, 30).plain.splitlines()
     assert len([line for line in lines if line.startswith("GPU")]) == 8
     assert lines[-1].startswith("GPU7  GPU is lost")
-    assert lines[0].startswith("machine  data-bound") and lines[0].endswith("h more")
-    recorded = machine_of([HardwareSample(time=0.0, division=DIVISION)], "as small recorded it")
+    assert lines[0].startswith("hardware  data-bound") and lines[0].endswith("h more")
+    recorded = machine_of([HardwareSample(time=0.0, division=DIVISION)], "recorded by small")
     first, *_ = HardwarePanel().draw(recorded, 44, 30).plain.splitlines()
-    assert first.startswith("machine  recorded, data-bound")
+    assert first.startswith("hardware  recorded, data-bound")
 
 
 def test_alarms_of_an_engine_that_ended_are_over_and_advice_on_memory_speaks_alone(
@@ -200,11 +200,11 @@ def test_alarms_of_an_engine_that_ended_are_over_and_advice_on_memory_speaks_alo
 
     ram = event("warning", alarm="ram", open=True)
     heat = event("warning", alarm="gpu0_heat", open=True)
-    assert open_alarms([ram, heat, event("warning", alarm="ram", open=False)]) == (heat,)
-    assert open_alarms([ram, event("state", state="preparing"), heat]) == (heat,)
-    assert open_alarms([event("warning"), event("warning", alarm=3, open=True)]) == ()
+    assert open_warnings([ram, heat, event("warning", alarm="ram", open=False)]) == (heat,)
+    assert open_warnings([ram, event("state", state="preparing"), heat]) == (heat,)
+    assert open_warnings([event("warning"), event("warning", alarm=3, open=True)]) == ()
     working, ended = (run(tmp_path, status) for status in ("training", "completed"))
-    both = alarms_said(working, (ram, heat), frozenset(), memory_advised=False)
+    both = warning_texts(working, (ram, heat), frozenset(), memory_advised=False)
     assert [said.kind for said in both] == ["GPU 0 heat", "memory"]
-    some = alarms_said(working, (ram, heat), frozenset({"gpu0_heat"}), memory_advised=True)
-    assert some == alarms_said(ended, (ram, heat), frozenset(), memory_advised=False) == ()
+    some = warning_texts(working, (ram, heat), frozenset({"gpu0_heat"}), memory_advised=True)
+    assert some == warning_texts(ended, (ram, heat), frozenset(), memory_advised=False) == ()

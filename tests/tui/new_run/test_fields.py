@@ -82,10 +82,10 @@ def test_one_sentence_beside_the_field(
 def test_what_is_odd_stands_beside_its_field(texts: dict[str, str], tmp_path: Path) -> None:
     values = {"training.learning_rate": "0.5", "training.warmup_steps": "200", "lora.alpha": "999"}
     result = fields_module.check({**texts, **values}, tmp_path)
-    assert result.job is not None and result.odd.keys() == values.keys()
-    assert result.odd["training.learning_rate"].startswith("0.5 is very high")
-    assert result.odd["training.warmup_steps"].startswith("200 is no shorter than the run")
-    assert result.odd["lora.alpha"].startswith("lora.alpha / lora.rank")
+    assert result.job is not None and result.warnings.keys() == values.keys()
+    assert result.warnings["training.learning_rate"].startswith("0.5 is very high")
+    assert result.warnings["training.warmup_steps"].startswith("200 is no shorter than the run")
+    assert result.warnings["lora.alpha"].startswith("lora.alpha / lora.rank")
 
 
 def test_every_mistake_is_shown_at_once(texts: dict[str, str], tmp_path: Path) -> None:
@@ -196,11 +196,11 @@ def test_target_modules_are_names_or_one_pattern(
 
 def test_fields_without_an_effect_are_left_out(texts: dict[str, str], tmp_path: Path) -> None:
     idle = {"training.momentum": "0.9", "training.scheduler_power": "x", "data.balance": "none"}
-    acts = fields_module.acting({**texts, **idle})
+    acts = fields_module.effective({**texts, **idle})
     assert not acts & idle.keys() and "training.optimizer" in acts
     job = checked({**texts, **idle}, tmp_path)
     assert (job.training.momentum, job.data.balance) == (0.0, "weight")
-    assert "training.momentum" in fields_module.acting({**idle, "training.optimizer": "rmsprop"})
+    assert "training.momentum" in fields_module.effective({**idle, "training.optimizer": "rmsprop"})
 
 
 def test_a_mistake_between_two_fields_stands_beside_one(

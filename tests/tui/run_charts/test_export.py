@@ -64,7 +64,7 @@ def test_nothing_is_ever_replaced(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> None:
     said, failed = export(plots(run()), Palette(), SvgColours(), folder=tmp_path / "gone")
-    assert failed and said.startswith("nothing exported: ") and "gone" in said
+    assert failed and said.startswith("the charts cannot be exported to ") and "gone" in said
     assert list(tmp_path.iterdir()) == []
 
 

@@ -165,8 +165,8 @@ def test_missing_columns_say_so() -> None:
     spec = Plot(view, LEARNING_RATE, ChartOptions()).spec()
     assert spec.lines == () and spec.empty == "this run records no learning rate"
     empty = replace(run(), train=MetricTable(), evals=MetricTable())
-    assert Plot(empty, LOSS, ChartOptions()).spec().empty == "no step yet"
-    assert Plot(empty, VALIDATION, ChartOptions()).spec().empty == "no evaluation yet"
+    assert Plot(empty, LOSS, ChartOptions()).spec().empty == "no steps yet"
+    assert Plot(empty, VALIDATION, ChartOptions()).spec().empty == "no evaluations yet"
     for axis in X_AXES:
         assert extent([empty], axis) is None
     assert available([empty]) == ["step"] and available([run()]) == list(X_AXES)
@@ -298,7 +298,7 @@ def test_log_axes_tell_what_they_leave_out() -> None:
     columns["loss"] = np.where(columns["step"] < 3, -1.0, columns["loss"])
     logged = replace(view, train=MetricTable(columns))
     spec = Plot(logged, LOSS, ChartOptions(log_y=True, log_x=True)).spec()
-    assert spec.detail.endswith("log, 3 not above 0 left out") and spec.log_x
+    assert spec.detail.endswith("log, 3 values not above 0 omitted") and spec.log_x
     assert spec.x_range == pytest.approx((1.0, 99.0))  # step 0 has no place on a log axis
     zoomed = ALL.zoomed(1, extent([logged], "step", log=True) or WHOLE)
     part = Plot(logged, LOSS, ChartOptions(log_x=True, viewport=zoomed)).spec().x_range

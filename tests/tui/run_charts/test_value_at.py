@@ -12,7 +12,7 @@ from tui_trainer.tui.charts.model import Palette
 from tui_trainer.tui.run_charts import cursor
 from tui_trainer.tui.run_charts.metrics import GRADIENT_NORM, LEARNING_RATE, LOSS, VALIDATION
 from tui_trainer.tui.run_charts.plot import ChartOptions, Plot
-from tui_trainer.tui.run_charts.readout_items import chips_of
+from tui_trainer.tui.run_charts.readout_items import items_of
 from tui_trainer.tui.run_charts.value_at import read
 from tui_trainer.watch.snapshots import MISSING, MetricTable, RunSummary, RunView
 
@@ -56,7 +56,7 @@ def test_the_nearest_entry_where_a_row_lacks_the_metric() -> None:
 
 
 def test_a_value_that_is_not_finite_is_said_to_be_so() -> None:
-    assert read(run(), LOSS, "step", 50.0).words() == "not finite"
+    assert read(run(), LOSS, "step", 50.0).text() == "not finite"
 
 
 def test_the_newest_evaluation_made_by_then() -> None:
@@ -74,9 +74,9 @@ def test_nothing_where_the_run_has_nothing(x: float) -> None:
 def test_of_a_thinned_table_it_says_what_it_is_the_mean_of() -> None:
     found = read(thinned(), LOSS, "step", 8.0)
     assert found.span == "mean of steps 5–8, min 0.5000, max 42"
-    assert found.words() == "3, min 0.5000, max 42"
+    assert found.text() == "3, min 0.5000, max 42"
     single = read(thinned(), LOSS, "step", 9.0)
-    assert (single.span, single.words()) == ("", "7")
+    assert (single.span, single.text()) == ("", "7")
     spec = Plot(thinned(), LOSS, ChartOptions(), cursor=8.0).spec()
     assert (spec.title, spec.detail) == ("loss 3", "mean of steps 5–8, min 0.5000, max 42")
     assert spec.cursor_x == 8.0
@@ -93,19 +93,19 @@ def test_the_readout_names_every_run() -> None:
     one, two = run("one"), run("two", rows=30, offset=1.0)
     slots = {one.summary.path: 0, two.summary.path: 1}
     plot = Plot(one, LOSS, ChartOptions(), (two,), slots, cursor=25.0)
-    place, first, second = chips_of(plot, (LOSS,), Palette())
+    place, first, second = items_of(plot, (LOSS,), Palette())
     assert place.value.startswith("25  epoch 0.500  time 48 s")
     assert (first.tag, first.name, first.value) == ("A", "one", "9.750  val 5.500")
     assert (second.tag, second.name, second.value) == ("B", "two", "10.75  val 5.500")
-    later = chips_of(Plot(one, LOSS, ChartOptions(), (two,), slots, cursor=60.0), (), Palette())
+    later = items_of(Plot(one, LOSS, ChartOptions(), (two,), slots, cursor=60.0), (), Palette())
     assert later[2].value == "–"  # it ended before
-    assert chips_of(Plot(one, LOSS, ChartOptions()), (LOSS,), Palette()) == ()
+    assert items_of(Plot(one, LOSS, ChartOptions()), (LOSS,), Palette()) == ()
 
 
 def test_the_readout_of_one_run_has_every_chart_that_is_seen() -> None:
     plot = Plot(run(), LOSS, ChartOptions(), cursor=45.0)
-    chips = chips_of(plot, (LOSS, LEARNING_RATE), Palette())
-    said = {chip.name: chip.value for chip in chips}
+    items = items_of(plot, (LOSS, LEARNING_RATE), Palette())
+    said = {item.name: item.value for item in items}
     assert said["learning rate"] == "1e-4 @ 40" and said["loss"] == "9.550"
     assert said["validation loss"] == "5.250 @ 40"
 

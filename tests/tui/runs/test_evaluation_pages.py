@@ -58,7 +58,7 @@ def test_data_tells_counts_and_what_balances_the_classes() -> None:
 
 
 def test_without_any_of_it_the_pages_say_why() -> None:
-    assert "only a classification" in evaluation_pages.classes(RunDetails(VIEW), 60).plain
+    assert "only classification runs" in evaluation_pages.classes(RunDetails(VIEW), 60).plain
     begun = RunView(VIEW.summary, config={"task": "classification"})
     assert "first evaluation" in evaluation_pages.classes(RunDetails(begun), 60).plain
-    assert evaluation_pages.data(RunDetails(VIEW), 60).plain.startswith("no counts of the data")
+    assert evaluation_pages.data(RunDetails(VIEW), 60).plain.startswith("no data report")

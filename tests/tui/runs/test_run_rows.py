@@ -22,7 +22,7 @@ RUN = RunSummary(
 
 def cells(run: RunSummary, width: int = 200, foreign: bool = False) -> dict[str, str]:
     layout = run_rows.layout_for(width, foreign)
-    words = run_rows.words_of(run, layout, now=103.0)
+    words = run_rows.cells_of(run, layout, now=103.0)
     return {span[0].id: cell[0] for span, cell in zip(layout.spans(), words, strict=True)}
 
 
@@ -54,7 +54,7 @@ def test_cells_keep_to_their_columns(
     layout = run_rows.layout_for(width, foreign)
     run = replace(RUN, loss=loss, trend=trend, step=step, total_steps=step * 3, name=name)
     for (_, begin, room), (text, _) in zip(
-        layout.spans(), run_rows.words_of(run, layout, 1e9), strict=True
+        layout.spans(), run_rows.cells_of(run, layout, 1e9), strict=True
     ):
         assert len(text) <= room
         assert begin + room <= width
@@ -84,10 +84,10 @@ def test_sorting_goes_through_the_columns_that_are_shown_and_comes_round() -> No
     while (sorting := sorting.after(layout)).column:
         seen.append(sorting.column)
     assert seen == ["", "status", "step", "loss", "trend", "left", "age", "name"]
-    assert Sorting().words() == "newest first" and Sorting().turned().words() == "oldest first"
-    assert run_rows.sorted_by("loss").words() == "by loss, least first"
-    assert run_rows.sorted_by("step").words() == "by step, greatest first"
-    assert run_rows.sorted_by("name").turned().words() == "by name, Z to A"
+    assert Sorting().text() == "newest first" and Sorting().turned().text() == "oldest first"
+    assert run_rows.sorted_by("loss").text() == "by loss, lowest first"
+    assert run_rows.sorted_by("step").text() == "by step, highest first"
+    assert run_rows.sorted_by("name").turned().text() == "by name, Z to A"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_sorting_goes_through_the_columns_that_are_shown_and_comes_round() -> No
     [(-0.5, "↓50.0 %"), (0.2, "↑20.0 %"), (0.001, "→0.1 %"), (1e9, "↑9999 %"), (None, "–")],
 )
 def test_the_trend_has_an_arrow(trend: float | None, words: str) -> None:
-    assert run_rows.trend_words(trend)[0] == words
+    assert run_rows.trend_text(trend)[0] == words
 
 
 @given(st.lists(st.floats(), max_size=30).map(tuple), st.integers(0, 30), st.booleans())
@@ -112,6 +112,6 @@ def test_long_names_keep_their_ends() -> None:
 
 def test_the_cursor_keeps_its_run() -> None:
     paths = [Path(f"/runs/{n}") for n in range(5)]
-    assert run_rows.keep_place(paths, Path("/runs/3"), 0) == 3
-    assert run_rows.keep_place(paths, Path("/gone"), 9) == 4
-    assert run_rows.keep_place((), None, 2) == 0
+    assert run_rows.cursor_index(paths, Path("/runs/3"), 0) == 3
+    assert run_rows.cursor_index(paths, Path("/gone"), 9) == 4
+    assert run_rows.cursor_index((), None, 2) == 0

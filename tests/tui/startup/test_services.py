@@ -15,8 +15,9 @@ from textual.widgets import Static
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.launch.exit_report import EngineEnd
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.tui.common.protocols import Services
 from tui_trainer.tui.messages import EngineEnded, FolderChanged, HardwareSampled
-from tui_trainer.tui.startup.services import ServiceBridge, Services
+from tui_trainer.tui.startup.services import BackgroundServices
 from tui_trainer.watch.snapshots import FolderView
 
 PATIENCE = 20.0
@@ -75,36 +76,38 @@ def no_chat(*_: object) -> Any:
     raise AssertionError("no chat is opened here")
 
 
-def make(post: Callable[[Message], object]) -> tuple[ServiceBridge, Watcher, Supervisor]:
-    bridge = ServiceBridge(post, Services(Watcher, Sampler, Supervisor, no_chat), Path("/runs"))
-    assert isinstance(bridge.watcher, Watcher) and isinstance(bridge.supervisor, Supervisor)
-    return bridge, bridge.watcher, bridge.supervisor
+def make(post: Callable[[Message], object]) -> tuple[BackgroundServices, Watcher, Supervisor]:
+    services = BackgroundServices(
+        post, Services(Watcher, Sampler, Supervisor, no_chat), Path("/runs")
+    )
+    assert isinstance(services.watcher, Watcher) and isinstance(services.supervisor, Supervisor)
+    return services, services.watcher, services.supervisor
 
 
 def test_what_threads_tell_becomes_messages() -> None:
     posted: queue.Queue[Message] = queue.Queue()
-    bridge, watcher, supervisor = make(posted.put)
-    bridge.start()
+    services, watcher, supervisor = make(posted.put)
+    services.start()
     first = posted.get(timeout=PATIENCE)
     assert isinstance(first, HardwareSampled) and first.sample.run_rss is None
-    bridge.look_at(77)
+    services.measure_process(77)
     again = posted.get(timeout=PATIENCE)
     while isinstance(again, HardwareSampled) and again.sample.run_rss is None:
         again = posted.get(timeout=PATIENCE)
     assert isinstance(again, HardwareSampled) and again.sample.run_rss == 77
-    bridge.stop()
+    services.stop()
     assert watcher.calls == ["start", "stop"] and supervisor.left
 
 
 def test_nothing_is_posted_after_the_end() -> None:
     posted: list[Message] = []
-    bridge, watcher, supervisor = make(posted.append)
+    services, watcher, supervisor = make(posted.append)
     view = FolderView(Path("/runs"))
     watcher.tell(view)
     supervisor.end(EngineEnd(Path("/runs/a"), "completed", "", 0))
     assert isinstance(posted[0], FolderChanged) and posted[0].view is view
     assert isinstance(posted[1], EngineEnded)
-    bridge.stop()
+    services.stop()
     watcher.tell(view)
     supervisor.end(EngineEnd(Path("/runs/a"), "completed", "", 0))
     assert len(posted) == 2
@@ -130,12 +133,12 @@ async def test_a_burst_from_a_thread_collapses_to_the_newest() -> None:
 
     app = Small()
     async with app.run_test() as pilot:
-        bridge, watcher, _ = make(app.post_message)
+        services, watcher, _ = make(app.post_message)
         views = [FolderView(Path(f"/runs/{number}")) for number in range(500)]
         thread = threading.Thread(target=lambda: [watcher.tell(view) for view in views])
         thread.start()
         thread.join()  # the app's own loop stands still meanwhile: everything waits
         while not seen or seen[-1] is not views[-1]:
             await pilot.pause()
-        bridge.stop()
+        services.stop()
     assert len(seen) < 50

@@ -29,7 +29,7 @@ def put(path: Path, content: bytes = b"") -> Path:
 
 
 def found(root: Path) -> dict[str, tuple[str, str]]:
-    return {p.id: (p.kind, p.name) for p in Scanner(root).scan().places.values()}
+    return {p.id: (p.kind, p.name) for p in Scanner(root).scan().locations.values()}
 
 
 def one_of_each(root: Path) -> None:
@@ -69,7 +69,7 @@ def test_one_of_each(tmp_path: Path) -> None:
 
 def test_each_has_its_row_in_the_list(tmp_path: Path) -> None:
     one_of_each(tmp_path)
-    for place in Scanner(tmp_path).scan().places.values():
+    for place in Scanner(tmp_path).scan().locations.values():
         glance = SummaryReader(place)
         glance.read()
         assert (glance.summary.step, glance.summary.loss) == (8, 8.0), place
@@ -97,14 +97,14 @@ def test_runs_appear_as_their_files_fill(tmp_path: Path) -> None:
     }  # fmt: skip
     for name in files:
         put(tmp_path / name)
-    assert not scanner.scan().places
+    assert not scanner.scan().locations
     for done, (name, content) in enumerate(files.items()):
         put(tmp_path / name, content[:11])
-        assert len(scanner.scan().places) <= done + 1
+        assert len(scanner.scan().locations) <= done + 1
         put(tmp_path / name, content)
-        assert len(scanner.scan().places) == done + 1
+        assert len(scanner.scan().locations) == done + 1
     shutil.rmtree(tmp_path / "d")
-    assert len(scanner.scan().places) == len(files) - 1
+    assert len(scanner.scan().locations) == len(files) - 1
 
 
 def test_what_did_not_change_is_not_opened_again(
@@ -125,5 +125,5 @@ def test_what_did_not_change_is_not_opened_again(
 
     monkeypatch.setattr(Path, "open", noted)
     monkeypatch.setattr(registry, "recognise", noted)
-    assert scanner.scan().places == first.places
+    assert scanner.scan().locations == first.locations
     assert opened == []

@@ -63,7 +63,7 @@ def log(writer: sqlite3.Connection, run: str, step: int) -> None:
 
 def test_several_runs_of_a_trackio_project(tmp_path: Path) -> None:
     with closing(trackio(tmp_path / "proj.db", {"a": 3, "b": 5})):
-        places = Scanner(tmp_path).scan().places
+        places = Scanner(tmp_path).scan().locations
         assert [(p.kind, p.name, p.id) for p in places.values()] == [
             ("trackio", "a", "proj.db#id-a"), ("trackio", "b", "proj.db#id-b"),
         ]  # fmt: skip
@@ -89,10 +89,10 @@ def test_new_rows_and_new_runs_appear_and_the_writer_is_never_held_up(tmp_path: 
             writer.commit()
             drain(source)
             assert len(source.history.train.table()) == step + 1
-        assert len(scanner.scan().places) == 1
+        assert len(scanner.scan().locations) == 1
         log(writer, "new", 0)
         writer.commit()
-        assert [p.name for p in scanner.scan().places.values()] == ["a", "new"]
+        assert [p.name for p in scanner.scan().locations.values()] == ["a", "new"]
     assert source.oddities() == []
 
 
@@ -100,7 +100,7 @@ def test_more_rows_than_one_slice(tmp_path: Path) -> None:
     with closing(trackio(tmp_path / "p.db", {"a": 4000, "b": 10})):
         view = read_run(tmp_path / "p.db", "trackio", "id-a")
         assert points(view.train, "loss") == [(s, s / 2) for s in range(4000)]
-        place = next(iter(Scanner(tmp_path).scan().places.values()))
+        place = next(iter(Scanner(tmp_path).scan().locations.values()))
         glance = SummaryReader(place)
         glance.read()
         assert (glance.summary.step, glance.summary.loss) == (3999, 1999.5)
@@ -125,7 +125,7 @@ def mlflow(path: Path) -> sqlite3.Connection:
 
 def test_runs_of_an_mlflow_database(tmp_path: Path) -> None:
     with closing(mlflow(tmp_path / "mlflow.db")):
-        names = [place.name for place in Scanner(tmp_path).scan().places.values()]
+        names = [place.name for place in Scanner(tmp_path).scan().locations.values()]
         assert names == ["one", "two"]
         view = read_run(tmp_path / "mlflow.db", "mlflow", "u1")
     assert points(view.train, "loss") == [(s, s / 2) for s in range(4)]
@@ -158,7 +158,7 @@ def test_another_programs_database_is_no_run(tmp_path: Path) -> None:
         writer.commit()
     (tmp_path / "y.db").write_bytes(b"no database")
     assert sqlite.tool_of(tmp_path / "x.db") is None
-    assert not Scanner(tmp_path).scan().places
+    assert not Scanner(tmp_path).scan().locations
 
 
 def store(folder: Path, **metrics: str) -> Path:
@@ -181,7 +181,7 @@ def test_mlflows_files(tmp_path: Path) -> None:
         train_loss="1000 2.0 0\n2000 nan 1\n3000 1.0 2\n",
         eval__loss="2500 3.0 1\n",
     )
-    assert [p.id for p in Scanner(tmp_path).scan().places.values()] == ["mlruns/123/abc"]
+    assert [p.id for p in Scanner(tmp_path).scan().locations.values()] == ["mlruns/123/abc"]
     view = read_run(run, "mlflow")
     assert points(view.train, "loss") == [(0, 2), (1, -1), (2, 1)]
     assert points(view.evals, "val_loss") == [(1, 3)]
@@ -210,7 +210,7 @@ def test_mlflows_files_grow_and_go_back(tmp_path: Path) -> None:
 def test_a_write_to_one_run_is_no_change_of_the_others(tmp_path: Path) -> None:
     path = tmp_path / "proj.db"
     with closing(trackio(path, {"a": 3, "b": 3})) as writer:
-        first, second = Scanner(tmp_path).scan().places.values()
+        first, second = Scanner(tmp_path).scan().locations.values()
         before = registry.stamp(first), registry.stamp(second)
         assert before[0][2] == 1795269515_500000000, "the time of its own newest row"
         log(writer, "b", 3)
@@ -218,7 +218,7 @@ def test_a_write_to_one_run_is_no_change_of_the_others(tmp_path: Path) -> None:
         assert registry.stamp(first) == before[0]
         assert registry.stamp(second) != before[1]
     with closing(mlflow(tmp_path / "mlflow.db")) as writer:
-        place = next(p for p in Scanner(tmp_path).scan().places.values() if p.name == "one")
+        place = next(p for p in Scanner(tmp_path).scan().locations.values() if p.name == "one")
         stamp = registry.stamp(place)
         writer.execute("UPDATE runs SET status = 'FAILED' WHERE run_uuid = 'u1'")
         writer.commit()

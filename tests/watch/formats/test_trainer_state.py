@@ -43,7 +43,7 @@ def test_one_run_of_a_folder_with_checkpoints(tmp_path: Path) -> None:
     put(tmp_path / "out" / "checkpoint-20", rows[:2], 20)
     put(tmp_path / "out" / "checkpoint-50", rows, 50)
     (tmp_path / "out" / "runs" / "Nov21").mkdir(parents=True)
-    places = Scanner(tmp_path).scan().places
+    places = Scanner(tmp_path).scan().locations
     assert [(p.kind, p.id) for p in places.values()] == [("trainer_state", "out")]
     view = read_run(tmp_path / "out", "trainer_state")
     assert points(view.train, "loss") == [(s, s) for s in range(10, 60, 10)]
@@ -165,7 +165,7 @@ def test_rows_since_the_newest_checkpoint_come_from_tensorboard(tmp_path: Path) 
         for s in (10, 20, 30, 40)
     ]
     logs.write_bytes(tfevents(*made[:3]))
-    (place,) = Scanner(tmp_path).scan().places.values()
+    (place,) = Scanner(tmp_path).scan().locations.values()
     source = registry.open_source(place)
     drain(source)
     assert points(source.history.train.table(), "loss") == [(10, 10), (20, 20), (30, 30.5)]

@@ -78,7 +78,7 @@ def test_a_run_that_lacks_a_number_fulfils_no_condition_on_it() -> None:
         ("alpha loss<two", "loss< needs a number, not 'two', such as 2 or 1e-4"),
         ("age<2weeks", "age< needs a number, not '2weeks', such as 90, 5min, 2h or 3d"),
         ("name<b", "name is text: write name:b (contains) or name=b"),
-        ("status:traning", "no run is ever 'traning'; did you mean training?"),
+        ("status:traning", "'traning' is not a run status; did you mean training?"),
         ("zzzzzzz:1", "there is no field 'zzzzzzz'; known are name, status, tool"),
     ],
 )

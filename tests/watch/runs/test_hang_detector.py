@@ -41,7 +41,7 @@ class Run:
             base_model="builtin", base_path=None, base_hash=None, data_hash="", data_files={},
             seed=1,
         )  # fmt: skip
-        self.vigil = HangDetector(self.folder)
+        self.hang_detector = HangDetector(self.folder)
 
     def steps(self, count: int, seconds: float = MEDIAN) -> None:
         with atomic.appending(self.folder.metrics_file) as lines:
@@ -61,8 +61,8 @@ class Run:
         """What stands after so many seconds of looks, one a second."""
         for _ in range(int(seconds)):
             self.clock += 1.0
-            self.vigil.look(self.state, status or self.state.state, self.info, self.clock)
-        return self.vigil.stalled
+            self.hang_detector.look(self.state, status or self.state.state, self.info, self.clock)
+        return self.hang_detector.stalled
 
     def say(self, *said: Advice) -> None:
         with atomic.appending(self.folder.events_file) as events:
@@ -87,7 +87,7 @@ def test_a_hang_is_seen_while_it_lasts_and_over_with_the_next_step(
     assert found is not None
     assert (found.kind, found.urgency, found.step) == ("stalled", "critical", 40)
     assert found.reason == (
-        "No step has finished for 10 s since step 40; the median step takes 0.5 s."
+        "No step has finished for 10 s since step 40; the median step takes 500 ms."
     )
     assert (found.evidence.level, found.evidence.limit) == (500.0, 10_000.0)
     assert run.after(60) is found, "raised once, and it lasts"
@@ -222,10 +222,10 @@ def test_critical_advice_is_seen_even_if_it_is_soon_over(make: Callable[..., Run
     run.say(advice("non_finite"), advice("non_finite", status="closed"), advice("stalled"))
     run.say(advice("plateau", "low"), advice("divergence", "high"))
     run.after(1)
-    assert [one.kind for one in run.vigil.critical] == ["non_finite"]
+    assert [one.kind for one in run.hang_detector.critical] == ["non_finite"]
     run.say(advice("divergence", "critical", "updated"))
     run.after(1)
-    assert [one.kind for one in run.vigil.critical] == ["non_finite", "divergence"]
+    assert [one.kind for one in run.hang_detector.critical] == ["non_finite", "divergence"]
 
 
 def test_what_was_said_in_an_earlier_session_is_not_news(make: Callable[..., Run]) -> None:
@@ -235,7 +235,7 @@ def test_what_was_said_in_an_earlier_session_is_not_news(make: Callable[..., Run
     run.folder.events_file.write_bytes(msgspec.json.encode(old) + b"\n{torn")
     run.after(1, "cancelled")
     run.after(1, "training")
-    assert run.vigil.critical == ()
+    assert run.hang_detector.critical == ()
 
 
 def test_a_muted_kind_stays_silent(make: Callable[..., Run]) -> None:
@@ -260,4 +260,4 @@ def test_a_clock_that_is_set_back_hides_neither_a_hang_nor_advice(
     run.say(advice("divergence"))
     found = run.after(15)
     assert found is not None and found.kind == "stalled"
-    assert [one.kind for one in run.vigil.critical] == ["divergence"]
+    assert [one.kind for one in run.hang_detector.critical] == ["divergence"]

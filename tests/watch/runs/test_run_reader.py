@@ -152,7 +152,7 @@ def test_damaged_files_are_said_and_the_rest_is_shown(tmp_path: Path) -> None:
         "run.json cannot be read: not JSON: Input data was truncated",
         "state.json cannot be read: Expected `object`, got `array`",
         "metrics.jsonl: 1 line not JSON (line 2)",
-        "events.jsonl: 1 line not readable (the first is line 1: "
+        "events.jsonl: 1 line cannot be read (the first is line 1: "
         "Object missing required field `time`)",
     )
 

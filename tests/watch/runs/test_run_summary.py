@@ -96,7 +96,7 @@ def test_what_a_whole_reading_found_is_kept_while_it_grows(tmp_path: Path) -> No
     evaluation = {"kind": "eval", "step": 5001, "val_loss": 0.5}
     write(path, [row(5001, loss=0.125), evaluation, *map(row, range(5003, 6000))])
     glance = SummaryReader(RunLocation(path, "jsonl", path.name, path.stem))
-    reader = RunReader(glance.place)
+    reader = RunReader(glance.location)
     while reader.read()[1]:
         pass
     glance.adopt(reader.view().summary)

@@ -83,9 +83,9 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
     elif os.sep in reference and not path.exists():
         raise UserError(f"{path} does not exist; give a run's folder, id or name, or a file")
     else:
-        from tui_trainer.watch.runs.resolve import find_place
+        from tui_trainer.watch.runs.resolve import find_location
 
-        place = find_place(reference, common.runs_dir(context))
+        place = find_location(reference, common.runs_dir(context))
         if place.kind != "run":
             return _of_another_tool(place, known.settings)
         folder = RunFolder(place.path)
@@ -131,9 +131,9 @@ def _rollback_offer(reference: str, context: click.Context, found: Replay) -> st
     if not known or Path(reference).expanduser().is_file():
         return None
     from tui_trainer.launch.rollback_offer import rollback
-    from tui_trainer.watch.runs.resolve import find_place
+    from tui_trainer.watch.runs.resolve import find_location
 
-    folder = RunFolder(find_place(reference, common.runs_dir(context)).path)
+    folder = RunFolder(find_location(reference, common.runs_dir(context)).path)
     info = folder.info()
     if info is None or folder.status() not in ("failed", "crashed", "cancelled"):
         return None

@@ -35,12 +35,12 @@ def diff(context: click.Context, wanted: tuple[str, ...], as_json: bool) -> None
     """
     if len(wanted) < 2:
         raise UserError("runs diff needs two or more runs, such as tui-trainer runs diff A B")
-    from tui_trainer.watch.runs.resolve import find_place
+    from tui_trainer.watch.runs.resolve import find_location
     from tui_trainer.watch.runs.run_details import read_whole
     from tui_trainer.watch.runs.run_diff import contrast
 
     runs_dir = common.runs_dir(context)
-    places = [find_place(name, runs_dir) for name in wanted]
+    places = [find_location(name, runs_dir) for name in wanted]
     views = [read_whole(place) for place in places]
     found = contrast(views)
     if as_json:

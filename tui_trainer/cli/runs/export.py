@@ -61,9 +61,9 @@ def export(
     if form == "parquet":
         _check_parquet(target)
     from tui_trainer.cli.runs.export_rows import rows_of
-    from tui_trainer.watch.runs.resolve import find_place
+    from tui_trainer.watch.runs.resolve import find_location
 
-    rows = rows_of(find_place(run, common.runs_dir(context)), metrics)
+    rows = rows_of(find_location(run, common.runs_dir(context)), metrics)
     if target is None:
         _write_stdout(rows, form)
     else:

@@ -73,7 +73,7 @@ def _chosen(folder: Path, conditions: str, by: str) -> tuple[list[RunSummary], i
     configs: dict[Path, dict[str, Any]] = {}
     wanted = query.parse(conditions)
     if wanted.needs_config or wanted.problem is not None:
-        configs = {item.place.path: _config_of(item.place) for item in summaries}
+        configs = {item.location.path: _config_of(item.location) for item in summaries}
         wanted = query.parse(conditions, {key for config in configs.values() for key in config})
     if wanted.problem is not None:
         raise UserError(f"--filter: {wanted.problem}")
@@ -81,7 +81,7 @@ def _chosen(folder: Path, conditions: str, by: str) -> tuple[list[RunSummary], i
     found = [
         item.summary
         for item in summaries
-        if wanted.matches(item.summary, now, configs.get(item.place.path))
+        if wanted.matches(item.summary, now, configs.get(item.location.path))
     ]
     falling = bool(name) and fields.BY_NAME[name].falling != by.startswith("-")
     return fields.arrange(found, name or None, falling, now), len(summaries)

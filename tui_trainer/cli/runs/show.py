@@ -33,9 +33,9 @@ def show(context: click.Context, run: str, as_json: bool) -> None:
       tui-trainer runs show logs/trainer_state.json
     """
     from tui_trainer.cli.runs import run_documents
-    from tui_trainer.watch.runs.resolve import find_place
+    from tui_trainer.watch.runs.resolve import find_location
 
-    found = run_documents.everything(find_place(run, common.runs_dir(context)))
+    found = run_documents.everything(find_location(run, common.runs_dir(context)))
     if as_json:
         output.document(found)
         return

@@ -1,4 +1,4 @@
-"""Doing what is advised: the rate scaled, or the way back asked for; by a person, or by itself."""
+"""Applies advice, on command or automatically: scales the rate or requests a rollback."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def apply(session: Session, advice: Advice, by: str) -> str | None:
     state, settings = session.state, session.advisor_settings
     present = learning_rate.rate_of_next_step(session)
     if state.applied.get(advice.id) == advice.updated_step:
-        return f"{advice.id} was applied already"
+        return f"advice {advice.id} is already applied"
     if advice.suggested_lr is None or present <= 0:
-        return f"{advice.id} suggests no rate"
+        return f"advice {advice.id} suggests no learning rate"
     target = settings.bounded(advice.suggested_lr)
     factor, wanted = target / present, advice.factor or 1.0
     if factor > 1 and state.step < session.job.training.warmup_steps:
-        return "the rate still warms up: it is not raised before"
+        return "the learning rate is still warming up and is raised only after the warmup"
     if (wanted < 1 and factor >= 1) or (wanted > 1 and factor <= 1):
-        return f"the rate of the next step, {present:.3g}, is beyond {target:.3g} already"
+        return f"the learning rate of the next step, {present:.3g}, is already past {target:.3g}"
     state.applied[advice.id] = advice.updated_step
     steps = FALL_STEPS if factor < 1 else RISE_STEPS
     name = advice.kind.replace("_", " ")
@@ -126,7 +126,7 @@ def _roll_back(session: Session, advice: Advice, record: TrainRecord) -> bool:
         _rate_is_not_it(session, advice, before[0])
         return True
     trial = _trial(state, advice, 1.0) if advice.kind == "plateau" else None
-    return request_rollback.ask(session, advice, "auto", trial) is None
+    return request_rollback.request(session, advice, "auto", trial) is None
 
 
 def _rate_is_not_it(session: Session, advice: Advice, multiplier: float) -> None:
@@ -135,8 +135,8 @@ def _rate_is_not_it(session: Session, advice: Advice, multiplier: float) -> None
     session.state.changes = session.advisor_settings.max_changes
     factor = multiplier / learning_rate.multiplier(session)
     words = (
-        f"{advice.kind.replace('_', ' ')} again near step {advice.good_step}, with a lower rate "
-        f"too: look at the data there; undone, learning rate x{factor:.3g}"
+        f"{advice.kind.replace('_', ' ')} again near step {advice.good_step:,}, even with a lower "
+        f"rate: look at the data there; change undone, learning rate x{factor:.3g}"
     )
     detail = {"advice": advice.id, "by": "auto", "undone": True}
     learning_rate.scale_by(session, factor, RISE_STEPS, words, detail)
@@ -154,8 +154,8 @@ def _judge(session: Session, trial: RateTrial) -> None:
     if now <= limit or factor == 1 or (factor > 1 and known & _WORSE_WITH_RATE):
         return
     words = (
-        f"loss {now:.4g} after the change for {trial.advice}, {trial.level:.4g} before it: "
-        f"undone, learning rate x{factor:.3g}"
+        f"loss {now:.4g} after the change for advice {trial.advice}, {trial.level:.4g} before: "
+        f"change undone, learning rate x{factor:.3g}"
     )
     detail = {"advice": trial.advice, "by": "auto", "undone": True}
     learning_rate.scale_by(session, factor, FALL_STEPS if factor < 1 else RISE_STEPS, words, detail)

@@ -1,4 +1,4 @@
-"""The advisor over what the engine writes: its words as events, and what is done about them."""
+"""Passes the engine's records to the advisor, logs its advice as events and applies it."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def remember(session: Session) -> None:
 
 
 def good_steps(session: Session) -> tuple[int, ...]:
-    """The last step before each trouble that stands and could be gone back from, as far as the
-    advisor was shown what was written."""
-    ways = [a for a in session.open_advice if a.suggested_lr or a.kind == SPIKE]
-    return tuple(a.good_step for a in ways if a.good_step is not None)
+    """The last step before each open problem that a rollback could solve, up to the last record
+    that the advisor received."""
+    usable = [a for a in session.open_advice if a.suggested_lr or a.kind == SPIKE]
+    return tuple(a.good_step for a in usable if a.good_step is not None)
 
 
 def observe(session: Session, record: TrainRecord | EvalRecord) -> None:
@@ -69,42 +69,42 @@ def observe(session: Session, record: TrainRecord | EvalRecord) -> None:
 def _show(session: Session, advisor: Advisor, record: TrainRecord | EvalRecord) -> None:
     for sample in session.samples.until(record.time) if session.samples is not None else ():
         for advice in advisor.observe_hardware(sample):
-            say(session, advice, record.step)
+            report_advice(session, advice, record.step)
     for advice in advisor.observe(record):
-        say(session, advice, record.step)
+        report_advice(session, advice, record.step)
     if isinstance(record, TrainRecord):
         apply.act(session, record)
 
 
-def say(session: Session, advice: Advice, step: int) -> None:
-    """The event of one word about an advice, at a step."""
+def report_advice(session: Session, advice: Advice, step: int) -> None:
+    """Write the event of a new, changed or closed advice."""
     session.report.event(
         "advice",
         step,
-        words_of(advice),
+        advice_text(advice),
         id=advice.id,
         detail=msgspec.to_builtins(advice),
     )
 
 
-def words_of(advice: Advice) -> str:
-    """One advice as a line."""
+def advice_text(advice: Advice) -> str:
+    """One line about an advice."""
     name = advice.kind.replace("_", " ")
     if advice.status == "closed":
         return f"{name} since step {advice.step:,} is over"
-    words = f"{advice.urgency}: {name}: {advice.reason}"
+    text = f"{advice.urgency}: {name}: {advice.reason}"
     if advice.suggested_lr is not None and advice.learning_rate:
         factor = advice.suggested_lr / advice.learning_rate
         times = f"{factor:,.0f}" if factor >= 100 else f"{factor:.3g}"
-        words += f" Suggested rate {advice.suggested_lr:.3g} (x{times})."
-    return words
+        text += f" Suggested learning rate {advice.suggested_lr:.3g} (x{times})."
+    return text
 
 
 def mute(session: Session, kind: str) -> None:
-    """No more of a kind in this run."""
+    """Mute a kind of advice in this run."""
     if session.advisor is not None:
         for advice in session.advisor.mute(kind):
-            say(session, advice, session.state.step)
+            report_advice(session, advice, session.state.step)
 
 
 def _give_up(session: Session, error: Exception) -> None:
@@ -112,5 +112,5 @@ def _give_up(session: Session, error: Exception) -> None:
     session.report.event(
         "warning",
         session.state.step,
-        f"the advisor failed and is off now; training goes on: {type(error).__name__}: {error}",
+        f"the advisor failed and is off now; training continues: {type(error).__name__}: {error}",
     )

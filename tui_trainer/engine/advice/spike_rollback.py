@@ -1,4 +1,4 @@
-"""Going back by itself from a loss spike that did not pass."""
+"""Rolls back automatically from a loss spike that lasts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def lasting(session: Session) -> Advice | None:
 
 
 def act(session: Session) -> None:
-    """Asks for the way back from a spike that stays; where there is none, says so once."""
+    """Request a rollback from a spike that lasts; where that is impossible, log it once."""
     advice, state = lasting(session), session.state
     if advice is None or state.applied.get(advice.id) == advice.updated_step:
         return
@@ -37,13 +37,13 @@ def act(session: Session) -> None:
         state.changes += 1
         return
     state.applied[advice.id] = advice.updated_step
-    words = f"the loss stays high after the spike at step {advice.step}, but {refused}"
-    session.report.event("warning", state.step, words, detail={"advice": advice.id})
+    message = f"the loss stays high after the spike at step {advice.step:,}, but {refused}"
+    session.report.event("warning", state.step, message, detail={"advice": advice.id})
 
 
 def _ask(session: Session, advice: Advice) -> str | None:
     good = advice.good_step
     before = [] if good is None else request_rollback.setbacks_near(session.state, good)
     if len(before) >= request_rollback.MOST_SETBACKS:
-        return f"going back {len(before)} times did not help: look at the data there"
-    return request_rollback.ask(session, advice, "auto")
+        return f"{len(before)} rollbacks did not help: look at the data there"
+    return request_rollback.request(session, advice, "auto")

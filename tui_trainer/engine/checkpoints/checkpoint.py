@@ -1,4 +1,4 @@
-"""Everything a run needs to go on bit for bit, in one sealed folder."""
+"""Checkpoints: all that a run needs to resume bit for bit, in one sealed folder."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from tui_trainer.engine.state.session import Session, TrainerState
 from tui_trainer.models import lora_train
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import checkpoints
+from tui_trainer.text import formats
 
 OPTIMIZER = "optimizer.safetensors"
 RANDOM = "random.safetensors"
 TRAINER = "trainer.json"
-# A trouble is found within so many steps; of those, one checkpoint in so many is spared.
+# A problem shows within `_BACK` steps; of those, one checkpoint in `_APART` steps is kept.
 _BACK, _APART = 64, 32
 MOST_SPARED = _BACK // _APART + 2
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A copy of all that a checkpoint holds, which training no longer touches."""
+    """A copy of all that a checkpoint holds; training does not change it."""
 
     step: int
     best: bool
@@ -40,17 +41,17 @@ class Snapshot:
     optimizer: dict[str, torch.Tensor]
     random: dict[str, torch.Tensor]
     trainer: bytes
-    good: tuple[int, ...] = ()  # the last steps before troubles that last
+    good: tuple[int, ...] = ()  # the last step before each open problem
 
 
 def save(session: Session, *, wait: bool = True) -> Path:
-    """Copies the state and writes `checkpoints/step-…`: temporary folder, manifest last, rename;
-    then prunes.
+    """Copy the state and write `checkpoints/step-…`: temporary folder, manifest last, rename;
+    then prune.
 
-    Without `wait` the writing is done aside, and training goes on as soon as the copy is made;
-    the next save waits for it. One that is there already is kept: the same step holds the same
-    bits. Where the disk has no room for it, checkpoints that matter less are deleted; where that
-    does not help none is written, which is said once; with `wait` raises `NoRoomError`.
+    Without `wait` a thread writes, and training resumes as soon as the copy is made; the next save
+    waits for it. An existing checkpoint is kept: the same step holds the same bits. Where the disk
+    has no room, checkpoints that matter less are deleted; where that does not help, none is
+    written and one warning is logged; with `wait` raises `NoRoomError`.
     """
     run, state = session.folder, session.state
     session.writer.wait()
@@ -61,7 +62,7 @@ def save(session: Session, *, wait: bool = True) -> Path:
         checkpoints.discard(target)
     checkpoints.clear_leftovers(run.checkpoints_dir)
     reason = disk_space.refusal(
-        session, _ways_back(session, state.step, observe.good_steps(session))
+        session, _kept_steps(session, state.step, observe.good_steps(session))
     )
     disk_space.note(session, reason)
     if reason is not None:
@@ -77,12 +78,14 @@ def save(session: Session, *, wait: bool = True) -> Path:
     if wait:
         session.writer.wait()
         if session.without_room and not target.exists():
-            raise disk_space.NoRoomError(f"{target.name} is not saved: the disk is full; free some")
+            raise disk_space.NoRoomError(
+                f"{target.name} is not saved: the disk is full; free some space"
+            )
     return target
 
 
 def take_snapshot(session: Session) -> Snapshot:
-    """Copies what a checkpoint holds: all that training waits for."""
+    """Copy what a checkpoint holds; training waits for this only."""
     state = session.state
     state.elapsed_seconds = session.report.elapsed()
     step_records.settle(session)
@@ -102,7 +105,7 @@ def take_snapshot(session: Session) -> Snapshot:
 
 
 def load(session: Session, folder: Path) -> None:
-    """Puts a checkpoint's adapter, optimizer, random state and position into the session.
+    """Restore adapter, optimizer, random states and position from a checkpoint.
 
     Raises `UserError` where it was saved for another job.
     """
@@ -110,11 +113,12 @@ def load(session: Session, folder: Path) -> None:
     if state.examples != len(session.dataset.train):
         raise UserError(
             f"checkpoint {folder.name} was saved with {state.examples} training examples, now "
-            f"there are {len(session.dataset.train)}: the data changed since the run began"
+            f"there are {len(session.dataset.train)}: the data has changed since the run started; "
+            "put the files back, or start a new run"
         )
-    alike = state.processes == session.ranks.place.size
+    alike = state.processes == session.ranks.process.size
     if not alike:
-        _tell_processes(session, state)
+        _warn_of_processes(session, state)
     weights, optimizer = load_file(folder / lora_train.WEIGHTS), load_file(folder / OPTIMIZER)
     random = load_file(folder / RANDOM)
     put(session, state, weights, optimizer)
@@ -128,10 +132,10 @@ def put(
     weights: dict[str, torch.Tensor],
     optimizer: dict[str, torch.Tensor],
 ) -> None:
-    """The session takes over what a checkpoint's files hold, but for random states."""
+    """Restore all but random states from the contents of a checkpoint's files."""
     torch.set_num_threads(state.threads)  # sums in another order would not be bit-exact
     lora_train.load_weights(session.model, weights)
-    session.optimizer.state.clear()  # what the checkpoint lacks begins anew
+    session.optimizer.state.clear()  # what the checkpoint lacks starts anew
     optimizer_module.load_state_tensors(session.optimizer, session.parameters, optimizer)
     if session.scaler.is_enabled() and state.scale is not None:
         scale, grown = state.scale
@@ -155,23 +159,23 @@ def set_random_state(device: torch.device, states: dict[str, torch.Tensor]) -> N
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
-def _tell_processes(session: Session, state: TrainerState) -> None:
-    """Another number of processes than before goes on with the same job in other bits."""
-    former, state.processes = state.processes, session.ranks.place.size
+def _warn_of_processes(session: Session, state: TrainerState) -> None:
+    """Warn that another number of processes than before gives other bits."""
+    former, state.processes = state.processes, session.ranks.process.size
     state.threads = torch.get_num_threads()
+    processes = formats.plural(former, "training process", "training processes")
     session.report.event(
         "warning",
         state.step,
-        f"the checkpoint is of {former} training process{'es' * (former > 1)}, now there are "
-        f"{state.processes}: the run goes on with the same steps, but not bit for bit (dropout "
-        "and the order of sums differ)",
+        f"the checkpoint was saved by {processes} and is resumed with {state.processes}: the steps "
+        "stay the same, but not bit for bit (dropout and the order of sums differ)",
     )
 
 
 def _write(
     session: Session, snapshot: Snapshot, target: Path, began: float, stalled: float
 ) -> None:
-    """Runs in the writer's thread: reads nothing of the session that training changes."""
+    """Write the checkpoint; runs in the writer's thread and reads nothing that training changes."""
     run = session.folder
     temporary = run.checkpoints_dir / f".{target.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -181,7 +185,7 @@ def _write(
         shutil.rmtree(temporary, ignore_errors=True)
         if not disk_space.is_full(error):
             raise
-        disk_space.note(session, "the disk became full while it was written; free some")
+        disk_space.note(session, "the disk became full while it was written; free some space")
         return
     temporary.rename(target)
     atomic.sync_dir(run.checkpoints_dir)
@@ -191,17 +195,18 @@ def _write(
         except OSError as error:
             if not disk_space.is_full(error):
                 raise
-            words = f"the disk is full: best does not point at {target.name}, which is the best"
-            session.report.event("warning", snapshot.step, words)
-    spared = _ways_back(session, snapshot.step, snapshot.good)
+            message = f"the disk is full: the link `best` could not be moved to {target.name}"
+            session.report.event("warning", snapshot.step, message)
+    spared = _kept_steps(session, snapshot.step, snapshot.good)
     checkpoints.prune(run, session.job.training.keep_checkpoints, spared)
     seconds = time.monotonic() - began
     size = sum(file.stat().st_size for file in target.iterdir())
     session.report.event(
         "checkpoint",
         snapshot.step,
-        f"checkpoint {target.name} saved, {size / 1e6:.1f} MB in {seconds * 1000:.0f} ms, "
-        f"training stood still for {stalled * 1000:.0f}",
+        f"checkpoint {target.name} saved: {formats.size(size)} in "
+        f"{formats.milliseconds(1000 * seconds)}, training paused for "
+        f"{formats.milliseconds(1000 * stalled)}",
         detail={
             "path": str(target),
             "bytes": size,
@@ -211,9 +216,9 @@ def _write(
     )
 
 
-def _ways_back(session: Session, step: int, good_steps: Collection[int]) -> set[int]:
-    """The steps whose checkpoints are kept to go back to: the newest from before each trouble
-    that lasts; and where the run goes back by itself, some from before one that shows later."""
+def _kept_steps(session: Session, step: int, good_steps: Collection[int]) -> set[int]:
+    """Steps whose checkpoints are kept for a rollback: the newest from before each open problem
+    (`good_steps`); with auto-apply also some from before a problem that shows later."""
     steps = [at for at, _ in checkpoints.list_checkpoints(session.folder) if at <= step]
     kept = {max(before) for good in good_steps if (before := [at for at in steps if at <= good])}
     if not session.advisor_settings.auto_apply:
@@ -225,7 +230,7 @@ def _ways_back(session: Session, step: int, good_steps: Collection[int]) -> set[
 
 
 def _fill(temporary: Path, snapshot: Snapshot) -> None:
-    """Writes a checkpoint's files into a folder that nobody takes for one yet."""
+    """Write a checkpoint's files into a temporary folder."""
     temporary.mkdir(parents=True, mode=0o700)
     lora_train.write_adapter(snapshot.adapter, temporary)
     save_file(snapshot.optimizer, temporary / OPTIMIZER)

@@ -1,5 +1,5 @@
-"""Whether the disk has room for a checkpoint: where one would not fit, older ones make room for
-it, or it is not begun; and one that will not fit when its time comes is told ahead."""
+"""Disk space for checkpoints: older ones are deleted where a new one would not fit, none is started
+that cannot fit, and a warning is logged ahead of one that will not fit."""
 
 from __future__ import annotations
 
@@ -16,25 +16,27 @@ from tui_trainer.hardware import sampler
 from tui_trainer.hardware.limit_alarms import LimitAlarm
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import checkpoints
+from tui_trainer.text.formats import byte_rate, size
 
-# What a checkpoint or an adapter takes beside its tensors.
+# Bytes that a checkpoint or an adapter takes beside its tensors.
 _BESIDE = 1 << 20
-# The disk's filling is followed over so many seconds, and taken for a trend after the first.
+# Seconds of free space that the forecast needs at least and uses at most.
 _SHORTEST, _LONGEST = 20.0, 120.0
 _AHEAD = "checkpoint_ahead"
 _CLOSES = 1.25  # times what is needed: enough to close the alarm
 
 
 class NoRoomError(UserError):
-    """A checkpoint that was asked for does not fit on the disk."""
+    """A requested checkpoint does not fit on the disk."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, exit_status=1)
 
 
 def refusal(session: Session, spared: Collection[int] = ()) -> str | None:
-    """Why no checkpoint can be written now; None where there is room, or nobody can tell. Makes
-    room first, where there are checkpoints that can go; never one of the steps `spared`."""
+    """Why no checkpoint can be written now; None where there is room or free space is unknown.
+
+    Deletes checkpoints first where that makes room, but none of the steps `spared`."""
     need, left = bytes_needed(session), _left_free(session)
     seen = _free(session)
 
@@ -46,15 +48,15 @@ def refusal(session: Session, spared: Collection[int] = ()) -> str | None:
     if seen is None or seen >= need + left or (make(session, fits, spared) and fits()):
         return None
     return (
-        f"the disk has {seen / 1e6:.0f} MB free at {session.folder.path} and a checkpoint needs "
-        f"{need / 1e6:.0f} MB beside {left / 1e6:.0f} MB for adapter and records; free some"
+        f"the disk has {size(seen)} free at {session.folder.path}, and a checkpoint needs "
+        f"{size(need)} plus {size(left)} for adapter and records; free some space"
     )
 
 
 def make(session: Session, enough: Callable[[], bool], spared: Collection[int] = ()) -> bool:
-    """Deletes checkpoints that are worth the least, one by one until there is enough room, and
-    says which; whether there were any. Those in `superseded` go first, then the oldest. The newest
-    whole one, the best one, and those of the steps `spared` stay."""
+    """Delete the least useful checkpoints one by one until `enough` is true, and log which; True
+    where any was deleted. Those in `superseded` go first, then the oldest. The newest complete
+    one, the best one, and those of the steps `spared` stay."""
     going = session.going_back.checkpoint if session.going_back is not None else None
     removed = []
     for path in checkpoints.expendable(session.folder, spared):
@@ -68,36 +70,36 @@ def make(session: Session, enough: Callable[[], bool], spared: Collection[int] =
         session.report.event(
             "warning",
             session.state.step,
-            f"the disk is nearly full: removed to make room: {', '.join(removed)}",
+            f"the disk is nearly full: deleted to make room: {', '.join(removed)}",
             detail={"removed": removed},
         )
     return bool(removed)
 
 
 def no_room_for_adapter(session: Session) -> NoRoomError:
-    """What to say where the adapter cannot be written though all was done to make room."""
+    """Error for an adapter that cannot be written after all was done to make room."""
     here, need = free(session), adapter_bytes(session)
     newest = checkpoints.find_checkpoint(session.folder, None)
     kept = f"; {newest.name} is kept" if newest is not None else ""
     return NoRoomError(
-        f"the disk is full: the adapter needs {need / 2**20:.1f} MiB and {session.folder.path} has "
-        f"{here / 2**20:.1f} MiB free{kept}; free {max(need - here, _BESIDE) / 2**20:.1f} MiB, "
+        f"the disk is full: the adapter needs {size(need)} and {session.folder.path} has "
+        f"{size(here)} free{kept}; free {size(max(need - here, _BESIDE))}, "
         f"then tui-trainer resume {session.folder.path.name}"
     )
 
 
 def full(path: Path, error: OSError, name: str) -> str:
-    """What to say where something else could not be written."""
+    """Message for any other file of the run `name` that could not be written."""
     where = error.filename or path
     here = sampler.quiet(lambda: sampler.disk_free(path)) or 0
     return (
         f"the disk is full: {where} cannot be written ({error.strerror}), {path} has "
-        f"{here / 2**20:.1f} MiB free; free some, then tui-trainer resume {name}"
+        f"{size(here)} free; free some space, then tui-trainer resume {name}"
     )
 
 
 def free(session: Session) -> int:
-    """Bytes free to the run; 0 where that cannot be told."""
+    """Free bytes at the run folder; 0 where unknown."""
     return _free(session) or 0
 
 
@@ -106,7 +108,7 @@ def _free(session: Session) -> int | None:
 
 
 def _left_free(session: Session) -> int:
-    """Bytes that a checkpoint leaves to what comes after it: the adapter and the records."""
+    """Bytes that must stay free after a checkpoint, for the adapter and the records."""
     return adapter_bytes(session)
 
 
@@ -130,31 +132,31 @@ def bytes_needed(session: Session) -> int:
 
 
 def note(session: Session, reason: str | None) -> None:
-    """Says once that checkpoints are not written, and once that they are again."""
+    """Log once that checkpoints are not written (`reason`), and once that they are again (None)."""
     if (reason is not None) == session.without_room:
         return
     session.without_room = reason is not None
-    words = f"no checkpoint at step {session.state.step}: {reason}; training goes on without"
+    message = f"no checkpoint at step {session.state.step}: {reason}; training continues"
     session.report.event(
         "warning",
         session.state.step,
-        words if reason is not None else "there is room for checkpoints again",
+        message if reason is not None else "there is room for checkpoints again",
         detail={"alarm": "checkpoint_room", "open": reason is not None},
     )
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an exception says that the disk is full, or the user's share of it."""
+    """Whether an exception means that the disk or the user's quota is full."""
     if atomic.is_full(error):
         return True
-    # How safetensors passes it on.
-    words = ("StorageFull", "QuotaExceeded", "FileTooLarge", "No space left")
-    return type(error).__name__ == "SafetensorError" and any(word in str(error) for word in words)
+    # safetensors wraps the system's error.
+    names = ("StorageFull", "QuotaExceeded", "FileTooLarge", "No space left")
+    return type(error).__name__ == "SafetensorError" and any(name in str(error) for name in names)
 
 
 class SpaceForecast:
-    """Looks ahead: whether the disk, filling as it does, will hold the next checkpoint. For one
-    thread, beside the one that trains."""
+    """Forecasts from the disk's rate of filling whether the next checkpoint will fit. Used by one
+    thread beside the one that trains."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -162,8 +164,7 @@ class SpaceForecast:
         self._open = False
 
     def look(self, sample: HardwareSample) -> LimitAlarm | None:
-        """An alarm that opens or ends with this sample; None for no change, or where it cannot
-        be told."""
+        """Alarm that opens or closes with this sample; None without a change or a forecast."""
         target, left = self._next()
         need = sampler.quiet(lambda: bytes_needed(self._session) + _left_free(self._session))
         if sample.disk_free is None or need is None:
@@ -175,7 +176,7 @@ class SpaceForecast:
         then = sample.disk_free - loses * seconds
         if not self._open and then < need:
             self._open = True
-            return LimitAlarm(_AHEAD, True, self._words(sample.disk_free, loses, need, target))
+            return LimitAlarm(_AHEAD, True, self._message(sample.disk_free, loses, need, target))
         if self._open and then > _CLOSES * need:
             self._open = False
             return LimitAlarm(_AHEAD, False, "the disk has room for the next checkpoint again")
@@ -189,18 +190,17 @@ class SpaceForecast:
         return target, max(0, target - step)
 
     def _trend(self, steps: int) -> tuple[float, float]:
-        """Bytes that the disk loses a second, and the seconds that so many steps take; zero
-        for what is not known."""
+        """Free bytes lost per second, and seconds that `steps` steps take; 0 where unknown."""
         (began, free, first), (ended, left, last) = self._seen[0], self._seen[-1]
         passed = ended - began
         if passed < _SHORTEST or last <= first:
             return 0.0, 0.0
         return max(0.0, (free - left) / passed), steps * passed / (last - first)
 
-    def _words(self, free: int, loses: float, need: int, target: int) -> str:
-        fills = f" and loses {60 * loses / 1e6:.0f} MB a minute" if loses > 0 else ""
+    def _message(self, free: int, loses: float, need: int, target: int) -> str:
+        fills = f" and fills at {byte_rate(loses)}" if loses > 0 else ""
         return (
             f"the disk will be too full for the checkpoint at step {target}: "
-            f"{self._session.folder.path} has {free / 1e6:.0f} MB free{fills}, and "
-            f"{need / 1e6:.0f} MB are needed; free some, or it is left out and training goes on"
+            f"{self._session.folder.path} has {size(free)} free{fills}, and "
+            f"{size(need)} are needed; free some space, or training continues without it"
         )

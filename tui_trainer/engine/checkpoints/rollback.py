@@ -1,7 +1,7 @@
-"""Going back to a good checkpoint while the run goes on, with another learning rate.
+"""Rolls a running training back to a good checkpoint, with another learning rate.
 
-As with a resume from an older checkpoint, the steps after it are done again, and the later
-checkpoints are set aside. What was left and why stands in the event.
+As with a resume from an older checkpoint, the steps after it are trained again, and the later
+checkpoints are set aside. The event holds the reason and the step before.
 """
 
 from __future__ import annotations
@@ -21,87 +21,92 @@ from tui_trainer.engine.state.session import RollbackPoint, Session
 from tui_trainer.store.runs import checkpoints
 
 
-def go_back(session: Session) -> None:
-    """Takes the run to where `session.going_back` says. The checkpoint there is saved anew with
-    the new rate, so that a run killed after this goes on as if it had not been."""
-    way, session.going_back = session.going_back, None
-    if way is None:
+def roll_back(session: Session) -> None:
+    """Make the rollback that `session.going_back` requests, if any. The checkpoint is saved again
+    with the new rate, so that a run killed after this resumes as if it had not been."""
+    point, session.going_back = session.going_back, None
+    if point is None:
         return
     step_records.settle(session)
     session.writer.wait()
-    report, left = session.report, session.state
+    report, before = session.report, session.state
     muted = session.advisor.muted if session.advisor is not None else []
-    _load(session, way)
-    factor = _scale(session, way)
+    _load(session, point)
+    factor = _scale(session, point)
     for kind in muted:
         observe.mute(session, kind)
     checkpoints.set_aside_after(session.folder, session.state.step - 1)
     _save(session)
     state = session.state
-    words = f"{way.words}: back from step {left.step} to step {state.step}"
+    message = f"{point.words}: rolled back from step {before.step:,} to step {state.step:,}"
     if factor != 1:
-        words += f", learning rate x{factor:.3g} from there"
-        words += f" to step {way.until}, then as planned" if way.until is not None else ""
+        message += f", learning rate x{factor:.3g} from there"
+        if point.until is not None:
+            message += f" to step {point.until:,}, then as scheduled"
     change = RateChange(state.learning_rate_override, state.scaling)
-    detail = {"from_step": left.step, "factor": factor, "change": msgspec.to_builtins(change)}
-    report.event("rollback", state.step, words, detail={**detail, **way.detail})
+    detail = {"from_step": before.step, "factor": factor, "change": msgspec.to_builtins(change)}
+    report.event("rollback", state.step, message, detail={**detail, **point.detail})
     epoch = session.plan.epoch(state.step)
     report.position(state.step, epoch, state.best_val_loss, state.best_step)
     report.state("training")
 
 
-def _load(session: Session, way: RollbackPoint) -> None:
-    """As a resume does; what the run did by itself stays counted."""
-    left = session.state
-    session.rates_to_replay.clear()  # what was set later on is left with the steps
+def _load(session: Session, point: RollbackPoint) -> None:
+    """Load the checkpoint as a resume does; the number of automatic changes stays."""
+    former = session.state
+    session.rates_to_replay.clear()  # later changes are undone with their steps
     session.optimizer.zero_grad(set_to_none=True)
-    session.optimizer.state.clear()  # a moment that the checkpoint lacks begins anew
-    checkpoint.load(session, way.checkpoint)
+    session.optimizer.state.clear()  # a moment that the checkpoint lacks starts anew
+    checkpoint.load(session, point.checkpoint)
     state = session.state
-    state.changes, state.micro_batch = left.changes, left.micro_batch
-    state.setbacks = left.setbacks
-    if way.until is None:  # else what was tried before has nothing to do with it
+    state.changes, state.micro_batch = former.changes, former.micro_batch
+    state.setbacks = former.setbacks
+    if point.until is None:  # else an earlier trial is unrelated
         state.trial = None
-    if way.trial is not None:
+    if point.trial is not None:
         before = learning_rate.multiplier(session)
-        state.trial = msgspec.structs.replace(way.trial, step=state.step, multiplier=before)
+        state.trial = msgspec.structs.replace(point.trial, step=state.step, multiplier=before)
     state.rolled_back = time.time()
     observe.begin(session)
 
 
-def _scale(session: Session, way: RollbackPoint) -> float:
-    """Multiplies the schedule so that it gives the wanted rate at the step that it is meant for;
-    by how much. Where that rate was left behind with the steps, it need not be lowered."""
+def _scale(session: Session, point: RollbackPoint) -> float:
+    """Scale the schedule so that it gives the wanted rate at `point.at_step`; return the factor.
+    The rate is not lowered where the steps with the higher rate are undone."""
     state, settings = session.state, session.job.training
-    if way.rate is None:
+    if point.rate is None:
         return 1.0
     planned = learning_rate_at(
-        way.at_step, settings, session.plan.total_steps, state.learning_rate_override, state.scaling
+        point.at_step,
+        settings,
+        session.plan.total_steps,
+        state.learning_rate_override,
+        state.scaling,
     )
-    factor = way.rate / planned
-    factor = max(factor, 1.0) if way.raises else min(factor, 1.0)
+    factor = point.rate / planned
+    factor = max(factor, 1.0) if point.raises else min(factor, 1.0)
     if factor < 1:
-        state.setbacks.append((way.good, _multiplier(session, way)))
-    if way.until is not None:
+        state.setbacks.append((point.good, _multiplier(session, point)))
+    if point.until is not None:
         if factor < 1:
-            lowered = _multiplier(session, way) * factor
+            lowered = _multiplier(session, point) * factor
             planned = 1.0 if state.scaling is None else state.scaling.after
-            state.scaling = Scaling(way.until, RISE_STEPS, lowered, planned)
-    elif factor != 1 or way.ramp > 1:
-        after = _multiplier(session, way) * factor
-        begun = learning_rate.multiplier(session) if way.raises else 0.1 * after
-        state.scaling = Scaling(state.step, way.ramp, begun if way.ramp > 1 else after, after)
+            state.scaling = Scaling(point.until, RISE_STEPS, lowered, planned)
+    elif factor != 1 or point.ramp > 1:
+        after = _multiplier(session, point) * factor
+        begun = learning_rate.multiplier(session) if point.raises else 0.1 * after
+        state.scaling = Scaling(state.step, point.ramp, begun if point.ramp > 1 else after, after)
     return factor
 
 
-def _multiplier(session: Session, way: RollbackPoint) -> float:
-    """What the schedule was multiplied with at the step that the rate is meant for."""
+def _multiplier(session: Session, point: RollbackPoint) -> float:
+    """Factor on the schedule at the step that the rate is meant for."""
     scaling = session.state.scaling
-    return 1.0 if scaling is None else scaling.at(way.at_step)
+    return 1.0 if scaling is None else scaling.at(point.at_step)
 
 
 def _save(session: Session) -> None:
     try:
         checkpoint.save(session)
-    except NoRoomError as error:  # a run that is killed now goes on from an older one
+    except NoRoomError as error:  # a run that is killed now resumes from an older one
         session.report.event("warning", session.state.step, str(error))

@@ -11,7 +11,7 @@ import torch
 
 from tui_trainer.contracts.job import TrainingSettings
 from tui_trainer.engine.data.dataset import epoch_order, replay_choice
-from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.data.example import Example
 from tui_trainer.models.kernels.packed_attention import Segments
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from tui_trainer.contracts.data import LabelReport
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Balance
-from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.data.row_formats import Row
 
 # From this ratio of the largest to the smallest class on the data is called imbalanced.

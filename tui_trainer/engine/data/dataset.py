@@ -15,7 +15,8 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.engine.data import class_balance, data_notices, split
 from tui_trainer.engine.data.augment import Augmenter
-from tui_trainer.engine.data.encoding import Example, encode, encode_labelled
+from tui_trainer.engine.data.encoding import encode, encode_labelled
+from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.data.row_formats import ReadRows, read_rows
 from tui_trainer.engine.data.token_cache import TokenCache
 from tui_trainer.engine.data.tokenizer_pool import Between, TokenizerPool, own_share

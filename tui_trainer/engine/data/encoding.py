@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tui_trainer.contracts.data import MOST_COLUMNS, PartReport
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.data.row_formats import Message, ReadRows, Row
 from tui_trainer.engine.data.token_cache import TokenCache, Tokens
 from tui_trainer.engine.data.tokenizer_pool import TokenizerPool
 from tui_trainer.models.chat_template import render
 
 Span = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Example:
-    """`input_ids` (tokens), `learned` (0/1 a token, 1 where it counts in the loss), weight; of a
-    classification the class instead of learned tokens, and no token counts."""
-
-    input_ids: list[int]
-    learned: list[int]
-    weight: float
-    label: int | None = None
-
-    def learned_count(self) -> int:
-        """How many predictions of it are learned: tokens, or its one class."""
-        return sum(self.learned[1:]) if self.label is None else 1
 
 
 def encode(

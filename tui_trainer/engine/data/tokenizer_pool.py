@@ -27,7 +27,7 @@ import transformers
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.data.row_formats import Row
 from tui_trainer.engine.data.token_cache import Tokens, has_own_code, pack, unpack
-from tui_trainer.engine.state.ranks import place
+from tui_trainer.engine.dist_env import process_rank
 
 # Tokenises rows with a tokenizer, to at most so many tokens each; known by name to a worker.
 Work = Callable[[Any, Any, int], Tokens]
@@ -167,8 +167,8 @@ class TokenizerPool:
 def own_share(workers: int) -> int:
     """Of a job's workers those of this process, where several train together: the leader reads
     the data before the others, who do so at the same time and share."""
-    at = place()
-    return workers if at.rank == 0 else workers // at.local_size
+    process = process_rank()
+    return workers if process.rank == 0 else workers // process.local_size
 
 
 def size(row: Row | str) -> int:

@@ -1,8 +1,8 @@
-"""Starts the processes of a run on this machine through torch's own launcher, and stays with them.
+"""Starts the processes of a run on this machine through torch's own launcher, and supervises them.
 
-What `torchrun --standalone` does, and three things more: signals go to the leader, who takes its
-time to save; the leader's exit status is this process's; and a run whose leader was killed is left
-`failed` with a reason.
+What `torchrun --standalone` does, and three things more: signals go to the leader, which saves
+before it ends; the leader's exit status is this process's; and a run whose leader was killed is
+left `failed` with a reason.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from tui_trainer.contracts.run import ENDED_STATES, Event, RunState
-from tui_trainer.store import atomic
+from tui_trainer.store import atomic, child_process
 from tui_trainer.store.runs import refused_resume, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -33,19 +33,19 @@ _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
 
 def launch(folder: RunFolder, count: int, options: list[str]) -> int:
-    """Runs the engine in `count` processes and gives the leader's exit status.
+    """Run the engine in `count` processes and return the leader's exit status.
 
     `options` are the engine's own, after the folder.
     """
     os.environ.setdefault("GLOO_SOCKET_IFNAME", _LOOPBACK)
-    # The engine sets its threads itself; what torchrun says about them would only be noise.
+    # The engine sets its threads itself; torchrun's own messages about them are misleading.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _pass_on)
+        signal.signal(number, _forward_signal)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     found = refused_resume.as_found(folder.state())
-    with tempfile.TemporaryDirectory(prefix="tui-trainer-") as place:
+    with tempfile.TemporaryDirectory(prefix="tui-trainer-") as temporary:
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,
@@ -56,26 +56,30 @@ def launch(folder: RunFolder, count: int, options: list[str]) -> int:
             local_addr="localhost",
             max_restarts=0,
             signals_to_handle="SIGQUIT",
-            logs_specs=DefaultLogsSpecs(log_dir=str(Path(place) / "logs")),
+            logs_specs=DefaultLogsSpecs(log_dir=str(Path(temporary) / "logs")),
         )
-        safe = ["-P"] if sys.flags.safe_path else []  # as this process was started
-        command = [*safe, "-m", "tui_trainer.engine", str(folder.path), *options]
+        python, *command = child_process.module_command(
+            "tui_trainer.engine",
+            str(folder.path),
+            *options,
+            safe_path=sys.flags.safe_path,  # as this process was started
+        )
         try:
-            elastic_launch(config, sys.executable)(*command)
+            elastic_launch(config, python)(*command)
         except ChildFailedError as error:
-            return _judge(folder, error.failures, count, found)
+            return _exit_status(folder, error.failures, count, found)
     return 0
 
 
-def _pass_on(number: int, frame: FrameType | None) -> None:
+def _forward_signal(number: int, frame: FrameType | None) -> None:
     for child in psutil.Process().children():
         child.send_signal(number)
 
 
-def _judge(
+def _exit_status(
     folder: RunFolder, failures: Mapping[int, Any], count: int, found: RunState | None
 ) -> int:
-    """The leader's exit status; where it could say nothing any more, its last word is said."""
+    """The leader's exit status; where it was killed, its run is left `failed` with a reason."""
     leader = failures.get(0)
     if leader is not None and leader.exitcode > 0:
         return int(leader.exitcode)
@@ -84,8 +88,8 @@ def _judge(
         return 1
     rank = min(failures, key=lambda rank: failures[rank].timestamp)
     message = (
-        f"training process {rank} of {count} {_end(failures[rank].exitcode)} at step "
-        f"{state.step:,}; resume carries on from the last checkpoint"
+        f"training process {rank} of {count} {_how_it_ended(failures[rank].exitcode)} at step "
+        f"{state.step:,}; resume the run to continue from the last checkpoint"
     )
     print(message, file=sys.stderr)  # noqa: T201
     if state.before is not None:
@@ -101,7 +105,7 @@ def _judge(
     return 1
 
 
-def _end(status: int) -> str:
+def _how_it_ended(status: int) -> str:
     if status >= 0:
         return f"ended with exit status {status}"
     hint = " (out of memory?)" if -status == signal.SIGKILL else ""

@@ -1,7 +1,7 @@
 """Several processes that train one run, on one machine or many: `Ranks` by torch.distributed.
 
-Gradients go through DistributedDataParallel, over NCCL between GPUs and Gloo between CPUs; orders
-and small numbers always over Gloo, so that a process that waits costs nothing.
+Gradients go through DistributedDataParallel, over NCCL between GPUs and Gloo between CPUs.
+Broadcast calls and small tensors always use Gloo, so that a waiting process uses no GPU time.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from torch.nn.parallel import DistributedDataParallel
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import TrainingSettings
 from tui_trainer.engine.data import batching
-from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.data.example import Example
+from tui_trainer.engine.dist_env import ProcessRank
 from tui_trainer.engine.distributed import sharding
-from tui_trainer.engine.state.ranks import ProcessRank, Ranks, deal
-from tui_trainer.engine.state.session import Session
+from tui_trainer.engine.state.ranks import Ranks, Replica, deal
 
-# A pause or a slow disk may keep the others waiting for as long as it takes: a process that dies
-# is noticed by its connections, and by whoever launched it.
-_PATIENCE = timedelta(days=365)
+# A pause or a slow disk may keep the others waiting for any time: the end of a process is
+# noticed by its connections, and by the launcher.
+_TIMEOUT = timedelta(days=365)
 _FAULT = "tui-trainer-fault"
 
 
@@ -45,74 +45,76 @@ class PeerMemoryError(MemoryError):
 class ProcessGroup(Ranks):
     """One of several processes; all call the same methods in the same order."""
 
-    def __init__(self, at: ProcessRank) -> None:
-        super().__init__(at)
+    def __init__(self, process: ProcessRank) -> None:
+        super().__init__(process)
         self._gradients: DistributedDataParallel | None = None
         self._sharded = False
         self._largest = 1  # examples of a pass of this process
-        self._told_of = ""  # how far this step's agreement has come: "", "memory" or "sums"
-        _check_devices(at)
+        # How far this step is: "", "memory" (a process ran out of it) or "sums" (all have results).
+        self._agreed = ""
+        _check_devices(process)
         if torch.cuda.is_available():
-            torch.cuda.set_device(at.local_rank)
+            torch.cuda.set_device(process.local_rank)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         try:
-            dist.init_process_group(backend, timeout=_PATIENCE)
+            dist.init_process_group(backend, timeout=_TIMEOUT)
         except RuntimeError as error:
-            words = str(error).strip().split("\n")[0]
-            raise UserError(f"the training processes cannot meet: {words}", 1) from error
+            reason = str(error).strip().split("\n")[0]
+            raise UserError(f"the training processes cannot connect: {reason}", 1) from error
 
-    # -- the leader's orders -----------------------------------------------------------------
+    # -- broadcast from the leader -----------------------------------------------------------
 
-    def order(self, name: str, **what: Any) -> None:
-        if self.place.rank == 0:
+    def broadcast(self, name: str, **arguments: Any) -> None:
+        if self.process.rank == 0:
             with self._peers():
-                dist.broadcast_object_list([(name, what)], src=0, device=torch.device("cpu"))
+                dist.broadcast_object_list([(name, arguments)], src=0, device=torch.device("cpu"))
 
-    def hear(self) -> tuple[str, dict[str, Any]]:
-        """The leader's next order, for a follower."""
-        box: list[Any] = [None]
+    def receive(self) -> tuple[str, dict[str, Any]]:
+        """Receive, in a follower, the name and arguments of the leader's next broadcast."""
+        received: list[Any] = [None]
         with self._peers():
-            dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
-        name, what = box[0]
-        return name, what
+            dist.broadcast_object_list(received, src=0, device=torch.device("cpu"))
+        name, arguments = received[0]
+        return name, arguments
 
     def end(self) -> None:
         with contextlib.suppress(PeerLostError):
-            self.order("end")
+            self.broadcast("end")
         dist.destroy_process_group()
 
-    # -- beginning ---------------------------------------------------------------------------
+    # -- start -------------------------------------------------------------------------------
 
-    def loads_on(self, device: torch.device, settings: TrainingSettings) -> torch.device:
+    def loading_device(self, device: torch.device, settings: TrainingSettings) -> torch.device:
         return torch.device("cpu") if settings.sharding == "fsdp" else device
 
     def shard(self, base: Any, device: torch.device, settings: TrainingSettings) -> None:
         if settings.sharding == "fsdp":
             self._sharded = True
             with self._peers():
-                sharding.shard(base, device, self.place.size)
+                sharding.shard(base, device, self.process.size)
 
-    def begin(self, session: Session) -> None:
-        if self.place.rank == 0:
-            self.order("begin")
-            self.meet(session)
+    def start(self, replica: Replica) -> None:
+        if self.process.rank == 0:
+            self.broadcast("start")
+            self.join(replica)
 
-    def meet(self, session: Session) -> None:
-        """Compares what the processes hold, and joins their gradients from now on. Raises
-        `UserError` where they differ."""
-        found = self._gather(fingerprint(session))
-        odd = [rank for rank, other in enumerate(found) if other != found[0]]
-        if odd:
-            what = "data" if found[odd[0]][0] != found[0][0] else "base model or packages"
+    def join(self, replica: Replica) -> None:
+        """Compare the replicas, and synchronise gradients from now on. Raises `UserError` where
+        the replicas differ."""
+        found = self._gather(fingerprint(replica))
+        differing = [rank for rank, other in enumerate(found) if other != found[0]]
+        if differing:
+            rank = differing[0]
+            what = "data" if found[rank][0] != found[0][0] else "base model or packages"
             raise UserError(
-                f"process {odd[0]} has other {what} than process 0: every machine needs the same "
-                "files and versions"
+                f"training process {rank} has other {what} than process 0: install the same files "
+                "and package versions on every machine"
             )
-        trained = _Trained(session.parameters)
-        with self._peers():  # gives everybody the leader's values
+        trained = _Trained(replica.parameters)
+        with self._peers():  # copies the leader's values to all
             self._gradients = DistributedDataParallel(trained)
-        if self.place.rank:
-            seed_apart(session, self.place.rank)
+        if self.process.rank:
+            seed_follower(replica.seed, replica.step, self.process.rank)
 
     def load(
         self,
@@ -121,33 +123,33 @@ class ProcessGroup(Ranks):
         optimizer: dict[str, torch.Tensor],
         random: dict[str, torch.Tensor],
     ) -> None:
-        self.order("load", trainer=trainer, weights=weights, optimizer=optimizer, random=random)
+        self.broadcast("load", trainer=trainer, weights=weights, optimizer=optimizer, random=random)
 
     # -- a step ------------------------------------------------------------------------------
 
-    def own(self, passes: list[list[Example]]) -> list[list[Example]]:
-        self._told_of = ""
-        shares = deal([example for group in passes for example in group], self.place.size)
+    def own_part(self, passes: list[list[Example]]) -> list[list[Example]]:
+        self._agreed = ""
+        shares = deal([example for group in passes for example in group], self.process.size)
         if self._sharded:
-            return sharding.own_passes(passes, shares, self.place.rank)
-        own = batching.split(shares[self.place.rank], max(len(group) for group in passes))
+            return sharding.own_passes(passes, shares, self.process.rank)
+        own = batching.split(shares[self.process.rank], max(len(group) for group in passes))
         self._largest = max((len(group) for group in own), default=1)
         return own
 
-    def together(self, loss: torch.Tensor) -> torch.Tensor:
-        """Gradients are added up after the last pass rather than while it runs: processes may have
-        different numbers of passes, or none, and those of an adapter are small."""
-        total = self.add(loss.detach().double())
-        assert self._gradients is not None  # noqa: S101  (set by begin)
+    def all_reduce(self, loss: torch.Tensor) -> torch.Tensor:
+        """Sum loss and gradients after the last pass rather than while it runs: processes may have
+        different numbers of passes, or none, and the gradients of an adapter are small."""
+        total = self.sum(loss.detach().double())
+        assert self._gradients is not None  # noqa: S101  (set by `join`)
         with self._peers():
             self._gradients().backward()
         for parameter in self._gradients.parameters():
             if parameter.grad is not None:
-                parameter.grad *= self.place.size  # the sum of the parts, not their mean
+                parameter.grad *= self.process.size  # the sum of the parts, not their mean
         return total.to(loss)
 
-    def lacks_memory(self, largest: int) -> int:
-        if self._told_of == "sums":
+    def agree_on_pass_size(self, largest: int) -> int:
+        if self._agreed == "sums":
             raise UserError(
                 "out of memory in the optimizer's update: use a lower lora.rank, or another "
                 "training.optimizer",
@@ -155,30 +157,30 @@ class ProcessGroup(Ranks):
             )
         if self._sharded:
             raise UserError(
-                "out of memory: where the base is sharded a step cannot be done again in smaller "
-                "passes; use a smaller training.batch_size or data.max_length",
+                "out of memory: a step of a sharded base cannot be repeated in smaller passes; use "
+                "a smaller training.batch_size or data.max_length",
                 exit_status=1,
             )
-        if not self._told_of:  # the others wait for this process's word
-            self._short(1)
+        if not self._agreed:  # the others wait for this process's report
+            self._count_short(1)
         most = torch.tensor([min(largest, self._largest)])
         with self._peers():
             dist.all_reduce(most, op=dist.ReduceOp.MAX)
         return int(most)
 
-    def add(self, numbers: torch.Tensor) -> torch.Tensor:
-        """Only once all have said that they got through: one that did not has nothing to add."""
-        if self._short(0):
-            self._told_of = "memory"
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Raises `MemoryError` where a process ran out of memory: it has nothing to add."""
+        if self._count_short(0):
+            self._agreed = "memory"
             raise PeerMemoryError
-        self._told_of = "sums"
-        total = numbers.to("cpu", copy=True)
+        self._agreed = "sums"
+        total = values.to("cpu", copy=True)
         with self._peers():
             dist.all_reduce(total)
-        return total.to(numbers.device)
+        return total.to(values.device)
 
-    def _short(self, own: int) -> int:
-        """How many processes are short of memory, of which this is one or not."""
+    def _count_short(self, own: int) -> int:
+        """Count the processes that ran out of memory; `own` is 1 where this is one, else 0."""
         count = torch.tensor([own])
         with self._peers():
             dist.all_reduce(count)
@@ -187,7 +189,7 @@ class ProcessGroup(Ranks):
     # -- random states -----------------------------------------------------------------------
 
     def random_states(self, own: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        self.order("random")
+        self.broadcast("random")
         found = self._gather(own)
         named = {
             f"{name}.{rank}": state
@@ -196,44 +198,45 @@ class ProcessGroup(Ranks):
         }
         return {**own, **named}
 
-    # -- others that end ---------------------------------------------------------------------
+    # -- failures of other processes ---------------------------------------------------------
 
-    def confess(self, message: str) -> None:
-        """Leaves word of why this process ends, for the leader to say. Never raises."""
+    def report_failure(self, message: str) -> None:
+        """Store why this process ends, for the leader to report. Never raises."""
         with contextlib.suppress(Exception):
-            _store().set(_FAULT, f"process {self.place.rank}: {message}")
+            _store().set(_FAULT, f"process {self.process.rank}: {message}")
 
     @contextlib.contextmanager
     def _peers(self) -> Iterator[None]:
-        """Turns torch.distributed's ways of saying that somebody is gone into a sentence."""
+        """Turn torch.distributed's errors about a lost process into a `PeerLostError`."""
         try:
             yield
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
-            raise PeerLostError(self._words()) from error
+            raise PeerLostError(self._loss_reason()) from error
 
-    def _words(self) -> str:
+    def _loss_reason(self) -> str:
+        """Why another process ended: what it stored, else a general sentence."""
         with contextlib.suppress(Exception):
             if _store().check([_FAULT]):
                 return str(_store().get(_FAULT).decode("utf-8", "replace"))
-        who = "the other process" if self.place.size == 2 else "another process"
+        who = "the other process" if self.process.size == 2 else "another process"
         return (
-            f"{who} of this run has ended without a word (killed, or out of memory?): resume "
-            "carries on from the last checkpoint"
+            f"{who} of this run ended without an error message (killed, or out of memory?); "
+            "resume the run to continue from the last checkpoint"
         )
 
     def _gather(self, own: Any) -> list[Any]:
-        """What each process has, by rank."""
-        found: list[Any] = [None] * self.place.size
+        """Collect the value `own` of every process, by rank."""
+        found: list[Any] = [None] * self.process.size
         with self._peers():
             dist.all_gather_object(found, own)
         return found
 
 
 class _Trained(nn.Module):
-    """What is trained, as a module whose forward pass costs nothing and gives zero: its backward
-    pass adds zero to every gradient, and lets DistributedDataParallel add them up."""
+    """The trained parameters as a module whose forward pass costs nothing and returns zero: its
+    backward pass adds zero to every gradient and makes DistributedDataParallel sum them."""
 
     def __init__(self, parameters: dict[str, nn.Parameter]) -> None:
         super().__init__()
@@ -243,38 +246,38 @@ class _Trained(nn.Module):
         return torch.stack([value.flatten()[:0].sum() for value in self.values]).sum()
 
 
-def seed_apart(session: Session, rank: int) -> None:
-    """Another dropout than the leader's, the same whenever a run goes on from the same step."""
-    words = f"{session.job.training.seed} {session.state.step} {rank}"
-    torch.manual_seed(int.from_bytes(hashlib.sha256(words.encode()).digest()[:7], "big"))
+def seed_follower(seed: int, step: int, rank: int) -> None:
+    """Seed a follower's random numbers (dropout) apart from the leader's: the same for the same
+    job seed, number of finished steps and rank."""
+    digest = hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()
+    torch.manual_seed(int.from_bytes(digest[:7], "big"))
 
 
-def fingerprint(session: Session) -> tuple[str, str]:
-    """What must be the same in every process: the data, and the model as far as a look at some
-    numbers of each tensor tells."""
+def fingerprint(replica: Replica) -> tuple[str, str]:
+    """SHA-256 (hexadecimal) of the data, and of names, shapes and the first 16 values of each
+    frozen tensor: what must be the same in every process."""
     digest = hashlib.sha256()
-    for name, value in session.model.named_parameters():
+    for name, value in replica.model.named_parameters():
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         frozen = not value.requires_grad and not sharding.is_shared(value)
         if frozen and value.is_floating_point():
             digest.update(value.detach().flatten()[:16].float().cpu().numpy().tobytes())
-    return session.dataset.report.fingerprint, digest.hexdigest()
+    return replica.data_fingerprint, digest.hexdigest()
 
 
-def _check_devices(at: ProcessRank) -> None:
-    """Raises `UserError` where the processes of this machine cannot each have a device."""
+def _check_devices(process: ProcessRank) -> None:
+    """Raise `UserError` where the processes of this machine cannot each have a device."""
     if torch.cuda.is_available():
         count = torch.cuda.device_count()
-        if at.local_size > count:
+        if process.local_size > count:
             raise UserError(
-                f"{at.local_size} training processes on a machine with {count} GPUs: set "
-                "training.processes = 0 for one a GPU; a run that was begun is carried on by "
+                f"{process.local_size} training processes on a machine with {count} GPUs: set "
+                "training.processes = 0 for one per GPU; resume a started run with "
                 f"torchrun --nproc-per-node {count} -m tui_trainer.engine RUN_FOLDER"
             )
     elif torch.backends.mps.is_available():
         raise UserError(
-            "several training processes need NVIDIA or AMD GPUs, or none at all: Apple's GPU "
-            "takes one; set training.processes = 1"
+            "several training processes cannot share Apple's GPU: set training.processes = 1"
         )
 
 

@@ -1,8 +1,8 @@
-"""A frozen base that lies in parts on several processes (FSDP), for bases too large for one GPU.
+"""A frozen base sharded over several processes (FSDP), for bases too large for one GPU.
 
-Each layer is put together while it works and taken apart again. The adapter is small and lies
-whole on every process, so optimizer, clipping and checkpoints are those of any run. What all
-layers share, such as the embeddings, stays whole as well.
+The weights of each layer are gathered while it computes and freed again. The adapter is small and
+complete on every process, so optimizer, clipping and checkpoints are those of any run. What all
+layers share, such as the embeddings, stays complete as well.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from torch.distributed.tensor import DTensor
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.data import batching
-from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.data.example import Example
 
 
 def shard(base: Any, device: torch.device, size: int) -> None:
-    """Leaves a share of each layer's frozen weights on `device`, and all else whole.
+    """Shard each layer's frozen weights over `size` processes; keep all else complete on `device`.
 
-    Raises `UserError` for a base whose layers cannot be told, or are quantised.
+    Raises `UserError` for a base whose layers are unknown or quantised.
     """
     layers = layers_of(base)
     frozen = [p for layer in layers for p in layer.parameters() if not p.requires_grad]
     if not all(p.is_floating_point() for p in frozen):
-        raise UserError('training.sharding = "fsdp" cannot share a quantised base; use "none"')
+        raise UserError('training.sharding = "fsdp" cannot shard a quantised base; use "none"')
     shared = {id(p) for p in frozen}
     whole = {p for p in base.parameters() if id(p) not in shared}
     mesh = init_device_mesh(device.type, (size,))
@@ -41,7 +41,7 @@ def shard(base: Any, device: torch.device, size: int) -> None:
 
 
 def layers_of(base: Any) -> list[nn.Module]:
-    """The layers of a base, as transformers names those that must stay on one device."""
+    """Layers of a base: the modules that transformers lists as not to be split over devices."""
     names = set(getattr(base, "_no_split_modules", None) or ())
     layers = [module for module in base.modules() if type(module).__name__ in names]
     if not layers:
@@ -55,8 +55,8 @@ def layers_of(base: Any) -> list[nn.Module]:
 def own_passes(
     passes: list[list[Example]], shares: list[list[Example]], rank: int
 ) -> list[list[Example]]:
-    """A process's passes, as many as of whoever has most: all meet in every layer. An added pass
-    is of one example that weighs nothing."""
+    """Forward passes of one process, as many as the process with most has, because all must gather
+    every layer together. An added pass has one example of weight 0."""
     size = max(len(group) for group in passes)
     every = [batching.split(share, size) for share in shares]
     most = max(len(groups) for groups in every)
@@ -65,5 +65,5 @@ def own_passes(
 
 
 def is_shared(value: torch.Tensor) -> bool:
-    """Whether only a part of a tensor lies here."""
+    """Whether this process holds only a part of a tensor."""
     return isinstance(value, DTensor)

@@ -24,7 +24,7 @@ from tui_trainer.engine import loop
 from tui_trainer.engine.advice import observe
 from tui_trainer.engine.checkpoints import checkpoint
 from tui_trainer.engine.data import batching
-from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.evaluate import evaluate
 from tui_trainer.engine.optimizer import set_learning_rate
 from tui_trainer.engine.preflight import memory_use

@@ -7,17 +7,18 @@ import msgspec
 from tui_trainer.contracts.data import SCHEMA
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.run import RunInfo
 from tui_trainer.engine.data.data_notices import summary
 from tui_trainer.engine.data.dataset import Dataset
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.store import atomic, job_checks, jobs
 from tui_trainer.store.runs.run_folder import RunFolder, hash_files
 
-DATA_MISSING = "data.json is not written, so that a resume cannot tell whether the data changed"
+DATA_MISSING = "data.json is not written, so a resume cannot check whether the data changed"
 
 
-def check_unchanged(folder: RunFolder, dataset: Dataset) -> None:
-    """Raises `UserError` where the run began with other examples, or divided them otherwise."""
+def check_unchanged(folder: RunFolder, info: RunInfo, dataset: Dataset) -> None:
+    """Raise `UserError` where the run started with other examples or another split."""
     former = folder.data()
     if former is None or former.schema != SCHEMA:
         return
@@ -26,33 +27,31 @@ def check_unchanged(folder: RunFolder, dataset: Dataset) -> None:
     counts = (
         f"it had {former.train.examples:,} training and {former.validation.examples:,} validation "
         f"examples, now there are {dataset.report.train.examples:,} and "
-        f"{dataset.report.validation.examples:,}, or their text is another"
+        f"{dataset.report.validation.examples:,}, or their text differs"
     )
-    if _same_files(folder):
+    if _same_files(info):
         raise UserError(
-            "the data files are as they were when the run began, but today's versions read other "
-            f"examples from them: {counts}; resume with the versions in run.json, or start a new "
-            "run"
+            "the data files are unchanged since the run started, but the installed versions read "
+            f"other examples from them: {counts}; resume with the versions in run.json, or start "
+            "a new run"
         )
     raise UserError(
-        f"the data changed since the run began: {counts}; put the files back, or start a new run"
+        f"the data has changed since the run started: {counts}; put the files back, or start a new "
+        "run"
     )
 
 
-def _same_files(folder: RunFolder) -> bool:
+def _same_files(info: RunInfo) -> bool:
     """Whether the job's data files hold what they held when the run was made."""
-    info = folder.info()
-    if info is None:
-        return False
     try:
         return hash_files(jobs.data_files(info.job))[0] == info.data_hash
     except (OSError, UserError):
         return False
 
 
-def tell_findings(report: RunReporter, job: Job, *, again: bool) -> None:
-    """A warning for what is odd about the job itself, unless the run was told before. Raises
-    `UserError` for what cannot work."""
+def report_findings(report: RunReporter, job: Job, *, again: bool) -> None:
+    """Log a warning for each suspicious setting of the job, unless `again` (they were logged
+    before). Raises `UserError` for what cannot work."""
     for finding in job_checks.check(job):
         if finding.level == "error":
             raise UserError(finding.message)
@@ -60,8 +59,8 @@ def tell_findings(report: RunReporter, job: Job, *, again: bool) -> None:
             report.event("warning", report.step, finding.message, detail={"key": finding.key})
 
 
-def tell(folder: RunFolder, report: RunReporter, dataset: Dataset) -> None:
-    """Writes `data.json` and one `data` event, and a warning for everything odd."""
+def report_data(folder: RunFolder, report: RunReporter, dataset: Dataset) -> None:
+    """Write `data.json`, one `data` event, and a warning for each notice."""
     if folder.data() is None:
         try:
             atomic.write_json(folder.data_file, dataset.report)
@@ -70,7 +69,7 @@ def tell(folder: RunFolder, report: RunReporter, dataset: Dataset) -> None:
                 raise
             report.event("warning", report.step, f"the disk is full: {DATA_MISSING}")
     detail = msgspec.to_builtins(dataset.report)
-    words = f"{summary(dataset.report)}{'; tokens from the cache' if dataset.from_cache else ''}"
-    report.event("data", report.step, words, detail=detail)
+    message = f"{summary(dataset.report)}{'; tokens from the cache' if dataset.from_cache else ''}"
+    report.event("data", report.step, message, detail=detail)
     for notice in dataset.notices:
         report.event("warning", report.step, notice)

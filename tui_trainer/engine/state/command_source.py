@@ -22,7 +22,7 @@ LOOK_SECONDS = 0.1
 
 
 class CommandSource:
-    """The run's inbox, and a `stop` of its own making after SIGTERM or SIGINT."""
+    """Commands from `control.jsonl`, and a `stop` after SIGTERM or SIGINT."""
 
     def __init__(self, folder: RunFolder) -> None:
         self._inbox = CommandLog(folder)
@@ -39,7 +39,7 @@ class CommandSource:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def is_due(self) -> bool:
-        """Whether it is time to look again: a look is a system call, too dear for quick steps."""
+        """Whether it is time to look again: a look is a system call, too slow for quick steps."""
         waits = self._signalled or bool(self._waiting) or self._inbox.has_bad
         return waits or time.monotonic() >= self._next_look
 
@@ -53,10 +53,10 @@ class CommandSource:
         return found
 
     def take_bad(self) -> list[BadLine]:
-        """Lines of `control.jsonl` that are no commands, each once."""
+        """Lines of `control.jsonl` that are not commands, each once."""
         return self._inbox.take_bad()
 
-    def told_to_end(self) -> Command | None:
+    def end_command(self) -> Command | None:
         """A waiting stop or cancel, for long work before the first step; others keep waiting."""
         self._waiting = self.take()
         return next((c for c in self._waiting if c.command in ("stop", "cancel")), None)
@@ -69,11 +69,11 @@ def rates_to_replay(
     events: Iterable[Event], from_step: int, rolled_back: float = 0.0
 ) -> list[tuple[int, float | RateChange]]:
     """(step, rate or change) of every rate that the user set at or after `from_step` and that
-    the run acknowledged, so that a run killed after it goes on as if it had not been.
+    the run acknowledged, so that a run killed after it resumes as if it had not been.
 
-    Rates set on a branch that a rewind to an older checkpoint has left do not count, nor do
-    those that the advisor set by itself: it does so again. `rolled_back` is when the run that is
-    gone on with last went back by itself (seconds since the epoch): what was set before is left.
+    Rates set in steps that a rewind to an older checkpoint has undone do not count, nor do those
+    that the advisor set by itself: it does so again. `rolled_back` is the time of the run's last
+    automatic rollback (seconds since the epoch): what was set before it does not count.
     """
     found: list[tuple[int, float | RateChange]] = []
     for event in events:

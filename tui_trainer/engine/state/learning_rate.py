@@ -1,6 +1,6 @@
-"""The learning rate of this run: its schedule, and what people or the advisor made of it.
+"""The learning rate of this run: its schedule, and changes by the user or the advisor.
 
-A rate that a person sets wins over those that were set at later steps before the run was resumed
+A rate that the user sets replaces those that were set at later steps before the run was resumed
 here: these are not set again.
 """
 
@@ -27,43 +27,45 @@ def rate_of_next_step(session: Session) -> float:
 
 
 def multiplier(session: Session) -> float:
-    """What the schedule is multiplied with in the next step."""
+    """Factor on the schedule in the next step."""
     scaling = session.state.scaling
     return 1.0 if scaling is None else scaling.at(session.state.step)
 
 
 def set_rate(session: Session, rate: float) -> None:
-    """The next step has this rate, and the schedule falls on from there."""
+    """Set the rate of the next step; the schedule decays from there."""
     session.state.learning_rate_override = (session.state.step, rate)
     session.state.scaling = None
     session.rates_to_replay.clear()
-    say(session, f"learning rate set to {rate:.4g}", {"learning_rate": rate})
+    report_change(session, f"learning rate set to {rate:.4g}", {"learning_rate": rate})
 
 
 def set_peak(session: Session, peak: float) -> None:
-    """From now on the schedule is that of another peak, as if the job had said so."""
+    """Use the schedule of another peak from now on, as if the job had set it."""
     state = session.state
     factor = peak / session.job.training.learning_rate
     state.learning_rate_override = None
     state.scaling = Scaling(state.step, 1, factor, factor)
     session.rates_to_replay.clear()
-    words = f"peak of the learning rate set to {peak:.4g}"
-    say(session, words, {"learning_rate": rate_of_next_step(session), **_change(session)})
+    message = f"peak of the learning rate set to {peak:.4g}"
+    report_change(
+        session, message, {"learning_rate": rate_of_next_step(session), **_change(session)}
+    )
 
 
 def scale_by(
-    session: Session, factor: float, steps: int, words: str, detail: dict[str, Any]
+    session: Session, factor: float, steps: int, message: str, detail: dict[str, Any]
 ) -> None:
-    """Within `steps` steps takes the rate to `factor` times what the schedule would give."""
+    """Scale the rate within `steps` steps to `factor` times what the schedule gives."""
     before = multiplier(session)
     if detail.get("by") != "auto":
         session.rates_to_replay.clear()
     session.state.scaling = Scaling(session.state.step, steps, before, before * factor)
-    say(session, words, {**_change(session), **detail})
+    report_change(session, message, {**_change(session), **detail})
 
 
-def again(session: Session, change: float | RateChange) -> None:
-    """What was done at this step before the run was killed."""
+def repeat_change(session: Session, change: float | RateChange) -> None:
+    """Repeat a change that was made at this step before the run was killed."""
     state = session.state
     if isinstance(change, RateChange):
         state.learning_rate_override, state.scaling = change.override, change.scaling
@@ -71,9 +73,9 @@ def again(session: Session, change: float | RateChange) -> None:
         state.learning_rate_override, state.scaling = (state.step, change), None
 
 
-def say(session: Session, words: str, detail: dict[str, Any]) -> None:
-    """The event; who reads it can do the change again."""
-    session.report.event("learning_rate", session.state.step, words, detail=detail)
+def report_change(session: Session, message: str, detail: dict[str, Any]) -> None:
+    """Write the event, from which a resume repeats the change."""
+    session.report.event("learning_rate", session.state.step, message, detail=detail)
 
 
 def _change(session: Session) -> dict[str, Any]:

@@ -1,88 +1,83 @@
-"""The processes that train one run together; where there is one, this is nothing.
+"""The processes that train one run together; the methods do nothing where there is only one.
 
-Process 0 leads: it alone reads commands, decides and writes the run folder, in the same code as a
-run of one process. The others follow its orders (`follower`), so that nothing has to be decided
-twice. What goes over the wire is torch.distributed's (`many`).
+Process 0 leads: it alone reads commands, makes decisions and writes the run folder, in the same
+code as a run of one process. The others execute what it broadcasts (`follower`), so that nothing
+has to be decided twice. Communication uses torch.distributed (`process_group`).
 """
 
 from __future__ import annotations
 
 import heapq
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
+from tui_trainer.contracts.job import TrainingSettings
+from tui_trainer.engine.data.example import Example
+from tui_trainer.engine.dist_env import ProcessRank
+
+if TYPE_CHECKING:  # torch takes seconds to import
     import torch
-
-    from tui_trainer.contracts.job import TrainingSettings
-    from tui_trainer.engine.data.encoding import Example
-    from tui_trainer.engine.state.session import Session
-
-# What torchrun and `accelerate launch` tell each process; a process without it trains alone.
-VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    from torch import nn
 
 
 @dataclass(frozen=True)
-class ProcessRank:
-    """Which of how many processes this is, in all and on this machine, counted from 0."""
+class Replica:
+    """What one process has loaded before its first step; it must be the same in all."""
 
-    rank: int = 0
-    size: int = 1
-    local_rank: int = 0
-    local_size: int = 1
-
-
-def place() -> ProcessRank:
-    """As the environment says."""
-    found = [os.environ.get(name, "") for name in VARIABLES]
-    if not all(value.isdigit() for value in found[:4]) or not all(found[4:]):
-        return ProcessRank()
-    return ProcessRank(*(int(value) for value in found[:4]))
+    model: nn.Module
+    parameters: dict[str, nn.Parameter]  # the trained ones, by name
+    data_fingerprint: str  # SHA-256 over all examples, in hexadecimal digits
+    seed: int  # the job's
+    step: int  # finished optimizer steps
 
 
 class Ranks:
-    """One process: what it has is all there is, and nobody is told anything."""
+    """A run of one process: every method returns its argument or does nothing."""
 
-    def __init__(self, at: ProcessRank | None = None) -> None:
-        self.place = at or ProcessRank()
+    def __init__(self, process: ProcessRank | None = None) -> None:
+        self.process = process or ProcessRank()
 
-    def order(self, name: str, **what: Any) -> None:
-        """Tells the followers what comes next; each does its part of it."""
+    def broadcast(self, name: str, **arguments: Any) -> None:
+        """Start the follower method `name` with `arguments` in all other processes."""
 
-    def loads_on(self, device: torch.device, settings: TrainingSettings) -> torch.device:
-        """Where the base is loaded to before `shard`."""
+    def loading_device(self, device: torch.device, settings: TrainingSettings) -> torch.device:
+        """Device that the base is loaded to before `shard`."""
         return device
 
     def shard(self, base: Any, device: torch.device, settings: TrainingSettings) -> None:
-        """Leaves this process its share of the base on `device`, where the job wants that."""
+        """Keep only this process's share of the base on `device`, where the job asks for it."""
 
-    def begin(self, session: Session) -> None:
-        """All begin alike: sees that the followers hold the same, and gives them the weights."""
+    def start(self, replica: Replica) -> None:
+        """Check that the followers loaded the same, and copy the leader's weights to them.
 
-    def own(self, passes: list[list[Example]]) -> list[list[Example]]:
-        """This process's part of a step's passes."""
+        Raises `UserError` where they differ.
+        """
+
+    def own_part(self, passes: list[list[Example]]) -> list[list[Example]]:
+        """This process's part of the forward passes of a step."""
         return passes
 
-    def together(self, loss: torch.Tensor) -> torch.Tensor:
-        """Adds up the step's loss and gradients over the processes.
+    def all_reduce(self, loss: torch.Tensor) -> torch.Tensor:
+        """Sum the step's loss (scalar) and gradients over the processes.
 
-        Raises `MemoryError` where one of the others ran out of memory.
+        Raises `MemoryError` where another process ran out of memory.
         """
         return loss
 
-    def lacks_memory(self, largest: int) -> int:
-        """This process ran out of memory in passes of at most `largest` examples, or was told
-        that another has; gives the most examples of any process's pass."""
+    def agree_on_pass_size(self, largest: int) -> int:
+        """Examples of the largest pass of any process, after a process ran out of memory.
+
+        `largest` is the number of examples of this process's largest pass.
+        """
         return largest
 
-    def add(self, numbers: torch.Tensor) -> torch.Tensor:
-        """The sum over the processes; shape and type stay."""
-        return numbers
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Sum `values` over the processes, element by element; shape and dtype stay."""
+        return values
 
     def random_states(self, own: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The random states of all, those of follower 1 named `cpu.1` and so on."""
+        """Random states of all processes; those of follower 1 are named `cpu.1` and so on."""
         return own
 
     def load(
@@ -92,15 +87,15 @@ class Ranks:
         optimizer: dict[str, torch.Tensor],
         random: dict[str, torch.Tensor],
     ) -> None:
-        """The followers go on from the checkpoint of which these are the files' contents."""
+        """Make the followers resume from the checkpoint whose files' contents these are."""
 
     def end(self) -> None:
-        """The followers may go."""
+        """End the followers."""
 
 
 def deal(examples: Sequence[Example], size: int) -> list[list[Example]]:
-    """Shares out examples that come longest first: each to whoever has the fewest tokens so far
-    (Graham 1969), so that the processes of a step end at about the same time."""
+    """Divide examples, the longest first, among `size` processes: each goes to the process with
+    the fewest tokens so far (Graham 1969), so that all finish a step at about the same time."""
     shares: list[list[Example]] = [[] for _ in range(size)]
     heap = [(0, rank) for rank in range(size)]
     for example in examples:

@@ -1,4 +1,4 @@
-"""What the loop holds in its hands."""
+"""Training state: what one engine process has loaded and what its checkpoints save."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tui_trainer.contracts.run import RunInfo
 from tui_trainer.contracts.schedule import RateChange, Scaling
 from tui_trainer.engine.data.batching import Batch, BatchPlan, collate
 from tui_trainer.engine.data.dataset import Dataset
-from tui_trainer.engine.data.encoding import Example
+from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.loss import ForwardMode
 from tui_trainer.engine.records.background_writer import BackgroundWriter
 from tui_trainer.engine.records.hardware_samples import DueSamples
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.engine.records.step_profile import StepProfile
 from tui_trainer.engine.state.command_source import CommandSource
-from tui_trainer.engine.state.ranks import Ranks
+from tui_trainer.engine.state.ranks import Ranks, Replica
 from tui_trainer.store.runs.run_folder import RunFolder
 
 # Arithmetic of the forward pass, where it is not fp32.
@@ -34,103 +34,84 @@ _ARITHMETIC = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class RateTrial(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of the rate that `auto_apply` made after `step` steps for an advice: what the
-    schedule was multiplied with before, the loss then and its median absolute deviation."""
+    """A change of the learning rate made by `auto_apply` that is still being judged."""
 
-    advice: str
-    step: int
-    multiplier: float
-    level: float
-    spread: float
+    advice: str  # id of the advice
+    step: int  # finished steps when it was made
+    multiplier: float  # what the schedule was multiplied with before
+    level: float  # median loss before
+    spread: float  # median absolute deviation of the losses before
 
 
 @dataclass(frozen=True)
 class RollbackPoint:
-    """Where a run is to go back to before its next step, and why: `checkpoint` is a whole one,
-    `detail` goes into the event. From there the schedule is scaled, within `ramp` steps, so that
-    the step after `at_step` finished ones has the rate `rate` (None: leave it); it is only
-    lowered, or where `raises` only raised. `good` is the last step before the trouble. A
-    `trial` begins there. With `until`, the lower rate is for the steps up to that one only."""
+    """A rollback that is made before the next step."""
 
-    checkpoint: Path
-    words: str
-    rate: float | None = None
-    at_step: int = 0
-    ramp: int = 1
-    raises: bool = False
-    good: int = 0
-    until: int | None = None
-    detail: dict[str, Any] = field(default_factory=dict)
-    trial: RateTrial | None = None
+    checkpoint: Path  # a complete one
+    words: str  # why
+    rate: float | None = None  # learning rate at `at_step`; None: keep the schedule
+    at_step: int = 0  # finished steps after which `rate` is meant
+    ramp: int = 1  # steps within which the schedule is scaled to `rate`
+    raises: bool = False  # whether the rate is only raised; else it is only lowered
+    good: int = 0  # last step before the problem
+    until: int | None = None  # the lower rate ends after this step; None: it stays
+    detail: dict[str, Any] = field(default_factory=dict)  # goes into the event
+    trial: RateTrial | None = None  # starts with the rollback
 
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What a step did: its loss, its gradient's norm before clipping, its passes, whether the
-    weights were changed."""
+    """The outcome of one optimizer step."""
 
-    loss: float
-    norm: float
-    passes: list[list[Example]]
-    healthy: bool
+    loss: float  # mean per learned token (nats)
+    norm: float  # of the gradient before clipping
+    passes: list[list[Example]]  # examples of each forward pass
+    healthy: bool  # whether the weights were changed
 
     @property
     def nonfinite(self) -> list[str]:
-        """Which of its numbers are not finite, by their names in a record."""
+        """Which of its values are not finite, by their names in a record."""
         values = {"loss": self.loss, "gradient_norm": self.norm}
         return [name for name, value in values.items() if not math.isfinite(value)]
 
 
 class Finished(NamedTuple):
-    """A step that is done: it was this one, with the rate `rate`, took `seconds`, and ended at
-    `time` (seconds since the epoch)."""
+    """A finished step whose record is not written yet."""
 
-    step: int
+    step: int  # finished steps, this one included
     outcome: StepResult
-    rate: float
-    seconds: float
-    time: float
+    rate: float  # learning rate
+    seconds: float  # that the step took
+    time: float  # when it ended (seconds since the epoch)
 
 
 class TrainerState(msgspec.Struct, kw_only=True):
-    """The loop's own state, saved with every checkpoint.
+    """The loop's own state, saved with every checkpoint."""
 
-    `step` counts finished optimizer steps. `learning_rate_override` is (step, rate) as the user
-    last set it. `threads` and `examples` must be the same for the same bits. `micro_batch` is
-    the most examples of a pass, since memory once ran out; `skipped` counts the steps in a row
-    whose numbers were not finite. `stopping_best` and `stopping_count` are early stopping's
-    best value and how many evaluations since were no better. `scale` is fp16's loss scale and
-    the steps since it last changed. `scaling` multiplies the schedule; `advisor` is what the
-    advisor remembers, `applied` the advice that was applied, as updated at a step, `sampled` the
-    time of the newest hardware sample that it was shown; `changes`, `recent` (losses) and `trial`
-    belong to what is done by itself; `rolled_back` is when the run last went back (seconds since
-    the epoch), `setbacks` are the good step and the multiplier before each time it did so to
-    lower the rate.
-    """
-
-    step: int = 0
-    learning_rate_override: tuple[int, float] | None = None
-    evaluated_step: int | None = None
-    best_val_loss: float | None = None
-    best_step: int | None = None
-    tokens_seen: int = 0
-    elapsed_seconds: float = 0.0
-    threads: int = 1
-    processes: int = 1  # that train together: the same, for the same bits
-    examples: int = 0
-    micro_batch: int | None = None
-    skipped: int = 0
-    stopping_best: float | None = None
-    stopping_count: int = 0
-    scale: tuple[float, int] | None = None
-    scaling: Scaling | None = None
-    advisor: dict[str, Any] | None = None
-    applied: dict[str, int] = msgspec.field(default_factory=dict)
-    changes: int = 0
-    sampled: float = 0.0
-    recent: list[float] = msgspec.field(default_factory=list)
-    trial: RateTrial | None = None
-    rolled_back: float = 0.0
+    step: int = 0  # finished optimizer steps
+    learning_rate_override: tuple[int, float] | None = None  # (step, rate) as the user set it
+    evaluated_step: int | None = None  # step of the last evaluation
+    best_val_loss: float | None = None  # nats per learned token
+    best_step: int | None = None  # step of `best_val_loss`
+    tokens_seen: int = 0  # without padding
+    elapsed_seconds: float = 0.0  # of training, without pauses, over all sessions
+    threads: int = 1  # of the CPU; the same for the same bits
+    processes: int = 1  # that train together; the same for the same bits
+    examples: int = 0  # in the training part; the same for the same bits
+    micro_batch: int | None = None  # most examples per pass, since memory ran out; None: no limit
+    skipped: int = 0  # steps in a row with values that are not finite
+    stopping_best: float | None = None  # best value of early stopping's metric
+    stopping_count: int = 0  # evaluations since `stopping_best`
+    scale: tuple[float, int] | None = None  # fp16's loss scale, and steps since it changed
+    scaling: Scaling | None = None  # multiplies the schedule
+    advisor: dict[str, Any] | None = None  # the advisor's own state
+    applied: dict[str, int] = msgspec.field(default_factory=dict)  # advice id -> its updated step
+    changes: int = 0  # changes made automatically so far
+    sampled: float = 0.0  # time of the advisor's newest hardware sample (seconds since the epoch)
+    recent: list[float] = msgspec.field(default_factory=list)  # the newest training losses
+    trial: RateTrial | None = None  # an automatic change that is being judged
+    rolled_back: float = 0.0  # time of the last rollback (seconds since the epoch)
+    # Last good step and multiplier before each automatic rollback that lowered the rate.
     setbacks: list[tuple[int, float]] = msgspec.field(default_factory=list)
 
 
@@ -139,50 +120,62 @@ class Session:
     """One engine process's run, built by `setup.prepare`."""
 
     folder: RunFolder
-    info: RunInfo
+    info: RunInfo  # content of run.json
     job: Job
-    device: torch.device
-    tokenizer: Any
-    model: Any
-    way: ForwardMode
-    base_reference: str
-    parameters: dict[str, nn.Parameter]
+    device: torch.device  # that computes
+    tokenizer: Any  # of transformers
+    model: Any  # the base with its adapter (PeftModel)
+    way: ForwardMode  # how examples are passed through the model
+    base_reference: str  # the base's path or name, for the adapter's configuration
+    parameters: dict[str, nn.Parameter]  # the trained ones, by name
     optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    dataset: Dataset
-    plan: BatchPlan
-    state: TrainerState
-    report: RunReporter
-    control: CommandSource
-    writer: BackgroundWriter = field(default_factory=BackgroundWriter)
-    division: StepProfile = field(default_factory=StepProfile)
-    ranks: Ranks = field(default_factory=Ranks)
-    stopped_and_saved: bool = False
-    without_room: bool = False  # the disk is too full for checkpoints, which was said
-    advisor: Advisor | None = None
-    samples: DueSamples | None = None
-    unsettled: list[Finished] = field(default_factory=list)  # steps not written down yet
-    going_back: RollbackPoint | None = None
+    scaler: torch.amp.GradScaler  # of fp16's loss; disabled otherwise
+    dataset: Dataset  # all examples
+    plan: BatchPlan  # which examples each step takes
+    state: TrainerState  # saved with every checkpoint
+    report: RunReporter  # writes metrics, events and state.json
+    control: CommandSource  # commands of the user
+    writer: BackgroundWriter = field(default_factory=BackgroundWriter)  # of checkpoints
+    division: StepProfile = field(default_factory=StepProfile)  # times of a step's parts
+    ranks: Ranks = field(default_factory=Ranks)  # the processes that train together
+    stopped_and_saved: bool = False  # a stop was executed
+    without_room: bool = False  # the disk is too full for checkpoints, which was logged
+    advisor: Advisor | None = None  # None where it is off
+    samples: DueSamples | None = None  # hardware samples for the advisor
+    unsettled: list[Finished] = field(default_factory=list)  # steps not written yet
+    going_back: RollbackPoint | None = None  # the requested rollback
+    # Changes to repeat after a kill: rates by step, (step, kind) of muted advice, and
+    # (step, "step" or "evaluation", examples per pass) where memory ran out.
     rates_to_replay: dict[int, list[float | RateChange]] = field(default_factory=dict)
     mutes_to_replay: list[tuple[int, str]] = field(default_factory=list)
     smaller_to_replay: list[tuple[int, str, int]] = field(default_factory=list)
 
     @cached_property
     def advisor_settings(self) -> AdvisorSettings:
-        """The run's settings of the advisor, as they were when it was made."""
+        """The advisor's settings when the run was made."""
         return self.job.advisor or AdvisorSettings()
 
     @property
     def open_advice(self) -> list[Advice]:
-        """The advice that stands, as far as the advisor was shown what was written."""
+        """The open advice, up to the last record that the advisor received."""
         return self.advisor.open if self.advisor is not None else []
 
     def collate(self, examples: list[Example]) -> Batch:
-        """The examples of one pass, in the way that this base takes them."""
+        """The tensors of one pass, in the form that this base takes."""
         pad = self.tokenizer.pad_token_id
         return collate(examples, pad, self.device, side_by_side=self.way.side_by_side)
 
+    def replica(self) -> Replica:
+        """What must be the same in all processes of the run."""
+        return Replica(
+            self.model,
+            self.parameters,
+            self.dataset.report.fingerprint,
+            self.job.training.seed,
+            self.state.step,
+        )
+
     def autocast(self) -> torch.autocast:
-        """The forward pass's arithmetic, as the job asks for it."""
+        """Context for the forward pass in the job's precision."""
         kind = _ARITHMETIC.get(self.job.training.precision)
         return torch.autocast(self.device.type, kind, enabled=kind is not None)

@@ -30,7 +30,7 @@ from tui_trainer.contracts.chat import (
 )
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.models import base_model as bases
-from tui_trainer.models import lora_load, lora_merge
+from tui_trainer.models import lora_compare, lora_load, lora_merge
 from tui_trainer.models.base_identity import origin_of
 from tui_trainer.models.completeness import notices
 from tui_trainer.models.serving.adapter_pool import BASE_ALONE, AdapterPool, Mix
@@ -81,7 +81,9 @@ class Service:
             )
         if isinstance(request, CompareRequest):
             a, b = (lora_load.read(Path(folder), self._base) for folder in (request.a, request.b))
-            return AdaptersCompared(id=request.id, comparison=lora_merge.compare(self._base, a, b))
+            return AdaptersCompared(
+                id=request.id, comparison=lora_compare.compare(self._base, a, b)
+            )
         if isinstance(request, MergeRequest):
             return self._merge(request)
         raise TypeError(type(request).__name__)

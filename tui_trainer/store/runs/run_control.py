@@ -19,16 +19,16 @@ def send(
     folder: RunFolder, command: CommandName, arguments: dict[str, Any] | None = None
 ) -> Command:
     """Appends a command to `control.jsonl` and returns it. Raises `UserError` where no process
-    is there to obey."""
+    can execute it."""
     status, name = folder.status(), folder.path.name
     if status not in ACTIVE_STATES and status != "idle":
         ours = status in ("crashed", "cancelled") and folder.loop_info() is None
-        hint = "; tui-trainer resume carries it on" if ours else ""
+        hint = f"; resume it with: tui-trainer resume {name}" if ours else ""
         raise UserError(f"run {name} is {status} and takes no commands{hint}", 1)
     state = folder.state()
     if state is not None and not state.obeys(command):
         takes = f"takes {', '.join(state.commands)} only" if state.commands else "takes no commands"
-        raise UserError(f"run {name} does not obey {command}: its training loop {takes}", 1)
+        raise UserError(f"run {name} does not accept {command}: its training loop {takes}", 1)
     record = Command(
         id=os.urandom(8).hex(), time=time.time(), command=command, arguments=arguments or {}
     )

@@ -1,4 +1,4 @@
-"""Names of adapters, as they are proposed and checked while they are typed. Pure."""
+"""Proposed adapter names, and the check of a typed one. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tui_trainer.store.adapters.adapter_store import check_name
 
 
 def adapter_name(name: str) -> str:
-    """A run's name made fit for an adapter."""
+    """An adapter name made from a run's name."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-_") or "adapter"
 
 

@@ -1,4 +1,4 @@
-"""The adapters as rows of words, and one of them in detail. Pure."""
+"""The adapters as rows of text, and the details of one. No I/O."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.store.adapters.adapter_store import AdapterEntry, TrashedAdapter
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, number
-from tui_trainer.tui.chat.event_text import measure_words
+from tui_trainer.tui.chat.event_text import measure_text
 from tui_trainer.tui.common.markup import shorten, wrapped
 from tui_trainer.tui.common.panel import stack
 from tui_trainer.tui.runs.run_rows import RunColumn
 
 COLUMNS: tuple[RunColumn, ...] = (
-    RunColumn("live", "live", 5, right=False),
+    RunColumn("live", "active", 6, right=False),
     RunColumn("base", "base", 10, rank=6, right=False),
     RunColumn("rank", "rank/α", 7, rank=5),
     RunColumn("loss", "loss", 7, rank=4),
@@ -26,8 +26,8 @@ COLUMNS: tuple[RunColumn, ...] = (
     RunColumn("kept", "kept", 6),
     RunColumn("created", "created", 11, rank=2),
     RunColumn("size", "size", 8, rank=3),
-    RunColumn("taught", "taught", 6, rank=1),
-    RunColumn("queries", "used", 6, rank=1),
+    RunColumn("taught", "examples", 8, rank=1),
+    RunColumn("queries", "queries", 7, rank=1),
 )
 _LEAST_NAME = 20
 _GAP = 2
@@ -36,7 +36,7 @@ _LABEL = 10
 
 @dataclass(frozen=True)
 class AdapterListing:
-    """What the store holds: adapters, which of them answer with which weight, and the trash."""
+    """The store's content: adapters, (name, weight) of the active ones, and deleted ones."""
 
     items: tuple[AdapterEntry, ...] = ()
     live: tuple[tuple[str, float], ...] = ()
@@ -45,13 +45,13 @@ class AdapterListing:
     loading: bool = False
 
     def weight(self, name: str) -> float | None:
-        """The weight with which an adapter answers; None where it does not."""
+        """The weight of an active adapter; None for an inactive one."""
         return dict(self.live).get(name)
 
 
 @dataclass(frozen=True)
 class AdapterRow:
-    """One adapter in words."""
+    """One adapter as text by column."""
 
     name: str
     live: bool
@@ -60,11 +60,11 @@ class AdapterRow:
 
     @property
     def shown(self) -> str:
-        """The name behind its mark."""
+        """The name with its mark before it."""
         return f"{'●' if self.marked else ' '} {self.name}"
 
     def cell(self, column: str) -> str:
-        """The words of one column."""
+        """The text of one column."""
         return dict(self.cells)[column]
 
 
@@ -79,24 +79,24 @@ def columns_for(width: int) -> tuple[int, tuple[RunColumn, ...]]:
         shown.remove(max(droppable, key=lambda column: column.rank))
 
 
-def rows_of(shelf: AdapterListing, marked: Iterable[str]) -> tuple[AdapterRow, ...]:
+def rows_of(listing: AdapterListing, marked: Iterable[str]) -> tuple[AdapterRow, ...]:
     """A row for each adapter, the newest first."""
     chosen = set(marked)
-    return tuple(_row(item, shelf, item.info.name in chosen) for item in reversed(shelf.items))
+    return tuple(_row(item, listing, item.info.name in chosen) for item in reversed(listing.items))
 
 
-def details_of(item: AdapterEntry, shelf: AdapterListing, width: int) -> Content:
+def details_of(item: AdapterEntry, listing: AdapterListing, width: int) -> Content:
     """Everything about one adapter, as aligned lines."""
     info = item.info
-    weight = shelf.weight(info.name)
-    answers = "no" if weight is None else ("yes" if weight == 1 else f"with weight {weight:g}")
+    weight = listing.weight(info.name)
+    active = "no" if weight is None else ("yes" if weight == 1 else f"yes, weight {weight:g}")
     targets = info.lora.target_modules
     facts = [
-        ("answers", answers),
-        ("used", f"in {item.queries:,} quer{'y' if item.queries == 1 else 'ies'}"),
-        ("recalled", measure_words(info.before, info.after, "recalled")),
-        ("kept", measure_words(info.before, info.after, "kept")),
-        ("taught on", taught_words(info)),
+        ("active", active),
+        ("queries", f"{item.queries:,}"),
+        ("recalled", measure_text(info.before, info.after, "recalled")),
+        ("kept", measure_text(info.before, info.after, "kept")),
+        ("trained on", training_source(info)),
         ("loss", number(info.train_loss)),
         ("steps", formats.MISSING if info.steps is None else f"{info.steps:,}"),
         ("LoRA", f"rank {info.lora.rank}, alpha {number(info.lora.alpha)}"),
@@ -127,15 +127,15 @@ def trash_lines(trash: Sequence[TrashedAdapter]) -> list[Content]:
     ]
 
 
-def taught_words(info: AdapterInfo) -> str:
-    """How many examples it learned; a training run's adapter learned from files."""
+def training_source(info: AdapterInfo) -> str:
+    """The number of examples it was trained on, or the files of its run."""
     count = len(info.examples)
-    return f"{count} example{'' if count == 1 else 's'}" if count else "a training run's data"
+    return f"{count} example{'' if count == 1 else 's'}" if count else "the files of its run"
 
 
-def _row(item: AdapterEntry, shelf: AdapterListing, marked: bool) -> AdapterRow:
+def _row(item: AdapterEntry, listing: AdapterListing, marked: bool) -> AdapterRow:
     info = item.info
-    weight = shelf.weight(info.name)
+    weight = listing.weight(info.name)
     live = "" if weight is None else ("● 1" if weight == 1 else f"● {weight:g}")
     cells = {
         "live": live,

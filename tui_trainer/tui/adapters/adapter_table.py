@@ -1,4 +1,4 @@
-"""The table of adapters: laid anew where its rows differ, the cursor kept on its adapter."""
+"""The table of adapters; the cursor stays on its adapter when rows change."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from tui_trainer.tui.runs.run_rows import RunColumn
 
 
 class AdapterTable(DataTable[Text]):
-    """A row for each adapter; those that answer are lit."""
+    """A row for each adapter; active ones are highlighted."""
 
     def __init__(self) -> None:
         super().__init__(cursor_type="row", cursor_foreground_priority="renderable")
-        self._laid: object = None
+        self._shown: object = None
         self._names: list[str] = []
 
     @property
     def chosen(self) -> str | None:
-        """The adapter under the cursor now: messages about its moves come late."""
+        """The adapter under the cursor; messages about cursor moves arrive later than this."""
         return self._names[self.cursor_row] if self.cursor_row < len(self._names) else None
 
     def choose(self, name: str) -> bool:
-        """Puts the cursor on an adapter, if it is there."""
+        """Move the cursor to an adapter; False if it is not listed."""
         if name not in self._names:
             return False
         self.move_cursor(row=self._names.index(name))
         return True
 
     def lay(self, rows: tuple[AdapterRow, ...], room: int) -> None:
-        """Shows the rows in `room` cells."""
+        """Show the rows in `room` cells."""
         name_width, columns = columns_for(room)
         variables = self.app.theme_variables
         good = Style(color=variables[run_status.GOOD.removeprefix("$")], bold=True)
         mark = Style(color=variables[run_status.ACCENT.removeprefix("$")], bold=True)
         wanted = (rows, name_width, columns, good, mark)
-        if wanted == self._laid:
+        if wanted == self._shown:
             return
-        self._laid = wanted
+        self._shown = wanted
         chosen, index = self.chosen, self.cursor_row
         self.clear(columns=True)
         self.add_column(Text("  name"), key="name", width=name_width)
@@ -61,7 +61,7 @@ class AdapterTable(DataTable[Text]):
 def _cells(row: AdapterRow, columns: tuple[RunColumn, ...], good: Style) -> list[Text]:
     cells = []
     for column in columns:
-        words = shorten(row.cell(column.id), column.width)
+        text = shorten(row.cell(column.id), column.width)
         style = good if column.id == "live" else Style()
-        cells.append(Text(words, style, justify="right" if column.right else "left"))
+        cells.append(Text(text, style, justify="right" if column.right else "left"))
     return cells

@@ -1,4 +1,4 @@
-"""Two adapters side by side: their measures, the size of their changes, their answers. Pure."""
+"""Two adapters side by side: measures, size of the changes, answers. No I/O."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.chat import Comparison, LayerDifference
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, number
-from tui_trainer.tui.adapters.adapter_rows import taught_words
+from tui_trainer.tui.adapters.adapter_rows import training_source
 from tui_trainer.tui.common.markup import wrapped
 from tui_trainer.tui.common.panel import stack
 
@@ -25,7 +25,7 @@ _LAYER = re.compile(r"^(?:.*\.)?layers\.(\d+)\.(?:.*\.)?([^.]+)$")
 
 @dataclass(frozen=True)
 class ComparisonResult:
-    """What was found out about `a` and `b`; an answer row is question, a's, b's."""
+    """The measures of `a` and `b`; `answers` are (question, a's answer, b's answer)."""
 
     a: AdapterInfo
     b: AdapterInfo
@@ -34,20 +34,23 @@ class ComparisonResult:
 
 
 def comparison_text(found: ComparisonResult, width: int) -> Content:
-    """All of it, `width` cells wide."""
+    """The whole comparison, `width` cells wide."""
     names = [layer_name(item.layer) for item in found.comparison.layers]
-    label = min(_WIDEST_LABEL, max(len(name) for name in (*names, "recalled", "taught on"))) + _GAP
+    label = min(_WIDEST_LABEL, max(len(name) for name in (*names, "recalled", "trained on"))) + _GAP
     half = max(_NUMBER + _GAP + 4, (width - label - _COSINE) // 2)
     lines = [*_heading(found, label, half), Content(""), *_changes(found, label, half)]
     if found.answers:
         lines += [Content(""), *_answers(found, width)]
     else:
-        lines += [Content(""), Content.styled("no questions yet to ask both", "$faint")]
+        lines += [
+            Content(""),
+            Content.styled("no answers to compare: the chat has no questions yet", "$faint"),
+        ]
     return stack(*lines)
 
 
 def layer_name(layer: str) -> str:
-    """A layer in few characters: `0 q_proj`; other names as they are."""
+    """A short name of a layer, such as `0 q_proj`; other names are unchanged."""
     match = _LAYER.match(layer)
     return f"{match[1]} {match[2]}" if match else layer
 
@@ -59,7 +62,7 @@ def _heading(found: ComparisonResult, label: int, half: int) -> list[Content]:
         ("kept", formats.share(found.a.after.kept), formats.share(found.b.after.kept)),
         ("loss", number(found.a.train_loss), number(found.b.train_loss)),
         ("LoRA", _lora(found.a), _lora(found.b)),
-        ("taught on", taught_words(found.a), taught_words(found.b)),
+        ("trained on", training_source(found.a), training_source(found.b)),
     ]
     lines = []
     for index, (name, a, b) in enumerate(rows):
@@ -70,13 +73,13 @@ def _heading(found: ComparisonResult, label: int, half: int) -> list[Content]:
 
 
 def _changes(found: ComparisonResult, label: int, half: int) -> list[Content]:
-    """Bars of one scale for each layer, and how alike the two changes are."""
+    """Bars for each layer on one scale, and the cosine between the two changes."""
     layers, whole = found.comparison.layers, found.comparison.whole
     most = max((max(item.a, item.b) for item in layers), default=0.0)
     rows = [(layer_name(item.layer), item, most) for item in layers]
     rows.append(("all", whole, max(whole.a, whole.b)))
     title = Content.assemble(
-        ("changes by layer", "bold"), ("  Frobenius norm, and the cosine of both", "$faint")
+        ("changes by layer", "bold"), ("  Frobenius norm of each, cosine of both", "$faint")
     )
     return [title, *(_layer_row(item, name, label, half, top) for name, item, top in rows)]
 
@@ -88,8 +91,8 @@ def _layer_row(item: LayerDifference, name: str, label: int, half: int, top: flo
         filled = max(1, round(size * value / top)) if value > 0 and top > 0 else 0
         parts.append(_cell("━" * filled, size, style))
         parts.append(Content(f"{number(value, 3):>{_NUMBER}}{' ' * _GAP}"))
-    alike = formats.MISSING if item.cosine is None else f"{round(item.cosine, 2) + 0.0:+.2f}"
-    return Content.assemble(*parts, f"{alike:>{_COSINE}}")
+    cosine = formats.MISSING if item.cosine is None else f"{round(item.cosine, 2) + 0.0:+.2f}"
+    return Content.assemble(*parts, f"{cosine:>{_COSINE}}")
 
 
 def _answers(found: ComparisonResult, width: int) -> list[Content]:
@@ -112,7 +115,7 @@ def _wrapped(text: str, width: int) -> Sequence[str]:
     found = [
         line.plain for part in text.split("\n") for line in wrapped(Content(clean(part)), width - 2)
     ]
-    return found or ["(nothing)"]
+    return found or ["(empty answer)"]
 
 
 def _cell(text: str, width: int, style: str = "") -> Content:

@@ -19,6 +19,9 @@ from tui_trainer.tui.adapters.adapter_names import name_problem
 from tui_trainer.tui.adapters.adapter_rows import AdapterListing
 from tui_trainer.tui.adapters.adapter_table import AdapterTable
 from tui_trainer.tui.adapters.comparison import ComparisonResult, comparison_text
+from tui_trainer.tui.adapters.messages import AdaptersRead
+from tui_trainer.tui.chat.controller import chat_of
+from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.dialogs.pick import PickDialog
 from tui_trainer.tui.common.dialogs.progress import ProgressDialog
 from tui_trainer.tui.common.dialogs.prompt import PromptDialog
@@ -26,8 +29,6 @@ from tui_trainer.tui.common.dialogs.text_view import TextView
 from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.page import Page
 from tui_trainer.tui.common.panel import Panel
-from tui_trainer.tui.messages import AdaptersRead
-from tui_trainer.tui.startup.services import in_background
 from tui_trainer.watch.snapshots import FolderView
 
 _REFRESH_SECONDS = 5.0  # for what other sessions do; our own changes come with their news
@@ -38,8 +39,8 @@ class AdaptersScreen(Page):
 
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar = keymap.bindings("adapters")
-    AUTO_FOCUS = "ShelfTable"
-    place = "adapters"
+    AUTO_FOCUS = "AdapterTable"
+    mode_name = "adapters"
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +66,8 @@ class AdaptersScreen(Page):
         if self.is_current and not self._reading:
             self._reading = True
             in_background(
-                "adapters", lambda: self.post_message(AdaptersRead(background_tasks.read_shelf()))
+                "adapters",
+                lambda: self.post_message(AdaptersRead(background_tasks.read_adapters())),
             )
 
     def sentence(self, view: FolderView) -> Content | None:
@@ -81,15 +83,15 @@ class AdaptersScreen(Page):
         if self.is_current:
             self._fill()
 
-    def show_talk(self) -> None:
+    def refresh_chat(self) -> None:
         """What answers may have changed."""
         self.read_again()
 
     @on(AdaptersRead)
     def _read(self, message: AdaptersRead) -> None:
         self._reading = False
-        if message.shelf != self._shelf:
-            self._shelf = message.shelf
+        if message.listing != self._shelf:
+            self._shelf = message.listing
             names = {item.info.name for item in self._shelf.items}
             self._marked = [name for name in self._marked if name in names]
             self.refresh_all()
@@ -135,7 +137,7 @@ class AdaptersScreen(Page):
         work: ProgressDialog[ComparisonResult] = ProgressDialog(
             f"Comparing {names[0]} and {names[1]}",
             lambda report: background_tasks.compare(
-                self.session.chatting.chatter.desk(), names, report
+                chat_of(self.app).session_thread.desk(), names, report
             ),
         )
         self.app.push_screen(work, self._compared)
@@ -148,7 +150,7 @@ class AdaptersScreen(Page):
         prompt = PromptDialog(
             "Weights of the ensemble",
             " ".join(f"{name}={even}" for name in self._marked),
-            "each adapter's change counts this much; it answers at once",
+            "each adapter's change is multiplied by its weight; active at once",
             weights_problem,
         )
         self.app.push_screen(
@@ -161,7 +163,7 @@ class AdaptersScreen(Page):
             return
         old = item.info.name
         prompt = PromptDialog(
-            f"New name of {old}", old, "letters, digits, '-' and '_'", self._name_problem
+            f"New name for {old}", old, "letters, digits, '-' and '_'", self._name_problem
         )
 
         def decide(new: str | None) -> None:
@@ -187,7 +189,7 @@ class AdaptersScreen(Page):
                 self._submit(f"/adapters restore {trash[index].key}")
 
         self.app.push_screen(
-            PickDialog("In the trash", adapter_rows.trash_lines(trash), "take back"), decide
+            PickDialog("Deleted adapters", adapter_rows.trash_lines(trash), "restore"), decide
         )
 
     def action_merge(self) -> None:
@@ -196,10 +198,10 @@ class AdaptersScreen(Page):
             return
         name = item.info.name
         prompt = PromptDialog(
-            f"Merge {name} with its base into the folder",
+            f"Folder for {name} merged with its base model",
             str(Path.cwd() / f"{name}-merged"),
-            "a new or empty folder; the model in it needs no adapter",
-            lambda text: None if text.strip() else "name a folder",
+            "a new or empty folder; the merged model needs no adapter",
+            lambda text: None if text.strip() else "enter a folder",
         )
         self.app.push_screen(prompt, lambda text: self._merge(name, text) if text else None)
 
@@ -222,10 +224,10 @@ class AdaptersScreen(Page):
         return next((i for i in self._shelf.items if i.info.name == chosen), None)
 
     def _submit(self, line: str) -> None:
-        self.session.chatting.submit(line, remember=False)
+        chat_of(self.app).submit(line, remember=False)
 
     def _tell(self, text: str) -> None:
-        self.session.tell(text, "warning")
+        self.session.show_notice(text, "warning")
 
     def _key(self, id: str) -> str:
         return self.session.keymap.shown(next(key for key in keymap.KEYS if key.id == id))
@@ -244,15 +246,15 @@ class AdaptersScreen(Page):
     def _merge(self, name: str, text: str) -> None:
         out = Path(text).expanduser()
         work: ProgressDialog[Path] = ProgressDialog(
-            f"Merging {name} with its base",
+            f"Merging {name} with its base model",
             lambda report: background_tasks.merge(
-                self.session.chatting.chatter.desk(), name, out, report
+                chat_of(self.app).session_thread.desk(), name, out, report
             ),
         )
 
         def told(path: Path | None) -> None:
             if path is not None:
-                self.session.tell(f"{name} and its base are one model now: {path}")
+                self.session.show_notice(f"merged {name} with its base model: {path}")
 
         self.app.push_screen(work, told)
 
@@ -291,14 +293,14 @@ class AdapterPanel(Panel[tuple[AdapterEntry, AdapterListing] | None]):
 def teach_adapters(deleted: int) -> Content:
     """What goes here, and how the first one is made."""
     more = (
-        Content.assemble("\n", ("T", "bold $accent"), f" takes back one of {deleted} deleted.")
+        Content.assemble("\n", ("T", "bold $accent"), f" restores one of {deleted:,} deleted.")
         if deleted
         else Content("")
     )
     return Content.assemble(
-        "no adapters yet.\n\nCorrect some answers in the chat ", ("(3)", "bold $accent"),
-        ": what they teach appears here.\nOr train a run, and ", ("A", "bold $accent"),
-        " on the dashboard adds its adapter.", more,
+        "no adapters yet.\n\nCorrect answers in the chat ", ("(3)", "bold $accent"),
+        ": each training adds an adapter here.\nOr train a run, then press ", ("A", "bold $accent"),
+        " on the dashboard to add its adapter.", more,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The axes of a chart, with their labels and the events on them."""
+"""The axes of a chart, with their labels and the marks of events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tui_trainer.tui.charts.model import (
     Palette,
 )
 
-# Where marks share a column the first of these wins; frequent kinds are thinned.
+# If marks share a column the first of these kinds is shown; frequent kinds are thinned.
 _RANK: tuple[MarkKind, ...] = ("advice", "resumed", "learning_rate", "checkpoint", "evaluation")
 _THINNED = ("checkpoint", "evaluation")
 
@@ -55,7 +55,7 @@ def draw_axes(
 
 
 def columns_of(window: HighlightWindow, frame: ChartFrame) -> tuple[int, int] | None:
-    """The first and last plot column of a window, or None where it is not seen."""
+    """The first and last plot column of a window; None if it is not visible."""
     ends = np.array([window.first, window.last], dtype=np.float64)
     places = frame.x.fraction(frame.x.to_plot(ends))
     if not np.isfinite(places).all() or places[1] < 0 or places[0] > 1:
@@ -65,15 +65,15 @@ def columns_of(window: HighlightWindow, frame: ChartFrame) -> tuple[int, int] | 
 
 
 def _mark_columns(marks: tuple[ChartMark, ...], frame: ChartFrame) -> dict[int, ChartMark]:
-    """At most one mark a column; checkpoints and evaluations at least four columns apart, the
-    newest always among them."""
+    """At most one mark per column; checkpoints and evaluations at least four columns apart, always
+    including the newest."""
     taken: dict[int, ChartMark] = {}
     for kind in _RANK:
         mine = [mark for mark in marks if mark.kind == kind]
         if not mine:
             continue
         places = frame.columns_of(np.array([mark.x for mark in mine], dtype=np.float64))
-        newest = dict(zip(places.tolist(), mine, strict=True))  # the last of a column stands
+        newest = dict(zip(places.tolist(), mine, strict=True))  # the last one of a column is kept
         last: int | None = None
         for column in sorted(newest, reverse=True):
             if column < 0 or column in taken:

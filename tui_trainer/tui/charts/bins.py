@@ -1,4 +1,4 @@
-"""Thinning: many samples to few columns, in numpy."""
+"""Thinning of many samples to few columns, in numpy."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tui_trainer.tui.charts.model import Array
 
 @dataclass(frozen=True, eq=False)
 class Bins:
-    """The lowest and highest value per column, NaN where a column has none.
+    """The lowest and highest value per column, NaN for a column without samples.
 
-    `joined[c]` says that the line goes on from the nearest filled column left of `c` to `c`:
-    no missing sample lies between them.
+    `joined[c]`: the line continues from the nearest filled column left of `c` to `c`, as no
+    sample is missing between them.
     """
 
     low: Array
@@ -28,8 +28,8 @@ def thin(
 ) -> Bins:
     """Minimum of `y` and maximum of `top` (or `y`) per column over `x_low..x_high`; `x` ascending.
 
-    A column takes the samples nearest to its centre, so a sample at either end falls into the
-    first or last column. Every sample counts: a spike of one sample stays visible.
+    A column has the samples nearest to its centre, so a sample at either end is in the first or
+    last column. Every sample counts: a spike of one sample remains visible.
     """
     low = np.full(columns, np.nan)
     high = np.full(columns, np.nan)
@@ -67,7 +67,7 @@ def _join(
         return
     offset = int(begin[0])
     finite = np.flatnonzero(~missing) + offset
-    # First and last finite sample of each solid column; between them only whole neighbours.
+    # First and last finite sample of each solid column.
     first = finite[np.searchsorted(finite, starts[solid], side="left")]
     last = finite[np.searchsorted(finite, starts[solid + 1], side="left") - 1]
     joined[solid[1:]] = first[1:] == last[:-1] + 1

@@ -1,4 +1,4 @@
-"""Small figures made of block characters: sparklines and bars."""
+"""Sparklines and bars made of block characters."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def sparkline(
 ) -> str:
     """`width` characters, the newest value at the right; missing values are blanks.
 
-    More values than characters are averaged in groups, fewer stand at the right end. `limits`
-    fix the scale (0..100 for percent), otherwise the values' own extremes do.
+    More values than characters are averaged in groups; fewer are right-aligned. `limits` fix the
+    scale (0..100 for percent); the default are the extremes of the values.
     """
     if width < 1:
         return ""
@@ -42,8 +42,8 @@ def sparkline(
         if mean is None:
             drawn.append(" ")
             continue
-        place = (mean / 2 - low / 2) / half_span if half_span > 0 else 0.0
-        drawn.append(levels[min(7, max(0, math.floor(place * 8)))])
+        level = (mean / 2 - low / 2) / half_span if half_span > 0 else 0.0
+        drawn.append(levels[min(7, max(0, math.floor(level * 8)))])
     return "".join(drawn).rjust(width)
 
 

@@ -1,4 +1,4 @@
-"""A grid of characters and styles that becomes strips."""
+"""A grid of characters and styles, converted to strips."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ _SPACE = ord(" ")
 
 
 class RowCache:
-    """The rows of the last drawing: one that did not change is handed out again as it was."""
+    """The rows of the last drawing, to return an unchanged row as the same object."""
 
     def __init__(self) -> None:
         self._now: dict[Hashable, Strip] = {}
         self._before: dict[Hashable, Strip] = {}
 
     def begin(self) -> None:
-        """What is not asked for until the next time is forgotten."""
+        """Start a drawing: rows not used in it are dropped at the next one."""
         self._before, self._now = self._now, {}
 
     def get(self, key: Hashable) -> Strip | None:
-        """A row drawn before, the very same object."""
+        """A row drawn before, as the same object; None if there is none."""
         strip = self._before.get(key) or self._now.get(key)
         if strip is not None:
             self._now[key] = strip
         return strip
 
     def keep(self, key: Hashable, strip: Strip) -> Strip:
-        """Remembers a row."""
+        """Store a row and return it."""
         self._now[key] = strip
         return strip
 
 
 class Canvas:
-    """`width`×`height` narrow characters, each with one style; writing outside is cut off."""
+    """`width`×`height` narrow characters, each with a style; text outside is clipped."""
 
     def __init__(self, width: int, height: int, rows: RowCache | None = None) -> None:
         self.width = width
@@ -55,7 +55,7 @@ class Canvas:
         return self._palette.setdefault(style, len(self._palette))
 
     def write(self, row: int, column: int, text: str, style: Style) -> None:
-        """Writes narrow text from a cell on."""
+        """Write narrow text, starting at a cell."""
         begin, end = max(column, 0), min(column + len(text), self.width)
         if not 0 <= row < self.height or begin >= end:
             return
@@ -63,13 +63,13 @@ class Canvas:
         self._styles[row, begin:end] = self.style(style)
 
     def write_down(self, row: int, column: int, count: int, character: str, style: Style) -> None:
-        """Writes one character into `count` cells below each other."""
+        """Write a character into `count` cells of a column, downwards."""
         if 0 <= column < self.width:
             self._codes[max(row, 0) : row + count, column] = ord(character)
             self._styles[max(row, 0) : row + count, column] = self.style(style)
 
     def overlay(self, cells: NDArray[np.uint32], top: int, left: int, style: Style) -> None:
-        """Lays a block of cells over what is there; empty cells (0) let it through."""
+        """Draw a block of cells over the present ones; empty cells (0) are transparent."""
         rows = min(cells.shape[0], self.height - top)
         columns = min(cells.shape[1], self.width - left)
         cells = cells[:rows, :columns]
@@ -79,11 +79,11 @@ class Canvas:
         self._styles[area][there] = self.style(style)
 
     def is_blank(self, row: int, column: int) -> bool:
-        """Whether nothing was written to a cell yet."""
+        """Whether a cell is still empty."""
         return bool(self._codes[row, column] == _SPACE)
 
     def strips(self, dimmed: bool = False) -> list[Strip]:
-        """One strip a row, exactly `width` cells wide."""
+        """One strip per row, exactly `width` cells wide."""
         palette = tuple(self._palette)
         if dimmed:
             palette = tuple(style + Style(dim=True, bold=False) for style in palette)
@@ -106,7 +106,7 @@ class Canvas:
 
 
 def line_of(left: list[tuple[str, Style]], right: list[tuple[str, Style]], width: int) -> Strip:
-    """One row with text at both ends; the right one gives way where both do not fit."""
+    """One row with text at both ends; without the right one if both do not fit."""
     used = sum(cell_len(text) for text, _ in left)
     needed = sum(cell_len(text) for text, _ in right)
     pieces = [Segment(text, style) for text, style in left]

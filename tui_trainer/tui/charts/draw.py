@@ -1,7 +1,8 @@
-"""One chart, drawn: title, axes, lines, marks."""
+"""Drawing of a chart: title, axes, lines, marks."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ from tui_trainer.tui.charts.model import ChartLine, ChartSpec, Marks, Palette
 _LAYERS = {"raw": 0, "series": 1, "smooth": 2, "validation": 3}
 _UP = {"braille": "▲", "ascii": "^"}
 _DOWN = {"braille": "▼", "ascii": "v"}
-_LEAD = 6  # cells of a level before its window
+_LEAD = 6  # cells that a level starts before its window
 _GAP = 2  # cells between the left and the right end of the first row
 _CUT = {"braille": "…", "ascii": "~"}
 _POINT = {"braille": "◆", "ascii": "o"}
@@ -37,10 +38,10 @@ def draw_chart(
     marks: Marks = "braille",
     before: RowCache | None = None,
 ) -> list[Strip]:
-    """The chart as `height` strips of exactly `width` cells; never raises for any numbers.
+    """The chart as `height` strips of exactly `width` cells; raises for no values.
 
-    Small sizes lose, in this order, the tick labels, the axis, the gutter and the plot. Rows
-    that are as they were in the drawing `before` are the same objects.
+    With less room the tick labels, the axis, the gutter and the plot are left out, in this order.
+    Rows equal to those in the cache `before` are the same objects.
     """
     if width < 1 or height < 1:
         return [Strip.blank(max(width, 0), Style()) for _ in range(max(height, 0))]
@@ -49,9 +50,9 @@ def draw_chart(
         canvas = Canvas(width, height, before)
         title = draw_title(spec, width, palette, marks)
         if not any(len(line.x) and bool(np.isfinite(line.y).any()) for line in lines):
-            _say_empty(canvas, spec.empty, frame, palette)
+            _write_reason(canvas, spec.empty, frame, palette)
         elif spec.log_y and not any(_reaches_above_zero(line) for line in lines):
-            _say_empty(canvas, "no value above 0, where a log axis begins", frame, palette)
+            _write_reason(canvas, "no value above 0 for a log axis", frame, palette)
         elif height > 1:
             axes.draw_axes(canvas, spec, frame, palette, marks)
             _draw_lines(canvas, frame, lines, palette, marks)
@@ -64,7 +65,7 @@ def draw_chart(
 
 
 def frame_of(spec: ChartSpec, width: int, height: int) -> ChartFrame:
-    """Where `draw_chart` would put things: for a cursor, the mouse and zooming."""
+    """The layout that `draw_chart` uses, for the cursor, the mouse and zooming."""
     with np.errstate(all="ignore"):
         return _prepare(spec, width, height)[0]
 
@@ -76,8 +77,8 @@ def _prepare(spec: ChartSpec, width: int, height: int) -> tuple[ChartFrame, tupl
 
 
 def draw_title(spec: ChartSpec, width: int, palette: Palette, marks: Marks) -> Strip:
-    """The first row: title, detail and legend. Where they do not fit, the legend names the
-    smoothed line alone, so that it is never taken for the values; then the detail gives way."""
+    """The first row: title, detail and legend. If they do not fit, the legend has only the smoothed
+    line, so that it is not mistaken for the values; then the detail is shortened."""
     dim = Style(dim=True) if spec.dimmed else Style()
     title = formats.clean(spec.title)
     left = [(title, palette.title + dim)]
@@ -115,11 +116,15 @@ def _reaches_above_zero(line: ChartLine) -> bool:
     return bool(((line.y if line.top is None else line.top) > 0).any())
 
 
-def _say_empty(canvas: Canvas, words: str, frame: ChartFrame, palette: Palette) -> None:
-    hint = formats.clean(words)
-    if canvas.height > 1 and len(hint) <= canvas.width and hint.isascii():
-        row = frame.top + (canvas.height - frame.top - 1) // 2
-        canvas.write(row, (canvas.width - len(hint)) // 2, hint, palette.faint)
+def _write_reason(canvas: Canvas, reason: str, frame: ChartFrame, palette: Palette) -> None:
+    """Why nothing is drawn, centred and wrapped at words; left out where it does not fit."""
+    lines = textwrap.wrap(formats.clean(reason), canvas.width, break_long_words=False)
+    room = canvas.height - frame.top
+    if len(lines) > room or any(len(one) > canvas.width or not one.isascii() for one in lines):
+        return
+    first = frame.top + (room - len(lines)) // 2
+    for row, line in enumerate(lines, first):
+        canvas.write(row, (canvas.width - len(line)) // 2, line, palette.faint)
 
 
 def _style_of(line: ChartLine, palette: Palette) -> Style:
@@ -134,7 +139,7 @@ def _style_of(line: ChartLine, palette: Palette) -> Style:
 def _draw_lines(
     canvas: Canvas, frame: ChartFrame, lines: tuple[ChartLine, ...], palette: Palette, marks: Marks
 ) -> None:
-    # Lowest layer first; among equals the first line last, so that it lies on top.
+    # Lowest layer first; among equals the first line last, so that it is on top.
     order = range(len(lines) - 1, -1, -1)
     for index in sorted(order, key=lambda one: _LAYERS[lines[one].role]):
         line = lines[index]
@@ -150,7 +155,9 @@ def _draw_line(
     grain = raster.GRAINS[marks]
     values = frame.y.to_plot(line.y)
     top = None if line.top is None else frame.y.to_plot(line.top)
-    if top is not None and frame.y.log:  # what a log axis cannot show of a span is left out
+    if (
+        top is not None and frame.y.log
+    ):  # a log axis cannot show the part of a span that is not above 0
         values = np.where(np.isnan(values), top, values)
     dots_across = frame.columns * grain.across
     thinned = bins.thin(line.x, values, frame.x.low, frame.x.high, dots_across, top)
@@ -169,7 +176,7 @@ def _draw_line(
 def _draw_points(
     canvas: Canvas, frame: ChartFrame, line: ChartLine, palette: Palette, marks: Marks
 ) -> None:
-    """Marks at single points, newest uppermost; a clipped one points over the edge."""
+    """Marks at single points, newest on top; a clipped one is an arrow at the edge."""
     heights = frame.y.fraction(frame.y.to_plot(line.y))
     places = frame.x.fraction(line.x)
     solid = np.flatnonzero(np.isfinite(heights))
@@ -189,16 +196,15 @@ def _draw_points(
 def _draw_tags(
     canvas: Canvas, frame: ChartFrame, lines: tuple[ChartLine, ...], palette: Palette
 ) -> None:
-    """Each line's character at its end, those of the first lines nearest to it; one that finds
-    its place taken stands to the left."""
+    """Each line's character at its end, or to the left if that cell is taken by an earlier line."""
     taken: set[tuple[int, int]] = set()
     for line in lines:
         heights = frame.y.fraction(frame.y.to_plot(line.y)) if line.tag else line.y[:0]
         solid = np.flatnonzero(np.isfinite(heights))
         if not len(solid):
             continue
-        place = float(frame.x.fraction(line.x[solid[-1:]])[0])
-        column = round(min(max(place, 0.0), 1.0) * (frame.columns - 1))
+        position = float(frame.x.fraction(line.x[solid[-1:]])[0])
+        column = round(min(max(position, 0.0), 1.0) * (frame.columns - 1))
         row = int(raster.dot_rows(heights[solid[-1:]], frame.rows)[0])
         while (row, column) in taken and column > 0:
             column -= 1
@@ -210,7 +216,7 @@ def _draw_tags(
 def _draw_levels(
     canvas: Canvas, spec: ChartSpec, frame: ChartFrame, palette: Palette, marks: Marks
 ) -> None:
-    """Each window's levels, dashed from a little before it on, where nothing else is."""
+    """Each window's levels as dashed lines, starting a little before it, in empty cells."""
     dash = "╌" if marks == "braille" else "-"
     for window in spec.windows:
         until = max(window.last, window.last if window.until is None else window.until)

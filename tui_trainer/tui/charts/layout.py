@@ -1,4 +1,4 @@
-"""Where on the chart things lie: axes, ticks, gutters."""
+"""The layout of a chart: axes, ticks, gutters."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _COLUMNS_PER_TICK = 12
 
 @dataclass(frozen=True)
 class ChartFrame:
-    """The plot's place in cells and its axes. `left` counts the y axis and its labels,
-    `top` the title; `axis_row` and `label_row` are None where there is no room."""
+    """The plot's position in cells and its axes. `left` is the width of the y axis with its labels,
+    `top` the height of the title; `axis_row` and `label_row` are None without room for them."""
 
     left: int
     top: int
@@ -42,20 +42,16 @@ class ChartFrame:
         """The plot columns of data values, -1 outside the chart."""
         with np.errstate(all="ignore"):
             places = self.x.fraction(self.x.to_plot(x))
-        half = 0.5 / max(self.columns - 1, 1)  # of a column: step 0 stands with step 1
+        half = 0.5 / max(self.columns - 1, 1)  # a column: step 0 is in the column of step 1
         inside = (places >= -half) & (places <= 1 + half)
         held = np.where(inside, np.clip(places, 0.0, 1.0), 0.0)
         columns: NDArray[np.intp] = np.rint(held * (self.columns - 1)).astype(np.intp)
         columns[~inside] = -1
         return columns
 
-    def x_at(self, column: int) -> float:
-        """The data value at the centre of a plot column (0 at the y axis)."""
-        return self.x.value(column / max(self.columns - 1, 1))
-
 
 def visible(line: ChartLine, x: Axis) -> ChartLine:
-    """The part of a line within the x axis, in plot units on x, ascending, without NaN on x."""
+    """The part of a line within the x axis: x in plot units, ascending, without NaN."""
     count = min(len(line.x), len(line.y))
     xs, ys = x.to_plot(np.asarray(line.x[:count], np.float64)), np.asarray(line.y[:count])
     tops = None if line.top is None else line.top[:count]
@@ -73,7 +69,7 @@ def visible(line: ChartLine, x: Axis) -> ChartLine:
 
 
 def x_axis(spec: ChartSpec) -> Axis:
-    """The x axis as asked for, or as wide as the lines."""
+    """The x axis as specified, or of the lines' range."""
     if spec.x_range is not None:
         return scale.exact_axis(*spec.x_range, log=spec.log_x)
     ends: list[float] = []
@@ -90,7 +86,7 @@ def x_axis(spec: ChartSpec) -> Axis:
 
 
 def y_axis(spec: ChartSpec, lines: tuple[ChartLine, ...]) -> Axis:
-    """The y axis that suits the lines' visible part."""
+    """The y axis as specified, or of the lines' visible part."""
     if spec.y_range is not None:
         return scale.exact_axis(*spec.y_range, log=spec.log_y)
     find = scale.robust_limits if spec.robust else scale.full_limits
@@ -103,7 +99,7 @@ def y_axis(spec: ChartSpec, lines: tuple[ChartLine, ...]) -> Axis:
 
 
 def layout(spec: ChartSpec, width: int, height: int, x: Axis, y: Axis) -> ChartFrame:
-    """Shares `width`×`height` cells among title, axes, labels and plot."""
+    """Divide `width`×`height` cells between title, axes, labels and plot."""
     top = 1 if height >= 2 else 0
     axis_rows = 2 if height >= 6 else (1 if height >= 5 else 0)
     rows = max(1, height - top - axis_rows)
@@ -128,25 +124,25 @@ def layout(spec: ChartSpec, width: int, height: int, x: Axis, y: Axis) -> ChartF
 
 def _y_labels(spec: ChartSpec, y: Axis, rows: int) -> dict[int, str]:
     values = scale.ticks(y, max(2, rows // _ROWS_PER_TICK) if rows > 2 else 1)
-    values = [value for value in values if 0 <= _place(y, value) <= 1]
+    values = [value for value in values if 0 <= _fraction(y, value) <= 1]
     names = formats.tick_labels(values, spec.y_format)
     places: dict[int, str] = {}
     for value, name in zip(values, names, strict=True):
-        places.setdefault(round((1 - _place(y, value)) * (rows - 1)), name)
+        places.setdefault(round((1 - _fraction(y, value)) * (rows - 1)), name)
     return places
 
 
 def _x_labels(spec: ChartSpec, x: Axis, columns: int) -> dict[int, str]:
-    """Labels by column of their tick, none touching another or the axis' name."""
+    """Labels by the column of their tick, "" for one without room."""
     count = max(1, columns // _COLUMNS_PER_TICK)
     room = (x.high / 2 - x.low / 2) / columns  # half a column: 0 is a tick of 1..2,000
     wider = Axis(x.low - room, x.high + room, x.log)
-    values = [v for v in scale.ticks(wider, count) if math.isfinite(_place(x, v))]
+    values = [v for v in scale.ticks(wider, count) if math.isfinite(_fraction(x, v))]
     names = formats.tick_labels(values, spec.x_format)
     places: dict[int, str] = {}
     free, end = 0, columns - (len(axis_name(spec, columns)) + 1)
     for value, name in zip(values, names, strict=True):
-        column = round(min(max(_place(x, value), 0.0), 1.0) * (columns - 1))
+        column = round(min(max(_fraction(x, value), 0.0), 1.0) * (columns - 1))
         start = label_start(column, name, columns)
         fits = free <= start and start + len(name) <= end
         places[column] = name if fits else ""
@@ -155,7 +151,7 @@ def _x_labels(spec: ChartSpec, x: Axis, columns: int) -> dict[int, str]:
 
 
 def axis_name(spec: ChartSpec, columns: int) -> str:
-    """The x axis' name where there is room for it, at the right end below the axis."""
+    """The x axis' name, shown at its right end; "" without room."""
     name = formats.clean(f"{spec.x_label} log" if spec.log_x else spec.x_label)
     return name if name.isascii() and len(name) * 4 <= columns else ""
 
@@ -165,8 +161,8 @@ def label_start(column: int, label: str, columns: int) -> int:
     return max(0, min(column - len(label) // 2, columns - len(label)))
 
 
-def _place(axis: Axis, value: float) -> float:
-    """Where a tick stands along an axis, 0..1 within it; NaN where it has no place."""
+def _fraction(axis: Axis, value: float) -> float:
+    """The position of a tick along an axis, 0..1 within it; NaN for one that a log axis lacks."""
     if axis.log:
         value = math.log10(value) if value > 0 else math.nan
     return (value / 2 - axis.low / 2) / (axis.high / 2 - axis.low / 2)

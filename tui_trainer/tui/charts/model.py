@@ -1,4 +1,4 @@
-"""What a chart is asked to show: numbers and styles, no terminal."""
+"""The specification of a chart: numbers and styles, independent of the terminal."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ GLYPHS: Mapping[MarkKind, str] = MappingProxyType(
 class ChartLine:
     """One line or one row of marks: `x` and `y` of one length, NaN in `y` is a gap.
 
-    `raw` is drawn faint and lowest, `smooth` bright above it, `validation` as marks on top;
-    `series` are lines of equal rank, told apart by `colour`, the first one uppermost.
-    `x` is best ascending; it is sorted otherwise. With `top`, of the same length, each entry
-    spans from `y` to `top`: the least and the greatest of many values.
-    `tag` is one character that stands at the line's end; a `strong` line is bold.
+    `raw` is drawn faint at the bottom, `smooth` bright above it, `validation` as marks on top;
+    `series` are lines of equal rank, distinguished by `colour`, the first one on top.
+    An `x` that is not ascending is sorted. With `top`, of the same length, each entry is a span
+    from `y` to `top`: the lowest and the highest of several values.
+    `tag` is one character shown at the line's end; a `strong` line is bold.
     """
 
     x: Array
@@ -60,8 +60,8 @@ def mark(kind: MarkKind, x: float) -> ChartMark:
 
 @dataclass(frozen=True)
 class HighlightWindow:
-    """A stretch of x that is pointed at, and the levels of y to compare it with: where it was
-    before, or the two ends of what was normal. They are drawn up to `until`, else to its end."""
+    """A highlighted range of x, and the levels of y to compare it with: the level before, or the
+    two ends of the normal band. They are drawn up to `until`, by default to its end."""
 
     first: float
     last: float
@@ -71,13 +71,13 @@ class HighlightWindow:
 
 @dataclass(frozen=True, eq=False)
 class ChartSpec:
-    """Everything about one chart but its size and its colours.
+    """Everything about a chart except its size and colours.
 
-    `title` stands bright at the top left and `detail` faint after it, the legend at the right.
+    `title` is bright at the top left, `detail` faint after it, the legend on the right.
     `x_range` and `y_range` fix an axis, in data units; `robust=False` shows every point instead
-    of clipping lone outliers (for a learning rate, whose warmup is no outlier).
-    `cursor_x` draws a vertical line there; `windows` are marked on the axis, with their levels.
-    `empty` is said where there is nothing to draw.
+    of clipping single outliers (for a learning rate, whose warmup is no outlier).
+    `cursor_x` is the x of a vertical line; `windows` are marked on the axis, with their levels.
+    `empty` is the text shown if there is nothing to draw.
     """
 
     title: str
@@ -101,7 +101,7 @@ class ChartSpec:
 
 @dataclass(frozen=True)
 class Palette:
-    """Styles by meaning. The defaults have no colour, so they suit every terminal."""
+    """Styles by meaning. The defaults have no colour and work in every terminal."""
 
     raw: Style = field(default_factory=lambda: Style(dim=True))
     smooth: Style = field(default_factory=lambda: Style(bold=True))
@@ -116,7 +116,7 @@ class Palette:
     marks: Mapping[str, Style] = field(default_factory=dict)
 
     def of_series(self, colour: int) -> Style:
-        """The style of a series by its colour index, going round."""
+        """The style of a series by its colour index, wrapping around."""
         return self.series[colour % len(self.series)] if self.series else self.smooth
 
     def of_mark(self, kind: str) -> Style:

@@ -1,7 +1,7 @@
 """Lines to character cells: braille (2×4 dots a cell) or plain ASCII (1×3).
 
-A cell belongs to the uppermost line that passes through it, so that a smooth line stays crisp
-inside a faint band.
+A cell belongs to the topmost line that passes through it, so that a smooth line is clear inside
+a faint band.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tui_trainer.tui.charts.bins import Bins
 from tui_trainer.tui.charts.model import Array, Marks
 
 Dots = NDArray[np.bool_]
-Cells = NDArray[np.uint32]  # Unicode code points, 0 where nothing is
+Cells = NDArray[np.uint32]  # Unicode code points, 0 for an empty cell
 
 _BRAILLE_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], dtype=np.uint32)
 # By which thirds of the cell (top, middle, bottom = 4, 2, 1) a line passes through.
@@ -25,7 +25,7 @@ _ASCII_BAND = np.array([ord(c) for c in "\0.::':::"], dtype=np.uint32)
 
 @dataclass(frozen=True)
 class DotGrid:
-    """How many dots a cell has across and down."""
+    """The number of dots of a cell, across and down."""
 
     across: int
     down: int
@@ -35,14 +35,14 @@ GRAINS: dict[Marks, DotGrid] = {"braille": DotGrid(2, 4), "ascii": DotGrid(1, 3)
 
 
 def dot_rows(fractions: Array, rows: int) -> Array:
-    """Heights 0..1 as dot rows counted from the top, clipped to the edges; NaN stays."""
+    """Heights 0..1 as dot rows from the top, clipped to the edges; NaN remains NaN."""
     return np.clip(np.rint((1.0 - np.clip(fractions, -1.0, 2.0)) * (rows - 1)), 0, rows - 1)
 
 
 def trace(low: Array, high: Array, bins: Bins, rows: int) -> Dots:
     """The dots of a line: `low` and `high` are its heights 0..1 per dot column.
 
-    Columns that `bins` calls joined are connected, over empty columns by a straight line.
+    Columns that are joined in `bins` are connected, across empty columns by a straight line.
     """
     low, high = _bridge(low, high, bins.joined)
     top, bottom = dot_rows(high, rows), dot_rows(low, rows)
@@ -52,7 +52,7 @@ def trace(low: Array, high: Array, bins: Bins, rows: int) -> Dots:
 
 
 def _bridge(low: Array, high: Array, joined: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Fills the empty columns to the left of joined ones, from centre to centre."""
+    """Fill the empty columns left of joined ones, by a line from centre to centre."""
     solid = np.flatnonzero(np.isfinite(low))
     if len(solid) < 2 or solid[-1] - solid[0] + 1 == len(solid):
         return low, high
@@ -69,9 +69,9 @@ def _bridge(low: Array, high: Array, joined: NDArray[np.bool_]) -> tuple[Array, 
 
 
 def _touch(top: Array, bottom: Array, joined: NDArray[np.bool_]) -> None:
-    """Lengthens neighbouring columns until they meet half way, in place."""
+    """Extend neighbouring columns, in place, until they meet halfway."""
     solid = np.isfinite(top)
-    # A bridged column goes on from its left neighbour; the joined one at its end as well.
+    # A bridged column continues its left neighbour; so does the joined one at its end.
     bridged = solid & ~joined
     bridged[1:] &= solid[:-1]
     pair = np.flatnonzero((joined[1:] | bridged[1:]) & solid[1:] & solid[:-1])
@@ -91,7 +91,7 @@ def _touch(top: Array, bottom: Array, joined: NDArray[np.bool_]) -> None:
 
 
 def to_cells(dots: Dots, marks: Marks, *, band: bool = False) -> Cells:
-    """Dots to characters; `band` picks lighter ASCII for a raw line."""
+    """Dots to characters; `band` uses lighter ASCII characters for a raw line."""
     grain = GRAINS[marks]
     rows, columns = dots.shape[0] // grain.down, dots.shape[1] // grain.across
     blocks = dots.reshape(rows, grain.down, columns, grain.across)

@@ -1,11 +1,11 @@
-"""From data to an axis: limits that outliers do not flatten, and round ticks.
+"""The range and ticks of an axis: limits robust to outliers, and round ticks.
 
 Limits of a line with many points: its samples (every k-th, 4,096 at most) are cut in order into
 64 bins; `low` is the 2 % quantile of the bins' 10 % quantiles, `high` the 98 % quantile of the
 bins' 90 % quantiles. Both are widened by half of `high - low`, but never past the true extremes.
-So a curve that really descends is shown whole, and a first step or a lone spike, which touches
-one bin in 64, is clipped. A line of few points loses its most extreme point only where that
-lies further from the others than twice their own range. A chart takes the union of its lines.
+So a descending curve is shown completely, and a first step or a single spike, which affects one
+bin in 64, is clipped. A line of few points is clipped at its most extreme point only if that is
+further from the others than twice their range. A chart uses the union of its lines' limits.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _HUGE = 1e300  # sums and differences of limits stay finite below it
 
 @dataclass(frozen=True)
 class Axis:
-    """A range in plot units: the data's own, or its common logarithm where `log` is set."""
+    """A range in plot units: data units, or common logarithms if `log` is set."""
 
     low: float
     high: float
     log: bool = False
 
     def to_plot(self, values: Array) -> Array:
-        """Data to plot units; NaN where a logarithm has no value."""
+        """Data to plot units; NaN for values without a logarithm."""
         return to_plot(values, self.log)
 
     def fraction(self, values: Array) -> Array:
@@ -42,13 +42,13 @@ class Axis:
         return (values / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
 
     def value(self, fraction: float) -> float:
-        """The data value at a place along the axis."""
+        """The data value at a position (0..1) along the axis."""
         plot = self.low * (1 - fraction) + self.high * fraction
         return 10.0 ** min(plot, 308.0) if self.log else plot
 
 
 def to_plot(values: Array, log: bool) -> Array:
-    """Finite data in plot units, everything else NaN."""
+    """Finite data in plot units; everything else NaN."""
     with np.errstate(all="ignore"):
         plot = np.log10(np.where(values > 0, values, np.nan)) if log else values
         if bool(np.isfinite(np.sum(plot))):  # one pass in the common case: nothing to replace
@@ -79,7 +79,7 @@ def robust_limits(values: Array) -> tuple[float, float] | None:
 
 
 def _of_sorted(values: Array, share: float) -> Array:
-    """The quantile along the last axis, between neighbours in proportion."""
+    """The quantile along the last axis of sorted values, linearly interpolated."""
     place = share * (values.shape[-1] - 1)
     below = math.floor(place)
     above = min(below + 1, values.shape[-1] - 1)
@@ -97,7 +97,7 @@ def full_limits(values: Array) -> tuple[float, float] | None:
 
 
 def _held(value: float) -> float:
-    """`value`, or the nearest with which sums stay finite."""
+    """`value`, limited so that sums stay finite."""
     return min(max(value, -_HUGE), _HUGE)
 
 
@@ -112,8 +112,8 @@ def _without_one(values: Array) -> tuple[float, float]:
 
 
 def make_axis(limits: tuple[float, float] | None, log: bool = False) -> Axis:
-    """An axis with a little air around `limits` (plot units); never empty, never below zero
-    where the data are not."""
+    """An axis with some padding around `limits` (plot units); never empty, and not below zero for
+    data that are not."""
     if limits is None:
         return Axis(0.0, 1.0, log)
     low, high = limits
@@ -126,7 +126,7 @@ def make_axis(limits: tuple[float, float] | None, log: bool = False) -> Axis:
 
 
 def exact_axis(low: float, high: float, log: bool = False) -> Axis:
-    """An axis from `low` to `high` in data units, as asked for; widened where empty."""
+    """An axis from `low` to `high` in data units; widened if empty."""
     ends = to_plot(np.array([low, high], dtype=np.float64), log)
     first, last = float(np.nanmin(ends, initial=np.inf)), float(np.nanmax(ends, initial=-np.inf))
     if not (math.isfinite(first) and math.isfinite(last)):
@@ -145,8 +145,8 @@ def ticks(axis: Axis, count: int) -> list[float]:
 
 
 def nice_ticks(low: float, high: float, count: int) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten in `low..high`, as near to `count` as they
-    come, the fewer of two as near; none where the range is empty."""
+    """Multiples of 1, 2 or 5 times a power of ten in `low..high`, their number nearest to `count`
+    (the lower of two equally near); none for an empty range."""
     span = high - low
     if not math.isfinite(span) or span <= 0 or count < 1:
         return []
@@ -166,13 +166,13 @@ def _nice_steps(rough: float) -> list[float]:
     if rough < 1e-300:
         return []
     power = math.floor(math.log10(rough))
-    # From text, so that 3 × 0.1 prints and compares as 0.3 would.
+    # Parsed from text, so that the steps are exact to the last bit.
     return [float(f"{factor}e{power}") for factor in (1, 2, 5)] + [float(f"1e{power + 1}")]
 
 
 def _log_ticks(axis: Axis, count: int) -> list[float]:
-    """Decades where several are seen, with 2 and 5 between where there is room; round values
-    at even distances of the data where not even one decade is."""
+    """Powers of ten, with 2 and 5 between them if there is room; evenly spaced round values if
+    less than one decade is visible."""
     if axis.high - axis.low < 1:
         return nice_ticks(axis.value(0), axis.value(1), count)
     first, last = math.ceil(axis.low - 1e-9), math.floor(axis.high + 1e-9)

@@ -1,11 +1,11 @@
-"""The debiased exponential moving average, whole or carried on as a run grows.
+"""The debiased exponential moving average, computed at once or continued as a run grows.
 
 `s[i] = w * s[i-1] + (1 - w) * v[i]`, divided by `1 - w**n` after `n` values: the sum of the
-weights so far, so that the start is not drawn towards zero. A missing value stays missing and
-leaves the average as it was. An entry that is the mean of `c` values counts for all of them:
+weights so far, so that the start is not biased towards zero. A missing value remains missing and
+does not change the average. An entry that is the mean of `c` values counts for all of them:
 `w**c` takes the place of `w`.
 
-How much is averaged follows the number of points, see `auto_weight`, unless a weight is fixed.
+Unless a weight is given it follows from the number of points, see `auto_weight`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tui_trainer.tui.charts.model import Array
 
 Counts = NDArray[np.int32]
 _BLOCK, _LEAST_BLOCK = 64, 4
-_FEW = 16  # values that are added one by one
+_FEW = 16  # values that are averaged one by one
 _MOST_DECAY = 300.0  # within a block: its exponential is far from overflow
 _EXACT = -40.0  # 1 - exp(-40) is 1 in double precision
 _EMPTY = np.empty(0)
@@ -30,13 +30,13 @@ _STEPS = 4  # of the automatic weight while the number of points doubles
 
 
 def auto_weight(points: float) -> float:
-    """The weight of the past that suits so many points; 0 (no smoothing) below about fifty.
+    """The weight of the past for this number of points; 0 (no smoothing) below about fifty.
 
     With the weight `w` an exponential average has the span `(1 + w) / (1 - w)`, and lags behind a
     slope by `w / (1 - w)` points. A span of a fiftieth of the points, `w = (n - 50) / (n + 50)`,
-    lags by less than a hundredth of them: about a column of a chart, however long the run, so
-    the line ends where the values do. It grows in steps, so that a run that grows is not
-    averaged anew with every row.
+    lags by less than a hundredth of them: about one column of a chart for a run of any length, so
+    the line ends near the last values. It grows in steps, so that a growing run is not averaged
+    again at every row.
     """
     steps = math.floor(_STEPS * math.log2(points / _UNSMOOTHED)) if points > _UNSMOOTHED else 0
     counted: float = _UNSMOOTHED * 2.0 ** (steps / _STEPS)
@@ -57,7 +57,7 @@ def smooth(values: Array, weight: float, counts: Counts | None = None) -> Array:
 
 
 class Ema:
-    """The average of one column that grows; only what is new costs more than a comparison."""
+    """The average of one growing column; old values cost only a comparison."""
 
     def __init__(self, weight: float) -> None:
         self.weight = weight
@@ -69,8 +69,7 @@ class Ema:
     def of(self, values: Array, counts: Counts | None = None) -> Array:
         """The average of `values`, which may have grown, shrunk or changed since the last call.
 
-        `values` must stay as they are; what is returned is overwritten at its end by the next
-        call.
+        `values` must not be changed later; the end of the result is overwritten by the next call.
         """
         kept = _same(values, self._seen)
         if counts is not None or self._counts is not None:
@@ -79,7 +78,7 @@ class Ema:
             size = max(len(values), 2 * len(self._result), 1024)
             self._result = _moved(self._result, kept, size)
             self._mass = _moved(self._mass, kept, size)
-        self._go_on(values, counts, kept)
+        self._continue(values, counts, kept)
         self._seen, self._counts = values, counts
         return self._result[: len(values)]
 
@@ -91,8 +90,8 @@ class Ema:
                 return float(self._result[at]) * -math.expm1(mass * math.log(self.weight)), mass
         return 0.0, 0.0
 
-    def _go_on(self, values: Array, counts: Counts | None, start: int) -> None:
-        """Averages from `start` on."""
+    def _continue(self, values: Array, counts: Counts | None, start: int) -> None:
+        """Continue the average from index `start`."""
         fresh = values[start:]
         if not len(fresh):
             return
@@ -104,7 +103,7 @@ class Ema:
         averaged = self._averaged(present, each, total)
         masses = np.cumsum(each, out=each)
         masses += mass
-        # Further on the divisor is 1 to the last bit.
+        # After that the divisor is exactly 1 in double precision.
         early = int(np.searchsorted(masses, _EXACT / math.log(self.weight)))
         averaged[:early] /= -np.expm1(masses[:early] * math.log(self.weight))
         end = start + len(fresh)
@@ -124,7 +123,7 @@ class Ema:
 
 
 class SmoothingCache:
-    """The averages of a session, by what they are of; the longest unused are forgotten."""
+    """The averages of a session by name; the least recently used are dropped."""
 
     def __init__(self, most: int = 64) -> None:
         self._most = most
@@ -133,7 +132,7 @@ class SmoothingCache:
     def of(
         self, name: Hashable, values: Array, weight: float, counts: Counts | None = None
     ) -> Array:
-        """The average of the column called `name`; `values` themselves where smoothing is off."""
+        """The average of the column called `name`; `values` themselves without smoothing."""
         if not 0 < weight < 1:
             return values
         ema = self._found.pop(name, None)
@@ -146,14 +145,14 @@ class SmoothingCache:
 
 
 def _same(values: Array, before: Array) -> int:
-    """How many entries at the beginning are the very same bits."""
+    """The number of leading entries that are equal bit by bit."""
     count = min(len(values), len(before))
     mine = np.ascontiguousarray(values[:count]).view(np.int64)
     return _first_other(mine != np.ascontiguousarray(before[:count]).view(np.int64))
 
 
 def _same_counts(counts: Counts | None, before: Counts | None, kept: int) -> int:
-    """How many of the first `kept` entries count for as many values as before."""
+    """The number of leading entries (of `kept`) with the same count as before."""
     ones = np.ones(kept, dtype=np.int32)
     mine = ones if counts is None else counts[:kept]
     return _first_other(mine != (ones if before is None else before[:kept]))
@@ -173,8 +172,8 @@ def _moved(values: Array, kept: int, size: int) -> Array:
 def _recur(values: Array, decay: Array, before: float) -> Array:
     """`s[i] = exp(-decay[i]) * s[i-1] + values[i]`, with `before` as `s[-1]`.
 
-    By blocks, each as a sum of `values[j] * exp(decay[0] + ... + decay[j])` up to `i`, divided by
-    what stands for `i` there; their last values are chained one by one.
+    In blocks: each is a cumulative sum of `values[j] * exp(decay[0] + ... + decay[j])` up to `i`,
+    divided by the exponential for `i`; the last values of the blocks are chained one by one.
     """
     count = len(values)
     size = min(_BLOCK, int(_MOST_DECAY / decay.max())) if count > _FEW else 0
@@ -194,6 +193,6 @@ def _recur(values: Array, decay: Array, before: float) -> Array:
 
 
 def _chain(left: Array, values: Array, before: float) -> list[float]:
-    """`before`, and from then on `left` of the last plus the next of `values`."""
+    """`s[0] = before`, then `s[i+1] = left[i] * s[i] + values[i]`."""
     pairs = zip(left.tolist(), values.tolist(), strict=True)
     return [*itertools.accumulate(pairs, lambda s, pair: s * pair[0] + pair[1], initial=before)]

@@ -1,4 +1,4 @@
-"""A chart as a drawing in SVG, from the same numbers and axes as on the screen."""
+"""A chart as SVG, with the same numbers and axes as on the screen."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from tui_trainer.tui.charts.model import Array, ChartLine, ChartSpec, Palette
 from tui_trainer.tui.charts.scale import Axis
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 34, 34  # pixels around the plot
-_LETTER, _GAP, _ROW = 6.7, 34, 16  # of a legend: a letter (near enough), what a name has besides
+_LETTER, _GAP, _ROW = (
+    6.7,
+    34,
+    16,
+)  # of a legend, in pixels: a letter (approximately), the line and gap of an entry, a row
 _ORDER = {"raw": 0, "series": 1, "smooth": 2, "validation": 3}
 
 
 @dataclass(frozen=True)
 class SvgColours:
-    """The colours around the lines, as "#rrggbb"."""
+    """The colours of background and text, as "#rrggbb"."""
 
     surface: str = "#ffffff"
     text: str = "#202020"
@@ -30,7 +34,7 @@ class SvgColours:
 
 @dataclass(frozen=True)
 class _Box:
-    """The plot's place in pixels and its axes."""
+    """The plot's position in pixels and its axes."""
 
     left: float
     top: float
@@ -54,7 +58,7 @@ def svg_document(
     width: int = 960,
     height: int = 360,
 ) -> str:
-    """The charts below each other, each `width`×`height` pixels; never raises for any numbers."""
+    """The charts below each other, each `width`×`height` pixels; raises for no values."""
     whole = max(1, len(specs)) * height
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{whole}" '
@@ -121,26 +125,26 @@ def _axes(spec: ChartSpec, box: _Box, ground: SvgColours) -> list[str]:
 def _legend(
     spec: ChartSpec, palette: Palette, ground: SvgColours, top: float, width: int
 ) -> tuple[list[str], int]:
-    """The names of the lines, at the right of the title or in rows below it; how many rows."""
+    """The legend, on the right of the title or in rows below it, and the number of rows."""
     named = [(line, f"{line.tag} {line.label}".strip()) for line in spec.lines if line.label]
-    lengths = [_GAP + _LETTER * len(words) for _, words in named]
+    lengths = [_GAP + _LETTER * len(name) for _, name in named]
     titled = _LETTER * (len(spec.title) + len(spec.detail) + 6)
     begin = width - _RIGHT - sum(lengths)
     rows, x, y = 0, begin, top + 20
     if begin < titled + _GAP:
         rows, x, y = 1, 8.0, top + 20 + _ROW
     parts: list[str] = []
-    for (line, words), length in zip(named, lengths, strict=True):
+    for (line, name), length in zip(named, lengths, strict=True):
         if rows and x > 8.0 and x + length > width - _RIGHT:
             rows, x, y = rows + 1, 8.0, y + _ROW
         parts.append(_rule(x, y - 4, x + 14, y - 4, _colour(line, palette, ground), 2))
-        parts.append(_text(x + 18, y, words, ground.faint))
+        parts.append(_text(x + 18, y, name, ground.faint))
         x += length
     return parts, rows
 
 
 def _path(line: ChartLine, box: _Box, colour: str) -> list[str]:
-    """The line with the extremes of every half pixel, broken where values are missing."""
+    """The line through the extremes of every half pixel, with gaps for missing values."""
     y = box.y.to_plot(line.y)
     top = None if line.top is None else box.y.to_plot(line.top)
     columns = max(2, int(box.width * 2))
@@ -196,10 +200,10 @@ def _rule(x1: float, y1: float, x2: float, y2: float, colour: str, width: float 
 
 
 def _text(
-    x: float, y: float, words: str, colour: str, bold: bool = False, anchor: str = "start"
+    x: float, y: float, text: str, colour: str, bold: bool = False, anchor: str = "start"
 ) -> str:
     weight = ' font-weight="bold"' if bold else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" fill={quoteattr(colour)} text-anchor="{anchor}"{weight}>'
-        f"{escape(formats.clean(words))}</text>"
+        f"{escape(formats.clean(text))}</text>"
     )

@@ -1,4 +1,4 @@
-"""A small editor over an answer: what is right instead."""
+"""A dialog in which an answer is corrected."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _QUESTION = 300
 
 
 class AnswerEditor(Dialog[str]):
-    """Gives the text, or None where it was closed or left as it was."""
+    """Returns the new text, or None if it was cancelled or not changed."""
 
     BINDINGS: ClassVar = [
-        Binding("escape", "dismiss(None)", "leave", show=False, priority=True),
-        Binding("ctrl+s", "give", "store", show=False, priority=True),
+        Binding("escape", "dismiss(None)", "cancel", show=False, priority=True),
+        Binding("ctrl+s", "save", "save", show=False, priority=True),
     ]
     AUTO_FOCUS = "TextArea"
 
@@ -37,26 +37,26 @@ class AnswerEditor(Dialog[str]):
                 shorten(clean(self._question), _QUESTION), markup=False, classes="question"
             )
             yield TextArea(self._text, id="text", soft_wrap=True, compact=True)
-            yield Static("the right answer to this question", markup=False, classes="hint")
+            yield Static("write the right answer to this question", markup=False, classes="hint")
             yield Static(
-                Content.assemble(("ctrl+s ", "bold $accent"), "store   ", ("esc ", "bold $accent"),
-                                 "leave it"),
+                Content.assemble(("ctrl+s ", "bold $accent"), "save   ", ("esc ", "bold $accent"),
+                                 "cancel"),
                 classes="keys",
             )  # fmt: skip
 
     def on_mount(self) -> None:
         area = self.query_one(TextArea)
-        area.select_all()  # typing replaces the wrong answer, an arrow key keeps it
+        area.select_all()  # typing replaces the answer, an arrow key keeps it
 
-    def action_give(self) -> None:
-        # Behind the keys that still wait for the text: a pasted burst is to be taken whole.
-        self.query_one(TextArea).call_later(self._give)
+    def action_save(self) -> None:
+        # After the keys still queued for the text area, so that a pasted text is complete.
+        self.query_one(TextArea).call_later(self._save)
 
-    def _give(self) -> None:
+    def _save(self) -> None:
         text = self.query_one(TextArea).text
         if not text.strip():
             hint = self.query_one(".hint", Static)
             hint.add_class("-wrong")
-            hint.update("a right answer needs a text")
+            hint.update("the answer is empty")
             return
         self.dismiss(text if text != self._text else None)

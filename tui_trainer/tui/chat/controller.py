@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol, cast
 
+from textual.app import App
 from textual.timer import Timer
 
 from tui_trainer.contracts import session as events
 from tui_trainer.text.formats import clean
-from tui_trainer.tui.chat import session_thread
-from tui_trainer.tui.chat.event_text import training_words
+from tui_trainer.tui.chat import news as chat_news
+from tui_trainer.tui.chat.event_text import training_text
 from tui_trainer.tui.chat.session_thread import SessionThread
 from tui_trainer.tui.chat.transcript import Transcript
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
+from tui_trainer.tui.common.protocols import OpenSession
+from tui_trainer.tui.common.session import AppSession
 from tui_trainer.tui.messages import ChatNewsPosted
-from tui_trainer.tui.startup.services import OpenSession
-
-if TYPE_CHECKING:
-    from tui_trainer.tui.app import TrainerApp
 
 FRAME_SECONDS = 0.05  # at most twenty times a second, however fast tokens come
 OPEN_SECONDS = 0.6  # after the first paint, which it must not delay
@@ -28,63 +27,65 @@ OPEN_SECONDS = 0.6  # after the first paint, which it must not delay
 class ChatController:
     """One chat for the whole session; the model is loaded when a screen asks for it."""
 
-    def __init__(self, app: TrainerApp, open_session: OpenSession) -> None:
+    def __init__(self, app: AppSession, open_session: OpenSession) -> None:
         self._app = app
         self._taken_at = 0.0
         self._frame: Timer | None = None
-        self.talk = Transcript()
-        self.chatter = SessionThread(lambda: app.post_message(ChatNewsPosted()), open_session)
+        self.transcript = Transcript()
+        self.session_thread = SessionThread(
+            lambda: app.post_message(ChatNewsPosted()), open_session
+        )
 
     # -- life ---------------------------------------------------------------------------------
 
     def open_later(self) -> None:
         """Reads the stores soon: a training that was left is carried on, the buffer shown."""
-        self._app.set_timer(OPEN_SECONDS, self.chatter.open)
+        self._app.set_timer(OPEN_SECONDS, self.session_thread.open)
 
     def start(self) -> None:
         """Loads the model if it is not there."""
-        if self.talk.phase in ("closed", "opening", "unavailable"):
-            self.talk.phase = "loading"
-            self.chatter.start()
+        if self.transcript.phase in ("closed", "opening", "unavailable"):
+            self.transcript.phase = "loading"
+            self.session_thread.start()
 
     def close(self) -> None:
         """Ends the chat; a training goes on."""
-        self.chatter.close()
+        self.session_thread.close()
 
     @property
     def last_words(self) -> str | None:
         """What the shell is told when the session is left."""
-        if self.talk.under_way is None:
+        if self.transcript.under_way is None:
             return None
-        return "the training goes on; the next session checks it and lets it answer"
+        return "the training keeps running; the next session checks its adapter and activates it"
 
     def teaches(self, run: Path) -> bool:
         """Whether a run is a training of the teaching's own."""
-        return any(r.run_path == str(run) for r in self.talk.trainings.values())
+        return any(r.run_path == str(run) for r in self.transcript.trainings.values())
 
     # -- what screens ask ---------------------------------------------------------------------
 
     def submit(self, line: str, *, remember: bool = True) -> None:
         """Has a line done, after those that wait."""
-        self.talk.queue(line, remember=remember)
-        self.chatter.submit(line, remember=remember)
+        self.transcript.queue(line, remember=remember)
+        self.session_thread.submit(line, remember=remember)
         self._show()
 
     def agree(self) -> None:
         """Does what is asked for a yes."""
-        ask = self.talk.ask
+        ask = self.transcript.ask
         if ask is None:
-            self._app.tell("nothing is asked at the moment")
+            self._app.show_notice("there is no question to confirm")
             return
-        self.talk.ask = None
+        self.transcript.ask = None
         self.submit(ask.yes, remember=False)
 
     def decline(self) -> bool:
         """Leaves what is asked; whether anything was."""
-        ask = self.talk.ask
+        ask = self.transcript.ask
         if ask is None:
             return False
-        self.talk.ask = None
+        self.transcript.ask = None
         if ask.no is not None:
             self.submit(ask.no, remember=False)
         self._show()
@@ -92,19 +93,21 @@ class ChatController:
 
     def cancel(self) -> bool:
         """Ends the answer under way; whether there is one that was not told to end yet."""
-        if self.talk.working is None or self.talk.ending:
+        if self.transcript.working is None or self.transcript.ending:
             return False
-        self.talk.ending = True
-        self.chatter.cancel()
+        self.transcript.ending = True
+        self.session_thread.cancel()
         return True
 
     def watch_training(self) -> None:
         """Shows the training under way, or the newest, on the dashboard."""
-        record = self.talk.under_way or self.talk.last_result
+        record = self.transcript.under_way or self.transcript.last_result
         if record is None or record.run_path is None:
-            self._app.tell("no training has begun yet")
+            self._app.show_notice(
+                "no training has started yet: correct an answer with /fix TEXT, then /train"
+            )
             return
-        self._app.look_at(Path(record.run_path))
+        self._app.focus_run(Path(record.run_path))
         self._app.action_show("dashboard")
 
     # -- news ---------------------------------------------------------------------------------
@@ -119,58 +122,55 @@ class ChatController:
 
     def _take(self) -> None:
         self._taken_at, self._frame = time.monotonic(), None
-        for news in self.chatter.take():
+        for news in self.session_thread.take():
             before = self._state_of(news)
-            self.talk.take(news)
+            self.transcript.take(news)
             self._tell_elsewhere(news, before)
         self._open_what_is_asked()
         self._show()
-        session = self.chatter.session
+        session = self.session_thread.session
         if session is not None and session.ended:
             session.ended = False
-            self._app.orders.leave()
+            self._app.call_later(self._app.action_quit)
 
     def _show(self) -> None:
-        self._app.show_talk()
+        self._app.refresh_chat()
 
-    def _state_of(self, news: session_thread.News) -> str | None:
-        if not isinstance(news, session_thread.TrainingProgressed):
+    def _state_of(self, news: chat_news.News) -> str | None:
+        if not isinstance(news, chat_news.TrainingProgressed):
             return None
-        before = self.talk.trainings.get(news.record.id)
+        before = self.transcript.trainings.get(news.record.id)
         return before.state if before else None
 
-    def _tell_elsewhere(self, news: session_thread.News, before: str | None) -> None:
+    def _tell_elsewhere(self, news: chat_news.News, before: str | None) -> None:
         """Who looks at another screen hears of refusals and results."""
         if self._app.current_mode == "chat":
             return
         if isinstance(news, events.SessionError):
-            self._app.tell(news.text, "warning")
+            self._app.show_notice(news.text, "warning")
         elif isinstance(news, events.SessionNotice) and self._app.current_mode == "adapters":
-            self._app.tell(news.text)
-        elif (
-            isinstance(news, session_thread.ChatUnavailable)
-            and self._app.current_mode == "adapters"
-        ):
-            self._app.tell(news.reason, "error")
-        elif isinstance(news, session_thread.TrainingProgressed) and before != news.record.state:
-            tone, words = training_words(news.record)
+            self._app.show_notice(news.text)
+        elif isinstance(news, chat_news.ChatUnavailable) and self._app.current_mode == "adapters":
+            self._app.show_notice(news.reason, "error")
+        elif isinstance(news, chat_news.TrainingProgressed) and before != news.record.state:
+            tone, words = training_text(news.record)
             if tone != "note":
-                self._app.tell(words, "information" if tone == "good" else "warning")
+                self._app.show_notice(words, "information" if tone == "good" else "warning")
 
     def _open_what_is_asked(self) -> None:
-        request, self.talk.edit = self.talk.edit, None
+        request, self.transcript.edit = self.transcript.edit, None
         if request is not None:
             self._edit(request)
-        ask = self.talk.ask
+        ask = self.transcript.ask
         if ask is not None and ask.yes == "/yes" and self._app.current_mode == "adapters":
-            self.talk.ask = None
+            self.transcript.ask = None
             options = (
                 ChoiceOption("yes", "y", ask.label),
-                ChoiceOption("no", "escape", "leave it"),
+                ChoiceOption("no", "escape", ask.no_label),
             )
 
             def decide(answer: str | None) -> None:
-                self.chatter.submit("/yes" if answer == "yes" else "/no", remember=False)
+                self.session_thread.submit("/yes" if answer == "yes" else "/no", remember=False)
 
             self._app.push_screen(ChoiceDialog(clean(ask.text), options), decide)
 
@@ -179,6 +179,18 @@ class ChatController:
 
         def decide(text: str | None) -> None:
             if text is not None:
-                self.chatter.edited(request, text)
+                self.session_thread.edited(request, text)
 
         self._app.push_screen(AnswerEditor(request.question, request.text), decide)
+
+
+class _HasChat(Protocol):
+    """The app, by its chat."""
+
+    @property
+    def chat(self) -> ChatController: ...
+
+
+def chat_of(app: App[Any]) -> ChatController:
+    """The session's chat."""
+    return cast("_HasChat", app).chat

@@ -1,4 +1,4 @@
-"""What happens in a chat, in words. Pure."""
+"""Chat events as text. No I/O."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tui_trainer.text import formats
 from tui_trainer.tui.common import run_status
 
 Tone = Literal["note", "good", "caution", "problem"]
+BASE = "the base model"
 
 _TRAINING = {
     "queued": ("queued", run_status.FAINT),
@@ -28,22 +29,22 @@ _TONES: dict[str, Tone] = {
 
 
 def training_state(state: str) -> tuple[str, str]:
-    """One word and one colour for the state of a training."""
+    """The label and the colour of a training's state."""
     return _TRAINING.get(state, (state, run_status.FAINT))
 
 
-def live_words(adapters: Mapping[str, float]) -> str:
-    """What answers: `the base`, a name, or `0.7 a + 0.3 b`."""
+def live_text(adapters: Mapping[str, float]) -> str:
+    """The active adapters: `the base model`, a name, or `0.7 a + 0.3 b`."""
     if not adapters:
-        return "the base"
+        return BASE
     if list(adapters.values()) == [1.0]:
         return next(iter(adapters))
     return " + ".join(f"{weight:g} {name}" for name, weight in adapters.items())
 
 
 def answered_detail(answer: events.Answered) -> str:
-    """Who answered, and how much in which time."""
-    parts = [answer.adapter or "the base"]
+    """The model that answered, its tokens and its time."""
+    parts = [answer.adapter or BASE]
     if answer.tokens:
         seconds = answer.seconds
         took = f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
@@ -53,46 +54,46 @@ def answered_detail(answer: events.Answered) -> str:
     return " · ".join(parts)
 
 
-def rated_words(rated: events.Rated) -> str:
-    """A stored rating in words."""
-    again = "now " if rated.replaced else ""
-    text = f"feedback {rated.number}: {again}{rated.rating} (weight {rated.weight:g})"
+def rating_text(rated: events.Rated) -> str:
+    """A stored rating as a line."""
+    updated = " updated" if rated.replaced else ""
+    text = f"feedback {rated.number}{updated}: {rated.rating} (weight {rated.weight:g})"
     if rated.taught is None:
-        return f"{text}; needs a correction before it is taught: /fix TEXT"
-    return f"{text}, teaches: {rated.taught}"
+        return f"{text}; needs a correction before training: /fix TEXT"
+    return f"{text}; answer to learn: {rated.taught}"
 
 
-def ask_of(
+def question_of(
     event: events.Flagged | events.Confirm | events.Revision | TrainingRecord,
 ) -> tuple[str, str, str, str | None, bool]:
-    """What is asked, the line for yes, what that does, the line for no, and whether it stays
-    when something else is said."""
+    """The question, the command that confirms it, that command's label, the command that declines
+    it (None: none is needed), and whether the question stays open after another command."""
     match event:
         case events.Flagged(found=found):
-            text = f"this looks as if it held a secret ({', '.join(found)}): nothing was stored"
-            return text, "/keep", "store it all the same", None, False
+            text = f"this may contain a secret ({', '.join(found)}); nothing was stored"
+            return text, "/keep", "store it anyway", None, False
         case events.Confirm(text=text):
-            return text, "/yes", "do it", "/no", False
+            return text, "/yes", "confirm", "/no", False
         case events.Revision():
             text = "is the revised answer right?"
-            return text, "/accept", "take it as the right answer", "/reject", False
+            return text, "/accept", "accept it as the right answer", "/reject", False
         case _:
             text = f"training {event.id} was refused: {event.message}"
-            return text, f"/override {event.id}", "load it all the same", None, True
+            return text, f"/override {event.id}", "activate it anyway", None, True
 
 
-def training_words(record: TrainingRecord) -> tuple[Tone, str]:
-    """A training's new state, in a line."""
-    word, _ = training_state(record.state)
+def training_text(record: TrainingRecord) -> tuple[Tone, str]:
+    """The tone and the line for a training's new state."""
+    label, _ = training_state(record.state)
     count = len(record.examples)
-    text = f"training {record.id} {word}"
+    text = f"training {record.id} {label}"
     if record.state in ("queued", "training"):
         return "note", f"{text}: {count} example{'' if count == 1 else 's'}"
     message = f": {record.message}" if record.message else ""
     return _TONES.get(record.state, "note"), f"{text}{message}"
 
 
-def measure_words(before: Measures, after: Measures, what: Literal["recalled", "kept"]) -> str:
+def measure_text(before: Measures, after: Measures, what: Literal["recalled", "kept"]) -> str:
     """Such as `30 % → 100 % of 10`."""
     new: float | None = getattr(after, what)
     old: float | None = getattr(before, what)
@@ -103,15 +104,15 @@ def measure_words(before: Measures, after: Measures, what: Literal["recalled", "
     return f"{text} of {count}" if count else text
 
 
-def buffer_words(buffer: events.BufferStatus) -> str:
-    """How far the buffer is from a training."""
+def buffer_text(buffer: events.BufferStatus) -> str:
+    """The examples collected, and how many of them start a training."""
     if buffer.threshold:
-        return f"{buffer.count} of {buffer.threshold} until training"
-    wait = "waits" if buffer.count == 1 else "wait"
-    return f"{buffer.count} {wait} for {'training' if buffer.weight_threshold else '/train'}"
+        return f"{buffer.count} of {buffer.threshold} examples"
+    examples = f"{buffer.count} example{'' if buffer.count == 1 else 's'}"
+    return examples if buffer.weight_threshold else f"{examples}, /train starts"
 
 
-def weight_words(buffer: events.BufferStatus) -> str:
+def weight_text(buffer: events.BufferStatus) -> str:
     """The summed weight, and the one that starts a training."""
     limit = f" of {buffer.weight_threshold:g}" if buffer.weight_threshold else ""
     return f"weight {buffer.weight:g}{limit}"

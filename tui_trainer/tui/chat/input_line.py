@@ -9,11 +9,11 @@ from tui_trainer.tui.chat.completion import InputHistory
 
 
 class InputLine(Input):
-    """An input whose pasted lines are joined, with the earlier lines a key away."""
+    """An input that joins pasted lines and recalls earlier ones."""
 
     def __init__(self) -> None:
         super().__init__(
-            placeholder="ask something, or / for a command",
+            placeholder="type a question, or / for a command",
             id="ask",
             compact=True,
             select_on_focus=False,
@@ -22,7 +22,7 @@ class InputLine(Input):
         self._recalled = ""
 
     def recall(self, lines: list[str], direction: int) -> None:
-        """Puts an earlier (-1) or later (1) line in."""
+        """Show an earlier (-1) or later (1) line."""
         if self.value != self._recalled:
             self._recall.forget()
         self._recalled = self._recall.step(lines, self.value, direction)
@@ -30,13 +30,13 @@ class InputLine(Input):
         self.cursor_position = len(self.value)
 
     def take(self) -> str:
-        """What was typed; the line is empty then."""
+        """Return the typed text and clear the line."""
         text, self.value, self._recalled = self.value, "", ""
         self._recall.forget()
         return text
 
     def _on_paste(self, event: events.Paste) -> None:
-        """Textual would keep the first line only."""
+        """Join the lines: Textual would keep the first one only."""
         event.stop()
         event.prevent_default()
         line = " ".join(part.strip() for part in event.text.splitlines() if part.strip())

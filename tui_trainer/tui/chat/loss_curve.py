@@ -1,4 +1,4 @@
-"""The losses of a training under way, read from the end of its metrics."""
+"""The losses of the current training, read from the end of its metrics file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _Row(msgspec.Struct):
 
 @dataclass(frozen=True)
 class LossCurve:
-    """The newest losses, oldest first, and what the engine thinks is left in seconds."""
+    """The newest losses, oldest first; the remaining time in seconds; the run's state."""
 
     losses: tuple[float, ...] = ()
     eta_seconds: float | None = None
@@ -28,7 +28,7 @@ class LossCurve:
 
 
 def curve_of(record: TrainingRecord) -> LossCurve | None:
-    """The curve of a training that runs; None for any other."""
+    """The curve of a running training; None for any other."""
     if record.state != "training" or record.run_path is None:
         return None
     folder = RunFolder(Path(record.run_path))

@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.chat.completion import CommandForms
+from tui_trainer.tui.chat.controller import chat_of
 from tui_trainer.tui.chat.input_line import InputLine
 from tui_trainer.tui.chat.teaching_panels import TeachingPanel
 from tui_trainer.tui.chat.teaching_status import teaching_facts_of
@@ -26,16 +27,16 @@ from tui_trainer.tui.keymap import Key
 from tui_trainer.watch.snapshots import FolderView
 
 _RATINGS = (
-    ChoiceOption("good", "g", "good: this is right, learn it (weight 1)"),
+    ChoiceOption("good", "g", "good: right (weight 1)"),
     ChoiceOption("medium", "m", "medium: poor (weight 3), with a note"),
     ChoiceOption("critical", "c", "critical: wrong (weight 10), with a note"),
-    ChoiceOption("edit", "e", "write the right answer"),
-    ChoiceOption("revise", "r", "let the model answer again, with a note"),
+    ChoiceOption("edit", "e", "edit: write the right answer"),
+    ChoiceOption("revise", "r", "revise: answer again, given a note"),
 )
 _NOTES = {
-    "medium": ("What is poor about it?", "the note is kept with the rating; it may be empty"),
-    "critical": ("What is wrong with it?", "the note is kept with the rating; it may be empty"),
-    "revise": ("What is wrong with it?", "the model answers again with this in view"),
+    "medium": ("What is poor about it?", "optional; stored with the rating"),
+    "critical": ("What is wrong with it?", "optional; stored with the rating"),
+    "revise": ("What is wrong with it?", "the model is given this note and answers again"),
 }
 
 
@@ -45,7 +46,7 @@ class ChatScreen(Page):
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar = keymap.bindings("chat")
     AUTO_FOCUS = "#ask"
-    place = "chat"
+    mode_name = "chat"
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +71,7 @@ class ChatScreen(Page):
         self._hint()
 
     def on_screen_resume(self) -> None:
-        self.session.chatting.start()
+        chat_of(self.app).start()
         self.query_one(TranscriptView).scroll_to_end()
 
     def on_descendant_focus(self) -> None:
@@ -84,12 +85,12 @@ class ChatScreen(Page):
         if talk.phase == "unavailable" and not talk.entries:
             return Content.assemble(
                 (clean(talk.note), "bold $error"),
-                "\n\nEverything else works without it.  ",
-                ("f1", "bold $accent"), " to ", ("f5", "bold $accent"), " show the other screens.",
+                "\n\nThe other screens work without it: press ",
+                ("f1", "bold $accent"), " to ", ("f5", "bold $accent"), ".",
             )  # fmt: skip
         return None
 
-    def show_talk(self) -> None:
+    def refresh_chat(self) -> None:
         self.refresh_all()
 
     def take(self, view: FolderView) -> None:
@@ -103,8 +104,8 @@ class ChatScreen(Page):
         self.draw_keys()
 
     def step_back(self) -> bool:
-        chatting = self.session.chatting
-        if chatting.cancel() or chatting.decline():
+        chat = chat_of(self.app)
+        if chat.cancel() or chat.decline():
             return True
         if self._typing:
             self.query_one(TranscriptView).focus()
@@ -125,9 +126,10 @@ class ChatScreen(Page):
             return key.label, 0
         if key.id == "back":
             if talk.working is not None:
-                return "end the answer", 1
-            return ("leave it", 2) if talk.ask else (("screens 1-5", 2) if self._typing else
-                                                     (key.label, 16))  # fmt: skip
+                return "stop the answer", 1
+            if talk.ask is not None:
+                return talk.ask.no_label, 2
+            return ("leave the input", 2) if self._typing else (key.label, 16)
         if key.id == "type":
             return key.label, 0 if self._typing else 3
         return key.label, key.rank
@@ -135,16 +137,16 @@ class ChatScreen(Page):
     # -- keys ---------------------------------------------------------------------------------
 
     def action_say(self, line: str) -> None:
-        self.session.chatting.submit(line, remember=False)
+        chat_of(self.app).submit(line, remember=False)
 
     def action_rate(self) -> None:
-        self.app.push_screen(ChoiceDialog("The last answer is", _RATINGS), self._rated)
+        self.app.push_screen(ChoiceDialog("Rate the last answer", _RATINGS), self._rated)
 
     def action_agree(self) -> None:
-        self.session.chatting.agree()
+        chat_of(self.app).agree()
 
     def action_watch(self) -> None:
-        self.session.chatting.watch_training()
+        chat_of(self.app).watch_training()
 
     def action_history(self, direction: int) -> None:
         if self._typing:
@@ -178,7 +180,7 @@ class ChatScreen(Page):
 
     @property
     def _talk(self) -> Transcript:
-        return self.session.chatting.talk
+        return chat_of(self.app).transcript
 
     @property
     def _typing(self) -> bool:
@@ -200,7 +202,7 @@ class ChatScreen(Page):
                 self.action_say(f"/{command} {note}".strip())
 
         def check(note: str) -> str | None:
-            return "say what is wrong" if needed and not note.strip() else None
+            return "write what is wrong" if needed and not note.strip() else None
 
         self.app.push_screen(PromptDialog(_NOTES[command][0], "", _NOTES[command][1], check), say)
 
@@ -221,7 +223,7 @@ class ChatScreen(Page):
     def _given(self) -> None:
         line = self.query_one(InputLine).take()
         if line.strip():
-            self.session.chatting.submit(line)
+            chat_of(self.app).submit(line)
             self.query_one(TranscriptView).scroll_to_end()
 
 
@@ -233,7 +235,7 @@ def asked(talk: Transcript, yes_key: str) -> Content | None:
         return Content.assemble(
             ("! ", "bold $warning"), text,
             (yes_key, "bold $accent"), f" {talk.ask.label}   ",
-            ("esc", "bold $accent"), " leave it",
+            ("esc", "bold $accent"), f" {talk.ask.no_label}",
         )  # fmt: skip
     if talk.phase in ("loading", "opening") and (talk.waiting or talk.working or not talk.facts):
         note = f"{clean(talk.note)} …" if talk.note else "…"
@@ -241,5 +243,5 @@ def asked(talk: Transcript, yes_key: str) -> Content | None:
     if talk.phase == "unavailable":
         return Content.styled(clean(talk.note), "$error")
     if talk.working is not None:
-        return Content.styled("ending …" if talk.ending else "answering …", "$accent")
+        return Content.styled("stopping …" if talk.ending else "answering …", "$accent")
     return None

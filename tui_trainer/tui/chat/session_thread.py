@@ -7,127 +7,34 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Rating
-from tui_trainer.contracts.teaching import TrainingRecord
-from tui_trainer.tui.chat.loss_curve import LossCurve, curve_of
-from tui_trainer.tui.startup.services import OpenSession, in_background
+from tui_trainer.tui.chat.loss_curve import curve_of
+from tui_trainer.tui.chat.news import (
+    ChatReady,
+    ChatUnavailable,
+    LineEnded,
+    LineStarted,
+    ModelLoading,
+    News,
+    NotTeaching,
+    SessionOpened,
+    TrainingProgressed,
+)
+from tui_trainer.tui.common.background import in_background
+from tui_trainer.tui.common.protocols import OpenSession
 
 if TYPE_CHECKING:  # monitor loads neither of them
     from tui_trainer.repl.context import SessionContext
     from tui_trainer.repl.session import ChatSession
-    from tui_trainer.store.feedback.conversations import RecordedTurn
 
 KEPT_TURNS = 2000
 SEAT_SECONDS = 3.0  # until another session is taken to have the teacher's seat
 _LEAVE_SECONDS = 6.0
 _LOOK_SECONDS = 0.2
-
-
-@dataclass(frozen=True)
-class SessionOpened:
-    """The stores are read: what was said before, how it was rated, and the trainings."""
-
-    model: str
-    said: tuple[RecordedTurn, ...] = ()
-    ratings: dict[str, Rating] = field(default_factory=dict)
-    trainings: tuple[TrainingRecord, ...] = ()
-    history: tuple[str, ...] = ()
-    live: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ModelLoading:
-    """The model is being loaded; `message` is a few words from its process."""
-
-    message: str = ""
-
-
-@dataclass(frozen=True)
-class ChatReady:
-    """The model answers."""
-
-    parameters: int
-    device: str
-    dtype: str
-
-
-@dataclass(frozen=True)
-class ChatUnavailable:
-    """There is no chat, and why."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class LineStarted:
-    """A line is being done."""
-
-    line: str
-
-
-@dataclass(frozen=True)
-class LineEnded:
-    """A line is done, or was refused."""
-
-    line: str
-    done: bool
-
-
-@dataclass(frozen=True)
-class TrainingProgressed:
-    """A training has come on, with its losses so far."""
-
-    record: TrainingRecord
-    curve: LossCurve | None = None
-
-
-@dataclass(frozen=True)
-class NotTeaching:
-    """Another session teaches for this home folder."""
-
-
-News = (
-    events.Event
-    | SessionOpened
-    | ModelLoading
-    | ChatReady
-    | ChatUnavailable
-    | LineStarted
-    | LineEnded
-    | TrainingProgressed
-    | NotTeaching
-)
-
-
-def real_session(model: str, runs_dir: Path) -> OpenSession:
-    """The session on the user's own stores; its settings are read anew."""
-
-    def open_it(
-        emit: Callable[[events.Event], None], on_status: Callable[[str], None]
-    ) -> ChatSession:
-        from tui_trainer.launch.engine_process import NEEDED, REPAIR, check_installed
-        from tui_trainer.repl.factory import open_session
-        from tui_trainer.store.settings import load_settings
-
-        try:
-            check_installed()
-        except UserError:
-            raise UserError(f"the chat needs {', '.join(NEEDED)}; install with: {REPAIR}") from None
-        return open_session(
-            model,
-            settings=load_settings().teaching,
-            runs_dir=runs_dir,
-            emit=emit,
-            on_status=on_status,
-        )
-
-    return open_it
 
 
 class SessionThread:
@@ -223,7 +130,7 @@ class SessionThread:
             if self._left.is_set():
                 break
         if self._session is None:
-            raise UserError("there is no chat; its screen says why")
+            raise UserError("the chat is not available; the chat screen (3) shows why")
         return self._session.context
 
     # -- in the session's thread -----------------------------------------------------------------
@@ -235,7 +142,9 @@ class SessionThread:
             except UserError as error:
                 self._tell(events.SessionError(text=str(error)))
             except Exception as error:  # the next line is to be done all the same
-                self._tell(events.SessionError(text=f"unexpected {type(error).__name__}: {error}"))
+                self._tell(
+                    events.SessionError(text=f"unexpected error, {type(error).__name__}: {error}")
+                )
 
     def _open(self) -> None:
         if self._session is not None:
@@ -283,21 +192,14 @@ class SessionThread:
             self._tell(LineEnded(line, done))
 
     def _look_for_seat(self, session: ChatSession) -> None:
-        if not self._left.wait(SEAT_SECONDS) and not getattr(
-            session.context.trainer, "teaching", True
-        ):
+        if not self._left.wait(SEAT_SECONDS) and not session.context.trainer.teaching:
             self._tell(NotTeaching())
 
     def _tell(self, news: News) -> None:
-        told: list[News] = [news]
         if isinstance(news, events.TrainingStatus):
-            told = [TrainingProgressed(news.record, curve_of(news.record))]
-            if self._session is not None and news.record.state != "training":
-                told.append(
-                    self._session.context.buffer()
-                )  # it took its examples, or gave them back
+            news = TrainingProgressed(news.record, curve_of(news.record))
         with self._lock:
-            self._news.extend(told)
+            self._news.append(news)
             first, self._told = not self._told, True
         if first and not self._left.is_set():
             self._post()

@@ -1,34 +1,18 @@
-"""Panels about teaching: beside the conversation, above its input line, on the dashboard."""
+"""The panel about teaching, beside the conversation or above its input line."""
 
 from __future__ import annotations
 
 from textual.content import Content
 
-from tui_trainer.tui.chat.teaching_status import (
-    FeedbackFacts,
-    TeachingFacts,
-    blocks_of,
-    feedback_lines,
-    one_line,
-)
-from tui_trainer.tui.common.panel import Panel, stack
+from tui_trainer.tui.chat.teaching_status import TeachingFacts, blocks_of, one_line
+from tui_trainer.tui.common.panel import Panel
 
 
 class TeachingPanel(Panel[TeachingFacts]):
-    """What answers, the buffer, the training under way and the last one's result."""
+    """The active model, the buffer, the current training, and the last result."""
 
     def __init__(self) -> None:
         super().__init__(TeachingFacts(), id="teaching")
 
     def draw(self, facts: TeachingFacts, width: int, height: int) -> Content:
         return one_line(facts, width) if height == 1 else blocks_of(facts, width)
-
-
-class FeedbackPanel(Panel[FeedbackFacts]):
-    """The buffer, on the dashboard; hidden until the chat was used."""
-
-    def __init__(self) -> None:
-        super().__init__(FeedbackFacts(), id="feedback")
-
-    def draw(self, facts: FeedbackFacts, width: int, height: int) -> Content:
-        return stack(*feedback_lines(facts, width))

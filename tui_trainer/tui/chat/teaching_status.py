@@ -1,4 +1,4 @@
-"""What answers, how far the feedback is, and the training under way, as words. Pure."""
+"""Text about the active model, the feedback, and the current training. No I/O."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tui_trainer.text.formats import clean, duration, number
 from tui_trainer.tui.charts.blocks import sparkline
 from tui_trainer.tui.charts.model import Marks
 from tui_trainer.tui.chat.event_text import (
-    buffer_words,
-    live_words,
-    measure_words,
+    buffer_text,
+    live_text,
+    measure_text,
     training_state,
-    weight_words,
+    weight_text,
 )
 from tui_trainer.tui.chat.transcript import Transcript
 from tui_trainer.tui.common import run_status
@@ -30,9 +30,13 @@ _LABEL = 9
 
 @dataclass(frozen=True)
 class FeedbackFacts:
-    """The buffer; empty words where nothing is known yet."""
+    """The feedback buffer; `text` is empty while nothing is known.
 
-    words: str = ""
+    `share` and `weight_share` are 0..1 of the thresholds, None without one; `lacking` counts
+    examples that need a correction.
+    """
+
+    text: str = ""
     share: float | None = None
     weight: str = ""
     weight_share: float | None = None
@@ -41,21 +45,21 @@ class FeedbackFacts:
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """The training under way."""
+    """The current training; `share` is done steps by all, 0..1."""
 
     id: str = ""
     state: str = ""
     step: str = ""
     share: float | None = None
     losses: tuple[float, ...] = ()
-    left: str = ""
+    remaining: str = ""
     queued: int = 0
     examples: int = 0
 
 
 @dataclass(frozen=True)
 class ResultFacts:
-    """How the newest training ended."""
+    """The result of the newest finished training."""
 
     state: str = ""
     adapter: str = ""
@@ -66,7 +70,7 @@ class ResultFacts:
 
 @dataclass(frozen=True)
 class TeachingFacts:
-    """Everything beside a conversation."""
+    """What the side panel shows."""
 
     model: str = ""
     loaded: str = ""
@@ -80,11 +84,12 @@ class TeachingFacts:
 
 
 def teaching_facts_of(talk: Transcript, watch_key: str, marks: Marks) -> TeachingFacts:
-    """The facts of a session's talk; `watch_key` shows a training on the dashboard."""
+    """The panel's facts from the transcript; `watch_key` is the key that shows a training on the
+    dashboard."""
     return TeachingFacts(
         model=clean(talk.model),
         loaded=_loaded(talk),
-        answers=clean(live_words(talk.live)),
+        answers=clean(live_text(talk.live)),
         feedback=feedback_facts_of(talk),
         training=_training(talk),
         result=_result(talk.last_result),
@@ -95,26 +100,26 @@ def teaching_facts_of(talk: Transcript, watch_key: str, marks: Marks) -> Teachin
 
 
 def feedback_facts_of(talk: Transcript) -> FeedbackFacts:
-    """The facts of the buffer."""
+    """The buffer's facts from the transcript."""
     buffer = talk.buffer
     if buffer is None:
         return FeedbackFacts()
     return FeedbackFacts(
-        words=buffer_words(buffer),
+        text=buffer_text(buffer),
         share=buffer.count / buffer.threshold if buffer.threshold else None,
-        weight=weight_words(buffer),
+        weight=weight_text(buffer),
         weight_share=(buffer.weight / buffer.weight_threshold if buffer.weight_threshold else None),
         lacking=buffer.needs_correction,
     )
 
 
 def feedback_lines(facts: FeedbackFacts, width: int) -> list[Content]:
-    """Title, words, bar and what lacks a correction."""
-    if not facts.words:
+    """Title, count, bars, and how many examples need a correction."""
+    if not facts.text:
         return []
     lines = [
         Content.styled("feedback", "bold"),
-        spread(Content(facts.words), Content.styled(facts.weight, "$faint"), width),
+        spread(Content(facts.text), Content.styled(facts.weight, "$faint"), width),
     ]
     lines += [meter(s, width) for s in (facts.share, facts.weight_share) if s is not None]
     if facts.lacking:
@@ -124,10 +129,10 @@ def feedback_lines(facts: FeedbackFacts, width: int) -> list[Content]:
 
 
 def side_lines(facts: TeachingFacts, width: int) -> list[list[Content]]:
-    """The blocks of the side panel, in their order."""
+    """The blocks of the side panel, in order."""
     blocks = [
         [
-            Content.styled("answers", "bold"),
+            Content.styled("active model", "bold"),
             Content.styled(facts.answers, "$accent").truncate(width, ellipsis=True),
             Content.styled(f"{facts.model}{facts.loaded}", "$faint").truncate(width, ellipsis=True),
         ],
@@ -136,19 +141,19 @@ def side_lines(facts: TeachingFacts, width: int) -> list[list[Content]]:
         _result_lines(facts.result, width),
     ]
     if not facts.teaches:
-        blocks.append([Content.styled("! another session teaches", run_status.CAUTION)])
+        blocks.append([Content.styled("! another session trains", run_status.CAUTION)])
     return [block for block in blocks if block]
 
 
 def one_line(facts: TeachingFacts, width: int) -> Content:
-    """The most of it in a line, where there is no room beside the conversation."""
-    left = Content.assemble(" ", ("answers ", "$faint"), (facts.answers, "$accent"))
+    """The most important facts in one line, for narrow terminals."""
+    left = Content.assemble(" ", ("active ", "$faint"), (facts.answers, "$accent"))
     right = _short_training(facts) if facts.training.id else _short_feedback(facts.feedback)
     return spread(left, Content.assemble(right, " "), width)
 
 
 def blocks_of(facts: TeachingFacts, width: int) -> Content:
-    """The side panel's content, blocks apart."""
+    """The side panel's content, with an empty line between blocks."""
     lines: list[Content] = []
     for block in side_lines(facts, width):
         lines += [*([Content("")] if lines else []), *block]
@@ -157,7 +162,7 @@ def blocks_of(facts: TeachingFacts, width: int) -> Content:
 
 def _loaded(talk: Transcript) -> str:
     if talk.phase in ("opening", "loading"):
-        return " is loading …"
+        return ", loading …"
     if talk.phase == "ready" and talk.facts is not None:
         size = number(float(talk.facts.parameters), 3)
         return f", {size} parameters on {talk.facts.device}"
@@ -172,18 +177,18 @@ def _training(talk: Transcript) -> TrainingFacts:
     total = record.total_steps
     return TrainingFacts(
         id=clean(record.id),
-        state=_word(record.state, curve.status if curve else ""),
+        state=_state_label(record.state, curve.status if curve else ""),
         step=f"{formats.count(record.step)} / {formats.count(total)}" if total else "",
         share=min(1.0, record.step / total) if total else None,
         losses=curve.losses if curve else (),
-        left=duration(curve.eta_seconds) if curve and curve.eta_seconds is not None else "",
+        remaining=duration(curve.eta_seconds) if curve and curve.eta_seconds is not None else "",
         queued=talk.queued,
         examples=len(record.examples),
     )
 
 
-def _word(state: str, status: str) -> str:
-    """The run's own word says more while the training runs: preparing, paused, saving."""
+def _state_label(state: str, status: str) -> str:
+    """While a training runs, its run's state is more exact: preparing, paused, saving."""
     return status if state == "training" and status in ACTIVE_STATES else state
 
 
@@ -193,8 +198,8 @@ def _result(record: TrainingRecord | None) -> ResultFacts:
     return ResultFacts(
         state=record.state,
         adapter=clean(record.adapter or record.id),
-        recalled=measure_words(record.before, record.after, "recalled"),
-        kept=measure_words(record.before, record.after, "kept"),
+        recalled=measure_text(record.before, record.after, "recalled"),
+        kept=measure_text(record.before, record.after, "kept"),
         message=clean(record.message) if record.state != "live" else "",
     )
 
@@ -218,9 +223,13 @@ def _training_lines(facts: TeachingFacts, width: int) -> list[Content]:
         figure = sparkline(np.array(training.losses), max(6, width - 15), facts.marks)
         loss = Content.assemble(("loss ", "$faint"), number(training.losses[-1]))
         lines.append(spread(loss, Content.styled(figure, "$accent"), width))
-    left = Content.assemble(("left ", "$faint"), training.left) if training.left else Content("")
+    remaining = (
+        Content.assemble(("remaining ", "$faint"), training.remaining)
+        if training.remaining
+        else Content("")
+    )
     watch = Content.assemble((facts.watch_key, "bold $accent"), (" watch", "$faint"))
-    lines.append(spread(left, watch, width))
+    lines.append(spread(remaining, watch, width))
     if training.queued:
         lines.append(Content.styled(f"{training.queued} more queued", "$faint"))
     return lines
@@ -243,20 +252,20 @@ def _result_lines(result: ResultFacts, width: int) -> list[Content]:
 
 def _short_training(facts: TeachingFacts) -> Content:
     training = facts.training
-    left = f"  left {training.left}" if training.left else ""
+    remaining = f"  {training.remaining} left" if training.remaining else ""
     return Content.assemble(
         _badge(training.state), " ", meter(training.share, 10, _colour(training.state)),
-        f" {formats.percent(100 * (training.share or 0)):>5}", (left, "$faint"),
+        f" {formats.percent(100 * (training.share or 0)):>5}", (remaining, "$faint"),
     )  # fmt: skip
 
 
 def _short_feedback(facts: FeedbackFacts) -> Content:
-    if not facts.words:
+    if not facts.text:
         return Content("")
-    lacking = f"! {facts.lacking} uncorrected  " if facts.lacking else ""
+    lacking = f"! {facts.lacking} to correct  " if facts.lacking else ""
     share = facts.share if facts.share is not None else facts.weight_share
     bar = meter(share, 8) if share is not None else Content("")
-    return Content.assemble((lacking, run_status.CAUTION), facts.words, " ", bar)
+    return Content.assemble((lacking, run_status.CAUTION), facts.text, " ", bar)
 
 
 def _badge(state: str) -> Content:

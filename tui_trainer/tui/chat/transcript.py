@@ -10,16 +10,17 @@ from typing import Literal
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.feedback import WEIGHTS
 from tui_trainer.contracts.teaching import TrainingRecord
-from tui_trainer.tui.chat import session_thread
+from tui_trainer.tui.chat import news as chat_news
 from tui_trainer.tui.chat.event_text import (
+    BASE,
     answered_detail,
-    ask_of,
-    live_words,
-    rated_words,
-    training_words,
+    live_text,
+    question_of,
+    rating_text,
+    training_text,
 )
 from tui_trainer.tui.chat.loss_curve import LossCurve
-from tui_trainer.tui.chat.session_thread import News
+from tui_trainer.tui.chat.news import News
 
 Kind = Literal["you", "answer", "note", "good", "caution", "problem", "table"]
 Phase = Literal["closed", "opening", "loading", "ready", "unavailable"]
@@ -50,6 +51,11 @@ class PendingQuestion:
     no: str | None = None
     stays: bool = False
 
+    @property
+    def no_label(self) -> str:
+        """What declining does, in a word."""
+        return {"/no": "cancel", "/reject": "reject it"}.get(self.no or "", "dismiss")
+
 
 @dataclass
 class Transcript:
@@ -59,7 +65,7 @@ class Transcript:
     phase: Phase = "closed"
     note: str = ""
     model: str = "builtin"
-    facts: session_thread.ChatReady | None = None
+    facts: chat_news.ChatReady | None = None
     live: dict[str, float] = field(default_factory=dict)
     buffer: events.BufferStatus | None = None
     trainings: dict[str, TrainingRecord] = field(default_factory=dict)
@@ -78,7 +84,7 @@ class Transcript:
 
     def queue(self, line: str, *, remember: bool) -> None:
         """A line was given and waits its turn."""
-        self.waiting.append(TranscriptEntry("you", line, "waits"))
+        self.waiting.append(TranscriptEntry("you", line, "queued"))
         if remember and (not self.history or self.history[-1] != line):
             self.history.append(line)
 
@@ -119,18 +125,18 @@ class Transcript:
                 self._finish(news.response, answered_detail(news))
             case events.Revision():
                 self._finish(news.text, "revised answer")
-                self.ask = PendingQuestion(*ask_of(news))
+                self.ask = PendingQuestion(*question_of(news))
             case events.SessionError():
                 self._stop_stream()
                 self._add("problem", news.text)
             case events.SessionNotice():
                 self._add("note", news.text)
             case events.Rated():
-                self._add("good" if news.taught is not None else "caution", rated_words(news))
+                self._add("good" if news.taught is not None else "caution", rating_text(news))
             case events.NeedsCorrection():
                 pass  # the rating's own line says so
             case events.Flagged() | events.Confirm():
-                self.ask = PendingQuestion(*ask_of(news))
+                self.ask = PendingQuestion(*question_of(news))
                 self._add("caution", self.ask.text)
             case events.EditRequest():
                 self.edit = news
@@ -140,31 +146,31 @@ class Transcript:
                 self._go_live(adapters)
             case events.BufferStatus():
                 self.buffer = news
-            case session_thread.TrainingProgressed():
+            case chat_news.TrainingProgressed():
                 self._progress(news)
             case _:
                 self._take_life(news)
 
     def _take_life(self, news: News) -> None:
         match news:
-            case session_thread.SessionOpened():
+            case chat_news.SessionOpened():
                 self._open(news)
-            case session_thread.ModelLoading(message=message):
+            case chat_news.ModelLoading(message=message):
                 self.phase, self.note = "loading", message
-            case session_thread.ChatReady():
+            case chat_news.ChatReady():
                 self.phase, self.note, self.facts = "ready", "", news
-            case session_thread.ChatUnavailable(reason=reason):
+            case chat_news.ChatUnavailable(reason=reason):
                 self.phase, self.note = "unavailable", reason
-            case session_thread.LineStarted(line=line):
+            case chat_news.LineStarted(line=line):
                 self._begin(line)
-            case session_thread.LineEnded():
+            case chat_news.LineEnded():
                 self._end(news)
-            case session_thread.NotTeaching():
+            case chat_news.NotTeaching():
                 self.teaches = False
                 self._add(
                     "caution",
-                    "another tui-trainer session does the teaching for this home folder: "
-                    "feedback is stored here and taught there",
+                    "another tui-trainer session trains for this home folder: "
+                    "feedback is stored here, and that session trains on it",
                 )
 
     def _begin(self, line: str) -> None:
@@ -176,7 +182,7 @@ class Transcript:
             self.ask = None
         self._add("you", line)
 
-    def _end(self, news: session_thread.LineEnded) -> None:
+    def _end(self, news: chat_news.LineEnded) -> None:
         self.working = None
         self._stop_stream()
         if news.done and news.line.strip() == "/new":
@@ -203,7 +209,7 @@ class Transcript:
         if self._running is not None:
             self._finish(self.entries[self._running].text, "cut off")
 
-    def _progress(self, news: session_thread.TrainingProgressed) -> None:
+    def _progress(self, news: chat_news.TrainingProgressed) -> None:
         record = news.record
         before = self.trainings.get(record.id)
         self.trainings[record.id] = record
@@ -212,17 +218,22 @@ class Transcript:
         elif record.id == self._drawn:
             self.curve = None
         if before is None or before.state != record.state:
-            kind, text = training_words(record)
+            kind, text = training_text(record)
             self._add(kind, text)
             if record.state == "refused":
-                self.ask = PendingQuestion(*ask_of(record))
+                self.ask = PendingQuestion(*question_of(record))
 
     def _go_live(self, adapters: dict[str, float]) -> None:
         changed, self.live = self.live != adapters, dict(adapters)
         if changed:
-            self._add("note", f"answers come from {live_words(adapters)}")
+            self._add(
+                "note",
+                f"active adapter: {live_text(adapters)}"
+                if adapters
+                else "no active adapter: the base model answers",
+            )
 
-    def _open(self, news: session_thread.SessionOpened) -> None:
+    def _open(self, news: chat_news.SessionOpened) -> None:
         self.phase, self.model = "opening", news.model
         self.live = dict(news.live)
         self.trainings = {record.id: record for record in news.trainings}
@@ -235,14 +246,14 @@ class Transcript:
         self.entries.append(TranscriptEntry(kind, text, table=table, running=running))
 
 
-def earlier(news: session_thread.SessionOpened) -> Sequence[TranscriptEntry]:
+def earlier(news: chat_news.SessionOpened) -> Sequence[TranscriptEntry]:
     """The conversation that is carried on, and a line where it stops."""
     found: list[TranscriptEntry] = []
     for said in news.said:
         if said.role == "user":
             found.append(TranscriptEntry("you", said.content))
             continue
-        source = said.adapter or "the base"
+        source = said.adapter or BASE
         found.append(
             TranscriptEntry(
                 "answer", said.content, f"{source} · cut off" if said.cancelled else source
@@ -254,6 +265,6 @@ def earlier(news: session_thread.SessionOpened) -> Sequence[TranscriptEntry]:
     if found:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(news.said[-1].time))
         found.append(
-            TranscriptEntry("note", f"carried on from {when}; /new begins a new conversation")
+            TranscriptEntry("note", f"continued from {when}; /new starts a new conversation")
         )
     return found

@@ -1,4 +1,4 @@
-"""Entries of the conversation as lines of a given width. Pure."""
+"""Entries of the conversation as lines of a given width. No I/O."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _READABLE = 16
 
 
 def entry_lines(entry: TranscriptEntry, width: int) -> list[Content]:
-    """The block of one entry; a question stands on a ground of its own."""
+    """The lines of one entry; a question has its own background."""
     width = max(8, width)
     if entry.kind == "you":
         return _question(entry, width)
@@ -42,7 +42,7 @@ def entry_lines(entry: TranscriptEntry, width: int) -> list[Content]:
 
 
 def table_lines(table: events.TextTable, width: int) -> list[Content]:
-    """A table in columns, the widest ones narrowed; facts without headers as label and text."""
+    """A table in columns, the widest narrowed to fit; rows without headers as label and text."""
     title = Content.styled(f"{_INDENT}{clean(table.title)}", "bold")
     if not table.headers:
         return [title, *_facts(table.rows, width - len(_INDENT))]
@@ -55,13 +55,13 @@ def table_lines(table: events.TextTable, width: int) -> list[Content]:
 
 
 def least_width(rows: Sequence[Sequence[str]]) -> int:
-    """The cells in which a table can still be read: no column narrower than its short texts."""
+    """The least width in cells at which a table is readable."""
     wide = column_widths(rows, 10**6)
     return sum(min(size, _READABLE) for size in wide) + _GAP * (len(wide) - 1)
 
 
 def column_widths(rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """The cells of each column so that all fit into `width`, the widest giving first."""
+    """The width of each column in cells, the widest reduced first until all fit."""
     count = max((len(row) for row in rows), default=0)
     wide = [max(cell_len(row[i]) for row in rows if i < len(row)) for i in range(count)]
     room = width - _GAP * (count - 1)
@@ -71,12 +71,12 @@ def column_widths(rows: Sequence[Sequence[str]], width: int) -> list[int]:
 
 
 def _question(entry: TranscriptEntry, width: int) -> list[Content]:
-    ground = "on $panel"
+    background = "on $panel"
     lines = [
         Content.assemble(
-            ("› " if first else _INDENT, f"bold $accent {ground}"),
-            (line.plain, f"bold {ground}"),
-            (" " * max(0, width - len(_INDENT) - line.cell_length), ground),
+            ("› " if first else _INDENT, f"bold $accent {background}"),
+            (line.plain, f"bold {background}"),
+            (" " * max(0, width - len(_INDENT) - line.cell_length), background),
         )
         for first, line in _numbered(_wrapped(entry.text, width - len(_INDENT) - 1))
     ]
@@ -90,13 +90,13 @@ def _answer(entry: TranscriptEntry, width: int) -> list[Content]:
         for line in (_wrapped(text, width - len(_INDENT) - 1) if text.strip() else [])
     ]
     if not lines and not entry.running:
-        lines = [Content.styled(f"{_INDENT}(nothing)", "$faint")]
+        lines = [Content.styled(f"{_INDENT}(empty answer)", "$faint")]
     detail = "…" if entry.running else clean(entry.detail)
     return [*lines, Content.styled(f"{_INDENT}{detail}", "$faint")] if detail else lines
 
 
 def _wrapped(text: str, width: int) -> list[Content]:
-    """Lines of text from the model or a file: never markup, control characters shown."""
+    """Wrapped lines of foreign text: no markup, control characters replaced."""
     lines: list[Content] = []
     for line in text.expandtabs(4).split("\n"):
         lines += wrapped(Content(clean(line)), max(4, width)) if line.strip() else [Content("")]
@@ -129,7 +129,7 @@ def _row(row: Sequence[str], widths: Sequence[int], style: str) -> Content:
 
 
 def _cards(rows: Sequence[Sequence[str]], width: int) -> list[Content]:
-    """A table too wide for columns: each row's first text, and the others behind their headers."""
+    """A table too wide for columns: each row's first text, then `header text` pairs."""
     headers, lines = rows[0], []
     for row in rows[1:]:
         lines.append(Content(f"{_INDENT}{row[0]}").truncate(width, ellipsis=True))
@@ -143,7 +143,7 @@ def _cards(rows: Sequence[Sequence[str]], width: int) -> list[Content]:
 
 
 def _flowing(parts: Sequence[Content], width: int) -> list[Content]:
-    """Parts behind each other, as many in a line as fit."""
+    """Parts side by side, as many in a line as fit."""
     lines: list[Content] = []
     indent = _INDENT * 2
     for part in parts:

@@ -1,4 +1,4 @@
-"""The conversation: scrolls, follows its end, and wraps only what is new."""
+"""The widget of the conversation: scrolls, follows the end, wraps only new entries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tui_trainer.tui.chat.transcript_lines import entry_lines
 
 
 class TranscriptView(ScrollView):
-    """Draws through the line API: a long conversation costs no more than what is in view."""
+    """Draws line by line, so that only the visible lines of a conversation cost time."""
 
     can_focus = True
 
@@ -30,7 +30,7 @@ class TranscriptView(ScrollView):
         self._follows = True
 
     def show(self, entries: Sequence[TranscriptEntry]) -> None:
-        """Takes the conversation; blocks of entries that are the same objects stay."""
+        """Show the entries; the lines of entries that are the same objects are kept."""
         same = 0
         for old, new in zip(self._entries, entries, strict=False):
             if old is not new:
@@ -39,25 +39,25 @@ class TranscriptView(ScrollView):
         if same == len(self._entries) == len(entries):
             return
         self._entries = list(entries)
-        self._lay(same)
+        self._wrap_from(same)
 
     def render_line(self, y: int) -> Strip:
-        """One row of what is in view."""
+        """One visible row."""
         row = y + round(self.scroll_y)
-        ground = self.visual_style
+        background = self.visual_style
         width = self.content_size.width
         if not self._tops or row >= self._height:
-            return Strip.blank(width, ground.rich_style)
+            return Strip.blank(width, background.rich_style)
         index = bisect_right(self._tops, row) - 1
         within = row - self._tops[index]
         block = self._blocks[index]
         if within >= len(block):
-            return Strip.blank(width, ground.rich_style)
-        strip = Strip(block[within].render_segments(ground))
-        return strip.adjust_cell_length(width, ground.rich_style)
+            return Strip.blank(width, background.rich_style)
+        strip = Strip(block[within].render_segments(background))
+        return strip.adjust_cell_length(width, background.rich_style)
 
     def on_resize(self, event: events.Resize) -> None:
-        self._lay(len(self._entries))
+        self._wrap_from(len(self._entries))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
@@ -68,12 +68,12 @@ class TranscriptView(ScrollView):
         self.refresh()
 
     def scroll_to_end(self) -> None:
-        """Shows the newest line; it is followed from now on."""
+        """Show the newest line and follow it from now on."""
         self._follows = True
         self.scroll_end(animate=False, immediate=True, x_axis=False)
 
-    def _lay(self, kept: int) -> None:
-        """Wraps the blocks from number `kept` on and goes along where the end was in view."""
+    def _wrap_from(self, kept: int) -> None:
+        """Wrap the entries from index `kept` on; scroll to the end if it was in view."""
         width = self.scrollable_content_region.width
         if not width or not self.is_attached:
             return

@@ -1,4 +1,4 @@
-"""Every key, by where it works."""
+"""The help: every key, grouped by screen."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tui_trainer.tui.common.dialogs.dialog import FullDialog
 from tui_trainer.tui.keymap import Key, Keymap
 
 _GROUPS = (
-    ("run", "The run"),
+    ("run", "Run"),
     ("dashboard", "Dashboard"),
-    ("runs", "List of runs"),
+    ("runs", "Runs"),
     ("chat", "Chat"),
     ("adapters", "Adapters"),
     ("new", "New run"),
@@ -38,18 +38,18 @@ class HelpScreen(FullDialog):
         Binding("question_mark", "dismiss(None)", "close", show=False),
     ]
 
-    def __init__(self, place: str, keys: Keymap, offers: Callable[[Key], bool]) -> None:
+    def __init__(self, mode: str, keys: Keymap, offers: Callable[[Key], bool]) -> None:
         super().__init__()
-        self._content = help_text(place, keys, offers)
+        self._content = help_text(mode, keys, offers)
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog -tall"):
             yield Static(self._content)
 
 
-def help_text(place: str, keys: Keymap, offers: Callable[[Key], bool]) -> Content:
-    """All keys; those of the present screen come first."""
-    groups = sorted(_GROUPS, key=lambda group: group[0] not in ("run", place))
+def help_text(mode: str, keys: Keymap, offers: Callable[[Key], bool]) -> Content:
+    """All keys; those of the current screen come first."""
+    groups = sorted(_GROUPS, key=lambda group: group[0] not in ("run", mode))
     lines: list[Content] = []
     for scope, title in groups:
         rows = [
@@ -63,7 +63,9 @@ def help_text(place: str, keys: Keymap, offers: Callable[[Key], bool]) -> Conten
     lines += [_row(name, text) for name, text in _MOUSE]
     lines += [
         Content(""),
-        Content.styled('Keys are changed in config.toml, such as  keys.pause = "f8"', "$faint"),
+        Content.styled(
+            'To change a key, set it in config.toml, for example  keys.pause = "f8"', "$faint"
+        ),
     ]
     return Content("\n").join(lines)
 

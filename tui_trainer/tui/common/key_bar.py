@@ -1,4 +1,4 @@
-"""The bottom line: the keys that do something here, as many as fit."""
+"""The bottom line: the keys of this screen, as many as fit."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tui_trainer.tui.common.panel import Panel
 
 @dataclass(frozen=True)
 class Hint:
-    """A key as shown, its word and the action behind a click on it.
+    """A key as shown, its label and the action that a click on it runs.
 
-    The hints with the smallest `rank` stay longest where the line is narrow.
+    Where the line is narrow, hints with a small `rank` are kept and the others dropped.
     """
 
     key: str

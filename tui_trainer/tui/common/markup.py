@@ -1,4 +1,4 @@
-"""Words and numbers for the screen, with their units, as contents that are never markup."""
+"""Text and numbers for the screen, with units, as contents that are never read as markup."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What every full screen shares: tabs above, keys below, and a sentence where nothing is shown."""
+"""The base of every full screen: tabs above, keys below, and a sentence where there is no body."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -13,26 +13,26 @@ from textual.widget import Widget
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.key_bar import Hint, KeyBar
 from tui_trainer.tui.common.markup import plain
+from tui_trainer.tui.common.session import AppSession, session_of
 from tui_trainer.tui.common.top_bar import TopBar, TopBarState
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.keymap import Key
 
 if TYPE_CHECKING:  # the views bring numpy, which comes after the first paint
     from tui_trainer.contracts.hardware import HardwareSample
-    from tui_trainer.tui.app import TrainerApp
     from tui_trainer.watch.snapshots import FolderView, RunSummary
 
-# Below this even the folded screens are of no use.
+# Below this size not even the folded layout is readable.
 LEAST_WIDTH, LEAST_HEIGHT = 60, 16
 
 
 class Page(Screen[None]):
-    """A screen of its own mode. Subclasses give `body`, `take` and what `target` keys act on.
+    """A screen of one mode. Subclasses define `body`, `take` and `target`.
 
     Textual calls the `on_` handlers of a subclass and then those here as well.
     """
 
-    place: ClassVar[str] = ""
+    mode_name: ClassVar[str] = ""
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -41,45 +41,45 @@ class Page(Screen[None]):
         yield KeyBar()
 
     def body(self) -> ComposeResult:
-        """The widgets between the two bars; none, unless a page says which."""
+        """The widgets between the two bars; none by default."""
         yield from ()
 
     def take(self, view: FolderView) -> None:
-        """Shows a new snapshot: nothing, where a page shows nothing of it."""
+        """Shows a new snapshot; does nothing by default."""
 
     def take_machine(self, samples: tuple[HardwareSample, ...]) -> None:
-        """Shows what the machine does now."""
+        """Shows the newest hardware samples; does nothing by default."""
 
     def use_theme(self) -> None:
-        """Puts on the colours of the present theme where the stylesheet does not."""
+        """Applies the colours of the current theme where the stylesheet does not."""
 
-    def show_talk(self) -> None:
-        """Shows what the chat or the teaching has come to."""
+    def refresh_chat(self) -> None:
+        """Shows the current state of the chat; does nothing by default."""
 
     def target(self) -> RunSummary | None:
-        """The run that pause, stop and their like act on here."""
+        """The run that pause, stop and similar keys act on; None by default."""
         return None
 
     def sentence(self, view: FolderView) -> Content | None:
-        """What is said in the middle instead of the body, if anything."""
+        """The text shown in the middle instead of the body; None for the body."""
         return None
 
     def step_back(self) -> bool:
-        """Undoes the innermost thing; False where there is nothing to undo."""
+        """Closes or undoes the innermost state; False where there is nothing to undo."""
         return False
 
     def listens_to(self, key: Key) -> bool:
-        """Whether a key does here what its hint says."""
+        """Whether a key works in the current state, so that its hint is shown."""
         return True
 
     def wording(self, key: Key) -> tuple[str, int]:
-        """The word and the rank of a key in the bottom line here."""
+        """The label and the rank of a key in the bottom line."""
         return key.label, key.rank
 
     @property
-    def session(self) -> TrainerApp:
-        """The app, by its own type."""
-        return cast("TrainerApp", self.app)
+    def session(self) -> AppSession:
+        """The app by what screens may ask of it."""
+        return session_of(self.app)
 
     def on_mount(self) -> None:
         self.draw_keys()
@@ -94,30 +94,30 @@ class Page(Screen[None]):
         self.call_after_refresh(self.refresh_all)
 
     def refresh_all(self) -> None:
-        """Shows the newest snapshot once more, for a new size, theme or focus."""
+        """Shows the newest snapshot again, for a new size, theme or focus."""
         if not self.is_mounted:
             return
         view = self.session.view
-        self.draw_place()
+        self.draw_top_bar()
         self.say(self.too_small() or self.sentence(view))
         self.take(view)
 
-    def draw_place(self) -> None:
-        """Brings the top line up to date."""
+    def draw_top_bar(self) -> None:
+        """Updates the top line."""
         run = self.session.shown_run()
         self.query_one(TopBar).show(
             TopBarState(
                 tabs=self.session.tabs(),
-                here=self.place,
+                current=self.mode_name,
                 run=run.name if run else "",
                 status=run.shown_status if run else "",
             )
         )
 
     def draw_keys(self) -> None:
-        """Brings the bottom line up to date."""
+        """Updates the bottom line."""
         keys = self.session.keymap
-        worded = [(key, *self.wording(key)) for key in keymap.keys_of(self.place)]
+        worded = [(key, *self.wording(key)) for key in keymap.keys_of(self.mode_name)]
         hints = tuple(
             Hint(keys.shown(key), label, key.action, rank)
             for key, label, rank in worded
@@ -126,27 +126,28 @@ class Page(Screen[None]):
         self.query_one(KeyBar).show(hints)
 
     def say(self, content: Content | None) -> None:
-        """Says a sentence instead of the body, or shows the body."""
+        """Shows a sentence instead of the body, or the body."""
         self.set_class(content is not None, "-saying")
         if content is not None:
             self.query_one("#sentence", WrappedText).update(content)
 
     def too_small(self) -> Content | None:
-        """What is said where the terminal has no room for the body."""
+        """The sentence for a terminal that is too small for the body; None where it is not."""
         width, height = self.size
         if width >= LEAST_WIDTH and height >= LEAST_HEIGHT:
             return None
         return Content(
-            f"This terminal is {width}×{height}; tui-trainer needs {LEAST_WIDTH}×{LEAST_HEIGHT} "
-            "and likes 80×24. Make it larger, please; runs go on meanwhile."
+            f"The terminal is {width}×{height}. tui-trainer needs at least "
+            f"{LEAST_WIDTH}×{LEAST_HEIGHT}; 80×24 is recommended. Enlarge the window; "
+            "runs are not affected."
         )
 
 
 def layout_classes(width: int, height: int) -> dict[str, bool]:
-    """Which layouts a terminal of this size has, by class name.
+    """The layout classes of a terminal of this size in cells.
 
-    `-narrow` folds the side to lines, `-slim` makes it slimmer, `-short` folds the lower
-    chart, `-low` the events; `-large` shows every chart at once.
+    `-narrow` folds the side panels to single lines, `-slim` narrows them, `-short` hides the
+    lower chart, `-low` folds the events; `-large` shows every chart at once.
     """
     return {
         "-narrow": width < 100,
@@ -158,21 +159,22 @@ def layout_classes(width: int, height: int) -> dict[str, bool]:
 
 
 def problem_of(view: FolderView) -> Content | None:
+    """What is wrong with the folder and what to do; None where nothing is."""
     if view.problem is None:
         return None
     return Content.assemble(
         plain(view.problem, "bold $error"),
-        "\n\nIt is looked for again all the time: as soon as it can be read, its runs are here.\n",
+        "\n\nThe folder is checked continuously: its runs appear as soon as it can be read.\n",
         ("tui-trainer --runs-dir DIR", "$accent"),
         " or ",
         ("tui-trainer monitor DIR", "$accent"),
-        " watches another folder.",
+        " watches a different folder.",
     )
 
 
-def teach(view: FolderView, monitor_only: bool) -> Content | None:
-    """What a folder without runs says: what is wrong with it, or what goes here and the key
-    that makes the first one. A folder that is not there yet is made by the first run."""
+def empty_folder_text(view: FolderView, monitor_only: bool) -> Content | None:
+    """The text for a folder without runs: its problem, or what appears here and the key that
+    creates the first run. The first run creates a folder that does not exist yet."""
     if view.problem is not None and (monitor_only or view.root.exists()):
         return problem_of(view)
     if view.runs or view.loading:
@@ -190,14 +192,14 @@ def teach(view: FolderView, monitor_only: bool) -> Content | None:
         root,
         " yet.\n\n",
         ("n", "bold $accent"),
-        " makes one, or  ",
+        " creates one, or  ",
         ("tui-trainer train JOB.toml", "$accent"),
         "  from a shell.",
     )
 
 
 def focus_in_order(panes: list[Widget], focused: Widget | None, step: int) -> Widget | None:
-    """The pane `step` places after the focused one, going round."""
+    """The pane `step` positions after the focused one, wrapping around."""
     if not panes:
         return None
     if focused not in panes:

@@ -1,4 +1,4 @@
-"""A pane that draws frozen facts and redraws only when they change."""
+"""A pane that draws immutable facts and redraws only when they change."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Facts = TypeVar("Facts")
 
 
 class Panel(Widget, Generic[Facts]):
-    """Holds what is shown; a subclass turns it into content for the size at hand."""
+    """Keeps the facts to show; a subclass draws them for the current size."""
 
     def __init__(self, facts: Facts, *, id: str | None = None, classes: str = "") -> None:
         super().__init__(id=id, classes=f"panel {classes}".strip())
         self.facts = facts
 
     def show(self, facts: Facts) -> bool:
-        """Takes new facts; returns whether they differ from what stands there."""
+        """Shows new facts; returns whether they differ from the current ones."""
         if facts == self.facts:
             return False
         self.facts = facts
@@ -27,27 +27,27 @@ class Panel(Widget, Generic[Facts]):
         return True
 
     def render(self) -> Content:
-        """The content for the present facts and size."""
+        """The content for the current facts and size."""
         size = self.content_size
         return self.draw(self.facts, max(1, size.width), size.height)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """The lines that the facts take at `width`: the present size is not the coming one."""
+        """The lines that the facts need at `width` cells; the current width may differ."""
         return self.draw(self.facts, max(1, width), 0).plain.count("\n") + 1
 
     def draw(self, facts: Facts, width: int, height: int) -> Content:
-        """Content at most `width` cells wide; `height` is 0 before the first layout. Nothing,
-        unless a panel says what."""
+        """Content at most `width` cells wide; `height` is 0 before the first layout. Empty
+        by default."""
         return Content("")
 
 
 def stack(*lines: Content) -> Content:
-    """Lines below each other."""
+    """The lines joined by line breaks."""
     return Content("\n").join(lines)
 
 
 def spread(left: Content, right: Content, width: int) -> Content:
-    """`left` and `right` at the two ends of a line; `left` is cut where both do not fit."""
+    """One line with `left` and `right` at its ends; `left` is truncated where both do not fit."""
     room = width - right.cell_length - 1
     if room < 1:
         return left.truncate(width, ellipsis=True)

@@ -1,4 +1,4 @@
-"""One word and one colour for each state a run can be in."""
+"""The label and the colour of each status of a run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WORDS = {
     "cancelled": ("cancelled", CAUTION),
     "failed": ("failed", BAD),
     "crashed": ("crashed", BAD),
-    "hung": ("hung?", BAD),  # not a state of the run, but what is seen of it
+    "hung": ("hung?", BAD),  # not a status in the run's files: detected from outside
     "stale": ("stale", CAUTION),
     "unknown": ("unknown", FAINT),
     "unreadable": ("unreadable", BAD),
@@ -29,15 +29,20 @@ RESUMABLE = frozenset({"cancelled", "failed", "crashed"})
 
 
 def word(status: str) -> str:
-    """The state's one word."""
+    """The label of a status."""
     return _WORDS.get(status, _WORDS["unknown"])[0]
 
 
+def ended_text(status: str) -> str:
+    """How a run ended, as the predicate of a sentence about it."""
+    return "was cancelled" if status == "cancelled" else word(status)
+
+
 def colour(status: str) -> str:
-    """The state's one colour, as a theme variable."""
+    """The colour of a status, as a theme variable."""
     return _WORDS.get(status, _WORDS["unknown"])[1]
 
 
 def badge(status: str, bold: bool = True) -> Content:
-    """The word in its colour."""
+    """The label in its colour."""
     return Content.styled(word(status), f"{'bold ' if bold else ''}{colour(status)}")

@@ -1,4 +1,4 @@
-"""The top line: where one is, where one can go, and which run is shown in what state."""
+"""The top line: the tabs of the screens, and the shown run with its state."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from tui_trainer.tui.common.panel import Panel, spread
 
 @dataclass(frozen=True)
 class TopBarState:
-    """The tabs (key, title, screen), the screen shown, and the run in focus."""
+    """The tabs (key, title, screen), the current screen, and the shown run with its status."""
 
     tabs: tuple[tuple[str, str, str], ...] = ()
-    here: str = ""
+    current: str = ""
     run: str = ""
     status: str = ""
 
 
 class TopBar(Panel[TopBarState]):
-    """Tabs can be clicked; the one shown is lit."""
+    """Tabs can be clicked; the current one is highlighted."""
 
     auto_links = False
 
@@ -38,16 +38,16 @@ class TopBar(Panel[TopBarState]):
         name = plain(facts.run, "bold").truncate(max(8, width // 3), ellipsis=True)
         status = Content.assemble((" · ", "$faint"), run_status.badge(facts.status), " ")
         if left.cell_length + name.cell_length + status.cell_length >= width:
-            left = Content.assemble(*tabs)  # the tabs say where one is
+            left = Content.assemble(*tabs)
             room = width - left.cell_length - status.cell_length - 1
             name = name.truncate(max(8, room), ellipsis=True)
         return spread(left, name + status, width)
 
     def _tab(self, facts: TopBarState, key: str, title: str, screen: str) -> Content:
-        lit = screen == facts.here
-        style = "bold $text on $surface" if lit else "$faint"
-        key_style = "$accent" if lit else "$text"
-        if lit and self.app.no_color:
+        current = screen == facts.current
+        style = "bold $text on $surface" if current else "$faint"
+        key_style = "$accent" if current else "$text"
+        if current and self.app.no_color:
             style, key_style = f"reverse {style}", "$text"
         action = f"@click=app.show('{screen}')"
         return Content.from_markup(

@@ -1,4 +1,4 @@
-"""Sentences on a screen."""
+"""A widget with wrapped text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Advice on the dashboard: where it comes from, and what its keys do."""
+"""Advice on the dashboard: its source, and the actions of its keys."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
+from tui_trainer.tui.common.page import Page
 from tui_trainer.tui.dashboard.advice_panel import (
     AdviceFacts,
     AdviceText,
@@ -22,120 +23,124 @@ from tui_trainer.tui.dashboard.advice_panel import (
     newest_rate,
     open_advice,
 )
-from tui_trainer.tui.dashboard.hardware_warnings import alarms_said, open_alarms
+from tui_trainer.tui.dashboard.hardware_warnings import open_warnings, warning_texts
 from tui_trainer.tui.run_control import commands
+from tui_trainer.tui.run_control.learning_rate import confirm_rise, send_rate
 
 if TYPE_CHECKING:
-    from tui_trainer.tui.dashboard.screen import DashboardScreen
     from tui_trainer.watch.snapshots import RunView
 
 
-class AdviceActions:
-    """The advice on the run of a dashboard."""
+class AdviceActions(Page):
+    """A page with the advice on a run and the actions on it."""
 
-    def __init__(self, page: DashboardScreen) -> None:
-        self._page = page
+    def __init__(self) -> None:
+        super().__init__()
         self._muted: dict[Path, frozenset[str]] = {}
-        self._view: RunView | None = None
-        self._offered: tuple[object, RollbackOffer | None] = ((), None)
-        self._alarms: tuple[tuple[Event, ...], tuple[Event, ...]] = ((), ())
+        self._run_view: RunView | None = None
+        self._last_offer: tuple[object, RollbackOffer | None] = ((), None)
+        self._open_warnings: tuple[tuple[Event, ...], tuple[Event, ...]] = ((), ())
 
-    def take(self, view: RunView | None) -> None:
-        """Takes the newest view of the run."""
-        self._view = view
-
-    def facts(self, view: RunView) -> AdviceFacts:
-        """What the panel shows."""
-        offer = self._offer(view)
+    def advice_facts(self, view: RunView) -> AdviceFacts:
+        """The facts for the advice panel."""
+        offer = self._rollback_offer(view)
         act, hint = "", ""
         if offer is not None:
-            act, hint = f"{self._key('apply')} roll back", offer.short
+            act, hint = f"{self._key_shown('apply')} roll back", offer.short
         elif view.commandable:
-            advice = newest_rate(view, self._deaf(view))
+            advice = newest_rate(view, self._muted_kinds(view))
             if advice is not None:
-                act = f"{self._key('apply')} apply"
-            elif self._spike(view) is not None:
-                act = f"{self._key('apply')} go back"
+                act = f"{self._key_shown('apply')} apply"
+            elif self._open_spike(view) is not None:
+                act = f"{self._key_shown('apply')} roll back"
             if advice is not None and advice.id in view.applied and advice.kind in SPOILT:
-                hint = f"if it does not recover: {self._key('apply')} goes back"
-        facts = advice_facts_of(view, view.advice_computed, self._deaf(view), act, hint)
-        return replace(facts, said=self._with_alarms(view, facts.said))
+                hint = f"if it does not recover: {self._key_shown('apply')} rolls back"
+        facts = advice_facts_of(view, view.advice_computed, self._muted_kinds(view), act, hint)
+        return replace(facts, items=self._with_warnings(view, facts.items))
 
-    def _with_alarms(self, view: RunView, said: tuple[AdviceText, ...]) -> tuple[AdviceText, ...]:
-        """What is about to run out stands behind what is critical, and before the rest."""
-        if view.events is not self._alarms[0]:
-            self._alarms = view.events, open_alarms(view.events)
-        advised = any(one.kind == "memory" for one in said)
-        alarms = alarms_said(view, self._alarms[1], self._deaf(view), memory_advised=advised)
-        critical = sum(one.urgency == "critical" for one in said)
-        return (*said[:critical], *alarms, *said[critical:])
+    def _with_warnings(
+        self, view: RunView, items: tuple[AdviceText, ...]
+    ) -> tuple[AdviceText, ...]:
+        """Inserts the hardware warnings after critical advice and before the rest."""
+        if view.events is not self._open_warnings[0]:
+            self._open_warnings = view.events, open_warnings(view.events)
+        advised = any(one.kind == "memory" for one in items)
+        warnings = warning_texts(
+            view, self._open_warnings[1], self._muted_kinds(view), memory_advised=advised
+        )
+        critical = sum(one.urgency == "critical" for one in items)
+        return (*items[:critical], *warnings, *items[critical:])
 
-    def apply(self) -> None:
-        """Takes the newest advice's rate, or rolls an ended run back with it; where only a spike
-        stands, asks whether to go back from it."""
-        session, view = self._page.session, self._view
-        advice = newest_rate(view, self._deaf(view))
-        spike = self._spike(view) if view is not None else None
+    def action_apply_advice(self) -> None:
+        """Applies the learning rate of the current advice, or rolls an ended run back with it;
+        where there is only a loss spike, asks whether to roll back."""
+        session, view = self.session, self._run_view
+        advice = newest_rate(view, self._muted_kinds(view))
+        spike = self._open_spike(view) if view is not None else None
         if view is not None and spike is not None:
-            self._ask_spike_back(view, spike)
+            self._confirm_spike_rollback(view, spike)
             return
         if view is None or advice is None:
-            session.tell("no open advice suggests a learning rate", "warning")
+            session.show_notice("no open advice suggests a learning rate", "warning")
             return
-        offer = self._offer(view)
+        offer = self._rollback_offer(view)
         if offer is not None:
-            self._ask_back(view, offer)
+            self._confirm_rollback(view, offer)
             return
-        reason = commands.refusal(view.summary, "tui-trainer resume")
+        reason = commands.refusal(view.summary)
         if reason is not None:
-            session.tell(reason, "warning")
+            session.show_notice(reason, "warning")
         elif view.advice_computed:
-            session.orders.send_rate(view.summary, advice.suggested_lr or 0.0)
+            send_rate(session, view.summary, advice.suggested_lr or 0.0)
         else:
             self._ask_engine(view, advice)
 
-    def dismiss(self) -> None:
-        """No more of the leading advice's kind: in the run where it has an advisor, else here."""
-        session, view = self._page.session, self._view
-        said = () if view is None else self.facts(view).said
-        found = open_advice(view, self._deaf(view))
-        if view is None or not said:
-            session.tell("there is no open advice", "warning")
+    def action_dismiss_advice(self) -> None:
+        """Mutes the kind of the current advice: in the run where it has an advisor, else here."""
+        session, view = self.session, self._run_view
+        items = () if view is None else self.advice_facts(view).items
+        found = open_advice(view, self._muted_kinds(view))
+        if view is None or not items:
+            session.show_notice("there is no open advice", "warning")
             return
         path = view.summary.path
-        if said[0].alarm:
-            self._muted[path] = self._deaf(view) | {said[0].alarm}
-            session.tell(f"no more of the warning on {said[0].kind} of this run here")
-            self._page.take(session.view)
+        if items[0].warning:
+            self._muted[path] = self._muted_kinds(view) | {items[0].warning}
+            session.show_notice(
+                f"warnings about {items[0].kind} are muted for this run in this session"
+            )
+            self.take(session.view)
             return
         kind = found[0].kind
-        self._muted[path] = self._deaf(view) | {kind}
+        self._muted[path] = self._muted_kinds(view) | {kind}
         engine = view.commandable and not view.advice_computed
         if engine and view.summary.status in ACTIVE_STATES:
             commands.ask(session.post_message, view.summary, "mute", {"kind": kind})
         else:
-            session.tell(f"no more advice on {kind.replace('_', ' ')} of this run here")
-        self._page.take(session.view)
+            session.show_notice(
+                f"advice on {kind.replace('_', ' ')} is muted for this run in this session"
+            )
+        self.take(session.view)
 
     def _ask_engine(self, view: RunView, advice: Advice) -> None:
-        """Has the engine take the rate, or go back first, where the weights may be spoilt and
-        there is a checkpoint from before."""
-        session, run = self._page.session, view.summary
+        """Sends the rate to the engine. Where the weights may be damaged and there is an earlier
+        checkpoint, asks whether to roll back first."""
+        session, run = self.session, view.summary
         arguments = {"advice": advice.id}
-        way = rollback(RunFolder(run.path), view.info, advice) if view.info is not None else None
-        if way is None:
+        offer = rollback(RunFolder(run.path), view.info, advice) if view.info is not None else None
+        if offer is None:
 
             def send() -> None:
                 commands.ask(session.post_message, run, "apply", arguments)
 
             wanted = advice.suggested_lr or 0.0
-            session.orders.ask_about_rise(RunFolder(run.path), wanted, send)
+            confirm_rise(session, RunFolder(run.path), wanted, send)
             return
         question = f"{advice.kind.replace('_', ' ')} since step {advice.step:,}"
         options = (
-            ChoiceOption("rollback", "b", f"back to {way.checkpoint}, with a lower rate"),
-            ChoiceOption("apply", "l", "lower the rate from here"),
-            ChoiceOption("leave", "escape", "leave it"),
+            ChoiceOption("rollback", "b", f"roll back to {offer.checkpoint}, with a lower rate"),
+            ChoiceOption("apply", "l", "only lower the rate"),
+            ChoiceOption("leave", "escape", "cancel"),
         )
 
         def decide(answer: str | None) -> None:
@@ -146,27 +151,27 @@ class AdviceActions:
 
         session.push_screen(ChoiceDialog(question, options), decide)
 
-    def _spike(self, view: RunView) -> Advice | None:
-        """The spike that a run under way can go back from, where nothing suggests a rate."""
+    def _open_spike(self, view: RunView) -> Advice | None:
+        """The loss spike that a running run can be rolled back from, where no advice has a rate."""
         if not view.commandable or view.advice_computed:
             return None
         if view.summary.status not in ACTIVE_STATES:
             return None
-        return lone_spike(view, self._deaf(view))
+        return lone_spike(view, self._muted_kinds(view))
 
-    def _ask_spike_back(self, view: RunView, spike: Advice) -> None:
-        session, run = self._page.session, view.summary
-        reason = commands.refusal(run, "tui-trainer resume")
+    def _confirm_spike_rollback(self, view: RunView, spike: Advice) -> None:
+        session, run = self.session, view.summary
+        reason = commands.refusal(run)
         name = checkpoint_before(RunFolder(run.path), spike)
         if reason is None and name is None:
-            reason = f"there is no checkpoint from before the spike at step {spike.step:,}"
+            reason = f"there is no checkpoint before the spike at step {spike.step:,}"
         if reason is not None:
-            session.tell(reason, "warning")
+            session.show_notice(reason, "warning")
             return
         question = f"loss spike at step {spike.step:,}: it may pass by itself"
         options = (
-            ChoiceOption("rollback", "b", f"back to {name}, with half the rate"),
-            ChoiceOption("leave", "escape", "leave it"),
+            ChoiceOption("rollback", "b", f"roll back to {name}, with half the rate"),
+            ChoiceOption("leave", "escape", "cancel"),
         )
 
         def decide(answer: str | None) -> None:
@@ -175,42 +180,42 @@ class AdviceActions:
 
         session.push_screen(ChoiceDialog(question, options), decide)
 
-    def _ask_back(self, view: RunView, offer: RollbackOffer) -> None:
-        session = self._page.session
+    def _confirm_rollback(self, view: RunView, offer: RollbackOffer) -> None:
+        session = self.session
         if session.monitor_only:
-            session.tell(offer.words, "warning")
+            session.show_notice(offer.words, "warning")
             return
         question = (
-            f"Go back to {offer.checkpoint} of {clean(view.summary.name)} and on with a peak "
-            f"rate of {formats.rate(offer.peak)}?"
+            f"Roll {clean(view.summary.name)} back to {offer.checkpoint} and resume it with a peak "
+            f"learning rate of {formats.rate(offer.peak)}?"
         )
         options = (
             ChoiceOption("back", "y", "roll back"),
-            ChoiceOption("stay", "escape", "leave it"),
+            ChoiceOption("stay", "escape", "cancel"),
         )
 
         def decide(answer: str | None) -> None:
             if answer == "back":
                 folder = RunFolder(view.summary.path)
-                session.fleet.start(folder, offer.checkpoint, offer.peak)
-                session.tell(f"rolling back to {offer.checkpoint}")
+                session.engines.start(folder, offer.checkpoint, offer.peak)
+                session.show_notice(f"rolling back to {offer.checkpoint}")
 
         session.push_screen(ChoiceDialog(question, options), decide)
 
-    def _offer(self, view: RunView) -> RollbackOffer | None:
-        """The way back from a run that ended badly; looked up once for each end."""
+    def _rollback_offer(self, view: RunView) -> RollbackOffer | None:
+        """The rollback offered for a run that ended badly; computed once for each end."""
         if view.info is None or view.summary.status in (*ACTIVE_STATES, "idle", "completed"):
             return None
-        advice = newest_rate(view, self._deaf(view))
+        advice = newest_rate(view, self._muted_kinds(view))
         key = (view.summary.path, view.summary.updated_at, advice)
-        if key != self._offered[0]:
+        if key != self._last_offer[0]:
             folder = RunFolder(view.summary.path)
-            self._offered = key, None if advice is None else rollback(folder, view.info, advice)
-        return self._offered[1]
+            self._last_offer = key, None if advice is None else rollback(folder, view.info, advice)
+        return self._last_offer[1]
 
-    def _deaf(self, view: RunView | None) -> frozenset[str]:
+    def _muted_kinds(self, view: RunView | None) -> frozenset[str]:
         return self._muted.get(view.summary.path, frozenset()) if view is not None else frozenset()
 
-    def _key(self, id: str) -> str:
+    def _key_shown(self, id: str) -> str:
         key = next(key for key in keymap.KEYS if key.id == id)
-        return self._page.session.keymap.shown(key)
+        return self.session.keymap.shown(key)

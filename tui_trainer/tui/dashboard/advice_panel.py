@@ -1,4 +1,4 @@
-"""What is wrong with the run, and what to do about it."""
+"""The panel with the advice on a run."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _COLOURS = {
     "high": run_status.CAUTION,
     "critical": run_status.BAD,
 }
-_MOST = 3  # kinds named below the leading one
+_MOST = 3  # further kinds shown below the current one
 
 
 @dataclass(frozen=True)
 class AdviceText:
-    """One open advice in words; `act` says what the key does, empty where it can do nothing.
-    `alarm` names what is about to run out where it is such a warning, which no rate mends."""
+    """One open advice as text; `act` is what the key does, empty where it does nothing.
+    `warning` is the id of a hardware warning, which no learning rate can fix; empty for advice."""
 
     kind: str
     urgency: str
@@ -34,34 +34,33 @@ class AdviceText:
     suggestion: str
     reason: str
     act: str
-    alarm: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True)
 class AdviceFacts:
-    """The open advice, the leading one first; `judged` says that the screen's own advisor found
-    it, and no advisor ran along with the run."""
+    """The open advice, the current one first; `computed_here` where the run has no advisor."""
 
-    said: tuple[AdviceText, ...] = ()
-    judged: bool = False
+    items: tuple[AdviceText, ...] = ()
+    computed_here: bool = False
     hint: str = ""
 
 
 def open_advice(view: RunView | None, muted: frozenset[str] = frozenset()) -> list[Advice]:
-    """What stands, the most urgent first, and the newest of equals."""
+    """The open advice, the most urgent first, the newest first among equals."""
     found = (view.advice or ()) if view is not None else ()
     known = [one for one in found if one.status != "closed" and one.kind not in muted]
     return sorted(known, key=lambda one: (-URGENCIES.index(one.urgency), -one.updated_step))
 
 
 def newest_rate(view: RunView | None, muted: frozenset[str] = frozenset()) -> Advice | None:
-    """The newest open advice that suggests a rate: what the key applies."""
+    """The newest open advice that suggests a rate, which the key applies."""
     found = [one for one in open_advice(view, muted) if one.suggested_lr is not None]
     return max(found, key=lambda one: (one.updated_step, one.step), default=None)
 
 
 def lone_spike(view: RunView | None, muted: frozenset[str] = frozenset()) -> Advice | None:
-    """An open loss spike that names a step to go back to, where nothing suggests a rate."""
+    """An open loss spike with a step to roll back to, where no advice suggests a rate."""
     if newest_rate(view, muted) is not None:
         return None
     spikes = [one for one in open_advice(view, muted) if one.kind == "loss_spike"]
@@ -69,39 +68,39 @@ def lone_spike(view: RunView | None, muted: frozenset[str] = frozenset()) -> Adv
 
 
 def advice_facts_of(
-    view: RunView | None, judged: bool, muted: frozenset[str], act: str, hint: str
+    view: RunView | None, computed_here: bool, muted: frozenset[str], act: str, hint: str
 ) -> AdviceFacts:
-    """The facts. `act` says what applies a rate, or goes back from a spike; `hint` what else can
-    be done; both may be empty."""
+    """The facts of a run. `act` is the hint to apply a rate or roll back, `hint` another hint; both
+    may be empty."""
     if view is None:
         return AdviceFacts()
     newest = newest_rate(view, muted) or lone_spike(view, muted)
-    said = tuple(
-        _said(one, one.id in view.applied, act if one is newest else "")
+    items = tuple(
+        _text_of(one, one.id in view.applied, act if one is newest else "")
         for one in open_advice(view, muted)
     )
-    return AdviceFacts(said, judged, hint if said else "")
+    return AdviceFacts(items, computed_here, hint if items else "")
 
 
 class AdvicePanel(Panel[AdviceFacts]):
-    """Hidden while there is nothing to say; one line where there is no room for more."""
+    """Hidden while there is no advice; one line where there is no room for more."""
 
     def __init__(self) -> None:
         super().__init__(AdviceFacts(), id="advice")
 
     def show(self, facts: AdviceFacts) -> bool:
-        self.set_class(bool(facts.said), "-open")
+        self.set_class(bool(facts.items), "-open")
         return super().show(facts)
 
     def draw(self, facts: AdviceFacts, width: int, height: int) -> Content:
-        if not facts.said:
+        if not facts.items:
             return Content("")
         if height == 1:
             return _line(facts, width)
         return _block(facts, width)
 
 
-def _said(advice: Advice, applied: bool, act: str) -> AdviceText:
+def _text_of(advice: Advice, applied: bool, act: str) -> AdviceText:
     suggestion = ""
     if advice.suggested_lr is not None and advice.learning_rate:
         word = "lower" if advice.suggested_lr < advice.learning_rate else "raise"
@@ -125,34 +124,34 @@ def _factor(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
-def _head(said: AdviceText) -> Content:
-    colour = _COLOURS.get(said.urgency, run_status.CAUTION)
+def _head(item: AdviceText) -> Content:
+    colour = _COLOURS.get(item.urgency, run_status.CAUTION)
     return Content.assemble(
-        (f"▲ {said.urgency}", f"bold {colour}"),
-        f"  {said.kind} ",
-        (f"since {said.since}", "$faint"),
+        (f"▲ {item.urgency}", f"bold {colour}"),
+        f"  {item.kind} ",
+        (f"since {item.since}", "$faint"),
     )
 
 
 def _line(facts: AdviceFacts, width: int) -> Content:
-    first = facts.said[0]
-    more = f"  +{len(facts.said) - 1}" if len(facts.said) > 1 else ""
-    words = first.suggestion or (first.reason if first.alarm else "")
+    first = facts.items[0]
+    more = f"  +{len(facts.items) - 1}" if len(facts.items) > 1 else ""
+    words = first.suggestion or (first.reason if first.warning else "")
     left = Content.assemble(" ", _head(first), (more, "$faint"), "  ", words)
     return spread(left, Content.styled(f"{first.act} ", "$accent"), width)
 
 
 def _block(facts: AdviceFacts, width: int) -> Content:
-    first, rest = facts.said[0], facts.said[1 : 1 + _MOST]
-    label = "judged here: no advisor ran along" if facts.judged else ""
+    first, rest = facts.items[0], facts.items[1 : 1 + _MOST]
+    label = "computed here: the run has no advisor" if facts.computed_here else ""
     lines = [spread(Content.styled("advice", "bold"), Content.styled(label, "$faint"), width)]
     lines.append(_head(first).truncate(width, ellipsis=True))
     lines += wrapped(Content(first.reason), width)[:3]
     if first.suggestion or first.act:
         act = Content.styled(first.act, "$accent")
         lines.append(spread(Content.styled(first.suggestion, "bold"), act, width))
-    for said in rest:
-        lines.append(spread(_head(said), Content.styled(said.act, "$accent"), width))
+    for item in rest:
+        lines.append(spread(_head(item), Content.styled(item.act, "$accent"), width))
     if facts.hint:
         lines += wrapped(Content.styled(facts.hint, "$accent"), width)[:3]
     return stack(*lines)

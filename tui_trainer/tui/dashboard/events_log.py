@@ -17,7 +17,7 @@ from tui_trainer.watch.snapshots import RunView
 _COLOURS = {
     "error": run_status.BAD,
     "warning": run_status.CAUTION,
-    "odd": run_status.CAUTION,
+    "file": run_status.CAUTION,  # a problem in the run's files, not an event
     "checkpoint": run_status.ACCENT,
     "learning_rate": run_status.ACCENT,
     "evaluation": run_status.GOOD,
@@ -29,7 +29,7 @@ _KEPT = 200
 
 @dataclass(frozen=True)
 class EventLine:
-    """One event in words."""
+    """One event as text."""
 
     time: str
     kind: str
@@ -38,16 +38,16 @@ class EventLine:
 
 
 def entries_of(view: RunView | None) -> tuple[EventLine, ...]:
-    """The newest events, oldest first; what was odd in the files comes before them."""
+    """The newest events, oldest first; warnings about the files come before them."""
     if view is None:
         return ()
-    odd = tuple(EventLine("", "odd", "", clean(text)) for text in view.oddities)
-    told = [event for event in view.events[-_KEPT:] if not _said_already(event)]
-    return odd + tuple(_entry(event) for event in told)
+    warnings = tuple(EventLine("", "file", "", clean(text)) for text in view.oddities)
+    shown = [event for event in view.events[-_KEPT:] if not _has_own_event(event)]
+    return warnings + tuple(_entry(event) for event in shown)
 
 
-def _said_already(event: Event) -> bool:
-    """What an accepted command did stands in an event of its own."""
+def _has_own_event(event: Event) -> bool:
+    """Whether it is an accepted command, whose effect has an event of its own."""
     return event.kind == "command" and event.detail.get("accepted") is True
 
 

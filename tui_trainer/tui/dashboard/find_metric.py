@@ -1,4 +1,4 @@
-"""Finding a chart: typed letters narrow the list of metrics."""
+"""Find a chart by the name of its metric."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FindMetric(Dialog[str]):
     ]
     AUTO_FOCUS = "Input"
     CSS = """
-    Find .dialog OptionList > .option-list--option-highlighted {
+    FindMetric .dialog OptionList > .option-list--option-highlighted {
         background: $accent;
         color: $background;
     }
@@ -44,9 +44,9 @@ class FindMetric(Dialog[str]):
             yield Static(f"find a chart among {len(self._metrics)}", classes="question")
             yield Input(placeholder="part of its name", compact=True, id="answer")
             yield OptionList(*self._lines(), compact=True)
-            yield Static("no metric is called so", id="none", classes="hint")
+            yield Static("no metric has this name", id="none", classes="hint")
             yield Static(
-                Content.assemble(("enter ", "bold $accent"), "pin in front, or no longer   ",
+                Content.assemble(("enter ", "bold $accent"), "pin or unpin   ",
                                  ("esc ", "bold $accent"), "close"),
                 classes="keys",
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What the machine does: processor, memory, GPU, each value by itself "n/a" where unknown."""
+"""The hardware panel: CPU, memory and GPUs; a value that is not known is "n/a"."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tui_trainer.tui.common.panel import Panel, spread, stack
 
 _TICKS = "▁▂▃▄▅▆▇█"
 _LABEL = 6
-_HISTORY = 16  # samples in the processor's row of bars
-_FEW = 2  # GPUs that get several lines each
+_HISTORY = 16  # samples in the CPU row
+_FEW = 2  # up to so many GPUs get several lines each
 _NO_GPU = "not available"
 
 
 @dataclass(frozen=True)
 class GpuLine:
-    """One GPU in words; `share` is its utilisation (0..1)."""
+    """One GPU as text; `share` is its utilisation (0..1)."""
 
     name: str
     share: float | None
@@ -36,7 +36,7 @@ class GpuLine:
 
 @dataclass(frozen=True)
 class HardwareSummary:
-    """The machine in words; `history` holds the last processor shares (0..1)."""
+    """The hardware as text; `history` holds the last CPU utilisations (0..1)."""
 
     cpu: str = formats.MISSING
     history: tuple[float, ...] = ()
@@ -51,8 +51,8 @@ class HardwareSummary:
 
 
 def machine_of(samples: Sequence[HardwareSample], whose: str = "") -> HardwareSummary:
-    """The facts of the newest sample, with the processor's history and what holds the run back;
-    `whose` says where the samples are from if not from here and now."""
+    """The facts of the newest sample, with the CPU history and the bottleneck of the run;
+    `whose` is the source of the samples, empty for live ones of this machine."""
     if not samples:
         return HardwareSummary()
     last = samples[-1]
@@ -79,8 +79,8 @@ class HardwarePanel(Panel[HardwareSummary]):
         super().__init__(HardwareSummary(), id="machine")
 
     async def on_click(self) -> None:
-        """Opens the page with everything."""
-        await self.run_action("app.machine")
+        """Opens the hardware screen."""
+        await self.run_action("app.control_run('machine')")
 
     def draw(self, facts: HardwareSummary, width: int, height: int) -> Content:
         return _line(facts, width) if height == 1 else _block(facts, width, height)
@@ -101,7 +101,7 @@ def _gpu(gpu: GpuSample) -> GpuLine:
 
 def _title(facts: HardwareSummary) -> Content:
     said = ", ".join(filter(None, ("recorded" if facts.whose else "", facts.bound)))
-    return Content.assemble(("machine", "bold"), (f"  {said}" if said else "", "$faint"))
+    return Content.assemble(("hardware", "bold"), (f"  {said}" if said else "", "$faint"))
 
 
 def _line(facts: HardwareSummary, width: int) -> Content:

@@ -1,4 +1,4 @@
-"""What is about to run out on a run's machine, as its events tell it. Pure."""
+"""The hardware warnings of a run, such as low memory, from its events. No I/O."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _KINDS = {
 _OF_GPU = re.compile(r"gpu(\d+)_(memory|heat|gone)")
 
 
-def open_alarms(events: Sequence[Event]) -> tuple[Event, ...]:
-    """The warnings that stand, oldest first. Those of an engine that has ended are over."""
+def open_warnings(events: Sequence[Event]) -> tuple[Event, ...]:
+    """The open warnings, oldest first. Those of an engine that has ended are closed."""
     found: dict[str, Event] = {}
     for event in events:
         if event.kind == "state" and event.detail.get("state") == "preparing":
@@ -34,19 +34,19 @@ def open_alarms(events: Sequence[Event]) -> tuple[Event, ...]:
     return tuple(found.values())
 
 
-def alarms_said(
-    view: RunView, alarms: Sequence[Event], muted: frozenset[str], *, memory_advised: bool
+def warning_texts(
+    view: RunView, warnings: Sequence[Event], muted: frozenset[str], *, memory_advised: bool
 ) -> tuple[AdviceText, ...]:
-    """The open alarms of a run that works, in the words of advice; those on memory are left out
-    where the advisor speaks of it."""
+    """The open warnings of an active run, as advice texts; those on memory are left out where
+    there is advice on memory."""
     if view.summary.status not in ACTIVE_STATES:
         return ()
-    said = []
-    for event in reversed(alarms):
+    items = []
+    for event in reversed(warnings):
         name = str(event.detail["alarm"])
         if name in muted or (memory_advised and (name == "ram" or name.endswith("_memory"))):
             continue
-        said.append(
+        items.append(
             AdviceText(
                 kind=_kind(name),
                 urgency="high",
@@ -54,10 +54,10 @@ def alarms_said(
                 suggestion="",
                 reason=clean(event.message),
                 act="",
-                alarm=name,
+                warning=name,
             )
         )
-    return tuple(said)
+    return tuple(items)
 
 
 def _kind(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a run was asked to do, in a few lines."""
+"""The panel with the settings of a run."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class JobLines:
 
 
 def job_facts_of(view: RunView | None) -> JobLines:
-    """The job's facts; for another tool's run, where it lies and what it told of itself."""
+    """The facts of the job; for a run of another tool, its path and its recorded settings."""
     if view is None:
         return JobLines()
     if view.info is None:
-        told = (
+        settings = (
             (clean(_own_name(key)), clean(str(value)))
             for key, value in view.config.items()
             if not key.startswith("versions.")
         )
-        return JobLines((("file", clean(str(view.summary.path))), *told))
+        return JobLines((("file", clean(str(view.summary.path))), *settings))
     return JobLines(_lines(view.info))
 
 
@@ -74,9 +74,9 @@ def _lines(info: RunInfo) -> tuple[tuple[str, str], ...]:
         ("train", _files(job.data.train)),
         ("val", _validation(info)),
         ("adapter", f"rank {lora.rank}, alpha {number(lora.alpha)}, dropout {lora.dropout:g}"),
-        ("batch", f"{batch} of {job.data.max_length} tokens at most"),
+        ("batch", f"{batch}, up to {job.data.max_length:,} tokens each"),
         ("rate", rate),
-        ("numbers", f"{training.precision}, seed {training.seed}"),
+        ("precision", f"{training.precision}, seed {training.seed}"),
         ("host", clean(info.host)),
         ("id", clean(info.id)),
     )

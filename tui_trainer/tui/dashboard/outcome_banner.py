@@ -1,4 +1,4 @@
-"""How a run ended and what can be done now: one banner above the charts."""
+"""The banner above the charts: how a run ended and what to do next."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ class OutcomeText:
 
 
 def outcome_of(view: RunView | None, resume: str) -> OutcomeText:
-    """The outcome of an ended run, and why one cannot be read. `resume` says how one carries it
-    on."""
+    """The outcome of an ended run, or why a run cannot be read. `resume` is how to resume it."""
     if view is None:
         return OutcomeText()
     outcome, problem = _ended(view, resume), clean(view.summary.problem)
@@ -49,7 +48,8 @@ def _ended(view: RunView, resume: str) -> OutcomeText:
     message = clean(view.summary.message)
     if status in ("failed", "crashed"):
         if status == "crashed":
-            message = f"the training process is gone since step {formats.count(view.summary.step)}"
+            step = formats.count(view.summary.step)
+            message = f"the training process ended unexpectedly after step {step}"
         log = tuple(clean(line) for line in view.log_tail[-_LOG_LINES:])
         return OutcomeText(status, message, log, resume)
     if status == "cancelled":
@@ -63,7 +63,7 @@ def _ended(view: RunView, resume: str) -> OutcomeText:
 
 
 class OutcomeBanner(Panel[OutcomeText]):
-    """Hidden while a run goes on."""
+    """Hidden while the run has not ended."""
 
     def __init__(self) -> None:
         super().__init__(OutcomeText(), id="outcome")

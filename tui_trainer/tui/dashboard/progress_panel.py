@@ -1,4 +1,4 @@
-"""How far a run is: state, step, epoch, speed, time."""
+"""The progress of a run: status, step, epoch, speed, time."""
 
 from __future__ import annotations
 

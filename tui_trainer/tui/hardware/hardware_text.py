@@ -1,4 +1,4 @@
-"""The machine in words and bars, for a page of any width; a value that is not known is "n/a"."""
+"""The hardware page as text and bars for any width; an unknown value is "–"."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CORE = 18  # cells of a processor that is drawn as a bar
 _CORES_AS_BARS = 32
 _TICKS = "▁▂▃▄▅▆▇█"
 _PROCESSES = 12
-# Each part of a step by its own filling, so that no colour is needed to tell them apart.
+# Each part of a step has its own pattern, so that no colour is needed to distinguish them.
 _PARTS = (
     ("data", "░", "data_ms"),
     ("forward", "▒", "forward_ms"),
@@ -30,9 +30,9 @@ _PARTS = (
 
 
 def page(samples: Sequence[HardwareSample], width: int, run_pid: int | None = None) -> Content:
-    """Everything about the newest sample, in lines of at most `width` cells."""
+    """The newest sample in lines of at most `width` cells."""
     if not samples:
-        return Content.styled("the machine has not been looked at yet", "$faint")
+        return Content.styled("no hardware sample yet", "$faint")
     last = samples[-1]
     gpus = _gpus(_named(samples), width, run_pid)
     blocks = [_run(samples, width), gpus, _cpu(last, width), _rest(last)]
@@ -40,7 +40,7 @@ def page(samples: Sequence[HardwareSample], width: int, run_pid: int | None = No
 
 
 def _run(samples: Sequence[HardwareSample], width: int) -> Content | None:
-    """What holds the run back, and how its steps divide."""
+    """The run's bottleneck, and the parts of its steps."""
     # Live samples lack what the run alone knows.
     known = [sample for sample in samples if sample.division is not None]
     verdict = verdict_of(known)
@@ -57,11 +57,11 @@ def _run(samples: Sequence[HardwareSample], width: int) -> Content | None:
 def _division(division: StepDivision, width: int) -> list[Content]:
     whole = division.step_ms or 1.0
     room = max(10, min(60, width - 26))
-    bar, words = "", []
+    bar, parts = "", []
     for name, glyph, attribute in _PARTS:
         share = getattr(division, attribute) / whole
         bar += glyph * round(share * room)
-        words.append(f"{glyph} {name} {formats.share(share)}")
+        parts.append(f"{glyph} {name} {formats.share(share)}")
     facts = [
         f"{formats.count(division.tokens_per_second)} tokens/s",
         f"MFU {formats.share(division.utilisation)}",
@@ -69,13 +69,13 @@ def _division(division: StepDivision, width: int) -> list[Content]:
     if division.device != "cpu":
         names = ("allocated", "reserved", "peak")
         sizes = (division.memory_allocated, division.memory_reserved, division.memory_peak)
-        told = [f"{name} {formats.size(size)}" for name, size in zip(names, sizes, strict=True)]
-        facts.append("memory " + ", ".join(told))
+        listed = [f"{name} {formats.size(size)}" for name, size in zip(names, sizes, strict=True)]
+        facts.append("memory " + ", ".join(listed))
     elif division.memory_peak is not None:
         facts.append(f"peak memory {formats.size(division.memory_peak)}")
     took = f" {formats.milliseconds(division.step_ms)}"
     step = Content.assemble((_label("step"), "$faint"), bar[:room], took)
-    lines = _wrapped(words, width - _LABEL) + _wrapped(facts, width - _LABEL)
+    lines = _joined(parts, width - _LABEL) + _joined(facts, width - _LABEL)
     return [step, *(Content(" " * _LABEL + line) for line in lines)]
 
 
@@ -94,7 +94,7 @@ def _cpu(sample: HardwareSample, width: int) -> Content:
 
 
 def _cores(cores: Sequence[float], width: int) -> list[Content]:
-    """A bar for each processor, or a character for each where there are many."""
+    """A bar for each processor, or one character each if there are many."""
     if len(cores) > _CORES_AS_BARS:
         ticks = "".join(_TICKS[min(7, int(max(0.0, share) * 8 / 100))] for share in cores)
         room = max(1, width - _LABEL)
@@ -125,7 +125,7 @@ def _rest(sample: HardwareSample) -> Content:
     if sample.disk_total is not None:
         disk[0] += f" of {formats.size(sample.disk_total)}"
     if sample.run_write is not None:
-        disk.append(f"by the run {formats.byte_rate(sample.run_write)}")
+        disk.append(f"run {formats.byte_rate(sample.run_write)}")
     network = [
         f"in {formats.byte_rate(sample.network_received)}",
         f"out {formats.byte_rate(sample.network_sent)}",
@@ -140,7 +140,7 @@ def _rest(sample: HardwareSample) -> Content:
 
 
 def _named(samples: Sequence[HardwareSample]) -> HardwareSample:
-    """The newest sample, its lost GPUs by the names that they had."""
+    """The newest sample; a lost GPU keeps its earlier name."""
     last = samples[-1]
     if all(gpu.name is not None for gpu in last.gpus):
         return last
@@ -185,24 +185,26 @@ def _gpu(
     name = clean(gpu.name or formats.MISSING).removeprefix("NVIDIA ")
     title = f"{shorten(f'{gpu.index} {name}', name_width):<{name_width}}"
     if gpu.problem is not None:
-        words = shorten(f"  {clean(gpu.problem)}", width - name_width)
-        return [Content.assemble(title, (words, "$error"))]
+        problem = shorten(f"  {clean(gpu.problem)}", width - name_width)
+        return [Content.assemble(title, (problem, "$error"))]
     cells = "".join(f"  {shorten(read(gpu), size):>{size}}" for _, size, read in shown)
     lines = [Content(f"{title}{cells}")]
-    left = [column for column in _COLUMNS if column not in shown]
-    if few and left:
-        pairs = [f"{title} {read(gpu)}" for title, _, read in left]
-        lines += [Content(f"  {line}") for line in _wrapped(pairs, width - 2)]
+    hidden = [column for column in _COLUMNS if column not in shown]
+    if few and hidden:
+        pairs = [f"{title} {read(gpu)}" for title, _, read in hidden]
+        lines += [Content(f"  {line}") for line in _joined(pairs, width - 2)]
     for part in gpu.mig:
-        words = f"  └ {part.index} {clean(part.name or 'MIG')}  "
+        part_name = f"  └ {part.index} {clean(part.name or 'MIG')}  "
         lines.append(
-            Content(shorten(words + formats.size_of(part.memory_used, part.memory_total), width))
+            Content(
+                shorten(part_name + formats.size_of(part.memory_used, part.memory_total), width)
+            )
         )
     return lines
 
 
 def _processes(gpus: Sequence[GpuSample], run_pid: int | None, width: int) -> list[Content]:
-    """The processes on each GPU, the largest first; those without a name are the host's."""
+    """The processes on each GPU, the largest first; one without a name belongs to the host."""
     rows = [(gpu.index, process) for gpu in gpus for process in gpu.processes or ()]
     if not rows:
         return []
@@ -218,10 +220,7 @@ def _processes(gpus: Sequence[GpuSample], run_pid: int | None, width: int) -> li
 
 
 def _process_name(process: GpuProcess, run_pid: int | None) -> str:
-    if process.name is None:
-        name = "not seen from here (a process of the host)"
-    else:
-        name = clean(process.name)
+    name = clean(process.name or "unknown (a process of the host)")
     return f"◀ this run  {name}" if process.run or process.pid == run_pid else name
 
 
@@ -235,16 +234,20 @@ def _memory(gpu: GpuSample) -> str:
 
 def _power(gpu: GpuSample) -> str:
     power = formats.MISSING if gpu.power is None else f"{gpu.power:.0f}"
-    return power if gpu.power_limit is None else f"{power} / {gpu.power_limit:.0f} W"
+    if gpu.power is None and gpu.power_limit is None:
+        return formats.MISSING
+    return f"{power} W" if gpu.power_limit is None else f"{power} / {gpu.power_limit:.0f} W"
 
 
 def _clock(gpu: GpuSample) -> str:
     clock = formats.MISSING if gpu.clock is None else f"{gpu.clock:.0f}"
-    return clock if gpu.clock_max is None else f"{clock} / {gpu.clock_max:.0f} MHz"
+    if gpu.clock is None and gpu.clock_max is None:
+        return formats.MISSING
+    return f"{clock} MHz" if gpu.clock_max is None else f"{clock} / {gpu.clock_max:.0f} MHz"
 
 
 def _throttle(gpu: GpuSample) -> str:
-    return formats.MISSING if gpu.throttle is None else ", ".join(gpu.throttle) or "nothing"
+    return formats.MISSING if gpu.throttle is None else ", ".join(gpu.throttle) or "none"
 
 
 def _pcie(gpu: GpuSample) -> str:
@@ -263,14 +266,14 @@ def _pcie(gpu: GpuSample) -> str:
 def _ecc(gpu: GpuSample) -> str:
     if gpu.ecc_corrected is None and gpu.ecc_uncorrected is None:
         return formats.MISSING
-    return f"{formats.count(gpu.ecc_corrected)} / {formats.count(gpu.ecc_uncorrected)} bad"
+    return f"{formats.count(gpu.ecc_corrected)} / {formats.count(gpu.ecc_uncorrected)} uncorrected"
 
 
 def _with_unit(value: float | None, unit: str) -> str:
     return formats.MISSING if value is None else f"{value:.0f} {unit}"
 
 
-# Title, cells and text of each column, the most asked for first.
+# Title, cells and text of each column, the most important first.
 _COLUMNS: tuple[tuple[str, int, Callable[[GpuSample], str]], ...] = (
     ("use", 6, lambda gpu: formats.percent(gpu.utilisation)),
     ("memory", 17, _memory),
@@ -280,9 +283,9 @@ _COLUMNS: tuple[tuple[str, int, Callable[[GpuSample], str]], ...] = (
     ("fan", 6, lambda gpu: formats.percent(gpu.fan)),
     ("clock", 15, _clock),
     ("mem clock", 10, lambda gpu: _with_unit(gpu.memory_clock, "MHz")),
-    ("held down by", 27, _throttle),
+    ("throttled by", 27, _throttle),
     ("PCIe", 18, _pcie),
-    ("ECC", 14, _ecc),
+    ("ECC", 19, _ecc),
     ("mem busy", 8, lambda gpu: formats.percent(gpu.memory_busy)),
 )
 
@@ -291,12 +294,12 @@ def _label(name: str) -> str:
     return f"{name:<{_LABEL}}"
 
 
-def _wrapped(words: Sequence[str], width: int) -> list[str]:
-    """Words joined by gaps, in lines of at most `width`."""
+def _joined(parts: Sequence[str], width: int) -> list[str]:
+    """Parts joined by gaps, in lines of at most `width`."""
     lines: list[str] = []
-    for word in words:
-        if lines and len(lines[-1]) + 3 + len(word) <= width:
-            lines[-1] += f"   {word}"
+    for part in parts:
+        if lines and len(lines[-1]) + 3 + len(part) <= width:
+            lines[-1] += f"   {part}"
         else:
-            lines.append(shorten(word, width))
+            lines.append(shorten(part, width))
     return lines

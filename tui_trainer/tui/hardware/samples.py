@@ -1,4 +1,4 @@
-"""Which samples of the machine are shown, and what of them is drawn as curves."""
+"""Which hardware samples are shown, and which of their values are drawn as curves."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ Value = Callable[[HardwareSample], float | None]
 def shown_samples(
     live: Sequence[HardwareSample], run: RunView | None, *, here: bool
 ) -> tuple[tuple[HardwareSample, ...], str]:
-    """The samples to show for a run, oldest first, and in words whose they are.
+    """The samples to show for a run, oldest first, and their source ("" for this host, now).
 
-    What a run recorded stands alone where it has ended or works on another machine. Of a run
-    that works `here` the live ones go on where its record stops, with what it alone knows.
+    A run that has ended or runs on another host has only its recorded samples. For a run that is
+    training on this host (`here`) they are followed by the newer live ones.
     """
     recorded = run.hardware if run is not None else ()
     if run is None or not recorded:
         return tuple(live), ""
     if not here:
         ended = run.summary.status not in ACTIVE_STATES
-        words = f"as {run.summary.name} recorded it"
-        return tuple(recorded), words if ended else f"{words} on {_host(run)}"
+        source = f"recorded by {run.summary.name}"
+        return tuple(recorded), source if ended else f"{source} on {_host(run)}"
     last = recorded[-1].time
     return (*recorded, *(sample for sample in live if sample.time > last)), ""
 
 
 def _host(run: RunView) -> str:
-    return (run.state.host if run.state is not None else None) or "another machine"
+    return (run.state.host if run.state is not None else None) or "another host"
 
 
 def curves_of(samples: Sequence[HardwareSample], viewport: Viewport = ALL) -> list[ChartSpec]:
-    """Charts over the time of day, the most telling first."""
+    """Charts over the time of day, the most important first."""
     specs = _gpu_specs(samples) if any(sample.gpus for sample in samples) else []
     cpu = _chart("CPU", "%", samples, {"all": _cpu, "run": lambda s: s.run_cpu_percent}, 100)
     ram = _chart("RAM", "GiB", samples, {"used": _gib("ram_used"), "run": _gib("run_rss")}, None)
     specs[1:1] = [cpu]
     specs.append(ram)
-    disk = {"written": _mega("disk_write"), "run": _mega("run_write")}
-    network = {"in": _mega("network_received"), "out": _mega("network_sent")}
-    specs.append(_chart("disk", "MB/s", samples, disk, None))
-    specs.append(_chart("network", "MB/s", samples, network, None))
+    disk = {"written": _mib("disk_write"), "run": _mib("run_write")}
+    network = {"in": _mib("network_received"), "out": _mib("network_sent")}
+    specs.append(_chart("disk", "MiB/s", samples, disk, None))
+    specs.append(_chart("network", "MiB/s", samples, network, None))
     whole = extent_of(samples)
     window = None if whole is None else viewport.shown(whole)
     return [_with_range(spec, window) for spec in specs]
@@ -76,7 +76,7 @@ def _gpu_specs(samples: Sequence[HardwareSample]) -> list[ChartSpec]:
 def _of_gpu(index: int, read: Callable[[GpuSample], float | None]) -> Value:
     def value(sample: HardwareSample) -> float | None:
         gpus = sample.gpus
-        if index < len(gpus) and gpus[index].index == index:  # as nearly always
+        if index < len(gpus) and gpus[index].index == index:  # the common case
             return read(gpus[index])
         return next((read(gpu) for gpu in gpus if gpu.index == index), None)
 
@@ -101,10 +101,10 @@ def _gib(name: str) -> Value:
     return value
 
 
-def _mega(name: str) -> Value:
+def _mib(name: str) -> Value:
     def value(sample: HardwareSample) -> float | None:
         found = getattr(sample, name)
-        return None if found is None else found / 1e6
+        return None if found is None else found / 2**20
 
     return value
 
@@ -122,31 +122,33 @@ def _chart(
         read = [value(sample) for sample in samples]
         column = np.array([np.nan if one is None else one for one in read], dtype=np.float64)
         if np.isfinite(column).any():
-            # GPUs are told apart by their number at the line's end.
+            # A GPU's line has its number at the end.
             tag, label = (label, "") if label.isdigit() else ("", label)
             lines.append(ChartLine(times, column, "series", label, colour, tag=tag[:1]))
     return ChartSpec(
-        title=f"{title} {_newest(lines)} {unit}",
+        title=f"{title} {_newest(lines, unit)}",
         lines=tuple(lines),
         x_label="",
         x_format="clock",
         robust=False,
         y_range=None if highest is None else (0.0, highest),
         legend=len(lines) > 1,
-        empty="n/a",
+        empty="not recorded",
     )
 
 
-def _newest(lines: Sequence[ChartLine]) -> str:
-    """The newest value of the first line; of many GPUs the lowest and the highest."""
+def _newest(lines: Sequence[ChartLine], unit: str) -> str:
+    """The newest value of the first line with its unit; of many GPUs the lowest and highest."""
     values = [line.y[-1] for line in lines if line.tag] or [line.y[-1] for line in lines[:1]]
     known = [value for value in values if np.isfinite(value)]
-    low, high = (number(end(known), 3) if known else formats.MISSING for end in (min, max))
-    return low if low == high else f"{low}–{high}"
+    if not known:
+        return formats.MISSING
+    low, high = (number(end(known), 3) for end in (min, max))
+    return f"{low} {unit}" if low == high else f"{low}–{high} {unit}"
 
 
 def extent_of(samples: Sequence[HardwareSample]) -> Range | None:
-    """The times of the first and the last sample; None where there are not two."""
+    """The times of the first and the last sample; None for fewer than two."""
     if not samples or samples[-1].time <= samples[0].time:
         return None
     return samples[0].time, samples[-1].time

@@ -1,8 +1,8 @@
-"""The whole machine: what holds the run back, GPUs, processors, memory, and how it went."""
+"""The hardware page: the run's bottleneck, GPUs, processors, memory, disk, network."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -16,14 +16,12 @@ from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.dialogs.dialog import FullDialog
+from tui_trainer.tui.common.session import AppSession, session_of
 from tui_trainer.tui.hardware import hardware_text
 from tui_trainer.tui.hardware.samples import curves_of, extent_of, shown_samples
 from tui_trainer.tui.messages import ChartDragged, ZoomRequested
 from tui_trainer.tui.run_charts.chart_pane import ChartPane
 from tui_trainer.tui.run_charts.viewport import ALL, Viewport
-
-if TYPE_CHECKING:
-    from tui_trainer.tui.app import TrainerApp
 
 _MOST, _WIDE, _MIDDLE = 4, 150, 110
 _TWO_ROWS = 24  # lines from which on there are two rows of curves
@@ -33,10 +31,9 @@ _PAGES = ("previous_page", "next_page")
 
 
 class HardwareScreen(FullDialog):
-    """Curves above, figures below; those of a run that ended are the ones that it recorded.
+    """Curves above, values below; for a finished run those that it recorded.
 
-    The curves are zoomed and moved by the charts' own keys and wheel; `viewport` is over the time
-    of day.
+    The charts' keys and the wheel zoom and move the curves; `viewport` is over the time of day.
     """
 
     CSS_PATH = "screen.tcss"
@@ -50,22 +47,22 @@ class HardwareScreen(FullDialog):
         self.viewport = viewport
         self._samples: tuple[HardwareSample, ...] = ()
         self._drawn: tuple[object, ...] = ()
-        self._first = 0  # of the curves that are seen
+        self._first = 0  # index of the first visible curve
 
     @property
-    def session(self) -> TrainerApp:
-        """The app, by its own type."""
-        return cast("TrainerApp", self.app)
+    def session(self) -> AppSession:
+        """The app by what screens may ask of it."""
+        return session_of(self.app)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog -tall"):
-            yield Static(id="machine-head", markup=False)
-            with Container(id="machine-curves"):
+            yield Static(id="hardware-head", markup=False)
+            with Container(id="hardware-curves"):
                 for at in range(2 * _MOST):
-                    yield ChartPane(id=f"machine-curve-{at}")
+                    yield ChartPane(id=f"hardware-curve-{at}")
             with VerticalScroll():
-                yield Static(id="machine-text", markup=False)
-            yield Static(self._keys(), id="machine-keys", markup=False)
+                yield Static(id="hardware-text", markup=False)
+            yield Static(self._keys(), id="hardware-keys", markup=False)
 
     def on_mount(self) -> None:
         for pane in self.query(ChartPane):
@@ -86,7 +83,7 @@ class HardwareScreen(FullDialog):
             self._look(self.viewport.panned(direction, whole))
 
     def action_page(self, pages: int) -> None:
-        """To the curves after, or before, those that are seen."""
+        """Show the next or the previous curves."""
         across, rows = self._grid()
         self._first += pages * across * rows
         self._draw()
@@ -117,7 +114,7 @@ class HardwareScreen(FullDialog):
         self._draw()
 
     def _draw(self) -> None:
-        """Draws what changed since the last time, if anything did."""
+        """Draw again if anything has changed."""
         if not self.is_mounted:
             return
         session = self.session
@@ -126,23 +123,23 @@ class HardwareScreen(FullDialog):
         here = session.runs_here(run)
         self._samples, whose = shown_samples(session.samples, run, here=here)
         title = Content.assemble(
-            ("machine", "bold"), (f"  {clean(whose)}" if whose else "", "$faint")
+            ("hardware", "bold"), (f"  {clean(whose)}" if whose else "", "$faint")
         )
         if run is not None and run.summary.status in ACTIVE_STATES and here:
-            title = Content.assemble(title, (f"  with {clean(run.summary.name)}", "$faint"))
+            title = Content.assemble(title, (f"  during {clean(run.summary.name)}", "$faint"))
         drawn = (self._samples, self.viewport, self._grid(), self.text_width, title, self._first)
         if drawn == self._drawn:
             return
         self._drawn = drawn
-        self.query_one("#machine-head", Static).update(title)
+        self.query_one("#hardware-head", Static).update(title)
         self._draw_curves()
         page = hardware_text.page(self._samples, self.text_width, pid if here else None)
-        self.query_one("#machine-text", Static).update(page)
+        self.query_one("#hardware-text", Static).update(page)
 
     def _draw_curves(self) -> None:
         (across, rows), specs = self._grid(), curves_of(self._samples, self.viewport)
         rows = min(rows, -(-len(specs) // across))
-        styles = self.query_one("#machine-curves").styles
+        styles = self.query_one("#hardware-curves").styles
         styles.grid_size_columns, styles.grid_size_rows = across, rows
         self._first = max(0, min(self._first, len(specs) - across * rows))
         specs = specs[self._first : self._first + across * rows]
@@ -152,16 +149,16 @@ class HardwareScreen(FullDialog):
                 pane.show_spec(specs[at])
 
     def _grid(self) -> tuple[int, int]:
-        """Curves beside each other, and rows of them."""
+        """Columns and rows of curves."""
         across = _MOST if self.text_width >= _WIDE else 3 if self.text_width >= _MIDDLE else 2
-        return across, 2 if self.query_one("#machine-curves").size.height >= _TWO_ROWS else 1
+        return across, 2 if self.query_one("#hardware-curves").size.height >= _TWO_ROWS else 1
 
     def _keys(self) -> str:
-        """The keys as the user has them, in a line."""
+        """One line with the keys as configured by the user."""
         wanted = (*_ZOOM, *_PAGES)
         keys = {key.id: self.session.keymap.shown(key) for key in keymap.KEYS if key.id in wanted}
         inward, out, left, right, every, before, after = (keys[id] for id in wanted)
         return (
-            f" {inward} {out} zoom   {left} {right} earlier, later   {every} all   "
-            f"{before} {after} curves   j k scroll   esc closes"
+            f" {inward} {out} zoom   {left} {right} earlier/later   {every} all   "
+            f"{before} {after} curves   j k scroll   esc close"
         )

@@ -1,11 +1,12 @@
-"""One field of the form: its name, its value, and beside it what it means or what is wrong."""
+"""One field of the form: its name, its value, and its hint or error."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import on
-from textual.app import ComposeResult
+from textual.app import ComposeResult, RenderResult
 from textual.binding import Binding
 from textual.containers import Horizontal
 from textual.content import Content
@@ -18,13 +19,20 @@ from tui_trainer.tui.new_run.fields import FormField
 
 
 class FieldSelect(Select[str], inherit_bindings=False):
-    """A choice that leaves the arrows to the form: only enter opens its list."""
+    """A choice whose list only enter opens; the arrow keys move between fields."""
 
     BINDINGS: ClassVar = [Binding("enter", "show_overlay", "choices", show=False)]
 
 
+class OneLine(WrappedText):
+    """Text of which one line shows the words that fit; the form shows it whole elsewhere."""
+
+    def render(self) -> RenderResult:
+        return Content(shortened(self._whole.plain, self.content_size.width))
+
+
 class FieldRow(Horizontal):
-    """A text field, or a choice where only a few values can be."""
+    """A text field, or a choice if the setting has few values."""
 
     class Edited(Message):
         """The value changed."""
@@ -45,7 +53,7 @@ class FieldRow(Horizontal):
             )
         else:
             yield Input(self._text, placeholder=self.field.default, compact=True, classes="value")
-        yield WrappedText(self.hint, classes="hint")
+        yield OneLine(self.hint, classes="hint")
 
     @property
     def text(self) -> str:
@@ -53,37 +61,37 @@ class FieldRow(Horizontal):
         return self._text
 
     def put(self, value: str) -> None:
-        """Replaces the value."""
+        """Replace the value."""
         self._text = self._valid(value)
-        for control in self.query(".value"):  # there is none before it is mounted
+        for control in self.query(".value"):  # none before it is mounted
             if isinstance(control, FieldSelect | Input):
                 control.value = self._text
 
     def enter(self) -> None:
-        """Puts the cursor here."""
+        """Focus this field."""
         for control in self.query(".value"):
             control.focus()
 
     def turn(self, step: int) -> None:
-        """Goes to the choice `step` places on, round and round."""
+        """Select the choice `step` positions on, wrapping around."""
         choices = self.field.choices
         if choices:
-            place = (choices.index(self._text) + step) % len(choices)
-            self.query_one(FieldSelect).value = choices[place]
+            index = (choices.index(self._text) + step) % len(choices)
+            self.query_one(FieldSelect).value = choices[index]
 
     @property
     def hint(self) -> str:
-        """What is wrong or odd, or what the field means."""
+        """The error, the warning, or the field's description."""
         return clean(self._error or self._warning or self.field.description)
 
-    def say(self, wrong: str | None, odd: str | None = None) -> None:
-        """Shows what is wrong, or odd, or the description again."""
-        if (wrong, odd) == (self._error, self._warning):
+    def show_problem(self, error: str | None, warning: str | None = None) -> None:
+        """Show the error or the warning in place of the description."""
+        if (error, warning) == (self._error, self._warning):
             return
-        self._error, self._warning = wrong, odd
-        self.set_class(wrong is not None, "-wrong")
-        self.set_class(wrong is None and odd is not None, "-odd")
-        for hint in self.query(".hint").results(WrappedText):  # there is none before it is mounted
+        self._error, self._warning = error, warning
+        self.set_class(error is not None, "-wrong")
+        self.set_class(error is None and warning is not None, "-warning")
+        for hint in self.query(".hint").results(WrappedText):  # none before it is mounted
             hint.update(Content(self.hint))
 
     def _valid(self, value: str) -> str:
@@ -98,6 +106,16 @@ class FieldRow(Horizontal):
         self.post_message(self.Edited())
 
     @on(Input.Submitted)
-    def _go_on(self, message: Input.Submitted) -> None:
+    def _focus_next(self, message: Input.Submitted) -> None:
         message.stop()
         self.screen.focus_next()
+
+
+def shortened(text: str, width: int) -> str:
+    """The words of `text` that fit into `width` cells, with "…" where some are left out."""
+    if cell_len(text) <= width:
+        return text
+    kept = text
+    while " " in kept and cell_len(kept) + 2 > width:
+        kept = kept.rpartition(" ")[0]
+    return f"{kept.rstrip(' ,;:')} …"

@@ -1,5 +1,5 @@
-"""The new-run form, generated from the contracts: fields, parsing, checking. Pure but for the
-files that `check_job` looks at."""
+"""The fields of the new-run form, generated from the contracts, with parsing and checking. The
+only I/O is that of `check_job`, which looks at the data files."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _FILES = ("data.train", "data.validation", "data.replay")
 
 @dataclass(frozen=True)
 class FormField:
-    """One field: `needs` says what a value must be, `default` what an empty one means, `type`
-    is the contract's own."""
+    """One field: `needs` is the error text for a bad value, `default` the value of an empty field,
+    `type` the contract's type."""
 
     key: str
     type: Any
@@ -44,35 +44,35 @@ class FormField:
 
 @dataclass(frozen=True)
 class CheckedForm:
-    """A job, or what is wrong by field; an error of no field stands under an empty key. `odd` is
-    what can be started but is hardly meant, by field."""
+    """A job, or the errors by field; an error of no field has an empty key. `warnings` by field are
+    about values that can be started but are probably a mistake."""
 
     job: Job | None
     errors: dict[str, str]
-    odd: dict[str, str] = dataclasses.field(default_factory=dict)
+    warnings: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @functools.cache
 def fields() -> tuple[FormField, ...]:
-    """Every field of the form in its order."""
+    """Every field of the form, in order."""
     known = _every_field()
     return tuple(known[key] for _title, keys in layout.SECTIONS for key in keys)
 
 
 def texts_of(job: Job) -> dict[str, str]:
-    """A job as the texts of the form."""
+    """The texts of the form for a job."""
     values = msgspec.to_builtins(job)
     return {field.key: _text(_get(values, field.key)) for field in fields()}
 
 
-def acting(texts: Mapping[str, str]) -> frozenset[str]:
-    """The keys of the fields that have an effect beside each other."""
+def effective(texts: Mapping[str, str]) -> frozenset[str]:
+    """The keys of the fields that have an effect with these values."""
     values = {field.key: texts.get(field.key, "").strip() or field.default for field in fields()}
-    return frozenset(key for key in values if layout.acts(key, values))
+    return frozenset(key for key in values if layout.has_effect(key, values))
 
 
 def changed(field: FormField, text: str) -> bool:
-    """Whether a text means anything else than the field's default."""
+    """Whether a text differs in value from the field's default."""
     text = text.strip()
     if text in ("", field.default):
         return False
@@ -83,17 +83,17 @@ def changed(field: FormField, text: str) -> bool:
 
 
 def check(texts: Mapping[str, str], folder: Path, base: Job | None = None) -> CheckedForm:
-    """Parses and checks the form; relative paths count from `folder`.
+    """Parse and check the form; relative paths start at `folder`.
 
-    What the form has no field for is as in `base`, the job that it was filled from. Fields
-    without an effect are left out.
+    Settings without a field are taken from `base`, the job that the form was filled from. Fields
+    without an effect are left out of the job.
     """
     values = _rest(base)
     errors: dict[str, str] = {}
-    acts = acting(texts)
+    used = effective(texts)
     for field in fields():
         text = texts.get(field.key, "").strip()
-        if field.key not in acts:
+        if field.key not in used:
             continue
         if not text:
             if field.key in ("name", "data.train"):
@@ -114,37 +114,39 @@ def check(texts: Mapping[str, str], folder: Path, base: Job | None = None) -> Ch
     try:
         job = jobs.check_job(values, folder, _WHERE)
     except UserError as error:
-        return CheckedForm(None, _placed(str(error)))
+        return CheckedForm(None, _by_field(str(error)))
     found = job_checks.check(job, count=False)
-    wrong = {one.key: _beside(one.key, one.message) for one in found if one.level == "error"}
-    odd = {one.key: _beside(one.key, one.message) for one in found if one.level == "warning"}
-    return CheckedForm(None if wrong else job, wrong, odd)
+    errors = {one.key: _without_key(one.key, one.message) for one in found if one.level == "error"}
+    warnings = {
+        one.key: _without_key(one.key, one.message) for one in found if one.level == "warning"
+    }
+    return CheckedForm(None if errors else job, errors, warnings)
 
 
-def _beside(key: str, message: str) -> str:
-    """A sentence about a field without the name that stands beside it already."""
+def _without_key(key: str, message: str) -> str:
+    """A message without the field's key at its start: the label is beside it already."""
     return re.sub(rf'^{re.escape(key)} (= )?(?=[\w"])', "", message)
 
 
 def _rest(base: Job | None) -> dict[str, Any]:
-    """What a job says beyond the form's fields, as plain values."""
+    """The settings of a job for which the form has no field."""
     values: dict[str, Any] = {}
-    said = {} if base is None else msgspec.to_builtins(base)
+    given = {} if base is None else msgspec.to_builtins(base)
     for key in _every_field().keys() - {field.key for field in fields()}:
-        value = _get(said, key)
+        value = _get(given, key)
         if value is not None:
             _set(values, key, value)
     return values
 
 
-def _placed(message: str) -> dict[str, str]:
-    """An error of `check_job` beside the field that it names."""
+def _by_field(message: str) -> dict[str, str]:
+    """An error of `check_job` by the field that it names."""
     text = message.removeprefix(f"{_WHERE}: ")
     known = {field.key: field for field in fields()}
     for key in sorted(known, key=len, reverse=True):
         if text.startswith(f"{key}: "):
-            said = text.removeprefix(f"{key}: ")
-            return {key: known[key].needs if said.startswith("expected") else said}
+            problem = text.removeprefix(f"{key}: ")
+            return {key: known[key].needs if problem.startswith("expected") else problem}
         if text.startswith(f"{key} "):
             return {key: text}
     return {"model": text} if text.startswith("model") else {"": text}
@@ -152,7 +154,7 @@ def _placed(message: str) -> dict[str, str]:
 
 @functools.cache
 def _every_field() -> dict[str, FormField]:
-    """Every setting of a job by its key, whether or not the form has it."""
+    """Every setting of a job by its key, in the form or not."""
     return _fields_of(Job, "")
 
 
@@ -245,14 +247,14 @@ def _parse(field: FormField, text: str) -> Any:
 
 
 def _layers(text: str) -> str | list[str]:
-    """Names of layers as a list, also as a job file writes it; else one pattern for PEFT."""
+    """Layer names as a list, also in the notation of a job file; else one pattern for PEFT."""
     listed = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     names = [name.strip(" \t\"'") for name in listed.split(",") if name.strip()]
     return names if all(re.fullmatch(r"[\w.-]+", name) for name in names) else text
 
 
 def _pairs(text: str) -> dict[str, int | float]:
-    """`name=number` pairs; a name may be a pattern with commas of its own."""
+    """`name=number` pairs; a name may be a pattern that contains commas."""
     if not re.fullmatch(f"(?:{_PAIR})+", text):
         raise ValueError(text)
     found = re.findall(_PAIR, text)
@@ -279,7 +281,7 @@ def _text(value: Any) -> str:
 
 
 def _get(values: dict[str, Any], key: str) -> Any:
-    """The value at a dotted key; None also where its section is left out."""
+    """The value at a dotted key; None also if its section is missing."""
     target: Any = values
     for part in key.split("."):
         target = None if target is None else target.get(part)

@@ -1,4 +1,4 @@
-"""The heading of the form's folded part: what is in it, and what of that was changed."""
+"""The heading of the form's folded part, with the number of changed fields in it."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ _NAMES = ", ".join(title for title, _keys in layout.MORE)
 
 
 class FieldFold(Static, can_focus=True):
-    """One line; enter, space or a click opens what is below it, or folds it again."""
+    """One line; enter, space or a click opens or folds the part below it."""
 
-    BINDINGS: ClassVar = [Binding("enter,space", "turn_over", "more", show=False)]
+    BINDINGS: ClassVar = [Binding("enter,space", "toggle_fold", "more", show=False)]
 
     class Toggled(Message):
         """The part below is to be opened or folded."""
 
     def show(self, opened: bool, changed: int, wrong: int) -> None:
-        """Says whether the part is open, and how many of its fields are not as by default."""
+        """Show whether the part is open, and how many of its fields differ from their defaults."""
         mark = "▼ less" if opened else "▶ more"
         parts: list[str | tuple[str, str]] = [(mark, "bold $accent"), "  "]
         if wrong and not opened:
-            parts.append((f"{wrong} wrong  ", "$error"))
+            parts.append((f"{wrong} invalid  ", "$error"))
         if changed:
             parts.append((f"{changed} changed  ", "$foreground"))
         if not opened:
             parts.append(_NAMES)
         self.update(Content.assemble(*parts))
 
-    def action_turn_over(self) -> None:
+    def action_toggle_fold(self) -> None:
         self.post_message(self.Toggled())
 
     def on_click(self, event: events.Click) -> None:
         event.stop()
-        self.action_turn_over()
+        self.action_toggle_fold()

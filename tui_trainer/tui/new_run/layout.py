@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 Section = tuple[str, tuple[str, ...]]
 
-# What is looked at for every run.
+# Settings of every run.
 EVERYDAY: tuple[Section, ...] = (
     ("run", ("name", "model", "task")),
     (
@@ -32,7 +32,7 @@ EVERYDAY: tuple[Section, ...] = (
         ),
     ),
 )
-# What has a good default, folded away at first.
+# Settings with a good default, folded at first.
 MORE: tuple[Section, ...] = (
     (
         "optimizer",
@@ -65,7 +65,7 @@ MORE: tuple[Section, ...] = (
         ),
     ),
     (
-        "kind of adapter",
+        "adapter variants",
         (
             "lora.target_modules",
             "lora.rank_pattern",
@@ -77,7 +77,7 @@ MORE: tuple[Section, ...] = (
         ),
     ),
     (
-        "rows",
+        "training rows",
         (
             "data.duplicates",
             "data.replay",
@@ -95,15 +95,15 @@ FOLDED = frozenset(key for _title, keys in MORE for key in keys)
 LABELS = {
     "data.train": "train file",
     "data.validation": "validation",
-    "data.val_split": "split",
+    "data.val_split": "validation split",
     "data.replay": "replay file",
     "data.workers": "data workers",
-    "training.gradient_accumulation_steps": "accumulation",
+    "training.gradient_accumulation_steps": "grad accumulation",
     "training.gradient_checkpointing": "grad checkpointing",
     "training.early_stopping_patience": "patience",
     "training.early_stopping_min_delta": "minimum change",
     "training.early_stopping_metric": "metric",
-    "lora.init": "first values",
+    "lora.init": "initial values",
     "lora.rslora": "rsLoRA",
     "lora.dora": "DoRA",
 }
@@ -128,9 +128,9 @@ _NOT_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def acts(key: str, values: Mapping[str, str]) -> bool:
-    """Whether a field has an effect beside the other fields' `values`; one without is hidden,
-    and left out of the job."""
+def has_effect(key: str, values: Mapping[str, str]) -> bool:
+    """Whether a field has an effect with the other fields' `values`; one without is hidden and
+    left out of the job."""
     if key in _ONLY_WITH:
         other, wanted = _ONLY_WITH[key]
         return values.get(other, "") in wanted

@@ -1,4 +1,4 @@
-"""The learning-rate schedule of a job that has not begun, as a chart."""
+"""The learning-rate schedule of a job before its start, as a chart."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tui_trainer.tui.charts.blocks import sparkline
 from tui_trainer.tui.charts.model import ChartLine, ChartSpec, Marks
 
 _POINTS = 400
-_COUNTED_BYTES = 4 << 20  # rows of larger files are not counted while somebody types
+_COUNTED_BYTES = 4 << 20  # rows of larger files are not counted while the form is edited
 
 
 def schedule_line(job: Job, width: int, marks: Marks) -> str:
-    """The schedule as one line of `width` characters, where there is no room for its chart."""
+    """The schedule as one line of `width` characters, for terminals too short for its chart."""
     total = steps_of(job)
     if total is None:
         return ""
@@ -30,15 +30,15 @@ def schedule_line(job: Job, width: int, marks: Marks) -> str:
 
 
 def schedule_chart(job: Job | None) -> ChartSpec:
-    """The rate over the steps, which without `max_steps` follow from the rows."""
+    """The rate over the steps; without `max_steps` their number follows from the rows."""
     if job is None:
-        return ChartSpec(title="learning rate", empty="appears when every field is right")
+        return ChartSpec(title="learning rate", empty="shown when every field is valid")
     settings = job.training
     total = steps_of(job)
     if total is None:
         return ChartSpec(
             title=f"learning rate up to {formats.rate(settings.learning_rate)}",
-            empty="set max steps to see the schedule: there are too many rows to count them now",
+            empty="the data are too large to count their rows: set max steps to see it",
         )
     about = "" if settings.max_steps is not None else "about "
     steps = np.unique(np.linspace(0, total - 1, min(_POINTS, total)).astype(np.int64))
@@ -47,7 +47,10 @@ def schedule_chart(job: Job | None) -> ChartSpec:
     )
     return ChartSpec(
         title=f"learning rate {formats.rate(settings.learning_rate)}",
-        detail=f"{_words(settings)}, warmup {settings.warmup_steps:,} of {about}{total:,} steps",
+        detail=(
+            f"{_scheduler_text(settings)}, "
+            f"warmup {settings.warmup_steps:,} of {about}{total:,} steps"
+        ),
         lines=(ChartLine((steps + 1).astype(np.float64), rates, "smooth"),),
         robust=False,
         legend=False,
@@ -55,8 +58,8 @@ def schedule_chart(job: Job | None) -> ChartSpec:
     )
 
 
-def _words(settings: TrainingSettings) -> str:
-    """The scheduler with the settings of its own."""
+def _scheduler_text(settings: TrainingSettings) -> str:
+    """The scheduler with its own settings."""
     own = {
         "cosine-restarts": f", {settings.scheduler_cycles:,} cycles",
         "polynomial": f", power {settings.scheduler_power:g}",
@@ -66,7 +69,7 @@ def _words(settings: TrainingSettings) -> str:
 
 
 def steps_of(job: Job) -> int | None:
-    """The run's optimizer steps: as set, or from the rows, about; None where these are many."""
+    """The run's optimizer steps: as set, or estimated from the rows; None for large files."""
     if job.training.max_steps is not None:
         return job.training.max_steps
     try:
@@ -81,5 +84,5 @@ def steps_of(job: Job) -> int | None:
 
 @functools.lru_cache(maxsize=32)
 def _rows(files: tuple[tuple[str, int, int], ...]) -> int | None:
-    """Rows of files of this size and age: counted once, not at every key."""
+    """Number of rows, counted once for files of this size and modification time."""
     return job_checks.count_rows([Path(name) for name, _, _ in files])

@@ -1,4 +1,4 @@
-"""The form for a new run, checked while it is typed."""
+"""The form for a new run, checked while it is edited."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tui_trainer.store import jobs, paths
 from tui_trainer.store.runs import run_folder
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
+from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.page import Page
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.keymap import Key
@@ -31,7 +32,6 @@ from tui_trainer.tui.new_run.fold import FieldFold
 from tui_trainer.tui.new_run.layout import Section
 from tui_trainer.tui.new_run.schedule_preview import schedule_chart, schedule_line
 from tui_trainer.tui.run_charts.chart_pane import ChartPane
-from tui_trainer.tui.startup.services import in_background
 from tui_trainer.watch.snapshots import FolderView
 
 _EXAMPLE = "lighthouse.toml"
@@ -41,8 +41,8 @@ _CHECK_DELAY = 0.1  # seconds after the last key; looking for files on a slow di
 
 
 class FormScroll(VerticalScroll, inherit_bindings=False):
-    """A part that leaves the arrows to the form, where they go from field to field. The fields
-    scroll above the chart, or in short terminals together with it."""
+    """A scrolled part in which the arrow keys move between fields. The fields scroll above the
+    chart; in short terminals fields and chart scroll together."""
 
     BINDINGS: ClassVar = [
         Binding("pageup", "page_up", "back", show=False),
@@ -51,12 +51,12 @@ class FormScroll(VerticalScroll, inherit_bindings=False):
 
 
 class NewRunScreen(Page):
-    """Fields from the contracts, the schedule drawn beside them, and a button."""
+    """Fields from the contracts, a chart of the schedule, and the start button."""
 
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar = keymap.bindings("new")
-    AUTO_FOCUS = "FormRow Input"
-    place = "new"
+    AUTO_FOCUS = "FieldRow Input"
+    mode_name = "new"
 
     def __init__(self) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class NewRunScreen(Page):
         self.call_after_refresh(self._fill)
 
     def _fill(self) -> None:
-        """Takes over the settings of a run, where one is to be started again."""
+        """Fill the form with the settings of a run that is to be started again."""
         job, self.session.template = self.session.template, None
         if job is None:
             return
@@ -108,7 +108,7 @@ class NewRunScreen(Page):
         self._check()
 
     def use_theme(self) -> None:
-        """Gives the chart the colours of the present theme."""
+        """Use the colours of the present theme in the chart."""
         self.query_one(ChartPane).use(self.session.palette, self.session.marks)
 
     def listens_to(self, key: Key) -> bool:
@@ -116,7 +116,7 @@ class NewRunScreen(Page):
         return not keymap.types_text(keys.split(",")[0])
 
     def take(self, view: FolderView) -> None:
-        """The form does not depend on the folder, only on the room there is."""
+        """Update the note: it depends on the size of the terminal, not on the runs."""
         if self._noted.startswith(_READY) and not self._starting:
             self._note(self._summary())
 
@@ -128,14 +128,14 @@ class NewRunScreen(Page):
         self._start()
 
     def action_turn(self, step: int) -> None:
-        """The next choice of the focused field."""
+        """Select the next choice of the focused field."""
         row = self.focused.parent if self.focused is not None else None
         if isinstance(row, FieldRow):
             row.turn(step)
 
     @on(FieldFold.Toggled)
     async def action_more(self) -> None:
-        """Opens the further settings and goes there, or folds them."""
+        """Open the further settings and go there, or fold them."""
         opened = not self.query_one("#more").display
         await self._open(opened)
         fold = self.query_one(FieldFold)
@@ -144,7 +144,7 @@ class NewRunScreen(Page):
             self.call_after_refresh(fold.scroll_visible, top=True)
 
     def _open(self, opened: bool) -> AwaitMount:
-        """The fields are made when they are first asked for: they are many."""
+        """Show or hide the further fields; they are created when first shown, as they are many."""
         more = self.query_one("#more")
         missing = opened and not more.children
         mounting = more.mount_all(self._fields(layout.MORE) if missing else ())
@@ -161,15 +161,15 @@ class NewRunScreen(Page):
 
     @on(Button.Pressed, "#start")
     def _start(self) -> None:
-        self._texts = {}  # files may have come or gone since
+        self._texts = {}  # files may have appeared or disappeared since
         self._check()
         job = self._checked.job
         if job is None:
-            self._go_to_mistake()
+            self._focus_error()
         if self._starting or job is None:
             return
         self._starting = True
-        self._note("reading the data and making the run's folder …")
+        self._note("reading the data and creating the run folder …")
         folder = self.session.runs_dir
         in_background("make run", lambda: self._make(folder, job))
 
@@ -184,19 +184,19 @@ class NewRunScreen(Page):
         self._note(_READY)
 
     def _make(self, folder: Path, job: Job) -> None:
-        """In a thread: hashing the data may take long."""
+        """Create the run folder, in a thread: hashing the data may take long."""
         try:
             made = run_folder.create_run(folder, job)
         except UserError as error:
             self.post_message(RunFailedToStart(str(error)))
         except OSError as error:
-            reason = f"the run cannot be made: {error.strerror or error}"
+            reason = f"the run folder cannot be created in {folder}: {error.strerror or error}"
             self.post_message(RunFailedToStart(reason))
         else:
             self.post_message(RunMade(made))
 
     def _check(self) -> None:
-        """Checks what is typed; what was said about the same texts stays."""
+        """Check the form, unless its texts are the same as at the last check."""
         texts = {**self._first, **{row.field.key: row.text for row in self.query(FieldRow)}}
         if texts == self._texts:
             return
@@ -213,44 +213,45 @@ class NewRunScreen(Page):
         if not self._starting:
             self._note(self._summary(), wrong=bool(checked.errors))
 
-    def _go_to_mistake(self) -> None:
-        """Puts the cursor into the first field that is wrong, in the folded part too."""
-        wrong = self._checked.errors.keys()
-        row = next((row for row in self.query(FieldRow) if row.field.key in wrong), None)
+    def _focus_error(self) -> None:
+        """Focus the first field with an error, also in the folded part."""
+        errors = self._checked.errors.keys()
+        row = next((row for row in self.query(FieldRow) if row.field.key in errors), None)
         if row is not None:
             if row.field.key in layout.FOLDED:
                 self._open(True)
             self.call_after_refresh(row.enter)
 
     def _show_rows(self) -> None:
-        """Shows the fields that have an effect, and what is wrong beside them."""
-        acts = fields.acting(self._texts)
+        """Show the fields that have an effect, with their errors and warnings."""
+        used = fields.effective(self._texts)
         for row in self.query(FieldRow):
-            row.display = row.field.key in acts
-            row.say(self._checked.errors.get(row.field.key), self._checked.odd.get(row.field.key))
+            row.display = row.field.key in used
+            key = row.field.key
+            row.show_problem(self._checked.errors.get(key), self._checked.warnings.get(key))
         self._describe()
 
     @on(events.DescendantFocus)
     def _describe(self) -> None:
-        """The hint of the field with the cursor, whole: narrow terminals cut it beside it."""
+        """Show the whole hint of the focused field: the line beside it may be cut."""
         row = self.focused.parent if self.focused is not None else None
         about = self.query_one("#about", WrappedText)
         about.update(Content(row.hint if isinstance(row, FieldRow) else ""))
         about.set_class(isinstance(row, FieldRow) and row.has_class("-wrong"), "-wrong")
 
     def _show_fold(self) -> None:
-        acts = fields.acting(self._texts) & layout.FOLDED
+        used = fields.effective(self._texts) & layout.FOLDED
         changed = sum(
             fields.changed(field, self._texts.get(field.key, ""))
             for field in fields.fields()
-            if field.key in acts
+            if field.key in used
         )
         opened = self.query_one("#more").display
-        self.query_one(FieldFold).show(opened, changed, len(acts & self._checked.errors.keys()))
+        self.query_one(FieldFold).show(opened, changed, len(used & self._checked.errors.keys()))
 
     def _summary(self) -> str:
         job = self._checked.job
-        if job is None or self._checked.odd or not self.has_class("-short"):
+        if job is None or self._checked.warnings or not self.has_class("-short"):
             return summary_of(self._checked)
         return f"{_READY}   {schedule_line(job, _LINE_WIDTH, self.session.marks)}"
 
@@ -264,18 +265,18 @@ class NewRunScreen(Page):
 
 
 def summary_of(checked: CheckedForm) -> str:
-    """The first mistake, whole, for the line beside the button; or that all is right."""
-    found = checked.errors or checked.odd
+    """The first error or warning for the line beside the button, or "ready to start"."""
+    found = checked.errors or checked.warnings
     if not found:
         return _READY
-    key, words = next(iter(found.items()))
+    key, message = next(iter(found.items()))
     label = next((f"{field.label}: " for field in fields.fields() if field.key == key), "")
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return f"{'' if checked.errors else f'{_READY}   but '}{label}{words}{more}"
+    return f"{'' if checked.errors else f'{_READY}, but check '}{label}{message}{more}"
 
 
 def example() -> Job | None:
-    """The example job; None where it is not there or not whole."""
+    """The example job; None if it is missing or invalid."""
     try:
         return jobs.load_job(paths.examples() / _EXAMPLE)
     except UserError:

@@ -1,4 +1,4 @@
-"""The charts of a run: the leading one large, the others in a grid below it, page by page."""
+"""The charts of a run: the first one large, the others in a grid below it, in pages."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from tui_trainer.tui.run_charts.chart_pane import ChartPane
 from tui_trainer.tui.run_charts.metrics import Metric, metrics_of
 from tui_trainer.tui.run_charts.plot import ChartOptions, Plot
 from tui_trainer.tui.run_charts.readout import Readout
-from tui_trainer.tui.run_charts.readout_items import chips_of
+from tui_trainer.tui.run_charts.readout_items import items_of
 from tui_trainer.tui.run_charts.run_colours import RunColours
 from tui_trainer.watch.snapshots import RunView
 
 _MOST_PANES = 24
 _LEAST_COLUMNS, _LEAST_ROWS = 44, 9  # of a chart in a grid
-_BREATH_SECONDS = 0.001  # between two charts, in which keys are heard
+_BREATH_SECONDS = 0.001  # between two charts, in which keys are handled
 
 
 @dataclass(frozen=True)
 class GridShape:
-    """Columns and rows of the grid below the leading chart, or of all charts."""
+    """Columns and rows of the grid below the first chart, or of the grid of all charts."""
 
     columns: int
     rows: int
@@ -39,7 +39,7 @@ class GridShape:
 
 
 def shape_of(count: int, columns: int, rows: int) -> GridShape:
-    """The grid for `count` charts that is at most so large, with as few empty places as it can."""
+    """The largest grid for `count` charts within the given size, with the fewest empty cells."""
     if count < 1 or columns < 1 or rows < 1:
         return GridShape(0, 0)
     columns, rows = min(columns, count), min(rows, _MOST_PANES // columns)
@@ -48,11 +48,11 @@ def shape_of(count: int, columns: int, rows: int) -> GridShape:
 
 
 class ChartGrid(Vertical):
-    """Which metrics stand where, and how they are drawn.
+    """The position of each metric, and how it is drawn.
 
-    `lone` is set where there is room or wish for one chart only; `single` is then the place of
-    the metric that stands for the leading one. `even` gives all charts the same size. While a
-    long run is read they are drawn `one_by_one`, as each takes milliseconds then.
+    `lone` is set if only one chart is shown; `single` is then the index of its metric, None for
+    the first. `even` gives all charts the same size. While a long run is read the charts are
+    drawn `one_by_one`, as each takes milliseconds then.
     """
 
     def __init__(self, options: ChartOptions, palette: Palette, marks: Marks) -> None:
@@ -89,7 +89,7 @@ class ChartGrid(Vertical):
         self.place_charts()
 
     def use(self, palette: Palette, marks: Marks) -> None:
-        """Takes the colours of a theme and what draws the lines."""
+        """Use the colours of a theme, and braille or ASCII characters."""
         self._palette, self._marks = palette, marks
         for pane in self.query(ChartPane):
             pane.use(palette, marks)
@@ -98,7 +98,7 @@ class ChartGrid(Vertical):
     # -- what is shown ----------------------------------------------------------------------------
 
     def show(self, views: tuple[RunView, ...]) -> None:
-        """Takes a newer state of the runs and draws all charts."""
+        """Draw all charts for a newer state of the runs."""
         self.views = views
         if not self.is_mounted:
             return
@@ -113,16 +113,16 @@ class ChartGrid(Vertical):
         self._draw(list(self._shown))
 
     def set(self, options: ChartOptions) -> None:
-        """Draws everything in another way."""
+        """Draw everything with other options."""
         self.options = options
         self._draw(list(self._shown))
 
     def place_charts(self) -> None:
-        """Gives every metric that has a place its pane, and draws."""
+        """Assign the visible metrics to panes, and draw."""
         if not self.is_mounted or not self.size.width:
             return
         self._shape = self._wanted()
-        self._settle()
+        self._align_page()
         lower = self.query_one("#lower", Container)
         self._mount_panes(lower)
         panes = list(lower.query(ChartPane))
@@ -132,20 +132,20 @@ class ChartGrid(Vertical):
         if leading.display:
             self._shown[leading] = self.metrics[0]
         for index, pane in enumerate(panes):
-            place = self._first + index
-            pane.display = index < self._shape.panes and place < len(self.metrics)
+            at = self._first + index
+            pane.display = index < self._shape.panes and at < len(self.metrics)
             if pane.display:
-                self._shown[pane] = self.metrics[place]
+                self._shown[pane] = self.metrics[at]
         lower.display = self._shape.panes > 0
         if self._shape.panes:
             lower.styles.grid_size_columns = self._shape.columns
             lower.styles.grid_size_rows = self._shape.rows
-        self._say_place()
+        self._show_position()
         self._draw(list(self._shown))
         self.call_after_refresh(self._draw, list(self._shown))
 
     def _wanted(self) -> GridShape:
-        """The grid that there is room for."""
+        """The grid that fits."""
         width, height = self.size
         count = len(self.metrics)
         if self.single is not None:
@@ -158,8 +158,8 @@ class ChartGrid(Vertical):
             return shape_of(count - 1, max(2, width // _LEAST_COLUMNS), 2)
         return shape_of(count - 1, 1, 1)
 
-    def _settle(self) -> None:
-        """Puts the first chart of the page where a page begins."""
+    def _align_page(self) -> None:
+        """Move the first visible chart to the start of a page."""
         base = 0 if self.even else 1
         if self.single is not None:
             self.single = min(self.single, len(self.metrics) - 1)
@@ -181,8 +181,8 @@ class ChartGrid(Vertical):
         if fresh:
             lower.mount(*fresh)
 
-    def _say_place(self) -> None:
-        """Which of the charts are seen, where they are not all."""
+    def _show_position(self) -> None:
+        """Show which charts are visible, unless all are."""
         label = self.query_one("#place", WrappedText)
         seen, count = self._shape.panes, len(self.metrics)
         free = count - (0 if self.even or self.single is not None else 1)
@@ -191,13 +191,13 @@ class ChartGrid(Vertical):
             label.update("")
             return
         first, last = self._first + 1, min(self._first + seen, count)
-        places = f"chart {first}" if first == last else f"charts {first}–{last}"
-        label.update(Content(f"{places} of {count}"))
+        position = f"chart {first}" if first == last else f"charts {first}–{last}"
+        label.update(Content(f"{position} of {count}"))
 
     # -- moving among the charts -----------------------------------------------------------------
 
     def turn(self, pages: int) -> None:
-        """The next page of charts, or an earlier one, going round."""
+        """Show the next page of charts, or an earlier one, wrapping around."""
         count = len(self.metrics)
         if self.lone:
             following = ((self.single or 0) + pages) % count
@@ -209,7 +209,7 @@ class ChartGrid(Vertical):
         self.place_charts()
 
     def next_chart(self) -> ChartPane | None:
-        """The next chart in the place of the one below; with several, the one to be looked at."""
+        """Show the next chart; with several below the first, return the next pane to focus."""
         if self._shape.panes <= 1:
             self.turn(1)
             return None
@@ -222,38 +222,38 @@ class ChartGrid(Vertical):
         return panes[at]
 
     def bring(self, metric: Metric) -> ChartPane | None:
-        """Shows a metric where it has its place; gives its pane."""
-        place = next((i for i, one in enumerate(self.metrics) if one.id == metric.id), 0)
+        """Scroll to a metric and return its pane."""
+        at = next((i for i, one in enumerate(self.metrics) if one.id == metric.id), 0)
         if self.lone:
-            self.single = place or None
-        elif place or self.even:
-            self._first = place
+            self.single = at or None
+        elif at or self.even:
+            self._first = at
         self.place_charts()
         return next((pane for pane, one in self._shown.items() if one.id == metric.id), None)
 
     def alone(self, pane: ChartPane | None) -> None:
-        """Shows one pane's metric only, or as many as before."""
+        """Show one pane's metric only; with None, as many as before."""
         self.lone = pane is not None
         metric = self._shown.get(pane) if pane is not None else None
         self.single = (self.metrics.index(metric) or None) if metric in self.metrics else None
         self.place_charts()
 
     def metric_at(self, pane: Widget | None) -> Metric:
-        """The metric of a pane, the leading one of any other widget."""
+        """The metric of a pane; the first one for any other widget."""
         found = self._shown.get(pane) if isinstance(pane, ChartPane) else None
         return found or next(iter(self._shown.values()), self.metrics[0])
 
     def panes(self) -> list[ChartPane]:
-        """The panes that are seen, in order."""
+        """The visible panes, in order."""
         return list(self._shown)
 
     def plots(self) -> list[Plot]:
-        """What is seen, in order."""
+        """The visible plots, in order."""
         return [self._plot(metric) for metric in self._shown.values()] if self.views else []
 
     @property
     def weight(self) -> float:
-        """The weight of the past in the first smoothed line that is seen; 0 for none."""
+        """The smoothing weight (0..1) of the first visible smoothed line; 0 for none."""
         return next((plot.weight() for plot in self.plots() if plot.metric.smooths), 0.0)
 
     @property
@@ -264,8 +264,8 @@ class ChartGrid(Vertical):
     # -- drawing --------------------------------------------------------------------------------
 
     def show_newest(self, views: tuple[RunView, ...], *, lines: bool) -> None:
-        """Takes a newer state of the same runs and shows it in the leading chart alone: with
-        `lines` all of it, else the newest value in the title."""
+        """Show a newer state of the same runs in the first chart only: all of it with `lines`,
+        else the newest value in the title."""
         if not self.is_mounted or self.cursor is not None or len(views) != 1 or not self._drawn:
             self.show(views)
             return
@@ -315,10 +315,10 @@ class ChartGrid(Vertical):
         if readout.display:
             seen = tuple(self._shown.values())
             looked_at = self.metric_at(self.screen.focused)
-            readout.show(chips_of(self._plot(looked_at), seen, self._palette))
+            readout.show(items_of(self._plot(looked_at), seen, self._palette))
 
     def _visible(self) -> bool:
-        """Whether the stylesheet shows this part of the screen."""
+        """Whether this widget and all its ancestors are displayed."""
         return all(
             node.styles.display != "none"
             for node in (self, *self.ancestors)

@@ -1,4 +1,4 @@
-"""A chart as a pane: redrawn only when its numbers, size or colours change, row by row."""
+"""A chart as a widget, redrawn row by row only when its numbers, size or colours change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tui_trainer.tui.run_charts.plot import Plot
 
 
 class ChartPane(Widget):
-    """Shows one `Plot`, or a `ChartSpec` of somebody else's making, through the line API."""
+    """Shows a `Plot`, or a given `ChartSpec`, through the line API."""
 
     can_focus = True
 
@@ -30,49 +30,51 @@ class ChartPane(Widget):
         self._spec = ChartSpec(title="")
         self._strips: list[Strip] = []
         self._bare: list[Strip] = []  # the same without the pane's background
-        self._ground = Style()
+        self._background = Style()
         self._rows = RowCache()
         self._stale = True
-        self._held: int | None = None  # the screen column at which the pointer holds the chart
+        self._held: int | None = None  # the screen column at which a drag is, None without one
         self._dragged = False
 
     @property
     def plot(self) -> Plot | None:
-        """What is shown."""
+        """The plot that is shown, or None."""
         return self._plot
 
     @property
     def across(self) -> int:
-        """Columns of the plot itself, for steps of a cursor."""
+        """Columns of the plot without its axis, the unit of cursor steps."""
         size = self.content_size
         return frame_of(self._spec, size.width, size.height).columns if size.width else 1
 
     def show(self, plot: Plot) -> None:
-        """Takes a plot; draws it if it differs from the one shown."""
+        """Draw a plot if it differs from the one shown."""
         if self._plot is not None and plot.key == self._plot.key:
             return
         self._plot = plot
         self._changed()
 
     def show_heading(self, plot: Plot) -> None:
-        """Shows the newest value in the title; the lines stay until the next `show`."""
+        """Show the newest value in the title only; the lines stay until the next `show`."""
         if self._plot is None or self._stale or not self._strips or not self.is_attached:
             self.show(plot)
             return
         title, detail = plot.heading()
         self._spec = replace(self._spec, title=title, detail=detail)
-        strip = draw_title(self._spec, self.content_size.width, self._lit(), self._marks)
-        self._bare[0], self._strips[0] = strip, strip.apply_style(self._ground)
+        strip = draw_title(
+            self._spec, self.content_size.width, self._focused_palette(), self._marks
+        )
+        self._bare[0], self._strips[0] = strip, strip.apply_style(self._background)
         self.refresh(Region(0, self.gutter.top, self.size.width + self.gutter.width, 1))
 
     def show_spec(self, spec: ChartSpec) -> None:
-        """Takes a chart as it is and draws it."""
+        """Draw a chart."""
         self._plot = None
         self._spec = spec
         self._changed()
 
     def use(self, palette: Palette, marks: Marks) -> None:
-        """Takes the colours of a theme and what draws the lines."""
+        """Use the colours of a theme, and braille or ASCII characters."""
         self._palette, self._marks = palette, marks
         self._changed()
 
@@ -89,7 +91,7 @@ class ChartPane(Widget):
         self.refresh()
 
     def notify_style_update(self) -> None:
-        # A focus that came or went changes the ground only after `on_focus` and `on_blur`.
+        # A change of focus changes the background only after `on_focus` and `on_blur`.
         super().notify_style_update()
         self._changed()
 
@@ -101,11 +103,11 @@ class ChartPane(Widget):
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
-        self.post_message(ZoomRequested(1, self._place(event)))
+        self.post_message(ZoomRequested(1, self._position(event)))
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
         event.stop()
-        self.post_message(ZoomRequested(-1, self._place(event)))
+        self.post_message(ZoomRequested(-1, self._position(event)))
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         if (self._plot is not None or self._spec.lines) and event.button == 1:
@@ -127,10 +129,10 @@ class ChartPane(Widget):
         if not self._dragged:
             size = self.content_size
             frame = frame_of(self._spec, size.width, size.height)
-            self.post_message(ChartClicked(frame.x.value(self._place(event))))
+            self.post_message(ChartClicked(frame.x.value(self._position(event))))
 
     def _changed(self) -> None:
-        """Draws at once where there is a place, and has only the rows repainted that differ."""
+        """Draw at once if the widget has a size, and repaint only the rows that differ."""
         before, size = self._strips, self.content_size
         self._stale = True
         if not self.is_attached or not size.width or not size.height:
@@ -147,26 +149,26 @@ class ChartPane(Widget):
     def _draw(self) -> None:
         if self._plot is not None:
             self._spec = self._plot.spec()
-        size, ground = self.content_size, self.rich_style
-        palette = self._lit()
+        size, background = self.content_size, self.rich_style
+        palette = self._focused_palette()
         strips = draw_chart(self._spec, size.width, size.height, palette, self._marks, self._rows)
-        before = self._bare if ground == self._ground else []
+        before = self._bare if background == self._background else []
         styled = self._strips
         self._strips = [
-            styled[y] if y < len(before) and strip is before[y] else strip.apply_style(ground)
+            styled[y] if y < len(before) and strip is before[y] else strip.apply_style(background)
             for y, strip in enumerate(strips)
         ]
-        self._bare, self._ground = strips, ground
+        self._bare, self._background = strips, background
         self._stale = False
 
-    def _lit(self) -> Palette:
+    def _focused_palette(self) -> Palette:
         if not self.has_focus:
             return self._palette
         title = self._palette.accent + Style(bold=True)
         return replace(self._palette, title=title)
 
-    def _place(self, event: events.MouseEvent) -> float:
-        """The pointer's place along the x axis (0..1)."""
+    def _position(self, event: events.MouseEvent) -> float:
+        """The pointer's position along the x axis, 0..1."""
         size = self.content_size
         frame = frame_of(self._spec, size.width, size.height)
         column = event.x - self.gutter.left - frame.left

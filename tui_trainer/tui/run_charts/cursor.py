@@ -1,4 +1,4 @@
-"""A cursor among the recorded steps of a run. Pure."""
+"""A cursor on the recorded steps of a run. No I/O."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _DOTS = 2  # of a column, across
 
 
 def steps_of(view: RunView) -> Array:
-    """The steps that a cursor stops at: the training rows, or the evaluations of a run that
-    has no others."""
+    """The steps at which a cursor stops: those of the training rows, or of the evaluations if a
+    run has nothing else."""
     return (view.train if len(view.train) else view.evals).column("step")
 
 
 def at_place(view: RunView, axis: XAxis, x: float) -> float | None:
-    """The recorded step nearest to a place on the axis."""
+    """The recorded step nearest to a position on the axis."""
     steps, places = steps_of(view), x_of(view, axis, not len(view.train))
     if not len(steps) or len(places) != len(steps) or not math.isfinite(x):
         return None
@@ -33,9 +33,9 @@ def at_place(view: RunView, axis: XAxis, x: float) -> float | None:
 def moved(
     view: RunView, axis: XAxis, step: float, columns: float, shown: Range | None, across: int
 ) -> float | None:
-    """The step some columns of the chart further on (or back), one recorded step at least.
+    """The step `columns` of the chart later (negative: earlier), at least one recorded step away.
 
-    `shown` is the part of the axis on the chart, `across` its width in columns.
+    `shown` is the visible range of the axis, `across` its width in columns.
     """
     steps, places = steps_of(view), x_of(view, axis, not len(view.train))
     if not len(steps) or len(places) != len(steps):
@@ -47,12 +47,12 @@ def moved(
     per_column = inside / max(across * _DOTS, 1)
     stride = max(1, round(abs(columns) * per_column)) * (1 if columns > 0 else -1)
     if abs(columns) > 1 and per_column < 1:
-        stride = round(columns)  # few steps: a large step is so many of them
+        stride = round(columns)  # fewer steps than columns: one step per column
     return float(steps[min(max(at + stride, 0), len(steps) - 1)])
 
 
 def end_of(view: RunView, axis: XAxis, shown: Range | None, last: bool) -> float | None:
-    """The first or last recorded step on the chart."""
+    """The first or last visible step."""
     steps, places = steps_of(view), x_of(view, axis, not len(view.train))
     if len(places) != len(steps):
         return None

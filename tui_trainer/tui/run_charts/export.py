@@ -1,4 +1,4 @@
-"""Writing what is seen: the charts as SVG and as text, their data as CSV. No file is replaced."""
+"""Export of the visible charts as SVG and text, and of their data as CSV. Never replaces a file."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def export(
     plots: Sequence[Plot], palette: Palette, ground: SvgColours, marks: Marks = "braille",
     folder: Path | None = None,
 ) -> tuple[str, bool]:  # fmt: skip
-    """Writes `NAME.svg`, `NAME.txt` and `NAME.csv` into `folder` (default: the working one).
+    """Write `NAME.svg`, `NAME.txt` and `NAME.csv` to `folder` (default: the working directory).
 
-    Gives a sentence that names the files, or says why there are none, and whether it failed.
+    Returns a sentence with the names or the error, and whether it failed.
     """
     folder = Path.cwd() if folder is None else folder
     specs = [plot.spec() for plot in plots]
@@ -46,8 +46,8 @@ def export(
     try:
         stem = write_new(folder, name_of(plots), contents)
     except OSError as error:
-        return f"nothing exported: {folder}: {error.strerror or error}", True
-    return f"exported {stem}.svg, .txt and .csv into {folder}", False
+        return f"the charts cannot be exported to {folder}: {error.strerror or error}", True
+    return f"exported {stem}.svg, .txt and .csv to {folder}", False
 
 
 def name_of(plots: Sequence[Plot]) -> str:
@@ -62,13 +62,17 @@ def name_of(plots: Sequence[Plot]) -> str:
 
 
 def write_new(folder: Path, stem: str, contents: dict[str, str]) -> str:
-    """Writes files of one stem, each whole or not at all, under a number where the name is taken;
-    gives the stem. Raises `OSError` where the folder cannot be written to."""
+    """Write files with one stem, each completely or not at all; add a number if the name exists.
+
+    Returns the stem. Raises `OSError` if the folder is not writable.
+    """
     for number in range(1, _MOST_TRIES):
         name = stem if number == 1 else f"{stem}-{number}"
         if any((folder / f"{name}{suffix}").exists() for suffix in contents):
             continue
-        with contextlib.suppress(FileExistsError):  # somebody was faster: the next number
+        with contextlib.suppress(
+            FileExistsError
+        ):  # created meanwhile by another process: next number
             for suffix, content in contents.items():
                 _write_new(folder / f"{name}{suffix}", content)
             sync_dir(folder)
@@ -77,7 +81,7 @@ def write_new(folder: Path, stem: str, contents: dict[str, str]) -> str:
 
 
 def _write_new(path: Path, content: str) -> None:
-    """A hard link is made in one step and fails where there is a file of that name."""
+    """Write a temporary file, then link it: a link is atomic and fails if the name exists."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -101,7 +105,7 @@ def _link(temporary: Path, path: Path) -> None:
 
 
 def text_of(plots: Sequence[Plot], specs: Sequence[ChartSpec], marks: Marks) -> str:
-    """The charts as characters, with the runs' names and steps above."""
+    """The charts as text, below the runs' names and steps."""
     lines = []
     for view in plots[0].views:
         step = f", step {formats.count(view.summary.step)}" if view.summary.step is not None else ""
@@ -114,10 +118,10 @@ def text_of(plots: Sequence[Plot], specs: Sequence[ChartSpec], marks: Marks) -> 
 
 
 def csv_of(plots: Sequence[Plot], specs: Sequence[ChartSpec]) -> str:
-    """A row for every entry that is seen: run, kind, step, epoch, time, then the metrics.
+    """A row for every visible entry: run, kind, step, epoch, time, then the metrics.
 
-    Of a thinned table a metric is the mean of a bucket, `_min` and `_max` its extremes. What is
-    not finite or not recorded is empty.
+    In a thinned table a metric is the mean of a bucket, `_min` and `_max` are its extremes. Values
+    that are not finite or not recorded are empty.
     """
     rows: list[dict[str, str]] = []
     names = ["run", "kind", "step", "epoch", "time"]
@@ -165,7 +169,7 @@ def _rows(
 
 
 def _columns(view: RunView, plot: Plot, length: int) -> dict[str, Array]:
-    """A metric's columns in the table's own length."""
+    """A metric's columns, of the table's length."""
     samples = plot.metric.samples(view)
     if not len(samples.values):
         return {}
@@ -181,12 +185,12 @@ def _columns(view: RunView, plot: Plot, length: int) -> dict[str, Array]:
 
 
 def _cell(value: float) -> str:
-    """A number as exact as it is known; whole ones without a point."""
+    """A number with full precision; a whole one without a decimal point."""
     if not np.isfinite(value):
         return ""
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
 
 
 def _harmless(name: str) -> str:
-    """A name that no spreadsheet takes for a formula."""
+    """A name that no spreadsheet interprets as a formula."""
     return f"'{name}" if name[:1] in ("=", "+", "-", "@") else name

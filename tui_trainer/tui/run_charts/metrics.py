@@ -1,4 +1,4 @@
-"""Which charts a run has: the leading metrics first, then everything else it records. Pure."""
+"""The charts of a run: the standard metrics first, then all others recorded. No I/O."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _TITLES = {
 
 @dataclass(frozen=True, eq=False)
 class MetricSamples:
-    """A metric by entry of its table, rows that lack it left out; `entries` are their places in
-    the table, None for all. Of a thinned table `low` and `high` are each entry's extremes and
-    `counts` the rows that it stands for."""
+    """A metric's values, without the rows that lack it; `entries` are their indices in the table,
+    None for all. In a thinned table `low` and `high` are the extremes of each entry and `counts`
+    the number of rows in it."""
 
     values: Array
     low: Array | None = None
@@ -43,7 +43,7 @@ class MetricSamples:
 
 @dataclass(frozen=True)
 class Metric:
-    """A quantity that has a chart. `column` is empty where it is worked out of others."""
+    """A quantity that has a chart; `column` is empty if it is computed from other columns."""
 
     id: str
     title: str
@@ -62,13 +62,13 @@ class Metric:
         return view.evals if self.evals else view.train
 
     def recorded(self, view: RunView) -> bool:
-        """Whether a run has any of it."""
+        """Whether a run records it."""
         columns = self.table(view).columns
         wanted = (self.column,) if self.column else ("tokens", "step_time_ms")
         return all(name in columns for name in wanted)
 
     def samples(self, view: RunView) -> MetricSamples:
-        """Its values; none where the run does not record it."""
+        """Its values; empty if the run does not record it."""
         table = self.table(view)
         if not self.column:
             return MetricSamples(_throughput(table), counts=table.weights)
@@ -84,7 +84,7 @@ class Metric:
         return MetricSamples(kept, envelope[1], envelope[2], entries, counts)
 
     def count(self, view: RunView) -> int:
-        """How many rows have a finite value of it."""
+        """The number of rows with a finite value."""
         table = self.table(view)
         return table.count(self.column) if self.column else table.rows
 
@@ -111,10 +111,10 @@ _LED = {(metric.side, metric.column) for metric in LEADING}
 
 
 def metrics_of(views: Sequence[RunView], pins: Sequence[str] = ()) -> tuple[Metric, ...]:
-    """The charts of the first run and of what the others record besides.
+    """The charts of the first run, and of metrics that only the other runs record.
 
-    The leading metrics come first, for a run of ours also those that are yet to come; then the
-    rest as found. `pins` (ids) come right after the first.
+    The standard metrics come first (for our own runs also before they are recorded), then the
+    others in the order found. `pins` (ids) follow the first one.
     """
     if not views:
         return LEADING
@@ -122,7 +122,7 @@ def metrics_of(views: Sequence[RunView], pins: Sequence[str] = ()) -> tuple[Metr
     ours = views[0].summary.kind == "run"
     leading = [metric for metric in LEADING if ours or metric.id in found]
     ordered = [*leading, *(metric for metric in found.values() if metric not in LEADING)]
-    if len(ordered) < 2:  # a pane says what the run does not record
+    if len(ordered) < 2:  # the second pane shows what the run does not record
         ordered += [metric for metric in LEADING if metric not in ordered][: 2 - len(ordered)]
     first, rest = ordered[0], ordered[1:]
     pinned = [metric for id in pins for metric in rest if metric.id == id]
@@ -130,7 +130,7 @@ def metrics_of(views: Sequence[RunView], pins: Sequence[str] = ()) -> tuple[Metr
 
 
 def _recorded(view: RunView) -> list[Metric]:
-    """What has a chart; what never had a finite value has none."""
+    """The metrics with at least one finite value."""
     found = [metric for metric in LEADING if metric.recorded(view)]
     trained = [name for name in view.train.names() if view.train.count(name)]
     found += [_other(name, "train") for name in trained if ("train", name) not in _LED]
@@ -149,7 +149,7 @@ def _other(name: str, side: Side, twice: bool = False) -> Metric:
 
 
 def _present(values: Array) -> Entries | None:
-    """The entries that have the field at all (NaN or not), None for all of them."""
+    """The entries that have the field, NaN or not; None for all."""
     if not len(values) or not np.isnan(np.sum(values)):
         return None
     lacking = np.isnan(values) & np.signbit(values)

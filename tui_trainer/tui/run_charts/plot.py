@@ -1,4 +1,4 @@
-"""From the columns of one or several runs to what a chart is asked to show. Pure."""
+"""From the columns of one or several runs to the specification of a chart. No I/O."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ from tui_trainer.watch.snapshots import MetricTable, RunView
 
 Smoothing = float | Literal["auto"]
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
-_GROWING = ACTIVE_STATES | {"unknown"}  # of another tool's run, whose file still grows
-_WINDOWS = 4  # of open advice, the newest
-_STEADY = 32  # parts of a live axis, some columns each
+_GROWING = ACTIVE_STATES | {"unknown"}  # "unknown": another tool's run, whose file may still grow
+_WINDOWS = 4  # highlighted, of the newest open advice
+_STEADY = 32  # parts of a live axis, several columns each
 _NO_SLOTS: Mapping[Path, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class ChartOptions:
-    """What the keys change: `smoothing` is the weight of the past (0..1), or follows the number of
-    points in view; `raw` shows the values under the smoothed line. The viewport counts in common
-    logarithms where `log_x` is set."""
+    """The options set by keys: `smoothing` is the weight of the past (0..1) or "auto", by the
+    number of visible points; `raw` shows the values behind the smoothed line. The viewport is
+    in common logarithms if `log_x` is set."""
 
     x: XAxis = "step"
     smoothing: Smoothing = "auto"
@@ -63,9 +63,9 @@ class ChartOptions:
 
 @dataclass(frozen=True, eq=False)
 class Plot:
-    """One metric of one run, with `others` under it, and the options it is shown with.
+    """One metric of a run, drawn over the `others`, with its options.
 
-    `slots` give each run its colour and letter; `cursor` is a step of the first run.
+    `slots` are the numbers of the runs' colours and letters; `cursor` is a step of the first run.
     """
 
     view: RunView
@@ -78,12 +78,12 @@ class Plot:
 
     @property
     def views(self) -> tuple[RunView, ...]:
-        """Every run on the chart, the pinned one first."""
+        """Every run on the chart, the main one first."""
         return (self.view, *self.others)
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Equal keys give equal charts, so nothing need be drawn again."""
+        """Equal keys mean equal charts, which need not be drawn again."""
         return (
             self.metric,
             self.options,
@@ -133,8 +133,7 @@ class Plot:
         return self._titles(self.metric.samples(self.view), log_y)
 
     def weight(self, view: RunView | None = None) -> float:
-        """The weight of the past in the smoothed line of a run, the pinned one where it is None;
-        0 where the line shows the values themselves."""
+        """The smoothing weight (0..1) for a run (None: the main one); 0 without smoothing."""
         chosen = self.options.smoothing
         if not self.metric.smooths:
             return 0.0
@@ -143,7 +142,8 @@ class Plot:
         return auto_weight(self._points_in_view(view or self.view))
 
     def _points_in_view(self, view: RunView) -> float:
-        """As if they lay evenly on the x axis, so that moving a zoomed chart changes nothing."""
+        """The number of visible points if they were evenly spaced, so that it does not change when
+        a zoomed chart is moved."""
         points, width = self.metric.count(view), self.options.viewport.width
         if width is None:
             return points
@@ -180,7 +180,7 @@ class Plot:
         return lines + _validation(self) if metric is LOSS else lines
 
     def _overlaid(self) -> tuple[ChartLine, ...]:
-        """A line of each run, the pinned one strong and uppermost, its values faint below all."""
+        """A line for each run, the main one bold and on top, its values faint behind all."""
         lines: list[ChartLine] = []
         metric, options = self.metric, self.options
         for view in self.views:
@@ -199,7 +199,7 @@ class Plot:
         return tuple(lines) + (_validation(self) if metric is LOSS else ())
 
     def _smoothed(self, view: RunView, samples: MetricSamples, weight: float) -> Array:
-        """The average; an entry counts for all the rows that it stands for."""
+        """The average; an entry of a thinned table counts for all its rows."""
         name = (view.summary.path, self.metric.id)
         return self.averages.of(name, samples.values, weight, samples.counts)
 
@@ -217,25 +217,25 @@ class Plot:
             detail = f"{detail}   smoothed {weight_text(weight)}".strip()
         if log_y:
             below = int((samples.values <= 0).sum())
-            left_out = f", {below:,} not above 0 left out" if below else ""
+            left_out = f", {below:,} values not above 0 omitted" if below else ""
             detail = f"{detail}   log{left_out}".strip()
         return title, detail
 
     def _at_cursor(self, step: float) -> tuple[str, str]:
-        """The value under the cursor instead of the newest, and what it is the mean of."""
+        """Title and detail for the value at the cursor instead of the newest."""
         metric, axis = self.metric, self.options.x
         at = place_of(self.view, axis, step)
         found = read(self.view, metric, axis, at)
         if found.value is None:
-            return clean(metric.title), f"nothing at step {formats.count(step)}"
-        said = _value(metric, found.value) if np.isfinite(found.value) else found.words()
+            return clean(metric.title), f"no value at step {formats.count(step)}"
+        text = _value(metric, found.value) if np.isfinite(found.value) else found.text()
         detail = found.span or f"at step {formats.count(found.step)}"
-        return f"{clean(metric.title)} {said}", detail
+        return f"{clean(metric.title)} {text}", detail
 
 
 def steady_end(whole: Range) -> float:
-    """The end of a growing axis, moved on a little so that it stands still for some rows: until
-    then only the newest columns of a live chart are drawn otherwise."""
+    """The end of a growing axis, rounded up so that it is constant for some rows: meanwhile only
+    the newest columns of a live chart change."""
     unit = 2.0 ** math.floor(math.log2((whole[1] - whole[0]) / _STEADY))
     return whole[0] + math.ceil((whole[1] - whole[0]) / unit) * unit
 
@@ -254,7 +254,7 @@ def place_of(view: RunView, axis: XAxis, step: float) -> float:
 
 
 def _spanning(line: ChartLine, samples: MetricSamples) -> ChartLine:
-    """The line from each bucket's least to its greatest value, where the table is thinned."""
+    """The line from each bucket's lowest to its highest value, if the table is thinned."""
     if samples.low is None or samples.high is None:
         return line
     return ChartLine(line.x, samples.low, line.role, line.label, line.colour, samples.high,
@@ -292,15 +292,15 @@ def _best(table: MetricTable, name: str) -> str:
 
 
 def _marks(view: RunView, axis: XAxis) -> tuple[ChartMark, ...]:
-    """Events worth a mark; they lie at a step, so other axes take the step's own x."""
+    """The marks of events. An event has a step; its x on other axes is that of the step."""
     kept: list[tuple[MarkKind, float]] = []
     for event in view.events:
-        if event.kind == "rollback":  # what lay on the way that was left is not on the chart
+        if event.kind == "rollback":  # the steps after it were discarded
             kept = [(kind, at) for kind, at in kept if at < event.step]
             kept.append(("resumed", float(event.step)))
         elif (kind := _kind(event)) is not None:
             kept.append((kind, float(event.step)))
-    if view.advice is not None:  # each once, however often it was spoken of
+    if view.advice is not None:  # each advice once, however many events it has
         kept = [item for item in kept if item[0] != "advice"]
         kept += [("advice", float(advice.step)) for advice in view.advice]
     if not any(kind == "resumed" for kind, _ in kept):
@@ -315,7 +315,7 @@ def _marks(view: RunView, axis: XAxis) -> tuple[ChartMark, ...]:
 
 
 def _windows(view: RunView, metric: Metric, axis: XAxis) -> tuple[HighlightWindow, ...]:
-    """What open advice rests on, of this metric; what was normal is drawn up to now."""
+    """The evidence of open advice on this metric; its normal level is drawn up to the end."""
     shown = {metric.id, *(("val_loss",) if metric is LOSS else ())}
     found = [
         advice
@@ -332,13 +332,13 @@ def _windows(view: RunView, metric: Metric, axis: XAxis) -> tuple[HighlightWindo
 
 
 def _levels(advice: Advice) -> tuple[float, ...]:
-    """What the chart compares the window with: the band of a spread, the noise around a plateau,
-    else the level before."""
+    """The levels to compare the window with: the normal band, the noise around a plateau, or the
+    level before."""
     evidence, numbers = advice.evidence, advice.evidence.numbers
     if "low" in numbers and "high" in numbers:
         return numbers["low"], numbers["high"]
     if advice.kind in ("oscillation", "instability"):
-        return ()  # a spread, in an older run without its band, is no level
+        return ()  # an older run has a spread without its band, which is no level
     if advice.kind == "plateau" and evidence.value is not None:
         noise = 2 * numbers.get("noise", 0.0)
         return evidence.value - noise, evidence.value + noise
@@ -354,16 +354,16 @@ def _kind(event: Event) -> MarkKind | None:
 
 def _empty(view: RunView, metric: Metric) -> str:
     if metric is VALIDATION:
-        return "no evaluation yet"
+        return "no evaluations yet"
     if not len(view.train) and not len(view.evals):
-        return "no step yet"
+        return "no steps yet"
     if not metric.recorded(view):
         return f"this run records no {clean(metric.title)}"
-    return "no finite value yet"
+    return "no finite values yet"
 
 
 def _trace(table: MetricTable) -> tuple[object, ...]:
-    """What tells one state of a growing table from another."""
+    """A key that differs between two states of a growing table."""
     ends = tuple(
         (name, float(column[0]), float(column[-1]))
         for name, column in table.columns.items()

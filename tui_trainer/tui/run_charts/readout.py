@@ -1,4 +1,4 @@
-"""The line under the charts: which run has which colour, and what is under the cursor."""
+"""The line below the charts: the colours of the runs, and the values at the cursor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GAP = "   "
 
 @dataclass(frozen=True)
 class ReadoutItem:
-    """One thing said: a letter in a run's colour where it has one, a name and a value."""
+    """A name and a value, with the letter in its colour if it belongs to a run."""
 
     name: str
     value: str
@@ -24,7 +24,7 @@ class ReadoutItem:
 
 
 class Readout(Panel[tuple[ReadoutItem, ...]]):
-    """Chips in as many lines as they take."""
+    """Shows the items in as many lines as they need."""
 
     def __init__(self) -> None:
         super().__init__((), id="readout")
@@ -32,8 +32,8 @@ class Readout(Panel[tuple[ReadoutItem, ...]]):
     def draw(self, facts: tuple[ReadoutItem, ...], width: int, height: int) -> Content:
         lines: list[list[Content]] = [[]]
         used = 0
-        for chip in facts:
-            content = _chip(chip)
+        for item in facts:
+            content = _item_text(item)
             length = content.cell_length
             if lines[-1] and used + len(_GAP) + length > width:
                 lines.append([])
@@ -43,7 +43,7 @@ class Readout(Panel[tuple[ReadoutItem, ...]]):
         return stack(*(Content(_GAP).join(line) for line in lines))
 
 
-def _chip(chip: ReadoutItem) -> Content:
-    tag = Content.assemble((f"{chip.tag} ", f"bold {chip.colour}".strip())) if chip.tag else ""
-    name = plain(f"{chip.name} ", "bold" if chip.strong else "$faint") if chip.name else ""
-    return Content.assemble(tag, name, plain(chip.value))
+def _item_text(item: ReadoutItem) -> Content:
+    tag = Content.assemble((f"{item.tag} ", f"bold {item.colour}".strip())) if item.tag else ""
+    name = plain(f"{item.name} ", "bold" if item.strong else "$faint") if item.name else ""
+    return Content.assemble(tag, name, plain(item.value))

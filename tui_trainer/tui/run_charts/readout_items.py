@@ -1,4 +1,4 @@
-"""What the readout says: the runs of an overlay, and what they have under the cursor. Pure."""
+"""The items of the readout: the runs of an overlay, and the values at the cursor. No I/O."""
 
 from __future__ import annotations
 
@@ -19,38 +19,38 @@ from tui_trainer.tui.run_charts.x_axis import x_of
 _LONGEST_NAME = 24
 
 
-def chips_of(plot: Plot, metrics: Sequence[Metric], palette: Palette) -> tuple[ReadoutItem, ...]:
-    """`plot` is the chart that is looked at, `metrics` those that are seen besides."""
+def items_of(plot: Plot, metrics: Sequence[Metric], palette: Palette) -> tuple[ReadoutItem, ...]:
+    """The items for the focused chart `plot` and the other visible `metrics`."""
     if plot.cursor is None:
-        return tuple(_run_chips(plot, palette, None)) if plot.others else ()
+        return tuple(_run_items(plot, palette, None)) if plot.others else ()
     at = place_of(plot.view, plot.options.x, plot.cursor)
-    chips = [_place_chip(plot)]
+    items = [_cursor_item(plot)]
     if plot.others:
-        return (*chips, *_run_chips(plot, palette, at))
+        return (*items, *_run_items(plot, palette, at))
     seen = [plot.metric, *(metric for metric in metrics if metric is not plot.metric)]
     if LOSS in seen and VALIDATION not in seen:
         seen.append(VALIDATION)
     for metric in seen:
         found = read(plot.view, metric, plot.options.x, at)
         if found.value is not None:
-            chips.append(ReadoutItem(metric.title, _words(metric, found, plot)))
-    return tuple(chips)
+            items.append(ReadoutItem(metric.title, _value_text(metric, found, plot)))
+    return tuple(items)
 
 
-def _place_chip(plot: Plot) -> ReadoutItem:
-    """Where the cursor stands, on every axis that the run has."""
+def _cursor_item(plot: Plot) -> ReadoutItem:
+    """The position of the cursor on every axis that the run records."""
     step = plot.cursor or 0.0
-    said = [formats.count(step)]
+    parts = [formats.count(step)]
     if len(x_of(plot.view, "epoch")):
-        said.append(f"epoch {number(place_of(plot.view, 'epoch', step), 3)}")
+        parts.append(f"epoch {number(place_of(plot.view, 'epoch', step), 3)}")
     if len(x_of(plot.view, "time")):
-        said.append(f"time {duration(place_of(plot.view, 'time', step))}")
-        said.append(clock(place_of(plot.view, "clock", step)))
-    return ReadoutItem("step", "  ".join(said), strong=True)
+        parts.append(f"time {duration(place_of(plot.view, 'time', step))}")
+        parts.append(clock(place_of(plot.view, "clock", step)))
+    return ReadoutItem("step", "  ".join(parts), strong=True)
 
 
-def _run_chips(plot: Plot, palette: Palette, at: float | None) -> list[ReadoutItem]:
-    chips = []
+def _run_items(plot: Plot, palette: Palette, at: float | None) -> list[ReadoutItem]:
+    items = []
     metric = plot.metric
     for view in plot.views:
         slot = plot.slots.get(view.summary.path, 0)
@@ -59,22 +59,22 @@ def _run_chips(plot: Plot, palette: Palette, at: float | None) -> list[ReadoutIt
         else:
             found = read(view, metric, plot.options.x, at)
             validation = read(view, VALIDATION, plot.options.x, at)
-            value = _words(metric, found, plot)
+            value = _value_text(metric, found, plot)
             if metric is LOSS and found.value is not None and validation.value is not None:
                 value += f"  val {number(validation.value)}"
         colour = _colour(palette.of_series(slot))
         name = shorten(view.summary.name, _LONGEST_NAME)
-        chips.append(ReadoutItem(name, value, letter(slot), colour, view is plot.view))
-    return chips
+        items.append(ReadoutItem(name, value, letter(slot), colour, view is plot.view))
+    return items
 
 
-def _words(metric: Metric, found: ValueAt, plot: Plot) -> str:
-    """The value; the step where it is another than the cursor's."""
-    said = found.words() if found.span or found.value != found.value else ""
-    said = said or _number(metric, found.value)
+def _value_text(metric: Metric, found: ValueAt, plot: Plot) -> str:
+    """The value, and its step if that differs from the cursor's."""
+    text = found.text() if found.span or found.value != found.value else ""
+    text = text or _number(metric, found.value)
     if found.step is not None and found.step != plot.cursor:
-        said += f" @ {formats.count(found.step)}"
-    return said
+        text += f" @ {formats.count(found.step)}"
+    return text
 
 
 def _number(metric: Metric, value: float | None) -> str:

@@ -1,17 +1,17 @@
-"""Which runs are laid over each other, and the colour that each keeps. Pure."""
+"""The numbers of the runs of an overlay, which give their colours. No I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-MOST = 9  # runs on one chart, the pinned one among them
+MOST = 9  # runs on one chart, including the main one
 
 
 class RunColours:
-    """Numbers of runs, from which colour and letter follow: first come, kept for the session.
+    """Numbers of runs, which determine colour and letter, kept for the session.
 
-    A run that comes back gets its old number where that is free.
+    A run that is shown again gets its earlier number if that is free.
     """
 
     def __init__(self) -> None:
@@ -19,9 +19,9 @@ class RunColours:
         self._shown: frozenset[Path] = frozenset()
 
     def of(self, paths: Sequence[Path]) -> dict[Path, int]:
-        """A number of its own for each of at most `MOST` runs, those that have one first."""
+        """A distinct number for each of at most `MOST` runs."""
         found: dict[Path, int] = {}
-        # Who is shown already comes before who comes back.
+        # Runs that are shown already keep their numbers before others get theirs back.
         for path in sorted(paths, key=lambda path: path not in self._shown):
             slot = self._kept.get(path)
             if slot is not None and slot not in found.values():
@@ -34,16 +34,9 @@ class RunColours:
         return found
 
     def _free(self, taken: set[int]) -> int:
-        """The least number that nobody ever had, else the least that nobody has now."""
+        """The lowest number that no run ever had, else the lowest that is free now."""
         remembered = taken | set(self._kept.values())
         fresh = next(slot for slot in range(len(remembered) + 1) if slot not in remembered)
         if fresh < MOST:
             return fresh
         return next(slot for slot in range(len(taken) + 1) if slot not in taken)
-
-
-def toggled(overlay: tuple[Path, ...], path: Path) -> tuple[Path, ...]:
-    """The overlay with a run added, or taken out of it."""
-    if path in overlay:
-        return tuple(one for one in overlay if one != path)
-    return (*overlay, path)

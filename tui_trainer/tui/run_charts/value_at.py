@@ -1,4 +1,4 @@
-"""What a chart says at one place: exact values of a run, or what a bucket stands for. Pure."""
+"""The value of a chart at one x: exact, or of a bucket. No I/O."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tui_trainer.watch.snapshots import RunView
 
 @dataclass(frozen=True)
 class ValueAt:
-    """A value at a step; of a thinned table the mean of the steps `first` to `step`, with the
-    least and the greatest. All are None where the run has nothing there."""
+    """A value at a step; in a thinned table the mean of the steps `first` to `step`, with the
+    lowest and the highest. All are None if the run has no value there."""
 
     value: float | None = None
     step: float | None = None
@@ -28,19 +28,19 @@ class ValueAt:
 
     @property
     def span(self) -> str:
-        """What the value is the mean of, and the extremes; empty for a single row."""
+        """The steps averaged and the extremes; empty for a single row."""
         if self.first is None or self.step is None:
             return ""
         steps = f"mean of steps {formats.count(self.first)}–{formats.count(self.step)}"
         return f"{steps}{self._extremes()}"
 
-    def words(self) -> str:
-        """The value, and the extremes where it is a mean."""
-        said = "not finite" if _is_gap(self) else number(self.value)
-        return f"{said}{self._extremes()}"
+    def text(self) -> str:
+        """The value, with the extremes if it is a mean."""
+        value = "not finite" if _is_gap(self) else number(self.value)
+        return f"{value}{self._extremes()}"
 
     def _extremes(self) -> str:
-        """The least and the greatest, where they are not written alike."""
+        """The lowest and the highest, unless they are written the same."""
         low, high = number(self.low), number(self.high)
         if self.low is None or self.high is None or low == high:
             return ""
@@ -48,7 +48,7 @@ class ValueAt:
 
 
 def read(view: RunView, metric: Metric, axis: XAxis, x: float) -> ValueAt:
-    """What a run has at `x`: the nearest entry; of an evaluation the newest made by then."""
+    """A run's value at `x`: the nearest entry; for evaluations the newest before it."""
     samples = metric.samples(view)
     places = samples.at(x_of(view, axis, metric.evals))
     if not len(places) or len(places) != len(samples.values) or not math.isfinite(x):
@@ -65,7 +65,7 @@ def _entry(places: Array, x: float, at_or_before: bool) -> int | None:
         return after - 1 if after else None
     if after == 0 or after == len(places):
         end = 0 if after == 0 else len(places) - 1
-        # Past an end counts as there within the distance of two entries.
+        # Beyond an end, an entry still counts within 1.5 times the mean distance.
         mean = abs(places[-1] - places[0]) / max(len(places) - 1, 1)
         return end if abs(places[end] - x) <= 1.5 * mean + abs(x) * 1e-12 else None
     return after - 1 if x - places[after - 1] <= places[after] - x else after

@@ -1,19 +1,20 @@
-"""Which part of the x axis is shown: zooming, moving, and following the live end. Pure."""
+"""The visible part of the x axis: zooming, moving, following the live end. No I/O."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 Range = tuple[float, float]
-_FACTOR = 0.6  # of the width that one step of zoom leaves
-_STRIDE = 0.25  # of the width that one press moves
-_SMALLEST = 1e-6  # of the whole
-_AT_THE_END = 0.9  # a pointer from here on means the live end
+_FACTOR = 0.6  # of the width that remains after one zoom step
+_STRIDE = 0.25  # of the width moved by one key press
+_SMALLEST = 1e-6  # of the whole axis
+_AT_THE_END = 0.9  # from here on the pointer counts as at the live end
 
 
 @dataclass(frozen=True)
 class Viewport:
-    """`width` in x units, None for everything. A view that `follows` ends where the data end."""
+    """A view of `width` x units (None: the whole axis) that ends at `high`, or, if it `follows`, at
+    the end of the data."""
 
     width: float | None = None
     high: float = 0.0
@@ -27,9 +28,9 @@ class Viewport:
         return high - self.width, high
 
     def zoomed(self, direction: int, whole: Range, at: float | None = None) -> Viewport:
-        """One step in (1) or out (-1), or back to everything (0), anchored `at` a place (0..1).
+        """Zoom one step in (1) or out (-1), or to the whole axis (0), around `at` (0..1).
 
-        Without a place a view of the live end keeps to it, and another one to its middle.
+        With `at` None a view of the live end stays there, any other keeps its middle.
         """
         extent = whole[1] - whole[0]
         if direction == 0 or extent <= 0:
@@ -46,11 +47,11 @@ class Viewport:
         return Viewport(width, anchor + (1 - at) * width, False).settled(whole)
 
     def panned(self, direction: int, whole: Range) -> Viewport:
-        """A quarter of the width to earlier (-1) or later (1); all of it cannot be moved."""
+        """Move a quarter of the width earlier (-1) or later (1); the whole axis cannot move."""
         return self.moved(direction * _STRIDE, whole)
 
     def moved(self, share: float, whole: Range) -> Viewport:
-        """`share` of its width to later, or to earlier where it is negative."""
+        """Move by `share` of the width, later if positive."""
         shown = self.shown(whole)
         if shown is None or self.width is None:
             return self
@@ -58,7 +59,7 @@ class Viewport:
         return replace(self, high=high, follows=False).settled(whole)
 
     def with_place(self, x: float, whole: Range) -> Viewport:
-        """Moved as little as needed to show `x`."""
+        """Move as little as needed to show `x`."""
         shown = self.shown(whole)
         if shown is None or self.width is None or shown[0] <= x <= shown[1]:
             return self
@@ -66,7 +67,7 @@ class Viewport:
         return self.moved(off / self.width, whole)
 
     def settled(self, whole: Range) -> Viewport:
-        """Within the data; follows again where it touches their end."""
+        """Limit to the data; follow again if it touches their end."""
         shown = self.shown(whole)
         if shown is None:
             return Viewport()

@@ -1,4 +1,4 @@
-"""Where the entries of a run lie on the x axis. Pure."""
+"""The x of the entries of a run on each kind of axis. No I/O."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _EMPTY = np.empty(0)
 
 
 def x_of(view: RunView, axis: XAxis, evals: bool = False) -> Array:
-    """x of every entry of a table, empty where the run does not record it.
+    """The x of every entry of a table; empty if the run does not record it.
 
-    `time` counts from the run's first row, `clock` is the time of day. Evaluations take epoch
-    and tokens from the step they were made at.
+    `time` is in seconds from the run's first row, `clock` in seconds since the epoch. Evaluations
+    have the epoch and tokens of their step.
     """
     table = view.evals if evals else view.train
     if axis in ("step", "clock"):
@@ -42,16 +42,16 @@ def x_of(view: RunView, axis: XAxis, evals: bool = False) -> Array:
 
 
 def running_tokens(view: RunView) -> Array:
-    """Tokens seen up to each entry."""
+    """The cumulative tokens at each entry."""
     table = view.train
     tokens = table.column("tokens")
     if table.weights is not None and len(tokens):
-        tokens = tokens * table.weights  # means of so many rows each
+        tokens = tokens * table.weights  # means of `weights` rows each
     return np.asarray(np.nancumsum(tokens), dtype=np.float64)
 
 
 def between(at: Array, x: Array, y: Array) -> Array:
-    """`y` at places between the known ones; NaN where nothing is known."""
+    """`y` interpolated at the given x; NaN without any known value."""
     count = min(len(x), len(y))
     x, y = x[:count], y[:count]
     known = np.isfinite(x) & np.isfinite(y)
@@ -63,8 +63,8 @@ def between(at: Array, x: Array, y: Array) -> Array:
 
 
 def extent(views: Sequence[RunView], axis: XAxis, log: bool = False) -> Range | None:
-    """The first and last x of the runs in plot units (common logarithms where `log`), None where
-    no run has two."""
+    """The lowest and highest x of the runs in plot units (common logarithms if `log`); None if
+    they are equal or missing."""
     ends: list[float] = []
     for view in views:
         for x in (x_of(view, axis), x_of(view, axis, True)):
@@ -76,7 +76,7 @@ def extent(views: Sequence[RunView], axis: XAxis, log: bool = False) -> Range | 
 
 
 def available(views: Sequence[RunView]) -> list[XAxis]:
-    """The axes on which there is something to show; steps always."""
+    """The axes with data; steps always."""
     return [axis for axis in X_AXES if axis == "step" or extent(views, axis) is not None]
 
 

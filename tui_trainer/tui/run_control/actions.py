@@ -1,10 +1,6 @@
-"""What the keys that steer a run do: check, ask where it cannot be undone, send."""
+"""The actions of the keys that control a run; what cannot be undone asks first."""
 
 from __future__ import annotations
-
-import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import CommandName
@@ -18,42 +14,41 @@ from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
 from tui_trainer.tui.common.dialogs.prompt import PromptDialog
 from tui_trainer.tui.common.page import Page
+from tui_trainer.tui.common.session import AppSession
 from tui_trainer.tui.run_control import commands
+from tui_trainer.tui.run_control.learning_rate import parse_rate, send_rate
 from tui_trainer.tui.runs.details_screen import DetailsScreen
 from tui_trainer.watch.snapshots import RunSummary
 
-if TYPE_CHECKING:
-    from tui_trainer.tui.app import TrainerApp
-
 
 class RunActions:
-    """Acts on the run that the present screen points at."""
+    """Acts on the run that is selected on the current screen."""
 
-    def __init__(self, app: TrainerApp) -> None:
+    def __init__(self, app: AppSession) -> None:
         self._app = app
 
     def pause(self) -> None:
-        """Pauses the run, or lets it go on."""
+        """Pauses or resumes the run."""
         run = self._commandable()
         if run is not None:
             command: CommandName = "resume" if run.status == "paused" else "pause"
             commands.ask(self._app.post_message, run, command)
 
     def checkpoint(self) -> None:
-        """Has a checkpoint written."""
+        """Requests a checkpoint."""
         run = self._commandable()
         if run is not None:
             commands.ask(self._app.post_message, run, "checkpoint")
 
     def stop(self) -> None:
-        """Asks, then has the run save and stop."""
+        """Asks, then requests that the run saves and stops."""
         run = self._commandable()
         if run is None:
             return
         question = f"Save {clean(run.name)} at step {run.step or 0:,} and stop it?"
         options = (
             ChoiceOption("stop", "s", "save and stop"),
-            ChoiceOption("stay", "escape", "let it go on"),
+            ChoiceOption("stay", "escape", "keep it running"),
         )
 
         def decide(answer: str | None) -> None:
@@ -71,53 +66,28 @@ class RunActions:
         def decide(text: str | None) -> None:
             rate = None if text is None else parse_rate(text)
             if rate is not None:
-                self.send_rate(run, rate)
+                send_rate(self._app, run, rate)
 
         present = present_rate.newest_rate(RunFolder(run.path))
         prompt = PromptDialog(
             f"Learning rate of {clean(run.name)}",
             "" if present is None else formats.rate(present),
-            "it holds from the next step on and keeps the schedule's shape",
-            lambda text: None if parse_rate(text) else "needs a number above 0, such as 2e-4",
+            "applies from the next step; the shape of the schedule is kept",
+            lambda text: None if parse_rate(text) else "enter a number above 0, such as 2e-4",
         )
         self._app.push_screen(prompt, decide)
 
-    def send_rate(self, run: RunSummary, rate: float) -> None:
-        """Sends a learning rate; asks first where it is more than ten times the present one."""
-
-        def send() -> None:
-            commands.ask(self._app.post_message, run, "set-lr", {"learning_rate": rate})
-
-        self.ask_about_rise(RunFolder(run.path), rate, send)
-
-    def ask_about_rise(self, folder: RunFolder, rate: float, act: Callable[[], None]) -> None:
-        """Acts, but where `rate` is more than ten times the present one only when told so."""
-        rise = present_rate.rise(folder, rate)
-        if rise is None:
-            act()
-            return
-        options = (
-            ChoiceOption("set", "y", f"set {formats.rate(rate)} all the same"),
-            ChoiceOption("leave", "escape", "leave the rate as it is"),
-        )
-
-        def decide(answer: str | None) -> None:
-            if answer == "set":
-                act()
-
-        self._app.push_screen(ChoiceDialog(f"{rise}.", options), decide)
-
     def resume_run(self) -> None:
-        """Starts the engine again on a run that ended early. Where it broke after its rate was
-        set, asks whether to go on from before that."""
+        """Resumes a run that ended early. Where it failed after its learning rate was set, asks
+        whether to resume from a checkpoint before that."""
         run = self._target()
         if run is None:
-            self._app.tell("no run is chosen", "warning")
+            self._app.show_notice("no run is selected", "warning")
         elif self._app.monitor_only or (run.kind == "run" and not run.ours):
-            self._app.tell(self._app.resume_hint(run), "warning")
+            self._app.show_notice(self._app.resume_hint(run), "warning")
         elif run.kind != "run" or run.status not in run_status.RESUMABLE:
             word = run_status.word(run.status)
-            self._app.tell(f"{run.name} is {word}; there is nothing to carry on", "warning")
+            self._app.show_notice(f"{run.name} is {word}; there is nothing to resume", "warning")
         else:
             broken = broken_rate(RunFolder(run.path))
             if broken is None:
@@ -128,8 +98,8 @@ class RunActions:
     def _ask_about_broken_rate(self, run: RunSummary, broken: BrokenRate) -> None:
         options = (
             ChoiceOption("back", "b", broken.way),
-            ChoiceOption("keep", "r", f"from the newest checkpoint, with {broken.rate:.3g} again"),
-            ChoiceOption("leave", "escape", "leave it"),
+            ChoiceOption("keep", "r", f"from the newest checkpoint, again with {broken.rate:.3g}"),
+            ChoiceOption("leave", "escape", "cancel"),
         )
 
         def decide(answer: str | None) -> None:
@@ -143,38 +113,41 @@ class RunActions:
     def _start_again(
         self, run: RunSummary, checkpoint: str | None = None, peak: float | None = None
     ) -> None:
-        self._app.fleet.start(RunFolder(run.path), checkpoint, peak)
-        self._app.look_at(run.path)
-        self._app.tell(f"starting the engine of {run.name} again")
+        self._app.engines.start(RunFolder(run.path), checkpoint, peak)
+        self._app.focus_run(run.path)
+        self._app.show_notice(f"resuming {run.name}")
 
     def again(self) -> None:
-        """Fills the form for a new run with the settings of the chosen one."""
+        """Fills in the form for a new run with the settings of the selected one."""
         run = self._target()
         if run is None:
-            self._app.tell("no run is chosen", "warning")
+            self._app.show_notice("no run is selected", "warning")
             return
         info = RunFolder(run.path).info() if run.kind == "run" else None
         if info is None:
-            self._app.tell(f"{run.name} has no job of tui-trainer to start from", "warning")
+            self._app.show_notice(
+                f"{run.name} was not written by tui-trainer: its settings cannot be reused",
+                "warning",
+            )
             return
         self._app.template = info.job
         self._app.action_show("new")
 
     def adopt(self) -> None:
-        """Adds the run's adapter to the adapters, under a name that is asked for."""
+        """Asks for a name and adds the run's adapter to the adapters under it."""
         from tui_trainer.tui.adapters import background_tasks  # loaded when they are wanted
         from tui_trainer.tui.adapters.adapter_names import adapter_name, name_problem
         from tui_trainer.tui.common.dialogs.progress import ProgressDialog
 
         run = self._target()
         if run is None:
-            self._app.tell("no run is chosen", "warning")
+            self._app.show_notice("no run is selected", "warning")
             return
         folder = RunFolder(run.path)
         try:
             name = adapter_name(background_tasks.addable(folder).name)
         except UserError as error:
-            self._app.tell(str(error), "warning")
+            self._app.show_notice(str(error), "warning")
             return
 
         def decide(chosen: str | None) -> None:
@@ -190,14 +163,14 @@ class RunActions:
 
     def _adopted(self, name: str | None) -> None:
         if name is not None:
-            self._app.tell(f"{name} is an adapter now")
+            self._app.show_notice(f"adapter {name} added")
             self._app.action_show("adapters")
 
     def details(self) -> None:
-        """Shows everything there is to know of the run."""
+        """Shows the details of the run."""
         run = self._target()
         if run is None:
-            self._app.tell("no run is chosen", "warning")
+            self._app.show_notice("no run is selected", "warning")
             return
         view = self._app.view
         known = (*view.others, *([view.focused] if view.focused is not None else []))
@@ -205,60 +178,56 @@ class RunActions:
         self._app.push_screen(DetailsScreen(run, whole))
 
     def machine(self) -> None:
-        """Shows the whole machine, zoomed as the charts are."""
+        """Shows the hardware screen, zoomed to the same period as the charts."""
         from tui_trainer.tui.dashboard.screen import DashboardScreen
         from tui_trainer.tui.hardware.screen import HardwareScreen  # loaded when it is wanted
         from tui_trainer.tui.run_charts.viewport import ALL
 
         page = self._app.screen
-        times = page.times_shown if isinstance(page, DashboardScreen) else ALL
+        times = page.times_shown() if isinstance(page, DashboardScreen) else ALL
         self._app.push_screen(HardwareScreen(times))
 
     def leave(self) -> None:
-        """Leaves at once, or asks where a run begun here still trains."""
-        training = self._app.fleet.training()
+        """Quits at once, or asks where a run started in this session is still training."""
+        training = self._app.engines.training()
         if not training:
             self._exit()
             return
         names = ", ".join(clean(folder.path.name) for folder in training)
         options = (
-            ChoiceOption("leave", "q", "leave, let it train on"),
-            ChoiceOption("stop", "s", "save and stop, then leave"),
-            ChoiceOption("stay", "escape", "stay"),
+            ChoiceOption("leave", "q", "quit, keep it training"),
+            ChoiceOption("stop", "s", "save and stop it, then quit"),
+            ChoiceOption("stay", "escape", "cancel"),
         )
 
         def decide(answer: str | None) -> None:
             if answer == "leave":
                 self._exit()
             elif answer == "stop":
-                self._app.tell("saving and stopping, then leaving")
+                self._app.show_notice("saving and stopping; quits when this is done")
                 commands.stop_all(self._app.post_message, training)
 
-        self._app.push_screen(ChoiceDialog(f"{names} still trains.", options), decide)
+        self._app.push_screen(
+            ChoiceDialog(
+                f"{names} {'is' if len(training) == 1 else 'are'} still training.", options
+            ),
+            decide,
+        )
 
     def _exit(self) -> None:
-        self._app.exit(0, message=self._app.chatting.last_words)
+        self._app.exit(0, message=self._app.farewell())
 
     def _target(self) -> RunSummary | None:
         page = self._app.screen
         return page.target() if isinstance(page, Page) else None
 
     def _commandable(self) -> RunSummary | None:
-        """The run to steer, or None with the reason told."""
+        """The run to control; None, after a notice with the reason, where that is not possible."""
         run = self._target()
         resume = next(key for key in keymap.KEYS if key.id == "resume_run")
-        key = "tui-trainer resume" if self._app.monitor_only else self._app.keymap.shown(resume)
+        key = "" if self._app.monitor_only else self._app.keymap.shown(resume)
         reason = commands.refusal(run, key)
         if reason is not None:
-            self._app.tell(reason, "warning")
+            self._app.show_notice(reason, "warning")
             return None
         return run
-
-
-def parse_rate(text: str) -> float | None:
-    """A learning rate above 0, or None where `text` is none."""
-    try:
-        rate = float(text)
-    except ValueError:
-        return None
-    return rate if rate > 0 and math.isfinite(rate) else None

@@ -1,4 +1,4 @@
-"""Asking runs to do something, from the screen."""
+"""Sending commands to runs from the screen."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tui_trainer.store.runs import run_control
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.common import run_status
+from tui_trainer.tui.common.background import Post, in_background
 from tui_trainer.tui.messages import NoticePosted, StopsAcknowledged
-from tui_trainer.tui.startup.services import Post, in_background
 
 if TYPE_CHECKING:
     from tui_trainer.watch.snapshots import RunSummary
@@ -21,26 +21,31 @@ if TYPE_CHECKING:
 WAIT_SECONDS = 30.0
 
 
-def refusal(run: RunSummary | None, resume_key: str) -> str | None:
-    """Why a run takes no commands from here, in one sentence; None where it does."""
+def refusal(run: RunSummary | None, resume_key: str = "") -> str | None:
+    """Why a run accepts no commands from here, as one sentence; None where it accepts them.
+
+    `resume_key` is the key that resumes it; without one the sentence names the command.
+    """
     if run is None:
-        return "no run is chosen"
+        return "no run is selected"
     name = clean(run.name)
     if run.kind != "run":
-        return f"{name} is read-only: written by {clean(run.tool)}; nothing here can steer it"
+        return f"{name} cannot be controlled: it was written by {clean(run.tool)}"
     if run.status in run_status.RESUMABLE and not run.ours:
-        return f"{name} is {run_status.word(run.status)}; only its own program can carry it on"
+        ended = run_status.ended_text(run.status)
+        return f"{name} {ended}; only the program that wrote it can resume it"
     if run.status in run_status.RESUMABLE:
-        return f"{name} is {run_status.word(run.status)}; {resume_key} carries it on"
+        how = f"press {resume_key}" if resume_key else f"tui-trainer resume {clean(str(run.path))}"
+        return f"{name} {run_status.ended_text(run.status)}; to resume it: {how}"
     if run.status == "idle":
-        return f"{name} waits for its engine and takes no commands yet"
+        return f"{name} has not started yet and accepts no commands"
     if run.status not in ACTIVE_STATES:
-        return f"{name} is {run_status.word(run.status)} and takes no commands"
+        return f"{name} is {run_status.word(run.status)} and accepts no commands"
     state = RunFolder(run.path).state()
     if state is not None and state.host not in (None, socket.gethostname()):
-        return f"{name} runs on {clean(str(state.host))}; steer it from there"
+        return f"{name} runs on {clean(str(state.host))}; control it from there"
     if state is not None and state.commands == ():
-        return f"{name} does not listen to commands: it can be watched, not steered"
+        return f"{name} does not accept commands: it can only be watched"
     return None
 
 
@@ -48,11 +53,12 @@ def ask(
     post: Post, run: RunSummary, command: CommandName, arguments: dict[str, Any] | None = None
 ) -> None:
     """Sends a command in the background; its acknowledgement is posted as a notice."""
-    in_background(command, lambda: post(_asked(run, command, arguments)))
+    in_background(command, lambda: post(_send(run, command, arguments)))
 
 
 def stop_all(post: Post, folders: list[RunFolder]) -> None:
-    """Asks several runs to save and stop, and posts `StopsAnswered` when all have answered."""
+    """Asks several runs to save and stop; posts `StopsAcknowledged` when all have acknowledged
+    or timed out."""
 
     def work() -> None:
         sent = []
@@ -69,9 +75,9 @@ def stop_all(post: Post, folders: list[RunFolder]) -> None:
     in_background("stop all", work)
 
 
-def _asked(run: RunSummary, command: CommandName, arguments: dict[str, Any] | None) -> NoticePosted:
+def _send(run: RunSummary, command: CommandName, arguments: dict[str, Any] | None) -> NoticePosted:
     folder = RunFolder(run.path)
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         event = run_control.wait(folder, run_control.send(folder, command, arguments), WAIT_SECONDS)
     except UserError as error:
@@ -79,13 +85,13 @@ def _asked(run: RunSummary, command: CommandName, arguments: dict[str, Any] | No
     if event is None:
         return NoticePosted(
             f"{run.name} has not acknowledged {command} within {WAIT_SECONDS:.0f} s; "
-            "it will obey when its present step ends",
+            "it executes the command after its current step",
             "warning",
         )
-    return _answer(event, command, time.monotonic() - begun)
+    return _acknowledgement(event, command, time.monotonic() - started)
 
 
-def _answer(event: Event, command: CommandName, seconds: float) -> NoticePosted:
+def _acknowledgement(event: Event, command: CommandName, seconds: float) -> NoticePosted:
     message = event.message or f"{command} done at step {event.step:,}"
     accepted = event.detail.get("accepted", True)
     return NoticePosted(f"{message} ({seconds:.2f} s)", "information" if accepted else "warning")

@@ -1,4 +1,4 @@
-"""Which engines this session started or stands by."""
+"""The engines that this session started or supervises."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.startup.services import EngineSupervisor
+from tui_trainer.tui.common.protocols import EngineSupervisor
 
 if TYPE_CHECKING:
     from tui_trainer.launch.exit_report import EngineEnd
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 class Engines:
-    """Starts engines, attaches to live ones, and knows which of them this session began."""
+    """Starts engines, attaches to running ones, and records which this session started."""
 
-    def __init__(self, supervisor: EngineSupervisor, begun: Path | None) -> None:
-        """`begun` is a run that was started for this session before its screen."""
+    def __init__(self, supervisor: EngineSupervisor, started: Path | None) -> None:
+        """`started` is a run that was started for this session before the screen opened."""
         self._supervisor = supervisor
-        self._begun: set[Path] = set() if begun is None else {begun}
+        self._started: set[Path] = set() if started is None else {started}
         self._watched: set[Path] = set()
         self._ended: dict[Path, float] = {}
 
@@ -31,14 +31,14 @@ class Engines:
         self, folder: RunFolder, from_checkpoint: str | None = None, rate: float | None = None
     ) -> None:
         """Starts an engine on a run folder, see `Supervisor.start`."""
-        self._begun.add(folder.path)
+        self._started.add(folder.path)
         self._watched.add(folder.path)
         self._supervisor.start(folder, from_checkpoint, rate)
 
     def attach_to_live(self, runs: Iterable[RunSummary]) -> None:
-        """Stands by every live run that is not stood by yet.
+        """Supervises every running run that is not supervised yet.
 
-        A snapshot older than the end of an engine does not bring it back to life.
+        Runs in a snapshot older than the end of their engine are ignored.
         """
         for run in runs:
             if run.kind != "run" or run.status not in ACTIVE_STATES or run.path in self._watched:
@@ -49,21 +49,21 @@ class Engines:
             self._supervisor.attach(RunFolder(run.path))
 
     def ended(self, end: EngineEnd) -> None:
-        """Takes note that an engine is gone."""
+        """Records that an engine has ended."""
         self._watched.discard(end.path)
         self._ended[end.path] = time.time()
 
-    def tells(self, path: Path) -> bool:
-        """Whether the end of a run is told by `ended`, now or before."""
+    def reports_end(self, path: Path) -> bool:
+        """Whether the end of a run is reported by `describe`, now or before."""
         return path in self._watched or path in self._ended
 
     def training(self) -> list[RunFolder]:
-        """The runs begun in this session whose engines still work; reads their states."""
-        folders = [RunFolder(path) for path in sorted(self._begun)]
+        """The runs started in this session whose engines are still running; reads their states."""
+        folders = [RunFolder(path) for path in sorted(self._started)]
         return [folder for folder in folders if folder.status() in ACTIVE_STATES]
 
     def describe(self, end: EngineEnd, runs: Iterable[RunSummary]) -> str:
-        """An end in one sentence."""
+        """How an engine ended, as one sentence."""
         name = next((run.name for run in runs if run.path == end.path), end.path.name)
         if end.refused:
             return f"{name} was not started: {end.message}"

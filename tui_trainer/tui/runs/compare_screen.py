@@ -1,9 +1,9 @@
-"""Runs side by side: what differs in their configuration, and what came of it."""
+"""Runs side by side: the settings that differ, and the results."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -12,20 +12,18 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui_trainer.tui.common.dialogs.dialog import FullDialog
+from tui_trainer.tui.common.session import AppSession, session_of
 from tui_trainer.tui.runs.compare_table import contrast_text
 from tui_trainer.watch.snapshots import MetricTable, RunView
-
-if TYPE_CHECKING:
-    from tui_trainer.tui.app import TrainerApp
 
 _NO_ROWS = MetricTable()
 LETTERS = "ABCDEFGHI"
 _LOOK_SECONDS = 0.25
-_KEYS = " esc closes   j k scroll   enter shows them on the dashboard"
+_KEYS = " esc close   j k scroll   enter show on the dashboard"
 
 
 class CompareScreen(FullDialog):
-    """Fills the screen; follows the runs while they train."""
+    """A full-screen dialog, updated while the runs train."""
 
     CSS_PATH = "compare_screen.tcss"
     BINDINGS: ClassVar = [
@@ -37,7 +35,7 @@ class CompareScreen(FullDialog):
         super().__init__()
         self._paths = paths
         self._drawn: tuple[object, ...] = ()
-        self._shown: list[RunView] = []  # kept, so that what is drawn keeps its identity
+        self._shown: list[RunView] = []  # kept, so that the ids compared in `_draw` stay valid
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
@@ -50,7 +48,7 @@ class CompareScreen(FullDialog):
         self.set_interval(_LOOK_SECONDS, self._draw)
         session = self._session
         for path in self._paths:
-            if path not in session.overlay:  # so that all of them are read whole
+            if path not in session.overlay:  # so that all of them are read completely
                 session.toggle_overlay(path)
         self.call_after_refresh(self._draw)
 
@@ -60,15 +58,15 @@ class CompareScreen(FullDialog):
     def action_overlay(self) -> None:
         session = self._session
         self.dismiss(None)
-        session.look_at(self._paths[0])
+        session.focus_run(self._paths[0])
         session.action_show("dashboard")
 
     @property
-    def _session(self) -> TrainerApp:
-        return cast("TrainerApp", self.app)
+    def _session(self) -> AppSession:
+        return session_of(self.app)
 
     def _draw(self) -> None:
-        """Draws anew where a run or the width changed."""
+        """Draw again if a run or the width has changed."""
         views, waiting = self._views()
         room = self.query_one(VerticalScroll).scrollable_content_region.width - 2
         drawn = (room, waiting, *((id(view.train), id(view.evals), view.summary) for view in views))
@@ -76,13 +74,13 @@ class CompareScreen(FullDialog):
             return
         self._drawn, self._shown = drawn, views
         title = f" {len(views)} runs compared"
-        said = f"   reading {waiting} of them …" if waiting else ""
-        head = Content.assemble((title, "bold"), (said, "$warning"))
+        note = f"   reading {waiting:,} of them …" if waiting else ""
+        head = Content.assemble((title, "bold"), (note, "$warning"))
         self.query_one("#compare-head", Static).update(head)
         self.query_one("#compare-text", Static).update(contrast_text(views, LETTERS, room))
 
     def _views(self) -> tuple[list[RunView], int]:
-        """What is known of each run; of one that is not read whole yet, its row of the list."""
+        """The view of each run, and how many are not read yet and have only their list row."""
         view = self._session.view
         whole = {run.summary.path: run for run in view.others}
         if view.focused is not None:

@@ -1,4 +1,4 @@
-"""The comparison of runs in words and cells. Pure."""
+"""The comparison of runs as a table of text. No I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, duration, number
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.markup import shorten
-from tui_trainer.tui.runs.run_rows import middle, spark_text, trend_words
+from tui_trainer.tui.runs.run_rows import middle, spark_text, trend_text
 from tui_trainer.watch.runs.run_diff import ConfigDifference, Form, ResultRow, RunDiff, contrast
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
@@ -24,7 +24,7 @@ _LEAST_LABEL = 14
 
 @dataclass(frozen=True)
 class CompareTable:
-    """How many runs stand side by side, and how wide their columns are, in cells."""
+    """Widths in cells of the label and of a run's column, and the number of runs side by side."""
 
     label: int
     cell: int
@@ -32,26 +32,26 @@ class CompareTable:
 
 
 def grid_for(width: int, runs: int, labels: Sequence[str]) -> CompareTable:
-    """The runs that fit beside each other; the others follow below, as another band."""
+    """The layout for `width` cells; runs that do not fit side by side follow below."""
     label = min(_LABEL, max((len(text) for text in labels), default=0) + 1, max(1, width // 3))
     label = max(label, _LEAST_LABEL)
     across = max(1, min(runs, (width - label) // _LEAST_CELL))
     bands = -(-runs // across)
-    across = -(-runs // bands)  # bands of like length
+    across = -(-runs // bands)  # bands of equal length
     return CompareTable(label, min(_MOST_CELL, (width - label) // across), across)
 
 
 def contrast_text(views: Sequence[RunView], letters: Sequence[str], width: int) -> Content:
-    """All of it, at most `width` cells wide."""
+    """The whole comparison, at most `width` cells wide."""
     found = contrast(views)
     labels = [item.key for item in found.differing] + [item.name for item in found.measures]
     grid = grid_for(width, len(views), labels)
     lines: list[Content] = []
     for begin in range(0, len(views), grid.across):
-        places = range(begin, min(begin + grid.across, len(views)))
+        indices = range(begin, min(begin + grid.across, len(views)))
         if lines:
             lines.append(Content(""))
-        lines += _band(views, letters, found, places, grid)
+        lines += _band(views, letters, found, indices, grid)
     lines += [Content(""), _footnote(found)]
     return Content("\n").join(lines)
 
@@ -60,17 +60,17 @@ def _band(
     views: Sequence[RunView],
     letters: Sequence[str],
     found: RunDiff,
-    places: range,
+    indices: range,
     grid: CompareTable,
 ) -> list[Content]:
-    chosen = [views[place].summary for place in places]
-    lines = _heading(chosen, [letters[place] for place in places], grid)
+    chosen = [views[index].summary for index in indices]
+    lines = _heading(chosen, [letters[index] for index in indices], grid)
     lines += [Content(""), Content.styled("results", "bold $accent")]
-    lines += [_measure(measure, places, grid) for measure in found.measures]
-    lines += [Content(""), Content.styled("configuration that differs", "bold $accent")]
-    lines += [_differing(item, places, grid) for item in found.differing]
+    lines += [_measure(measure, indices, grid) for measure in found.measures]
+    lines += [Content(""), Content.styled("settings that differ", "bold $accent")]
+    lines += [_differing(item, indices, grid) for item in found.differing]
     if not found.differing:
-        lines.append(Content.styled("nothing that is recorded", "$faint"))
+        lines.append(Content.styled("none of the recorded settings", "$faint"))
     return lines
 
 
@@ -86,12 +86,12 @@ def _heading(
     ]
     if any(run.tool != runs[0].tool or run.tool != "tui-trainer" for run in runs):
         rows.append([(clean(run.tool), run_status.FAINT) for run in runs])
-    course = min(24, grid.cell - 4)
+    curve = min(24, grid.cell - 4)
     rows.append(
-        [(spark_text(run.spark, course) or formats.MISSING, run_status.ACCENT) for run in runs]
+        [(spark_text(run.spark, curve) or formats.MISSING, run_status.ACCENT) for run in runs]
     )
-    rows.append([trend_words(run.trend) for run in runs])
-    titles = ["", "state", "tool", "course", "trend"]
+    rows.append([trend_text(run.trend) for run in runs])
+    titles = ["", "state", "tool", "curve", "trend"]
     if len(rows) == 4:
         titles.remove("tool")
     return [
@@ -104,24 +104,24 @@ def _heading(
     ]
 
 
-def _measure(measure: ResultRow, places: range, grid: CompareTable) -> Content:
+def _measure(measure: ResultRow, indices: range, grid: CompareTable) -> Content:
     cells = []
-    for place in places:
-        best = place in measure.best
-        text = value_words(measure.values[place], measure.form)
-        step = measure.steps[place] if measure.steps else None
+    for index in indices:
+        best = index in measure.best
+        text = value_text(measure.values[index], measure.form)
+        step = measure.steps[index] if measure.steps else None
         if step is not None:
             text += f" @ {formats.count(step)}"
-        # The sign goes first, so that a narrow column cannot cut it off.
+        # The sign comes first, so that a narrow column does not cut it off.
         text = f"{BEST if best else ' '} {text}"
         cells.append(_cell(text, grid.cell, "bold $success" if best else ""))
     return _line(measure.name, cells, grid)
 
 
-def _differing(item: ConfigDifference, places: range, grid: CompareTable) -> Content:
+def _differing(item: ConfigDifference, indices: range, grid: CompareTable) -> Content:
     cells = []
-    for place in places:
-        value = item.values[place]
+    for index in indices:
+        value = item.values[index]
         style = "$faint" if value is None else ""
         cells.append(
             _cell(f"  {formats.MISSING if value is None else clean(value)}", grid.cell, style)
@@ -129,8 +129,8 @@ def _differing(item: ConfigDifference, places: range, grid: CompareTable) -> Con
     return _line(item.key, cells, grid)
 
 
-def value_words(value: float | None, form: Form) -> str:
-    """A result with the precision that its kind has."""
+def value_text(value: float | None, form: Form) -> str:
+    """A result in the format of its kind."""
     if value is None:
         return formats.MISSING
     if form == "count":
@@ -141,10 +141,10 @@ def value_words(value: float | None, form: Form) -> str:
 
 
 def _footnote(found: RunDiff) -> Content:
-    keys = "1 key is" if found.same == 1 else f"{found.same:,} keys are"
-    parts = [f"{BEST} the better value"]
+    settings = "1 setting is" if found.same == 1 else f"{found.same:,} settings are"
+    parts = [f"{BEST} best value"]
     if found.same:
-        parts.append(f"{keys} the same in every run")
+        parts.append(f"{settings} the same in every run")
     return Content.styled("  ·  ".join(parts), "$faint")
 
 

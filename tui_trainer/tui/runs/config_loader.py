@@ -1,4 +1,4 @@
-"""The configurations of the runs of a folder, read in the background when they are asked for."""
+"""The configurations of a folder's runs, read in the background on request."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from tui_trainer.watch.snapshots import FolderView, RunSummary
 
 
 class ConfigLoader:
-    """What is known by path. A run's configuration is written once, so it is read once."""
+    """Configurations by path. A run's configuration never changes, so it is read once."""
 
     def __init__(self, later: Callable[[Callable[[], None]], None]) -> None:
-        """`later` runs a function in another thread."""
+        """`later` calls a function in another thread."""
         self._later = later
         self._known: dict[Path, Mapping[str, Any]] = {}
         self._asked: set[Path] = set()
 
     def get(self, path: Path) -> Mapping[str, Any] | None:
-        """A run's configuration, where it is known already."""
+        """A run's configuration; None if it is not read yet."""
         return self._known.get(path)
 
     def keys(self) -> set[str]:
-        """Every key that some run has."""
+        """The keys of all known configurations."""
         return {key for config in self._known.values() for key in config}
 
     def learn(self, view: FolderView) -> None:
-        """Takes what a snapshot knows of the runs that were read whole."""
+        """Take the configurations that a snapshot contains."""
         for run in (*view.others, *([view.focused] if view.focused is not None else [])):
             if run.config:
                 self._known[run.summary.path] = run.config
 
     def want(self, runs: Iterable[RunSummary], done: Callable[[], object]) -> None:
-        """Has the rest read; `done` is called from the other thread when something came."""
+        """Read the missing ones; `done` is called from the other thread afterwards."""
         paths = [run.path for run in runs if run.kind == "run" and run.path not in self._asked]
         if not paths:
             return
@@ -43,14 +43,14 @@ class ConfigLoader:
 
         def work() -> None:
             found = {path: _read(path) for path in paths}
-            self._known = {**found, **self._known}  # replaced whole: read by another thread
+            self._known = {**found, **self._known}  # replaced, not changed: another thread reads it
             done()
 
         self._later(work)
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    """A run's configuration; empty where it cannot be read, as the run's own row says."""
+    """A run's configuration; empty if it cannot be read, which the run's row reports."""
     try:
         return config_of(path)
     except Exception as error:

@@ -1,8 +1,7 @@
-"""The pages of a run's details, in words. Pure."""
+"""The pages of a run's details as text. No I/O."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,8 +11,8 @@ from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, clock, duration, number
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import plain, shorten, wrapped
-from tui_trainer.tui.runs.run_rows import spark_text, trend_words
+from tui_trainer.tui.common.markup import plain, wrapped
+from tui_trainer.tui.runs.run_rows import spark_text, trend_text
 from tui_trainer.watch.runs import run_diff
 from tui_trainer.watch.runs.run_details import CheckpointFacts, MetricRange, RunDetails, measured
 from tui_trainer.watch.snapshots import RunSummary, RunView
@@ -24,28 +23,32 @@ Page = Callable[[RunDetails, int], Content]
 
 
 def head(view: RunView, run: RunSummary) -> Content:
-    """Name, state, tool, and what it takes."""
-    steered = ("takes commands", "$success") if run.commandable else (read_only(run), "$faint")
+    """Name, state, and whether the run accepts commands."""
+    steered = ("accepts commands", "$success") if run.commandable else (read_only(run), "$faint")
     return Content.assemble(
         plain(run.name, "bold"), "  ", run_status.badge(view.summary.shown_status), "  ", steered
     )  # fmt: skip
 
 
 def read_only(run: RunSummary) -> str:
-    """Why nothing here can steer a run, in a few words."""
+    """Why a run accepts no commands, in a few words."""
     if run.kind != "run":
         return f"read-only: written by {clean(run.tool)}"
-    return "read-only: nothing listens" if run.status in ACTIVE_STATES else "has ended"
+    return (
+        "read-only: its process does not run"
+        if run.status in ACTIVE_STATES
+        else "read-only: the run has ended"
+    )
 
 
 def facts(known: RunDetails, width: int) -> Content:
-    """Where it lies, how far it came, what was odd, what is not recorded."""
+    """Path, tool, warnings, what is not recorded, origin and results."""
     view = known.view
     run = view.summary
-    lines = [fact("place", str(run.path), width), fact("tool", run.tool, width)]
+    lines = [fact("path", str(run.path), width), fact("tool", run.tool, width)]
     if run.message:
         lines.append(fact("message", run.message, width))
-    lines += [fact("odd", text, width, "$warning") for text in view.oddities]
+    lines += [fact("warning", text, width, "$warning") for text in view.oddities]
     if view.lacks:
         lines.append(fact("not recorded", ", ".join(view.lacks), width))
     lines += [Content(""), *_origin(view, width), Content(""), *_results(view, width)]
@@ -53,7 +56,7 @@ def facts(known: RunDetails, width: int) -> Content:
 
 
 def configuration(known: RunDetails, width: int) -> Content:
-    """Every key, by section."""
+    """Every setting, by section."""
     lines: list[Content] = []
     section = None
     for key, value in known.view.config.items():
@@ -63,12 +66,12 @@ def configuration(known: RunDetails, width: int) -> Content:
         elif not dot and section:
             lines.append(Content(""))
         section = before if dot else ""
-        lines.append(fact(name if dot else key, _words(value), width))
-    return page(lines) if lines else nothing(known, "configuration")
+        lines.append(fact(name if dot else key, _value_text(value), width))
+    return page(lines) if lines else not_recorded(known, "configuration")
 
 
 def events(known: RunDetails, width: int) -> Content:
-    """What happened, the newest first."""
+    """The events, newest first."""
     listed = known.view.events[: -_MOST_EVENTS - 1 : -1]
     lines = []
     for event in listed:
@@ -76,39 +79,40 @@ def events(known: RunDetails, width: int) -> Content:
             (f"{clock(event.time)}  {formats.count(event.step):>9}  ", "$faint"),
             (f"{clean(event.kind):<14} ", "$accent"),
         )
-        text = clean(event.message or _words(event.detail))
-        line = Content.assemble(head, shorten(text, max(0, width - head.cell_length)))
-        lines.append(line.truncate(width, ellipsis=True))
+        text = plain(event.message or _value_text(event.detail))
+        indent = head.cell_length
+        for at, line in enumerate(wrapped(text, max(10, width - indent)) or [Content("")]):
+            lines.append(Content.assemble(head if at == 0 else " " * indent, line))
     left_out = len(known.view.events) - len(listed)
     if left_out:
-        lines.append(Content.styled(f"and {left_out:,} earlier ones", "$faint"))
-    return page(lines) if lines else nothing(known, "events")
+        lines.append(Content.styled(f"{left_out:,} earlier events not shown", "$faint"))
+    return page(lines) if lines else not_recorded(known, "events")
 
 
 def checkpoints(known: RunDetails, width: int) -> Content:
-    """Name, step, size, whole or not."""
+    """Name, step, size, and whether it is complete."""
     if not known.checkpoints:
-        return nothing(known, "checkpoints")
+        return not_recorded(known, "checkpoints")
     title = f"{'name':<20} {'step':>10} {'size':>10}  state"
     return page([Content.styled(title, "$faint"), *map(_checkpoint, reversed(known.checkpoints))])
 
 
-def machine(known: RunDetails, width: int) -> Content:
-    """Newest and greatest values of what was measured while it trained."""
+def hardware(known: RunDetails, width: int) -> Content:
+    """The newest and the greatest values measured during the run."""
     found = measured(known.view.hardware)
     if not found:
-        return nothing(known, "samples of the machine")
+        return not_recorded(known, "hardware samples")
     title = f"{'':<{_LABEL}} {'last':>12} {'peak':>12}"
     last = known.view.hardware[-1]
-    said = [] if last.gpus or not last.gpu_message else [fact("GPU", last.gpu_message, width)]
-    return page([Content.styled(title, "$faint"), *(_measured(one) for one in found), *said])
+    notes = [] if last.gpus or not last.gpu_message else [fact("GPU", last.gpu_message, width)]
+    return page([Content.styled(title, "$faint"), *(_measured(one) for one in found), *notes])
 
 
 def log(known: RunDetails, width: int) -> Content:
-    """The end of what the training process printed."""
+    """The end of the training process's output."""
     printed = known.log or known.view.log_tail
     lines = [line for text in printed for line in wrapped(plain(text), width)]
-    return page(lines) if lines else nothing(known, "log")
+    return page(lines) if lines else not_recorded(known, "log")
 
 
 PAGES: dict[str, Page] = {
@@ -116,7 +120,7 @@ PAGES: dict[str, Page] = {
     "configuration": configuration,
     "events": events,
     "checkpoints": checkpoints,
-    "machine": machine,
+    "hardware": hardware,
     "log": log,
 }
 
@@ -124,14 +128,14 @@ PAGES: dict[str, Page] = {
 def _origin(view: RunView, width: int) -> list[Content]:
     run, info = view.summary, view.info
     lines = [
-        fact("began", _moment(run.created_at), width),
-        fact("last written", _moment(run.updated_at), width),
+        fact("started", formats.moment(run.created_at, with_seconds=True), width),
+        fact("last written", formats.moment(run.updated_at, with_seconds=True), width),
     ]
     if info is not None:
         lines += [
             fact("id", info.id, width),
             fact("host", info.host, width),
-            fact("base", f"{info.base_model}  {info.base_path or ''}".strip(), width),
+            fact("base model", f"{info.base_model}  {info.base_path or ''}".strip(), width),
             fact("resumed from", info.resumed_from or formats.MISSING, width),
         ]
         lines += [
@@ -148,14 +152,14 @@ def _results(view: RunView, width: int) -> list[Content]:
     rows = [("step", step)]
     if run.epoch is not None:
         rows.append(("epoch", number(run.epoch)))
-    course = spark_text(run.spark, 24)
-    rows.append(("loss", f"{number(run.loss)}  {course}  {trend_words(run.trend)[0]}"))
+    curve = spark_text(run.spark, 24)
+    rows.append(("loss", f"{number(run.loss)}  {curve}  {trend_text(run.trend)[0]}"))
     for name, table in (("loss", view.train), ("val_loss", view.evals)):
         best = table.best(name)
         if best is not None:
             rows.append((f"best {name}", f"{number(best[0])} at step {formats.count(best[1])}"))
     rows += [
-        ("learning rate", formats.rate(run.learning_rate).replace("n/a", formats.MISSING)),
+        ("learning rate", formats.rate(run.learning_rate)),
         ("time", duration(run_diff.elapsed(view))),
         ("tokens/s", number(run_diff.speed(view))),
         ("rows", f"{view.train.rows:,} training, {view.evals.rows:,} evaluations"),
@@ -165,37 +169,31 @@ def _results(view: RunView, width: int) -> list[Content]:
 
 
 def _checkpoint(item: CheckpointFacts) -> Content:
-    size = value_size(item.bytes)
+    size = formats.size(item.bytes)
     parts: list[Content | tuple[str, str]] = [
         Content(f"{clean(item.name):<20} {item.step:>10,} {size:>10}  ")
     ]
     if item.problem:
         parts.append((clean(item.problem), "bold $error"))
     else:
-        parts.append(("sealed", "$success") if item.sealed else ("no manifest", "$faint"))
+        parts.append(("complete", "$success") if item.sealed else ("no manifest", "$faint"))
     if item.best:
         parts.append(("  best", "bold $accent"))
     return Content.assemble(*parts)
 
 
-def value_size(amount: float) -> str:
-    """Bytes in few characters."""
-    if amount < 2**20:
-        return f"{amount / 1024:.1f} KiB"
-    return formats.size(int(amount)) if amount >= 2**30 else f"{amount / 2**20:.1f} MiB"
-
-
 def _measured(one: MetricRange) -> Content:
     last, peak = (
-        value_size(value) if one.unit == "bytes" else f"{value:.0f} {one.unit}"
+        formats.size(value) if one.unit == "bytes" else f"{value:.0f} {one.unit}"
         for value in (one.last, one.peak)
     )
     return Content.assemble((f"{clean(one.name):<{_LABEL}} ", "$faint"), f"{last:>12} {peak:>12}")
 
 
-def nothing(known: RunDetails, what: str) -> Content:
+def not_recorded(known: RunDetails, what: str) -> Content:
+    """The line for a page without content."""
     run = known.view.summary
-    why = f"{clean(run.tool)} records none here" if run.kind != "run" else "none are recorded"
+    why = f"{clean(run.tool)} does not record them" if run.kind != "run" else "none recorded"
     return Content.styled(f"no {what}: {why}", "$faint")
 
 
@@ -210,21 +208,11 @@ def fact(name: str, value: str, width: int, style: str = "") -> Content:
 
 
 def page(lines: Sequence[Content]) -> Content:
+    """The lines as one text."""
     return Content("\n").join(lines)
 
 
-def _words(value: Any) -> str:
+def _value_text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_words(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {_value_text(item)}" for key, item in value.items())
     return formats.MISSING if value is None else run_diff.words(value)
-
-
-def _moment(seconds: float | None) -> str:
-    try:
-        return (
-            formats.MISSING
-            if seconds is None
-            else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-        )
-    except (OverflowError, ValueError, OSError):
-        return formats.MISSING

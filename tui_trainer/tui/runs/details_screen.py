@@ -1,9 +1,9 @@
-"""Everything about one run: facts, configuration, events, checkpoints, machine, log, data and a
+"""The details of one run: facts, configuration, events, checkpoints, hardware, log, data, and a
 classifier's classes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -11,26 +11,23 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.dialogs.dialog import FullDialog
 from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.runs import details_pages, evaluation_pages
-from tui_trainer.tui.startup.services import in_background
-from tui_trainer.watch.runs.resolve import place_of
+from tui_trainer.watch.runs.resolve import location_of
 from tui_trainer.watch.runs.run_details import RunDetails, dossier_of
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
-if TYPE_CHECKING:
-    from tui_trainer.tui.app import TrainerApp
-
 PAGES = {**details_pages.PAGES, "data": evaluation_pages.data, "classes": evaluation_pages.classes}
 TABS = tuple(PAGES)
-_NARROW = {"configuration": "config", "checkpoints": "saved"}
-_KEYS = " tab or 1–8 turns the page   j k scroll   r reads again   esc closes"
+_NARROW = {"configuration": "config", "checkpoints": "ckpts"}
+_KEYS = " tab or 1–8 page   j k scroll   r reload   esc close"
 
 
 class DetailsScreen(FullDialog):
-    """A page a kind of fact; the run is read in the background where it is not known yet."""
+    """A page per kind of fact; a run that is not known yet is read in the background."""
 
     CSS_PATH = "details_screen.tcss"
     BINDINGS: ClassVar = [
@@ -77,14 +74,14 @@ class DetailsScreen(FullDialog):
         self._read(None)
 
     def _read(self, view: RunView | None) -> None:
-        run, app = self._run, cast("TrainerApp", self.app)
-        place = place_of(run)
+        run, app = self._run, self.app
+        location = location_of(run)
         self._reading = True
 
         def work() -> None:
             try:
-                found, problem = dossier_of(place, view), None
-            except Exception as error:  # told on the page; a thread's end would be silent
+                found, problem = dossier_of(location, view), None
+            except Exception as error:  # shown on the page; in a thread it would be silent
                 found, problem = self._known, f"{run.path} cannot be read: {error}"
             if app.is_running:
                 app.call_from_thread(self._take, found, problem)

@@ -1,5 +1,4 @@
-"""Two pages of a run's details: what was found in its data, and how well a classifier does on each
-class. Pure."""
+"""Two pages of a run's details: the data report, and a classifier's scores by class. No I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ from textual.content import Content
 from tui_trainer.contracts.data import DataReport
 from tui_trainer.contracts.evaluation import Evaluation
 from tui_trainer.text.formats import clean
-from tui_trainer.tui.runs.details_pages import fact, nothing, page
+from tui_trainer.tui.runs.details_pages import fact, not_recorded, page
 from tui_trainer.watch.runs import evaluation_lines
 from tui_trainer.watch.runs.run_details import RunDetails
 
@@ -18,23 +17,23 @@ _MOST_CONFUSIONS = 30
 
 
 def data(known: RunDetails, width: int) -> Content:
-    """Counts of what was found before training, and each class's share in it."""
+    """The counts found in the data before training, and the examples of each class."""
     report = known.data
     if report is None:
-        return nothing(known, "counts of the data")
+        return not_recorded(known, "data report")
     lines = [fact(name, count, width) for name, count in evaluation_lines.data_lines(report)]
     if report.repeats.method:
-        lines.append(fact("almost the same are", report.repeats.method, width))
+        lines.append(fact("near-duplicate method", report.repeats.method, width))
     return page([*lines, *_shares(report, width)])
 
 
 def classes(known: RunDetails, width: int) -> Content:
-    """Averages, every class (the least F1 first), and what is taken for what."""
+    """Averages, every class (lowest F1 first), and the confusions."""
     file = known.evaluation
     if file is None:
         if known.view.config.get("task") == "classification":
             return Content.styled("no classes yet: they come with the first evaluation", "$faint")
-        return Content.styled("no classes: only a classification has them", "$faint")
+        return Content.styled("no classes: only classification runs have them", "$faint")
     shown = file.best or file.newest
     which = "the best evaluation" if file.best is not None else "the newest evaluation"
     lines = [Content.styled(f"{which}, step {shown.step:,}", "bold $accent"), *_averages(shown)]
@@ -58,13 +57,13 @@ def _averages(shown: Evaluation) -> list[Content]:
 
 
 def _confusion(shown: Evaluation, labels: list[str], width: int) -> list[Content]:
-    """The whole matrix where it fits, else the commonest confusions."""
+    """The confusion matrix if it fits, else the most frequent confusions."""
     wide = _columns(labels, width)
     cell = max(len(f"{count:,}") for row in shown.confusion for count in row)
     cell = max(cell, len(str(len(labels)))) + _GAP
     if wide + 4 + cell * len(labels) <= width:
         head = "".join(f"{number:>{cell}}" for number in range(1, len(labels) + 1))
-        lines = [Content.styled(f"{'true class, taken for':<{wide + 4}}{head}", "$faint")]
+        lines = [Content.styled(f"{'true class ↓ predicted →':<{wide + 4}}{head}", "$faint")]
         for at, (label, row) in enumerate(zip(labels, shown.confusion, strict=True)):
             parts: list[str | tuple[str, str]] = [f"{at + 1:>3} {_name(label, wide)}"]
             for other, count in enumerate(row):
@@ -73,15 +72,15 @@ def _confusion(shown: Evaluation, labels: list[str], width: int) -> list[Content
             lines.append(Content.assemble(*parts))
         return lines
     found = evaluation_lines.confusions(shown, labels)
-    lines = [Content.styled("the commonest confusions", "$faint")]
+    lines = [Content.styled("most frequent confusions", "$faint")]
     for count, true, taken in found[:_MOST_CONFUSIONS]:
-        words = f"{count:>8,}  {clean(true)} taken for {clean(taken)}"
-        lines.append(Content(words).truncate(width, ellipsis=True))
-    return lines if found else [Content("nothing is taken for anything else")]
+        text = f"{count:>8,}  {clean(true)} predicted as {clean(taken)}"
+        lines.append(Content(text).truncate(width, ellipsis=True))
+    return lines if found else [Content("no validation example was classified wrongly")]
 
 
 def _shares(report: DataReport, width: int) -> list[Content]:
-    """Examples by class, and what balances them."""
+    """Examples by class, with the weights and copies that balance them."""
     if not report.labels:
         return []
     wide = _columns([item.label for item in report.labels], width)
@@ -94,7 +93,7 @@ def _shares(report: DataReport, width: int) -> list[Content]:
 
 
 def _columns(labels: list[str], width: int) -> int:
-    """How wide the names of classes are shown."""
+    """The width in cells of the class names."""
     longest = max(len(clean(label)) for label in labels)
     return max(12, min(longest, _NAME, width - 40))
 

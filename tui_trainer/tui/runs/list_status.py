@@ -1,4 +1,4 @@
-"""What the list of runs holds, in one line: how many, how far read, what was asked, the order."""
+"""One line about the list of runs: count, progress of reading, filter, order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ROOMY = 100
 
 @dataclass(frozen=True)
 class ListStatus:
-    """Counts of runs, and words. `read` of `runs` have their row filled in."""
+    """Counts of runs (`read` of `runs` are read), the order and the filter as text."""
 
     runs: int = 0
     shown: int = 0
@@ -29,7 +29,7 @@ class ListStatus:
 
 
 class ListStatusLine(Panel[ListStatus]):
-    """Counts at the left, the order at the right."""
+    """Counts on the left, the order on the right."""
 
     def __init__(self) -> None:
         super().__init__(ListStatus(), id="roster-line")
@@ -43,7 +43,7 @@ class ListStatusLine(Panel[ListStatus]):
             marked = (f"{MARKED} {facts.marked} marked", "$accent")
             parts.append(Content.assemble(marked))
         if facts.steered and width >= _ROOMY:
-            parts.append(Content.assemble((STEERED, "$success"), (" takes commands", "$faint")))
+            parts.append(Content.assemble((STEERED, "$success"), (" accepts commands", "$faint")))
         left = Content.styled("  ·  ", "$faint").join(parts)
         return spread(left, Content.styled(facts.order, "$faint"), width)
 
@@ -53,5 +53,5 @@ def _counted(facts: ListStatus) -> Content:
     if not facts.asked:
         return Content(f"{facts.runs:,} {noun}")
     count = f"{facts.shown:,}" if facts.shown else "none"
-    words = f"{count} of {facts.runs:,} {noun}"
-    return Content.assemble(words, ("  with ", "$faint"), plain(facts.asked, "bold"))
+    shown = f"{count} of {facts.runs:,} {noun}"
+    return Content.assemble(shown, ("  matching ", "$faint"), plain(facts.asked, "bold"))

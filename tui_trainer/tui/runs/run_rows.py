@@ -1,4 +1,4 @@
-"""The list of runs as columns of words. Pure."""
+"""The list of runs as columns of text. No I/O."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tui_trainer.watch.unreadable_runs import UNREADABLE
 
 @dataclass(frozen=True)
 class RunColumn:
-    """A column: `width` in cells; `rank` says how early it goes where there is no room.
+    """A column: `width` in cells; the highest `rank` is left out first if room is short (0: never).
 
-    `field` is what the list is sorted by under this heading.
+    `field` is the field by which the list is sorted under this heading.
     """
 
     id: str
@@ -39,29 +39,29 @@ COLUMNS: tuple[RunColumn, ...] = (
     RunColumn("step", "step", 13, field="step"),
     RunColumn("loss", "loss", 7, field="loss"),
     RunColumn("trend", "trend", 7, rank=2, field="trend"),
-    RunColumn("spark", "course", 10, rank=5, right=False),
+    RunColumn("spark", "curve", 10, rank=5, right=False),
     RunColumn("best", "best", 7, rank=7, field="best"),
     RunColumn("val", "best val", 9, rank=6, field="val"),
     RunColumn("rate", "rate", 7, rank=9, field="lr"),
     RunColumn("epoch", "epoch", 7, rank=10, field="epoch"),
     RunColumn("speed", "tok/s", 7, rank=8, field="speed"),
-    RunColumn("left", "left", 8, rank=3, field="eta"),
+    RunColumn("left", "ETA", 8, rank=3, field="eta"),
     RunColumn("age", "updated", 7, rank=1, field="age"),
     RunColumn("tool", "tool", 13, rank=4, right=False, field="tool"),
 )
-# Two cells before the name: is it marked, does it take commands.
+# Cells before the name: the sign of a marked run, and of one that accepts commands.
 SIGNS = 3
 MARKED, STEERED = "●", "›"
 _LEAST_NAME, _MOST_NAME = 16, 44
 _LEAST_SPARK, _MOST_SPARK = 10, 24
-_ROOMY = 100  # cells from which columns stand two apart
-_FLAT = 0.005  # a relative change below this is none
+_ROOMY = 100  # cells from which on columns are two cells apart
+_FLAT = 0.005  # a relative change below this counts as none
 _LEVELS = {False: "▁▂▃▄▅▆▇█", True: "_.-=+*#@"}
 
 
 @dataclass(frozen=True)
 class ColumnLayout:
-    """Which columns there are, how wide, and how far apart, in cells."""
+    """The shown columns, their widths, and the gap between them, in cells."""
 
     name: int
     columns: tuple[RunColumn, ...]
@@ -69,7 +69,7 @@ class ColumnLayout:
     gap: int
 
     def width(self, column: RunColumn) -> int:
-        """The cells of a column."""
+        """The width of a column in cells."""
         return self.spark if column.id == "spark" else column.width
 
     def spans(self) -> list[tuple[RunColumn, int, int]]:
@@ -82,13 +82,13 @@ class ColumnLayout:
         return spans
 
     def rest(self, index: int) -> tuple[int, int]:
-        """The first cell of a column (0 is the name), and the cells from there to the end."""
+        """The first cell of a column (0 is the name), and the width from there to the end."""
         spans = self.spans()
         (_, begin, _), (_, at, width) = spans[index], spans[-1]
         return begin, at + width - begin
 
     def column_at(self, x: int) -> RunColumn | None:
-        """The column whose heading is at a cell."""
+        """The column at a cell of the heading, or None."""
         for column, begin, width in self.spans():
             if begin <= x < begin + width + self.gap:
                 return column
@@ -97,19 +97,19 @@ class ColumnLayout:
 
 @dataclass(frozen=True)
 class Sorting:
-    """What the list is sorted by: a column's id, or "" for the order in which runs began."""
+    """The order of the list: a column's id, or "" for the time at which runs started."""
 
     column: str = ""
     falling: bool = False
 
     def after(self, layout: ColumnLayout) -> Sorting:
-        """The next column to sort by, the order of beginning coming round again."""
+        """The next column to sort by, wrapping around to the start time."""
         ids = ["", *(column.id for column in (*layout.columns, NAME) if column.field)]
-        place = ids.index(self.column) if self.column in ids else 0
-        return sorted_by(ids[(place + 1) % len(ids)])
+        index = ids.index(self.column) if self.column in ids else 0
+        return sorted_by(ids[(index + 1) % len(ids)])
 
     def turned(self) -> Sorting:
-        """The same, the other way round."""
+        """The reverse order."""
         return Sorting(self.column, not self.falling)
 
     @property
@@ -117,24 +117,24 @@ class Sorting:
         """The field behind the column."""
         return _by_id(self.column).field if self.column else None
 
-    def words(self) -> str:
-        """`newest first`, `by loss, least first`."""
+    def text(self) -> str:
+        """`newest first`, `by loss, lowest first`."""
         if not self.column:
             return "oldest first" if self.falling else "newest first"
         column = _by_id(self.column)
         if BY_NAME[column.field].number is None:
             return f"by {column.title}, {'Z to A' if self.falling else 'A to Z'}"
-        return f"by {column.title}, {'greatest' if self.falling else 'least'} first"
+        return f"by {column.title}, {'highest' if self.falling else 'lowest'} first"
 
 
 def sorted_by(column: str) -> Sorting:
-    """Sorting by a column, the way one looks at it first: least loss, most steps."""
+    """Sorting by a column in its usual direction: lowest loss, most steps."""
     field = _by_id(column).field if column else ""
     return Sorting(column, bool(field) and BY_NAME[field].falling)
 
 
 def layout_for(width: int, foreign: bool = False) -> ColumnLayout:
-    """The columns that fit into `width` cells; the tool only where it tells runs apart."""
+    """The columns that fit into `width` cells; the tool only for runs of several tools."""
     gap = 2 if width >= _ROOMY else 1
     shown = [column for column in COLUMNS if foreign or column.id != "tool"]
     while True:
@@ -149,50 +149,50 @@ def layout_for(width: int, foreign: bool = False) -> ColumnLayout:
     return ColumnLayout(name, tuple(shown), spark, gap)
 
 
-def keep_place(paths: Sequence[Path], chosen: Path | None, index: int) -> int:
-    """Where the cursor belongs: on the run it was on, or else as near as there is one."""
-    for place, path in enumerate(paths):
+def cursor_index(paths: Sequence[Path], chosen: Path | None, index: int) -> int:
+    """The index of the cursor: on its run, or the nearest index if that is gone."""
+    for found, path in enumerate(paths):
         if path == chosen:
-            return place
+            return found
     return max(0, min(index, len(paths) - 1))
 
 
-def words_of(
+def cells_of(
     run: RunSummary, layout: ColumnLayout, now: float, plain: bool = False
 ) -> tuple[tuple[str, str], ...]:
-    """The name and each column's words, with the theme's colour for them ("" for none).
+    """The text of the name and of each column, with the theme's colour ("" for none).
 
-    What cannot be read of a run takes the place of the last columns: of all behind the state
-    where nothing is known of the run, else of those behind the loss."""
+    The message about an unreadable run replaces the columns after the state; about one that is
+    readable in part, those after the loss."""
     cells = [(middle(clean(run.name), layout.name), "")]
     last = "" if not run.problem else "status" if run.status == UNREADABLE else "loss"
-    for place, column in enumerate(layout.columns, start=1):
+    for index, column in enumerate(layout.columns, start=1):
         text, colour = _cell(run, column.id, now, layout.spark, plain)
         cells.append((shorten(text, layout.width(column)), colour))
-        if column.id == last and place < len(layout.columns):
-            room = layout.rest(place + 1)[1]
+        if column.id == last and index < len(layout.columns):
+            room = layout.rest(index + 1)[1]
             cells.append((shorten(clean(run.problem), room), run_status.BAD))
             break
     return tuple(cells)
 
 
 def middle(text: str, width: int) -> str:
-    """`text` in at most `width` characters: of a longer one its beginning and its end, by which
-    names of runs mostly differ."""
+    """`text` in at most `width` characters; a longer one is cut in the middle, as names of runs
+    mostly differ at their ends."""
     if len(text) <= width:
         return text
     tail = max(0, (width - 1) // 2)
     return f"{text[: max(0, width - 1 - tail)]}…{text[len(text) - tail :]}"
 
 
-def age_words(updated_at: float | None, now: float) -> str:
-    """How long ago a run was written: `now`, `12 s`, `3 min`."""
+def last_update_text(updated_at: float | None, now: float) -> str:
+    """The time since a run was written: `now`, `12 s`, `3 min`."""
     if updated_at is None:
         return formats.MISSING
     return "now" if now - updated_at < 2 else formats.age(now - updated_at)
 
 
-def trend_words(trend: float | None) -> tuple[str, str]:
+def trend_text(trend: float | None) -> tuple[str, str]:
     """`↓3.1 %` and its colour: a falling loss is good."""
     if trend is None or not math.isfinite(trend):
         return formats.MISSING, run_status.FAINT
@@ -207,7 +207,7 @@ def trend_words(trend: float | None) -> tuple[str, str]:
 def spark_text(values: tuple[float, ...], width: int, plain: bool = False) -> str:
     """The values as `width` characters of eight heights, oldest first; `x` is not a number.
 
-    More values than characters are thinned, the newest kept; fewer are spread.
+    More values than characters are thinned, keeping the newest; fewer are stretched.
     """
     if not values or width < 1:
         return ""
@@ -230,28 +230,28 @@ def _by_id(id: str) -> RunColumn:
 
 def _cell(run: RunSummary, id: str, now: float, spark: int, plain: bool) -> tuple[str, str]:
     if id == "status":
-        early = run.status == "early_stopped"  # its own word is too long for a column
+        early = run.status == "early_stopped"  # its label is too long for a column
         return "early stop" if early else run_status.word(run.shown_status), run_status.colour(
             run.shown_status
         )
     if id == "trend":
-        return trend_words(run.trend)
+        return trend_text(run.trend)
     if id == "spark":
         return spark_text(run.spark, spark, plain), run_status.ACCENT
     if id == "tool":
         return clean(run.tool), run_status.FAINT
-    return _number_words(run, id, now), ""
+    return _number_text(run, id, now), ""
 
 
-def _number_words(run: RunSummary, id: str, now: float) -> str:
+def _number_text(run: RunSummary, id: str, now: float) -> str:
     if id == "step":
         return _step(run)
     if id == "left":
-        return _known(duration(run.eta_seconds)) if run.status in ACTIVE_STATES else formats.MISSING
+        return duration(run.eta_seconds) if run.status in ACTIVE_STATES else formats.MISSING
     if id == "age":
-        return age_words(run.updated_at, now)
+        return last_update_text(run.updated_at, now)
     if id == "rate":
-        return _known(formats.rate(run.learning_rate)).replace("e+", "e")
+        return formats.rate(run.learning_rate)
     values = {
         "loss": run.loss,
         "best": run.best_loss,
@@ -269,7 +269,3 @@ def _step(run: RunSummary) -> str:
     if not run.total_steps:
         return formats.count(run.step)
     return whole if len(whole) <= 13 else f"{number(run.step)} / {number(run.total_steps)}"
-
-
-def _known(text: str) -> str:
-    return formats.MISSING if text == "n/a" else text

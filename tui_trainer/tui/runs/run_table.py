@@ -1,10 +1,10 @@
-"""The rows of the list of runs: only lines in view are drawn, and of them only what changed."""
+"""The widget of the list of runs: draws only visible lines, and of them only changed ones."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -18,20 +18,18 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui_trainer.tui.common import run_status
+from tui_trainer.tui.common.session import session_of
 from tui_trainer.tui.runs import run_rows
 from tui_trainer.tui.runs.run_rows import MARKED, SIGNS, STEERED, ColumnLayout, Sorting
 from tui_trainer.watch.snapshots import RunSummary
 
-if TYPE_CHECKING:
-    from tui_trainer.tui.app import TrainerApp
-
-_PAGE_LEFT = 2  # lines that stay in view when a page is turned
+_PAGE_LEFT = 2  # lines that stay in view after a page up or down
 Words = tuple[tuple[str, str], ...]
 Line = tuple[bool, bool, bool, Words]
 
 
 class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
-    """One line a run; the cursor stays on its run when lines move."""
+    """One line per run; the cursor stays on its run when lines move."""
 
     COMPONENT_CLASSES: ClassVar = {"run-table--cursor"}
     BINDINGS: ClassVar = [
@@ -42,7 +40,7 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
     ]
 
     class Opened(Message):
-        """The run under the cursor was clicked once more."""
+        """The run under the cursor was clicked again."""
 
     class Moved(Message):
         """The cursor is on another run."""
@@ -51,7 +49,7 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
             return isinstance(message, type(self))
 
     class Marked(Message):
-        """The place of the mark was clicked."""
+        """The cells of the mark were clicked."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,19 +77,19 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         now: float,
         chosen: Path | None = None,
     ) -> None:
-        """Shows the runs in this order. `chosen` is where the cursor goes if it is nowhere yet."""
+        """Show the runs in this order. `chosen` is the first run of the cursor."""
         chosen = self.chosen or chosen
         held = self.cursor_row - self.scroll_offset.y
         before = self.cursor_row
         anew = layout != self._layout or len(runs) != len(self._runs)
         self._runs, self._marked, self._layout, self._now = runs, marked, layout, now
         self._paths = [run.path for run in runs]
-        self.cursor_row = run_rows.keep_place(self._paths, chosen, self.cursor_row)
+        self.cursor_row = run_rows.cursor_index(self._paths, chosen, self.cursor_row)
         # Nothing scrolls sideways. The widget's own width would change with the first layout and
         # with the scrollbar, and every change here lays out and repaints the whole list.
         self.virtual_size = Size(1, len(runs))
         if self.cursor_row != before and 0 <= held < self.size.height:
-            # The line under the cursor stays where the eye is.
+            # The line under the cursor stays at its height.
             self.scroll_to(y=self.cursor_row - held, animate=False, force=True)
         if anew:
             self._drawn, self._words = {}, {}
@@ -101,7 +99,7 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
             self._refresh_changed()
 
     def move(self, row: int) -> None:
-        """Puts the cursor on a line, as near as there is one, and brings it into view."""
+        """Move the cursor to a line, or the nearest one, and scroll it into view."""
         row = max(0, min(row, len(self._runs) - 1))
         if row == self.cursor_row:
             return
@@ -160,11 +158,11 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _line(self, index: int) -> Line:
         run = self._runs[index]
-        age = run_rows.age_words(run.updated_at, self._now)
+        age = run_rows.last_update_text(run.updated_at, self._now)
         known = self._words.get(run.path)
         if known is None or known[0] is not run or known[1] != age:
-            plain = cast("TrainerApp", self.app).marks == "ascii"
-            known = run, age, run_rows.words_of(run, self._layout, self._now, plain)
+            plain = session_of(self.app).marks == "ascii"
+            known = run, age, run_rows.cells_of(run, self._layout, self._now, plain)
             self._words[run.path] = known
         return index == self.cursor_row, run.path in self._marked, run.commandable, known[2]
 
@@ -223,7 +221,7 @@ class RunHeading(Widget):
         self._shown: tuple[ColumnLayout, Sorting] = (run_rows.layout_for(80), Sorting())
 
     def show(self, layout: ColumnLayout, sorting: Sorting) -> None:
-        """Takes the columns and what the list is sorted by."""
+        """Show these columns and mark the sorted one."""
         if (layout, sorting) != self._shown:
             self._shown = (layout, sorting)
             self.refresh()

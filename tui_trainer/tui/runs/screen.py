@@ -12,8 +12,9 @@ from textual.content import Content
 from textual.widgets import Input
 
 from tui_trainer.tui import keymap
+from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.markup import plain
-from tui_trainer.tui.common.page import Page, teach
+from tui_trainer.tui.common.page import Page, empty_folder_text
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.keymap import STEERING, Key
 from tui_trainer.tui.runs import run_rows
@@ -21,22 +22,21 @@ from tui_trainer.tui.runs.config_loader import ConfigLoader
 from tui_trainer.tui.runs.list_status import ListStatus, ListStatusLine
 from tui_trainer.tui.runs.run_rows import ColumnLayout, Sorting
 from tui_trainer.tui.runs.run_table import RunHeading, RunTable
-from tui_trainer.tui.startup.services import in_background
 from tui_trainer.watch.query import fields, query
 from tui_trainer.watch.query.query import Query
 from tui_trainer.watch.snapshots import FolderView, RunSummary
 
-_REFRESH_SECONDS = 5.0  # for the ages; everything else comes with a snapshot
-_HINT = "a name, loss<2, lr>=1e-4, status:running, age<1h, lora.rank=16, -word for without"
+_REFRESH_SECONDS = 5.0  # seconds, for the ages; everything else changes with a snapshot
+_HINT = "a name, loss<2, lr>=1e-4, status:running, age<1h, lora.rank=16, -word to exclude"
 
 
 class RunsScreen(Page):
-    """Every run of the folder, live; the cursor stays on its run when rows move."""
+    """Every run of the folder, updated live; the cursor stays on its run when rows move."""
 
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar = keymap.bindings("run", "runs")
     AUTO_FOCUS = "RunTable"
-    place = "runs"
+    mode_name = "runs"
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class RunsScreen(Page):
         return next((run for run in self.session.view.runs if run.path == chosen), None)
 
     def sentence(self, view: FolderView) -> Content | None:
-        return teach(view, self.session.monitor_only)
+        return empty_folder_text(view, self.session.monitor_only)
 
     def take(self, view: FolderView) -> None:
         if not self.is_current:
@@ -88,7 +88,7 @@ class RunsScreen(Page):
                 loading=view.loading,
                 marked=len(overlay),
                 steered=any(run.commandable for run in self._listed),
-                order=sorting.words(),
+                order=sorting.text(),
                 asked=self._asked,
             )
         )
@@ -116,7 +116,7 @@ class RunsScreen(Page):
     def action_open(self) -> None:
         chosen = self._table.chosen
         if chosen is not None:
-            self.session.look_at(chosen)
+            self.session.focus_run(chosen)
             self.session.action_show("dashboard")
 
     def action_sort(self) -> None:
@@ -138,14 +138,14 @@ class RunsScreen(Page):
         self.refresh_all()
 
     def action_compare(self) -> None:
-        from tui_trainer.tui.runs.compare_screen import CompareScreen  # loaded when it is looked at
+        from tui_trainer.tui.runs.compare_screen import CompareScreen  # imported on first use
 
         chosen = self._table.chosen
         paths: list[Path] = list(self.session.overlay)
         if len(paths) < 2 and chosen is not None and chosen not in paths:
             paths.append(chosen)
         if len(paths) < 2:
-            self.session.tell("mark two runs or more with space, then compare them", "warning")
+            self.session.show_notice("mark at least two runs with space to compare them", "warning")
         else:
             self.session.push_screen(CompareScreen(tuple(paths)))
 
@@ -162,7 +162,7 @@ class RunsScreen(Page):
 
     @on(RunTable.Moved)
     def _follow(self) -> None:
-        """Offers the keys that do something on the run under the cursor."""
+        """Show the keys that have an effect on the run under the cursor."""
         run = self.target()
         offered = (run is not None and run.commandable, len(self.session.overlay) > 1)
         if offered != self._offered:
@@ -195,7 +195,7 @@ class RunsScreen(Page):
         self.refresh_all()
 
     def _ask(self, view: FolderView) -> None:
-        """Reads what was typed; where it cannot be understood the list stays as it was."""
+        """Apply the typed filter; with an invalid one the list stays as it was."""
         self._configs.learn(view)
         asked = query.parse(self._field.value, self._configs.keys())
         if asked.needs_config or asked.problem is not None:
@@ -205,12 +205,12 @@ class RunsScreen(Page):
         problem.display = asked.problem is not None
         if asked.problem is not None:
             problem.update(plain(asked.problem))
-        elif not self._is_begun(asked, view):
+        elif not self._is_incomplete(asked, view):
             self._query, self._asked = asked, self._field.value.strip()
 
-    def _is_begun(self, asked: Query, view: FolderView) -> bool:
-        """Whether the last word is the beginning of a condition that is still being typed, and
-        no run's name: the list waits for the rest."""
+    def _is_incomplete(self, asked: Query, view: FolderView) -> bool:
+        """Whether the last word is the start of a condition still being typed and matches no
+        run: the list is not filtered by it yet."""
         last = asked.terms[-1] if asked.terms and self._field.has_focus else None
         if last is None or last.field:
             return False

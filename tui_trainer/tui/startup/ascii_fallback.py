@@ -1,4 +1,4 @@
-"""Plain characters for terminals whose locale cannot show others."""
+"""ASCII characters for terminals whose locale is not Unicode."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def locale_has_unicode() -> bool:
 
 
 def chart_marks(settings: ChartSettings) -> Marks:
-    """What draws the charts: as set, or as the locale allows."""
+    """The marks that draw the charts: as configured, or as the locale allows."""
     if settings.marks == "auto":
         return "braille" if locale_has_unicode() else "ascii"
     return settings.marks
@@ -69,7 +69,7 @@ class AsciiFallback(LineFilter):
 
 
 def to_ascii(text: str) -> str:
-    """`text` with plain characters of the same width in cells."""
+    """`text` in ASCII characters of the same width in cells."""
     return "".join(
         character if character.isascii() else "?" * Segment(character).cell_length
         for character in text.translate(_PLAIN)

@@ -1,4 +1,4 @@
-"""Stand-ins for what is loaded after the first paint: what they are asked is passed on then."""
+"""Services that load their modules after the first paint and forward calls from then on."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 class LazyWatcher:
-    """A `FolderWatcher` that is made in a thread once it is started; `on_fail` is told in a
-    sentence why there is none."""
+    """A `FolderWatcher` that is created in a thread when started; `on_fail` is called with a
+    sentence where that fails."""
 
     def __init__(
         self, make: Callable[[], FolderWatcher], on_fail: Callable[[str], None] | None = None
@@ -25,17 +25,17 @@ class LazyWatcher:
         self._on_fail = on_fail
         self._lock = threading.Lock()
         self._watcher: FolderWatcher | None = None
-        self._asked: list[Callable[[FolderWatcher], None]] = []
-        self._begun = self._stopped = False
+        self._pending_calls: list[Callable[[FolderWatcher], None]] = []
+        self._started = self._stopped = False
 
     def start(self) -> None:
-        """Begins to load and to watch; a second call does nothing."""
-        if not self._begun:
-            self._begun = True
+        """Starts loading and watching; a second call does nothing."""
+        if not self._started:
+            self._started = True
             threading.Thread(target=self._load, name="opening", daemon=True).start()
 
     def stop(self) -> None:
-        """Ends the watching and waits for its thread."""
+        """Stops watching and waits for the thread."""
         with self._lock:
             self._stopped = True
             watcher = self._watcher
@@ -44,33 +44,33 @@ class LazyWatcher:
 
     def focus(self, path: Path | None) -> None:
         """See `FolderWatcher.focus`."""
-        self._ask(lambda watcher: watcher.focus(path))
+        self._forward(lambda watcher: watcher.focus(path))
 
     def refresh(self) -> None:
         """See `FolderWatcher.refresh`."""
-        self._ask(lambda watcher: watcher.refresh())
+        self._forward(lambda watcher: watcher.refresh())
 
     def also(self, paths: tuple[Path, ...]) -> None:
         """See `FolderWatcher.also`."""
-        self._ask(lambda watcher: watcher.also(paths))
+        self._forward(lambda watcher: watcher.also(paths))
 
-    def _ask(self, ask: Callable[[FolderWatcher], None]) -> None:
+    def _forward(self, ask: Callable[[FolderWatcher], None]) -> None:
         with self._lock:
             watcher = self._watcher
             if watcher is None:
-                self._asked.append(ask)
+                self._pending_calls.append(ask)
         if watcher is not None:
             ask(watcher)
 
     def _load(self) -> None:
         try:
             watcher = self._make()
-        except Exception as error:  # told, as nobody else would hear of it
+        except Exception as error:  # in a thread nothing else would report it
             if self._on_fail is not None:
                 self._on_fail(f"the folder cannot be watched: {type(error).__name__}: {error}")
             return
         with self._lock:
-            for ask in self._asked:
+            for ask in self._pending_calls:
                 ask(watcher)
             if not self._stopped:
                 self._watcher = watcher
@@ -78,26 +78,26 @@ class LazyWatcher:
 
 
 class LazySupervisor:
-    """A `Supervisor` that is made when it is first needed."""
+    """A `Supervisor` that is created when it is first needed."""
 
     def __init__(self, on_end: Callable[[EngineEnd], None]) -> None:
         self._on_end = on_end
         self._lock = threading.Lock()
         self._supervisor: Supervisor | None = None
-        self._left = False
+        self._stopped = False
 
     def start(
         self, folder: RunFolder, from_checkpoint: str | None = None, rate: float | None = None
     ) -> None:
         """See `Supervisor.start`."""
-        self._made().start(folder, from_checkpoint, rate)
+        self._create().start(folder, from_checkpoint, rate)
 
     def attach(self, folder: RunFolder) -> None:
-        """See `Supervisor.attach`; what that needs is not loaded by the app's own thread."""
+        """See `Supervisor.attach`; its modules are loaded in a thread."""
 
         def attach() -> None:
-            supervisor = self._made()
-            if not self._left:
+            supervisor = self._create()
+            if not self._stopped:
                 supervisor.attach(folder)
 
         threading.Thread(target=attach, name="attaching", daemon=True).start()
@@ -105,11 +105,11 @@ class LazySupervisor:
     def stop_watching(self) -> None:
         """See `Supervisor.stop_watching`."""
         with self._lock:
-            self._left = True
+            self._stopped = True
             if self._supervisor is not None:
                 self._supervisor.stop_watching()
 
-    def _made(self) -> Supervisor:
+    def _create(self) -> Supervisor:
         from tui_trainer.launch.supervisor import Supervisor
 
         with self._lock:

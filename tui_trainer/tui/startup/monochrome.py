@@ -1,4 +1,4 @@
-"""Greys in place of colours, for `NO_COLOR`."""
+"""Grey instead of colours, for `NO_COLOR`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def no_color_wanted() -> bool:
 
 
 class GreyFilter(LineFilter):
-    """Turns every colour into the grey of its brightness. Textual's own filter does the same but
+    """Replaces every colour by the grey of its brightness. Textual's own filter does the same but
     fails on text without a style."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:

@@ -1,4 +1,4 @@
-"""The screens by name. Each is loaded when it is first looked at."""
+"""The screens by name. Each is loaded when it is first shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands while the rest of the program is loaded: the bars, and a sentence."""
+"""The first screen, shown while the rest of the program loads."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ _SENTENCE = "reading the folder …"
 
 
 class SplashScreen(Page):
-    """The first paint, made without numpy; the dashboard takes its place with the first
-    snapshot."""
+    """Drawn without numpy; the dashboard replaces it with the first snapshot."""
 
-    place = "dashboard"
+    mode_name = "dashboard"
 
     def on_mount(self) -> None:
         self.call_after_refresh(self.session.begin)
 
     def refresh_all(self) -> None:
         if self.is_mounted:
-            self.draw_place()
+            self.draw_top_bar()
             self.say(self.too_small() or Content(_SENTENCE))

@@ -1,4 +1,4 @@
-"""What happens to the terminal itself: signals, and its loss."""
+"""Reacts to termination signals and to the loss of the terminal."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ _GRACE_SECONDS = 1.0
 
 
 class TerminalGuard:
-    """Ends the session with its terminal; training processes do not depend on either.
+    """Ends the session when its terminal is lost; training processes depend on neither.
 
-    A terminal that is gone without SIGHUP (it is ignored under nohup) blocks every write, so
-    the app may be unable to end by itself: after a second of grace the process ends at once.
+    A terminal that is lost without SIGHUP (which nohup ignores) blocks every write, so that the
+    app may be unable to exit by itself: after a grace period of 1 s the process exits at once.
     """
 
-    def __init__(self, leave: Callable[[int], None]) -> None:
-        """`leave` is called in the app's own thread with the exit status."""
-        self._leave = leave
-        self._left = threading.Event()
+    def __init__(self, exit_app: Callable[[int], None]) -> None:
+        """`exit_app` is called in the app's thread with the exit status."""
+        self._exit = exit_app
+        self._stopped = threading.Event()
 
     def start(self) -> None:
         """Starts guarding, where standard input is a terminal."""
         if sys.__stdin__ is None or not sys.__stdin__.isatty():
             return
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._leave, TERMINATED)
+        loop.add_signal_handler(signal.SIGTERM, self._exit, TERMINATED)
         work = threading.Thread(target=self._watch, args=(loop,), name="terminal", daemon=True)
         work.start()
 
     def stop(self) -> None:
-        """Ends the guarding."""
-        self._left.set()
+        """Stops guarding."""
+        self._stopped.set()
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        while not self._left.wait(_CHECK_SECONDS):
+        while not self._stopped.wait(_CHECK_SECONDS):
             if is_gone(0):
-                loop.call_soon_threadsafe(self._leave, LOST)
-                if not self._left.wait(_GRACE_SECONDS):
+                loop.call_soon_threadsafe(self._exit, LOST)
+                if not self._stopped.wait(_GRACE_SECONDS):
                     os._exit(LOST)
                 return
 
 
 def is_gone(descriptor: int) -> bool:
-    """Whether what was a terminal is none any more."""
+    """Whether a descriptor that was a terminal no longer is one."""
     return not os.isatty(descriptor)

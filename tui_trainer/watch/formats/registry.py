@@ -48,24 +48,24 @@ KINDS = {".json": "trainer_state", ".csv": "csv", ".tsv": "csv", ".wandb": "wand
 DATABASES = (".db", ".sqlite", ".sqlite3")
 
 
-def open_source(place: RunLocation, ends: bool = False) -> Source:
+def open_source(location: RunLocation, ends: bool = False) -> Source:
     """What reads a run; with `ends` only the beginning and the end of large files."""
-    file = place.metrics
-    if place.kind == "trainer_state":
+    file = location.metrics
+    if location.kind == "trainer_state":
         if file.is_dir():
             return output_folder.OutputFolderSource(file)
         return trainer_state.TrainerStateSource(file)
-    if place.kind == "tensorboard":
+    if location.kind == "tensorboard":
         return tensorboard.TensorBoardSource(file, ends)
-    if place.kind == "wandb":
+    if location.kind == "wandb":
         return wandb.WandbSource(file, ends)
-    if place.kind == "csv":
+    if location.kind == "csv":
         return csvlog.CsvSource(file, ends)
-    if place.kind == "trackio":
-        return sqlite.TrackioSource(file, place.part, ends)
-    if place.kind == "mlflow":
-        if place.part:
-            return sqlite.MlflowDatabaseSource(file, place.part, ends)
+    if location.kind == "trackio":
+        return sqlite.TrackioSource(file, location.part, ends)
+    if location.kind == "mlflow":
+        if location.part:
+            return sqlite.MlflowDatabaseSource(file, location.part, ends)
         return mlflow.MlflowFolderSource(file, ends)
     return MetricsFile(file)
 
@@ -87,10 +87,10 @@ def is_event_file(path: Path) -> bool:
     return len(head) == 12 and masked(crc32c(head[:8])) == struct.unpack("<I", head[8:])[0]
 
 
-def peek(place: RunLocation) -> SourcePeek:
+def peek(location: RunLocation) -> SourcePeek:
     """A foreign run seen from afar: files up to 192 KiB are read whole, of larger ones the
     beginning and the end. Raises `OSError`. Ask `stamp` whether anything changed since."""
-    source = open_source(place, ends=True)
+    source = open_source(location, ends=True)
     for _ in range(_PEEKED_SLICES):
         if not source.read()[1]:
             source.settle()
@@ -98,31 +98,31 @@ def peek(place: RunLocation) -> SourcePeek:
     return peek_of(source.history, source.facts(), whole=False)
 
 
-def files_of(place: RunLocation) -> list[Path]:
+def files_of(location: RunLocation) -> list[Path]:
     """The files whose change is a change of the run."""
-    file = place.metrics
-    if place.kind == "trainer_state":
+    file = location.metrics
+    if location.kind == "trainer_state":
         logs = output_folder.newest_logs(file) if file.is_dir() else None
         events = tensorboard.event_files(logs) if logs is not None else []
         return [*trainer_state.state_files(file), *events]
-    if place.kind == "tensorboard":
+    if location.kind == "tensorboard":
         return tensorboard.event_files(file)
-    if place.kind in ("trackio", "mlflow") and place.part:
+    if location.kind in ("trackio", "mlflow") and location.part:
         return [file, file.with_name(file.name + "-wal")]
-    if place.kind == "mlflow":
+    if location.kind == "mlflow":
         return [file / mlflow.META, *mlflow.metric_files(file)]
     return [file]
 
 
-def stamp(place: RunLocation) -> Stamp:
+def stamp(location: RunLocation) -> Stamp:
     """How many files there are, their size in all, and the newest time of change (ns); empty
     where there is none."""
-    if place.part:
-        head = _heads.of(place.metrics, place.kind, place.part)
+    if location.part:
+        head = _heads.of(location.metrics, location.kind, location.part)
         if head is not None:
             return (1, *head)
     sizes, newest, count = 0, 0, 0
-    for path in files_of(place):
+    for path in files_of(location):
         try:
             status = path.stat()
         except OSError:
@@ -133,17 +133,17 @@ def stamp(place: RunLocation) -> Stamp:
     return (count, sizes, newest) if count else ()
 
 
-def tool(place: RunLocation) -> str:
+def tool(location: RunLocation) -> str:
     """What wrote the run, as its users call it."""
-    if place.kind != "csv":
-        return _TOOLS[place.kind]
-    if (place.path.parent / "hparams.yaml").exists():
+    if location.kind != "csv":
+        return _TOOLS[location.kind]
+    if (location.path.parent / "hparams.yaml").exists():
         return "Lightning CSV"
     try:
-        head = read_regular(place.path, 4096).split(b"\n", 1)[0].decode("utf-8", "replace")
+        head = read_regular(location.path, 4096).split(b"\n", 1)[0].decode("utf-8", "replace")
     except OSError:
         return "CSV"
     cells = {cell.strip().lower() for cell in re.split(r"[,;\t]", head)}
-    if {"epoch", "step"} <= cells and place.path.name == "metrics.csv":
+    if {"epoch", "step"} <= cells and location.path.name == "metrics.csv":
         return "Lightning CSV"
     return "Keras CSV" if "epoch" in cells and "step" not in cells else "CSV"

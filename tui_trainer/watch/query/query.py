@@ -129,7 +129,7 @@ def _on_words(
         if not any(word in state for state in states):
             guess = nearest(word, states)
             hint = f"did you mean {guess}?" if guess else f"known are {', '.join(states)}"
-            return f"{value!r} is no status of a run; {hint}"
+            return f"{value!r} is not a run status; {hint}"
         if not any(word in state for state in _STATES):
             word = next(group for group in _GROUPS if word in group)
     return QueryTerm(field.name, sign, word, None, negated)

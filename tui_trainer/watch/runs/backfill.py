@@ -18,37 +18,37 @@ class Backfill:
     """Reads one ended run after the other; of each nothing is kept but its row."""
 
     def __init__(self) -> None:
-        self._glance: SummaryReader | None = None
+        self._summary: SummaryReader | None = None
         self._reader: RunReader | None = None
         self._done: dict[Path, Mark] = {}
 
-    def work(self, glances: Iterable[SummaryReader]) -> bool:
+    def work(self, summaries: Iterable[SummaryReader]) -> bool:
         """Reads for 10 ms or so; whether more waits."""
         until = time.monotonic() + WORK_SECONDS
-        while self._reader is not None or self._take(glances):
+        while self._reader is not None or self._take(summaries):
             self._read()
             if time.monotonic() >= until:
                 return True
         return False
 
-    def _take(self, glances: Iterable[SummaryReader]) -> bool:
+    def _take(self, summaries: Iterable[SummaryReader]) -> bool:
         """Finds a run of which the list knows its last loss only."""
-        for glance in glances:
-            row, path = glance.summary, glance.place.path
+        for summary in summaries:
+            row, path = summary.summary, summary.location.path
             known = row.loss is None or row.best_loss is not None
             going = row.status in ACTIVE_STATES or row.status == "unknown"
-            if not known and not going and self._done.get(path) != glance.mark:
-                self._glance, self._reader = glance, RunReader(glance.place)
+            if not known and not going and self._done.get(path) != summary.mark:
+                self._summary, self._reader = summary, RunReader(summary.location)
                 return True
         return False
 
     def _read(self) -> None:
-        glance, reader = self._glance, self._reader
-        if glance is None or reader is None:
+        summary, reader = self._summary, self._reader
+        if summary is None or reader is None:
             return
         _, more = reader.read(check_process=False)
         if more:
             return
-        glance.adopt(reader.view().summary)
-        self._done[glance.place.path] = glance.mark
-        self._glance = self._reader = None
+        summary.adopt(reader.view().summary)
+        self._done[summary.location.path] = summary.mark
+        self._summary = self._reader = None

@@ -44,13 +44,13 @@ class ReaderPool:
         if path != self.focus:
             self.loading = focus is not None
             self.focus = path
-        places = [place for place in others if place.path != path]
-        if self.others != tuple(place.path for place in places):
-            self.others = tuple(place.path for place in places)
-            self.loading_others = bool(places)
-        for place in [*places, *([focus] if focus is not None else [])]:
-            reader = self._readers.pop(place.path, None)
-            self._readers[place.path] = reader or RunReader(place)
+        locations = [location for location in others if location.path != path]
+        if self.others != tuple(location.path for location in locations):
+            self.others = tuple(location.path for location in locations)
+            self.loading_others = bool(locations)
+        for location in [*locations, *([focus] if focus is not None else [])]:
+            reader = self._readers.pop(location.path, None)
+            self._readers[location.path] = reader or RunReader(location)
         old = [one for one in self._readers if one != path and one not in self.others]
         for one in old[: max(0, len(old) - _KEPT)]:
             del self._readers[one]
@@ -63,10 +63,10 @@ class ReaderPool:
         """The folders in which what is read changes."""
         found = set()
         for path in self.chosen():
-            place = self._readers[path].place
-            found.add(place.metrics.parent)
-            if place.kind not in ("run", "jsonl"):
-                found |= {file.parent for file in registry.files_of(place)}
+            location = self._readers[path].location
+            found.add(location.metrics.parent)
+            if location.kind not in ("run", "jsonl"):
+                found |= {file.parent for file in registry.files_of(location)}
         return found
 
     def is_of(self, path: Path) -> bool:
@@ -75,7 +75,7 @@ class ReaderPool:
             reader = self._readers.get(chosen)
             if reader is None:
                 continue
-            kind, file = reader.place.kind, reader.place.metrics
+            kind, file = reader.location.kind, reader.location.metrics
             if kind == "run":
                 if path.parent == chosen and path.name in _FILES:
                     return True

@@ -18,16 +18,16 @@ _NAMED = 5
 def find_all(root: Path) -> tuple[list[SummaryReader], list[str]]:
     """Every run below a folder, newest first, and what was odd, a sentence each."""
     found = _scan(root)
-    glances, odd = [], list(found.oddities)
-    for place in found.places.values():
-        glance = SummaryReader(place)
-        glance.read()
-        glances.append(glance)
-    glances.sort(key=lambda glance: (-glance.order, str(glance.place.path)))
-    return glances, odd
+    summaries, odd = [], list(found.oddities)
+    for location in found.locations.values():
+        reader = SummaryReader(location)
+        reader.read()
+        summaries.append(reader)
+    summaries.sort(key=lambda reader: (-reader.order, str(reader.location.path)))
+    return summaries, odd
 
 
-def find_place(reference: str, runs_dir: Path) -> RunLocation:
+def find_location(reference: str, runs_dir: Path) -> RunLocation:
     """The run that `reference` means: a folder or a file, or an id or name inside `runs_dir`.
 
     The newest run wins where several share a name. Raises `UserError`.
@@ -40,45 +40,47 @@ def find_place(reference: str, runs_dir: Path) -> RunLocation:
     return RunLocation(path, "run", path.name, path.name)
 
 
-def place_of(run: RunSummary) -> RunLocation:
+def location_of(run: RunSummary) -> RunLocation:
     """Where a run of the list lies."""
     part = str(run.path).partition("#run=")[2]
     return RunLocation(run.path, run.kind, run.id, run.name, part)
 
 
 def _find_other(reference: str, runs_dir: Path, error: UserError) -> RunLocation:
-    """Another tool's run, by its path, its name or its place below the folder."""
+    """Another tool's run, by its path, its name or its location below the folder."""
     path = Path(reference).expanduser()
     if path.exists():
         return _only_one(path)
     found = find_all(runs_dir)[0] if runs_dir.is_dir() else []
-    for glance in found:
-        place = glance.place
-        if reference in (place.id, place.name, glance.summary.id, glance.summary.name):
-            return place
+    for reader in found:
+        location = reader.location
+        if reference in (location.id, location.name, reader.summary.id, reader.summary.name):
+            return location
     if runs_dir.joinpath(reference).exists():
         return _only_one(runs_dir / reference)
     if os.sep in reference:
         raise UserError(f"{reference} does not exist; name a run, or a run's folder or file")
     if not found:
         raise error
-    names = ", ".join(dict.fromkeys(glance.summary.name for glance in found[:_NAMED]))
+    names = ", ".join(dict.fromkeys(reader.summary.name for reader in found[:_NAMED]))
     raise UserError(f"no run {reference!r} in {runs_dir}; the newest there: {names}")
 
 
 def _only_one(path: Path) -> RunLocation:
     whole = path.absolute()
     found = Scanner(whole).scan()
-    if whole in found.places:
-        return found.places[whole]
-    if len(found.places) == 1:
-        return next(iter(found.places.values()))
+    if whole in found.locations:
+        return found.locations[whole]
+    if len(found.locations) == 1:
+        return next(iter(found.locations.values()))
     if found.problem is not None:
         raise UserError(found.problem)
-    if not found.places:
+    if not found.locations:
         raise UserError(f"{path} is not a run folder: it has no run.json and no metrics")
-    names = ", ".join(place.id for place in list(found.places.values())[:_NAMED])
-    raise UserError(f"{path} holds {len(found.places):,} runs; name one of them, such as {names}")
+    names = ", ".join(location.id for location in list(found.locations.values())[:_NAMED])
+    raise UserError(
+        f"{path} holds {len(found.locations):,} runs; name one of them, such as {names}"
+    )
 
 
 def _scan(root: Path) -> FoundRun:
@@ -86,6 +88,6 @@ def _scan(root: Path) -> FoundRun:
     found = Scanner(root.expanduser().absolute()).scan()
     for folder in store.list_runs(root):
         path = folder.path.absolute()
-        if path not in found.places:
-            found.places[path] = RunLocation(path, "run", path.name, path.name)
+        if path not in found.locations:
+            found.locations[path] = RunLocation(path, "run", path.name, path.name)
     return found

@@ -62,15 +62,15 @@ class RunDetails:
 
 
 def dossier_of(
-    place: RunLocation, view: RunView | None = None, *, thorough: bool = False
+    location: RunLocation, view: RunView | None = None, *, thorough: bool = False
 ) -> RunDetails:
     """Reads what `view` does not hold; a run of a million rows takes a second without it.
 
     `thorough` compares every byte of the checkpoints, otherwise their sizes are.
     """
-    folder, ours = RunFolder(place.path), place.kind == "run"
+    folder, ours = RunFolder(location.path), location.kind == "run"
     return RunDetails(
-        view=view if view is not None else read_whole(place),
+        view=view if view is not None else read_whole(location),
         checkpoints=tuple(checkpoint_facts(folder, thorough)),
         log=tuple(folder.log_tail(LOG_LINES)) if ours else (),
         data=folder.data() if ours else None,
@@ -78,17 +78,17 @@ def dossier_of(
     )
 
 
-def read_whole(place: RunLocation) -> RunView:
+def read_whole(location: RunLocation) -> RunView:
     """The run as it is on the disk now."""
-    reader = RunReader(place)
+    reader = RunReader(location)
     while reader.read()[1]:
         pass
     return reader.view()
 
 
-def read_rows(place: RunLocation) -> tuple[MetricTable, MetricTable]:
+def read_rows(location: RunLocation) -> tuple[MetricTable, MetricTable]:
     """Every recorded training row and evaluation, none thinned. Raises `OSError`."""
-    source = open_metrics(place)
+    source = open_metrics(location)
     waits = True
     while waits:
         for table in (source.history.train, source.history.evals):
@@ -145,11 +145,11 @@ def _checkpoint_folders(folder: RunFolder) -> list[Path]:
     """Ours below `checkpoints`, and what Hugging Face's Trainer leaves beside its state."""
     found = []
     top = folder.path if folder.path.is_dir() else folder.path.parent
-    for place, beginning in ((folder.checkpoints_dir, "step-"), (top, "checkpoint-")):
+    for folder_of, beginning in ((folder.checkpoints_dir, "step-"), (top, "checkpoint-")):
         with contextlib.suppress(OSError):
             found += [
                 path
-                for path in place.iterdir()
+                for path in folder_of.iterdir()
                 if path.name.startswith(beginning)
                 and _CHECKPOINT.fullmatch(path.name)
                 and path.is_dir()

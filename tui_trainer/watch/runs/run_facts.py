@@ -26,17 +26,17 @@ Signature = tuple[int, int, int] | None
 class RunFacts:
     """`run.json` and `state.json`, read again only when they changed, and the status."""
 
-    def __init__(self, place: RunLocation) -> None:
-        self.place = place
-        self.folder = RunFolder(place.path)
+    def __init__(self, location: RunLocation) -> None:
+        self.location = location
+        self.folder = RunFolder(location.path)
         self.info: RunInfo | None = None
         self.loop: LoopInfo | None = None
         self.state: RunState | None = None
         self.status = "unknown"
         self.config: Mapping[str, Any] = {}
-        self.told = SourceFacts()  # what a source of another tool says
-        self.tool = tool_of(place)
-        self.vigil = HangDetector(self.folder)
+        self.source = SourceFacts()  # what a source of another tool says
+        self.tool = tool_of(location)
+        self.hang_detector = HangDetector(self.folder)
         self._info_problem: str | None = None
         self._state_problem: str | None = None
         self._info_seen: Signature = (0, 0, 0)
@@ -44,13 +44,13 @@ class RunFacts:
 
     def read(self, check_process: bool = True) -> bool:
         """Whether anything changed; with `check_process` also whether the process still runs."""
-        if self.place.kind != "run":
-            return self._set_status(self.told.status or _age_status(self.place))
+        if self.location.kind != "run":
+            return self._set_status(self.source.status or _age_status(self.location))
         changed = self._read_info()
         changed |= self._read_state()
         if changed or check_process:
             changed |= self._set_status(self._status_now())
-            changed |= self.vigil.look(self.state, self.status, self.info)
+            changed |= self.hang_detector.look(self.state, self.status, self.info)
         return changed
 
     def _status_now(self) -> str:
@@ -79,14 +79,14 @@ class RunFacts:
 
     def summary(self, seen: SourcePeek) -> RunSummary:
         """One row of the list, with what the metrics say."""
-        info, state, place = self.basics, self.state, self.place
+        info, state, location = self.basics, self.state, self.location
         step = seen.step
         newest = int(step) if step is not None and abs(step) < 2**62 else None
         row = RunSummary(
-            path=place.path,
-            id=place.id,
-            name=seen.name or place.name,
-            kind=place.kind,
+            path=location.path,
+            id=location.id,
+            name=seen.name or location.name,
+            kind=location.kind,
             status=self.status,
             step=newest,
             total_steps=seen.total_steps,
@@ -95,7 +95,7 @@ class RunFacts:
             tokens_per_second=seen.tokens_per_second,
             eta_seconds=seen.eta_seconds,
             created_at=seen.created_at,
-            updated_at=_modified(place) if state is None else state.updated_at,
+            updated_at=_modified(location) if state is None else state.updated_at,
             message=seen.message,
             learning_rate=seen.learning_rate,
             best_loss=seen.best_loss,
@@ -104,8 +104,8 @@ class RunFacts:
             epoch=seen.epoch,
             tool=self.tool,
             commandable=self.is_live_here(),
-            stalled=self.vigil.stalled,
-            critical=self.vigil.critical,
+            stalled=self.hang_detector.stalled,
+            critical=self.hang_detector.critical,
             problem="; ".join(self.oddities()),
         )
         if info is not None:
@@ -153,17 +153,17 @@ def signature(path: Path) -> Signature:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _age_status(place: RunLocation) -> str:
+def _age_status(location: RunLocation) -> str:
     """Others' files say nothing of their writer: still growing (`unknown`), or `recorded`."""
-    modified = _modified(place)
+    modified = _modified(location)
     if modified is None or abs(time.time() - modified) < STALE_SECONDS:  # a clock may be set back
         return "unknown"
     return "recorded"
 
 
-def _modified(place: RunLocation) -> float | None:
+def _modified(location: RunLocation) -> float | None:
     """When any file of the run's metrics changed last, in seconds since the epoch."""
-    seen = registry.stamp(place)
+    seen = registry.stamp(location)
     return seen[2] / 1e9 if seen else None
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import time
 
+from tui_trainer.advisor import event_history
 from tui_trainer.advisor.event_history import EventHistory
-from tui_trainer.advisor.event_history import told as hear
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.run import Event
@@ -32,8 +32,8 @@ RETRY_SECONDS = 2.5  # doubled with each reading of a run that cannot be read, s
 class RunReader:
     """Everything about one run, read piece by piece."""
 
-    def __init__(self, place: RunLocation) -> None:
-        self.place = place
+    def __init__(self, location: RunLocation) -> None:
+        self.location = location
         self.failure: str | None = None
         self._failures = 0
         self._failed_at: tuple[float, object] = (0.0, None)
@@ -44,12 +44,12 @@ class RunReader:
             self._fail(error)
 
     def _begin(self) -> None:
-        place, folder = self.place, RunFolder(self.place.path)
-        self.facts = RunFacts(place)
-        self._metrics: Source = open_metrics(place)
+        location, folder = self.location, RunFolder(self.location.path)
+        self.facts = RunFacts(location)
+        self._metrics: Source = open_metrics(location)
         self._events: RecordLog[Event] | None = None
         self._hardware: RecordLog[HardwareSample] | None = None
-        if place.kind == "run":
+        if location.kind == "run":
             self._events = RecordLog(folder.events_file, Event, EVENTS_KEPT)
             self._hardware = RecordLog(
                 folder.hardware_file, HardwareSample, SAMPLES_KEPT, thin=True
@@ -57,8 +57,8 @@ class RunReader:
         self._log_seen: Signature = None
         self._log: tuple[str, ...] = ()
         self._problems: tuple[str, ...] = ()
-        self._heard_of: tuple[Event, ...] | None = None
-        self._heard: EventHistory | None = None
+        self._history_of: tuple[Event, ...] | None = None
+        self._event_history: EventHistory | None = None
 
     def read(self, check_process: bool = True) -> tuple[bool, bool]:
         """Reads what arrived, a slice of the metrics at most: whether anything changed, and
@@ -89,7 +89,7 @@ class RunReader:
         return True
 
     def _fail(self, error: Exception) -> None:
-        self.failure = caught(error, self.place.path)
+        self.failure = caught(error, self.location.path)
         self._failures += 1
         self._view = None
         seen: object = None
@@ -101,15 +101,15 @@ class RunReader:
     def _signatures(self) -> object:
         folder = self.facts.folder
         files = (folder.info_file, folder.state_file, folder.events_file, folder.hardware_file)
-        ours = map(signature, files) if self.place.kind == "run" else ()
-        return registry.stamp(self.place), *ours
+        ours = map(signature, files) if self.location.kind == "run" else ()
+        return registry.stamp(self.location), *ours
 
     def _read(self, check_process: bool) -> tuple[bool, bool]:
         changed, more, problems = False, False, []
         try:
             changed, more = self._metrics.read()
         except OSError as error:
-            problems.append(file_problem(error, self.place.metrics))
+            problems.append(file_problem(error, self.location.metrics))
         for log in (self._events, self._hardware):
             if log is not None:
                 try:
@@ -118,8 +118,8 @@ class RunReader:
                     problems.append(file_problem(error, log.path))
         if tuple(problems) != self._problems:
             self._problems, changed = tuple(problems), True
-        if self.place.kind != "run":
-            self.facts.told = self._metrics.facts()
+        if self.location.kind != "run":
+            self.facts.source = self._metrics.facts()
         # After the metrics: a state that says "completed" then has all its rows beside it.
         changed |= self.facts.read(check_process)
         if not more:
@@ -137,15 +137,15 @@ class RunReader:
             except Exception as error:
                 if self.failure is None:
                     self._fail(error)
-                self._view = RunView(unreadable_row(self.place, self.failure or ""))
+                self._view = RunView(unreadable_row(self.location, self.failure or ""))
         return self._view
 
     def _make_view(self) -> RunView:
-        history, told = self._metrics.history, self.facts.told
+        history, source = self._metrics.history, self.facts.source
         events = self._events.records if self._events is not None else ()
-        heard = self._hear(events)
+        own = self._own_advice(events)
         train, evals = history.train.table(), history.evals.table()
-        row = self.facts.summary(peek_of(history, told))
+        row = self.facts.summary(peek_of(history, source))
         said = () if self.failure is None else (f"cannot be read: {self.failure}",)
         row = with_problems(row, *said, *self._problems)
         return RunView(
@@ -160,38 +160,38 @@ class RunReader:
             oddities=tuple(self._oddities()),
             log_tail=self._log,
             resumed_at=tuple(to for _, to in history.rewinds),
-            config=self.facts.config if self.place.kind == "run" else told.config,
-            lacks=told.lacks,
-            advice=(*heard.advice, *self._stalled()) if heard is not None else None,
-            applied=heard.applied if heard is not None else frozenset(),
+            config=self.facts.config if self.location.kind == "run" else source.config,
+            lacks=source.lacks,
+            advice=(*own.advice, *self._stalled()) if own is not None else None,
+            applied=own.applied if own is not None else frozenset(),
         )
 
     def _stalled(self) -> tuple[Advice, ...]:
         """What the run's own advisor cannot say, for it waits for the step too."""
-        stalled = self.facts.vigil.stalled
+        stalled = self.facts.hang_detector.stalled
         return () if stalled is None else (stalled,)
 
-    def _hear(self, events: tuple[Event, ...]) -> EventHistory | None:
+    def _own_advice(self, events: tuple[Event, ...]) -> EventHistory | None:
         """What the run's own advisor said; None where it had none."""
-        if events is not self._heard_of:
-            self._heard_of = events
+        if events is not self._history_of:
+            self._history_of = events
             advised = any(
                 event.kind == "advice" or (event.kind == "setup" and event.detail.get("advised"))
                 for event in events
             )
-            self._heard = hear(events) if advised else None
-        return self._heard
+            self._event_history = event_history.told(events) if advised else None
+        return self._event_history
 
     def _oddities(self) -> list[str]:
         said = [f"cannot be read: {self.failure}"] if self.failure is not None else []
         said += [*self.facts.oddities(), *self._metrics.oddities(), *self._problems]
         history = self._metrics.history
         # A run of ours says itself that it was resumed, by an event.
-        if history.rewinds and self.place.kind != "run":
+        if history.rewinds and self.location.kind != "run":
             back, to = history.rewinds[-1]
             times = "once" if history.rewind_count == 1 else f"{history.rewind_count:,} times"
             said.append(
-                f"{self.place.metrics.name}: steps went back {times}, last from {back:,.0f} to "
+                f"{self.location.metrics.name}: steps went back {times}, last from {back:,.0f} to "
                 f"{to:,.0f}; the later rows are kept"
             )
         for log in (self._events, self._hardware):

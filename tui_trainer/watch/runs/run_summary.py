@@ -1,4 +1,4 @@
-"""A run seen from afar: its row in the list, from its state and places in its metrics."""
+"""A run seen from afar: its row in the list, from its state and samples of its metrics."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ Mark = tuple[Signature, registry.Stamp]
 class SummaryReader:
     """One run's summary, read again only when its files changed."""
 
-    def __init__(self, place: RunLocation) -> None:
-        self.place = place
+    def __init__(self, location: RunLocation) -> None:
+        self.location = location
         self.facts: RunFacts | None = None
         self.failure: str | None = None
-        self.summary = unreadable_row(place, "not read yet")
+        self.summary = unreadable_row(location, "not read yet")
         self._seen: Signature = None
         self._stamp: registry.Stamp = ()
         self._peek = SourcePeek()
         self._problem: str | None = None
-        first = signature(place.metrics) or signature(place.path)
+        first = signature(location.metrics) or signature(location.path)
         self._found_at = first[2] / 1e9 if first is not None else 0.0
         try:
             self.summary = self._known_facts().summary(self._peek)
@@ -86,49 +86,49 @@ class SummaryReader:
 
     def _known_facts(self) -> RunFacts:
         if self.facts is None:
-            facts = RunFacts(self.place)
+            facts = RunFacts(self.location)
             facts.read()
             self.facts = facts
         return self.facts
 
     def _fail(self, error: Exception) -> None:
-        self.failure = caught(error, self.place.path)
+        self.failure = caught(error, self.location.path)
         try:
             row = self._known_facts().summary(self._peek)
         except Exception:
-            row = unreadable_row(self.place, self.failure)
+            row = unreadable_row(self.location, self.failure)
         self.summary = with_problems(row, f"cannot be read: {self.failure}")
 
     def _read(self) -> bool:
         changed = self._known_facts().read()
-        if self.place.kind not in ("run", "jsonl"):
+        if self.location.kind not in ("run", "jsonl"):
             return self._read_foreign(changed)
-        seen = signature(self.place.metrics)
+        seen = signature(self.location.metrics)
         if seen != self._seen:
             again = self._seen is not None and seen is not None and seen[1] < self._seen[1]
             before = SourcePeek() if again else self._peek
             self._problem = None
             if seen is not None:
                 try:
-                    self._peek = look(self.place.metrics, seen[1], before)
+                    self._peek = look(self.location.metrics, seen[1], before)
                 except OSError as error:
-                    self._problem = file_problem(error, self.place.metrics)
+                    self._problem = file_problem(error, self.location.metrics)
             self._seen = seen if self._problem is None else None
         elif not changed:
             return False
         return self._summarise()
 
     def _read_foreign(self, changed: bool) -> bool:
-        seen = registry.stamp(self.place)
+        seen = registry.stamp(self.location)
         if seen != self._stamp:
             self._problem = None
             try:
-                self._peek = registry.peek(self.place)
+                self._peek = registry.peek(self.location)
             except OSError as error:
-                self._problem = file_problem(error, self.place.metrics)
+                self._problem = file_problem(error, self.location.metrics)
             self._stamp = seen if self._problem is None else ()
             facts = self._known_facts()
-            facts.told = SourceFacts(status=self._peek.status)
+            facts.source = SourceFacts(status=self._peek.status)
             facts.read()
         elif not changed:
             return False
@@ -160,11 +160,11 @@ class SummaryReader:
             spark=summary.spark,
             trend=summary.trend,
         )
-        self._seen = signature(self.place.metrics)
+        self._seen = signature(self.location.metrics)
 
 
 def look(file: Path, size: int, before: SourcePeek) -> SourcePeek:
-    """A look at a file of JSON lines: whole up to 128 KiB, else at its end and at 24 places.
+    """A look at a file of JSON lines: whole up to 128 KiB, else at its end and at 24 positions.
 
     The least losses of a larger file are unknown unless `before` says them. Raises `OSError`.
     """
@@ -173,14 +173,14 @@ def look(file: Path, size: int, before: SourcePeek) -> SourcePeek:
             data = stream.read(_WHOLE + _END)
         history = _history(data[: data.rfind(b"\n") + 1])
         return _with_rates(peek_of(history, SourceFacts()), history)
-    places = np.linspace(0, size - _WINDOW, _WINDOWS).astype(int).tolist()
+    positions = np.linspace(0, size - _WINDOW, _WINDOWS).astype(int).tolist()
     with open_regular(file) as stream:
         stream.seek(size - _END)
         end = _history(_whole_lines(stream.read(_END), False))
         windows = []
-        for place in places:
-            stream.seek(place)
-            windows.append(_whole_lines(stream.read(_WINDOW), place == 0))
+        for location in positions:
+            stream.seek(location)
+            windows.append(_whole_lines(stream.read(_WINDOW), location == 0))
     if not len(end.train.table()) and not len(end.evals.table()):
         return before
     over = peek_of(_history(b"".join(windows)), SourceFacts())

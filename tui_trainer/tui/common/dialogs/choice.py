@@ -1,4 +1,4 @@
-"""A question with a few answers, each with its key."""
+"""A dialog with a question and a few answers, each with a key."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ChoiceOption:
 
 
 class ChoiceDialog(Dialog[str]):
-    """Gives the chosen option's id, or None where it was closed."""
+    """Returns the id of the chosen option, or None where the dialog was closed."""
 
     def __init__(self, question: str, options: tuple[ChoiceOption, ...]) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class ChoiceDialog(Dialog[str]):
         elif event.key in ("k", "up"):
             self.focus_previous()
         elif event.key == "escape":
-            event.stop()  # or the screen below would take it as well
+            event.stop()  # or the screen below would handle it as well
             self.dismiss(None)
 
     @on(Button.Pressed)

@@ -1,7 +1,8 @@
-"""What the small windows above a screen share."""
+"""The base of the dialogs above a screen."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
 from textual import events
@@ -13,9 +14,10 @@ Answer = TypeVar("Answer")
 
 
 class Dialog(ModalScreen[Answer], Generic[Answer]):
-    """A window in the middle; a click beside it closes it, as Esc does."""
+    """A centred dialog; a click beside it closes it, as Esc does."""
 
-    CSS_PATH = "dialog.tcss"
+    # Absolute: Textual looks for a relative path beside each subclass.
+    CSS_PATH = str(Path(__file__).with_name("dialog.tcss"))
 
     def on_click(self, event: events.Click) -> None:
         if event.widget is self:
@@ -23,7 +25,7 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
 
 
 class FullDialog(Dialog[None]):
-    """A window to read in: its text scrolls, and Esc or `q` closes it."""
+    """A dialog that fills the screen: its text scrolls, and Esc or `q` closes it."""
 
     BINDINGS: ClassVar = [
         Binding("escape,q", "dismiss(None)", "close", show=False),
@@ -34,7 +36,7 @@ class FullDialog(Dialog[None]):
 
     @property
     def text_width(self) -> int:
-        """Cells that a line of the text has."""
+        """Width of a line of the text in cells."""
         return max(20, self.query_one(VerticalScroll).scrollable_content_region.width)
 
     def action_scroll(self, lines: int) -> None:

@@ -1,4 +1,4 @@
-"""A list to choose one line from."""
+"""A dialog with a list to choose one line from."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tui_trainer.tui.common.wrapped_text import WrappedText
 
 
 class PickDialog(Dialog[int]):
-    """Gives the index of the chosen line, or None where it was closed."""
+    """Returns the index of the chosen line, or None where the dialog was closed."""
 
     BINDINGS: ClassVar = [
         Binding("escape,q", "dismiss(None)", "close", show=False),

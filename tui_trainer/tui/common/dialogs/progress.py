@@ -1,4 +1,4 @@
-"""Long work in a window: what it does, how far it is, and a key that ends it."""
+"""A dialog for long work, with its stage, its progress and a key that stops it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from textual.widgets import Static
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.text.formats import clean
+from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.dialogs.dialog import Dialog
 from tui_trainer.tui.common.markup import meter
 from tui_trainer.tui.common.wrapped_text import WrappedText
-from tui_trainer.tui.startup.services import in_background
 
 _BAR = 50
 Result = TypeVar("Result")
-# Told what is done now and how far it is (0..1, or None); raises where the user has ended it.
+# Called with the current stage and the progress (0..1, or None where unknown); raises `UserError`
+# where the user has stopped the work.
 Report = Callable[[str, float | None], None]
 
 
 class ProgressDialog(Dialog[Result]):
-    """Gives what the work gave, or None where it failed (told as a notice) or was ended."""
+    """Returns the result of the work; None where it failed (shown as a notice) or was stopped."""
 
-    BINDINGS: ClassVar = [Binding("escape", "end", "end", show=False)]
+    BINDINGS: ClassVar = [Binding("escape", "end", "stop", show=False)]
 
     class Reported(Message):
-        """The work has come on."""
+        """The work has made progress."""
 
         def __init__(self, text: str, share: float | None) -> None:
             super().__init__()
@@ -44,7 +45,7 @@ class ProgressDialog(Dialog[Result]):
             return isinstance(message, ProgressDialog.Reported)
 
     class Done(Message):
-        """The work is over; `problem` says why it failed."""
+        """The work has finished; `problem` says why it failed."""
 
         def __init__(self, result: object, problem: str | None) -> None:
             super().__init__()
@@ -63,17 +64,17 @@ class ProgressDialog(Dialog[Result]):
             yield WrappedText(clean(self._title), classes="question")
             yield WrappedText(id="stage")
             yield Static("", markup=False, id="bar")
-            yield Static(Content.assemble(("esc ", "bold $accent"), "end it"), classes="keys")
+            yield Static(Content.assemble(("esc ", "bold $accent"), "stop"), classes="keys")
 
     def on_mount(self) -> None:
         in_background("work", self._run)
 
     def action_end(self) -> None:
         self._ended.set()
-        self.query_one("#stage", WrappedText).update("ending …")
+        self.query_one("#stage", WrappedText).update("stopping …")
 
     def on_click(self) -> None:  # type: ignore[override]
-        """A click beside it is no reason to end long work."""
+        """A click beside the dialog does not stop long work."""
 
     @on(Reported)
     def _show(self, message: Reported) -> None:
@@ -100,5 +101,5 @@ class ProgressDialog(Dialog[Result]):
 
     def _report(self, text: str, share: float | None) -> None:
         if self._ended.is_set():
-            raise UserError("ended", 1)
+            raise UserError("stopped by the user", 1)
         self.post_message(self.Reported(text, share))

@@ -1,4 +1,4 @@
-"""One line to fill in, checked while it is typed."""
+"""A dialog with one input line, checked while it is typed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tui_trainer.tui.common.wrapped_text import WrappedText
 
 
 class PromptDialog(Dialog[str]):
-    """Gives the text, or None where it was closed. `check` says what is wrong with a text."""
+    """Returns the text, or None where it was cancelled. `check` returns the problem of a text."""
 
     BINDINGS: ClassVar = [Binding("escape", "dismiss(None)", "close", show=False)]
 
@@ -37,7 +37,7 @@ class PromptDialog(Dialog[str]):
             yield WrappedText(self._hint, classes="hint")
             yield Static(
                 Content.assemble(("enter ", "bold $accent"), "set   ", ("esc ", "bold $accent"),
-                                 "leave it"),
+                                 "cancel"),
                 classes="keys",
             )  # fmt: skip
 

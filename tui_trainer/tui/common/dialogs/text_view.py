@@ -1,4 +1,4 @@
-"""Something to read: scrolls, is closed by a key."""
+"""A dialog with a scrolling text."""
 
 from __future__ import annotations
 

@@ -1,0 +1,19 @@
+"""One training example: token ids and what is learned of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Example:
+    """One tokenised row."""
+
+    input_ids: list[int]  # token ids, without padding
+    learned: list[int]  # 0 or 1 per token: 1 where it counts in the loss; all 0 with a class
+    weight: float  # factor of its loss
+    label: int | None = None  # index of its class in a classification, else None
+
+    def learned_count(self) -> int:
+        """Count the predictions that are learned: tokens, or the one class."""
+        return sum(self.learned[1:]) if self.label is None else 1
