@@ -206,7 +206,7 @@ def test_data_that_changed_is_noticed_on_resume(
         stream.write(b'{"question": "one more", "answer": "row"}\n')
     assert run_engine(folder) == 2
     assert folder.status() == "cancelled"
-    assert "changed since the run began" in folder.events()[-1].message
+    assert "changed since the run started" in folder.events()[-1].message
 
 
 def test_rates_of_a_left_branch_are_not_replayed() -> None:
