@@ -106,7 +106,7 @@ async def test_a_run_that_trains_goes_back_where_there_is_a_checkpoint_from_befo
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "▲ critical  divergence since 52", "a apply")
         await pilot.press("a")
-        await seen(app, "back to step-00000040, with a lower rate", "lower the rate")
+        await seen(app, "roll back to step-00000040, lower rate", "only lower the rate")
         await pilot.press("b")
         await seen(app, "going back, and on with")
         assert folder.commands()[-1].command == "rollback"
@@ -124,11 +124,11 @@ async def test_from_a_spike_a_run_goes_back_and_no_rate_is_offered(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "▲ low  loss spike since 52", "a roll back")
         await pilot.press("a")
-        await seen(app, "there is no checkpoint from before the spike at step 52")
+        await seen(app, "there is no checkpoint before the spike at step 52")
         place.mkdir(parents=True)
         checkpoints.seal(place, 40)
         await pilot.press("a")
-        await seen(app, "roll back to step-00000040, with half the rate", "cancel")
+        await seen(app, "roll back to step-00000040, half the rate", "cancel")
         await pilot.press("b")
         await seen(app, "going back, and on with")
         assert folder.commands()[-1].command == "rollback"
@@ -164,7 +164,7 @@ async def test_a_run_that_ended_badly_is_rolled_back(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "a roll back", "step-00000040 is from before it")
         await pilot.press("a")
-        await seen(app, "Go back to step-00000040 of lighthouse")
+        await seen(app, "Roll lighthouse back to step-00000040")
         await pilot.press("y")
         await seen(app, "rolling back to step-00000040")
         asked = app.services.supervisor.asked[-1]  # type: ignore[attr-defined]

@@ -31,7 +31,9 @@ async def test_small_terminal_keeps_what_matters(
     app = session()
     async with app.run_test(size=(80, 24)):
         await seen(app, "training", "step 60 / 240", "left 2:05", "tok/s 18,402", "38 %", "◆")
-        await seen(app, "CPU", "RAM 3.0 / 16 GiB", "GPU not available", "checkpoint step-00000060")
+        await seen(
+            app, "CPU", "RAM 3.0 / 16.0 GiB", "GPU not available", "checkpoint step-00000060"
+        )
         lines = text_of(app).split("\n")
         assert len(lines) == 24
         assert lines[0].startswith(" 1 Dashboard") and "5 New run" in lines[0]
@@ -48,7 +50,7 @@ async def test_large_terminal_shows_every_chart(
     app = session()
     async with app.run_test(size=(200, 60)):
         await seen(app, "loss 1.6", "learning rate 1.88e-4", "gradient norm 0.8100")
-        await seen(app, "tokens/s 19.7k", "validation loss 1.696", "epoch", "elapsed 42 s")
+        await seen(app, "tokens/s 19,7", "validation loss 1.696", "epoch", "elapsed 42 s")
         await seen(app, "hardware", "not available: no NVIDIA driver", "rank 16", "events")
 
 
@@ -60,9 +62,9 @@ async def test_keys_change_the_charts(make_run: MakeRun, session: Session, seen:
         await pilot.press("g")
         await seen(app, "gradient norm 0.8100")
         await pilot.press("m")
-        await seen(app, "smoothing off")
+        await seen(app, "smoothing: off")
         await pilot.press("m")
-        await seen(app, "smoothing 0.6")
+        await seen(app, "smoothing: 0.6")
         await pilot.press("x")
         await seen(app, "epoch")
         await pilot.press("x", "x", "y", "plus", "left", "right", "minus", "0")
@@ -83,7 +85,7 @@ async def test_one_key_shows_the_gradient_norm_where_one_chart_fits(
         assert "loss 1.6" not in text_of(app)
         assert "chart 3 of 8" in text_of(app)
         await pilot.press("left_square_bracket", "g", "g")
-        await seen(app, "tokens/s 19.7k")
+        await seen(app, "tokens/s 19,7")
         await pilot.press("escape")
         await seen(app, "loss 1.6")
 
@@ -208,7 +210,7 @@ async def test_survives_every_size(
             await pilot.resize_terminal(width, height)
             await seen(app, "training", "loss 1.6", "q quit")
         await pilot.resize_terminal(40, 10)
-        await seen(app, "This terminal is 40×10")
+        await seen(app, "The terminal is 40×10")
         await pilot.resize_terminal(80, 24)
         await seen(app, "loss 1.6")
 

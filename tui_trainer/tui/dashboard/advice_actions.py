@@ -138,7 +138,7 @@ class AdviceActions(Page):
             return
         question = f"{advice.kind.replace('_', ' ')} since step {advice.step:,}"
         options = (
-            ChoiceOption("rollback", "b", f"roll back to {offer.checkpoint}, with a lower rate"),
+            ChoiceOption("rollback", "b", f"roll back to {offer.checkpoint}, lower rate"),
             ChoiceOption("apply", "l", "only lower the rate"),
             ChoiceOption("leave", "escape", "cancel"),
         )
@@ -170,7 +170,7 @@ class AdviceActions(Page):
             return
         question = f"loss spike at step {spike.step:,}: it may pass by itself"
         options = (
-            ChoiceOption("rollback", "b", f"roll back to {name}, with half the rate"),
+            ChoiceOption("rollback", "b", f"roll back to {name}, half the rate"),
             ChoiceOption("leave", "escape", "cancel"),
         )
 
