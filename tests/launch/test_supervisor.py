@@ -27,13 +27,13 @@ import os, sys, time, signal
 from pathlib import Path
 import psutil
 from tui_trainer.contracts.run import RunState
-from tui_trainer.store import runs
+from tui_trainer.store.runs import run_folder
 
-folder = runs.RunFolder(Path(sys.argv[1]))
+folder = run_folder.RunFolder(Path(sys.argv[1]))
 
 def say(word, step=0, message=""):
     pid = os.getpid()
-    runs.write_state(folder, RunState(state=word, step=step, pid=pid, message=message,
+    run_folder.write_state(folder, RunState(state=word, step=step, pid=pid, message=message,
         pid_created=psutil.Process(pid).create_time(), updated_at=time.time()))
 """
 
@@ -202,7 +202,7 @@ def test_a_second_engine_is_refused_in_one_sentence(folder: RunFolder) -> None:
 def test_an_engine_that_does_not_get_the_run_does_not_call_it_crashed(folder: RunFolder) -> None:
     body = """
         me = psutil.Process(int(folder.log_file.parent.joinpath('other').read_text()))
-        runs.write_state(folder, RunState(state='training', step=4, pid=me.pid,
+        run_folder.write_state(folder, RunState(state='training', step=4, pid=me.pid,
             pid_created=me.create_time(), updated_at=time.time()))
         sys.exit(1)  # the other one was first
     """
