@@ -73,7 +73,7 @@ def rate(value: float | None) -> str:
 
 def share(value: float | None) -> str:
     """A share (0..1) in per cent: `38 %`. Never rounded up to 100: one miss of many shows."""
-    if value is None or not math.isfinite(value):
+    if value is None or not math.isfinite(value * 100):
         return MISSING
     return _percent(value * 100)
 
