@@ -80,7 +80,7 @@ async def test_the_machine_is_zoomed_as_the_charts_are(
     async with app.run_test(size=(120, 40)) as pilot:
         await seen(app, "done", "loss")
         await pilot.press("plus", "left")
-        times_shown = app.screen.times_shown
+        times_shown = app.screen.times_shown()
         assert times_shown.width is not None and not times_shown.follows
         await pilot.press("h")
         await seen(app, "recorded by done")

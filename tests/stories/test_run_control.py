@@ -251,7 +251,7 @@ async def test_advice_of_such_a_rate_is_asked_about_too(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "lighthouse · training", "plateau")
         await pilot.press("a")
-        await seen(app, "0.01 is 53.2 times the present rate", "set 0.01 all the same")
+        await seen(app, "0.01 is 53.2 times the present rate", "set 0.01 anyway")
         await pilot.press("escape")
         assert not folder.commands()
 

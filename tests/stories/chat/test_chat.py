@@ -221,7 +221,7 @@ async def test_lines_wait_while_the_model_loads(room: Any, chat_app: ChatApp, se
         await pilot.press(*"a?", "enter", *"b?", "enter")
         await seen(app, "› a?")
         room.model.loaded.set()
-        await seen(app, "an answer to a?", "› b?", "an answer to b?", "2.6M parameters on cpu")
+        await seen(app, "an answer to a?", "› b?", "an answer to b?", "2,600,000 parameters on cpu")
 
 
 async def test_a_model_that_cannot_be_loaded_is_told_and_tried_again(
@@ -236,7 +236,7 @@ async def test_a_model_that_cannot_be_loaded_is_told_and_tried_again(
         await seen(app, "no runs in")
         room.model.refuses = None
         await pilot.press("f3")
-        await seen(app, "2.6M parameters")
+        await seen(app, "2,600,000 parameters")
 
 
 async def test_without_torch_it_says_what_to_install(session: Any, seen: Seen) -> None:

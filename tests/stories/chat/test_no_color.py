@@ -113,7 +113,7 @@ async def test_a_terminal_that_is_too_small_says_so_in_grey(
     make_run("lighthouse")
     app = chat_app()
     async with app.run_test(size=(40, 12)) as pilot:
-        await seen(app, "This terminal is 40×12")
+        await seen(app, "The terminal is 40×12")
         for keys, _ in SCREENS:
             await pilot.press(*keys)
             assert all(is_grey(style) for _, style in styles_of(app))
