@@ -128,4 +128,4 @@ def test_the_form_says_what_is_odd_and_refuses_what_cannot_work(rows: Path) -> N
     texts = fields.texts_of(job)
     checked = fields.check(texts, rows.parent)
     assert checked.job == job and not checked.errors
-    assert summary_of(checked).startswith("ready to start   but warmup steps: 40 is no shorter")
+    assert summary_of(checked).startswith("ready to start, but check warmup steps: 40 is ")

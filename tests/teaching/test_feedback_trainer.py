@@ -330,9 +330,10 @@ def test_a_swap_that_was_interrupted_is_finished(classroom: Room) -> None:
     classroom.rate(WHO, WHEN)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            classroom.feedback, "mark_trained", lambda *_: first._desk.left.set() or 1 / 0
+            classroom.feedback, "mark_trained", lambda *_: first._context.stopping.set() or 1 / 0
         )
-        patch.setattr(first._desk.journal, "put", _only_before_the_end(first._desk.journal.put))
+        queue = first._context.queue
+        patch.setattr(queue, "put", _only_before_the_end(queue.put))
         first.start()
         assert first.wait(20) is False
         first.close()

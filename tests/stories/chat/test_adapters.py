@@ -73,7 +73,7 @@ async def test_rename_delete_and_restore(
         await becomes(app, lambda: "is renamed to capitals" in told(app))
         await seen(app, "  capitals ")
         await pilot.press("D")
-        await seen(app, "delete adapter capitals? It goes to the trash", "y  confirm")
+        await seen(app, "delete adapter capitals? It is moved to the trash", "y  confirm")
         await pilot.press("escape")
         await pilot.press("D")
         await seen(app, "delete adapter capitals?")
@@ -191,7 +191,7 @@ async def test_a_run_is_added_to_the_adapters(
         await pilot.press("K")
         await seen(app, "Name of the adapter")
         await pilot.press("enter")
-        await seen(app, "lighthouse-v1-2", "trained on the files of its run")
+        await seen(app, "lighthouse-v1-2", "trained on", "the files of its run")
         await pilot.press("2", "j", "K")
         await becomes(app, lambda: "busy has no finished adapter yet" in told(app))
     assert busy.status() == "training"

@@ -69,7 +69,7 @@ async def test_escape_ends_the_answer_then_gives_the_digits_back(
         await pilot.press("tab")
         assert app.screen.query_one(InputLine).value == "/good "
         await pilot.press("enter")
-        await seen(app, "the answer was cut off, so it is not taught")
+        await seen(app, "the answer was cut off, so it cannot be taught")
         await pilot.press("up", "up")
         assert app.screen.query_one(InputLine).value == "count 123?"
         await pilot.press("f1")
@@ -93,7 +93,7 @@ async def test_correct_in_the_editor_and_train(
         await pilot.press("ctrl+t")
         await seen(app, "training t1 queued: 1 example", "0 of 10 examples")
         room.teacher.becomes(state="training", run_path=str(run.path), step=40, total_steps=240)
-        await seen(app, "step 40 / 240", "loss 1.936", "left 2:05", "ctrl+o watch", "▁")
+        await seen(app, "step 40 / 240", "loss 1.936", "remaining 2:05", "ctrl+o watch", "▁")
         await pilot.press(*"and now?", "enter")
         await seen(app, "an answer to and now?")
         await pilot.press("ctrl+o")
@@ -122,11 +122,11 @@ async def test_rating_menu_and_what_needs_a_correction(
         await pilot.press("3", *"why?", "enter")
         await seen(app, "an answer to why?")
         await pilot.press("ctrl+r")
-        await seen(app, "The last answer is", "critical: wrong (weight 10)")
+        await seen(app, "Rate the last answer", "critical: wrong (weight 10)")
         await pilot.press("escape", *"it")  # the line below keeps its focus
         assert app.screen.query_one(InputLine).value == "it"
         await pilot.press("ctrl+u", "ctrl+r")
-        await seen(app, "The last answer is")
+        await seen(app, "Rate the last answer")
         await pilot.press("c")
         await seen(app, "What is wrong with it?")
         await pilot.press(*"too vague", "enter")

@@ -31,7 +31,7 @@ COLUMNS: tuple[RunColumn, ...] = (
 )
 _LEAST_NAME = 20
 _GAP = 2
-_LABEL = 10
+_LABEL = 12
 
 
 @dataclass(frozen=True)
