@@ -113,7 +113,7 @@ def test_rare_classes_are_repeated_on_request(
     assert [round(label.train * label.copies) for label in report.labels] == [most] * 3
     assert {label.weight for label in report.labels} == {1.0}
     warnings = [event.message for event in folder.events() if event.kind == "warning"]
-    assert any("the rarer ones repeated, up to" in text for text in warnings)
+    assert any("rows of rarer classes repeated, up to" in text for text in warnings)
 
 
 def test_stopped_and_resumed_a_classification_is_the_same(

@@ -152,6 +152,7 @@ def test_lines_that_are_no_commands_are_reported_and_training_goes_on(
 
     wait_for(lambda: len(warnings()) == 2)
     assert "line 1 is not a command" in warnings()[0]
+    wait_for(lambda: any(event.id == "mine" for event in folder.events()))
     (refused,) = [event for event in folder.events() if event.id == "mine"]
     assert refused.detail["accepted"] is False
     for command, arguments in (

@@ -86,7 +86,7 @@ def test_memory_that_runs_out_halves_the_pass_and_keeps_the_step(
     assert run_engine(tight) == 0
     told = [e for e in tight.events() if "out of memory" in e.message]
     assert [e.detail["micro_batch"] for e in told] == [4, 2]
-    assert "effective batch stays" in told[0].message
+    assert "effective batch size stays the same" in told[0].message
     for key, row in metrics(whole).items():
         other = metrics(tight)[key]
         if key[0] == "train":

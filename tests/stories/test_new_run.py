@@ -108,7 +108,7 @@ async def test_a_mistake_in_the_folded_part_opens_it(
         await becomes(app, lambda: bool(app.screen.query_one("#more").display))
         await seen(app, "patience: needs validation data")
         await pilot.press("ctrl+o")
-        await seen(app, "1 wrong", "▶ more")
+        await seen(app, "1 invalid", "▶ more")
         await pilot.press("ctrl+s")
         wrong = row(app, "training.early_stopping_patience")
         await becomes(app, lambda: wrong.has_focus_within)
