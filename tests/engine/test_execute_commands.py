@@ -21,7 +21,7 @@ Wait = Callable[..., None]
 
 
 def ask(folder: RunFolder, command: CommandName, **arguments: Any) -> Event:
-    event = run_control.wait(folder, run_control.send(folder, command, arguments), timeout=30)
+    event = run_control.wait(folder, run_control.send(folder, command, arguments), timeout=120)
     assert event is not None, f"{command} was not acknowledged"
     return event
 
@@ -73,6 +73,7 @@ def test_a_session_of_commands(
         run_control.send(folder, "pause")
 
 
+@pytest.mark.slow
 def test_cancel_saves_nothing_more(
     make_run: Callable[..., RunFolder], start_engine: Start, wait_for: Wait
 ) -> None:
@@ -124,6 +125,7 @@ def test_commands_left_by_a_dead_engine_do_not_stop_its_successor(
     assert answer.detail == {"command": "stop", "accepted": False}
 
 
+@pytest.mark.slow
 def test_told_to_stop_while_it_loads_it_does_not_begin(
     make_run: Callable[..., RunFolder], start_engine: Start, wait_for: Wait
 ) -> None:

@@ -203,6 +203,7 @@ def test_a_stopped_run_is_saved_though_its_adapter_has_no_room(
     assert saved(folder)[-1] == 5
 
 
+@pytest.mark.slow
 def test_what_cannot_be_printed_ends_nothing(make_run: MakeRun) -> None:
     folder = make_run(training={**TRAINING, "max_steps": 4})
     with Path("/dev/full").open("wb") as nowhere:

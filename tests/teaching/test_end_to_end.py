@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from tui_trainer.chat.client import ChatClient
 from tui_trainer.contracts.feedback import RatedExample, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
@@ -25,6 +27,7 @@ def ask(client: ChatClient, question: str) -> str:
     return client.answer([Turn("user", question)], max_new_tokens=32).text
 
 
+@pytest.mark.slow
 def test_corrections_are_learned_and_survive_a_restart(train_extra: None, tmp_path: Path) -> None:
     feedback, adapters = FeedbackStore(), AdapterStore()
     with ChatClient(threads=1) as client:
@@ -73,6 +76,7 @@ def test_corrections_are_learned_and_survive_a_restart(train_extra: None, tmp_pa
         assert {question: ask(client, question) for question in TAUGHT} == TAUGHT
 
 
+@pytest.mark.slow
 def test_a_base_without_golden_set_is_taught_the_same_way(tmp_path: Path, tiny_base: Path) -> None:
     """Random weights: everything but the quality of the answers works."""
     feedback, adapters = FeedbackStore(), AdapterStore()

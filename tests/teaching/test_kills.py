@@ -105,6 +105,7 @@ def check(lives: Lives, *, at_rest: bool) -> None:
             assert folder.status() in ("completed", "failed", "cancelled")
 
 
+@pytest.mark.slow
 def test_twenty_deaths_lose_nothing_and_teach_nothing_twice(train_extra: None) -> None:
     paths.make_private_dir(paths.home())
     lives = Lives("fake", longest=0.9, checking=0.15, per_life=4)

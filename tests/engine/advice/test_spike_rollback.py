@@ -126,6 +126,7 @@ def test_from_a_spike_that_stays_it_goes_back_and_passes_it_with_a_lower_rate(
     assert list(told(folder.events()).said) == replayed(folder, capsys)
 
 
+@pytest.mark.slow
 def test_killed_before_and_after_it_goes_back_it_ends_with_the_same_bits(
     sharp: MakeRun, run_engine: Engine, bad_rows: Callable[[], None], at_step: At
 ) -> None:

@@ -123,6 +123,7 @@ def out_of_memory(patch: pytest.MonkeyPatch, module: Any, step: int, most: int) 
     patch.setattr(module, "weighted_sum", limited)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "step"), [(loop, 5), (evaluate, 4)], ids=["step", "evaluation"])
 def test_killed_after_memory_ran_out_it_groups_its_examples_as_it_did(
     module: Any, step: int, make_run: MakeRun, run_engine: RunEngine, metrics: Metrics

@@ -105,6 +105,7 @@ def test_thirty_kills_at_random_instants(
         assert_same(whole, torn, metrics)
 
 
+@pytest.mark.slow
 def test_a_learning_rate_set_after_the_last_checkpoint_survives_a_kill(
     make_run: Callable[..., RunFolder], start_engine: Start, metrics: Metrics, wait_for: Wait
 ) -> None:

@@ -68,6 +68,7 @@ def test_a_diverging_run_goes_back_and_ends_as_if_nothing_had_been(
     assert (aside / f"step-{event.step:08d}").is_dir()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill", [BREAK + 3, BREAK + 20])
 def test_killed_around_a_roll_back_it_ends_with_the_same_bits(
     make_run: MakeRun, run_engine: Engine, at_step: At, kill: int
@@ -88,6 +89,7 @@ def test_killed_around_a_roll_back_it_ends_with_the_same_bits(
     assert all(bool((ours[name] == theirs[name]).all()) for name in theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["_save", "_scale"])
 def test_killed_on_the_way_back_it_goes_there_again(
     make_run: MakeRun,
@@ -144,6 +146,7 @@ def said_again(folder: RunFolder, capsys: Capture) -> list[Advice]:
     return msgspec.json.decode(out, type=list[Advice])
 
 
+@pytest.mark.slow
 def test_a_start_that_learns_nothing_is_made_again_with_a_usual_rate(
     make_run: MakeRun, run_engine: Engine, at_step: At, capsys: Capture
 ) -> None:
@@ -248,6 +251,7 @@ def test_where_no_checkpoint_is_old_enough_it_stays(
     assert any(e.detail.get("by") == "auto" for e in changes)
 
 
+@pytest.mark.slow
 def test_the_last_good_checkpoint_stays_while_the_trouble_lasts(
     make_run: MakeRun, run_engine: Engine, at_step: At
 ) -> None:

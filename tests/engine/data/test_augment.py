@@ -162,6 +162,7 @@ def test_a_stop_ends_the_writing(tmp_path: Path) -> None:
         augmenter(tmp_path, lambda *_: None, augment="paraphrase")([LABELLED], [])
 
 
+@pytest.mark.slow
 def test_a_real_model_writes_and_is_given_back(tiny_base: Path) -> None:
     import torch
 

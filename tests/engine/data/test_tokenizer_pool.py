@@ -143,6 +143,7 @@ def test_whoever_ends_the_work_ends_the_workers(workers: int, load: Load) -> Non
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_what_nobody_thought_of_is_raised_as_ever(workers: int, tiny_base: Path) -> None:
     with (

@@ -98,6 +98,7 @@ def assert_close(one: RunFolder, two: RunFolder, metrics: Metrics) -> None:
             assert shared[key][name] == value, (key, name)
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_losses_of_one(
     make_run: MakeRun, run_engine: Callable[..., int], start: Start, metrics: Metrics
 ) -> None:

@@ -20,6 +20,7 @@ def test_examples_are_dealt_by_tokens() -> None:
     assert ranks.deal(examples[:1], 3)[1:] == [[], []]
 
 
+@pytest.mark.slow
 def test_a_run_of_one_process_loads_nothing_of_this() -> None:
     code = (
         "import sys; from tui_trainer.engine import __main__, loop, save_adapter, setup; "

@@ -111,12 +111,12 @@ def test_a_data_bound_job(
     original = Session.collate
 
     def slow(session: Session, examples: list[Any]) -> Any:
-        time.sleep(0.03)
+        time.sleep(0.2)
         return original(session, examples)
 
     monkeypatch.setattr(Session, "collate", slow)
     sample = trained(make_run(training={**QUIET, "max_steps": 12}), run_engine, monkeypatch)
-    found = verdict(sample)
+    found = verdict(alone(sample))
     assert (found.kind, found.word) == ("data", "data-bound")
 
 
@@ -131,6 +131,7 @@ def one_processor() -> Iterator[None]:
     os.sched_setaffinity(0, before)
 
 
+@pytest.mark.slow
 def test_a_job_starved_by_busy_processes(
     make_run: MakeRun,
     run_engine: Callable[..., int],

@@ -47,6 +47,7 @@ def test_no_wording_has_two_answers() -> None:
     assert {q.question: q.answer for q in questions()}.items() <= answers.items()
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -54,10 +54,10 @@ def is_grey(style: Style | None) -> bool:
 @pytest.mark.parametrize(
     ("size", "theme", "marks"),
     [
-        ((60, 16), "harbour", "braille"),
         ((80, 24), "harbour", "ascii"),
-        ((80, 24), "paper", "braille"),
-        ((200, 60), "paper", "braille"),
+        pytest.param((60, 16), "harbour", "braille", marks=pytest.mark.slow),
+        pytest.param((80, 24), "paper", "braille", marks=pytest.mark.slow),
+        pytest.param((200, 60), "paper", "braille", marks=pytest.mark.slow),
     ],
 )
 async def test_every_screen_is_drawn_in_greys(
