@@ -16,8 +16,8 @@ import msgspec
 
 from tui_trainer.contracts.data import DataReport
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
-from tui_trainer.contracts.evaluation import EvaluationFile
 from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.metrics import EvaluationFile
 from tui_trainer.contracts.run import (
     ACTIVE_STATES,
     ENDED_STATES,
