@@ -19,6 +19,7 @@ import pytest
 from tui_trainer.contracts.run import Command, RunState
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 
 PATIENCE = 60.0
 
@@ -367,4 +368,5 @@ def test_a_peak_of_more_than_ten_times_the_runs_own_is_warned_about(shell: Shell
                 f"training.learning_rate={100 * peak}")  # fmt: skip
     status, _, err = shell.ends()
     assert status == 0
-    assert err == f"warning: {100 * peak:.3g} is 100 times the run's peak rate, {peak:.3g}\n"
+    rates = [formats.rate(rate) for rate in (100 * peak, peak)]
+    assert err == f"warning: {rates[0]} is 100 times the run's peak rate, {rates[1]}\n"

@@ -109,9 +109,9 @@ def test_closed_formulas_after_a_linear_warmup(
 @pytest.mark.parametrize(
     ("rate", "present", "text"),
     [
-        (0.05, 2e-4, "0.05 is 250 times the present rate, 0.0002"),
-        (1e12, 2e-4, "1e+12 is 5e+15 times the present rate, 0.0002"),
-        (2.1e-3, 2e-4, "0.0021 is 10.5 times the present rate, 0.0002"),
+        (0.05, 2e-4, "0.05 is 250 times the current rate, 2e-4"),
+        (1e12, 2e-4, "1e12 is 5e15 times the current rate, 2e-4"),
+        (2.1e-3, 2e-4, "2.1e-3 is 10.5 times the current rate, 2e-4"),
         (2e-3, 2e-4, None),
         (1e-5, 2e-4, None),
         (5.0, 0.0, None),

@@ -285,7 +285,9 @@ async def test_form_is_filled_with_the_example_and_starts_it(
     async with app.run_test(size=(120, 44)) as pilot:
         await seen(app, "no runs in", "n creates one")
         await pilot.press("n")
-        await seen(app, "lighthouse", "cosine", "peak rate, after warmup", "ready to start")
+        await seen(
+            app, "lighthouse", "cosine", "peak learning rate, reached after", "ready to start"
+        )
         await seen(app, f"learning rate {formats.rate(training.learning_rate)}", warmup)
         await pilot.press("ctrl+s")
         await becomes(app, lambda: bool(vars(app.services.supervisor)["started"]))

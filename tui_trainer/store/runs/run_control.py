@@ -26,7 +26,7 @@ def send(
         hint = f"; resume it with: tui-trainer resume {name}" if ours else ""
         raise UserError(f"run {name} is {status} and takes no commands{hint}", 1)
     state = folder.state()
-    if state is not None and not state.obeys(command):
+    if state is not None and not state.accepts(command):
         takes = f"takes {', '.join(state.commands)} only" if state.commands else "takes no commands"
         raise UserError(f"run {name} does not accept {command}: its training loop {takes}", 1)
     record = Command(

@@ -77,7 +77,7 @@ def _not_taught(report: DataReport) -> Lines:
         ("replay", report.replay),
     ):
         found += [
-            (f"left out of {name}", f"{item.rows:,}: {item.why()}") for item in part.reasons()
+            (f"left out of {name}", f"{item.rows:,}: {item.text()}") for item in part.reasons()
         ]
         found += [(f"unused {name} fields", item.text()) for item in part.unused]
         if part.columns:
