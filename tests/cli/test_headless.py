@@ -310,14 +310,14 @@ def test_a_run_that_trains_or_is_complete_is_not_resumed(shell: Shell) -> None:
     shell.start("", "resume", name)
     status, _, err = shell.ends()
     assert (status, err.count("\n")) == (1, 1)
-    assert "is training already; watch it: tui-trainer monitor runs" in err
+    assert "is already training; watch it with: tui-trainer monitor runs" in err
     training.send_signal(signal.SIGTERM)
     training.communicate(timeout=PATIENCE)
     run_folder.write_state(first, RunState(state="completed", step=40))
     shell.start("", "resume", name)
     status, _, err = shell.ends()
     assert (status, err.count("\n")) == (1, 1)
-    assert "completed and has nothing left to train" in err
+    assert "completed and has no steps left" in err
     shell.start("", "resume", name, "--from", "best")
     assert shell.ends()[2] == f"error: run {name} has no checkpoint 'best'; it has: none\n"
 

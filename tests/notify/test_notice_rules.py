@@ -116,7 +116,7 @@ def test_a_crash_is_told_when_it_is_certain() -> None:
     assert rule.waits
     (notice,) = rule.take([gone], BEGAN + 2 + CERTAIN_SECONDS)
     assert notice.text == (
-        "a crashed: the training process is gone at step 40 (killed, or out of memory?); "
+        "a crashed: the training process ended unexpectedly at step 40 (killed, or out of memory?); "
         "resume it with: tui-trainer resume a"
     )
     assert not rule.waits

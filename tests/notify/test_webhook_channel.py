@@ -44,7 +44,9 @@ def test_a_notice_arrives_as_json(serve: Serve) -> None:
         "crash", "lighthouse", 1420, 3000,
     )  # fmt: skip
     assert got["text"] == got["content"]
-    assert got["text"].startswith("lighthouse crashed: the training process is gone at step 1,420")
+    assert got["text"].startswith(
+        "lighthouse crashed: the training process ended unexpectedly at step 1,420"
+    )
     assert server.headers[0]["Content-Type"] == "application/json"
 
 

@@ -95,7 +95,7 @@ def test_runs_export_and_advise(runs: Path, tmp_path: Path, capsys: Capture) -> 
 
 def test_what_a_resume_checks(runs: Path) -> None:
     folder = RunFolder(runs / RUN)
-    with pytest.raises(UserError, match="nothing left to train"):
+    with pytest.raises(UserError, match="no steps left"):
         check_startable(folder)
     check_startable(folder, "step-00000003")
     found = checkpoints.list_checkpoints(folder)

@@ -98,7 +98,7 @@ async def test_crashes_and_ends_are_told_once_of_every_run_in_the_folder(
         heard = listen(app, monkeypatch)
         write_state(shown, "training", 61, time.time(), alive=False)
         await becomes(app, lambda: len(heard) == 1)
-        assert "lighthouse crashed: the training process is gone at step 61" in heard[0]
+        assert "lighthouse crashed: the training process ended unexpectedly at step 61" in heard[0]
         write_state(beside, "completed", 61, time.time(), "completed 61 steps")
         await becomes(app, lambda: len(heard) == 2)
         assert "tui-trainer: harbour completed 61 steps" in heard[1]

@@ -81,7 +81,7 @@ def test_it_is_listed_and_cannot_be_resumed(make_run: MakeRun) -> None:
     folder = folder_of(run)
     assert run_folder.find_run("mine", folder.path.parent).path == folder.path
     assert folder.info() is None
-    with pytest.raises(UserError, match=r"my_script\.py.*cannot be resumed here"):
+    with pytest.raises(UserError, match=r"my_script\.py.*resume it with that program"):
         check_startable(folder)
     assert [event.message for event in folder.events() if event.kind == "error"] == ["ran away"]
 
