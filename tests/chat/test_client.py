@@ -178,7 +178,7 @@ def test_a_refused_switch_keeps_the_active_adapters(
     weights.write_bytes(weights.read_bytes()[:-4])
     for folder, words in (
         (make_adapter(tiny_base), "another base"),
-        (broken, "cut off"),
+        (broken, "incomplete"),
         (tmp_path / "nowhere", "cannot be read"),
     ):
         with pytest.raises(UserError, match=words):

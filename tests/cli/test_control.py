@@ -136,5 +136,5 @@ def test_a_crashed_run_takes_no_commands(folder: RunFolder, capsys: Capture) -> 
     set_state(folder, "training", pid_created=1.0)
     assert main.main(["control", str(folder.path), "pause"]) == 1
     text = capsys.readouterr().err
-    assert "crashed and takes no commands" in text and text.count("\n") == 1
+    assert "crashed and accepts no commands" in text and text.count("\n") == 1
     assert folder.commands() == []

@@ -178,6 +178,6 @@ def test_a_run_folder_that_cannot_be_filled_is_not_left_behind(
     tmp_path: Path, full: Callable[[Callable[[], bool]], None]
 ) -> None:
     full(lambda: True)
-    with pytest.raises(UserError, match=r"cannot make a run folder in .*; free some space"):
+    with pytest.raises(UserError, match=r"cannot create a run folder in .*; free some space"):
         run_folder.create_loop_run(tmp_path, "mine", "loop.py", {}, RunState(state="preparing"))
     assert list(tmp_path.iterdir()) == []

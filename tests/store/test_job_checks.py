@@ -18,15 +18,19 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     (
         {"training": {"eval_every": 90}, "data": {"val_split": 0.5}},
         "training.eval_every",
-        "90 is longer than the run of 40 steps: only its end counts",
+        "90 is more than the 40 steps of the run: the only evaluation is at the end",
     ),
-    ({"training": {"batch_size": 64}}, "training.batch_size", "takes 64 examples and there are 30"),
+    (
+        {"training": {"batch_size": 64}},
+        "training.batch_size",
+        "a step has 64 examples and the data 30 rows",
+    ),
     (
         {"training": {"batch_size": 2, "processes": 4}},
         "training.processes",
-        "= 4 share the 2 examples of a step: some have nothing to do",
+        "= 4 is more than the 2 examples of a step, so that some processes are idle",
     ),
-    ({"training": {"sharding": "fsdp"}}, "training.sharding", "has no effect in one"),
+    ({"training": {"sharding": "fsdp"}}, "training.sharding", "has no effect with one process"),
     ({"lora": {"rank": 2, "alpha": 64}}, "lora.alpha", "= 32 is large"),
     ({"data": {"replay_per_step": 3}}, "data.replay_per_step", "has no effect"),
     (
@@ -37,7 +41,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     (
         {"training": {"early_stopping_metric": "val_f1_macro"}},
         "training.early_stopping_metric",
-        "is of classification jobs",
+        "is only for classification",
     ),
     ({"training": {"momentum": 0.9}}, "training.momentum", "of sgd and rmsprop; adamw has none"),
     (

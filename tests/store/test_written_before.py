@@ -136,7 +136,7 @@ def test_feedback(home: Path) -> None:
 
 def test_the_conversation(home: Path) -> None:
     store = ConversationStore()
-    said = store.said()
+    said = store.recorded()
     assert [(turn.role, turn.content) for turn in said] == [
         ("user", "Who keeps the lighthouse?"),
         ("assistant", "Nobody."),

@@ -84,7 +84,7 @@ def start_engine(
         raise UserError(f"{folder.log_file} cannot be written: {error.strerror}", 1) from None
     before: RunState | None = None
     try:
-        with file_lock.trying(folder.lock_file) as got:
+        with file_lock.try_lock(folder.lock_file) as got:
             # Under the lock, so that the state of a run in training is never overwritten.
             if not got:
                 name = folder.path.name

@@ -52,7 +52,7 @@ def test_a_runs_adapter_keeps_its_facts(run: RunFolder) -> None:
 
 
 def test_a_run_that_left_no_adapter_is_told(run: RunFolder) -> None:
-    with pytest.raises(UserError, match="has left no adapter: it is idle"):
+    with pytest.raises(UserError, match="is idle and has no adapter yet"):
         add_from(AdapterStore(), run.path)
 
 
@@ -81,7 +81,7 @@ def test_an_exported_adapter_comes_back_as_it_was(tmp_path: Path) -> None:
         ({"base_model_name_or_path": None}, "does not name its base model"),
         ({"r": 0}, "`$.rank`"),
         ({"target_modules": None}, "`$.target_modules`"),
-        ({"peft_type": "IA3"}, "LORA is needed"),
+        ({"peft_type": "IA3"}, "only LORA is supported"),
     ],
 )
 def test_what_is_no_adapter_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:

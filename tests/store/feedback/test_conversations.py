@@ -25,7 +25,7 @@ def test_a_conversation_is_carried_on_after_a_restart() -> None:
     assert second.turns() == [QUESTION, ANSWER]
     assert second.turns(1) == [ANSWER]
     assert second.turns(0) == []
-    assert second.said()[-1].adapter == "mine"
+    assert second.recorded()[-1].adapter == "mine"
     assert second.folder == paths.home() / "conversations"
 
 
@@ -46,10 +46,10 @@ def test_which_feedback_rates_the_last_answer_is_remembered() -> None:
     store.append(QUESTION)
     store.append(ANSWER, cancelled=True)
     store.rated("bcdfg")
-    last = ConversationStore().said()[-1]
+    last = ConversationStore().recorded()[-1]
     assert (last.example, last.cancelled) == ("bcdfg", True)
     store.rated(None)
-    assert ConversationStore().said()[-1].example is None
+    assert ConversationStore().recorded()[-1].example is None
 
 
 def test_unreadable_lines_and_a_torn_end_are_left_out() -> None:

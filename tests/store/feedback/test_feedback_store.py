@@ -53,7 +53,7 @@ def test_a_bad_answer_is_pending_only_with_a_correction() -> None:
 
 def test_examples_are_found_by_id_and_by_number() -> None:
     store = FeedbackStore()
-    with pytest.raises(UserError, match="nothing was rated yet"):
+    with pytest.raises(UserError, match="nothing is rated yet"):
         store.get("1")
     first, second = store.add(example("one")), store.add(example("two"))
     assert (store.get("1"), store.get(2), store.get(second.id)) == (first, second, second)
@@ -70,9 +70,9 @@ def test_what_was_dropped_is_not_taught_and_not_changed() -> None:
     good = store.add(example(rating="good"))
     assert store.drop(good.id).dropped
     assert store.pending() == []
-    with pytest.raises(UserError, match="was dropped"):
+    with pytest.raises(UserError, match="is dropped"):
         store.drop(good.id)
-    with pytest.raises(UserError, match="was dropped"):
+    with pytest.raises(UserError, match="is dropped"):
         store.edit(good.id, note="x")
 
 
@@ -121,7 +121,7 @@ def test_a_learned_answer_that_is_corrected_again_is_learned_again() -> None:
 def test_an_empty_correction_is_refused(correction: str) -> None:
     store = FeedbackStore()
     bad = store.add(example())
-    with pytest.raises(UserError, match="needs a text"):
+    with pytest.raises(UserError, match="the correction is empty"):
         store.edit(bad.id, correction=correction)
 
 

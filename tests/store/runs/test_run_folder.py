@@ -50,7 +50,7 @@ def test_found_by_path_id_and_name(tmp_path: Path, job: Job) -> None:
     assert run_folder.find_run("mine", directory) == second
     with pytest.raises(UserError, match="the newest there"):
         run_folder.find_run("other", directory)
-    with pytest.raises(UserError, match="holds no runs"):
+    with pytest.raises(UserError, match="has no runs"):
         run_folder.find_run("other", tmp_path / "nothing")
     with pytest.raises(UserError, match=r"it has no run\.json"):
         run_folder.find_run(str(tmp_path), directory)
@@ -97,7 +97,7 @@ def test_a_run_of_another_host_is_stale_after_a_silence() -> None:
 def test_commands_are_taken_only_where_someone_obeys(tmp_path: Path, job: Job) -> None:
     folder = run_folder.create_run(tmp_path / "runs", job)
     run_folder.write_state(folder, alive(state="completed"))
-    with pytest.raises(UserError, match="is completed and takes no commands"):
+    with pytest.raises(UserError, match="is completed and accepts no commands"):
         run_control.send(folder, "pause")
     run_folder.write_state(folder, alive())
     command = run_control.send(folder, "set-lr", {"learning_rate": 1e-4})
