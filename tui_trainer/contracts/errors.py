@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from tui_trainer.text import formats
+
 # What decoding raises for bad content of a file or a line: not JSON, not UTF-8, a wrong type,
 # nested too deeply, a number out of range. `msgspec.MsgspecError` and `UnicodeError` are
 # `ValueError`s.
 BAD_CONTENT = (ValueError, RecursionError, OverflowError)
-_LONGEST_REASON = 240
+_LONGEST_REASON = 240  # characters
 
 
 class UserError(Exception):
@@ -29,18 +31,13 @@ def reason_of(error: BaseException) -> str:
     Exceptions in `BAD_CONTENT` and `OSError` get a plain text, others their type and message.
     """
     if isinstance(error, OSError) and error.strerror:
-        return _one_line(error.strerror)
+        return formats.one_line(error.strerror, _LONGEST_REASON)
     if isinstance(error, UnicodeDecodeError):
-        return f"not UTF-8: {error.reason} at byte {error.start:,}"
+        return f"not UTF-8: {error.reason} at byte {formats.count(error.start)}"
     if isinstance(error, msgspec.ValidationError):
-        return _one_line(str(error))
+        return formats.one_line(str(error), _LONGEST_REASON)
     if isinstance(error, msgspec.DecodeError):
-        return _one_line(f"not JSON: {error}")
+        return formats.one_line(f"not JSON: {error}", _LONGEST_REASON)
     if isinstance(error, RecursionError) and "deserializing" in str(error):
         return "nested too deeply"
-    return _one_line(f"{type(error).__name__}: {error}")
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_REASON else f"{line[: _LONGEST_REASON - 1]}…"
+    return formats.one_line(f"{type(error).__name__}: {error}", _LONGEST_REASON)

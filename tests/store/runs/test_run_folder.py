@@ -1,4 +1,4 @@
-"""Run folders: making, finding, telling the living from the dead."""
+"""Run folders: creating, finding, and which runs are alive."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -26,7 +27,7 @@ def job(tmp_path: Path, write_rows: Callable[..., Path]) -> Job:
     return jobs.check_job({"name": "mine", "data": {"train": str(file)}}, tmp_path, "test")
 
 
-def test_a_new_run_tells_its_facts(tmp_path: Path, job: Job) -> None:
+def test_a_new_run_has_its_facts(tmp_path: Path, job: Job) -> None:
     folder = run_folder.create_run(tmp_path / "runs", job)
     info = folder.info()
     assert info is not None
@@ -38,6 +39,31 @@ def test_a_new_run_tells_its_facts(tmp_path: Path, job: Job) -> None:
     assert info.versions["python"].startswith("3.")
     assert folder.status() == "idle"
     assert run_folder.list_runs(tmp_path / "runs") == [folder]
+
+
+def test_run_json_is_read_once_until_it_is_replaced(
+    tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = run_folder.create_run(tmp_path / "runs", job).path
+    read: list[Path] = []
+    original = run_folder.read_regular
+
+    def counting(file: Path) -> bytes:
+        read.append(file)
+        return original(file)
+
+    monkeypatch.setattr(run_folder, "read_regular", counting)
+    info = RunFolder(path).info()
+    assert info is not None
+    basics = RunFolder(path).basics()
+    assert basics is not None and basics.name == "mine"
+    assert RunFolder(path).loop_info() is None
+    assert read == [path / "run.json"]
+    atomic.write_json(path / "run.json", msgspec.structs.replace(info, name="other"))
+    replaced = RunFolder(path).info()
+    assert replaced is not None and replaced.name == "other"
+    (path / "run.json").unlink()
+    assert RunFolder(path).info() is None
 
 
 def test_found_by_path_id_and_name(tmp_path: Path, job: Job) -> None:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -104,15 +105,15 @@ class RunFolder:
 
     def info(self) -> RunInfo | None:
         """`run.json` of a run that the engine trains; None for another program's."""
-        return _read(self.info_file, RunInfo)
+        return _read_info(self.info_file, RunInfo)
 
     def loop_info(self) -> LoopInfo | None:
         """`run.json` of a run that another program trains (`RunWriter`), or None."""
-        return _read(self.info_file, LoopInfo)
+        return _read_info(self.info_file, LoopInfo)
 
     def basics(self) -> RunBasics | None:
         """The fields of `run.json` that both kinds of runs have, or None."""
-        return _read(self.info_file, RunBasics)
+        return _read_info(self.info_file, RunBasics)
 
     def state(self) -> RunState | None:
         """`state.json` as written, or None. `status` also checks the process."""
@@ -343,6 +344,22 @@ def _read(file: Path, kind: type[T]) -> T | None:
         return msgspec.json.decode(read_regular(file), type=kind)
     except (OSError, *BAD_CONTENT):
         return None
+
+
+def _read_info(file: Path, kind: type[T]) -> T | None:
+    """As `_read`, for `run.json`, which is written once and read by many callers."""
+    try:
+        status = file.stat()
+        version = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        return msgspec.json.decode(_info_content(file, version), type=kind)
+    except (OSError, *BAD_CONTENT):
+        return None
+
+
+@lru_cache(maxsize=256)
+def _info_content(file: Path, version: tuple[int, ...]) -> bytes:
+    """The content of a `run.json`; `version` changes when the file is replaced."""
+    return read_regular(file)
 
 
 def _read_lines(file: Path, kind: type[T]) -> list[T]:
