@@ -67,7 +67,7 @@ def values(rows: Path, changes: dict[str, Any]) -> dict[str, Any]:
     return base
 
 
-def test_a_usual_job_has_nothing_odd(rows: Path) -> None:
+def test_a_usual_job_has_no_issues(rows: Path) -> None:
     job = jobs.check_job(values(rows, {"data": {"val_split": 0.1}}), rows.parent, "t")
     short = jobs.check_job(
         values(rows, {"data": {"val_split": 0.1}, "training": {"eval_every": 40}}), rows.parent, "t"
@@ -77,7 +77,7 @@ def test_a_usual_job_has_nothing_odd(rows: Path) -> None:
 
 
 @pytest.mark.parametrize(("changes", "key", "words"), CASES, ids=[case[1] for case in CASES])
-def test_what_is_odd_is_named(rows: Path, changes: dict[str, Any], key: str, words: str) -> None:
+def test_issues_are_found(rows: Path, changes: dict[str, Any], key: str, words: str) -> None:
     found = job_checks.check(jobs.check_job(values(rows, changes), rows.parent, "t"))
     assert [finding.key for finding in found] == [key]
     assert words in found[0].message
@@ -108,7 +108,7 @@ def test_steps_follow_from_the_rows(rows: Path, tmp_path: Path) -> None:
     assert job_checks.planned_steps(job, 32) == 10
 
 
-def test_estimate_tells_warnings_and_train_stops_at_errors(
+def test_estimate_prints_warnings_and_train_stops_at_errors(
     rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -124,7 +124,7 @@ def test_estimate_tells_warnings_and_train_stops_at_errors(
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_form_says_what_is_odd_and_refuses_what_cannot_work(rows: Path) -> None:
+def test_the_form_shows_warnings_and_refuses_errors(rows: Path) -> None:
     from tui_trainer.tui.new_run import fields
     from tui_trainer.tui.new_run.screen import summary_of
 

@@ -155,9 +155,7 @@ def pointer(folder: Path) -> None:
         (pointer, "model.safetensors is a Git LFS pointer, not the weights"),
     ],
 )
-def test_files_that_are_not_whole_are_named(
-    spoil: Callable[[Path], None], words: str, model: Path
-) -> None:
+def test_incomplete_files_are_named(spoil: Callable[[Path], None], words: str, model: Path) -> None:
     spoil(model)
     with pytest.raises(UserError, match=f"the model in .* cannot be used: .*{words}.*"):
         model_files.inspect_whole(model)

@@ -94,7 +94,7 @@ def test_names_cannot_leave_the_folder(store: AdapterStore, source: Path, name: 
     assert [item.info.name for item in store.list()] == ["there"]
 
 
-def test_a_taken_name_is_refused_or_numbered_on(store: AdapterStore, source: Path) -> None:
+def test_a_taken_name_is_refused_or_gets_a_number(store: AdapterStore, source: Path) -> None:
     store.add(source, info())
     with pytest.raises(UserError, match="there is already an adapter 'mine'"):
         store.add(source, info())
@@ -208,7 +208,7 @@ def test_what_is_deleted_can_be_restored(store: AdapterStore, source: Path) -> N
     assert store.live() == {}, "it is there again, but it does not answer by itself"
 
 
-def test_restore_numbers_on_where_the_name_was_taken(store: AdapterStore, source: Path) -> None:
+def test_restore_adds_a_number_to_a_taken_name(store: AdapterStore, source: Path) -> None:
     for created in (1.0, 2.0):
         store.add(source, info(created_at=created))
         store.delete("mine")
@@ -257,7 +257,7 @@ def test_a_weight_must_be_a_number(store: AdapterStore, source: Path, weight: fl
     assert store.live() == {}
 
 
-def test_a_live_adapter_that_is_gone_or_broken_is_told_once(
+def test_a_missing_or_damaged_active_adapter_is_reported_once(
     store: AdapterStore, source: Path
 ) -> None:
     for name in ("whole", "broken", "gone"):
@@ -281,7 +281,7 @@ def test_a_broken_live_file_means_the_base_alone(store: AdapterStore, source: Pa
     assert store.live() == {"mine": 1.0}
 
 
-def test_queries_are_counted_and_a_gone_adapter_is_passed_over(
+def test_queries_are_counted_and_a_missing_adapter_is_ignored(
     store: AdapterStore, source: Path
 ) -> None:
     store.add(source, info())
@@ -320,7 +320,7 @@ for turn in itertools.count():
 """
 
 
-def test_twenty_kills_leave_only_whole_adapters(tmp_path: Path, source: Path) -> None:
+def test_twenty_kills_leave_only_complete_adapters(tmp_path: Path, source: Path) -> None:
     root, chance = tmp_path / "adapters", random.Random(11)
     names: set[str] = set()
     for _ in range(20):

@@ -76,7 +76,7 @@ def test_what_was_dropped_is_not_taught_and_not_changed() -> None:
         store.edit(good.id, note="x")
 
 
-def test_purge_removes_the_words_of_what_was_dropped() -> None:
+def test_purge_removes_the_text_of_dropped_examples() -> None:
     store = FeedbackStore()
     secret, kept = store.add(example("my password is hunter2")), store.add(example("kept"))
     store.edit(secret.id, correction="hunter2 it is")
@@ -149,13 +149,13 @@ def test_two_stores_see_each_others_feedback() -> None:
     assert one.get(first.id).dropped
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written: File exists"):
         FeedbackStore(tmp_path / "file").add(example())
 
 
-def test_a_journal_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_journal_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "feedback.jsonl").mkdir()
     with pytest.raises(UserError, match="cannot be read: a folder, not a file"):
         FeedbackStore(tmp_path).examples()

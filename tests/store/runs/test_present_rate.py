@@ -51,6 +51,6 @@ def test_without_a_rate_above_0_the_peak_is_the_measure(folder: RunFolder, rows:
     assert present_rate.rise(folder, 1e-3) is None
 
 
-def test_where_nothing_is_known_nothing_is_said(tmp_path: Path) -> None:
+def test_without_a_known_rate_there_is_no_warning(tmp_path: Path) -> None:
     assert present_rate.newest_rate(RunFolder(tmp_path)) is None
     assert present_rate.rise(RunFolder(tmp_path), 5.0) is None

@@ -120,7 +120,7 @@ def test_a_run_of_another_host_is_stale_after_a_silence() -> None:
     assert run_folder.status_of(alive(**elsewhere, updated_at=time.time() - 999)) == "stale"
 
 
-def test_commands_are_taken_only_where_someone_obeys(tmp_path: Path, job: Job) -> None:
+def test_commands_are_accepted_only_by_a_live_run(tmp_path: Path, job: Job) -> None:
     folder = run_folder.create_run(tmp_path / "runs", job)
     run_folder.write_state(folder, alive(state="completed"))
     with pytest.raises(UserError, match="is completed and accepts no commands"):
@@ -162,7 +162,7 @@ def sealed(run: RunFolder, step: int) -> Path:
     return folder
 
 
-def test_a_spared_checkpoint_is_kept_and_a_damaged_one_is_no_way_back(tmp_path: Path) -> None:
+def test_a_spared_checkpoint_is_kept_and_a_damaged_one_not_used(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     made = {step: sealed(run, step) for step in (10, 20, 30, 40)}
     assert checkpoints.prune(run, keep=1, spared={20}) == ["step-00000010", "step-00000030"]
