@@ -69,7 +69,7 @@ def test_a_cancelled_answer_ends_early_and_the_next_one_is_whole(chat: ChatClien
     assert chat.answer(QUESTION, max_new_tokens=24).text == whole.text
 
 
-def test_an_answer_that_still_waits_can_be_cancelled(chat: ChatClient) -> None:
+def test_a_waiting_answer_can_be_cancelled(chat: ChatClient) -> None:
     first_piece, waiting = threading.Event(), threading.Event()
 
     def hold(_: str) -> None:
@@ -80,7 +80,7 @@ def test_an_answer_that_still_waits_can_be_cancelled(chat: ChatClient) -> None:
         first = pool.submit(chat.answer, QUESTION, max_new_tokens=3000, on_token=hold)
         assert first_piece.wait(20)
         second = pool.submit(chat.answer, QUESTION, max_new_tokens=3000)
-        while len(chat._answering) < 2:
+        while len(chat._active_answers) < 2:
             time.sleep(0.001)
         chat.cancel()
         waiting.set()
@@ -92,7 +92,7 @@ def test_an_answer_that_still_waits_can_be_cancelled(chat: ChatClient) -> None:
 @pytest.fixture
 def sent(chat: ChatClient, monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     """What the client sends to the process."""
-    process, seen = chat._link.running(), list[Request]()
+    process, seen = chat._connection.ready_process(), list[Request]()
     send = process.send
 
     def note(request: Request) -> None:
@@ -103,7 +103,9 @@ def sent(chat: ChatClient, monkeypatch: pytest.MonkeyPatch) -> list[Request]:
     return seen
 
 
-def test_what_a_callback_raises_ends_the_request(chat: ChatClient, sent: list[Request]) -> None:
+def test_an_exception_of_a_callback_cancels_the_request(
+    chat: ChatClient, sent: list[Request]
+) -> None:
     def refuse(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -117,18 +119,18 @@ def test_what_a_callback_raises_ends_the_request(chat: ChatClient, sent: list[Re
     assert chat.answer(QUESTION, max_new_tokens=4).tokens == 4
 
 
-def test_a_batch_that_is_taken_back_ends(chat: ChatClient) -> None:
-    process = chat._link.running()
+def test_a_cancelled_batch_ends(chat: ChatClient) -> None:
+    process = chat._connection.ready_process()
     questions = [QUESTION] * 3
     request = BatchRequest(id="batch", questions=questions, source="base", max_new_tokens=3000)
-    waiting = process.listen(request.id)
+    waiting = process.subscribe(request.id)
     process.send(request)
     assert isinstance(waiting.get(timeout=30), RequestProgress)
     process.send(CancelRequest(id="no matter", target=request.id))
     told = [waiting.get(timeout=30)]
     while isinstance(told[-1], RequestProgress):
         told.append(waiting.get(timeout=30))
-    process.forget(request.id)
+    process.unsubscribe(request.id)
     assert told[-1] == RequestFailed(id="batch", message="cancelled", exit_status=130)
 
 
@@ -141,7 +143,7 @@ def test_many_threads_get_their_own_answers(chat: ChatClient) -> None:
     assert [answer.text for answer in together] == alone
 
 
-def test_adapters_are_switched_weighted_and_taken_off(
+def test_adapters_are_switched_weighted_and_deactivated(
     chat: ChatClient, adapters: dict[str, Path]
 ) -> None:
     def ask() -> ModelAnswer:
@@ -165,7 +167,7 @@ def test_adapters_are_switched_weighted_and_taken_off(
     assert ask().text == found["one"]
 
 
-def test_a_refused_switch_leaves_what_is_live(
+def test_a_refused_switch_keeps_the_active_adapters(
     chat: ChatClient, adapters: dict[str, Path], tiny_base: Path, make_adapter: Make, tmp_path: Path
 ) -> None:
     chat.use({"one": 1.0}, adapters)
@@ -176,7 +178,7 @@ def test_a_refused_switch_leaves_what_is_live(
     weights.write_bytes(weights.read_bytes()[:-4])
     for folder, words in (
         (make_adapter(tiny_base), "another base"),
-        (broken, "cut off"),
+        (broken, "incomplete"),
         (tmp_path / "nowhere", "cannot be read"),
     ):
         with pytest.raises(UserError, match=words):
@@ -189,7 +191,7 @@ def test_a_refused_switch_leaves_what_is_live(
     assert chat.answer(QUESTION, max_new_tokens=16).text == before
 
 
-def test_batches_answer_by_base_live_and_candidate_without_disturbing(
+def test_batches_use_base_active_and_candidate_adapters(
     chat: ChatClient, adapters: dict[str, Path]
 ) -> None:
     questions = [[Turn("user", f"the dog ran {n}")] for n in range(5)]
@@ -221,9 +223,7 @@ def test_batches_answer_by_base_live_and_candidate_without_disturbing(
         chat.answers([*questions, []], adapter=None, max_new_tokens=10)
 
 
-def test_the_chat_goes_on_while_a_batch_is_answered(
-    chat: ChatClient, adapters: dict[str, Path]
-) -> None:
+def test_answers_are_given_during_a_batch(chat: ChatClient, adapters: dict[str, Path]) -> None:
     """A question and even a switch come between; neither side notices the other."""
     questions = [[Turn("user", f"the dog ran {n}")] for n in range(4)]
     wanted = chat.answers(questions, adapter=None, max_new_tokens=150)
@@ -252,7 +252,7 @@ def test_the_chat_goes_on_while_a_batch_is_answered(
         assert batch.result(60) == wanted
 
 
-def test_long_conversations_are_trimmed_and_say_so(chat: ChatClient) -> None:
+def test_long_conversations_are_trimmed_and_count_dropped_turns(chat: ChatClient) -> None:
     turns = []
     for number in range(30):
         turns += [Turn("user", f"question {number} {'x' * 200}"), Turn("assistant", "answer")]
@@ -272,9 +272,7 @@ def test_long_conversations_are_trimmed_and_say_so(chat: ChatClient) -> None:
         ({"max_new_tokens": 4, "turns": [Turn("user", "\udce4")]}, "not UTF-8"),
     ],
 )
-def test_requests_that_make_no_sense_are_refused(
-    chat: ChatClient, values: dict[str, Any], words: str
-) -> None:
+def test_invalid_requests_are_refused(chat: ChatClient, values: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=words):
         chat.answer(**{"turns": QUESTION, **values})
     assert chat.answer(QUESTION, max_new_tokens=2).tokens == 2

@@ -43,7 +43,7 @@ def kill(chat: ChatClient) -> None:
     os.kill(chat.pid, signal.SIGKILL)
 
 
-def test_a_killed_process_is_told_started_again_and_given_what_was_live(
+def test_a_killed_process_is_restarted_with_the_active_adapters(
     llama3_base: Path, make_adapter: Callable[..., Path]
 ) -> None:
     said: list[str] = []
@@ -61,7 +61,7 @@ def test_a_killed_process_is_told_started_again_and_given_what_was_live(
             )
             assert begun.wait(30)
             kill(chat)
-            with pytest.raises(UserError, match="the chat process was ended by SIGKILL"):
+            with pytest.raises(UserError, match="the chat process was killed by SIGKILL"):
                 under_way.result(30)
         assert chat.pid is None
 
@@ -74,7 +74,9 @@ def test_a_killed_process_is_told_started_again_and_given_what_was_live(
         shutil.rmtree(folders["two"])
         kill(chat)
         wait_until(lambda: chat.pid is None)
-        with pytest.raises(UserError, match="one, two was live; now the base alone answers: "):
+        with pytest.raises(
+            UserError, match="one, two cannot be activated again, so the base alone is active: "
+        ):
             chat.answer(QUESTION, max_new_tokens=4)
         assert chat.answer(QUESTION, max_new_tokens=4).adapter is None
     assert chat.pid is None
@@ -93,7 +95,7 @@ def test_a_base_that_cannot_be_loaded_is_one_sentence(train_extra: None, tmp_pat
     assert told.value.exit_status == 2
 
 
-def test_it_ends_with_whoever_started_it(tiny_base: Path) -> None:
+def test_it_ends_with_the_process_that_started_it(tiny_base: Path) -> None:
     """Killed without a word, the parent leaves no orphan, even one that still loads."""
     script = (
         "import sys, time\n"
@@ -124,7 +126,7 @@ def test_one_process_from_loading_to_closing(train_extra: None) -> None:
         chat.cancel()
         assert early.result(60) == ModelAnswer(text="", tokens=0, seconds=0.0, cancelled=True)
 
-        process = chat._link.process
+        process = chat._connection.process
         assert isinstance(process, ChatProcess)
         stdin = process._process.stdin
         assert stdin is not None
@@ -151,13 +153,13 @@ def test_one_process_from_loading_to_closing(train_extra: None) -> None:
     assert gone(process.pid)
 
 
-def test_last_words_are_told() -> None:
+def test_the_last_lines_are_reported() -> None:
     code = "import sys; print('one\\ntwo', file=sys.stderr); sys.exit(3)"
     process = ChatProcess([sys.executable, "-c", code])
-    assert process.general.get(timeout=30) is None
-    assert process.how_it_ended() == (
-        "the chat process was ended with exit status 3; it last printed: one | two"
+    assert process.startup_events.get(timeout=30) is None
+    assert process.end_description() == (
+        "the chat process ended with exit status 3; it last printed: one | two"
     )
-    assert process.listen("late").get(timeout=5) is None
+    assert process.subscribe("late").get(timeout=5) is None
     with pytest.raises(UserError, match="cannot be started"):
         ChatProcess(["/nowhere/python"])

@@ -100,7 +100,7 @@ def test_a_rate_of_more_than_ten_times_the_present_one_is_set_with_a_warning(
     options = ["--json"] if as_json else []
     assert main.main(["control", str(folder.path), "set-lr", "0.05", *options]) == 0
     printed = capsys.readouterr()
-    assert printed.err == "warning: 0.05 is 250 times the present rate, 0.0002\n"
+    assert printed.err == "warning: 0.05 is 250 times the current rate, 2e-4\n"
     assert (
         json.loads(printed.out)["message"] == "done" if as_json else "set-lr: done" in printed.out
     )
@@ -136,5 +136,5 @@ def test_a_crashed_run_takes_no_commands(folder: RunFolder, capsys: Capture) -> 
     set_state(folder, "training", pid_created=1.0)
     assert main.main(["control", str(folder.path), "pause"]) == 1
     text = capsys.readouterr().err
-    assert "crashed and takes no commands" in text and text.count("\n") == 1
+    assert "crashed and accepts no commands" in text and text.count("\n") == 1
     assert folder.commands() == []

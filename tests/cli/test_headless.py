@@ -19,6 +19,7 @@ import pytest
 from tui_trainer.contracts.run import Command, RunState
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 
 PATIENCE = 60.0
 
@@ -309,14 +310,14 @@ def test_a_run_that_trains_or_is_complete_is_not_resumed(shell: Shell) -> None:
     shell.start("", "resume", name)
     status, _, err = shell.ends()
     assert (status, err.count("\n")) == (1, 1)
-    assert "is training already; watch it: tui-trainer monitor runs" in err
+    assert "is already training; watch it with: tui-trainer monitor runs" in err
     training.send_signal(signal.SIGTERM)
     training.communicate(timeout=PATIENCE)
     run_folder.write_state(first, RunState(state="completed", step=40))
     shell.start("", "resume", name)
     status, _, err = shell.ends()
     assert (status, err.count("\n")) == (1, 1)
-    assert "completed and has nothing left to train" in err
+    assert "completed and has no steps left" in err
     shell.start("", "resume", name, "--from", "best")
     assert shell.ends()[2] == f"error: run {name} has no checkpoint 'best'; it has: none\n"
 
@@ -367,4 +368,5 @@ def test_a_peak_of_more_than_ten_times_the_runs_own_is_warned_about(shell: Shell
                 f"training.learning_rate={100 * peak}")  # fmt: skip
     status, _, err = shell.ends()
     assert status == 0
-    assert err == f"warning: {100 * peak:.3g} is 100 times the run's peak rate, {peak:.3g}\n"
+    rates = [formats.rate(rate) for rate in (100 * peak, peak)]
+    assert err == f"warning: {rates[0]} is 100 times the run's peak rate, {rates[1]}\n"

@@ -90,7 +90,7 @@ def test_a_hang_and_a_crash_are_told_while_nobody_looks(
     assert "killed by SIGKILL" in crash["text"]
     assert "resume it with: tui-trainer resume" in crash["text"]
     assert crash["path"] == str(one.runs()[0].path.absolute())
-    assert err.count("job hangs? No step has finished for 1 s since step 12") == 1
+    assert err.count("job may hang: No step has finished for 1 s since step 12") == 1
     assert "notify:" not in err
 
 
@@ -173,7 +173,7 @@ def test_a_terminal_is_rung_and_shows_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ('webhook = "hooks.example.org/s3cret"', "webhook is no address such as https://"),
+        ('webhook = "hooks.example.org/s3cret"', "webhook is not an address such as https://"),
         ('command = "say \'hi"', "command cannot be split into words"),
         ('on = ["crsh"]', "notify.on[0]"),
         ('bel = true', "did you mean notify.bell?"),

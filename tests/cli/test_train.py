@@ -41,7 +41,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--set", "model=./gone"], "model folder"),
         (["--name", "a/b"], "run name 'a/b' cannot be a folder's name"),
         (["--name", "../up"], "cannot be a folder's name"),
-        (["--runs-dir", "job.toml"], "cannot make a run folder in job.toml"),
+        (["--runs-dir", "job.toml"], "cannot create a run folder in job.toml"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_makes_no_run(

@@ -56,7 +56,7 @@ def test_every_step_learns_and_none_passes_the_peak(
     st.integers(0, 99),
     st.floats(1e-7, 1.0),
 )
-def test_a_rate_that_was_set_holds_at_once_and_keeps_the_shape(
+def test_a_set_rate_applies_at_once_and_keeps_the_shape(
     scheduler: Scheduler, warmup: int, at: int, rate: float
 ) -> None:
     plan = settings(scheduler, warmup)
@@ -109,9 +109,9 @@ def test_closed_formulas_after_a_linear_warmup(
 @pytest.mark.parametrize(
     ("rate", "present", "text"),
     [
-        (0.05, 2e-4, "0.05 is 250 times the present rate, 0.0002"),
-        (1e12, 2e-4, "1e+12 is 5e+15 times the present rate, 0.0002"),
-        (2.1e-3, 2e-4, "0.0021 is 10.5 times the present rate, 0.0002"),
+        (0.05, 2e-4, "0.05 is 250 times the current rate, 2e-4"),
+        (1e12, 2e-4, "1e12 is 5e15 times the current rate, 2e-4"),
+        (2.1e-3, 2e-4, "2.1e-3 is 10.5 times the current rate, 2e-4"),
         (2e-3, 2e-4, None),
         (1e-5, 2e-4, None),
         (5.0, 0.0, None),
@@ -119,7 +119,7 @@ def test_closed_formulas_after_a_linear_warmup(
         (5.0, math.nan, None),
     ],
 )
-def test_only_a_rise_of_more_than_ten_times_is_said(
+def test_only_a_rise_of_more_than_ten_times_gives_a_warning(
     rate: float, present: float | None, text: str | None
 ) -> None:
     assert rise_text(rate, present) == text

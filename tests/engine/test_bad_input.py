@@ -120,7 +120,7 @@ def test_a_base_that_is_cut_off_makes_no_run(tiny_base: Path, tmp_path: Path) ->
     (tmp_path / "train.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
     (tmp_path / "job.toml").write_text(f'model = "{base}"\n[data]\ntrain = "train.jsonl"\n')
     job = jobs.load_job(tmp_path / "job.toml")
-    with pytest.raises(UserError, match=r"cannot be used: model.safetensors is cut off"):
+    with pytest.raises(UserError, match=r"cannot be used: model.safetensors is incomplete"):
         run_folder.create_run(tmp_path / "runs", job)
     assert not (tmp_path / "runs").exists()
 

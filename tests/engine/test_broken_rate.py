@@ -42,7 +42,7 @@ def test_the_way_back_is_the_run_as_if_the_rate_had_not_been_set(
     assert found is not None
     assert (found.step, found.rate, found.checkpoint) == (5, BREAKS, "step-00000004")
     assert found.before == pytest.approx(planned[5]) and found.peak is None
-    assert "small went wrong after its learning rate was set to 1e+12 at step 5" in found.what
+    assert "small went wrong after its learning rate was set to 1e12 at step 5" in found.description
     assert found.command.endswith("--from step-00000004")
 
     assert run_engine(folder, "--from", found.checkpoint) == 0

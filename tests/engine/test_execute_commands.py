@@ -69,7 +69,7 @@ def test_a_session_of_commands(
     assert engine.wait() == 0
     assert state_of(folder) == "cancelled"
     assert checkpoints.list_checkpoints(folder)[-1][0] == stopped.step
-    with pytest.raises(UserError, match="takes no commands; resume it with: tui-trainer resume"):
+    with pytest.raises(UserError, match="accepts no commands; resume it with: tui-trainer resume"):
         run_control.send(folder, "pause")
 
 

@@ -147,7 +147,7 @@ def test_older_checkpoints_make_room_for_the_result(
 def test_what_a_rewind_left_goes_first(make_run: MakeRun, run_engine: RunEngine) -> None:
     folder = make_run(training=TRAINING)
     assert run_engine(folder) == 0
-    checkpoints.set_aside_after(folder, 9)
+    checkpoints.supersede_after(folder, 9)
     checkpoints.point_best(folder, "step-00000003")
     names = [path.name for path in checkpoints.expendable(folder)]
     assert names == ["step-00000012", "step-00000006"]

@@ -229,7 +229,7 @@ def test_every_optimizer_learns_and_resumes_bit_for_bit(
     ("changes", "words"),
     [
         ({"nesterov": True}, "nesterov needs optimizer"),
-        ({"momentum": 0.9}, "momentum is of sgd and rmsprop"),
+        ({"momentum": 0.9}, "momentum is only for sgd and rmsprop"),
         ({"precision": "fp16"}, '"fp16" needs an NVIDIA GPU'),
     ],
 )

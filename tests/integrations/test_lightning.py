@@ -30,9 +30,7 @@ except ImportError as error:
         ("lightning", ("lightning", "pytorch_lightning")),
     ],
 )
-def test_where_the_tool_is_absent_one_sentence_says_so(
-    module: str, blocked: tuple[str, ...]
-) -> None:
+def test_a_missing_package_is_one_sentence(module: str, blocked: tuple[str, ...]) -> None:
     script = BLOCKED.format(blocked=blocked, module=module)
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True

@@ -132,7 +132,7 @@ def test_a_run_is_recorded_to_its_end(tmp_path: Path) -> None:
     assert not callback.run.active
 
 
-def test_our_keys_steer_a_trainer(tmp_path: Path) -> None:
+def test_commands_control_a_trainer(tmp_path: Path) -> None:
     """Pause, checkpoint while paused, a new rate, resume, stop: as the dashboard sends them."""
     trainer, _ = make_trainer(tmp_path, 5000, seconds=0.005, logging_steps=1000)
     thread = threading.Thread(target=trainer.train, daemon=True)
@@ -149,7 +149,7 @@ def test_our_keys_steer_a_trainer(tmp_path: Path) -> None:
     )
     assert rows_of(folder, "train")[-1]["step"] == paused.step
     saved = ask(folder, "checkpoint")
-    assert saved.message == f"checkpoint checkpoint-{paused.step} is saved"
+    assert saved.message == f"checkpoint checkpoint-{paused.step} saved"
     assert (tmp_path / "out" / f"checkpoint-{paused.step}" / "trainer_state.json").is_file()
     assert ask(folder, "set-lr", learning_rate=1e-5).detail["accepted"]
     time.sleep(0.1)
@@ -167,7 +167,7 @@ def test_our_keys_steer_a_trainer(tmp_path: Path) -> None:
     state = folder.state()
     assert state is not None
     assert state.state == "cancelled"
-    assert state.message == f"stopped at step {stopped.step} and saved"
+    assert state.message == f"stopped at step {stopped.step:,} and saved"
 
 
 def test_a_cancel_saves_nothing(tmp_path: Path) -> None:
@@ -235,25 +235,25 @@ def test_before_a_warmup_the_peak_is_set() -> None:
 
 
 def follow(rank: int, store: str, results: Any) -> None:
-    """One of two processes that share orders."""
+    """One of two processes to which commands are broadcast."""
     import torch.distributed as distributed
 
     distributed.init_process_group("gloo", f"file://{store}", rank=rank, world_size=2)
-    together, heard = RankSync(), []
+    sync, received = RankSync(), []
     for step in range(1, 40):
-        if together.due(step):
-            mine = RankCommands((("set-lr", step / 10),), step > 1) if rank == 0 else RankCommands()
-            orders = together.share(step, mine, active=True)
-            heard.append((step, orders.commands, orders.paused))
+        if sync.due(step):
+            own = RankCommands((("set-lr", step / 10),), step > 1) if rank == 0 else RankCommands()
+            commands = sync.broadcast(step, own, active=True)
+            received.append((step, commands.commands, commands.paused))
         time.sleep(0.02)
-    results.put((rank, heard))
+    results.put((rank, received))
     results.close()
     results.join_thread()
     distributed.destroy_process_group()
 
 
 @pytest.mark.slow
-def test_all_processes_hear_the_same_orders_at_the_same_steps(tmp_path: Path) -> None:
+def test_all_processes_receive_the_same_commands_at_the_same_steps(tmp_path: Path) -> None:
     import torch.multiprocessing as processes
 
     spawn = processes.get_context("spawn")
@@ -261,10 +261,10 @@ def test_all_processes_hear_the_same_orders_at_the_same_steps(tmp_path: Path) ->
     both = [spawn.Process(target=follow, args=(r, str(tmp_path / "s"), results)) for r in (0, 1)]
     for process in both:
         process.start()
-    heard = dict(results.get(timeout=120) for _ in both)
+    received = dict(results.get(timeout=120) for _ in both)
     for process in both:
         process.join(60)
-    assert heard[0] == heard[1]
-    assert heard[0][0] == (1, (("set-lr", 0.1),), False)
-    assert len(heard[0]) < 39  # not at every step: talking costs
-    assert all(math.isfinite(step) for step, _, _ in heard[1])
+    assert received[0] == received[1]
+    assert received[0][0] == (1, (("set-lr", 0.1),), False)
+    assert len(received[0]) < 39  # not at every step: a broadcast takes time
+    assert all(math.isfinite(step) for step, _, _ in received[1])

@@ -20,7 +20,7 @@ from tui_trainer.launch.engine_process import (
     engine_command,
     start_engine,
 )
-from tui_trainer.launch.exit_report import StartedProcess, describe_end
+from tui_trainer.launch.exit_report import EngineStart, describe_end
 from tui_trainer.store.runs import checkpoints, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -96,7 +96,9 @@ def test_a_log_that_cannot_be_written_is_one_sentence(folder: RunFolder) -> None
         start_engine(folder, command=[sys.executable, "-c", ""])
 
 
-def test_missing_packages_are_named_with_their_repair(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_named_with_the_command_to_install_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     there = importlib.util.find_spec("json")
 
     def without_peft(name: str, package: str | None = None) -> Any:
@@ -114,9 +116,9 @@ def test_the_engine_does_not_import_from_the_current_folder() -> None:
     assert engine_command() == [sys.executable, "-P", "-m", "tui_trainer.engine"]
 
 
-def test_a_completed_run_needs_a_checkpoint_to_go_on_from(folder: RunFolder) -> None:
+def test_a_completed_run_needs_a_checkpoint_to_resume_from(folder: RunFolder) -> None:
     run_folder.write_state(folder, RunState(state="completed", step=9))
-    with pytest.raises(UserError, match="completed and has nothing left to train"):
+    with pytest.raises(UserError, match="completed and has no steps left"):
         check_startable(folder)
     with pytest.raises(UserError, match="no checkpoint 'best'"):
         check_startable(folder, "best")
@@ -128,6 +130,6 @@ def test_a_completed_run_needs_a_checkpoint_to_go_on_from(folder: RunFolder) -> 
 
 def test_a_killed_engine_that_the_user_wanted_killed_is_cancelled(folder: RunFolder) -> None:
     run_folder.write_state(folder, RunState(state="training", step=6, pid=None))
-    end = describe_end(folder, -9, StartedProcess.now(folder), wanted=True)
+    end = describe_end(folder, -9, EngineStart.now(folder), wanted=True)
     assert end.status == folder.status() == "cancelled"
     assert end.message == "cancelled at step 6; nothing was saved since the last checkpoint"

@@ -52,7 +52,7 @@ def test_an_ended_run_comes_in_one_batch_by_time(folder: RunFolder) -> None:
     assert kinds(batch) == ["TrainRecord", "Event", "EvalRecord", "RunState"]
 
 
-def test_what_was_there_before_is_left_out(folder: RunFolder) -> None:
+def test_earlier_records_are_left_out(folder: RunFolder) -> None:
     since = Position.at_end(folder)
     with folder.metrics_file.open("ab") as file:
         file.write(b'{"torn":')
@@ -63,7 +63,7 @@ def test_what_was_there_before_is_left_out(folder: RunFolder) -> None:
     assert kinds(batch[-1:]) == ["RunState"]
 
 
-def test_rows_written_at_the_last_moment_are_not_lost(folder: RunFolder) -> None:
+def test_rows_written_just_before_the_end_are_not_lost(folder: RunFolder) -> None:
     script = """
 import sys, time
 from pathlib import Path
@@ -79,7 +79,7 @@ with atomic.appending(Path(sys.argv[1])) as lines:
     assert steps == list(range(1, 30))
 
 
-def test_half_a_line_waits_for_its_other_half(folder: RunFolder) -> None:
+def test_an_incomplete_line_is_read_once_it_is_complete(folder: RunFolder) -> None:
     run_folder.write_state(folder, RunState(state="idle", updated_at=time.time()))
     batches = follow(folder, None, Position.at_end(folder))
     next(batches)

@@ -74,7 +74,7 @@ def pid_of(folder: RunFolder) -> int:
     return state.pid
 
 
-def test_a_run_that_completes_is_told_with_its_own_words(folder: RunFolder) -> None:
+def test_a_completed_run_is_reported_with_its_own_message(folder: RunFolder) -> None:
     end = run_to_end(folder, "say('completed', 3, 'done in 3 steps')")
     assert end == EngineEnd(folder.path, "completed", "done in 3 steps", 0)
 
@@ -87,7 +87,7 @@ def test_the_checkpoint_reaches_the_command_line(folder: RunFolder) -> None:
     assert end.message == "--from step-00000002"
 
 
-def test_sigkill_is_told_in_words_with_the_last_lines(folder: RunFolder) -> None:
+def test_sigkill_is_reported_with_the_last_lines(folder: RunFolder) -> None:
     end = run_to_end(
         folder,
         "say('training', 1234); print('about to need memory'); os.kill(os.getpid(), 9)",
@@ -110,13 +110,13 @@ def test_an_engine_that_dies_on_import_marks_the_waiting_run_failed(folder: RunF
     assert folder.status() == "failed"
 
 
-def test_a_failed_run_tells_its_message_and_log(folder: RunFolder) -> None:
+def test_a_failed_run_is_reported_with_message_and_log(folder: RunFolder) -> None:
     end = run_to_end(folder, "print('trace'); say('failed', 7, 'loss is NaN'); sys.exit(1)")
     assert (end.status, end.message, end.exit_status) == ("failed", "loss is NaN", 1)
     assert end.log == ("trace",)
 
 
-def test_the_former_end_of_a_resumed_run_is_not_taken_for_its_own(folder: RunFolder) -> None:
+def test_the_former_state_of_a_resumed_run_is_not_its_end(folder: RunFolder) -> None:
     old = RunState(state="cancelled", step=9, message="stopped at step 9", updated_at=1.0)
     run_folder.write_state(folder, old)
     folder.log_file.write_text("words of the former session\n")
@@ -141,7 +141,7 @@ def test_no_zombie_is_left(folder: RunFolder) -> None:
     assert zombies == []
 
 
-def test_several_engines_end_each_with_its_own_word(tmp_path: Path) -> None:
+def test_several_engines_end_each_with_its_own_status(tmp_path: Path) -> None:
     ends: queue.Queue[EngineEnd] = queue.Queue()
     body = "say('completed', 1, folder.path.name)"
     supervisor = Supervisor(ends.put, command=fake_engine(body))
@@ -152,7 +152,7 @@ def test_several_engines_end_each_with_its_own_word(tmp_path: Path) -> None:
     assert told == {"one", "two", "three"}
 
 
-def test_leaving_lets_the_engine_run_and_another_supervisor_attaches(folder: RunFolder) -> None:
+def test_an_engine_outlives_its_supervisor_and_another_one_attaches(folder: RunFolder) -> None:
     body = """
         say('training', 1)
         while not (folder.path / 'go').exists():
@@ -173,7 +173,7 @@ def test_leaving_lets_the_engine_run_and_another_supervisor_attaches(folder: Run
     assert ends.empty()
 
 
-def test_attached_to_a_killed_engine_the_crash_is_told(folder: RunFolder) -> None:
+def test_the_crash_of_an_attached_engine_is_reported(folder: RunFolder) -> None:
     starter = Supervisor(
         lambda end: None, command=fake_engine("say('training', 5); time.sleep(60)")
     )
@@ -184,7 +184,7 @@ def test_attached_to_a_killed_engine_the_crash_is_told(folder: RunFolder) -> Non
     os.kill(pid, signal.SIGKILL)
     end = ends.get(timeout=PATIENCE)
     assert end.status == "crashed"
-    assert end.message.startswith("the training process is gone at step 5")
+    assert end.message.startswith("the training process ended unexpectedly at step 5")
 
 
 def test_a_second_engine_is_refused_in_one_sentence(folder: RunFolder) -> None:
@@ -195,11 +195,11 @@ def test_a_second_engine_is_refused_in_one_sentence(folder: RunFolder) -> None:
     )
     end = run_to_end(folder, "say('completed')")
     assert end.status == "training" and end.refused
-    assert end.message.startswith("run run is training already; watch it: tui-trainer monitor")
+    assert end.message.startswith("run run is already training; watch it with: tui-trainer monitor")
     assert folder.status() == "training"
 
 
-def test_an_engine_that_does_not_get_the_run_does_not_call_it_crashed(folder: RunFolder) -> None:
+def test_an_engine_without_the_lock_does_not_mark_the_run_as_crashed(folder: RunFolder) -> None:
     body = """
         me = psutil.Process(int(folder.log_file.parent.joinpath('other').read_text()))
         run_folder.write_state(folder, RunState(state='training', step=4, pid=me.pid,
@@ -209,5 +209,5 @@ def test_an_engine_that_does_not_get_the_run_does_not_call_it_crashed(folder: Ru
     (folder.path / "other").write_text(str(os.getpid()))
     end = run_to_end(folder, body)
     assert end.status == "training"
-    assert end.message.endswith("another engine has the run")
+    assert end.message.endswith("another engine trains the run now")
     assert folder.status() == "training"

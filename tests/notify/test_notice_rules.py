@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from tui_trainer.contracts.advice import Advice, Evidence
 from tui_trainer.contracts.notice import OCCASIONS, Notice, NotifySettings
 from tui_trainer.notify import terminal_channel
-from tui_trainer.notify.notice_rules import CERTAIN_SECONDS, NoticeRules, SeenRun, ended
-from tui_trainer.notify.rate_limit import RateLimiter, together
+from tui_trainer.notify.notice_rules import CRASH_CONFIRM_SECONDS, NoticeRules, SeenRun, end_notices
+from tui_trainer.notify.rate_limit import RateLimiter, combine
 from tui_trainer.notify.webhook_channel import shown_address
 from tui_trainer.text import formats
 
@@ -45,7 +45,7 @@ class Watching:
 
     def sees(self, *runs: SeenRun) -> list[Notice]:
         self.now += 10
-        return self.rule.take(runs, self.now)
+        return self.rule.check(runs, self.now)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ class Watching:
         ("failed", "failure", "a failed at step 90: no more numbers"),
     ],
 )
-def test_an_end_is_told_once(status: str, kind: str, words: str) -> None:
+def test_an_end_gives_one_notice(status: str, kind: str, words: str) -> None:
     watching = Watching()
     assert not watching.sees(RUN)
     messages = {
@@ -72,14 +72,14 @@ def test_an_end_is_told_once(status: str, kind: str, words: str) -> None:
     assert kinds(watching.sees(replace(end, updated_at=1045.0))) == [kind], "resumed, ended again"
 
 
-def test_an_end_says_how_good_it_was() -> None:
+def test_an_end_names_the_best_validation_loss() -> None:
     end = replace(RUN, status="completed", best_val_loss=1.25, loss=float("nan"))
-    (notice,) = ended(end, OCCASIONS, 1.0)
-    assert notice.text == "a completed; best val_loss 1.25"
+    (notice,) = end_notices(end, OCCASIONS, 1.0)
+    assert notice.text == "a completed; best val_loss 1.250"
     assert (notice.loss, notice.best_val_loss) == (None, 1.25)
 
 
-def test_what_had_ended_before_is_no_news() -> None:
+def test_an_earlier_end_gives_no_notice() -> None:
     watching = Watching()
     for status in ("completed", "failed", "crashed", "cancelled"):
         run = replace(RUN, path=Path(f"/runs/{status}"), status=status)
@@ -87,7 +87,7 @@ def test_what_had_ended_before_is_no_news() -> None:
         assert not watching.sees(run)
 
 
-def test_a_foreign_run_whose_end_is_found_out_late_is_no_news() -> None:
+def test_an_old_end_of_a_foreign_run_gives_no_notice() -> None:
     watching = Watching()
     foreign = replace(RUN, status="unknown", foreign=True)
     assert not watching.sees(foreign)
@@ -97,52 +97,52 @@ def test_a_foreign_run_whose_end_is_found_out_late_is_no_news() -> None:
     assert kinds(watching.sees(replace(live, status="completed"))) == ["finish"]
 
 
-def test_a_run_that_came_and_went_between_two_looks_is_told() -> None:
+def test_a_run_that_ends_before_it_is_observed_gives_a_notice() -> None:
     fresh = replace(RUN, status="failed", updated_at=BEGAN + 5, message="bad data")
     assert kinds(Watching().sees(fresh)) == ["failure"]
 
 
-def test_who_stops_a_run_is_not_told() -> None:
+def test_a_stopped_run_gives_no_notice() -> None:
     watching = Watching()
     watching.sees(RUN)
     assert not watching.sees(replace(RUN, status="cancelled"))
 
 
-def test_a_crash_is_told_when_it_is_certain() -> None:
+def test_a_crash_gives_a_notice_once_it_is_confirmed() -> None:
     rule = NoticeRules(OCCASIONS, BEGAN)
     gone = replace(RUN, status="crashed", resume="resume it with: tui-trainer resume a")
-    assert not rule.take([RUN], BEGAN + 1)
-    assert not rule.take([gone], BEGAN + 2)
-    assert rule.waits
-    (notice,) = rule.take([gone], BEGAN + 2 + CERTAIN_SECONDS)
+    assert not rule.check([RUN], BEGAN + 1)
+    assert not rule.check([gone], BEGAN + 2)
+    assert rule.awaits_crash
+    (notice,) = rule.check([gone], BEGAN + 2 + CRASH_CONFIRM_SECONDS)
     assert notice.text == (
-        "a crashed: the training process is gone at step 40 (killed, or out of memory?); "
-        "resume it with: tui-trainer resume a"
+        "a crashed: the training process ended unexpectedly at step 40 (killed, or out of "
+        "memory?); resume it with: tui-trainer resume a"
     )
-    assert not rule.waits
-    assert not rule.take([gone], BEGAN + 9)
+    assert not rule.awaits_crash
+    assert not rule.check([gone], BEGAN + 9)
 
 
 def test_a_run_that_was_cancelled_by_force_did_not_crash() -> None:
     rule = NoticeRules(OCCASIONS, BEGAN)
-    rule.take([RUN], BEGAN + 1)
-    assert not rule.take([replace(RUN, status="crashed")], BEGAN + 2)
-    assert not rule.take([replace(RUN, status="cancelled")], BEGAN + 2.2)
-    assert not rule.waits
+    rule.check([RUN], BEGAN + 1)
+    assert not rule.check([replace(RUN, status="crashed")], BEGAN + 2)
+    assert not rule.check([replace(RUN, status="cancelled")], BEGAN + 2.2)
+    assert not rule.awaits_crash
 
 
-def test_each_hang_is_told_once_even_one_that_was_there_before() -> None:
+def test_each_hang_gives_one_notice_also_an_earlier_one() -> None:
     watching = Watching()
     hung = replace(RUN, stalled=advice("stalled", "stalled-at-40"))
     (notice,) = watching.sees(hung)
-    assert (notice.kind, notice.title) == ("hang", "a hangs?")
+    assert (notice.kind, notice.title) == ("hang", "a may hang")
     assert not watching.sees(hung)
     later = replace(RUN, step=60, updated_at=1100.0)
     assert not watching.sees(later)
     assert kinds(watching.sees(replace(later, stalled=hung.stalled))) == ["hang"]
 
 
-def test_critical_advice_is_told_once_but_not_what_stood_before() -> None:
+def test_only_new_critical_advice_gives_a_notice() -> None:
     watching = Watching()
     first, second = advice(), advice("non_finite", "non_finite-2", 52)
     assert not watching.sees(replace(RUN, critical=(first,)))
@@ -152,33 +152,33 @@ def test_critical_advice_is_told_once_but_not_what_stood_before() -> None:
     assert not watching.sees(replace(RUN, critical=(second,)))
 
 
-def test_what_the_viewer_found_itself_counts_from_its_second_judgement_on() -> None:
+def test_advice_of_the_viewer_is_new_from_the_second_check_on() -> None:
     rule = NoticeRules(OCCASIONS, BEGAN)
     foreign = replace(RUN, status="unknown")
-    rule.take([foreign], BEGAN)
-    assert not rule.judged(foreign, [advice()], BEGAN)
+    rule.check([foreign], BEGAN)
+    assert not rule.check_advice(foreign, [advice()], BEGAN)
     late = advice("loss_spike", "loss_spike-2", 60)
     mild = Advice(**{**{f: getattr(late, f) for f in late.__struct_fields__}, "urgency": "high"})
-    assert not rule.judged(foreign, [advice(), mild], BEGAN)
-    assert kinds(rule.judged(foreign, [advice(), late], BEGAN)) == ["critical"]
+    assert not rule.check_advice(foreign, [advice(), mild], BEGAN)
+    assert kinds(rule.check_advice(foreign, [advice(), late], BEGAN)) == ["critical"]
 
 
-def test_only_what_is_asked_for_is_told() -> None:
+def test_only_the_chosen_events_give_notices() -> None:
     watching = Watching("finish")
     watching.sees(RUN)
     assert not watching.sees(replace(RUN, stalled=advice("stalled"), critical=(advice(),)))
     assert kinds(watching.sees(replace(RUN, status="completed"))) == ["finish"]
-    assert not ended(replace(RUN, status="failed"), ["finish"], 1.0)
-    assert kinds(ended(replace(RUN, status="failed"), ["crash"], 1.0)) == ["failure"]
+    assert not end_notices(replace(RUN, status="failed"), ["finish"], 1.0)
+    assert kinds(end_notices(replace(RUN, status="failed"), ["crash"], 1.0)) == ["failure"]
 
 
-def test_everybody_who_looks_gives_a_notice_the_same_key() -> None:
+def test_all_viewers_give_a_notice_the_same_key() -> None:
     end = replace(RUN, status="completed", step=90, updated_at=1015.25)
     one, other = Watching(), Watching()
     for watching in (one, other):
         watching.sees(RUN)
     other.now += 7
-    assert one.sees(end)[0].key == other.sees(end)[0].key == ended(end, OCCASIONS, 5.0)[0].key
+    assert one.sees(end)[0].key == other.sees(end)[0].key == end_notices(end, OCCASIONS, 5.0)[0].key
 
 
 def notice(
@@ -187,24 +187,24 @@ def notice(
     return Notice(kind=kind, key=kind, time=0.0, title=kind, text=text, path=path, advice=of)
 
 
-def test_the_first_is_told_at_once_and_those_that_follow_as_one() -> None:
+def test_the_first_notice_is_sent_at_once_and_the_following_ones_combined() -> None:
     limiter = RateLimiter(gap=30, repeat=600)
     assert limiter.wait(5.0) is None
     limiter.put(notice("finish", "/runs/a"), 5.0)
     assert limiter.wait(5.0) == 0
-    assert len(limiter.take(5.0)) == 1
+    assert len(limiter.pop_all(5.0)) == 1
     for path in ("/runs/b", "/runs/c"):
         limiter.put(notice("finish", path, f"{path} finished"), 6.0)
     limiter.put(notice("crash", "/runs/d", "d crashed"), 7.0)
     assert limiter.wait(7.0) == 28
-    one = together(limiter.take(35.0))
+    one = combine(limiter.pop_all(35.0))
     assert (one.kind, one.title) == ("crash", "crash, and 2 more"), "the worst leads"
     assert one.text == "d crashed · /runs/b finished · /runs/c finished"
     assert [other.path for other in one.also] == ["/runs/b", "/runs/c"]
     assert limiter.wait(35.0) is None
 
 
-def test_the_same_trouble_is_not_told_again_and_again() -> None:
+def test_the_same_advice_is_not_repeated() -> None:
     limiter = RateLimiter(gap=0, repeat=600)
     spike, other = advice("loss_spike", "loss_spike-1"), advice("divergence")
     taken = [
@@ -221,11 +221,11 @@ def test_the_same_trouble_is_not_told_again_and_again() -> None:
     assert taken == [True, False, True, True, True, False, True, True, True]
 
 
-def test_a_flood_leaves_a_short_text_and_bounded_memory() -> None:
+def test_many_notices_give_a_short_text_and_use_bounded_memory() -> None:
     limiter = RateLimiter(gap=30, repeat=0)
     for number in range(500):
         limiter.put(notice("finish", f"/runs/{number}", "x" * 300), 0.0)
-    one = together(limiter.take(0.0))
+    one = combine(limiter.pop_all(0.0))
     assert len(one.also) == 99
     assert len(one.text) < 1700
 
@@ -249,7 +249,7 @@ EVIL = notice("crash", text="a\x1b]52;c;evil\x07\nb\x9c\u202ec\x00; " + "long " 
         ({}, "auto", ""),
     ],
 )
-def test_a_terminal_gets_what_it_knows(
+def test_a_terminal_gets_the_sequence_that_it_supports(
     environment: dict[str, str], osc: Any, expected: str
 ) -> None:
     text = terminal_channel.sequences(notice("crash"), NotifySettings(osc=osc), environment)
@@ -258,7 +258,7 @@ def test_a_terminal_gets_what_it_knows(
     assert " ".join(part.removeprefix("\x1b]") for part in found) == expected
 
 
-def test_nothing_of_a_run_steers_the_terminal() -> None:
+def test_texts_of_a_run_cannot_control_the_terminal() -> None:
     settings = NotifySettings(bell=False, osc="both")
     text = terminal_channel.sequences(EVIL, settings, {"TERM": "xterm"})
     nine, seven, rest = text.split("\x07")
@@ -275,7 +275,7 @@ def test_nothing_of_a_run_steers_the_terminal() -> None:
     assert "\x1b]777;notify;one, two;t\x07" in other
 
 
-def test_a_multiplexer_hands_it_on() -> None:
+def test_sequences_are_wrapped_for_a_multiplexer() -> None:
     settings = NotifySettings(osc="9", bell=False)
     one = notice("crash")
     inside = terminal_channel.sequences(

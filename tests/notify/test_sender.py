@@ -1,4 +1,4 @@
-"""Everybody is told by every way, nobody twice, and no way holds up another or the caller."""
+"""Every channel sends every notice, once, and delays neither another channel nor the caller."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.notify.conftest import Server, answer
 from tui_trainer.contracts.notice import Notice, NotifySettings
-from tui_trainer.notify.sender import Channel, Sender, ways_of
+from tui_trainer.notify.sender import Channel, Sender, open_channels
 from tui_trainer.store.runs import sent_notices
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -20,18 +20,18 @@ Make = Callable[..., Sender]
 
 
 class Fake:
-    """A way that keeps what it was given, and fails with `problem`."""
+    """A channel that keeps what it was given, and fails with `problem`."""
 
     def __init__(self, name: str = "fake", shared: str | None = None) -> None:
         self.name, self.shared = name, shared
-        self.told: list[Notice] = []
+        self.sent: list[Notice] = []
         self.problem: str | None = None
         self.hold: threading.Event | None = None
 
     def send(self, notice: Notice) -> str | None:
         if self.hold is not None:
             self.hold.wait(60)
-        self.told.append(notice)
+        self.sent.append(notice)
         return self.problem
 
 
@@ -44,9 +44,11 @@ def problems() -> list[str]:
 def make(problems: list[str]) -> Iterator[Make]:
     made: list[Sender] = []
 
-    def sender(*ways: Channel, gap: float = 0.0) -> Sender:
+    def sender(*channels: Channel, gap: float = 0.0) -> Sender:
         settings = NotifySettings(min_seconds=gap)
-        made.append(Sender(ways, settings, claim=sent_notices.claim, on_problem=problems.append))
+        made.append(
+            Sender(channels, settings, claim=sent_notices.claim, on_problem=problems.append)
+        )
         return made[-1]
 
     yield sender
@@ -73,43 +75,45 @@ def wait_until(true: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def test_a_slow_way_holds_up_neither_the_caller_nor_the_others(make: Make) -> None:
+def test_a_slow_channel_delays_neither_the_caller_nor_the_others(make: Make) -> None:
     slow, quick = Fake("slow"), Fake("quick")
     slow.hold = threading.Event()
     sender = make(slow, quick)
     sender.send([notice("a")])
-    wait_until(lambda: len(quick.told) == 1)
-    assert not slow.told
+    wait_until(lambda: len(quick.sent) == 1)
+    assert not slow.sent
     assert not sender.flush(0.05), "it waits so long, and no longer"
-    assert not sender.flush(60.0, left=lambda: True), "and may be left"
+    assert not sender.flush(60.0, stop=lambda: True), "and may be left"
     slow.hold.set()
     assert sender.flush(60.0)
-    assert len(slow.told) == 1
+    assert len(slow.sent) == 1
 
 
-def test_leaving_sends_what_was_held_back(make: Make) -> None:
-    way = Fake()
-    sender = make(way, gap=3600)
+def test_flush_sends_delayed_notices(make: Make) -> None:
+    channel = Fake()
+    sender = make(channel, gap=3600)
     sender.send([notice("a", text="a")])
-    wait_until(lambda: len(way.told) == 1)
+    wait_until(lambda: len(channel.sent) == 1)
     sender.send([notice("b", text="b"), notice("c", text="c")])
-    assert len(way.told) == 1
+    assert len(channel.sent) == 1
     assert sender.flush(60.0)
-    assert [one.text for one in way.told] == ["a", "b · c"]
+    assert [one.text for one in channel.sent] == ["a", "b · c"]
 
 
-def test_a_failing_way_is_told_once_until_it_works_again(make: Make, problems: list[str]) -> None:
-    way = Fake("webhook")
-    sender = make(way)
+def test_a_failing_channel_is_reported_once_until_it_works_again(
+    make: Make, problems: list[str]
+) -> None:
+    channel = Fake("webhook")
+    sender = make(channel)
     for problem in ("no", "still no", None, "no again"):
-        way.problem = problem
+        channel.problem = problem
         sender.send([notice()])
         assert sender.flush(60.0)
     wait_until(lambda: len(problems) == 2)
     assert problems == ["notify: webhook: no", "notify: webhook: no again"]
 
 
-def test_a_way_that_raises_harms_nothing(make: Make, problems: list[str]) -> None:
+def test_a_channel_that_raises_is_reported(make: Make, problems: list[str]) -> None:
     class Broken(Fake):
         def send(self, notice: Notice) -> str | None:
             raise RuntimeError("boom")
@@ -128,23 +132,25 @@ def test_of_two_viewers_one_sends_and_both_ring(make: Make, run: RunFolder) -> N
         sender = make(bells[at], hooks[at], commands[at])
         sender.send([notice("finish-1", run.path), notice("crash-2", run.path)])
         assert sender.flush(60.0)
-    for ways, times in ((hooks, 2), (commands, 2), (bells, 4)):
-        told = [one for way in ways for single in way.told for one in (single, *single.also)]
-        assert len(told) == times
+    for channels, times in ((hooks, 2), (commands, 2), (bells, 4)):
+        sent = [
+            one for channel in channels for single in channel.sent for one in (single, *single.also)
+        ]
+        assert len(sent) == times
     assert run.notices_file.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_folder_that_cannot_be_written_keeps_nobody_from_telling(
+def test_a_folder_that_cannot_be_written_does_not_prevent_sending(
     make: Make, run: RunFolder, tmp_path: Path
 ) -> None:
     run.notices_file.mkdir()  # even a superuser cannot write this file
     places = [run.path, tmp_path / "gone", tmp_path / "loss.csv"]
     for place in places:
-        way = Fake("webhook", "webhook")
-        sender = make(way)
+        channel = Fake("webhook", "webhook")
+        sender = make(channel)
         sender.send([notice("a", place)])
         assert sender.flush(60.0)
-        assert len(way.told) == 1
+        assert len(channel.sent) == 1
     assert not (tmp_path / "gone").exists()
 
 
@@ -171,15 +177,15 @@ def test_of_many_processes_at_once_one_may_send(run: RunFolder) -> None:
     )
 
 
-def test_the_ways_are_those_that_are_set(serve: Callable[..., Server], tmp_path: Path) -> None:
+def test_the_channels_are_those_that_are_set(serve: Callable[..., Server], tmp_path: Path) -> None:
     server = serve(answer(200))
     said = tmp_path / "said"
     settings = NotifySettings(webhook=server.address, command=f"cp /dev/stdin {said}")
     written: list[str] = []
-    ways = ways_of(settings, {"TERM": "xterm", "PATH": "/nowhere"}, written.append)
-    assert [way.name for way in ways] == ["terminal", "webhook", "command"]
+    channels = open_channels(settings, {"TERM": "xterm", "PATH": "/nowhere"}, written.append)
+    assert [channel.name for channel in channels] == ["terminal", "webhook", "command"]
     problems: list[str] = []
-    sender = Sender(ways, settings, claim=sent_notices.claim, on_problem=problems.append)
+    sender = Sender(channels, settings, claim=sent_notices.claim, on_problem=problems.append)
     sender.send([notice(text="all is done")])
     assert sender.flush(60.0)
     sender.close()
@@ -188,7 +194,7 @@ def test_the_ways_are_those_that_are_set(serve: Callable[..., Server], tmp_path:
     assert "all is done" in said.read_text()
     assert written[0].startswith("\x07\x1b]9;tui-trainer: all is done")
     silent = NotifySettings(bell=False, osc="off", desktop="off")
-    assert ways_of(silent, {"TERM": "xterm"}, written.append) == []
+    assert open_channels(silent, {"TERM": "xterm"}, written.append) == []
 
 
 def test_a_problem_is_reported_before_flush_returns() -> None:

@@ -14,7 +14,11 @@ import psutil
 import pytest
 
 from tui_trainer.contracts.notice import Notice, NotifySettings
-from tui_trainer.notify.subprocess_channel import CommandChannel, desktop_program, find_desktop
+from tui_trainer.notify.subprocess_channel import (
+    CommandChannel,
+    desktop_program,
+    find_desktop_channel,
+)
 
 NOTICE = Notice(
     kind="hang",
@@ -38,7 +42,7 @@ def test_a_command_gets_the_notice_and_its_arguments(tmp_path: Path) -> None:
         "{k: v for k, v in os.environ.items() if k.startswith('TUI_TRAINER_')}]),"
         "file=open(sys.argv[1], 'w'))"
     )
-    file = tmp_path / "told.json"
+    file = tmp_path / "sent.json"
     assert (
         CommandChannel(command(script, str(file), "two words", "$HOME"), 30.0).send(NOTICE) is None
     )
@@ -58,12 +62,12 @@ def test_a_command_that_fails_says_why() -> None:
     assert problem.endswith("ended with exit status 1: no route [2J to the pager")
 
 
-def test_a_command_that_is_not_there() -> None:
+def test_a_missing_command_is_reported() -> None:
     problem = CommandChannel("/no/such/pager --now", 30.0).send(NOTICE)
     assert problem == "pager cannot be started: No such file or directory"
 
 
-def test_a_command_that_takes_too_long_is_ended_with_what_it_started(tmp_path: Path) -> None:
+def test_a_command_that_takes_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     script = (
         "import os, subprocess, sys, time\n"
@@ -73,13 +77,13 @@ def test_a_command_that_takes_too_long_is_ended_with_what_it_started(tmp_path: P
     )
     problem = CommandChannel(command(script, str(pids)), 1.0).send(NOTICE)
     assert problem is not None
-    assert "took longer than 1 s" in problem
+    assert "took longer than 1.0 s" in problem
     deadline = time.monotonic() + 60
     while any(_is_running(int(pid)) for pid in pids.read_text().split()):
         assert time.monotonic() < deadline
 
 
-def test_a_command_may_leave_something_behind_and_read_nothing() -> None:
+def test_a_command_may_leave_a_background_process_and_read_nothing() -> None:
     script = "import subprocess; print(subprocess.Popen(['sleep', '1']).pid)"
     big = Notice(kind="test", key="k", time=0.0, title="t", text="x" * 300_000)
     assert CommandChannel(command(script), 60.0).send(big) is None
@@ -101,20 +105,20 @@ def desktop(tmp_path: Path) -> dict[str, str]:
     return {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DISPLAY": ":0", "TERM": "xterm-256color"}
 
 
-def test_the_desktop_shows_it_where_there_is_one(
+def test_the_desktop_shows_a_notice(
     desktop: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
-    way = find_desktop(NotifySettings(), desktop)
-    assert way is not None
-    assert way.send(NOTICE) is None
+    channel = find_desktop_channel(NotifySettings(), desktop)
+    assert channel is not None
+    assert channel.send(NOTICE) is None
     shown = (tmp_path / "shown").read_text()
     assert shown == (
         "--app-name=tui-trainer|--|tui-trainer: lighthouse hangs?|"
         "lighthouse hangs? $(touch gone); `id` [2J -rf|"
     )
     assert desktop_program({"PATH": desktop["PATH"]}) is None, "no desktop, no program"
-    assert find_desktop(NotifySettings(desktop="off"), desktop) is None
+    assert find_desktop_channel(NotifySettings(desktop="off"), desktop) is None
     kitty = {**desktop, "KITTY_WINDOW_ID": "1"}
-    assert find_desktop(NotifySettings(), kitty) is None, "the terminal shows it already"
-    assert find_desktop(NotifySettings(desktop="on"), kitty) is not None
+    assert find_desktop_channel(NotifySettings(), kitty) is None, "the terminal shows it already"
+    assert find_desktop_channel(NotifySettings(desktop="on"), kitty) is not None

@@ -15,11 +15,11 @@ import pytest
 
 from tests.notify.conftest import Server, answer, die
 from tui_trainer.contracts.notice import Notice, NotifySettings
-from tui_trainer.notify.notice_rules import SeenRun, ended, trial
+from tui_trainer.notify.notice_rules import SeenRun, end_notices, make_test_notice
 from tui_trainer.notify.webhook_channel import WebhookChannel
 
 Serve = Callable[..., Server]
-CRASH = ended(
+CRASH = end_notices(
     SeenRun(path=Path("/runs/lighthouse-id"), run="lighthouse-id", name="lighthouse",
          status="crashed", step=1420, total_steps=3000, loss=1.284),
     ["crash"], 1_790_000_000.0,
@@ -44,35 +44,37 @@ def test_a_notice_arrives_as_json(serve: Serve) -> None:
         "crash", "lighthouse", 1420, 3000,
     )  # fmt: skip
     assert got["text"] == got["content"]
-    assert got["text"].startswith("lighthouse crashed: the training process is gone at step 1,420")
+    assert got["text"].startswith(
+        "lighthouse crashed: the training process ended unexpectedly at step 1,420"
+    )
     assert server.headers[0]["Content-Type"] == "application/json"
 
 
-def test_a_server_that_is_ill_for_a_moment_gets_it_again(serve: Serve) -> None:
+def test_a_temporary_error_is_retried(serve: Serve) -> None:
     server = serve(answer(500), answer(429), answer(200))
     assert send(server.address) is None
     assert len(server.got) == 3
     assert server.got[0] == server.got[2]
 
 
-def test_a_server_that_stays_ill_is_told_of(serve: Serve) -> None:
+def test_a_lasting_error_is_reported(serve: Serve) -> None:
     server = serve(answer(503))
     problem = send(server.address)
     assert problem is not None
-    assert "answers with status 503 (3 tries)" in problem
+    assert "responded with status 503 (3 attempts)" in problem
     assert "s3cret" not in problem, "an address may be a secret"
 
 
-def test_a_refusal_is_not_tried_again(serve: Serve) -> None:
+def test_a_refusal_is_not_retried(serve: Serve) -> None:
     server = serve(answer(404))
     problem = send(server.address)
     assert problem is not None
-    assert problem.endswith("answers with status 404")
+    assert problem.endswith("responded with status 404")
     assert len(server.got) == 1
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_told_and_not_followed(serve: Serve, status: int) -> None:
+def test_a_redirect_is_reported_and_not_followed(serve: Serve, status: int) -> None:
     elsewhere = serve(answer(200))
     server = serve(answer(status, Location=elsewhere.address))
     problem = send(server.address)
@@ -82,17 +84,17 @@ def test_a_redirect_is_told_and_not_followed(serve: Serve, status: int) -> None:
     assert not elsewhere.got
 
 
-def test_a_slow_server_is_left_after_its_time(serve: Serve) -> None:
+def test_a_slow_server_times_out(serve: Serve) -> None:
     over = threading.Event()
     server = serve(lambda _: over.wait(60) and None)
     problem = send(server.address, webhook_seconds=0.1, webhook_retries=1)
     over.set()
     assert problem is not None
-    assert problem.endswith("did not answer in 0.1 s (2 tries)")
+    assert problem.endswith("did not respond within 100 ms (2 attempts)")
     assert len(server.got) == 2
 
 
-def test_a_server_that_sends_a_byte_now_and_then_is_left_too(serve: Serve) -> None:
+def test_a_server_that_sends_single_bytes_times_out(serve: Serve) -> None:
     over = threading.Event()
 
     def drip(handler: http.server.BaseHTTPRequestHandler) -> None:
@@ -101,15 +103,15 @@ def test_a_server_that_sends_a_byte_now_and_then_is_left_too(serve: Serve) -> No
             handler.wfile.write(b"x")
 
     server = serve(drip)
-    way = hook(server.address, webhook_seconds=0.1, webhook_retries=0)
-    problems = [way.send(CRASH) for _ in range(6)]
+    channel = hook(server.address, webhook_seconds=0.1, webhook_retries=0)
+    problems = [channel.send(CRASH) for _ in range(6)]
     over.set()
-    assert "did not answer in 0.1 s" in str(problems[0])
-    assert "still does not answer" in str(problems[5]), "threads do not pile up"
+    assert "did not respond within 100 ms" in str(problems[0])
+    assert "still does not respond" in str(problems[5]), "threads do not pile up"
     assert len(server.got) == 4
 
 
-def test_a_server_that_dies_in_its_answer_gets_it_again(serve: Serve) -> None:
+def test_an_interrupted_response_is_retried(serve: Serve) -> None:
     server = serve(die, answer(200))
     assert send(server.address) is None
     assert len(server.got) == 2
@@ -117,7 +119,7 @@ def test_a_server_that_dies_in_its_answer_gets_it_again(serve: Serve) -> None:
     assert "cannot be reached" in str(send(dead.address))
 
 
-def test_nobody_listens() -> None:
+def test_an_unreachable_server_is_reported() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, but not listening: refused
         problem = send(f"http://127.0.0.1:{taken.getsockname()[1]}/x", webhook_retries=0)
@@ -136,15 +138,17 @@ def test_a_name_and_password_go_into_the_header(serve: Serve) -> None:
     assert "p%40ss" not in problem
 
 
-def test_leaving_ends_the_wait_for_another_try(
+def test_stopping_ends_the_wait_for_another_attempt(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tui_trainer.notify.webhook_channel.FIRST_WAIT", 600.0)
     server, leaving = serve(answer(500)), threading.Event()
     settings = NotifySettings(webhook=server.address)
-    way = WebhookChannel(settings, leaving)
+    channel = WebhookChannel(settings, leaving)
     found: list[str | None] = []
-    thread = threading.Thread(target=lambda: found.append(way.send(trial(time.time()))))
+    thread = threading.Thread(
+        target=lambda: found.append(channel.send(make_test_notice(time.time())))
+    )
     thread.start()
     leaving.set()
     thread.join(60)
@@ -155,8 +159,8 @@ def test_leaving_ends_the_wait_for_another_try(
     "address",
     ["ftp://host/x", "http://", "//host", "https://a b/c", "http://h:70000/", "file:///x"],
 )
-def test_only_web_addresses_are_taken(address: str) -> None:
+def test_only_web_addresses_are_accepted(address: str) -> None:
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.convert({"webhook": address}, NotifySettings)
-    assert "webhook is no address such as https://" in str(caught.value)
+    assert "webhook is not an address such as https://" in str(caught.value)
     assert address not in str(caught.value)

@@ -48,7 +48,7 @@ def test_what_cannot_be_used_is_refused_and_nothing_changes(room: Room) -> None:
     room.do("/adapters load mine")
     (room.add_adapter("broken") / adapter_files.WEIGHTS).write_bytes(b"")
     room.add_adapter("foreign", base_model="/models/other")
-    assert "is not what was saved" in room.refused("/adapters load broken")
+    assert "has changed since it was saved" in room.refused("/adapters load broken")
     assert "made for /models/other" in room.refused("/adapters load foreign")
     assert "did you mean 'mine'" in room.refused("/adapters load min")
     room.client.refuses = "its weights are not finite"
@@ -92,7 +92,7 @@ def test_a_live_adapter_keeps_answering_under_its_new_name(room: Room) -> None:
     room.add_adapter("old")
     room.do("/adapters load old", "/adapters rename old new")
     assert room.client.live == room.session.live == {"new": 1.0}
-    assert "cannot have a dot" in room.refused("/adapters rename new a.b")
+    assert "has a dot" in room.refused("/adapters rename new a.b")
     assert "folder's name" in room.refused("/adapters rename new ../up")
 
 

@@ -198,8 +198,8 @@ def test_feedback_is_listed_shown_fixed_and_dropped(room: Room) -> None:
     assert ["note", "a note"] in room.last(events.TextTable).rows
     room.do("/feedback drop 2", "/feedback")
     assert [row[0] for row in room.last(events.TextTable).rows] == ["1"]
-    assert "numbers go from 1 to 2" in room.refused("/feedback drop 7")
-    assert "was dropped" in room.refused("/feedback drop 2")
+    assert "a number from 1 to 2" in room.refused("/feedback drop 7")
+    assert "is dropped" in room.refused("/feedback drop 2")
     assert "usage: " in room.refused("/feedback drop")
     assert "usage: " in room.refused("/feedback lst")
     room.do("/feedback purge")

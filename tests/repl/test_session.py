@@ -172,7 +172,7 @@ def test_a_live_adapter_that_broke_is_told_once(make_room: Callable[..., Room]) 
     (folder / adapter_files.WEIGHTS).write_bytes(b"")
     again = make_room()
     again.session.start()
-    assert "adapter 'mine' no longer answers" in again.notices()
+    assert "adapter 'mine' was deactivated" in again.notices()
     third = make_room()
     third.session.start()
     assert third.notices() == ""

@@ -69,7 +69,7 @@ def steps(file: Path) -> list[int]:
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 @pytest.mark.parametrize("left", [0, 5, 11, 17])
-def test_lines_wait_and_are_written_whole_and_in_order(
+def test_waiting_lines_are_written_completely_and_in_order(
     disk: Disk, tmp_path: Path, left: int, error: int
 ) -> None:
     file = tmp_path / "metrics.jsonl"
@@ -174,10 +174,10 @@ def test_other_faults_of_the_state_are_raised(
         run_folder.write_state(folder, RunState(state="failed"))
 
 
-def test_a_run_folder_that_cannot_be_filled_is_not_left_behind(
+def test_a_run_folder_that_cannot_be_filled_is_deleted(
     tmp_path: Path, full: Callable[[Callable[[], bool]], None]
 ) -> None:
     full(lambda: True)
-    with pytest.raises(UserError, match=r"cannot make a run folder in .*; free some space"):
+    with pytest.raises(UserError, match=r"cannot create a run folder in .*; free some space"):
         run_folder.create_loop_run(tmp_path, "mine", "loop.py", {}, RunState(state="preparing"))
     assert list(tmp_path.iterdir()) == []

@@ -18,15 +18,19 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     (
         {"training": {"eval_every": 90}, "data": {"val_split": 0.5}},
         "training.eval_every",
-        "90 is longer than the run of 40 steps: only its end counts",
+        "90 is more than the 40 steps of the run: the only evaluation is at the end",
     ),
-    ({"training": {"batch_size": 64}}, "training.batch_size", "takes 64 examples and there are 30"),
+    (
+        {"training": {"batch_size": 64}},
+        "training.batch_size",
+        "a step has 64 examples and the data 30 rows",
+    ),
     (
         {"training": {"batch_size": 2, "processes": 4}},
         "training.processes",
-        "= 4 share the 2 examples of a step: some have nothing to do",
+        "= 4 is more than the 2 examples of a step, so that some processes are idle",
     ),
-    ({"training": {"sharding": "fsdp"}}, "training.sharding", "has no effect in one"),
+    ({"training": {"sharding": "fsdp"}}, "training.sharding", "has no effect with one process"),
     ({"lora": {"rank": 2, "alpha": 64}}, "lora.alpha", "= 32 is large"),
     ({"data": {"replay_per_step": 3}}, "data.replay_per_step", "has no effect"),
     (
@@ -37,7 +41,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     (
         {"training": {"early_stopping_metric": "val_f1_macro"}},
         "training.early_stopping_metric",
-        "is of classification jobs",
+        "is only for classification",
     ),
     ({"training": {"momentum": 0.9}}, "training.momentum", "of sgd and rmsprop; adamw has none"),
     (
@@ -63,7 +67,7 @@ def values(rows: Path, changes: dict[str, Any]) -> dict[str, Any]:
     return base
 
 
-def test_a_usual_job_has_nothing_odd(rows: Path) -> None:
+def test_a_usual_job_has_no_issues(rows: Path) -> None:
     job = jobs.check_job(values(rows, {"data": {"val_split": 0.1}}), rows.parent, "t")
     short = jobs.check_job(
         values(rows, {"data": {"val_split": 0.1}, "training": {"eval_every": 40}}), rows.parent, "t"
@@ -73,7 +77,7 @@ def test_a_usual_job_has_nothing_odd(rows: Path) -> None:
 
 
 @pytest.mark.parametrize(("changes", "key", "words"), CASES, ids=[case[1] for case in CASES])
-def test_what_is_odd_is_named(rows: Path, changes: dict[str, Any], key: str, words: str) -> None:
+def test_issues_are_found(rows: Path, changes: dict[str, Any], key: str, words: str) -> None:
     found = job_checks.check(jobs.check_job(values(rows, changes), rows.parent, "t"))
     assert [finding.key for finding in found] == [key]
     assert words in found[0].message
@@ -104,7 +108,7 @@ def test_steps_follow_from_the_rows(rows: Path, tmp_path: Path) -> None:
     assert job_checks.planned_steps(job, 32) == 10
 
 
-def test_estimate_tells_warnings_and_train_stops_at_errors(
+def test_estimate_prints_warnings_and_train_stops_at_errors(
     rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -120,7 +124,7 @@ def test_estimate_tells_warnings_and_train_stops_at_errors(
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_form_says_what_is_odd_and_refuses_what_cannot_work(rows: Path) -> None:
+def test_the_form_shows_warnings_and_refuses_errors(rows: Path) -> None:
     from tui_trainer.tui.new_run import fields
     from tui_trainer.tui.new_run.screen import summary_of
 

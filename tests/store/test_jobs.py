@@ -94,7 +94,7 @@ def test_a_job_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("assignment", ["novalue", "=3", "a..b=1", "name.inner=1"])
-def test_overrides_that_are_none(tmp_path: Path, data: Path, assignment: str) -> None:
+def test_invalid_overrides_are_refused(tmp_path: Path, data: Path, assignment: str) -> None:
     file = write_job(tmp_path, 'name = "n"\n[data]\ntrain = "train.jsonl"\n')
     with pytest.raises(UserError, match="--set"):
         jobs.load_job(file, [assignment])

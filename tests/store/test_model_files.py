@@ -145,19 +145,17 @@ def pointer(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (cut, "model.safetensors is cut off: "),
-        (lie, "model.safetensors is damaged: the size of a does not fit"),
-        (lose_a_shard, "model-2-of-3.safetensors of the 3 files in .*index.json is absent"),
-        (lose_two_shards, "model-2-of-3.safetensors and 1 more of the 3 files .* are absent"),
-        (break_the_index, "model.safetensors.index.json is no list of files by tensor"),
-        (pickle_only, "its weights are in pytorch_model.bin, a pickle, which is never loaded"),
+        (cut, "model.safetensors is incomplete: "),
+        (lie, "model.safetensors is damaged: the size of a is wrong"),
+        (lose_a_shard, "model-2-of-3.safetensors of the 3 files in .*index.json is missing"),
+        (lose_two_shards, "model-2-of-3.safetensors and 1 more of the 3 files .* are missing"),
+        (break_the_index, "model.safetensors.index.json is not a list of files by tensor"),
+        (pickle_only, "its weights are in pytorch_model.bin, a pickle, which is not loaded"),
         (lambda folder: (folder / "model.safetensors").unlink(), "it has no model.safetensors"),
-        (pointer, "model.safetensors is a pointer of Git LFS, not the weights"),
+        (pointer, "model.safetensors is a Git LFS pointer, not the weights"),
     ],
 )
-def test_files_that_are_not_whole_are_named(
-    spoil: Callable[[Path], None], words: str, model: Path
-) -> None:
+def test_incomplete_files_are_named(spoil: Callable[[Path], None], words: str, model: Path) -> None:
     spoil(model)
     with pytest.raises(UserError, match=f"the model in .* cannot be used: .*{words}.*"):
         model_files.inspect_whole(model)

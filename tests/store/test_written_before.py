@@ -95,7 +95,7 @@ def test_runs_export_and_advise(runs: Path, tmp_path: Path, capsys: Capture) -> 
 
 def test_what_a_resume_checks(runs: Path) -> None:
     folder = RunFolder(runs / RUN)
-    with pytest.raises(UserError, match="nothing left to train"):
+    with pytest.raises(UserError, match="no steps left"):
         check_startable(folder)
     check_startable(folder, "step-00000003")
     found = checkpoints.list_checkpoints(folder)
@@ -136,7 +136,7 @@ def test_feedback(home: Path) -> None:
 
 def test_the_conversation(home: Path) -> None:
     store = ConversationStore()
-    said = store.said()
+    said = store.recorded()
     assert [(turn.role, turn.content) for turn in said] == [
         ("user", "Who keeps the lighthouse?"),
         ("assistant", "Nobody."),

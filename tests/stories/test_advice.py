@@ -162,7 +162,7 @@ async def test_a_run_that_ended_badly_is_rolled_back(
     advise(folder, DIVERGENCE)
     app = session()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
-        await seen(app, "a roll back", "step-00000040 is from before it")
+        await seen(app, "a roll back", "to step-00000040, with a peak")
         await pilot.press("a")
         await seen(app, "Roll lighthouse back to step-00000040")
         await pilot.press("y")

@@ -277,7 +277,7 @@ async def test_a_file_in_place_of_the_folder(tmp_path: Path, session: Session, s
     async with app.run_test(size=(120, 44)) as pilot:
         await seen(app, "wrong.txt", "checked continuously")
         await pilot.press("n", "ctrl+s")
-        await seen(app, "cannot make a run folder in")
+        await seen(app, "cannot create a run folder in")
 
 
 async def test_log_of_another_tool(

@@ -129,9 +129,9 @@ async def test_narrow_terminals_say_below_what_is_cut_beside_the_field(
     async with app.run_test(size=(80, 24)) as pilot:
         await seen(app, "no runs in")
         await pilot.press("n")
-        await seen(app, "ready to start", "names the run")
+        await seen(app, "ready to start", "name of the run")
         await pilot.press("down", "down")
-        await seen(app, "what is learned: causal-lm or classification")
+        await seen(app, "kind of training: causal-lm or classification")
         row(app, "training.learning_rate").query_one(Input).value = "0.5"
         row(app, "training.learning_rate").enter()
         await seen(app, "0.5 is very high for an adapter; 2e-4 to 3e-3 is usual")

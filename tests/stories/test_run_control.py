@@ -231,7 +231,7 @@ async def test_a_rate_of_more_than_ten_times_the_present_one_is_asked_about(
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("l", "ctrl+u", *"0.05", "enter")
-        await seen(app, "0.05 is 266 times the present rate, 0.000188.", "set 0.05 anyway")
+        await seen(app, "0.05 is 266 times the current rate, 1.88e-4.", "set 0.05 anyway")
         await pilot.press("escape")
         await pilot.pause()
         assert "all the same" not in text_of(app) and not folder.commands()
@@ -251,7 +251,7 @@ async def test_advice_of_such_a_rate_is_asked_about_too(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "lighthouse · training", "plateau")
         await pilot.press("a")
-        await seen(app, "0.01 is 53.2 times the present rate", "set 0.01 anyway")
+        await seen(app, "0.01 is 53.2 times the current rate", "set 0.01 anyway")
         await pilot.press("escape")
         assert not folder.commands()
 

@@ -250,7 +250,7 @@ async def test_details_have_a_page_for_each_kind_of_fact(
         await pilot.press("3")
         await seen(app, "checkpoint step-00000060 saved")
         await pilot.press("4")
-        await seen(app, "complete  best", "2.0 KiB", "it has no readable manifest")
+        await seen(app, "complete  best", "2.0 KiB", "its manifest.json cannot be read")
         await pilot.press("5")
         await seen(app, "no hardware samples")
         await pilot.press("6")
@@ -285,7 +285,9 @@ async def test_form_is_filled_with_the_example_and_starts_it(
     async with app.run_test(size=(120, 44)) as pilot:
         await seen(app, "no runs in", "n creates one")
         await pilot.press("n")
-        await seen(app, "lighthouse", "cosine", "peak rate, after warmup", "ready to start")
+        await seen(
+            app, "lighthouse", "cosine", "peak learning rate, reached after", "ready to start"
+        )
         await seen(app, f"learning rate {formats.rate(training.learning_rate)}", warmup)
         await pilot.press("ctrl+s")
         await becomes(app, lambda: bool(vars(app.services.supervisor)["started"]))

@@ -42,29 +42,29 @@ def folder_of(run: RunWriter) -> RunFolder:
 
 
 def answers(folder: RunFolder) -> list[tuple[str | None, bool, str]]:
-    """Every answer to a command: id, whether it was obeyed, words."""
+    """Every answer to a command: id, whether it was accepted, its message."""
     events = [event for event in folder.events() if event.kind == "command"]
     return [(event.id, event.detail["accepted"], event.message) for event in events]
 
 
-def test_a_loop_that_does_not_listen_is_read_only_and_says_so(make_run: MakeRun) -> None:
+def test_a_loop_without_commands_is_read_only(make_run: MakeRun) -> None:
     run = make_run()
     run.log(1, loss=1.0)
     folder = folder_of(run)
-    with pytest.raises(UserError, match="takes no commands"):
+    with pytest.raises(UserError, match="accepts none"):
         run_control.send(folder, "pause")
     reader = RunReader(RunLocation(folder.path, "run", "mine", "mine"))
     reader.read()
     assert not reader.view().commandable
-    # One that is sent all the same is answered in words.
+    # One that is sent all the same is refused with the reason.
     with atomic.appending(folder.control_file) as lines:
         lines.append(Command(id="late", time=time.time(), command="set-lr"))
     run.log(2, loss=1.0)
-    words = "this training loop does not change its learning rate on request"
+    words = "this training loop cannot change its learning rate on command"
     assert answers(folder) == [("late", False, words)]
 
 
-def test_functions_carry_commands_out(make_run: MakeRun) -> None:
+def test_functions_execute_commands(make_run: MakeRun) -> None:
     done: list[object] = []
     run = make_run()
     run.control(on_checkpoint=lambda: done.append("saved"), on_learning_rate=done.append)
@@ -72,20 +72,20 @@ def test_functions_carry_commands_out(make_run: MakeRun) -> None:
     folder = folder_of(run)
     first = run_control.send(folder, "checkpoint")
     second = run_control.send(folder, "set-lr", {"learning_rate": 1e-4})
-    with pytest.raises(UserError, match="takes pause, resume, checkpoint, set-lr only"):
+    with pytest.raises(UserError, match="only accepts pause, resume, checkpoint, set-lr"):
         run_control.send(folder, "stop")
     assert done == []
     run.log(2, loss=1.0)
     assert done == ["saved", 1e-4]
     assert answers(folder) == [
-        (first.id, True, "a checkpoint is saved at step 2"),
-        (second.id, True, "learning rate 0.0001 from step 3 on"),
+        (first.id, True, "checkpoint saved at step 2"),
+        (second.id, True, "learning rate 1e-4 from step 3 on"),
     ]
     marks = [event for event in folder.events() if event.kind == "learning_rate"]
     assert [(mark.step, mark.detail["learning_rate"]) for mark in marks] == [(2, 1e-4)]
 
 
-def test_a_function_that_fails_has_refused_and_training_goes_on(make_run: MakeRun) -> None:
+def test_a_function_that_raises_refuses_the_command(make_run: MakeRun) -> None:
     def save() -> None:
         raise OSError("disk full")
 
@@ -99,7 +99,7 @@ def test_a_function_that_fails_has_refused_and_training_goes_on(make_run: MakeRu
 
 
 @pytest.mark.parametrize("rate", [0, -1.0, "fast", None, True, float("inf")])
-def test_a_rate_that_is_none_never_reaches_the_loop(make_run: MakeRun, rate: object) -> None:
+def test_an_invalid_rate_never_reaches_the_loop(make_run: MakeRun, rate: object) -> None:
     rates: list[float] = []
     run = make_run()
     run.control(on_learning_rate=rates.append)
@@ -109,7 +109,7 @@ def test_a_rate_that_is_none_never_reaches_the_loop(make_run: MakeRun, rate: obj
     assert [accepted for _, accepted, _ in answers(folder_of(run))] == [False]
 
 
-def test_asking_whether_to_stop_is_a_promise_to_do_so(make_run: MakeRun) -> None:
+def test_reading_stopping_makes_the_run_accept_stop_and_cancel(make_run: MakeRun) -> None:
     saved: list[int] = []
     run = make_run(total_steps=50)
     run.control(on_checkpoint=lambda: saved.append(1))
@@ -125,7 +125,7 @@ def test_asking_whether_to_stop_is_a_promise_to_do_so(make_run: MakeRun) -> None
     assert (state.state, state.message) == ("cancelled", "stopped at step 2 and saved")
 
 
-def test_a_pause_waits_in_log_and_counts_for_nothing(make_run: MakeRun) -> None:
+def test_a_pause_blocks_in_log_and_is_not_training_time(make_run: MakeRun) -> None:
     run = make_run(total_steps=10)
     run.control()
     run.log(1, loss=1.0)
@@ -152,7 +152,7 @@ def test_a_pause_waits_in_log_and_counts_for_nothing(make_run: MakeRun) -> None:
     assert [accepted for _, accepted, _ in answers(folder)] == [True, True]
 
 
-def test_a_loop_may_carry_commands_out_itself(make_run: MakeRun) -> None:
+def test_a_loop_executes_commands_itself(make_run: MakeRun) -> None:
     run = make_run()
     assert list(run.commands("checkpoint", "cancel")) == []
     folder = folder_of(run)
@@ -169,13 +169,13 @@ def test_a_loop_may_carry_commands_out_itself(make_run: MakeRun) -> None:
             command.done()
     assert [(accepted, words) for _, accepted, words in answers(folder)] == [
         (True, "saved as last.pt"),
-        (False, "the training loop took no notice of checkpoint"),
+        (False, "the training loop did not execute checkpoint"),
         (True, "cancelled at step 2"),
     ]
     assert run.stopping == "cancel"
 
 
-def test_commands_that_come_too_late_are_answered(make_run: MakeRun) -> None:
+def test_commands_after_the_end_are_refused(make_run: MakeRun) -> None:
     run = make_run()
     run.control()
     run.log(1, loss=1.0)
@@ -216,7 +216,7 @@ def test_another_process_is_paused_resumed_and_stopped(tmp_path: Path) -> None:
         assert ask(folder, "pause").message.startswith("paused at step")
         assert folder.status() == "paused"
         assert ask(folder, "checkpoint").message == "saved it"
-        assert ask(folder, "resume").message.startswith("training again")
+        assert ask(folder, "resume").message.startswith("resumed after step")
         assert ask(folder, "stop").message == "saved it"
         assert process.wait(30) == 0
     finally:
@@ -259,9 +259,7 @@ for step in range(1, 4):
         ("if os.fork() == 0: sys.exit(0)\nos.wait(); run.log(5, loss=0.5)", "completed", ""),
     ],
 )
-def test_how_a_program_ends_is_recorded_honestly(
-    tmp_path: Path, end: str, status: str, words: str
-) -> None:
+def test_how_a_program_ends_is_recorded(tmp_path: Path, end: str, status: str, words: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", END.format(end=end), str(tmp_path)],
         capture_output=True,
@@ -276,7 +274,7 @@ def test_how_a_program_ends_is_recorded_honestly(
     assert words in state.message
 
 
-def test_nothing_heavy_is_loaded() -> None:
+def test_neither_torch_nor_textual_is_imported() -> None:
     heavy = ("torch", "textual", "numpy", "transformers", "lightning", "tui_trainer.engine")
     script = (
         "import sys, tui_trainer.writer; "
@@ -288,7 +286,7 @@ def test_nothing_heavy_is_loaded() -> None:
     assert done.stdout.strip() == ""
 
 
-def test_lines_that_are_no_commands_are_reported_and_the_loop_goes_on(make_run: MakeRun) -> None:
+def test_lines_that_are_not_commands_are_reported(make_run: MakeRun) -> None:
     run = make_run()
     run.log(1, loss=1.0)
     folder = folder_of(run)

@@ -75,13 +75,13 @@ def test_rows_are_there_before_log_returns_and_for_the_user_alone(make_run: Make
     assert folder.status() == "training"
 
 
-def test_the_lists_know_it_and_resume_refuses_it_politely(make_run: MakeRun) -> None:
+def test_it_is_listed_and_cannot_be_resumed(make_run: MakeRun) -> None:
     run = make_run(program="my_script.py")
     run.finish("failed", "ran away")
     folder = folder_of(run)
     assert run_folder.find_run("mine", folder.path.parent).path == folder.path
     assert folder.info() is None
-    with pytest.raises(UserError, match=r"my_script\.py.*cannot be resumed here"):
+    with pytest.raises(UserError, match=r"my_script\.py.*resume it with that program"):
         check_startable(folder)
     assert [event.message for event in folder.events() if event.kind == "error"] == ["ran away"]
 
@@ -102,7 +102,7 @@ def test_a_name_that_leaves_the_folder_is_refused(tmp_path: Path, name: str) -> 
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_exception_in_the_loop_is_how_the_run_ended(tmp_path: Path) -> None:
+def test_an_exception_in_the_loop_is_recorded_as_the_end(tmp_path: Path) -> None:
     with (
         pytest.raises(ZeroDivisionError),
         RunWriter(tmp_path, name="mine", total_steps=9, hardware=False) as run,
@@ -113,7 +113,7 @@ def test_an_exception_in_the_loop_is_how_the_run_ended(tmp_path: Path) -> None:
     assert (state.state, state.message) == ("failed", "ZeroDivisionError: division by zero")
 
 
-def test_ctrl_c_is_told_as_an_interruption(tmp_path: Path) -> None:
+def test_ctrl_c_is_recorded_as_an_interruption(tmp_path: Path) -> None:
     with (
         pytest.raises(KeyboardInterrupt),
         RunWriter(tmp_path, name="mine", hardware=False) as run,
@@ -125,7 +125,7 @@ def test_ctrl_c_is_told_as_an_interruption(tmp_path: Path) -> None:
     assert (state.state, state.message) == ("cancelled", "interrupted at step 7")
 
 
-def test_a_writer_that_is_let_go_of_says_how_far_it_came(tmp_path: Path) -> None:
+def test_deleting_a_writer_ends_its_run(tmp_path: Path) -> None:
     run = RunWriter(tmp_path, name="mine", total_steps=10, hardware=False)
     run.log(4, loss=1.0)
     folder = folder_of(run)
@@ -163,9 +163,9 @@ def test_only_the_main_process_writes(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_folder_that_cannot_be_made_warns_once_and_training_goes_on(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_warns_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.warns(RuntimeWarning, match="training goes on unrecorded") as told:
+    with pytest.warns(RuntimeWarning, match="training continues without recording") as told:
         run = RunWriter(tmp_path / "file" / "runs", name="mine")
         for step in range(50):
             run.log(step, loss=1.0)
@@ -220,8 +220,8 @@ def test_warnings_that_are_errors_do_not_end_the_training(
         run.log("one", loss=1.0)  # type: ignore[arg-type]
     said = capsys.readouterr().err
     assert "loss is a str 'much', not a number" in said
-    assert "no metric can be called 'kind'" in said
-    assert "step 'one' is no whole number" in said
+    assert "'kind' cannot be a metric's name" in said
+    assert "step 'one' is not a whole number" in said
     assert not folder_of(run).metrics_file.exists()
 
 
@@ -288,7 +288,7 @@ def test_numbers_of_torch(train_extra: None) -> None:
         max_size=6,
     )
 )
-def test_whatever_is_logged_every_line_is_json_and_true(
+def test_every_logged_value_is_recorded_as_valid_json(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, dict[str, object]]]
 ) -> None:
     with warnings.catch_warnings():
@@ -310,7 +310,7 @@ def test_whatever_is_logged_every_line_is_json_and_true(
 KEPT = ("kind", "nonfinite")
 
 
-def test_any_configuration_can_be_kept(make_run: MakeRun) -> None:
+def test_any_configuration_is_recorded(make_run: MakeRun) -> None:
     loop: dict[str, Any] = {"rate": np.float32(0.5), "where": Path("data"), "nan": math.nan}
     loop["self"] = loop
     run = make_run(config={**loop, "hostile": Hostile(), 3: {1, 2}, "big": 2**80, "bytes": b"x"})
@@ -323,7 +323,7 @@ def test_any_configuration_can_be_kept(make_run: MakeRun) -> None:
     assert info.config["3"] == [1, 2]
 
 
-def test_pace_and_time_left_do_not_count_evaluations(make_run: MakeRun) -> None:
+def test_speed_and_remaining_time_exclude_evaluations(make_run: MakeRun) -> None:
     import time
 
     run = make_run(total_steps=100)
@@ -343,7 +343,7 @@ def test_pace_and_time_left_do_not_count_evaluations(make_run: MakeRun) -> None:
     assert RunFolder(folder_of(run).path).state() == state
 
 
-def test_memory_that_runs_out_is_told_in_a_loop_of_ones_own(
+def test_low_memory_is_reported_as_an_event(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sampler, "_ram", lambda: (97, 100))

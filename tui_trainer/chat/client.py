@@ -1,4 +1,4 @@
-"""Speaking with the model: every call blocks until its answer is there."""
+"""Client of the chat process: every call blocks until its result is there."""
 
 from __future__ import annotations
 
@@ -35,25 +35,23 @@ from tui_trainer.contracts.feedback import Turn
 
 
 class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the model said: `tokens` generated in `seconds`. `adapter` names what said it:
-    None for the base alone, one name, or `a=0.7 b=0.3`. `dropped_turns` of the conversation
-    were too old to fit."""
+    """An answer of the model."""
 
-    text: str
-    tokens: int
-    seconds: float
-    cancelled: bool
-    adapter: str | None = None
-    adapters: dict[str, float] = msgspec.field(default_factory=dict)
-    dropped_turns: int = 0
+    text: str  # of the answer
+    tokens: int  # generated
+    seconds: float  # that generating took
+    cancelled: bool  # whether it was cut short by `cancel`
+    adapter: str | None = None  # active adapter: None (the base alone), a name, or "a=0.7 b=0.3"
+    adapters: dict[str, float] = msgspec.field(default_factory=dict)  # weight by name
+    dropped_turns: int = 0  # oldest turns of the conversation left out so that the prompt fits
 
 
 class ChatClient:
-    """One base model in a process of its own; for several threads at once.
+    """One base model in its own process. Thread-safe.
 
-    Every call starts the process if it is not there, also after a crash, and then gives it
-    again what was live. Everything raises `UserError` with one sentence. An exception in a
-    callback ends the request that it belongs to, and is passed on.
+    Every call starts the process if it does not run, also after a crash, and then restores the
+    active adapters. All methods raise `UserError`. An exception in a callback cancels its request
+    and is raised again.
     """
 
     def __init__(
@@ -64,42 +62,42 @@ class ChatClient:
         threads: int | None = None,
         on_status: Callable[[str], None] | None = None,
     ) -> None:
-        """`threads` CPU threads, half of the CPUs by default. `on_status` gets a few words
-        about what loading does, from the thread whose call started the process."""
+        """`threads` is the number of CPU threads; default: half of the CPUs. `on_status` gets the
+        progress of loading, a few words, in the thread whose call starts the process."""
         self.model = model
-        self._link = Connection(
+        self._connection = Connection(
             serve_command(model, trust_remote_code=trust_remote_code, threads=threads),
             on_status or (lambda _: None),
         )
         self._lock = threading.Lock()
-        self._answering: dict[str, bool] = {}  # id -> whether it is cancelled
+        self._active_answers: dict[str, bool] = {}  # id -> whether it is cancelled
 
     @property
     def facts(self) -> ModelReady | None:
-        """What the loaded base is; None before it was loaded."""
-        return self._link.facts
+        """Facts of the loaded base; None before it is loaded."""
+        return self._connection.facts
 
     @property
     def live(self) -> dict[str, float]:
-        """The adapters that answer, with their weights; none is the base alone."""
-        return dict(self._link.live.adapters)
+        """Weights of the active adapters by name; empty: the base alone."""
+        return dict(self._connection.live.adapters)
 
     @property
     def pid(self) -> int | None:
-        """The process's id while it is there."""
-        process = self._link.process
-        return process.pid if process is not None and not process.over else None
+        """The process's id; None if it does not run."""
+        process = self._connection.process
+        return process.pid if process is not None and not process.ended else None
 
     def start(self) -> ModelReady:
-        """Starts the process, or does nothing where it is there; returns when it is ready."""
-        self._link.running()
-        assert self._link.facts is not None  # noqa: S101
-        return self._link.facts
+        """Start the process if it does not run; returns when the base is loaded."""
+        self._connection.ready_process()
+        assert self._connection.facts is not None  # noqa: S101
+        return self._connection.facts
 
     def close(self) -> None:
-        """Ends the process; an answer under way comes back cancelled, anything else ends with
-        a `UserError`."""
-        self._link.close()
+        """Stop the process. An answer in progress is returned as cancelled; any other request
+        raises `UserError`."""
+        self._connection.close()
 
     def __enter__(self) -> ChatClient:
         return self
@@ -117,10 +115,10 @@ class ChatClient:
         seed: int | None = None,
         on_token: Callable[[str], None] | None = None,
     ) -> ModelAnswer:
-        """The answer to a conversation that ends with the user's turn.
+        """Answer a conversation that ends with the user's turn.
 
-        `on_token` gets its next whole characters as they come. Temperature 0 is greedy;
-        otherwise tokens are drawn from the likeliest that make up `top_p` of the probability.
+        `on_token` gets the answer's next characters as they are generated. Temperature 0 is
+        greedy; otherwise tokens are sampled from the smallest set with a probability of `top_p`.
         """
         request = AnswerRequest(
             id=new_id(),
@@ -131,42 +129,44 @@ class ChatClient:
             seed=seed,
         )
         with self._lock:
-            self._answering[request.id] = False
+            self._active_answers[request.id] = False
         try:
             return self._answer(request, on_token or (lambda _: None))
         finally:
             with self._lock:
-                del self._answering[request.id]
+                del self._active_answers[request.id]
 
     def _answer(self, request: AnswerRequest, on_token: Callable[[str], None]) -> ModelAnswer:
-        process = self._link.running()
+        process = self._connection.ready_process()
         with self._lock:
-            cancelled = self._answering[request.id]
-        if cancelled:  # while the base was loaded
+            cancelled = self._active_answers[request.id]
+        if cancelled:  # during loading
             return ModelAnswer(text="", tokens=0, seconds=0.0, cancelled=True)
-        with closing(self._link.events(process, request)) as events:
+        with closing(self._connection.events(process, request)) as events:
             for event in events:
                 if isinstance(event, AnswerPiece):
                     on_token(event.text)
                 elif isinstance(event, AnswerDone):
                     return _as_answer(event)
-        raise UserError("the chat process gave no answer", 1)
+        raise UserError("the chat process returned no answer; ask again", 1)
 
     def cancel(self) -> None:
-        """Ends every answer under way, also one that still waits; each returns what there is
-        of it. From any thread."""
+        """Cancel all answers in progress or waiting; each returns the text generated so far."""
         with self._lock:
-            under_way = list(self._answering)
-            self._answering = dict.fromkeys(under_way, True)
-        process = self._link.process
+            requests = list(self._active_answers)
+            self._active_answers = dict.fromkeys(requests, True)
+        process = self._connection.process
         if process is not None:
-            for request_id in under_way:
+            for request_id in requests:
                 process.send(CancelRequest(id=new_id(), target=request_id))
 
     def use(self, adapters: dict[str, float], folders: dict[str, Path]) -> None:
-        """Lets these adapters (name -> weight) answer from the next answer on; none is the
-        base alone, several their exact weighted sum. Refused, nothing changes."""
-        self._link.switch(ActiveAdapters(dict(adapters), dict(folders)))
+        """Activate these adapters (weight by name) from the next answer on.
+
+        Several are added with their weights; none is the base alone. If the process refuses them,
+        the active adapters stay.
+        """
+        self._connection.switch(ActiveAdapters(dict(adapters), dict(folders)))
 
     def answers(
         self,
@@ -176,11 +176,11 @@ class ChatClient:
         max_new_tokens: int,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
-        """Greedy answers to many questions by the base (None), an adapter's folder, or what is
-        live, which is not disturbed; other calls are served meanwhile.
+        """Answer many questions greedily with the base (None), the adapter in a folder, or the
+        active adapters, which stay the same. Other calls are served meanwhile.
 
-        `on_progress` gets how many of how many are answered, at least every second; to end the
-        work early, let it raise.
+        `on_progress` gets the number of answered and of all questions, at least every second; an
+        exception that it raises cancels the request.
         """
         if not questions:
             return []
@@ -195,17 +195,17 @@ class ChatClient:
             max_new_tokens=max_new_tokens,
         )
         report = on_progress or (lambda _done, _total: None)
-        return self._link.ask(request, BatchAnswered, lambda p: report(p.done, p.total)).texts
+        return self._connection.ask(request, BatchAnswered, lambda p: report(p.done, p.total)).texts
 
     def check(self, adapter: Path) -> AdapterFacts:
-        """An adapter's facts; raises `UserError` with the reason where it cannot be used."""
+        """Facts of an adapter; raises `UserError` with the reason if it cannot be used."""
         request = CheckRequest(id=new_id(), folder=str(adapter.absolute()))
-        return self._link.ask(request, AdapterChecked).facts
+        return self._connection.ask(request, AdapterChecked).facts
 
     def compare(self, a: Path, b: Path) -> Comparison:
-        """How large the changes of two adapters are, layer by layer, and how far apart."""
+        """Compare the weight updates of two adapters, layer by layer."""
         request = CompareRequest(id=new_id(), a=str(a.absolute()), b=str(b.absolute()))
-        return self._link.ask(request, AdaptersCompared).comparison
+        return self._connection.ask(request, AdaptersCompared).comparison
 
     def merge(
         self,
@@ -214,14 +214,14 @@ class ChatClient:
         *,
         on_progress: Callable[[str], None] | None = None,
     ) -> Path:
-        """Writes base and adapter as one plain model into `out`, a new or empty folder.
+        """Merge an adapter into the base and write the model into `out`, a new or empty folder.
 
-        `on_progress` gets the stage in a few words.
+        `on_progress` gets the present stage, a few words.
         """
         out = out.expanduser().absolute()
         request = MergeRequest(id=new_id(), folder=str(adapter.absolute()), out=str(out))
         report = on_progress or (lambda _: None)
-        return Path(self._link.ask(request, AdaptersMerged, lambda p: report(p.message)).path)
+        return Path(self._connection.ask(request, AdaptersMerged, lambda p: report(p.message)).path)
 
 
 def _as_answer(event: AnswerDone) -> ModelAnswer:

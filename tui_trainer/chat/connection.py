@@ -1,4 +1,4 @@
-"""The line to the chat process: there when it is needed, again after a crash."""
+"""The connection to the chat process, which is started on demand and again after a crash."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ Last = TypeVar("Last", bound=Event)
 
 @dataclass(frozen=True)
 class ActiveAdapters:
-    """Which adapters are to answer, with weights, and where each lies."""
+    """The adapters to use for answers."""
 
-    adapters: dict[str, float] = field(default_factory=dict)
-    folders: dict[str, Path] = field(default_factory=dict)
+    adapters: dict[str, float] = field(default_factory=dict)  # weight by name
+    folders: dict[str, Path] = field(default_factory=dict)  # folder by name
 
 
 class Connection:
-    """Starts the process when something is asked and it is not there, and gives it what was
-    live. For several threads at once. Everything raises `UserError`."""
+    """Starts the chat process on demand and restores the active adapters. Thread-safe. All methods
+    raise `UserError`."""
 
     def __init__(self, command: Sequence[str], on_status: Callable[[str], None]) -> None:
-        """`on_status` gets a few words about what loading does, and how a process ended that
-        is started again."""
+        """`on_status` gets the progress of loading, and how a process ended that is started
+        again."""
         self.live = ActiveAdapters()
         self.facts: ModelReady | None = None
         self._command = command
@@ -53,18 +53,18 @@ class Connection:
 
     @property
     def process(self) -> ChatProcess | None:
-        """The process, which may be loading or have ended."""
+        """The process, which may be loading or ended; None before the first one."""
         return self._process
 
-    def running(self) -> ChatProcess:
-        """The process, loaded and given what is live."""
+    def ready_process(self) -> ChatProcess:
+        """The process, with the base loaded and the adapters active; starts it if needed."""
         with self._starting:
             if self._closed:
                 raise UserError("the chat is closed", 1)
-            if self._process is not None and not self._process.over:
+            if self._process is not None and not self._process.ended:
                 return self._process
             if self._process is not None:
-                self._on_status(f"{self._process.how_it_ended()}; starting it again")
+                self._on_status(f"{self._process.end_description()}; starting it again")
             self._process = process = ChatProcess(self._command)
             try:
                 self.facts = self._wait_until_ready(process)
@@ -77,15 +77,15 @@ class Connection:
             return process
 
     def close(self) -> None:
-        """Ends the process; the next thing asked raises `UserError`."""
+        """Stop the process; later requests raise `UserError`."""
         self._closed = True
         process = self._process
         if process is not None:
             process.close()
 
     def switch(self, live: ActiveAdapters) -> None:
-        """Lets other adapters answer. Refused, nothing changes."""
-        self._switch(self.running(), live)
+        """Replace the active adapters; a refused change has no effect."""
+        self._switch(self.ready_process(), live)
 
     def ask(
         self,
@@ -93,27 +93,30 @@ class Connection:
         last: type[Last],
         on_progress: Callable[[RequestProgress], None] = lambda _: None,
     ) -> Last:
-        """Sends a request and waits for its last event."""
-        return self._ask(self.running(), request, last, on_progress)
+        """Send a request and wait for its final event, of the type `last`."""
+        return self._ask(self.ready_process(), request, last, on_progress)
 
     def events(self, process: ChatProcess, request: Request) -> Generator[Event, None, None]:
-        """Sends a request and gives its events. Raises what it failed with, or how the process
-        ended; takes the request back where the generator is closed early."""
-        waiting = process.listen(request.id)
-        over = False
+        """Send a request and yield its events.
+
+        Raises `UserError` if the request fails or the process ends. Closing the generator early
+        cancels the request.
+        """
+        queue = process.subscribe(request.id)
+        finished = False
         try:
             process.send(request)
-            while (event := waiting.get()) is not None:
-                over = not isinstance(event, AnswerPiece | RequestProgress)
+            while (event := queue.get()) is not None:
+                finished = not isinstance(event, AnswerPiece | RequestProgress)
                 if isinstance(event, RequestFailed):
                     raise UserError(event.message, event.exit_status)
                 yield event
-                if over:
+                if finished:
                     return
-            raise UserError(process.how_it_ended(), 1)
+            raise UserError(process.end_description(), 1)
         finally:
-            process.forget(request.id)
-            if not over:
+            process.unsubscribe(request.id)
+            if not finished:
                 process.send(CancelRequest(id=new_id(), target=request.id))
 
     def _ask(
@@ -129,28 +132,30 @@ class Connection:
                     on_progress(event)
                 elif isinstance(event, last):
                     return event
-        raise UserError("the chat process answered something else than it was asked", 1)
+        raise UserError("the chat process sent an unexpected event; try again", 1)
 
     def _wait_until_ready(self, process: ChatProcess) -> ModelReady:
-        while (event := process.general.get()) is not None:
+        while (event := process.startup_events.get()) is not None:
             if isinstance(event, ModelReady):
                 return event
             if isinstance(event, RequestFailed):
                 raise UserError(event.message, event.exit_status)
             if isinstance(event, Status):
                 self._on_status(event.message)
-        raise UserError(process.how_it_ended(), 1)
+        raise UserError(process.end_description(), 1)
 
     def _restore(self, process: ChatProcess) -> None:
         live = self.live
         try:
             self._switch(process, live)
         except UserError as error:
-            if process.over:  # not refused: the next process may still take it
+            if process.ended:  # not refused: the next process may accept them
                 raise
             self.live = ActiveAdapters()
             names = ", ".join(live.adapters)
-            raise UserError(f"{names} was live; now the base alone answers: {error}") from error
+            raise UserError(
+                f"{names} cannot be activated again, so the base alone is active: {error}"
+            ) from error
 
     def _switch(self, process: ChatProcess, live: ActiveAdapters) -> None:
         request = UseRequest(
@@ -163,5 +168,5 @@ class Connection:
 
 
 def new_id() -> str:
-    """A request's id."""
+    """A new id for a request."""
     return secrets.token_hex(8)

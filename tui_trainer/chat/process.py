@@ -1,4 +1,4 @@
-"""The chat process as seen from outside: started, written to, listened to."""
+"""The chat process: starting it, writing requests, reading events."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ from tui_trainer.contracts.chat import Event, ModelReady, Request, RequestFailed
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.store import child_process
 
-KEPT_LINES = 40
-TOLD_LINES = 3
-CLOSE_SECONDS = 5.0
+KEPT_LINES = 40  # of the process's stderr
+SHOWN_LINES = 3  # of them, in an error message
+CLOSE_SECONDS = 5.0  # after which a closed process is killed
 
-# What waits for a request's events; None says that there will be no more.
-Waiting = queue.SimpleQueue[Event | None]
+# Events of one request, or of the start; None: the process has ended.
+EventQueue = queue.SimpleQueue[Event | None]
 
 
 class ChatProcess:
-    """One process from its start to its end; a new one is made after a crash.
+    """One process, from its start to its end. Thread-safe.
 
-    Its threads read what it says and hand every event to whoever waits for it.
+    Background threads read its events and put each one into the queue of its request.
+    `startup_events` has those that belong to no request.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
-        """Starts it in a session of its own, so that Ctrl-C in a terminal does not reach it;
-        it ends when its stdin closes. Raises `UserError`."""
+        """Start the process in its own session, so that Ctrl-C in a terminal does not reach it.
+        It exits when its stdin is closed. Raises `UserError`."""
         try:
             self._process = child_process.start(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
         except OSError as error:
             raise UserError(f"the chat process cannot be started: {error}", 1) from None
-        self.general: Waiting = queue.SimpleQueue()
+        self.startup_events: EventQueue = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._writing = threading.Lock()  # its own: a write may have to wait for the process
-        self._waiting: dict[str, Waiting] = {}
-        self._over = False
+        self._write_lock = threading.Lock()  # separate, as a write may block
+        self._queues: dict[str, EventQueue] = {}  # by request
+        self._ended = False
         self._errors: deque[str] = deque(maxlen=KEPT_LINES)
         self._error_reader = threading.Thread(
             target=self._read_errors, name="chat errors", daemon=True
@@ -53,31 +54,31 @@ class ChatProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process's id."""
         return self._process.pid
 
     @property
-    def over(self) -> bool:
-        """Whether it has ended."""
+    def ended(self) -> bool:
+        """Whether the process has ended and all its events are queued."""
         with self._lock:
-            return self._over
+            return self._ended
 
-    def listen(self, request_id: str) -> Waiting:
-        """Where the events of a request will come; None after the last, if it ends early."""
-        waiting: Waiting = queue.SimpleQueue()
+    def subscribe(self, request_id: str) -> EventQueue:
+        """The queue that gets the events of a request, and None if the process ends."""
+        events: EventQueue = queue.SimpleQueue()
         with self._lock:
-            if self._over:
-                waiting.put(None)
-            self._waiting[request_id] = waiting
-        return waiting
+            if self._ended:
+                events.put(None)
+            self._queues[request_id] = events
+        return events
 
-    def forget(self, request_id: str) -> None:
-        """Nobody waits for this request any more."""
+    def unsubscribe(self, request_id: str) -> None:
+        """Drop the queue of a request."""
         with self._lock:
-            self._waiting.pop(request_id, None)
+            self._queues.pop(request_id, None)
 
     def send(self, request: Request) -> None:
-        """Writes a request; one that cannot be written is told by the process's end.
+        """Write a request. If the process has ended, the request's queue gets None.
 
         Raises `UserError` for text that is not valid Unicode.
         """
@@ -85,15 +86,15 @@ class ChatProcess:
         try:
             data = msgspec.json.encode(request) + b"\n"
         except UnicodeEncodeError:
-            raise UserError("the text holds bytes that are no characters (not UTF-8)") from None
-        with contextlib.suppress(OSError, ValueError), self._writing:
+            raise UserError("the text contains bytes that are not valid UTF-8") from None
+        with contextlib.suppress(OSError, ValueError), self._write_lock:
             self._process.stdin.write(data)
             self._process.stdin.flush()
 
     def close(self) -> None:
-        """Ends it: stdin closed first, killed if that does not help."""
+        """Stop the process by closing its stdin; kill it after `CLOSE_SECONDS`."""
         assert self._process.stdin is not None  # noqa: S101
-        with contextlib.suppress(OSError), self._writing:
+        with contextlib.suppress(OSError), self._write_lock:
             self._process.stdin.close()
         try:
             self._process.wait(CLOSE_SECONDS)
@@ -101,42 +102,42 @@ class ChatProcess:
             self._process.kill()
             self._process.wait()
 
-    def how_it_ended(self) -> str:
-        """One sentence about its end, with the last lines that it printed."""
+    def end_description(self) -> str:
+        """How the process ended, in one sentence with the last lines that it printed."""
         status = self._process.wait()
         self._error_reader.join(1.0)
-        how = f"with exit status {status}"
+        how = f"ended with exit status {status}"
         if status < 0:
             with contextlib.suppress(ValueError):
-                how = f"by {signal.Signals(-status).name}"
-        printed = [line for line in list(self._errors) if line.strip()][-TOLD_LINES:]
+                how = f"was killed by {signal.Signals(-status).name}"
+        printed = [line for line in list(self._errors) if line.strip()][-SHOWN_LINES:]
         last = f"; it last printed: {' | '.join(printed)}" if printed else ""
-        return f"the chat process was ended {how}{last}"
+        return f"the chat process {how}{last}"
 
     def _read_events(self) -> None:
         assert self._process.stdout is not None  # noqa: S101
         decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
         for line in self._process.stdout:
             try:
-                self._hand_over(decoder.decode(line))
+                self._dispatch(decoder.decode(line))
             except BAD_CONTENT as error:
                 self._errors.append(f"not an event: {error}")
         self._process.wait()
         with self._lock:
-            self._over = True
-            for waiting in (self.general, *self._waiting.values()):
-                waiting.put(None)
+            self._ended = True
+            for events in (self.startup_events, *self._queues.values()):
+                events.put(None)
 
-    def _hand_over(self, event: Event) -> None:
+    def _dispatch(self, event: Event) -> None:
         if isinstance(event, ModelReady | Status) or (
             isinstance(event, RequestFailed) and event.id is None
         ):
-            self.general.put(event)
+            self.startup_events.put(event)
             return
         with self._lock:
-            waiting = self._waiting.get(event.id or "")
-        if waiting is not None:
-            waiting.put(event)
+            events = self._queues.get(event.id or "")
+        if events is not None:
+            events.put(event)
 
     def _read_errors(self) -> None:
         assert self._process.stderr is not None  # noqa: S101

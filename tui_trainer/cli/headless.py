@@ -13,7 +13,7 @@ from tui_trainer.cli.progress_printer import JsonProgress, ProgressPrinter, Text
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, CommandName
 from tui_trainer.launch.engine_process import kill_engine, start_engine
-from tui_trainer.launch.exit_report import EngineEnd, StartedProcess, describe_end
+from tui_trainer.launch.exit_report import EngineEnd, EngineStart, describe_end
 from tui_trainer.launch.follow_run import Position, follow
 from tui_trainer.store.runs import run_control
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -34,7 +34,7 @@ def run_headless(
     """
     progress: ProgressPrinter = JsonProgress() if as_json else TextProgress(folder)
     notifications = RunNotifications(folder, load_settings().notify)
-    beginning, since = StartedProcess.now(folder), Position.at_end(folder)
+    beginning, since = EngineStart.now(folder), Position.at_end(folder)
     with Interrupts() as interrupts:
         process = start_engine(folder, from_checkpoint, rate)
         stopper = Stopper(folder, process, progress)

@@ -42,7 +42,7 @@ class RunNotifications:
         # The end is reported by `end`, when the process has ended.
         status = state.state if state is not None and state.state in ACTIVE_STATES else "idle"
         self._hang_detector.look(state, status, self._info)
-        notices = self._notifier.look([self._seen(status, state)])
+        notices = self._notifier.check([self._seen(status, state)])
         # Advice is printed as an event of the run.
         return [notice.text for notice in notices if notice.kind == "hang"]
 
@@ -51,9 +51,9 @@ class RunNotifications:
         `interrupted`."""
         self._hang_detector.look(self._folder.state(), "idle", self._info)
         seen = self._seen(end.status, self._folder.state(), end.message)
-        self._notifier.look([self._seen("idle", None)])
+        self._notifier.check([self._seen("idle", None)])
         if not end.refused:  # the run is unchanged
-            self._notifier.ended(seen)
+            self._notifier.send_end(seen)
         if not self._notifier.flush(QUIET_SECONDS, interrupted) and not interrupted():
             output.message(
                 "a notification is still being sent; press Ctrl-C to exit without waiting"

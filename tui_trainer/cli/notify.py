@@ -70,12 +70,12 @@ def test(as_json: bool) -> int:
 
 def _test_all(settings: NotifySettings) -> list[ChannelTest]:
     from tui_trainer.cli.notifications import terminal_writer
-    from tui_trainer.notify.notice_rules import trial
-    from tui_trainer.notify.sender import ways_of
+    from tui_trainer.notify.notice_rules import make_test_notice
+    from tui_trainer.notify.sender import open_channels
 
-    notice = trial(time.time())
+    notice = make_test_notice(time.time())
     found = {}
-    for channel in ways_of(settings, os.environ, terminal_writer()):
+    for channel in open_channels(settings, os.environ, terminal_writer()):
         started = time.monotonic()
         problem = channel.send(notice)
         seconds = time.monotonic() - started

@@ -129,8 +129,8 @@ def _refuse_broken_rate(folder: RunFolder) -> None:
     broken = broken_rate(folder)
     if broken is not None:
         raise UserError(
-            f"{broken.what}; resume from before that with: {broken.command} (or keep the rate with "
-            "--keep-rate)"
+            f"{broken.description}; resume from before that with: {broken.command} (or keep the "
+            "rate with --keep-rate)"
         )
 
 

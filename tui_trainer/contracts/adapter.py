@@ -1,4 +1,4 @@
-"""An adapter's own facts, beside what PEFT stores (which keeps neither base hash nor measures)."""
+"""Facts about an adapter that PEFT's own files do not store: base, origin and measurements."""
 
 from __future__ import annotations
 
@@ -10,38 +10,33 @@ SCHEMA = 1
 
 
 class Measures(msgspec.Struct, frozen=True, kw_only=True):
-    """Shares (0..1) of questions answered exactly as taught or as before, or None where there
-    were none to ask: `recalled` of the corrections, `kept` of golden and earlier answers."""
+    """How many questions an adapter answers exactly as expected; a share is None if no question
+    was asked."""
 
-    recalled: float | None = None  # share (0..1) of the corrections
-    kept: float | None = None  # share (0..1) of golden and earlier answers
+    recalled: float | None = None  # share (0..1) of the corrections answered as taught
+    kept: float | None = None  # share (0..1) of golden and earlier answers that did not change
     recalled_count: int = 0  # corrections asked
     kept_count: int = 0  # golden and earlier questions asked
 
 
 class AdapterInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """`adapter.json`, written last into an adapter's folder: without it there is no adapter.
-
-    `examples` are the ids of the feedback that it learned (its own, not its parents'); `before`
-    and `after` measure the model that was live before the training and this one; `files` maps
-    each file's name to its SHA-256.
-    """
+    """`adapter.json`, written last: a folder without it is not an adapter."""
 
     schema: int = SCHEMA  # version of the file's format
     name: str  # the folder's name
     created_at: float  # seconds since the epoch
-    base_model: str  # base it is for: "builtin" or a folder
+    base_model: str  # the base it was trained on: "builtin" or a folder
     base_hash: str | None  # SHA-256 of the base's files
     data_hash: str | None = None  # SHA-256 of the training data
-    run_id: str | None = None  # run that made it
-    parent: str | None = None  # adapter whose training it continues
+    run_id: str | None = None  # the run that trained it
+    parent: str | None = None  # the adapter that its training continued
     lora: LoraSettings = msgspec.field(default_factory=LoraSettings)  # settings of its layers
     steps: int | None = None  # optimizer steps it was trained for
     train_loss: float | None = None  # of the last step, nats
     val_loss: float | None = None  # of the last evaluation, nats
-    # Ids of the feedback it was trained on.
+    # Ids of the feedback it was trained on, without its parents'.
     examples: list[str] = msgspec.field(default_factory=list)
-    # Of the model that was active before.
+    # Measures of the adapters that were active before it.
     before: Measures = msgspec.field(default_factory=Measures)
-    after: Measures = msgspec.field(default_factory=Measures)  # of this adapter
+    after: Measures = msgspec.field(default_factory=Measures)  # measures of this adapter
     files: dict[str, str] = msgspec.field(default_factory=dict)  # SHA-256 by file name

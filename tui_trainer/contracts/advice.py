@@ -1,4 +1,4 @@
-"""What the advisor says about a run, and what it may be told beforehand."""
+"""Advice about a run, the facts of a job that the advisor uses, and its settings."""
 
 from __future__ import annotations
 
@@ -29,101 +29,95 @@ URGENCIES: tuple[Urgency, ...] = ("low", "medium", "high", "critical")
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """What an advice rests on: a window of one metric, and numbers by name.
+    """The measurements behind an advice: a window of one metric, and further numbers.
 
-    `metric` is a column of `metrics.jsonl` (or of a hardware sample); `first_step` and
-    `last_step` bound the window; `level` is what the metric was before (same unit), `value` what
-    it is in the window, `limit` what would still have been normal. Where these are a spread, the
-    numbers `low` and `high` are the band in which the metric itself used to lie.
+    `value`, `level` and `limit` have the metric's unit. If they measure its spread, `numbers` has
+    `low` and `high`, the bounds of the metric itself before the window.
     """
 
-    metric: str  # column of a record
-    first_step: int  # of the window
-    last_step: int  # of the window
-    value: float | None = None  # in the window
-    level: float | None = None  # before the window
-    limit: float | None = None  # of what is normal
-    numbers: dict[str, float] = msgspec.field(default_factory=dict)  # others, by name
+    metric: str  # column of `metrics.jsonl`, or field of a hardware sample
+    first_step: int  # first step of the window
+    last_step: int  # last step of the window
+    value: float | None = None  # of the metric in the window
+    level: float | None = None  # of the metric before the window
+    limit: float | None = None  # largest (or smallest) normal value
+    numbers: dict[str, float] = msgspec.field(default_factory=dict)  # further numbers, by name
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
-    """One advice. It is raised once, updated while it lasts and closed when it is over: the
-    `id` stays the same.
+    """One advice: raised once, updated while its cause lasts, then closed.
 
-    `step` is where it was raised, `updated_step` the newest step that it speaks of.
-    `suggested_lr` is `learning_rate` times `factor`; all three are None where the rate is not
-    known or no change of it helps (`factor` is given without a rate where only the rate is
-    unknown). `good_step` is the last step before things went wrong, for a roll-back.
-    `confidence` is between 0 and 1.
+    `factor` is None if no change of the learning rate helps; `learning_rate` and `suggested_lr`
+    are None then, and if the rate is unknown.
     """
 
-    id: str  # the same while it lasts
-    kind: AdviceKind  # which rule
+    id: str  # the same from raised to closed
+    kind: AdviceKind  # the rule that raised it
     urgency: Urgency  # how soon to act
     status: AdviceStatus  # raised, updated or closed
-    step: int  # where it was raised
-    updated_step: int  # newest step it is about
-    learning_rate: float | None  # of that step
+    step: int  # at which it was raised
+    updated_step: int  # newest step that it is about
+    learning_rate: float | None  # at `updated_step`
     suggested_lr: float | None  # `learning_rate` * `factor`
-    factor: float | None  # to multiply the rate by
+    factor: float | None  # to multiply the learning rate by
     reason: str  # one sentence
-    evidence: Evidence  # the numbers behind it
+    evidence: Evidence  # the measurements behind it
     confidence: float  # 0..1
-    also_try: list[str] = msgspec.field(default_factory=list)  # other measures, a sentence each
-    good_step: int | None = None  # to roll back to
+    also_try: list[str] = msgspec.field(default_factory=list)  # other remedies, a sentence each
+    good_step: int | None = None  # last step before the trouble, to roll back to
 
 
 class JobFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a job before its first step; None where it is not.
+    """What is known of a job before its first step; None if unknown.
 
-    `learning_rate` is the schedule's peak. `adapter` says that low-rank updates are trained by
-    an Adam-like optimizer, so that a weight moves by at most about the rate in a step;
-    `usual_rate` is then one that is usual for a base of that width.
+    With `adapter`, low-rank updates are trained by an Adam-like optimizer, so that a step changes
+    a weight by at most about the learning rate.
     """
 
     learning_rate: float | None = None  # peak of the schedule
-    scheduler: str | None = None  # its name
+    scheduler: str | None = None  # name of the schedule
     warmup_steps: int | None = None  # optimizer steps
     total_steps: int | None = None  # optimizer steps
-    adapter: bool = False  # low-rank updates, Adam-like optimizer
-    usual_rate: float | None = None  # for a base of this width
+    adapter: bool = False  # low-rank updates with an Adam-like optimizer
+    usual_rate: float | None = None  # usual learning rate for a base of this width
 
 
 class AdvisorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the advisor judges, and what it may do by itself."""
+    """Limits of the advisor's rules, and what it may change automatically."""
 
-    enabled: Annotated[bool, Meta(description="whether runs are judged at all")] = True
+    enabled: Annotated[bool, Meta(description="whether the advisor watches runs")] = True
     muted: Annotated[
-        list[AdviceKind], Meta(description='kinds never raised, such as ["plateau"]')
+        list[AdviceKind], Meta(description='kinds that are not raised, such as ["plateau"]')
     ] = msgspec.field(default_factory=list)
     hang_factor: Annotated[
         float, Meta(gt=1, description="a step longer than this many median steps is a hang")
     ] = 20.0
     hang_seconds: Annotated[
-        float, Meta(ge=0, description="but never one shorter than this many seconds")
+        float, Meta(ge=0, description="seconds; a shorter step is never a hang")
     ] = 1.0
     memory_share: Annotated[
-        float, Meta(gt=0, le=1, description="share of memory in use (0..1) that is too close")
+        float, Meta(gt=0, le=1, description="share of memory in use (0..1) that raises advice")
     ] = 0.95
     data_share: Annotated[
-        float, Meta(gt=0, le=1, description="share of a step (0..1) spent waiting for data")
+        float,
+        Meta(gt=0, le=1, description="share of a step (0..1) waiting for data that raises advice"),
     ] = 0.4
     auto_apply: Annotated[
-        bool, Meta(description="high and critical advice changes the learning rate by itself")
+        bool, Meta(description="apply the rates of high and critical advice automatically")
     ] = False
     spike_rollback: Annotated[
-        bool, Meta(description="after a loss spike that stays, back to the last good checkpoint")
+        bool, Meta(description="roll back to the last good checkpoint after a lasting loss spike")
     ] = False
     min_learning_rate: Annotated[
         Annotated[float, Meta(gt=0)] | None,
-        Meta(description="advice that is applied sets no rate below this one"),
+        Meta(description="lowest learning rate that applied advice sets"),
     ] = None
     max_learning_rate: Annotated[
         Annotated[float, Meta(gt=0)] | None,
-        Meta(description="advice that is applied sets no rate above this one"),
+        Meta(description="highest learning rate that applied advice sets"),
     ] = None
     max_changes: Annotated[
-        int, Meta(ge=0, description="most changes of the rate, and ways back, by itself in a run")
+        int, Meta(ge=0, description="most automatic rate changes and rollbacks in one run")
     ] = 3
 
     def __post_init__(self) -> None:
@@ -132,5 +126,5 @@ class AdvisorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise ValueError("min_learning_rate is above max_learning_rate")
 
     def bounded(self, rate: float) -> float:
-        """The rate within the two bounds."""
+        """`rate`, limited to `min_learning_rate` and `max_learning_rate`."""
         return min(max(rate, self.min_learning_rate or rate), self.max_learning_rate or math.inf)

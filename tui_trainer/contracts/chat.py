@@ -1,7 +1,7 @@
-"""What the chat process is asked and what it says: one JSON line each, on stdin and stdout.
+"""Protocol of the chat process: requests on its stdin, events on its stdout, one JSON line each.
 
-Every request has an `id`; every event about it carries the same. A request ends with exactly
-one of its last events: the one named beside it, or `Failed`.
+Every request has an `id`, which the events about it repeat. Each request ends with exactly one
+final event: the one named in its docstring, or `RequestFailed`.
 """
 
 from __future__ import annotations
@@ -18,71 +18,68 @@ Tokens = Annotated[int, Meta(ge=1)]
 
 
 class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", tag="answer"):
-    """Answer a conversation that ends with the user's turn; ends with `Answered`.
+    """Answer a conversation; ends with `AnswerDone`."""
 
-    Temperature 0 is greedy; otherwise tokens are drawn from the smallest set that holds
-    `top_p` of the probability, the same for the same `seed`.
-    """
-
-    id: str
-    turns: list[Turn]
-    max_new_tokens: Tokens
-    temperature: Annotated[float, Meta(ge=0)] = 0.0
+    id: str  # of the request
+    turns: list[Turn]  # the conversation; the last turn is the user's
+    max_new_tokens: Tokens  # most tokens of the answer
+    temperature: Annotated[float, Meta(ge=0)] = 0.0  # of sampling; 0 is greedy
+    # Probability (0..1) of the smallest set of tokens that is sampled from.
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
-    seed: Annotated[int, Meta(ge=0)] | None = None
+    seed: Annotated[int, Meta(ge=0)] | None = None  # of sampling; None: a random one
 
 
 class BatchRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", tag="answers"):
-    """Greedy answers to many questions, by the base, what is live, or the adapter in `folder`,
-    without touching what is live; `Progress` at least every second, ends with
-    `BatchAnswered`."""
+    """Answer many questions greedily without changing the active adapters.
 
-    id: str
-    questions: list[list[Turn]]
-    source: Source
-    folder: str | None = None
-    max_new_tokens: Tokens
+    Sends `RequestProgress` at least every second and ends with `BatchAnswered`.
+    """
+
+    id: str  # of the request
+    questions: list[list[Turn]]  # conversations, each ending with the user's turn
+    source: Source  # what answers: the base, the active adapters, or the adapter in `folder`
+    folder: str | None = None  # of the adapter, if `source` is "adapter"
+    max_new_tokens: Tokens  # most tokens of each answer
 
 
 class UseRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", tag="use"):
-    """Let these adapters (name -> weight; none is the base alone) answer from now on; ends
-    with `Used`. `folders` says where each lies. Refused, nothing changes."""
+    """Replace the active adapters; ends with `AdaptersUsed`. A refused request changes nothing."""
 
-    id: str
-    adapters: dict[str, float]
-    folders: dict[str, str]
+    id: str  # of the request
+    adapters: dict[str, float]  # weight by name; empty: the base alone
+    folders: dict[str, str]  # path of each adapter's folder, by name
 
 
 class CheckRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", tag="check"):
-    """Whether the adapter in `folder` can be used on this base; ends with `Checked`."""
+    """Check that an adapter can be used on this base; ends with `AdapterChecked`."""
 
-    id: str
-    folder: str
+    id: str  # of the request
+    folder: str  # of the adapter
 
 
 class CompareRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", tag="compare"):
-    """How the changes of two adapters differ; ends with `Compared`."""
+    """Compare the weight updates of two adapters; ends with `AdaptersCompared`."""
 
-    id: str
-    a: str
-    b: str
+    id: str  # of the request
+    a: str  # folder of the first adapter
+    b: str  # folder of the second adapter
 
 
 class MergeRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", tag="merge"):
-    """Write base and adapter as one plain model into the folder `out`; `Progress` in between,
-    ends with `Merged`."""
+    """Merge an adapter into the base and write the model; sends `RequestProgress` and ends with
+    `AdaptersMerged`."""
 
-    id: str
-    folder: str
-    out: str
+    id: str  # of the request
+    folder: str  # of the adapter
+    out: str  # new or empty folder to write the model to
 
 
 class CancelRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", tag="cancel"):
-    """End the request `target` early. An answer ends with what there is of it, anything else
-    with `Failed`. It has no last event of its own."""
+    """Cancel another request. An answer ends with the text generated so far, anything else with
+    `RequestFailed`. A cancel request has no final event of its own."""
 
-    id: str
-    target: str
+    id: str  # of this request
+    target: str  # id of the request to cancel
 
 
 Request = (
@@ -97,138 +94,131 @@ Request = (
 
 
 class AdapterFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """An adapter that was read whole and fits: `parameters` counts its numbers, `bytes` its
-    weights on disk; `layers` are the full names of the base's layers that it changes."""
+    """Facts of an adapter whose files are complete and that fits the base."""
 
-    folder: str
-    rank: int
-    alpha: float
-    layers: list[str]
-    parameters: int
-    bytes: int
-    base_model: str
-    base_hash: str | None
-    dora: bool = False
+    folder: str  # of the adapter
+    rank: int  # of its update
+    alpha: float  # the update is scaled by alpha / rank
+    layers: list[str]  # full names of the base's layers that it changes
+    parameters: int  # how many numbers its weights have
+    bytes: int  # size of its weights on disk
+    base_model: str  # the base it was trained on: "builtin" or a folder
+    base_hash: str | None  # SHA-256 of that base's files; None if unknown
+    dora: bool = False  # whether it also learns each layer's magnitude (DoRA)
 
 
 class LayerDifference(msgspec.Struct, frozen=True, kw_only=True):
-    """Frobenius norms of what `a` and `b` add to one layer's weight, and of what sets these
-    apart; `cosine` is None where one of them adds nothing."""
+    """How two adapters change one layer's weight."""
 
-    layer: str
-    a: float
-    b: float
-    difference: float
-    cosine: float | None
+    layer: str  # full name in the base
+    a: float  # Frobenius norm of the first adapter's update
+    b: float  # Frobenius norm of the second adapter's update
+    difference: float  # Frobenius norm of the difference of the updates
+    cosine: float | None  # cosine similarity of the updates; None if one of them is 0
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """Two adapters compared, over all layers (`whole`) and by layer in the base's order."""
+    """How the weight updates of two adapters differ."""
 
-    whole: LayerDifference
-    layers: list[LayerDifference]
+    whole: LayerDifference  # over all layers
+    layers: list[LayerDifference]  # by layer, in the base's order
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="status"):
-    """What the process does before it is ready, in a few words."""
+    """Progress of loading the base."""
 
-    message: str
+    message: str  # what the process does now, a few words
 
 
 class ModelReady(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ready"):
-    """The base is loaded: `path` its folder if it is one, `base_hash` the SHA-256 of its
-    configuration and weights, `context` the tokens it can read (None where it does not say),
-    `parameters` how many numbers it has, `seconds` what loading took, `notices` sentences about
-    the base for the user."""
+    """The base is loaded; requests are answered from now on."""
 
-    model: str
-    path: str | None
-    base_hash: str | None
-    device: str
-    dtype: str
-    context: int | None
-    parameters: int
-    chat_template: bool
-    threads: int
-    seconds: float
-    notices: list[str] = []
+    model: str  # as requested: "builtin", a folder or a Hugging Face id
+    path: str | None  # folder of the base; None if it is not local
+    base_hash: str | None  # SHA-256 of its configuration and weights; None if it is not local
+    device: str  # as torch names it
+    dtype: str  # of the weights, as torch names it
+    context: int | None  # tokens of the context window; None if the base does not give it
+    parameters: int  # how many numbers the base has
+    chat_template: bool  # whether its tokenizer has a chat template
+    threads: int  # of the CPU
+    seconds: float  # that loading took
+    notices: list[str] = []  # sentences about the base for the user
 
 
 class AnswerPiece(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="piece"):
-    """The next whole characters of an answer."""
+    """The next part of an answer."""
 
-    id: str
-    text: str
+    id: str  # of the request
+    text: str  # complete characters only
 
 
 class AnswerDone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="answered"):
-    """An answer: `text` is all its pieces; `tokens` were generated in `seconds` after a prompt
-    of `prompt_tokens`, for which the oldest `dropped_turns` were left out. `adapters` made it."""
+    """A complete answer."""
 
-    id: str
-    text: str
-    tokens: int
-    seconds: float
-    cancelled: bool
-    adapters: dict[str, float]
-    prompt_tokens: int = 0
-    dropped_turns: int = 0
+    id: str  # of the request
+    text: str  # all pieces together
+    tokens: int  # generated
+    seconds: float  # that generating took
+    cancelled: bool  # whether it was cut short by a cancel request
+    adapters: dict[str, float]  # weight by name of the adapters that were active
+    prompt_tokens: int = 0  # tokens of the prompt
+    dropped_turns: int = 0  # oldest turns left out so that the prompt fits
 
 
 class RequestProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="progress"):
-    """`done` of `total` questions or stages, and which stage it is."""
+    """Progress of a batch, in questions, or of a merge, in stages."""
 
-    id: str
-    done: int
-    total: int
-    message: str = ""
+    id: str  # of the request
+    done: int  # questions or stages
+    total: int  # questions or stages
+    message: str = ""  # the present stage, a few words
 
 
 class BatchAnswered(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="answers"):
-    """The answers in the order of the questions."""
+    """The answers of a batch."""
 
-    id: str
-    texts: list[str]
+    id: str  # of the request
+    texts: list[str]  # answers, in the order of the questions
 
 
 class AdaptersUsed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="used"):
-    """What is live now."""
+    """The active adapters were replaced."""
 
-    id: str
-    adapters: dict[str, float]
+    id: str  # of the request
+    adapters: dict[str, float]  # weight by name; empty: the base alone
 
 
 class AdapterChecked(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="checked"):
     """The adapter can be used."""
 
-    id: str
-    facts: AdapterFacts
+    id: str  # of the request
+    facts: AdapterFacts  # of the adapter
 
 
 class AdaptersCompared(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="compared"
 ):
-    """The comparison."""
+    """The result of comparing two adapters."""
 
-    id: str
-    comparison: Comparison
+    id: str  # of the request
+    comparison: Comparison  # of the two adapters
 
 
 class AdaptersMerged(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="merged"):
-    """The merged model lies in `path` and takes `bytes`."""
+    """The merged model is written."""
 
-    id: str
-    path: str
-    bytes: int
+    id: str  # of the request
+    path: str  # folder of the merged model
+    bytes: int  # its size on disk
 
 
 class RequestFailed(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="failed"):
-    """Why a request was not done, in one sentence; without an `id` the base could not be
-    loaded and the process ends."""
+    """A request failed, or the base could not be loaded and the process exits."""
 
-    id: str | None
-    message: str
-    exit_status: int = 1
+    id: str | None  # of the request; None: the base could not be loaded
+    message: str  # the reason, one sentence
+    exit_status: int = 1  # for a command that made the request
 
 
 Event = (

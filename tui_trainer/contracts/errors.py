@@ -1,21 +1,23 @@
-"""Errors whose message is for the user, and the reason of an error in one line."""
+"""Errors whose message is shown to the user, and the reason of an exception in one line."""
 
 from __future__ import annotations
 
 import msgspec
 
-# What decoding raises where the content of a file or a line is not what it should be: no JSON,
-# no UTF-8, a wrong type, nested too deeply, a number past its range. `msgspec.MsgspecError` and
-# `UnicodeError` are `ValueError`s.
+from tui_trainer.text import formats
+
+# What decoding raises for bad content of a file or a line: not JSON, not UTF-8, a wrong type,
+# nested too deeply, a number out of range. `msgspec.MsgspecError` and `UnicodeError` are
+# `ValueError`s.
 BAD_CONTENT = (ValueError, RecursionError, OverflowError)
-_LONGEST_REASON = 240
+_LONGEST_REASON = 240  # characters
 
 
 class UserError(Exception):
-    """A user's mistake or a fact of their machine, in one sentence.
+    """An error that the user can act on, in one sentence.
 
-    The text says what is wrong, where, and what would be right. The command line prints
-    it to standard error and ends with `exit_status`; the app shows it as a notice.
+    The message names what is wrong, where, and what to do. The command line prints it to standard
+    error and exits with `exit_status`; the app shows it as a notification.
     """
 
     def __init__(self, message: str, exit_status: int = 2) -> None:
@@ -24,21 +26,18 @@ class UserError(Exception):
 
 
 def reason_of(error: BaseException) -> str:
-    """Why reading failed, in one line: in words for what bad content raises, else the type and
-    the message of the exception."""
+    """Why reading failed, in one line.
+
+    Exceptions in `BAD_CONTENT` and `OSError` get a plain text, others their type and message.
+    """
     if isinstance(error, OSError) and error.strerror:
-        return _one_line(error.strerror)
+        return formats.one_line(error.strerror, _LONGEST_REASON)
     if isinstance(error, UnicodeDecodeError):
-        return f"not UTF-8: {error.reason} at byte {error.start:,}"
+        return f"not UTF-8: {error.reason} at byte {formats.count(error.start)}"
     if isinstance(error, msgspec.ValidationError):
-        return _one_line(str(error))
+        return formats.one_line(str(error), _LONGEST_REASON)
     if isinstance(error, msgspec.DecodeError):
-        return _one_line(f"not JSON: {error}")
+        return formats.one_line(f"not JSON: {error}", _LONGEST_REASON)
     if isinstance(error, RecursionError) and "deserializing" in str(error):
         return "nested too deeply"
-    return _one_line(f"{type(error).__name__}: {error}")
-
-
-def _one_line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_REASON else f"{line[: _LONGEST_REASON - 1]}…"
+    return formats.one_line(f"{type(error).__name__}: {error}", _LONGEST_REASON)

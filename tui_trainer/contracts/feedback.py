@@ -1,4 +1,4 @@
-"""What a user says of answers, and what is to be taught from it."""
+"""Rated answers, and the examples to train on that follow from them."""
 
 from __future__ import annotations
 
@@ -21,39 +21,32 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class RatedExample(msgspec.Struct, frozen=True, kw_only=True):
-    """A rated answer.
-
-    `turns` is the conversation up to and including the question; `answer` what the model said,
-    with `adapter` (its name, or None for the base alone). `correction` is the right answer as
-    the user gave or accepted it. `flags` names what looks like a secret, one word each.
-    `trained_in` is the adapter that learned it and went live, `dropped` that the user took it
-    back. `base_hash` says which base was asked.
-    """
+    """A rated answer, and the right one if it is known."""
 
     id: str  # of this example
     time: float  # of the rating, seconds since the epoch
-    turns: list[Turn]  # up to and including the question
-    answer: str  # what the model answered
-    rating: Rating  # how good the answer was
+    turns: list[Turn]  # of the conversation, up to and including the question
+    answer: str  # the model's answer
+    rating: Rating  # good, medium or critical
     note: str = ""  # the user's remark
-    correction: str | None = None  # the right answer, if one was given
-    flags: list[str] = msgspec.field(default_factory=list)  # what looks like a secret, a word each
-    adapter: str | None = None  # that answered; None: the base alone
+    correction: str | None = None  # the right answer as the user gave or accepted it
+    flags: list[str] = msgspec.field(default_factory=list)  # kinds of secrets it seems to contain
+    adapter: str | None = None  # that was active for the answer; None: the base alone
     base_model: str = "builtin"  # base that answered: "builtin" or a folder
     base_hash: str | None = None  # SHA-256 of that base's files
-    trained_in: str | None = None  # adapter that was trained on it and went live
-    dropped: bool = False  # whether the user took it back
+    trained_in: str | None = None  # adapter that was trained on it and activated
+    dropped: bool = False  # whether the user withdrew the rating
 
     @property
     def question(self) -> str:
-        """The last turn's text."""
+        """Text of the last turn."""
         return self.turns[-1].content if self.turns else ""
 
     @property
     def right_answer(self) -> str | None:
-        """What is taught: the correction, or a good answer itself; None while neither is there.
+        """The answer to train on: the correction, or an answer rated good; None without either.
 
-        A bad answer is never taught.
+        A bad answer is never trained on.
         """
         if self.correction is not None:
             return self.correction
@@ -61,15 +54,15 @@ class RatedExample(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def weight(self) -> float:
-        """How much it counts in the loss."""
+        """Weight of the example in the loss."""
         return WEIGHTS[self.rating]
 
     @property
     def pending(self) -> bool:
-        """Whether the next training takes it."""
+        """Whether the next training uses it."""
         return not self.dropped and self.trained_in is None and self.right_answer is not None
 
     @property
     def needs_correction(self) -> bool:
-        """Whether it waits for a right answer."""
+        """Whether its right answer is missing."""
         return not self.dropped and self.trained_in is None and self.right_answer is None

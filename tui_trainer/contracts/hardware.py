@@ -1,6 +1,6 @@
-"""A sample of what the machine does. A value that cannot be read is `None`, each by itself.
+"""Hardware samples: lines of `hardware.jsonl`.
 
-Fields at their default are left out of `hardware.jsonl`.
+A value that cannot be read is None. Fields at their default are left out of the line.
 """
 
 from __future__ import annotations
@@ -9,19 +9,17 @@ import msgspec
 
 
 class GpuProcess(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A process on a GPU: `memory` in bytes, `utilisation` the percent of time in which it
-    computed, `run` whether it is the run's own. `name` is None where the process is not seen
-    from here, as from inside a container."""
+    """A process on a GPU."""
 
     pid: int  # process id
-    name: str | None = None  # of its program
+    name: str | None = None  # of its program; None if it runs outside this container
     memory: int | None = None  # bytes on the GPU
-    utilisation: float | None = None  # percent of time
-    run: bool = False  # whether it is the run's own
+    utilisation: float | None = None  # percent of time in which it computed
+    run: bool = False  # whether it is the run's own process
 
 
 class MigSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A slice of a GPU that is divided into several (MIG); memory in bytes."""
+    """A slice of a GPU that is divided by MIG (NVIDIA's Multi-Instance GPU)."""
 
     index: int  # of the slice, from 0
     name: str | None = None  # of its profile
@@ -30,22 +28,15 @@ class MigSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class GpuSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One GPU: `utilisation` in percent, memory in bytes, temperatures in °C, power in W.
-
-    `memory_run` is what the run's process holds. `memory_busy` is the percent of time in which
-    memory was read or written, `fan` percent of full speed, clocks in MHz, ECC errors since the
-    driver was loaded. `throttle` has the reasons for which clocks are held down, empty for
-    none. `unified` tells a GPU without memory of its own. `problem` says in a few words why
-    nothing else is known, as of a GPU that is lost.
-    """
+    """One GPU."""
 
     index: int  # of the GPU, from 0
-    vendor: str | None = None  # who made it
+    vendor: str | None = None  # such as "NVIDIA"
     name: str | None = None  # of the model
     uuid: str | None = None  # unique id
-    problem: str | None = None  # why nothing else is known
-    utilisation: float | None = None  # percent of time
-    memory_busy: float | None = None  # percent of time
+    problem: str | None = None  # why the other fields are None, such as a lost GPU; a few words
+    utilisation: float | None = None  # percent of time in which it computed
+    memory_busy: float | None = None  # percent of time in which memory was read or written
     memory_used: int | None = None  # bytes, of all processes
     memory_total: int | None = None  # bytes
     memory_run: int | None = None  # bytes, of the run's process
@@ -58,30 +49,26 @@ class GpuSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     clock: float | None = None  # MHz
     clock_max: float | None = None  # MHz
     memory_clock: float | None = None  # MHz
-    throttle: list[str] | None = None  # reasons for lowered clocks
+    throttle: list[str] | None = None  # why the clocks are lowered; empty if they are not
     pcie_generation: int | None = None  # of the link now
     pcie_width: int | None = None  # lanes in use
-    pcie_generation_max: int | None = None  # of the link at most
-    pcie_width_max: int | None = None  # lanes at most
-    ecc_corrected: int | None = None  # errors since the driver was loaded
-    ecc_uncorrected: int | None = None  # errors since the driver was loaded
-    mig: list[MigSample] = msgspec.field(default_factory=list)  # its slices
-    processes: list[GpuProcess] | None = None  # that use it; None where unknown
+    pcie_generation_max: int | None = None  # highest that the link supports
+    pcie_width_max: int | None = None  # most lanes that the link supports
+    ecc_corrected: int | None = None  # memory errors since the driver was loaded
+    ecc_uncorrected: int | None = None  # memory errors since the driver was loaded
+    mig: list[MigSample] = msgspec.field(default_factory=list)  # MIG slices
+    processes: list[GpuProcess] | None = None  # that use it; None if unknown
 
 
 class StepDivision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the sampled ones of the latest optimizer steps divide, as the engine measures it.
+    """How the time of an optimizer step divides, measured by the engine.
 
-    Means of `steps` sampled steps up to `step`, in milliseconds, over all forward passes of a
-    step; `data_ms` is waiting for batches, `optimizer_ms` clipping and update, `reporting_ms`
-    writing records. `cpu_share` is the share (0..1) of forward, backward and optimizer during
-    which the training thread had a processor. Memory in bytes, the device's as torch counts it:
-    `allocated` in tensors, `reserved` from the driver, `peak` the most allocated. `flops` is
-    model arithmetic per second, and `utilisation` (MFU, 0..1) its share of `peak_flops`.
+    Times are means over the sampled steps, each the sum over all passes of a step. Memory is the
+    device's, as torch counts it.
     """
 
     step: int  # newest sampled step
-    steps: int  # how many were sampled
+    steps: int  # number of sampled steps
     device: str  # that computes, as torch names it
     step_ms: float  # whole step, milliseconds
     data_ms: float  # waiting for batches, milliseconds
@@ -89,30 +76,24 @@ class StepDivision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     backward_ms: float  # milliseconds
     optimizer_ms: float  # clipping and update, milliseconds
     reporting_ms: float  # writing records, milliseconds
-    cpu_share: float | None = None  # 0..1
+    # Share (0..1) of forward, backward and optimizer in which the training thread had a CPU.
+    cpu_share: float | None = None
     tokens_per_second: float | None = None  # without padding
-    memory_allocated: int | None = None  # bytes
-    memory_reserved: int | None = None  # bytes
-    memory_peak: int | None = None  # bytes
-    flops: float | None = None  # operations per second
+    memory_allocated: int | None = None  # bytes in tensors
+    memory_reserved: int | None = None  # bytes reserved from the driver
+    memory_peak: int | None = None  # most bytes allocated
+    flops: float | None = None  # model arithmetic, operations per second
     peak_flops: float | None = None  # of the device, operations per second
-    utilisation: float | None = None  # `flops` / `peak_flops` (0..1)
+    utilisation: float | None = None  # MFU (0..1): `flops` / `peak_flops`
 
 
 class HardwareSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The whole machine: percent of all cores, memory and disk in bytes, rates in bytes/s.
-
-    `gpus` is empty where there is none; `gpu_message` then says why, in a few words, as it does
-    where a GPU or its driver does not answer. `cores` has the percent of each processor that
-    may be used. `run_rss` is the resident memory of the training process and `run_write` what
-    it writes; `disk_write` and the network's rates are the machine's. `division` comes from
-    the engine alone.
-    """
+    """One sample of the whole system and of the training process."""
 
     time: float  # seconds since the epoch
     cpu_percent: float | None = None  # percent of all cores
-    cpu_count: int | None = None  # processors that may be used
-    cores: list[float] | None = None  # percent of each processor
+    cpu_count: int | None = None  # cores that the process may use
+    cores: list[float] | None = None  # percent of each core that the process may use
     load_1m: float | None = None  # load average over a minute
     ram_used: int | None = None  # bytes
     ram_total: int | None = None  # bytes
@@ -120,15 +101,15 @@ class HardwareSample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     swap_total: int | None = None  # bytes
     disk_free: int | None = None  # bytes, where the run folder is
     disk_total: int | None = None  # bytes
-    disk_write: float | None = None  # bytes/s
-    network_received: float | None = None  # bytes/s
-    network_sent: float | None = None  # bytes/s
-    run_rss: int | None = None  # bytes resident
+    disk_write: float | None = None  # bytes/s, of all processes
+    network_received: float | None = None  # bytes/s, of all processes
+    network_sent: float | None = None  # bytes/s, of all processes
+    run_rss: int | None = None  # bytes resident, of the training process
     run_threads: int | None = None  # of the training process
     run_cpu_percent: float | None = None  # percent of all cores, by the training process
-    run_write: float | None = None  # bytes/s
-    gpus: list[GpuSample] = msgspec.field(default_factory=list)  # one sample each
-    gpu_message: str | None = None  # why there is none, or none answers
-    gpu_driver: str | None = None  # version
-    cuda_version: str | None = None  # of the driver
-    division: StepDivision | None = None  # from the engine alone
+    run_write: float | None = None  # bytes/s, written by the training process
+    gpus: list[GpuSample] = msgspec.field(default_factory=list)  # one sample per GPU
+    gpu_message: str | None = None  # why there is no GPU, or none responds; a few words
+    gpu_driver: str | None = None  # version of the driver
+    cuda_version: str | None = None  # newest that the driver supports
+    division: StepDivision | None = None  # parts of a step; only in runs of the engine

@@ -1,7 +1,7 @@
 """A job: what to train, on what, and how.
 
 The same types validate a job file, the configuration and the new-run form. Each field's
-`description` says its unit and its effect in one line, for help texts and the form.
+`description` gives its unit and effect in one line, for help texts and the form.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ Text = Annotated[str, Meta(min_length=1)]
 
 
 class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the examples come from."""
+    """The `[data]` section: where the examples come from."""
 
     train: Annotated[
         Text | list[Text],
-        Meta(description="training file or files: .jsonl .json .csv .parquet"),
+        Meta(description="training file or list of files: .jsonl .json .csv .parquet"),
     ]
     validation: Annotated[
         Text | list[Text] | None,
-        Meta(description="validation file or files; leave out to use val_split"),
+        Meta(description="validation file or list of files; exclusive with val_split"),
     ] = None
     val_split: Annotated[
         Annotated[float, Meta(gt=0, lt=1)] | None,
@@ -54,47 +54,49 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = None
     replay: Annotated[
         Text | list[Text] | None,
-        Meta(description="earlier answers mixed into every step, so that they are kept"),
+        Meta(description="file of earlier answers, mixed into every step to prevent forgetting"),
     ] = None
     replay_per_step: Annotated[
-        int, Meta(ge=0, description="replayed examples added to every optimizer step")
+        int, Meta(ge=0, description="examples of data.replay added to every optimizer step")
     ] = 0
-    duplicates: Annotated[
-        Duplicates, Meta(description="training rows that say the same again: keep or drop")
-    ] = "keep"
+    duplicates: Annotated[Duplicates, Meta(description="duplicate training rows: keep or drop")] = (
+        "keep"
+    )
     balance: Annotated[
-        Balance, Meta(description="rare classes: weight, oversample or none; classification")
+        Balance, Meta(description="rare classes of a classification: weight, oversample or none")
     ] = "weight"
     augment: Annotated[
         Augment,
-        Meta(description="a second version of every training row, by a local model; costs time"),
+        Meta(description="add a rewritten copy of every training row, by a local model; slow"),
     ] = "none"
     augment_model: Annotated[
         Text | None,
-        Meta(description="the model that rewrites rows; left out, the job's own base"),
+        Meta(description="model that rewrites rows; default: the job's own model"),
     ] = None
     augment_language: Annotated[
-        Text, Meta(description="the rows' language, to which back-translation returns")
+        Text, Meta(description="language of the rows, for back-translation")
     ] = "English"
     max_length: Annotated[
-        int, Meta(ge=8, description="tokens per example; longer rows are cut at the end")
+        int, Meta(ge=8, description="most tokens per example; longer rows are cut at the end")
     ] = 512
     cache: Annotated[
-        bool, Meta(description="keep the tokens in the user's cache folder for the next run")
+        bool, Meta(description="keep the tokenized data in the cache folder for the next run")
     ] = True
     workers: Annotated[
         int,
-        Meta(ge=0, le=64, description="processes that tokenise many rows; 0 the run's own alone"),
+        Meta(ge=0, le=64, description="additional processes that tokenize the data"),
     ] = 0
 
 
 class LoraSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The shape of the adapter."""
+    """The `[lora]` section: the shape of the adapter."""
 
-    rank: Annotated[int, Meta(ge=1, description="rank of the update; more learns more")] = 16
-    alpha: Annotated[float, Meta(gt=0, description="scale of the update is alpha / rank")] = 32
+    rank: Annotated[
+        int, Meta(ge=1, description="rank of the update; higher: more capacity and memory")
+    ] = 16
+    alpha: Annotated[float, Meta(gt=0, description="the update is scaled by alpha / rank")] = 32
     dropout: Annotated[
-        float, Meta(ge=0, lt=1, description="share of adapter inputs dropped while training")
+        float, Meta(ge=0, lt=1, description="dropout of the adapter's inputs, share (0..1)")
     ] = 0.05
     target_modules: Annotated[
         Text | list[Text],
@@ -102,51 +104,52 @@ class LoraSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = "all-linear"
     start_from: Annotated[
         Text | None,
-        Meta(description="folder of an adapter to continue; same rank and targets"),
+        Meta(description="folder of an adapter to continue; needs the same rank and targets"),
     ] = None
-    rslora: Annotated[
-        bool, Meta(description="scale by alpha / sqrt(rank), which suits high ranks")
-    ] = False
+    rslora: Annotated[bool, Meta(description="scale by alpha / sqrt(rank), for high ranks")] = False
     dora: Annotated[
-        bool, Meta(description="learn each layer's magnitude apart from its direction; slower")
+        bool, Meta(description="also learn the magnitude of each layer's weights; slower")
     ] = False
     init: Annotated[
-        LoraStart, Meta(description="first values: default, gaussian, or pissa from the base")
+        LoraStart,
+        Meta(description="initial values: default, gaussian, or pissa (from the base's weights)"),
     ] = "default"
     rank_pattern: Annotated[
-        dict[str, PositiveInt], Meta(description="layer name or pattern -> its own rank")
+        dict[str, PositiveInt], Meta(description="rank by layer name or pattern")
     ] = {}
     alpha_pattern: Annotated[
         dict[str, Annotated[float, Meta(gt=0)]],
-        Meta(description="layer name or pattern -> its own alpha"),
+        Meta(description="alpha by layer name or pattern"),
     ] = {}
 
 
 class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long and how fast to train."""
+    """The `[training]` section: length, optimizer, schedule, evaluations and checkpoints."""
 
     max_steps: Annotated[
-        PositiveInt | None, Meta(description="optimizer steps; wins over epochs")
+        PositiveInt | None, Meta(description="optimizer steps; overrides epochs")
     ] = None
     epochs: Annotated[
-        Annotated[float, Meta(gt=0)] | None, Meta(description="passes over the data")
+        Annotated[float, Meta(gt=0)] | None, Meta(description="passes over the training data")
     ] = None
     batch_size: Annotated[int, Meta(ge=1, description="examples per forward pass")] = 8
     gradient_accumulation_steps: Annotated[
         int, Meta(ge=1, description="forward passes per optimizer step")
     ] = 1
-    learning_rate: Annotated[float, Meta(gt=0, description="peak rate, after warmup")] = 2e-4
+    learning_rate: Annotated[
+        float, Meta(gt=0, description="peak learning rate, reached after warmup")
+    ] = 2e-4
     scheduler: Annotated[
         Scheduler, Meta(description="how the rate falls after warmup, such as cosine or linear")
     ] = "cosine"
     scheduler_cycles: Annotated[
-        int, Meta(ge=1, description="descents of cosine-restarts, each from the peak")
+        int, Meta(ge=1, description="cycles of cosine-restarts, each from the peak")
     ] = 2
     scheduler_power: Annotated[
         float, Meta(gt=0, description="exponent of the polynomial schedule; 1 is linear")
     ] = 2.0
     decay_share: Annotated[
-        float, Meta(gt=0, le=1, description="last share of the steps in which wsd falls")
+        float, Meta(gt=0, le=1, description="share (0..1) of the steps, at the end, of wsd's decay")
     ] = 0.2
     warmup_steps: Annotated[
         int, Meta(ge=0, description="optimizer steps over which the rate rises from 0")
@@ -155,66 +158,68 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Optimizer, Meta(description="adamw, adam, sgd, rmsprop, adafactor or adamw-8bit")
     ] = "adamw"
     momentum: Annotated[
-        float, Meta(ge=0, lt=1, description="share of the last update kept, of sgd and rmsprop")
+        float, Meta(ge=0, lt=1, description="momentum of sgd and rmsprop (0..1); 0: none")
     ] = 0.0
     nesterov: Annotated[
-        bool, Meta(description="sgd looks ahead along its momentum, which must not be 0")
+        bool, Meta(description="Nesterov momentum, for sgd with a momentum above 0")
     ] = False
     weight_decay: Annotated[
-        float, Meta(ge=0, description="decay of the weights: decoupled with adamw, else L2")
+        float, Meta(ge=0, description="weight decay: decoupled with adamw, else an L2 penalty")
     ] = 0.0
     max_gradient_norm: Annotated[
-        float, Meta(gt=0, description="gradients with a larger L2 norm are scaled down to it")
+        float, Meta(gt=0, description="gradients with a larger L2 norm are clipped to it")
     ] = 1.0
     eval_every: Annotated[
-        int, Meta(ge=0, description="optimizer steps between evaluations; 0 only at the end")
+        int, Meta(ge=0, description="optimizer steps between evaluations; 0: only at the end")
     ] = 50
     checkpoint_every: Annotated[
-        int, Meta(ge=0, description="optimizer steps between checkpoints; 0 only at the end")
+        int, Meta(ge=0, description="optimizer steps between checkpoints; 0: only at the end")
     ] = 50
     keep_checkpoints: Annotated[
         int, Meta(ge=1, description="newest checkpoints kept on disk, besides the best")
     ] = 3
     precision: Annotated[
-        Precision, Meta(description="arithmetic of the forward pass: fp32, bf16; fp16 on CUDA")
+        Precision, Meta(description="arithmetic of the forward pass: fp32, bf16, or fp16 (CUDA)")
     ] = "fp32"
     processes: Annotated[
-        int, Meta(ge=0, description="processes that share each step, one a GPU; 0 as many as GPUs")
+        int, Meta(ge=0, description="training processes, one per GPU; 0: as many as GPUs")
     ] = 1
     sharding: Annotated[
-        Sharding, Meta(description="fsdp: each process keeps a share of the base; none: all of it")
+        Sharding, Meta(description="none: each process has the whole base; fsdp: a part of it")
     ] = "none"
     gradient_checkpointing: Annotated[
-        bool, Meta(description="keep less of the forward pass: less memory, about 1.2x the time")
+        bool, Meta(description="recompute activations: less memory, about 1.2 times the time")
     ] = False
     early_stopping_patience: Annotated[
-        int, Meta(ge=0, description="evaluations without a better value before it ends; 0 never")
+        int, Meta(ge=0, description="evaluations without improvement until the run ends; 0: off")
     ] = 0
     early_stopping_min_delta: Annotated[
-        float, Meta(ge=0, description="how much better a value must be to count as better")
+        float, Meta(ge=0, description="smallest change of the metric that is an improvement")
     ] = 0.0
     early_stopping_metric: Annotated[
         StoppingMetric,
         Meta(description="val_loss (lower is better), val_accuracy or val_f1_macro (higher)"),
     ] = "val_loss"
-    seed: Annotated[int, Meta(ge=0, description="fixes order, dropout and adapter start")] = 42
+    seed: Annotated[
+        int, Meta(ge=0, description="random seed of data order, dropout and initial weights")
+    ] = 42
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One training job, as in the job file."""
+    """One training job: the content of a job file."""
 
-    name: Annotated[Text, Meta(description="names the run")] = "run"
+    name: Annotated[Text, Meta(description="name of the run")] = "run"
     model: Annotated[Text, Meta(description='"builtin", a local folder, or a Hugging Face id')] = (
         "builtin"
     )
     trust_remote_code: Annotated[
-        bool, Meta(description="run Python code that the model's folder brings along")
+        bool, Meta(description="execute Python code from the model's folder")
     ] = False
     quantization: Annotated[
         Quantization,
-        Meta(description="frozen weights in memory: none, or nf4 (4 bits, QLoRA; bitsandbytes)"),
+        Meta(description="of the frozen weights: none, or nf4 (4 bit, QLoRA; bitsandbytes)"),
     ] = "none"
-    task: Annotated[Task, Meta(description="what is learned: causal-lm or classification")] = (
+    task: Annotated[Task, Meta(description="kind of training: causal-lm or classification")] = (
         "causal-lm"
     )
     data: DataSettings
@@ -222,5 +227,5 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     training: TrainingSettings = msgspec.field(default_factory=TrainingSettings)
     advisor: Annotated[
         AdvisorSettings | None,
-        Meta(description="how the run is judged; left out as the configuration says"),
+        Meta(description="advisor settings of the run; default: those of the configuration"),
     ] = None

@@ -1,4 +1,4 @@
-"""A run folder's records: facts, state, events and commands.
+"""Records of a run folder: `run.json`, `state.json`, events and commands.
 
 Times are seconds since the epoch (UTC), durations seconds.
 """
@@ -26,7 +26,7 @@ StateName = Literal[
     "early_stopped",
 ]
 
-# States in which a live process is owed: one that is gone has crashed.
+# States that need a live process: if it is gone, the run has crashed.
 ACTIVE_STATES: frozenset[str] = frozenset(
     {"preparing", "training", "paused", "evaluating", "saving"}
 )
@@ -49,7 +49,7 @@ COMMANDS: tuple[CommandName, ...] = (
 
 
 class RunBasics(msgspec.Struct, frozen=True, kw_only=True):
-    """What every `run.json` of ours says, whoever trains. It is written once."""
+    """The fields that every `run.json` has. The file is written once."""
 
     schema: int = SCHEMA  # version of the file's format
     id: str  # the run folder's name
@@ -60,93 +60,84 @@ class RunBasics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunInfo(RunBasics, frozen=True, kw_only=True):
-    """`run.json` of a run that our engine trains: the job as resolved, and its inputs.
-
-    `base_not_finite` names the tensors in a local base's files that hold NaN or infinity; None
-    where they were not looked at.
-    """
+    """`run.json` of a run that the engine trains: the resolved job and its inputs."""
 
     job: Job  # every setting, resolved
-    base_model: str  # as the job names it: "builtin" or a folder
-    base_path: str | None  # folder of the base; None where it is not local
-    base_hash: str | None  # SHA-256 of the base's files; None where it is not local
-    base_not_finite: list[str] | None = None  # tensors that hold NaN or infinity
+    base_model: str  # as in the job: "builtin", a folder or a Hugging Face id
+    base_path: str | None  # folder of the base; None if it is not local
+    base_hash: str | None  # SHA-256 of the base's files; None if it is not local
+    # Tensors of a local base that contain NaN or infinity; None if they were not checked.
+    base_not_finite: list[str] | None = None
     data_hash: str  # SHA-256 over the contents of all data files
     data_files: dict[str, str]  # SHA-256 of each data file, by path
-    seed: int  # of the job's random numbers
-    resumed_from: str | None = None  # run or checkpoint it continues; None for none
+    seed: int  # random seed of the job
+    resumed_from: str | None = None  # run or checkpoint that it continues; None without one
 
 
 class LoopInfo(RunBasics, frozen=True, kw_only=True):
-    """`run.json` of somebody else's training loop, written by `RunWriter`.
+    """`run.json` of another program's training loop, written by `RunWriter`.
 
-    `program` is what trains ("transformers", "Lightning", a script's name); `config` whatever
-    it told of itself, as plain values. Only that program can carry the run on.
+    Only that program can resume the run.
     """
 
-    program: str  # what trains: "transformers", "Lightning", a script
-    config: dict[str, Any]  # its settings as plain values
+    program: str  # that trains: "transformers", "Lightning", or a script's name
+    config: dict[str, Any]  # settings that the program gave, as plain values
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
     """`state.json`, replaced atomically.
 
-    `start_ticks` (clock ticks from the boot to the process's start), `boot_id` and
-    `pid_namespace` tell the process from a later one with its pid, however the clock is set;
-    `pid_created` is its start by the wall clock, for systems without them.
-    `elapsed_seconds` counts training without pauses, over all sessions.
-    `commands` are those that the process obeys, none where it does not listen; None means all.
-    `before` is the state in which a resume found the run, until that session trains: it is put
-    back where the resume is refused.
+    `pid`, `start_ticks`, `boot_id` and `pid_namespace` identify the process, also after its pid
+    is reused or the clock is set; `pid_created` is for systems without them.
     """
 
     state: StateName  # what the run does
     step: int = 0  # optimizer steps finished
-    total_steps: int | None = None  # steps of the whole run; None where unknown
+    total_steps: int | None = None  # steps of the whole run; None if unknown
     epoch: float = 0.0  # passes over the training data so far
-    total_epochs: float | None = None  # passes of the whole run; None where unknown
+    total_epochs: float | None = None  # passes of the whole run; None if unknown
     pid: int | None = None  # process that trains; None without one
-    pid_created: float | None = None  # its start, seconds since the epoch
+    pid_created: float | None = None  # its start by the wall clock, seconds since the epoch
     start_ticks: int | None = None  # its start, clock ticks since the boot
     boot_id: str | None = None  # of the boot that `start_ticks` counts from
-    pid_namespace: str | None = None  # in which `pid` counts
+    pid_namespace: str | None = None  # of `pid`
     host: str | None = None  # where the process runs
     updated_at: float = 0.0  # seconds since the epoch
-    eta_seconds: float | None = None  # to the last step; None where unknown
-    elapsed_seconds: float = 0.0  # of training, all sessions, without pauses
+    eta_seconds: float | None = None  # to the last step; None if unknown
+    elapsed_seconds: float = 0.0  # of training in all sessions, without pauses
     tokens_per_second: float | None = None  # over the newest steps
-    best_val_loss: float | None = None  # least validation loss, nats
+    best_val_loss: float | None = None  # lowest validation loss, nats
     best_step: int | None = None  # step of `best_val_loss`
     message: str = ""  # one sentence for the user
-    commands: tuple[CommandName, ...] | None = None  # that the process executes; None: all
-    before: RunState | None = None  # as a resume found it, until it trains
+    commands: tuple[CommandName, ...] | None = None  # that the process accepts; None: all
+    # The state that a resume found; restored if the resumed session ends before its first step.
+    before: RunState | None = None
 
-    def obeys(self, command: CommandName) -> bool:
-        """Whether the process takes this command."""
+    def accepts(self, command: CommandName) -> bool:
+        """Whether the process accepts this command."""
         return self.commands is None or command in self.commands
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of `events.jsonl`.
-
-    `kind` is one of: state, setup, data, command, checkpoint, evaluation, learning_rate, resumed,
-    advice, warning, error. A command's event carries the command's `id`; `detail` holds what else a
-    program may want to know (`command`, `accepted`, `path`, `bytes`, `seconds` ...).
-    """
+    """A line of `events.jsonl`."""
 
     time: float  # seconds since the epoch
     step: int  # optimizer steps finished
-    kind: str  # see above
+    # state, setup, data, command, checkpoint, evaluation, learning_rate, resumed, rollback,
+    # advice, warning or error
+    kind: str
     message: str = ""  # one sentence for the user
-    id: str | None = None  # of the command that it answers
-    detail: dict[str, Any] = msgspec.field(default_factory=dict)  # values for programs, by name
+    id: str | None = None  # of the command that it acknowledges
+    # Values for programs, by name, such as `command`, `accepted`, `path`, `bytes` and `seconds`.
+    detail: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of `control.jsonl`; `arguments` of set-lr: `{"learning_rate": 1e-4}`, of apply:
-    none (the newest advice) or `{"advice": "divergence-2"}`, of mute: `{"kind": "plateau"}`."""
+    """A line of `control.jsonl`."""
 
-    id: str  # of this command; its answer carries it
+    id: str  # of this command; the event that acknowledges it has the same
     time: float  # seconds since the epoch
     command: CommandName  # what to do
-    arguments: dict[str, Any] = msgspec.field(default_factory=dict)  # see above
+    # set-lr: {"learning_rate": 1e-4}; mute: {"kind": "plateau"}; apply: {"advice": "divergence-2"},
+    # or nothing for the newest advice.
+    arguments: dict[str, Any] = msgspec.field(default_factory=dict)

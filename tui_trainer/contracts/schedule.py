@@ -1,4 +1,4 @@
-"""The learning rate of every step, as one pure function for engine, form and advisor."""
+"""Learning-rate schedules: the rate of every step, without I/O."""
 
 from __future__ import annotations
 
@@ -7,32 +7,31 @@ import math
 import msgspec
 
 from tui_trainer.contracts.job import TrainingSettings
+from tui_trainer.text import formats
 
-# A rate of more than so many times the present one is hardly ever meant.
-MOST_TIMES = 10.0
+# A rate of more than this many times the current one is probably a mistake.
+MAX_RISE = 10.0
 
 
 class Scaling(msgspec.Struct, frozen=True):
-    """A multiplier of the whole schedule: `before` until `step` steps are finished, then it goes
-    to `after` within `steps` steps, evenly in the logarithm."""
+    """A multiplier of the whole schedule that changes linearly in its logarithm."""
 
-    step: int  # from which it changes
+    step: int  # finished steps when the change starts
     steps: int  # that the change takes
-    before: float  # multiplier
-    after: float  # multiplier
+    before: float  # multiplier before the change
+    after: float  # multiplier after the change
 
     def at(self, step: int) -> float:
-        """The multiplier of the step that follows `step` finished ones."""
+        """The multiplier of the step after `step` finished ones."""
         share = min(1.0, max(0.0, (step - self.step + 1) / max(1, self.steps)))
         return self.after if share == 1.0 else self.before ** (1 - share) * self.after**share
 
 
 class RateChange(msgspec.Struct, frozen=True):
-    """How the rate departs from the schedule: `override` is (step, rate) as a person set it,
-    `scaling` multiplies what comes of it."""
+    """How the learning rate differs from the job's schedule."""
 
-    override: tuple[int, float] | None = None  # (step, rate)
-    scaling: Scaling | None = None  # of the whole schedule
+    override: tuple[int, float] | None = None  # (step, rate) that the user set
+    scaling: Scaling | None = None  # multiplies the schedule, override included
 
 
 def learning_rate_at(
@@ -42,21 +41,21 @@ def learning_rate_at(
     override: tuple[int, float] | None = None,
     scaling: Scaling | None = None,
 ) -> float:
-    """The rate of the optimizer step that follows `step` finished ones (0-based).
+    """The learning rate of the optimizer step after `step` finished ones.
 
     Warmup rises linearly and reaches the peak with its last step. After it, with W warmup steps
-    of T in all and p = (step - W) / (T - W), the share of the peak is
+    of T in total and p = (step - W) / (T - W), the rate is the peak times
 
     - constant: 1; linear: 1 - p; polynomial: (1 - p) ** power;
     - cosine: (1 + cos(pi p)) / 2; cosine-restarts with n cycles: the same of n p modulo 1;
     - wsd: 1 until the last `decay_share` of the steps after warmup, in which it falls linearly;
     - inverse-sqrt: sqrt(max(W, 1) / (step - W + max(W, 1))).
 
-    No step has rate 0, so none is wasted at either end.
+    The rate is never 0, so that no step is without effect.
 
-    `override` is (step, rate): a rate that the user set. It holds from that step on and keeps
-    the schedule's shape: it falls from there in the proportion in which the schedule falls;
-    what is left of the warmup is skipped. `scaling` multiplies all of it.
+    `override` is (step, rate), a rate that the user set: from that step on it replaces the
+    schedule's and then falls in proportion to it; the remaining warmup is skipped. `scaling`
+    multiplies the result.
     """
     if scaling is not None:
         return scaling.at(step) * learning_rate_at(step, settings, total_steps, override)
@@ -70,7 +69,7 @@ def learning_rate_at(
 
 
 def _decay(step: int, settings: TrainingSettings, total_steps: int) -> float:
-    """The share of the peak (0..1) after warmup; 1 during it."""
+    """The share (0..1) of the peak after warmup; 1 during warmup."""
     after, name = step - settings.warmup_steps, settings.scheduler
     if after <= 0 or name == "constant":
         return 1.0
@@ -89,10 +88,12 @@ def _decay(step: int, settings: TrainingSettings, total_steps: int) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-def rise_text(rate: float, present: float | None, measure: str = "the present rate") -> str | None:
-    """What is said before a learning rate is set that is more than `MOST_TIMES` the present one;
-    None where it is not, or where there is none to compare it with."""
-    if present is None or not present > 0 or rate <= MOST_TIMES * present * (1 + 1e-9):
+def rise_text(rate: float, current: float | None, measure: str = "the current rate") -> str | None:
+    """A warning if `rate` is more than `MAX_RISE` times the `current` rate, else None.
+
+    `measure` names the current rate. None also if the current rate is unknown or 0.
+    """
+    if current is None or not current > 0 or rate <= MAX_RISE * current * (1 + 1e-9):
         return None
-    times = float(f"{rate / present:.3g}")
-    return f"{rate:.3g} is {times:,.10g} times {measure}, {present:.3g}"
+    times = formats.short_number(rate / current)
+    return f"{formats.rate(rate)} is {times} times {measure}, {formats.rate(current)}"

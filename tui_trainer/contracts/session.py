@@ -1,6 +1,6 @@
-"""What happens in a chat session, for whatever shows it: lines, JSON, or a screen.
+"""Events of a chat session, shown as lines of text, JSON lines or on a screen.
 
-In JSON each has its `kind` first.
+In JSON each has its `kind` as the first key.
 """
 
 from __future__ import annotations
@@ -16,118 +16,114 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class Token(_Event, frozen=True, kw_only=True, tag="token"):
-    """The next whole characters of the answer under way."""
+    """The next part of the answer that is being generated."""
 
-    text: str
+    text: str  # complete characters only
 
 
 class Answered(_Event, frozen=True, kw_only=True, tag="answer"):
-    """An answer: `adapter` is None for the base alone, a name, or "a=0.7 b=0.3"; `tokens` were
-    generated in `seconds`. One that was cancelled is cut off."""
+    """A complete answer."""
 
-    query: str
-    response: str
-    adapter: str | None
-    tokens: int = 0
-    seconds: float = 0.0
-    cancelled: bool = False
+    query: str  # the user's question
+    response: str  # the model's answer
+    adapter: str | None  # active adapter: None (the base alone), a name, or "a=0.7 b=0.3"
+    tokens: int = 0  # generated
+    seconds: float = 0.0  # that generating took
+    cancelled: bool = False  # whether the user cut it short
 
 
 class Rated(_Event, frozen=True, kw_only=True, tag="rated"):
-    """A rating or correction is on disk. `number` is the example's in the list; `taught` the
-    right answer, None where one is still missing; `replaced` tells that it was rated before."""
+    """A rating or correction is on disk."""
 
-    example: str
-    number: int
-    rating: Rating
-    weight: float
-    question: str
-    taught: str | None
-    note: str = ""
-    replaced: bool = False
+    example: str  # id of the example
+    number: int  # of the example in the list, from 1
+    rating: Rating  # good, medium or critical
+    weight: float  # of the example in the loss
+    question: str  # that was answered
+    taught: str | None  # the right answer; None while it is missing
+    note: str = ""  # the user's remark
+    replaced: bool = False  # whether it replaces an earlier rating of the same answer
 
 
 class NeedsCorrection(_Event, frozen=True, kw_only=True, tag="needs_correction"):
-    """A rated answer waits for the right one and is not taught until then."""
+    """A rated answer is not trained on until the user gives the right one."""
 
-    example: str
-    number: int
-    question: str
-    answer: str
+    example: str  # id of the example
+    number: int  # of the example in the list, from 1
+    question: str  # that was answered
+    answer: str  # the model's answer
 
 
 class Flagged(_Event, frozen=True, kw_only=True, tag="flagged"):
-    """It looks as if it held secrets (`found`, a few words each): nothing was stored; `/keep`
-    stores it all the same."""
+    """A rating was not stored, as its text seems to contain secrets; `/keep` stores it."""
 
-    found: list[str]
-    question: str
+    found: list[str]  # what was found, such as "AWS key"
+    question: str  # that was answered
 
 
 class Revision(_Event, frozen=True, kw_only=True, tag="revision"):
-    """What the model says now instead of `before`; `/accept` takes it as the right answer."""
+    """The model's second answer to a question; `/accept` makes it the right answer."""
 
-    question: str
-    before: str
-    text: str
+    question: str  # that was asked again
+    before: str  # the first answer
+    text: str  # the second answer
 
 
 class EditRequest(_Event, frozen=True, kw_only=True, tag="edit_request"):
-    """An editor is to be opened on `text`; what comes of it goes to `ChatSession.edited`."""
+    """An editor is to be opened; the edited text goes to `ChatSession.edited`."""
 
-    example: str | None
-    question: str
-    text: str
+    example: str | None  # id of the example; None: the newest answer
+    question: str  # that was answered
+    text: str  # to edit
 
 
 class BufferStatus(_Event, frozen=True, kw_only=True, tag="buffer"):
-    """How far the waiting examples are from the next training; a threshold of 0 is off."""
+    """The examples that the next training will use, and when it starts."""
 
-    count: int
-    threshold: int
-    weight: float
-    weight_threshold: float
-    needs_correction: int
+    count: int  # examples with a right answer
+    threshold: int  # count that starts a training; 0 is off
+    weight: float  # sum of their weights in the loss
+    weight_threshold: float  # sum of weights that starts a training; 0 is off
+    needs_correction: int  # further examples, which have no right answer yet
 
 
 class TrainingStatus(_Event, frozen=True, kw_only=True, tag="training"):
-    """A training has come on."""
+    """The state or the step of a training changed."""
 
-    record: TrainingRecord
+    record: TrainingRecord  # of the training
 
 
 class AdaptersActivated(_Event, frozen=True, kw_only=True, tag="live"):
-    """These adapters (name -> weight) answer from now on; none is the base alone."""
+    """The active adapters were replaced."""
 
-    adapters: dict[str, float]
+    adapters: dict[str, float]  # weight by name; empty: the base alone
 
 
 class TextTable(_Event, frozen=True, kw_only=True, tag="table"):
-    """Rows of text that were asked for."""
+    """The table that a command prints."""
 
-    title: str
-    headers: list[str]
-    rows: list[list[str]]
+    title: str  # above the table
+    headers: list[str]  # of the columns
+    rows: list[list[str]]  # cells, by row
 
 
 class Confirm(_Event, frozen=True, kw_only=True, tag="confirm"):
-    """`/yes` does it; anything else leaves it."""
+    """A command needs confirmation: `/yes` executes it, anything else cancels it."""
 
-    text: str
+    text: str  # the question
 
 
 class SessionNotice(_Event, frozen=True, kw_only=True, tag="notice"):
-    """Words for the user."""
+    """A message for the user."""
 
-    text: str
+    text: str  # one or more lines
 
 
 class SessionError(_Event, frozen=True, kw_only=True, tag="error"):
-    """Why something was not done. `command` is the line that asked for it, empty where nobody
-    did."""
+    """A command or a background task failed."""
 
-    text: str
-    command: str = ""
+    text: str  # the reason, one sentence
+    command: str = ""  # the line that was typed; empty for a background task
 
 
 Event = (

@@ -1,4 +1,4 @@
-"""`config.toml`: what a user may set once for every session."""
+"""`config.toml`: the user's settings for every session."""
 
 from __future__ import annotations
 
@@ -13,45 +13,49 @@ from tui_trainer.contracts.teaching import TeachingSettings
 
 
 class ChartSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How charts look at the start of a session."""
+    """The `[charts]` section: how charts look when a session starts."""
 
     smoothing: Annotated[
         Annotated[float, Meta(ge=0, lt=1)] | Literal["auto"],
         Meta(
-            description='weight of the past in the smoothed line; 0 is off, "auto" follows the '
-            "number of points"
+            description="weight of earlier points in the smoothed line; 0: off; "
+            '"auto": by the number of points'
         ),
     ] = "auto"
     log_y: Annotated[bool, Meta(description="start with a logarithmic y axis")] = False
     marks: Annotated[
         Literal["auto", "braille", "ascii"],
-        Meta(description="characters that draw charts; auto asks the locale"),
+        Meta(description="characters that draw charts; auto: by the locale"),
     ] = "auto"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The configuration file."""
+    """The content of `config.toml`."""
 
     runs_dir: Annotated[str, Meta(min_length=1, description="folder of runs")] = "runs"
     model: Annotated[
         str,
-        Meta(min_length=1, description='what the chat answers with: "builtin", a folder, a hub id'),
+        Meta(
+            min_length=1,
+            description='base model of the chat: "builtin", a local folder, or a Hugging Face id',
+        ),
     ] = "builtin"
     theme: Annotated[str, Meta(min_length=1, description="name of a palette in themes/")] = (
         "harbour"
     )
     refresh_seconds: Annotated[
-        float, Meta(gt=0, le=60, description="seconds between polls behind the file watcher")
+        float,
+        Meta(gt=0, le=60, description="seconds between polls, for changes the file watcher misses"),
     ] = 1.0
     charts: ChartSettings = msgspec.field(default_factory=ChartSettings)
     teaching: Annotated[
-        TeachingSettings, Meta(description="how corrections are learned; /set in a chat writes it")
+        TeachingSettings, Meta(description="how corrections are trained; /set in a chat changes it")
     ] = msgspec.field(default_factory=TeachingSettings)
     advisor: Annotated[
-        AdvisorSettings, Meta(description="how runs are judged; [advisor] of a job wins")
+        AdvisorSettings, Meta(description="advisor of runs; the [advisor] of a job overrides it")
     ] = msgspec.field(default_factory=AdvisorSettings)
     notify: Annotated[
-        NotifySettings, Meta(description="who is told of crashes, hangs and ends, and how")
+        NotifySettings, Meta(description="notifications of crashes, hangs and finished runs")
     ] = msgspec.field(default_factory=NotifySettings)
     keys: Annotated[
         dict[str, str],

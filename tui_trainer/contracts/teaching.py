@@ -1,4 +1,4 @@
-"""Settings and records of teaching: from feedback to a live adapter."""
+"""Settings and records of teaching, from feedback to an active adapter."""
 
 from __future__ import annotations
 
@@ -13,67 +13,68 @@ TrainingState = Literal["queued", "training", "checking", "live", "refused", "fa
 
 
 class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How corrections are learned; the defaults were measured on the built-in base."""
+    """The `[teaching]` section; the defaults were measured on the built-in base."""
 
     auto_train_threshold: Annotated[
-        int, Meta(ge=0, description="taught examples that start a training; 0 only by /train")
+        int, Meta(ge=0, description="corrections that start a training; 0: only /train starts one")
     ] = 10
     auto_train_weight: Annotated[
-        float, Meta(ge=0, description="sum of example weights that starts one; 0 is off")
+        float, Meta(ge=0, description="sum of example weights that starts a training; 0: off")
     ] = 0.0
     learning_rate: Annotated[
         Annotated[float, Meta(gt=0)] | None,
-        Meta(description="peak rate of the adapter; left out: measured, lower for larger bases"),
+        Meta(description="peak learning rate; default: by the base, lower for larger ones"),
     ] = None
     epochs: Annotated[
-        int, Meta(ge=1, description="times each correction is seen in one training")
+        int, Meta(ge=1, description="passes over the corrections in one training")
     ] = 90
-    batch_size: Annotated[int, Meta(ge=1, description="corrections per step")] = 10
+    batch_size: Annotated[int, Meta(ge=1, description="corrections per optimizer step")] = 10
     rank: Annotated[int, Meta(ge=1, description="rank of the adapter")] = 32
-    alpha: Annotated[float, Meta(gt=0, description="scale is alpha / rank")] = 64
+    alpha: Annotated[float, Meta(gt=0, description="the update is scaled by alpha / rank")] = 64
     target_modules: Annotated[
         str | list[str], Meta(description='"all-linear" or names of layers')
     ] = "all-linear"
     rewordings: Annotated[
-        int, Meta(ge=0, le=24, description="other (English) wordings of a question taught with it")
+        int, Meta(ge=0, le=24, description="English rewordings of each question, trained with it")
     ] = 12
     replay: Annotated[
-        int, Meta(ge=0, description="earlier answers mixed into every step, against forgetting")
+        int, Meta(ge=0, description="earlier answers in every step, to prevent forgetting")
     ] = 16
     min_recalled: Annotated[
-        float, Meta(ge=0, le=1, description="share of corrections recalled to go live")
+        float, Meta(ge=0, le=1, description="least share (0..1) of corrections that it must recall")
     ] = 0.8
     min_kept: Annotated[
-        float, Meta(ge=0, le=1, description="share of earlier right answers kept to go live")
+        float,
+        Meta(ge=0, le=1, description="least share (0..1) of earlier right answers it must keep"),
     ] = 0.95
     time_limit_minutes: Annotated[
-        float, Meta(gt=0, description="a training that takes longer is ended")
+        float, Meta(gt=0, description="minutes after which a training is stopped")
     ] = 30.0
-    max_new_tokens: Annotated[int, Meta(ge=1, description="tokens of an answer at most")] = 256
+    max_new_tokens: Annotated[int, Meta(ge=1, description="most tokens of an answer")] = 256
     context_turns: Annotated[
         Annotated[int, Meta(ge=0)] | None,
         Meta(
-            description="earlier turns shown with a question; left out: none to the built-in "
+            description="earlier turns given with a question; default: none with the built-in "
             "base, which answers worse with them, else as many as fit"
         ),
     ] = None
 
 
 class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One training of the queue, as `/training` shows it. Times in seconds since the epoch."""
+    """One training of the queue, as `/training` shows it."""
 
     id: str  # of the training
     state: TrainingState  # where it is in the queue
     created_at: float  # seconds since the epoch
     examples: list[str]  # ids of the feedback it trains on
     run_path: str | None = None  # its run folder; None before it starts
-    adapter: str | None = None  # that came of it
-    parent: str | None = None  # adapter it continues
+    adapter: str | None = None  # the resulting adapter; None before it is stored
+    parent: str | None = None  # the adapter that it continues
     started_at: float | None = None  # seconds since the epoch
     ended_at: float | None = None  # seconds since the epoch
     step: int = 0  # optimizer steps finished
-    total_steps: int | None = None  # steps of the training; None where unknown
-    # Of the model that was active before.
+    total_steps: int | None = None  # of the training; None if unknown
+    # Measures of the adapters that were active before.
     before: Measures = msgspec.field(default_factory=Measures)
-    after: Measures = msgspec.field(default_factory=Measures)  # of the new adapter
-    message: str = ""  # one sentence: how it ended
+    after: Measures = msgspec.field(default_factory=Measures)  # measures of the new adapter
+    message: str = ""  # how it ended, one sentence

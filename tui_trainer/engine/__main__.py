@@ -103,7 +103,7 @@ def locked(folder: RunFolder) -> Iterator[None]:
     """Lock the folder against other engines; the lock ends with the process."""
     with contextlib.ExitStack() as stack:
         try:
-            got = stack.enter_context(file_lock.trying(folder.lock_file, LOCK_SECONDS))
+            got = stack.enter_context(file_lock.try_lock(folder.lock_file, LOCK_SECONDS))
         except OSError as error:
             raise UserError(
                 f"{folder.path} is not a writable run folder: {error.strerror}"

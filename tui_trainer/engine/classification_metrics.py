@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from tui_trainer.contracts.evaluation import ClassScore, Evaluation, EvaluationFile
-from tui_trainer.contracts.metrics import finite_or_none
+from tui_trainer.contracts.metrics import ClassScore, Evaluation, EvaluationFile, finite_or_none
 from tui_trainer.engine.data import batching
 from tui_trainer.engine.state.session import Session
 from tui_trainer.store import atomic

@@ -8,8 +8,7 @@ import time
 import msgspec
 import torch
 
-from tui_trainer.contracts.evaluation import Evaluation
-from tui_trainer.contracts.metrics import EvalRecord, finite_or_none
+from tui_trainer.contracts.metrics import EvalRecord, Evaluation, finite_or_none
 from tui_trainer.engine import classification_metrics, recovery
 from tui_trainer.engine.advice import observe
 from tui_trainer.engine.data import batching

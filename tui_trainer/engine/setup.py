@@ -266,7 +266,7 @@ def _resume_from(session: Session, start: Path, *, rewound: bool) -> None:
     session.report.accept()  # what follows changes the run folder
     step = session.state.step
     if rewound:
-        checkpoints.set_aside_after(session.folder, step)
+        checkpoints.supersede_after(session.folder, step)
     session.report.position(
         step, session.plan.epoch(step), session.state.best_val_loss, session.state.best_step
     )
@@ -283,7 +283,7 @@ def _restart(session: Session, *, rewound: bool) -> None:
     """Step 0 once more: as there is no checkpoint yet, or because it was asked for (`rewound`)."""
     why = "no checkpoint yet: restarted from step 0"
     if rewound:
-        checkpoints.set_aside_after(session.folder, -1)
+        checkpoints.supersede_after(session.folder, -1)
         why = "restarted from step 0"
     session.report.event("resumed", 0, why, detail={"rewound": True} if rewound else {})
     _replay_rates(session)

@@ -1,8 +1,8 @@
-"""`TuiTrainerLogger`: a Lightning `Trainer` that is seen live.
+"""`TuiTrainerLogger`: records the training of a Lightning `Trainer` as a run.
 
     trainer = Trainer(logger=TuiTrainerLogger("runs", name="mine"))
 
-The run is shown read-only: a logger has no hand in the loop.
+The run accepts no commands: a Lightning logger cannot control the loop.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _ENDINGS = {"success": "completed", "finished": "completed", "failed": "failed"}
 
 
 class TuiTrainerLogger(Logger):
-    """Writes what a Lightning module logs into a run folder below `runs_dir`.
+    """Writes what a Lightning module logs into a run folder in `runs_dir`.
 
-    The folder is made at the first thing that there is to write, with the hyperparameters known
-    by then; later ones become an event. `total_steps` gives progress and time left.
-    Raises `UserError` for a name that cannot be a folder's.
+    The folder is created with the first record and contains the hyperparameters known by then;
+    later ones are recorded as an event. `total_steps` is needed for the progress and the
+    remaining time. Raises `UserError` if `name` cannot be a folder's name.
     """
 
     def __init__(
@@ -63,23 +63,23 @@ class TuiTrainerLogger(Logger):
 
     @property
     def version(self) -> str | None:
-        """The run's id, once it has begun."""
+        """The run's id; None before the first record."""
         path = self._run.path if self._run is not None else None
         return path.name if path is not None else None
 
     @property
     def save_dir(self) -> None:
-        """None: checkpoints go below the Trainer's own folder, not among the runs."""
+        """None, so that checkpoints are saved in the Trainer's own folder, not in the run's."""
         return
 
     @property
     @rank_zero_experiment
     def experiment(self) -> RunWriter | None:
-        """The writer itself; None before the first metrics, for Lightning looks at it before it
-        tells the hyperparameters."""
+        """The writer; None before the first record, as Lightning reads this property before it
+        logs the hyperparameters."""
         return self._run
 
-    def _begun(self) -> RunWriter:
+    def _started_run(self) -> RunWriter:
         if self._run is None:
             self._run = RunWriter(
                 self._runs_dir,
@@ -96,7 +96,7 @@ class TuiTrainerLogger(Logger):
     def log_hyperparams(
         self, params: dict[str, Any] | Namespace | None = None, *args: Any, **kwargs: Any
     ) -> None:
-        """Keeps hyperparameters for `run.json`."""
+        """Keep hyperparameters for `run.json`."""
         values = vars(params) if isinstance(params, Namespace) else dict(params or {})
         if self._run is None:
             self._config.update(values)
@@ -105,32 +105,32 @@ class TuiTrainerLogger(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """A row of metrics; Lightning counts steps from 0, a run folder those finished."""
+        """Record metrics. Lightning's steps count from 0, a run's are the finished ones."""
         finished = 0 if step is None else step + 1
-        self._begun().log(finished, dict(metrics))
+        self._started_run().log(finished, dict(metrics))
 
     @rank_zero_only
     def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
-        """Tells of the newest checkpoint."""
+        """Record the newest checkpoint."""
         path = getattr(checkpoint_callback, "last_model_path", "") or getattr(
             checkpoint_callback, "best_model_path", ""
         )
         if path:
-            self._begun().checkpoint(path)
+            self._started_run().checkpoint(path)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Ends the run as Lightning says that it ended."""
+        """End the run with Lightning's own status."""
         if self._run is None:
             return
-        word = _ENDINGS.get(status)
-        if word == "failed":
-            self._run.finish("failed", "Lightning says that the training failed")
-        elif word == "completed":
+        state = _ENDINGS.get(status)
+        if state == "failed":
+            self._run.finish("failed", "Lightning reports that the training failed")
+        elif state == "completed":
             self._run.finish()
         else:
-            self._run.finish("cancelled", f"Lightning says: {status}")
+            self._run.finish("cancelled", f"Lightning reports the status {status!r}")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Other processes get the logger without the open run: only the main one writes."""
+        """The state for other processes, without the open run: only the main process writes."""
         return {**self.__dict__, "_run": None}

@@ -1,4 +1,4 @@
-"""Several processes of one training that must obey the same commands at the same step."""
+"""Broadcast of commands, so that all processes of a training execute them at the same step."""
 
 from __future__ import annotations
 
@@ -8,67 +8,72 @@ from typing import Any
 
 from tui_trainer.contracts.run import CommandName
 
-# How often several processes talk about commands, and at most so many steps apart.
-ROUND_SECONDS = 0.3
+# Time between two broadcasts, and the most steps between them.
+BROADCAST_SECONDS = 0.3
 MOST_STEPS = 500
 _NEVER = 1 << 60
+_PAUSED_POLL_SECONDS = 0.05  # of a single process
 
 
 @dataclass(frozen=True)
 class RankCommands:
-    """What every process does now: commands with their learning rates, and whether to wait."""
+    """What all processes execute after a step."""
 
-    commands: tuple[tuple[CommandName, float | None], ...] = ()
-    paused: bool = False
-    steps_until_next: int = 1
+    commands: tuple[tuple[CommandName, float | None], ...] = ()  # name, learning rate of set-lr
+    paused: bool = False  # whether to wait
+    steps_until_next: int = 1  # steps until the next broadcast
 
 
 class RankSync:
-    """Shares the main process's orders with all, where torch.distributed is initialised.
+    """Broadcasts the main process's commands to all processes of `torch.distributed`.
 
-    Every process must ask at the same steps. One process alone asks at every step; several ask
-    as seldom as the main one says, for each asking costs them a synchronisation.
+    Every process must call `broadcast` at the same steps. A single process does so at every step;
+    several do so at intervals that the main process sets, since each broadcast synchronises them.
     """
 
     def __init__(self) -> None:
         self._next_step = 0
-        self._asked: tuple[int, float] | None = None
+        self._last: tuple[int, float] | None = None  # step and time of the last broadcast
 
     def due(self, step: int) -> bool:
-        """Whether the processes talk at this step."""
+        """Whether the processes broadcast at this step."""
         return step >= self._next_step
 
-    def share(self, step: int, orders: RankCommands, *, active: bool) -> RankCommands:
-        """The main process's orders, in every process. `active` is whether it has any to give
-        now or later; where it has none, nobody asks again."""
+    def broadcast(self, step: int, commands: RankCommands, *, active: bool) -> RankCommands:
+        """The main process's commands, in every process.
+
+        `active` is whether the main process may still get commands; if not, this is the last
+        broadcast.
+        """
         distributed = _distributed()
         if distributed is None:
-            return orders
-        told: list[Any] = [
-            orders.commands,
-            orders.paused,
+            return commands
+        sent: list[Any] = [
+            commands.commands,
+            commands.paused,
             self._spacing(step) if active else _NEVER,
         ]
-        distributed.broadcast_object_list(told, src=0)
-        commands, paused, spacing = told
+        distributed.broadcast_object_list(sent, src=0)
+        names, paused, spacing = sent
         self._next_step = step + int(spacing)
-        return RankCommands(tuple(commands), bool(paused), int(spacing))
+        return RankCommands(tuple(names), bool(paused), int(spacing))
 
-    def rest(self) -> float:
-        """Seconds between two looks of a paused run."""
-        return 0.05 if _distributed() is None else ROUND_SECONDS
+    def poll_seconds(self) -> float:
+        """Seconds between two reads of the commands of a paused run."""
+        return _PAUSED_POLL_SECONDS if _distributed() is None else BROADCAST_SECONDS
 
     def _spacing(self, step: int) -> int:
-        now, before = time.monotonic(), self._asked
-        self._asked = (step, now)
+        """Steps until the next broadcast, from the time per step since the last one."""
+        now, before = time.monotonic(), self._last
+        self._last = (step, now)
         if before is None or step <= before[0]:
             return 1
         seconds = (now - before[1]) / (step - before[0])
-        return min(MOST_STEPS, max(1, int(ROUND_SECONDS / max(seconds, 1e-6))))
+        return min(MOST_STEPS, max(1, int(BROADCAST_SECONDS / max(seconds, 1e-6))))
 
 
 def _distributed() -> Any:
-    """`torch.distributed` where several processes are joined, else None."""
+    """`torch.distributed` if several processes have joined, else None."""
     try:
         import torch.distributed as distributed
     except ImportError:

@@ -1,4 +1,4 @@
-"""Setting the learning rate of a running optimizer so that its schedule keeps its shape."""
+"""Changing the learning rate of a running optimizer while its schedule keeps its shape."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ _LIMITS = ("initial_lr", "max_lr", "min_lr")
 
 
 def set_rate(optimizer: Any, scheduler: Any, rate: float) -> None:
-    """Multiplies every group's rate so that the first group's is `rate` at the next step, and
-    the scheduler's base rates with it, so that what it does later is multiplied too.
+    """Scale every group's rate so that the first group's is `rate` at the next step, and the
+    scheduler's base rates by the same factor, so that its later rates are scaled, too.
 
-    Groups keep their proportions. A present rate of 0 (before a warmup) sets the peak instead.
-    Takes torch's optimizers and schedulers, also as wrapped by accelerate; `scheduler` may be
-    None. Raises `ValueError` with a sentence where the optimizer has no groups.
+    Groups keep their proportions. If the current rate is 0 (before warmup), the peak is set.
+    `optimizer` and `scheduler` are torch's, also as wrapped by accelerate; `scheduler` may be
+    None. Raises `ValueError` if the optimizer has no parameter groups.
     """
     groups = getattr(optimizer, "param_groups", None)
     if not groups:
-        raise ValueError("this optimizer has no parameter groups whose rate could be set")
+        raise ValueError("the optimizer has no parameter groups")
     schedulers = _unwrapped(scheduler)
     now = float(groups[0]["lr"])
     bases = [float(b) for s in schedulers for b in (getattr(s, "base_lrs", None) or ())[:1]]
@@ -44,7 +44,7 @@ def _scale(group: dict[str, Any], name: str, factor: float | None, rate: float) 
 
 
 def _unwrapped(scheduler: Any) -> list[Any]:
-    """The scheduler inside accelerate's, and those that it chains."""
+    """The schedulers inside accelerate's wrapper and inside chained schedulers."""
     if scheduler is None:
         return []
     inner = getattr(scheduler, "scheduler", None)

@@ -1,9 +1,9 @@
-"""`TuiTrainerCallback`: a Hugging Face `Trainer` (or one of TRL's) that is seen and steered.
+"""`TuiTrainerCallback`: records and controls a Hugging Face `Trainer` (or one of TRL's) as a run.
 
     trainer = Trainer(..., callbacks=[TuiTrainerCallback("runs")])
 
-Pause, resume, checkpoint, stop, cancel and set-lr are obeyed between two optimizer steps. Of
-several processes the main one listens, and all follow.
+The commands pause, resume, checkpoint, stop, cancel and set-lr are executed between two optimizer
+steps. The main process reads them and broadcasts them to the others.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any
 
 from tui_trainer.integrations.rank_sync import RankCommands, RankSync
 from tui_trainer.integrations.scheduler_rate import set_rate
+from tui_trainer.text import formats
 from tui_trainer.writer import RunWriter
-from tui_trainer.writer.command_listener import PendingCommands
+from tui_trainer.writer.command_listener import PendingCommand
 
 try:
     from transformers import TrainerCallback
@@ -28,7 +29,7 @@ except ImportError:
         'install it with: pip install "tui-trainer[train]"'
     ) from None
 
-# Counts of all tokens so far, as Trainer and TRL call them.
+# Names that Trainer and TRL give to the count of all tokens so far.
 _TOKENS = ("num_tokens", "num_input_tokens_seen")
 _TIMINGS = (
     "_runtime",
@@ -40,11 +41,13 @@ _TIMINGS = (
 
 
 class TuiTrainerCallback(TrainerCallback):
-    """Writes a run folder below `runs_dir` while a `Trainer` trains, and obeys commands.
+    """Writes a run folder in `runs_dir` while a `Trainer` trains, and executes commands.
 
-    `name` is the run's; without it, `run_name` of the arguments or the output folder's name.
-    With `listens=False` the run can be watched only; `hardware=False` leaves out samples of the
-    machine.
+    Args:
+        runs_dir: folder of runs.
+        name: name of the run; default: `run_name` of the arguments, or the output folder's name.
+        listens: whether the run accepts commands.
+        hardware: whether to record hardware samples.
     """
 
     def __init__(
@@ -60,21 +63,21 @@ class TuiTrainerCallback(TrainerCallback):
         self._name = name
         self._listens = listens
         self._hardware = hardware
-        self._together = RankSync()
+        self._sync = RankSync()
         self._paused = False
-        self._unsaved: list[PendingCommands] = []
+        self._unsaved: list[PendingCommand] = []
         self._save_wanted = False
         self._tokens = 0.0
         self._evaluation = contextlib.ExitStack()
         self._evaluating = False
 
-    # -- what the Trainer tells --------------------------------------------------------------
+    # -- called by the Trainer ---------------------------------------------------------------
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Makes the run's folder."""
+        """Create the run's folder."""
         if self.run is not None:
             self.run.finish()
-        self._together, self._paused, self._unsaved = RankSync(), False, []
+        self._sync, self._paused, self._unsaved = RankSync(), False, []
         self._save_wanted, self._tokens = False, 0.0
         self.run = run = RunWriter(
             self._runs_dir,
@@ -88,30 +91,30 @@ class TuiTrainerCallback(TrainerCallback):
         run.total(state.max_steps or None, float(state.num_train_epochs or 0) or None)
         if state.global_step:
             run.step(state.global_step, epoch=state.epoch)
-            run.event("resumed", f"resumed at step {state.global_step}")
+            run.event("resumed", f"resumed at step {formats.count(state.global_step)}")
         if self._listens:
-            self._commands()  # says that they are obeyed
+            self._commands()  # records in state.json which commands are accepted
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """A finished optimizer step; the place where commands are obeyed."""
+        """Record a finished optimizer step, and execute commands."""
         if self.run is None:
             return
         self.run.step(state.global_step, epoch=state.epoch)
-        if self._listens and self._together.due(state.global_step):
-            self._round(state.global_step, control, kwargs)
+        if self._listens and self._sync.due(state.global_step):
+            self._execute_commands(state.global_step, control, kwargs)
         if self._save_wanted:
             control.should_save = True
         if self._paused:
-            control.should_log = True  # so that the last step is seen meanwhile; waits in on_log
+            control.should_log = True  # shows the last step; `on_log` then waits
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Waits here where nothing was logged after the pause."""
+        """Wait while the run is paused, if `on_log` was not called since."""
         self._wait(state, control, kwargs)
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any
     ) -> None:
-        """Writes the row; a paused run waits here."""
+        """Record metrics; blocks while the run is paused."""
         if self.run is None or not logs:
             return
         if "train_runtime" in logs:
@@ -127,72 +130,77 @@ class TuiTrainerCallback(TrainerCallback):
             self._wait(state, control, kwargs)
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """An evaluation goes on."""
+        """Show the run as evaluating until `on_evaluate`."""
         if self.run is not None and self.run.active and not self._evaluating:
             self._evaluating = True
             self._evaluation.enter_context(self.run.evaluating())
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """An evaluation has ended."""
+        """Show the run as training again."""
         self._evaluation.close()
         self._evaluating = False
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """A checkpoint lies in its folder."""
+        """Record a saved checkpoint, and answer the commands that wait for it."""
         if self.run is None:
             return
         self._save_wanted = False
         path = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         self.run.checkpoint(path.absolute())
-        for asked in self._unsaved:
-            stop = f"; saved at step {state.global_step}, stopping" if asked.name == "stop" else ""
-            asked.done(f"checkpoint {path.name} is saved{stop}")
+        step = formats.count(state.global_step)
+        for command in self._unsaved:
+            stop = f" at step {step}; stopping" if command.name == "stop" else ""
+            command.done(f"checkpoint {path.name} saved{stop}")
         self._unsaved = []
         self._wait(state, control, kwargs)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Ends the run."""
+        """End the run."""
         if self.run is None:
             return
         self.on_evaluate(args, state, control)
-        for asked in self._unsaved:
-            if asked.name == "stop":
-                asked.done(f"stopped at step {state.global_step}; nothing was saved", saved=False)
-            asked.refuse("the training ended before a checkpoint was saved")
+        step = formats.count(state.global_step)
+        for command in self._unsaved:
+            if command.name == "stop":
+                command.done(f"stopped at step {step} without saving", saved=False)
+            command.refuse("the training ended before a checkpoint was saved")
         self._unsaved = []
         early = self.run.stopping is None and 0 < state.global_step < state.max_steps
-        message = f"stopped early at step {state.global_step}" if early else ""
+        message = f"stopped early at step {step}" if early else ""
         self.run.finish("early_stopped" if early else None, message)
 
-    # -- what others ask ---------------------------------------------------------------------
+    # -- commands ----------------------------------------------------------------------------
 
-    def _commands(self) -> list[PendingCommands]:
+    def _commands(self) -> list[PendingCommand]:
         if self.run is None or not self.run.active:
             return []
         return list(self.run.commands("checkpoint", "stop", "cancel", "set-lr", wait=False))
 
-    def _round(self, step: int, control: Any, parts: dict[str, Any]) -> None:
-        """The main process looks for commands, and all carry them out."""
-        asked = self._commands()
+    def _execute_commands(self, step: int, control: Any, objects: dict[str, Any]) -> None:
+        """Read commands in the main process and execute them in every process.
+
+        `objects` has the Trainer's optimizer and learning-rate scheduler.
+        """
+        pending = self._commands()
         active = self.run is not None and self.run.active
-        mine = RankCommands(
-            tuple((one.name, one.learning_rate) for one in asked),
+        own = RankCommands(
+            tuple((command.name, command.learning_rate) for command in pending),
             self.run is not None and self.run.paused,
         )
-        orders = self._together.share(step, mine, active=active)
-        self._paused = orders.paused
-        for index, (name, rate) in enumerate(orders.commands):
-            problem = self._carry_out(name, rate, control, parts)
-            if index < len(asked):  # the main process answers
-                self._answer(asked[index], problem)
+        received = self._sync.broadcast(step, own, active=active)
+        self._paused = received.paused
+        for index, (name, rate) in enumerate(received.commands):
+            problem = self._execute(name, rate, control, objects)
+            if index < len(pending):  # only in the main process
+                self._answer(pending[index], problem)
 
-    def _carry_out(
-        self, name: str, rate: float | None, control: Any, parts: dict[str, Any]
+    def _execute(
+        self, name: str, rate: float | None, control: Any, objects: dict[str, Any]
     ) -> str | None:
-        """Does what every process has to do; gives the reason where it cannot."""
+        """Execute a command in this process; returns why it failed, or None."""
         if name == "set-lr" and rate is not None:
             try:
-                set_rate(parts.get("optimizer"), parts.get("lr_scheduler"), rate)
+                set_rate(objects.get("optimizer"), objects.get("lr_scheduler"), rate)
             except (ValueError, TypeError, KeyError) as error:
                 return f"the learning rate cannot be set: {error}"
         if name in ("checkpoint", "stop"):
@@ -202,19 +210,19 @@ class TuiTrainerCallback(TrainerCallback):
             control.should_training_stop = True
         return None
 
-    def _answer(self, asked: PendingCommands, problem: str | None) -> None:
+    def _answer(self, command: PendingCommand, problem: str | None) -> None:
         if problem is not None:
-            asked.refuse(problem)
-        elif asked.name in ("checkpoint", "stop"):
-            self._unsaved.append(asked)  # answered once it is saved
+            command.refuse(problem)
+        elif command.name in ("checkpoint", "stop"):
+            self._unsaved.append(command)  # answered when the checkpoint is saved
         else:
-            asked.done()
+            command.done()
 
-    def _wait(self, state: Any, control: Any, parts: dict[str, Any]) -> None:
-        """While paused: waits until told to go on, or until the Trainer has to save or stop."""
+    def _wait(self, state: Any, control: Any, objects: dict[str, Any]) -> None:
+        """Wait while the run is paused, unless the Trainer has to save or stop."""
         while self._paused and not self._save_wanted:
-            time.sleep(self._together.rest())
-            self._round(state.global_step, control, parts)
+            time.sleep(self._sync.poll_seconds())
+            self._execute_commands(state.global_step, control, objects)
 
     def _new_tokens(self, count: Any) -> float:
         new, self._tokens = float(count) - self._tokens, float(count)
@@ -231,7 +239,7 @@ def _program(args: Any) -> str:
 
 
 def _config(args: Any, model: Any) -> dict[str, Any]:
-    """The arguments (their access tokens masked by transformers itself), and what is trained."""
+    """The arguments, whose access tokens transformers masks, and facts about the model."""
     config: dict[str, Any] = {}
     if model is not None:
         about = getattr(model, "config", None)

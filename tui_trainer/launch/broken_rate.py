@@ -1,5 +1,7 @@
-"""A learning rate that was set by a command and after which a run broke: a resume must not set it
-again without being asked to."""
+"""Learning rates set by a command after which a run failed or diverged.
+
+A resume must not set such a rate again unless the user asks for it.
+"""
 
 from __future__ import annotations
 
@@ -15,72 +17,68 @@ from tui_trainer.advisor.event_history import told
 from tui_trainer.contracts.job import TrainingSettings
 from tui_trainer.contracts.run import Event
 from tui_trainer.contracts.schedule import RateChange, learning_rate_at
-from tui_trainer.launch.rollback_offer import SPOILT
+from tui_trainer.launch.rollback_offer import DAMAGING_KINDS
 from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 
 _RESUMABLE = ("failed", "crashed", "cancelled")
 
 
 @dataclass(frozen=True)
 class BrokenRate:
-    """A run that went wrong after `rate` was set at `step` (finished steps); without it the rate
-    would have been `before`.
+    """A run that went wrong after its learning rate was set."""
 
-    `checkpoint` is the newest whole one from before that, or the start of the run. `peak` is the
-    schedule's peak with which the rate is `before` again; None where the checkpoint has it.
-    """
-
-    name: str
-    path: str
-    status: str
-    step: int
-    rate: float
-    before: float
-    checkpoint: str
-    peak: float | None
+    name: str  # of the run
+    path: str  # of the run folder
+    status: str  # of the run
+    step: int  # finished steps when the rate was set
+    rate: float  # that was set
+    before: float  # rate without that command
+    checkpoint: str  # newest complete one from before the command, or `START`
+    peak: float | None  # of the schedule, to get `before` again; None if the checkpoint has it
 
     @property
-    def what(self) -> str:
+    def description(self) -> str:
         """What happened, as the beginning of a sentence."""
         return (
-            f"{self.name} went wrong after its learning rate was set to {self.rate:.3g} at step "
-            f"{self.step:,} ({self.before:.3g} before)"
+            f"{self.name} went wrong after its learning rate was set to "
+            f"{formats.rate(self.rate)} at step {formats.count(self.step)} "
+            f"({formats.rate(self.before)} before)"
         )
 
     @property
-    def way(self) -> str:
-        """How training goes on without that rate."""
-        start = checkpoints.START
-        place = "from the start again" if self.checkpoint == start else f"from {self.checkpoint}"
-        peak = "" if self.peak is None else f", with a peak rate of {self.peak:g}"
-        return f"{place}, without that rate{peak}"
+    def continuation(self) -> str:
+        """Where training resumes without that rate."""
+        at_start = self.checkpoint == checkpoints.START
+        origin = "from the start" if at_start else f"from {self.checkpoint}"
+        peak = "" if self.peak is None else f", with a peak rate of {formats.rate(self.peak)}"
+        return f"{origin}, without that rate{peak}"
 
     @property
     def command(self) -> str:
-        """The same from a shell."""
+        """The shell command that resumes without that rate."""
         peak = "" if self.peak is None else f" --set training.learning_rate={self.peak:g}"
         return f"tui-trainer resume {shlex.quote(self.path)} --from {self.checkpoint}{peak}"
 
 
 @dataclass(frozen=True)
 class _Change:
-    """An event that changed the rate: its place among the events, and the rate of the next step
-    with and without it."""
+    """An event that changed the learning rate."""
 
-    index: int
-    step: int
-    by_person: bool
-    state: RateChange
-    before: float
-    after: float
+    index: int  # of the event
+    step: int  # finished steps
+    by_user: bool  # by a command, not automatically
+    state: RateChange  # after the event
+    before: float  # rate of the next step without the event
+    after: float  # rate of the next step
 
 
 def broken_rate(folder: RunFolder) -> BrokenRate | None:
-    """The rate after which an ended run broke; None where it did not, or not after a command.
+    """The rate after which an ended run went wrong; None if it did not, or not after a command.
 
-    A run broke where it ended on numbers that are not finite, or while advice stood that its
-    weights are spoilt. Only a rate that was raised can have done it.
+    A run went wrong if it ended on numbers that are not finite, or with open advice of
+    `DAMAGING_KINDS`. Only a rate that was raised can be the cause.
     """
     info, state, status = folder.info(), folder.state(), folder.status()
     if info is None or state is None or status not in _RESUMABLE:
@@ -95,19 +93,19 @@ def broken_rate(folder: RunFolder) -> BrokenRate | None:
     raised = [
         change
         for change in changes
-        if change.by_person and change.after > change.before * 1.001 and change.step < trouble
+        if change.by_user and change.after > change.before * 1.001 and change.step < trouble
     ]
     if not raised:
         return None
     change = raised[-1]
     step, checkpoint = _checkpoint(folder, events, change)
-    # What the checkpoint has of changes made before it.
-    kept = [one.state for one in changes if one.step < step] or [RateChange()]
-    there, planned = (
-        learning_rate_at(change.step, training, total, one.override, one.scaling)
-        for one in (kept[-1], RateChange())
+    # The last change that the checkpoint contains.
+    kept = [earlier.state for earlier in changes if earlier.step < step] or [RateChange()]
+    resumed, planned = (
+        learning_rate_at(change.step, training, total, state.override, state.scaling)
+        for state in (kept[-1], RateChange())
     )
-    same = abs(change.before / there - 1) < 1e-3 if there > 0 else True
+    same = abs(change.before / resumed - 1) < 1e-3 if resumed > 0 else True
     peak = None if same or planned <= 0 else change.before / planned * training.learning_rate
     return BrokenRate(
         name=info.name,
@@ -122,9 +120,9 @@ def broken_rate(folder: RunFolder) -> BrokenRate | None:
 
 
 def _trouble(events: Sequence[Event], status: str) -> int | None:
-    """The step at which the run was seen to go wrong, of those that stand; None where it ended
-    well."""
-    steps = [advice.step for advice in told(events).open if advice.kind in SPOILT]
+    """The step at which the run went wrong, after its last resume or rollback; None if it did
+    not."""
+    steps = [advice.step for advice in told(events).open if advice.kind in DAMAGING_KINDS]
     if status == "failed":
         skipped: list[int] = []
         for event in events:
@@ -137,12 +135,12 @@ def _trouble(events: Sequence[Event], status: str) -> int | None:
 
 
 def _is_end(event: Event) -> bool:
-    """Whether the engine stopped over a number that is not finite."""
+    """Whether the engine stopped because of a number that is not finite."""
     return event.kind == "error" and "not finite" in event.message
 
 
 def _changes(events: Sequence[Event], training: TrainingSettings, total: int) -> list[_Change]:
-    """What changed the rate on the way that stands, oldest first."""
+    """The changes of the rate that no rollback or resume has undone, oldest first."""
     found: list[_Change] = []
     for index, event in enumerate(events):
         if event.kind == "rollback" or (event.kind == "resumed" and event.detail.get("rewound")):
@@ -152,20 +150,20 @@ def _changes(events: Sequence[Event], training: TrainingSettings, total: int) ->
         state = _state(event)
         if state is None:
             continue
-        if event.kind == "learning_rate":  # made before what is to be done again later on
+        if event.kind == "learning_rate":  # later changes belong to steps that are repeated
             found = [change for change in found if change.step <= event.step]
         former = found[-1].state if found else RateChange()
         before, after = (
             learning_rate_at(event.step, training, total, one.override, one.scaling)
             for one in (former, state)
         )
-        by_person = event.kind == "learning_rate" and event.detail.get("by") != "auto"
-        found.append(_Change(index, event.step, by_person, state, before, after))
+        by_user = event.kind == "learning_rate" and event.detail.get("by") != "auto"
+        found.append(_Change(index, event.step, by_user, state, before, after))
     return found
 
 
 def _state(event: Event) -> RateChange | None:
-    """How the rate departs from the schedule after an event."""
+    """How the rate differs from the schedule after an event; None if the event does not say."""
     detail: dict[str, Any] = event.detail
     with contextlib.suppress(msgspec.ValidationError, TypeError, ValueError):
         if "change" in detail:
@@ -176,8 +174,10 @@ def _state(event: Event) -> RateChange | None:
 
 
 def _checkpoint(folder: RunFolder, events: Sequence[Event], change: _Change) -> tuple[int, str]:
-    """Step and name of the newest whole checkpoint that was saved before the change, else of the
-    start. One of the very step counts only where it was not saved again after the change."""
+    """Step and name of the newest complete checkpoint saved before the change, or the start.
+
+    A checkpoint of the change's own step is used only if it was not saved again after the change.
+    """
     saved = [
         index
         for index, event in enumerate(events)

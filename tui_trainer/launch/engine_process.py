@@ -1,17 +1,18 @@
-"""Starting an engine as a process of its own, which outlives whoever started it."""
+"""Starting an engine as a separate process, which outlives the process that starts it."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
 import os
+import shlex
 import subprocess
 import time
 from collections.abc import Sequence
 
 import msgspec
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import UserError, reason_of
 from tui_trainer.contracts.run import ACTIVE_STATES, RunState
 from tui_trainer.store import atomic, child_process, file_lock
 from tui_trainer.store.runs import checkpoints, process_identity, refused_resume, run_folder
@@ -22,38 +23,37 @@ REPAIR = 'pip install "tui-trainer[train]"'
 
 
 def check_installed() -> None:
-    """Raises `UserError` where a package that training needs is absent; imports none."""
-    absent = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if absent:
-        raise UserError(f"training needs {', '.join(absent)}; install with: {REPAIR}", 1)
+    """Raise `UserError` if a package that training needs is missing. Imports none of them."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"training needs {', '.join(missing)}; install with: {REPAIR}", 1)
 
 
 def check_startable(folder: RunFolder, from_checkpoint: str | None = None) -> None:
-    """Raises `UserError` where an engine trains the run, no steps remain, or another program
-    trains it.
+    """Raise `UserError` if the run is being trained, has no steps left, or is another program's.
 
-    A completed run can be resumed from an earlier checkpoint only. A named checkpoint must
-    exist and be complete.
+    A completed run can only be resumed from a named checkpoint, which must be complete.
     """
     status = folder.status()
     name = folder.path.name
     loop = folder.loop_info()
     if loop is not None:
         raise UserError(
-            f"run {name} was written by another program ({loop.program}); it cannot be resumed "
-            "here, only by that program",
+            f"run {name} belongs to another program ({loop.program}); resume it with that program",
             1,
         )
     if status in ACTIVE_STATES:
         raise UserError(
-            f"run {name} is {status} already; watch it: tui-trainer monitor {folder.path.parent}", 1
+            f"run {name} is already {status}; watch it with: tui-trainer monitor "
+            f"{shlex.quote(str(folder.path.parent))}",
+            1,
         )
     if from_checkpoint is not None:
         checkpoints.find_checkpoint(folder, from_checkpoint)
     elif status == "completed":
         raise UserError(
-            f"run {name} is completed and has nothing left to train; "
-            "to train further from one of its checkpoints, name it with --from",
+            f"run {name} is completed and has no steps left; to resume it from an earlier "
+            "checkpoint, give --from CHECKPOINT",
             1,
         )
 
@@ -65,10 +65,10 @@ def start_engine(
     *,
     command: Sequence[str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Starts the engine on a run folder and returns at once.
+    """Start the engine on a run folder and return at once.
 
-    The process has a session of its own and prints to `engine.log`. `rate` is the peak of the
-    learning rate from here on. `command` replaces the engine's own command line; the folder's
+    The process has its own session and prints to `engine.log`. `rate` is the peak learning rate
+    from now on; None keeps the job's. `command` replaces the engine's command line; the folder's
     path is appended to it. Raises `UserError`.
     """
     if command is None:
@@ -84,7 +84,7 @@ def start_engine(
         raise UserError(f"{folder.log_file} cannot be written: {error.strerror}", 1) from None
     before: RunState | None = None
     try:
-        with file_lock.trying(folder.lock_file) as got:
+        with file_lock.try_lock(folder.lock_file) as got:
             # Under the lock, so that the state of a run in training is never overwritten.
             if not got:
                 name = folder.path.name
@@ -96,7 +96,7 @@ def start_engine(
             arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
         )
     except OSError as error:
-        message = f"the engine cannot be started: {error}"
+        message = f"the engine cannot be started: {reason_of(error)}"
         waiting = folder.state()
         if before is not None and waiting is not None and waiting.state == "idle":
             refused_resume.end_untrained(folder, waiting, message)
@@ -106,8 +106,8 @@ def start_engine(
 
 
 def kill_engine(process: subprocess.Popen[bytes]) -> None:
-    """Kills an engine at once, with the training processes that it launched."""
-    import psutil  # the monitor does without
+    """Kill an engine at once, with the training processes that it started."""
+    import psutil  # not needed, and so not imported, by the monitor
 
     with contextlib.suppress(psutil.NoSuchProcess):
         for child in psutil.Process(process.pid).children(recursive=True):
@@ -122,8 +122,8 @@ def engine_command() -> list[str]:
 
 
 def _announce(folder: RunFolder, before: RunState | None) -> None:
-    """Marks the run as waiting: until the engine has loaded torch and writes its own state, a
-    resumed run would still be shown as crashed."""
+    """Write the state `idle`, so that a resumed run is not shown as crashed until the engine has
+    loaded torch and writes its own state."""
     waiting = msgspec.structs.replace(
         process_identity.without_process(before or RunState(state="idle")),
         state="idle",
@@ -137,7 +137,7 @@ def _announce(folder: RunFolder, before: RunState | None) -> None:
 
 
 def log_size(folder: RunFolder) -> int:
-    """Bytes in `engine.log`; what comes after them was printed later."""
+    """Size of `engine.log` in bytes; 0 if there is none."""
     try:
         return folder.log_file.stat().st_size
     except OSError:

@@ -1,4 +1,4 @@
-"""Following a run from its folder, batch by batch, until its engine has ended."""
+"""Following a run through the files of its folder until its engine has ended."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Position:
-    """How far a run's files were read, in bytes."""
+    """Offsets in a run's files, in bytes."""
 
-    metrics: int = 0
-    events: int = 0
+    metrics: int = 0  # in `metrics.jsonl`
+    events: int = 0  # in `events.jsonl`
 
     @classmethod
     def at_end(cls, folder: RunFolder) -> Position:
-        """Behind everything that is there now."""
+        """The present ends of the files."""
         return cls(_size(folder.metrics_file), _size(folder.events_file))
 
 
 def follow(
     folder: RunFolder, process: subprocess.Popen[bytes] | None, since: Position | None = None
 ) -> Iterator[tuple[Update, ...]]:
-    """Yields what is new every `POLL_SECONDS`, by time, until the engine has ended.
+    """Yield new records and states every `POLL_SECONDS`, sorted by time, until the engine ends.
 
-    A batch may be empty: the caller gets its turn to look after signals. `since` leaves out
-    what was there before; the state comes first, and again whenever it changed. Without
-    `process` the end is read from the run's state.
+    A batch may be empty, so that the caller can handle signals. Records before `since` are left
+    out; the present state is in the first batch. Without `process` the end is read from the
+    run's state.
     """
     since = since or Position()
     metrics: RecordReader[TrainRecord | EvalRecord] = RecordReader(

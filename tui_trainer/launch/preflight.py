@@ -1,4 +1,4 @@
-"""Asking the engine about a job, in a process of its own that ends with its answer."""
+"""Checks of a job by the engine, in a separate process: estimate, learning-rate sweep."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ KILLED = -9
 
 
 def ask(question: str, job: Job, kind: type[T]) -> T:
-    """The answer of `python -m tui_trainer.engine.preflight QUESTION` about a resolved job.
+    """The result of `python -m tui_trainer.engine.preflight QUESTION` for a resolved job.
 
-    Raises `UserError` with the engine's own sentence where there is no answer.
+    `kind` is the type of the result. Raises `UserError` with the engine's message if it fails.
     """
     check_installed()
     command = child_process.module_command("tui_trainer.engine.preflight", question)
@@ -27,8 +27,8 @@ def ask(question: str, job: Job, kind: type[T]) -> T:
         return msgspec.json.decode(done.stdout.splitlines()[-1], type=kind)
     if done.returncode == KILLED:
         raise UserError(
-            "the engine was killed while it tried the job out, most likely because memory ran "
-            "out: use a smaller training.batch_size or data.max_length",
+            "the engine was killed while it tested the job, most likely because memory ran out; "
+            "reduce training.batch_size or data.max_length",
             1,
         )
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()

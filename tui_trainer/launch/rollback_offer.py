@@ -1,4 +1,4 @@
-"""The way back from a run that went wrong: a good checkpoint, and a lower rate."""
+"""The rollback of a run that went wrong, to a good checkpoint with a lower learning rate."""
 
 from __future__ import annotations
 
@@ -10,41 +10,47 @@ from tui_trainer.contracts.run import RunInfo
 from tui_trainer.contracts.schedule import learning_rate_at
 from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 
-# Of a run that ended while one of these stood, the weights are spoiled.
-SPOILT = ("divergence", "non_finite", "gradient_explosion", "instability", "warmup_too_short")
+# Kinds of advice after which a run's weights are unusable.
+DAMAGING_KINDS = (
+    "divergence",
+    "non_finite",
+    "gradient_explosion",
+    "instability",
+    "warmup_too_short",
+)
 
 
 @dataclass(frozen=True)
 class RollbackOffer:
-    """`checkpoint` is the newest whole one from before things went wrong, `peak` the schedule's
-    peak with which the rate is then the suggested one, `command` does it from a shell."""
+    """A rollback that the user can choose."""
 
-    checkpoint: str
-    peak: float
-    command: str
-
-    @property
-    def short(self) -> str:
-        """The offer without its command."""
-        return f"{self.checkpoint} is from before it; on from there with a peak of {self.peak:g}"
+    checkpoint: str  # newest complete one from before the run went wrong
+    peak: float  # of the schedule, so that the rate at the checkpoint is the suggested one
+    command: str  # shell command that does it
 
     @property
-    def words(self) -> str:
-        """The offer in a sentence."""
-        return f"back to before it: {self.command}"
+    def hint(self) -> str:
+        """What the rollback does, without its command."""
+        return f"to {self.checkpoint}, with a peak learning rate of {formats.rate(self.peak)}"
+
+    @property
+    def message(self) -> str:
+        """The rollback in a sentence, with its command."""
+        return f"roll back with: {self.command}"
 
 
 def checkpoint_before(folder: RunFolder, advice: Advice) -> str | None:
-    """The name of the newest checkpoint from before an advice's trouble."""
+    """Name of the newest checkpoint from before the trouble that `advice` is about."""
     good = advice.good_step if advice.good_step is not None else advice.step - 1
     found = [path for step, path in checkpoints.list_checkpoints(folder) if step <= good]
     return found[-1].name if found else None
 
 
-def rollback(folder: RunFolder, info: RunInfo, advice: Advice) -> RollbackOffer | None:
-    """The offer that goes with an advice; None where it needs none or nothing good was saved."""
-    if advice.kind not in SPOILT or advice.suggested_lr is None:
+def find_offer(folder: RunFolder, info: RunInfo, advice: Advice) -> RollbackOffer | None:
+    """The rollback for an advice; None if the advice needs none or no good checkpoint exists."""
+    if advice.kind not in DAMAGING_KINDS or advice.suggested_lr is None:
         return None
     name = checkpoint_before(folder, advice)
     if name is None:

@@ -1,5 +1,4 @@
-"""The notifier behind the screen and the command line: from runs that were looked at to sent
-notices."""
+"""The notifier of the screen and the command line: sends notices about observed runs."""
 
 from __future__ import annotations
 
@@ -12,17 +11,17 @@ from typing import TYPE_CHECKING
 
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.notice import Notice, NotifySettings
-from tui_trainer.notify.notice_rules import NoticeRules, SeenRun, ended
+from tui_trainer.notify.notice_rules import NoticeRules, SeenRun, end_notices
 
-if TYPE_CHECKING:  # loaded with the first notice
+if TYPE_CHECKING:  # imported with the first notice
     from tui_trainer.notify.sender import Sender
 
 
 class Notifier:
-    """Finds what is new on runs and sends a notice of it by every channel that is set.
+    """Finds what is new on runs and sends a notice of it through every channel that is set.
 
-    Everything slow happens in threads of the sender's. Each method that finds notices gives
-    them, so that they can be shown where the user is, too.
+    Notices are sent in background threads. Methods that send notices also return them, so that
+    they can be shown on the screen.
     """
 
     def __init__(
@@ -33,9 +32,9 @@ class Notifier:
         on_problem: Callable[[str], None],
         since: float | None = None,
     ) -> None:
-        """`write` writes to the terminal, where there is one; `on_problem` gets a sentence when
-        a channel fails. Both are called from other threads. A run that ended before `since`
-        (seconds since the epoch; now, if left out) is no news."""
+        """`write` writes to the terminal; None without one. `on_problem` gets a sentence when a
+        channel fails. Both are called from other threads. The end of a run gives no notice if it
+        was before `since` (seconds since the epoch; default: now)."""
         self._settings = settings
         self._write = write
         self._on_problem = on_problem
@@ -43,32 +42,33 @@ class Notifier:
         self._sender: Sender | None = None
 
     @property
-    def waits(self) -> bool:
-        """Whether a crash is not certain yet, so that `look` should be called again soon."""
-        return self._rules.waits
+    def awaits_crash(self) -> bool:
+        """Whether a crash is not confirmed yet, so that `check` should be called again soon."""
+        return self._rules.awaits_crash
 
-    def look(self, runs: Iterable[SeenRun]) -> list[Notice]:
-        """Sends what is new on the runs."""
-        return self._send(self._rules.take(runs, time.time()))
+    def check(self, runs: Iterable[SeenRun]) -> list[Notice]:
+        """Send notices of what is new on the runs."""
+        return self._send(self._rules.check(runs, time.time()))
 
-    def judged(self, seen: SeenRun, advice: Iterable[Advice]) -> list[Notice]:
-        """Sends what is new among advice that was computed here, on a run without an advisor."""
-        return self._send(self._rules.judged(seen, advice, time.time()))
+    def check_advice(self, seen: SeenRun, advice: Iterable[Advice]) -> list[Notice]:
+        """Send notices of new critical advice that was computed here for a run of another tool."""
+        return self._send(self._rules.check_advice(seen, advice, time.time()))
 
-    def has_judged(self, path: Path) -> bool:
-        """Whether `judged` knows what there was before on a run."""
-        return self._rules.has_judged(path)
+    def has_checked_advice(self, path: Path) -> bool:
+        """Whether `check_advice` was called for a run."""
+        return self._rules.has_checked_advice(path)
 
-    def ended(self, seen: SeenRun) -> list[Notice]:
-        """Sends that a run has ended, known for certain."""
-        return self._send(ended(seen, self._settings.on, time.time()))
+    def send_end(self, seen: SeenRun) -> list[Notice]:
+        """Send a notice of a run's end that is known for certain."""
+        return self._send(end_notices(seen, self._settings.on, time.time()))
 
     def flush(self, seconds: float, stop: Callable[[], bool] = lambda: False) -> bool:
-        """Waits until everything is sent, for `seconds` at most or until `stop`; whether it is."""
+        """Wait until everything is sent, at most `seconds` or until `stop()`; returns whether all
+        was sent."""
         return self._sender is None or self._sender.flush(seconds, stop)
 
     def close(self) -> None:
-        """Ends the threads after what they do now; does not wait for them."""
+        """Stop the threads after the notice that they send now, without waiting."""
         if self._sender is not None:
             self._sender.close()
 
@@ -80,12 +80,12 @@ class Notifier:
         return notices
 
     def _make_sender(self) -> Sender:
-        from tui_trainer.notify.sender import Sender, ways_of
+        from tui_trainer.notify.sender import Sender, open_channels
         from tui_trainer.store.runs.sent_notices import claim
 
         stopping = threading.Event()
         return Sender(
-            ways_of(self._settings, os.environ, self._write, stopping),
+            open_channels(self._settings, os.environ, self._write, stopping),
             self._settings,
             claim=claim,
             on_problem=self._on_problem,

@@ -1,4 +1,4 @@
-"""Sending notices by every way that is set, each in a thread of its own."""
+"""Sending notices through every channel that is set, each in its own thread."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from typing import Protocol
 
 from tui_trainer.contracts.notice import Notice, NotifySettings
 from tui_trainer.notify import terminal_channel
-from tui_trainer.notify.rate_limit import RateLimiter, together
-from tui_trainer.notify.subprocess_channel import CommandChannel, find_desktop
+from tui_trainer.notify.rate_limit import RateLimiter, combine
+from tui_trainer.notify.subprocess_channel import CommandChannel, find_desktop_channel
 from tui_trainer.notify.webhook_channel import WebhookChannel
 
 Claim = Callable[[Notice, str], bool]
 
 
 class Channel(Protocol):
-    """A way to send notices. `shared` names it where several viewers of a run would reach the
-    same one by it, None where each has its own."""
+    """A way to send notices.
+
+    `name` is shown to the user. `shared` is a key if every process that watches the run would
+    send to the same receiver, so that only one of them must; None if each has its own.
+    """
 
     @property
     def name(self) -> str: ...
@@ -28,8 +31,8 @@ class Channel(Protocol):
     def send(self, notice: Notice) -> str | None: ...
 
 
-class Screen:
-    """The terminal that one sits at."""
+class TerminalChannel:
+    """The terminal of this process."""
 
     name = "terminal"
     shared = None
@@ -42,24 +45,24 @@ class Screen:
         self._environment = environment
 
     def send(self, notice: Notice) -> str | None:
-        """Writes bell and escape sequences; nothing can be known of what becomes of them."""
+        """Write the bell and escape sequences; returns None, as failures cannot be detected."""
         text = terminal_channel.sequences(notice, self._settings, self._environment)
         if text:
             self._write(text)
         return None
 
 
-def ways_of(
+def open_channels(
     settings: NotifySettings,
     environment: Mapping[str, str],
     write: Callable[[str], None] | None,
     stopping: threading.Event | None = None,
 ) -> list[Channel]:
-    """Every way that is set and there; `write` writes to the terminal, where there is one."""
+    """The channels that are set and available; `write` writes to the terminal, None without one."""
     found: list[Channel] = []
     if write is not None and (settings.bell or settings.osc != "off"):
-        found.append(Screen(write, settings, environment))
-    desktop = find_desktop(settings, environment)
+        found.append(TerminalChannel(write, settings, environment))
+    desktop = find_desktop_channel(settings, environment)
     if desktop is not None:
         found.append(desktop)
     if settings.webhook is not None:
@@ -70,92 +73,101 @@ def ways_of(
 
 
 class Sender:
-    """Hands notices to all ways and returns at once. Nothing given to it raises."""
+    """Queues notices for all channels and returns at once. Errors of a channel are reported to
+    `on_problem`, never raised."""
 
     def __init__(
         self,
-        ways: Iterable[Channel],
+        channels: Iterable[Channel],
         settings: NotifySettings,
         *,
         claim: Claim,
         on_problem: Callable[[str], None],
         stopping: threading.Event | None = None,
     ) -> None:
-        """`claim` says whether a notice is still to be sent by a shared way, as others may look
-        at the same run. `on_problem` gets a sentence when a way fails, from another thread, and
-        no second one until it works again. `stopping` ends the waits of the ways."""
+        """`claim` returns whether this process sends a notice through a shared channel, as others
+        may watch the same run. `on_problem` gets a sentence when a channel fails, from another
+        thread, and the next one only after the channel worked again. `stopping` ends the waits of
+        the channels."""
         self._stopping = stopping or threading.Event()
-        self._lanes = [
+        self._queues = [
             ChannelQueue(
-                way, RateLimiter(settings.min_seconds, settings.repeat_seconds), claim, on_problem
+                channel,
+                RateLimiter(settings.min_seconds, settings.repeat_seconds),
+                claim,
+                on_problem,
             )
-            for way in ways
+            for channel in channels
         ]
 
     def send(self, notices: Iterable[Notice]) -> None:
-        """Queues the notices for every channel."""
+        """Queue the notices for every channel."""
         for notice in notices:
-            for lane in self._lanes:
-                lane.put(notice)
+            for queue in self._queues:
+                queue.put(notice)
 
-    def flush(self, seconds: float, left: Callable[[], bool] = lambda: False) -> bool:
-        """Sends what is held back, for so many seconds at most or until `left`; whether all
-        is sent. From then on nothing is held back."""
-        for lane in self._lanes:
-            lane.hurry()
+    def flush(self, seconds: float, stop: Callable[[], bool] = lambda: False) -> bool:
+        """Send delayed notices, at most for `seconds` or until `stop()`; returns whether all was
+        sent. From then on no notice is delayed."""
+        for queue in self._queues:
+            queue.send_at_once()
         until = time.monotonic() + seconds
-        while (busy := [lane for lane in self._lanes if lane.busy]) and not left():
+        while (busy := [queue for queue in self._queues if queue.busy]) and not stop():
             if time.monotonic() >= until:
                 break
             time.sleep(0.02)
         return not busy
 
     def close(self) -> None:
-        """Ends all threads after what they do now; does not wait for them."""
+        """Stop the threads after the notice that they send now, without waiting."""
         self._stopping.set()
-        for lane in self._lanes:
-            lane.stop()
+        for queue in self._queues:
+            queue.stop()
 
 
 class ChannelQueue:
-    """One way with its own limit and thread, so that a slow one holds up no other."""
+    """One channel with its own limit and thread, so that a slow one does not delay others."""
 
     def __init__(
-        self, way: Channel, limiter: RateLimiter, claim: Claim, on_problem: Callable[[str], None]
+        self,
+        channel: Channel,
+        limiter: RateLimiter,
+        claim: Claim,
+        on_problem: Callable[[str], None],
     ) -> None:
-        self._way = way
+        self._channel = channel
         self._limiter = limiter
         self._claim = claim
         self._on_problem = on_problem
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._sending = self._hurried = self._stopped = self._failed = False
+        self._sending = self._undelayed = self._stopped = self._failed = False
 
     @property
     def busy(self) -> bool:
-        """Whether something is still to be sent."""
+        """Whether a notice is being sent or waits."""
         with self._condition:
             return self._sending or self._limiter.wait(time.monotonic()) is not None
 
     def put(self, notice: Notice) -> None:
-        """Takes a notice in."""
+        """Queue a notice."""
         with self._condition:
             if self._stopped or not self._limiter.put(notice, time.monotonic()):
                 return
             if self._thread is None:
-                name = f"notify {self._way.name}"
+                name = f"notify {self._channel.name}"
                 self._thread = threading.Thread(target=self._run, name=name, daemon=True)
                 self._thread.start()
             self._condition.notify()
 
-    def hurry(self) -> None:
-        """From now on nothing is held back."""
+    def send_at_once(self) -> None:
+        """Delay no notice from now on."""
         with self._condition:
-            self._hurried = True
+            self._undelayed = True
             self._condition.notify()
 
     def stop(self) -> None:
-        """Ends the thread after what it does now; does not wait for it."""
+        """Stop the thread after the notice that it sends now, without waiting."""
         with self._condition:
             self._stopped = True
             self._condition.notify()
@@ -168,28 +180,28 @@ class ChannelQueue:
             problem = None
             try:
                 problem = self._send(notices)
-            except Exception as error:  # a channel that fails is reported, and harms nothing
+            except Exception as error:  # reported below; must not end the thread
                 problem = f"failed unexpectedly: {type(error).__name__}: {error}"
             if problem is not None and not self._failed:
-                with contextlib.suppress(Exception):  # the app may have ended
-                    self._on_problem(f"notify: {self._way.name}: {problem}")
+                with contextlib.suppress(Exception):  # the app may have exited
+                    self._on_problem(f"notify: {self._channel.name}: {problem}")
             self._failed = problem is not None
-            with self._condition:  # only now: `flush` returns once nothing is being sent
+            with self._condition:  # after the report: `flush` returns once nothing is being sent
                 self._sending = False
 
     def _next(self) -> list[Notice]:
-        """Waits for what is to be sent now; nothing once the lane is stopped."""
+        """Wait for the notices to send next; returns none once the queue is stopped."""
         with self._condition:
             while not self._stopped:
                 wait = self._limiter.wait(time.monotonic())
-                if wait == 0 or (wait is not None and self._hurried):
+                if wait == 0 or (wait is not None and self._undelayed):
                     self._sending = True
-                    return self._limiter.take(time.monotonic())
+                    return self._limiter.pop_all(time.monotonic())
                 self._condition.wait(wait)
             return []
 
     def _send(self, notices: list[Notice]) -> str | None:
-        shared = self._way.shared
+        shared = self._channel.shared
         if shared is not None:
             notices = [one for one in notices if not one.path or self._claim(one, shared)]
-        return self._way.send(together(notices)) if notices else None
+        return self._channel.send(combine(notices)) if notices else None

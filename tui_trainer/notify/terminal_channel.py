@@ -1,4 +1,4 @@
-"""The terminal's bell, and the escape sequences by which terminals show a notification."""
+"""The terminal's bell, and the escape sequences that make terminals show a notification."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tui_trainer.text import formats
 BELL = "\x07"
 _END = "\x07"
 _DUMB = ("", "dumb", "linux", "unknown")
-# Terminals by what they say of themselves, and the sequence they know: OSC 9 has one text,
-# OSC 777 a title and a text. iTerm2, WezTerm, Ghostty and kitty document 9; foot, the VTE ones
-# and rxvt 777.
+# Terminals by the environment variables that they set, and the sequence that they support: OSC 9
+# has one text, OSC 777 a title and a text. iTerm2, WezTerm, Ghostty and kitty document 9; foot,
+# VTE terminals and rxvt 777.
 _PROGRAMS = {"iTerm.app": "9", "WezTerm": "9", "ghostty": "9"}
 _VARIABLES = {"KITTY_WINDOW_ID": "9", "ConEmuPID": "9", "VTE_VERSION": "777"}
 _KINDS = {"xterm-kitty": "9", "xterm-ghostty": "9", "foot": "777", "rxvt": "777", "wezterm": "9"}
 
 
 def known_sequence(environment: Mapping[str, str]) -> str | None:
-    """ "9" or "777", where the terminal says which one it is; None where that is not known."""
+    """The sequence that the terminal supports, "9" or "777"; None if the terminal is unknown."""
     program = _PROGRAMS.get(environment.get("TERM_PROGRAM", ""))
     if program is not None:
         return program
@@ -31,7 +31,7 @@ def known_sequence(environment: Mapping[str, str]) -> str | None:
 
 
 def shows_notifications(settings: NotifySettings, environment: Mapping[str, str]) -> bool:
-    """Whether the terminal surely shows a notification by itself."""
+    """Whether the terminal is known to show a notification."""
     known = known_sequence(environment)
     if known is None or _inside(environment):
         return False
@@ -39,9 +39,9 @@ def shows_notifications(settings: NotifySettings, environment: Mapping[str, str]
 
 
 def sequences(notice: Notice, settings: NotifySettings, environment: Mapping[str, str]) -> str:
-    """What to write to the terminal; empty for nothing.
+    """The text to write to the terminal; may be empty.
 
-    A terminal that says nothing of itself gets both kinds: it ignores what it does not know.
+    An unknown terminal gets both sequences, as terminals ignore sequences that they do not support.
     """
     bell = BELL if settings.bell else ""
     if settings.osc == "off" or environment.get("TERM", "") in _DUMB:
@@ -50,7 +50,7 @@ def sequences(notice: Notice, settings: NotifySettings, environment: Mapping[str
     title, text = formats.one_line(notice.title, 80), formats.one_line(notice.text)
     found = []
     if number in ("9", "both"):
-        # A text that begins with a digit and ";" would be a command to some terminals.
+        # The prefix is needed: some terminals execute a text that begins with a digit and ";".
         found.append(f"\x1b]9;tui-trainer: {text}{_END}")
     if number in ("777", "both"):
         found.append(f"\x1b]777;notify;{title.replace(';', ',')};{text}{_END}")
@@ -63,8 +63,8 @@ def _inside(environment: Mapping[str, str]) -> bool:
 
 
 def _through(sequence: str, environment: Mapping[str, str]) -> str:
-    """Wrapped so that a terminal multiplexer hands it on to the terminal outside, which tmux
-    does with `allow-passthrough on`."""
+    """The sequence, wrapped for a terminal multiplexer to pass it on to the outer terminal; tmux
+    needs `allow-passthrough on` for that."""
     if environment.get("TMUX") or environment.get("TERM", "").startswith("tmux"):
         return "\x1bPtmux;" + sequence.replace("\x1b", "\x1b\x1b") + "\x1b\\"
     if _inside(environment):

@@ -191,7 +191,9 @@ class AdapterCommands:
 def recent_questions(context: SessionContext) -> list[str]:
     """The newest questions, without duplicates: corrected ones first, then asked ones."""
     rated = [e.question for e in reversed(context.feedback.examples()) if not e.dropped]
-    asked = [turn.content for turn in reversed(context.conversation.said()) if turn.role == "user"]
+    asked = [
+        turn.content for turn in reversed(context.conversation.recorded()) if turn.role == "user"
+    ]
     return list(dict.fromkeys([*rated[: _COMPARED_QUESTIONS // 2], *asked, *rated]))[
         :_COMPARED_QUESTIONS
     ]

@@ -81,7 +81,7 @@ class SessionContext:
 
     def last_exchange(self) -> Exchange | None:
         """The newest question with its answer, or None."""
-        recorded = self.conversation.said()
+        recorded = self.conversation.recorded()
         if len(recorded) < 2 or (recorded[-2].role, recorded[-1].role) != ("user", "assistant"):
             return None
         turns = [*self.shown_turns(recorded[:-2]), Turn("user", recorded[-2].content)]

@@ -94,7 +94,7 @@ class ChatSession:
         `UserError` where the base cannot be loaded.
         """
         context = self._context
-        for sentence in context.adapters.settle_live(context.base):
+        for sentence in context.adapters.drop_missing_live(context.base):
             context.emit_notice(sentence)
         for notice in context.client.start().notices:
             context.emit_notice(notice)
@@ -164,7 +164,7 @@ class ChatSession:
         """Starts a new conversation where the last one was with another base: its answers are
         neither context for this base nor rated as its own."""
         context = self._context
-        others = {turn.base for turn in context.conversation.said(1)} - {None, context.base}
+        others = {turn.base for turn in context.conversation.recorded(1)} - {None, context.base}
         if others:
             context.conversation.new()
             context.emit_notice(
@@ -178,7 +178,7 @@ class ChatSession:
         self._load_changed_adapters()
         turn = Turn("user", question)
         answer = context.client.answer(
-            [*context.shown_turns(context.conversation.said()), turn],
+            [*context.shown_turns(context.conversation.recorded()), turn],
             max_new_tokens=context.settings.max_new_tokens,
             on_token=lambda text: context.emit(events.Token(text=text)),
         )

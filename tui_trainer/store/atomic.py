@@ -1,4 +1,4 @@
-"""Writing so that a kill at any instant leaves the old file or the new one, never half."""
+"""Atomic file writes and appended JSON lines, safe against a kill at any time."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from pathlib import Path
 import msgspec
 
 PRIVATE = 0o600
-# No space, the user's share of it is used up, or no file may become larger.
+# Disk full, quota exceeded, or file size limit reached.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an exception says that there is no room on the disk."""
+    """Whether an exception means that the disk is full."""
     return isinstance(error, OSError) and error.errno in _FULL
 
 
 def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Replaces `path` atomically: temporary name, flush, rename.
+    """Replace `path` atomically: temporary name, flush, rename.
 
-    `durable=False` leaves out the fsync, for files that are rewritten all the time and whose
-    loss with the machine's power costs nothing (state.json); the rename is atomic all the same.
+    `durable=False` omits the fsync, for files that are rewritten often and may be lost in a power
+    cut (state.json); the rename is still atomic.
     """
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
@@ -44,15 +44,15 @@ def write_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
 
 
 def write_json(path: Path, value: object, *, durable: bool = True) -> None:
-    """Replaces `path` atomically with `value` as indented JSON."""
+    """Replace `path` atomically with `value` as indented JSON."""
     data = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
     write_bytes(path, data, durable=durable)
 
 
 def write_json_in_place(path: Path, value: object) -> None:
-    """Writes `value` over a file of ours that is there, without asking for space: the last resort
-    on a full disk. Padded to the former length with blanks, and written by a single call, which a
-    kill cannot divide."""
+    """Overwrite an existing file with `value`, without allocating space: the last resort on a full
+    disk. The text is padded with spaces to the former length and written by a single call, which
+    a kill cannot interrupt."""
     data = msgspec.json.format(msgspec.json.encode(value), indent=2)
     descriptor = os.open(path, os.O_WRONLY)
     try:
@@ -63,8 +63,8 @@ def write_json_in_place(path: Path, value: object) -> None:
 
 
 def sync_dir(path: Path) -> None:
-    """Flushes a folder's entries, so that a rename in it survives a power cut."""
-    with contextlib.suppress(OSError):  # some file systems refuse to open folders
+    """Flush a folder's entries, so that a rename in it survives a power cut."""
+    with contextlib.suppress(OSError):  # some file systems cannot open folders
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -73,7 +73,7 @@ def sync_dir(path: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Flushes a finished file to the disk."""
+    """Flush a finished file to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -84,9 +84,8 @@ def sync_file(path: Path) -> None:
 class LineAppender:
     """Appends JSON lines, each with a single write, so that several processes may append.
 
-    A torn last line (its writer was killed, or its disk full) is closed first, so that it spoils
-    only itself.
-    The file is made for the user alone.
+    An incomplete last line (its writer was killed, or the disk full) is ended first, so that no
+    other line is damaged. A new file is readable by the user only.
     """
 
     def __init__(self, path: Path) -> None:
@@ -98,11 +97,11 @@ class LineAppender:
             os.write(self._descriptor, b"\n")
 
     def append(self, record: object, *, durable: bool = False) -> None:
-        """Writes one line; with `durable` it is on the disk when this returns."""
+        """Write one line; with `durable` it is on the disk when this returns."""
         self.append_all([record], durable=durable)
 
     def append_all(self, records: Iterable[object], *, durable: bool = False) -> None:
-        """Writes lines, all in one go."""
+        """Write several lines with a single write."""
         data = b"".join(self._encoder.encode(record) + b"\n" for record in records)
         view = memoryview(b"\n" + data if self._torn else data)
         self._torn = True
@@ -113,7 +112,7 @@ class LineAppender:
             os.fsync(self._descriptor)
 
     def close(self) -> None:
-        """Closes the file; flushes it to the disk first."""
+        """Flush the file to the disk and close it."""
         if self._descriptor >= 0:
             with contextlib.suppress(OSError):
                 os.fsync(self._descriptor)
@@ -123,7 +122,7 @@ class LineAppender:
 
 @contextlib.contextmanager
 def appending(path: Path) -> Iterator[LineAppender]:
-    """A `LineAppender` that closes by itself."""
+    """A `LineAppender` that is closed at the end of a `with` block."""
     appender = LineAppender(path)
     try:
         yield appender
@@ -132,6 +131,6 @@ def appending(path: Path) -> Iterator[LineAppender]:
 
 
 def ends_torn(descriptor: int) -> bool:
-    """Whether an open file ends in the middle of a line."""
+    """Whether an open file ends with an incomplete line."""
     size = os.fstat(descriptor).st_size
     return size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"

@@ -1,4 +1,4 @@
-"""How processes of ours are started: the command line, the environment, the streams."""
+"""Starting child processes: command line, environment, streams."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-# What a launcher of several processes sets for each: meant for this process, not for ones that it
-# starts.
-_LAUNCHED = (
+# Variables that a launcher such as torchrun sets for each process, not to be inherited.
+_LAUNCHER_VARIABLES = (
     *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
     "TORCHELASTIC_RUN_ID",
 )
@@ -18,23 +17,24 @@ _LAUNCHED = (
 def module_command(module: str, *arguments: str, safe_path: bool = True) -> list[str]:
     """The command line that runs a module with this interpreter.
 
-    With `safe_path` (`-P`) a user's own `datasets.py` in the current folder is not imported.
+    With `safe_path` (`-P`) modules in the current folder, such as a user's `datasets.py`, are not
+    imported.
     """
     return [sys.executable, *(["-P"] if safe_path else []), "-m", module, *arguments]
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with what an engine needs to print at once and not to fork
-    tokenizer threads, and without what would make it one of several processes."""
-    own = {name: value for name, value in os.environ.items() if name not in _LAUNCHED}
+    """This process's environment for a child: output unbuffered, no tokenizer threads, and no
+    variables of a launcher, which would make it join a process group."""
+    own = {name: value for name, value in os.environ.items() if name not in _LAUNCHER_VARIABLES}
     return {**own, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 def start(
     command: Sequence[str], *, stdin: int, stdout: int, stderr: int
 ) -> subprocess.Popen[bytes]:
-    """Starts a process in a session of its own, so that neither Ctrl-C nor the end of the
-    terminal reaches it. The streams are as of `subprocess.Popen`. Raises `OSError`."""
+    """Start a process in its own session, so that neither Ctrl-C nor the end of the terminal
+    reaches it. The streams are those of `subprocess.Popen`. Raises `OSError`."""
     return subprocess.Popen(
         command,
         stdin=stdin,
@@ -46,6 +46,6 @@ def start(
 
 
 def run(command: Sequence[str], data: bytes) -> subprocess.CompletedProcess[bytes]:
-    """Runs a process with `data` on its standard input until it ends, and keeps what it printed.
+    """Run a process with `data` on its standard input until it ends, and capture its output.
     Raises `OSError`."""
     return subprocess.run(command, input=data, capture_output=True, env=environment(), check=False)

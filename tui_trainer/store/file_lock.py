@@ -1,4 +1,4 @@
-"""One process at a time: a lock that ends with its holder, however that ends."""
+"""File locks, released when their holder closes them or ends in any way."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _POLL_SECONDS = 0.02
 
 @contextlib.contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Holds `file` (made empty for the user alone) locked; waits for another holder.
+    """Hold a lock on `file`, which is created if needed; blocks while another holds it.
 
-    A process that is killed lets go of it. Threads of one process exclude each other too, for
-    every call opens the file anew. Not reentrant.
+    The lock is released if the process is killed. It also excludes threads of one process, since
+    every call opens the file again. Not reentrant.
     """
     descriptor = _open(file)
     try:
@@ -30,26 +30,26 @@ def locked(file: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def trying(file: Path, seconds: float = 0.0) -> Iterator[bool]:
-    """As `locked`, but waits `seconds` at most; whether the lock was got. Raises `OSError` where
-    the file cannot be opened."""
+def try_lock(file: Path, seconds: float = 0.0) -> Iterator[bool]:
+    """As `locked`, but wait at most `seconds`; yields whether the lock was acquired. Raises
+    `OSError` if the file cannot be opened."""
     descriptor, deadline = _open(file), time.monotonic() + seconds
     try:
-        while not (got := _take(descriptor)) and time.monotonic() < deadline:
+        while not (acquired := _acquire(descriptor)) and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
-        yield got
+        yield acquired
     finally:
         os.close(descriptor)
 
 
 def is_held(file: Path) -> bool:
-    """Whether a process holds the lock. For an instant this takes the lock itself."""
+    """Whether a process holds the lock. This acquires the lock itself for a moment."""
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        return not _take(descriptor)
+        return not _acquire(descriptor)
     finally:
         os.close(descriptor)
 
@@ -58,7 +58,7 @@ def _open(file: Path) -> int:
     return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, atomic.PRIVATE)
 
 
-def _take(descriptor: int) -> bool:
+def _acquire(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -1,4 +1,4 @@
-"""Looking a job over before anything loads: what cannot work, and what is hardly meant."""
+"""Checks of a job before anything is loaded: settings that cannot work or are unusual."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from pathlib import Path
 from tui_trainer.contracts.estimate import JobIssue
 from tui_trainer.contracts.job import Job, TrainingSettings
 from tui_trainer.store import jobs
+from tui_trainer.text import formats
 
-# Rates that adapters learn at lie between these.
+# The range of learning rates at which adapters learn.
 LOW_RATE, HIGH_RATE = 1e-6, 2e-2
-_COUNTED_BYTES = 64 << 20  # larger files are not read only to count their rows
+_COUNTED_BYTES = 64 << 20  # size of the largest file that is read only to count its rows
 
 
 def check(job: Job, *, count: bool = True) -> list[JobIssue]:
-    """Everything odd about a resolved job, errors first; without `count` the data is not read, and
-    what depends on its size not said."""
+    """Issues of a resolved job, errors first. Without `count` the data is not read, and issues
+    that depend on its size are not found."""
     rows = count_rows(jobs.file_list(job.data.train)) if count else None
     found = [*_errors(job), *_length(job, rows), *_rates(job), *_batches(job, rows)]
     found += [*_lora(job), *_augment(job, rows)]
@@ -27,7 +28,7 @@ def check(job: Job, *, count: bool = True) -> list[JobIssue]:
 
 
 def count_rows(files: Sequence[Path]) -> int | None:
-    """Rows of data files, about; None where counting them would take long."""
+    """Approximate number of rows of data files; None if counting them would take long."""
     total = 0
     for file in files:
         try:
@@ -42,7 +43,7 @@ def count_rows(files: Sequence[Path]) -> int | None:
 
 
 def planned_steps(job: Job, rows: int | None) -> int | None:
-    """Optimizer steps of the run, about; None where they depend on rows that are not known."""
+    """Approximate optimizer steps of the run; None if they depend on an unknown number of rows."""
     settings = job.training
     if settings.max_steps is not None:
         return settings.max_steps
@@ -57,11 +58,11 @@ def optimizer_errors(settings: TrainingSettings) -> list[JobIssue]:
     """Settings of the optimizer that exclude each other."""
     name, found = settings.optimizer, []
     if settings.nesterov and (name != "sgd" or settings.momentum == 0):
-        words = 'training.nesterov needs optimizer = "sgd" and a training.momentum above 0'
-        found.append(_error("training.nesterov", words))
+        text = 'training.nesterov needs optimizer = "sgd" and a training.momentum above 0'
+        found.append(_error("training.nesterov", text))
     if settings.momentum and name not in ("sgd", "rmsprop"):
-        words = f"training.momentum is of sgd and rmsprop; {name} has none: leave it out"
-        found.append(_error("training.momentum", words))
+        text = f"training.momentum is only for sgd and rmsprop, not for {name}: delete it"
+        found.append(_error("training.momentum", text))
     return found
 
 
@@ -81,47 +82,47 @@ def _errors(job: Job) -> list[JobIssue]:
             _error(
                 "training.early_stopping_patience",
                 "training.early_stopping_patience needs validation data: set data.validation or "
-                "data.val_split, or leave it out",
+                "data.val_split, or delete it",
             )
         )
     if settings.early_stopping_metric == "val_f1_macro" and job.task != "classification":
         found.append(
             _error(
                 "training.early_stopping_metric",
-                'training.early_stopping_metric = "val_f1_macro" is of classification jobs; use '
+                'training.early_stopping_metric = "val_f1_macro" is only for classification; use '
                 '"val_loss" or "val_accuracy"',
             )
         )
     if job.data.replay is not None and job.task == "classification":
-        found.append(_error("data.replay", "data.replay is of causal-lm jobs: leave it out"))
+        found.append(_error("data.replay", "data.replay is only for causal-lm: delete it"))
     if job.quantization != "none" and job.lora.init == "pissa":
-        words = (
-            'lora.init = "pissa" takes its first values out of a whole base, not of a quantised '
-            'one: use lora.init = "default", or leave quantization out'
+        text = (
+            'lora.init = "pissa" needs a base without quantization: use lora.init = "default" or '
+            'quantization = "none"'
         )
-        found.append(_error("lora.init", words))
+        found.append(_error("lora.init", text))
     return [*found, *optimizer_errors(job.training), *_absent(job)]
 
 
 def _absent(job: Job) -> list[JobIssue]:
-    """Packages that the job needs beyond what every training needs."""
+    """Missing packages that this job needs, beyond those of every training."""
     found = []
     table = next((f for f in jobs.data_files(job) if f.suffix.lower() == ".parquet"), None)
     if table is not None and not _installed("pyarrow"):
-        words = f'{table.name}: reading Parquet needs pyarrow: pip install "tui-trainer[parquet]"'
-        found.append(_error("data.train", words))
+        text = f'{table.name}: reading Parquet needs pyarrow: pip install "tui-trainer[parquet]"'
+        found.append(_error("data.train", text))
     if job.training.optimizer == "adamw-8bit" and not _installed("bitsandbytes"):
-        words = (
+        text = (
             'training.optimizer = "adamw-8bit" needs bitsandbytes: pip install bitsandbytes, or '
             'use "adamw"'
         )
-        found.append(_error("training.optimizer", words))
+        found.append(_error("training.optimizer", text))
     if job.quantization != "none" and not _installed("bitsandbytes"):
-        words = (
+        text = (
             f'quantization = "{job.quantization}" needs bitsandbytes: pip install bitsandbytes, or '
-            "leave it out"
+            'use "none"'
         )
-        found.append(_error("quantization", words))
+        found.append(_error("quantization", text))
     return found
 
 
@@ -134,30 +135,34 @@ def _length(job: Job, rows: int | None) -> list[JobIssue]:
     steps = planned_steps(job, rows)
     if steps is None:
         return []
+    run = f"{formats.plural(steps, 'step')} of the run"
     if settings.warmup_steps >= steps:
         found.append(
             _warning(
                 "training.warmup_steps",
-                f"training.warmup_steps = {settings.warmup_steps:,} is no shorter than the run of "
-                f"{steps:,} steps: the rate never gets past its rise; {max(1, steps // 20):,} "
-                "would be usual",
+                f"training.warmup_steps = {formats.count(settings.warmup_steps)} is not less than "
+                f"the {run}, so that the rate only rises; "
+                f"{formats.count(max(1, steps // 20))} is usual",
             )
         )
     validated = job.data.validation is not None or job.data.val_split is not None
     if validated and settings.eval_every > steps:
-        words = f"{settings.eval_every:,} is longer than the run of {steps:,} steps"
+        text = f"{formats.count(settings.eval_every)} is more than the {run}"
         found.append(
-            _warning("training.eval_every", f"training.eval_every = {words}: only its end counts")
+            _warning(
+                "training.eval_every",
+                f"training.eval_every = {text}: the only evaluation is at the end",
+            )
         )
         if settings.early_stopping_patience:
-            words = "training.early_stopping_patience never acts: the run has one evaluation"
-            found.append(_warning("training.early_stopping_patience", words))
+            text = "training.early_stopping_patience has no effect: the run has one evaluation"
+            found.append(_warning("training.early_stopping_patience", text))
     if settings.checkpoint_every > steps and steps > 1000:
-        words = f"{settings.checkpoint_every:,} is longer than the run of {steps:,} steps"
+        text = f"{formats.count(settings.checkpoint_every)} is more than the {run}"
         found.append(
             _warning(
                 "training.checkpoint_every",
-                f"training.checkpoint_every = {words}: a crash loses all of it",
+                f"training.checkpoint_every = {text}: a crash loses the whole run",
             )
         )
     return found
@@ -167,11 +172,12 @@ def _rates(job: Job) -> list[JobIssue]:
     rate = job.training.learning_rate
     if LOW_RATE <= rate <= HIGH_RATE or job.training.optimizer == "sgd":
         return []
-    word, usual = ("high", "2e-4 to 3e-3") if rate > HIGH_RATE else ("low", "1e-4 to 2e-4")
+    level, usual = ("high", "2e-4 to 3e-3") if rate > HIGH_RATE else ("low", "1e-4 to 2e-4")
     return [
         _warning(
             "training.learning_rate",
-            f"training.learning_rate = {rate:g} is very {word} for an adapter; {usual} is usual",
+            f"training.learning_rate = {formats.rate(rate)} is very {level} for an adapter; "
+            f"{usual} is usual",
         )
     ]
 
@@ -181,36 +187,38 @@ def _batches(job: Job, rows: int | None) -> list[JobIssue]:
     per_step = settings.batch_size * settings.gradient_accumulation_steps
     found = []
     if settings.processes > per_step + job.data.replay_per_step:
-        words = (
-            f"training.processes = {settings.processes} share the {per_step:,} examples of a step: "
-            "some have nothing to do; use fewer, or a larger training.batch_size"
+        text = (
+            f"training.processes = {settings.processes} is more than the "
+            f"{formats.plural(per_step, 'example')} of a step, so that some processes are idle; "
+            "reduce it, or increase training.batch_size"
         )
-        found.append(_warning("training.processes", words))
+        found.append(_warning("training.processes", text))
     if settings.sharding != "none" and settings.processes == 1:
-        words = (
-            'training.sharding = "fsdp" shares the base among processes and has no effect in one: '
-            "set training.processes, or start with torchrun"
+        text = (
+            'training.sharding = "fsdp" has no effect with one process: set training.processes, '
+            "or start with torchrun"
         )
-        found.append(_warning("training.sharding", words))
+        found.append(_warning("training.sharding", text))
     if rows is not None and per_step > rows:
-        words = (
-            f"a step takes {per_step:,} examples and there are {rows:,}: every step is a whole "
-            "pass over the data; a smaller training.batch_size gives more steps"
+        text = (
+            f"a step has {formats.plural(per_step, 'example')} and the data "
+            f"{formats.plural(rows, 'row')}: every step is a whole pass over the data; a smaller "
+            "training.batch_size gives more steps"
         )
-        found.append(_warning("training.batch_size", words))
+        found.append(_warning("training.batch_size", text))
     return found
 
 
 def _lora(job: Job) -> list[JobIssue]:
     found = []
     if job.lora.alpha / job.lora.rank > 8:
-        scale = job.lora.alpha / job.lora.rank
+        scale = formats.short_number(job.lora.alpha / job.lora.rank)
         found.append(
-            _warning("lora.alpha", f"lora.alpha / lora.rank = {scale:g} is large; 1 to 2 is usual")
+            _warning("lora.alpha", f"lora.alpha / lora.rank = {scale} is large; 1 to 2 is usual")
         )
     if job.data.replay_per_step and job.data.replay is None:
-        words = "data.replay_per_step has no effect without data.replay"
-        found.append(_warning("data.replay_per_step", words))
+        text = "data.replay_per_step has no effect without data.replay"
+        found.append(_warning("data.replay_per_step", text))
     return found
 
 
@@ -219,24 +227,24 @@ def _augment(job: Job, rows: int | None) -> list[JobIssue]:
     if data.augment == "none":
         return []
     if data.augment_model is None and job.task == "classification":
-        words = (
-            f'data.augment = "{data.augment}" needs data.augment_model: the base of a classifier '
-            "cannot be counted on to write"
+        text = (
+            f'data.augment = "{data.augment}" needs data.augment_model, since the base of a '
+            "classifier may not be able to write text"
         )
-        return [_error("data.augment_model", words)]
+        return [_error("data.augment_model", text)]
     if (data.augment_model or job.model) == "builtin":
-        words = (
-            f'data.augment = "{data.augment}" needs a model that can put text into other words, '
-            "which the built-in base cannot: set data.augment_model to a larger one"
+        text = (
+            f'data.augment = "{data.augment}" needs a model that can rewrite text, which the '
+            "built-in base cannot: set data.augment_model to a larger one"
         )
-        return [_error("data.augment_model", words)]
-    count = "every training row" if rows is None else f"{rows:,} training rows"
+        return [_error("data.augment_model", text)]
+    count = "every training row" if rows is None else formats.plural(rows, "training row")
     return [
         _warning(
             "data.augment",
-            f'data.augment = "{data.augment}" has {data.augment_model or job.model} write {count} '
-            "anew before training, which may take longer than the training; nobody checks what "
-            "they then mean: read augmented.json in the run folder",
+            f'data.augment = "{data.augment}" makes {data.augment_model or job.model} rewrite '
+            f"{count} before training, which may take longer than the training; check the result "
+            "in augmented.json of the run folder, as its meaning may have changed",
         )
     ]
 

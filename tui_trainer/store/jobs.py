@@ -1,4 +1,4 @@
-"""Job files: reading, overriding, resolving paths."""
+"""Job files: reading, overriding settings, resolving paths."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 
 
 def load_job(path: Path, overrides: Iterable[str] = ()) -> Job:
-    """The job in a TOML file with `section.key=value` overrides applied.
+    """Read the job in a TOML file and apply `section.key=value` overrides.
 
-    Data paths become absolute (relative ones count from the job file's folder), and so does a
-    model that is a folder. A name that the file does not give is taken from the file's own.
-    Raises `UserError` for anything that cannot work and can be known without loading a model.
+    Data paths and a model's folder are made absolute; relative ones start at the job file's
+    folder. A job without a name gets the file's. Raises `UserError` for everything that cannot
+    work and can be detected without loading a model.
     """
     values = toml.read_toml(path)
     for assignment in overrides:
@@ -32,7 +32,7 @@ def load_job(path: Path, overrides: Iterable[str] = ()) -> Job:
 
 
 def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
-    """Plain values as a checked, resolved job; `where` names their source in errors."""
+    """A checked, resolved job from plain values; `where` names their source in errors."""
     if "data" not in values:
         raise UserError(f'{where}: the section [data] with train = "FILE" is missing')
     job = toml.convert(values, Job, where)
@@ -66,7 +66,7 @@ def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
 
 
 def data_files(job: Job) -> list[Path]:
-    """Every data file a resolved job reads, training first."""
+    """All data files of a resolved job, training files first."""
     data = job.data
     return [f for part in (data.train, data.validation, data.replay) for f in file_list(part)]
 
@@ -98,8 +98,10 @@ def _resolve_files(value: str | list[str], folder: Path, where: str) -> list[str
 
 
 def _resolve_advisor(wanted: dict[str, Any] | None, where: str) -> AdvisorSettings | None:
-    """The job's own settings over the configuration's; None where all are the defaults. Kept
-    with the job, so that a run that is resumed or replayed is judged as it was."""
+    """The configuration's advisor settings, overridden by the job's; None if all are defaults.
+
+    They become part of the job, so that a resumed or replayed run gets the same advice.
+    """
     general = load_settings().advisor
     if wanted:
         merged = {**msgspec.to_builtins(general), **wanted}
@@ -117,9 +119,9 @@ def _resolve_start(lora: LoraSettings, folder: Path, where: str) -> LoraSettings
 
 
 def resolve_model(model: str, folder: Path, where: str) -> str:
-    """A model as a job names it: "builtin", a folder's full path, or a Hugging Face id.
+    """A model as in a resolved job: "builtin", a folder's absolute path, or a Hugging Face id.
 
-    A relative path counts from `folder`. Raises `UserError` that begins with `where`.
+    A relative path starts at `folder`. Raises `UserError` whose message starts with `where`.
     """
     if model == "builtin":
         return model

@@ -1,8 +1,8 @@
-"""Reading JSON lines: one record a line, from a whole file, its end, or as it grows.
+"""Reading JSON lines: one record per line, from a whole file, its end, or a growing file.
 
-A line that holds nothing but blanks is skipped. A last line without a line feed may still be
-under way: reading as a file grows leaves it for the next look, reading a whole file takes it
-where it is complete. Other lines that are no record are counted, and the first of them named.
+Blank lines are skipped. A last line without a line feed may be incomplete: reading a growing file
+leaves it for the next read, reading a whole file uses it if it can be decoded. Other lines that are
+not records are counted, and the first of them are kept.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT, reason_of
 from tui_trainer.store.regular_files import open_regular
+from tui_trainer.text import formats
 
 T = TypeVar("T")
 
-LONGEST_LINE = 64 * 1024 * 1024  # bytes; no record of ours is longer
-TAIL_BYTES = 64 * 1024  # some 250 training rows
+LONGEST_LINE = 64 * 1024 * 1024  # bytes; longer than any record
+TAIL_BYTES = 64 * 1024  # about 250 training rows
 _SLICE = 1024 * 1024  # bytes read at a time
 _MOST_NAMED = 20
 
@@ -29,41 +30,41 @@ _MOST_NAMED = 20
 class JsonLine(NamedTuple):
     """One line that is not blank, without its line feed."""
 
-    number: int  # in the file; 1 is the first. After a start inside the file: from there
-    data: bytes  # empty where the line is too long
-    complete: bool = True  # ends with a line feed
-    problem: str = ""  # why it cannot be decoded whatever it holds: it is too long
+    number: int  # from 1, counted from where reading started
+    data: bytes  # empty if the line is too long
+    complete: bool = True  # whether it ends with a line feed
+    problem: str = ""  # not empty if the line is too long
 
 
 class BadJsonLine(NamedTuple):
-    """A line that is no record of its file's kind."""
+    """A line that is not a record of the expected type."""
 
-    number: int  # in the file; 1 is the first
-    reason: str  # one line
+    number: int  # from 1, counted from where reading started
+    reason: str  # why it cannot be decoded, one line
 
 
 class LineReader:
-    """The lines of a file that grows, each once, in slices."""
+    """The lines of a growing file, each once, read in slices."""
 
     def __init__(self, path: Path, offset: int = 0, longest: int = LONGEST_LINE) -> None:
-        """`offset` is the byte to start at, the first of a line; a line of more than `longest`
-        bytes is passed over and named."""
+        """`offset` is the first byte of the line to start at. A line of more than `longest` bytes
+        is skipped, and yielded without data."""
         self.path = path
-        self.offset = offset  # bytes, behind the last line that was given
+        self.offset = offset  # bytes, after the last line that was yielded
         self._path = str(path)
         self._longest = longest
         self._number = 0
         self._skipping = False  # inside a line that is too long
 
     def has_more(self) -> bool:
-        """Whether the file is longer than what was read, or no regular file: one `stat`. Raises
-        `OSError`."""
-        status = os.stat(self._path)  # noqa: PTH116  the engine asks at every step
+        """Whether the file has grown since the last read, or is not a regular file. Costs one
+        `stat`. Raises `OSError`."""
+        status = os.stat(self._path)  # noqa: PTH116  faster; called at every step
         return status.st_size > self.offset or not stat.S_ISREG(status.st_mode)
 
     def read(self, *, last: bool = False) -> Iterator[JsonLine]:
-        """The lines that were appended since; with `last` also one without a line feed. Raises
-        `OSError`, also for what is no regular file."""
+        """Yield the lines appended since the last read; with `last` also one without a line feed.
+        Raises `OSError`, also if the file is not a regular file."""
         with open_regular(self.path) as file:
             file.seek(self.offset)
             pending = b""
@@ -75,7 +76,7 @@ class LineReader:
                         self.offset += len(line) + 1
                         self._number += 1
                         if self._skipping:
-                            self._skipping = False  # it was named at its start
+                            self._skipping = False  # it was yielded at its start
                         elif len(line) >= self._longest:
                             yield self._too_long(self._number)
                         elif line.strip():
@@ -93,11 +94,11 @@ class LineReader:
             yield JsonLine(self._number, pending, complete=False)
 
     def _too_long(self, number: int) -> JsonLine:
-        return JsonLine(number, b"", problem=f"longer than {self._longest // 1024:,} KiB")
+        return JsonLine(number, b"", problem=f"longer than {formats.size(self._longest)}")
 
 
 class RecordDecoder(Generic[T]):
-    """Decodes lines, and counts and names those that are no record of `kind`."""
+    """Decodes lines, counts those that are not a record of `kind`, and keeps the first of them."""
 
     def __init__(self, kind: type[T] | Any) -> None:
         self.bad: list[BadJsonLine] = []  # the first of them
@@ -105,7 +106,7 @@ class RecordDecoder(Generic[T]):
         self._decoder: msgspec.json.Decoder[T] = msgspec.json.Decoder(kind)
 
     def decode(self, lines: Iterable[JsonLine]) -> Iterator[T]:
-        """The records, in order."""
+        """Yield the records, in order."""
         for line in lines:
             if line.problem:
                 self._note(line.number, line.problem)
@@ -113,7 +114,7 @@ class RecordDecoder(Generic[T]):
             try:
                 record = self._decoder.decode(line.data)
             except BAD_CONTENT as error:
-                if line.complete:  # else it is under way, or its writer was killed
+                if line.complete:  # otherwise it is being written, or its writer was killed
                     self._note(line.number, reason_of(error))
             else:
                 yield record
@@ -125,7 +126,7 @@ class RecordDecoder(Generic[T]):
 
 
 class RecordReader(Generic[T]):
-    """The records of a file that grows, each once."""
+    """The records of a growing file, each once."""
 
     def __init__(
         self, path: Path, kind: type[T] | Any, offset: int = 0, longest: int = LONGEST_LINE
@@ -141,27 +142,27 @@ class RecordReader(Generic[T]):
 
     @property
     def bad(self) -> list[BadJsonLine]:
-        """The first of the lines that are no record."""
+        """The first of the lines that are not records."""
         return self._decoder.bad
 
     @property
     def bad_count(self) -> int:
-        """How many lines are no record."""
+        """How many lines are not records."""
         return self._decoder.bad_count
 
     def new(self) -> list[T]:
-        """The records that were appended since. Raises `OSError`."""
+        """The records appended since the last call. Raises `OSError`."""
         if not self._lines.has_more():
             return []
         return list(self._decoder.decode(self._lines.read()))
 
 
 class JsonRecords(NamedTuple, Generic[T]):
-    """What was read from a file."""
+    """The content of a file."""
 
-    records: list[T]
-    bad: list[BadJsonLine]  # the first of the lines that are no record
-    bad_count: int  # how many lines are no record
+    records: list[T]  # in order
+    bad: list[BadJsonLine]  # the first of the lines that are not records
+    bad_count: int  # how many lines are not records
 
 
 @overload
@@ -169,9 +170,9 @@ def read_records(path: Path, kind: type[T], *, last: bool = True) -> JsonRecords
 @overload
 def read_records(path: Path, kind: Any, *, last: bool = True) -> JsonRecords[Any]: ...
 def read_records(path: Path, kind: Any, *, last: bool = True) -> JsonRecords[Any]:
-    """Every record of a file; without `last`, a line that has no line feed yet is left out.
+    """All records of a file; without `last`, a last line without a line feed is left out.
 
-    Raises `OSError`, also for what is no regular file.
+    Raises `OSError`, also if the file is not a regular file.
     """
     decoder: RecordDecoder[Any] = RecordDecoder(kind)
     records = list(decoder.decode(LineReader(path).read(last=last)))
@@ -179,7 +180,7 @@ def read_records(path: Path, kind: Any, *, last: bool = True) -> JsonRecords[Any
 
 
 def decode_records(data: bytes, kind: type[T]) -> list[T]:
-    """The records in bytes that were read already; what is no record is left out."""
+    """The records in `data`; other lines are left out."""
     return list(RecordDecoder[T](kind).decode(split_lines(data)))
 
 
@@ -188,7 +189,7 @@ def newest_records(path: Path, kind: type[T], tail: int = ...) -> Iterator[T]: .
 @overload
 def newest_records(path: Path, kind: Any, tail: int = ...) -> Iterator[Any]: ...
 def newest_records(path: Path, kind: Any, tail: int = TAIL_BYTES) -> Iterator[Any]:
-    """The records in the last `tail` bytes of a file, newest first; what is no record is left
+    """Yield the records in the last `tail` bytes of a file, newest first; other lines are left
     out. Raises `OSError`."""
     with open_regular(path) as file:
         start = max(0, os.fstat(file.fileno()).st_size - tail - 1)
@@ -199,7 +200,7 @@ def newest_records(path: Path, kind: Any, tail: int = TAIL_BYTES) -> Iterator[An
 
 
 def split_lines(data: bytes) -> Iterator[JsonLine]:
-    """The lines in bytes that were read already, numbered from 1."""
+    """Yield the lines in `data`, numbered from 1."""
     *lines, rest = data.split(b"\n")
     for number, line in enumerate(lines, start=1):
         if line.strip():

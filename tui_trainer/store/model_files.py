@@ -1,4 +1,4 @@
-"""A model's folder: the hash that names it, and whether its weights are whole and finite."""
+"""A model's folder: its hash, and whether its weights are complete and finite."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import msgspec
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.store import tensor_files
 from tui_trainer.store.tensor_files import DamagedError
+from tui_trainer.text import formats
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -20,24 +21,18 @@ INDEX = "model.safetensors.index.json"
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """What one reading of a model's folder finds.
+    """The result of reading a model's folder."""
 
-    hash: SHA-256 of its configuration and weights, not of its tokenizer.
-    not_finite: names in the files of the tensors that hold NaN or infinity. Whether the
-        architecture uses them is known only once the model is loaded.
-    problem: what keeps the weights from being loaded, as part of a sentence; None where the
-        files are whole.
-    """
-
-    hash: str
+    hash: str  # SHA-256 of its configuration and weights, not of its tokenizer
+    # Tensors in the files that contain NaN or infinity; the architecture may not use all of them.
     not_finite: tuple[str, ...] = ()
-    problem: str | None = None
+    problem: str | None = None  # why the weights cannot be loaded, part of a sentence; None: none
 
 
 def inspect(folder: Path) -> ModelFiles:
-    """Reads every byte of a model's configuration and weights once.
+    """Read every byte of a model's configuration and weights, once.
 
-    Raises `UserError` where a file cannot be read.
+    Raises `UserError` if a file cannot be read.
     """
     problem = None
     try:
@@ -65,7 +60,7 @@ def inspect(folder: Path) -> ModelFiles:
 
 
 def inspect_whole(folder: Path) -> ModelFiles:
-    """As `inspect`, but raises `UserError` also where the weights are not whole."""
+    """As `inspect`, but also raise `UserError` if the weights are not complete."""
     found = inspect(folder)
     if found.problem is not None:
         raise UserError(
@@ -75,22 +70,23 @@ def inspect_whole(folder: Path) -> ModelFiles:
 
 
 def hash_model(folder: Path) -> str:
-    """One SHA-256 over a model folder's configuration and weights (not its tokenizer)."""
+    """SHA-256 of a model folder's configuration and weights (not of its tokenizer)."""
     return inspect(folder).hash
 
 
 def _loaded_files(folder: Path) -> list[Path]:
-    """The files that transformers loads: other safetensors files may lie beside them. Raises
-    `DamagedError` where there are none, and where the index cannot be used or names a file that
-    is missing."""
+    """The files that transformers loads; the folder may contain other safetensors files.
+
+    Raises `DamagedError` if there are none, or if the index is damaged or names a missing file.
+    """
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if not (folder / INDEX).is_file():
         pickled = next(folder.glob("pytorch_model*.bin"), None)
         if pickled is not None:
             raise DamagedError(
-                f"its weights are in {pickled.name}, a pickle, which is never loaded; save them as "
-                "safetensors"
+                f"its weights are in {pickled.name}, a pickle, which is not loaded for security; "
+                "save them as safetensors"
             )
         raise DamagedError(f"it has no {WEIGHTS}")
     try:
@@ -99,13 +95,13 @@ def _loaded_files(folder: Path) -> list[Path]:
     except OSError as error:
         raise DamagedError(f"{INDEX} cannot be read: {error.strerror}") from None
     except (msgspec.MsgspecError, KeyError, TypeError, AttributeError):
-        raise DamagedError(f"{INDEX} is no list of files by tensor") from None
+        raise DamagedError(f"{INDEX} is not a list of files by tensor") from None
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        more = f" and {formats.count(len(missing) - 1)} more" if len(missing) > 1 else ""
         verb = "are" if more else "is"
         raise DamagedError(
-            f"{missing[0]}{more} of the {len(names):,} files in {INDEX} {verb} absent"
+            f"{missing[0]}{more} of the {formats.count(len(names))} files in {INDEX} {verb} missing"
         )
     return [folder / name for name in names]
 

@@ -1,4 +1,4 @@
-"""Where things lie on disk."""
+"""Paths of the user's folders and of the package's files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def home() -> Path:
-    """The user's folder for adapters, feedback and the configuration.
+    """The user's folder for adapters, feedback and conversations.
 
-    `TUI_TRAINER_HOME` wins over the platform's own place. Nothing is created.
+    `TUI_TRAINER_HOME` overrides the platform's folder. Nothing is created.
     """
     override = os.environ.get("TUI_TRAINER_HOME")
     if override:
@@ -26,7 +26,7 @@ def home() -> Path:
 
 
 def config_file() -> Path:
-    """`config.toml`, which need not exist."""
+    """`config.toml`, which may not exist."""
     return config_dir() / "config.toml"
 
 
@@ -39,9 +39,9 @@ def config_dir() -> Path:
 
 
 def cache_dir() -> Path:
-    """The folder of what can be made again, which may be deleted at any time.
+    """The cache folder, which may be deleted at any time.
 
-    `TUI_TRAINER_HOME` wins over the platform's own place. Nothing is created.
+    `TUI_TRAINER_HOME` overrides the platform's folder. Nothing is created.
     """
     override = os.environ.get("TUI_TRAINER_HOME")
     if override:
@@ -60,19 +60,16 @@ def examples() -> Path:
 
 
 def themes() -> list[Path]:
-    """The folders of palettes, the user's own last so that they win.
+    """The folders of palettes; those in the last one, the user's own, override the others.
 
-    A wheel carries `themes/` inside the package; a checkout keeps it beside the package.
+    A wheel has `themes/` inside the package, a checkout beside it.
     """
     shipped = [p for p in (_PACKAGE / "themes", _PACKAGE.parent / "themes") if p.is_dir()]
     return [*shipped[:1], config_dir() / "themes"]
 
 
 def safe_name(name: str, what: str = "name") -> str:
-    """`name`, if it can be a folder's name and cannot leave its parent.
-
-    Raises `UserError` otherwise.
-    """
+    """Return `name` if it can be the name of a folder inside its parent, else raise `UserError`."""
     if _NAME.fullmatch(name) is None or ".." in name:
         raise UserError(
             f"{what} {name!r} cannot be a folder's name: use letters, digits, '.', '_' and '-', "
@@ -82,8 +79,8 @@ def safe_name(name: str, what: str = "name") -> str:
 
 
 def make_private_dir(path: Path) -> Path:
-    """Creates `path` (and parents) for the user alone and returns it."""
+    """Create `path` and its parents, accessible by the user only, and return it."""
     missing = [folder for folder in path.parents if not folder.exists()]
-    for folder in (*reversed(missing), path):  # mkdir itself would make parents for everybody
+    for folder in (*reversed(missing), path):  # `mkdir(parents=True)` ignores the mode for parents
         folder.mkdir(exist_ok=True, mode=0o700)
     return path

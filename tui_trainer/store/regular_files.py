@@ -1,4 +1,4 @@
-"""Opening files that anyone may have put there: regular ones only."""
+"""Opening regular files only, in folders that other programs may write to."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ NOT_REGULAR = "not a regular file"
 
 
 def open_regular(path: Path) -> FileIO:
-    """Open a file for reading, without a buffer.
+    """Open a regular file for reading, without a buffer.
 
-    A pipe, a socket or a device would block its reader for ever or never end: for one of them,
-    and for a folder, this raises an `OSError` that says so, and does not wait.
+    Raises `OSError` for a folder, and for a pipe, a socket or a device, which could block the
+    reader or never end.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -38,10 +38,10 @@ def open_regular(path: Path) -> FileIO:
 
 
 def read_regular(path: Path, most: int = _ALL) -> bytes:
-    """The first `most` bytes of a file, all without. Raises `OSError`."""
+    """The first `most` bytes of a regular file; default: all. Raises `OSError`."""
     with open_regular(path) as file:
         parts = []
-        ahead = os.fstat(file.fileno()).st_size + 1  # a read reserves what it asks for
+        ahead = os.fstat(file.fileno()).st_size + 1  # `read` allocates the size it is given
         while most > 0 and (part := file.read(min(most, max(ahead, _LEAST)))):
             parts.append(part)
             most -= len(part)

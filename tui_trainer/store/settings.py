@@ -1,4 +1,4 @@
-"""The configuration file: read at the start of a session, changed by `/set`."""
+"""Reading and changing the configuration file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import atomic, paths, toml
 from tui_trainer.store.file_lock import locked
 
-if TYPE_CHECKING:  # loaded where a setting is changed
+if TYPE_CHECKING:  # imported only to change a setting
     from tomlkit import TOMLDocument
 
 DEFAULT = "default"
 
 
 def load_settings() -> Settings:
-    """The user's settings, or the defaults where there is no file. Raises `UserError`."""
+    """The user's settings, or the defaults if there is no file. Raises `UserError`."""
     file = paths.config_file()
     if not file.exists():
         return Settings()
@@ -29,8 +29,10 @@ def load_settings() -> Settings:
 
 
 def changed_teaching(settings: TeachingSettings, key: str, text: str) -> TeachingSettings:
-    """`settings` with `key` set to what `text` says in TOML, or back to its default by the word
-    "default". Raises `UserError` for an unknown key (naming the nearest) and a bad value."""
+    """`settings` with `key` set to `text`, a TOML value, or to its default by the text "default".
+
+    Raises `UserError` for an unknown key, naming the most similar one, and for an invalid value.
+    """
     values = msgspec.to_builtins(settings)
     if text.strip() == DEFAULT and key in values:
         del values[key]
@@ -38,15 +40,15 @@ def changed_teaching(settings: TeachingSettings, key: str, text: str) -> Teachin
         values[key] = toml.read_value(text)
     number = values.get(key)
     if isinstance(number, float) and not math.isfinite(number):
-        raise UserError(f"/set: {key}: a finite number is needed, not {text.strip()}")
+        raise UserError(f"/set: {key} must be a finite number, not {text.strip()}")
     return toml.convert(values, TeachingSettings, "/set")
 
 
 def save_teaching(key: str, settings: TeachingSettings) -> Path:
-    """Writes one checked value into the configuration's `[teaching]`; the rest of the file
-    stays as it is, comments too. A default is taken out of it.
+    """Write one checked value into the `[teaching]` section of the configuration file.
 
-    Gives the file. Raises `UserError` where it is broken or cannot be written.
+    The rest of the file, with its comments, stays the same; a default value is removed from it.
+    Returns the file. Raises `UserError` if it is not valid or cannot be written.
     """
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
@@ -55,7 +57,7 @@ def save_teaching(key: str, settings: TeachingSettings) -> Path:
     try:
         paths.make_private_dir(file.parent)
         with locked(file.parent / ".config.lock"):
-            load_settings()  # a broken file is told, not overwritten
+            load_settings()  # raises for an invalid file, which must not be overwritten
             document = tomlkit.parse(file.read_text("utf-8") if file.exists() else "")
             _put(document, key, settings)
             atomic.write_bytes(file, tomlkit.dumps(document).encode())

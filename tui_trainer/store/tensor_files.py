@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
+from tui_trainer.text import formats
 
 # Bits of an element of each type that safetensors knows.
 _BITS = {
@@ -37,29 +38,29 @@ CHUNK = 1 << 20  # bytes that are read at once: they stay in the CPU's cache for
 
 
 class DamagedError(Exception):
-    """A file is no whole safetensors file; the message says why and begins with its name."""
+    """A file is not a complete safetensors file; the message starts with its name."""
 
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """A tensor's entry in a header: where its bytes lie after the header."""
+    """A tensor's entry in a header."""
 
-    name: str
-    dtype: str
-    begin: int
-    end: int
+    name: str  # of the tensor
+    dtype: str  # as safetensors names it
+    begin: int  # offset of the first byte, from the end of the header
+    end: int  # offset after the last byte
 
 
 @dataclass(frozen=True)
 class TensorHeader:
-    """What a safetensors file holds: its tensors by offset, and the bytes before the first."""
+    """The header of a safetensors file."""
 
-    start: int
-    tensors: list[TensorEntry]
+    start: int  # bytes before the first tensor
+    tensors: list[TensorEntry]  # by offset
 
 
 def read_header(file: Path) -> TensorHeader:
-    """The header, checked against the file's size. Raises `DamagedError` and `OSError`."""
+    """Read the header and check it against the file's size. Raises `DamagedError` and `OSError`."""
     with file.open("rb") as stream:
         return _read_header(stream, file)
 
@@ -67,32 +68,33 @@ def read_header(file: Path) -> TensorHeader:
 def _read_header(stream: BinaryIO, file: Path) -> TensorHeader:
     first = stream.read(len(_LFS))
     if first == _LFS:
-        raise DamagedError(f"{file.name} is a pointer of Git LFS, not the weights")
+        raise DamagedError(f"{file.name} is a Git LFS pointer, not the weights: run git lfs pull")
     length = int.from_bytes(first[:8], "little")
     total = file.stat().st_size
     if not 2 <= length <= min(_HEADER_LIMIT, total - 8):
-        raise DamagedError(f"{file.name} is cut off or no safetensors file")
+        raise DamagedError(f"{file.name} is incomplete or not a safetensors file")
     stream.seek(8)
     try:
         entries = msgspec.json.decode(stream.read(length), type=dict[str, Any])
     except BAD_CONTENT:
         raise DamagedError(
-            f"{file.name} is no safetensors file: its header is not valid JSON"
+            f"{file.name} is not a safetensors file: its header is not valid JSON"
         ) from None
     entries.pop("__metadata__", None)
     if not entries:
-        raise DamagedError(f"{file.name} holds no weights")
+        raise DamagedError(f"{file.name} contains no weights")
     tensors, end = [], 0
     for name, entry in sorted(entries.items(), key=lambda item: _offsets(item[1])):
         begin, after = _offsets(entry)
         if begin != end or after - begin != _bytes_of(entry):
-            raise DamagedError(f"{file.name} is damaged: the size of {name} does not fit")
+            raise DamagedError(f"{file.name} is damaged: the size of {name} is wrong")
         tensors.append(TensorEntry(name, entry["dtype"], begin, after))
         end = after
     expected = 8 + length + end
     if expected != total:
         raise DamagedError(
-            f"{file.name} is cut off: {expected:,} bytes are expected, {total:,} there"
+            f"{file.name} is incomplete: it has {formats.count(total)} of "
+            f"{formats.count(expected)} bytes"
         )
     return TensorHeader(8 + length, tensors)
 
@@ -111,26 +113,26 @@ def hash_and_check(file: Path) -> tuple[str, list[str]]:
         for tensor in header.tensors:
             find = _finder(tensor.dtype)
             finite = True
-            left = tensor.end - tensor.begin
-            while left:
-                # A type's width divides CHUNK, so no element lies in two chunks.
-                view = memoryview(buffer)[: min(left, CHUNK)]
+            remaining = tensor.end - tensor.begin
+            while remaining:
+                # CHUNK is a multiple of every element size, so that no element is split.
+                view = memoryview(buffer)[: min(remaining, CHUNK)]
                 if stream.readinto(view) != len(view):
-                    raise DamagedError(f"{file.name} is cut off: it changed while it was read")
+                    raise DamagedError(f"{file.name} changed while it was read: it is incomplete")
                 digest.update(view)
                 if find is not None and finite:
                     finite = not find(view)
-                left -= len(view)
+                remaining -= len(view)
             if not finite:
                 not_finite.append(tensor.name)
     return digest.hexdigest(), not_finite
 
 
 def _finder(dtype: str) -> Callable[[memoryview], bool] | None:
-    """Tells whether bytes of this type hold NaN or infinity; None for a type that cannot."""
+    """A function that finds NaN or infinity in bytes of this type; None if the type has neither."""
     if dtype not in _EXPONENTS:
         return None
-    import numpy as np  # what shows runs needs none of it before the first paint
+    import numpy as np  # not needed, and so not imported, by the monitor
 
     name, exponent = _EXPONENTS[dtype]
     kind: Any = getattr(np, name)
@@ -145,7 +147,7 @@ def _finder(dtype: str) -> Callable[[memoryview], bool] | None:
 
 
 def _offsets(entry: Any) -> tuple[int, int]:
-    """Where a tensor lies, or (-1, -1) where the entry does not say."""
+    """Offsets of a tensor's first byte and after its last; (-1, -1) if the entry has none."""
     try:
         begin, end = entry["data_offsets"]
         return int(begin), int(end)
@@ -154,7 +156,7 @@ def _offsets(entry: Any) -> tuple[int, int]:
 
 
 def _bytes_of(entry: Any) -> int:
-    """What a tensor of that type and shape takes, or -1 where it is none."""
+    """Size in bytes of a tensor of the entry's type and shape; -1 if the entry is not valid."""
     try:
         bits = int(_BITS[entry["dtype"]] * math.prod(entry["shape"]))
     except (TypeError, KeyError):

@@ -1,4 +1,4 @@
-"""Reading TOML into typed records, with errors a person can act on."""
+"""Reading TOML into typed records, with errors that name the key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PLACE = re.compile(r"(?P<what>.*) - at `\$\.?(?P<at>[^`]*)`", re.S)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The file as plain values. Raises `UserError` naming the file and the line."""
+    """The file as plain values. Raises `UserError` that names the file and the line."""
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
@@ -37,7 +37,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def convert(values: dict[str, Any], kind: type[T], where: str) -> T:
-    """`values` as a `kind`. Raises `UserError` that names the key, and the nearest known one."""
+    """`values` as a `kind`. Raises `UserError` with the key, and the most similar known one."""
     try:
         return msgspec.convert(values, kind, strict=True)
     except msgspec.ValidationError as error:
@@ -45,7 +45,10 @@ def convert(values: dict[str, Any], kind: type[T], where: str) -> T:
 
 
 def apply_override(values: dict[str, Any], assignment: str) -> None:
-    """Puts `training.max_steps=40` into nested `values`; the right side is TOML, or text."""
+    """Set a key of nested `values` by an assignment such as `training.max_steps=40`.
+
+    The right side is a TOML value, or text. Raises `UserError`.
+    """
     key, equals, text = assignment.partition("=")
     parts = [part.strip() for part in key.split(".")]
     if not equals or not all(parts):
@@ -60,15 +63,15 @@ def apply_override(values: dict[str, Any], assignment: str) -> None:
 
 
 def nearest(word: str, known: list[str]) -> str | None:
-    """The known word most like `word`, if one is like it."""
-    import difflib  # only for a slip of the fingers
+    """The known name that is most similar to `word`; None if none is similar."""
+    import difflib  # needed only for a typing error
 
     found = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return found[0] if found else None
 
 
 def read_value(text: str) -> Any:
-    """What `text` says as a TOML value; text that is none is itself."""
+    """`text` as a TOML value, or unchanged if it is not one."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -90,7 +93,7 @@ def _explain_unknown(key: str, at: str, kind: type[Any]) -> str:
     section = _section(kind, [part for part in at.split(".") if part])
     prefix = f"{at}." if at else ""
     for path, name in _all_keys(kind):
-        if name == key:  # right key, wrong section
+        if name == key:  # known, but in another section
             return f"unknown key {prefix}{key}; it belongs to {path}"
     if section is not None:
         guess = nearest(key, [f.encode_name for f in msgspec.structs.fields(section)])

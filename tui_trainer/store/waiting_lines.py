@@ -1,4 +1,4 @@
-"""JSON lines that a full disk cannot take: they wait in memory and are written once it can."""
+"""Appending JSON lines that stay in memory while the disk is full."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ RETRY_SECONDS = 1.0
 
 
 class WaitingAppender:
-    """Appends JSON lines to a file of which this is the only writer; for several threads.
+    """Appends JSON lines to a file of which this is the only writer. Thread-safe.
 
-    Where the disk is full, lines wait in memory, `most` bytes of them; of more, the oldest are
-    dropped and counted in `lost`. They are written in order, and a line that was written in part
-    is completed, so that nothing in the file is torn. Raises `OSError` for other faults.
+    While the disk is full, up to `most` bytes of lines are kept in memory; of more, the oldest
+    are dropped and counted in `lost`. Lines are written in order, and a partly written line is
+    completed, so that the file has no incomplete line. Raises `OSError` for other errors.
     """
 
     def __init__(self, path: Path, most: int = MOST_WAITING_BYTES) -> None:
@@ -34,24 +34,24 @@ class WaitingAppender:
         self._encoder = msgspec.json.Encoder()
         self._lines: deque[bytes] = deque()
         self._bytes = 0
-        self._begun = False  # the first line that waits is in the file in part
+        self._partial = False  # the first waiting line is partly written
         self._retry_at = 0.0
         self._lock = threading.Lock()
         if atomic.ends_torn(self._descriptor):
             self._put(b"\n")
-            self._begun = True
+            self._partial = True
 
     @property
     def waiting(self) -> int:
-        """How many lines wait for room."""
+        """How many lines are in memory only."""
         return len(self._lines)
 
     def append(self, record: object, *, durable: bool = False) -> None:
-        """Writes one line; with `durable` it is on the disk when this returns, if there is room."""
+        """Write one line; with `durable` it is on the disk when this returns, if it fits."""
         self.append_all([record], durable=durable)
 
     def append_all(self, records: Iterable[object], *, durable: bool = False) -> None:
-        """Writes lines, all in one go."""
+        """Write several lines with a single write."""
         with self._lock:
             for record in records:
                 self._put(self._encoder.encode(record) + b"\n")
@@ -60,13 +60,13 @@ class WaitingAppender:
             self._shorten()
 
     def flush(self) -> bool:
-        """Tries again to write what waits; whether nothing waits any more."""
+        """Try to write the waiting lines; returns whether none is left."""
         with self._lock:
             self._write(durable=False)
             return not self._lines
 
     def close(self) -> None:
-        """Writes what waits, if it can be, and closes the file; flushes it to the disk first."""
+        """Write the waiting lines if possible, flush the file to the disk, and close it."""
         if self._descriptor >= 0:
             with contextlib.suppress(OSError):
                 self.flush()
@@ -97,19 +97,19 @@ class WaitingAppender:
             self._retry_at = time.monotonic() + RETRY_SECONDS
 
     def _written(self, count: int) -> None:
-        """So many bytes of what waits are in the file."""
+        """Remove the first `count` bytes, which are written, from the waiting lines."""
         self._bytes -= count
         while self._lines and count >= len(self._lines[0]):
             count -= len(self._lines.popleft())
-            self._begun = False
+            self._partial = False
         if count:
             self._lines[0] = self._lines[0][count:]
-            self._begun = True
+            self._partial = True
 
     def _shorten(self) -> None:
-        """Drops the oldest lines while too much waits; never the rest of one that was begun."""
+        """Drop the oldest waiting lines beyond `most` bytes, but not a partly written one."""
         while self._bytes > self._most and len(self._lines) > 1:
-            at = 1 if self._begun else 0
+            at = 1 if self._partial else 0
             self._bytes -= len(self._lines[at])
             del self._lines[at]
             self.lost += 1

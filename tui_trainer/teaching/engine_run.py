@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, RunState
 from tui_trainer.launch.engine_process import start_engine
-from tui_trainer.launch.exit_report import StartedProcess, describe_end
+from tui_trainer.launch.exit_report import EngineStart, describe_end
 from tui_trainer.store import file_lock
 from tui_trainer.store.runs import process_identity, run_control
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -55,7 +55,7 @@ class EngineRun:
         self._folder = folder
         self._requests = requests
         self._process: subprocess.Popen[bytes] | None = None
-        self._beginning = StartedProcess()
+        self._beginning = EngineStart()
         self._work_seconds = 0.0  # pauses are not counted
         self._counted_at = self._attached = time.monotonic()
         self._end_reason: str | None = None
@@ -65,14 +65,14 @@ class EngineRun:
 
     def start(self) -> None:
         """Starts an engine on the folder. Raises `UserError`."""
-        self._beginning = StartedProcess.now(self._folder)
+        self._beginning = EngineStart.now(self._folder)
         self._process = start_engine(self._folder, command=self._requests.command)
 
     def attach(self) -> None:
         """Follows a run whose engine another session has started."""
         state = self._folder.state()
         self._work_seconds = state.elapsed_seconds if state else 0.0
-        self._beginning = StartedProcess.joined(self._folder)
+        self._beginning = EngineStart.joined(self._folder)
 
     def follow(self) -> EngineOutcome | None:
         """Waits for the end; returns None where `stopping` is set first."""

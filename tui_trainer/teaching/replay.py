@@ -78,7 +78,7 @@ def asked_before(
     like a secret are left out, as replayed answers are learned."""
     rated = {answer_matching.question_key(example.question) for example in examples}
     found: dict[str, list[Turn]] = {}
-    for question, answer in itertools.pairwise(conversation.said()):
+    for question, answer in itertools.pairwise(conversation.recorded()):
         key = answer_matching.question_key(question.content)
         complete = question.role == "user" and answer.role == "assistant" and not answer.cancelled
         secret = find_secrets(question.content) or find_secrets(answer.content)

@@ -106,7 +106,7 @@ class TrainerLock:
         held = contextlib.ExitStack()
         try:
             paths.make_private_dir(self._folder)
-            got = held.enter_context(file_lock.trying(self._folder / "teacher.lock"))
+            got = held.enter_context(file_lock.try_lock(self._folder / "teacher.lock"))
         except OSError as error:
             raise UserError(f"{self._folder} cannot be written: {error.strerror}", 1) from None
         if got:

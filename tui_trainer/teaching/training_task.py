@@ -252,7 +252,7 @@ class TrainingTask:
             before=record.before,
             after=record.after,
         )
-        return context.adapters.add(self._run.adapter_dir, facts, number_on=True).name
+        return context.adapters.add(self._run.adapter_dir, facts, add_number=True).name
 
     def _activate(self, plan: TrainingPlan, name: str) -> None:
         context = self._context

@@ -1,7 +1,7 @@
-"""Numbers, durations, sizes, rates, shares and foreign text, written in one way everywhere.
+"""Formatting of numbers, durations, sizes, rates, shares and untrusted text.
 
-The command line, the screens and the notices all use this module, so that 42 seconds, 1,420 steps
-or an unknown value read the same wherever they stand. No I/O; imports nothing of the package.
+The command line, the screens and the notifications all use this module, so that 42 seconds,
+1,420 steps or an unknown value look the same everywhere. No I/O; imports nothing of the package.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Literal
 
-# How the labels of an axis are written: "number" for any quantity, "duration" for seconds, "clock"
+# Format of an axis's labels: "number" for any quantity, "duration" for seconds, "clock"
 # for seconds since the epoch.
 Format = Literal["number", "duration", "clock"]
 
@@ -21,18 +21,18 @@ MISSING = "–"  # a value that is unknown, not recorded or not finite
 _SUFFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _AGES = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"))
-_LONGEST_SECONDS = 1e11  # 3,000 years; what is longer is no duration
+_LONGEST_SECONDS = 1e11  # 3,000 years; a larger value is not a duration
 _LONGEST_LINE = 300  # characters of a notice
 
 
-# -- numbers -----------------------------------------------------------------------------------
+# -- numbers ---------------------------------------------------------------------------------------
 
 
 def number(value: float | None, digits: int = 4) -> str:
     """A measured value with `digits` significant digits: `1.284`, `1,420`, `18,402`, `1.6e-4`.
 
-    Whole numbers have no decimals. Below 0.001 and from 10 million on it is scientific, so that a
-    live value keeps its width.
+    Whole numbers have no decimals. Numbers below 0.001 and from 10 million on are scientific, so
+    that the width of a live value stays the same.
     """
     if value is None or math.isnan(value):
         return MISSING
@@ -58,7 +58,7 @@ def short_number(value: float | None) -> str:
 
 
 def count(value: float | None) -> str:
-    """A whole number with its thousands separated: `19,560`."""
+    """A whole number with thousands separators: `19,560`."""
     return MISSING if value is None or not math.isfinite(value) else f"{value:,.0f}"
 
 
@@ -72,7 +72,7 @@ def rate(value: float | None) -> str:
 
 
 def share(value: float | None) -> str:
-    """A share (0..1) in per cent: `38 %`. Never rounded up to 100: one miss of many shows."""
+    """A share (0..1) in per cent: `38 %`. Never rounded up to 100, so that one miss is visible."""
     if value is None or not math.isfinite(value * 100):
         return MISSING
     return _percent(value * 100)
@@ -101,7 +101,7 @@ def size_of(used: float | None, total: float | None) -> str:
 
 
 def byte_rate(value: float | None) -> str:
-    """Bytes a second: `3.2 MiB/s`."""
+    """Bytes per second: `3.2 MiB/s`."""
     return MISSING if value is None or not math.isfinite(value) else f"{size(value)}/s"
 
 
@@ -110,7 +110,7 @@ def plural(amount: int, noun: str, nouns: str | None = None) -> str:
     return f"{count(amount)} {noun if amount == 1 else nouns or noun + 's'}"
 
 
-# -- times -------------------------------------------------------------------------------------
+# -- times -----------------------------------------------------------------------------------------
 
 
 def duration(seconds: float | None) -> str:
@@ -129,7 +129,7 @@ def duration(seconds: float | None) -> str:
 
 
 def milliseconds(value: float | None) -> str:
-    """A short length of time, given in milliseconds: `0.4 ms`, `41 ms`, `1.4 s`, `12:04`."""
+    """A short length of time, in milliseconds: `0.4 ms`, `41 ms`, `1.4 s`, `12:04`."""
     if value is None or not math.isfinite(value):
         return MISSING
     if abs(value) >= 59_500:
@@ -159,7 +159,7 @@ def moment(when: float | None, with_seconds: bool = False) -> str:
     return _local(when or None, "%Y-%m-%d %H:%M:%S" if with_seconds else "%Y-%m-%d %H:%M")
 
 
-# -- text from files, models and people ----------------------------------------------------------
+# -- untrusted text: from files, models and users --------------------------------------------------
 
 
 def clean(text: str) -> str:
@@ -171,30 +171,30 @@ def clean(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Text for one line of a command's output: every character that could steer a terminal is
-    shown as an escape (`\\x1b`), so that names stay exact."""
+    """Text for one line of a command's output: every character that could control a terminal is
+    written as an escape (`\\x1b`), so that names stay exact."""
     return "".join(c if _harmless(c) else ascii(c)[1:-1] for c in text)
 
 
 def escape_lines(text: str) -> str:
-    """As `escape`, but line breaks stay."""
+    """As `escape`, but keeps line breaks."""
     return "\n".join(escape(line) for line in text.split("\n"))
 
 
 def one_line(text: str, longest: int = _LONGEST_LINE) -> str:
-    """Text for a notice: one line of at most `longest` characters; control, direction, line and
-    unassigned characters become blanks, runs of blanks one."""
+    """Text for a notification: one line of at most `longest` characters; control, direction, line
+    and unassigned characters become spaces, and several spaces one."""
     if not (text.isascii() and text.isprintable()):
         text = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
     text = " ".join(text.split())
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-# -- axes --------------------------------------------------------------------------------------
+# -- axes ------------------------------------------------------------------------------------------
 
 
 def tick_labels(ticks: Sequence[float], form: Format = "number") -> list[str]:
-    """Labels of one axis, all with the same number of decimals and telling ticks apart."""
+    """Labels of one axis, with the same number of decimals, enough to distinguish the ticks."""
     if form == "duration":
         return [duration(tick) for tick in ticks]
     if form == "clock":
@@ -218,7 +218,7 @@ def tick_labels(ticks: Sequence[float], form: Format = "number") -> list[str]:
     return [f"{tick:,.{_decimals(gap)}f}" for tick in ticks]
 
 
-# -- within ------------------------------------------------------------------------------------
+# -- internal --------------------------------------------------------------------------------------
 
 
 def _percent(value: float) -> str:
@@ -247,8 +247,8 @@ def _local(when: float | None, pattern: str) -> str:
 
 
 def _harmless(character: str) -> bool:
-    # Cc are the control characters, Cf the invisible ones that turn or hide text, Cs what
-    # cannot be encoded, Zl and Zp line breaks of another name.
+    # Cc are the control characters, Cf the invisible ones that reorder or hide text, Cs the
+    # surrogates, which cannot be encoded, Zl and Zp further line breaks.
     return unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 

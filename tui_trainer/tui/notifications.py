@@ -52,11 +52,11 @@ class ScreenNotifier:
         advice = view.summary.path, view.advice or ()
         if advice != self._advised:
             self._advised = advice
-            self._publish(self._made().judged(seen_of(view.summary), advice[1]))
+            self._publish(self._made().check_advice(seen_of(view.summary), advice[1]))
 
     def has_judged(self, path: Path) -> bool:
         """Whether advice on a run was checked before, so that later advice is new."""
-        return self._notifier is not None and self._notifier.has_judged(path)
+        return self._notifier is not None and self._notifier.has_checked_advice(path)
 
     def close(self) -> None:
         """Sends the pending notices, within a few seconds."""
@@ -67,8 +67,8 @@ class ScreenNotifier:
     def _check(self, runs: Iterable[RunSummary]) -> None:
         notifier = self._made()
         seen = [seen_of(run) for run in runs if not self._is_teaching_run(run.path)]
-        self._publish(notifier.look(seen))
-        if notifier.waits and not self._check_pending:
+        self._publish(notifier.check(seen))
+        if notifier.awaits_crash and not self._check_pending:
             self._check_pending = True
             self._app.set_timer(_AGAIN_SECONDS, self._check_again)
 

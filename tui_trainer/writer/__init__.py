@@ -1,4 +1,4 @@
-"""Makes any training loop show up live: `from tui_trainer.writer import RunWriter`."""
+"""Records any training loop as a run: `from tui_trainer.writer import RunWriter`."""
 
 from tui_trainer.writer.run_writer import RunWriter
 

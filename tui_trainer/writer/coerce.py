@@ -1,4 +1,4 @@
-"""What other people's loops hand over, as plain values."""
+"""Conversion of values from other programs' training loops to plain numbers and JSON values."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _LONGEST = 1_000
 
 
 def number(value: object) -> int | float | None:
-    """A measured value as a plain number, NaN and infinities as they are; None where it is none.
+    """A measured value as a plain number, NaN and infinities included; None if it is not a number.
 
-    Takes Python's numbers, and one-element tensors and arrays of any library by their `item()`.
-    Text, complex numbers and arrays of several elements are no measured value.
+    Accepts Python's numbers, and one-element tensors and arrays of any library by their `item()`.
+    Text, complex numbers and arrays of several elements are not numbers.
     """
     kind = type(value)
     if kind is float or (kind is int and -_LARGEST <= value < _LARGEST):  # type: ignore[operator]
@@ -30,12 +30,12 @@ def number(value: object) -> int | float | None:
         return float(value)  # type: ignore[arg-type]
     except OverflowError:
         return math.inf if value > 0 else -math.inf  # type: ignore[operator]
-    except Exception:  # whatever another library's object raises, it is no number
+    except Exception:  # another library's object may raise anything: it is not a number
         return None
 
 
 def plain(value: object, depth: int = 0) -> object:
-    """A configuration's value as JSON can hold it; what has no plain form as its text."""
+    """A value of a configuration as a JSON value; anything that JSON cannot represent as text."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -56,7 +56,7 @@ def plain(value: object, depth: int = 0) -> object:
 
 
 def _finite(value: int | float) -> object:
-    """JSON has no word for NaN, the infinities and integers past 64 bits."""
+    """The value, or its text: JSON cannot represent NaN, the infinities and larger integers."""
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
     return int(value) if -_LARGEST <= value < _LARGEST else str(value)
@@ -69,5 +69,5 @@ def _get(holder: object, name: str) -> object:
 def _text(value: object) -> str:
     try:
         return str(value)[:_LONGEST]
-    except Exception:  # a foreign object may not even have a text
+    except Exception:  # another library's object may fail to be converted
         return type(value).__name__

@@ -1,4 +1,4 @@
-"""Commands for somebody else's loop: what it obeys, what it refuses in words."""
+"""Commands for another program's training loop: which it executes and which it refuses."""
 
 from __future__ import annotations
 
@@ -9,42 +9,44 @@ from typing import Literal
 from tui_trainer.contracts.run import COMMANDS, Command, CommandName
 from tui_trainer.store.runs.command_arguments import shown, usable_rate
 from tui_trainer.store.runs.command_log import CommandLog
+from tui_trainer.text import formats
 from tui_trainer.writer.run_files import RunFiles
 
-_WANTS = {
-    "pause": "wait",
-    "resume": "wait",
-    "checkpoint": "save on request",
-    "stop": "save and stop on request",
-    "cancel": "stop on request",
-    "set-lr": "change its learning rate on request",
-    "apply": "take advice: it has no advisor of its own",
-    "rollback": "take advice: it has no advisor of its own",
-    "mute": "hear advice: it has no advisor of its own",
+# Why a loop refuses a command that it does not support.
+_UNSUPPORTED = {
+    "pause": "this training loop cannot pause",
+    "resume": "this training loop cannot pause",
+    "checkpoint": "this training loop cannot save a checkpoint on command",
+    "stop": "this training loop cannot save and stop on command",
+    "cancel": "this training loop cannot stop on command",
+    "set-lr": "this training loop cannot change its learning rate on command",
+    "apply": "this training loop has no advisor",
+    "rollback": "this training loop has no advisor",
+    "mute": "this training loop has no advisor",
 }
 
 
 @dataclass
-class PendingCommands:
-    """One command for the loop. Answer it with `done` or `refuse`; the first answer counts.
+class PendingCommand:
+    """One command for the loop. Answer it with `done` or `refuse`; later answers are ignored."""
 
-    `learning_rate` is set for `set-lr`, a finite number above 0.
-    """
-
-    name: CommandName
-    learning_rate: float | None
+    name: CommandName  # what to do
+    learning_rate: float | None  # of set-lr: a finite number above 0; else None
     _command: Command = field(repr=False)
     _listener: CommandListener = field(repr=False)
-    answered: bool = field(default=False, init=False)
+    answered: bool = field(default=False, init=False)  # whether `done` or `refuse` was called
 
     def done(self, message: str = "", *, saved: bool = True) -> None:
-        """The loop has done it, in words for whoever asked; a stop may not have `saved`."""
+        """Report that the loop has executed the command.
+
+        `message` is the answer to the sender; `saved` tells whether a stop saved a checkpoint.
+        """
         if not self.answered:
             self.answered = True
-            self._listener.obeyed(self, message, saved=saved)
+            self._listener.executed(self, message, saved=saved)
 
     def refuse(self, reason: str) -> None:
-        """The loop does not do it, for a reason in words."""
+        """Report that the loop does not execute the command, with the reason."""
         if not self.answered:
             self.answered = True
             self._listener.answer(self._command, reason, accepted=False)
@@ -56,19 +58,23 @@ class PendingCommands:
 
     @property
     def command(self) -> Command:
-        """As it stands in `control.jsonl`."""
+        """The command's record in `control.jsonl`."""
         return self._command
 
 
 class CommandListener:
-    """Takes a run's commands between two steps. Pause and resume are its own."""
+    """Reads a run's commands between two steps, and executes pause and resume itself.
+
+    `ending` is the command that ends the loop, None before one; `saved` tells whether a
+    checkpoint was saved for it.
+    """
 
     def __init__(self, records: RunFiles) -> None:
         self._records = records
-        self._inbox = CommandLog(records.folder)
+        self._log = CommandLog(records.folder)
         self._supported: frozenset[CommandName] = frozenset()
         self._paused_at: float | None = None
-        self._waited = 0.0
+        self._paused_seconds = 0.0
         self.ending: Literal["stop", "cancel"] | None = None
         self.saved = False
 
@@ -83,111 +89,114 @@ class CommandListener:
         return self._paused_at is not None
 
     @property
-    def waited(self) -> float:
-        """Seconds of pause so far."""
+    def paused_seconds(self) -> float:
+        """Seconds paused so far."""
         now = 0.0 if self._paused_at is None else time.monotonic() - self._paused_at
-        return self._waited + now
+        return self._paused_seconds + now
 
-    def supports(self, *names: CommandName) -> None:
-        """The loop obeys these too from now on; others see it in `state.json`."""
-        wanted = self._supported | set(names)
-        if wanted != self._supported:
-            self._supported = wanted
-            self._records.update(commands=tuple(name for name in COMMANDS if name in wanted))
+    def support(self, *names: CommandName) -> None:
+        """Accept these commands, too, from now on, and list them in `state.json`."""
+        supported = self._supported | set(names)
+        if supported != self._supported:
+            self._supported = supported
+            self._records.update(commands=tuple(name for name in COMMANDS if name in supported))
             self._records.write_state()
 
-    def take(self) -> list[PendingCommands]:
-        """Commands that the loop must answer, in order; others are answered here."""
+    def read(self) -> list[PendingCommand]:
+        """New commands that the loop must execute, in order; all others are answered here."""
         found = []
-        commands = self._inbox.read()
+        commands = self._log.read()
         self._report_bad_lines()
         for command in commands:
-            asked = self._check(command)
-            if asked is None:
+            pending = self._check(command)
+            if pending is None:
                 continue
-            if asked.name == "pause":
-                self._pause(asked)
-            elif asked.name == "resume":
-                self._resume(asked)
+            if pending.name == "pause":
+                self._pause(pending)
+            elif pending.name == "resume":
+                self._resume(pending)
             else:
-                found.append(asked)
+                found.append(pending)
         return found
 
     def answer(self, command: Command, message: str, *, accepted: bool = True) -> None:
-        """Writes the event that acknowledges a command."""
+        """Write the event that acknowledges a command."""
         detail = {"command": command.command, "accepted": accepted}
         self._records.event("command", message, id=command.id, detail=detail)
 
-    def obeyed(self, asked: PendingCommands, message: str, *, saved: bool) -> None:
-        """Records what the loop has done."""
-        if asked.name == "set-lr":
-            rate = asked.learning_rate
-            # First the fact, then the answer, as the engine does.
+    def executed(self, pending: PendingCommand, message: str, *, saved: bool) -> None:
+        """Record a command that the loop has executed."""
+        if pending.name == "set-lr":
+            rate = pending.learning_rate
+            # The change before the answer, in the engine's order.
             self._records.event(
-                "learning_rate", f"learning rate set to {rate:.4g}", detail={"learning_rate": rate}
+                "learning_rate",
+                f"learning rate set to {formats.rate(rate)}",
+                detail={"learning_rate": rate},
             )
-        elif asked.name == "stop" or asked.name == "cancel":
-            self.ending, self.saved = asked.name, saved and asked.name == "stop"
-            self.go_on()
-        self.answer(asked.command, message or _words(asked, self.step))
+        elif pending.name == "stop" or pending.name == "cancel":
+            self.ending, self.saved = pending.name, saved and pending.name == "stop"
+            self.end_pause()
+        self.answer(pending.command, message or _default_answer(pending, self.step))
 
-    def go_on(self) -> None:
-        """Ends a pause."""
+    def end_pause(self) -> None:
+        """End a pause; does nothing without one."""
         if self._paused_at is not None:
-            self._waited, self._paused_at = self.waited, None
+            self._paused_seconds, self._paused_at = self.paused_seconds, None
             self._records.enter("training")
 
-    def refuse_waiting(self) -> None:
-        """Answers what nobody will obey any more."""
-        for command in self._inbox.read():
+    def refuse_pending(self) -> None:
+        """Refuse the commands that arrived too late."""
+        for command in self._log.read():
             self.answer(command, "the training has ended", accepted=False)
 
     def _report_bad_lines(self) -> None:
-        """Notes lines that are no commands; one that names itself is refused, since its sender
-        waits for an answer."""
-        for line in self._inbox.take_bad():
+        """Report lines that are not commands; one with an id is refused, as its sender waits for
+        the answer."""
+        for line in self._log.take_bad():
             if line.id is None:
                 self._records.event("warning", line.message)
             else:
                 detail = {"command": line.command, "accepted": False}
                 self._records.event("command", line.message, id=line.id, detail=detail)
 
-    def _check(self, command: Command) -> PendingCommands | None:
+    def _check(self, command: Command) -> PendingCommand | None:
         if command.command not in self._supported:
-            reason = f"this training loop does not {_WANTS[command.command]}"
-            self.answer(command, reason, accepted=False)
+            self.answer(command, _UNSUPPORTED[command.command], accepted=False)
             return None
         if command.command != "set-lr":
-            return PendingCommands(command.command, None, command, self)
+            return PendingCommand(command.command, None, command, self)
         given = command.arguments.get("learning_rate")
         rate = usable_rate(given)
         if rate is None:
             reason = f"learning rate {shown(given)} is not a number above 0"
             self.answer(command, reason, accepted=False)
             return None
-        return PendingCommands("set-lr", rate, command, self)
+        return PendingCommand("set-lr", rate, command, self)
 
-    def _pause(self, asked: PendingCommands) -> None:
-        step = self.step
+    def _pause(self, pending: PendingCommand) -> None:
+        step = formats.count(self.step)
         if self._paused_at is None:
             self._paused_at = time.monotonic()
             self._records.enter("paused", f"paused at step {step}")
-            asked.done(f"paused at step {step}")
+            pending.done(f"paused at step {step}")
         else:
-            asked.done(f"already paused at step {step}")
+            pending.done(f"already paused at step {step}")
 
-    def _resume(self, asked: PendingCommands) -> None:
+    def _resume(self, pending: PendingCommand) -> None:
         was_paused = self.paused
-        self.go_on()
-        again = f"training again after step {self.step}"
-        asked.done(again if was_paused else "not paused: training goes on")
+        self.end_pause()
+        resumed = f"resumed after step {formats.count(self.step)}"
+        pending.done(resumed if was_paused else "the run is not paused")
 
 
-def _words(asked: PendingCommands, step: int) -> str:
-    if asked.name == "checkpoint":
-        return f"a checkpoint is saved at step {step}"
-    if asked.name == "stop":
-        return f"saved at step {step}; stopping"
-    if asked.name == "cancel":
-        return f"cancelled at step {step}"
-    return f"learning rate {asked.learning_rate:.4g} from step {step + 1} on"
+def _default_answer(pending: PendingCommand, step: int) -> str:
+    at = formats.count(step)
+    if pending.name == "checkpoint":
+        return f"checkpoint saved at step {at}"
+    if pending.name == "stop":
+        return f"saved at step {at}; stopping"
+    if pending.name == "cancel":
+        return f"cancelled at step {at}"
+    rate = formats.rate(pending.learning_rate)
+    return f"learning rate {rate} from step {formats.count(step + 1)} on"

@@ -1,11 +1,11 @@
-"""Makes any training loop show up live: `from tui_trainer.writer import RunWriter`.
+"""Records any training loop as a run: `from tui_trainer.writer import RunWriter`.
 
     with RunWriter("runs", name="mine", total_steps=1000, config={"lr": 1e-3}) as run:
         for step in range(1, 1001):
             run.log(step, loss=train_one_step())
 
-Loads neither torch nor Textual. Nothing that it does can end the training: a full disk or an
-unwritable folder warns once.
+Imports neither torch nor Textual. Its errors never end the training: a full disk or a folder that
+cannot be written gives one warning.
 """
 
 from __future__ import annotations
@@ -28,28 +28,34 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import CommandName, RunState
 from tui_trainer.store import paths
 from tui_trainer.store.runs import process_identity, run_folder
+from tui_trainer.text import formats
 from tui_trainer.writer import run_end
 from tui_trainer.writer.callbacks import Callbacks
 from tui_trainer.writer.coerce import number, plain
-from tui_trainer.writer.command_listener import CommandListener, PendingCommands
+from tui_trainer.writer.command_listener import CommandListener, PendingCommand
 from tui_trainer.writer.metric_rows import MetricRows
 from tui_trainer.writer.run_end import Ending
 from tui_trainer.writer.run_files import RunFiles, WriteWarnings
 from tui_trainer.writer.step_timer import StepTimer
 
-# How often a paused loop looks for commands.
-PAUSED_POLL_SECONDS = 0.05
+PAUSED_POLL_SECONDS = 0.05  # between two reads of the commands while paused
 
 
 class RunWriter:
-    """Writes one run's folder from inside its loop; for one thread.
+    """Writes one run's folder from inside its training loop. Not thread-safe.
 
-    `runs_dir` is the folder of runs, `name` the run's (letters, digits, '.', '_', '-'; raises
-    `UserError` otherwise), `total_steps` the optimizer steps in all where known, `config` what
-    is worth knowing about the run. Only the main process of several writes: the one whose RANK
-    (or SLURM_PROCID, or OMPI_COMM_WORLD_RANK) is 0, unless `main_process` says it.
+    Args:
+        runs_dir: folder of runs.
+        name: name of the run: letters, digits, '.', '_' and '-'.
+        total_steps: optimizer steps of the whole run, if known.
+        config: settings of the run, for `run.json`.
+        program: name of the training program; default: the script's name.
+        main_process: whether this process writes the run; default: whether RANK (or SLURM_PROCID,
+            OMPI_COMM_WORLD_RANK or LOCAL_RANK) is 0 or not set.
+        hardware: whether to record hardware samples.
 
-    A run takes no commands until its loop calls `control`, `commands` or reads `stopping`.
+    Raises `UserError` if `name` cannot be a folder's name. A run accepts no commands until its
+    loop calls `control` or `commands`, or reads `stopping`.
     """
 
     def __init__(
@@ -64,10 +70,10 @@ class RunWriter:
         hardware: bool = True,
     ) -> None:
         paths.safe_name(name, "run name")
-        self._complaints = WriteWarnings()
-        self._rows = MetricRows(self._complaints)
-        self._pace = StepTimer()
-        self._hooks = Callbacks()
+        self._warnings = WriteWarnings()
+        self._rows = MetricRows(self._warnings)
+        self._timer = StepTimer()
+        self._callbacks = Callbacks()
         self._records: RunFiles | None = None
         self._listener: CommandListener | None = None
         self._manual = False
@@ -82,110 +88,110 @@ class RunWriter:
                 _config(config),
                 state := _first_state(int(total) if total and total > 0 else None),
             )
-            self._records = RunFiles(folder, state, self._complaints)
+            self._records = RunFiles(folder, state, self._warnings)
             self._listener = CommandListener(self._records)
         except (UserError, OSError, RuntimeError) as error:
-            self._complaints.say("start", f"{error}; training goes on unrecorded")
+            self._warnings.warn("start", f"{error}; training continues without recording")
             return
         self._end = run_end.RunEnd(self._records, self._listener, hardware=hardware)
-        weakref.finalize(self, self._end.let_go).atexit = False
+        weakref.finalize(self, self._end.finish_abandoned).atexit = False
         atexit.register(self._end.at_exit)
 
-    # -- what it is --------------------------------------------------------------------------
+    # -- state -------------------------------------------------------------------------------
 
     @property
     def active(self) -> bool:
-        """Whether this process writes the run: it is the main one, and the run has not ended."""
+        """Whether this is the main process and the run has not ended."""
         return self._records is not None and not self._records.closed
 
     @property
     def path(self) -> Path | None:
-        """The run's folder; None where nothing is written."""
+        """The run's folder; None if nothing is written."""
         return self._records.folder.path if self._records is not None else None
 
     @property
     def paused(self) -> bool:
-        """Whether somebody has paused the run."""
-        return self.active and self._listening.paused
+        """Whether the run was paused by a command."""
+        return self.active and self._active_listener.paused
 
     @property
     def stopping(self) -> Literal["stop", "cancel"] | None:
-        """`"stop"` (after saving) or `"cancel"` once somebody asked for it: leave the loop then.
+        """`"stop"` (after saving) or `"cancel"` after that command: leave the loop then.
 
-        Reading it is a promise to do so: from then on the run takes both commands.
+        Once a loop has read this, the run accepts both commands.
         """
         if not self.active:
             return None
         if not self._manual:
-            self._listening.supports("stop", "cancel")
-        return self._listening.ending
+            self._active_listener.support("stop", "cancel")
+        return self._active_listener.ending
 
-    # -- what the loop tells -----------------------------------------------------------------
+    # -- recording ---------------------------------------------------------------------------
 
     def log(self, step: int, metrics: Mapping[str, object] | None = None, **values: object) -> None:
-        """Records what step `step` measured, and obeys waiting commands (see `control`).
+        """Record the metrics of a finished step, and execute new commands (see `control`).
 
-        Well-known names: loss, learning_rate, gradient_norm (L2, before clipping), tokens (since
-        the row before), epoch; names that begin with `val_` or `eval_` make an evaluation's
-        line. Numbers, and one-element tensors and arrays; NaN and infinity are recorded as such.
-        While the run is paused, it waits in here.
+        Known names are loss, learning_rate, gradient_norm (L2, before clipping), tokens (since
+        the last call) and epoch; names that begin with `val_` or `eval_` are recorded as an
+        evaluation. Values are numbers or one-element tensors and arrays; NaN and infinity are
+        recorded as such. Blocks while the run is paused.
         """
         if self.active:
-            with self._unharmed("log"):
+            with self._guarded("log"):
                 self._log(step, {**(metrics or {}), **values})
             if not self._manual:
-                self._obey()
+                self._execute_commands()
 
     def step(self, step: int, *, epoch: float | None = None) -> None:
-        """Tells that `step` is finished where nothing was measured, and obeys like `log`."""
+        """Record that `step` is finished, without metrics; executes commands like `log`."""
         if self.active:
-            with self._unharmed("step"):
+            with self._guarded("step"):
                 whole = self._rows.step(step)
                 if whole is not None:
-                    self._at(whole, epoch)
+                    self._set_step(whole, epoch)
             if not self._manual:
-                self._obey()
+                self._execute_commands()
 
     def event(self, kind: str, message: str, **detail: object) -> None:
-        """Adds a line to the run's events, such as a warning."""
+        """Add an event to the run, such as a warning."""
         if self.active:
-            with self._unharmed("event"):
-                self._writing.event(str(kind), str(message), detail=detail)
+            with self._guarded("event"):
+                self._active_records.event(str(kind), str(message), detail=detail)
 
     def checkpoint(self, path: str | os.PathLike[str]) -> None:
-        """Tells that a checkpoint lies at `path` now."""
+        """Record that a checkpoint was saved at `path`."""
         name = Path(path).name
         self.event("checkpoint", f"checkpoint {name} saved", path=os.fspath(path))
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Shows the run as evaluating meanwhile; the time does not count as training."""
-        began = time.monotonic()
+        """Show the run as evaluating inside a `with` block, and exclude it from training time."""
+        started = time.monotonic()
         self.enter("evaluating")
         try:
             yield
         finally:
-            self._pace.rest(time.monotonic() - began)
+            self._timer.exclude(time.monotonic() - started)
             self.enter("training")
 
     def enter(
         self, state: Literal["preparing", "training", "evaluating", "saving"], message: str = ""
     ) -> None:
-        """Shows the run in another state."""
+        """Show the run in another state."""
         if self.active and not self.paused:
-            with self._unharmed("enter"):
-                self._writing.enter(state, message)
+            with self._guarded("enter"):
+                self._active_records.enter(state, message)
 
     def total(self, steps: int | None = None, epochs: float | None = None) -> None:
-        """How long the run will be, where that is known only now."""
+        """Set the length of the run, if it is not known at the start."""
         if self.active:
-            with self._unharmed("total"):
-                self._writing.update(total_steps=steps, total_epochs=epochs)
+            with self._guarded("total"):
+                self._active_records.update(total_steps=steps, total_epochs=epochs)
 
     def finish(self, state: Ending | None = None, message: str = "") -> None:
-        """Ends the run; without `state` as completed, or as cancelled where it was stopped."""
+        """End the run in `state`; without one as completed, or as cancelled after a stop."""
         if self._records is not None and self.active:
-            with self._unharmed("finish"):
+            with self._guarded("finish"):
                 self._end.finish(state, message)
             atexit.unregister(self._end.at_exit)
 
@@ -199,10 +205,10 @@ class RunWriter:
         traceback: TracebackType | None,
     ) -> None:
         if self.active:
-            state, message = run_end.of_exception(error, self._writing.state.step)
+            state, message = run_end.end_of_exception(error, self._active_records.state.step)
             self.finish(state, message)
 
-    # -- what others ask ---------------------------------------------------------------------
+    # -- commands ----------------------------------------------------------------------------
 
     def control(
         self,
@@ -212,56 +218,58 @@ class RunWriter:
         on_stop: Callable[[], object] | None = None,
         on_cancel: Callable[[], object] | None = None,
     ) -> None:
-        """Obeys commands in `log` and `step` from now on: pause and resume, and what a function
-        is given for.
+        """Execute commands in `log` and `step` from now on: pause, resume, and those with a
+        function.
 
         `on_checkpoint()` saves; `on_learning_rate(rate)` sets the rate. A stop calls `on_stop()`,
-        or else `on_checkpoint()`; a cancel calls `on_cancel()`. A loop that reads `stopping` takes
-        stop and cancel without functions. What a function returns as text is the answer. One
-        that raises has refused, and the training goes on.
+        or `on_checkpoint()` without one; a cancel calls `on_cancel()`. A loop that reads
+        `stopping` accepts stop and cancel without functions. A string that a function returns is
+        the answer to the command's sender; a function that raises refuses the command, and
+        training continues.
         """
-        self._hooks = Callbacks(on_checkpoint, on_learning_rate, on_stop, on_cancel)
+        self._callbacks = Callbacks(on_checkpoint, on_learning_rate, on_stop, on_cancel)
         if self.active:
-            self._listening.supports("pause", "resume", *self._hooks.names)
+            self._active_listener.support("pause", "resume", *self._callbacks.names)
 
-    def commands(self, *names: CommandName, wait: bool = True) -> Iterator[PendingCommands]:
-        """Commands for the loop to carry out itself, each answered by `done` or `refuse`.
+    def commands(self, *names: CommandName, wait: bool = True) -> Iterator[PendingCommand]:
+        """Yield commands for the loop to execute, each to be answered by `done` or `refuse`.
 
-        `names` are those that it obeys besides pause and resume, which are obeyed here: a paused
-        run waits in here, unless `wait` is False (see `paused`). `log` then leaves commands alone.
+        `names` are the commands that the loop executes. Pause and resume are executed here: this
+        blocks while the run is paused, unless `wait` is False (see `paused`). Once this was
+        called, `log` and `step` no longer execute commands.
         """
         self._manual = True
         if not self.active:
             return
-        self._listening.supports("pause", "resume", *names)
+        self._active_listener.support("pause", "resume", *names)
         while True:
-            for asked in self._take():
-                yield asked
-                if wait and not asked.answered:
-                    asked.refuse(f"the training loop took no notice of {asked.name}")
+            for command in self._read_commands():
+                yield command
+                if wait and not command.answered:
+                    command.refuse(f"the training loop did not execute {command.name}")
             if not (wait and self.paused):
                 return
             time.sleep(PAUSED_POLL_SECONDS)
 
-    # -- inside ------------------------------------------------------------------------------
+    # -- internal ----------------------------------------------------------------------------
 
     @property
-    def _writing(self) -> RunFiles:
+    def _active_records(self) -> RunFiles:
         assert self._records is not None  # noqa: S101  (callers ask `active` first)
         return self._records
 
     @property
-    def _listening(self) -> CommandListener:
+    def _active_listener(self) -> CommandListener:
         assert self._listener is not None  # noqa: S101  (callers ask `active` first)
         return self._listener
 
     @contextlib.contextmanager
-    def _unharmed(self, what: str) -> Iterator[None]:
-        """A fault of ours is told and never reaches the training."""
+    def _guarded(self, what: str) -> Iterator[None]:
+        """Turn an exception of `what` into a warning, so that it never reaches the training."""
         try:
             yield
         except Exception as error:
-            self._complaints.say(what, f"{what} failed: {type(error).__name__}: {error}")
+            self._warnings.warn(what, f"{what} failed: {type(error).__name__}: {error}")
 
     def _log(self, given: int, values: dict[str, object]) -> None:
         step = self._rows.step(given)
@@ -270,61 +278,62 @@ class RunWriter:
         train, evaluation = self._rows.sort(step, values)
         row = train or evaluation
         epoch: float | None = row.get("epoch") if row else None
-        self._at(step, epoch)
+        self._set_step(step, epoch)
         if train is not None:
             self._add_times(step, train)
-            self._writing.row(train)
+            self._active_records.row(train)
         if evaluation is not None:
-            self._writing.row(evaluation)
+            self._active_records.row(evaluation)
             self._evaluated(step, evaluation, alone=train is None)
 
-    def _at(self, step: int, epoch: float | None) -> None:
-        records, pace = self._writing, self._pace
-        pace.step(step)
+    def _set_step(self, step: int, epoch: float | None) -> None:
+        records, timer = self._active_records, self._timer
+        timer.step(step)
         total = records.state.total_steps
         records.update(
             step=step,
             epoch=records.state.epoch if epoch is None else epoch,
-            eta_seconds=pace.eta(None if total is None else total - step),
-            elapsed_seconds=pace.elapsed(),
+            eta_seconds=timer.eta(None if total is None else total - step),
+            elapsed_seconds=timer.elapsed(),
         )
         if records.state.state == "preparing":
-            pace.begin()
+            timer.start()
             records.enter("training")
 
     def _add_times(self, step: int, row: dict[str, Any]) -> None:
-        spent = self._pace.row(step, row.get("tokens"))
-        if spent is not None:
-            row.setdefault("step_time_ms", round(1000 * spent[1] / spent[0], 3))
-        self._writing.update(tokens_per_second=self._pace.tokens_per_second())
+        timed = self._timer.row(step, row.get("tokens"))
+        if timed is not None:
+            row.setdefault("step_time_ms", round(1000 * timed[1] / timed[0], 3))
+        self._active_records.update(tokens_per_second=self._timer.tokens_per_second())
 
     def _evaluated(self, step: int, row: dict[str, Any], *, alone: bool) -> None:
         loss: float | None = row.get("val_loss")
-        best = self._writing.state.best_val_loss
+        best = self._active_records.state.best_val_loss
         improved = loss is not None and (best is None or loss < best)
         if improved:
-            self._writing.update(best_val_loss=loss, best_step=step)
+            self._active_records.update(best_val_loss=loss, best_step=step)
         if alone:  # a loop that validates at every step needs no event for each
             shown = {k: v for k, v in row.items() if k not in ("kind", "step", "time", "epoch")}
-            words = "" if loss is None else f": val_loss {loss:.4g}{' (best)' if improved else ''}"
-            self._writing.event("evaluation", f"evaluation{words}", detail=shown)
+            best_mark = " (best)" if improved else ""
+            text = "" if loss is None else f": val_loss {formats.number(loss)}{best_mark}"
+            self._active_records.event("evaluation", f"evaluation{text}", detail=shown)
 
-    def _take(self) -> list[PendingCommands]:
-        before = self._listening.waited
-        found = self._listening.take()
-        self._pace.rest(self._listening.waited - before)
+    def _read_commands(self) -> list[PendingCommand]:
+        before = self._active_listener.paused_seconds
+        found = self._active_listener.read()
+        self._timer.exclude(self._active_listener.paused_seconds - before)
         return found
 
-    def _obey(self) -> None:
-        """Carries out waiting commands; a pause waits in here."""
-        listener, before = self._listening, self._listening.waited
+    def _execute_commands(self) -> None:
+        """Execute new commands; blocks while the run is paused."""
+        listener, before = self._active_listener, self._active_listener.paused_seconds
         while True:
-            for asked in listener.take():
-                self._hooks.carry_out(asked)
+            for command in listener.read():
+                self._callbacks.execute(command)
             if not listener.paused:
                 break
             time.sleep(PAUSED_POLL_SECONDS)
-        self._pace.rest(listener.waited - before)
+        self._timer.exclude(listener.paused_seconds - before)
 
 
 def _first_state(total_steps: int | None) -> RunState:

@@ -72,14 +72,14 @@ def test_an_empty_store_says_how_the_first_one_comes(capsys: Capture) -> None:
 def test_show_tells_what_is_wrong(store: AdapterStore, capsys: Capture) -> None:
     assert json.loads(done(capsys, "show", "one", "--json")[0])["problem"] is None
     (store.root / "one" / adapter_files.WEIGHTS).write_bytes(b"")
-    assert "is not what was saved" in done(capsys, "show", "one")[0]
-    assert "is not what was saved" in refused(capsys, "load", "one")
-    assert "is not what was saved" in refused(capsys, "export", "one", "out")
+    assert "has changed since it was saved" in done(capsys, "show", "one")[0]
+    assert "has changed since it was saved" in refused(capsys, "load", "one")
+    assert "has changed since it was saved" in refused(capsys, "export", "one", "out")
     assert "did you mean 'two'" in refused(capsys, "show", "tow")
 
 
 def test_only_adapters_of_one_base_answer_together(store: AdapterStore, capsys: Capture) -> None:
-    assert "'other' was made for /models/other" in refused(capsys, "load", "one", "other")
+    assert "'other' belongs to the base /models/other" in refused(capsys, "load", "one", "other")
     assert "is not NAME or NAME=WEIGHT" in refused(capsys, "load", "one=x")
     assert store.live() == {}
 

@@ -130,7 +130,7 @@ def test_show_as_json_names_damaged_checkpoints(
     folder = make_run("mine")
     (folder.checkpoints_dir / "step-00000007" / "adapter.bin").write_bytes(b"y" * 2048)
     found = json.loads(printed(capsys, "runs", "show", str(folder.path), "--json"))
-    assert found["checkpoints"][0]["problem"] == "adapter.bin is not what was saved"
+    assert found["checkpoints"][0]["problem"] == "adapter.bin has changed since it was saved"
     assert found["adapter"] is None
     assert found["info"]["job"]["name"] == "mine"
     assert found["last_train"]["nonfinite"] == ["loss"]

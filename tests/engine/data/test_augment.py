@@ -193,7 +193,7 @@ def test_what_it_costs_is_said_before(tmp_path: Path) -> None:
     assert "which the built-in base cannot" in found["data.augment_model"].message
     values["data"]["augment_model"] = "owner/name"
     found = {item.key: item for item in job_checks.check(jobs.check_job(values, tmp_path, "test"))}
-    assert "has owner/name write 2 training rows anew" in found["data.augment"].message
+    assert "makes owner/name rewrite 2 training rows" in found["data.augment"].message
     values["data"]["augment_model"] = "./not-here"
     with pytest.raises(UserError, match="augment_model: model folder"):
         jobs.check_job(values, tmp_path, "test")

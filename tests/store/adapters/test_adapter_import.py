@@ -51,12 +51,12 @@ def test_a_runs_adapter_keeps_its_facts(run: RunFolder) -> None:
     assert store.problem("my-run") is None
 
 
-def test_a_run_that_left_no_adapter_is_told(run: RunFolder) -> None:
-    with pytest.raises(UserError, match="has left no adapter: it is idle"):
+def test_a_run_without_an_adapter_is_an_error(run: RunFolder) -> None:
+    with pytest.raises(UserError, match="is idle and has no adapter yet"):
         add_from(AdapterStore(), run.path)
 
 
-def test_a_foreign_adapter_tells_what_peft_knows(tmp_path: Path) -> None:
+def test_a_foreign_adapter_has_the_facts_of_its_peft_configuration(tmp_path: Path) -> None:
     store = AdapterStore()
     folder = write_adapter(tmp_path / "some thing!")
     assert add_from(store, folder).name == "some-thing"
@@ -81,7 +81,7 @@ def test_an_exported_adapter_comes_back_as_it_was(tmp_path: Path) -> None:
         ({"base_model_name_or_path": None}, "does not name its base model"),
         ({"r": 0}, "`$.rank`"),
         ({"target_modules": None}, "`$.target_modules`"),
-        ({"peft_type": "IA3"}, "LORA is needed"),
+        ({"peft_type": "IA3"}, "only LORA is supported"),
     ],
 )
 def test_what_is_no_adapter_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
@@ -91,6 +91,6 @@ def test_what_is_no_adapter_is_refused(tmp_path: Path, changes: dict[str, Any], 
     assert AdapterStore().list() == []
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no folder"):
         add_from(AdapterStore(), tmp_path / "absent")

@@ -94,16 +94,16 @@ def test_names_cannot_leave_the_folder(store: AdapterStore, source: Path, name: 
     assert [item.info.name for item in store.list()] == ["there"]
 
 
-def test_a_taken_name_is_refused_or_numbered_on(store: AdapterStore, source: Path) -> None:
+def test_a_taken_name_is_refused_or_gets_a_number(store: AdapterStore, source: Path) -> None:
     store.add(source, info())
     with pytest.raises(UserError, match="there is already an adapter 'mine'"):
         store.add(source, info())
-    names = [store.add(source, info(), number_on=True).name for _ in range(2)]
+    names = [store.add(source, info(), add_number=True).name for _ in range(2)]
     assert names == ["mine-2", "mine-3"]
     free = store.free_name("taught")
     assert store.add(source, info(free)).name == free
     assert free.startswith("taught-2") and free.endswith("-1")
-    assert store.add(source, info(free), number_on=True).name == free[:-1] + "2"
+    assert store.add(source, info(free), add_number=True).name == free[:-1] + "2"
 
 
 def test_an_unknown_name_gets_the_nearest(store: AdapterStore, source: Path) -> None:
@@ -120,22 +120,22 @@ BROKEN: list[tuple[Callable[[Path], object], str]] = [
     (lambda f: (f / files.WEIGHTS).unlink(), "adapter_model.safetensors is missing"),
     (lambda f: (f / files.CONFIG).unlink(), "adapter_config.json is missing"),
     (lambda f: (f / files.CONFIG).write_text("{"), "is not valid JSON"),
-    (lambda f: (f / files.CONFIG).write_text("[]"), "LORA is needed"),
+    (lambda f: (f / files.CONFIG).write_text("[]"), "only LORA is supported"),
     (lambda f: (f / files.CONFIG).write_text('{"peft_type":"IA3"}'), "of the type 'IA3'"),
-    (lambda f: (f / files.WEIGHTS).write_bytes(b""), "is cut off or no safetensors"),
-    (lambda f: (f / files.WEIGHTS).write_bytes(b"\xff" * 99), "is cut off or no safetensors"),
+    (lambda f: (f / files.WEIGHTS).write_bytes(b""), "is incomplete or not a safetensors"),
+    (lambda f: (f / files.WEIGHTS).write_bytes(b"\xff" * 99), "is incomplete or not a safetensors"),
     (lambda f: write_weights(f / files.WEIGHTS, b"{nonsense}"), "header is not valid JSON"),
     (lambda f: write_weights(f / files.WEIGHTS, b"[]"), "header is not valid JSON"),
-    (lambda f: write_weights(f / files.WEIGHTS, {}, b""), "holds no weights"),
-    (lambda f: write_weights(f / files.WEIGHTS, {"a": 3}), "the size of a does not fit"),
+    (lambda f: write_weights(f / files.WEIGHTS, {}, b""), "contains no weights"),
+    (lambda f: write_weights(f / files.WEIGHTS, {"a": 3}), "the size of a is wrong"),
     (
         lambda f: write_weights(
             f / files.WEIGHTS, {"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 9]}}
         ),
-        "the size of a does not fit",
+        "the size of a is wrong",
     ),
-    (lambda f: write_weights(f / files.WEIGHTS, body=b"\0" * 23), "is cut off: "),
-    (lambda f: write_weights(f / files.WEIGHTS, body=b"\0" * 25), "bytes are expected"),
+    (lambda f: write_weights(f / files.WEIGHTS, body=b"\0" * 23), "is incomplete: "),
+    (lambda f: write_weights(f / files.WEIGHTS, body=b"\0" * 25), "is incomplete: it has"),
 ]
 
 
@@ -145,7 +145,7 @@ def test_a_broken_adapter_is_refused_and_leaves_nothing(
 ) -> None:
     folder = store.add(source, info("before"))
     spoil(source)
-    with pytest.raises(UserError, match="holds no adapter that can be used") as caught:
+    with pytest.raises(UserError, match=r"the adapter in .* cannot be used") as caught:
         store.add(source, info())
     assert words in str(caught.value)
     assert [p.name for p in store.root.iterdir() if p.is_dir()] == ["before"]
@@ -159,7 +159,7 @@ def test_a_changed_byte_and_newer_facts_are_named(store: AdapterStore, source: P
     folder = store.add(source, info())
     write_weights(folder / files.WEIGHTS, body=b"\1" * 24)
     assert store.problem("mine") == (
-        "adapter_model.safetensors is not what was saved: its SHA-256 differs"
+        "adapter_model.safetensors has changed since it was saved: its SHA-256 differs"
     )
     files.write_info(folder, info(schema=99))
     assert "newer version" in str(store.problem("mine"))
@@ -208,7 +208,7 @@ def test_what_is_deleted_can_be_restored(store: AdapterStore, source: Path) -> N
     assert store.live() == {}, "it is there again, but it does not answer by itself"
 
 
-def test_restore_numbers_on_where_the_name_was_taken(store: AdapterStore, source: Path) -> None:
+def test_restore_adds_a_number_to_a_taken_name(store: AdapterStore, source: Path) -> None:
     for created in (1.0, 2.0):
         store.add(source, info(created_at=created))
         store.delete("mine")
@@ -239,7 +239,9 @@ def test_what_is_live_survives_a_restart_by_base(store: AdapterStore, source: Pa
     store.set_live({"foreign": 1.0}, "/models/other")
     again = AdapterStore()
     assert (again.live(), again.live("/models/other")) == ({"mine": 1.0}, {"foreign": 1.0})
-    with pytest.raises(UserError, match="'foreign' was made for /models/other, not for builtin"):
+    with pytest.raises(
+        UserError, match="'foreign' belongs to the base /models/other, not to builtin"
+    ):
         store.set_live({"foreign": 1.0})
     store.set_live({})
     assert (again.live(), again.live("/models/other")) == ({}, {"foreign": 1.0})
@@ -255,7 +257,7 @@ def test_a_weight_must_be_a_number(store: AdapterStore, source: Path, weight: fl
     assert store.live() == {}
 
 
-def test_a_live_adapter_that_is_gone_or_broken_is_told_once(
+def test_a_missing_or_damaged_active_adapter_is_reported_once(
     store: AdapterStore, source: Path
 ) -> None:
     for name in ("whole", "broken", "gone"):
@@ -264,11 +266,11 @@ def test_a_live_adapter_that_is_gone_or_broken_is_told_once(
     (store.root / "broken" / files.WEIGHTS).write_bytes(b"")
     (store.root / "gone").rename(store.root.parent / "elsewhere")
     assert store.live() == {"whole": 0.5, "broken": 0.3}
-    told = store.settle_live()
-    assert told[0].startswith("adapter 'broken' no longer answers: ")
-    assert told[1] == "adapter 'gone' no longer answers: it is gone"
+    told = store.drop_missing_live()
+    assert told[0].startswith("adapter 'broken' was deactivated: ")
+    assert told[1] == "adapter 'gone' was deactivated: it does not exist"
     assert store.live() == {"whole": 1.0}, "the only one left answers in full"
-    assert store.settle_live() == []
+    assert store.drop_missing_live() == []
 
 
 def test_a_broken_live_file_means_the_base_alone(store: AdapterStore, source: Path) -> None:
@@ -279,7 +281,7 @@ def test_a_broken_live_file_means_the_base_alone(store: AdapterStore, source: Pa
     assert store.live() == {"mine": 1.0}
 
 
-def test_queries_are_counted_and_a_gone_adapter_is_passed_over(
+def test_queries_are_counted_and_a_missing_adapter_is_ignored(
     store: AdapterStore, source: Path
 ) -> None:
     store.add(source, info())
@@ -308,7 +310,7 @@ store = AdapterStore(root)
 info = AdapterInfo(name="taught", created_at=1.0, base_model="builtin", base_hash=None)
 print("ready", flush=True)
 for turn in itertools.count():
-    name = store.add(source, info, number_on=True).name
+    name = store.add(source, info, add_number=True).name
     print("added", name, flush=True)
     store.set_live({name: 1.0})
     print("live", name, flush=True)
@@ -318,7 +320,7 @@ for turn in itertools.count():
 """
 
 
-def test_twenty_kills_leave_only_whole_adapters(tmp_path: Path, source: Path) -> None:
+def test_twenty_kills_leave_only_complete_adapters(tmp_path: Path, source: Path) -> None:
     root, chance = tmp_path / "adapters", random.Random(11)
     names: set[str] = set()
     for _ in range(20):
@@ -344,6 +346,6 @@ def test_twenty_kills_leave_only_whole_adapters(tmp_path: Path, source: Path) ->
         assert [store.problem(name) for name in there] == [None] * len(there)
         if any(what == "live" for what, _ in words):
             assert len(store.live()) == 1
-        assert store.settle_live() == []
+        assert store.drop_missing_live() == []
     store.add(source, info("after"))
     assert list(root.glob(".incoming-*")) == []

@@ -25,7 +25,7 @@ def test_a_conversation_is_carried_on_after_a_restart() -> None:
     assert second.turns() == [QUESTION, ANSWER]
     assert second.turns(1) == [ANSWER]
     assert second.turns(0) == []
-    assert second.said()[-1].adapter == "mine"
+    assert second.recorded()[-1].adapter == "mine"
     assert second.folder == paths.home() / "conversations"
 
 
@@ -46,13 +46,13 @@ def test_which_feedback_rates_the_last_answer_is_remembered() -> None:
     store.append(QUESTION)
     store.append(ANSWER, cancelled=True)
     store.rated("bcdfg")
-    last = ConversationStore().said()[-1]
+    last = ConversationStore().recorded()[-1]
     assert (last.example, last.cancelled) == ("bcdfg", True)
     store.rated(None)
-    assert ConversationStore().said()[-1].example is None
+    assert ConversationStore().recorded()[-1].example is None
 
 
-def test_unreadable_lines_and_a_torn_end_are_left_out() -> None:
+def test_unreadable_lines_and_an_incomplete_end_are_left_out() -> None:
     store = ConversationStore()
     store.append(QUESTION)
     with store.file.open("ab") as file:
@@ -73,7 +73,7 @@ def test_a_broken_pointer_starts_a_new_conversation(pointer: bytes) -> None:
     assert again.file.parent == store.folder
 
 
-def test_what_was_said_is_for_the_user_alone() -> None:
+def test_conversations_are_readable_by_the_user_only() -> None:
     store = ConversationStore()
     store.append(QUESTION)
     store.remember("hello")
@@ -82,7 +82,7 @@ def test_what_was_said_is_for_the_user_alone() -> None:
     assert store.folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_the_history_keeps_lines_once_in_a_row() -> None:
+def test_the_history_has_no_consecutive_duplicates() -> None:
     store = ConversationStore()
     for line in ("one", "two", "two", " ", "one"):
         store.remember(line)
@@ -100,7 +100,7 @@ def test_any_text_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory,
     assert ConversationStore(folder).history() == [f"x{text}"]
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = ConversationStore(tmp_path / "file")
     with pytest.raises(UserError, match="cannot be written: File exists"):

@@ -53,7 +53,7 @@ def test_a_bad_answer_is_pending_only_with_a_correction() -> None:
 
 def test_examples_are_found_by_id_and_by_number() -> None:
     store = FeedbackStore()
-    with pytest.raises(UserError, match="nothing was rated yet"):
+    with pytest.raises(UserError, match="nothing is rated yet"):
         store.get("1")
     first, second = store.add(example("one")), store.add(example("two"))
     assert (store.get("1"), store.get(2), store.get(second.id)) == (first, second, second)
@@ -70,13 +70,13 @@ def test_what_was_dropped_is_not_taught_and_not_changed() -> None:
     good = store.add(example(rating="good"))
     assert store.drop(good.id).dropped
     assert store.pending() == []
-    with pytest.raises(UserError, match="was dropped"):
+    with pytest.raises(UserError, match="is dropped"):
         store.drop(good.id)
-    with pytest.raises(UserError, match="was dropped"):
+    with pytest.raises(UserError, match="is dropped"):
         store.edit(good.id, note="x")
 
 
-def test_purge_removes_the_words_of_what_was_dropped() -> None:
+def test_purge_removes_the_text_of_dropped_examples() -> None:
     store = FeedbackStore()
     secret, kept = store.add(example("my password is hunter2")), store.add(example("kept"))
     store.edit(secret.id, correction="hunter2 it is")
@@ -121,7 +121,7 @@ def test_a_learned_answer_that_is_corrected_again_is_learned_again() -> None:
 def test_an_empty_correction_is_refused(correction: str) -> None:
     store = FeedbackStore()
     bad = store.add(example())
-    with pytest.raises(UserError, match="needs a text"):
+    with pytest.raises(UserError, match="the correction is empty"):
         store.edit(bad.id, correction=correction)
 
 
@@ -149,13 +149,13 @@ def test_two_stores_see_each_others_feedback() -> None:
     assert one.get(first.id).dropped
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written: File exists"):
         FeedbackStore(tmp_path / "file").add(example())
 
 
-def test_a_journal_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_journal_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "feedback.jsonl").mkdir()
     with pytest.raises(UserError, match="cannot be read: a folder, not a file"):
         FeedbackStore(tmp_path).examples()

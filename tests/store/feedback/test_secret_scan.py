@@ -65,7 +65,7 @@ def test_a_secret_is_found_and_named(text: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("text", ORDINARY)
-def test_ordinary_text_is_left_alone(text: str) -> None:
+def test_ordinary_text_is_not_flagged(text: str) -> None:
     assert find_secrets(text) == []
 
 
@@ -79,12 +79,12 @@ def test_nothing_is_found_in_the_built_in_questions_and_answers() -> None:
 
 
 @given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz \n.,?'", max_size=200))
-def test_words_alone_are_no_secret_unless_one_is_announced(text: str) -> None:
+def test_words_are_secrets_only_as_assignments(text: str) -> None:
     if not any(word in text for word in ("pass", "pwd", "pin", "secret", "token", "key", "cred")):
         assert find_secrets(text) == []
 
 
 @given(st.text(max_size=50), st.text(max_size=50))
-def test_a_key_is_found_wherever_it_stands(before: str, after: str) -> None:
+def test_a_key_is_found_anywhere_in_a_text(before: str, after: str) -> None:
     key = "AKIA" + "Q3EGRZ5LXK2V7M4T"
     assert "AWS key" in find_secrets(f"{before} {key} {after}")

@@ -40,17 +40,17 @@ def test_the_newest_row_that_has_a_rate_counts(folder: RunFolder) -> None:
     ]
     folder.metrics_file.write_text("\n".join(rows))
     assert present_rate.newest_rate(folder) == 2e-4
-    assert present_rate.rise(folder, 0.05) == "0.05 is 250 times the present rate, 0.0002"
+    assert present_rate.rise(folder, 0.05) == "0.05 is 250 times the current rate, 2e-4"
     assert present_rate.rise(folder, 2e-3) is None
 
 
 @pytest.mark.parametrize("rows", ["", '{"kind":"train","step":1,"learning_rate":0.0}\n'])
 def test_without_a_rate_above_0_the_peak_is_the_measure(folder: RunFolder, rows: str) -> None:
     folder.metrics_file.write_text(rows)
-    assert present_rate.rise(folder, 0.1) == "0.1 is 100 times the run's peak rate, 0.001"
+    assert present_rate.rise(folder, 0.1) == "0.1 is 100 times the run's peak rate, 1e-3"
     assert present_rate.rise(folder, 1e-3) is None
 
 
-def test_where_nothing_is_known_nothing_is_said(tmp_path: Path) -> None:
+def test_without_a_known_rate_there_is_no_warning(tmp_path: Path) -> None:
     assert present_rate.newest_rate(RunFolder(tmp_path)) is None
     assert present_rate.rise(RunFolder(tmp_path), 5.0) is None

@@ -101,7 +101,7 @@ def test_a_child_is_alive_until_it_has_ended() -> None:
         child.stdout.close()
 
 
-def test_what_a_folder_of_before_holds_is_still_understood() -> None:
+def test_older_folders_are_still_read() -> None:
     old = RunState(state="training", pid=os.getpid(), pid_created=psutil.Process().create_time())
     assert run_folder.status_of(old) == "training"
     assert run_folder.status_of(msgspec.structs.replace(old, pid_created=1.0)) == "crashed"

@@ -1,4 +1,4 @@
-"""Run folders: making, finding, telling the living from the dead."""
+"""Run folders: creating, finding, and which runs are alive."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -26,7 +27,7 @@ def job(tmp_path: Path, write_rows: Callable[..., Path]) -> Job:
     return jobs.check_job({"name": "mine", "data": {"train": str(file)}}, tmp_path, "test")
 
 
-def test_a_new_run_tells_its_facts(tmp_path: Path, job: Job) -> None:
+def test_a_new_run_has_its_facts(tmp_path: Path, job: Job) -> None:
     folder = run_folder.create_run(tmp_path / "runs", job)
     info = folder.info()
     assert info is not None
@@ -40,6 +41,31 @@ def test_a_new_run_tells_its_facts(tmp_path: Path, job: Job) -> None:
     assert run_folder.list_runs(tmp_path / "runs") == [folder]
 
 
+def test_run_json_is_read_once_until_it_is_replaced(
+    tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = run_folder.create_run(tmp_path / "runs", job).path
+    read: list[Path] = []
+    original = run_folder.read_regular
+
+    def counting(file: Path) -> bytes:
+        read.append(file)
+        return original(file)
+
+    monkeypatch.setattr(run_folder, "read_regular", counting)
+    info = RunFolder(path).info()
+    assert info is not None
+    basics = RunFolder(path).basics()
+    assert basics is not None and basics.name == "mine"
+    assert RunFolder(path).loop_info() is None
+    assert read == [path / "run.json"]
+    atomic.write_json(path / "run.json", msgspec.structs.replace(info, name="other"))
+    replaced = RunFolder(path).info()
+    assert replaced is not None and replaced.name == "other"
+    (path / "run.json").unlink()
+    assert RunFolder(path).info() is None
+
+
 def test_found_by_path_id_and_name(tmp_path: Path, job: Job) -> None:
     directory = tmp_path / "runs"
     first = run_folder.create_run(directory, job)
@@ -50,7 +76,7 @@ def test_found_by_path_id_and_name(tmp_path: Path, job: Job) -> None:
     assert run_folder.find_run("mine", directory) == second
     with pytest.raises(UserError, match="the newest there"):
         run_folder.find_run("other", directory)
-    with pytest.raises(UserError, match="holds no runs"):
+    with pytest.raises(UserError, match="has no runs"):
         run_folder.find_run("other", tmp_path / "nothing")
     with pytest.raises(UserError, match=r"it has no run\.json"):
         run_folder.find_run(str(tmp_path), directory)
@@ -94,10 +120,10 @@ def test_a_run_of_another_host_is_stale_after_a_silence() -> None:
     assert run_folder.status_of(alive(**elsewhere, updated_at=time.time() - 999)) == "stale"
 
 
-def test_commands_are_taken_only_where_someone_obeys(tmp_path: Path, job: Job) -> None:
+def test_commands_are_accepted_only_by_a_live_run(tmp_path: Path, job: Job) -> None:
     folder = run_folder.create_run(tmp_path / "runs", job)
     run_folder.write_state(folder, alive(state="completed"))
-    with pytest.raises(UserError, match="is completed and takes no commands"):
+    with pytest.raises(UserError, match="is completed and accepts no commands"):
         run_control.send(folder, "pause")
     run_folder.write_state(folder, alive())
     command = run_control.send(folder, "set-lr", {"learning_rate": 1e-4})
@@ -136,7 +162,7 @@ def sealed(run: RunFolder, step: int) -> Path:
     return folder
 
 
-def test_a_spared_checkpoint_is_kept_and_a_damaged_one_is_no_way_back(tmp_path: Path) -> None:
+def test_a_spared_checkpoint_is_kept_and_a_damaged_one_not_used(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     made = {step: sealed(run, step) for step in (10, 20, 30, 40)}
     assert checkpoints.prune(run, keep=1, spared={20}) == ["step-00000010", "step-00000030"]

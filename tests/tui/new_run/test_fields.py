@@ -84,7 +84,7 @@ def test_what_is_odd_stands_beside_its_field(texts: dict[str, str], tmp_path: Pa
     result = fields_module.check({**texts, **values}, tmp_path)
     assert result.job is not None and result.warnings.keys() == values.keys()
     assert result.warnings["training.learning_rate"].startswith("0.5 is very high")
-    assert result.warnings["training.warmup_steps"].startswith("200 is no shorter than the run")
+    assert result.warnings["training.warmup_steps"].startswith("200 is not less than the")
     assert result.warnings["lora.alpha"].startswith("lora.alpha / lora.rank")
 
 

@@ -13,7 +13,7 @@ from tui_trainer.contracts.data import (
     Repeats,
     UnusedField,
 )
-from tui_trainer.contracts.evaluation import ClassScore, Evaluation, EvaluationFile
+from tui_trainer.contracts.metrics import ClassScore, Evaluation, EvaluationFile
 from tui_trainer.watch.runs import evaluation_lines
 
 DATA = DataReport(

@@ -130,15 +130,15 @@ def _rollback_offer(reference: str, context: click.Context, found: Replay) -> st
     known = [advice for advice in found.advice if advice.status != "closed"]
     if not known or Path(reference).expanduser().is_file():
         return None
-    from tui_trainer.launch.rollback_offer import rollback
+    from tui_trainer.launch.rollback_offer import find_offer
     from tui_trainer.watch.runs.resolve import find_location
 
     folder = RunFolder(find_location(reference, common.runs_dir(context)).path)
     info = folder.info()
     if info is None or folder.status() not in ("failed", "crashed", "cancelled"):
         return None
-    offers = [offer for advice in known if (offer := rollback(folder, info, advice)) is not None]
-    return offers[-1].words if offers else None
+    offers = [offer for advice in known if (offer := find_offer(folder, info, advice)) is not None]
+    return offers[-1].message if offers else None
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def roll_back(session: Session) -> None:
     factor = _scale(session, point)
     for kind in muted:
         observe.mute(session, kind)
-    checkpoints.set_aside_after(session.folder, session.state.step - 1)
+    checkpoints.supersede_after(session.folder, session.state.step - 1)
     _save(session)
     state = session.state
     message = f"{point.words}: rolled back from step {before.step:,} to step {state.step:,}"

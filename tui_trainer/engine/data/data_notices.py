@@ -67,7 +67,7 @@ def _about_versions(report: DataReport) -> list[str]:
 
 def _about_part(part: PartReport, name: str, limit: int, *, labelled: bool) -> list[str]:
     found = [
-        f"{plural(item.rows, f'{name} row')} left out: {item.why()}" for item in part.reasons()
+        f"{plural(item.rows, f'{name} row')} left out: {item.text()}" for item in part.reasons()
     ]
     found += [f"not used in {name} rows: {item.text()}" for item in part.unused]
     if part.cut:

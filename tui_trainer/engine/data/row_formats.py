@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tui_trainer.contracts.data import MOST_PLACES, LeftOutRows, UnusedField
+from tui_trainer.contracts.data import MOST_LOCATIONS, LeftOutRows, UnusedField
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.data import known_fields as known
 from tui_trainer.engine.data.data_files import read_objects
@@ -89,9 +89,9 @@ def _nothing_left(rows: ReadRows) -> str:
         return "no examples; at least one row with text is needed"
     if rows.empty == rows.total:
         return f"all {rows.total:,} rows are empty; at least one row with text is needed"
-    reasons = [f"{item.rows:,} × {item.why()}" for item in rows.left_out]
+    reasons = [f"{item.rows:,} × {item.text()}" for item in rows.left_out]
     if len(reasons) == 1:
-        reasons = [rows.left_out[0].why()]
+        reasons = [rows.left_out[0].text()]
     why = "; ".join(reasons)
     return f"all {rows.total:,} rows are left out: {why}; at least one other row is needed"
 
@@ -146,7 +146,7 @@ class _Places:
     def add(self, name: str, where: str) -> None:
         self.rows[name] += 1
         first = self.where.setdefault(name, [])
-        if len(first) < MOST_PLACES:
+        if len(first) < MOST_LOCATIONS:
             first.append(where)
 
 

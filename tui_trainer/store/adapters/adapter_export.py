@@ -1,4 +1,4 @@
-"""Taking an adapter out of the store, as a folder or an archive."""
+"""Exporting an adapter from the store to a folder or an archive."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _ARCHIVES = {".tar": "w", ".tar.gz": "w:gz", ".tgz": "w:gz"}
 
 
 def export_adapter(store: AdapterStore, name: str, target: Path) -> Path:
-    """Copies an adapter to `target` and gives what was written.
+    """Copy an adapter to `target` and return the path that was written.
 
-    A `target` ending in .tar, .tar.gz or .tgz becomes an archive; one that is a folder already
-    gets the adapter inside it. Nothing is overwritten, and nothing is left half. Raises
-    `UserError`.
+    A `target` that ends in .tar, .tar.gz or .tgz becomes an archive; into an existing folder the
+    adapter's folder is copied. Nothing is overwritten, and no partial copy remains after an error.
+    Raises `UserError`.
     """
     wrong = store.problem(name)
     if wrong:
@@ -30,19 +30,19 @@ def export_adapter(store: AdapterStore, name: str, target: Path) -> Path:
     if mode is None and target.is_dir():
         target = target / name
     if os.path.lexists(target):
-        raise UserError(f"{target} is there already; name another place")
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+        raise UserError(f"{target} already exists; give another path")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         paths.make_private_dir(target.parent)
-        adapter_files.copy_out(store.folder(name), aside)
+        adapter_files.copy_out(store.folder(name), temporary)
         if mode is None:
-            aside.rename(target)
+            temporary.rename(target)
         else:
-            _pack(aside, name, target, mode)
+            _pack(temporary, name, target, mode)
     except OSError as error:
         raise UserError(f"{target} cannot be written: {error.strerror}", 1) from None
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 

@@ -1,4 +1,4 @@
-"""One adapter's folder: PEFT's files, our facts beside them, and whether they are whole."""
+"""The files of one adapter's folder: PEFT's files, `adapter.json`, and their verification."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPTIONAL = ("README.md",)
 
 
 def read_info(folder: Path) -> AdapterInfo | None:
-    """The adapter's facts under the folder's own name, or None where there is no adapter."""
+    """The content of `adapter.json` with the folder's name, or None if there is no adapter."""
     with contextlib.suppress(OSError, *BAD_CONTENT):
         info = msgspec.json.decode((folder / INFO).read_bytes(), type=AdapterInfo)
         return msgspec.structs.replace(info, name=folder.name)
@@ -30,7 +30,7 @@ def read_info(folder: Path) -> AdapterInfo | None:
 
 
 def size(folder: Path) -> int:
-    """Bytes of the folder's files."""
+    """Size of the folder's files in bytes."""
     total = 0
     with contextlib.suppress(OSError):
         for file in folder.iterdir():
@@ -39,31 +39,31 @@ def size(folder: Path) -> int:
 
 
 def problem(folder: Path) -> str | None:
-    """What keeps an adapter from being used, in words, or None where every byte is as it was."""
+    """Why an adapter cannot be used, part of a sentence; None if every byte is as saved."""
     info = read_info(folder)
     if info is None:
-        return f"it has no readable {INFO}"
+        return f"its {INFO} cannot be read"
     if info.schema > SCHEMA:
-        return f"it was made by a newer version of tui-trainer (schema {info.schema})"
+        return f"it was written by a newer version of tui-trainer (schema {info.schema})"
     for name in (*_NEEDED, *info.files):
         if not (folder / name).is_file():
             return f"{name} is missing"
     try:
         for name, expected in info.files.items():
             if _hash(folder / name) != expected:
-                return f"{name} is not what was saved: its SHA-256 differs"
+                return f"{name} has changed since it was saved: its SHA-256 differs"
     except OSError as error:
         return f"{Path(error.filename).name} cannot be read: {error.strerror}"
     return weights_problem(folder)
 
 
 def weights_problem(folder: Path) -> str | None:
-    """What is wrong with PEFT's own files, in words, without loading the weights."""
+    """Why PEFT's files cannot be used, part of a sentence, or None; does not load the weights."""
     try:
         config = msgspec.json.decode((folder / CONFIG).read_bytes())
         kind = config.get("peft_type") if isinstance(config, dict) else None
         if kind != "LORA":
-            return f"{CONFIG} is of the type {kind!r}; LORA is needed"
+            return f"{CONFIG} has the peft_type {kind!r}, but only LORA is supported"
         tensor_files.read_header(folder / WEIGHTS)
     except BAD_CONTENT:
         return f"{CONFIG} is not valid JSON"
@@ -77,27 +77,27 @@ def weights_problem(folder: Path) -> str | None:
 
 
 def copy_in(source: Path, target: Path, info: AdapterInfo) -> None:
-    """Copies an adapter's files into the new folder `target` and writes its facts, last.
+    """Copy an adapter's files into the new folder `target`, then write its `adapter.json`.
 
-    Everything is flushed to the disk. Raises `UserError` where `source` is no whole adapter.
+    Everything is flushed to the disk. Raises `UserError` if the adapter cannot be used.
     """
     wrong = weights_problem(source)
     if wrong:
-        raise UserError(f"{source} holds no adapter that can be used: {wrong}")
+        raise UserError(f"the adapter in {source} cannot be used: {wrong}")
     target.mkdir(mode=0o700)
     present = [*_NEEDED, *(name for name in _OPTIONAL if (source / name).is_file())]
     for name in present:
         atomic.write_bytes(target / name, (source / name).read_bytes())
     hashes = {name: _hash(target / name) for name in present}
-    # The source may have changed while it was copied.
+    # The source may have changed during the copy.
     wrong = weights_problem(target)
     if wrong:
-        raise UserError(f"{source} holds no adapter that can be used: {wrong}")
+        raise UserError(f"the adapter in {source} cannot be used: {wrong}")
     write_info(target, msgspec.structs.replace(info, files=hashes))
 
 
 def copy_out(source: Path, target: Path) -> None:
-    """Copies an adapter's own files (not how often it was used) into the new folder `target`."""
+    """Copy an adapter's files, without its usage count, into the new folder `target`."""
     target.mkdir(mode=0o700)
     for name in (*_NEEDED, *_OPTIONAL, INFO):
         if (source / name).is_file():
@@ -106,19 +106,19 @@ def copy_out(source: Path, target: Path) -> None:
 
 
 def write_info(folder: Path, info: AdapterInfo) -> None:
-    """Replaces the adapter's facts."""
+    """Replace `adapter.json`."""
     atomic.write_json(folder / INFO, info)
 
 
 def queries(folder: Path) -> int:
-    """How many questions it has answered."""
+    """Number of questions that the adapter has answered."""
     with contextlib.suppress(OSError, *BAD_CONTENT):
         return msgspec.json.decode((folder / USAGE).read_bytes(), type=dict[str, int])["queries"]
     return 0
 
 
 def count_query(folder: Path) -> None:
-    """One more question answered."""
+    """Add one to the number of answered questions."""
     values = {"queries": queries(folder) + 1}
     atomic.write_bytes(folder / USAGE, msgspec.json.encode(values), durable=False)
 

@@ -1,4 +1,4 @@
-"""Taking an adapter that was trained elsewhere into the store."""
+"""Importing adapters into the store."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from tui_trainer.store.runs.run_folder import RunFolder
 
 
 def add_from(store: AdapterStore, source: Path, name: str | None = None) -> Path:
-    """Copies the adapter of a run folder, or of any folder in PEFT's format, into the store.
+    """Copy the adapter of a run folder, or of any folder in PEFT's format, into the store.
 
-    Gives its folder there. Without a `name` it is called like the run or the folder, numbered
-    on where that is taken. Raises `UserError`.
+    Returns its folder there. Without a `name` it gets the name of the run or the folder, with a
+    number if that is taken. Raises `UserError`.
     """
     folder, run = _locate(source)
     wrong = adapter_files.weights_problem(folder)
     if wrong:
-        raise UserError(f"{folder} holds no adapter that can be used: {wrong}")
+        raise UserError(f"the adapter in {folder} cannot be used: {wrong}")
     own = adapter_files.read_info(folder)
     facts = own or (_of_run(run) if run else _of_config(folder))
     wanted = name or _name(own.name if own else run.name if run else folder.name)
     info = msgspec.structs.replace(facts, name=wanted, created_at=time.time())
-    return store.add(folder, info, number_on=name is None)
+    return store.add(folder, info, add_number=name is None)
 
 
 def _locate(source: Path) -> tuple[Path, RunInfo | None]:
-    """The adapter's folder and the facts of the run that it came from, if any."""
+    """The adapter's folder, and `run.json` of the run that trained it, if any."""
     for run in (RunFolder(source), RunFolder(source.absolute().parent)):
         info = run.info()
         if info is not None and source.absolute() in (run.path.absolute(), run.adapter_dir):
             if not run.adapter_dir.is_dir():
-                raise UserError(f"run {run.path.name} has left no adapter: it is {run.status()}")
+                raise UserError(f"run {run.path.name} is {run.status()} and has no adapter yet")
             return run.adapter_dir, info
     if not source.is_dir():
-        raise UserError(f"{source} is no folder; name a run or an adapter's folder")
+        raise UserError(f"{source} is not a folder; give a run or an adapter's folder")
     return source, None
 
 
@@ -61,7 +61,7 @@ def _of_run(run: RunInfo) -> AdapterInfo:
 
 
 def _of_config(folder: Path) -> AdapterInfo:
-    """What PEFT's own configuration tells: the base by its name only."""
+    """Facts from PEFT's configuration, which has only the base's name."""
     config: dict[str, Any] = msgspec.json.decode((folder / adapter_files.CONFIG).read_bytes())
     base = config.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
@@ -80,6 +80,6 @@ def _of_config(folder: Path) -> AdapterInfo:
 
 
 def _name(wanted: str) -> str:
-    """What can be an adapter's name and comes closest."""
+    """`wanted`, changed to a valid name of an adapter."""
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", wanted).strip("-_")
     return name[:90] or "adapter"

@@ -1,4 +1,4 @@
-"""Adapters on disk: one folder each, which of them answer, and a trash."""
+"""Adapters on disk: one folder each, the active ones, and a trash."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ _LONGEST = 90  # characters of a stem that gets a number
 
 
 class AdapterEntry(NamedTuple):
-    """An adapter with its size in bytes and how many questions it has answered."""
+    """An adapter in the store."""
 
-    info: AdapterInfo
-    size: int
-    queries: int
+    info: AdapterInfo  # content of its `adapter.json`
+    size: int  # bytes
+    queries: int  # questions that it has answered
 
 
 class TrashedAdapter(NamedTuple):
-    """A deleted adapter: `key` is unique in the trash, `deleted_at` seconds since the epoch."""
+    """A deleted adapter."""
 
-    key: str
-    name: str
-    deleted_at: float
+    key: str  # unique in the trash
+    name: str  # of the adapter
+    deleted_at: float  # seconds since the epoch
 
 
 class AdapterStore:
-    """The user's adapters, each a folder in PEFT's format with our `adapter.json`.
+    """The user's adapters, each a folder in PEFT's format with an `adapter.json`.
 
-    A folder comes and goes by a rename, so that none is ever seen half; several processes may
-    work on it. What is named `.something` is the store's own.
+    Folders are added and removed by a rename, so that no partial one is visible; several processes
+    may use the store. Names that start with a dot are the store's own.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.root = folder if folder is not None else paths.home() / "adapters"
 
     def list(self) -> Sequence[AdapterEntry]:
-        """Every adapter, oldest first; also one whose files are damaged (see `problem`)."""
+        """All adapters, oldest first, also damaged ones (see `problem`)."""
         found = []
         with contextlib.suppress(OSError):
             for folder in self.root.iterdir():
@@ -64,7 +64,7 @@ class AdapterStore:
         return sorted(found, key=lambda item: (item.info.created_at, item.info.name))
 
     def get(self, name: str) -> AdapterInfo:
-        """One adapter's facts. Raises `UserError` that names the nearest where there is none."""
+        """Facts of one adapter. Raises `UserError`, with a similar name, if there is none."""
         info = files.read_info(self.root / name) if _is_name(name) else None
         if info is not None:
             return info
@@ -76,35 +76,35 @@ class AdapterStore:
         raise UserError(f"there is no adapter {name!r}; {there}")
 
     def folder(self, name: str) -> Path:
-        """Where an adapter lies. Raises `UserError` where there is none."""
+        """The adapter's folder. Raises `UserError` if there is none."""
         return self.root / self.get(name).name
 
     def problem(self, name: str) -> str | None:
-        """What keeps the adapter from being used, or None. Reads all of it: its checksums are
-        compared. Raises `UserError` where there is none."""
+        """Why the adapter cannot be used, or None. Reads all its files to compare checksums.
+        Raises `UserError` if there is no such adapter."""
         return files.problem(self.folder(name))
 
     def free_name(self, stem: str) -> str:
-        """A name that is not taken: `stem`, today's date and a number."""
+        """A free name from `stem`, today's date and a number."""
         day = time.strftime("%Y%m%d")
         number = 1
         while (self.root / f"{stem}-{day}-{number}").exists():
             number += 1
         return f"{stem}-{day}-{number}"
 
-    def add(self, source: Path, info: AdapterInfo, *, number_on: bool = False) -> Path:
-        """Copies the adapter in `source` under `info.name` and gives its folder.
+    def add(self, source: Path, info: AdapterInfo, *, add_number: bool = False) -> Path:
+        """Copy the adapter in `source` into the store as `info.name` and return its folder.
 
-        The hashes in `info.files` are computed here. With `number_on` a name that is taken is
-        numbered on instead of refused: `path.name` tells which it became. Raises `UserError`
-        for a bad or taken name and for files that are no whole adapter.
+        The hashes in `info.files` are computed here. With `add_number` a taken name gets a number;
+        the folder's name is then the adapter's. Raises `UserError` for an invalid or taken name,
+        and for an adapter that cannot be used.
         """
         name = check_name(info.name)
         with self._changing():
-            if number_on:
+            if add_number:
                 name = self._next_free(name)
             elif (self.root / name).exists():
-                raise UserError(f"there is already an adapter {name!r}")
+                raise UserError(f"there is already an adapter {name!r}; give another name")
             incoming = self.root / f"{_INCOMING}{secrets.token_hex(4)}"
             try:
                 files.copy_in(source, incoming, msgspec.structs.replace(info, name=name))
@@ -115,12 +115,13 @@ class AdapterStore:
         return self.root / name
 
     def rename(self, old: str, new: str) -> None:
-        """Gives an adapter another name; what refers to it here follows. Raises `UserError`."""
+        """Rename an adapter, also in the list of active ones and as a parent. Raises
+        `UserError`."""
         check_name(new)
         with self._changing():
             info = self.get(old)
             if (self.root / new).exists():
-                raise UserError(f"there is already an adapter {new!r}")
+                raise UserError(f"there is already an adapter {new!r}; give another name")
             with self._live().renaming(old, new):
                 self._move(self.root / old, self.root / new)
             files.write_info(self.root / new, msgspec.structs.replace(info, name=new))
@@ -130,7 +131,7 @@ class AdapterStore:
                     files.write_info(self.root / child.name, child)
 
     def delete(self, name: str) -> None:
-        """Moves an adapter to the trash; it no longer answers. Raises `UserError`."""
+        """Move an adapter to the trash and deactivate it. Raises `UserError`."""
         with self._changing():
             self.get(name)
             trash = paths.make_private_dir(self.root / _TRASH)
@@ -139,7 +140,7 @@ class AdapterStore:
             self._live().forget(name)
 
     def trash(self) -> Sequence[TrashedAdapter]:
-        """What was deleted and can be restored, newest first."""
+        """Deleted adapters that can be restored, newest first."""
         found = []
         with contextlib.suppress(OSError):
             for folder in (self.root / _TRASH).iterdir():
@@ -149,9 +150,9 @@ class AdapterStore:
         return sorted(found, key=lambda item: -item.deleted_at)
 
     def restore(self, reference: str) -> str:
-        """Takes the newest deleted adapter of that name (or the one with that key) back.
+        """Restore the newest deleted adapter with this name, or the one with this key.
 
-        Gives its name, which is numbered on where it is taken by now. Raises `UserError`.
+        Returns its name, which gets a number if it is taken. Raises `UserError`.
         """
         with self._changing():
             deleted = self.trash()
@@ -161,11 +162,11 @@ class AdapterStore:
                     self._move(self.root / _TRASH / item.key, self.root / name)
                     return name
         names = ", ".join(dict.fromkeys(item.name for item in deleted))
-        there = f"it holds: {names}" if names else "it is empty"
-        raise UserError(f"there is no adapter {reference!r} in the trash; {there}")
+        contents = f"it has: {names}" if names else "it is empty"
+        raise UserError(f"there is no adapter {reference!r} in the trash; {contents}")
 
     def purge(self) -> int:
-        """Deletes what is in the trash for good; gives how many."""
+        """Delete the adapters in the trash permanently; returns how many."""
         with self._changing():
             deleted = self.trash()
             for item in deleted:
@@ -173,46 +174,48 @@ class AdapterStore:
         return len(deleted)
 
     def count_query(self, name: str) -> None:
-        """Notes that an adapter answered one more question; one that is gone is passed over."""
+        """Count one more question answered by an adapter; does nothing if it is gone."""
         with self._changing():
             if _is_name(name) and (self.root / name).is_dir():
                 files.count_query(self.root / name)
 
     def live(self, base: str = "builtin") -> dict[str, float]:
-        """Which adapters answer on that base, with their weights: none, one, or an ensemble.
+        """Weights of the active adapters of a base, by name: none, one, or several.
 
-        `base` is the base model's name as in a job. What is gone is left out; the only one left
-        of an ensemble answers in full.
+        `base` is the base model as in a job. Deleted adapters are left out; the only remaining
+        one of several gets weight 1.
         """
         chosen = self._live().read().get(base, {})
         return without(chosen, {name for name in chosen if not self._exists(name)})
 
     def set_live(self, weights: dict[str, float], base: str = "builtin") -> None:
-        """Chooses which adapters answer on that base; survives restarts.
+        """Activate adapters for a base; also after a restart.
 
-        Raises `UserError` for an adapter that is not there or was made for another base.
+        Raises `UserError` for an adapter that does not exist or belongs to another base.
         """
         with self._changing():
             for name in weights:
-                made_for = self.get(name).base_model
-                if made_for != base:
-                    raise UserError(f"adapter {name!r} was made for {made_for}, not for {base}")
+                own_base = self.get(name).base_model
+                if own_base != base:
+                    raise UserError(
+                        f"adapter {name!r} belongs to the base {own_base}, not to {base}"
+                    )
             self._live().write(base, weights)
 
-    def settle_live(self, base: str = "builtin") -> Sequence[str]:
-        """Takes adapters that are gone or broken out of what is live on that base.
+    def drop_missing_live(self, base: str = "builtin") -> Sequence[str]:
+        """Deactivate the adapters of a base that are missing or damaged.
 
-        Gives a sentence for each; having been told, they are not told again.
+        Returns a sentence for each one, only at the first call.
         """
         with self._changing():
             chosen = self._live().read().get(base, {})
-            told = {name: wrong for name in chosen if (wrong := self._gone_or_broken(name))}
-            if told:
-                self._live().write(base, without(chosen, told))
-        return [f"adapter {name!r} no longer answers: {wrong}" for name, wrong in told.items()]
+            unusable = {name: wrong for name in chosen if (wrong := self._live_problem(name))}
+            if unusable:
+                self._live().write(base, without(chosen, unusable))
+        return [f"adapter {name!r} was deactivated: {wrong}" for name, wrong in unusable.items()]
 
-    def _gone_or_broken(self, name: str) -> str | None:
-        return files.problem(self.root / name) if self._exists(name) else "it is gone"
+    def _live_problem(self, name: str) -> str | None:
+        return files.problem(self.root / name) if self._exists(name) else "it does not exist"
 
     def _exists(self, name: str) -> bool:
         return _is_name(name) and (self.root / name / files.INFO).is_file()
@@ -235,7 +238,7 @@ class AdapterStore:
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
-        """Excludes other processes, and clears what a killed one left."""
+        """Exclude other processes, and delete the leftovers of a killed one."""
         try:
             paths.make_private_dir(self.root)
             with locked(self.root / ".lock"):
@@ -247,11 +250,11 @@ class AdapterStore:
 
 
 def check_name(name: str) -> str:
-    """`name`, if an adapter can have it. Raises `UserError`: it must be a folder's name, and
-    PEFT takes no dots."""
+    """Return `name` if it can be an adapter's, else raise `UserError`: it must be a valid folder
+    name without dots, which PEFT does not support."""
     paths.safe_name(name, "adapter name")
     if "." in name:
-        raise UserError(f"an adapter's name cannot have a dot: {name!r}; use '-' or '_'")
+        raise UserError(f"adapter name {name!r} has a dot: use '-' or '_'")
     return name
 
 

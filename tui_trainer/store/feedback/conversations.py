@@ -1,4 +1,4 @@
-"""Conversations on disk, so that one can be carried on after a restart."""
+"""Conversations on disk, so that one can be continued after a restart."""
 
 from __future__ import annotations
 
@@ -18,31 +18,27 @@ _HISTORY = "history.txt"
 
 
 class RecordedTurn(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="turn"):
-    """A turn as it was said.
+    """A recorded turn. The fields from `base` on are those of an answer."""
 
-    `time` in seconds since the epoch; of an answer: the base and the adapters it came from,
-    whether it was cut off by the user, and the id of the feedback that rates it.
-    """
-
-    time: float
-    role: Role
-    content: str
-    base: str | None = None
-    adapter: str | None = None
-    cancelled: bool = False
-    example: str | None = None
+    time: float  # seconds since the epoch
+    role: Role  # who wrote it
+    content: str  # its text
+    base: str | None = None  # base model that answered
+    adapter: str | None = None  # active adapters, as text; None: the base alone
+    cancelled: bool = False  # whether the user cut it short
+    example: str | None = None  # id of the feedback that rates it
 
 
 class _Rated(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="rated"):
-    """The last answer so far was rated."""
+    """The last answer before this line was rated."""
 
-    example: str | None
+    example: str | None  # id of the feedback; None: no longer rated
 
 
 class ConversationStore:
-    """Conversations, one file each in `conversations/`, of which one is carried on.
+    """Conversations, one file each in `conversations/`, of which one is the current one.
 
-    Two sessions at a time may carry on the same one; each line is written whole.
+    Two sessions may continue the same one at a time; each line is written at once.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -51,13 +47,13 @@ class ConversationStore:
 
     @property
     def file(self) -> Path:
-        """The file of the conversation that is carried on; absent before its first turn."""
+        """The file of the current conversation; missing before its first turn."""
         return self.folder / self._name
 
     def new(self) -> None:
-        """Starts a new conversation; the others stay on disk. Raises `UserError`."""
+        """Start a new conversation; the others stay on disk. Raises `UserError`."""
         self._name = _new_name()
-        self._point()
+        self._write_current()
 
     def append(
         self,
@@ -67,8 +63,8 @@ class ConversationStore:
         adapter: str | None = None,
         cancelled: bool = False,
     ) -> None:
-        """Adds a turn. Raises `UserError` where it cannot be written."""
-        said = RecordedTurn(
+        """Add a turn. Raises `UserError` if it cannot be written."""
+        recorded = RecordedTurn(
             time=time.time(),
             role=turn.role,
             content=turn.content,
@@ -76,14 +72,14 @@ class ConversationStore:
             adapter=adapter,
             cancelled=cancelled,
         )
-        self._write(said)
+        self._write(recorded)
 
     def rated(self, example_id: str | None) -> None:
-        """Notes that the last answer is rated by that feedback, or by none any more."""
+        """Record the feedback that rates the last answer, or None if it is no longer rated."""
         self._write(_Rated(example=example_id))
 
-    def said(self, last: int | None = None) -> list[RecordedTurn]:
-        """The newest `last` turns (all without), oldest first; unreadable lines are left out."""
+    def recorded(self, last: int | None = None) -> list[RecordedTurn]:
+        """The newest `last` turns (default: all), oldest first, without unreadable lines."""
         found: list[RecordedTurn] = []
         for line in self._lines():
             if isinstance(line, RecordedTurn):
@@ -93,11 +89,11 @@ class ConversationStore:
         return found if last is None else found[len(found) - min(last, len(found)) :]
 
     def turns(self, last: int | None = None) -> list[Turn]:
-        """The newest `last` turns (all without) as the model is shown them."""
-        return [Turn(said.role, said.content) for said in self.said(last)]
+        """The newest `last` turns (default: all) as they are given to the model."""
+        return [Turn(turn.role, turn.content) for turn in self.recorded(last)]
 
     def remember(self, line: str) -> None:
-        """Adds a line to the input history. Raises `UserError`."""
+        """Add a line to the input history. Raises `UserError`."""
         if not line.strip():
             return
         try:
@@ -105,10 +101,12 @@ class ConversationStore:
             with atomic.appending(self.folder / _HISTORY) as lines:
                 lines.append(line)
         except OSError as error:
-            raise UserError(f"the history cannot be written: {error.strerror}", 1) from None
+            raise UserError(
+                f"the input history {self.folder / _HISTORY} cannot be written: {error.strerror}", 1
+            ) from None
 
     def history(self, last: int = 1000) -> list[str]:
-        """The newest input lines, oldest first, without repetitions in a row."""
+        """The newest input lines, oldest first, without consecutive duplicates."""
         found: list[str] = []
         with contextlib.suppress(OSError):
             for line in jsonl.read_records(self.folder / _HISTORY, str).records:
@@ -125,9 +123,9 @@ class ConversationStore:
         except OSError as error:
             raise UserError(f"{self.file} cannot be written: {error.strerror}", 1) from None
         if fresh:
-            self._point()
+            self._write_current()
 
-    def _point(self) -> None:
+    def _write_current(self) -> None:
         try:
             paths.make_private_dir(self.folder)
             atomic.write_bytes(self.folder / _CURRENT, self._name.encode())

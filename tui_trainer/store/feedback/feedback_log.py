@@ -1,4 +1,4 @@
-"""Lines of the feedback journal, and what they add up to."""
+"""Lines of the feedback journal, and the examples that result from them."""
 
 from __future__ import annotations
 
@@ -13,47 +13,48 @@ from tui_trainer.store.jsonl import BadJsonLine
 
 
 class LogEntry(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """A line; `time` in seconds since the epoch."""
+    """A line of the journal."""
 
-    time: float
+    time: float  # seconds since the epoch
 
 
 class AddEntry(LogEntry, frozen=True, kw_only=True, tag="add"):
     """An answer was rated."""
 
-    example: RatedExample
+    example: RatedExample  # as rated
 
 
 class EditEntry(LogEntry, frozen=True, kw_only=True, tag="edit"):
-    """What is not None replaces what was there."""
+    """Fields of an example were changed; None: not changed."""
 
-    id: str
-    correction: str | None = None
-    note: str | None = None
-    rating: Rating | None = None
-    flags: list[str] | None = None
+    id: str  # of the example
+    correction: str | None = None  # the right answer
+    note: str | None = None  # the user's remark
+    rating: Rating | None = None  # good, medium or critical
+    flags: list[str] | None = None  # kinds of secrets it seems to contain
 
 
 class DropEntry(LogEntry, frozen=True, kw_only=True, tag="drop"):
-    """The user took it back."""
+    """The user withdrew a rating."""
 
-    id: str
+    id: str  # of the example
 
 
 class TrainedEntry(LogEntry, frozen=True, kw_only=True, tag="trained"):
-    """An adapter learned them and went live."""
+    """An adapter was trained on examples and activated."""
 
-    ids: list[str]
-    adapter: str
+    ids: list[str]  # of the examples
+    adapter: str  # name of the adapter
 
 
 Line = AddEntry | EditEntry | DropEntry | TrainedEntry
 
 
 def fold(file: Path) -> tuple[dict[str, RatedExample], list[BadJsonLine], int]:
-    """The examples by id after every line of the log, the first unreadable lines, and how many
-    are unreadable. A last line that another process is still writing is neither. Raises
-    `OSError`."""
+    """The examples by id after all lines, the first unreadable lines, and how many are unreadable.
+
+    An incomplete last line, which another process may be writing, is ignored. Raises `OSError`.
+    """
     known: dict[str, RatedExample] = {}
     lines = jsonl.read_records(file, Line, last=False)
     for line in lines.records:
@@ -62,7 +63,7 @@ def fold(file: Path) -> tuple[dict[str, RatedExample], list[BadJsonLine], int]:
 
 
 def without(data: bytes, gone: set[str]) -> bytes:
-    """The journal without the lines that are about nothing but the examples in `gone`."""
+    """The journal without the lines that are only about the examples in `gone`."""
     lines = (line.data for line in jsonl.split_lines(data))
     return b"".join(line + b"\n" for line in lines if not _concerns_only(line, gone))
 
@@ -85,7 +86,7 @@ def _changed(example: RatedExample, line: EditEntry | DropEntry) -> RatedExample
     names = ("correction", "note", "rating", "flags")
     changes = {name: getattr(line, name) for name in names if getattr(line, name) is not None}
     after = msgspec.structs.replace(example, **changes)
-    if after.right_answer != example.right_answer:  # what was learned is no longer right
+    if after.right_answer != example.right_answer:  # it was trained on another answer
         return msgspec.structs.replace(after, trained_in=None)
     return after
 

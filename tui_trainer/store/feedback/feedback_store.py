@@ -1,4 +1,4 @@
-"""Feedback on disk: an append-only journal that is safe before a rating is acknowledged."""
+"""Feedback on disk: an append-only journal, flushed before a rating is acknowledged."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from tui_trainer.store import atomic, paths
 from tui_trainer.store.feedback import feedback_log
 from tui_trainer.store.file_lock import locked
 from tui_trainer.store.jsonl import BadJsonLine
+from tui_trainer.text import formats
 
 JOURNAL = "feedback.jsonl"
-# Letters that form no words and are not taken for a list number.
+# Consonants, so that an id is neither a word nor a number in the list.
 _LETTERS = "bcdfghjkmnpqrstvwxz"
 _ID_LENGTH = 5
 
 
 class FeedbackStore:
-    """Rated answers, in the order in which they were given.
+    """Rated answers, in the order of their ratings. Thread-safe, also for several processes.
 
-    Every change is a line of `feedback.jsonl`, on the disk when the call returns, so that a
-    kill loses nothing that was acknowledged; several threads and processes may write. Lines
-    that cannot be read stay in the file, are counted in `unreadable`, and the first of them is
-    `first_unreadable`.
+    Every change is a line of `feedback.jsonl` that is on the disk when the call returns. Lines
+    that cannot be read stay in the file and are counted in `unreadable`; `first_unreadable` is the
+    first of them.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -43,21 +43,21 @@ class FeedbackStore:
 
     @property
     def file(self) -> Path:
-        """The journal; absent before the first example."""
+        """The journal; missing before the first example."""
         return self.folder / JOURNAL
 
     def examples(self) -> list[RatedExample]:
-        """Every example, dropped ones too, oldest first. Raises `UserError` (unreadable)."""
+        """All examples, also dropped ones, oldest first. Raises `UserError`."""
         return list(self._read().values())
 
     def pending(self) -> list[RatedExample]:
-        """What the next training takes."""
+        """The examples that the next training uses."""
         return [example for example in self.examples() if example.pending]
 
     def get(self, reference: str | int) -> RatedExample:
-        """The example with that id, or with that number in `examples()` counted from 1.
+        """The example with this id, or with this number in `examples()`, counted from 1.
 
-        Raises `UserError` where there is none.
+        Raises `UserError` if there is none.
         """
         return _find(self._read(), reference)
 
@@ -67,9 +67,9 @@ class FeedbackStore:
         return list(known).index(_find(known, example_id).id) + 1
 
     def add(self, example: RatedExample) -> RatedExample:
-        """Stores an example and gives it as stored: with an id of its own, and a time.
+        """Store an example and return it as stored, with a new id and a time.
 
-        Raises `UserError` where it cannot be stored.
+        Raises `UserError` if it cannot be stored.
         """
         with self._writing() as append:
             known = self._read()
@@ -88,13 +88,13 @@ class FeedbackStore:
         rating: Rating | None = None,
         flags: list[str] | None = None,
     ) -> RatedExample:
-        """Changes what is given and gives the example as it is now.
+        """Change the given fields and return the changed example.
 
-        One that was learned and now has another right answer waits for the next training.
-        Raises `UserError` for an empty correction and for an example that was dropped.
+        An example whose right answer changes is used by the next training again. Raises
+        `UserError` for an empty correction and for a dropped example.
         """
         if correction is not None and not correction.strip():
-            raise UserError("a correction needs a text: the right answer")
+            raise UserError("the correction is empty; give the right answer")
         with self._writing() as append:
             example = _undropped(self._read(), reference)
             append(
@@ -110,9 +110,9 @@ class FeedbackStore:
             return self._read()[example.id]
 
     def drop(self, reference: str | int) -> RatedExample:
-        """Takes an example back and gives it. `purge` also removes its words from the disk.
+        """Drop an example and return it. Its text stays on the disk until `purge`.
 
-        Raises `UserError` where there is none, or where it was dropped before.
+        Raises `UserError` if there is none, or if it is dropped already.
         """
         with self._writing() as append:
             example = _undropped(self._read(), reference)
@@ -120,22 +120,23 @@ class FeedbackStore:
             return self._read()[example.id]
 
     def mark_trained(self, examples: Iterable[RatedExample | str], adapter: str) -> list[str]:
-        """Notes that `adapter` learned the examples and went live; gives the ids newly marked.
+        """Record that `adapter` was trained on the examples and activated; returns the ids that
+        are newly marked.
 
-        Given an `Example` as it was taught, one whose right answer was changed meanwhile stays
-        pending. Marking again changes nothing, and unknown ids are passed over.
+        An example that is given as it was trained stays pending if its right answer was changed
+        since. Examples that are marked already and unknown ids are ignored.
         """
         with self._writing() as append:
             known = self._read()
             found = [(given, known.get(given if isinstance(given, str) else given.id))
                      for given in examples]  # fmt: skip
-            ids = [now.id for given, now in found if now is not None and _is_news(given, now)]
+            ids = [now.id for given, now in found if now is not None and _is_unmarked(given, now)]
             if ids:
                 append(feedback_log.TrainedEntry(time=time.time(), ids=ids, adapter=adapter))
         return ids
 
     def purge(self) -> int:
-        """Removes dropped examples from the disk for good; gives how many. Numbers change."""
+        """Delete dropped examples from the disk permanently; returns how many. Numbers change."""
         with self._writing():
             gone = {example.id for example in self._read().values() if example.dropped}
             if gone:
@@ -144,7 +145,7 @@ class FeedbackStore:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Callable[[feedback_log.Line], None]]:
-        """Excludes other writers; gives a function that appends a line durably."""
+        """Exclude other writers; yields a function that appends a line and flushes it."""
         try:
             paths.make_private_dir(self.folder)
             with locked(self.folder / ".lock"):
@@ -160,7 +161,7 @@ class FeedbackStore:
             atomic.sync_dir(self.folder)
 
     def _read(self) -> dict[str, RatedExample]:
-        """Examples by id; the file is read only where it has changed."""
+        """Examples by id; the file is read only if it has changed."""
         with self._reading:
             try:
                 status = self.file.stat()
@@ -182,23 +183,24 @@ def _find(known: dict[str, RatedExample], reference: str | int) -> RatedExample:
     if word in known:
         return known[word]
     if not known:
-        raise UserError(f"there is no feedback {word!r}: nothing was rated yet")
+        raise UserError(f"there is no feedback {word!r}: nothing is rated yet")
     if word.isascii() and word.isdigit():
         if 1 <= int(word) <= len(known):
             return list(known.values())[int(word) - 1]
-        raise UserError(f"there is no feedback {word}: the numbers go from 1 to {len(known)}")
-    raise UserError(f"there is no feedback {word!r}; give its number or its id")
+        last = formats.count(len(known))
+        raise UserError(f"there is no feedback {word}: give a number from 1 to {last}")
+    raise UserError(f"there is no feedback {word!r}: give a number or an id from the list")
 
 
 def _undropped(known: dict[str, RatedExample], reference: str | int) -> RatedExample:
     example = _find(known, reference)
     if example.dropped:
-        raise UserError(f"feedback {example.id} was dropped")
+        raise UserError(f"feedback {example.id} is dropped")
     return example
 
 
-def _is_news(given: RatedExample | str, now: RatedExample) -> bool:
-    """Whether what was learned is still the right answer, and not yet marked."""
+def _is_unmarked(given: RatedExample | str, now: RatedExample) -> bool:
+    """Whether the trained answer is still the right one, and not marked yet."""
     same = isinstance(given, str) or given.right_answer == now.right_answer
     return same and now.trained_in is None
 

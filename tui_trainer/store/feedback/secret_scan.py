@@ -1,8 +1,8 @@
-"""Finding what looks like a secret in a text, before it is stored.
+"""Detection of secrets in a text before it is stored.
 
-Patterns of our own: the library detect-secrets 1.5 flagged nearly every ordinary sentence (its
-entropy rules are made for quoted strings in source code), and knew neither Hugging Face tokens
-nor a plain `password: hunter2`.
+It has its own patterns, since the library detect-secrets 1.5 flagged nearly every ordinary sentence
+(its entropy rules are for quoted strings in source code), and found neither Hugging Face tokens nor
+a plain `password: hunter2`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import math
 import re
 from collections import Counter
 
-# What it is called -> how it looks. Prefixed tokens are long and of one piece, so that they
-# do not occur in prose.
+# Patterns by name. Tokens with a prefix are long and without spaces, so that they do not occur in
+# prose.
 _TOKENS = {
     "AWS key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
     "GitHub token": r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,})",
@@ -36,7 +36,7 @@ _WORDS = (
     r"pass(?:word|wd|phrase|code)|pwd|pin|secret(?:[ _-]?(?:access[ _-]?)?key)?|token|credentials?"
     r"|(?:api|access|auth|private|encryption|signing|account)[ _-]?(?:key|token)"
 )
-# A word for a secret, then `:`, `=` or "is", then something of one piece.
+# A word for a secret, then `:`, `=` or "is", then a value without spaces.
 _ASSIGNED = re.compile(
     rf"(?i)(?<![a-z])(?P<word>(?:[a-z0-9]{{1,20}}[_-]){{0,4}}(?:{_WORDS})s?)[\"'`]?"
     r"(?P<sign>\s*(?::=|=>|==?|:)\s*|\s+(?:is|was)\s*:?\s+)"
@@ -44,9 +44,9 @@ _ASSIGNED = re.compile(
 )
 _HEX = re.compile(r"[0-9a-fA-F]{24,}")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{20,}={0,2}")
-_RANDOM_HEX_BITS = 3.0  # of 4 per character
-_RANDOM_BASE64_BITS = 3.6  # of 6
-_NEAR = 60  # characters looked at around an assignment
+_RANDOM_HEX_BITS = 3.0  # least entropy of a random value, bits per character (at most 4)
+_RANDOM_BASE64_BITS = 3.6  # the same for base64 (at most 6)
+_NEAR = 60  # characters around an assignment that are checked
 _OPENINGS = ("", "my", "the", "your", "our", "new", "use", "export", "set", "user", "admin")
 _PLACEHOLDERS = (
     "required", "optional", "string", "secret", "password", "hidden", "unknown", "invalid",
@@ -55,7 +55,7 @@ _PLACEHOLDERS = (
 
 
 def find_secrets(text: str) -> list[str]:
-    """What the text seems to hold, a few words each, such as "AWS key"; empty if nothing."""
+    """Kinds of secrets that the text seems to contain, such as "AWS key"."""
     found = [name for name, pattern in _PATTERNS.items() if pattern.search(text)]
     for match in _ASSIGNED.finditer(text):
         name = _kind(match["word"])
@@ -85,12 +85,12 @@ def _is_secret(match: re.Match[str], text: str) -> bool:
         return True
     if len(value) < 6:
         return False
-    return _is_odd(value) or (_stands_alone(match, text) and not _is_placeholder(value))
+    return _has_symbols(value) or (_is_whole_line(match, text) and not _is_placeholder(value))
 
 
-def _stands_alone(match: re.Match[str], text: str) -> bool:
-    """`password = swordfish` alone in its line is an assignment, "A password: something that
-    lets you in" is a sentence."""
+def _is_whole_line(match: re.Match[str], text: str) -> bool:
+    """Whether the assignment is the whole line: `password = swordfish`, but not the sentence
+    "A password: something that lets you in"."""
     sign = match["sign"].strip()
     assigned = sign[0] in ":=" or _kind(match["word"]) == "password"
     before = text[max(0, match.start() - _NEAR) : match.start()].rpartition("\n")[2]
@@ -103,8 +103,9 @@ def _is_placeholder(value: str) -> bool:
     return value.lower().strip("<>[]{}*.") in _PLACEHOLDERS
 
 
-def _is_odd(value: str) -> bool:
-    """Signs amid the letters, as people put into passwords; not those of prose and code."""
+def _has_symbols(value: str) -> bool:
+    """Whether a value has symbols among its letters that are usual in passwords, but not in prose
+    and code."""
     inner = value[1:-1]
     return any(c in "!@#$%^&*?~+" for c in inner) and any(c.isalpha() for c in value)
 

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: manifests, which are whole, which are kept."""
+"""Checkpoints on disk: manifests, verification, selection, deletion."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from tui_trainer.store.runs.run_folder import RunFolder
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"step-([0-9]{8,18})")
 _LONGEST_NAME = 4096
-START = "start"  # in place of a checkpoint's name: step 0 again
-SUPERSEDED = "superseded"
+START = "start"  # in place of a checkpoint's name: from step 0
+SUPERSEDED = "superseded"  # folder of checkpoints that a rollback has replaced
 
 
 class FileEntry(msgspec.Struct, frozen=True):
-    """A file's size in bytes and its SHA-256."""
+    """A file of a checkpoint."""
 
-    bytes: int
-    sha256: str
+    bytes: int  # size of the file
+    sha256: str  # of its content
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """`manifest.json`, written last: a checkpoint without it does not exist."""
+    """`manifest.json`, written last: a folder without it is not a checkpoint."""
 
-    schema: int = 1
-    step: int
-    files: dict[str, FileEntry]
+    schema: int = 1  # version of the file's format
+    step: int  # optimizer steps finished
+    files: dict[str, FileEntry]  # by name
 
 
 def checkpoint_name(step: int) -> str:
@@ -44,7 +44,7 @@ def checkpoint_name(step: int) -> str:
 
 
 def seal(folder: Path, step: int) -> None:
-    """Flushes every file in `folder` and writes the manifest, last."""
+    """Flush every file in `folder` to the disk and then write the manifest."""
     files = {}
     for file in sorted(p for p in folder.iterdir() if p.is_file()):
         atomic.sync_file(file)
@@ -53,23 +53,23 @@ def seal(folder: Path, step: int) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest, or None where it is absent or broken."""
+    """The manifest, or None if it is missing or damaged."""
     with contextlib.suppress(OSError, *BAD_CONTENT):
         return msgspec.json.decode(read_regular(folder / MANIFEST), type=Manifest)
     return None
 
 
 def problem(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, in words, or None where every byte is as it was."""
+    """Why a checkpoint cannot be used, part of a sentence; None if every byte is as saved."""
     manifest = read_manifest(folder)
     if manifest is None:
-        return "it has no readable manifest"
+        return f"its {MANIFEST} cannot be read"
     for name, entry in manifest.files.items():
         file = folder / name
         if not file.is_file():
             return f"{name} is missing"
         if _entry(file) != entry:
-            return f"{name} is not what was saved"
+            return f"{name} has changed since it was saved"
     return None
 
 
@@ -85,11 +85,11 @@ def list_checkpoints(run: RunFolder) -> list[tuple[int, Path]]:
 
 
 def find_checkpoint(run: RunFolder, name: str | None) -> Path | None:
-    """The checkpoint to go on from: the named one, or the newest whole one.
+    """The checkpoint to resume from: the named one, or the newest complete one.
 
-    `name` is a folder's name, a step's number, or `best`; `START` gives None, as where there is
-    no checkpoint yet. Raises `UserError` where the named one is absent or damaged; without a
-    name damaged ones are passed over.
+    `name` is a folder's name, a step number, or `best`. Returns None for `START`, and without a
+    name if there is no complete checkpoint. Raises `UserError` if the named one is missing or
+    damaged.
     """
     if name == START:
         return None
@@ -107,13 +107,13 @@ def find_checkpoint(run: RunFolder, name: str | None) -> Path | None:
 
 
 def newest_up_to(run: RunFolder, step: int) -> Path | None:
-    """The newest whole checkpoint that was saved after at most `step` steps."""
+    """The newest complete checkpoint of at most `step` finished steps, or None."""
     found = [path for at, path in list_checkpoints(run) if at <= step]
     return next((path for path in reversed(found) if problem(path) is None), None)
 
 
 def best_name(run: RunFolder) -> str | None:
-    """The name of the checkpoint that `checkpoints/best` points at."""
+    """The name of the checkpoint that `checkpoints/best` refers to, or None."""
     link = run.checkpoints_dir / "best"
     with contextlib.suppress(OSError):
         if link.is_symlink():
@@ -123,9 +123,9 @@ def best_name(run: RunFolder) -> str | None:
 
 
 def point_best(run: RunFolder, name: str) -> None:
-    """Lets `checkpoints/best` point at `name`, atomically.
+    """Make `checkpoints/best` refer to the checkpoint `name`, atomically.
 
-    A file that holds the name stands in where the file system has no symbolic links.
+    It is a symbolic link, or a file with the name if the file system has no symbolic links.
     """
     link = run.checkpoints_dir / "best"
     temporary = run.checkpoints_dir / ".best.tmp"
@@ -140,8 +140,8 @@ def point_best(run: RunFolder, name: str) -> None:
 
 
 def prune(run: RunFolder, keep: int, spared: Collection[int] = ()) -> list[str]:
-    """Deletes all but the newest `keep` checkpoints, the best, and those of the steps `spared`;
-    gives the deleted names."""
+    """Delete all checkpoints but the newest `keep`, the best one, and those of the steps `spared`;
+    returns the deleted names."""
     best = best_name(run)
     deleted = []
     for step, folder in list_checkpoints(run)[:-keep]:
@@ -152,30 +152,30 @@ def prune(run: RunFolder, keep: int, spared: Collection[int] = ()) -> list[str]:
 
 
 def expendable(run: RunFolder, spared: Collection[int] = ()) -> list[Path]:
-    """The checkpoints that may go where the disk is full, first those that matter least: what a
-    rewind has left behind, then the oldest. Never the newest whole one or a later one, nor the
-    best, nor those of the steps `spared`."""
+    """The checkpoints that may be deleted when the disk is full, least important first: superseded
+    ones, then the oldest. The newest complete one and later ones, the best one, and those of the
+    steps `spared` are never among them."""
     newest, best = find_checkpoint(run, None), best_name(run)
-    aside = run.checkpoints_dir / SUPERSEDED
-    left = sorted(p for p in aside.iterdir() if _NAME.fullmatch(p.name)) if aside.is_dir() else []
+    old = run.checkpoints_dir / SUPERSEDED
+    superseded = sorted(p for p in old.iterdir() if _NAME.fullmatch(p.name)) if old.is_dir() else []
     if newest is None:
-        return left
+        return superseded
     known = [item for item in list_checkpoints(run) if item[1].name < newest.name]
-    return left + [p for step, p in known if p.name != best and step not in spared]
+    return superseded + [p for step, p in known if p.name != best and step not in spared]
 
 
-def set_aside_after(run: RunFolder, step: int) -> list[str]:
-    """Moves checkpoints later than `step` into `checkpoints/superseded/`; gives their names.
+def supersede_after(run: RunFolder, step: int) -> list[str]:
+    """Move checkpoints later than `step` into `checkpoints/superseded/`; returns their names.
 
-    Needed where a run goes on from an older checkpoint: a later resume must not take up the
-    branch that was left.
+    Needed when a run resumes from an older checkpoint, so that a later resume does not use the
+    replaced ones.
     """
     moved = []
     for at, folder in list_checkpoints(run):
         if at > step:
-            aside = run.checkpoints_dir / SUPERSEDED
-            aside.mkdir(exist_ok=True, mode=0o700)
-            target = aside / folder.name
+            superseded = run.checkpoints_dir / SUPERSEDED
+            superseded.mkdir(exist_ok=True, mode=0o700)
+            target = superseded / folder.name
             if target.exists():
                 discard(target)
             folder.rename(target)
@@ -184,13 +184,13 @@ def set_aside_after(run: RunFolder, step: int) -> list[str]:
 
 
 def discard(folder: Path) -> None:
-    """Deletes a checkpoint; its manifest goes first, so that a half-deleted one is none."""
+    """Delete a checkpoint, its manifest first, so that a partly deleted one is not a checkpoint."""
     (folder / MANIFEST).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Deletes what a kill left under a temporary name."""
+    """Delete temporary files that a killed process left."""
     if folder.is_dir():
         for leftover in folder.glob(".*.tmp"):
             if leftover.is_dir():

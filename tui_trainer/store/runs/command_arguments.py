@@ -1,4 +1,4 @@
-"""Checking the arguments of commands, whoever wrote them."""
+"""Checks of the arguments of commands, which any program may write."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _LONGEST = 60
 
 
 def usable_rate(value: object) -> float | None:
-    """A learning rate: a finite number above 0; None for anything else."""
+    """`value` as a learning rate, a finite number above 0; None if it is not one."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
@@ -19,7 +19,7 @@ def usable_rate(value: object) -> float | None:
 
 
 def shown(value: object) -> str:
-    """An argument as a message quotes it: on one line, not longer than 60 characters."""
+    """An argument for a message: on one line of at most 60 characters."""
     try:
         text = ascii(value) if not isinstance(value, str) else repr(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits; nested too deeply

@@ -11,6 +11,7 @@ from tui_trainer.contracts.errors import BAD_CONTENT, reason_of
 from tui_trainer.contracts.run import Command
 from tui_trainer.store.jsonl import JsonLine, LineReader
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 
 _LONGEST_ID = 200
 _LONGEST_LINE = 1024 * 1024  # bytes; no command is longer
@@ -19,36 +20,37 @@ _MOST_BAD = 20  # reported one by one, at each read
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line of `control.jsonl` that is no command."""
+    """A line of `control.jsonl` that is not a command."""
 
     number: int  # 1 is the first line; 0: the file as a whole cannot be read
-    reason: str  # why it is none, in one line
-    id: str | None = None  # the line's own, where it can be read: its sender waits for an answer
-    command: str = ""  # the line's own, where it can be read
-    more: int = 0  # further bad lines before it, which are not reported one by one
+    reason: str  # why it is not a command, one line
+    id: str | None = None  # of the line, if readable: its sender waits for an answer
+    command: str = ""  # of the line, if readable
+    more: int = 0  # further bad lines before it that are not reported one by one
 
     @property
     def message(self) -> str:
         """One sentence for the run's events."""
         if not self.number:
-            return f"control.jsonl cannot be read: {self.reason}; commands do not arrive"
-        more = f", nor are {self.more:,} lines before it" if self.more else ""
-        return f"control.jsonl line {self.number:,} is not a command{more}: {self.reason}"
+            return f"control.jsonl cannot be read ({self.reason}), so that no command is executed"
+        more = f", nor are {formats.plural(self.more, 'line')} before it" if self.more else ""
+        number = formats.count(self.number)
+        return f"control.jsonl line {number} is not a command{more}: {self.reason}"
 
 
 class _Named(msgspec.Struct):
-    """As much of a bad line as an answer to its sender needs."""
+    """The keys of a bad line that an answer to its sender needs."""
 
-    id: str  # what the answer's event carries
+    id: str  # for the answer's event
     command: Any = None  # the name of the command, if it is text
 
 
 class CommandLog:
-    """New commands of a run, each once; a read costs one `stat` while nothing is appended.
+    """New commands of a run, each once; a read costs one `stat` if nothing was appended.
 
-    Commands that an earlier process acknowledged by an event are skipped; those that it did not
-    answer are `lapsed`: they were meant for it and must not stop its successor. Lines that are no
-    commands are kept for `take_bad`; of an earlier process's only those with an id.
+    Commands that an earlier process acknowledged are skipped. Those that it did not answer are in
+    `lapsed`, since they must not stop this process. Lines that are not commands are kept for
+    `take_bad`; of those from before this process, only the ones with an id.
     """
 
     def __init__(self, folder: RunFolder) -> None:
@@ -81,7 +83,7 @@ class CommandLog:
         return found
 
     def take_bad(self) -> list[BadLine]:
-        """The lines that are no commands since the last call, each once."""
+        """The lines that are not commands, since the last call."""
         found, self._bad = self._bad, []
         return found
 
@@ -102,15 +104,15 @@ class CommandLog:
             named = msgspec.json.decode(line.data, type=_Named)
             if named.id not in self._done and len(named.id) <= _LONGEST_ID:
                 self._done.add(named.id)
-                word = named.command if isinstance(named.command, str) else ""
-                bad = BadLine(bad.number, bad.reason, named.id, word[:_LONGEST_ID])
+                command = named.command if isinstance(named.command, str) else ""
+                bad = BadLine(bad.number, bad.reason, named.id, command[:_LONGEST_ID])
         except BAD_CONTENT:
             pass
         self._note(bad)
         return None
 
     def _note_problem(self, reason: str) -> None:
-        """Reports once that the file as a whole cannot be read."""
+        """Report once that the file as a whole cannot be read."""
         if reason != self._problem:
             self._problem = reason
             self._bad.append(BadLine(0, reason))

@@ -1,4 +1,4 @@
-"""Space that a run keeps in reserve, so that its last words fit on a disk that has become full."""
+"""Reserved disk space of a run, so that its last state can be written to a full disk."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from pathlib import Path
 from tui_trainer.store import atomic
 
 NAME = ".reserve"
-# Enough for the last state, its events, and the metrics that wait for room.
-RESERVE_BYTES = 256 * 1024
+RESERVE_BYTES = 256 * 1024  # enough for the last state, its events, and waiting metrics
 
 
 def make(folder: Path) -> str | None:
-    """Puts space in reserve in a run's folder, where it is not; why not, in words, or None."""
+    """Reserve space in a run's folder unless it is reserved; returns why it failed, or None."""
     file = folder / NAME
     with contextlib.suppress(OSError):
         if file.stat().st_size == RESERVE_BYTES:
             return None
     try:
-        # Random bytes: zeros or text would take no space where the file system compresses.
+        # Random bytes, since a file system with compression would store others in less space.
         atomic.write_bytes(file, os.urandom(RESERVE_BYTES), durable=False)
     except OSError as error:
         return error.strerror or str(error)
@@ -28,7 +27,7 @@ def make(folder: Path) -> str | None:
 
 
 def release(folder: Path) -> bool:
-    """Gives the space back; whether there was any."""
+    """Free the reserved space; returns whether there was any."""
     try:
         (folder / NAME).unlink()
     except OSError:

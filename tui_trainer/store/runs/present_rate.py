@@ -1,4 +1,4 @@
-"""The learning rate that a run has now, read from the end of its metrics."""
+"""The current learning rate of a run, read from the end of its metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Row(msgspec.Struct):
 
 
 def newest_rate(folder: RunFolder) -> float | None:
-    """The rate of the newest training row that has one, or None."""
+    """The learning rate of the newest training row that has one, or None."""
     with contextlib.suppress(OSError):
         for row in jsonl.newest_records(folder.metrics_file, _Row):
             if row.kind == "train" and row.learning_rate is not None:
@@ -26,18 +26,18 @@ def newest_rate(folder: RunFolder) -> float | None:
 
 
 def rise(folder: RunFolder, rate: float) -> str | None:
-    """A sentence where `rate` is more than ten times the present one; None where it is not.
+    """A warning if `rate` is more than ten times the current one, else None.
 
-    A run without a step yet, or with a rate of 0, is measured by its schedule's peak.
+    If the run has no step yet, or a rate of 0, its schedule's peak is used instead.
     """
-    present = newest_rate(folder)
-    if present is not None and present > 0:
-        return rise_text(rate, present)
+    current = newest_rate(folder)
+    if current is not None and current > 0:
+        return rise_text(rate, current)
     return peak_rise(folder, rate)
 
 
 def peak_rise(folder: RunFolder, rate: float) -> str | None:
-    """A sentence where `rate` is more than ten times the peak that the run was started with."""
+    """A warning if `rate` is more than ten times the peak of the run's schedule, else None."""
     info = folder.info()
     peak = None if info is None else info.job.training.learning_rate
     return rise_text(rate, peak, "the run's peak rate")

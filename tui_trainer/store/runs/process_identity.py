@@ -1,8 +1,8 @@
-"""Which process a run belongs to, told apart from a later one with the same pid.
+"""Identity of the process that a run belongs to, distinct from later ones with the same pid.
 
-On Linux a process is known by the boot it started in and by its start in clock ticks after that
-boot: neither changes when somebody sets the clock. Elsewhere, and in folders written before this
-was recorded, its start time by the wall clock stands in (psutil).
+On Linux a process is identified by its boot and by its start in clock ticks after that boot, which
+do not change when the clock is set. On other systems, and for older folders, its start by the wall
+clock is used (psutil).
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _PROC = Path("/proc")
 # Fields of /proc/PID/stat after the command's name: the state, and the start in clock ticks.
 _STATE, _START_TICKS = 0, 19
 _GONE = ("Z", "X", "x")
-# A wall clock start time is worked out from the boot time, which is rounded.
+# The start by the wall clock is computed from the boot time, which is rounded.
 _TOLERANCE_SECONDS = 2.0
 
 
 class _Stat(NamedTuple):
-    """A process as the kernel describes it."""
+    """Fields of `/proc/PID/stat`."""
 
-    state: str
-    start_ticks: int
+    state: str  # such as "R", or "Z" for a zombie
+    start_ticks: int  # start of the process, clock ticks since the boot
 
 
 def own_identity() -> dict[str, int | float | str | None]:
-    """The fields of a `RunState` by which this process is known again, except `host`."""
+    """The fields of a `RunState` that identify this process, except `host`."""
     pid = os.getpid()
     found = _stat(pid)
     return {
@@ -47,8 +47,8 @@ def own_identity() -> dict[str, int | float | str | None]:
 
 
 def is_here(state: RunState) -> bool:
-    """Whether the state's pid means something to this process: it is of this host, and not of
-    another container, which may share the host name but counts its own processes."""
+    """Whether the state's pid is valid for this process: of this host, and not of another
+    container, which may have the same host name but its own pids."""
     if state.host not in (None, socket.gethostname()):
         return False
     if None in (state.boot_id, state.pid_namespace) or state.boot_id != boot_id():
@@ -65,7 +65,7 @@ def is_alive(state: RunState) -> bool:
     if state.start_ticks is None or state.boot_id is None or boot is None:
         return process_alive(pid, state.pid_created)
     if state.boot_id != boot:
-        return False  # the machine was started anew since
+        return False  # the system was rebooted since
     found = _stat(pid)
     if found is None:
         return _is_hidden(pid)
@@ -73,11 +73,13 @@ def is_alive(state: RunState) -> bool:
 
 
 def process_alive(pid: int | None, started: float | None) -> bool:
-    """Whether `pid` runs and started at `started` (seconds since the epoch); the way without
-    start ticks, which a step of the clock can deceive."""
+    """Whether `pid` runs and started at `started` (seconds since the epoch).
+
+    For systems without start ticks; wrong if the clock was set since.
+    """
     if pid is None:
         return False
-    import psutil  # a monitor's first paint does without
+    import psutil  # not needed, and so not imported, for a monitor's first frame
 
     try:
         process = psutil.Process(pid)
@@ -91,7 +93,8 @@ def process_alive(pid: int | None, started: float | None) -> bool:
 
 
 def created(pid: int) -> float | None:
-    """When a process started, by the wall clock as it is set now; None where it is gone."""
+    """When a process started by the present wall clock, seconds since the epoch; None if it is
+    gone."""
     import psutil
 
     with contextlib.suppress(psutil.Error):
@@ -101,21 +104,21 @@ def created(pid: int) -> float | None:
 
 @cache
 def boot_id() -> str | None:
-    """What names the machine's present boot; None where the system has no such thing."""
+    """Id of the system's present boot; None if the system has none."""
     with contextlib.suppress(OSError):
         return (_PROC / "sys/kernel/random/boot_id").read_text().strip() or None
     return None
 
 
 def pid_namespace() -> str | None:
-    """What names the set of processes that this one's pid belongs to; None where unknown."""
+    """Id of this process's pid namespace; None if unknown."""
     with contextlib.suppress(OSError):
         return str((_PROC / "self/ns/pid").readlink())
     return None
 
 
 def without_process(state: RunState) -> RunState:
-    """The state of a run that no process works on."""
+    """The state without the fields that identify a process."""
     return msgspec.structs.replace(
         state,
         pid=None,
@@ -128,17 +131,17 @@ def without_process(state: RunState) -> RunState:
 
 
 def _stat(pid: int) -> _Stat | None:
-    """What `/proc/PID/stat` says; None where there is no such process or no such file."""
+    """The content of `/proc/PID/stat`; None if there is no such process or file."""
     try:
         text = (_PROC / str(pid) / "stat").read_text(errors="replace")
-        fields = text.rpartition(")")[2].split()  # the command may hold spaces and brackets
+        fields = text.rpartition(")")[2].split()  # the command may contain spaces and brackets
         return _Stat(fields[_STATE], int(fields[_START_TICKS]))
     except (OSError, ValueError, IndexError):
         return None
 
 
 def _is_hidden(pid: int) -> bool:
-    """Whether a process is there that /proc does not show: another user's, mounted so."""
+    """Whether a process exists that /proc does not show, as for other users with `hidepid`."""
     try:
         os.kill(pid, 0)
     except PermissionError:

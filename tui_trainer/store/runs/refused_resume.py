@@ -1,7 +1,7 @@
-"""What a refused resume leaves behind: the run as it was found.
+"""Restoring a run's state after a refused resume.
 
-From the moment that an engine is started until it trains, `state.json` keeps in `before` the
-state in which the run was found. A session that ends before its first step puts it back.
+From the start of an engine until its first step, `before` in `state.json` is the state in which
+the run was found. It is restored if the session ends before its first step.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from tui_trainer.store.runs.run_folder import RunFolder
 
 
 def as_found(state: RunState | None) -> RunState | None:
-    """The state that a session which begins now is to put back where it is refused; None for a
-    run that never had another than waiting."""
+    """The state to restore if a session that starts now is refused; None for a run that was never
+    started."""
     if state is None or state.before is not None:
         return None if state is None else state.before
     return None if state.state == "idle" else state
 
 
 def refusal_event(before: RunState, message: str) -> Event:
-    """The event that says why a run was not resumed."""
+    """The event with the reason why a run was not resumed."""
     return Event(
         time=time.time(),
         step=before.step,
@@ -37,13 +37,15 @@ def refusal_event(before: RunState, message: str) -> Event:
 
 
 def end_untrained(folder: RunFolder, state: RunState, message: str) -> RunState:
-    """Ends a session that is gone without having trained: puts back what the resume found, and
-    adds the event that says why; a run that had never been started has failed. Gives the state
-    that holds now, also where it cannot be written."""
+    """End a session whose process is gone and that trained no step.
+
+    Restores the state that the resume found, and adds an event with the reason; a run that was
+    never started is marked as failed. Returns the new state, also if it cannot be written.
+    """
     ended = state.before or msgspec.structs.replace(
         state, state="failed", message=message, eta_seconds=None, updated_at=time.time()
     )
-    # The folder may have gone away or become read-only; whoever asks is told all the same.
+    # The folder may be deleted or read-only; the caller reports the end in any case.
     with contextlib.suppress(OSError):
         if state.before is not None:
             with atomic.appending(folder.events_file) as events:
@@ -53,8 +55,8 @@ def end_untrained(folder: RunFolder, state: RunState, message: str) -> RunState:
 
 
 def refusal(folder: RunFolder, since: int) -> str | None:
-    """Why a resume was refused, from the events after the first `since` bytes; None where it
-    was not."""
+    """Why a resume was refused, from the events after the first `since` bytes; None if it was
+    not."""
     try:
         events = jsonl.RecordReader[Event](folder.events_file, Event, since).new()
     except OSError:

@@ -1,4 +1,4 @@
-"""Sending a command to a run, and waiting for the event that acknowledges it."""
+"""Sending commands to a run, and waiting for the events that acknowledge them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ POLL_SECONDS = 0.02
 def send(
     folder: RunFolder, command: CommandName, arguments: dict[str, Any] | None = None
 ) -> Command:
-    """Appends a command to `control.jsonl` and returns it. Raises `UserError` where no process
-    can execute it."""
+    """Append a command to `control.jsonl` and return it. Raises `UserError` if no process can
+    execute it."""
     status, name = folder.status(), folder.path.name
     if status not in ACTIVE_STATES and status != "idle":
         ours = status in ("crashed", "cancelled") and folder.loop_info() is None
         hint = f"; resume it with: tui-trainer resume {name}" if ours else ""
-        raise UserError(f"run {name} is {status} and takes no commands{hint}", 1)
+        raise UserError(f"run {name} is {status} and accepts no commands{hint}", 1)
     state = folder.state()
-    if state is not None and not state.obeys(command):
-        takes = f"takes {', '.join(state.commands)} only" if state.commands else "takes no commands"
-        raise UserError(f"run {name} does not accept {command}: its training loop {takes}", 1)
+    if state is not None and not state.accepts(command):
+        accepted = f"only accepts {', '.join(state.commands)}" if state.commands else "accepts none"
+        raise UserError(f"run {name} does not accept {command}: its training loop {accepted}", 1)
     record = Command(
         id=os.urandom(8).hex(), time=time.time(), command=command, arguments=arguments or {}
     )

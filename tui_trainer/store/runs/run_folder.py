@@ -1,4 +1,4 @@
-"""Run folders: making, finding and reading them."""
+"""Run folders: creating, finding and reading them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shutil
 import socket
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,8 +17,8 @@ import msgspec
 
 from tui_trainer.contracts.data import DataReport
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
-from tui_trainer.contracts.evaluation import EvaluationFile
 from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.metrics import EvaluationFile
 from tui_trainer.contracts.run import (
     ACTIVE_STATES,
     ENDED_STATES,
@@ -35,14 +36,14 @@ from tui_trainer.store.runs import disk_reserve, process_identity
 
 T = TypeVar("T")
 
-# A run on another host cannot be asked for its process; silence this long is called stale.
+# A run on another host whose state was not updated for this long is `stale`.
 STALE_SECONDS = 120.0
 _PACKAGES = ("tui-trainer", "torch", "transformers", "peft", "safetensors", "numpy")
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of one run. Reading never raises for what may be half there: it gives None."""
+    """The files of one run. Reading a missing or damaged file returns None, or an empty list."""
 
     path: Path
 
@@ -103,23 +104,23 @@ class RunFolder:
         return self.path / "adapter"
 
     def info(self) -> RunInfo | None:
-        """`run.json` of a run of our engine, or None where it is absent or another's."""
-        return _read(self.info_file, RunInfo)
+        """`run.json` of a run that the engine trains; None for another program's."""
+        return _read_info(self.info_file, RunInfo)
 
     def loop_info(self) -> LoopInfo | None:
-        """`run.json` of somebody else's loop (`RunWriter`), or None."""
-        return _read(self.info_file, LoopInfo)
+        """`run.json` of a run that another program trains (`RunWriter`), or None."""
+        return _read_info(self.info_file, LoopInfo)
 
     def basics(self) -> RunBasics | None:
-        """What `run.json` says of any run of ours or of a `RunWriter`'s, or None."""
-        return _read(self.info_file, RunBasics)
+        """The fields of `run.json` that both kinds of runs have, or None."""
+        return _read_info(self.info_file, RunBasics)
 
     def state(self) -> RunState | None:
-        """`state.json` as written, or None. See `status` for what is true now."""
+        """`state.json` as written, or None. `status` also checks the process."""
         return _read(self.state_file, RunState)
 
     def data(self) -> DataReport | None:
-        """`data.json`: what was found in the data, or None."""
+        """`data.json`, the report on the data, or None."""
         return _read(self.data_file, DataReport)
 
     def evaluation(self) -> EvaluationFile | None:
@@ -135,10 +136,10 @@ class RunFolder:
         return _read_lines(self.control_file, Command)
 
     def status(self) -> str:
-        """One word for what is true now: a state, or `crashed`, `unknown`, `stale`."""
-        word = status_of(self.state())
-        # An engine may have written its last state and gone between the two looks.
-        return status_of(self.state()) if word == "crashed" else word
+        """The run's present status: a state's name, or `crashed`, `unknown` or `stale`."""
+        status = status_of(self.state())
+        # Read again: the engine may have written its last state and ended in between.
+        return status_of(self.state()) if status == "crashed" else status
 
     def log_tail(self, lines: int = 10) -> list[str]:
         """The last lines that the engine printed."""
@@ -152,10 +153,10 @@ class RunFolder:
 
 
 def status_of(state: RunState | None) -> str:
-    """The state's word, but `crashed` where a live process is owed and there is none.
+    """The state's name, or `crashed` if the state is active and its process is gone.
 
-    On another host, or in another container, the process cannot be asked: an active run that has
-    been silent for `STALE_SECONDS` is `stale`.
+    The process of another host or container cannot be checked: an active run whose state was not
+    updated for `STALE_SECONDS` is `stale`.
     """
     if state is None:
         return "unknown"
@@ -168,10 +169,10 @@ def status_of(state: RunState | None) -> str:
 
 
 def create_run(runs_dir: Path, job: Job, name: str | None = None) -> RunFolder:
-    """Makes a run folder for a checked job and writes `run.json` and the first state.
+    """Create a run folder for a checked job and write `run.json` and the first state.
 
-    Reads the data files and a local base to hash them, so call it off the UI thread. Raises
-    `UserError`, also for a base whose files are not whole.
+    Reads the data files and a local base to hash them, which may take long. Raises `UserError`,
+    also for a base whose files are not complete.
     """
     label = paths.safe_name(name or job.name, "run name")
     base = paths.builtin_model() if job.model == "builtin" else Path(job.model)
@@ -186,9 +187,9 @@ def create_run(runs_dir: Path, job: Job, name: str | None = None) -> RunFolder:
 def create_loop_run(
     runs_dir: Path, name: str, program: str, config: dict[str, Any], state: RunState
 ) -> RunFolder:
-    """Makes a run folder for somebody else's training loop and writes `run.json` and `state`.
+    """Create a run folder for another program's training loop and write `run.json` and `state`.
 
-    `config` holds plain values. Raises `UserError`, also for a name that cannot be a folder's.
+    `config` has plain values only. Raises `UserError`, also for a name that cannot be a folder's.
     """
     label = paths.safe_name(name, "run name")
     folder = _new_folder(runs_dir, label)
@@ -212,12 +213,12 @@ def _new_folder(runs_dir: Path, label: str) -> RunFolder:
         paths.make_private_dir(runs_dir)
         folder.path.mkdir(mode=0o700)
     except OSError as error:
-        raise UserError(f"cannot make a run folder in {runs_dir}: {error.strerror}") from None
+        raise UserError(f"cannot create a run folder in {runs_dir}: {error.strerror}") from None
     return folder
 
 
 def _write_first(folder: RunFolder, info: RunBasics, state: RunState) -> None:
-    """Fills a new run folder, or removes it. Raises `UserError`."""
+    """Write the first files of a new run folder, or delete it. Raises `UserError`."""
     try:
         atomic.write_json(folder.info_file, info)
         write_state(folder, state)
@@ -225,13 +226,15 @@ def _write_first(folder: RunFolder, info: RunBasics, state: RunState) -> None:
         shutil.rmtree(folder.path, ignore_errors=True)
         hint = "; free some space, or choose another folder" if atomic.is_full(error) else ""
         raise UserError(
-            f"cannot make a run folder in {folder.path.parent}: {error.strerror}{hint}", 1
+            f"cannot create a run folder in {folder.path.parent}: {error.strerror}{hint}", 1
         ) from None
 
 
 def write_state(folder: RunFolder, state: RunState) -> None:
-    """Replaces `state.json`, also on a full disk: a last state takes the space in reserve, which
-    it releases in any case, and where that does not suffice the file is written over in place.
+    """Replace `state.json`, also on a full disk.
+
+    A final state releases the reserved space and uses it if the disk is full. If that does not
+    suffice, the file is overwritten in place.
     """
     durable, last = state.state not in ACTIVE_STATES, state.state in ENDED_STATES
     try:
@@ -252,7 +255,7 @@ def write_state(folder: RunFolder, state: RunState) -> None:
 
 
 def list_runs(runs_dir: Path) -> list[RunFolder]:
-    """Our run folders directly inside `runs_dir`, newest first by creation."""
+    """The run folders directly in `runs_dir`, the newest first by creation."""
     try:
         folders = [RunFolder(p) for p in runs_dir.iterdir() if (p / "run.json").is_file()]
     except OSError:
@@ -262,9 +265,9 @@ def list_runs(runs_dir: Path) -> list[RunFolder]:
 
 
 def find_run(reference: str, runs_dir: Path) -> RunFolder:
-    """The run that `reference` means: a folder, or an id or name inside `runs_dir`.
+    """The run with this folder, or with this id or name in `runs_dir`.
 
-    The newest run wins where several share a name. Raises `UserError`.
+    If several have the name, the newest one. Raises `UserError`.
     """
     as_path = Path(reference).expanduser()
     if (as_path / "run.json").is_file():
@@ -279,13 +282,13 @@ def find_run(reference: str, runs_dir: Path) -> RunFolder:
     if as_path.is_dir():
         raise UserError(f"{as_path} is not a run folder: it has no run.json")
     if not runs:
-        raise UserError(f"no run {reference!r}: {runs_dir} holds no runs; see --runs-dir")
+        raise UserError(f"no run {reference!r}: {runs_dir} has no runs; see --runs-dir")
     names = ", ".join(folder.path.name for folder in runs[:5])
     raise UserError(f"no run {reference!r} in {runs_dir}; the newest there: {names}")
 
 
 def hash_files(files: list[Path]) -> tuple[str, dict[str, str]]:
-    """SHA-256 of each file's content by name, and one hash over names' order and contents."""
+    """One SHA-256 over the contents of all files, in order, and that of each file, by path."""
     each = {}
     whole = hashlib.sha256()
     for file in files:
@@ -297,7 +300,7 @@ def hash_files(files: list[Path]) -> tuple[str, dict[str, str]]:
 
 
 def _info(run_id: str, name: str, job: Job, base: Path, files: ModelFiles | None) -> RunInfo:
-    """`base` is the model's folder and `files` what lies in it; None where it is none."""
+    """`run.json` of a job. `files` is the content of the base's folder; None if it is not local."""
     data_hash, data_files = hash_files(jobs.data_files(job))
     return RunInfo(
         id=run_id,
@@ -317,7 +320,7 @@ def _info(run_id: str, name: str, job: Job, base: Path, files: ModelFiles | None
 
 
 def _versions() -> dict[str, str]:
-    import importlib.metadata  # both are slow enough to keep off the monitor's start
+    import importlib.metadata  # slow, and not needed by the monitor
     import platform
 
     found = {"python": platform.python_version()}
@@ -328,7 +331,7 @@ def _versions() -> dict[str, str]:
 
 
 def why_unreadable(file: Path, kind: type[Any]) -> str | None:
-    """Why a file cannot be read as JSON of this kind, in one line; None where it can."""
+    """Why a file cannot be read as JSON of this type, in one line; None if it can."""
     try:
         msgspec.json.decode(read_regular(file), type=kind)
     except (OSError, *BAD_CONTENT) as error:
@@ -341,6 +344,22 @@ def _read(file: Path, kind: type[T]) -> T | None:
         return msgspec.json.decode(read_regular(file), type=kind)
     except (OSError, *BAD_CONTENT):
         return None
+
+
+def _read_info(file: Path, kind: type[T]) -> T | None:
+    """As `_read`, for `run.json`, which is written once and read by many callers."""
+    try:
+        status = file.stat()
+        version = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        return msgspec.json.decode(_info_content(file, version), type=kind)
+    except (OSError, *BAD_CONTENT):
+        return None
+
+
+@lru_cache(maxsize=256)
+def _info_content(file: Path, version: tuple[int, ...]) -> bytes:
+    """The content of a `run.json`; `version` changes when the file is replaced."""
+    return read_regular(file)
 
 
 def _read_lines(file: Path, kind: type[T]) -> list[T]:

@@ -16,45 +16,48 @@ from tui_trainer.store.runs.run_folder import RunFolder
 
 
 class SentNotice(msgspec.Struct, frozen=True, kw_only=True):
-    """One line: a notice that was sent by a channel."""
+    """One line: a notice that was sent through a channel."""
 
     time: float  # seconds since the epoch
-    key: str  # the notice's, the same for every process that sees what happened
-    way: str  # the channel: "webhook" or "command"
-    kind: str  # the notice's: "crash", "finish", ...
-    text: str  # the notice's sentence
+    key: str  # of the notice, the same for every process that watches the run
+    channel: str = msgspec.field(name="way")  # "webhook" or "command"
+    kind: str  # of the notice: "crash", "finish", ...
+    text: str  # of the notice, one sentence
     host: str  # where the process that sent it runs
     pid: int  # of the process that sent it
 
 
-def claim(notice: Notice, way: str) -> bool:
-    """Whether this process sends the notice by the channel `way`: the first to ask does, of all
-    processes that watch the run. Where nothing can be written, each one does. Never raises."""
+def claim(notice: Notice, channel: str) -> bool:
+    """Whether this process sends a notice through a channel that all processes share.
+
+    Only the first process to ask does. If the run folder cannot be written, each one does. Never
+    raises.
+    """
     folder = RunFolder(Path(notice.path))
     if not folder.info_file.is_file():
-        return True  # another tool's run: nothing of ours is put beside it
+        return True  # another tool's run, into whose folder nothing is written
     try:
         with locked(folder.notices_file):
-            if _is_sent(folder.notices_file, notice.key, way):
+            if _is_sent(folder.notices_file, notice.key, channel):
                 return False
-            _note(folder.notices_file, notice, way)
+            _append(folder.notices_file, notice, channel)
     except OSError:
         pass
     return True
 
 
-def _is_sent(file: Path, key: str, way: str) -> bool:
+def _is_sent(file: Path, key: str, channel: str) -> bool:
     sent = jsonl.read_records(file, SentNotice).records
-    return any(notice.key == key and notice.way == way for notice in sent)
+    return any(notice.key == key and notice.channel == channel for notice in sent)
 
 
-def _note(file: Path, notice: Notice, way: str) -> None:
+def _append(file: Path, notice: Notice, channel: str) -> None:
     with atomic.appending(file) as lines:
         lines.append(
             SentNotice(
                 time=time.time(),
                 key=notice.key,
-                way=way,
+                channel=channel,
                 kind=notice.kind,
                 text=notice.text,
                 host=socket.gethostname(),

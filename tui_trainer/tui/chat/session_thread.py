@@ -213,7 +213,7 @@ def opened(session: ChatSession) -> SessionOpened:
         ratings = {e.id: e.rating for e in desk.feedback.examples() if not e.dropped}
     return SessionOpened(
         model=desk.base,
-        said=tuple(desk.conversation.said(KEPT_TURNS)),
+        said=tuple(desk.conversation.recorded(KEPT_TURNS)),
         ratings=ratings,
         trainings=tuple(desk.trainer.trainings()),
         history=tuple(session.history()),

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.run import ACTIVE_STATES, Event
-from tui_trainer.launch.rollback_offer import SPOILT, RollbackOffer, checkpoint_before, rollback
+from tui_trainer.launch.rollback_offer import (
+    DAMAGING_KINDS,
+    RollbackOffer,
+    checkpoint_before,
+    find_offer,
+)
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
@@ -46,14 +51,14 @@ class AdviceActions(Page):
         offer = self._rollback_offer(view)
         act, hint = "", ""
         if offer is not None:
-            act, hint = f"{self._key_shown('apply')} roll back", offer.short
+            act, hint = f"{self._key_shown('apply')} roll back", offer.hint
         elif view.commandable:
             advice = newest_rate(view, self._muted_kinds(view))
             if advice is not None:
                 act = f"{self._key_shown('apply')} apply"
             elif self._open_spike(view) is not None:
                 act = f"{self._key_shown('apply')} roll back"
-            if advice is not None and advice.id in view.applied and advice.kind in SPOILT:
+            if advice is not None and advice.id in view.applied and advice.kind in DAMAGING_KINDS:
                 hint = f"if it does not recover: {self._key_shown('apply')} rolls back"
         facts = advice_facts_of(view, view.advice_computed, self._muted_kinds(view), act, hint)
         return replace(facts, items=self._with_warnings(view, facts.items))
@@ -127,7 +132,9 @@ class AdviceActions(Page):
         checkpoint, asks whether to roll back first."""
         session, run = self.session, view.summary
         arguments = {"advice": advice.id}
-        offer = rollback(RunFolder(run.path), view.info, advice) if view.info is not None else None
+        offer = (
+            find_offer(RunFolder(run.path), view.info, advice) if view.info is not None else None
+        )
         if offer is None:
 
             def send() -> None:
@@ -183,7 +190,7 @@ class AdviceActions(Page):
     def _confirm_rollback(self, view: RunView, offer: RollbackOffer) -> None:
         session = self.session
         if session.monitor_only:
-            session.show_notice(offer.words, "warning")
+            session.show_notice(offer.message, "warning")
             return
         question = (
             f"Roll {clean(view.summary.name)} back to {offer.checkpoint} and resume it with a peak "
@@ -210,7 +217,10 @@ class AdviceActions(Page):
         key = (view.summary.path, view.summary.updated_at, advice)
         if key != self._last_offer[0]:
             folder = RunFolder(view.summary.path)
-            self._last_offer = key, None if advice is None else rollback(folder, view.info, advice)
+            self._last_offer = (
+                key,
+                None if advice is None else find_offer(folder, view.info, advice),
+            )
         return self._last_offer[1]
 
     def _muted_kinds(self, view: RunView | None) -> frozenset[str]:

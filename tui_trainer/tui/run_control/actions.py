@@ -97,7 +97,7 @@ class RunActions:
 
     def _ask_about_broken_rate(self, run: RunSummary, broken: BrokenRate) -> None:
         options = (
-            ChoiceOption("back", "b", broken.way),
+            ChoiceOption("back", "b", broken.continuation),
             ChoiceOption("keep", "r", f"from the newest checkpoint, again with {broken.rate:.3g}"),
             ChoiceOption("leave", "escape", "cancel"),
         )
@@ -108,7 +108,7 @@ class RunActions:
             elif answer == "keep":
                 self._start_again(run)
 
-        self._app.push_screen(ChoiceDialog(f"{clean(broken.what)}.", options), decide)
+        self._app.push_screen(ChoiceDialog(f"{clean(broken.description)}.", options), decide)
 
     def _start_again(
         self, run: RunSummary, checkpoint: str | None = None, peak: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 
 from tui_trainer.contracts.data import DataReport
-from tui_trainer.contracts.evaluation import Evaluation
+from tui_trainer.contracts.metrics import Evaluation
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.runs.details_pages import fact, not_recorded, page
 from tui_trainer.watch.runs import evaluation_lines

@@ -4,7 +4,7 @@ shows them cleans them."""
 from __future__ import annotations
 
 from tui_trainer.contracts.data import DataReport
-from tui_trainer.contracts.evaluation import ClassScore, Evaluation, EvaluationFile
+from tui_trainer.contracts.metrics import ClassScore, Evaluation, EvaluationFile
 
 Lines = list[tuple[str, str]]
 MOST_COLUMNS = 10  # of a confusion matrix that is shown whole
@@ -77,7 +77,7 @@ def _not_taught(report: DataReport) -> Lines:
         ("replay", report.replay),
     ):
         found += [
-            (f"left out of {name}", f"{item.rows:,}: {item.why()}") for item in part.reasons()
+            (f"left out of {name}", f"{item.rows:,}: {item.text()}") for item in part.reasons()
         ]
         found += [(f"unused {name} fields", item.text()) for item in part.unused]
         if part.columns:

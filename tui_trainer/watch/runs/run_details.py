@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tui_trainer.contracts.data import DataReport
-from tui_trainer.contracts.evaluation import EvaluationFile
 from tui_trainer.contracts.hardware import HardwareSample
+from tui_trainer.contracts.metrics import EvaluationFile
 from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.watch.run_location import RunLocation
