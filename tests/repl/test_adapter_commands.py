@@ -100,7 +100,7 @@ def test_two_are_compared_by_size_measure_and_answers(room: Room) -> None:
     room.add_adapter("a")
     room.add_adapter("b")
     room.do("/adapters compare a b")
-    assert "no questions yet" in room.notices()
+    assert "no question was asked yet" in room.notices()
     room.do("one?", "/good", "two?", "/adapters compare a b")
     sizes, measures, answers = [e for e in room.events if isinstance(e, events.TextTable)]
     assert sizes.rows == [

@@ -86,7 +86,7 @@ def test_the_last_answer_can_be_rated_after_a_restart(
 
 def test_there_must_be_an_answer(room: Room) -> None:
     for line in ("/good", "/medium x", "/fix Paris", "/edit", "/revise why"):
-        assert "ask something first" in room.refused(line)
+        assert "type a question first" in room.refused(line)
     assert room.refused("/fix") == room.refused("/fix   ")
     assert "needs a text" in room.refused("/fix")
 
@@ -205,6 +205,7 @@ def test_feedback_is_listed_shown_fixed_and_dropped(room: Room) -> None:
     room.do("/feedback purge")
     assert room.last(events.Confirm)
     room.do("/yes")
+    assert "1 dropped example is deleted from the disk" in room.notices()
     assert len(room.feedback.examples()) == 1
     room.do("/feedback purge")
     assert "no dropped feedback" in room.refused("/yes")
@@ -215,4 +216,4 @@ def test_unreadable_feedback_is_counted(room: Room) -> None:
     with room.feedback.file.open("ab") as file:
         file.write(b"nonsense\n")
     room.do("/feedback")
-    assert "1 line of" in room.notices()
+    assert "1 unreadable line, not listed here; the first is line 2" in room.notices()

@@ -68,8 +68,8 @@ def test_a_conversation_with_another_base_is_not_carried_on(
     room.do("one?")
     other = make_room("/models/other")
     other.session.start()
-    assert "the last one was with builtin" in other.notices()
-    assert "ask something first" in other.refused("/good")
+    assert "the last one used builtin" in other.notices()
+    assert "type a question first" in other.refused("/good")
     other.do("two?")
     assert other.client.shown[-1] == [Turn("user", "two?")]
     again = make_room("/models/other")
@@ -187,7 +187,7 @@ def test_a_live_adapter_that_the_model_refuses_leaves_the_base(
     again = make_room()
     again.client.refuses = "it was made for another base"
     again.session.start()
-    assert "another base; the base answers alone" in again.notices()
+    assert "another base; no adapter is active" in again.notices()
     assert again.session.live == {}
 
 

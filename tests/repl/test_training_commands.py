@@ -67,7 +67,7 @@ def test_training_shows_queue_and_measures(room: Room) -> None:
     )
     room.do("/training")
     [row] = room.last(events.TextTable).rows
-    assert row[:6] == ["t1", "live", "60/60", "1", "0 % → 100 %", "100 % → 99.7 %"]
+    assert row[:6] == ["t1", "live", "60 / 60", "1", "0 % → 100 %", "100 % → 99.7 %"]
     assert "usage: " in room.refused("/training stop")
 
 

@@ -53,6 +53,22 @@ def test_rate(value: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (-0.031, "-3.1 %"), (0.05, "+5.0 %"), (12.5, "+1,250 %"), (1e308, "–")],
+)
+def test_change(value: float | None, text: str) -> None:
+    assert formats.change(value) == text
+
+
+@pytest.mark.parametrize(
+    ("step", "total", "text"),
+    [(None, None, "–"), (1420, None, "1,420"), (0, 40, "0 / 40"), (1420, 3000, "1,420 / 3,000")],
+)
+def test_steps(step: int | None, total: int | None, text: str) -> None:
+    assert formats.steps(step, total) == text
+
+
+@pytest.mark.parametrize(
     ("amount", "text"),
     [(None, "–"), (512, "512 B"), (4_299_162, "4.1 MiB"), (2**41, "2.0 TiB")],
 )

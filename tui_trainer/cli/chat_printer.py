@@ -27,10 +27,10 @@ class ChatPrinter(Protocol):
     """The editor that a command asked for, or None."""
 
     def __call__(self, event: events.Event) -> None:
-        """Prints one event."""
+        """Print one event."""
 
     def echo(self, line: str) -> None:
-        """Prints an input line, where the terminal does not show it."""
+        """Print an input line, where the terminal does not show it."""
 
 
 class _Base(abc.ABC):
@@ -60,7 +60,7 @@ class JsonPrinter(_Base):
     """Prints one JSON record per event."""
 
     def echo(self, line: str) -> None:
-        """Prints nothing, as an answer's record holds its question."""
+        """Print nothing, as an answer's record holds its question."""
 
     def _show(self, event: events.Event) -> None:
         output.record(event)
@@ -84,7 +84,7 @@ class TextPrinter(_Base):
         """Whether the prompt is shown."""
 
     def echo(self, line: str) -> None:
-        """Prints the line with a prompt, so that the output of a pipe reads like a session."""
+        """Print the line with a prompt, so that the output of a pipe reads like a session."""
         if not self._interactive:
             self._guarded(lambda: output.data(PROMPT + formats.escape(line)))
 

@@ -83,7 +83,7 @@ def open_app(
     monitor_only: bool = False,
     model: str | None = None,
 ) -> int:
-    """Shows the full-screen session and returns its exit status.
+    """Show the full-screen session and return its exit status.
 
     `model` is the base of the chat (default: that of the configuration). Raises `UserError`
     where there is no terminal.

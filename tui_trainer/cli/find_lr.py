@@ -49,7 +49,7 @@ def find_lr(job: str, overrides: tuple[str, ...], as_json: bool) -> int:
 
 
 def curve(sweep: RateSweep) -> str:
-    """Draws the smoothed loss over the learning rate (log scale); a vertical line marks the
+    """Draw the smoothed loss over the learning rate (log scale); a vertical line marks the
     proposed rate. Losses far above the start are cut off."""
     if not sweep.points:
         return "no finite loss"

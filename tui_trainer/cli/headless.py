@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 3.0  # until an engine that does not execute `cancel` is kill
 def run_headless(
     folder: RunFolder, from_checkpoint: str | None, rate: float | None = None, *, as_json: bool
 ) -> int:
-    """Runs the engine to its end, printing its progress, and returns the exit status.
+    """Run the engine to its end, printing its progress, and return the exit status.
 
     One Ctrl-C or SIGTERM asks the run to save and stop, a second Ctrl-C to stop without saving.
     A lost terminal (SIGHUP) or closed output ends this process only; the engine keeps running.
@@ -112,7 +112,7 @@ class Stopper:
         self._kill_at: float | None = None
 
     def update(self, interrupts: int) -> None:
-        """Sends what `interrupts`, their number so far, ask for; called every few milliseconds."""
+        """Send what `interrupts`, their number so far, ask for; called every few milliseconds."""
         if interrupts == 1:
             self._send(
                 "stop",

@@ -80,7 +80,7 @@ def repl(
 def _converse(
     session: ChatSession, printer: ChatPrinter, lines: Iterator[str], *, interactive: bool
 ) -> bool:
-    """Executes line by line until the input or the session ends; whether any failed."""
+    """Execute line by line until the input or the session ends; return whether any failed."""
     failed = False
     for line in lines:
         printer.echo(line)
@@ -117,7 +117,7 @@ def _edit(
 
 
 def _in_background(work: Callable[[], bool | None], cancel: Callable[[], None]) -> bool:
-    """Runs `work` in a thread and returns its result; Ctrl-C cancels it, a second one ends the
+    """Run `work` in a thread and return its result; Ctrl-C cancels it, a second one ends the
     program. Errors are raised here."""
     results: list[bool | None] = []
     errors: list[BaseException] = []

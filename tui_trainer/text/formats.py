@@ -83,6 +83,19 @@ def percent(value: float | None) -> str:
     return MISSING if value is None or not math.isfinite(value) else f"{value:.0f} %"
 
 
+def change(value: float | None) -> str:
+    """A relative change, signed: `-3.1 %` for -0.031, `+120 %` for 1.2."""
+    if value is None or not math.isfinite(value * 100):
+        return MISSING
+    per_cent = value * 100
+    return f"{per_cent:+.1f} %" if abs(per_cent) < 99.95 else f"{per_cent:+,.0f} %"
+
+
+def steps(step: int | None, total: int | None) -> str:
+    """A step, and the total where it is known: `1,420 / 3,000`."""
+    return f"{count(step)} / {count(total)}" if total else count(step)
+
+
 def size(amount: float | None) -> str:
     """Bytes in binary units: `512 B`, `4.1 MiB`, `139 GiB`."""
     if amount is None or not math.isfinite(amount):

@@ -17,7 +17,7 @@ from tui_trainer.text import formats
 
 
 def print_table(table: TextTable) -> None:
-    """Prints a table to standard output."""
+    """Print a table to standard output."""
     for line in shown(table):
         output.data(line)
 

@@ -82,7 +82,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check(runs_dir: Path) -> Diagnosis:
-    """Collects everything; takes as long as importing torch."""
+    """Collect everything; takes as long as importing torch."""
     machine = machine_facts(_nearest_existing(runs_dir))
     torch = ask_torch()
     terminal = terminal_facts()
@@ -104,7 +104,7 @@ def check(runs_dir: Path) -> Diagnosis:
 
 
 def ask_torch(timeout: float = TORCH_SECONDS) -> TorchFacts:
-    """Asks torch about its devices, `timeout` seconds at most. Never raises."""
+    """Ask torch about its devices, `timeout` seconds at most. Never raises."""
     if importlib.util.find_spec("torch") is None:
         return TorchFacts(problem="not installed")
     try:

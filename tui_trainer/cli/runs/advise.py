@@ -108,7 +108,7 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
 
 
 def _of_another_tool(place: RunLocation, settings: AdvisorSettings | None) -> tuple[Replay, int]:
-    """Applies the advisor to a run of another tool, as the monitor reads it."""
+    """Apply the advisor to a run of another tool, as the monitor reads it."""
     from tui_trainer.watch.runs.foreign_advice import ForeignAdvice, lacking
     from tui_trainer.watch.runs.run_details import read_whole
 

@@ -97,7 +97,7 @@ def _write_stdout(rows: ExportRows, form: str) -> None:
 
 
 def _write_file(rows: ExportRows, form: str, target: Path) -> None:
-    """Writes to a temporary file and renames it, so that the target is never half written."""
+    """Write to a temporary file and rename it, so that the target is never half written."""
     if target.is_dir():
         raise UserError(f"{target} is a folder; give a file")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")

@@ -24,7 +24,7 @@ class LastMetrics:
 
 
 def last_metrics(folder: RunFolder) -> LastMetrics:
-    """Reads the end of `metrics.jsonl`; unreadable lines are skipped."""
+    """Read the end of `metrics.jsonl`; unreadable lines are skipped."""
     train: TrainRecord | None = None
     evaluation: EvalRecord | None = None
     with contextlib.suppress(OSError):
