@@ -122,6 +122,8 @@ def test_how_far_the_buffer_is(capsys: Capture) -> None:
     assert buffer_line(buffer) == "3 of 10 examples pending"
     more = msgspec.structs.replace(buffer, threshold=0, weight_threshold=20.0, needs_correction=2)
     assert buffer_line(more) == "3 examples pending, weight 7 of 20; 2 need a correction"
+    one = msgspec.structs.replace(buffer, count=1, threshold=1, needs_correction=1)
+    assert buffer_line(one) == "1 of 1 example pending; 1 needs a correction"
     show = TextPrinter(interactive=False)
     for _ in range(2):
         show(buffer)
@@ -149,4 +151,4 @@ def test_a_reader_that_has_left_is_noted_not_raised(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(output, "data", refuse)
     for show in (TextPrinter(interactive=False), JsonPrinter()):
         show(answered())
-        assert isinstance(show.lost, BrokenPipeError)
+        assert isinstance(show.output_error, BrokenPipeError)

@@ -64,7 +64,7 @@ from tui_trainer.launch import engine_process
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
 signal.signal(signal.SIGINT, signal.default_int_handler)
-headless.PATIENCE_SECONDS = 0.2
+headless.KILL_SECONDS = 0.2
 engine = sys.argv[1]
 engine_process.NEEDED = ()  # by the script below
 engine_process.engine_command = lambda: [sys.executable, "-c", engine]
@@ -154,7 +154,7 @@ def test_progress_events_and_the_end_go_to_standard_error(shell: Shell) -> None:
     assert lines[0] == f"run runs/{shell.runs()[0].path.name}"
     assert any(line[9:] == "checkpoint step-00000002 saved" for line in lines)
     assert any(line[9:] == "warning: short\\x1b[2J rows" for line in lines)
-    assert "step 2/40  1:30 remaining  loss 1.250  lr 1.6e-4  18,402 tok/s" in lines
+    assert "step 2 / 40  1:30 remaining  loss 1.250  lr 1.6e-4  18,402 tok/s" in lines
     assert lines[-1] == "completed 2 steps; the adapter is in runs/x/adapter"
 
 

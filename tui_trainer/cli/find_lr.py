@@ -11,7 +11,7 @@ from tui_trainer.launch.preflight import ask
 from tui_trainer.text import formats
 
 _COLUMNS, _ROWS = 70, 15  # cells of the chart
-_WARMUP_POINTS = 5  # whose smoothed loss is not settled yet
+_WARMUP_POINTS = 5  # at the start, where the smoothed loss is still unreliable
 
 
 @click.command("find-lr")

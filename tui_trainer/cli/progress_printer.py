@@ -25,7 +25,7 @@ class ProgressPrinter(Protocol):
     """Prints a run from its start to its end."""
 
     def begin(self) -> None:
-        """The engine was started."""
+        """Called when the engine was started."""
 
     def show(self, updates: tuple[Update, ...]) -> None:
         """Print updates, often none."""
@@ -34,7 +34,7 @@ class ProgressPrinter(Protocol):
         """Print a message of the command itself."""
 
     def end(self, end: EngineEnd) -> None:
-        """The engine has ended."""
+        """Called when the engine has ended."""
 
 
 class JsonProgress:
@@ -155,11 +155,10 @@ def progress_line(
     state_name = "" if state.state in ("training", *ENDED_STATES) else state.state
     if train is None:
         return f"{state_name}  {formats.escape(state.message)}".rstrip() if state_name else ""
-    total = f"/{state.total_steps:,}" if state.total_steps else ""
     # The least important part is last: a narrow terminal cuts it off.
     parts = [
         state_name,
-        f"step {train.step:,}{total}",
+        f"step {formats.steps(train.step, state.total_steps)}",
         f"{formats.duration(state.eta_seconds)} remaining" if state.eta_seconds is not None else "",
         f"loss {formats.number(train.loss)}",
         f"val_loss {formats.number(evaluation.val_loss)}" if evaluation else "",
@@ -170,6 +169,5 @@ def progress_line(
 
 
 def _event_line(event: Event) -> str:
-    clock = time.strftime("%H:%M:%S", time.localtime(event.time))
     prefix = f"{event.kind}: " if event.kind in ("warning", "error") else ""
-    return f"{clock} {prefix}{formats.escape(event.message or event.kind)}"
+    return f"{formats.clock(event.time)} {prefix}{formats.escape(event.message or event.kind)}"

@@ -97,8 +97,8 @@ def _converse(
 
 def _submit(session: ChatSession, printer: ChatPrinter, line: str) -> bool:
     done = _in_background(lambda: session.submit(line), session.cancel)
-    if printer.lost is not None:
-        raise printer.lost
+    if printer.output_error is not None:
+        raise printer.output_error
     return done
 
 

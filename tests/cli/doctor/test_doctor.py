@@ -145,7 +145,7 @@ def test_a_driver_too_old_for_torch_and_a_lost_gpu(machine: SystemInfo) -> None:
 
 def test_a_full_disk_is_missing_room(machine: SystemInfo) -> None:
     (what,) = missing(machine, disk_free=1 << 29)
-    assert what.startswith("disk space (0.5 GiB free at ")
+    assert what.startswith("disk space (512 MiB free at ")
 
 
 def test_an_apple_gpu_needs_no_cuda(machine: SystemInfo) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from tui_trainer.chat.client import ChatClient
 from tui_trainer.cli import output
-from tui_trainer.cli.chat_printer import shown
+from tui_trainer.cli.chat_printer import result_lines
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.session import TextTable
@@ -18,7 +18,7 @@ from tui_trainer.text import formats
 
 def print_table(table: TextTable) -> None:
     """Print a table to standard output."""
-    for line in shown(table):
+    for line in result_lines(table):
         output.data(line)
 
 
