@@ -183,8 +183,8 @@ async def test_another_tools_run_is_judged_here(
     (runs_dir / "other.jsonl").write_text("\n".join(rows) + "\n")
     app = session()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
-        await seen(app, "computed here: the run has no advisor", "divergence since 20")
+        await seen(app, "computed here, not by the run", "divergence since 20")
         await pilot.press("a")
         await seen(app, "cannot be controlled")
         await pilot.press("A")
-        await seen(app, "advice on divergence is muted for this run in this session")
+        await seen(app, "advice on divergence is muted for this run until you quit")

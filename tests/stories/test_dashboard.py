@@ -192,7 +192,7 @@ async def test_new_rows_redraw_the_chart_and_nothing_else_does(
         page = app.screen
         assert isinstance(page, DashboardScreen)
         for _ in range(3):
-            page.take(app.view)
+            page.show_snapshot(app.view)
         assert drawn == []
         add_step(folder, 61, 1.234)
         await seen(app, "loss 1.234")
@@ -248,7 +248,7 @@ async def test_monitor_of_a_folder_that_is_not_there(
     async with app.run_test(size=(80, 24)) as pilot:
         await seen(app, "nowhere", "checked continuously")
         runs_dir.rename(tmp_path / "nowhere")
-        await seen(app, "no runs in", "appears here by itself")
+        await seen(app, "no runs in", "appears here as soon as")
         await pilot.press("2")
         await seen(app, "no runs in")
 

@@ -63,7 +63,7 @@ async def test_h_shows_what_a_finished_run_recorded(
         assert len(text_of(app).split("\n")) == size[1]
         await pilot.press("escape")
         assert type(app.screen).__name__ == "DashboardScreen"
-        await pilot.click("#machine")
+        await pilot.click("#hardware-panel")
         await seen(app, "recorded by done", "esc close")
 
 

@@ -61,6 +61,14 @@ def test_change(value: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "count", "text"),
+    [(None, None, 0, "–"), (None, 1.0, 0, "100 %"), (0.3, 1.0, 10, "30 % → 100 % of 10")],
+)
+def test_share_change(before: float | None, after: float | None, count: int, text: str) -> None:
+    assert formats.share_change(before, after, count) == text
+
+
+@pytest.mark.parametrize(
     ("step", "total", "text"),
     [(None, None, "–"), (1420, None, "1,420"), (0, 40, "0 / 40"), (1420, 3000, "1,420 / 3,000")],
 )

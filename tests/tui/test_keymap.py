@@ -63,11 +63,11 @@ def test_same_key_on_different_screens_is_no_clash() -> None:
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        ({"pausee": "space"}, "keys.pausee: there is no such binding; did you mean pause?"),
-        ({"zzz": "space"}, "keys.zzz: there is no such binding"),
+        ({"pausee": "space"}, "keys.pausee: there is no binding of this name; did you mean pause?"),
+        ({"zzz": "space"}, "keys.zzz: there is no binding of this name"),
         ({"pause": "c"}, "'c' is already the key of checkpoint"),
         ({"pause": "?"}, "'?' is already the key of help"),
-        ({"pause": " , "}, "keys.pause: name a key"),
+        ({"pause": " , "}, "keys.pause: give a key"),
     ],
 )
 def test_a_mistake_is_named_once_and_left_out(wanted: dict[str, str], said: str) -> None:

@@ -65,8 +65,8 @@ def training_table(records: Sequence[TrainingRecord]) -> events.TextTable:
             if record.total_steps
             else formats.MISSING,
             formats.count(len(record.examples)),
-            change(record.before.recalled, record.after.recalled),
-            change(record.before.kept, record.after.kept),
+            formats.share_change(record.before.recalled, record.after.recalled),
+            formats.share_change(record.before.kept, record.after.kept),
             record.adapter or formats.MISSING,
             record.message,
         ]
@@ -178,15 +178,7 @@ def measured(before: Measures, after: Measures, name: Literal["recalled", "kept"
     """A measure before and after training, and the number of answers that were checked, such as
     `30 % → 100 % of 10`."""
     count: int = getattr(after, f"{name}_count")
-    text = change(getattr(before, name), getattr(after, name))
-    return f"{text} of {formats.count(count)}" if count else text
-
-
-def change(before: float | None, after: float | None) -> str:
-    """Two shares (0..1), before and after; the first is left out where it is not known."""
-    if before is None or after is None:
-        return formats.share(after)
-    return f"{formats.share(before)} → {formats.share(after)}"
+    return formats.share_change(getattr(before, name), getattr(after, name), count)
 
 
 def _rank_alpha(info: AdapterInfo) -> str:

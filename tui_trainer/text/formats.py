@@ -78,6 +78,17 @@ def share(value: float | None) -> str:
     return _percent(value * 100)
 
 
+def share_change(before: float | None, after: float | None, count: int = 0) -> str:
+    """A share (0..1) before and after, and of how many: `30 % → 100 % of 10`.
+
+    The first is left out where it is not known, and the number where it is 0.
+    """
+    if after is None:
+        return MISSING
+    text = share(after) if before is None else f"{share(before)} → {share(after)}"
+    return f"{text} of {count:,}" if count else text
+
+
 def percent(value: float | None) -> str:
     """A percentage (0..100): `38 %`."""
     return MISSING if value is None or not math.isfinite(value) else f"{value:.0f} %"

@@ -81,7 +81,7 @@ async def test_rename_delete_and_restore(
         await becomes(app, lambda: [i.info.name for i in room.adapters.list()] == ["first"])
         await becomes(app, lambda: "in the trash" in told(app))
         await pilot.press("r")
-        await becomes(app, lambda: len(app.screen._shelf.trash) == 1)  # type: ignore[attr-defined]
+        await becomes(app, lambda: len(app.screen._listing.trash) == 1)  # type: ignore[attr-defined]
         await pilot.press("T")
         await seen(app, "Deleted adapters", "capitals  deleted")
         await pilot.press("enter")
@@ -218,14 +218,14 @@ async def test_the_cursor_follows_a_renamed_adapter(
         await pilot.press("R")
         await seen(app, "New name for other")
         app.screen.query_one(Input).value = "capitals"
-        whole = screen._shelf
+        whole = screen._listing
         held: list[str] = []
         submit = screen._submit
         screen._submit = held.append
         await pilot.press("enter")
         await becomes(app, lambda: app.screen is screen)
         items = tuple(item for item in whole.items if item.info.name != "other")
-        screen._shelf = dataclasses.replace(whole, items=items)
+        screen._listing = dataclasses.replace(whole, items=items)
         screen._fill()
         assert screen._table.chosen == "first"
         submit(held[0])

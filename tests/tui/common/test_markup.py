@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from textual.app import App, ComposeResult
 from textual.content import Content
 
-from tui_trainer.tui.common.markup import short_path, shorten, unbroken, wrapped
+from tui_trainer.tui.common.markup import short_path, shorten, truncated, unbroken, wrapped
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.dashboard.events_log import EventLine, EventsLog
 from tui_trainer.tui.dashboard.job_panel import JobLines, JobPanel
@@ -42,7 +42,15 @@ def test_the_path_in_a_sentence_is_shortened_before_its_words() -> None:
     text = "cannot write /home/somebody/experiments/runs/nowhere: no space left"
     assert shorten(text, 50) == "cannot write /home/…/runs/nowhere: no space left"
     assert shorten("a sentence without any path", 10) == "a sentenc…"
-    assert shorten("1,000 tok/s and more of it", 10) == "1,000 tok…"
+    assert shorten("1,000 tok/s and more of it", 10) == "1,000…"
+
+
+@pytest.mark.parametrize("width", range(12, 40))
+def test_a_sentence_is_cut_between_words(width: int) -> None:
+    text = "saving the checkpoint before step 1,420"
+    for short in (shorten(text, width), truncated(Content(text), width).plain):
+        assert len(short) <= width
+        assert short == text or set(short.removesuffix("…").split()) <= set(text.split())
 
 
 @given(NAMES, st.integers(0, 100))

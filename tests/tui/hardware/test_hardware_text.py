@@ -18,7 +18,7 @@ from tui_trainer.contracts.hardware import (
     StepDivision,
 )
 from tui_trainer.contracts.run import Event, RunState
-from tui_trainer.tui.dashboard.hardware_panel import HardwarePanel, machine_of
+from tui_trainer.tui.dashboard.hardware_panel import HardwarePanel, hardware_summary
 from tui_trainer.tui.dashboard.hardware_warnings import open_warnings, warning_texts
 from tui_trainer.tui.hardware import hardware_text
 from tui_trainer.tui.hardware.samples import curves_of, extent_of, shown_samples
@@ -134,7 +134,7 @@ def test_whatever_is_missing_the_page_stands_and_says_so(gpus: Any, width: int) 
     said = hardware_text.page([sample], width).plain
     assert not NO_VALUE.search(said)
     assert curves_of([sample])
-    facts = machine_of([sample])
+    facts = hardware_summary([sample])
     for height in (1, 9):
         assert HardwarePanel().draw(facts, max(width, 38), height).plain
 
@@ -186,12 +186,12 @@ def test_the_curves_of_many_gpus_are_titled_from_the_lowest_to_the_highest() -> 
 
 def test_many_gpus_take_a_line_each_beside_the_charts() -> None:
     many = [gpu(n) for n in range(7)] + [GpuSample(index=7, name="H200", problem="GPU is lost")]
-    facts = machine_of([HardwareSample(time=0.0, gpus=many, division=DIVISION)])
+    facts = hardware_summary([HardwareSample(time=0.0, gpus=many, division=DIVISION)])
     lines = HardwarePanel().draw(facts, 44, 30).plain.splitlines()
     assert len([line for line in lines if line.startswith("GPU")]) == 8
     assert lines[-1].startswith("GPU7  GPU is lost")
     assert lines[0].startswith("hardware  data-bound") and lines[0].endswith("h more")
-    recorded = machine_of([HardwareSample(time=0.0, division=DIVISION)], "recorded by small")
+    recorded = hardware_summary([HardwareSample(time=0.0, division=DIVISION)], "recorded by small")
     first, *_ = HardwarePanel().draw(recorded, 44, 30).plain.splitlines()
     assert first.startswith("hardware  recorded, data-bound")
 

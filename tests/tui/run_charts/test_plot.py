@@ -218,8 +218,8 @@ def test_the_pointer_may_leave_the_live_end() -> None:
 def test_dragging_and_looking_for_a_place() -> None:
     view = ALL.zoomed(1, WHOLE)
     assert view.moved(-0.1, WHOLE).shown(WHOLE) == (340.0, 940.0)
-    assert view.with_place(500.0, WHOLE) == view
-    assert view.with_place(100.0, WHOLE).shown(WHOLE) == pytest.approx((100.0, 700.0))
+    assert view.with_x(500.0, WHOLE) == view
+    assert view.with_x(100.0, WHOLE).shown(WHOLE) == pytest.approx((100.0, 700.0))
 
 
 @given(

@@ -123,6 +123,6 @@ def test_the_cursor_moves_by_columns_but_by_a_step_at_least() -> None:
 def test_the_cursor_goes_to_the_ends_of_what_is_seen_and_to_the_pointer() -> None:
     assert cursor.end_of(run(), "step", None, True) == 100.0
     assert cursor.end_of(run(), "epoch", (0.5, 1.0), False) == 25.0
-    assert cursor.at_place(run(), "epoch", 0.61) == 30.0
-    assert cursor.at_place(run(), "tokens", 5.0) is None
-    assert cursor.at_place(run(), "step", math.nan) is None
+    assert cursor.nearest_step(run(), "epoch", 0.61) == 30.0
+    assert cursor.nearest_step(run(), "tokens", 5.0) is None
+    assert cursor.nearest_step(run(), "step", math.nan) is None

@@ -44,24 +44,24 @@ class AdaptersScreen(Page):
 
     def __init__(self) -> None:
         super().__init__()
-        self._shelf = AdapterListing(loading=True)
+        self._listing = AdapterListing(loading=True)
         self._marked: list[str] = []
         self._reading = False
         self._renamed: str | None = None  # the new name, until it is listed
 
     def body(self) -> ComposeResult:
-        with Horizontal(id="shelf"):
+        with Horizontal(id="adapters-body"):
             yield AdapterTable()
             with VerticalScroll(id="adapter", can_focus=False):
                 yield AdapterPanel()
 
     def on_mount(self) -> None:
-        self.set_interval(_REFRESH_SECONDS, self.read_again)
+        self.set_interval(_REFRESH_SECONDS, self.refresh_listing)
 
     def on_screen_resume(self) -> None:
-        self.read_again()
+        self.refresh_listing()
 
-    def read_again(self) -> None:
+    def refresh_listing(self) -> None:
         """Reads the store in the background, while this screen is the one shown."""
         if self.is_current and not self._reading:
             self._reading = True
@@ -70,29 +70,29 @@ class AdaptersScreen(Page):
                 lambda: self.post_message(AdaptersRead(background_tasks.read_adapters())),
             )
 
-    def sentence(self, view: FolderView) -> Content | None:
-        if self._shelf.problem is not None:
-            return plain(self._shelf.problem, "bold $error")
-        if self._shelf.items:
+    def placeholder(self, view: FolderView) -> Content | None:
+        if self._listing.problem is not None:
+            return plain(self._listing.problem, "bold $error")
+        if self._listing.items:
             return None
-        if self._shelf.loading:
+        if self._listing.loading:
             return Content("reading the adapters …")
-        return teach_adapters(len(self._shelf.trash))
+        return no_adapters_text(len(self._listing.trash))
 
-    def take(self, view: FolderView) -> None:
+    def show_snapshot(self, view: FolderView) -> None:
         if self.is_current:
             self._fill()
 
     def refresh_chat(self) -> None:
         """What answers may have changed."""
-        self.read_again()
+        self.refresh_listing()
 
     @on(AdaptersRead)
     def _read(self, message: AdaptersRead) -> None:
         self._reading = False
-        if message.listing != self._shelf:
-            self._shelf = message.listing
-            names = {item.info.name for item in self._shelf.items}
+        if message.listing != self._listing:
+            self._listing = message.listing
+            names = {item.info.name for item in self._listing.items}
             self._marked = [name for name in self._marked if name in names]
             self.refresh_all()
 
@@ -104,7 +104,7 @@ class AdaptersScreen(Page):
 
     def action_turn_on(self) -> None:
         item = self._item()
-        if item is not None and self._shelf.weight(item.info.name) is not None:
+        if item is not None and self._listing.weight(item.info.name) is not None:
             self.action_unload()
         else:
             self.action_load()
@@ -137,7 +137,7 @@ class AdaptersScreen(Page):
         work: ProgressDialog[ComparisonResult] = ProgressDialog(
             f"Comparing {names[0]} and {names[1]}",
             lambda report: background_tasks.compare(
-                chat_of(self.app).session_thread.desk(), names, report
+                chat_of(self.app).session_thread.wait_for_context(), names, report
             ),
         )
         self.app.push_screen(work, self._compared)
@@ -179,7 +179,7 @@ class AdaptersScreen(Page):
             self._submit(f"/adapters delete {item.info.name}")
 
     def action_trash(self) -> None:
-        trash = self._shelf.trash
+        trash = self._listing.trash
         if not trash:
             self._tell("the trash is empty")
             return
@@ -221,7 +221,7 @@ class AdaptersScreen(Page):
 
     def _item(self) -> AdapterEntry | None:
         chosen = self._table.chosen
-        return next((i for i in self._shelf.items if i.info.name == chosen), None)
+        return next((i for i in self._listing.items if i.info.name == chosen), None)
 
     def _submit(self, line: str) -> None:
         chat_of(self.app).submit(line, remember=False)
@@ -236,7 +236,7 @@ class AdaptersScreen(Page):
         problem = name_problem(name)
         if problem is not None:
             return problem
-        taken = name != self._table.chosen and any(i.info.name == name for i in self._shelf.items)
+        taken = name != self._table.chosen and any(i.info.name == name for i in self._listing.items)
         return f"there is already an adapter {name}" if taken else None
 
     def _compared(self, found: ComparisonResult | None) -> None:
@@ -248,7 +248,7 @@ class AdaptersScreen(Page):
         work: ProgressDialog[Path] = ProgressDialog(
             f"Merging {name} with its base model",
             lambda report: background_tasks.merge(
-                chat_of(self.app).session_thread.desk(), name, out, report
+                chat_of(self.app).session_thread.wait_for_context(), name, out, report
             ),
         )
 
@@ -259,7 +259,7 @@ class AdaptersScreen(Page):
         self.app.push_screen(work, told)
 
     def _fill(self) -> None:
-        rows = adapter_rows.rows_of(self._shelf, self._marked)
+        rows = adapter_rows.rows_of(self._listing, self._marked)
         room = self.size.width - 2 - self._details_width()
         self._table.lay(rows, room)
         if self._renamed is not None and self._table.choose(self._renamed):
@@ -275,7 +275,7 @@ class AdaptersScreen(Page):
     def _show_details(self) -> None:
         item = self._item()
         if item is not None:
-            self.query_one(AdapterPanel).show((item, self._shelf))
+            self.query_one(AdapterPanel).show((item, self._listing))
 
 
 class AdapterPanel(Panel[tuple[AdapterEntry, AdapterListing] | None]):
@@ -290,7 +290,7 @@ class AdapterPanel(Panel[tuple[AdapterEntry, AdapterListing] | None]):
         return Content("") if facts is None else adapter_rows.details_of(*facts, width)
 
 
-def teach_adapters(deleted: int) -> Content:
+def no_adapters_text(deleted: int) -> Content:
     """What goes here, and how the first one is made."""
     more = (
         Content.assemble("\n", ("T", "bold $accent"), f" restores one of {deleted:,} deleted.")

@@ -9,21 +9,21 @@ from textual import on
 
 from tui_trainer.tui.charts.smoothing import SmoothingCache, weight_text
 from tui_trainer.tui.common.background import in_background
-from tui_trainer.tui.common.page import Page
+from tui_trainer.tui.dashboard.run_page import RunPage
 from tui_trainer.tui.messages import ChartClicked, ChartDragged, NoticePosted, ZoomRequested
 from tui_trainer.tui.run_charts import cursor
 from tui_trainer.tui.run_charts.chart_grid import ChartGrid
-from tui_trainer.tui.run_charts.plot import SMOOTHINGS, ChartOptions, Smoothing, place_of
+from tui_trainer.tui.run_charts.plot import SMOOTHINGS, ChartOptions, Smoothing, x_of_step
 from tui_trainer.tui.run_charts.viewport import ALL, Range, Viewport
 from tui_trainer.tui.run_charts.x_axis import available, extent, x_of
-from tui_trainer.watch.snapshots import FolderView, RunView
+from tui_trainer.watch.snapshots import RunView
 
 _SMOOTHEST = 0.999
 _FINER = 1.5  # factor on the weight of the new value
 
 
-class ChartActions(Page):
-    """A page with charts and the actions on them; without a run they do nothing."""
+class ChartActions(RunPage):
+    """A page with the charts of a run and the actions on them; without a run they do nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,15 +35,25 @@ class ChartActions(Page):
         return self.query_one(ChartGrid)
 
     def show_charts(self) -> None:
-        """Draws the charts of the run and of the runs overlaid on it."""
-        raise NotImplementedError
+        """Draw the charts of the run and of the runs overlaid on it."""
+        for charts in self.query(ChartGrid):  # none before it is mounted
+            charts.show(self.chart_views())
+
+    def chart_views(self) -> tuple[RunView, ...]:
+        """The run, and the runs overlaid on it in the order in which they were marked."""
+        run, view = self._run_view, self.session.view
+        if run is None or self._overlay_hidden:
+            return () if run is None else (run,)
+        found = {other.summary.path: other for other in view.others}
+        wanted = [path for path in self.session.overlay if path != run.summary.path]
+        return (run, *(found[path] for path in wanted if path in found))
 
     # -- lines and axes -------------------------------------------------------------------------
 
     def action_smoothing(self) -> None:
         """Selects the next preset smoothing; after the strongest, the automatic one."""
-        present = self._chart_options.smoothing
-        least = -1.0 if present == "auto" else present + 1e-9
+        current = self._chart_options.smoothing
+        least = -1.0 if current == "auto" else current + 1e-9
         self._set_smoothing(next((weight for weight in SMOOTHINGS if weight > least), "auto"))
 
     def action_smoother(self, direction: int) -> None:
@@ -76,10 +86,10 @@ class ChartActions(Page):
         whole = self._x_extent()
         if whole is None:
             return
-        spot = self._cursor_position()
+        position = self._cursor_position()
         shown = self._chart_viewport.shown(whole) or whole
-        if at is None and spot is not None and shown[0] <= spot <= shown[1]:
-            at = (spot - shown[0]) / (shown[1] - shown[0])
+        if at is None and position is not None and shown[0] <= position <= shown[1]:
+            at = (position - shown[0]) / (shown[1] - shown[0])
         self._set_options(viewport=self._chart_viewport.zoomed(direction, whole, at))
 
     def action_pan(self, direction: int) -> None:
@@ -140,10 +150,10 @@ class ChartActions(Page):
 
     @on(ChartClicked)
     def _point_at(self, message: ChartClicked) -> None:
-        """Puts the cursor to the step nearest to a position on the x axis."""
+        """Move the cursor to the step nearest to a position on the x axis."""
         if self.charts.views:
             self._put_cursor(
-                cursor.at_place(self.charts.views[0], self._chart_options.x, message.x)
+                cursor.nearest_step(self.charts.views[0], self._chart_options.x, message.x)
             )
 
     def _move_cursor(self, columns: float) -> None:
@@ -153,46 +163,35 @@ class ChartActions(Page):
         view, axis, across = charts.views[0], self._chart_options.x, charts.across
         self._put_cursor(cursor.moved(view, axis, charts.cursor, columns, self._x_shown(), across))
 
-    def _cursor_to_end(self, *, last: bool) -> None:
-        """Puts the cursor on the first or the last step that is seen."""
-        view, axis = self.charts.views[0], self._chart_options.x
-        self._put_cursor(cursor.end_of(view, axis, self._x_shown(), last))
-
     def _put_cursor(self, step: float | None) -> None:
         charts, whole = self.charts, self._x_extent()
         if step is None:
             return
         charts.cursor = step
-        spot = self._cursor_position()
-        if whole is not None and spot is not None:
-            self._set_options(viewport=self._chart_viewport.with_place(spot, whole))
+        position = self._cursor_position()
+        if whole is not None and position is not None:
+            self._set_options(viewport=self._chart_viewport.with_x(position, whole))
         else:
             self._redraw_charts()
 
     def _cursor_position(self) -> float | None:
-        """The position of the cursor in the viewport's units; None where it has none."""
+        """The position of the cursor in the viewport's units; None if there is no cursor, or its
+        step has no position on this axis."""
         charts = self.charts
         if charts.cursor is None or not charts.views:
             return None
-        place = place_of(charts.views[0], self._chart_options.x, charts.cursor)
+        x = x_of_step(charts.views[0], self._chart_options.x, charts.cursor)
         if self._chart_options.log_x:
-            place = float(np.log10(place)) if place > 0 else float("nan")
-        return place if np.isfinite(place) else None
+            x = float(np.log10(x)) if x > 0 else float("nan")
+        return x if np.isfinite(x) else None
 
     # -- runs and metrics -----------------------------------------------------------------------
-
-    def overlaid_runs(self, view: FolderView, run: RunView) -> tuple[RunView, ...]:
-        """The runs overlaid on the shown one, in the order in which they were marked."""
-        if self._overlay_hidden:
-            return ()
-        found = {other.summary.path: other for other in view.others}
-        wanted = [path for path in self.session.overlay if path != run.summary.path]
-        return tuple(found[path] for path in wanted if path in found)
 
     def action_only(self) -> None:
         """Hides the overlaid runs, or shows them again."""
         if not self.session.overlay:
-            self.session.show_notice("no runs are overlaid: mark runs in the list with space")
+            key = self.session.keymap.shown_by_id("mark_run")
+            self.session.show_notice(f"no runs are overlaid: mark runs in the list with {key}")
             return
         self._overlay_hidden = not self._overlay_hidden
         self.show_charts()
@@ -228,17 +227,16 @@ class ChartActions(Page):
         if not plots:
             self.session.show_notice("there is no chart to export yet", "warning")
             return
-        app = self.session
-        palette, marks = app.palette, app.marks
-        colours = app.themes.files[app.theme].colours
-        ground = SvgColours(colours.surface, colours.text, colours.faint)
-        plots = [
-            replace(plot, averages=SmoothingCache()) for plot in plots
-        ]  # separate from those of the screen
+        session = self.session
+        palette, marks = session.palette, session.marks
+        colours = session.themes.files[session.theme].colours
+        background = SvgColours(colours.surface, colours.text, colours.faint)
+        # With averages of their own, as another thread uses them.
+        plots = [replace(plot, averages=SmoothingCache()) for plot in plots]
 
         def write() -> None:
-            report, failed = export(plots, palette, ground, marks)
-            app.post_message(NoticePosted(report, "error" if failed else "information"))
+            report, failed = export(plots, palette, background, marks)
+            session.post_message(NoticePosted(report, "error" if failed else "information"))
 
         in_background("export", write)
 
@@ -284,7 +282,7 @@ class ChartActions(Page):
             weight = self.charts.weight
             text = f"auto ({weight_text(weight) if weight else 'off: few points'})"
         else:
-            text = f"{wanted:g}" if wanted else "off"
+            text = weight_text(wanted) if wanted else "off"
         self.session.show_notice(f"smoothing: {text}")
 
     def _set_options(self, **changed: object) -> None:

@@ -50,7 +50,7 @@ class HardwareSummary:
     whose: str = ""
 
 
-def machine_of(samples: Sequence[HardwareSample], whose: str = "") -> HardwareSummary:
+def hardware_summary(samples: Sequence[HardwareSample], whose: str = "") -> HardwareSummary:
     """The facts of the newest sample, with the CPU history and the bottleneck of the run;
     `whose` is the source of the samples, empty for live ones of this machine."""
     if not samples:
@@ -76,11 +76,11 @@ class HardwarePanel(Panel[HardwareSummary]):
     """A block of lines, or one line where there is no room for more."""
 
     def __init__(self) -> None:
-        super().__init__(HardwareSummary(), id="machine")
+        super().__init__(HardwareSummary(), id="hardware-panel")
 
     async def on_click(self) -> None:
         """Opens the hardware screen."""
-        await self.run_action("app.control_run('machine')")
+        await self.run_action("app.control_run('hardware')")
 
     def draw(self, facts: HardwareSummary, width: int, height: int) -> Content:
         return _line(facts, width) if height == 1 else _block(facts, width, height)

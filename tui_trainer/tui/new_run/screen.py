@@ -111,16 +111,16 @@ class NewRunScreen(Page):
         """Use the colours of the present theme in the chart."""
         self.query_one(ChartPane).use(self.session.palette, self.session.marks)
 
-    def listens_to(self, key: Key) -> bool:
+    def is_key_enabled(self, key: Key) -> bool:
         keys = self.session.keymap.overrides.get(key.id, key.keys)
         return not keymap.types_text(keys.split(",")[0])
 
-    def take(self, view: FolderView) -> None:
+    def show_snapshot(self, view: FolderView) -> None:
         """Update the note: it depends on the size of the terminal, not on the runs."""
         if self._noted.startswith(_READY) and not self._starting:
             self._note(self._summary())
 
-    def wording(self, key: Key) -> tuple[str, int]:
+    def key_hint(self, key: Key) -> tuple[str, int]:
         word = "less" if key.id == "more" and self.query_one("#more").display else key.label
         return word, key.rank
 

@@ -48,23 +48,20 @@ def shape_of(count: int, columns: int, rows: int) -> GridShape:
 
 
 class ChartGrid(Vertical):
-    """The position of each metric, and how it is drawn.
-
-    `lone` is set if only one chart is shown; `single` is then the index of its metric, None for
-    the first. `even` gives all charts the same size. While a long run is read the charts are
-    drawn `one_by_one`, as each takes milliseconds then.
-    """
+    """The position of each metric, and how it is drawn."""
 
     def __init__(self, options: ChartOptions, palette: Palette, marks: Marks) -> None:
         super().__init__(id="charts")
         self.options = options
-        self.views: tuple[RunView, ...] = ()
+        self.views: tuple[RunView, ...] = ()  # the main run first
         self.metrics: tuple[Metric, ...] = metrics_of(())
-        self.pins: tuple[str, ...] = ()
-        self.cursor: float | None = None
-        self.lone = self.even = self.one_by_one = False
-        self.single: int | None = None
-        self._first = 1
+        self.pins: tuple[str, ...] = ()  # ids of metrics that follow the first one
+        self.cursor: float | None = None  # a step of the main run
+        self.one_chart = False  # whether only one chart is shown
+        self.single: int | None = None  # the index of that chart's metric; None for the first
+        self.even = False  # whether all charts have the same size
+        self.one_by_one = False  # whether charts are drawn with pauses, as while a run is read
+        self._first = 1  # index of the first metric below the large chart
         self._shape = GridShape(1, 1)
         self._shown: dict[ChartPane, Metric] = {}
         self._averages = SmoothingCache()
@@ -76,7 +73,7 @@ class ChartGrid(Vertical):
 
     def compose(self) -> ComposeResult:
         yield ChartPane(id="loss")
-        yield WrappedText(id="place")
+        yield WrappedText(id="chart-position")
         with Container(id="lower"):
             yield ChartPane(id="chart0", classes="lower")
         yield Readout()
@@ -150,7 +147,7 @@ class ChartGrid(Vertical):
         count = len(self.metrics)
         if self.single is not None:
             return GridShape(1, 1)
-        if self.lone:
+        if self.one_chart:
             return GridShape(0, 0)
         if self.even:
             return shape_of(count, max(1, width // _LEAST_COLUMNS), max(1, height // _LEAST_ROWS))
@@ -183,7 +180,7 @@ class ChartGrid(Vertical):
 
     def _show_position(self) -> None:
         """Show which charts are visible, unless all are."""
-        label = self.query_one("#place", WrappedText)
+        label = self.query_one("#chart-position", WrappedText)
         seen, count = self._shape.panes, len(self.metrics)
         free = count - (0 if self.even or self.single is not None else 1)
         label.display = seen > 0 and (self.single is not None or not self.even or free > seen)
@@ -199,7 +196,7 @@ class ChartGrid(Vertical):
     def turn(self, pages: int) -> None:
         """Show the next page of charts, or an earlier one, wrapping around."""
         count = len(self.metrics)
-        if self.lone:
+        if self.one_chart:
             following = ((self.single or 0) + pages) % count
             self.single = following or None
         else:
@@ -224,7 +221,7 @@ class ChartGrid(Vertical):
     def bring(self, metric: Metric) -> ChartPane | None:
         """Scroll to a metric and return its pane."""
         at = next((i for i, one in enumerate(self.metrics) if one.id == metric.id), 0)
-        if self.lone:
+        if self.one_chart:
             self.single = at or None
         elif at or self.even:
             self._first = at
@@ -233,7 +230,7 @@ class ChartGrid(Vertical):
 
     def alone(self, pane: ChartPane | None) -> None:
         """Show one pane's metric only; with None, as many as before."""
-        self.lone = pane is not None
+        self.one_chart = pane is not None
         metric = self._shown.get(pane) if pane is not None else None
         self.single = (self.metrics.index(metric) or None) if metric in self.metrics else None
         self.place_charts()

@@ -21,7 +21,7 @@ def steps_of(view: RunView) -> Array:
     return (view.train if len(view.train) else view.evals).column("step")
 
 
-def at_place(view: RunView, axis: XAxis, x: float) -> float | None:
+def nearest_step(view: RunView, axis: XAxis, x: float) -> float | None:
     """The recorded step nearest to a position on the axis."""
     steps, places = steps_of(view), x_of(view, axis, not len(view.train))
     if not len(steps) or len(places) != len(steps) or not math.isfinite(x):

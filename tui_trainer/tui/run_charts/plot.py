@@ -109,7 +109,7 @@ class Plot:
         log_y = options.log_y and metric is not LEARNING_RATE
         samples = metric.samples(view)
         title, detail = self._titles(samples, log_y)
-        at = None if self.cursor is None else place_of(view, options.x, self.cursor)
+        at = None if self.cursor is None else x_of_step(view, options.x, self.cursor)
         return ChartSpec(
             title=title,
             detail=detail,
@@ -224,7 +224,7 @@ class Plot:
     def _at_cursor(self, step: float) -> tuple[str, str]:
         """Title and detail for the value at the cursor instead of the newest."""
         metric, axis = self.metric, self.options.x
-        at = place_of(self.view, axis, step)
+        at = x_of_step(self.view, axis, step)
         found = read(self.view, metric, axis, at)
         if found.value is None:
             return clean(metric.title), f"no value at step {formats.count(step)}"
@@ -245,7 +245,7 @@ def letter(slot: int) -> str:
     return chr(ord("A") + slot % 26)
 
 
-def place_of(view: RunView, axis: XAxis, step: float) -> float:
+def x_of_step(view: RunView, axis: XAxis, step: float) -> float:
     """The x of a step of a run."""
     if axis == "step":
         return step
@@ -326,7 +326,7 @@ def _windows(view: RunView, metric: Metric, axis: XAxis) -> tuple[HighlightWindo
     windows = []
     for advice in found[-_WINDOWS:]:
         steps = (advice.evidence.first_step, advice.evidence.last_step, newest)
-        first, last, until = (place_of(view, axis, float(step)) for step in steps)
+        first, last, until = (x_of_step(view, axis, float(step)) for step in steps)
         windows.append(HighlightWindow(first, last, _levels(advice), until))
     return tuple(windows)
 

@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.store.runs import process_identity
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.protocols import EngineSupervisor
 
 if TYPE_CHECKING:
     from tui_trainer.launch.exit_report import EngineEnd
-    from tui_trainer.watch.snapshots import RunSummary
+    from tui_trainer.watch.snapshots import RunSummary, RunView
+
+
+def local_process(run: RunView | None) -> int | None:
+    """The process id of a run that is active on this computer; None for any other."""
+    state = run.state if run is not None and run.summary.status in ACTIVE_STATES else None
+    return state.pid if state is not None and process_identity.is_here(state) else None
 
 
 class Engines:
@@ -67,5 +74,5 @@ class Engines:
         name = next((run.name for run in runs if run.path == end.path), end.path.name)
         if end.refused:
             return f"{name} was not started: {end.message}"
-        word = run_status.word(end.status)
-        return f"{name} {word}: {end.message}" if end.message else f"{name} {word}"
+        ended = f"{name} {run_status.ended_text(end.status)}"
+        return f"{ended}: {end.message}" if end.message else ended

@@ -82,7 +82,7 @@ def _heading(
             (f"{letter} {middle(clean(run.name), grid.cell - 4)}", "bold")
             for run, letter in zip(runs, letters, strict=True)
         ],
-        [(run_status.word(run.shown_status), run_status.colour(run.shown_status)) for run in runs],
+        [(run_status.label(run.shown_status), run_status.colour(run.shown_status)) for run in runs],
     ]
     if any(run.tool != runs[0].tool or run.tool != "tui-trainer" for run in runs):
         rows.append([(clean(run.tool), run_status.FAINT) for run in runs])

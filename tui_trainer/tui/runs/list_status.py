@@ -32,7 +32,7 @@ class ListStatusLine(Panel[ListStatus]):
     """Counts on the left, the order on the right."""
 
     def __init__(self) -> None:
-        super().__init__(ListStatus(), id="roster-line")
+        super().__init__(ListStatus(), id="list-status")
 
     def draw(self, facts: ListStatus, width: int, height: int) -> Content:
         parts = [_counted(facts)]

@@ -231,7 +231,7 @@ def _by_id(id: str) -> RunColumn:
 def _cell(run: RunSummary, id: str, now: float, spark: int, plain: bool) -> tuple[str, str]:
     if id == "status":
         early = run.status == "early_stopped"  # its label is too long for a column
-        return "early stop" if early else run_status.word(run.shown_status), run_status.colour(
+        return "early stop" if early else run_status.label(run.shown_status), run_status.colour(
             run.shown_status
         )
     if id == "trend":

@@ -64,10 +64,10 @@ class RunsScreen(Page):
         chosen = self._table.chosen
         return next((run for run in self.session.view.runs if run.path == chosen), None)
 
-    def sentence(self, view: FolderView) -> Content | None:
+    def placeholder(self, view: FolderView) -> Content | None:
         return empty_folder_text(view, self.session.monitor_only)
 
-    def take(self, view: FolderView) -> None:
+    def show_snapshot(self, view: FolderView) -> None:
         if not self.is_current:
             return
         self._ask(view)
@@ -94,7 +94,7 @@ class RunsScreen(Page):
         )
         self._follow()
 
-    def listens_to(self, key: Key) -> bool:
+    def is_key_enabled(self, key: Key) -> bool:
         run = self.target()
         return key.id not in STEERING or (run is not None and run.commandable)
 
