@@ -106,7 +106,7 @@ async def test_a_run_that_trains_goes_back_where_there_is_a_checkpoint_from_befo
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "▲ critical  divergence since 52", "a apply")
         await pilot.press("a")
-        await seen(app, "roll back to step-00000040, lower rate", "only lower the rate")
+        await seen(app, "roll back to step-00000040, lower the rate", "only lower the rate")
         await pilot.press("b")
         await seen(app, "going back, and on with")
         assert folder.commands()[-1].command == "rollback"

@@ -93,7 +93,7 @@ async def test_a_chart_is_found_by_typing_and_pinned(
     async with app.run_test(size=(120, 40)) as pilot:
         await seen(app, "chart 2 of 23", "metric_1 ")
         await pilot.press("slash")
-        await seen(app, "find a chart among 23")
+        await seen(app, "find one of 23 charts")
         await pilot.press(*"ric_17")
         await pilot.press("enter")
         await seen(app, "chart 2 of 23", "metric_17 ")

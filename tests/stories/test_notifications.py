@@ -170,7 +170,8 @@ async def test_the_teachings_own_trainings_are_told_by_the_chat(
     make_run: MakeRun, session: Session, becomes: Becomes, told: Text,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(ChatController, "teaches", lambda _, run: run.name.startswith("lesson"))
+    is_own = lambda _, run: run.name.startswith("lesson")  # noqa: E731
+    monkeypatch.setattr(ChatController, "is_own_training", is_own)
     lesson, other = make_run("lesson"), make_run("harbour")
     app = session()
     async with app.run_test(size=(120, 40), notifications=True):

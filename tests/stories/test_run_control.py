@@ -36,9 +36,9 @@ async def test_pause_and_resume(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("p")
-        await seen(app, "paused at step 60 (0.", "lighthouse · paused")
+        await seen(app, "paused at step 60 (", "lighthouse · paused")
         await pilot.press("p")
-        await seen(app, "resumed at step 60 (0.", "lighthouse · training")
+        await seen(app, "resumed at step 60 (", "lighthouse · training")
         assert [c.command for c in folder.commands()] == ["pause", "resume"]
 
 
@@ -51,13 +51,13 @@ async def test_checkpoint_and_learning_rate(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("c")
-        await seen(app, "checkpoint at step 60 written (0.")
+        await seen(app, "checkpoint at step 60 written (")
         await pilot.press("l")
         await seen(app, "Learning rate of lighthouse", "1.88e-4")
         await pilot.press("backspace", *"-1", "enter")
         await seen(app, "enter a number above 0")
         await pilot.press("ctrl+u", *"5e-5", "enter")
-        await seen(app, "learning rate set to 5e-05 (0.")
+        await seen(app, "learning rate set to 5e-05 (")
         assert folder.commands()[-1].arguments == {"learning_rate": 5e-5}
 
 
@@ -238,7 +238,7 @@ async def test_a_rate_of_more_than_ten_times_the_present_one_is_asked_about(
         await pilot.press("l", "ctrl+u", *"0.05", "enter")
         await seen(app, "set 0.05 anyway")
         await pilot.press("y")
-        await seen(app, "learning rate set to 0.05 (0.")
+        await seen(app, "learning rate set to 0.05 (")
         assert [c.arguments for c in folder.commands()] == [{"learning_rate": 0.05}]
 
 

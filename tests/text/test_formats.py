@@ -61,6 +61,13 @@ def test_change(value: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "text"), [(1.3125, "×1.3"), (0.5, "×0.5"), (0.316, "×0.32"), (10.0, "×10")]
+)
+def test_factor(value: float, text: str) -> None:
+    assert formats.factor(value) == text
+
+
+@pytest.mark.parametrize(
     ("before", "after", "count", "text"),
     [(None, None, 0, "–"), (None, 1.0, 0, "100 %"), (0.3, 1.0, 10, "30 % → 100 % of 10")],
 )

@@ -95,7 +95,7 @@ def open_app(
         )
     from tui_trainer.tui.startup import gc_pause
 
-    gc_pause.hold()
+    gc_pause.pause()
     settings = load_settings()
     if not monitor_only:
         import msgspec

@@ -102,6 +102,12 @@ def change(value: float | None) -> str:
     return f"{per_cent:+.1f} %" if abs(per_cent) < 99.95 else f"{per_cent:+,.0f} %"
 
 
+def factor(value: float | None) -> str:
+    """A factor with two significant digits: `×1.3`, `×0.5`."""
+    text = number(value, 2)
+    return "×" + (text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text)
+
+
 def steps(step: int | None, total: int | None) -> str:
     """A step, and the total where it is known: `1,420 / 3,000`."""
     return f"{count(step)} / {count(total)}" if total else count(step)

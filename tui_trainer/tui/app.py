@@ -125,9 +125,9 @@ class TrainerApp(App[int]):
         self._guard.start()
 
     def begin(self) -> None:
-        """Starts the background services: called after the first paint."""
+        """Start the background services: called after the first paint."""
         self.services.start()
-        self.set_timer(_STARTED_SECONDS, gc_pause.release)
+        self.set_timer(_STARTED_SECONDS, gc_pause.resume)
         if not self.monitor_only:
             self.chat.open_later()
 
@@ -209,24 +209,24 @@ class TrainerApp(App[int]):
     # -- for the screens ------------------------------------------------------------
 
     def show_notice(self, text: str, severity: Severity = "information") -> None:
-        """Shows a notice; text from files is cleaned and never read as markup."""
+        """Show a notice; text from files is cleaned and never read as markup."""
         width = min(_NOTICE_WIDTH, self.size.width - _NOTICE_EDGE)
         self.notify(unbroken(Content(clean(text)), width).plain, severity=severity, markup=False)
 
     def refresh_chat(self) -> None:
-        """Updates the screens that show the chat."""
+        """Update the screens that show the chat."""
         for page in self._pages():
             if page.is_mounted:
                 page.refresh_chat()
 
     def focus_run(self, path: Path | None) -> None:
-        """Selects the run that the dashboard shows."""
+        """Select the run that the dashboard shows."""
         if path != self.focus_path:
             self.focus_path = path
             self.services.watcher.focus(path)
 
     def toggle_overlay(self, path: Path) -> None:
-        """Marks a run to be overlaid on the dashboard, or removes the mark."""
+        """Mark a run to be overlaid on the dashboard, or remove the mark."""
         if path in self.overlay:
             self.overlay = tuple(other for other in self.overlay if other != path)
         elif len(self.overlay) == MOST_MARKED:
@@ -339,7 +339,7 @@ class TrainerApp(App[int]):
         return path not in {run.path for run in view.runs} and not path.exists()
 
     def _show_soon(self) -> None:
-        """Shows the newest snapshot: at once, or after the minimum time between two frames."""
+        """Show the newest snapshot: at once, or after the minimum time between two frames."""
         least = _LOADING_SECONDS if self.view.loading else _FRAME_SECONDS
         wait = least - (time.monotonic() - self._shown_at)
         if wait <= 0:
@@ -354,7 +354,7 @@ class TrainerApp(App[int]):
         for page in self._pages():
             page.refresh_all()
         if not self.view.loading:
-            self.call_after_refresh(gc_pause.release)
+            self.call_after_refresh(gc_pause.resume)
 
     def _is_chat_training(self, path: Path) -> bool:
         return "chat" in vars(self) and self.chat.is_own_training(path)
@@ -366,7 +366,7 @@ class TrainerApp(App[int]):
                 self.show_notice(warning, "warning")
 
     def _use_themes(self) -> None:
-        """Registers the palettes and applies the chosen one."""
+        """Register the themes and apply the chosen one."""
         for file in self.themes.files.values():
             self.register_theme(themes.textual_theme(file))
         wanted = self.settings.theme
@@ -387,7 +387,7 @@ def run_app(
     monitor_only: bool = False,
     settings: Settings,
 ) -> int:
-    """Runs the full-screen session until it ends and returns its exit status.
+    """Run the full-screen session until it ends and return its exit status.
 
     `focus` is the run to show first. Raises `UserError` where there is no terminal.
     """

@@ -29,7 +29,7 @@ class Key:
 
 
 # Keys that act only on a live run whose process executes commands.
-STEERING = frozenset({"pause", "checkpoint", "stop", "rate"})
+COMMAND_KEYS = frozenset({"pause", "checkpoint", "stop", "rate"})
 # Keys that `monitor` does not offer.
 SESSION_KEYS = frozenset(
     {"new_run", "show_new", "again", "resume_run", "show_chat", "show_adapters", "adopt"}
@@ -242,6 +242,12 @@ class Keymap:
     def shown_by_id(self, id: str) -> str:
         """As `shown`, for the binding with this id."""
         return self.shown(next(key for key in KEYS if key.id == id))
+
+    def shown_while_typing(self, id: str) -> str:
+        """As `shown_by_id`, but a key of the binding that also works in an input field, if any."""
+        key = next(key for key in KEYS if key.id == id)
+        keys = self.overrides.get(id, key.keys).split(",")
+        return display(next((one for one in keys if not types_text(one)), keys[0]))
 
     def tabs(self, monitor_only: bool) -> tuple[tuple[str, str, str], ...]:
         """Key, title and screen of each tab."""

@@ -51,7 +51,7 @@ class ScreenNotifier:
         self._check_pending = False
 
     def check_snapshot(self, view: FolderView) -> None:
-        """Checks the runs that changed in a snapshot."""
+        """Check the runs that changed in a snapshot."""
         if view.problem is None:
             changed = [run for run in view.runs if self._runs.get(run.path) is not run]
             if changed:
@@ -61,7 +61,7 @@ class ScreenNotifier:
                 self._check_advice(view.focused)
 
     def _check_advice(self, view: RunView) -> None:
-        """Checks the advice that was computed here, for a run without an advisor."""
+        """Check the advice that was computed here, for a run without an advisor."""
         advice = view.summary.path, view.advice or ()
         if advice != self._advised:
             self._advised = advice
@@ -72,7 +72,7 @@ class ScreenNotifier:
         return self._notifier is not None and self._notifier.has_judged(path)
 
     def close(self) -> None:
-        """Sends the pending notices, within a few seconds."""
+        """Send the pending notices, within a few seconds."""
         if self._notifier is not None:
             self._notifier.flush(_FLUSH_SECONDS)
             self._notifier.close()
@@ -98,7 +98,7 @@ class ScreenNotifier:
                 self._app.show_notice(notice.text, severity)
 
     def _post(self, message: Message) -> None:
-        """Posts from other threads; messages after the end of the app are dropped."""
+        """Post from other threads; messages after the end of the app are dropped."""
         if self._app.is_running:
             self._app.post_message(message)
 

@@ -79,7 +79,7 @@ async def test_rename_delete_and_restore(
         await seen(app, "delete adapter capitals?")
         await pilot.press("y")
         await becomes(app, lambda: [i.info.name for i in room.adapters.list()] == ["first"])
-        await becomes(app, lambda: "in the trash" in told(app))
+        await becomes(app, lambda: "is moved to the trash" in told(app))
         await pilot.press("r")
         await becomes(app, lambda: len(app.screen._listing.trash) == 1)  # type: ignore[attr-defined]
         await pilot.press("T")

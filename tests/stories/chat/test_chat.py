@@ -295,7 +295,7 @@ async def test_quit_says_that_the_training_goes_on(
         await pilot.press(*"/quit", "enter")
         await pilot.pause(0.2)
         assert app.return_value == 0
-        assert app.chat.last_words is not None
+        assert app.chat.exit_message is not None
 
 
 async def test_a_training_that_was_left_is_taken_up_without_a_look_at_the_chat(

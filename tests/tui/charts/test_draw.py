@@ -284,6 +284,14 @@ def test_the_legend_gives_way_to_the_title() -> None:
     assert drawn(spec, 19, 8)[0].rstrip() == "loss 1.284"
 
 
+@pytest.mark.parametrize("width", range(12, 44))
+def test_a_number_in_the_title_is_never_cut(width: int) -> None:
+    title, detail = "loss 1.284", "best 1.251 @ 1,380   val 1.300"
+    spec = ChartSpec(title, (line([1, 2], "smooth"),), detail=detail)
+    shown = drawn(spec, width, 8)[0].rstrip().removesuffix("…").split()
+    assert set(shown) <= {*title.split(), *detail.split()}
+
+
 def test_the_detail_gives_way_to_what_the_bright_line_is() -> None:
     lines = (line([1, 2], "raw", "raw"), line([1, 2], "smooth", "smoothed 0.9"))
     spec = ChartSpec("loss 1.284", lines, detail="best 1.251 @ 1,380   val 1.300")
@@ -291,7 +299,8 @@ def test_the_detail_gives_way_to_what_the_bright_line_is() -> None:
     assert "val 1.300  " in whole and whole.endswith("raw ┄  smoothed 0.9 ━")
     assert "val 1.300  " in fewer and fewer.endswith("  smoothed 0.9 ━") and "raw" not in fewer
     cut = drawn(spec, 50, 8)[0]
-    assert cut.startswith("loss 1.284  best 1.251 @ 1") and cut.endswith("…  smoothed 0.9 ━")
+    assert cut.startswith("loss 1.284  best 1.251 @ 1,380…  ")
+    assert cut.endswith("  smoothed 0.9 ━")
     assert len(cut) == 50
 
 

@@ -180,8 +180,8 @@ def test_missing_values_are_named_each_by_itself() -> None:
 
 def test_progress_of_a_run_that_ended_owes_no_time() -> None:
     view = RunView(replace(RUN, status="failed"))
-    assert progress_of(view).left == "–"
-    assert progress_of(RunView(RUN)).left == "13:31"
+    assert progress_of(view).remaining == "–"
+    assert progress_of(RunView(RUN)).remaining == "13:31"
     line = ProgressPanel().draw(progress_of(RunView(RUN)), 80, 1)
     assert line.cell_length <= 80 and "1,420 / 3,000" in line.plain and "47 %" in line.plain
 

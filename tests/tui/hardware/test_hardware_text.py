@@ -57,7 +57,7 @@ def test_no_gpu_is_a_normal_state() -> None:
 
 def test_one_gpu_in_a_narrow_terminal_says_what_its_table_has_no_room_for() -> None:
     said = text(gpu(0, clock=1755.0, throttle=["power cap"]), gpu_driver="580.65.06")
-    for words in ("H200", "90 %", "41.0 / 139 GiB", "60 °C", "clock 1755", "power cap"):
+    for words in ("H200", "90 %", "41.0 / 139 GiB", "60 °C", "clock 1,755", "power cap"):
         assert words in said
     assert "fan –" in said and "PCIe –" in said and "ECC –" in said
     assert "driver 580.65.06, CUDA –" in said

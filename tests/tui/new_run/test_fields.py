@@ -124,7 +124,7 @@ def test_preview_follows_from_the_rows_without_a_number_of_steps(
     }
     spec = schedule_chart(checked(epochs, tmp_path))
     assert spec.lines[0].x.tolist() == list(range(1, 41))
-    assert spec.detail == "wsd, decay share 0.2, warmup 4 of about 40 steps"
+    assert spec.detail == "wsd, decay over 20 % of the steps, warmup 4 of about 40 steps"
     file.write_text('{"question": "a", "answer": "b"}\n' * 50)  # counted again
     assert len(schedule_chart(checked(epochs, tmp_path)).lines[0].x) == 20
 

@@ -84,15 +84,15 @@ def test_sorting_goes_through_the_columns_that_are_shown_and_comes_round() -> No
     while (sorting := sorting.after(layout)).column:
         seen.append(sorting.column)
     assert seen == ["", "status", "step", "loss", "trend", "left", "age", "name"]
-    assert Sorting().text() == "newest first" and Sorting().turned().text() == "oldest first"
+    assert Sorting().text() == "newest first" and Sorting().reversed().text() == "oldest first"
     assert run_rows.sorted_by("loss").text() == "by loss, lowest first"
     assert run_rows.sorted_by("step").text() == "by step, highest first"
-    assert run_rows.sorted_by("name").turned().text() == "by name, Z to A"
+    assert run_rows.sorted_by("name").reversed().text() == "by name, Z to A"
 
 
 @pytest.mark.parametrize(
     ("trend", "words"),
-    [(-0.5, "↓50.0 %"), (0.2, "↑20.0 %"), (0.001, "→0.1 %"), (1e9, "↑9999 %"), (None, "–")],
+    [(-0.5, "↓50.0 %"), (0.2, "↑20.0 %"), (0.001, "→0.1 %"), (1e9, "↑999 %"), (None, "–")],
 )
 def test_the_trend_has_an_arrow(trend: float | None, words: str) -> None:
     assert run_rows.trend_text(trend)[0] == words

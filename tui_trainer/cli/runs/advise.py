@@ -182,7 +182,7 @@ def _row(advice: Advice, history: bool) -> tuple[str, ...]:
 
 def _suggested(advice: Advice) -> str:
     if advice.suggested_lr is None and advice.factor is not None:
-        return f"×{formats.short_number(advice.factor)}"
+        return formats.factor(advice.factor)
     return formats.rate(advice.suggested_lr)
 
 

@@ -123,4 +123,4 @@ def _cell(text: str, width: int, style: str = "") -> Content:
 
 
 def _lora(info: AdapterInfo) -> str:
-    return f"rank {info.lora.rank}, alpha {number(info.lora.alpha)}"
+    return f"rank {info.lora.rank}, alpha {formats.short_number(info.lora.alpha)}"

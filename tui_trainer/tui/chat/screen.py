@@ -83,10 +83,11 @@ class ChatScreen(Page):
     def placeholder(self, view: FolderView) -> Content | None:
         transcript = self._transcript
         if transcript.phase == "unavailable" and not transcript.entries:
+            key = self.session.keymap.shown_while_typing("show_dashboard")
             return Content.assemble(
                 (clean(transcript.note), "bold $error"),
-                "\n\nThe other screens work without it: press ",
-                ("f1", "bold $accent"), " to ", ("f5", "bold $accent"), ".",
+                "\n\nThe other screens work without the chat: ",
+                (key, "bold $accent"), " shows the dashboard.",
             )  # fmt: skip
         return None
 

@@ -130,7 +130,7 @@ class SessionThread:
             if self._closed.is_set():
                 break
         if self._session is None:
-            raise UserError("the chat is not available; the chat screen (3) shows why")
+            raise UserError("the chat is not available; the chat screen shows why")
         return self._session.context
 
     # -- run in the session's thread -------------------------------------------------------------

@@ -16,7 +16,7 @@ from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.session import AppSession, session_of
 from tui_trainer.tui.common.top_bar import TopBar, TopBarState
 from tui_trainer.tui.common.wrapped_text import WrappedText
-from tui_trainer.tui.keymap import Key
+from tui_trainer.tui.keymap import Key, Keymap
 
 if TYPE_CHECKING:  # the views bring numpy, which comes after the first paint
     from tui_trainer.contracts.hardware import HardwareSample
@@ -48,13 +48,13 @@ class Page(Screen[None]):
         """Show a new snapshot of the folder; does nothing by default."""
 
     def show_hardware(self, samples: tuple[HardwareSample, ...]) -> None:
-        """Shows the newest hardware samples; does nothing by default."""
+        """Show the newest hardware samples; does nothing by default."""
 
     def use_theme(self) -> None:
-        """Applies the colours of the current theme where the stylesheet does not."""
+        """Apply the colours of the current theme where the stylesheet does not."""
 
     def refresh_chat(self) -> None:
-        """Shows the current state of the chat; does nothing by default."""
+        """Show the current state of the chat; does nothing by default."""
 
     def target(self) -> RunSummary | None:
         """The run that pause, stop and similar keys act on; None by default."""
@@ -94,7 +94,7 @@ class Page(Screen[None]):
         self.call_after_refresh(self.refresh_all)
 
     def refresh_all(self) -> None:
-        """Shows the newest snapshot again, for a new size, theme or focus."""
+        """Show the newest snapshot again, for a new size, theme or focus."""
         if not self.is_mounted:
             return
         view = self.session.view
@@ -103,7 +103,7 @@ class Page(Screen[None]):
         self.show_snapshot(view)
 
     def draw_top_bar(self) -> None:
-        """Updates the top line."""
+        """Update the top line."""
         run = self.session.shown_run()
         self.query_one(TopBar).show(
             TopBarState(
@@ -115,7 +115,7 @@ class Page(Screen[None]):
         )
 
     def draw_keys(self) -> None:
-        """Updates the bottom line."""
+        """Update the bottom line."""
         keys = self.session.keymap
         labelled = [(key, *self.key_hint(key)) for key in keymap.keys_of(self.mode_name)]
         hints = tuple(
@@ -172,7 +172,7 @@ def problem_of(view: FolderView) -> Content | None:
     )
 
 
-def empty_folder_text(view: FolderView, monitor_only: bool) -> Content | None:
+def empty_folder_text(view: FolderView, keys: Keymap, monitor_only: bool) -> Content | None:
     """The text for a folder without runs: its problem, or what appears here and the key that
     creates the first run. The first run creates a folder that does not exist yet."""
     if view.problem is not None and (monitor_only or view.root.exists()):
@@ -191,7 +191,7 @@ def empty_folder_text(view: FolderView, monitor_only: bool) -> Content | None:
         "no runs in ",
         root,
         " yet.\n\n",
-        ("n", "bold $accent"),
+        (keys.shown_by_id("new_run"), "bold $accent"),
         " creates one, or  ",
         ("tui-trainer train JOB.toml", "$accent"),
         "  from a shell.",

@@ -21,7 +21,7 @@ class Panel(Widget, Generic[Facts]):
         self.facts = facts
 
     def show(self, facts: Facts) -> bool:
-        """Shows new facts; returns whether they differ from the current ones."""
+        """Show new facts; return whether they differ from the current ones."""
         if facts == self.facts:
             return False
         self.facts = facts

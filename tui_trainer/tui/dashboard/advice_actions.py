@@ -61,7 +61,7 @@ class AdviceActions(RunPage):
     def _with_warnings(
         self, view: RunView, items: tuple[AdviceText, ...]
     ) -> tuple[AdviceText, ...]:
-        """Inserts the hardware warnings after critical advice and before the rest."""
+        """Insert the hardware warnings after critical advice and before the rest."""
         if view.events is not self._open_warnings[0]:
             self._open_warnings = view.events, open_warnings(view.events)
         advised = any(one.kind == "memory" for one in items)

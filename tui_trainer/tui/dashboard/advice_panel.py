@@ -103,10 +103,10 @@ def _text_of(advice: Advice, applied: bool, action: str) -> AdviceText:
     suggestion = ""
     if advice.suggested_lr is not None and advice.learning_rate:
         verb = "lower" if advice.suggested_lr < advice.learning_rate else "raise"
-        factor = formats.short_number(advice.suggested_lr / advice.learning_rate)
-        suggestion = f"{verb} to {formats.rate(advice.suggested_lr)} (×{factor})"
+        factor = formats.factor(advice.suggested_lr / advice.learning_rate)
+        suggestion = f"{verb} to {formats.rate(advice.suggested_lr)} ({factor})"
     elif advice.factor is not None:
-        suggestion = f"rate ×{formats.short_number(advice.factor)}"
+        suggestion = f"rate {formats.factor(advice.factor)}"
     elif advice.also_try:
         suggestion = clean(advice.also_try[0])
     return AdviceText(

@@ -51,19 +51,19 @@ class ChartActions(RunPage):
     # -- lines and axes -------------------------------------------------------------------------
 
     def action_smoothing(self) -> None:
-        """Selects the next preset smoothing; after the strongest, the automatic one."""
+        """Select the next preset smoothing; after the strongest, the automatic one."""
         current = self._chart_options.smoothing
         least = -1.0 if current == "auto" else current + 1e-9
         self._set_smoothing(next((weight for weight in SMOOTHINGS if weight > least), "auto"))
 
     def action_smoother(self, direction: int) -> None:
-        """Smooths slightly more or less, by a constant factor on the weight of a new value."""
+        """Smooth slightly more or less, by a constant factor on the weight of a new value."""
         share = (1 - self.charts.weight) * (1 / _FINER if direction > 0 else _FINER)
         weight = round(1 - share, 4)
         self._set_smoothing(min(weight, _SMOOTHEST) if weight > 0.05 else 0.0)
 
     def action_raw(self) -> None:
-        """Shows or hides the raw values behind the smoothed lines."""
+        """Show or hide the raw values behind the smoothed lines."""
         self._set_options(raw=not self._chart_options.raw)
 
     def action_log_y(self) -> None:
@@ -73,7 +73,7 @@ class ChartActions(RunPage):
         self._set_options(log_x=not self._chart_options.log_x, viewport=ALL)
 
     def action_x_axis(self) -> None:
-        """Selects the next x axis for which the runs have values."""
+        """Select the next x axis for which the runs have values."""
         axes = available(self.charts.views)
         here = self._chart_options.x
         at = axes.index(here) if here in axes else -1
@@ -82,7 +82,7 @@ class ChartActions(RunPage):
     # -- zoom and pan ---------------------------------------------------------------------------
 
     def action_zoom(self, direction: int, at: float | None = None) -> None:
-        """Zooms at the pointer, else at the cursor, else at the newest step."""
+        """Zoom at the pointer, else at the cursor, else at the newest step."""
         whole = self._x_extent()
         if whole is None:
             return
@@ -93,7 +93,7 @@ class ChartActions(RunPage):
         self._set_options(viewport=self._chart_viewport.zoomed(direction, whole, at))
 
     def action_pan(self, direction: int) -> None:
-        """Moves the cursor by a step or a column, else the view by a quarter of its width."""
+        """Move the cursor by a step or a column, else the view by a quarter of its width."""
         whole = self._x_extent()
         if self.charts.cursor is not None:
             self._move_cursor(direction)
@@ -101,7 +101,7 @@ class ChartActions(RunPage):
             self._set_options(viewport=self._chart_viewport.panned(direction, whole))
 
     def action_leap(self, direction: int) -> None:
-        """Moves the cursor by ten columns, else the view by its width."""
+        """Move the cursor by ten columns, else the view by its width."""
         whole = self._x_extent()
         if self.charts.cursor is not None:
             self._move_cursor(direction * cursor.LEAP)
@@ -109,7 +109,7 @@ class ChartActions(RunPage):
             self._set_options(viewport=self._chart_viewport.moved(direction, whole))
 
     def action_edge(self, last: int) -> None:
-        """Moves the cursor, else the view, to the first or last step."""
+        """Move the cursor, else the view, to the first or last step."""
         charts, whole = self.charts, self._x_extent()
         if charts.cursor is not None:
             self._put_cursor(
@@ -126,7 +126,7 @@ class ChartActions(RunPage):
 
     @on(ChartDragged)
     def _drag(self, message: ChartDragged) -> None:
-        """Moves the view along with the pointer."""
+        """Move the view along with the pointer."""
         whole = self._x_extent()
         if whole is not None:
             self._set_options(viewport=self._chart_viewport.moved(message.share, whole))
@@ -134,7 +134,7 @@ class ChartActions(RunPage):
     # -- cursor ---------------------------------------------------------------------------------
 
     def action_cursor(self) -> None:
-        """Shows a cursor at the newest visible step, or removes it."""
+        """Show a cursor at the newest visible step, or remove it."""
         charts = self.charts
         if charts.cursor is not None:
             self.drop_cursor()
@@ -144,7 +144,7 @@ class ChartActions(RunPage):
             )
 
     def drop_cursor(self) -> None:
-        """Removes the cursor."""
+        """Remove the cursor."""
         self.charts.cursor = None
         self._redraw_charts()
 
@@ -160,7 +160,7 @@ class ChartActions(RunPage):
         charts = self.charts
         if charts.cursor is None or not charts.views:
             return
-        view, axis, across = charts.views[0], self._chart_options.x, charts.across
+        view, axis, across = charts.views[0], self._chart_options.x, charts.plot_columns
         self._put_cursor(cursor.moved(view, axis, charts.cursor, columns, self._x_shown(), across))
 
     def _put_cursor(self, step: float | None) -> None:
@@ -188,7 +188,7 @@ class ChartActions(RunPage):
     # -- runs and metrics -----------------------------------------------------------------------
 
     def action_only(self) -> None:
-        """Hides the overlaid runs, or shows them again."""
+        """Hide the overlaid runs, or show them again."""
         if not self.session.overlay:
             key = self.session.keymap.shown_by_id("mark_run")
             self.session.show_notice(f"no runs are overlaid: mark runs in the list with {key}")
@@ -197,7 +197,7 @@ class ChartActions(RunPage):
         self.show_charts()
 
     def action_find(self) -> None:
-        """Asks for a metric by name and pins or unpins it."""
+        """Ask for a metric by name and pin or unpin it."""
         from tui_trainer.tui.dashboard.find_metric import FindMetric
 
         charts = self.charts
@@ -214,12 +214,12 @@ class ChartActions(RunPage):
         elif metric is not charts.metrics[0]:
             charts.pins = (metric.id, *charts.pins)
         self.show_charts()
-        pane = charts.bring(metric)
+        pane = charts.scroll_to_metric(metric)
         if pane is not None:
             pane.focus()
 
     def action_export(self) -> None:
-        """Exports the visible charts in a thread."""
+        """Export the visible charts in a thread."""
         from tui_trainer.tui.charts.svg import SvgColours
         from tui_trainer.tui.run_charts.export import export
 

@@ -28,7 +28,7 @@ from tui_trainer.tui.dashboard.job_panel import JobPanel, job_facts_of
 from tui_trainer.tui.dashboard.outcome_banner import OutcomeBanner, outcome_of
 from tui_trainer.tui.dashboard.progress_panel import ProgressPanel, progress_of
 from tui_trainer.tui.hardware.samples import shown_samples
-from tui_trainer.tui.keymap import STEERING, Key
+from tui_trainer.tui.keymap import COMMAND_KEYS, Key
 from tui_trainer.tui.run_charts.chart_grid import ChartGrid
 from tui_trainer.tui.run_charts.chart_pane import ChartPane
 from tui_trainer.tui.run_charts.plot import ChartOptions
@@ -64,7 +64,7 @@ class DashboardScreen(AdviceActions, ChartActions):
             yield self._new_charts()
             with Vertical(id="side"):
                 yield ProgressPanel()
-                yield HardwarePanel()
+                yield HardwarePanel(self.session.keymap.shown_by_id("machine"))
                 yield AdvicePanel()
                 yield FeedbackPanel()
                 yield JobPanel()
@@ -87,7 +87,7 @@ class DashboardScreen(AdviceActions, ChartActions):
     def placeholder(self, view: FolderView) -> Content | None:
         if self.session.focus_path is not None and view.problem is None:
             return None if _focused(view, self.session.focus_path) else Content("reading the run …")
-        return empty_folder_text(view, self.session.monitor_only)
+        return empty_folder_text(view, self.session.keymap, self.session.monitor_only)
 
     def show_snapshot(self, view: FolderView) -> None:
         before = self._run_view
@@ -147,7 +147,7 @@ class DashboardScreen(AdviceActions, ChartActions):
         panel.show(feedback_facts_of(transcript))
 
     def show_hardware(self, samples: tuple[HardwareSample, ...]) -> None:
-        """Shows the newest hardware samples."""
+        """Show the newest hardware samples."""
         if self._composed():
             here = self.session.runs_here(self._run_view)
             facts = hardware_summary(*shown_samples(samples, self._run_view, here=here))
@@ -161,10 +161,10 @@ class DashboardScreen(AdviceActions, ChartActions):
         return self._all_mounted
 
     def is_key_enabled(self, key: Key) -> bool:
-        return key.id not in STEERING or self._commandable
+        return key.id not in COMMAND_KEYS or self._commandable
 
     def step_back(self) -> bool:
-        """Removes the cursor, else a maximised pane, else the grid, else a single chart."""
+        """Remove the cursor, else a maximised pane, else the grid, else a single chart."""
         charts = self.charts
         if charts.cursor is not None:
             self.drop_cursor()
@@ -209,7 +209,7 @@ class DashboardScreen(AdviceActions, ChartActions):
             self.add_class("-maximised")
             self.set_class(self.focused.id == "events", "-log")
             if isinstance(self.focused, ChartPane):
-                self.charts.alone(self.focused)
+                self.charts.maximise(self.focused)
                 self._refocus()
 
     def action_move(self, step: int) -> None:
@@ -226,13 +226,13 @@ class DashboardScreen(AdviceActions, ChartActions):
         of_chart = not self.has_class("-log")
         self.remove_class("-maximised", "-log")
         if of_chart:
-            charts.alone(None)
+            charts.maximise(None)
             self._fold()
-            pane = charts.bring(metric)
+            pane = charts.scroll_to_metric(metric)
             (pane or self.query_one("#loss")).focus()
 
     def _fold(self) -> None:
-        """Shows only one chart where the terminal is too low for two."""
+        """Show only one chart where the terminal is too low for two."""
         charts = self.charts
         alone = self.has_class("-maximised") or (self.has_class("-short") and not charts.even)
         if not alone and not charts.even:
@@ -241,7 +241,7 @@ class DashboardScreen(AdviceActions, ChartActions):
         charts.place_charts()
 
     def _refocus(self) -> None:
-        """Moves the focus to a visible chart."""
+        """Move the focus to a visible chart."""
         panes = self.charts.panes()
         if panes and (self.focused is None or self.focused not in panes):
             panes[0].focus()

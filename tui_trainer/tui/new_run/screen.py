@@ -18,6 +18,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.store import jobs, paths
 from tui_trainer.store.runs import run_folder
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.background import in_background
@@ -46,7 +47,7 @@ class FormScroll(VerticalScroll, inherit_bindings=False):
 
     BINDINGS: ClassVar = [
         Binding("pageup", "page_up", "back", show=False),
-        Binding("pagedown", "page_down", "on", show=False),
+        Binding("pagedown", "page_down", "forward", show=False),
     ]
 
 
@@ -108,7 +109,7 @@ class NewRunScreen(Page):
         self._check()
 
     def use_theme(self) -> None:
-        """Use the colours of the present theme in the chart."""
+        """Apply the colours of the current theme to the chart."""
         self.query_one(ChartPane).use(self.session.palette, self.session.marks)
 
     def is_key_enabled(self, key: Key) -> bool:
@@ -121,8 +122,8 @@ class NewRunScreen(Page):
             self._note(self._summary())
 
     def key_hint(self, key: Key) -> tuple[str, int]:
-        word = "less" if key.id == "more" and self.query_one("#more").display else key.label
-        return word, key.rank
+        label = "less" if key.id == "more" and self.query_one("#more").display else key.label
+        return label, key.rank
 
     def action_start(self) -> None:
         self._start()
@@ -271,7 +272,7 @@ def summary_of(checked: CheckedForm) -> str:
         return _READY
     key, message = next(iter(found.items()))
     label = next((f"{field.label}: " for field in fields.fields() if field.key == key), "")
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    more = f" (and {formats.count(len(found) - 1)} more)" if len(found) > 1 else ""
     return f"{'' if checked.errors else f'{_READY}, but check '}{label}{message}{more}"
 
 

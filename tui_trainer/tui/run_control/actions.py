@@ -57,20 +57,20 @@ class RunActions:
         self._app = app
 
     def pause(self) -> None:
-        """Pauses or resumes the run."""
+        """Pause or resume the run."""
         run = self._commandable()
         if run is not None:
             command: CommandName = "resume" if run.status == "paused" else "pause"
             commands.ask(self._app.post_message, run, command)
 
     def checkpoint(self) -> None:
-        """Requests a checkpoint."""
+        """Request a checkpoint."""
         run = self._commandable()
         if run is not None:
             commands.ask(self._app.post_message, run, "checkpoint")
 
     def stop(self) -> None:
-        """Asks, then requests that the run saves and stops."""
+        """Ask the user, then request that the run saves and stops."""
         run = self._commandable()
         if run is None:
             return
@@ -87,7 +87,7 @@ class RunActions:
         self._app.push_screen(ChoiceDialog(question, options), decide)
 
     def set_rate(self) -> None:
-        """Asks for a learning rate and sends it."""
+        """Ask for a learning rate and send it."""
         run = self._commandable()
         if run is None:
             return
@@ -107,7 +107,7 @@ class RunActions:
         self._app.push_screen(prompt, decide)
 
     def resume_run(self) -> None:
-        """Resumes a run that ended early. Where it failed after its learning rate was set, asks
+        """Resume a run that ended early. Where it failed after its learning rate was set, asks
         whether to resume from a checkpoint before that."""
         run = self._target()
         if run is None:
@@ -148,7 +148,7 @@ class RunActions:
         self._app.show_notice(f"resuming {run.name}")
 
     def again(self) -> None:
-        """Fills in the form for a new run with the settings of the selected one."""
+        """Fill in the form for a new run with the settings of the selected one."""
         run = self._target()
         if run is None:
             self._app.show_notice("no run is selected", "warning")
@@ -163,7 +163,7 @@ class RunActions:
         self._app.action_show("new")
 
     def add_adapter(self) -> None:
-        """Asks for a name and adds the run's adapter to the adapters under it."""
+        """Ask for a name and add the run's adapter to the adapters under it."""
         from tui_trainer.tui.adapters import background_tasks  # imported on first use
         from tui_trainer.tui.adapters.adapter_names import adapter_name, name_problem
         from tui_trainer.tui.common.dialogs.progress import ProgressDialog
@@ -196,7 +196,7 @@ class RunActions:
             self._app.action_show("adapters")
 
     def details(self) -> None:
-        """Shows the details of the run."""
+        """Show the details of the run."""
         run = self._target()
         if run is None:
             self._app.show_notice("no run is selected", "warning")
@@ -207,7 +207,7 @@ class RunActions:
         self._app.push_screen(DetailsScreen(run, whole))
 
     def hardware(self) -> None:
-        """Shows the hardware screen, zoomed to the same period as the charts."""
+        """Show the hardware screen, zoomed to the same period as the charts."""
         from tui_trainer.tui.dashboard.screen import DashboardScreen
         from tui_trainer.tui.hardware.screen import HardwareScreen  # imported on first use
         from tui_trainer.tui.run_charts.viewport import ALL

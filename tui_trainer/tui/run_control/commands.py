@@ -53,12 +53,12 @@ def refusal(run: RunSummary | None, resume_key: str = "") -> str | None:
 def ask(
     post: Post, run: RunSummary, command: CommandName, arguments: dict[str, Any] | None = None
 ) -> None:
-    """Sends a command in the background; its acknowledgement is posted as a notice."""
+    """Send a command in the background; its acknowledgement is posted as a notice."""
     in_background(command, lambda: post(_send(run, command, arguments)))
 
 
 def stop_all(post: Post, folders: list[RunFolder]) -> None:
-    """Asks several runs to save and stop; posts `StopsAcknowledged` when all have acknowledged
+    """Ask several runs to save and stop; post `StopsAcknowledged` when all have acknowledged
     or timed out."""
 
     def work() -> None:

@@ -37,13 +37,13 @@ class Engines:
     def start(
         self, folder: RunFolder, from_checkpoint: str | None = None, rate: float | None = None
     ) -> None:
-        """Starts an engine on a run folder, see `Supervisor.start`."""
+        """Start an engine on a run folder, see `Supervisor.start`."""
         self._started.add(folder.path)
         self._watched.add(folder.path)
         self._supervisor.start(folder, from_checkpoint, rate)
 
     def attach_to_live(self, runs: Iterable[RunSummary]) -> None:
-        """Supervises every running run that is not supervised yet.
+        """Supervise every running run that is not supervised yet.
 
         Runs in a snapshot older than the end of their engine are ignored.
         """
@@ -56,7 +56,7 @@ class Engines:
             self._supervisor.attach(RunFolder(run.path))
 
     def ended(self, end: EngineEnd) -> None:
-        """Records that an engine has ended."""
+        """Record that an engine has ended."""
         self._watched.discard(end.path)
         self._ended[end.path] = time.time()
 

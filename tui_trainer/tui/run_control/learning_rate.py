@@ -22,7 +22,7 @@ class RateHost(DialogHost, MessageHost, Protocol):
 
 
 def send_rate(app: RateHost, run: RunSummary, rate: float) -> None:
-    """Sends a learning rate; asks first where it is more than ten times the current one."""
+    """Send a learning rate; ask first where it is more than ten times the current one."""
 
     def send() -> None:
         commands.ask(app.post_message, run, "set-lr", {"learning_rate": rate})
