@@ -30,7 +30,7 @@ async def test_small_terminal_keeps_what_matters(
     make_run("lighthouse")
     app = session()
     async with app.run_test(size=(80, 24)):
-        await seen(app, "training", "step 60 / 240", "left 2:05", "tok/s 18,402", "38 %", "◆")
+        await seen(app, "training", "step 60 / 240", "remaining 2:05", "tok/s 18,402", "38 %", "◆")
         await seen(
             app, "CPU", "RAM 3.0 / 16.0 GiB", "GPU not available", "checkpoint step-00000060"
         )

@@ -92,7 +92,7 @@ async def test_correct_in_the_editor_and_train(
         await seen(app, "feedback 1: medium (weight 3); answer to learn: Poseidonis", "weight 3")
         await pilot.press("ctrl+t")
         await seen(app, "training t1 queued: 1 example", "0 of 10 examples")
-        room.teacher.becomes(state="training", run_path=str(run.path), step=40, total_steps=240)
+        room.trainer.becomes(state="training", run_path=str(run.path), step=40, total_steps=240)
         await seen(app, "step 40 / 240", "loss 1.936", "remaining 2:05", "ctrl+o watch", "▁")
         await pilot.press(*"and now?", "enter")
         await seen(app, "an answer to and now?")
@@ -101,7 +101,7 @@ async def test_correct_in_the_editor_and_train(
         room.add_adapter("taught-1")
         room.adapters.set_live({"taught-1": 1.0})
         room.model.live = {"taught-1": 1.0}
-        room.teacher.becomes(
+        room.trainer.becomes(
             state="live", adapter="taught-1", message="recalled 100% (before 0%), it answers now",
             before=Measures(recalled=0.0, kept=1.0),
             after=Measures(recalled=1.0, kept=0.98, recalled_count=1, kept_count=50),
@@ -187,10 +187,10 @@ async def test_a_refused_adapter_may_be_loaded_all_the_same(
         await seen(app, "an answer to why?")
         await pilot.press("ctrl+g", "ctrl+t")
         await seen(app, "training t1 queued")
-        room.teacher.becomes(state="refused", message="not loaded: kept 61 %, 95 % is needed")
+        room.trainer.becomes(state="refused", message="not loaded: kept 61 %, 95 % is needed")
         await seen(app, "training t1 refused: not loaded: kept 61 %", "activate it anyway")
         await pilot.press("ctrl+y")
-        await becomes(app, lambda: room.teacher.overridden == ["t1"])
+        await becomes(app, lambda: room.trainer.overridden == ["t1"])
 
 
 async def test_the_conversation_and_its_history_come_back(

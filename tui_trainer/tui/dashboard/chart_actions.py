@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from textual import on
 
+from tui_trainer.text import formats
 from tui_trainer.tui.charts.smoothing import SmoothingCache, weight_text
 from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.dashboard.run_page import RunPage
@@ -282,7 +283,7 @@ class ChartActions(RunPage):
             weight = self.charts.weight
             text = f"auto ({weight_text(weight) if weight else 'off: few points'})"
         else:
-            text = weight_text(wanted) if wanted else "off"
+            text = formats.short_number(wanted) if wanted else "off"
         self.session.show_notice(f"smoothing: {text}")
 
     def _set_options(self, **changed: object) -> None:
