@@ -99,3 +99,12 @@ def test_every_action_of_a_key_is_defined() -> None:
             assert callable(getattr(owner, name)), key.id
             continue
         assert hasattr(owner, f"action_{name}"), key.id
+
+
+def test_texts_show_the_keys_that_work() -> None:
+    keys = make_keymap({"mark_run": "f8", "show_runs": "f9"})
+    assert keys.shown_by_id("mark_run") == "f8"
+    assert keys.shown_while_typing("show_dashboard") == "f1"
+    assert keys.shown_while_typing("show_runs") == "f9"
+    assert [title for _, title, _ in keys.tabs(monitor_only=True)] == ["Dashboard", "Runs"]
+    assert [key for key, _, _ in keys.tabs(monitor_only=False)] == ["1", "f9", "3", "4", "5"]

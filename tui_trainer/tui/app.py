@@ -61,9 +61,7 @@ _LOADING_SECONDS = 0.2  # between two frames while a run is read: each redraws i
 _UNUSED_FILTERS = (ANSIToTruecolor, Monochrome)  # Textual's; see `get_line_filters`
 _NOTICE_WIDTH = 69  # width of a notice's text in cells, as in the stylesheet
 _NOTICE_EDGE = 4  # its border and padding, and the scrollbar beside it
-MONITOR_ONLY = (
-    "monitor only shows and controls runs; start tui-trainer without monitor to use this screen"
-)
+MONITOR_ONLY = "monitor has no such screen; start tui-trainer without monitor to use it"
 
 
 class TrainerApp(App[int]):
@@ -298,8 +296,7 @@ class TrainerApp(App[int]):
     async def action_quit(self) -> None:
         self.run_actions.quit()
 
-    async def action_help_quit(self) -> None:  # type: ignore[override]
-        self.run_actions.quit()
+    action_help_quit = action_quit  # type: ignore[assignment]
 
     def action_show(self, screen: str) -> None:
         if screen not in (tab[2] for tab in self.keymap.tabs(self.monitor_only)):

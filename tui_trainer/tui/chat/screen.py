@@ -86,7 +86,7 @@ class ChatScreen(Page):
             key = self.session.keymap.shown_while_typing("show_dashboard")
             return Content.assemble(
                 (clean(transcript.note), "bold $error"),
-                "\n\nThe other screens work without the chat: ",
+                "\n\nThe other screens work without it: ",
                 (key, "bold $accent"), " shows the dashboard.",
             )  # fmt: skip
         return None
