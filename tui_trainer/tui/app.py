@@ -61,7 +61,7 @@ _LOADING_SECONDS = 0.2  # between two frames while a run is read: each redraws i
 _UNUSED_FILTERS = (ANSIToTruecolor, Monochrome)  # Textual's; see `get_line_filters`
 _NOTICE_WIDTH = 69  # width of a notice's text in cells, as in the stylesheet
 _NOTICE_EDGE = 4  # its border and padding, and the scrollbar beside it
-MONITOR_ONLY = "monitor has no such screen; start tui-trainer without monitor to use it"
+MONITOR_ONLY = "monitor only shows and controls runs; start tui-trainer for this screen"
 
 
 class TrainerApp(App[int]):
