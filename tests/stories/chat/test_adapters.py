@@ -47,7 +47,7 @@ async def test_the_empty_screen_teaches(room: Any, chat_app: ChatApp, seen: Seen
     app = chat_app()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await pilot.press("4")
-        await seen(app, "no adapters yet", "Correct answers in the chat (3)", "A on the")
+        await seen(app, "no adapters yet", "Press 3 and correct answers", "K on the")
         await pilot.press("l", "c", "T")
         await seen(app, "the trash is empty")
 

@@ -8,7 +8,7 @@ from tui_trainer.tui.keymap import make_keymap
 
 def test_an_empty_store_names_the_keys_that_the_user_has() -> None:
     text = no_adapters_text(0, make_keymap({})).plain
-    assert "the chat, 3:" in text and "press K on the dashboard" in text
+    assert "Press 3 and correct answers" in text and "press K on the dashboard" in text
     own = no_adapters_text(2, make_keymap({"adopt": "f8", "trash": "f9"})).plain
     assert "press f8 on the dashboard" in own and "f9 restores one of 2 deleted adapters" in own
 
