@@ -170,7 +170,7 @@ def test_json_lines_are_the_records_and_an_end(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(("own", "seen"), [(1, 1), (2, 2), (7, 1)])
-def test_a_failure_ends_with_its_words_and_last_lines(shell: Shell, own: int, seen: int) -> None:
+def test_a_failure_ends_with_its_message_and_last_lines(shell: Shell, own: int, seen: int) -> None:
     shell.train(f"print('the cause'); say('failed', 3, 'loss is not finite'); sys.exit({own})")
     status, _, err = shell.ends()
     assert status == seen
@@ -180,7 +180,7 @@ def test_a_failure_ends_with_its_words_and_last_lines(shell: Shell, own: int, se
     assert err.splitlines()[-len(told) :] == told
 
 
-def test_a_killed_engine_is_told_with_the_command_that_goes_on(shell: Shell) -> None:
+def test_a_killed_engine_is_reported_with_the_command_that_resumes(shell: Shell) -> None:
     shell.train("os.kill(os.getpid(), 9)")
     status, _, err = shell.ends()
     assert status == 1

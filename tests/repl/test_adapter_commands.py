@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.repl.conftest import Room
 
 
-def test_they_are_listed_with_what_answers(room: Room) -> None:
+def test_adapters_are_listed_with_the_active_ones(room: Room) -> None:
     room.do("/adapters")
     assert "no adapters yet" in room.notices()
     room.add_adapter("one")
@@ -43,7 +43,7 @@ def test_loading_and_unloading(room: Room) -> None:
     )
 
 
-def test_what_cannot_be_used_is_refused_and_nothing_changes(room: Room) -> None:
+def test_an_unusable_adapter_is_refused_and_nothing_changes(room: Room) -> None:
     room.add_adapter("mine")
     room.do("/adapters load mine")
     (room.add_adapter("broken") / adapter_files.WEIGHTS).write_bytes(b"")
@@ -141,11 +141,11 @@ def test_an_adapter_is_exported_as_folder_and_archive(room: Room, tmp_path: Path
 
 
 @pytest.mark.parametrize("line", ["laod x", "load", "load a b", "compare a", "merge a", "unload x"])
-def test_what_is_written_wrongly_shows_how(room: Room, line: str) -> None:
+def test_a_wrong_command_shows_its_usage(room: Room, line: str) -> None:
     assert "usage: /adapters [list], /adapters show NAME, " in room.refused(f"/adapters {line}")
 
 
-def test_an_adapter_from_elsewhere_is_taken_in(room: Room, tmp_path: Path) -> None:
+def test_an_adapter_from_elsewhere_is_added(room: Room, tmp_path: Path) -> None:
     room.add_adapter("mine")
     room.do(f"/adapters export mine {tmp_path / 'out'}", f"/adapters add {tmp_path / 'out'} again")
     assert "/adapters load again" in room.notices()

@@ -93,7 +93,7 @@ async def test_advice_is_read_applied_and_dismissed(
         await seen(app, "there is no open advice")
 
 
-async def test_a_run_that_trains_goes_back_where_there_is_a_checkpoint_from_before(
+async def test_a_running_run_rolls_back_if_there_is_an_earlier_checkpoint(
     make_run: MakeRun, session: Session, engine: Engine, seen: Seen
 ) -> None:
     folder = make_run("lighthouse")
@@ -113,7 +113,7 @@ async def test_a_run_that_trains_goes_back_where_there_is_a_checkpoint_from_befo
         assert folder.commands()[-1].arguments == {"advice": "divergence-1"}
 
 
-async def test_from_a_spike_a_run_goes_back_and_no_rate_is_offered(
+async def test_a_spike_offers_a_rollback_and_no_rate(
     make_run: MakeRun, session: Session, engine: Engine, seen: Seen
 ) -> None:
     folder = make_run("lighthouse")

@@ -124,9 +124,7 @@ async def test_the_cursor_reads_exact_values(
         await becomes(app, lambda: "at step" not in text_of(app) and "best" in text_of(app))
 
 
-async def test_the_cursor_goes_along_when_it_leaves_what_is_seen(
-    make_run: MakeRun, session: Session, seen: Seen
-) -> None:
+async def test_the_view_follows_the_cursor(make_run: MakeRun, session: Session, seen: Seen) -> None:
     make_run("lighthouse")
     app = session()
     async with app.run_test(size=(80, 24)) as pilot:

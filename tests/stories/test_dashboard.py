@@ -144,7 +144,7 @@ async def test_enter_maximises_and_escape_puts_back(
         assert "learning rate" in text_of(app) and "h more" not in text_of(app)
 
 
-async def test_crash_says_what_happened_and_which_key_resumes(
+async def test_a_crash_shows_the_cause_and_the_key_that_resumes(
     make_run: MakeRun, session: Session, text_of: Text, seen: Seen
 ) -> None:
     log = "loading\n[bold red]RuntimeError[/]: \x1b[2Jout of memory\n"
@@ -160,7 +160,7 @@ async def test_crash_says_what_happened_and_which_key_resumes(
         assert vars(app.services.supervisor)["started"] == [folder.path]
 
 
-async def test_finished_run_says_where_its_adapter_lies(
+async def test_a_finished_run_shows_the_path_of_its_adapter(
     make_run: MakeRun, session: Session, seen: Seen
 ) -> None:
     make_run("lighthouse", "completed", message="finished 60 steps")
@@ -263,7 +263,9 @@ async def test_a_missing_folder_is_named_whole_however_long_its_path(
         await seen(app, *folders, "nowhere", "checked continuously", "tui-trainer monitor DIR")
 
 
-async def test_the_first_start_teaches(tmp_path: Path, session: Session, seen: Seen) -> None:
+async def test_the_first_start_says_what_to_do(
+    tmp_path: Path, session: Session, seen: Seen
+) -> None:
     app = session(tmp_path / "new_runs")
     async with app.run_test(size=(80, 24)) as pilot:
         await seen(app, "no runs in", "yet.", "n creates one", "tui-trainer train JOB.toml")

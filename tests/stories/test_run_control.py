@@ -77,7 +77,7 @@ async def test_stop_asks_first(
         await seen(app, "stopped at step 60 and saved", "lighthouse · cancelled", "R resumes it")
 
 
-async def test_silence_is_told(
+async def test_an_unacknowledged_command_is_reported(
     make_run: MakeRun, session: Session, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commands, "WAIT_SECONDS", 0.05)
@@ -101,7 +101,7 @@ async def test_run_of_another_host_is_not_steered(
         assert not folder.control_file.exists()
 
 
-async def test_live_runs_are_attached_once_and_their_end_is_told(
+async def test_live_runs_are_attached_once_and_their_end_is_reported(
     make_run: MakeRun, session: Session, seen: Seen, becomes: Becomes
 ) -> None:
     live = make_run("lighthouse")
@@ -117,7 +117,7 @@ async def test_live_runs_are_attached_once_and_their_end_is_told(
         assert supervisor["attached"] == [live.path]
 
 
-async def test_quit_leaves_what_others_started(
+async def test_quit_does_not_stop_runs_of_others(
     make_run: MakeRun, session: Session, seen: Seen
 ) -> None:
     make_run("lighthouse")

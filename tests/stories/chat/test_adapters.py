@@ -43,7 +43,7 @@ async def test_table_details_and_loading(
         await becomes(app, lambda: room.adapters.live() == {})
 
 
-async def test_the_empty_screen_teaches(room: Any, chat_app: ChatApp, seen: Seen) -> None:
+async def test_the_empty_screen_says_what_to_do(room: Any, chat_app: ChatApp, seen: Seen) -> None:
     app = chat_app()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await pilot.press("4")

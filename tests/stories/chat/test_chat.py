@@ -135,7 +135,7 @@ async def test_rating_menu_and_what_needs_a_correction(
     assert room.feedback.examples()[0].note == "too vague"
 
 
-async def test_a_revised_answer_is_taken_with_one_key(
+async def test_a_revised_answer_is_accepted_with_one_key(
     room: Any, chat_app: ChatApp, seen: Seen
 ) -> None:
     room.model.says = ["wrong", "because of the tide"]
@@ -224,7 +224,7 @@ async def test_lines_wait_while_the_model_loads(room: Any, chat_app: ChatApp, se
         await seen(app, "an answer to a?", "› b?", "an answer to b?", "2,600,000 parameters on cpu")
 
 
-async def test_a_model_that_cannot_be_loaded_is_told_and_tried_again(
+async def test_a_model_that_cannot_be_loaded_is_reported_and_tried_again(
     room: Any, chat_app: ChatApp, seen: Seen
 ) -> None:
     room.model.refuses = "the weights are torn"
@@ -283,7 +283,7 @@ async def test_a_long_conversation_is_wrapped_once(
         assert log.scroll_y < log.max_scroll_y
 
 
-async def test_quit_says_that_the_training_goes_on(
+async def test_quit_reports_that_the_training_continues(
     room: Any, chat_app: ChatApp, seen: Seen
 ) -> None:
     app = chat_app()
@@ -298,7 +298,7 @@ async def test_quit_says_that_the_training_goes_on(
         assert app.chat.exit_message is not None
 
 
-async def test_a_training_that_was_left_is_taken_up_without_a_look_at_the_chat(
+async def test_an_unfinished_training_is_resumed_without_opening_the_chat(
     room: Any, chat_app: ChatApp, becomes: Becomes, home: Path
 ) -> None:
     room.conversation.append(Turn("user", "why?"))

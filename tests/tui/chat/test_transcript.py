@@ -51,7 +51,7 @@ def test_tokens_grow_one_answer_which_is_replaced_when_whole() -> None:
     assert transcript.current_line is None and not transcript.entries[1].running
 
 
-def test_an_answer_that_fails_stays_as_far_as_it_came() -> None:
+def test_the_start_of_a_failed_answer_is_kept() -> None:
     transcript = Transcript()
     transcript.apply(chat_news.LineStarted("why?"))
     transcript.apply(events.Token(text="be"))
@@ -63,7 +63,7 @@ def test_an_answer_that_fails_stays_as_far_as_it_came() -> None:
     ]
 
 
-def test_a_question_is_forgotten_when_something_else_is_said_unless_it_must_stay() -> None:
+def test_a_question_closes_with_the_next_command_unless_it_stays() -> None:
     transcript = Transcript()
     transcript.apply(events.Flagged(found=["password"], question="q"))
     assert transcript.question is not None and transcript.question.yes == "/keep"
@@ -75,7 +75,7 @@ def test_a_question_is_forgotten_when_something_else_is_said_unless_it_must_stay
     assert transcript.question is not None
 
 
-def test_only_a_new_state_of_a_training_is_told() -> None:
+def test_only_a_new_state_of_a_training_adds_an_entry() -> None:
     transcript = Transcript()
     for step in (1, 2, 3):
         transcript.apply(
@@ -111,7 +111,7 @@ def test_lines_never_exceed_the_width(width: int) -> None:
             assert line.cell_length <= width, (entry.kind, line.plain)
 
 
-def test_columns_give_way_widest_first() -> None:
+def test_columns_are_narrowed_widest_first() -> None:
     assert column_widths([["a" * 30, "bb"], ["c", "dddd"]], 20) == [14, 4]
     assert column_widths([["a", "bb"]], 20) == [1, 2]
 
@@ -126,7 +126,7 @@ def test_a_table_too_wide_for_columns_becomes_cards() -> None:
     assert "head1 some value 1  head2 some value 2" in lines[2]
 
 
-def test_words_of_shares_and_of_what_answers() -> None:
+def test_texts_of_shares_and_active_adapters() -> None:
     assert formats.share(1.0) == "100 %" and formats.share(0.999) == "99.9 %"
     assert formats.share(None) == "–"
     assert live_text({}) == "the base model" and live_text({"a": 1.0}) == "a"
@@ -136,7 +136,7 @@ def test_words_of_shares_and_of_what_answers() -> None:
     assert measure_text(before, after, "kept") == "–"
 
 
-def test_the_panel_tells_buffer_training_and_result() -> None:
+def test_the_panel_shows_buffer_training_and_result() -> None:
     transcript = Transcript()
     transcript.apply(events.BufferStatus(count=7, threshold=10, weight=21, weight_threshold=42,
                             needs_correction=2))  # fmt: skip

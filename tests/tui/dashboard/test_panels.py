@@ -74,7 +74,7 @@ def test_foreign_text_is_one_harmless_line(words: str) -> None:
     assert "\x1b" not in shown and "\n" not in shown and "\u202e" not in shown
 
 
-def test_states_have_a_word_and_a_colour_each() -> None:
+def test_each_status_has_a_label_and_a_colour() -> None:
     for status in ("idle", "training", "early_stopped", "crashed", "whatever"):
         assert run_status.label(status) and run_status.colour(status).startswith("$")
         assert " " not in run_status.label(status)
@@ -172,13 +172,13 @@ def test_machine_panel_keeps_its_width(width: int, height: int, gpus: list[GpuSa
         assert any("not available" in line for line in lines)
 
 
-def test_missing_values_are_named_each_by_itself() -> None:
+def test_each_missing_value_is_marked() -> None:
     facts = hardware_summary([HardwareSample(time=0.0, gpus=[GpuSample(index=0, utilisation=5.0)])])
     shown = HardwarePanel().draw(facts, 40, 20).plain
     assert "5 %" in shown and shown.count("–") >= 3
 
 
-def test_progress_of_a_run_that_ended_owes_no_time() -> None:
+def test_an_ended_run_has_no_remaining_time() -> None:
     view = RunView(replace(RUN, status="failed"))
     assert progress_of(view).remaining == "–"
     assert progress_of(RunView(RUN)).remaining == "13:31"

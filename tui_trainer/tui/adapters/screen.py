@@ -302,8 +302,8 @@ def no_adapters_text(deleted: int, keys: Keymap) -> Content:
     adapters = formats.plural(deleted, "deleted adapter")
     restore = Content.assemble("\n", trash, f" restores one of {adapters}.")
     return Content.assemble(
-        "no adapters yet.\n\nPress ", chat, " and correct answers in the chat: each training adds an "
-        "adapter here.\nOr train a run, then press ", add,
+        "no adapters yet.\n\nPress ", chat, " and correct answers in the chat: each training adds "
+        "an adapter here.\nOr train a run, then press ", add,
         " on the dashboard to add its adapter.", restore if deleted else "",
     )  # fmt: skip
 
