@@ -84,7 +84,7 @@ async def test_advice_is_read_applied_and_dismissed(
         await seen(app, "━━!")  # the window on the axis, and where it was raised
         assert "╌╌╌╌" in text_of(app), "the level before"
         await pilot.press("a")
-        await seen(app, "advice divergence-1 is applied (0.")
+        await seen(app, "advice divergence-1 is applied (")
         assert folder.commands()[-1].arguments == {"advice": "divergence-1"}
         await pilot.press("A")
         await becomes(app, lambda: folder.commands()[-1].arguments == {"kind": "divergence"})
