@@ -23,7 +23,7 @@ def test_adapters_are_listed_with_the_active_ones(room: Room) -> None:
     room.do("/adapters load two", "What?", "/adapters list")
     table = room.last(events.TextTable)
     rows = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
-    assert [(r["NAME"], r["LIVE"], r["QUERIES"]) for r in rows] == [
+    assert [(r["NAME"], r["ACTIVE"], r["QUERIES"]) for r in rows] == [
         ("one", "", "0"),
         ("two", "1", "1"),
     ]

@@ -95,8 +95,8 @@ def adapter_table(adapters: Sequence[AdapterEntry], live: dict[str, float]) -> e
                 formats.count(queries),
             ]
         )
-    headers = ["NAME", "LIVE", "BASE", "RANK/ALPHA", "LOSS", "RECALLED", "KEPT", "CREATED", "SIZE",
-               "LEARNED", "QUERIES"]  # fmt: skip
+    headers = ["NAME", "ACTIVE", "BASE", "RANK/ALPHA", "LOSS", "RECALLED", "KEPT", "CREATED",
+               "SIZE", "LEARNED", "QUERIES"]  # fmt: skip
     return events.TextTable(title="adapters", headers=headers, rows=rows)
 
 

@@ -47,7 +47,7 @@ def test_the_list_shows_the_active_adapters(store: AdapterStore, capsys: Capture
     done(capsys, "load", "one=0.7", "two=0.3")
     done(capsys, "load", "other")
     header, *rows = done(capsys, "list")[0].splitlines()
-    assert header.split()[:3] == ["NAME", "LIVE", "BASE"]
+    assert header.split()[:3] == ["NAME", "ACTIVE", "BASE"]
     assert [row.split()[:2] for row in rows] == [["one", "0.7"], ["two", "0.3"], ["other", "1"]]
     listed = json.loads(done(capsys, "list", "--json")[0])
     assert [(item["name"], item["live"]) for item in listed] == [

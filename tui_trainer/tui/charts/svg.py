@@ -56,7 +56,8 @@ def svg_document(
     width: int = 960,
     height: int = 360,
 ) -> str:
-    """The charts below each other, each `width`×`height` pixels; raises for no values."""
+    """The charts below each other, each `width`×`height` pixels; never raises, whatever
+    the values."""
     whole = max(1, len(specs)) * height
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{whole}" '
