@@ -50,7 +50,7 @@ async def test_large_terminal_shows_every_chart(
     app = session()
     async with app.run_test(size=(200, 60)):
         await seen(app, "loss 1.6", "learning rate 1.88e-4", "gradient norm 0.8100")
-        await seen(app, "tokens/s 19,7", "validation loss 1.696", "epoch", "elapsed 42 s")
+        await seen(app, "tokens/s 19,7", "validation loss 1.696", "epoch", "elapsed   42 s")
         await seen(app, "hardware", "not available: no NVIDIA driver", "rank 16", "events")
 
 
