@@ -25,7 +25,7 @@ def training(state: str, **changes: Any) -> events.TrainingStatus:
     return events.TrainingStatus(record=msgspec.convert({**values, **changes}, TrainingRecord))
 
 
-def test_an_answer_stands_behind_its_question(capsys: Capture) -> None:
+def test_an_answer_follows_its_question(capsys: Capture) -> None:
     show = TextPrinter(interactive=False)
     show.echo("What?")
     for piece in ("It is", " Par", "is"):
@@ -41,7 +41,7 @@ def test_a_terminal_shows_the_question_itself(capsys: Capture) -> None:
     assert capsys.readouterr() == ("It is Paris\n", "the answer was cancelled\n")
 
 
-def test_words_wait_until_the_answer_is_there(capsys: Capture) -> None:
+def test_messages_wait_until_the_answer_is_complete(capsys: Capture) -> None:
     show = TextPrinter(interactive=False)
     show(events.Token(text="It is"))
     show(training("checking"))
@@ -50,7 +50,7 @@ def test_words_wait_until_the_answer_is_there(capsys: Capture) -> None:
     assert capsys.readouterr() == ("\n", "training t1 checking\nerror: the chat process ended\n")
 
 
-def test_words_step_aside_while_the_user_types(capsys: Capture) -> None:
+def test_messages_are_printed_above_the_input_line(capsys: Capture) -> None:
     show = TextPrinter(interactive=True, typed=lambda: "Wha")
     show.prompting = True
     show(training("live", message="recalled 100%"))
@@ -72,7 +72,7 @@ def test_what_comes_from_files_and_models_cannot_steer_the_terminal(capsys: Capt
     assert "one\ntwo\\x1b[2J\n" in printed.out
 
 
-def test_each_state_of_a_training_is_told_once(capsys: Capture) -> None:
+def test_each_state_of_a_training_is_printed_once(capsys: Capture) -> None:
     show = TextPrinter(interactive=False)
     for step in range(3):
         show(training("training", step=step))
@@ -80,7 +80,7 @@ def test_each_state_of_a_training_is_told_once(capsys: Capture) -> None:
     assert capsys.readouterr().err == "training t1 training\ntraining t1 failed: the disk is full\n"
 
 
-def test_who_answers_is_told_where_it_changes(capsys: Capture) -> None:
+def test_a_change_of_the_active_adapters_is_printed(capsys: Capture) -> None:
     show = TextPrinter(interactive=False)
     live: dict[str, float]
     for live in ({}, {"a": 1.0}, {"a": 1.0}, {"a": 0.7, "b": 0.3}, {}):
@@ -122,6 +122,8 @@ def test_how_far_the_buffer_is(capsys: Capture) -> None:
     assert buffer_line(buffer) == "3 of 10 examples pending"
     more = msgspec.structs.replace(buffer, threshold=0, weight_threshold=20.0, needs_correction=2)
     assert buffer_line(more) == "3 examples pending, weight 7 of 20; 2 need a correction"
+    one = msgspec.structs.replace(buffer, count=1, threshold=1, needs_correction=1)
+    assert buffer_line(one) == "1 of 1 example pending; 1 needs a correction"
     show = TextPrinter(interactive=False)
     for _ in range(2):
         show(buffer)
@@ -142,11 +144,11 @@ def test_json_has_a_record_per_event(capsys: Capture) -> None:
     assert [json.loads(line)["kind"] for line in lines] == ["answer", "training", "error"]
 
 
-def test_a_reader_that_has_left_is_noted_not_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_reader_is_recorded_not_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: str) -> None:
         raise BrokenPipeError(32, "Broken pipe")
 
     monkeypatch.setattr(output, "data", refuse)
     for show in (TextPrinter(interactive=False), JsonPrinter()):
         show(answered())
-        assert isinstance(show.lost, BrokenPipeError)
+        assert isinstance(show.output_error, BrokenPipeError)

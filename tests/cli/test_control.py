@@ -81,7 +81,7 @@ def test_an_acknowledgement_is_printed(
     assert [command.command for command in folder.commands()] == ["pause"]
 
 
-def test_set_lr_carries_the_rate_and_json_is_one_document(
+def test_set_lr_sends_the_rate_and_json_is_one_document(
     folder: RunFolder, answering: Callable[[Answer], None], capsys: Capture
 ) -> None:
     answering(lambda command: acknowledge(folder, command, f"{command.arguments}"))
@@ -119,7 +119,9 @@ def test_a_refusal_is_one_sentence_and_status_1(
     assert printed.err == "error: run run refused set-lr: too\\x1b[1m high\n"
 
 
-def test_silence_is_told_after_the_timeout(folder: RunFolder, capsys: Capture) -> None:
+def test_an_unacknowledged_command_is_an_error_after_the_timeout(
+    folder: RunFolder, capsys: Capture
+) -> None:
     assert main.main(["control", str(folder.path), "checkpoint", "--timeout", "0.1"]) == 1
     assert "has not acknowledged checkpoint within 0.1 s" in capsys.readouterr().err
 

@@ -173,7 +173,7 @@ def test_steered_from_another_shell_killed_and_resumed(shell: Shell) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_the_run_goes_on_from_there(shell: Shell) -> None:
+def test_ctrl_c_saves_and_the_run_resumes_from_there(shell: Shell) -> None:
     train = shell.start("train", "job.toml", "--headless", "--set", "training.max_steps=100000")
     folder = shell.run_past(3)
     train.send_signal(signal.SIGINT)

@@ -50,7 +50,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "job.toml").write_text('[data]\ntrain = "t.jsonl"\n[training]\nmax_steps = 40\n')
 
 
-def test_what_will_not_fit_ends_with_1_and_says_what_to_set(
+def test_a_job_that_does_not_fit_ends_with_1_and_a_hint(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked: list[Any] = []
@@ -108,7 +108,7 @@ def _fields(sweep: RateSweep) -> dict[str, Any]:
         (-11, b"", "exit status -11", 1),
     ],
 )
-def test_an_engine_that_cannot_tell_is_one_sentence(
+def test_an_engine_without_a_result_is_one_sentence(
     nothing_needed: None,
     monkeypatch: pytest.MonkeyPatch,
     status: int,

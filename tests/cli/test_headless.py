@@ -65,7 +65,7 @@ from tui_trainer.launch import engine_process
 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
 signal.signal(signal.SIGINT, signal.default_int_handler)
-headless.PATIENCE_SECONDS = 0.2
+headless.KILL_SECONDS = 0.2
 engine = sys.argv[1]
 engine_process.NEEDED = ()  # by the script below
 engine_process.engine_command = lambda: [sys.executable, "-c", engine]
@@ -155,7 +155,7 @@ def test_progress_events_and_the_end_go_to_standard_error(shell: Shell) -> None:
     assert lines[0] == f"run runs/{shell.runs()[0].path.name}"
     assert any(line[9:] == "checkpoint step-00000002 saved" for line in lines)
     assert any(line[9:] == "warning: short\\x1b[2J rows" for line in lines)
-    assert "step 2/40  1:30 remaining  loss 1.250  lr 1.6e-4  18,402 tok/s" in lines
+    assert "step 2 / 40  1:30 remaining  loss 1.250  lr 1.6e-4  18,402 tok/s" in lines
     assert lines[-1] == "completed 2 steps; the adapter is in runs/x/adapter"
 
 
@@ -171,7 +171,7 @@ def test_json_lines_are_the_records_and_an_end(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize(("own", "seen"), [(1, 1), (2, 2), (7, 1)])
-def test_a_failure_ends_with_its_words_and_last_lines(shell: Shell, own: int, seen: int) -> None:
+def test_a_failure_ends_with_its_message_and_last_lines(shell: Shell, own: int, seen: int) -> None:
     shell.train(f"print('the cause'); say('failed', 3, 'loss is not finite'); sys.exit({own})")
     status, _, err = shell.ends()
     assert status == seen
@@ -181,7 +181,7 @@ def test_a_failure_ends_with_its_words_and_last_lines(shell: Shell, own: int, se
     assert err.splitlines()[-len(told) :] == told
 
 
-def test_a_killed_engine_is_told_with_the_command_that_goes_on(shell: Shell) -> None:
+def test_a_killed_engine_is_reported_with_the_command_that_resumes(shell: Shell) -> None:
     shell.train("os.kill(os.getpid(), 9)")
     status, _, err = shell.ends()
     assert status == 1

@@ -70,7 +70,7 @@ def told(server: Server) -> list[str]:
     return [one["kind"] for one in every]
 
 
-def test_a_hang_and_a_crash_are_told_while_nobody_looks(
+def test_a_hang_and_a_crash_are_notified_without_a_screen(
     shell: Callable[..., Shell], server: Server
 ) -> None:
     configure(webhook=server.address, min_seconds=0)
@@ -94,7 +94,7 @@ def test_a_hang_and_a_crash_are_told_while_nobody_looks(
     assert "notify:" not in err
 
 
-def test_the_end_is_told_before_the_command_returns(
+def test_the_end_is_notified_before_the_command_returns(
     shell: Callable[..., Shell], server: Server
 ) -> None:
     configure(webhook=server.address, on=["finish"])
@@ -106,7 +106,7 @@ def test_the_end_is_told_before_the_command_returns(
     assert server.got[0]["text"] == "job completed 40 steps"
 
 
-def test_a_dead_webhook_is_told_and_changes_nothing(shell: Callable[..., Shell]) -> None:
+def test_a_dead_webhook_is_reported_and_changes_nothing(shell: Callable[..., Shell]) -> None:
     configure(webhook="http://127.0.0.1:1/hook/s3cret", webhook_retries=0)
     one = shell()
     one.train(TRAINS + "say('completed', 40, 'completed 40 steps')")
@@ -132,7 +132,7 @@ def test_a_webhook_that_hangs_keeps_nobody(shell: Callable[..., Shell], server: 
     slow.close()
 
 
-def test_each_way_is_tried_and_said_of(server: Server, tmp_path: Path) -> None:
+def test_each_channel_is_tried_and_reported(server: Server, tmp_path: Path) -> None:
     file = tmp_path / "told"
     configure(webhook=server.address, command=f"cp /dev/stdin {file}")
     done = CliRunner().invoke(root, ["notify", "test", "--json"], standalone_mode=False)
@@ -142,7 +142,7 @@ def test_each_way_is_tried_and_said_of(server: Server, tmp_path: Path) -> None:
     assert json.loads(file.read_bytes())["kind"] == told(server)[0] == "test"
 
 
-def test_a_way_that_fails_is_named_and_the_others_are_tried(tmp_path: Path) -> None:
+def test_a_failing_channel_is_reported_and_the_others_are_tried(tmp_path: Path) -> None:
     configure(webhook="http://127.0.0.1:1/s3cret", webhook_retries=0, command="true")
     done = subprocess.run(
         [sys.executable, "-m", "tui_trainer", "notify", "test"],
@@ -181,7 +181,7 @@ def test_a_terminal_is_rung_and_shows_it(tmp_path: Path) -> None:
         ("min_seconds = nan", "notify.min_seconds"),
     ],
 )  # fmt: skip
-def test_a_bad_setting_is_told_in_a_sentence(line: str, words: str, tmp_path: Path) -> None:
+def test_a_bad_setting_is_one_sentence(line: str, words: str, tmp_path: Path) -> None:
     paths.config_file().write_text(f"[notify]\n{line}\n")
     done = subprocess.run(
         [sys.executable, "-m", "tui_trainer", "notify", "test"],

@@ -61,7 +61,7 @@ def test_a_pipe_gives_a_transcript(pipe: Run, capsys: Capture, opened: Room) -> 
     assert opened.session.history() == [], "a pipe is not what the user typed"
 
 
-def test_a_failed_command_is_told_by_the_exit_status(pipe: Run, capsys: Capture) -> None:
+def test_a_failed_command_sets_the_exit_status(pipe: Run, capsys: Capture) -> None:
     assert pipe("/god\nWhat?\n") == 1
     printed = capsys.readouterr()
     assert "did you mean /good?" in printed.err
@@ -94,7 +94,7 @@ def test_an_adapter_can_be_named(pipe: Run, opened: Room, capsys: Capture) -> No
     assert "there is no adapter 'nobody'" in capsys.readouterr().err
 
 
-def test_a_training_under_way_is_mentioned(pipe: Run, capsys: Capture) -> None:
+def test_an_unfinished_training_is_mentioned(pipe: Run, capsys: Capture) -> None:
     assert pipe("What?\n/good\n/train\n") == 0
     assert "the next session resumes it" in capsys.readouterr().err
 
@@ -125,7 +125,7 @@ def type_in(opened: Room, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run
 
 
-def test_a_terminal_session_fails_only_by_itself(
+def test_a_terminal_session_ignores_failed_commands(
     type_in: Run, capsys: Capture, opened: Room
 ) -> None:
     assert type_in("/god", KeyboardInterrupt, "What?") == 0
@@ -169,7 +169,7 @@ def test_ctrl_c_cancels_and_a_second_one_ends() -> None:
     cancelled.set()
 
 
-def test_what_fails_in_the_background_is_raised(pipe: Run, capsys: Capture, opened: Room) -> None:
+def test_an_error_in_the_background_is_raised(pipe: Run, capsys: Capture, opened: Room) -> None:
     def fail() -> None:
         raise RuntimeError("boom")
 

@@ -1,4 +1,4 @@
-"""The whole path with the real model, teacher and engine, as a user pipes it."""
+"""The whole path with the real model, trainer and engine, as a user pipes it."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_a_mistake_is_one_sentence_and_makes_no_run(
     assert run_folder.list_runs(tmp_path / "runs") == []
 
 
-def test_missing_torch_is_told_before_a_run_is_made(
+def test_missing_torch_is_reported_before_a_run_is_created(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)

@@ -96,7 +96,7 @@ def test_a_file_is_not_a_folder_of_runs(capsys: Capture, in_empty_folder: Path) 
     assert (status, text) == (2, "error: file is not a folder; give a folder of runs")
 
 
-def test_an_unreadable_folder_is_told(
+def test_an_unreadable_folder_is_an_error(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, in_empty_folder: Path
 ) -> None:
     def refuse(path: object) -> None:
@@ -120,7 +120,7 @@ def own_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "config.toml"
 
 
-def test_the_runs_dir_comes_from_either_place_or_the_configuration(
+def test_the_runs_dir_is_given_before_or_after_the_command_or_configured(
     capsys: Capture, own_config: Path, in_empty_folder: Path
 ) -> None:
     own_config.write_text('runs_dir = "elsewhere"\n')
@@ -160,7 +160,7 @@ def test_an_unexpected_error_is_one_sentence(
     )
 
 
-def test_what_the_system_refuses_is_told_in_its_words(
+def test_a_system_error_is_reported_in_its_words(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_with(monkeypatch, PermissionError(13, "Permission denied", "/some/file"))
@@ -169,9 +169,7 @@ def test_what_the_system_refuses_is_told_in_its_words(
     assert sentence(capsys, "runs", "list") == (1, "error: No space left on device")
 
 
-def test_a_reader_that_has_left_is_no_error(
-    capsys: Capture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_closed_reader_is_no_error(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     break_with(monkeypatch, BrokenPipeError(32, "Broken pipe"))
     assert main.main(["runs", "list"]) == 1
     assert capsys.readouterr().err == ""

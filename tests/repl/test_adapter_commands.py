@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.repl.conftest import Room
 
 
-def test_they_are_listed_with_what_answers(room: Room) -> None:
+def test_adapters_are_listed_with_the_active_ones(room: Room) -> None:
     room.do("/adapters")
     assert "no adapters yet" in room.notices()
     room.add_adapter("one")
@@ -23,7 +23,7 @@ def test_they_are_listed_with_what_answers(room: Room) -> None:
     room.do("/adapters load two", "What?", "/adapters list")
     table = room.last(events.TextTable)
     rows = [dict(zip(table.headers, row, strict=True)) for row in table.rows]
-    assert [(r["NAME"], r["LIVE"], r["QUERIES"]) for r in rows] == [
+    assert [(r["NAME"], r["ACTIVE"], r["QUERIES"]) for r in rows] == [
         ("one", "", "0"),
         ("two", "1", "1"),
     ]
@@ -43,7 +43,7 @@ def test_loading_and_unloading(room: Room) -> None:
     )
 
 
-def test_what_cannot_be_used_is_refused_and_nothing_changes(room: Room) -> None:
+def test_an_unusable_adapter_is_refused_and_nothing_changes(room: Room) -> None:
     room.add_adapter("mine")
     room.do("/adapters load mine")
     (room.add_adapter("broken") / adapter_files.WEIGHTS).write_bytes(b"")
@@ -100,7 +100,7 @@ def test_two_are_compared_by_size_measure_and_answers(room: Room) -> None:
     room.add_adapter("a")
     room.add_adapter("b")
     room.do("/adapters compare a b")
-    assert "no questions yet" in room.notices()
+    assert "no question was asked yet" in room.notices()
     room.do("one?", "/good", "two?", "/adapters compare a b")
     sizes, measures, answers = [e for e in room.events if isinstance(e, events.TextTable)]
     assert sizes.rows == [
@@ -141,11 +141,11 @@ def test_an_adapter_is_exported_as_folder_and_archive(room: Room, tmp_path: Path
 
 
 @pytest.mark.parametrize("line", ["laod x", "load", "load a b", "compare a", "merge a", "unload x"])
-def test_what_is_written_wrongly_shows_how(room: Room, line: str) -> None:
+def test_a_wrong_command_shows_its_usage(room: Room, line: str) -> None:
     assert "usage: /adapters [list], /adapters show NAME, " in room.refused(f"/adapters {line}")
 
 
-def test_an_adapter_from_elsewhere_is_taken_in(room: Room, tmp_path: Path) -> None:
+def test_an_adapter_from_elsewhere_is_added(room: Room, tmp_path: Path) -> None:
     room.add_adapter("mine")
     room.do(f"/adapters export mine {tmp_path / 'out'}", f"/adapters add {tmp_path / 'out'} again")
     assert "/adapters load again" in room.notices()

@@ -69,7 +69,7 @@ def test_each_answer_has_its_own_rating(room: Room) -> None:
     ]
 
 
-def test_a_dropped_rating_is_not_taken_up_again(room: Room) -> None:
+def test_a_dropped_rating_is_not_edited(room: Room) -> None:
     room.do(QUESTION, "/good", "/feedback drop 1", "/fix Paris")
     assert [e.dropped for e in room.feedback.examples()] == [True, False]
 
@@ -86,7 +86,7 @@ def test_the_last_answer_can_be_rated_after_a_restart(
 
 def test_there_must_be_an_answer(room: Room) -> None:
     for line in ("/good", "/medium x", "/fix Paris", "/edit", "/revise why"):
-        assert "ask something first" in room.refused(line)
+        assert "type a question first" in room.refused(line)
     assert room.refused("/fix") == room.refused("/fix   ")
     assert "needs a text" in room.refused("/fix")
 
@@ -103,7 +103,7 @@ def test_an_answer_that_was_cut_off_is_not_good(room: Room) -> None:
     assert room.feedback.pending()[0].right_answer == "Paris"
 
 
-def test_what_looks_like_a_secret_is_held_back(room: Room) -> None:
+def test_a_possible_secret_is_held_back(room: Room) -> None:
     room.do("my password is hunter2", "/good")
     assert room.last(events.Flagged).found == ["password"]
     assert room.feedback.examples() == []
@@ -125,13 +125,13 @@ def test_a_secret_in_a_note_or_a_correction_is_found_too(room: Room) -> None:
     assert (example.correction, example.flags) == ("password: hunter2", ["password"])
 
 
-def test_what_was_held_back_is_gone_with_the_next_answer(room: Room) -> None:
+def test_held_back_feedback_is_discarded_with_the_next_answer(room: Room) -> None:
     room.do("my password is hunter2", "/good", QUESTION)
     assert "no feedback is held back" in room.refused("/keep")
     assert room.feedback.examples() == []
 
 
-def test_an_editor_is_asked_for_and_its_text_taken(room: Room) -> None:
+def test_an_editor_is_requested_and_its_text_stored(room: Room) -> None:
     room.client.says = ["Rome"]
     room.do(QUESTION, "/edit")
     request = room.last(events.EditRequest)
@@ -168,7 +168,7 @@ def test_another_base_revises_within_the_conversation(make_room: Callable[..., R
     assert "wrong country" in room.client.shown[-1][-1].content
 
 
-def test_a_revision_can_be_left(room: Room) -> None:
+def test_a_revision_can_be_rejected(room: Room) -> None:
     room.client.says = ["Rome", "Paris"]
     room.do(QUESTION, "/revise no", "/reject")
     assert room.feedback.examples() == []
@@ -205,6 +205,7 @@ def test_feedback_is_listed_shown_fixed_and_dropped(room: Room) -> None:
     room.do("/feedback purge")
     assert room.last(events.Confirm)
     room.do("/yes")
+    assert "1 dropped example is deleted from the disk" in room.notices()
     assert len(room.feedback.examples()) == 1
     room.do("/feedback purge")
     assert "no dropped feedback" in room.refused("/yes")
@@ -215,4 +216,4 @@ def test_unreadable_feedback_is_counted(room: Room) -> None:
     with room.feedback.file.open("ab") as file:
         file.write(b"nonsense\n")
     room.do("/feedback")
-    assert "1 line of" in room.notices()
+    assert "1 unreadable line, not listed here; the first is line 2" in room.notices()

@@ -38,7 +38,7 @@ def test_a_slash_can_be_asked_about(room: Room) -> None:
     assert room.client.shown[-1] == [Turn("user", "/usr/bin holds what?")]
 
 
-def test_a_model_that_fails_is_told_and_nothing_is_kept(room: Room) -> None:
+def test_a_failing_model_is_an_error_and_nothing_is_stored(room: Room) -> None:
     room.client.refuses = "the chat process ended"
     assert room.refused("What?") == "the chat process ended"
     assert room.conversation.turns() == []
@@ -62,14 +62,14 @@ def test_another_base_is_shown_the_conversation(make_room: Callable[..., Room]) 
     assert again.client.shown[-1] == [Turn("user", "four?")]
 
 
-def test_a_conversation_with_another_base_is_not_carried_on(
+def test_a_conversation_with_another_base_is_not_continued(
     room: Room, make_room: Callable[..., Room]
 ) -> None:
     room.do("one?")
     other = make_room("/models/other")
     other.session.start()
-    assert "the last one was with builtin" in other.notices()
-    assert "ask something first" in other.refused("/good")
+    assert "the last one used builtin" in other.notices()
+    assert "type a question first" in other.refused("/good")
     other.do("two?")
     assert other.client.shown[-1] == [Turn("user", "two?")]
     again = make_room("/models/other")
@@ -110,7 +110,7 @@ def test_settings_are_shown_with_what_they_do(room: Room) -> None:
     assert [row[0] for row in room.last(events.TextTable).rows] == ["rank"]
 
 
-def test_a_configuration_that_is_broken_is_left_alone(room: Room) -> None:
+def test_a_broken_configuration_is_not_changed(room: Room) -> None:
     paths.config_file().write_text("theme = [\n")
     assert "not valid TOML" in room.refused("/set rank 8")
     assert paths.config_file().read_text() == "theme = [\n"
@@ -152,7 +152,7 @@ def test_the_input_history_leaves_secrets_out(room: Room, make_room: Callable[..
     assert make_room().session.history() == ["one?", "two?"]
 
 
-def test_what_was_live_answers_after_a_restart(make_room: Callable[..., Room]) -> None:
+def test_active_adapters_are_used_after_a_restart(make_room: Callable[..., Room]) -> None:
     room = make_room()
     room.add_adapter("mine")
     room.do("/adapters load mine")
@@ -165,7 +165,7 @@ def test_what_was_live_answers_after_a_restart(make_room: Callable[..., Room]) -
     assert again.adapters.list()[0].queries == 1
 
 
-def test_a_live_adapter_that_broke_is_told_once(make_room: Callable[..., Room]) -> None:
+def test_a_live_adapter_that_broke_is_reported_once(make_room: Callable[..., Room]) -> None:
     room = make_room()
     folder = room.add_adapter("mine")
     room.do("/adapters load mine")
@@ -187,11 +187,11 @@ def test_a_live_adapter_that_the_model_refuses_leaves_the_base(
     again = make_room()
     again.client.refuses = "it was made for another base"
     again.session.start()
-    assert "another base; the base answers alone" in again.notices()
+    assert "another base; no adapter is active" in again.notices()
     assert again.session.live == {}
 
 
-def test_what_another_session_made_live_answers_next(
+def test_an_adapter_activated_by_another_session_is_used_next(
     room: Room, make_room: Callable[..., Room]
 ) -> None:
     room.add_adapter("mine")

@@ -28,7 +28,7 @@ def test_train_queues_what_waits(room: Room) -> None:
     assert "usage: " in room.refused("/train now")
 
 
-def test_news_are_told_once(room: Room) -> None:
+def test_changes_are_emitted_once(room: Room) -> None:
     room.do("What?", "/good", "/train")
     room.events.clear()
     room.session.training_changed()
@@ -41,7 +41,7 @@ def test_news_are_told_once(room: Room) -> None:
     assert room.last(events.AdaptersActivated).adapters == {"mine": 1.0}
 
 
-def test_why_nothing_can_be_taught_is_told(room: Room) -> None:
+def test_the_reason_why_nothing_can_be_trained_is_emitted(room: Room) -> None:
     room.trainer.problem = "the disk is full"
     room.session.training_changed()
     assert room.last(events.SessionError).text == "the disk is full"
@@ -67,7 +67,7 @@ def test_training_shows_queue_and_measures(room: Room) -> None:
     )
     room.do("/training")
     [row] = room.last(events.TextTable).rows
-    assert row[:6] == ["t1", "live", "60/60", "1", "0 % → 100 %", "100 % → 99.7 %"]
+    assert row[:6] == ["t1", "live", "60 / 60", "1", "0 % → 100 %", "100 % → 99.7 %"]
     assert "usage: " in room.refused("/training stop")
 
 

@@ -84,7 +84,7 @@ async def test_advice_is_read_applied_and_dismissed(
         await seen(app, "━━!")  # the window on the axis, and where it was raised
         assert "╌╌╌╌" in text_of(app), "the level before"
         await pilot.press("a")
-        await seen(app, "advice divergence-1 is applied (0.")
+        await seen(app, "advice divergence-1 is applied (")
         assert folder.commands()[-1].arguments == {"advice": "divergence-1"}
         await pilot.press("A")
         await becomes(app, lambda: folder.commands()[-1].arguments == {"kind": "divergence"})
@@ -93,7 +93,7 @@ async def test_advice_is_read_applied_and_dismissed(
         await seen(app, "there is no open advice")
 
 
-async def test_a_run_that_trains_goes_back_where_there_is_a_checkpoint_from_before(
+async def test_a_running_run_rolls_back_if_there_is_an_earlier_checkpoint(
     make_run: MakeRun, session: Session, engine: Engine, seen: Seen
 ) -> None:
     folder = make_run("lighthouse")
@@ -106,14 +106,14 @@ async def test_a_run_that_trains_goes_back_where_there_is_a_checkpoint_from_befo
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "▲ critical  divergence since 52", "a apply")
         await pilot.press("a")
-        await seen(app, "roll back to step-00000040, lower rate", "only lower the rate")
+        await seen(app, "roll back to step-00000040, lower the rate", "only lower the rate")
         await pilot.press("b")
         await seen(app, "going back, and on with")
         assert folder.commands()[-1].command == "rollback"
         assert folder.commands()[-1].arguments == {"advice": "divergence-1"}
 
 
-async def test_from_a_spike_a_run_goes_back_and_no_rate_is_offered(
+async def test_a_spike_offers_a_rollback_and_no_rate(
     make_run: MakeRun, session: Session, engine: Engine, seen: Seen
 ) -> None:
     folder = make_run("lighthouse")
@@ -183,8 +183,8 @@ async def test_another_tools_run_is_judged_here(
     (runs_dir / "other.jsonl").write_text("\n".join(rows) + "\n")
     app = session()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
-        await seen(app, "computed here: the run has no advisor", "divergence since 20")
+        await seen(app, "computed here, not by the run", "divergence since 20")
         await pilot.press("a")
         await seen(app, "cannot be controlled")
         await pilot.press("A")
-        await seen(app, "advice on divergence is muted for this run in this session")
+        await seen(app, "advice on divergence is muted for this run until you quit")

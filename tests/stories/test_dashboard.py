@@ -30,7 +30,7 @@ async def test_small_terminal_keeps_what_matters(
     make_run("lighthouse")
     app = session()
     async with app.run_test(size=(80, 24)):
-        await seen(app, "training", "step 60 / 240", "left 2:05", "tok/s 18,402", "38 %", "◆")
+        await seen(app, "training", "step 60 / 240", "remaining 2:05", "tok/s 18,402", "38 %", "◆")
         await seen(
             app, "CPU", "RAM 3.0 / 16.0 GiB", "GPU not available", "checkpoint step-00000060"
         )
@@ -50,7 +50,7 @@ async def test_large_terminal_shows_every_chart(
     app = session()
     async with app.run_test(size=(200, 60)):
         await seen(app, "loss 1.6", "learning rate 1.88e-4", "gradient norm 0.8100")
-        await seen(app, "tokens/s 19,7", "validation loss 1.696", "epoch", "elapsed 42 s")
+        await seen(app, "tokens/s 19,7", "validation loss 1.696", "epoch", "elapsed   42 s")
         await seen(app, "hardware", "not available: no NVIDIA driver", "rank 16", "events")
 
 
@@ -144,7 +144,7 @@ async def test_enter_maximises_and_escape_puts_back(
         assert "learning rate" in text_of(app) and "h more" not in text_of(app)
 
 
-async def test_crash_says_what_happened_and_which_key_resumes(
+async def test_a_crash_shows_the_cause_and_the_key_that_resumes(
     make_run: MakeRun, session: Session, text_of: Text, seen: Seen
 ) -> None:
     log = "loading\n[bold red]RuntimeError[/]: \x1b[2Jout of memory\n"
@@ -160,7 +160,7 @@ async def test_crash_says_what_happened_and_which_key_resumes(
         assert vars(app.services.supervisor)["started"] == [folder.path]
 
 
-async def test_finished_run_says_where_its_adapter_lies(
+async def test_a_finished_run_shows_the_path_of_its_adapter(
     make_run: MakeRun, session: Session, seen: Seen
 ) -> None:
     make_run("lighthouse", "completed", message="finished 60 steps")
@@ -192,7 +192,7 @@ async def test_new_rows_redraw_the_chart_and_nothing_else_does(
         page = app.screen
         assert isinstance(page, DashboardScreen)
         for _ in range(3):
-            page.take(app.view)
+            page.show_snapshot(app.view)
         assert drawn == []
         add_step(folder, 61, 1.234)
         await seen(app, "loss 1.234")
@@ -248,7 +248,7 @@ async def test_monitor_of_a_folder_that_is_not_there(
     async with app.run_test(size=(80, 24)) as pilot:
         await seen(app, "nowhere", "checked continuously")
         runs_dir.rename(tmp_path / "nowhere")
-        await seen(app, "no runs in", "appears here by itself")
+        await seen(app, "no runs in", "appears here as soon as")
         await pilot.press("2")
         await seen(app, "no runs in")
 
@@ -263,7 +263,9 @@ async def test_a_missing_folder_is_named_whole_however_long_its_path(
         await seen(app, *folders, "nowhere", "checked continuously", "tui-trainer monitor DIR")
 
 
-async def test_the_first_start_teaches(tmp_path: Path, session: Session, seen: Seen) -> None:
+async def test_the_first_start_says_what_to_do(
+    tmp_path: Path, session: Session, seen: Seen
+) -> None:
     app = session(tmp_path / "new_runs")
     async with app.run_test(size=(80, 24)) as pilot:
         await seen(app, "no runs in", "yet.", "n creates one", "tui-trainer train JOB.toml")

@@ -27,7 +27,7 @@ SHOWN = (
 )  # fmt: skip
 
 
-async def test_one_bad_run_among_good_ones_says_why(
+async def test_one_bad_run_among_good_ones_shows_the_reason(
     make_run: MakeRun, session: Session, seen: Seen, becomes: Becomes, runs_dir: Path,
     told: Callable[[TrainerApp], str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

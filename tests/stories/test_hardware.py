@@ -63,7 +63,7 @@ async def test_h_shows_what_a_finished_run_recorded(
         assert len(text_of(app).split("\n")) == size[1]
         await pilot.press("escape")
         assert type(app.screen).__name__ == "DashboardScreen"
-        await pilot.click("#machine")
+        await pilot.click("#hardware-panel")
         await seen(app, "recorded by done", "esc close")
 
 
@@ -99,7 +99,7 @@ def warn(folder: RunFolder, alarm: str, opens: bool, message: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)])
-async def test_what_is_about_to_run_out_stands_where_advice_stands_until_it_is_over(
+async def test_hardware_warnings_are_shown_with_the_advice_while_open(
     make_run: MakeRun, session: Session, seen: Seen, text_of: Text, becomes: Becomes,
     size: tuple[int, int],
 ) -> None:  # fmt: skip
@@ -120,7 +120,7 @@ async def test_what_is_about_to_run_out_stands_where_advice_stands_until_it_is_o
         await seen(app, "▲ high  no checkpoints")
 
 
-async def test_a_run_on_another_machine_is_seen_by_what_it_left_in_the_shared_folder(
+async def test_a_run_on_another_host_shows_its_recorded_samples(
     make_run: MakeRun, session: Session, seen: Seen
 ) -> None:
     folder = make_run("far", host="elsewhere")

@@ -122,9 +122,7 @@ async def test_a_mistake_in_the_folded_part_opens_it(
         await seen(app, "▶ more  1 changed  optimizer")
 
 
-async def test_narrow_terminals_say_below_what_is_cut_beside_the_field(
-    session: Session, seen: Seen
-) -> None:
+async def test_narrow_terminals_show_the_whole_hint_below(session: Session, seen: Seen) -> None:
     app = session()
     async with app.run_test(size=(80, 24)) as pilot:
         await seen(app, "no runs in")

@@ -83,7 +83,7 @@ async def test_a_hang_is_shown_while_it_lasts(
         assert len(heard) == 1
 
 
-async def test_crashes_and_ends_are_told_once_of_every_run_in_the_folder(
+async def test_crashes_and_ends_of_every_run_are_notified_once(
     make_run: MakeRun, session: Session, becomes: Becomes, monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:  # fmt: skip
@@ -111,7 +111,7 @@ async def test_crashes_and_ends_are_told_once_of_every_run_in_the_folder(
     assert [kind in said.read_text() for kind in ('"crash"', '"finish"')] == [True, True]
 
 
-async def test_critical_advice_on_a_run_beside_is_told(
+async def test_critical_advice_on_another_run_is_notified(
     make_run: MakeRun, session: Session, becomes: Becomes, told: Text,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -128,7 +128,7 @@ async def test_critical_advice_on_a_run_beside_is_told(
         assert words in told(app)
 
 
-async def test_another_tools_run_is_told_of_as_far_as_it_is_judged_here(
+async def test_another_tools_run_is_notified_by_the_advice_computed_here(
     runs_dir: Path, session: Session, becomes: Becomes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tui_trainer.watch.runs.background_advice.REST_SECONDS", 0.1)
@@ -144,14 +144,14 @@ async def test_another_tools_run_is_told_of_as_far_as_it_is_judged_here(
     write(1, 201, 0.0)
     app = session()
     async with app.run_test(size=(120, 40), notifications=True):
-        await becomes(app, lambda: app.notifier.has_judged(file))
+        await becomes(app, lambda: app.notifier.has_checked_advice(file))
         heard = listen(app, monkeypatch)
         write(201, 301, 1.5)
         await becomes(app, lambda: bool(heard))
         assert "tui-trainer: other: divergence at step 20" in heard[0]
 
 
-async def test_a_webhook_that_fails_is_told_once(
+async def test_a_failing_webhook_is_reported_once(
     make_run: MakeRun, session: Session, becomes: Becomes, told: Text
 ) -> None:
     folders = [make_run("lighthouse"), make_run("harbour")]
@@ -166,11 +166,12 @@ async def test_a_webhook_that_fails_is_told_once(
         assert "s3cret" not in told(app)
 
 
-async def test_the_teachings_own_trainings_are_told_by_the_chat(
+async def test_ends_of_the_chats_own_trainings_are_reported_by_the_chat(
     make_run: MakeRun, session: Session, becomes: Becomes, told: Text,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(ChatController, "teaches", lambda _, run: run.name.startswith("lesson"))
+    is_own = lambda _, run: run.name.startswith("lesson")  # noqa: E731
+    monkeypatch.setattr(ChatController, "is_own_training", is_own)
     lesson, other = make_run("lesson"), make_run("harbour")
     app = session()
     async with app.run_test(size=(120, 40), notifications=True):

@@ -87,7 +87,7 @@ async def test_runs_that_are_all_read_with_the_first_snapshot_are_drawn_once(
         assert drawn == []
 
 
-async def test_a_condition_that_is_not_understood_is_said_once(
+async def test_an_invalid_condition_is_reported_once(
     app: TrainerApp, runs_dir: Path, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with app.run_test(size=(80, 24)) as pilot:

@@ -36,9 +36,9 @@ async def test_pause_and_resume(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("p")
-        await seen(app, "paused at step 60 (0.", "lighthouse · paused")
+        await seen(app, "paused at step 60 (", "lighthouse · paused")
         await pilot.press("p")
-        await seen(app, "resumed at step 60 (0.", "lighthouse · training")
+        await seen(app, "resumed at step 60 (", "lighthouse · training")
         assert [c.command for c in folder.commands()] == ["pause", "resume"]
 
 
@@ -51,13 +51,13 @@ async def test_checkpoint_and_learning_rate(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "lighthouse · training")
         await pilot.press("c")
-        await seen(app, "checkpoint at step 60 written (0.")
+        await seen(app, "checkpoint at step 60 written (")
         await pilot.press("l")
         await seen(app, "Learning rate of lighthouse", "1.88e-4")
         await pilot.press("backspace", *"-1", "enter")
         await seen(app, "enter a number above 0")
         await pilot.press("ctrl+u", *"5e-5", "enter")
-        await seen(app, "learning rate set to 5e-05 (0.")
+        await seen(app, "learning rate set to 5e-05 (")
         assert folder.commands()[-1].arguments == {"learning_rate": 5e-5}
 
 
@@ -77,7 +77,7 @@ async def test_stop_asks_first(
         await seen(app, "stopped at step 60 and saved", "lighthouse · cancelled", "R resumes it")
 
 
-async def test_silence_is_told(
+async def test_an_unacknowledged_command_is_reported(
     make_run: MakeRun, session: Session, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commands, "WAIT_SECONDS", 0.05)
@@ -101,7 +101,7 @@ async def test_run_of_another_host_is_not_steered(
         assert not folder.control_file.exists()
 
 
-async def test_live_runs_are_attached_once_and_their_end_is_told(
+async def test_live_runs_are_attached_once_and_their_end_is_reported(
     make_run: MakeRun, session: Session, seen: Seen, becomes: Becomes
 ) -> None:
     live = make_run("lighthouse")
@@ -117,7 +117,7 @@ async def test_live_runs_are_attached_once_and_their_end_is_told(
         assert supervisor["attached"] == [live.path]
 
 
-async def test_quit_leaves_what_others_started(
+async def test_quit_does_not_stop_runs_of_others(
     make_run: MakeRun, session: Session, seen: Seen
 ) -> None:
     make_run("lighthouse")
@@ -238,7 +238,7 @@ async def test_a_rate_of_more_than_ten_times_the_present_one_is_asked_about(
         await pilot.press("l", "ctrl+u", *"0.05", "enter")
         await seen(app, "set 0.05 anyway")
         await pilot.press("y")
-        await seen(app, "learning rate set to 0.05 (0.")
+        await seen(app, "learning rate set to 0.05 (")
         assert [c.arguments for c in folder.commands()] == [{"learning_rate": 0.05}]
 
 

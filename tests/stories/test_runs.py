@@ -26,7 +26,7 @@ Seen = Callable[..., Awaitable[None]]
 Becomes = Callable[[TrainerApp, Callable[[], bool]], Awaitable[None]]
 
 
-async def test_list_tells_runs_apart(make_run: MakeRun, session: Session, seen: Seen) -> None:
+async def test_list_distinguishes_runs(make_run: MakeRun, session: Session, seen: Seen) -> None:
     make_run("oldest", "completed", age=300)
     make_run("gone", alive=False, age=200)
     make_run("lighthouse")
@@ -56,7 +56,7 @@ async def test_cursor_stays_on_its_run_and_enter_opens_it(
         await seen(app, "first · completed", "loss 1.6")
 
 
-async def test_a_run_removed_from_the_disk_gives_way_to_another(
+async def test_a_run_deleted_from_the_disk_is_replaced_by_another(
     make_run: MakeRun, session: Session, seen: Seen
 ) -> None:
     make_run("alpha", "completed", age=300)
@@ -201,7 +201,7 @@ async def test_two_hundred_runs_draw_only_what_is_in_view(
         assert table.cursor_row == table.size.height - 2
 
 
-async def test_another_tools_run_is_read_only_and_tells_what_it_lacks(
+async def test_another_tools_run_is_read_only_and_lists_what_is_not_recorded(
     make_run: MakeRun, runs_dir: Path, session: Session, seen: Seen, told: Text, text_of: Text
 ) -> None:
     make_run("mine", "training")
@@ -297,7 +297,7 @@ async def test_form_is_filled_with_the_example_and_starts_it(
         await seen(app, "lighthouse · idle", "no steps yet")
 
 
-async def test_mistakes_stand_beside_their_field(
+async def test_errors_are_shown_beside_their_field(
     session: Session, seen: Seen, becomes: Becomes
 ) -> None:
     app = session()

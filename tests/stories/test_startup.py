@@ -24,7 +24,7 @@ async def test_a_sample_that_comes_before_the_panes_is_kept_for_later(
 
     def compose(self: DashboardScreen) -> Any:
         early.append(self.is_mounted)
-        app._take_sample(HardwareSampled(HardwareSample(time=0.0)))
+        app._handle_sample(HardwareSampled(HardwareSample(time=0.0)))
         app.refresh_chat()
         return real(self)
 

@@ -53,6 +53,37 @@ def test_rate(value: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "–"), (-0.031, "-3.1 %"), (0.05, "+5.0 %"), (12.5, "+1,250 %"), (1e308, "–")],
+)
+def test_change(value: float | None, text: str) -> None:
+    assert formats.change(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.3125, "×1.3"), (0.5, "×0.5"), (0.316, "×0.32"), (10.0, "×10")]
+)
+def test_factor(value: float, text: str) -> None:
+    assert formats.factor(value) == text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "count", "text"),
+    [(None, None, 0, "–"), (None, 1.0, 0, "100 %"), (0.3, 1.0, 10, "30 % → 100 % of 10")],
+)
+def test_share_change(before: float | None, after: float | None, count: int, text: str) -> None:
+    assert formats.share_change(before, after, count) == text
+
+
+@pytest.mark.parametrize(
+    ("step", "total", "text"),
+    [(None, None, "–"), (1420, None, "1,420"), (0, 40, "0 / 40"), (1420, 3000, "1,420 / 3,000")],
+)
+def test_steps(step: int | None, total: int | None, text: str) -> None:
+    assert formats.steps(step, total) == text
+
+
+@pytest.mark.parametrize(
     ("amount", "text"),
     [(None, "–"), (512, "512 B"), (4_299_162, "4.1 MiB"), (2**41, "2.0 TiB")],
 )

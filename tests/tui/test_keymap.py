@@ -51,7 +51,7 @@ def test_remapping() -> None:
     assert keys.all_shown(zoom) == "+ f6"
 
 
-def test_two_keys_may_change_places() -> None:
+def test_two_keys_may_be_swapped() -> None:
     keys = make_keymap({"pause": "c", "checkpoint": "p"})
     assert keys.problems == () and keys.overrides == {"pause": "c", "checkpoint": "p"}
 
@@ -63,14 +63,14 @@ def test_same_key_on_different_screens_is_no_clash() -> None:
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        ({"pausee": "space"}, "keys.pausee: there is no such binding; did you mean pause?"),
-        ({"zzz": "space"}, "keys.zzz: there is no such binding"),
+        ({"pausee": "space"}, "keys.pausee: there is no binding of this name; did you mean pause?"),
+        ({"zzz": "space"}, "keys.zzz: there is no binding of this name"),
         ({"pause": "c"}, "'c' is already the key of checkpoint"),
         ({"pause": "?"}, "'?' is already the key of help"),
-        ({"pause": " , "}, "keys.pause: name a key"),
+        ({"pause": " , "}, "keys.pause: give a key"),
     ],
 )
-def test_a_mistake_is_named_once_and_left_out(wanted: dict[str, str], said: str) -> None:
+def test_an_error_is_reported_once_and_ignored(wanted: dict[str, str], said: str) -> None:
     keys = make_keymap(wanted)
     assert keys.overrides == {}
     assert len(keys.problems) == 1 and said in keys.problems[0]
@@ -81,7 +81,7 @@ def test_a_clash_with_another_choice_drops_one() -> None:
     assert keys.overrides == {"pause": "f8"} and len(keys.problems) == 1
 
 
-def test_what_a_field_swallows() -> None:
+def test_keys_that_a_field_consumes() -> None:
     assert keymap.types_text("q") and keymap.types_text("question_mark")
     assert not keymap.types_text("ctrl+s") and not keymap.types_text("escape")
     assert not keymap.types_text("left") and not keymap.types_text("f8")
@@ -99,3 +99,12 @@ def test_every_action_of_a_key_is_defined() -> None:
             assert callable(getattr(owner, name)), key.id
             continue
         assert hasattr(owner, f"action_{name}"), key.id
+
+
+def test_texts_show_the_keys_that_work() -> None:
+    keys = make_keymap({"mark_run": "f8", "show_runs": "f9"})
+    assert keys.shown_by_id("mark_run") == "f8"
+    assert keys.shown_while_typing("show_dashboard") == "f1"
+    assert keys.shown_while_typing("show_runs") == "f9"
+    assert [title for _, title, _ in keys.tabs(monitor_only=True)] == ["Dashboard", "Runs"]
+    assert [key for key, _, _ in keys.tabs(monitor_only=False)] == ["1", "f9", "3", "4", "5"]

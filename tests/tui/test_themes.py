@@ -34,7 +34,7 @@ def test_every_text_can_be_read_on_every_ground(file: ThemeFile) -> None:
 
 
 @pytest.mark.parametrize("file", SHIPPED.files.values(), ids=lambda file: file.name)
-def test_lines_stand_out_and_raw_ones_stay_behind(file: ThemeFile) -> None:
+def test_lines_are_readable_and_raw_ones_fainter(file: ThemeFile) -> None:
     colours = file.colours
     assert len(colours.series) >= 6 and len(set(colours.series)) == len(colours.series)
     for colour in colours.series:

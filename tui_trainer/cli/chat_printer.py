@@ -20,22 +20,22 @@ PROMPT = "> "
 class ChatPrinter(Protocol):
     """Prints the events of a session; may be called from any thread."""
 
-    lost: OSError | None
-    """The error after which nothing can be printed any more, or None."""
+    output_error: OSError | None
+    """The error after which nothing more can be printed, or None."""
 
     request: events.EditRequest | None
-    """The editor that a command asked for, or None."""
+    """The editor that a command requested, or None."""
 
     def __call__(self, event: events.Event) -> None:
-        """Prints one event."""
+        """Print one event."""
 
     def echo(self, line: str) -> None:
-        """Prints an input line, where the terminal does not show it."""
+        """Print an input line, where the terminal does not show it."""
 
 
 class _Base(abc.ABC):
     def __init__(self) -> None:
-        self.lost: OSError | None = None
+        self.output_error: OSError | None = None
         self.request: events.EditRequest | None = None
         self._lock = threading.RLock()
 
@@ -50,7 +50,7 @@ class _Base(abc.ABC):
         try:
             show()
         except OSError as error:
-            self.lost = error
+            self.output_error = error
 
     @abc.abstractmethod
     def _show(self, event: events.Event) -> None: ...
@@ -60,7 +60,7 @@ class JsonPrinter(_Base):
     """Prints one JSON record per event."""
 
     def echo(self, line: str) -> None:
-        """Prints nothing, as an answer's record holds its question."""
+        """Print nothing, as an answer's record holds its question."""
 
     def _show(self, event: events.Event) -> None:
         output.record(event)
@@ -76,7 +76,7 @@ class TextPrinter(_Base):
         self._interactive = interactive
         self._typed = typed
         self._streaming = False
-        self._waiting: list[str] = []
+        self._held_back: list[str] = []
         self._states: dict[str, str] = {}
         self._buffer: tuple[int, float] = (0, 0.0)
         self._live: dict[str, float] = {}
@@ -84,7 +84,7 @@ class TextPrinter(_Base):
         """Whether the prompt is shown."""
 
     def echo(self, line: str) -> None:
-        """Prints the line with a prompt, so that the output of a pipe reads like a session."""
+        """Print the line with a prompt, so that the output of a pipe reads like a session."""
         if not self._interactive:
             self._guarded(lambda: output.data(PROMPT + formats.escape(line)))
 
@@ -100,9 +100,9 @@ class TextPrinter(_Base):
             before, self._live = self._live, event.adapters
             if before == event.adapters:
                 return
-        for line in messages(event, self._has_changed):
+        for line in message_lines(event, self._has_changed):
             self._print_message(line)
-        for line in shown(event):
+        for line in result_lines(event):
             output.data(line)
 
     def _end_stream(self, event: events.Answered | events.Revision | events.SessionError) -> None:
@@ -113,13 +113,13 @@ class TextPrinter(_Base):
         elif isinstance(event, events.Revision):
             output.data(formats.escape_lines(event.text))
         self._streaming = False
-        for line in self._waiting:
+        for line in self._held_back:
             output.message(line)
-        self._waiting.clear()
+        self._held_back.clear()
 
     def _print_message(self, line: str) -> None:
         if self._streaming:
-            self._waiting.append(line)
+            self._held_back.append(line)
         elif self.prompting:
             click.echo(
                 f"\r\x1b[K{line}\n{PROMPT}{formats.escape(self._typed())}", err=True, nl=False
@@ -137,7 +137,7 @@ class TextPrinter(_Base):
         return event.record.state != before_state
 
 
-def messages(
+def message_lines(
     event: events.Event, has_changed: Callable[[events.TrainingStatus | events.BufferStatus], bool]
 ) -> list[str]:
     """The messages about an event, for standard error."""
@@ -158,10 +158,12 @@ def messages(
         case events.Revision():
             lines = ["/accept stores this as the right answer, /reject discards it"]
         case events.AdaptersActivated(adapters=adapters):
-            mix = " ".join(f"{name}={weight:g}" for name, weight in adapters.items())
-            single = len(adapters) == 1 and 1.0 in adapters.values()
-            names = next(iter(adapters)) if single else mix
-            lines = [f"active: {names}" if names else "no adapter is active"]
+            single = list(adapters.values()) == [1.0]
+            names = [
+                name if single else f"{name}={formats.short_number(weight)}"
+                for name, weight in adapters.items()
+            ]
+            lines = [f"active: {' '.join(names)}" if names else "no adapter is active"]
         case events.TrainingStatus(record=record) if has_changed(event):
             lines = [_training_line(record)]
         case events.BufferStatus() if has_changed(event):
@@ -171,7 +173,7 @@ def messages(
     return [formats.escape(line) for line in lines]
 
 
-def shown(event: events.Event) -> list[str]:
+def result_lines(event: events.Event) -> list[str]:
     """The result of a command, for standard output."""
     match event:
         case events.Rated():
@@ -189,19 +191,24 @@ def shown(event: events.Event) -> list[str]:
 
 def rated_line(event: events.Rated) -> str:
     """A stored rating as a sentence."""
-    again = "now " if event.replaced else ""
-    text = f"feedback {event.number} is {again}{event.rating} (weight {event.weight:g})"
+    now = "now " if event.replaced else ""
+    weight = formats.short_number(event.weight)
+    text = f"feedback {event.number} is {now}{event.rating} (weight {weight})"
     return text if event.taught is None else f"{text}, right answer: {event.taught}"
 
 
 def buffer_line(event: events.BufferStatus) -> str:
     """The state of the buffer as a sentence."""
-    count = f"{event.count} of {event.threshold}" if event.threshold else f"{event.count}"
-    text = f"{count} examples pending"
+    text = formats.plural(event.count, "example")
+    if event.threshold:
+        text = f"{formats.count(event.count)} of {formats.plural(event.threshold, 'example')}"
+    text += " pending"
     if event.weight_threshold:
-        text += f", weight {event.weight:g} of {event.weight_threshold:g}"
+        weight = formats.short_number(event.weight)
+        text += f", weight {weight} of {formats.short_number(event.weight_threshold)}"
     if event.needs_correction:
-        text += f"; {event.needs_correction} need a correction"
+        verb = "needs" if event.needs_correction == 1 else "need"
+        text += f"; {formats.count(event.needs_correction)} {verb} a correction"
     return text
 
 

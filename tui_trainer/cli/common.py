@@ -83,7 +83,7 @@ def open_app(
     monitor_only: bool = False,
     model: str | None = None,
 ) -> int:
-    """Shows the full-screen session and returns its exit status.
+    """Show the full-screen session and return its exit status.
 
     `model` is the base of the chat (default: that of the configuration). Raises `UserError`
     where there is no terminal.
@@ -95,7 +95,7 @@ def open_app(
         )
     from tui_trainer.tui.startup import gc_pause
 
-    gc_pause.hold()
+    gc_pause.pause()
     settings = load_settings()
     if not monitor_only:
         import msgspec

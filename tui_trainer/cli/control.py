@@ -107,7 +107,7 @@ def _mute_hint(value: str | None) -> str:
 
 
 def _ask(folder: RunFolder, command: Command, timeout: float) -> Event:
-    """Waits for the acknowledgement, unless the run ends meanwhile."""
+    """Wait for the acknowledgement, unless the run ends meanwhile."""
     name = folder.path.name
     deadline = time.monotonic() + timeout
     while True:

@@ -37,7 +37,7 @@ class _DebugLog(logging.Handler):
 
 
 def start() -> None:
-    """Prints the records of the log `tui_trainer` from now on."""
+    """Print the records of the log `tui_trainer` from now on."""
     stop()
     log = logging.getLogger("tui_trainer")
     log.addHandler(_DebugLog())
@@ -45,7 +45,7 @@ def start() -> None:
 
 
 def stop() -> None:
-    """Undoes `start`."""
+    """Undo `start`."""
     for handler in _handlers():
         log = logging.getLogger("tui_trainer")
         log.removeHandler(handler)
@@ -54,7 +54,7 @@ def stop() -> None:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """Holds the log back while a full-screen session is shown."""
+    """Hold the log back while a full-screen session is shown."""
     for handler in _handlers():
         handler.holding = True
     try:

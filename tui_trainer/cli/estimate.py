@@ -47,10 +47,12 @@ def lines(found: Estimate) -> list[tuple[str, str]]:
     fits = "fits" if found.fits else "does not fit"
     step = formats.milliseconds(found.step_seconds * 1000)
     evaluation = formats.milliseconds(found.evaluation_seconds * 1000)
-    evaluations = f"{found.evaluations:,} evaluations of {evaluation}"
+    evaluations = f"{formats.plural(found.evaluations, 'evaluation')} of {evaluation}"
+    epochs, examples = formats.short_number(found.epochs), formats.plural(found.examples, "example")
+    tokens_per_step = formats.count(found.tokens / max(1, found.steps))
     facts = [
-        ("steps", f"{found.steps:,}, {found.epochs:.3g} passes over {found.examples:,} examples"),
-        ("tokens", f"{found.tokens:,}, {found.tokens / max(1, found.steps):,.0f} per step"),
+        ("steps", f"{formats.count(found.steps)}: {epochs} epochs of {examples}"),
+        ("tokens", f"{formats.count(found.tokens)}: {tokens_per_step} per step"),
         (
             "time",
             f"{formats.duration(found.seconds)}: {step} per step, {evaluations}, "
@@ -59,22 +61,24 @@ def lines(found: Estimate) -> list[tuple[str, str]]:
         (
             "peak memory",
             f"{formats.size(found.peak_bytes)} of {formats.size(found.available_bytes)} on "
-            f"{found.device}: {fits} ({how}; largest pass {found.largest_pass:,} tokens)",
+            f"{found.device}: {fits} ({how}; largest pass: "
+            f"{formats.plural(found.largest_pass, 'token')})",
         ),
         (
             "disk",
-            f"{formats.size(found.disk_bytes)}: {found.checkpoints:,} checkpoints of "
-            f"{formats.size(found.checkpoint_bytes)}, and the adapter",
+            f"{formats.size(found.disk_bytes)}: {formats.plural(found.checkpoints, 'checkpoint')} "
+            f"of {formats.size(found.checkpoint_bytes)}, and the adapter",
         ),
     ]
-    other = found.checkpointing
-    if other is not None:
-        less = formats.size(other.kept_bytes - other.kept_bytes_with)
-        kept = formats.size(other.kept_bytes)
+    trade = found.checkpointing
+    if trade is not None:
+        saved = formats.size(trade.kept_bytes - trade.kept_bytes_with)
+        kept = formats.size(trade.kept_bytes)
+        factor = formats.number(trade.time_factor, 2)
         facts.append(
             (
                 "gradient checkpointing",
-                f"saves {less} of {kept} of the largest pass, {other.time_factor:.2g}× the time",
+                f"saves {saved} of the {kept} of the largest pass, takes {factor}× the time",
             )
         )
     return facts

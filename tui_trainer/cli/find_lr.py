@@ -11,7 +11,7 @@ from tui_trainer.launch.preflight import ask
 from tui_trainer.text import formats
 
 _COLUMNS, _ROWS = 70, 15  # cells of the chart
-_WARMUP_POINTS = 5  # whose smoothed loss is not settled yet
+_WARMUP_POINTS = 5  # at the start, where the smoothed loss is still unreliable
 
 
 @click.command("find-lr")
@@ -49,7 +49,7 @@ def find_lr(job: str, overrides: tuple[str, ...], as_json: bool) -> int:
 
 
 def curve(sweep: RateSweep) -> str:
-    """Draws the smoothed loss over the learning rate (log scale); a vertical line marks the
+    """Draw the smoothed loss over the learning rate (log scale); a vertical line marks the
     proposed rate. Losses far above the start are cut off."""
     if not sweep.points:
         return "no finite loss"

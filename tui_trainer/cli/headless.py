@@ -21,20 +21,20 @@ from tui_trainer.store.settings import load_settings
 from tui_trainer.text import formats
 
 INTERRUPTED = 130
-PATIENCE_SECONDS = 3.0  # until an engine that does not execute `cancel` is killed
+KILL_SECONDS = 3.0  # until an engine that does not execute `cancel` is killed
 
 
 def run_headless(
     folder: RunFolder, from_checkpoint: str | None, rate: float | None = None, *, as_json: bool
 ) -> int:
-    """Runs the engine to its end, printing its progress, and returns the exit status.
+    """Run the engine to its end, printing its progress, and return the exit status.
 
     One Ctrl-C or SIGTERM asks the run to save and stop, a second Ctrl-C to stop without saving.
     A lost terminal (SIGHUP) or closed output ends this process only; the engine keeps running.
     """
     progress: ProgressPrinter = JsonProgress() if as_json else TextProgress(folder)
     notifications = RunNotifications(folder, load_settings().notify)
-    beginning, since = EngineStart.now(folder), Position.at_end(folder)
+    started, since = EngineStart.now(folder), Position.at_end(folder)
     with Interrupts() as interrupts:
         process = start_engine(folder, from_checkpoint, rate)
         stopper = Stopper(folder, process, progress)
@@ -45,10 +45,10 @@ def run_headless(
                 stopper.update(interrupts.count)
                 for text in notifications.poll():
                     progress.notice(formats.escape(text))
-            end = describe_end(folder, process.returncode, beginning, wanted=stopper.killed)
+            end = describe_end(folder, process.returncode, started, wanted=stopper.killed)
             progress.end(end)
-            asked = interrupts.count
-            notifications.end(end, lambda: interrupts.count > asked)
+            count = interrupts.count
+            notifications.end(end, lambda: interrupts.count > count)
         except BrokenPipeError:
             output.message(f"the output was closed; run {folder.path.name} keeps running")
             raise
@@ -82,7 +82,7 @@ class Interrupts:
             before = signal.getsignal(number)
             if before is not signal.SIG_IGN:
                 self._before[number] = before
-                signal.signal(number, self._note)
+                signal.signal(number, self._count_signal)
         return self
 
     def __exit__(
@@ -94,7 +94,7 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _count_signal(self, number: int, frame: FrameType | None) -> None:
         self.count = self.count + 1 if number == signal.SIGINT else max(self.count, 1)
 
 
@@ -112,7 +112,7 @@ class Stopper:
         self._kill_at: float | None = None
 
     def update(self, interrupts: int) -> None:
-        """Sends what `interrupts`, their number so far, ask for; called every few milliseconds."""
+        """Send what `interrupts`, their number so far, ask for; called every few milliseconds."""
         if interrupts == 1:
             self._send(
                 "stop",
@@ -121,7 +121,7 @@ class Stopper:
         if interrupts >= 2:
             self._send("cancel", "stopping without saving")
             if self._kill_at is None:
-                self._kill_at = time.monotonic() + PATIENCE_SECONDS
+                self._kill_at = time.monotonic() + KILL_SECONDS
             elif time.monotonic() > self._kill_at and not self.killed:
                 self.killed = True
                 kill_engine(self._process)

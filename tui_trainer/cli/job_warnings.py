@@ -10,7 +10,7 @@ from tui_trainer.text import formats
 
 
 def raise_errors(job: Job) -> None:
-    """Raises `UserError` for the first error. Warnings are reported by the engine before it loads
+    """Raise `UserError` for the first error. Warnings are reported by the engine before it loads
     anything, so that every screen shows them."""
     for finding in job_checks.check(job):
         if finding.level == "error":

@@ -36,7 +36,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Finds the command of a command line; fails with a hint for an unknown one."""
+        """Find the command of a command line; fails with a hint for an unknown one."""
         name = args[0]
         if name not in self._modules and not name.startswith("-"):
             guess = difflib.get_close_matches(name, self._modules, n=1)

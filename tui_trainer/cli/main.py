@@ -83,7 +83,7 @@ def root(context: click.Context, model: str | None) -> int | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line (without the program's name) and returns the exit status."""
+    """Run a command line (without the program's name) and return the exit status."""
     session = common.GlobalOptions()
     _escape_unencodable()
     # Values near the limits of floats are shown as they are; numpy need not warn.
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(error: BaseException, session: common.GlobalOptions) -> int:
-    """Reports an error to the user and returns the exit status."""
+    """Report an error to the user and return the exit status."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, BrokenPipeError):
@@ -144,13 +144,13 @@ def _report_in_a_sentence(error: BaseException, session: common.GlobalOptions) -
 
 
 def _silence_stdout() -> None:
-    """Redirects standard output to the null device: its reader has closed the pipe, and flushing
+    """Redirect standard output to the null device: its reader has closed the pipe, and flushing
     the rest at exit must not fail."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _escape_unencodable() -> None:
-    """Prints characters that the terminal cannot encode as escapes instead of failing."""
+    """Print characters that the terminal cannot encode as escapes instead of failing."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

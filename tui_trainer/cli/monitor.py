@@ -28,7 +28,7 @@ def monitor(folder: Path) -> int:
 
 
 def check_folder(folder: Path) -> None:
-    """Raises `UserError` where there is no folder that can be read."""
+    """Raise `UserError` where there is no folder that can be read."""
     try:
         with os.scandir(folder):
             return

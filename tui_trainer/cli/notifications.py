@@ -47,7 +47,7 @@ class RunNotifications:
         return [notice.text for notice in notices if notice.kind == "hang"]
 
     def end(self, end: EngineEnd, interrupted: Callable[[], bool]) -> None:
-        """Sends the notification of the end and waits for it, for a while or until
+        """Send the notification of the end and wait for it, for a while or until
         `interrupted`."""
         self._hang_detector.look(self._folder.state(), "idle", self._info)
         seen = self._seen(end.status, self._folder.state(), end.message)
@@ -94,5 +94,5 @@ def terminal_writer() -> Callable[[str], None] | None:
 
 
 def warn(problem: str) -> None:
-    """Prints a warning to standard error."""
+    """Print a warning to standard error."""
     output.message(f"warning: {formats.escape(problem)}")

@@ -15,34 +15,34 @@ from tui_trainer.text import formats
 
 
 def data(text: str) -> None:
-    """Prints a line of the result."""
+    """Print a line of the result."""
     click.echo(text)
     flush()
 
 
 def flush() -> None:
-    """Flushes standard output, so that a write error is raised here and not at exit."""
+    """Flush standard output, so that a write error is raised here and not at exit."""
     if sys.stdout is not None:  # None where the caller has closed it
         sys.stdout.flush()
 
 
 def message(text: str) -> None:
-    """Prints a line to standard error."""
+    """Print a line to standard error."""
     click.echo(text, err=True)
 
 
 def document(value: object) -> None:
-    """Prints one indented JSON document."""
+    """Print one indented JSON document."""
     data(msgspec.json.format(_encoded(value), indent=2).decode())
 
 
 def record(value: object) -> None:
-    """Prints one JSON line."""
+    """Print one JSON line."""
     data(_encoded(value).decode())
 
 
 def _encoded(value: object) -> bytes:
-    """Encodes as JSON; text that is not valid Unicode (such as names of files) is escaped, and
+    """Encode as JSON; text that is not valid Unicode (such as names of files) is escaped, and
     integers of more than 64 bits become floats."""
     try:
         return msgspec.json.encode(value)

@@ -25,36 +25,36 @@ class ProgressPrinter(Protocol):
     """Prints a run from its start to its end."""
 
     def begin(self) -> None:
-        """The engine was started."""
+        """Called when the engine was started."""
 
     def show(self, updates: tuple[Update, ...]) -> None:
-        """Prints updates, often none."""
+        """Print updates, often none."""
 
     def notice(self, text: str) -> None:
-        """Prints a message of the command itself."""
+        """Print a message of the command itself."""
 
     def end(self, end: EngineEnd) -> None:
-        """The engine has ended."""
+        """Called when the engine has ended."""
 
 
 class JsonProgress:
     """Prints metric and event records as they come, and a last record of kind `end`."""
 
     def begin(self) -> None:
-        """Prints nothing: the first record comes from the run."""
+        """Print nothing: the first record comes from the run."""
 
     def show(self, updates: tuple[Update, ...]) -> None:
-        """Prints a line per record; changes of the state come as events."""
+        """Print a line per record; changes of the state come as events."""
         for update in updates:
             if not isinstance(update, RunState):
                 output.record(update)
 
     def notice(self, text: str) -> None:
-        """Prints to standard error."""
+        """Print to standard error."""
         output.message(text)
 
     def end(self, end: EngineEnd) -> None:
-        """Prints the last record."""
+        """Print the last record."""
         output.record(
             {
                 "kind": "end",
@@ -83,11 +83,11 @@ class TextProgress:
         self._next = 0.0
 
     def begin(self) -> None:
-        """Prints the run's folder."""
+        """Print the run's folder."""
         output.message(f"run {formats.escape(str(self._folder.path))}")
 
     def show(self, updates: tuple[Update, ...]) -> None:
-        """Prints events as lines of their own, everything else in the progress line."""
+        """Print events as lines of their own, everything else in the progress line."""
         for update in updates:
             if isinstance(update, TrainRecord):
                 self._train = update
@@ -101,12 +101,12 @@ class TextProgress:
             self._draw()
 
     def notice(self, text: str) -> None:
-        """Prints a line above the progress line."""
+        """Print a line above the progress line."""
         self._clear()
         output.message(text)
 
     def end(self, end: EngineEnd) -> None:
-        """Prints how the run ended, or how to resume it."""
+        """Print how the run ended, or how to resume it."""
         if self._train is not None:
             self._draw()
         if self._live and self._shown:
@@ -155,11 +155,10 @@ def progress_line(
     state_name = "" if state.state in ("training", *ENDED_STATES) else state.state
     if train is None:
         return f"{state_name}  {formats.escape(state.message)}".rstrip() if state_name else ""
-    total = f"/{state.total_steps:,}" if state.total_steps else ""
     # The least important part is last: a narrow terminal cuts it off.
     parts = [
         state_name,
-        f"step {train.step:,}{total}",
+        f"step {formats.steps(train.step, state.total_steps)}",
         f"{formats.duration(state.eta_seconds)} remaining" if state.eta_seconds is not None else "",
         f"loss {formats.number(train.loss)}",
         f"val_loss {formats.number(evaluation.val_loss)}" if evaluation else "",
@@ -170,6 +169,5 @@ def progress_line(
 
 
 def _event_line(event: Event) -> str:
-    clock = time.strftime("%H:%M:%S", time.localtime(event.time))
     prefix = f"{event.kind}: " if event.kind in ("warning", "error") else ""
-    return f"{clock} {prefix}{formats.escape(event.message or event.kind)}"
+    return f"{formats.clock(event.time)} {prefix}{formats.escape(event.message or event.kind)}"

@@ -80,7 +80,7 @@ def repl(
 def _converse(
     session: ChatSession, printer: ChatPrinter, lines: Iterator[str], *, interactive: bool
 ) -> bool:
-    """Executes line by line until the input or the session ends; whether any failed."""
+    """Execute line by line until the input or the session ends; return whether any failed."""
     failed = False
     for line in lines:
         printer.echo(line)
@@ -97,8 +97,8 @@ def _converse(
 
 def _submit(session: ChatSession, printer: ChatPrinter, line: str) -> bool:
     done = _in_background(lambda: session.submit(line), session.cancel)
-    if printer.lost is not None:
-        raise printer.lost
+    if printer.output_error is not None:
+        raise printer.output_error
     return done
 
 
@@ -117,7 +117,7 @@ def _edit(
 
 
 def _in_background(work: Callable[[], bool | None], cancel: Callable[[], None]) -> bool:
-    """Runs `work` in a thread and returns its result; Ctrl-C cancels it, a second one ends the
+    """Run `work` in a thread and return its result; Ctrl-C cancels it, a second one ends the
     program. Errors are raised here."""
     results: list[bool | None] = []
     errors: list[BaseException] = []

@@ -125,7 +125,7 @@ def resume(
 
 
 def _refuse_broken_rate(folder: RunFolder) -> None:
-    """Raises `UserError` where the run would be resumed with the rate that made it fail."""
+    """Raise `UserError` where the run would be resumed with the rate that made it fail."""
     broken = broken_rate(folder)
     if broken is not None:
         raise UserError(
@@ -152,7 +152,7 @@ def _new_rate(overrides: tuple[str, ...]) -> float | None:
 
 
 def load(job: str, overrides: tuple[str, ...]) -> Job:
-    """Loads the job of a file, or the packaged example. Raises `UserError`."""
+    """Load the job of a file, or the packaged example. Raises `UserError`."""
     path = Path(job).expanduser()
     if job == EXAMPLE and not path.exists():
         path = paths.examples() / "lighthouse.toml"

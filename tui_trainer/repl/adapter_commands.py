@@ -35,7 +35,7 @@ class AdapterCommands:
 
     def _adapters(self, command: SlashCommand) -> None:
         parts = command.argument_text.split(maxsplit=2)
-        what, arguments = (parts[0], parts[1:]) if parts else ("list", [])
+        name, arguments = (parts[0], parts[1:]) if parts else ("list", [])
         handlers: dict[tuple[str, int], Callable[..., None]] = {
             ("list", 0): self._list,
             ("show", 1): self._show,
@@ -51,7 +51,7 @@ class AdapterCommands:
             ("add", 1): self._add,
             ("add", 2): self._add,
         }
-        handler = handlers.get((what, len(arguments)))
+        handler = handlers.get((name, len(arguments)))
         if handler is None:
             raise command.usage()
         handler(*[argument.strip() for argument in arguments])
@@ -101,9 +101,9 @@ class AdapterCommands:
     def _delete(self, name: str) -> None:
         self._context.adapters.get(name)
         live = name in self._context.adapters.live(self._context.base)
-        what = "; it is active now" if live else ""
+        warning = "; it is active now" if live else ""
         self._context.confirm(
-            f"delete adapter {name}? It is moved to the trash{what}",
+            f"delete adapter {name}? It is moved to the trash{warning}",
             lambda: self._delete_confirmed(name),
         )
 
@@ -111,7 +111,7 @@ class AdapterCommands:
         live = self._context.adapters.live(self._context.base)
         self._context.adapters.delete(name)
         self._context.emit_notice(
-            f"adapter {name} is in the trash; /adapters restore {name} restores it"
+            f"adapter {name} is moved to the trash; restore it with /adapters restore {name}"
         )
         if name in live:
             self._context.activate(self._context.adapters.live(self._context.base))
@@ -158,7 +158,7 @@ class AdapterCommands:
     def _compare_answers(self, names: tuple[str, str], folders: list[Path]) -> None:
         questions = recent_questions(self._context)
         if not questions:
-            self._context.emit_notice("no questions yet, so their answers are not compared")
+            self._context.emit_notice("their answers are not compared: no question was asked yet")
             return
         turns = [[Turn("user", question)] for question in questions]
         answers = [

@@ -59,24 +59,24 @@ class SessionContext:
         return self.client.model
 
     def emit_notice(self, text: str) -> None:
-        """Emits a notice."""
+        """Emit a notice."""
         self.emit(events.SessionNotice(text=text))
 
     def confirm(self, text: str, action: Callable[[], None]) -> None:
-        """Asks the user to confirm `action`; `/yes` runs it."""
+        """Ask the user to confirm `action`; `/yes` runs it."""
         self.pending_action = (text, action)
         self.emit(events.Confirm(text=text))
 
-    def shown_turns(self, recorded: list[RecordedTurn]) -> list[Turn]:
-        """The earlier turns that go into the prompt with a question, whole exchanges only."""
-        wanted = self.settings.context_turns
-        if wanted is None:
-            wanted = 0 if self.base == "builtin" else len(recorded)
-        wanted -= wanted % 2
+    def prompt_turns(self, recorded: list[RecordedTurn]) -> list[Turn]:
+        """The earlier turns that go into the prompt with a question, complete exchanges only."""
+        count = self.settings.context_turns
+        if count is None:
+            count = 0 if self.base == "builtin" else len(recorded)
+        count -= count % 2
         return [
             Turn(turn.role, turn.content)
-            for turn in recorded[max(0, len(recorded) - wanted) :]
-            if wanted
+            for turn in recorded[max(0, len(recorded) - count) :]
+            if count
         ]
 
     def last_exchange(self) -> Exchange | None:
@@ -84,20 +84,20 @@ class SessionContext:
         recorded = self.conversation.recorded()
         if len(recorded) < 2 or (recorded[-2].role, recorded[-1].role) != ("user", "assistant"):
             return None
-        turns = [*self.shown_turns(recorded[:-2]), Turn("user", recorded[-2].content)]
+        turns = [*self.prompt_turns(recorded[:-2]), Turn("user", recorded[-2].content)]
         return Exchange(turns, recorded[-1])
 
     def require_exchange(self) -> Exchange:
-        """The newest question with its answer. Raises `UserError` where there is none."""
+        """The newest question with its answer. Raises `UserError` if nothing was answered yet."""
         exchange = self.last_exchange()
         if exchange is None:
-            raise UserError("there is no answer yet: ask something first")
+            raise UserError("there is no answer yet; type a question first")
         return exchange
 
     def activate(self, weights: dict[str, float]) -> None:
-        """Activates these adapters (name -> weight), now and after a restart.
+        """Activate these adapters (name -> weight), now and after a restart.
 
-        Raises `UserError` where one cannot be used; nothing is changed then.
+        Raises `UserError` if one of them cannot be used; nothing is changed then.
         """
         folders: dict[str, Path] = {}
         for name in weights:
@@ -113,7 +113,7 @@ class SessionContext:
         self.emit(events.AdaptersActivated(adapters=weights))
 
     def emit_buffer(self, *, only_if_changed: bool = False) -> None:
-        """Emits the buffer status; with `only_if_changed` only if it differs from the last one."""
+        """Emit the buffer status; with `only_if_changed` only if it differs from the last one."""
         buffer = self.buffer()
         if only_if_changed and buffer == self.emitted_buffer:
             return

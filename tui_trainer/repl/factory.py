@@ -25,7 +25,7 @@ def open_session(
     on_status: Callable[[str], None] | None = None,
     trust_remote_code: bool = False,
 ) -> ChatSession:
-    """Creates a session on the user's own stores, not yet started.
+    """Create a session on the user's own stores, not yet started.
 
     `model` is the built-in base, a folder or a Hugging Face id; `emit` may be called from any
     thread, and `on_status` receives the progress of loading. Raises `UserError` where `model` is a

@@ -8,6 +8,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.repl.context import Handler, SessionContext
 from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.repl.tables import example_table, feedback_table
+from tui_trainer.text import formats
 
 
 class FeedbackCommands:
@@ -24,9 +25,9 @@ class FeedbackCommands:
     def _feedback(self, command: SlashCommand) -> None:
         what, _, rest = command.argument_text.lstrip().partition(" ")
         number, _, text = rest.lstrip().partition(" ")
-        wants = {"": 0, "list": 0, "purge": 0, "show": 1, "drop": 1, "fix": 2}.get(what.strip())
+        needed = {"": 0, "list": 0, "purge": 0, "show": 1, "drop": 1, "fix": 2}.get(what.strip())
         given = 0 if not number.strip() else 1 if not text.strip() else 2
-        if wants is None or given != wants:
+        if needed is None or given != needed:
             raise command.usage()
         if what == "show":
             example = self._context.feedback.get(number)
@@ -52,10 +53,10 @@ class FeedbackCommands:
             )
         first = store.first_unreadable
         if first is not None:
-            lines = "line" if store.unreadable == 1 else "lines"
+            lines = formats.plural(store.unreadable, "unreadable line")
             self._context.emit_notice(
-                f"{store.unreadable:,} {lines} of {store.file} cannot be read and are left out; "
-                f"the first is line {first.number:,}: {first.reason}"
+                f"{store.file} has {lines}, not listed here; the first is line "
+                f"{formats.count(first.number)}: {first.reason}"
             )
 
     def _drop(self, reference: str) -> None:
@@ -70,5 +71,8 @@ class FeedbackCommands:
     def _purge(self) -> None:
         count = self._context.feedback.purge()
         if not count:
-            raise UserError("there is no dropped feedback")
-        self._context.emit_notice(f"{count} dropped examples are deleted from the disk")
+            raise UserError("there is no dropped feedback; /feedback drop N drops one")
+        verb = "is" if count == 1 else "are"
+        self._context.emit_notice(
+            f"{formats.plural(count, 'dropped example')} {verb} deleted from the disk"
+        )

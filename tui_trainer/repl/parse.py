@@ -35,7 +35,7 @@ class SlashCommand:
 
 
 def parse(line: str) -> Question | SlashCommand | None:
-    """Parses a line; returns None for an empty one.
+    """Parse a line; return None for an empty one.
 
     A line beginning with `//` is a question that begins with one slash. Raises `UserError`
     for an unknown command.

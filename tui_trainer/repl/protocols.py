@@ -47,11 +47,11 @@ class ChatModel(Protocol):
         ...
 
     def start(self) -> ModelReady:
-        """Loads the base."""
+        """Load the base."""
         ...
 
     def close(self) -> None:
-        """Ends the model's process."""
+        """End the model's process."""
         ...
 
     def answer(
@@ -61,7 +61,7 @@ class ChatModel(Protocol):
         max_new_tokens: int,
         on_token: Callable[[str], None] | None = None,
     ) -> AnswerLike:
-        """Answers a conversation; `on_token` receives the text as it is generated."""
+        """Answer a conversation; `on_token` receives the text as it is generated."""
         ...
 
     def answers(
@@ -72,25 +72,25 @@ class ChatModel(Protocol):
         max_new_tokens: int,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
-        """Answers several questions with one adapter, whichever is active."""
+        """Answer several questions with one adapter, whichever is active."""
         ...
 
     def cancel(self) -> None:
-        """Cancels the answer that is being generated."""
+        """Cancel the answer that is being generated, if any."""
         ...
 
     def use(self, adapters: dict[str, float], folders: dict[str, Path]) -> None:
-        """Activates these adapters."""
+        """Activate these adapters."""
         ...
 
     def compare(self, a: Path, b: Path) -> Comparison:
-        """Compares two adapters layer by layer."""
+        """Compare two adapters layer by layer."""
         ...
 
     def merge(
         self, adapter: Path, out: Path, *, on_progress: Callable[[str], None] | None = None
     ) -> Path:
-        """Merges base and adapter into one model."""
+        """Merge base and adapter into one model."""
         ...
 
 
@@ -123,19 +123,19 @@ class BackgroundTrainer(Protocol):
         ...
 
     def start(self) -> None:
-        """Starts watching the feedback."""
+        """Start watching the feedback."""
         ...
 
     def close(self) -> None:
-        """Stops watching the feedback."""
+        """Stop watching the feedback."""
         ...
 
     def wake(self) -> None:
-        """Looks at the feedback and settings again without delay."""
+        """Check the feedback and settings again without delay."""
         ...
 
     def train_now(self) -> TrainingRecord:
-        """Queues a training. Raises `UserError`."""
+        """Queue a training. Raises `UserError`."""
         ...
 
     def trainings(self) -> list[TrainingRecord]:
@@ -147,13 +147,14 @@ class BackgroundTrainer(Protocol):
         ...
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits until no training is left, at most `timeout` seconds; whether none is left."""
+        """Wait until no training is queued or running, at most `timeout` seconds; return whether
+        that is so."""
         ...
 
     def override(self, training_id: str) -> TrainingRecord:
-        """Activates a refused adapter. Raises `UserError`."""
+        """Activate a refused adapter. Raises `UserError`."""
         ...
 
     def cancel(self, training_id: str) -> None:
-        """Cancels a training. Raises `UserError`."""
+        """Cancel a training. Raises `UserError`."""
         ...

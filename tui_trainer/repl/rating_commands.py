@@ -11,7 +11,7 @@ from tui_trainer.repl.context import Exchange, Handler, SessionContext
 from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.store.feedback.secret_scan import find_secrets
 
-Store = Callable[[list[str]], RatedExample]
+StoreExample = Callable[[list[str]], RatedExample]  # takes the kinds of secrets found
 
 
 class RatingCommands:
@@ -22,7 +22,7 @@ class RatingCommands:
 
     def __init__(self, context: SessionContext) -> None:
         self._context = context
-        self._held: tuple[Store, bool] | None = None
+        self._held: tuple[StoreExample, bool] | None = None
         self._revision: str | None = None
 
     def handlers(self) -> dict[str, Handler]:
@@ -40,11 +40,11 @@ class RatingCommands:
         }
 
     def reset(self) -> None:
-        """Forgets held-back feedback and a revision: there is a newer answer now."""
+        """Discard held-back feedback and a revision, after a newer answer."""
         self._held = self._revision = None
 
     def correct(self, correction: str, reference: str | None = None) -> None:
-        """Stores the right answer to the last question, or to that of the feedback `reference`
+        """Store the right answer to the last question, or to that of the feedback `reference`
         (id or number). Raises `UserError`."""
         if not correction.strip():
             raise UserError("a correction needs a text: /fix TEXT")
@@ -167,7 +167,7 @@ class RatingCommands:
     # -- storing -----------------------------------------------------------------------------
 
     def _rated(self, exchange: Exchange) -> RatedExample | None:
-        """The feedback on the exchange, or None where there is none or it was dropped."""
+        """The feedback on the exchange; None where it has none or it was dropped."""
         if exchange.answer.example is None:
             return None
         try:
@@ -176,8 +176,10 @@ class RatingCommands:
             return None
         return None if example.dropped else example
 
-    def _store(self, texts: list[str], question: str, store: Store, *, replaced: bool) -> None:
-        """Stores the feedback, or holds it back where a text looks like a secret."""
+    def _store(
+        self, texts: list[str], question: str, store: StoreExample, *, replaced: bool
+    ) -> None:
+        """Store the feedback, or hold it back where a text looks like a secret."""
         found = list(dict.fromkeys(word for text in texts for word in find_secrets(text)))
         self._held = None
         if found:
@@ -186,7 +188,7 @@ class RatingCommands:
         else:
             self._save(store, replaced)
 
-    def _save(self, store: Store, replaced: bool) -> None:
+    def _save(self, store: StoreExample, replaced: bool) -> None:
         example = store([])
         number = self._context.feedback.number(example.id)
         self._context.emit(rated_event(example, number, replaced=replaced))

@@ -41,7 +41,7 @@ class ChatSession:
         settings: TeachingSettings,
         emit: Callable[[events.Event], None],
     ) -> None:
-        """`trainer` must call `training_changed` and read `settings` anew each time."""
+        """`trainer` must call `training_changed`, and read `settings` each time it needs them."""
         self._context = SessionContext(
             client, trainer, feedback, adapters, conversation, settings, emit
         )
@@ -63,7 +63,7 @@ class ChatSession:
         }
         for group in groups:
             self._handlers |= group.handlers()
-        self._refused: dict[str, float] | None = None
+        self._unloadable: dict[str, float] | None = None  # active adapters that failed to load
         self.ended = False
         """Whether the user has left the session (`/quit`)."""
 
@@ -88,9 +88,9 @@ class ChatSession:
         return any(r.state in OPEN_STATES for r in self._context.trainer.trainings())
 
     def start(self) -> None:
-        """Loads the base and the adapters that were active last, and starts the trainer; blocks.
+        """Load the base and the adapters that were active last, and start the trainer; blocks.
 
-        Where the adapters cannot be loaded, a notice says so and the base answers alone. Raises
+        Where the adapters cannot be loaded, emits a notice and uses the base alone. Raises
         `UserError` where the base cannot be loaded.
         """
         context = self._context
@@ -103,35 +103,35 @@ class ChatSession:
         try:
             context.activate(chosen)
         except UserError as error:
-            context.emit_notice(f"{error}; the base answers alone")
+            context.emit_notice(f"{error}; no adapter is active")
             context.activate({})
         self._trainings.emit_changes()
         context.trainer.start()
 
     def close(self) -> None:
-        """Ends the session; a running training continues, and the next session follows it."""
+        """End the session; a running training continues, and the next session follows it."""
         self._context.trainer.close()
         self._context.client.close()
 
     def submit(self, line: str) -> bool:
-        """Executes a line; whether it succeeded. Errors are emitted as `SessionError`."""
+        """Execute a line and return whether it succeeded. Errors are emitted as `SessionError`."""
         context = self._context
         context.cancelled.clear()
         try:
-            wanted = parse(line)
-            if not (isinstance(wanted, SlashCommand) and wanted.name in ("yes", "no")):
+            parsed = parse(line)
+            if not (isinstance(parsed, SlashCommand) and parsed.name in ("yes", "no")):
                 context.pending_action = None
-            if isinstance(wanted, Question):
-                self._answer(wanted.text)
-            elif wanted is not None:
-                self._handlers[wanted.name](wanted)
+            if isinstance(parsed, Question):
+                self._answer(parsed.text)
+            elif parsed is not None:
+                self._handlers[parsed.name](parsed)
         except UserError as error:
             context.emit(events.SessionError(text=str(error), command=line.strip()))
             return False
         return True
 
     def edited(self, request: events.EditRequest, text: str) -> bool:
-        """Stores the result of an `EditRequest`; whether it was stored."""
+        """Store the result of an `EditRequest` and return whether it was stored."""
         try:
             self._ratings.correct(text, request.example)
         except UserError as error:
@@ -140,11 +140,10 @@ class ChatSession:
         return True
 
     def remember(self, line: str) -> None:
-        """Adds a line to the input history, unless it looks like a secret."""
+        """Add a line to the input history, unless it looks like a secret."""
         if not find_secrets(line):
-            with contextlib.suppress(
-                UserError
-            ):  # a history that cannot be written does not stop the chat
+            # A history that cannot be written does not stop the chat.
+            with contextlib.suppress(UserError):
                 self._context.conversation.remember(line)
 
     def history(self) -> list[str]:
@@ -152,24 +151,22 @@ class ChatSession:
         return self._context.conversation.history()
 
     def cancel(self) -> None:
-        """Cancels the answer that is being generated, or the wait for a training."""
+        """Cancel the answer that is being generated, or the wait for a training."""
         self._context.cancelled.set()
         self._context.client.cancel()
 
     def training_changed(self) -> None:
-        """Emits what has changed; for the trainer's `on_change`."""
+        """Emit what has changed; for the trainer's `on_change`."""
         self._trainings.emit_changes()
 
     def _start_over_for_another_base(self) -> None:
-        """Starts a new conversation where the last one was with another base: its answers are
+        """Start a new conversation where the last one used another base, whose answers are
         neither context for this base nor rated as its own."""
         context = self._context
         others = {turn.base for turn in context.conversation.recorded(1)} - {None, context.base}
         if others:
             context.conversation.new()
-            context.emit_notice(
-                f"a new conversation is started: the last one was with {others.pop()}"
-            )
+            context.emit_notice(f"a new conversation is started: the last one used {others.pop()}")
 
     # -- asking ------------------------------------------------------------------------------
 
@@ -178,7 +175,7 @@ class ChatSession:
         self._load_changed_adapters()
         turn = Turn("user", question)
         answer = context.client.answer(
-            [*context.shown_turns(context.conversation.recorded()), turn],
+            [*context.prompt_turns(context.conversation.recorded()), turn],
             max_new_tokens=context.settings.max_new_tokens,
             on_token=lambda text: context.emit(events.Token(text=text)),
         )
@@ -204,15 +201,15 @@ class ChatSession:
         )
 
     def _load_changed_adapters(self) -> None:
-        """Loads the adapters that another session or the command line has activated."""
+        """Load the adapters that another session or the command line has activated."""
         context = self._context
         wanted = context.adapters.live(context.base)
-        if wanted in (context.client.live, self._refused):
+        if wanted in (context.client.live, self._unloadable):
             return
         try:
             context.activate(wanted)
         except UserError as error:
-            self._refused = wanted
+            self._unloadable = wanted
             context.emit_notice(f"{error}; the active adapters are unchanged")
 
     # -- commands of the session itself ------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.adapter import AdapterInfo, Measures
@@ -39,7 +40,7 @@ def example_table(example: RatedExample, number: int) -> events.TextTable:
         ("number", str(number)),
         ("id", example.id),
         ("time", formats.moment(example.time)),
-        ("rating", f"{example.rating} (weight {example.weight:g})"),
+        ("rating", f"{example.rating} (weight {formats.short_number(example.weight)})"),
         ("state", state(example)),
         ("question", example.question),
         ("earlier turns", str(len(example.turns) - 1)),
@@ -60,10 +61,12 @@ def training_table(records: Sequence[TrainingRecord]) -> events.TextTable:
         [
             record.id,
             record.state,
-            f"{record.step}/{record.total_steps}" if record.total_steps else formats.MISSING,
-            str(len(record.examples)),
-            change(record.before.recalled, record.after.recalled),
-            change(record.before.kept, record.after.kept),
+            formats.steps(record.step, record.total_steps)
+            if record.total_steps
+            else formats.MISSING,
+            formats.count(len(record.examples)),
+            formats.share_change(record.before.recalled, record.after.recalled),
+            formats.share_change(record.before.kept, record.after.kept),
             record.adapter or formats.MISSING,
             record.message,
         ]
@@ -80,20 +83,20 @@ def adapter_table(adapters: Sequence[AdapterEntry], live: dict[str, float]) -> e
         rows.append(
             [
                 info.name,
-                f"{live[info.name]:g}" if info.name in live else "",
+                formats.short_number(live[info.name]) if info.name in live else "",
                 info.base_model,
-                f"{info.lora.rank}/{info.lora.alpha:g}",
+                _rank_alpha(info),
                 formats.short_number(info.train_loss),
                 formats.share(info.after.recalled),
                 formats.share(info.after.kept),
                 formats.moment(info.created_at),
                 formats.size(size),
-                str(len(info.examples)),
-                str(queries),
+                formats.count(len(info.examples)),
+                formats.count(queries),
             ]
         )
-    headers = ["NAME", "LIVE", "BASE", "RANK/ALPHA", "LOSS", "RECALLED", "KEPT", "CREATED", "SIZE",
-               "LEARNED", "QUERIES"]  # fmt: skip
+    headers = ["NAME", "ACTIVE", "BASE", "RANK/ALPHA", "LOSS", "RECALLED", "KEPT", "CREATED",
+               "SIZE", "LEARNED", "QUERIES"]  # fmt: skip
     return events.TextTable(title="adapters", headers=headers, rows=rows)
 
 
@@ -109,10 +112,10 @@ def adapter_facts(listed: AdapterEntry, problem: str | None) -> events.TextTable
         ("parent", info.parent or formats.MISSING),
         ("created", formats.moment(info.created_at)),
         ("size", formats.size(listed.size)),
-        ("queries answered", str(listed.queries)),
-        ("LoRA", f"rank {info.lora.rank}, alpha {info.lora.alpha:g}"),
+        ("queries answered", formats.count(listed.queries)),
+        ("LoRA", f"rank {info.lora.rank}, alpha {formats.short_number(info.lora.alpha)}"),
         ("layers", targets if isinstance(targets, str) else ", ".join(targets)),
-        ("steps", formats.MISSING if info.steps is None else str(info.steps)),
+        ("steps", formats.count(info.steps)),
         ("loss", formats.short_number(info.train_loss)),
         ("recalled", measured(info.before, info.after, "recalled")),
         ("kept", measured(info.before, info.after, "kept")),
@@ -128,8 +131,8 @@ def measures_table(a: AdapterInfo, b: AdapterInfo) -> events.TextTable:
     rows = [
         ["recalled", formats.share(a.after.recalled), formats.share(b.after.recalled)],
         ["kept", formats.share(a.after.kept), formats.share(b.after.kept)],
-        ["loss", formats.short_number(a.train_loss), formats.number(b.train_loss, 3)],
-        ["rank/alpha", *(f"{i.lora.rank}/{i.lora.alpha:g}" for i in (a, b))],
+        ["loss", formats.short_number(a.train_loss), formats.short_number(b.train_loss)],
+        ["rank/alpha", _rank_alpha(a), _rank_alpha(b)],
     ]
     return events.TextTable(title="measured", headers=["", a.name, b.name], rows=rows)
 
@@ -171,22 +174,15 @@ def state(example: RatedExample) -> str:
     return "needs a correction" if example.needs_correction else "pending"
 
 
-def measured(before: Measures, after: Measures, what: str) -> str:
-    """Such as 30 % -> 100 % of 10."""
-    count = getattr(after, f"{what}_count")
-    text = change(getattr(before, what), getattr(after, what))
-    return f"{text} of {count}" if count else text
+def measured(before: Measures, after: Measures, name: Literal["recalled", "kept"]) -> str:
+    """A measure before and after training, and the number of answers that were checked, such as
+    `30 % → 100 % of 10`."""
+    count: int = getattr(after, f"{name}_count")
+    return formats.share_change(getattr(before, name), getattr(after, name), count)
 
 
-def change(before: float | None, after: float | None) -> str:
-    """Two shares, before and after; the first is left out where it is not known."""
-    if after is None:
-        return formats.MISSING
-    return (
-        formats.share(after)
-        if before is None
-        else f"{formats.share(before)} → {formats.share(after)}"
-    )
+def _rank_alpha(info: AdapterInfo) -> str:
+    return f"{info.lora.rank}/{formats.short_number(info.lora.alpha)}"
 
 
 def _facts(title: str, facts: Sequence[tuple[str, str]]) -> events.TextTable:

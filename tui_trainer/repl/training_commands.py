@@ -12,7 +12,7 @@ from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.repl.tables import training_table
 
 OPEN_STATES = ("queued", "training", "checking")
-ENDED_BADLY = ("refused", "failed", "cancelled")
+FAILED_STATES = ("refused", "failed", "cancelled")
 _SHOWN = 10  # trainings in the table
 _WAIT_SECONDS = 0.1
 
@@ -36,21 +36,21 @@ class TrainingCommands:
         }
 
     def emit_changes(self) -> None:
-        """Emits what has changed since the last time; the trainer's thread calls it."""
+        """Emit what has changed since the last time; the trainer's thread calls it."""
         context = self._context
         with self._lock:
             records = {record.id: record for record in context.trainer.trainings()}
             before = self._seen if self._seen is not None else records
             self._seen = records
-            news = [record for record in records.values() if before.get(record.id) != record]
+            changed = [record for record in records.values() if before.get(record.id) != record]
             problem = context.trainer.problem
-            news_of_problem, self._problem = problem != self._problem, problem
-        for record in news:
+            problem_changed, self._problem = problem != self._problem, problem
+        for record in changed:
             context.emit(events.TrainingStatus(record=record))
             if record.state == "live" and _state(before, record.id) != "live":
                 context.emit(events.AdaptersActivated(adapters=context.adapters.live(context.base)))
         context.emit_buffer(only_if_changed=True)
-        if news_of_problem and problem is not None:
+        if problem_changed and problem is not None:
             context.emit(events.SessionError(text=problem))
 
     def _train(self, command: SlashCommand) -> None:
@@ -59,7 +59,7 @@ class TrainingCommands:
         try:
             self._context.trainer.train_now()
         except UserError:
-            # The threshold may just have started a training on all of it, which is no error.
+            # Not an error: reaching the threshold may just have started a training on all of it.
             if not self._open():
                 raise
             self._context.emit_notice("all feedback is in a training already; /training shows it")
@@ -95,9 +95,9 @@ class TrainingCommands:
             context.emit(training_table(ended))
         else:
             context.emit_notice("no training is queued or running")
-        bad = [record for record in ended if record.state in ENDED_BADLY]
-        if bad:
-            raise UserError("; ".join(_outcome_text(record) for record in bad), 1)
+        failed = [record for record in ended if record.state in FAILED_STATES]
+        if failed:
+            raise UserError("; ".join(_outcome_text(record) for record in failed), 1)
         if context.trainer.problem is not None:
             raise UserError(context.trainer.problem, 1)
 
@@ -116,14 +116,15 @@ class TrainingCommands:
         self._context.trainer.cancel(name)
         self._context.emit_notice(f"training {name} is being cancelled; its examples stay pending")
 
-    def _chosen(self, command: SlashCommand, records: list[TrainingRecord], nothing: str) -> str:
-        """The id in the command, or that of the newest of `records`."""
+    def _chosen(self, command: SlashCommand, records: list[TrainingRecord], error: str) -> str:
+        """The id in the command, or that of the newest of `records`. Raises `UserError` with the
+        text `error` where there is neither."""
         if len(command.arguments) > 1:
             raise command.usage()
         if command.arguments:
             return command.arguments[0]
         if not records:
-            raise UserError(nothing)
+            raise UserError(error)
         return records[-1].id
 
     def _open(self) -> list[str]:

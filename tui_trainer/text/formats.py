@@ -78,9 +78,39 @@ def share(value: float | None) -> str:
     return _percent(value * 100)
 
 
+def share_change(before: float | None, after: float | None, count: int = 0) -> str:
+    """A share (0..1) before and after, and of how many: `30 % → 100 % of 10`.
+
+    The first is left out where it is not known, and the number where it is 0.
+    """
+    if after is None:
+        return MISSING
+    text = share(after) if before is None else f"{share(before)} → {share(after)}"
+    return f"{text} of {count:,}" if count else text
+
+
 def percent(value: float | None) -> str:
     """A percentage (0..100): `38 %`."""
     return MISSING if value is None or not math.isfinite(value) else f"{value:.0f} %"
+
+
+def change(value: float | None) -> str:
+    """A relative change, signed: `-3.1 %` for -0.031, `+120 %` for 1.2."""
+    if value is None or not math.isfinite(value * 100):
+        return MISSING
+    per_cent = value * 100
+    return f"{per_cent:+.1f} %" if abs(per_cent) < 99.95 else f"{per_cent:+,.0f} %"
+
+
+def factor(value: float | None) -> str:
+    """A factor with two significant digits: `×1.3`, `×0.5`."""
+    text = number(value, 2)
+    return "×" + (text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text)
+
+
+def steps(step: int | None, total: int | None) -> str:
+    """A step, and the total where it is known: `1,420 / 3,000`."""
+    return f"{count(step)} / {count(total)}" if total else count(step)
 
 
 def size(amount: float | None) -> str:

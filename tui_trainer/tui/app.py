@@ -18,8 +18,6 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import ACTIVE_STATES
-from tui_trainer.store.runs import process_identity
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import command_palette, keymap, themes
 from tui_trainer.tui.common.markup import unbroken
@@ -38,7 +36,7 @@ from tui_trainer.tui.messages import (
     TerminalSignal,
 )
 from tui_trainer.tui.notifications import ScreenNotifier
-from tui_trainer.tui.run_control.engines import Engines
+from tui_trainer.tui.run_control.engines import Engines, local_process
 from tui_trainer.tui.startup import ascii_fallback, gc_pause
 from tui_trainer.tui.startup.cached_stylesheet import CachedStylesheet
 from tui_trainer.tui.startup.monochrome import GreyFilter, no_color_wanted
@@ -55,28 +53,15 @@ if TYPE_CHECKING:  # numpy and what needs it come after the first paint
     from tui_trainer.tui.run_control.actions import RunActions
     from tui_trainer.watch.snapshots import FolderView, RunSummary, RunView
 
-_TABS = (("show_dashboard", "Dashboard", "dashboard"), ("show_runs", "Runs", "runs"))
-_MORE_TABS = (
-    ("show_chat", "Chat", "chat"),
-    ("show_adapters", "Adapters", "adapters"),
-    ("show_new", "New run", "new"),
-)
-# Keys that monitor does not offer.
-_SESSION_KEYS = frozenset(
-    {"new_run", "show_new", "again", "resume_run", "show_chat", "show_adapters", "adopt"}
-)
 _SAMPLES_KEPT = 600  # hardware samples, every 2 s: 20 minutes
-MOST_MARKED = 8  # marked runs, which are read whole beside the one on the dashboard
-# The watcher limits its rate of snapshots; this limits what others may post.
-_FRAME_SECONDS = 0.03
+MOST_MARKED = 8  # runs that can be marked; each is read completely
+_FRAME_SECONDS = 0.03  # between two frames; the watcher limits its rate of snapshots itself
 _STARTED_SECONDS = 5.0  # start-up has ended by then, however large the folder is
-_LOADING_SECONDS = 0.2  # while a run is being read every frame redraws its charts
-_NOT_USED = (ANSIToTruecolor, Monochrome)  # Textual's filters; see `get_line_filters`
+_LOADING_SECONDS = 0.2  # between two frames while a run is read: each redraws its charts
+_UNUSED_FILTERS = (ANSIToTruecolor, Monochrome)  # Textual's; see `get_line_filters`
 _NOTICE_WIDTH = 69  # width of a notice's text in cells, as in the stylesheet
 _NOTICE_EDGE = 4  # its border and padding, and the scrollbar beside it
-MONITOR_ONLY = (
-    "monitor only shows and controls runs; start tui-trainer without monitor to use this screen"
-)
+MONITOR_ONLY = "monitor only shows and controls runs; start tui-trainer for this screen"
 
 
 class TrainerApp(App[int]):
@@ -105,8 +90,8 @@ class TrainerApp(App[int]):
         self.monitor_only = monitor_only
         self._view: FolderView | None = None
         self.focus_path = focus = focus and focus.expanduser().absolute()
-        self.template: Job | None = None  # what the form for a new run starts from, once
-        self.overlay: tuple[Path, ...] = ()  # runs marked to be overlaid
+        self.template: Job | None = None
+        self.overlay: tuple[Path, ...] = ()
         self.keymap = keymap.make_keymap(settings.keys)
         self.themes = themes.load_themes()
         self.marks = ascii_fallback.chart_marks(settings.charts)
@@ -119,7 +104,7 @@ class TrainerApp(App[int]):
         if not ascii_fallback.locale_has_unicode():
             self._filters_added.append(ascii_fallback.AsciiFallback())
         self._guard = TerminalGuard(self.exit)
-        self.notifier = ScreenNotifier(self, self._is_teaching_run)
+        self.notifier = ScreenNotifier(self, self._is_chat_training)
         self._shown_warnings: set[str] = set()
         self._shown_at = 0.0
         self._frame: Timer | None = None
@@ -138,9 +123,9 @@ class TrainerApp(App[int]):
         self._guard.start()
 
     def begin(self) -> None:
-        """Starts the background services: called after the first paint."""
+        """Start the background services: called after the first paint."""
         self.services.start()
-        self.set_timer(_STARTED_SECONDS, gc_pause.release)
+        self.set_timer(_STARTED_SECONDS, gc_pause.resume)
         if not self.monitor_only:
             self.chat.open_later()
 
@@ -152,41 +137,42 @@ class TrainerApp(App[int]):
 
     @property
     def ansi_theme(self) -> TerminalTheme:
-        """Requested with every line drawn; true colours do not need it."""
+        """The colours of the terminal, which are not needed with true colours; Textual reads this
+        for every line that it draws."""
         return self.ansi_theme_dark
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         # Our colours are true colours already; these filters took a third of every repaint.
-        own = [kept for kept in super().get_line_filters() if not isinstance(kept, _NOT_USED)]
+        own = [kept for kept in super().get_line_filters() if not isinstance(kept, _UNUSED_FILTERS)]
         return [*own, *self._filters_added]
 
     # -- messages from threads ------------------------------------------------------------
 
     @on(FolderChanged)
-    def _take_view(self, message: FolderChanged) -> None:
+    def _handle_view(self, message: FolderChanged) -> None:
         view = self._view = message.view
         if self.current_mode == "opening":
             self.switch_mode("dashboard")
-        if view.focused is not None and needs_selection(view, self.focus_path):
+        if view.focused is not None and self._needs_focus(view):
             self.focus_run(view.focused.summary.path)
         self._warn_once(view.oddities)
         self.engines.attach_to_live(view.runs)
-        self.notifier.take(view)
+        self.notifier.check_snapshot(view)
         self.services.measure_process(local_process(view.focused))
         self._show_soon()
 
     @on(HardwareSampled)
-    def _take_sample(self, message: HardwareSampled) -> None:
+    def _handle_sample(self, message: HardwareSampled) -> None:
         self.samples = (*self.samples, message.sample)[-_SAMPLES_KEPT:]
         for page in self._pages():
-            if page.is_mounted:  # it may arrive before the panes
-                page.take_machine(self.samples)
+            if page.is_mounted:  # a sample may arrive before the panes
+                page.show_hardware(self.samples)
 
     @on(EngineEnded)
-    def _take_end(self, message: EngineEnded) -> None:
+    def _handle_engine_end(self, message: EngineEnded) -> None:
         end = message.end
         self.engines.ended(end)
-        if self.chat.teaches(end.path):
+        if self.chat.is_own_training(end.path):
             return  # the chat reports how it ended
         failed = end.refused or end.status in ("failed", "crashed")
         self.show_notice(
@@ -195,50 +181,50 @@ class TrainerApp(App[int]):
         self.services.watcher.refresh()
 
     @on(RunMade)
-    def _take_run(self, message: RunMade) -> None:
+    def _handle_new_run(self, message: RunMade) -> None:
         self.engines.start(message.folder)
         self.focus_run(message.folder.path)
         self.action_show("dashboard")
 
     @on(ChatNewsPosted)
-    def _take_chat(self) -> None:
-        self.chat.spoke()
+    def _handle_chat_news(self) -> None:
+        self.chat.news_posted()
 
     @on(TerminalSignal)
-    def _ring(self, message: TerminalSignal) -> None:
+    def _write_sequences(self, message: TerminalSignal) -> None:
         if self._driver is not None:
             self._driver.write(message.sequences)
             self._driver.flush()
 
     @on(NoticePosted)
-    def _take_notice(self, message: NoticePosted) -> None:
+    def _handle_notice(self, message: NoticePosted) -> None:
         self.show_notice(message.text, message.severity)
 
     @on(StopsAcknowledged)
-    def _leave_stopped(self) -> None:
+    def _exit_stopped(self) -> None:
         self.exit(0)
 
     # -- for the screens ------------------------------------------------------------
 
     def show_notice(self, text: str, severity: Severity = "information") -> None:
-        """Shows a notice; text from files is cleaned and never read as markup."""
+        """Show a notice; text from files is cleaned and never read as markup."""
         width = min(_NOTICE_WIDTH, self.size.width - _NOTICE_EDGE)
         self.notify(unbroken(Content(clean(text)), width).plain, severity=severity, markup=False)
 
     def refresh_chat(self) -> None:
-        """Updates the screens that show the chat."""
+        """Update the screens that show the chat."""
         for page in self._pages():
             if page.is_mounted:
                 page.refresh_chat()
 
     def focus_run(self, path: Path | None) -> None:
-        """Selects the run that the dashboard shows."""
+        """Select the run that the dashboard shows."""
         if path != self.focus_path:
             self.focus_path = path
             self.services.watcher.focus(path)
 
     def toggle_overlay(self, path: Path) -> None:
-        """Marks a run to be overlaid on the dashboard, or removes the mark."""
+        """Mark a run to be overlaid on the dashboard, or remove the mark."""
         if path in self.overlay:
             self.overlay = tuple(other for other in self.overlay if other != path)
         elif len(self.overlay) == MOST_MARKED:
@@ -253,15 +239,9 @@ class TrainerApp(App[int]):
         runs = self._view.runs if self._view is not None else ()
         return next((run for run in runs if run.path == self.focus_path), None)
 
-    def tabs(self) -> tuple[tuple[str, str, str], ...]:
-        """Key, title and screen of each tab."""
-        tabs = _TABS if self.monitor_only else (*_TABS, *_MORE_TABS)
-        keys = {key.id: key for key in keymap.KEYS}
-        return tuple((self.keymap.shown(keys[id]), title, screen) for id, title, screen in tabs)
-
     def offers(self, key: Key) -> bool:
         """Whether a key is offered in this session."""
-        return not (self.monitor_only and key.id in _SESSION_KEYS)
+        return not (self.monitor_only and key.id in keymap.SESSION_KEYS)
 
     def resume_hint(self, run: RunSummary) -> str:
         """How to resume an ended run, as a short text."""
@@ -269,8 +249,7 @@ class TrainerApp(App[int]):
             return f"only {clean(run.tool)}, which wrote it, can resume it"
         if self.monitor_only:
             return f"to resume it: tui-trainer resume {clean(str(run.path))}"
-        key = next(key for key in keymap.KEYS if key.id == "resume_run")
-        return f"{self.keymap.shown(key)} resumes it from its last checkpoint"
+        return f"{self.keymap.shown_by_id('resume_run')} resumes it from its last checkpoint"
 
     @cached_property
     def chat(self) -> ChatController:
@@ -281,14 +260,14 @@ class TrainerApp(App[int]):
 
     @cached_property
     def run_actions(self) -> RunActions:
-        """What the keys do that act on a run."""
+        """The actions of the keys that control a run."""
         from tui_trainer.tui.run_control.actions import RunActions
 
         return RunActions(self)
 
-    def farewell(self) -> str | None:
-        """What is printed in the shell after the session."""
-        return self.chat.last_words
+    def exit_message(self) -> str | None:
+        """What is printed in the shell after the session, or None."""
+        return self.chat.exit_message
 
     @property
     def view(self) -> FolderView:
@@ -305,23 +284,22 @@ class TrainerApp(App[int]):
         return themes.chart_palette(self.themes.files[self.theme])
 
     def runs_here(self, run: RunView | None) -> bool:
-        """Whether a process of the run is active on this machine."""
+        """Whether the run is active on this computer."""
         return local_process(run) is not None
 
     # -- keys ------------------------------------------------------------------------------------
 
     def action_control_run(self, action: str) -> None:
-        """Does what a key does to the chosen run; `action` is a method of `RunActions`."""
+        """Run an action on the chosen run; `action` is a method of `RunActions`."""
         getattr(self.run_actions, action)()
 
     async def action_quit(self) -> None:
-        self.run_actions.leave()
+        self.run_actions.quit()
 
-    async def action_help_quit(self) -> None:  # type: ignore[override]
-        self.run_actions.leave()
+    action_help_quit = action_quit  # type: ignore[assignment]
 
     def action_show(self, screen: str) -> None:
-        if self.monitor_only and screen in (tab[2] for tab in _MORE_TABS):
+        if screen not in (tab[2] for tab in self.keymap.tabs(self.monitor_only)):
             self.show_notice(MONITOR_ONLY, "warning")
         elif screen != self.current_mode:
             self.switch_mode(screen)
@@ -334,7 +312,7 @@ class TrainerApp(App[int]):
     def action_refresh_now(self) -> None:
         self.services.watcher.refresh()
         self.refresh_chat()
-        self.show_notice("rescanning the folder")
+        self.show_notice("reading the folder again")
 
     def action_help(self) -> None:
         from tui_trainer.tui.common.help_screen import HelpScreen
@@ -350,8 +328,15 @@ class TrainerApp(App[int]):
     def _pages(self) -> list[Page]:
         return [screen for screen in self.screen_stack if isinstance(screen, Page)]
 
+    def _needs_focus(self, view: FolderView) -> bool:
+        """Whether no run is selected yet, or the selected one was deleted from the disk."""
+        path = self.focus_path
+        if path is None:
+            return True
+        return path not in {run.path for run in view.runs} and not path.exists()
+
     def _show_soon(self) -> None:
-        """Shows the newest snapshot: at once, or after the minimum time between two frames."""
+        """Show the newest snapshot: at once, or after the minimum time between two frames."""
         least = _LOADING_SECONDS if self.view.loading else _FRAME_SECONDS
         wait = least - (time.monotonic() - self._shown_at)
         if wait <= 0:
@@ -366,10 +351,10 @@ class TrainerApp(App[int]):
         for page in self._pages():
             page.refresh_all()
         if not self.view.loading:
-            self.call_after_refresh(gc_pause.release)
+            self.call_after_refresh(gc_pause.resume)
 
-    def _is_teaching_run(self, path: Path) -> bool:
-        return "chat" in vars(self) and self.chat.teaches(path)
+    def _is_chat_training(self, path: Path) -> bool:
+        return "chat" in vars(self) and self.chat.is_own_training(path)
 
     def _warn_once(self, warnings: tuple[str, ...]) -> None:
         for warning in warnings:
@@ -378,7 +363,7 @@ class TrainerApp(App[int]):
                 self.show_notice(warning, "warning")
 
     def _use_themes(self) -> None:
-        """Registers the palettes and applies the chosen one."""
+        """Register the themes and apply the chosen one."""
         for file in self.themes.files.values():
             self.register_theme(themes.textual_theme(file))
         wanted = self.settings.theme
@@ -392,19 +377,6 @@ class TrainerApp(App[int]):
         self._show_everywhere()
 
 
-def needs_selection(view: FolderView, path: Path | None) -> bool:
-    """Whether no run is selected yet, or the selected one was removed from the disk."""
-    if path is None:
-        return True
-    return path not in {run.path for run in view.runs} and not path.exists()
-
-
-def local_process(run: RunView | None) -> int | None:
-    """The process id of a run that is active on this machine; None otherwise."""
-    state = run.state if run is not None and run.summary.status in ACTIVE_STATES else None
-    return state.pid if state is not None and process_identity.is_here(state) else None
-
-
 def run_app(
     runs_dir: Path,
     *,
@@ -412,7 +384,7 @@ def run_app(
     monitor_only: bool = False,
     settings: Settings,
 ) -> int:
-    """Runs the full-screen session until it ends and returns its exit status.
+    """Run the full-screen session until it ends and return its exit status.
 
     `focus` is the run to show first. Raises `UserError` where there is no terminal.
     """

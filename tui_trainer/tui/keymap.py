@@ -16,24 +16,32 @@ from tui_trainer.store.toml import nearest
 
 @dataclass(frozen=True)
 class Key:
-    """One binding.
+    """One binding."""
 
-    `scope` is where it works: `app` (everywhere), `run` (dashboard and list), or one screen.
-    `rank` orders the footer, the smallest kept longest where it is narrow; 0 leaves it out.
-    """
-
-    id: str
-    keys: str
-    action: str
-    label: str
-    help: str
-    scope: str
-    rank: int = 0
-    priority: bool = False
+    id: str  # as in the settings
+    keys: str  # as Textual writes them, separated by commas
+    action: str  # of Textual
+    label: str  # in the bottom line and the command palette
+    help: str  # in the help and the command palette
+    scope: str  # where it works: `app` (everywhere), `run` (dashboard and list), or one screen
+    rank: int = 0  # in the bottom line; where it is narrow, small ranks are kept; 0: never shown
+    priority: bool = False  # whether it works while text is typed
 
 
 # Keys that act only on a live run whose process executes commands.
-STEERING = frozenset({"pause", "checkpoint", "stop", "rate"})
+COMMAND_KEYS = frozenset({"pause", "checkpoint", "stop", "rate"})
+# Keys that `monitor` does not offer.
+SESSION_KEYS = frozenset(
+    {"new_run", "show_new", "again", "resume_run", "show_chat", "show_adapters", "adopt"}
+)
+# The tabs: id of the key, title, and screen. `monitor` offers the first two.
+TABS = (
+    ("show_dashboard", "Dashboard", "dashboard"),
+    ("show_runs", "Runs", "runs"),
+    ("show_chat", "Chat", "chat"),
+    ("show_adapters", "Adapters", "adapters"),
+    ("show_new", "New run", "new"),
+)
 # The scopes in which a key press is looked up on each screen; keys differ within each set.
 REACH = {
     "dashboard": ("app", "run", "dashboard"),
@@ -57,13 +65,13 @@ KEYS: tuple[Key, ...] = (
         "advice suggests; in a run that has ended, roll back with it", "dashboard", 6),
     Key("dismiss", "A", "screen.dismiss_advice", "dismiss", "dismiss the current advice and mute "
         "its kind in this run", "dashboard", 18),
-    Key("adopt", "K", "app.control_run('adopt')", "to adapters", "add the adapter of a finished "
-        "run to the adapters", "run", 17),
-    Key("again", "N", "app.control_run('again')", "again", "fill in a new run with the settings "
-        "of this one", "run", 16),
+    Key("adopt", "K", "app.control_run('add_adapter')", "to adapters", "add the adapter of a "
+        "finished run to the adapters", "run", 17),
+    Key("again", "N", "app.control_run('again')", "again", "fill in the form for a new run with "
+        "the settings of this one", "run", 16),
     Key("details", "d", "app.control_run('details')", "details", "configuration, events, "
         "checkpoints, hardware and log of the run", "run", 11),
-    Key("machine", "h", "app.control_run('machine')", "hardware", "hardware: what limits the "
+    Key("machine", "h", "app.control_run('hardware')", "hardware", "hardware: what limits the "
         "speed of the run, GPUs, CPUs, memory, and their history", "run", 13),
     Key("chart", "g", "screen.next_chart", "chart", "show the next chart below, or in place "
         "of the current one", "dashboard", 8),
@@ -82,8 +90,8 @@ KEYS: tuple[Key, ...] = (
         "smoothing, up to 0.999", "dashboard"),
     Key("rougher", "less_than_sign", "screen.smoother(-1)", "rougher", "slightly less smoothing",
         "dashboard"),
-    Key("raw", "b", "screen.raw", "bare", "smoothed lines only, or with the raw values dimmed "
-        "behind them", "dashboard"),
+    Key("raw", "b", "screen.raw", "raw values", "show or hide the raw values behind the smoothed "
+        "lines", "dashboard"),
     Key("log_y", "y", "screen.log_y", "log", "logarithmic or linear y axis", "dashboard", 9),
     Key("log_x", "X", "screen.log_x", "log x", "logarithmic or linear x axis", "dashboard"),
     Key("x_axis", "x", "screen.x_axis", "x axis", "x axis: steps, epochs, tokens, time since "
@@ -126,15 +134,15 @@ KEYS: tuple[Key, ...] = (
         "and results", "runs", 9),
     Key("sort", "o", "screen.sort", "sort", "sort by the next column", "runs", 10),
     Key("turn", "O", "screen.turn", "reverse", "reverse the order", "runs"),
-    Key("good", "ctrl+g", "screen.say('/good')", "good", "the last answer is right: learn it",
+    Key("good", "ctrl+g", "screen.submit('/good')", "good", "the last answer is right: learn it",
         "chat", 4, True),
-    Key("correct", "ctrl+e", "screen.say('/edit')", "correct", "write the right answer to the "
+    Key("correct", "ctrl+e", "screen.submit('/edit')", "correct", "write the right answer to the "
         "last question", "chat", 3, True),
     Key("rate_answer", "ctrl+r", "screen.rate", "rate", "rate the last answer, with a note, or "
         "let the model answer again", "chat", 5, True),
-    Key("agree", "ctrl+y", "screen.agree", "yes", "answer yes to the question above the input "
+    Key("agree", "ctrl+y", "screen.confirm", "yes", "answer yes to the question above the input "
         "line, such as accepting a revised answer", "chat", 8, True),
-    Key("train_now", "ctrl+t", "screen.say('/train')", "train", "start a training with the "
+    Key("train_now", "ctrl+t", "screen.submit('/train')", "train", "start a training with the "
         "pending feedback", "chat", 7, True),
     Key("watch_training", "ctrl+o", "screen.watch", "watch", "show the training on the dashboard",
         "chat", 9, True),
@@ -180,21 +188,22 @@ KEYS: tuple[Key, ...] = (
         "new"),
     Key("next_field", "down", "app.focus_next", "next field", "next field", "new"),
     Key("previous_field", "up", "app.focus_previous", "previous field", "previous field", "new"),
-    Key("new_run", "n", "app.show('new')", "new run", "fill in a new run", "app", 13),
+    Key("new_run", "n", "app.show('new')", "new run", "fill in the form for a new run", "app", 13),
     Key("show_dashboard", "1,f1", "app.show('dashboard')", "dashboard", "the dashboard", "app"),
     Key("show_runs", "2,f2", "app.show('runs')", "runs", "the list of runs", "app"),
-    Key("show_chat", "3,f3", "app.show('chat')", "chat", "the chat and its trainings", "app"),
+    Key("show_chat", "3,f3", "app.show('chat')", "chat", "the chat with its trainings", "app"),
     Key("show_adapters", "4,f4", "app.show('adapters')", "adapters", "the learned adapters", "app"),
     Key("show_new", "5,f5", "app.show('new')", "new run", "the form for a new run", "app"),
     Key("refresh", "r", "app.refresh_now", "refresh", "read the folder again now", "app", 14),
     Key("back", "escape", "app.step_back", "back", "restore a pane, clear a filter, or go to the "
         "dashboard", "app", 16),
-    Key("help", "question_mark", "app.help", "help", "every key", "app", 1),
+    Key("help", "question_mark", "app.help", "help", "list every key", "app", 1),
     Key("palette", "ctrl+p", "app.command_palette", "commands", "commands and themes by name",
         "app", 15, True),
     Key("suspend", "ctrl+z", "app.suspend_process", "suspend", "suspend to the shell; fg "
-        "returns", "app", 0, True),
-    Key("quit", "q", "app.quit", "quit", "leave; a training run can keep running", "app", 2),
+        "resumes", "app", 0, True),
+    Key("quit", "q", "app.quit", "quit", "quit; a run can keep training without the screen", "app",
+        2),
 )  # fmt: skip
 
 _NAMES = {
@@ -229,6 +238,24 @@ class Keymap:
     def shown(self, key: Key) -> str:
         """The first key of a binding, as the footer shows it."""
         return display(self.overrides.get(key.id, key.keys).split(",")[0])
+
+    def shown_by_id(self, id: str) -> str:
+        """As `shown`, for the binding with this id."""
+        return self.shown(next(key for key in KEYS if key.id == id))
+
+    def shown_while_typing(self, id: str) -> str:
+        """As `shown_by_id`, but a key of the binding that also works in an input field, if any."""
+        key = next(key for key in KEYS if key.id == id)
+        keys = self.overrides.get(id, key.keys).split(",")
+        return display(next((one for one in keys if not types_text(one)), keys[0]))
+
+    def tabs(self, monitor_only: bool) -> tuple[tuple[str, str, str], ...]:
+        """Key, title and screen of each tab."""
+        return tuple(
+            (self.shown_by_id(id), title, screen)
+            for id, title, screen in TABS
+            if not (monitor_only and id in SESSION_KEYS)
+        )
 
     def all_shown(self, key: Key) -> str:
         """Every key of a binding, for the help."""
@@ -275,15 +302,16 @@ def make_keymap(wanted: Mapping[str, str]) -> Keymap:
         if name not in known:
             guess = nearest(name, list(known))
             hint = f"; did you mean {guess}?" if guess else ""
-            problems.append(f"settings: keys.{name}: there is no such binding{hint}")
+            problems.append(f"settings: keys.{name}: there is no binding of this name{hint}")
         elif not chosen:
-            problems.append(f"settings: keys.{name}: name a key, such as space or f5")
+            problems.append(f"settings: keys.{name}: give a key, such as space or f5")
         else:
             overrides[name] = ",".join(chosen)
     while (clash := _clash(overrides)) is not None:
         name, other = clash
         problems.append(
-            f"settings: keys.{name}: {wanted[name]!r} is already the key of {other.id}; ignored"
+            f"settings: keys.{name}: {wanted[name]!r} is already the key of {other.id}; "
+            "the setting is ignored"
         )
         del overrides[name]
     return Keymap(overrides, tuple(problems))

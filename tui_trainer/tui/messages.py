@@ -16,7 +16,7 @@ Severity = Literal["information", "warning", "error"]
 
 
 class FolderChanged(Message):
-    """The watched folder changed; a newer snapshot replaces one that still waits."""
+    """The watched folder changed; a newer snapshot replaces one that is still queued."""
 
     def __init__(self, view: FolderView) -> None:
         super().__init__()

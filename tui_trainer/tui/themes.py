@@ -1,6 +1,6 @@
-"""Palettes: one TOML file each, colours named by what they mean.
+"""Colour themes: one TOML file each, with the colours named by their meaning.
 
-A file that cannot be used is named in one sentence and skipped; the app always starts.
+A file that cannot be used is skipped with a message; the app always starts.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class ThemeFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 @dataclass(frozen=True)
 class Themes:
-    """The usable palettes by name, and a sentence for each file that is not usable."""
+    """The usable themes by name, and a message for each file that cannot be used."""
 
     files: dict[str, ThemeFile] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
-# Used where not a single file can be read, so that there is always something to see.
+# Used if no file can be read.
 FALLBACK = ThemeFile(
     name="plain",
     dark=True,
@@ -75,7 +75,8 @@ FALLBACK = ThemeFile(
 
 
 def load_themes(folders: Iterable[Path] | None = None) -> Themes:
-    """Every palette in `folders` (default: shipped, then the user's own, which win)."""
+    """Every theme in `folders` (default: those of the package, then the user's own, which replace
+    themes of the same name)."""
     files: dict[str, ThemeFile] = {}
     problems: list[str] = []
     for folder in paths.themes() if folders is None else folders:
@@ -95,7 +96,7 @@ def load_themes(folders: Iterable[Path] | None = None) -> Themes:
 
 
 def read_theme(file: Path) -> ThemeFile:
-    """One palette. Raises `UserError` naming the file and what is wrong in it."""
+    """Read one theme. Raises `UserError` with the file and what is wrong in it."""
     theme = toml.convert(toml.read_toml(file), ThemeFile, str(file))
     colours = theme.colours
     named = [(role, getattr(colours, role)) for role in ROLES]
@@ -108,12 +109,12 @@ def read_theme(file: Path) -> ThemeFile:
                 f'{file}: colours.{role}: {value!r} is not a colour; write it as "#rrggbb"'
             ) from None
     if not colours.series:
-        raise UserError(f"{file}: colours.series: at least one colour is needed for the charts")
+        raise UserError(f"{file}: colours.series: add at least one colour for the charts")
     return theme
 
 
 def textual_theme(file: ThemeFile) -> Theme:
-    """The palette in Textual's terms."""
+    """The theme as Textual's."""
     c = file.colours
     return Theme(
         name=file.name,
@@ -150,8 +151,8 @@ def textual_theme(file: ThemeFile) -> Theme:
 
 
 def chart_palette(file: ThemeFile) -> Palette:
-    """The palette in the charts' terms; backgrounds are left to the pane."""
-    from tui_trainer.tui.charts.model import Palette  # with numpy: after the first paint
+    """The theme as a palette of the charts, without backgrounds."""
+    from tui_trainer.tui.charts.model import Palette  # loads numpy: after the first paint
 
     c = file.colours
     line = c.series[0]
@@ -182,9 +183,9 @@ def contrast(one: str, other: str) -> float:
     return (bright + 0.05) / (dark + 0.05)
 
 
-def mix(colour: str, ground: str, share: float) -> str:
-    """`share` (0..1) of `colour` over `ground`, as "#rrggbb"."""
-    return Color.parse(ground).blend(Color.parse(colour), share).hex6
+def mix(colour: str, background: str, share: float) -> str:
+    """`share` (0..1) of `colour` over `background`, as "#rrggbb"."""
+    return Color.parse(background).blend(Color.parse(colour), share).hex6
 
 
 def _luminance(colour: str) -> float:

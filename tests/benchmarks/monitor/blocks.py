@@ -29,7 +29,7 @@ _SIZE = (160, 45)
 
 async def probe(folder: Path) -> dict[str, float]:
     """The figures for one folder of runs."""
-    gc_pause.hold()  # as the command does
+    gc_pause.pause()  # as the command does
     settings = Settings()
     services = real_services(folder, settings.refresh_seconds)
     app = TrainerApp(folder, settings=settings, services=services, monitor_only=True)

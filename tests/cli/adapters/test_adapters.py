@@ -43,11 +43,11 @@ def refused(capsys: Capture, *arguments: str) -> str:
     return text
 
 
-def test_the_list_tells_what_answers(store: AdapterStore, capsys: Capture) -> None:
+def test_the_list_shows_the_active_adapters(store: AdapterStore, capsys: Capture) -> None:
     done(capsys, "load", "one=0.7", "two=0.3")
     done(capsys, "load", "other")
     header, *rows = done(capsys, "list")[0].splitlines()
-    assert header.split()[:3] == ["NAME", "LIVE", "BASE"]
+    assert header.split()[:3] == ["NAME", "ACTIVE", "BASE"]
     assert [row.split()[:2] for row in rows] == [["one", "0.7"], ["two", "0.3"], ["other", "1"]]
     listed = json.loads(done(capsys, "list", "--json")[0])
     assert [(item["name"], item["live"]) for item in listed] == [
@@ -60,7 +60,7 @@ def test_the_list_tells_what_answers(store: AdapterStore, capsys: Capture) -> No
     assert (store.live(), store.live("/models/other")) == ({}, {"other": 1.0})
 
 
-def test_an_empty_store_says_how_the_first_one_comes(capsys: Capture) -> None:
+def test_an_empty_store_says_how_to_create_the_first_adapter(capsys: Capture) -> None:
     assert done(capsys, "list") == (
         "",
         "no adapters yet; create one with tui-trainer repl, then /fix TEXT and /train\n",
@@ -69,7 +69,7 @@ def test_an_empty_store_says_how_the_first_one_comes(capsys: Capture) -> None:
     assert done(capsys, "list", "--trash")[1] == "the trash is empty\n"
 
 
-def test_show_tells_what_is_wrong(store: AdapterStore, capsys: Capture) -> None:
+def test_show_has_the_problems(store: AdapterStore, capsys: Capture) -> None:
     assert json.loads(done(capsys, "show", "one", "--json")[0])["problem"] is None
     (store.root / "one" / adapter_files.WEIGHTS).write_bytes(b"")
     assert "has changed since it was saved" in done(capsys, "show", "one")[0]
@@ -153,7 +153,7 @@ def test_nothing_heavy_is_loaded(arguments: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "LOADED"
 
 
-def test_an_adapter_from_elsewhere_is_taken_in(
+def test_an_adapter_from_elsewhere_is_added(
     store: AdapterStore, capsys: Capture, tmp_path: Path
 ) -> None:
     done(capsys, "export", "one", str(tmp_path / "out"))

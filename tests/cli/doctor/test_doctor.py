@@ -61,7 +61,7 @@ def test_the_json_document_holds_every_section(
     assert all(item["what"] and item["repair"] for item in found["missing"])
 
 
-def test_the_words_tell_the_same(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_text_shows_the_same(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnosis, "ask_torch", lambda: TorchFacts(problem="not \x1b[1m there"))
     assert main.main(["doctor"]) == 0
     text = capsys.readouterr().out
@@ -95,7 +95,7 @@ def test_a_gpu_that_torch_cannot_use_is_named(machine: SystemInfo) -> None:
     assert diagnosis.find_missing(with_gpu, used, TERMINAL, base_present=True) == []
 
 
-def test_a_torch_that_hangs_or_breaks_is_told(
+def test_a_torch_that_hangs_or_breaks_is_reported(
     train_extra: None, monkeypatch: pytest.MonkeyPatch, machine: SystemInfo
 ) -> None:
     monkeypatch.setattr(diagnosis, "_ASK_TORCH", "import time; time.sleep(600)")
@@ -145,7 +145,7 @@ def test_a_driver_too_old_for_torch_and_a_lost_gpu(machine: SystemInfo) -> None:
 
 def test_a_full_disk_is_missing_room(machine: SystemInfo) -> None:
     (what,) = missing(machine, disk_free=1 << 29)
-    assert what.startswith("disk space (0.5 GiB free at ")
+    assert what.startswith("disk space (512 MiB free at ")
 
 
 def test_an_apple_gpu_needs_no_cuda(machine: SystemInfo) -> None:

@@ -48,7 +48,7 @@ def test_both_runs_are_listed(tmp_path: Path, capsys: Capture, fault: faults.Fau
 
 
 @EACH_FAULT
-def test_every_command_on_it_ends_in_words(
+def test_every_command_on_it_ends_in_a_sentence(
     tmp_path: Path, capsys: Capture, fault: faults.Fault
 ) -> None:
     faults.make_good(tmp_path)
@@ -81,7 +81,7 @@ def test_every_command_on_it_ends_in_words(
         ("deep state.json", "state.json cannot be read: nested too deeply"),
     ],
 )
-def test_the_row_says_why(tmp_path: Path, capsys: Capture, fault: str, reason: str) -> None:
+def test_the_row_shows_the_reason(tmp_path: Path, capsys: Capture, fault: str, reason: str) -> None:
     faults.make_good(tmp_path)
     faults.RUNS[fault](tmp_path)
     (row,) = [row for row in listed(tmp_path, capsys) if row["name"] != "good"]

@@ -105,7 +105,7 @@ def test_a_folder_with_a_broken_run_json_is_listed(tmp_path: Path, capsys: Captu
     assert "run.json  cannot be read" in printed(capsys, "runs", "show", str(tmp_path / "odd"))
 
 
-def test_show_tells_results_checkpoints_and_where_the_adapter_lies(
+def test_show_has_results_checkpoints_and_the_adapter_path(
     make_run: Callable[..., RunFolder], tmp_path: Path, capsys: Capture
 ) -> None:
     folder = make_run("mine", best_val_loss=1.5, best_step=7, message="stopped\x07 at step 7")
@@ -208,7 +208,7 @@ def test_show_and_export_take_another_tools_file(tmp_path: Path, capsys: Capture
     assert "holds 2 runs; name one of them" in capsys.readouterr().err
 
 
-def test_diff_tells_configuration_and_the_better_result(
+def test_diff_shows_configuration_and_the_better_result(
     make_run: Callable[..., RunFolder], tmp_path: Path, capsys: Capture
 ) -> None:
     first, second = make_run("one", best_val_loss=1.5), make_run("two", best_val_loss=1.5)

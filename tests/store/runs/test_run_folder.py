@@ -16,7 +16,7 @@ import pytest
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import RunState
-from tui_trainer.store import atomic, jobs, model_files, paths
+from tui_trainer.store import atomic, jobs, model_files, paths, regular_files
 from tui_trainer.store.runs import checkpoints, process_identity, run_control, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -46,13 +46,12 @@ def test_run_json_is_read_once_until_it_is_replaced(
 ) -> None:
     path = run_folder.create_run(tmp_path / "runs", job).path
     read: list[Path] = []
-    original = run_folder.read_regular
 
     def counting(file: Path) -> bytes:
         read.append(file)
-        return original(file)
+        return regular_files.read_regular(file)
 
-    monkeypatch.setattr(run_folder, "read_regular", counting)
+    monkeypatch.setattr("tui_trainer.store.runs.run_folder.read_regular", counting)
     info = RunFolder(path).info()
     assert info is not None
     basics = RunFolder(path).basics()

@@ -1,4 +1,4 @@
-"""A chat whose model and teacher do what the story says; stores and session are the real ones."""
+"""A chat whose model and trainer do what the story says; stores and session are the real ones."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class FakeModel:
         return out
 
 
-class FakeTeacher:
+class FakeTrainer:
     """Takes what waits into a training; the story says what becomes of it."""
 
     teaching = True
@@ -164,7 +164,7 @@ class FakeTeacher:
         return record
 
     def becomes(self, **changes: Any) -> None:
-        """The newest training changes, as the teacher's thread would tell it."""
+        """The newest training changes, as the trainer's thread would tell it."""
         self.records[-1] = msgspec.structs.replace(self.records[-1], **changes)
         self.on_change()
 
@@ -186,17 +186,17 @@ class Room:
         self.model = FakeModel()
         self.feedback, self.adapters = FeedbackStore(), AdapterStore()
         self.conversation = ConversationStore()
-        self.teacher = FakeTeacher(self.feedback)
+        self.trainer = FakeTrainer(self.feedback)
 
     def open(
         self, emit: Callable[[events.Event], None], on_status: Callable[[str], None]
     ) -> ChatSession:
         on_status("loading the model's weights")
         session = ChatSession(
-            self.model, self.teacher, self.feedback, self.adapters, self.conversation,
+            self.model, self.trainer, self.feedback, self.adapters, self.conversation,
             TeachingSettings(), emit,
         )  # fmt: skip
-        self.teacher.on_change = session.training_changed
+        self.trainer.on_change = session.training_changed
         return session
 
     def add_adapter(self, name: str, **changes: Any) -> Path:
@@ -223,7 +223,7 @@ def write_adapter(folder: Path) -> None:
 
 @pytest.fixture
 def room(home: Path) -> Room:
-    """The story's model, teacher and stores."""
+    """The story's model, trainer and stores."""
     return Room()
 
 

@@ -43,11 +43,11 @@ async def test_table_details_and_loading(
         await becomes(app, lambda: room.adapters.live() == {})
 
 
-async def test_the_empty_screen_teaches(room: Any, chat_app: ChatApp, seen: Seen) -> None:
+async def test_the_empty_screen_says_what_to_do(room: Any, chat_app: ChatApp, seen: Seen) -> None:
     app = chat_app()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await pilot.press("4")
-        await seen(app, "no adapters yet", "Correct answers in the chat (3)", "A on the")
+        await seen(app, "no adapters yet", "Press 3 and correct answers", "K on the")
         await pilot.press("l", "c", "T")
         await seen(app, "the trash is empty")
 
@@ -79,9 +79,9 @@ async def test_rename_delete_and_restore(
         await seen(app, "delete adapter capitals?")
         await pilot.press("y")
         await becomes(app, lambda: [i.info.name for i in room.adapters.list()] == ["first"])
-        await becomes(app, lambda: "in the trash" in told(app))
+        await becomes(app, lambda: "is moved to the trash" in told(app))
         await pilot.press("r")
-        await becomes(app, lambda: len(app.screen._shelf.trash) == 1)  # type: ignore[attr-defined]
+        await becomes(app, lambda: len(app.screen._listing.trash) == 1)  # type: ignore[attr-defined]
         await pilot.press("T")
         await seen(app, "Deleted adapters", "capitals  deleted")
         await pilot.press("enter")
@@ -218,14 +218,14 @@ async def test_the_cursor_follows_a_renamed_adapter(
         await pilot.press("R")
         await seen(app, "New name for other")
         app.screen.query_one(Input).value = "capitals"
-        whole = screen._shelf
+        whole = screen._listing
         held: list[str] = []
         submit = screen._submit
         screen._submit = held.append
         await pilot.press("enter")
         await becomes(app, lambda: app.screen is screen)
         items = tuple(item for item in whole.items if item.info.name != "other")
-        screen._shelf = dataclasses.replace(whole, items=items)
+        screen._listing = dataclasses.replace(whole, items=items)
         screen._fill()
         assert screen._table.chosen == "first"
         submit(held[0])

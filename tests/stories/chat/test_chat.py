@@ -92,7 +92,7 @@ async def test_correct_in_the_editor_and_train(
         await seen(app, "feedback 1: medium (weight 3); answer to learn: Poseidonis", "weight 3")
         await pilot.press("ctrl+t")
         await seen(app, "training t1 queued: 1 example", "0 of 10 examples")
-        room.teacher.becomes(state="training", run_path=str(run.path), step=40, total_steps=240)
+        room.trainer.becomes(state="training", run_path=str(run.path), step=40, total_steps=240)
         await seen(app, "step 40 / 240", "loss 1.936", "remaining 2:05", "ctrl+o watch", "▁")
         await pilot.press(*"and now?", "enter")
         await seen(app, "an answer to and now?")
@@ -101,7 +101,7 @@ async def test_correct_in_the_editor_and_train(
         room.add_adapter("taught-1")
         room.adapters.set_live({"taught-1": 1.0})
         room.model.live = {"taught-1": 1.0}
-        room.teacher.becomes(
+        room.trainer.becomes(
             state="live", adapter="taught-1", message="recalled 100% (before 0%), it answers now",
             before=Measures(recalled=0.0, kept=1.0),
             after=Measures(recalled=1.0, kept=0.98, recalled_count=1, kept_count=50),
@@ -135,7 +135,7 @@ async def test_rating_menu_and_what_needs_a_correction(
     assert room.feedback.examples()[0].note == "too vague"
 
 
-async def test_a_revised_answer_is_taken_with_one_key(
+async def test_a_revised_answer_is_accepted_with_one_key(
     room: Any, chat_app: ChatApp, seen: Seen
 ) -> None:
     room.model.says = ["wrong", "because of the tide"]
@@ -187,10 +187,10 @@ async def test_a_refused_adapter_may_be_loaded_all_the_same(
         await seen(app, "an answer to why?")
         await pilot.press("ctrl+g", "ctrl+t")
         await seen(app, "training t1 queued")
-        room.teacher.becomes(state="refused", message="not loaded: kept 61 %, 95 % is needed")
+        room.trainer.becomes(state="refused", message="not loaded: kept 61 %, 95 % is needed")
         await seen(app, "training t1 refused: not loaded: kept 61 %", "activate it anyway")
         await pilot.press("ctrl+y")
-        await becomes(app, lambda: room.teacher.overridden == ["t1"])
+        await becomes(app, lambda: room.trainer.overridden == ["t1"])
 
 
 async def test_the_conversation_and_its_history_come_back(
@@ -224,7 +224,7 @@ async def test_lines_wait_while_the_model_loads(room: Any, chat_app: ChatApp, se
         await seen(app, "an answer to a?", "› b?", "an answer to b?", "2,600,000 parameters on cpu")
 
 
-async def test_a_model_that_cannot_be_loaded_is_told_and_tried_again(
+async def test_a_model_that_cannot_be_loaded_is_reported_and_tried_again(
     room: Any, chat_app: ChatApp, seen: Seen
 ) -> None:
     room.model.refuses = "the weights are torn"
@@ -283,7 +283,7 @@ async def test_a_long_conversation_is_wrapped_once(
         assert log.scroll_y < log.max_scroll_y
 
 
-async def test_quit_says_that_the_training_goes_on(
+async def test_quit_reports_that_the_training_continues(
     room: Any, chat_app: ChatApp, seen: Seen
 ) -> None:
     app = chat_app()
@@ -295,10 +295,10 @@ async def test_quit_says_that_the_training_goes_on(
         await pilot.press(*"/quit", "enter")
         await pilot.pause(0.2)
         assert app.return_value == 0
-        assert app.chat.last_words is not None
+        assert app.chat.exit_message is not None
 
 
-async def test_a_training_that_was_left_is_taken_up_without_a_look_at_the_chat(
+async def test_an_unfinished_training_is_resumed_without_opening_the_chat(
     room: Any, chat_app: ChatApp, becomes: Becomes, home: Path
 ) -> None:
     room.conversation.append(Turn("user", "why?"))

@@ -87,7 +87,7 @@ async def every_pane_is_grey(app: TrainerApp, pilot: Pilot[Any]) -> None:
         await pilot.pause()
 
 
-async def test_what_is_chosen_is_marked_by_more_than_its_grey(
+async def test_the_selection_is_marked_by_more_than_its_grey(
     make_run: MakeRun, chat_app: ChatApp, seen: Seen, text_of: Text,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip

@@ -22,7 +22,7 @@ INFO = AdapterInfo(
 COMMAND_FORMS = CommandForms({name: usage_lines(name) for name in COMMANDS})
 
 
-def test_rows_tell_what_answers_and_what_is_marked() -> None:
+def test_rows_show_active_and_marked_adapters() -> None:
     other = AdapterInfo(name="other", created_at=2.0, base_model="builtin", base_hash=None)
     both = AdapterListing(
         (AdapterEntry(INFO, 2048, 3), AdapterEntry(other, 10, 0)), (("capitals", 0.7),)

@@ -17,7 +17,7 @@ def test_a_rising_sparkline_rises() -> None:
     assert sparkline(np.arange(8.0), 8, "ascii") == "_.-=+*#@"
 
 
-def test_a_sparkline_stands_at_the_right_and_leaves_gaps() -> None:
+def test_a_sparkline_is_right_aligned_and_has_gaps() -> None:
     assert sparkline(np.array([0.0, math.nan, 1.0]), 5) == "  ▁ █"
 
 

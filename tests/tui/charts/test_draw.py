@@ -85,7 +85,7 @@ def test_every_small_size(width: int, height: int) -> None:
     drawn(spec, width, height, "ascii")
 
 
-def test_without_data_a_hint_stands_in_the_middle() -> None:
+def test_without_data_a_hint_is_shown_in_the_middle() -> None:
     rows = drawn(ChartSpec("loss", (), empty="no steps yet"), 30, 9)
     assert rows[0].strip() == "loss"
     assert "no steps yet" in rows[4]
@@ -190,7 +190,7 @@ def _xy(values: list[float]) -> tuple[Array, Array]:
     return np.arange(len(values), dtype=np.float64), np.array(values)
 
 
-def test_validation_points_and_event_marks_stand_where_they_belong() -> None:
+def test_validation_points_and_event_marks_are_at_their_positions() -> None:
     x = np.arange(1001, dtype=np.float64)
     at = np.array([0.0, 500.0, 1000.0])
     lines = (
@@ -277,21 +277,30 @@ def test_control_characters_of_a_name_do_not_reach_the_terminal() -> None:
     assert "x··y ━" in title
 
 
-def test_the_legend_gives_way_to_the_title() -> None:
+def test_the_legend_is_dropped_before_the_title() -> None:
     spec = ChartSpec("loss 1.284", (line([1, 2], "raw", "raw"), line([1, 2], "smooth", "smooth")))
     assert drawn(spec, 40, 8)[0].endswith("raw ┄  smooth ━")
     assert drawn(spec, 20, 8)[0].rstrip() == "loss 1.284  smooth ━"
     assert drawn(spec, 19, 8)[0].rstrip() == "loss 1.284"
 
 
-def test_the_detail_gives_way_to_what_the_bright_line_is() -> None:
+@pytest.mark.parametrize("width", range(12, 44))
+def test_a_number_in_the_title_is_never_cut(width: int) -> None:
+    title, detail = "loss 1.284", "best 1.251 @ 1,380   val 1.300"
+    spec = ChartSpec(title, (line([1, 2], "smooth"),), detail=detail)
+    shown = drawn(spec, width, 8)[0].rstrip().removesuffix("…").split()
+    assert set(shown) <= {*title.split(), *detail.split()}
+
+
+def test_the_detail_is_shortened_before_the_legend() -> None:
     lines = (line([1, 2], "raw", "raw"), line([1, 2], "smooth", "smoothed 0.9"))
     spec = ChartSpec("loss 1.284", lines, detail="best 1.251 @ 1,380   val 1.300")
     whole, fewer = drawn(spec, 80, 8)[0], drawn(spec, 60, 8)[0]
     assert "val 1.300  " in whole and whole.endswith("raw ┄  smoothed 0.9 ━")
     assert "val 1.300  " in fewer and fewer.endswith("  smoothed 0.9 ━") and "raw" not in fewer
     cut = drawn(spec, 50, 8)[0]
-    assert cut.startswith("loss 1.284  best 1.251 @ 1") and cut.endswith("…  smoothed 0.9 ━")
+    assert cut.startswith("loss 1.284  best 1.251 @ 1,380…  ")
+    assert cut.endswith("  smoothed 0.9 ━")
     assert len(cut) == 50
 
 
@@ -303,7 +312,7 @@ def test_a_pause_dims_everything() -> None:
                 assert segment.style is not None and segment.style.dim
 
 
-def test_a_band_is_two_dashed_lines_that_go_on_after_its_window() -> None:
+def test_a_band_is_two_dashed_lines_that_extend_beyond_its_window() -> None:
     window = HighlightWindow(40.0, 50.0, (20.0, 80.0), until=99.0)
     spec = ChartSpec("loss", (line([*range(100)]),), windows=(window,))
     dashed = [row for row in drawn(spec, 60, 16) if "╌" in row]

@@ -82,7 +82,7 @@ def test_a_span_is_drawn_from_its_least_to_its_greatest() -> None:
     assert any(has_dots(row) for row in drawn(below, 30, 12))  # what is above 0 stays
 
 
-def test_letters_stand_at_the_ends_of_their_lines_and_never_on_each_other() -> None:
+def test_letters_are_at_the_ends_of_their_lines_without_overlap() -> None:
     ends = np.array([5.0, 5.0, 1.0])
     lines = tuple(
         ChartLine(np.arange(3.0), np.array([0.0, 2.0, end]), tag=letter, colour=index)
@@ -102,7 +102,7 @@ def test_a_strong_line_is_bold() -> None:
     assert styles and all(style is not None and style.bold for style in styles)
 
 
-def test_a_log_axis_says_where_it_has_nothing_to_show() -> None:
+def test_a_log_axis_without_values_shows_the_reason() -> None:
     rows = drawn(ChartSpec("s", (line([0.0, -1.0, -5.0]),), log_y=True), 60, 10)
     assert any("no value above 0" in row for row in rows)
     logged = drawn(ChartSpec("s", (line([1.0, 2.0, 5.0]),), log_x=True), 60, 10)

@@ -102,7 +102,7 @@ def test_log_ticks_are_ascending_and_inside(low: float, ratio: float, count: int
 
 @settings(deadline=None)
 @given(st.lists(finite, min_size=2, max_size=30))
-def test_the_way_from_data_to_the_axis_is_monotone(data: list[float]) -> None:
+def test_the_mapping_from_data_to_the_axis_is_monotone(data: list[float]) -> None:
     ordered = np.sort(np.clip(np.array(data), -1e300, 1e300))
     axis = scale.make_axis((float(ordered[0]), float(ordered[-1])))
     assert np.all(np.diff(axis.fraction(ordered)) >= 0)
@@ -186,7 +186,7 @@ def test_labels_of_one_axis(ticks: list[float], expected: list[str]) -> None:
 
 @settings(deadline=None)
 @given(finite, finite, st.integers(1, 12))
-def test_labels_tell_ticks_apart(a: float, b: float, count: int) -> None:
+def test_labels_distinguish_ticks(a: float, b: float, count: int) -> None:
     low, high = min(a, b), max(a, b)
     axis = scale.make_axis((max(low, -1e300), min(high, 1e300)))
     labels = formats.tick_labels(scale.ticks(axis, count))

@@ -40,7 +40,7 @@ def test_a_growing_column(parts: list[list[float]], weight: float) -> None:
 
 @settings(deadline=None)
 @given(values, values, st.integers(0, 200), st.floats(0.01, 0.99))
-def test_a_column_that_goes_back(
+def test_a_column_that_shrinks(
     first: list[float], second: list[float], keep: int, weight: float
 ) -> None:
     ema = Ema(weight)
@@ -118,7 +118,7 @@ def test_the_automatic_weight_follows_the_number_of_points() -> None:
     assert all(w / (1 - w) <= n / 100 for n in range(50, 100_000, 331) for w in [auto_weight(n)])
 
 
-def test_a_growing_run_is_seldom_averaged_anew() -> None:
+def test_a_growing_run_is_rarely_averaged_again() -> None:
     assert len({auto_weight(points) for points in range(1_000, 2_000)}) == 5
 
 

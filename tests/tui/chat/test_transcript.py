@@ -33,57 +33,59 @@ def record(state: str = "queued", **changes: object) -> TrainingRecord:
 
 
 def test_tokens_grow_one_answer_which_is_replaced_when_whole() -> None:
-    talk = Transcript()
-    talk.queue("why?", remember=True)
-    talk.take(chat_news.LineStarted("why?"))
-    assert talk.waiting == [] and talk.history == ["why?"]
+    transcript = Transcript()
+    transcript.queue("why?", remember=True)
+    transcript.apply(chat_news.LineStarted("why?"))
+    assert transcript.queued_entries == [] and transcript.history == ["why?"]
     for text in ("be", "cause"):
-        talk.take(events.Token(text=text))
-    assert [e.text for e in talk.entries] == ["why?", "because"] and talk.entries[1].running
-    talk.take(chat_news.TrainingProgressed(record()))  # another thread's news come behind it
-    talk.take(events.Token(text=" of"))
-    talk.take(events.Answered(query="why?", response="because of it", adapter=None))
-    talk.take(chat_news.LineEnded("why?", True))
-    assert [e.text for e in talk.entries][1:] == [
+        transcript.apply(events.Token(text=text))
+    assert [e.text for e in transcript.entries] == ["why?", "because"]
+    assert transcript.entries[1].running
+    transcript.apply(chat_news.TrainingProgressed(record()))  # another thread's news come behind it
+    transcript.apply(events.Token(text=" of"))
+    transcript.apply(events.Answered(query="why?", response="because of it", adapter=None))
+    transcript.apply(chat_news.LineEnded("why?", True))
+    assert [e.text for e in transcript.entries][1:] == [
         "because of it", "training t1 queued: 1 example",
     ]  # fmt: skip
-    assert talk.working is None and not talk.entries[1].running
+    assert transcript.current_line is None and not transcript.entries[1].running
 
 
-def test_an_answer_that_fails_stays_as_far_as_it_came() -> None:
-    talk = Transcript()
-    talk.take(chat_news.LineStarted("why?"))
-    talk.take(events.Token(text="be"))
-    talk.take(events.SessionError(text="the chat process was ended by SIGKILL"))
-    talk.take(chat_news.LineEnded("why?", False))
-    assert [(e.kind, e.text, e.detail) for e in talk.entries[1:]] == [
+def test_the_start_of_a_failed_answer_is_kept() -> None:
+    transcript = Transcript()
+    transcript.apply(chat_news.LineStarted("why?"))
+    transcript.apply(events.Token(text="be"))
+    transcript.apply(events.SessionError(text="the chat process was ended by SIGKILL"))
+    transcript.apply(chat_news.LineEnded("why?", False))
+    assert [(e.kind, e.text, e.detail) for e in transcript.entries[1:]] == [
         ("answer", "be", "cut off"),
         ("problem", "the chat process was ended by SIGKILL", ""),
     ]
 
 
-def test_a_question_is_forgotten_when_something_else_is_said_unless_it_must_stay() -> None:
-    talk = Transcript()
-    talk.take(events.Flagged(found=["password"], question="q"))
-    assert talk.ask is not None and talk.ask.yes == "/keep"
-    talk.take(chat_news.LineStarted("else"))
-    assert talk.ask is None
-    talk.take(chat_news.TrainingProgressed(record("refused", message="kept 61 %")))
-    assert talk.ask is not None and talk.ask.yes == "/override t1"
-    talk.take(chat_news.LineStarted("else"))
-    assert talk.ask is not None
+def test_a_question_closes_with_the_next_command_unless_it_stays() -> None:
+    transcript = Transcript()
+    transcript.apply(events.Flagged(found=["password"], question="q"))
+    assert transcript.question is not None and transcript.question.yes == "/keep"
+    transcript.apply(chat_news.LineStarted("else"))
+    assert transcript.question is None
+    transcript.apply(chat_news.TrainingProgressed(record("refused", message="kept 61 %")))
+    assert transcript.question is not None and transcript.question.yes == "/override t1"
+    transcript.apply(chat_news.LineStarted("else"))
+    assert transcript.question is not None
 
 
-def test_only_a_new_state_of_a_training_is_told() -> None:
-    talk = Transcript()
+def test_only_a_new_state_of_a_training_adds_an_entry() -> None:
+    transcript = Transcript()
     for step in (1, 2, 3):
-        talk.take(
+        transcript.apply(
             chat_news.TrainingProgressed(record("training", step=step), LossCurve((2.0, 1.0)))
         )
-    assert len(talk.entries) == 1 and talk.curve == LossCurve((2.0, 1.0))
-    assert talk.under_way is not None and talk.under_way.step == 3
-    talk.take(chat_news.TrainingProgressed(record("live", adapter="taught-1")))
-    assert talk.under_way is None and talk.curve is None and talk.last_result is not None
+    assert len(transcript.entries) == 1 and transcript.curve == LossCurve((2.0, 1.0))
+    assert transcript.current_training is not None and transcript.current_training.step == 3
+    transcript.apply(chat_news.TrainingProgressed(record("live", adapter="taught-1")))
+    assert transcript.current_training is None and transcript.curve is None
+    assert transcript.last_result is not None
 
 
 def test_text_of_the_model_is_never_markup_and_never_steers_the_terminal() -> None:
@@ -109,7 +111,7 @@ def test_lines_never_exceed_the_width(width: int) -> None:
             assert line.cell_length <= width, (entry.kind, line.plain)
 
 
-def test_columns_give_way_widest_first() -> None:
+def test_columns_are_narrowed_widest_first() -> None:
     assert column_widths([["a" * 30, "bb"], ["c", "dddd"]], 20) == [14, 4]
     assert column_widths([["a", "bb"]], 20) == [1, 2]
 
@@ -124,7 +126,7 @@ def test_a_table_too_wide_for_columns_becomes_cards() -> None:
     assert "head1 some value 1  head2 some value 2" in lines[2]
 
 
-def test_words_of_shares_and_of_what_answers() -> None:
+def test_texts_of_shares_and_active_adapters() -> None:
     assert formats.share(1.0) == "100 %" and formats.share(0.999) == "99.9 %"
     assert formats.share(None) == "–"
     assert live_text({}) == "the base model" and live_text({"a": 1.0}) == "a"
@@ -134,26 +136,27 @@ def test_words_of_shares_and_of_what_answers() -> None:
     assert measure_text(before, after, "kept") == "–"
 
 
-def test_the_panel_tells_buffer_training_and_result() -> None:
-    talk = Transcript()
-    talk.take(events.BufferStatus(count=7, threshold=10, weight=21, weight_threshold=42,
+def test_the_panel_shows_buffer_training_and_result() -> None:
+    transcript = Transcript()
+    transcript.apply(events.BufferStatus(count=7, threshold=10, weight=21, weight_threshold=42,
                             needs_correction=2))  # fmt: skip
-    talk.take(
+    transcript.apply(
         chat_news.TrainingProgressed(
             record("live", id="t0", adapter="taught-1", ended_at=time.time())
         )
     )
     curve = LossCurve((3.0, 2.0, 1.0), 9.0, "paused")
-    talk.take(chat_news.TrainingProgressed(record("training", step=30, total_steps=60), curve))
-    talk.take(chat_news.TrainingProgressed(record("queued", id="t2")))
-    text = blocks_of(teaching_facts_of(talk, "ctrl+o", "braille"), 40).plain
+    running = record("training", step=30, total_steps=60)
+    transcript.apply(chat_news.TrainingProgressed(running, curve))
+    transcript.apply(chat_news.TrainingProgressed(record("queued", id="t2")))
+    text = blocks_of(teaching_facts_of(transcript, "ctrl+o", "braille"), 40).plain
     for words in ("7 of 10 examples", "weight 21 of 42", "! 2 need a correction", "paused",
                   "step 30 / 60", "█▅▁", "remaining 9 s", "ctrl+o watch", "1 more queued",
                   "taught-1"):  # fmt: skip
         assert words in text, words
-    line = one_line(teaching_facts_of(talk, "ctrl+o", "braille"), 78)
+    line = one_line(teaching_facts_of(transcript, "ctrl+o", "braille"), 78)
     assert line.cell_length == 78 and "paused" in line.plain and "50 %" in line.plain
-    assert feedback_facts_of(talk).weight_share == 0.5
+    assert feedback_facts_of(transcript).weight_share == 0.5
 
 
 def test_a_curve_is_read_only_while_the_training_runs() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from textual.app import App, ComposeResult
 from textual.content import Content
 
-from tui_trainer.tui.common.markup import short_path, shorten, unbroken, wrapped
+from tui_trainer.tui.common.markup import short_path, shorten, truncated, unbroken, wrapped
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.dashboard.events_log import EventLine, EventsLog
 from tui_trainer.tui.dashboard.job_panel import JobLines, JobPanel
@@ -17,7 +17,7 @@ from tui_trainer.tui.runs.details_pages import fact
 NAMES = st.lists(st.text("abc", min_size=1, max_size=12), min_size=1, max_size=25)
 
 
-def test_a_path_that_fits_stays_as_it_is() -> None:
+def test_a_path_that_fits_is_unchanged() -> None:
     assert shorten("/data/train.jsonl", 20) == "/data/train.jsonl"
     assert unbroken(Content("read /data/train.jsonl"), 17).plain == "read /data/train.jsonl"
 
@@ -42,11 +42,19 @@ def test_the_path_in_a_sentence_is_shortened_before_its_words() -> None:
     text = "cannot write /home/somebody/experiments/runs/nowhere: no space left"
     assert shorten(text, 50) == "cannot write /home/…/runs/nowhere: no space left"
     assert shorten("a sentence without any path", 10) == "a sentenc…"
-    assert shorten("1,000 tok/s and more of it", 10) == "1,000 tok…"
+    assert shorten("1,000 tok/s and more of it", 10) == "1,000…"
+
+
+@pytest.mark.parametrize("width", range(12, 40))
+def test_a_sentence_is_cut_between_words(width: int) -> None:
+    text = "saving the checkpoint before step 1,420"
+    for short in (shorten(text, width), truncated(Content(text), width).plain):
+        assert len(short) <= width
+        assert short == text or set(short.removesuffix("…").split()) <= set(text.split())
 
 
 @given(NAMES, st.integers(0, 100))
-def test_what_is_shortened_fits(names: list[str], width: int) -> None:
+def test_a_shortened_text_fits(names: list[str], width: int) -> None:
     path = "/" + "/".join(names)
     for text in (path, f"cannot read {path} and {path[1:]}: gone"):
         short = shorten(text, width)
@@ -64,7 +72,7 @@ def test_a_wrapped_path_is_parted_at_its_separators(names: list[str], width: int
     assert all(any(name in line for line in lines) for name in names)
 
 
-def test_a_name_longer_than_a_line_is_parted_between_its_words() -> None:
+def test_a_name_longer_than_a_line_is_broken_between_its_words() -> None:
     name = "/data/llama-3-instruct-rank-16-alpha-32-seed-1"
     lines = [line.plain for line in wrapped(Content(name), 20)]
     assert lines == ["/data/llama-3-", "instruct-rank-16-", "alpha-32-seed-1"]

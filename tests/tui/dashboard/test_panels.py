@@ -23,7 +23,7 @@ from tui_trainer.tui.common import markup, run_status
 from tui_trainer.tui.common.key_bar import Hint, fitting
 from tui_trainer.tui.common.page import layout_classes
 from tui_trainer.tui.dashboard.events_log import EventsLog, entries_of
-from tui_trainer.tui.dashboard.hardware_panel import HardwarePanel, machine_of
+from tui_trainer.tui.dashboard.hardware_panel import HardwarePanel, hardware_summary
 from tui_trainer.tui.dashboard.outcome_banner import outcome_of
 from tui_trainer.tui.dashboard.progress_panel import ProgressPanel, progress_of
 from tui_trainer.tui.run_control import commands
@@ -74,10 +74,10 @@ def test_foreign_text_is_one_harmless_line(words: str) -> None:
     assert "\x1b" not in shown and "\n" not in shown and "\u202e" not in shown
 
 
-def test_states_have_a_word_and_a_colour_each() -> None:
+def test_each_status_has_a_label_and_a_colour() -> None:
     for status in ("idle", "training", "early_stopped", "crashed", "whatever"):
-        assert run_status.word(status) and run_status.colour(status).startswith("$")
-        assert " " not in run_status.word(status)
+        assert run_status.label(status) and run_status.colour(status).startswith("$")
+        assert " " not in run_status.label(status)
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ GPU = GpuSample(
 @pytest.mark.parametrize("height", [1, 8, 30])
 @pytest.mark.parametrize("gpus", [[], [GPU], [GpuSample(index=3)], [GPU] * 8])
 def test_machine_panel_keeps_its_width(width: int, height: int, gpus: list[GpuSample]) -> None:
-    facts = machine_of([HardwareSample(time=0.0, cpu_percent=99.9, gpus=gpus)] * 30)
+    facts = hardware_summary([HardwareSample(time=0.0, cpu_percent=99.9, gpus=gpus)] * 30)
     lines = HardwarePanel().draw(facts, width, height).plain.split("\n")
     if width >= 80:
         assert all(cell_len(line) <= width for line in lines)
@@ -172,16 +172,16 @@ def test_machine_panel_keeps_its_width(width: int, height: int, gpus: list[GpuSa
         assert any("not available" in line for line in lines)
 
 
-def test_missing_values_are_named_each_by_itself() -> None:
-    facts = machine_of([HardwareSample(time=0.0, gpus=[GpuSample(index=0, utilisation=5.0)])])
+def test_each_missing_value_is_marked() -> None:
+    facts = hardware_summary([HardwareSample(time=0.0, gpus=[GpuSample(index=0, utilisation=5.0)])])
     shown = HardwarePanel().draw(facts, 40, 20).plain
     assert "5 %" in shown and shown.count("–") >= 3
 
 
-def test_progress_of_a_run_that_ended_owes_no_time() -> None:
+def test_an_ended_run_has_no_remaining_time() -> None:
     view = RunView(replace(RUN, status="failed"))
-    assert progress_of(view).left == "–"
-    assert progress_of(RunView(RUN)).left == "13:31"
+    assert progress_of(view).remaining == "–"
+    assert progress_of(RunView(RUN)).remaining == "13:31"
     line = ProgressPanel().draw(progress_of(RunView(RUN)), 80, 1)
     assert line.cell_length <= 80 and "1,420 / 3,000" in line.plain and "47 %" in line.plain
 

@@ -18,7 +18,7 @@ from tui_trainer.contracts.hardware import (
     StepDivision,
 )
 from tui_trainer.contracts.run import Event, RunState
-from tui_trainer.tui.dashboard.hardware_panel import HardwarePanel, machine_of
+from tui_trainer.tui.dashboard.hardware_panel import HardwarePanel, hardware_summary
 from tui_trainer.tui.dashboard.hardware_warnings import open_warnings, warning_texts
 from tui_trainer.tui.hardware import hardware_text
 from tui_trainer.tui.hardware.samples import curves_of, extent_of, shown_samples
@@ -55,9 +55,9 @@ def test_no_gpu_is_a_normal_state() -> None:
     assert "10 %" in said and "95 %" in said
 
 
-def test_one_gpu_in_a_narrow_terminal_says_what_its_table_has_no_room_for() -> None:
+def test_one_gpu_in_a_narrow_terminal_lists_the_hidden_columns() -> None:
     said = text(gpu(0, clock=1755.0, throttle=["power cap"]), gpu_driver="580.65.06")
-    for words in ("H200", "90 %", "41.0 / 139 GiB", "60 °C", "clock 1755", "power cap"):
+    for words in ("H200", "90 %", "41.0 / 139 GiB", "60 °C", "clock 1,755", "power cap"):
         assert words in said
     assert "fan –" in said and "PCIe –" in said and "ECC –" in said
     assert "driver 580.65.06, CUDA –" in said
@@ -95,7 +95,7 @@ def test_a_gpu_without_memory_of_its_own() -> None:
     assert "shares RAM" in text(GpuSample(index=0, name="Apple GPU", unified=True))
 
 
-def test_what_holds_the_run_back_stands_first_with_its_figures() -> None:
+def test_the_bottleneck_is_first_with_its_numbers() -> None:
     first, second, *rest = text(gpu(0), division=DIVISION).splitlines()
     assert first == "data-bound: waiting for data takes 50 % of each step"
     assert second.startswith("→ put the data on a faster disk")
@@ -129,12 +129,12 @@ NO_VALUE = re.compile("None|nan")  # how Python writes what a page must not show
     ),
     st.sampled_from([20, 80, 200]),
 )
-def test_whatever_is_missing_the_page_stands_and_says_so(gpus: Any, width: int) -> None:
+def test_missing_values_do_not_break_the_page(gpus: Any, width: int) -> None:
     sample = HardwareSample(time=0.0, gpus=gpus)
     said = hardware_text.page([sample], width).plain
     assert not NO_VALUE.search(said)
     assert curves_of([sample])
-    facts = machine_of([sample])
+    facts = hardware_summary([sample])
     for height in (1, 9):
         assert HardwarePanel().draw(facts, max(width, 38), height).plain
 
@@ -186,17 +186,17 @@ def test_the_curves_of_many_gpus_are_titled_from_the_lowest_to_the_highest() -> 
 
 def test_many_gpus_take_a_line_each_beside_the_charts() -> None:
     many = [gpu(n) for n in range(7)] + [GpuSample(index=7, name="H200", problem="GPU is lost")]
-    facts = machine_of([HardwareSample(time=0.0, gpus=many, division=DIVISION)])
+    facts = hardware_summary([HardwareSample(time=0.0, gpus=many, division=DIVISION)])
     lines = HardwarePanel().draw(facts, 44, 30).plain.splitlines()
     assert len([line for line in lines if line.startswith("GPU")]) == 8
     assert lines[-1].startswith("GPU7  GPU is lost")
     assert lines[0].startswith("hardware  data-bound") and lines[0].endswith("h more")
-    recorded = machine_of([HardwareSample(time=0.0, division=DIVISION)], "recorded by small")
+    recorded = hardware_summary([HardwareSample(time=0.0, division=DIVISION)], "recorded by small")
     first, *_ = HardwarePanel().draw(recorded, 44, 30).plain.splitlines()
     assert first.startswith("hardware  recorded, data-bound")
 
 
-def test_alarms_of_an_engine_that_ended_are_over_and_advice_on_memory_speaks_alone(
+def test_warnings_close_with_their_engine_and_yield_to_advice_on_memory(
     tmp_path: Path,
 ) -> None:
     def event(kind: str, **detail: Any) -> Event:

@@ -79,7 +79,7 @@ def test_one_sentence_beside_the_field(
     assert said in result.errors[key] and "form:" not in result.errors[key]
 
 
-def test_what_is_odd_stands_beside_its_field(texts: dict[str, str], tmp_path: Path) -> None:
+def test_a_warning_is_shown_beside_its_field(texts: dict[str, str], tmp_path: Path) -> None:
     values = {"training.learning_rate": "0.5", "training.warmup_steps": "200", "lora.alpha": "999"}
     result = fields_module.check({**texts, **values}, tmp_path)
     assert result.job is not None and result.warnings.keys() == values.keys()
@@ -124,12 +124,12 @@ def test_preview_follows_from_the_rows_without_a_number_of_steps(
     }
     spec = schedule_chart(checked(epochs, tmp_path))
     assert spec.lines[0].x.tolist() == list(range(1, 41))
-    assert spec.detail == "wsd, decay share 0.2, warmup 4 of about 40 steps"
+    assert spec.detail == "wsd, decay over 20 % of the steps, warmup 4 of about 40 steps"
     file.write_text('{"question": "a", "answer": "b"}\n' * 50)  # counted again
     assert len(schedule_chart(checked(epochs, tmp_path)).lines[0].x) == 20
 
 
-def test_preview_says_what_it_lacks(
+def test_the_preview_shows_what_is_missing(
     texts: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     epochs = {**texts, "training.max_steps": "", "training.epochs": "2"}
@@ -194,7 +194,7 @@ def test_target_modules_are_names_or_one_pattern(
     assert checked(fields_module.texts_of(job), Path("/")) == job
 
 
-def test_fields_without_an_effect_are_left_out(texts: dict[str, str], tmp_path: Path) -> None:
+def test_fields_without_an_effect_are_hidden(texts: dict[str, str], tmp_path: Path) -> None:
     idle = {"training.momentum": "0.9", "training.scheduler_power": "x", "data.balance": "none"}
     acts = fields_module.effective({**texts, **idle})
     assert not acts & idle.keys() and "training.optimizer" in acts
@@ -203,7 +203,7 @@ def test_fields_without_an_effect_are_left_out(texts: dict[str, str], tmp_path: 
     assert "training.momentum" in fields_module.effective({**idle, "training.optimizer": "rmsprop"})
 
 
-def test_a_mistake_between_two_fields_stands_beside_one(
+def test_an_error_between_two_fields_is_shown_beside_one(
     texts: dict[str, str], tmp_path: Path
 ) -> None:
     values = {"training.optimizer": "sgd", "training.nesterov": "on"}
@@ -211,7 +211,7 @@ def test_a_mistake_between_two_fields_stands_beside_one(
     assert "momentum above 0" in errors["training.nesterov"]
 
 
-def test_what_the_form_lacks_stays_as_it_was(texts: dict[str, str], tmp_path: Path) -> None:
+def test_settings_without_a_field_are_kept(texts: dict[str, str], tmp_path: Path) -> None:
     values = {
         "name": "old",
         "data": {"train": "train.jsonl"},
@@ -255,12 +255,12 @@ def test_patterns_are_pairs(
 @pytest.mark.parametrize(
     "text", ["q_proj", "q_proj=", "q=4 v", "q=0", "q=x", "=4", "q=1.5", "q=4=5"]
 )
-def test_what_is_no_pair_of_name_and_rank(texts: dict[str, str], tmp_path: Path, text: str) -> None:
+def test_invalid_pairs(texts: dict[str, str], tmp_path: Path, text: str) -> None:
     errors = fields_module.check({**texts, "lora.rank_pattern": text}, tmp_path).errors
     assert "name=number pairs" in errors["lora.rank_pattern"]
 
 
-def test_changed_is_what_means_something_else(texts: dict[str, str]) -> None:
+def test_changed_compares_values(texts: dict[str, str]) -> None:
     known = {field.key: field for field in fields_module.fields()}
     weight_decay = known["training.weight_decay"]
     assert not any(fields_module.changed(weight_decay, text) for text in ("", "0", "0.0", " 0e0 "))

@@ -88,7 +88,7 @@ def test_the_data_are_exact_and_only_those_that_are_seen() -> None:
     assert (measured["step"], measured["val_loss"], measured["loss"]) == ("50", "0.75", "")
 
 
-def test_what_is_not_finite_is_empty() -> None:
+def test_nonfinite_values_are_empty() -> None:
     whole = plots(run())
     rows = rows_of(csv_of(whole, [plot.spec() for plot in whole]))
     assert rows[9]["step"] == "10" and rows[9]["loss"] == ""
@@ -104,7 +104,7 @@ def test_an_overlay_has_the_rows_of_all() -> None:
     assert drawing.count("<path") == 3  # a line each, and the pinned run's values
 
 
-def test_a_thinned_table_tells_the_extremes() -> None:
+def test_a_thinned_table_has_extremes() -> None:
     column = np.array([2.0, 3.0])
     table = MetricTable({"step": np.array([4.0, 8.0]), "loss": column}, thinning=4, recorded=8,
                   extremes={"loss": (column - 1, column + 1)},

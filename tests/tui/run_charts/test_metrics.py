@@ -33,7 +33,7 @@ def test_the_leading_metrics_come_first_then_the_rest_as_found() -> None:
     assert titles[-2:] == ["accuracy", "accuracy (evaluation)"]
 
 
-def test_a_run_of_ours_keeps_the_places_of_what_is_yet_to_come() -> None:
+def test_our_own_run_shows_standard_charts_before_they_have_values() -> None:
     run = view("run", loss=STEP, tokens=STEP, step_time_ms=STEP)
     assert ids(run)[:5] == ["loss", "learning_rate", "gradient_norm", "throughput", "validation"]
     assert ids(run)[5:] == ["tokens", "step_time_ms"]
@@ -43,7 +43,7 @@ def test_a_run_without_a_loss_leads_with_what_it_has() -> None:
     assert ids(view(reward=STEP, kl=STEP)) == ["reward", "kl"]
 
 
-def test_a_single_chart_stands_beside_one_that_says_what_is_not_recorded() -> None:
+def test_a_single_chart_is_followed_by_one_for_a_missing_metric() -> None:
     assert ids(view(loss=STEP)) == ["loss", "learning_rate"]
     assert not LEARNING_RATE.recorded(view(loss=STEP))
 

@@ -104,7 +104,7 @@ def test_the_bright_line_ends_where_the_loss_does(rows: int) -> None:
     assert 0 <= crossings[1] - crossings[0] <= rows / 100
 
 
-def test_smoothing_follows_the_points_in_view_but_not_their_place() -> None:
+def test_smoothing_depends_on_the_number_of_visible_points_only() -> None:
     view = learned(1_000)
     whole = Plot(view, LOSS, ChartOptions())
     widths = (1_000.0, 600.0, 360.0, 100.0, 40.0)
@@ -151,7 +151,7 @@ def test_other_charts(metric: Metric, title: str) -> None:
         ("clock", [1e9 + 40, 1e9 + 80], [1e9 + 40, 1e9 + 80]),
     ],
 )
-def test_every_axis_puts_everything_in_its_place(
+def test_every_axis_positions_lines_and_marks(
     axis: XAxis, eval_at: list[float], mark_at: list[float]
 ) -> None:
     spec = Plot(run(), LOSS, ChartOptions(x=axis)).spec()
@@ -215,11 +215,11 @@ def test_the_pointer_may_leave_the_live_end() -> None:
     assert ALL.zoomed(1, WHOLE, at=0.95).follows
 
 
-def test_dragging_and_looking_for_a_place() -> None:
+def test_dragging_and_showing_a_position() -> None:
     view = ALL.zoomed(1, WHOLE)
     assert view.moved(-0.1, WHOLE).shown(WHOLE) == (340.0, 940.0)
-    assert view.with_place(500.0, WHOLE) == view
-    assert view.with_place(100.0, WHOLE).shown(WHOLE) == pytest.approx((100.0, 700.0))
+    assert view.with_x(500.0, WHOLE) == view
+    assert view.with_x(100.0, WHOLE).shown(WHOLE) == pytest.approx((100.0, 700.0))
 
 
 @given(
@@ -253,7 +253,7 @@ def test_marks_of_every_kind_and_of_foreign_resumes() -> None:
     assert [mark.x for mark in Plot(told, LOSS, ChartOptions()).spec().marks] == [71.0]
 
 
-def test_a_roll_back_takes_the_marks_of_the_way_that_was_left() -> None:
+def test_a_rollback_removes_the_marks_of_discarded_steps() -> None:
     told = (("checkpoint", 10), ("learning_rate", 15), ("rollback", 10), ("evaluation", 20))
     events = tuple(Event(time=0, step=step, kind=kind) for kind, step in told)
     spec = Plot(replace(run(), events=events), LOSS, ChartOptions()).spec()
@@ -279,7 +279,7 @@ def test_an_overlay_pins_the_first_run_on_top() -> None:
 
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e7), st.floats(0, 0.02))
-def test_a_live_axis_stands_still_for_a_while(low: float, width: float, more: float) -> None:
+def test_a_live_axis_is_constant_for_some_rows(low: float, width: float, more: float) -> None:
     end = steady_end((low, low + width))
     slack = 1e-9 * (abs(low) + width)
     assert low + width - slack <= end <= low + width * (1 + 1 / 32) + slack
@@ -292,7 +292,7 @@ def test_the_end_of_a_run_that_is_over_is_exact() -> None:
     assert over.x_range == (1.0, 101.0)
 
 
-def test_log_axes_tell_what_they_leave_out() -> None:
+def test_log_axes_count_the_omitted_values() -> None:
     view = run(status="completed")
     columns = dict(view.train.columns) | {"step": np.arange(100.0)}
     columns["loss"] = np.where(columns["step"] < 3, -1.0, columns["loss"])

@@ -55,7 +55,7 @@ def test_the_nearest_entry_where_a_row_lacks_the_metric() -> None:
     assert (found.value, found.step) == (1e-4, 30.0)
 
 
-def test_a_value_that_is_not_finite_is_said_to_be_so() -> None:
+def test_a_value_that_is_not_finite_is_marked_as_such() -> None:
     assert read(run(), LOSS, "step", 50.0).text() == "not finite"
 
 
@@ -71,7 +71,7 @@ def test_nothing_where_the_run_has_nothing(x: float) -> None:
     assert read(run(), GRADIENT_NORM, "step", 30.0).value is None
 
 
-def test_of_a_thinned_table_it_says_what_it_is_the_mean_of() -> None:
+def test_a_value_of_a_thinned_table_names_the_averaged_steps() -> None:
     found = read(thinned(), LOSS, "step", 8.0)
     assert found.span == "mean of steps 5–8, min 0.5000, max 42"
     assert found.text() == "3, min 0.5000, max 42"
@@ -120,9 +120,9 @@ def test_the_cursor_moves_by_columns_but_by_a_step_at_least() -> None:
     assert cursor.moved(few, "step", 1.0, -10, None, 100) == 1.0
 
 
-def test_the_cursor_goes_to_the_ends_of_what_is_seen_and_to_the_pointer() -> None:
+def test_the_cursor_moves_to_the_visible_ends_and_to_the_pointer() -> None:
     assert cursor.end_of(run(), "step", None, True) == 100.0
     assert cursor.end_of(run(), "epoch", (0.5, 1.0), False) == 25.0
-    assert cursor.at_place(run(), "epoch", 0.61) == 30.0
-    assert cursor.at_place(run(), "tokens", 5.0) is None
-    assert cursor.at_place(run(), "step", math.nan) is None
+    assert cursor.nearest_step(run(), "epoch", 0.61) == 30.0
+    assert cursor.nearest_step(run(), "tokens", 5.0) is None
+    assert cursor.nearest_step(run(), "step", math.nan) is None

@@ -44,7 +44,7 @@ def test_a_large_matrix_becomes_its_commonest_confusions() -> None:
     assert lines[-2].split()[:2] == ["8", labels[1]] and lines[-1].split()[-1] == labels[5]
 
 
-def test_data_tells_counts_and_what_balances_the_classes() -> None:
+def test_the_data_page_has_counts_and_class_weights() -> None:
     labels = [
         LabelReport(label="often", train=90, validation=9, weight=0.8),
         LabelReport(label="rare", train=10, validation=1, weight=2.4),

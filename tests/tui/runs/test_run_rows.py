@@ -26,7 +26,7 @@ def cells(run: RunSummary, width: int = 200, foreign: bool = False) -> dict[str,
     return {span[0].id: cell[0] for span, cell in zip(layout.spans(), words, strict=True)}
 
 
-def test_a_run_in_words() -> None:
+def test_a_run_as_text() -> None:
     shown = cells(RUN)
     assert shown["name"] == "alpha" and shown["status"] == "training"
     assert shown["step"] == "1,420 / 3,000" and shown["loss"] == "1.284"
@@ -35,7 +35,7 @@ def test_a_run_in_words() -> None:
     assert shown["spark"].startswith("█") and shown["spark"].endswith("▁")
 
 
-def test_what_is_not_known_is_a_dash_and_what_is_over_has_nothing_left() -> None:
+def test_unknown_is_a_dash_and_ended_runs_have_no_eta() -> None:
     bare = RunSummary(Path("/b"), "b", "b\x1b[31m", "csv", "whatever", tool="Keras CSV")
     shown = cells(bare, foreign=True)
     assert shown["tool"] == "Keras CSV" and "\x1b" not in shown["name"]
@@ -78,21 +78,21 @@ def test_a_heading_is_found_by_its_cell() -> None:
     assert layout.column_at(0) is None and layout.column_at(500) is None
 
 
-def test_sorting_goes_through_the_columns_that_are_shown_and_comes_round() -> None:
+def test_sorting_cycles_through_the_shown_columns() -> None:
     layout = run_rows.layout_for(77)
     sorting, seen = Sorting(), [""]
     while (sorting := sorting.after(layout)).column:
         seen.append(sorting.column)
     assert seen == ["", "status", "step", "loss", "trend", "left", "age", "name"]
-    assert Sorting().text() == "newest first" and Sorting().turned().text() == "oldest first"
+    assert Sorting().text() == "newest first" and Sorting().reversed().text() == "oldest first"
     assert run_rows.sorted_by("loss").text() == "by loss, lowest first"
     assert run_rows.sorted_by("step").text() == "by step, highest first"
-    assert run_rows.sorted_by("name").turned().text() == "by name, Z to A"
+    assert run_rows.sorted_by("name").reversed().text() == "by name, Z to A"
 
 
 @pytest.mark.parametrize(
     ("trend", "words"),
-    [(-0.5, "↓50.0 %"), (0.2, "↑20.0 %"), (0.001, "→0.1 %"), (1e9, "↑9999 %"), (None, "–")],
+    [(-0.5, "↓50.0 %"), (0.2, "↑20.0 %"), (0.001, "→0.1 %"), (1e9, "↑999 %"), (None, "–")],
 )
 def test_the_trend_has_an_arrow(trend: float | None, words: str) -> None:
     assert run_rows.trend_text(trend)[0] == words

@@ -30,7 +30,7 @@ class Watcher:
         self.calls.append("refresh")
 
 
-def test_what_is_asked_before_it_is_there_is_passed_on_first() -> None:
+def test_calls_before_it_is_loaded_are_forwarded_first() -> None:
     real = Watcher()
     loading = threading.Event()
 
@@ -50,7 +50,7 @@ def test_what_is_asked_before_it_is_there_is_passed_on_first() -> None:
     assert real.calls == [Path("a"), Path("b"), "start", "refresh", "stop"]
 
 
-def test_one_that_cannot_be_made_says_why() -> None:
+def test_a_run_that_cannot_be_created_shows_the_reason() -> None:
     told: list[str] = []
     heard = threading.Event()
 
@@ -66,7 +66,7 @@ def test_one_that_cannot_be_made_says_why() -> None:
     assert told == ["the folder cannot be watched: ImportError: no numpy"]
 
 
-def test_one_that_is_left_while_it_loads_is_never_started() -> None:
+def test_a_watcher_stopped_while_it_loads_is_never_started() -> None:
     real = Watcher()
     loading, loaded = threading.Event(), threading.Event()
 

@@ -84,7 +84,7 @@ def make(post: Callable[[Message], object]) -> tuple[BackgroundServices, Watcher
     return services, services.watcher, services.supervisor
 
 
-def test_what_threads_tell_becomes_messages() -> None:
+def test_news_of_threads_become_messages() -> None:
     posted: queue.Queue[Message] = queue.Queue()
     services, watcher, supervisor = make(posted.put)
     services.start()

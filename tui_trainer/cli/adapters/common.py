@@ -8,7 +8,7 @@ import msgspec
 
 from tui_trainer.chat.client import ChatClient
 from tui_trainer.cli import output
-from tui_trainer.cli.chat_printer import shown
+from tui_trainer.cli.chat_printer import result_lines
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.session import TextTable
@@ -17,8 +17,8 @@ from tui_trainer.text import formats
 
 
 def print_table(table: TextTable) -> None:
-    """Prints a table to standard output."""
-    for line in shown(table):
+    """Print a table to standard output."""
+    for line in result_lines(table):
         output.data(line)
 
 

@@ -62,7 +62,7 @@ def purge(yes: bool) -> None:
 
 
 def _confirm(question: str, yes: bool) -> None:
-    """Asks the user, unless `--yes` was given. Raises `UserError` where it is not confirmed."""
+    """Ask the user, unless `--yes` was given. Raises `UserError` where it is not confirmed."""
     if yes:
         return
     if not output.is_interactive():

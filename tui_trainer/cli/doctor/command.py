@@ -35,13 +35,13 @@ def doctor(context: click.Context, as_json: bool) -> None:
         output.document(found)
         return
     sections = [
-        ("hardware", _hardware(found.machine)),
+        ("hardware", _hardware(found.system)),
         ("training will use", list(found.training.items())),
         ("torch", _torch(found.torch)),
-        ("packages", [(k, v or "not installed") for k, v in found.machine.packages.items()]),
+        ("packages", [(k, v or "not installed") for k, v in found.system.packages.items()]),
         ("built-in base", _base(found.builtin_base)),
         ("terminal", _terminal(found.terminal)),
-        ("paths", [(k, v or "not set") for k, v in found.places.items()]),
+        ("paths", [(k, v or "not set") for k, v in found.paths.items()]),
         ("missing", [(f"{item.what}:", item.repair) for item in found.missing]),
     ]
     texts = [f"{title}\n{output.pairs(lines, indent=2)}" for title, lines in sections if lines]
@@ -50,26 +50,26 @@ def doctor(context: click.Context, as_json: bool) -> None:
     output.data("\n\n".join(texts))
 
 
-def _hardware(machine: SystemInfo) -> list[tuple[str, str]]:
-    limit = f", limited to {machine.cpu_limit:g}" if machine.cpu_limit else ""
+def _hardware(system: SystemInfo) -> list[tuple[str, str]]:
+    limit = f", limited to {formats.short_number(system.cpu_limit)}" if system.cpu_limit else ""
     lines = [
-        ("system", machine.platform),
-        ("python", f"{machine.python} ({machine.python_path})"),
+        ("system", system.platform),
+        ("python", f"{system.python} ({system.python_path})"),
         (
             "CPU",
-            f"{formats.count(machine.cpu_count)} × {machine.cpu_name or formats.MISSING}{limit}",
+            f"{formats.count(system.cpu_count)} × {system.cpu_name or formats.MISSING}{limit}",
         ),
-        ("RAM", formats.size(machine.ram_total)),
-        ("disk free", f"{formats.size(machine.disk_free)} at {machine.disk_path}"),
+        ("RAM", formats.size(system.ram_total)),
+        ("disk free", f"{formats.size(system.disk_free)} at {system.disk_path}"),
     ]
-    for gpu in machine.gpus:
+    for gpu in system.gpus:
         lines.append((f"GPU{gpu.index}", _gpu(gpu)))
-    if not machine.gpus:
-        reason = f" ({machine.gpu_message})" if machine.gpu_message else ""
+    if not system.gpus:
+        reason = f" ({system.gpu_message})" if system.gpu_message else ""
         lines.append(("GPU", f"none{reason}"))
-    if machine.gpu_driver:
-        cuda = f", supports CUDA up to {machine.cuda_version}" if machine.cuda_version else ""
-        lines.append(("GPU driver", f"{machine.gpu_driver}{cuda}"))
+    if system.gpu_driver:
+        cuda = f", supports CUDA up to {system.cuda_version}" if system.cuda_version else ""
+        lines.append(("GPU driver", f"{system.gpu_driver}{cuda}"))
     return lines
 
 
@@ -106,7 +106,7 @@ def _terminal(terminal: TerminalFacts) -> list[tuple[str, str]]:
     return [
         ("full screen", "yes" if terminal.is_terminal else "no: not a terminal"),
         ("TERM", terminal.kind or "not set"),
-        ("size", f"{terminal.columns}×{terminal.lines} cells"),
+        ("size", f"{terminal.columns}×{terminal.lines} cells (columns × lines)"),
         ("colours", terminal.colours),
         ("encoding", terminal.encoding),
     ]

@@ -70,41 +70,44 @@ class TerminalFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that `doctor` shows."""
+    """Everything that `doctor` shows.
 
-    machine: SystemInfo
+    `paths` are the program's folders and files by name, `training` what a training will use.
+    """
+
+    system: SystemInfo = msgspec.field(name="machine")
     torch: TorchFacts
     builtin_base: dict[str, Any]
     terminal: TerminalFacts
-    places: dict[str, str]
+    paths: dict[str, str] = msgspec.field(name="places")
     training: dict[str, str]
     missing: list[MissingItem]
 
 
 def check(runs_dir: Path) -> Diagnosis:
-    """Collects everything; takes as long as importing torch."""
-    machine = machine_facts(_nearest_existing(runs_dir))
+    """Collect everything; takes as long as importing torch."""
+    system = machine_facts(_nearest_existing(runs_dir))
     torch = ask_torch()
     terminal = terminal_facts()
     base = _builtin_base()
     return Diagnosis(
-        machine=machine,
+        system=system,
         torch=torch,
         builtin_base=base,
         terminal=terminal,
-        places={
+        paths={
             "home": str(paths.home()),
             "TUI_TRAINER_HOME": os.environ.get("TUI_TRAINER_HOME", ""),
             "configuration": str(paths.config_file()),
             "runs": str(runs_dir.absolute()),
         },
-        training=training_facts(machine, torch),
-        missing=find_missing(machine, torch, terminal, base_present=base["present"]),
+        training=training_facts(system, torch),
+        missing=find_missing(system, torch, terminal, base_present=base["present"]),
     )
 
 
 def ask_torch(timeout: float = TORCH_SECONDS) -> TorchFacts:
-    """Asks torch about its devices, `timeout` seconds at most. Never raises."""
+    """Ask torch about its devices, `timeout` seconds at most. Never raises."""
     if importlib.util.find_spec("torch") is None:
         return TorchFacts(problem="not installed")
     try:
@@ -123,7 +126,7 @@ def ask_torch(timeout: float = TORCH_SECONDS) -> TorchFacts:
     return msgspec.json.decode(done.stdout.strip().splitlines()[-1], type=TorchFacts)
 
 
-def training_facts(machine: SystemInfo, torch: TorchFacts) -> dict[str, str]:
+def training_facts(system: SystemInfo, torch: TorchFacts) -> dict[str, str]:
     """What a training on this computer will use: device, precision, threads."""
     if torch.problem is not None:
         return {"device": f"none: torch {torch.problem}"}
@@ -135,7 +138,7 @@ def training_facts(machine: SystemInfo, torch: TorchFacts) -> dict[str, str]:
         if len(torch.devices) > 1:
             device += f" (the first of {len(torch.devices)})"
     elif torch.mps_available:
-        device = f"Apple GPU, shares {formats.size(machine.ram_total)} of RAM"
+        device = f"Apple GPU, shares {formats.size(system.ram_total)} of RAM"
     elif torch.version is not None:
         precision = "fp32, or bf16 where the processor has it"
     threads = f"at most {formats.count(torch.threads)}, fewer for small bases"
@@ -158,11 +161,11 @@ def terminal_facts() -> TerminalFacts:
 
 
 def find_missing(
-    machine: SystemInfo, torch: TorchFacts, terminal: TerminalFacts, *, base_present: bool
+    system: SystemInfo, torch: TorchFacts, terminal: TerminalFacts, *, base_present: bool
 ) -> list[MissingItem]:
     """What is missing, the most important first, each with the command that repairs it."""
     found = []
-    absent = [name for name in NEEDED if machine.packages.get(name) is None]
+    absent = [name for name in NEEDED if system.packages.get(name) is None]
     if absent:
         found.append(MissingItem(f"{', '.join(absent)} (needed to train)", REPAIR))
     elif torch.problem:
@@ -173,15 +176,16 @@ def find_missing(
         found.append(
             MissingItem("the built-in base", "pip install --force-reinstall --no-deps tui-trainer")
         )
-    if machine.packages.get("pyarrow") is None:
+    if system.packages.get("pyarrow") is None:
         found.append(
             MissingItem("pyarrow (reads .parquet data)", 'pip install "tui-trainer[parquet]"')
         )
     gpu_build = torch.cuda_build if torch.built_for_cuda else None
     works = torch.version is not None and not torch.problem
-    sees = torch.cuda_available
-    found += repairs.of_gpus(machine, torch_works=works, torch_sees=sees, built_for=gpu_build)
-    found += repairs.of_disk(machine)
+    found += repairs.of_gpus(
+        system, torch_works=works, torch_uses_gpu=torch.cuda_available, built_for=gpu_build
+    )
+    found += repairs.of_disk(system)
     found.extend(_missing_in_terminal(terminal))
     return found
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from tui_trainer.hardware.system_info import SystemInfo
+from tui_trainer.text import formats
 
 _CHOOSE_TORCH = "https://pytorch.org/get-started/locally"
 _LEAST_DISK = 2 << 30
@@ -20,26 +21,26 @@ class MissingItem(msgspec.Struct, frozen=True):
 
 
 def of_gpus(
-    machine: SystemInfo, *, torch_works: bool, torch_sees: bool, built_for: str | None
+    system: SystemInfo, *, torch_works: bool, torch_uses_gpu: bool, built_for: str | None
 ) -> Iterator[MissingItem]:
     """What keeps the GPUs of this computer from training; `built_for` is the CUDA or ROCm version
     of torch."""
-    yield from _drivers(machine)
-    older = _older(machine.cuda_version, built_for)
+    yield from _drivers(system)
+    older = _older(system.cuda_version, built_for)
     if older:
         yield MissingItem(
             f"a driver for torch's CUDA {built_for} (the installed one supports up to "
-            f"{machine.cuda_version})",
-            f"update the NVIDIA driver, or install a torch for CUDA {machine.cuda_version}: "
+            f"{system.cuda_version})",
+            f"update the NVIDIA driver, or install a torch for CUDA {system.cuda_version}: "
             f"{_CHOOSE_TORCH}",
         )
-    makers = {gpu.vendor for gpu in machine.gpus if gpu.problem is None}
-    if makers - {"Apple"} and torch_works and not torch_sees and not older:
+    makers = {gpu.vendor for gpu in system.gpus if gpu.problem is None}
+    if makers - {"Apple"} and torch_works and not torch_uses_gpu and not older:
         yield MissingItem(
             "a torch that uses this GPU",
             f"pip install torch, with the index of {_CHOOSE_TORCH} for your driver",
         )
-    for gpu in machine.gpus:
+    for gpu in system.gpus:
         if gpu.problem is not None:
             repair = "sudo reboot"
             if gpu.vendor == "NVIDIA":
@@ -47,34 +48,33 @@ def of_gpus(
             yield MissingItem(f"GPU {gpu.index}: {gpu.problem}", repair)
 
 
-def _drivers(machine: SystemInfo) -> Iterator[MissingItem]:
+def _drivers(system: SystemInfo) -> Iterator[MissingItem]:
     """GPUs that are plugged in but have no working driver."""
-    with_driver = {gpu.vendor for gpu in machine.gpus}
-    message = machine.gpu_message or ""
+    with_driver = {gpu.vendor for gpu in system.gpus}
+    message = system.gpu_message or ""
     if "differ in version" in message:
         yield MissingItem("an NVIDIA driver as new as its library", "sudo reboot")
     elif "has not answered" in message:
         yield MissingItem(f"a driver that answers: {message}", "sudo reboot")
-    elif "NVIDIA" in machine.gpu_cards and "NVIDIA" not in with_driver:
+    elif "NVIDIA" in system.gpu_cards and "NVIDIA" not in with_driver:
         yield MissingItem(
             f"a driver for the NVIDIA card ({message})" if message else "an NVIDIA driver",
             "sudo ubuntu-drivers install (Ubuntu), sudo apt install nvidia-driver (Debian), or "
             "in a container: docker run --gpus all",
         )
-    if "AMD" in machine.gpu_cards and "AMD" not in with_driver:
+    if "AMD" in system.gpu_cards and "AMD" not in with_driver:
         yield MissingItem(
-            "amdsmi (figures of the AMD GPU; it comes with ROCm)",
+            "amdsmi (utilisation and memory of the AMD GPU; part of ROCm)",
             "pip install /opt/rocm/share/amd_smi",
         )
 
 
-def of_disk(machine: SystemInfo) -> Iterator[MissingItem]:
+def of_disk(system: SystemInfo) -> Iterator[MissingItem]:
     """A disk that is nearly full, so that runs could not be saved."""
-    if machine.disk_free is not None and machine.disk_free < _LEAST_DISK:
-        free = machine.disk_free / 2**30
+    if system.disk_free is not None and system.disk_free < _LEAST_DISK:
         yield MissingItem(
-            f"disk space ({free:.1f} GiB free at {machine.disk_path})",
-            f"du -xh {machine.disk_path} | sort -h | tail shows what uses it; or choose another "
+            f"disk space ({formats.size(system.disk_free)} free at {system.disk_path})",
+            f"du -xh {system.disk_path} | sort -h | tail shows what uses it; or choose another "
             "folder with --runs-dir",
         )
 

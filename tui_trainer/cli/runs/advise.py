@@ -53,10 +53,9 @@ def advise(context: click.Context, run: str, history: bool, as_json: bool) -> No
     """
     found, skipped = _replayed(run, context)
     if skipped:
-        lines = "line is" if skipped == 1 else "lines are"
-        output.message(f"{skipped:,} {lines} not JSON and skipped")
+        output.message(f"{formats.plural(skipped, 'line')} skipped: not JSON")
     if found.lacks:
-        output.message(f"not recorded: {_listed(found.lacks)}; rules that need them are skipped")
+        output.message(f"not recorded: {_joined(found.lacks)}; rules that need them are skipped")
     reports = found.said if history else found.advice
     if as_json:
         output.document(reports)
@@ -73,11 +72,11 @@ def advise(context: click.Context, run: str, history: bool, as_json: bool) -> No
 def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
     """The replay of a run or file, and the number of unreadable lines. Raises `UserError`."""
     path = Path(reference).expanduser()
-    known = _Known(settings=load_settings().advisor)
+    known = _RunContext(settings=load_settings().advisor)
     if path.is_file() and path.suffix in _LINES:
         file = path
         if file.name == "metrics.jsonl" and (file.parent / "run.json").is_file():
-            known = _known(RunFolder(file.parent))
+            known = _context_of(RunFolder(file.parent))
     elif path.is_dir() and not (path / "run.json").is_file() and (path / "metrics.jsonl").is_file():
         file = path / "metrics.jsonl"
     elif os.sep in reference and not path.exists():
@@ -85,12 +84,12 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
     else:
         from tui_trainer.watch.runs.resolve import find_location
 
-        place = find_location(reference, common.runs_dir(context))
-        if place.kind != "run":
-            return _of_another_tool(place, known.settings)
-        folder = RunFolder(place.path)
+        location = find_location(reference, common.runs_dir(context))
+        if location.kind != "run":
+            return _of_another_tool(location, known.settings)
+        folder = RunFolder(location.path)
         file = folder.metrics_file
-        known = _known(folder)
+        known = _context_of(folder)
     try:
         data = read_regular(file)
     except OSError as error:
@@ -107,28 +106,29 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
     return found, skipped
 
 
-def _of_another_tool(place: RunLocation, settings: AdvisorSettings | None) -> tuple[Replay, int]:
-    """Applies the advisor to a run of another tool, as the monitor reads it."""
+def _of_another_tool(location: RunLocation, settings: AdvisorSettings | None) -> tuple[Replay, int]:
+    """Apply the advisor to a run of another tool, as the monitor reads it."""
     from tui_trainer.watch.runs.foreign_advice import ForeignAdvice, lacking
     from tui_trainer.watch.runs.run_details import read_whole
 
-    view = read_whole(place)
+    view = read_whole(location)
     advisor = ForeignAdvice(settings)
     for _ in advisor.take(view):
         pass
     if view.summary.problem and not advisor.rows:
-        raise UserError(f"{place.path} ({view.summary.tool}): {view.summary.problem}", 1)
+        raise UserError(f"{location.path} ({view.summary.tool}): {view.summary.problem}", 1)
     if not advisor.rows:
-        raise UserError(f"{place.path} ({view.summary.tool}) has no training loss")
+        raise UserError(f"{location.path} ({view.summary.tool}) has no training loss")
     if view.train.thinning > 1:
-        output.message(f"the run is long: the advisor sees means of {view.train.thinning} rows")
+        rows = formats.count(view.train.thinning)
+        output.message(f"the run is long: the advisor gets means of {rows} rows each")
     return advisor.result(lacking(view)), 0
 
 
 def _rollback_offer(reference: str, context: click.Context, found: Replay) -> str | None:
     """How a run that failed is rolled back to a good checkpoint, as a sentence, or None."""
-    known = [advice for advice in found.advice if advice.status != "closed"]
-    if not known or Path(reference).expanduser().is_file():
+    still_open = [advice for advice in found.advice if advice.status != "closed"]
+    if not still_open or Path(reference).expanduser().is_file():
         return None
     from tui_trainer.launch.rollback_offer import find_offer
     from tui_trainer.watch.runs.resolve import find_location
@@ -137,23 +137,23 @@ def _rollback_offer(reference: str, context: click.Context, found: Replay) -> st
     info = folder.info()
     if info is None or folder.status() not in ("failed", "crashed", "cancelled"):
         return None
-    offers = [offer for advice in known if (offer := find_offer(folder, info, advice)) is not None]
-    return offers[-1].message if offers else None
+    offers = [find_offer(folder, info, advice) for advice in still_open]
+    return next((offer.message for offer in reversed(offers) if offer is not None), None)
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What is known of a run besides its metrics."""
+class _RunContext:
+    """What the advisor uses besides the metrics of a run."""
 
     facts: JobFacts = field(default_factory=JobFacts)
     settings: AdvisorSettings | None = None
     hardware: tuple[HardwareSample, ...] = ()
-    mutes: tuple[tuple[int, str], ...] = ()
-    rollbacks: tuple[str, ...] = ()  # messages of the rollbacks of the run
+    mutes: tuple[tuple[int, str], ...] = ()  # step and kind of each muted kind of advice
+    rollbacks: tuple[str, ...] = ()  # messages of the run's rollbacks
 
 
-def _known(folder: RunFolder) -> _Known:
-    """What a run folder of ours holds; the advisor's settings are those of its job."""
+def _context_of(folder: RunFolder) -> _RunContext:
+    """The context of one of our own runs; the advisor's settings are those of its job."""
     info, state = folder.info(), folder.state()
     events = folder.events()
     history = told(events)
@@ -164,7 +164,7 @@ def _known(folder: RunFolder) -> _Known:
     samples: list[HardwareSample] = []
     with contextlib.suppress(OSError):  # absent where the run has not started
         samples = jsonl.read_records(folder.hardware_file, HardwareSample).records
-    return _Known(facts, settings, tuple(samples), history.mutes, rollbacks)
+    return _RunContext(facts, settings, tuple(samples), history.mutes, rollbacks)
 
 
 def _row(advice: Advice, history: bool) -> tuple[str, ...]:
@@ -182,9 +182,10 @@ def _row(advice: Advice, history: bool) -> tuple[str, ...]:
 
 def _suggested(advice: Advice) -> str:
     if advice.suggested_lr is None and advice.factor is not None:
-        return f"× {formats.number(advice.factor)}"
+        return formats.factor(advice.factor)
     return formats.rate(advice.suggested_lr)
 
 
-def _listed(words: list[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+def _joined(names: list[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,15 +16,21 @@ if TYPE_CHECKING:
     from tui_trainer.watch.snapshots import RunView
 
 BEST = "*"
+_FORMATS: dict[Form, Callable[[float | None], str]] = {
+    "number": formats.number,
+    "count": formats.count,
+    "seconds": formats.duration,
+    "rate": formats.rate,
+}
 
 
 @click.command()
-@click.argument("wanted", metavar="RUN RUN [RUN...]", nargs=-1)
+@click.argument("names", metavar="RUN RUN [RUN...]", nargs=-1)
 @common.json_option("Print one JSON document.")
 @common.runs_dir_option
 @common.debug_option
 @click.pass_context
-def diff(context: click.Context, wanted: tuple[str, ...], as_json: bool) -> None:
+def diff(context: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """Compare runs: configuration that differs, and results.
 
     A star marks the better value. RUN is a run's folder or file, its id or its name.
@@ -33,15 +40,15 @@ def diff(context: click.Context, wanted: tuple[str, ...], as_json: bool) -> None
       tui-trainer runs diff lighthouse lighthouse-2
       tui-trainer runs diff runs/a runs/b runs/c --json
     """
-    if len(wanted) < 2:
+    if len(names) < 2:
         raise UserError("runs diff needs two or more runs, such as tui-trainer runs diff A B")
     from tui_trainer.watch.runs.resolve import find_location
     from tui_trainer.watch.runs.run_details import read_whole
     from tui_trainer.watch.runs.run_diff import contrast
 
     runs_dir = common.runs_dir(context)
-    places = [find_location(name, runs_dir) for name in wanted]
-    views = [read_whole(place) for place in places]
+    locations = [find_location(name, runs_dir) for name in names]
+    views = [read_whole(location) for location in locations]
     found = contrast(views)
     if as_json:
         output.document(_document(views, found))
@@ -90,24 +97,15 @@ def _text(views: list[RunView], found: RunDiff) -> str:
             ["configuration", *["the same" if found.same else formats.MISSING] * len(views)]
         )
     text = output.table(headers, rows)
-    keys = "1 key" if found.same == 1 else f"{found.same:,} keys"
-    return f"{text}\n\n{BEST} better value; {keys} of the configuration are equal in all runs"
+    keys, verb = formats.plural(found.same, "key"), "is" if found.same == 1 else "are"
+    return f"{text}\n\n{BEST} better value; {keys} of the configuration {verb} equal in all runs"
 
 
 def _values(measure: ResultRow) -> list[str]:
     cells = []
-    for place, value in enumerate(measure.values):
-        text = _word(value, measure.form)
-        step = measure.steps[place] if measure.steps else None
-        text += f" @ {step:,.0f}" if step is not None else ""
-        cells.append(text + (f" {BEST}" if place in measure.best else ""))
+    for index, value in enumerate(measure.values):
+        text = _FORMATS[measure.form](value)
+        step = measure.steps[index] if measure.steps else None
+        text += f" @ {formats.count(step)}" if step is not None else ""
+        cells.append(text + (f" {BEST}" if index in measure.best else ""))
     return cells
-
-
-def _word(value: float | None, form: Form) -> str:
-    if form == "seconds":
-        return formats.duration(value)
-    if form == "rate":
-        return formats.rate(value)
-    whole = form == "count" and value is not None
-    return f"{value:,.0f}" if whole else formats.number(value)

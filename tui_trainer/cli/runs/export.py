@@ -29,8 +29,8 @@ _PRIVATE = 0o600
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@click.option("--format", "form", type=click.Choice(FORMATS), default=None, help="How rows are "
-              "written.  [default: by the file's name, else csv]")  # fmt: skip
+@click.option("--format", "file_format", type=click.Choice(FORMATS), default=None, help="How rows "
+              "are written.  [default: by the file's name, else csv]")  # fmt: skip
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this metric; may "
               "be repeated.")  # fmt: skip
 @click.option("-o", "--output", "target", type=click.Path(path_type=Path), metavar="FILE",
@@ -41,7 +41,7 @@ _PRIVATE = 0o600
 def export(
     context: click.Context,
     run: str,
-    form: str | None,
+    file_format: str | None,
     metrics: tuple[str, ...],
     target: Path | None,
 ) -> None:
@@ -57,18 +57,19 @@ def export(
       tui-trainer runs export lighthouse --metric loss --metric val_loss -o loss.jsonl
       tui-trainer runs export logs/events.out.tfevents.1 --format parquet -o rows.parquet
     """
-    form = form or _form_of(target)
-    if form == "parquet":
+    file_format = file_format or _form_of(target)
+    if file_format == "parquet":
         _check_parquet(target)
     from tui_trainer.cli.runs.export_rows import rows_of
     from tui_trainer.watch.runs.resolve import find_location
 
     rows = rows_of(find_location(run, common.runs_dir(context)), metrics)
     if target is None:
-        _write_stdout(rows, form)
+        _write_stdout(rows, file_format)
     else:
-        _write_file(rows, form, target.expanduser())
-        output.message(f"{len(rows):,} rows written to {formats.escape(str(target))}")
+        _write_file(rows, file_format, target.expanduser())
+        count = formats.plural(len(rows), "row")
+        output.message(f"{count} written to {formats.escape(str(target))}")
 
 
 def _form_of(target: Path | None) -> str:
@@ -85,26 +86,26 @@ def _check_parquet(target: Path | None) -> None:
         raise UserError("Parquet is a binary format; write it to a file with -o FILE")
 
 
-def _write_stdout(rows: ExportRows, form: str) -> None:
-    if form == "parquet":
+def _write_stdout(rows: ExportRows, file_format: str) -> None:
+    if file_format == "parquet":
         sys.stdout.buffer.write(_parquet(rows))
         sys.stdout.buffer.flush()
         return
     shown = formats.escape_lines if sys.stdout.isatty() else str
-    for text in _texts(rows, form):
+    for text in _texts(rows, file_format):
         click.echo(shown(text), nl=False)
     output.flush()
 
 
-def _write_file(rows: ExportRows, form: str, target: Path) -> None:
-    """Writes to a temporary file and renames it, so that the target is never half written."""
+def _write_file(rows: ExportRows, file_format: str, target: Path) -> None:
+    """Write to a temporary file and rename it, so that the target is never half written."""
     if target.is_dir():
         raise UserError(f"{target} is a folder; give a file")
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
         with os.fdopen(descriptor, "wb") as file:
-            _write(rows, form, file)
+            _write(rows, file_format, file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
@@ -114,17 +115,17 @@ def _write_file(rows: ExportRows, form: str, target: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _write(rows: ExportRows, form: str, file: IO[bytes]) -> None:
-    if form == "parquet":
+def _write(rows: ExportRows, file_format: str, file: IO[bytes]) -> None:
+    if file_format == "parquet":
         file.write(_parquet(rows))
         return
-    for text in _texts(rows, form):
+    for text in _texts(rows, file_format):
         file.write(text.encode())
 
 
-def _texts(rows: ExportRows, form: str) -> Iterator[str]:
+def _texts(rows: ExportRows, file_format: str) -> Iterator[str]:
     """The rows as text, in pieces of some thousand rows."""
-    return _csv(rows) if form == "csv" else _jsonl(rows)
+    return _csv(rows) if file_format == "csv" else _jsonl(rows)
 
 
 def _csv(rows: ExportRows) -> Iterator[str]:

@@ -61,21 +61,21 @@ class ExportRows:
         return [None if value is None else float(value) for value in found]
 
 
-def rows_of(place: RunLocation, metrics: Sequence[str] = ()) -> ExportRows:
+def rows_of(location: RunLocation, metrics: Sequence[str] = ()) -> ExportRows:
     """Every recorded row, or those with a value of one of `metrics`. Raises `UserError`."""
     try:
-        tables = read_rows(place)
+        tables = read_rows(location)
     except Exception as error:
-        reason = caught(error, place.path)
-        raise UserError(f"{place.path} cannot be read: {reason}", 1) from None
+        reason = caught(error, location.path)
+        raise UserError(f"{location.path} cannot be read: {reason}", 1) from None
     if any(table.thinning > 1 for table in tables):
-        raise UserError(f"{place.path} has more rows than can be exported", 1)
+        raise UserError(f"{location.path} has more rows than can be exported", 1)
     present = list(dict.fromkeys((*tables[0].names(), *tables[1].names())))
     for name in metrics:
         if name not in present:
             guess = nearest(name, present)
             hint = f"did you mean {guess}?" if guess else f"it has: {', '.join(present) or 'none'}"
-            raise UserError(f"run {place.name} has no metric {name!r}; {hint}")
+            raise UserError(f"run {location.name} has no metric {name!r}; {hint}")
     wanted = tuple(dict.fromkeys(metrics)) or tuple(present)
     position = [name for name in _POSITION if any(len(table.column(name)) for table in tables)]
     kept = [_row_indices(table, wanted if metrics else ()) for table in tables]

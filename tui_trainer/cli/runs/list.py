@@ -25,13 +25,13 @@ _HEADERS = (
 @click.command("list")
 @click.option("--filter", "conditions", default="", metavar="TEXT", help="Words and conditions: "
               "'loss<2 lr>=1e-4 status:running -smoke lora.rank=16'.")  # fmt: skip
-@click.option("--sort", "by", default="", metavar="FIELD", help="loss, step, best, val, trend, lr, "
-              "speed, eta, age, name ...; -FIELD reverses the order.")  # fmt: skip
+@click.option("--sort", "order", default="", metavar="FIELD", help="loss, step, best, val, trend, "
+              "lr, speed, eta, age, name ...; -FIELD reverses the order.")  # fmt: skip
 @common.json_option("Print one JSON document.")
 @common.runs_dir_option
 @common.debug_option
 @click.pass_context
-def list_runs(context: click.Context, conditions: str, by: str, as_json: bool) -> None:
+def list_runs(context: click.Context, conditions: str, order: str, as_json: bool) -> None:
     """List the runs of a folder, ours and other tools', newest first.
 
     \b
@@ -44,7 +44,7 @@ def list_runs(context: click.Context, conditions: str, by: str, as_json: bool) -
     options = context.find_object(common.GlobalOptions)
     if folder.exists() or (options is not None and options.runs_dir is not None):
         check_folder(folder)
-    found, total = _chosen(folder, conditions, by)
+    found, total = _chosen(folder, conditions, order)
     if as_json:
         from tui_trainer.cli.runs import run_documents
 
@@ -52,21 +52,22 @@ def list_runs(context: click.Context, conditions: str, by: str, as_json: bool) -
     elif found:
         output.data(_table(found))
     elif total:
-        output.message(f"none of {total:,} runs in {formats.escape(str(folder))} matches")
+        runs = formats.plural(total, "run")
+        output.message(f"no match among {runs} in {formats.escape(str(folder))}; change --filter")
     else:
         output.message(_no_runs(folder))
 
 
-def _chosen(folder: Path, conditions: str, by: str) -> tuple[list[RunSummary], int]:
+def _chosen(folder: Path, conditions: str, order: str) -> tuple[list[RunSummary], int]:
     """The matching runs in order, and the number of all runs. Raises `UserError`."""
-    if not (conditions or by or folder.exists()):
+    if not (conditions or order or folder.exists()):
         return [], 0
     from tui_trainer.watch.query import fields, query
     from tui_trainer.watch.runs import resolve
 
-    name = by.removeprefix("-")
+    name = order.removeprefix("-")
     if name and name not in fields.BY_NAME:
-        raise UserError(f"--sort {by}: {query.parse(f'{name}=1').problem or 'no such field'}")
+        raise UserError(f"--sort {order}: {query.parse(f'{name}=1').problem or 'no such field'}")
     summaries, warnings = resolve.find_all(folder)
     for sentence in warnings:
         output.message(f"warning: {formats.escape(sentence)}")
@@ -83,27 +84,22 @@ def _chosen(folder: Path, conditions: str, by: str) -> tuple[list[RunSummary], i
         for item in summaries
         if wanted.matches(item.summary, now, configs.get(item.location.path))
     ]
-    falling = bool(name) and fields.BY_NAME[name].falling != by.startswith("-")
+    falling = bool(name) and fields.BY_NAME[name].falling != order.startswith("-")
     return fields.arrange(found, name or None, falling, now), len(summaries)
 
 
-def _config_of(place: RunLocation) -> dict[str, Any]:
+def _config_of(location: RunLocation) -> dict[str, Any]:
     """The configuration of a run; empty where it cannot be read, which its row shows."""
     from tui_trainer.watch import error_boundary
     from tui_trainer.watch.runs import flat_config, run_details
 
     try:
-        if place.kind == "run":
-            return flat_config.config_of(place.path)
-        return dict(run_details.read_whole(place).config)
+        if location.kind == "run":
+            return flat_config.config_of(location.path)
+        return dict(run_details.read_whole(location).config)
     except Exception as error:
-        error_boundary.caught(error, place.path)
+        error_boundary.caught(error, location.path)
         return {}
-
-
-def steps_text(step: int | None, total: int | None) -> str:
-    """A step of a total, such as 120 / 400."""
-    return formats.count(step) + (f" / {total:,}" if total else "")
 
 
 def _table(found: list[RunSummary]) -> str:
@@ -134,10 +130,10 @@ def _row(run: RunSummary) -> tuple[str, ...]:
     return (
         run.name,
         run.status,
-        steps_text(run.step, run.total_steps),
+        formats.steps(run.step, run.total_steps),
         formats.number(run.loss),
         formats.number(run.best_val_loss),
-        formats.MISSING if run.trend is None else f"{run.trend * 100:+.1f} %",
+        formats.change(run.trend),
         formats.number(run.tokens_per_second or None),
         formats.duration(remaining(run, 0.0) if remaining is not None else None),
         formats.moment(run.created_at),

@@ -24,7 +24,7 @@ class LastMetrics:
 
 
 def last_metrics(folder: RunFolder) -> LastMetrics:
-    """Reads the end of `metrics.jsonl`; unreadable lines are skipped."""
+    """Read the end of `metrics.jsonl`; unreadable lines are skipped."""
     train: TrainRecord | None = None
     evaluation: EvalRecord | None = None
     with contextlib.suppress(OSError):
@@ -71,31 +71,31 @@ def summary(run: RunSummary) -> dict[str, Any]:
     }
 
 
-def everything(place: RunLocation) -> dict[str, Any]:
+def everything(location: RunLocation) -> dict[str, Any]:
     """A run as `runs show` prints it."""
-    found = run_details.dossier_of(place, thorough=True)
+    found = run_details.dossier_of(location, thorough=True)
     view = found.view
-    folder = RunFolder(place.path)
-    last = last_metrics(folder) if place.kind == "run" else LastMetrics()
+    folder = RunFolder(location.path)
+    last = last_metrics(folder) if location.kind == "run" else LastMetrics()
     adapter = folder.adapter_dir / "adapter_model.safetensors"
-    bad = view.summary.status in ("failed", "crashed")
+    failed = view.summary.status in ("failed", "crashed")
     return {
         **summary(view.summary),
         **_results(view),
-        "info": folder.info() or folder.loop_info() if place.kind == "run" else None,
+        "info": folder.info() or folder.loop_info() if location.kind == "run" else None,
         "state": view.state,
         "last_train": last.train,
         "last_eval": last.evaluation,
         "data": found.data,
         "evaluation": found.evaluation,
-        "config": dict(view.config or flat_config.config_of(place.path)),
+        "config": dict(view.config or flat_config.config_of(location.path)),
         "lacks": view.lacks,
         "oddities": view.oddities,
         "events": view.events,
         "checkpoints": [asdict(item) for item in found.checkpoints],
         "hardware": [asdict(item) for item in run_details.measured(view.hardware)],
         "adapter": str(folder.adapter_dir) if adapter.is_file() else None,
-        "log": list(found.log[-10:]) if bad else [],
+        "log": list(found.log[-10:]) if failed else [],
     }
 
 

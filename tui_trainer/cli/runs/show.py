@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from tui_trainer.cli import common, output
-from tui_trainer.cli.runs.list import steps_text
 from tui_trainer.contracts.run import LoopInfo, RunInfo, RunState
 from tui_trainer.text import formats
 from tui_trainer.watch.runs import evaluation_lines
@@ -67,7 +66,7 @@ def _head(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("status", found["status"]),
         *([("problem", found["problem"])] if found["problem"] else []),
         ("message", found["message"] or formats.MISSING),
-        ("step", steps_text(found["step"], found["total_steps"])),
+        ("step", formats.steps(found["step"], found["total_steps"])),
         ("started", formats.moment(found["created_at"])),
         ("last written", formats.moment(found["updated_at"])),
         ("training time", formats.duration(found["elapsed_seconds"])),
@@ -89,7 +88,7 @@ def _results(found: dict[str, Any]) -> list[tuple[str, str]]:
     lines = [("loss", f"{formats.number(found['loss'])} at step {formats.count(found['step'])}")]
     if train is not None:  # the newest row itself, as its loss may not be finite
         lines = [
-            ("loss", f"{formats.number(train.loss)} at step {train.step:,}"),
+            ("loss", f"{formats.number(train.loss)} at step {formats.count(train.step)}"),
             ("gradient norm", formats.number(train.gradient_norm)),
         ]
     lines.append(("learning rate", formats.rate(found["learning_rate"])))
@@ -101,8 +100,9 @@ def _results(found: dict[str, Any]) -> list[tuple[str, str]]:
     if found["val_loss"] is not None:
         lines.append(("last val_loss", formats.number(found["val_loss"])))
     if found["trend"] is not None:
-        lines.append(("trend", f"{found['trend'] * 100:+.1f} % over the last quarter"))
-    lines.append(("rows", f"{rows['train']:,} training, {rows['eval']:,} evaluations"))
+        lines.append(("trend", f"{formats.change(found['trend'])} over the last quarter"))
+    evaluations = formats.plural(rows["eval"], "evaluation")
+    lines.append(("rows", f"{formats.plural(rows['train'], 'training row')}, {evaluations}"))
     lines.append(("metrics", ", ".join(found["metrics"])))
     return lines
 
@@ -121,7 +121,9 @@ def _configuration(found: dict[str, Any]) -> list[tuple[str, list[tuple[str, str
 def _job(info: RunInfo) -> list[tuple[str, str]]:
     job = info.job
     lora, training = job.lora, job.training
-    length = f"{training.max_steps:,} steps" if training.max_steps else f"{training.epochs} epochs"
+    length = f"{formats.short_number(training.epochs)} epochs"
+    if training.max_steps:
+        length = formats.plural(training.max_steps, "step")
     batch = f"{training.batch_size} × {training.gradient_accumulation_steps}"
     train = [job.data.train] if isinstance(job.data.train, str) else job.data.train
     return [
@@ -130,7 +132,11 @@ def _job(info: RunInfo) -> list[tuple[str, str]]:
         ("length", length),
         ("batch", f"{batch} examples a step"),
         ("peak rate", f"{formats.rate(training.learning_rate)}, {training.scheduler}"),
-        ("LoRA", f"rank {lora.rank}, alpha {lora.alpha:g}, dropout {lora.dropout:g}"),
+        (
+            "LoRA",
+            f"rank {lora.rank}, alpha {formats.short_number(lora.alpha)}, "
+            f"dropout {formats.short_number(lora.dropout)}",
+        ),
         ("seed", str(training.seed)),
     ]
 
@@ -138,7 +144,7 @@ def _job(info: RunInfo) -> list[tuple[str, str]]:
 def _changes(found: dict[str, Any]) -> list[tuple[str, str]]:
     """The newest changes of the learning rate and rollbacks."""
     events = [event for event in found["events"] if event.kind in ("learning_rate", "rollback")]
-    return [(f"step {event.step:,}", event.message) for event in events[-_CHANGES:]]
+    return [(f"step {formats.count(event.step)}", event.message) for event in events[-_CHANGES:]]
 
 
 def _checkpoints(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -24,7 +23,7 @@ COLUMNS: tuple[RunColumn, ...] = (
     RunColumn("loss", "loss", 7, rank=4),
     RunColumn("recalled", "recalled", 8),
     RunColumn("kept", "kept", 6),
-    RunColumn("created", "created", 11, rank=2),
+    RunColumn("created", "created", 16, rank=2),
     RunColumn("size", "size", 8, rank=3),
     RunColumn("taught", "examples", 8, rank=1),
     RunColumn("queries", "queries", 7, rank=1),
@@ -89,23 +88,25 @@ def details_of(item: AdapterEntry, listing: AdapterListing, width: int) -> Conte
     """Everything about one adapter, as aligned lines."""
     info = item.info
     weight = listing.weight(info.name)
-    active = "no" if weight is None else ("yes" if weight == 1 else f"yes, weight {weight:g}")
+    active = "no"
+    if weight is not None:
+        active = "yes" if weight == 1 else f"yes, weight {formats.short_number(weight)}"
     targets = info.lora.target_modules
     facts = [
         ("active", active),
-        ("queries", f"{item.queries:,}"),
+        ("queries", formats.count(item.queries)),
         ("recalled", measure_text(info.before, info.after, "recalled")),
         ("kept", measure_text(info.before, info.after, "kept")),
         ("trained on", training_source(info)),
         ("loss", number(info.train_loss)),
-        ("steps", formats.MISSING if info.steps is None else f"{info.steps:,}"),
-        ("LoRA", f"rank {info.lora.rank}, alpha {number(info.lora.alpha)}"),
+        ("steps", formats.count(info.steps)),
+        ("LoRA", f"rank {info.lora.rank}, alpha {formats.short_number(info.lora.alpha)}"),
         ("layers", targets if isinstance(targets, str) else ", ".join(targets)),
         ("base", info.base_model),
         ("base hash", _short_hash(info.base_hash)),
         ("parent", info.parent or formats.MISSING),
         ("run", info.run_id or formats.MISSING),
-        ("created", _moment(info.created_at, "%Y-%m-%d %H:%M")),
+        ("created", formats.moment(info.created_at)),
         ("size", formats.size(item.size)),
     ]
     lines = [Content.styled(clean(info.name), "bold")]
@@ -121,7 +122,7 @@ def trash_lines(trash: Sequence[TrashedAdapter]) -> list[Content]:
     """A line for each deleted adapter."""
     return [
         Content.assemble(
-            clean(item.name), ("  deleted ", "$faint"), _moment(item.deleted_at, "%m-%d %H:%M")
+            clean(item.name), ("  deleted ", "$faint"), formats.moment(item.deleted_at)
         )
         for item in trash
     ]
@@ -130,33 +131,26 @@ def trash_lines(trash: Sequence[TrashedAdapter]) -> list[Content]:
 def training_source(info: AdapterInfo) -> str:
     """The number of examples it was trained on, or the files of its run."""
     count = len(info.examples)
-    return f"{count} example{'' if count == 1 else 's'}" if count else "the files of its run"
+    return formats.plural(count, "example") if count else "the files of its run"
 
 
 def _row(item: AdapterEntry, listing: AdapterListing, marked: bool) -> AdapterRow:
     info = item.info
     weight = listing.weight(info.name)
-    live = "" if weight is None else ("● 1" if weight == 1 else f"● {weight:g}")
+    live = "" if weight is None else f"● {formats.short_number(weight)}"
     cells = {
         "live": live,
         "base": shorten(clean(info.base_model.rstrip("/").rpartition("/")[2]), 10),
-        "rank": f"{info.lora.rank}/{info.lora.alpha:g}",
+        "rank": f"{info.lora.rank}/{formats.short_number(info.lora.alpha)}",
         "loss": number(info.train_loss, 3),
         "recalled": formats.share(info.after.recalled),
         "kept": formats.share(info.after.kept),
-        "created": _moment(info.created_at, "%m-%d %H:%M"),
+        "created": formats.moment(info.created_at),
         "size": formats.size(item.size),
-        "taught": f"{len(info.examples):,}" if info.examples else formats.MISSING,
-        "queries": f"{item.queries:,}",
+        "taught": formats.count(len(info.examples) or None),
+        "queries": formats.count(item.queries),
     }
     return AdapterRow(clean(info.name), weight is not None, marked, tuple(cells.items()))
-
-
-def _moment(seconds: float, form: str) -> str:
-    try:
-        return time.strftime(form, time.localtime(seconds)) if seconds else formats.MISSING
-    except (OverflowError, ValueError, OSError):
-        return formats.MISSING
 
 
 def _short_hash(value: str | None) -> str:

@@ -32,7 +32,7 @@ class AdapterTable(DataTable[Text]):
         self.move_cursor(row=self._names.index(name))
         return True
 
-    def lay(self, rows: tuple[AdapterRow, ...], room: int) -> None:
+    def show_rows(self, rows: tuple[AdapterRow, ...], room: int) -> None:
         """Show the rows in `room` cells."""
         name_width, columns = columns_for(room)
         variables = self.app.theme_variables

@@ -11,6 +11,7 @@ from tui_trainer.store import model_files, paths
 from tui_trainer.store.adapters.adapter_import import add_from
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 from tui_trainer.tui.adapters.adapter_rows import AdapterListing
 from tui_trainer.tui.adapters.comparison import ComparisonResult
 from tui_trainer.tui.common.dialogs.progress import Report
@@ -22,7 +23,7 @@ _ADDABLE = frozenset({"completed", "early_stopped", "cancelled"})
 
 
 def read_adapters() -> AdapterListing:
-    """The store's present content."""
+    """The current content of the store."""
     store = AdapterStore()
     try:
         items = tuple(store.list())
@@ -53,9 +54,8 @@ def compare(context: SessionContext, names: tuple[str, str], report: Report) -> 
 
         def answered(done: int, total: int, index: int = index) -> None:
             share = (index + done / max(1, total)) / len(folders)
-            report(
-                f"answering with {names[index]}: {done:,} of {total:,} questions", 0.2 + 0.8 * share
-            )
+            of_total = f"{formats.count(done)} of {formats.plural(total, 'question')}"
+            report(f"answering with {names[index]}: {of_total}", 0.2 + 0.8 * share)
 
         answers.append(
             context.client.answers(

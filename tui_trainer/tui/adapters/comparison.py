@@ -13,7 +13,7 @@ from tui_trainer.contracts.chat import Comparison, LayerDifference
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, number
 from tui_trainer.tui.adapters.adapter_rows import training_source
-from tui_trainer.tui.common.markup import wrapped
+from tui_trainer.tui.common.markup import truncated, wrapped
 from tui_trainer.tui.common.panel import stack
 
 _WIDEST_LABEL = 28
@@ -99,7 +99,7 @@ def _answers(found: ComparisonResult, width: int) -> list[Content]:
     half = max(8, (width - 2 * _GAP) // 2)
     lines = [Content.styled("answers", "bold")]
     for question, a, b in found.answers:
-        lines.append(Content.styled(f"› {clean(question)}", "bold").truncate(width, ellipsis=True))
+        lines.append(truncated(Content.styled(f"› {clean(question)}", "bold"), width))
         left, right = _wrapped(a, half), _wrapped(b, half)
         style = "" if a.strip() == b.strip() else "$accent"
         for index in range(max(len(left), len(right))):
@@ -123,4 +123,4 @@ def _cell(text: str, width: int, style: str = "") -> Content:
 
 
 def _lora(info: AdapterInfo) -> str:
-    return f"rank {info.lora.rank}, alpha {number(info.lora.alpha)}"
+    return f"rank {info.lora.rank}, alpha {formats.short_number(info.lora.alpha)}"

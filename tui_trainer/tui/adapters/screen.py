@@ -1,7 +1,8 @@
-"""The adapters: what was learned, and which of it answers."""
+"""The adapters screen: the adapters of the store, and which of them are active."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from textual.content import Content
 from textual.widgets import DataTable
 
 from tui_trainer.store.adapters.adapter_store import AdapterEntry
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.adapters import adapter_rows, background_tasks
@@ -29,9 +31,10 @@ from tui_trainer.tui.common.dialogs.text_view import TextView
 from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.page import Page
 from tui_trainer.tui.common.panel import Panel
+from tui_trainer.tui.keymap import Keymap
 from tui_trainer.watch.snapshots import FolderView
 
-_REFRESH_SECONDS = 5.0  # for what other sessions do; our own changes come with their news
+_REFRESH_SECONDS = 5.0  # for changes by other sessions; those by this one are shown at once
 
 
 class AdaptersScreen(Page):
@@ -44,25 +47,25 @@ class AdaptersScreen(Page):
 
     def __init__(self) -> None:
         super().__init__()
-        self._shelf = AdapterListing(loading=True)
+        self._listing = AdapterListing(loading=True)
         self._marked: list[str] = []
         self._reading = False
         self._renamed: str | None = None  # the new name, until it is listed
 
     def body(self) -> ComposeResult:
-        with Horizontal(id="shelf"):
+        with Horizontal(id="adapters-body"):
             yield AdapterTable()
             with VerticalScroll(id="adapter", can_focus=False):
                 yield AdapterPanel()
 
     def on_mount(self) -> None:
-        self.set_interval(_REFRESH_SECONDS, self.read_again)
+        self.set_interval(_REFRESH_SECONDS, self.refresh_listing)
 
     def on_screen_resume(self) -> None:
-        self.read_again()
+        self.refresh_listing()
 
-    def read_again(self) -> None:
-        """Reads the store in the background, while this screen is the one shown."""
+    def refresh_listing(self) -> None:
+        """Read the store in the background, if this screen is shown."""
         if self.is_current and not self._reading:
             self._reading = True
             in_background(
@@ -70,29 +73,29 @@ class AdaptersScreen(Page):
                 lambda: self.post_message(AdaptersRead(background_tasks.read_adapters())),
             )
 
-    def sentence(self, view: FolderView) -> Content | None:
-        if self._shelf.problem is not None:
-            return plain(self._shelf.problem, "bold $error")
-        if self._shelf.items:
+    def placeholder(self, view: FolderView) -> Content | None:
+        if self._listing.problem is not None:
+            return plain(self._listing.problem, "bold $error")
+        if self._listing.items:
             return None
-        if self._shelf.loading:
+        if self._listing.loading:
             return Content("reading the adapters …")
-        return teach_adapters(len(self._shelf.trash))
+        return no_adapters_text(len(self._listing.trash), self.session.keymap)
 
-    def take(self, view: FolderView) -> None:
+    def show_snapshot(self, view: FolderView) -> None:
         if self.is_current:
             self._fill()
 
     def refresh_chat(self) -> None:
-        """What answers may have changed."""
-        self.read_again()
+        """Read the store again: the active adapters may have changed."""
+        self.refresh_listing()
 
     @on(AdaptersRead)
     def _read(self, message: AdaptersRead) -> None:
         self._reading = False
-        if message.listing != self._shelf:
-            self._shelf = message.listing
-            names = {item.info.name for item in self._shelf.items}
+        if message.listing != self._listing:
+            self._listing = message.listing
+            names = {item.info.name for item in self._listing.items}
             self._marked = [name for name in self._marked if name in names]
             self.refresh_all()
 
@@ -104,7 +107,7 @@ class AdaptersScreen(Page):
 
     def action_turn_on(self) -> None:
         item = self._item()
-        if item is not None and self._shelf.weight(item.info.name) is not None:
+        if item is not None and self._listing.weight(item.info.name) is not None:
             self.action_unload()
         else:
             self.action_load()
@@ -131,26 +134,26 @@ class AdaptersScreen(Page):
 
     def action_compare(self) -> None:
         if len(self._marked) != 2:
-            self._tell(f"mark two adapters with {self._key('mark')} to compare them")
+            self._warn(f"mark two adapters with {self._mark_key} to compare them")
             return
         names = (self._marked[0], self._marked[1])
         work: ProgressDialog[ComparisonResult] = ProgressDialog(
             f"Comparing {names[0]} and {names[1]}",
             lambda report: background_tasks.compare(
-                chat_of(self.app).session_thread.desk(), names, report
+                chat_of(self.app).session_thread.wait_for_context(), names, report
             ),
         )
         self.app.push_screen(work, self._compared)
 
     def action_ensemble(self) -> None:
         if len(self._marked) < 2:
-            self._tell(f"mark at least two adapters with {self._key('mark')} to combine them")
+            self._warn(f"mark at least two adapters with {self._mark_key} to combine them")
             return
         even = f"{1 / len(self._marked):.2g}"
         prompt = PromptDialog(
             "Weights of the ensemble",
             " ".join(f"{name}={even}" for name in self._marked),
-            "each adapter's change is multiplied by its weight; active at once",
+            "each adapter's change is multiplied by its weight; they are activated at once",
             weights_problem,
         )
         self.app.push_screen(
@@ -179,9 +182,9 @@ class AdaptersScreen(Page):
             self._submit(f"/adapters delete {item.info.name}")
 
     def action_trash(self) -> None:
-        trash = self._shelf.trash
+        trash = self._listing.trash
         if not trash:
-            self._tell("the trash is empty")
+            self._warn("the trash is empty")
             return
 
         def decide(index: int | None) -> None:
@@ -221,22 +224,23 @@ class AdaptersScreen(Page):
 
     def _item(self) -> AdapterEntry | None:
         chosen = self._table.chosen
-        return next((i for i in self._shelf.items if i.info.name == chosen), None)
+        return next((i for i in self._listing.items if i.info.name == chosen), None)
 
     def _submit(self, line: str) -> None:
         chat_of(self.app).submit(line, remember=False)
 
-    def _tell(self, text: str) -> None:
+    def _warn(self, text: str) -> None:
         self.session.show_notice(text, "warning")
 
-    def _key(self, id: str) -> str:
-        return self.session.keymap.shown(next(key for key in keymap.KEYS if key.id == id))
+    @property
+    def _mark_key(self) -> str:
+        return self.session.keymap.shown_by_id("mark")
 
     def _name_problem(self, name: str) -> str | None:
         problem = name_problem(name)
         if problem is not None:
             return problem
-        taken = name != self._table.chosen and any(i.info.name == name for i in self._shelf.items)
+        taken = name != self._table.chosen and any(i.info.name == name for i in self._listing.items)
         return f"there is already an adapter {name}" if taken else None
 
     def _compared(self, found: ComparisonResult | None) -> None:
@@ -248,26 +252,26 @@ class AdaptersScreen(Page):
         work: ProgressDialog[Path] = ProgressDialog(
             f"Merging {name} with its base model",
             lambda report: background_tasks.merge(
-                chat_of(self.app).session_thread.desk(), name, out, report
+                chat_of(self.app).session_thread.wait_for_context(), name, out, report
             ),
         )
 
-        def told(path: Path | None) -> None:
+        def merged(path: Path | None) -> None:
             if path is not None:
-                self.session.show_notice(f"merged {name} with its base model: {path}")
+                self.session.show_notice(f"merged {name} with its base model into {path}")
 
-        self.app.push_screen(work, told)
+        self.app.push_screen(work, merged)
 
     def _fill(self) -> None:
-        rows = adapter_rows.rows_of(self._shelf, self._marked)
+        rows = adapter_rows.rows_of(self._listing, self._marked)
         room = self.size.width - 2 - self._details_width()
-        self._table.lay(rows, room)
+        self._table.show_rows(rows, room)
         if self._renamed is not None and self._table.choose(self._renamed):
             self._renamed = None
         self._show_details()
 
     def _details_width(self) -> int:
-        """What the details take beside the table; the stylesheet has the same widths."""
+        """The width of the details beside the table in cells, as in the stylesheet."""
         if self.has_class("-narrow") or self.has_class("-slim"):
             return 0
         return 61 if self.has_class("-large") else 47
@@ -275,7 +279,7 @@ class AdaptersScreen(Page):
     def _show_details(self) -> None:
         item = self._item()
         if item is not None:
-            self.query_one(AdapterPanel).show((item, self._shelf))
+            self.query_one(AdapterPanel).show((item, self._listing))
 
 
 class AdapterPanel(Panel[tuple[AdapterEntry, AdapterListing] | None]):
@@ -290,29 +294,29 @@ class AdapterPanel(Panel[tuple[AdapterEntry, AdapterListing] | None]):
         return Content("") if facts is None else adapter_rows.details_of(*facts, width)
 
 
-def teach_adapters(deleted: int) -> Content:
-    """What goes here, and how the first one is made."""
-    more = (
-        Content.assemble("\n", ("T", "bold $accent"), f" restores one of {deleted:,} deleted.")
-        if deleted
-        else Content("")
+def no_adapters_text(deleted: int, keys: Keymap) -> Content:
+    """The text for an empty store: what goes here, and how the first one is made."""
+    chat, add, trash = (
+        (keys.shown_by_id(id), "bold $accent") for id in ("show_chat", "adopt", "trash")
     )
+    adapters = formats.plural(deleted, "deleted adapter")
+    restore = Content.assemble("\n", trash, f" restores one of {adapters}.")
     return Content.assemble(
-        "no adapters yet.\n\nCorrect answers in the chat ", ("(3)", "bold $accent"),
-        ": each training adds an adapter here.\nOr train a run, then press ", ("A", "bold $accent"),
-        " on the dashboard to add its adapter.", more,
+        "no adapters yet.\n\nPress ", chat, " and correct answers in the chat: each training adds "
+        "an adapter here.\nOr train a run, then press ", add,
+        " on the dashboard to add its adapter.", restore if deleted else "",
     )  # fmt: skip
 
 
 def weights_problem(text: str) -> str | None:
     """What is wrong with `NAME=WEIGHT ...`, or None."""
-    words = text.split()
-    for word in words:
-        name, _, weight = word.partition("=")
+    parts = text.split()
+    for part in parts:
+        name, _, weight = part.partition("=")
         try:
             value = float(weight)
         except ValueError:
-            return f"{clean(word)}: write NAME=WEIGHT, such as capitals=0.5"
-        if not name or value == 0 or value != value or value in (float("inf"), -float("inf")):
-            return f"{clean(word)}: the weight must be a number other than 0"
-    return None if words else "name the adapters, such as a=0.7 b=0.3"
+            return f"{clean(part)}: write NAME=WEIGHT, such as capitals=0.5"
+        if not name or value == 0 or not math.isfinite(value):
+            return f"{clean(part)}: the weight must be a number other than 0"
+    return None if parts else "enter the adapters, such as a=0.7 b=0.3"

@@ -16,7 +16,7 @@ from tui_trainer.tui.charts.model import (
     Palette,
 )
 
-# If marks share a column the first of these kinds is shown; frequent kinds are thinned.
+# Of several marks in a column the first of these kinds is shown; frequent kinds are thinned.
 _RANK: tuple[MarkKind, ...] = ("advice", "resumed", "learning_rate", "checkpoint", "evaluation")
 _THINNED = ("checkpoint", "evaluation")
 
@@ -57,10 +57,10 @@ def draw_axes(
 def columns_of(window: HighlightWindow, frame: ChartFrame) -> tuple[int, int] | None:
     """The first and last plot column of a window; None if it is not visible."""
     ends = np.array([window.first, window.last], dtype=np.float64)
-    places = frame.x.fraction(frame.x.to_plot(ends))
-    if not np.isfinite(places).all() or places[1] < 0 or places[0] > 1:
+    fractions = frame.x.fraction(frame.x.to_plot(ends))
+    if not np.isfinite(fractions).all() or fractions[1] < 0 or fractions[0] > 1:
         return None
-    first, last = np.rint(np.clip(places, 0.0, 1.0) * (frame.columns - 1)).astype(int).tolist()
+    first, last = np.rint(np.clip(fractions, 0.0, 1.0) * (frame.columns - 1)).astype(int).tolist()
     return first, last
 
 
@@ -69,11 +69,11 @@ def _mark_columns(marks: tuple[ChartMark, ...], frame: ChartFrame) -> dict[int, 
     including the newest."""
     taken: dict[int, ChartMark] = {}
     for kind in _RANK:
-        mine = [mark for mark in marks if mark.kind == kind]
-        if not mine:
+        found = [mark for mark in marks if mark.kind == kind]
+        if not found:
             continue
-        places = frame.columns_of(np.array([mark.x for mark in mine], dtype=np.float64))
-        newest = dict(zip(places.tolist(), mine, strict=True))  # the last one of a column is kept
+        columns = frame.columns_of(np.array([mark.x for mark in found], dtype=np.float64))
+        newest = dict(zip(columns.tolist(), found, strict=True))  # the last one of a column is kept
         last: int | None = None
         for column in sorted(newest, reverse=True):
             if column < 0 or column in taken:

@@ -58,7 +58,7 @@ def _join(
     starts: NDArray[np.intp],
     joined: NDArray[np.bool_],
 ) -> None:
-    """Sets `joined` for the columns in `solid` that have no gap to the one before."""
+    """Set `joined` for the columns in `solid` that have no gap to the one before."""
     if len(solid) < 2:
         return
     missing = np.isnan(y[begin[0] :])

@@ -38,7 +38,7 @@ def draw_chart(
     marks: Marks = "braille",
     before: RowCache | None = None,
 ) -> list[Strip]:
-    """The chart as `height` strips of exactly `width` cells; raises for no values.
+    """The chart as `height` strips of exactly `width` cells; never raises, whatever the values.
 
     With less room the tick labels, the axis, the gutter and the plot are left out, in this order.
     Rows equal to those in the cache `before` are the same objects.
@@ -77,8 +77,8 @@ def _prepare(spec: ChartSpec, width: int, height: int) -> tuple[ChartFrame, tupl
 
 
 def draw_title(spec: ChartSpec, width: int, palette: Palette, marks: Marks) -> Strip:
-    """The first row: title, detail and legend. If they do not fit, the legend has only the smoothed
-    line, so that it is not mistaken for the values; then the detail is shortened."""
+    """The first row: title, detail and legend. If they do not fit, the legend is reduced to the
+    smoothed line, so that it is not mistaken for the values; then the detail is shortened."""
     dim = Style(dim=True) if spec.dimmed else Style()
     title = formats.clean(spec.title)
     left = [(title, palette.title + dim)]
@@ -88,11 +88,19 @@ def draw_title(spec: ChartSpec, width: int, palette: Palette, marks: Marks) -> S
     right = _legend(labelled, palette, marks, dim)
     if not _fits(left, right, width):
         right = _legend([one for one in labelled if one.role == "smooth"], palette, marks, dim)
-    if right and not _fits(left, right, width) and _fits(left[:1], right, width):
-        room = width - cell_len(title) - _GAP - sum(cell_len(piece) for piece, _ in right)
-        detail = set_cell_size(left[1][0], max(0, room - 1)) + _CUT[marks] if room > _GAP else ""
-        left[1:] = [(detail, palette.faint + dim)]
+    room = width - cell_len(title)
+    if right and _fits(left[:1], right, width):
+        room -= _GAP + sum(cell_len(piece) for piece, _ in right)
+    left[1:] = [(_shortened(text, room, marks), style) for text, style in left[1:]]
     return line_of(left, right, width)
+
+
+def _shortened(text: str, width: int, marks: Marks) -> str:
+    """`text` in at most `width` cells; a longer one is cut after a word, never within a number."""
+    if cell_len(text) <= width:
+        return text
+    kept = set_cell_size(text, max(0, width)).rpartition(" ")[0].rstrip(" @")
+    return kept + _CUT[marks] if kept else ""
 
 
 def _fits(left: list[tuple[str, Style]], right: list[tuple[str, Style]], width: int) -> bool:
@@ -155,9 +163,8 @@ def _draw_line(
     grain = raster.GRAINS[marks]
     values = frame.y.to_plot(line.y)
     top = None if line.top is None else frame.y.to_plot(line.top)
-    if (
-        top is not None and frame.y.log
-    ):  # a log axis cannot show the part of a span that is not above 0
+    if top is not None and frame.y.log:
+        # A log axis cannot show the part of a span that is not above 0.
         values = np.where(np.isnan(values), top, values)
     dots_across = frame.columns * grain.across
     thinned = bins.thin(line.x, values, frame.x.low, frame.x.high, dots_across, top)
@@ -178,10 +185,10 @@ def _draw_points(
 ) -> None:
     """Marks at single points, newest on top; a clipped one is an arrow at the edge."""
     heights = frame.y.fraction(frame.y.to_plot(line.y))
-    places = frame.x.fraction(line.x)
+    fractions = frame.x.fraction(line.x)
     solid = np.flatnonzero(np.isfinite(heights))
-    heights, places = heights[solid], places[solid]
-    columns = np.rint(np.clip(places, 0, 1) * (frame.columns - 1)).astype(np.intp)
+    heights, fractions = heights[solid], fractions[solid]
+    columns = np.rint(np.clip(fractions, 0, 1) * (frame.columns - 1)).astype(np.intp)
     rows = raster.dot_rows(heights, frame.rows).astype(np.intp)
     # The last point of each cell is enough, however many there are.
     cells = (rows * frame.columns + columns).tolist()

@@ -41,11 +41,11 @@ class ChartFrame:
     def columns_of(self, x: Array) -> NDArray[np.intp]:
         """The plot columns of data values, -1 outside the chart."""
         with np.errstate(all="ignore"):
-            places = self.x.fraction(self.x.to_plot(x))
+            fractions = self.x.fraction(self.x.to_plot(x))
         half = 0.5 / max(self.columns - 1, 1)  # a column: step 0 is in the column of step 1
-        inside = (places >= -half) & (places <= 1 + half)
-        held = np.where(inside, np.clip(places, 0.0, 1.0), 0.0)
-        columns: NDArray[np.intp] = np.rint(held * (self.columns - 1)).astype(np.intp)
+        inside = (fractions >= -half) & (fractions <= 1 + half)
+        clipped = np.where(inside, np.clip(fractions, 0.0, 1.0), 0.0)
+        columns: NDArray[np.intp] = np.rint(clipped * (self.columns - 1)).astype(np.intp)
         columns[~inside] = -1
         return columns
 
@@ -126,10 +126,10 @@ def _y_labels(spec: ChartSpec, y: Axis, rows: int) -> dict[int, str]:
     values = scale.ticks(y, max(2, rows // _ROWS_PER_TICK) if rows > 2 else 1)
     values = [value for value in values if 0 <= _fraction(y, value) <= 1]
     names = formats.tick_labels(values, spec.y_format)
-    places: dict[int, str] = {}
+    labels: dict[int, str] = {}
     for value, name in zip(values, names, strict=True):
-        places.setdefault(round((1 - _fraction(y, value)) * (rows - 1)), name)
-    return places
+        labels.setdefault(round((1 - _fraction(y, value)) * (rows - 1)), name)
+    return labels
 
 
 def _x_labels(spec: ChartSpec, x: Axis, columns: int) -> dict[int, str]:
@@ -139,15 +139,15 @@ def _x_labels(spec: ChartSpec, x: Axis, columns: int) -> dict[int, str]:
     wider = Axis(x.low - room, x.high + room, x.log)
     values = [v for v in scale.ticks(wider, count) if math.isfinite(_fraction(x, v))]
     names = formats.tick_labels(values, spec.x_format)
-    places: dict[int, str] = {}
+    labels: dict[int, str] = {}
     free, end = 0, columns - (len(axis_name(spec, columns)) + 1)
     for value, name in zip(values, names, strict=True):
         column = round(min(max(_fraction(x, value), 0.0), 1.0) * (columns - 1))
         start = label_start(column, name, columns)
         fits = free <= start and start + len(name) <= end
-        places[column] = name if fits else ""
+        labels[column] = name if fits else ""
         free = start + len(name) + 2 if fits else free
-    return places
+    return labels
 
 
 def axis_name(spec: ChartSpec, columns: int) -> str:

@@ -80,10 +80,10 @@ def robust_limits(values: Array) -> tuple[float, float] | None:
 
 def _of_sorted(values: Array, share: float) -> Array:
     """The quantile along the last axis of sorted values, linearly interpolated."""
-    place = share * (values.shape[-1] - 1)
-    below = math.floor(place)
+    position = share * (values.shape[-1] - 1)
+    below = math.floor(position)
     above = min(below + 1, values.shape[-1] - 1)
-    part = place - below
+    part = position - below
     found: Array = values[..., below] * (1 - part) + values[..., above] * part
     return found
 

@@ -15,17 +15,15 @@ from tui_trainer.tui.charts.model import Array, ChartLine, ChartSpec, Palette
 from tui_trainer.tui.charts.scale import Axis
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 34, 34  # pixels around the plot
-_LETTER, _GAP, _ROW = (
-    6.7,
-    34,
-    16,
-)  # of a legend, in pixels: a letter (approximately), the line and gap of an entry, a row
+# Of a legend, in pixels: the width of a letter (about), that of an entry's line and gap, and the
+# height of a row.
+_LETTER, _GAP, _ROW = 6.7, 34, 16
 _ORDER = {"raw": 0, "series": 1, "smooth": 2, "validation": 3}
 
 
 @dataclass(frozen=True)
 class SvgColours:
-    """The colours of background and text, as "#rrggbb"."""
+    """The colours of backbackground and text, as "#rrggbb"."""
 
     surface: str = "#ffffff"
     text: str = "#202020"
@@ -47,83 +45,86 @@ class _Box:
         return self.left + self.width * self.x.fraction(values)
 
     def down(self, values: Array) -> Array:
-        held = np.clip(self.y.fraction(values), 0.0, 1.0)
-        return self.top + self.height * (1 - held)
+        clipped = np.clip(self.y.fraction(values), 0.0, 1.0)
+        return self.top + self.height * (1 - clipped)
 
 
 def svg_document(
     specs: list[ChartSpec],
     palette: Palette,
-    ground: SvgColours,
+    background: SvgColours,
     width: int = 960,
     height: int = 360,
 ) -> str:
-    """The charts below each other, each `width`×`height` pixels; raises for no values."""
+    """The charts below each other, each `width`×`height` pixels; never raises, whatever
+    the values."""
     whole = max(1, len(specs)) * height
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{whole}" '
         f'viewBox="0 0 {width} {whole}" font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{whole}" fill={quoteattr(ground.surface)}/>',
+        f'<rect width="{width}" height="{whole}" fill={quoteattr(background.surface)}/>',
     ]
     with np.errstate(all="ignore"):
         for index, spec in enumerate(specs):
-            parts += _chart(spec, palette, ground, index * height, width, height)
+            parts += _chart(spec, palette, background, index * height, width, height)
     return "\n".join([*parts, "</svg>", ""])
 
 
 def _chart(
-    spec: ChartSpec, palette: Palette, ground: SvgColours, top: int, width: int, height: int
+    spec: ChartSpec, palette: Palette, background: SvgColours, top: int, width: int, height: int
 ) -> list[str]:
     x = x_axis(spec)
     lines = [visible(line, x) for line in spec.lines]
     y = y_axis(spec, tuple(lines))
-    legend, rows = _legend(spec, palette, ground, top, width)
+    legend, rows = _legend(spec, palette, background, top, width)
     above = _TOP + rows * _ROW
     box = _Box(_LEFT, top + above, width - _LEFT - _RIGHT, height - above - _BOTTOM, x, y)
-    parts = [_text(8, top + 20, spec.title, ground.text, bold=True)]
-    parts.append(_text(8 + _LETTER * (len(spec.title) + 4), top + 20, spec.detail, ground.faint))
+    parts = [_text(8, top + 20, spec.title, background.text, bold=True)]
+    parts.append(
+        _text(8 + _LETTER * (len(spec.title) + 4), top + 20, spec.detail, background.faint)
+    )
     parts += legend
-    parts += _axes(spec, box, ground)
+    parts += _axes(spec, box, background)
     upwards = range(len(lines) - 1, -1, -1)
     for index in sorted(upwards, key=lambda one: _ORDER[lines[one].role]):
         line = lines[index]
-        colour = _colour(line, palette, ground)
+        colour = _colour(line, palette, background)
         parts += _points(line, box, colour) if line.role == "validation" else _path(
             line, box, colour
         )  # fmt: skip
     for mark in spec.marks:
-        place = _one(box, x, mark.x)
-        if place is not None:
+        position = _one(box, x, mark.x)
+        if position is not None:
             bottom = box.top + box.height
-            parts.append(_text(place, bottom - 3, mark.glyph, ground.text, anchor="middle"))
-    place = None if spec.cursor_x is None else _one(box, x, spec.cursor_x)
-    if place is not None:
-        parts.append(_rule(place, box.top, place, box.top + box.height, ground.faint))
+            parts.append(_text(position, bottom - 3, mark.glyph, background.text, anchor="middle"))
+    position = None if spec.cursor_x is None else _one(box, x, spec.cursor_x)
+    if position is not None:
+        parts.append(_rule(position, box.top, position, box.top + box.height, background.faint))
     return parts
 
 
-def _axes(spec: ChartSpec, box: _Box, ground: SvgColours) -> list[str]:
+def _axes(spec: ChartSpec, box: _Box, background: SvgColours) -> list[str]:
     bottom, right = box.top + box.height, box.left + box.width
     parts = [
-        _rule(box.left, box.top, box.left, bottom, ground.faint),
-        _rule(box.left, bottom, right, bottom, ground.faint),
+        _rule(box.left, box.top, box.left, bottom, background.faint),
+        _rule(box.left, bottom, right, bottom, background.faint),
     ]
     ticks = [tick for tick in scale.ticks(box.y, 6) if 0 <= _share(box.y, tick) <= 1]
     for tick, name in zip(ticks, formats.tick_labels(ticks, spec.y_format), strict=True):
-        place = box.top + box.height * (1 - _share(box.y, tick))
-        parts.append(_rule(box.left - 4, place, box.left, place, ground.faint))
-        parts.append(_text(box.left - 7, place + 4, name, ground.faint, anchor="end"))
+        position = box.top + box.height * (1 - _share(box.y, tick))
+        parts.append(_rule(box.left - 4, position, box.left, position, background.faint))
+        parts.append(_text(box.left - 7, position + 4, name, background.faint, anchor="end"))
     ticks = [tick for tick in scale.ticks(box.x, 8) if 0 <= _share(box.x, tick) <= 1]
     for tick, name in zip(ticks, formats.tick_labels(ticks, spec.x_format), strict=True):
-        place = box.left + box.width * _share(box.x, tick)
-        parts.append(_rule(place, bottom, place, bottom + 4, ground.faint))
-        parts.append(_text(place, bottom + 17, name, ground.faint, anchor="middle"))
-    parts.append(_text(right, bottom + 30, spec.x_label, ground.faint, anchor="end"))
+        position = box.left + box.width * _share(box.x, tick)
+        parts.append(_rule(position, bottom, position, bottom + 4, background.faint))
+        parts.append(_text(position, bottom + 17, name, background.faint, anchor="middle"))
+    parts.append(_text(right, bottom + 30, spec.x_label, background.faint, anchor="end"))
     return parts
 
 
 def _legend(
-    spec: ChartSpec, palette: Palette, ground: SvgColours, top: float, width: int
+    spec: ChartSpec, palette: Palette, background: SvgColours, top: float, width: int
 ) -> tuple[list[str], int]:
     """The legend, on the right of the title or in rows below it, and the number of rows."""
     named = [(line, f"{line.tag} {line.label}".strip()) for line in spec.lines if line.label]
@@ -137,8 +138,8 @@ def _legend(
     for (line, name), length in zip(named, lengths, strict=True):
         if rows and x > 8.0 and x + length > width - _RIGHT:
             rows, x, y = rows + 1, 8.0, y + _ROW
-        parts.append(_rule(x, y - 4, x + 14, y - 4, _colour(line, palette, ground), 2))
-        parts.append(_text(x + 18, y, name, ground.faint))
+        parts.append(_rule(x, y - 4, x + 14, y - 4, _colour(line, palette, background), 2))
+        parts.append(_text(x + 18, y, name, background.faint))
         x += length
     return parts, rows
 
@@ -186,10 +187,10 @@ def _share(axis: Axis, value: float) -> float:
     return float(axis.fraction(axis.to_plot(np.array([value], dtype=np.float64)))[0])
 
 
-def _colour(line: ChartLine, palette: Palette, ground: SvgColours) -> str:
+def _colour(line: ChartLine, palette: Palette, background: SvgColours) -> str:
     styles = {"raw": palette.raw, "smooth": palette.smooth, "validation": palette.validation}
     style: Style = styles.get(line.role) or palette.of_series(line.colour)
-    return style.color.get_truecolor().hex if style.color is not None else ground.text
+    return style.color.get_truecolor().hex if style.color is not None else background.text
 
 
 def _rule(x1: float, y1: float, x2: float, y2: float, colour: str, width: float = 1) -> str:

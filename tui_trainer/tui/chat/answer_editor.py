@@ -14,7 +14,7 @@ from tui_trainer.text.formats import clean
 from tui_trainer.tui.common.dialogs.dialog import Dialog
 from tui_trainer.tui.common.markup import shorten
 
-_QUESTION = 300
+_QUESTION = 300  # characters that are shown
 
 
 class AnswerEditor(Dialog[str]):

@@ -9,6 +9,7 @@ from tui_trainer.contracts import session as events
 from tui_trainer.contracts.adapter import Measures
 from tui_trainer.contracts.teaching import TrainingRecord
 from tui_trainer.text import formats
+from tui_trainer.text.formats import short_number
 from tui_trainer.tui.common import run_status
 
 Tone = Literal["note", "good", "caution", "problem"]
@@ -39,16 +40,15 @@ def live_text(adapters: Mapping[str, float]) -> str:
         return BASE
     if list(adapters.values()) == [1.0]:
         return next(iter(adapters))
-    return " + ".join(f"{weight:g} {name}" for name, weight in adapters.items())
+    return " + ".join(f"{short_number(weight)} {name}" for name, weight in adapters.items())
 
 
 def answered_detail(answer: events.Answered) -> str:
     """The model that answered, its tokens and its time."""
     parts = [answer.adapter or BASE]
     if answer.tokens:
-        seconds = answer.seconds
-        took = f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
-        parts.append(f"{answer.tokens} tokens in {took}")
+        took = formats.milliseconds(1000 * answer.seconds)
+        parts.append(f"{formats.plural(answer.tokens, 'token')} in {took}")
     if answer.cancelled:
         parts.append("cut off")
     return " · ".join(parts)
@@ -57,7 +57,8 @@ def answered_detail(answer: events.Answered) -> str:
 def rating_text(rated: events.Rated) -> str:
     """A stored rating as a line."""
     updated = " updated" if rated.replaced else ""
-    text = f"feedback {rated.number}{updated}: {rated.rating} (weight {rated.weight:g})"
+    weight = short_number(rated.weight)
+    text = f"feedback {rated.number}{updated}: {rated.rating} (weight {weight})"
     if rated.taught is None:
         return f"{text}; needs a correction before training: /fix TEXT"
     return f"{text}; answer to learn: {rated.taught}"
@@ -85,34 +86,29 @@ def question_of(
 def training_text(record: TrainingRecord) -> tuple[Tone, str]:
     """The tone and the line for a training's new state."""
     label, _ = training_state(record.state)
-    count = len(record.examples)
     text = f"training {record.id} {label}"
     if record.state in ("queued", "training"):
-        return "note", f"{text}: {count} example{'' if count == 1 else 's'}"
+        return "note", f"{text}: {formats.plural(len(record.examples), 'example')}"
     message = f": {record.message}" if record.message else ""
     return _TONES.get(record.state, "note"), f"{text}{message}"
 
 
-def measure_text(before: Measures, after: Measures, what: Literal["recalled", "kept"]) -> str:
-    """Such as `30 % → 100 % of 10`."""
-    new: float | None = getattr(after, what)
-    old: float | None = getattr(before, what)
-    count: int = getattr(after, f"{what}_count")
-    if new is None:
-        return formats.MISSING
-    text = formats.share(new) if old is None else f"{formats.share(old)} → {formats.share(new)}"
-    return f"{text} of {count}" if count else text
+def measure_text(before: Measures, after: Measures, name: Literal["recalled", "kept"]) -> str:
+    """A measure before and after training, and the number of answers that were checked, such as
+    `30 % → 100 % of 10`."""
+    count: int = getattr(after, f"{name}_count")
+    return formats.share_change(getattr(before, name), getattr(after, name), count)
 
 
 def buffer_text(buffer: events.BufferStatus) -> str:
-    """The examples collected, and how many of them start a training."""
+    """The pending examples, and how many of them start a training."""
     if buffer.threshold:
-        return f"{buffer.count} of {buffer.threshold} examples"
-    examples = f"{buffer.count} example{'' if buffer.count == 1 else 's'}"
+        return f"{formats.count(buffer.count)} of {formats.plural(buffer.threshold, 'example')}"
+    examples = formats.plural(buffer.count, "example")
     return examples if buffer.weight_threshold else f"{examples}, /train starts"
 
 
 def weight_text(buffer: events.BufferStatus) -> str:
-    """The summed weight, and the one that starts a training."""
-    limit = f" of {buffer.weight_threshold:g}" if buffer.weight_threshold else ""
-    return f"weight {buffer.weight:g}{limit}"
+    """The summed weight of the pending examples, and the sum that starts a training."""
+    limit = f" of {short_number(buffer.weight_threshold)}" if buffer.weight_threshold else ""
+    return f"weight {short_number(buffer.weight)}{limit}"

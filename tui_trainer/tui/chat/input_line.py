@@ -29,7 +29,7 @@ class InputLine(Input):
         self.value = self._recalled
         self.cursor_position = len(self.value)
 
-    def take(self) -> str:
+    def pop_text(self) -> str:
         """Return the typed text and clear the line."""
         text, self.value, self._recalled = self.value, "", ""
         self._recall.forget()

@@ -20,9 +20,9 @@ class _Row(msgspec.Struct):
 
 @dataclass(frozen=True)
 class LossCurve:
-    """The newest losses, oldest first; the remaining time in seconds; the run's state."""
+    """The losses of a running training, and the state of its run."""
 
-    losses: tuple[float, ...] = ()
+    losses: tuple[float, ...] = ()  # the newest ones, oldest first
     eta_seconds: float | None = None
     status: str = ""
 

@@ -16,26 +16,26 @@ if TYPE_CHECKING:  # monitor does not load it
 
 @dataclass(frozen=True)
 class SessionOpened:
-    """The stores are read: what was said before, how it was rated, and the trainings."""
+    """The stores were read."""
 
     model: str
-    said: tuple[RecordedTurn, ...] = ()
-    ratings: dict[str, Rating] = field(default_factory=dict)
-    trainings: tuple[TrainingRecord, ...] = ()
-    history: tuple[str, ...] = ()
-    live: dict[str, float] = field(default_factory=dict)
+    turns: tuple[RecordedTurn, ...] = ()  # of the conversation, oldest first
+    ratings: dict[str, Rating] = field(default_factory=dict)  # by id of the example
+    trainings: tuple[TrainingRecord, ...] = ()  # oldest first
+    history: tuple[str, ...] = ()  # input lines, oldest first
+    live: dict[str, float] = field(default_factory=dict)  # active adapters with their weights
 
 
 @dataclass(frozen=True)
 class ModelLoading:
-    """The model is being loaded; `message` is a few words from its process."""
+    """The model is being loaded; `message` is the current stage."""
 
     message: str = ""
 
 
 @dataclass(frozen=True)
 class ChatReady:
-    """The model answers."""
+    """The model is loaded."""
 
     parameters: int
     device: str
@@ -44,21 +44,21 @@ class ChatReady:
 
 @dataclass(frozen=True)
 class ChatUnavailable:
-    """There is no chat, and why."""
+    """The stores cannot be read or the model cannot be loaded."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class LineStarted:
-    """A line is being done."""
+    """A line is being executed."""
 
     line: str
 
 
 @dataclass(frozen=True)
 class LineEnded:
-    """A line is done, or was refused."""
+    """A line was executed; `done` is False if it failed."""
 
     line: str
     done: bool
@@ -66,15 +66,15 @@ class LineEnded:
 
 @dataclass(frozen=True)
 class TrainingProgressed:
-    """A training has come on, with its losses so far."""
+    """A training has changed; `curve` has its losses so far."""
 
     record: TrainingRecord
     curve: LossCurve | None = None
 
 
 @dataclass(frozen=True)
-class NotTeaching:
-    """Another session teaches for this home folder."""
+class TrainsElsewhere:
+    """Another session trains for this home folder."""
 
 
 News = (
@@ -86,5 +86,5 @@ News = (
     | LineStarted
     | LineEnded
     | TrainingProgressed
-    | NotTeaching
+    | TrainsElsewhere
 )

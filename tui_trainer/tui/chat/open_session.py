@@ -15,9 +15,9 @@ if TYPE_CHECKING:  # monitor does not load it
 
 
 def real_session(model: str, runs_dir: Path) -> OpenSession:
-    """The session on the user's own stores; its settings are read anew."""
+    """A function that opens the session on the user's own stores, with the current settings."""
 
-    def open_it(emit: Callable[[Event], None], on_status: Callable[[str], None]) -> ChatSession:
+    def open_real(emit: Callable[[Event], None], on_status: Callable[[str], None]) -> ChatSession:
         from tui_trainer.launch.engine_process import NEEDED, REPAIR, check_installed
         from tui_trainer.repl.factory import open_session
         from tui_trainer.store.settings import load_settings
@@ -34,4 +34,4 @@ def real_session(model: str, runs_dir: Path) -> OpenSession:
             on_status=on_status,
         )
 
-    return open_it
+    return open_real

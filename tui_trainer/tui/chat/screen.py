@@ -1,4 +1,4 @@
-"""The chat: ask, correct, and watch it learn."""
+"""The chat screen: questions, corrections, and the trainings on them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _NOTES = {
 
 
 class ChatScreen(Page):
-    """The conversation, the input line, and how far the teaching is."""
+    """The conversation, the input line, and the state of feedback and training."""
 
     CSS_PATH = "screen.tcss"
     BINDINGS: ClassVar = keymap.bindings("chat")
@@ -53,22 +53,22 @@ class ChatScreen(Page):
         self._commands: CommandForms | None = None
 
     def body(self) -> ComposeResult:
-        with Horizontal(id="talk-body"):
-            with Vertical(id="talk-main"):
+        with Horizontal(id="chat-body"):
+            with Vertical(id="chat-main"):
                 yield TranscriptView()
-                yield WrappedText(id="asked")
+                yield WrappedText(id="question-bar")
                 with Horizontal(id="ask-row"):
                     yield Static("›", id="ask-mark", markup=False)
                     yield InputLine()
                 yield WrappedText(id="ask-hint")
-            with Vertical(id="talk-side"):
+            with Vertical(id="chat-side"):
                 yield TeachingPanel()
 
     def on_mount(self) -> None:
-        from tui_trainer.repl.command_table import COMMANDS, usage_lines  # monitor does without
+        from tui_trainer.repl.command_table import COMMANDS, usage_lines  # not for monitor
 
         self._commands = CommandForms({name: usage_lines(name) for name in COMMANDS})
-        self._hint()
+        self._show_hint()
 
     def on_screen_resume(self) -> None:
         chat_of(self.app).start()
@@ -80,27 +80,30 @@ class ChatScreen(Page):
     def on_descendant_blur(self) -> None:
         self.draw_keys()
 
-    def sentence(self, view: FolderView) -> Content | None:
-        talk = self._talk
-        if talk.phase == "unavailable" and not talk.entries:
+    def placeholder(self, view: FolderView) -> Content | None:
+        transcript = self._transcript
+        if transcript.phase == "unavailable" and not transcript.entries:
+            key = self.session.keymap.shown_while_typing("show_dashboard")
             return Content.assemble(
-                (clean(talk.note), "bold $error"),
-                "\n\nThe other screens work without it: press ",
-                ("f1", "bold $accent"), " to ", ("f5", "bold $accent"), ".",
+                (clean(transcript.note), "bold $error"),
+                "\n\nThe other screens work without it: ",
+                (key, "bold $accent"), " shows the dashboard.",
             )  # fmt: skip
         return None
 
     def refresh_chat(self) -> None:
         self.refresh_all()
 
-    def take(self, view: FolderView) -> None:
-        """The folder changes nothing here; the talk does."""
-        talk = self._talk
-        self.query_one(TranscriptView).show([*talk.entries, *talk.waiting])
+    def show_snapshot(self, view: FolderView) -> None:
+        """Show the transcript; the folder of runs has no effect on this screen."""
+        transcript = self._transcript
+        self.query_one(TranscriptView).show([*transcript.entries, *transcript.queued_entries])
         self.query_one(TeachingPanel).show(
-            teaching_facts_of(talk, self._shown("watch_training"), self.session.marks)
+            teaching_facts_of(
+                transcript, self.session.keymap.shown_by_id("watch_training"), self.session.marks
+            )
         )
-        self._show_asked(talk)
+        self._show_question_bar(transcript)
         self.draw_keys()
 
     def step_back(self) -> bool:
@@ -112,23 +115,23 @@ class ChatScreen(Page):
             return True
         return False
 
-    def listens_to(self, key: Key) -> bool:
+    def is_key_enabled(self, key: Key) -> bool:
         keys = self.session.keymap.overrides.get(key.id, key.keys)
         if self._typing:
             return not keymap.types_text(keys.split(",")[0])
         return True
 
-    def wording(self, key: Key) -> tuple[str, int]:
-        talk = self._talk
+    def key_hint(self, key: Key) -> tuple[str, int]:
+        transcript = self._transcript
         if key.id == "agree":
-            return (talk.ask.label, 2) if talk.ask else (key.label, 0)
-        if key.id == "watch_training" and talk.under_way is None:
+            return (transcript.question.label, 2) if transcript.question else (key.label, 0)
+        if key.id == "watch_training" and transcript.current_training is None:
             return key.label, 0
         if key.id == "back":
-            if talk.working is not None:
+            if transcript.current_line is not None:
                 return "stop the answer", 1
-            if talk.ask is not None:
-                return talk.ask.no_label, 2
+            if transcript.question is not None:
+                return transcript.question.no_label, 2
             return ("leave the input", 2) if self._typing else (key.label, 16)
         if key.id == "type":
             return key.label, 0 if self._typing else 3
@@ -136,21 +139,21 @@ class ChatScreen(Page):
 
     # -- keys ---------------------------------------------------------------------------------
 
-    def action_say(self, line: str) -> None:
+    def action_submit(self, line: str) -> None:
         chat_of(self.app).submit(line, remember=False)
 
     def action_rate(self) -> None:
         self.app.push_screen(ChoiceDialog("Rate the last answer", _RATINGS), self._rated)
 
-    def action_agree(self) -> None:
-        chat_of(self.app).agree()
+    def action_confirm(self) -> None:
+        chat_of(self.app).confirm()
 
     def action_watch(self) -> None:
         chat_of(self.app).watch_training()
 
     def action_history(self, direction: int) -> None:
         if self._typing:
-            self.query_one(InputLine).recall(self._talk.history, direction)
+            self.query_one(InputLine).recall(self._transcript.history, direction)
         else:
             self.action_scroll_log(direction)
 
@@ -179,69 +182,71 @@ class ChatScreen(Page):
     # -- within -------------------------------------------------------------------------------
 
     @property
-    def _talk(self) -> Transcript:
+    def _transcript(self) -> Transcript:
         return chat_of(self.app).transcript
 
     @property
     def _typing(self) -> bool:
         return isinstance(self.focused, InputLine)
 
-    def _shown(self, id: str) -> str:
-        return self.session.keymap.shown(next(key for key in keymap.KEYS if key.id == id))
-
     def _rated(self, command: str | None) -> None:
         if command is None:
             return
         if command not in _NOTES:
-            self.action_say(f"/{command}")
+            self.action_submit(f"/{command}")
             return
         needed = command == "revise"
 
-        def say(note: str | None) -> None:
+        def decide(note: str | None) -> None:
             if note is not None:
-                self.action_say(f"/{command} {note}".strip())
+                self.action_submit(f"/{command} {note}".strip())
 
         def check(note: str) -> str | None:
             return "write what is wrong" if needed and not note.strip() else None
 
-        self.app.push_screen(PromptDialog(_NOTES[command][0], "", _NOTES[command][1], check), say)
+        title, hint = _NOTES[command]
+        self.app.push_screen(PromptDialog(title, "", hint, check), decide)
 
-    def _show_asked(self, talk: Transcript) -> None:
-        bar = self.query_one("#asked", WrappedText)
-        content = asked(talk, self._shown("agree"))
+    def _show_question_bar(self, transcript: Transcript) -> None:
+        bar = self.query_one("#question-bar", WrappedText)
+        content = question_bar_text(transcript, self.session.keymap.shown_by_id("agree"))
         bar.display = content is not None
         if content is not None:
             bar.update(content)
 
     @on(Input.Changed, "#ask")
-    def _hint(self) -> None:
+    def _show_hint(self) -> None:
         text = self.query_one(InputLine).value
         hint = self._commands.hint(text) if self._commands is not None else ""
         self.query_one("#ask-hint", WrappedText).update(Content(clean(hint)))
 
     @on(Input.Submitted, "#ask")
-    def _given(self) -> None:
-        line = self.query_one(InputLine).take()
+    def _submitted(self) -> None:
+        line = self.query_one(InputLine).pop_text()
         if line.strip():
             chat_of(self.app).submit(line)
             self.query_one(TranscriptView).scroll_to_end()
 
 
-def asked(talk: Transcript, yes_key: str) -> Content | None:
-    """What stands above the input line: what waits for a yes, or what is under way."""
-    if talk.ask is not None:
-        said = bool(talk.entries) and talk.entries[-1].text == talk.ask.text
-        text = "" if said else f"{clean(talk.ask.text)}   "
+def question_bar_text(transcript: Transcript, yes_key: str) -> Content | None:
+    """The text above the input line: the open question, or what is in progress; None for nothing.
+
+    `yes_key` is the key that confirms a question.
+    """
+    if transcript.question is not None:
+        shown = bool(transcript.entries) and transcript.entries[-1].text == transcript.question.text
+        text = "" if shown else f"{clean(transcript.question.text)}   "
         return Content.assemble(
             ("! ", "bold $warning"), text,
-            (yes_key, "bold $accent"), f" {talk.ask.label}   ",
-            ("esc", "bold $accent"), f" {talk.ask.no_label}",
+            (yes_key, "bold $accent"), f" {transcript.question.label}   ",
+            ("esc", "bold $accent"), f" {transcript.question.no_label}",
         )  # fmt: skip
-    if talk.phase in ("loading", "opening") and (talk.waiting or talk.working or not talk.facts):
-        note = f"{clean(talk.note)} …" if talk.note else "…"
+    wanted = transcript.queued_entries or transcript.current_line or not transcript.facts
+    if transcript.phase in ("loading", "opening") and wanted:
+        note = f"{clean(transcript.note)} …" if transcript.note else "…"
         return Content.styled(f"loading the model: {note}", "$accent")
-    if talk.phase == "unavailable":
-        return Content.styled(clean(talk.note), "$error")
-    if talk.working is not None:
-        return Content.styled("stopping …" if talk.ending else "answering …", "$accent")
+    if transcript.phase == "unavailable":
+        return Content.styled(clean(transcript.note), "$error")
+    if transcript.current_line is not None:
+        return Content.styled("stopping …" if transcript.cancelling else "answering …", "$accent")
     return None

@@ -20,9 +20,9 @@ from tui_trainer.tui.chat.news import (
     LineStarted,
     ModelLoading,
     News,
-    NotTeaching,
     SessionOpened,
     TrainingProgressed,
+    TrainsElsewhere,
 )
 from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.protocols import OpenSession
@@ -32,60 +32,60 @@ if TYPE_CHECKING:  # monitor loads neither of them
     from tui_trainer.repl.session import ChatSession
 
 KEPT_TURNS = 2000
-SEAT_SECONDS = 3.0  # until another session is taken to have the teacher's seat
-_LEAVE_SECONDS = 6.0
-_LOOK_SECONDS = 0.2
+TRAINER_CHECK_SECONDS = 3.0  # after that, another session is the one that trains
+_CLOSE_SECONDS = 6.0  # to end the session; then the process exits anyway
+_POLL_SECONDS = 0.2
 
 
 class SessionThread:
-    """Owns the session and the one thread that works on its lines, one after the other.
+    """Owns the session and the one thread that executes its lines, one after the other.
 
-    News gather until they are taken; `post` is called once when the first of them comes, from
-    any thread.
+    News are collected until `drain_news` is called; `on_news` is called once for the first of
+    them, from any thread.
     """
 
-    def __init__(self, post: Callable[[], object], open_session: OpenSession) -> None:
-        self._post = post
+    def __init__(self, on_news: Callable[[], object], open_session: OpenSession) -> None:
+        self._on_news = on_news
         self._open_session = open_session
         self._news: deque[News] = deque()
-        self._told = False
+        self._announced = False  # whether `on_news` was called for the news in the queue
         self._lock = threading.Lock()
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._session: ChatSession | None = None
         self._started = False
-        self._left = threading.Event()
-        self._tried = threading.Event()  # to read the stores, with or without success
+        self._closed = threading.Event()
+        self._open_attempted = threading.Event()
         self._thread: threading.Thread | None = None
 
-    # -- from the screen's thread ----------------------------------------------------------------
+    # -- called in the screen's thread -----------------------------------------------------------
 
     @property
     def session(self) -> ChatSession | None:
-        """The session once its stores were read."""
+        """The session; None until its stores were read."""
         return self._session
 
-    def take(self) -> list[News]:
-        """What happened since the last time, oldest first."""
+    def drain_news(self) -> list[News]:
+        """Return and remove the news since the last call, oldest first."""
         with self._lock:
-            self._told = False
-            taken = list(self._news)
+            self._announced = False
+            news = list(self._news)
             self._news.clear()
-        return taken
+        return news
 
     def open(self) -> None:
-        """Reads the stores; carries on a training that was under way."""
+        """Read the stores; resume an unfinished training."""
         self._put(self._open)
 
     def start(self) -> None:
-        """Loads the model, if it is not there."""
+        """Load the model, unless it is loaded."""
         self._put(self._start)
 
     def submit(self, line: str, *, remember: bool = True) -> None:
-        """Has a line done after those before it; loads the model first."""
-        self._put(lambda: self._do(line, remember))
+        """Queue a line; the model is loaded first. `remember` adds it to the input history."""
+        self._put(lambda: self._execute(line, remember))
 
     def edited(self, request: events.EditRequest, text: str) -> None:
-        """Takes what came of an editor."""
+        """Store the text of an editor that the session requested."""
 
         def work() -> None:
             if self._session is not None:
@@ -94,14 +94,14 @@ class SessionThread:
         self._put(work)
 
     def cancel(self) -> None:
-        """Ends the answer under way; returns at once."""
+        """Cancel the answer that is being generated; returns at once."""
         session = self._session
         if session is not None:
             in_background("cancel", session.cancel)
 
     def close(self) -> None:
-        """Ends the session with the model's process; a training that runs goes on."""
-        self._left.set()
+        """End the session and the model's process; a running training continues."""
+        self._closed.set()
         self._jobs.put(None)
         session = self._session
         if session is None:
@@ -111,9 +111,9 @@ class SessionThread:
             session.cancel()
             session.close()
 
-        ending = threading.Thread(target=work, name="chat ends", daemon=True)
-        ending.start()
-        ending.join(_LEAVE_SECONDS)  # what is left then ends with this process
+        closing = threading.Thread(target=work, name="chat ends", daemon=True)
+        closing.start()
+        closing.join(_CLOSE_SECONDS)
 
     def _put(self, job: Callable[[], None]) -> None:
         self._jobs.put(job)
@@ -121,44 +121,42 @@ class SessionThread:
             self._thread = threading.Thread(target=self._work, name="chat", daemon=True)
             self._thread.start()
 
-    # -- from other threads ---------------------------------------------------------------------
+    # -- called in other threads -----------------------------------------------------------------
 
-    def desk(self) -> SessionContext:
-        """Model, teacher and stores; waits until they are there. Raises `UserError`."""
+    def wait_for_context(self) -> SessionContext:
+        """Return model, trainer and stores, once the stores were read. Raises `UserError`."""
         self.open()
-        while not self._tried.wait(_LOOK_SECONDS):
-            if self._left.is_set():
+        while not self._open_attempted.wait(_POLL_SECONDS):
+            if self._closed.is_set():
                 break
         if self._session is None:
-            raise UserError("the chat is not available; the chat screen (3) shows why")
+            raise UserError("the chat is not available; the chat screen shows why")
         return self._session.context
 
-    # -- in the session's thread -----------------------------------------------------------------
+    # -- run in the session's thread -------------------------------------------------------------
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None and not self._left.is_set():
+        while (job := self._jobs.get()) is not None and not self._closed.is_set():
             try:
                 job()
-            except UserError as error:
-                self._tell(events.SessionError(text=str(error)))
-            except Exception as error:  # the next line is to be done all the same
-                self._tell(
-                    events.SessionError(text=f"unexpected error, {type(error).__name__}: {error}")
-                )
+            except Exception as error:  # the next line is executed all the same
+                self._report(events.SessionError(text=_error_text(error)))
 
     def _open(self) -> None:
         if self._session is not None:
             return
         try:
-            session = self._open_session(self._tell, lambda text: self._tell(ModelLoading(text)))
-            self._tell(opened(session))
+            session = self._open_session(
+                self._report, lambda text: self._report(ModelLoading(text))
+            )
+            self._report(opened(session))
             self._session = session
-        except UserError as error:
-            self._tell(ChatUnavailable(str(error)))
+        except Exception as error:
+            self._report(ChatUnavailable(_error_text(error)))
             return
         finally:
-            self._tried.set()
-        session.training_changed()  # tells how full the buffer is
+            self._open_attempted.set()
+        session.training_changed()  # reports the buffer
         if session.training:
             self._start()
 
@@ -167,20 +165,20 @@ class SessionThread:
         session = self._session
         if session is None or self._started:
             return
-        self._tell(ModelLoading())
+        self._report(ModelLoading())
         try:
             session.start()
-        except UserError as error:
-            self._tell(ChatUnavailable(str(error)))
+        except Exception as error:
+            self._report(ChatUnavailable(_error_text(error)))
             return
         self._started = True
         facts = session.context.client.facts
         if facts is not None:
-            self._tell(ChatReady(facts.parameters, facts.device, facts.dtype))
-        in_background("seat", lambda: self._look_for_seat(session))
+            self._report(ChatReady(facts.parameters, facts.device, facts.dtype))
+        in_background("trainer check", lambda: self._check_trains_here(session))
 
-    def _do(self, line: str, remember: bool) -> None:
-        self._tell(LineStarted(line))
+    def _execute(self, line: str, remember: bool) -> None:
+        self._report(LineStarted(line))
         done = False
         try:
             self._start()
@@ -189,33 +187,40 @@ class SessionThread:
                     self._session.remember(line)
                 done = self._session.submit(line)
         finally:
-            self._tell(LineEnded(line, done))
+            self._report(LineEnded(line, done))
 
-    def _look_for_seat(self, session: ChatSession) -> None:
-        if not self._left.wait(SEAT_SECONDS) and not session.context.trainer.teaching:
-            self._tell(NotTeaching())
+    def _check_trains_here(self, session: ChatSession) -> None:
+        if not self._closed.wait(TRAINER_CHECK_SECONDS) and not session.context.trainer.teaching:
+            self._report(TrainsElsewhere())
 
-    def _tell(self, news: News) -> None:
+    def _report(self, news: News) -> None:
+        """Add a piece of news; may be called from any thread."""
         if isinstance(news, events.TrainingStatus):
             news = TrainingProgressed(news.record, curve_of(news.record))
         with self._lock:
             self._news.append(news)
-            first, self._told = not self._told, True
-        if first and not self._left.is_set():
-            self._post()
+            first, self._announced = not self._announced, True
+        if first and not self._closed.is_set():
+            self._on_news()
 
 
 def opened(session: ChatSession) -> SessionOpened:
-    """What the stores hold at the start."""
-    desk = session.context
+    """The content of the stores at the start."""
+    context = session.context
     ratings: dict[str, Rating] = {}
     with contextlib.suppress(UserError):
-        ratings = {e.id: e.rating for e in desk.feedback.examples() if not e.dropped}
+        ratings = {e.id: e.rating for e in context.feedback.examples() if not e.dropped}
     return SessionOpened(
-        model=desk.base,
-        said=tuple(desk.conversation.recorded(KEPT_TURNS)),
+        model=context.base,
+        turns=tuple(context.conversation.recorded(KEPT_TURNS)),
         ratings=ratings,
-        trainings=tuple(desk.trainer.trainings()),
+        trainings=tuple(context.trainer.trainings()),
         history=tuple(session.history()),
         live=session.live,
     )
+
+
+def _error_text(error: Exception) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    return f"unexpected error, {type(error).__name__}: {error}"

@@ -22,7 +22,7 @@ from tui_trainer.tui.chat.event_text import (
 )
 from tui_trainer.tui.chat.transcript import Transcript
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import meter, wrapped
+from tui_trainer.tui.common.markup import meter, truncated, wrapped
 from tui_trainer.tui.common.panel import spread, stack
 
 _LABEL = 9
@@ -30,30 +30,26 @@ _LABEL = 9
 
 @dataclass(frozen=True)
 class FeedbackFacts:
-    """The feedback buffer; `text` is empty while nothing is known.
+    """The feedback buffer."""
 
-    `share` and `weight_share` are 0..1 of the thresholds, None without one; `lacking` counts
-    examples that need a correction.
-    """
-
-    text: str = ""
-    share: float | None = None
+    text: str = ""  # pending examples of the threshold; empty while nothing is known
+    share: float | None = None  # pending examples by the threshold, 0..1; None without one
     weight: str = ""
-    weight_share: float | None = None
-    lacking: int = 0
+    weight_share: float | None = None  # summed weight by its threshold, 0..1; None without one
+    lacking: int = 0  # examples that need a correction
 
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """The current training; `share` is done steps by all, 0..1."""
+    """The current training; `id` is empty if there is none."""
 
     id: str = ""
     state: str = ""
     step: str = ""
-    share: float | None = None
-    losses: tuple[float, ...] = ()
-    remaining: str = ""
-    queued: int = 0
+    share: float | None = None  # finished steps by all, 0..1
+    losses: tuple[float, ...] = ()  # oldest first
+    remaining: str = ""  # time
+    queued: int = 0  # further trainings
     examples: int = 0
 
 
@@ -72,36 +68,36 @@ class ResultFacts:
 class TeachingFacts:
     """What the side panel shows."""
 
-    model: str = ""
-    loaded: str = ""
-    answers: str = ""
+    model: str = ""  # the base
+    loaded: str = ""  # size and device of the base, or that it is being loaded
+    active: str = ""  # the active adapters
     feedback: FeedbackFacts = FeedbackFacts()
     training: TrainingFacts = TrainingFacts()
     result: ResultFacts = ResultFacts()
-    teaches: bool = True
-    watch_key: str = ""
+    trains_here: bool = True  # False if another session trains for this home folder
+    watch_key: str = ""  # shows the training on the dashboard
     marks: Marks = "braille"
 
 
-def teaching_facts_of(talk: Transcript, watch_key: str, marks: Marks) -> TeachingFacts:
+def teaching_facts_of(transcript: Transcript, watch_key: str, marks: Marks) -> TeachingFacts:
     """The panel's facts from the transcript; `watch_key` is the key that shows a training on the
     dashboard."""
     return TeachingFacts(
-        model=clean(talk.model),
-        loaded=_loaded(talk),
-        answers=clean(live_text(talk.live)),
-        feedback=feedback_facts_of(talk),
-        training=_training(talk),
-        result=_result(talk.last_result),
-        teaches=talk.teaches,
+        model=clean(transcript.model),
+        loaded=_loaded(transcript),
+        active=clean(live_text(transcript.live)),
+        feedback=feedback_facts_of(transcript),
+        training=_training(transcript),
+        result=_result(transcript.last_result),
+        trains_here=transcript.trains_here,
         watch_key=watch_key,
         marks=marks,
     )
 
 
-def feedback_facts_of(talk: Transcript) -> FeedbackFacts:
+def feedback_facts_of(transcript: Transcript) -> FeedbackFacts:
     """The buffer's facts from the transcript."""
-    buffer = talk.buffer
+    buffer = transcript.buffer
     if buffer is None:
         return FeedbackFacts()
     return FeedbackFacts(
@@ -123,8 +119,9 @@ def feedback_lines(facts: FeedbackFacts, width: int) -> list[Content]:
     ]
     lines += [meter(s, width) for s in (facts.share, facts.weight_share) if s is not None]
     if facts.lacking:
-        one = "needs" if facts.lacking == 1 else "need"
-        lines.append(Content.styled(f"! {facts.lacking} {one} a correction", run_status.CAUTION))
+        verb = "needs" if facts.lacking == 1 else "need"
+        text = f"! {formats.count(facts.lacking)} {verb} a correction"
+        lines.append(Content.styled(text, run_status.CAUTION))
     return lines
 
 
@@ -133,21 +130,21 @@ def side_lines(facts: TeachingFacts, width: int) -> list[list[Content]]:
     blocks = [
         [
             Content.styled("active model", "bold"),
-            Content.styled(facts.answers, "$accent").truncate(width, ellipsis=True),
-            Content.styled(f"{facts.model}{facts.loaded}", "$faint").truncate(width, ellipsis=True),
+            truncated(Content.styled(facts.active, "$accent"), width),
+            truncated(Content.styled(f"{facts.model}{facts.loaded}", "$faint"), width),
         ],
         feedback_lines(facts.feedback, width),
         _training_lines(facts, width),
         _result_lines(facts.result, width),
     ]
-    if not facts.teaches:
+    if not facts.trains_here:
         blocks.append([Content.styled("! another session trains", run_status.CAUTION)])
     return [block for block in blocks if block]
 
 
 def one_line(facts: TeachingFacts, width: int) -> Content:
     """The most important facts in one line, for narrow terminals."""
-    left = Content.assemble(" ", ("active ", "$faint"), (facts.answers, "$accent"))
+    left = Content.assemble(" ", ("active ", "$faint"), (facts.active, "$accent"))
     right = _short_training(facts) if facts.training.id else _short_feedback(facts.feedback)
     return spread(left, Content.assemble(right, " "), width)
 
@@ -160,35 +157,35 @@ def blocks_of(facts: TeachingFacts, width: int) -> Content:
     return stack(*lines)
 
 
-def _loaded(talk: Transcript) -> str:
-    if talk.phase in ("opening", "loading"):
+def _loaded(transcript: Transcript) -> str:
+    if transcript.phase in ("opening", "loading"):
         return ", loading …"
-    if talk.phase == "ready" and talk.facts is not None:
-        size = number(float(talk.facts.parameters), 3)
-        return f", {size} parameters on {talk.facts.device}"
+    if transcript.phase == "ready" and transcript.facts is not None:
+        size = number(float(transcript.facts.parameters), 3)
+        return f", {size} parameters on {transcript.facts.device}"
     return ""
 
 
-def _training(talk: Transcript) -> TrainingFacts:
-    record = talk.under_way
+def _training(transcript: Transcript) -> TrainingFacts:
+    record = transcript.current_training
     if record is None:
         return TrainingFacts()
-    curve = talk.curve
+    curve = transcript.curve
     total = record.total_steps
     return TrainingFacts(
         id=clean(record.id),
         state=_state_label(record.state, curve.status if curve else ""),
-        step=f"{formats.count(record.step)} / {formats.count(total)}" if total else "",
+        step=formats.steps(record.step, total) if total else "",
         share=min(1.0, record.step / total) if total else None,
         losses=curve.losses if curve else (),
         remaining=duration(curve.eta_seconds) if curve and curve.eta_seconds is not None else "",
-        queued=talk.queued,
+        queued=transcript.queued_trainings,
         examples=len(record.examples),
     )
 
 
 def _state_label(state: str, status: str) -> str:
-    """While a training runs, its run's state is more exact: preparing, paused, saving."""
+    """The state of a training; while it runs, that of its run: preparing, paused, saving."""
     return status if state == "training" and status in ACTIVE_STATES else state
 
 
@@ -208,7 +205,7 @@ def _training_lines(facts: TeachingFacts, width: int) -> list[Content]:
     training = facts.training
     if not training.id:
         return []
-    examples = f"{training.examples} example{'' if training.examples == 1 else 's'}"
+    examples = formats.plural(training.examples, "example")
     lines = [
         spread(Content.styled("training", "bold"), _badge(training.state), width),
         spread(
@@ -231,7 +228,7 @@ def _training_lines(facts: TeachingFacts, width: int) -> list[Content]:
     watch = Content.assemble((facts.watch_key, "bold $accent"), (" watch", "$faint"))
     lines.append(spread(remaining, watch, width))
     if training.queued:
-        lines.append(Content.styled(f"{training.queued} more queued", "$faint"))
+        lines.append(Content.styled(f"{formats.count(training.queued)} more queued", "$faint"))
     return lines
 
 
@@ -252,7 +249,7 @@ def _result_lines(result: ResultFacts, width: int) -> list[Content]:
 
 def _short_training(facts: TeachingFacts) -> Content:
     training = facts.training
-    remaining = f"  {training.remaining} left" if training.remaining else ""
+    remaining = f"  remaining {training.remaining}" if training.remaining else ""
     return Content.assemble(
         _badge(training.state), " ", meter(training.share, 10, _colour(training.state)),
         f" {formats.percent(100 * (training.share or 0)):>5}", (remaining, "$faint"),
@@ -262,7 +259,7 @@ def _short_training(facts: TeachingFacts) -> Content:
 def _short_feedback(facts: FeedbackFacts) -> Content:
     if not facts.text:
         return Content("")
-    lacking = f"! {facts.lacking} to correct  " if facts.lacking else ""
+    lacking = f"! {formats.count(facts.lacking)} to correct  " if facts.lacking else ""
     share = facts.share if facts.share is not None else facts.weight_share
     bar = meter(share, 8) if share is not None else Content("")
     return Content.assemble((lacking, run_status.CAUTION), facts.text, " ", bar)

@@ -11,7 +11,7 @@ from tui_trainer.contracts import session as events
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.chat.transcript import TranscriptEntry
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import wrapped
+from tui_trainer.tui.common.markup import truncated, wrapped
 
 _STYLES = {
     "note": ("· ", run_status.FAINT),
@@ -132,7 +132,7 @@ def _cards(rows: Sequence[Sequence[str]], width: int) -> list[Content]:
     """A table too wide for columns: each row's first text, then `header text` pairs."""
     headers, lines = rows[0], []
     for row in rows[1:]:
-        lines.append(Content(f"{_INDENT}{row[0]}").truncate(width, ellipsis=True))
+        lines.append(truncated(Content(f"{_INDENT}{row[0]}"), width))
         pairs = [
             Content.assemble((f"{header.lower()} ", "$faint"), text)
             for header, text in zip(headers[1:], row[1:], strict=False)
@@ -150,7 +150,7 @@ def _flowing(parts: Sequence[Content], width: int) -> list[Content]:
         if lines and lines[-1].cell_length + _GAP + part.cell_length <= width:
             lines[-1] = Content.assemble(lines[-1], " " * _GAP, part)
         else:
-            lines.append(Content.assemble(indent, part).truncate(width, ellipsis=True))
+            lines.append(truncated(Content.assemble(indent, part), width))
     return lines
 
 

@@ -21,7 +21,7 @@ class TranscriptView(ScrollView):
     can_focus = True
 
     def __init__(self) -> None:
-        super().__init__(id="talk", classes="pane")
+        super().__init__(id="transcript", classes="pane")
         self._entries: list[TranscriptEntry] = []
         self._blocks: list[list[Content]] = []
         self._tops: list[int] = []  # first line of each block

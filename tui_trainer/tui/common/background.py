@@ -1,4 +1,4 @@
-"""Background threads for slow work, and the type of what posts their results."""
+"""Background threads for slow work, and the type of the functions that post their results."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ Post = Callable[[Message], object]
 
 
 def in_background(name: str, work: Callable[[], object]) -> None:
-    """Runs `work` in a daemon thread: leaving the app does not wait for it, as it would for
+    """Run `work` in a daemon thread: leaving the app does not wait for it, as it would for
     asyncio's own pool."""
     threading.Thread(target=work, name=name, daemon=True).start()

@@ -10,7 +10,7 @@ from textual.content import Content
 
 from tui_trainer.text.formats import clean
 
-_LEAST_PATH = 12  # characters; less of a path tells nothing
+_LEAST_PATH = 12  # characters; a shorter part of a path is not recognisable
 _WORD = re.compile(r"\S+")
 _PATH_PART = re.compile(r"[^/\\]*[/\\]+|[^/\\]+")
 _NAME_PART = re.compile(r"[^-_.,;:=+]*[-_.,;:=+]+|[^-_.,;:=+]+")
@@ -24,14 +24,33 @@ def plain(text: str, style: str = "") -> Content:
 
 def shorten(text: str, width: int) -> str:
     """`text` in at most `width` characters: where it is longer, paths in it lose their middle,
-    and then its end is replaced by `…`."""
+    and then its end is replaced by `…`, between words if possible."""
     while len(text) > width:
         room = {word: _room(word, len(text) - width) for word in text.split() if "/" in word}
         word = max(room, key=len, default="")
         if not word or room[word] >= len(word):
-            return f"{text[: max(0, width - 1)]}…"
+            return f"{text[: cut_at(text, width - 1)]}…"
         text = text.replace(word, short_path(word, room[word]))
     return text
+
+
+def cut_at(text: str, width: int) -> int:
+    """Where to cut a longer text so that at most `width` characters remain: at the end of a word,
+    unless less than half of the width would remain."""
+    width = max(0, width)
+    if width >= len(text) or text[width].isspace():
+        return len(text[:width].rstrip())
+    start = text.rfind(" ", 0, width)
+    return len(text[:start].rstrip()) if start >= width // 2 else width
+
+
+def truncated(content: Content, width: int) -> Content:
+    """`content` in at most `width` cells; the end of a longer one is replaced by `…`, between
+    words if possible."""
+    if content.cell_length <= width:
+        return content
+    kept = content[: cut_at(content.plain, width - 1)]
+    return Content.assemble(kept, "…").truncate(width, ellipsis=True)
 
 
 def short_path(path: str, width: int) -> str:
@@ -51,14 +70,14 @@ def short_path(path: str, width: int) -> str:
 
 
 def wrapped(content: Content, width: int) -> list[Content]:
-    """`content` in lines of at most `width` cells, parted between words, and a path that is
+    """`content` in lines of at most `width` cells, broken between words, and a path that is
     longer than a line at its separators."""
     return unbroken(content, width).wrap(width)
 
 
 def unbroken(content: Content, width: int) -> Content:
-    """`content` with line breaks where a word that is longer than a line has a seam, so that
-    wrapping it at `width` cells cuts through no part of a path."""
+    """`content` with line breaks at the separators of words that are longer than a line, so that
+    wrapping it at `width` cells breaks no part of a path."""
     if width < 1:
         return content
     cuts: list[int] = []
@@ -69,7 +88,8 @@ def unbroken(content: Content, width: int) -> Content:
 
 
 def _cuts(word: str, width: int) -> list[int]:
-    """Where a long word is parted: after the last separator that fits on each line."""
+    """The positions at which a long word is broken: after the last separator that fits on each
+    line."""
     cuts, start, end = [], 0, 0
     for piece in _pieces(word, width):
         if start < end and cell_len(word[start:end] + piece) > width:
@@ -96,6 +116,6 @@ def meter(fraction: float | None, width: int, style: str = "$accent") -> Content
     """A bar of `width` cells, filled to `fraction` (0..1)."""
     share = 0.0 if fraction is None or not math.isfinite(fraction) else min(1.0, max(0.0, fraction))
     filled = round(share * width)
-    if 0 < share < 1:  # what has started shows a start, what is unfinished a rest
+    if 0 < share < 1:  # neither empty nor full before the end
         filled = min(width - 1, max(1, filled))
     return Content.assemble(("━" * filled, style), ("─" * (width - filled), "$faint 60%"))

@@ -1,4 +1,4 @@
-"""The base of every full screen: tabs above, keys below, and a sentence where there is no body."""
+"""The base of every full screen: tabs above, keys below, and a placeholder for an empty body."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.session import AppSession, session_of
 from tui_trainer.tui.common.top_bar import TopBar, TopBarState
 from tui_trainer.tui.common.wrapped_text import WrappedText
-from tui_trainer.tui.keymap import Key
+from tui_trainer.tui.keymap import Key, Keymap
 
 if TYPE_CHECKING:  # the views bring numpy, which comes after the first paint
     from tui_trainer.contracts.hardware import HardwareSample
@@ -27,16 +27,16 @@ LEAST_WIDTH, LEAST_HEIGHT = 60, 16
 
 
 class Page(Screen[None]):
-    """A screen of one mode. Subclasses define `body`, `take` and `target`.
+    """A screen of one mode. Subclasses define `body`, `show_snapshot` and `target`.
 
     Textual calls the `on_` handlers of a subclass and then those here as well.
     """
 
-    mode_name: ClassVar[str] = ""
+    mode_name: ClassVar[str] = ""  # as in `keymap.REACH`
 
     def compose(self) -> ComposeResult:
         yield TopBar()
-        yield WrappedText(id="sentence")
+        yield WrappedText(id="placeholder")
         yield from self.body()
         yield KeyBar()
 
@@ -44,41 +44,41 @@ class Page(Screen[None]):
         """The widgets between the two bars; none by default."""
         yield from ()
 
-    def take(self, view: FolderView) -> None:
-        """Shows a new snapshot; does nothing by default."""
+    def show_snapshot(self, view: FolderView) -> None:
+        """Show a new snapshot of the folder; does nothing by default."""
 
-    def take_machine(self, samples: tuple[HardwareSample, ...]) -> None:
-        """Shows the newest hardware samples; does nothing by default."""
+    def show_hardware(self, samples: tuple[HardwareSample, ...]) -> None:
+        """Show the newest hardware samples; does nothing by default."""
 
     def use_theme(self) -> None:
-        """Applies the colours of the current theme where the stylesheet does not."""
+        """Apply the colours of the current theme where the stylesheet does not."""
 
     def refresh_chat(self) -> None:
-        """Shows the current state of the chat; does nothing by default."""
+        """Show the current state of the chat; does nothing by default."""
 
     def target(self) -> RunSummary | None:
         """The run that pause, stop and similar keys act on; None by default."""
         return None
 
-    def sentence(self, view: FolderView) -> Content | None:
-        """The text shown in the middle instead of the body; None for the body."""
+    def placeholder(self, view: FolderView) -> Content | None:
+        """The text shown in the middle instead of the body; None to show the body."""
         return None
 
     def step_back(self) -> bool:
-        """Closes or undoes the innermost state; False where there is nothing to undo."""
+        """Close the innermost pane, cursor or question; False if there is none."""
         return False
 
-    def listens_to(self, key: Key) -> bool:
+    def is_key_enabled(self, key: Key) -> bool:
         """Whether a key works in the current state, so that its hint is shown."""
         return True
 
-    def wording(self, key: Key) -> tuple[str, int]:
-        """The label and the rank of a key in the bottom line."""
+    def key_hint(self, key: Key) -> tuple[str, int]:
+        """The label and the rank of a key in the bottom line; the rank 0 hides it."""
         return key.label, key.rank
 
     @property
     def session(self) -> AppSession:
-        """The app by what screens may ask of it."""
+        """The app, as its screens see it."""
         return session_of(self.app)
 
     def on_mount(self) -> None:
@@ -94,20 +94,20 @@ class Page(Screen[None]):
         self.call_after_refresh(self.refresh_all)
 
     def refresh_all(self) -> None:
-        """Shows the newest snapshot again, for a new size, theme or focus."""
+        """Show the newest snapshot again, for a new size, theme or focus."""
         if not self.is_mounted:
             return
         view = self.session.view
         self.draw_top_bar()
-        self.say(self.too_small() or self.sentence(view))
-        self.take(view)
+        self.show_placeholder(self.too_small() or self.placeholder(view))
+        self.show_snapshot(view)
 
     def draw_top_bar(self) -> None:
-        """Updates the top line."""
+        """Update the top line."""
         run = self.session.shown_run()
         self.query_one(TopBar).show(
             TopBarState(
-                tabs=self.session.tabs(),
+                tabs=self.session.keymap.tabs(self.session.monitor_only),
                 current=self.mode_name,
                 run=run.name if run else "",
                 status=run.shown_status if run else "",
@@ -115,24 +115,24 @@ class Page(Screen[None]):
         )
 
     def draw_keys(self) -> None:
-        """Updates the bottom line."""
+        """Update the bottom line."""
         keys = self.session.keymap
-        worded = [(key, *self.wording(key)) for key in keymap.keys_of(self.mode_name)]
+        labelled = [(key, *self.key_hint(key)) for key in keymap.keys_of(self.mode_name)]
         hints = tuple(
             Hint(keys.shown(key), label, key.action, rank)
-            for key, label, rank in worded
-            if rank and self.session.offers(key) and self.listens_to(key)
+            for key, label, rank in labelled
+            if rank and self.session.offers(key) and self.is_key_enabled(key)
         )
         self.query_one(KeyBar).show(hints)
 
-    def say(self, content: Content | None) -> None:
-        """Shows a sentence instead of the body, or the body."""
-        self.set_class(content is not None, "-saying")
+    def show_placeholder(self, content: Content | None) -> None:
+        """Show a text instead of the body; None shows the body."""
+        self.set_class(content is not None, "-placeholder")
         if content is not None:
-            self.query_one("#sentence", WrappedText).update(content)
+            self.query_one("#placeholder", WrappedText).update(content)
 
     def too_small(self) -> Content | None:
-        """The sentence for a terminal that is too small for the body; None where it is not."""
+        """The text for a terminal that is too small for the body; None if it is large enough."""
         width, height = self.size
         if width >= LEAST_WIDTH and height >= LEAST_HEIGHT:
             return None
@@ -159,7 +159,7 @@ def layout_classes(width: int, height: int) -> dict[str, bool]:
 
 
 def problem_of(view: FolderView) -> Content | None:
-    """What is wrong with the folder and what to do; None where nothing is."""
+    """What is wrong with the folder and what to do; None if it can be read."""
     if view.problem is None:
         return None
     return Content.assemble(
@@ -172,7 +172,7 @@ def problem_of(view: FolderView) -> Content | None:
     )
 
 
-def empty_folder_text(view: FolderView, monitor_only: bool) -> Content | None:
+def empty_folder_text(view: FolderView, keys: Keymap, monitor_only: bool) -> Content | None:
     """The text for a folder without runs: its problem, or what appears here and the key that
     creates the first run. The first run creates a folder that does not exist yet."""
     if view.problem is not None and (monitor_only or view.root.exists()):
@@ -184,14 +184,14 @@ def empty_folder_text(view: FolderView, monitor_only: bool) -> Content | None:
         return Content.assemble(
             "no runs in ",
             root,
-            " yet.\n\nA run appears here by itself as soon as a folder or a "
-            ".jsonl file with steps is written there.",
+            " yet.\n\nA run appears here as soon as a run folder or a .jsonl file with steps is "
+            "written there.",
         )
     return Content.assemble(
         "no runs in ",
         root,
         " yet.\n\n",
-        ("n", "bold $accent"),
+        (keys.shown_by_id("new_run"), "bold $accent"),
         " creates one, or  ",
         ("tui-trainer train JOB.toml", "$accent"),
         "  from a shell.",

@@ -8,6 +8,8 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.widget import Widget
 
+from tui_trainer.tui.common.markup import truncated
+
 Facts = TypeVar("Facts")
 
 
@@ -19,7 +21,7 @@ class Panel(Widget, Generic[Facts]):
         self.facts = facts
 
     def show(self, facts: Facts) -> bool:
-        """Shows new facts; returns whether they differ from the current ones."""
+        """Show new facts; return whether they differ from the current ones."""
         if facts == self.facts:
             return False
         self.facts = facts
@@ -36,8 +38,8 @@ class Panel(Widget, Generic[Facts]):
         return self.draw(self.facts, max(1, width), 0).plain.count("\n") + 1
 
     def draw(self, facts: Facts, width: int, height: int) -> Content:
-        """Content at most `width` cells wide; `height` is 0 before the first layout. Empty
-        by default."""
+        """The content, at most `width` cells wide; empty by default. `height` is 0 before the
+        first layout."""
         return Content("")
 
 
@@ -50,6 +52,6 @@ def spread(left: Content, right: Content, width: int) -> Content:
     """One line with `left` and `right` at its ends; `left` is truncated where both do not fit."""
     room = width - right.cell_length - 1
     if room < 1:
-        return left.truncate(width, ellipsis=True)
-    fitted = left.truncate(room, ellipsis=True) if left.cell_length > room else left
+        return truncated(left, width)
+    fitted = truncated(left, room)
     return Content.assemble(fitted, " " * (width - fitted.cell_length - right.cell_length), right)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # loaded after the first paint; `monitor` never loads a chat
 
 
 class OpenSession(Protocol):
-    """Makes a chat session that is not started: stores are read, no model is loaded."""
+    """Creates a chat session: stores are read, no model is loaded yet."""
 
     def __call__(
         self, emit: Callable[[Event], None], on_status: Callable[[str], None], /
@@ -51,7 +51,7 @@ class SessionEngines(Protocol):
 
 
 class EngineSupervisor(Protocol):
-    """Starts engines and watches over them."""
+    """Starts and supervises engines."""
 
     def start(
         self, folder: RunFolder, from_checkpoint: str | None = None, rate: float | None = None
@@ -62,7 +62,7 @@ class EngineSupervisor(Protocol):
 
 @dataclass(frozen=True)
 class Services:
-    """What makes each of the services."""
+    """Functions that create the services."""
 
     watch: Callable[[Callable[[FolderView], None]], RunWatcher]
     sampler: Callable[[int | None, Path], HardwareSource]

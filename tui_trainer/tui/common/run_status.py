@@ -1,4 +1,4 @@
-"""The label and the colour of each status of a run."""
+"""The labels and colours of the statuses of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from textual.content import Content
 # Colours by meaning, as the themes name them.
 GOOD, CAUTION, BAD, ACCENT, FAINT = "$success", "$warning", "$error", "$accent", "$faint"
 
-_WORDS = {
+# The label and the colour of each status.
+_LABELS = {
     "idle": ("idle", FAINT),
     "preparing": ("preparing", ACCENT),
     "training": ("training", GOOD),
@@ -28,21 +29,22 @@ DIMMED = frozenset({"paused"})
 RESUMABLE = frozenset({"cancelled", "failed", "crashed"})
 
 
-def word(status: str) -> str:
-    """The label of a status."""
-    return _WORDS.get(status, _WORDS["unknown"])[0]
+def label(status: str) -> str:
+    """The label of a status, in one word."""
+    return _LABELS.get(status, _LABELS["unknown"])[0]
 
 
 def ended_text(status: str) -> str:
     """How a run ended, as the predicate of a sentence about it."""
-    return "was cancelled" if status == "cancelled" else word(status)
+    special = {"cancelled": "was cancelled", "early_stopped": "stopped early"}
+    return special.get(status, label(status))
 
 
 def colour(status: str) -> str:
     """The colour of a status, as a theme variable."""
-    return _WORDS.get(status, _WORDS["unknown"])[1]
+    return _LABELS.get(status, _LABELS["unknown"])[1]
 
 
 def badge(status: str, bold: bool = True) -> Content:
     """The label in its colour."""
-    return Content.styled(word(status), f"{'bold ' if bold else ''}{colour(status)}")
+    return Content.styled(label(status), f"{'bold ' if bold else ''}{colour(status)}")

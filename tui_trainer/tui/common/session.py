@@ -1,4 +1,4 @@
-"""The app as screens and their helpers see it."""
+"""The parts of the app that screens and their helpers use, as protocols."""
 
 from __future__ import annotations
 
@@ -26,12 +26,34 @@ if TYPE_CHECKING:  # numpy and what needs it come after the first paint
 Result = TypeVar("Result")
 
 
-class AppSession(Protocol):
-    """One full-screen session over one folder of runs.
+class NoticeHost(Protocol):
+    """Shows notices."""
 
-    `template` is the job that the form for a new run is to be filled from, once. `overlay` are
-    the runs marked to be shown together, `samples` the newest samples of the hardware.
-    """
+    def show_notice(self, text: str, severity: Severity = "information") -> None: ...
+
+
+class DialogHost(Protocol):
+    """Shows dialogs; `callback` receives the result."""
+
+    def push_screen(
+        self, screen: Screen[Result], callback: Callable[[Result | None], None] | None = None
+    ) -> object: ...
+
+
+class MessageHost(Protocol):
+    """Receives messages from any thread."""
+
+    def post_message(self, message: Message) -> bool: ...
+
+
+class TimerHost(Protocol):
+    """Calls functions later in the app's thread; `delay` in seconds."""
+
+    def set_timer(self, delay: float, callback: Callable[[], None] | None = None) -> Timer: ...
+
+
+class AppSession(NoticeHost, DialogHost, MessageHost, Protocol):
+    """One full-screen session over one folder of runs, as screens see it."""
 
     settings: Settings
     runs_dir: Path
@@ -39,57 +61,34 @@ class AppSession(Protocol):
     keymap: Keymap
     themes: Themes
     marks: Marks
-    samples: tuple[HardwareSample, ...]
-    overlay: tuple[Path, ...]
-    focus_path: Path | None
-    template: Job | None
+    samples: tuple[HardwareSample, ...]  # the newest ones, oldest first
+    overlay: tuple[Path, ...]  # the runs marked to be shown together
+    focus_path: Path | None  # the run on the dashboard
+    template: Job | None  # the job that the form for a new run is filled from, once
 
-    # -- what it shows --------------------------------------------------------------------------
+    # -- state --------------------------------------------------------------------------------
 
     @property
     def view(self) -> FolderView: ...
     @property
     def palette(self) -> Palette: ...
+    @property
+    def engines(self) -> SessionEngines: ...
+    @property
+    def theme(self) -> str: ...
     def shown_run(self) -> RunSummary | None: ...
     def runs_here(self, run: RunView | None) -> bool: ...
     def resume_hint(self, run: RunSummary) -> str: ...
-    def tabs(self) -> tuple[tuple[str, str, str], ...]: ...
     def offers(self, key: Key) -> bool: ...
 
-    # -- what it is asked to do -----------------------------------------------------------------
+    # -- actions ------------------------------------------------------------------------------
 
-    @property
-    def engines(self) -> SessionEngines: ...
-    def farewell(self) -> str | None: ...
     def begin(self) -> None: ...
-    def show_notice(self, text: str, severity: Severity = "information") -> None: ...
-    def refresh_chat(self) -> None: ...
     def focus_run(self, path: Path | None) -> None: ...
     def toggle_overlay(self, path: Path) -> None: ...
     def action_show(self, screen: str) -> None: ...
-    async def action_quit(self) -> None: ...
-
-    # -- Textual's own --------------------------------------------------------------------------
-
-    @property
-    def theme(self) -> str: ...
-    @property
-    def screen(self) -> Screen[object]: ...
-    @property
-    def current_mode(self) -> str: ...
-    @property
-    def is_running(self) -> bool: ...
-    def push_screen(
-        self, screen: Screen[Result], callback: Callable[[Result | None], None] | None = None
-    ) -> object: ...
-    def post_message(self, message: Message) -> bool: ...
-    def set_timer(self, delay: float, callback: Callable[[], None] | None = None) -> Timer: ...
-    def call_later(self, callback: Callable[..., Any]) -> bool: ...
-    def exit(
-        self, result: int | None = None, return_code: int = 0, message: Any = None
-    ) -> None: ...
 
 
 def session_of(app: App[Any]) -> AppSession:
-    """The app by what screens may ask of it."""
+    """The app, as its screens see it."""
     return cast("AppSession", app)

@@ -13,12 +13,12 @@ from tui_trainer.tui.common.panel import Panel, spread
 
 @dataclass(frozen=True)
 class TopBarState:
-    """The tabs (key, title, screen), the current screen, and the shown run with its status."""
+    """The content of the top line."""
 
-    tabs: tuple[tuple[str, str, str], ...] = ()
-    current: str = ""
-    run: str = ""
-    status: str = ""
+    tabs: tuple[tuple[str, str, str], ...] = ()  # key, title, screen
+    current: str = ""  # the current screen
+    run: str = ""  # name of the shown run
+    status: str = ""  # of the shown run
 
 
 class TopBar(Panel[TopBarState]):

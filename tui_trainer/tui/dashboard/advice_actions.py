@@ -1,4 +1,4 @@
-"""Advice on the dashboard: its source, and the actions of its keys."""
+"""The advice on the run of the dashboard, and the actions of its keys."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from tui_trainer.launch.rollback_offer import (
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
-from tui_trainer.tui import keymap
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
-from tui_trainer.tui.common.page import Page
 from tui_trainer.tui.dashboard.advice_panel import (
     AdviceFacts,
     AdviceText,
@@ -29,6 +27,7 @@ from tui_trainer.tui.dashboard.advice_panel import (
     open_advice,
 )
 from tui_trainer.tui.dashboard.hardware_warnings import open_warnings, warning_texts
+from tui_trainer.tui.dashboard.run_page import RunPage
 from tui_trainer.tui.run_control import commands
 from tui_trainer.tui.run_control.learning_rate import confirm_rise, send_rate
 
@@ -36,37 +35,38 @@ if TYPE_CHECKING:
     from tui_trainer.watch.snapshots import RunView
 
 
-class AdviceActions(Page):
+class AdviceActions(RunPage):
     """A page with the advice on a run and the actions on it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._muted: dict[Path, frozenset[str]] = {}
-        self._run_view: RunView | None = None
-        self._last_offer: tuple[object, RollbackOffer | None] = ((), None)
+        self._muted: dict[Path, frozenset[str]] = {}  # kinds of advice and ids of warnings by run
+        self._last_offer: tuple[object, RollbackOffer | None] = ((), None)  # key and result
+        # The events that were searched, and the open warnings among them.
         self._open_warnings: tuple[tuple[Event, ...], tuple[Event, ...]] = ((), ())
 
     def advice_facts(self, view: RunView) -> AdviceFacts:
         """The facts for the advice panel."""
-        offer = self._rollback_offer(view)
-        act, hint = "", ""
+        offer, muted = self._rollback_offer(view), self._muted_kinds(view)
+        key = self.session.keymap.shown_by_id("apply")
+        action, hint = "", ""
         if offer is not None:
-            act, hint = f"{self._key_shown('apply')} roll back", offer.hint
+            action, hint = f"{key} roll back", offer.hint
         elif view.commandable:
-            advice = newest_rate(view, self._muted_kinds(view))
+            advice = newest_rate(view, muted)
             if advice is not None:
-                act = f"{self._key_shown('apply')} apply"
+                action = f"{key} apply"
             elif self._open_spike(view) is not None:
-                act = f"{self._key_shown('apply')} roll back"
+                action = f"{key} roll back"
             if advice is not None and advice.id in view.applied and advice.kind in DAMAGING_KINDS:
-                hint = f"if it does not recover: {self._key_shown('apply')} rolls back"
-        facts = advice_facts_of(view, view.advice_computed, self._muted_kinds(view), act, hint)
+                hint = f"if the loss does not recover: {key} rolls back"
+        facts = advice_facts_of(view, view.advice_computed, muted, action, hint)
         return replace(facts, items=self._with_warnings(view, facts.items))
 
     def _with_warnings(
         self, view: RunView, items: tuple[AdviceText, ...]
     ) -> tuple[AdviceText, ...]:
-        """Inserts the hardware warnings after critical advice and before the rest."""
+        """Insert the hardware warnings after critical advice and before the rest."""
         if view.events is not self._open_warnings[0]:
             self._open_warnings = view.events, open_warnings(view.events)
         advised = any(one.kind == "memory" for one in items)
@@ -77,8 +77,8 @@ class AdviceActions(Page):
         return (*items[:critical], *warnings, *items[critical:])
 
     def action_apply_advice(self) -> None:
-        """Applies the learning rate of the current advice, or rolls an ended run back with it;
-        where there is only a loss spike, asks whether to roll back."""
+        """Apply the learning rate of the current advice, or roll an ended run back with it; if
+        there is only a loss spike, ask whether to roll back."""
         session, view = self.session, self._run_view
         advice = newest_rate(view, self._muted_kinds(view))
         spike = self._open_spike(view) if view is not None else None
@@ -101,35 +101,33 @@ class AdviceActions(Page):
             self._ask_engine(view, advice)
 
     def action_dismiss_advice(self) -> None:
-        """Mutes the kind of the current advice: in the run where it has an advisor, else here."""
+        """Mute the kind of the current advice: in the run if it has an advisor, else in this
+        session."""
         session, view = self.session, self._run_view
         items = () if view is None else self.advice_facts(view).items
-        found = open_advice(view, self._muted_kinds(view))
         if view is None or not items:
             session.show_notice("there is no open advice", "warning")
             return
-        path = view.summary.path
-        if items[0].warning:
-            self._muted[path] = self._muted_kinds(view) | {items[0].warning}
+        path, muted, first = view.summary.path, self._muted_kinds(view), items[0]
+        if first.warning:
+            self._muted[path] = muted | {first.warning}
             session.show_notice(
-                f"warnings about {items[0].kind} are muted for this run in this session"
+                f"warnings about {first.kind} are muted for this run until you quit"
             )
-            self.take(session.view)
+            self.show_snapshot(session.view)
             return
-        kind = found[0].kind
-        self._muted[path] = self._muted_kinds(view) | {kind}
-        engine = view.commandable and not view.advice_computed
-        if engine and view.summary.status in ACTIVE_STATES:
+        kind = open_advice(view, muted)[0].kind
+        self._muted[path] = muted | {kind}
+        has_advisor = view.commandable and not view.advice_computed
+        if has_advisor and view.summary.status in ACTIVE_STATES:
             commands.ask(session.post_message, view.summary, "mute", {"kind": kind})
         else:
-            session.show_notice(
-                f"advice on {kind.replace('_', ' ')} is muted for this run in this session"
-            )
-        self.take(session.view)
+            session.show_notice(f"advice on {first.kind} is muted for this run until you quit")
+        self.show_snapshot(session.view)
 
     def _ask_engine(self, view: RunView, advice: Advice) -> None:
-        """Sends the rate to the engine. Where the weights may be damaged and there is an earlier
-        checkpoint, asks whether to roll back first."""
+        """Send the rate to the engine. If the weights may be damaged and there is an earlier
+        checkpoint, ask whether to roll back first."""
         session, run = self.session, view.summary
         arguments = {"advice": advice.id}
         offer = (
@@ -143,9 +141,10 @@ class AdviceActions(Page):
             wanted = advice.suggested_lr or 0.0
             confirm_rise(session, RunFolder(run.path), wanted, send)
             return
-        question = f"{advice.kind.replace('_', ' ')} since step {advice.step:,}"
+        kind, step = advice.kind.replace("_", " "), formats.count(advice.step)
+        question = f"{kind} since step {step}: the weights may be damaged"
         options = (
-            ChoiceOption("rollback", "b", f"roll back to {offer.checkpoint}, lower rate"),
+            ChoiceOption("rollback", "b", f"roll back to {offer.checkpoint}, lower the rate"),
             ChoiceOption("apply", "l", "only lower the rate"),
             ChoiceOption("leave", "escape", "cancel"),
         )
@@ -159,7 +158,7 @@ class AdviceActions(Page):
         session.push_screen(ChoiceDialog(question, options), decide)
 
     def _open_spike(self, view: RunView) -> Advice | None:
-        """The loss spike that a running run can be rolled back from, where no advice has a rate."""
+        """The loss spike that an active run can be rolled back from, if no advice has a rate."""
         if not view.commandable or view.advice_computed:
             return None
         if view.summary.status not in ACTIVE_STATES:
@@ -170,12 +169,13 @@ class AdviceActions(Page):
         session, run = self.session, view.summary
         reason = commands.refusal(run)
         name = checkpoint_before(RunFolder(run.path), spike)
+        step = formats.count(spike.step)
         if reason is None and name is None:
-            reason = f"there is no checkpoint before the spike at step {spike.step:,}"
+            reason = f"there is no checkpoint before the spike at step {step}"
         if reason is not None:
             session.show_notice(reason, "warning")
             return
-        question = f"loss spike at step {spike.step:,}: it may pass by itself"
+        question = f"loss spike at step {step}: the loss may recover without a rollback"
         options = (
             ChoiceOption("rollback", "b", f"roll back to {name}, half the rate"),
             ChoiceOption("leave", "escape", "cancel"),
@@ -210,7 +210,8 @@ class AdviceActions(Page):
         session.push_screen(ChoiceDialog(question, options), decide)
 
     def _rollback_offer(self, view: RunView) -> RollbackOffer | None:
-        """The rollback offered for a run that ended badly; computed once for each end."""
+        """The rollback that is offered for a run that failed or was stopped; computed once for
+        each end."""
         if view.info is None or view.summary.status in (*ACTIVE_STATES, "idle", "completed"):
             return None
         advice = newest_rate(view, self._muted_kinds(view))
@@ -225,7 +226,3 @@ class AdviceActions(Page):
 
     def _muted_kinds(self, view: RunView | None) -> frozenset[str]:
         return self._muted.get(view.summary.path, frozenset()) if view is not None else frozenset()
-
-    def _key_shown(self, id: str) -> str:
-        key = next(key for key in keymap.KEYS if key.id == id)
-        return self.session.keymap.shown(key)

@@ -10,7 +10,7 @@ from tui_trainer.contracts.advice import URGENCIES, Advice
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import wrapped
+from tui_trainer.tui.common.markup import truncated, wrapped
 from tui_trainer.tui.common.panel import Panel, spread, stack
 from tui_trainer.watch.snapshots import RunView
 
@@ -25,24 +25,23 @@ _MOST = 3  # further kinds shown below the current one
 
 @dataclass(frozen=True)
 class AdviceText:
-    """One open advice as text; `act` is what the key does, empty where it does nothing.
-    `warning` is the id of a hardware warning, which no learning rate can fix; empty for advice."""
+    """One open advice or hardware warning as text."""
 
     kind: str
     urgency: str
-    since: str
+    since: str  # the step
     suggestion: str
     reason: str
-    act: str
-    warning: str = ""
+    action: str  # the key and what it does; empty if it has no effect
+    warning: str = ""  # the id of a hardware warning; empty for advice
 
 
 @dataclass(frozen=True)
 class AdviceFacts:
-    """The open advice, the current one first; `computed_here` where the run has no advisor."""
+    """What the panel shows."""
 
-    items: tuple[AdviceText, ...] = ()
-    computed_here: bool = False
+    items: tuple[AdviceText, ...] = ()  # the current one first
+    computed_here: bool = False  # whether the run has no advisor of its own
     hint: str = ""
 
 
@@ -68,15 +67,15 @@ def lone_spike(view: RunView | None, muted: frozenset[str] = frozenset()) -> Adv
 
 
 def advice_facts_of(
-    view: RunView | None, computed_here: bool, muted: frozenset[str], act: str, hint: str
+    view: RunView | None, computed_here: bool, muted: frozenset[str], action: str, hint: str
 ) -> AdviceFacts:
-    """The facts of a run. `act` is the hint to apply a rate or roll back, `hint` another hint; both
-    may be empty."""
+    """The facts of a run. `action` is the key that applies a rate or rolls back, and what it does;
+    `hint` is a further line. Both may be empty."""
     if view is None:
         return AdviceFacts()
     newest = newest_rate(view, muted) or lone_spike(view, muted)
     items = tuple(
-        _text_of(one, one.id in view.applied, act if one is newest else "")
+        _text_of(one, one.id in view.applied, action if one is newest else "")
         for one in open_advice(view, muted)
     )
     return AdviceFacts(items, computed_here, hint if items else "")
@@ -100,14 +99,14 @@ class AdvicePanel(Panel[AdviceFacts]):
         return _block(facts, width)
 
 
-def _text_of(advice: Advice, applied: bool, act: str) -> AdviceText:
+def _text_of(advice: Advice, applied: bool, action: str) -> AdviceText:
     suggestion = ""
     if advice.suggested_lr is not None and advice.learning_rate:
-        word = "lower" if advice.suggested_lr < advice.learning_rate else "raise"
-        factor = advice.suggested_lr / advice.learning_rate
-        suggestion = f"{word} to {formats.rate(advice.suggested_lr)} (×{_factor(factor)})"
+        verb = "lower" if advice.suggested_lr < advice.learning_rate else "raise"
+        factor = formats.factor(advice.suggested_lr / advice.learning_rate)
+        suggestion = f"{verb} to {formats.rate(advice.suggested_lr)} ({factor})"
     elif advice.factor is not None:
-        suggestion = f"rate ×{_factor(advice.factor)}"
+        suggestion = f"rate {formats.factor(advice.factor)}"
     elif advice.also_try:
         suggestion = clean(advice.also_try[0])
     return AdviceText(
@@ -116,12 +115,8 @@ def _text_of(advice: Advice, applied: bool, act: str) -> AdviceText:
         since=formats.count(advice.step),
         suggestion=suggestion,
         reason=clean(advice.reason),
-        act="applied" if applied else act,
+        action="applied" if applied else action,
     )
-
-
-def _factor(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
 def _head(item: AdviceText) -> Content:
@@ -136,22 +131,22 @@ def _head(item: AdviceText) -> Content:
 def _line(facts: AdviceFacts, width: int) -> Content:
     first = facts.items[0]
     more = f"  +{len(facts.items) - 1}" if len(facts.items) > 1 else ""
-    words = first.suggestion or (first.reason if first.warning else "")
-    left = Content.assemble(" ", _head(first), (more, "$faint"), "  ", words)
-    return spread(left, Content.styled(f"{first.act} ", "$accent"), width)
+    text = first.suggestion or (first.reason if first.warning else "")
+    left = Content.assemble(" ", _head(first), (more, "$faint"), "  ", text)
+    return spread(left, Content.styled(f"{first.action} ", "$accent"), width)
 
 
 def _block(facts: AdviceFacts, width: int) -> Content:
     first, rest = facts.items[0], facts.items[1 : 1 + _MOST]
-    label = "computed here: the run has no advisor" if facts.computed_here else ""
+    label = "computed here, not by the run" if facts.computed_here else ""
     lines = [spread(Content.styled("advice", "bold"), Content.styled(label, "$faint"), width)]
-    lines.append(_head(first).truncate(width, ellipsis=True))
+    lines.append(truncated(_head(first), width))
     lines += wrapped(Content(first.reason), width)[:3]
-    if first.suggestion or first.act:
-        act = Content.styled(first.act, "$accent")
-        lines.append(spread(Content.styled(first.suggestion, "bold"), act, width))
+    if first.suggestion or first.action:
+        action = Content.styled(first.action, "$accent")
+        lines.append(spread(Content.styled(first.suggestion, "bold"), action, width))
     for item in rest:
-        lines.append(spread(_head(item), Content.styled(item.act, "$accent"), width))
+        lines.append(spread(_head(item), Content.styled(item.action, "$accent"), width))
     if facts.hint:
         lines += wrapped(Content.styled(facts.hint, "$accent"), width)[:3]
     return stack(*lines)

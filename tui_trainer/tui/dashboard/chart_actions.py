@@ -7,23 +7,24 @@ from dataclasses import replace
 import numpy as np
 from textual import on
 
+from tui_trainer.text import formats
 from tui_trainer.tui.charts.smoothing import SmoothingCache, weight_text
 from tui_trainer.tui.common.background import in_background
-from tui_trainer.tui.common.page import Page
+from tui_trainer.tui.dashboard.run_page import RunPage
 from tui_trainer.tui.messages import ChartClicked, ChartDragged, NoticePosted, ZoomRequested
 from tui_trainer.tui.run_charts import cursor
 from tui_trainer.tui.run_charts.chart_grid import ChartGrid
-from tui_trainer.tui.run_charts.plot import SMOOTHINGS, ChartOptions, Smoothing, place_of
+from tui_trainer.tui.run_charts.plot import SMOOTHINGS, ChartOptions, Smoothing, x_of_step
 from tui_trainer.tui.run_charts.viewport import ALL, Range, Viewport
 from tui_trainer.tui.run_charts.x_axis import available, extent, x_of
-from tui_trainer.watch.snapshots import FolderView, RunView
+from tui_trainer.watch.snapshots import RunView
 
 _SMOOTHEST = 0.999
 _FINER = 1.5  # factor on the weight of the new value
 
 
-class ChartActions(Page):
-    """A page with charts and the actions on them; without a run they do nothing."""
+class ChartActions(RunPage):
+    """A page with the charts of a run and the actions on them; without a run they do nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,25 +36,35 @@ class ChartActions(Page):
         return self.query_one(ChartGrid)
 
     def show_charts(self) -> None:
-        """Draws the charts of the run and of the runs overlaid on it."""
-        raise NotImplementedError
+        """Draw the charts of the run and of the runs overlaid on it."""
+        for charts in self.query(ChartGrid):  # none before it is mounted
+            charts.show(self.chart_views())
+
+    def chart_views(self) -> tuple[RunView, ...]:
+        """The run, and the runs overlaid on it in the order in which they were marked."""
+        run, view = self._run_view, self.session.view
+        if run is None or self._overlay_hidden:
+            return () if run is None else (run,)
+        found = {other.summary.path: other for other in view.others}
+        wanted = [path for path in self.session.overlay if path != run.summary.path]
+        return (run, *(found[path] for path in wanted if path in found))
 
     # -- lines and axes -------------------------------------------------------------------------
 
     def action_smoothing(self) -> None:
-        """Selects the next preset smoothing; after the strongest, the automatic one."""
-        present = self._chart_options.smoothing
-        least = -1.0 if present == "auto" else present + 1e-9
+        """Select the next preset smoothing; after the strongest, the automatic one."""
+        current = self._chart_options.smoothing
+        least = -1.0 if current == "auto" else current + 1e-9
         self._set_smoothing(next((weight for weight in SMOOTHINGS if weight > least), "auto"))
 
     def action_smoother(self, direction: int) -> None:
-        """Smooths slightly more or less, by a constant factor on the weight of a new value."""
+        """Smooth slightly more or less, by a constant factor on the weight of a new value."""
         share = (1 - self.charts.weight) * (1 / _FINER if direction > 0 else _FINER)
         weight = round(1 - share, 4)
         self._set_smoothing(min(weight, _SMOOTHEST) if weight > 0.05 else 0.0)
 
     def action_raw(self) -> None:
-        """Shows or hides the raw values behind the smoothed lines."""
+        """Show or hide the raw values behind the smoothed lines."""
         self._set_options(raw=not self._chart_options.raw)
 
     def action_log_y(self) -> None:
@@ -63,7 +74,7 @@ class ChartActions(Page):
         self._set_options(log_x=not self._chart_options.log_x, viewport=ALL)
 
     def action_x_axis(self) -> None:
-        """Selects the next x axis for which the runs have values."""
+        """Select the next x axis for which the runs have values."""
         axes = available(self.charts.views)
         here = self._chart_options.x
         at = axes.index(here) if here in axes else -1
@@ -72,18 +83,18 @@ class ChartActions(Page):
     # -- zoom and pan ---------------------------------------------------------------------------
 
     def action_zoom(self, direction: int, at: float | None = None) -> None:
-        """Zooms at the pointer, else at the cursor, else at the newest step."""
+        """Zoom at the pointer, else at the cursor, else at the newest step."""
         whole = self._x_extent()
         if whole is None:
             return
-        spot = self._cursor_position()
+        position = self._cursor_position()
         shown = self._chart_viewport.shown(whole) or whole
-        if at is None and spot is not None and shown[0] <= spot <= shown[1]:
-            at = (spot - shown[0]) / (shown[1] - shown[0])
+        if at is None and position is not None and shown[0] <= position <= shown[1]:
+            at = (position - shown[0]) / (shown[1] - shown[0])
         self._set_options(viewport=self._chart_viewport.zoomed(direction, whole, at))
 
     def action_pan(self, direction: int) -> None:
-        """Moves the cursor by a step or a column, else the view by a quarter of its width."""
+        """Move the cursor by a step or a column, else the view by a quarter of its width."""
         whole = self._x_extent()
         if self.charts.cursor is not None:
             self._move_cursor(direction)
@@ -91,7 +102,7 @@ class ChartActions(Page):
             self._set_options(viewport=self._chart_viewport.panned(direction, whole))
 
     def action_leap(self, direction: int) -> None:
-        """Moves the cursor by ten columns, else the view by its width."""
+        """Move the cursor by ten columns, else the view by its width."""
         whole = self._x_extent()
         if self.charts.cursor is not None:
             self._move_cursor(direction * cursor.LEAP)
@@ -99,7 +110,7 @@ class ChartActions(Page):
             self._set_options(viewport=self._chart_viewport.moved(direction, whole))
 
     def action_edge(self, last: int) -> None:
-        """Moves the cursor, else the view, to the first or last step."""
+        """Move the cursor, else the view, to the first or last step."""
         charts, whole = self.charts, self._x_extent()
         if charts.cursor is not None:
             self._put_cursor(
@@ -116,7 +127,7 @@ class ChartActions(Page):
 
     @on(ChartDragged)
     def _drag(self, message: ChartDragged) -> None:
-        """Moves the view along with the pointer."""
+        """Move the view along with the pointer."""
         whole = self._x_extent()
         if whole is not None:
             self._set_options(viewport=self._chart_viewport.moved(message.share, whole))
@@ -124,7 +135,7 @@ class ChartActions(Page):
     # -- cursor ---------------------------------------------------------------------------------
 
     def action_cursor(self) -> None:
-        """Shows a cursor at the newest visible step, or removes it."""
+        """Show a cursor at the newest visible step, or remove it."""
         charts = self.charts
         if charts.cursor is not None:
             self.drop_cursor()
@@ -134,71 +145,60 @@ class ChartActions(Page):
             )
 
     def drop_cursor(self) -> None:
-        """Removes the cursor."""
+        """Remove the cursor."""
         self.charts.cursor = None
         self._redraw_charts()
 
     @on(ChartClicked)
     def _point_at(self, message: ChartClicked) -> None:
-        """Puts the cursor to the step nearest to a position on the x axis."""
+        """Move the cursor to the step nearest to a position on the x axis."""
         if self.charts.views:
             self._put_cursor(
-                cursor.at_place(self.charts.views[0], self._chart_options.x, message.x)
+                cursor.nearest_step(self.charts.views[0], self._chart_options.x, message.x)
             )
 
     def _move_cursor(self, columns: float) -> None:
         charts = self.charts
         if charts.cursor is None or not charts.views:
             return
-        view, axis, across = charts.views[0], self._chart_options.x, charts.across
+        view, axis, across = charts.views[0], self._chart_options.x, charts.plot_columns
         self._put_cursor(cursor.moved(view, axis, charts.cursor, columns, self._x_shown(), across))
-
-    def _cursor_to_end(self, *, last: bool) -> None:
-        """Puts the cursor on the first or the last step that is seen."""
-        view, axis = self.charts.views[0], self._chart_options.x
-        self._put_cursor(cursor.end_of(view, axis, self._x_shown(), last))
 
     def _put_cursor(self, step: float | None) -> None:
         charts, whole = self.charts, self._x_extent()
         if step is None:
             return
         charts.cursor = step
-        spot = self._cursor_position()
-        if whole is not None and spot is not None:
-            self._set_options(viewport=self._chart_viewport.with_place(spot, whole))
+        position = self._cursor_position()
+        if whole is not None and position is not None:
+            self._set_options(viewport=self._chart_viewport.with_x(position, whole))
         else:
             self._redraw_charts()
 
     def _cursor_position(self) -> float | None:
-        """The position of the cursor in the viewport's units; None where it has none."""
+        """The position of the cursor in the viewport's units; None if there is no cursor, or its
+        step has no position on this axis."""
         charts = self.charts
         if charts.cursor is None or not charts.views:
             return None
-        place = place_of(charts.views[0], self._chart_options.x, charts.cursor)
+        x = x_of_step(charts.views[0], self._chart_options.x, charts.cursor)
         if self._chart_options.log_x:
-            place = float(np.log10(place)) if place > 0 else float("nan")
-        return place if np.isfinite(place) else None
+            x = float(np.log10(x)) if x > 0 else float("nan")
+        return x if np.isfinite(x) else None
 
     # -- runs and metrics -----------------------------------------------------------------------
 
-    def overlaid_runs(self, view: FolderView, run: RunView) -> tuple[RunView, ...]:
-        """The runs overlaid on the shown one, in the order in which they were marked."""
-        if self._overlay_hidden:
-            return ()
-        found = {other.summary.path: other for other in view.others}
-        wanted = [path for path in self.session.overlay if path != run.summary.path]
-        return tuple(found[path] for path in wanted if path in found)
-
     def action_only(self) -> None:
-        """Hides the overlaid runs, or shows them again."""
+        """Hide the overlaid runs, or show them again."""
         if not self.session.overlay:
-            self.session.show_notice("no runs are overlaid: mark runs in the list with space")
+            key = self.session.keymap.shown_by_id("mark_run")
+            self.session.show_notice(f"no runs are overlaid: mark runs in the list with {key}")
             return
         self._overlay_hidden = not self._overlay_hidden
         self.show_charts()
 
     def action_find(self) -> None:
-        """Asks for a metric by name and pins or unpins it."""
+        """Ask for a metric by name and pin or unpin it."""
         from tui_trainer.tui.dashboard.find_metric import FindMetric
 
         charts = self.charts
@@ -215,12 +215,12 @@ class ChartActions(Page):
         elif metric is not charts.metrics[0]:
             charts.pins = (metric.id, *charts.pins)
         self.show_charts()
-        pane = charts.bring(metric)
+        pane = charts.scroll_to_metric(metric)
         if pane is not None:
             pane.focus()
 
     def action_export(self) -> None:
-        """Exports the visible charts in a thread."""
+        """Export the visible charts in a thread."""
         from tui_trainer.tui.charts.svg import SvgColours
         from tui_trainer.tui.run_charts.export import export
 
@@ -228,17 +228,16 @@ class ChartActions(Page):
         if not plots:
             self.session.show_notice("there is no chart to export yet", "warning")
             return
-        app = self.session
-        palette, marks = app.palette, app.marks
-        colours = app.themes.files[app.theme].colours
-        ground = SvgColours(colours.surface, colours.text, colours.faint)
-        plots = [
-            replace(plot, averages=SmoothingCache()) for plot in plots
-        ]  # separate from those of the screen
+        session = self.session
+        palette, marks = session.palette, session.marks
+        colours = session.themes.files[session.theme].colours
+        background = SvgColours(colours.surface, colours.text, colours.faint)
+        # With averages of their own, as another thread uses them.
+        plots = [replace(plot, averages=SmoothingCache()) for plot in plots]
 
         def write() -> None:
-            report, failed = export(plots, palette, ground, marks)
-            app.post_message(NoticePosted(report, "error" if failed else "information"))
+            report, failed = export(plots, palette, background, marks)
+            session.post_message(NoticePosted(report, "error" if failed else "information"))
 
         in_background("export", write)
 
@@ -284,7 +283,7 @@ class ChartActions(Page):
             weight = self.charts.weight
             text = f"auto ({weight_text(weight) if weight else 'off: few points'})"
         else:
-            text = f"{wanted:g}" if wanted else "off"
+            text = formats.short_number(wanted) if wanted else "off"
         self.session.show_notice(f"smoothing: {text}")
 
     def _set_options(self, **changed: object) -> None:

@@ -1,4 +1,4 @@
-"""Find a chart by the name of its metric."""
+"""A dialog that finds a chart by the name of its metric."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, OptionList, Static
 
+from tui_trainer.text import formats
 from tui_trainer.tui.common.dialogs.dialog import Dialog
 from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.run_charts.metrics import Metric
 
 
 class FindMetric(Dialog[str]):
-    """Gives the id of the chosen metric, or None where it was closed."""
+    """Returns the id of the chosen metric, or None where it was closed."""
 
     BINDINGS: ClassVar = [
         Binding("escape", "dismiss(None)", "close", show=False),
@@ -41,10 +42,12 @@ class FindMetric(Dialog[str]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
-            yield Static(f"find a chart among {len(self._metrics)}", classes="question")
+            yield Static(
+                f"find one of {formats.plural(len(self._metrics), 'chart')}", classes="question"
+            )
             yield Input(placeholder="part of its name", compact=True, id="answer")
             yield OptionList(*self._lines(), compact=True)
-            yield Static("no metric has this name", id="none", classes="hint")
+            yield Static("no chart matches", id="none", classes="hint")
             yield Static(
                 Content.assemble(("enter ", "bold $accent"), "pin or unpin   ",
                                  ("esc ", "bold $accent"), "close"),
@@ -73,7 +76,7 @@ class FindMetric(Dialog[str]):
         self.query_one("#none").display = not self._found
 
     @on(Input.Submitted)
-    def _given(self) -> None:
+    def _submitted(self) -> None:
         at = self.query_one(OptionList).highlighted
         if at is not None and at < len(self._found):
             self.dismiss(self._found[at].id)
@@ -90,8 +93,8 @@ class FindMetric(Dialog[str]):
 
 
 def matching(metrics: Sequence[Metric], text: str) -> list[Metric]:
-    """The metrics whose title or id has every word of `text`, those that begin with it first;
-    where there are none, those that have its letters in this order."""
+    """The metrics whose title or id contains every word of `text`, those that begin with it first;
+    if there are none, those that contain its letters in this order."""
     words, start = text.casefold().split(), text.casefold().strip()
     found = [metric for metric in metrics if all(word in _names(metric) for word in words)]
     if not found:

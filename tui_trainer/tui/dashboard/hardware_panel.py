@@ -1,4 +1,4 @@
-"""The hardware panel: CPU, memory and GPUs; a value that is not known is "n/a"."""
+"""The hardware panel: CPU, memory and GPUs; an unknown value is "–"."""
 
 from __future__ import annotations
 
@@ -17,42 +17,42 @@ from tui_trainer.tui.common.panel import Panel, spread, stack
 _TICKS = "▁▂▃▄▅▆▇█"
 _LABEL = 6
 _HISTORY = 16  # samples in the CPU row
-_FEW = 2  # up to so many GPUs get several lines each
+_FEW = 2  # so many GPUs at most have several lines each
 _NO_GPU = "not available"
 
 
 @dataclass(frozen=True)
 class GpuLine:
-    """One GPU as text; `share` is its utilisation (0..1)."""
+    """One GPU as text."""
 
     name: str
-    share: float | None
-    use: str
-    memory: str
-    run: str
+    share: float | None  # its utilisation, 0..1
+    use: str  # its utilisation as text
+    memory: str  # used of total
+    run: str  # memory of the run; empty if unknown
     temperature: str
     problem: str = ""
 
 
 @dataclass(frozen=True)
 class HardwareSummary:
-    """The hardware as text; `history` holds the last CPU utilisations (0..1)."""
+    """The hardware as text."""
 
     cpu: str = formats.MISSING
-    history: tuple[float, ...] = ()
-    ram: str = formats.MISSING
-    ram_share: float | None = None
-    run: str = ""
-    disk: str = ""
+    history: tuple[float, ...] = ()  # the last CPU utilisations, 0..1
+    ram: str = formats.MISSING  # used of total
+    ram_share: float | None = None  # 0..1
+    run: str = ""  # memory of the run; empty if unknown
+    disk: str = ""  # free space; empty if unknown
     gpus: tuple[GpuLine, ...] = ()
-    gpu_message: str = ""
-    bound: str = ""
-    whose: str = ""
+    gpu_message: str = ""  # why no GPU is listed
+    bottleneck: str = ""  # of the run
+    source: str = ""  # of recorded samples; empty for live ones of this computer
 
 
-def machine_of(samples: Sequence[HardwareSample], whose: str = "") -> HardwareSummary:
+def hardware_summary(samples: Sequence[HardwareSample], source: str = "") -> HardwareSummary:
     """The facts of the newest sample, with the CPU history and the bottleneck of the run;
-    `whose` is the source of the samples, empty for live ones of this machine."""
+    `source` is that of recorded samples, empty for live ones of this computer."""
     if not samples:
         return HardwareSummary()
     last = samples[-1]
@@ -67,23 +67,25 @@ def machine_of(samples: Sequence[HardwareSample], whose: str = "") -> HardwareSu
         disk="" if last.disk_free is None else formats.size(last.disk_free),
         gpus=tuple(_gpu(gpu) for gpu in last.gpus),
         gpu_message=clean(last.gpu_message or ""),
-        bound="" if verdict is None else verdict.word,
-        whose=clean(whose),
+        bottleneck="" if verdict is None else verdict.word,
+        source=clean(source),
     )
 
 
 class HardwarePanel(Panel[HardwareSummary]):
     """A block of lines, or one line where there is no room for more."""
 
-    def __init__(self) -> None:
-        super().__init__(HardwareSummary(), id="machine")
+    def __init__(self, key: str = "h") -> None:
+        """`key` opens the hardware screen."""
+        super().__init__(HardwareSummary(), id="hardware-panel")
+        self._key = key
 
     async def on_click(self) -> None:
-        """Opens the hardware screen."""
-        await self.run_action("app.control_run('machine')")
+        """Open the hardware screen."""
+        await self.run_action("app.control_run('hardware')")
 
     def draw(self, facts: HardwareSummary, width: int, height: int) -> Content:
-        return _line(facts, width) if height == 1 else _block(facts, width, height)
+        return _line(facts, width) if height == 1 else _block(facts, width, self._key)
 
 
 def _gpu(gpu: GpuSample) -> GpuLine:
@@ -94,14 +96,18 @@ def _gpu(gpu: GpuSample) -> GpuLine:
         use=formats.percent(gpu.utilisation),
         memory="shares RAM" if shared else formats.size_of(gpu.memory_used, gpu.memory_total),
         run="" if gpu.memory_run is None else formats.size(gpu.memory_run),
-        temperature=formats.MISSING if gpu.temperature is None else f"{gpu.temperature:.0f} °C",
+        temperature=_celsius(gpu.temperature),
         problem=clean(gpu.problem or ""),
     )
 
 
+def _celsius(value: float | None) -> str:
+    return formats.MISSING if value is None else f"{formats.count(value)} °C"
+
+
 def _title(facts: HardwareSummary) -> Content:
-    said = ", ".join(filter(None, ("recorded" if facts.whose else "", facts.bound)))
-    return Content.assemble(("hardware", "bold"), (f"  {said}" if said else "", "$faint"))
+    notes = ", ".join(filter(None, ("recorded" if facts.source else "", facts.bottleneck)))
+    return Content.assemble(("hardware", "bold"), (f"  {notes}" if notes else "", "$faint"))
 
 
 def _line(facts: HardwareSummary, width: int) -> Content:
@@ -118,10 +124,10 @@ def _line(facts: HardwareSummary, width: int) -> Content:
     return spread(left, right, width)
 
 
-def _block(facts: HardwareSummary, width: int, height: int) -> Content:
+def _block(facts: HardwareSummary, width: int, key: str) -> Content:
     bar = max(6, min(_HISTORY, width - 24))
     lines = [
-        spread(_title(facts), Content.styled("h more", "$faint"), width),
+        spread(_title(facts), Content.styled(f"{key} more", "$faint"), width),
         _row("CPU", _spark(facts.history, bar), facts.cpu),
         _row("RAM", meter(facts.ram_share, bar), facts.ram),
     ]

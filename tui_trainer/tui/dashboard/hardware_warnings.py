@@ -53,7 +53,7 @@ def warning_texts(
                 since=formats.count(event.step),
                 suggestion="",
                 reason=clean(event.message),
-                act="",
+                action="",
                 warning=name,
             )
         )

@@ -9,7 +9,7 @@ from textual.content import Content
 
 from tui_trainer.contracts.run import RunInfo
 from tui_trainer.text import formats
-from tui_trainer.text.formats import clean, number
+from tui_trainer.text.formats import clean
 from tui_trainer.tui.common.markup import shorten
 from tui_trainer.tui.common.panel import Panel, stack
 from tui_trainer.watch.snapshots import RunView
@@ -73,8 +73,12 @@ def _lines(info: RunInfo) -> tuple[tuple[str, str], ...]:
         ("base", _short(job.model)),
         ("train", _files(job.data.train)),
         ("val", _validation(info)),
-        ("adapter", f"rank {lora.rank}, alpha {number(lora.alpha)}, dropout {lora.dropout:g}"),
-        ("batch", f"{batch}, up to {job.data.max_length:,} tokens each"),
+        (
+            "adapter",
+            f"rank {lora.rank}, alpha {formats.short_number(lora.alpha)}, "
+            f"drop {formats.short_number(lora.dropout)}",
+        ),
+        ("batch", f"{batch}, up to {formats.count(job.data.max_length)} tokens each"),
         ("rate", rate),
         ("precision", f"{training.precision}, seed {training.seed}"),
         ("host", clean(info.host)),
@@ -86,7 +90,7 @@ def _validation(info: RunInfo) -> str:
     data = info.job.data
     if data.validation is not None:
         return _files(data.validation)
-    return "none" if data.val_split is None else f"{100 * data.val_split:g} % of the rows"
+    return "none" if data.val_split is None else f"{formats.share(data.val_split)} of the rows"
 
 
 def _files(value: str | list[str]) -> str:

@@ -19,18 +19,17 @@ _LOG_LINES = 6
 
 @dataclass(frozen=True)
 class OutcomeText:
-    """What happened, what the engine printed last, what to do, and where the adapter is; empty
-    where a run goes on."""
+    """How a run ended; all empty while it runs."""
 
     status: str = ""
     message: str = ""
-    log: tuple[str, ...] = ()
-    hint: str = ""
-    adapter: str = ""
+    log: tuple[str, ...] = ()  # the last lines of the engine's output
+    hint: str = ""  # what to do next
+    adapter: str = ""  # path of the result
 
 
 def outcome_of(view: RunView | None, resume: str) -> OutcomeText:
-    """The outcome of an ended run, or why a run cannot be read. `resume` is how to resume it."""
+    """The outcome of an ended run, or why a run cannot be read. `resume` says how to resume it."""
     if view is None:
         return OutcomeText()
     outcome, problem = _ended(view, resume), clean(view.summary.problem)
@@ -84,8 +83,8 @@ class OutcomeBanner(Panel[OutcomeText]):
             Content.styled(shorten(line, width), "$faint").truncate(width, ellipsis=True)
             for line in facts.log[-room:]
         ]
-        # A command is to be copied, so it stays whole. The run's folder is in the details, so one
-        # line is enough for the adapter.
+        # A command can be copied, so it is never shortened; the adapter's path is: the details show
+        # it in full.
         last = facts.hint or (shorten(f"adapter {facts.adapter}", width) if facts.adapter else "")
         hint = Content.styled(last, "$accent")
         joined = Content.assemble(first, "  ", hint) if last else first

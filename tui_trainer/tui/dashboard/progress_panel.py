@@ -15,23 +15,23 @@ from tui_trainer.tui.common.markup import meter
 from tui_trainer.tui.common.panel import Panel, spread, stack
 from tui_trainer.watch.snapshots import RunView
 
-_LABEL = 7  # cells before a value
+_LABEL, _RIGHT = 7, 10  # cells of a label in the left and in the right column
 
 
 @dataclass(frozen=True)
 class ProgressLines:
-    """The facts as words; `fraction` (0..1) is None where the end is not known."""
+    """What the panel shows, as text."""
 
     status: str = "unknown"
     step: str = ""
-    fraction: float | None = None
+    fraction: float | None = None  # of the steps, 0..1; None while the total is unknown
     epoch: str = ""
-    speed: str = ""
+    speed: str = ""  # tokens per second
     elapsed: str = ""
-    left: str = ""
-    rate: str = ""
-    norm: str = ""
-    note: str = ""
+    remaining: str = ""
+    rate: str = ""  # learning rate
+    norm: str = ""  # of the gradients
+    note: str = ""  # how long there was no update, or the engine's message
 
 
 def progress_of(view: RunView | None, now: float | None = None) -> ProgressLines:
@@ -43,16 +43,15 @@ def progress_of(view: RunView | None, now: float | None = None) -> ProgressLines
     epoch = view.train.last("epoch")
     norm = view.train.last("gradient_norm")
     epochs = state.total_epochs if state else None
+    eta = summary.eta_seconds if summary.status in ACTIVE_STATES else None
     return ProgressLines(
         status=summary.shown_status,
-        step=formats.count(step) + (f" / {formats.count(total)}" if total else ""),
+        step=formats.steps(step, total),
         fraction=min(1.0, step / total) if total else None,
-        epoch=""
-        if epoch is None
-        else f"{epoch:.2f}" + (f" / {round(epochs, 1):g}" if epochs else ""),
+        epoch=_epoch_text(epoch, epochs),
         speed=formats.count(summary.tokens_per_second),
         elapsed=formats.duration(_elapsed(view)),
-        left=formats.duration(summary.eta_seconds if summary.status in ACTIVE_STATES else None),
+        remaining=formats.duration(eta),
         rate=formats.rate(view.train.last("learning_rate")),
         norm="" if norm is None else number(norm),
         note=_note(view, time.time() if now is None else now),
@@ -69,6 +68,12 @@ class ProgressPanel(Panel[ProgressLines]):
         return _line(facts, width) if height == 1 else _block(facts, width)
 
 
+def _epoch_text(epoch: float | None, total: float | None) -> str:
+    if epoch is None:
+        return ""
+    return number(epoch, 3) + (f" / {formats.short_number(total)}" if total else "")
+
+
 def _elapsed(view: RunView) -> float | None:
     if view.state is not None:
         return view.state.elapsed_seconds
@@ -77,10 +82,10 @@ def _elapsed(view: RunView) -> float | None:
 
 
 def _note(view: RunView, now: float) -> str:
-    """What the state's word leaves open: silence, or the engine's own message."""
+    """How long there was no update, or the engine's message."""
     summary = view.summary
     if summary.status in ("unknown", "stale") and summary.updated_at:
-        return f"silent for {formats.age(max(0.0, now - summary.updated_at))}"
+        return f"no update for {formats.age(max(0.0, now - summary.updated_at))}"
     return clean(summary.message) if summary.status in (*ACTIVE_STATES, "idle") else ""
 
 
@@ -89,7 +94,7 @@ def _line(facts: ProgressLines, width: int) -> Content:
         " ", run_status.badge(facts.status), ("  step ", "$faint"), facts.step, "  "
     )
     right = Content.assemble(
-        ("left ", "$faint"), facts.left, ("  tok/s ", "$faint"), facts.speed, " "
+        ("remaining ", "$faint"), facts.remaining, ("  tok/s ", "$faint"), facts.speed, " "
     )
     room = width - left.cell_length - right.cell_length - 8
     if facts.fraction is None or room < 6:
@@ -113,15 +118,15 @@ def _block(facts: ProgressLines, width: int) -> Content:
         ),
         spread(_pair("step", facts.step), Content(share), width),
         meter(facts.fraction, bar_width, run_status.colour(facts.status)),
-        _columns(_pair("epoch", facts.epoch), _pair("elapsed", facts.elapsed, 8), half),
-        _columns(_pair("tok/s", facts.speed), _pair("left", facts.left, 8), half),
-        _columns(_pair("lr", facts.rate), _pair("grad", facts.norm, 8), half),
+        _columns(_pair("epoch", facts.epoch), _pair("elapsed", facts.elapsed, _RIGHT), half),
+        _columns(_pair("tok/s", facts.speed), _pair("remaining", facts.remaining, _RIGHT), half),
+        _columns(_pair("lr", facts.rate), _pair("grad", facts.norm, _RIGHT), half),
     ]
     return stack(*lines)
 
 
-def _pair(label: str, value: str, gap: int = _LABEL) -> Content:
-    return Content.assemble((f"{label:<{gap}}", "$faint"), value or formats.MISSING)
+def _pair(label: str, value: str, width: int = _LABEL) -> Content:
+    return Content.assemble((f"{label:<{width}}", "$faint"), value or formats.MISSING)
 
 
 def _columns(left: Content, right: Content, half: int) -> Content:

@@ -23,20 +23,20 @@ from tui_trainer.tui.dashboard.advice_panel import AdvicePanel
 from tui_trainer.tui.dashboard.chart_actions import ChartActions
 from tui_trainer.tui.dashboard.events_log import EventsLog, entries_of
 from tui_trainer.tui.dashboard.feedback_panel import FeedbackPanel
-from tui_trainer.tui.dashboard.hardware_panel import HardwarePanel, machine_of
+from tui_trainer.tui.dashboard.hardware_panel import HardwarePanel, hardware_summary
 from tui_trainer.tui.dashboard.job_panel import JobPanel, job_facts_of
 from tui_trainer.tui.dashboard.outcome_banner import OutcomeBanner, outcome_of
 from tui_trainer.tui.dashboard.progress_panel import ProgressPanel, progress_of
 from tui_trainer.tui.hardware.samples import shown_samples
-from tui_trainer.tui.keymap import STEERING, Key
+from tui_trainer.tui.keymap import COMMAND_KEYS, Key
 from tui_trainer.tui.run_charts.chart_grid import ChartGrid
 from tui_trainer.tui.run_charts.chart_pane import ChartPane
 from tui_trainer.tui.run_charts.plot import ChartOptions
-from tui_trainer.watch.snapshots import FolderView, RunSummary, RunView
+from tui_trainer.watch.snapshots import FolderView, RunView
 from tui_trainer.watch.throttle import Throttle
 
-# A new row is drawn at once in the main chart; all else this often. While rows stream in, only the
-# newest value is drawn at once.
+# A new row is drawn at once in the main chart, everything else after this time. While many rows
+# arrive, only the newest value is drawn at once.
 _WHOLE_SECONDS = 0.4
 _LOADING_SECONDS = 1.5  # between two redraws of the lines of a run that is being read
 
@@ -64,7 +64,7 @@ class DashboardScreen(AdviceActions, ChartActions):
             yield self._new_charts()
             with Vertical(id="side"):
                 yield ProgressPanel()
-                yield HardwarePanel()
+                yield HardwarePanel(self.session.keymap.shown_by_id("machine"))
                 yield AdvicePanel()
                 yield FeedbackPanel()
                 yield JobPanel()
@@ -80,19 +80,16 @@ class DashboardScreen(AdviceActions, ChartActions):
         self.call_after_refresh(self._fold)
 
     def use_theme(self) -> None:
-        """Gives the charts the colours of the present theme."""
+        """Apply the colours of the current theme to the charts."""
         for charts in self.query(ChartGrid):
             charts.use(self.session.palette, self.session.marks)
 
-    def target(self) -> RunSummary | None:
-        return self._run_view.summary if self._run_view else None
-
-    def sentence(self, view: FolderView) -> Content | None:
+    def placeholder(self, view: FolderView) -> Content | None:
         if self.session.focus_path is not None and view.problem is None:
             return None if _focused(view, self.session.focus_path) else Content("reading the run …")
-        return empty_folder_text(view, self.session.monitor_only)
+        return empty_folder_text(view, self.session.keymap, self.session.monitor_only)
 
-    def take(self, view: FolderView) -> None:
+    def show_snapshot(self, view: FolderView) -> None:
         before = self._run_view
         run = self._run_view = _focused(view, self.session.focus_path)
         if run is None or not self._composed():
@@ -112,17 +109,17 @@ class DashboardScreen(AdviceActions, ChartActions):
         if loading and same:  # keys stay responsive: lines take milliseconds
             lines = since >= _LOADING_SECONDS
             self._whole_at = now if lines else self._whole_at
-            self.charts.show_newest(self._views(), lines=lines)
+            self.charts.show_newest(self.chart_views(), lines=lines)
             return
         if since >= _WHOLE_SECONDS:
             self._show_whole()
             return
-        self.charts.show_newest(self._views(), lines=not self._pace.streams(now))
+        self.charts.show_newest(self.chart_views(), lines=not self._pace.streams(now))
         if self._later is None:
             self._later = self.set_timer(_WHOLE_SECONDS, self._show_whole)
 
     def _show_whole(self) -> None:
-        """Charts and panels."""
+        """Show charts and panels."""
         if self._later is not None:
             self._later.stop()
         self._later, self._whole_at = None, time.monotonic()
@@ -130,7 +127,7 @@ class DashboardScreen(AdviceActions, ChartActions):
         self.show_charts()
 
     def _show_panels(self) -> None:
-        """The panels beside the charts."""
+        """Show the panels beside the charts."""
         run = self._run_view
         if run is None:
             return
@@ -141,15 +138,6 @@ class DashboardScreen(AdviceActions, ChartActions):
         self.query_one(EventsLog).show(entries_of(run))
         self.query_one(OutcomeBanner).show(outcome_of(run, self.session.resume_hint(run.summary)))
 
-    def show_charts(self) -> None:
-        """Shows the run and the runs overlaid on it."""
-        if self._composed():
-            self.charts.show(self._views())
-
-    def _views(self) -> tuple[RunView, ...]:
-        run = self._run_view
-        return () if run is None else (run, *self.overlaid_runs(self.session.view, run))
-
     def refresh_chat(self) -> None:
         if not self._composed():
             return
@@ -158,13 +146,13 @@ class DashboardScreen(AdviceActions, ChartActions):
         panel.set_class(transcript.used, "-used")
         panel.show(feedback_facts_of(transcript))
 
-    def take_machine(self, samples: tuple[HardwareSample, ...]) -> None:
-        """Shows the newest hardware samples."""
+    def show_hardware(self, samples: tuple[HardwareSample, ...]) -> None:
+        """Show the newest hardware samples."""
         if self._composed():
             here = self.session.runs_here(self._run_view)
-            machine = machine_of(*shown_samples(samples, self._run_view, here=here))
-            for panel in self.query(HardwarePanel):  # none left while the screen is closed
-                panel.show(machine)
+            facts = hardware_summary(*shown_samples(samples, self._run_view, here=here))
+            for panel in self.query(HardwarePanel):  # none while the screen is closed
+                panel.show(facts)
 
     def _composed(self) -> bool:
         """Whether every panel is mounted: messages may arrive before."""
@@ -172,11 +160,11 @@ class DashboardScreen(AdviceActions, ChartActions):
             self._all_mounted = bool(self.query(JobPanel)) and self.charts.is_mounted
         return self._all_mounted
 
-    def listens_to(self, key: Key) -> bool:
-        return key.id not in STEERING or self._commandable
+    def is_key_enabled(self, key: Key) -> bool:
+        return key.id not in COMMAND_KEYS or self._commandable
 
     def step_back(self) -> bool:
-        """Removes the cursor, else a maximised pane, else the grid, else a single chart."""
+        """Remove the cursor, else a maximised pane, else the grid, else a single chart."""
         charts = self.charts
         if charts.cursor is not None:
             self.drop_cursor()
@@ -221,7 +209,7 @@ class DashboardScreen(AdviceActions, ChartActions):
             self.add_class("-maximised")
             self.set_class(self.focused.id == "events", "-log")
             if isinstance(self.focused, ChartPane):
-                self.charts.alone(self.focused)
+                self.charts.maximise(self.focused)
                 self._refocus()
 
     def action_move(self, step: int) -> None:
@@ -238,28 +226,28 @@ class DashboardScreen(AdviceActions, ChartActions):
         of_chart = not self.has_class("-log")
         self.remove_class("-maximised", "-log")
         if of_chart:
-            charts.alone(None)
+            charts.maximise(None)
             self._fold()
-            pane = charts.bring(metric)
+            pane = charts.scroll_to_metric(metric)
             (pane or self.query_one("#loss")).focus()
 
     def _fold(self) -> None:
-        """Shows only one chart where the terminal is too low for two."""
+        """Show only one chart where the terminal is too low for two."""
         charts = self.charts
-        lone = self.has_class("-maximised") or (self.has_class("-short") and not charts.even)
-        if not lone and not charts.even:
+        alone = self.has_class("-maximised") or (self.has_class("-short") and not charts.even)
+        if not alone and not charts.even:
             charts.single = None
-        charts.lone = lone
+        charts.one_chart = alone
         charts.place_charts()
 
     def _refocus(self) -> None:
-        """Moves the focus to a visible chart."""
+        """Move the focus to a visible chart."""
         panes = self.charts.panes()
         if panes and (self.focused is None or self.focused not in panes):
             panes[0].focus()
 
 
 def _focused(view: FolderView, path: Path | None) -> RunView | None:
-    """The run in the snapshot, where it is the selected one already."""
+    """The run that the snapshot has read completely, if it is the selected one."""
     run = view.focused
     return run if run is not None and run.summary.path == path else None

@@ -10,7 +10,7 @@ from textual.content import Content
 from tui_trainer.contracts.hardware import GpuProcess, GpuSample, HardwareSample, StepDivision
 from tui_trainer.hardware.bottleneck import verdict_of
 from tui_trainer.text import formats
-from tui_trainer.text.formats import clean
+from tui_trainer.text.formats import clean, percent
 from tui_trainer.tui.common.markup import meter, shorten, wrapped
 from tui_trainer.tui.common.panel import stack
 
@@ -35,13 +35,13 @@ def page(samples: Sequence[HardwareSample], width: int, run_pid: int | None = No
         return Content.styled("no hardware sample yet", "$faint")
     last = samples[-1]
     gpus = _gpus(_named(samples), width, run_pid)
-    blocks = [_run(samples, width), gpus, _cpu(last, width), _rest(last)]
+    blocks = [_bottleneck(samples, width), gpus, _cpu(last, width), _memory_disk_network(last)]
     return Content("\n\n").join([block for block in blocks if block is not None])
 
 
-def _run(samples: Sequence[HardwareSample], width: int) -> Content | None:
+def _bottleneck(samples: Sequence[HardwareSample], width: int) -> Content | None:
     """The run's bottleneck, and the parts of its steps."""
-    # Live samples lack what the run alone knows.
+    # Only recorded samples have the parts of the steps.
     known = [sample for sample in samples if sample.division is not None]
     verdict = verdict_of(known)
     if verdict is None or known[-1].division is None:
@@ -50,11 +50,11 @@ def _run(samples: Sequence[HardwareSample], width: int) -> Content | None:
     return stack(
         *wrapped(Content.assemble((verdict.word, "bold"), f": {verdict.why}"), width),
         *wrapped(Content.styled(f"→ {verdict.change}", "$accent"), width),
-        *_division(division, width),
+        *_step_parts(division, width),
     )
 
 
-def _division(division: StepDivision, width: int) -> list[Content]:
+def _step_parts(division: StepDivision, width: int) -> list[Content]:
     whole = division.step_ms or 1.0
     room = max(10, min(60, width - 26))
     bar, parts = "", []
@@ -81,14 +81,14 @@ def _division(division: StepDivision, width: int) -> list[Content]:
 
 def _cpu(sample: HardwareSample, width: int) -> Content:
     facts = [
-        formats.percent(sample.cpu_percent),
+        percent(sample.cpu_percent),
         f"{formats.count(sample.cpu_count)} processors",
-        f"load {formats.MISSING if sample.load_1m is None else f'{sample.load_1m:.2f}'}",
+        f"load {formats.number(sample.load_1m, 3)}",
     ]
     if sample.run_cpu_percent is not None:
-        facts.append(f"run {formats.percent(sample.run_cpu_percent)}")
+        facts.append(f"run {percent(sample.run_cpu_percent)}")
     if sample.run_threads is not None:
-        facts.append(f"{sample.run_threads} threads")
+        facts.append(formats.plural(sample.run_threads, "thread"))
     head = Content.assemble((_label("CPU"), "$faint"), shorten("   ".join(facts), width - _LABEL))
     return stack(head, *_cores(sample.cores or [], width))
 
@@ -102,7 +102,7 @@ def _cores(cores: Sequence[float], width: int) -> list[Content]:
         return [Content.assemble(" " * _LABEL, (row, "$accent")) for row in rows]
     across = max(1, (width - _LABEL) // _CORE)
     cells = [
-        Content.assemble((f"{at:>2} ", "$faint"), meter(share / 100, 8), f" {share:>3.0f} % ")
+        Content.assemble((f"{at:>2} ", "$faint"), meter(share / 100, 8), f" {percent(share):>5} ")
         for at, share in enumerate(cores)
     ]
     return [
@@ -111,7 +111,7 @@ def _cores(cores: Sequence[float], width: int) -> list[Content]:
     ]
 
 
-def _rest(sample: HardwareSample) -> Content:
+def _memory_disk_network(sample: HardwareSample) -> Content:
     swap = (
         "none" if sample.swap_total == 0 else formats.size_of(sample.swap_used, sample.swap_total)
     )
@@ -180,7 +180,7 @@ def _gpu(
     name_width: int,
     shown: Sequence[tuple[str, int, Callable[[GpuSample], str]]],
     width: int,
-    few: bool,
+    with_hidden: bool,
 ) -> list[Content]:
     name = clean(gpu.name or formats.MISSING).removeprefix("NVIDIA ")
     title = f"{shorten(f'{gpu.index} {name}', name_width):<{name_width}}"
@@ -190,7 +190,7 @@ def _gpu(
     cells = "".join(f"  {shorten(read(gpu), size):>{size}}" for _, size, read in shown)
     lines = [Content(f"{title}{cells}")]
     hidden = [column for column in _COLUMNS if column not in shown]
-    if few and hidden:
+    if with_hidden and hidden:
         pairs = [f"{title} {read(gpu)}" for title, _, read in hidden]
         lines += [Content(f"  {line}") for line in _joined(pairs, width - 2)]
     for part in gpu.mig:
@@ -211,11 +211,11 @@ def _processes(gpus: Sequence[GpuSample], run_pid: int | None, width: int) -> li
     title = f"{'on GPU':<8}{'pid':>9}  {'memory':>9}  {'use':>6}  process"
     lines = [Content.styled(title, "$faint")]
     for index, process in rows[:_PROCESSES]:
-        figures = f"{formats.size(process.memory):>9}  {formats.percent(process.utilisation):>6}"
+        figures = f"{formats.size(process.memory):>9}  {percent(process.utilisation):>6}"
         line = f"{index:<8}{process.pid:>9}  {figures}  {_process_name(process, run_pid)}"
         lines.append(Content(shorten(line, width)))
     if len(rows) > _PROCESSES:
-        lines.append(Content.styled(f"and {len(rows) - _PROCESSES} more", "$faint"))
+        lines.append(Content.styled(f"and {formats.count(len(rows) - _PROCESSES)} more", "$faint"))
     return lines
 
 
@@ -233,17 +233,21 @@ def _memory(gpu: GpuSample) -> str:
 
 
 def _power(gpu: GpuSample) -> str:
-    power = formats.MISSING if gpu.power is None else f"{gpu.power:.0f}"
+    power = formats.count(gpu.power)
     if gpu.power is None and gpu.power_limit is None:
         return formats.MISSING
-    return f"{power} W" if gpu.power_limit is None else f"{power} / {gpu.power_limit:.0f} W"
+    return (
+        f"{power} W" if gpu.power_limit is None else f"{power} / {formats.count(gpu.power_limit)} W"
+    )
 
 
 def _clock(gpu: GpuSample) -> str:
-    clock = formats.MISSING if gpu.clock is None else f"{gpu.clock:.0f}"
+    clock = formats.count(gpu.clock)
     if gpu.clock is None and gpu.clock_max is None:
         return formats.MISSING
-    return f"{clock} MHz" if gpu.clock_max is None else f"{clock} / {gpu.clock_max:.0f} MHz"
+    return (
+        f"{clock} MHz" if gpu.clock_max is None else f"{clock} / {formats.count(gpu.clock_max)} MHz"
+    )
 
 
 def _throttle(gpu: GpuSample) -> str:
@@ -270,23 +274,23 @@ def _ecc(gpu: GpuSample) -> str:
 
 
 def _with_unit(value: float | None, unit: str) -> str:
-    return formats.MISSING if value is None else f"{value:.0f} {unit}"
+    return formats.MISSING if value is None else f"{formats.count(value)} {unit}"
 
 
 # Title, cells and text of each column, the most important first.
 _COLUMNS: tuple[tuple[str, int, Callable[[GpuSample], str]], ...] = (
-    ("use", 6, lambda gpu: formats.percent(gpu.utilisation)),
+    ("use", 6, lambda gpu: percent(gpu.utilisation)),
     ("memory", 17, _memory),
     ("run", 9, lambda gpu: formats.size(gpu.memory_run)),
     ("temp", 7, lambda gpu: _with_unit(gpu.temperature, "°C")),
     ("power", 12, _power),
-    ("fan", 6, lambda gpu: formats.percent(gpu.fan)),
-    ("clock", 15, _clock),
+    ("fan", 6, lambda gpu: percent(gpu.fan)),
+    ("clock", 17, _clock),
     ("mem clock", 10, lambda gpu: _with_unit(gpu.memory_clock, "MHz")),
     ("throttled by", 27, _throttle),
     ("PCIe", 18, _pcie),
     ("ECC", 19, _ecc),
-    ("mem busy", 8, lambda gpu: formats.percent(gpu.memory_busy)),
+    ("mem busy", 8, lambda gpu: percent(gpu.memory_busy)),
 )
 
 

@@ -1,4 +1,4 @@
-"""Which hardware samples are shown, and which of their values are drawn as curves."""
+"""The hardware samples that are shown for a run, and the charts of their values."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from tui_trainer.tui.run_charts.viewport import ALL, Viewport
 
 _MOST, _WIDE, _MIDDLE = 4, 150, 110
 _TWO_ROWS = 24  # lines from which on there are two rows of curves
-_SECONDS = 1.0
+_REFRESH_SECONDS = 1.0
 _ZOOM = ("zoom_in", "zoom_out", "pan_left", "pan_right", "zoom_all")
 _PAGES = ("previous_page", "next_page")
 
@@ -51,7 +51,7 @@ class HardwareScreen(FullDialog):
 
     @property
     def session(self) -> AppSession:
-        """The app by what screens may ask of it."""
+        """The app, as its screens see it."""
         return session_of(self.app)
 
     def compose(self) -> ComposeResult:
@@ -69,7 +69,7 @@ class HardwareScreen(FullDialog):
             pane.can_focus = False
             pane.use(self.session.palette, self.session.marks)
         self._draw()
-        self.set_interval(_SECONDS, self._draw)
+        self.set_interval(_REFRESH_SECONDS, self._draw)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._draw)
@@ -80,7 +80,7 @@ class HardwareScreen(FullDialog):
     def action_pan(self, direction: int) -> None:
         whole = extent_of(self._samples)
         if whole is not None:
-            self._look(self.viewport.panned(direction, whole))
+            self._set_viewport(self.viewport.panned(direction, whole))
 
     def action_page(self, pages: int) -> None:
         """Show the next or the previous curves."""
@@ -102,14 +102,14 @@ class HardwareScreen(FullDialog):
     def _zoom(self, direction: int, at: float | None = None) -> None:
         whole = extent_of(self._samples)
         if whole is not None:
-            self._look(self.viewport.zoomed(direction, whole, at))
+            self._set_viewport(self.viewport.zoomed(direction, whole, at))
 
     def _move(self, share: float) -> None:
         whole = extent_of(self._samples)
         if whole is not None:
-            self._look(self.viewport.moved(share, whole))
+            self._set_viewport(self.viewport.moved(share, whole))
 
-    def _look(self, viewport: Viewport) -> None:
+    def _set_viewport(self, viewport: Viewport) -> None:
         self.viewport = viewport
         self._draw()
 
@@ -121,9 +121,9 @@ class HardwareScreen(FullDialog):
         run = session.view.focused
         pid = run.state.pid if run is not None and run.state is not None else None
         here = session.runs_here(run)
-        self._samples, whose = shown_samples(session.samples, run, here=here)
+        self._samples, source = shown_samples(session.samples, run, here=here)
         title = Content.assemble(
-            ("hardware", "bold"), (f"  {clean(whose)}" if whose else "", "$faint")
+            ("hardware", "bold"), (f"  {clean(source)}" if source else "", "$faint")
         )
         if run is not None and run.summary.status in ACTIVE_STATES and here:
             title = Content.assemble(title, (f"  during {clean(run.summary.name)}", "$faint"))
@@ -157,8 +157,8 @@ class HardwareScreen(FullDialog):
         """One line with the keys as configured by the user."""
         wanted = (*_ZOOM, *_PAGES)
         keys = {key.id: self.session.keymap.shown(key) for key in keymap.KEYS if key.id in wanted}
-        inward, out, left, right, every, before, after = (keys[id] for id in wanted)
+        zoom_in, zoom_out, left, right, whole, before, after = (keys[id] for id in wanted)
         return (
-            f" {inward} {out} zoom   {left} {right} earlier/later   {every} all   "
+            f" {zoom_in} {zoom_out} zoom   {left} {right} earlier/later   {whole} all   "
             f"{before} {after} curves   j k scroll   esc close"
         )

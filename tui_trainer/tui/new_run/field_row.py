@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult, RenderResult
 from textual.binding import Binding
@@ -14,6 +13,7 @@ from textual.message import Message
 from textual.widgets import Input, Select, Static
 
 from tui_trainer.text.formats import clean
+from tui_trainer.tui.common.markup import shorten
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.new_run.fields import FormField
 
@@ -28,7 +28,7 @@ class OneLine(WrappedText):
     """Text of which one line shows the words that fit; the form shows it whole elsewhere."""
 
     def render(self) -> RenderResult:
-        return Content(shortened(self._whole.plain, self.content_size.width))
+        return Content(shorten(self._whole.plain, self.content_size.width))
 
 
 class FieldRow(Horizontal):
@@ -109,13 +109,3 @@ class FieldRow(Horizontal):
     def _focus_next(self, message: Input.Submitted) -> None:
         message.stop()
         self.screen.focus_next()
-
-
-def shortened(text: str, width: int) -> str:
-    """The words of `text` that fit into `width` cells, with "…" where some are left out."""
-    if cell_len(text) <= width:
-        return text
-    kept = text
-    while " " in kept and cell_len(kept) + 2 > width:
-        kept = kept.rpartition(" ")[0]
-    return f"{kept.rstrip(' ,;:')} …"

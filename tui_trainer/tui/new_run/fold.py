@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
+from tui_trainer.text import formats
 from tui_trainer.tui.new_run import layout
 
 _NAMES = ", ".join(title for title, _keys in layout.MORE)
@@ -28,9 +29,9 @@ class FieldFold(Static, can_focus=True):
         mark = "▼ less" if opened else "▶ more"
         parts: list[str | tuple[str, str]] = [(mark, "bold $accent"), "  "]
         if wrong and not opened:
-            parts.append((f"{wrong} invalid  ", "$error"))
+            parts.append((f"{formats.count(wrong)} invalid  ", "$error"))
         if changed:
-            parts.append((f"{changed} changed  ", "$foreground"))
+            parts.append((f"{formats.count(changed)} changed  ", "$foreground"))
         if not opened:
             parts.append(_NAMES)
         self.update(Content.assemble(*parts))

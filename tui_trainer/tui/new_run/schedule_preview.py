@@ -30,7 +30,7 @@ def schedule_line(job: Job, width: int, marks: Marks) -> str:
 
 
 def schedule_chart(job: Job | None) -> ChartSpec:
-    """The rate over the steps; without `max_steps` their number follows from the rows."""
+    """The rate over the steps; without `max_steps` their number is estimated from the rows."""
     if job is None:
         return ChartSpec(title="learning rate", empty="shown when every field is valid")
     settings = job.training
@@ -38,7 +38,7 @@ def schedule_chart(job: Job | None) -> ChartSpec:
     if total is None:
         return ChartSpec(
             title=f"learning rate up to {formats.rate(settings.learning_rate)}",
-            empty="the data are too large to count their rows: set max steps to see it",
+            empty="the data files are too large to count their rows: set max steps to see it",
         )
     about = "" if settings.max_steps is not None else "about "
     steps = np.unique(np.linspace(0, total - 1, min(_POINTS, total)).astype(np.int64))
@@ -49,7 +49,7 @@ def schedule_chart(job: Job | None) -> ChartSpec:
         title=f"learning rate {formats.rate(settings.learning_rate)}",
         detail=(
             f"{_scheduler_text(settings)}, "
-            f"warmup {settings.warmup_steps:,} of {about}{total:,} steps"
+            f"warmup {formats.count(settings.warmup_steps)} of {about}{formats.count(total)} steps"
         ),
         lines=(ChartLine((steps + 1).astype(np.float64), rates, "smooth"),),
         robust=False,
@@ -61,9 +61,9 @@ def schedule_chart(job: Job | None) -> ChartSpec:
 def _scheduler_text(settings: TrainingSettings) -> str:
     """The scheduler with its own settings."""
     own = {
-        "cosine-restarts": f", {settings.scheduler_cycles:,} cycles",
-        "polynomial": f", power {settings.scheduler_power:g}",
-        "wsd": f", decay share {settings.decay_share:.4g}",
+        "cosine-restarts": f", {formats.plural(settings.scheduler_cycles, 'cycle')}",
+        "polynomial": f", power {formats.short_number(settings.scheduler_power)}",
+        "wsd": f", decay over {formats.share(settings.decay_share)} of the steps",
     }
     return f"{settings.scheduler}{own.get(settings.scheduler, '')}"
 

@@ -18,6 +18,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.store import jobs, paths
 from tui_trainer.store.runs import run_folder
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.background import in_background
@@ -46,7 +47,7 @@ class FormScroll(VerticalScroll, inherit_bindings=False):
 
     BINDINGS: ClassVar = [
         Binding("pageup", "page_up", "back", show=False),
-        Binding("pagedown", "page_down", "on", show=False),
+        Binding("pagedown", "page_down", "forward", show=False),
     ]
 
 
@@ -108,21 +109,21 @@ class NewRunScreen(Page):
         self._check()
 
     def use_theme(self) -> None:
-        """Use the colours of the present theme in the chart."""
+        """Apply the colours of the current theme to the chart."""
         self.query_one(ChartPane).use(self.session.palette, self.session.marks)
 
-    def listens_to(self, key: Key) -> bool:
+    def is_key_enabled(self, key: Key) -> bool:
         keys = self.session.keymap.overrides.get(key.id, key.keys)
         return not keymap.types_text(keys.split(",")[0])
 
-    def take(self, view: FolderView) -> None:
+    def show_snapshot(self, view: FolderView) -> None:
         """Update the note: it depends on the size of the terminal, not on the runs."""
         if self._noted.startswith(_READY) and not self._starting:
             self._note(self._summary())
 
-    def wording(self, key: Key) -> tuple[str, int]:
-        word = "less" if key.id == "more" and self.query_one("#more").display else key.label
-        return word, key.rank
+    def key_hint(self, key: Key) -> tuple[str, int]:
+        label = "less" if key.id == "more" and self.query_one("#more").display else key.label
+        return label, key.rank
 
     def action_start(self) -> None:
         self._start()
@@ -271,7 +272,7 @@ def summary_of(checked: CheckedForm) -> str:
         return _READY
     key, message = next(iter(found.items()))
     label = next((f"{field.label}: " for field in fields.fields() if field.key == key), "")
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    more = f" (and {formats.count(len(found) - 1)} more)" if len(found) > 1 else ""
     return f"{'' if checked.errors else f'{_READY}, but check '}{label}{message}{more}"
 
 

@@ -23,7 +23,7 @@ from tui_trainer.watch.snapshots import RunView
 
 _MOST_PANES = 24
 _LEAST_COLUMNS, _LEAST_ROWS = 44, 9  # of a chart in a grid
-_BREATH_SECONDS = 0.001  # between two charts, in which keys are handled
+_PAUSE_SECONDS = 0.001  # between two charts, in which keys are handled
 
 
 @dataclass(frozen=True)
@@ -48,35 +48,32 @@ def shape_of(count: int, columns: int, rows: int) -> GridShape:
 
 
 class ChartGrid(Vertical):
-    """The position of each metric, and how it is drawn.
-
-    `lone` is set if only one chart is shown; `single` is then the index of its metric, None for
-    the first. `even` gives all charts the same size. While a long run is read the charts are
-    drawn `one_by_one`, as each takes milliseconds then.
-    """
+    """The position of each metric, and how it is drawn."""
 
     def __init__(self, options: ChartOptions, palette: Palette, marks: Marks) -> None:
         super().__init__(id="charts")
         self.options = options
-        self.views: tuple[RunView, ...] = ()
+        self.views: tuple[RunView, ...] = ()  # the main run first
         self.metrics: tuple[Metric, ...] = metrics_of(())
-        self.pins: tuple[str, ...] = ()
-        self.cursor: float | None = None
-        self.lone = self.even = self.one_by_one = False
-        self.single: int | None = None
-        self._first = 1
+        self.pins: tuple[str, ...] = ()  # ids of metrics that follow the first one
+        self.cursor: float | None = None  # a step of the main run
+        self.one_chart = False  # whether only one chart is shown
+        self.single: int | None = None  # the index of that chart's metric; None for the first
+        self.even = False  # whether all charts have the same size
+        self.one_by_one = False  # whether charts are drawn with pauses, as while a run is read
+        self._first = 1  # index of the first metric below the large chart
         self._shape = GridShape(1, 1)
         self._shown: dict[ChartPane, Metric] = {}
         self._averages = SmoothingCache()
-        self._slots = RunColours()
+        self._colours = RunColours()
         self._palette, self._marks = palette, marks
-        self._drawn: tuple[object, ...] = ()
-        self._waiting: list[ChartPane] = []
+        self._drawn: tuple[object, ...] = ()  # what decides which charts are shown
+        self._undrawn: list[ChartPane] = []
         self._pinned: Path | None = None
 
     def compose(self) -> ComposeResult:
         yield ChartPane(id="loss")
-        yield WrappedText(id="place")
+        yield WrappedText(id="chart-position")
         with Container(id="lower"):
             yield ChartPane(id="chart0", classes="lower")
         yield Readout()
@@ -93,7 +90,7 @@ class ChartGrid(Vertical):
         self._palette, self._marks = palette, marks
         for pane in self.query(ChartPane):
             pane.use(palette, marks)
-        self._read_out()
+        self._show_readout()
 
     # -- what is shown ----------------------------------------------------------------------------
 
@@ -121,7 +118,7 @@ class ChartGrid(Vertical):
         """Assign the visible metrics to panes, and draw."""
         if not self.is_mounted or not self.size.width:
             return
-        self._shape = self._wanted()
+        self._shape = self._largest_grid()
         self._align_page()
         lower = self.query_one("#lower", Container)
         self._mount_panes(lower)
@@ -144,13 +141,13 @@ class ChartGrid(Vertical):
         self._draw(list(self._shown))
         self.call_after_refresh(self._draw, list(self._shown))
 
-    def _wanted(self) -> GridShape:
-        """The grid that fits."""
+    def _largest_grid(self) -> GridShape:
+        """The largest grid that fits."""
         width, height = self.size
         count = len(self.metrics)
         if self.single is not None:
             return GridShape(1, 1)
-        if self.lone:
+        if self.one_chart:
             return GridShape(0, 0)
         if self.even:
             return shape_of(count, max(1, width // _LEAST_COLUMNS), max(1, height // _LEAST_ROWS))
@@ -183,7 +180,7 @@ class ChartGrid(Vertical):
 
     def _show_position(self) -> None:
         """Show which charts are visible, unless all are."""
-        label = self.query_one("#place", WrappedText)
+        label = self.query_one("#chart-position", WrappedText)
         seen, count = self._shape.panes, len(self.metrics)
         free = count - (0 if self.even or self.single is not None else 1)
         label.display = seen > 0 and (self.single is not None or not self.even or free > seen)
@@ -199,7 +196,7 @@ class ChartGrid(Vertical):
     def turn(self, pages: int) -> None:
         """Show the next page of charts, or an earlier one, wrapping around."""
         count = len(self.metrics)
-        if self.lone:
+        if self.one_chart:
             following = ((self.single or 0) + pages) % count
             self.single = following or None
         else:
@@ -221,19 +218,19 @@ class ChartGrid(Vertical):
             at = 0
         return panes[at]
 
-    def bring(self, metric: Metric) -> ChartPane | None:
+    def scroll_to_metric(self, metric: Metric) -> ChartPane | None:
         """Scroll to a metric and return its pane."""
         at = next((i for i, one in enumerate(self.metrics) if one.id == metric.id), 0)
-        if self.lone:
+        if self.one_chart:
             self.single = at or None
         elif at or self.even:
             self._first = at
         self.place_charts()
         return next((pane for pane, one in self._shown.items() if one.id == metric.id), None)
 
-    def alone(self, pane: ChartPane | None) -> None:
-        """Show one pane's metric only; with None, as many as before."""
-        self.lone = pane is not None
+    def maximise(self, pane: ChartPane | None) -> None:
+        """Show only one pane's metric; with None, as many as before."""
+        self.one_chart = pane is not None
         metric = self._shown.get(pane) if pane is not None else None
         self.single = (self.metrics.index(metric) or None) if metric in self.metrics else None
         self.place_charts()
@@ -257,9 +254,9 @@ class ChartGrid(Vertical):
         return next((plot.weight() for plot in self.plots() if plot.metric.smooths), 0.0)
 
     @property
-    def across(self) -> int:
+    def plot_columns(self) -> int:
         """Columns of the first chart's plot."""
-        return next((pane.across for pane in self._shown), 1)
+        return next((pane.plot_columns for pane in self._shown), 1)
 
     # -- drawing --------------------------------------------------------------------------------
 
@@ -278,44 +275,44 @@ class ChartGrid(Vertical):
                 pane.show_heading(self._plot(self._shown[pane]))
 
     def _draw(self, panes: list[ChartPane]) -> None:
-        self._waiting = []
+        self._undrawn = []
         if not self.views or not self._visible():
             return
         if self.one_by_one:
-            self._waiting = panes
-            self.set_timer(_BREATH_SECONDS, self._draw_next)
+            self._undrawn = panes
+            self.set_timer(_PAUSE_SECONDS, self._draw_next)
             return
         for pane in panes:
             self._draw_pane(pane)
-        self._read_out()
+        self._show_readout()
 
     def _draw_next(self) -> None:
-        pane, self._waiting = next(iter(self._waiting), None), self._waiting[1:]
+        pane, self._undrawn = next(iter(self._undrawn), None), self._undrawn[1:]
         if pane is not None:
             self._draw_pane(pane)
-        if self._waiting:
-            self.set_timer(_BREATH_SECONDS, self._draw_next)
+        if self._undrawn:
+            self.set_timer(_PAUSE_SECONDS, self._draw_next)
         else:
-            self._read_out()
+            self._show_readout()
 
     def _draw_pane(self, pane: ChartPane) -> None:
         if self.views and pane in self._shown and pane.is_attached:
             pane.show(self._plot(self._shown[pane]))
 
     def _plot(self, metric: Metric) -> Plot:
-        slots = self._slots.of([view.summary.path for view in self.views])
+        slots = self._colours.of([view.summary.path for view in self.views])
         view, others = self.views[0], self.views[1:]
         return Plot(view, metric, self.options, others, slots, self.cursor, self._averages)
 
-    def _read_out(self) -> None:
+    def _show_readout(self) -> None:
         if not self.is_mounted:
             return
         readout = self.query_one(Readout)
         readout.display = bool(self.views) and (self.cursor is not None or len(self.views) > 1)
         if readout.display:
-            seen = tuple(self._shown.values())
-            looked_at = self.metric_at(self.screen.focused)
-            readout.show(items_of(self._plot(looked_at), seen, self._palette))
+            shown = tuple(self._shown.values())
+            focused = self.metric_at(self.screen.focused)
+            readout.show(items_of(self._plot(focused), shown, self._palette))
 
     def _visible(self) -> bool:
         """Whether this widget and all its ancestors are displayed."""

@@ -29,11 +29,11 @@ class ChartPane(Widget):
         self._plot: Plot | None = None
         self._spec = ChartSpec(title="")
         self._strips: list[Strip] = []
-        self._bare: list[Strip] = []  # the same without the pane's background
+        self._unstyled: list[Strip] = []  # the same without the pane's background
         self._background = Style()
         self._rows = RowCache()
         self._stale = True
-        self._held: int | None = None  # the screen column at which a drag is, None without one
+        self._drag_column: int | None = None  # screen column of the pointer during a drag
         self._dragged = False
 
     @property
@@ -42,7 +42,7 @@ class ChartPane(Widget):
         return self._plot
 
     @property
-    def across(self) -> int:
+    def plot_columns(self) -> int:
         """Columns of the plot without its axis, the unit of cursor steps."""
         size = self.content_size
         return frame_of(self._spec, size.width, size.height).columns if size.width else 1
@@ -64,7 +64,7 @@ class ChartPane(Widget):
         strip = draw_title(
             self._spec, self.content_size.width, self._focused_palette(), self._marks
         )
-        self._bare[0], self._strips[0] = strip, strip.apply_style(self._background)
+        self._unstyled[0], self._strips[0] = strip, strip.apply_style(self._background)
         self.refresh(Region(0, self.gutter.top, self.size.width + self.gutter.width, 1))
 
     def show_spec(self, spec: ChartSpec) -> None:
@@ -111,20 +111,20 @@ class ChartPane(Widget):
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
         if (self._plot is not None or self._spec.lines) and event.button == 1:
-            self._held, self._dragged = event.screen_x, False
+            self._drag_column, self._dragged = event.screen_x, False
             self.capture_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        if self._held is None or event.screen_x == self._held:
+        if self._drag_column is None or event.screen_x == self._drag_column:
             return
-        share = (self._held - event.screen_x) / max(1, self.across - 1)
-        self._held, self._dragged = event.screen_x, True
+        share = (self._drag_column - event.screen_x) / max(1, self.plot_columns - 1)
+        self._drag_column, self._dragged = event.screen_x, True
         self.post_message(ChartDragged(share))
 
     def on_mouse_up(self, event: events.MouseUp) -> None:
-        if self._held is None:
+        if self._drag_column is None:
             return
-        self._held = None
+        self._drag_column = None
         self.release_mouse()
         if not self._dragged:
             size = self.content_size
@@ -152,13 +152,13 @@ class ChartPane(Widget):
         size, background = self.content_size, self.rich_style
         palette = self._focused_palette()
         strips = draw_chart(self._spec, size.width, size.height, palette, self._marks, self._rows)
-        before = self._bare if background == self._background else []
+        before = self._unstyled if background == self._background else []
         styled = self._strips
         self._strips = [
             styled[y] if y < len(before) and strip is before[y] else strip.apply_style(background)
             for y, strip in enumerate(strips)
         ]
-        self._bare, self._background = strips, background
+        self._unstyled, self._background = strips, background
         self._stale = False
 
     def _focused_palette(self) -> Palette:

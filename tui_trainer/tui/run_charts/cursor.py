@@ -21,12 +21,12 @@ def steps_of(view: RunView) -> Array:
     return (view.train if len(view.train) else view.evals).column("step")
 
 
-def at_place(view: RunView, axis: XAxis, x: float) -> float | None:
+def nearest_step(view: RunView, axis: XAxis, x: float) -> float | None:
     """The recorded step nearest to a position on the axis."""
-    steps, places = steps_of(view), x_of(view, axis, not len(view.train))
-    if not len(steps) or len(places) != len(steps) or not math.isfinite(x):
+    steps, positions = steps_of(view), x_of(view, axis, not len(view.train))
+    if not len(steps) or len(positions) != len(steps) or not math.isfinite(x):
         return None
-    off = np.abs(places - x)
+    off = np.abs(positions - x)
     return None if np.isnan(off).all() else float(steps[int(np.nanargmin(off))])
 
 
@@ -37,13 +37,13 @@ def moved(
 
     `shown` is the visible range of the axis, `across` its width in columns.
     """
-    steps, places = steps_of(view), x_of(view, axis, not len(view.train))
-    if not len(steps) or len(places) != len(steps):
+    steps, positions = steps_of(view), x_of(view, axis, not len(view.train))
+    if not len(steps) or len(positions) != len(steps):
         return None
     at = min(int(np.searchsorted(steps, step)), len(steps) - 1)
     inside = len(steps)
     if shown is not None:
-        inside = int(((places >= shown[0]) & (places <= shown[1])).sum())
+        inside = int(((positions >= shown[0]) & (positions <= shown[1])).sum())
     per_column = inside / max(across * _DOTS, 1)
     stride = max(1, round(abs(columns) * per_column)) * (1 if columns > 0 else -1)
     if abs(columns) > 1 and per_column < 1:
@@ -53,10 +53,10 @@ def moved(
 
 def end_of(view: RunView, axis: XAxis, shown: Range | None, last: bool) -> float | None:
     """The first or last visible step."""
-    steps, places = steps_of(view), x_of(view, axis, not len(view.train))
-    if len(places) != len(steps):
+    steps, positions = steps_of(view), x_of(view, axis, not len(view.train))
+    if len(positions) != len(steps):
         return None
     if shown is not None:
         width = (shown[1] - shown[0]) * 1e-9
-        steps = steps[(places >= shown[0] - width) & (places <= shown[1] + width)]
+        steps = steps[(positions >= shown[0] - width) & (positions <= shown[1] + width)]
     return float(steps[-1 if last else 0]) if len(steps) else None

@@ -29,7 +29,7 @@ _MOST_TRIES = 1000
 
 
 def export(
-    plots: Sequence[Plot], palette: Palette, ground: SvgColours, marks: Marks = "braille",
+    plots: Sequence[Plot], palette: Palette, background: SvgColours, marks: Marks = "braille",
     folder: Path | None = None,
 ) -> tuple[str, bool]:  # fmt: skip
     """Write `NAME.svg`, `NAME.txt` and `NAME.csv` to `folder` (default: the working directory).
@@ -39,7 +39,7 @@ def export(
     folder = Path.cwd() if folder is None else folder
     specs = [plot.spec() for plot in plots]
     contents = {
-        ".svg": svg_document(specs, palette, ground),
+        ".svg": svg_document(specs, palette, background),
         ".txt": text_of(plots, specs, marks),
         ".csv": csv_of(plots, specs),
     }

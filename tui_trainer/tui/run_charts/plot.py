@@ -43,37 +43,33 @@ Smoothing = float | Literal["auto"]
 SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
 _GROWING = ACTIVE_STATES | {"unknown"}  # "unknown": another tool's run, whose file may still grow
 _WINDOWS = 4  # highlighted, of the newest open advice
-_STEADY = 32  # parts of a live axis, several columns each
+_STEADY = 32  # the end of a live axis moves by this part of its length at most
 _NO_SLOTS: Mapping[Path, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
 class ChartOptions:
-    """The options set by keys: `smoothing` is the weight of the past (0..1) or "auto", by the
-    number of visible points; `raw` shows the values behind the smoothed line. The viewport is
-    in common logarithms if `log_x` is set."""
+    """The options set by keys."""
 
     x: XAxis = "step"
-    smoothing: Smoothing = "auto"
+    smoothing: Smoothing = "auto"  # weight of the past, 0..1, or by the number of visible points
     log_y: bool = False
     log_x: bool = False
-    raw: bool = True
-    viewport: Viewport = ALL
+    raw: bool = True  # whether the values are shown behind the smoothed line
+    viewport: Viewport = ALL  # in common logarithms if `log_x` is set
 
 
 @dataclass(frozen=True, eq=False)
 class Plot:
-    """One metric of a run, drawn over the `others`, with its options.
+    """One metric of a run, with its options."""
 
-    `slots` are the numbers of the runs' colours and letters; `cursor` is a step of the first run.
-    """
-
-    view: RunView
+    view: RunView  # the main run
     metric: Metric
     options: ChartOptions
-    others: tuple[RunView, ...] = ()
+    others: tuple[RunView, ...] = ()  # runs overlaid on it
+    # The numbers of the runs' colours and letters.
     slots: Mapping[Path, int] = field(default_factory=lambda: _NO_SLOTS)
-    cursor: float | None = None
+    cursor: float | None = None  # a step of the main run
     averages: SmoothingCache = field(default_factory=SmoothingCache)
 
     @property
@@ -109,7 +105,7 @@ class Plot:
         log_y = options.log_y and metric is not LEARNING_RATE
         samples = metric.samples(view)
         title, detail = self._titles(samples, log_y)
-        at = None if self.cursor is None else place_of(view, options.x, self.cursor)
+        at = None if self.cursor is None else x_of_step(view, options.x, self.cursor)
         return ChartSpec(
             title=title,
             detail=detail,
@@ -190,11 +186,11 @@ class Plot:
             if len(x) != len(samples.values) or not len(x):
                 continue
             slot = self.slots.get(view.summary.path, 0)
-            pinned = view is self.view
+            main = view is self.view
             y = self._smoothed(view, samples, weight) if weight else samples.values
-            line = ChartLine(x, y, "series", view.summary.name, slot, None, letter(slot), pinned)
+            line = ChartLine(x, y, "series", view.summary.name, slot, None, letter(slot), main)
             lines.append(line if weight else _spanning(line, samples))
-            if weight and options.raw and pinned:
+            if weight and options.raw and main:
                 lines.append(_spanning(ChartLine(x, samples.values, "raw"), samples))
         return tuple(lines) + (_validation(self) if metric is LOSS else ())
 
@@ -217,14 +213,14 @@ class Plot:
             detail = f"{detail}   smoothed {weight_text(weight)}".strip()
         if log_y:
             below = int((samples.values <= 0).sum())
-            left_out = f", {below:,} values not above 0 omitted" if below else ""
-            detail = f"{detail}   log{left_out}".strip()
+            omitted = f", {formats.plural(below, 'value')} not above 0 omitted" if below else ""
+            detail = f"{detail}   log{omitted}".strip()
         return title, detail
 
     def _at_cursor(self, step: float) -> tuple[str, str]:
         """Title and detail for the value at the cursor instead of the newest."""
         metric, axis = self.metric, self.options.x
-        at = place_of(self.view, axis, step)
+        at = x_of_step(self.view, axis, step)
         found = read(self.view, metric, axis, at)
         if found.value is None:
             return clean(metric.title), f"no value at step {formats.count(step)}"
@@ -241,12 +237,12 @@ def steady_end(whole: Range) -> float:
 
 
 def letter(slot: int) -> str:
-    """The letter of a run on an overlay."""
+    """The letter of a run in an overlay."""
     return chr(ord("A") + slot % 26)
 
 
-def place_of(view: RunView, axis: XAxis, step: float) -> float:
-    """The x of a step of a run."""
+def x_of_step(view: RunView, axis: XAxis, step: float) -> float:
+    """The x of a step of a run, in the units of the axis."""
     if axis == "step":
         return step
     at = np.array([step], dtype=np.float64)
@@ -276,8 +272,8 @@ def _value(metric: Metric, value: float) -> str:
 def _bests(view: RunView, metric: Metric) -> str:
     if metric is VALIDATION:
         accuracy = view.evals.last("val_accuracy")
-        share = "" if accuracy is None else f"  accuracy {100 * accuracy:.1f} %"
-        return _best(view.evals, "val_loss") + share
+        text = "" if accuracy is None else f"  accuracy {number(accuracy, 3)}"
+        return _best(view.evals, "val_loss") + text
     if metric is not LOSS:
         return ""
     best, validation = _best(view.train, "loss"), view.evals.last("val_loss")
@@ -311,7 +307,7 @@ def _marks(view: RunView, axis: XAxis) -> tuple[ChartMark, ...]:
     if axis != "step":
         at = between(at, view.train.column("step"), x_of(view, axis))
     pairs = zip(kept, at.tolist(), strict=True)
-    return tuple(mark(kind, place) for (kind, _), place in pairs)
+    return tuple(mark(kind, x) for (kind, _), x in pairs)
 
 
 def _windows(view: RunView, metric: Metric, axis: XAxis) -> tuple[HighlightWindow, ...]:
@@ -326,7 +322,7 @@ def _windows(view: RunView, metric: Metric, axis: XAxis) -> tuple[HighlightWindo
     windows = []
     for advice in found[-_WINDOWS:]:
         steps = (advice.evidence.first_step, advice.evidence.last_step, newest)
-        first, last, until = (place_of(view, axis, float(step)) for step in steps)
+        first, last, until = (x_of_step(view, axis, float(step)) for step in steps)
         windows.append(HighlightWindow(first, last, _levels(advice), until))
     return tuple(windows)
 

@@ -11,7 +11,7 @@ from tui_trainer.text.formats import clock, duration, number
 from tui_trainer.tui.charts.model import Palette
 from tui_trainer.tui.common.markup import shorten
 from tui_trainer.tui.run_charts.metrics import LEARNING_RATE, LOSS, VALIDATION, Metric
-from tui_trainer.tui.run_charts.plot import Plot, letter, place_of
+from tui_trainer.tui.run_charts.plot import Plot, letter, x_of_step
 from tui_trainer.tui.run_charts.readout import ReadoutItem
 from tui_trainer.tui.run_charts.value_at import ValueAt, read
 from tui_trainer.tui.run_charts.x_axis import x_of
@@ -23,7 +23,7 @@ def items_of(plot: Plot, metrics: Sequence[Metric], palette: Palette) -> tuple[R
     """The items for the focused chart `plot` and the other visible `metrics`."""
     if plot.cursor is None:
         return tuple(_run_items(plot, palette, None)) if plot.others else ()
-    at = place_of(plot.view, plot.options.x, plot.cursor)
+    at = x_of_step(plot.view, plot.options.x, plot.cursor)
     items = [_cursor_item(plot)]
     if plot.others:
         return (*items, *_run_items(plot, palette, at))
@@ -42,10 +42,10 @@ def _cursor_item(plot: Plot) -> ReadoutItem:
     step = plot.cursor or 0.0
     parts = [formats.count(step)]
     if len(x_of(plot.view, "epoch")):
-        parts.append(f"epoch {number(place_of(plot.view, 'epoch', step), 3)}")
+        parts.append(f"epoch {number(x_of_step(plot.view, 'epoch', step), 3)}")
     if len(x_of(plot.view, "time")):
-        parts.append(f"time {duration(place_of(plot.view, 'time', step))}")
-        parts.append(clock(place_of(plot.view, "clock", step)))
+        parts.append(f"time {duration(x_of_step(plot.view, 'time', step))}")
+        parts.append(clock(x_of_step(plot.view, "clock", step)))
     return ReadoutItem("step", "  ".join(parts), strong=True)
 
 

@@ -9,7 +9,7 @@ MOST = 9  # runs on one chart, including the main one
 
 
 class RunColours:
-    """Numbers of runs, which determine colour and letter, kept for the session.
+    """Numbers of runs, which determine colour and letter, for the whole session.
 
     A run that is shown again gets its earlier number if that is free.
     """

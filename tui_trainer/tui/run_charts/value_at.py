@@ -50,37 +50,37 @@ class ValueAt:
 def read(view: RunView, metric: Metric, axis: XAxis, x: float) -> ValueAt:
     """A run's value at `x`: the nearest entry; for evaluations the newest before it."""
     samples = metric.samples(view)
-    places = samples.at(x_of(view, axis, metric.evals))
-    if not len(places) or len(places) != len(samples.values) or not math.isfinite(x):
+    positions = samples.at(x_of(view, axis, metric.evals))
+    if not len(positions) or len(positions) != len(samples.values) or not math.isfinite(x):
         return ValueAt()
-    place = _entry(places, x, metric.evals)
-    if place is None:
+    index = _entry(positions, x, metric.evals)
+    if index is None:
         return ValueAt()
-    return _reading(view, metric, samples, place)
+    return _reading(view, metric, samples, index)
 
 
-def _entry(places: Array, x: float, at_or_before: bool) -> int | None:
-    after = int(np.searchsorted(places, x + abs(x) * 1e-12, side="right"))
+def _entry(positions: Array, x: float, at_or_before: bool) -> int | None:
+    after = int(np.searchsorted(positions, x + abs(x) * 1e-12, side="right"))
     if at_or_before:
         return after - 1 if after else None
-    if after == 0 or after == len(places):
-        end = 0 if after == 0 else len(places) - 1
+    if after == 0 or after == len(positions):
+        end = 0 if after == 0 else len(positions) - 1
         # Beyond an end, an entry still counts within 1.5 times the mean distance.
-        mean = abs(places[-1] - places[0]) / max(len(places) - 1, 1)
-        return end if abs(places[end] - x) <= 1.5 * mean + abs(x) * 1e-12 else None
-    return after - 1 if x - places[after - 1] <= places[after] - x else after
+        mean = abs(positions[-1] - positions[0]) / max(len(positions) - 1, 1)
+        return end if abs(positions[end] - x) <= 1.5 * mean + abs(x) * 1e-12 else None
+    return after - 1 if x - positions[after - 1] <= positions[after] - x else after
 
 
-def _reading(view: RunView, metric: Metric, samples: MetricSamples, place: int) -> ValueAt:
+def _reading(view: RunView, metric: Metric, samples: MetricSamples, index: int) -> ValueAt:
     table = metric.table(view)
-    entry = place if samples.entries is None else int(samples.entries[place])
+    entry = index if samples.entries is None else int(samples.entries[index])
     steps = table.column("step")
-    value, step = float(samples.values[place]), float(steps[entry])
-    alone = samples.counts is None or int(samples.counts[place]) == 1
+    value, step = float(samples.values[index]), float(steps[entry])
+    alone = samples.counts is None or int(samples.counts[index]) == 1
     if alone or samples.low is None or samples.high is None:
         return ValueAt(value, step)
     first = float(steps[entry - 1]) + 1 if entry else 1.0
-    low, high = float(samples.low[place]), float(samples.high[place])
+    low, high = float(samples.low[index]), float(samples.high[index])
     return ValueAt(value, step, min(first, step), low, high)
 
 

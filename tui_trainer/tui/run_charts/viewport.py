@@ -58,7 +58,7 @@ class Viewport:
         high = shown[1] + share * self.width
         return replace(self, high=high, follows=False).settled(whole)
 
-    def with_place(self, x: float, whole: Range) -> Viewport:
+    def with_x(self, x: float, whole: Range) -> Viewport:
         """Move as little as needed to show `x`."""
         shown = self.shown(whole)
         if shown is None or self.width is None or shown[0] <= x <= shown[1]:

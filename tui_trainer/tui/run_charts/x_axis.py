@@ -51,7 +51,7 @@ def running_tokens(view: RunView) -> Array:
 
 
 def between(at: Array, x: Array, y: Array) -> Array:
-    """`y` interpolated at the given x; NaN without any known value."""
+    """`y` interpolated linearly at the positions `at`; NaN without any known value."""
     count = min(len(x), len(y))
     x, y = x[:count], y[:count]
     known = np.isfinite(x) & np.isfinite(y)

@@ -2,50 +2,79 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any, Protocol
+
+from textual.screen import Screen
+
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import CommandName
 from tui_trainer.launch.broken_rate import BrokenRate, broken_rate
 from tui_trainer.store.runs import present_rate
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
-from tui_trainer.tui import keymap
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
 from tui_trainer.tui.common.dialogs.prompt import PromptDialog
 from tui_trainer.tui.common.page import Page
-from tui_trainer.tui.common.session import AppSession
+from tui_trainer.tui.common.protocols import SessionEngines
+from tui_trainer.tui.common.session import DialogHost, MessageHost, NoticeHost
+from tui_trainer.tui.keymap import Keymap
 from tui_trainer.tui.run_control import commands
 from tui_trainer.tui.run_control.learning_rate import parse_rate, send_rate
 from tui_trainer.tui.runs.details_screen import DetailsScreen
-from tui_trainer.watch.snapshots import RunSummary
+from tui_trainer.watch.snapshots import FolderView, RunSummary
+
+
+class RunControlHost(NoticeHost, DialogHost, MessageHost, Protocol):
+    """The parts of the app that the actions use."""
+
+    monitor_only: bool
+    keymap: Keymap
+    template: Job | None
+
+    @property
+    def view(self) -> FolderView: ...
+    @property
+    def engines(self) -> SessionEngines: ...
+    @property
+    def screen(self) -> Screen[Any]: ...
+    def resume_hint(self, run: RunSummary) -> str: ...
+    def focus_run(self, path: Path | None) -> None: ...
+    def action_show(self, screen: str) -> None: ...
+    def exit_message(self) -> str | None: ...
+    def exit(
+        self, result: int | None = None, return_code: int = 0, message: str | None = None
+    ) -> None: ...
 
 
 class RunActions:
     """Acts on the run that is selected on the current screen."""
 
-    def __init__(self, app: AppSession) -> None:
+    def __init__(self, app: RunControlHost) -> None:
         self._app = app
 
     def pause(self) -> None:
-        """Pauses or resumes the run."""
+        """Pause or resume the run."""
         run = self._commandable()
         if run is not None:
             command: CommandName = "resume" if run.status == "paused" else "pause"
             commands.ask(self._app.post_message, run, command)
 
     def checkpoint(self) -> None:
-        """Requests a checkpoint."""
+        """Request a checkpoint."""
         run = self._commandable()
         if run is not None:
             commands.ask(self._app.post_message, run, "checkpoint")
 
     def stop(self) -> None:
-        """Asks, then requests that the run saves and stops."""
+        """Ask the user, then request that the run saves and stops."""
         run = self._commandable()
         if run is None:
             return
-        question = f"Save {clean(run.name)} at step {run.step or 0:,} and stop it?"
+        question = f"Save {clean(run.name)} at step {formats.count(run.step or 0)} and stop it?"
         options = (
             ChoiceOption("stop", "s", "save and stop"),
             ChoiceOption("stay", "escape", "keep it running"),
@@ -58,7 +87,7 @@ class RunActions:
         self._app.push_screen(ChoiceDialog(question, options), decide)
 
     def set_rate(self) -> None:
-        """Asks for a learning rate and sends it."""
+        """Ask for a learning rate and send it."""
         run = self._commandable()
         if run is None:
             return
@@ -78,7 +107,7 @@ class RunActions:
         self._app.push_screen(prompt, decide)
 
     def resume_run(self) -> None:
-        """Resumes a run that ended early. Where it failed after its learning rate was set, asks
+        """Resume a run that ended early. Where it failed after its learning rate was set, asks
         whether to resume from a checkpoint before that."""
         run = self._target()
         if run is None:
@@ -86,8 +115,8 @@ class RunActions:
         elif self._app.monitor_only or (run.kind == "run" and not run.ours):
             self._app.show_notice(self._app.resume_hint(run), "warning")
         elif run.kind != "run" or run.status not in run_status.RESUMABLE:
-            word = run_status.word(run.status)
-            self._app.show_notice(f"{run.name} is {word}; there is nothing to resume", "warning")
+            status = run_status.label(run.status)
+            self._app.show_notice(f"{run.name} is {status}; there is nothing to resume", "warning")
         else:
             broken = broken_rate(RunFolder(run.path))
             if broken is None:
@@ -96,9 +125,10 @@ class RunActions:
                 self._ask_about_broken_rate(run, broken)
 
     def _ask_about_broken_rate(self, run: RunSummary, broken: BrokenRate) -> None:
+        rate = formats.rate(broken.rate)
         options = (
             ChoiceOption("back", "b", broken.continuation),
-            ChoiceOption("keep", "r", f"from the newest checkpoint, again with {broken.rate:.3g}"),
+            ChoiceOption("keep", "r", f"from the newest checkpoint, again with {rate}"),
             ChoiceOption("leave", "escape", "cancel"),
         )
 
@@ -118,7 +148,7 @@ class RunActions:
         self._app.show_notice(f"resuming {run.name}")
 
     def again(self) -> None:
-        """Fills in the form for a new run with the settings of the selected one."""
+        """Fill in the form for a new run with the settings of the selected one."""
         run = self._target()
         if run is None:
             self._app.show_notice("no run is selected", "warning")
@@ -126,16 +156,15 @@ class RunActions:
         info = RunFolder(run.path).info() if run.kind == "run" else None
         if info is None:
             self._app.show_notice(
-                f"{run.name} was not written by tui-trainer: its settings cannot be reused",
-                "warning",
+                f"{run.name} was written by another tool: its settings cannot be reused", "warning"
             )
             return
         self._app.template = info.job
         self._app.action_show("new")
 
-    def adopt(self) -> None:
-        """Asks for a name and adds the run's adapter to the adapters under it."""
-        from tui_trainer.tui.adapters import background_tasks  # loaded when they are wanted
+    def add_adapter(self) -> None:
+        """Ask for a name and add the run's adapter to the adapters under it."""
+        from tui_trainer.tui.adapters import background_tasks  # imported on first use
         from tui_trainer.tui.adapters.adapter_names import adapter_name, name_problem
         from tui_trainer.tui.common.dialogs.progress import ProgressDialog
 
@@ -156,18 +185,18 @@ class RunActions:
                     f"Adding the adapter of {run.name}",
                     lambda report: background_tasks.add_run(folder, chosen, report),
                 )
-                self._app.push_screen(work, self._adopted)
+                self._app.push_screen(work, self._adapter_added)
 
         hint = "letters, digits, '-' and '_'"
         self._app.push_screen(PromptDialog("Name of the adapter", name, hint, name_problem), decide)
 
-    def _adopted(self, name: str | None) -> None:
+    def _adapter_added(self, name: str | None) -> None:
         if name is not None:
-            self._app.show_notice(f"adapter {name} added")
+            self._app.show_notice(f"adapter {name} is added")
             self._app.action_show("adapters")
 
     def details(self) -> None:
-        """Shows the details of the run."""
+        """Show the details of the run."""
         run = self._target()
         if run is None:
             self._app.show_notice("no run is selected", "warning")
@@ -177,18 +206,18 @@ class RunActions:
         whole = next((one for one in known if one.summary.path == run.path), None)
         self._app.push_screen(DetailsScreen(run, whole))
 
-    def machine(self) -> None:
-        """Shows the hardware screen, zoomed to the same period as the charts."""
+    def hardware(self) -> None:
+        """Show the hardware screen, zoomed to the same period as the charts."""
         from tui_trainer.tui.dashboard.screen import DashboardScreen
-        from tui_trainer.tui.hardware.screen import HardwareScreen  # loaded when it is wanted
+        from tui_trainer.tui.hardware.screen import HardwareScreen  # imported on first use
         from tui_trainer.tui.run_charts.viewport import ALL
 
         page = self._app.screen
         times = page.times_shown() if isinstance(page, DashboardScreen) else ALL
         self._app.push_screen(HardwareScreen(times))
 
-    def leave(self) -> None:
-        """Quits at once, or asks where a run started in this session is still training."""
+    def quit(self) -> None:
+        """Quit at once, or asks where a run started in this session is still training."""
         training = self._app.engines.training()
         if not training:
             self._exit()
@@ -215,7 +244,7 @@ class RunActions:
         )
 
     def _exit(self) -> None:
-        self._app.exit(0, message=self._app.farewell())
+        self._app.exit(0, message=self._app.exit_message())
 
     def _target(self) -> RunSummary | None:
         page = self._app.screen
@@ -224,8 +253,7 @@ class RunActions:
     def _commandable(self) -> RunSummary | None:
         """The run to control; None, after a notice with the reason, where that is not possible."""
         run = self._target()
-        resume = next(key for key in keymap.KEYS if key.id == "resume_run")
-        key = "" if self._app.monitor_only else self._app.keymap.shown(resume)
+        key = "" if self._app.monitor_only else self._app.keymap.shown_by_id("resume_run")
         reason = commands.refusal(run, key)
         if reason is not None:
             self._app.show_notice(reason, "warning")

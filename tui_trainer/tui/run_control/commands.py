@@ -10,6 +10,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.run import ACTIVE_STATES, CommandName, Event
 from tui_trainer.store.runs import run_control
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.background import Post, in_background
@@ -22,9 +23,9 @@ WAIT_SECONDS = 30.0
 
 
 def refusal(run: RunSummary | None, resume_key: str = "") -> str | None:
-    """Why a run accepts no commands from here, as one sentence; None where it accepts them.
+    """Why a run accepts no commands from here, as one sentence; None if it accepts them.
 
-    `resume_key` is the key that resumes it; without one the sentence names the command.
+    `resume_key` is the key that resumes it; without one the sentence gives the command.
     """
     if run is None:
         return "no run is selected"
@@ -40,7 +41,7 @@ def refusal(run: RunSummary | None, resume_key: str = "") -> str | None:
     if run.status == "idle":
         return f"{name} has not started yet and accepts no commands"
     if run.status not in ACTIVE_STATES:
-        return f"{name} is {run_status.word(run.status)} and accepts no commands"
+        return f"{name} is {run_status.label(run.status)} and accepts no commands"
     state = RunFolder(run.path).state()
     if state is not None and state.host not in (None, socket.gethostname()):
         return f"{name} runs on {clean(str(state.host))}; control it from there"
@@ -52,12 +53,12 @@ def refusal(run: RunSummary | None, resume_key: str = "") -> str | None:
 def ask(
     post: Post, run: RunSummary, command: CommandName, arguments: dict[str, Any] | None = None
 ) -> None:
-    """Sends a command in the background; its acknowledgement is posted as a notice."""
+    """Send a command in the background; its acknowledgement is posted as a notice."""
     in_background(command, lambda: post(_send(run, command, arguments)))
 
 
 def stop_all(post: Post, folders: list[RunFolder]) -> None:
-    """Asks several runs to save and stop; posts `StopsAcknowledged` when all have acknowledged
+    """Ask several runs to save and stop; post `StopsAcknowledged` when all have acknowledged
     or timed out."""
 
     def work() -> None:
@@ -84,7 +85,7 @@ def _send(run: RunSummary, command: CommandName, arguments: dict[str, Any] | Non
         return NoticePosted(str(error), "warning")
     if event is None:
         return NoticePosted(
-            f"{run.name} has not acknowledged {command} within {WAIT_SECONDS:.0f} s; "
+            f"{run.name} has not acknowledged {command} within {formats.duration(WAIT_SECONDS)}; "
             "it executes the command after its current step",
             "warning",
         )
@@ -92,6 +93,7 @@ def _send(run: RunSummary, command: CommandName, arguments: dict[str, Any] | Non
 
 
 def _acknowledgement(event: Event, command: CommandName, seconds: float) -> NoticePosted:
-    message = event.message or f"{command} done at step {event.step:,}"
+    message = event.message or f"{command} done at step {formats.count(event.step)}"
     accepted = event.detail.get("accepted", True)
-    return NoticePosted(f"{message} ({seconds:.2f} s)", "information" if accepted else "warning")
+    took = formats.milliseconds(1000 * seconds)
+    return NoticePosted(f"{message} ({took})", "information" if accepted else "warning")

@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.store.runs import process_identity
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.protocols import EngineSupervisor
 
 if TYPE_CHECKING:
     from tui_trainer.launch.exit_report import EngineEnd
-    from tui_trainer.watch.snapshots import RunSummary
+    from tui_trainer.watch.snapshots import RunSummary, RunView
+
+
+def local_process(run: RunView | None) -> int | None:
+    """The process id of a run that is active on this computer; None for any other."""
+    state = run.state if run is not None and run.summary.status in ACTIVE_STATES else None
+    return state.pid if state is not None and process_identity.is_here(state) else None
 
 
 class Engines:
@@ -30,13 +37,13 @@ class Engines:
     def start(
         self, folder: RunFolder, from_checkpoint: str | None = None, rate: float | None = None
     ) -> None:
-        """Starts an engine on a run folder, see `Supervisor.start`."""
+        """Start an engine on a run folder, see `Supervisor.start`."""
         self._started.add(folder.path)
         self._watched.add(folder.path)
         self._supervisor.start(folder, from_checkpoint, rate)
 
     def attach_to_live(self, runs: Iterable[RunSummary]) -> None:
-        """Supervises every running run that is not supervised yet.
+        """Supervise every running run that is not supervised yet.
 
         Runs in a snapshot older than the end of their engine are ignored.
         """
@@ -49,7 +56,7 @@ class Engines:
             self._supervisor.attach(RunFolder(run.path))
 
     def ended(self, end: EngineEnd) -> None:
-        """Records that an engine has ended."""
+        """Record that an engine has ended."""
         self._watched.discard(end.path)
         self._ended[end.path] = time.time()
 
@@ -67,5 +74,5 @@ class Engines:
         name = next((run.name for run in runs if run.path == end.path), end.path.name)
         if end.refused:
             return f"{name} was not started: {end.message}"
-        word = run_status.word(end.status)
-        return f"{name} {word}: {end.message}" if end.message else f"{name} {word}"
+        ended = f"{name} {run_status.ended_text(end.status)}"
+        return f"{ended}: {end.message}" if end.message else ended

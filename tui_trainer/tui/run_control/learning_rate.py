@@ -1,35 +1,37 @@
-"""Setting the learning rate of a run, with a question where it rises far."""
+"""Setting the learning rate of a run, with a question before a large rise."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from tui_trainer.store.runs import present_rate
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text import formats
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
-from tui_trainer.tui.common.session import AppSession
+from tui_trainer.tui.common.session import DialogHost, MessageHost
 from tui_trainer.tui.run_control import commands
 
 if TYPE_CHECKING:
     from tui_trainer.watch.snapshots import RunSummary
 
 
-def send_rate(session: AppSession, run: RunSummary, rate: float) -> None:
-    """Sends a learning rate; asks first where it is more than ten times the current one."""
+class RateHost(DialogHost, MessageHost, Protocol):
+    """The parts of the app that setting a rate uses."""
+
+
+def send_rate(app: RateHost, run: RunSummary, rate: float) -> None:
+    """Send a learning rate; ask first where it is more than ten times the current one."""
 
     def send() -> None:
-        commands.ask(session.post_message, run, "set-lr", {"learning_rate": rate})
+        commands.ask(app.post_message, run, "set-lr", {"learning_rate": rate})
 
-    confirm_rise(session, RunFolder(run.path), rate, send)
+    confirm_rise(app, RunFolder(run.path), rate, send)
 
 
-def confirm_rise(
-    session: AppSession, folder: RunFolder, rate: float, act: Callable[[], None]
-) -> None:
-    """Calls `act`; where `rate` is more than ten times the current one only after a yes."""
+def confirm_rise(app: DialogHost, folder: RunFolder, rate: float, act: Callable[[], None]) -> None:
+    """Call `act`; if `rate` is more than ten times the current one, ask the user first."""
     rise = present_rate.rise(folder, rate)
     if rise is None:
         act()
@@ -43,11 +45,11 @@ def confirm_rise(
         if answer == "set":
             act()
 
-    session.push_screen(ChoiceDialog(f"{rise}.", options), decide)
+    app.push_screen(ChoiceDialog(f"{rise}.", options), decide)
 
 
 def parse_rate(text: str) -> float | None:
-    """`text` as a learning rate above 0; None where it is not one."""
+    """`text` as a learning rate above 0; None for any other text."""
     try:
         rate = float(text)
     except ValueError:

@@ -11,6 +11,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from tui_trainer.text import formats
 from tui_trainer.tui.common.dialogs.dialog import FullDialog
 from tui_trainer.tui.common.session import AppSession, session_of
 from tui_trainer.tui.runs.compare_table import contrast_text
@@ -18,7 +19,7 @@ from tui_trainer.watch.snapshots import MetricTable, RunView
 
 _NO_ROWS = MetricTable()
 LETTERS = "ABCDEFGHI"
-_LOOK_SECONDS = 0.25
+_REFRESH_SECONDS = 0.25
 _KEYS = " esc close   j k scroll   enter show on the dashboard"
 
 
@@ -45,7 +46,7 @@ class CompareScreen(FullDialog):
             yield Static(_KEYS, id="compare-keys", markup=False)
 
     def on_mount(self) -> None:
-        self.set_interval(_LOOK_SECONDS, self._draw)
+        self.set_interval(_REFRESH_SECONDS, self._draw)
         session = self._session
         for path in self._paths:
             if path not in session.overlay:  # so that all of them are read completely
@@ -73,8 +74,8 @@ class CompareScreen(FullDialog):
         if drawn == self._drawn or room < 1:
             return
         self._drawn, self._shown = drawn, views
-        title = f" {len(views)} runs compared"
-        note = f"   reading {waiting:,} of them …" if waiting else ""
+        title = f" {formats.plural(len(views), 'run')} compared"
+        note = f"   reading {formats.count(waiting)} of them …" if waiting else ""
         head = Content.assemble((title, "bold"), (note, "$warning"))
         self.query_one("#compare-head", Static).update(head)
         self.query_one("#compare-text", Static).update(contrast_text(views, LETTERS, room))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from textual.content import Content
@@ -20,6 +20,12 @@ _LEAST_CELL = 13
 _MOST_CELL = 34
 _LABEL = 28
 _LEAST_LABEL = 14
+_FORMATS: dict[Form, Callable[[float | None], str]] = {
+    "number": number,
+    "count": formats.count,
+    "seconds": duration,
+    "rate": formats.rate,
+}
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ def _heading(
             (f"{letter} {middle(clean(run.name), grid.cell - 4)}", "bold")
             for run, letter in zip(runs, letters, strict=True)
         ],
-        [(run_status.word(run.shown_status), run_status.colour(run.shown_status)) for run in runs],
+        [(run_status.label(run.shown_status), run_status.colour(run.shown_status)) for run in runs],
     ]
     if any(run.tool != runs[0].tool or run.tool != "tui-trainer" for run in runs):
         rows.append([(clean(run.tool), run_status.FAINT) for run in runs])
@@ -108,7 +114,7 @@ def _measure(measure: ResultRow, indices: range, grid: CompareTable) -> Content:
     cells = []
     for index in indices:
         best = index in measure.best
-        text = value_text(measure.values[index], measure.form)
+        text = _FORMATS[measure.form](measure.values[index])
         step = measure.steps[index] if measure.steps else None
         if step is not None:
             text += f" @ {formats.count(step)}"
@@ -129,22 +135,12 @@ def _differing(item: ConfigDifference, indices: range, grid: CompareTable) -> Co
     return _line(item.key, cells, grid)
 
 
-def value_text(value: float | None, form: Form) -> str:
-    """A result in the format of its kind."""
-    if value is None:
-        return formats.MISSING
-    if form == "count":
-        return formats.count(value)
-    if form == "seconds":
-        return duration(value)
-    return formats.rate(value).replace("e+", "e") if form == "rate" else number(value)
-
-
 def _footnote(found: RunDiff) -> Content:
-    settings = "1 setting is" if found.same == 1 else f"{found.same:,} settings are"
     parts = [f"{BEST} best value"]
     if found.same:
-        parts.append(f"{settings} the same in every run")
+        verb = "is" if found.same == 1 else "are"
+        settings = formats.plural(found.same, "setting")
+        parts.append(f"{settings} {verb} the same in every run")
     return Content.styled("  ·  ".join(parts), "$faint")
 
 

@@ -24,21 +24,18 @@ Page = Callable[[RunDetails, int], Content]
 
 def head(view: RunView, run: RunSummary) -> Content:
     """Name, state, and whether the run accepts commands."""
-    steered = ("accepts commands", "$success") if run.commandable else (read_only(run), "$faint")
-    return Content.assemble(
-        plain(run.name, "bold"), "  ", run_status.badge(view.summary.shown_status), "  ", steered
-    )  # fmt: skip
+    commands = ("accepts commands", "$success") if run.commandable else (read_only(run), "$faint")
+    status = run_status.badge(view.summary.shown_status)
+    return Content.assemble(plain(run.name, "bold"), "  ", status, "  ", commands)
 
 
 def read_only(run: RunSummary) -> str:
     """Why a run accepts no commands, in a few words."""
     if run.kind != "run":
         return f"read-only: written by {clean(run.tool)}"
-    return (
-        "read-only: its process does not run"
-        if run.status in ACTIVE_STATES
-        else "read-only: the run has ended"
-    )
+    if run.status in ACTIVE_STATES:
+        return "read-only: its process is not running"
+    return "read-only: the run has ended"
 
 
 def facts(known: RunDetails, width: int) -> Content:
@@ -85,7 +82,9 @@ def events(known: RunDetails, width: int) -> Content:
             lines.append(Content.assemble(head if at == 0 else " " * indent, line))
     left_out = len(known.view.events) - len(listed)
     if left_out:
-        lines.append(Content.styled(f"{left_out:,} earlier events not shown", "$faint"))
+        lines.append(
+            Content.styled(f"{formats.plural(left_out, 'earlier event')} not shown", "$faint")
+        )
     return page(lines) if lines else not_recorded(known, "events")
 
 
@@ -147,9 +146,7 @@ def _origin(view: RunView, width: int) -> list[Content]:
 
 def _results(view: RunView, width: int) -> list[Content]:
     run = view.summary
-    total = f" of {formats.count(run.total_steps)}" if run.total_steps else ""
-    step = formats.MISSING if run.step is None else f"{formats.count(run.step)}{total}"
-    rows = [("step", step)]
+    rows = [("step", formats.steps(run.step, run.total_steps))]
     if run.epoch is not None:
         rows.append(("epoch", number(run.epoch)))
     curve = spark_text(run.spark, 24)
@@ -162,16 +159,21 @@ def _results(view: RunView, width: int) -> list[Content]:
         ("learning rate", formats.rate(run.learning_rate)),
         ("time", duration(run_diff.elapsed(view))),
         ("tokens/s", number(run_diff.speed(view))),
-        ("rows", f"{view.train.rows:,} training, {view.evals.rows:,} evaluations"),
+        ("rows", _rows_text(view)),
         ("metrics", ", ".join(dict.fromkeys((*view.train.names(), *view.evals.names())))),
     ]
     return [fact(name, value, width) for name, value in rows]
 
 
+def _rows_text(view: RunView) -> str:
+    training = formats.plural(view.train.rows, "training row")
+    return f"{training}, {formats.plural(view.evals.rows, 'evaluation')}"
+
+
 def _checkpoint(item: CheckpointFacts) -> Content:
     size = formats.size(item.bytes)
     parts: list[Content | tuple[str, str]] = [
-        Content(f"{clean(item.name):<20} {item.step:>10,} {size:>10}  ")
+        Content(f"{clean(item.name):<20} {formats.count(item.step):>10} {size:>10}  ")
     ]
     if item.problem:
         parts.append((clean(item.problem), "bold $error"))
@@ -184,7 +186,7 @@ def _checkpoint(item: CheckpointFacts) -> Content:
 
 def _measured(one: MetricRange) -> Content:
     last, peak = (
-        formats.size(value) if one.unit == "bytes" else f"{value:.0f} {one.unit}"
+        formats.size(value) if one.unit == "bytes" else f"{formats.count(value)} {one.unit}"
         for value in (one.last, one.peak)
     )
     return Content.assemble((f"{clean(one.name):<{_LABEL}} ", "$faint"), f"{last:>12} {peak:>12}")
@@ -193,8 +195,9 @@ def _measured(one: MetricRange) -> Content:
 def not_recorded(known: RunDetails, what: str) -> Content:
     """The line for a page without content."""
     run = known.view.summary
-    why = f"{clean(run.tool)} does not record them" if run.kind != "run" else "none recorded"
-    return Content.styled(f"no {what}: {why}", "$faint")
+    if run.kind != "run":
+        return Content.styled(f"no {what}: {clean(run.tool)} does not record them", "$faint")
+    return Content.styled(f"no {what} recorded", "$faint")
 
 
 def fact(name: str, value: str, width: int, style: str = "") -> Content:

@@ -6,6 +6,7 @@ from textual.content import Content
 
 from tui_trainer.contracts.data import DataReport
 from tui_trainer.contracts.metrics import Evaluation
+from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.runs.details_pages import fact, not_recorded, page
 from tui_trainer.watch.runs import evaluation_lines
@@ -36,13 +37,18 @@ def classes(known: RunDetails, width: int) -> Content:
         return Content.styled("no classes: only classification runs have them", "$faint")
     shown = file.best or file.newest
     which = "the best evaluation" if file.best is not None else "the newest evaluation"
-    lines = [Content.styled(f"{which}, step {shown.step:,}", "bold $accent"), *_averages(shown)]
+    lines = [
+        Content.styled(f"{which}, step {formats.count(shown.step)}", "bold $accent"),
+        *_averages(shown),
+    ]
     wide = _columns(file.labels, width)
     title = f"{'class':<{wide}}     F1  precision  recall  examples"
     lines += [Content(""), Content.styled(title, "$faint")]
     for item in evaluation_lines.worst_first(shown):
         figures = f"  {item.f1:>5.3f}  {item.precision:>9.3f}  {item.recall:>6.3f}"
-        lines.append(Content(f"{_name(item.label, wide)}{figures}  {item.support:>8,}"))
+        lines.append(
+            Content(f"{_name(item.label, wide)}{figures}  {formats.count(item.support):>8}")
+        )
     return page([*lines, Content(""), *_confusion(shown, file.labels, width)])
 
 
@@ -59,7 +65,7 @@ def _averages(shown: Evaluation) -> list[Content]:
 def _confusion(shown: Evaluation, labels: list[str], width: int) -> list[Content]:
     """The confusion matrix if it fits, else the most frequent confusions."""
     wide = _columns(labels, width)
-    cell = max(len(f"{count:,}") for row in shown.confusion for count in row)
+    cell = max(len(formats.count(count)) for row in shown.confusion for count in row)
     cell = max(cell, len(str(len(labels)))) + _GAP
     if wide + 4 + cell * len(labels) <= width:
         head = "".join(f"{number:>{cell}}" for number in range(1, len(labels) + 1))
@@ -68,13 +74,13 @@ def _confusion(shown: Evaluation, labels: list[str], width: int) -> list[Content
             parts: list[str | tuple[str, str]] = [f"{at + 1:>3} {_name(label, wide)}"]
             for other, count in enumerate(row):
                 style = "$faint" if not count else "bold" if other == at else "$warning"
-                parts.append((f"{count:>{cell},}", style))
+                parts.append((f"{formats.count(count):>{cell}}", style))
             lines.append(Content.assemble(*parts))
         return lines
     found = evaluation_lines.confusions(shown, labels)
     lines = [Content.styled("most frequent confusions", "$faint")]
     for count, true, taken in found[:_MOST_CONFUSIONS]:
-        text = f"{count:>8,}  {clean(true)} predicted as {clean(taken)}"
+        text = f"{formats.count(count):>8}  {clean(true)} predicted as {clean(taken)}"
         lines.append(Content(text).truncate(width, ellipsis=True))
     return lines if found else [Content("no validation example was classified wrongly")]
 
@@ -87,8 +93,10 @@ def _shares(report: DataReport, width: int) -> list[Content]:
     title = f"{'class':<{wide}}  training  validation  weight  repeated"
     lines = [Content(""), Content.styled(title, "$faint")]
     for item in sorted(report.labels, key=lambda item: (item.train, item.label)):
-        figures = f"  {item.train:>8,}  {item.validation:>10,}  {item.weight:>6.2f}"
-        lines.append(Content(f"{_name(item.label, wide)}{figures}  {item.copies:>7.3g}×"))
+        train, validation = formats.count(item.train), formats.count(item.validation)
+        figures = f"  {train:>8}  {validation:>10}  {item.weight:>6.2f}"
+        copies = formats.short_number(item.copies)
+        lines.append(Content(f"{_name(item.label, wide)}{figures}  {copies:>7}×"))
     return lines
 
 

@@ -20,17 +20,14 @@ from tui_trainer.watch.unreadable_runs import UNREADABLE
 
 @dataclass(frozen=True)
 class RunColumn:
-    """A column: `width` in cells; the highest `rank` is left out first if room is short (0: never).
-
-    `field` is the field by which the list is sorted under this heading.
-    """
+    """A column of a table."""
 
     id: str
     title: str
-    width: int
-    rank: int = 0
-    right: bool = True
-    field: str = ""
+    width: int  # in cells
+    rank: int = 0  # if room is short, the highest one is left out first; 0: never
+    right: bool = True  # whether it is right-aligned
+    field: str = ""  # the field by which the list is sorted under this heading
 
 
 NAME = RunColumn("name", "name", 0, right=False, field="name")
@@ -51,7 +48,7 @@ COLUMNS: tuple[RunColumn, ...] = (
 )
 # Cells before the name: the sign of a marked run, and of one that accepts commands.
 SIGNS = 3
-MARKED, STEERED = "●", "›"
+MARKED, COMMANDABLE = "●", "›"
 _LEAST_NAME, _MOST_NAME = 16, 44
 _LEAST_SPARK, _MOST_SPARK = 10, 24
 _ROOMY = 100  # cells from which on columns are two cells apart
@@ -108,7 +105,7 @@ class Sorting:
         index = ids.index(self.column) if self.column in ids else 0
         return sorted_by(ids[(index + 1) % len(ids)])
 
-    def turned(self) -> Sorting:
+    def reversed(self) -> Sorting:
         """The reverse order."""
         return Sorting(self.column, not self.falling)
 
@@ -196,8 +193,7 @@ def trend_text(trend: float | None) -> tuple[str, str]:
     """`↓3.1 %` and its colour: a falling loss is good."""
     if trend is None or not math.isfinite(trend):
         return formats.MISSING, run_status.FAINT
-    size = abs(trend) * 100
-    text = f"{size:.1f} %" if size < 99.95 else f"{min(size, 9999):.0f} %"
+    text = formats.change(min(abs(trend), 9.99)).removeprefix("+")
     if abs(trend) < _FLAT:
         return f"→{text}", run_status.FAINT
     return (f"↓{text}", run_status.GOOD) if trend < 0 else (f"↑{text}", run_status.BAD)
@@ -212,7 +208,7 @@ def spark_text(values: tuple[float, ...], width: int, plain: bool = False) -> st
     if not values or width < 1:
         return ""
     apart = (len(values) - 1) / max(1, width - 1)
-    picked = [values[round(place * apart)] for place in range(width)]
+    picked = [values[round(column * apart)] for column in range(width)]
     known = [value for value in picked if math.isfinite(value)]
     low, high = min(known, default=0.0), max(known, default=0.0)
     levels = _LEVELS[plain]
@@ -230,10 +226,10 @@ def _by_id(id: str) -> RunColumn:
 
 def _cell(run: RunSummary, id: str, now: float, spark: int, plain: bool) -> tuple[str, str]:
     if id == "status":
-        early = run.status == "early_stopped"  # its label is too long for a column
-        return "early stop" if early else run_status.word(run.shown_status), run_status.colour(
-            run.shown_status
-        )
+        status = run.shown_status
+        # The usual label is too long for the column.
+        text = "early stop" if status == "early_stopped" else run_status.label(status)
+        return text, run_status.colour(status)
     if id == "trend":
         return trend_text(run.trend)
     if id == "spark":
@@ -265,7 +261,5 @@ def _number_text(run: RunSummary, id: str, now: float) -> str:
 def _step(run: RunSummary) -> str:
     if run.step is None:
         return formats.MISSING
-    whole = f"{formats.count(run.step)} / {formats.count(run.total_steps)}"
-    if not run.total_steps:
-        return formats.count(run.step)
-    return whole if len(whole) <= 13 else f"{number(run.step)} / {number(run.total_steps)}"
+    text = formats.steps(run.step, run.total_steps)
+    return text if len(text) <= 13 else f"{number(run.step)} / {number(run.total_steps)}"

@@ -20,12 +20,13 @@ from textual.widget import Widget
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.session import session_of
 from tui_trainer.tui.runs import run_rows
-from tui_trainer.tui.runs.run_rows import MARKED, SIGNS, STEERED, ColumnLayout, Sorting
+from tui_trainer.tui.runs.run_rows import COMMANDABLE, MARKED, SIGNS, ColumnLayout, Sorting
 from tui_trainer.watch.snapshots import RunSummary
 
 _PAGE_LEFT = 2  # lines that stay in view after a page up or down
-Words = tuple[tuple[str, str], ...]
-Line = tuple[bool, bool, bool, Words]
+Cells = tuple[tuple[str, str], ...]  # text and theme colour of each
+# Whether it is under the cursor, marked, and accepts commands, and its cells.
+Line = tuple[bool, bool, bool, Cells]
 
 
 class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
@@ -61,7 +62,7 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._now = 0.0
         self._drawn: dict[int, Line] = {}
         self._spans = self._layout.spans()
-        self._words: dict[Path, tuple[RunSummary, str, Words]] = {}
+        self._cells: dict[Path, tuple[RunSummary, str, Cells]] = {}
         self._styles: dict[tuple[str, bool, str], Style] = {}
 
     @property
@@ -69,7 +70,7 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         """The run under the cursor."""
         return self._paths[self.cursor_row] if self.cursor_row < len(self._paths) else None
 
-    def lay(
+    def show_rows(
         self,
         runs: Sequence[RunSummary],
         marked: Collection[Path],
@@ -77,22 +78,22 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         now: float,
         chosen: Path | None = None,
     ) -> None:
-        """Show the runs in this order. `chosen` is the first run of the cursor."""
+        """Show the runs in this order. `chosen` is the run under the cursor at first."""
         chosen = self.chosen or chosen
-        held = self.cursor_row - self.scroll_offset.y
+        offset = self.cursor_row - self.scroll_offset.y
         before = self.cursor_row
-        anew = layout != self._layout or len(runs) != len(self._runs)
+        changed = layout != self._layout or len(runs) != len(self._runs)
         self._runs, self._marked, self._layout, self._now = runs, marked, layout, now
         self._paths = [run.path for run in runs]
         self.cursor_row = run_rows.cursor_index(self._paths, chosen, self.cursor_row)
-        # Nothing scrolls sideways. The widget's own width would change with the first layout and
+        # The list does not scroll sideways, so the width is constant: the widget's own would change
         # with the scrollbar, and every change here lays out and repaints the whole list.
         self.virtual_size = Size(1, len(runs))
-        if self.cursor_row != before and 0 <= held < self.size.height:
+        if self.cursor_row != before and 0 <= offset < self.size.height:
             # The line under the cursor stays at its height.
-            self.scroll_to(y=self.cursor_row - held, animate=False, force=True)
-        if anew:
-            self._drawn, self._words = {}, {}
+            self.scroll_to(y=self.cursor_row - offset, animate=False, force=True)
+        if changed:
+            self._drawn, self._cells = {}, {}
             self._spans = layout.spans()
             self.refresh()
         else:
@@ -159,32 +160,32 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
     def _line(self, index: int) -> Line:
         run = self._runs[index]
         age = run_rows.last_update_text(run.updated_at, self._now)
-        known = self._words.get(run.path)
+        known = self._cells.get(run.path)
         if known is None or known[0] is not run or known[1] != age:
             plain = session_of(self.app).marks == "ascii"
             known = run, age, run_rows.cells_of(run, self._layout, self._now, plain)
-            self._words[run.path] = known
+            self._cells[run.path] = known
         return index == self.cursor_row, run.path in self._marked, run.commandable, known[2]
 
     def _segments(self, line: Line) -> list[Segment]:
-        chosen, marked, steered, words = line
+        chosen, marked, commandable, cells = line
         base = self._style(chosen, "")
         segments = [
             Segment(MARKED, self._style(chosen, run_status.ACCENT))
             if marked
             else Segment(" ", base),
-            Segment(STEERED, self._style(chosen, run_status.GOOD))
-            if steered
+            Segment(COMMANDABLE, self._style(chosen, run_status.GOOD))
+            if commandable
             else Segment(" ", base),
             Segment(" ", base),
         ]
         gap = Segment(" " * self._layout.gap, base)
-        shorter = len(words) < len(self._spans)  # its last words go on to the end
-        for place, (text, colour) in enumerate(words):
-            column, _, width = self._spans[place]
+        shorter = len(cells) < len(self._spans)  # the last one extends to the end
+        for index, (text, colour) in enumerate(cells):
+            column, _, width = self._spans[index]
             right = column.right
-            if shorter and place == len(words) - 1:
-                width, right = self._layout.rest(place)[1], False
+            if shorter and index == len(cells) - 1:
+                width, right = self._layout.rest(index)[1], False
             segments.append(Segment(_fit(text, width, right), self._style(chosen, colour)))
             segments.append(gap)
         return segments
@@ -195,12 +196,12 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         style = self._styles.get(key)
         if style is None:
             style = self.rich_style
-            # Two greys may look the same, so NO_COLOR turns the whole line round.
-            turned = chosen and self.app.no_color and self.has_focus
+            # With NO_COLOR two greys may look the same, so the line is shown in reverse.
+            reversed_ = chosen and self.app.no_color and self.has_focus
             if chosen:
                 cursor = self.get_component_rich_style("run-table--cursor")
-                style += Style(bgcolor=cursor.bgcolor, bold=cursor.bold, reverse=turned or None)
-            if colour and not turned:
+                style += Style(bgcolor=cursor.bgcolor, bold=cursor.bold, reverse=reversed_ or None)
+            if colour and not reversed_:
                 style += Style(color=self.app.theme_variables[colour.removeprefix("$")])
             self._styles[key] = style
         return style

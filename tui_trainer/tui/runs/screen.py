@@ -1,4 +1,4 @@
-"""The list of runs."""
+"""The runs screen: the list of runs, filtered and sorted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.page import Page, empty_folder_text
 from tui_trainer.tui.common.wrapped_text import WrappedText
-from tui_trainer.tui.keymap import STEERING, Key
+from tui_trainer.tui.keymap import COMMAND_KEYS, Key
 from tui_trainer.tui.runs import run_rows
 from tui_trainer.tui.runs.config_loader import ConfigLoader
 from tui_trainer.tui.runs.list_status import ListStatus, ListStatusLine
@@ -26,7 +26,7 @@ from tui_trainer.watch.query import fields, query
 from tui_trainer.watch.query.query import Query
 from tui_trainer.watch.snapshots import FolderView, RunSummary
 
-_REFRESH_SECONDS = 5.0  # seconds, for the ages; everything else changes with a snapshot
+_REFRESH_SECONDS = 5.0  # of the ages; everything else changes with a snapshot
 _HINT = "a name, loss<2, lr>=1e-4, status:running, age<1h, lora.rank=16, -word to exclude"
 
 
@@ -41,11 +41,12 @@ class RunsScreen(Page):
     def __init__(self) -> None:
         super().__init__()
         self._query = Query()
-        self._asked = ""
+        self._filter_text = ""  # of `_query`
         self._sorting = Sorting()
         self._layout: ColumnLayout = run_rows.layout_for(80)
         self._listed: list[RunSummary] = []
-        self._offered: tuple[bool, bool] | None = None
+        # Whether the run under the cursor accepts commands, and whether runs can be compared.
+        self._enabled: tuple[bool, bool] | None = None
         self._configs = ConfigLoader(lambda work: in_background("configurations", work))
 
     def body(self) -> ComposeResult:
@@ -64,22 +65,22 @@ class RunsScreen(Page):
         chosen = self._table.chosen
         return next((run for run in self.session.view.runs if run.path == chosen), None)
 
-    def sentence(self, view: FolderView) -> Content | None:
-        return empty_folder_text(view, self.session.monitor_only)
+    def placeholder(self, view: FolderView) -> Content | None:
+        return empty_folder_text(view, self.session.keymap, self.session.monitor_only)
 
-    def take(self, view: FolderView) -> None:
+    def show_snapshot(self, view: FolderView) -> None:
         if not self.is_current:
             return
-        self._ask(view)
-        now, asked = time.time(), self._query
-        fitting = [run for run in view.runs if asked.matches(run, now, self._configs.get(run.path))]
+        self._apply_filter(view)
+        now, current = time.time(), self._query
+        matching = [r for r in view.runs if current.matches(r, now, self._configs.get(r.path))]
         sorting = self._sorting
-        self._listed = fields.arrange(fitting, sorting.field, sorting.falling, now)
+        self._listed = fields.arrange(matching, sorting.field, sorting.falling, now)
         foreign = any(run.kind != "run" or run.tool != "tui-trainer" for run in view.runs)
         self._layout = run_rows.layout_for(self.size.width - 3, foreign)
         self.query_one(RunHeading).show(self._layout, sorting)
         overlay = self.session.overlay
-        self._table.lay(self._listed, overlay, self._layout, now, self.session.focus_path)
+        self._table.show_rows(self._listed, overlay, self._layout, now, self.session.focus_path)
         self.query_one(ListStatusLine).show(
             ListStatus(
                 runs=len(view.runs),
@@ -87,16 +88,16 @@ class RunsScreen(Page):
                 read=view.read,
                 loading=view.loading,
                 marked=len(overlay),
-                steered=any(run.commandable for run in self._listed),
+                commandable=any(run.commandable for run in self._listed),
                 order=sorting.text(),
-                asked=self._asked,
+                filter=self._filter_text,
             )
         )
-        self._follow()
+        self._update_keys()
 
-    def listens_to(self, key: Key) -> bool:
+    def is_key_enabled(self, key: Key) -> bool:
         run = self.target()
-        return key.id not in STEERING or (run is not None and run.commandable)
+        return key.id not in COMMAND_KEYS or (run is not None and run.commandable)
 
     def step_back(self) -> bool:
         if not self._field.display:
@@ -123,7 +124,7 @@ class RunsScreen(Page):
         self._sort_by(self._sorting.after(self._layout))
 
     def action_turn(self) -> None:
-        self._sort_by(self._sorting.turned())
+        self._sort_by(self._sorting.reversed())
 
     def action_mark_run(self) -> None:
         chosen = self._table.chosen
@@ -145,7 +146,10 @@ class RunsScreen(Page):
         if len(paths) < 2 and chosen is not None and chosen not in paths:
             paths.append(chosen)
         if len(paths) < 2:
-            self.session.show_notice("mark at least two runs with space to compare them", "warning")
+            key = self.session.keymap.shown_by_id("mark_run")
+            self.session.show_notice(
+                f"mark at least two runs with {key} to compare them", "warning"
+            )
         else:
             self.session.push_screen(CompareScreen(tuple(paths)))
 
@@ -161,12 +165,12 @@ class RunsScreen(Page):
         self.call_after_refresh(self.refresh_all)
 
     @on(RunTable.Moved)
-    def _follow(self) -> None:
+    def _update_keys(self) -> None:
         """Show the keys that have an effect on the run under the cursor."""
         run = self.target()
-        offered = (run is not None and run.commandable, len(self.session.overlay) > 1)
-        if offered != self._offered:
-            self._offered = offered
+        enabled = (run is not None and run.commandable, len(self.session.overlay) > 1)
+        if enabled != self._enabled:
+            self._enabled = enabled
             self.draw_keys()
 
     @on(RunTable.Opened)
@@ -174,13 +178,13 @@ class RunsScreen(Page):
         self.action_open()
 
     @on(RunTable.Marked)
-    def _marked(self) -> None:
+    def _mark_clicked(self) -> None:
         self.action_mark_run()
 
     @on(RunHeading.Clicked)
-    def _heading(self, message: RunHeading.Clicked) -> None:
+    def _sort_by_heading(self, message: RunHeading.Clicked) -> None:
         again = message.column == self._sorting.column
-        self._sort_by(self._sorting.turned() if again else run_rows.sorted_by(message.column))
+        self._sort_by(self._sorting.reversed() if again else run_rows.sorted_by(message.column))
 
     @property
     def _table(self) -> RunTable:
@@ -194,28 +198,28 @@ class RunsScreen(Page):
         self._sorting = sorting
         self.refresh_all()
 
-    def _ask(self, view: FolderView) -> None:
-        """Apply the typed filter; with an invalid one the list stays as it was."""
-        self._configs.learn(view)
-        asked = query.parse(self._field.value, self._configs.keys())
-        if asked.needs_config or asked.problem is not None:
+    def _apply_filter(self, view: FolderView) -> None:
+        """Apply the typed filter; an invalid one leaves the list unchanged."""
+        self._configs.add_known(view)
+        typed = query.parse(self._field.value, self._configs.keys())
+        if typed.needs_config or typed.problem is not None:
             done = lambda: self.app.call_from_thread(self.refresh_all)  # noqa: E731
-            self._configs.want(view.runs, done)
+            self._configs.read_missing(view.runs, done)
         problem = self.query_one("#problem", WrappedText)
-        problem.display = asked.problem is not None
-        if asked.problem is not None:
-            problem.update(plain(asked.problem))
-        elif not self._is_incomplete(asked, view):
-            self._query, self._asked = asked, self._field.value.strip()
+        problem.display = typed.problem is not None
+        if typed.problem is not None:
+            problem.update(plain(typed.problem))
+        elif not self._is_incomplete(typed, view):
+            self._query, self._filter_text = typed, self._field.value.strip()
 
-    def _is_incomplete(self, asked: Query, view: FolderView) -> bool:
+    def _is_incomplete(self, typed: Query, view: FolderView) -> bool:
         """Whether the last word is the start of a condition still being typed and matches no
         run: the list is not filtered by it yet."""
-        last = asked.terms[-1] if asked.terms and self._field.has_focus else None
+        last = typed.terms[-1] if typed.terms and self._field.has_focus else None
         if last is None or last.field:
             return False
         names = (*fields.BY_NAME, *self._configs.keys())
         if not any(name.startswith(last.text) for name in names):
             return False
         now = time.time()
-        return not any(asked.matches(r, now, self._configs.get(r.path)) for r in view.runs)
+        return not any(typed.matches(r, now, self._configs.get(r.path)) for r in view.runs)

@@ -21,13 +21,13 @@ class CachedStylesheet(Stylesheet):
         return made
 
     def set_variables(self, variables: dict[str, str]) -> None:
-        """Sets the theme's colours."""
+        """Set the theme's colours."""
         if variables != self._known:
             self._known, self._recoloured = dict(variables), True
             super().set_variables(variables)
 
     def reparse(self) -> None:
-        """Parses new rules, and all rules where the variables changed."""
+        """Parse new rules, and all rules where the variables changed."""
         if self._recoloured:
             super().reparse()
             self._recoloured = False

@@ -9,13 +9,13 @@ from __future__ import annotations
 import gc
 
 
-def hold() -> None:
-    """Disables the collector; reference counting still frees objects at once."""
+def pause() -> None:
+    """Disable the collector; reference counting still frees objects at once."""
     gc.disable()
 
 
-def release() -> None:
-    """Enables the collector for objects created from now on; a second call does nothing."""
+def resume() -> None:
+    """Enable the collector for objects created from now on; a second call does nothing."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()

@@ -31,16 +31,16 @@ class HardwareThread:
         self._wake = threading.Event()
 
     def start(self) -> None:
-        """Starts the thread."""
+        """Start the thread."""
         threading.Thread(target=self._run, name="hardware", daemon=True).start()
 
     def stop(self) -> None:
-        """Stops the thread after the current sample; does not wait for it."""
+        """Stop the thread after the current sample; does not wait for it."""
         self._stopped.set()
         self._wake.set()
 
     def measure_process(self, pid: int | None) -> None:
-        """Selects the process that is measured as the run's."""
+        """Select the process that is measured as the run's."""
         if pid != self._pid:
             self._pid = pid
             self._wake.set()

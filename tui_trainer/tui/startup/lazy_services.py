@@ -29,13 +29,13 @@ class LazyWatcher:
         self._started = self._stopped = False
 
     def start(self) -> None:
-        """Starts loading and watching; a second call does nothing."""
+        """Start loading and watching; a second call does nothing."""
         if not self._started:
             self._started = True
             threading.Thread(target=self._load, name="opening", daemon=True).start()
 
     def stop(self) -> None:
-        """Stops watching and waits for the thread."""
+        """Stop watching and wait for the thread."""
         with self._lock:
             self._stopped = True
             watcher = self._watcher
@@ -54,13 +54,13 @@ class LazyWatcher:
         """See `FolderWatcher.also`."""
         self._forward(lambda watcher: watcher.also(paths))
 
-    def _forward(self, ask: Callable[[FolderWatcher], None]) -> None:
+    def _forward(self, call: Callable[[FolderWatcher], None]) -> None:
         with self._lock:
             watcher = self._watcher
             if watcher is None:
-                self._pending_calls.append(ask)
+                self._pending_calls.append(call)
         if watcher is not None:
-            ask(watcher)
+            call(watcher)
 
     def _load(self) -> None:
         try:
@@ -70,8 +70,8 @@ class LazyWatcher:
                 self._on_fail(f"the folder cannot be watched: {type(error).__name__}: {error}")
             return
         with self._lock:
-            for ask in self._pending_calls:
-                ask(watcher)
+            for call in self._pending_calls:
+                call(watcher)
             if not self._stopped:
                 self._watcher = watcher
                 watcher.start()

@@ -80,19 +80,19 @@ class BackgroundServices:
         self._hardware = HardwareThread(self._post, services.sampler, runs_dir)
 
     def start(self) -> None:
-        """Starts the threads."""
+        """Start the threads."""
         self.watcher.start()
         self._hardware.start()
 
     def stop(self) -> None:
-        """Stops the threads; engines keep running."""
+        """Stop the threads; engines keep running."""
         self._running = False
         self.supervisor.stop_watching()
         self._hardware.stop()
         self.watcher.stop()
 
     def measure_process(self, pid: int | None) -> None:
-        """Selects the process that is measured along with the hardware."""
+        """Select the process that is measured along with the hardware."""
         self._hardware.measure_process(pid)
 
     def _post(self, message: Message) -> None:

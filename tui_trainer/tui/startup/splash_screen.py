@@ -6,7 +6,7 @@ from textual.content import Content
 
 from tui_trainer.tui.common.page import Page
 
-_SENTENCE = "reading the folder …"
+_TEXT = "reading the folder …"
 
 
 class SplashScreen(Page):
@@ -20,4 +20,4 @@ class SplashScreen(Page):
     def refresh_all(self) -> None:
         if self.is_mounted:
             self.draw_top_bar()
-            self.say(self.too_small() or Content(_SENTENCE))
+            self.show_placeholder(self.too_small() or Content(_TEXT))

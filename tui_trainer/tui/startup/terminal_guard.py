@@ -18,7 +18,7 @@ class TerminalGuard:
     """Ends the session when its terminal is lost; training processes depend on neither.
 
     A terminal that is lost without SIGHUP (which nohup ignores) blocks every write, so that the
-    app may be unable to exit by itself: after a grace period of 1 s the process exits at once.
+    app may be unable to exit: after a grace period of 1 s the process exits at once.
     """
 
     def __init__(self, exit_app: Callable[[int], None]) -> None:
@@ -27,7 +27,7 @@ class TerminalGuard:
         self._stopped = threading.Event()
 
     def start(self) -> None:
-        """Starts guarding, where standard input is a terminal."""
+        """Start, if standard input is a terminal."""
         if sys.__stdin__ is None or not sys.__stdin__.isatty():
             return
         loop = asyncio.get_running_loop()
@@ -36,7 +36,7 @@ class TerminalGuard:
         work.start()
 
     def stop(self) -> None:
-        """Stops guarding."""
+        """Stop."""
         self._stopped.set()
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:

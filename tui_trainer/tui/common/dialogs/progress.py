@@ -84,7 +84,7 @@ class ProgressDialog(Dialog[Result]):
             self.query_one("#bar", Static).update(meter(message.share, _BAR))
 
     @on(Done)
-    def _over(self, message: Done) -> None:
+    def _finish(self, message: Done) -> None:
         if message.problem is not None and not self._ended.is_set():
             self.app.notify(clean(message.problem), severity="error", markup=False)
         self.dismiss(message.result)  # type: ignore[arg-type]

@@ -36,19 +36,19 @@ class PromptDialog(Dialog[str]):
             yield Input(self._value, compact=True, id="answer")
             yield WrappedText(self._hint, classes="hint")
             yield Static(
-                Content.assemble(("enter ", "bold $accent"), "set   ", ("esc ", "bold $accent"),
+                Content.assemble(("enter ", "bold $accent"), "confirm   ", ("esc ", "bold $accent"),
                                  "cancel"),
                 classes="keys",
             )  # fmt: skip
 
     @on(Input.Changed)
     def _typed(self, message: Input.Changed) -> None:
-        wrong = self._check(message.value)
+        problem = self._check(message.value)
         hint = self.query_one(".hint", WrappedText)
-        hint.set_class(wrong is not None, "-wrong")
-        hint.update(Content(wrong or self._hint))
+        hint.set_class(problem is not None, "-wrong")
+        hint.update(Content(problem or self._hint))
 
     @on(Input.Submitted)
-    def _given(self, message: Input.Submitted) -> None:
+    def _submitted(self, message: Input.Submitted) -> None:
         if self._check(message.value) is None:
             self.dismiss(message.value)

@@ -16,7 +16,7 @@ from tui_trainer.tui.common.panel import Panel
 
 
 class TextView(Dialog[None]):
-    """Draws its content for the width there is; Esc and `q` close it."""
+    """Draws its content for the current width; Esc and `q` close it."""
 
     BINDINGS: ClassVar = [
         Binding("escape,q", "dismiss(None)", "close", show=False),
