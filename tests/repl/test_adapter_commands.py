@@ -134,7 +134,7 @@ def test_an_adapter_is_exported_as_folder_and_archive(room: Room, tmp_path: Path
     assert {p.name for p in out.iterdir()} == names
     with tarfile.open(packed) as archive:
         assert set(archive.getnames()) == {"mine", *(f"mine/{name}" for name in names)}
-    assert "is there already" in room.refused(f"/adapters export mine {packed}")
+    assert "already exists" in room.refused(f"/adapters export mine {packed}")
     room.do(f"/adapters export mine {tmp_path}")
     assert (tmp_path / "mine" / adapter_files.WEIGHTS).is_file()
     assert {p.name for p in tmp_path.iterdir()} == {"out", "mine", "mine.tar.gz"}

@@ -59,8 +59,8 @@ def test_a_linked_file_stays_a_link(tmp_path: Path) -> None:
         ("rank", "2.5", "rank: expected `int`"),
         ("rank", "", "rank: expected `int`"),
         ("min_kept", "1.1", "min_kept: expected `float` <= 1.0"),
-        ("alpha", "inf", "a finite number is needed"),
-        ("alpha", "nan", "a finite number is needed"),
+        ("alpha", "inf", "must be a finite number"),
+        ("alpha", "nan", "must be a finite number"),
     ],
 )
 def test_mistakes(key: str, text: str, words: str) -> None:

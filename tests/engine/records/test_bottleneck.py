@@ -124,4 +124,4 @@ def test_a_job_that_other_processes_starve(make_run: MakeRun) -> None:
     with crowd(3), engine(folder) as process:
         found = verdict(samples_of(folder, process))
     assert (found.kind, found.word) == ("starved", "starved by another process")
-    assert "of the processors" in found.why and "stop the other processes" in found.change
+    assert "of the CPUs" in found.why and "stop the other processes" in found.change

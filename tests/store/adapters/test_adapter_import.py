@@ -92,5 +92,5 @@ def test_what_is_no_adapter_is_refused(tmp_path: Path, changes: dict[str, Any], 
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         add_from(AdapterStore(), tmp_path / "absent")

@@ -121,7 +121,7 @@ BROKEN: list[tuple[Callable[[Path], object], str]] = [
     (lambda f: (f / files.CONFIG).unlink(), "adapter_config.json is missing"),
     (lambda f: (f / files.CONFIG).write_text("{"), "is not valid JSON"),
     (lambda f: (f / files.CONFIG).write_text("[]"), "only LORA is supported"),
-    (lambda f: (f / files.CONFIG).write_text('{"peft_type":"IA3"}'), "of the type 'IA3'"),
+    (lambda f: (f / files.CONFIG).write_text('{"peft_type":"IA3"}'), "has the peft_type 'IA3'"),
     (lambda f: (f / files.WEIGHTS).write_bytes(b""), "is incomplete or not a safetensors"),
     (lambda f: (f / files.WEIGHTS).write_bytes(b"\xff" * 99), "is incomplete or not a safetensors"),
     (lambda f: write_weights(f / files.WEIGHTS, b"{nonsense}"), "header is not valid JSON"),
@@ -152,7 +152,7 @@ def test_a_broken_adapter_is_refused_and_leaves_nothing(
     spoil(folder)
     problem = store.problem("before")
     assert problem is not None
-    assert "is missing" in problem or "is not what was saved" in problem
+    assert "is missing" in problem or "has changed since it was saved" in problem
 
 
 def test_a_changed_byte_and_newer_facts_are_named(store: AdapterStore, source: Path) -> None:

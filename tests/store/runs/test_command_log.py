@@ -78,7 +78,7 @@ def test_a_pipe_in_its_place_is_reported_once_and_waited_for_never(tmp_path: Pat
     inbox = CommandLog(RunFolder(tmp_path))
     assert inbox.read() == inbox.read() == []
     (bad,) = inbox.take_bad()
-    assert "cannot be read: not a regular file" in bad.message
+    assert "cannot be read (not a regular file)" in bad.message
 
 
 def test_events_with_bad_lines_do_not_keep_a_run_from_its_commands(tmp_path: Path) -> None:

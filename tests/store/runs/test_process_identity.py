@@ -56,7 +56,7 @@ def test_resume_refuses_a_live_run_after_a_step_and_leaves_its_state(
     state = own()
     run_folder.write_state(folder, msgspec.structs.replace(state, pid_created=1.0))
     before = folder.state_file.read_bytes()
-    with pytest.raises(UserError, match="is training already"):
+    with pytest.raises(UserError, match="is already training"):
         check_startable(folder)
     assert folder.state_file.read_bytes() == before
 

@@ -188,9 +188,9 @@ def test_a_damaged_checkpoint_is_named_or_passed_over(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     whole, broken = sealed(run, 10), sealed(run, 20)
     (broken / "weights").write_bytes(b"w" * 19 + b"x")
-    assert checkpoints.problem(broken) == "weights is not what was saved"
+    assert checkpoints.problem(broken) == "weights has changed since it was saved"
     assert checkpoints.find_checkpoint(run, None) == whole
-    with pytest.raises(UserError, match="cannot be used: weights is not what was saved"):
+    with pytest.raises(UserError, match="cannot be used: weights has changed since it was saved"):
         checkpoints.find_checkpoint(run, "20")
     (whole / "weights").unlink()
     assert checkpoints.problem(whole) == "weights is missing"
