@@ -82,7 +82,7 @@ def view_of(rows: list[dict[str, Any]]) -> RunView:
 
 
 def judge(judging: ForeignAdvice, view: RunView) -> None:
-    for _ in judging.take(view):
+    for _ in judging.update(view):
         pass
 
 
@@ -94,7 +94,7 @@ def test_a_run_that_grows_is_judged_as_one_that_was_read_whole() -> None:
     growing = ForeignAdvice()
     for length in (1, 150, 210, 211, 400):
         judge(growing, view_of(rows[:length]))
-    assert growing.said == whole
+    assert growing.reports == whole
     assert growing.rows == 400
     judge(growing, replace(view_of(rows[:390]), resumed_at=(380.0,)))
     assert growing.rows == 390, "judged anew where rows were taken back"

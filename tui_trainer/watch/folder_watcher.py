@@ -73,7 +73,7 @@ class FolderWatcher:
         self._stopping = threading.Event()
         self._readers = ReaderPool(self._stopping.is_set)
         self._filler = Backfill()
-        self._advice = BackgroundAdvice(advisor or AdvisorSettings())
+        self._advice = BackgroundAdvice(advisor or AdvisorSettings(), self._wake.set)
         self._rescan = True
         self._thread: threading.Thread | None = None
 
@@ -121,6 +121,7 @@ class FolderWatcher:
                     self._stopping.wait(self._poll_seconds)
         finally:
             self._notifier.stop()
+            self._advice.stop()
 
     def _fail(self, error: Exception) -> None:
         """Says on the screen that a round failed; what was read before stays."""
@@ -149,9 +150,10 @@ class FolderWatcher:
         self._tell()
         self._failure = None
         if not (self._is_loading() or self._unread or self._disordered):
-            computing = self._advise()
+            if self._readers.focus is not None:  # after its chart was published
+                self._advice.request(self._readers.view(self._readers.focus))
             until = max(begun + COALESCE_SECONDS, self._pace.next(begun))
-            if not (self._streams or computing):
+            if not self._streams:
                 longest = PAUSE_SECONDS if self._filler.work(self._ordered) else self._look_seconds
                 self._wake.wait(max(0.0, min(next_poll - time.monotonic(), longest)))
             self._stopping.wait(max(0.0, until - time.monotonic()))
@@ -225,17 +227,6 @@ class FolderWatcher:
             self._pace.told(time.monotonic(), _new_rows(self._sent, view))
             self._sent = view
             self._hand_out(view)
-
-    def _advise(self) -> bool:
-        """Computes advice on the focused run for 20 ms or so, after its chart was handed out, and
-        hands the run out again once its advice is up to date; whether more remains to compute."""
-        focus = self._readers.focus
-        if focus is None or not self._advice.wants(self._readers.view(focus)):
-            return False
-        if not self._advice.work(self._readers.view(focus)):
-            return True
-        self._tell()
-        return False
 
     def _hand_out(self, view: FolderView) -> None:
         try:

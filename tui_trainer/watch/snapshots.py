@@ -249,6 +249,8 @@ class RunView:
     advice: tuple[Advice, ...] | None = None
     applied: frozenset[str] = frozenset()
     advice_computed: bool = False
+    advice_rows: int = 0
+    advice_rows_per_mean: int = 1
 
     @property
     def rows(self) -> int:

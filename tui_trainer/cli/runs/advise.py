@@ -114,14 +114,15 @@ def _of_another_tool(place: RunLocation, settings: AdvisorSettings | None) -> tu
 
     view = read_whole(place)
     advisor = ForeignAdvice(settings)
-    for _ in advisor.take(view):
+    for _ in advisor.update(view):
         pass
     if view.summary.problem and not advisor.rows:
         raise UserError(f"{place.path} ({view.summary.tool}): {view.summary.problem}", 1)
     if not advisor.rows:
         raise UserError(f"{place.path} ({view.summary.tool}) has no training loss")
-    if view.train.thinning > 1:
-        output.message(f"the run is long: the advisor sees means of {view.train.thinning} rows")
+    if advisor.rows_per_mean > 1:
+        means = formats.count(advisor.rows_per_mean)
+        output.message(f"the run is long: the advisor receives means of {means} rows")
     return advisor.result(lacking(view)), 0
 
 

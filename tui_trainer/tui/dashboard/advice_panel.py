@@ -39,11 +39,13 @@ class AdviceText:
 
 @dataclass(frozen=True)
 class AdviceFacts:
-    """The open advice, the current one first; `computed_here` where the run has no advisor."""
+    """The open advice, the current one first; `computed_here` where the run has no advisor, then
+    from means of `rows_per_mean` rows."""
 
     items: tuple[AdviceText, ...] = ()
     computed_here: bool = False
     hint: str = ""
+    rows_per_mean: int = 1
 
 
 def open_advice(view: RunView | None, muted: frozenset[str] = frozenset()) -> list[Advice]:
@@ -79,7 +81,7 @@ def advice_facts_of(
         _text_of(one, one.id in view.applied, act if one is newest else "")
         for one in open_advice(view, muted)
     )
-    return AdviceFacts(items, computed_here, hint if items else "")
+    return AdviceFacts(items, computed_here, hint if items else "", view.advice_rows_per_mean)
 
 
 class AdvicePanel(Panel[AdviceFacts]):
@@ -144,6 +146,8 @@ def _line(facts: AdviceFacts, width: int) -> Content:
 def _block(facts: AdviceFacts, width: int) -> Content:
     first, rest = facts.items[0], facts.items[1 : 1 + _MOST]
     label = "computed here: the run has no advisor" if facts.computed_here else ""
+    if label and facts.rows_per_mean > 1:
+        label = f"computed here from means of {formats.count(facts.rows_per_mean)} rows"
     lines = [spread(Content.styled("advice", "bold"), Content.styled(label, "$faint"), width)]
     lines.append(_head(first).truncate(width, ellipsis=True))
     lines += wrapped(Content(first.reason), width)[:3]
