@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.watch.formats.encoders import event, field, frame, scalar, tensor, varint
-from tui_trainer.watch.formats import protobuf
+from tui_trainer.watch.formats.encodings import protobuf
+from tui_trainer.watch.formats.encodings.tfevents import Frames, hparams, read_event
 from tui_trainer.watch.formats.record_columns import EVAL, RowBuilder, measure, number
-from tui_trainer.watch.formats.tfevents import Frames, hparams, read_event
 from tui_trainer.watch.tables import metric_names
 from tui_trainer.watch.tables.list_summary import spark, trend
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.watch.formats.encoders import crc32c, event, field, frame, scalar, tensor, tfevents
 from tests.watch.formats.reading import Points, drain, points, read_run
-from tui_trainer.watch.formats import crc32c as crc32c_module
+from tui_trainer.watch.formats.encodings import crc32c as crc32c_module
 from tui_trainer.watch.formats.tensorboard import TensorBoardSource
 
 DATA = Path(__file__).parent / "data"

@@ -13,8 +13,8 @@ import numpy as np
 
 from tui_trainer.watch.formats.base import ForeignSource
 from tui_trainer.watch.formats.binary_tail import BinaryTail
+from tui_trainer.watch.formats.encodings.yaml_settings import read_flat
 from tui_trainer.watch.formats.record_columns import EVAL, TRAIN
-from tui_trainer.watch.formats.yaml_settings import read_flat
 from tui_trainer.watch.snapshots import MISSING, Column
 from tui_trainer.watch.tables import metric_names
 from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, DecodedRows, is_missing

@@ -11,9 +11,9 @@ from typing import Any
 
 from tui_trainer.store.regular_files import read_regular
 from tui_trainer.watch.formats.binary_tail import SLICE, BinaryTail
+from tui_trainer.watch.formats.encodings.yaml_settings import read_flat
 from tui_trainer.watch.formats.record_columns import FURTHEST_STEP, moment
 from tui_trainer.watch.formats.scalar_series import ScalarSource
-from tui_trainer.watch.formats.yaml_settings import read_flat
 from tui_trainer.watch.tables.source import SourceFacts
 
 META = "meta.yaml"

@@ -17,8 +17,8 @@ from tui_trainer.watch.formats import (
     trainer_state,
     wandb,
 )
-from tui_trainer.watch.formats.crc32c import crc32c, masked
 from tui_trainer.watch.formats.database_heads import DatabaseHeads
+from tui_trainer.watch.formats.encodings.crc32c import crc32c, masked
 from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.tables.list_summary import peek_of
 from tui_trainer.watch.tables.metrics_file import MetricsFile

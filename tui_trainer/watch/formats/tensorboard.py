@@ -14,9 +14,9 @@ import msgspec
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.store.regular_files import read_regular
 from tui_trainer.watch.formats.binary_tail import BinaryTail
+from tui_trainer.watch.formats.encodings.tfevents import Frames, SummaryEvent, hparams, read_event
+from tui_trainer.watch.formats.encodings.yaml_settings import read_flat
 from tui_trainer.watch.formats.scalar_series import ScalarSource
-from tui_trainer.watch.formats.tfevents import Frames, SummaryEvent, hparams, read_event
-from tui_trainer.watch.formats.yaml_settings import read_flat
 from tui_trainer.watch.tables.flatten import flat
 from tui_trainer.watch.tables.source import SourceFacts
 

@@ -17,7 +17,7 @@ import msgspec
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.watch.formats.base import ForeignSource
 from tui_trainer.watch.formats.binary_tail import BinaryTail
-from tui_trainer.watch.formats.protobuf import BYTES, fields, signed, text
+from tui_trainer.watch.formats.encodings.protobuf import BYTES, fields, signed, text
 from tui_trainer.watch.formats.record_columns import number
 from tui_trainer.watch.tables.flatten import flat
 from tui_trainer.watch.tables.metric_decoder import null_words

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.watch.formats.reading import read_run
-from tui_trainer.watch.formats.yaml_settings import parse_flat, read_flat
+from tui_trainer.watch.formats.encodings.yaml_settings import parse_flat, read_flat
 
 
 def test_the_yaml_that_loggers_write() -> None:

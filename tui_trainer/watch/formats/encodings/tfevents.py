@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from tui_trainer.watch.formats.crc32c import crc32c, crc32c_all, masked
-from tui_trainer.watch.formats.protobuf import (
+from tui_trainer.watch.formats.encodings.crc32c import crc32c, crc32c_all, masked
+from tui_trainer.watch.formats.encodings.protobuf import (
     BYTES,
     FIXED32,
     FIXED64,
