@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tui_trainer.advisor.event_history import told
+from tui_trainer.advisor.event_history import read_events
 from tui_trainer.contracts.job import TrainingSettings
 from tui_trainer.contracts.run import Event
 from tui_trainer.contracts.schedule import RateChange, learning_rate_at
@@ -124,7 +124,7 @@ def broken_rate(folder: RunFolder) -> BrokenRate | None:
 def _trouble(events: Sequence[Event], status: str) -> int | None:
     """The step at which the run was seen to go wrong, of those that stand; None where it ended
     well."""
-    steps = [advice.step for advice in told(events).open if advice.kind in SPOILT]
+    steps = [advice.step for advice in read_events(events).open if advice.kind in SPOILT]
     if status == "failed":
         skipped: list[int] = []
         for event in events:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tui_trainer.advisor.event_history import told
+from tui_trainer.advisor.event_history import read_events
 from tui_trainer.advisor.job_facts import facts_of
 from tui_trainer.advisor.replay import Replay, parse, replay
 from tui_trainer.cli import common, output
@@ -57,7 +57,7 @@ def advise(context: click.Context, run: str, history: bool, as_json: bool) -> No
         output.message(f"{skipped:,} {lines} not JSON and skipped")
     if found.lacks:
         output.message(f"not recorded: {_listed(found.lacks)}; rules that need them are skipped")
-    reports = found.said if history else found.advice
+    reports = found.reports if history else found.advice
     if as_json:
         output.document(reports)
     elif reports:
@@ -157,7 +157,7 @@ def _known(folder: RunFolder) -> _Known:
     """What a run folder of ours holds; the advisor's settings are those of its job."""
     info, state = folder.info(), folder.state()
     events = folder.events()
-    history = told(events)
+    history = read_events(events)
     rollbacks = tuple(event.message for event in events if event.kind == "rollback")
     total = state.total_steps if state else None
     facts = facts_of(info.job, total, history.usual_rate) if info else JobFacts()

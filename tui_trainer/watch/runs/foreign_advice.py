@@ -50,7 +50,7 @@ class ForeignAdvice:
         """The advice as a replay; `lacks` as returned by `lacking`."""
         return Replay(
             advice=list(self.advice),
-            said=self.reports,
+            reports=self.reports,
             lacks=lacks,
             rows=self.rows,
             advisor=self._advisor,

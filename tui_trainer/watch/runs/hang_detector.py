@@ -14,7 +14,7 @@ import msgspec
 
 from tui_trainer.advisor import advice_lifecycle, hardware_rules
 from tui_trainer.advisor.advisor import GAP_SECONDS
-from tui_trainer.advisor.event_history import told
+from tui_trainer.advisor.event_history import read_events
 from tui_trainer.advisor.state import AdvisorState
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunInfo, RunState
@@ -84,7 +84,7 @@ class HangDetector:
         found = {}
         for event in self._events.fresh:
             if event.kind == "advice":
-                for advice in told([event]).open:
+                for advice in read_events([event]).open:
                     # A hang is told while it lasts.
                     if advice.urgency == "critical" and advice.kind != "stalled":
                         found[advice.id] = advice
@@ -135,7 +135,7 @@ class HangDetector:
         """Seconds in which a loop that is not ours may give no sign: it may tell of few of its
         steps, and saves when it likes."""
         times = [row.time for row in self._rows() if row.time is not None]
-        gaps = [after - before for before, after in pairwise(times[-hardware_rules.TIMES :])]
+        gaps = [after - before for before, after in pairwise(times[-hardware_rules.TIMES_KEPT :])]
         return max([GAP_SECONDS, *(2 * gap for gap in gaps)])
 
     def _memory(self, state: RunState) -> AdvisorState:
@@ -148,11 +148,11 @@ class HangDetector:
         # The state is renewed now and then only.
         steps = [int(row.step) for row in rows[-1:] if row.step is not None]
         step = max([state.step, *steps])
-        return AdvisorState(step=step, step_times=times[-hardware_rules.TIMES :])
+        return AdvisorState(step=step, step_times=times[-hardware_rules.TIMES_KEPT :])
 
     def _advice(self, state: RunState, settings: AdvisorSettings, limit: float) -> Advice | None:
         memory = self._memory(state)
-        memory.muted = [kind for _, kind in told(self._events.kept).mutes]
+        memory.muted = [kind for _, kind in read_events(self._events.kept).mutes]
         said = advice_lifecycle.report(memory, hardware_rules.stalled(memory, limit), settings)
         return msgspec.structs.replace(said[0], id=f"stalled-at-{memory.step}") if said else None
 

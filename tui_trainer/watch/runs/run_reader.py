@@ -179,7 +179,7 @@ class RunReader:
                 event.kind == "advice" or (event.kind == "setup" and event.detail.get("advised"))
                 for event in events
             )
-            self._event_history = event_history.told(events) if advised else None
+            self._event_history = event_history.read_events(events) if advised else None
         return self._event_history
 
     def _oddities(self) -> list[str]:
