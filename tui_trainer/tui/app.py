@@ -169,7 +169,7 @@ class TrainerApp(App[int]):
             self.switch_mode("dashboard")
         if view.focused is not None and needs_selection(view, self.focus_path):
             self.focus_run(view.focused.summary.path)
-        self._warn_once(view.oddities)
+        self._warn_once(view.warnings)
         self.engines.attach_to_live(view.runs)
         self.notifier.take(view)
         self.services.measure_process(local_process(view.focused))

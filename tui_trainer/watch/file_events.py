@@ -32,7 +32,7 @@ class FileEvents:
             self._observer.start()
         except Exception as error:
             self._observer = None
-            self._give_up(error)
+            self._fall_back(error)
 
     def stop(self) -> None:
         """Ends watchdog's threads."""
@@ -60,14 +60,14 @@ class FileEvents:
                 continue  # gone since; the next round looks again
             except Exception as error:
                 self._failed.add(folder)
-                self._give_up(error)
+                self._fall_back(error)
 
     def _schedule(self, folder: Path) -> Any:
         from watchdog import events
 
         class Handler(events.FileSystemEventHandler):
             def on_any_event(handler, event: events.FileSystemEvent) -> None:  # noqa: N805
-                self._pass_on(event)
+                self._forward(event)
 
         # Without a filter our own reading of the files would wake us: "opened", "closed".
         kinds: list[type[events.FileSystemEvent]] = [
@@ -81,12 +81,12 @@ class FileEvents:
         ]
         return self._observer.schedule(Handler(), str(folder), recursive=False, event_filter=kinds)
 
-    def _pass_on(self, event: Any) -> None:
+    def _forward(self, event: Any) -> None:
         written = event.event_type == "modified"
         for path in {os.fsdecode(event.src_path), os.fsdecode(event.dest_path or b"")} - {""}:
             self._on_event(Path(path), not written)
 
-    def _give_up(self, error: Exception) -> None:
+    def _fall_back(self, error: Exception) -> None:
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         self.problem = f"the system gives no notice of file changes ({reason}); files are polled"
 

@@ -18,18 +18,18 @@ class Throttle:
     """
 
     def __init__(self) -> None:
-        self._told: deque[tuple[float, int]] = deque()
+        self._changes: deque[tuple[float, int]] = deque()
 
-    def told(self, now: float, changes: int = 1) -> None:
+    def record(self, now: float, changes: int = 1) -> None:
         """So many changes were told together."""
-        self._told.append((now, changes))
-        while self._told[0][0] <= now - _WINDOW:
-            self._told.popleft()
+        self._changes.append((now, changes))
+        while self._changes[0][0] <= now - _WINDOW:
+            self._changes.popleft()
 
     def next(self, now: float) -> float:
         """The earliest time to tell the next ones: a time gone by for at once."""
-        return self._told[-1][0] + 1 / PER_SECOND if self.streams(now) else 0.0
+        return self._changes[-1][0] + 1 / PER_SECOND if self.is_stream(now) else 0.0
 
-    def streams(self, now: float) -> bool:
+    def is_stream(self, now: float) -> bool:
         """Whether changes come as a stream."""
-        return sum(changes for at, changes in self._told if at > now - _WINDOW) >= STREAM
+        return sum(changes for at, changes in self._changes if at > now - _WINDOW) >= STREAM

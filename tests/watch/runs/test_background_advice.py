@@ -125,7 +125,7 @@ def test_settings_turn_it_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     watcher.start()
     view = focused(sink.wait(is_focused("other.jsonl", 300)))
     watcher.stop()
-    assert view.advice is None and view.oddities == ()
+    assert view.advice is None and view.warnings == ()
 
 
 def test_a_long_run_is_judged_from_means_and_the_view_says_of_how_many_rows(
@@ -235,7 +235,7 @@ def test_a_run_that_cannot_be_judged_says_so_and_is_still_shown(
     write(tmp_path / "other.jsonl", 1, 301)
 
     def says_so(view: FolderView) -> bool:
-        return any("no advice on this run" in one for one in focused(view).oddities)
+        return any("no advice on this run" in one for one in focused(view).warnings)
 
     with watching(tmp_path, poll=NEVER) as (_, sink):
         sink.wait(lambda view: view.focused is not None and says_so(view))

@@ -83,8 +83,8 @@ def _chosen(folder: Path, conditions: str, by: str) -> tuple[list[RunSummary], i
         for item in summaries
         if wanted.matches(item.summary, now, configs.get(item.location.path))
     ]
-    falling = bool(name) and fields.BY_NAME[name].falling != by.startswith("-")
-    return fields.arrange(found, name or None, falling, now), len(summaries)
+    falling = bool(name) and fields.BY_NAME[name].descending != by.startswith("-")
+    return fields.sort_runs(found, name or None, falling, now), len(summaries)
 
 
 def _config_of(place: RunLocation) -> dict[str, Any]:

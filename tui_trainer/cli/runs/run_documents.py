@@ -73,7 +73,7 @@ def summary(run: RunSummary) -> dict[str, Any]:
 
 def everything(place: RunLocation) -> dict[str, Any]:
     """A run as `runs show` prints it."""
-    found = run_details.dossier_of(place, thorough=True)
+    found = run_details.read_details(place, thorough=True)
     view = found.view
     folder = RunFolder(place.path)
     last = last_metrics(folder) if place.kind == "run" else LastMetrics()
@@ -90,7 +90,7 @@ def everything(place: RunLocation) -> dict[str, Any]:
         "evaluation": found.evaluation,
         "config": dict(view.config or flat_config.config_of(place.path)),
         "lacks": view.lacks,
-        "oddities": view.oddities,
+        "oddities": view.warnings,
         "events": view.events,
         "checkpoints": [asdict(item) for item in found.checkpoints],
         "hardware": [asdict(item) for item in run_details.measured(view.hardware)],

@@ -74,7 +74,7 @@ class RunsScreen(Page):
         now, asked = time.time(), self._query
         fitting = [run for run in view.runs if asked.matches(run, now, self._configs.get(run.path))]
         sorting = self._sorting
-        self._listed = fields.arrange(fitting, sorting.field, sorting.falling, now)
+        self._listed = fields.sort_runs(fitting, sorting.field, sorting.falling, now)
         foreign = any(run.kind != "run" or run.tool != "tui-trainer" for run in view.runs)
         self._layout = run_rows.layout_for(self.size.width - 3, foreign)
         self.query_one(RunHeading).show(self._layout, sorting)

@@ -51,8 +51,8 @@ class LazyWatcher:
         self._forward(lambda watcher: watcher.refresh())
 
     def also(self, paths: tuple[Path, ...]) -> None:
-        """See `FolderWatcher.also`."""
-        self._forward(lambda watcher: watcher.also(paths))
+        """See `FolderWatcher.watch_others`."""
+        self._forward(lambda watcher: watcher.watch_others(paths))
 
     def _forward(self, ask: Callable[[FolderWatcher], None]) -> None:
         with self._lock:

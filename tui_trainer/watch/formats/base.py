@@ -24,20 +24,20 @@ class ForeignSource:
         self.history = History()
         self.naming = MetricNames()
         self.rows = RowBuilder()
-        self._odd: dict[str, str] = {}
+        self._warnings: dict[str, str] = {}
 
     @property
     def whole(self) -> bool:
         """Whether no rows were passed over."""
         return True
 
-    def anew(self) -> None:
+    def reset(self) -> None:
         """Forgets all rows, for a file that is another one than before."""
         self.history, self.naming, self.rows = History(), MetricNames(), RowBuilder()
 
     def flush(self) -> bool:
         """Hands the rows collected so far to the tables; tells whether there were any."""
-        rows = self.rows.take()
+        rows = self.rows.take_rows()
         if rows is None:
             return False
         self.history.append(rows)
@@ -47,20 +47,20 @@ class ForeignSource:
         """Nothing is held back."""
         return False
 
-    def say(self, key: str, sentence: str) -> bool:
+    def warn(self, key: str, sentence: str) -> bool:
         """Notes what was odd, a later sentence replacing one of the same key; tells whether it
         is new."""
-        changed = self._odd.get(key) != sentence
-        self._odd[key] = sentence
+        changed = self._warnings.get(key) != sentence
+        self._warnings[key] = sentence
         return changed
 
-    def unsay(self, key: str) -> bool:
+    def clear_warning(self, key: str) -> bool:
         """Takes a sentence back; tells whether there was one."""
-        return self._odd.pop(key, None) is not None
+        return self._warnings.pop(key, None) is not None
 
-    def oddities(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """What was strange, a sentence each."""
-        said = list(self._odd.values())
+        said = list(self._warnings.values())
         if self.rows.left_out:
             said.append(f"more than {MOST_COLUMNS} metrics; the later ones are left out")
         return said

@@ -9,9 +9,9 @@ from pathlib import Path
 from tui_trainer.store.regular_files import open_regular
 
 SLICE = 32 * 1024
-_PRINT = 512
+_FINGERPRINT_BYTES = 512
 # Of a file seen from afar: its first slice and about this much of its end.
-_END = 4 * SLICE
+_END_BYTES = 4 * SLICE
 _ALIGNED = 32 * 1024
 
 
@@ -33,14 +33,14 @@ class BinaryTail:
     another; `whole` tells whether none was.
     """
 
-    def __init__(self, path: Path, ends: bool = False) -> None:
+    def __init__(self, path: Path, ends_only: bool = False) -> None:
         self.path = path
         self.whole = True
-        self._ends = ends
+        self._ends_only = ends_only
         self.offset = 0
         self._head = b""
         self._before = b""
-        self._seen: tuple[int, int, int] | None = None
+        self._signature: tuple[int, int, int] | None = None
 
     def poll(self, limit: int = SLICE) -> BinaryChunk:
         """At most `limit` further bytes; one `stat` where nothing changed. Raises `OSError`
@@ -49,8 +49,8 @@ class BinaryTail:
             status = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return BinaryChunk()
-        seen = (status.st_ino, status.st_size, status.st_mtime_ns)
-        if seen == self._seen:
+        signature = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if signature == self._signature:
             return BinaryChunk()
         with open_regular(self.path) as file:
             restarted = self._is_other(file.fileno())
@@ -58,19 +58,19 @@ class BinaryTail:
                 self.offset, self._head, self._before = 0, b"", b""
             jumped = self._jump(status.st_size)
             data = os.pread(file.fileno(), limit, self.offset)
-        if len(self._head) < _PRINT:
-            self._head = (self._head + data)[:_PRINT]
-        self._before = (self._before + data)[-_PRINT:]
+        if len(self._head) < _FINGERPRINT_BYTES:
+            self._head = (self._head + data)[:_FINGERPRINT_BYTES]
+        self._before = (self._before + data)[-_FINGERPRINT_BYTES:]
         self.offset += len(data)
         more = self.offset < status.st_size and bool(data)
-        self._seen = None if more else seen
+        self._signature = None if more else signature
         return BinaryChunk(data, restarted, more, jumped)
 
     def _jump(self, size: int) -> bool:
-        aim = (size - _END) // _ALIGNED * _ALIGNED
-        if not self._ends or self.offset != SLICE or aim <= SLICE:
+        select = (size - _END_BYTES) // _ALIGNED * _ALIGNED
+        if not self._ends_only or self.offset != SLICE or select <= SLICE:
             return False
-        self.offset, self._before, self._ends, self.whole = aim, b"", False, False
+        self.offset, self._before, self._ends_only, self.whole = select, b"", False, False
         return True
 
     def _is_other(self, descriptor: int) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tui_trainer.watch.formats import sqlite
-from tui_trainer.watch.formats.record_columns import moment
+from tui_trainer.watch.formats.record_columns import epoch_seconds
 
 _MOST_DATABASES = 32
 # Only rows past the last number are looked at; of each run the newest's own time is given.
@@ -63,11 +63,11 @@ def _refresh(known: _Database, path: Path, tool: str) -> None:
     known.column = known.column or (sqlite.run_column(path) if tool == "trackio" else "run_uuid")
     statement = _NEWEST[tool].format(run=known.column)
     for run, row, stamp in sqlite.query(path, statement, (known.last,)):
-        known_time = moment(stamp, 1000) if isinstance(stamp, int | float) else None
+        known_time = epoch_seconds(stamp, 1000) if isinstance(stamp, int | float) else None
         seconds = sqlite.seconds(stamp) if known_time is None else known_time
-        known.heads[sqlite.words(run)] = (row, int((seconds or 0.0) * 1e9), 0)
+        known.heads[sqlite.decode_text(run)] = (row, int((seconds or 0.0) * 1e9), 0)
         known.last = max(known.last, row)
     if tool == "mlflow":
         for run, state in sqlite.query(path, "SELECT run_uuid, status FROM runs"):
             content = state if isinstance(state, bytes) else str(state).encode()
-            known.states[sqlite.words(run)] = zlib.crc32(content)
+            known.states[sqlite.decode_text(run)] = zlib.crc32(content)

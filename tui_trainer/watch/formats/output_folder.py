@@ -27,7 +27,7 @@ class OutputFolderSource(TrainerStateSource):
         super().__init__(path)
         self._folder: Path | None = None
         self._logs: TensorBoardSource | None = None
-        self._followed = {TRAIN: -np.inf, EVAL: -np.inf}
+        self._followed_to = {TRAIN: -np.inf, EVAL: -np.inf}
         self._follows = False
 
     def read(self) -> tuple[bool, bool]:
@@ -49,9 +49,9 @@ class OutputFolderSource(TrainerStateSource):
     def _load(self, seen: dict[Path, tuple[int, int, int]]) -> bool:
         if self._follows:
             # The state now holds what was followed: all is told again, in the state's words.
-            self.anew()
-            self._waiting, self._next, self._follows = [], 0, False
-        self._followed = {TRAIN: -np.inf, EVAL: -np.inf}
+            self.reset()
+            self._rows, self._next, self._follows = [], 0, False
+        self._followed_to = {TRAIN: -np.inf, EVAL: -np.inf}
         return super()._load(seen)
 
     def _follow(self, logs: TensorBoardSource) -> bool:
@@ -63,11 +63,13 @@ class OutputFolderSource(TrainerStateSource):
             (EVAL, logs.history.evals.table()),
         ):
             steps = table.column("step")
-            at = int(np.searchsorted(steps, max(begin, self._followed[kind]), side="right"))
+            at = int(np.searchsorted(steps, max(begin, self._followed_to[kind]), side="right"))
             if at < len(steps):
                 self.history.append(_rows(table, at, kind))
-                self.rows.seen.update(_native(name) for name in table.columns if name != "time")
-                self._followed[kind] = float(steps[-1])
+                self.rows.seen.update(
+                    _trainer_name(name) for name in table.columns if name != "time"
+                )
+                self._followed_to[kind] = float(steps[-1])
                 grew = self._follows = True
         return grew
 
@@ -104,11 +106,11 @@ def _newest(files: list[Path]) -> int:
 def _rows(table: MetricTable, at: int, kind: int) -> DecodedRows:
     """A table's rows from one on, under the trainer's own names and without times, which the
     state's rows lack."""
-    columns = {_native(n): values[at:] for n, values in table.columns.items() if n != "time"}
+    columns = {_trainer_name(n): values[at:] for n, values in table.columns.items() if n != "time"}
     return DecodedRows(columns, np.full(len(table) - at, kind, dtype=np.int8))
 
 
-def _native(name: str) -> str:
+def _trainer_name(name: str) -> str:
     """The trainer's callback writes `eval_x` as `eval/x`, and all others as `train/x`."""
     if name.startswith("eval/"):
         return f"eval_{name.removeprefix('eval/')}"

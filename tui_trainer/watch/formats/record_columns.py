@@ -14,7 +14,7 @@ from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, DecodedRows
 TRAIN, EVAL = 1, 2
 FURTHEST_STEP = 2.0**62
 LATEST = 253_402_300_799.0  # the end of the year 9999
-Place = tuple[float | None, float | None, float | None]
+Position = tuple[float | None, float | None, float | None]
 
 
 class RowBuilder:
@@ -44,7 +44,7 @@ class RowBuilder:
     ) -> None:
         """Adds measurements by canonical name; `kind` 0 goes by the names. `time` is in seconds
         since the epoch; `step` None counts as `History` counts."""
-        place = (step, epoch, time)
+        position = (step, epoch, time)
         for name, value in values:
             if name not in self.seen and len(self.seen) >= MOST_COLUMNS:
                 self.left_out = True
@@ -52,38 +52,38 @@ class RowBuilder:
             evaluated = self._evals.get(name)
             if evaluated is None:
                 evaluated = self._evals[name] = metric_names.is_eval(name)
-            self._put(kind or (EVAL if evaluated else TRAIN), place, name, value)
+            self._put(kind or (EVAL if evaluated else TRAIN), position, name, value)
         if step is None:
-            self._open.clear()
+            self._open_rows.clear()
 
-    def _put(self, kind: int, place: Place, name: str, value: float) -> None:
+    def _put(self, kind: int, position: Position, name: str, value: float) -> None:
         self.seen.add(name)
-        open_row = self._open.get(kind)
-        if open_row is None or self._places[open_row][0] != place[0]:
-            open_row = self._open[kind] = len(self._kinds)
+        open_row = self._open_rows.get(kind)
+        if open_row is None or self._positions[open_row][0] != position[0]:
+            open_row = self._open_rows[kind] = len(self._kinds)
             self._kinds.append(kind)
-            self._places.append(place)
-        elif place != self._places[open_row]:
+            self._positions.append(position)
+        elif position != self._positions[open_row]:
             new = [
                 b if b is not None else a
-                for a, b in zip(self._places[open_row], place, strict=True)
+                for a, b in zip(self._positions[open_row], position, strict=True)
             ]
-            self._places[open_row] = (new[0], new[1], new[2])
+            self._positions[open_row] = (new[0], new[1], new[2])
         at, found = self._cells.setdefault(name, ([], []))
         at.append(open_row)
         found.append(value)
 
-    def take(self) -> DecodedRows | None:
+    def take_rows(self) -> DecodedRows | None:
         """The rows since the last call, if any."""
         count = len(self._kinds)
         if not count:
             return None
         columns: dict[str, Column] = {}
         for index, name in enumerate(("step", "epoch", "time")):
-            values = [place[index] for place in self._places]
+            values = [position[index] for position in self._positions]
             if any(value is not None for value in values):
-                places = [MISSING if value is None else value for value in values]
-                columns[name] = np.array(places, dtype=np.float64)
+                positions = [MISSING if value is None else value for value in values]
+                columns[name] = np.array(positions, dtype=np.float64)
                 columns[name][np.isinf(columns[name])] = math.nan
                 self.seen.add(name)
         for name, (at, found) in self._cells.items():
@@ -96,8 +96,8 @@ class RowBuilder:
 
     def _clear(self) -> None:
         self._kinds: list[int] = []
-        self._places: list[Place] = []
-        self._open: dict[int, int] = {}
+        self._positions: list[Position] = []
+        self._open_rows: dict[int, int] = {}
         self._cells: dict[str, tuple[list[int], list[float]]] = {}
 
 
@@ -120,12 +120,12 @@ def number(value: object) -> float | None:
             return float(value)
         except OverflowError:
             return math.nan
-    if isinstance(value, str) and value.lower() in _WORDS:
+    if isinstance(value, str) and value.lower() in _NON_FINITE:
         return math.nan
     return None
 
 
-def moment(value: object, factor: float = 1.0) -> float | None:
+def epoch_seconds(value: object, factor: float = 1.0) -> float | None:
     """A time in seconds since the epoch, from a number of `1 / factor` seconds; None for one
     that no clock can show."""
     plain = number(value)
@@ -134,10 +134,10 @@ def moment(value: object, factor: float = 1.0) -> float | None:
     return plain / factor
 
 
-def whole_step(value: object) -> float | None:
+def step_number(value: object) -> float | None:
     """A step; None for what is none, not finite or past what a step can be."""
     plain = number(value)
     return plain if plain is not None and abs(plain) <= FURTHEST_STEP else None
 
 
-_WORDS = frozenset({"nan", "-nan", "inf", "-inf", "+inf", "infinity", "-infinity"})
+_NON_FINITE = frozenset({"nan", "-nan", "inf", "-inf", "+inf", "infinity", "-infinity"})

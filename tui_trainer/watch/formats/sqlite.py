@@ -20,10 +20,10 @@ from urllib.parse import quote
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
-from tui_trainer.watch.formats.record_columns import measure, moment, number, whole_step
+from tui_trainer.watch.formats.record_columns import epoch_seconds, measure, number, step_number
 from tui_trainer.watch.formats.scalar_series import ScalarSource
 from tui_trainer.watch.tables.flatten import flat
-from tui_trainer.watch.tables.metric_decoder import null_words
+from tui_trainer.watch.tables.metric_decoder import null_non_finite
 from tui_trainer.watch.tables.source import SourceFacts
 
 MAGIC = b"SQLite format 3\0"
@@ -69,7 +69,10 @@ def signature(path: Path) -> Signature:
 
 def columns(path: Path, table: str) -> set[str]:
     """The columns of a table; none where there is no such table. Raises `sqlite3.Error`."""
-    return {words(row[0]) for row in query(path, "SELECT name FROM pragma_table_info(?)", (table,))}
+    return {
+        decode_text(row[0])
+        for row in query(path, "SELECT name FROM pragma_table_info(?)", (table,))
+    }
 
 
 def tool_of(path: Path) -> str | None:
@@ -88,7 +91,7 @@ def runs_of(path: Path, tool: str) -> list[tuple[str, str]]:
         rows = query(path, _MLFLOW_RUNS, (_MOST_RUNS,))
     else:
         rows = query(path, _TRACKIO_RUNS.format(run=run_column(path)), (_MOST_RUNS,))
-    return [(words(run), words(name) or words(run)) for run, name in rows]
+    return [(decode_text(run), decode_text(name) or decode_text(run)) for run, name in rows]
 
 
 def run_column(path: Path) -> str:
@@ -99,12 +102,12 @@ def run_column(path: Path) -> str:
 class _DatabaseSource(ScalarSource):
     """One run of a database, read by the number of its rows."""
 
-    def __init__(self, path: Path, run: str, ends: bool = False) -> None:
+    def __init__(self, path: Path, run: str, ends_only: bool = False) -> None:
         super().__init__()
         self.path = path
         self._run, self._is_run = bound(run)
-        self._wrong = 0
-        self._ends = ends
+        self._malformed = 0
+        self._ends_only = ends_only
         self._row = 0
         self._jumped = False
         self._inode = 0
@@ -121,24 +124,26 @@ class _DatabaseSource(ScalarSource):
         seen = signature(self.path)
         if seen == self._seen or seen[0] == 0:
             return False, False
-        anew = seen[0] != self._inode and self._inode != 0
-        if anew:
-            self.anew()
+        restarted = seen[0] != self._inode and self._inode != 0
+        if restarted:
+            self.reset()
             self._row = 0
-            self.say("anew", f"{self.path.name}: replaced, and read again from its start")
+            self.warn("restarted", f"{self.path.name}: replaced, and read again from its start")
         self._inode = seen[0]
         try:
             count = self._rows()
-            if self._ends and count >= _SLICE:
+            if self._ends_only and count >= _SLICE:
                 self._jump()
             if count < _SLICE:
                 self._facts = self._describe()
         except (sqlite3.Error, ValueError) as error:
             if "locked" in str(error) or "busy" in str(error):
-                return anew, False
+                return restarted, False
             self._seen = seen
-            return self.say("broken", f"{self.path.name}: cannot be read: {error}") or anew, False
-        changed = self.unsay("broken") or anew or count > 0
+            return self.warn(
+                "broken", f"{self.path.name}: cannot be read: {error}"
+            ) or restarted, False
+        changed = self.clear_warning("broken") or restarted or count > 0
         more = count >= _SLICE
         self.flush()
         if not more:
@@ -153,7 +158,7 @@ class _DatabaseSource(ScalarSource):
 
     def _jump(self) -> None:
         """Passes over all but the newest rows, once."""
-        self._ends = False
+        self._ends_only = False
         statement = (
             f"SELECT rowid FROM metrics WHERE {self._run_column()} {self._is_run}"  # noqa: S608
             " ORDER BY rowid DESC LIMIT 1 OFFSET ?"
@@ -164,9 +169,9 @@ class _DatabaseSource(ScalarSource):
 
     def _leave_out(self) -> None:
         """Counts a row whose step is none."""
-        self._wrong += 1
-        which = "1 row has" if self._wrong == 1 else f"{self._wrong:,} rows have"
-        self.say("steps", f"{self.path.name}: {which} a step that is not a number; left out")
+        self._malformed += 1
+        which = "1 row has" if self._malformed == 1 else f"{self._malformed:,} rows have"
+        self.warn("steps", f"{self.path.name}: {which} a step that is not a number; left out")
 
     def _run_column(self) -> str:
         return "run_uuid"
@@ -181,8 +186,8 @@ class _DatabaseSource(ScalarSource):
 class TrackioSource(_DatabaseSource):
     """One run of a Trackio project: a row of JSON a step."""
 
-    def __init__(self, path: Path, run: str, ends: bool = False) -> None:
-        super().__init__(path, run, ends)
+    def __init__(self, path: Path, run: str, ends_only: bool = False) -> None:
+        super().__init__(path, run, ends_only)
         self._key = ""
 
     def _run_column(self) -> str:
@@ -205,7 +210,7 @@ class TrackioSource(_DatabaseSource):
             epoch = named.pop("epoch", None)
             named.pop("step", None)
             named.pop("time", None)
-            at = whole_step(step)
+            at = step_number(step)
             if at is None and step is not None:
                 self._leave_out()
                 continue
@@ -225,7 +230,7 @@ class TrackioSource(_DatabaseSource):
             return SourceFacts()
         name, config, created = rows[0]
         found = {n: v for n, v in flat(_decode(config)).items() if not n.startswith("_")}
-        return SourceFacts(name=words(name), config=found, created_at=seconds(created))
+        return SourceFacts(name=decode_text(name), config=found, created_at=seconds(created))
 
 
 class MlflowDatabaseSource(_DatabaseSource):
@@ -241,14 +246,14 @@ class MlflowDatabaseSource(_DatabaseSource):
         for row, key, value, stamp, step, is_nan in rows:
             self._row = row
             one = None if is_nan else number(value)
-            at = 0.0 if step is None else whole_step(step)
+            at = 0.0 if step is None else step_number(step)
             if at is None:
                 self._leave_out()
                 continue
-            self.put(
-                moment(stamp, 1000) or 0.0,
+            self.add_in_order(
+                epoch_seconds(stamp, 1000) or 0.0,
                 at,
-                self.naming(words(key)),
+                self.naming(decode_text(key)),
                 math.nan if one is None else one,
             )
         return len(rows)
@@ -268,22 +273,22 @@ class MlflowDatabaseSource(_DatabaseSource):
             (self._run,),
         )
         return SourceFacts(
-            name=words(name) or None,
-            config={f"params.{words(key)}": words(value) for key, value in params},
-            created_at=moment(started, 1000) or None,
-            status=_ENDS.get(words(status)),
+            name=decode_text(name) or None,
+            config={f"params.{decode_text(key)}": decode_text(value) for key, value in params},
+            created_at=epoch_seconds(started, 1000) or None,
+            status=_ENDS.get(decode_text(status)),
         )
 
 
 def _decode(content: Any) -> dict[str, Any]:
     data = content if isinstance(content, bytes) else str(content).encode()
     try:
-        return msgspec.json.decode(null_words(data), type=dict[str, Any])
+        return msgspec.json.decode(null_non_finite(data), type=dict[str, Any])
     except BAD_CONTENT:
         return {}
 
 
-def words(value: Any) -> str:
+def decode_text(value: Any) -> str:
     """A text of the database; bytes that are no UTF-8 become surrogates, as in file names."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
@@ -302,8 +307,8 @@ def bound(text: str) -> tuple[str | bytes, str]:
 def seconds(stamp: Any) -> float | None:
     """A time in seconds since the epoch, from a number of them or ISO 8601."""
     if isinstance(stamp, int | float):
-        return moment(stamp)
+        return epoch_seconds(stamp)
     try:
-        return datetime.fromisoformat(words(stamp)).timestamp()
+        return datetime.fromisoformat(decode_text(stamp)).timestamp()
     except (ValueError, OverflowError):
         return None

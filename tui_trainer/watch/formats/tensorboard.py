@@ -26,7 +26,7 @@ _STAMP = re.compile(r"tfevents\.(\d+)")
 _HPARAMS_FOLDER = re.compile(r"\d{9,}(\.\d+)?")
 _MOST_SETTINGS = 1024 * 1024
 # What the loggers write beside the metrics and nobody plots.
-_NO_METRICS = frozenset({"hp_metric"})
+_NOT_PLOTTED = frozenset({"hp_metric"})
 
 
 @dataclass
@@ -34,10 +34,10 @@ class _EventFile:
     """One file and its writer: `last` is the newest step by metric; `beside` that another
     writer wrote the same metrics at the same time."""
 
-    growing: BinaryTail
+    tail: BinaryTail
     frames: Frames = field(default_factory=Frames)
     last: dict[str, float] = field(default_factory=dict)
-    beside: bool = False
+    is_concurrent: bool = False
     waits: bool = True
 
 
@@ -48,10 +48,10 @@ class TensorBoardSource(ScalarSource):
     check of every record of up to 1 KiB is verified; damage is passed over to the next record.
     """
 
-    def __init__(self, folder: Path, ends: bool = False) -> None:
+    def __init__(self, folder: Path, ends_only: bool = False) -> None:
         super().__init__()
         self.folder = folder
-        self._ends = ends
+        self._ends_only = ends_only
         self._files: dict[Path, _EventFile] = {}
         self._newest: dict[str, tuple[float, float]] = {}
         self._config: dict[str, Any] = {}
@@ -61,23 +61,23 @@ class TensorBoardSource(ScalarSource):
     @property
     def whole(self) -> bool:
         """Whether no rows were passed over."""
-        return all(file.growing.whole for file in self._files.values())
+        return all(file.tail.whole for file in self._files.values())
 
     def read(self) -> tuple[bool, bool]:
         """Reads a slice of the first file that has more."""
         self._list()
         changed = False
         for file in self._files.values():
-            piece = file.growing.poll()
-            if piece.restarted:
-                self._begin_again()
+            chunk = file.tail.poll()
+            if chunk.restarted:
+                self._restart()
                 return True, True
-            if piece.jumped:
+            if chunk.jumped:
                 file.frames.forget()
-            if piece.data:
-                self._feed(file, piece.data)
+            if chunk.data:
+                self._feed(file, chunk.data)
                 changed = True
-            if piece.more:
+            if chunk.more:
                 return self.flush() or changed, True
         changed |= self.flush()
         return self.rebuild() or changed, False
@@ -86,9 +86,9 @@ class TensorBoardSource(ScalarSource):
         """Says that a last record is cut off, once its file is quiet."""
         changed = False
         for file in self._files.values():
-            path = file.growing.path
+            path = file.tail.path
             if file.frames.pending and _is_quiet(path):
-                changed |= self.say(f"torn {path}", f"{path.name}: the last record is cut off")
+                changed |= self.warn(f"torn {path}", f"{path.name}: the last record is cut off")
         if not self._settled:
             self._settled = changed = True
             self._read_settings()
@@ -109,17 +109,17 @@ class TensorBoardSource(ScalarSource):
         # One that vanished leaves its rows; a new one comes last, as it is read after the others.
         for path in found:
             if path not in self._files:
-                self._files[path] = _EventFile(BinaryTail(path, self._ends))
+                self._files[path] = _EventFile(BinaryTail(path, self._ends_only))
 
-    def _begin_again(self) -> None:
-        self.anew()
+    def _restart(self) -> None:
+        self.reset()
         self._files.clear()
         self._newest.clear()
-        self.say("anew", "an event file was replaced or truncated, and all were read again")
+        self.warn("restarted", "an event file was replaced or truncated, and all were read again")
 
     def _feed(self, file: _EventFile, data: bytes) -> None:
-        path = file.growing.path
-        self.unsay(f"torn {path}")
+        path = file.tail.path
+        self.clear_warning(f"torn {path}")
         for record in file.frames.feed(data):
             try:
                 event = read_event(record)
@@ -127,18 +127,18 @@ class TensorBoardSource(ScalarSource):
                 file.frames.damaged += len(record)
                 continue
             if event is not None:
-                self._take(file, event)
+                self._add_event(file, event)
         if file.frames.damaged:
             size = f"{file.frames.damaged:,} bytes"
-            self.say(f"damage {path}", f"{path.name}: {size} are damaged; left out")
+            self.warn(f"damage {path}", f"{path.name}: {size} are damaged; left out")
 
-    def _take(self, file: _EventFile, event: SummaryEvent) -> None:
+    def _add_event(self, file: _EventFile, event: SummaryEvent) -> None:
         if self._created is None and event.wall > 0:
             self._created = event.wall
         for tag, content in (event.config or {}).items():
-            self._learn(tag, content)
+            self._add_setting(tag, content)
         for tag, value in event.values:
-            if tag in _NO_METRICS:
+            if tag in _NOT_PLOTTED:
                 continue
             name = self.naming(tag)
             if not self.has_room(name):
@@ -157,19 +157,19 @@ class TensorBoardSource(ScalarSource):
         if last is not None:
             return event.step < last
         known = self._newest.get(name)
-        if known is None or event.step > known[0] or file.beside:
+        if known is None or event.step > known[0] or file.is_concurrent:
             return False
         # A restart begins after its predecessor's last word; another writer did not wait.
         if event.wall <= known[1]:
-            file.beside = True
-            self.say(
+            file.is_concurrent = True
+            self.warn(
                 "writers",
                 "several processes wrote at once; of rows with one step the last one read is kept",
             )
             return False
         return event.step < known[0]
 
-    def _learn(self, tag: str, content: bytes) -> None:
+    def _add_setting(self, tag: str, content: bytes) -> None:
         try:
             if tag.startswith("_hparams_/"):
                 self._config |= {f"hparams.{name}": value for name, value in hparams(content)}
@@ -182,17 +182,17 @@ class TensorBoardSource(ScalarSource):
 
     def _read_settings(self) -> None:
         """What stands beside: Lightning's `hparams.yaml`, and the folders of `add_hparams`."""
-        beside = read_flat(self.folder / "hparams.yaml")
-        self._config |= {f"hparams.{name}": value for name, value in beside.values.items()}
-        if beside.problem is not None:
-            self.say("settings", beside.problem)
+        is_concurrent = read_flat(self.folder / "hparams.yaml")
+        self._config |= {f"hparams.{name}": value for name, value in is_concurrent.values.items()}
+        if is_concurrent.problem is not None:
+            self.warn("settings", is_concurrent.problem)
         for folder in settings_folders(self.folder):
             for path in event_files(folder):
                 try:
                     records = Frames().feed(read_regular(path, _MOST_SETTINGS))
                     for event in map(read_event, records):
                         for tag, content in (event.config or {}).items() if event else ():
-                            self._learn(tag, content)
+                            self._add_setting(tag, content)
                 except (OSError, ValueError):
                     continue
 

@@ -20,7 +20,7 @@ from tui_trainer.watch.formats.binary_tail import BinaryTail
 from tui_trainer.watch.formats.encodings.protobuf import BYTES, fields, signed, text
 from tui_trainer.watch.formats.record_columns import number
 from tui_trainer.watch.tables.flatten import flat
-from tui_trainer.watch.tables.metric_decoder import null_words
+from tui_trainer.watch.tables.metric_decoder import null_non_finite
 from tui_trainer.watch.tables.source import SourceFacts
 
 MAGIC = b":W&B\xe1\xbe\x00"
@@ -30,8 +30,8 @@ _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 _LONGEST = 64 * 1024 * 1024
 _QUIET_SECONDS = 2.0
 # A loop's own counter says more than the number of calls to `log`.
-_STEPS = ("train/global_step", "trainer/global_step", "global_step")
-_PLACES = frozenset({"_step", "_timestamp", "_runtime"})
+_STEP_KEYS = ("train/global_step", "trainer/global_step", "global_step")
+_POSITION_KEYS = frozenset({"_step", "_timestamp", "_runtime"})
 
 
 class RecordBlocks:
@@ -109,15 +109,15 @@ class RecordBlocks:
 class WandbSource(ForeignSource):
     """Reads one `.wandb` file as it grows."""
 
-    def __init__(self, path: Path, ends: bool = False) -> None:
+    def __init__(self, path: Path, ends_only: bool = False) -> None:
         super().__init__()
-        self._growing = BinaryTail(path, ends)
+        self._tail = BinaryTail(path, ends_only)
         self._begin()
 
     def _begin(self) -> None:
         self._blocks = RecordBlocks()
         self._step_key: str | None = None
-        self._first = True
+        self._is_first = True
         self._config: dict[str, Any] = {}
         self._name: str | None = None
         self._created: float | None = None
@@ -127,44 +127,44 @@ class WandbSource(ForeignSource):
     @property
     def whole(self) -> bool:
         """Whether no rows were passed over."""
-        return self._growing.whole
+        return self._tail.whole
 
     def read(self) -> tuple[bool, bool]:
         """Reads one slice."""
-        piece = self._growing.poll()
-        if piece.restarted:
-            self.anew()
+        chunk = self._tail.poll()
+        if chunk.restarted:
+            self.reset()
             self._begin()
-            self.say(
-                "anew",
-                f"{self._growing.path.name}: replaced or truncated, and read again from its start",
+            self.warn(
+                "restarted",
+                f"{self._tail.path.name}: replaced or truncated, and read again from its start",
             )
-        if piece.data:
-            self.unsay("torn")
-            if piece.jumped:
+        if chunk.data:
+            self.clear_warning("torn")
+            if chunk.jumped:
                 self._blocks.forget()
-            for record in self._blocks.feed(piece.data):
+            for record in self._blocks.feed(chunk.data):
                 try:
-                    self._take(record)
+                    self._read_record(record)
                 except BAD_CONTENT:
                     self._unreadable += 1
-            odd = self._blocks.damaged + self._unreadable
-            if odd:
-                which = "1 record is" if odd == 1 else f"{odd:,} records are"
-                self.say("damage", f"{self._growing.path.name}: {which} damaged; left out")
+            damaged = self._blocks.damaged + self._unreadable
+            if damaged:
+                which = "1 record is" if damaged == 1 else f"{damaged:,} records are"
+                self.warn("damage", f"{self._tail.path.name}: {which} damaged; left out")
             self.flush()
-        return bool(piece.data) or piece.restarted, piece.more
+        return bool(chunk.data) or chunk.restarted, chunk.more
 
     def settle(self) -> bool:
         """Says that the last record is cut off, once the file is quiet."""
-        path = self._growing.path
+        path = self._tail.path
         if not self._blocks.pending or self._exit is not None:
             return False
         try:
             quiet = abs(time.time() - path.stat().st_mtime) > _QUIET_SECONDS
         except OSError:
             quiet = True
-        return quiet and self.say("torn", f"{path.name}: the last record is cut off")
+        return quiet and self.warn("torn", f"{path.name}: the last record is cut off")
 
     def facts(self) -> SourceFacts:
         """Name, settings, and how it ended."""
@@ -178,23 +178,23 @@ class WandbSource(ForeignSource):
             lacks=self.lacks("checkpoints", *(() if ended else ("state",))),
         )
 
-    def _take(self, record: bytes) -> None:
+    def _read_record(self, record: bytes) -> None:
         for what, wire, start, end in fields(record):
             if wire != BYTES:
                 continue
             if what == 2:
-                self._take_history(record, start, end)
+                self._read_history(record, start, end)
             elif what == 5:
-                self._take_config(record, start, end)
+                self._read_config(record, start, end)
             elif what == 17:
-                self._take_run(record, start, end)
+                self._read_run(record, start, end)
             elif what == 18:
                 self._exit = 0
                 for part, kind, value, _ in fields(record, start, end):
                     if part == 1 and kind == 0:
                         self._exit = signed(value)
 
-    def _take_history(self, data: bytes, start: int, end: int) -> None:
+    def _read_history(self, data: bytes, start: int, end: int) -> None:
         values: dict[str, float] = {}
         counted: float | None = None
         for part, wire, begin, stop in fields(data, start, end):
@@ -205,15 +205,15 @@ class WandbSource(ForeignSource):
                 inner = [b for n, w, b, _ in fields(data, begin, stop) if n == 1 and w == 0]
                 counted = float(signed(inner[0])) if inner else 0.0
         counted = values.get("_step", counted)
-        if self._first:
-            self._first = False
-            self._step_key = next((key for key in _STEPS if key in values), None)
+        if self._is_first:
+            self._is_first = False
+            self._step_key = next((key for key in _STEP_KEYS if key in values), None)
             self.naming.learn(list(values))
         step = counted if self._step_key is None else values.pop(self._step_key, None)
         measured = []
         epoch = None
         for key, one in values.items():
-            if key in _PLACES:
+            if key in _POSITION_KEYS:
                 continue
             name = self.naming(key)
             if name == "epoch":
@@ -222,7 +222,7 @@ class WandbSource(ForeignSource):
                 measured.append((name, one))
         self.rows.add(step, measured, time=values.get("_timestamp"), epoch=epoch)
 
-    def _take_config(self, data: bytes, start: int, end: int) -> None:
+    def _read_config(self, data: bytes, start: int, end: int) -> None:
         for part, wire, begin, stop in fields(data, start, end):
             if part == 1 and wire == BYTES:
                 key, value = _item(data, begin, stop)
@@ -230,12 +230,12 @@ class WandbSource(ForeignSource):
                     found = _decode(value)
                     self._config |= flat(found, key) if isinstance(found, dict) else {key: found}
 
-    def _take_run(self, data: bytes, start: int, end: int) -> None:
+    def _read_run(self, data: bytes, start: int, end: int) -> None:
         for part, wire, begin, stop in fields(data, start, end):
             if wire != BYTES:
                 continue
             if part == 4:
-                self._take_config(data, begin, stop)
+                self._read_config(data, begin, stop)
             elif part == 8:
                 self._name = text(data, begin, stop) or self._name
             elif part == 17:
@@ -275,6 +275,6 @@ def _numbers(key: str, value: bytes, found: dict[str, float]) -> None:
 
 def _decode(value: bytes) -> Any:
     try:
-        return msgspec.json.decode(null_words(value))
+        return msgspec.json.decode(null_non_finite(value))
     except BAD_CONTENT:
         return None

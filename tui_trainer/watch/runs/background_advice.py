@@ -146,7 +146,7 @@ def _completed(view: RunView, result: _Result | None) -> RunView:
         return replace(view, advice=stalled)
     problem = () if result.problem is None else (result.problem,)
     if result.advice is None:
-        return replace(view, advice=stalled or None, oddities=(*view.oddities, *problem))
+        return replace(view, advice=stalled or None, warnings=(*view.warnings, *problem))
     return replace(
         view,
         advice=(*result.advice, *stalled),

@@ -20,11 +20,11 @@ def lines(file: EvaluationFile | None) -> Lines:
         found.append(_averages("best", file.best))
     shown = file.best or file.newest
     for label in worst_first(shown):
-        words = (
+        text = (
             f"F1 {label.f1:.3f}  precision {label.precision:.3f}  recall {label.recall:.3f}  "
             f"of {label.support:,}"
         )
-        found.append((label.label, words))
+        found.append((label.label, text))
     return [*found, *_confusion(shown, file.labels)]
 
 

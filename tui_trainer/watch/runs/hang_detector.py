@@ -28,7 +28,7 @@ LEAST_SECONDS = 5.0
 _MOST_EVENT_BYTES = 1024 * 1024  # of events that were there before, the newest
 _MOST_EVENTS = 1000
 _MOST_CRITICAL = 20
-_SLACK_SECONDS = 5.0  # advice said so shortly before the first look is new
+_RECENT_SECONDS = 5.0  # advice said so shortly before the first look is new
 _PAUSE_SECONDS = 10.0  # between two looks: longer than that, nobody was looking
 
 
@@ -54,14 +54,14 @@ class HangDetector:
         self.stalled: Advice | None = None
         self.critical: tuple[Advice, ...] = ()
         self._folder = folder
-        self._place: tuple[object, ...] | None = None  # where the run stood at the last look
-        self._since = 0.0  # when it came there, by the steady clock
-        self._looked: float | None = None
-        self._usual = 0.0  # seconds between two looks
+        self._position: tuple[object, ...] | None = None  # where the run stood at the last look
+        self._stuck_since = 0.0  # when it came there, by the steady clock
+        self._checked_at: float | None = None
+        self._interval = 0.0  # seconds between two looks
         self._limit: tuple[object, float | None] = (None, None)
-        self._events = _Events(folder.events_file)
+        self._events = _AdviceEvents(folder.events_file)
 
-    def look(
+    def check(
         self, state: RunState | None, status: str, info: RunInfo | None, now: float | None = None
     ) -> bool:
         """Whether what is known changed. `now` is the steady clock's time in seconds."""
@@ -72,11 +72,11 @@ class HangDetector:
         settings = (info.job.advisor if info is not None else None) or AdvisorSettings()
         is_local = state is not None and process_identity.is_here(state)
         if state is None or status != "training" or not is_local or not settings.enabled:
-            self._place, self.stalled = None, None
+            self._position, self.stalled = None, None
         else:
-            self.stalled = self._look_at_step(state, settings, info is not None, now)
-        self._usual = now - self._looked if self._looked is not None else 0.0
-        self._looked = now
+            self.stalled = self._check_step(state, settings, info is not None, now)
+        self._interval = now - self._checked_at if self._checked_at is not None else 0.0
+        self._checked_at = now
         return (self.stalled, self.critical) != before
 
     def _critical(self) -> dict[str, Advice]:
@@ -90,48 +90,48 @@ class HangDetector:
                         found[advice.id] = advice
         return found
 
-    def _look_at_step(
-        self, state: RunState, settings: AdvisorSettings, ours: bool, now: float
+    def _check_step(
+        self, state: RunState, settings: AdvisorSettings, is_engine: bool, now: float
     ) -> Advice | None:
         process = state.pid, state.start_ticks, state.pid_created
-        place = (process, state.step, _size(self._folder.metrics_file))
-        if place != self._place:
-            first = self._looked is None
-            self._place = place
-            self._since = now - (self._age(state, ours) if first else 0.0)
-        elif self._looked is not None:
-            unseen = now - self._looked
-            if unseen > max(_PAUSE_SECONDS, 3 * self._usual):
-                self._since += unseen
-        spent = now - self._since
-        if spent <= LEAST_SECONDS or state.step == state.total_steps:
+        position = (process, state.step, _size(self._folder.metrics_file))
+        if position != self._position:
+            first = self._checked_at is None
+            self._position = position
+            self._stuck_since = now - (self._seconds_stuck(state, is_engine) if first else 0.0)
+        elif self._checked_at is not None:
+            unseen = now - self._checked_at
+            if unseen > max(_PAUSE_SECONDS, 3 * self._interval):
+                self._stuck_since += unseen
+        stuck_for = now - self._stuck_since
+        if stuck_for <= LEAST_SECONDS or state.step == state.total_steps:
             return None
-        limit = self._limit_now(place, state, settings, ours)
-        if limit is None or spent <= limit:
+        limit = self._limit_now(position, state, settings, is_engine)
+        if limit is None or stuck_for <= limit:
             return None
         return self.stalled or self._advice(state, settings, limit)
 
-    def _age(self, state: RunState, ours: bool) -> float:
+    def _seconds_stuck(self, state: RunState, is_engine: bool) -> float:
         """Seconds for which the run already stood where it was first seen, by the wall clock."""
         newest = [row.time for row in self._rows() if row.time is not None][-1:]
         # A loop that is not ours renews its state as a sign of life, in a hang too.
-        newest += [state.updated_at] if ours else []
+        newest += [state.updated_at] if is_engine else []
         newest += [event.time for event in self._events.newest]
         return max(0.0, time.time() - max(newest)) if newest else 0.0
 
     def _limit_now(
-        self, place: object, state: RunState, settings: AdvisorSettings, ours: bool
+        self, position: object, state: RunState, settings: AdvisorSettings, is_engine: bool
     ) -> float | None:
         """Seconds that a step may take; None while too few were timed in this session, whose
         first ones may have to warm up."""
-        if self._limit[0] != place:
+        if self._limit[0] != position:
             limit = hardware_rules.hang_limit(self._memory(state), settings)
             if limit is not None:
-                limit = max(limit, LEAST_SECONDS if ours else self._longest_rest())
-            self._limit = place, limit
+                limit = max(limit, LEAST_SECONDS if is_engine else self._longest_pause())
+            self._limit = position, limit
         return self._limit[1]
 
-    def _longest_rest(self) -> float:
+    def _longest_pause(self) -> float:
         """Seconds in which a loop that is not ours may give no sign: it may tell of few of its
         steps, and saves when it likes."""
         times = [row.time for row in self._rows() if row.time is not None]
@@ -139,11 +139,13 @@ class HangDetector:
         return max([GAP_SECONDS, *(2 * gap for gap in gaps)])
 
     def _memory(self, state: RunState) -> AdvisorState:
-        began, rows = _began(state), self._rows()
+        session_start, rows = _session_start(state), self._rows()
         times = [
             row.step_time_ms
             for row in rows
-            if row.step_time_ms is not None and row.step_time_ms >= 0 and (row.time or 0) >= began
+            if row.step_time_ms is not None
+            and row.step_time_ms >= 0
+            and (row.time or 0) >= session_start
         ]
         # The state is renewed now and then only.
         steps = [int(row.step) for row in rows[-1:] if row.step is not None]
@@ -153,8 +155,10 @@ class HangDetector:
     def _advice(self, state: RunState, settings: AdvisorSettings, limit: float) -> Advice | None:
         memory = self._memory(state)
         memory.muted = [kind for _, kind in read_events(self._events.kept).mutes]
-        said = advice_lifecycle.report(memory, hardware_rules.stalled(memory, limit), settings)
-        return msgspec.structs.replace(said[0], id=f"stalled-at-{memory.step}") if said else None
+        reports = advice_lifecycle.report(memory, hardware_rules.stalled(memory, limit), settings)
+        return (
+            msgspec.structs.replace(reports[0], id=f"stalled-at-{memory.step}") if reports else None
+        )
 
     def _rows(self) -> list[_Row]:
         """The newest rows."""
@@ -163,7 +167,7 @@ class HangDetector:
         return []
 
 
-class _Events:
+class _AdviceEvents:
     """The events that speak of advice, read as they come."""
 
     def __init__(self, file: Path) -> None:
@@ -185,18 +189,18 @@ class _Events:
             return False
         # By its place in the file an event is new, whatever the clock is set to meanwhile; only
         # those that were there before the first look are told apart by their time.
-        since = time.time() - _SLACK_SECONDS if self._read_to is None else None
+        since = time.time() - _RECENT_SECONDS if self._read_to is None else None
         data, self._read_to = _read_end(self._file, self._read_to or 0, _MOST_EVENT_BYTES)
         events = jsonl.decode_records(data, Event)
         self.newest = events[-1:] or self.newest
-        fresh = [event for event in events if _speaks(event)]
+        fresh = [event for event in events if _is_relevant(event)]
         self.kept = [*self.kept, *fresh][-_MOST_EVENTS:]
-        came = [event for event in fresh if since is None or event.time >= since]
-        self.fresh = [*self.fresh, *came][-_MOST_EVENTS:]
+        new = [event for event in fresh if since is None or event.time >= since]
+        self.fresh = [*self.fresh, *new][-_MOST_EVENTS:]
         return bool(fresh)
 
 
-def _began(state: RunState) -> float:
+def _session_start(state: RunState) -> float:
     """When the session began, by the clock as it was set then or is set now, whichever is
     earlier: after the clock was set back, rows of this session must not pass for older ones."""
     recorded = state.pid_created or 0.0
@@ -209,7 +213,7 @@ def _began(state: RunState) -> float:
     return recorded if now is None else min(recorded, now)
 
 
-def _speaks(event: Event) -> bool:
+def _is_relevant(event: Event) -> bool:
     return event.kind in ("advice", "resumed") or event.detail.get("command") == "mute"
 
 

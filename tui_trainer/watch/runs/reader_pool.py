@@ -20,7 +20,7 @@ _LONGEST_SECONDS = 0.25
 OTHERS_SECONDS = 0.03
 # A pause now and then, in which another thread gets the interpreter.
 _WORK_SECONDS, _PAUSE_SECONDS = 0.004, 0.0001
-_KEPT = 3
+_READERS_KEPT = 3
 
 
 class ReaderPool:
@@ -35,10 +35,10 @@ class ReaderPool:
         self.loading = True
         self.loading_others = False
         self._stopping = stopping
-        self._patience = LOADING_SECONDS
+        self._budget = LOADING_SECONDS
         self._readers: dict[Path, RunReader] = {}
 
-    def aim(self, focus: RunLocation | None, others: list[RunLocation]) -> None:
+    def select(self, focus: RunLocation | None, others: list[RunLocation]) -> None:
         """Chooses what is read from now on; a few runs read before are kept for a return."""
         path = focus.path if focus is not None else None
         if path != self.focus:
@@ -52,7 +52,7 @@ class ReaderPool:
             reader = self._readers.pop(location.path, None)
             self._readers[location.path] = reader or RunReader(location)
         old = [one for one in self._readers if one != path and one not in self.others]
-        for one in old[: max(0, len(old) - _KEPT)]:
+        for one in old[: max(0, len(old) - _READERS_KEPT)]:
             del self._readers[one]
 
     def forget(self, path: Path) -> None:
@@ -69,7 +69,7 @@ class ReaderPool:
                 found |= {file.parent for file in registry.files_of(location)}
         return found
 
-    def is_of(self, path: Path) -> bool:
+    def is_relevant(self, path: Path) -> bool:
         """Whether a change of this file is one of a run that is read."""
         for chosen in self.chosen():
             reader = self._readers.get(chosen)
@@ -95,8 +95,8 @@ class ReaderPool:
         """Reads what arrived of the focused run, for a quarter of a second at most."""
         self.loading = False
         if self.focus is not None:
-            until = time.monotonic() + self._patience
-            self._patience = min(self._patience * 1.4, _LONGEST_SECONDS)
+            until = time.monotonic() + self._budget
+            self._budget = min(self._budget * 1.4, _LONGEST_SECONDS)
             worked = time.monotonic()
             while self._read(self.focus, polling):
                 now = time.monotonic()
@@ -106,7 +106,7 @@ class ReaderPool:
                 if now - worked >= _WORK_SECONDS:
                     time.sleep(_PAUSE_SECONDS)
                     worked = time.monotonic()
-        self._patience = LOADING_SECONDS
+        self._budget = LOADING_SECONDS
 
     def read_others(self, polling: bool) -> None:
         """Reads the others in turn, a slice each, until 30 ms or so are over."""

@@ -56,7 +56,7 @@ class RecordLog(Generic[T]):
                 changed = True
             for line in jsonl.split_lines(chunk.data):
                 changed = True
-                self._take(self._lines + line.number, line.data)
+                self._add(self._lines + line.number, line.data)
             self._lines += chunk.data.count(b"\n")
             if not chunk.more:
                 break
@@ -64,7 +64,7 @@ class RecordLog(Generic[T]):
             self._frozen = tuple(self._kept)
         return changed
 
-    def _take(self, number: int, line: bytes) -> None:
+    def _add(self, number: int, line: bytes) -> None:
         try:
             self._kept.append(self._decoder.decode(line))
             self.total += 1

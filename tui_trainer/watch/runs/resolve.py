@@ -18,13 +18,13 @@ _NAMED = 5
 def find_all(root: Path) -> tuple[list[SummaryReader], list[str]]:
     """Every run below a folder, newest first, and what was odd, a sentence each."""
     found = _scan(root)
-    summaries, odd = [], list(found.oddities)
+    summaries, warnings = [], list(found.warnings)
     for location in found.locations.values():
         reader = SummaryReader(location)
         reader.read()
         summaries.append(reader)
     summaries.sort(key=lambda reader: (-reader.order, str(reader.location.path)))
-    return summaries, odd
+    return summaries, warnings
 
 
 def find_location(reference: str, runs_dir: Path) -> RunLocation:
@@ -67,10 +67,10 @@ def _find_other(reference: str, runs_dir: Path, error: UserError) -> RunLocation
 
 
 def _only_one(path: Path) -> RunLocation:
-    whole = path.absolute()
-    found = Scanner(whole).scan()
-    if whole in found.locations:
-        return found.locations[whole]
+    absolute = path.absolute()
+    found = Scanner(absolute).scan()
+    if absolute in found.locations:
+        return found.locations[absolute]
     if len(found.locations) == 1:
         return next(iter(found.locations.values()))
     if found.problem is not None:

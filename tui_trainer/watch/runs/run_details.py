@@ -61,7 +61,7 @@ class RunDetails:
     evaluation: EvaluationFile | None = None
 
 
-def dossier_of(
+def read_details(
     location: RunLocation, view: RunView | None = None, *, thorough: bool = False
 ) -> RunDetails:
     """Reads what `view` does not hold; a run of a million rows takes a second without it.

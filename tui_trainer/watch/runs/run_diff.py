@@ -43,7 +43,7 @@ class ResultRow:
         if not self.better or len(known) < 2 or len(set(known)) == 1:
             return ()
         winner = min(known) if self.better == "low" else max(known)
-        return tuple(place for place, value in enumerate(self.values) if value == winner)
+        return tuple(index for index, value in enumerate(self.values) if value == winner)
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ class RunDiff:
 
     differing: tuple[ConfigDifference, ...]
     same: int
-    measures: tuple[ResultRow, ...]
+    results: tuple[ResultRow, ...]
 
 
-def contrast(views: Sequence[RunView]) -> RunDiff:
+def compare_runs(views: Sequence[RunView]) -> RunDiff:
     """What differs between runs, one column a run."""
     differing, same = differing_config([view.config for view in views])
-    return RunDiff(differing, same, tuple(_measures(views)))
+    return RunDiff(differing, same, tuple(_results(views)))
 
 
 def differing_config(
@@ -68,7 +68,7 @@ def differing_config(
     keys = dict.fromkeys(key for config in configs for key in config)
     differing, same = [], 0
     for key in keys:
-        values = tuple(words(config[key]) if key in config else None for config in configs)
+        values = tuple(config_text(config[key]) if key in config else None for config in configs)
         if len(set(values)) == 1:
             same += 1
         else:
@@ -76,14 +76,14 @@ def differing_config(
     return tuple(differing), same
 
 
-def words(value: Any) -> str:
+def config_text(value: Any) -> str:
     """A value of the configuration as one writes it: `2e-4`, `true`, `a, b`."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):
-        return ", ".join(words(item) for item in value)
+        return ", ".join(config_text(item) for item in value)
     if isinstance(value, float):
         return f"{value:.6g}".replace("e-0", "e-").replace("e+0", "e")
     return str(value)
@@ -94,7 +94,7 @@ def higher_is_better(name: str) -> bool:
     return any(part in name.casefold() for part in _HIGH)
 
 
-def _measures(views: Sequence[RunView]) -> list[ResultRow]:
+def _results(views: Sequence[RunView]) -> list[ResultRow]:
     summaries = [view.summary for view in views]
     found = [
         ResultRow("step", "count", tuple(s.step for s in summaries)),
@@ -131,8 +131,8 @@ def _extreme(
     high = higher_is_better(name)
     pairs = [_table(view, side).best(name, high) for view in views]
     values = [
-        pair[0] if pair is not None else (else_values[place] if else_values else None)
-        for place, pair in enumerate(pairs)
+        pair[0] if pair is not None else (else_values[index] if else_values else None)
+        for index, pair in enumerate(pairs)
     ]
     steps = tuple(pair[1] if pair is not None else None for pair in pairs)
     return ResultRow(title, "number", tuple(values), "high" if high else "low", steps)

@@ -39,11 +39,11 @@ class RunReader:
         self._failed_at: tuple[float, object] = (0.0, None)
         self._view: RunView | None = None
         try:
-            self._begin()
+            self._open()
         except Exception as error:
-            self._fail(error)
+            self._record_failure(error)
 
-    def _begin(self) -> None:
+    def _open(self) -> None:
         location, folder = self.location, RunFolder(self.location.path)
         self.facts = RunFacts(location)
         self._metrics: Source = open_metrics(location)
@@ -57,7 +57,7 @@ class RunReader:
         self._log_seen: Signature = None
         self._log: tuple[str, ...] = ()
         self._problems: tuple[str, ...] = ()
-        self._history_of: tuple[Event, ...] | None = None
+        self._history_events: tuple[Event, ...] | None = None
         self._event_history: EventHistory | None = None
 
     def read(self, check_process: bool = True) -> tuple[bool, bool]:
@@ -65,15 +65,15 @@ class RunReader:
         whether more metrics wait. Never raises: a file that cannot be read becomes an oddity; after
         an error that nobody foresaw the run has a `failure`, keeps what was read, and is read anew
         once its files change, though not all the time."""
-        if self.failure is not None and not self._try_again():
+        if self.failure is not None and not self._may_retry():
             return False, False
         try:
             return self._read(check_process)
         except Exception as error:
-            self._fail(error)
+            self._record_failure(error)
             return True, False
 
-    def _try_again(self) -> bool:
+    def _may_retry(self) -> bool:
         """Begins anew where the files have changed since the failure."""
         wait = RETRY_SECONDS * 2.0 ** min(self._failures, 6)
         if time.monotonic() - self._failed_at[0] < wait:
@@ -81,14 +81,14 @@ class RunReader:
         try:
             if self._failed_at[1] == self._signatures():
                 return False
-            self._begin()
+            self._open()
         except Exception as error:
-            self._fail(error)
+            self._record_failure(error)
             return False
         self.failure, self._view = None, None
         return True
 
-    def _fail(self, error: Exception) -> None:
+    def _record_failure(self, error: Exception) -> None:
         self.failure = caught(error, self.location.path)
         self._failures += 1
         self._view = None
@@ -136,18 +136,18 @@ class RunReader:
                 self._view = self._make_view()
             except Exception as error:
                 if self.failure is None:
-                    self._fail(error)
+                    self._record_failure(error)
                 self._view = RunView(unreadable_row(self.location, self.failure or ""))
         return self._view
 
     def _make_view(self) -> RunView:
         history, source = self._metrics.history, self.facts.source
         events = self._events.records if self._events is not None else ()
-        own = self._own_advice(events)
+        own_advice = self._own_advice(events)
         train, evals = history.train.table(), history.evals.table()
         row = self.facts.summary(peek_of(history, source))
-        said = () if self.failure is None else (f"cannot be read: {self.failure}",)
-        row = with_problems(row, *said, *self._problems)
+        messages = () if self.failure is None else (f"cannot be read: {self.failure}",)
+        row = with_problems(row, *messages, *self._problems)
         return RunView(
             summary=row,
             info=self.facts.info,
@@ -157,13 +157,13 @@ class RunReader:
             events=events,
             hardware=self._hardware.records if self._hardware is not None else (),
             commandable=self.facts.is_live_here(),
-            oddities=tuple(self._oddities()),
+            warnings=tuple(self._warnings()),
             log_tail=self._log,
             resumed_at=tuple(to for _, to in history.rewinds),
             config=self.facts.config if self.location.kind == "run" else source.config,
             lacks=source.lacks,
-            advice=(*own.advice, *self._stalled()) if own is not None else None,
-            applied=own.applied if own is not None else frozenset(),
+            advice=(*own_advice.advice, *self._stalled()) if own_advice is not None else None,
+            applied=own_advice.applied if own_advice is not None else frozenset(),
         )
 
     def _stalled(self) -> tuple[Advice, ...]:
@@ -173,8 +173,8 @@ class RunReader:
 
     def _own_advice(self, events: tuple[Event, ...]) -> EventHistory | None:
         """What the run's own advisor said; None where it had none."""
-        if events is not self._history_of:
-            self._history_of = events
+        if events is not self._history_events:
+            self._history_events = events
             advised = any(
                 event.kind == "advice" or (event.kind == "setup" and event.detail.get("advised"))
                 for event in events
@@ -182,25 +182,27 @@ class RunReader:
             self._event_history = event_history.read_events(events) if advised else None
         return self._event_history
 
-    def _oddities(self) -> list[str]:
-        said = [f"cannot be read: {self.failure}"] if self.failure is not None else []
-        said += [*self.facts.oddities(), *self._metrics.oddities(), *self._problems]
+    def _warnings(self) -> list[str]:
+        messages = [f"cannot be read: {self.failure}"] if self.failure is not None else []
+        messages += [*self.facts.warnings(), *self._metrics.warnings(), *self._problems]
         history = self._metrics.history
         # A run of ours says itself that it was resumed, by an event.
         if history.rewinds and self.location.kind != "run":
             back, to = history.rewinds[-1]
             times = "once" if history.rewind_count == 1 else f"{history.rewind_count:,} times"
-            said.append(
+            messages.append(
                 f"{self.location.metrics.name}: steps went back {times}, last from {back:,.0f} to "
                 f"{to:,.0f}; the later rows are kept"
             )
         for log in (self._events, self._hardware):
             if log is not None and log.unreadable:
                 first = f"the first is line {log.first_unreadable:,}: {log.reason}"
-                said.append(f"{log.path.name}: {lines(log.unreadable)} cannot be read ({first})")
+                messages.append(
+                    f"{log.path.name}: {lines(log.unreadable)} cannot be read ({first})"
+                )
         if self._events is not None and self._events.forgotten:
-            said.append(f"{self._events.path.name}: only the newest {EVENTS_KEPT:,} are kept")
-        return said
+            messages.append(f"{self._events.path.name}: only the newest {EVENTS_KEPT:,} are kept")
+        return messages
 
     def _read_log(self) -> bool:
         if self.facts.status not in ("failed", "crashed"):

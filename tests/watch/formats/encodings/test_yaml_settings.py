@@ -106,4 +106,4 @@ def test_a_run_names_settings_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "hparams.yaml").write_text("lr: 1e-3\nbetas: [0.9\n")
     view = read_run(tmp_path / "metrics.csv", "csv")
     assert view.config["hparams.lr"] == 1e-3
-    assert [one for one in view.oddities if "hparams.yaml: line 3 is not YAML" in one]
+    assert [one for one in view.warnings if "hparams.yaml: line 3 is not YAML" in one]

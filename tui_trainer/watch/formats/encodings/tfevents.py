@@ -174,9 +174,9 @@ def _read_value(data: bytes, start: int, end: int, event: SummaryEvent) -> None:
         elif number == 9 and wire == BYTES:
             metadata = (begin, stop)
     if value is None and tensor is not None:
-        value, words = _read_tensor(data, *tensor)
-        if words is not None and tag.endswith("text_summary"):
-            event.config = {**(event.config or {}), tag: words}
+        value, string = _read_tensor(data, *tensor)
+        if string is not None and tag.endswith("text_summary"):
+            event.config = {**(event.config or {}), tag: string}
     if value is not None:
         event.values.append((tag, value))
     elif metadata is not None and tag.startswith("_hparams_/"):
@@ -191,7 +191,7 @@ def _read_tensor(data: bytes, start: int, end: int) -> tuple[float | None, bytes
     """A tensor's only number, or its only string."""
     dtype, count = 0, 1
     value: float | None = None
-    words: bytes | None = None
+    string: bytes | None = None
     for number, wire, begin, stop in fields(data, start, end):
         if number == 1 and wire == 0:
             dtype = begin
@@ -208,8 +208,8 @@ def _read_tensor(data: bytes, start: int, end: int) -> tuple[float | None, bytes
         elif number in (7, 10) and dtype in _INT:
             value = _integer(data, wire, begin, stop)
         elif number == 8 and wire == BYTES:
-            words = data[begin:stop]
-    return (value if count == 1 else None), (words if dtype == _STRING else None)
+            string = data[begin:stop]
+    return (value if count == 1 else None), (string if dtype == _STRING else None)
 
 
 def _integer(data: bytes, wire: int, begin: int, stop: int) -> float | None:
