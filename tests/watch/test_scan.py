@@ -157,7 +157,7 @@ def test_the_number_of_folders_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
         put(tmp_path / f"d{index}" / "log.jsonl")
     result = Scanner(tmp_path).scan()
     assert len(result.locations) == 4
-    assert result.warnings == ("more than 5 folders; the rest is left out",)
+    assert result.warnings == ("more than 5 folders; the others are not searched",)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A whole folder of runs, watched by one thread."""
+"""Watches a whole folder of runs from one thread."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.text import formats
 from tui_trainer.watch.error_boundary import caught
 from tui_trainer.watch.file_events import FileEvents
 from tui_trainer.watch.runs.backfill import PAUSE_SECONDS, Backfill
@@ -24,21 +25,26 @@ from tui_trainer.watch.throttle import Throttle
 
 _log = logging.getLogger(__name__)
 
-# Bursts of writes are read together: at most one reading in this many seconds, and a stream
-# of them at an even pace.
+# Bursts of writes are read together: at least this many seconds between two rounds.
 COALESCE_SECONDS = 0.02
-_BUDGET_SECONDS = 0.03
+_BUDGET_SECONDS = 0.03  # for reading summaries in one round
 _MOST_NAMED = 3
 MOST_OTHERS = 8
 
 
 class FolderWatcher:
-    """Watches a folder of runs, a run folder or a metrics file; it need not exist yet.
+    """Watches a folder of runs, a run folder or a metrics file, which need not exist yet.
 
-    `on_change` is called from the watcher's own thread with a frozen snapshot, and only when
-    something changed. The focused run and those asked for by `also` are read whole, when the
-    system gives notice and every `look_seconds`, as some file systems give none; all others are
-    looked at every `poll_seconds`.
+    The focused run and those given to `watch_others` are read completely, of all others only the
+    summary for the run list.
+
+    Args:
+        root: the folder or file.
+        on_change: called from the watcher's thread with a snapshot whenever something changed.
+        poll_seconds: time between two scans of the folder and of the summaries.
+        check_seconds: time between two readings of the runs that are read completely, as some file
+            systems give no notices of changes.
+        advisor: settings for the advice on runs without an advisor of their own.
     """
 
     def __init__(
@@ -92,20 +98,20 @@ class FolderWatcher:
             thread.join()
 
     def focus(self, path: Path | None) -> None:
-        """Chooses the run that is read whole; None chooses the newest active run, else the
-        newest. A path that is not there (yet) is remembered, and the choice made as for None."""
+        """Selects the focused run; None selects the newest active run, or else the newest. While
+        a path does not exist, the selection is as for None."""
         self._wanted = path.expanduser().absolute() if path is not None else None
         self._rescan = self._rescan or (path is not None and self._wanted not in self._summaries)
         self._wake.set()
 
     def watch_others(self, paths: Iterable[Path]) -> None:
-        """Chooses the runs that are read whole beside the focused one, the first eight of them;
-        replaces the earlier choice. Runs that are not there (yet) are remembered."""
+        """Selects further runs to read completely, at most `MOST_OTHERS`, instead of the earlier
+        ones. A path that does not exist is read once it does."""
         self._others = tuple(path.expanduser().absolute() for path in paths)[:MOST_OTHERS]
         self._wake.set()
 
     def refresh(self) -> None:
-        """Looks at everything now."""
+        """Reads everything again now."""
         self._rescan = True
         self._wake.set()
 
@@ -124,7 +130,7 @@ class FolderWatcher:
             self._advice.stop()
 
     def _report_failure(self, error: Exception) -> None:
-        """Says on the screen that a round failed; what was read before stays."""
+        """Publishes a warning that a round failed, with what was read before."""
         reason = f"reading the folder failed, next try follows: {caught(error, self.root)}"
         if reason == self._failure or self._stopping.is_set():
             return
@@ -134,7 +140,8 @@ class FolderWatcher:
         self._notify(self._sent)
 
     def _round(self, next_poll: float) -> float:
-        """One round: poll if it is time, read, tell, wait. Gives the time of the next poll."""
+        """One round: polls if it is time, reads, publishes, waits. Returns the time of the next
+        poll."""
         self._wake.clear()
         started = time.monotonic()
         self._is_stream = self._throttle.is_stream(started)
@@ -176,7 +183,7 @@ class FolderWatcher:
         self._needs_sorting = True
 
     def _select_runs(self) -> None:
-        """Settles on the focused run and on the folders that the system shall watch."""
+        """Selects the focused run, the others, and the folders to be notified of."""
         if self._needs_sorting:
             self._needs_sorting = False
             self._sort_summaries()
@@ -189,14 +196,14 @@ class FolderWatcher:
                     self._summaries[path].adopt(self._readers.view(path).summary)
             chosen = self._summaries[focus].location if focus is not None else None
             self._readers.select(chosen, [self._summaries[path].location for path in others])
-        # A stream of rows is looked at at its pace: a notice for each of them would cost more.
+        # While rows stream in they are read at a fixed pace; a notice for each would cost more.
         folders = set() if self._is_stream else self._readers.folders()
         if self._scan_result.problem is None:
             folders.add(self.root if self.root.is_dir() else self.root.parent)
         self._file_events.watch(folders)
 
     def _sort_summaries(self) -> None:
-        """Orders the list newest first, and finds the newest active run, else the newest."""
+        """Sorts the list newest first, and finds the newest active run, or else the newest."""
 
         def key(reader: SummaryReader) -> tuple[float, str]:
             return -reader.order, str(reader.location.path)
@@ -210,7 +217,7 @@ class FolderWatcher:
         return self._readers.loading or self._readers.loading_others
 
     def _read_summaries(self) -> None:
-        """Reads rows of the list afresh, for 30 ms or so."""
+        """Reads summaries that are due, for about 30 ms."""
         until = time.monotonic() + _BUDGET_SECONDS
         read_whole = self._readers.chosen()
         while self._unread:
@@ -275,18 +282,17 @@ class FolderWatcher:
 
 
 def _unreadable(runs: list[RunSummary]) -> list[str]:
-    """The runs that cannot be read, a sentence each while they are few."""
+    """Warnings about runs that cannot be read, one each while they are few."""
     unreadable = [run for run in runs if run.problem]
     messages = [f"run {run.name}: {run.problem}" for run in unreadable[:_MOST_NAMED]]
     if len(unreadable) > _MOST_NAMED:
-        messages.append(
-            f"{len(unreadable):,} runs cannot be read completely; the list of runs shows why"
-        )
+        runs_text = formats.plural(len(unreadable), "run")
+        messages.append(f"{runs_text} cannot be read completely; the run list shows why")
     return messages
 
 
 def _new_rows(before: FolderView | None, view: FolderView) -> int:
-    """The rows that the focused run has more than before; 1 where it is another run."""
+    """The number of new rows of the focused run; 1 where there is no earlier view of it."""
     if before is None or before.loading or before.focused is None or view.focused is None:
         return 1
     return max(0, view.focused.rows - before.focused.rows)
@@ -294,5 +300,5 @@ def _new_rows(before: FolderView | None, view: FolderView) -> int:
 
 def _is_active(reader: SummaryReader) -> bool:
     status = reader.status
-    # A foreign file that still grows says no more than "unknown" of its writer.
+    # A growing file of another tool has the status "unknown".
     return status in ACTIVE_STATES or (reader.location.kind != "run" and status == "unknown")

@@ -1,5 +1,5 @@
-"""A classifier's scores and what was found in the data, as lines. Names are as in the data: who
-shows them cleans them."""
+"""A classifier's scores and the data report, as lines of label and text. Names are as in the data;
+the caller makes them safe for a terminal."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from tui_trainer.contracts.data import DataReport
 from tui_trainer.contracts.evaluation import ClassScore, Evaluation, EvaluationFile
 
 Lines = list[tuple[str, str]]
-MOST_COLUMNS = 10  # of a confusion matrix that is shown whole
+MOST_COLUMNS = 10  # largest confusion matrix that is shown completely
 _MOST_CONFUSIONS = 10
 
 
 def lines(file: EvaluationFile | None) -> Lines:
-    """Averages, every class, and what is taken for what."""
+    """Averages, the scores of every class, and confusions."""
     if file is None:
         return []
     found = [_averages("newest", file.newest)]
@@ -29,13 +29,13 @@ def lines(file: EvaluationFile | None) -> Lines:
 
 
 def worst_first(evaluation: Evaluation) -> list[ClassScore]:
-    """The classes that have validation examples, the least F1 first."""
+    """The classes that have validation examples, lowest F1 first."""
     known = [item for item in evaluation.classes if item.support]
     return sorted(known, key=lambda item: (item.f1, item.label))
 
 
 def confusions(evaluation: Evaluation, labels: list[str]) -> list[tuple[int, str, str]]:
-    """(how often, true class, taken for) of every confusion, the commonest first."""
+    """(count, true class, predicted class) of every confusion, most frequent first."""
     wrong = [
         (count, labels[i], labels[j])
         for i, row in enumerate(evaluation.confusion)
@@ -46,7 +46,7 @@ def confusions(evaluation: Evaluation, labels: list[str]) -> list[tuple[int, str
 
 
 def data_lines(report: DataReport | None) -> Lines:
-    """Counts of what was found before training, without the zeros."""
+    """The counts of the data report that are not zero."""
     if report is None:
         return []
     repeats = report.repeats
@@ -69,7 +69,7 @@ def data_lines(report: DataReport | None) -> Lines:
 
 
 def _not_taught(report: DataReport) -> Lines:
-    """Rows left out and fields not used, of each part."""
+    """Rows left out and fields not used, for each part of the data."""
     found = []
     for name, part in (
         ("training", report.train),
@@ -94,7 +94,7 @@ def _averages(name: str, evaluation: Evaluation) -> tuple[str, str]:
 
 
 def _confusion(evaluation: Evaluation, labels: list[str]) -> Lines:
-    """The matrix where it is small, else the commonest confusions."""
+    """The confusion matrix if it is small, otherwise the most frequent confusions."""
     matrix = evaluation.confusion
     if len(labels) <= MOST_COLUMNS:
         width = max(len(str(count)) for row in matrix for count in row) + 1

@@ -1,6 +1,6 @@
-"""Standing by a run that trains: a step that takes too long, and critical advice, within seconds.
+"""Detects a step that takes too long, and new critical advice, in a run that trains.
 
-A crash needs no vigil: the run's status says that its process is gone.
+Crashes are not detected here: the run's status tells that its process is gone.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tui_trainer.store.regular_files import open_regular
 from tui_trainer.store.runs import process_identity
 from tui_trainer.store.runs.run_folder import RunFolder
 
-# A live step is called a hang no sooner than after this long, however short steps are.
+# A step counts as hanging after this long at the earliest, however short steps are.
 LEAST_SECONDS = 5.0
-_MOST_EVENT_BYTES = 1024 * 1024  # of events that were there before, the newest
+_MOST_EVENT_BYTES = 1024 * 1024  # newest part of the earlier events that is read
 _MOST_EVENTS = 1000
 _MOST_CRITICAL = 20
-_RECENT_SECONDS = 5.0  # advice said so shortly before the first look is new
-_PAUSE_SECONDS = 10.0  # between two looks: longer than that, nobody was looking
+_RECENT_SECONDS = 5.0  # advice reported this shortly before the first check counts as new
+_PAUSE_SECONDS = 10.0  # after a longer time between two checks the computer was suspended
 
 
 class _Row(msgspec.Struct):
@@ -41,13 +41,13 @@ class _Row(msgspec.Struct):
 
 
 class HangDetector:
-    """Looks at one run every second or so.
+    """Checks one run about every second.
 
-    A step hangs that takes longer than the advisor's limit (20 median steps by default), but
-    five seconds at least, while the process is alive and says that it trains. Of a training
-    loop that is not ours nothing tells what it does between two rows, such as saving: there it
-    is a minute at least, and twice the longest rest between its newest rows. Time in which
-    nobody looked (a computer asleep) does not count.
+    A step hangs if it takes longer than the advisor's limit (20 median steps by default), and at
+    least five seconds, while the process is alive and its state is "training". Other training
+    loops do not record what they do between two rows, such as saving: for them the limit is at
+    least a minute, and twice the longest time between their newest rows. Time without checks, as
+    while the computer was suspended, does not count.
     """
 
     def __init__(self, folder: RunFolder) -> None:
@@ -64,7 +64,8 @@ class HangDetector:
     def check(
         self, state: RunState | None, status: str, info: RunInfo | None, now: float | None = None
     ) -> bool:
-        """Whether what is known changed. `now` is the steady clock's time in seconds."""
+        """Checks the run; whether `stalled` or `critical` changed. `now` is the monotonic time in
+        seconds."""
         now = time.monotonic() if now is None else now
         before = self.stalled, self.critical
         if self._events.read(status):
@@ -80,12 +81,12 @@ class HangDetector:
         return (self.stalled, self.critical) != before
 
     def _critical(self) -> dict[str, Advice]:
-        """Critical advice that was said since the vigil began."""
+        """The critical advice reported since the first check."""
         found = {}
         for event in self._events.fresh:
             if event.kind == "advice":
                 for advice in read_events([event]).open:
-                    # A hang is told while it lasts.
+                    # A hang is in `stalled` while it lasts.
                     if advice.urgency == "critical" and advice.kind != "stalled":
                         found[advice.id] = advice
         return found
@@ -112,9 +113,9 @@ class HangDetector:
         return self.stalled or self._advice(state, settings, limit)
 
     def _seconds_stuck(self, state: RunState, is_engine: bool) -> float:
-        """Seconds for which the run already stood where it was first seen, by the wall clock."""
+        """Seconds since the run's last progress at the first check, by the wall clock."""
         newest = [row.time for row in self._rows() if row.time is not None][-1:]
-        # A loop that is not ours renews its state as a sign of life, in a hang too.
+        # Other loops update their state as a heartbeat, also during a hang.
         newest += [state.updated_at] if is_engine else []
         newest += [event.time for event in self._events.newest]
         return max(0.0, time.time() - max(newest)) if newest else 0.0
@@ -122,8 +123,7 @@ class HangDetector:
     def _limit_now(
         self, position: object, state: RunState, settings: AdvisorSettings, is_engine: bool
     ) -> float | None:
-        """Seconds that a step may take; None while too few were timed in this session, whose
-        first ones may have to warm up."""
+        """Seconds that a step may take; None while too few steps of this session were timed."""
         if self._limit[0] != position:
             limit = hardware_rules.hang_limit(self._memory(state), settings)
             if limit is not None:
@@ -132,8 +132,8 @@ class HangDetector:
         return self._limit[1]
 
     def _longest_pause(self) -> float:
-        """Seconds in which a loop that is not ours may give no sign: it may tell of few of its
-        steps, and saves when it likes."""
+        """Seconds for which another training loop may write nothing: it may record few of its
+        steps, and save at any time."""
         times = [row.time for row in self._rows() if row.time is not None]
         gaps = [after - before for before, after in pairwise(times[-hardware_rules.TIMES_KEPT :])]
         return max([GAP_SECONDS, *(2 * gap for gap in gaps)])
@@ -147,7 +147,7 @@ class HangDetector:
             and row.step_time_ms >= 0
             and (row.time or 0) >= session_start
         ]
-        # The state is renewed now and then only.
+        # The state is not updated with every step.
         steps = [int(row.step) for row in rows[-1:] if row.step is not None]
         step = max([state.step, *steps])
         return AdvisorState(step=step, step_times=times[-hardware_rules.TIMES_KEPT :])
@@ -168,18 +168,17 @@ class HangDetector:
 
 
 class _AdviceEvents:
-    """The events that speak of advice, read as they come."""
+    """The events about advice, read as they are written."""
 
     def __init__(self, file: Path) -> None:
         self.kept: list[Event] = []
-        self.fresh: list[Event] = []  # of those, the ones that came since, or shortly before
-        self.newest: list[Event] = []  # the last one of any kind
+        self.fresh: list[Event] = []  # those since, or shortly before, the first check
+        self.newest: list[Event] = []  # the last event of any kind
         self._file = file
         self._read_to: int | None = None
 
     def read(self, status: str) -> bool:
-        """Whether there is more to say. A run that does not train is not looked at for the
-        first time."""
+        """Reads new events; whether any is about advice. Reading starts once the run is active."""
         if self._read_to is None and status not in ACTIVE_STATES:
             return False
         size = _size(self._file)
@@ -187,8 +186,8 @@ class _AdviceEvents:
             self.kept, self.fresh, self._read_to = [], [], 0
         elif size == self._read_to:
             return False
-        # By its place in the file an event is new, whatever the clock is set to meanwhile; only
-        # those that were there before the first look are told apart by their time.
+        # An event is new by its position in the file, whatever the clock; only those before the
+        # first check are distinguished by their time.
         since = time.time() - _RECENT_SECONDS if self._read_to is None else None
         data, self._read_to = _read_end(self._file, self._read_to or 0, _MOST_EVENT_BYTES)
         events = jsonl.decode_records(data, Event)
@@ -201,8 +200,8 @@ class _AdviceEvents:
 
 
 def _session_start(state: RunState) -> float:
-    """When the session began, by the clock as it was set then or is set now, whichever is
-    earlier: after the clock was set back, rows of this session must not pass for older ones."""
+    """The start of the session by the clock as it was set then or is set now, whichever is
+    earlier: after the clock was set back, rows of this session must not count as older ones."""
     recorded = state.pid_created or 0.0
     is_known = state.pid is not None and state.start_ticks is not None
     now = (
@@ -225,7 +224,7 @@ def _size(file: Path) -> int:
 
 
 def _read_end(file: Path, start: int, most: int) -> tuple[bytes, int]:
-    """Whole lines from `start` on, of more than `most` bytes the newest, and where they end."""
+    """The whole lines from `start` on, at most the newest `most` bytes, and their end."""
     try:
         with open_regular(file) as stream:
             begin = max(start, _size(file) - most)

@@ -1,4 +1,4 @@
-"""What the small files of a run say: `run.json`, `state.json`, and the status."""
+"""The small files of a run, `run.json` and `state.json`, and its status."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ Signature = tuple[int, int, int] | None
 
 
 class RunFacts:
-    """`run.json` and `state.json`, read again only when they changed, and the status."""
+    """The contents of `run.json` and `state.json`, read again only when they change, and the
+    status."""
 
     def __init__(self, location: RunLocation) -> None:
         self.location = location
@@ -34,7 +35,7 @@ class RunFacts:
         self.state: RunState | None = None
         self.status = "unknown"
         self.config: Mapping[str, Any] = {}
-        self.source = SourceFacts()  # what a source of another tool says
+        self.source = SourceFacts()  # of a run of another tool
         self.tool = tool_of(location)
         self.hang_detector = HangDetector(self.folder)
         self._info_problem: str | None = None
@@ -43,7 +44,8 @@ class RunFacts:
         self._state_signature: Signature = (0, 0, 0)
 
     def read(self, check_process: bool = True) -> bool:
-        """Whether anything changed; with `check_process` also whether the process still runs."""
+        """Reads what changed; whether anything did. With `check_process` the status also takes
+        into account whether the process still runs."""
         if self.location.kind != "run":
             return self._set_status(self.source.status or _age_status(self.location))
         changed = self._read_info()
@@ -55,22 +57,22 @@ class RunFacts:
 
     def _status_now(self) -> str:
         status = status_of(self.state)
-        # The process may have written its last state and gone between the two looks.
+        # The process may have written its last state and ended between the two readings.
         return status_of(self.state) if status == "crashed" and self._read_state() else status
 
     def warnings(self) -> list[str]:
-        """Files of ours that are there but cannot be read as what they are."""
+        """Warnings about `run.json` and `state.json` that exist but cannot be read."""
         return [
             message for message in (self._info_problem, self._state_problem) if message is not None
         ]
 
     @property
     def basics(self) -> RunBasics | None:
-        """What is known of any run folder: of our engine, or of a `RunWriter`."""
+        """What every run folder records, of the engine or of a `RunWriter`."""
         return self.info or self.loop
 
     def is_live_here(self) -> bool:
-        """Whether a process on this host works on the run and takes commands."""
+        """Whether a live process on this host executes commands for the run."""
         state = self.state
         return (
             state is not None
@@ -80,7 +82,7 @@ class RunFacts:
         )
 
     def summary(self, peek: SourcePeek) -> RunSummary:
-        """One row of the list, with what the metrics say."""
+        """The summary of the run, with the values of its metrics."""
         info, state, location = self.basics, self.state, self.location
         step = peek.step
         newest = int(step) if step is not None and abs(step) < 2**62 else None
@@ -118,7 +120,8 @@ class RunFacts:
         current = signature(self.folder.info_file)
         if current == self._info_signature and (self.basics is not None or current is None):
             return False
-        # One that could not be read is tried again: its permissions leave no trace in its times.
+        # A file that could not be read is tried again: a change of its permissions is not seen in
+        # its modification time.
         changed, self._info_signature = current != self._info_signature, current
         self.info = self.folder.info()
         self.loop = self.folder.loop_info() if self.info is None else None
@@ -151,7 +154,7 @@ class RunFacts:
 
 
 def signature(path: Path) -> Signature:
-    """What changes when a file does: inode, size, time of change; None where it is absent."""
+    """Inode, size and modification time of a file, in ns; None where it is absent."""
     try:
         status = path.stat()
     except OSError:
@@ -160,7 +163,7 @@ def signature(path: Path) -> Signature:
 
 
 def _age_status(location: RunLocation) -> str:
-    """Others' files say nothing of their writer: still growing (`unknown`), or `recorded`."""
+    """The status of a file of another tool: `unknown` while it may still grow, or `recorded`."""
     modified = _modified(location)
     if modified is None or abs(time.time() - modified) < STALE_SECONDS:  # a clock may be set back
         return "unknown"
@@ -168,13 +171,13 @@ def _age_status(location: RunLocation) -> str:
 
 
 def _modified(location: RunLocation) -> float | None:
-    """When any file of the run's metrics changed last, in seconds since the epoch."""
+    """The newest modification time of the metrics files, in seconds since the epoch."""
     current = registry.stamp(location)
     return current[2] / 1e9 if current else None
 
 
 def _with_state(row: RunSummary, state: RunState) -> RunSummary:
-    """A row in which a run folder's own word counts more than its metrics."""
+    """The summary with the values of the state, which take precedence over the metrics."""
     best = row.best_val_loss if state.best_val_loss is None else state.best_val_loss
     return replace(
         row,

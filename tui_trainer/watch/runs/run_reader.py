@@ -1,4 +1,4 @@
-"""One run read as it goes: facts, state, metrics, events, hardware."""
+"""Reads one run as it grows: facts, state, metrics, events, hardware samples."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.run import Event
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 from tui_trainer.watch.error_boundary import caught, file_problem
 from tui_trainer.watch.formats import registry
 from tui_trainer.watch.run_location import RunLocation
@@ -26,11 +27,11 @@ from tui_trainer.watch.unreadable_runs import unreadable_row, with_problems
 EVENTS_KEPT = 5_000
 SAMPLES_KEPT = 2_000
 _LOG_LINES = 20
-RETRY_SECONDS = 2.5  # doubled with each reading of a run that cannot be read, six times
+RETRY_SECONDS = 2.5  # doubled with each failed reading, up to six times
 
 
 class RunReader:
-    """Everything about one run, read piece by piece."""
+    """Reads everything about one run, slice by slice."""
 
     def __init__(self, location: RunLocation) -> None:
         self.location = location
@@ -61,10 +62,13 @@ class RunReader:
         self._event_history: EventHistory | None = None
 
     def read(self, check_process: bool = True) -> tuple[bool, bool]:
-        """Reads what arrived, a slice of the metrics at most: whether anything changed, and
-        whether more metrics wait. Never raises: a file that cannot be read becomes an oddity; after
-        an error that nobody foresaw the run has a `failure`, keeps what was read, and is read anew
-        once its files change, though not all the time."""
+        """Reads what is new, at most a slice of the metrics; whether anything changed, and whether
+        there are more metrics.
+
+        Never raises. A file that cannot be read becomes a warning. After an unexpected error the
+        run has a `failure`, keeps what was read, and is read again from the start once its files
+        change, at increasing intervals.
+        """
         if self.failure is not None and not self._may_retry():
             return False, False
         try:
@@ -74,7 +78,7 @@ class RunReader:
             return True, False
 
     def _may_retry(self) -> bool:
-        """Begins anew where the files have changed since the failure."""
+        """Starts again if the files have changed since the failure; whether it did."""
         wait = RETRY_SECONDS * 2.0 ** min(self._failures, 6)
         if time.monotonic() - self._failed_at[0] < wait:
             return False
@@ -95,7 +99,7 @@ class RunReader:
         seen: object = None
         with contextlib.suppress(Exception):
             seen = self._signatures()
-            self.facts.read()  # where the metrics fail, the state may still be known
+            self.facts.read()  # the state may still be readable
         self._failed_at = time.monotonic(), seen
 
     def _signatures(self) -> object:
@@ -120,7 +124,7 @@ class RunReader:
             self._problems, changed = tuple(problems), True
         if self.location.kind != "run":
             self.facts.source = self._metrics.facts()
-        # After the metrics: a state that says "completed" then has all its rows beside it.
+        # After the metrics, so that all rows are known once the state is "completed".
         changed |= self.facts.read(check_process)
         if not more:
             changed |= self._metrics.settle()
@@ -167,12 +171,12 @@ class RunReader:
         )
 
     def _stalled(self) -> tuple[Advice, ...]:
-        """What the run's own advisor cannot say, for it waits for the step too."""
+        """The hang, which the run's own advisor cannot report while it waits for the step."""
         stalled = self.facts.hang_detector.stalled
         return () if stalled is None else (stalled,)
 
     def _own_advice(self, events: tuple[Event, ...]) -> EventHistory | None:
-        """What the run's own advisor said; None where it had none."""
+        """The advice of the run's own advisor; None where it had none."""
         if events is not self._history_events:
             self._history_events = events
             advised = any(
@@ -186,7 +190,7 @@ class RunReader:
         messages = [f"cannot be read: {self.failure}"] if self.failure is not None else []
         messages += [*self.facts.warnings(), *self._metrics.warnings(), *self._problems]
         history = self._metrics.history
-        # A run of ours says itself that it was resumed, by an event.
+        # A run of this program has an event for each resume.
         if history.rewinds and self.location.kind != "run":
             back, to = history.rewinds[-1]
             times = "once" if history.rewind_count == 1 else f"{history.rewind_count:,} times"
@@ -201,7 +205,8 @@ class RunReader:
                     f"{log.path.name}: {lines(log.unreadable)} cannot be read ({first})"
                 )
         if self._events is not None and self._events.forgotten:
-            messages.append(f"{self._events.path.name}: only the newest {EVENTS_KEPT:,} are kept")
+            kept = formats.count(EVENTS_KEPT)
+            messages.append(f"{self._events.path.name}: only the newest {kept} events are shown")
         return messages
 
     def _read_log(self) -> bool:

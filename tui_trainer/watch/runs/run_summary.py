@@ -1,4 +1,4 @@
-"""A run seen from afar: its row in the list, from its state and samples of its metrics."""
+"""The summary of a run for the run list, from its state and samples of its metrics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tui_trainer.watch.tables.metric_decoder import MetricDecoder
 from tui_trainer.watch.tables.source import SourceFacts, SourcePeek
 from tui_trainer.watch.unreadable_runs import unreadable_row, with_problems
 
-# Files up to this size are read whole; of larger ones the end, and windows on the way to it.
+# Files up to this size are read completely; of larger ones the end, and windows before it.
 _WHOLE_BYTES = 128 * 1024
 _END_BYTES = 16 * 1024
 _WINDOWS = 24
@@ -30,7 +30,7 @@ FileVersion = tuple[Signature, registry.Stamp]
 
 
 class SummaryReader:
-    """One run's summary, read again only when its files changed."""
+    """The summary of one run, read again only when its files change."""
 
     def __init__(self, location: RunLocation) -> None:
         self.location = location
@@ -50,17 +50,18 @@ class SummaryReader:
 
     @property
     def order(self) -> float:
-        """When the run began, as far as it can be known: seconds since the epoch."""
+        """The time by which runs are sorted: the start of the run, or when its file was last
+        changed before it was found; seconds since the epoch."""
         info = self.facts.basics if self.facts is not None else None
         return info.created_at if info is not None else self._found_at
 
     @property
     def status(self) -> str:
-        """One word for what is true now."""
+        """The status of the run."""
         return self.summary.status
 
     def set_status(self, status: str) -> bool:
-        """Takes over what a whole reading found out; whether it is news."""
+        """Sets the status found by a complete reading; whether it changed."""
         if status == self.summary.status:
             return False
         if self.facts is not None:
@@ -70,11 +71,12 @@ class SummaryReader:
 
     @property
     def version(self) -> FileVersion:
-        """What changes with the files, as they were seen last."""
+        """A value that changes with the run's files, as of the last reading."""
         return self._signature, self._stamp
 
     def read(self) -> bool:
-        """Whether the summary changed. Never raises: the summary says why a run cannot be read."""
+        """Reads what changed; whether the summary did. Never raises: the summary has the reason
+        why a run cannot be read."""
         before = self.summary
         try:
             changed = self._read()
@@ -149,7 +151,7 @@ class SummaryReader:
         return changed
 
     def adopt(self, summary: RunSummary) -> None:
-        """Takes over what a whole reading found out, while it stays true."""
+        """Sets the summary found by a complete reading, until the files change."""
         self.summary = summary
         self._peek = dataclasses.replace(
             self._peek,
@@ -166,9 +168,9 @@ class SummaryReader:
 
 
 def sample_file(file: Path, size: int, before: SourcePeek) -> SourcePeek:
-    """A look at a file of JSON lines: whole up to 128 KiB, else at its end and at 24 positions.
+    """Reads a file of JSON lines completely up to 128 KiB, otherwise its end and 24 windows.
 
-    The least losses of a larger file are unknown unless `before` says them. Raises `OSError`.
+    The best losses of a larger file are unknown unless they are in `before`. Raises `OSError`.
     """
     if size <= _WHOLE_BYTES:
         with open_regular(file) as stream:
@@ -189,7 +191,7 @@ def sample_file(file: Path, size: int, before: SourcePeek) -> SourcePeek:
     newest = _with_rates(peek_of(end, SourceFacts()), end)
     return dataclasses.replace(
         newest,
-        # Rows counted from the middle of a file say nothing of its steps.
+        # The number of rows from the middle of a file is not a step.
         step=None if end.stepless else newest.step,
         loss=before.loss if newest.loss is None else newest.loss,
         best_loss=_lower(before.best_loss, newest.best_loss),
@@ -200,14 +202,14 @@ def sample_file(file: Path, size: int, before: SourcePeek) -> SourcePeek:
 
 
 def _lower(before: float | None, newest: float | None) -> float | None:
-    """A best value known before, with the end's; unknown where it was unknown."""
+    """The best value so far, with that of the end; None where it was unknown."""
     if before is None or newest is None:
         return before
     return min(before, newest)
 
 
 def _remaining_seconds(summary: RunSummary, peek: SourcePeek) -> float | None:
-    """Seconds to the last step at the newest pace, where all of it is known."""
+    """Seconds to the last step at the newest rate; None where it is not known."""
     if summary.total_steps is None or summary.step is None or peek.seconds_per_step is None:
         return None
     return max(0.0, (summary.total_steps - summary.step) * peek.seconds_per_step)
@@ -226,7 +228,7 @@ def _history(data: bytes) -> History:
 
 
 def _with_rates(peek: SourcePeek, history: History) -> SourcePeek:
-    """With tokens and seconds per step over the newest rows, where they are recorded."""
+    """Adds tokens per second and seconds per step over the newest rows, if recorded."""
     table = history.train.table()
     tokens = table.column("tokens")[-_RATE_ROWS:]
     spent = table.column("step_time_ms")[-_RATE_ROWS:] / 1000
