@@ -1,4 +1,4 @@
-"""Reading a growing binary file by offset, whatever happens to the file."""
+"""Reading a growing binary file by offset, also where it is replaced or truncated."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ from tui_trainer.store.regular_files import open_regular
 
 SLICE = 32 * 1024
 _FINGERPRINT_BYTES = 512
-# Of a file seen from afar: its first slice and about this much of its end.
+# With `ends_only`, the first slice of a file is read and about this much of its end.
 _END_BYTES = 4 * SLICE
 _ALIGNED = 32 * 1024
 
 
 @dataclass(frozen=True)
 class BinaryChunk:
-    """Bytes that arrived. `restarted`: the file is another one than before and `data` begins at
-    its start; `more`: further bytes wait; `jumped`: bytes before `data` were passed over."""
+    """The result of one poll."""
 
     data: bytes = b""
-    restarted: bool = False
-    more: bool = False
-    jumped: bool = False
+    restarted: bool = False  # the file was replaced or truncated; `data` is from its start
+    more: bool = False  # there are further bytes
+    jumped: bool = False  # bytes before `data` were skipped
 
 
 class BinaryTail:
-    """Hands out each byte of a file once, and notices a file that was replaced or cut.
+    """Returns each byte of a file once, and detects a file that was replaced or truncated.
 
-    With `ends` the middle of a large file is passed over once, from one multiple of 32 KiB to
-    another; `whole` tells whether none was.
+    With `ends_only` the middle of a large file is skipped, from one multiple of 32 KiB to another;
+    `whole` is False then.
     """
 
     def __init__(self, path: Path, ends_only: bool = False) -> None:
@@ -43,8 +42,8 @@ class BinaryTail:
         self._signature: tuple[int, int, int] | None = None
 
     def poll(self, limit: int = SLICE) -> BinaryChunk:
-        """At most `limit` further bytes; one `stat` where nothing changed. Raises `OSError`
-        where the file is there but cannot be read."""
+        """The next bytes, at most `limit`; costs one `stat` where nothing changed. Raises
+        `OSError` where the file exists but cannot be read."""
         try:
             status = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -74,7 +73,8 @@ class BinaryTail:
         return True
 
     def _is_other(self, descriptor: int) -> bool:
-        """Bytes decide: inodes and times change for copies that went on, too."""
+        """Whether the file is not a continuation. The bytes decide, as a continued copy may have
+        another inode and time."""
         if not self.offset:
             return False
         if os.pread(descriptor, len(self._head), 0) != self._head:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tui_trainer.text import formats
 from tui_trainer.watch.formats.base import ForeignSource
 from tui_trainer.watch.formats.binary_tail import BinaryTail
 from tui_trainer.watch.formats.encodings.yaml_settings import read_flat
@@ -29,8 +30,8 @@ _NON_FINITE = frozenset({"nan", "inf", "-inf", "+inf", "infinity", "-infinity", 
 class CsvSource(ForeignSource):
     """Reads one CSV file by offset as it grows.
 
-    A row that holds no number but names is another header. Empty cells were not measured. Where
-    there is no step, epochs are counted.
+    A row of names without a number is another header. Empty cells are missing values. Where there
+    is no step, the epoch is used.
     """
 
     def __init__(self, path: Path, ends_only: bool = False) -> None:
@@ -51,7 +52,7 @@ class CsvSource(ForeignSource):
 
     @property
     def whole(self) -> bool:
-        """Whether no rows were passed over."""
+        """Whether no rows were skipped."""
         return self._tail.whole
 
     def read(self) -> tuple[bool, bool]:
@@ -61,7 +62,7 @@ class CsvSource(ForeignSource):
             before = set(self._first_header)
             self.reset()
             self._begin()
-            # Lightning writes its file anew whenever a metric is added: that is no oddity.
+            # Lightning rewrites its file whenever a metric is added, which needs no warning.
             if not before < set(_cells(chunk.data.split(b"\n", 1)[0], ",")):
                 self.warn(
                     "restarted",
@@ -79,7 +80,8 @@ class CsvSource(ForeignSource):
         return bool(chunk.data) or chunk.restarted, chunk.more
 
     def settle(self) -> bool:
-        """Takes a whole last line without a newline once the file is quiet."""
+        """Once the file has been quiet for a while, reads a complete last line without a
+        newline."""
         line = self._pending
         if not line.strip():
             return False
@@ -96,7 +98,7 @@ class CsvSource(ForeignSource):
         return self.warn("torn", f"{self.path.name}: the last line is cut off")
 
     def facts(self) -> SourceFacts:
-        """Lightning's settings stand beside, in `hparams.yaml`."""
+        """The facts, with Lightning's settings from `hparams.yaml` beside the file."""
         if self._config is None:
             found = read_flat(self.path.parent / "hparams.yaml")
             self._config = {f"hparams.{name}": value for name, value in found.values.items()}
@@ -105,10 +107,14 @@ class CsvSource(ForeignSource):
         return SourceFacts(config=self._config, lacks=self.lacks("state", "checkpoints"))
 
     def warnings(self) -> list[str]:
-        """What was strange, a sentence each."""
+        """Warnings about the file, one sentence each."""
         said = super().warnings()
         if self._malformed:
-            which = "1 line has" if self._malformed == 1 else f"{self._malformed:,} lines have"
+            which = (
+                "1 line has"
+                if self._malformed == 1
+                else f"{formats.count(self._malformed)} lines have"
+            )
             said.append(f"{self.path.name}: {which} a different number of cells than the header")
         if self._headers > 1:
             said.append(f"{self.path.name}: the header changes within the file")
@@ -117,7 +123,7 @@ class CsvSource(ForeignSource):
     def _feed(self, data: bytes) -> None:
         data = self._held + data
         if data.count(b'"') % 2 and len(data) < _LONGEST_CELLS:
-            # A quoted cell goes on over the line's end: the last odd line waits for the rest.
+            # A quoted cell contains a line break: its first line is held until the rest is read.
             cut = data.rfind(b"\n", 0, data.rfind(b'"')) + 1
             data, self._held = data[:cut], data[cut:]
         else:
@@ -170,7 +176,7 @@ class CsvSource(ForeignSource):
 
 
 def split_kinds(columns: dict[str, Column], count: int) -> DecodedRows | None:
-    """Training and evaluation of one line as two rows, in the order of the lines."""
+    """Splits lines with training and evaluation values into two rows each, in order."""
     present = {TRAIN: np.zeros(count, dtype=np.bool_), EVAL: np.zeros(count, dtype=np.bool_)}
     sides: dict[str, int] = {}
     for name, values in columns.items():
@@ -193,12 +199,12 @@ def split_kinds(columns: dict[str, Column], count: int) -> DecodedRows | None:
 
 
 def delimiter(line: bytes) -> str:
-    """What parts the cells of a header."""
+    """The character that separates the cells of a header."""
     return max(_DELIMITERS, key=lambda separator: line.count(separator.encode()))
 
 
 def is_header(cells: list[str]) -> bool:
-    """Whether cells are names: none is a number, and one names a step or an epoch."""
+    """Whether cells are a header: none is a number, and one is the name of a step or epoch."""
     found = [cell.strip() for cell in cells]
     if any(_number(cell) is not None for cell in found if cell):
         return False
@@ -206,7 +212,7 @@ def is_header(cells: list[str]) -> bool:
 
 
 def holds_metrics(head: bytes) -> bool:
-    """Whether a file that begins so is a log: a header with a step or epoch, then numbers."""
+    """Whether a file with this beginning is a log: a header with a step or epoch, then numbers."""
     end = head.rfind(b"\n") + 1
     head = head[:end].removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
     if not head or b"\0" in head[:1024]:
@@ -232,7 +238,7 @@ def _rows(data: bytes, separator: str) -> list[list[str]]:
     content = data.decode("utf-8", "replace").replace("\0", "")
     try:
         return list(csv.reader(io.StringIO(content, newline=""), delimiter=separator))
-    except csv.Error:  # a cell past the module's limit
+    except csv.Error:  # a cell longer than the module's limit
         return [line.split(separator) for line in content.replace("\r", "").split("\n")]
 
 

@@ -1,4 +1,4 @@
-"""Verdicts on files: which are runs, looked at again only while they may become one."""
+"""Detects which files are runs; files are inspected again only while they may become one."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ _CHECKPOINTS_TRIED = 3
 
 
 class FormatDetector:
-    """Remembers what files are: a run for good; one that is none until it changes its size."""
+    """Remembers the kind of each file: that of a run for good, that of others until their size
+    changes."""
 
     def __init__(self) -> None:
         self._kinds: dict[Path, tuple[int, str | None]] = {}
-        self.problems: dict[Path, str] = {}  # files at which looking failed, and why
+        self.problems: dict[Path, str] = {}  # why a file could not be inspected
         self._databases: dict[Path, tuple[sqlite.Signature, str, list[tuple[str, str]]]] = {}
 
     def size(self, file: Path) -> int:
-        """The size of a file when it was last looked at, 0 where it was not."""
+        """The size of a file when it was last inspected, 0 where it was not."""
         return max(0, self._kinds.get(file, (0, None))[0])
 
     def kind(self, file: Path, need_step: bool = True) -> str | None:
-        """The kind of run that a file is, None for none or one that cannot be read."""
+        """The kind of run that a file is; None for no run, or for a file that cannot be read."""
         size, kind = self._kinds.get(file, (-1, None))
         lines = file.name.endswith(LINES)
         if kind is not None or (lines and size >= _HEAD_BYTES):
@@ -40,7 +41,7 @@ class FormatDetector:
         try:
             now = file.stat().st_size
             if now != size:
-                self._kinds[file] = (now, None)  # also where looking into it fails
+                self._kinds[file] = (now, None)  # kept if the inspection fails
                 kind = _inspect(file, lines, need_step)
                 self._kinds[file] = (now, kind)
                 self.problems.pop(file, None)
@@ -52,7 +53,7 @@ class FormatDetector:
         return kind
 
     def database(self, file: Path) -> tuple[str, list[tuple[str, str]]] | None:
-        """A database's tool and the id and name of each of its runs; None for another file."""
+        """The tool of a database, and id and name of each run; None for any other file."""
         seen = sqlite.signature(file)
         known = self._databases.get(file)
         if known is None or known[0] != seen:
@@ -64,7 +65,7 @@ class FormatDetector:
                 known = self._databases[file] = (seen, tool, runs)
                 self.problems.pop(file, None)
             except (OSError, sqlite3.Error):
-                pass  # busy, or cut off: what was known stands, and it is asked again
+                pass  # busy or incomplete: what is known is kept, and it is tried again
             except Exception as error:
                 self.problems[file] = caught(error, file)
                 before = known or (seen, "", [])
@@ -100,7 +101,7 @@ class FormatDetector:
         return kind == "mlflow"
 
     def forget(self, folders: set[Path]) -> None:
-        """Drops what lies in none of these folders, nor in a checkpoint of one."""
+        """Forgets files that are neither in one of these folders nor in a checkpoint of one."""
 
         def is_kept(file: Path) -> bool:
             return file.parent in folders or file.parent.parent in folders
@@ -111,7 +112,8 @@ class FormatDetector:
 
 
 def holds_metrics(head: bytes, need_step: bool = True) -> bool:
-    """Whether lines of JSON that begin so hold numbers by step; the last may be cut off."""
+    """Whether JSON lines with this beginning have numbers by step; the last line may be cut
+    off."""
     end = head.rfind(b"\n") + 1
     for rows in MetricDecoder(typed_from=1 << 60).feed(head[:end] or head):
         steps = rows.columns.get("step")

@@ -1,4 +1,4 @@
-"""One run of MLflow's file store: `metrics/NAME` with lines of time, value and step."""
+"""Reads a run of MLflow's file store: files `metrics/NAME` with lines of time, value and step."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_trainer.store.regular_files import read_regular
+from tui_trainer.text import formats
 from tui_trainer.watch.formats.binary_tail import SLICE, BinaryTail
 from tui_trainer.watch.formats.encodings.yaml_settings import read_flat
 from tui_trainer.watch.formats.record_columns import FURTHEST_STEP, epoch_seconds
@@ -27,7 +28,7 @@ _ENDS |= {"FINISHED": "completed", "FAILED": "failed", "KILLED": "cancelled"}
 
 
 class MlflowFolderSource(ScalarSource):
-    """Reads the files of one run's metrics by offset, and puts their values on one timeline."""
+    """Reads the metric files of one run by offset, and merges their values by time."""
 
     def __init__(self, folder: Path, ends_only: bool = False) -> None:
         super().__init__()
@@ -42,12 +43,12 @@ class MlflowFolderSource(ScalarSource):
 
     @property
     def whole(self) -> bool:
-        """Whether no rows were passed over."""
+        """Whether no rows were skipped."""
         return all(tail.whole for tail in self._files.values())
 
     def read(self) -> tuple[bool, bool]:
-        """Reads a slice of the first file that has more; once all are read, their values are
-        put in by time, so that a restart is seen in all metrics together."""
+        """Reads a slice of the first file that has more. Once all are read, their values are added
+        by time, so that a restart shows in all metrics together."""
         if self._sorted:
             self._add_some()
             return True, bool(self._sorted)
@@ -68,7 +69,7 @@ class MlflowFolderSource(ScalarSource):
                 return changed, True
         if not self._unsorted:
             return changed, False
-        # The newest come first, so that the oldest are taken from the end.
+        # Newest first, so that the oldest are removed from the end.
         self._unsorted.sort(key=_wall_time)
         self._sorted, self._unsorted = self._unsorted[::-1], []
         self._add_some()
@@ -82,7 +83,7 @@ class MlflowFolderSource(ScalarSource):
             self.rebuild()
 
     def facts(self) -> SourceFacts:
-        """As `meta.yaml` and `params/` say."""
+        """The facts from `meta.yaml` and `params/`."""
         known = self._meta[1] if self._meta is not None else SourceFacts()
         ended = () if known.status else ("state",)
         return SourceFacts(
@@ -124,7 +125,9 @@ class MlflowFolderSource(ScalarSource):
                 if parts:
                     self._malformed += 1
                     which = (
-                        "1 line is" if self._malformed == 1 else f"{self._malformed:,} lines are"
+                        "1 line is"
+                        if self._malformed == 1
+                        else f"{formats.count(self._malformed)} lines are"
                     )
                     self.warn("wrong", f"metrics: {which} not time, value and step")
                 continue
@@ -164,7 +167,7 @@ def is_run(folder: Path) -> bool:
 
 
 def metric_files(folder: Path) -> list[Path]:
-    """The files of a run's metrics; a name with a slash lies in folders."""
+    """The metric files of a run; a name with a slash is a file in a folder."""
     found: list[Path] = []
     folders = [folder / "metrics"]
     while folders and len(found) < _MOST_FILES:

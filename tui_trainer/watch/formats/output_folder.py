@@ -1,6 +1,6 @@
-"""A Hugging Face output folder while it trains: its state, and TensorBoard's rows after it.
+"""Reads a Hugging Face output folder during training: its state, and later rows of TensorBoard.
 
-The trainer writes its state with each checkpoint only; where it also logs to TensorBoard below
+The trainer writes its state only with each checkpoint. If it also logs to TensorBoard below
 `runs/`, the rows since the newest checkpoint are there.
 """
 
@@ -21,7 +21,7 @@ LOGS = "runs"
 
 
 class OutputFolderSource(TrainerStateSource):
-    """The state's rows, and those that the newest event files hold of later steps."""
+    """The rows of the state, and those of later steps in the newest event files."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -31,7 +31,7 @@ class OutputFolderSource(TrainerStateSource):
         self._follows = False
 
     def read(self) -> tuple[bool, bool]:
-        """Reads the state where it changed, then a slice of the event files."""
+        """Reads the state if it changed, then a slice of the event files."""
         changed, more = super().read()
         if more:
             return changed, True
@@ -48,14 +48,14 @@ class OutputFolderSource(TrainerStateSource):
 
     def _load(self, seen: dict[Path, tuple[int, int, int]]) -> bool:
         if self._follows:
-            # The state now holds what was followed: all is told again, in the state's words.
+            # The state now contains the rows added from the event files, so all are read again.
             self.reset()
             self._rows, self._next, self._follows = [], 0, False
         self._followed_to = {TRAIN: -np.inf, EVAL: -np.inf}
         return super()._load(seen)
 
     def _follow(self, logs: TensorBoardSource) -> bool:
-        """Adds the rows after the state's last step."""
+        """Adds the rows after the last step of the state; whether there were any."""
         begin = self._state.global_step if self._state is not None else -np.inf
         grew = False
         for kind, table in (
@@ -75,8 +75,8 @@ class OutputFolderSource(TrainerStateSource):
 
 
 def newest_logs(folder: Path) -> Path | None:
-    """The folder of event files below `runs/` that was written after the newest state: one of
-    an earlier run in the same place says nothing of this one."""
+    """The folder of event files below `runs/` that was written after the newest state, or None:
+    older ones may belong to an earlier run in the same folder."""
     newest, found = _newest(state_files(folder)), None
     for logs in (folder / LOGS, *_folders(folder / LOGS)):
         written = _newest(event_files(logs))
@@ -104,14 +104,15 @@ def _newest(files: list[Path]) -> int:
 
 
 def _rows(table: MetricTable, at: int, kind: int) -> DecodedRows:
-    """A table's rows from one on, under the trainer's own names and without times, which the
-    state's rows lack."""
+    """The rows of a table from index `at` on, with the trainer's own names and without times,
+    which the rows of the state lack."""
     columns = {_trainer_name(n): values[at:] for n, values in table.columns.items() if n != "time"}
     return DecodedRows(columns, np.full(len(table) - at, kind, dtype=np.int8))
 
 
 def _trainer_name(name: str) -> str:
-    """The trainer's callback writes `eval_x` as `eval/x`, and all others as `train/x`."""
+    """The trainer's own name: its callback writes `eval_x` as `eval/x`, all others as
+    `train/x`."""
     if name.startswith("eval/"):
         return f"eval_{name.removeprefix('eval/')}"
     return name.removeprefix("train/")

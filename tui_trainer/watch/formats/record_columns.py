@@ -1,4 +1,4 @@
-"""From records of other tools to columns: names, kinds, and numbers that are not finite."""
+"""Conversion of other tools' records into columns."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Position = tuple[float | None, float | None, float | None]
 
 
 class RowBuilder:
-    """Collects measurements and hands them out as `Rows`, training and evaluation apart.
+    """Collects values into rows, training and evaluation separately.
 
-    Neighbouring measurements of one kind at one step become one row. What was measured but is
-    not finite is NaN; what was not measured is `MISSING`.
+    Consecutive values of one kind at one step become one row. A value that is not finite is NaN,
+    one that is absent is `MISSING`.
     """
 
     def __init__(self) -> None:
         self.left_out = False  # more metrics than are kept
-        self.seen: set[str] = set()  # every name and place so far
+        self.seen: set[str] = set()  # every name so far, including step, epoch and time
         self._evals: dict[str, bool] = {}
         self._clear()
 
@@ -42,8 +42,15 @@ class RowBuilder:
         epoch: float | None = None,
         kind: int = 0,
     ) -> None:
-        """Adds measurements by canonical name; `kind` 0 goes by the names. `time` is in seconds
-        since the epoch; `step` None counts as `History` counts."""
+        """Adds values.
+
+        Args:
+            step: the step; None: numbered as in `History`.
+            values: pairs of canonical name and value.
+            time: seconds since the epoch.
+            epoch: the epoch.
+            kind: `TRAIN` or `EVAL`; 0: by the names.
+        """
         position = (step, epoch, time)
         for name, value in values:
             if name not in self.seen and len(self.seen) >= MOST_COLUMNS:
@@ -74,7 +81,7 @@ class RowBuilder:
         found.append(value)
 
     def take_rows(self) -> DecodedRows | None:
-        """The rows since the last call, if any."""
+        """The rows added since the last call, or None."""
         count = len(self._kinds)
         if not count:
             return None
@@ -102,17 +109,17 @@ class RowBuilder:
 
 
 def measured(values: Column) -> Column:
-    """Values with what is not finite as the NaN that stands for a measured one."""
+    """The values, with NaN for those that are not finite."""
     return np.where(np.isfinite(values), values, math.nan)
 
 
 def measure(value: object) -> float | None:
-    """As `number`, and null: JSON writers put it for what is not finite."""
+    """As `number`, but NaN for None: JSON writers put null for a value that is not finite."""
     return math.nan if value is None else number(value)
 
 
 def number(value: object) -> float | None:
-    """A number, or a word for one that is not finite; None for anything else."""
+    """A number, also from a text such as "NaN"; None for anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
@@ -126,8 +133,8 @@ def number(value: object) -> float | None:
 
 
 def epoch_seconds(value: object, factor: float = 1.0) -> float | None:
-    """A time in seconds since the epoch, from a number of `1 / factor` seconds; None for one
-    that no clock can show."""
+    """A time in seconds since the epoch, from a number in units of `1 / factor` seconds; None for
+    one after the year 9999."""
     plain = number(value)
     if plain is None or not abs(plain / factor) <= LATEST:
         return None
@@ -135,7 +142,7 @@ def epoch_seconds(value: object, factor: float = 1.0) -> float | None:
 
 
 def step_number(value: object) -> float | None:
-    """A step; None for what is none, not finite or past what a step can be."""
+    """A step; None for a value that is not a number, not finite or too large."""
     plain = number(value)
     return plain if plain is not None and abs(plain) <= FURTHEST_STEP else None
 

@@ -1,4 +1,4 @@
-"""Every kind of run of other tools: what recognises it, what reads it, the name of its tool."""
+"""The formats of other tools' runs: how each is detected and read, and the name of its tool."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ DATABASES = (".db", ".sqlite", ".sqlite3")
 
 
 def open_source(location: RunLocation, ends_only: bool = False) -> Source:
-    """What reads a run; with `ends` only the beginning and the end of large files."""
+    """The reader of a run; with `ends_only` for the beginning and the end of large files."""
     file = location.metrics
     if location.kind == "trainer_state":
         if file.is_dir():
@@ -71,9 +71,9 @@ def open_source(location: RunLocation, ends_only: bool = False) -> Source:
 
 
 def detect(path: Path) -> str | None:
-    """The kind of run that a file is, by its content; None for none. Raises `OSError`.
+    """The kind of run that a file is, by its content; None for no run. Raises `OSError`.
 
-    Databases are told apart by `sqlite.tool_of`, folders by the scanner.
+    Databases are detected by `sqlite.tool_of`, folders by the scanner.
     """
     suffix = path.suffix.lower()
     if suffix in FILES:
@@ -88,8 +88,8 @@ def is_event_file(path: Path) -> bool:
 
 
 def peek(location: RunLocation) -> SourcePeek:
-    """A foreign run seen from afar: files up to 192 KiB are read whole, of larger ones the
-    beginning and the end. Raises `OSError`. Ask `stamp` whether anything changed since."""
+    """The summary of another tool's run, from files up to 192 KiB, and the beginning and the end
+    of larger ones. `stamp` tells whether anything changed since. Raises `OSError`."""
     source = open_source(location, ends_only=True)
     for _ in range(_PEEKED_SLICES):
         if not source.read()[1]:
@@ -115,8 +115,8 @@ def files_of(location: RunLocation) -> list[Path]:
 
 
 def stamp(location: RunLocation) -> Stamp:
-    """How many files there are, their size in all, and the newest time of change (ns); empty
-    where there is none."""
+    """Number of files, their total size, and the newest modification time (ns); empty where there
+    are none."""
     if location.part:
         head = _database_heads.of(location.metrics, location.kind, location.part)
         if head is not None:
@@ -134,7 +134,7 @@ def stamp(location: RunLocation) -> Stamp:
 
 
 def tool(location: RunLocation) -> str:
-    """What wrote the run, as its users call it."""
+    """The usual name of the tool that wrote the run."""
     if location.kind != "csv":
         return _TOOLS[location.kind]
     if (location.path.parent / "hparams.yaml").exists():

@@ -1,4 +1,4 @@
-"""Single values that come metric by metric: one timeline out of many clocks."""
+"""Merges values that are logged metric by metric into rows by step."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tui_trainer.watch.tables.history import History
 from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, DecodedRows
 
 _CHUNK = 16_384
-# A row that belongs further up makes the tables anew; live, at most so often (values).
+# Values out of order after which the tables are rebuilt.
 _REBUILD_AFTER = 1
 
 
 class _Series:
-    """One metric's steps, values and times, in the order in which they came."""
+    """Steps, values and times of one metric, in the order in which they were read."""
 
     def __init__(self) -> None:
         self.steps, self.values, self.times = array("d"), array("d"), array("d")
@@ -39,11 +39,11 @@ class _Series:
 
 
 class ScalarSource(ForeignSource):
-    """Feeds the tables with single values.
+    """Adds single values to the tables.
 
-    A metric whose own step goes back was restarted: what it replaces is dropped, as a `History`
-    does. A step that is only behind *other* metrics (one counts epochs, another batches; two
-    writers at once) belongs further up: the tables are then made anew from what is kept.
+    A metric whose own step goes back was restarted: what it replaces is dropped, as by `History`.
+    A step that is only behind those of *other* metrics (one counts epochs, another batches; or
+    there are two writers) is out of order: the tables are then rebuilt from all values.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class ScalarSource(ForeignSource):
         self._last: dict[str, float] = {}
 
     def reset(self) -> None:
-        """Forgets all rows."""
+        """Drops all rows."""
         super().reset()
         self._series.clear()
         self._kinds.clear()
@@ -64,14 +64,15 @@ class ScalarSource(ForeignSource):
         self._last.clear()
 
     def has_room(self, name: str) -> bool:
-        """Whether a metric is kept: only so many are."""
+        """Whether a metric is kept: at most `MOST_COLUMNS` are."""
         if name in self._kinds or len(self._kinds) < MOST_COLUMNS:
             return True
         self.rows.left_out = True
         return False
 
     def add_in_order(self, time: float, step: float, name: str, value: float) -> None:
-        """Takes one value of a single writer: one that is behind its own metric went back."""
+        """Adds a value of a run with one writer, where a step behind its own metric is a
+        restart."""
         if not self.has_room(name):
             return
         goes_back = step < self._last.get(name, step)
@@ -81,13 +82,13 @@ class ScalarSource(ForeignSource):
         self.add(step, name, value, time, goes_back)
 
     def add(self, step: float, name: str, value: float, time: float, goes_back: bool) -> None:
-        """Takes one value by its canonical name; `back` says that its writer went back."""
+        """Adds a value by canonical name; `goes_back` tells whether its writer restarted."""
         kind = self._kinds.get(name)
         if kind is None:
             kind = self._kinds[name] = EVAL if metric_names.is_eval(name) else TRAIN
             self._series.setdefault(name, _Series())
         if goes_back and kind == TRAIN:
-            if self._out_of_order:  # the tables are not fed, so they do not notice it themselves
+            if self._out_of_order:  # rows are not added now, so the tables do not see the rewind
                 self.history.rewinds = [*self.history.rewinds, (self._front[TRAIN], step)][-100:]
                 self.history.rewind_count += 1
             for series in self._series.values():
@@ -105,7 +106,7 @@ class ScalarSource(ForeignSource):
             self.rows.add(step, ((name, value),), time=time)
 
     def rebuild(self) -> bool:
-        """Makes the tables anew where a value belongs further up; tells whether it did."""
+        """Rebuilds the tables if values were out of order; whether it did."""
         if self._out_of_order < _REBUILD_AFTER:
             return False
         self._out_of_order = 0
@@ -119,7 +120,7 @@ class ScalarSource(ForeignSource):
         return True
 
     def _joined(self, kind: int) -> list[DecodedRows]:
-        """All values of one kind as rows, by step; of one metric's at a step the last stands."""
+        """All values of one kind as rows by step, with the last value of each metric at a step."""
         series = {n: t for n, t in self._series.items() if self._kinds[n] == kind}
         if not series:
             return []

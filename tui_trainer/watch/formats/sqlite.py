@@ -1,7 +1,7 @@
-"""Databases of Trackio and MLflow, read beside their writers: read-only, never locked for long.
+"""Reads databases of Trackio and MLflow while other programs write to them.
 
 Connections are opened with `mode=ro`, for one short query each, and do not wait for a lock: a
-database that is busy is looked at again with the next reading.
+busy database is tried again with the next reading.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from urllib.parse import quote
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
+from tui_trainer.text import formats
 from tui_trainer.watch.formats.record_columns import epoch_seconds, measure, number, step_number
 from tui_trainer.watch.formats.scalar_series import ScalarSource
 from tui_trainer.watch.tables.flatten import flat
@@ -32,7 +33,7 @@ _MOST_RUNS = 2_000
 _ENDS = {"FINISHED": "completed", "FAILED": "failed", "KILLED": "cancelled"}
 Signature = tuple[int, ...]
 
-# An index on the run makes each step of these a look-up, whatever the number of rows.
+# With an index on the run each step of these is one lookup, whatever the number of rows.
 _TRACKIO_RUNS = """
     WITH RECURSIVE found(run) AS (
         SELECT min({run}) FROM metrics
@@ -48,7 +49,7 @@ _MLFLOW_RUNS = """
 
 
 def query(path: Path, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """The rows of one question. Raises `sqlite3.Error`."""
+    """The rows of one query. Raises `sqlite3.Error`."""
     address = f"file:{quote(os.fsencode(path))}?mode=ro"
     with closing(sqlite3.connect(address, uri=True, timeout=0.0)) as connection:
         connection.text_factory = bytes
@@ -56,7 +57,7 @@ def query(path: Path, statement: str, values: Sequence[Any] = ()) -> list[tuple[
 
 
 def signature(path: Path) -> Signature:
-    """What changes with every write: of the database and of its write-ahead log."""
+    """A value that changes with every write to the database or its write-ahead log."""
     found: list[int] = []
     for name in (path, path.with_name(path.name + "-wal")):
         try:
@@ -68,7 +69,7 @@ def signature(path: Path) -> Signature:
 
 
 def columns(path: Path, table: str) -> set[str]:
-    """The columns of a table; none where there is no such table. Raises `sqlite3.Error`."""
+    """The columns of a table; empty where there is no such table. Raises `sqlite3.Error`."""
     return {
         decode_text(row[0])
         for row in query(path, "SELECT name FROM pragma_table_info(?)", (table,))
@@ -86,7 +87,7 @@ def tool_of(path: Path) -> str | None:
 
 
 def runs_of(path: Path, tool: str) -> list[tuple[str, str]]:
-    """Id and name of each run, 2,000 at most. Raises `sqlite3.Error`."""
+    """Id and name of each run, at most 2,000. Raises `sqlite3.Error`."""
     if tool == "mlflow":
         rows = query(path, _MLFLOW_RUNS, (_MOST_RUNS,))
     else:
@@ -95,12 +96,12 @@ def runs_of(path: Path, tool: str) -> list[tuple[str, str]]:
 
 
 def run_column(path: Path) -> str:
-    """What tells the runs of a Trackio project apart; older ones have names only."""
+    """The column that identifies the runs of a Trackio project; older ones have names only."""
     return "run_id" if "run_id" in columns(path, "metrics") else "run_name"
 
 
 class _DatabaseSource(ScalarSource):
-    """One run of a database, read by the number of its rows."""
+    """One run of a database, read in the order of its rows."""
 
     def __init__(self, path: Path, run: str, ends_only: bool = False) -> None:
         super().__init__()
@@ -116,11 +117,11 @@ class _DatabaseSource(ScalarSource):
 
     @property
     def whole(self) -> bool:
-        """Whether no rows were passed over."""
+        """Whether no rows were skipped."""
         return not self._jumped
 
     def read(self) -> tuple[bool, bool]:
-        """Reads some rows; a database that is busy or half-written is left for the next time."""
+        """Reads some rows; a database that is busy or incomplete is tried again next time."""
         seen = signature(self.path)
         if seen == self._seen or seen[0] == 0:
             return False, False
@@ -152,12 +153,12 @@ class _DatabaseSource(ScalarSource):
         return changed, more
 
     def facts(self) -> SourceFacts:
-        """As the database says."""
+        """The facts recorded in the database."""
         ended = () if self._facts.status else ("state",)
         return dataclasses.replace(self._facts, lacks=self.lacks("checkpoints", *ended))
 
     def _jump(self) -> None:
-        """Passes over all but the newest rows, once."""
+        """Skips all but the newest rows, once."""
         self._ends_only = False
         statement = (
             f"SELECT rowid FROM metrics WHERE {self._run_column()} {self._is_run}"  # noqa: S608
@@ -168,9 +169,11 @@ class _DatabaseSource(ScalarSource):
             self._row, self._jumped = found[0][0], True
 
     def _leave_out(self) -> None:
-        """Counts a row whose step is none."""
+        """Counts a row whose step is not a number."""
         self._malformed += 1
-        which = "1 row has" if self._malformed == 1 else f"{self._malformed:,} rows have"
+        which = (
+            "1 row has" if self._malformed == 1 else f"{formats.count(self._malformed)} rows have"
+        )
         self.warn("steps", f"{self.path.name}: {which} a step that is not a number; left out")
 
     def _run_column(self) -> str:
@@ -184,7 +187,7 @@ class _DatabaseSource(ScalarSource):
 
 
 class TrackioSource(_DatabaseSource):
-    """One run of a Trackio project: a row of JSON a step."""
+    """One run of a Trackio project: a row of JSON per step."""
 
     def __init__(self, path: Path, run: str, ends_only: bool = False) -> None:
         super().__init__(path, run, ends_only)
@@ -234,7 +237,7 @@ class TrackioSource(_DatabaseSource):
 
 
 class MlflowDatabaseSource(_DatabaseSource):
-    """One run of an MLflow database: a row a value."""
+    """One run of an MLflow database: a row per value."""
 
     def _rows(self) -> int:
         rows = query(
@@ -289,14 +292,14 @@ def _decode(content: Any) -> dict[str, Any]:
 
 
 def decode_text(value: Any) -> str:
-    """A text of the database; bytes that are no UTF-8 become surrogates, as in file names."""
+    """A text of the database; bytes that are not UTF-8 become surrogates, as in file names."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     return "" if value is None else str(value)
 
 
 def bound(text: str) -> tuple[str | bytes, str]:
-    """A text as a statement's value, and the condition in which it stands."""
+    """A text as a parameter of a statement, and the condition for it."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -305,7 +308,7 @@ def bound(text: str) -> tuple[str | bytes, str]:
 
 
 def seconds(stamp: Any) -> float | None:
-    """A time in seconds since the epoch, from a number of them or ISO 8601."""
+    """A time in seconds since the epoch, from such a number or from ISO 8601."""
     if isinstance(stamp, int | float):
         return epoch_seconds(stamp)
     try:

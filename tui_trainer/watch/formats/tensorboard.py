@@ -1,4 +1,4 @@
-"""A folder of TensorBoard event files as one run."""
+"""Reads a folder of TensorBoard event files as one run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.store.regular_files import read_regular
+from tui_trainer.text import formats
 from tui_trainer.watch.formats.binary_tail import BinaryTail
 from tui_trainer.watch.formats.encodings.tfevents import Frames, SummaryEvent, hparams, read_event
 from tui_trainer.watch.formats.encodings.yaml_settings import read_flat
@@ -25,27 +26,25 @@ _QUIET_SECONDS = 2.0
 _STAMP = re.compile(r"tfevents\.(\d+)")
 _HPARAMS_FOLDER = re.compile(r"\d{9,}(\.\d+)?")
 _MOST_SETTINGS = 1024 * 1024
-# What the loggers write beside the metrics and nobody plots.
+# Values that loggers write beside the metrics and that are not plotted.
 _NOT_PLOTTED = frozenset({"hp_metric"})
 
 
 @dataclass
 class _EventFile:
-    """One file and its writer: `last` is the newest step by metric; `beside` that another
-    writer wrote the same metrics at the same time."""
+    """One file and its writer."""
 
     tail: BinaryTail
     frames: Frames = field(default_factory=Frames)
-    last: dict[str, float] = field(default_factory=dict)
-    is_concurrent: bool = False
-    waits: bool = True
+    last: dict[str, float] = field(default_factory=dict)  # newest step by metric
+    is_concurrent: bool = False  # another process wrote the same metrics at the same time
 
 
 class TensorBoardSource(ScalarSource):
-    """Reads a folder's event files, the oldest first, each by offset as it grows.
+    """Reads a folder's event files, oldest first, each by offset as it grows.
 
-    A later file that goes back replaces what it goes back over, as TensorBoard shows it. The
-    check of every record of up to 1 KiB is verified; damage is passed over to the next record.
+    A later file that goes back replaces the later steps, as in TensorBoard. The checksum of every
+    record of up to 1 KiB is verified; damaged records are skipped.
     """
 
     def __init__(self, folder: Path, ends_only: bool = False) -> None:
@@ -60,7 +59,7 @@ class TensorBoardSource(ScalarSource):
 
     @property
     def whole(self) -> bool:
-        """Whether no rows were passed over."""
+        """Whether no rows were skipped."""
         return all(file.tail.whole for file in self._files.values())
 
     def read(self) -> tuple[bool, bool]:
@@ -83,7 +82,8 @@ class TensorBoardSource(ScalarSource):
         return self.rebuild() or changed, False
 
     def settle(self) -> bool:
-        """Says that a last record is cut off, once its file is quiet."""
+        """Adds a warning about a last record that is cut off, once its file has been quiet for a
+        while."""
         changed = False
         for file in self._files.values():
             path = file.tail.path
@@ -95,7 +95,7 @@ class TensorBoardSource(ScalarSource):
         return changed
 
     def facts(self) -> SourceFacts:
-        """Settings where a logger wrote them."""
+        """The facts, with settings if a logger wrote them."""
         return SourceFacts(
             config=self._config,
             created_at=self._created,
@@ -106,7 +106,7 @@ class TensorBoardSource(ScalarSource):
         found = event_files(self.folder)
         if found == list(self._files):
             return
-        # One that vanished leaves its rows; a new one comes last, as it is read after the others.
+        # The rows of a deleted file are kept; a new file is read after the others.
         for path in found:
             if path not in self._files:
                 self._files[path] = _EventFile(BinaryTail(path, self._ends_only))
@@ -129,7 +129,7 @@ class TensorBoardSource(ScalarSource):
             if event is not None:
                 self._add_event(file, event)
         if file.frames.damaged:
-            size = f"{file.frames.damaged:,} bytes"
+            size = formats.plural(file.frames.damaged, "byte")
             self.warn(f"damage {path}", f"{path.name}: {size} are damaged; left out")
 
     def _add_event(self, file: _EventFile, event: SummaryEvent) -> None:
@@ -159,7 +159,7 @@ class TensorBoardSource(ScalarSource):
         known = self._newest.get(name)
         if known is None or event.step > known[0] or file.is_concurrent:
             return False
-        # A restart begins after its predecessor's last word; another writer did not wait.
+        # A restarted run begins after the last event of the earlier one; a second writer earlier.
         if event.wall <= known[1]:
             file.is_concurrent = True
             self.warn(
@@ -181,7 +181,8 @@ class TensorBoardSource(ScalarSource):
             self._config |= flat(found, tag.removesuffix("/text_summary"))
 
     def _read_settings(self) -> None:
-        """What stands beside: Lightning's `hparams.yaml`, and the folders of `add_hparams`."""
+        """Reads settings beside the metrics: Lightning's `hparams.yaml`, and the folders of
+        `add_hparams`."""
         is_concurrent = read_flat(self.folder / "hparams.yaml")
         self._config |= {f"hparams.{name}": value for name, value in is_concurrent.values.items()}
         if is_concurrent.problem is not None:
@@ -198,7 +199,7 @@ class TensorBoardSource(ScalarSource):
 
 
 def event_files(folder: Path) -> list[Path]:
-    """A folder's event files, the oldest first, as their names say; or the one file."""
+    """A folder's event files, oldest first by their names; or the one file."""
     if MARK in folder.name and folder.is_file():
         return [folder]
     try:
@@ -210,7 +211,7 @@ def event_files(folder: Path) -> list[Path]:
 
 
 def settings_folders(folder: Path) -> list[Path]:
-    """The folders that `add_hparams` made, named by a time."""
+    """The folders made by `add_hparams`, whose name is a time."""
     try:
         with os.scandir(folder) as entries:
             return [Path(e.path) for e in entries if _HPARAMS_FOLDER.fullmatch(e.name)][:3]
@@ -219,7 +220,7 @@ def settings_folders(folder: Path) -> list[Path]:
 
 
 def is_settings_folder(name: str) -> bool:
-    """Whether a folder's name is a time, as `add_hparams` gives them."""
+    """Whether a folder's name is a time, as `add_hparams` makes them."""
     return _HPARAMS_FOLDER.fullmatch(name) is not None
 
 

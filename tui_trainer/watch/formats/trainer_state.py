@@ -1,4 +1,4 @@
-"""Hugging Face's `trainer_state.json`: of one output folder with its checkpoints, or alone."""
+"""Reads Hugging Face's `trainer_state.json`, of an output folder with checkpoints or alone."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.store.regular_files import read_regular
+from tui_trainer.text import formats
 from tui_trainer.watch.formats.base import ForeignSource
 from tui_trainer.watch.formats.record_columns import EVAL, measure, number, step_number
 from tui_trainer.watch.tables.flatten import flat
@@ -25,7 +26,7 @@ _SLICE = 400  # rows: some 5 ms
 _QUIET_SECONDS = 2.0
 _MOST_OLDER = 20
 _MOST_BYTES = 256 * 1024 * 1024
-# The trainer's last row sums the whole run up; its `train_loss` is no loss of that step.
+# The trainer's last row summarises the whole run; its `train_loss` is not that of the step.
 _SUMMARY = frozenset({"train_runtime", "train_samples_per_second", "train_steps_per_second"})
 _CONFIG = (
     "max_steps", "num_train_epochs", "train_batch_size", "logging_steps", "eval_steps",
@@ -38,7 +39,7 @@ _ERRORS = BAD_CONTENT
 
 
 class TrainerStateFile(msgspec.Struct):
-    """What is read of the file; the rows stay bytes until it is their turn."""
+    """The fields that are read; rows are decoded later, slice by slice."""
 
     log_history: list[msgspec.Raw]
     global_step: int = 0
@@ -54,11 +55,11 @@ class TrainerStateFile(msgspec.Struct):
 
 
 class TrainerStateSource(ForeignSource):
-    """Reads the state with the most steps, again whenever it changed.
+    """Reads the state with the most steps, again whenever it changes.
 
-    The rows that were there before stay as they are, only new ones are added; where the file
-    tells another story, the tables are made anew. A half-written file leaves the chart as it is.
-    Rows from before the newest state's first come from older checkpoints.
+    Only new rows are added; where earlier rows differ, the tables are rebuilt. While a file is
+    incomplete nothing changes. Rows before the first of the newest state are read from older
+    checkpoints.
     """
 
     def __init__(self, path: Path) -> None:
@@ -73,7 +74,7 @@ class TrainerStateSource(ForeignSource):
         self._unreadable = 0
 
     def read(self) -> tuple[bool, bool]:
-        """Reads the file where it changed, then some rows of it."""
+        """Reads the file if it changed, then some of its rows."""
         changed = False
         if self._next >= len(self._rows):
             files = state_files(self.path)
@@ -86,7 +87,7 @@ class TrainerStateSource(ForeignSource):
         return changed, self._next < len(self._rows)
 
     def facts(self) -> SourceFacts:
-        """Settings and whether the run reached its last step."""
+        """The settings, and whether the run reached its last step."""
         state = self._state
         total = state.max_steps if state is not None else None
         total = total if isinstance(total, int) and total > 0 else None
@@ -113,7 +114,7 @@ class TrainerStateSource(ForeignSource):
                 break
         changed = self._detector(unreadable, seen)
         if not states and not self._rows:
-            # Nothing is shown yet: the whole rows of a file that was cut off are better than none.
+            # Nothing is shown yet, so the complete rows of a file that is cut off are used.
             found = [(s.global_step, 0, p, s) for p in unreadable if (s := _salvage(p)) is not None]
             states = found[:1]
         if not states:
@@ -131,7 +132,8 @@ class TrainerStateSource(ForeignSource):
         return True
 
     def _detector(self, unreadable: list[Path], seen: dict[Path, _Signature]) -> bool:
-        """A file that cannot be read may be half-written: it is told once it is quiet."""
+        """Adds warnings about files that cannot be read, once they have been quiet for a while, as
+        they may be incomplete."""
         now = time.time()
         fresh = [path for path in unreadable if abs(now - seen[path][2] / 1e9) < _QUIET_SECONDS]
         self._seen = None if fresh else seen
@@ -148,7 +150,7 @@ class TrainerStateSource(ForeignSource):
         return changed
 
     def _older_rows(self, rows: list[bytes], seen: dict[Path, _Signature]) -> list[bytes]:
-        """What older checkpoints recorded before the first of these rows."""
+        """Rows of older checkpoints from before the first of these rows."""
         first = next((s for row in rows if (s := _step(row)) is not None), None)
         older: list[bytes] = []
         for path in _newest_first(seen)[:_MOST_OLDER]:
@@ -173,7 +175,10 @@ class TrainerStateSource(ForeignSource):
                 self._add_row(values)
         self._next = min(self._next + _SLICE, len(self._rows))
         if self._unreadable:
-            self.warn("rows", f"{self._unreadable:,} rows of log_history are not objects; left out")
+            self.warn(
+                "rows",
+                f"{formats.count(self._unreadable)} rows of log_history are not objects; left out",
+            )
         self.flush()
 
     def _add_row(self, row: dict[str, Any]) -> None:
@@ -190,7 +195,7 @@ class TrainerStateSource(ForeignSource):
 
 
 def _adapter(folder: Path) -> dict[str, Any]:
-    """PEFT's settings beside the state, if any."""
+    """PEFT's settings beside the state; empty where there are none."""
     try:
         content = read_regular(folder / "adapter_config.json", 1024 * 1024)
         found = msgspec.json.decode(content, type=dict[str, Any])
@@ -219,7 +224,7 @@ def checkpoint_step(name: str) -> int | None:
 
 
 def _newest_first(seen: dict[Path, _Signature]) -> list[Path]:
-    """The states by what their folders say: the output folder's own, then the last checkpoint."""
+    """The states by their folders: the output folder's own, then checkpoints, newest first."""
 
     def key(path: Path) -> tuple[float, int]:
         step = checkpoint_step(path.parent.name)
@@ -244,7 +249,7 @@ def _decode(path: Path) -> TrainerStateFile | None:
 
 
 def _salvage(path: Path) -> TrainerStateFile | None:
-    """The whole rows of a file that was cut off, if any."""
+    """The complete rows of a file that is cut off, or None."""
     try:
         data = null_non_finite(read_regular(path, _MOST_BYTES)).decode("utf-8", "replace")
     except OSError:

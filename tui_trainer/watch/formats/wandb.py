@@ -1,7 +1,7 @@
-"""W&B's `.wandb` files: blocks of a LevelDB log around protocol buffers.
+"""Reads W&B's `.wandb` files, blocks of a LevelDB log around protocol buffers.
 
-Blocks as in https://github.com/google/leveldb/blob/main/doc/log_format.md, with a header of
-seven bytes before the first record and zlib's CRC-32; messages as in wandb_internal.proto.
+Blocks are as in https://github.com/google/leveldb/blob/main/doc/log_format.md, with a header of
+seven bytes before the first record and zlib's CRC-32; messages are as in wandb_internal.proto.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
+from tui_trainer.text import formats
 from tui_trainer.watch.formats.base import ForeignSource
 from tui_trainer.watch.formats.binary_tail import BinaryTail
 from tui_trainer.watch.formats.encodings.protobuf import BYTES, fields, signed, text
@@ -29,13 +30,13 @@ _HEADER = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 _LONGEST = 64 * 1024 * 1024
 _QUIET_SECONDS = 2.0
-# A loop's own counter says more than the number of calls to `log`.
+# A loop's own counter is preferred to the number of calls of `log`.
 _STEP_KEYS = ("train/global_step", "trainer/global_step", "global_step")
 _POSITION_KEYS = frozenset({"_step", "_timestamp", "_runtime"})
 
 
 class RecordBlocks:
-    """Cuts a growing log into whole records; behind damage it goes on with the next block."""
+    """Splits a growing log into whole records; after damage it continues with the next block."""
 
     def __init__(self) -> None:
         self.damaged = 0  # records or parts of records
@@ -45,15 +46,15 @@ class RecordBlocks:
 
     @property
     def pending(self) -> bool:
-        """Whether a record is not whole yet."""
+        """Whether there is an incomplete record."""
         return bool(self._rest.strip(b"\0")) or self._parts is not None
 
     def forget(self) -> None:
-        """Drops what is not whole, where bytes were passed over."""
+        """Drops an incomplete record, after bytes were skipped."""
         self._parts = None
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The whole records so far."""
+        """Adds data; returns the records that are complete."""
         buffer, base, at = self._rest + data, self._at, 0
         found: list[bytes] = []
         if not base:
@@ -77,7 +78,7 @@ class RecordBlocks:
                 break
             if not fits or zlib.crc32(buffer[at + 6 : end]) != check:
                 if at + left > len(buffer):
-                    break  # it may be written yet: told when the file is quiet
+                    break  # it may be incomplete; there is a warning once the file is quiet
                 self.damaged += 1
                 self._parts = None
                 at += left
@@ -96,7 +97,7 @@ class RecordBlocks:
         elif kind == _FIRST:
             self._parts = [data]
         elif self._parts is None:
-            self.damaged += 1  # its beginning was lost
+            self.damaged += 1  # its beginning is missing
         else:
             self._parts.append(data)
             if kind == _LAST:
@@ -126,7 +127,7 @@ class WandbSource(ForeignSource):
 
     @property
     def whole(self) -> bool:
-        """Whether no rows were passed over."""
+        """Whether no rows were skipped."""
         return self._tail.whole
 
     def read(self) -> tuple[bool, bool]:
@@ -150,13 +151,14 @@ class WandbSource(ForeignSource):
                     self._unreadable += 1
             damaged = self._blocks.damaged + self._unreadable
             if damaged:
-                which = "1 record is" if damaged == 1 else f"{damaged:,} records are"
+                which = "1 record is" if damaged == 1 else f"{formats.count(damaged)} records are"
                 self.warn("damage", f"{self._tail.path.name}: {which} damaged; left out")
             self.flush()
         return bool(chunk.data) or chunk.restarted, chunk.more
 
     def settle(self) -> bool:
-        """Says that the last record is cut off, once the file is quiet."""
+        """Adds a warning that the last record is cut off, once the file has been quiet for a
+        while."""
         path = self._tail.path
         if not self._blocks.pending or self._exit is not None:
             return False
@@ -167,7 +169,7 @@ class WandbSource(ForeignSource):
         return quiet and self.warn("torn", f"{path.name}: the last record is cut off")
 
     def facts(self) -> SourceFacts:
-        """Name, settings, and how it ended."""
+        """Name, settings and status."""
         ended = None if self._exit is None else "failed" if self._exit else "completed"
         return SourceFacts(
             name=self._name,
@@ -245,7 +247,7 @@ class WandbSource(ForeignSource):
 
 
 def _item(data: bytes, start: int, end: int) -> tuple[str, bytes]:
-    """Key and JSON of an item of history or configuration."""
+    """Key and JSON value of an item of the history or configuration."""
     keys: list[str] = []
     value = b""
     for part, wire, begin, stop in fields(data, start, end):
@@ -257,7 +259,7 @@ def _item(data: bytes, start: int, end: int) -> tuple[str, bytes]:
 
 
 def _numbers(key: str, value: bytes, found: dict[str, float]) -> None:
-    """The numbers of one item, those of a nested one under `key.inner`."""
+    """Adds the numbers of one item to `found`, those of a nested one as `key.inner`."""
     try:
         found[key] = float(value)  # also NaN and Infinity
         return
@@ -266,7 +268,7 @@ def _numbers(key: str, value: bytes, found: dict[str, float]) -> None:
     decoded = _decode(value)
     nested = flat(decoded, key) if isinstance(decoded, dict) else {key: decoded}
     if "_type" in decoded if isinstance(decoded, dict) else False:
-        return  # a picture, a table, a histogram
+        return  # an image, table or histogram
     for name, one in nested.items():
         plain = number(one)
         if plain is not None:

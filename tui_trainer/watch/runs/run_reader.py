@@ -193,14 +193,18 @@ class RunReader:
         # A run of this program has an event for each resume.
         if history.rewinds and self.location.kind != "run":
             back, to = history.rewinds[-1]
-            times = "once" if history.rewind_count == 1 else f"{history.rewind_count:,} times"
+            times = (
+                "once"
+                if history.rewind_count == 1
+                else f"{formats.count(history.rewind_count)} times"
+            )
             messages.append(
-                f"{self.location.metrics.name}: steps went back {times}, last from {back:,.0f} to "
-                f"{to:,.0f}; the later rows are kept"
+                f"{self.location.metrics.name}: steps went back {times}, last from "
+                f"{formats.count(back)} to {formats.count(to)}; the later rows are kept"
             )
         for log in (self._events, self._hardware):
             if log is not None and log.unreadable:
-                first = f"the first is line {log.first_unreadable:,}: {log.reason}"
+                first = f"the first is line {formats.count(log.first_unreadable)}: {log.reason}"
                 messages.append(
                     f"{log.path.name}: {lines(log.unreadable)} cannot be read ({first})"
                 )

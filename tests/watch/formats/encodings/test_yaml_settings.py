@@ -79,7 +79,7 @@ def laughs(count: int) -> str:
         ("first: 1\nb: &b " + "x" * 9000 + "\nc: [" + "*b, " * 9000 + "]", "10,000 values"),
         ("first: 1\ndeep: " + "[" * 60 + "]" * 60, "nested up to 50 deep"),
         ("first: 1\ndeep: " + "[" * 60_000, "nest"),  # the parser may have a limit of its own
-        ("first: 1\nself: &s [*s]", "*s stands for nothing before it"),
+        ("first: 1\nself: &s [*s]", "*s has no anchor before it"),
         ("first: 1\nsecond: [1, 2\nthird: 3", "line 3 is not YAML"),
         ("first: 1\nsecond: \x00", "not YAML"),
     ],
