@@ -100,7 +100,7 @@ class Scanner:
         return FoundRun(locations, None, tuple(sorted(self._warnings)))
 
     def _rejected(self) -> list[str]:
-        """Warnings about what looks like a run but is none, for a folder without runs."""
+        """Warnings about files that look like a run but are not, for a folder without runs."""
         found = []
         for folder, listing in self._listings.items():
             if listing.has_unreadable_run:

@@ -177,7 +177,7 @@ class TrainerStateSource(ForeignSource):
         if self._unreadable:
             self.warn(
                 "rows",
-                f"{formats.count(self._unreadable)} rows of log_history are not objects; left out",
+                f"{formats.plural(self._unreadable, 'row')} of log_history left out: not an object",
             )
         self.flush()
 

@@ -33,7 +33,7 @@ _PAUSE_SECONDS = 10.0  # after a longer time between two checks the computer was
 
 
 class _Row(msgspec.Struct):
-    """What the vigil needs of a line of `metrics.jsonl`."""
+    """The fields of a line of `metrics.jsonl` that are used here."""
 
     step: float | None = None
     time: float | None = None
