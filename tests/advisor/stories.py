@@ -54,18 +54,18 @@ def cosine(step: int, total: int, peak: float = 1e-3, warmup: int = 20) -> float
 def advise(
     rows: Iterable[Row], facts: JobFacts | None = None, settings: AdvisorSettings | None = None
 ) -> list[Advice]:
-    """Everything said over the rows."""
+    """All reports over the rows."""
     advisor = Advisor(settings, facts)
     return [advice for row in rows for advice in advisor.observe(row)]
 
 
-def urgent(said: list[Advice]) -> list[Advice]:
-    """What was said above low urgency."""
-    return [advice for advice in said if advice.urgency != "low"]
+def urgent(reports: list[Advice]) -> list[Advice]:
+    """The reports above low urgency."""
+    return [advice for advice in reports if advice.urgency != "low"]
 
 
-def first(said: list[Advice], kind: str) -> Advice:
+def first(reports: list[Advice], kind: str) -> Advice:
     """The first advice of a kind; fails where there is none."""
-    found = [advice for advice in said if advice.kind == kind]
-    assert found, f"no {kind} among {[(a.kind, a.step) for a in said]}"
+    found = [advice for advice in reports if advice.kind == kind]
+    assert found, f"no {kind} among {[(a.kind, a.step) for a in reports]}"
     return found[0]

@@ -1,4 +1,4 @@
-"""Each condition, told in a run made up for it; and healthy runs, in which nothing is said."""
+"""Each condition in a run made up for it, and healthy runs, on which nothing is reported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tui_trainer.contracts.hardware import GpuSample, HardwareSample
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("noise", [0.0, 0.02, 0.2])
-def test_a_healthy_descent_is_left_alone(seed: int, noise: float) -> None:
+def test_a_healthy_descent_gives_no_advice(seed: int, noise: float) -> None:
     rows = run(900, seed=seed, noise=noise, rate=lambda step: cosine(step, 900))
     assert urgent(advise(rows)) == []
 
@@ -28,7 +28,7 @@ def test_the_tail_of_a_cosine_is_no_plateau() -> None:
     assert [advice.kind for advice in late] == []
 
 
-def test_what_is_learned_by_heart_is_no_vanishing_gradient() -> None:
+def test_memorised_data_gives_no_vanishing_gradient() -> None:
     rows = run(
         800,
         loss=lambda s: 4 * math.exp(-s / 60) + 0.002,
@@ -53,7 +53,7 @@ def test_heavy_noise_of_small_batches_is_no_oscillation() -> None:
 # -- the loss ----------------------------------------------------------------------------------
 
 
-def test_a_loss_that_rises_and_stays_is_a_divergence_with_a_way_back() -> None:
+def test_a_loss_that_rises_and_stays_is_a_divergence_with_a_good_step() -> None:
     rows = run(400, loss=lambda s: descent(s) + 1.5 * (s >= 200))
     advice = first(advise(rows), "divergence")
     assert 200 <= advice.step <= 210
@@ -83,13 +83,13 @@ def test_after_a_raised_rate_the_offer_is_the_rate_before() -> None:
 
 def test_one_spike_is_of_low_urgency_and_passes() -> None:
     rows = run(300, loss=lambda s: descent(s) + 3.0 * (s == 200))
-    said = advise(rows)
-    assert urgent(said) == []
-    spike = first(said, "loss_spike")
+    reports = advise(rows)
+    assert urgent(reports) == []
+    spike = first(reports, "loss_spike")
     assert (spike.step, spike.good_step) == (200, 198)
     assert spike.suggested_lr is None and spike.factor is None
     assert "roll back to the last good checkpoint, if the loss stays high" in spike.also_try
-    assert said[-1].status == "closed"
+    assert reports[-1].status == "closed"
 
 
 def test_a_loss_that_begins_to_swing_is_an_oscillation() -> None:
@@ -99,40 +99,40 @@ def test_a_loss_that_begins_to_swing_is_an_oscillation() -> None:
     assert advice.factor is not None and advice.factor < 1
 
 
-def test_a_start_without_warmup_that_goes_wrong_is_called_so() -> None:
+def test_a_start_without_warmup_that_diverges_has_a_kind_of_its_own() -> None:
     rows = run(
         100,
         loss=lambda s: 4 if s < 3 else 9,
         norm=lambda s: 2 if s < 3 else 20,
         rate=lambda s: 1e-2,
     )
-    said = urgent(advise(rows, JobFacts(warmup_steps=0)))
-    assert said[0].kind == "warmup_too_short"
-    assert said[0].step <= 12
-    assert not [advice for advice in said if advice.kind == "divergence"]
+    reports = urgent(advise(rows, JobFacts(warmup_steps=0)))
+    assert reports[0].kind == "warmup_too_short"
+    assert reports[0].step <= 12
+    assert not [advice for advice in reports if advice.kind == "divergence"]
 
 
-@pytest.mark.parametrize("rate, told", [(3e-2, True), (1e-3, False)])
-def test_a_gradient_that_only_rises_a_little_tells_at_rates_no_adapter_bears(
-    rate: float, told: bool
+@pytest.mark.parametrize("rate, is_reported", [(3e-2, True), (1e-3, False)])
+def test_a_small_rise_of_the_norm_is_enough_at_rates_far_above_those_of_adapters(
+    rate: float, is_reported: bool
 ) -> None:
     rows = run(
         60, loss=lambda s: 9.0, norm=lambda s: 3.2 if s in (6, 7) else 1.4, rate=lambda s: rate
     )
-    said = urgent(advise(rows, JobFacts(warmup_steps=0, adapter=True)))
-    assert ("warmup_too_short" in [advice.kind for advice in said]) is told
+    reports = urgent(advise(rows, JobFacts(warmup_steps=0, adapter=True)))
+    assert ("warmup_too_short" in [advice.kind for advice in reports]) is is_reported
 
 
 @pytest.mark.parametrize(
     "rate, norm, adapter, times",
     [(3e-2, 3.2, True, 1.5), (1e-2, 20.0, False, 5.0), (1e-2, 5.5, False, 2.5)],
 )
-def test_the_limit_drawn_for_a_start_without_warmup_is_the_one_that_was_passed(
+def test_the_limit_of_a_start_without_warmup_is_the_one_that_was_exceeded(
     rate: float, norm: float, adapter: bool, times: float
 ) -> None:
     rows = run(60, loss=lambda s: 9.0, norm=lambda s: 1.4 if s < 6 else norm, rate=lambda s: rate)
-    said = advise(rows, JobFacts(warmup_steps=0, adapter=adapter))
-    evidence = first(said, "warmup_too_short").evidence
+    reports = advise(rows, JobFacts(warmup_steps=0, adapter=adapter))
+    evidence = first(reports, "warmup_too_short").evidence
     assert evidence.value and evidence.level and evidence.limit
     assert evidence.limit == pytest.approx(times * evidence.level)
     assert evidence.limit <= evidence.value
@@ -141,16 +141,16 @@ def test_the_limit_drawn_for_a_start_without_warmup_is_the_one_that_was_passed(
 # -- the gradient ------------------------------------------------------------------------------
 
 
-def test_a_gradient_that_explodes_is_told_at_once() -> None:
+def test_a_gradient_explosion_is_reported_at_once() -> None:
     rows = run(
         300,
         loss=lambda s: descent(s) + 2 * (200 <= s < 203),
         norm=lambda s: 40 if 200 <= s < 203 else 1.0,
     )
-    said = advise(rows)
-    advice = first(said, "gradient_explosion")
+    reports = advise(rows)
+    advice = first(reports, "gradient_explosion")
     assert (advice.step, advice.urgency) == (200, "high")
-    assert any(a.id == advice.id and a.status == "closed" for a in said)
+    assert any(a.id == advice.id and a.status == "closed" for a in reports)
 
 
 @pytest.mark.parametrize(("share", "within"), [(0.0, 2), (0.002, 6), (0.3, 20)])
@@ -197,9 +197,9 @@ def test_a_rate_that_was_cut_by_hand_and_stops_the_learning() -> None:
 
 def test_a_long_stand_at_full_rate_is_a_plateau_of_low_urgency() -> None:
     rows = run(1500, loss=lambda s: 2 + 2 * math.exp(-s / 50), rate=lambda s: 1e-3)
-    said = advise(rows)
-    assert first(said, "plateau").urgency == "low"
-    assert urgent(said) == []
+    reports = advise(rows)
+    assert first(reports, "plateau").urgency == "low"
+    assert urgent(reports) == []
 
 
 def with_evaluations(rows: list[Row], every: int, turn: int, rise: float) -> list[Row]:
@@ -214,8 +214,8 @@ def with_evaluations(rows: list[Row], every: int, turn: int, rise: float) -> lis
 
 
 def test_a_validation_loss_that_turns_while_training_falls_is_overfitting() -> None:
-    said = advise(with_evaluations(run(400), every=10, turn=150, rise=0.005))
-    advice = first(urgent(said), "overfitting")
+    reports = advise(with_evaluations(run(400), every=10, turn=150, rise=0.005))
+    advice = first(urgent(reports), "overfitting")
     assert 150 < advice.step <= 200
     assert advice.good_step == 150
     assert advice.suggested_lr is None
@@ -230,14 +230,14 @@ def test_a_validation_loss_that_wavers_while_training_barely_moves_is_no_overfit
     seed: int,
 ) -> None:
     rows = run(400, seed=seed, loss=lambda s: max(descent(s), 2.1) - 5e-5 * s)
-    said = advise(with_evaluations(rows, every=10, turn=200, rise=0.005))
-    assert not [advice for advice in said if advice.kind == "overfitting"]
+    reports = advise(with_evaluations(rows, every=10, turn=200, rise=0.005))
+    assert not [advice for advice in reports if advice.kind == "overfitting"]
 
 
 # -- the machine -------------------------------------------------------------------------------
 
 
-def test_a_loss_that_is_no_number_is_critical() -> None:
+def test_a_loss_that_is_not_finite_is_critical() -> None:
     rows = run(50)
     rows[40] = {**rows[40], "loss": None, "nonfinite": ["loss"]}
     advice = first(advise(rows), "non_finite")
@@ -245,7 +245,7 @@ def test_a_loss_that_is_no_number_is_critical() -> None:
     assert advice.good_step == 40
 
 
-def test_a_hang_is_told_by_the_clock_and_again_by_nothing_else() -> None:
+def test_a_hang_is_reported_once_by_the_clock() -> None:
     rows = run(60)
     advisor = Advisor()
     for row in rows[:50]:
@@ -259,50 +259,50 @@ def test_a_hang_is_told_by_the_clock_and_again_by_nothing_else() -> None:
     assert [(a.kind, a.status) for a in closed] == [("stalled", "closed")]
 
 
-def test_a_hang_that_no_clock_told_is_told_by_the_next_record_just_the_same() -> None:
+def test_a_hang_is_reported_by_the_next_record_as_by_the_clock() -> None:
     rows = run(60)
     rows[50]["step_time_ms"] = 101_000.0
     ticked = Advisor()
-    said = [a for row in rows[:50] for a in ticked.observe(row)]
-    said += ticked.tick(rows[49]["time"] + 2.5)
-    said += [a for row in rows[50:] for a in ticked.observe(row)]
-    assert said == advise(rows)
+    reports = [a for row in rows[:50] for a in ticked.observe(row)]
+    reports += ticked.tick(rows[49]["time"] + 2.5)
+    reports += [a for row in rows[50:] for a in ticked.observe(row)]
+    assert reports == advise(rows)
 
 
-def test_waiting_for_data_is_told_once_it_is_the_rule() -> None:
+def test_waiting_for_data_is_reported_once_most_steps_wait() -> None:
     assert urgent(advise(run(100, data_time_ms=10.0))) == []
-    said = urgent(advise(run(100, data_time_ms=70.0)))
-    assert [advice.kind for advice in said if advice.status == "raised"] == ["data_bound"]
+    reports = urgent(advise(run(100, data_time_ms=70.0)))
+    assert [advice.kind for advice in reports if advice.status == "raised"] == ["data_bound"]
 
 
-def test_memory_near_its_limit_is_told_after_three_samples_and_closed() -> None:
+def test_memory_near_its_limit_is_reported_after_three_samples_and_closed() -> None:
     def sample(used: int) -> HardwareSample:
         gpu = GpuSample(index=0, memory_used=used, memory_total=100)
         return HardwareSample(time=0.0, ram_used=10, ram_total=100, gpus=[gpu])
 
     advisor = Advisor()
-    said = [advisor.observe_hardware(sample(used)) for used in (97, 97, 97, 97, 50)]
-    assert [[a.status for a in item] for item in said] == [[], [], ["raised"], [], ["closed"]]
-    assert "gpu0" in said[2][0].reason
+    reports = [advisor.observe_hardware(sample(used)) for used in (97, 97, 97, 97, 50)]
+    assert [[a.status for a in item] for item in reports] == [[], [], ["raised"], [], ["closed"]]
+    assert "gpu0" in reports[2][0].reason
 
 
-# -- how it is said ----------------------------------------------------------------------------
+# -- reports over time ----------------------------------------------------------------------------
 
 
 def test_an_advice_is_raised_once_updated_while_it_lasts_and_closed() -> None:
     rows = run(700, loss=lambda s: descent(s) + 1.5 * (200 <= s < 400))
-    said = [advice for advice in advise(rows) if advice.kind == "divergence"]
-    assert len({advice.id for advice in said}) == 1
-    assert [said[0].status, said[-1].status] == ["raised", "closed"]
-    assert {advice.status for advice in said[1:-1]} <= {"updated"}
-    assert 2 <= len(said) <= 6
-    assert 400 <= said[-1].updated_step <= 440
+    reports = [advice for advice in advise(rows) if advice.kind == "divergence"]
+    assert len({advice.id for advice in reports}) == 1
+    assert [reports[0].status, reports[-1].status] == ["raised", "closed"]
+    assert {advice.status for advice in reports[1:-1]} <= {"updated"}
+    assert 2 <= len(reports) <= 6
+    assert 400 <= reports[-1].updated_step <= 440
 
 
 def test_a_muted_kind_is_not_raised() -> None:
     rows = run(300, loss=lambda s: descent(s) + 1.5 * (s >= 200))
-    said = advise(rows, settings=AdvisorSettings(muted=["divergence"]))
-    assert "divergence" not in {advice.kind for advice in said}
+    reports = advise(rows, settings=AdvisorSettings(muted=["divergence"]))
+    assert "divergence" not in {advice.kind for advice in reports}
 
 
 def test_without_norm_and_rate_the_loss_is_judged_all_the_same() -> None:
@@ -313,7 +313,7 @@ def test_without_norm_and_rate_the_loss_is_judged_all_the_same() -> None:
     assert advice.factor is not None
 
 
-def test_a_run_that_goes_back_closes_what_was_said_of_later_steps() -> None:
+def test_a_run_that_goes_back_closes_the_advice_on_later_steps() -> None:
     rows = run(250, loss=lambda s: descent(s) + 1.5 * (s >= 200))
     advisor = Advisor()
     for row in rows:
@@ -326,15 +326,15 @@ def test_a_run_that_goes_back_closes_what_was_said_of_later_steps() -> None:
     assert urgent(again) == []
 
 
-def test_nothing_learned_at_a_rate_that_may_be_right_is_told_late_and_low() -> None:
-    said = advise(run(400, loss=lambda s: 2.0, rate=lambda s: 1e-5))
-    advice = first(said, "plateau")
+def test_nothing_learned_at_a_sensible_rate_is_reported_late_and_with_low_urgency() -> None:
+    reports = advise(run(400, loss=lambda s: 2.0, rate=lambda s: 1e-5))
+    advice = first(reports, "plateau")
     assert 200 <= advice.step <= 400
     assert "The model does not learn" in advice.reason
-    assert urgent(said) == []
+    assert urgent(reports) == []
 
 
-def test_a_warm_restart_is_learned_anew() -> None:
+def test_after_a_warm_restart_the_reference_starts_again() -> None:
     def rate(step: int) -> float:
         return 1e-3 * (0.01 + 0.5 * (1 + math.cos(math.pi * (step % 300) / 300)))
 
@@ -354,7 +354,7 @@ def test_noise_that_wanders_slowly_is_no_rising_trend() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_slow_fine_tuning_that_learns_little_by_little_is_left_alone(seed: int) -> None:
+def test_a_slow_fine_tuning_gives_no_advice(seed: int) -> None:
     rows = run(600, seed=seed, noise=0.1, loss=lambda s: 1.4 - 0.15 * s / 600, rate=lambda s: 2e-5)
     assert urgent(advise(rows)) == []
 

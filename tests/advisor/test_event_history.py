@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.advisor.stories import descent, run
-from tui_trainer.advisor.event_history import told
+from tui_trainer.advisor.event_history import read_events
 from tui_trainer.advisor.job_facts import usual_rate
 from tui_trainer.advisor.replay import replay
 from tui_trainer.cli import main
@@ -28,19 +28,19 @@ Capture = pytest.CaptureFixture[str]
 
 
 def advice(id: str, step: int, status: str = "raised") -> Event:
-    said = Advice(
+    advice = Advice(
         id=id, kind="plateau", urgency="medium", status=msgspec.convert(status, Any), step=step,
         updated_step=step, learning_rate=None, suggested_lr=None, factor=None, reason="",
         evidence=Evidence(metric="loss", first_step=1, last_step=step), confidence=0.5,
     )  # fmt: skip
-    return Event(time=0, step=step, kind="advice", id=id, detail=msgspec.to_builtins(said))
+    return Event(time=0, step=step, kind="advice", id=id, detail=msgspec.to_builtins(advice))
 
 
 def event(kind: str, step: int, /, **detail: Any) -> Event:
     return Event(time=0, step=step, kind=kind, detail=detail)
 
 
-def test_what_a_resumed_run_did_again_is_told_once() -> None:
+def test_steps_that_a_resumed_run_trained_again_are_reported_once() -> None:
     events = [
         advice("one", 20),
         advice("two", 35),
@@ -48,13 +48,13 @@ def test_what_a_resumed_run_did_again_is_told_once() -> None:
         event("resumed", 30, rewound=False),
         advice("two", 36),
     ]
-    heard = told(events)
-    assert [(a.id, a.updated_step) for a in heard.said] == [("one", 20), ("two", 36)]
-    assert [a.id for a in heard.open] == ["one", "two"]
-    assert [a.id for a in told([*events, advice("one", 40, "closed")]).open] == ["two"]
+    history = read_events(events)
+    assert [(a.id, a.updated_step) for a in history.reports] == [("one", 20), ("two", 36)]
+    assert [a.id for a in history.open] == ["one", "two"]
+    assert [a.id for a in read_events([*events, advice("one", 40, "closed")]).open] == ["two"]
 
 
-def test_mutes_and_applied_rates_are_told_and_undone_ones_are_not() -> None:
+def test_mutes_and_applied_rates_are_read_and_undone_ones_are_not() -> None:
     mute = event("command", 10, command="mute", accepted=True, kind="plateau")
     refused = event("command", 11, command="mute", accepted=False, kind="memory")
     events = [
@@ -65,11 +65,11 @@ def test_mutes_and_applied_rates_are_told_and_undone_ones_are_not() -> None:
         event("learning_rate", 60, advice="two", undone=True),
         Event(time=0, step=61, kind="advice", detail={"of": "another version"}),
     ]
-    heard = told(events)
-    assert heard.mutes == ((10, "plateau"),)
-    assert heard.applied == {"one"}
-    assert heard.said == ()
-    assert told([*events, event("resumed", 5, rewound=True)]).mutes == ()
+    history = read_events(events)
+    assert history.mutes == ((10, "plateau"),)
+    assert history.applied == {"one"}
+    assert history.reports == ()
+    assert read_events([*events, event("resumed", 5, rewound=True)]).mutes == ()
 
 
 def view_of(rows: list[dict[str, Any]]) -> RunView:
@@ -82,19 +82,19 @@ def view_of(rows: list[dict[str, Any]]) -> RunView:
 
 
 def judge(judging: ForeignAdvice, view: RunView) -> None:
-    for _ in judging.take(view):
+    for _ in judging.update(view):
         pass
 
 
 def test_a_run_that_grows_is_judged_as_one_that_was_read_whole() -> None:
     rows = run(400, loss=lambda s: descent(s) + 1.5 * (s >= 200))
     bare = [{key: row[key] for key in row if key != "step_time_ms"} for row in rows]
-    whole = replay(bare).said
+    whole = replay(bare).reports
     assert whole
     growing = ForeignAdvice()
     for length in (1, 150, 210, 211, 400):
         judge(growing, view_of(rows[:length]))
-    assert growing.said == whole
+    assert growing.reports == whole
     assert growing.rows == 400
     judge(growing, replace(view_of(rows[:390]), resumed_at=(380.0,)))
     assert growing.rows == 390, "judged anew where rows were taken back"
@@ -126,7 +126,7 @@ def test_settings_of_job_and_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "said"),
+    ("wanted", "expected"),
     [
         ({"auto_aply": True}, "unknown key advisor.auto_aply; did you mean advisor.auto_apply?"),
         ({"muted": ["boredom"]}, "muted[0]: invalid enum value 'boredom'"),
@@ -137,12 +137,12 @@ def test_settings_of_job_and_configuration(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_bad_settings_are_named(tmp_path: Path, wanted: dict[str, Any], said: str) -> None:
+def test_bad_settings_are_named(tmp_path: Path, wanted: dict[str, Any], expected: str) -> None:
     data = tmp_path / "data.jsonl"
     data.write_text("{}\n")
     with pytest.raises(UserError) as caught:
         jobs.check_job({"data": {"train": str(data)}, "advisor": wanted}, tmp_path, "job.toml")
-    assert said in str(caught.value)
+    assert expected in str(caught.value)
     assert "advisor" in str(caught.value)
 
 
@@ -158,42 +158,44 @@ def test_a_table_of_another_tool_is_advised_too(tmp_path: Path, capsys: Capture)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["mute"], "mute needs a kind of advice; none was given; choose one of oscillation, "),
         (["mute", "platau"], "there is no 'platau'; did you mean plateau?"),
     ],
 )
-def test_muting_names_the_kinds(arguments: list[str], said: str, capsys: Capture) -> None:
+def test_muting_names_the_kinds(arguments: list[str], expected: str, capsys: Capture) -> None:
     assert main.main(["control", "somewhere", *arguments]) == 2
-    assert said in " ".join(capsys.readouterr().err.split())
+    assert expected in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(
-    ("assignment", "said"),
+    ("assignment", "expected"),
     [
         ("training.max_steps=9", "only training.learning_rate=X can be set"),
         ("training.learning_rate=fast", "a number above 0 is needed"),
         ("training.learning_rate=-1", "a number above 0 is needed"),
     ],
 )
-def test_resume_sets_the_rate_and_nothing_else(assignment: str, said: str, capsys: Capture) -> None:
+def test_resume_sets_the_rate_and_nothing_else(
+    assignment: str, expected: str, capsys: Capture
+) -> None:
     assert main.main(["resume", "somewhere", "--set", assignment]) == 2
-    assert said in " ".join(capsys.readouterr().err.split())
+    assert expected in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(
-    ("file", "said"),
+    ("file", "expected"),
     [
         ("events.out.tfevents.1790000000.host", "Loss of step 120 is not finite"),
         ("run-demo.wandb", "Loss of step 5 is not finite"),
     ],
 )
-def test_runs_of_other_tools_are_advised_on(file: str, said: str, capsys: Capture) -> None:
+def test_runs_of_other_tools_are_advised_on(file: str, expected: str, capsys: Capture) -> None:
     data = Path(__file__).parents[1] / "watch/formats/data"
     assert main.main(["runs", "advise", str(data / file)]) == 0
     printed = capsys.readouterr()
-    assert said in printed.out
+    assert expected in printed.out
     assert "gradient norm" in printed.err
 
 
@@ -204,11 +206,11 @@ def test_a_usual_rate_falls_with_the_width_of_the_base() -> None:
     assert usual_rate(None) is usual_rate(0) is None
 
 
-def test_a_roll_back_forgets_what_was_said_after_it_but_not_what_was_muted() -> None:
+def test_a_rollback_drops_later_reports_but_keeps_what_was_muted() -> None:
     def event(name: str, step: int, **detail: Any) -> Event:
         return Event(time=0, step=step, kind=name, detail=detail)
 
-    heard = told(
+    history = read_events(
         [
             event("setup", 0, usual_rate=1e-3),
             event("command", 30, command="mute", accepted=True, kind="plateau"),
@@ -217,6 +219,6 @@ def test_a_roll_back_forgets_what_was_said_after_it_but_not_what_was_muted() -> 
             event("rollback", 40, from_step=60),
         ]
     )
-    assert heard.mutes == ((30, "plateau"), (40, "loss_spike"))
-    assert heard.applied == frozenset()
-    assert heard.usual_rate == 1e-3
+    assert history.mutes == ((30, "plateau"), (40, "loss_spike"))
+    assert history.applied == frozenset()
+    assert history.usual_rate == 1e-3

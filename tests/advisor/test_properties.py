@@ -77,14 +77,14 @@ def test_saving_and_restoring_anywhere_changes_nothing(
     trouble: str, seed: int, cuts: set[int]
 ) -> None:
     rows = run(320, seed=seed, **_TROUBLES[trouble])
-    advisor, said = Advisor(), []
+    advisor, reports = Advisor(), []
     for index, row in enumerate(rows):
         if index in cuts:
             state = json.loads(json.dumps(advisor.state()))
             advisor = Advisor()
             advisor.restore(state)
-        said += advisor.observe(row)
-    assert said == advise(rows)
+        reports += advisor.observe(row)
+    assert reports == advise(rows)
 
 
 def test_memory_does_not_grow_with_the_run() -> None:
@@ -100,11 +100,11 @@ def test_memory_does_not_grow_with_the_run() -> None:
     check_plain(advisor.state())
 
 
-def test_what_is_no_state_is_refused() -> None:
+def test_values_that_are_not_a_state_are_refused() -> None:
     with pytest.raises(msgspec.ValidationError):
         Advisor().restore({"rows": "many"})
 
 
-def test_an_advisor_that_is_off_says_nothing() -> None:
+def test_an_advisor_that_is_turned_off_reports_nothing() -> None:
     rows = run(300, loss=lambda s: descent(s) + 2.0 * (s >= 200))
     assert advise(rows, settings=AdvisorSettings(enabled=False)) == []

@@ -13,8 +13,8 @@ import pytest
 from tests.advisor.stories import Row, descent, run
 from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.advisor.job_facts import facts_of
-from tui_trainer.advisor.record_values import read
-from tui_trainer.advisor.replay import from_columns, parse, replay, standing
+from tui_trainer.advisor.record_values import read_record
+from tui_trainer.advisor.replay import from_columns, parse, replay, without_replaced
 from tui_trainer.cli import main
 from tui_trainer.contracts.job import DataSettings, Job, TrainingSettings
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
@@ -64,17 +64,17 @@ def folder(tmp_path: Path) -> RunFolder:
     return made
 
 
-def test_a_replay_of_the_file_gives_exactly_what_was_said_live(folder: RunFolder) -> None:
+def test_a_replay_of_the_file_gives_exactly_the_live_reports(folder: RunFolder) -> None:
     info = folder.info()
     assert info is not None
     facts = facts_of(info.job, None)
     live = Advisor(facts=facts)
-    said = [advice for record in records(trouble()) for advice in live.observe(record)]
+    reports = [advice for record in records(trouble()) for advice in live.observe(record)]
     rows, odd = parse(folder.metrics_file.read_bytes())
     again = replay(rows, facts=facts)
     assert odd == 0
-    assert said
-    assert again.said == said
+    assert reports
+    assert again.reports == reports
     assert again.advisor.state() == live.state()
 
 
@@ -82,10 +82,10 @@ def test_rows_that_a_resumed_run_wrote_again_count_once() -> None:
     rows = records(trouble(100))
     twice = [*rows[:84], *rows[63:]]  # stopped at step 80, resumed from the checkpoint of step 60
     assert [r.step for r in rows[63:64]] == [61]
-    assert standing([read(r) for r in twice]) == [read(r) for r in rows]
+    assert without_replaced([read_record(r) for r in twice]) == [read_record(r) for r in rows]
 
 
-def test_a_resumed_run_with_its_state_says_what_one_without_a_break_says() -> None:
+def test_a_resumed_run_with_its_state_reports_what_an_uninterrupted_one_does() -> None:
     rows = records(trouble())
     live = Advisor()
     for record in rows[:63]:
@@ -95,8 +95,8 @@ def test_a_resumed_run_with_its_state_says_what_one_without_a_break_says() -> No
         live.observe(record)  # lost in the crash
     resumed = Advisor()
     resumed.restore(saved)
-    said = [advice for record in rows[63:] for advice in resumed.observe(record)]
-    assert said == replay(map(read, rows)).said
+    reports = [advice for record in rows[63:] for advice in resumed.observe(record)]
+    assert reports == replay(map(read_record, rows)).reports
 
 
 def test_bare_nan_torn_lines_and_blank_ones() -> None:
@@ -126,7 +126,9 @@ def test_advise_by_name_and_for_people(folder: RunFolder, capsys: Capture) -> No
     assert "raised" in out
 
 
-def test_advise_on_another_tools_file_says_what_it_lacks(tmp_path: Path, capsys: Capture) -> None:
+def test_advise_on_another_tools_file_names_what_is_not_recorded(
+    tmp_path: Path, capsys: Capture
+) -> None:
     file = tmp_path / "log.jsonl"
     file.write_bytes(lines([{"_step": r["step"], "train/loss": r["loss"]} for r in trouble()]))
     status, out, err = call(capsys, "runs", "advise", str(file), "--json")
@@ -135,7 +137,9 @@ def test_advise_on_another_tools_file_says_what_it_lacks(tmp_path: Path, capsys:
     assert "learning rate" in err and "gradient norm" in err
 
 
-def test_nothing_to_advise_is_said_and_is_an_empty_list(tmp_path: Path, capsys: Capture) -> None:
+def test_without_advice_there_is_a_message_and_an_empty_list(
+    tmp_path: Path, capsys: Capture
+) -> None:
     file = tmp_path / "log.jsonl"
     file.write_bytes(lines(run(200)))
     status, out, _ = call(capsys, "runs", "advise", str(file), "--json")
@@ -167,7 +171,7 @@ def test_the_healthy_runs_of_others_draw_nothing_urgent(shared_data: Path, name:
     rows, odd = parse((shared_data / "healthy_runs" / f"{name}.metrics.jsonl").read_bytes())
     found = replay(rows)
     assert odd == 0
-    assert [a for a in found.said if a.urgency != "low"] == []
+    assert [a for a in found.reports if a.urgency != "low"] == []
     assert len(found.advice) <= 10
 
 
@@ -187,10 +191,10 @@ def test_columns_give_what_the_records_give() -> None:
     names = ("step", "loss", "learning_rate", "gradient_norm", "step_time_ms", "time")
     columns = {name: [float(getattr(item, name)) for item in train] for name in names}
     others = {name: [float(getattr(item, name)) for item in evals] for name in ("step", "val_loss")}
-    assert replay(from_columns(columns, others)).said == replay(map(read, items)).said
+    assert replay(from_columns(columns, others)).reports == replay(map(read_record, items)).reports
 
 
-def test_columns_tell_a_lacking_field_from_a_broken_one() -> None:
+def test_columns_distinguish_a_missing_value_from_one_that_is_not_finite() -> None:
     lacking, broken = math.copysign(math.nan, -1.0), math.nan
     train = {
         "step": [1.0, 2.0, 3.0],
@@ -214,3 +218,19 @@ def test_a_gap_for_an_evaluation_is_no_hang() -> None:
     assert "stalled" not in {advice.kind for advice in replay(rows).advice}
     late = [{**row, "time": row["time"] + 90.0 * (row["step"] > 50)} for row in rows]
     assert [(a.kind, a.step) for a in replay(late).advice] == [("stalled", 50)]
+
+
+def test_a_state_that_was_saved_before_is_restored() -> None:
+    """The keys that checkpoints hold, although fields have other names by now."""
+    advisor = Advisor()
+    for row in trouble(230):
+        advisor.observe(row)
+    state = advisor.state()
+    assert {"coarse", "coarse_span", "coarse_sum", "coarse_count", "risen", "tiny"} <= state.keys()
+    assert {"begun", "wobble", "norm_wobble"} <= state["reference"].keys()
+    for kind in state["open"]:
+        state["open"][kind] |= {"quiet": -7, "said_at": 3}
+    again = Advisor()
+    again.restore(state)
+    assert again.open == advisor.open != []
+    assert {one["quiet"] for one in again.state()["open"].values()} == {-7}

@@ -15,7 +15,7 @@ def kinds(rows: list[Row], facts: JobFacts | None = None) -> set[str]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_loss_that_steps_up_by_three_times_its_noise_is_a_divergence(seed: int) -> None:
+def test_a_sudden_rise_by_three_times_the_noise_is_a_divergence(seed: int) -> None:
     rows = run(300, seed=seed, loss=lambda s: 2.4 + 8 * 0.95**s + 0.7 * (s >= 200), noise=0.22)
     advice = first(urgent(advise(rows)), "divergence")
     assert 200 < advice.step <= 225
@@ -30,7 +30,7 @@ def test_a_loss_that_has_always_wandered_so_far_does_not_diverge(seed: int) -> N
     assert kinds(run(600, loss=lambda s: 2.4 + 8 * 0.95**s + wander[s - 1], noise=0.05)) == set()
 
 
-def test_of_a_small_loss_half_as_much_again_is_no_trifle() -> None:
+def test_where_the_loss_is_small_a_rise_by_half_is_reported() -> None:
     rows = run(250, loss=lambda s: 0.45 + 8 * 0.93**s + 0.3 * (s >= 150), noise=0.07)
     advice = first(urgent(advise(rows)), "divergence")
     assert 150 < advice.step <= 175
@@ -47,7 +47,7 @@ def test_a_gradient_of_three_times_its_size_with_a_loss_that_jumps_far_is_an_exp
     assert "gradient_explosion" not in kinds(calm)
 
 
-def test_training_that_goes_on_by_a_third_without_the_validation_is_overfitting() -> None:
+def test_training_loss_that_falls_by_a_third_without_the_validation_loss_is_overfitting() -> None:
     rows = []
     for row in run(300, loss=lambda s: 2.3 * 0.985 ** max(0, s - 150) + 5 * 0.95**s):
         rows.append(row)
@@ -59,9 +59,9 @@ def test_training_that_goes_on_by_a_third_without_the_validation_is_overfitting(
     assert 170 < advice.step <= 200
 
 
-@pytest.mark.parametrize(("factor", "told"), [(18.0, True), (1.0, False)])
-def test_a_norm_that_keeps_up_since_the_rate_was_raised_is_an_instability(
-    factor: float, told: bool
+@pytest.mark.parametrize(("factor", "is_reported"), [(18.0, True), (1.0, False)])
+def test_a_norm_that_stays_high_since_the_rate_was_raised_is_an_instability(
+    factor: float, is_reported: bool
 ) -> None:
     rows = run(
         240,
@@ -70,6 +70,6 @@ def test_a_norm_that_keeps_up_since_the_rate_was_raised_is_an_instability(
         norm=lambda s: 4.6 if s >= 150 else 3.0,
         rate=lambda s: 1e-4 * (factor if s >= 150 else 1.0),
     )
-    said = [a for a in urgent(advise(rows)) if a.kind == "instability"]
-    assert bool(said) is told
-    assert all(150 < advice.step <= 180 and advice.suggested_lr is not None for advice in said)
+    reports = [a for a in urgent(advise(rows)) if a.kind == "instability"]
+    assert bool(reports) is is_reported
+    assert all(150 < advice.step <= 180 and advice.suggested_lr is not None for advice in reports)

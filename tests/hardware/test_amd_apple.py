@@ -1,4 +1,4 @@
-"""AMD's and Apple's GPUs, and all makers behind one interface.
+"""AMD's and Apple's GPUs, and all vendors behind one interface.
 
 The shapes are those of `amdsmi` as the registry has it; no answer here was recorded on a card.
 """
@@ -153,7 +153,7 @@ def test_temperatures_of_cards_without_a_hotspot_and_of_older_versions() -> None
     assert (first.temperature, first.temperature_limit) == (64, 100)
 
 
-def test_a_package_without_its_library_is_quiet(
+def test_a_package_without_its_library_prints_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """As amdsmi of the registry behaves where ROCm is not there: it prints, then fails."""
@@ -177,8 +177,8 @@ def no_module() -> Any:
 
 
 @pytest.mark.parametrize("cards", [True, False])
-def test_all_makers_behind_one_interface(cards: bool) -> None:
-    """No NVIDIA driver is no news where there are AMD's cards, and is where there are none."""
+def test_all_vendors_behind_one_interface(cards: bool) -> None:
+    """A missing NVIDIA driver is reported only where there are no AMD cards either."""
     reader = GpuReader([NvmlGpus(no_module), amd() if cards else AmdGpus(no_module)])
     assert len(reader.read()) == (2 if cards else 0)
     assert reader.message == (None if cards else "nvidia-ml-py is not installed")

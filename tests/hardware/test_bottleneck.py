@@ -1,4 +1,4 @@
-"""What holds a run back, judged from samples."""
+"""The bottleneck of a run, judged from samples."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_trainer.contracts.hardware import GpuProcess, GpuSample, HardwareSample, StepDivision
-from tui_trainer.hardware.bottleneck import verdict_of
+from tui_trainer.hardware.bottleneck import find_bottleneck
 from tui_trainer.hardware.peak_flops import peak_flops
 from tui_trainer.hardware.recorder import with_division
 
 
 def division(**changes: Any) -> StepDivision:
-    """A step of 100 ms that nothing holds back but its work."""
+    """A step of 100 ms that is compute-bound."""
     values: dict[str, Any] = {
         "step": 10,
         "steps": 4,
@@ -43,7 +43,7 @@ ON_GPU = {"device": "cuda", "cpu_share": None}
 
 
 @pytest.mark.parametrize(
-    ("steps", "machine", "kind", "words"),
+    ("steps", "load", "kind", "text"),
     [
         ({}, {}, "compute", "forward, backward and update take 96 % of each step"),
         ({"data_ms": 35.0}, {}, "data", "waiting for data takes 35 % of each step"),
@@ -62,18 +62,18 @@ ON_GPU = {"device": "cuda", "cpu_share": None}
         ),
     ],
 )
-def test_each_verdict(steps: Any, machine: Any, kind: str, words: str) -> None:
-    found = verdict_of([sample(division(**steps), **machine)])
+def test_each_bottleneck(steps: Any, load: Any, kind: str, text: str) -> None:
+    found = find_bottleneck([sample(division(**steps), **load)])
     assert found is not None
-    assert (found.kind, words in found.why) == (kind, True)
-    assert found.change
+    assert (found.kind, text in found.reason) == (kind, True)
+    assert found.remedy
 
 
-def test_a_gpu_that_is_held_down_is_named_as_what_to_change() -> None:
+def test_a_gpu_with_lowered_clocks_is_named_in_the_remedy() -> None:
     hot = GpuSample(index=0, throttle=["heat (hardware)"])
-    found = verdict_of([sample(division(**ON_GPU), gpus=[hot])])
+    found = find_bottleneck([sample(division(**ON_GPU), gpus=[hot])])
     assert found is not None and found.kind == "compute"
-    assert "heat (hardware)" in found.change
+    assert "heat (hardware)" in found.remedy
 
 
 @pytest.mark.parametrize(
@@ -81,26 +81,26 @@ def test_a_gpu_that_is_held_down_is_named_as_what_to_change() -> None:
                                                                               "compute")]
 )  # fmt: skip
 def test_another_process_on_the_runs_gpu(own: bool, other: float, kind: str) -> None:
-    """In a container the run's own process is not told from the others: nobody is accused."""
+    """In a container the run's own process cannot be identified, so no other is blamed."""
     processes = [
         GpuProcess(pid=1, utilisation=50.0, run=own),
         GpuProcess(pid=2, utilisation=other),
     ]
     gpu = GpuSample(index=0, utilisation=99.0, processes=processes)
-    found = verdict_of([sample(division(**ON_GPU), gpus=[gpu])])
+    found = find_bottleneck([sample(division(**ON_GPU), gpus=[gpu])])
     assert found is not None and found.kind == kind
-    assert (kind == "starved") == ("48 % of the GPU's time" in found.why)
+    assert (kind == "starved") == ("48 % of the GPU's time" in found.reason)
 
 
-def test_without_a_step_taken_apart_there_is_no_verdict() -> None:
-    assert verdict_of([]) is None
-    assert verdict_of([sample(None)]) is None
+def test_without_a_profiled_step_there_is_no_bottleneck() -> None:
+    assert find_bottleneck([]) is None
+    assert find_bottleneck([sample(None)]) is None
 
 
 def test_another_process_must_stay_to_count() -> None:
     """One busy sample among four quiet ones is no starvation."""
     late = [sample(division(cpu_share=0.7), cpu_percent=60.0, run_cpu_percent=58.0)] * 4
-    found = verdict_of([*late, sample(division(cpu_share=0.7), **BUSY)])
+    found = find_bottleneck([*late, sample(division(cpu_share=0.7), **BUSY)])
     assert found is not None and found.kind == "compute"
 
 
@@ -119,11 +119,11 @@ NUMBER = st.none() | st.floats(0, 100)
                            "utilisation": st.none() | st.floats(0, 1),
                            "device": st.sampled_from(["cpu", "cuda", "mps"])}),
 )  # fmt: skip
-def test_whatever_is_missing_there_is_a_verdict_in_words(machine: Any, steps: Any) -> None:
-    found = verdict_of([sample(division(**steps), **machine)])
+def test_whatever_is_missing_a_bottleneck_has_its_texts(load: Any, steps: Any) -> None:
+    found = find_bottleneck([sample(division(**steps), **load)])
     assert found is not None
-    assert found.word and found.why and found.change
-    assert "None" not in found.why
+    assert found.label and found.reason and found.remedy
+    assert "None" not in found.reason
 
 
 @pytest.mark.parametrize(
@@ -150,10 +150,10 @@ def test_fp32_is_not_counted_by_the_peak_of_half_precision() -> None:
     assert peak_flops("NVIDIA H200", "fp32") == pytest.approx(66.9e12)
 
 
-def test_torchs_count_stands_in_where_the_driver_cannot_tell_the_runs_share() -> None:
+def test_torchs_count_is_used_where_the_driver_does_not_list_the_run() -> None:
     plain = HardwareSample(time=0.0, gpus=[GpuSample(index=0)])
     known = with_division(plain, division(memory_reserved=5))
     assert known.gpus[0].memory_run == 5
-    told = msgspec.structs.replace(plain, gpus=[GpuSample(index=0, memory_run=7)])
-    assert with_division(told, division(memory_reserved=5)).gpus[0].memory_run == 7
+    listed = msgspec.structs.replace(plain, gpus=[GpuSample(index=0, memory_run=7)])
+    assert with_division(listed, division(memory_reserved=5)).gpus[0].memory_run == 7
     assert with_division(plain, None) == plain

@@ -39,7 +39,7 @@ def test_version_2_in_a_container(tmp_path: Path) -> None:
     assert cgroup.cpu_limit(root, me) == cgroup.CpuLimit(1.5, 2.5)
 
 
-def test_version_2_takes_the_tightest_of_the_groups_above(tmp_path: Path) -> None:
+def test_version_2_uses_the_lowest_limit_of_the_groups_above(tmp_path: Path) -> None:
     root = lay(
         tmp_path / "fs",
         {

@@ -40,7 +40,7 @@ def fails(error: Exception) -> Callable[..., Any]:
 
 
 class FakeNvml(SimpleNamespace):
-    """One H200 that answers everything, unless told otherwise."""
+    """One H200 that answers every call, except for the given answers."""
 
     def __init__(self, **changes: Any) -> None:
         self.starts = 0
@@ -115,7 +115,7 @@ def test_a_process_without_memory_on_the_gpu() -> None:
             NVMLError_LibRmVersionMismatch(),
             "NVIDIA driver and library differ in version; reboot",
         ),
-        (NVMLError_FunctionNotFound(), "NVIDIA driver too old to be asked"),
+        (NVMLError_FunctionNotFound(), "NVIDIA driver too old to be queried"),
         (NVMLError("odd\n thing"), "no NVIDIA GPU: odd thing"),
         (
             OSError("libnvidia-ml.so.1: file too short"),
@@ -123,14 +123,14 @@ def test_a_process_without_memory_on_the_gpu() -> None:
         ),
     ],
 )
-def test_no_driver_is_said_in_a_few_words(error: Exception, message: str) -> None:
+def test_a_missing_driver_has_a_short_message(error: Exception, message: str) -> None:
     gpus = reader(FakeNvml(nvmlInit=fails(error)))
     assert gpus.read() == []
     assert gpus.message == message
     assert gpus.driver() is None
 
 
-def test_a_missing_library_is_said() -> None:
+def test_a_missing_library_has_a_message() -> None:
     def load() -> Nvml:
         raise ImportError("pynvml")
 
@@ -176,7 +176,7 @@ ASKED = {
 
 
 @pytest.mark.parametrize("function", ASKED)
-def test_each_value_is_missing_by_itself(function: str) -> None:
+def test_a_value_that_fails_affects_no_other(function: str) -> None:
     (gpu,) = reader(FakeNvml(**{function: fails(NVMLError("not supported"))})).read(run_pid=42)
     values = {name: getattr(gpu, name) for names in ASKED.values() for name in names}
     assert {name for name, value in values.items() if value is None} == set(ASKED[function])
@@ -190,7 +190,7 @@ def test_a_function_that_an_old_library_lacks() -> None:
     assert gpu.power is not None
 
 
-def test_memory_that_nvml_does_not_know_of_a_process() -> None:
+def test_a_process_whose_memory_nvml_does_not_know() -> None:
     def processes(_: Any) -> list[Any]:
         return [SimpleNamespace(pid=42, usedGpuMemory=None)]
 

@@ -1,4 +1,4 @@
-"""Drivers that are slow or hang: nothing waits for them longer than a moment."""
+"""Drivers that are slow or hang: nothing waits for them longer than the timeout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tui_trainer.hardware.sampler import Sampler
 
 
 class Hanging:
-    """A driver that answers once and then hangs until it is let go."""
+    """A driver that answers once and then hangs until it is released."""
 
     def __init__(self) -> None:
         self.message: str | None = None
@@ -31,9 +31,9 @@ class Hanging:
         return "13.0"
 
 
-def test_a_hung_driver_is_said_and_asked_no_more_until_it_answers() -> None:
+def test_a_hung_driver_is_reported_and_not_called_again_until_it_answers() -> None:
     driver = Hanging()
-    gpus = TimedGpus(driver, patience=0.05)
+    gpus = TimedGpus(driver, timeout=0.05)
     assert gpus.read()[0].utilisation == 1
     for _ in range(3):
         (gpu,) = gpus.read()
@@ -50,19 +50,19 @@ def test_a_hung_driver_is_said_and_asked_no_more_until_it_answers() -> None:
     assert gpus.read()[0].problem is None and gpus.message is None
 
 
-def test_the_rest_of_the_machine_is_sampled_while_a_driver_hangs() -> None:
+def test_other_values_are_sampled_while_a_driver_hangs() -> None:
     driver = Hanging()
     driver.calls = 1
-    machine = Sampler(gpus=driver, patience=0.05)
-    sample = machine.sample()
+    sampler = Sampler(gpus=driver, timeout=0.05)
+    sample = sampler.sample()
     driver.free.set()
     assert sample.ram_used is not None and sample.gpus == []
     assert sample.gpu_message is not None and "has not answered" in sample.gpu_message
 
 
-def test_a_driver_that_hangs_hangs_but_once_however_often_the_run_changes() -> None:
+def test_a_hung_driver_is_waited_for_once_however_often_the_run_changes() -> None:
     driver = Hanging()
-    gpus = TimedGpus(driver, patience=0.05)
+    gpus = TimedGpus(driver, timeout=0.05)
     first = Sampler(gpus=gpus).sample()
     second, third = (Sampler(run_pid=pid, gpus=gpus).sample() for pid in (1, 2))
     driver.free.set()
@@ -80,6 +80,6 @@ def test_a_driver_that_is_slow_is_waited_for() -> None:
             time.sleep(0.05)
             return [GpuSample(index=0, utilisation=50.0)]
 
-    gpus = TimedGpus(Slow(), patience=60.0)
+    gpus = TimedGpus(Slow(), timeout=60.0)
     assert [gpus.read()[0].utilisation for _ in range(2)] == [50.0, 50.0]
     assert gpus.message is None

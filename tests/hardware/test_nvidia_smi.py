@@ -97,7 +97,7 @@ def test_an_older_gpu_whose_limit_nvidia_smi_does_not_tell() -> None:
     assert seen(OURS, row)["temperature_limit"] == "nvidia-smi does not know it"
 
 
-def test_what_is_no_table_is_told() -> None:
+def test_output_that_is_not_a_table_is_reported() -> None:
     with pytest.raises(ValueError, match="couldn't communicate"):
         asked("NVIDIA-SMI has failed because it couldn't communicate with the driver.")[0].gpus()
 
@@ -109,7 +109,7 @@ def test_processes_and_versions() -> None:
     assert asked(head)[0].versions() == ("580.65.06", "13.0")
 
 
-def test_without_a_gpu_it_says_so(
+def test_without_a_gpu_there_is_a_message(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_bindings() -> Any:
@@ -117,6 +117,6 @@ def test_without_a_gpu_it_says_so(
 
     monkeypatch.setattr(gpu, "NvmlGpus", lambda: NvmlGpus(no_bindings))
     assert gpu.check(1, "builtin", False) == gpu.NOT_AVAILABLE
-    said = capsys.readouterr()
-    assert said.err == "not available: nvidia-ml-py is not installed; nothing was compared\n"
-    assert said.out == ""
+    printed = capsys.readouterr()
+    assert printed.err == "not available: nvidia-ml-py is not installed; nothing was compared\n"
+    assert printed.out == ""

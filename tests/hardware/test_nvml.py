@@ -161,7 +161,7 @@ ANYTHING = st.one_of(
 
 
 @given(st.dictionaries(st.sampled_from(sorted(FILLS)), ANYTHING))
-def test_no_answer_however_odd_is_raised_or_unwritable(answers: dict[str, Any]) -> None:
+def test_no_unexpected_answer_raises_or_cannot_be_written(answers: dict[str, Any]) -> None:
     changes = {name: (lambda *_, value=value: value) for name, value in answers.items()}
     sample = HardwareSample(time=0.0, gpus=nvml(**changes).read(42))
     assert msgspec.json.decode(msgspec.json.encode(sample), type=HardwareSample) == sample
@@ -176,7 +176,7 @@ def test_a_driver_before_535_gives_throttle_reasons_by_their_old_name() -> None:
 
 
 def test_a_driver_without_the_older_temperature_functions() -> None:
-    """Newer GPUs tell how far off the slowdown is, and newer drivers drop the old function."""
+    """Newer GPUs return the distance to the slowdown, and newer drivers lack the old function."""
     (gpu,) = nvml(
         nvmlDeviceGetTemperature=not_supported,
         nvmlDeviceGetTemperatureThreshold=not_supported,
@@ -193,7 +193,7 @@ def test_a_driver_without_the_older_temperature_functions() -> None:
 
 
 def test_processes_of_a_divided_gpu_are_asked_of_its_slices() -> None:
-    """So it is for whoever is not root."""
+    """For users other than root."""
 
     def processes(handle: str) -> list[SimpleNamespace]:
         if "slice" not in handle:
@@ -271,7 +271,7 @@ def test_a_gpu_that_was_lost_before_is_known_by_its_name() -> None:
     ]
 
 
-def test_a_gpu_that_shares_the_machines_memory_is_called_so() -> None:
+def test_a_gpu_that_shares_the_main_memory_is_marked() -> None:
     (gpu,) = nvml(
         nvmlDeviceGetMemoryInfo=not_supported, nvmlDeviceGetName=lambda _: "NVIDIA GB10"
     ).read()

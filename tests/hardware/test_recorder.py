@@ -1,4 +1,4 @@
-"""The recorder outlives a disk that is full, and tells what it saw once it can."""
+"""The recorder survives a full disk and reports its alarms once it can."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 class Disk:
-    """Opens and takes lines unless it is full."""
+    """A file that accepts lines unless the disk is full."""
 
     def __init__(self) -> None:
         self.full = True
         self.lines: list[HardwareSample] = []
         self.refused = 0
-        self.told: list[LimitAlarm] = []
+        self.reported: list[LimitAlarm] = []
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Disk]:
@@ -44,9 +44,9 @@ class Disk:
         self._check()
         self.lines.append(sample)
 
-    def tell(self, alarm: LimitAlarm) -> None:
+    def report(self, alarm: LimitAlarm) -> None:
         self._check()
-        self.told.append(alarm)
+        self.reported.append(alarm)
 
     def _check(self) -> None:
         if self.full:
@@ -64,13 +64,13 @@ def test_a_full_disk_costs_samples_and_delays_warnings_but_ends_nothing(
     recorder = Recorder(
         tmp_path,
         disk.open,
-        alarm=disk.tell,
-        outlook=lambda _: ahead.pop() if ahead else None,
+        alarm=disk.report,
+        forecast=lambda _: ahead.pop() if ahead else None,
     )
     recorder.start()
     until(lambda: disk.refused >= 6)
-    assert (disk.lines, disk.told) == ([], [])
+    assert (disk.lines, disk.reported) == ([], [])
     disk.full = False
     until(lambda: len(disk.lines) >= 2)
     recorder.stop()
-    assert [alarm.name for alarm in disk.told] == ["ram", "checkpoint_ahead"]
+    assert [alarm.name for alarm in disk.reported] == ["ram", "checkpoint_ahead"]

@@ -1,4 +1,4 @@
-"""One sample of this machine, and of one on which everything fails."""
+"""A sample of this computer, and of one on which every reading fails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.hardware import cgroup, sampler
 from tui_trainer.hardware.nvml import Nvml, NvmlGpus
 from tui_trainer.hardware.sampler import Sampler
-from tui_trainer.hardware.system_info import SystemInfo, cpu_name, machine_facts
+from tui_trainer.hardware.system_info import SystemInfo, cpu_name, system_info
 
 
 def no_gpus() -> NvmlGpus:
@@ -28,9 +28,9 @@ def no_gpus() -> NvmlGpus:
     return NvmlGpus(load)
 
 
-def test_a_sample_of_this_machine(tmp_path: Path) -> None:
-    machine = Sampler(os.getpid(), tmp_path / "not" / "there" / "yet", no_gpus())
-    first = machine.sample()
+def test_a_sample_of_this_computer(tmp_path: Path) -> None:
+    tested = Sampler(os.getpid(), tmp_path / "not" / "there" / "yet", no_gpus())
+    first = tested.sample()
     assert first.ram_total is not None and first.ram_used is not None
     assert 0 < first.ram_used <= first.ram_total
     assert first.disk_free is not None and first.disk_free > 0
@@ -40,17 +40,17 @@ def test_a_sample_of_this_machine(tmp_path: Path) -> None:
     assert msgspec.json.decode(msgspec.json.encode(first), type=HardwareSample) == first
 
 
-def test_a_share_is_not_known_at_once_and_is_not_called_zero(
+def test_a_percentage_is_unknown_at_first_rather_than_zero(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = SimpleNamespace(user=10.0, idle=90.0)
     monkeypatch.setattr(cgroup, "cpu_limit", lambda: None)
     monkeypatch.setattr(sampler, "_clocks", lambda _: (clock.user, clock.user + clock.idle))
-    machine = Sampler(gpus=no_gpus())
-    assert machine.sample().cpu_percent is None
+    tested = Sampler(gpus=no_gpus())
+    assert tested.sample().cpu_percent is None
     clock.user, clock.idle = 13.0, 91.0
-    assert machine.sample().cpu_percent == pytest.approx(75.0)
-    assert machine.sample().cpu_percent == pytest.approx(75.0)  # no time went by: it stands
+    assert tested.sample().cpu_percent == pytest.approx(75.0)
+    assert tested.sample().cpu_percent == pytest.approx(75.0)  # no time has passed: unchanged
 
 
 def test_a_container_counts_by_its_own_share(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,9 +58,9 @@ def test_a_container_counts_by_its_own_share(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sampler, "allowed_cpus", lambda: list(range(64)))
     monkeypatch.setattr(cgroup, "cpu_limit", lambda: cgroup.CpuLimit(4.0, now.used))
     monkeypatch.setattr(time, "monotonic", lambda: now.time)
-    machine = Sampler(gpus=no_gpus())
+    tested = Sampler(gpus=no_gpus())
     now.time, now.used = 110.0, 30.0  # 20 of 40 processor seconds
-    sample = machine.sample()
+    sample = tested.sample()
     assert sample.cpu_percent == pytest.approx(50.0)
     assert sample.cpu_count == 4
 
@@ -80,12 +80,12 @@ def test_a_run_that_is_gone() -> None:
 
 
 def test_the_run_may_change() -> None:
-    machine = Sampler(gpus=no_gpus())
-    assert machine.sample().run_rss is None
-    machine.run_pid = os.getpid()
-    assert machine.sample().run_rss is not None
-    machine.run_pid = None
-    assert machine.sample().run_rss is None
+    tested = Sampler(gpus=no_gpus())
+    assert tested.sample().run_rss is None
+    tested.run_pid = os.getpid()
+    assert tested.sample().run_rss is not None
+    tested.run_pid = None
+    assert tested.sample().run_rss is None
 
 
 def test_nothing_that_fails_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,8 +101,8 @@ def test_nothing_that_fails_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (sample.run_rss, sample.load_1m) == (None, None)
 
 
-def test_facts_of_this_machine(tmp_path: Path) -> None:
-    facts = machine_facts(tmp_path, no_gpus())
+def test_facts_of_this_computer(tmp_path: Path) -> None:
+    facts = system_info(tmp_path, no_gpus())
     assert facts.packages["numpy"] is not None
     assert facts.python == ".".join(map(str, sys.version_info[:3]))
     assert facts.gpu_message == "nvidia-ml-py is not installed"
@@ -118,7 +118,7 @@ def test_the_processor_is_named(tmp_path: Path) -> None:
 
 def test_facts_import_neither_torch_nor_textual() -> None:
     script = (
-        "import sys; from tui_trainer.hardware.system_info import machine_facts; machine_facts();"
+        "import sys; from tui_trainer.hardware.system_info import system_info; system_info();"
         "sys.exit(any(name in sys.modules for name in ('torch', 'textual', 'transformers')))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

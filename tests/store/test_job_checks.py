@@ -12,7 +12,11 @@ from tui_trainer.cli import main
 from tui_trainer.store import job_checks, jobs
 
 CASES: list[tuple[dict[str, Any], str, str]] = [
-    ({"training": {"warmup_steps": 40}}, "training.warmup_steps", "not less than the 40 steps of the run"),
+    (
+        {"training": {"warmup_steps": 40}},
+        "training.warmup_steps",
+        "not less than the 40 steps of the run",
+    ),
     ({"training": {"learning_rate": 0.5}}, "training.learning_rate", "0.5 is very high"),
     ({"training": {"learning_rate": 1e-8}}, "training.learning_rate", "1e-8 is very low"),
     (
@@ -43,7 +47,11 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "training.early_stopping_metric",
         "is only for classification",
     ),
-    ({"training": {"momentum": 0.9}}, "training.momentum", "only for sgd and rmsprop, not for adamw"),
+    (
+        {"training": {"momentum": 0.9}},
+        "training.momentum",
+        "only for sgd and rmsprop, not for adamw",
+    ),
     (
         {"training": {"optimizer": "sgd", "nesterov": True}},
         "training.nesterov",

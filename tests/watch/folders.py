@@ -54,7 +54,7 @@ def watching(
 ) -> Iterator[tuple[FolderWatcher, Sink]]:
     """A watcher at work; a `focus` is set before it looks for the first time."""
     sink = Sink()
-    watcher = FolderWatcher(root, sink, poll_seconds=poll, look_seconds=poll)
+    watcher = FolderWatcher(root, sink, poll_seconds=poll, check_seconds=poll)
     watcher.focus(focus)
     watcher.start()
     try:

@@ -69,10 +69,10 @@ def test_tens_of_thousands_of_names_are_bounded() -> None:
     rows, source = RowBuilder(), ScalarSource()
     for n in range(20_000):
         rows.add(1.0, [(f"metric {n}", 1.0)])
-        source.put(0.0, 1.0, source.naming(f"metric {n}"), 1.0)
+        source.add_in_order(0.0, 1.0, source.naming(f"metric {n}"), 1.0)
     assert rows.left_out
     assert source.rows.left_out
-    for kept in (rows.seen, rows._evals, source._kinds, source._last, source._tracks):
+    for kept in (rows.seen, rows._evals, source._kinds, source._last, source._series):
         assert len(kept) <= MOST_COLUMNS
     assert len(source.naming._known) < 5_000
 
@@ -85,7 +85,7 @@ def test_a_failure_is_shown_and_read_anew_once_the_files_change(
     reader, view = read_run(tmp_path / "bad")
     assert view.summary.problem == "cannot be read: KeyError: 'unforeseen'"
     assert view.summary.status == "completed"
-    assert view.oddities[0] == view.summary.problem
+    assert view.warnings[0] == view.summary.problem
     assert reader.read() == (False, False)
     (tmp_path / "bad" / "metrics.jsonl").unlink()
     add_rows(tmp_path / "bad" / "metrics.jsonl", 1, 2)
@@ -99,7 +99,7 @@ def test_a_log_that_cannot_be_read_takes_no_other_file_along(tmp_path: Path) -> 
     faults.RUNS["events are a pipe"](tmp_path)
     _, view = read_run(tmp_path / "bad")
     assert view.train.rows == faults.GOOD_ROWS
-    assert view.oddities == ("events.jsonl cannot be read: not a regular file",)
+    assert view.warnings == ("events.jsonl cannot be read: not a regular file",)
 
 
 def test_the_first_bad_line_of_a_log_is_named(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_first_bad_line_of_a_log_is_named(tmp_path: Path) -> None:
     (folder / "events.jsonl").write_bytes(good + faults.deep_line() + good + b'{"kind": "\xff"}\n')
     _, view = read_run(folder)
     assert len(view.events) == 2
-    (said,) = view.oddities
+    (said,) = view.warnings
     assert said.startswith("events.jsonl: 2 lines cannot be read (the first is line 2: ")
 
 

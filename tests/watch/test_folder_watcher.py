@@ -90,7 +90,8 @@ def test_a_finished_run_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     add_rows(make_run(tmp_path / "r") / "metrics.jsonl", 1, 2)
     make_run(tmp_path / "s", created=1.0)
     with watching(tmp_path, poll=0.02) as (watcher, sink):
-        sink.wait(lambda v: not v.loading and is_focused("r", 2)(v))
+        sink.wait(is_focused("r", 2))
+        sink.wait(lambda v: not v.loading and focused(v).advice_computed)
         polls = count_calls(monkeypatch, watcher, "_poll")
         told = len(sink.views)
         wait_for(lambda: polls[0] >= 10)
@@ -206,7 +207,7 @@ def test_without_notices_the_poll_does_the_work_and_it_is_said_once(
         view = sink.wait(is_focused("r"))
         add_rows(folder / "metrics.jsonl", 1)
         view = sink.wait(is_focused("r", 1))
-    assert view.oddities == (
+    assert view.warnings == (
         "the system gives no notice of file changes ([Errno 28] inotify watch limit reached); "
         "files are polled",
     )
@@ -224,11 +225,11 @@ def test_trouble_in_one_run_stays_its_own(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(MetricsFile, "read", fail)
     with watching(tmp_path) as (watcher, sink):
-        view = sink.wait(lambda v: bool(v.oddities) and not v.loading)
-        assert view.oddities == ("run bad: cannot be read: ZeroDivisionError: a bug",)
+        view = sink.wait(lambda v: bool(v.warnings) and not v.loading)
+        assert view.warnings == ("run bad: cannot be read: ZeroDivisionError: a bug",)
         (row,) = [run for run in view.runs if run.name == "bad"]
         assert row.problem == "cannot be read: ZeroDivisionError: a bug"
-        assert focused(view).oddities[0] == row.problem
+        assert focused(view).warnings[0] == row.problem
         watcher.focus(tmp_path / "good")
         sink.wait(is_focused("good", 1))
 
@@ -312,7 +313,7 @@ def test_reading_does_not_wake_the_reader(tmp_path: Path, monkeypatch: pytest.Mo
     add_rows(folder / "metrics.jsonl", 1)
     with watching(tmp_path, poll=NEVER) as (watcher, sink):
         sink.wait(is_focused("r", 1))
-        turns = count_calls(monkeypatch, watcher, "_turn")
+        turns = count_calls(monkeypatch, watcher, "_round")
         for _ in range(20):
             (folder / "metrics.jsonl").read_bytes()
             list(folder.iterdir())

@@ -25,7 +25,9 @@ def test_further_runs_are_read_whole_beside_the_focused_one(tmp_path: Path) -> N
         add_rows(make_run(tmp_path / name, created) / "metrics.jsonl", *range(5))
     with watching(tmp_path, poll=NEVER) as (watcher, sink):
         sink.wait(is_focused("a", 5))
-        watcher.also([tmp_path / "c", tmp_path / "a", tmp_path / "not-there", tmp_path / "b"])
+        watcher.watch_others(
+            [tmp_path / "c", tmp_path / "a", tmp_path / "not-there", tmp_path / "b"]
+        )
         view = sink.wait(lambda v: not v.loading and len(v.others) == 2)
         assert [other.summary.name for other in view.others] == ["c", "b"]
         assert [len(other.train) for other in view.others] == [5, 5]
@@ -36,7 +38,7 @@ def test_further_runs_are_read_whole_beside_the_focused_one(tmp_path: Path) -> N
         watcher.focus(tmp_path / "b")
         view = sink.wait(is_focused("b", 6))
         view = sink.wait(lambda v: [other.summary.name for other in v.others] == ["c", "a"])
-        watcher.also([])
+        watcher.watch_others([])
         sink.wait(lambda v: v.others == ())
 
 
@@ -44,7 +46,7 @@ def test_at_most_eight_others_are_read(tmp_path: Path) -> None:
     for index in range(11):
         add_rows(make_run(tmp_path / f"r{index:02}", float(index)) / "metrics.jsonl", 1, 2)
     with watching(tmp_path) as (watcher, sink):
-        watcher.also(tmp_path / f"r{index:02}" for index in range(11))
+        watcher.watch_others(tmp_path / f"r{index:02}" for index in range(11))
         view = sink.wait(lambda v: not v.loading and len(v.others) == 8)
     assert all(len(other.train) == 2 for other in view.others)
 
@@ -58,7 +60,7 @@ def test_the_focused_run_is_told_while_the_others_load(
     for name, rows in (("small", 3), ("big", 2000), ("other", 2000)):
         add_rows(make_run(tmp_path / name, float(-rows)) / "metrics.jsonl", *range(rows))
     with watching(tmp_path) as (watcher, sink):
-        watcher.also([tmp_path / "big", tmp_path / "other"])
+        watcher.watch_others([tmp_path / "big", tmp_path / "other"])
         sink.wait(lambda v: not v.loading and [len(o.train) for o in v.others] == [2000, 2000])
     partly = [view for view in sink.views if view.others and view.loading]
     assert any(
@@ -72,10 +74,10 @@ def test_where_no_notice_comes_the_focused_run_is_looked_at_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A network file system: watching it succeeds, and nothing is ever said."""
-    monkeypatch.setattr(FileEvents, "_pass_on", lambda self, event: None)
+    monkeypatch.setattr(FileEvents, "_forward", lambda self, event: None)
     folder = make_run(tmp_path / "r", state="training")
     sink = Sink()
-    watcher = FolderWatcher(tmp_path, sink, poll_seconds=NEVER, look_seconds=0.02)
+    watcher = FolderWatcher(tmp_path, sink, poll_seconds=NEVER, check_seconds=0.02)
     watcher.start()
     try:
         sink.wait(is_focused("r"))
@@ -83,12 +85,12 @@ def test_where_no_notice_comes_the_focused_run_is_looked_at_all_the_same(
         view = sink.wait(is_focused("r", 1))
     finally:
         watcher.stop()
-    assert view.oddities == ()
+    assert view.warnings == ()
 
 
 def test_the_usual_look_and_poll_keep_within_two_seconds() -> None:
     watcher = FolderWatcher(Path("nowhere"), lambda view: None)
-    assert watcher._look_seconds <= 1.0
+    assert watcher._check_seconds <= 1.0
     assert watcher._poll_seconds <= 1.5
 
 
@@ -117,8 +119,8 @@ def test_a_long_run_that_ended_is_known_whole_without_being_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The list says the least loss of each, though a look finds no more than its last."""
-    monkeypatch.setattr("tui_trainer.watch.runs.run_summary._WHOLE", 1024)
-    monkeypatch.setattr("tui_trainer.watch.runs.run_summary._END", 512)
+    monkeypatch.setattr("tui_trainer.watch.runs.run_summary._WHOLE_BYTES", 1024)
+    monkeypatch.setattr("tui_trainer.watch.runs.run_summary._END_BYTES", 512)
     for name, created in (("small", 3.0), ("long", 2.0), ("longer", 1.0)):
         folder = make_run(tmp_path / name, created)
         add_rows(folder / "metrics.jsonl", *range(3), *range(3, 3 if name == "small" else 200))

@@ -29,7 +29,7 @@ def test_every_value_is_right(log: Path) -> None:
     assert set(view.train.columns) == set(rows[0])
     for name, column in view.train.columns.items():
         np.testing.assert_array_equal(column, np.array([row[name] for row in rows], dtype=float))
-    assert view.oddities == ()
+    assert view.warnings == ()
     assert view.summary.status == "recorded"
 
 

@@ -97,7 +97,7 @@ def test_an_unreadable_folder_below_is_said_and_passed_over(
     for _ in range(2):
         result = scanner.scan()
         assert [place.id for place in result.locations.values()] == ["a/log.jsonl"]
-        assert result.oddities == (f"{tmp_path / 'closed'} cannot be read: Permission denied",)
+        assert result.warnings == (f"{tmp_path / 'closed'} cannot be read: Permission denied",)
 
 
 def test_loops_of_links_end(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_the_number_of_folders_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
         put(tmp_path / f"d{index}" / "log.jsonl")
     result = Scanner(tmp_path).scan()
     assert len(result.locations) == 4
-    assert result.oddities == ("more than 5 folders; the rest is left out",)
+    assert result.warnings == ("more than 5 folders; the others are not searched",)
 
 
 @pytest.mark.parametrize(
@@ -186,9 +186,9 @@ def test_a_folder_of_garbage_says_what_is_wrong_with_it(tmp_path: Path) -> None:
     found = Scanner(tmp_path).scan()
     assert not found.locations
     assert found.problem is None
-    assert list(found.oddities) == [
+    assert list(found.warnings) == [
         f"{tmp_path / 'broken'}: run.json cannot be read, so it is not shown as a run",
         f"{tmp_path / 'x.jsonl'} is not a run: it has no rows with a step and numbers",
     ]
     (tmp_path / "good.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
-    assert Scanner(tmp_path).scan().oddities == (), "beside a run, other files are nobody's fault"
+    assert Scanner(tmp_path).scan().warnings == (), "beside a run, other files are nobody's fault"

@@ -19,7 +19,7 @@ def told_at(gap: float, count: int, pace: Throttle) -> list[float]:
         if times and came < times[-1]:
             continue  # told along with an earlier one
         times.append(max(came, pace.next(came)))
-        pace.told(times[-1], waiting)
+        pace.record(times[-1], waiting)
         waiting = 0
     return times
 
@@ -40,15 +40,15 @@ def test_a_stream_is_held_to_its_pace_after_a_short_burst(gap: float) -> None:
 def test_a_quiet_second_ends_the_stream() -> None:
     pace = Throttle()
     last = told_at(0.01, 200, pace)[-1]
-    assert pace.streams(last)
+    assert pace.is_stream(last)
     assert pace.next(last) > last
-    assert not pace.streams(last + 1.0)
+    assert not pace.is_stream(last + 1.0)
     assert pace.next(last + 1.0) == 0.0
 
 
 def test_many_changes_told_at_once_are_a_stream() -> None:
     pace = Throttle()
-    pace.told(100.0, 50)
-    assert pace.streams(100.1)
-    pace.told(101.5)
-    assert not pace.streams(101.6)
+    pace.record(100.0, 50)
+    assert pace.is_stream(100.1)
+    pace.record(101.5)
+    assert not pace.is_stream(101.6)

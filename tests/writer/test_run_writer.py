@@ -60,7 +60,7 @@ def test_three_lines_make_a_run_that_the_monitor_reads(tmp_path: Path) -> None:
     assert view.train.column("learning_rate").tolist() == [1e-3] * 3
     assert view.evals.column("val_loss").tolist() == [1.25]
     assert not view.commandable
-    assert view.oddities == ()
+    assert view.warnings == ()
     info = folder.loop_info()
     assert info is not None
     assert info.config == {"width": 32}

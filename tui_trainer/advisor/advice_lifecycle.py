@@ -1,4 +1,4 @@
-"""From findings to advice with an identity: raised once, updated while it lasts, closed."""
+"""The lifecycle of advice: raised when a condition appears, updated while it lasts, closed."""
 
 from __future__ import annotations
 
@@ -17,41 +17,46 @@ from tui_trainer.contracts.advice import (
     Urgency,
 )
 
-COLD_START = ("warm up over about 5 % of the steps", "start again with the lower learning rate")
+COLD_START_HINTS = (
+    "warm up over about 5 % of the steps",
+    "start again with the lower learning rate",
+)
 
 
 class Condition(NamedTuple):
-    """A condition that holds now. `factor` is for the learning rate, `target` a rate to go to
-    instead; `stays` the rows for which the advice stays open after it was last found."""
+    """What a rule found in the newest row."""
 
     kind: AdviceKind
     urgency: Urgency
-    reason: str
+    reason: str  # one sentence with the figures
     evidence: Evidence
-    confidence: float
-    factor: float | None = None
-    target: float | None = None
+    confidence: float  # 0..1
+    factor: float | None = None  # proposed change of the learning rate
+    target: float | None = None  # proposed learning rate; takes precedence over `factor`
     also_try: Sequence[str] = ()
-    good_step: int | None = None
-    stays: int = 10
+    good_step: int | None = None  # last step before the trouble, to roll back to
+    keep_open_rows: int = 10  # rows until the advice closes once the condition is gone
 
 
-def report(memory: AdvisorState, finding: Condition, settings: AdvisorSettings) -> list[Advice]:
-    """Opens the finding's advice, or brings it up to date: said anew where it became more
-    urgent, and otherwise each time that it has lasted twice as long."""
-    if finding.kind in settings.muted or finding.kind in memory.muted:
+def report(state: AdvisorState, condition: Condition, settings: AdvisorSettings) -> list[Advice]:
+    """Raises the advice on a condition or updates the open one.
+
+    Returns what is to be reported: an open advice is reported again only if it became more
+    urgent or has lasted twice as long as at its last report (at least 50 steps).
+    """
+    if condition.kind in settings.muted or condition.kind in state.muted:
         return []
-    known = memory.open.get(finding.kind)
+    known = state.open.get(condition.kind)
     if known is None:
-        memory.raised += 1
-        advice = _advice(memory, finding, f"{finding.kind}-{memory.raised}")
-        memory.open[finding.kind] = OpenAdvice(advice, quiet=-finding.stays, said_at=memory.rows)
+        state.raised += 1
+        advice = _advice(state, condition, f"{condition.kind}-{state.raised}")
+        state.open[condition.kind] = OpenAdvice(advice, absent_rows=-condition.keep_open_rows)
         return [advice]
-    known.quiet = -finding.stays
-    fresh = _advice(memory, finding, known.advice.id)
+    known.absent_rows = -condition.keep_open_rows
+    fresh = _advice(state, condition, known.advice.id)
     worse = URGENCIES.index(fresh.urgency) > URGENCIES.index(known.advice.urgency)
     lasted = known.advice.updated_step - known.advice.step
-    if not worse and memory.step - known.advice.updated_step < max(50, lasted):
+    if not worse and state.step - known.advice.updated_step < max(50, lasted):
         return []
     changes = {"status": "updated", "step": known.advice.step}
     if not worse:
@@ -60,45 +65,45 @@ def report(memory: AdvisorState, finding: Condition, settings: AdvisorSettings) 
     return [known.advice]
 
 
-def pass_row(memory: AdvisorState, found: set[str], only: set[str] | None = None) -> list[Advice]:
-    """Counts a row in which the open advice not in `found` was not seen, and closes what has
-    been quiet long enough. `only` bounds the kinds that this row can speak of."""
+def pass_row(state: AdvisorState, found: set[str], only: set[str] | None = None) -> list[Advice]:
+    """Counts a row for every open advice whose kind is not in `found`, and closes the advice
+    whose condition has been absent for long enough. With `only`, other kinds are ignored."""
     closed = []
-    for kind in list(memory.open):
+    for kind in list(state.open):
         if kind in found or (only is not None and kind not in only):
             continue
-        known = memory.open[kind]
-        known.quiet += 1
-        if known.quiet > 0:
-            closed.append(close(memory, kind))
+        known = state.open[kind]
+        known.absent_rows += 1
+        if known.absent_rows > 0:
+            closed.append(close(state, kind))
     return closed
 
 
-def close(memory: AdvisorState, kind: str) -> Advice:
-    """Closes an open advice now."""
-    known = memory.open.pop(kind)
-    return msgspec.structs.replace(known.advice, status="closed", updated_step=memory.step)
+def close(state: AdvisorState, kind: str) -> Advice:
+    """Closes the open advice of a kind."""
+    known = state.open.pop(kind)
+    return msgspec.structs.replace(known.advice, status="closed", updated_step=state.step)
 
 
-def _advice(memory: AdvisorState, finding: Condition, id: str) -> Advice:
-    rate, factor, suggested = memory.rate, finding.factor, None
-    if finding.target is not None and rate:
-        factor, suggested = finding.target / rate, finding.target
+def _advice(state: AdvisorState, condition: Condition, id: str) -> Advice:
+    rate, factor, suggested = state.rate, condition.factor, None
+    if condition.target is not None and rate:
+        factor, suggested = condition.target / rate, condition.target
     elif factor is not None and rate is not None:
         suggested = rate * factor
     return Advice(
         id=id,
-        kind=finding.kind,
-        urgency=finding.urgency,
+        kind=condition.kind,
+        urgency=condition.urgency,
         status="raised",
-        step=memory.step,
-        updated_step=memory.step,
+        step=state.step,
+        updated_step=state.step,
         learning_rate=rate,
         suggested_lr=suggested,
         factor=factor,
-        reason=finding.reason,
-        evidence=finding.evidence,
-        confidence=round(finding.confidence, 3),
-        also_try=list(finding.also_try),
-        good_step=finding.good_step,
+        reason=condition.reason,
+        evidence=condition.evidence,
+        confidence=round(condition.confidence, 3),
+        also_try=list(condition.also_try),
+        good_step=condition.good_step,
     )

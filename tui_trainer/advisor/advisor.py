@@ -1,7 +1,7 @@
-"""The advisor: a run's records in, in order, advice out.
+"""The advisor: receives a run's records in order and returns advice.
 
-It sees nothing else: no clock, no file, no random number. So the same records give the same
-advice, live or replayed, and whether or not its state was saved and restored in between.
+It uses no clock, file or random number, so the same records always give the same advice, live or
+replayed, and whether or not its state was saved and restored in between.
 """
 
 from __future__ import annotations
@@ -20,26 +20,36 @@ from tui_trainer.advisor import (
     robust_stats,
 )
 from tui_trainer.advisor.advice_lifecycle import Condition
-from tui_trainer.advisor.record_values import RecordValues, read
-from tui_trainer.advisor.state import EVALUATIONS, AdvisorState, EvaluationPoint, close_block, note
+from tui_trainer.advisor.record_values import RecordValues, read_record
+from tui_trainer.advisor.state import (
+    EVALUATIONS_KEPT,
+    AdvisorState,
+    EvaluationPoint,
+    add_row,
+    close_block,
+)
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 
 Record = TrainRecord | EvalRecord | RecordValues | Mapping[str, Any]
 
-GAP_SECONDS = 60.0  # a shorter gap between rows without step times is not called a hang
-# Kinds that are judged elsewhere than in training rows, and closed there.
-_ELSEWHERE = {"overfitting", "memory", "stalled"}
+GAP_SECONDS = 60.0  # a shorter gap between rows without step times is no hang
+# Kinds that are not judged from training rows, and not closed by them.
+_NOT_FROM_ROWS = {"overfitting", "memory", "stalled"}
 
 
 class Advisor:
     """Judges one run.
 
-    Feed every train and eval record to `observe`, hardware samples to `observe_hardware`, and
-    the time to `tick`; each gives the advice that was raised, updated or closed by it. Nothing
-    given to them raises. Keep `state()` with every checkpoint and hand it to `restore` after
-    resuming from it.
+    Pass every training and evaluation record to `observe`, hardware samples to
+    `observe_hardware` and the time to `tick`; each returns the advice that it raised, updated or
+    closed, and raises for no input. Save `state()` with every checkpoint and pass it to `restore`
+    after resuming from it.
+
+    Args:
+        settings: the user's advisor settings.
+        facts: the job's plan, as far as it is known.
     """
 
     def __init__(
@@ -47,196 +57,201 @@ class Advisor:
     ) -> None:
         self._settings = settings or AdvisorSettings()
         self._facts = facts or JobFacts()
-        self._memory = AdvisorState()
+        self._state = AdvisorState()
 
     @property
     def open(self) -> list[Advice]:
-        """The advice that stands, oldest first."""
-        return [known.advice for known in self._memory.open.values()]
+        """The open advice, oldest first."""
+        return [known.advice for known in self._state.open.values()]
 
     @property
     def muted(self) -> list[str]:
         """The kinds that were muted in this run."""
-        return list(self._memory.muted)
+        return list(self._state.muted)
 
     @property
     def hang_seconds(self) -> float | None:
-        """How long a step may take before `tick` calls it a hang; None while that is not known."""
-        return hardware_rules.hang_limit(self._memory, self._settings)
+        """Seconds that a step may take before `tick` reports a hang; None while too few steps
+        were timed."""
+        return hardware_rules.hang_limit(self._state, self._settings)
 
     def observe(self, record: Record) -> list[Advice]:
-        """Takes in the next record. One without a step counts as the next step."""
-        reading = read(record)
-        memory = self._memory
+        """Judges the next record. A record without a step counts as the next step."""
+        row = read_record(record)
+        state = self._state
         if not self._settings.enabled:
             return []
-        said: list[Advice] = []
-        is_training = reading.loss is not None or "loss" in reading.nonfinite
-        is_training = is_training or "gradient_norm" in reading.nonfinite
-        if is_training or reading.step_time_ms is not None:
-            said += self._time(reading)
-        if reading.step is not None and is_training:
-            if reading.step < memory.step and memory.rows:
-                said += self._rewind(reading.step)
-            memory.step = reading.step
+        reports: list[Advice] = []
+        is_training = row.loss is not None or "loss" in row.nonfinite
+        is_training = is_training or "gradient_norm" in row.nonfinite
+        if is_training or row.step_time_ms is not None:
+            reports += self._time(row)
+        if row.step is not None and is_training:
+            if row.step < state.step and state.rows:
+                reports += self._rewind(row.step)
+            state.step = row.step
         elif is_training:
-            memory.step += 1
+            state.step += 1
         if is_training:
-            said += self._train(reading)
-        if reading.val_loss is not None or "val_loss" in reading.nonfinite:
-            said += self._evaluation(reading)
-        return said
+            reports += self._train(row)
+        if row.val_loss is not None or "val_loss" in row.nonfinite:
+            reports += self._evaluation(row)
+        return reports
 
     def tick(self, now: float, since: float | None = None) -> list[Advice]:
-        """Tells the time (seconds since the epoch) while a step is under way that began at
-        `since`, by default when the newest record was written. Not to be called while the run
-        is paused, evaluating or saving. Raises a hang; the next record closes it."""
-        memory = self._memory
-        limit = hardware_rules.hang_limit(memory, self._settings)
-        began = memory.last_time if since is None else since
-        if not self._settings.enabled or limit is None or began is None:
+        """Reports a hang where the current step takes too long; the next record closes it.
+
+        Args:
+            now: seconds since the epoch. Do not call while the run pauses, evaluates or saves.
+            since: when the step started, by default when the newest record was written.
+        """
+        state = self._state
+        limit = hardware_rules.hang_limit(state, self._settings)
+        started = state.last_time if since is None else since
+        if not self._settings.enabled or limit is None or started is None:
             return []
-        if now - began <= limit or "stalled" in memory.open:
+        if now - started <= limit or "stalled" in state.open:
             return []
-        return advice_lifecycle.report(
-            memory, hardware_rules.stalled(memory, limit), self._settings
-        )
+        return advice_lifecycle.report(state, hardware_rules.stalled(state, limit), self._settings)
 
     def observe_hardware(self, sample: HardwareSample) -> list[Advice]:
-        """Takes in a sample of the machine."""
-        memory = self._memory
+        """Judges the memory in use, from a hardware sample."""
+        state = self._state
         if not self._settings.enabled:
             return []
-        finding = hardware_rules.memory_near_limit(memory, sample, self._settings)
-        if finding is not None:
-            return advice_lifecycle.report(memory, finding, self._settings)
-        return [advice_lifecycle.close(memory, "memory")] if "memory" in memory.open else []
+        condition = hardware_rules.memory_near_limit(state, sample, self._settings)
+        if condition is not None:
+            return advice_lifecycle.report(state, condition, self._settings)
+        return [advice_lifecycle.close(state, "memory")] if "memory" in state.open else []
 
     def mute(self, kind: str) -> list[Advice]:
-        """Never raises a kind again in this run, and closes what is open of it."""
-        if kind not in self._memory.muted:
-            self._memory.muted.append(kind)
-        return [advice_lifecycle.close(self._memory, kind)] if kind in self._memory.open else []
+        """Raises no more advice of this kind in this run, and closes an open one."""
+        if kind not in self._state.muted:
+            self._state.muted.append(kind)
+        return [advice_lifecycle.close(self._state, kind)] if kind in self._state.open else []
 
     def state(self) -> dict[str, Any]:
-        """Everything that is remembered, as plain JSON values."""
-        found: dict[str, Any] = msgspec.to_builtins(self._memory)
-        return found
+        """The whole state as plain JSON values."""
+        values: dict[str, Any] = msgspec.to_builtins(self._state)
+        return values
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Goes on from `state()`. Raises `msgspec.ValidationError` for what is none."""
-        self._memory = msgspec.convert(state, AdvisorState)
+        """Continues from the result of `state()`. Raises `msgspec.ValidationError` where the
+        values are not a state."""
+        self._state = msgspec.convert(state, AdvisorState)
 
     # -- one kind of record each ---------------------------------------------------------------
 
-    def _time(self, reading: RecordValues) -> list[Advice]:
-        """Hangs are told from the step's own time, or from the gap between two records."""
-        memory, said = self._memory, []
-        milliseconds, least = reading.step_time_ms, 0.0
-        if milliseconds is None and reading.time is not None and memory.last_time is not None:
-            # What else a tool does between two rows, such as saving, is no hang.
-            milliseconds, least = max(0.0, (reading.time - memory.last_time) * 1000), GAP_SECONDS
-        if reading.time is not None:
-            memory.last_time = reading.time
+    def _time(self, row: RecordValues) -> list[Advice]:
+        """Reports hangs, from the step's own time or from the gap between two records."""
+        state, reports = self._state, []
+        milliseconds, least = row.step_time_ms, 0.0
+        if milliseconds is None and row.time is not None and state.last_time is not None:
+            # Between two rows a tool may save or evaluate, which is no hang.
+            milliseconds, least = max(0.0, (row.time - state.last_time) * 1000), GAP_SECONDS
+        if row.time is not None:
+            state.last_time = row.time
         if milliseconds is None or milliseconds < 0:
             return []
-        limit = hardware_rules.hang_limit(memory, self._settings)
+        limit = hardware_rules.hang_limit(state, self._settings)
         hung = limit is not None and milliseconds / 1000 > max(limit, least)
-        if hung and limit is not None and "stalled" not in memory.open:
-            said = advice_lifecycle.report(
-                memory, hardware_rules.stalled(memory, limit), self._settings
+        if hung and limit is not None and "stalled" not in state.open:
+            reports = advice_lifecycle.report(
+                state, hardware_rules.stalled(state, limit), self._settings
             )
-        memory.step_times.append(milliseconds)
-        del memory.step_times[: -hardware_rules.TIMES]
-        if "stalled" in memory.open:
-            if reading.step is not None:
-                memory.step = max(memory.step, reading.step)
-            said.append(advice_lifecycle.close(memory, "stalled"))
-        return said
+        state.step_times.append(milliseconds)
+        del state.step_times[: -hardware_rules.TIMES_KEPT]
+        if "stalled" in state.open:
+            if row.step is not None:
+                state.step = max(state.step, row.step)
+            reports.append(advice_lifecycle.close(state, "stalled"))
+        return reports
 
-    def _train(self, reading: RecordValues) -> list[Advice]:
-        memory, facts = self._memory, self._facts
-        found: list[Condition | None] = [hardware_rules.non_finite(memory, reading)]
-        if reading.loss is not None:
-            note(memory, reading)
-            loss_rules.accumulate(memory)
-            diverging = loss_rules.divergence(memory, facts)
+    def _train(self, row: RecordValues) -> list[Advice]:
+        state, facts = self._state, self._facts
+        found: list[Condition | None] = [hardware_rules.non_finite(state, row)]
+        if row.loss is not None:
+            add_row(state, row)
+            loss_rules.accumulate(state)
+            diverging = loss_rules.divergence(state, facts)
             found += [
                 diverging,
-                loss_rules.spike(memory),
-                loss_rules.oscillation(memory),
-                progress_rules.plateau(memory, facts),
+                loss_rules.spike(state),
+                loss_rules.oscillation(state),
+                progress_rules.plateau(state, facts),
             ]
-            if reading.gradient_norm is not None:
+            if row.gradient_norm is not None:
                 found += [
-                    gradient_rules.cold_start(memory, facts) if diverging is None else None,
-                    gradient_rules.explosion(memory, facts),
-                    gradient_rules.vanishing(memory),
-                    gradient_rules.instability(memory),
+                    gradient_rules.cold_start(state, facts) if diverging is None else None,
+                    gradient_rules.explosion(state, facts),
+                    gradient_rules.vanishing(state),
+                    gradient_rules.instability(state),
                 ]
-            found.append(hardware_rules.data_bound(memory, reading, self._settings))
-        seen = {finding.kind for finding in found if finding is not None}
-        said = [
+            found.append(hardware_rules.data_bound(state, row, self._settings))
+        seen = {condition.kind for condition in found if condition is not None}
+        reports = [
             advice
-            for finding in found
-            if finding is not None
-            for advice in advice_lifecycle.report(memory, finding, self._settings)
+            for condition in found
+            if condition is not None
+            for advice in advice_lifecycle.report(state, condition, self._settings)
         ]
-        said += advice_lifecycle.pass_row(memory, seen | _ELSEWHERE)
-        memory.frozen = bool({"divergence", "warmup_too_short"} & memory.open.keys())
-        close_block(memory)
-        return said
+        reports += advice_lifecycle.pass_row(state, seen | _NOT_FROM_ROWS)
+        state.frozen = bool({"divergence", "warmup_too_short"} & state.open.keys())
+        close_block(state)
+        return reports
 
-    def _evaluation(self, reading: RecordValues) -> list[Advice]:
-        memory = self._memory
-        if reading.step is not None:
-            memory.step = max(memory.step, reading.step)
-        if reading.time is not None:
-            memory.last_time = reading.time
-        if reading.val_loss is None:
-            finding = hardware_rules.non_finite(memory, reading)
+    def _evaluation(self, row: RecordValues) -> list[Advice]:
+        state = self._state
+        if row.step is not None:
+            state.step = max(state.step, row.step)
+        if row.time is not None:
+            state.last_time = row.time
+        if row.val_loss is None:
+            condition = hardware_rules.non_finite(state, row)
             return (
-                [] if finding is None else advice_lifecycle.report(memory, finding, self._settings)
+                []
+                if condition is None
+                else advice_lifecycle.report(state, condition, self._settings)
             )
-        recent = memory.losses[-8:]
+        recent = state.losses[-8:]
         if not recent:
             return []
-        noise = 1.25 * robust_stats.noise(memory.losses[-32:]) / len(recent) ** 0.5
+        noise = 1.25 * robust_stats.noise(state.losses[-32:]) / len(recent) ** 0.5
         level = robust_stats.median(recent)
-        memory.evaluations.append(EvaluationPoint(memory.step, reading.val_loss, level, noise))
-        if len(memory.evaluations) > EVALUATIONS:
-            _thin(memory.evaluations)
-        found = progress_rules.overfitting(memory)
+        state.evaluations.append(EvaluationPoint(state.step, row.val_loss, level, noise))
+        if len(state.evaluations) > EVALUATIONS_KEPT:
+            _thin(state.evaluations)
+        found = progress_rules.overfitting(state)
         if found is not None:
-            return advice_lifecycle.report(memory, found, self._settings)
-        return advice_lifecycle.pass_row(memory, set(), {"overfitting"})
+            return advice_lifecycle.report(state, found, self._settings)
+        return advice_lifecycle.pass_row(state, set(), {"overfitting"})
 
     def _rewind(self, step: int) -> list[Advice]:
-        """The run went back: what was said of later steps is over, and what is normal has to
-        be learned again; where the loss began is kept."""
-        memory = self._memory
-        memory.step = step
-        said = [advice_lifecycle.close(memory, kind) for kind in list(memory.open)]
-        kept = [point for point in memory.evaluations if point.step < step]
-        self._memory = AdvisorState(
-            rows=memory.rows,
+        """Continues after the run went back to `step`: closes all advice and forgets what was
+        normal, but keeps the first losses, the rates and the earlier evaluations."""
+        state = self._state
+        state.step = step
+        reports = [advice_lifecycle.close(state, kind) for kind in list(state.open)]
+        kept = [point for point in state.evaluations if point.step < step]
+        self._state = AdvisorState(
+            rows=state.rows,
             step=step,
-            first_step=memory.first_step,
-            first_losses=memory.first_losses,
-            first=memory.first,
-            rate=memory.rate,
-            peak_rate=memory.peak_rate,
-            peak_row=memory.peak_row,
-            warm_steps=memory.warm_steps,
+            first_step=state.first_step,
+            first_losses=state.first_losses,
+            first=state.first,
+            rate=state.rate,
+            peak_rate=state.peak_rate,
+            peak_row=state.peak_row,
+            warm_steps=state.warm_steps,
             evaluations=kept,
-            step_times=memory.step_times,
-            raised=memory.raised,
-            muted=memory.muted,
+            step_times=state.step_times,
+            raised=state.raised,
+            muted=state.muted,
         )
-        return said
+        return reports
 
 
 def _thin(points: list[EvaluationPoint]) -> None:
-    """Leaves out the oldest evaluation that is not the best."""
+    """Drops the oldest evaluation that is not the best."""
     best = min(range(len(points)), key=lambda i: points[i].val_loss)
     del points[1 if best == 0 else 0]

@@ -1,70 +1,70 @@
-"""Rules on the machine: hangs, waiting for data, memory; and numbers that are none."""
+"""Rules on hangs, waiting for data, memory, and values that are not finite."""
 
 from __future__ import annotations
 
 from tui_trainer.advisor import robust_stats
 from tui_trainer.advisor.advice_lifecycle import Condition
 from tui_trainer.advisor.record_values import RecordValues
-from tui_trainer.advisor.schedule_phase import healthy_rate
+from tui_trainer.advisor.schedule_phase import rate_of_lowest_loss
 from tui_trainer.advisor.state import AdvisorState
 from tui_trainer.contracts.advice import AdvisorSettings, Evidence
 from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.text.formats import duration, milliseconds
+from tui_trainer.text.formats import count, duration, milliseconds
 from tui_trainer.text.formats import share as share_text
 
-TIMES = 32  # step times and data shares kept
-FEWEST = 8  # step times before a hang can be told
+TIMES_KEPT = 32  # newest step times and data shares
+FEWEST_TIMES = 8  # step times needed to recognise a hang
 
 
-def hang_limit(memory: AdvisorState, settings: AdvisorSettings) -> float | None:
-    """Seconds after which a step hangs; None while too few were timed."""
-    if len(memory.step_times) < FEWEST:
+def hang_limit(state: AdvisorState, settings: AdvisorSettings) -> float | None:
+    """Seconds after which a step counts as hanging; None while too few were timed."""
+    if len(state.step_times) < FEWEST_TIMES:
         return None
-    median = robust_stats.median(memory.step_times) / 1000
+    median = robust_stats.median(state.step_times) / 1000
     return max(settings.hang_factor * median, settings.hang_seconds)
 
 
-def stalled(memory: AdvisorState, limit: float) -> Condition:
-    """The step that follows the newest one takes longer than `limit` seconds."""
-    median = robust_stats.median(memory.step_times) / 1000
+def stalled(state: AdvisorState, limit: float) -> Condition:
+    """Hang: the step after the newest one takes longer than `limit` seconds."""
+    median = robust_stats.median(state.step_times) / 1000
     evidence = Evidence(
         metric="step_time_ms",
-        first_step=memory.step,
-        last_step=memory.step,
+        first_step=state.step,
+        last_step=state.step,
         level=median * 1000,
         limit=limit * 1000,
     )
     return Condition(
         "stalled",
         "critical",
-        f"No step has finished for {duration(limit)} since step {memory.step}; "
+        f"No step has finished for {duration(limit)} since step {count(state.step)}; "
         f"the median step takes {milliseconds(1000 * median)}.",
         evidence,
         0.95,
         also_try=("check engine.log, the disk, the network and other processes",),
-        stays=0,
+        keep_open_rows=0,
     )
 
 
 def data_bound(
-    memory: AdvisorState, reading: RecordValues, settings: AdvisorSettings
+    state: AdvisorState, row: RecordValues, settings: AdvisorSettings
 ) -> Condition | None:
-    """Most steps spend much of their time waiting for data."""
-    wait, whole = reading.data_time_ms, reading.step_time_ms
+    """Data-bound: the median step spends too much of its time waiting for data."""
+    wait, whole = row.data_time_ms, row.step_time_ms
     if wait is None or whole is None or whole <= 0 or wait < 0:
         return None
-    shares = memory.data_shares
+    shares = state.data_shares
     shares.append(min(wait / whole, 1.0))
-    del shares[:-TIMES]
-    if len(shares) < TIMES:
+    del shares[:-TIMES_KEPT]
+    if len(shares) < TIMES_KEPT:
         return None
     share = robust_stats.median(shares)
-    if share < settings.data_share * (0.75 if "data_bound" in memory.open else 1.0):
+    if share < settings.data_share * (0.75 if "data_bound" in state.open else 1.0):
         return None
     evidence = Evidence(
         metric="data_time_ms",
-        first_step=max(memory.step - TIMES, memory.first_step),
-        last_step=memory.step,
+        first_step=max(state.step - TIMES_KEPT, state.first_step),
+        last_step=state.step,
         value=share,
         limit=settings.data_share,
     )
@@ -79,24 +79,24 @@ def data_bound(
 
 
 def memory_near_limit(
-    memory: AdvisorState, sample: HardwareSample, settings: AdvisorSettings
+    state: AdvisorState, sample: HardwareSample, settings: AdvisorSettings
 ) -> Condition | None:
-    """The fullest memory has been over its share in three samples on end."""
+    """Memory: the fullest memory is over the limit in three consecutive samples."""
     pairs = [("ram", sample.ram_used, sample.ram_total)]
     pairs += [(f"gpu{gpu.index}", gpu.memory_used, gpu.memory_total) for gpu in sample.gpus]
     shares = {name: used / total for name, used, total in pairs if used is not None and total}
     if not shares:
         return None
     name, share = max(shares.items(), key=lambda item: item[1])
-    memory.memory_shares.append(share)
-    del memory.memory_shares[:-3]
-    limit = settings.memory_share - (0.02 if "memory" in memory.open else 0.0)
-    if len(memory.memory_shares) < 3 or min(memory.memory_shares) < limit:
+    state.memory_shares.append(share)
+    del state.memory_shares[:-3]
+    limit = settings.memory_share - (0.02 if "memory" in state.open else 0.0)
+    if len(state.memory_shares) < 3 or min(state.memory_shares) < limit:
         return None
     evidence = Evidence(
         metric=f"{name}_used",
-        first_step=memory.step,
-        last_step=memory.step,
+        first_step=state.step,
+        last_step=state.step,
         value=share,
         limit=settings.memory_share,
     )
@@ -110,30 +110,30 @@ def memory_near_limit(
     )
 
 
-def non_finite(memory: AdvisorState, reading: RecordValues) -> Condition | None:
-    """Loss, validation loss or gradient norm is not a number."""
-    odd = [name for name in ("loss", "val_loss", "gradient_norm") if name in reading.nonfinite]
-    if not odd:
+def non_finite(state: AdvisorState, row: RecordValues) -> Condition | None:
+    """Not finite: loss, validation loss or gradient norm is NaN or infinite."""
+    nonfinite = [name for name in ("loss", "val_loss", "gradient_norm") if name in row.nonfinite]
+    if not nonfinite:
         return None
     evidence = Evidence(
-        metric=odd[0],
-        first_step=memory.step,
-        last_step=memory.step,
-        level=robust_stats.median(memory.losses[-8:]) if memory.losses else None,
+        metric=nonfinite[0],
+        first_step=state.step,
+        last_step=state.step,
+        level=robust_stats.median(state.losses[-8:]) if state.losses else None,
     )
-    names = " and ".join(name.replace("_", " ") for name in odd)
+    names = " and ".join(name.replace("_", " ") for name in nonfinite)
     return Condition(
         "non_finite",
-        "critical" if odd != ["gradient_norm"] else "high",
-        f"{names[0].upper()}{names[1:]} of step {memory.step} "
-        f"{'are' if len(odd) > 1 else 'is'} not finite.",
+        "critical" if nonfinite != ["gradient_norm"] else "high",
+        f"{names[0].upper()}{names[1:]} of step {count(state.step)} "
+        f"{'are' if len(nonfinite) > 1 else 'is'} not finite.",
         evidence,
         1.0,
         factor=0.3,
-        target=healthy_rate(memory),
+        target=rate_of_lowest_loss(state),
         also_try=(
             "roll back to the last good checkpoint and continue with the lower learning rate",
             "check the training rows of this step",
         ),
-        good_step=memory.steps[-1] if memory.steps else None,
+        good_step=state.steps[-1] if state.steps else None,
     )

@@ -1,4 +1,4 @@
-"""What a job says about its run beforehand."""
+"""The facts of a job that the advisor uses, and the usual learning rate for its base."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from tui_trainer.advisor.schedule_phase import HIGHEST_ADAPTER_RATE
 from tui_trainer.contracts.advice import JobFacts
 from tui_trainer.contracts.job import Job
 
-# A rate for adapters is known good at one width, and falls with it by a power: 2e-4 is customary
-# at a width of 4,096, and about 3e-3 was found good here at 192. The exponent is Thinking
-# Machines' for Llama (Schulman et al., "LoRA Without Regret", 2025).
+# The usual rate for adapters falls with the hidden size by a power law: 2e-4 is customary at
+# 4,096, and about 3e-3 was measured as good at 192. The exponent is that of Llama in Schulman et
+# al., "LoRA Without Regret" (Thinking Machines, 2025).
 _RATE, _WIDTH, _POWER = 2e-4, 4096, 0.78
 
 
 def usual_rate(hidden_size: int | None) -> float | None:
-    """A learning rate that is usual for an adapter of a base with so wide hidden states; not
-    above what adapters bear. None where the width is not known."""
+    """The usual learning rate for an adapter of a base with this hidden size, at most
+    `HIGHEST_ADAPTER_RATE`. None where the hidden size is not known."""
     if not hidden_size or hidden_size < 0:
         return None
     rate = _RATE * (_WIDTH / hidden_size) ** _POWER
@@ -22,8 +22,13 @@ def usual_rate(hidden_size: int | None) -> float | None:
 
 
 def facts_of(job: Job, total_steps: int | None, usual: float | None = None) -> JobFacts:
-    """The facts of a job of ours; `total_steps` as planned by the engine (`state.json`), `usual`
-    the rate that is usual for its base (in the event `setup`)."""
+    """The facts of a job of this program.
+
+    Args:
+        job: the job.
+        total_steps: steps planned by the engine (`state.json`).
+        usual: usual learning rate for the base (from the event `setup`).
+    """
     training = job.training
     return JobFacts(
         learning_rate=training.learning_rate,

@@ -3,101 +3,113 @@
 from __future__ import annotations
 
 from tui_trainer.advisor import robust_stats
-from tui_trainer.advisor.advice_lifecycle import COLD_START, Condition
-from tui_trainer.advisor.schedule_phase import healthy_rate, is_cold_start, just_raised, safe_rate
-from tui_trainer.advisor.state import BLOCK, TRIFLE, AdvisorState, scale
+from tui_trainer.advisor.advice_lifecycle import COLD_START_HINTS, Condition
+from tui_trainer.advisor.schedule_phase import (
+    fallback_rate,
+    is_cold_start,
+    rate_just_raised,
+    rate_of_lowest_loss,
+)
+from tui_trainer.advisor.state import BLOCK_ROWS, NEGLIGIBLE, AdvisorState, scale
 from tui_trainer.contracts.advice import AdviceKind, Evidence, JobFacts, Urgency
-from tui_trainer.text.formats import short_number
+from tui_trainer.text.formats import count, short_number
 
-# A cumulative sum (Page 1954): what exceeds the reference by `SLACK` deviations adds up, a row
-# by at most `MOST`, so that no single row decides; `ALARM` is reached after four extreme rows
-# or some twenty moderate ones.
+# A cumulative sum (Page 1954): what exceeds the reference by more than `SLACK` deviations adds
+# up, at most `MOST` per row, so that no single row decides. `ALARM` is reached after four extreme
+# rows or about twenty moderate ones.
 SLACK, MOST, ALARM = 2.0, 4.0, 16.0
-# Where the rate was just raised, a fault is more likely, so less evidence is enough.
+# Where the learning rate was just raised, divergence is more likely, so less evidence is enough.
 SLACK_RAISED, ALARM_RAISED = 1.2, 10.0
-SPIKE = 10.0
-# A step up of the loss: rows after and before it, and how far apart their medians must be.
+SPIKE_UNITS = 10.0  # height of a spike, in deviations
+# A sudden rise of the loss: rows after and before it, and the distance of their medians in
+# deviations.
 STEP_AFTER, STEP_BEFORE, STEP_UP = 16, 28, 2.0
-COLD = 24  # steps in which a start that is too fast goes wrong
+COLD_STEPS = 24  # a rise that starts within so many steps comes from a missing warmup
 _ROLL_BACK = "roll back to the last good checkpoint and continue with the lower learning rate"
 
 
-def accumulate(memory: AdvisorState) -> None:
+def accumulate(state: AdvisorState) -> None:
     """Adds the newest loss to the cumulative sum."""
-    if not memory.reference.ready:
-        _provisional(memory)
-        if not memory.reference.ready:
+    if not state.reference.ready:
+        _update_provisional(state)
+        if not state.reference.ready:
             return
-    excess = (memory.losses[-1] - memory.reference.level) / scale(memory)
-    slack = SLACK_RAISED if just_raised(memory) else SLACK
-    memory.risen = min(max(memory.risen + max(min(excess - slack, MOST), -3.0), 0.0), 4 * ALARM)
+    excess = (state.losses[-1] - state.reference.level) / scale(state)
+    slack = SLACK_RAISED if rate_just_raised(state) else SLACK
+    state.cumulative_sum = min(
+        max(state.cumulative_sum + max(min(excess - slack, MOST), -3.0), 0.0), 4 * ALARM
+    )
 
 
-def _provisional(memory: AdvisorState) -> None:
-    """A reference for the first rows: the lowest median of three neighbours so far."""
-    if memory.rows < 3 or memory.frozen:
+def _update_provisional(state: AdvisorState) -> None:
+    """Updates the reference for the first rows: the lowest median of three neighbours so far."""
+    if state.rows < 3 or state.frozen:
         return
-    reference = memory.reference
-    level = robust_stats.median(memory.losses[-3:])
-    if not reference.begun or level < reference.level:
-        reference.begun = True
-        reference.level, reference.step, reference.rate = level, memory.step, memory.rate
-    # Little is known of the noise yet: a tenth of the level at least.
-    reference.noise = max(robust_stats.noise(memory.losses), 0.1 * abs(reference.level))
-    excess = (memory.losses[-1] - reference.level) / scale(memory)
-    memory.risen = min(max(memory.risen + max(min(excess - SLACK, MOST), -3.0), 0.0), 4 * ALARM)
+    reference = state.reference
+    level = robust_stats.median(state.losses[-3:])
+    if not reference.is_provisional or level < reference.level:
+        reference.is_provisional = True
+        reference.level, reference.step, reference.rate = level, state.step, state.rate
+    # The noise is hardly known yet: at least a tenth of the level.
+    reference.noise = max(robust_stats.noise(state.losses), 0.1 * abs(reference.level))
+    excess = (state.losses[-1] - reference.level) / scale(state)
+    state.cumulative_sum = min(
+        max(state.cumulative_sum + max(min(excess - SLACK, MOST), -3.0), 0.0), 4 * ALARM
+    )
 
 
-def divergence(memory: AdvisorState, facts: JobFacts) -> Condition | None:
-    """The loss stays above its lowest recent level by more than noise explains."""
-    is_open = "divergence" in memory.open or "warmup_too_short" in memory.open
-    alarm = ALARM_RAISED if just_raised(memory) else ALARM
-    stepped = not is_open and _stepped_up(memory)
+def divergence(state: AdvisorState, facts: JobFacts) -> Condition | None:
+    """Divergence: the loss stays above its lowest recent level by more than its noise."""
+    is_open = "divergence" in state.open or "warmup_too_short" in state.open
+    alarm = ALARM_RAISED if rate_just_raised(state) else ALARM
+    stepped = not is_open and _stepped_up(state)
     if stepped:
-        memory.risen = max(memory.risen, ALARM)
-    if memory.risen < (ALARM / 4 if is_open else alarm):
+        state.cumulative_sum = max(state.cumulative_sum, ALARM)
+    if state.cumulative_sum < (ALARM / 4 if is_open else alarm):
         return None
-    reference, unit = memory.reference, scale(memory)
-    now = robust_stats.median(memory.losses[-6:])  # even: swings cancel
+    reference, unit = state.reference, scale(state)
+    now = robust_stats.median(state.losses[-6:])  # an even number, so that oscillations cancel
     rise = now - reference.level
-    if not stepped and rise < (2 if is_open or just_raised(memory) else 3) * unit:
+    if not stepped and rise < (2 if is_open or rate_just_raised(state) else 3) * unit:
         return None
-    return _diverging(memory, facts, now, unit)
+    return _divergence_condition(state, facts, now, unit)
 
 
-def _diverging(memory: AdvisorState, facts: JobFacts, now: float, unit: float) -> Condition:
-    """The finding for a loss that is at `now`; another kind right after a cold start."""
-    reference = memory.reference
+def _divergence_condition(
+    state: AdvisorState, facts: JobFacts, now: float, unit: float
+) -> Condition:
+    """The condition for a loss that is at `now`: `warmup_too_short` right after the start."""
+    reference = state.reference
     rise = now - reference.level
-    lost = rise / max(memory.first - reference.level, 3 * unit)
+    lost = rise / max(state.first - reference.level, 3 * unit)
     urgency: Urgency = "critical" if lost >= 0.5 else "high" if lost >= 0.2 else "medium"
-    # Of a small loss a small part of all that was learned may be half as much again.
-    much = lost >= TRIFLE / 2 and rise >= 0.5 * reference.level
-    if lost < TRIFLE and not much and not just_raised(memory):
+    # Where the loss is small, a small share of what was learned may be a rise by half.
+    much = lost >= NEGLIGIBLE / 2 and rise >= 0.5 * reference.level
+    if lost < NEGLIGIBLE and not much and not rate_just_raised(state):
         urgency = "low"
     evidence = Evidence(
         metric="loss",
         first_step=reference.step,
-        last_step=memory.step,
+        last_step=state.step,
         value=now,
         level=reference.level,
         limit=reference.level + 3 * unit,
-        numbers={"noise": unit, "cumulative_sum": memory.risen, "share_lost": lost},
+        numbers={"noise": unit, "cumulative_sum": state.cumulative_sum, "share_lost": lost},
     )
     factor = 0.1 if lost >= 0.5 else 0.3
-    target = healthy_rate(memory) or safe_rate(memory, facts, factor)
+    target = rate_of_lowest_loss(state) or fallback_rate(state, facts, factor)
     reason = (
-        f"The loss rose from {short_number(reference.level)} at step {reference.step} to "
+        f"The loss rose from {short_number(reference.level)} at step {count(reference.step)} to "
         f"{short_number(now)}, {short_number(rise / unit)} times its noise, and stays there."
     )
-    confidence = min(0.99, 0.5 + 0.5 * min(1.0, memory.risen / (3 * ALARM)))
+    confidence = min(0.99, 0.5 + 0.5 * min(1.0, state.cumulative_sum / (3 * ALARM)))
     good_step = reference.step
-    began = reference.step - memory.first_step < COLD or "warmup_too_short" in memory.open
-    if began and is_cold_start(memory, facts):
-        good_step = memory.first_step - 1  # the first step did harm already
+    is_early = reference.step - state.first_step < COLD_STEPS or "warmup_too_short" in state.open
+    if is_early and is_cold_start(state, facts):
+        good_step = state.first_step - 1  # the first step was already too large
         kind: AdviceKind = "warmup_too_short"
         reason = "The first steps were too large: " + reason[0].lower() + reason[1:]
-        also = COLD_START
+        also = COLD_START_HINTS
     else:
         kind = "divergence"
         also = (
@@ -107,29 +119,29 @@ def _diverging(memory: AdvisorState, facts: JobFacts, now: float, unit: float) -
     return Condition(kind, urgency, reason, evidence, confidence, factor, target, also, good_step)
 
 
-def _stepped_up(memory: AdvisorState) -> bool:
-    """Whether the newest 16 rows lie above those before them by more than those scatter, or the
-    whole run's noise explains: nearly all above nearly all, and the medians well apart."""
-    if memory.rows % 4 or len(memory.losses) < STEP_AFTER + STEP_BEFORE:
+def _stepped_up(state: AdvisorState) -> bool:
+    """Whether the newest 16 rows lie above the 28 before by more than their scatter and the noise
+    of the whole run: nearly all above nearly all, and the medians well apart."""
+    if state.rows % 4 or len(state.losses) < STEP_AFTER + STEP_BEFORE:
         return False
-    after = sorted(memory.losses[-STEP_AFTER:])
-    before = memory.losses[-STEP_AFTER - STEP_BEFORE : -STEP_AFTER]
+    after = sorted(state.losses[-STEP_AFTER:])
+    before = state.losses[-STEP_AFTER - STEP_BEFORE : -STEP_AFTER]
     middle, rise = (
         robust_stats.median(before),
         robust_stats.median(after) - robust_stats.median(before),
     )
-    spread = max(robust_stats.spread(before), 0.01 * abs(middle), 0.3 * scale(memory))
+    spread = max(robust_stats.spread(before), 0.01 * abs(middle), 0.3 * scale(state))
     highest = sorted(before)[-1 - STEP_BEFORE // 10]
     if after[STEP_AFTER // 5] <= highest or rise < STEP_UP * spread:
         return False
-    return rise >= 1.3 * _highest_rise(memory)
+    return rise >= 1.3 * _highest_rise(state)
 
 
-def _highest_rise(memory: AdvisorState) -> float:
-    """The highest rise of the same width earlier in the run: a loss that wanders has had its
-    like."""
-    levels = [block.level for block in memory.blocks[: -STEP_AFTER // BLOCK]]
-    before, after = STEP_BEFORE // BLOCK, STEP_AFTER // BLOCK
+def _highest_rise(state: AdvisorState) -> float:
+    """The highest rise of the same width earlier in the run: where the loss varies slowly, there
+    have been similar ones."""
+    levels = [block.level for block in state.blocks[: -STEP_AFTER // BLOCK_ROWS]]
+    before, after = STEP_BEFORE // BLOCK_ROWS, STEP_AFTER // BLOCK_ROWS
     rises = [
         robust_stats.median(levels[at : at + after]) - robust_stats.median(levels[at - before : at])
         for at in range(before, len(levels) - after + 1)
@@ -137,29 +149,29 @@ def _highest_rise(memory: AdvisorState) -> float:
     return max(rises, default=0.0)
 
 
-def spike(memory: AdvisorState) -> Condition | None:
-    """One row far above the rest; an advice of low urgency, as most pass by themselves. It
-    names a step to go back to, but no rate: whether the loss stays there is not known yet."""
-    if memory.rows < 3 * BLOCK or not memory.reference.ready:
+def spike(state: AdvisorState) -> Condition | None:
+    """A spike: one row far above the rest. Of low urgency, as most spikes pass. It names a step to
+    roll back to but no learning rate, as it is not known yet whether the loss stays high."""
+    if state.rows < 3 * BLOCK_ROWS or not state.reference.ready:
         return None
-    reference, unit = memory.reference, scale(memory)
-    before = robust_stats.median(memory.losses[-9:-1])
-    value = memory.losses[-1]
-    if value - max(before, reference.level) < SPIKE * unit:
+    reference, unit = state.reference, scale(state)
+    before = robust_stats.median(state.losses[-9:-1])
+    value = state.losses[-1]
+    if value - max(before, reference.level) < SPIKE_UNITS * unit:
         return None
     evidence = Evidence(
         metric="loss",
-        first_step=memory.steps[-9],
-        last_step=memory.step,
+        first_step=state.steps[-9],
+        last_step=state.step,
         value=value,
         level=before,
-        limit=before + SPIKE * unit,
+        limit=before + SPIKE_UNITS * unit,
         numbers={"noise": unit},
     )
     return Condition(
         "loss_spike",
         "low",
-        f"The loss of step {memory.step} is {short_number(value)}, "
+        f"The loss of step {count(state.step)} is {short_number(value)}, "
         f"{short_number((value - before) / unit)} times its noise above the steps before it.",
         evidence,
         0.6,
@@ -168,35 +180,36 @@ def spike(memory: AdvisorState) -> Condition | None:
             "roll back to the last good checkpoint, if the loss stays high",
             "check the training rows of that step",
         ),
-        # The step before may have done it, with a loss still good: it was that of the weights
-        # before it.
-        good_step=memory.steps[-2] - 1,
-        stays=40,
+        # The loss of a step is that of the weights before its update, so the step before the
+        # spike may have caused it.
+        good_step=state.steps[-2] - 1,
+        keep_open_rows=40,
     )
 
 
-def oscillation(memory: AdvisorState) -> Condition | None:
-    """The detrended loss swings several times as wide as it used to, while it does not fall."""
-    reference = memory.reference
-    if reference.wobble is None or memory.rows % 4:
+def oscillation(state: AdvisorState) -> Condition | None:
+    """Oscillation: the noise on the loss is several times what it was, and the loss does not
+    fall."""
+    reference = state.reference
+    if reference.earlier_noise is None or state.rows % 4:
         return None
-    recent = memory.losses[-16:]
+    recent = state.losses[-16:]
     swing = robust_stats.noise(recent)
-    usual = max(reference.wobble, 0.01 * abs(reference.level), 1e-9)
-    learned = max(memory.first - reference.level, 0.0)
+    usual = max(reference.earlier_noise, 0.01 * abs(reference.level), 1e-9)
+    learned = max(state.first - reference.level, 0.0)
     times = swing / usual
     falling = robust_stats.median(recent[-8:]) < reference.level - swing / 2
-    is_open = "oscillation" in memory.open
-    # Without a gradient norm to confirm it, more is asked.
-    most = 5.0 if reference.norm_wobble is None else 4.5
-    most = 2.5 if just_raised(memory) else most
+    is_open = "oscillation" in state.open
+    # Without a gradient norm to confirm it, more evidence is needed.
+    most = 5.0 if reference.earlier_norm_noise is None else 4.5
+    most = 2.5 if rate_just_raised(state) else most
     if times < (2.0 if is_open else most) or swing < 0.02 * learned or falling:
         return None
     middle = robust_stats.median(recent)
     evidence = Evidence(
         metric="loss",
-        first_step=memory.steps[-16],
-        last_step=memory.step,
+        first_step=state.steps[-16],
+        last_step=state.step,
         value=swing,
         level=usual,
         limit=most * usual,
@@ -210,7 +223,7 @@ def oscillation(memory: AdvisorState) -> Condition | None:
         evidence,
         min(0.95, 0.4 + times / 20),
         factor=0.5,
-        target=healthy_rate(memory),
+        target=rate_of_lowest_loss(state),
         also_try=("a larger batch or more gradient accumulation",),
-        stays=16,
+        keep_open_rows=16,
     )

@@ -1,4 +1,4 @@
-"""A record of any shape as the few numbers that are judged."""
+"""The values of a record that the advisor judges, whatever tool wrote it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 
-# Names that tools give to the same thing; the first present one wins.
+# Field names that tools use for each value; the first one that is present counts.
 _NAMES: dict[str, tuple[str, ...]] = {
     "step": ("step", "global_step", "_step", "train/global_step", "iteration", "iter"),
     "loss": ("loss", "train_loss", "train/loss", "training_loss", "loss/train"),
@@ -29,8 +29,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
 
 
 class RecordValues(msgspec.Struct, frozen=True, kw_only=True):
-    """One row. A number that is absent or not finite is None; `nonfinite` names those that
-    were there and were not finite (loss, gradient_norm, val_loss)."""
+    """One row. A value that is absent or not finite is None."""
 
     step: int | None = None
     loss: float | None = None
@@ -39,16 +38,19 @@ class RecordValues(msgspec.Struct, frozen=True, kw_only=True):
     val_loss: float | None = None
     step_time_ms: float | None = None
     data_time_ms: float | None = None
-    time: float | None = None
-    nonfinite: tuple[str, ...] = ()
+    time: float | None = None  # seconds since the epoch
+    nonfinite: tuple[str, ...] = ()  # values that were present and not finite
 
 
-def read(record: TrainRecord | EvalRecord | RecordValues | Mapping[str, Any]) -> RecordValues:
-    """The reading of a record of ours or a row of anyone's. Never raises for odd values."""
+def read_record(
+    record: TrainRecord | EvalRecord | RecordValues | Mapping[str, Any],
+) -> RecordValues:
+    """The values of a record of this program or of a row of another tool. Values of another type
+    count as absent."""
     if isinstance(record, RecordValues):
         return record
     if isinstance(record, TrainRecord):
-        odd = record.nonfinite
+        nonfinite = record.nonfinite
         return RecordValues(
             step=record.step,
             loss=_finite(record.loss),
@@ -57,37 +59,39 @@ def read(record: TrainRecord | EvalRecord | RecordValues | Mapping[str, Any]) ->
             step_time_ms=_finite(record.step_time_ms),
             data_time_ms=_finite(getattr(record, "data_time_ms", None)),
             time=_finite(record.time),
-            nonfinite=tuple(odd) if odd is not msgspec.UNSET else (),
+            nonfinite=tuple(nonfinite) if nonfinite is not msgspec.UNSET else (),
         )
     if isinstance(record, EvalRecord):
-        odd = record.nonfinite
+        nonfinite = record.nonfinite
         return RecordValues(
             step=record.step,
             val_loss=_finite(record.val_loss),
             time=_finite(record.time),
-            nonfinite=tuple(odd) if odd is not msgspec.UNSET else (),
+            nonfinite=tuple(nonfinite) if nonfinite is not msgspec.UNSET else (),
         )
     return _mapping(record)
 
 
 def _mapping(row: Mapping[str, Any]) -> RecordValues:
     found: dict[str, float | None] = {}
-    odd: list[str] = []
+    nonfinite: list[str] = []
     for name, aliases in _NAMES.items():
         for alias in aliases:
             if alias in row:
                 value = row[alias]
                 found[name] = _finite(value)
                 if isinstance(value, float) and not math.isfinite(value):
-                    odd.append(name)
+                    nonfinite.append(name)
                 break
     named = row.get("nonfinite")
     if isinstance(named, list | tuple):
-        odd += [str(name) for name in named if str(name) not in odd]
+        nonfinite += [str(name) for name in named if str(name) not in nonfinite]
     elif "loss" in row and row["loss"] is None:
-        odd.append("loss")  # a loss that was written as null was no number
+        nonfinite.append("loss")  # JSON writers put null for a value that is not finite
     step = found.pop("step", None)
-    return RecordValues(step=None if step is None else int(step), nonfinite=tuple(odd), **found)
+    return RecordValues(
+        step=None if step is None else int(step), nonfinite=tuple(nonfinite), **found
+    )
 
 
 def _finite(value: object) -> float | None:
@@ -97,5 +101,5 @@ def _finite(value: object) -> float | None:
         number = float(value)
     except OverflowError:
         return None
-    # A number whose square overflows would spoil sums; no loss or norm is that large.
+    # The square of a larger number overflows; no loss or norm is that large.
     return number if abs(number) < 1e150 else None

@@ -1,9 +1,8 @@
-"""The advisor over what was recorded: gives what it gave live.
+"""The advisor applied to recorded metrics, with the same result as live.
 
-Two things are told to a live advisor besides the records: hardware samples, of which those at
-least `LAG_SECONDS` older than a record come before it (so that they were written for sure), and
-the time (`Advisor.tick`), which only brings a hang
-forward that the next record tells as well.
+A live advisor receives two things besides the records: hardware samples, of which those at least
+`LAG_SECONDS` older than a record come before it (by then they are surely written), and the time
+(`Advisor.tick`), which only reports a hang earlier than the next record does.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from typing import Any
 import msgspec
 
 from tui_trainer.advisor.advisor import Advisor
-from tui_trainer.advisor.record_values import RecordValues, read
+from tui_trainer.advisor.record_values import RecordValues, read_record
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.contracts.hardware import HardwareSample
 
 LAG_SECONDS = 5.0
-_SIGNALS = {
+_SIGNAL_LABELS = {
     "learning_rate": "learning rate",
     "gradient_norm": "gradient norm",
     "val_loss": "validation loss",
@@ -30,13 +29,12 @@ _SIGNALS = {
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
-    """What a replay gave: every advice once, as last said, and everything that was said in
-    order; `lacks` names the signals that the run does not record, `rows` counts losses."""
+    """The result of a replay."""
 
-    advice: list[Advice]
-    said: list[Advice]
-    lacks: list[str]
-    rows: int
+    advice: list[Advice]  # every advice once, as last reported
+    reports: list[Advice]  # each advice as raised, updated and closed, in order
+    lacks: list[str]  # labels of the signals that the run does not record
+    rows: int  # rows with a training loss
     advisor: Advisor
 
 
@@ -47,47 +45,56 @@ def replay(
     hardware: Sequence[HardwareSample] = (),
     mutes: Sequence[tuple[int, str]] = (),
 ) -> Replay:
-    """Feeds the records that stand, in order, to a new advisor; `mutes` are (step, kind) of what
-    was muted after so many steps."""
+    """Passes the records to a new advisor, without those that a resumed run replaced.
+
+    Args:
+        records: training and evaluation records, in the order in which they were written.
+        settings: the user's advisor settings.
+        facts: the job's plan.
+        hardware: hardware samples, oldest first.
+        mutes: (step after which it was muted, kind), in order.
+    """
     advisor = Advisor(settings, facts)
-    said: list[Advice] = []
+    reports: list[Advice] = []
     seen: set[str] = set()
     rows = sample = 0
     waiting = list(mutes)
-    for reading in standing([read(record) for record in records]):
-        while waiting and reading.step is not None and waiting[0][0] < reading.step:
-            said += advisor.mute(waiting.pop(0)[1])
+    for row in without_replaced([read_record(record) for record in records]):
+        while waiting and row.step is not None and waiting[0][0] < row.step:
+            reports += advisor.mute(waiting.pop(0)[1])
         while (
-            reading.time is not None
+            row.time is not None
             and sample < len(hardware)
-            and hardware[sample].time <= reading.time - LAG_SECONDS
+            and hardware[sample].time <= row.time - LAG_SECONDS
         ):
-            said += advisor.observe_hardware(hardware[sample])
+            reports += advisor.observe_hardware(hardware[sample])
             sample += 1
-        said += advisor.observe(reading)
-        rows += reading.loss is not None or "loss" in reading.nonfinite
-        seen |= {name for name in _SIGNALS if getattr(reading, name) is not None}
+        reports += advisor.observe(row)
+        rows += row.loss is not None or "loss" in row.nonfinite
+        seen |= {name for name in _SIGNAL_LABELS if getattr(row, name) is not None}
     for _, kind in waiting:
-        said += advisor.mute(kind)
-    lacks = [words for name, words in _SIGNALS.items() if name not in seen]
+        reports += advisor.mute(kind)
+    lacks = [label for name, label in _SIGNAL_LABELS.items() if name not in seen]
     newest: dict[str, Advice] = {}
-    for advice in said:
+    for advice in reports:
         newest[advice.id] = advice
-    return Replay(advice=list(newest.values()), said=said, lacks=lacks, rows=rows, advisor=advisor)
+    return Replay(
+        advice=list(newest.values()), reports=reports, lacks=lacks, rows=rows, advisor=advisor
+    )
 
 
-def standing(readings: Sequence[RecordValues]) -> list[RecordValues]:
-    """Without the rows that later training rows replaced: a run that was resumed from a
-    checkpoint wrote the steps after it again."""
+def without_replaced(rows: Sequence[RecordValues]) -> list[RecordValues]:
+    """The rows without those that later training rows replaced: a run that is resumed from a
+    checkpoint writes the steps after it again."""
     kept: list[RecordValues] = []
     lowest: float = float("inf")
-    for reading in reversed(readings):
-        step = reading.step
+    for row in reversed(rows):
+        step = row.step
         if step is None:
-            kept.append(reading)
+            kept.append(row)
         elif step < lowest:
-            kept.append(reading)
-            if reading.loss is not None or "loss" in reading.nonfinite:
+            kept.append(row)
+            if row.loss is not None or "loss" in row.nonfinite:
                 lowest = step
     return kept[::-1]
 
@@ -95,9 +102,9 @@ def standing(readings: Sequence[RecordValues]) -> list[RecordValues]:
 def from_columns(
     train: Mapping[str, Sequence[float]], evals: Mapping[str, Sequence[float]]
 ) -> Iterator[RecordValues]:
-    """The rows of a run that was read into columns by canonical name (as in the `MetricTable` of
-    `watch`), an evaluation after the training row of its step. NaN stands for a value that was
-    not finite, NaN with its sign bit set for a field that the row lacks."""
+    """The rows of a run from its columns by canonical name (as in the `MetricTable` of `watch`),
+    by step, an evaluation after the training row of its step. NaN is a value that was not finite,
+    NaN with its sign bit set a field that the row lacks."""
     found = [(float(step), 0, at, train) for at, step in enumerate(train.get("step", ()))]
     found += [(float(step), 1, at, evals) for at, step in enumerate(evals.get("step", ()))]
     found = [item for item in found if math.isfinite(item[0])]
@@ -110,21 +117,24 @@ def _at(columns: Mapping[str, Sequence[float]], at: int) -> RecordValues:
     for name, values in columns.items():
         value = float(values[at])
         lacking = math.isnan(value) and math.copysign(1.0, value) < 0
-        # Norms that a tool did not measure are NaN too, so only losses count as broken.
+        # Norms that a tool did not measure are NaN too, so only losses count as not finite.
         if not lacking and (math.isfinite(value) or name in ("loss", "val_loss")):
             row[name] = value
-    return read(row)
+    return read_record(row)
 
 
 def parse(data: bytes) -> tuple[list[dict[str, Any]], int]:
-    """The objects of JSON lines, bare NaN and Infinity among them, and how many lines that are
-    not blank are none. A torn last line counts as one. A `trainer_state.json` of transformers,
-    one object over the whole file, gives its history."""
+    """Parses JSON lines, in which NaN and Infinity are accepted.
+
+    Returns the objects and the number of lines that are neither blank nor an object, a last line
+    that is cut off among them. Of a `trainer_state.json` of transformers, which is one object,
+    returns its `log_history`.
+    """
     whole = _lenient(data) if b'"log_history"' in data else None
     if isinstance(whole, dict) and isinstance(whole.get("log_history"), list):
         return [row for row in whole["log_history"] if isinstance(row, dict)], 0
     rows: list[dict[str, Any]] = []
-    odd = 0
+    unreadable = 0
     for line in data.split(b"\n"):
         if not line.strip():
             continue
@@ -135,8 +145,8 @@ def parse(data: bytes) -> tuple[list[dict[str, Any]], int]:
         if isinstance(row, dict):
             rows.append(row)
         else:
-            odd += 1
-    return rows, odd
+            unreadable += 1
+    return rows, unreadable
 
 
 def _lenient(line: bytes) -> object:

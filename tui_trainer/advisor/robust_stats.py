@@ -1,4 +1,4 @@
-"""Small robust statistics in plain Python: windows are short, so this is faster than numpy."""
+"""Robust statistics in plain Python, which is faster than numpy for windows this short."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def median(values: Sequence[float]) -> float:
 
 
 def noise(values: Sequence[float]) -> float:
-    """The standard deviation of the noise on a drifting series, from the median absolute
-    difference of neighbours: a trend and a few outliers do not matter. 0 for fewer than 3."""
+    """The standard deviation of the noise on a series with a trend, from the median absolute
+    difference of neighbours; robust to a few outliers. 0 for fewer than 3 values."""
     if len(values) < 3:
         return 0.0
     jumps = sorted(abs(b - a) for a, b in pairwise(values))
@@ -28,16 +28,16 @@ def noise(values: Sequence[float]) -> float:
 
 
 def spread(values: Sequence[float]) -> float:
-    """The standard deviation from the median absolute deviation; 0 for fewer than 2."""
+    """The standard deviation from the median absolute deviation. 0 for fewer than 2 values."""
     if len(values) < 2:
         return 0.0
     middle = median(values)
     return MAD_TO_SIGMA * median([abs(value - middle) for value in values])
 
 
-def wander(values: Sequence[float]) -> float:
+def curve_noise(values: Sequence[float]) -> float:
     """The standard deviation of the noise on a smooth curve, from the median absolute second
-    difference, which a bend hardly touches. 0 for fewer than 4."""
+    difference, which curvature hardly affects. 0 for fewer than 4 values."""
     if len(values) < 4:
         return 0.0
     bends = [abs(values[i + 1] - 2 * values[i] + values[i - 1]) for i in range(1, len(values) - 1)]
@@ -45,8 +45,8 @@ def wander(values: Sequence[float]) -> float:
 
 
 def slope(values: Sequence[float]) -> float:
-    """The Theil–Sen slope of equidistant values, per place: the median of the slopes of all
-    pairs (Sen 1968). 0 for fewer than 2."""
+    """The Theil–Sen slope of equidistant values, per value: the median of the slopes of all pairs
+    (Sen 1968). 0 for fewer than 2 values."""
     pairs = [
         (values[j] - values[i]) / (j - i)
         for i in range(len(values))
@@ -56,8 +56,9 @@ def slope(values: Sequence[float]) -> float:
 
 
 def kendall(values: Sequence[float]) -> float:
-    """The Mann–Kendall trend statistic as a normal deviate: below -2 the series falls, above 2
-    it rises, whatever its noise looks like (Kendall 1975). 0 for fewer than 4."""
+    """The Mann–Kendall trend statistic as a standard normal deviate (Kendall 1975): below -2 the
+    series falls, above 2 it rises, whatever the distribution of its noise. 0 for fewer than 4
+    values."""
     count = len(values)
     if count < 4:
         return 0.0

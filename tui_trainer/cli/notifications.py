@@ -41,7 +41,7 @@ class RunNotifications:
         state = self._folder.state()
         # The end is reported by `end`, when the process has ended.
         status = state.state if state is not None and state.state in ACTIVE_STATES else "idle"
-        self._hang_detector.look(state, status, self._info)
+        self._hang_detector.check(state, status, self._info)
         notices = self._notifier.check([self._seen(status, state)])
         # Advice is printed as an event of the run.
         return [notice.text for notice in notices if notice.kind == "hang"]
@@ -49,7 +49,7 @@ class RunNotifications:
     def end(self, end: EngineEnd, interrupted: Callable[[], bool]) -> None:
         """Send the notification of the end and wait for it, for a while or until
         `interrupted`."""
-        self._hang_detector.look(self._folder.state(), "idle", self._info)
+        self._hang_detector.check(self._folder.state(), "idle", self._info)
         seen = self._seen(end.status, self._folder.state(), end.message)
         self._notifier.check([self._seen("idle", None)])
         if not end.refused:  # the run is unchanged

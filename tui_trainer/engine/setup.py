@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from tui_trainer.advisor.event_history import told
+from tui_trainer.advisor.event_history import read_events
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import Command, RunInfo
@@ -295,7 +295,7 @@ def _replay_rates(session: Session) -> None:
     events, step = session.folder.events(), session.state.step
     for at, change in rates_to_replay(events, step, session.state.rolled_back):
         session.rates_to_replay.setdefault(at, []).append(change)
-    session.mutes_to_replay = [mute for mute in told(events).mutes if mute[0] >= step]
+    session.mutes_to_replay = [mute for mute in read_events(events).mutes if mute[0] >= step]
     session.smaller_to_replay = recovery.smaller_to_replay(events, step)
 
 

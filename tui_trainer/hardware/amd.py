@@ -1,7 +1,8 @@
-"""GPUs through AMD's `amdsmi`, which comes with ROCm; each value by itself.
+"""AMD GPUs, read through `amdsmi`, which comes with ROCm.
 
 Functions, keys and units are those of the AMD SMI Python API reference: video memory in MiB,
-power in W, PCIe speed in MT/s. What a card does not offer is the word "N/A".
+power in W, PCIe speed in MT/s. A value that a card does not offer is "N/A". Each value is read
+separately, so that one that fails does not affect the others.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from tui_trainer.hardware.driver_values import describe, number, percent, scaled
 
 _MIB = 1 << 20
 _UNKNOWN = float((1 << 32) - 1)
-# PCIe transfers a second of each generation, in MT/s.
+# PCIe generation by transfer rate in MT/s.
 _GENERATIONS = {2500: 1, 5000: 2, 8000: 3, 16000: 4, 32000: 5, 64000: 6}
 
 
 def load_amd() -> Any:
-    """The `amdsmi` module. Raises where it is not installed, or does not find ROCm's library: it
-    then prints to standard output, where others expect data."""
+    """The `amdsmi` module. Raises where it is not installed or does not find ROCm's library. What
+    it prints to standard output then is discarded."""
     if importlib.util.find_spec("amdsmi") is None:
         raise ImportError("amdsmi")
     with contextlib.redirect_stdout(io.StringIO()):
@@ -32,7 +33,7 @@ def load_amd() -> Any:
 
 
 class AmdGpus:
-    """AMD's GPUs. The library starts with the first reading; nothing here raises."""
+    """AMD's GPUs. The library is loaded by the first reading; no method raises."""
 
     def __init__(self, load: Callable[[], Any] = load_amd) -> None:
         self._load = load
@@ -41,7 +42,7 @@ class AmdGpus:
         self.message: str | None = None
 
     def read(self, run_pid: int | None = None) -> list[GpuSample]:
-        """A sample of each GPU; `memory_run` is what the process `run_pid` holds on it."""
+        """A sample of each GPU; `memory_run` is the memory that process `run_pid` uses on it."""
         smi = self._start()
         if smi is None:
             return []
@@ -71,7 +72,7 @@ class AmdGpus:
             self._started = True
             try:
                 smi = self._load()
-            except Exception:  # absent on nearly every machine, so nothing to speak of
+            except Exception:  # absent on nearly every computer, so no message
                 return None
             try:
                 smi.amdsmi_init()
@@ -86,7 +87,7 @@ def _sample(smi: Any, index: int, gpu: Any, run_pid: int | None) -> GpuSample:
     def ask(function: str, *arguments: Any) -> Any:
         try:
             return getattr(smi, function)(gpu, *arguments)
-        except Exception:  # see nvml.py: a missing value is None by itself
+        except Exception:  # as in nvml.py: a value that cannot be read is None
             return None
 
     def constant(kind: str, name: str) -> Any:
@@ -138,23 +139,23 @@ def _part(answer: Any, key: str) -> Any:
 
 
 def _first(answer: Any, *keys: str) -> float | None:
-    """The first of several keys that holds a number: names changed between versions. All bits
-    set mean that it is not known."""
+    """The value of the first key that has a number: names changed between versions. A value with
+    all bits set is unknown."""
     found = (number(_part(answer, key)) for key in keys)
     return next((value for value in found if value not in (None, _UNKNOWN)), None)
 
 
 def _watts(value: float | None) -> float | None:
-    """Some versions give the limit in microwatts."""
+    """Watts; some versions give the limit in microwatts."""
     return value / 1e6 if value is not None and value > 1e5 else value
 
 
 def _degrees(
     ask: Callable[..., Any], constant: Callable[[str, str], Any], metric: str
 ) -> float | None:
-    """°C of the hottest place that the card tells of."""
-    for place in ("HOTSPOT", "EDGE"):
-        kinds = ("AmdSmiTemperatureType", place), ("AmdSmiTemperatureMetric", metric)
+    """°C at the hottest sensor that the card has."""
+    for sensor in ("HOTSPOT", "EDGE"):
+        kinds = ("AmdSmiTemperatureType", sensor), ("AmdSmiTemperatureMetric", metric)
         found = number(ask("amdsmi_get_temp_metric", *(constant(*kind) for kind in kinds)))
         if found is not None:
             return found / 1000 if found > 1000 else found  # older versions: thousandths
@@ -169,7 +170,7 @@ def _processes(listed: Any, run_pid: int | None) -> list[GpuProcess] | None:
     for process in listed:
         pid = whole(_part(process, "pid"))
         if pid is not None:
-            # `mem` counts what lies in RAM too, in some versions.
+            # In some versions `mem` includes memory in RAM.
             video = whole(_part(_part(process, "memory_usage"), "vram_mem"))
             memory = video or whole(_part(process, "mem"))
             name = text(_part(process, "name"))

@@ -1,4 +1,4 @@
-"""What holds a run back, in words, from how its steps divide and what the machine does."""
+"""The bottleneck of a run, from the parts of its steps and the load on the hardware."""
 
 from __future__ import annotations
 
@@ -11,39 +11,41 @@ from tui_trainer.text import formats
 
 Kind = Literal["data", "compute", "memory", "reporting", "starved"]
 
-# Shares of a step from which on a part holds it back, and from which nothing else matters.
-DATA_SHARE, DATA_MOST = 0.3, 0.5
+# Shares of a step: from the first on, waiting for data is a bottleneck; from the second on, it is
+# the bottleneck whatever else is found. From the third on, writing records is one.
+DATA_SHARE, DATA_ONLY_SHARE = 0.3, 0.5
 REPORTING_SHARE = 0.2
-# Other processes take so much (percent of all processors) of a machine that is so busy, and the
-# training thread gets a processor for less than this share of its work.
-OTHERS_PERCENT, BUSY_PERCENT, HAD_SHARE = 20.0, 85.0, 0.8
-# The memory is busy for so much of the time, while arithmetic is far from its peak.
+# Other processes starve a run where they use this percentage of all processors, these are this
+# busy, and the training thread has a processor for less than this share of its work.
+OTHERS_PERCENT, BUSY_PERCENT, CPU_SHARE = 20.0, 85.0, 0.8
+# A run is memory-bound where the GPU's memory is busy for this percentage of the time while the
+# arithmetic units reach less than this share of their peak.
 MEMORY_BUSY_PERCENT, MFU_SHARE = 60.0, 0.35
-# RAM and swap from which on pages go to and fro.
+# Shares of RAM and swap in use from which on the system swaps pages in and out.
 RAM_SHARE, SWAP_SHARE = 0.95, 0.1
-_SAMPLES = 5  # the last so many are judged together
+_SAMPLES = 5  # newest samples that are judged together
 
 
 @dataclass(frozen=True)
 class Bottleneck:
-    """What binds the run: a word, a sentence with its figures, and what to change."""
+    """What limits the speed of a run."""
 
     kind: Kind
-    word: str
-    why: str
-    change: str
+    label: str  # a word or two, for a panel
+    reason: str  # a sentence with the figures
+    remedy: str  # what to change
 
 
-def verdict_of(samples: Sequence[HardwareSample]) -> Bottleneck | None:
-    """The verdict over the last samples; None where no step was taken apart yet."""
-    late = samples[-_SAMPLES:]
-    division = next((s.division for s in reversed(late) if s.division is not None), None)
+def find_bottleneck(samples: Sequence[HardwareSample]) -> Bottleneck | None:
+    """The bottleneck over the newest samples; None where no step was profiled yet."""
+    recent = samples[-_SAMPLES:]
+    division = next((s.division for s in reversed(recent) if s.division is not None), None)
     if division is None or division.step_ms <= 0:
         return None
     data, reporting = (ms / division.step_ms for ms in (division.data_ms, division.reporting_ms))
-    if data >= DATA_MOST:
+    if data >= DATA_ONLY_SHARE:
         return _data(data)
-    found = _starved(late, division) or _crowded(late, division)
+    found = _starved(recent, division) or _gpu_shared(recent, division)
     if found is None and data >= DATA_SHARE:
         found = _data(data)
     if found is None and reporting >= REPORTING_SHARE:
@@ -53,7 +55,7 @@ def verdict_of(samples: Sequence[HardwareSample]) -> Bottleneck | None:
             f"writing records takes {formats.share(reporting)} of each step",
             "put the runs on a faster or a local disk, or make steps larger (training.batch_size)",
         )
-    return found or _memory(late, division) or _compute(late, division)
+    return found or _memory(recent, division) or _compute(recent, division)
 
 
 def _data(share: float) -> Bottleneck:
@@ -75,21 +77,26 @@ def _starved(samples: Sequence[HardwareSample], division: StepDivision) -> Bottl
     busy = _mean(s.cpu_percent for s in samples if s.cpu_percent is not None)
     if others is None or busy is None or others < OTHERS_PERCENT or busy < BUSY_PERCENT:
         return None
-    had = division.cpu_share
-    if had is not None and had >= HAD_SHARE:
+    cpu_share = division.cpu_share
+    if cpu_share is not None and cpu_share >= CPU_SHARE:
         return None
-    waits = "" if had is None else f"; the run had a CPU for {formats.share(had)} of its work"
+    waiting = (
+        ""
+        if cpu_share is None
+        else f"; the run had a CPU for {formats.share(cpu_share)} of its work"
+    )
     return Bottleneck(
         "starved",
         "starved by another process",
-        f"other processes use {formats.percent(others)} of the CPUs{waits}",
+        f"other processes use {formats.percent(others)} of the CPUs{waiting}",
         "stop the other processes, run them later or with nice, or reserve CPUs for the run "
         "(taskset)",
     )
 
 
-def _crowded(samples: Sequence[HardwareSample], division: StepDivision) -> Bottleneck | None:
-    """Whether other processes compute on the run's GPU; only where its own is told from them."""
+def _gpu_shared(samples: Sequence[HardwareSample], division: StepDivision) -> Bottleneck | None:
+    """Whether other processes compute on the run's GPU; None where the driver does not list the
+    run's own process."""
     gpus = [gpu for gpu in (gpu_of(sample, division) for sample in samples) if gpu is not None]
     shares = []
     for gpu in gpus:
@@ -144,23 +151,23 @@ def _compute(samples: Sequence[HardwareSample], division: StepDivision) -> Bottl
     gpu = gpu_of(samples[-1], division)
     if gpu is not None and gpu.throttle:
         reasons = ", ".join(gpu.throttle)
-        change = f"the GPU lowers its clocks ({reasons}): check its cooling and power limit"
+        remedy = f"the GPU lowers its clocks ({reasons}): check its cooling and power limit"
     elif division.device == "cpu":
-        change = "a GPU, a smaller base model, or a lower data.max_length makes steps faster"
+        remedy = "a GPU, a smaller base model, or a lower data.max_length makes steps faster"
     else:
-        change = 'larger micro-batches, training.precision = "bf16", or a faster device'
-    why = f"forward, backward and update take {formats.share(share)} of each step{figure}"
-    return Bottleneck("compute", "compute-bound", why, change)
+        remedy = 'larger micro-batches, training.precision = "bf16", or a faster device'
+    reason = f"forward, backward and update take {formats.share(share)} of each step{figure}"
+    return Bottleneck("compute", "compute-bound", reason, remedy)
 
 
 def gpu_of(sample: HardwareSample, division: StepDivision) -> GpuSample | None:
-    """The GPU that the run trains on, where it is known which."""
+    """The GPU that the run trains on; None where it is not known."""
     if division.device == "cpu" or not sample.gpus:
         return None
     if len(sample.gpus) == 1:
         return sample.gpus[0]
-    holds = [gpu for gpu in sample.gpus if gpu.memory_run]
-    return holds[0] if len(holds) == 1 else None
+    used = [gpu for gpu in sample.gpus if gpu.memory_run]
+    return used[0] if len(used) == 1 else None
 
 
 def _share(used: int | None, total: int | None) -> float | None:

@@ -1,7 +1,7 @@
-"""The limits of a container (control groups, versions 1 and 2): memory and processor time.
+"""The limits of a container on memory and processor time (control groups, versions 1 and 2).
 
-In a container the machine's own figures mislead: 4 of 512 GiB used says nothing where 8 GiB
-are allowed. A limit that cannot be read counts as none.
+In a container the figures of the whole computer mislead: "4 of 512 GiB used" means little where
+8 GiB are allowed. A limit that cannot be read counts as absent.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ _SELF = Path("/proc/self/cgroup")
 
 @dataclass(frozen=True)
 class MemoryLimit:
-    """Bytes allowed and bytes used, without the file cache that the kernel can drop."""
+    """A limit on memory."""
 
-    total: int
-    used: int
+    total: int  # bytes allowed
+    used: int  # bytes used, without the file cache that the kernel can drop
 
 
 @dataclass(frozen=True)
 class CpuLimit:
-    """Processors' worth of time allowed, and seconds of processor time used so far."""
+    """A limit on processor time."""
 
-    cpus: float
-    used_seconds: float | None
+    cpus: float  # processors whose full time is allowed
+    used_seconds: float | None  # processor time used so far
 
 
 def memory_limit(root: Path = _ROOT, own: Path = _SELF) -> MemoryLimit | None:
-    """The tightest memory limit over this process, or None."""
+    """The lowest memory limit of this process, or None."""
     found: list[MemoryLimit] = []
     for folder in _folders(root, own, "memory"):
         total = _first_int(folder / "memory.max", folder / "memory.limit_in_bytes")
@@ -44,7 +44,7 @@ def memory_limit(root: Path = _ROOT, own: Path = _SELF) -> MemoryLimit | None:
 
 
 def cpu_limit(root: Path = _ROOT, own: Path = _SELF) -> CpuLimit | None:
-    """The tightest limit of processor time over this process, or None."""
+    """The lowest limit on the processor time of this process, or None."""
     found: list[CpuLimit] = []
     for folder in _folders(root, own, "cpu"):
         quota, period = _quota(folder)
@@ -65,12 +65,12 @@ def _used_seconds(folder: Path) -> float | None:
     micro = _stat(folder / "cpu.stat", ("usage_usec",))
     if micro is not None:
         return micro / 1e6
-    nano = _first_int(folder / "cpuacct.usage")  # version 1, where both lie in one folder
+    nano = _first_int(folder / "cpuacct.usage")  # version 1, where both are in one folder
     return None if nano is None else nano / 1e9
 
 
 def _folders(root: Path, own: Path, controller: str) -> list[Path]:
-    """This process's group and those above it, for both versions."""
+    """The folders of this process's group and of the groups above it, for both versions."""
     found: list[Path] = []
     for line in (_read(own) or "").splitlines():
         _, _, rest = line.partition(":")
@@ -81,7 +81,7 @@ def _folders(root: Path, own: Path, controller: str) -> list[Path]:
             base = root / controller
         else:
             continue
-        # Inside a container the path is often not mounted; the root then is the own group.
+        # Inside a container the path is often not mounted; the root is then its own group.
         group = base / path.strip("/")
         while group != base and group.is_relative_to(base):
             found.append(group)

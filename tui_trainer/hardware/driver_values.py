@@ -1,4 +1,4 @@
-"""Answers of device libraries made into values, or None where they are none."""
+"""Conversion of what device libraries return; None for what is not a value."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def text(value: Any) -> str | None:
-    """A string that says something; old bindings give bytes."""
+    """A string that is neither empty nor "N/A"; old bindings return bytes."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if not isinstance(value, str):
@@ -17,14 +17,15 @@ def text(value: Any) -> str | None:
 
 
 def number(value: Any) -> float | None:
-    """A finite number; words such as "N/A" and booleans are none."""
+    """A finite number; None for text such as "N/A" and for booleans."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
 
 
 def whole(value: Any) -> int | None:
-    """A whole number that is not below zero; NVML says "not known" with all bits set."""
+    """A whole number from 0 on; None for one with all bits set, which NVML returns for unknown
+    values."""
     found = number(value)
     if found is None or found < 0 or found >= (1 << 64) - 1:
         return None
@@ -32,7 +33,7 @@ def whole(value: Any) -> int | None:
 
 
 def percent(value: Any) -> float | None:
-    """A share of 0 to 100."""
+    """A percentage from 0 to 100."""
     found = number(value)
     return found if found is not None and 0 <= found <= 100 else None
 
@@ -44,6 +45,6 @@ def scaled(value: Any, by: float) -> float | None:
 
 
 def describe(error: BaseException) -> str:
-    """An exception in a few words of one line."""
+    """The text of an exception, at most 80 characters in one line."""
     words = " ".join(str(error).split())
     return words[:80] or type(error).__name__

@@ -1,6 +1,7 @@
-"""GPUs through NVIDIA's management library (NVML), each value by itself.
+"""NVIDIA GPUs, read through NVIDIA's management library (NVML).
 
-Functions, units and bit masks are those of NVIDIA's NVML API reference.
+Functions, units and bit masks are those of NVIDIA's NVML API reference. Each value is read
+separately, so that one that fails does not affect the others.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ _MESSAGES = {
     "NVMLError_LibraryNotFound": "no NVIDIA driver",
     "NVMLError_DriverNotLoaded": "no NVIDIA driver loaded",
     "NVMLError_LibRmVersionMismatch": "NVIDIA driver and library differ in version; reboot",
-    "NVMLError_NoPermission": "no permission to ask the NVIDIA driver",
-    "NVMLError_FunctionNotFound": "NVIDIA driver too old to be asked",
+    "NVMLError_NoPermission": "no permission to query the NVIDIA driver",
+    "NVMLError_FunctionNotFound": "NVIDIA driver too old to be queried",
 }
 _TEMPERATURE_CORE, _SLOWDOWN = 0, 1  # NVML_TEMPERATURE_GPU, .._THRESHOLD_SLOWDOWN
 _CLOCK_SM, _CLOCK_MEMORY = 1, 2
 _CORRECTED, _UNCORRECTED, _SINCE_LOADED = 0, 1, 0
-# nvmlClocksEventReasons. Idle (0x1) and clocks set by the user (0x2, 0x100) hold nothing back.
+# nvmlClocksEventReasons. Idle (0x1) and clocks set by the user (0x2, 0x100) are not listed, as
+# they do not slow a run down.
 _THROTTLE = {
     0x04: "power cap",
     0x08: "hardware slowdown",
@@ -34,13 +36,13 @@ _THROTTLE = {
     0x40: "heat (hardware)",
     0x80: "power brake",
 }
-_SHARES_SECONDS = 2.0  # what processes computed is looked at over so long
+_UTILISATION_SECONDS = 2.0  # age of the oldest sample of a process's utilisation that counts
 _MEMORY = "nvmlDeviceGetMemoryInfo"
 _LOST = ("NVMLError_GpuIsLost", "NVMLError_ResetRequired")
 
 
 class Nvml(Protocol):
-    """What is used of the `pynvml` module: functions by their NVML names."""
+    """The part of the `pynvml` module that is used: functions by their NVML names."""
 
     NVMLError: type[Exception]
 
@@ -54,20 +56,20 @@ def load_nvml() -> Nvml:
 
 
 class NvmlGpus:
-    """NVIDIA's GPUs. NVML starts with the first reading; nothing here raises.
+    """NVIDIA's GPUs. NVML is loaded by the first reading; no method raises.
 
-    `message` says in a few words why there is no GPU, or which one does not answer.
+    `message` says why there is no GPU, or which one does not answer.
     """
 
     def __init__(self, load: Callable[[], Nvml] = load_nvml) -> None:
         self._load = load
         self._nvml: Nvml | None = None
         self._started = False
-        self._names: dict[int, str] = {}  # by which a lost GPU is still known
+        self._names: dict[int, str] = {}  # a lost GPU does not return its name
         self.message: str | None = None
 
     def read(self, run_pid: int | None = None) -> list[GpuSample]:
-        """A sample of each GPU; `memory_run` is what the process `run_pid` holds on it."""
+        """A sample of each GPU; `memory_run` is the memory that process `run_pid` uses on it."""
         nvml = self._start()
         if nvml is None:
             return []
@@ -93,12 +95,12 @@ class NvmlGpus:
     def driver(self) -> str | None:
         """The driver's version, or None without one."""
         nvml = self._start()
-        return None if nvml is None else text(_Asked(nvml)("nvmlSystemGetDriverVersion"))
+        return None if nvml is None else text(_Query(nvml)("nvmlSystemGetDriverVersion"))
 
     def cuda(self) -> str | None:
         """The newest CUDA that the driver can run, as "12.8", or None."""
         nvml = self._start()
-        version = None if nvml is None else whole(_Asked(nvml)("nvmlSystemGetCudaDriverVersion"))
+        version = None if nvml is None else whole(_Query(nvml)("nvmlSystemGetCudaDriverVersion"))
         return f"{version // 1000}.{version % 1000 // 10}" if version else None
 
     def _start(self) -> Nvml | None:
@@ -119,12 +121,12 @@ class NvmlGpus:
         return nvml
 
 
-class _Asked:
-    """Calls NVML functions: the answer, or None where one is absent or fails.
+class _Query:
+    """Calls NVML functions; returns None where a function is absent or fails.
 
-    Old drivers lack functions, MIG and small cards lack sensors, a lost GPU fails everything;
-    the bindings raise NVMLError, AttributeError, TypeError and more for these. `lost` says so
-    once the GPU was told to be gone, and spares the calls that are left.
+    Old drivers lack functions, MIG slices and small cards lack sensors, and on a lost GPU every
+    call fails; the bindings raise NVMLError, AttributeError, TypeError and others for these.
+    Once a call reported the GPU as lost, `lost` has the reason and no further call is made.
     """
 
     def __init__(self, nvml: Nvml) -> None:
@@ -154,7 +156,7 @@ def _sample(nvml: Nvml, index: int, run_pid: int | None) -> GpuSample:
         gpu = nvml.nvmlDeviceGetHandleByIndex(index)
     except Exception as error:
         return GpuSample(index=index, vendor="NVIDIA", problem=describe(error))
-    ask = _Asked(nvml)
+    ask = _Query(nvml)
     name = text(ask("nvmlDeviceGetName", gpu))
     memory = _memory(ask, gpu)
     rates = ask("nvmlDeviceGetUtilizationRates", gpu)
@@ -172,10 +174,10 @@ def _sample(nvml: Nvml, index: int, run_pid: int | None) -> GpuSample:
         memory_used=used,
         memory_total=whole(getattr(memory, "total", None)),
         memory_run=next((p.memory for p in processes or () if p.run), None),
-        # NVML has no memory figures for GPUs that share the machine's memory (Jetson, GB10).
+        # NVML has no memory figures for GPUs that share the main memory (Jetson, GB10).
         unified=True if memory is None and _MEMORY in ask.not_offered else None,
         temperature=temperature,
-        temperature_limit=_slows_at(ask, gpu, temperature),
+        temperature_limit=_slowdown_temperature(ask, gpu, temperature),
         power=scaled(ask("nvmlDeviceGetPowerUsage", gpu), 1e-3),
         power_limit=scaled(ask("nvmlDeviceGetEnforcedPowerLimit", gpu), 1e-3),
         fan=percent(ask("nvmlDeviceGetFanSpeed", gpu)),
@@ -189,7 +191,7 @@ def _sample(nvml: Nvml, index: int, run_pid: int | None) -> GpuSample:
         pcie_width_max=whole(ask("nvmlDeviceGetMaxPcieLinkWidth", gpu)),
         ecc_corrected=whole(ask("nvmlDeviceGetTotalEccErrors", gpu, _CORRECTED, _SINCE_LOADED)),
         ecc_uncorrected=whole(ask("nvmlDeviceGetTotalEccErrors", gpu, _UNCORRECTED, _SINCE_LOADED)),
-        mig=[_slice(ask, place, handle) for place, handle in slices],
+        mig=[_slice(ask, index, handle) for index, handle in slices],
         processes=processes,
     )
     if ask.lost is not None:
@@ -197,22 +199,22 @@ def _sample(nvml: Nvml, index: int, run_pid: int | None) -> GpuSample:
     return sample
 
 
-def _memory(ask: _Asked, gpu: Any) -> Any:
-    """Memory as `nvidia-smi` counts it. The older call, for drivers before 510, counts what the
-    driver keeps for itself as used."""
+def _memory(ask: _Query, gpu: Any) -> Any:
+    """Memory as `nvidia-smi` counts it. The older call, for drivers before 510, counts the memory
+    reserved by the driver as used."""
     version = ask.constant("nvmlMemory_v2")
     found = None if version is None else ask(_MEMORY, gpu, version)
     return found if found is not None else ask(_MEMORY, gpu)
 
 
-def _temperature(ask: _Asked, gpu: Any) -> float | None:
-    """°C; the older of two functions goes with CUDA 14."""
+def _temperature(ask: _Query, gpu: Any) -> float | None:
+    """°C; the older of the two functions is removed in CUDA 14."""
     found = number(ask("nvmlDeviceGetTemperature", gpu, _TEMPERATURE_CORE))
     return found if found is not None else number(ask("nvmlDeviceGetTemperatureV", gpu, 0))
 
 
-def _slows_at(ask: _Asked, gpu: Any, temperature: float | None) -> float | None:
-    """°C at which clocks are lowered; newer GPUs tell how far off that is instead."""
+def _slowdown_temperature(ask: _Query, gpu: Any, temperature: float | None) -> float | None:
+    """°C at which clocks are lowered; newer GPUs return the distance to it instead."""
     found = number(ask("nvmlDeviceGetTemperatureThreshold", gpu, _SLOWDOWN))
     if found is not None or temperature is None:
         return found
@@ -221,17 +223,17 @@ def _slows_at(ask: _Asked, gpu: Any, temperature: float | None) -> float | None:
 
 
 def _processes(
-    ask: _Asked, gpu: Any, slices: Sequence[Any], run_pid: int | None
+    ask: _Query, gpu: Any, slices: Sequence[Any], run_pid: int | None
 ) -> list[GpuProcess] | None:
-    """The processes that compute on a GPU, the largest first; None where it does not tell. Of one
-    that is divided, others than root are told of those on its slices only."""
+    """The processes that compute on a GPU, by memory, largest first; None where the driver does
+    not list them. On a GPU divided with MIG it lists them for slices only, unless asked by root."""
     listed = _listed(ask, gpu)
     for slice_ in slices if listed is None else ():
         some = _listed(ask, slice_)
         listed = listed if some is None else [*(listed or ()), *some]
     if listed is None:
         return None
-    shares = _shares(ask, gpu) if listed else {}
+    shares = _utilisation(ask, gpu) if listed else {}
     found = []
     for process in listed:
         pid = whole(getattr(process, "pid", None))
@@ -250,16 +252,16 @@ def _processes(
     return sorted(found, key=lambda process: -(process.memory or 0))
 
 
-def _listed(ask: _Asked, gpu: Any) -> list[Any] | None:
+def _listed(ask: _Query, gpu: Any) -> list[Any] | None:
     listed = ask("nvmlDeviceGetComputeRunningProcesses", gpu)
     if listed is None:  # drivers before 510
         listed = ask("nvmlDeviceGetComputeRunningProcesses_v2", gpu)
     return list(listed) if isinstance(listed, list | tuple) else None
 
 
-def _shares(ask: _Asked, gpu: Any) -> dict[int, float]:
-    """The percent of time in which each process computed, by its newest sample."""
-    since = int((time.time() - _SHARES_SECONDS) * 1e6)
+def _utilisation(ask: _Query, gpu: Any) -> dict[int, float]:
+    """Percent of the time in which each process computed, from its newest sample."""
+    since = int((time.time() - _UTILISATION_SECONDS) * 1e6)
     found: dict[int, tuple[float, float]] = {}
     samples = ask("nvmlDeviceGetProcessUtilization", gpu, since)
     for sample in samples if isinstance(samples, list | tuple) else ():
@@ -270,28 +272,28 @@ def _shares(ask: _Asked, gpu: Any) -> dict[int, float]:
     return {pid: share for pid, (_, share) in found.items()}
 
 
-def _throttle(ask: _Asked, gpu: Any) -> list[str] | None:
-    """Why clocks are held down; the function was renamed with driver 535."""
+def _throttle(ask: _Query, gpu: Any) -> list[str] | None:
+    """Why clocks are lowered; the function was renamed with driver 535."""
     mask = whole(ask("nvmlDeviceGetCurrentClocksEventReasons", gpu))
     if mask is None:
         mask = whole(ask("nvmlDeviceGetCurrentClocksThrottleReasons", gpu))
     return None if mask is None else [word for bit, word in _THROTTLE.items() if mask & bit]
 
 
-def _slices(ask: _Asked, gpu: Any) -> list[tuple[int, Any]]:
-    """The places and handles of the slices of a GPU that is divided; empty for one that is not."""
+def _slices(ask: _Query, gpu: Any) -> list[tuple[int, Any]]:
+    """Index and handle of each MIG slice; empty for a GPU that is not divided."""
     mode = ask("nvmlDeviceGetMigMode", gpu)
     if not isinstance(mode, list | tuple) or not mode or mode[0] != 1:
         return []
-    places = range(min(16, whole(ask("nvmlDeviceGetMaxMigDeviceCount", gpu)) or 0))
-    found = [(place, ask("nvmlDeviceGetMigDeviceHandleByIndex", gpu, place)) for place in places]
-    return [(place, handle) for place, handle in found if handle is not None]
+    indices = range(min(16, whole(ask("nvmlDeviceGetMaxMigDeviceCount", gpu)) or 0))
+    found = [(index, ask("nvmlDeviceGetMigDeviceHandleByIndex", gpu, index)) for index in indices]
+    return [(index, handle) for index, handle in found if handle is not None]
 
 
-def _slice(ask: _Asked, place: int, handle: Any) -> MigSample:
+def _slice(ask: _Query, index: int, handle: Any) -> MigSample:
     memory = _memory(ask, handle)
     return MigSample(
-        index=place,
+        index=index,
         name=text(ask("nvmlDeviceGetName", handle)),
         memory_used=whole(getattr(memory, "used", None)),
         memory_total=whole(getattr(memory, "total", None)),

@@ -1,9 +1,9 @@
-"""What devices can compute at most, for the share of it that a run reaches (MFU).
+"""Peak arithmetic of devices, for the share of it that a run reaches (MFU).
 
-Dense arithmetic as the makers state it, in TFLOP/s: without sparsity, with fp32 accumulation.
+Dense arithmetic as the vendors state it, in TFLOP/s: without sparsity, with fp32 accumulation.
 Sources, by entry: NVIDIA's data sheets of H100/H200 (2023), B200 (HGX, 2024), A100 (2021), L40S,
 L4, A10, A30, V100, T4; NVIDIA's Ada (1.1) and Ampere GA102 white papers for GeForce; AMD's data
-sheets of MI325X and MI300X. A device that is not here has no MFU, rather than a guess.
+sheets of MI325X and MI300X. A device that is not listed has no MFU.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 # Pattern of the name; half precision (bf16, or fp16 where a card has no bf16); fp32. The first
-# that matches counts.
+# pattern that matches counts.
 _PEAKS: tuple[tuple[str, float, float], ...] = (
     (r"\bB200", 2250.0, 75.0),
     (r"H100 NVL", 835.0, 60.0),
@@ -32,9 +32,14 @@ _PEAKS: tuple[tuple[str, float, float], ...] = (
 
 
 def peak_flops(name: str, precision: str) -> float | None:
-    """FLOP/s that the device of that name reaches at most in "fp32", "bf16" or "fp16"; None where
-    it is not known, as of a slice of a GPU (MIG). fp32 is counted without TF32, which is off
-    unless asked for."""
+    """Peak FLOP/s of a device.
+
+    Args:
+        name: the device's name as its driver returns it.
+        precision: "fp32", "bf16" or "fp16". fp32 is without TF32, which torch leaves off.
+
+    Returns None where the peak is not known, as for a MIG slice.
+    """
     if re.search(r"\bMIG\b", name):
         return None
     for pattern, half, full in _PEAKS:

@@ -1,4 +1,4 @@
-"""Samples of the machine beside the metrics, so that a finished run's can be looked at later."""
+"""Records hardware samples beside the metrics of a run."""
 
 from __future__ import annotations
 
@@ -16,28 +16,32 @@ from tui_trainer.contracts.hardware import HardwareSample, StepDivision
 from tui_trainer.hardware.limit_alarms import LimitAlarm, LimitAlarms
 from tui_trainer.hardware.sampler import Sampler
 
-# Seconds between samples: dense at first, twice as far apart after every so many, up to a limit,
-# so that a night's run leaves some thousand lines.
+# Seconds between samples: doubled after every `SAMPLES_PER_STAGE` up to a limit, so that a run of
+# a night leaves about a thousand lines.
 FIRST_SECONDS = 2.0
 SAMPLES_PER_STAGE = 300
 LONGEST_SECONDS = 30.0
 
 
 class SampleFile(Protocol):
-    """Where the samples go."""
+    """The open file to which samples are written."""
 
     def append(self, record: HardwareSample) -> None:
-        """Writes one."""
+        """Writes a sample."""
 
 
 class Recorder:
-    """Samples this process and its machine from a thread of its own, between start and stop.
+    """Samples this process and the computer from a thread of its own, between start and stop.
 
-    `lines` opens where the samples go, in the thread; `folder` is on the disk that matters, and
-    `division` tells how the last steps divided, where somebody knows; `alarm` is told, in the
-    thread, what comes near its limit and what leaves it, `outlook` sees more of that in a sample.
-    Where nothing can be written, as on a full disk, samples are lost and what is to be told
-    waits: neither is worth a run.
+    Where nothing can be written, as on a full disk, samples are lost and alarms wait until they
+    can be reported; neither stops the run.
+
+    Args:
+        folder: a folder on the disk whose space is watched.
+        lines: opens the file for the samples; called in the thread.
+        division: the parts of the newest steps, if known.
+        alarm: called in the thread for each alarm that begins or ends.
+        forecast: a further alarm from a sample, or None.
     """
 
     def __init__(
@@ -46,24 +50,25 @@ class Recorder:
         lines: Callable[[], contextlib.AbstractContextManager[SampleFile]],
         division: Callable[[], StepDivision | None] = lambda: None,
         alarm: Callable[[LimitAlarm], None] = lambda _: None,
-        outlook: Callable[[HardwareSample], LimitAlarm | None] = lambda _: None,
+        forecast: Callable[[HardwareSample], LimitAlarm | None] = lambda _: None,
     ) -> None:
         self._folder = folder
         self._lines = lines
         self._division = division
         self._alarm = alarm
-        self._outlook = outlook
+        self._forecast = forecast
         self._alarms = LimitAlarms()
-        self._untold: list[LimitAlarm] = []
+        self._pending: list[LimitAlarm] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="hardware", daemon=True)
 
     def start(self) -> None:
-        """Begins."""
+        """Starts the thread."""
         self._thread.start()
 
     def stop(self, seconds: float = 2.0) -> None:
-        """Ends; waits `seconds` at most, for a hung driver must not hold up the end of a run."""
+        """Ends the thread; waits `seconds` at most, as a hung driver must not delay the end of a
+        run."""
         self._ended.set()
         if self._thread.is_alive():
             self._thread.join(timeout=seconds)
@@ -73,7 +78,7 @@ class Recorder:
         seconds, written, due = FIRST_SECONDS, 0, 0.0
         lines: SampleFile | None = None
         with contextlib.ExitStack() as stack:
-            # Looked at all the time, so that a warning comes before the end; written more seldom.
+            # Samples are checked more often than written, so that alarms come in time.
             while not self._ended.wait(FIRST_SECONDS if due else 0.2):
                 sample = with_division(sampler.sample(), self._division())
                 self._warn(sample)
@@ -89,19 +94,19 @@ class Recorder:
                 due = now + seconds
 
     def _warn(self, sample: HardwareSample) -> None:
-        self._untold += self._alarms.look(sample)
-        ahead = self._outlook(sample)
+        self._pending += self._alarms.check(sample)
+        ahead = self._forecast(sample)
         if ahead is not None:
-            self._untold.append(ahead)
+            self._pending.append(ahead)
         with contextlib.suppress(OSError):
-            while self._untold:
-                self._alarm(self._untold[0])
-                del self._untold[0]
+            while self._pending:
+                self._alarm(self._pending[0])
+                del self._pending[0]
 
 
 def with_division(sample: HardwareSample, division: StepDivision | None) -> HardwareSample:
-    """The sample with what only the training process knows. Its own count of memory stands in
-    where the driver cannot tell the run's share, as in a container or on Apple's GPU."""
+    """The sample with the figures that only the training process has. Its own count of GPU memory
+    is used where the driver does not list the process, as in a container or on Apple's GPU."""
     if division is None:
         return sample
     gpus = sample.gpus

@@ -1,4 +1,4 @@
-"""What the machine does now: one sample a call, cheap enough for every second."""
+"""Samples of the load on the hardware, cheap enough for one every second."""
 
 from __future__ import annotations
 
@@ -13,21 +13,26 @@ import psutil
 
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.hardware import cgroup
-from tui_trainer.hardware.gpu import PATIENCE_SECONDS, Gpus, TimedGpus
+from tui_trainer.hardware.gpu import TIMEOUT_SECONDS, Gpus, TimedGpus
 
 T = TypeVar("T")
 
-# Two readings of the processor clocks closer than this give noise; the last figure stands.
-_SHORTEST = 0.05
+# Two readings of a counter closer together than this give noise; the earlier rate is kept.
+_SHORTEST_SECONDS = 0.05
 
 
 class Sampler:
-    """Samples the machine; `run_pid` may be changed when a run goes on in a new process.
+    """Samples the hardware, for use by one thread.
 
-    `gpus` that are patient already may be shared by samplers one after the other, so that a
-    driver that hangs hangs but once.
-    Percentages count from one call of `sample` to the next, the first from the sampler's making.
-    For one thread.
+    Percentages and rates are from one call of `sample` to the next, the first from the
+    constructor on. `run_pid` may be changed, as when a run is resumed in a new process.
+
+    Args:
+        run_pid: the process of the run.
+        disk_path: a path on the disk whose space is sampled (default: the current folder).
+        gpus: the GPUs. A `TimedGpus` may be passed from one sampler to the next, so that a hung
+            driver is waited for only once.
+        timeout: seconds to wait for the GPU driver.
     """
 
     def __init__(
@@ -35,13 +40,13 @@ class Sampler:
         run_pid: int | None = None,
         disk_path: Path | None = None,
         gpus: Gpus | TimedGpus | None = None,
-        patience: float = PATIENCE_SECONDS,
+        timeout: float = TIMEOUT_SECONDS,
     ) -> None:
         self._disk_path = disk_path
-        self._gpus = gpus if isinstance(gpus, TimedGpus) else TimedGpus(gpus, patience)
+        self._gpus = gpus if isinstance(gpus, TimedGpus) else TimedGpus(gpus, timeout)
         self._process: psutil.Process | None = None
         self._run_pid: int | None = None
-        self._machine = _Rate()
+        self._system_cpu = _Rate()
         self._run = _Rate()
         self._run_write = _Rate()
         self._cores: list[_Rate] = []
@@ -49,7 +54,7 @@ class Sampler:
         self._network = (_Rate(), _Rate())
         self.run_pid = run_pid
         self._cpu()
-        quiet(self._per_core)
+        none_on_error(self._per_core)
         self._rates()
 
     @property
@@ -66,22 +71,22 @@ class Sampler:
         if pid is not None:
             with contextlib.suppress(Exception):
                 self._process = psutil.Process(pid)
-            self._run_cpu(1)  # from here on the share is counted
+            self._run_cpu(1)  # the share counts from here on
 
     def sample(self) -> HardwareSample:
-        """The machine now. Never raises; what cannot be read is None."""
+        """A sample. Never raises; a value that cannot be read is None."""
         cpu_percent, cpu_count = self._cpu()
-        ram_used, ram_total = quiet(_ram) or (None, None)
-        swap = quiet(psutil.swap_memory)
-        load = quiet(os.getloadavg)
-        disk = quiet(lambda: disk_space(self._disk_path)) or (None, None)
+        ram_used, ram_total = none_on_error(_ram) or (None, None)
+        swap = none_on_error(psutil.swap_memory)
+        load = none_on_error(os.getloadavg)
+        disk = none_on_error(lambda: disk_space(self._disk_path)) or (None, None)
         disk_write, received, sent = self._rates()
-        gpus = quiet(lambda: self._gpus.read(self._run_pid)) or []
+        gpus = none_on_error(lambda: self._gpus.read(self._run_pid)) or []
         return HardwareSample(
             time=time.time(),
             cpu_percent=cpu_percent,
             cpu_count=cpu_count,
-            cores=quiet(self._per_core),
+            cores=none_on_error(self._per_core),
             load_1m=load[0] if load is not None else None,
             ram_used=ram_used,
             ram_total=ram_total,
@@ -92,10 +97,10 @@ class Sampler:
             disk_write=disk_write,
             network_received=received,
             network_sent=sent,
-            run_rss=quiet(self._rss),
-            run_threads=quiet(self._threads),
+            run_rss=none_on_error(self._rss),
+            run_threads=none_on_error(self._threads),
             run_cpu_percent=self._run_cpu(cpu_count or 1),
-            run_write=quiet(self._written),
+            run_write=none_on_error(self._written),
             gpus=gpus,
             gpu_message=self._gpus.message,
             gpu_driver=self._gpus.driver(),
@@ -115,21 +120,21 @@ class Sampler:
         return self._run_write.advance(float(counters().write_bytes), time.monotonic())
 
     def _per_core(self) -> list[float] | None:
-        """Percent busy of each processor that may be used."""
+        """Percent busy of each processor that this process may use."""
         times = psutil.cpu_times(percpu=True)
-        mine = [times[cpu] for cpu in allowed_cpus() if cpu < len(times)]
-        if len(self._cores) != len(mine):  # a processor came or went: count anew
-            self._cores = [_Rate() for _ in mine]
-        pairs = zip(self._cores, mine, strict=True)
+        allowed_times = [times[cpu] for cpu in allowed_cpus() if cpu < len(times)]
+        if len(self._cores) != len(allowed_times):  # a processor was added or removed
+            self._cores = [_Rate() for _ in allowed_times]
+        pairs = zip(self._cores, allowed_times, strict=True)
         shares = [_percent(rate.advance(*_clock(one)), 1) for rate, one in pairs]
         known = [round(share, 1) for share in shares if share is not None]
-        return known if len(known) == len(mine) and known else None
+        return known if len(known) == len(allowed_times) and known else None
 
     def _rates(self) -> tuple[float | None, float | None, float | None]:
         """Bytes a second written to all disks, received and sent over all networks."""
         now = time.monotonic()
-        disk = quiet(psutil.disk_io_counters)
-        network = quiet(psutil.net_io_counters)
+        disk = none_on_error(psutil.disk_io_counters)
+        network = none_on_error(psutil.net_io_counters)
         received, sent = self._network
         return (
             None if disk is None else self._disk.advance(float(disk.write_bytes), now),
@@ -138,35 +143,35 @@ class Sampler:
         )
 
     def _cpu(self) -> tuple[float | None, int | None]:
-        limit = quiet(cgroup.cpu_limit)
-        allowed = quiet(allowed_cpus) or []
+        limit = none_on_error(cgroup.cpu_limit)
+        allowed = none_on_error(allowed_cpus) or []
         if limit is not None and limit.used_seconds is not None and limit.cpus < len(allowed):
-            spent = self._machine.advance(limit.used_seconds, time.monotonic())
+            spent = self._system_cpu.advance(limit.used_seconds, time.monotonic())
             return _percent(spent, limit.cpus), max(1, round(limit.cpus))
-        busy, total = quiet(lambda: _clocks(allowed)) or (None, None)
+        busy, total = none_on_error(lambda: _clocks(allowed)) or (None, None)
         if busy is None or total is None:
             return None, len(allowed) or None
-        return _percent(self._machine.advance(busy, total), 1), len(allowed)
+        return _percent(self._system_cpu.advance(busy, total), 1), len(allowed)
 
     def _run_cpu(self, cpus: int) -> float | None:
         if self._process is None:
             return None
         process = self._process
-        times = quiet(process.cpu_times)
+        times = none_on_error(process.cpu_times)
         if times is None:
             return None
         return _percent(self._run.advance(times.user + times.system, time.monotonic()), cpus)
 
 
 class _Rate:
-    """How fast one clock goes by another, from reading to reading."""
+    """The rate at which one counter advances relative to another, from reading to reading."""
 
     def __init__(self) -> None:
         self._before: tuple[float, float] | None = None
         self._rate: float | None = None
 
     def advance(self, busy: float, total: float) -> float | None:
-        if self._before is not None and total - self._before[1] < _SHORTEST:
+        if self._before is not None and total - self._before[1] < _SHORTEST_SECONDS:
             return self._rate
         if self._before is not None:
             self._rate = (busy - self._before[0]) / (total - self._before[1])
@@ -186,21 +191,21 @@ def allowed_cpus() -> list[int]:
 
 
 def disk_free(path: Path | None) -> int:
-    """Bytes free to the user where `path` lies, or would lie."""
+    """Bytes free to the user on the disk of `path`, which need not exist."""
     return disk_space(path)[0]
 
 
 def disk_space(path: Path | None) -> tuple[int, int]:
-    """Bytes free to the user, and bytes in all, where `path` lies or would lie."""
-    place = (path or Path.cwd()).absolute()
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    usage = psutil.disk_usage(str(place))
+    """Bytes free to the user and total bytes of the disk of `path`, which need not exist."""
+    folder = (path or Path.cwd()).absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    usage = psutil.disk_usage(str(folder))
     return int(usage.free), int(usage.total)
 
 
 def ram_total() -> int:
-    """Bytes of memory that this process may use."""
+    """Bytes of RAM that this process may use."""
     return _ram()[1]
 
 
@@ -213,22 +218,22 @@ def _ram() -> tuple[int, int]:
 
 
 def _clocks(allowed: list[int]) -> tuple[float, float]:
-    """Seconds busy and seconds in all of the allowed processors since the start."""
+    """Busy and total seconds of the allowed processors since the system started."""
     times = psutil.cpu_times(percpu=True)
-    mine = [times[cpu] for cpu in allowed if cpu < len(times)] or times
-    busy, total = zip(*map(_clock, mine), strict=True)
+    allowed_times = [times[cpu] for cpu in allowed if cpu < len(times)] or times
+    busy, total = zip(*map(_clock, allowed_times), strict=True)
     return sum(busy), sum(total)
 
 
 def _clock(one: Any) -> tuple[float, float]:
-    """Seconds busy and seconds in all of one processor."""
-    # guest times are contained in user times already
+    """Busy and total seconds of one processor."""
+    # User times include guest times.
     total = sum(one) - getattr(one, "guest", 0) - getattr(one, "guest_nice", 0)
     return total - one.idle - getattr(one, "iowait", 0.0), total
 
 
-def quiet(read: Callable[[], T]) -> T | None:
-    """What `read` gives, or None where it raises."""
+def none_on_error(read: Callable[[], T]) -> T | None:
+    """The result of `read`, or None where it raises."""
     try:
         return read()
     except Exception:  # a value that cannot be read is None, whatever the reason

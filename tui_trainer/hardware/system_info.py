@@ -1,4 +1,4 @@
-"""What this machine is: for `doctor`. Imports neither torch nor anything that does."""
+"""Facts about this computer, for `doctor`. Imports neither torch nor anything that does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tui_trainer.contracts.hardware import GpuSample
 from tui_trainer.hardware import cgroup, pci_cards, sampler
 from tui_trainer.hardware.gpu import Gpus, TimedGpus
 
-_PATIENCE_SECONDS = 15.0  # a driver that sleeps takes some seconds to start
+_TIMEOUT_SECONDS = 15.0  # a driver that is not loaded yet takes some seconds to start
 
 PACKAGES = (
     "tui-trainer",
@@ -32,37 +32,37 @@ PACKAGES = (
 
 
 class SystemInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts that do not change while a program runs; bytes, and None for what is not known.
+    """Facts that do not change while a program runs; None for what is not known."""
 
-    `cpu_limit` is a container's share of processors, `gpu_cards` the makers of the cards that
-    are plugged in. `packages` has a version per name, None
-    for one that is not installed.
-    """
-
-    python: str
+    python: str  # version
     python_path: str
     platform: str
-    machine: str
+    machine: str  # architecture, such as "x86_64"
     cpu_name: str | None
-    cpu_count: int | None
-    cpu_limit: float | None
-    ram_total: int | None
+    cpu_count: int | None  # processors that this process may use
+    cpu_limit: float | None  # processors whose full time a container allows
+    ram_total: int | None  # bytes
     disk_path: str
-    disk_free: int | None
+    disk_free: int | None  # bytes
     gpus: list[GpuSample]
-    gpu_cards: list[str]
-    gpu_message: str | None
-    gpu_driver: str | None
-    cuda_version: str | None
-    packages: dict[str, str | None]
+    gpu_cards: list[str]  # vendor of each card on the PCI bus
+    gpu_message: str | None  # why there is no GPU
+    gpu_driver: str | None  # version
+    cuda_version: str | None  # newest that the driver can run
+    packages: dict[str, str | None]  # version by name, None where it is not installed
 
 
-def machine_facts(disk_path: Path | None = None, gpus: Gpus | None = None) -> SystemInfo:
-    """The facts; `disk_path` is where runs would lie (default: here). Never raises."""
-    reader = TimedGpus(gpus, _PATIENCE_SECONDS)
+def system_info(disk_path: Path | None = None, gpus: Gpus | None = None) -> SystemInfo:
+    """Collects the facts. Never raises.
+
+    Args:
+        disk_path: the folder for runs (default: the current one).
+        gpus: the GPUs (default: those of all vendors).
+    """
+    reader = TimedGpus(gpus, _TIMEOUT_SECONDS)
     found = reader.read()
-    limit = sampler.quiet(cgroup.cpu_limit)
-    allowed = sampler.quiet(sampler.allowed_cpus)
+    limit = sampler.none_on_error(cgroup.cpu_limit)
+    allowed = sampler.none_on_error(sampler.allowed_cpus)
     return SystemInfo(
         python=platform.python_version(),
         python_path=sys.executable,
@@ -71,11 +71,11 @@ def machine_facts(disk_path: Path | None = None, gpus: Gpus | None = None) -> Sy
         cpu_name=cpu_name(),
         cpu_count=len(allowed) if allowed else None,
         cpu_limit=None if limit is None else limit.cpus,
-        ram_total=sampler.quiet(sampler.ram_total),
+        ram_total=sampler.none_on_error(sampler.ram_total),
         disk_path=str(disk_path or Path.cwd()),
-        disk_free=sampler.quiet(lambda: sampler.disk_free(disk_path)),
+        disk_free=sampler.none_on_error(lambda: sampler.disk_free(disk_path)),
         gpus=found,
-        gpu_cards=pci_cards.plugged_in(),
+        gpu_cards=pci_cards.installed_cards(),
         gpu_message=reader.message,
         gpu_driver=reader.driver(),
         cuda_version=reader.cuda(),
@@ -84,7 +84,7 @@ def machine_facts(disk_path: Path | None = None, gpus: Gpus | None = None) -> Sy
 
 
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
-    """The processor's name, as the system tells it."""
+    """The processor's name as the operating system gives it."""
     try:
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
             key, _, value = line.partition(":")

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from tui_trainer.advisor.event_history import told
+from tui_trainer.advisor.event_history import read_events
 from tui_trainer.contracts.job import TrainingSettings
 from tui_trainer.contracts.run import Event
 from tui_trainer.contracts.schedule import RateChange, learning_rate_at
@@ -122,7 +122,7 @@ def broken_rate(folder: RunFolder) -> BrokenRate | None:
 def _trouble(events: Sequence[Event], status: str) -> int | None:
     """The step at which the run went wrong, after its last resume or rollback; None if it did
     not."""
-    steps = [advice.step for advice in told(events).open if advice.kind in DAMAGING_KINDS]
+    steps = [advice.step for advice in read_events(events).open if advice.kind in DAMAGING_KINDS]
     if status == "failed":
         skipped: list[int] = []
         for event in events:

@@ -155,7 +155,7 @@ class TrainerApp(App[int]):
             self.switch_mode("dashboard")
         if view.focused is not None and self._needs_focus(view):
             self.focus_run(view.focused.summary.path)
-        self._warn_once(view.oddities)
+        self._warn_once(view.warnings)
         self.engines.attach_to_live(view.runs)
         self.notifier.check_snapshot(view)
         self.services.measure_process(local_process(view.focused))
@@ -232,7 +232,7 @@ class TrainerApp(App[int]):
             return
         else:
             self.overlay = (*self.overlay, path)
-        self.services.watcher.also(self.overlay)
+        self.services.watcher.watch_others(self.overlay)
 
     def shown_run(self) -> RunSummary | None:
         """The run on the dashboard, from the newest snapshot."""

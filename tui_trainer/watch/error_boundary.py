@@ -1,6 +1,6 @@
-"""Where an error of one run or file ends: it becomes a sentence, and is logged with its traceback.
+"""Conversion of an unexpected error in one run or file into a message.
 
-`--debug` shows the log; without it the sentence alone is seen.
+The traceback is logged; `--debug` shows the log, otherwise only the message is shown.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _log = logging.getLogger("tui_trainer.boundary")
 
 
 def caught(error: Exception, what: Path) -> str:
-    """Log what stopped the reading of a run or file, and give the reason in one line."""
+    """Logs an error in reading a run or file, and returns its reason in one line."""
     _log.debug("%s cannot be read", what, exc_info=error)
     return reason_of(error)
 

@@ -1,4 +1,4 @@
-"""The operating system's word that something changed, through watchdog."""
+"""The operating system's notices of file changes, through watchdog."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Called with a path and whether an entry came, went or was renamed (else it was written to).
+# Called with a path and whether an entry was created, deleted or renamed (else: written to).
 OnEvent = Callable[[Path, bool], None]
 
 
 class FileEvents:
-    """Watches a few folders, each without those below it. Nothing here raises: where the system
-    gives no notice, `problem` says so once and the caller's poll does the work."""
+    """Watches folders, not recursively. No method raises: where the system gives no notices,
+    `problem` has a message, and the caller has to rely on polling."""
 
     def __init__(self, on_event: OnEvent) -> None:
         self._on_event = on_event
@@ -32,7 +32,7 @@ class FileEvents:
             self._observer.start()
         except Exception as error:
             self._observer = None
-            self._give_up(error)
+            self._fall_back(error)
 
     def stop(self) -> None:
         """Ends watchdog's threads."""
@@ -48,8 +48,8 @@ class FileEvents:
             return
         present = {folder: inode for folder in folders if (inode := _inode(folder)) is not None}
         for folder, (inode, watch) in list(self._watches.items()):
-            if present.get(folder) != inode:  # not wanted any more, or made anew
-                with contextlib.suppress(Exception):  # a folder that is gone took its watch along
+            if present.get(folder) != inode:  # no longer wanted, or created again
+                with contextlib.suppress(Exception):  # the watch of a deleted folder is gone
                     self._observer.unschedule(watch)
                 del self._watches[folder]
         self._failed &= folders
@@ -57,19 +57,19 @@ class FileEvents:
             try:
                 self._watches[folder] = present[folder], self._schedule(folder)
             except FileNotFoundError:
-                continue  # gone since; the next round looks again
+                continue  # deleted meanwhile; the next round tries again
             except Exception as error:
                 self._failed.add(folder)
-                self._give_up(error)
+                self._fall_back(error)
 
     def _schedule(self, folder: Path) -> Any:
         from watchdog import events
 
         class Handler(events.FileSystemEventHandler):
             def on_any_event(handler, event: events.FileSystemEvent) -> None:  # noqa: N805
-                self._pass_on(event)
+                self._forward(event)
 
-        # Without a filter our own reading of the files would wake us: "opened", "closed".
+        # Without a filter, reading the files would itself cause events ("opened", "closed").
         kinds: list[type[events.FileSystemEvent]] = [
             events.FileModifiedEvent,
             events.FileCreatedEvent,
@@ -81,12 +81,12 @@ class FileEvents:
         ]
         return self._observer.schedule(Handler(), str(folder), recursive=False, event_filter=kinds)
 
-    def _pass_on(self, event: Any) -> None:
+    def _forward(self, event: Any) -> None:
         written = event.event_type == "modified"
         for path in {os.fsdecode(event.src_path), os.fsdecode(event.dest_path or b"")} - {""}:
             self._on_event(Path(path), not written)
 
-    def _give_up(self, error: Exception) -> None:
+    def _fall_back(self, error: Exception) -> None:
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         self.problem = f"the system gives no notice of file changes ({reason}); files are polled"
 

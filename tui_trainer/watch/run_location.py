@@ -11,20 +11,17 @@ from tui_trainer.watch.snapshots import RunKind
 
 @dataclass(frozen=True)
 class RunLocation:
-    """Where a run lies and what it is called: `id` is its path below the watched folder.
+    """The path, kind and name of a run."""
 
-    A run in a database has the database's path with `#` and `part`, its id there.
-    """
-
-    path: Path
+    path: Path  # of a run in a database: the database's path with `#run=` and `part`
     kind: RunKind
-    id: str
+    id: str  # its path below the watched folder
     name: str
-    part: str = ""
+    part: str = ""  # the run's id in its database
 
     @property
     def metrics(self) -> Path:
-        """The file of metrics, or the folder of their files."""
+        """The metrics file, or the folder with the metrics files."""
         if self.kind == "run":
             return RunFolder(self.path).metrics_file
         if self.part:

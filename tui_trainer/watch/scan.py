@@ -1,4 +1,4 @@
-"""Finding runs below a folder, again and again at little cost."""
+"""Finds the runs below a folder; repeated scans are cheap."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 from tui_trainer.watch.formats import mlflow, registry, tensorboard, trainer_state
 from tui_trainer.watch.formats.detect import LINES, SUFFIXES, FormatDetector, holds_metrics
 from tui_trainer.watch.run_location import RunLocation
@@ -20,36 +21,37 @@ __all__ = ["DEPTH", "FoundRun", "Scanner", "holds_metrics"]
 DEPTH = 4
 MOST_FOLDERS = 5_000
 _SKIPPED = frozenset({"checkpoints", "adapter", "node_modules"})
-# A folder changed this shortly before it was listed may change again with the same time stamp.
-_SURE_AFTER = 2.0
-_REJECTED_TOLD = 3
-# Files of JSON are many and mostly no runs.
+# A folder that changed less than this before it was listed may change again with the same
+# modification time.
+_SETTLED_SECONDS = 2.0
+_MOST_REJECTED = 3
+# JSON files that are inspected in one folder; most are no runs.
 _MOST_JSON = 200
 _GENERIC = frozenset({"metrics", "log", "logs", "history", "train", "train_log", "training"})
-# Folders that loggers name by number or time, and those that say nothing.
+# Folders that loggers name by number or time, and folders whose name is not that of a run.
 _NUMBERED = re.compile(r"version_\d+|checkpoint-\d+|[A-Z][a-z]{2}\d\d_\d\d-\d\d-\d\d_.*")
-_SHELVES = frozenset({"lightning_logs", "tb_logs", "runs", "logs", "wandb", "mlruns"})
-# What a run of Hugging Face's trainer keeps in its output folder: TensorBoard's copy of it.
+_LOG_FOLDERS = frozenset({"lightning_logs", "tb_logs", "runs", "logs", "wandb", "mlruns"})
+# Folder with a TensorBoard copy in the output folder of Hugging Face's trainer.
 _HF_LOGS = frozenset({"runs"})
 
 
 @dataclass(frozen=True)
 class FoundRun:
-    """The runs below a root by path, and why the root cannot be looked at, if so."""
+    """The result of a scan."""
 
     locations: dict[Path, RunLocation]
-    problem: str | None = None
-    oddities: tuple[str, ...] = ()
+    problem: str | None = None  # why the root cannot be scanned
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass
 class _Listing:
-    """A folder's entries that matter, as of one time of change."""
+    """The relevant entries of a folder, as of one modification time."""
 
     modified: int
     listed_at: float
     is_run: bool = False
-    odd_run: bool = False
+    has_unreadable_run: bool = False
     folders: list[Path] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     events: list[Path] = field(default_factory=list)
@@ -59,21 +61,21 @@ class _Listing:
 
 
 class Scanner:
-    """Looks for runs, ours and other tools', 4 folders deep.
+    """Finds runs, of this program and of other tools, up to `DEPTH` folders deep.
 
-    It does not descend into runs, hidden folders, checkpoints, nor twice into one folder. A
-    folder is listed again only when it changed, a file looked into again only while it is too
-    short to tell.
+    Runs, hidden folders and checkpoints are not searched, nor is a folder twice. A folder is
+    listed again only when it has changed, a file inspected again only while it is too short to
+    recognise its format.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._listings: dict[Path, _Listing] = {}
-        self._judge = FormatDetector()
-        self._oddities: set[str] = set()
+        self._detector = FormatDetector()
+        self._warnings: set[str] = set()
 
     def scan(self) -> FoundRun:
-        """The runs that are there now. Never raises."""
+        """Scans the root. Never raises."""
         try:
             status = self.root.stat()
         except FileNotFoundError:
@@ -88,25 +90,25 @@ class Scanner:
             os.scandir(self.root).close()
         except OSError as error:
             return FoundRun({}, f"{self.root} cannot be read: {error.strerror}")
-        self._oddities = set()
+        self._warnings = set()
         locations: dict[Path, RunLocation] = {}
         self._walk(self.root, status, locations)
-        for file, reason in self._judge.problems.items():
-            self._oddities.add(f"{file} cannot be inspected: {reason}")
+        for file, reason in self._detector.problems.items():
+            self._warnings.add(f"{file} cannot be inspected: {reason}")
         if not locations:
-            self._oddities.update(self._rejected())
-        return FoundRun(locations, None, tuple(sorted(self._oddities)))
+            self._warnings.update(self._rejected())
+        return FoundRun(locations, None, tuple(sorted(self._warnings)))
 
     def _rejected(self) -> list[str]:
-        """What looked like runs and is none, for a folder without any: a sentence each."""
+        """Warnings about files that look like a run but are not, for a folder without runs."""
         found = []
         for folder, listing in self._listings.items():
-            if listing.odd_run:
+            if listing.has_unreadable_run:
                 found.append(f"{folder}: run.json cannot be read, so it is not shown as a run")
             for file in listing.files:
-                if file.name.endswith(LINES) and self._judge.size(file) > 0:
+                if file.name.endswith(LINES) and self._detector.size(file) > 0:
                     found.append(f"{file} is not a run: it has no rows with a step and numbers")
-        return found[:_REJECTED_TOLD]
+        return found[:_MOST_REJECTED]
 
     def _scan_file(self) -> FoundRun:
         locations: dict[Path, RunLocation] = {}
@@ -124,38 +126,38 @@ class Scanner:
             for folder, about in level:
                 listing = self._list(folder, about)
                 seen_listings[folder] = listing
-                folders = self._take(folder, listing, locations)
+                folders = self._add_runs(folder, listing, locations)
                 if depth < DEPTH:
                     below.extend(self._open(folders, visited))
             level = below
         self._listings = seen_listings
-        self._judge.forget(set(seen_listings))
+        self._detector.forget(set(seen_listings))
 
-    def _take(
+    def _add_runs(
         self, folder: Path, listing: _Listing, locations: dict[Path, RunLocation]
     ) -> list[Path]:
-        """Adds the runs that a folder is or holds; gives the folders in which others may lie."""
+        """Adds the runs that a folder is or contains; returns the folders to search further."""
         if listing.is_run:
             locations[folder] = self._location(folder, "run")
             return []
-        if listing.has_meta and self._judge.is_mlflow_run(folder):
+        if listing.has_meta and self._detector.is_mlflow_run(folder):
             locations[folder] = self._location(folder, "mlflow")
             return []
         files, folders = listing.files, listing.folders
-        own: str | None = None
-        if self._judge.trains_here(folder, listing.has_state, listing.checkpoints):
-            own = "trainer_state"
+        run_kind: str | None = None
+        if self._detector.is_trainer_output(folder, listing.has_state, listing.checkpoints):
+            run_kind = "trainer_state"
             folders = [path for path in folders if path.name not in _HF_LOGS]
-        elif any(self._judge.kind(file) for file in listing.events):
-            own = "tensorboard"
+        elif any(self._detector.kind(file) for file in listing.events):
+            run_kind = "tensorboard"
             folders = [p for p in folders if not tensorboard.is_settings_folder(p.name)]
-        if own is not None:
-            # The same run's other logs are not further runs.
-            locations[folder] = self._location(folder, own)
+        if run_kind is not None:
+            # Other logs of the same run are not separate runs.
+            locations[folder] = self._location(folder, run_kind)
             files = [file for file in files if file.stem not in _GENERIC]
             files = [file for file in files if file.name != trainer_state.STATE]
         kinds = self._add_files(files, locations)
-        # A folder of W&B's holds one run and what belongs to it.
+        # A W&B folder contains one run and its files.
         return [] if "wandb" in kinds else folders
 
     def _add_files(
@@ -164,13 +166,13 @@ class Scanner:
         kinds = set()
         for file in files:
             if file.name.endswith(registry.DATABASES):
-                found = self._judge.database(file)
+                found = self._detector.database(file)
                 for part, name in found[1] if found is not None else ():
                     path = Path(f"{file}#run={part}")
                     kind, id = found[0] if found else "", f"{self._relative(file)}#{part}"
                     locations[path] = RunLocation(path, cast(RunKind, kind), id, name, part)
                 continue
-            kind = self._judge.kind(file, need_step) or ""
+            kind = self._detector.kind(file, need_step) or ""
             if kind:
                 kinds.add(kind)
                 locations[file] = self._location(file, kind)
@@ -189,7 +191,8 @@ class Scanner:
             if key in visited:
                 continue
             if len(visited) >= MOST_FOLDERS:
-                self._oddities.add(f"more than {MOST_FOLDERS:,} folders; the rest is left out")
+                limit = formats.count(MOST_FOLDERS)
+                self._warnings.add(f"more than {limit} folders; the others are not searched")
                 break
             visited.add(key)
             found.append((folder, about))
@@ -200,7 +203,7 @@ class Scanner:
         if (
             known is not None
             and known.modified == about.st_mtime_ns
-            and known.listed_at - known.modified / 1e9 > _SURE_AFTER
+            and known.listed_at - known.modified / 1e9 > _SETTLED_SECONDS
         ):
             return known
         listing = _Listing(about.st_mtime_ns, time.time())
@@ -209,23 +212,23 @@ class Scanner:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     present.add(entry.name)
-                    self._sort_in(entry, listing)
+                    self._add_entry(entry, listing)
         except OSError as error:
-            self._oddities.add(f"{folder} cannot be read: {error.strerror}")
-            listing.listed_at = 0.0  # looked at again next time, so that it is said again
+            self._warnings.add(f"{folder} cannot be read: {error.strerror}")
+            listing.listed_at = 0.0  # listed again next time, so that the warning stays
             return listing
         listing.is_run = _is_run(folder, present)
-        listing.odd_run = "run.json" in present and not listing.is_run
-        # A link comes after what it leads to, so that runs keep their own names.
+        listing.has_unreadable_run = "run.json" in present and not listing.is_run
+        # Links come last, so that runs have the names of their own folders.
         listing.folders.sort(key=lambda path: (path.is_symlink(), path))
         listing.files.sort()
         listing.events.sort()
-        spare = [file for file in listing.files if file.suffix == ".json"][_MOST_JSON:]
-        if spare:
-            listing.files = [file for file in listing.files if file not in set(spare)]
+        surplus = [file for file in listing.files if file.suffix == ".json"][_MOST_JSON:]
+        if surplus:
+            listing.files = [file for file in listing.files if file not in set(surplus)]
         return listing
 
-    def _sort_in(self, entry: os.DirEntry[str], listing: _Listing) -> None:
+    def _add_entry(self, entry: os.DirEntry[str], listing: _Listing) -> None:
         name = entry.name
         if name.startswith(".") or name in _SKIPPED:
             return
@@ -243,7 +246,7 @@ class Scanner:
                 listing.has_state |= name == trainer_state.STATE
                 listing.files.append(Path(entry.path))
         except OSError:
-            return  # a link that leads nowhere, or into itself
+            return  # a broken or circular link
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix() if path != self.root else path.name
@@ -265,11 +268,11 @@ class Scanner:
         return RunLocation(path, made, self._relative(path), stem or path.name)
 
     def _with_owner(self, path: Path, name: str) -> str:
-        """A numbered folder's name with that of the nearest folder above that says something."""
+        """A numbered folder's name after that of the nearest folder above that names a run."""
         for folder in path.parents:
             if folder != self.root and self.root not in folder.parents:
                 break
-            if folder.name and folder.name not in _SHELVES:
+            if folder.name and folder.name not in _LOG_FOLDERS:
                 return f"{folder.name}/{name}" if folder != self.root else name
         return name
 
@@ -277,5 +280,5 @@ class Scanner:
 def _is_run(folder: Path, present: set[str]) -> bool:
     if "run.json" not in present:
         return False
-    # Others may write a run.json too; ours has company, or reads as one.
+    # Other tools may write a run.json too; ours is beside other files, or has our format.
     return bool(present & {"state.json", "metrics.jsonl"}) or RunFolder(folder).basics() is not None

@@ -1,4 +1,4 @@
-"""What the watcher hands out: frozen snapshots, safe to pass between threads."""
+"""The snapshots that the watcher publishes: immutable, so safe to pass between threads."""
 
 from __future__ import annotations
 
@@ -23,28 +23,27 @@ RunKind = Literal[
 _NO_COLUMNS: Mapping[str, Column] = MappingProxyType({})
 _NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 _NO_EXTREMES: Mapping[str, tuple[Column, Column]] = MappingProxyType({})
-_PLACES = ("step", "epoch", "time")
+_INDEX_COLUMNS = ("step", "epoch", "time")
 _EMPTY = np.empty(0, dtype=np.float64)
 _EMPTY.flags.writeable = False
 
-# What stands where a row lacks a field: a NaN that the sign bit tells from a measured one.
+# The value of a field that a row lacks: a NaN whose sign bit distinguishes it from a measured one.
 MISSING = math.copysign(math.nan, -1.0)
 
 
 @dataclass(frozen=True)
 class ColumnSummary:
-    """What is known of all rows of a column: how many are finite, the newest, the least and the
-    greatest of them with their steps (the earliest of equals)."""
+    """Summary of the finite values in all rows of a column."""
 
     count: int = 0
     last: float = math.nan
-    low: float = math.nan
-    low_step: float = math.nan
-    high: float = math.nan
-    high_step: float = math.nan
+    low: float = math.nan  # minimum
+    low_step: float = math.nan  # the first step with it
+    high: float = math.nan  # maximum
+    high_step: float = math.nan  # the first step with it
 
-    def joined(self, later: ColumnSummary) -> ColumnSummary:
-        """With later rows."""
+    def followed_by(self, later: ColumnSummary) -> ColumnSummary:
+        """The summary of these rows and later ones."""
         if not self.count or not later.count:
             return later if not self.count else self
         low, high = later.low < self.low, later.high > self.high
@@ -63,91 +62,94 @@ _UNKNOWN = ColumnSummary()
 
 @dataclass(frozen=True, eq=False)
 class MetricTable:
-    """Columns of one kind of record, all of one length, steps never falling.
+    """Columns of one kind of record, all of one length, in the order of their steps.
 
     Names are the canonical ones of `metrics.jsonl` (`step`, `loss`, `learning_rate`, `time` ...),
-    others as found. Missing and non-finite values are NaN. Arrays are read-only.
-    A field that a row lacks is a NaN with its sign bit set (`MISSING`); `series` tells them apart.
-    Tables are compared by identity: a watcher hands out the same one until it changes.
+    others as found. Missing and non-finite values are NaN; a field that a row lacks is a NaN with
+    its sign bit set (`MISSING`), which `series` leaves out. Arrays are read-only. Tables are
+    compared by identity: a watcher publishes the same object until it changes.
 
-    A table is exact (an entry is a row) up to 131,072 rows. Of longer runs it is thinned, so that
-    memory is bounded: an entry then stands for at most `thinning` consecutive rows (`weights` of
-    them), and holds the mean of their finite values, the step, time and epoch of their last row,
-    and (see `envelope`) their least and greatest. The newest rows of a live run stay single. A
-    run that goes back into a thinned stretch loses the whole entry that is partly superseded:
-    at most `thinning - 1` true rows are missing then, and no superseded value stays.
-    `last`, `best` and `count` are exact at any thinning, but for a step gone back to so: then
-    the last value may be an entry's mean, and the best one's step its entry's last.
+    Up to 131,072 rows every entry is one row. Tables of longer runs are thinned, so that memory is
+    bounded: an entry is up to `thinning` consecutive rows (see `weights`), with the mean of their
+    finite values, the step, time and epoch of the last row, and their extremes (see `envelope`).
+    The newest rows of a live run are single entries. Where a run goes back into a thinned entry,
+    the whole entry is dropped, at most `thinning - 1` valid rows among it. `last`, `best` and
+    `count` are exact at any thinning, except after such a rewind: then the last value may be the
+    mean of an entry, and the step of the best one the last of its entry.
     """
 
     columns: Mapping[str, Column] = field(default_factory=lambda: _NO_COLUMNS)
     thinning: int = 1
     extremes: Mapping[str, tuple[Column, Column]] = field(default_factory=lambda: _NO_EXTREMES)
-    known: Mapping[str, ColumnSummary] | None = None
+    summaries: Mapping[str, ColumnSummary] | None = None
     weights: NDArray[np.int32] | None = None  # rows of each entry; None: one each
-    recorded: int | None = None
+    recorded: int | None = None  # rows recorded, if not one per entry
 
     def __len__(self) -> int:
         return next((len(column) for column in self.columns.values()), 0)
 
     @property
     def rows(self) -> int:
-        """Rows recorded in all."""
+        """The number of rows recorded."""
         return len(self) if self.recorded is None else self.recorded
 
     def names(self) -> tuple[str, ...]:
-        """The metrics (not the places), in order of first appearance."""
-        return tuple(name for name in self.columns if name not in _PLACES)
+        """The metrics, without step, epoch and time, in order of first appearance."""
+        return tuple(name for name in self.columns if name not in _INDEX_COLUMNS)
 
     def column(self, name: str) -> Column:
-        """The column, or an empty one where the run has none of that name."""
+        """The column, or an empty one where there is none of that name."""
         return self.columns.get(name, _EMPTY)
 
     def envelope(self, name: str, x: str = "step") -> tuple[Column, Column, Column] | None:
-        """`x` and the least and greatest finite value of each entry that has the column (NaN
-        where none is finite); None at thinning 1, where `series` says it all."""
+        """`x`, minimum and maximum of each entry that has the column (NaN where no value is
+        finite). None where the table is not thinned."""
         if self.thinning == 1:
             return None
-        places = self.column(x)
-        if name not in self.extremes or not len(places):
+        positions = self.column(x)
+        if name not in self.extremes or not len(positions):
             return _EMPTY, _EMPTY, _EMPTY
         low, high = self.extremes[name]
-        here = _has(self.columns[name])
-        return (places, low, high) if here is None else (places[here], low[here], high[here])
+        present = _present(self.columns[name])
+        return (
+            (positions, low, high)
+            if present is None
+            else (positions[present], low[present], high[present])
+        )
 
     def series(self, name: str, x: str = "step") -> tuple[Column, Column]:
-        """A column to draw, with its `x`: rows that lack it are left out, rows in which it was
-        not finite stay as NaN, so that they show as gaps. Empty where the run has none."""
-        values, places = self.column(name), self.column(x)
-        if not len(values) or not len(places):
+        """`x` and values of a column for a chart: without the rows that lack it, and with NaN for
+        values that were not finite, which show as gaps. Empty where there is no such column."""
+        values, positions = self.column(name), self.column(x)
+        if not len(values) or not len(positions):
             return _EMPTY, _EMPTY
-        here = _has(values)
-        return (places, values) if here is None else (places[here], values[here])
+        present = _present(values)
+        return (positions, values) if present is None else (positions[present], values[present])
 
     def last(self, name: str) -> float | None:
         """The newest finite value of a column."""
-        known = self._known(name)
-        return known.last if known.count else None
+        summary = self._summary(name)
+        return summary.last if summary.count else None
 
     def best(self, name: str, highest: bool = False) -> tuple[float, float] | None:
-        """The least (or greatest) finite value and its step, the earliest of equals."""
-        known = self._known(name)
-        if not known.count:
+        """The lowest (or highest) finite value and the first step with it."""
+        summary = self._summary(name)
+        if not summary.count:
             return None
-        return (known.high, known.high_step) if highest else (known.low, known.low_step)
+        return (summary.high, summary.high_step) if highest else (summary.low, summary.low_step)
 
     def count(self, name: str) -> int:
-        """How many rows hold a finite value of it."""
-        return self._known(name).count
+        """The number of rows with a finite value."""
+        return self._summary(name).count
 
-    def _known(self, name: str) -> ColumnSummary:
-        if self.known is not None:
-            return self.known.get(name, _UNKNOWN)
-        return known_of(self.column(name), self.column("step"))
+    def _summary(self, name: str) -> ColumnSummary:
+        if self.summaries is not None:
+            return self.summaries.get(name, _UNKNOWN)
+        return summarise(self.column(name), self.column("step"))
 
 
-def known_of(values: Column, steps: Column) -> ColumnSummary:
-    """What is known of a stretch of rows; NaN steps where there are none."""
+def summarise(values: Column, steps: Column) -> ColumnSummary:
+    """The summary of consecutive rows; its steps are NaN where `steps` is empty."""
     finite = np.isfinite(values)
     if not finite.all():
         values, steps = values[finite], steps[finite] if len(steps) else steps
@@ -160,78 +162,59 @@ def known_of(values: Column, steps: Column) -> ColumnSummary:
     )
 
 
-def _has(values: Column) -> NDArray[np.bool_] | None:
-    """Where rows have the column at all; None where all do."""
-    lacking = np.isnan(values)
-    if not lacking.any():
+def _present(values: Column) -> NDArray[np.bool_] | None:
+    """Mask of the rows that have the column; None where all do."""
+    missing = np.isnan(values)
+    if not missing.any():
         return None
-    lacking &= np.signbit(values)
-    return ~lacking if lacking.any() else None
+    missing &= np.signbit(values)
+    return ~missing if missing.any() else None
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One row of the list of runs.
-
-    `spark` are at most 24 losses evenly over the run, oldest first; `trend` is the relative
-    change of the smoothed loss over the last quarter of the run (-0.031: 3.1 % less); `tool` is
-    what wrote the run, as its users call it ("tui-trainer", "TensorBoard", "JSON lines" ...);
-    `commandable` says that a live process on this host obeys commands; `stalled` is said while a
-    step takes far too long; `critical` is critical advice said since the run was first looked
-    at; `problem` says why a file of the run cannot be read, in one line ("" where all can); the
-    `status` is "unreadable" where nothing is known of the run.
-    """
+    """One row of the run list."""
 
     path: Path
     id: str
     name: str
     kind: RunKind
-    status: str
+    status: str  # "unreadable" where nothing is known about the run
     step: int | None = None
     total_steps: int | None = None
     loss: float | None = None
     best_val_loss: float | None = None
     tokens_per_second: float | None = None
     eta_seconds: float | None = None
-    created_at: float | None = None
-    updated_at: float | None = None
+    created_at: float | None = None  # seconds since the epoch
+    updated_at: float | None = None  # seconds since the epoch
     message: str = ""
     learning_rate: float | None = None
     best_loss: float | None = None
-    spark: tuple[float, ...] = ()
-    trend: float | None = None
+    spark: tuple[float, ...] = ()  # at most 24 mean losses of equal parts of the run, oldest first
+    trend: float | None = None  # change of the loss over the last quarter; -0.031: down by 3.1 %
     epoch: float | None = None
-    tool: str = "tui-trainer"
-    commandable: bool = False
-    stalled: Advice | None = None
-    critical: tuple[Advice, ...] = ()
-    problem: str = ""
+    tool: str = "tui-trainer"  # that wrote the run: "TensorBoard", "JSON lines" ...
+    commandable: bool = False  # a live process on this host executes commands
+    stalled: Advice | None = None  # while a step takes far too long
+    critical: tuple[Advice, ...] = ()  # critical advice reported since the run was first read
+    problem: str = ""  # why a file of the run cannot be read, one line
 
     @property
     def shown_status(self) -> str:
-        """The status, but `hung` where a step takes too long to be believed to train."""
+        """The status, but `hung` while a step takes far too long."""
         return self.status if self.stalled is None else "hung"
 
     @property
     def ours(self) -> bool:
-        """Whether our engine trains it, so that it can be resumed and may leave an adapter here."""
+        """Whether the run is one of this program's engine, so that it can be resumed and may have
+        an adapter here."""
         return self.kind == "run" and self.tool == "tui-trainer"
 
 
 @dataclass(frozen=True)
 class RunView:
-    """Everything a dashboard shows of one run.
-
-    `commandable` says that a live process of ours on this host obeys `control.jsonl`;
-    `oddities` are one sentence each about what was strange in the files;
-    `log_tail` is filled where the run failed or crashed; `resumed_at` are the steps to which
-    the metrics went back, replacing older rows (the newest hundred); `config` is flat
-    (`section.key` to value), for a foreign run what its tool recorded; `lacks` names what the
-    run does not record ("learning rate", "gradient norm", "state", "checkpoints"); `advice` is
-    every advice as last reported, in order, by the advisor that ran with the run, or by the
-    watcher's own (`advice_computed`); None where there is neither, or not yet; `applied` are the
-    ids of those whose learning rate was taken.
-    """
+    """Everything that the dashboard shows of one run."""
 
     summary: RunSummary
     info: RunInfo | None = None
@@ -240,37 +223,38 @@ class RunView:
     evals: MetricTable = field(default_factory=MetricTable)
     events: tuple[Event, ...] = ()
     hardware: tuple[HardwareSample, ...] = ()
-    commandable: bool = False
-    oddities: tuple[str, ...] = ()
-    log_tail: tuple[str, ...] = ()
+    commandable: bool = False  # a live process on this host executes `control.jsonl`
+    warnings: tuple[str, ...] = ()  # on the run's files, one sentence each
+    log_tail: tuple[str, ...] = ()  # of a run that failed or crashed
+    # Steps to which the metrics went back, replacing older rows; the newest hundred.
     resumed_at: tuple[float, ...] = ()
+    # `section.key` to value; of a run of another tool, what that tool recorded.
     config: Mapping[str, Any] = field(default_factory=lambda: _NO_CONFIG)
+    # What the run does not record: "learning rate", "gradient norm", "state", "checkpoints" ...
     lacks: tuple[str, ...] = ()
+    # Every advice as last reported, in order, by the run's own advisor or, if `advice_computed`,
+    # by the watcher's. None where there is neither, or not yet.
     advice: tuple[Advice, ...] | None = None
-    applied: frozenset[str] = frozenset()
+    applied: frozenset[str] = frozenset()  # ids of the advice whose learning rate was applied
     advice_computed: bool = False
+    advice_rows: int = 0  # training rows judged for computed advice
+    advice_rows_per_mean: int = 1  # above 1, the advisor received means of so many rows
 
     @property
     def rows(self) -> int:
-        """Rows of both tables as recorded."""
+        """The number of rows recorded in both tables."""
         return self.train.rows + self.evals.rows
 
 
 @dataclass(frozen=True)
 class FolderView:
-    """A whole folder at one moment.
-
-    `problem` is a sentence where the folder cannot be watched (absent, not a folder, not
-    readable); `loading` is true until every run was read once and the focused one wholly;
-    `oddities` are sentences about the watching itself; `others` are further runs read whole,
-    as asked for by `FolderWatcher.also`; `read` of `runs` have their row filled in.
-    """
+    """A whole folder at one time."""
 
     root: Path
     runs: tuple[RunSummary, ...] = ()
     focused: RunView | None = None
-    problem: str | None = None
-    loading: bool = False
-    oddities: tuple[str, ...] = ()
-    others: tuple[RunView, ...] = ()
-    read: int = 0
+    problem: str | None = None  # why the folder cannot be watched, one sentence
+    loading: bool = False  # until every run was read once and the focused one completely
+    warnings: tuple[str, ...] = ()  # on watching the folder, one sentence each
+    others: tuple[RunView, ...] = ()  # further runs, see `FolderWatcher.watch_others`
+    read: int = 0  # how many of `runs` have been read

@@ -1,4 +1,4 @@
-"""The rows of runs that cannot be read, wholly or in part."""
+"""The summaries of runs that cannot be read, or not completely."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.snapshots import RunSummary
 
 UNREADABLE = "unreadable"
-# What a state file or another tool says; other words are guesses from the files' times.
+# Statuses from a state file or another tool; all others are guessed from the files' times.
 _KNOWN_STATES = ACTIVE_STATES | ENDED_STATES | {"idle", "crashed", "stale"}
 
 
 def unreadable_row(location: RunLocation, reason: str) -> RunSummary:
-    """The row of a run of which nothing is known but where it lies."""
+    """The summary of a run of which only the location is known."""
     problem = f"cannot be read: {reason}"
     return RunSummary(
         location.path, location.id, location.name, location.kind, UNREADABLE, problem=problem
@@ -25,7 +25,8 @@ def unreadable_row(location: RunLocation, reason: str) -> RunSummary:
 
 
 def with_problems(row: RunSummary, *problems: str) -> RunSummary:
-    """A row with what else of the run cannot be read; its status stays where a file says it."""
+    """A summary with further problems; the status becomes `UNREADABLE` unless a file records
+    it."""
     if not problems:
         return row
     known = tuple(filter(None, (row.problem, *problems)))
@@ -34,6 +35,6 @@ def with_problems(row: RunSummary, *problems: str) -> RunSummary:
 
 
 def record_problem(file: Path, kind: type[Any]) -> str | None:
-    """`NAME cannot be read: REASON`; None where the file reads as this kind after all."""
+    """`NAME cannot be read: REASON`; None where the file can be read as this kind."""
     reason = why_unreadable(file, kind)
     return None if reason is None else f"{file.name} cannot be read: {reason}"

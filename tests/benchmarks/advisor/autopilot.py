@@ -20,8 +20,8 @@ import numpy as np
 
 from tests.benchmarks.advisor import drive
 from tests.benchmarks.advisor.cases import Case, Fault, all_cases
-from tui_trainer.advisor.record_values import RecordValues, read
-from tui_trainer.advisor.replay import parse, standing
+from tui_trainer.advisor.record_values import RecordValues, read_record
+from tui_trainer.advisor.replay import parse, without_replaced
 from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import Command
@@ -115,7 +115,9 @@ def train(case: Case, fault: Fault, folder: Path, way: str) -> Result:
     if ended is None or ended.state not in ("completed", "failed"):
         raise SystemExit(f"{run.path} was stopped: {ended.state if ended else 'no state'}")
     rows, _ = parse(run.metrics_file.read_bytes())
-    losses = [r.loss for r in standing([read(row) for row in rows]) if row_is_train(r)]
+    losses = [
+        r.loss for r in without_replaced([read_record(row) for row in rows]) if row_is_train(r)
+    ]
     events = [e for e in run.events() if e.kind == "rollback" or e.detail.get("by") == "auto"]
     is_whole = ended.state == "completed"
     tail = [float("inf") if loss is None else loss for loss in losses[-20:]]

@@ -18,7 +18,7 @@ import msgspec
 from tests.benchmarks.hardware import smi
 from tests.benchmarks.throughput.cases import make_base, write_rows
 from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.hardware.bottleneck import verdict_of
+from tui_trainer.hardware.bottleneck import find_bottleneck
 from tui_trainer.hardware.nvml import NvmlGpus
 from tui_trainer.store import jobs
 from tui_trainer.store.runs import run_folder
@@ -129,7 +129,7 @@ def _all_same(found: Found) -> bool:
 
 def _say(found: Found, samples: list[HardwareSample], as_json: bool) -> None:
     divided = [sample for sample in samples if sample.division is not None]
-    division, verdict = divided[-1].division if divided else None, verdict_of(divided)
+    division, verdict = divided[-1].division if divided else None, find_bottleneck(divided)
     if as_json:
         fields = {
             name: {"ours": entry.ours, "nvidia_smi": entry.theirs, "verdict": entry.verdict}
@@ -143,7 +143,7 @@ def _say(found: Found, samples: list[HardwareSample], as_json: bool) -> None:
             "run_seen": found.run_seen,
             "run_memory": found.run_memory,
             "division": msgspec.to_builtins(division),
-            "verdict": verdict.word if verdict else None,
+            "verdict": verdict.label if verdict else None,
         }
         print(json.dumps(document))
         return
@@ -159,4 +159,4 @@ def _say(found: Found, samples: list[HardwareSample], as_json: bool) -> None:
     print(f"the run is {where} the table of processes (in a container pids are not the host's)")
     if division is not None:
         print(f"\n{msgspec.json.format(msgspec.json.encode(division), indent=2).decode()}")
-    print(f"\nverdict: {verdict.word + ': ' + verdict.why if verdict else 'none'}")
+    print(f"\nverdict: {verdict.label + ': ' + verdict.reason if verdict else 'none'}")

@@ -15,7 +15,7 @@ from tui_trainer.cli.doctor import diagnosis
 from tui_trainer.cli.doctor.diagnosis import TerminalFacts, TorchFacts
 from tui_trainer.contracts.hardware import GpuSample
 from tui_trainer.hardware import pci_cards
-from tui_trainer.hardware.system_info import SystemInfo, machine_facts
+from tui_trainer.hardware.system_info import SystemInfo, system_info
 
 Capture = pytest.CaptureFixture[str]
 
@@ -23,7 +23,7 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture(scope="module")
 def machine() -> SystemInfo:
     """This machine, with every package there."""
-    facts = machine_facts()
+    facts = system_info()
     return msgspec.structs.replace(
         facts,
         gpus=[],
@@ -168,5 +168,5 @@ def test_cards_on_the_bus(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "vendor").write_text(vendor + "\n")
         (tmp_path / name / "class").write_text(kind + "\n")
-    assert pci_cards.plugged_in(tmp_path) == ["NVIDIA", "AMD"]
-    assert pci_cards.plugged_in(tmp_path / "absent") == []
+    assert pci_cards.installed_cards(tmp_path) == ["NVIDIA", "AMD"]
+    assert pci_cards.installed_cards(tmp_path / "absent") == []

@@ -205,7 +205,7 @@ def test_show_and_export_take_another_tools_file(tmp_path: Path, capsys: Capture
     assert "written by" in text and "not recorded" in text
     (tmp_path / "b.jsonl").write_text('{"step": 1, "loss": 1.0}\n')
     assert main.main(["runs", "show", str(tmp_path)]) == 2  # two runs: which one is not said
-    assert "holds 2 runs; name one of them" in capsys.readouterr().err
+    assert "contains 2 runs; name one of them" in capsys.readouterr().err
 
 
 def test_diff_shows_configuration_and_the_better_result(

@@ -11,7 +11,7 @@ import pytest
 
 from tests.engine.conftest import At
 from tui_trainer.advisor.advisor import Advisor
-from tui_trainer.advisor.event_history import told
+from tui_trainer.advisor.event_history import read_events
 from tui_trainer.advisor.job_facts import facts_of
 from tui_trainer.advisor.replay import parse, replay
 from tui_trainer.contracts.advice import Advice, Evidence
@@ -43,9 +43,9 @@ def replayed(folder: RunFolder) -> list[Advice]:
     assert info is not None
     rows, odd = parse(folder.metrics_file.read_bytes())
     assert odd == 0
-    heard = told(folder.events())
+    heard = read_events(folder.events())
     facts = facts_of(info.job, info.job.training.max_steps)
-    return replay(rows, info.job.advisor, facts, mutes=heard.mutes).said
+    return replay(rows, info.job.advisor, facts, mutes=heard.mutes).reports
 
 
 def of_kind(folder: RunFolder, kind: str) -> list[Event]:
@@ -65,11 +65,11 @@ def test_events_are_what_a_replay_says_through_a_stop_and_a_resume(
     at_step(BREAK + 12, "stop")
     assert run_engine(folder) == 0
     assert run_engine(folder) == 0
-    heard = told(folder.events())
-    assert heard.said, "a run that blows up is told so"
-    assert {advice.kind for advice in heard.said} & set(TOO_HIGH)
-    assert list(heard.said) == replayed(folder)
-    first = heard.said[0]
+    heard = read_events(folder.events())
+    assert heard.reports, "a run that blows up is told so"
+    assert {advice.kind for advice in heard.reports} & set(TOO_HIGH)
+    assert list(heard.reports) == replayed(folder)
+    first = heard.reports[0]
     assert BREAK < first.step <= BREAK + 20
     event = of_kind(folder, "advice")[0]
     assert event.id == first.id
@@ -115,12 +115,12 @@ def test_what_is_muted_is_not_said_again(
         at_step(BREAK + 14, "mute", kind=kind)
     at_step(BREAK + 14, "mute", kind="boredom")
     assert run_engine(folder) == 0
-    heard = told(folder.events())
+    heard = read_events(folder.events())
     muted = {kind for _, kind in heard.mutes}
     assert muted == set(TOO_HIGH)
-    assert any(a.status == "closed" and a.updated_step == BREAK + 14 for a in heard.said)
-    assert not any(a.kind in muted and a.updated_step > BREAK + 14 for a in heard.said)
-    assert list(heard.said) == replayed(folder)
+    assert any(a.status == "closed" and a.updated_step == BREAK + 14 for a in heard.reports)
+    assert not any(a.kind in muted and a.updated_step > BREAK + 14 for a in heard.reports)
+    assert list(heard.reports) == replayed(folder)
     answers = [e for e in of_kind(folder, "command") if not e.detail["accepted"]]
     assert answers[0].message.startswith("unknown kind of advice 'boredom'; one of: oscillation, ")
 
@@ -211,4 +211,4 @@ def test_a_change_that_made_it_worse_is_undone(
     assert taken[20] == pytest.approx(2e-3)
     assert taken[41] == taken[90] == pytest.approx(2e-2)
     assert taken[96] == taken[130] == pytest.approx(2e-3)
-    assert told(folder.events()).applied == frozenset()
+    assert read_events(folder.events()).applied == frozenset()

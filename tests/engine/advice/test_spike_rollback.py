@@ -15,7 +15,7 @@ from transformers import AutoTokenizer
 
 from tests.bases import save_model
 from tests.engine.conftest import At, rollbacks, rows_that_stand
-from tui_trainer.advisor.event_history import told
+from tui_trainer.advisor.event_history import read_events
 from tui_trainer.cli import main as cli
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, Evidence
 from tui_trainer.contracts.schedule import learning_rate_at
@@ -123,7 +123,7 @@ def test_from_a_spike_that_stays_it_goes_back_and_passes_it_with_a_lower_rate(
     assert share[41] == pytest.approx(0.25) == share[told_at + request_rollback.SPIKE_PAST]
     assert 0.25 < share[told_at + request_rollback.SPIKE_PAST + 4] < share[80] < 1
     assert taken[LAST + 1][0] < planned[LAST + 1][0] - 0.02, "the bad rows did less harm"
-    assert list(told(folder.events()).said) == replayed(folder, capsys)
+    assert list(read_events(folder.events()).reports) == replayed(folder, capsys)
 
 
 @pytest.mark.slow
@@ -151,7 +151,7 @@ def test_a_lone_spike_is_left_alone(
     bad_rows(FIRST, FIRST)
     folder = sharp({"max_steps": 64}, **ON)
     assert run_engine(folder) == 0
-    assert "loss_spike" in {advice.kind for advice in told(folder.events()).said}
+    assert "loss_spike" in {advice.kind for advice in read_events(folder.events()).reports}
     assert not rollbacks(folder) and not kept_high(folder)
 
 

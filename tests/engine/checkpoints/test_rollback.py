@@ -10,7 +10,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.engine.conftest import At, rollbacks, rows_that_stand
-from tui_trainer.advisor.event_history import told
+from tui_trainer.advisor.event_history import read_events
 from tui_trainer.cli import main as cli
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.errors import UserError
@@ -133,7 +133,7 @@ def test_what_stands_is_what_a_replay_says(
 
 
 def said_live(folder: RunFolder) -> list[Advice]:
-    return list(told(folder.events()).said)
+    return list(read_events(folder.events()).reports)
 
 
 def said_again(folder: RunFolder, capsys: Capture) -> list[Advice]:

@@ -20,7 +20,7 @@ import pytest
 import tui_trainer
 from tests.engine.conftest import MakeRun
 from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.hardware.bottleneck import Bottleneck, verdict_of
+from tui_trainer.hardware.bottleneck import Bottleneck, find_bottleneck
 from tui_trainer.store.runs.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
@@ -96,7 +96,7 @@ def samples_of(folder: RunFolder, process: subprocess.Popen[bytes]) -> list[Hard
 
 
 def verdict(samples: list[HardwareSample]) -> Bottleneck:
-    found = verdict_of(samples)
+    found = find_bottleneck(samples)
     assert found is not None
     return found
 
@@ -105,8 +105,8 @@ def test_a_data_bound_job(make_run: MakeRun) -> None:
     folder = make_run(training={**LONG, "batch_size": 2})
     with engine(folder, wait=0.4) as process:
         found = verdict(samples_of(folder, process))
-    assert (found.kind, found.word) == ("data", "data-bound")
-    assert "waiting for data" in found.why and "faster disk" in found.change
+    assert (found.kind, found.label) == ("data", "data-bound")
+    assert "waiting for data" in found.reason and "faster disk" in found.remedy
 
 
 def test_a_compute_bound_job(make_run: MakeRun) -> None:
@@ -115,13 +115,13 @@ def test_a_compute_bound_job(make_run: MakeRun) -> None:
         samples = samples_of(folder, process)
     alone = [msgspec.structs.replace(s, cpu_percent=s.run_cpu_percent) for s in samples]
     found = verdict(alone)
-    assert (found.kind, found.word) == ("compute", "compute-bound")
-    assert "forward, backward and update" in found.why and "a GPU" in found.change
+    assert (found.kind, found.label) == ("compute", "compute-bound")
+    assert "forward, backward and update" in found.reason and "a GPU" in found.remedy
 
 
 def test_a_job_that_other_processes_starve(make_run: MakeRun) -> None:
     folder = make_run(training=LONG)
     with crowd(3), engine(folder) as process:
         found = verdict(samples_of(folder, process))
-    assert (found.kind, found.word) == ("starved", "starved by another process")
-    assert "of the CPUs" in found.why and "stop the other processes" in found.change
+    assert (found.kind, found.label) == ("starved", "starved by another process")
+    assert "of the CPUs" in found.reason and "stop the other processes" in found.remedy

@@ -50,4 +50,4 @@ def test_full_memory_is_said_at_the_same_step_as_in_a_replay(tmp_path: Path) -> 
             said += advisor.observe_hardware(one)
         said += advisor.observe(row)
     assert [advice.kind for advice in said][:1] == ["memory"]
-    assert said == replay(rows, hardware=samples).said
+    assert said == replay(rows, hardware=samples).reports

@@ -20,7 +20,7 @@ from tui_trainer.engine import loop
 from tui_trainer.engine.records import step_profile as dividing
 from tui_trainer.engine.records.step_profile import StepProfile
 from tui_trainer.engine.state.session import Session
-from tui_trainer.hardware.bottleneck import Bottleneck, verdict_of
+from tui_trainer.hardware.bottleneck import Bottleneck, find_bottleneck
 from tui_trainer.hardware.recorder import with_division
 from tui_trainer.hardware.sampler import Sampler
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -69,7 +69,7 @@ def alone(sample: HardwareSample) -> HardwareSample:
 
 
 def verdict(sample: HardwareSample) -> Bottleneck:
-    found = verdict_of([sample])
+    found = find_bottleneck([sample])
     assert found is not None
     return found
 
@@ -117,7 +117,7 @@ def test_a_data_bound_job(
     monkeypatch.setattr(Session, "collate", slow)
     sample = trained(make_run(training={**QUIET, "max_steps": 12}), run_engine, monkeypatch)
     found = verdict(alone(sample))
-    assert (found.kind, found.word) == ("data", "data-bound")
+    assert (found.kind, found.label) == ("data", "data-bound")
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ def test_a_job_starved_by_busy_processes(
             process.kill()
             process.wait()
     found = verdict(sample)
-    assert (found.kind, found.word) == ("starved", "starved by another process")
+    assert (found.kind, found.label) == ("starved", "starved by another process")
 
 
 class Clock:

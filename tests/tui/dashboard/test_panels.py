@@ -188,7 +188,7 @@ def test_an_ended_run_has_no_remaining_time() -> None:
 
 def test_events_show_the_newest_and_clean_them() -> None:
     events = tuple(Event(time=0.0, step=n, kind="error", message=f"{NASTY}{n}") for n in range(9))
-    view = RunView(RUN, events=events, oddities=("a torn line",))
+    view = RunView(RUN, events=events, warnings=("a torn line",))
     entries = entries_of(view)
     assert entries[0].message == "a torn line"
     shown = EventsLog().draw(entries, 80, 4).plain

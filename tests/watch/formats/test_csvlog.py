@@ -35,7 +35,7 @@ def test_lightnings_rows_of_training_and_evaluation(tmp_path: Path) -> None:
     assert points(view.train, "learning_rate") == [(9, 0.001)]
     assert points(view.evals, "val_loss") == [(19, 2)]
     assert (view.summary.tool, view.config) == ("Lightning CSV", {"hparams.lr": 0.001})
-    assert view.oddities == ()
+    assert view.warnings == ()
 
 
 def test_keras_counts_epochs(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_keras_counts_epochs(tmp_path: Path) -> None:
     assert points(view.train, "loss") == [(0, 2), (1, 1)]
     assert points(view.train, "accuracy") == [(0, 0.5), (1, 0.75)]
     assert points(view.evals, "val_loss") == [(0, 3), (1, 1.5)]
-    assert view.oddities == ("log.csv: has no steps; epochs are used as steps",)
+    assert view.warnings == ("log.csv: has no steps; epochs are used as steps",)
     assert view.summary.tool == "Keras CSV"
 
 
@@ -55,7 +55,7 @@ def test_quoted_cells_other_marks_and_words(tmp_path: Path) -> None:
     view = read_run(path, "csv")
     assert points(view.train, "loss") == [(1, 2), (2, 1.5)]
     assert view.train.names() == ("loss",)
-    assert view.oddities == ()
+    assert view.warnings == ()
 
 
 def test_a_header_that_changes_within_the_file(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_header_that_changes_within_the_file(tmp_path: Path) -> None:
     view = read_run(path, "csv")
     assert points(view.train, "loss") == [(1, 2), (2, 1)]
     assert points(view.train, "learning_rate") == [(2, 0.5)]
-    assert view.oddities == (
+    assert view.warnings == (
         "a.csv: 1 line has a different number of cells than the header",
         "a.csv: the header changes within the file",
     )
@@ -77,7 +77,7 @@ def test_a_file_that_grows_byte_by_byte(tmp_path: Path) -> None:
             file.write(bytes([byte]))
             drain(source)
     assert points(source.history.train.table(), "loss") == [(9, 2.5), (19, 2.25), (29, -1)]
-    assert source.oddities() == []
+    assert source.warnings() == []
 
 
 def test_a_metric_that_lightning_adds_is_no_oddity(tmp_path: Path) -> None:
@@ -88,11 +88,11 @@ def test_a_metric_that_lightning_adds_is_no_oddity(tmp_path: Path) -> None:
     drain(source)
     assert points(source.history.train.table(), "loss") == [(9, 2), (19, 1.5)]
     assert points(source.history.evals.table(), "val_loss") == [(19, 3)]
-    assert source.oddities() == []
+    assert source.warnings() == []
     put(path, "step,loss\n1,1\n")
     drain(source)
     assert points(source.history.train.table(), "loss") == [(1, 1)]
-    assert source.oddities() == [
+    assert source.warnings() == [
         "metrics.csv: replaced or truncated, and read again from its start"
     ]
 

@@ -74,7 +74,7 @@ def test_changed_bytes(tmp_path: Path, kind: str, data: st.DataObject) -> None:
     path.write_bytes(torn)
     source = opened(path)
     found = losses(source)
-    source.facts(), source.oddities(), FormatDetector().kind(path)
+    source.facts(), source.warnings(), FormatDetector().kind(path)
     if kind == "csv":
         safe = max(0, whole[:at].count(b"\n") - 1)
         if b"\n" in other or b'"' in other or at < len("step,loss\n"):
@@ -98,7 +98,7 @@ def test_garbage(tmp_path: Path, garbage: bytes, kind: str) -> None:
         path.write_bytes(content)
         source = opened(path)
         losses(source)
-        source.facts(), source.oddities(), FormatDetector().kind(path)
+        source.facts(), source.warnings(), FormatDetector().kind(path)
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.watch.formats.encoders import event, field, frame, scalar, tensor, varint
-from tui_trainer.watch.formats import protobuf
+from tui_trainer.watch.formats.encodings import protobuf
+from tui_trainer.watch.formats.encodings.tfevents import Frames, hparams, read_event
 from tui_trainer.watch.formats.record_columns import EVAL, RowBuilder, measure, number
-from tui_trainer.watch.formats.tfevents import Frames, hparams, read_event
 from tui_trainer.watch.tables import metric_names
 from tui_trainer.watch.tables.list_summary import spark, trend
 
@@ -83,14 +83,14 @@ def test_rows_of_one_step_are_one() -> None:
     rows.add(1, [("loss", 2.0)], time=5.0)
     rows.add(1, [("lr", math.inf), ("val_loss", 3.0)], epoch=0.5)
     rows.add(2, [("loss", math.nan)])
-    made = rows.take()
+    made = rows.take_rows()
     assert made is not None and made.kinds.tolist() == [1, EVAL, 1]
     assert made.columns["step"].tolist() == [1, 1, 2]
     assert made.columns["epoch"].tolist()[:2] == [0.5, 0.5]
     lr, loss = made.columns["lr"], made.columns["loss"]
     assert np.isnan(lr).all() and np.signbit(lr).tolist() == [False, True, True]
     assert loss[0] == 2 and np.signbit(loss).tolist() == [False, True, False]
-    assert rows.take() is None
+    assert rows.take_rows() is None
 
 
 def test_words_for_numbers() -> None:
@@ -102,6 +102,6 @@ def test_words_for_numbers() -> None:
 def test_course_and_trend() -> None:
     assert spark(np.arange(48.0)) == tuple(np.arange(24) * 2 + 0.5)
     assert spark(np.empty(0)) == ()
-    falling = np.concatenate([np.full(90, 9.0), np.full(15, 2.0), np.full(15, 1.0)])
-    assert trend(falling) == -0.5
+    descending = np.concatenate([np.full(90, 9.0), np.full(15, 2.0), np.full(15, 1.0)])
+    assert trend(descending) == -0.5
     assert trend(np.ones(3)) is None and trend(np.zeros(50)) is None

@@ -124,6 +124,6 @@ def test_what_did_not_change_is_not_opened_again(
         return opening(path, *args, **more)
 
     monkeypatch.setattr(Path, "open", noted)
-    monkeypatch.setattr(registry, "recognise", noted)
+    monkeypatch.setattr(registry, "detect", noted)
     assert scanner.scan().locations == first.locations
     assert opened == []

@@ -75,7 +75,7 @@ def test_several_runs_of_a_trackio_project(tmp_path: Path) -> None:
     assert points(view.evals, "val_loss") == [(s, -1) for s in range(5)]
     assert points(view.train, "time")[0] == (0, 1795269515.5)
     assert view.config == {"lr": 1e-4}
-    assert (view.summary.name, view.oddities) == ("b", ())
+    assert (view.summary.name, view.warnings) == ("b", ())
 
 
 def test_new_rows_and_new_runs_appear_and_the_writer_is_never_held_up(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_new_rows_and_new_runs_appear_and_the_writer_is_never_held_up(tmp_path: 
         log(writer, "new", 0)
         writer.commit()
         assert [p.name for p in scanner.scan().locations.values()] == ["a", "new"]
-    assert source.oddities() == []
+    assert source.warnings() == []
 
 
 def test_more_rows_than_one_slice(tmp_path: Path) -> None:
@@ -148,8 +148,8 @@ def test_a_database_that_is_cut_off_says_so_and_breaks_nothing(tmp_path: Path) -
         assert len(source.history.train.table()) == 4
     path.write_bytes(whole[:5000])
     drain(source)
-    assert len(source.oddities()) == 1
-    assert source.oddities()[0].startswith("mlflow.db: cannot be read: ")
+    assert len(source.warnings()) == 1
+    assert source.warnings()[0].startswith("mlflow.db: cannot be read: ")
 
 
 def test_another_programs_database_is_no_run(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_mlflows_files_grow_and_go_back(tmp_path: Path) -> None:
         file.write(".0 2\n")
     drain(source)
     assert points(source.history.train.table(), "loss") == [(0, 9), (2, 8)]
-    assert source.oddities() == ["metrics: 1 line is not time, value and step"]
+    assert source.warnings() == ["metrics: 1 line is not time, value and step"]
 
 
 def test_a_write_to_one_run_is_no_change_of_the_others(tmp_path: Path) -> None:

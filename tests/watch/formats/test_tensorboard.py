@@ -11,7 +11,7 @@ import pytest
 
 from tests.watch.formats.encoders import crc32c, event, field, frame, scalar, tensor, tfevents
 from tests.watch.formats.reading import Points, drain, points, read_run
-from tui_trainer.watch.formats import crc32c as crc32c_module
+from tui_trainer.watch.formats.encodings import crc32c as crc32c_module
 from tui_trainer.watch.formats.tensorboard import TensorBoardSource
 
 DATA = Path(__file__).parent / "data"
@@ -47,7 +47,7 @@ def test_a_file_that_tensorboardx_wrote() -> None:
     assert view.config == {"args.learning_rate": 0.0001, "args.output_dir": "out"}
     assert view.lacks == ("gradient norm", "state", "checkpoints")
     assert view.summary.tool == "TensorBoard"
-    assert view.oddities == ()
+    assert view.warnings == ()
 
 
 def test_scalars_as_tensors(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_what_is_no_number_is_passed_over(tmp_path: Path) -> None:
     put(tmp_path, 1, event(1e9, 1, picture, spectrum), *losses(1, 2))
     view = read_run(tmp_path, "tensorboard")
     assert view.train.names() == ("loss",)
-    assert view.oddities == ()
+    assert view.warnings == ()
 
 
 def test_a_restart_replaces_what_it_goes_back_over(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_restart_replaces_what_it_goes_back_over(tmp_path: Path) -> None:
     view = read_run(tmp_path, "tensorboard")
     assert points(view.train, "loss") == [(1, 1), (2, 2), (3, 103), (4, 104)]
     assert view.resumed_at == (3,)
-    assert len(view.oddities) == 1 and "steps went back once" in view.oddities[0]
+    assert len(view.warnings) == 1 and "steps went back once" in view.warnings[0]
 
 
 def test_metrics_with_clocks_of_their_own(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_two_writers_at_once(tmp_path: Path) -> None:
     view = read_run(tmp_path, "tensorboard")
     assert points(view.train, "loss") == [(s, s) for s in range(7)]
     assert view.resumed_at == ()
-    assert view.oddities == (
+    assert view.warnings == (
         "several processes wrote at once; of rows with one step the last one read is kept",
     )
 
@@ -109,7 +109,7 @@ def test_a_file_that_grows_byte_by_byte(tmp_path: Path) -> None:
             seen.append(points(source.history.train.table(), "loss"))
     assert [len(found) for found in seen] == sorted(len(found) for found in seen)
     assert seen[-1] == [(s, s) for s in range(1, 6)]
-    assert source.oddities() == []
+    assert source.warnings() == []
 
 
 def test_a_torn_end_is_told_once_and_waits_for_the_rest(tmp_path: Path) -> None:
@@ -120,13 +120,13 @@ def test_a_torn_end_is_told_once_and_waits_for_the_rest(tmp_path: Path) -> None:
     os.utime(path, (time.time() - 100,) * 2)
     source = TensorBoardSource(tmp_path)
     drain(source)
-    assert source.oddities() == [f"{path.name}: the last record is cut off"]
+    assert source.warnings() == [f"{path.name}: the last record is cut off"]
     assert not source.settle()
     with path.open("ab") as file:
         file.write(rest[20:])
     drain(source)
     assert points(source.history.train.table(), "loss") == [(1, 1), (2, 2), (3, 3)]
-    assert source.oddities() == []
+    assert source.warnings() == []
 
 
 @pytest.mark.parametrize("where", [40, 70, 100, 140])
@@ -139,7 +139,7 @@ def test_damage_is_passed_over_and_said(tmp_path: Path, where: int) -> None:
     found = points(source.history.train.table(), "loss")
     assert set(found) < {(s, s) for s in range(1, 30)}
     assert len(found) >= 27
-    assert len(source.oddities()) == 1 and "damaged" in source.oddities()[0]
+    assert len(source.warnings()) == 1 and "damaged" in source.warnings()[0]
 
 
 def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
     put(tmp_path, 1, *losses(7, 8, start=5e8))
     drain(source)
     assert points(source.history.train.table(), "loss") == [(7, 7), (8, 8)]
-    assert source.oddities() == [
+    assert source.warnings() == [
         "an event file was replaced or truncated, and all were read again"
     ]  # fmt: skip
 

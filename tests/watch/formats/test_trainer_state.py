@@ -64,7 +64,7 @@ def test_a_new_checkpoint_continues_the_chart(tmp_path: Path) -> None:
     assert source.history is history, "only the new rows are added"
     assert points(history.train.table(), "loss") == [(s, s) for s in range(10, 110, 10)]
     assert source.facts().status == "completed"
-    assert source.oddities() == []
+    assert source.warnings() == []
 
 
 def test_another_story_is_told_anew(tmp_path: Path) -> None:
@@ -93,13 +93,13 @@ def test_a_half_written_file_leaves_the_chart_as_it_is(tmp_path: Path) -> None:
         file.write_bytes(whole[:cut])
         drain(source)
         assert len(source.history.train.table()) == 2
-    assert source.oddities() == [], "it is being written"
+    assert source.warnings() == [], "it is being written"
     os.utime(file, (time.time() - 60,) * 2)
     drain(source)
-    assert source.oddities() == ["trainer_state.json: cut off, or not a trainer_state.json"]
+    assert source.warnings() == ["trainer_state.json: cut off, or not a trainer_state.json"]
     file.write_bytes(whole)
     drain(source)
-    assert source.oddities() == []
+    assert source.warnings() == []
 
 
 def test_nan_literals_and_the_last_rows_sum(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_every_series_of_real_logs_is_right(log: Path) -> None:
             assert points(table, name) == sorted(expected[theirs].items()), name
             seen += 1
     assert seen == len(expected)
-    assert view.oddities == () or all("without a step" in said for said in view.oddities)
+    assert view.warnings == () or all("without a step" in said for said in view.warnings)
 
 
 def test_rows_since_the_newest_checkpoint_come_from_tensorboard(tmp_path: Path) -> None:
@@ -190,9 +190,9 @@ def test_a_file_that_was_cut_off_for_good_shows_its_whole_rows(tmp_path: Path) -
     drain(source)
     history = source.history
     assert points(history.train.table(), "loss") == [(10, 10), (20, 20)]
-    assert source.oddities() == ["trainer_state.json: cut off, or not a trainer_state.json"]
+    assert source.warnings() == ["trainer_state.json: cut off, or not a trainer_state.json"]
     file.write_bytes(whole)
     drain(source)
     assert source.history is history
     assert points(history.train.table(), "loss") == [(10, 10), (20, 20), (30, 30)]
-    assert source.oddities() == []
+    assert source.warnings() == []

@@ -47,7 +47,7 @@ def test_records_over_several_blocks(tmp_path: Path) -> None:
     path.write_bytes(wandb_log(*rows(1), long, *rows(*range(3, 900))))
     view = read_run(path, "wandb")
     assert points(view.train, "loss") == [(s, s) for s in range(1, 900)]
-    assert view.oddities == ()
+    assert view.warnings == ()
 
 
 def test_a_loops_own_step_counts(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_file_that_grows(tmp_path: Path) -> None:
             file.write(whole[at : at + 7])
             drain(source)
     assert points(source.history.train.table(), "loss") == [(s, s) for s in range(40)]
-    assert source.oddities() == []
+    assert source.warnings() == []
 
 
 def test_a_damaged_block_costs_its_rows_and_no_more(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_damaged_block_costs_its_rows_and_no_more(tmp_path: Path) -> None:
     found = points(source.history.train.table(), "loss")
     assert set(found) < {(s, s) for s in range(3000)}
     assert (0, 0) in found and (2999, 2999) in found and len(found) > 1800
-    assert len(source.oddities()) == 1 and "damaged" in source.oddities()[0]
+    assert len(source.warnings()) == 1 and "damaged" in source.warnings()[0]
 
 
 def test_other_messages_are_passed_over(tmp_path: Path) -> None:
@@ -92,4 +92,4 @@ def test_other_messages_are_passed_over(tmp_path: Path) -> None:
     path.write_bytes(wandb_log(field(7, field(1, 3)), *rows(1), field(4, b"output"), b"\xff\xff"))
     view = read_run(path, "wandb")
     assert points(view.train, "loss") == [(1, 1)]
-    assert view.oddities == ("run-x.wandb: 1 record is damaged; left out",)
+    assert view.warnings == ("run-x.wandb: 1 record is damaged; left out",)

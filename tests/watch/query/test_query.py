@@ -120,7 +120,7 @@ def test_an_order_and_its_opposite_never_agree(value: float, sign: str) -> None:
 @given(st.lists(st.none() | st.floats(), max_size=30), st.booleans())
 def test_order_is_stable_and_the_unknown_come_last(values: list[float | None], fall: bool) -> None:
     runs = [replace(RUN, path=Path(f"/{at}"), loss=value) for at, value in enumerate(values)]
-    ordered = fields.arrange(runs, "loss", fall)
+    ordered = fields.sort_runs(runs, "loss", fall)
     assert sorted(map(id, ordered)) == sorted(map(id, runs))
     known = [run.loss for run in ordered if run.loss is not None and run.loss == run.loss]
     assert known == sorted(known, reverse=fall)
@@ -134,5 +134,5 @@ def test_order_is_stable_and_the_unknown_come_last(values: list[float | None], f
 def test_every_field_orders_any_run() -> None:
     bare = RunSummary(Path("/x"), "x", "x", "csv", "unknown")
     for name in fields.BY_NAME:
-        assert len(fields.arrange([RUN, bare], name, True, 2000.0)) == 2
-    assert fields.arrange([RUN, bare], None, True) == [bare, RUN]
+        assert len(fields.sort_runs([RUN, bare], name, True, 2000.0)) == 2
+    assert fields.sort_runs([RUN, bare], None, True) == [bare, RUN]

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import json
 import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.watch.folders import NEVER, Sink, focused, is_focused, make_run, watching
-from tui_trainer.contracts.advice import AdvisorSettings
+from tests.watch.folders import NEVER, PATIENCE, Sink, focused, is_focused, make_run, watching
+from tui_trainer.advisor.advisor import Advisor
+from tui_trainer.advisor.record_values import RecordValues
+from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.watch.folder_watcher import FolderWatcher
 from tui_trainer.watch.runs import background_advice
 from tui_trainer.watch.runs.background_advice import BackgroundAdvice
 from tui_trainer.watch.runs.foreign_advice import ForeignAdvice
-from tui_trainer.watch.snapshots import FolderView, RunView
+from tui_trainer.watch.snapshots import MISSING, FolderView, MetricTable, RunSummary, RunView
+from tui_trainer.watch.tables.growing_table import GrowingTable
 
 
 def write(path: Path, first: int, last: int, risen_from: int = 1 << 60) -> None:
     with path.open("a") as lines:
         for step in range(first, last):
-            wobble = 0.02 * math.sin(step * 12.9898) + 0.01 * math.sin(step * 78.233)
-            loss = 1 + 2 * math.exp(-step / 60) + wobble + 1.5 * (step >= risen_from)
-            lines.write(json.dumps({"step": step, "train_loss": loss, "lr": 1e-3}) + "\n")
+            row = {"step": step, "train_loss": loss_at(step, risen_from), "lr": 1e-3}
+            lines.write(json.dumps(row) + "\n")
 
 
 def is_advised(view: FolderView) -> bool:
@@ -31,6 +39,38 @@ def is_advised(view: FolderView) -> bool:
 
 def kinds(view: FolderView) -> list[str]:
     return [one.kind for one in focused(view).advice or ()]
+
+
+def loss_at(step: int, risen_from: int) -> float:
+    wobble = 0.02 * math.sin(step * 12.9898) + 0.01 * math.sin(step * 78.233)
+    return 1 + 2 * math.exp(-step / 60) + wobble + 1.5 * (step >= risen_from)
+
+
+def view_of(table: MetricTable) -> RunView:
+    summary = RunSummary(Path("/runs/one"), "one", "one", "jsonl", "")
+    return RunView(summary, train=table)
+
+
+def table_of(rows: int, risen_from: int = 1 << 60) -> MetricTable:
+    steps = np.arange(1.0, rows + 1)
+    losses = np.array([loss_at(step, risen_from) for step in range(1, rows + 1)])
+    return MetricTable({"step": steps, "loss": losses, "learning_rate": np.full(rows, 1e-3)})
+
+
+@contextmanager
+def at_work(settings: AdvisorSettings | None = None) -> Iterator[BackgroundAdvice]:
+    advice = BackgroundAdvice(settings or AdvisorSettings(), lambda: None)
+    try:
+        yield advice
+    finally:
+        advice.stop()
+
+
+def becomes(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def whole(sink: Sink, rows: int) -> RunView:
@@ -65,16 +105,19 @@ def test_a_run_with_an_advisor_of_its_own_keeps_its_advice(tmp_path: Path) -> No
         json.dumps({"time": 0, "step": 0, "kind": "setup", "detail": {"advised": True}}) + "\n"
     )
     write(folder / "metrics.jsonl", 1, 301, risen_from=201)
-    advice = BackgroundAdvice(AdvisorSettings())
     with watching(tmp_path) as (_, sink):
         view = focused(sink.wait(is_focused("mine", 300)))
     assert view.advice == () and not view.advice_computed
-    assert not advice.wants(view) and advice.complete(view) is view
+    with at_work() as advice:
+        advice.request(view)
+        assert advice.complete(view) is view
 
 
-def test_settings_turn_it_off_and_long_runs_are_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_turn_it_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(self: ForeignAdvice, view: RunView) -> None:
+        raise AssertionError("computed although it is turned off")
+
+    monkeypatch.setattr(ForeignAdvice, "update", forbidden)
     write(tmp_path / "other.jsonl", 1, 301, risen_from=201)
     off = AdvisorSettings(enabled=False)
     sink = Sink()
@@ -82,11 +125,104 @@ def test_settings_turn_it_off_and_long_runs_are_left_out(
     watcher.start()
     view = focused(sink.wait(is_focused("other.jsonl", 300)))
     watcher.stop()
-    assert view.advice is None
-    assert not BackgroundAdvice(off).wants(view)
-    assert BackgroundAdvice(AdvisorSettings()).wants(view)
-    monkeypatch.setattr(background_advice, "MOST_ROWS", 299)
-    assert not BackgroundAdvice(AdvisorSettings()).wants(view)
+    assert view.advice is None and view.warnings == ()
+
+
+def test_a_long_run_is_judged_from_means_and_the_view_says_of_how_many_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background_advice, "MOST_ROWS", 600)
+    write(tmp_path / "other.jsonl", 1, 2002, risen_from=1601)
+    with watching(tmp_path, poll=NEVER) as (_, sink):
+        run = focused(sink.wait(is_advised))
+    assert len(run.train) == 2001
+    assert (run.advice_rows, run.advice_rows_per_mean) == (2000, 4)
+    divergence = next(one for one in run.advice or () if one.kind == "divergence")
+    assert 1601 <= divergence.step <= 1700
+
+
+def test_the_advisor_receives_at_most_so_many_rows_and_a_growing_run_only_its_new_ones() -> None:
+    growing, at_once = ForeignAdvice(most_rows=600), ForeignAdvice(most_rows=600)
+    judged = []
+    for rows in (900, 1100, 1199):
+        judged.append(sum(1 for _ in growing.update(view_of(table_of(rows)))))
+        assert growing.rows == rows // 2 and growing.rows_per_mean == 2
+        assert growing.rows_covered == rows // 2 * 2
+    assert judged == [3, 0, 0], "slices of 128 rows"
+    for _ in at_once.update(view_of(table_of(1199))):
+        pass
+    assert growing.reports == at_once.reports
+    for _ in growing.update(view_of(table_of(1201))):
+        pass
+    assert (growing.rows, growing.rows_per_mean) == (300, 4)
+
+
+def test_single_rows_after_merged_ones_are_merged_as_well() -> None:
+    """The end of a thinned table holds single rows, which scatter more than means do."""
+    thin = GrowingTable(most=256)
+    exact = table_of(1040)
+    thin.extend({name: column[:1000] for name, column in exact.columns.items()})
+    for row in range(1000, 1040):
+        thin.extend({name: column[row : row + 1] for name, column in exact.columns.items()})
+        thin.table()
+    table = thin.table()
+    assert table.weights is not None and {1, table.thinning} < set(table.weights.tolist())
+    advice = ForeignAdvice()
+    for _ in advice.update(view_of(table)):
+        pass
+    assert advice.rows_per_mean == table.thinning
+    assert advice.rows == 1040 // table.thinning
+    assert advice.rows_covered == advice.rows * table.thinning
+
+
+def test_means_leave_out_what_is_not_finite_and_keep_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nan = math.nan
+    losses = np.array([1.0, nan, nan, nan, MISSING, MISSING, 2.0, 4.0])
+    table = MetricTable({"step": np.arange(8.0), "loss": losses, "time": np.arange(8.0) * 10})
+    seen = []
+
+    def observe(self: Advisor, row: RecordValues) -> list[Advice]:
+        seen.append((row.step, row.loss, row.nonfinite, row.time))
+        return []
+
+    monkeypatch.setattr(Advisor, "observe", observe)
+    for _ in ForeignAdvice(most_rows=4).update(view_of(table)):
+        pass
+    assert seen == [
+        (1, 1.0, (), 10.0), (3, None, ("loss",), 30.0), (5, None, (), 50.0), (7, 3.0, (), 70.0),
+    ]  # fmt: skip
+
+
+def test_computing_does_not_hold_up_the_watcher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+
+    def slow(self: ForeignAdvice, view: RunView) -> Iterator[None]:
+        release.wait(PATIENCE)
+        yield
+
+    monkeypatch.setattr(ForeignAdvice, "update", slow)
+    file = tmp_path / "other.jsonl"
+    write(file, 1, 301)
+    with watching(tmp_path) as (_, sink):
+        sink.wait(is_focused("other.jsonl", 300))
+        write(file, 301, 311)
+        assert focused(sink.wait(is_focused("other.jsonl", 310))).advice is None
+        release.set()
+        sink.wait(is_advised)
+
+
+def test_another_run_is_judged_as_soon_as_it_is_chosen() -> None:
+    first = view_of(table_of(20_000))
+    second = replace(view_of(table_of(300)), summary=replace(first.summary, path=Path("/runs/b")))
+    with at_work() as advice:
+        advice.request(first)
+        advice.request(second)
+        becomes(lambda: advice.complete(second).advice_computed)
+        assert advice.complete(first) is first
 
 
 def test_a_run_that_cannot_be_judged_says_so_and_is_still_shown(
@@ -95,11 +231,11 @@ def test_a_run_that_cannot_be_judged_says_so_and_is_still_shown(
     def broken(self: ForeignAdvice, view: RunView) -> None:
         raise RuntimeError("broken rule")
 
-    monkeypatch.setattr(ForeignAdvice, "take", broken)
+    monkeypatch.setattr(ForeignAdvice, "update", broken)
     write(tmp_path / "other.jsonl", 1, 301)
 
     def says_so(view: FolderView) -> bool:
-        return any("no advice on this run" in one for one in focused(view).oddities)
+        return any("no advice on this run" in one for one in focused(view).warnings)
 
     with watching(tmp_path, poll=NEVER) as (_, sink):
         sink.wait(lambda view: view.focused is not None and says_so(view))
@@ -112,11 +248,11 @@ def test_a_view_stays_the_same_object_until_something_changes(tmp_path: Path) ->
     with watching(tmp_path, poll=NEVER) as (_, sink):
         sink.wait(is_focused("other.jsonl", 300))
         plain = whole(sink, 300)
-    advice = BackgroundAdvice(AdvisorSettings())
-    assert advice.complete(plain) is plain and advice.wants(plain)
-    while not advice.work(plain):
-        pass
-    assert not advice.wants(plain), "nothing has changed"
-    completed = advice.complete(plain)
-    assert completed is advice.complete(plain) and completed.advice_computed
+    with at_work() as advice:
+        assert advice.complete(plain) is plain
+        advice.request(plain)
+        becomes(lambda: advice.complete(plain).advice_computed)
+        completed = advice.complete(plain)
+        advice.request(plain)
+        assert completed is advice.complete(plain)
     assert completed.advice is not None and completed.advice[-1].kind == "divergence"

@@ -61,12 +61,12 @@ class Run:
         """What stands after so many seconds of looks, one a second."""
         for _ in range(int(seconds)):
             self.clock += 1.0
-            self.hang_detector.look(self.state, status or self.state.state, self.info, self.clock)
+            self.hang_detector.check(self.state, status or self.state.state, self.info, self.clock)
         return self.hang_detector.stalled
 
-    def say(self, *said: Advice) -> None:
+    def report(self, *advice: Advice) -> None:
         with atomic.appending(self.folder.events_file) as events:
-            for one in said:
+            for one in advice:
                 detail = msgspec.to_builtins(one)
                 events.append(Event(time=time.time(), step=1, kind="advice", detail=detail))
 
@@ -155,7 +155,7 @@ def test_a_hang_that_was_there_before_is_seen_at_the_first_look(make: Callable[.
             lines.write(msgspec.json.encode({**row, "time": row["time"] - 60}) + b"\n")
     run.set(updated_at=time.time() - 60)
     late = HangDetector(run.folder)
-    late.look(run.state, "training", run.info, 0.0)
+    late.check(run.state, "training", run.info, 0.0)
     assert late.stalled is not None
 
 
@@ -219,11 +219,11 @@ def advice(kind: Any, urgency: Any = "critical", status: Any = "raised") -> Advi
 
 def test_critical_advice_is_seen_even_if_it_is_soon_over(make: Callable[..., Run]) -> None:
     run = make()
-    run.say(advice("non_finite"), advice("non_finite", status="closed"), advice("stalled"))
-    run.say(advice("plateau", "low"), advice("divergence", "high"))
+    run.report(advice("non_finite"), advice("non_finite", status="closed"), advice("stalled"))
+    run.report(advice("plateau", "low"), advice("divergence", "high"))
     run.after(1)
     assert [one.kind for one in run.hang_detector.critical] == ["non_finite"]
-    run.say(advice("divergence", "critical", "updated"))
+    run.report(advice("divergence", "critical", "updated"))
     run.after(1)
     assert [one.kind for one in run.hang_detector.critical] == ["non_finite", "divergence"]
 
@@ -257,7 +257,7 @@ def test_a_clock_that_is_set_back_hides_neither_a_hang_nor_advice(
     monkeypatch.setattr(time, "time", lambda: real() - 86_400)
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: create_time(self) - 86_400)
     run.steps(40)
-    run.say(advice("divergence"))
+    run.report(advice("divergence"))
     found = run.after(15)
     assert found is not None and found.kind == "stalled"
     assert [one.kind for one in run.hang_detector.critical] == ["divergence"]

@@ -35,7 +35,7 @@ def test_a_thinned_log_is_of_the_whole_file_and_dense_at_its_end(first: int, mor
     """Whether it is read as it grows or afterwards."""
     kept = RecordLog(Path("nowhere"), HardwareSample, 20, thin=True)
     for at in range(first + more):
-        kept._take(at + 1, b'{"time": %d}' % at)
+        kept._add(at + 1, b'{"time": %d}' % at)
     found = [sample.time for sample in kept._kept]
     assert len(found) <= 20 and found[0] == 0
     assert found == sorted(set(found))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_trainer.tui.runs.compare_table import contrast_text
-from tui_trainer.watch.runs.run_diff import ResultRow, contrast, differing_config
+from tui_trainer.watch.runs.run_diff import ResultRow, compare_runs, differing_config
 from tui_trainer.watch.snapshots import RunSummary, RunView
 from tui_trainer.watch.tables.metrics_file import MetricsFile
 
@@ -34,8 +34,8 @@ def view(tmp_path: Path, name: str, losses: list[float], **config: Any) -> RunVi
 def test_the_better_value_is_told_with_its_step(tmp_path: Path) -> None:
     a = view(tmp_path, "a", [3.0, 1.0, 2.0], **{"lora.rank": 8, "seed": 1})
     b = view(tmp_path, "b", [3.0, 2.0, 1.5, 1.4], **{"lora.rank": 16, "seed": 1, "extra": None})
-    found = contrast([a, b])
-    measures = {measure.name: measure for measure in found.measures}
+    found = compare_runs([a, b])
+    measures = {measure.name: measure for measure in found.results}
     best, final = measures["best loss"], measures["final loss"]
     assert best.values == (1.0, 1.4) and best.steps == (2.0, 4.0) and best.best == (0,)
     assert final.values == (2.0, 1.4) and final.best == (1,)
@@ -49,7 +49,7 @@ def test_the_better_value_is_told_with_its_step(tmp_path: Path) -> None:
 
 def test_of_accuracy_more_is_better(tmp_path: Path) -> None:
     views = [view(tmp_path, "a", [3.0]), view(tmp_path, "b", [2.0])]
-    measures = {measure.name: measure.better for measure in contrast(views).measures}
+    measures = {measure.name: measure.better for measure in compare_runs(views).results}
     assert measures["best val_accuracy"] == "high" and measures["best val_loss"] == "low"
 
 

@@ -88,7 +88,7 @@ def test_a_training_run_of_ours(tmp_path: Path) -> None:
     assert [event.message for event in view.events] == ["hello"]
     assert view.hardware[0].cpu_percent == 40.0
     assert view.commandable
-    assert view.oddities == ()
+    assert view.warnings == ()
     summary = view.summary
     assert (summary.id, summary.name, summary.status) == ("r1", "demo", "training")
     assert (summary.step, summary.total_steps, summary.loss) == (3, 10, 2.0)
@@ -148,7 +148,7 @@ def test_damaged_files_are_said_and_the_rest_is_shown(tmp_path: Path) -> None:
     assert view.summary.status == "unknown"
     assert len(view.train) == 2
     assert len(view.events) == 1
-    assert view.oddities == (
+    assert view.warnings == (
         "run.json cannot be read: not JSON: Input data was truncated",
         "state.json cannot be read: Expected `object`, got `array`",
         "metrics.jsonl: 1 line not JSON (line 2)",
@@ -169,12 +169,12 @@ def test_a_metrics_file_that_cannot_be_read_is_said(
     reader = reader_of(folder)
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
-        assert read_all(reader).oddities == (
+        assert read_all(reader).warnings == (
             "run.json cannot be read: Permission denied",
             "metrics.jsonl cannot be read: Permission denied",
         )
         assert "Permission denied" in reader.view().summary.problem
-    assert read_all(reader).oddities == ()
+    assert read_all(reader).warnings == ()
     assert len(reader.view().train) == 1
 
 
@@ -185,7 +185,7 @@ def test_other_peoples_file(tmp_path: Path) -> None:
     assert view.summary.kind == "jsonl"
     assert view.summary.status == "unknown"
     assert (view.summary.step, view.summary.loss) == (3, 3.0)
-    assert view.oddities == (
+    assert view.warnings == (
         "log.jsonl: steps went back once, last from 5 to 3; the later rows are kept",
     )
     assert view.resumed_at == (3.0,)
@@ -203,7 +203,7 @@ def test_a_last_line_without_a_newline_counts_once_the_file_is_quiet(tmp_path: P
     with path.open("a") as file:
         file.write('\n{"step":3,"loss":1}\n')
     assert read_all(reader).train.column("step").tolist() == [1, 2, 3]
-    assert reader.view().oddities == ()
+    assert reader.view().warnings == ()
 
 
 def test_a_torn_last_line_is_said_until_it_is_whole(tmp_path: Path) -> None:
@@ -211,11 +211,11 @@ def test_a_torn_last_line_is_said_until_it_is_whole(tmp_path: Path) -> None:
     path.write_text('{"step":1,"loss":3}\n{"step":2,"lo')
     age(path, 10)
     reader = reader_of(path, "jsonl")
-    assert read_all(reader).oddities == ("log.jsonl: the last line is cut off",)
+    assert read_all(reader).warnings == ("log.jsonl: the last line is cut off",)
     assert reader.read() == (False, False)
     with path.open("a") as file:
         file.write('ss":2}\n')
-    assert read_all(reader).oddities == ()
+    assert read_all(reader).warnings == ()
     assert len(reader.view().train) == 2
 
 
@@ -226,7 +226,7 @@ def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
     old = read_all(reader)
     path.write_text('{"step":4,"loss":7}\n')
     assert read_all(reader).train.column("loss").tolist() == [7]
-    assert reader.view().oddities == (
+    assert reader.view().warnings == (
         "log.jsonl: the file was replaced or truncated, and read again from its start",
     )
     assert old.train.column("loss").tolist() == list(range(9))

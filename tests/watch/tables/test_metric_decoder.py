@@ -58,7 +58,7 @@ class Slow:
 
     def add(self, record: dict[str, Any]) -> None:
         row = row_of(record)
-        if not row.keys() - metric_names.PLACES:
+        if not row.keys() - metric_names.INDEX_COLUMNS:
             return
         self.count += 1
         if not math.isnan(row.get("step", math.nan)):
@@ -79,7 +79,7 @@ class Slow:
                 self.evals = [r for r in self.evals if r["step"] < row["step"]]
             self.put(self.train, mine)
         if is_eval:
-            keep = metric_names.PLACES
+            keep = metric_names.INDEX_COLUMNS
             self.put(
                 self.evals,
                 {n: v for n, v in row.items() if not both or metric_names.is_eval(n) or n in keep},
@@ -315,8 +315,8 @@ def test_odd_lines_are_counted_with_the_first() -> None:
     decoder = MetricDecoder()
     data = lines({"step": 1, "loss": 1}, "", "x", '{"step"', {"note": "hi"}, {"step": 2, "loss": 1})
     assert sum(len(rows) for rows in decoder.feed(data)) == 2
-    assert (decoder.odd.unreadable, decoder.odd.first_unreadable) == (2, 3)
-    assert decoder.odd.numberless == 1
+    assert (decoder.problems.unreadable, decoder.problems.first_unreadable) == (2, 3)
+    assert decoder.problems.numberless == 1
 
 
 @pytest.mark.parametrize("bad", [b"garbage", b'{"step": 7, "loss": "x"}', b'{"step":1}{"step":2}'])
@@ -352,4 +352,4 @@ def test_too_many_fields_do_not_fill_the_memory() -> None:
     table = history.train.table()
     assert len(table.columns) <= metric_decoder.MOST_COLUMNS
     assert len(table) == 2000
-    assert decoder.odd.columns_over
+    assert decoder.problems.columns_over

@@ -15,7 +15,7 @@ import msgspec
 from tui_trainer.cli import output
 from tui_trainer.cli.doctor import repairs
 from tui_trainer.cli.doctor.repairs import MissingItem
-from tui_trainer.hardware.system_info import SystemInfo, machine_facts
+from tui_trainer.hardware.system_info import SystemInfo, system_info
 from tui_trainer.launch.engine_process import NEEDED, REPAIR
 from tui_trainer.store import paths
 from tui_trainer.text import formats
@@ -86,7 +86,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 def check(runs_dir: Path) -> Diagnosis:
     """Collect everything; takes as long as importing torch."""
-    system = machine_facts(_nearest_existing(runs_dir))
+    system = system_info(_nearest_existing(runs_dir))
     torch = ask_torch()
     terminal = terminal_facts()
     base = _builtin_base()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tui_trainer.advisor.event_history import told
+from tui_trainer.advisor.event_history import read_events
 from tui_trainer.advisor.job_facts import facts_of
 from tui_trainer.advisor.replay import Replay, parse, replay
 from tui_trainer.cli import common, output
@@ -56,7 +56,7 @@ def advise(context: click.Context, run: str, history: bool, as_json: bool) -> No
         output.message(f"{formats.plural(skipped, 'line')} skipped: not JSON")
     if found.lacks:
         output.message(f"not recorded: {_joined(found.lacks)}; rules that need them are skipped")
-    reports = found.said if history else found.advice
+    reports = found.reports if history else found.advice
     if as_json:
         output.document(reports)
     elif reports:
@@ -113,15 +113,15 @@ def _of_another_tool(location: RunLocation, settings: AdvisorSettings | None) ->
 
     view = read_whole(location)
     advisor = ForeignAdvice(settings)
-    for _ in advisor.take(view):
+    for _ in advisor.update(view):
         pass
     if view.summary.problem and not advisor.rows:
         raise UserError(f"{location.path} ({view.summary.tool}): {view.summary.problem}", 1)
     if not advisor.rows:
         raise UserError(f"{location.path} ({view.summary.tool}) has no training loss")
-    if view.train.thinning > 1:
-        rows = formats.count(view.train.thinning)
-        output.message(f"the run is long: the advisor gets means of {rows} rows each")
+    if advisor.rows_per_mean > 1:
+        rows = formats.count(advisor.rows_per_mean)
+        output.message(f"the run is long: the advisor receives means of {rows} rows")
     return advisor.result(lacking(view)), 0
 
 
@@ -156,7 +156,7 @@ def _context_of(folder: RunFolder) -> _RunContext:
     """The context of one of our own runs; the advisor's settings are those of its job."""
     info, state = folder.info(), folder.state()
     events = folder.events()
-    history = told(events)
+    history = read_events(events)
     rollbacks = tuple(event.message for event in events if event.kind == "rollback")
     total = state.total_steps if state else None
     facts = facts_of(info.job, total, history.usual_rate) if info else JobFacts()

@@ -44,12 +44,12 @@ def diff(context: click.Context, names: tuple[str, ...], as_json: bool) -> None:
         raise UserError("runs diff needs two or more runs, such as tui-trainer runs diff A B")
     from tui_trainer.watch.runs.resolve import find_location
     from tui_trainer.watch.runs.run_details import read_whole
-    from tui_trainer.watch.runs.run_diff import contrast
+    from tui_trainer.watch.runs.run_diff import compare_runs
 
     runs_dir = common.runs_dir(context)
     locations = [find_location(name, runs_dir) for name in names]
     views = [read_whole(location) for location in locations]
-    found = contrast(views)
+    found = compare_runs(views)
     if as_json:
         output.document(_document(views, found))
     else:
@@ -74,7 +74,7 @@ def _document(views: list[RunView], found: RunDiff) -> dict[str, Any]:
                 "better": measure.better or None,
                 "best": measure.best,
             }
-            for measure in found.measures
+            for measure in found.results
         ],
     }
 
@@ -86,7 +86,7 @@ def _text(views: list[RunView], found: RunDiff) -> str:
         rows.append(["tool", *(view.summary.tool for view in views)])
     if any(view.summary.problem for view in views):
         rows.append(["problem", *(view.summary.problem or formats.MISSING for view in views)])
-    rows += [[measure.name, *_values(measure)] for measure in found.measures]
+    rows += [[measure.name, *_values(measure)] for measure in found.results]
     rows.append([""] * len(headers))
     rows += [
         [item.key, *(formats.MISSING if value is None else value for value in item.values)]

@@ -84,8 +84,8 @@ def _chosen(folder: Path, conditions: str, order: str) -> tuple[list[RunSummary]
         for item in summaries
         if wanted.matches(item.summary, now, configs.get(item.location.path))
     ]
-    falling = bool(name) and fields.BY_NAME[name].falling != order.startswith("-")
-    return fields.arrange(found, name or None, falling, now), len(summaries)
+    falling = bool(name) and fields.BY_NAME[name].descending != order.startswith("-")
+    return fields.sort_runs(found, name or None, falling, now), len(summaries)
 
 
 def _config_of(location: RunLocation) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def summary(run: RunSummary) -> dict[str, Any]:
 
 def everything(location: RunLocation) -> dict[str, Any]:
     """A run as `runs show` prints it."""
-    found = run_details.dossier_of(location, thorough=True)
+    found = run_details.read_details(location, thorough=True)
     view = found.view
     folder = RunFolder(location.path)
     last = last_metrics(folder) if location.kind == "run" else LastMetrics()
@@ -90,7 +90,7 @@ def everything(location: RunLocation) -> dict[str, Any]:
         "evaluation": found.evaluation,
         "config": dict(view.config or flat_config.config_of(location.path)),
         "lacks": view.lacks,
-        "oddities": view.oddities,
+        "oddities": view.warnings,
         "events": view.events,
         "checkpoints": [asdict(item) for item in found.checkpoints],
         "hardware": [asdict(item) for item in run_details.measured(view.hardware)],

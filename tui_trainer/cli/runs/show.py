@@ -112,9 +112,11 @@ def _configuration(found: dict[str, Any]) -> list[tuple[str, list[tuple[str, str
     if isinstance(info, RunInfo):
         return [("job", _job(info))]
     if found["config"]:
-        from tui_trainer.watch.runs.run_diff import words
+        from tui_trainer.watch.runs.run_diff import config_text
 
-        return [("configuration", [(key, words(value)) for key, value in found["config"].items()])]
+        return [
+            ("configuration", [(key, config_text(value)) for key, value in found["config"].items()])
+        ]
     return [("job", [("run.json", "cannot be read")])] if found["kind"] == "run" else []
 
 

@@ -91,7 +91,7 @@ def no_room_for_adapter(session: Session) -> NoRoomError:
 def full(path: Path, error: OSError, name: str) -> str:
     """Message for any other file of the run `name` that could not be written."""
     where = error.filename or path
-    here = sampler.quiet(lambda: sampler.disk_free(path)) or 0
+    here = sampler.none_on_error(lambda: sampler.disk_free(path)) or 0
     return (
         f"the disk is full: {where} cannot be written ({error.strerror}), {path} has "
         f"{size(here)} free; free some space, then tui-trainer resume {name}"
@@ -104,7 +104,7 @@ def free(session: Session) -> int:
 
 
 def _free(session: Session) -> int | None:
-    return sampler.quiet(lambda: sampler.disk_free(session.folder.path))
+    return sampler.none_on_error(lambda: sampler.disk_free(session.folder.path))
 
 
 def _left_free(session: Session) -> int:
@@ -166,7 +166,9 @@ class SpaceForecast:
     def look(self, sample: HardwareSample) -> LimitAlarm | None:
         """Alarm that opens or closes with this sample; None without a change or a forecast."""
         target, left = self._next()
-        need = sampler.quiet(lambda: bytes_needed(self._session) + _left_free(self._session))
+        need = sampler.none_on_error(
+            lambda: bytes_needed(self._session) + _left_free(self._session)
+        )
         if sample.disk_free is None or need is None:
             return None
         self._seen.append((sample.time, sample.disk_free, self._session.state.step))

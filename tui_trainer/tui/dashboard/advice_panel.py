@@ -43,6 +43,7 @@ class AdviceFacts:
     items: tuple[AdviceText, ...] = ()  # the current one first
     computed_here: bool = False  # whether the run has no advisor of its own
     hint: str = ""
+    rows_per_mean: int = 1  # rows of the run per row that the advisor received
 
 
 def open_advice(view: RunView | None, muted: frozenset[str] = frozenset()) -> list[Advice]:
@@ -78,7 +79,7 @@ def advice_facts_of(
         _text_of(one, one.id in view.applied, action if one is newest else "")
         for one in open_advice(view, muted)
     )
-    return AdviceFacts(items, computed_here, hint if items else "")
+    return AdviceFacts(items, computed_here, hint if items else "", view.advice_rows_per_mean)
 
 
 class AdvicePanel(Panel[AdviceFacts]):
@@ -139,6 +140,8 @@ def _line(facts: AdviceFacts, width: int) -> Content:
 def _block(facts: AdviceFacts, width: int) -> Content:
     first, rest = facts.items[0], facts.items[1 : 1 + _MOST]
     label = "computed here, not by the run" if facts.computed_here else ""
+    if label and facts.rows_per_mean > 1:
+        label = f"computed here from means of {formats.count(facts.rows_per_mean)} rows"
     lines = [spread(Content.styled("advice", "bold"), Content.styled(label, "$faint"), width)]
     lines.append(truncated(_head(first), width))
     lines += wrapped(Content(first.reason), width)[:3]

@@ -41,7 +41,7 @@ def entries_of(view: RunView | None) -> tuple[EventLine, ...]:
     """The newest events, oldest first; warnings about the files come before them."""
     if view is None:
         return ()
-    warnings = tuple(EventLine("", "file", "", clean(text)) for text in view.oddities)
+    warnings = tuple(EventLine("", "file", "", clean(text)) for text in view.warnings)
     shown = [event for event in view.events[-_KEPT:] if not _has_own_event(event)]
     return warnings + tuple(_entry(event) for event in shown)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from textual.content import Content
 
 from tui_trainer.contracts.hardware import GpuSample, HardwareSample
-from tui_trainer.hardware.bottleneck import verdict_of
+from tui_trainer.hardware.bottleneck import find_bottleneck
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.common.markup import meter, shorten
@@ -56,7 +56,7 @@ def hardware_summary(samples: Sequence[HardwareSample], source: str = "") -> Har
     if not samples:
         return HardwareSummary()
     last = samples[-1]
-    verdict = verdict_of([sample for sample in samples if sample.division is not None][-5:])
+    verdict = find_bottleneck([sample for sample in samples if sample.division is not None][-5:])
     share = last.ram_used / last.ram_total if last.ram_used and last.ram_total else None
     return HardwareSummary(
         cpu=formats.percent(last.cpu_percent),
@@ -67,7 +67,7 @@ def hardware_summary(samples: Sequence[HardwareSample], source: str = "") -> Har
         disk="" if last.disk_free is None else formats.size(last.disk_free),
         gpus=tuple(_gpu(gpu) for gpu in last.gpus),
         gpu_message=clean(last.gpu_message or ""),
-        bottleneck="" if verdict is None else verdict.word,
+        bottleneck="" if verdict is None else verdict.label,
         source=clean(source),
     )
 

@@ -100,7 +100,7 @@ class DashboardScreen(AdviceActions, ChartActions):
         now, loading = time.monotonic(), view.loading
         same = before is not None and before.summary.path == run.summary.path
         if same and before is not None and loading == self._loading:
-            self._pace.told(now, max(0, run.rows - before.rows))
+            self._pace.record(now, max(0, run.rows - before.rows))
         else:
             self._whole_at = 0.0  # another run, or reading it has finished
         self.charts.one_by_one = loading or self._loading
@@ -114,7 +114,7 @@ class DashboardScreen(AdviceActions, ChartActions):
         if since >= _WHOLE_SECONDS:
             self._show_whole()
             return
-        self.charts.show_newest(self.chart_views(), lines=not self._pace.streams(now))
+        self.charts.show_newest(self.chart_views(), lines=not self._pace.is_stream(now))
         if self._later is None:
             self._later = self.set_timer(_WHOLE_SECONDS, self._show_whole)
 

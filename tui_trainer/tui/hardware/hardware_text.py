@@ -8,7 +8,7 @@ import msgspec
 from textual.content import Content
 
 from tui_trainer.contracts.hardware import GpuProcess, GpuSample, HardwareSample, StepDivision
-from tui_trainer.hardware.bottleneck import verdict_of
+from tui_trainer.hardware.bottleneck import find_bottleneck
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, percent
 from tui_trainer.tui.common.markup import meter, shorten, wrapped
@@ -43,13 +43,13 @@ def _bottleneck(samples: Sequence[HardwareSample], width: int) -> Content | None
     """The run's bottleneck, and the parts of its steps."""
     # Only recorded samples have the parts of the steps.
     known = [sample for sample in samples if sample.division is not None]
-    verdict = verdict_of(known)
+    verdict = find_bottleneck(known)
     if verdict is None or known[-1].division is None:
         return None
     division = known[-1].division
     return stack(
-        *wrapped(Content.assemble((verdict.word, "bold"), f": {verdict.why}"), width),
-        *wrapped(Content.styled(f"→ {verdict.change}", "$accent"), width),
+        *wrapped(Content.assemble((verdict.label, "bold"), f": {verdict.reason}"), width),
+        *wrapped(Content.styled(f"→ {verdict.remedy}", "$accent"), width),
         *_step_parts(division, width),
     )
 

@@ -12,7 +12,7 @@ from tui_trainer.text.formats import clean, duration, number
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.markup import shorten
 from tui_trainer.tui.runs.run_rows import middle, spark_text, trend_text
-from tui_trainer.watch.runs.run_diff import ConfigDifference, Form, ResultRow, RunDiff, contrast
+from tui_trainer.watch.runs.run_diff import ConfigDifference, Form, ResultRow, RunDiff, compare_runs
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 BEST = "◆"
@@ -49,8 +49,8 @@ def grid_for(width: int, runs: int, labels: Sequence[str]) -> CompareTable:
 
 def contrast_text(views: Sequence[RunView], letters: Sequence[str], width: int) -> Content:
     """The whole comparison, at most `width` cells wide."""
-    found = contrast(views)
-    labels = [item.key for item in found.differing] + [item.name for item in found.measures]
+    found = compare_runs(views)
+    labels = [item.key for item in found.differing] + [item.name for item in found.results]
     grid = grid_for(width, len(views), labels)
     lines: list[Content] = []
     for begin in range(0, len(views), grid.across):
@@ -72,7 +72,7 @@ def _band(
     chosen = [views[index].summary for index in indices]
     lines = _heading(chosen, [letters[index] for index in indices], grid)
     lines += [Content(""), Content.styled("results", "bold $accent")]
-    lines += [_measure(measure, indices, grid) for measure in found.measures]
+    lines += [_measure(measure, indices, grid) for measure in found.results]
     lines += [Content(""), Content.styled("settings that differ", "bold $accent")]
     lines += [_differing(item, indices, grid) for item in found.differing]
     if not found.differing:

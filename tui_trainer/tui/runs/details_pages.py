@@ -45,7 +45,7 @@ def facts(known: RunDetails, width: int) -> Content:
     lines = [fact("path", str(run.path), width), fact("tool", run.tool, width)]
     if run.message:
         lines.append(fact("message", run.message, width))
-    lines += [fact("warning", text, width, "$warning") for text in view.oddities]
+    lines += [fact("warning", text, width, "$warning") for text in view.warnings]
     if view.lacks:
         lines.append(fact("not recorded", ", ".join(view.lacks), width))
     lines += [Content(""), *_origin(view, width), Content(""), *_results(view, width)]
@@ -218,4 +218,4 @@ def page(lines: Sequence[Content]) -> Content:
 def _value_text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_value_text(item)}" for key, item in value.items())
-    return formats.MISSING if value is None else run_diff.words(value)
+    return formats.MISSING if value is None else run_diff.config_text(value)

@@ -17,7 +17,7 @@ from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.runs import details_pages, evaluation_pages
 from tui_trainer.watch.runs.resolve import location_of
-from tui_trainer.watch.runs.run_details import RunDetails, dossier_of
+from tui_trainer.watch.runs.run_details import RunDetails, read_details
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 PAGES = {**details_pages.PAGES, "data": evaluation_pages.data, "classes": evaluation_pages.classes}
@@ -80,7 +80,7 @@ class DetailsScreen(FullDialog):
 
         def work() -> None:
             try:
-                found, problem = dossier_of(location, view), None
+                found, problem = read_details(location, view), None
             except Exception as error:  # shown on the page; in a thread it would be silent
                 found, problem = self._known, f"{run.path} cannot be read: {error}"
             if app.is_running:

@@ -127,7 +127,7 @@ class Sorting:
 def sorted_by(column: str) -> Sorting:
     """Sorting by a column in its usual direction: lowest loss, most steps."""
     field = _by_id(column).field if column else ""
-    return Sorting(column, bool(field) and BY_NAME[field].falling)
+    return Sorting(column, bool(field) and BY_NAME[field].descending)
 
 
 def layout_for(width: int, foreign: bool = False) -> ColumnLayout:

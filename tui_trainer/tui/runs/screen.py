@@ -75,7 +75,7 @@ class RunsScreen(Page):
         now, current = time.time(), self._query
         matching = [r for r in view.runs if current.matches(r, now, self._configs.get(r.path))]
         sorting = self._sorting
-        self._listed = fields.arrange(matching, sorting.field, sorting.falling, now)
+        self._listed = fields.sort_runs(matching, sorting.field, sorting.falling, now)
         foreign = any(run.kind != "run" or run.tool != "tui-trainer" for run in view.runs)
         self._layout = run_rows.layout_for(self.size.width - 3, foreign)
         self.query_one(RunHeading).show(self._layout, sorting)

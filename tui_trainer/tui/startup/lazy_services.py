@@ -50,9 +50,9 @@ class LazyWatcher:
         """See `FolderWatcher.refresh`."""
         self._forward(lambda watcher: watcher.refresh())
 
-    def also(self, paths: tuple[Path, ...]) -> None:
-        """See `FolderWatcher.also`."""
-        self._forward(lambda watcher: watcher.also(paths))
+    def watch_others(self, paths: tuple[Path, ...]) -> None:
+        """See `FolderWatcher.watch_others`."""
+        self._forward(lambda watcher: watcher.watch_others(paths))
 
     def _forward(self, call: Callable[[FolderWatcher], None]) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""What the readers of other tools' runs have in common."""
+"""The base class of the readers of other tools' runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tui_trainer.watch.tables.history import History
 from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS
 from tui_trainer.watch.tables.metric_names import MetricNames
 
-# What a dashboard would show, and the word for it where a run does not record it.
+# Values that the dashboard shows, with their label where a run does not record them.
 _USUAL = {
     "loss": "loss",
     "learning_rate": "learning rate",
@@ -18,54 +18,53 @@ _USUAL = {
 
 
 class ForeignSource:
-    """Tables, names and sentences; the readers add `read` and `facts`."""
+    """Tables, names and warnings of a run; subclasses add `read` and `facts`."""
 
     def __init__(self) -> None:
         self.history = History()
         self.naming = MetricNames()
         self.rows = RowBuilder()
-        self._odd: dict[str, str] = {}
+        self._warnings: dict[str, str] = {}
 
     @property
     def whole(self) -> bool:
-        """Whether no rows were passed over."""
+        """Whether no rows were skipped."""
         return True
 
-    def anew(self) -> None:
-        """Forgets all rows, for a file that is another one than before."""
+    def reset(self) -> None:
+        """Drops all rows, after the file was replaced."""
         self.history, self.naming, self.rows = History(), MetricNames(), RowBuilder()
 
     def flush(self) -> bool:
-        """Hands the rows collected so far to the tables; tells whether there were any."""
-        rows = self.rows.take()
+        """Adds the collected rows to the tables; whether there were any."""
+        rows = self.rows.take_rows()
         if rows is None:
             return False
         self.history.append(rows)
         return True
 
     def settle(self) -> bool:
-        """Nothing is held back."""
+        """Does nothing: no data is held back."""
         return False
 
-    def say(self, key: str, sentence: str) -> bool:
-        """Notes what was odd, a later sentence replacing one of the same key; tells whether it
-        is new."""
-        changed = self._odd.get(key) != sentence
-        self._odd[key] = sentence
+    def warn(self, key: str, sentence: str) -> bool:
+        """Adds a warning, or replaces the one with the same key; whether it is new."""
+        changed = self._warnings.get(key) != sentence
+        self._warnings[key] = sentence
         return changed
 
-    def unsay(self, key: str) -> bool:
-        """Takes a sentence back; tells whether there was one."""
-        return self._odd.pop(key, None) is not None
+    def clear_warning(self, key: str) -> bool:
+        """Removes a warning; whether there was one."""
+        return self._warnings.pop(key, None) is not None
 
-    def oddities(self) -> list[str]:
-        """What was strange, a sentence each."""
-        said = list(self._odd.values())
+    def warnings(self) -> list[str]:
+        """Warnings about the files, one sentence each."""
+        said = list(self._warnings.values())
         if self.rows.left_out:
             said.append(f"more than {MOST_COLUMNS} metrics; the later ones are left out")
         return said
 
     def lacks(self, *further: str) -> tuple[str, ...]:
-        """What the rows read so far do not record, and `further` words."""
+        """Labels of what the rows so far do not record, followed by `further`."""
         seen = self.rows.seen
         return (*(word for name, word in _USUAL.items() if name not in seen), *further)

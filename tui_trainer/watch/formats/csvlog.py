@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from tui_trainer.text import formats
 from tui_trainer.watch.formats.base import ForeignSource
 from tui_trainer.watch.formats.binary_tail import BinaryTail
+from tui_trainer.watch.formats.encodings.yaml_settings import read_flat
 from tui_trainer.watch.formats.record_columns import EVAL, TRAIN
-from tui_trainer.watch.formats.yaml_settings import read_flat
 from tui_trainer.watch.snapshots import MISSING, Column
 from tui_trainer.watch.tables import metric_names
 from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, DecodedRows, is_missing
@@ -23,20 +24,20 @@ from tui_trainer.watch.tables.source import SourceFacts
 _QUIET_SECONDS = 2.0
 _LONGEST_CELLS = 256 * 1024
 _DELIMITERS = ",;\t"
-_WORDS = frozenset({"nan", "inf", "-inf", "+inf", "infinity", "-infinity", "-nan"})
+_NON_FINITE = frozenset({"nan", "inf", "-inf", "+inf", "infinity", "-infinity", "-nan"})
 
 
 class CsvSource(ForeignSource):
     """Reads one CSV file by offset as it grows.
 
-    A row that holds no number but names is another header. Empty cells were not measured. Where
-    there is no step, epochs are counted.
+    A row of names without a number is another header. Empty cells are missing values. Where there
+    is no step, the epoch is used.
     """
 
-    def __init__(self, path: Path, ends: bool = False) -> None:
+    def __init__(self, path: Path, ends_only: bool = False) -> None:
         super().__init__()
         self.path = path
-        self._growing = BinaryTail(path, ends)
+        self._tail = BinaryTail(path, ends_only)
         self._begin()
 
     def _begin(self) -> None:
@@ -45,41 +46,42 @@ class CsvSource(ForeignSource):
         self._delimiter = ","
         self._held = b""
         self._pending = b""  # a last line without its end
-        self._wrong = 0
+        self._malformed = 0
         self._headers = 0
         self._config: dict[str, Any] | None = None
 
     @property
     def whole(self) -> bool:
-        """Whether no rows were passed over."""
-        return self._growing.whole
+        """Whether no rows were skipped."""
+        return self._tail.whole
 
     def read(self) -> tuple[bool, bool]:
         """Reads one slice."""
-        piece = self._growing.poll()
-        if piece.restarted:
+        chunk = self._tail.poll()
+        if chunk.restarted:
             before = set(self._first_header)
-            self.anew()
+            self.reset()
             self._begin()
-            # Lightning writes its file anew whenever a metric is added: that is no oddity.
-            if not before < set(_cells(piece.data.split(b"\n", 1)[0], ",")):
-                self.say(
-                    "anew",
+            # Lightning rewrites its file whenever a metric is added, which needs no warning.
+            if not before < set(_cells(chunk.data.split(b"\n", 1)[0], ",")):
+                self.warn(
+                    "restarted",
                     f"{self.path.name}: replaced or truncated, and read again from its start",
                 )
-        if piece.data:
-            self.unsay("torn")
-            data = piece.data
-            if piece.jumped:
+        if chunk.data:
+            self.clear_warning("torn")
+            data = chunk.data
+            if chunk.jumped:
                 data, self._pending, self._held = data[data.find(b"\n") + 1 :], b"", b""
             data = self._pending + data
             end = data.rfind(b"\n") + 1
             self._pending = data[end:][:_LONGEST_CELLS]
             self._feed(data[:end])
-        return bool(piece.data) or piece.restarted, piece.more
+        return bool(chunk.data) or chunk.restarted, chunk.more
 
     def settle(self) -> bool:
-        """Takes a whole last line without a newline once the file is quiet."""
+        """Once the file has been quiet for a while, reads a complete last line without a
+        newline."""
         line = self._pending
         if not line.strip():
             return False
@@ -93,22 +95,26 @@ class CsvSource(ForeignSource):
             self._pending = b""
             self._feed(line + b"\n")
             return True
-        return self.say("torn", f"{self.path.name}: the last line is cut off")
+        return self.warn("torn", f"{self.path.name}: the last line is cut off")
 
     def facts(self) -> SourceFacts:
-        """Lightning's settings stand beside, in `hparams.yaml`."""
+        """The facts, with Lightning's settings from `hparams.yaml` beside the file."""
         if self._config is None:
             found = read_flat(self.path.parent / "hparams.yaml")
             self._config = {f"hparams.{name}": value for name, value in found.values.items()}
             if found.problem is not None:
-                self.say("settings", found.problem)
+                self.warn("settings", found.problem)
         return SourceFacts(config=self._config, lacks=self.lacks("state", "checkpoints"))
 
-    def oddities(self) -> list[str]:
-        """What was strange, a sentence each."""
-        said = super().oddities()
-        if self._wrong:
-            which = "1 line has" if self._wrong == 1 else f"{self._wrong:,} lines have"
+    def warnings(self) -> list[str]:
+        """Warnings about the file, one sentence each."""
+        said = super().warnings()
+        if self._malformed:
+            which = (
+                "1 line has"
+                if self._malformed == 1
+                else f"{formats.count(self._malformed)} lines have"
+            )
             said.append(f"{self.path.name}: {which} a different number of cells than the header")
         if self._headers > 1:
             said.append(f"{self.path.name}: the header changes within the file")
@@ -117,7 +123,7 @@ class CsvSource(ForeignSource):
     def _feed(self, data: bytes) -> None:
         data = self._held + data
         if data.count(b'"') % 2 and len(data) < _LONGEST_CELLS:
-            # A quoted cell goes on over the line's end: the last odd line waits for the rest.
+            # A quoted cell contains a line break: its first line is held until the rest is read.
             cut = data.rfind(b"\n", 0, data.rfind(b'"')) + 1
             data, self._held = data[:cut], data[cut:]
         else:
@@ -132,14 +138,14 @@ class CsvSource(ForeignSource):
             if not cells or (len(cells) == 1 and not cells[0].strip()):
                 continue
             if self._header is None or is_header(cells):
-                self._take(block)
+                self._add_block(block)
                 block = []
                 self._new_header(cells)
             elif len(cells) != len(self._header):
-                self._wrong += 1
+                self._malformed += 1
             else:
                 block.append(cells)
-        self._take(block)
+        self._add_block(block)
 
     def _new_header(self, cells: list[str]) -> None:
         header = [cell.strip() for cell in cells]
@@ -149,7 +155,7 @@ class CsvSource(ForeignSource):
         self._first_header = self._first_header or header
         self.naming.learn(header)
 
-    def _take(self, block: list[list[str]]) -> None:
+    def _add_block(self, block: list[list[str]]) -> None:
         if not block or self._header is None:
             return
         columns: dict[str, Column] = {}
@@ -160,21 +166,21 @@ class CsvSource(ForeignSource):
         if "step" not in columns and "epoch" in columns:
             columns["step"] = columns["epoch"]
             if "step" not in self.rows.seen:
-                self.say("stepless", f"{self.path.name}: has no steps; epochs are used as steps")
-        elif self._odd.get("stepless") and "epoch" in columns:
+                self.warn("stepless", f"{self.path.name}: has no steps; epochs are used as steps")
+        elif self._warnings.get("stepless") and "epoch" in columns:
             columns["step"] = columns["epoch"]
         self.rows.seen.update(columns)
-        rows = apart(columns, len(block))
+        rows = split_kinds(columns, len(block))
         if rows is not None:
             self.history.append(rows)
 
 
-def apart(columns: dict[str, Column], count: int) -> DecodedRows | None:
-    """Training and evaluation of one line as two rows, in the order of the lines."""
+def split_kinds(columns: dict[str, Column], count: int) -> DecodedRows | None:
+    """Splits lines with training and evaluation values into two rows each, in order."""
     present = {TRAIN: np.zeros(count, dtype=np.bool_), EVAL: np.zeros(count, dtype=np.bool_)}
     sides: dict[str, int] = {}
     for name, values in columns.items():
-        if name not in metric_names.PLACES:
+        if name not in metric_names.INDEX_COLUMNS:
             sides[name] = EVAL if metric_names.is_eval(name) else TRAIN
             present[sides[name]] |= ~is_missing(values)
     lines = np.concatenate([np.flatnonzero(present[TRAIN]), np.flatnonzero(present[EVAL])])
@@ -193,12 +199,12 @@ def apart(columns: dict[str, Column], count: int) -> DecodedRows | None:
 
 
 def delimiter(line: bytes) -> str:
-    """What parts the cells of a header."""
-    return max(_DELIMITERS, key=lambda mark: line.count(mark.encode()))
+    """The character that separates the cells of a header."""
+    return max(_DELIMITERS, key=lambda separator: line.count(separator.encode()))
 
 
 def is_header(cells: list[str]) -> bool:
-    """Whether cells are names: none is a number, and one names a step or an epoch."""
+    """Whether cells are a header: none is a number, and one is the name of a step or epoch."""
     found = [cell.strip() for cell in cells]
     if any(_number(cell) is not None for cell in found if cell):
         return False
@@ -206,36 +212,38 @@ def is_header(cells: list[str]) -> bool:
 
 
 def holds_metrics(head: bytes) -> bool:
-    """Whether a file that begins so is a log: a header with a step or epoch, then numbers."""
+    """Whether a file with this beginning is a log: a header with a step or epoch, then numbers."""
     end = head.rfind(b"\n") + 1
     head = head[:end].removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
     if not head or b"\0" in head[:1024]:
         return False
-    mark = delimiter(head.split(b"\n", 1)[0])
-    rows = _rows(head[: 16 * 1024], mark)
+    separator = delimiter(head.split(b"\n", 1)[0])
+    rows = _rows(head[: 16 * 1024], separator)
     if not rows or not is_header(rows[0]) or len(rows[0]) < 2:
         return False
     header = [metric_names.canonical(cell.strip()) for cell in rows[0]]
-    place = header.index("step") if "step" in header else header.index("epoch")
+    index = header.index("step") if "step" in header else header.index("epoch")
     for cells in rows[1:]:
-        if len(cells) != len(header) or _number(cells[place].strip()) is None:
+        if len(cells) != len(header) or _number(cells[index].strip()) is None:
             continue
-        rest = (c for c, n in zip(cells, header, strict=True) if n not in metric_names.PLACES)
+        rest = (
+            c for c, n in zip(cells, header, strict=True) if n not in metric_names.INDEX_COLUMNS
+        )
         if any(_number(cell.strip()) is not None for cell in rest):
             return True
     return False
 
 
-def _rows(data: bytes, mark: str) -> list[list[str]]:
+def _rows(data: bytes, separator: str) -> list[list[str]]:
     content = data.decode("utf-8", "replace").replace("\0", "")
     try:
-        return list(csv.reader(io.StringIO(content, newline=""), delimiter=mark))
-    except csv.Error:  # a cell past the module's limit
-        return [line.split(mark) for line in content.replace("\r", "").split("\n")]
+        return list(csv.reader(io.StringIO(content, newline=""), delimiter=separator))
+    except csv.Error:  # a cell longer than the module's limit
+        return [line.split(separator) for line in content.replace("\r", "").split("\n")]
 
 
-def _cells(line: bytes, mark: str) -> list[str]:
-    return next(iter(_rows(line, mark)), [])
+def _cells(line: bytes, separator: str) -> list[str]:
+    return next(iter(_rows(line, separator)), [])
 
 
 def _column(cells: tuple[str, ...]) -> Column:
@@ -248,7 +256,7 @@ def _column(cells: tuple[str, ...]) -> Column:
 
 
 def _number(cell: str) -> float | None:
-    if cell.lower() in _WORDS:
+    if cell.lower() in _NON_FINITE:
         return math.nan
     try:
         value = float(cell)

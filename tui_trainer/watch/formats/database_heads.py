@@ -1,4 +1,4 @@
-"""What is newest of each run in a database: asked once for all runs whenever it changed."""
+"""The newest row of each run in a database, queried for all runs at once when it changes."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tui_trainer.watch.formats import sqlite
-from tui_trainer.watch.formats.record_columns import moment
+from tui_trainer.watch.formats.record_columns import epoch_seconds
 
 _MOST_DATABASES = 32
-# Only rows past the last number are looked at; of each run the newest's own time is given.
+# Only rows after the last known one are read; the time is that of each run's newest row.
 _NEWEST = {
     "trackio": "SELECT {run}, max(rowid), timestamp FROM metrics WHERE rowid > ? GROUP BY 1",
     "mlflow": "SELECT run_uuid, max(rowid), timestamp FROM metrics WHERE rowid > ? GROUP BY 1",
@@ -30,10 +30,10 @@ class _Database:
 
 
 class DatabaseHeads:
-    """Newest row, its time (ns since the epoch) and a number for the state, by run.
+    """Newest row, its time (ns since the epoch) and a number for the status, by run.
 
-    So a write to one run is no change of the thousand others in the same file. Any thread may
-    ask; 32 databases are kept.
+    With these a write to one run is not taken for a change of the other runs in the same file.
+    Safe to use from any thread; 32 databases are kept.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class DatabaseHeads:
         self._lock = threading.Lock()
 
     def of(self, path: Path, tool: str, run: str) -> Head | None:
-        """One run's; None where the database cannot be read, or knows no rows of it."""
+        """The values of one run; None where it has no rows or the database cannot be read."""
         with self._lock:
             known = self._kept.setdefault(path, _Database())
             while len(self._kept) > _MOST_DATABASES:
@@ -54,7 +54,7 @@ class DatabaseHeads:
                     _refresh(known, path, tool)
                     known.seen = seen
                 except sqlite3.Error:
-                    pass  # busy or cut off: asked again next time
+                    pass  # busy or incomplete: tried again next time
             head = known.heads.get(run)
             return (head[0], head[1], known.states.get(run, 0)) if head is not None else None
 
@@ -63,11 +63,11 @@ def _refresh(known: _Database, path: Path, tool: str) -> None:
     known.column = known.column or (sqlite.run_column(path) if tool == "trackio" else "run_uuid")
     statement = _NEWEST[tool].format(run=known.column)
     for run, row, stamp in sqlite.query(path, statement, (known.last,)):
-        known_time = moment(stamp, 1000) if isinstance(stamp, int | float) else None
+        known_time = epoch_seconds(stamp, 1000) if isinstance(stamp, int | float) else None
         seconds = sqlite.seconds(stamp) if known_time is None else known_time
-        known.heads[sqlite.words(run)] = (row, int((seconds or 0.0) * 1e9), 0)
+        known.heads[sqlite.decode_text(run)] = (row, int((seconds or 0.0) * 1e9), 0)
         known.last = max(known.last, row)
     if tool == "mlflow":
         for run, state in sqlite.query(path, "SELECT run_uuid, status FROM runs"):
             content = state if isinstance(state, bytes) else str(state).encode()
-            known.states[sqlite.words(run)] = zlib.crc32(content)
+            known.states[sqlite.decode_text(run)] = zlib.crc32(content)

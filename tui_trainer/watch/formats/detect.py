@@ -1,4 +1,4 @@
-"""Verdicts on files: which are runs, looked at again only while they may become one."""
+"""Detects which files are runs; files are inspected again only while they may become one."""
 
 from __future__ import annotations
 
@@ -15,44 +15,45 @@ from tui_trainer.watch.tables.metric_decoder import MetricDecoder
 
 LINES = (".jsonl", ".ndjson")
 SUFFIXES = (*LINES, *registry.FILES, *registry.DATABASES)
-_LOOK = 64 * 1024
+_HEAD_BYTES = 64 * 1024
 _CHECKPOINTS_TRIED = 3
 
 
 class FormatDetector:
-    """Remembers what files are: a run for good; one that is none until it changes its size."""
+    """Remembers the kind of each file: that of a run for good, that of others until their size
+    changes."""
 
     def __init__(self) -> None:
-        self._verdicts: dict[Path, tuple[int, str | None]] = {}
-        self.problems: dict[Path, str] = {}  # files at which looking failed, and why
+        self._kinds: dict[Path, tuple[int, str | None]] = {}
+        self.problems: dict[Path, str] = {}  # why a file could not be inspected
         self._databases: dict[Path, tuple[sqlite.Signature, str, list[tuple[str, str]]]] = {}
 
     def size(self, file: Path) -> int:
-        """The size of a file when it was last looked at, 0 where it was not."""
-        return max(0, self._verdicts.get(file, (0, None))[0])
+        """The size of a file when it was last inspected, 0 where it was not."""
+        return max(0, self._kinds.get(file, (0, None))[0])
 
     def kind(self, file: Path, need_step: bool = True) -> str | None:
-        """The kind of run that a file is, None for none or one that cannot be read."""
-        size, verdict = self._verdicts.get(file, (-1, None))
+        """The kind of run that a file is; None for no run, or for a file that cannot be read."""
+        size, kind = self._kinds.get(file, (-1, None))
         lines = file.name.endswith(LINES)
-        if verdict is not None or (lines and size >= _LOOK):
-            return verdict
+        if kind is not None or (lines and size >= _HEAD_BYTES):
+            return kind
         try:
             now = file.stat().st_size
             if now != size:
-                self._verdicts[file] = (now, None)  # also where looking into it fails
-                verdict = _look(file, lines, need_step)
-                self._verdicts[file] = (now, verdict)
+                self._kinds[file] = (now, None)  # kept if the inspection fails
+                kind = _inspect(file, lines, need_step)
+                self._kinds[file] = (now, kind)
                 self.problems.pop(file, None)
         except OSError:
-            self._verdicts.pop(file, None)
+            self._kinds.pop(file, None)
             return None
         except Exception as error:
             self.problems[file] = caught(error, file)
-        return verdict
+        return kind
 
     def database(self, file: Path) -> tuple[str, list[tuple[str, str]]] | None:
-        """A database's tool and the id and name of each of its runs; None for another file."""
+        """The tool of a database, and id and name of each run; None for any other file."""
         seen = sqlite.signature(file)
         known = self._databases.get(file)
         if known is None or known[0] != seen:
@@ -64,14 +65,14 @@ class FormatDetector:
                 known = self._databases[file] = (seen, tool, runs)
                 self.problems.pop(file, None)
             except (OSError, sqlite3.Error):
-                pass  # busy, or cut off: what was known stands, and it is asked again
+                pass  # busy or incomplete: what is known is kept, and it is tried again
             except Exception as error:
                 self.problems[file] = caught(error, file)
                 before = known or (seen, "", [])
                 known = self._databases[file] = (seen, *before[1:])
         return (known[1], known[2]) if known is not None and known[1] else None
 
-    def trains_here(self, folder: Path, own: bool, checkpoints: list[str]) -> bool:
+    def is_trainer_output(self, folder: Path, own: bool, checkpoints: list[str]) -> bool:
         """Whether a folder is the output folder of a Hugging Face trainer."""
         newest = sorted(
             checkpoints, key=lambda name: trainer_state.checkpoint_step(name) or 0, reverse=True
@@ -83,47 +84,48 @@ class FormatDetector:
     def is_mlflow_run(self, folder: Path) -> bool:
         """Whether a folder with a `meta.yaml` is a run of MLflow's file store."""
         meta = folder / mlflow.META
-        size, verdict = self._verdicts.get(meta, (-1, None))
+        size, kind = self._kinds.get(meta, (-1, None))
         try:
             now = meta.stat().st_size
         except OSError:
             return False
         if now != size:
-            self._verdicts[meta] = (now, None)
+            self._kinds[meta] = (now, None)
             try:
-                verdict = "mlflow" if mlflow.is_run(folder) else None
+                kind = "mlflow" if mlflow.is_run(folder) else None
             except Exception as error:
                 self.problems[meta] = caught(error, meta)
             else:
-                self._verdicts[meta] = (now, verdict)
+                self._kinds[meta] = (now, kind)
                 self.problems.pop(meta, None)
-        return verdict == "mlflow"
+        return kind == "mlflow"
 
     def forget(self, folders: set[Path]) -> None:
-        """Drops what lies in none of these folders, nor in a checkpoint of one."""
+        """Forgets files that are neither in one of these folders nor in a checkpoint of one."""
 
-        def stays(file: Path) -> bool:
+        def is_kept(file: Path) -> bool:
             return file.parent in folders or file.parent.parent in folders
 
-        self._verdicts = {p: v for p, v in self._verdicts.items() if stays(p)}
-        self._databases = {p: v for p, v in self._databases.items() if stays(p)}
-        self.problems = {p: v for p, v in self.problems.items() if stays(p)}
+        self._kinds = {p: v for p, v in self._kinds.items() if is_kept(p)}
+        self._databases = {p: v for p, v in self._databases.items() if is_kept(p)}
+        self.problems = {p: v for p, v in self.problems.items() if is_kept(p)}
 
 
 def holds_metrics(head: bytes, need_step: bool = True) -> bool:
-    """Whether lines of JSON that begin so hold numbers by step; the last may be cut off."""
+    """Whether JSON lines with this beginning have numbers by step; the last line may be cut
+    off."""
     end = head.rfind(b"\n") + 1
     for rows in MetricDecoder(typed_from=1 << 60).feed(head[:end] or head):
         steps = rows.columns.get("step")
         if need_step and (steps is None or not np.isfinite(steps).any()):
             continue
         for name, values in rows.columns.items():
-            if name not in metric_names.PLACES and np.isfinite(values).any():
+            if name not in metric_names.INDEX_COLUMNS and np.isfinite(values).any():
                 return True
     return False
 
 
-def _look(file: Path, lines: bool, need_step: bool) -> str | None:
+def _inspect(file: Path, lines: bool, need_step: bool) -> str | None:
     if not lines:
-        return registry.recognise(file)
-    return "jsonl" if holds_metrics(read_regular(file, _LOOK), need_step) else None
+        return registry.detect(file)
+    return "jsonl" if holds_metrics(read_regular(file, _HEAD_BYTES), need_step) else None

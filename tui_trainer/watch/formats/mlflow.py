@@ -1,4 +1,4 @@
-"""One run of MLflow's file store: `metrics/NAME` with lines of time, value and step."""
+"""Reads a run of MLflow's file store: files `metrics/NAME` with lines of time, value and step."""
 
 from __future__ import annotations
 
@@ -10,79 +10,80 @@ from pathlib import Path
 from typing import Any
 
 from tui_trainer.store.regular_files import read_regular
+from tui_trainer.text import formats
 from tui_trainer.watch.formats.binary_tail import SLICE, BinaryTail
-from tui_trainer.watch.formats.record_columns import FURTHEST_STEP, moment
+from tui_trainer.watch.formats.encodings.yaml_settings import read_flat
+from tui_trainer.watch.formats.record_columns import FURTHEST_STEP, epoch_seconds
 from tui_trainer.watch.formats.scalar_series import ScalarSource
-from tui_trainer.watch.formats.yaml_settings import read_flat
 from tui_trainer.watch.tables.source import SourceFacts
 
 META = "meta.yaml"
 _MOST_FILES = 512
 _LONGEST_PARAM = 4096
-_VALUES = 1_500  # at a time: some 5 ms
+_VALUES_PER_SLICE = 1_500  # at a time: some 5 ms
 _Value = tuple[float, float, str, float]
-_wall = operator.itemgetter(0)
+_wall_time = operator.itemgetter(0)
 _ENDS = {"3": "completed", "4": "failed", "5": "cancelled"}
 _ENDS |= {"FINISHED": "completed", "FAILED": "failed", "KILLED": "cancelled"}
 
 
 class MlflowFolderSource(ScalarSource):
-    """Reads the files of one run's metrics by offset, and puts their values on one timeline."""
+    """Reads the metric files of one run by offset, and merges their values by time."""
 
-    def __init__(self, folder: Path, ends: bool = False) -> None:
+    def __init__(self, folder: Path, ends_only: bool = False) -> None:
         super().__init__()
         self.folder = folder
-        self._ends = ends
+        self._ends_only = ends_only
         self._files: dict[Path, BinaryTail] = {}
         self._rest: dict[Path, bytes] = {}
-        self._waiting: list[_Value] = []
+        self._unsorted: list[_Value] = []
         self._sorted: list[_Value] = []
-        self._wrong = 0
+        self._malformed = 0
         self._meta: tuple[int, SourceFacts] | None = None
 
     @property
     def whole(self) -> bool:
-        """Whether no rows were passed over."""
-        return all(growing.whole for growing in self._files.values())
+        """Whether no rows were skipped."""
+        return all(tail.whole for tail in self._files.values())
 
     def read(self) -> tuple[bool, bool]:
-        """Reads a slice of the first file that has more; once all are read, their values are
-        put in by time, so that a restart is seen in all metrics together."""
+        """Reads a slice of the first file that has more. Once all are read, their values are added
+        by time, so that a restart shows in all metrics together."""
         if self._sorted:
-            self._put_some()
+            self._add_some()
             return True, bool(self._sorted)
         self._list()
         changed = self._read_meta()
         spent = 0
-        for path, growing in self._files.items():
-            piece = growing.poll()
-            if piece.restarted:
-                self._begin_again()
+        for path, tail in self._files.items():
+            chunk = tail.poll()
+            if chunk.restarted:
+                self._restart()
                 return True, True
-            if piece.data:
-                if piece.jumped:
+            if chunk.data:
+                if chunk.jumped:
                     self._rest[path] = b"\n"
-                self._parse(path, piece.data)
-                spent += len(piece.data)
-            if piece.more or spent >= SLICE:
+                self._parse(path, chunk.data)
+                spent += len(chunk.data)
+            if chunk.more or spent >= SLICE:
                 return changed, True
-        if not self._waiting:
+        if not self._unsorted:
             return changed, False
-        # The newest come first, so that the oldest are taken from the end.
-        self._waiting.sort(key=_wall)
-        self._sorted, self._waiting = self._waiting[::-1], []
-        self._put_some()
+        # Newest first, so that the oldest are removed from the end.
+        self._unsorted.sort(key=_wall_time)
+        self._sorted, self._unsorted = self._unsorted[::-1], []
+        self._add_some()
         return True, bool(self._sorted)
 
-    def _put_some(self) -> None:
-        for _ in range(min(_VALUES, len(self._sorted))):
-            self.put(*self._sorted.pop())
+    def _add_some(self) -> None:
+        for _ in range(min(_VALUES_PER_SLICE, len(self._sorted))):
+            self.add_in_order(*self._sorted.pop())
         self.flush()
         if not self._sorted:
             self.rebuild()
 
     def facts(self) -> SourceFacts:
-        """As `meta.yaml` and `params/` say."""
+        """The facts from `meta.yaml` and `params/`."""
         known = self._meta[1] if self._meta is not None else SourceFacts()
         ended = () if known.status else ("state",)
         return SourceFacts(
@@ -96,15 +97,17 @@ class MlflowFolderSource(ScalarSource):
     def _list(self) -> None:
         for path in metric_files(self.folder):
             if path not in self._files and len(self._files) < _MOST_FILES:
-                self._files[path] = BinaryTail(path, self._ends)
+                self._files[path] = BinaryTail(path, self._ends_only)
 
-    def _begin_again(self) -> None:
-        self.anew()
+    def _restart(self) -> None:
+        self.reset()
         self._files.clear()
         self._rest.clear()
-        self._waiting.clear()
+        self._unsorted.clear()
         self._sorted.clear()
-        self.say("anew", "a file of metrics was replaced or truncated, and all were read again")
+        self.warn(
+            "restarted", "a file of metrics was replaced or truncated, and all were read again"
+        )
 
     def _parse(self, path: Path, data: bytes) -> None:
         data = self._rest.get(path, b"") + data
@@ -120,11 +123,15 @@ class MlflowFolderSource(ScalarSource):
                     raise ValueError("no step")
             except (ValueError, IndexError):
                 if parts:
-                    self._wrong += 1
-                    which = "1 line is" if self._wrong == 1 else f"{self._wrong:,} lines are"
-                    self.say("wrong", f"metrics: {which} not time, value and step")
+                    self._malformed += 1
+                    which = (
+                        "1 line is"
+                        if self._malformed == 1
+                        else f"{formats.count(self._malformed)} lines are"
+                    )
+                    self.warn("wrong", f"metrics: {which} not time, value and step")
                 continue
-            self._waiting.append((wall, step, name, value))
+            self._unsorted.append((wall, step, name, value))
 
     def _read_meta(self) -> bool:
         path = self.folder / META
@@ -137,16 +144,16 @@ class MlflowFolderSource(ScalarSource):
         settings = read_flat(path)
         found = settings.values
         if settings.problem is not None:
-            self.say("settings", settings.problem)
+            self.warn("settings", settings.problem)
         else:
-            self.unsay("settings")
+            self.clear_warning("settings")
         started = found.get("start_time")
         self._meta = (
             seen,
             SourceFacts(
                 name=str(found["run_name"]) if found.get("run_name") else None,
                 config=dict(_params(self.folder / "params")),
-                created_at=moment(started, 1000),
+                created_at=epoch_seconds(started, 1000),
                 status=_ENDS.get(str(found.get("status"))),
             ),
         )
@@ -160,15 +167,15 @@ def is_run(folder: Path) -> bool:
 
 
 def metric_files(folder: Path) -> list[Path]:
-    """The files of a run's metrics; a name with a slash lies in folders."""
+    """The metric files of a run; a name with a slash is a file in a folder."""
     found: list[Path] = []
-    waiting = [folder / "metrics"]
-    while waiting and len(found) < _MOST_FILES:
+    folders = [folder / "metrics"]
+    while folders and len(found) < _MOST_FILES:
         try:
-            with os.scandir(waiting.pop()) as entries:
+            with os.scandir(folders.pop()) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
-                        waiting.append(Path(entry.path))
+                        folders.append(Path(entry.path))
                     elif entry.is_file():
                         found.append(Path(entry.path))
         except OSError:

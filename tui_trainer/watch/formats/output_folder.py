@@ -1,6 +1,6 @@
-"""A Hugging Face output folder while it trains: its state, and TensorBoard's rows after it.
+"""Reads a Hugging Face output folder during training: its state, and later rows of TensorBoard.
 
-The trainer writes its state with each checkpoint only; where it also logs to TensorBoard below
+The trainer writes its state only with each checkpoint. If it also logs to TensorBoard below
 `runs/`, the rows since the newest checkpoint are there.
 """
 
@@ -21,17 +21,17 @@ LOGS = "runs"
 
 
 class OutputFolderSource(TrainerStateSource):
-    """The state's rows, and those that the newest event files hold of later steps."""
+    """The rows of the state, and those of later steps in the newest event files."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._folder: Path | None = None
         self._logs: TensorBoardSource | None = None
-        self._followed = {TRAIN: -np.inf, EVAL: -np.inf}
+        self._followed_to = {TRAIN: -np.inf, EVAL: -np.inf}
         self._follows = False
 
     def read(self) -> tuple[bool, bool]:
-        """Reads the state where it changed, then a slice of the event files."""
+        """Reads the state if it changed, then a slice of the event files."""
         changed, more = super().read()
         if more:
             return changed, True
@@ -48,14 +48,14 @@ class OutputFolderSource(TrainerStateSource):
 
     def _load(self, seen: dict[Path, tuple[int, int, int]]) -> bool:
         if self._follows:
-            # The state now holds what was followed: all is told again, in the state's words.
-            self.anew()
-            self._waiting, self._next, self._follows = [], 0, False
-        self._followed = {TRAIN: -np.inf, EVAL: -np.inf}
+            # The state now contains the rows added from the event files, so all are read again.
+            self.reset()
+            self._rows, self._next, self._follows = [], 0, False
+        self._followed_to = {TRAIN: -np.inf, EVAL: -np.inf}
         return super()._load(seen)
 
     def _follow(self, logs: TensorBoardSource) -> bool:
-        """Adds the rows after the state's last step."""
+        """Adds the rows after the last step of the state; whether there were any."""
         begin = self._state.global_step if self._state is not None else -np.inf
         grew = False
         for kind, table in (
@@ -63,18 +63,20 @@ class OutputFolderSource(TrainerStateSource):
             (EVAL, logs.history.evals.table()),
         ):
             steps = table.column("step")
-            at = int(np.searchsorted(steps, max(begin, self._followed[kind]), side="right"))
+            at = int(np.searchsorted(steps, max(begin, self._followed_to[kind]), side="right"))
             if at < len(steps):
                 self.history.append(_rows(table, at, kind))
-                self.rows.seen.update(_native(name) for name in table.columns if name != "time")
-                self._followed[kind] = float(steps[-1])
+                self.rows.seen.update(
+                    _trainer_name(name) for name in table.columns if name != "time"
+                )
+                self._followed_to[kind] = float(steps[-1])
                 grew = self._follows = True
         return grew
 
 
 def newest_logs(folder: Path) -> Path | None:
-    """The folder of event files below `runs/` that was written after the newest state: one of
-    an earlier run in the same place says nothing of this one."""
+    """The folder of event files below `runs/` that was written after the newest state, or None:
+    older ones may belong to an earlier run in the same folder."""
     newest, found = _newest(state_files(folder)), None
     for logs in (folder / LOGS, *_folders(folder / LOGS)):
         written = _newest(event_files(logs))
@@ -102,14 +104,15 @@ def _newest(files: list[Path]) -> int:
 
 
 def _rows(table: MetricTable, at: int, kind: int) -> DecodedRows:
-    """A table's rows from one on, under the trainer's own names and without times, which the
-    state's rows lack."""
-    columns = {_native(n): values[at:] for n, values in table.columns.items() if n != "time"}
+    """The rows of a table from index `at` on, with the trainer's own names and without times,
+    which the rows of the state lack."""
+    columns = {_trainer_name(n): values[at:] for n, values in table.columns.items() if n != "time"}
     return DecodedRows(columns, np.full(len(table) - at, kind, dtype=np.int8))
 
 
-def _native(name: str) -> str:
-    """The trainer's callback writes `eval_x` as `eval/x`, and all others as `train/x`."""
+def _trainer_name(name: str) -> str:
+    """The trainer's own name: its callback writes `eval_x` as `eval/x`, all others as
+    `train/x`."""
     if name.startswith("eval/"):
         return f"eval_{name.removeprefix('eval/')}"
     return name.removeprefix("train/")

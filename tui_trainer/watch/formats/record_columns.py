@@ -1,4 +1,4 @@
-"""From records of other tools to columns: names, kinds, and numbers that are not finite."""
+"""Conversion of other tools' records into columns."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, DecodedRows
 TRAIN, EVAL = 1, 2
 FURTHEST_STEP = 2.0**62
 LATEST = 253_402_300_799.0  # the end of the year 9999
-Place = tuple[float | None, float | None, float | None]
+Position = tuple[float | None, float | None, float | None]
 
 
 class RowBuilder:
-    """Collects measurements and hands them out as `Rows`, training and evaluation apart.
+    """Collects values into rows, training and evaluation separately.
 
-    Neighbouring measurements of one kind at one step become one row. What was measured but is
-    not finite is NaN; what was not measured is `MISSING`.
+    Consecutive values of one kind at one step become one row. A value that is not finite is NaN,
+    one that is absent is `MISSING`.
     """
 
     def __init__(self) -> None:
         self.left_out = False  # more metrics than are kept
-        self.seen: set[str] = set()  # every name and place so far
+        self.seen: set[str] = set()  # every name so far, including step, epoch and time
         self._evals: dict[str, bool] = {}
         self._clear()
 
@@ -42,9 +42,16 @@ class RowBuilder:
         epoch: float | None = None,
         kind: int = 0,
     ) -> None:
-        """Adds measurements by canonical name; `kind` 0 goes by the names. `time` is in seconds
-        since the epoch; `step` None counts as `History` counts."""
-        place = (step, epoch, time)
+        """Adds values.
+
+        Args:
+            step: the step; None: numbered as in `History`.
+            values: pairs of canonical name and value.
+            time: seconds since the epoch.
+            epoch: the epoch.
+            kind: `TRAIN` or `EVAL`; 0: by the names.
+        """
+        position = (step, epoch, time)
         for name, value in values:
             if name not in self.seen and len(self.seen) >= MOST_COLUMNS:
                 self.left_out = True
@@ -52,38 +59,38 @@ class RowBuilder:
             evaluated = self._evals.get(name)
             if evaluated is None:
                 evaluated = self._evals[name] = metric_names.is_eval(name)
-            self._put(kind or (EVAL if evaluated else TRAIN), place, name, value)
+            self._put(kind or (EVAL if evaluated else TRAIN), position, name, value)
         if step is None:
-            self._open.clear()
+            self._open_rows.clear()
 
-    def _put(self, kind: int, place: Place, name: str, value: float) -> None:
+    def _put(self, kind: int, position: Position, name: str, value: float) -> None:
         self.seen.add(name)
-        open_row = self._open.get(kind)
-        if open_row is None or self._places[open_row][0] != place[0]:
-            open_row = self._open[kind] = len(self._kinds)
+        open_row = self._open_rows.get(kind)
+        if open_row is None or self._positions[open_row][0] != position[0]:
+            open_row = self._open_rows[kind] = len(self._kinds)
             self._kinds.append(kind)
-            self._places.append(place)
-        elif place != self._places[open_row]:
+            self._positions.append(position)
+        elif position != self._positions[open_row]:
             new = [
                 b if b is not None else a
-                for a, b in zip(self._places[open_row], place, strict=True)
+                for a, b in zip(self._positions[open_row], position, strict=True)
             ]
-            self._places[open_row] = (new[0], new[1], new[2])
+            self._positions[open_row] = (new[0], new[1], new[2])
         at, found = self._cells.setdefault(name, ([], []))
         at.append(open_row)
         found.append(value)
 
-    def take(self) -> DecodedRows | None:
-        """The rows since the last call, if any."""
+    def take_rows(self) -> DecodedRows | None:
+        """The rows added since the last call, or None."""
         count = len(self._kinds)
         if not count:
             return None
         columns: dict[str, Column] = {}
         for index, name in enumerate(("step", "epoch", "time")):
-            values = [place[index] for place in self._places]
+            values = [position[index] for position in self._positions]
             if any(value is not None for value in values):
-                places = [MISSING if value is None else value for value in values]
-                columns[name] = np.array(places, dtype=np.float64)
+                positions = [MISSING if value is None else value for value in values]
+                columns[name] = np.array(positions, dtype=np.float64)
                 columns[name][np.isinf(columns[name])] = math.nan
                 self.seen.add(name)
         for name, (at, found) in self._cells.items():
@@ -96,23 +103,23 @@ class RowBuilder:
 
     def _clear(self) -> None:
         self._kinds: list[int] = []
-        self._places: list[Place] = []
-        self._open: dict[int, int] = {}
+        self._positions: list[Position] = []
+        self._open_rows: dict[int, int] = {}
         self._cells: dict[str, tuple[list[int], list[float]]] = {}
 
 
 def measured(values: Column) -> Column:
-    """Values with what is not finite as the NaN that stands for a measured one."""
+    """The values, with NaN for those that are not finite."""
     return np.where(np.isfinite(values), values, math.nan)
 
 
 def measure(value: object) -> float | None:
-    """As `number`, and null: JSON writers put it for what is not finite."""
+    """As `number`, but NaN for None: JSON writers put null for a value that is not finite."""
     return math.nan if value is None else number(value)
 
 
 def number(value: object) -> float | None:
-    """A number, or a word for one that is not finite; None for anything else."""
+    """A number, also from a text such as "NaN"; None for anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
@@ -120,24 +127,24 @@ def number(value: object) -> float | None:
             return float(value)
         except OverflowError:
             return math.nan
-    if isinstance(value, str) and value.lower() in _WORDS:
+    if isinstance(value, str) and value.lower() in _NON_FINITE:
         return math.nan
     return None
 
 
-def moment(value: object, factor: float = 1.0) -> float | None:
-    """A time in seconds since the epoch, from a number of `1 / factor` seconds; None for one
-    that no clock can show."""
+def epoch_seconds(value: object, factor: float = 1.0) -> float | None:
+    """A time in seconds since the epoch, from a number in units of `1 / factor` seconds; None for
+    one after the year 9999."""
     plain = number(value)
     if plain is None or not abs(plain / factor) <= LATEST:
         return None
     return plain / factor
 
 
-def whole_step(value: object) -> float | None:
-    """A step; None for what is none, not finite or past what a step can be."""
+def step_number(value: object) -> float | None:
+    """A step; None for a value that is not a number, not finite or too large."""
     plain = number(value)
     return plain if plain is not None and abs(plain) <= FURTHEST_STEP else None
 
 
-_WORDS = frozenset({"nan", "-nan", "inf", "-inf", "+inf", "infinity", "-infinity"})
+_NON_FINITE = frozenset({"nan", "-nan", "inf", "-inf", "+inf", "infinity", "-infinity"})

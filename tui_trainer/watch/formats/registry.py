@@ -1,4 +1,4 @@
-"""Every kind of run of other tools: what recognises it, what reads it, the name of its tool."""
+"""The formats of other tools' runs: how each is detected and read, and the name of its tool."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tui_trainer.watch.formats import (
     trainer_state,
     wandb,
 )
-from tui_trainer.watch.formats.crc32c import crc32c, masked
 from tui_trainer.watch.formats.database_heads import DatabaseHeads
+from tui_trainer.watch.formats.encodings.crc32c import crc32c, masked
 from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.tables.list_summary import peek_of
 from tui_trainer.watch.tables.metrics_file import MetricsFile
 from tui_trainer.watch.tables.source import Source, SourcePeek
 
 Stamp = tuple[int, ...]
-_heads = DatabaseHeads()
+_database_heads = DatabaseHeads()
 _PEEKED_SLICES = 12
 _TOOLS = {
     "jsonl": "JSON lines",
@@ -36,7 +36,7 @@ _TOOLS = {
     "mlflow": "MLflow",
 }
 _LOG_HISTORY = re.compile(rb'"log_history"\s*:\s*\[')
-_HEAD = 16 * 1024
+_HEAD_BYTES = 16 * 1024
 
 FILES: dict[str, Callable[[bytes], bool]] = {
     ".json": lambda head: _LOG_HISTORY.search(head) is not None,
@@ -48,36 +48,36 @@ KINDS = {".json": "trainer_state", ".csv": "csv", ".tsv": "csv", ".wandb": "wand
 DATABASES = (".db", ".sqlite", ".sqlite3")
 
 
-def open_source(location: RunLocation, ends: bool = False) -> Source:
-    """What reads a run; with `ends` only the beginning and the end of large files."""
+def open_source(location: RunLocation, ends_only: bool = False) -> Source:
+    """The reader of a run; with `ends_only` for the beginning and the end of large files."""
     file = location.metrics
     if location.kind == "trainer_state":
         if file.is_dir():
             return output_folder.OutputFolderSource(file)
         return trainer_state.TrainerStateSource(file)
     if location.kind == "tensorboard":
-        return tensorboard.TensorBoardSource(file, ends)
+        return tensorboard.TensorBoardSource(file, ends_only)
     if location.kind == "wandb":
-        return wandb.WandbSource(file, ends)
+        return wandb.WandbSource(file, ends_only)
     if location.kind == "csv":
-        return csvlog.CsvSource(file, ends)
+        return csvlog.CsvSource(file, ends_only)
     if location.kind == "trackio":
-        return sqlite.TrackioSource(file, location.part, ends)
+        return sqlite.TrackioSource(file, location.part, ends_only)
     if location.kind == "mlflow":
         if location.part:
-            return sqlite.MlflowDatabaseSource(file, location.part, ends)
-        return mlflow.MlflowFolderSource(file, ends)
+            return sqlite.MlflowDatabaseSource(file, location.part, ends_only)
+        return mlflow.MlflowFolderSource(file, ends_only)
     return MetricsFile(file)
 
 
-def recognise(path: Path) -> str | None:
-    """The kind of run that a file is, by its content; None for none. Raises `OSError`.
+def detect(path: Path) -> str | None:
+    """The kind of run that a file is, by its content; None for no run. Raises `OSError`.
 
-    Databases are told apart by `sqlite.tool_of`, folders by the scanner.
+    Databases are detected by `sqlite.tool_of`, folders by the scanner.
     """
     suffix = path.suffix.lower()
     if suffix in FILES:
-        return KINDS[suffix] if FILES[suffix](read_regular(path, _HEAD)) else None
+        return KINDS[suffix] if FILES[suffix](read_regular(path, _HEAD_BYTES)) else None
     return "tensorboard" if tensorboard.MARK in path.name and is_event_file(path) else None
 
 
@@ -88,9 +88,9 @@ def is_event_file(path: Path) -> bool:
 
 
 def peek(location: RunLocation) -> SourcePeek:
-    """A foreign run seen from afar: files up to 192 KiB are read whole, of larger ones the
-    beginning and the end. Raises `OSError`. Ask `stamp` whether anything changed since."""
-    source = open_source(location, ends=True)
+    """The summary of another tool's run, from files up to 192 KiB, and the beginning and the end
+    of larger ones. `stamp` tells whether anything changed since. Raises `OSError`."""
+    source = open_source(location, ends_only=True)
     for _ in range(_PEEKED_SLICES):
         if not source.read()[1]:
             source.settle()
@@ -115,10 +115,10 @@ def files_of(location: RunLocation) -> list[Path]:
 
 
 def stamp(location: RunLocation) -> Stamp:
-    """How many files there are, their size in all, and the newest time of change (ns); empty
-    where there is none."""
+    """Number of files, their total size, and the newest modification time (ns); empty where there
+    are none."""
     if location.part:
-        head = _heads.of(location.metrics, location.kind, location.part)
+        head = _database_heads.of(location.metrics, location.kind, location.part)
         if head is not None:
             return (1, *head)
     sizes, newest, count = 0, 0, 0
@@ -134,7 +134,7 @@ def stamp(location: RunLocation) -> Stamp:
 
 
 def tool(location: RunLocation) -> str:
-    """What wrote the run, as its users call it."""
+    """The usual name of the tool that wrote the run."""
     if location.kind != "csv":
         return _TOOLS[location.kind]
     if (location.path.parent / "hparams.yaml").exists():

@@ -1,7 +1,7 @@
-"""Databases of Trackio and MLflow, read beside their writers: read-only, never locked for long.
+"""Reads databases of Trackio and MLflow while other programs write to them.
 
 Connections are opened with `mode=ro`, for one short query each, and do not wait for a lock: a
-database that is busy is looked at again with the next reading.
+busy database is tried again with the next reading.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from urllib.parse import quote
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
-from tui_trainer.watch.formats.record_columns import measure, moment, number, whole_step
+from tui_trainer.text import formats
+from tui_trainer.watch.formats.record_columns import epoch_seconds, measure, number, step_number
 from tui_trainer.watch.formats.scalar_series import ScalarSource
 from tui_trainer.watch.tables.flatten import flat
-from tui_trainer.watch.tables.metric_decoder import null_words
+from tui_trainer.watch.tables.metric_decoder import null_non_finite
 from tui_trainer.watch.tables.source import SourceFacts
 
 MAGIC = b"SQLite format 3\0"
@@ -32,7 +33,7 @@ _MOST_RUNS = 2_000
 _ENDS = {"FINISHED": "completed", "FAILED": "failed", "KILLED": "cancelled"}
 Signature = tuple[int, ...]
 
-# An index on the run makes each step of these a look-up, whatever the number of rows.
+# With an index on the run each step of these is one lookup, whatever the number of rows.
 _TRACKIO_RUNS = """
     WITH RECURSIVE found(run) AS (
         SELECT min({run}) FROM metrics
@@ -48,7 +49,7 @@ _MLFLOW_RUNS = """
 
 
 def query(path: Path, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """The rows of one question. Raises `sqlite3.Error`."""
+    """The rows of one query. Raises `sqlite3.Error`."""
     address = f"file:{quote(os.fsencode(path))}?mode=ro"
     with closing(sqlite3.connect(address, uri=True, timeout=0.0)) as connection:
         connection.text_factory = bytes
@@ -56,7 +57,7 @@ def query(path: Path, statement: str, values: Sequence[Any] = ()) -> list[tuple[
 
 
 def signature(path: Path) -> Signature:
-    """What changes with every write: of the database and of its write-ahead log."""
+    """A value that changes with every write to the database or its write-ahead log."""
     found: list[int] = []
     for name in (path, path.with_name(path.name + "-wal")):
         try:
@@ -68,8 +69,11 @@ def signature(path: Path) -> Signature:
 
 
 def columns(path: Path, table: str) -> set[str]:
-    """The columns of a table; none where there is no such table. Raises `sqlite3.Error`."""
-    return {words(row[0]) for row in query(path, "SELECT name FROM pragma_table_info(?)", (table,))}
+    """The columns of a table; empty where there is no such table. Raises `sqlite3.Error`."""
+    return {
+        decode_text(row[0])
+        for row in query(path, "SELECT name FROM pragma_table_info(?)", (table,))
+    }
 
 
 def tool_of(path: Path) -> str | None:
@@ -83,28 +87,28 @@ def tool_of(path: Path) -> str | None:
 
 
 def runs_of(path: Path, tool: str) -> list[tuple[str, str]]:
-    """Id and name of each run, 2,000 at most. Raises `sqlite3.Error`."""
+    """Id and name of each run, at most 2,000. Raises `sqlite3.Error`."""
     if tool == "mlflow":
         rows = query(path, _MLFLOW_RUNS, (_MOST_RUNS,))
     else:
         rows = query(path, _TRACKIO_RUNS.format(run=run_column(path)), (_MOST_RUNS,))
-    return [(words(run), words(name) or words(run)) for run, name in rows]
+    return [(decode_text(run), decode_text(name) or decode_text(run)) for run, name in rows]
 
 
 def run_column(path: Path) -> str:
-    """What tells the runs of a Trackio project apart; older ones have names only."""
+    """The column that identifies the runs of a Trackio project; older ones have names only."""
     return "run_id" if "run_id" in columns(path, "metrics") else "run_name"
 
 
 class _DatabaseSource(ScalarSource):
-    """One run of a database, read by the number of its rows."""
+    """One run of a database, read in the order of its rows."""
 
-    def __init__(self, path: Path, run: str, ends: bool = False) -> None:
+    def __init__(self, path: Path, run: str, ends_only: bool = False) -> None:
         super().__init__()
         self.path = path
         self._run, self._is_run = bound(run)
-        self._wrong = 0
-        self._ends = ends
+        self._malformed = 0
+        self._ends_only = ends_only
         self._row = 0
         self._jumped = False
         self._inode = 0
@@ -113,32 +117,34 @@ class _DatabaseSource(ScalarSource):
 
     @property
     def whole(self) -> bool:
-        """Whether no rows were passed over."""
+        """Whether no rows were skipped."""
         return not self._jumped
 
     def read(self) -> tuple[bool, bool]:
-        """Reads some rows; a database that is busy or half-written is left for the next time."""
+        """Reads some rows; a database that is busy or incomplete is tried again next time."""
         seen = signature(self.path)
         if seen == self._seen or seen[0] == 0:
             return False, False
-        anew = seen[0] != self._inode and self._inode != 0
-        if anew:
-            self.anew()
+        restarted = seen[0] != self._inode and self._inode != 0
+        if restarted:
+            self.reset()
             self._row = 0
-            self.say("anew", f"{self.path.name}: replaced, and read again from its start")
+            self.warn("restarted", f"{self.path.name}: replaced, and read again from its start")
         self._inode = seen[0]
         try:
             count = self._rows()
-            if self._ends and count >= _SLICE:
+            if self._ends_only and count >= _SLICE:
                 self._jump()
             if count < _SLICE:
                 self._facts = self._describe()
         except (sqlite3.Error, ValueError) as error:
             if "locked" in str(error) or "busy" in str(error):
-                return anew, False
+                return restarted, False
             self._seen = seen
-            return self.say("broken", f"{self.path.name}: cannot be read: {error}") or anew, False
-        changed = self.unsay("broken") or anew or count > 0
+            return self.warn(
+                "broken", f"{self.path.name}: cannot be read: {error}"
+            ) or restarted, False
+        changed = self.clear_warning("broken") or restarted or count > 0
         more = count >= _SLICE
         self.flush()
         if not more:
@@ -147,13 +153,13 @@ class _DatabaseSource(ScalarSource):
         return changed, more
 
     def facts(self) -> SourceFacts:
-        """As the database says."""
+        """The facts recorded in the database."""
         ended = () if self._facts.status else ("state",)
         return dataclasses.replace(self._facts, lacks=self.lacks("checkpoints", *ended))
 
     def _jump(self) -> None:
-        """Passes over all but the newest rows, once."""
-        self._ends = False
+        """Skips all but the newest rows, once."""
+        self._ends_only = False
         statement = (
             f"SELECT rowid FROM metrics WHERE {self._run_column()} {self._is_run}"  # noqa: S608
             " ORDER BY rowid DESC LIMIT 1 OFFSET ?"
@@ -163,10 +169,12 @@ class _DatabaseSource(ScalarSource):
             self._row, self._jumped = found[0][0], True
 
     def _leave_out(self) -> None:
-        """Counts a row whose step is none."""
-        self._wrong += 1
-        which = "1 row has" if self._wrong == 1 else f"{self._wrong:,} rows have"
-        self.say("steps", f"{self.path.name}: {which} a step that is not a number; left out")
+        """Counts a row whose step is not a number."""
+        self._malformed += 1
+        which = (
+            "1 row has" if self._malformed == 1 else f"{formats.count(self._malformed)} rows have"
+        )
+        self.warn("steps", f"{self.path.name}: {which} a step that is not a number; left out")
 
     def _run_column(self) -> str:
         return "run_uuid"
@@ -179,10 +187,10 @@ class _DatabaseSource(ScalarSource):
 
 
 class TrackioSource(_DatabaseSource):
-    """One run of a Trackio project: a row of JSON a step."""
+    """One run of a Trackio project: a row of JSON per step."""
 
-    def __init__(self, path: Path, run: str, ends: bool = False) -> None:
-        super().__init__(path, run, ends)
+    def __init__(self, path: Path, run: str, ends_only: bool = False) -> None:
+        super().__init__(path, run, ends_only)
         self._key = ""
 
     def _run_column(self) -> str:
@@ -205,7 +213,7 @@ class TrackioSource(_DatabaseSource):
             epoch = named.pop("epoch", None)
             named.pop("step", None)
             named.pop("time", None)
-            at = whole_step(step)
+            at = step_number(step)
             if at is None and step is not None:
                 self._leave_out()
                 continue
@@ -225,11 +233,11 @@ class TrackioSource(_DatabaseSource):
             return SourceFacts()
         name, config, created = rows[0]
         found = {n: v for n, v in flat(_decode(config)).items() if not n.startswith("_")}
-        return SourceFacts(name=words(name), config=found, created_at=seconds(created))
+        return SourceFacts(name=decode_text(name), config=found, created_at=seconds(created))
 
 
 class MlflowDatabaseSource(_DatabaseSource):
-    """One run of an MLflow database: a row a value."""
+    """One run of an MLflow database: a row per value."""
 
     def _rows(self) -> int:
         rows = query(
@@ -241,14 +249,14 @@ class MlflowDatabaseSource(_DatabaseSource):
         for row, key, value, stamp, step, is_nan in rows:
             self._row = row
             one = None if is_nan else number(value)
-            at = 0.0 if step is None else whole_step(step)
+            at = 0.0 if step is None else step_number(step)
             if at is None:
                 self._leave_out()
                 continue
-            self.put(
-                moment(stamp, 1000) or 0.0,
+            self.add_in_order(
+                epoch_seconds(stamp, 1000) or 0.0,
                 at,
-                self.naming(words(key)),
+                self.naming(decode_text(key)),
                 math.nan if one is None else one,
             )
         return len(rows)
@@ -268,30 +276,30 @@ class MlflowDatabaseSource(_DatabaseSource):
             (self._run,),
         )
         return SourceFacts(
-            name=words(name) or None,
-            config={f"params.{words(key)}": words(value) for key, value in params},
-            created_at=moment(started, 1000) or None,
-            status=_ENDS.get(words(status)),
+            name=decode_text(name) or None,
+            config={f"params.{decode_text(key)}": decode_text(value) for key, value in params},
+            created_at=epoch_seconds(started, 1000) or None,
+            status=_ENDS.get(decode_text(status)),
         )
 
 
 def _decode(content: Any) -> dict[str, Any]:
     data = content if isinstance(content, bytes) else str(content).encode()
     try:
-        return msgspec.json.decode(null_words(data), type=dict[str, Any])
+        return msgspec.json.decode(null_non_finite(data), type=dict[str, Any])
     except BAD_CONTENT:
         return {}
 
 
-def words(value: Any) -> str:
-    """A text of the database; bytes that are no UTF-8 become surrogates, as in file names."""
+def decode_text(value: Any) -> str:
+    """A text of the database; bytes that are not UTF-8 become surrogates, as in file names."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     return "" if value is None else str(value)
 
 
 def bound(text: str) -> tuple[str | bytes, str]:
-    """A text as a statement's value, and the condition in which it stands."""
+    """A text as a parameter of a statement, and the condition for it."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -300,10 +308,10 @@ def bound(text: str) -> tuple[str | bytes, str]:
 
 
 def seconds(stamp: Any) -> float | None:
-    """A time in seconds since the epoch, from a number of them or ISO 8601."""
+    """A time in seconds since the epoch, from such a number or from ISO 8601."""
     if isinstance(stamp, int | float):
-        return moment(stamp)
+        return epoch_seconds(stamp)
     try:
-        return datetime.fromisoformat(words(stamp)).timestamp()
+        return datetime.fromisoformat(decode_text(stamp)).timestamp()
     except (ValueError, OverflowError):
         return None

@@ -1,4 +1,4 @@
-"""A folder of TensorBoard event files as one run."""
+"""Reads a folder of TensorBoard event files as one run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.store.regular_files import read_regular
+from tui_trainer.text import formats
 from tui_trainer.watch.formats.binary_tail import BinaryTail
+from tui_trainer.watch.formats.encodings.tfevents import Frames, SummaryEvent, hparams, read_event
+from tui_trainer.watch.formats.encodings.yaml_settings import read_flat
 from tui_trainer.watch.formats.scalar_series import ScalarSource
-from tui_trainer.watch.formats.tfevents import Frames, SummaryEvent, hparams, read_event
-from tui_trainer.watch.formats.yaml_settings import read_flat
 from tui_trainer.watch.tables.flatten import flat
 from tui_trainer.watch.tables.source import SourceFacts
 
@@ -25,33 +26,31 @@ _QUIET_SECONDS = 2.0
 _STAMP = re.compile(r"tfevents\.(\d+)")
 _HPARAMS_FOLDER = re.compile(r"\d{9,}(\.\d+)?")
 _MOST_SETTINGS = 1024 * 1024
-# What the loggers write beside the metrics and nobody plots.
-_NO_METRICS = frozenset({"hp_metric"})
+# Values that loggers write beside the metrics and that are not plotted.
+_NOT_PLOTTED = frozenset({"hp_metric"})
 
 
 @dataclass
 class _EventFile:
-    """One file and its writer: `last` is the newest step by metric; `beside` that another
-    writer wrote the same metrics at the same time."""
+    """One file and its writer."""
 
-    growing: BinaryTail
+    tail: BinaryTail
     frames: Frames = field(default_factory=Frames)
-    last: dict[str, float] = field(default_factory=dict)
-    beside: bool = False
-    waits: bool = True
+    last: dict[str, float] = field(default_factory=dict)  # newest step by metric
+    is_concurrent: bool = False  # another process wrote the same metrics at the same time
 
 
 class TensorBoardSource(ScalarSource):
-    """Reads a folder's event files, the oldest first, each by offset as it grows.
+    """Reads a folder's event files, oldest first, each by offset as it grows.
 
-    A later file that goes back replaces what it goes back over, as TensorBoard shows it. The
-    check of every record of up to 1 KiB is verified; damage is passed over to the next record.
+    A later file that goes back replaces the later steps, as in TensorBoard. The checksum of every
+    record of up to 1 KiB is verified; damaged records are skipped.
     """
 
-    def __init__(self, folder: Path, ends: bool = False) -> None:
+    def __init__(self, folder: Path, ends_only: bool = False) -> None:
         super().__init__()
         self.folder = folder
-        self._ends = ends
+        self._ends_only = ends_only
         self._files: dict[Path, _EventFile] = {}
         self._newest: dict[str, tuple[float, float]] = {}
         self._config: dict[str, Any] = {}
@@ -60,42 +59,43 @@ class TensorBoardSource(ScalarSource):
 
     @property
     def whole(self) -> bool:
-        """Whether no rows were passed over."""
-        return all(file.growing.whole for file in self._files.values())
+        """Whether no rows were skipped."""
+        return all(file.tail.whole for file in self._files.values())
 
     def read(self) -> tuple[bool, bool]:
         """Reads a slice of the first file that has more."""
         self._list()
         changed = False
         for file in self._files.values():
-            piece = file.growing.poll()
-            if piece.restarted:
-                self._begin_again()
+            chunk = file.tail.poll()
+            if chunk.restarted:
+                self._restart()
                 return True, True
-            if piece.jumped:
+            if chunk.jumped:
                 file.frames.forget()
-            if piece.data:
-                self._feed(file, piece.data)
+            if chunk.data:
+                self._feed(file, chunk.data)
                 changed = True
-            if piece.more:
+            if chunk.more:
                 return self.flush() or changed, True
         changed |= self.flush()
         return self.rebuild() or changed, False
 
     def settle(self) -> bool:
-        """Says that a last record is cut off, once its file is quiet."""
+        """Adds a warning about a last record that is cut off, once its file has been quiet for a
+        while."""
         changed = False
         for file in self._files.values():
-            path = file.growing.path
+            path = file.tail.path
             if file.frames.pending and _is_quiet(path):
-                changed |= self.say(f"torn {path}", f"{path.name}: the last record is cut off")
+                changed |= self.warn(f"torn {path}", f"{path.name}: the last record is cut off")
         if not self._settled:
             self._settled = changed = True
             self._read_settings()
         return changed
 
     def facts(self) -> SourceFacts:
-        """Settings where a logger wrote them."""
+        """The facts, with settings if a logger wrote them."""
         return SourceFacts(
             config=self._config,
             created_at=self._created,
@@ -106,20 +106,20 @@ class TensorBoardSource(ScalarSource):
         found = event_files(self.folder)
         if found == list(self._files):
             return
-        # One that vanished leaves its rows; a new one comes last, as it is read after the others.
+        # The rows of a deleted file are kept; a new file is read after the others.
         for path in found:
             if path not in self._files:
-                self._files[path] = _EventFile(BinaryTail(path, self._ends))
+                self._files[path] = _EventFile(BinaryTail(path, self._ends_only))
 
-    def _begin_again(self) -> None:
-        self.anew()
+    def _restart(self) -> None:
+        self.reset()
         self._files.clear()
         self._newest.clear()
-        self.say("anew", "an event file was replaced or truncated, and all were read again")
+        self.warn("restarted", "an event file was replaced or truncated, and all were read again")
 
     def _feed(self, file: _EventFile, data: bytes) -> None:
-        path = file.growing.path
-        self.unsay(f"torn {path}")
+        path = file.tail.path
+        self.clear_warning(f"torn {path}")
         for record in file.frames.feed(data):
             try:
                 event = read_event(record)
@@ -127,18 +127,18 @@ class TensorBoardSource(ScalarSource):
                 file.frames.damaged += len(record)
                 continue
             if event is not None:
-                self._take(file, event)
+                self._add_event(file, event)
         if file.frames.damaged:
-            size = f"{file.frames.damaged:,} bytes"
-            self.say(f"damage {path}", f"{path.name}: {size} are damaged; left out")
+            size = formats.plural(file.frames.damaged, "byte")
+            self.warn(f"damage {path}", f"{path.name}: {size} are damaged; left out")
 
-    def _take(self, file: _EventFile, event: SummaryEvent) -> None:
+    def _add_event(self, file: _EventFile, event: SummaryEvent) -> None:
         if self._created is None and event.wall > 0:
             self._created = event.wall
         for tag, content in (event.config or {}).items():
-            self._learn(tag, content)
+            self._add_setting(tag, content)
         for tag, value in event.values:
-            if tag in _NO_METRICS:
+            if tag in _NOT_PLOTTED:
                 continue
             name = self.naming(tag)
             if not self.has_room(name):
@@ -157,19 +157,19 @@ class TensorBoardSource(ScalarSource):
         if last is not None:
             return event.step < last
         known = self._newest.get(name)
-        if known is None or event.step > known[0] or file.beside:
+        if known is None or event.step > known[0] or file.is_concurrent:
             return False
-        # A restart begins after its predecessor's last word; another writer did not wait.
+        # A restarted run begins after the last event of the earlier one; a second writer earlier.
         if event.wall <= known[1]:
-            file.beside = True
-            self.say(
+            file.is_concurrent = True
+            self.warn(
                 "writers",
                 "several processes wrote at once; of rows with one step the last one read is kept",
             )
             return False
         return event.step < known[0]
 
-    def _learn(self, tag: str, content: bytes) -> None:
+    def _add_setting(self, tag: str, content: bytes) -> None:
         try:
             if tag.startswith("_hparams_/"):
                 self._config |= {f"hparams.{name}": value for name, value in hparams(content)}
@@ -181,24 +181,25 @@ class TensorBoardSource(ScalarSource):
             self._config |= flat(found, tag.removesuffix("/text_summary"))
 
     def _read_settings(self) -> None:
-        """What stands beside: Lightning's `hparams.yaml`, and the folders of `add_hparams`."""
-        beside = read_flat(self.folder / "hparams.yaml")
-        self._config |= {f"hparams.{name}": value for name, value in beside.values.items()}
-        if beside.problem is not None:
-            self.say("settings", beside.problem)
+        """Reads settings beside the metrics: Lightning's `hparams.yaml`, and the folders of
+        `add_hparams`."""
+        is_concurrent = read_flat(self.folder / "hparams.yaml")
+        self._config |= {f"hparams.{name}": value for name, value in is_concurrent.values.items()}
+        if is_concurrent.problem is not None:
+            self.warn("settings", is_concurrent.problem)
         for folder in settings_folders(self.folder):
             for path in event_files(folder):
                 try:
                     records = Frames().feed(read_regular(path, _MOST_SETTINGS))
                     for event in map(read_event, records):
                         for tag, content in (event.config or {}).items() if event else ():
-                            self._learn(tag, content)
+                            self._add_setting(tag, content)
                 except (OSError, ValueError):
                     continue
 
 
 def event_files(folder: Path) -> list[Path]:
-    """A folder's event files, the oldest first, as their names say; or the one file."""
+    """A folder's event files, oldest first by their names; or the one file."""
     if MARK in folder.name and folder.is_file():
         return [folder]
     try:
@@ -210,7 +211,7 @@ def event_files(folder: Path) -> list[Path]:
 
 
 def settings_folders(folder: Path) -> list[Path]:
-    """The folders that `add_hparams` made, named by a time."""
+    """The folders made by `add_hparams`, whose name is a time."""
     try:
         with os.scandir(folder) as entries:
             return [Path(e.path) for e in entries if _HPARAMS_FOLDER.fullmatch(e.name)][:3]
@@ -219,7 +220,7 @@ def settings_folders(folder: Path) -> list[Path]:
 
 
 def is_settings_folder(name: str) -> bool:
-    """Whether a folder's name is a time, as `add_hparams` gives them."""
+    """Whether a folder's name is a time, as `add_hparams` makes them."""
     return _HPARAMS_FOLDER.fullmatch(name) is not None
 
 

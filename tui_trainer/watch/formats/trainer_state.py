@@ -1,4 +1,4 @@
-"""Hugging Face's `trainer_state.json`: of one output folder with its checkpoints, or alone."""
+"""Reads Hugging Face's `trainer_state.json`, of an output folder with checkpoints or alone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.store.regular_files import read_regular
+from tui_trainer.text import formats
 from tui_trainer.watch.formats.base import ForeignSource
-from tui_trainer.watch.formats.record_columns import EVAL, measure, number, whole_step
+from tui_trainer.watch.formats.record_columns import EVAL, measure, number, step_number
 from tui_trainer.watch.tables.flatten import flat
-from tui_trainer.watch.tables.metric_decoder import null_words
+from tui_trainer.watch.tables.metric_decoder import null_non_finite
 from tui_trainer.watch.tables.source import SourceFacts
 
 STATE = "trainer_state.json"
@@ -25,7 +26,7 @@ _SLICE = 400  # rows: some 5 ms
 _QUIET_SECONDS = 2.0
 _MOST_OLDER = 20
 _MOST_BYTES = 256 * 1024 * 1024
-# The trainer's last row sums the whole run up; its `train_loss` is no loss of that step.
+# The trainer's last row summarises the whole run; its `train_loss` is not that of the step.
 _SUMMARY = frozenset({"train_runtime", "train_samples_per_second", "train_steps_per_second"})
 _CONFIG = (
     "max_steps", "num_train_epochs", "train_batch_size", "logging_steps", "eval_steps",
@@ -38,7 +39,7 @@ _ERRORS = BAD_CONTENT
 
 
 class TrainerStateFile(msgspec.Struct):
-    """What is read of the file; the rows stay bytes until it is their turn."""
+    """The fields that are read; rows are decoded later, slice by slice."""
 
     log_history: list[msgspec.Raw]
     global_step: int = 0
@@ -54,11 +55,11 @@ class TrainerStateFile(msgspec.Struct):
 
 
 class TrainerStateSource(ForeignSource):
-    """Reads the state with the most steps, again whenever it changed.
+    """Reads the state with the most steps, again whenever it changes.
 
-    The rows that were there before stay as they are, only new ones are added; where the file
-    tells another story, the tables are made anew. A half-written file leaves the chart as it is.
-    Rows from before the newest state's first come from older checkpoints.
+    Only new rows are added; where earlier rows differ, the tables are rebuilt. While a file is
+    incomplete nothing changes. Rows before the first of the newest state are read from older
+    checkpoints.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,27 +67,27 @@ class TrainerStateSource(ForeignSource):
         self.path = path
         self._seen: dict[Path, _Signature] | None = None
         self._state: TrainerStateFile | None = None
-        self._waiting: list[bytes] = []
+        self._rows: list[bytes] = []
         self._next = 0
         self._results: dict[str, Any] = {}
         self._lora: dict[str, Any] = {}
         self._unreadable = 0
 
     def read(self) -> tuple[bool, bool]:
-        """Reads the file where it changed, then some rows of it."""
+        """Reads the file if it changed, then some of its rows."""
         changed = False
-        if self._next >= len(self._waiting):
+        if self._next >= len(self._rows):
             files = state_files(self.path)
             seen = {path: found for path in files if (found := _signature(path)) is not None}
             if seen != self._seen and seen:
                 changed = self._load(seen)
-        if self._next < len(self._waiting):
-            self._take_some()
+        if self._next < len(self._rows):
+            self._add_some()
             changed = True
-        return changed, self._next < len(self._waiting)
+        return changed, self._next < len(self._rows)
 
     def facts(self) -> SourceFacts:
-        """Settings and whether the run reached its last step."""
+        """The settings, and whether the run reached its last step."""
         state = self._state
         total = state.max_steps if state is not None else None
         total = total if isinstance(total, int) and total > 0 else None
@@ -102,19 +103,19 @@ class TrainerStateSource(ForeignSource):
 
     def _load(self, seen: dict[Path, _Signature]) -> bool:
         states: list[tuple[int, int, Path, TrainerStateFile]] = []
-        broken: list[Path] = []
-        for path in _newest(seen):
+        unreadable: list[Path] = []
+        for path in _newest_first(seen):
             state = _decode(path)
             if state is None:
-                broken.append(path)
+                unreadable.append(path)
                 continue
             states.append((state.global_step, seen[path][2], path, state))
             if len(states) == 2:  # the folder's own file and the newest checkpoint
                 break
-        changed = self._judge(broken, seen)
-        if not states and not self._waiting:
-            # Nothing is shown yet: the whole rows of a file that was cut off are better than none.
-            found = [(s.global_step, 0, p, s) for p in broken if (s := _salvage(p)) is not None]
+        changed = self._detector(unreadable, seen)
+        if not states and not self._rows:
+            # Nothing is shown yet, so the complete rows of a file that is cut off are used.
+            found = [(s.global_step, 0, p, s) for p in unreadable if (s := _salvage(p)) is not None]
             states = found[:1]
         if not states:
             return changed
@@ -123,35 +124,36 @@ class TrainerStateSource(ForeignSource):
         rows = self._older_rows(rows, seen) + rows
         self._state = state
         self._lora = _adapter(source.parent)
-        begun = self._waiting[: self._next]
+        begun = self._rows[: self._next]
         if rows[: len(begun)] != begun:
-            self.anew()
+            self.reset()
             self._next, self._results, self._unreadable = 0, {}, 0
-        self._waiting = rows
+        self._rows = rows
         return True
 
-    def _judge(self, broken: list[Path], seen: dict[Path, _Signature]) -> bool:
-        """A file that cannot be read may be half-written: it is told once it is quiet."""
+    def _detector(self, unreadable: list[Path], seen: dict[Path, _Signature]) -> bool:
+        """Adds warnings about files that cannot be read, once they have been quiet for a while, as
+        they may be incomplete."""
         now = time.time()
-        fresh = [path for path in broken if abs(now - seen[path][2] / 1e9) < _QUIET_SECONDS]
+        fresh = [path for path in unreadable if abs(now - seen[path][2] / 1e9) < _QUIET_SECONDS]
         self._seen = None if fresh else seen
         changed = False
-        for path in broken:
+        for path in unreadable:
             if path not in fresh:
                 name = path.relative_to(self.path) if path != self.path else path.name
-                changed |= self.say(
+                changed |= self.warn(
                     f"broken {path}", f"{name}: cut off, or not a trainer_state.json"
                 )
         for path in seen:
-            if path not in broken:
-                changed |= self.unsay(f"broken {path}")
+            if path not in unreadable:
+                changed |= self.clear_warning(f"broken {path}")
         return changed
 
     def _older_rows(self, rows: list[bytes], seen: dict[Path, _Signature]) -> list[bytes]:
-        """What older checkpoints recorded before the first of these rows."""
+        """Rows of older checkpoints from before the first of these rows."""
         first = next((s for row in rows if (s := _step(row)) is not None), None)
         older: list[bytes] = []
-        for path in _newest(seen)[:_MOST_OLDER]:
+        for path in _newest_first(seen)[:_MOST_OLDER]:
             match = _CHECKPOINT.fullmatch(path.parent.name)
             if first is None or match is None or int(match[1]) >= first:
                 continue
@@ -163,21 +165,24 @@ class TrainerStateSource(ForeignSource):
                 first = _step(found[0])
         return older
 
-    def _take_some(self) -> None:
-        for row in self._waiting[self._next : self._next + _SLICE]:
+    def _add_some(self) -> None:
+        for row in self._rows[self._next : self._next + _SLICE]:
             try:
                 values = msgspec.json.decode(row, type=dict[str, Any])
             except BAD_CONTENT:
                 self._unreadable += 1
             else:
-                self._take(values)
-        self._next = min(self._next + _SLICE, len(self._waiting))
+                self._add_row(values)
+        self._next = min(self._next + _SLICE, len(self._rows))
         if self._unreadable:
-            self.say("rows", f"{self._unreadable:,} rows of log_history are not objects; left out")
+            self.warn(
+                "rows",
+                f"{formats.plural(self._unreadable, 'row')} of log_history left out: not an object",
+            )
         self.flush()
 
-    def _take(self, row: dict[str, Any]) -> None:
-        step, epoch = whole_step(row.pop("step", None)), number(row.pop("epoch", None))
+    def _add_row(self, row: dict[str, Any]) -> None:
+        step, epoch = step_number(row.pop("step", None)), number(row.pop("epoch", None))
         if not _SUMMARY.isdisjoint(row):
             self._results |= {f"results.{name}": value for name, value in row.items()}
             return
@@ -190,7 +195,7 @@ class TrainerStateSource(ForeignSource):
 
 
 def _adapter(folder: Path) -> dict[str, Any]:
-    """PEFT's settings beside the state, if any."""
+    """PEFT's settings beside the state; empty where there are none."""
     try:
         content = read_regular(folder / "adapter_config.json", 1024 * 1024)
         found = msgspec.json.decode(content, type=dict[str, Any])
@@ -218,8 +223,8 @@ def checkpoint_step(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _newest(seen: dict[Path, _Signature]) -> list[Path]:
-    """The states by what their folders say: the output folder's own, then the last checkpoint."""
+def _newest_first(seen: dict[Path, _Signature]) -> list[Path]:
+    """The states by their folders: the output folder's own, then checkpoints, newest first."""
 
     def key(path: Path) -> tuple[float, int]:
         step = checkpoint_step(path.parent.name)
@@ -238,15 +243,15 @@ def _decode(path: Path) -> TrainerStateFile | None:
     except _ERRORS:
         pass
     try:
-        return msgspec.json.decode(null_words(data), type=TrainerStateFile)  # a bare NaN
+        return msgspec.json.decode(null_non_finite(data), type=TrainerStateFile)  # a bare NaN
     except _ERRORS:
         return None
 
 
 def _salvage(path: Path) -> TrainerStateFile | None:
-    """The whole rows of a file that was cut off, if any."""
+    """The complete rows of a file that is cut off, or None."""
     try:
-        data = null_words(read_regular(path, _MOST_BYTES)).decode("utf-8", "replace")
+        data = null_non_finite(read_regular(path, _MOST_BYTES)).decode("utf-8", "replace")
     except OSError:
         return None
     begin = _ROWS.search(data)
@@ -267,7 +272,7 @@ def _salvage(path: Path) -> TrainerStateFile | None:
 
 def _step(row: bytes) -> float | None:
     try:
-        return whole_step(msgspec.json.decode(row, type=dict[str, Any]).get("step"))
+        return step_number(msgspec.json.decode(row, type=dict[str, Any]).get("step"))
     except BAD_CONTENT:
         return None
 

@@ -1,7 +1,7 @@
-"""W&B's `.wandb` files: blocks of a LevelDB log around protocol buffers.
+"""Reads W&B's `.wandb` files, blocks of a LevelDB log around protocol buffers.
 
-Blocks as in https://github.com/google/leveldb/blob/main/doc/log_format.md, with a header of
-seven bytes before the first record and zlib's CRC-32; messages as in wandb_internal.proto.
+Blocks are as in https://github.com/google/leveldb/blob/main/doc/log_format.md, with a header of
+seven bytes before the first record and zlib's CRC-32; messages are as in wandb_internal.proto.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
+from tui_trainer.text import formats
 from tui_trainer.watch.formats.base import ForeignSource
 from tui_trainer.watch.formats.binary_tail import BinaryTail
-from tui_trainer.watch.formats.protobuf import BYTES, fields, signed, text
+from tui_trainer.watch.formats.encodings.protobuf import BYTES, fields, signed, text
 from tui_trainer.watch.formats.record_columns import number
 from tui_trainer.watch.tables.flatten import flat
-from tui_trainer.watch.tables.metric_decoder import null_words
+from tui_trainer.watch.tables.metric_decoder import null_non_finite
 from tui_trainer.watch.tables.source import SourceFacts
 
 MAGIC = b":W&B\xe1\xbe\x00"
@@ -29,13 +30,13 @@ _HEADER = struct.Struct("<IHB")
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 _LONGEST = 64 * 1024 * 1024
 _QUIET_SECONDS = 2.0
-# A loop's own counter says more than the number of calls to `log`.
-_STEPS = ("train/global_step", "trainer/global_step", "global_step")
-_PLACES = frozenset({"_step", "_timestamp", "_runtime"})
+# A loop's own counter is preferred to the number of calls of `log`.
+_STEP_KEYS = ("train/global_step", "trainer/global_step", "global_step")
+_POSITION_KEYS = frozenset({"_step", "_timestamp", "_runtime"})
 
 
 class RecordBlocks:
-    """Cuts a growing log into whole records; behind damage it goes on with the next block."""
+    """Splits a growing log into whole records; after damage it continues with the next block."""
 
     def __init__(self) -> None:
         self.damaged = 0  # records or parts of records
@@ -45,15 +46,15 @@ class RecordBlocks:
 
     @property
     def pending(self) -> bool:
-        """Whether a record is not whole yet."""
+        """Whether there is an incomplete record."""
         return bool(self._rest.strip(b"\0")) or self._parts is not None
 
     def forget(self) -> None:
-        """Drops what is not whole, where bytes were passed over."""
+        """Drops an incomplete record, after bytes were skipped."""
         self._parts = None
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The whole records so far."""
+        """Adds data; returns the records that are complete."""
         buffer, base, at = self._rest + data, self._at, 0
         found: list[bytes] = []
         if not base:
@@ -77,7 +78,7 @@ class RecordBlocks:
                 break
             if not fits or zlib.crc32(buffer[at + 6 : end]) != check:
                 if at + left > len(buffer):
-                    break  # it may be written yet: told when the file is quiet
+                    break  # it may be incomplete; there is a warning once the file is quiet
                 self.damaged += 1
                 self._parts = None
                 at += left
@@ -96,7 +97,7 @@ class RecordBlocks:
         elif kind == _FIRST:
             self._parts = [data]
         elif self._parts is None:
-            self.damaged += 1  # its beginning was lost
+            self.damaged += 1  # its beginning is missing
         else:
             self._parts.append(data)
             if kind == _LAST:
@@ -109,15 +110,15 @@ class RecordBlocks:
 class WandbSource(ForeignSource):
     """Reads one `.wandb` file as it grows."""
 
-    def __init__(self, path: Path, ends: bool = False) -> None:
+    def __init__(self, path: Path, ends_only: bool = False) -> None:
         super().__init__()
-        self._growing = BinaryTail(path, ends)
+        self._tail = BinaryTail(path, ends_only)
         self._begin()
 
     def _begin(self) -> None:
         self._blocks = RecordBlocks()
         self._step_key: str | None = None
-        self._first = True
+        self._is_first = True
         self._config: dict[str, Any] = {}
         self._name: str | None = None
         self._created: float | None = None
@@ -126,48 +127,49 @@ class WandbSource(ForeignSource):
 
     @property
     def whole(self) -> bool:
-        """Whether no rows were passed over."""
-        return self._growing.whole
+        """Whether no rows were skipped."""
+        return self._tail.whole
 
     def read(self) -> tuple[bool, bool]:
         """Reads one slice."""
-        piece = self._growing.poll()
-        if piece.restarted:
-            self.anew()
+        chunk = self._tail.poll()
+        if chunk.restarted:
+            self.reset()
             self._begin()
-            self.say(
-                "anew",
-                f"{self._growing.path.name}: replaced or truncated, and read again from its start",
+            self.warn(
+                "restarted",
+                f"{self._tail.path.name}: replaced or truncated, and read again from its start",
             )
-        if piece.data:
-            self.unsay("torn")
-            if piece.jumped:
+        if chunk.data:
+            self.clear_warning("torn")
+            if chunk.jumped:
                 self._blocks.forget()
-            for record in self._blocks.feed(piece.data):
+            for record in self._blocks.feed(chunk.data):
                 try:
-                    self._take(record)
+                    self._read_record(record)
                 except BAD_CONTENT:
                     self._unreadable += 1
-            odd = self._blocks.damaged + self._unreadable
-            if odd:
-                which = "1 record is" if odd == 1 else f"{odd:,} records are"
-                self.say("damage", f"{self._growing.path.name}: {which} damaged; left out")
+            damaged = self._blocks.damaged + self._unreadable
+            if damaged:
+                which = "1 record is" if damaged == 1 else f"{formats.count(damaged)} records are"
+                self.warn("damage", f"{self._tail.path.name}: {which} damaged; left out")
             self.flush()
-        return bool(piece.data) or piece.restarted, piece.more
+        return bool(chunk.data) or chunk.restarted, chunk.more
 
     def settle(self) -> bool:
-        """Says that the last record is cut off, once the file is quiet."""
-        path = self._growing.path
+        """Adds a warning that the last record is cut off, once the file has been quiet for a
+        while."""
+        path = self._tail.path
         if not self._blocks.pending or self._exit is not None:
             return False
         try:
             quiet = abs(time.time() - path.stat().st_mtime) > _QUIET_SECONDS
         except OSError:
             quiet = True
-        return quiet and self.say("torn", f"{path.name}: the last record is cut off")
+        return quiet and self.warn("torn", f"{path.name}: the last record is cut off")
 
     def facts(self) -> SourceFacts:
-        """Name, settings, and how it ended."""
+        """Name, settings and status."""
         ended = None if self._exit is None else "failed" if self._exit else "completed"
         return SourceFacts(
             name=self._name,
@@ -178,23 +180,23 @@ class WandbSource(ForeignSource):
             lacks=self.lacks("checkpoints", *(() if ended else ("state",))),
         )
 
-    def _take(self, record: bytes) -> None:
+    def _read_record(self, record: bytes) -> None:
         for what, wire, start, end in fields(record):
             if wire != BYTES:
                 continue
             if what == 2:
-                self._take_history(record, start, end)
+                self._read_history(record, start, end)
             elif what == 5:
-                self._take_config(record, start, end)
+                self._read_config(record, start, end)
             elif what == 17:
-                self._take_run(record, start, end)
+                self._read_run(record, start, end)
             elif what == 18:
                 self._exit = 0
                 for part, kind, value, _ in fields(record, start, end):
                     if part == 1 and kind == 0:
                         self._exit = signed(value)
 
-    def _take_history(self, data: bytes, start: int, end: int) -> None:
+    def _read_history(self, data: bytes, start: int, end: int) -> None:
         values: dict[str, float] = {}
         counted: float | None = None
         for part, wire, begin, stop in fields(data, start, end):
@@ -205,15 +207,15 @@ class WandbSource(ForeignSource):
                 inner = [b for n, w, b, _ in fields(data, begin, stop) if n == 1 and w == 0]
                 counted = float(signed(inner[0])) if inner else 0.0
         counted = values.get("_step", counted)
-        if self._first:
-            self._first = False
-            self._step_key = next((key for key in _STEPS if key in values), None)
+        if self._is_first:
+            self._is_first = False
+            self._step_key = next((key for key in _STEP_KEYS if key in values), None)
             self.naming.learn(list(values))
         step = counted if self._step_key is None else values.pop(self._step_key, None)
         measured = []
         epoch = None
         for key, one in values.items():
-            if key in _PLACES:
+            if key in _POSITION_KEYS:
                 continue
             name = self.naming(key)
             if name == "epoch":
@@ -222,7 +224,7 @@ class WandbSource(ForeignSource):
                 measured.append((name, one))
         self.rows.add(step, measured, time=values.get("_timestamp"), epoch=epoch)
 
-    def _take_config(self, data: bytes, start: int, end: int) -> None:
+    def _read_config(self, data: bytes, start: int, end: int) -> None:
         for part, wire, begin, stop in fields(data, start, end):
             if part == 1 and wire == BYTES:
                 key, value = _item(data, begin, stop)
@@ -230,12 +232,12 @@ class WandbSource(ForeignSource):
                     found = _decode(value)
                     self._config |= flat(found, key) if isinstance(found, dict) else {key: found}
 
-    def _take_run(self, data: bytes, start: int, end: int) -> None:
+    def _read_run(self, data: bytes, start: int, end: int) -> None:
         for part, wire, begin, stop in fields(data, start, end):
             if wire != BYTES:
                 continue
             if part == 4:
-                self._take_config(data, begin, stop)
+                self._read_config(data, begin, stop)
             elif part == 8:
                 self._name = text(data, begin, stop) or self._name
             elif part == 17:
@@ -245,7 +247,7 @@ class WandbSource(ForeignSource):
 
 
 def _item(data: bytes, start: int, end: int) -> tuple[str, bytes]:
-    """Key and JSON of an item of history or configuration."""
+    """Key and JSON value of an item of the history or configuration."""
     keys: list[str] = []
     value = b""
     for part, wire, begin, stop in fields(data, start, end):
@@ -257,7 +259,7 @@ def _item(data: bytes, start: int, end: int) -> tuple[str, bytes]:
 
 
 def _numbers(key: str, value: bytes, found: dict[str, float]) -> None:
-    """The numbers of one item, those of a nested one under `key.inner`."""
+    """Adds the numbers of one item to `found`, those of a nested one as `key.inner`."""
     try:
         found[key] = float(value)  # also NaN and Infinity
         return
@@ -266,7 +268,7 @@ def _numbers(key: str, value: bytes, found: dict[str, float]) -> None:
     decoded = _decode(value)
     nested = flat(decoded, key) if isinstance(decoded, dict) else {key: decoded}
     if "_type" in decoded if isinstance(decoded, dict) else False:
-        return  # a picture, a table, a histogram
+        return  # an image, table or histogram
     for name, one in nested.items():
         plain = number(one)
         if plain is not None:
@@ -275,6 +277,6 @@ def _numbers(key: str, value: bytes, found: dict[str, float]) -> None:
 
 def _decode(value: bytes) -> Any:
     try:
-        return msgspec.json.decode(null_words(value))
+        return msgspec.json.decode(null_non_finite(value))
     except BAD_CONTENT:
         return None

@@ -1,4 +1,4 @@
-"""What a run of the list can be asked for by name, and the order of a list. Pure."""
+"""The fields by which a list of runs can be filtered and sorted. No I/O."""
 
 from __future__ import annotations
 
@@ -10,24 +10,22 @@ from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.watch.snapshots import RunSummary
 
 Unit = Literal["", "seconds", "share"]
-Number = Callable[[RunSummary, float], float | None]
-Words = Callable[[RunSummary], str]
+NumberOf = Callable[[RunSummary, float], float | None]
+TextOf = Callable[[RunSummary], str]
 
 
 @dataclass(frozen=True)
 class QueryField:
-    """A fact by name: `number` or `words` gives it; `falling` says that the largest come first.
-
-    `unit` tells how a number is written: `seconds` as `90`, `5min`, `2h`, `3d`; a `share` as
-    `0.05` or `5%`.
-    """
+    """A field of a run; either `number` or `text` returns its value."""
 
     name: str
-    also: tuple[str, ...] = ()
-    number: Number | None = None
-    words: Words | None = None
+    aliases: tuple[str, ...] = ()
+    number: NumberOf | None = None
+    text: TextOf | None = None
+    # How a number is written in a query: "seconds" as `90`, `5min`, `2h`, `3d`; "share" as `0.05`
+    # or `5%`.
     unit: Unit = ""
-    falling: bool = False
+    descending: bool = False  # sorted with the largest first by default
 
 
 def _progress(run: RunSummary) -> float | None:
@@ -35,45 +33,44 @@ def _progress(run: RunSummary) -> float | None:
 
 
 FIELDS: tuple[QueryField, ...] = (
-    QueryField("name", words=lambda run: run.name),
-    QueryField("status", ("state",), words=lambda run: run.status),
-    QueryField("tool", ("kind",), words=lambda run: f"{run.tool} {run.kind}".strip()),
-    QueryField("id", words=lambda run: run.id),
-    QueryField("path", words=lambda run: str(run.path)),
-    QueryField("message", words=lambda run: run.message),
-    QueryField("step", ("steps",), lambda run, now: run.step, falling=True),
-    QueryField("total", ("total_steps",), lambda run, now: run.total_steps, falling=True),
-    QueryField("progress", ("done",), lambda run, now: _progress(run), unit="share", falling=True),
-    QueryField("epoch", (), lambda run, now: run.epoch, falling=True),
+    QueryField("name", text=lambda run: run.name),
+    QueryField("status", ("state",), text=lambda run: run.status),
+    QueryField("tool", ("kind",), text=lambda run: f"{run.tool} {run.kind}".strip()),
+    QueryField("id", text=lambda run: run.id),
+    QueryField("path", text=lambda run: str(run.path)),
+    QueryField("message", text=lambda run: run.message),
+    QueryField("step", ("steps",), lambda run, now: run.step, descending=True),
+    QueryField("total", ("total_steps",), lambda run, now: run.total_steps, descending=True),
+    QueryField("progress", ("done",), lambda run, now: _progress(run), unit="share",
+          descending=True),
+    QueryField("epoch", (), lambda run, now: run.epoch, descending=True),
     QueryField("loss", ("train_loss",), lambda run, now: run.loss),
     QueryField("best", ("best_loss",), lambda run, now: run.best_loss),
     QueryField(
         "val", ("best_val", "best_val_loss", "val_loss"), lambda run, now: run.best_val_loss
     ),
     QueryField("trend", (), lambda run, now: run.trend, unit="share"),
-    QueryField("lr", ("learning_rate",), lambda run, now: run.learning_rate, falling=True),
+    QueryField("lr", ("learning_rate",), lambda run, now: run.learning_rate, descending=True),
     QueryField("speed", ("tokens", "tokens/s", "tok/s", "tokens_per_second"),
-          lambda run, now: run.tokens_per_second, falling=True),
-    QueryField("eta", ("left",), lambda run, now: _left(run), unit="seconds"),
+          lambda run, now: run.tokens_per_second, descending=True),
+    QueryField("eta", ("left",), lambda run, now: _remaining(run), unit="seconds"),
     QueryField("age", ("updated",), lambda run, now: _since(run.updated_at, now), unit="seconds"),
     QueryField(
         "started", ("created",), lambda run, now: _since(run.created_at, now), unit="seconds"
     ),
 )  # fmt: skip
 
-BY_NAME = {name: field for field in FIELDS for name in (field.name, *field.also)}
+BY_NAME = {name: field for field in FIELDS for name in (field.name, *field.aliases)}
 
 
-def arrange(
-    runs: Iterable[RunSummary], by: str | None, falling: bool = False, now: float = 0.0
+def sort_runs(
+    runs: Iterable[RunSummary], by: str | None, descending: bool = False, now: float = 0.0
 ) -> list[RunSummary]:
-    """The runs ordered by a field, those that lack it last; equals stay as they were.
-
-    Without a field the order stays, or is turned round.
-    """
+    """Sorts runs by a field, those without a value last. The sort is stable. Without a field the
+    order is kept, or reversed if `descending`."""
     listed = list(runs)
     if by is None:
-        return listed[::-1] if falling else listed
+        return listed[::-1] if descending else listed
     field = BY_NAME[by]
     known: list[tuple[float | str, RunSummary]] = []
     lacking = []
@@ -82,17 +79,17 @@ def arrange(
         if field.number is not None:
             value = field.number(run, now)
         else:
-            value = field.words(run).casefold() if field.words is not None else None
+            value = field.text(run).casefold() if field.text is not None else None
         if value is None or value != value:
             lacking.append(run)
         else:
             known.append((value, run))
-    known.sort(key=lambda pair: pair[0], reverse=falling)  # stable both ways
+    known.sort(key=lambda pair: pair[0], reverse=descending)  # stable both ways
     return [run for _, run in known] + lacking
 
 
-def _left(run: RunSummary) -> float | None:
-    """The time left of a run that still runs: what an ended one had left says nothing."""
+def _remaining(run: RunSummary) -> float | None:
+    """The remaining time of an active run; that of an ended run is meaningless."""
     return run.eta_seconds if run.status in ACTIVE_STATES else None
 
 

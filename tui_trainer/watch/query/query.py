@@ -1,9 +1,9 @@
-"""The words that choose runs from a list: `loss<2 lr>=1e-4 status:running -smoke`. Pure.
+"""Queries that filter a list of runs: `loss<2 lr>=1e-4 status:running -smoke`. No I/O.
 
-Every word must hold; `-` before one turns it round. A plain word is looked for in a run's name,
-state, tool and id. A condition is a field, one of `< <= > >= = != :`, and a value; quotes keep
-spaces together. A field is one of `fields.FIELDS`, or a key of a run's configuration
-(`lora.rank=16`). A run that lacks a number fulfils no condition on it.
+A run must match every term; `-` before a term negates it. A plain word is searched for in a run's
+name, status, tool and id. A condition is a field, one of `< <= > >= = != :`, and a value; quotes
+enclose spaces. A field is one of `fields.FIELDS` or a key of a run's configuration
+(`lora.rank=16`). A run without a value matches no condition on it.
 """
 
 from __future__ import annotations
@@ -49,45 +49,41 @@ _STATES = sorted(
 
 @dataclass(frozen=True)
 class QueryTerm:
-    """One word: a plain text where `field` is empty, else a condition.
+    """One term of a query."""
 
-    `number` is set where the value reads as one in the field's unit; `key` says that the field
-    is a key of the configuration.
-    """
-
-    field: str
-    sign: str
-    text: str
-    number: float | None = None
+    field: str  # empty for a plain word
+    sign: str  # the comparison
+    text: str  # the value, in lower case
+    number: float | None = None  # the value as a number in the field's unit, if it is one
     negated: bool = False
-    key: bool = False
+    key: bool = False  # the field is a key of the configuration
 
 
 @dataclass(frozen=True)
 class Query:
-    """What was asked; `problem` is a sentence where it could not be understood."""
+    """A parsed query."""
 
     terms: tuple[QueryTerm, ...] = ()
-    problem: str | None = None
+    problem: str | None = None  # why it could not be parsed, one sentence
 
     @property
     def needs_config(self) -> bool:
-        """Whether a run's configuration is asked for."""
+        """Whether a term is about a run's configuration."""
         return any(term.key for term in self.terms)
 
     def matches(
         self, run: RunSummary, now: float = 0.0, config: Mapping[str, Any] | None = None
     ) -> bool:
-        """Whether every word holds of a run at `now`, in seconds since the epoch."""
-        return all(_holds(term, run, now, config) != term.negated for term in self.terms)
+        """Whether a run matches every term at `now`, in seconds since the epoch."""
+        return all(_term_matches(term, run, now, config) != term.negated for term in self.terms)
 
 
 def parse(text: str, keys: Collection[str] = ()) -> Query:
-    """Reads a query; never raises. `keys` are the known keys of configurations."""
+    """Parses a query; never raises. `keys` are the known keys of configurations."""
     terms = []
     for found in _TERM.finditer(text):
         if found["word"] is not None:
-            word = _unquoted(found["word"])
+            word = _without_quotes(found["word"])
             if word:
                 negated = found["minus"] is not None
                 terms.append(QueryTerm("", ":", word.casefold(), negated=negated))
@@ -100,7 +96,7 @@ def parse(text: str, keys: Collection[str] = ()) -> Query:
 
 
 def _condition(found: re.Match[str], keys: Collection[str]) -> QueryTerm | str:
-    name, sign, value = found["field"], found["sign"], _unquoted(found["value"])
+    name, sign, value = found["field"], found["sign"], _without_quotes(found["value"])
     sign = "=" if sign == "==" else sign
     negated = found["minus"] is not None
     field = BY_NAME.get(name.casefold())
@@ -109,7 +105,7 @@ def _condition(found: re.Match[str], keys: Collection[str]) -> QueryTerm | str:
             return _unknown(name, keys)
         return QueryTerm(name, sign, value.casefold(), _number(value, ""), negated, True)
     if field.number is None:
-        return _on_words(field, name, sign, value, negated)
+        return _text_condition(field, name, sign, value, negated)
     number = _number(value, field.unit)
     if number is None:
         got = f", not {value!r}" if value else ""
@@ -117,26 +113,26 @@ def _condition(found: re.Match[str], keys: Collection[str]) -> QueryTerm | str:
     return QueryTerm(field.name, sign, value.casefold(), number, negated)
 
 
-def _on_words(
+def _text_condition(
     field: QueryField, name: str, sign: str, value: str, negated: bool
 ) -> QueryTerm | str:
     if sign not in (":", "=", "!="):
         return f"{name} is text: write {name}:{value or 'TEXT'} (contains) or {name}={value}"
-    word = value.casefold()
-    if field.name == "status" and word:
-        word = word.replace("-", "_")
+    text = value.casefold()
+    if field.name == "status" and text:
+        text = text.replace("-", "_")
         states = [*_STATES, *_GROUPS]
-        if not any(word in state for state in states):
-            guess = nearest(word, states)
+        if not any(text in state for state in states):
+            guess = nearest(text, states)
             hint = f"did you mean {guess}?" if guess else f"known are {', '.join(states)}"
             return f"{value!r} is not a run status; {hint}"
-        if not any(word in state for state in _STATES):
-            word = next(group for group in _GROUPS if word in group)
-    return QueryTerm(field.name, sign, word, None, negated)
+        if not any(text in state for state in _STATES):
+            text = next(group for group in _GROUPS if text in group)
+    return QueryTerm(field.name, sign, text, None, negated)
 
 
 def _unknown(name: str, keys: Collection[str]) -> str:
-    """The sentence on a field that is none, with the one that was meant."""
+    """The message on an unknown field, with the nearest known one."""
     ending = [key for key in keys if key.rpartition(".")[2] == name]
     guess = ending[0] if len(ending) == 1 else nearest(name, [*BY_NAME, *keys])
     hint = f"did you mean {guess}?" if guess else f"known are {', '.join(_names())}"
@@ -147,10 +143,12 @@ def _names() -> list[str]:
     return list(dict.fromkeys(field.name for field in BY_NAME.values()))
 
 
-def _holds(term: QueryTerm, run: RunSummary, now: float, config: Mapping[str, Any] | None) -> bool:
+def _term_matches(
+    term: QueryTerm, run: RunSummary, now: float, config: Mapping[str, Any] | None
+) -> bool:
     if term.key:
         value = None if config is None else config.get(term.field)
-        return value is not None and _fits(term, value)
+        return value is not None and _value_matches(term, value)
     if not term.field:
         state = f"{run.shown_status}\n{run.status}\n{run.status.replace('_', '-')}"
         text = f"{run.name}\n{state}\n{run.tool}\n{run.id}"
@@ -159,32 +157,32 @@ def _holds(term: QueryTerm, run: RunSummary, now: float, config: Mapping[str, An
     if field.number is not None:
         number = field.number(run, now)
         known = number is not None and math.isfinite(number) and term.number is not None
-        return known and _ordered(term.sign, float(number or 0.0), term.number or 0.0)
-    words = field.words(run).casefold() if field.words is not None else ""
+        return known and _satisfies(term.sign, float(number or 0.0), term.number or 0.0)
+    text = field.text(run).casefold() if field.text is not None else ""
     if term.field == "status" and term.text in _GROUPS:
-        return (words in _GROUPS[term.text]) != (term.sign == "!=")
-    return _same_text(term, words)
+        return (text in _GROUPS[term.text]) != (term.sign == "!=")
+    return _same_text(term, text)
 
 
-def _fits(term: QueryTerm, value: Any) -> bool:
-    """Whether a value of the configuration is as asked, as a number where both are."""
+def _value_matches(term: QueryTerm, value: Any) -> bool:
+    """Whether a value of the configuration satisfies a term, compared as numbers if both are."""
     plain = isinstance(value, int | float) and not isinstance(value, bool)
     if plain and term.number is not None:
-        return _ordered(term.sign, float(value), term.number)
+        return _satisfies(term.sign, float(value), term.number)
     if term.sign not in (":", "=", "!="):
         return False
     listed = isinstance(value, list | tuple)
-    words = ", ".join(map(str, value)) if listed else str(value)
-    return _same_text(term, words.casefold())
+    text = ", ".join(map(str, value)) if listed else str(value)
+    return _same_text(term, text.casefold())
 
 
-def _same_text(term: QueryTerm, words: str) -> bool:
+def _same_text(term: QueryTerm, text: str) -> bool:
     if term.sign == ":":
-        return term.text in words
-    return (term.text == words) == (term.sign == "=")
+        return term.text in text
+    return (term.text == text) == (term.sign == "=")
 
 
-def _ordered(sign: str, value: float, asked: float) -> bool:
+def _satisfies(sign: str, value: float, asked: float) -> bool:
     equal = math.isclose(value, asked, rel_tol=1e-9, abs_tol=0.0)
     if sign in ("=", ":", "!="):
         return equal != (sign == "!=")
@@ -200,12 +198,12 @@ def _number(text: str, unit: Unit) -> float | None:
         return None
     try:
         value = float(found[1].replace(",", "").replace("_", "")) * factor
-    except ValueError:  # underscores and digits of other scripts in odd places
+    except ValueError:  # misplaced underscores, or digits of other scripts
         return None
     return value if math.isfinite(value) else None
 
 
-def _unquoted(text: str) -> str:
+def _without_quotes(text: str) -> str:
     if text.startswith('"'):
         return text[1:-1] if len(text) > 1 and text.endswith('"') else text[1:]
     return text

@@ -1,4 +1,4 @@
-"""Runs too large for a look are read whole in quiet moments, for their row in the list."""
+"""Reads large ended runs completely while there is nothing else to do, for their summaries."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from pathlib import Path
 
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.watch.runs.run_reader import RunReader
-from tui_trainer.watch.runs.run_summary import Mark, SummaryReader
+from tui_trainer.watch.runs.run_summary import FileVersion, SummaryReader
 
-# At most a fifth of a core, while there is nothing else to do.
+# At most a fifth of a core.
 WORK_SECONDS, PAUSE_SECONDS = 0.01, 0.05
 
 
 class Backfill:
-    """Reads one ended run after the other; of each nothing is kept but its row."""
+    """Reads one ended run after the other, and keeps only the summary of each."""
 
     def __init__(self) -> None:
         self._summary: SummaryReader | None = None
         self._reader: RunReader | None = None
-        self._done: dict[Path, Mark] = {}
+        self._read_versions: dict[Path, FileVersion] = {}
 
     def work(self, summaries: Iterable[SummaryReader]) -> bool:
-        """Reads for 10 ms or so; whether more waits."""
+        """Reads for about 10 ms; whether there is more to read."""
         until = time.monotonic() + WORK_SECONDS
-        while self._reader is not None or self._take(summaries):
+        while self._reader is not None or self._next_run(summaries):
             self._read()
             if time.monotonic() >= until:
                 return True
         return False
 
-    def _take(self, summaries: Iterable[SummaryReader]) -> bool:
-        """Finds a run of which the list knows its last loss only."""
+    def _next_run(self, summaries: Iterable[SummaryReader]) -> bool:
+        """Finds a run of which only the last loss is known."""
         for summary in summaries:
             row, path = summary.summary, summary.location.path
             known = row.loss is None or row.best_loss is not None
-            going = row.status in ACTIVE_STATES or row.status == "unknown"
-            if not known and not going and self._done.get(path) != summary.mark:
+            is_active = row.status in ACTIVE_STATES or row.status == "unknown"
+            if not known and not is_active and self._read_versions.get(path) != summary.version:
                 self._summary, self._reader = summary, RunReader(summary.location)
                 return True
         return False
@@ -50,5 +50,5 @@ class Backfill:
         if more:
             return
         summary.adopt(reader.view().summary)
-        self._done[summary.location.path] = summary.mark
+        self._read_versions[summary.location.path] = summary.version
         self._summary = self._reader = None

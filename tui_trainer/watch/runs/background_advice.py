@@ -1,10 +1,11 @@
-"""Advice on the focused run where no advisor ran with it, computed in small pieces."""
+"""Advice on the focused run where no advisor ran with it, computed by a thread of its own."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
@@ -12,97 +13,144 @@ from tui_trainer.watch.error_boundary import caught
 from tui_trainer.watch.runs.foreign_advice import ForeignAdvice
 from tui_trainer.watch.snapshots import RunView
 
-# Longer runs are left to `runs advise`: they would keep a core busy for seconds.
+# Of longer runs the advisor receives means of rows, so that a computation takes seconds at most.
 MOST_ROWS = 50_000
-_WORK_SECONDS = 0.02
-# After some hundred rows another thread gets the interpreter.
-_YIELD_SECONDS = 0.002
-REST_SECONDS = 2.0  # between two computations for a run that grows
+# Seconds of sleep after each slice of rows, in which other threads get the interpreter.
+_PAUSE_SECONDS = 0.002
+# Seconds between two computations for a run that grows.
+REST_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class _Result:
+    """The outcome of the newest finished computation."""
+
+    path: Path  # of the run
+    source: RunView  # the view that was judged
+    advice: tuple[Advice, ...] | None  # None where the run could not be judged
+    problem: str | None  # why it could not, one sentence
+    rows: int  # recorded rows that were judged
+    rows_per_mean: int  # 1: each row by itself
+    rest_until: float  # no further computation for this run before, on the monotonic clock
 
 
 class BackgroundAdvice:
     """Completes the view of one run at a time with advice.
 
-    `complete` gives a view with what is known so far, at once; `work` computes for 20 ms or so.
-    Runs with an advisor of their own are left as they are.
+    `complete` returns a view with the newest advice at once; `request` asks the thread to bring
+    it up to date. Runs with an advisor of their own are returned unchanged.
+
+    Args:
+        settings: the user's advisor settings.
+        on_finished: called from the thread after each computation.
     """
 
-    def __init__(self, settings: AdvisorSettings) -> None:
+    def __init__(self, settings: AdvisorSettings, on_finished: Callable[[], None]) -> None:
         self._settings = settings
-        self._path: Path | None = None
-        self._advice: tuple[Advice, ...] | None = None
-        self._problem: str | None = None
-        self._computed_for: RunView | None = None
-        self._rest_until = 0.0
-        self._busy = 0.0  # seconds spent on the computation under way
-        self._computation: ForeignAdvice | None = None
-        self._remaining: Iterator[None] | None = None
-        self._completed: tuple[RunView | None, object, RunView | None] = (None, None, None)
+        self._on_finished = on_finished
+        self._result: _Result | None = None
+        self._requested: RunView | None = None
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._completed: tuple[RunView | None, _Result | None, RunView | None] = (None, None, None)
 
     def complete(self, view: RunView) -> RunView:
         """A view with the advice computed so far; the same object while neither changes."""
         if view.advice is not None or not self._settings.enabled:
             return view
-        known = self._path == view.summary.path
-        advice = self._advice if known else None
-        problem = self._problem if known else None
-        stalled = view.summary.stalled
-        if advice is None and stalled is None and problem is None:
+        result, stalled = self._result, view.summary.stalled
+        if result is not None and result.path != view.summary.path:
+            result = None
+        if result is None and stalled is None:
             return view
-        source, of, completed = self._completed
-        if source is not view or of != (advice, problem) or completed is None:
-            known_advice = (*(advice or ()), *(() if stalled is None else (stalled,)))
-            completed = replace(
-                view,
-                advice=known_advice if advice is not None or known_advice else None,
-                advice_computed=advice is not None,
-                oddities=(*view.oddities, *(() if problem is None else (problem,))),
-            )
-            self._completed = view, (advice, problem), completed
+        source, completed_with, completed = self._completed
+        if source is not view or completed_with is not result or completed is None:
+            completed = _completed(view, result)
+            self._completed = view, result, completed
         return completed
 
-    def wants(self, view: RunView) -> bool:
-        """Whether `work` has something to do for this view now."""
-        if view.advice is not None or not self._settings.enabled:
+    def request(self, view: RunView) -> None:
+        """Starts a computation for this view unless its advice is up to date, was computed less
+        than `REST_SECONDS` ago, or is being computed."""
+        if view.advice is not None or not self._settings.enabled or not view.train.rows:
+            return
+        if self._is_recent(view):
+            return
+        self._requested = view
+        self._wake.set()
+        if self._thread is None and not self._stopping.is_set():
+            self._thread = threading.Thread(target=self._run, name="run-advice", daemon=True)
+            self._thread.start()
+
+    def _is_recent(self, view: RunView) -> bool:
+        result = self._result
+        if result is None or result.path != view.summary.path:
             return False
-        if self._path != view.summary.path:
-            return 0 < view.train.rows <= MOST_ROWS
-        if self._remaining is not None:
-            return True
-        changed = view is not self._computed_for and 0 < view.train.rows <= MOST_ROWS
-        return changed and time.monotonic() >= self._rest_until
+        return result.source is view or time.monotonic() < result.rest_until
 
-    def work(self, view: RunView) -> bool:
-        """Computes for 20 ms or so; whether the advice was brought up to date. A run that cannot
-        be judged has a `problem` instead."""
-        started = time.monotonic()
-        try:
-            finished = self._work(view, started + _WORK_SECONDS)
-        except Exception as error:
-            self._remaining = self._computation = None
-            self._computed_for = view
-            self._problem = f"no advice on this run: {caught(error, view.summary.path)}"
-            finished = True
-        now = time.monotonic()
-        self._busy += now - started
-        if finished:
-            # A long run that is computed anew each time takes no more than a fifth of a core.
-            self._rest_until = now + max(REST_SECONDS, 4 * self._busy)
-        return finished
+    def stop(self) -> None:
+        """Ends the thread and waits for it."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
 
-    def _work(self, view: RunView, until: float) -> bool:
-        if self._path != view.summary.path:
-            self._path, self._advice, self._problem = view.summary.path, None, None
-            self._computation = self._remaining = None
-        if self._computation is None:
-            self._computation = ForeignAdvice(self._settings)
-        if self._remaining is None:
-            self._remaining, self._computed_for = self._computation.take(view), view
-            self._busy = 0.0
-        for _ in self._remaining:
-            if time.monotonic() >= until:
+    def _run(self) -> None:
+        computation = ForeignAdvice(self._settings, MOST_ROWS)
+        path: Path | None = None
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            if self._stopping.is_set():
+                return
+            view, self._requested = self._requested, None
+            if view is None or self._is_recent(view):
+                continue
+            if path != view.summary.path:
+                path, computation = view.summary.path, ForeignAdvice(self._settings, MOST_ROWS)
+            started = time.monotonic()
+            advice: tuple[Advice, ...] | None = None
+            problem = None
+            try:
+                if not self._finishes(computation, view):
+                    path = None
+                    continue
+                advice = computation.advice
+            except Exception as error:  # a run that cannot be judged is still shown
+                path = None
+                problem = f"no advice on this run: {caught(error, view.summary.path)}"
+            # A computation that is repeated as a run grows takes a fifth of a core at most.
+            now = time.monotonic()
+            rest_until = now + max(REST_SECONDS, 4 * (now - started))
+            self._result = _Result(
+                view.summary.path, view, advice, problem,
+                computation.rows_covered, computation.rows_per_mean, rest_until,
+            )  # fmt: skip
+            self._on_finished()
+
+    def _finishes(self, computation: ForeignAdvice, view: RunView) -> bool:
+        """Judges the new rows; False where another run is asked for meanwhile, or the end."""
+        for _ in computation.update(view):
+            requested = self._requested
+            other = requested is not None and requested.summary.path != view.summary.path
+            if self._stopping.wait(_PAUSE_SECONDS) or other:
                 return False
-            time.sleep(_YIELD_SECONDS)
-        self._remaining = None
-        self._advice, self._problem = self._computation.advice, None
         return True
+
+
+def _completed(view: RunView, result: _Result | None) -> RunView:
+    """The view with a computation's result and with the step that hangs now."""
+    stalled = () if view.summary.stalled is None else (view.summary.stalled,)
+    if result is None:
+        return replace(view, advice=stalled)
+    problem = () if result.problem is None else (result.problem,)
+    if result.advice is None:
+        return replace(view, advice=stalled or None, warnings=(*view.warnings, *problem))
+    return replace(
+        view,
+        advice=(*result.advice, *stalled),
+        advice_computed=True,
+        advice_rows=result.rows,
+        advice_rows_per_mean=result.rows_per_mean,
+    )

@@ -1,4 +1,4 @@
-"""What a run folder was made with, flat: `section.key` to value."""
+"""The configuration of a run, flattened to `section.key` and value."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from tui_trainer.watch.tables.flatten import flat
 
 
 def config_of(path: Path) -> dict[str, Any]:
-    """The configuration of a run folder; empty where it has none."""
+    """The flat configuration of a run folder; empty where it has none."""
     folder = RunFolder(path)
     return flat_config(folder.info() or folder.loop_info())
 
 
 def flat_config(info: RunBasics | None) -> dict[str, Any]:
-    """What a run was made with, as `section.key` to value, in the order of the file.
-
-    Names and places are left out: they differ between any two runs.
-    """
+    """The configuration in the order of the file, without names and paths, which differ between
+    any two runs."""
     if isinstance(info, LoopInfo):
         return {"program": info.program, **flat(info.config), **_versions(info)}
     if not isinstance(info, RunInfo):
@@ -30,7 +28,7 @@ def flat_config(info: RunBasics | None) -> dict[str, Any]:
     job = msgspec.to_builtins(info.job)
     job.pop("name", None)
     if job["advisor"] is None:
-        del job["advisor"]  # as every run's by default
+        del job["advisor"]  # the default
     inputs = {
         "base.hash": info.base_hash,
         "data.hash": info.data_hash,

@@ -1,4 +1,4 @@
-"""The runs that are read whole: the focused one, and those it is compared with."""
+"""The runs that are read completely: the focused one, and those it is compared with."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs.run_reader import RunReader
 from tui_trainer.watch.snapshots import RunView
 
-# The files of a run folder whose change is worth a reading.
-# Others are read along with these, or with the next look: what they say is no row.
+# The files of a run folder whose change causes a reading. The others are read along with them, or
+# at the next check.
 _FILES = frozenset({"run.json", "metrics.jsonl", "events.jsonl"})
-# While much is read the list and the chart grow in steps of this length, then of longer ones.
+# While a long run is loaded, a view is published after this time, then after longer times.
 LOADING_SECONDS = 0.1
 _LONGEST_SECONDS = 0.25
 OTHERS_SECONDS = 0.03
-# A pause now and then, in which another thread gets the interpreter.
+# A pause after so much work, in which other threads get the interpreter.
 _WORK_SECONDS, _PAUSE_SECONDS = 0.004, 0.0001
-_KEPT = 3
+_READERS_KEPT = 3
 
 
 class ReaderPool:
-    """Readers of the focused run and of the others, each read in turn within a budget.
+    """The readers of the focused run and of the others, each within a time budget.
 
-    A run whose reading fails says so in its own view (see `RunReader.failure`).
+    A run that cannot be read has the reason in its own view (see `RunReader.failure`).
     """
 
     def __init__(self, stopping: Callable[[], bool]) -> None:
@@ -35,11 +35,11 @@ class ReaderPool:
         self.loading = True
         self.loading_others = False
         self._stopping = stopping
-        self._patience = LOADING_SECONDS
+        self._budget = LOADING_SECONDS
         self._readers: dict[Path, RunReader] = {}
 
-    def aim(self, focus: RunLocation | None, others: list[RunLocation]) -> None:
-        """Chooses what is read from now on; a few runs read before are kept for a return."""
+    def select(self, focus: RunLocation | None, others: list[RunLocation]) -> None:
+        """Selects the runs to read. A few readers of earlier selections are kept."""
         path = focus.path if focus is not None else None
         if path != self.focus:
             self.loading = focus is not None
@@ -52,15 +52,15 @@ class ReaderPool:
             reader = self._readers.pop(location.path, None)
             self._readers[location.path] = reader or RunReader(location)
         old = [one for one in self._readers if one != path and one not in self.others]
-        for one in old[: max(0, len(old) - _KEPT)]:
+        for one in old[: max(0, len(old) - _READERS_KEPT)]:
             del self._readers[one]
 
     def forget(self, path: Path) -> None:
-        """A run that is gone."""
+        """Drops the reader of a run that was deleted."""
         self._readers.pop(path, None)
 
     def folders(self) -> set[Path]:
-        """The folders in which what is read changes."""
+        """The folders of the files that are read."""
         found = set()
         for path in self.chosen():
             location = self._readers[path].location
@@ -69,8 +69,8 @@ class ReaderPool:
                 found |= {file.parent for file in registry.files_of(location)}
         return found
 
-    def is_of(self, path: Path) -> bool:
-        """Whether a change of this file is one of a run that is read."""
+    def is_relevant(self, path: Path) -> bool:
+        """Whether a change of this file concerns a run that is read."""
         for chosen in self.chosen():
             reader = self._readers.get(chosen)
             if reader is None:
@@ -88,15 +88,15 @@ class ReaderPool:
         return [*([self.focus] if self.focus is not None else []), *self.others]
 
     def view(self, path: Path) -> RunView:
-        """A run as read so far."""
+        """The view of a run as read so far."""
         return self._readers[path].view()
 
     def read_focused(self, polling: bool) -> None:
-        """Reads what arrived of the focused run, for a quarter of a second at most."""
+        """Reads what is new in the focused run, for at most a quarter of a second."""
         self.loading = False
         if self.focus is not None:
-            until = time.monotonic() + self._patience
-            self._patience = min(self._patience * 1.4, _LONGEST_SECONDS)
+            until = time.monotonic() + self._budget
+            self._budget = min(self._budget * 1.4, _LONGEST_SECONDS)
             worked = time.monotonic()
             while self._read(self.focus, polling):
                 now = time.monotonic()
@@ -106,10 +106,10 @@ class ReaderPool:
                 if now - worked >= _WORK_SECONDS:
                     time.sleep(_PAUSE_SECONDS)
                     worked = time.monotonic()
-        self._patience = LOADING_SECONDS
+        self._budget = LOADING_SECONDS
 
     def read_others(self, polling: bool) -> None:
-        """Reads the others in turn, a slice each, until 30 ms or so are over."""
+        """Reads the others in turn, a slice each, for about 30 ms."""
         until = time.monotonic() + OTHERS_SECONDS
         waiting = list(self.others)
         while waiting and not self._stopping():
@@ -124,5 +124,5 @@ class ReaderPool:
         self.loading_others = bool(waiting)
 
     def _read(self, path: Path, polling: bool) -> bool:
-        """One slice; whether more waits."""
+        """Reads one slice; whether there is more."""
         return self._readers[path].read(check_process=polling)[1]

@@ -1,4 +1,4 @@
-"""Logs of typed records: events, the newest kept, and hardware samples, thinned with age."""
+"""Logs of typed records: the newest events, and hardware samples thinned with age."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ T = TypeVar("T")
 
 
 class RecordLog(Generic[T]):
-    """The newest records of an append-only file of JSON lines, read as it grows. With `thin` they
-    are from the whole file instead, the sparser the older."""
+    """The newest records of an append-only file of JSON lines, read as it grows.
+
+    Args:
+        path: the file.
+        kind: the type of the records.
+        keep: the number of records to keep.
+        thin: keep records from the whole file, older ones more sparsely, instead of the newest.
+    """
 
     def __init__(self, path: Path, kind: type[T], keep: int, *, thin: bool = False) -> None:
         self._tail = Tail(path)
@@ -27,7 +33,7 @@ class RecordLog(Generic[T]):
         self._frozen: tuple[T, ...] = ()
         self.unreadable = 0
         self.first_unreadable = 0
-        self.reason = ""  # why the first of them is
+        self.reason = ""  # why the first unreadable line cannot be read
         self.total = 0
         self._lines = 0
 
@@ -46,7 +52,7 @@ class RecordLog(Generic[T]):
         return self.total - len(self._frozen)
 
     def read(self) -> bool:
-        """Reads what arrived; tells whether anything did. Raises `OSError`."""
+        """Reads what is new; whether there was anything. Raises `OSError`."""
         changed = False
         while True:
             chunk = self._tail.poll()
@@ -56,7 +62,7 @@ class RecordLog(Generic[T]):
                 changed = True
             for line in jsonl.split_lines(chunk.data):
                 changed = True
-                self._take(self._lines + line.number, line.data)
+                self._add(self._lines + line.number, line.data)
             self._lines += chunk.data.count(b"\n")
             if not chunk.more:
                 break
@@ -64,7 +70,7 @@ class RecordLog(Generic[T]):
             self._frozen = tuple(self._kept)
         return changed
 
-    def _take(self, number: int, line: bytes) -> None:
+    def _add(self, number: int, line: bytes) -> None:
         try:
             self._kept.append(self._decoder.decode(line))
             self.total += 1

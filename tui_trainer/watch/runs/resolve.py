@@ -1,4 +1,4 @@
-"""From what a person calls a run to where it lies."""
+"""Finds a run by its path, id or name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.store.runs import run_folder as store
+from tui_trainer.text import formats
 from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs.run_summary import SummaryReader
 from tui_trainer.watch.scan import FoundRun, Scanner
@@ -16,22 +17,20 @@ _NAMED = 5
 
 
 def find_all(root: Path) -> tuple[list[SummaryReader], list[str]]:
-    """Every run below a folder, newest first, and what was odd, a sentence each."""
+    """Every run below a folder, newest first, and warnings, one sentence each."""
     found = _scan(root)
-    summaries, odd = [], list(found.oddities)
+    summaries, warnings = [], list(found.warnings)
     for location in found.locations.values():
         reader = SummaryReader(location)
         reader.read()
         summaries.append(reader)
     summaries.sort(key=lambda reader: (-reader.order, str(reader.location.path)))
-    return summaries, odd
+    return summaries, warnings
 
 
 def find_location(reference: str, runs_dir: Path) -> RunLocation:
-    """The run that `reference` means: a folder or a file, or an id or name inside `runs_dir`.
-
-    The newest run wins where several share a name. Raises `UserError`.
-    """
+    """The run with a path, or with an id or name inside `runs_dir`; the newest one where several
+    share a name. Raises `UserError`."""
     try:
         folder = store.find_run(reference, runs_dir)
     except UserError as error:
@@ -41,7 +40,7 @@ def find_location(reference: str, runs_dir: Path) -> RunLocation:
 
 
 def location_of(run: RunSummary) -> RunLocation:
-    """Where a run of the list lies."""
+    """The location of a run of the list."""
     part = str(run.path).partition("#run=")[2]
     return RunLocation(run.path, run.kind, run.id, run.name, part)
 
@@ -67,10 +66,10 @@ def _find_other(reference: str, runs_dir: Path, error: UserError) -> RunLocation
 
 
 def _only_one(path: Path) -> RunLocation:
-    whole = path.absolute()
-    found = Scanner(whole).scan()
-    if whole in found.locations:
-        return found.locations[whole]
+    absolute = path.absolute()
+    found = Scanner(absolute).scan()
+    if absolute in found.locations:
+        return found.locations[absolute]
     if len(found.locations) == 1:
         return next(iter(found.locations.values()))
     if found.problem is not None:
@@ -79,12 +78,13 @@ def _only_one(path: Path) -> RunLocation:
         raise UserError(f"{path} is not a run folder: it has no run.json and no metrics")
     names = ", ".join(location.id for location in list(found.locations.values())[:_NAMED])
     raise UserError(
-        f"{path} holds {len(found.locations):,} runs; name one of them, such as {names}"
+        f"{path} contains {formats.plural(len(found.locations), 'run')}; name one of them, such "
+        f"as {names}"
     )
 
 
 def _scan(root: Path) -> FoundRun:
-    """The runs below a folder, with those of ours whose `run.json` cannot be read."""
+    """The runs below a folder, including run folders whose `run.json` cannot be read."""
     found = Scanner(root.expanduser().absolute()).scan()
     for folder in store.list_runs(root):
         path = folder.path.absolute()

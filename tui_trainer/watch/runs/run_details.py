@@ -1,4 +1,4 @@
-"""Everything there is to know of one run, gathered once: for its details, and for printing."""
+"""All details of one run, read once: for the details screen and for `runs show`."""
 
 from __future__ import annotations
 
@@ -25,23 +25,20 @@ _CHECKPOINT = re.compile(r"(?:step|checkpoint)-(\d+)")
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """A checkpoint; `problem` says what is wrong with one that is not whole.
-
-    `sealed` where it has its manifest, written last; another tool's has none, and no problem.
-    """
+    """A checkpoint of a run."""
 
     name: str
     step: int
     path: str
     bytes: int
     best: bool
-    problem: str | None
-    sealed: bool = True
+    problem: str | None  # why it is not complete
+    sealed: bool = True  # it has a manifest, which is written last; other tools write none
 
 
 @dataclass(frozen=True)
 class MetricRange:
-    """A figure of the machine: its name, unit, newest and greatest value."""
+    """Newest and highest value of a hardware metric."""
 
     name: str
     unit: str
@@ -51,22 +48,24 @@ class MetricRange:
 
 @dataclass(frozen=True)
 class RunDetails:
-    """A run read whole, its checkpoints, the end of what it printed, what was found in its data,
-    and how well a classifier does."""
+    """All details of a run."""
 
     view: RunView
     checkpoints: tuple[CheckpointFacts, ...] = ()
-    log: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()  # the last lines of its output
     data: DataReport | None = None
-    evaluation: EvaluationFile | None = None
+    evaluation: EvaluationFile | None = None  # of a classifier
 
 
-def dossier_of(
+def read_details(
     location: RunLocation, view: RunView | None = None, *, thorough: bool = False
 ) -> RunDetails:
-    """Reads what `view` does not hold; a run of a million rows takes a second without it.
+    """Reads the details of a run.
 
-    `thorough` compares every byte of the checkpoints, otherwise their sizes are.
+    Args:
+        location: the run.
+        view: a view of it, if known; reading a million rows takes about a second.
+        thorough: compare every byte of the checkpoints with the manifest, not only their sizes.
     """
     folder, ours = RunFolder(location.path), location.kind == "run"
     return RunDetails(
@@ -79,7 +78,7 @@ def dossier_of(
 
 
 def read_whole(location: RunLocation) -> RunView:
-    """The run as it is on the disk now."""
+    """Reads a run completely."""
     reader = RunReader(location)
     while reader.read()[1]:
         pass
@@ -87,7 +86,7 @@ def read_whole(location: RunLocation) -> RunView:
 
 
 def read_rows(location: RunLocation) -> tuple[MetricTable, MetricTable]:
-    """Every recorded training row and evaluation, none thinned. Raises `OSError`."""
+    """Reads every training row and evaluation, without thinning. Raises `OSError`."""
     source = open_metrics(location)
     waits = True
     while waits:
@@ -99,7 +98,7 @@ def read_rows(location: RunLocation) -> tuple[MetricTable, MetricTable]:
 
 
 def checkpoint_facts(folder: RunFolder, thorough: bool = True) -> list[CheckpointFacts]:
-    """Every checkpoint, oldest first, those without a manifest too."""
+    """Every checkpoint, oldest first, including those without a manifest."""
     best = checkpoints.best_name(folder)
     found = []
     for path in _checkpoint_folders(folder):
@@ -117,7 +116,7 @@ def checkpoint_facts(folder: RunFolder, thorough: bool = True) -> list[Checkpoin
 
 
 def measured(samples: Sequence[HardwareSample]) -> list[MetricRange]:
-    """Newest and greatest values of what was measured, the machine first, then each GPU."""
+    """Newest and highest values of the hardware samples, each GPU last."""
     columns: dict[tuple[str, str], list[float]] = {}
 
     def add(name: str, unit: str, value: float | None) -> None:
@@ -142,7 +141,7 @@ def measured(samples: Sequence[HardwareSample]) -> list[MetricRange]:
 
 
 def _checkpoint_folders(folder: RunFolder) -> list[Path]:
-    """Ours below `checkpoints`, and what Hugging Face's Trainer leaves beside its state."""
+    """The checkpoints in `checkpoints`, and those of Hugging Face's Trainer beside its state."""
     found = []
     top = folder.path if folder.path.is_dir() else folder.path.parent
     for folder_of, beginning in ((folder.checkpoints_dir, "step-"), (top, "checkpoint-")):
@@ -158,7 +157,7 @@ def _checkpoint_folders(folder: RunFolder) -> list[Path]:
 
 
 def _sizes_problem(path: Path, manifest: checkpoints.Manifest | None) -> str | None:
-    """What a look at the files' sizes shows to be wrong."""
+    """The problem of a checkpoint by the sizes of its files, or None."""
     if manifest is None:
         return "it has no readable manifest"
     for name, entry in manifest.files.items():

@@ -1,4 +1,4 @@
-"""Two runs or more side by side: what differs in how they were made, and what came of it. Pure."""
+"""Comparison of two or more runs: differences in their configuration, and results. No I/O."""
 
 from __future__ import annotations
 
@@ -25,17 +25,13 @@ class ConfigDifference:
 
 @dataclass(frozen=True)
 class ResultRow:
-    """A result of each run, None where it is not known.
-
-    `best` are the places of the better ones, empty where all are equal, less than two are known,
-    or neither way is better. `steps` say at which step a value stood, where that matters.
-    """
+    """A result of each run."""
 
     name: str
     form: Form
-    values: tuple[float | None, ...]
-    better: Better = ""
-    steps: tuple[float | None, ...] = ()
+    values: tuple[float | None, ...]  # by run; None where it is not known
+    better: Better = ""  # which values are better; empty where neither is
+    steps: tuple[float | None, ...] = ()  # the step of each value, where it matters
 
     @property
     def best(self) -> tuple[int, ...]:
@@ -43,32 +39,32 @@ class ResultRow:
         if not self.better or len(known) < 2 or len(set(known)) == 1:
             return ()
         winner = min(known) if self.better == "low" else max(known)
-        return tuple(place for place, value in enumerate(self.values) if value == winner)
+        return tuple(index for index, value in enumerate(self.values) if value == winner)
 
 
 @dataclass(frozen=True)
 class RunDiff:
-    """All of it; `same` is how many keys of the configuration have one value in every run."""
+    """The comparison of several runs."""
 
     differing: tuple[ConfigDifference, ...]
-    same: int
-    measures: tuple[ResultRow, ...]
+    same: int  # keys of the configuration that have one value in every run
+    results: tuple[ResultRow, ...]
 
 
-def contrast(views: Sequence[RunView]) -> RunDiff:
-    """What differs between runs, one column a run."""
+def compare_runs(views: Sequence[RunView]) -> RunDiff:
+    """Compares runs, one column per run."""
     differing, same = differing_config([view.config for view in views])
-    return RunDiff(differing, same, tuple(_measures(views)))
+    return RunDiff(differing, same, tuple(_results(views)))
 
 
 def differing_config(
     configs: Sequence[Mapping[str, Any]],
 ) -> tuple[tuple[ConfigDifference, ...], int]:
-    """The keys that do not have one value everywhere, and how many others there are."""
+    """The keys whose values differ, and the number of the other keys."""
     keys = dict.fromkeys(key for config in configs for key in config)
     differing, same = [], 0
     for key in keys:
-        values = tuple(words(config[key]) if key in config else None for config in configs)
+        values = tuple(config_text(config[key]) if key in config else None for config in configs)
         if len(set(values)) == 1:
             same += 1
         else:
@@ -76,25 +72,25 @@ def differing_config(
     return tuple(differing), same
 
 
-def words(value: Any) -> str:
-    """A value of the configuration as one writes it: `2e-4`, `true`, `a, b`."""
+def config_text(value: Any) -> str:
+    """A value of the configuration as in a job file: `2e-4`, `true`, `a, b`."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):
-        return ", ".join(words(item) for item in value)
+        return ", ".join(config_text(item) for item in value)
     if isinstance(value, float):
         return f"{value:.6g}".replace("e-0", "e-").replace("e+0", "e")
     return str(value)
 
 
 def higher_is_better(name: str) -> bool:
-    """Whether an evaluation's measure is better the greater it is, by its name."""
+    """Whether a higher value of an evaluation metric is better, by its name."""
     return any(part in name.casefold() for part in _HIGH)
 
 
-def _measures(views: Sequence[RunView]) -> list[ResultRow]:
+def _results(views: Sequence[RunView]) -> list[ResultRow]:
     summaries = [view.summary for view in views]
     found = [
         ResultRow("step", "count", tuple(s.step for s in summaries)),
@@ -131,8 +127,8 @@ def _extreme(
     high = higher_is_better(name)
     pairs = [_table(view, side).best(name, high) for view in views]
     values = [
-        pair[0] if pair is not None else (else_values[place] if else_values else None)
-        for place, pair in enumerate(pairs)
+        pair[0] if pair is not None else (else_values[index] if else_values else None)
+        for index, pair in enumerate(pairs)
     ]
     steps = tuple(pair[1] if pair is not None else None for pair in pairs)
     return ResultRow(title, "number", tuple(values), "high" if high else "low", steps)
@@ -144,7 +140,7 @@ def _final(views: Sequence[RunView], name: str) -> ResultRow:
 
 
 def _other_evals(views: Sequence[RunView]) -> list[str]:
-    """What evaluations measured beside the loss, where two runs did."""
+    """The other evaluation metrics that at least two runs have."""
     names = dict.fromkeys(name for view in views for name in view.evals.names())
     shared = [name for name in names if sum(name in view.evals.names() for view in views) > 1]
     judged = [name for name in shared if higher_is_better(name) or "loss" in name]
@@ -152,7 +148,7 @@ def _other_evals(views: Sequence[RunView]) -> list[str]:
 
 
 def elapsed(view: RunView) -> float | None:
-    """Seconds of training: as the run says, else from its first row to its last."""
+    """Seconds of training: as recorded by the run, or from its first row to its last."""
     if view.state is not None and view.state.elapsed_seconds > 0:
         return view.state.elapsed_seconds
     time = view.train.column("time")
@@ -161,7 +157,7 @@ def elapsed(view: RunView) -> float | None:
 
 
 def tokens(view: RunView) -> float | None:
-    """Tokens trained on, where every row tells its own."""
+    """Tokens trained on, from the rows."""
     if view.train.thinning != 1:
         return None
     column = view.train.column("tokens")
@@ -170,7 +166,7 @@ def tokens(view: RunView) -> float | None:
 
 
 def speed(view: RunView) -> float | None:
-    """Tokens a second over the whole run, else as the run last said."""
+    """Tokens per second over the whole run, or as last recorded by the run."""
     count, seconds = tokens(view), elapsed(view)
     if count and seconds:
         return count / seconds

@@ -1,4 +1,4 @@
-"""What the small files of a run say: `run.json`, `state.json`, and the status."""
+"""The small files of a run, `run.json` and `state.json`, and its status."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ Signature = tuple[int, int, int] | None
 
 
 class RunFacts:
-    """`run.json` and `state.json`, read again only when they changed, and the status."""
+    """The contents of `run.json` and `state.json`, read again only when they change, and the
+    status."""
 
     def __init__(self, location: RunLocation) -> None:
         self.location = location
@@ -34,41 +35,44 @@ class RunFacts:
         self.state: RunState | None = None
         self.status = "unknown"
         self.config: Mapping[str, Any] = {}
-        self.source = SourceFacts()  # what a source of another tool says
+        self.source = SourceFacts()  # of a run of another tool
         self.tool = tool_of(location)
         self.hang_detector = HangDetector(self.folder)
         self._info_problem: str | None = None
         self._state_problem: str | None = None
-        self._info_seen: Signature = (0, 0, 0)
-        self._state_seen: Signature = (0, 0, 0)
+        self._info_signature: Signature = (0, 0, 0)
+        self._state_signature: Signature = (0, 0, 0)
 
     def read(self, check_process: bool = True) -> bool:
-        """Whether anything changed; with `check_process` also whether the process still runs."""
+        """Reads what changed; whether anything did. With `check_process` the status also takes
+        into account whether the process still runs."""
         if self.location.kind != "run":
             return self._set_status(self.source.status or _age_status(self.location))
         changed = self._read_info()
         changed |= self._read_state()
         if changed or check_process:
             changed |= self._set_status(self._status_now())
-            changed |= self.hang_detector.look(self.state, self.status, self.info)
+            changed |= self.hang_detector.check(self.state, self.status, self.info)
         return changed
 
     def _status_now(self) -> str:
         status = status_of(self.state)
-        # The process may have written its last state and gone between the two looks.
+        # The process may have written its last state and ended between the two readings.
         return status_of(self.state) if status == "crashed" and self._read_state() else status
 
-    def oddities(self) -> list[str]:
-        """Files of ours that are there but cannot be read as what they are."""
-        return [said for said in (self._info_problem, self._state_problem) if said is not None]
+    def warnings(self) -> list[str]:
+        """Warnings about `run.json` and `state.json` that exist but cannot be read."""
+        return [
+            message for message in (self._info_problem, self._state_problem) if message is not None
+        ]
 
     @property
     def basics(self) -> RunBasics | None:
-        """What is known of any run folder: of our engine, or of a `RunWriter`."""
+        """What every run folder records, of the engine or of a `RunWriter`."""
         return self.info or self.loop
 
     def is_live_here(self) -> bool:
-        """Whether a process on this host works on the run and takes commands."""
+        """Whether a live process on this host executes commands for the run."""
         state = self.state
         return (
             state is not None
@@ -77,65 +81,70 @@ class RunFacts:
             and state.commands != ()
         )
 
-    def summary(self, seen: SourcePeek) -> RunSummary:
-        """One row of the list, with what the metrics say."""
+    def summary(self, peek: SourcePeek) -> RunSummary:
+        """The summary of the run, with the values of its metrics."""
         info, state, location = self.basics, self.state, self.location
-        step = seen.step
+        step = peek.step
         newest = int(step) if step is not None and abs(step) < 2**62 else None
         row = RunSummary(
             path=location.path,
             id=location.id,
-            name=seen.name or location.name,
+            name=peek.name or location.name,
             kind=location.kind,
             status=self.status,
             step=newest,
-            total_steps=seen.total_steps,
-            loss=seen.loss,
-            best_val_loss=seen.best_val_loss,
-            tokens_per_second=seen.tokens_per_second,
-            eta_seconds=seen.eta_seconds,
-            created_at=seen.created_at,
+            total_steps=peek.total_steps,
+            loss=peek.loss,
+            best_val_loss=peek.best_val_loss,
+            tokens_per_second=peek.tokens_per_second,
+            eta_seconds=peek.eta_seconds,
+            created_at=peek.created_at,
             updated_at=_modified(location) if state is None else state.updated_at,
-            message=seen.message,
-            learning_rate=seen.learning_rate,
-            best_loss=seen.best_loss,
-            spark=seen.spark,
-            trend=seen.trend,
-            epoch=seen.epoch,
+            message=peek.message,
+            learning_rate=peek.learning_rate,
+            best_loss=peek.best_loss,
+            spark=peek.spark,
+            trend=peek.trend,
+            epoch=peek.epoch,
             tool=self.tool,
             commandable=self.is_live_here(),
             stalled=self.hang_detector.stalled,
             critical=self.hang_detector.critical,
-            problem="; ".join(self.oddities()),
+            problem="; ".join(self.warnings()),
         )
         if info is not None:
             row = replace(row, id=info.id, name=info.name, created_at=info.created_at)
         return row if state is None else _with_state(row, state)
 
     def _read_info(self) -> bool:
-        seen = signature(self.folder.info_file)
-        if seen == self._info_seen and (self.basics is not None or seen is None):
+        current = signature(self.folder.info_file)
+        if current == self._info_signature and (self.basics is not None or current is None):
             return False
-        # One that could not be read is tried again: its permissions leave no trace in its times.
-        changed, self._info_seen = seen != self._info_seen, seen
+        # A file that could not be read is tried again: a change of its permissions is not seen in
+        # its modification time.
+        changed, self._info_signature = current != self._info_signature, current
         self.info = self.folder.info()
         self.loop = self.folder.loop_info() if self.info is None else None
         self.config = flat_config(self.basics)
         if self.loop is not None:
             self.tool = self.loop.program
-        lost = self.basics is None and seen is not None
-        self._info_problem = record_problem(self.folder.info_file, RunBasics) if lost else None
+        is_unreadable = self.basics is None and current is not None
+        self._info_problem = (
+            record_problem(self.folder.info_file, RunBasics) if is_unreadable else None
+        )
         return changed or self.basics is not None
 
     def _read_state(self) -> bool:
-        seen = signature(self.folder.state_file)
-        if seen == self._state_seen and (self.state is not None or seen is None):
+        current = signature(self.folder.state_file)
+        if current == self._state_signature and (self.state is not None or current is None):
             return False
-        changed, self._state_seen = seen != self._state_seen, seen
+        changed, self._state_signature = current != self._state_signature, current
         fresh = self.folder.state()
         self.state = fresh or self.state
-        lost = fresh is None and seen is not None
-        self._state_problem = record_problem(self.folder.state_file, RunState) if lost else None
+        is_unreadable = fresh is None and current is not None
+        self._state_problem = (
+            record_problem(self.folder.state_file, RunState) if is_unreadable else None
+        )
         return changed or fresh is not None
 
     def _set_status(self, status: str) -> bool:
@@ -145,7 +154,7 @@ class RunFacts:
 
 
 def signature(path: Path) -> Signature:
-    """What changes when a file does: inode, size, time of change; None where it is absent."""
+    """Inode, size and modification time of a file, in ns; None where it is absent."""
     try:
         status = path.stat()
     except OSError:
@@ -154,7 +163,7 @@ def signature(path: Path) -> Signature:
 
 
 def _age_status(location: RunLocation) -> str:
-    """Others' files say nothing of their writer: still growing (`unknown`), or `recorded`."""
+    """The status of a file of another tool: `unknown` while it may still grow, or `recorded`."""
     modified = _modified(location)
     if modified is None or abs(time.time() - modified) < STALE_SECONDS:  # a clock may be set back
         return "unknown"
@@ -162,13 +171,13 @@ def _age_status(location: RunLocation) -> str:
 
 
 def _modified(location: RunLocation) -> float | None:
-    """When any file of the run's metrics changed last, in seconds since the epoch."""
-    seen = registry.stamp(location)
-    return seen[2] / 1e9 if seen else None
+    """The newest modification time of the metrics files, in seconds since the epoch."""
+    current = registry.stamp(location)
+    return current[2] / 1e9 if current else None
 
 
 def _with_state(row: RunSummary, state: RunState) -> RunSummary:
-    """A row in which a run folder's own word counts more than its metrics."""
+    """The summary with the values of the state, which take precedence over the metrics."""
     best = row.best_val_loss if state.best_val_loss is None else state.best_val_loss
     return replace(
         row,

@@ -1,4 +1,4 @@
-"""What reads the metrics of a run: our own format in run folders, else a reader of its tool."""
+"""Selects the reader for the metrics of a run, of this program or of another tool."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def open_metrics(location: RunLocation) -> Source:
 
 
 def tool_of(location: RunLocation) -> str:
-    """The name of the tool that wrote the run, as its users call it."""
+    """The usual name of the tool that wrote the run."""
     return OUR_TOOL if location.kind == "run" else registry.tool(location)

@@ -1,4 +1,4 @@
-"""One run read as it goes: facts, state, metrics, events, hardware."""
+"""Reads one run as it grows: facts, state, metrics, events, hardware samples."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.run import Event
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 from tui_trainer.watch.error_boundary import caught, file_problem
 from tui_trainer.watch.formats import registry
 from tui_trainer.watch.run_location import RunLocation
@@ -26,11 +27,11 @@ from tui_trainer.watch.unreadable_runs import unreadable_row, with_problems
 EVENTS_KEPT = 5_000
 SAMPLES_KEPT = 2_000
 _LOG_LINES = 20
-RETRY_SECONDS = 2.5  # doubled with each reading of a run that cannot be read, six times
+RETRY_SECONDS = 2.5  # doubled with each failed reading, up to six times
 
 
 class RunReader:
-    """Everything about one run, read piece by piece."""
+    """Reads everything about one run, slice by slice."""
 
     def __init__(self, location: RunLocation) -> None:
         self.location = location
@@ -39,11 +40,11 @@ class RunReader:
         self._failed_at: tuple[float, object] = (0.0, None)
         self._view: RunView | None = None
         try:
-            self._begin()
+            self._open()
         except Exception as error:
-            self._fail(error)
+            self._record_failure(error)
 
-    def _begin(self) -> None:
+    def _open(self) -> None:
         location, folder = self.location, RunFolder(self.location.path)
         self.facts = RunFacts(location)
         self._metrics: Source = open_metrics(location)
@@ -57,45 +58,48 @@ class RunReader:
         self._log_seen: Signature = None
         self._log: tuple[str, ...] = ()
         self._problems: tuple[str, ...] = ()
-        self._history_of: tuple[Event, ...] | None = None
+        self._history_events: tuple[Event, ...] | None = None
         self._event_history: EventHistory | None = None
 
     def read(self, check_process: bool = True) -> tuple[bool, bool]:
-        """Reads what arrived, a slice of the metrics at most: whether anything changed, and
-        whether more metrics wait. Never raises: a file that cannot be read becomes an oddity; after
-        an error that nobody foresaw the run has a `failure`, keeps what was read, and is read anew
-        once its files change, though not all the time."""
-        if self.failure is not None and not self._try_again():
+        """Reads what is new, at most a slice of the metrics; whether anything changed, and whether
+        there are more metrics.
+
+        Never raises. A file that cannot be read becomes a warning. After an unexpected error the
+        run has a `failure`, keeps what was read, and is read again from the start once its files
+        change, at increasing intervals.
+        """
+        if self.failure is not None and not self._may_retry():
             return False, False
         try:
             return self._read(check_process)
         except Exception as error:
-            self._fail(error)
+            self._record_failure(error)
             return True, False
 
-    def _try_again(self) -> bool:
-        """Begins anew where the files have changed since the failure."""
+    def _may_retry(self) -> bool:
+        """Starts again if the files have changed since the failure; whether it did."""
         wait = RETRY_SECONDS * 2.0 ** min(self._failures, 6)
         if time.monotonic() - self._failed_at[0] < wait:
             return False
         try:
             if self._failed_at[1] == self._signatures():
                 return False
-            self._begin()
+            self._open()
         except Exception as error:
-            self._fail(error)
+            self._record_failure(error)
             return False
         self.failure, self._view = None, None
         return True
 
-    def _fail(self, error: Exception) -> None:
+    def _record_failure(self, error: Exception) -> None:
         self.failure = caught(error, self.location.path)
         self._failures += 1
         self._view = None
         seen: object = None
         with contextlib.suppress(Exception):
             seen = self._signatures()
-            self.facts.read()  # where the metrics fail, the state may still be known
+            self.facts.read()  # the state may still be readable
         self._failed_at = time.monotonic(), seen
 
     def _signatures(self) -> object:
@@ -120,7 +124,7 @@ class RunReader:
             self._problems, changed = tuple(problems), True
         if self.location.kind != "run":
             self.facts.source = self._metrics.facts()
-        # After the metrics: a state that says "completed" then has all its rows beside it.
+        # After the metrics, so that all rows are known once the state is "completed".
         changed |= self.facts.read(check_process)
         if not more:
             changed |= self._metrics.settle()
@@ -136,18 +140,18 @@ class RunReader:
                 self._view = self._make_view()
             except Exception as error:
                 if self.failure is None:
-                    self._fail(error)
+                    self._record_failure(error)
                 self._view = RunView(unreadable_row(self.location, self.failure or ""))
         return self._view
 
     def _make_view(self) -> RunView:
         history, source = self._metrics.history, self.facts.source
         events = self._events.records if self._events is not None else ()
-        own = self._own_advice(events)
+        own_advice = self._own_advice(events)
         train, evals = history.train.table(), history.evals.table()
         row = self.facts.summary(peek_of(history, source))
-        said = () if self.failure is None else (f"cannot be read: {self.failure}",)
-        row = with_problems(row, *said, *self._problems)
+        messages = () if self.failure is None else (f"cannot be read: {self.failure}",)
+        row = with_problems(row, *messages, *self._problems)
         return RunView(
             summary=row,
             info=self.facts.info,
@@ -157,50 +161,57 @@ class RunReader:
             events=events,
             hardware=self._hardware.records if self._hardware is not None else (),
             commandable=self.facts.is_live_here(),
-            oddities=tuple(self._oddities()),
+            warnings=tuple(self._warnings()),
             log_tail=self._log,
             resumed_at=tuple(to for _, to in history.rewinds),
             config=self.facts.config if self.location.kind == "run" else source.config,
             lacks=source.lacks,
-            advice=(*own.advice, *self._stalled()) if own is not None else None,
-            applied=own.applied if own is not None else frozenset(),
+            advice=(*own_advice.advice, *self._stalled()) if own_advice is not None else None,
+            applied=own_advice.applied if own_advice is not None else frozenset(),
         )
 
     def _stalled(self) -> tuple[Advice, ...]:
-        """What the run's own advisor cannot say, for it waits for the step too."""
+        """The hang, which the run's own advisor cannot report while it waits for the step."""
         stalled = self.facts.hang_detector.stalled
         return () if stalled is None else (stalled,)
 
     def _own_advice(self, events: tuple[Event, ...]) -> EventHistory | None:
-        """What the run's own advisor said; None where it had none."""
-        if events is not self._history_of:
-            self._history_of = events
+        """The advice of the run's own advisor; None where it had none."""
+        if events is not self._history_events:
+            self._history_events = events
             advised = any(
                 event.kind == "advice" or (event.kind == "setup" and event.detail.get("advised"))
                 for event in events
             )
-            self._event_history = event_history.told(events) if advised else None
+            self._event_history = event_history.read_events(events) if advised else None
         return self._event_history
 
-    def _oddities(self) -> list[str]:
-        said = [f"cannot be read: {self.failure}"] if self.failure is not None else []
-        said += [*self.facts.oddities(), *self._metrics.oddities(), *self._problems]
+    def _warnings(self) -> list[str]:
+        messages = [f"cannot be read: {self.failure}"] if self.failure is not None else []
+        messages += [*self.facts.warnings(), *self._metrics.warnings(), *self._problems]
         history = self._metrics.history
-        # A run of ours says itself that it was resumed, by an event.
+        # A run of this program has an event for each resume.
         if history.rewinds and self.location.kind != "run":
             back, to = history.rewinds[-1]
-            times = "once" if history.rewind_count == 1 else f"{history.rewind_count:,} times"
-            said.append(
-                f"{self.location.metrics.name}: steps went back {times}, last from {back:,.0f} to "
-                f"{to:,.0f}; the later rows are kept"
+            times = (
+                "once"
+                if history.rewind_count == 1
+                else f"{formats.count(history.rewind_count)} times"
+            )
+            messages.append(
+                f"{self.location.metrics.name}: steps went back {times}, last from "
+                f"{formats.count(back)} to {formats.count(to)}; the later rows are kept"
             )
         for log in (self._events, self._hardware):
             if log is not None and log.unreadable:
-                first = f"the first is line {log.first_unreadable:,}: {log.reason}"
-                said.append(f"{log.path.name}: {lines(log.unreadable)} cannot be read ({first})")
+                first = f"the first is line {formats.count(log.first_unreadable)}: {log.reason}"
+                messages.append(
+                    f"{log.path.name}: {lines(log.unreadable)} cannot be read ({first})"
+                )
         if self._events is not None and self._events.forgotten:
-            said.append(f"{self._events.path.name}: only the newest {EVENTS_KEPT:,} are kept")
-        return said
+            kept = formats.count(EVENTS_KEPT)
+            messages.append(f"{self._events.path.name}: only the newest {kept} events are shown")
+        return messages
 
     def _read_log(self) -> bool:
         if self.facts.status not in ("failed", "crashed"):

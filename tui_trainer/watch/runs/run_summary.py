@@ -1,4 +1,4 @@
-"""A run seen from afar: its row in the list, from its state and samples of its metrics."""
+"""The summary of a run for the run list, from its state and samples of its metrics."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from tui_trainer.watch.tables.metric_decoder import MetricDecoder
 from tui_trainer.watch.tables.source import SourceFacts, SourcePeek
 from tui_trainer.watch.unreadable_runs import unreadable_row, with_problems
 
-# Files up to this size are read whole; of larger ones the end, and windows on the way to it.
-_WHOLE = 128 * 1024
-_END = 16 * 1024
+# Files up to this size are read completely; of larger ones the end, and windows before it.
+_WHOLE_BYTES = 128 * 1024
+_END_BYTES = 16 * 1024
 _WINDOWS = 24
-_WINDOW = 2 * 1024
+_WINDOW_BYTES = 2 * 1024
 _RATE_ROWS = 50
-Mark = tuple[Signature, registry.Stamp]
+FileVersion = tuple[Signature, registry.Stamp]
 
 
 class SummaryReader:
-    """One run's summary, read again only when its files changed."""
+    """The summary of one run, read again only when its files change."""
 
     def __init__(self, location: RunLocation) -> None:
         self.location = location
         self.facts: RunFacts | None = None
         self.failure: str | None = None
         self.summary = unreadable_row(location, "not read yet")
-        self._seen: Signature = None
+        self._signature: Signature = None
         self._stamp: registry.Stamp = ()
         self._peek = SourcePeek()
         self._problem: str | None = None
@@ -50,17 +50,18 @@ class SummaryReader:
 
     @property
     def order(self) -> float:
-        """When the run began, as far as it can be known: seconds since the epoch."""
+        """The time by which runs are sorted: the start of the run, or when its file was last
+        changed before it was found; seconds since the epoch."""
         info = self.facts.basics if self.facts is not None else None
         return info.created_at if info is not None else self._found_at
 
     @property
     def status(self) -> str:
-        """One word for what is true now."""
+        """The status of the run."""
         return self.summary.status
 
     def set_status(self, status: str) -> bool:
-        """Takes over what a whole reading found out; whether it is news."""
+        """Sets the status found by a complete reading; whether it changed."""
         if status == self.summary.status:
             return False
         if self.facts is not None:
@@ -69,12 +70,13 @@ class SummaryReader:
         return True
 
     @property
-    def mark(self) -> Mark:
-        """What changes with the files, as they were seen last."""
-        return self._seen, self._stamp
+    def version(self) -> FileVersion:
+        """A value that changes with the run's files, as of the last reading."""
+        return self._signature, self._stamp
 
     def read(self) -> bool:
-        """Whether the summary changed. Never raises: the summary says why a run cannot be read."""
+        """Reads what changed; whether the summary did. Never raises: the summary has the reason
+        why a run cannot be read."""
         before = self.summary
         try:
             changed = self._read()
@@ -104,16 +106,18 @@ class SummaryReader:
         if self.location.kind not in ("run", "jsonl"):
             return self._read_foreign(changed)
         seen = signature(self.location.metrics)
-        if seen != self._seen:
-            again = self._seen is not None and seen is not None and seen[1] < self._seen[1]
+        if seen != self._signature:
+            again = (
+                self._signature is not None and seen is not None and seen[1] < self._signature[1]
+            )
             before = SourcePeek() if again else self._peek
             self._problem = None
             if seen is not None:
                 try:
-                    self._peek = look(self.location.metrics, seen[1], before)
+                    self._peek = sample_file(self.location.metrics, seen[1], before)
                 except OSError as error:
                     self._problem = file_problem(error, self.location.metrics)
-            self._seen = seen if self._problem is None else None
+            self._signature = seen if self._problem is None else None
         elif not changed:
             return False
         return self._summarise()
@@ -141,13 +145,13 @@ class SummaryReader:
         if fresh.tokens_per_second is None:
             fresh = dataclasses.replace(fresh, tokens_per_second=self._peek.tokens_per_second)
         if fresh.eta_seconds is None and fresh.status in ACTIVE_STATES:
-            fresh = dataclasses.replace(fresh, eta_seconds=_left(fresh, self._peek))
+            fresh = dataclasses.replace(fresh, eta_seconds=_remaining_seconds(fresh, self._peek))
         changed = fresh != self.summary
         self.summary = fresh
         return changed
 
     def adopt(self, summary: RunSummary) -> None:
-        """Takes over what a whole reading found out, while it stays true."""
+        """Sets the summary found by a complete reading, until the files change."""
         self.summary = summary
         self._peek = dataclasses.replace(
             self._peek,
@@ -160,52 +164,52 @@ class SummaryReader:
             spark=summary.spark,
             trend=summary.trend,
         )
-        self._seen = signature(self.location.metrics)
+        self._signature = signature(self.location.metrics)
 
 
-def look(file: Path, size: int, before: SourcePeek) -> SourcePeek:
-    """A look at a file of JSON lines: whole up to 128 KiB, else at its end and at 24 positions.
+def sample_file(file: Path, size: int, before: SourcePeek) -> SourcePeek:
+    """Reads a file of JSON lines completely up to 128 KiB, otherwise its end and 24 windows.
 
-    The least losses of a larger file are unknown unless `before` says them. Raises `OSError`.
+    The best losses of a larger file are unknown unless they are in `before`. Raises `OSError`.
     """
-    if size <= _WHOLE:
+    if size <= _WHOLE_BYTES:
         with open_regular(file) as stream:
-            data = stream.read(_WHOLE + _END)
+            data = stream.read(_WHOLE_BYTES + _END_BYTES)
         history = _history(data[: data.rfind(b"\n") + 1])
         return _with_rates(peek_of(history, SourceFacts()), history)
-    positions = np.linspace(0, size - _WINDOW, _WINDOWS).astype(int).tolist()
+    positions = np.linspace(0, size - _WINDOW_BYTES, _WINDOWS).astype(int).tolist()
     with open_regular(file) as stream:
-        stream.seek(size - _END)
-        end = _history(_whole_lines(stream.read(_END), False))
+        stream.seek(size - _END_BYTES)
+        end = _history(_whole_lines(stream.read(_END_BYTES), False))
         windows = []
         for location in positions:
             stream.seek(location)
-            windows.append(_whole_lines(stream.read(_WINDOW), location == 0))
+            windows.append(_whole_lines(stream.read(_WINDOW_BYTES), location == 0))
     if not len(end.train.table()) and not len(end.evals.table()):
         return before
-    over = peek_of(_history(b"".join(windows)), SourceFacts())
+    sampled = peek_of(_history(b"".join(windows)), SourceFacts())
     newest = _with_rates(peek_of(end, SourceFacts()), end)
     return dataclasses.replace(
         newest,
-        # Rows counted from the middle of a file say nothing of its steps.
+        # The number of rows from the middle of a file is not a step.
         step=None if end.stepless else newest.step,
         loss=before.loss if newest.loss is None else newest.loss,
         best_loss=_lower(before.best_loss, newest.best_loss),
         best_val_loss=_lower(before.best_val_loss, newest.best_val_loss),
-        spark=over.spark,
-        trend=over.trend,
+        spark=sampled.spark,
+        trend=sampled.trend,
     )
 
 
 def _lower(before: float | None, newest: float | None) -> float | None:
-    """A best value known before, with the end's; unknown where it was unknown."""
+    """The best value so far, with that of the end; None where it was unknown."""
     if before is None or newest is None:
         return before
     return min(before, newest)
 
 
-def _left(summary: RunSummary, peek: SourcePeek) -> float | None:
-    """Seconds to the last step at the newest pace, where all of it is known."""
+def _remaining_seconds(summary: RunSummary, peek: SourcePeek) -> float | None:
+    """Seconds to the last step at the newest rate; None where it is not known."""
     if summary.total_steps is None or summary.step is None or peek.seconds_per_step is None:
         return None
     return max(0.0, (summary.total_steps - summary.step) * peek.seconds_per_step)
@@ -224,7 +228,7 @@ def _history(data: bytes) -> History:
 
 
 def _with_rates(peek: SourcePeek, history: History) -> SourcePeek:
-    """With tokens and seconds per step over the newest rows, where they are recorded."""
+    """Adds tokens per second and seconds per step over the newest rows, if recorded."""
     table = history.train.table()
     tokens = table.column("tokens")[-_RATE_ROWS:]
     spent = table.column("step_time_ms")[-_RATE_ROWS:] / 1000

@@ -1,4 +1,4 @@
-"""One column of a growing table: rows at first, later buckets of rows with least and greatest."""
+"""One column of a growing table: rows at first, later buckets of rows with minimum and maximum."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_trainer.watch.snapshots import MISSING, Column, ColumnSummary, known_of
+from tui_trainer.watch.snapshots import MISSING, Column, ColumnSummary, summarise
 
 Counts = NDArray[np.int32]
 _LARGE = 32 * 1024
@@ -17,53 +17,58 @@ _LARGE = 32 * 1024
 
 @dataclass(frozen=True, eq=False)
 class ColumnBuckets:
-    """Entries of one column: mean, least and greatest finite value of each, and how many finite
-    values it has (None: every row has one)."""
+    """Entries of one column."""
 
-    mean: Column
-    low: Column
-    high: Column
-    counts: Counts | None
+    mean: Column  # of the finite values of each entry
+    low: Column  # their minimum
+    high: Column  # their maximum
+    counts: Counts | None  # finite values of each entry; None: every row has one
 
 
 class GrowingColumn:
-    """Values by entry. One that has been the same so far takes no memory.
+    """The values of one column by entry. A column whose value has not changed takes no memory.
 
-    Arrays are only written behind what was handed out, or replaced by new ones. Columns that are
-    `places` keep the last row of a bucket and have no extremes.
+    Arrays are only written behind what snapshots contain, or replaced by new ones. Index columns
+    (step, epoch, time) have the last row of a bucket instead of the mean, and no extremes.
     """
 
-    def __init__(self, is_place: bool, count: int) -> None:
-        self.is_place = is_place
-        self.known = ColumnSummary()
+    def __init__(self, is_index: bool, count: int) -> None:
+        self.is_index = is_index
+        self.summary = ColumnSummary()
         self.thinned = False
         self._constant = MISSING
         self._is_constant = True
-        self._begun = count > 0
+        self._has_rows = count > 0
         self._mean: Column = np.empty(0)
         self._low: Column | None = None
         self._high: Column | None = None
         self._counts: Counts | None = None
 
-    def goes_on(self, values: Column, steps: Column) -> bool:
-        """Whether rows are taken in by just knowing that all so far have the one value."""
+    def extend_constant(self, values: Column, steps: Column) -> bool:
+        """Adds rows if all rows so far, and these, have the same value; whether they do."""
         if not (self._is_constant and self._is_constant_of(values)):
             return False
-        self.known = self.known.joined(self._known_of_same(len(values), float(steps[0])))
+        self.summary = self.summary.followed_by(
+            self._constant_summary(len(values), float(steps[0]))
+        )
         return True
 
     def add(
-        self, values: Column, known: ColumnSummary, size: int, at: int, weights: Counts
+        self, values: Column, summary: ColumnSummary, size: int, at: int, weights: Counts
     ) -> None:
-        """Stores rows as entries of `size` rows each (a power of two) from entry `at` on.
+        """Stores rows as entries.
 
-        `known` is what is known of the rows, `weights` the rows of every entry, those before
-        `at` and the new ones.
+        Args:
+            values: one value per row.
+            summary: the summary of these rows.
+            size: rows per entry, a power of two.
+            at: index of the first new entry.
+            weights: number of rows of every entry, old and new.
         """
-        self.known = self.known.joined(known)
-        if known.count < len(values):
+        self.summary = self.summary.followed_by(summary)
+        if summary.count < len(values):
             values = np.where(np.isinf(values), np.nan, values)
-        thin = self.thinned and not self.is_place
+        thin = self.thinned and not self.is_index
         if thin:
             self.put(bucketed(values, size), at, weights)
         else:
@@ -85,14 +90,14 @@ class GrowingColumn:
             self._counts[at:end] = weights[at:end] if fresh.counts is None else fresh.counts
 
     def halve(self, pairs: int, count: int, weights: Counts) -> None:
-        """Merges the first `pairs` pairs of `count` entries and keeps the rest, in new arrays."""
+        """Merges the first `pairs` pairs of the `count` entries, in new arrays."""
         self.thinned = True
         if self._is_constant:
             return
         old, ends = self._stored(count, weights), 2 * pairs
         self._low = self._high = self._counts = None
         capacity = len(weights)
-        if self.is_place:
+        if self.is_index:
             self._mean = _spliced(old.mean[1:ends:2], old.mean[ends:], capacity)
             return
         counts = weights[:count] if old.counts is None else old.counts
@@ -107,16 +112,16 @@ class GrowingColumn:
                 (merged.counts, old.counts[ends:])
             )
 
-    def drop(self, keep: int, count: int, steps: Column, weights: Counts, handed_out: int) -> None:
-        """Takes back the entries from `keep` on; `steps` are all of the table's."""
+    def drop(self, keep: int, count: int, steps: Column, weights: Counts, published: int) -> None:
+        """Removes the entries from `keep` on; `steps` are those of the whole table."""
         if self._is_constant:
-            self.known = self._known_of_same(int(weights[:keep].sum()), self.known.low_step)
+            self.summary = self._constant_summary(int(weights[:keep].sum()), self.summary.low_step)
             return
         old = self._stored(count, weights)
         dropped = np.isfinite(old.mean[keep:])
         rows = weights[keep:count][dropped] if old.counts is None else old.counts[keep:]
         self._recount(old, keep, steps, int(rows.sum()))
-        if keep < handed_out:
+        if keep < published:
             self._mean = _grown(old.mean[:keep], len(self._mean))
             self._low = None if self._low is None else _grown(old.low[:keep], len(self._mean))
             self._high = None if self._high is None else _grown(old.high[:keep], len(self._mean))
@@ -126,7 +131,7 @@ class GrowingColumn:
         return self._frozen(self._mean, count)
 
     def extremes(self, count: int) -> tuple[Column, Column]:
-        """The least and greatest finite value of the first `count` entries, read-only."""
+        """Minimum and maximum of the first `count` entries, read-only."""
         if self._low is None or self._high is None:
             same = self.values(count)
             return same, same
@@ -138,40 +143,40 @@ class GrowingColumn:
 
     @property
     def is_absent(self) -> bool:
-        """Whether no row has had it."""
+        """Whether no row has this column."""
         return self._is_constant and bool(np.isnan(self._constant) & np.signbit(self._constant))
 
     def _frozen(self, array: Column, count: int) -> Column:
         if self._is_constant:
             view: Column = np.ndarray((count,), np.float64, np.array(self._constant), strides=(0,))
         else:
-            view = array[:count]  # a view of its own; the array stays writable
+            view = array[:count]  # only the view becomes read-only
         view.flags.writeable = False
         return view
 
-    def _known_of_same(self, rows: int, step: float) -> ColumnSummary:
-        """What is known of `rows` rows of the constant, the first at `step`."""
+    def _constant_summary(self, rows: int, step: float) -> ColumnSummary:
+        """The summary of `rows` rows of the constant, the first at `step`."""
         value = self._constant
         if not rows or not np.isfinite(value):
             return ColumnSummary()
         return ColumnSummary(rows, value, value, step, value, step)
 
     def _is_constant_of(self, values: Column) -> bool:
-        """Whether all values are the constant, to the bit; the first value ever makes it."""
-        if not self._begun:
-            self._begun = True
+        """Whether all values equal the constant bit for bit; the first value of all sets it."""
+        if not self._has_rows:
+            self._has_rows = True
             self._constant = float(values[0])
         bits = values.view(np.int64)
         wanted = np.float64(self._constant).view(np.int64)
         return bool(bits[0] == wanted and (bits == wanted).all())
 
     def _reserve(self, at: int, end: int, weights: Counts) -> None:
-        """Makes room for `end` entries, and real arrays of a constant."""
+        """Makes room for `end` entries; a constant column gets arrays."""
         capacity = len(weights)
         if self._is_constant:
             self._is_constant = False
             self._mean = _filled(self._constant, at, capacity)
-            if self.thinned and not self.is_place:
+            if self.thinned and not self.is_index:
                 self._low = _filled(self._constant, at, capacity)
                 self._high = _filled(self._constant, at, capacity)
                 if not np.isfinite(self._constant):
@@ -185,62 +190,67 @@ class GrowingColumn:
             counts = None if self._counts is None else self._counts[:count]
             return ColumnBuckets(mean, self._low[:count], self._high[:count], counts)
         finite = np.isfinite(mean)
-        counts = None if self.is_place or finite.all() else np.where(finite, weights[:count], 0)
+        counts = None if self.is_index or finite.all() else np.where(finite, weights[:count], 0)
         return ColumnBuckets(mean, mean, mean, counts)
 
     def _recount(self, old: ColumnBuckets, keep: int, steps: Column, dropped: int) -> None:
-        known = self.known
+        summary = self.summary
         finite = np.flatnonzero(np.isfinite(old.mean[:keep]))
         if not len(finite):
-            self.known = ColumnSummary()
+            self.summary = ColumnSummary()
             return
-        low, low_step, high, high_step = known.low, known.low_step, known.high, known.high_step
+        low, low_step, high, high_step = (
+            summary.low,
+            summary.low_step,
+            summary.high,
+            summary.high_step,
+        )
         after = float(steps[keep - 1])
         if low_step > after:
-            place = int(np.nanargmin(old.low[:keep]))
-            low, low_step = float(old.low[place]), float(steps[place])
+            index = int(np.nanargmin(old.low[:keep]))
+            low, low_step = float(old.low[index]), float(steps[index])
         if high_step > after:
-            place = int(np.nanargmax(old.high[:keep]))
-            high, high_step = float(old.high[place]), float(steps[place])
+            index = int(np.nanargmax(old.high[:keep]))
+            high, high_step = float(old.high[index]), float(steps[index])
         last = float(old.mean[finite[-1]])
-        self.known = ColumnSummary(known.count - dropped, last, low, low_step, high, high_step)
+        self.summary = ColumnSummary(summary.count - dropped, last, low, low_step, high, high_step)
 
 
 def add_all(
     rest: list[tuple[GrowingColumn, Column]], steps: Column, size: int, at: int, weights: Counts
 ) -> None:
-    """`add` for many columns at once: what is finite is reduced in one matrix."""
+    """`add` for many columns at once: those that are all finite are reduced as one matrix."""
     matrix = np.array([values for _, values in rest])
-    whole = np.isfinite(matrix).all(axis=1)
-    least, most = matrix.argmin(axis=1), matrix.argmax(axis=1)
+    all_finite = np.isfinite(matrix).all(axis=1)
+    lowest, highest = matrix.argmin(axis=1), matrix.argmax(axis=1)
     every = np.arange(len(rest))
-    known = zip(
+    summary = zip(
         matrix[:, -1].tolist(),
-        matrix[every, least].tolist(), steps[least].tolist(),
-        matrix[every, most].tolist(), steps[most].tolist(),
+        matrix[every, lowest].tolist(), steps[lowest].tolist(),
+        matrix[every, highest].tolist(), steps[highest].tolist(),
         strict=True,
     )  # fmt: skip
-    thin = np.array([column.thinned and not column.is_place for column, _ in rest])
-    found = bucketed(matrix[whole & thin], size) if (whole & thin).any() else None
-    line = 0
-    for (column, values), fine, facts in zip(rest, whole.tolist(), known, strict=True):
-        if not fine:
-            column.add(values, known_of(values, steps), size, at, weights)
-        elif found is None or not column.thinned or column.is_place:
+    thin = np.array([column.thinned and not column.is_index for column, _ in rest])
+    found = bucketed(matrix[all_finite & thin], size) if (all_finite & thin).any() else None
+    row = 0
+    for (column, values), is_finite, facts in zip(rest, all_finite.tolist(), summary, strict=True):
+        if not is_finite:
+            column.add(values, summarise(values, steps), size, at, weights)
+        elif found is None or not column.thinned or column.is_index:
             column.add(values, ColumnSummary(len(values), *facts), size, at, weights)
         else:
-            column.known = column.known.joined(ColumnSummary(len(values), *facts))
+            column.summary = column.summary.followed_by(ColumnSummary(len(values), *facts))
             column.put(
-                ColumnBuckets(found.mean[line], found.low[line], found.high[line], None),
+                ColumnBuckets(found.mean[row], found.low[row], found.high[row], None),
                 at,
                 weights,
             )
-            line += 1
+            row += 1
 
 
 def bucketed(values: Column, size: int) -> ColumnBuckets:
-    """Rows to buckets of `size` rows each, a power of two that divides their number; of many
-    columns at once where all is finite."""
+    """Merges rows into buckets of `size` rows, a power of two that divides their number. `values`
+    may have a second dimension, columns by rows, if all are finite."""
     finite = np.isfinite(values)
     if finite.all():
         found = ColumnBuckets(values, values, values, None)
@@ -256,7 +266,7 @@ def bucketed(values: Column, size: int) -> ColumnBuckets:
 
 
 def _merged_evenly(old: ColumnBuckets, end: int) -> ColumnBuckets:
-    """Pairs of entries of equal weight, all finite."""
+    """Merges pairs of entries of equal weight, all finite."""
     one, two = (..., slice(0, end, 2)), (..., slice(1, end, 2))
     return ColumnBuckets(
         old.mean[one] * 0.5 + old.mean[two] * 0.5,  # halved first: no overflow
@@ -267,9 +277,9 @@ def _merged_evenly(old: ColumnBuckets, end: int) -> ColumnBuckets:
 
 
 def _merged(old: ColumnBuckets, counts: Counts, end: int) -> ColumnBuckets:
-    """Pairs of entries by their counts of finite values.
+    """Merges pairs of entries, weighted by their counts of finite values.
 
-    A pair without one is measured (NaN) where either was, else missing.
+    A pair without a finite value is NaN if either entry was present, else missing.
     """
     one, two = slice(0, end, 2), slice(1, end, 2)
     first, second, left, right = old.mean[one], old.mean[two], counts[one], counts[two]

@@ -1,4 +1,4 @@
-"""Nested configurations as one table."""
+"""Flattening of nested configurations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _MOST_CONFIG = 500
 
 
 def flat(values: Mapping[str, Any], section: str = "") -> dict[str, Any]:
-    """A nested configuration as `section.key` to value, 500 values at most."""
+    """Flattens a nested configuration to `section.key` and value, at most 500 values."""
     found: dict[str, Any] = {}
     waiting = [(f"{section}.{key}" if section else str(key), v) for key, v in values.items()]
     waiting.reverse()

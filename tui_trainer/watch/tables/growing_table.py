@@ -1,4 +1,4 @@
-"""A table that grows at the end, in bounded memory, and hands out frozen snapshots."""
+"""A table that grows at its end, in bounded memory, with read-only snapshots."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tui_trainer.watch.tables import metric_names
 from tui_trainer.watch.tables.bucketed_column import GrowingColumn, add_all
 from tui_trainer.watch.tables.metric_decoder import is_missing
 
-# Exact up to this many rows; beyond, entries stand for several rows each.
+# Up to this many rows every entry is one row; beyond, entries are several rows each.
 MOST_ENTRIES = 131_072
 _FIRST_CAPACITY = 1024
 
 
 class GrowingTable:
-    """Rows by step, steps never falling, at most `most` entries (a multiple of 4).
+    """Rows in the order of their steps, in at most `most` entries (a multiple of 4).
 
-    Where the table is full, its entries are merged two by two, and later rows come in buckets of
-    as many rows. Rows that do not fill a bucket wait; a snapshot takes them as entries of one row
-    each, so the newest row always stands alone and can be taken back.
+    When the table is full, its entries are merged in pairs, and later rows are added in buckets
+    of the same number of rows. Rows that do not fill a bucket are pending; a snapshot adds them
+    as entries of one row, so the newest row is always an entry of its own and can be replaced.
     """
 
     def __init__(self, most: int = MOST_ENTRIES) -> None:
@@ -30,46 +30,46 @@ class GrowingTable:
         self._columns = {"step": GrowingColumn(True, 0)}
         self._weights = np.empty(min(_FIRST_CAPACITY, most), dtype=np.int32)
         self._count = 0
-        self._handed_out = 0
-        self._rows = 0  # the waiting ones among them
-        self._waiting: dict[str, Column] = {}
+        self._published = 0
+        self._rows = 0  # including the pending ones
+        self._pending: dict[str, Column] = {}
         self._table: MetricTable | None = MetricTable()
 
     def __len__(self) -> int:
-        """Rows in all."""
+        """The number of rows."""
         return self._rows
 
     @property
     def last_step(self) -> float:
-        """The newest row's step, below every other where there is no row."""
-        if self._waiting:
-            return float(self._waiting["step"][-1])
+        """The step of the newest row, or minus infinity."""
+        if self._pending:
+            return float(self._pending["step"][-1])
         return self._columns["step"].value(self._count - 1) if self._count else -np.inf
 
     def table(self) -> MetricTable:
-        """The rows so far, read-only."""
+        """A read-only snapshot of the rows so far."""
         if self._table is None:
-            waiting, self._waiting = self._waiting, {}
-            while waiting:
+            pending, self._pending = self._pending, {}
+            while pending:
                 room = self.most - self._count
                 if room:
-                    self._put(_rows_of(waiting, slice(0, room)), 1)
-                    waiting = _rows_of(waiting, slice(room, None))
-                    waiting = waiting if len(waiting["step"]) else {}
+                    self._put(_rows_of(pending, slice(0, room)), 1)
+                    pending = _rows_of(pending, slice(room, None))
+                    pending = pending if len(pending["step"]) else {}
                 else:
                     self._halve()
             self._table = self._snapshot()
         return self._table
 
     def drop_from(self, step: float) -> None:
-        """Takes back the rows from `step` on, and an entry that ends there or later whole."""
-        if self._waiting:
-            steps = self._waiting["step"]
+        """Removes the rows from `step` on, with the whole of an entry that ends there or later."""
+        if self._pending:
+            steps = self._pending["step"]
             keep = int(np.searchsorted(steps, step, side="left"))
             if keep == len(steps):
                 return
             self._rows -= len(steps) - keep
-            self._waiting = _rows_of(self._waiting, slice(0, keep)) if keep else {}
+            self._pending = _rows_of(self._pending, slice(0, keep)) if keep else {}
             self._table = None
             if keep:
                 return
@@ -79,20 +79,23 @@ class GrowingTable:
             self._shorten(keep)
 
     def extend(self, columns: dict[str, Column]) -> None:
-        """Appends rows; `columns` holds `step` (finite), all of one length.
+        """Appends rows.
 
-        Rows of one step in a row become one, a later value winning over an earlier. A step that
-        goes back replaces the rows from it on, those among `columns` too.
+        Consecutive rows of one step become one, with the last value of each column. A step that
+        goes back replaces the rows from that step on, also those in `columns`.
+
+        Args:
+            columns: arrays of equal length by name; `step` is required and finite.
         """
         steps = columns["step"]
         if not len(steps):
             return
         if steps[0] == self.last_step and self._newest_stands_alone():
-            # The newest row goes on: it is taken back and merged with the new ones.
+            # More values of the newest row: it is removed and merged with the new ones.
             columns = self._with_last_row(columns)
             steps = columns["step"]
         if not (steps[1:] > steps[:-1]).all():
-            columns = _last_word(_one_row_a_step(columns))
+            columns = _without_replaced(_one_row_a_step(columns))
             steps = columns["step"]
         if steps[0] <= self.last_step:
             self.drop_from(float(steps[0]))
@@ -101,12 +104,12 @@ class GrowingTable:
     def _append(self, columns: dict[str, Column]) -> None:
         self._rows += len(columns["step"])
         self._table = None
-        if self._waiting:
-            columns = _joined(self._waiting, columns)
-            self._waiting = {}
+        if self._pending:
+            columns = _joined(self._pending, columns)
+            self._pending = {}
         while (left := len(columns["step"])) > 0:
             size = self.thinning
-            # Of a thinned table the newest row waits, so that it can be taken back.
+            # In a thinned table the newest row stays pending, so that it can be replaced.
             buckets = left if size == 1 else (left - 1) // size
             buckets = min(buckets, self.most - self._count)
             if buckets:
@@ -116,7 +119,7 @@ class GrowingTable:
             elif self._count == self.most:
                 self._halve()
             else:
-                self._waiting = columns
+                self._pending = columns
                 return
 
     def _put(self, columns: dict[str, Column], size: int) -> None:
@@ -129,17 +132,17 @@ class GrowingTable:
             if name not in self._columns:
                 if bool(is_missing(values).all()):
                     continue
-                self._columns[name] = GrowingColumn(name in metric_names.PLACES, at)
+                self._columns[name] = GrowingColumn(name in metric_names.INDEX_COLUMNS, at)
                 self._columns[name].thinned = self.thinning > 1
-        lacking: Column | None = None
+        missing: Column | None = None
         rest = []
         for name, column in self._columns.items():
             found = columns.get(name)
             if found is None:
-                if lacking is None:
-                    lacking = np.full(len(steps), MISSING)
-                found = lacking
-            if not column.goes_on(found, steps):
+                if missing is None:
+                    missing = np.full(len(steps), MISSING)
+                found = missing
+            if not column.extend_constant(found, steps):
                 rest.append((column, found))
         if rest:
             add_all(rest, steps, size, at, self._weights)
@@ -148,40 +151,40 @@ class GrowingTable:
     def _reserve(self, end: int) -> None:
         if end > len(self._weights):
             capacity = min(max(end, 2 * len(self._weights)), self.most)
-            fresh = np.empty(capacity, dtype=np.int32)
-            fresh[: self._count] = self._weights[: self._count]
-            self._weights = fresh
+            grown = np.empty(capacity, dtype=np.int32)
+            grown[: self._count] = self._weights[: self._count]
+            self._weights = grown
 
     def _halve(self) -> None:
-        """Merges entries two by two; the newest, a row of its own, stays."""
+        """Merges entries in pairs, except the newest, which is one row."""
         count, weights = self._count, self._weights
         pairs = (count - 1) // 2
         for column in self._columns.values():
             column.halve(pairs, count, weights)
-        fresh = np.empty(len(weights), dtype=np.int32)
+        merged = np.empty(len(weights), dtype=np.int32)
         rest = count - 2 * pairs
-        fresh[:pairs] = weights[: 2 * pairs : 2] + weights[1 : 2 * pairs : 2]
-        fresh[pairs : pairs + rest] = weights[2 * pairs : count]
-        self._weights, self._count, self._handed_out = fresh, pairs + rest, 0
+        merged[:pairs] = weights[: 2 * pairs : 2] + weights[1 : 2 * pairs : 2]
+        merged[pairs : pairs + rest] = weights[2 * pairs : count]
+        self._weights, self._count, self._published = merged, pairs + rest, 0
         self.thinning *= 2
 
     def _shorten(self, keep: int) -> None:
         count, steps = self._count, self._columns["step"].values(self._count)
         for column in self._columns.values():
-            column.drop(keep, count, steps, self._weights, self._handed_out)
+            column.drop(keep, count, steps, self._weights, self._published)
         self._rows -= int(self._weights[keep:count].sum())
-        if keep < self._handed_out:
+        if keep < self._published:
             self._weights = self._weights.copy()
-            self._handed_out = keep
+            self._published = keep
         self._count = keep
         self._table = None
 
     def _newest_stands_alone(self) -> bool:
-        return bool(self._waiting) or self._weights[self._count - 1] == 1
+        return bool(self._pending) or self._weights[self._count - 1] == 1
 
     def _with_last_row(self, columns: dict[str, Column]) -> dict[str, Column]:
-        if self._waiting:
-            last = {name: float(values[-1]) for name, values in self._waiting.items()}
+        if self._pending:
+            last = {name: float(values[-1]) for name, values in self._pending.items()}
         else:
             last = {name: one.value(self._count - 1) for name, one in self._columns.items()}
         return _joined({name: np.array([value]) for name, value in last.items()}, columns)
@@ -189,16 +192,16 @@ class GrowingTable:
     def _snapshot(self) -> MetricTable:
         count = self._count
         present = {name: one for name, one in self._columns.items() if not one.is_absent}
-        self._handed_out = count
-        known = MappingProxyType({name: column.known for name, column in present.items()})
+        self._published = count
+        summaries = MappingProxyType({name: column.summary for name, column in present.items()})
         columns = MappingProxyType({n: column.values(count) for n, column in present.items()})
         if self.thinning == 1:
-            return MetricTable(columns, known=known)
-        extremes = {n: one.extremes(count) for n, one in present.items() if not one.is_place}
+            return MetricTable(columns, summaries=summaries)
+        extremes = {n: one.extremes(count) for n, one in present.items() if not one.is_index}
         weights = self._weights[:count]
         weights.flags.writeable = False
         return MetricTable(
-            columns, self.thinning, MappingProxyType(extremes), known, weights, self._rows
+            columns, self.thinning, MappingProxyType(extremes), summaries, weights, self._rows
         )
 
 
@@ -207,7 +210,7 @@ def _rows_of(columns: dict[str, Column], chosen: slice) -> dict[str, Column]:
 
 
 def _joined(first: dict[str, Column], second: dict[str, Column]) -> dict[str, Column]:
-    """The rows of both, each with the columns of either."""
+    """The rows of both, with the columns of either."""
     counts = len(first["step"]), len(second["step"])
     joined = {}
     for name in first | second:  # in order of appearance
@@ -220,27 +223,27 @@ def _joined(first: dict[str, Column], second: dict[str, Column]) -> dict[str, Co
 
 
 def _one_row_a_step(columns: dict[str, Column]) -> dict[str, Column]:
-    """Merges neighbouring rows of one step, the last present value of each column standing."""
+    """Merges neighbouring rows of one step, with the last present value of each column."""
     steps = columns["step"]
-    begins = np.flatnonzero(np.concatenate(([True], steps[1:] != steps[:-1])))
-    if len(begins) == len(steps):
+    starts = np.flatnonzero(np.concatenate(([True], steps[1:] != steps[:-1])))
+    if len(starts) == len(steps):
         return columns
     merged = {}
-    places = np.arange(len(steps))
-    ends = np.append(begins[1:], len(steps)) - 1
+    rows = np.arange(len(steps))
+    ends = np.append(starts[1:], len(steps)) - 1
     for name, values in columns.items():
-        present = np.where(is_missing(values), -1, places)
-        newest = np.maximum.reduceat(present, begins)
+        present = np.where(is_missing(values), -1, rows)
+        newest = np.maximum.reduceat(present, starts)
         merged[name] = np.where(newest >= 0, values[np.maximum(newest, 0)], MISSING)
     merged["step"] = steps[ends]
     return merged
 
 
-def _last_word(columns: dict[str, Column]) -> dict[str, Column]:
-    """Leaves out rows that a later row with the same or a smaller step replaces."""
+def _without_replaced(columns: dict[str, Column]) -> dict[str, Column]:
+    """Removes rows that a later row with the same or a smaller step replaces."""
     steps = columns["step"]
     later = np.minimum.accumulate(np.append(steps[1:], np.inf)[::-1])[::-1]
-    stands = steps < later
-    if stands.all():
+    kept = steps < later
+    if kept.all():
         return columns
-    return {name: values[stands] for name, values in columns.items()}
+    return {name: values[kept] for name, values in columns.items()}

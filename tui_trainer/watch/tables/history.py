@@ -1,4 +1,4 @@
-"""Growing tables of a run: training rows and evaluations, steps never falling."""
+"""The two growing tables of a run: training rows and evaluations."""
 
 from __future__ import annotations
 
@@ -18,95 +18,96 @@ _TRAIN, _EVAL = 1, 2
 
 
 class History:
-    """The two tables of a metrics file, fed with its rows in order."""
+    """The tables of a metrics file, to which its rows are added in order."""
 
     def __init__(self) -> None:
         self.train = GrowingTable()
         self.evals = GrowingTable()
-        self.rewinds: list[tuple[float, float]] = []
+        self.rewinds: list[tuple[float, float]] = []  # (from step, to step), the newest 100
         self.rewind_count = 0
-        self.stepless = 0
+        self.stepless = 0  # rows without a step
         self._rows = 0
         self._has_steps = False
         self._step = 0.0
 
     def append(self, rows: DecodedRows) -> None:
-        """Adds rows: to the evaluations what is one's, to the training rows what is not.
+        """Adds rows to the tables, evaluations and training rows separately.
 
-        A row without a step counts as the next one in a file that has none, and belongs to the
-        newest step in a file that has them.
+        In a file without steps rows are numbered; in a file with steps a row without one belongs
+        to the newest step.
         """
         rows = self._with_steps(rows)
         if not len(rows):
             return
-        evaluated, trained = _classes(rows)
+        evaluated, trained = _split_kinds(rows)
         steps = rows.columns["step"]
         if steps[0] < self.train.last_step or (steps[1:] < steps[:-1]).any():
-            cut = self._note_rewinds(steps, trained)
+            cut = self._record_rewinds(steps, trained)
             after = np.minimum.accumulate(np.append(cut, np.inf)[::-1])[::-1]
             if np.isfinite(after[0]):
                 self.evals.drop_from(float(after[0]))
-            # An evaluation stands unless a later training row went back to it or before it.
+            # An evaluation is kept unless a later training row goes back to its step or before.
             evaluated &= steps < after[1:]
         both = evaluated & trained
-        for table, mine, theirs in (
+        for table, chosen_rows, is_other_kind in (
             (self.train, trained, metric_names.is_eval),
             (self.evals, evaluated, _is_training),
         ):
-            chosen = _select(rows, mine, both, theirs)
+            chosen = _select(rows, chosen_rows, both, is_other_kind)
             if chosen:
                 table.extend(chosen)
 
     def _with_steps(self, rows: DecodedRows) -> DecodedRows:
         count = len(rows)
         steps = rows.columns.get("step", np.full(count, MISSING))
-        given: Mask = np.isfinite(steps)
+        has_step: Mask = np.isfinite(steps)
         self._rows += count
-        if not self._has_steps and not given.any():
+        if not self._has_steps and not has_step.any():
             self.stepless += count
             counted = np.arange(self._rows - count + 1, self._rows + 1, dtype=np.float64)
             return DecodedRows({**rows.columns, "step": counted}, rows.kinds)
-        if not given.all() or not self._has_steps:
-            rows, steps = self._fill_steps(rows, steps, given)
+        if not has_step.all() or not self._has_steps:
+            rows, steps = self._fill_steps(rows, steps, has_step)
         if len(steps):
             self._step = float(steps[-1])
         return rows
 
     def _fill_steps(
-        self, rows: DecodedRows, steps: Column, given: Mask
+        self, rows: DecodedRows, steps: Column, has_step: Mask
     ) -> tuple[DecodedRows, Column]:
         first = 0
         if not self._has_steps:
-            # What came before the first step (a header, say) has no place among the steps.
-            first = int(np.argmax(given))
+            # Rows before the first step, such as a header, cannot be placed among the steps.
+            first = int(np.argmax(has_step))
             self.stepless += first
             self.train, self.evals = GrowingTable(), GrowingTable()
             self._has_steps = True
-        self.stepless += int((~given[first:]).sum())
-        known = np.maximum.accumulate(np.where(given, np.arange(len(steps)), -1))
+        self.stepless += int((~has_step[first:]).sum())
+        known = np.maximum.accumulate(np.where(has_step, np.arange(len(steps)), -1))
         filled = np.where(known >= 0, steps[np.maximum(known, 0)], self._step)[first:]
         columns = {name: values[first:] for name, values in rows.columns.items()}
         return DecodedRows({**columns, "step": filled}, rows.kinds[first:]), filled
 
-    def _note_rewinds(self, steps: Column, trained: Mask) -> Column:
-        """The step gone back to, at each row that goes back, infinity elsewhere."""
+    def _record_rewinds(self, steps: Column, trained: Mask) -> Column:
+        """Records rewinds. Returns, for each row that goes back, the step it goes back to, and
+        infinity for all others."""
         cut = np.full(len(steps), np.inf)
         at = np.flatnonzero(trained)
         if not len(at):
             return cut
-        mine = steps[at]
-        before = np.concatenate(([self.train.last_step], mine[:-1]))
-        back = np.flatnonzero(mine < before)
-        cut[at[back]] = mine[back]
+        chosen_rows = steps[at]
+        before = np.concatenate(([self.train.last_step], chosen_rows[:-1]))
+        back = np.flatnonzero(chosen_rows < before)
+        cut[at[back]] = chosen_rows[back]
         self.rewind_count += len(back)
         recent = back[-100:]
-        pairs = zip(before[recent].tolist(), mine[recent].tolist(), strict=True)
+        pairs = zip(before[recent].tolist(), chosen_rows[recent].tolist(), strict=True)
         self.rewinds = [*self.rewinds, *pairs][-100:]
         return cut
 
 
-def _classes(rows: DecodedRows) -> tuple[Mask, Mask]:
-    """Which rows are evaluations, and which are training rows; some are both."""
+def _split_kinds(rows: DecodedRows) -> tuple[Mask, Mask]:
+    """Masks of the evaluations and of the training rows; a row may be both."""
     if rows.kinds.all():
         return rows.kinds == _EVAL, rows.kinds == _TRAIN
     has_eval = np.zeros(len(rows), dtype=np.bool_)
@@ -122,13 +123,14 @@ def _classes(rows: DecodedRows) -> tuple[Mask, Mask]:
 
 
 def _is_training(name: str) -> bool:
-    return not metric_names.is_eval(name) and name not in metric_names.PLACES
+    return not metric_names.is_eval(name) and name not in metric_names.INDEX_COLUMNS
 
 
 def _select(
     rows: DecodedRows, chosen: Mask, both: Mask, elsewhere: Callable[[str], bool]
 ) -> dict[str, Column]:
-    """The chosen rows' columns; of a row on both sides those that belong `elsewhere` are out."""
+    """The columns of the chosen rows; in rows of both kinds those of the other kind are missing.
+    `elsewhere` tells whether a column is of the other kind."""
     at = np.flatnonzero(chosen)
     whole, shared = len(at) == len(chosen), both[at]
     any_shared = bool(shared.any())

@@ -1,4 +1,4 @@
-"""From the tables of a run to its row in the list."""
+"""The summary of a run for the run list, from its tables."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from tui_trainer.watch.snapshots import Column, MetricTable
 from tui_trainer.watch.tables.history import History
 from tui_trainer.watch.tables.source import SourceFacts, SourcePeek
 
-_SPARK = 24
-_LEAST = 8
+_SPARK_POINTS = 24
+_FEWEST_VALUES = 8
 
 
 def peek_of(history: History, facts: SourceFacts, whole: bool = True) -> SourcePeek:
-    """What the tables say; what needs all rows is left out where not `whole`."""
+    """The summary of the tables. Without `whole` some rows are missing, and what needs all rows
+    is left out."""
     train, evals = history.train.table(), history.evals.table()
     steps = [float(table.column("step")[-1]) for table in (train, evals) if len(table)]
     newest = train if len(train) and train.column("step")[-1] >= max(steps) else evals
@@ -45,21 +46,19 @@ def finite(table: MetricTable, name: str) -> Column:
 
 
 def spark(values: Column) -> tuple[float, ...]:
-    """At most 24 means of equal stretches, oldest first."""
+    """At most 24 means of equally long parts, oldest first."""
     if not len(values):
         return ()
-    parts = np.array_split(values, min(_SPARK, len(values)))
+    parts = np.array_split(values, min(_SPARK_POINTS, len(values)))
     with np.errstate(over="ignore"):
         return tuple(float(part.mean()) for part in parts)
 
 
 def trend(values: Column) -> float | None:
-    """The relative change over the last quarter: the mean of its second half against its first.
-
-    None below eight values, and where the first half is nothing to compare with.
-    """
+    """The relative change within the last quarter, from the mean of its first half to that of its
+    second. None for fewer than eight values or where the first mean is 0 or not finite."""
     last = values[-(len(values) // 4) :]
-    if len(last) < _LEAST // 4 or len(values) < _LEAST:
+    if len(last) < _FEWEST_VALUES // 4 or len(values) < _FEWEST_VALUES:
         return None
     middle = len(last) // 2
     with np.errstate(over="ignore"):

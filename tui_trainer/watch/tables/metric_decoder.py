@@ -1,9 +1,9 @@
-"""Metric lines to columns: JSON objects of any shape, fast.
+"""Fast decoding of metric lines, JSON objects of any shape, into columns.
 
-Lines are decoded slice by slice into a struct made of the fields seen so far. A slice that does
-not fit is tried again with nulls allowed, then with `NaN`, `Infinity` and numbers past the range
-put to null, then halved until the lines that do not fit are alone; those are looked at one by
-one, and new fields among them are learnt.
+Each slice of lines is decoded into a struct of the fields seen so far. If that fails, it is tried
+again with nulls allowed, then with `NaN`, `Infinity` and numbers out of range replaced by null.
+After that the slice is halved until the lines that do not fit are separate; those are decoded one
+by one, and their new fields added to the struct.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tui_trainer.contracts.errors import BAD_CONTENT
 from tui_trainer.watch.snapshots import MISSING, Column
 from tui_trainer.watch.tables import metric_names
 
-# Below this many bytes, looking at each line costs less than making a struct.
+# Below this many bytes, decoding each line costs less than making a struct.
 TYPED_FROM = 8 * 1024
 _SMALL = 2 * 1024
 MOST_COLUMNS = 256
@@ -36,24 +36,23 @@ _ERRORS = BAD_CONTENT
 _BOM = b"\xef\xbb\xbf"
 _KINDS = {"train": 1, "eval": 2}
 _NEWLINE = 10
-_STANDS_FOR = "\ue000"  # of no script: hardly a name begins with it
+_STAND_IN_PREFIX = "\ue000"  # a private-use character, with which names do not begin
 _ESCAPED = re.compile(r'["\\\x00-\x1f]')
-_FEW = 50
-_WORD = re.compile(rb"(?<=[:,\[\s])([-+]?(?:NaN|nan|Infinity|inf))(?=\s*[,}\]])")
+_FEW_EVALS = 50
+_NON_FINITE = re.compile(rb"(?<=[:,\[\s])([-+]?(?:NaN|nan|Infinity|inf))(?=\s*[,}\]])")
 _SPACE = 32
 _LARGE = re.compile(rb"(?<=[:,\[\s])-?[0-9.]+(?:[eE]\+?[0-9]{3,}|[0-9]{290,})(?=\s*[,}\]])")
 
 
 @dataclass(frozen=True, eq=False)
 class DecodedRows:
-    """Columns of one stretch of lines, by canonical name where the name is known.
+    """Consecutive rows as columns.
 
-    `kinds` is the line's own word (1 train, 2 eval, 0 none). A field that a line lacks is
-    `MISSING`, one that is null or not finite is NaN.
+    A field that a line lacks is `MISSING`, one that is null or not finite is NaN.
     """
 
-    columns: dict[str, Column]
-    kinds: np.typing.NDArray[np.int8]
+    columns: dict[str, Column]  # by canonical name, or by the name found
+    kinds: np.typing.NDArray[np.int8]  # the field `kind` of each line: 1 train, 2 eval, 0 other
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -61,69 +60,70 @@ class DecodedRows:
 
 @dataclass
 class LineProblem:
-    """Lines that gave nothing, with the number of the first (1 is the file's first line)."""
+    """Lines from which no row was read."""
 
-    unreadable: int = 0
-    first_unreadable: int = 0
-    numberless: int = 0
-    columns_over: bool = False  # more fields than are kept
+    unreadable: int = 0  # lines that are not JSON
+    first_unreadable: int = 0  # number of the first of them, from 1
+    numberless: int = 0  # lines without a metric
+    columns_over: bool = False  # there are more than `MOST_COLUMNS` fields
 
 
 class MetricDecoder:
-    """Decodes stretches of whole lines, and learns the fields of the file as it goes."""
+    """Decodes whole lines, and learns the fields of the file from them."""
 
     def __init__(self, typed_from: int = TYPED_FROM) -> None:
-        self.odd = LineProblem()
+        self.problems = LineProblem()
         self.lines = 0
         self._typed_from = typed_from
         self._fields: dict[str, str] = {}  # name -> "number", "text" or "mixed"
         self._nullable: set[str] = set()
         self._typable = True  # whether a struct can be made of the fields
-        self._escaped: dict[str, str] = {}  # name -> what stands for it in a struct
+        self._escaped: dict[str, str] = {}  # name -> its stand-in in the struct
         self._decoder: msgspec.json.Decoder[Any] | None = None
-        self._has_words = False
+        self._has_non_finite = False
         self._error = ""
         self._dicts = msgspec.json.Decoder(dict[str, Any])
 
     def feed(self, data: bytes) -> Iterator[DecodedRows]:
-        """The rows of whole lines, in order, in one stretch or several."""
+        """Decodes whole lines; yields their rows in order."""
         if len(data) >= self._typed_from and not self._fields:
-            # The first few lines teach the fields, so that the rest is decoded at once.
+            # The first few lines give the fields, so that the rest is decoded at once.
             end = data.find(b"\n", _SMALL) + 1 or len(data)
-            yield from self._one_by_one(data[:end])
+            yield from self._decode_each(data[:end])
             data = data[end:]
         if data:
             yield from self._decode(data)
 
     def _decode(self, data: bytes) -> Iterator[DecodedRows]:
         if len(data) < self._typed_from or not self._typable:
-            yield from self._one_by_one(data)
+            yield from self._decode_each(data)
             return
-        rows = self._in_some_way(data)
+        rows = self._decode_lenient(data)
         if rows is not None:
             yield rows
             return
         middle = data.find(b"\n", len(data) // 2) + 1
         if len(data) <= max(_SMALL, self._typed_from) or not 0 < middle < len(data):
-            yield from self._one_by_one(data)
+            yield from self._decode_each(data)
             return
         yield from self._decode_half(data[:middle])
         yield from self._decode_half(data[middle:])
 
     def _decode_half(self, data: bytes) -> Iterator[DecodedRows]:
         if len(data) <= _SMALL:
-            yield from self._one_by_one(data)
+            yield from self._decode_each(data)
         else:
             yield from self._decode(data)
 
-    def _in_some_way(self, data: bytes) -> DecodedRows | None:
-        """All lines at once, with what is no JSON put right where that is all they need."""
-        usual = null_usual(data) if self._has_words else data
+    def _decode_lenient(self, data: bytes) -> DecodedRows | None:
+        """Decodes all lines at once, with values that JSON does not allow replaced by null. None
+        where a line still does not fit."""
+        usual = null_usual(data) if self._has_non_finite else data
         rows = self._typed(usual)
-        if rows is None and not self._has_words and "malformed" in self._error:
+        if rows is None and not self._has_non_finite and "malformed" in self._error:
             usual = null_usual(data)
             rows = self._typed(usual) if usual != data else None
-            self._has_words = rows is not None
+            self._has_non_finite = rows is not None
         if rows is None and "malformed" in self._error:
             named = null_names(usual)
             rows, usual = self._typed(named) if named != usual else None, named
@@ -133,7 +133,7 @@ class MetricDecoder:
         return rows
 
     def _typed(self, data: bytes) -> DecodedRows | None:
-        """All lines at once, or None where one does not fit."""
+        """Decodes all lines at once; None where one does not fit."""
         self._error = ""
         found = self._decoded(data)
         if found is None:
@@ -146,7 +146,7 @@ class MetricDecoder:
                 return None
         self.lines += newlines
         columns, width = {}, len(self._fields) + 1
-        # Three times as fast as asking each row for each of its fields.
+        # Three times as fast as reading each field of each row.
         flat = list(chain.from_iterable(map(msgspec.structs.astuple, found)))
         for index, (name, kind) in enumerate(self._fields.items(), start=1):
             if kind == "text":
@@ -160,18 +160,18 @@ class MetricDecoder:
                 columns[name] = np.fromiter(map(_to_float, values), np.float64, count)
         return self._finish(columns, _kind_numbers(flat[::width]))
 
-    def _respelled(self, data: bytes) -> bytes:
-        """The lines with the names that need an escape replaced, as Python, JavaScript and
-        msgspec write them. A line that spells one in another way does not fit the struct."""
+    def _with_stand_ins(self, data: bytes) -> bytes:
+        """Replaces the names that need an escape, in the forms in which Python, JavaScript and
+        msgspec write them. A line with another form does not fit the struct."""
         for name, stand_in in self._escaped.items():
             plain = json.dumps(name, ensure_ascii=False)
-            for spelled in {json.dumps(name), plain}:
-                data = data.replace(spelled.encode(), f'"{stand_in}"'.encode())
+            for written in {json.dumps(name), plain}:
+                data = data.replace(written.encode(), f'"{stand_in}"'.encode())
         return data
 
     def _decoded(self, data: bytes) -> list[Any] | None:
         if self._escaped:
-            data = self._respelled(data)
+            data = self._with_stand_ins(data)
         self._decoder = self._decoder or self._make_decoder(False)
         try:
             return self._decoder.decode_lines(data)
@@ -190,7 +190,7 @@ class MetricDecoder:
         self._decoder = None
         return found
 
-    def _one_by_one(self, data: bytes) -> Iterator[DecodedRows]:
+    def _decode_each(self, data: bytes) -> Iterator[DecodedRows]:
         records: list[dict[str, Any]] = []
         for line in data.split(b"\n")[: data.count(b"\n") or None]:
             self.lines += 1
@@ -198,8 +198,8 @@ class MetricDecoder:
                 continue
             found = self._objects(line)
             if found is None:
-                self.odd.unreadable += 1
-                self.odd.first_unreadable = self.odd.first_unreadable or self.lines
+                self.problems.unreadable += 1
+                self.problems.first_unreadable = self.problems.first_unreadable or self.lines
             else:
                 records.extend(found)
         if not records:
@@ -220,7 +220,7 @@ class MetricDecoder:
         except _ERRORS:
             pass
         try:
-            return self._dicts.decode_lines(null_words(line))
+            return self._dicts.decode_lines(null_non_finite(line))
         except _ERRORS:
             return None
 
@@ -231,30 +231,30 @@ class MetricDecoder:
             kind = "number" if value is None or _is_number(value) else "text"
             known = self._fields.get(name)
             if known is None and len(self._fields) >= MOST_COLUMNS:
-                if not self.odd.columns_over:
-                    self.odd.columns_over = True
-                    self._typable = not self._escaped  # another spelling would go unnoticed
+                if not self.problems.columns_over:
+                    self.problems.columns_over = True
+                    self._typable = not self._escaped  # another form would go unnoticed
                     self._decoder = None
             elif known is None or known not in (kind, "mixed"):
                 self._fields[name] = kind if known is None else "mixed"
                 self._decoder = None
                 # msgspec refuses structs whose fields need an escape in JSON.
                 if _ESCAPED.search(name) is not None:
-                    self._escaped[name] = f"{_STANDS_FOR}{len(self._escaped)}"
-                elif name.startswith(_STANDS_FOR):
+                    self._escaped[name] = f"{_STAND_IN_PREFIX}{len(self._escaped)}"
+                elif name.startswith(_STAND_IN_PREFIX):
                     self._typable = False
 
     def _make_decoder(self, nulls: bool) -> msgspec.json.Decoder[Any]:
-        """With `nulls` any number may be null, else only those that have been so before."""
+        """With `nulls` any number may be null, otherwise only those that were null before."""
         fields = []
         for name, kind in self._fields.items():
             nullable = kind == "number" and (nulls or name in self._nullable)
-            spelled = self._escaped.get(name, name)
-            fields.append((spelled, "nullable" if nullable else kind))
-        return _decoder_of(tuple(fields), not self.odd.columns_over)
+            written = self._escaped.get(name, name)
+            fields.append((written, "nullable" if nullable else kind))
+        return _decoder_of(tuple(fields), not self.problems.columns_over)
 
     def _finish(self, columns: dict[str, Column], kinds: np.typing.NDArray[np.int8]) -> DecodedRows:
-        """Merges aliases and leaves out rows in which nothing was measured."""
+        """Merges aliases and removes rows without a measured value."""
         merged: dict[str, Column] = {
             metric_names.CANONICAL.get(n, n): v for n, v in columns.items()
         }
@@ -264,12 +264,12 @@ class MetricDecoder:
                 merged[to] = np.where(is_missing(values), merged[to], values)
         measured = np.zeros(len(kinds), dtype=np.bool_)
         for name, values in merged.items():
-            if name not in metric_names.PLACES:
+            if name not in metric_names.INDEX_COLUMNS:
                 if not np.isnan(values).any():
                     return DecodedRows(merged, kinds)
                 measured |= ~is_missing(values)
         if not measured.all():
-            self.odd.numberless += int(len(measured) - measured.sum())
+            self.problems.numberless += int(len(measured) - measured.sum())
             merged = {name: values[measured] for name, values in merged.items()}
             kinds = kinds[measured]
         return DecodedRows(merged, kinds)
@@ -314,16 +314,16 @@ def _nulls_to_nan(values: list[Any]) -> Column:
 
 
 def _kind_numbers(kinds: list[Any]) -> np.typing.NDArray[np.int8]:
-    """1 for a training line, 2 for an evaluation, 0 for no word of either."""
+    """1 for a training line, 2 for an evaluation, 0 for neither."""
     count, trained = len(kinds), kinds.count("train")
     if trained == count:
         return np.ones(count, dtype=np.int8)
     others = count - trained
-    if others < _FEW and kinds.count("eval") == others:
-        found, place = np.ones(count, dtype=np.int8), -1
+    if others < _FEW_EVALS and kinds.count("eval") == others:
+        found, index = np.ones(count, dtype=np.int8), -1
         for _ in range(others):
-            place = kinds.index("eval", place + 1)
-            found[place] = 2
+            index = kinds.index("eval", index + 1)
+            found[index] = 2
         return found
     try:
         return np.fromiter(map(_KINDS.get, kinds, repeat(0)), np.int8, count)
@@ -341,33 +341,33 @@ def _alias_rank(name: str) -> int:
 
 
 def is_missing(values: Column) -> np.typing.NDArray[np.bool_]:
-    """Where a row had no such field at all."""
+    """Where a row lacks the field."""
     return np.asarray(np.isnan(values) & np.signbit(values))
 
 
-def null_words(data: bytes) -> bytes:
-    """JSON with its non-finite numbers (`NaN`, `Infinity`, `1e999`) put to null."""
+def null_non_finite(data: bytes) -> bytes:
+    """Replaces non-finite numbers (`NaN`, `Infinity`, `1e999`) in JSON by null."""
     return null_large(null_names(data))
 
 
 def null_names(data: bytes) -> bytes:
-    """The words only, as any writer spells them; a text that reads like one may change too."""
-    return _WORD.sub(b"null", data)
+    """Replaces the names only, in any form; a text that looks like one may change too."""
+    return _NON_FINITE.sub(b"null", data)
 
 
 def null_large(data: bytes) -> bytes:
-    """The numbers past the range only."""
+    """Replaces the numbers out of range only."""
     return _LARGE.sub(_null_if_large, data)
 
 
 def null_usual(data: bytes) -> bytes:
-    """The words as Python's json writes them, many times faster; the spacing of the first
-    counts for all."""
-    for word in (b"NaN", b"-Infinity", b"Infinity"):
-        place = data.find(word)
-        if place > 1:
-            before = b": " if data[place - 1] == _SPACE else b":"
-            data = data.replace(before + word, before + b"null")
+    """Replaces the names as Python's json writes them, many times faster; assumes that all are
+    spaced like the first."""
+    for name in (b"NaN", b"-Infinity", b"Infinity"):
+        index = data.find(name)
+        if index > 1:
+            before = b": " if data[index - 1] == _SPACE else b":"
+            data = data.replace(before + name, before + b"null")
     return data
 
 

@@ -1,8 +1,8 @@
-"""What other people call their metrics."""
+"""Canonical names of metrics, and the names that other tools use for them."""
 
 from __future__ import annotations
 
-# The first present name of a row wins.
+# Canonical name to aliases; the first one present in a row counts.
 ALIASES: dict[str, tuple[str, ...]] = {
     "step": (
         "step", "global_step", "_step", "train/global_step", "trainer/global_step",
@@ -28,8 +28,9 @@ ALIASES: dict[str, tuple[str, ...]] = {
 
 CANONICAL: dict[str, str] = {alias: name for name, aliases in ALIASES.items() for alias in aliases}
 
-# Names of single tools. JSON lines do without them: there, two names of one are one column.
-_FURTHER = {
+# Further names, used by single tools only. They are not used for JSON lines, where two aliases in
+# one row become one column.
+_TOOL_NAMES = {
     "train_loss_step": "loss",
     "train/loss_step": "loss",
     "loss_step": "loss",
@@ -44,8 +45,8 @@ _FURTHER = {
     "accuracy/validation": "val_accuracy",
 }
 
-# Columns that say where a row stands rather than what was measured.
-PLACES = frozenset({"step", "epoch", "time"})
+# Columns that locate a row rather than hold a measured value.
+INDEX_COLUMNS = frozenset({"step", "epoch", "time"})
 _EVAL_PREFIXES = (
     "eval_",
     "eval/",
@@ -64,17 +65,17 @@ _RANKS = {alias: rank for group in ALIASES.values() for rank, alias in enumerate
 
 
 def is_eval(name: str) -> bool:
-    """Whether a canonical or foreign name is one of an evaluation's."""
+    """Whether a name, canonical or not, is that of an evaluation metric."""
     return name.startswith(_EVAL_PREFIXES) or name.lower().endswith(_EVAL_SUFFIXES)
 
 
 def canonical(name: str) -> str:
-    """Our name of another tool's metric, whatever its capitals; its own where we have none.
+    """The canonical name of a metric, regardless of case; the name itself if there is none.
 
-    Lightning's rate monitor writes `lr-AdamW`; only that one prefix is known.
+    Lightning's `LearningRateMonitor` writes `lr-AdamW`, so `lr-` is recognised as a prefix.
     """
     lower = name.lower()
-    known = CANONICAL.get(name) or CANONICAL.get(lower) or _FURTHER.get(lower)
+    known = CANONICAL.get(name) or CANONICAL.get(lower) or _TOOL_NAMES.get(lower)
     if known is None and name.startswith("lr-") and "/" not in name:
         return "learning_rate"
     return known or name
@@ -84,10 +85,8 @@ _MOST_NAMES = 4096
 
 
 class MetricNames:
-    """The names of one run: each of ours stands for one of the tool's, the first that came.
-
-    So a run that records both `loss` and `train_loss` keeps both, one under its own name.
-    """
+    """Maps the names of one run to canonical names. Each canonical name is given to one name only,
+    so a run that records both `loss` and `train_loss` keeps both, one under its own name."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
@@ -98,20 +97,20 @@ class MetricNames:
         known = self._known.get(name)
         if known is None:
             if len(self._known) >= _MOST_NAMES:
-                return name  # too many to be kept: the rows leave it out
-            # Names of files and texts of databases may be no Unicode.
+                return name  # too many: the rows leave it out
+            # File names and texts of databases need not be valid Unicode.
             known = canonical(name.encode("utf-8", "backslashreplace").decode())
             if self._owners.setdefault(known, name) != name:
-                known = self._own(name)
+                known = self._unique(name)
             self._known[name] = known
         return known
 
-    def learn(self, found: list[str]) -> None:
-        """Settles names that came together, the usual ones first."""
-        for name in sorted(found[:_MOST_NAMES], key=lambda name: _RANKS.get(name, len(_RANKS))):
+    def learn(self, names: list[str]) -> None:
+        """Maps names that appear together, the most usual ones first."""
+        for name in sorted(names[:_MOST_NAMES], key=lambda name: _RANKS.get(name, len(_RANKS))):
             self(name)
 
-    def _own(self, name: str) -> str:
+    def _unique(self, name: str) -> str:
         name = name.encode("utf-8", "backslashreplace").decode()
         while name in self._owners:
             name += "'"

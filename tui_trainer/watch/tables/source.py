@@ -1,4 +1,4 @@
-"""What reads the metrics of one run, whoever wrote them."""
+"""The protocol of all readers of metrics, whatever tool wrote them."""
 
 from __future__ import annotations
 
@@ -14,25 +14,20 @@ _NO_CONFIG: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class SourceFacts:
-    """What a source knows of its run beside the metrics.
-
-    `config` is flat (`section.key` to value); `created_at` seconds since the epoch; `status`
-    "completed", "failed" or "cancelled" where the tool recorded it; `lacks` names what the run
-    does not record.
-    """
+    """What a source knows about its run besides the metrics."""
 
     name: str | None = None
-    config: Mapping[str, Any] = field(default_factory=lambda: _NO_CONFIG)
+    config: Mapping[str, Any] = field(default_factory=lambda: _NO_CONFIG)  # `section.key` to value
     total_steps: int | None = None
-    created_at: float | None = None
-    status: str | None = None
+    created_at: float | None = None  # seconds since the epoch
+    status: str | None = None  # "completed", "failed" or "cancelled" if the tool recorded it
     message: str = ""
-    lacks: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()  # labels of what the run does not record
 
 
 @dataclass(frozen=True)
 class SourcePeek:
-    """A run seen from afar, as a row of the list shows it; see `RunSummary` for the meanings."""
+    """The values for a run's row in the run list; see `RunSummary` for their meaning."""
 
     step: float | None = None
     loss: float | None = None
@@ -57,23 +52,23 @@ class Source(Protocol):
 
     @property
     def history(self) -> History:
-        """The tables so far; another object once the file was read anew."""
+        """The tables so far; another object once the file was read again from its start."""
         ...
 
     def read(self) -> tuple[bool, bool]:
-        """Reads one slice (10 ms of work at most): whether anything arrived, and whether more
-        waits. Raises `OSError`."""
+        """Reads one slice (at most 10 ms of work); whether there was new data, and whether there
+        is more. Raises `OSError`."""
         ...
 
     def settle(self) -> bool:
-        """Called when nothing more waits, for a torn last line and the like: whether anything
-        changed."""
+        """Handles an incomplete end of the file, such as a last line that is cut off; called when
+        there is no more data. Returns whether anything changed."""
         ...
 
-    def oddities(self) -> list[str]:
-        """What was strange, a sentence each."""
+    def warnings(self) -> list[str]:
+        """Warnings about the files, one sentence each."""
         ...
 
     def facts(self) -> SourceFacts:
-        """What is known of the run beside its metrics."""
+        """What is known about the run besides its metrics."""
         ...

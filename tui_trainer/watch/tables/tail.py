@@ -1,4 +1,4 @@
-"""Reading a growing file of lines by offset, whatever happens to the file."""
+"""Reading a growing file of lines by offset, also where it is replaced or truncated."""
 
 from __future__ import annotations
 
@@ -9,31 +9,26 @@ from pathlib import Path
 from tui_trainer.store.regular_files import open_regular
 
 SLICE = 512 * 1024
-# A line longer than this is not a record of ours or of anyone's; it is skipped.
+# A longer line is not a record of metrics; it is skipped.
 LONGEST_LINE = 4 * 1024 * 1024
-_PRINT = 1024
+_FINGERPRINT_BYTES = 1024
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """What one poll gave.
+    """The result of one poll."""
 
-    `data` are whole lines, each with its newline. `restarted` says that the file is another one
-    than before (replaced, truncated, rewritten) and `data` begins at its start; `more` that
-    further bytes are waiting; `skipped` counts over-long lines left out.
-    """
-
-    data: bytes = b""
-    restarted: bool = False
-    more: bool = False
-    skipped: int = 0
+    data: bytes = b""  # whole lines, each with its newline
+    restarted: bool = False  # the file was replaced or truncated; `data` is from its start
+    more: bool = False  # there are further bytes
+    skipped: int = 0  # lines that were too long and left out
 
 
 class Tail:
-    """Hands out each whole line of a file once.
+    """Returns each whole line of a file once.
 
-    A last line without a newline is kept until the newline arrives; see `take_last`. An absent
-    file gives nothing, and one that vanishes leaves what was read as it is.
+    A last line without a newline is pending until the newline is written; see `take_last`. A file
+    that does not exist has no lines; one that is deleted counts as unchanged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,11 +38,11 @@ class Tail:
         self._skipping = False
         self._head = b""
         self._before = b""  # the bytes just before the offset
-        self._seen: tuple[int, int, int] | None = None
+        self._signature: tuple[int, int, int] | None = None
 
     @property
     def offset(self) -> int:
-        """Bytes read so far, a pending last line among them."""
+        """Bytes read so far, including a pending last line."""
         return self._offset
 
     @property
@@ -56,46 +51,46 @@ class Tail:
         return bytes(self._pending)
 
     def poll(self, limit: int = SLICE) -> Chunk:
-        """The whole lines that arrived since, from about `limit` bytes at most.
+        """The whole lines written since the last call, at most about `limit` bytes.
 
-        Costs one `stat` where nothing changed. Raises `OSError` only where the file is there
-        but cannot be read, as a folder or a pipe.
+        Costs one `stat` where nothing changed. Raises `OSError` where the file exists but cannot
+        be read, or is a folder or a pipe.
         """
         try:
             status = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return Chunk()
-        seen = (status.st_ino, status.st_size, status.st_mtime_ns)
-        if seen == self._seen:
+        signature = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if signature == self._signature:
             return Chunk()
         with open_regular(self.path) as file:
-            return self._read(file.fileno(), seen, limit)
+            return self._read(file.fileno(), signature, limit)
 
     def take_last(self) -> bytes:
-        """Hands out the pending last line after all, for a file whose writer is gone."""
+        """Returns the pending last line, for a file whose writer has ended."""
         line = bytes(self._pending)
         self._pending.clear()
         return line + b"\n" if line else b""
 
-    def _read(self, descriptor: int, seen: tuple[int, int, int], limit: int) -> Chunk:
+    def _read(self, descriptor: int, signature: tuple[int, int, int], limit: int) -> Chunk:
         restarted = self._is_other(descriptor)
         if restarted:
             self._offset, self._skipping, self._head, self._before = 0, False, b"", b""
             self._pending.clear()
         data = os.pread(descriptor, limit, self._offset)
-        if len(self._head) < _PRINT:
-            self._head = (self._head + data[:_PRINT])[:_PRINT]
-        self._before = (self._before + data[-_PRINT:])[-_PRINT:]
+        if len(self._head) < _FINGERPRINT_BYTES:
+            self._head = (self._head + data[:_FINGERPRINT_BYTES])[:_FINGERPRINT_BYTES]
+        self._before = (self._before + data[-_FINGERPRINT_BYTES:])[-_FINGERPRINT_BYTES:]
         self._offset += len(data)
-        more = self._offset < seen[1]
-        # What grew since the stat is found by the next poll, as its size differs from `seen`.
-        self._seen = None if more else seen
+        more = self._offset < signature[1]
+        # What was written since the `stat` is found by the next poll, as the size differs.
+        self._signature = None if more else signature
         lines, skipped = self._cut(data)
         return Chunk(lines, restarted, more, skipped)
 
     def _is_other(self, descriptor: int) -> bool:
-        """Whether the file is not the one read so far, gone on. Names, inodes and times may
-        all change for a copy that went on and all stay for one that did not: bytes decide."""
+        """Whether the file is not a continuation of what was read. The bytes decide: a continued
+        copy may have another inode and time, a replaced file the same ones."""
         if self._offset == 0:
             return False
         if os.pread(descriptor, len(self._head), 0) != self._head:

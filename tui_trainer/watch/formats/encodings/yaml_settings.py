@@ -1,7 +1,7 @@
-"""Settings that loggers write as YAML: `hparams.yaml` of Lightning, `meta.yaml` of MLflow.
+"""Reads settings that loggers write as YAML: `hparams.yaml` of Lightning, `meta.yaml` of MLflow.
 
-The file is parsed to events only: no object is constructed, tags of Python objects are ignored.
-Scalars are read as in YAML 1.2, for in YAML 1.1 `1e-3` is a text and `1:30` is 90.
+The file is parsed into events only: no objects are constructed, and tags of Python objects are
+ignored. Scalars are read as in YAML 1.2, as in YAML 1.1 `1e-3` is a string and `1:30` is 90.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from tui_trainer.contracts.errors import reason_of
 from tui_trainer.store.regular_files import read_regular
+from tui_trainer.text import formats
 from tui_trainer.watch.tables.flatten import flat
 
 if TYPE_CHECKING:
     import yaml
 
 _MOST_BYTES = 256 * 1024
-_MOST_VALUES = 10_000  # aliases counted as what they stand for, long texts as several values
+_MOST_VALUES = 10_000  # an alias counts as its values, a long text as several
 _LONG_TEXT = 100
 _DEEPEST = 50
 _CONSTANTS = {
@@ -37,15 +38,14 @@ _STANDARD = "tag:yaml.org,2002:"
 
 @dataclass
 class YamlSettings:
-    """The values of a file by `section.key`, 500 at most; `problem` is a sentence where the file
-    is there and could not be read to its end."""
+    """The settings in a file."""
 
-    values: dict[str, Any] = field(default_factory=dict)
-    problem: str | None = None
+    values: dict[str, Any] = field(default_factory=dict)  # by `section.key`, at most 500
+    problem: str | None = None  # why an existing file could not be read completely
 
 
 def read_flat(path: Path) -> YamlSettings:
-    """The settings in a file; none where it is absent."""
+    """The settings in a file; empty where it does not exist."""
     try:
         content = read_regular(path, _MOST_BYTES + 1)
     except FileNotFoundError:
@@ -59,19 +59,23 @@ def read_flat(path: Path) -> YamlSettings:
 
 
 def parse_flat(content: str) -> YamlSettings:
-    """The settings in a text, those before a mistake where there is one."""
+    """The settings in a text; where it has an error, those before it."""
     return YamlSettings(*_parse(content))
 
 
 def _parse(content: str) -> tuple[dict[str, Any], str | None]:
-    import yaml  # only where there is such a file: it takes 20 ms to load
+    import yaml  # here, as it takes 20 ms and most runs have no such file
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     tree, reason = _Tree(), None
     try:
         tree.build(yaml.parse(content, Loader=loader))
     except yaml.MarkedYAMLError as error:
-        line = "" if error.problem_mark is None else f"line {error.problem_mark.line + 1:,} "
+        line = (
+            ""
+            if error.problem_mark is None
+            else f"line {formats.count(error.problem_mark.line + 1)} "
+        )
         reason = f"{line}is not YAML: {error.problem}"
     except yaml.YAMLError as error:
         reason = f"not YAML: {reason_of(error)}"
@@ -83,18 +87,17 @@ def _parse(content: str) -> tuple[dict[str, Any], str | None]:
 
 @dataclass
 class _Node:
-    """A list or mapping under construction: `anchor` is its name for aliases, `first` the number
-    of values before it, `key` the key whose value comes next."""
+    """A list or mapping under construction."""
 
     value: dict[str, Any] | list[Any]
-    anchor: str | None
-    first: int
-    key: str | None = None
-    merged: dict[str, Any] = field(default_factory=dict)
+    anchor: str | None  # its name for aliases
+    first: int  # number of values before it
+    key: str | None = None  # the key whose value comes next
+    merged: dict[str, Any] = field(default_factory=dict)  # from `<<`
 
 
 class _Tree:
-    """Builds lists and mappings from the events of the parser, without recursion."""
+    """Builds lists and mappings from the parser's events, without recursion."""
 
     def __init__(self) -> None:
         self._root: Any = None
@@ -103,7 +106,7 @@ class _Tree:
         self._anchors: dict[str, tuple[Any, int]] = {}  # the value, and how many values it has
 
     def build(self, events: Iterable[yaml.Event]) -> None:
-        """Takes the events of the first document. Raises `ValueError` where a limit is passed."""
+        """Builds the first document. Raises `ValueError` where a limit is exceeded."""
         import yaml
 
         for event in events:
@@ -123,19 +126,19 @@ class _Tree:
                 return
 
     def result(self) -> Any:
-        """The document, with what was still open when reading stopped."""
+        """The document, including what was incomplete when reading stopped."""
         while self._open:
             self._close()
         return self._root
 
     def _count(self, more: int) -> None:
         if self._values + more > _MOST_VALUES:
-            raise ValueError(f"only the first {_MOST_VALUES:,} values are read")
+            raise ValueError(f"only the first {formats.count(_MOST_VALUES)} values are read")
         self._values += more
 
     def _add_alias(self, anchor: str) -> None:
         if anchor not in self._anchors:
-            raise ValueError(f"the alias *{anchor} stands for nothing before it")
+            raise ValueError(f"the alias *{anchor} has no anchor before it")
         value, size = self._anchors[anchor]
         self._count(size)
         self._put(value, str(value))
@@ -172,7 +175,7 @@ class _Tree:
 
 
 def _merge(into: dict[str, Any], value: Any) -> None:
-    """`<<: *defaults`: the earlier of several mappings wins, as YAML 1.1 has it."""
+    """Merges `<<: *defaults`: the first of several mappings counts, as in YAML 1.1."""
     for mapping in value if isinstance(value, list) else [value]:
         if isinstance(mapping, dict):
             for key, one in mapping.items():
@@ -192,7 +195,7 @@ def _scalar(event: yaml.ScalarEvent) -> Any:
 
 
 def _plain(text: str) -> Any:
-    """A scalar without quotes: null, truth value, number or text."""
+    """The value of a scalar without quotes: null, boolean, number or text."""
     if text.lower() in _CONSTANTS:
         return _CONSTANTS[text.lower()]
     try:

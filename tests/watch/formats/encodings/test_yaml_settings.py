@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.watch.formats.reading import read_run
-from tui_trainer.watch.formats.yaml_settings import parse_flat, read_flat
+from tui_trainer.watch.formats.encodings.yaml_settings import parse_flat, read_flat
 
 
 def test_the_yaml_that_loggers_write() -> None:
@@ -79,7 +79,7 @@ def laughs(count: int) -> str:
         ("first: 1\nb: &b " + "x" * 9000 + "\nc: [" + "*b, " * 9000 + "]", "10,000 values"),
         ("first: 1\ndeep: " + "[" * 60 + "]" * 60, "nested up to 50 deep"),
         ("first: 1\ndeep: " + "[" * 60_000, "nest"),  # the parser may have a limit of its own
-        ("first: 1\nself: &s [*s]", "*s stands for nothing before it"),
+        ("first: 1\nself: &s [*s]", "*s has no anchor before it"),
         ("first: 1\nsecond: [1, 2\nthird: 3", "line 3 is not YAML"),
         ("first: 1\nsecond: \x00", "not YAML"),
     ],
@@ -106,4 +106,4 @@ def test_a_run_names_settings_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "hparams.yaml").write_text("lr: 1e-3\nbetas: [0.9\n")
     view = read_run(tmp_path / "metrics.csv", "csv")
     assert view.config["hparams.lr"] == 1e-3
-    assert [one for one in view.oddities if "hparams.yaml: line 3 is not YAML" in one]
+    assert [one for one in view.warnings if "hparams.yaml: line 3 is not YAML" in one]

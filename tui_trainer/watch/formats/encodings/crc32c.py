@@ -1,6 +1,6 @@
-"""CRC-32C (Castagnoli), for many short pieces at once.
+"""CRC-32C (Castagnoli), also of many short records at once.
 
-The check of RFC 3720 appendix B.4, and the mask that TFRecord and LevelDB put over it.
+The checksum of RFC 3720 appendix B.4, and the mask that TFRecord and LevelDB apply to it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TABLE_ARRAY = np.array(_TABLE, dtype=np.uint32)
 
 
 def crc32c(data: bytes) -> int:
-    """The check of one piece."""
+    """The checksum of one record."""
     crc, table = 0xFFFFFFFF, _TABLE
     for byte in data:
         crc = table[(crc ^ byte) & 255] ^ crc >> 8
@@ -34,12 +34,12 @@ def crc32c(data: bytes) -> int:
 
 
 def masked(crc: int) -> int:
-    """The check as TFRecord and LevelDB store it."""
+    """The checksum as TFRecord and LevelDB store it."""
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def crc32c_all(rows: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """The masked checks of many pieces of one length: `rows` is (pieces, length)."""
+    """The masked checksums of records of one length; `rows` has shape (records, length)."""
     crc = np.full(len(rows), 0xFFFFFFFF, dtype=np.uint32)
     for column in np.ascontiguousarray(rows.T):
         crc = _TABLE_ARRAY[(crc ^ column) & 255] ^ crc >> np.uint32(8)

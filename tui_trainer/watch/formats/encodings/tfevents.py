@@ -1,7 +1,7 @@
-"""TensorBoard event files: TFRecord frames around protocol buffers, no TensorFlow needed.
+"""Reads TensorBoard event files, TFRecord frames around protocol buffers, without TensorFlow.
 
-Frames as in tensorflow/core/lib/io/record_writer.h: a length of 8 bytes, its masked CRC-32C, the
-record, the record's masked CRC-32C. Messages as in tensorflow/core/util/event.proto and
+Frames are as in tensorflow/core/lib/io/record_writer.h: a length of 8 bytes, its masked CRC-32C,
+the record, the record's masked CRC-32C. Messages are as in tensorflow/core/util/event.proto and
 framework/summary.proto, tensor.proto.
 """
 
@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from tui_trainer.watch.formats.crc32c import crc32c, crc32c_all, masked
-from tui_trainer.watch.formats.protobuf import (
+from tui_trainer.watch.formats.encodings.crc32c import crc32c, crc32c_all, masked
+from tui_trainer.watch.formats.encodings.protobuf import (
     BYTES,
     FIXED32,
     FIXED64,
@@ -31,30 +31,31 @@ from tui_trainer.watch.formats.protobuf import (
 
 _HEADER = struct.Struct("<QI")
 LONGEST = 64 * 1024 * 1024
-# Pictures and graphs hold no numbers for a chart: their bytes are not checked.
+# Images and graphs, which are larger, have no values for a chart, so they are not verified.
 _CHECKED = 1024
 _LENGTHS_KEPT = 4096
 
 
 class Frames:
-    """Cuts a growing stream into whole records, and finds the next one behind damage."""
+    """Splits a growing stream into whole records, and finds the next one after damage."""
 
     def __init__(self) -> None:
-        self.damaged = 0  # bytes passed over
+        self.damaged = 0  # bytes skipped
         self._rest = bytearray()
-        self._lengths: dict[int, int] = {}  # the checks of lengths, which are few
+        self._lengths: dict[int, int] = {}  # checksums of lengths, of which there are few
 
     @property
     def pending(self) -> int:
-        """Bytes of a record that is not whole yet."""
+        """Bytes of a record that is not complete yet."""
         return len(self._rest)
 
     def forget(self) -> None:
-        """Drops what is not whole, where bytes were passed over."""
+        """Drops an incomplete record, after bytes were skipped."""
         self._rest.clear()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The whole records so far, those with a wrong check left out."""
+        """Adds data; returns the records that are complete, without those with a wrong
+        checksum."""
         self._rest += data
         buffer = bytes(self._rest)
         records: list[bytes] = []
@@ -82,7 +83,7 @@ class Frames:
         return self._checked(records, checks)
 
     def _checked(self, records: list[bytes], checks: list[int]) -> list[bytes]:
-        """Records of one length are checked together: a byte of all at a time."""
+        """The records with the right checksum. Records of one length are verified together."""
         lengths: defaultdict[int, list[int]] = defaultdict(list)
         for index, record in enumerate(records):
             if len(record) <= _CHECKED:
@@ -98,7 +99,7 @@ class Frames:
 
 
 def _next_header(buffer: bytes, at: int) -> int:
-    """Where the next frame seems to begin: a length below 4 GiB ends with 4 zero bytes."""
+    """The index of the next frame header: a length below 4 GiB ends with 4 zero bytes."""
     while True:
         zeros = buffer.find(b"\0\0\0\0", at + 4)
         if zeros < 0 or zeros + 8 > len(buffer):
@@ -112,18 +113,17 @@ def _next_header(buffer: bytes, at: int) -> int:
 
 @dataclass(slots=True)
 class SummaryEvent:
-    """One event: `wall` in seconds since the epoch, `values` by tag, `config` where the tool
-    recorded its settings as text."""
+    """One event."""
 
-    wall: float
+    wall: float  # seconds since the epoch
     step: int
-    values: list[tuple[str, float]]
-    config: dict[str, bytes] | None = None
-    ended: int | None = None
+    values: list[tuple[str, float]]  # tag and value
+    config: dict[str, bytes] | None = None  # settings that the tool recorded as text, by tag
 
 
 def read_event(data: bytes) -> SummaryEvent | None:
-    """An event with numbers or settings; None for others. Raises `ValueError` for no event."""
+    """An event with values or settings; None for others. Raises `ValueError` where the bytes are
+    not an event."""
     plain = _plain(data)
     if plain is not None:
         return plain
@@ -144,7 +144,7 @@ def read_event(data: bytes) -> SummaryEvent | None:
 
 
 def _plain(data: bytes) -> SummaryEvent | None:
-    """The usual event at a third of the cost: a time, a step, one tag with one float."""
+    """The most usual event, read at a third of the cost: a time, a step, one tag with a float."""
     size, at, step = len(data), 9, 0
     if size < 24 or data[0] != 9:
         return None
@@ -174,9 +174,9 @@ def _read_value(data: bytes, start: int, end: int, event: SummaryEvent) -> None:
         elif number == 9 and wire == BYTES:
             metadata = (begin, stop)
     if value is None and tensor is not None:
-        value, words = _read_tensor(data, *tensor)
-        if words is not None and tag.endswith("text_summary"):
-            event.config = {**(event.config or {}), tag: words}
+        value, string = _read_tensor(data, *tensor)
+        if string is not None and tag.endswith("text_summary"):
+            event.config = {**(event.config or {}), tag: string}
     if value is not None:
         event.values.append((tag, value))
     elif metadata is not None and tag.startswith("_hparams_/"):
@@ -188,10 +188,10 @@ _PACKED = {_FLOAT: ("<f", 4), _DOUBLE: ("<d", 8), 3: ("<i", 4), 9: ("<q", 8), 19
 
 
 def _read_tensor(data: bytes, start: int, end: int) -> tuple[float | None, bytes | None]:
-    """A tensor's only number, or its only string."""
+    """The only number of a tensor, or its only string."""
     dtype, count = 0, 1
     value: float | None = None
-    words: bytes | None = None
+    string: bytes | None = None
     for number, wire, begin, stop in fields(data, start, end):
         if number == 1 and wire == 0:
             dtype = begin
@@ -208,8 +208,8 @@ def _read_tensor(data: bytes, start: int, end: int) -> tuple[float | None, bytes
         elif number in (7, 10) and dtype in _INT:
             value = _integer(data, wire, begin, stop)
         elif number == 8 and wire == BYTES:
-            words = data[begin:stop]
-    return (value if count == 1 else None), (words if dtype == _STRING else None)
+            string = data[begin:stop]
+    return (value if count == 1 else None), (string if dtype == _STRING else None)
 
 
 def _integer(data: bytes, wire: int, begin: int, stop: int) -> float | None:
@@ -233,7 +233,7 @@ def _elements(data: bytes, start: int, end: int) -> int:
 
 
 def hparams(content: bytes) -> Iterator[tuple[str, Any]]:
-    """The settings of a `SessionStartInfo`, from a summary's metadata (plugins/hparams)."""
+    """The settings of a `SessionStartInfo`, from the metadata of a summary (plugins/hparams)."""
     for start, end in _inside(content, (0, len(content)), 1, 2, 3, 1):
         name, value = "", None
         for number, wire, begin, stop in fields(content, start, end):
@@ -242,15 +242,6 @@ def hparams(content: bytes) -> Iterator[tuple[str, Any]]:
             elif number == 2 and wire == BYTES:
                 value = _setting(content, begin, stop)
         yield name, value
-
-
-def ending(content: bytes) -> int | None:
-    """The status of a `SessionEndInfo`: 1 success, 2 failure."""
-    for start, end in _inside(content, (0, len(content)), 1, 2, 4):
-        for number, wire, begin, _ in fields(content, start, end):
-            if number == 1 and wire == 0:
-                return begin
-    return None
 
 
 def _inside(data: bytes, within: tuple[int, int], *path: int) -> Iterator[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""The wire format of protocol buffers, read without their library.
+"""Reads the wire format of protocol buffers, without their library.
 
 See https://protobuf.dev/programming-guides/encoding/ for the format.
 """
@@ -15,10 +15,10 @@ Field = tuple[int, int, int, int]
 
 
 def fields(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Field]:
-    """The fields of a message: number, wire type, and where its value begins and ends.
+    """The fields of a message: number, wire type, and start and end of the value.
 
-    A varint's value stands in the third place itself. Raises `ValueError` where the bytes are
-    no message.
+    For a varint the third item is the value itself. Raises `ValueError` where the bytes are not a
+    message.
     """
     at = start
     end = len(data) if end is None else end
@@ -47,7 +47,7 @@ def fields(data: bytes, start: int = 0, end: int | None = None) -> Iterator[Fiel
 
 
 def varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """An unsigned number of 7 bits a byte, and where the next thing begins."""
+    """An unsigned integer with 7 bits per byte, and the index after it."""
     value = shift = 0
     while at < end:
         byte = data[at]
@@ -62,21 +62,21 @@ def varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def signed(value: int) -> int:
-    """An int64 or int32 from its varint."""
+    """The int64 or int32 of a varint."""
     value &= 0xFFFF_FFFF_FFFF_FFFF
     return value - (1 << 64) if value >> 63 else value
 
 
 def double(data: bytes, at: int) -> float:
-    """Eight bytes as a number."""
+    """A float of eight bytes."""
     return float(_double.unpack_from(data, at)[0])
 
 
 def single(data: bytes, at: int) -> float:
-    """Four bytes as a number."""
+    """A float of four bytes."""
     return float(_float.unpack_from(data, at)[0])
 
 
 def text(data: bytes, start: int, end: int) -> str:
-    """A string; bytes that are none are replaced."""
+    """A string; invalid bytes are replaced."""
     return data[start:end].decode("utf-8", "replace")
