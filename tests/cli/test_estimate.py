@@ -104,7 +104,7 @@ def _fields(sweep: RateSweep) -> dict[str, Any]:
     ("status", "stderr", "words", "exit_status"),
     [
         (2, b"noise\ndata.val_split needs more\n", "data.val_split needs more", 2),
-        (-9, b"", "killed while it tried the job out, most likely because memory ran out", 1),
+        (-9, b"", "killed while it tested the job, most likely because memory ran out", 1),
         (-11, b"", "exit status -11", 1),
     ],
 )

@@ -101,7 +101,7 @@ def test_export(store: AdapterStore, capsys: Capture, tmp_path: Path) -> None:
     out = tmp_path / "out.tar"
     assert done(capsys, "export", "one", str(out))[0] == f"{out}\n"
     assert out.is_file()
-    assert "is there already" in refused(capsys, "export", "one", str(out))
+    assert "already exists" in refused(capsys, "export", "one", str(out))
 
 
 def test_compare_and_merge_ask_the_model(
@@ -159,4 +159,4 @@ def test_an_adapter_from_elsewhere_is_added(
     done(capsys, "export", "one", str(tmp_path / "out"))
     assert done(capsys, "add", str(tmp_path / "out"), "--name", "again")[0] == "again\n"
     assert store.problem("again") is None
-    assert "is no folder" in refused(capsys, "add", str(tmp_path / "absent"))
+    assert "is not a folder" in refused(capsys, "add", str(tmp_path / "absent"))
