@@ -23,7 +23,7 @@ GOOD = {"question": "what?", "answer": "that"}
 CASES: list[tuple[dict[str, Any], str]] = [
     ({"rows": [GOOD, {"question": "why?"}]}, "train.jsonl line 2: the field 'answer' is missing"),
     ({"rows": [{"text": " "}, {"text": ""}]}, "all 2 rows are empty"),
-    ({"rows": [GOOD, GOOD]}, "at least two training rows that are not the same"),
+    ({"rows": [GOOD, GOOD]}, "at least two different training rows"),
     ({"task": "classification"}, "needs the fields text and label (or category)"),
     (
         {"task": "classification", "rows": [{"text": "a", "label": 1}, {"text": "b", "label": 1}]},
@@ -44,7 +44,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
         {"data": {"max_length": 1000}, "rows": [{"text": "x" * i} for i in range(900, 909)]},
         "reads at most 256",
     ),
-    ({"data": {"max_length": 8}}, "raise it"),
+    ({"data": {"max_length": 8}}, "raise data.max_length"),
     ({"model": "nobody/nothing-here"}, "model 'nobody/nothing-here' is no local folder"),
 ]
 

@@ -185,14 +185,14 @@ def test_rare_classes_are_weighted_or_repeated() -> None:
     assert weights[1] / weights[0] == pytest.approx(3.0)  # the root of 9
     assert 90 * weights[0] + 10 * weights[1] == pytest.approx(100)
     train = [Example([1, i], [0, 0], 1.0, 0 if i < 7 else 1) for i in range(10)]
-    repeated, report = class_balance.balanced(train, [], ["a", "b"], "oversample", seed=1)
+    repeated, report = class_balance.balance(train, [], ["a", "b"], "oversample", seed=1)
     assert [sum(e.label == c for e in repeated) for c in (0, 1)] == [7, 7]
     assert {e.input_ids[1] for e in repeated} == set(range(10))
     assert report[1].copies == pytest.approx(7 / 3, abs=1e-3)
-    assert repeated == class_balance.balanced(train, [], ["a", "b"], "oversample", seed=1)[0]
-    same, report = class_balance.balanced(train, [], ["a", "b"], "none", seed=1)
+    assert repeated == class_balance.balance(train, [], ["a", "b"], "oversample", seed=1)[0]
+    same, report = class_balance.balance(train, [], ["a", "b"], "none", seed=1)
     assert same == train and [label.weight for label in report] == [1, 1]
-    weighted, _ = class_balance.balanced(train, [], ["a", "b"], "weight", seed=1)
+    weighted, _ = class_balance.balance(train, [], ["a", "b"], "weight", seed=1)
     assert sum(e.weight for e in weighted) == pytest.approx(10)
 
 

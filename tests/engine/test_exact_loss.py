@@ -11,7 +11,7 @@ import torch
 from tui_trainer.contracts.job import LoraSettings, TrainingSettings
 from tui_trainer.engine.data import batching
 from tui_trainer.engine.data.example import Example
-from tui_trainer.engine.loss import ForwardMode, find_way, weighted_sum
+from tui_trainer.engine.loss import ForwardMode, choose_forward_mode, weighted_sum
 from tui_trainer.models import lora_train
 from tui_trainer.models.base_model import load_base
 from tui_trainer.models.kernels import packed_attention
@@ -69,8 +69,8 @@ def ours(
 ) -> torch.Tensor:
     """The engine's loss, in passes of `size` examples of like length."""
     total = torch.zeros(())
-    for group in batching.split(batching.by_length(examples), size):
-        batch = batching.collate(group, pad, CPU, side_by_side=way.side_by_side)
+    for group in batching.groups_of(batching.longest_first(examples), size):
+        batch = batching.collate(group, pad, CPU, packed=way.packed)
         total = total + weighted_sum(model, batch, way)[0]
     return total / batching.learned_weight(examples)
 
@@ -79,8 +79,11 @@ def check(causal: Any, examples: list[Example], expected: ForwardMode) -> None:
     model = attach(causal)
     loss = theirs(model, examples)
     wanted = gradients(model, loss)
-    way = find_way(model.get_base_model())
-    assert (way.side_by_side, way.own_head) == (expected.side_by_side, expected.own_head), way
+    way = choose_forward_mode(model.get_base_model())
+    assert (way.packed, way.learned_logits_only) == (
+        expected.packed,
+        expected.learned_logits_only,
+    ), way
     for size in (5, 2):
         own = ours(model, examples, way, size)
         assert own.item() == pytest.approx(loss.item(), abs=2e-6)
@@ -146,8 +149,8 @@ def test_bf16_stays_within_its_own_rounding(tiny_base: Path, examples: list[Exam
     model = attach(load_base(str(tiny_base), CPU, torch.bfloat16))
     with torch.autocast("cpu", torch.bfloat16):
         wanted = theirs(model, examples).item()
-        way = find_way(model.get_base_model())
-        assert way.side_by_side and way.own_head
+        way = choose_forward_mode(model.get_base_model())
+        assert way.packed and way.learned_logits_only
         own = ours(model, examples, way, 5)
     assert own.item() == pytest.approx(wanted, rel=2e-3)
     assert all(torch.isfinite(g).all() for g in gradients(model, own).values())
@@ -157,7 +160,7 @@ def test_gradient_checkpointing_changes_no_gradient(
     tiny_base: Path, examples: list[Example]
 ) -> None:
     model = attach(load_base(str(tiny_base), CPU, torch.float32))
-    way = find_way(model.get_base_model())
+    way = choose_forward_mode(model.get_base_model())
     wanted = gradients(model, ours(model, examples, way, 5))
     model.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
     again = gradients(model, ours(model, examples, way, 5))

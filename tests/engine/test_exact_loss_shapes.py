@@ -12,7 +12,7 @@ import torch
 
 from tests.engine.test_exact_loss import CPU, attach, gradients, ours
 from tui_trainer.engine.data import dataset as dataset_module
-from tui_trainer.engine.loss import CLASSIFIES, find_way
+from tui_trainer.engine.loss import CLASSIFICATION, choose_forward_mode
 from tui_trainer.models.base_model import load_base, load_tokenizer
 from tui_trainer.store import jobs
 
@@ -108,7 +108,7 @@ def test_every_shape_of_row_has_hugging_faces_loss_and_gradients(
         labels=goal,
         num_items_in_batch=(goal[:, 1:] != -100).sum(),
     ).loss
-    way = find_way(model.get_base_model())
+    way = choose_forward_mode(model.get_base_model())
     assert_equal(model, theirs, ours(model, found.train, way, 3))
 
 
@@ -129,4 +129,4 @@ def test_a_classifier_has_hugging_faces_loss_and_gradients(
         attention_mask=padded([[1] * len(ids) for ids in whole], 0),
         labels=torch.tensor([0, 1, 0, 2]),
     ).loss
-    assert_equal(model, theirs, ours(model, found.train, CLASSIFIES, 3, pad))
+    assert_equal(model, theirs, ours(model, found.train, CLASSIFICATION, 3, pad))

@@ -22,14 +22,14 @@ Matrix = npt.NDArray[np.int64]
 def measure(session: Session) -> tuple[float, Evaluation]:
     """Mean loss (nats an example, by the examples' own weights) and scores on the validation
     examples; draws no random number."""
-    examples = batching.by_length(session.dataset.validation)
+    examples = batching.longest_first(session.dataset.validation)
     size = session.state.micro_batch or session.job.training.batch_size
     count = len(session.dataset.labels)
     confusion = np.zeros((count, count), dtype=np.int64)
     total = torch.zeros((), dtype=torch.float64)
     session.model.eval()
     with torch.no_grad():
-        for group in session.ranks.own_part(batching.split(examples, size)):
+        for group in session.ranks.own_part(batching.groups_of(examples, size)):
             batch = session.collate(group)
             with session.autocast():
                 outputs = session.model(

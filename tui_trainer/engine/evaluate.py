@@ -94,7 +94,7 @@ def _measure_all(session: Session) -> tuple[float, float, Evaluation | None]:
         except Exception as error:
             if not recovery.is_out_of_memory(error):
                 raise
-            passes = batching.split(session.dataset.validation, pass_size(session))
+            passes = batching.groups_of(session.dataset.validation, pass_size(session))
             recovery.make_smaller(session, passes, error, "evaluation")
 
 
@@ -124,13 +124,15 @@ def _count_towards_stopping(
 
 def _measure(session: Session) -> tuple[float, float]:
     """Loss and accuracy; examples of like length share a pass, whatever their order."""
-    examples = batching.by_length(session.dataset.validation)
+    examples = batching.longest_first(session.dataset.validation)
     size = pass_size(session)
     session.model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device="cpu")
     with torch.no_grad(), session.autocast():
-        for group in session.ranks.own_part(batching.split(examples, size)):
-            both = weighted_sum(session.model, session.collate(group), session.way, count_hits=True)
+        for group in session.ranks.own_part(batching.groups_of(examples, size)):
+            both = weighted_sum(
+                session.model, session.collate(group), session.forward_mode, count_hits=True
+            )
             sums += torch.stack(both).to("cpu", torch.float64)
     session.model.train()
     weight = batching.learned_weight(examples)

@@ -60,7 +60,7 @@ def _train(session: Session) -> StateName:
 
         # One optimizer step.
         recovery.again(session, "step")
-        session.division.begin()
+        session.step_profile.begin()
         began = time.perf_counter()
         rate = rate_of_next_step(session)
         set_learning_rate(session.optimizer, rate)
@@ -70,8 +70,8 @@ def _train(session: Session) -> StateName:
         # What it was.
         state.step += 1
         step_records.finished(session, outcome, rate, time.perf_counter() - began)
-        if session.division.takes_apart:
-            session.division.end(state.step, step_records.tokens_of(outcome))
+        if session.step_profile.is_profiling:
+            session.step_profile.end(state.step, step_records.tokens_of(outcome))
         if session.going_back is not None:
             continue
         if outcome.healthy:
@@ -147,7 +147,7 @@ def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) ->
         scaler.step(session.optimizer)  # a scaler passes over infinite gradients by itself
         scaler.update()
     session.optimizer.zero_grad(set_to_none=True)
-    session.division.mark("optimizer")
+    session.step_profile.mark("optimizer")
     return StepResult(numbers[0], numbers[1], passes, healthy)
 
 
@@ -156,17 +156,17 @@ def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Ten
     each process does its own, and that loss."""
     total_weight = sum(batching.learned_weight(group) for group in passes)
     total = torch.zeros((), device=session.device)
-    division = session.division
+    profile = session.step_profile
     for group in session.ranks.own_part(passes):
         batch = session.collate(group)
-        division.mark("data")
+        profile.mark("data")
         with session.autocast():
-            summed, _ = weighted_sum(session.model, batch, session.way)
+            summed, _ = weighted_sum(session.model, batch, session.forward_mode)
         loss = summed / total_weight
-        division.mark("forward")
+        profile.mark("forward")
         session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
-        division.mark("backward")
+        profile.mark("backward")
     return session.ranks.all_reduce(total)
 
 

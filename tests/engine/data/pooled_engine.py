@@ -13,7 +13,7 @@ if __name__ == "__main__":
     from tui_trainer.engine.data import tokenizer_pool
 
     setup.usable_threads = lambda: 1
-    tokenizer_pool.LEAST, tokenizer_pool.CHUNK = 0, 200
+    tokenizer_pool.LEAST_CHARACTERS, tokenizer_pool.CHUNK_CHARACTERS = 0, 200
     started: list[tokenizer_pool.TokenizerPool] = []
     original = tokenizer_pool.TokenizerPool._start
 

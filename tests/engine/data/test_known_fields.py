@@ -16,7 +16,7 @@ from tui_trainer.contracts.data import DataReport, PartReport
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.data import dataset, known_fields, row_formats
 from tui_trainer.engine.data.example import Example
-from tui_trainer.engine.data.row_formats import Message
+from tui_trainer.engine.data.rows import Message, ReadRows
 from tui_trainer.models.base_model import load_tokenizer
 from tui_trainer.store import jobs
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -44,11 +44,11 @@ def talk(**last: Any) -> dict[str, Any]:
     return {"messages": [TALK[0], {**TALK[1], **last}]}
 
 
-def left_out(found: row_formats.ReadRows) -> dict[str, int]:
+def left_out(found: ReadRows) -> dict[str, int]:
     return {item.reason: item.rows for item in found.left_out}
 
 
-def unused(found: row_formats.ReadRows) -> dict[str, int]:
+def unused(found: ReadRows) -> dict[str, int]:
     return {item.field: item.rows for item in found.unused}
 
 

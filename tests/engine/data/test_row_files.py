@@ -13,6 +13,7 @@ import pytest
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.data import row_formats
+from tui_trainer.engine.data.rows import ReadRows
 from tui_trainer.store import job_checks, jobs
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -54,7 +55,7 @@ def write(file: Path, values: list[dict[str, Any]]) -> Path:
     return file
 
 
-def plain(found: row_formats.ReadRows) -> list[tuple[Any, ...]]:
+def plain(found: ReadRows) -> list[tuple[Any, ...]]:
     return [(row.messages, row.text, row.weight, row.label) for row in found.found]
 
 

@@ -111,8 +111,8 @@ def test_near_duplicates_are_those_that_comparing_all_pairs_finds() -> None:
     parent = list(range(len(texts)))
     for one, other in itertools.combinations(range(len(texts)), 2):
         if near_duplicates._similarity(sets[one], sets[other]) >= near_duplicates.SIMILAR:
-            near_duplicates._join(parent, one, other)
-    assert groups == [near_duplicates._root(parent, i) for i in range(len(texts))]
+            near_duplicates._union(parent, one, other)
+    assert groups == [near_duplicates._find(parent, i) for i in range(len(texts))]
     assert 40 < len(set(groups)) < len(texts)
 
 

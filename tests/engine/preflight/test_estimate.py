@@ -69,7 +69,7 @@ def test_a_smaller_batch_keeps_the_step(fits: int, proposed: int | None) -> None
             training=TrainingSettings(batch_size=16),
             data=SimpleNamespace(max_length=100),
         ),
-        way=SimpleNamespace(side_by_side=True),
+        forward_mode=SimpleNamespace(packed=True),
     )
     load = estimating.StepLoad([1600], [Example([1] * 100, [1] * 100, 1.0)] * 16, 1600)
     used = estimating.MemoryEstimate(peak=0, fixed=1000, per_token=10.0, measured=False)

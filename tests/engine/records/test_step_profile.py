@@ -55,7 +55,7 @@ def trained(
         before()
         sampler = Sampler(os.getpid(), folder.path, NoGpus())
         state = original(session)
-        taken.append(with_division(sampler.sample(), session.division.latest()))
+        taken.append(with_division(sampler.sample(), session.step_profile.latest()))
         return state
 
     monkeypatch.setattr(loop, "train", watched)

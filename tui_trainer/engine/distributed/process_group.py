@@ -132,7 +132,7 @@ class ProcessGroup(Ranks):
         shares = deal([example for group in passes for example in group], self.process.size)
         if self._sharded:
             return sharding.own_passes(passes, shares, self.process.rank)
-        own = batching.split(shares[self.process.rank], max(len(group) for group in passes))
+        own = batching.groups_of(shares[self.process.rank], max(len(group) for group in passes))
         self._largest = max((len(group) for group in own), default=1)
         return own
 

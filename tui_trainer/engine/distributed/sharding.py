@@ -58,7 +58,7 @@ def own_passes(
     """Forward passes of one process, as many as the process with most has, because all must gather
     every layer together. An added pass has one example of weight 0."""
     size = max(len(group) for group in passes)
-    every = [batching.split(share, size) for share in shares]
+    every = [batching.groups_of(share, size) for share in shares]
     most = max(len(groups) for groups in every)
     idle = dataclasses.replace(passes[-1][-1], weight=0.0)
     return every[rank] + [[idle]] * (most - len(every[rank]))

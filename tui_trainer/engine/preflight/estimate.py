@@ -143,7 +143,7 @@ def look_ahead(session: Session) -> StepLoad:
 def pass_tokens(session: Session, group: list[Example]) -> int:
     """Tokens that a pass calculates, with its padding."""
     lengths = [len(example.input_ids) for example in group]
-    return sum(lengths) if session.way.side_by_side else max(lengths) * len(lengths)
+    return sum(lengths) if session.forward_mode.packed else max(lengths) * len(lengths)
 
 
 def _probe_memory(session: Session, load: StepLoad, available: int) -> MemoryEstimate:
@@ -180,7 +180,7 @@ def _micro_batch(
 ) -> int | None:
     """The most examples of a pass that fit and divide the step's examples, so that the step stays
     the same; None where not even one fits."""
-    ordered = batching.by_length(load.largest)
+    ordered = batching.longest_first(load.largest)
     for size in range(len(ordered), 0, -1):
         needed = used.fixed + used.per_token * pass_tokens(session, ordered[:size])
         if _effective(session) % size == 0 and needed <= memory_use.SHARE * available:
@@ -301,7 +301,7 @@ def _probe_evaluation(session: Session) -> tuple[int, float]:
         return 0, 0.0
     size = session.state.micro_batch or session.job.training.batch_size
     part = max(1, math.ceil(len(held) / 16 / size)) * size
-    sample = batching.by_length(held)[:: max(1, len(held) // part)]
+    sample = batching.longest_first(held)[:: max(1, len(held) // part)]
     whole = list(held)
     held[:] = sample
     try:

@@ -22,7 +22,7 @@ class HardwareLog:
         self._recorder = Recorder(
             folder.path,
             lambda: atomic.appending(folder.hardware_file),
-            session.division.latest,
+            session.step_profile.latest,
             warn,
             disk_space.SpaceForecast(session).look,
         )

@@ -59,7 +59,7 @@ class StepProfile:
         self._flops_per_token: float | None = None
         self._peak: float | None = None
 
-    def model_is(self, model: nn.Module, precision: str, devices: int = 1) -> None:
+    def set_model(self, model: nn.Module, precision: str, devices: int = 1) -> None:
         """Tells what a token costs, and what the device could do, or so many of them.
 
         Two operations per parameter forward, two for the gradients of what flows between layers,
@@ -104,7 +104,7 @@ class StepProfile:
         self._mark, self._thread = now, thread
 
     @property
-    def takes_apart(self) -> bool:
+    def is_profiling(self) -> bool:
         """Whether the step that began is one of those that are taken apart."""
         return self._now is not None
 

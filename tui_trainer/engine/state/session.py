@@ -125,7 +125,7 @@ class Session:
     device: torch.device  # that computes
     tokenizer: Any  # of transformers
     model: Any  # the base with its adapter (PeftModel)
-    way: ForwardMode  # how examples are passed through the model
+    forward_mode: ForwardMode  # how examples are passed through the model
     base_reference: str  # the base's path or name, for the adapter's configuration
     parameters: dict[str, nn.Parameter]  # the trained ones, by name
     optimizer: torch.optim.Optimizer
@@ -136,7 +136,7 @@ class Session:
     report: RunReporter  # writes metrics, events and state.json
     control: CommandSource  # commands of the user
     writer: BackgroundWriter = field(default_factory=BackgroundWriter)  # of checkpoints
-    division: StepProfile = field(default_factory=StepProfile)  # times of a step's parts
+    step_profile: StepProfile = field(default_factory=StepProfile)  # times of a step's parts
     ranks: Ranks = field(default_factory=Ranks)  # the processes that train together
     stopped_and_saved: bool = False  # a stop was executed
     without_room: bool = False  # the disk is too full for checkpoints, which was logged
@@ -163,7 +163,7 @@ class Session:
     def collate(self, examples: list[Example]) -> Batch:
         """The tensors of one pass, in the form that this base takes."""
         pad = self.tokenizer.pad_token_id
-        return collate(examples, pad, self.device, side_by_side=self.way.side_by_side)
+        return collate(examples, pad, self.device, packed=self.forward_mode.packed)
 
     def replica(self) -> Replica:
         """What must be the same in all processes of the run."""
