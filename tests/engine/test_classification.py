@@ -134,7 +134,7 @@ def test_stopped_and_resumed_a_classification_is_the_same(
     assert one.best is not None and one.best.step == other.best.step
 
 
-def test_the_weighted_loss_is_torchs_own(
+def test_the_weighted_loss_equals_that_of_torch(
     encoder: Path,
     classify: Callable[..., RunFolder],
     run_engine: Callable[..., int],
@@ -167,7 +167,7 @@ def test_the_weighted_loss_is_torchs_own(
     assert metrics(folder)["train", 1]["loss"] == pytest.approx(seen[0], abs=1e-4)
 
 
-def test_scores_by_hand() -> None:
+def test_scores_equal_those_computed_by_hand() -> None:
     confusion = np.array([[3, 1, 0, 0], [2, 2, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]])
     found = classification_metrics.score(confusion, ["a", "b", "never", "d"], step=7, loss=0.5)
     assert found.accuracy == pytest.approx(5 / 9)

@@ -1,4 +1,4 @@
-"""Speed never comes from computing something else: loss and gradients are Hugging Face's own."""
+"""The fast forward modes give the loss and gradients of Hugging Face."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LORA = LoraSettings(rank=4, alpha=8, dropout=0.0)
 
 @pytest.fixture
 def examples() -> list[Example]:
-    """Rows of unlike lengths, some of one length, learned in different places."""
+    """Examples of different lengths, some of the same, with different learned tokens."""
     chance = torch.Generator().manual_seed(3)
     made = []
     for length, learned in ((23, 9), (4, 1), (11, 11), (11, 3), (40, 20)):
@@ -92,7 +92,7 @@ def check(causal: Any, examples: list[Example], expected: ForwardMode) -> None:
 
 
 @pytest.mark.parametrize("base", ["tiny_base", "qwen2_base", "llama3_base", "builtin"])
-def test_side_by_side_is_hugging_faces_padded_batch(
+def test_packed_examples_give_the_loss_of_a_padded_batch(
     base: str, request: pytest.FixtureRequest, examples: list[Example]
 ) -> None:
     folder = base if base == "builtin" else str(request.getfixturevalue(base))
@@ -126,10 +126,10 @@ def random_model(name: str, **config: Any) -> Any:
         ("Granite", {"logits_scaling": 3.0}, ForwardMode(True, False), ""),
     ],
 )
-def test_what_a_base_does_otherwise_is_left_to_it(
+def test_bases_with_special_logits_or_attention_use_their_own_forward(
     name: str, config: dict[str, Any], way: ForwardMode, because: str, examples: list[Example]
 ) -> None:
-    """Windows, caps and scales: a slower way, the same numbers."""
+    """Sliding windows, logit caps and scales: slower, with the same results."""
     causal = random_model(name, **config)
     assert because in (packed_attention.refusal(causal) or "")
     check(causal, examples, way)
@@ -145,7 +145,7 @@ def test_a_base_with_learned_positions_keeps_them(examples: list[Example]) -> No
     check(GPT2LMHeadModel(config), examples, ForwardMode(True, True))
 
 
-def test_bf16_stays_within_its_own_rounding(tiny_base: Path, examples: list[Example]) -> None:
+def test_bf16_differs_only_by_rounding(tiny_base: Path, examples: list[Example]) -> None:
     model = attach(load_base(str(tiny_base), CPU, torch.bfloat16))
     with torch.autocast("cpu", torch.bfloat16):
         wanted = theirs(model, examples).item()
@@ -168,7 +168,7 @@ def test_gradient_checkpointing_changes_no_gradient(
         torch.testing.assert_close(again[name], gradient)
 
 
-def test_a_steps_passes_hold_its_examples_whatever_their_size(examples: list[Example]) -> None:
+def test_the_passes_of_a_step_have_all_its_examples(examples: list[Example]) -> None:
     settings = TrainingSettings(batch_size=2, gradient_accumulation_steps=2, max_steps=3)
     plan = batching.BatchPlan(examples, settings)
     for step in range(3):

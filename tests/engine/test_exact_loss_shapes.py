@@ -1,5 +1,5 @@
-"""From a row of any shape, and of either task, to Hugging Face's own loss and gradients: what is
-learned is found here by tokenising prompt and answer apart, as a user of Hugging Face would."""
+"""Every row format of both tasks gives the loss and gradients of Hugging Face. The expected labels
+come from tokenising prompt and answer separately."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def assert_equal(model: Any, theirs: torch.Tensor, mine: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, "text"])
-def test_every_shape_of_row_has_hugging_faces_loss_and_gradients(
+def test_every_row_format_gives_the_loss_and_gradients_of_hugging_face(
     shape: str, tiny_base: Path, write_rows: Callable[..., Path]
 ) -> None:
     tokenizer = load_tokenizer(str(tiny_base))
@@ -113,7 +113,7 @@ def test_every_shape_of_row_has_hugging_faces_loss_and_gradients(
 
 
 @pytest.mark.parametrize("kind", ["encoder", "tiny_base"])
-def test_a_classifier_has_hugging_faces_loss_and_gradients(
+def test_a_classifier_gives_the_loss_and_gradients_of_hugging_face(
     kind: str, request: pytest.FixtureRequest, write_rows: Callable[..., Path]
 ) -> None:
     base = request.getfixturevalue(kind)

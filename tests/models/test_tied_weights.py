@@ -126,9 +126,12 @@ def test_several_adapters_of_a_tied_head_answer_as_the_sum_of_their_changes(
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"target_modules": ["q_proj", "embed_tokens"]}, "which is no low-rank update of a layer"),
-        ({"modules_to_save": ["lm_head"]}, "more than low-rank updates do .modules_to_save."),
-        ({"bias": "lora_only"}, "more than low-rank updates do .bias."),
+        (
+            {"target_modules": ["q_proj", "embed_tokens"]},
+            "which is not a low-rank update of a layer",
+        ),
+        ({"modules_to_save": ["lm_head"]}, "more than low-rank updates .modules_to_save."),
+        ({"bias": "lora_only"}, "more than low-rank updates .bias."),
     ],
 )
 def test_what_could_not_be_merged_rightly_is_refused(

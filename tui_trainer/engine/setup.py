@@ -59,7 +59,7 @@ def prepare(
     job = info.job
     checkpoints.clear_leftovers(folder.checkpoints_dir)
     start = checkpoints.find_checkpoint(folder, from_checkpoint)
-    data_report.report_findings(report, job, again=start is not None)
+    data_report.report_findings(report, job, resumed=start is not None)
     keep_pages()
     torch.set_num_threads(usable_threads())
     torch.manual_seed(job.training.seed)
@@ -79,8 +79,8 @@ def prepare(
     if start is not None:
         _resume_from(session, start, rewound=from_checkpoint is not None)
     else:
-        report.accept()
-        report.position(0, 0.0, None, None)
+        report.accept_resume()
+        report.set_position(0, 0.0, None, None)
     if start is None and folder.metrics_file.stat().st_size:
         _restart(session, rewound=from_checkpoint is not None)
     observe.begin(session)
@@ -148,7 +148,7 @@ def _augmenter(
         if not is_due():
             return False
         message = f"{job.data.augment}: {count(done)} of {plural(total, 'row')} rewritten"
-        report.state("preparing", message)
+        report.set_state("preparing", message)
         return control.end_command() is not None
 
     device = base_model.pick_device()
@@ -243,7 +243,7 @@ def enter(report: RunReporter, control: CommandSource, message: str) -> None:
     command = control.end_command()
     if command is not None:
         raise EndedEarlyError(command)
-    report.state("preparing", message)
+    report.set_state("preparing", message)
 
 
 def usable_threads() -> int:
@@ -280,11 +280,11 @@ def check_lengths(model: Any, dataset: Dataset) -> None:
 
 def _resume_from(session: Session, start: Path, *, rewound: bool) -> None:
     checkpoint.load(session, start)
-    session.report.accept()  # what follows changes the run folder
+    session.report.accept_resume()  # what follows changes the run folder
     step = session.state.step
     if rewound:
         checkpoints.set_aside_after(session.folder, step)
-    session.report.position(
+    session.report.set_position(
         step, session.plan.epoch(step), session.state.best_val_loss, session.state.best_step
     )
     session.report.event(
@@ -314,7 +314,7 @@ def _replay_rates(session: Session) -> None:
     for changed_at, change in rates_to_replay(events, step, session.state.rolled_back):
         session.rates_to_replay.setdefault(changed_at, []).append(change)
     session.mutes_to_replay = [mute for mute in told(events).mutes if mute[0] >= step]
-    session.smaller_to_replay = recovery.smaller_to_replay(events, step)
+    session.pass_sizes_to_replay = recovery.pass_sizes_to_replay(events, step)
 
 
 def _local_elements(value: Any) -> int:
@@ -326,7 +326,7 @@ def _local_elements(value: Any) -> int:
 def _announce(session: Session) -> None:
     """Report facts that `run.json` does not contain, and the data."""
     report, plan, dataset = session.report, session.plan, session.dataset
-    report.total(plan.total_steps, plan.epoch(plan.total_steps))
+    report.set_total(plan.total_steps, plan.epoch(plan.total_steps))
     trained = sum(p.numel() for p in session.parameters.values())
     frozen = sum(base_model.parameter_count(p) for p in session.model.parameters()) - trained
     revision = getattr(session.model.config, "_commit_hash", None)

@@ -1,6 +1,6 @@
-"""`python -m tests.engine.data.pooled_engine RUN_DIR`: the engine, to which few rows are many.
+"""`python -m tests.engine.data.pooled_engine RUN_DIR`: the engine, using workers for few rows.
 
-Exit status 99 where it ended well and no worker had been asked.
+Exit status 99 where the run succeeded without workers.
 """
 
 from __future__ import annotations

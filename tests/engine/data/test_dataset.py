@@ -89,7 +89,7 @@ def test_a_template_that_rewrites_earlier_turns_is_refused(
         dataset(write_rows("t.jsonl", [{"messages": CHAT}]), strange)
 
 
-def test_long_rows_are_cut_and_told(write_rows: Callable[..., Path], tokenizer: Any) -> None:
+def test_long_rows_are_cut_and_reported(write_rows: Callable[..., Path], tokenizer: Any) -> None:
     file = write_rows(
         "t.jsonl",
         [{"question": "q", "answer": "x" * 100}, {"question": "y" * 100, "answer": "never seen"}],
@@ -156,7 +156,7 @@ def test_epochs_have_their_own_reproducible_order() -> None:
     assert orders[1] != batching.epoch_order(50, seed=2, epoch=1)
 
 
-def test_padding_counts_for_nothing() -> None:
+def test_padding_is_not_learned() -> None:
     import torch
 
     pair = [Example([5, 6, 7, 8], [0, 0, 1, 1], 2.0), Example([5, 6], [0, 1], 1.0)]

@@ -1,4 +1,4 @@
-"""Two processes train what one would: the same losses, one run folder, steered as ever."""
+"""Two processes give the losses of one, with one run folder and the same commands."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NO_DROPOUT = {"rank": 4, "alpha": 8, "dropout": 0.0}  # its random numbers diffe
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """The engine in processes of its own, whose words go to `engine.log`; all end with the test."""
+    """Starts the engine in new processes, with output to `engine.log`; all end with the test."""
     started: list[subprocess.Popen[bytes]] = []
 
     def run(
@@ -98,7 +98,7 @@ def assert_close(one: RunFolder, two: RunFolder, metrics: Metrics) -> None:
             assert shared[key][name] == value, (key, name)
 
 
-def test_two_processes_have_the_losses_of_one(
+def test_two_processes_give_the_losses_of_one(
     make_run: MakeRun, run_engine: Callable[..., int], start: Start, metrics: Metrics
 ) -> None:
     # 16 examples in steps of 5: an epoch's last step has one, and a process has nothing to do.
@@ -116,7 +116,7 @@ def test_two_processes_have_the_losses_of_one(
 
 
 @pytest.mark.slow
-def test_a_shared_base_has_the_losses_of_a_whole_one_and_carries_on_exactly(
+def test_a_sharded_base_gives_the_same_losses_and_resumes_exactly(
     make_run: MakeRun,
     run_engine: Callable[..., int],
     start: Start,
@@ -145,7 +145,7 @@ def test_a_shared_base_has_the_losses_of_a_whole_one_and_carries_on_exactly(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sharding", ["none", "fsdp"])
-def test_a_classifier_too(
+def test_two_processes_train_a_classifier(
     make_run: MakeRun,
     run_engine: Callable[..., int],
     start: Start,
@@ -173,7 +173,7 @@ def test_a_classifier_too(
 
 
 @pytest.mark.slow
-def test_paused_saved_slowed_stopped_and_carried_on_by_one(
+def test_commands_work_with_two_processes_and_one_resumes_the_run(
     make_run: MakeRun, start: Start, metrics: Metrics, wait_for: Wait
 ) -> None:
     folder = make_run(training={**LONG, "processes": 2})
@@ -202,7 +202,7 @@ def test_paused_saved_slowed_stopped_and_carried_on_by_one(
 
 
 @pytest.mark.slow
-def test_all_killed_and_resumed_it_is_the_same_run(
+def test_a_run_resumed_after_all_processes_were_killed_is_the_same(
     make_run: MakeRun, start: Start, metrics: Metrics, wait_for: Wait
 ) -> None:
     settings = {**SLOW_STEPS, "processes": 2}
@@ -226,7 +226,7 @@ def test_all_killed_and_resumed_it_is_the_same_run(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("leads", [False, True])
-def test_one_that_is_killed_ends_the_run_with_a_sentence(
+def test_a_killed_process_ends_the_run_with_a_reason(
     make_run: MakeRun, start: Start, wait_for: Wait, leads: bool
 ) -> None:
     folder = make_run(training={**LONG, "processes": 2})
@@ -252,7 +252,7 @@ def test_one_that_is_killed_ends_the_run_with_a_sentence(
 
 
 @pytest.mark.slow
-def test_bad_input_has_its_sentence_and_its_status(make_run: MakeRun, start: Start) -> None:
+def test_bad_input_is_reported_with_exit_status_2(make_run: MakeRun, start: Start) -> None:
     folder = make_run([{"nothing": "known"}], training={"processes": 2})
     assert start(folder).wait(120) == 2
     state = folder.state()
@@ -285,7 +285,7 @@ sys.exit(__main__.main(sys.argv[1:]))
 
 
 @pytest.mark.slow
-def test_trouble_of_one_is_met_by_all(
+def test_problems_of_one_process_are_handled_by_all(
     make_run: MakeRun,
     run_engine: Callable[..., int],
     start: Start,
@@ -314,7 +314,7 @@ def test_trouble_of_one_is_met_by_all(
 
 
 @pytest.mark.slow
-def test_of_two_machines_only_the_first_has_the_run_folder(
+def test_only_the_first_of_two_machines_writes_the_run_folder(
     make_run: MakeRun, start: Start, tmp_path: Path
 ) -> None:
     folder, elsewhere = make_run(training={"max_steps": 4}), RunFolder(tmp_path / "elsewhere")
@@ -349,7 +349,7 @@ sys.exit(__main__.main(sys.argv[1:]))
 
 
 @pytest.mark.slow
-def test_the_run_says_what_broke_another_process(
+def test_the_run_reports_the_error_of_another_process(
     make_run: MakeRun, start: Start, tmp_path: Path
 ) -> None:
     script = tmp_path / "broken.py"

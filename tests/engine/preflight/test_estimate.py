@@ -1,4 +1,4 @@
-"""What is said of a job before it trains, against what its run then takes."""
+"""Estimates of a job compared with its run."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_smaller_batch_keeps_the_step(fits: int, proposed: int | None) -> None
         ]
 
 
-def test_where_not_one_example_fits_other_things_are_named(
+def test_where_no_example_fits_other_settings_are_suggested(
     make_run: Callable[..., RunFolder], run_engine: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = make_run().info()
@@ -94,7 +94,7 @@ def test_where_not_one_example_fits_other_things_are_named(
         "training.gradient_checkpointing",
         "training.precision",
     ]
-    assert found.advice[2].startswith("lower data.max_length from 64")
+    assert found.advice[2].startswith("set data.max_length below 64")
 
 
 def test_seconds_are_scaled_by_tokens() -> None:

@@ -1,4 +1,4 @@
-"""`hardware.jsonl`, written while the engine trains."""
+"""Recording of `hardware.jsonl` while the engine trains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tui_trainer.store import atomic
 
 
 class HardwareLog:
-    """Writes `hardware.jsonl` from a thread of its own while the context lasts."""
+    """Context manager that writes `hardware.jsonl` from its own thread."""
 
     def __init__(self, session: Session) -> None:
         folder = session.folder
@@ -24,7 +24,7 @@ class HardwareLog:
             lambda: atomic.appending(folder.hardware_file),
             session.step_profile.latest,
             warn,
-            disk_space.SpaceForecast(session).look,
+            disk_space.SpaceForecast(session).observe,
         )
 
     def __enter__(self) -> HardwareLog:
