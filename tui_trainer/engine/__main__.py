@@ -1,7 +1,7 @@
 """`python -m tui_trainer.engine RUN_DIR`: runs one job in its own process.
 
 Where the job asks for several processes it launches them and waits. Under `torchrun` or
-`accelerate launch` it is one of them; in place of a run folder a job file may stand then.
+`accelerate launch` it is one of them, and RUN_DIR may also be a job file.
 
 Exit status: 0 completed, or saved and stopped; 1 failed; 2 bad input; 130 cancelled.
 """
@@ -133,9 +133,9 @@ def run(
                 f"run {info.id} is completed; use --from CHECKPOINT to continue from a checkpoint"
             )
         report.set_state("preparing", "starting")
-        lacking = disk_reserve.make(folder.path)
-        if lacking is not None:
-            message = f"no disk space can be reserved for the run's last messages: {lacking}"
+        reason = disk_reserve.make(folder.path)
+        if reason is not None:
+            message = f"no disk space can be reserved for the run's last messages: {reason}"
             report.event("warning", report.step, message)
         return _train(folder, info, report, control, from_checkpoint, rate)
     except UserError as error:

@@ -55,9 +55,9 @@ def check_loaded(
     other_shape = sorted(shapes.keys() - new)
     faults = []
     if missing - new:
-        lacking = sorted(missing - new)
+        absent = sorted(missing - new)
         faults.append(
-            f"{_parameters(lacking, 'is', 'are')} missing from its files ({named(lacking)})"
+            f"{_parameters(absent, 'is', 'are')} missing from its files ({named(absent)})"
         )
     if other_shape:
         theirs, ours = shapes[other_shape[0]]

@@ -75,9 +75,9 @@ def judge(rates: Sequence[float], losses: Sequence[float]) -> RateSweep:
         reason = "the loss falls at no learning rate: check the data, or use a longer warmup"
         return _sweep(points, None, float(rates[lowest]), None, diverged, reason)
     # Until the loss leaves its first level for good, its slopes are noise of the batches.
-    begin = max(i for i in range(lowest) if i == 0 or smooth[i] >= level - 0.1 * fall)
+    start = max(i for i in range(lowest) if i == 0 or smooth[i] >= level - 0.1 * fall)
     slopes = np.gradient(smooth, np.log10(rates[: len(smooth)]))
-    steepest = begin + int(np.argmin(slopes[begin : lowest + 1]))
+    steepest = start + int(np.argmin(slopes[start : lowest + 1]))
     proposed = min(rates[steepest], rates[lowest] / 10)
     reason = (
         f"the loss falls most steeply at {formats.rate(float(rates[steepest]))} and is lowest at "

@@ -103,9 +103,7 @@ class RunReporter:
 
     def _write_event(self, event: Event) -> None:
         self._events.append(event, durable=True)
-        if (
-            event.kind == "error" and self._events.waiting
-        ):  # the reason why a run ends must not be lost
+        if event.kind == "error" and self._events.waiting:  # it has the reason why the run ends
             disk_reserve.release(self._folder.path)
             self._events.flush()
         clock = time.strftime("%H:%M:%S")
