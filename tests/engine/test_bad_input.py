@@ -38,7 +38,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"lora": {"rank": 33}}, "lora.rank = 33 is larger than the layer"),
     ({"lora": {"rank_pattern": {"q_proj": 40}}}, "lora.rank_pattern 'q_proj' = 40 is larger than"),
     ({"lora": {"rank_pattern": {"q_prj": 2}}}, "'q_prj' matches no layer that gets an adapter"),
-    ({"lora": {"alpha_pattern": {"lm_head": 2}}}, "such layers end in: down_proj, gate_proj"),
+    ({"lora": {"alpha_pattern": {"lm_head": 2}}}, "these layers end in: down_proj, gate_proj"),
     ({"lora": {"target_modules": ["no_such_proj"]}}, "no_such_proj"),
     (
         {"data": {"max_length": 1000}, "rows": [{"text": "x" * i} for i in range(900, 909)]},

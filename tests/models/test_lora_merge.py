@@ -80,7 +80,7 @@ def test_dora_is_not_compared(
 ) -> None:
     plain = lora_load.read(make_adapter(qwen2_base, seed=1), qwen2_facts)
     dora = lora_load.read(make_adapter(qwen2_base, seed=1, use_dora=True), qwen2_facts)
-    with pytest.raises(UserError, match="only plain LoRA can be compared"):
+    with pytest.raises(UserError, match="only plain LoRA adapters can be compared"):
         lora_compare.compare(qwen2_facts, plain, dora)
 
 

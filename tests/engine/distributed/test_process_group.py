@@ -198,7 +198,7 @@ def test_commands_work_with_two_processes_and_one_resumes_the_run(
     obeyed(folder, "cancel")
     assert alone.wait(60) != 0
     warned = [event.message for event in folder.events() if event.kind == "warning"]
-    assert any("is of 2 training processes, now there are 1" in message for message in warned)
+    assert any("saved by 2 training processes and is resumed" in message for message in warned)
 
 
 @pytest.mark.slow
