@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks.tokenise ROWS.jsonl [--rows 50000] [--workers 0,1,2]`: seconds to
-tokenise a file's rows, said again until there are so many, without the cache; the start of the
-workers counts. The digest shows that all made the same."""
+tokenise a file's rows, repeated up to that number, without the cache and with the start of the
+workers. The digest is the same for any number of workers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import time
 from itertools import cycle, islice
 from pathlib import Path
 
-from tui_trainer.engine.data.dataset import fingerprint
-from tui_trainer.engine.data.encoding import encode
-from tui_trainer.engine.data.row_formats import ReadRows, read_rows
+from tui_trainer.engine.data.dataset import encode_part, fingerprint
+from tui_trainer.engine.data.row_formats import read_rows
+from tui_trainer.engine.data.rows import ReadRows
 from tui_trainer.engine.data.tokenizer_pool import TokenizerPool
 from tui_trainer.models.base_model import load_tokenizer
 
@@ -30,10 +30,10 @@ def main() -> None:
     tokenizer = load_tokenizer(options.model)
     rows = ReadRows(list(islice(cycle(read_rows([options.file]).found), options.rows)))
     for workers in map(int, options.workers.split(",")):
-        began = time.perf_counter()
-        with TokenizerPool(tokenizer, workers) as crew:
-            examples, report = encode(rows, tokenizer, 512, None, crew)
-        seconds = time.perf_counter() - began
+        started = time.perf_counter()
+        with TokenizerPool(tokenizer, workers) as pool:
+            examples, report = encode_part(rows, pool, 512)
+        seconds = time.perf_counter() - started
         print(
             f"{workers} workers: {seconds:.1f} s, {len(rows.found) / seconds:,.0f} rows/s, "
             f"{report.tokens:,} tokens, {fingerprint(examples)[:12]}",

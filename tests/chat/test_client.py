@@ -258,7 +258,7 @@ def test_long_conversations_are_trimmed_and_count_dropped_turns(chat: ChatClient
         turns += [Turn("user", f"question {number} {'x' * 200}"), Turn("assistant", "answer")]
     answer = chat.answer([*turns, Turn("user", "and now?")], max_new_tokens=4)
     assert 0 < answer.dropped_turns < 60
-    with pytest.raises(UserError, match="the base reads 4,096; shorten it"):
+    with pytest.raises(UserError, match="the base reads at most 4,096; shorten"):
         chat.answer([Turn("user", "x" * 5000)], max_new_tokens=4)
 
 
@@ -290,7 +290,7 @@ def test_adapters_are_checked_compared_and_merged(
     out = chat.merge(adapters["one"], tmp_path / "merged", on_progress=stages.append)
     assert (out / "model.safetensors").is_file()
     assert stages == ["loading the base", "merging", "writing the model", "done"]
-    with pytest.raises(UserError, match="is no empty folder"):
+    with pytest.raises(UserError, match="is not an empty folder"):
         chat.merge(adapters["one"], out)
     with pytest.raises(UserError, match="is missing"):
         chat.compare(adapters["one"], tmp_path)

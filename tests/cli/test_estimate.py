@@ -135,4 +135,4 @@ def test_the_real_engine_answers(capsys: Capture, tiny_base: Path) -> None:
     assert (found["steps"], found["examples"], found["fits"]) == (40, 30, True)
     assert main.main(["estimate", "job.toml", "--set", "model=nobody/none", "--json"]) == 2
     err = capsys.readouterr().err
-    assert "model 'nobody/none' is no local folder" in err and "Traceback" not in err
+    assert "model 'nobody/none' is neither a local folder" in err and "Traceback" not in err

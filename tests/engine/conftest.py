@@ -28,8 +28,8 @@ TIMES = ("time", "step_time_ms")
 
 @pytest.fixture(autouse=True)
 def listening(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands are looked for before every step, however quick: tests count in steps."""
-    monkeypatch.setattr(command_source, "LOOK_SECONDS", 0.0)
+    """Look for commands before every step, since tests count steps."""
+    monkeypatch.setattr(command_source, "POLL_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def run_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
 
 @pytest.fixture
 def at_step(monkeypatch: pytest.MonkeyPatch) -> At:
-    """Has a command waiting when so many steps are done; each once."""
+    """Issue each command after the given number of steps."""
     from tui_trainer.engine import execute_commands, loop
 
     plans: list[tuple[int, CommandName, dict[str, Any]]] = []
@@ -152,7 +152,7 @@ def rows_that_stand(folder: RunFolder) -> dict[int, tuple[float, float]]:
 
 
 def rollbacks(folder: RunFolder) -> list[Event]:
-    """The events of a run that went back."""
+    """The events of a run that was rolled back."""
     return [event for event in folder.events() if event.kind == "rollback"]
 
 
@@ -171,7 +171,7 @@ def metrics() -> Callable[[RunFolder], dict[tuple[str, int], dict[str, Any]]]:
 
 @pytest.fixture
 def wait_for() -> Callable[..., None]:
-    """Waits until something is true, and fails where it never is."""
+    """Wait until a condition is true; fail after a timeout."""
 
     def wait(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         deadline = time.monotonic() + seconds

@@ -1,4 +1,4 @@
-"""What a user may get wrong ends in one sentence, in the state and in the exit status."""
+"""Bad input is reported in one sentence, in the state and by the exit status."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GOOD = {"question": "what?", "answer": "that"}
 CASES: list[tuple[dict[str, Any], str]] = [
     ({"rows": [GOOD, {"question": "why?"}]}, "train.jsonl line 2: the field 'answer' is missing"),
     ({"rows": [{"text": " "}, {"text": ""}]}, "all 2 rows are empty"),
-    ({"rows": [GOOD, GOOD]}, "at least two training rows that are not the same"),
+    ({"rows": [GOOD, GOOD]}, "at least two different training rows"),
     ({"task": "classification"}, "needs the fields text and label (or category)"),
     (
         {"task": "classification", "rows": [{"text": "a", "label": 1}, {"text": "b", "label": 1}]},
@@ -37,20 +37,20 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"rows": [{**GOOD, "weight": -1}]}, "weight -1 is not a number above 0"),
     ({"lora": {"rank": 33}}, "lora.rank = 33 is larger than the layer"),
     ({"lora": {"rank_pattern": {"q_proj": 40}}}, "lora.rank_pattern 'q_proj' = 40 is larger than"),
-    ({"lora": {"rank_pattern": {"q_prj": 2}}}, "'q_prj' fits no layer that carries an adapter"),
-    ({"lora": {"alpha_pattern": {"lm_head": 2}}}, "such layers end in: down_proj, gate_proj"),
+    ({"lora": {"rank_pattern": {"q_prj": 2}}}, "'q_prj' matches no layer that gets an adapter"),
+    ({"lora": {"alpha_pattern": {"lm_head": 2}}}, "these layers end in: down_proj, gate_proj"),
     ({"lora": {"target_modules": ["no_such_proj"]}}, "no_such_proj"),
     (
         {"data": {"max_length": 1000}, "rows": [{"text": "x" * i} for i in range(900, 909)]},
         "reads at most 256",
     ),
-    ({"data": {"max_length": 8}}, "raise it"),
-    ({"model": "nobody/nothing-here"}, "model 'nobody/nothing-here' is no local folder"),
+    ({"data": {"max_length": 8}}, "raise data.max_length"),
+    ({"model": "nobody/nothing-here"}, "model 'nobody/nothing-here' is neither a local folder"),
 ]
 
 
 @pytest.mark.parametrize(("changes", "sentence"), CASES, ids=[case[1][:30] for case in CASES])
-def test_one_clear_sentence(
+def test_bad_input_is_reported_in_one_sentence(
     changes: dict[str, Any],
     sentence: str,
     make_run: Callable[..., RunFolder],
@@ -92,7 +92,7 @@ def test_a_base_with_values_that_are_not_finite_is_not_trained(
     state, info = folder.state(), folder.info()
     assert state is not None
     assert info is not None
-    assert "1 parameter holds NaN or infinity (model.norm.weight)" in state.message
+    assert "1 parameter contains NaN or infinity (model.norm.weight)" in state.message
     assert (state.state, folder.metrics_file.read_bytes()) == ("failed", b"")
     for tried in (estimate, find_rate):
         with pytest.raises(UserError, match=r"NaN or infinity \(model.norm.weight\)"):
@@ -112,7 +112,7 @@ def test_a_tensor_that_the_base_does_not_use_is_named(
     assert "the base does not use 1 tensor in its files: more.weight" in warnings
 
 
-def test_a_base_that_is_cut_off_makes_no_run(tiny_base: Path, tmp_path: Path) -> None:
+def test_no_run_is_created_for_a_truncated_base(tiny_base: Path, tmp_path: Path) -> None:
     base = tmp_path / "cut"
     shutil.copytree(tiny_base, base)
     weights = (base / "model.safetensors").read_bytes()
@@ -125,7 +125,7 @@ def test_a_base_that_is_cut_off_makes_no_run(tiny_base: Path, tmp_path: Path) ->
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_folder_that_is_no_run(
+def test_a_folder_that_is_not_a_run(
     tmp_path: Any, run_engine: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_engine(RunFolder(tmp_path)) == 2

@@ -1,4 +1,4 @@
-"""A rate that was set by a command and broke the run: a resume from before it does not set it."""
+"""A rate that was set by a command and broke the run is not set again by an earlier resume."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def rates(metrics: Metrics, folder: RunFolder) -> list[float]:
 
 @pytest.fixture
 def planned(make_run: MakeRun, run_engine: Engine, metrics: Metrics) -> list[float]:
-    """The rates of a run in which nobody sets any."""
+    """The learning rates of a run without commands."""
     folder = make_run()
     assert run_engine(folder) == 0
     return rates(metrics, folder)
 
 
-def test_the_way_back_is_the_run_as_if_the_rate_had_not_been_set(
+def test_a_resume_from_before_gives_the_run_without_the_rate_change(
     make_run: MakeRun, run_engine: Engine, at_step: At, metrics: Metrics, planned: list[float]
 ) -> None:
     folder = make_run()
@@ -50,7 +50,7 @@ def test_the_way_back_is_the_run_as_if_the_rate_had_not_been_set(
     assert broken_rate(folder) is None
 
 
-def test_as_it_was_it_breaks_again_and_is_found_again(
+def test_a_resume_with_the_rate_breaks_again_and_is_detected_again(
     make_run: MakeRun, run_engine: Engine, at_step: At
 ) -> None:
     folder = make_run()
@@ -61,7 +61,7 @@ def test_as_it_was_it_breaks_again_and_is_found_again(
     assert broken_rate(folder) == first
 
 
-def test_without_a_checkpoint_from_before_it_starts_again(
+def test_without_an_earlier_checkpoint_the_run_restarts(
     make_run: MakeRun, run_engine: Engine, at_step: At, metrics: Metrics, planned: list[float]
 ) -> None:
     folder = make_run()
@@ -88,7 +88,7 @@ def test_from_the_start_later_checkpoints_are_set_aside(
     assert aside == set(before)
 
 
-def test_a_rate_that_held_before_is_held_again(
+def test_a_rate_set_before_the_checkpoint_is_used_again(
     make_run: MakeRun, run_engine: Engine, at_step: At, metrics: Metrics, planned: list[float]
 ) -> None:
     folder = make_run()
@@ -103,10 +103,10 @@ def test_a_rate_that_held_before_is_held_again(
     assert rates(metrics, folder)[4:] == pytest.approx([rate / 4 for rate in planned[4:]], rel=1e-2)
 
 
-def test_a_new_peak_overrules_what_was_set_later_on(
+def test_a_new_peak_replaces_rates_set_later(
     make_run: MakeRun, run_engine: Engine, at_step: At, metrics: Metrics, planned: list[float]
 ) -> None:
-    """Without a checkpoint named: and also when the resumed run is stopped and resumed again."""
+    """Also without a named checkpoint, and when the resumed run is stopped and resumed again."""
     folder = make_run(training={"checkpoint_every": 4})
     at_step(5, "set-lr", learning_rate=BREAKS)
     assert run_engine(folder) == 1
@@ -116,7 +116,7 @@ def test_a_new_peak_overrules_what_was_set_later_on(
     assert rates(metrics, folder)[4:] == pytest.approx([rate / 2 for rate in planned[4:]])
 
 
-def test_a_run_that_was_lowered_or_left_alone_is_resumed_as_it_was(
+def test_other_runs_are_resumed_unchanged(
     make_run: MakeRun, run_engine: Engine, at_step: At
 ) -> None:
     folder = make_run()

@@ -134,7 +134,7 @@ def test_stopped_and_resumed_a_classification_is_the_same(
     assert one.best is not None and one.best.step == other.best.step
 
 
-def test_the_weighted_loss_is_torchs_own(
+def test_the_weighted_loss_equals_that_of_torch(
     encoder: Path,
     classify: Callable[..., RunFolder],
     run_engine: Callable[..., int],
@@ -167,7 +167,7 @@ def test_the_weighted_loss_is_torchs_own(
     assert metrics(folder)["train", 1]["loss"] == pytest.approx(seen[0], abs=1e-4)
 
 
-def test_scores_by_hand() -> None:
+def test_scores_equal_those_computed_by_hand() -> None:
     confusion = np.array([[3, 1, 0, 0], [2, 2, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]])
     found = classification_metrics.score(confusion, ["a", "b", "never", "d"], step=7, loss=0.5)
     assert found.accuracy == pytest.approx(5 / 9)
@@ -185,14 +185,14 @@ def test_rare_classes_are_weighted_or_repeated() -> None:
     assert weights[1] / weights[0] == pytest.approx(3.0)  # the root of 9
     assert 90 * weights[0] + 10 * weights[1] == pytest.approx(100)
     train = [Example([1, i], [0, 0], 1.0, 0 if i < 7 else 1) for i in range(10)]
-    repeated, report = class_balance.balanced(train, [], ["a", "b"], "oversample", seed=1)
+    repeated, report = class_balance.balance(train, [], ["a", "b"], "oversample", seed=1)
     assert [sum(e.label == c for e in repeated) for c in (0, 1)] == [7, 7]
     assert {e.input_ids[1] for e in repeated} == set(range(10))
     assert report[1].copies == pytest.approx(7 / 3, abs=1e-3)
-    assert repeated == class_balance.balanced(train, [], ["a", "b"], "oversample", seed=1)[0]
-    same, report = class_balance.balanced(train, [], ["a", "b"], "none", seed=1)
+    assert repeated == class_balance.balance(train, [], ["a", "b"], "oversample", seed=1)[0]
+    same, report = class_balance.balance(train, [], ["a", "b"], "none", seed=1)
     assert same == train and [label.weight for label in report] == [1, 1]
-    weighted, _ = class_balance.balanced(train, [], ["a", "b"], "weight", seed=1)
+    weighted, _ = class_balance.balance(train, [], ["a", "b"], "weight", seed=1)
     assert sum(e.weight for e in weighted) == pytest.approx(10)
 
 

@@ -1,4 +1,4 @@
-"""Speed never comes from computing something else: loss and gradients are Hugging Face's own."""
+"""The fast forward modes give the loss and gradients of Hugging Face."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from tui_trainer.contracts.job import LoraSettings, TrainingSettings
 from tui_trainer.engine.data import batching
 from tui_trainer.engine.data.example import Example
-from tui_trainer.engine.loss import ForwardMode, find_way, weighted_sum
+from tui_trainer.engine.loss import ForwardMode, choose_forward_mode, weighted_sum
 from tui_trainer.models import lora_train
 from tui_trainer.models.base_model import load_base
 from tui_trainer.models.kernels import packed_attention
@@ -22,7 +22,7 @@ LORA = LoraSettings(rank=4, alpha=8, dropout=0.0)
 
 @pytest.fixture
 def examples() -> list[Example]:
-    """Rows of unlike lengths, some of one length, learned in different places."""
+    """Examples of different lengths, some of the same, with different learned tokens."""
     chance = torch.Generator().manual_seed(3)
     made = []
     for length, learned in ((23, 9), (4, 1), (11, 11), (11, 3), (40, 20)):
@@ -69,8 +69,8 @@ def ours(
 ) -> torch.Tensor:
     """The engine's loss, in passes of `size` examples of like length."""
     total = torch.zeros(())
-    for group in batching.split(batching.by_length(examples), size):
-        batch = batching.collate(group, pad, CPU, side_by_side=way.side_by_side)
+    for group in batching.groups_of(batching.longest_first(examples), size):
+        batch = batching.collate(group, pad, CPU, packed=way.packed)
         total = total + weighted_sum(model, batch, way)[0]
     return total / batching.learned_weight(examples)
 
@@ -79,8 +79,11 @@ def check(causal: Any, examples: list[Example], expected: ForwardMode) -> None:
     model = attach(causal)
     loss = theirs(model, examples)
     wanted = gradients(model, loss)
-    way = find_way(model.get_base_model())
-    assert (way.side_by_side, way.own_head) == (expected.side_by_side, expected.own_head), way
+    way = choose_forward_mode(model.get_base_model())
+    assert (way.packed, way.learned_logits_only) == (
+        expected.packed,
+        expected.learned_logits_only,
+    ), way
     for size in (5, 2):
         own = ours(model, examples, way, size)
         assert own.item() == pytest.approx(loss.item(), abs=2e-6)
@@ -89,7 +92,7 @@ def check(causal: Any, examples: list[Example], expected: ForwardMode) -> None:
 
 
 @pytest.mark.parametrize("base", ["tiny_base", "qwen2_base", "llama3_base", "builtin"])
-def test_side_by_side_is_hugging_faces_padded_batch(
+def test_packed_examples_give_the_loss_of_a_padded_batch(
     base: str, request: pytest.FixtureRequest, examples: list[Example]
 ) -> None:
     folder = base if base == "builtin" else str(request.getfixturevalue(base))
@@ -123,10 +126,10 @@ def random_model(name: str, **config: Any) -> Any:
         ("Granite", {"logits_scaling": 3.0}, ForwardMode(True, False), ""),
     ],
 )
-def test_what_a_base_does_otherwise_is_left_to_it(
+def test_bases_with_special_logits_or_attention_use_their_own_forward(
     name: str, config: dict[str, Any], way: ForwardMode, because: str, examples: list[Example]
 ) -> None:
-    """Windows, caps and scales: a slower way, the same numbers."""
+    """Sliding windows, logit caps and scales: slower, with the same results."""
     causal = random_model(name, **config)
     assert because in (packed_attention.refusal(causal) or "")
     check(causal, examples, way)
@@ -142,12 +145,12 @@ def test_a_base_with_learned_positions_keeps_them(examples: list[Example]) -> No
     check(GPT2LMHeadModel(config), examples, ForwardMode(True, True))
 
 
-def test_bf16_stays_within_its_own_rounding(tiny_base: Path, examples: list[Example]) -> None:
+def test_bf16_differs_only_by_rounding(tiny_base: Path, examples: list[Example]) -> None:
     model = attach(load_base(str(tiny_base), CPU, torch.bfloat16))
     with torch.autocast("cpu", torch.bfloat16):
         wanted = theirs(model, examples).item()
-        way = find_way(model.get_base_model())
-        assert way.side_by_side and way.own_head
+        way = choose_forward_mode(model.get_base_model())
+        assert way.packed and way.learned_logits_only
         own = ours(model, examples, way, 5)
     assert own.item() == pytest.approx(wanted, rel=2e-3)
     assert all(torch.isfinite(g).all() for g in gradients(model, own).values())
@@ -157,7 +160,7 @@ def test_gradient_checkpointing_changes_no_gradient(
     tiny_base: Path, examples: list[Example]
 ) -> None:
     model = attach(load_base(str(tiny_base), CPU, torch.float32))
-    way = find_way(model.get_base_model())
+    way = choose_forward_mode(model.get_base_model())
     wanted = gradients(model, ours(model, examples, way, 5))
     model.get_base_model().gradient_checkpointing_enable({"use_reentrant": False})
     again = gradients(model, ours(model, examples, way, 5))
@@ -165,7 +168,7 @@ def test_gradient_checkpointing_changes_no_gradient(
         torch.testing.assert_close(again[name], gradient)
 
 
-def test_a_steps_passes_hold_its_examples_whatever_their_size(examples: list[Example]) -> None:
+def test_the_passes_of_a_step_have_all_its_examples(examples: list[Example]) -> None:
     settings = TrainingSettings(batch_size=2, gradient_accumulation_steps=2, max_steps=3)
     plan = batching.BatchPlan(examples, settings)
     for step in range(3):

@@ -1,5 +1,5 @@
-"""From a row of any shape, and of either task, to Hugging Face's own loss and gradients: what is
-learned is found here by tokenising prompt and answer apart, as a user of Hugging Face would."""
+"""Every row format of both tasks gives the loss and gradients of Hugging Face. The expected labels
+come from tokenising prompt and answer separately."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from tests.engine.test_exact_loss import CPU, attach, gradients, ours
 from tui_trainer.engine.data import dataset as dataset_module
-from tui_trainer.engine.loss import CLASSIFIES, find_way
+from tui_trainer.engine.loss import CLASSIFICATION, choose_forward_mode
 from tui_trainer.models.base_model import load_base, load_tokenizer
 from tui_trainer.store import jobs
 
@@ -85,7 +85,7 @@ def assert_equal(model: Any, theirs: torch.Tensor, mine: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, "text"])
-def test_every_shape_of_row_has_hugging_faces_loss_and_gradients(
+def test_every_row_format_gives_the_loss_and_gradients_of_hugging_face(
     shape: str, tiny_base: Path, write_rows: Callable[..., Path]
 ) -> None:
     tokenizer = load_tokenizer(str(tiny_base))
@@ -108,12 +108,12 @@ def test_every_shape_of_row_has_hugging_faces_loss_and_gradients(
         labels=goal,
         num_items_in_batch=(goal[:, 1:] != -100).sum(),
     ).loss
-    way = find_way(model.get_base_model())
+    way = choose_forward_mode(model.get_base_model())
     assert_equal(model, theirs, ours(model, found.train, way, 3))
 
 
 @pytest.mark.parametrize("kind", ["encoder", "tiny_base"])
-def test_a_classifier_has_hugging_faces_loss_and_gradients(
+def test_a_classifier_gives_the_loss_and_gradients_of_hugging_face(
     kind: str, request: pytest.FixtureRequest, write_rows: Callable[..., Path]
 ) -> None:
     base = request.getfixturevalue(kind)
@@ -129,4 +129,4 @@ def test_a_classifier_has_hugging_faces_loss_and_gradients(
         attention_mask=padded([[1] * len(ids) for ids in whole], 0),
         labels=torch.tensor([0, 1, 0, 2]),
     ).loss
-    assert_equal(model, theirs, ours(model, found.train, CLASSIFIES, 3, pad))
+    assert_equal(model, theirs, ours(model, found.train, CLASSIFICATION, 3, pad))

@@ -1,4 +1,4 @@
-"""Steering a run that trains, from outside, through the folder alone."""
+"""Commands to a running engine, through the run folder."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_session_of_commands(
 
 
 @pytest.mark.slow
-def test_cancel_saves_nothing_more(
+def test_cancel_saves_nothing(
     make_run: Callable[..., RunFolder], start_engine: Start, wait_for: Wait
 ) -> None:
     folder = make_run(training={"max_steps": 5000, "eval_every": 0, "checkpoint_every": 0})
@@ -103,7 +103,7 @@ def test_a_termination_signal_saves_and_a_hangup_is_ignored(
     assert checkpoints.list_checkpoints(folder)[-1][0] == state.step
 
 
-def test_commands_left_by_a_dead_engine_do_not_stop_its_successor(
+def test_commands_to_an_ended_engine_do_not_stop_the_next_one(
     make_run: Callable[..., RunFolder],
     start_engine: Start,
     run_engine: Callable[..., int],
@@ -126,7 +126,7 @@ def test_commands_left_by_a_dead_engine_do_not_stop_its_successor(
 
 
 @pytest.mark.slow
-def test_told_to_stop_while_it_loads_it_does_not_begin(
+def test_a_stop_while_loading_prevents_the_first_step(
     make_run: Callable[..., RunFolder], start_engine: Start, wait_for: Wait
 ) -> None:
     folder = make_run()
@@ -138,7 +138,7 @@ def test_told_to_stop_while_it_loads_it_does_not_begin(
     assert not folder.metrics_file.read_bytes()
 
 
-def test_lines_that_are_no_commands_are_reported_and_training_goes_on(
+def test_lines_that_are_not_commands_are_reported_and_training_continues(
     make_run: Callable[..., RunFolder], start_engine: Start, wait_for: Wait
 ) -> None:
     folder = make_run(training={"max_steps": 5000, "eval_every": 0, "checkpoint_every": 0})

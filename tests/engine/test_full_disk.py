@@ -1,4 +1,4 @@
-"""A disk that fills up while a run trains: one sentence at its end, and nothing finished lost."""
+"""A full disk during training: one sentence at the end, and no finished result is lost."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def warnings(folder: RunFolder) -> list[str]:
 
 @pytest.fixture
 def no_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
-    """Lets the writing of metrics fail from one step to another."""
+    """Make writing metrics fail from one step to another."""
 
     def between(first: int, last: int) -> None:
         monkeypatch.setattr(waiting_lines, "RETRY_SECONDS", 0.0)
@@ -78,10 +78,10 @@ def test_rows_that_cannot_be_written_are_written_later(
     assert_same(whole, folder, metrics)
     said = warnings(folder)
     assert "the disk is full: metrics wait in memory until there is room" in said
-    assert "the disk has room again: the metrics that waited are written" in said
+    assert "the disk has room again: the waiting metrics are written" in said
 
 
-def test_rows_that_never_can_are_counted(
+def test_rows_that_are_never_written_are_counted(
     make_run: MakeRun, run_engine: RunEngine, no_rows: Callable[[int, int], None]
 ) -> None:
     no_rows(3, 99)
@@ -144,7 +144,7 @@ def test_older_checkpoints_make_room_for_the_result(
     assert checkpoints.find_checkpoint(folder, "best") is not None
 
 
-def test_what_a_rewind_left_goes_first(make_run: MakeRun, run_engine: RunEngine) -> None:
+def test_superseded_checkpoints_are_deleted_first(make_run: MakeRun, run_engine: RunEngine) -> None:
     folder = make_run(training=TRAINING)
     assert run_engine(folder) == 0
     checkpoints.supersede_after(folder, 9)
@@ -157,7 +157,7 @@ def test_what_a_rewind_left_goes_first(make_run: MakeRun, run_engine: RunEngine)
     assert [path.name for path in checkpoints.expendable(folder)] == ["step-00000012"]
 
 
-def test_a_result_that_cannot_be_saved_fails_in_a_sentence_and_resume_saves_it(
+def test_an_adapter_without_room_fails_the_run_and_a_resume_saves_it(
     make_run: MakeRun,
     run_engine: RunEngine,
     monkeypatch: pytest.MonkeyPatch,
@@ -186,7 +186,7 @@ def test_a_result_that_cannot_be_saved_fails_in_a_sentence_and_resume_saves_it(
     assert_same(whole, folder, metrics)
 
 
-def test_a_stopped_run_is_saved_though_its_adapter_has_no_room(
+def test_a_stopped_run_is_saved_even_without_room_for_its_adapter(
     make_run: MakeRun, run_engine: RunEngine, at_step: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:
@@ -204,7 +204,7 @@ def test_a_stopped_run_is_saved_though_its_adapter_has_no_room(
 
 
 @pytest.mark.slow
-def test_what_cannot_be_printed_ends_nothing(make_run: MakeRun) -> None:
+def test_a_failing_print_does_not_end_the_run(make_run: MakeRun) -> None:
     folder = make_run(training={**TRAINING, "max_steps": 4})
     with Path("/dev/full").open("wb") as nowhere:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""A base in four bits and moments in eight, where bitsandbytes is installed."""
+"""Bases quantised to 4 bits and optimizer moments in 8 bits, where bitsandbytes is installed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRAINING = {"max_steps": 8, "checkpoint_every": 2, "eval_every": 4, "learning_ra
 def torn_and_whole(
     make_run: MakeRun, run_engine: RunEngine, monkeypatch: pytest.MonkeyPatch, **job: Any
 ) -> tuple[RunFolder, RunFolder, list[Any]]:
-    """A run, the same run broken off after step 5 and resumed, and their sessions."""
+    """A run, the same run stopped after step 5 and resumed, and their sessions."""
     sessions: list[Any] = []
     original = loop.step
 
@@ -79,7 +79,7 @@ def test_a_base_in_four_bits_learns_and_resumes_bit_for_bit(
 
 
 @pytest.mark.parametrize("kind", ["encoder", "tiny_base"])
-def test_a_classifier_on_a_base_in_four_bits_keeps_a_whole_head(
+def test_the_head_of_a_classifier_is_not_quantised(
     kind: str,
     request: pytest.FixtureRequest,
     make_run: MakeRun,
@@ -131,7 +131,7 @@ def test_moments_of_eight_bits_resume_bit_for_bit(
     assert torch.uint8 in kinds
 
 
-def test_where_it_is_missing_that_is_said_before_anything_loads(
+def test_missing_bitsandbytes_is_reported_before_anything_is_loaded(
     make_run: MakeRun, run_engine: RunEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
@@ -146,7 +146,7 @@ def test_where_it_is_missing_that_is_said_before_anything_loads(
         assert not any(event.kind == "setup" for event in folder.events())
 
 
-def test_pissa_needs_a_whole_base(tmp_path: Path) -> None:
+def test_pissa_needs_an_unquantised_base(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text('{"text": "a"}\n')
     values = {
         "data": {"train": "t.jsonl"},

@@ -1,4 +1,4 @@
-"""What goes wrong in the middle of a run, and what the run makes of it."""
+"""Recovery from problems in the middle of a run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run_out_of_memory(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     monkeypatch.setattr(loop, "weighted_sum", limited)
 
 
-def test_a_step_that_is_not_finite_is_skipped_and_said(
+def test_a_step_that_is_not_finite_is_skipped_and_logged(
     make_run: MakeRun, run_engine: RunEngine, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_loss(monkeypatch, {3, 4, 6})
@@ -61,7 +61,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_said(
     assert saved == [1, 2, 5, 7, 8, 9, 10, 11, 12], "none while the numbers are broken"
 
 
-def test_three_in_a_row_end_the_run_at_the_last_good_checkpoint(
+def test_three_such_steps_in_a_row_end_the_run(
     make_run: MakeRun, run_engine: RunEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     break_loss(monkeypatch, {5, 6, 7})
@@ -73,7 +73,7 @@ def test_three_in_a_row_end_the_run_at_the_last_good_checkpoint(
     monkeypatch.undo()
 
 
-def test_memory_that_runs_out_halves_the_pass_and_keeps_the_step(
+def test_out_of_memory_halves_the_pass_and_keeps_the_step(
     make_run: MakeRun, run_engine: RunEngine, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings: dict[str, Any] = {
@@ -95,7 +95,7 @@ def test_memory_that_runs_out_halves_the_pass_and_keeps_the_step(
             assert other["gradient_norm"] == pytest.approx(row["gradient_norm"], rel=1e-4)
 
 
-def test_a_single_example_too_large_says_what_to_change(
+def test_out_of_memory_with_one_example_names_the_settings_to_change(
     make_run: MakeRun, run_engine: RunEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_out_of_memory(monkeypatch, 0)
@@ -105,7 +105,7 @@ def test_a_single_example_too_large_says_what_to_change(
     assert state is not None and "lower data.max_length" in state.message
 
 
-def test_a_run_that_gets_no_better_stops_early(
+def test_a_run_without_improvement_stops_early(
     make_run: MakeRun, run_engine: RunEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopping = {"early_stopping_patience": 2, "early_stopping_min_delta": 50.0, "eval_every": 2}
@@ -118,7 +118,7 @@ def test_a_run_that_gets_no_better_stops_early(
     assert (folder.adapter_dir / "adapter_model.safetensors").is_file()
 
 
-def test_patience_is_counted_on_after_a_resume(
+def test_early_stopping_continues_counting_after_a_resume(
     make_run: MakeRun, run_engine: RunEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopping = {
@@ -143,10 +143,10 @@ def test_patience_is_counted_on_after_a_resume(
     assert state is not None and (state.state, state.step) == ("early_stopped", 8)
 
 
-def test_a_checkpoint_is_what_was_when_it_was_asked_for(
+def test_a_checkpoint_has_the_state_at_the_time_of_the_request(
     make_run: MakeRun, run_engine: RunEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However late it is written, and though training has gone on since."""
+    """Even when it is written later, after further training."""
     prompt = make_run(training={"checkpoint_every": 4, "eval_every": 0, "keep_checkpoints": 9})
     assert run_engine(prompt) == 0
     held: list[Any] = []
@@ -172,7 +172,7 @@ def test_a_checkpoint_is_what_was_when_it_was_asked_for(
             assert pair[0].read_bytes() == pair[1].read_bytes(), f"{name}/{file}"
 
 
-def test_what_the_writer_could_not_do_is_not_swallowed() -> None:
+def test_an_exception_of_the_background_writer_is_raised() -> None:
     writer, done = BackgroundWriter(), []
 
     def fail() -> None:
@@ -233,7 +233,7 @@ def test_every_optimizer_learns_and_resumes_bit_for_bit(
         ({"precision": "fp16"}, '"fp16" needs an NVIDIA GPU'),
     ],
 )
-def test_settings_that_exclude_each_other(
+def test_contradicting_settings_are_refused(
     changes: dict[str, Any], words: str, make_run: MakeRun, run_engine: RunEngine
 ) -> None:
     folder = make_run(training=changes)
@@ -254,14 +254,14 @@ def test_settings_that_exclude_each_other(
     ],
     ids="-".join,
 )
-def test_every_kind_of_adapter_answers_alike_in_plain_peft(
+def test_every_kind_of_adapter_gives_the_same_logits_in_peft(
     lora: dict[str, Any],
     make_run: MakeRun,
     run_engine: RunEngine,
     tiny_base: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What was trained is what plain PEFT loads onto the base as it was."""
+    """Plain PEFT gives the same logits with the saved adapter on the unchanged base."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 

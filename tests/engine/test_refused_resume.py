@@ -1,4 +1,4 @@
-"""A resume that is refused leaves the run as it was, with an event that says why."""
+"""A refused resume leaves the run unchanged, with an event that has the reason."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ AT = "step-00000003"
 
 
 def nothing(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The checkpoint that is asked for makes the refusal."""
+    """Change the checkpoint so that a resume from it is refused."""
 
 
 def change_job(folder: RunFolder, change: Callable[[RunInfo], RunInfo]) -> None:
@@ -117,7 +117,7 @@ def contents(folder: RunFolder) -> dict[str, bytes]:
 
 
 def ended(folder: RunFolder, word: str) -> None:
-    """The run as if it had ended so."""
+    """Set the final state of a run."""
     state = folder.state()
     assert state is not None
     name: Any = "training" if word == "crashed" else word
@@ -163,7 +163,7 @@ def test_a_run_that_was_never_started_fails(
     assert folder.status() == "failed"
 
 
-def test_a_completed_run_is_not_trained_on_without_a_checkpoint(
+def test_a_completed_run_is_not_resumed_without_a_checkpoint(
     make_run: MakeRun, run_engine: RunEngine
 ) -> None:
     folder = make_run(training={"max_steps": 3, "eval_every": 0})
@@ -192,7 +192,7 @@ def test_a_finished_run_whose_resume_is_cancelled_stays_finished(
     assert after == before
 
 
-def test_an_engine_that_has_the_run_keeps_its_state(make_run: MakeRun) -> None:
+def test_a_refused_second_engine_does_not_change_the_state(make_run: MakeRun) -> None:
     folder = make_run()
     run_folder.write_state(folder, RunState(state="cancelled", step=4, updated_at=1.0))
     before = contents(folder)
@@ -201,7 +201,7 @@ def test_an_engine_that_has_the_run_keeps_its_state(make_run: MakeRun) -> None:
     assert contents(folder) == before
 
 
-def test_the_command_line_says_why_and_the_state_is_put_back(
+def test_the_command_line_reports_the_reason_and_the_state_is_restored(
     make_run: MakeRun, run_engine: RunEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = make_run(training={"max_steps": 6, "eval_every": 0})

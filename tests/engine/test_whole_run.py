@@ -1,4 +1,4 @@
-"""One whole run: what it leaves, and how it ends."""
+"""A complete run: its files and its final states."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tui_trainer.store.runs.run_folder import RunFolder
 Metrics = Callable[[RunFolder], dict[tuple[str, int], dict[str, Any]]]
 
 
-def test_a_run_leaves_the_folder_that_was_promised(
+def test_a_run_writes_the_documented_files(
     make_run: Callable[..., RunFolder], run_engine: Callable[..., int], metrics: Metrics
 ) -> None:
     folder = make_run()
@@ -103,7 +103,7 @@ def test_a_weight_counts_an_example_that_many_times(
     assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-5)
 
 
-def test_numbers_that_break_stop_the_run_and_keep_the_last_good_checkpoint(
+def test_nonfinite_numbers_end_the_run_and_keep_the_last_good_checkpoint(
     make_run: Callable[..., RunFolder], run_engine: Callable[..., int]
 ) -> None:
     folder = make_run(

@@ -1,4 +1,4 @@
-"""The shipped base model: small, plainly loadable, right about its world, able to copy."""
+"""The built-in model: small, loadable by transformers, knows its facts, can copy words."""
 
 from __future__ import annotations
 

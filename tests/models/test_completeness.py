@@ -1,4 +1,4 @@
-"""A base is refused by name of what it lacks, and loaded where it lacks nothing that it needs."""
+"""An incomplete base is refused by the names of missing parameters; a complete one is loaded."""
 
 from __future__ import annotations
 
@@ -128,14 +128,14 @@ QUERY = "bert.encoder.layer.1.attention.self.query"
             r"1 parameter has another shape .*\(model.norm.weight; .*\[5\], not \[",
         ),
         ("gpt2", cut("transformer.ln_f.bias"), r"another shape .*\(transformer.ln_f.bias; "),
-        ("qwen2", spoilt(NORM), r"1 parameter holds NaN or infinity \(model.norm.weight\)"),
+        ("qwen2", spoilt(NORM), r"1 parameter contains NaN or infinity \(model.norm.weight\)"),
         ("gpt2", spoilt(f"{C_ATTN}.weight", float("-inf")), rf"infinity \({C_ATTN}.weight\)"),
         ("bert", without(QUERY), rf"missing from its files \({QUERY}.bias, {QUERY}.weight\)"),
         ("bert", spoilt(f"{QUERY}.bias"), rf"NaN or infinity \({QUERY}.bias\)"),
         (
             "llama",
             both(without("layers.0.mlp.up_proj"), cut(NORM), spoilt("model.embed_tokens.weight")),
-            "1 parameter is missing .*, 1 parameter has .*, 1 parameter holds .*download it again",
+            "1 parameter is missing .* 1 parameter has .*, 1 parameter contains .*download",
         ),
     ],
 )
@@ -218,7 +218,7 @@ def test_a_base_in_the_hubs_cache_is_checked_alike(
     shutil.copy(
         edited("llama", spoilt(NORM)) / "model.safetensors", store / "snapshots" / ("0" * 40)
     )
-    with pytest.raises(UserError, match="the model owner/name cannot be used: 1 parameter holds"):
+    with pytest.raises(UserError, match="model owner/name cannot be used: 1 parameter contains"):
         bases.load_base("owner/name", CPU, torch.float32)
 
 
@@ -226,7 +226,7 @@ def test_a_base_in_the_hubs_cache_is_checked_alike(
 def test_a_base_in_four_bits_is_checked_alike(
     kind: str, edited: Callable[[str, Edit], Path]
 ) -> None:
-    """transformers itself does not compare the shape of what it puts into four bits."""
+    """transformers does not check the shape of weights that it quantises."""
     pytest.importorskip("bitsandbytes")
 
     def four_bit(edit: Edit) -> object:

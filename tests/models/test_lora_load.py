@@ -34,7 +34,7 @@ def good(qwen2_base: Path, make_adapter: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def folder(good: Path, tmp_path: Path) -> Path:
-    """A copy of a good adapter, to be spoilt."""
+    """A copy of a valid adapter, to be damaged."""
     copy = tmp_path / "copy"
     shutil.copytree(good, copy)
     return copy
@@ -116,18 +116,18 @@ def unnamed_layer(tensors: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (bad_value, "q_proj.lora_B.weight holds values that are not finite"),
+        (bad_value, "q_proj.lora_B.weight contains values that are not finite"),
         (wrong_shape, r"lora_A.weight has the shape \[4, 31\]; \[4, 32\] is needed"),
         (wrong_rank, r"lora_A.weight has the shape \[5, 32\]; \[4, 32\] is needed"),
         (unknown_layer, r"changes model.layers.9.self_attn.q_proj, which this base does not have"),
-        (whole_matrix, r"lm_head.weight, which is no low-rank update"),
-        (integers, "lora_A.weight holds values that are not finite numbers"),
-        (lacking_half, "lacks model.layers.0.self_attn.q_proj.lora_B.weight"),
+        (whole_matrix, r"lm_head.weight, which is not a low-rank update"),
+        (integers, "lora_A.weight contains values that are not finite numbers"),
+        (lacking_half, "does not contain model.layers.0.self_attn.q_proj.lora_B.weight"),
         (lacking_layer, "names model.layers.0.self_attn.q_proj, for which it has no weights"),
         (unnamed_layer, "has weights for .*o_proj, which its configuration does not name"),
     ],
 )
-def test_spoilt_weights_are_refused(
+def test_damaged_weights_are_refused(
     change: Change, words: str, folder: Path, qwen2_facts: lora_load.Base
 ) -> None:
     change_tensors(folder, change)
@@ -139,16 +139,16 @@ def test_spoilt_weights_are_refused(
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"peft_type": "IA3"}, "peft_type 'IA3', but only LORA is supported"),
-        ({"bias": "lora_only"}, "more than low-rank updates do .bias."),
+        ({"peft_type": "IA3"}, "type 'IA3'; LORA is needed"),
+        ({"bias": "lora_only"}, "more than low-rank updates .bias."),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
         ({"layer_replication": [[0, 2]]}, "layer_replication"),
-        ({"init_lora_weights": "pissa"}, "init_lora_weights = 'pissa', which alters the base"),
-        ({"init_lora_weights": "pissa_niter_4"}, "alters the base"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights = 'pissa', which changes the base"),
+        ({"init_lora_weights": "pissa_niter_4"}, "changes the base"),
         ({"r": "many"}, "not valid"),
         ({"r": 0}, "not valid"),
         ({"target_modules": None}, "needs r and target_modules"),
-        ({"use_dora": True}, "lacks .*lora_magnitude_vector"),
+        ({"use_dora": True}, "does not contain .*lora_magnitude_vector"),
     ],
 )
 def test_configurations_that_cannot_be_used_are_refused(
@@ -193,7 +193,7 @@ def test_a_bit_that_flipped_since_it_was_saved_is_found(
         lora_load.read(folder, qwen2_facts)
 
 
-def test_another_base_is_told_by_its_hash(
+def test_another_base_is_detected_by_its_hash(
     folder: Path, qwen2_facts: lora_load.Base, tiny_base: Path
 ) -> None:
     describe(folder, base_model="builtin", base_hash="0" * 64)

@@ -80,7 +80,7 @@ def test_dora_is_not_compared(
 ) -> None:
     plain = lora_load.read(make_adapter(qwen2_base, seed=1), qwen2_facts)
     dora = lora_load.read(make_adapter(qwen2_base, seed=1, use_dora=True), qwen2_facts)
-    with pytest.raises(UserError, match="only plain LoRA can be compared"):
+    with pytest.raises(UserError, match="only plain LoRA adapters can be compared"):
         lora_compare.compare(qwen2_facts, plain, dora)
 
 
@@ -137,7 +137,7 @@ def test_a_target_that_is_not_empty_is_refused(
     file.write_text("mine")
     empty.mkdir()
     for out in (full, file):
-        with pytest.raises(UserError, match="is there and is no empty folder"):
+        with pytest.raises(UserError, match="exists and is not an empty folder"):
             lora_merge.merge(qwen2_facts, adapter, out)
     assert (full / "mine").read_text() == file.read_text() == "mine"
     lora_merge.merge(qwen2_facts, adapter, empty)
@@ -183,7 +183,7 @@ def test_a_merge_that_does_not_fit_on_the_disk_is_not_begun(
     monkeypatch.setattr(
         shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000)
     )
-    with pytest.raises(UserError, match="has 1,000 bytes free; the merged model takes"):
+    with pytest.raises(UserError, match="has 1,000 B free, and the merged model needs"):
         lora_merge.merge(qwen2_facts, make_adapter(qwen2_base, seed=1), tmp_path / "out")
     assert not any(tmp_path.iterdir())
 

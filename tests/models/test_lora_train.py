@@ -1,4 +1,4 @@
-"""A copy of an adapter is what PEFT itself would save, whenever it is taken, and goes back in."""
+"""A copy of an adapter equals what PEFT saves, at any step, and can be loaded again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def same_as_pefts(model: Any) -> None:
 def test_of_a_targeted_output_layer_or_embedding_only_the_update_is_copied(
     layer: str, tiny_base: Path, tmp_path: Path
 ) -> None:
-    """PEFT adds the base's own weights, which a checkpoint could not put back."""
+    """PEFT adds weights of the base, which a checkpoint must not contain."""
     base, ids = str(tiny_base), torch.arange(40, 60).unsqueeze(0)
     settings = LoraSettings(rank=4, target_modules=["q_proj", layer])
     model = lora_train.attach(load_base(base, torch.device("cpu"), torch.float32), settings)
@@ -84,7 +84,7 @@ def test_copies_follow_the_weights_however_they_change(settings: LoraSettings) -
 
 
 @pytest.mark.parametrize("dora", [False, True])
-def test_a_classifier_that_pissa_began_is_saved_with_its_head(
+def test_a_classifier_initialised_by_pissa_is_saved_with_its_head(
     dora: bool, tiny_base: Path, tmp_path: Path
 ) -> None:
     base, ids = str(tiny_base), torch.arange(40, 60).unsqueeze(0)

@@ -1,7 +1,7 @@
 """`python -m tui_trainer.engine RUN_DIR`: runs one job in its own process.
 
 Where the job asks for several processes it launches them and waits. Under `torchrun` or
-`accelerate launch` it is one of them; in place of a run folder a job file may stand then.
+`accelerate launch` it is one of them, and RUN_DIR may also be a job file.
 
 Exit status: 0 completed, or saved and stopped; 1 failed; 2 bad input; 130 cancelled.
 """
@@ -28,6 +28,7 @@ from tui_trainer.engine.state.ranks import Ranks
 from tui_trainer.store import atomic, file_lock, jobs
 from tui_trainer.store.runs import disk_reserve, refused_resume, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 
 if TYPE_CHECKING:
     from tui_trainer.engine.state.session import Session
@@ -100,7 +101,7 @@ def processes(info: RunInfo | None) -> int:
 
 @contextlib.contextmanager
 def locked(folder: RunFolder) -> Iterator[None]:
-    """Lock the folder against other engines; the lock ends with the process."""
+    """Lock the folder against other engines while the context lasts."""
     with contextlib.ExitStack() as stack:
         try:
             got = stack.enter_context(file_lock.try_lock(folder.lock_file, LOCK_SECONDS))
@@ -116,7 +117,7 @@ def locked(folder: RunFolder) -> Iterator[None]:
 def run(
     folder: RunFolder, info: RunInfo | None, from_checkpoint: str | None, rate: float | None = None
 ) -> int:
-    """Train the run; its last state is written whatever happens. Returns the exit status."""
+    """Train the run and return the exit status; the last state is written in any case."""
     if info is None:
         raise UserError(f"{folder.path} is not a run folder: run.json is absent or broken")
     found = refused_resume.as_found(folder.state())
@@ -131,10 +132,10 @@ def run(
             raise UserError(
                 f"run {info.id} is completed; use --from CHECKPOINT to continue from a checkpoint"
             )
-        report.state("preparing", "starting")
-        lacking = disk_reserve.make(folder.path)
-        if lacking is not None:
-            message = f"no disk space can be reserved for the run's last messages: {lacking}"
+        report.set_state("preparing", "starting")
+        reason = disk_reserve.make(folder.path)
+        if reason is not None:
+            message = f"no disk space can be reserved for the run's last messages: {reason}"
             report.event("warning", report.step, message)
         return _train(folder, info, report, control, from_checkpoint, rate)
     except UserError as error:
@@ -176,14 +177,14 @@ def _train(
         ranks.end()
         message = f"{ended.command.command} before the first step of this session"
         detail: dict[str, Any] = {"command": ended.command.command, "accepted": True}
-        # What was finished before stays so: nothing of it was lost.
-        finished = report.found is not None and report.found.state in FINISHED
+        # A run that was finished before stays finished.
+        finished = report.state_before is not None and report.state_before.state in FINISHED
         detail |= {"refused": message} if finished else {}
         report.event("command", report.step, message, id=ended.command.id, detail=detail)
         if finished:
-            report.put_back()
+            report.restore_state()
         else:
-            report.state("cancelled", message)
+            report.set_state("cancelled", message)
         return 130
     if rate is not None:
         learning_rate.set_peak(session, rate)
@@ -200,25 +201,29 @@ def _leave(session: Session, state: StateName) -> int:
 
     report, folder, step = session.report, session.folder, session.state.step
     if state == "cancelled" and not session.stopped_and_saved:
-        report.state(
-            "cancelled", f"cancelled at step {step:,}; nothing was saved since the last checkpoint"
+        report.set_state(
+            "cancelled",
+            f"cancelled at step {formats.count(step)}; nothing was saved since the last checkpoint",
         )
         return 130
     if state == "completed":
-        report.state(
-            "completed", f"completed {step:,} steps; the adapter is in {folder.adapter_dir}"
+        report.set_state(
+            "completed",
+            f"completed {formats.plural(step, 'step')}; the adapter is in {folder.adapter_dir}",
         )
         return 0
     name = folder.path.name
-    message = f"stopped at step {step:,} and saved; resume with: tui-trainer resume {name}"
+    message = (
+        f"stopped at step {formats.count(step)} and saved; resume with: tui-trainer resume {name}"
+    )
     if state == "cancelled":
-        report.state("saving", "writing the adapter")
+        report.set_state("saving", "writing the adapter")
         try:
             save_adapter.export_adapter(session)
             save_adapter.write_card(session)
-        except disk_space.NoRoomError as error:  # the checkpoint, which was saved, holds it too
+        except disk_space.NoRoomError as error:  # the checkpoint, which was saved, has it too
             message = f"{message}; {error}"
-    report.state(state, message)
+    report.set_state(state, message)
     return 0
 
 
@@ -229,12 +234,12 @@ def join_processes(report: RunReporter) -> Ranks:
         return Ranks()
     from tui_trainer.engine.distributed.process_group import ProcessGroup
 
-    report.state("preparing", f"waiting for {process.size} training processes to connect")
+    report.set_state("preparing", f"waiting for {process.size} training processes to connect")
     return ProcessGroup(process)
 
 
 def _disk_error(error: OSError, folder: RunFolder) -> str:
-    """One sentence about an error of the disk."""
+    """Return one sentence about an error of the disk."""
     if not atomic.is_full(error):
         what = f"{error.filename} cannot be used" if error.filename else "a file cannot be used"
         return f"{what}: {error.strerror or error}"
@@ -244,14 +249,14 @@ def _disk_error(error: OSError, folder: RunFolder) -> str:
 
 
 def _fail(report: RunReporter, message: str) -> None:
-    """Leave the run `failed`; a resume that is refused before its first step leaves the state as
-    it was."""
+    """End the run as `failed`; a resume that is refused before its first step restores the state
+    before."""
     print(message, file=sys.stderr)  # noqa: T201
-    if report.found is not None:
-        report.refuse(message)
+    if report.state_before is not None:
+        report.refuse_resume(message)
         return
     report.event("error", report.step, message)
-    report.state("failed", message)
+    report.set_state("failed", message)
 
 
 if __name__ == "__main__":

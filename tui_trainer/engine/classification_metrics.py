@@ -14,21 +14,22 @@ from tui_trainer.contracts.metrics import ClassScore, Evaluation, EvaluationFile
 from tui_trainer.engine.data import batching
 from tui_trainer.engine.state.session import Session
 from tui_trainer.store import atomic
+from tui_trainer.text.formats import number
 
 Matrix = npt.NDArray[np.int64]
 
 
 def measure(session: Session) -> tuple[float, Evaluation]:
-    """Mean loss (nats an example, by the examples' own weights) and scores on the validation
-    examples; draws no random number."""
-    examples = batching.by_length(session.dataset.validation)
+    """Return mean loss (nats per example, weighted) and scores on the validation examples. Draws no
+    random numbers."""
+    examples = batching.longest_first(session.dataset.validation)
     size = session.state.micro_batch or session.job.training.batch_size
     count = len(session.dataset.labels)
     confusion = np.zeros((count, count), dtype=np.int64)
     total = torch.zeros((), dtype=torch.float64)
     session.model.eval()
     with torch.no_grad():
-        for group in session.ranks.own_part(batching.split(examples, size)):
+        for group in session.ranks.own_passes(batching.groups_of(examples, size)):
             batch = session.collate(group)
             with session.autocast():
                 outputs = session.model(
@@ -47,7 +48,7 @@ def measure(session: Session) -> tuple[float, Evaluation]:
 
 
 def score(confusion: Matrix, labels: Sequence[str], step: int, loss: float) -> Evaluation:
-    """Scores of a confusion matrix, shape (true, predicted)."""
+    """Return the scores of a confusion matrix of shape (true classes, predicted classes)."""
     hits, true, guessed = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
     precision = hits / np.maximum(guessed, 1)
     recall = hits / np.maximum(true, 1)
@@ -76,7 +77,7 @@ def score(confusion: Matrix, labels: Sequence[str], step: int, loss: float) -> E
 
 
 def record(session: Session, evaluation: Evaluation, *, improved: bool) -> None:
-    """Replaces `evaluation.json`; the best one stays in it."""
+    """Write `evaluation.json`: this evaluation and the best one."""
     file = session.folder.evaluation_file
     best = evaluation if improved else None
     former = session.folder.evaluation() if best is None else None
@@ -95,9 +96,9 @@ def record(session: Session, evaluation: Evaluation, *, improved: bool) -> None:
 
 
 def summary(evaluation: Evaluation) -> str:
-    """Text of the evaluation's event."""
+    """Return the text of the evaluation's event."""
     loss = math.nan if evaluation.val_loss is None else evaluation.val_loss
     return (
-        f"val_loss {loss:.4g}, accuracy {evaluation.accuracy:.3f}, "
-        f"macro F1 {evaluation.f1_macro:.3f}"
+        f"val_loss {number(loss)}, accuracy {number(evaluation.accuracy, 3)}, "
+        f"macro F1 {number(evaluation.f1_macro, 3)}"
     )

@@ -1,5 +1,5 @@
-"""What the engine prints must not end it: `engine.log` may lie on a full disk, and whoever reads a
-pipe may be gone."""
+"""Standard output and error that cannot end the engine: `engine.log` may be on a full disk, and the
+reader of a pipe may have ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 
 
 class Console(io.TextIOBase):
-    """Text for a file descriptor, written at once; what cannot be written is dropped."""
+    """Text stream for a file descriptor, unbuffered; text that cannot be written is dropped."""
 
     encoding = "utf-8"
 
@@ -18,7 +18,7 @@ class Console(io.TextIOBase):
         self._descriptor = descriptor
 
     def write(self, text: str) -> int:
-        """Writes as much as can be written; says that it was all."""
+        """Write as much as possible; return the length of the whole text."""
         data = memoryview(text.encode("utf-8", "backslashreplace"))
         with contextlib.suppress(OSError):
             while data:
@@ -26,18 +26,18 @@ class Console(io.TextIOBase):
         return len(text)
 
     def writable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def fileno(self) -> int:
-        """The descriptor, for libraries that write past Python."""
+        """Return the descriptor, for libraries that write to it directly."""
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Return whether the descriptor is a terminal."""
         return os.isatty(self._descriptor)
 
 
 def protect() -> None:
-    """Puts such streams in the place of standard output and standard error."""
+    """Replace standard output and standard error by such streams."""
     sys.stdout, sys.stderr = Console(1), Console(2)

@@ -15,16 +15,17 @@ from tui_trainer.engine.data import batching
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.records import step_records
 from tui_trainer.engine.state.session import Session
+from tui_trainer.text import formats
 
 
 def evaluate(session: Session) -> bool:
-    """Measure loss and accuracy per learned token and write the record; True where it is the best
-    so far. Draws no random number, so training continues as if it had not been."""
+    """Measure loss and accuracy per learned token and write the record; return whether it is the
+    best so far. Draws no random numbers, so that training does not depend on evaluations."""
     state, report = session.state, session.report
-    step_records.settle(session)
-    recovery.again(session, "evaluation")
-    report.state("evaluating", f"evaluating at step {state.step:,}")
-    began = time.monotonic()
+    step_records.flush(session)
+    recovery.replay_pass_size(session, "evaluation")
+    report.set_state("evaluating", f"evaluating at step {formats.count(state.step)}")
+    started = time.monotonic()
     session.ranks.broadcast("evaluate", micro_batch=state.micro_batch)
     loss, accuracy, scored = _measure_all(session)
     state.evaluated_step = state.step
@@ -40,17 +41,17 @@ def evaluate(session: Session) -> bool:
         time=time.time(),
         nonfinite=msgspec.UNSET if math.isfinite(loss) else ["val_loss"],
     )
-    report.evaluation(record, time.monotonic() - began)
+    report.evaluation(record, time.monotonic() - started)
     observe.observe(session, record)
     improved = record.val_loss is not None and (
         state.best_val_loss is None or record.val_loss < state.best_val_loss
     )
     if improved and record.val_loss is not None:
         state.best_val_loss, state.best_step = record.val_loss, state.step
-        report.best(record.val_loss, state.step)
+        report.set_best(record.val_loss, state.step)
     if scored is not None:
         classification_metrics.record(session, scored, improved=improved)
-    text = classification_metrics.summary(scored) if scored else f"val_loss {loss:.4g}"
+    text = classification_metrics.summary(scored) if scored else f"val_loss {formats.number(loss)}"
     report.event(
         "evaluation",
         state.step,
@@ -66,7 +67,7 @@ def follow(session: Session) -> None:
 
 
 def has_stalled(session: Session) -> bool:
-    """Whether early stopping ends the run after this evaluation; logs it."""
+    """Return whether early stopping ends the run after this evaluation, and log it."""
     settings, state = session.job.training, session.state
     if settings.early_stopping_patience == 0:
         return False
@@ -75,15 +76,16 @@ def has_stalled(session: Session) -> bool:
         session.report.event(
             "warning",
             state.step,
-            f"{settings.early_stopping_metric} has not improved in {state.stopping_count} "
-            f"evaluations (best {state.stopping_best:.4g}): stopping early",
+            f"{settings.early_stopping_metric} has not improved in "
+            f"{formats.plural(state.stopping_count, 'evaluation')} "
+            f"(best {formats.number(state.stopping_best)}): stopping early",
         )
     return stalled
 
 
 def _measure_all(session: Session) -> tuple[float, float, Evaluation | None]:
-    """Loss, accuracy, and a classifier's scores; all again in smaller passes where memory runs
-    out."""
+    """Return loss, accuracy and a classifier's scores. Where memory runs out, all is measured again
+    in smaller passes."""
     while True:
         try:
             if not session.dataset.labels:
@@ -93,20 +95,20 @@ def _measure_all(session: Session) -> tuple[float, float, Evaluation | None]:
         except Exception as error:
             if not recovery.is_out_of_memory(error):
                 raise
-            passes = batching.split(session.dataset.validation, pass_size(session))
-            recovery.make_smaller(session, passes, error, "evaluation")
+            passes = batching.groups_of(session.dataset.validation, pass_size(session))
+            recovery.halve_pass_size(session, passes, error, "evaluation")
 
 
 def pass_size(session: Session) -> int:
-    """Examples per pass of an evaluation."""
+    """Return the examples per pass of an evaluation."""
     return session.state.micro_batch or session.job.training.batch_size
 
 
 def _count_towards_stopping(
     session: Session, loss: float, accuracy: float, scored: Evaluation | None
 ) -> None:
-    """Keeps early stopping's best value, and how often it was missed since; a value that is not
-    finite is a miss."""
+    """Update early stopping's best value and the number of evaluations without improvement; a value
+    that is not finite is no improvement."""
     settings, state = session.job.training, session.state
     values = {"val_loss": loss, "val_accuracy": accuracy}
     if scored is not None:
@@ -122,14 +124,16 @@ def _count_towards_stopping(
 
 
 def _measure(session: Session) -> tuple[float, float]:
-    """Loss and accuracy; examples of like length share a pass, whatever their order."""
-    examples = batching.by_length(session.dataset.validation)
+    """Return loss and accuracy; examples of similar length share a pass."""
+    examples = batching.longest_first(session.dataset.validation)
     size = pass_size(session)
     session.model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device="cpu")
     with torch.no_grad(), session.autocast():
-        for group in session.ranks.own_part(batching.split(examples, size)):
-            both = weighted_sum(session.model, session.collate(group), session.way, count_hits=True)
+        for group in session.ranks.own_passes(batching.groups_of(examples, size)):
+            both = weighted_sum(
+                session.model, session.collate(group), session.forward_mode, count_hits=True
+            )
             sums += torch.stack(both).to("cpu", torch.float64)
     session.model.train()
     weight = batching.learned_weight(examples)

@@ -14,6 +14,8 @@ from tui_trainer.engine.records import step_records
 from tui_trainer.engine.state import learning_rate
 from tui_trainer.engine.state.session import Session
 from tui_trainer.store.runs.command_arguments import shown, usable_rate
+from tui_trainer.text import formats
+from tui_trainer.text.formats import count
 
 # Seconds between looks for commands while paused, and between writes of state.json.
 PAUSED_POLL_SECONDS = 0.05
@@ -21,7 +23,7 @@ PAUSED_BEAT_SECONDS = 1.0
 
 
 def may_have_commands(session: Session) -> bool:
-    """Whether there may be commands to execute before this step."""
+    """Return whether there may be commands to execute before this step."""
     replays = session.rates_to_replay or session.mutes_to_replay
     return bool(replays) or session.control.is_due()
 
@@ -35,10 +37,10 @@ def execute_commands(session: Session) -> StateName | None:
     paused = False
     beat = time.monotonic()
     while True:
-        commands = session.control.take()
+        commands = session.control.new_commands()
         _report_bad_lines(session)
         for command in commands:
-            step_records.settle(session)
+            step_records.flush(session)
             if command.command == "pause":
                 paused = _pause(session, command, paused)
             elif command.command == "resume":
@@ -71,17 +73,17 @@ def _replay(session: Session) -> None:
     for change in session.rates_to_replay.pop(step, ()):
         learning_rate.repeat_change(session, change)
     if session.mutes_to_replay and session.mutes_to_replay[0][0] <= step:
-        step_records.settle(session)
+        step_records.flush(session)
         for _, kind in [mute for mute in session.mutes_to_replay if mute[0] <= step]:
             observe.mute(session, kind)
         session.mutes_to_replay = [mute for mute in session.mutes_to_replay if mute[0] > step]
 
 
 def _report_bad_lines(session: Session) -> None:
-    """Log lines that are not commands: training continues. One that has an id is refused, since its
-    sender waits for an answer."""
-    for line in session.control.take_bad():
-        step_records.settle(session)
+    """Log lines that are not commands. A line with an id is refused, since its sender waits for an
+    answer."""
+    for line in session.control.new_bad_lines():
+        step_records.flush(session)
         step = session.state.step
         if line.id is None:
             session.report.event("warning", step, line.message)
@@ -113,11 +115,12 @@ def acknowledge(
 
 def _pause(session: Session, command: Command, paused: bool) -> bool:
     if paused:
-        acknowledge(session, command, f"already paused at step {session.state.step}")
+        acknowledge(session, command, f"already paused at step {count(session.state.step)}")
         return True
     session.report.stop_clock()
-    session.report.state("paused", f"paused at step {session.state.step}")
-    acknowledge(session, command, f"paused at step {session.state.step}")
+    message = f"paused at step {count(session.state.step)}"
+    session.report.set_state("paused", message)
+    acknowledge(session, command, message)
     return True
 
 
@@ -126,8 +129,8 @@ def _resume(session: Session, command: Command, paused: bool) -> bool:
         acknowledge(session, command, "not paused: training continues")
         return False
     session.report.start_clock()
-    session.report.state("training")
-    acknowledge(session, command, f"training resumed after step {session.state.step:,}")
+    session.report.set_state("training")
+    acknowledge(session, command, f"training resumed after step {count(session.state.step)}")
     return False
 
 
@@ -137,9 +140,9 @@ def _checkpoint(session: Session, command: Command, paused: bool) -> None:
         path = checkpoint.save(session)
     except NoRoomError as error:
         refusal = str(error)
-    session.report.state(
+    session.report.set_state(
         "paused" if paused else "training",
-        f"paused at step {session.state.step}" if paused else "",
+        f"paused at step {count(session.state.step)}" if paused else "",
     )
     if refusal is not None:
         acknowledge(session, command, refusal, accepted=False)
@@ -154,10 +157,12 @@ def _set_learning_rate(session: Session, command: Command) -> None:
         refusal = f"learning rate {shown(given)} is not a number above 0"
         acknowledge(session, command, refusal, accepted=False)
         return
-    # First the fact, then the answer: an acknowledged rate is one that a resume applies again.
+    # The event comes before the answer, so that an acknowledged rate is applied again by a resume.
     learning_rate.set_rate(session, rate)
     step = session.state.step
-    acknowledge(session, command, f"learning rate {rate:.4g} from step {step + 1:,} on")
+    acknowledge(
+        session, command, f"learning rate {formats.rate(rate)} from step {count(step + 1)} on"
+    )
 
 
 def _apply(session: Session, command: Command) -> None:
@@ -166,12 +171,12 @@ def _apply(session: Session, command: Command) -> None:
         return
     advice = request_rollback.newest(session, id)
     if advice is None:
-        words = (
+        refusal = (
             "no open advice suggests a learning rate"
             if id is None
             else f"advice {shown(id)} is no longer open"
         )
-        acknowledge(session, command, words, accepted=False)
+        acknowledge(session, command, refusal, accepted=False)
         return
     refused = apply.apply(session, advice, "user")
     if refused is not None:
@@ -191,19 +196,19 @@ def _roll_back(session: Session, command: Command) -> None:
         "no open advice to roll back for" if id is None else f"advice {shown(id)} is no longer open"
     )
     refused = refusal if advice is None else request_rollback.request(session, advice, "user")
-    if refused is not None or session.going_back is None:
+    if refused is not None or session.pending_rollback is None:
         acknowledge(session, command, refused or refusal, accepted=False)
         return
-    point = session.going_back
+    point = session.pending_rollback
     rate = "another learning rate"
     if point.until is not None:
-        rate = f"a lower learning rate up to step {point.until:,}"
+        rate = f"a lower learning rate up to step {count(point.until)}"
     message = f"rolling back to {point.checkpoint.name}, then training with {rate}"
     acknowledge(session, command, message)
 
 
 def _refuse_id(session: Session, command: Command, id: object) -> bool:
-    """Refuse an advice id that is not a text; True where it was refused."""
+    """Refuse an advice id that is not a string; return whether it was refused."""
     if id is None or isinstance(id, str):
         return False
     acknowledge(session, command, f"{shown(id)} is not an advice id", accepted=False)
@@ -222,22 +227,22 @@ def _mute(session: Session, command: Command) -> None:
         )
         return
     observe.mute(session, kind)
-    words = f"no more advice on {kind.replace('_', ' ')} in this run"
-    acknowledge(session, command, words, kind=kind)
+    message = f"no more advice on {kind.replace('_', ' ')} in this run"
+    acknowledge(session, command, message, kind=kind)
 
 
 def _end(session: Session, command: Command) -> StateName | None:
-    """State to end in; None for a stop that cannot save: the run continues rather than lose what it
-    learned, and cancel ends it."""
+    """Stop or cancel; return the state to end in. A stop that cannot save returns None: the run
+    continues, and only cancel ends it without saving."""
     if command.command == "stop":
         try:
             checkpoint.save(session)
         except NoRoomError as error:
             acknowledge(session, command, f"{error}, or cancel the run", accepted=False)
             return None
-        acknowledge(session, command, f"saved at step {session.state.step:,}; stopping")
+        acknowledge(session, command, f"saved at step {count(session.state.step)}; stopping")
         session.stopped_and_saved = True
     else:
         session.writer.wait()
-        acknowledge(session, command, f"cancelled at step {session.state.step}")
+        acknowledge(session, command, f"cancelled at step {count(session.state.step)}")
     return "cancelled"

@@ -1,4 +1,4 @@
-"""The training loop: optimizer steps, and between them commands, evaluations and checkpoints."""
+"""The training loop: optimizer steps, and between them commands, evaluations, checkpoints."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def train(session: Session) -> StateName:
     try:
         return _train(session)
     finally:
-        step_records.settle(session)
+        step_records.flush(session)
         session.writer.wait()
 
 
@@ -41,12 +41,12 @@ def _train(session: Session) -> StateName:
     plan, state, report = session.plan, session.state, session.report
     session.model.train()
     report.start_clock(state.elapsed_seconds)
-    report.state("training")
+    report.set_state("training")
     if state.step == 0 and observe.settings_of(session).auto_apply:
         checkpoint.save(session, wait=False)  # the start, for a rollback
 
     has_result = False
-    while state.step < plan.total_steps or session.going_back is not None:
+    while state.step < plan.total_steps or session.pending_rollback is not None:
         # Roll back to a good checkpoint, where the advisor or the user asked for it.
         rollback.roll_back(session)
         state = session.state
@@ -55,35 +55,37 @@ def _train(session: Session) -> StateName:
         verdict = execute_commands(session) if may_have_commands(session) else None
         if verdict is not None:
             return verdict
-        if session.going_back is not None:
+        if session.pending_rollback is not None:
             continue
 
         # One optimizer step.
-        recovery.again(session, "step")
-        session.division.begin()
-        began = time.perf_counter()
+        recovery.replay_pass_size(session, "step")
+        session.step_profile.begin()
+        started = time.perf_counter()
         rate = rate_of_next_step(session)
         set_learning_rate(session.optimizer, rate)
-        session.ranks.broadcast("step", at=state.step, rate=rate, micro_batch=state.micro_batch)
+        session.ranks.broadcast(
+            "step", finished=state.step, rate=rate, micro_batch=state.micro_batch
+        )
         outcome = step(session)
 
-        # What it was.
+        # Record it.
         state.step += 1
-        step_records.finished(session, outcome, rate, time.perf_counter() - began)
-        if session.division.takes_apart:
-            session.division.end(state.step, step_records.tokens_of(outcome))
-        if session.going_back is not None:
+        step_records.record_step(session, outcome, rate, time.perf_counter() - started)
+        if session.step_profile.is_profiling:
+            session.step_profile.end(state.step, step_records.tokens_of(outcome))
+        if session.pending_rollback is not None:
             continue
         if outcome.healthy:
             state.skipped = 0
         elif not session.scaler.is_enabled() or not math.isfinite(outcome.loss):
-            recovery.skipped(session, outcome, rate)
+            recovery.skip_step(session, outcome, rate)
 
-        # Once in a while: evaluate, save, see that it gets no better. A checkpoint is not
-        # taken while numbers are broken: it might not be a good one.
+        # Evaluate, save, and stop early, where they are due. No checkpoint is saved after a step
+        # without finite numbers, since the weights may be unusable.
         has_result = state.step == plan.total_steps
         if has_result:
-            _save_result(session)  # before all else: it is what the training is for
+            _save_result(session)  # first, as it is what the training is for
         improved = False
         if due(settings.eval_every, state.step) and session.dataset.validation:
             improved = evaluate(session)
@@ -99,28 +101,28 @@ def _train(session: Session) -> StateName:
 
 
 def _save_result(session: Session) -> None:
-    """Writes the adapter after the last step. Raises `NoRoomError`."""
-    step_records.settle(session)
+    """Write the adapter after the last step. Raises `NoRoomError`."""
+    step_records.flush(session)
     session.writer.wait()
-    session.report.state("saving", "writing the adapter")
+    session.report.set_state("saving", "writing the adapter")
     save_adapter.export_adapter(session)
 
 
 def _finish(session: Session, has_result: bool) -> None:
-    """After the last step: the adapter, unless it is saved already, then all else, of which a full
-    disk may lack the last checkpoint. Raises `NoRoomError` for the adapter."""
+    """Write the adapter, unless that is done, then evaluate and save the last checkpoint, which may
+    be missing on a full disk. Raises `NoRoomError` for the adapter."""
     if not has_result:
         _save_result(session)
     if session.dataset.validation and session.state.evaluated_step != session.state.step:
         evaluate(session)
-    with contextlib.suppress(NoRoomError):  # it was said; nothing of the result is lost
+    with contextlib.suppress(NoRoomError):  # which was logged; the adapter is complete
         checkpoint.save(session)
     save_adapter.write_card(session)
 
 
 def step(session: Session) -> StepResult:
-    """One optimizer step: gradients, clipping, update. Where memory runs out it is done again
-    in smaller passes, from the same random state."""
+    """Do one optimizer step: gradients, clipping, update. Where memory runs out it is repeated in
+    smaller passes, from the same random state."""
     random = recovery.random_state(session)
     while True:
         passes = session.plan.passes(session.state.step, session.state.micro_batch)
@@ -131,11 +133,11 @@ def step(session: Session) -> StepResult:
             if not recovery.is_out_of_memory(error):
                 raise
             recovery.restore(session, random)
-            recovery.make_smaller(session, passes, error)
+            recovery.halve_pass_size(session, passes, error)
 
 
 def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) -> StepResult:
-    """Clips the gradients and changes the weights, but where a number is not finite."""
+    """Clip the gradients and update the weights, unless a number is not finite."""
     scaler = session.scaler
     scaler.unscale_(session.optimizer)
     norm = torch.nn.utils.clip_grad_norm_(
@@ -144,32 +146,32 @@ def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) ->
     numbers: list[float] = torch.stack([loss, norm.float()]).tolist()
     healthy = all(math.isfinite(number) for number in numbers)
     if healthy or scaler.is_enabled():
-        scaler.step(session.optimizer)  # a scaler passes over infinite gradients by itself
+        scaler.step(session.optimizer)  # a scaler skips infinite gradients itself
         scaler.update()
     session.optimizer.zero_grad(set_to_none=True)
-    session.division.mark("optimizer")
+    session.step_profile.mark("optimizer")
     return StepResult(numbers[0], numbers[1], passes, healthy)
 
 
 def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Tensor:
-    """Gradients of the step's mean loss per learned token, over all its forward passes, of which
-    each process does its own, and that loss."""
+    """Compute the gradients of the step's mean loss per learned token, over all forward passes of
+    all processes, and return that loss (scalar)."""
     total_weight = sum(batching.learned_weight(group) for group in passes)
     total = torch.zeros((), device=session.device)
-    division = session.division
-    for group in session.ranks.own_part(passes):
+    profile = session.step_profile
+    for group in session.ranks.own_passes(passes):
         batch = session.collate(group)
-        division.mark("data")
+        profile.mark("data")
         with session.autocast():
-            summed, _ = weighted_sum(session.model, batch, session.way)
+            summed, _ = weighted_sum(session.model, batch, session.forward_mode)
         loss = summed / total_weight
-        division.mark("forward")
+        profile.mark("forward")
         session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
-        division.mark("backward")
+        profile.mark("backward")
     return session.ranks.all_reduce(total)
 
 
 def due(every: int, step: int) -> bool:
-    """Whether something that happens `every` so many steps happens after `step`."""
+    """Return whether something is due after `step` that is done every `every` steps (0: never)."""
     return every > 0 and step % every == 0

@@ -1,4 +1,4 @@
-"""The loss of a batch, by the fastest way that the base allows and is proven right on it."""
+"""The loss of a batch, computed in the fastest mode that gives the right result on this base."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from torch.nn import functional
 from tui_trainer.engine.data.batching import Batch
 from tui_trainer.models.kernels import linear_cross_entropy, packed_attention
 
-# How far logits of the two ways may lie apart, as a share of the largest.
-_LARGE = 1e4
+_LARGE = 1e4  # largest hidden value in the test of `_logits_are_plain`
+# Largest difference between the base's logits and ours, relative to the largest logit.
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
 @dataclass(frozen=True)
 class ForwardMode:
-    """How this base is run: examples side by side without padding (else padded, because of
-    `padded_because`), and the output layer only where something is learned (else everywhere,
-    by the base's own forward pass)."""
+    """How batches are passed through this base."""
 
-    side_by_side: bool
-    own_head: bool
-    padded_because: str = ""
-    classifies: bool = False
+    packed: bool  # several examples in one row without padding; else one padded row per example
+    learned_logits_only: bool  # output layer only at learned positions; else the base's own forward
+    padded_because: str = ""  # why examples cannot be packed, for the user
+    classifies: bool = False  # one class per example instead of next tokens
 
 
-CLASSIFIES = ForwardMode(side_by_side=False, own_head=False, classifies=True)
+CLASSIFICATION = ForwardMode(packed=False, learned_logits_only=False, classifies=True)
 
 
-def find_way(causal: Any) -> ForwardMode:
-    """Tries out what the base allows, and readies it; `causal` has no adapter yet or one that
-    changes nothing yet, which is the same."""
+def choose_forward_mode(causal: Any) -> ForwardMode:
+    """Test which mode the base supports, and install packed attention where it does.
+
+    `causal` is a causal language model without an adapter, or with one that has no effect yet.
+    """
     reason = packed_attention.refusal(causal)
-    own_head = linear_cross_entropy.is_plain(causal.get_output_embeddings()) and _head_is_all(
-        causal
-    )
+    learned_logits_only = linear_cross_entropy.is_plain(
+        causal.get_output_embeddings()
+    ) and _logits_are_plain(causal)
     if reason is None:
         packed_attention.install(causal)
-    return ForwardMode(reason is None, own_head, reason or "")
+    return ForwardMode(reason is None, learned_logits_only, reason or "")
 
 
 def weighted_sum(
-    model: Any, batch: Batch, way: ForwardMode, *, count_hits: bool = False
+    model: Any, batch: Batch, mode: ForwardMode, *, count_hits: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum over learned tokens, of a classifier over examples, of weight times cross-entropy
-    (nats), and with `count_hits` of weight times "predicted exactly" (0/1); scalars in fp32.
+    """Return the weighted sums of cross-entropy (nats) and of correct predictions (0 or 1; only
+    with `count_hits`) over learned tokens, or over the examples of a classification; fp32 scalars.
 
-    Divided by the weights' sum over the whole optimizer step this is the mean per learned
-    token, whatever the split into forward passes (averaging each pass by itself is the mistake
-    of transformers#34191).
+    Divided by the sum of weights over the whole optimizer step this is the mean per learned token,
+    for any split into forward passes. (Averaging each pass separately gives another result; see
+    transformers#34191.)
     """
     inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
     if batch.segments is not None:
@@ -59,29 +59,29 @@ def weighted_sum(
     else:
         inputs["attention_mask"] = batch.attention_mask
     causal = model.get_base_model()
-    if way.classifies:
+    if mode.classifies:
         inputs.pop("use_cache")
         return _sums(causal(**inputs).logits.float(), batch)
-    if way.own_head:
-        hidden = causal.base_model(**inputs)[0].flatten(0, 1)[batch.places]
+    if mode.learned_logits_only:
+        hidden = causal.base_model(**inputs)[0].flatten(0, 1)[batch.positions]
         output = causal.get_output_embeddings()
         return linear_cross_entropy.cross_entropy(
             hidden, output, batch.targets, batch.weights, count_hits=count_hits
         )
-    return _sums(causal(**inputs).logits.flatten(0, 1)[batch.places].float(), batch)
+    return _sums(causal(**inputs).logits.flatten(0, 1)[batch.positions].float(), batch)
 
 
 def _sums(picked: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weighted sums of the losses and of the hits of logits (learned, classes or vocabulary)."""
+    """Return the weighted sums of losses and hits for logits (learned, classes or vocabulary)."""
     losses = functional.cross_entropy(picked, batch.targets, reduction="none")
     with torch.no_grad():
         hits = (picked.argmax(dim=-1) == batch.targets).float()
     return (losses * batch.weights).sum(), (hits * batch.weights).sum()
 
 
-def _head_is_all(causal: Any) -> bool:
-    """Whether the logits are the output layer's and nothing is done to them afterwards, such as
-    a scale or a cap. Tried with outputs so large that a cap would show."""
+def _logits_are_plain(causal: Any) -> bool:
+    """Return whether the base's logits are the unchanged output of its output layer, without a
+    scale or a cap. Tested with hidden values so large that a cap would show."""
     seen: list[torch.Tensor] = []
 
     def enlarge(_module: Any, _inputs: Any, output: Any) -> Any:

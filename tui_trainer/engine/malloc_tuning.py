@@ -1,4 +1,4 @@
-"""How the C library hands out memory while a model is trained."""
+"""Settings of the C library's memory allocator for training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 import sys
 
-# glibc's own names and numbers (malloc.h).
+# Names and values as in glibc (malloc.h).
 _TRIM_THRESHOLD = -1
 _MMAP_THRESHOLD = -3
 _LARGEST_MMAP_THRESHOLD = 32 << 20
@@ -14,9 +14,9 @@ _KEEP_BYTES = 1 << 30
 
 
 def keep_pages() -> None:
-    """Lets glibc keep what tensors of up to 32 MiB give back, instead of asking the system for
-    fresh pages at every operation. In one trial that cut system time from 2.6 to 0.6 s of a run
-    and left tokens per CPU second as they were. Changes nothing where there is no glibc."""
+    """Make glibc reuse freed memory of tensors of up to 32 MiB, instead of returning the pages to
+    the system and requesting new ones at every operation. In one trial this cut the system time of
+    a run from 2.6 s to 0.6 s, with the same tokens per CPU second. No effect without glibc."""
     if not sys.platform.startswith("linux"):
         return
     with contextlib.suppress(OSError, AttributeError):

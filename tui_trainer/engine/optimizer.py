@@ -1,4 +1,4 @@
-"""The optimizer, and its state as plain tensors."""
+"""Building the optimizer; its state as named tensors."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tui_trainer.store import job_checks
 def build_optimizer(
     parameters: dict[str, nn.Parameter], settings: TrainingSettings
 ) -> torch.optim.Optimizer:
-    """The job's optimizer over `parameters`; its learning rate is set before every step.
+    """Return the job's optimizer over `parameters`; its learning rate is set before every step.
 
-    Raises `UserError` for settings that exclude each other and for what is not installed.
+    Raises `UserError` for contradicting settings and for a package that is not installed.
     """
     refused = job_checks.optimizer_errors(settings)
     if refused:
@@ -32,8 +32,8 @@ def build_optimizer(
     if name == "adam":
         return torch.optim.Adam(values, **common, fused=fused)
     if name == "sgd":
-        steady: dict[str, Any] = {"momentum": settings.momentum, "nesterov": settings.nesterov}
-        return torch.optim.SGD(values, **common, **steady)
+        momentum: dict[str, Any] = {"momentum": settings.momentum, "nesterov": settings.nesterov}
+        return torch.optim.SGD(values, **common, **momentum)
     if name == "rmsprop":
         return torch.optim.RMSprop(values, **common, momentum=settings.momentum)
     if name == "adafactor":
@@ -42,7 +42,7 @@ def build_optimizer(
 
 
 def _eight_bit(values: list[nn.Parameter], common: dict[str, Any]) -> torch.optim.Optimizer:
-    """AdamW with moments of eight bits; small tensors keep 32."""
+    """Return AdamW with moments in 8 bits (32 bits for small tensors)."""
     try:
         library: Any = importlib.import_module("bitsandbytes")
     except ImportError:
@@ -55,7 +55,7 @@ def _eight_bit(values: list[nn.Parameter], common: dict[str, Any]) -> torch.opti
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Sets the rate of every group."""
+    """Set the learning rate of every parameter group."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
@@ -63,8 +63,8 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 def state_tensors(
     optimizer: torch.optim.Optimizer, parameters: dict[str, nn.Parameter]
 ) -> dict[str, torch.Tensor]:
-    """The optimizer's state as `{parameter}/{key}` -> tensor of its own, on the CPU; a key that
-    holds nothing yet (such as a momentum before its first step) is left out."""
+    """Return copies of the optimizer's state on the CPU, by `{parameter}/{key}`, without keys that
+    have no value yet (such as a momentum before the first step)."""
     found = {}
     for name, parameter in parameters.items():
         for key, value in optimizer.state.get(parameter, {}).items():
@@ -79,14 +79,16 @@ def load_state_tensors(
     parameters: dict[str, nn.Parameter],
     tensors: dict[str, torch.Tensor],
 ) -> None:
-    """The inverse of `state_tensors`. Raises `UserError` for another model's state."""
+    """Load the result of `state_tensors`. Raises `UserError` for another model's state."""
     fused = bool(optimizer.defaults.get("fused"))
     for full_name, tensor in tensors.items():
         name, _, key = full_name.rpartition("/")
         if name not in parameters:
-            raise UserError(f"the saved optimizer does not fit this job: {name} is unknown")
+            raise UserError(
+                f"the saved optimizer state does not fit this job: parameter {name} is unknown; "
+                "start a new run"
+            )
         parameter = parameters[name]
-        # Step counters stay on the CPU but where the fused kernel reads them; all else lies
-        # beside the parameter.
-        beside = tensor.dim() > 0 or fused
-        optimizer.state[parameter][key] = tensor.to(parameter.device if beside else "cpu").clone()
+        # Step counters (scalars) stay on the CPU, unless the fused kernel reads them.
+        device = parameter.device if tensor.dim() > 0 or fused else torch.device("cpu")
+        optimizer.state[parameter][key] = tensor.to(device).clone()

@@ -15,11 +15,10 @@ from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.state.session import Session, StepResult
 from tui_trainer.text import formats
 
-# Steps in a row without finite numbers after which a run ends.
-MOST_SKIPPED = 3
+MOST_SKIPPED = 3  # steps in a row without finite numbers, at which the run ends
 
 
-def skipped(session: Session, outcome: StepResult, rate: float) -> None:
+def skip_step(session: Session, outcome: StepResult, rate: float) -> None:
     """Log a step whose loss or gradient was not finite; its weights are unchanged.
 
     Raises `UserError` after `MOST_SKIPPED` in a row.
@@ -31,7 +30,7 @@ def skipped(session: Session, outcome: StepResult, rate: float) -> None:
     session.report.event(
         "warning",
         state.step,
-        f"{values} not finite at step {state.step:,}: step skipped, weights unchanged",
+        f"{values} not finite at step {formats.count(state.step)}: step skipped, weights unchanged",
         detail={"nonfinite": names, "in_a_row": state.skipped},
     )
     if state.skipped < MOST_SKIPPED:
@@ -40,14 +39,15 @@ def skipped(session: Session, outcome: StepResult, rate: float) -> None:
     last = checkpoint.newest_name(session)
     kept = f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"
     raise UserError(
-        f"{values} not finite at step {state.step:,}, in {MOST_SKIPPED} steps in a row, learning "
-        f"rate {formats.rate(rate)}: training stopped; {kept}; use a lower learning rate",
+        f"{values} not finite at step {formats.count(state.step)}, in {MOST_SKIPPED} steps in a "
+        f"row, learning rate {formats.rate(rate)}: training stopped; {kept}; use a lower learning "
+        "rate",
         exit_status=1,
     )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means that memory ran out."""
+    """Return whether an exception means that memory ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     # The CPU allocator's message.
@@ -55,7 +55,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def random_state(session: Session) -> dict[str, torch.Tensor]:
-    """Random states of the CPU and of the device, by device type."""
+    """Return the random states of the CPU and of the device, by device type."""
     state = {"cpu": torch.get_rng_state()}
     if session.device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(session.device)
@@ -69,7 +69,7 @@ def restore(session: Session, random: dict[str, torch.Tensor]) -> None:
         torch.cuda.set_rng_state(random["cuda"], session.device)
 
 
-def make_smaller(
+def halve_pass_size(
     session: Session,
     passes: list[list[Example]],
     error: BaseException,
@@ -77,7 +77,7 @@ def make_smaller(
 ) -> None:
     """Halve the examples per pass after memory ran out, so that the work can be repeated.
 
-    A step's examples stay the same, and so does its sum. Raises `UserError` where a pass of
+    A step's examples and its gradient stay the same. Raises `UserError` where a pass of
     one example is too large already.
     """
     largest = session.ranks.agree_on_pass_size(max(len(group) for group in passes))
@@ -101,10 +101,10 @@ def make_smaller(
     )
 
 
-def smaller_to_replay(events: Iterable[Event], from_step: int) -> list[tuple[int, str, int]]:
-    """(step, during what, examples per pass) of every time that memory ran out at or after
-    `from_step`: a run killed after it must group its examples as it did, for the same bits,
-    though memory may suffice now. Steps that a rewind has undone do not count."""
+def pass_sizes_to_replay(events: Iterable[Event], from_step: int) -> list[tuple[int, str, int]]:
+    """Return (step, "step" or "evaluation", examples per pass) for every time that memory ran out
+    at or after `from_step`. A run resumed after a kill uses the same passes again, for bit-exact
+    results, even if memory suffices now. Steps that a rewind has undone do not count."""
     found: list[tuple[int, str, int]] = []
     for event in events:
         if "micro_batch" in event.detail:
@@ -115,8 +115,8 @@ def smaller_to_replay(events: Iterable[Event], from_step: int) -> list[tuple[int
     return [item for item in found if item[0] >= from_step]
 
 
-def again(session: Session, during: Literal["step", "evaluation"]) -> None:
-    """Use the pass size again that lack of memory set at this step before the run was killed."""
-    for step, where, size in session.smaller_to_replay:
+def replay_pass_size(session: Session, during: Literal["step", "evaluation"]) -> None:
+    """Set the pass size that lack of memory required at this step before the run was killed."""
+    for step, where, size in session.pass_sizes_to_replay:
         if (step, where) == (session.state.step, during):
             session.state.micro_batch = min(size, session.state.micro_batch or size)

@@ -1,4 +1,4 @@
-"""Saves the trained adapter in the run folder."""
+"""Saving the trained adapter in the run folder."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from tui_trainer.engine.state.session import Session
 from tui_trainer.models import lora_train
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import disk_reserve
+from tui_trainer.text.formats import count, number
 
 
 def export_adapter(session: Session) -> None:
-    """Writes `adapter/` in PEFT's own format, without its README: aside first, then swapped in by
-    rename. Where the disk is full, what matters less than the result makes room: first
-    checkpoints, never the newest whole one, then the space in reserve. Raises `NoRoomError`.
+    """Write `adapter/` in PEFT's format, without its README: into a temporary folder, then renamed.
+
+    Where the disk is full, less important files are deleted to make room: first checkpoints, but
+    not the newest complete one, then the reserved space. Raises `NoRoomError`.
     """
     folder, need = session.folder, disk_space.adapter_bytes(session)
 
     def enough() -> bool:
         return disk_space.free(session) >= need
 
-    ways: tuple[Callable[[], bool], ...] = (
+    attempts: tuple[Callable[[], bool], ...] = (
         lambda: True,
-        lambda: disk_space.make(session, enough),
-        lambda: disk_space.make(
-            session, lambda: False
-        ),  # the estimate was too low: all that can go
+        lambda: disk_space.make_room(session, enough),
+        # Where the estimate was too low: all checkpoints that are not needed.
+        lambda: disk_space.make_room(session, lambda: False),
         lambda: disk_reserve.release(folder.path),
     )
-    for make_room in ways:
+    for make_room in attempts:
         if not make_room():
             continue
         try:
@@ -45,7 +46,7 @@ def export_adapter(session: Session) -> None:
 
 
 def write_card(session: Session) -> None:
-    """Adds the adapter's README, or brings it up to date; says so where the disk is too full."""
+    """Write the adapter's README; log a warning where the disk is full."""
     file = session.folder.adapter_dir / "README.md"
     try:
         atomic.write_bytes(file, model_card(session).encode())
@@ -82,10 +83,10 @@ def _write_adapter(session: Session) -> None:
 
 
 def model_card(session: Session) -> str:
-    """The adapter's README in the form of a Hugging Face model card."""
+    """Return the adapter's README, a Hugging Face model card."""
     info, job, state = session.info, session.job, session.state
     best = (
-        f"{state.best_val_loss:.4f} at step {state.best_step:,}"
+        f"{number(state.best_val_loss)} at step {count(state.best_step)}"
         if state.best_val_loss is not None and state.best_step is not None
         else "not measured (no validation data)"
     )
@@ -93,16 +94,16 @@ def model_card(session: Session) -> str:
         "base model": info.base_model,
         "base SHA-256": info.base_hash or "not known",
         "data SHA-256": info.data_hash,
-        "training examples": f"{len(session.dataset.train):,}",
-        "steps": f"{state.step:,} of {session.plan.total_steps:,}",
-        "tokens seen": f"{state.tokens_seen:,}",
+        "training examples": count(len(session.dataset.train)),
+        "steps": f"{count(state.step)} of {count(session.plan.total_steps)}",
+        "tokens seen": count(state.tokens_seen),
         "best validation loss": best,
         "rank, alpha, dropout": f"{job.lora.rank}, {job.lora.alpha:g}, {job.lora.dropout:g}",
         "learning rate": f"{job.training.learning_rate:g}, {job.training.scheduler}",
         "seed": str(job.training.seed),
     }
     if session.dataset.labels:
-        rows["classes"] = f"{len(session.dataset.labels):,}, named in labels.json"
+        rows["classes"] = f"{count(len(session.dataset.labels))}, named in labels.json"
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
     return f"""---
 base_model: {info.base_model}
@@ -125,7 +126,7 @@ A LoRA adapter, trained by tui-trainer in run `{info.id}`.
 
 
 def _usage(session: Session) -> str:
-    """A script that loads the adapter."""
+    """Return a Python script that loads the adapter."""
     base = session.base_reference
     if not session.dataset.labels:
         return f"""from peft import PeftModel

@@ -1,9 +1,11 @@
-"""From a run folder to a session that is ready to train."""
+"""Preparation of a training: from a run folder to a session that is ready to train."""
 
 from __future__ import annotations
 
+import math
 import os
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,13 @@ from tui_trainer.contracts.run import Command, RunInfo
 from tui_trainer.engine import recovery
 from tui_trainer.engine.advice import observe
 from tui_trainer.engine.checkpoints import checkpoint
-from tui_trainer.engine.data.augment import Augmenter, writer_of
+from tui_trainer.engine.data.augment import Augmenter, make_rewriter
 from tui_trainer.engine.data.batching import BatchPlan
 from tui_trainer.engine.data.dataset import Dataset, load_dataset
-from tui_trainer.engine.data.tokenizer_pool import Between
+from tui_trainer.engine.data.tokenizer_pool import ProgressCallback
 from tui_trainer.engine.dist_env import process_rank
 from tui_trainer.engine.execute_commands import refuse_lapsed
-from tui_trainer.engine.loss import CLASSIFIES, find_way
+from tui_trainer.engine.loss import CLASSIFICATION, choose_forward_mode
 from tui_trainer.engine.malloc_tuning import keep_pages
 from tui_trainer.engine.optimizer import build_optimizer
 from tui_trainer.engine.records import data_report
@@ -37,9 +39,9 @@ from tui_trainer.models.completeness import notices
 from tui_trainer.models.kernels import cpu_matmul, fused_ops
 from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text.formats import count, plural
 
-# Operations of one matrix product below which several threads wait for each other longer than
-# they save.
+# Operations of one matrix product below which several threads cost more time than they save.
 _LEAST_SHARED = 2e8
 _PROGRESS_SECONDS = 0.5
 
@@ -57,7 +59,7 @@ def prepare(
     job = info.job
     checkpoints.clear_leftovers(folder.checkpoints_dir)
     start = checkpoints.find_checkpoint(folder, from_checkpoint)
-    data_report.report_findings(report, job, again=start is not None)
+    data_report.report_findings(report, job, resumed=start is not None)
     keep_pages()
     torch.set_num_threads(usable_threads())
     torch.manual_seed(job.training.seed)
@@ -66,10 +68,10 @@ def prepare(
     tokenizer = base_model.load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
     enter(report, control, "reading the data")
     augmenter = _augmenter(folder, job, report, control)
-    dataset = load_dataset(job, tokenizer, augmenter, _tokenising(report, control))
+    dataset = load_dataset(job, tokenizer, augmenter, _tokenising_progress(report, control))
     data_report.check_unchanged(folder, info, dataset)
     enter(report, control, f"loading {job.model}")
-    ranks.broadcast("prepare", info=info)  # now that the data is known to be good, and read
+    ranks.broadcast("prepare", info=info)  # after the data is known to be valid
     session = _build(folder, info, tokenizer, dataset, report, control, ranks)
     _announce(session)
     refuse_lapsed(session)
@@ -77,8 +79,8 @@ def prepare(
     if start is not None:
         _resume_from(session, start, rewound=from_checkpoint is not None)
     else:
-        report.accept()
-        report.position(0, 0.0, None, None)
+        report.accept_resume()
+        report.set_position(0, 0.0, None, None)
     if start is None and folder.metrics_file.stat().st_size:
         _restart(session, rewound=from_checkpoint is not None)
     observe.begin(session)
@@ -94,7 +96,7 @@ def _build(
     control: CommandSource,
     ranks: Ranks,
 ) -> Session:
-    """The session with model and optimizer, before its first step. Raises `UserError`."""
+    """Build the session with model and optimizer, before its first step. Raises `UserError`."""
     job = info.job
     device = base_model.pick_device()
     loaded, model = _load_model(
@@ -102,7 +104,7 @@ def _build(
     )
     ranks.shard(loaded, device, job.training)
     parameters = lora_train.trainable(model)
-    way = CLASSIFIES if dataset.labels else find_way(loaded)
+    forward_mode = CLASSIFICATION if dataset.labels else choose_forward_mode(loaded)
     cpu_matmul.install(model)
     fused_ops.install(model)
     plan = BatchPlan(dataset.train, job.training, dataset.replay, job.data.replay_per_step)
@@ -113,7 +115,7 @@ def _build(
         device=device,
         tokenizer=tokenizer,
         model=model,
-        way=way,
+        forward_mode=forward_mode,
         base_reference=info.base_path or info.base_model,
         parameters=parameters,
         optimizer=build_optimizer(parameters, job.training),
@@ -127,51 +129,63 @@ def _build(
         ),
         report=report,
         control=control,
-        division=StepProfile(device),
+        step_profile=StepProfile(device),
         ranks=ranks,
     )
-    session.division.model_is(model, job.training.precision, ranks.process.size)
+    session.step_profile.set_model(model, job.training.precision, ranks.process.size)
     return session
 
 
 def _augmenter(
     folder: RunFolder, job: Job, report: RunReporter, control: CommandSource
 ) -> Augmenter | None:
-    """What rewrites rows where the job asks for it; a stop or cancel ends it."""
+    """Return what rewrites rows where the job asks for it; a stop or cancel ends it."""
     if job.data.augment == "none":
         return None
-    reported = 0.0
+    is_due = _rate_limit()
 
-    def between(done: int, total: int) -> bool:
-        nonlocal reported
-        if time.monotonic() - reported < _PROGRESS_SECONDS:
+    def on_progress(done: int, total: int) -> bool:
+        if not is_due():
             return False
-        reported = time.monotonic()
-        report.state("preparing", f"{job.data.augment}: {done:,} of {total:,} rows written")
+        message = f"{job.data.augment}: {count(done)} of {plural(total, 'row')} rewritten"
+        report.set_state("preparing", message)
         return control.end_command() is not None
 
     device = base_model.pick_device()
     dtype = weights_type(job.training.precision, device)
-    ask = writer_of(device, dtype, job.trust_remote_code, between)
-    ended = partial(enter, report, control, "reading the data")
-    return Augmenter(job, folder.augmented_file, ask, ended)
+    rewrite = make_rewriter(device, dtype, job.trust_remote_code, on_progress)
+    raise_stopped = partial(enter, report, control, "reading the data")
+    return Augmenter(job, folder.augmented_file, rewrite, raise_stopped)
 
 
-def _tokenising(report: RunReporter, control: CommandSource) -> Between:
-    """Progress callback that reports tokenised rows; a stop or cancel ends the tokenising."""
-    reported = time.monotonic()
+def _tokenising_progress(report: RunReporter, control: CommandSource) -> ProgressCallback:
+    """Return a callback that reports tokenised rows; a stop or cancel ends the tokenising."""
+    is_due = _rate_limit()
+    is_due()  # the first report comes after the interval
 
-    def between(done: int, total: int) -> None:
-        nonlocal reported
-        if time.monotonic() - reported >= _PROGRESS_SECONDS:
-            enter(report, control, f"tokenising: {done:,} of {total:,} rows")
-            reported = time.monotonic()
+    def on_progress(done: int, total: int) -> None:
+        if is_due():
+            enter(report, control, f"tokenising: {count(done)} of {plural(total, 'row')}")
 
-    return between
+    return on_progress
+
+
+def _rate_limit() -> Callable[[], bool]:
+    """Return a function that is True at most once every `_PROGRESS_SECONDS`."""
+    last = -math.inf
+
+    def is_due() -> bool:
+        nonlocal last
+        if time.monotonic() - last < _PROGRESS_SECONDS:
+            return False
+        last = time.monotonic()
+        return True
+
+    return is_due
 
 
 def _load_model(info: RunInfo, dataset: Dataset, tokenizer: Any, device: torch.device) -> Any:
-    """The base, and the same with its adapter. Raises `UserError`."""
+    """Return the base, and the same with its adapter. Raises `UserError`."""
     job = info.job
     dtype = weights_type(job.training.precision, device)
     labels = dataset.labels or None
@@ -197,8 +211,8 @@ def _load_model(info: RunInfo, dataset: Dataset, tokenizer: Any, device: torch.d
 
 
 def checkpoint_gradients(base: Any, on: bool) -> None:
-    """Keeps only each layer's input for the backward pass, and calculates the rest again; or
-    not."""
+    """Turn gradient checkpointing on or off: keep only each layer's input for the backward pass,
+    and recompute the rest."""
     if on:
         base.gradient_checkpointing_enable({"use_reentrant": False})
     else:
@@ -206,11 +220,11 @@ def checkpoint_gradients(base: Any, on: bool) -> None:
 
 
 def weights_type(precision: str, device: torch.device) -> torch.dtype:
-    """The type of the frozen weights. Raises `UserError` where the device cannot take it."""
+    """Return the type of the frozen weights. Raises `UserError` where the device has no support."""
     if precision == "fp16" and device.type != "cuda":
         raise UserError(
-            f'training.precision = "fp16" needs an NVIDIA GPU, and this is {device.type}; '
-            'use "bf16" or "fp32"'
+            'training.precision = "fp16" needs an NVIDIA GPU, and the device here is '
+            f'{device.type}; use "bf16" or "fp32"'
         )
     types = {"bf16": torch.bfloat16, "fp16": torch.float16}
     return types.get(precision, torch.float32)
@@ -229,19 +243,22 @@ def enter(report: RunReporter, control: CommandSource, message: str) -> None:
     command = control.end_command()
     if command is not None:
         raise EndedEarlyError(command)
-    report.state("preparing", message)
+    report.set_state("preparing", message)
 
 
 def usable_threads() -> int:
-    """The CPUs that this process may use, shared with those that train the same run."""
+    """Return the number of CPUs for this process: those it may use, divided among the processes of
+    the same run."""
     known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return max(1, (known or 1) // process_rank().local_size)
 
 
 def worthwhile_threads(job: Job, dataset: Dataset, model: Any) -> int:
-    """One thread where a forward pass is too little work to be shared: on two virtual cores the
-    step of a taught correction took 96 ms with one thread and 117 ms with two. Known from job,
-    data and base alone, so that the same run always computes alike."""
+    """Return 1 where a forward pass is too little work for several threads, else all usable ones.
+
+    On two virtual cores the step of a taught correction took 96 ms with one thread and 117 ms with
+    two. The number depends on job, data and base alone, so that a run's results are reproducible.
+    """
     hidden = getattr(model.config.get_text_config(), "hidden_size", 0)
     examples = dataset.train
     mean = sum(len(example.input_ids) for example in examples) / len(examples)
@@ -251,23 +268,23 @@ def worthwhile_threads(job: Job, dataset: Dataset, model: Any) -> int:
 
 
 def check_lengths(model: Any, dataset: Dataset) -> None:
-    """Raises `UserError` where examples are longer than the base can read."""
+    """Raise `UserError` where examples are longer than the base can read."""
     limit = getattr(model.config, "max_position_embeddings", None)
     longest = max(len(e.input_ids) for e in [*dataset.train, *dataset.validation, *dataset.replay])
     if limit is not None and longest > limit:
         raise UserError(
-            f"an example has {longest} tokens and the base reads at most {limit}; "
+            f"an example has {count(longest)} tokens and the base reads at most {count(limit)}; "
             f"set data.max_length to {limit} or less"
         )
 
 
 def _resume_from(session: Session, start: Path, *, rewound: bool) -> None:
     checkpoint.load(session, start)
-    session.report.accept()  # what follows changes the run folder
+    session.report.accept_resume()  # what follows changes the run folder
     step = session.state.step
     if rewound:
         checkpoints.supersede_after(session.folder, step)
-    session.report.position(
+    session.report.set_position(
         step, session.plan.epoch(step), session.state.best_val_loss, session.state.best_step
     )
     session.report.event(
@@ -280,35 +297,36 @@ def _resume_from(session: Session, start: Path, *, rewound: bool) -> None:
 
 
 def _restart(session: Session, *, rewound: bool) -> None:
-    """Step 0 once more: as there is no checkpoint yet, or because it was asked for (`rewound`)."""
-    why = "no checkpoint yet: restarted from step 0"
+    """Restart from step 0, because there is no checkpoint yet or the user asked for it
+    (`rewound`)."""
+    message = "no checkpoint yet: restarted from step 0"
     if rewound:
         checkpoints.supersede_after(session.folder, -1)
-        why = "restarted from step 0"
-    session.report.event("resumed", 0, why, detail={"rewound": True} if rewound else {})
+        message = "restarted from step 0"
+    session.report.event("resumed", 0, message, detail={"rewound": True} if rewound else {})
     _replay_rates(session)
 
 
 def _replay_rates(session: Session) -> None:
-    """Collect the user's changes of rate and advice since the checkpoint, for `execute_commands` to
-    repeat, and where memory ran out."""
+    """Collect what `execute_commands` repeats after the checkpoint: the user's changes of rate and
+    advice, and smaller passes where memory ran out."""
     events, step = session.folder.events(), session.state.step
-    for at, change in rates_to_replay(events, step, session.state.rolled_back):
-        session.rates_to_replay.setdefault(at, []).append(change)
+    for changed_at, change in rates_to_replay(events, step, session.state.rolled_back):
+        session.rates_to_replay.setdefault(changed_at, []).append(change)
     session.mutes_to_replay = [mute for mute in read_events(events).mutes if mute[0] >= step]
-    session.smaller_to_replay = recovery.smaller_to_replay(events, step)
+    session.pass_sizes_to_replay = recovery.pass_sizes_to_replay(events, step)
 
 
-def _here(value: Any) -> int:
-    """Number of elements of a tensor that this process holds."""
+def _local_elements(value: Any) -> int:
+    """Return the number of a tensor's elements in this process."""
     local = value.to_local() if hasattr(value, "to_local") else value
     return int(local.numel())
 
 
 def _announce(session: Session) -> None:
-    """Facts about this session that `run.json` could not know, and what was done to the data."""
+    """Report facts that `run.json` does not contain, and the data."""
     report, plan, dataset = session.report, session.plan, session.dataset
-    report.total(plan.total_steps, plan.epoch(plan.total_steps))
+    report.set_total(plan.total_steps, plan.epoch(plan.total_steps))
     trained = sum(p.numel() for p in session.parameters.values())
     frozen = sum(base_model.parameter_count(p) for p in session.model.parameters()) - trained
     revision = getattr(session.model.config, "_commit_hash", None)
@@ -316,15 +334,16 @@ def _announce(session: Session) -> None:
     report.event(
         "setup",
         report.step,
-        f"{len(dataset.train):,} training and {len(dataset.validation):,} validation examples, "
-        f"{trained:,} trainable parameters on {frozen:,} frozen, {session.device.type}"
-        + (f", {processes} processes" if processes > 1 else ""),
+        f"{count(len(dataset.train))} training and {count(len(dataset.validation))} validation "
+        f"examples, {count(trained)} trainable and {count(frozen)} frozen parameters, "
+        f"device {session.device.type}" + (f", {processes} processes" if processes > 1 else ""),
         detail={
             "train_examples": len(dataset.train),
             "validation_examples": len(dataset.validation),
             "trainable_parameters": trained,
             "base_parameters": frozen,
-            "held_parameters": sum(_here(p) for p in session.model.parameters()) - trained,
+            "held_parameters": sum(_local_elements(p) for p in session.model.parameters())
+            - trained,
             "device": str(session.device),
             "processes": processes,
             "threads": torch.get_num_threads(),
@@ -333,11 +352,11 @@ def _announce(session: Session) -> None:
             "advised": observe.settings_of(session).enabled,
         },
     )
-    if session.way.padded_because:
-        notice = (
-            f"examples are padded to the same length, which is slower: {session.way.padded_because}"
+    if session.forward_mode.padded_because:
+        reason = session.forward_mode.padded_because
+        report.event(
+            "warning", report.step, f"training is slower, as examples are padded: {reason}"
         )
-        report.event("warning", report.step, notice)
     for notice in notices(session.model.get_base_model()):
         report.event("warning", report.step, notice)
     data_report.report_data(session.folder, report, dataset)

@@ -1,4 +1,4 @@
-"""Which base an adapter was made for."""
+"""The identity of a base, and the check that an adapter was made for it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from tui_trainer.store.runs.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class BaseIdentity:
-    """A base by the name that the user gave, its folder if it is one, and then the SHA-256 of
-    its configuration and weights and the tensors in its files that hold NaN or infinity."""
+    """A base; `hash` and `not_finite` are known for local folders only."""
 
-    model: str
-    folder: Path | None
-    hash: str | None
-    not_finite: tuple[str, ...] | None = None
+    model: str  # as the user named it: a folder, a Hugging Face id, or "builtin"
+    folder: Path | None  # None for a Hugging Face id
+    hash: str | None  # SHA-256 of its configuration and weights, hexadecimal
+    not_finite: tuple[str, ...] | None = None  # tensors in its files with NaN or infinity
 
 
 def origin_of(model: str) -> BaseIdentity:
-    """Reads the whole model once where it is a folder. Raises `UserError` where its files are
-    not whole."""
+    """Return the identity of a base; a folder is read completely. Raises `UserError` for incomplete
+    files."""
     folder = Path(base_model.resolve(model))
     if not folder.is_dir():
         return BaseIdentity(model, None, None)
@@ -37,12 +36,12 @@ def origin_of(model: str) -> BaseIdentity:
 def check_origin(
     folder: Path, info: AdapterInfo | None, config: dict[str, Any], ours: BaseIdentity
 ) -> tuple[str, str | None]:
-    """The base that an adapter names, and its hash if known.
+    """Return the base that an adapter names, and its hash where known.
 
-    Both hashes decide where they are known (from `adapter.json`, or the run whose folder this
-    is). Otherwise the names do, as far as they can: a folder that is here is hashed, two hub
-    ids must have the same last part (copies of a model keep it). Raises `UserError` for
-    another base; what cannot be told apart is left to the shapes.
+    The hashes are compared where both are known (from `adapter.json`, or from the run whose folder
+    this is). Otherwise the names are: a local folder is hashed, two Hugging Face ids must have the
+    same last part, which copies of a model keep. Raises `UserError` for another base. Where neither
+    decides, only the shapes are checked later.
     """
     named = str(config.get("base_model_name_or_path") or "")
     known = None
@@ -55,10 +54,14 @@ def check_origin(
     if known is None and ours.hash is not None and (path := _model_folder(named)) is not None:
         known = ours.hash if path == ours.folder else model_files.hash_model(path)
     if known is not None and ours.hash is not None:
-        other = known != ours.hash
+        differs = known != ours.hash
     else:
-        other = _is_hub_id(named) and _is_hub_id(ours.model) and _last(named) != _last(ours.model)
-    if other:
+        differs = (
+            _is_hub_id(named)
+            and _is_hub_id(ours.model)
+            and _last_part(named) != _last_part(ours.model)
+        )
+    if differs:
         raise UserError(f"it was made for another base ({named}), not for {ours.model} as it is")
     return named, known
 
@@ -72,5 +75,5 @@ def _is_hub_id(named: str) -> bool:
     return named.count("/") == 1 and not named.startswith((".", "/", "~"))
 
 
-def _last(named: str) -> str:
+def _last_part(named: str) -> str:
     return named.rpartition("/")[2].lower()

@@ -1,4 +1,4 @@
-"""From a conversation to what the base reads, and where its answer ends."""
+"""Rendering conversations for a base with its chat template, and the tokens that end an answer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.text.formats import count
 
 _SENTINEL = "answer"
 
@@ -23,39 +24,41 @@ class RenderedTurns(Protocol):
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """`input_ids` of the prompt, how many of the oldest turns had to be left out of it, and
-    the tokens that the answer may have."""
+    """A conversation ready for generating the next answer."""
 
-    input_ids: list[int]
-    dropped_turns: int
-    max_new_tokens: int
+    input_ids: list[int]  # tokens of the prompt
+    dropped_turns: int  # oldest turns that were left out, to fit into the context
+    max_new_tokens: int  # most tokens of the answer
 
 
 def render(tokenizer: Any, turns: Sequence[RenderedTurns], *, ask: bool) -> str:
-    """The conversation as the base's chat template writes it; with `ask` the answer follows.
+    """Return the conversation in the base's chat template; with `ask` up to where an answer starts.
 
-    A base without a template gets turns on lines of their own, and answers that end with its
-    end-of-text token. Raises `UserError` for what the template refuses, such as system turns.
+    Without a template every turn is a line, and answers end with the end-of-text token. Raises
+    `UserError` for conversations that the template refuses, such as those with system turns.
     """
     if not tokenizer.chat_template:
         end = tokenizer.eos_token or ""
         return "".join(t.content + (end if t.role == "assistant" else "\n") for t in turns)
-    plain = [{"role": turn.role, "content": turn.content} for turn in turns]
+    messages = [{"role": turn.role, "content": turn.content} for turn in turns]
     try:
-        text: str = tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=ask)
-    except Exception as error:  # templates raise what they like
+        text: str = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=ask
+        )
+    except Exception as error:  # templates may raise anything
         raise UserError(f"the base's chat template refuses the conversation: {error}") from error
     return text
 
 
 def fit(
-    tokenizer: Any, turns: Sequence[RenderedTurns], context: int | None, room: int
+    tokenizer: Any, turns: Sequence[RenderedTurns], context: int | None, max_new_tokens: int
 ) -> EncodedPrompt:
-    """The prompt for the next answer of up to `room` tokens.
+    """Return the prompt for the next answer of up to `max_new_tokens` tokens.
 
-    Where both do not fit into `context` tokens, the oldest turns are left out (never a system
-    turn at the start, nor the question); where that is not enough, the answer gets what is
-    left. Raises `UserError` for a conversation that is not at a question or cannot fit.
+    Where both do not fit into `context` tokens (None: no limit), the oldest turns are left out,
+    except a system turn at the start and the question. Where that is not enough, the answer is
+    limited to the remaining tokens. Raises `UserError` for a conversation that does not end with a
+    question or cannot fit.
     """
     if not turns or turns[-1].role == "assistant":
         raise UserError("there is no question to answer: the last turn must be the user's")
@@ -68,23 +71,23 @@ def fit(
         ).input_ids
         if not ids:
             raise UserError("the question is empty")
-        # More than half of the context is not kept free for an answer.
-        if context is None or len(ids) + min(room, context // 2) <= context:
-            return EncodedPrompt(
-                ids, dropped, room if context is None else min(room, context - len(ids))
-            )
+        # At most half of the context is reserved for the answer.
+        if context is None or len(ids) + min(max_new_tokens, context // 2) <= context:
+            most = max_new_tokens if context is None else min(max_new_tokens, context - len(ids))
+            return EncodedPrompt(ids, dropped, most)
         if opening + dropped == len(turns) - 1:
             break
-        dropped = _next_start(turns, opening, dropped)
+        dropped = _drop_exchange(turns, opening, dropped)
     if len(ids) >= context:
         raise UserError(
-            f"the question has {len(ids):,} tokens and the base reads {context:,}; shorten it"
+            f"the question has {count(len(ids))} tokens and the base reads at most "
+            f"{count(context)}; shorten the question"
         )
-    return EncodedPrompt(ids, dropped, min(room, context - len(ids)))
+    return EncodedPrompt(ids, dropped, min(max_new_tokens, context - len(ids)))
 
 
-def _next_start(turns: Sequence[RenderedTurns], opening: int, dropped: int) -> int:
-    """Leaves out one exchange more: templates want a conversation to begin with the user."""
+def _drop_exchange(turns: Sequence[RenderedTurns], opening: int, dropped: int) -> int:
+    """Return `dropped` after one more exchange: templates need the user's turn first."""
     dropped += 1
     while opening + dropped < len(turns) - 1 and turns[opening + dropped].role != "user":
         dropped += 1
@@ -92,34 +95,35 @@ def _next_start(turns: Sequence[RenderedTurns], opening: int, dropped: int) -> i
 
 
 def context_length(config: Any) -> int | None:
-    """How many tokens a base reads, from its configuration; None where it does not say."""
+    """Return the most tokens that a base reads, from its configuration; None where unknown."""
     text = config.get_text_config()
     length = getattr(text, "max_position_embeddings", None)
     return int(length) if length else None
 
 
 def stop_tokens(model: Any, tokenizer: Any) -> list[int]:
-    """The ids after which an answer is complete: every end of text that model, configuration
-    and tokenizer name, and the special token that ends a turn in the chat template."""
+    """Return the ids that end an answer: every end-of-text token of model, configuration and
+    tokenizer, and the special token that ends a turn in the chat template."""
     found: list[int] = []
-    for named in (
+    for ids in (
         model.generation_config.eos_token_id,
         model.config.get_text_config().eos_token_id,
         tokenizer.eos_token_id,
         _end_of_turn(tokenizer),
     ):
-        if named is not None:
-            found += named if isinstance(named, list) else [named]
+        if ids is not None:
+            found += ids if isinstance(ids, list) else [ids]
     return sorted(set(found))
 
 
 def _end_of_turn(tokenizer: Any) -> int | None:
+    """Return the special token after an answer in the chat template; None where there is none."""
     if not tokenizer.chat_template:
         return None
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _SENTINEL}]
     try:
         text: str = tokenizer.apply_chat_template(turns, tokenize=False)
-    except Exception:  # a template that cannot show an answer cannot tell its end
+    except Exception:  # a template that cannot render an answer
         return None
     after = tokenizer(text.rpartition(_SENTINEL)[2], add_special_tokens=False).input_ids
     if not after:

@@ -1,4 +1,4 @@
-"""Compares the weight changes of two adapters."""
+"""Comparison of the weight changes of two adapters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def compare(base: lora_load.Base, a: ReadAdapter, b: ReadAdapter) -> Comparison:
     for adapter in (a, b):
         if adapter.facts.dora:
             raise UserError(
-                f"{adapter.facts.folder} is a DoRA adapter; only plain LoRA can be compared"
+                f"{adapter.facts.folder} is a DoRA adapter, and only plain LoRA adapters can be "
+                "compared; choose another adapter"
             )
     layers = [layer for layer in base.layers if layer in a.updates or layer in b.updates]
     rows = [_measure(a.updates.get(layer), b.updates.get(layer)) for layer in layers]

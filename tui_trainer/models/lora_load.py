@@ -1,4 +1,4 @@
-"""An adapter from a folder: read whole, checked against the base, put onto it."""
+"""Loading an adapter: read from a folder, checked against the base, added to the model."""
 
 from __future__ import annotations
 
@@ -26,57 +26,56 @@ from tui_trainer.store.adapters import adapter_files
 
 _PREFIX = "base_model.model."
 _PARTS = (".lora_A.weight", ".lora_B.weight", ".lora_magnitude_vector")
-# What `LoraConfig` is given of a configuration file; nothing else of it changes an answer.
+# Values of a configuration file that `LoraConfig` gets; no other value changes an answer.
 _READ = (
     "r", "lora_alpha", "target_modules", "exclude_modules", "fan_in_fan_out", "use_rslora",
     "use_dora", "layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern",
 )  # fmt: skip
-# What goes beyond low-rank updates of layers, and could not be switched off again.
+# Values for changes other than low-rank updates of layers, which could not be removed again.
 _REFUSED = (
     "modules_to_save", "trainable_token_indices", "layer_replication", "target_parameters",
     "alora_invocation_tokens", "lora_bias", "megatron_config", "use_qalora", "use_bdlora",
     "arrow_config", "kasa_config", "monteclora_config", "velora_config",
 )  # fmt: skip
-# First values of an adapter that leave the base as it is; others (PiSSA, OLoRA, CorDA, LoftQ)
-# take the first update out of the base's own weights.
+# Initialisations that leave the base unchanged; others (PiSSA, OLoRA, CorDA, LoftQ) subtract the
+# initial update from the base's weights.
 _HARMLESS_INIT = (None, True, False, "gaussian", "eva", "orthogonal")
 
-# Libraries build layers under settings of the whole process (no weights yet, a default type):
-# of two threads that do so at once, each would spoil the other's.
+# Held while layers are built: libraries change settings of the whole process for it (default type,
+# no allocation of weights), which must not happen in two threads at once.
 BUILDING = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Base:
-    """What an adapter must fit: where the base comes from, and the inputs and outputs of each
-    of its linear layers by full name, in the model's order."""
+    """What an adapter must fit."""
 
     origin: BaseIdentity
+    # Linear layers by full name, in the model's order: numbers of inputs and outputs.
     layers: Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
 class Update:
-    """What an adapter adds to one layer: `scale * up @ down`, in fp32; `down` has the shape
-    (rank, inputs), `up` (outputs, rank); `magnitude` (outputs) is DoRA's."""
+    """The change of one layer's weights, `scale * up @ down`, in fp32."""
 
-    down: torch.Tensor
-    up: torch.Tensor
+    down: torch.Tensor  # (rank, inputs)
+    up: torch.Tensor  # (outputs, rank)
     scale: float
-    magnitude: torch.Tensor | None = None
+    magnitude: torch.Tensor | None = None  # (outputs,), of DoRA
 
 
 @dataclass(frozen=True)
 class ReadAdapter:
-    """A whole adapter that fits the base; `updates` by full layer name, in the base's order."""
+    """A complete adapter that fits the base."""
 
     facts: AdapterFacts
     config: LoraConfig
-    updates: dict[str, Update]
+    updates: dict[str, Update]  # by full layer name, in the base's order
 
 
 def describe(model: nn.Module, origin: BaseIdentity) -> Base:
-    """The base as adapters see it; to be called before any is put onto it."""
+    """Describe a base without adapters."""
     layers = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):
@@ -87,10 +86,10 @@ def describe(model: nn.Module, origin: BaseIdentity) -> Base:
 
 
 def read(folder: Path, base: Base) -> ReadAdapter:
-    """Reads an adapter into memory (safetensors only, never a pickle).
+    """Read an adapter into memory (safetensors only, never a pickle).
 
-    Raises `UserError` for another base, unknown layers, wrong shapes, values that are not
-    finite, a broken or incomplete file, and for whatever is no low-rank update.
+    Raises `UserError` for another base, unknown layers, wrong shapes, values that are not finite,
+    a damaged or incomplete file, and changes other than low-rank updates.
     """
     info = adapter_files.read_info(folder)
     wrong = adapter_files.problem(folder) if info else adapter_files.weights_problem(folder)
@@ -122,10 +121,13 @@ def read(folder: Path, base: Base) -> ReadAdapter:
     return ReadAdapter(facts, config, updates)
 
 
-def put_on(model: Any, peft_model: PeftModel | None, adapter: ReadAdapter, name: str) -> PeftModel:
-    """Puts a read adapter onto the base under `name` (no dots); it does not answer yet.
+def add_adapter(
+    model: Any, peft_model: PeftModel | None, adapter: ReadAdapter, name: str
+) -> PeftModel:
+    """Add an adapter to `model` under `name` (without dots), without activating it.
 
-    `peft_model` is what an earlier call gave for the same `model`. Raises `UserError`.
+    `peft_model` is the result of an earlier call for the same `model`, None in the first one.
+    Raises `UserError`.
     """
     try:
         with BUILDING:
@@ -133,15 +135,18 @@ def put_on(model: Any, peft_model: PeftModel | None, adapter: ReadAdapter, name:
                 peft_model = PeftModel(model, adapter.config, name, low_cpu_mem_usage=True)
             else:
                 peft_model.add_adapter(name, adapter.config, low_cpu_mem_usage=True)
-            outcome: Any = set_peft_model_state_dict(
+            result: Any = set_peft_model_state_dict(
                 peft_model, _state(adapter), adapter_name=name, low_cpu_mem_usage=True
             )
     except (ValueError, RuntimeError, KeyError) as error:
         raise UserError(f"PEFT refuses the adapter in {adapter.facts.folder}: {error}") from error
-    lacking = [key for key in outcome.missing_keys if f".{name}" in key]
-    odd = [*outcome.unexpected_keys, *lacking]
-    if odd:
-        raise UserError(f"the adapter in {adapter.facts.folder} does not fit: {odd[0]}")
+    missing = [key for key in result.missing_keys if f".{name}" in key]
+    wrong = [*result.unexpected_keys, *missing]
+    if wrong:
+        raise UserError(
+            f"the adapter in {adapter.facts.folder} does not fit the base: {wrong[0]} is missing "
+            "or unknown"
+        )
     model.eval()
     return peft_model
 
@@ -152,13 +157,13 @@ def _config(values: dict[str, Any]) -> LoraConfig:
         extra.append("bias")
     if extra:
         raise UserError(
-            f"it changes more than low-rank updates do ({extra[0]}), which cannot be taken off "
-            "the base again; train one without"
+            f"it contains more than low-rank updates ({extra[0]}), which cannot be removed from "
+            "the base again; train an adapter without it"
         )
     start = values.get("init_lora_weights")
     if start not in _HARMLESS_INIT:
         raise UserError(
-            f"it was begun with init_lora_weights = {start!r}, which alters the base itself; "
+            f"it was initialised with init_lora_weights = {start!r}, which changes the base; "
             "save it converted to a plain LoRA (PEFT: path_initial_model_for_weight_conversion)"
         )
     try:
@@ -175,20 +180,20 @@ def _config(values: dict[str, Any]) -> LoraConfig:
 
 
 def _updates(tensors: dict[str, torch.Tensor], config: LoraConfig, base: Base) -> dict[str, Update]:
-    """The tensors by layer, each checked."""
+    """Return the updates by layer, after checking every tensor."""
     parts: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         part = next((p for p in _PARTS if key.endswith(p)), None)
         if part is None or not key.startswith(_PREFIX):
-            raise UserError(f"{WEIGHTS} holds {key}, which is no low-rank update of a layer")
+            raise UserError(f"{WEIGHTS} contains {key}, which is not a low-rank update of a layer")
         parts.setdefault(key.removeprefix(_PREFIX).removesuffix(part), {})[part] = tensor
     for layer in parts:
         if layer not in base.layers:
             raise UserError(f"it changes {layer}, which this base does not have")
     named = {layer for layer in base.layers if check_target_module_exists(config, layer)}
-    lacking = next((layer for layer in base.layers if layer in named - parts.keys()), None)
-    if lacking is not None:
-        raise UserError(f"its configuration names {lacking}, for which it has no weights")
+    missing = next((layer for layer in base.layers if layer in named - parts.keys()), None)
+    if missing is not None:
+        raise UserError(f"its configuration names {missing}, for which it has no weights")
     unnamed = next((layer for layer in parts if layer not in named), None)
     if unnamed is not None:
         raise UserError(f"it has weights for {unnamed}, which its configuration does not name")
@@ -209,15 +214,15 @@ def _update(
     wanted = _PARTS if config.use_dora else _PARTS[:2]
     for part, shape in zip(_PARTS, shapes, strict=True):
         if (part in parts) != (part in wanted):
-            word = "lacks" if part in wanted else "has an unexpected"
-            raise UserError(f"it {word} {layer}{part}")
+            verb = "does not contain" if part in wanted else "has an unexpected"
+            raise UserError(f"it {verb} {layer}{part}")
         if part in parts and list(parts[part].shape) != shape:
             raise UserError(
                 f"{layer}{part} has the shape {list(parts[part].shape)}; {shape} is needed"
             )
     for part, tensor in parts.items():
         if not tensor.is_floating_point() or not bool(torch.isfinite(tensor.float()).all()):
-            raise UserError(f"{layer}{part} holds values that are not finite numbers")
+            raise UserError(f"{layer}{part} contains values that are not finite numbers")
     magnitude = parts.get(_PARTS[2])
     return Update(
         down=parts[_PARTS[0]].float(),
@@ -228,12 +233,13 @@ def _update(
 
 
 def _pattern(pattern: dict[str, Any] | None, layer: str, otherwise: Any) -> Any:
+    """Return the value of the pattern that matches a layer, as PEFT does; else `otherwise`."""
     return pattern.get(get_pattern_key(list(pattern), layer), otherwise) if pattern else otherwise
 
 
 def _state(adapter: ReadAdapter) -> dict[str, torch.Tensor]:
-    """The tensors under PEFT's names, in fp32: the adapter is calculated exactly."""
-    take: list[tuple[str, Callable[[Update], torch.Tensor | None]]] = [
+    """Return the tensors by PEFT's names, in fp32."""
+    getters: list[tuple[str, Callable[[Update], torch.Tensor | None]]] = [
         (_PARTS[0], lambda update: update.down),
         (_PARTS[1], lambda update: update.up),
         (_PARTS[2], lambda update: update.magnitude),
@@ -241,6 +247,6 @@ def _state(adapter: ReadAdapter) -> dict[str, torch.Tensor]:
     return {
         f"{_PREFIX}{layer}{part}": tensor
         for layer, update in adapter.updates.items()
-        for part, get in take
+        for part, get in getters
         if (tensor := get(update)) is not None
     }

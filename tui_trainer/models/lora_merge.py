@@ -1,4 +1,4 @@
-"""Merges an adapter into its base and writes the result as one model."""
+"""Merging an adapter into its base, written as one model."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tui_trainer.models import lora_load
 from tui_trainer.models.base_identity import BaseIdentity
 from tui_trainer.models.tied_weights import untie
 from tui_trainer.store import atomic, paths
+from tui_trainer.text.formats import size
 
 STAGES = ("loading the base", "merging", "writing the model")
 
@@ -33,18 +34,18 @@ def merge(
     trust_remote_code: bool = False,
     on_stage: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Writes base and adapter as one model in fp32 into `out`; gives its bytes.
+    """Write base and adapter as one model in fp32 into `out`; return its size in bytes.
 
-    It loads with plain transformers and gives the same logits: a weight that the adapter changes
-    in one of the places that share it is written untied. Written aside and renamed.
-    `on_stage` gets the number of finished `STAGES`; what it raises ends the work without a
-    trace. Raises `UserError`, also where `out` is there and not empty.
+    The model loads with plain transformers and gives the same logits: a shared weight that the
+    adapter changes in one layer is written untied. It is written to a temporary folder and renamed.
+    `on_stage` is called with the number of finished `STAGES`; an exception from it stops the merge
+    and removes the temporary folder. Raises `UserError`, also where `out` exists and is not empty.
     """
     adapter = lora_load.read(folder, base)
     _check_target(out)
     _check_not_quantised(base.origin)
     on_stage(0)
-    model = _load_whole(base.origin, trust_remote_code)
+    model = _load_unquantised(base.origin, trust_remote_code)
     _check_space(model, out)
     tokenizer = bases.load_tokenizer(base.origin.model, trust_remote_code=trust_remote_code)
     on_stage(1)
@@ -52,23 +53,23 @@ def merge(
         untie(model, adapter.updates)
     except UserError as error:
         raise UserError(f"the adapter in {folder} cannot be merged: {error}") from None
-    peft_model = lora_load.put_on(model, None, adapter, "merged")
+    peft_model = lora_load.add_adapter(model, None, adapter, "merged")
     with lora_load.BUILDING:
         merged: Any = peft_model.merge_and_unload(safe_merge=True)
     on_stage(2)
-    aside = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
+    temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
     try:
-        _make_aside(out, aside)
-        _write(merged, tokenizer, base.origin, aside)
+        _make_temporary(out, temporary)
+        _write(merged, tokenizer, base.origin, temporary)
         on_stage(3)
-        size = _finish(aside)
-        aside.replace(out)
+        written = _finish(temporary)
+        temporary.replace(out)
     except (OSError, SafetensorError) as error:
         raise UserError(f"the merged model cannot be written to {out}: {error}", 1) from None
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     atomic.sync_dir(out.parent)
-    return size
+    return written
 
 
 def _check_target(out: Path) -> None:
@@ -78,37 +79,37 @@ def _check_target(out: Path) -> None:
         if out.is_dir() and not out.is_symlink() and not any(out.iterdir()):
             return
     except OSError as error:
-        raise UserError(f"{out} cannot be looked into: {error.strerror}") from None
-    raise UserError(f"{out} is there and is no empty folder; name a new one")
+        raise UserError(f"{out} cannot be read: {error.strerror}") from None
+    raise UserError(f"{out} exists and is not an empty folder; name a new one")
 
 
-def _make_aside(out: Path, aside: Path) -> None:
-    """Makes the folder to write in; what merges that were killed left beside it is deleted."""
+def _make_temporary(out: Path, temporary: Path) -> None:
+    """Create the temporary folder, and delete those left by merges that were killed."""
     paths.make_private_dir(out.parent)
-    aside.mkdir(mode=0o700)
+    temporary.mkdir(mode=0o700)
     name = re.compile(rf"\.{re.escape(out.name)}\.[0-9a-f]{{8}}\.tmp")
     for folder in out.parent.iterdir():
-        if folder != aside and name.fullmatch(folder.name):
+        if folder != temporary and name.fullmatch(folder.name):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_not_quantised(origin: BaseIdentity) -> None:
-    """Weights of a few bits cannot take up an update without loss."""
+    """Raise `UserError` for a quantised base, whose weights are too coarse for an update."""
     config = _base_file(origin, "config.json")
     if config is None:
         return
     try:
         quantised = json.loads(config.read_text(encoding="utf-8")).get("quantization_config")
     except (OSError, ValueError, AttributeError):
-        return  # loading it will tell what is wrong
+        return  # loading it reports the problem
     if quantised:
         raise UserError(
             f"{origin.model} is quantised, and merging into it would lose most of the update; "
-            "merge into the base that it was made from"
+            "merge into the unquantised base"
         )
 
 
-def _load_whole(origin: BaseIdentity, trust_remote_code: bool) -> Any:
+def _load_unquantised(origin: BaseIdentity, trust_remote_code: bool) -> Any:
     with lora_load.BUILDING:
         return bases.load_base(
             origin.model,
@@ -121,21 +122,25 @@ def _load_whole(origin: BaseIdentity, trust_remote_code: bool) -> Any:
 
 def _check_space(model: Any, out: Path) -> None:
     needed = sum(parameter.numel() * 4 for parameter in model.parameters())
-    there = next(parent for parent in out.absolute().parents if parent.exists())
-    free = shutil.disk_usage(there).free
+    existing = next(parent for parent in out.absolute().parents if parent.exists())
+    free = shutil.disk_usage(existing).free
     if free < needed:
-        raise UserError(f"{there} has {free:,} bytes free; the merged model takes {needed:,}", 1)
+        raise UserError(
+            f"{existing} has {size(free)} free, and the merged model needs {size(needed)}; free "
+            "some space or name another folder",
+            1,
+        )
 
 
 def _write(merged: Any, tokenizer: Any, origin: BaseIdentity, folder: Path) -> None:
-    # transformers refuses to save some generation settings that it loads: they are copied.
+    # transformers loads some generation settings that it refuses to save: the file is copied.
     merged.generation_config = GenerationConfig.from_model_config(merged.config)
     merged.save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
     settings = _base_file(origin, "generation_config.json")
     if settings is not None:
         shutil.copyfile(settings, folder / settings.name)
-    if origin.folder is not None:  # a model's own code, if it brings any
+    if origin.folder is not None:  # Python code of the model
         for code in origin.folder.glob("*.py"):
             shutil.copyfile(code, folder / code.name)
 
@@ -149,10 +154,10 @@ def _base_file(origin: BaseIdentity, name: str) -> Path | None:
 
 
 def _finish(folder: Path) -> int:
-    """Flushes every file, for the user alone; gives their bytes."""
-    size = 0
+    """Flush every file, readable by the user alone; return their bytes."""
+    total = 0
     for file in folder.iterdir():
         file.chmod(atomic.PRIVATE)
         atomic.sync_file(file)
-        size += file.stat().st_size
-    return size
+        total += file.stat().st_size
+    return total

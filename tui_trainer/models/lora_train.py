@@ -1,4 +1,4 @@
-"""Attaching LoRA to a base, and saving an adapter in PEFT's own format."""
+"""Attaching LoRA to a base for training, and saving the adapter in PEFT's format."""
 
 from __future__ import annotations
 
@@ -24,28 +24,26 @@ from tui_trainer.models.tied_weights import untie
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
-_HEADS = ("score", "classifier")  # what PEFT takes for a classifier's head
-
-
-_FIRST = "_tui_trainer_first"  # where a model keeps the values that PiSSA began with
-# What belongs into the file of a model's adapter.
+_HEADS = ("score", "classifier")  # names that PEFT treats as a classifier's head
+_INITIAL = "_tui_trainer_first"  # attribute of a model with the initial values of PiSSA
+# The saved parameters of each model, by PEFT's names.
 _PARAMETERS: WeakKeyDictionary[nn.Module, dict[str, nn.Parameter]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
 class SavedAdapter:
-    """An adapter's tensors under PEFT's names, copied to the CPU, and its configuration."""
+    """A copy of an adapter."""
 
-    tensors: dict[str, torch.Tensor]
+    tensors: dict[str, torch.Tensor]  # on the CPU, by PEFT's names
     config: LoraConfig
 
 
 def attach(base: Any, lora: LoraSettings) -> Any:
-    """`base` wrapped by PEFT with fresh LoRA weights in fp32; only those are trainable, and of a
-    classifier its head and whatever else its files lack.
+    """Return `base` wrapped by PEFT with new LoRA weights in fp32. Only those are trainable, and
+    the parts of a classifier that are missing from its files, such as the head.
 
-    Uses torch's global random state. Raises `UserError` for targets that the base lacks and
-    for a rank that is no lower than the layers it is to stand in for.
+    Uses torch's global random state. Raises `UserError` for targets that the base does not have,
+    and for a rank above the dimensions of a layer.
     """
     targets = lora.target_modules
     new = getattr(base, NEW_PARTS, None)
@@ -65,34 +63,34 @@ def attach(base: Any, lora: LoraSettings) -> Any:
     )
     layers = _layers(base, targets, new or ())
     _check_ranks(layers, lora)
-    if lora.init == "pissa":  # it takes its first update out of the base, from those layers only
+    if lora.init == "pissa":  # it subtracts the initial update from the weights of these layers
         untie(base, layers)
     try:
         model: Any = get_peft_model(base, config)
     except ValueError as error:
         raise UserError(f"lora.target_modules = {targets!r}: {_first_sentence(error)}") from error
-    for parameter in trainable(model).values():  # a new head has the base's type
+    for parameter in trainable(model).values():  # a new head is in the base's type
         parameter.data = parameter.data.float()
     if lora.init == "pissa":
-        setattr(model, _FIRST, copy_adapter(model, "").tensors)
+        setattr(model, _INITIAL, copy_adapter(model, "").tensors)
     return model
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Name -> parameter of everything that is trained, in a fixed order."""
+    """Return the trained parameters by name, in a fixed order."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def save_adapter(model: Any, folder: Path, base_reference: str) -> None:
-    """Writes `adapter_model.safetensors` and `adapter_config.json` into `folder`, as an adapter
-    of the base as it was: one that PiSSA began is converted, to twice the rank."""
+    """Write `adapter_model.safetensors` and `adapter_config.json` into `folder`, as an adapter of
+    the unchanged base: one initialised by PiSSA is converted, to twice the rank."""
     saved = copy_adapter(model, base_reference)
-    first: dict[str, torch.Tensor] | None = getattr(model, _FIRST, None)
-    write_adapter(saved if first is None else _less(saved, first), folder)
+    initial: dict[str, torch.Tensor] | None = getattr(model, _INITIAL, None)
+    write_adapter(saved if initial is None else _subtract_initial(saved, initial), folder)
 
 
 def copy_adapter(model: Any, base_reference: str) -> SavedAdapter:
-    """A copy of the adapter as it is now, which further training does not change."""
+    """Return a copy of the adapter, which further training does not change."""
     tensors = {
         name: value.detach().to("cpu", copy=True).contiguous()
         for name, value in _saved_parameters(model).items()
@@ -103,23 +101,23 @@ def copy_adapter(model: Any, base_reference: str) -> SavedAdapter:
 
 
 def write_adapter(saved: SavedAdapter, folder: Path) -> None:
-    """Writes a copied adapter in PEFT's own format."""
+    """Write a copied adapter in PEFT's format."""
     save_file(saved.tensors, folder / WEIGHTS, metadata={"format": "pt"})
     saved.config.save_pretrained(str(folder))
     _sort_targets(folder / CONFIG)
 
 
-def _less(saved: SavedAdapter, first: dict[str, torch.Tensor]) -> SavedAdapter:
-    """The saved update less the first one, as one of twice the rank: B A - B0 A0 is the product
-    of (B, -B0) and (A, A0). DoRA's magnitudes and a classifier's head stay as they are."""
+def _subtract_initial(saved: SavedAdapter, initial: dict[str, torch.Tensor]) -> SavedAdapter:
+    """Return the saved update minus the initial one, with twice the rank: B A - B0 A0 is the
+    product of (B, -B0) and (A, A0). DoRA's magnitudes and a classifier's head stay unchanged."""
     tensors = dict(saved.tensors)
     for name, value in saved.tensors.items():
         if ".lora_A." in name or ".lora_embedding_A" in name:
-            tensors[name] = torch.cat([value, first[name]], dim=0)
+            tensors[name] = torch.cat([value, initial[name]], dim=0)
         elif ".lora_B." in name or ".lora_embedding_B" in name:
-            tensors[name] = torch.cat([value, -first[name]], dim=1)
+            tensors[name] = torch.cat([value, -initial[name]], dim=1)
     config = copy.copy(saved.config)
-    growth = 2**0.5 if config.use_rslora else 2  # the scale stays what it was
+    growth = 2**0.5 if config.use_rslora else 2  # keeps the scale
     config.r, config.lora_alpha = 2 * config.r, growth * config.lora_alpha  # type: ignore[assignment]
     config.rank_pattern = {name: 2 * rank for name, rank in (config.rank_pattern or {}).items()}
     config.alpha_pattern = {
@@ -130,28 +128,31 @@ def _less(saved: SavedAdapter, first: dict[str, torch.Tensor]) -> SavedAdapter:
 
 
 def load_weights(model: Any, tensors: dict[str, torch.Tensor]) -> None:
-    """Puts an adapter's saved tensors into the attached adapter, every name and shape checked.
+    """Copy an adapter's saved tensors into the attached adapter.
 
-    Raises `UserError` where the two do not match exactly.
+    Raises `UserError` where names or shapes do not match exactly.
     """
     own = _saved_parameters(model)
     if own.keys() != tensors.keys():
-        odd = sorted(own.keys() ^ tensors.keys())[0]
-        raise UserError(f"the saved adapter does not fit this base and job: {odd} is in one only")
+        missing = sorted(own.keys() - tensors.keys())
+        reason = f"it has no {missing[0]}"
+        if not missing:
+            reason = f"it has an unknown {sorted(tensors.keys() - own.keys())[0]}"
+        raise UserError(f"the saved adapter does not fit this base and job: {reason}")
     with torch.no_grad():
         for name, parameter in own.items():
             if parameter.shape != tensors[name].shape:
                 raise UserError(
-                    f"the saved adapter does not fit: {name} is {list(tensors[name].shape)}, "
-                    f"{list(parameter.shape)} is needed"
+                    "the saved adapter does not fit this base and job: the shape of "
+                    f"{name} is {list(tensors[name].shape)}, {list(parameter.shape)} is needed"
                 )
             parameter.copy_(tensors[name])
 
 
 def _saved_parameters(model: Any) -> dict[str, nn.Parameter]:
-    """Everything that is trained, by PEFT's names in an adapter's file: what PEFT itself saves
-    but for a targeted output layer's or embedding's frozen weights, which are the base's. The
-    model is walked the first time only, since training waits for a checkpoint's copy."""
+    """Return the trained parameters by PEFT's names. PEFT itself also saves the frozen weights of a
+    targeted output layer or embedding, which belong to the base. The result is cached, since
+    training waits while a checkpoint is copied."""
     known = _PARAMETERS.get(model)
     if known is None:
         adapter = model.active_adapter
@@ -161,16 +162,18 @@ def _saved_parameters(model: Any) -> dict[str, nn.Parameter]:
 
 
 def _saved_name(name: str, adapter: str) -> str:
-    """A parameter's name as PEFT writes it."""
+    """Return a parameter's name in PEFT's files."""
     name = name.replace(f".lora_magnitude_vector.{adapter}.weight", ".lora_magnitude_vector")
     name = name.replace(f".modules_to_save.{adapter}.", ".").replace(f".{adapter}.", ".")
-    return name.removesuffix(f".{adapter}")  # of an embedding, whose updates are no layers
+    return name.removesuffix(
+        f".{adapter}"
+    )  # of an embedding, whose updates are parameters, not layers
 
 
 def read_weights(folder: Path, lora: LoraSettings) -> dict[str, torch.Tensor]:
-    """An adapter's tensors, to continue it with `lora`'s shape.
+    """Read the tensors of an adapter that training with the settings `lora` continues.
 
-    Raises `UserError` where it is no whole LoRA of the same rank and scale.
+    Raises `UserError` for a file that cannot be read, and for another rank, scale or kind.
     """
     try:
         config = json.loads((folder / CONFIG).read_text())
@@ -183,22 +186,23 @@ def read_weights(folder: Path, lora: LoraSettings) -> dict[str, torch.Tensor]:
             f"{config.get('lora_alpha')}; set lora.rank and lora.alpha to these to continue it"
         )
     shape = {"use_rslora": lora.rslora, "use_dora": lora.dora}
-    odd = next((key for key, value in shape.items() if bool(config.get(key)) != value), None)
-    if odd is not None or lora.init == "pissa":
-        word = "init" if odd is None else odd.removeprefix("use_")
+    other = next((key for key, value in shape.items() if bool(config.get(key)) != value), None)
+    if other is not None or lora.init == "pissa":
+        setting = "init" if other is None else other.removeprefix("use_")
         raise UserError(
-            f"the adapter in {folder} cannot be continued with another lora.{word}: change it"
+            f"the adapter in {folder} cannot be continued with this lora.{setting}; change "
+            f"lora.{setting}"
         )
     return tensors
 
 
 def _whole(alpha: float) -> Any:
-    """PEFT writes a whole number as one."""
+    """Return a whole number as an integer, as PEFT writes it."""
     return int(alpha) if alpha == int(alpha) else alpha
 
 
 def _sort_targets(file: Path) -> None:
-    """PEFT keeps targets in a set, whose order changes from process to process."""
+    """Sort the target modules: PEFT keeps them in a set, whose order varies between processes."""
     values = json.loads(file.read_text())
     if isinstance(values.get("target_modules"), list):
         values["target_modules"].sort()
@@ -206,7 +210,7 @@ def _sort_targets(file: Path) -> None:
 
 
 def _layers(base: Any, targets: str | list[str], new: Sequence[str]) -> dict[str, int]:
-    """The layers that will carry an adapter, and the smaller of each one's two dimensions."""
+    """Return the layers that get an adapter, and the smaller of each one's two dimensions."""
     head = base.get_output_embeddings()
     return {
         name: min(module.in_features, module.out_features)
@@ -219,18 +223,18 @@ def _layers(base: Any, targets: str | list[str], new: Sequence[str]) -> dict[str
 
 
 def _check_ranks(layers: dict[str, int], lora: LoraSettings) -> None:
-    """Raises `UserError` for a rank above a layer's dimensions, and for a pattern that fits no
-    layer, which PEFT would pass over in silence."""
+    """Raise `UserError` for a rank above a layer's dimensions, and for a pattern that matches no
+    layer, which PEFT would ignore."""
     if not layers:
-        return  # PEFT says why
+        return  # PEFT raises an error
     for setting in ("rank_pattern", "alpha_pattern"):
         keys = list(getattr(lora, setting))
         unused = set(keys) - {get_pattern_key(keys, name) for name in layers}
         if unused:
             ends = ", ".join(sorted({name.rpartition(".")[2] for name in layers}))
             raise UserError(
-                f"lora.{setting}: {sorted(unused)[0]!r} fits no layer that carries an adapter; "
-                f"such layers end in: {ends}"
+                f"lora.{setting}: {sorted(unused)[0]!r} matches no layer that gets an adapter; "
+                f"the names of these layers end in: {ends}"
             )
     patterns = lora.rank_pattern
     for name, size in sorted(layers.items(), key=lambda layer: layer[1]):

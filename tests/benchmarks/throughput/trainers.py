@@ -78,7 +78,7 @@ def ours(base: str, rows: Path, steps: int, batch: int, precision: str, work: Pa
     assert info is not None
     session = setup.prepare(folder, info, report, CommandSource(folder), None)
     clock, records = Clock(), []
-    told, done = report.train_steps, step_records.finished
+    told, done = report.train_steps, step_records.record_step
 
     def listen(rows: Any, *rest: Any) -> None:
         told(rows, *rest)
@@ -89,7 +89,7 @@ def ours(base: str, rows: Path, steps: int, batch: int, precision: str, work: Pa
         clock.read()
 
     object.__setattr__(report, "train_steps", listen)
-    object.__setattr__(step_records, "finished", finished)
+    object.__setattr__(step_records, "record_step", finished)
     assert torch.get_num_threads() == 1
     loop.train(session)
     report.close()

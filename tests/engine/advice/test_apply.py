@@ -1,4 +1,4 @@
-"""The engine's advisor: what it says while training, what a replay says, and acting on it."""
+"""The engine's advisor: its advice during training equals a replay, and is applied."""
 
 from __future__ import annotations
 
@@ -106,9 +106,7 @@ def test_applying_goes_smoothly_keeps_the_schedule_and_survives_a_kill(
     assert {step: after[step] for step in before} == before
 
 
-def test_what_is_muted_is_not_said_again(
-    make_run: MakeRun, run_engine: Engine, at_step: At
-) -> None:
+def test_muted_advice_is_not_repeated(make_run: MakeRun, run_engine: Engine, at_step: At) -> None:
     folder = make_run(training=TRAINING)
     at_step(BREAK, "set-lr", learning_rate=0.6)
     for kind in TOO_HIGH:
@@ -128,7 +126,7 @@ def test_what_is_muted_is_not_said_again(
 def test_urgent_advice_applies_itself_within_bounds_and_the_same_after_a_resume(
     make_run: MakeRun, run_engine: Engine, at_step: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where no checkpoint is old enough to go back to, the rate is lowered on the way."""
+    """Without an old enough checkpoint the rate is lowered without a rollback."""
     monkeypatch.setattr(checkpoints, "newest_up_to", lambda run, step: None)
     advisor = {"auto_apply": True, "min_learning_rate": 0.05, "max_changes": 1}
     folder = make_run(training=TRAINING, advisor=advisor)

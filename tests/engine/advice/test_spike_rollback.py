@@ -1,4 +1,4 @@
-"""A run whose loss spikes: left alone where it passes, taken back where it stays."""
+"""Loss spikes: ignored where they pass, rolled back where they last."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def sharp(make_run: MakeRun, tiny_base: Path, tmp_path: Path) -> MakeRun:
 
 @pytest.fixture
 def bad_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
-    """Spoils the rows of some steps: every token is another one."""
+    """Damage the examples of some steps: every token is replaced by another."""
     original = BatchPlan.examples
 
     def spoil(first: int = FIRST, last: int = LAST) -> None:
@@ -78,7 +78,7 @@ def bad_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
 
 
 def kept_high(folder: RunFolder) -> list[str]:
-    """What the run said of a spike for which nothing is done any more."""
+    """The warnings of a run about a spike without a rollback."""
     warnings = [event.message for event in folder.events() if event.kind == "warning"]
     return [words for words in warnings if words.startswith("the loss stays high")]
 
@@ -90,7 +90,7 @@ def same_bits(one: RunFolder, other: RunFolder) -> bool:
 
 
 def replayed(folder: RunFolder, capsys: Capture) -> list[Advice]:
-    """What `runs advise` says of the run's file."""
+    """The advice that `runs advise` gives for the run."""
     capsys.readouterr()
     assert cli.main(["runs", "advise", str(folder.metrics_file), "--history", "--json"]) == 0
     return msgspec.json.decode(capsys.readouterr().out, type=list[Advice])
@@ -217,7 +217,7 @@ def spike(good: int | None = 99, rate: float = 1e-3) -> Advice:
 
 
 def session_at(folder: RunFolder, losses: list[float], **settings: Any) -> Any:
-    """What the decision looks at, with the losses of steps 100 on."""
+    """A session with what the decision depends on: the losses from step 100 on."""
     said: list[str] = []
     return SimpleNamespace(
         folder=folder,
@@ -227,7 +227,7 @@ def session_at(folder: RunFolder, losses: list[float], **settings: Any) -> Any:
         writer=SimpleNamespace(wait=lambda: None),
         report=SimpleNamespace(event=lambda kind, step, words, detail: said.append(words)),
         said=said,
-        going_back=None,
+        pending_rollback=None,
     )
 
 
@@ -259,12 +259,12 @@ def test_the_checkpoint_before_a_spike_is_kept_while_it_stands(tmp_path: Path) -
         ({}, "there is no checkpoint from before step 100"),
         (
             {"min_learning_rate": 1e-3},
-            "the advisor's bounds forbid changing the learning rate 0.001 to 0.5 times it",
+            "the advisor's bounds forbid changing the learning rate 1e-3 to 0.5 times that",
         ),
         ({"max_changes": 0}, None),
     ],
 )
-def test_why_it_does_not_go_back_is_said_once(
+def test_the_reason_against_a_rollback_is_logged_once(
     tmp_path: Path, settings: dict[str, Any], said: str | None
 ) -> None:
     session = session_at(RunFolder(tmp_path), [3.0, 2.9, 2.9, 2.9, 2.9], **settings)
@@ -272,4 +272,4 @@ def test_why_it_does_not_go_back_is_said_once(
     spike_rollback.act(session)
     words = f"the loss stays high after the spike at step 100, but {said}"
     assert session.said == ([] if said is None else [words])
-    assert session.going_back is None and session.state.changes == 0
+    assert session.pending_rollback is None and session.state.changes == 0

@@ -1,4 +1,4 @@
-"""`python -m tests.engine.checkpoints.killed_engine RUN_DIR PLACE`: the engine, killed at one.
+"""`python -m tests.engine.checkpoints.killed_engine RUN_DIR PLACE`: the engine, killed at PLACE.
 
 A real SIGKILL: nothing is flushed, nothing is cleaned up.
 """
@@ -17,7 +17,7 @@ def die() -> None:
 
 
 def at(owner: Any, name: str, call: int, *, after: bool = False) -> None:
-    """Dies at the `call`-th call of a function, before it or after it."""
+    """Kill the process at the `call`-th call of a function, before it or after it."""
     original: Callable[..., Any] = getattr(owner, name)
     calls = 0
 
@@ -50,11 +50,11 @@ def while_evaluating() -> None:
 
 
 def while_paused() -> None:
-    """Paused between two steps, and dead a little later."""
+    """Kill the process while it is paused between two steps."""
     from tui_trainer.contracts.run import Command
     from tui_trainer.engine.state.command_source import CommandSource
 
-    original, calls = CommandSource.take, 0
+    original, calls = CommandSource.new_commands, 0
 
     def watched(control: CommandSource) -> list[Command]:
         nonlocal calls
@@ -64,7 +64,7 @@ def while_paused() -> None:
         more = [Command(id="pause", time=0.0, command="pause")] if calls == 12 else []
         return original(control) + more
 
-    setattr(CommandSource, "take", watched)  # noqa: B010
+    setattr(CommandSource, "new_commands", watched)  # noqa: B010
 
 
 def places() -> dict[str, Callable[[], None]]:
@@ -98,6 +98,6 @@ if __name__ == "__main__":
     from tui_trainer.engine.state import command_source
 
     setup.usable_threads = lambda: 1
-    command_source.LOOK_SECONDS = 0.0
+    command_source.POLL_SECONDS = 0.0
     places()[sys.argv[2]]()
     sys.exit(main([sys.argv[1]]))

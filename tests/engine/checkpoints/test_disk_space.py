@@ -1,4 +1,4 @@
-"""A disk that fills up: checkpoints stop cleanly, training goes on, and both are said once."""
+"""Checkpoints on a full disk: they stop, training continues, and both are logged once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FULL, EMPTY = 1 << 20, 1 << 40
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """What the disk has free each time that a checkpoint asks; the last answer stands."""
+    """Fake the free disk space of each check; the last value is repeated."""
     answers: list[int] = []
 
     def free(_: Any) -> int:
@@ -143,10 +143,10 @@ def test_what_a_checkpoint_needs_is_about_what_it_takes(
     size = sum(
         file.stat().st_size for file in checkpoints.list_checkpoints(folder)[-1][1].iterdir()
     )
-    assert size <= needed[-1] <= size + disk_space._BESIDE
+    assert size <= needed[-1] <= size + disk_space._OVERHEAD_BYTES
 
 
-def test_memory_that_runs_out_is_told_while_the_run_lives(
+def test_full_memory_is_logged_while_the_run_trains(
     make_run: MakeRun, run_engine: RunEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sampler, "_ram", lambda: (97, 100))
@@ -179,13 +179,13 @@ def outlook(need: int, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str | N
 
     def look(at: float, step: int, free: int) -> str | None:
         session.state.step = step
-        alarm = seen.look(HardwareSample(time=at, disk_free=free))
+        alarm = seen.observe(HardwareSample(time=at, disk_free=free))
         return None if alarm is None else f"{alarm.opens}: {alarm.message}"
 
     return look
 
 
-def test_a_disk_that_will_be_full_before_the_next_checkpoint_is_told_ahead(
+def test_a_disk_too_full_for_the_next_checkpoint_is_logged_ahead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     look = outlook(100_000_000, monkeypatch)

@@ -1,4 +1,4 @@
-"""Killed at a named instant and resumed, a run of either task ends with the same bits."""
+"""A run killed at a certain point and resumed gives bit-exact results, for both tasks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from tests.engine.checkpoints.test_resume import assert_same
 from tui_trainer.engine import evaluate, loop
 from tui_trainer.engine.checkpoints import checkpoint
-from tui_trainer.engine.recovery import smaller_to_replay
+from tui_trainer.engine.recovery import pass_sizes_to_replay
 from tui_trainer.store.runs.run_folder import RunFolder
 
 MakeRun = Callable[..., RunFolder]
@@ -163,5 +163,5 @@ def test_memory_of_a_left_branch_is_not_replayed() -> None:
 
     rewound = Event(time=0, step=20, kind="resumed", detail={"rewound": True})
     events = [ran_out(10, 8), ran_out(30, 4), rewound, ran_out(25, 2)]
-    assert smaller_to_replay(events, 20) == [(25, "step", 2)]
-    assert smaller_to_replay(events, 0) == [(10, "step", 8), (25, "step", 2)]
+    assert pass_sizes_to_replay(events, 20) == [(25, "step", 2)]
+    assert pass_sizes_to_replay(events, 0) == [(10, "step", 8), (25, "step", 2)]

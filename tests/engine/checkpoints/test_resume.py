@@ -1,4 +1,4 @@
-"""Killed at any instant and resumed, a run ends with the very bits of one that never was."""
+"""A run killed at any time and resumed gives the bit-exact results of one that was not."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_learning_rate_set_after_the_last_checkpoint_survives_a_kill(
     assert all(after[key] == row for key, row in before.items())
 
 
-def test_damaged_and_unfinished_checkpoints_are_passed_over(
+def test_damaged_and_unfinished_checkpoints_are_skipped(
     make_run: Callable[..., RunFolder], run_engine: Callable[..., int], metrics: Metrics
 ) -> None:
     whole = make_run()
@@ -183,7 +183,7 @@ def stop_at(folder: RunFolder, run_engine: Callable[..., int], step: int) -> Non
     assert f"stopped at step {step} and saved" in state.message
 
 
-def test_stopped_and_resumed_is_the_same_run(
+def test_a_stopped_and_resumed_run_is_the_same(
     make_run: Callable[..., RunFolder], run_engine: Callable[..., int], metrics: Metrics
 ) -> None:
     whole = make_run()
@@ -195,7 +195,7 @@ def test_stopped_and_resumed_is_the_same_run(
     assert_same(whole, parts, metrics)
 
 
-def test_data_that_changed_is_noticed_on_resume(
+def test_changed_data_is_detected_on_resume(
     make_run: Callable[..., RunFolder], run_engine: Callable[..., int]
 ) -> None:
     folder = make_run()
@@ -210,7 +210,7 @@ def test_data_that_changed_is_noticed_on_resume(
     assert "changed since the run started" in folder.events()[-1].message
 
 
-def test_rates_of_a_left_branch_are_not_replayed() -> None:
+def test_rates_of_undone_steps_are_not_replayed() -> None:
     from tui_trainer.contracts.run import Event
 
     def rate(step: int, value: float) -> Event:

@@ -1,4 +1,4 @@
-"""A run that goes back by itself: what it leaves behind, and that a kill changes nothing."""
+"""Automatic rollbacks: the files afterwards, and the same result after a kill."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def weights(folder: RunFolder) -> dict[str, Any]:
     return load_file(folder.adapter_dir / "adapter_model.safetensors")
 
 
-def test_a_diverging_run_goes_back_and_ends_as_if_nothing_had_been(
+def test_a_diverging_run_is_rolled_back_and_ends_well(
     make_run: MakeRun, run_engine: Engine, at_step: At, capsys: Capture
 ) -> None:
     good = make_run(training=TRAINING)
@@ -70,10 +70,10 @@ def test_a_diverging_run_goes_back_and_ends_as_if_nothing_had_been(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kill", [BREAK + 3, BREAK + 20])
-def test_killed_around_a_roll_back_it_ends_with_the_same_bits(
+def test_a_run_killed_near_a_rollback_gives_the_same_result(
     make_run: MakeRun, run_engine: Engine, at_step: At, kill: int
 ) -> None:
-    """Killed before it goes back, and on the way that it then took."""
+    """Killed before the rollback, and in the steps after it."""
     whole = make_run(training=TRAINING, advisor=AUTO)
     at_step(BREAK, "set-lr", learning_rate=0.6)
     assert run_engine(whole) == 0
@@ -91,14 +91,14 @@ def test_killed_around_a_roll_back_it_ends_with_the_same_bits(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["_save", "_scale"])
-def test_killed_on_the_way_back_it_goes_there_again(
+def test_a_run_killed_during_a_rollback_repeats_it(
     make_run: MakeRun,
     run_engine: Engine,
     at_step: At,
     monkeypatch: pytest.MonkeyPatch,
     place: str,
 ) -> None:
-    """Between two steps of going back: what is on the disk then leads to the same run."""
+    """Between two parts of the rollback: the files then lead to the same result."""
     whole = make_run(training=TRAINING, advisor=AUTO)
     at_step(BREAK, "set-lr", learning_rate=0.6)
     assert run_engine(whole) == 0
@@ -116,10 +116,10 @@ def test_killed_on_the_way_back_it_goes_there_again(
     assert rows_that_stand(folder) == rows_that_stand(whole)
 
 
-def test_what_stands_is_what_a_replay_says(
+def test_the_advice_after_a_rollback_equals_a_replay(
     make_run: MakeRun, run_engine: Engine, at_step: At, capsys: Capture
 ) -> None:
-    """The rate is raised twice; what is muted stays so on the new way."""
+    """The rate is raised twice; muted advice stays muted after the rollback."""
     folder = make_run(training=TRAINING, advisor=AUTO)
     at_step(BREAK, "set-lr", learning_rate=0.6)
     at_step(BREAK + 2, "mute", kind="gradient_explosion")
@@ -128,16 +128,16 @@ def test_what_stands_is_what_a_replay_says(
     assert run_engine(folder) == 0
     assert run_engine(folder) == 0
     assert len(rollbacks(folder)) == 2
-    assert said_live(folder) == said_again(folder, capsys)
-    assert "gradient_explosion" not in {advice.kind for advice in said_live(folder)}
+    assert live_advice(folder) == replayed_advice(folder, capsys)
+    assert "gradient_explosion" not in {advice.kind for advice in live_advice(folder)}
 
 
-def said_live(folder: RunFolder) -> list[Advice]:
+def live_advice(folder: RunFolder) -> list[Advice]:
     return list(read_events(folder.events()).reports)
 
 
-def said_again(folder: RunFolder, capsys: Capture) -> list[Advice]:
-    """What `runs advise` says of the run's file."""
+def replayed_advice(folder: RunFolder, capsys: Capture) -> list[Advice]:
+    """The advice that `runs advise` gives for the run."""
     capsys.readouterr()
     assert cli.main(["runs", "advise", str(folder.metrics_file), "--history", "--json"]) == 0
     out, words = capsys.readouterr()
@@ -147,7 +147,7 @@ def said_again(folder: RunFolder, capsys: Capture) -> list[Advice]:
 
 
 @pytest.mark.slow
-def test_a_start_that_learns_nothing_is_made_again_with_a_usual_rate(
+def test_a_run_that_learns_nothing_restarts_with_a_usual_rate(
     make_run: MakeRun, run_engine: Engine, at_step: At, capsys: Capture
 ) -> None:
     slow = {**TRAINING, "learning_rate": 1e-8, "max_steps": 120}
@@ -164,13 +164,13 @@ def test_a_start_that_learns_nothing_is_made_again_with_a_usual_rate(
     assert run_engine(again) == 130
     assert run_engine(again) == 0
     assert rows_that_stand(again) == rows_that_stand(folder)
-    assert said_live(again) == said_again(again, capsys)
+    assert live_advice(again) == replayed_advice(again, capsys)
 
 
-def test_a_lower_rate_that_does_not_help_is_given_back(
+def test_a_lower_rate_that_does_not_help_is_undone(
     make_run: MakeRun, run_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the rate, the loss is twice as high from a step on, as with wrong data."""
+    """From one step on the loss is twice as high at any rate, as with wrong data."""
 
     def worse(session: Any, done: Any) -> TrainRecord:
         record = original(session, done)
@@ -191,10 +191,10 @@ def test_a_lower_rate_that_does_not_help_is_given_back(
     assert rates[-1] > 2 * rates[61]
 
 
-def test_broken_weights_are_left_behind_before_the_run_would_end(
+def test_a_run_with_broken_weights_is_rolled_back_before_it_ends(
     make_run: MakeRun, run_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One step without numbers is skipped; at the second the weights are taken for broken."""
+    """One step that is not finite is skipped; at the second the weights count as broken."""
     broken: list[int] = []
 
     def spoilt(session: Any) -> Any:
@@ -215,10 +215,10 @@ def test_broken_weights_are_left_behind_before_the_run_would_end(
     assert run_engine(left) == 1
 
 
-def test_a_person_asks_for_the_way_back_while_it_trains(
+def test_a_user_requests_a_rollback_during_training(
     make_run: MakeRun, run_engine: Engine, at_step: At
 ) -> None:
-    """Without auto_apply nothing is done until somebody asks; a kill after it changes nothing."""
+    """Without auto_apply there is no rollback without a request, and a kill changes nothing."""
     folder = make_run(training=TRAINING)
     at_step(BREAK - 1, "rollback")
     at_step(BREAK, "set-lr", learning_rate=0.6)
@@ -239,7 +239,7 @@ def test_a_person_asks_for_the_way_back_while_it_trains(
     assert rows_that_stand(folder) == rows_that_stand(good)
 
 
-def test_where_no_checkpoint_is_old_enough_it_stays(
+def test_without_an_old_enough_checkpoint_there_is_no_rollback(
     make_run: MakeRun, run_engine: Engine, at_step: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "newest_up_to", lambda run, step: None)
@@ -252,10 +252,10 @@ def test_where_no_checkpoint_is_old_enough_it_stays(
 
 
 @pytest.mark.slow
-def test_the_last_good_checkpoint_stays_while_the_trouble_lasts(
+def test_the_last_good_checkpoint_is_kept_while_the_problem_lasts(
     make_run: MakeRun, run_engine: Engine, at_step: At
 ) -> None:
-    """However many were saved since, and whether or not the run goes back by itself."""
+    """For any number of later checkpoints, with and without automatic rollbacks."""
     training = {**TRAINING, "checkpoint_every": 4, "keep_checkpoints": 2, "eval_every": 0}
     folder = make_run(training=training)
     at_step(BREAK, "set-lr", learning_rate=0.6)
@@ -267,7 +267,9 @@ def test_the_last_good_checkpoint_stays_while_the_trouble_lasts(
     assert kept == [76, 80], "and is pruned when it is over"
 
 
-def test_pruning_spares_one_from_before(make_run: MakeRun, run_engine: Engine) -> None:
+def test_pruning_keeps_a_checkpoint_from_before_the_problem(
+    make_run: MakeRun, run_engine: Engine
+) -> None:
     training = {**TRAINING, "max_steps": 90, "checkpoint_every": 5, "keep_checkpoints": 2}
     folder = make_run(training={**training, "eval_every": 0}, advisor=AUTO)
     assert run_engine(folder) == 0

@@ -1,6 +1,6 @@
-"""`python -m tests.engine.data.pooled_engine RUN_DIR`: the engine, to which few rows are many.
+"""`python -m tests.engine.data.pooled_engine RUN_DIR`: the engine, using workers for few rows.
 
-Exit status 99 where it ended well and no worker had been asked.
+Exit status 99 where the run succeeded without workers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if __name__ == "__main__":
     from tui_trainer.engine.data import tokenizer_pool
 
     setup.usable_threads = lambda: 1
-    tokenizer_pool.LEAST, tokenizer_pool.CHUNK = 0, 200
+    tokenizer_pool.LEAST_CHARACTERS, tokenizer_pool.CHUNK_CHARACTERS = 0, 200
     started: list[tokenizer_pool.TokenizerPool] = []
     original = tokenizer_pool.TokenizerPool._start
 

@@ -1,4 +1,4 @@
-"""Rows that a local model writes: off by default, counted, marked, kept, never in validation."""
+"""Rows rewritten by a local model: off by default, counted, stored, never in validation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine import setup
 from tui_trainer.engine.data import augment
 from tui_trainer.engine.data.augment import Augmenter, Rewrites
-from tui_trainer.engine.data.row_formats import Message, Row
+from tui_trainer.engine.data.rows import Message, Row
 from tui_trainer.store import job_checks, jobs, paths
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -23,8 +23,8 @@ RunEngine = Callable[..., int]
 TRAINING = {"max_steps": 4, "eval_every": 0, "checkpoint_every": 2}
 
 
-def in_other_words(prompts: list[str]) -> list[str]:
-    """A model that says "in other words" before a question, and now and then nothing new."""
+def fake_answers(prompts: list[str]) -> list[str]:
+    """Answers of a model that puts "in other words" before a text; the first three are unusable."""
     texts = [prompt.rpartition("\n\n")[2] for prompt in prompts]
     bad = {0: "", 1: texts[1].upper(), 2: "so " * 500}
     return [bad.get(at, f"in other words, {text}") for at, text in enumerate(texts)]
@@ -32,21 +32,21 @@ def in_other_words(prompts: list[str]) -> list[str]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """Every order's prompts, answered by the model above."""
-    heard: list[list[str]] = []
+    """The prompts of every request to a fake model."""
+    requested: list[list[str]] = []
 
-    def writer_of(*_: Any) -> Callable[[str, list[str]], list[str] | None]:
-        def ask(model: str, prompts: list[str]) -> list[str] | None:
-            heard.append(prompts)
-            return in_other_words(prompts)
+    def make_rewriter(*_: Any) -> Callable[[str, list[str]], list[str] | None]:
+        def rewrite(model: str, prompts: list[str]) -> list[str] | None:
+            requested.append(prompts)
+            return fake_answers(prompts)
 
-        return ask
+        return rewrite
 
-    monkeypatch.setattr(setup, "writer_of", writer_of)
-    return heard
+    monkeypatch.setattr(setup, "make_rewriter", make_rewriter)
+    return requested
 
 
-def test_versions_are_counted_marked_kept_and_the_same_on_resume(
+def test_versions_are_counted_stored_and_the_same_on_resume(
     make_run: MakeRun, run_engine: RunEngine, asked: list[list[str]]
 ) -> None:
     plain = make_run(training=TRAINING)
@@ -84,16 +84,16 @@ def test_versions_are_counted_marked_kept_and_the_same_on_resume(
 
 
 def augmenter(
-    tmp_path: Path, ask: Callable[[str, list[str]], list[str] | None], **data: Any
+    tmp_path: Path, rewrite: Callable[[str, list[str]], list[str] | None], **data: Any
 ) -> Augmenter:
     (tmp_path / "t.jsonl").write_text('{"text": "a"}\n')
     values = {"data": {"train": "t.jsonl", "cache": False, **data}}
     job = jobs.check_job(values, tmp_path, "test")
 
-    def ended() -> None:
+    def raise_stopped() -> None:
         raise UserError("stopped by the user")
 
-    return Augmenter(job, tmp_path / "augmented.json", ask, ended)
+    return Augmenter(job, tmp_path / "augmented.json", rewrite, raise_stopped)
 
 
 TALK = Row(
@@ -119,7 +119,7 @@ def test_only_the_last_question_or_the_text_is_rewritten(tmp_path: Path) -> None
     assert labelled.where == "t line 2, rewritten" and report.method == "synonym"
 
 
-def test_no_version_says_what_a_held_out_row_says(tmp_path: Path) -> None:
+def test_a_version_equal_to_a_held_out_row_is_rejected(tmp_path: Path) -> None:
     held = Row((), "The  DOG", 1.0, "v line 1", "animal")
     make = augmenter(tmp_path, lambda _, p: ["the dog"] * len(p), augment="paraphrase")
     added, report = make([LABELLED], [held])
@@ -137,50 +137,50 @@ def test_no_version_says_what_a_held_out_row_says(tmp_path: Path) -> None:
         ("Who was it?", " \n", False),
     ],
 )
-def test_what_cannot_mean_the_same_is_thrown_away(
+def test_a_version_that_cannot_mean_the_same_is_rejected(
     before: str, after: str, used: bool, tmp_path: Path
 ) -> None:
     make = augmenter(tmp_path, lambda *_: [after], augment="paraphrase")
     assert bool(make([Row((), before, 1.0, "t line 1")], [])[0]) == used
 
 
-def test_back_translation_goes_there_and_back(tmp_path: Path) -> None:
-    heard: list[str] = []
+def test_back_translation_translates_into_the_pivot_language_and_back(tmp_path: Path) -> None:
+    requested: list[str] = []
 
-    def ask(_: str, prompts: list[str]) -> list[str]:
-        heard.extend(prompts)
+    def rewrite(_: str, prompts: list[str]) -> list[str]:
+        requested.extend(prompts)
         return ["le chat" if "into French" in p else "that cat" for p in prompts]
 
-    (row,), _ = augmenter(tmp_path, ask, augment="back-translation")([LABELLED], [])
+    (row,), _ = augmenter(tmp_path, rewrite, augment="back-translation")([LABELLED], [])
     assert row.text == "that cat"
-    assert "into French" in heard[0] and heard[0].endswith("\n\nthe cat")
-    assert "into English" in heard[1] and heard[1].endswith("\n\nle chat")
+    assert "into French" in requested[0] and requested[0].endswith("\n\nthe cat")
+    assert "into English" in requested[1] and requested[1].endswith("\n\nle chat")
 
 
-def test_a_stop_ends_the_writing(tmp_path: Path) -> None:
+def test_a_stop_command_ends_the_rewriting(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="stopped by the user"):
         augmenter(tmp_path, lambda *_: None, augment="paraphrase")([LABELLED], [])
 
 
 @pytest.mark.slow
-def test_a_real_model_writes_and_is_given_back(tiny_base: Path) -> None:
+def test_a_real_model_answers_prompts_that_fit(tiny_base: Path) -> None:
     import torch
 
-    heard: list[tuple[int, int]] = []
+    requested: list[tuple[int, int]] = []
 
-    def between(done: int, total: int) -> bool:
-        heard.append((done, total))
+    def on_progress(done: int, total: int) -> bool:
+        requested.append((done, total))
         return False
 
-    ask = augment.writer_of(torch.device("cpu"), torch.float32, False, between)
+    rewrite = augment.make_rewriter(torch.device("cpu"), torch.float32, False, on_progress)
     long = "x" * 2000  # more than the base reads
-    made = ask(str(tiny_base), ["Say this in other words.\n\nthe cat", long])
+    made = rewrite(str(tiny_base), ["Say this in other words.\n\nthe cat", long])
     assert made is not None and len(made) == 2 and made[1] == ""
-    assert heard[-1] == (1, 1)
-    assert made == ask(str(tiny_base), ["Say this in other words.\n\nthe cat", long])
+    assert requested[-1] == (1, 1)
+    assert made == rewrite(str(tiny_base), ["Say this in other words.\n\nthe cat", long])
 
 
-def test_what_it_costs_is_said_before(tmp_path: Path) -> None:
+def test_the_job_check_warns_of_the_cost_of_rewriting(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("text,label\na,x\nb,y\n")
     values: dict[str, Any] = {
         "task": "classification",

@@ -89,7 +89,7 @@ def test_a_template_that_rewrites_earlier_turns_is_refused(
         dataset(write_rows("t.jsonl", [{"messages": CHAT}]), strange)
 
 
-def test_long_rows_are_cut_and_told(write_rows: Callable[..., Path], tokenizer: Any) -> None:
+def test_long_rows_are_cut_and_reported(write_rows: Callable[..., Path], tokenizer: Any) -> None:
     file = write_rows(
         "t.jsonl",
         [{"question": "q", "answer": "x" * 100}, {"question": "y" * 100, "answer": "never seen"}],
@@ -150,13 +150,13 @@ def test_every_epoch_sees_every_example_once(
 
 
 def test_epochs_have_their_own_reproducible_order() -> None:
-    orders = [dataset_module.epoch_order(50, seed=1, epoch=e) for e in range(3)]
+    orders = [batching.epoch_order(50, seed=1, epoch=e) for e in range(3)]
     assert orders[0] != orders[1] != orders[2]
-    assert orders[1] == dataset_module.epoch_order(50, seed=1, epoch=1)
-    assert orders[1] != dataset_module.epoch_order(50, seed=2, epoch=1)
+    assert orders[1] == batching.epoch_order(50, seed=1, epoch=1)
+    assert orders[1] != batching.epoch_order(50, seed=2, epoch=1)
 
 
-def test_padding_counts_for_nothing() -> None:
+def test_padding_is_not_learned() -> None:
     import torch
 
     pair = [Example([5, 6, 7, 8], [0, 0, 1, 1], 2.0), Example([5, 6], [0, 1], 1.0)]
@@ -164,13 +164,13 @@ def test_padding_counts_for_nothing() -> None:
     assert padded.input_ids.tolist() == [[5, 6, 7, 8], [5, 6, 0, 0]]
     assert padded.attention_mask is not None and padded.segments is None
     assert padded.attention_mask.tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
-    assert padded.places.tolist() == [1, 2, 4]
-    beside = batching.collate(pair, pad_id=0, device=torch.device("cpu"), side_by_side=True)
+    assert padded.positions.tolist() == [1, 2, 4]
+    beside = batching.collate(pair, pad_id=0, device=torch.device("cpu"), packed=True)
     assert beside.input_ids.tolist() == [[5, 6, 7, 8, 5, 6]]
     assert beside.attention_mask is None and beside.segments is not None
     assert beside.segments.bounds.tolist() == [0, 4, 6]
     assert beside.segments.positions().tolist() == [[0, 1, 2, 3, 0, 1]]
-    assert beside.places.tolist() == [1, 2, 4]
+    assert beside.positions.tolist() == [1, 2, 4]
     for batch in (padded, beside):
         assert batch.targets.tolist() == [7, 8, 6]
         assert batch.weights.tolist() == [2.0, 2.0, 1.0]

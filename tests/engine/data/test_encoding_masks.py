@@ -1,4 +1,4 @@
-"""What is learned of a conversation, to the token, under three kinds of chat templates."""
+"""The learned tokens of a conversation, with three kinds of chat templates."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_llama_3(llama3_base: Path, shown: Callable[..., str]) -> None:
     )
 
 
-def test_mistral_and_a_template_that_opens_with_a_thought(
+def test_mistral_and_a_template_that_starts_answers_with_a_thought(
     tiny_base: Path, shown: Callable[..., str]
 ) -> None:
     tokenizer = copy.deepcopy(load_tokenizer(str(tiny_base)))

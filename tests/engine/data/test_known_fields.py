@@ -1,5 +1,5 @@
-"""Wrong answers are not taught: rows that cannot be taught rightly are left out, and fields that
-are not used are named, both with counts and places."""
+"""Rows that cannot be used for training, such as wrong answers, are left out, and unused fields are
+named, both with counts and locations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tui_trainer.contracts.data import DataReport, PartReport
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.data import dataset, known_fields, row_formats
 from tui_trainer.engine.data.example import Example
-from tui_trainer.engine.data.row_formats import Message
+from tui_trainer.engine.data.rows import Message, ReadRows
 from tui_trainer.models.base_model import load_tokenizer
 from tui_trainer.store import jobs
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -44,11 +44,11 @@ def talk(**last: Any) -> dict[str, Any]:
     return {"messages": [TALK[0], {**TALK[1], **last}]}
 
 
-def left_out(found: row_formats.ReadRows) -> dict[str, int]:
+def left_out(found: ReadRows) -> dict[str, int]:
     return {item.reason: item.rows for item in found.left_out}
 
 
-def unused(found: row_formats.ReadRows) -> dict[str, int]:
+def unused(found: ReadRows) -> dict[str, int]:
     return {item.field: item.rows for item in found.unused}
 
 
@@ -94,7 +94,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("row", "reason"), CASES, ids=lambda value: str(value)[:60])
-def test_a_row_that_cannot_be_taught_rightly_is_left_out(
+def test_a_row_that_cannot_be_used_is_left_out(
     row: dict[str, Any], reason: str, write_rows: WriteRows
 ) -> None:
     found = row_formats.read_rows([write_rows("t.jsonl", [GOOD, row, GOOD])])
@@ -127,7 +127,7 @@ def test_nothing_else_is_left_out(row: dict[str, Any], write_rows: WriteRows) ->
     assert len(found.found) == 1 and not found.left_out
 
 
-def test_numbers_are_marks_unless_the_column_holds_others(write_rows: WriteRows) -> None:
+def test_numbers_are_marks_unless_the_column_has_other_numbers(write_rows: WriteRows) -> None:
     marked = write_rows("marks.jsonl", [{**GOOD, "label": i % 2} for i in range(6)])
     found = row_formats.read_rows([marked])
     assert len(found.found) == 3 and not found.unused
@@ -141,7 +141,7 @@ def test_numbers_are_marks_unless_the_column_holds_others(write_rows: WriteRows)
     assert len(row_formats.read_rows([mixed]).found) == 1, "false is no class of an answer"
 
 
-def test_a_table_marks_as_lines_do(tmp_path: Path) -> None:
+def test_marks_in_a_table_equal_those_in_json_lines(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(
         "prompt,completion,label,history,weight,tools\n"
         "q,a,True,[],1,[]\nq,b,False,,1,\nq,c,true,,0,\nq,d,true,,,[1]\n"
@@ -172,7 +172,7 @@ def test_a_system_field_becomes_the_system_turn(
             assert not found.unused
 
 
-def test_a_system_turn_goes_before_a_system_field(write_rows: WriteRows) -> None:
+def test_a_system_turn_is_used_instead_of_a_system_field(write_rows: WriteRows) -> None:
     own = [{"role": "developer", "content": "Be kind."}, *TALK]
     values = [{"messages": own, "system": text} for text in ("Be brief.", "Be kind.")]
     found = row_formats.read_rows([write_rows("t.jsonl", values)])
@@ -241,9 +241,7 @@ def test_fields_that_are_not_used_are_counted_and_other_columns_named(
     assert found.columns == ["id", "source", "messages.name"]
 
 
-def test_names_of_columns_are_bounded_and_can_be_shown(
-    write_rows: WriteRows, tokenizer: Any
-) -> None:
+def test_names_of_columns_are_limited_and_printable(write_rows: WriteRows, tokenizer: Any) -> None:
     values = [{**GOOD, f"bell\x07{i:02}": 1, "x" * 100: 2} for i in range(70)]
     part = examples(tokenizer, write_rows("t.jsonl", values)).report.train
     assert len(part.columns) == 50 and part.more_columns == 21
@@ -252,7 +250,7 @@ def test_names_of_columns_are_bounded_and_can_be_shown(
     assert part.columns_text(2).endswith(" and 69 more")
 
 
-def test_classes_are_no_marks(write_rows: WriteRows) -> None:
+def test_classes_are_not_treated_as_marks(write_rows: WriteRows) -> None:
     values = [{"text": f"t{i}", "label": i % 2 == 0, "id": i} for i in range(4)]
     values.append({"text": "t", "label": True, "weight": 0})
     found = row_formats.read_rows([write_rows("t.jsonl", values)], labelled=True)
@@ -260,7 +258,7 @@ def test_classes_are_no_marks(write_rows: WriteRows) -> None:
     assert left_out(found) == {known_fields.NO_WEIGHT: 1} and found.columns == ["id"]
 
 
-def test_several_reasons_are_all_said_where_nothing_is_left(write_rows: WriteRows) -> None:
+def test_all_reasons_are_reported_where_no_row_remains(write_rows: WriteRows) -> None:
     values = [{**GOOD, "label": False}] * 4 + [{"messages": TALK, "tools": CALL}, {"text": " "}]
     with pytest.raises(UserError) as caught:
         row_formats.read_rows([write_rows("t.jsonl", values)])
@@ -289,7 +287,7 @@ BAD = st.sampled_from(
 
 @st.composite
 def bad_row(draw: st.DrawFn) -> dict[str, Any]:
-    """A row of any shape with an answer of w's, marked as wrong in some way."""
+    """A row of any format with an answer of w's that is marked as wrong."""
     wrong = "w" * draw(st.integers(2, 9))
     shape = draw(st.sampled_from([*SHAPES, {"text": "t"}]))
     if "messages" in shape:
@@ -322,7 +320,7 @@ def test_an_answer_that_is_marked_as_wrong_is_never_learned(
     assert sum(item.rows for item in part.left_out) + part.examples == part.rows
 
 
-def test_validation_rows_of_unknown_classes_are_counted_where_all_are(
+def test_validation_rows_of_unknown_classes_are_counted_as_left_out(
     write_rows: WriteRows, tokenizer: Any
 ) -> None:
     train = write_rows("t.jsonl", [{"text": f"t{i}", "label": "ab"[i % 2]} for i in range(4)])

@@ -1,4 +1,4 @@
-"""The same rows from every kind of file, from several files at once, and what is wrong in one."""
+"""Every file format gives the same rows, also several files together; bad files are reported."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.data import row_formats
+from tui_trainer.engine.data.rows import ReadRows
 from tui_trainer.store import job_checks, jobs
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -54,12 +55,12 @@ def write(file: Path, values: list[dict[str, Any]]) -> Path:
     return file
 
 
-def plain(found: row_formats.ReadRows) -> list[tuple[Any, ...]]:
+def plain(found: ReadRows) -> list[tuple[Any, ...]]:
     return [(row.messages, row.text, row.weight, row.label) for row in found.found]
 
 
 @pytest.mark.parametrize("suffix", [".json", ".csv", ".parquet"])
-def test_every_kind_of_file_holds_the_same_rows(suffix: str, tmp_path: Path) -> None:
+def test_every_file_format_gives_the_same_rows(suffix: str, tmp_path: Path) -> None:
     wanted = row_formats.read_rows([write(tmp_path / "t.jsonl", QUESTIONS)])
     found = row_formats.read_rows([write(tmp_path / f"t{suffix}", QUESTIONS)])
     assert plain(found) == plain(wanted) and found.found[4].weight == 2.0
@@ -79,7 +80,7 @@ def test_conversations_in_a_parquet_table_keep_their_masks(tmp_path: Path) -> No
     assert found.found[3].where == "t.parquet row 4"
 
 
-def test_a_table_of_several_shapes_leaves_columns_empty(tmp_path: Path) -> None:
+def test_empty_columns_of_a_table_with_several_row_formats_are_ignored(tmp_path: Path) -> None:
     mixed: list[dict[str, Any]] = [
         {"text": "all of it", "question": None, "answer": None, "prompt": None, "completion": None},
         {"text": None, "question": "q", "answer": "a", "prompt": None, "completion": None},
@@ -114,7 +115,7 @@ def test_a_list_of_files_of_all_kinds_trains(
     assert len(info.data_files) == 4
 
 
-def test_a_broken_table_is_one_sentence(tmp_path: Path) -> None:
+def test_a_broken_table_is_reported_in_one_sentence(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     file = tmp_path / "t.parquet"
     file.write_bytes(b"PAR1 no table")

@@ -1,4 +1,4 @@
-"""Rows that are empty, repeated, shared or too long: counted, told, and what was done."""
+"""Empty, duplicate, shared and long rows are counted and reported, and the split is disjoint."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def qa(question: str, answer: str = "yes") -> dict[str, object]:
     return {"question": question, "answer": answer}
 
 
-def test_everything_is_counted_and_told(write_rows: Callable[..., Path], tokenizer: Any) -> None:
+def test_duplicates_and_long_rows_are_counted_and_reported(
+    write_rows: Callable[..., Path], tokenizer: Any
+) -> None:
     train = write_rows(
         "train.jsonl",
         [
@@ -79,7 +81,7 @@ def test_everything_is_counted_and_told(write_rows: Callable[..., Path], tokeniz
     assert (dropped.report.repeats.dropped, dropped.report.train.examples) == (1, 4)
 
 
-def test_numbers_and_signs_make_a_difference_between_exact_rows(
+def test_rows_with_other_numbers_or_signs_are_not_exact_duplicates(
     write_rows: Callable[..., Path], tokenizer: Any
 ) -> None:
     file = write_rows("t.jsonl", [qa("a + b", "1"), qa("a - b", "1"), qa("a + B", "1")])
@@ -87,14 +89,14 @@ def test_numbers_and_signs_make_a_difference_between_exact_rows(
     assert (repeats.exact, repeats.dropped, repeats.near) == (0, 0, 2)
 
 
-def test_a_long_shared_system_turn_makes_no_duplicates(
+def test_a_shared_system_turn_does_not_make_duplicates(
     write_rows: Callable[..., Path], tokenizer: Any
 ) -> None:
     rows = [{"system": LONG, "question": q, "answer": q[::-1]} for q in ("north?", "tide?", "fog?")]
     assert dataset(tokenizer, write_rows("t.jsonl", rows)).report.repeats.near == 0
 
 
-def test_near_duplicates_are_those_that_comparing_all_pairs_finds() -> None:
+def test_near_duplicates_equal_those_of_comparing_all_pairs() -> None:
     chance = random.Random(5)
     words = [f"w{i}" for i in range(400)]
     texts = []
@@ -111,12 +113,14 @@ def test_near_duplicates_are_those_that_comparing_all_pairs_finds() -> None:
     parent = list(range(len(texts)))
     for one, other in itertools.combinations(range(len(texts)), 2):
         if near_duplicates._similarity(sets[one], sets[other]) >= near_duplicates.SIMILAR:
-            near_duplicates._join(parent, one, other)
-    assert groups == [near_duplicates._root(parent, i) for i in range(len(texts))]
+            near_duplicates._union(parent, one, other)
+    assert groups == [near_duplicates._find(parent, i) for i in range(len(texts))]
     assert 40 < len(set(groups)) < len(texts)
 
 
-def test_beyond_the_bound_only_exact_ones_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_above_the_limit_only_exact_duplicates_are_searched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(near_duplicates, "MOST_ROWS", 3)
     assert near_duplicates.near_groups(["a"] * 4) is None
 
@@ -126,7 +130,7 @@ def test_beyond_the_bound_only_exact_ones_are_looked_for(monkeypatch: pytest.Mon
     st.floats(0.05, 0.6),
     st.integers(0, 9),
 )
-def test_a_split_never_parts_a_group(groups: list[int], share: float, seed: int) -> None:
+def test_a_split_keeps_groups_together(groups: list[int], share: float, seed: int) -> None:
     chosen = split.hold_out(groups, share, seed)
     inside = {g for g, out in zip(groups, chosen, strict=True) if out}
     outside = {g for g, out in zip(groups, chosen, strict=True) if not out}
@@ -152,7 +156,7 @@ def test_duplicates_are_never_on_both_sides_of_the_split(
     assert splits[0] == splits[1] != splits[2]
 
 
-def test_a_run_tells_before_it_trains_and_refuses_other_data_on_resume(
+def test_a_run_reports_its_data_and_refuses_other_data_on_resume(
     make_run: Callable[..., RunFolder], run_engine: Callable[..., int], tmp_path: Path
 ) -> None:
     rows = [qa(f"what is {i}?", f"the cat {i}") for i in range(20)] + [
@@ -178,7 +182,7 @@ def test_a_run_tells_before_it_trains_and_refuses_other_data_on_resume(
     assert "the data has changed since the run started" in folder.events()[-1].message
 
 
-def test_every_class_gives_its_share_to_validation(
+def test_every_class_has_its_share_in_validation(
     write_rows: Callable[..., Path], tokenizer: Any
 ) -> None:
     sizes = {"often": 60, "seldom": 20, "rare": 10, "once": 1}
@@ -213,7 +217,7 @@ def test_every_class_gives_its_share_to_validation(
     ),
     st.floats(0.05, 0.6),
 )
-def test_a_split_by_class_never_parts_a_group(rows: list[tuple[int, str]], share: float) -> None:
+def test_a_split_by_class_keeps_groups_together(rows: list[tuple[int, str]], share: float) -> None:
     groups = [group for group, _ in rows]
     chosen = split.hold_out(groups, share, 1, [label for _, label in rows])
     inside = {g for g, out in zip(groups, chosen, strict=True) if out}

@@ -1,4 +1,4 @@
-"""Rows are tokenised once; what lies in the cache never changes what is trained."""
+"""Rows are tokenised once, and the content of the cache never changes the examples."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def load(write_rows: Callable[..., Path], tiny_base: Path) -> Callable[..., Dataset]:
-    """The data as a run would load it, with a tokenizer of its own."""
+    """Loads data as a run does, with a new tokenizer."""
 
     def go(rows: Rows, tokenizer: Any = None, **settings: Any) -> Dataset:
         values = {
@@ -55,9 +55,9 @@ def entries() -> list[Path]:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of the parts that were really tokenised."""
+    """The numbers of rows of the parts that were tokenised, not read from the cache."""
     made: list[int] = []
-    for name in ("_tokenise", "_tokenise_texts"):
+    for name in ("tokenise_rows", "tokenise_texts"):
         original = getattr(encoding, name)
 
         def watched(rows: Any, *rest: Any, original: Any = original) -> Any:
@@ -69,7 +69,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("rows", [QUESTIONS, TEXTS], ids=["conversations", "labelled"])
-def test_the_second_time_nothing_is_tokenised_and_all_is_the_same(
+def test_the_second_load_tokenises_nothing_and_gives_the_same_examples(
     rows: Rows, load: Callable[..., Dataset], calls: list[int]
 ) -> None:
     without = load(rows, max_length=32, cache=False)
@@ -80,13 +80,13 @@ def test_the_second_time_nothing_is_tokenised_and_all_is_the_same(
     second = load(rows, max_length=32)
     assert (second, second.from_cache, calls) == (without, True, [])
     assert all(type(i) is int for i in (*second.train[0].input_ids, *second.train[0].learned))
-    assert second.report.train.cut > 0, "what was cut is counted as before"
+    assert second.report.train.cut > 0, "rows that were cut are counted as before"
     assert {file.stat().st_mode & 0o777 for file in entries()} == {0o600}
     for folder in (paths.cache_dir(), paths.cache_dir() / "tokens"):
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_whatever_makes_a_difference_makes_another_entry(
+def test_every_difference_in_content_or_settings_makes_another_entry(
     load: Callable[..., Dataset], tiny_base: Path, calls: list[int]
 ) -> None:
     load(QUESTIONS)
@@ -109,7 +109,7 @@ def test_whatever_makes_a_difference_makes_another_entry(
         assert len(calls) == count * one, f"change {count - 1}"
 
 
-def test_a_damaged_entry_is_made_anew(load: Callable[..., Dataset], calls: list[int]) -> None:
+def test_a_damaged_entry_is_written_again(load: Callable[..., Dataset], calls: list[int]) -> None:
     whole = load(QUESTIONS)
     good = [file.read_bytes() for file in entries()]
     for damage in (b"", good[0][:-3], bytes([good[0][0] ^ 1]) + good[0][1:], good[0] + b"x"):
@@ -120,7 +120,7 @@ def test_a_damaged_entry_is_made_anew(load: Callable[..., Dataset], calls: list[
         assert [file.read_bytes() for file in entries()] == good
 
 
-def test_the_folder_is_bounded_and_the_longest_unused_go_first(
+def test_the_folder_is_bounded_and_the_least_recently_used_entries_go_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(token_cache, "MOST_BYTES", 250)
@@ -133,17 +133,17 @@ def test_the_folder_is_bounded_and_the_longest_unused_go_first(
     assert sorted(f.name for f in tmp_path.iterdir()) == ["a.tokens", "b.tokens", "somebody.else"]
 
 
-def test_a_folder_that_cannot_be_written_is_said_and_harmless(
+def test_a_folder_that_cannot_be_written_is_reported_and_harmless(
     load: Callable[..., Dataset],
 ) -> None:
     paths.cache_dir().parent.mkdir(parents=True, exist_ok=True)
     paths.cache_dir().write_text("in the way")
     found = load(QUESTIONS)
-    assert any("could not be kept" in notice for notice in found.notices)
+    assert any("cache cannot be written" in notice for notice in found.notices)
     assert found.train == load(QUESTIONS, cache=False).train
 
 
-def test_a_tokenizer_with_code_of_its_own_is_not_trusted_to_be_the_same(tiny_base: Path) -> None:
+def test_a_tokenizer_with_its_own_code_has_no_identity(tiny_base: Path) -> None:
     tokenizer = load_tokenizer(str(tiny_base))
     assert token_cache.identity(tokenizer) is not None
     own = type("Own", (type(tokenizer),), {"__module__": "somebody.code"})
@@ -151,7 +151,7 @@ def test_a_tokenizer_with_code_of_its_own_is_not_trusted_to_be_the_same(tiny_bas
     assert token_cache.identity(tokenizer) is None
 
 
-def test_a_template_that_tells_the_date_is_kept_for_a_day(
+def test_entries_of_a_template_with_the_date_are_valid_for_a_day(
     tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer = load_tokenizer(str(tiny_base))
@@ -163,20 +163,21 @@ def test_a_template_that_tells_the_date_is_kept_for_a_day(
     assert days[0] == days[1] != days[2]
 
 
-def test_a_run_says_that_its_tokens_were_there(
+def test_a_run_reports_that_its_tokens_came_from_the_cache(
     make_run: Callable[..., RunFolder], run_engine: Callable[..., int]
 ) -> None:
     settings = {"max_steps": 2, "eval_every": 0, "checkpoint_every": 0}
-    told = []
+    messages = []
     for _ in range(2):
         folder = make_run(training=settings)
         assert run_engine(folder) == 0
-        told += [event.message for event in folder.events() if event.kind == "data"]
-    assert not told[0].endswith("cache") and told[1] == f"{told[0]}; tokens from the cache"
+        messages += [event.message for event in folder.events() if event.kind == "data"]
+    assert not messages[0].endswith("cache")
+    assert messages[1] == f"{messages[0]}; tokens from the cache"
 
 
 @pytest.mark.slow
-def test_how_many_threads_tokenise_makes_no_difference(
+def test_the_number_of_tokenizer_threads_does_not_change_the_examples(
     write_rows: Callable[..., Path], tiny_base: Path
 ) -> None:
     """The tokenizer's own threads, before training; `data.workers` have none."""

@@ -1,4 +1,4 @@
-"""However many workers tokenise, the same comes out, and none is ever left over."""
+"""The tokens do not depend on the number of workers, and no worker outlives the pool."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine import dist_env
 from tui_trainer.engine.data import dataset, token_cache, tokenizer_pool
 from tui_trainer.engine.data.dataset import Dataset
-from tui_trainer.engine.data.token_cache import Tokens
 from tui_trainer.engine.data.tokenizer_pool import TokenizerPool
+from tui_trainer.engine.data.tokens import Tokens
 from tui_trainer.models.base_model import load_tokenizer
 from tui_trainer.store import jobs, paths
 
@@ -37,9 +37,9 @@ LABELLED: Rows = [{"text": f"the cat {i} {'x' * (i % 60)}", "label": i % 3} for 
 
 
 @pytest.fixture(autouse=True)
-def few_are_many(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(tokenizer_pool, "LEAST", 0)
-    monkeypatch.setattr(tokenizer_pool, "CHUNK", 300)
+def use_workers_for_few_rows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(tokenizer_pool, "LEAST_CHARACTERS", 0)
+    monkeypatch.setattr(tokenizer_pool, "CHUNK_CHARACTERS", 300)
     monkeypatch.setattr(token_cache, "LEAST_CHARACTERS", 1)
     yield
     assert not multiprocessing.active_children()
@@ -47,10 +47,10 @@ def few_are_many(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def load(write_rows: Callable[..., Path], tiny_base: Path) -> Load:
-    """The data as a run would load it."""
+    """Loads data as a run does."""
 
     def go(
-        rows: Rows, workers: int, *, between: Any = None, tokenizer: Any = None, **more: Any
+        rows: Rows, workers: int, *, on_progress: Any = None, tokenizer: Any = None, **more: Any
     ) -> Dataset:
         files = {"train": str(write_rows("t.jsonl", rows)), "val_split": 0.2, "max_length": 48}
         replay = {} if "label" in rows[0] else {"replay": str(write_rows("r.jsonl", TEXTS[:9]))}
@@ -59,27 +59,29 @@ def load(write_rows: Callable[..., Path], tiny_base: Path) -> Load:
             "task": "classification" if "label" in rows[0] else "causal-lm",
         }
         job = jobs.check_job(values, Path(), "test")
-        return dataset.load_dataset(job, tokenizer or load_tokenizer(str(tiny_base)), None, between)
+        return dataset.load_dataset(
+            job, tokenizer or load_tokenizer(str(tiny_base)), None, on_progress
+        )
 
     return go
 
 
 def kill_one(done: int, total: int) -> None:
-    """What the kernel does where memory runs out."""
+    """Kill a worker, as the kernel does where memory runs out."""
     for worker in multiprocessing.active_children()[:1]:
         worker.kill()
 
 
-def broken(rows: Any, tokenizer: Any, max_length: int) -> Tokens:
+def fail(rows: Any, tokenizer: Any, max_length: int) -> Tokens:
     raise ZeroDivisionError(f"{len(rows)} of {max_length}")
 
 
-def where_it_runs(rows: Any, tokenizer: Any, max_length: int) -> Tokens:
+def process_id_as_token(rows: Any, tokenizer: Any, max_length: int) -> Tokens:
     return Tokens([[os.getpid()] for _ in rows], [[1] for _ in rows], 0)
 
 
 @pytest.mark.parametrize("rows", [PAIRS + TURNS + TEXTS, LABELLED], ids=["all", "classes"])
-def test_three_workers_make_what_one_process_makes(rows: Rows, load: Load) -> None:
+def test_three_workers_give_the_tokens_of_one_process(rows: Rows, load: Load) -> None:
     alone, shared = load(rows, 0), load(rows, 3)
     assert shared == alone
     assert shared.report.fingerprint == alone.report.fingerprint
@@ -91,12 +93,14 @@ def test_three_workers_make_what_one_process_makes(rows: Rows, load: Load) -> No
 @pytest.mark.parametrize(
     "rows", [PAIRS, TURNS, TEXTS, LABELLED], ids=["pairs", "turns", "texts", "classes"]
 )
-def test_every_kind_of_row_comes_out_the_same(rows: Rows, workers: int, load: Load) -> None:
+def test_workers_give_the_same_tokens_for_every_kind_of_row(
+    rows: Rows, workers: int, load: Load
+) -> None:
     assert load(rows, workers) == load(rows, 0)
 
 
 @pytest.mark.slow
-def test_what_workers_made_is_found_by_one_process_and_the_other_way_round(load: Load) -> None:
+def test_workers_and_one_process_use_the_same_cache_entries(load: Load) -> None:
     made = load(TURNS, 2, cache=True)
     kept = {f.name: f.read_bytes() for f in (paths.cache_dir() / "tokens").iterdir()}
     found = load(TURNS, 0, cache=True)
@@ -108,7 +112,7 @@ def test_what_workers_made_is_found_by_one_process_and_the_other_way_round(load:
     assert load(TURNS, 2, cache=True).from_cache
 
 
-def test_the_first_row_refused_is_named_by_workers_as_by_one_process(
+def test_the_first_refused_row_is_reported_for_any_number_of_workers(
     load: Load, tiny_base: Path
 ) -> None:
     tokenizer = load_tokenizer(str(tiny_base))
@@ -117,61 +121,63 @@ def test_the_first_row_refused_is_named_by_workers_as_by_one_process(
     rows = [dict(row) for row in PAIRS]
     for number in (31, 44, 58):
         rows[number]["question"] = "bad"
-    said = []
+    errors = []
     for workers in (0, 2):
         with pytest.raises(UserError) as caught:
             load(rows, workers, tokenizer=tokenizer, val_split=None)
-        said.append((str(caught.value), caught.value.exit_status))
-    assert said[0] == said[1]
-    assert said[0][0].startswith("t.jsonl line 32: the base's chat template refuses")
+        errors.append((str(caught.value), caught.value.exit_status))
+    assert errors[0] == errors[1]
+    assert errors[0][0].startswith("t.jsonl line 32: the base's chat template refuses")
 
 
-def test_a_worker_that_is_killed_is_one_sentence(load: Load) -> None:
+def test_a_killed_worker_is_reported_in_one_sentence(load: Load) -> None:
     with pytest.raises(UserError, match=r"was killed by SIGKILL \(out of memory\?\); start") as e:
-        load(PAIRS * 40, 2, between=kill_one)
+        load(PAIRS * 40, 2, on_progress=kill_one)
     assert e.value.exit_status == 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
-def test_whoever_ends_the_work_ends_the_workers(workers: int, load: Load) -> None:
-    def told(done: int, total: int) -> None:
+def test_an_exception_of_the_progress_callback_ends_the_workers(workers: int, load: Load) -> None:
+    def stop(done: int, total: int) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        load(PAIRS * 40, workers, between=told)
+        load(PAIRS * 40, workers, on_progress=stop)
     assert not multiprocessing.active_children()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
-def test_what_nobody_thought_of_is_raised_as_ever(workers: int, tiny_base: Path) -> None:
+def test_an_unexpected_error_of_a_worker_is_raised(workers: int, tiny_base: Path) -> None:
     with (
-        TokenizerPool(load_tokenizer(str(tiny_base)), workers) as some,
+        TokenizerPool(load_tokenizer(str(tiny_base)), workers) as pool,
         pytest.raises(ZeroDivisionError, match="2 of 7"),
     ):
-        some.tokenise(broken, ["x", "y"], 7)
+        pool.tokenise(fail, ["x", "y"], 7)
 
 
-def test_few_rows_and_strange_tokenizers_stay_here(
+def test_few_rows_and_tokenizers_with_own_code_use_no_worker(
     tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = [[os.getpid()]] * 3
     tokenizer = load_tokenizer(str(tiny_base))
-    with TokenizerPool(tokenizer, 1) as some:
-        assert some.tokenise(where_it_runs, ["x"] * 3, 7).ids != here
-        monkeypatch.setattr(tokenizer_pool, "LEAST", 4)
-        assert some.tokenise(where_it_runs, ["x"] * 3, 7).ids != here, "it is there already"
-    with TokenizerPool(tokenizer, 1) as some:
-        assert some.tokenise(where_it_runs, ["x"] * 3, 7).ids == here
-    monkeypatch.setattr(tokenizer_pool, "LEAST", 0)
+    with TokenizerPool(tokenizer, 1) as pool:
+        assert pool.tokenise(process_id_as_token, ["x"] * 3, 7).ids != here
+        monkeypatch.setattr(tokenizer_pool, "LEAST_CHARACTERS", 4)
+        assert pool.tokenise(process_id_as_token, ["x"] * 3, 7).ids != here, (
+            "the worker runs already"
+        )
+    with TokenizerPool(tokenizer, 1) as pool:
+        assert pool.tokenise(process_id_as_token, ["x"] * 3, 7).ids == here
+    monkeypatch.setattr(tokenizer_pool, "LEAST_CHARACTERS", 0)
     tokenizer.__class__ = type("Own", (type(tokenizer),), {"__module__": "somebody.code"})
-    with TokenizerPool(tokenizer, 1) as some:
-        assert some.tokenise(where_it_runs, ["x"] * 3, 7).ids == here
+    with TokenizerPool(tokenizer, 1) as pool:
+        assert pool.tokenise(process_id_as_token, ["x"] * 3, 7).ids == here
 
 
 @pytest.mark.slow
-def test_workers_keep_the_tokenizers_advice_to_themselves(
+def test_workers_do_not_print_warnings_of_the_tokenizer(
     load: Load, tiny_base: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     tokenizer = load_tokenizer(str(tiny_base))
@@ -180,22 +186,22 @@ def test_workers_keep_the_tokenizers_advice_to_themselves(
     assert capfd.readouterr().err == ""
 
 
-def test_processes_that_train_together_share_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tokenizer_pool.own_share(8) == 8
+def test_the_processes_of_a_run_divide_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tokenizer_pool.workers_of_rank(8) == 8
     for name, value in zip(dist_env.VARIABLES, ("0", "8", "0", "4", "host", "29500"), strict=True):
         monkeypatch.setenv(name, value)
-    assert tokenizer_pool.own_share(8) == 8, "the leader reads first, alone"
+    assert tokenizer_pool.workers_of_rank(8) == 8, "the leader reads first, alone"
     monkeypatch.setenv("RANK", "3")
-    assert (tokenizer_pool.own_share(8), tokenizer_pool.own_share(3)) == (2, 0)
+    assert (tokenizer_pool.workers_of_rank(8), tokenizer_pool.workers_of_rank(3)) == (2, 0)
 
 
-def test_workers_have_the_signals_blocked_and_the_engine_has_not(tiny_base: Path) -> None:
+def test_signals_are_blocked_in_workers_and_not_in_the_engine(tiny_base: Path) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    with TokenizerPool(load_tokenizer(str(tiny_base)), 1) as some:
-        some.tokenise(where_it_runs, ["x"], 7)
+    with TokenizerPool(load_tokenizer(str(tiny_base)), 1) as pool:
+        pool.tokenise(process_id_as_token, ["x"], 7)
         (worker,) = multiprocessing.active_children()
         assert worker.pid is not None
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(worker.pid, number)
-        assert some.tokenise(where_it_runs, ["x"], 7).ids == [[worker.pid]]
+        assert pool.tokenise(process_id_as_token, ["x"], 7).ids == [[worker.pid]]
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before

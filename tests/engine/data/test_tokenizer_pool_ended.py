@@ -1,5 +1,5 @@
-"""A run whose rows are tokenised by workers: ended in every way, it leaves none behind, and goes
-on to the very bits of one that was not."""
+"""A run whose rows are tokenised by workers: no worker outlives it, however it ends, and it resumes
+with bit-exact results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LONG = {**TRAINING, "max_steps": 80, "eval_every": 20, "checkpoint_every": 9}
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """The engine to which few rows are many, in a session of its own."""
+    """Starts the engine that uses workers for few rows, in its own session."""
     started = []
 
     def go(folder: RunFolder) -> subprocess.Popen[bytes]:

@@ -1,4 +1,4 @@
-"""Two processes train what one would: the same losses, one run folder, steered as ever."""
+"""Two processes give the losses of one, with one run folder and the same commands."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NO_DROPOUT = {"rank": 4, "alpha": 8, "dropout": 0.0}  # its random numbers diffe
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """The engine in processes of its own, whose words go to `engine.log`; all end with the test."""
+    """Starts the engine in new processes, with output to `engine.log`; all end with the test."""
     started: list[subprocess.Popen[bytes]] = []
 
     def run(
@@ -99,7 +99,7 @@ def assert_close(one: RunFolder, two: RunFolder, metrics: Metrics) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_losses_of_one(
+def test_two_processes_give_the_losses_of_one(
     make_run: MakeRun, run_engine: Callable[..., int], start: Start, metrics: Metrics
 ) -> None:
     # 16 examples in steps of 5: an epoch's last step has one, and a process has nothing to do.
@@ -117,7 +117,7 @@ def test_two_processes_have_the_losses_of_one(
 
 
 @pytest.mark.slow
-def test_a_shared_base_has_the_losses_of_a_whole_one_and_carries_on_exactly(
+def test_a_sharded_base_gives_the_same_losses_and_resumes_exactly(
     make_run: MakeRun,
     run_engine: Callable[..., int],
     start: Start,
@@ -146,7 +146,7 @@ def test_a_shared_base_has_the_losses_of_a_whole_one_and_carries_on_exactly(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sharding", ["none", "fsdp"])
-def test_a_classifier_too(
+def test_two_processes_train_a_classifier(
     make_run: MakeRun,
     run_engine: Callable[..., int],
     start: Start,
@@ -174,7 +174,7 @@ def test_a_classifier_too(
 
 
 @pytest.mark.slow
-def test_paused_saved_slowed_stopped_and_carried_on_by_one(
+def test_commands_work_with_two_processes_and_one_resumes_the_run(
     make_run: MakeRun, start: Start, metrics: Metrics, wait_for: Wait
 ) -> None:
     folder = make_run(training={**LONG, "processes": 2})
@@ -199,11 +199,11 @@ def test_paused_saved_slowed_stopped_and_carried_on_by_one(
     obeyed(folder, "cancel")
     assert alone.wait(60) != 0
     warned = [event.message for event in folder.events() if event.kind == "warning"]
-    assert any("is of 2 training processes, now there are 1" in message for message in warned)
+    assert any("saved by 2 training processes and is resumed" in message for message in warned)
 
 
 @pytest.mark.slow
-def test_all_killed_and_resumed_it_is_the_same_run(
+def test_a_run_resumed_after_all_processes_were_killed_is_the_same(
     make_run: MakeRun, start: Start, metrics: Metrics, wait_for: Wait
 ) -> None:
     settings = {**SLOW_STEPS, "processes": 2}
@@ -227,7 +227,7 @@ def test_all_killed_and_resumed_it_is_the_same_run(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("leads", [False, True])
-def test_one_that_is_killed_ends_the_run_with_a_sentence(
+def test_a_killed_process_ends_the_run_with_a_reason(
     make_run: MakeRun, start: Start, wait_for: Wait, leads: bool
 ) -> None:
     folder = make_run(training={**LONG, "processes": 2})
@@ -253,7 +253,7 @@ def test_one_that_is_killed_ends_the_run_with_a_sentence(
 
 
 @pytest.mark.slow
-def test_bad_input_has_its_sentence_and_its_status(make_run: MakeRun, start: Start) -> None:
+def test_bad_input_is_reported_with_exit_status_2(make_run: MakeRun, start: Start) -> None:
     folder = make_run([{"nothing": "known"}], training={"processes": 2})
     assert start(folder).wait(120) == 2
     state = folder.state()
@@ -286,7 +286,7 @@ sys.exit(__main__.main(sys.argv[1:]))
 
 
 @pytest.mark.slow
-def test_trouble_of_one_is_met_by_all(
+def test_problems_of_one_process_are_handled_by_all(
     make_run: MakeRun,
     run_engine: Callable[..., int],
     start: Start,
@@ -315,7 +315,7 @@ def test_trouble_of_one_is_met_by_all(
 
 
 @pytest.mark.slow
-def test_of_two_machines_only_the_first_has_the_run_folder(
+def test_only_the_first_of_two_machines_writes_the_run_folder(
     make_run: MakeRun, start: Start, tmp_path: Path
 ) -> None:
     folder, elsewhere = make_run(training={"max_steps": 4}), RunFolder(tmp_path / "elsewhere")
@@ -350,7 +350,7 @@ sys.exit(__main__.main(sys.argv[1:]))
 
 
 @pytest.mark.slow
-def test_the_run_says_what_broke_another_process(
+def test_the_run_reports_the_error_of_another_process(
     make_run: MakeRun, start: Start, tmp_path: Path
 ) -> None:
     script = tmp_path / "broken.py"

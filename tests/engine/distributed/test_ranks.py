@@ -1,4 +1,4 @@
-"""Who of several processes does what, and that one alone hears nothing of it."""
+"""Ranks of several processes, and that a single process does not use them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from tui_trainer.engine.distributed import sharding
 from tui_trainer.engine.state import ranks
 
 
-def test_examples_are_dealt_by_tokens() -> None:
+def test_examples_are_shared_by_tokens() -> None:
     examples = [Example([0] * length, [1] * length, 1.0) for length in (9, 7, 6, 5, 4, 1)]
-    shares = [[len(e.input_ids) for e in share] for share in ranks.deal(examples, 2)]
+    shares = [[len(e.input_ids) for e in share] for share in ranks.share_examples(examples, 2)]
     assert shares == [[9, 5, 1], [7, 6, 4]]
-    assert ranks.deal(examples[:1], 3)[1:] == [[], []]
+    assert ranks.share_examples(examples[:1], 3)[1:] == [[], []]
 
 
 @pytest.mark.slow
-def test_a_run_of_one_process_loads_nothing_of_this() -> None:
+def test_a_run_of_one_process_does_not_import_torch_distributed() -> None:
     code = (
         "import sys; from tui_trainer.engine import __main__, loop, save_adapter, setup; "
         "from tui_trainer.engine.records import hardware_log; "
@@ -32,7 +32,7 @@ def test_a_run_of_one_process_loads_nothing_of_this() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_where_a_process_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rank_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in dist_env.VARIABLES:
         monkeypatch.delenv(name, raising=False)
     assert dist_env.process_rank() == dist_env.ProcessRank()
@@ -43,9 +43,9 @@ def test_where_a_process_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     assert dist_env.process_rank() == dist_env.ProcessRank()
 
 
-def test_processes_that_share_a_base_have_as_many_passes() -> None:
+def test_processes_of_a_sharded_base_have_the_same_number_of_passes() -> None:
     examples = [Example([0] * length, [1] * length, 1.0) for length in (40, 9, 8, 7, 6)]
-    passes, shares = [examples[:2], examples[2:4], examples[4:]], ranks.deal(examples, 2)
+    passes, shares = [examples[:2], examples[2:4], examples[4:]], ranks.share_examples(examples, 2)
     first, second = (sharding.own_passes(passes, shares, rank) for rank in (0, 1))
     assert first[0] == examples[:1]
     assert second == [examples[1:3], examples[3:]]

@@ -1,4 +1,4 @@
-"""What is said of a job before it trains, against what its run then takes."""
+"""Estimates of a job compared with its run."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_smaller_batch_keeps_the_step(fits: int, proposed: int | None) -> None
             training=TrainingSettings(batch_size=16),
             data=SimpleNamespace(max_length=100),
         ),
-        way=SimpleNamespace(side_by_side=True),
+        forward_mode=SimpleNamespace(packed=True),
     )
     load = estimating.StepLoad([1600], [Example([1] * 100, [1] * 100, 1.0)] * 16, 1600)
     used = estimating.MemoryEstimate(peak=0, fixed=1000, per_token=10.0, measured=False)
@@ -82,7 +82,7 @@ def test_a_smaller_batch_keeps_the_step(fits: int, proposed: int | None) -> None
         ]
 
 
-def test_where_not_one_example_fits_other_things_are_named(
+def test_where_no_example_fits_other_settings_are_suggested(
     make_run: Callable[..., RunFolder], run_engine: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     info = make_run().info()
@@ -94,7 +94,7 @@ def test_where_not_one_example_fits_other_things_are_named(
         "training.gradient_checkpointing",
         "training.precision",
     ]
-    assert found.advice[2].startswith("lower data.max_length from 64")
+    assert found.advice[2].startswith("set data.max_length below 64")
 
 
 def test_seconds_are_scaled_by_tokens() -> None:

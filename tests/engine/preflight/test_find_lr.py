@@ -1,4 +1,4 @@
-"""The learning-rate finder: what it proposes on curves of known shape, and on a real job."""
+"""The learning-rate finder: its proposals for curves of known shape, and for a real job."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def test_the_steepest_descent_is_found_under_noise(middle: float, noise: float) 
     assert found.proposed <= min(found.steepest, found.lowest / 10) * 1.05
 
 
-def test_a_curve_that_never_falls_proposes_nothing() -> None:
+def test_no_rate_is_proposed_for_a_curve_that_never_falls() -> None:
     chance = random.Random(3)
     found = find_lr.judge(RATES, [4 + chance.gauss(0, 0.02) for _ in RATES])
-    assert found.proposed is None and "falls at no rate" in found.reason
+    assert found.proposed is None and "falls at no learning rate" in found.reason
     short = find_lr.judge(RATES[:4], [4.0, 4.0, 9.0, math.nan])
     assert short.proposed is None and short.diverged == RATES[3]
 
 
-def test_it_stops_where_the_loss_blows_up() -> None:
-    assert not find_lr.blown_up([4.0] * 20)
-    assert find_lr.blown_up([4.0] * 20 + [7.0] * 3)
-    assert find_lr.blown_up([4.0, math.inf])
+def test_the_sweep_ends_where_the_loss_diverges() -> None:
+    assert not find_lr.has_diverged([4.0] * 20)
+    assert find_lr.has_diverged([4.0] * 20 + [7.0] * 3)
+    assert find_lr.has_diverged([4.0, math.inf])
 
 
 def test_the_curve_as_text() -> None:

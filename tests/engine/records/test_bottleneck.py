@@ -64,7 +64,7 @@ def engine(folder: RunFolder, wait: float = 0.0) -> Iterator[subprocess.Popen[by
 
 @contextlib.contextmanager
 def crowd(count: int) -> Iterator[None]:
-    """This process, and what it starts, on one processor, with others that never rest."""
+    """Run this process and its children on one CPU that is kept busy by others."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})
     spin = [sys.executable, "-c", "while True: pass"]
@@ -79,7 +79,7 @@ def crowd(count: int) -> Iterator[None]:
 
 
 def samples_of(folder: RunFolder, process: subprocess.Popen[bytes]) -> list[HardwareSample]:
-    """The first five samples of the run that say how its steps divide."""
+    """The first five samples of the run with a step profile."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         assert process.poll() is None, (
@@ -119,7 +119,7 @@ def test_a_compute_bound_job(make_run: MakeRun) -> None:
     assert "forward, backward and update" in found.reason and "a GPU" in found.remedy
 
 
-def test_a_job_that_other_processes_starve(make_run: MakeRun) -> None:
+def test_a_job_slowed_by_other_processes(make_run: MakeRun) -> None:
     folder = make_run(training=LONG)
     with crowd(3), engine(folder) as process:
         found = verdict(samples_of(folder, process))

@@ -1,4 +1,4 @@
-"""Hardware samples reach the advisor at the same place live, resumed and replayed."""
+"""Hardware samples reach the advisor at the same step live, after a resume and in a replay."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 from tui_trainer.advisor.replay import LAG_SECONDS, replay
 from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.engine.records.hardware_samples import DueSamples
+from tui_trainer.engine.records.hardware_samples import DelayedSamples
 
 
 def sample(time: float, share: float) -> HardwareSample:
@@ -20,27 +20,27 @@ def write(file: Path, *samples: HardwareSample, torn: bytes = b"") -> None:
         stream.write(b"".join(msgspec.json.encode(one) + b"\n" for one in samples) + torn)
 
 
-def test_samples_come_late_once_and_not_again_after_a_resume(tmp_path: Path) -> None:
+def test_samples_come_delayed_once_and_not_again_after_a_resume(tmp_path: Path) -> None:
     file = tmp_path / "hardware.jsonl"
-    live = DueSamples(file, 0.0)
+    live = DelayedSamples(file, 0.0)
     assert list(live.until(100.0)) == []
     write(file, sample(101.0, 0.5), sample(103.0, 0.6), torn=b'{"time": 10')
     assert list(live.until(104.0)) == []
     assert [one.time for one in live.until(101.0 + LAG_SECONDS)] == [101.0]
-    assert live.taken == 101.0
-    resumed = DueSamples(file, live.taken)
+    assert live.last_time == 101.0
+    resumed = DelayedSamples(file, live.last_time)
     write(file, torn=b"4.5}\n")
     assert [one.time for one in resumed.until(130.0)] == [103.0, 104.5]
     assert [one.time for one in live.until(130.0)] == [103.0, 104.5]
 
 
-def test_full_memory_is_said_at_the_same_step_as_in_a_replay(tmp_path: Path) -> None:
+def test_full_memory_is_reported_at_the_same_step_as_in_a_replay(tmp_path: Path) -> None:
     from tui_trainer.advisor.advisor import Advisor
 
     samples = [sample(100.0 + 2 * at, 0.3 if at < 5 else 0.99) for at in range(20)]
     rows = [{"step": step, "loss": 1.0, "time": 100.0 + step} for step in range(1, 60)]
     file = tmp_path / "hardware.jsonl"
-    advisor, source, said = Advisor(), DueSamples(file, 0.0), []
+    advisor, source, said = Advisor(), DelayedSamples(file, 0.0), []
     written = 0
     for row in rows:
         while written < len(samples) and samples[written].time <= row["time"]:

@@ -1,4 +1,4 @@
-"""How steps divide: real small jobs on the CPU, and the order of marks on a GPU that is a fake."""
+"""Step profiles: of real small jobs on the CPU, and of a fake GPU."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def trained(
     monkeypatch: pytest.MonkeyPatch,
     before: Callable[[], object] = lambda: None,
 ) -> HardwareSample:
-    """Trains in this process; the sample of the machine over the time of the training alone."""
+    """Train in this process and return a hardware sample of the time of training."""
     original = loop.train
     taken: list[HardwareSample] = []
 
@@ -55,7 +55,7 @@ def trained(
         before()
         sampler = Sampler(os.getpid(), folder.path, NoGpus())
         state = original(session)
-        taken.append(with_division(sampler.sample(), session.division.latest()))
+        taken.append(with_division(sampler.sample(), session.step_profile.latest()))
         return state
 
     monkeypatch.setattr(loop, "train", watched)
@@ -64,7 +64,7 @@ def trained(
 
 
 def alone(sample: HardwareSample) -> HardwareSample:
-    """The sample as on a machine where nothing else runs, which a test cannot promise."""
+    """The sample without the CPU use of other processes."""
     return msgspec.structs.replace(sample, cpu_percent=sample.run_cpu_percent)
 
 
@@ -74,7 +74,7 @@ def verdict(sample: HardwareSample) -> Bottleneck:
     return found
 
 
-def test_the_parts_make_up_the_step(
+def test_the_parts_sum_to_the_step(
     make_run: MakeRun, run_engine: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a machine that is busy every step may count as a long one, which is profiled each time.
@@ -132,7 +132,7 @@ def one_processor() -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_a_job_starved_by_busy_processes(
+def test_a_job_slowed_by_busy_processes(
     make_run: MakeRun,
     run_engine: Callable[..., int],
     monkeypatch: pytest.MonkeyPatch,
@@ -157,7 +157,7 @@ def test_a_job_starved_by_busy_processes(
 
 
 class Clock:
-    """CUDA events of a GPU that works aside: each stands at the end of the work queued so far."""
+    """Fake CUDA events of an asynchronous GPU: each is at the end of the work queued so far."""
 
     def __init__(self) -> None:
         self.queued = 0.0
@@ -172,7 +172,7 @@ class Clock:
         return event
 
 
-def test_on_a_gpu_nothing_waits_for_a_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_marks_on_a_gpu_do_not_synchronise(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(torch.cuda, "Event", clock.Event)
     monkeypatch.setattr(dividing, "_memory", lambda _: (1, 2, 3))
@@ -195,10 +195,10 @@ def test_on_a_gpu_nothing_waits_for_a_mark(monkeypatch: pytest.MonkeyPatch) -> N
     assert (found.memory_allocated, found.memory_reserved, found.memory_peak) == (1, 2, 3)
 
 
-def test_samples_of_a_run_hold_the_division(
+def test_samples_of_a_run_contain_the_step_profile(
     make_run: MakeRun, run_engine: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the recorder leaves in the run folder, read back."""
+    """The samples in the run folder."""
     original = loop.step
 
     def slow(session: Session) -> Any:

@@ -1,4 +1,4 @@
-"""Quick steps are written down a few at a time, and nothing is told before them."""
+"""Records of quick steps are written several at a time, and before any later event."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     return groups
 
 
-def test_quick_steps_are_written_together_and_say_the_same(
+def test_quick_steps_are_written_together_with_the_same_content(
     make_run: MakeRun,
     run_engine: RunEngine,
     written: list[list[int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(step_records, "_LATE_SECONDS", 60.0)  # however slow this machine is
+    monkeypatch.setattr(step_records, "_MOST_WAIT_SECONDS", 60.0)  # however slow this machine is
     together = make_run(training=QUIET)
     assert run_engine(together) == 0
     assert written == [[*range(1, 9)], [*range(9, 17)], [*range(17, 21)]]
     written.clear()
-    monkeypatch.setattr(step_records, "_TOGETHER", 1)
+    monkeypatch.setattr(step_records, "_MOST_WAITING", 1)
     alone = make_run(training=QUIET)
     assert run_engine(alone) == 0
     assert written == [[step] for step in range(1, 21)]
@@ -70,16 +70,16 @@ def test_slow_steps_are_written_at_once(
     written: list[list[int]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(step_records, "_LATE_SECONDS", 0.0)
+    monkeypatch.setattr(step_records, "_MOST_WAIT_SECONDS", 0.0)
     assert run_engine(make_run(training={**QUIET, "max_steps": 4})) == 0
     assert written == [[1], [2], [3], [4]]
 
 
-def test_whatever_else_is_told_comes_after_the_rows(
+def test_events_are_written_after_the_records_of_earlier_steps(
     make_run: MakeRun, run_engine: RunEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Evaluations, checkpoints, a pause, a rate set, a mute: each finds its step written down."""
-    monkeypatch.setattr(step_records, "_LATE_SECONDS", 60.0)
+    """At an evaluation, checkpoint, pause, change of rate or mute, earlier steps are written."""
+    monkeypatch.setattr(step_records, "_MOST_WAIT_SECONDS", 60.0)
     folder = make_run(training={**QUIET, "eval_every": 7, "checkpoint_every": 5})
     seen, event = [], RunReporter.event
 
@@ -88,7 +88,7 @@ def test_whatever_else_is_told_comes_after_the_rows(
         seen.append((kind, step, max(steps, default=0)))
         event(self, kind, step, *rest, **more)
 
-    take, calls = CommandSource.take, 0
+    take, calls = CommandSource.new_commands, 0
 
     def at_its_step(self: CommandSource) -> list[Command]:
         nonlocal calls
@@ -102,7 +102,7 @@ def test_whatever_else_is_told_comes_after_the_rows(
         return take(self) + ([later[calls]] if calls in later else [])
 
     monkeypatch.setattr(RunReporter, "event", told)
-    monkeypatch.setattr(CommandSource, "take", at_its_step)
+    monkeypatch.setattr(CommandSource, "new_commands", at_its_step)
     assert run_engine(folder) == 0
     assert {"evaluation", "command", "learning_rate", "state"} <= {kind for kind, _, _ in seen}
     late = [(kind, step) for kind, step, last in seen if last != step and kind != "checkpoint"]
@@ -116,12 +116,12 @@ def test_a_command_waits_for_no_longer_than_a_tenth_of_a_second(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     clock = [100.0]
-    monkeypatch.setattr(command_source, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(command_source, "POLL_SECONDS", 0.1)
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     folder = make_run()
     listener = CommandSource(folder)
     assert listener.is_due()
-    assert listener.take() == []
+    assert listener.new_commands() == []
     clock[0] += 0.09
     assert not listener.is_due()
     command = Command(id="x", time=0.0, command="checkpoint")
@@ -129,18 +129,18 @@ def test_a_command_waits_for_no_longer_than_a_tenth_of_a_second(
         inbox.append(command)
     clock[0] += 0.02
     assert listener.is_due()
-    assert listener.take() == [command]
+    assert listener.new_commands() == [command]
 
 
-def test_a_signal_and_a_kept_command_do_not_wait(make_run: MakeRun) -> None:
+def test_a_signal_and_a_waiting_command_are_due_at_once(make_run: MakeRun) -> None:
     folder = make_run()
     listener = CommandSource(folder)
-    listener.take()
-    listener._next_look = time.monotonic() + 60
+    listener.new_commands()
+    listener._next_poll = time.monotonic() + 60
     assert not listener.is_due()
     listener._on_signal(15, None)
     assert listener.is_due()
-    assert [c.command for c in listener.take()] == ["stop"]
+    assert [c.command for c in listener.new_commands()] == ["stop"]
     with atomic.appending(folder.control_file) as inbox:
         inbox.append(Command(id="p", time=0.0, command="pause"))
     assert listener.end_command() is None

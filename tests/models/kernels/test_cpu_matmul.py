@@ -1,4 +1,4 @@
-"""Frozen layers multiply by the faster library, and give what torch's own layer gives."""
+"""Frozen layers use the faster library and give the results of torch's own layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fused operations give what the libraries' own layers give, forward and backward."""
+"""Fused operations give the results of the original layers, forward and backward."""
 
 from __future__ import annotations
 

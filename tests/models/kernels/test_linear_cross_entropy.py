@@ -1,4 +1,4 @@
-"""The output layer's loss tile by tile is the loss of all logits at once."""
+"""The tiled loss of the output layer equals the loss of all logits."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_loss_hits_and_gradient_are_those_of_all_logits(
 
 
 def test_a_goal_that_is_nearly_certain_keeps_its_small_gradient() -> None:
-    """p W - W of the goal would cancel to nothing or worse in fp32."""
+    """p W - W of the target would lose all precision in fp32."""
     layer = nn.Linear(2, 3, bias=False).requires_grad_(False)
     layer.weight.copy_(torch.tensor([[1000.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
     hidden = torch.tensor([[0.02, 0.0]], requires_grad=True)

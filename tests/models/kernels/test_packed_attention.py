@@ -72,7 +72,7 @@ def test_every_torch_is_called_its_own_way(
 
 def test_the_installed_torch_knows_what_it_is_given() -> None:
     """Without a GPU it gets as far as its own kernel, which the CPU lacks."""
-    kernel = packed_attention._torchs_kernel()
+    kernel = packed_attention._torch_kernel()
     assert kernel is not None
     bounds = Segments.of(LENGTHS, torch.device("cpu"))
     q = torch.randn(1, 4, sum(LENGTHS), 8, dtype=torch.bfloat16)

@@ -1,4 +1,4 @@
-"""The recipe of the built-in model: the same text by the same seed, and one command for all."""
+"""The recipe of the built-in model is reproducible, and one command runs it."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def first(seed: int, count: int) -> list[list[TaskTurn]]:
     return list(islice(conversations(seed), count))
 
 
-def test_the_mixture_is_fixed_by_its_seed() -> None:
+def test_the_same_seed_gives_the_same_conversations() -> None:
     assert first(3, 300) == first(3, 300)
     assert first(3, 30) != first(4, 30)
 
 
-def test_every_conversation_ends_with_something_to_learn() -> None:
+def test_every_conversation_ends_with_a_learned_turn() -> None:
     for turns in first(5, 500):
         assert turns[-1].learned
         assert turns[-1].role in ("assistant", "text")
         assert all(turn.text for turn in turns)
 
 
-def test_shares_make_a_whole() -> None:
+def test_the_shares_sum_to_one() -> None:
     assert sum(SHARES.values()) == pytest.approx(1)
 
 
@@ -66,22 +66,22 @@ def test_the_same_seed_trains_the_same_model(
     assert evaluate.folder_bytes(tmp_path) < evaluate.MOST_BYTES
 
 
-def test_a_folder_without_a_model_is_wrong_usage(
+def test_a_folder_without_a_model_is_a_usage_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--check", str(tmp_path)])
     assert ended.value.code == 2
-    assert "holds no model" in capsys.readouterr().err
+    assert "contains no model" in capsys.readouterr().err
 
 
-def test_broken_promises_are_named(tmp_path: Path) -> None:
+def test_requirements_that_are_not_met_are_named(tmp_path: Path) -> None:
     figures = [evaluate.Figure("own questions", 97, 100), evaluate.Figure("else", 0, 9)]
-    assert evaluate.failures(figures, tmp_path) == ["own questions: 97.0% right, 98% promised"]
+    assert evaluate.failures(figures, tmp_path) == ["own questions: 97 % right, 98 % required"]
     assert evaluate.failures([evaluate.Figure("own questions", 98, 100)], tmp_path) == []
 
 
-def test_corrections_are_ten_in_a_set_and_kept_apart() -> None:
+def test_every_set_has_ten_corrections_and_no_question_twice() -> None:
     sets = teachable_facts.correction_sets()
     assert {s["group"] for s in sets} == {"dev", "test"}
     assert all(len(s["items"]) == 10 for s in sets)
@@ -89,7 +89,7 @@ def test_corrections_are_ten_in_a_set_and_kept_apart() -> None:
     assert len(set(asked)) == len(asked)
 
 
-def test_the_example_job_names_data_that_is_there() -> None:
+def test_the_data_of_the_example_job_is_complete() -> None:
     job = tomllib.loads(EXAMPLES.joinpath("lighthouse.toml").read_text(encoding="utf-8"))
     rows = {}
     for part in ("train", "validation"):
@@ -102,7 +102,7 @@ def test_the_example_job_names_data_that_is_there() -> None:
 
 
 @pytest.mark.slow
-def test_ten_corrections_are_learned_and_the_rest_is_kept() -> None:
+def test_ten_corrections_are_learned_and_known_answers_are_kept() -> None:
     chosen = teachable_facts.correction_sets("dev")[0]
     folder = Path(evaluate.__file__).parents[1] / "builtin"
     taught = teachable_facts.teach_set(folder, chosen, teachable_facts.TeachingRecipe())
@@ -112,7 +112,7 @@ def test_ten_corrections_are_learned_and_the_rest_is_kept() -> None:
 
 
 @pytest.mark.slow
-def test_one_command_makes_a_folder_and_refuses_a_poor_one(tmp_path: Path) -> None:
+def test_the_command_writes_a_folder_and_refuses_a_poor_model(tmp_path: Path) -> None:
     assert main(["--out", str(tmp_path), "--steps", "2"]) == 1
     assert (tmp_path / "README.md").read_text(encoding="utf-8").startswith("---\n")
     assert (tmp_path / "questions.jsonl").is_file()

@@ -233,7 +233,7 @@ def test_a_long_question_leaves_less_room_for_the_answer(tiny: TextGenerator) ->
     [
         ([], "no question"),
         ([Turn("user", "a"), Turn("assistant", "b")], "no question"),
-        ([Turn("user", "y" * 300)], "the base reads 256; shorten it"),
+        ([Turn("user", "y" * 300)], "the base reads at most 256; shorten"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(

@@ -36,7 +36,7 @@ class Watcher:
     def stop(self) -> None:
         self.calls.append("stop")
 
-    def also(self, paths: tuple[Path, ...]) -> None:
+    def watch_others(self, paths: tuple[Path, ...]) -> None:
         pass
 
     def focus(self, path: Path | None) -> None:

@@ -10,17 +10,18 @@ from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.engine.advice import apply
 from tui_trainer.engine.advice.request_rollback import SPIKE
-from tui_trainer.engine.records.hardware_samples import DueSamples
+from tui_trainer.engine.records.hardware_samples import DelayedSamples
 from tui_trainer.engine.state.session import Session
+from tui_trainer.text import formats
 
 
 def settings_of(session: Session) -> AdvisorSettings:
-    """The run's settings of the advisor, as they were when it was made."""
+    """Return the advisor's settings, as they were when the run was created."""
     return session.advisor_settings
 
 
 def begin(session: Session) -> None:
-    """Makes the advisor, with what it knew at the checkpoint. Never raises."""
+    """Create the advisor, with its state from the checkpoint. Never raises."""
     settings = settings_of(session)
     if not settings.enabled:
         return
@@ -31,42 +32,42 @@ def begin(session: Session) -> None:
         if session.state.advisor is not None:
             advisor.restore(session.state.advisor)
         session.advisor = advisor
-        session.samples = DueSamples(session.folder.hardware_file, session.state.sampled)
-    except Exception as error:  # advice is worth less than the training
-        _give_up(session, error)
+        session.samples = DelayedSamples(session.folder.hardware_file, session.state.sampled)
+    except Exception as error:  # training continues without advice
+        _switch_off(session, error)
 
 
 def width_rate(session: Session) -> float | None:
-    """The learning rate that is usual for a base of this width."""
+    """Return the usual learning rate for a base of this width."""
     return usual_rate(getattr(session.model.config.get_text_config(), "hidden_size", None))
 
 
 def remember(session: Session) -> None:
-    """Puts what the advisor knows into the state that a checkpoint holds."""
+    """Copy the advisor's state into the state that a checkpoint saves."""
     if session.advisor is not None:
         session.state.advisor = session.advisor.state()
     if session.samples is not None:
-        session.state.sampled = session.samples.taken
+        session.state.sampled = session.samples.last_time
 
 
 def good_steps(session: Session) -> tuple[int, ...]:
-    """The last step before each open problem that a rollback could solve, up to the last record
-    that the advisor received."""
+    """Return the last step before each open problem that a rollback could solve, up to the last
+    record that the advisor received."""
     usable = [a for a in session.open_advice if a.suggested_lr or a.kind == SPIKE]
     return tuple(a.good_step for a in usable if a.good_step is not None)
 
 
 def observe(session: Session, record: TrainRecord | EvalRecord) -> None:
-    """Shows the advisor a record that was written, and does what it may. Never raises."""
+    """Pass a written record to the advisor, log its advice, apply it if allowed. Never raises."""
     if session.advisor is None:
         return
     try:
-        _show(session, session.advisor, record)
+        _observe(session, session.advisor, record)
     except Exception as error:
-        _give_up(session, error)
+        _switch_off(session, error)
 
 
-def _show(session: Session, advisor: Advisor, record: TrainRecord | EvalRecord) -> None:
+def _observe(session: Session, advisor: Advisor, record: TrainRecord | EvalRecord) -> None:
     for sample in session.samples.until(record.time) if session.samples is not None else ():
         for advice in advisor.observe_hardware(sample):
             report_advice(session, advice, record.step)
@@ -88,15 +89,15 @@ def report_advice(session: Session, advice: Advice, step: int) -> None:
 
 
 def advice_text(advice: Advice) -> str:
-    """One line about an advice."""
+    """Return one line about an advice."""
     name = advice.kind.replace("_", " ")
     if advice.status == "closed":
-        return f"{name} since step {advice.step:,} is over"
+        return f"{name} since step {formats.count(advice.step)} is over"
     text = f"{advice.urgency}: {name}: {advice.reason}"
     if advice.suggested_lr is not None and advice.learning_rate:
         factor = advice.suggested_lr / advice.learning_rate
-        times = f"{factor:,.0f}" if factor >= 100 else f"{factor:.3g}"
-        text += f" Suggested learning rate {advice.suggested_lr:.3g} (x{times})."
+        rate, times = formats.rate(advice.suggested_lr), formats.short_number(factor)
+        text += f" Suggested learning rate {rate} (x{times})."
     return text
 
 
@@ -107,7 +108,7 @@ def mute(session: Session, kind: str) -> None:
             report_advice(session, advice, session.state.step)
 
 
-def _give_up(session: Session, error: Exception) -> None:
+def _switch_off(session: Session, error: Exception) -> None:
     session.advisor, session.state.advisor = None, None
     session.report.event(
         "warning",

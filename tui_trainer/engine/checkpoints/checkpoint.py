@@ -1,4 +1,4 @@
-"""Checkpoints: all that a run needs to resume bit for bit, in one sealed folder."""
+"""Checkpoints: everything that a run needs to resume bit for bit, in one folder with a manifest."""
 
 from __future__ import annotations
 
@@ -26,21 +26,22 @@ from tui_trainer.text import formats
 OPTIMIZER = "optimizer.safetensors"
 RANDOM = "random.safetensors"
 TRAINER = "trainer.json"
-# A problem shows within `_BACK` steps; of those, one checkpoint in `_APART` steps is kept.
-_BACK, _APART = 64, 32
-MOST_SPARED = _BACK // _APART + 2
+# A problem is detected within `_DETECTED_WITHIN` steps; of these, one checkpoint in every
+# `_KEPT_EVERY` steps is kept for a rollback.
+_DETECTED_WITHIN, _KEPT_EVERY = 64, 32
+MOST_SPARED = _DETECTED_WITHIN // _KEPT_EVERY + 2
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A copy of all that a checkpoint holds; training does not change it."""
+    """A copy of the content of a checkpoint, which training does not change."""
 
-    step: int
-    best: bool
+    step: int  # finished steps
+    best: bool  # whether the best evaluation was at this step
     adapter: lora_train.SavedAdapter
-    optimizer: dict[str, torch.Tensor]
-    random: dict[str, torch.Tensor]
-    trainer: bytes
+    optimizer: dict[str, torch.Tensor]  # by `{parameter}/{key}`
+    random: dict[str, torch.Tensor]  # random states, by device type
+    trainer: bytes  # `TrainerState` as JSON
     good: tuple[int, ...] = ()  # the last step before each open problem
 
 
@@ -48,10 +49,10 @@ def save(session: Session, *, wait: bool = True) -> Path:
     """Copy the state and write `checkpoints/step-…`: temporary folder, manifest last, rename;
     then prune.
 
-    Without `wait` a thread writes, and training resumes as soon as the copy is made; the next save
-    waits for it. An existing checkpoint is kept: the same step holds the same bits. Where the disk
-    has no room, checkpoints that matter less are deleted; where that does not help, none is
-    written and one warning is logged; with `wait` raises `NoRoomError`.
+    Without `wait` a thread writes, and training continues once the copy is made; the next save
+    waits for it. An existing checkpoint of this step is kept, as it has the same content. Where the
+    disk has no room, less important checkpoints are deleted; where that does not help, none is
+    written and one warning is logged, or with `wait` `NoRoomError` is raised.
     """
     run, state = session.folder, session.state
     session.writer.wait()
@@ -64,20 +65,20 @@ def save(session: Session, *, wait: bool = True) -> Path:
     reason = disk_space.refusal(
         session, _kept_steps(session, state.step, observe.good_steps(session))
     )
-    disk_space.note(session, reason)
+    disk_space.log_room(session, reason)
     if reason is not None:
         if wait:
             raise disk_space.NoRoomError(f"{target.name} is not saved: {reason}")
         return target
-    began = time.monotonic()
+    started = time.monotonic()
     if wait:
-        session.report.state("saving", f"saving {target.name}")
+        session.report.set_state("saving", f"saving {target.name}")
     snapshot = take_snapshot(session)
-    stalled = time.monotonic() - began
-    session.writer.start(lambda: _write(session, snapshot, target, began, stalled))
+    stalled = time.monotonic() - started
+    session.writer.start(lambda: _write(session, snapshot, target, started, stalled))
     if wait:
         session.writer.wait()
-        if session.without_room and not target.exists():
+        if session.disk_is_full and not target.exists():
             raise disk_space.NoRoomError(
                 f"{target.name} is not saved: the disk is full; free some space"
             )
@@ -85,10 +86,10 @@ def save(session: Session, *, wait: bool = True) -> Path:
 
 
 def take_snapshot(session: Session) -> Snapshot:
-    """Copy what a checkpoint holds; training waits for this only."""
+    """Copy the content of a checkpoint; training waits only for this."""
     state = session.state
     state.elapsed_seconds = session.report.elapsed()
-    step_records.settle(session)
+    step_records.flush(session)
     observe.remember(session)
     if session.scaler.is_enabled():
         scale = session.scaler.state_dict()
@@ -112,30 +113,31 @@ def load(session: Session, folder: Path) -> None:
     state = msgspec.json.decode((folder / TRAINER).read_bytes(), type=TrainerState)
     if state.examples != len(session.dataset.train):
         raise UserError(
-            f"checkpoint {folder.name} was saved with {state.examples} training examples, now "
-            f"there are {len(session.dataset.train)}: the data has changed since the run started; "
-            "put the files back, or start a new run"
+            f"checkpoint {folder.name} was saved with {formats.count(state.examples)} training "
+            f"examples, now there are {formats.count(len(session.dataset.train))}: the data has "
+            "changed since the run started; put the files back, or start a new run"
         )
-    alike = state.processes == session.ranks.process.size
-    if not alike:
+    same_processes = state.processes == session.ranks.process.size
+    if not same_processes:
         _warn_of_processes(session, state)
     weights, optimizer = load_file(folder / lora_train.WEIGHTS), load_file(folder / OPTIMIZER)
     random = load_file(folder / RANDOM)
-    put(session, state, weights, optimizer)
-    session.ranks.load(msgspec.json.encode(state), weights, optimizer, random if alike else {})
+    restore(session, state, weights, optimizer)
+    states = random if same_processes else {}
+    session.ranks.load(msgspec.json.encode(state), weights, optimizer, states)
     set_random_state(session.device, random)
 
 
-def put(
+def restore(
     session: Session,
     state: TrainerState,
     weights: dict[str, torch.Tensor],
     optimizer: dict[str, torch.Tensor],
 ) -> None:
-    """Restore all but random states from the contents of a checkpoint's files."""
-    torch.set_num_threads(state.threads)  # sums in another order would not be bit-exact
+    """Restore everything but random states from the contents of a checkpoint's files."""
+    torch.set_num_threads(state.threads)  # the order of sums depends on it
     lora_train.load_weights(session.model, weights)
-    session.optimizer.state.clear()  # what the checkpoint lacks starts anew
+    session.optimizer.state.clear()  # removes keys that are not in the checkpoint
     optimizer_module.load_state_tensors(session.optimizer, session.parameters, optimizer)
     if session.scaler.is_enabled() and state.scale is not None:
         scale, grown = state.scale
@@ -145,7 +147,7 @@ def put(
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """This process's random states, by device type."""
+    """Return this process's random states, by device type."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
@@ -153,14 +155,14 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def set_random_state(device: torch.device, states: dict[str, torch.Tensor]) -> None:
-    """The inverse of `random_state`."""
+    """Restore the result of `random_state`."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
 
 
 def _warn_of_processes(session: Session, state: TrainerState) -> None:
-    """Warn that another number of processes than before gives other bits."""
+    """Warn that results are not bit-exact with another number of processes than before."""
     former, state.processes = state.processes, session.ranks.process.size
     state.threads = torch.get_num_threads()
     processes = formats.plural(former, "training process", "training processes")
@@ -173,9 +175,9 @@ def _warn_of_processes(session: Session, state: TrainerState) -> None:
 
 
 def _write(
-    session: Session, snapshot: Snapshot, target: Path, began: float, stalled: float
+    session: Session, snapshot: Snapshot, target: Path, started: float, stalled: float
 ) -> None:
-    """Write the checkpoint; runs in the writer's thread and reads nothing that training changes."""
+    """Write the checkpoint. Runs in the writer's thread and reads nothing that training changes."""
     run = session.folder
     temporary = run.checkpoints_dir / f".{target.name}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -185,7 +187,7 @@ def _write(
         shutil.rmtree(temporary, ignore_errors=True)
         if not disk_space.is_full(error):
             raise
-        disk_space.note(session, "the disk became full while it was written; free some space")
+        disk_space.log_room(session, "the disk became full while it was written; free some space")
         return
     temporary.rename(target)
     atomic.sync_dir(run.checkpoints_dir)
@@ -199,7 +201,7 @@ def _write(
             session.report.event("warning", snapshot.step, message)
     spared = _kept_steps(session, snapshot.step, snapshot.good)
     checkpoints.prune(run, session.job.training.keep_checkpoints, spared)
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     size = sum(file.stat().st_size for file in target.iterdir())
     session.report.event(
         "checkpoint",
@@ -217,16 +219,16 @@ def _write(
 
 
 def _kept_steps(session: Session, step: int, good_steps: Collection[int]) -> set[int]:
-    """Steps whose checkpoints are kept for a rollback: the newest from before each open problem
-    (`good_steps`); with auto-apply also some from before a problem that shows later."""
-    steps = [at for at, _ in checkpoints.list_checkpoints(session.folder) if at <= step]
-    kept = {max(before) for good in good_steps if (before := [at for at in steps if at <= good])}
+    """Return the steps whose checkpoints are kept for a rollback: the newest before each open
+    problem (`good_steps`); with auto-apply also some before a problem that is not detected yet."""
+    steps = [s for s, _ in checkpoints.list_checkpoints(session.folder) if s <= step]
+    kept = {max(before) for good in good_steps if (before := [s for s in steps if s <= good])}
     if not session.advisor_settings.auto_apply:
         return kept
-    since = max(step - _BACK, 0)
-    old = [at for at in steps if at <= since]
-    young = {at // _APART: at for at in reversed(steps) if at > since}
-    return {*kept, *old[-1:], *young.values()}
+    since = max(step - _DETECTED_WITHIN, 0)
+    older = [s for s in steps if s <= since]
+    newer = {s // _KEPT_EVERY: s for s in reversed(steps) if s > since}
+    return {*kept, *older[-1:], *newer.values()}
 
 
 def _fill(temporary: Path, snapshot: Snapshot) -> None:
@@ -240,6 +242,6 @@ def _fill(temporary: Path, snapshot: Snapshot) -> None:
 
 
 def newest_name(session: Session) -> str | None:
-    """The newest checkpoint's name."""
+    """Return the newest checkpoint's name; None where there is none."""
     found = checkpoints.list_checkpoints(session.folder)
     return found[-1][1].name if found else None

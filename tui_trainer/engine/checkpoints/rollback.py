@@ -1,7 +1,7 @@
 """Rolls a running training back to a good checkpoint, with another learning rate.
 
 As with a resume from an older checkpoint, the steps after it are trained again, and the later
-checkpoints are set aside. The event holds the reason and the step before.
+checkpoints are set aside. The event has the reason and the step before.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from tui_trainer.engine.records import step_records
 from tui_trainer.engine.state import learning_rate
 from tui_trainer.engine.state.session import RollbackPoint, Session
 from tui_trainer.store.runs import checkpoints
+from tui_trainer.text.formats import count, short_number
 
 
 def roll_back(session: Session) -> None:
-    """Make the rollback that `session.going_back` requests, if any. The checkpoint is saved again
-    with the new rate, so that a run killed after this resumes as if it had not been."""
-    point, session.going_back = session.going_back, None
+    """Do the rollback that `session.pending_rollback` requests, if any. The checkpoint is saved
+    again with the new rate, so that a run resumed after a kill gives the same result."""
+    point, session.pending_rollback = session.pending_rollback, None
     if point is None:
         return
-    step_records.settle(session)
+    step_records.flush(session)
     session.writer.wait()
     report, before = session.report, session.state
     muted = session.advisor.muted if session.advisor is not None else []
@@ -38,17 +39,19 @@ def roll_back(session: Session) -> None:
     checkpoints.supersede_after(session.folder, session.state.step - 1)
     _save(session)
     state = session.state
-    message = f"{point.words}: rolled back from step {before.step:,} to step {state.step:,}"
+    message = (
+        f"{point.reason}: rolled back from step {count(before.step)} to step {count(state.step)}"
+    )
     if factor != 1:
-        message += f", learning rate x{factor:.3g} from there"
+        message += f", learning rate x{short_number(factor)} from there"
         if point.until is not None:
-            message += f" to step {point.until:,}, then as scheduled"
+            message += f" to step {count(point.until)}, then as scheduled"
     change = RateChange(state.learning_rate_override, state.scaling)
     detail = {"from_step": before.step, "factor": factor, "change": msgspec.to_builtins(change)}
     report.event("rollback", state.step, message, detail={**detail, **point.detail})
     epoch = session.plan.epoch(state.step)
-    report.position(state.step, epoch, state.best_val_loss, state.best_step)
-    report.state("training")
+    report.set_position(state.step, epoch, state.best_val_loss, state.best_step)
+    report.set_state("training")
 
 
 def _load(session: Session, point: RollbackPoint) -> None:
@@ -56,7 +59,7 @@ def _load(session: Session, point: RollbackPoint) -> None:
     former = session.state
     session.rates_to_replay.clear()  # later changes are undone with their steps
     session.optimizer.zero_grad(set_to_none=True)
-    session.optimizer.state.clear()  # a moment that the checkpoint lacks starts anew
+    session.optimizer.state.clear()  # removes keys that are not in the checkpoint
     checkpoint.load(session, point.checkpoint)
     state = session.state
     state.changes, state.micro_batch = former.changes, former.micro_batch
@@ -71,8 +74,8 @@ def _load(session: Session, point: RollbackPoint) -> None:
 
 
 def _scale(session: Session, point: RollbackPoint) -> float:
-    """Scale the schedule so that it gives the wanted rate at `point.at_step`; return the factor.
-    The rate is not lowered where the steps with the higher rate are undone."""
+    """Scale the schedule so that it gives the requested rate at `point.at_step`; return the factor.
+    Where undoing the steps restores a rate that is low enough, it is not changed."""
     state, settings = session.state, session.job.training
     if point.rate is None:
         return 1.0
@@ -94,13 +97,13 @@ def _scale(session: Session, point: RollbackPoint) -> float:
             state.scaling = Scaling(point.until, RISE_STEPS, lowered, planned)
     elif factor != 1 or point.ramp > 1:
         after = _multiplier(session, point) * factor
-        begun = learning_rate.multiplier(session) if point.raises else 0.1 * after
-        state.scaling = Scaling(state.step, point.ramp, begun if point.ramp > 1 else after, after)
+        first = learning_rate.multiplier(session) if point.raises else 0.1 * after
+        state.scaling = Scaling(state.step, point.ramp, first if point.ramp > 1 else after, after)
     return factor
 
 
 def _multiplier(session: Session, point: RollbackPoint) -> float:
-    """Factor on the schedule at the step that the rate is meant for."""
+    """Return the factor on the schedule at the step for which the rate is requested."""
     scaling = session.state.scaling
     return 1.0 if scaling is None else scaling.at(point.at_step)
 

@@ -1,4 +1,4 @@
-"""Which examples an optimizer step takes, and their tensors."""
+"""The examples of each optimizer step, their order, and their tensors."""
 
 from __future__ import annotations
 
@@ -7,36 +7,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+import numpy as np
 import torch
 
 from tui_trainer.contracts.job import TrainingSettings
-from tui_trainer.engine.data.dataset import epoch_order, replay_choice
 from tui_trainer.engine.data.example import Example
 from tui_trainer.models.kernels.packed_attention import Segments
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One forward pass, and which of its outputs are learned.
+    """The tensors of one forward pass: either packed, all examples in one row without padding, or
+    padded on the right, one row per example."""
 
-    Either one row of examples side by side: `input_ids` (1, tokens) with `segments`; or a row
-    an example, padded on the right: (examples, tokens) with `attention_mask`. `places` are the
-    learned predictions as indices into all rows laid end to end, `targets` the tokens to be
-    predicted there (of a classification each example's class) and `weights` their examples'
-    weights; all three have the shape (places).
-    """
-
-    input_ids: torch.Tensor
-    segments: Segments | None
-    attention_mask: torch.Tensor | None
-    places: torch.Tensor
-    targets: torch.Tensor
-    weights: torch.Tensor
+    input_ids: torch.Tensor  # (1, tokens) packed, else (examples, tokens)
+    segments: Segments | None  # bounds of the packed examples; None where padded
+    attention_mask: torch.Tensor | None  # (examples, tokens), 1 for a token; None where packed
+    positions: torch.Tensor  # (learned,): positions in the flattened rows that predict a target
+    targets: torch.Tensor  # (learned,): tokens to predict; of a classification the classes
+    weights: torch.Tensor  # (learned,): weights of the examples
 
 
 class BatchPlan:
-    """The examples of every step, known from the step's number alone: so a resume needs no
-    more than that number to go on with the same data."""
+    """The examples of every step. They follow from the step's number alone, so that a resumed run
+    continues with the same data."""
 
     def __init__(
         self,
@@ -57,14 +51,14 @@ class BatchPlan:
         )
 
     def epoch(self, step: int) -> float:
-        """Passes over the data after `step` steps."""
+        """Return the passes over the data after `step` steps."""
         whole, rest = divmod(step, self.steps_per_epoch)
         per_step = self._settings.batch_size * self._settings.gradient_accumulation_steps
         return whole + min(1.0, rest * per_step / len(self._examples))
 
     def examples(self, step: int) -> list[Example]:
-        """The examples of the step that follows `step` finished ones, replayed ones last; an
-        epoch's last step takes what is left."""
+        """Return the examples of the step after `step` finished ones, replayed ones last. An
+        epoch's last step has the remaining examples."""
         epoch, index = divmod(step, self.steps_per_epoch)
         if self._order[0] != epoch:
             order = epoch_order(len(self._examples), self._settings.seed, epoch)
@@ -77,41 +71,54 @@ class BatchPlan:
         return [*(self._examples[i] for i in chosen), *(self._replay[i] for i in drawn)]
 
     def passes(self, step: int, most: int | None = None) -> list[list[Example]]:
-        """The step's examples in as many forward passes as the job accumulates over, or in
-        more of at most `most` examples each.
+        """Return the step's examples in as many forward passes as the job accumulates over, or in
+        more passes of at most `most` examples each.
 
-        The longest come first: examples of like length share a pass, and memory that does not
-        suffice is found out at once. The step's sum does not depend on the grouping.
+        The longest come first, so that examples of similar length share a pass and a lack of
+        memory shows at once. The step's gradient does not depend on the grouping.
         """
-        examples = by_length(self.examples(step))
+        examples = longest_first(self.examples(step))
         size = max(math.ceil(len(examples) / self._settings.gradient_accumulation_steps), 1)
-        return split(examples, size if most is None else min(size, most))
+        return groups_of(examples, size if most is None else min(size, most))
 
 
-def by_length(examples: Sequence[Example]) -> list[Example]:
-    """The longest first; those of the same length stay in their order."""
+def epoch_order(examples: int, seed: int, epoch: int) -> list[int]:
+    """Return the order of an epoch's examples, which depends on seed and epoch."""
+    order: list[int] = np.random.default_rng([seed, epoch]).permutation(examples).tolist()
+    return order
+
+
+def replay_choice(examples: int, seed: int, step: int, count: int) -> list[int]:
+    """Return which replayed examples join a step, drawn without replacement for each step."""
+    generator = np.random.default_rng([seed, step, 1])  # the 1 sets it apart from epoch_order
+    drawn: list[int] = generator.choice(examples, min(count, examples), replace=False).tolist()
+    return drawn
+
+
+def longest_first(examples: Sequence[Example]) -> list[Example]:
+    """Sort examples by descending length; those of the same length keep their order."""
     return sorted(examples, key=lambda example: len(example.input_ids), reverse=True)
 
 
 def collate(
-    examples: Sequence[Example], pad_id: int, device: torch.device, *, side_by_side: bool = False
+    examples: Sequence[Example], pad_id: int, device: torch.device, *, packed: bool = False
 ) -> Batch:
-    """The examples of one pass as tensors on `device`."""
+    """Return the examples of one pass as tensors on `device`, packed or padded with `pad_id`."""
     lengths = [len(example.input_ids) for example in examples]
     longest = max(lengths)
-    if side_by_side:
+    if packed:
         starts = [0, *accumulate(lengths)]
         rows = [[token for example in examples for token in example.input_ids]]
     else:
         starts = [index * longest for index in range(len(examples))]
         rows = [e.input_ids + [pad_id] * (longest - len(e.input_ids)) for e in examples]
-    places, targets, weights = _learned(examples, starts)
+    positions, targets, weights = _learned(examples, starts)
     mask = torch.arange(longest)[None, :] < torch.tensor(lengths)[:, None]
     return Batch(
         torch.tensor(rows).to(device),
-        Segments.of(lengths, device) if side_by_side else None,
-        None if side_by_side else mask.long().to(device),
-        torch.tensor(places).to(device),
+        Segments.of(lengths, device) if packed else None,
+        None if packed else mask.long().to(device),
+        torch.tensor(positions).to(device),
         torch.tensor(targets).to(device),
         torch.tensor(weights, dtype=torch.float32).to(device),
     )
@@ -120,29 +127,29 @@ def collate(
 def _learned(
     examples: Sequence[Example], starts: Sequence[int]
 ) -> tuple[list[int], list[int], list[float]]:
-    """Places, targets and weights of what is learned, for rows that begin at `starts`."""
-    places: list[int] = []
+    """Return positions, targets and weights as in `Batch`, for examples that start at `starts`."""
+    positions: list[int] = []
     targets: list[int] = []
     weights: list[float] = []
     for example, start in zip(examples, starts, strict=False):
         if example.label is not None:
-            places.append(start + len(example.input_ids) - 1)
+            positions.append(start + len(example.input_ids) - 1)
             targets.append(example.label)
             weights.append(example.weight)
             continue
         own = [i for i, learned in enumerate(example.learned) if learned and i]
-        places += [start + i - 1 for i in own]
+        positions += [start + i - 1 for i in own]
         targets += [example.input_ids[i] for i in own]
         weights += [example.weight] * len(own)
-    return places, targets, weights
+    return positions, targets, weights
 
 
-def split(examples: list[Example], size: int) -> list[list[Example]]:
-    """Consecutive groups of at most `size` examples."""
+def groups_of(examples: list[Example], size: int) -> list[list[Example]]:
+    """Return consecutive groups of at most `size` examples."""
     return [examples[i : i + size] for i in range(0, len(examples), size)]
 
 
 def learned_weight(examples: Sequence[Example]) -> float:
-    """The sum over examples of weight times what is learned, tokens or the class: what a step's
-    loss is divided by."""
+    """Return the sum over examples of weight times learned tokens (1 for a class): the divisor of
+    a step's loss."""
     return sum(example.weight * example.learned_count() for example in examples)

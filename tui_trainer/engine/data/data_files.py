@@ -1,4 +1,4 @@
-"""The objects that data files hold, one for each example, whatever their fields."""
+"""Reading data files as objects, one per example: JSON lines, JSON, CSV and Parquet."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
 
-# Where `csv` puts the cells of a line that has more of them than the header.
+# The key under which `csv` puts the cells of a line that has more of them than the header.
 BEYOND_HEADER = "cells beyond the header"
 
 
 def read_objects(file: Path) -> Iterator[tuple[str, int, Any]]:
-    """(unit, number, value) of everything in a file; the unit is what is counted: line or row.
-    Raises `UserError`."""
+    """Yield (unit, number, value) for every example in a file, where the unit of the number is
+    "line" or "row". Raises `UserError`."""
     suffix = file.suffix.lower()
     try:
         if suffix in (".jsonl", ".ndjson"):
@@ -42,7 +42,7 @@ def _read_jsonl(file: Path) -> Iterator[tuple[str, int, Any]]:
 def _read_json(file: Path) -> Iterator[tuple[str, int, Any]]:
     values = _decode(file.read_bytes(), file.name)
     if not isinstance(values, list):
-        raise UserError(f"{file.name}: a list of objects is needed, one object an example")
+        raise UserError(f"{file.name}: a list of objects is needed, one object per example")
     for number, row in enumerate(values, start=1):
         yield "row", number, row
 
@@ -51,13 +51,13 @@ def _read_csv(file: Path) -> Iterator[tuple[str, int, Any]]:
     with file.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream, restkey=BEYOND_HEADER)
         for values in reader:
-            whole = {key: value for key, value in values.items() if value is not None}
-            yield "line", reader.line_num, whole
+            present = {key: value for key, value in values.items() if value is not None}
+            yield "line", reader.line_num, present
 
 
 def _read_parquet(file: Path) -> Iterator[tuple[str, int, Any]]:
     try:
-        import pyarrow.parquet  # an extra of its own: large, and few need it
+        import pyarrow.parquet  # an optional extra: it is large
     except ImportError:
         raise UserError(
             f'{file.name}: reading Parquet needs pyarrow: pip install "tui-trainer[parquet]"'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tui_trainer.contracts.data import DataReport, PartReport
 from tui_trainer.contracts.job import Job
 from tui_trainer.engine.data.class_balance import IMBALANCED
-from tui_trainer.text.formats import duration, plural
+from tui_trainer.text.formats import count, duration, number, plural, short_number
 
 _MOST_NAMED = 10  # columns in a sentence
 
@@ -14,16 +14,17 @@ def summary(report: DataReport) -> str:
     """One sentence about the whole: examples, tokens, repetitions, columns that are not used."""
     train = report.train
     parts = [
-        f"{train.examples:,} training examples, {train.tokens:,} tokens "
-        f"({train.learned:,} learned, the longest example {train.longest:,})"
+        f"{plural(train.examples, 'training example')}, {plural(train.tokens, 'token')} "
+        f"({count(train.learned)} learned, the longest example {count(train.longest)})"
         if not report.labels
-        else f"{train.examples:,} training examples in "
-        f"{len(report.labels)} classes, {train.tokens:,} tokens, the longest {train.longest:,}"
+        else f"{plural(train.examples, 'training example')} in "
+        f"{plural(len(report.labels), 'class', 'classes')}, {plural(train.tokens, 'token')}, "
+        f"the longest {count(train.longest)}"
     ]
     if report.validation.examples:
-        parts.append(f"{report.validation.examples:,} validation examples")
+        parts.append(plural(report.validation.examples, "validation example"))
     if report.replay.examples:
-        parts.append(f"{report.replay.examples:,} replayed")
+        parts.append(f"{count(report.replay.examples)} replayed")
     clean = not any((report.repeats.exact, report.repeats.near, report.repeats.shared))
     if clean and report.repeats.near is not None:
         parts.append("no duplicates")
@@ -60,8 +61,8 @@ def _about_versions(report: DataReport) -> list[str]:
     return [
         f"{plural(made.added, 'training row')} added, written by {made.model} ({made.method} of "
         f"{plural(made.asked, 'row')}, {duration(made.seconds)} {when}); "
-        f"{made.asked - made.added:,} versions rejected (empty, duplicate, of another length or "
-        "with other numbers); all are in augmented.json"
+        f"{plural(made.asked - made.added, 'version')} rejected (empty, duplicate, of another "
+        "length or with other numbers); all are in augmented.json"
     ]
 
 
@@ -73,10 +74,15 @@ def _about_part(part: PartReport, name: str, limit: int, *, labelled: bool) -> l
     if part.cut:
         rows = part.rows - sum(item.rows for item in part.reasons())
         found.append(
-            f"{part.cut:,} of {plural(rows, f'{name} row')} longer than {limit:,} tokens: cut"
+            f"{count(part.cut)} of {plural(rows, f'{name} row')} longer than "
+            f"{plural(limit, 'token')}: cut"
         )
     if part.unanswered:
-        why = "label not in any training row" if labelled else f"no answer within {limit:,} tokens"
+        why = (
+            "label not in any training row"
+            if labelled
+            else f"no answer within {plural(limit, 'token')}"
+        )
         found.append(f"{plural(part.unanswered, f'{name} row')} left out: {why}")
     return found
 
@@ -117,12 +123,13 @@ def _about_classes(report: DataReport, job: Job) -> list[str]:
     if most.train / least.train >= IMBALANCED:
         done = {
             "weight": f"weighted by the square root of the inverse frequency "
-            f"({most.weight:.2f} to {least.weight:.2f})",
-            "oversample": f"rows of rarer classes repeated, up to {least.copies:.3g} times",
+            f"({number(most.weight, 3)} to {number(least.weight, 3)})",
+            "oversample": "rows of rarer classes repeated, up to "
+            f"{short_number(least.copies)} times",
             "none": 'not balanced (data.balance = "none")',
         }[job.data.balance]
         found.append(
-            f"classes of unequal size, from {least.train:,} ({least.label}) to "
-            f"{most.train:,} ({most.label}) examples: {done}"
+            f"classes of unequal size, from {count(least.train)} ({least.label}) to "
+            f"{count(most.train)} ({most.label}) examples: {done}"
         )
     return found

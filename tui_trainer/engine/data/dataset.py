@@ -1,125 +1,182 @@
-"""A job's examples: read, divided, tokenised; and their order."""
+"""A job's data, from files to examples; `load_dataset` has the steps in their order."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from tui_trainer.contracts.data import DataReport, LabelReport, PartReport
+from tui_trainer.contracts.data import MOST_COLUMNS, DataReport, LabelReport, PartReport
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
-from tui_trainer.engine.data import class_balance, data_notices, split
+from tui_trainer.engine.data import class_balance, data_notices, encoding, split
 from tui_trainer.engine.data.augment import Augmenter
-from tui_trainer.engine.data.encoding import encode, encode_labelled
 from tui_trainer.engine.data.example import Example
-from tui_trainer.engine.data.row_formats import ReadRows, read_rows
+from tui_trainer.engine.data.row_formats import read_rows
+from tui_trainer.engine.data.rows import ReadRows
 from tui_trainer.engine.data.token_cache import TokenCache
-from tui_trainer.engine.data.tokenizer_pool import Between, TokenizerPool, own_share
+from tui_trainer.engine.data.tokenizer_pool import (
+    ProgressCallback,
+    TokeniseFunction,
+    TokenizerPool,
+    workers_of_rank,
+)
 from tui_trainer.store import jobs
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """The examples of each part, a sentence for everything that was changed, all counts, and
-    for a classification the classes' names in their order. `from_cache`: nothing large had to
-    be tokenised."""
+    """The examples of a job."""
 
     train: list[Example]
     validation: list[Example]
-    replay: list[Example]
-    notices: list[str]
-    report: DataReport
-    labels: list[str] = field(default_factory=list)
-    from_cache: bool = field(default=False, compare=False)
+    replay: list[Example]  # mixed into every step against forgetting
+    notices: list[str]  # a sentence for every problem in the data and every change made to it
+    report: DataReport  # all counts
+    labels: list[str] = field(default_factory=list)  # classes of a classification, by index
+    from_cache: bool = field(default=False, compare=False)  # whether tokens came from the cache
 
 
 def load_dataset(
     job: Job,
     tokenizer: Any,
     augmenter: Augmenter | None = None,
-    between: Between | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Dataset:
-    """Reads, divides and tokenises a job's data; `augmenter` adds rows to the training part,
-    `between` is told how far the tokens are, and may raise. Raises `UserError`."""
+    """Read, split and tokenise a job's data.
+
+    `augmenter` adds rewritten rows to the training part. `on_progress` is called with the rows
+    tokenised so far and the rows of the part, and may raise. Raises `UserError`.
+    """
+    settings, seed = job.data, job.training.seed
     labelled = job.task == "classification"
+
+    # Read the rows of each part.
     train, validation, replay = (
         read_rows(jobs.file_list(files), labelled=labelled) if files else ReadRows([])
-        for files in (job.data.train, job.data.validation, job.data.replay)
+        for files in (settings.train, settings.validation, settings.replay)
     )
-    parts = split.divide(train, validation, job.data, job.training.seed)
+
+    # Drop duplicates and hold out rows for validation.
+    parts = split.split_rows(train, validation, settings, seed)
+    train, validation = parts.train, parts.validation
+
+    # Add rows that a model rewrites.
     augmented = None
     if augmenter is not None:
-        added, augmented = augmenter(parts.train.found, parts.validation.found)
-        parts.train.found.extend(added)
-    cache = TokenCache(tokenizer) if job.data.cache else None
-    prepare = _classify if labelled else _generate
-    with TokenizerPool(tokenizer, own_share(job.data.workers), between) as crew:
-        found = prepare(job, parts, tokenizer, cache, crew)
-        examples, replay_report = encode(replay, tokenizer, job.data.max_length, cache, crew)
-    if not found.train:
-        raise UserError(
-            f"no training example keeps an answer within data.max_length = {job.data.max_length} "
-            "tokens; raise it"
+        added, augmented = augmenter(train.found, validation.found)
+        train.found.extend(added)
+
+    # Render the chat template and tokenise, unless the tokens are in the cache.
+    classes = class_balance.find_classes(train.found) if labelled else []
+    cache = TokenCache(tokenizer) if settings.cache else None
+    with TokenizerPool(tokenizer, workers_of_rank(settings.workers), on_progress) as pool:
+        (train_examples, train_report), (held_out, held_out_report), (replayed, replay_report) = (
+            encode_part(rows, pool, settings.max_length, classes, cache)
+            for rows in (train, validation, replay)
         )
+    if not train_examples:
+        raise UserError(
+            f"no training example keeps an answer within data.max_length = {settings.max_length} "
+            "tokens; raise data.max_length"
+        )
+
+    # Balance the classes.
+    labels: list[LabelReport] = []
+    if classes:
+        train_examples, labels = class_balance.balance(
+            train_examples, held_out, classes, settings.balance, seed
+        )
+        train_report = msgspec.structs.replace(train_report, examples=len(train_examples))
+
+    # Report.
     report = DataReport(
-        train=found.reports[0],
-        validation=found.reports[1],
+        train=train_report,
+        validation=held_out_report,
         replay=replay_report,
         repeats=parts.repeats,
-        labels=found.labels,
-        fingerprint=fingerprint(found.train, found.validation, examples),
+        labels=labels,
+        fingerprint=fingerprint(train_examples, held_out, replayed),
         augmented=augmented,
     )
     notices = data_notices.notices(report, job)
+    if cache is not None and cache.problem is not None:
+        notices.append(cache.problem)
     return Dataset(
-        found.train,
-        found.validation,
-        examples,
-        [*notices, cache.problem] if cache and cache.problem else notices,
-        report,
-        [label.label for label in found.labels],
-        from_cache=cache is not None and cache.found > 0,
+        train=train_examples,
+        validation=held_out,
+        replay=replayed,
+        notices=notices,
+        report=report,
+        labels=classes,
+        from_cache=cache is not None and cache.hits > 0,
     )
 
 
-@dataclass(frozen=True)
-class _Found:
-    train: list[Example]
-    validation: list[Example]
-    reports: tuple[PartReport, PartReport]
-    labels: list[LabelReport] = field(default_factory=list)
+def encode_part(
+    rows: ReadRows,
+    pool: TokenizerPool,
+    max_length: int,
+    classes: Sequence[str] = (),
+    cache: TokenCache | None = None,
+) -> tuple[list[Example], PartReport]:
+    """Turn one part's rows into examples of at most `max_length` tokens, and count them.
+
+    With `classes` each example's label is predicted, and rows of other classes are left out;
+    without, the answers or the text are learned. Raises `UserError`.
+    """
+    function: TokeniseFunction
+    contents: Iterable[object]
+    if classes:
+        chosen = [row for row in rows.found if row.label in classes]
+        contents = inputs = [row.text or "" for row in chosen]
+        function = encoding.tokenise_texts
+    else:
+        chosen, inputs = rows.found, list[Any](rows.found)
+        contents = ((row.text, row.messages) for row in chosen)
+        function = encoding.tokenise_rows
+    if not chosen:
+        return [], _part_report(rows, [], 0)
+
+    key = tokens = None
+    if cache is not None:
+        key = cache.key(("texts" if classes else "rows", max_length), contents)
+    if cache is not None and key is not None:
+        tokens = cache.load(key, len(chosen))
+    if tokens is None:
+        tokens = pool.tokenise(function, inputs, max_length)
+        if cache is not None and key is not None:
+            cache.store(key, tokens)
+
+    indices = {name: index for index, name in enumerate(classes)}
+    examples = encoding.make_examples(chosen, tokens, indices)
+    return examples, _part_report(rows, examples, tokens.longer)
 
 
-def _generate(
-    job: Job, parts: split.Parts, tokenizer: Any, cache: TokenCache | None, crew: TokenizerPool
-) -> _Found:
-    train, train_report = encode(parts.train, tokenizer, job.data.max_length, cache, crew)
-    validation, report = encode(parts.validation, tokenizer, job.data.max_length, cache, crew)
-    return _Found(train, validation, (train_report, report))
-
-
-def _classify(
-    job: Job, parts: split.Parts, tokenizer: Any, cache: TokenCache | None, crew: TokenizerPool
-) -> _Found:
-    names = class_balance.find_classes(parts.train.found)
-    index = {name: place for place, name in enumerate(names)}
-    length = job.data.max_length
-    train, train_report = encode_labelled(parts.train, tokenizer, length, index, cache, crew)
-    validation, report = encode_labelled(parts.validation, tokenizer, length, index, cache, crew)
-    balanced, labels = class_balance.balanced(
-        train, validation, names, job.data.balance, job.training.seed
+def _part_report(rows: ReadRows, examples: list[Example], longer: int) -> PartReport:
+    lengths = [len(example.input_ids) for example in examples]
+    return PartReport(
+        rows=rows.total,
+        empty=rows.empty,
+        left_out=rows.left_out,
+        unused=rows.unused,
+        columns=rows.columns[:MOST_COLUMNS],
+        more_columns=max(0, len(rows.columns) - MOST_COLUMNS),
+        cut=longer,
+        unanswered=len(rows.found) - len(examples),
+        examples=len(examples),
+        tokens=sum(lengths),
+        learned=sum(example.learned_count() for example in examples),
+        longest=max(lengths, default=0),
     )
-    train_report = msgspec.structs.replace(train_report, examples=len(balanced))
-    return _Found(balanced, validation, (train_report, report), labels)
 
 
 def fingerprint(*parts: Sequence[Example]) -> str:
-    """SHA-256 over every example of every part, in order."""
+    """Return the SHA-256 over every example of every part, in order."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little"))
@@ -127,16 +184,3 @@ def fingerprint(*parts: Sequence[Example]) -> str:
             digest.update(np.array([len(e.input_ids), *e.input_ids, *e.learned]).tobytes())
             digest.update(f"{e.weight!r} {e.label}".encode())
     return digest.hexdigest()
-
-
-def epoch_order(examples: int, seed: int, epoch: int) -> list[int]:
-    """The order of an epoch's examples: another each epoch, the same for the same seed."""
-    order: list[int] = np.random.default_rng([seed, epoch]).permutation(examples).tolist()
-    return order
-
-
-def replay_choice(examples: int, seed: int, step: int, count: int) -> list[int]:
-    """Which replayed examples join a step: drawn anew for each, the same for the same seed."""
-    generator = np.random.default_rng([seed, step, 1])  # the 1 sets it apart from epoch_order
-    drawn: list[int] = generator.choice(examples, min(count, examples), replace=False).tolist()
-    return drawn

@@ -1,4 +1,4 @@
-"""One training example: token ids and what is learned of them."""
+"""One training example: token ids and the mask of those that count in the loss."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ class Example:
     label: int | None = None  # index of its class in a classification, else None
 
     def learned_count(self) -> int:
-        """Count the predictions that are learned: tokens, or the one class."""
+        """Count the predictions in the loss: tokens, or the one class."""
         return sum(self.learned[1:]) if self.label is None else 1

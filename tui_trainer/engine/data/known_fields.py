@@ -1,9 +1,9 @@
-"""Which fields of a row are known, and which of them keep it from being taught.
+"""The known fields of rows, and those that make a row unusable.
 
-The rule: a field that holds something is used, or it keeps the row out (`LeftOut`), or it is
-counted as not used. A shape of rows uses fields with `Fields.use`; what it has not used is counted,
-a known field row by row, any other by its name. A new shape adds its fields here and a function to
-rows.py.
+The rule: a field with content is used, or it makes the row unusable (`LeftOut`), or it is counted
+as not used. The parsers in row_formats.py mark fields as used with `RowFields.use`; of the
+others a known field is counted row by row, any other is listed by its name. A new row format adds
+its fields here and a function to row_formats.py.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ LABELS = ("label", "category")
 SYSTEMS = ("system", "system_prompt")
 PREFERENCE = ("chosen", "rejected")
 
-# Fields that say of an answer whether it is right: `label` as in TRL's unpaired preferences,
-# `kto_tag` as in LLaMA-Factory's. Ratings and scores are no such marks: nobody knows their scale.
+# Fields that mark an answer as right or wrong: `label` as in TRL's unpaired preferences, `kto_tag`
+# as in LLaMA-Factory's. Ratings and scores are not marks, since their scale is unknown.
 MARKS = ("label", "kto_tag", "desirable", "is_desirable", "correct", "is_correct")
 _RIGHT = frozenset({"true", "good", "right", "correct", "desirable", "chosen"})
 _WRONG = frozenset({"false", "bad", "wrong", "incorrect", "undesirable", "rejected"})
-# Numbers that are marks; any other number in the column means that it holds classes or indices.
+# Numbers that can be marks; any other number in the column means that it has classes or indices.
 MARK_NUMBERS = frozenset({-1.0, 0.0, 1.0})
 
 EMPTY = "empty"
@@ -37,29 +37,29 @@ PARTS = "content in parts that are not text, which is not supported"
 PAIRED = "a preference pair (chosen, rejected) and no answer field; pairs are not supported yet"
 HISTORY_BESIDE = "'history' beside 'messages', which is not supported"
 HISTORY_SHAPE = "'history' is not a list of [question, answer] pairs"
-ROLE = "a role that is none of system, developer, user, assistant, tool"
+ROLE = "a role other than system, developer, user, assistant, tool"
 NO_ANSWER = "'messages' has no assistant turn, so there is no answer"
 NOT_LEARNED = "every assistant turn has weight 0 or train = false"
 NO_WEIGHT = "weight 0"
 
 _MEDIA_FIELDS = ("image", "images", "audio", "audios", "video", "videos")
 _CALLS = dict.fromkeys(("tools", "functions", "tool_calls", "function_call"), TOOLS)
-# Fields beside a question and its answer without which the answer would be taught wrongly.
-BARS = {**_CALLS, **dict.fromkeys(_MEDIA_FIELDS, MEDIA)}
+# Fields that an answer depends on and that cannot be used: the row is left out.
+UNSUPPORTED = {**_CALLS, **dict.fromkeys(_MEDIA_FIELDS, MEDIA)}
 
 KNOWN = frozenset(
     {
         *(name for pair in PAIRS for name in pair),
-        *(*LABELS, *SYSTEMS, *PREFERENCE, *MARKS, *BARS),
+        *(*LABELS, *SYSTEMS, *PREFERENCE, *MARKS, *UNSUPPORTED),
         *("messages", "conversations", "text", "input", "history", "context", "weight"),
         *(f"messages.{name}" for name in ("weight", "reasoning_content", "thinking", "refusal")),
     }
 )
 
 
-class LeftOut(Exception):  # noqa: N818  (no error: the row is counted)
-    """A row that cannot be taught rightly. `reason` is the same for all rows of its kind, `detail`
-    says what this one has."""
+class LeftOut(Exception):  # noqa: N818  (not an error: the row is counted)
+    """A row that cannot be used for training. `reason` is the same for all rows of its kind,
+    `detail` is what this one contains."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
@@ -68,21 +68,22 @@ class LeftOut(Exception):  # noqa: N818  (no error: the row is counted)
 
 
 class RowFields:
-    """The fields of a row or a turn. `unused` are those that hold something and have not been used;
-    `numbers` are marks that are numbers, to be judged when the whole column is known."""
+    """The fields of a row or a turn, and which of them were used."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = values
-        self.unused = {name: None for name, value in values.items() if holds(value)}  # in order
+        # Names of fields that have content and were not used, as an ordered set.
+        self.unused = {name: None for name, value in values.items() if has_content(value)}
+        # Marks that are numbers; what they mean depends on the whole column.
         self.numbers: dict[str, float] = {}
 
     def use(self, *names: str) -> None:
-        """Takes note that fields are used."""
+        """Mark fields as used."""
         for name in names:
             self.unused.pop(name, None)
 
     def has(self, name: str) -> bool:
-        """Whether a field for lists or objects holds something; tables write empty ones as text."""
+        """Return whether a field for lists or objects has content; in tables `[]` is a text."""
         if name not in self.unused:
             return False
         value = self.values[name]
@@ -91,15 +92,15 @@ class RowFields:
             return False
         return True
 
-    def check_bars(self, bars: dict[str, str]) -> None:
-        """Raises `LeftOut` for a field that the row cannot be taught with."""
-        for name, reason in bars.items():
+    def check_unsupported(self, reasons: dict[str, str]) -> None:
+        """Raise `LeftOut` where a field among `reasons` has content."""
+        for name, reason in reasons.items():
             if self.has(name):
                 raise LeftOut(reason)
 
     def check_marks(self, *, numbers: bool = True) -> None:
-        """Raises `LeftOut` for an answer that is marked as wrong; with `numbers` keeps marks that
-        are numbers, else they are none."""
+        """Raise `LeftOut` for an answer that is marked as wrong. Marks that are numbers are put
+        into `self.numbers`, or with `numbers=False` not treated as marks."""
         for name in MARKS:
             if name not in self.unused:
                 continue
@@ -114,25 +115,25 @@ class RowFields:
 
 
 def marked_wrong(name: str) -> str:
-    """The reason for leaving out an answer that a field marks as wrong."""
+    """Return the reason for leaving out an answer that a field marks as wrong."""
     return f"marked as a wrong answer by {name!r}"
 
 
-def holds(value: Any) -> bool:
-    """Whether an optional field holds anything: not null, blank, or empty all through."""
+def has_content(value: Any) -> bool:
+    """Return whether a value is not null, blank, or a container of only such values."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return False
     if isinstance(value, str):
         return bool(value.strip())
     if isinstance(value, dict):
-        return any(map(holds, value.values()))
+        return any(map(has_content, value.values()))
     if isinstance(value, list):
-        return any(map(holds, value))
+        return any(map(has_content, value))
     return True
 
 
 def _mark(value: Any) -> bool | float | None:
-    """A mark as a truth value or a number; None for what is no mark."""
+    """Return a mark as a truth value or a number; None for anything else."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -148,7 +149,7 @@ def _mark(value: Any) -> bool | float | None:
     return None
 
 
-def shown(name: str) -> str:
-    """A name or value of the data as it can stand in a sentence."""
+def printable(name: str) -> str:
+    """Return a name or value of the data in a form for messages: short and printable."""
     short = name if len(name) <= 40 else f"{name[:39]}…"
     return short if short.isprintable() else ascii(short)

@@ -1,11 +1,11 @@
-"""Rows that say the same, or almost the same.
+"""Exact and near duplicates among texts.
 
-Exact: equal but for white space. Near: the words alone are equal (case and punctuation aside), or
-the sets of three consecutive words have a Jaccard similarity of at least `SIMILAR`. Pairs to be
-compared are found by MinHash (Broder 1997) with banding, 16 bands of 4 rows: a pair at the
-threshold is found with probability 1 - (1 - 0.8^4)^16 = 0.9998, and what is found is verified
-exactly. The work is bounded: `MOST_ROWS` rows, `MOST_WORDS` words of each, and at most `SEEN`
-earlier rows compared per band.
+Exact duplicates are equal but for white space. Near duplicates have the same words (without case
+and punctuation), or sets of three consecutive words with a Jaccard similarity of at least
+`SIMILAR`. Candidate pairs are found by MinHash (Broder 1997) with banding, 16 bands of 4 rows: a
+pair at the threshold is found with probability 1 - (1 - 0.8^4)^16 = 0.9998. Every candidate pair is
+then compared exactly. The work is bounded: `MOST_ROWS` texts, `MOST_WORDS` words of each, and at
+most `MOST_COMPARED` earlier texts compared per band.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy.typing as npt
 SIMILAR = 0.8
 MOST_ROWS = 50_000
 MOST_WORDS = 1_000
-SEEN = 4
+MOST_COMPARED = 4
 _BANDS, _BAND_ROWS, _SHINGLE = 16, 4, 3
 _WORD = re.compile(r"\w+")
 Hashes = npt.NDArray[np.uint64]
@@ -35,27 +35,27 @@ METHOD = (
 
 
 def exact_groups(texts: Sequence[str]) -> list[int]:
-    """For each text the index of the first that is equal to it but for white space."""
+    """Return for each text the index of the first one that is equal to it but for white space."""
     first: dict[str, int] = {}
     return [first.setdefault(" ".join(text.split()), index) for index, text in enumerate(texts)]
 
 
 def near_groups(texts: Sequence[str]) -> list[int] | None:
-    """For each text the lowest index of a group of texts that are alike, each like some other of
-    the group; None where there are more than `MOST_ROWS`."""
+    """Return for each text the lowest index in its group of near duplicates, in which every text
+    is a near duplicate of some other one; None for more than `MOST_ROWS` texts."""
     if len(texts) > MOST_ROWS:
         return None
     parent = list(range(len(texts)))
     words = [_words(text) for text in texts]
     first: dict[tuple[str, ...], int] = {}
     for index, own in enumerate(words):
-        _join(parent, first.setdefault(own, index), index)
+        _union(parent, first.setdefault(own, index), index)
     buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
     sets: dict[int, Hashes] = {}
     for index in first.values():
         sets[index] = _shingles(words[index])
-        _place(index, sets, buckets, parent)
-    return [_root(parent, index) for index in range(len(texts))]
+        _join_similar(index, sets, buckets, parent)
+    return [_find(parent, index) for index in range(len(texts))]
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _shingles(words: tuple[str, ...]) -> Hashes:
-    """The set of hashes of every three words in a row; of all words where they are fewer."""
+    """Return the sorted hashes of all runs of three words, or of the whole text if shorter."""
     hashed = np.array([_hash(word) for word in words], dtype=np.uint64)
     size = min(_SHINGLE, len(words))
     combined = np.zeros(len(words) - size + 1, dtype=np.uint64)
@@ -89,13 +89,13 @@ def _coefficients() -> tuple[Hashes, Hashes]:
 _FACTORS, _OFFSETS = _coefficients()
 
 
-def _place(
+def _join_similar(
     index: int,
     sets: dict[int, Hashes],
     buckets: dict[tuple[int, bytes], list[int]],
     parent: list[int],
 ) -> None:
-    """Joins a text with those earlier ones that share a band with it and are alike."""
+    """Join a text with the earlier texts that share a band with it and are similar."""
     own = sets[index]
     least = (own[None, :] * _FACTORS + _OFFSETS).min(axis=1)
     compared: set[int] = set()
@@ -105,23 +105,25 @@ def _place(
             if other not in compared:
                 compared.add(other)
                 if _similarity(own, sets[other]) >= SIMILAR:
-                    _join(parent, other, index)
-        if len(bucket) < SEEN:
+                    _union(parent, other, index)
+        if len(bucket) < MOST_COMPARED:
             bucket.append(index)
 
 
 def _similarity(one: Hashes, other: Hashes) -> float:
+    """Return the Jaccard similarity of two sets."""
     shared = len(np.intersect1d(one, other, assume_unique=True))
     return shared / (len(one) + len(other) - shared)
 
 
-def _root(parent: list[int], index: int) -> int:
+def _find(parent: list[int], index: int) -> int:
+    """Return the lowest index of a text's group, and shorten the path to it."""
     while parent[index] != index:
         parent[index] = parent[parent[index]]
         index = parent[index]
     return index
 
 
-def _join(parent: list[int], one: int, other: int) -> None:
-    low, high = sorted((_root(parent, one), _root(parent, other)))
+def _union(parent: list[int], one: int, other: int) -> None:
+    low, high = sorted((_find(parent, one), _find(parent, other)))
     parent[high] = low

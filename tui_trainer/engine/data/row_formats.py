@@ -1,10 +1,9 @@
-"""Rows of data files as conversations, recognised by their fields (fields.py)."""
+"""Parsing rows of data files; the format is recognised by their fields (known_fields.py)."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,67 +11,20 @@ from tui_trainer.contracts.data import MOST_LOCATIONS, LeftOutRows, UnusedField
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.data import known_fields as known
 from tui_trainer.engine.data.data_files import read_objects
-from tui_trainer.engine.data.known_fields import PAIRS, LeftOut, RowFields, holds
+from tui_trainer.engine.data.known_fields import PAIRS, LeftOut, RowFields, has_content
+from tui_trainer.engine.data.rows import Message, ReadRows, Row
+from tui_trainer.text.formats import count
 
 ROLES = ("system", "user", "assistant", "tool")
 _OTHER_ROLES = {"developer": "system"}  # OpenAI's newer name
 
 
-@dataclass(frozen=True)
-class Message:
-    """One turn; an answer that is not `learned` is only there to be read."""
-
-    role: str
-    content: str
-    learned: bool = True
-
-
-@dataclass(frozen=True)
-class Row:
-    """One example: a conversation whose assistant turns are learned (but those with a weight
-    of 0), or plain text that is learned whole, or a text whose `label` is learned. `weight`
-    counts it that many times; `where` is its file and line."""
-
-    messages: tuple[Message, ...]
-    text: str | None
-    weight: float
-    where: str
-    label: str | None = None
-
-    def content(self, *, own: bool = False) -> str:
-        """All that the row says but its label, with the roles; `own` leaves out what many rows
-        may have in common, the system's turns."""
-        if self.text is not None:
-            return self.text
-        turns = (t for t in self.messages if not (own and t.role == "system"))
-        return "\n".join(f"{turn.role}: {turn.content}" for turn in turns)
-
-
-@dataclass(frozen=True)
-class ReadRows:
-    """The rows of a part's files in order; those left out by reason; the known fields that were
-    not used, and the names of all other fields."""
-
-    found: list[Row]
-    left_out: list[LeftOutRows] = field(default_factory=list)
-    unused: list[UnusedField] = field(default_factory=list)
-    columns: list[str] = field(default_factory=list)
-
-    @property
-    def empty(self) -> int:
-        """How many rows were left out as empty."""
-        return sum(item.rows for item in self.left_out if item.reason == known.EMPTY)
-
-    @property
-    def total(self) -> int:
-        """All rows, those left out among them."""
-        return len(self.found) + sum(item.rows for item in self.left_out)
-
-
 def read_rows(files: list[Path], *, labelled: bool = False) -> ReadRows:
-    """Every row of the files; with `labelled` each is a text with a label. Rows that cannot be
-    taught rightly are left out and counted. Raises `UserError` naming file and line of a bad one,
-    or for what reasons nothing is left."""
+    """Read the rows of the files; with `labelled` each is a text with a label.
+
+    Rows that cannot be used for training are left out and counted. Raises `UserError`, which names
+    file and line of an invalid row, or the reasons why no row remains.
+    """
     counts = _Counts()
     found: list[Row] = []
     for file in files:
@@ -80,24 +32,24 @@ def read_rows(files: list[Path], *, labelled: bool = False) -> ReadRows:
     rows = ReadRows(found, counts.left_out(), counts.unused(), list(counts.columns))
     if not found:
         names = ", ".join(file.name for file in files)
-        raise UserError(f"{names}: {_nothing_left(rows)}")
+        raise UserError(f"{names}: {_no_rows_message(rows)}")
     return rows
 
 
-def _nothing_left(rows: ReadRows) -> str:
+def _no_rows_message(rows: ReadRows) -> str:
     if not rows.left_out:
         return "no examples; at least one row with text is needed"
     if rows.empty == rows.total:
-        return f"all {rows.total:,} rows are empty; at least one row with text is needed"
-    reasons = [f"{item.rows:,} × {item.text()}" for item in rows.left_out]
+        return f"all {count(rows.total)} rows are empty; at least one row with text is needed"
+    reasons = [f"{count(item.rows)} × {item.text()}" for item in rows.left_out]
     if len(reasons) == 1:
         reasons = [rows.left_out[0].text()]
     why = "; ".join(reasons)
-    return f"all {rows.total:,} rows are left out: {why}; at least one other row is needed"
+    return f"all {count(rows.total)} rows are left out: {why}; at least one other row is needed"
 
 
 def _read_file(file: Path, counts: _Counts, *, labelled: bool) -> list[Row]:
-    shape = _labelled_row if labelled else _row
+    parse = _labelled_row if labelled else _row
     found: list[Row | None] = []
     numbers: list[tuple[int, dict[str, float]]] = []
     for unit, number, values in read_objects(file):
@@ -106,7 +58,7 @@ def _read_file(file: Path, counts: _Counts, *, labelled: bool) -> list[Row]:
             raise UserError(f"{where}: an object with named fields is needed")
         fields = RowFields(values)
         try:
-            row = shape(fields, where)
+            row = parse(fields, where)
         except LeftOut as out:
             counts.leave_out(out, where)
             continue
@@ -114,15 +66,15 @@ def _read_file(file: Path, counts: _Counts, *, labelled: bool) -> list[Row]:
             numbers.append((len(found), fields.numbers))
         counts.note_unused(fields, where)
         found.append(row)
-    _judge(found, numbers, counts)
+    _drop_wrong_answers(found, numbers, counts)
     return [row for row in found if row is not None]
 
 
-def _judge(
+def _drop_wrong_answers(
     found: list[Row | None], numbers: list[tuple[int, dict[str, float]]], counts: _Counts
 ) -> None:
-    """Takes out the rows whose mark is 0 or -1, unless other numbers in the file's column show
-    that it holds classes."""
+    """Drop the rows with a mark of 0 or -1, unless other numbers in the file's column show that it
+    has classes."""
     every = [(index, name, value) for index, marks in numbers for name, value in marks.items()]
     classes = {name for _, name, value in every if value not in known.MARK_NUMBERS}
     for index, name, value in every:
@@ -136,8 +88,8 @@ def _judge(
             found[index] = None
 
 
-class _Places:
-    """How often something was found, by its name, and where first."""
+class _Occurrences:
+    """How often something was found, by its name, and the first locations."""
 
     def __init__(self) -> None:
         self.rows: Counter[str] = Counter()
@@ -151,22 +103,24 @@ class _Places:
 
 
 class _Counts:
-    """What was left out of a part, and what of its rows was not used."""
+    """The rows of a part that are left out, and the fields that are not used."""
 
     def __init__(self) -> None:
-        self.reasons = _Places()
-        self.fields = _Places()
+        self.reasons = _Occurrences()
+        self.fields = _Occurrences()
         self.columns: dict[str, None] = {}  # in the order of the files
 
     def leave_out(self, out: LeftOut, where: str) -> None:
-        self.reasons.add(out.reason, f"{where}: {known.shown(out.detail)}" if out.detail else where)
+        self.reasons.add(
+            out.reason, f"{where}: {known.printable(out.detail)}" if out.detail else where
+        )
 
     def note_unused(self, fields: RowFields, where: str) -> None:
         for name in fields.unused:
             if name in known.KNOWN:
                 self.fields.add(name, where)
             else:
-                self.columns[known.shown(name)] = None
+                self.columns[known.printable(name)] = None
 
     def left_out(self) -> list[LeftOutRows]:
         return [
@@ -182,17 +136,17 @@ class _Counts:
 
 
 def _row(fields: RowFields, where: str) -> Row:
-    """A conversation or a text. Raises `LeftOut` or `UserError`."""
+    """Parse a conversation or a text. Raises `LeftOut` or `UserError`."""
     values = fields.values
     weight = _weight(fields, where)
     if values.get("messages") is not None:
         fields.use("messages")
         fields.check_marks()
-        fields.check_bars({**known.BARS, "history": known.HISTORY_BESIDE})
+        fields.check_unsupported({**known.UNSUPPORTED, "history": known.HISTORY_BESIDE})
         turns = _messages(values["messages"], fields, where)
         return Row((*_system(fields, turns), *turns), None, weight, where)
     named = [pair for pair in PAIRS if pair[0] in values or pair[1] in values]
-    # A table has every column in every row: one that holds something goes before an empty one.
+    # A table has every column in every row: columns with content come before empty ones.
     named.sort(key=lambda pair: values.get(pair[0]) is None and values.get(pair[1]) is None)
     if named and not (values.get("text") and all(values.get(f) is None for f in named[0])):
         return Row(_pair(fields, *named[0], where), None, weight, where)
@@ -200,17 +154,17 @@ def _row(fields: RowFields, where: str) -> Row:
         fields.use("text")
         fields.check_marks(numbers=False)
         return Row((), _filled(values, "text", where), weight, where)
-    _refuse_pairs_of_answers(fields)
-    shapes = (
+    _refuse_preference_pair(fields)
+    formats = (
         "messages, instruction/output, prompt/completion, question/answer, query/response, text"
     )
     raise UserError(
-        f"{where}: fields not recognised ({_names(values)}); one of these is needed: {shapes}"
+        f"{where}: fields not recognised ({_names(values)}); one of these is needed: {formats}"
     )
 
 
 def _labelled_row(fields: RowFields, where: str) -> Row:
-    """A text with a label. Raises `LeftOut` or `UserError`."""
+    """Parse a text with a label. Raises `LeftOut` or `UserError`."""
     values = fields.values
     named = [name for name in known.LABELS if name in values]
     used = next((name for name in named if values[name] is not None), named[0] if named else None)
@@ -229,16 +183,16 @@ def _labelled_row(fields: RowFields, where: str) -> Row:
 
 
 def _names(values: dict[str, Any]) -> str:
-    return ", ".join(known.shown(str(key)) for key in values) or "none"
+    return ", ".join(known.printable(str(key)) for key in values) or "none"
 
 
 def _pair(fields: RowFields, question: str, answer: str, where: str) -> tuple[Message, ...]:
     values = fields.values
-    if not holds(values.get(answer)):
-        _refuse_pairs_of_answers(fields)
+    if not has_content(values.get(answer)):
+        _refuse_preference_pair(fields)
     fields.use(question, answer)
     fields.check_marks()
-    fields.check_bars(known.BARS)
+    fields.check_unsupported(known.UNSUPPORTED)
     prompt, reply = _filled(values, question, where), _filled(values, answer, where)
     if question == "instruction" and "input" in fields.unused:
         fields.use("input")
@@ -247,13 +201,14 @@ def _pair(fields: RowFields, question: str, answer: str, where: str) -> tuple[Me
     return (*_system(fields, turns), *turns)
 
 
-def _refuse_pairs_of_answers(fields: RowFields) -> None:
+def _refuse_preference_pair(fields: RowFields) -> None:
     if any(name in fields.unused for name in known.PREFERENCE):
         raise LeftOut(known.PAIRED)
 
 
 def _history(fields: RowFields) -> tuple[Message, ...]:
-    """Earlier turns; their answers are learned too, as LLaMA-Factory, whose field this is, does."""
+    """Return the earlier turns. Their answers are learned too, as in LLaMA-Factory, which defines
+    the field."""
     if not fields.has("history"):
         return ()
     fields.use("history")
@@ -270,7 +225,7 @@ def _history(fields: RowFields) -> tuple[Message, ...]:
 
 
 def _system(fields: RowFields, turns: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The system turn that stands beside the other ones, unless they have one of their own."""
+    """Return the system turn from a field of the row, unless `turns` have one."""
     own = next((turn.content for turn in turns if turn.role == "system"), None)
     for name in known.SYSTEMS:
         if name not in fields.unused:
@@ -288,7 +243,7 @@ def _system(fields: RowFields, turns: tuple[Message, ...]) -> tuple[Message, ...
 
 
 def _filled(values: dict[str, Any], name: str, where: str) -> str:
-    """The field's text. Raises `LeftOut` where it is blank or null."""
+    """Return the field's text. Raises `LeftOut` where it is blank or null."""
     if name not in values:
         raise UserError(f"{where}: the field {name!r} is missing")
     value = values[name]
@@ -300,7 +255,7 @@ def _filled(values: dict[str, Any], name: str, where: str) -> str:
 
 
 def _messages(value: Any, fields: RowFields, where: str) -> tuple[Message, ...]:
-    """The turns; fields of theirs that are not used join those of the row."""
+    """Return the turns. Their unused fields are added to those of the row."""
     if not isinstance(value, list) or not value:
         raise UserError(f"{where}: 'messages' is not a list of turns with role and content")
     turns = []
@@ -320,10 +275,10 @@ def _messages(value: Any, fields: RowFields, where: str) -> tuple[Message, ...]:
 
 
 def _turn(fields: RowFields, where: str) -> Message | None:
-    """One turn; None for a system turn without text."""
+    """Return one turn; None for a system turn without text."""
     values = fields.values
     fields.use("role", "content")
-    fields.check_bars(known.BARS)
+    fields.check_unsupported(known.UNSUPPORTED)
     fields.check_marks()
     for mark, value in fields.numbers.items():
         if value <= 0:
@@ -348,8 +303,8 @@ def _turn(fields: RowFields, where: str) -> Message | None:
 
 
 def _is_learned(fields: RowFields) -> bool:
-    """Whether an assistant turn is to be learned: OpenAI's `weight` of a turn, Axolotl's `train`.
-    Any other weight than 0 and 1 is not used."""
+    """Return whether an assistant turn is to be learned, by OpenAI's `weight` of a turn or
+    Axolotl's `train`. A weight other than 0 and 1 counts as not used."""
     values = fields.values
     train = values.get("train")
     if isinstance(train, bool):
@@ -364,8 +319,8 @@ def _is_learned(fields: RowFields) -> bool:
 
 
 def _content(value: Any) -> str | None:
-    """Text, also in parts that are all text; None where it is blank. Raises `LeftOut` for other
-    parts, `TypeError` for anything else."""
+    """Return a text, also one in parts; None where it is blank. Raises `LeftOut` for parts that
+    are not text, `TypeError` for any other value."""
     if isinstance(value, list):
         texts = []
         for part in value:

@@ -1,5 +1,5 @@
-"""A process that follows the leader of its run: it holds the same model, computes its part of every
-step and evaluation, makes no decisions and writes no files."""
+"""A process that follows the leader of its run. It has the same model and computes its part of
+every step and evaluation, but makes no decisions and writes no files."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Follower:
         """Resume from a checkpoint, with this process's own random states where it has them."""
         rank, session = self._ranks.process.rank, self.session
         state = msgspec.json.decode(trainer, type=TrainerState)
-        checkpoint.put(session, state, weights, optimizer)
+        checkpoint.restore(session, state, weights, optimizer)
         own = {
             name.removesuffix(f".{rank}"): value
             for name, value in random.items()
@@ -103,10 +103,10 @@ class Follower:
         else:
             seed_follower(session.job.training.seed, session.state.step, rank)
 
-    def step(self, at: int, rate: float, micro_batch: int | None) -> None:
-        """Compute this process's part of the optimizer step after `at` finished ones, with learning
+    def step(self, finished: int, rate: float, micro_batch: int | None) -> None:
+        """Compute this process's part of the optimizer step after `finished` ones, with learning
         rate `rate` and at most `micro_batch` examples per pass (None: no limit)."""
-        self.session.state.step, self.session.state.micro_batch = at, micro_batch
+        self.session.state.step, self.session.state.micro_batch = finished, micro_batch
         set_learning_rate(self.session.optimizer, rate)
         loop.step(self.session)
 

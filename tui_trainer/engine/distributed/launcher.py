@@ -1,8 +1,8 @@
 """Starts the processes of a run on this machine through torch's own launcher, and supervises them.
 
-What `torchrun --standalone` does, and three things more: signals go to the leader, which saves
-before it ends; the leader's exit status is this process's; and a run whose leader was killed is
-left `failed` with a reason.
+As `torchrun --standalone`, with three additions: signals are passed to the leader, which saves
+before it ends; the leader's exit status becomes that of this process; and a run whose leader was
+killed ends as `failed` with a reason.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from tui_trainer.contracts.run import ENDED_STATES, Event, RunState
 from tui_trainer.store import atomic, child_process
 from tui_trainer.store.runs import refused_resume, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.text import formats
 
 _LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 
@@ -79,7 +80,7 @@ def _forward_signal(number: int, frame: FrameType | None) -> None:
 def _exit_status(
     folder: RunFolder, failures: Mapping[int, Any], count: int, found: RunState | None
 ) -> int:
-    """The leader's exit status; where it was killed, its run is left `failed` with a reason."""
+    """Return the leader's exit status; where it was killed, end the run as `failed`."""
     leader = failures.get(0)
     if leader is not None and leader.exitcode > 0:
         return int(leader.exitcode)
@@ -89,7 +90,7 @@ def _exit_status(
     rank = min(failures, key=lambda rank: failures[rank].timestamp)
     message = (
         f"training process {rank} of {count} {_how_it_ended(failures[rank].exitcode)} at step "
-        f"{state.step:,}; resume the run to continue from the last checkpoint"
+        f"{formats.count(state.step)}; resume the run to continue from the last checkpoint"
     )
     print(message, file=sys.stderr)  # noqa: T201
     if state.before is not None:

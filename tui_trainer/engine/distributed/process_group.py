@@ -23,7 +23,7 @@ from tui_trainer.engine.data import batching
 from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.dist_env import ProcessRank
 from tui_trainer.engine.distributed import sharding
-from tui_trainer.engine.state.ranks import Ranks, Replica, deal
+from tui_trainer.engine.state.ranks import Ranks, Replica, share_examples
 
 # A pause or a slow disk may keep the others waiting for any time: the end of a process is
 # noticed by its connections, and by the launcher.
@@ -127,12 +127,14 @@ class ProcessGroup(Ranks):
 
     # -- a step ------------------------------------------------------------------------------
 
-    def own_part(self, passes: list[list[Example]]) -> list[list[Example]]:
+    def own_passes(self, passes: list[list[Example]]) -> list[list[Example]]:
         self._agreed = ""
-        shares = deal([example for group in passes for example in group], self.process.size)
+        shares = share_examples(
+            [example for group in passes for example in group], self.process.size
+        )
         if self._sharded:
             return sharding.own_passes(passes, shares, self.process.rank)
-        own = batching.split(shares[self.process.rank], max(len(group) for group in passes))
+        own = batching.groups_of(shares[self.process.rank], max(len(group) for group in passes))
         self._largest = max((len(group) for group in own), default=1)
         return own
 

@@ -31,17 +31,17 @@ def shard(base: Any, device: torch.device, size: int) -> None:
     if not all(p.is_floating_point() for p in frozen):
         raise UserError('training.sharding = "fsdp" cannot shard a quantised base; use "none"')
     shared = {id(p) for p in frozen}
-    whole = {p for p in base.parameters() if id(p) not in shared}
+    complete = {p for p in base.parameters() if id(p) not in shared}
     mesh = init_device_mesh(device.type, (size,))
     for layer in layers:
-        fully_shard(layer, mesh=mesh, ignored_params=whole)
-    fully_shard(base.base_model, mesh=mesh, ignored_params=whole)
-    for tensor in (*whole, *base.buffers()):
+        fully_shard(layer, mesh=mesh, ignored_params=complete)
+    fully_shard(base.base_model, mesh=mesh, ignored_params=complete)
+    for tensor in (*complete, *base.buffers()):
         tensor.data = tensor.data.to(device)
 
 
 def layers_of(base: Any) -> list[nn.Module]:
-    """Layers of a base: the modules that transformers lists as not to be split over devices."""
+    """Return the layers of a base: the modules that transformers does not split over devices."""
     names = set(getattr(base, "_no_split_modules", None) or ())
     layers = [module for module in base.modules() if type(module).__name__ in names]
     if not layers:
@@ -55,15 +55,15 @@ def layers_of(base: Any) -> list[nn.Module]:
 def own_passes(
     passes: list[list[Example]], shares: list[list[Example]], rank: int
 ) -> list[list[Example]]:
-    """Forward passes of one process, as many as the process with most has, because all must gather
-    every layer together. An added pass has one example of weight 0."""
+    """Return the forward passes of one process. All processes get the same number, because they
+    gather every layer together: missing ones are added, with one example of weight 0."""
     size = max(len(group) for group in passes)
-    every = [batching.split(share, size) for share in shares]
+    every = [batching.groups_of(share, size) for share in shares]
     most = max(len(groups) for groups in every)
-    idle = dataclasses.replace(passes[-1][-1], weight=0.0)
-    return every[rank] + [[idle]] * (most - len(every[rank]))
+    empty = dataclasses.replace(passes[-1][-1], weight=0.0)
+    return every[rank] + [[empty]] * (most - len(every[rank]))
 
 
 def is_shared(value: torch.Tensor) -> bool:
-    """Whether this process holds only a part of a tensor."""
+    """Return whether this process has only a part of a tensor."""
     return isinstance(value, DTensor)

@@ -1,9 +1,9 @@
-"""What a job will take: steps, seconds, memory, disk.
+"""Estimate of what a job needs: steps, seconds, memory and disk space.
 
-Nothing is trained: a scratch adapter takes a few real steps (forward, backward, update) spread
-over the plan, the largest pass first, and is thrown away. Time is what those steps took, scaled
-by the tokens of all steps; memory is what the largest pass really took, or, where that would not
-fit, a line through the measured memory of small passes; disk is a checkpoint really written.
+Measured by a few real steps (forward, backward, update) of an adapter that is discarded, spread
+over the run, the largest pass first. Time is that of these steps, scaled by the tokens of all
+steps. Memory is that of the largest pass, or, where it would not fit, extrapolated linearly from
+smaller passes. Disk space is that of a checkpoint that is written.
 """
 
 from __future__ import annotations
@@ -33,38 +33,37 @@ from tui_trainer.engine.records import step_records
 from tui_trainer.engine.setup import checkpoint_gradients
 from tui_trainer.engine.state.session import Session
 from tui_trainer.models.completeness import notices
+from tui_trainer.text import formats
 
 Floats = npt.NDArray[np.float64]
-PROBE_SECONDS = 12.0
-PROBE_STEPS = (4, 40)  # at least and at most
+PROBE_SECONDS = 12.0  # of measured steps, at most
+PROBE_STEPS = (4, 40)  # measured steps, at least and at most
 MOST_PLANNED = 20_000  # steps whose tokens are counted one by one
 _RECORD_BYTES = 340  # a line of metrics.jsonl
-
-# What the advisor remembers after a few steps; it knows nothing yet when this is measured.
-_ADVISOR_BYTES = 2_000
+_ADVISOR_BYTES = 2_000  # the advisor's state in a checkpoint, which is still empty when measured
 
 
 @dataclass(frozen=True)
 class StepLoad:
-    """What the plan asks for: tokens of each looked-at step, and its largest pass."""
+    """Tokens of the planned steps."""
 
-    step_tokens: list[int]
-    largest: list[Example]
-    largest_tokens: int
+    step_tokens: list[int]  # without padding, by step, of the first `MOST_PLANNED` steps
+    largest: list[Example]  # examples of the largest pass
+    largest_tokens: int  # of the largest pass, with padding
 
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes: the peak, the part that does not depend on the pass, and bytes a token."""
+    """Memory of the largest pass."""
 
-    peak: int
-    fixed: int
-    per_token: float
-    measured: bool
+    peak: int  # bytes
+    fixed: int  # bytes that do not depend on the size of the pass
+    per_token: float  # bytes per token of the pass, with padding
+    measured: bool  # whether the largest pass was run; else extrapolated
 
 
 def estimate(job: Job) -> Estimate:
-    """Tries the job out. Raises `UserError` as a run would."""
+    """Estimate what a job needs. Raises `UserError` as a run would."""
     with scratch_session(job) as session:
         try:
             return _estimate(session)
@@ -73,7 +72,7 @@ def estimate(job: Job) -> Estimate:
         except Exception as error:
             if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
                 raise UserError(
-                    "even a small pass does not fit into memory: use a smaller model or "
+                    "even a small pass does not fit into memory: use a smaller base or a lower "
                     "data.max_length",
                     1,
                 ) from error
@@ -120,13 +119,13 @@ def _estimate(session: Session) -> Estimate:
         notices=[
             *notices(session.model.get_base_model()),
             *session.dataset.notices,
-            *_shared(session),
+            *_processes_notice(session),
         ],
     )
 
 
 def look_ahead(session: Session) -> StepLoad:
-    """Tokens of the plan's steps (the first `MOST_PLANNED`), and the pass that takes most."""
+    """Count the tokens of the planned steps, and find the largest pass."""
     plan = session.plan
     tokens = []
     largest: list[Example] = []
@@ -141,23 +140,23 @@ def look_ahead(session: Session) -> StepLoad:
 
 
 def pass_tokens(session: Session, group: list[Example]) -> int:
-    """Tokens that a pass calculates, with its padding."""
+    """Return the tokens of a pass, with padding."""
     lengths = [len(example.input_ids) for example in group]
-    return sum(lengths) if session.way.side_by_side else max(lengths) * len(lengths)
+    return sum(lengths) if session.forward_mode.packed else max(lengths) * len(lengths)
 
 
 def _probe_memory(session: Session, load: StepLoad, available: int) -> MemoryEstimate:
-    """Two small passes give a line; the largest pass is made where the line says that it fits."""
+    """Measure two small passes, extrapolate, and run the largest pass where it seems to fit."""
     one = load.largest[-1:]
     few = load.largest[: max(1, len(load.largest) // 4)]
     points = []
     for group in (one, few):
         kept = memory_use.saved_bytes(lambda group=group: loop.forward_backward(session, [group]))  # type: ignore[misc]
         points.append((pass_tokens(session, group), kept))
-    loop.update(session, torch.zeros(()), [one])  # the optimizer's own memory exists from now on
+    loop.update(session, torch.zeros(()), [one])  # allocates the optimizer's memory
     (least, small), (more, large) = points
     per_token = (large - small) / (more - least) if more > least else small / least
-    # Backward makes a gradient beside what forward has kept: half as much again at its height.
+    # The backward pass adds gradients to what the forward pass has saved: half as much at its peak.
     per_token *= 1.5
     before = memory_use.peak_bytes(session.device)
     fixed = max(0, int(before - per_token * more))
@@ -168,19 +167,19 @@ def _probe_memory(session: Session, load: StepLoad, available: int) -> MemoryEst
     return MemoryEstimate(memory_use.peak_bytes(session.device), fixed, per_token, measured=True)
 
 
-def _shared(session: Session) -> list[str]:
-    """What several processes change about an estimate, which is one's."""
+def _processes_notice(session: Session) -> list[str]:
+    """Return a notice that the estimate of a run of several processes is for one."""
     if session.job.training.processes == 1:
         return []
-    return ["estimated for one process: those that share its steps need less time and memory each"]
+    return ["estimated for one process; with several, each needs less time and memory"]
 
 
 def _micro_batch(
     session: Session, load: StepLoad, used: MemoryEstimate, available: int
 ) -> int | None:
-    """The most examples of a pass that fit and divide the step's examples, so that the step stays
-    the same; None where not even one fits."""
-    ordered = batching.by_length(load.largest)
+    """Return the largest number of examples per pass that fits and divides the step's examples, so
+    that the step stays the same; None where not even one example fits."""
+    ordered = batching.longest_first(load.largest)
     for size in range(len(ordered), 0, -1):
         needed = used.fixed + used.per_token * pass_tokens(session, ordered[:size])
         if _effective(session) % size == 0 and needed <= memory_use.SHARE * available:
@@ -189,11 +188,13 @@ def _micro_batch(
 
 
 def _effective(session: Session) -> int:
+    """Return the examples per step."""
     settings = session.job.training
     return settings.batch_size * settings.gradient_accumulation_steps
 
 
-def _advice(session: Session, micro: int | None, other: Checkpointing | None = None) -> list[str]:
+def _advice(session: Session, micro: int | None) -> list[str]:
+    """Return changes of the job with which it fits into memory."""
     if micro is not None:
         accumulation = _effective(session) // micro
         return [
@@ -207,24 +208,25 @@ def _advice(session: Session, micro: int | None, other: Checkpointing | None = N
     if settings.precision == "fp32":
         found.append('set training.precision = "bf16": half the memory of the base')
     found.append(
-        f"lower data.max_length from {session.job.data.max_length}, or take a smaller base"
+        f"set data.max_length below {formats.count(session.job.data.max_length)}, or use a smaller "
+        "base"
     )
     return found
 
 
 def _probe_checkpointing(session: Session, load: StepLoad) -> Checkpointing | None:
-    """Gradient checkpointing tried on a quarter of the largest pass; None for a base without."""
+    """Measure gradient checkpointing on a quarter of the largest pass; None for a base without."""
     base, on = session.model.get_base_model(), session.job.training.gradient_checkpointing
     if not getattr(base, "supports_gradient_checkpointing", False):
         return None
     group = load.largest[: max(1, len(load.largest) // 4)]
     kept, seconds = {}, {}
-    for way in (False, True):
-        checkpoint_gradients(base, way)
-        kept[way] = memory_use.saved_bytes(
+    for enabled in (False, True):
+        checkpoint_gradients(base, enabled)
+        kept[enabled] = memory_use.saved_bytes(
             lambda: loop.forward_backward(session, [group]), session.model
         )
-        seconds[way] = min(_seconds_of(session, group) for _ in range(3))
+        seconds[enabled] = min(_seconds_of(session, group) for _ in range(3))
     checkpoint_gradients(base, on)
     session.optimizer.zero_grad(set_to_none=True)
     share = load.largest_tokens / pass_tokens(session, group)
@@ -236,16 +238,16 @@ def _probe_checkpointing(session: Session, load: StepLoad) -> Checkpointing | No
 
 
 def _seconds_of(session: Session, group: list[Example]) -> float:
-    began = time.perf_counter()
-    loop.forward_backward(session, [group]).item()  # a GPU is waited for
-    return time.perf_counter() - began
+    started = time.perf_counter()
+    loop.forward_backward(session, [group]).item()  # waits for a GPU
+    return time.perf_counter() - started
 
 
 def _fit(
     session: Session, load: StepLoad, used: MemoryEstimate, available: int
 ) -> tuple[bool, int | None]:
-    """Whether the largest pass fits, and else how many examples would; the session takes so many
-    from here on."""
+    """Return whether the largest pass fits, and else how many examples do; the session uses that
+    many per pass from now on."""
     fits = used.peak <= memory_use.SHARE * available
     micro = None if fits else _micro_batch(session, load, used, available)
     session.state.micro_batch = None if fits else micro or 1
@@ -253,11 +255,12 @@ def _fit(
 
 
 def _probe_steps(session: Session, load: StepLoad) -> float:
-    """Mean seconds of a step: steps spread over the plan, scaled to the tokens of all."""
+    """Return the mean seconds of a step, measured on steps spread over the plan and scaled to the
+    mean tokens of all steps."""
     least, most = PROBE_STEPS
     total = len(load.step_tokens)
     chosen = np.linspace(0, total - 1, min(most, max(least, total))).astype(int).tolist()
-    np.random.default_rng(0).shuffle(chosen)  # so that a slow minute meets no stretch of the plan
+    np.random.default_rng(0).shuffle(chosen)  # spreads a slow minute over the plan
     session.state.step = chosen[0]
     loop.step(session)
     times, tokens = [], []
@@ -266,26 +269,27 @@ def _probe_steps(session: Session, load: StepLoad) -> float:
         if number >= least and time.monotonic() > until:
             break
         session.state.step = step
-        began = time.perf_counter()
+        started = time.perf_counter()
         loop.step(session)
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - started)
         tokens.append(load.step_tokens[step])
     return scaled_mean(times, tokens, float(np.mean(load.step_tokens)))
 
 
 def scaled_mean(seconds: list[float], tokens: list[int], mean_tokens: float) -> float:
-    """Seconds at `mean_tokens`, from a line through the measured steps that rises and does not
-    begin below zero; else in proportion to the tokens. Steps that took half as long again as it
-    says are left out of a second line: the machine was busy with something else."""
-    own, at = np.array(seconds), np.array(tokens, dtype=np.float64)
-    slope, start = _line(own, at)
-    usual = own <= 1.5 * (start + slope * at)
-    slope, start = _line(own[usual], at[usual])
+    """Return the seconds at `mean_tokens`, from a line fitted to the measured steps. Steps that
+    took more than 1.5 times what the line gives are left out of a second fit: other programs were
+    running."""
+    measured, lengths = np.array(seconds), np.array(tokens, dtype=np.float64)
+    slope, start = _line(measured, lengths)
+    usual = measured <= 1.5 * (start + slope * lengths)
+    slope, start = _line(measured[usual], lengths[usual])
     return float(start + slope * mean_tokens)
 
 
 def _line(seconds: Floats, tokens: Floats) -> tuple[float, float]:
-    """Seconds a token, and seconds at none."""
+    """Return seconds per token and seconds at 0 tokens. A fitted line must rise and not start below
+    zero; else seconds are taken as proportional to tokens."""
     if len(seconds) >= 6 and np.ptp(tokens) > 0.2 * tokens.mean():
         slope, start = np.polyfit(tokens, seconds, 1)
         if slope > 0 and start >= 0:
@@ -294,38 +298,38 @@ def _line(seconds: Floats, tokens: Floats) -> tuple[float, float]:
 
 
 def _probe_evaluation(session: Session) -> tuple[int, float]:
-    """How many evaluations there will be, and the seconds of one, from a part where it is long."""
+    """Return the number of evaluations, and the seconds of one, measured on a part of the data."""
     session.state.step = 0
-    held = session.dataset.validation
-    if not held:
+    validation = session.dataset.validation
+    if not validation:
         return 0, 0.0
     size = session.state.micro_batch or session.job.training.batch_size
-    part = max(1, math.ceil(len(held) / 16 / size)) * size
-    sample = batching.by_length(held)[:: max(1, len(held) // part)]
-    whole = list(held)
-    held[:] = sample
+    part = max(1, math.ceil(len(validation) / 16 / size)) * size
+    sample = batching.longest_first(validation)[:: max(1, len(validation) // part)]
+    all_examples = list(validation)
+    validation[:] = sample
     try:
-        began = time.perf_counter()
+        started = time.perf_counter()
         evaluate(session)
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - started
     finally:
-        held[:] = whole
-    tokens = [sum(len(e.input_ids) for e in examples) for examples in (whole, sample)]
+        validation[:] = all_examples
+    tokens = [sum(len(e.input_ids) for e in examples) for examples in (all_examples, sample)]
     return step_records.evaluations_left(session), seconds * tokens[0] / tokens[1]
 
 
 def _probe_saving(session: Session) -> tuple[int, float]:
-    """Bytes and seconds of a checkpoint."""
-    began = time.monotonic()
+    """Return the bytes and seconds of a checkpoint."""
+    started = time.monotonic()
     checkpoint.save(session)
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     files = [file for file in session.folder.checkpoints_dir.rglob("*") if file.is_file()]
     advice = _ADVISOR_BYTES if observe.settings_of(session).enabled else 0
     return sum(file.stat().st_size for file in files) + advice, seconds
 
 
 def _saves(session: Session) -> int:
-    """Checkpoints that the run makes, if every evaluation is better than the one before."""
+    """Return how many checkpoints the run writes, if every evaluation is the best so far."""
     settings, total = session.job.training, session.plan.total_steps
     steps = {total}
     for every in (
@@ -338,14 +342,14 @@ def _saves(session: Session) -> int:
 
 
 def _disk(session: Session, checkpoint_bytes: int, made: int) -> tuple[int, int]:
-    """The most checkpoints that lie on the disk (one more than are kept, until it is pruned),
-    and the most bytes: then, or at the end beside the adapter. Whether the best will be one of
-    the newest or one more cannot be known: it counts half."""
+    """Return the most checkpoints on the disk at a time (one more than are kept, until it is
+    deleted) and the most bytes, then or at the end with the adapter. The best checkpoint counts
+    half, as it may be one of the newest or not."""
     keep = session.job.training.keep_checkpoints
     if observe.settings_of(session).auto_apply:
-        keep, made = keep + checkpoint.MOST_SPARED, made + 1  # and one of the start
+        keep, made = keep + checkpoint.MOST_SPARED, made + 1  # one at the start
     weights = sum(p.numel() * p.element_size() for p in session.parameters.values())
     most = min(made, keep + 1)
-    beside = checkpoint_bytes // 2 if made > most and session.dataset.validation else 0
-    bytes_ = max(most * checkpoint_bytes + beside, min(made, keep) * checkpoint_bytes + weights)
+    best = checkpoint_bytes // 2 if made > most and session.dataset.validation else 0
+    bytes_ = max(most * checkpoint_bytes + best, min(made, keep) * checkpoint_bytes + weights)
     return most, bytes_ + session.plan.total_steps * _RECORD_BYTES + 20_000

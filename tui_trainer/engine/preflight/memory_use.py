@@ -1,4 +1,4 @@
-"""How much memory a pass takes, and how much there is."""
+"""Memory that a forward pass needs, and memory available."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from tui_trainer.hardware import cgroup
 
-# Keeps the machine usable, and covers what other programs take while a run goes on.
+# Share of the available memory that a run may use: the rest is for other programs.
 SHARE = 0.9
 
 
 def peak_bytes(device: torch.device) -> int:
-    """The most memory so far: of this process, or of torch's tensors on a GPU."""
+    """Return the peak memory in bytes: of this process, or on a GPU of torch's allocator."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_reserved(device))
     if sys.platform.startswith("linux"):
@@ -32,7 +32,7 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def available_bytes(device: torch.device) -> int:
-    """What this process may take in all, what it has already included."""
+    """Return the bytes that this process may use in all, including those it uses already."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device))
@@ -45,9 +45,9 @@ def available_bytes(device: torch.device) -> int:
 
 
 def saved_bytes(forward: Callable[[], torch.Tensor], model: nn.Module | None = None) -> int:
-    """Bytes that a forward pass keeps for its backward pass, each storage once; parameters and
-    other leaves are not counted. Runs both. With `model` the inputs of its checkpointed layers
-    count too, which are all that is kept of these."""
+    """Run `forward`, which includes the backward pass, and return the bytes that the forward pass
+    saves for the backward pass: each storage once, without parameters. With `model` the inputs of
+    its checkpointed layers count as well, which are all that those layers save."""
     seen: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:

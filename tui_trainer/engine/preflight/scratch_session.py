@@ -1,4 +1,4 @@
-"""A session that leaves nothing behind, for trying a job out without training it."""
+"""A session in a temporary folder, for measuring a job without training it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ from tui_trainer.store.runs import run_folder
 
 @contextlib.contextmanager
 def scratch_session(job: Job) -> Iterator[Session]:
-    """The session that a run of `job` would begin with, in a folder that is deleted afterwards.
-
-    Raises `UserError` as the run would. What it prints is thrown away.
-    """
+    """Yield the session that a run of `job` would start with, in a folder that is deleted
+    afterwards; its output is suppressed. Raises `UserError` as the run would."""
     from tui_trainer.engine import setup  # torch: seconds
 
-    with tempfile.TemporaryDirectory(prefix="tui-trainer-") as place:
-        folder = run_folder.create_run(Path(place), job, "scratch")
+    with tempfile.TemporaryDirectory(prefix="tui-trainer-") as temporary:
+        folder = run_folder.create_run(Path(temporary), job, "scratch")
         info = folder.info()
         assert info is not None  # noqa: S101  (just written)
         report, control = RunReporter(folder), CommandSource(folder)

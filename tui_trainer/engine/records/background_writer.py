@@ -1,4 +1,4 @@
-"""A thread that writes aside while training goes on: one thing at a time, in order."""
+"""A thread that writes files while training continues, one task at a time, in order."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 
 class BackgroundWriter:
-    """Runs one task at a time in a thread; what it raised is raised by the next call."""
+    """Runs one task at a time in a thread. An exception of a task is raised by the next call."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
     def start(self, task: Callable[[], None]) -> None:
-        """Begins `task` once the former one has ended."""
+        """Start `task` after the previous one has ended."""
         self.wait()
 
         def run() -> None:
@@ -23,12 +23,12 @@ class BackgroundWriter:
             except BaseException as error:
                 self._error = error
 
-        # Not a daemon: an interpreter that ends waits for it.
+        # Not a daemon thread, so that the interpreter waits for it before it exits.
         self._thread = threading.Thread(target=run, name="checkpoint")
         self._thread.start()
 
     def wait(self) -> None:
-        """Returns when nothing is being written any more."""
+        """Wait until the task has ended."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None

@@ -1,4 +1,4 @@
-"""What was found in the job and its data, left in the run folder before training."""
+"""Findings about the job and its data, written to the run folder before training."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tui_trainer.engine.data.dataset import Dataset
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.store import atomic, job_checks, jobs
 from tui_trainer.store.runs.run_folder import RunFolder, hash_files
+from tui_trainer.text.formats import count
 
 DATA_MISSING = "data.json is not written, so a resume cannot check whether the data changed"
 
@@ -25,9 +26,9 @@ def check_unchanged(folder: RunFolder, info: RunInfo, dataset: Dataset) -> None:
     if former.fingerprint == dataset.report.fingerprint:
         return
     counts = (
-        f"it had {former.train.examples:,} training and {former.validation.examples:,} validation "
-        f"examples, now there are {dataset.report.train.examples:,} and "
-        f"{dataset.report.validation.examples:,}, or their text differs"
+        f"it had {count(former.train.examples)} training and {count(former.validation.examples)} "
+        f"validation examples, now there are {count(dataset.report.train.examples)} and "
+        f"{count(dataset.report.validation.examples)}, or their text differs"
     )
     if _same_files(info):
         raise UserError(
@@ -42,20 +43,20 @@ def check_unchanged(folder: RunFolder, info: RunInfo, dataset: Dataset) -> None:
 
 
 def _same_files(info: RunInfo) -> bool:
-    """Whether the job's data files hold what they held when the run was made."""
+    """Return whether the data files have the same content as when the run was created."""
     try:
         return hash_files(jobs.data_files(info.job))[0] == info.data_hash
     except (OSError, UserError):
         return False
 
 
-def report_findings(report: RunReporter, job: Job, *, again: bool) -> None:
-    """Log a warning for each suspicious setting of the job, unless `again` (they were logged
-    before). Raises `UserError` for what cannot work."""
+def report_findings(report: RunReporter, job: Job, *, resumed: bool) -> None:
+    """Log a warning for each suspicious setting of the job, unless the run is resumed and they were
+    logged before. Raises `UserError` for settings that cannot work."""
     for finding in job_checks.check(job):
         if finding.level == "error":
             raise UserError(finding.message)
-        if not again:
+        if not resumed:
             report.event("warning", report.step, finding.message, detail={"key": finding.key})
 
 

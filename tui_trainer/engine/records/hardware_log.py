@@ -1,4 +1,4 @@
-"""`hardware.jsonl`, written while the engine trains."""
+"""Recording of `hardware.jsonl` while the engine trains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tui_trainer.store import atomic
 
 
 class HardwareLog:
-    """Writes `hardware.jsonl` from a thread of its own while the context lasts."""
+    """Context manager that writes `hardware.jsonl` from its own thread."""
 
     def __init__(self, session: Session) -> None:
         folder = session.folder
@@ -22,9 +22,9 @@ class HardwareLog:
         self._recorder = Recorder(
             folder.path,
             lambda: atomic.appending(folder.hardware_file),
-            session.division.latest,
+            session.step_profile.latest,
             warn,
-            disk_space.SpaceForecast(session).look,
+            disk_space.SpaceForecast(session).observe,
         )
 
     def __enter__(self) -> HardwareLog:

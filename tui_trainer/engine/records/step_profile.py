@@ -1,9 +1,9 @@
-"""How an optimizer step divides: waiting for data, forward, backward, optimizer, reporting.
+"""Time of an optimizer step by part: waiting for data, forward, backward, optimizer, reporting.
 
-A step now and then is taken apart by marks that the loop leaves. On CUDA each mark is an event in
-the stream, read after the step has ended, so that nothing waits for it: what counts is what the
-GPU did or waited for. Elsewhere marks are readings of the clock; on Apple's GPU, which works
-aside, they tell when work was handed over rather than done.
+Some steps are profiled by marks that the loop sets between the parts. On CUDA a mark is an event
+in the stream, read after the step, so that nothing waits for it and times are those of the GPU.
+Elsewhere a mark is a reading of the clock; on Apple's GPU, which works asynchronously, it shows
+when work was submitted, not when it was done.
 """
 
 from __future__ import annotations
@@ -22,45 +22,45 @@ from tui_trainer.contracts.hardware import StepDivision
 from tui_trainer.hardware.peak_flops import peak_flops
 from tui_trainer.models.base_model import parameter_count
 
-# Steps as long as this are all taken apart, shorter ones one in so many: the marks of a step cost
-# some microseconds.
+# The marks of a step cost some microseconds, so that of steps shorter than `_LONG_SECONDS` only one
+# in `_ONE_IN` is profiled.
 _LONG_SECONDS = 0.05
 _ONE_IN = 8
-_FIRST = 2  # the first step warms up, and is like no other
-_KEPT = 32
+_FIRST = 2  # the first step warms up and is not typical
+_KEPT = 32  # profiled steps that `latest` averages
 _WORK = ("forward", "backward", "optimizer")
 
 
 @dataclass
 class _Step:
-    """One step that is taken apart: seconds by part, or a CUDA event by mark."""
+    """One profiled step."""
 
-    began: float
-    seconds: dict[str, float] = field(default_factory=dict)
-    processor: float = 0.0  # seconds of work during which this thread had a processor
-    events: list[tuple[str, Any]] = field(default_factory=list)
-    whole: float = 0.0
-    number: int = 0
+    start: float  # clock, in seconds
+    seconds: dict[str, float] = field(default_factory=dict)  # by part
+    cpu_seconds: float = 0.0  # of forward, backward and optimizer while this thread had a CPU
+    events: list[tuple[str, Any]] = field(default_factory=list)  # (part, CUDA event at its end)
+    total_seconds: float = 0.0
+    number: int = 0  # of the step in the run
     tokens: int = 0
 
 
 class StepProfile:
-    """Takes steps apart; `latest` may be called from another thread."""
+    """Profiles steps; `latest` may be called from another thread."""
 
     def __init__(self, device: torch.device | None = None) -> None:
         self._device = device or torch.device("cpu")
         self._events = self._device.type == "cuda"
-        self._now: _Step | None = None
+        self._current: _Step | None = None
         self._pending: _Step | None = None
         self._count = 0
         self._next = _FIRST
-        self._mark = self._thread = 0.0
+        self._last_mark = self._last_cpu = 0.0
         self._done: deque[_Step] = deque(maxlen=_KEPT)
         self._flops_per_token: float | None = None
         self._peak: float | None = None
 
-    def model_is(self, model: nn.Module, precision: str, devices: int = 1) -> None:
-        """Tells what a token costs, and what the device could do, or so many of them.
+    def set_model(self, model: nn.Module, precision: str, devices: int = 1) -> None:
+        """Set the operations per token of `model`, and the peak rate of `devices` devices.
 
         Two operations per parameter forward, two for the gradients of what flows between layers,
         and two more for those of trained parameters (Kaplan et al. 2020, appendix B); attention's
@@ -79,57 +79,57 @@ class StepProfile:
             self._peak = None if peak is None else devices * peak
 
     def begin(self) -> None:
-        """A step begins."""
-        self._settle()
+        """Start a step."""
+        self._read_events()
         self._count += 1
         if self._count < self._next or self._pending is not None:
             return
-        self._now = _Step(time.perf_counter())
-        self._mark, self._thread = self._now.began, time.thread_time()
+        self._current = _Step(time.perf_counter())
+        self._last_mark, self._last_cpu = self._current.start, time.thread_time()
         if self._events:
-            self._now.events.append(("", _event()))
+            self._current.events.append(("", _event()))
 
     def mark(self, part: str) -> None:
-        """What was done since the last mark belongs to `part`."""
-        step = self._now
+        """Count the time since the last mark as `part`."""
+        step = self._current
         if step is None:
             return
         if self._events:
             step.events.append((part, _event()))
             return
-        now, thread = time.perf_counter(), time.thread_time()
-        step.seconds[part] = step.seconds.get(part, 0.0) + now - self._mark
+        now, cpu = time.perf_counter(), time.thread_time()
+        step.seconds[part] = step.seconds.get(part, 0.0) + now - self._last_mark
         if part in _WORK:
-            step.processor += thread - self._thread
-        self._mark, self._thread = now, thread
+            step.cpu_seconds += cpu - self._last_cpu
+        self._last_mark, self._last_cpu = now, cpu
 
     @property
-    def takes_apart(self) -> bool:
-        """Whether the step that began is one of those that are taken apart."""
-        return self._now is not None
+    def is_profiling(self) -> bool:
+        """Whether the current step is profiled."""
+        return self._current is not None
 
     def end(self, number: int, tokens: int) -> None:
-        """The step has ended and is recorded: `number` it is, with so many `tokens`."""
-        step = self._now
+        """End step `number`, which had `tokens` tokens."""
+        step = self._current
         if step is None:
             return
         self.mark("reporting")
-        self._now = None
+        self._current = None
         step.number, step.tokens = number, tokens
-        step.whole = time.perf_counter() - step.began
-        self._next = self._count + (1 if step.whole >= _LONG_SECONDS else _ONE_IN)
+        step.total_seconds = time.perf_counter() - step.start
+        self._next = self._count + (1 if step.total_seconds >= _LONG_SECONDS else _ONE_IN)
         if self._events:
             self._pending = step
         else:
             self._done.append(step)
 
     def latest(self) -> StepDivision | None:
-        """The means over the last steps that were taken apart; None before the first."""
+        """Return the means over the last profiled steps; None before the first."""
         steps = list(self._done)
         if not steps:
             return None
-        whole, count = sum(step.whole for step in steps), len(steps)
-        rate = sum(step.tokens for step in steps) / whole if whole > 0 else None
+        total, count = sum(step.total_seconds for step in steps), len(steps)
+        rate = sum(step.tokens for step in steps) / total if total > 0 else None
         flops = None if rate is None or not self._flops_per_token else rate * self._flops_per_token
 
         def part(name: str) -> float:
@@ -142,13 +142,13 @@ class StepProfile:
             step=steps[-1].number,
             steps=count,
             device=str(self._device),
-            step_ms=round(1000 * whole / count, 4),
+            step_ms=round(1000 * total / count, 4),
             data_ms=part("data"),
             forward_ms=part("forward"),
             backward_ms=part("backward"),
             optimizer_ms=part("optimizer"),
             reporting_ms=part("reporting"),
-            cpu_share=round(sum(s.processor for s in steps) / work, 3) if counted else None,
+            cpu_share=round(sum(s.cpu_seconds for s in steps) / work, 3) if counted else None,
             tokens_per_second=None if rate is None else round(rate, 1),
             memory_allocated=allocated,
             memory_reserved=reserved,
@@ -158,8 +158,8 @@ class StepProfile:
             utilisation=flops / self._peak if flops and self._peak else None,
         )
 
-    def _settle(self) -> None:
-        """Reads the events of a step that the GPU has passed by now."""
+    def _read_events(self) -> None:
+        """Read the events of the last profiled step, once the GPU has passed them."""
         step = self._pending
         if step is None or not step.events[-1][1].query():
             return
@@ -177,7 +177,7 @@ def _event() -> Any:
 
 
 def _embeddings(model: Any) -> tuple[nn.Parameter | None, nn.Parameter | None]:
-    """The weights of the input embedding and of the output layer, which may be the same."""
+    """Return the weights of the input embedding and the output layer, which may be the same."""
     found = []
     for name in ("get_input_embeddings", "get_output_embeddings"):
         layer = getattr(model, name, lambda: None)()
@@ -186,7 +186,7 @@ def _embeddings(model: Any) -> tuple[nn.Parameter | None, nn.Parameter | None]:
 
 
 def _memory(device: torch.device) -> tuple[int | None, int | None, int | None]:
-    """Bytes allocated, reserved, and the most that was allocated."""
+    """Return the bytes allocated, reserved, and allocated at most; None where unknown."""
     if device.type == "cuda":
         return (
             torch.cuda.memory_allocated(device),
@@ -195,6 +195,6 @@ def _memory(device: torch.device) -> tuple[int | None, int | None, int | None]:
         )
     if device.type == "mps":
         return torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory(), None
-    # The process's most resident memory, in KiB but on macOS.
+    # Peak resident memory of the process: in bytes on macOS, elsewhere in KiB.
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return None, None, most * (1 if sys.platform == "darwin" else 1024)

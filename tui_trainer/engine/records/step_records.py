@@ -1,7 +1,7 @@
-"""The rows of finished steps: written, and shown to the advisor, a few at a time.
+"""Records of finished steps, written and passed to the advisor several at a time.
 
-After a step the processor's caches hold other things, and to be called at all is what costs. So
-quick steps wait for each other, but never long.
+Writing one record costs mostly the calls, with caches cold after a step: so the records of quick
+steps are collected for a short time and written together.
 """
 
 from __future__ import annotations
@@ -15,33 +15,34 @@ from tui_trainer.contracts.metrics import TrainRecord, finite_or_none
 from tui_trainer.engine.advice import observe
 from tui_trainer.engine.state.session import Finished, Session, StepResult
 
-# So many steps wait at most, and a row is at most so late, or as late as the step after it.
-_TOGETHER, _LATE_SECONDS = 8, 0.2
+_MOST_WAITING = 8  # records
+# A record is written at most this late, or with that of the step after it.
+_MOST_WAIT_SECONDS = 0.2
 
 
-def finished(session: Session, outcome: StepResult, rate: float, seconds: float) -> None:
-    """A step is done and counted: its row is written soon; at once where it was a slow one or
-    an unhealthy one, or where something may be done about it."""
-    waiting, now = session.unsettled, time.time()
+def record_step(session: Session, outcome: StepResult, rate: float, seconds: float) -> None:
+    """Record a finished step, which took `seconds` with learning rate `rate`. Its record is written
+    soon, or at once where the step was slow or unhealthy, or the advisor may act on it."""
+    waiting, now = session.unwritten_steps, time.time()
     waiting.append(Finished(session.state.step, outcome, rate, seconds, now))
     settings = session.advisor_settings
     if (
         outcome.healthy
-        and len(waiting) < _TOGETHER
-        and seconds < _LATE_SECONDS
-        and now - waiting[0].time < _LATE_SECONDS
+        and len(waiting) < _MOST_WAITING
+        and seconds < _MOST_WAIT_SECONDS
+        and now - waiting[0].time < _MOST_WAIT_SECONDS
         and not (settings.auto_apply or settings.spike_rollback)
     ):
         return
-    settle(session)
+    flush(session)
 
 
-def settle(session: Session) -> None:
-    """Writes the rows of the steps that wait, and shows them to the advisor. To be called before
-    anything else is told about the run."""
-    if not session.unsettled:
+def flush(session: Session) -> None:
+    """Write the waiting records and pass them to the advisor. To be called before anything else
+    about the run is written."""
+    if not session.unwritten_steps:
         return
-    waiting, session.unsettled = session.unsettled, []
+    waiting, session.unwritten_steps = session.unwritten_steps, []
     records = [step_record(session, done) for done in waiting]
     session.state.tokens_seen += sum(record.tokens for record in records)
     session.report.train_steps(records, evaluations_left(session))
@@ -50,7 +51,7 @@ def settle(session: Session) -> None:
 
 
 def step_record(session: Session, done: Finished) -> TrainRecord:
-    """A step's line of `metrics.jsonl`."""
+    """Return a step's record for `metrics.jsonl`."""
     outcome = done.outcome
     return TrainRecord(
         step=done.step,
@@ -67,12 +68,12 @@ def step_record(session: Session, done: Finished) -> TrainRecord:
 
 
 def tokens_of(outcome: StepResult) -> int:
-    """A step's tokens, padding not counted."""
+    """Return the number of a step's tokens, without padding."""
     return sum(len(example.input_ids) for group in outcome.passes for example in group)
 
 
 def evaluations_left(session: Session) -> int:
-    """How many evaluations are still to come."""
+    """Return the number of remaining evaluations."""
     every, total = session.job.training.eval_every, session.plan.total_steps
     if not session.dataset.validation:
         return 0

@@ -17,8 +17,8 @@ from tui_trainer.store.runs.command_arguments import usable_rate
 from tui_trainer.store.runs.command_log import BadLine, CommandLog
 from tui_trainer.store.runs.run_folder import RunFolder
 
-# How long a command may wait for the end of quick steps.
-LOOK_SECONDS = 0.1
+# Between reads of control.jsonl, during quick steps.
+POLL_SECONDS = 0.1
 
 
 class CommandSource:
@@ -28,8 +28,8 @@ class CommandSource:
         self._inbox = CommandLog(folder)
         self._signalled = False
         self._waiting: list[Command] = []
-        self._next_look = 0.0
-        self.lapsed = self._inbox.lapsed
+        self._next_poll = 0.0
+        self.lapsed = self._inbox.lapsed  # commands that an earlier engine did not execute
 
     def listen_to_signals(self) -> None:
         """SIGTERM and SIGINT save and stop; a hang-up is ignored. For the main thread."""
@@ -39,26 +39,28 @@ class CommandSource:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     def is_due(self) -> bool:
-        """Whether it is time to look again: a look is a system call, too slow for quick steps."""
+        """Return whether to look for commands now; a read is a system call, too slow for every
+        quick step."""
         waits = self._signalled or bool(self._waiting) or self._inbox.has_bad
-        return waits or time.monotonic() >= self._next_look
+        return waits or time.monotonic() >= self._next_poll
 
-    def take(self) -> list[Command]:
-        """Commands since the last look, in order."""
-        self._next_look = time.monotonic() + LOOK_SECONDS
+    def new_commands(self) -> list[Command]:
+        """Return the commands since the last call, in order."""
+        self._next_poll = time.monotonic() + POLL_SECONDS
         found, self._waiting = self._waiting + self._inbox.read(), []
         if self._signalled:
             self._signalled = False
             found.append(Command(id="signal", time=0.0, command="stop"))
         return found
 
-    def take_bad(self) -> list[BadLine]:
-        """Lines of `control.jsonl` that are not commands, each once."""
+    def new_bad_lines(self) -> list[BadLine]:
+        """Return lines of `control.jsonl` that are not commands, each once."""
         return self._inbox.take_bad()
 
     def end_command(self) -> Command | None:
-        """A waiting stop or cancel, for long work before the first step; others keep waiting."""
-        self._waiting = self.take()
+        """Return a waiting stop or cancel command, for long work before the first step; other
+        commands stay waiting."""
+        self._waiting = self.new_commands()
         return next((c for c in self._waiting if c.command in ("stop", "cancel")), None)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -68,12 +70,12 @@ class CommandSource:
 def rates_to_replay(
     events: Iterable[Event], from_step: int, rolled_back: float = 0.0
 ) -> list[tuple[int, float | RateChange]]:
-    """(step, rate or change) of every rate that the user set at or after `from_step` and that
-    the run acknowledged, so that a run killed after it resumes as if it had not been.
+    """Return (step, rate or change) for every rate that the user set at or after `from_step` and
+    that the run acknowledged, so that a run resumed after a kill gives the same result.
 
-    Rates set in steps that a rewind to an older checkpoint has undone do not count, nor do those
-    that the advisor set by itself: it does so again. `rolled_back` is the time of the run's last
-    automatic rollback (seconds since the epoch): what was set before it does not count.
+    Rates of steps that a rewind to an older checkpoint has undone do not count, nor do automatic
+    changes, which the advisor makes again. `rolled_back` is the time of the run's last automatic
+    rollback (seconds since the epoch); earlier changes do not count.
     """
     found: list[tuple[int, float | RateChange]] = []
     for event in events:
@@ -81,7 +83,7 @@ def rates_to_replay(
         if event.time < rolled_back:
             continue
         if event.kind == "learning_rate" and detail.get("by") != "auto":
-            # What was set later on, before the run was resumed from here, is overruled.
+            # Replaces rates of later steps, set before the run was resumed from here.
             found = [item for item in found if item[0] <= event.step]
             rate = _rate_of(detail)
             if rate is not None:
@@ -95,7 +97,7 @@ def rates_to_replay(
 
 
 def _rate_of(detail: dict[str, Any]) -> float | RateChange | None:
-    """The rate or change that an event records; None where it records none that can be read."""
+    """Return the rate or change that an event records; None where that is missing or invalid."""
     try:
         if "change" in detail:
             return msgspec.convert(detail["change"], RateChange)

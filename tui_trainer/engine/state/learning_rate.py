@@ -1,7 +1,6 @@
 """The learning rate of this run: its schedule, and changes by the user or the advisor.
 
-A rate that the user sets replaces those that were set at later steps before the run was resumed
-here: these are not set again.
+A rate that the user sets replaces those set at later steps before the run was resumed from here.
 """
 
 from __future__ import annotations
@@ -12,10 +11,11 @@ import msgspec
 
 from tui_trainer.contracts.schedule import RateChange, Scaling, learning_rate_at
 from tui_trainer.engine.state.session import Session
+from tui_trainer.text import formats
 
 
 def rate_of_next_step(session: Session) -> float:
-    """The rate of the optimizer step that comes next."""
+    """Return the learning rate of the next optimizer step."""
     state = session.state
     return learning_rate_at(
         state.step,
@@ -27,7 +27,7 @@ def rate_of_next_step(session: Session) -> float:
 
 
 def multiplier(session: Session) -> float:
-    """Factor on the schedule in the next step."""
+    """Return the factor on the schedule in the next step."""
     scaling = session.state.scaling
     return 1.0 if scaling is None else scaling.at(session.state.step)
 
@@ -37,7 +37,7 @@ def set_rate(session: Session, rate: float) -> None:
     session.state.learning_rate_override = (session.state.step, rate)
     session.state.scaling = None
     session.rates_to_replay.clear()
-    report_change(session, f"learning rate set to {rate:.4g}", {"learning_rate": rate})
+    report_change(session, f"learning rate set to {formats.rate(rate)}", {"learning_rate": rate})
 
 
 def set_peak(session: Session, peak: float) -> None:
@@ -47,7 +47,7 @@ def set_peak(session: Session, peak: float) -> None:
     state.learning_rate_override = None
     state.scaling = Scaling(state.step, 1, factor, factor)
     session.rates_to_replay.clear()
-    message = f"peak of the learning rate set to {peak:.4g}"
+    message = f"peak of the learning rate set to {formats.rate(peak)}"
     report_change(
         session, message, {"learning_rate": rate_of_next_step(session), **_change(session)}
     )

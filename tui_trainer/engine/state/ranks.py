@@ -54,7 +54,7 @@ class Ranks:
         Raises `UserError` where they differ.
         """
 
-    def own_part(self, passes: list[list[Example]]) -> list[list[Example]]:
+    def own_passes(self, passes: list[list[Example]]) -> list[list[Example]]:
         """This process's part of the forward passes of a step."""
         return passes
 
@@ -93,7 +93,7 @@ class Ranks:
         """End the followers."""
 
 
-def deal(examples: Sequence[Example], size: int) -> list[list[Example]]:
+def share_examples(examples: Sequence[Example], size: int) -> list[list[Example]]:
     """Divide examples, the longest first, among `size` processes: each goes to the process with
     the fewest tokens so far (Graham 1969), so that all finish a step at about the same time."""
     shares: list[list[Example]] = [[] for _ in range(size)]

@@ -22,15 +22,15 @@ from tui_trainer.engine.data.dataset import Dataset
 from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.loss import ForwardMode
 from tui_trainer.engine.records.background_writer import BackgroundWriter
-from tui_trainer.engine.records.hardware_samples import DueSamples
+from tui_trainer.engine.records.hardware_samples import DelayedSamples
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.engine.records.step_profile import StepProfile
 from tui_trainer.engine.state.command_source import CommandSource
 from tui_trainer.engine.state.ranks import Ranks, Replica
 from tui_trainer.store.runs.run_folder import RunFolder
 
-# Arithmetic of the forward pass, where it is not fp32.
-_ARITHMETIC = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# Types of the forward pass, where it is not fp32.
+_AUTOCAST_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class RateTrial(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ class RollbackPoint:
     """A rollback that is made before the next step."""
 
     checkpoint: Path  # a complete one
-    words: str  # why
+    reason: str  # for the event
     rate: float | None = None  # learning rate at `at_step`; None: keep the schedule
     at_step: int = 0  # finished steps after which `rate` is meant
     ramp: int = 1  # steps within which the schedule is scaled to `rate`
@@ -86,7 +86,7 @@ class Finished(NamedTuple):
 
 
 class TrainerState(msgspec.Struct, kw_only=True):
-    """The loop's own state, saved with every checkpoint."""
+    """The state of the training loop, saved with every checkpoint."""
 
     step: int = 0  # finished optimizer steps
     learning_rate_override: tuple[int, float] | None = None  # (step, rate) as the user set it
@@ -125,7 +125,7 @@ class Session:
     device: torch.device  # that computes
     tokenizer: Any  # of transformers
     model: Any  # the base with its adapter (PeftModel)
-    way: ForwardMode  # how examples are passed through the model
+    forward_mode: ForwardMode  # how examples are passed through the model
     base_reference: str  # the base's path or name, for the adapter's configuration
     parameters: dict[str, nn.Parameter]  # the trained ones, by name
     optimizer: torch.optim.Optimizer
@@ -136,23 +136,23 @@ class Session:
     report: RunReporter  # writes metrics, events and state.json
     control: CommandSource  # commands of the user
     writer: BackgroundWriter = field(default_factory=BackgroundWriter)  # of checkpoints
-    division: StepProfile = field(default_factory=StepProfile)  # times of a step's parts
+    step_profile: StepProfile = field(default_factory=StepProfile)  # times of a step's parts
     ranks: Ranks = field(default_factory=Ranks)  # the processes that train together
     stopped_and_saved: bool = False  # a stop was executed
-    without_room: bool = False  # the disk is too full for checkpoints, which was logged
+    disk_is_full: bool = False  # whether checkpoints do not fit, which was logged
     advisor: Advisor | None = None  # None where it is off
-    samples: DueSamples | None = None  # hardware samples for the advisor
-    unsettled: list[Finished] = field(default_factory=list)  # steps not written yet
-    going_back: RollbackPoint | None = None  # the requested rollback
+    samples: DelayedSamples | None = None  # hardware samples for the advisor
+    unwritten_steps: list[Finished] = field(default_factory=list)  # records not written yet
+    pending_rollback: RollbackPoint | None = None  # the requested rollback
     # Changes to repeat after a kill: rates by step, (step, kind) of muted advice, and
     # (step, "step" or "evaluation", examples per pass) where memory ran out.
     rates_to_replay: dict[int, list[float | RateChange]] = field(default_factory=dict)
     mutes_to_replay: list[tuple[int, str]] = field(default_factory=list)
-    smaller_to_replay: list[tuple[int, str, int]] = field(default_factory=list)
+    pass_sizes_to_replay: list[tuple[int, str, int]] = field(default_factory=list)
 
     @cached_property
     def advisor_settings(self) -> AdvisorSettings:
-        """The advisor's settings when the run was made."""
+        """The advisor's settings, as they were when the run was created."""
         return self.job.advisor or AdvisorSettings()
 
     @property
@@ -161,12 +161,12 @@ class Session:
         return self.advisor.open if self.advisor is not None else []
 
     def collate(self, examples: list[Example]) -> Batch:
-        """The tensors of one pass, in the form that this base takes."""
+        """Return the tensors of one pass, packed or padded as this base needs them."""
         pad = self.tokenizer.pad_token_id
-        return collate(examples, pad, self.device, side_by_side=self.way.side_by_side)
+        return collate(examples, pad, self.device, packed=self.forward_mode.packed)
 
     def replica(self) -> Replica:
-        """What must be the same in all processes of the run."""
+        """Return what must be the same in all processes of the run."""
         return Replica(
             self.model,
             self.parameters,
@@ -176,6 +176,6 @@ class Session:
         )
 
     def autocast(self) -> torch.autocast:
-        """Context for the forward pass in the job's precision."""
-        kind = _ARITHMETIC.get(self.job.training.precision)
+        """Return the context for the forward pass in the job's precision."""
+        kind = _AUTOCAST_TYPES.get(self.job.training.precision)
         return torch.autocast(self.device.type, kind, enabled=kind is not None)

@@ -1,8 +1,8 @@
 """Matrix products with frozen weights on the CPU, by the faster of torch's two libraries.
 
-torch multiplies fp32 matrices with MKL, which keeps to AVX2 on processors that are not Intel's;
-oneDNN, which torch brings along too, uses AVX-512 on all of them and is as exact. It is reached
-through the operator that torch's own compiler calls.
+torch multiplies fp32 matrices with MKL, which uses only AVX2 on processors of other makers than
+Intel. oneDNN, which torch includes too, uses AVX-512 on all of them and is as exact. It is called
+through the operator that torch's compiler uses.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-# Multiplications below which a call costs more than it saves (10 µs against 1 to 20).
+# Multiplications below which the call (10 µs) costs more than it saves (1 to 20 µs).
 _LEAST = 1 << 20
 _LEAST_ROWS = 32
-# Rows that are multiplied at a time. oneDNN writes code for every new shape and keeps about a
-# megabyte each, so that there may be only a few; what is left is filled up to the least.
+# Rows per call. oneDNN compiles a kernel for every new shape and keeps about 1 MiB for each, so
+# that only a few shapes are used; remaining rows are padded to the smallest.
 _BLOCKS = (512, 256, 128, 64, 32)
 _TOLERANCE = 1e-5
 
 
 class FrozenLinear(nn.Linear):
-    """A linear layer whose own weights are not trained; its input's gradient is."""
+    """A linear layer with frozen weights, through which gradients flow to its input."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Shape (..., size in) to (..., size out), as `nn.Linear` gives it."""
+        """Map (..., inputs) to (..., outputs), as `nn.Linear` does."""
         if torch.is_autocast_enabled(input.device.type) or not pays(input, self.weight):
             return super().forward(input)
         if not (torch.is_grad_enabled() and input.requires_grad):
@@ -53,15 +53,15 @@ class _Frozen(torch.autograd.Function):
 
 
 def install(model: nn.Module) -> None:
-    """From now on the model's frozen linear layers multiply by the faster library; those that
-    are trained, quantised or of a kind of their own stay as they are."""
+    """Make the model's frozen linear layers use the faster library. Layers that are trained,
+    quantised or of another class stay unchanged."""
     for layer in model.modules():
         if type(layer) is nn.Linear and not any(p.requires_grad for p in layer.parameters()):
             layer.__class__ = FrozenLinear
 
 
 def pays(rows: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether `product` knows this case and is worth its call."""
+    """Return whether `product` supports this case and is faster."""
     return (
         type(weight) in (nn.Parameter, torch.Tensor)
         and rows.dtype == weight.dtype == torch.float32
@@ -75,14 +75,14 @@ def pays(rows: torch.Tensor, weight: torch.Tensor) -> bool:
 def times(
     rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """What `product` gives, of any case: by the faster library where it `pays`."""
+    """Return `rows` times `weight` transposed, plus `bias`: by `product` where it `pays`."""
     if pays(rows, weight):
         return product(rows, weight, bias)
     return functional.linear(rows, weight, bias)
 
 
 def pieces(count: int) -> list[slice]:
-    """So many rows in parts that `product` takes in one call each, in order."""
+    """Return the slices of `count` rows that `product` computes in one call each, in order."""
     parts, done = [], 0
     for block in _BLOCKS:
         while count - done >= block:
@@ -94,8 +94,8 @@ def pieces(count: int) -> list[slice]:
 def product(
     rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """`rows` (..., in) times `weight` (out, in) transposed, plus `bias` (out), of a case that
-    `pays`; `weight` may be a transposed view."""
+    """Return `rows` (..., inputs) times `weight` (outputs, inputs) transposed, plus `bias`
+    (outputs,), for a case that `pays`; `weight` may be a transposed view."""
     flat = rows.reshape(-1, rows.shape[-1])
     size = (*rows.shape[:-1], weight.shape[0])
     parts = pieces(flat.shape[0])
@@ -108,11 +108,11 @@ def product(
 
 
 def _fast(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """One of the `pieces`."""
-    lacking = _BLOCKS[-1] - rows.shape[0]
-    if lacking <= 0:
+    """Compute one of the `pieces`, padded to the smallest block."""
+    missing = _BLOCKS[-1] - rows.shape[0]
+    if missing <= 0:
         return _block(rows.contiguous(), weight, bias)
-    return _block(functional.pad(rows, (0, 0, 0, lacking)), weight, bias)[:-lacking]
+    return _block(functional.pad(rows, (0, 0, 0, missing)), weight, bias)[:-missing]
 
 
 def _block(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
@@ -122,24 +122,25 @@ def _block(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) 
 
 @cache
 def _works() -> bool:
-    """Whether the operator is there, on a processor where it pays, and gives what it should."""
+    """Return whether the operator exists, the processor has AVX-512, and the results are right."""
     if torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
-    chance = torch.Generator().manual_seed(0)
-    rows, weight = torch.randn(32, 96, generator=chance), torch.randn(64, 96, generator=chance)
-    bias = torch.randn(64, generator=chance)
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(32, 96, generator=generator)
+    weight = torch.randn(64, 96, generator=generator)
+    bias = torch.randn(64, generator=generator)
     try:
         with torch.no_grad():
-            there = product(rows, weight, bias)
-            back = product(there, weight.t())
+            forward = product(rows, weight, bias)
+            backward = product(forward, weight.t())
     except (AttributeError, RuntimeError, TypeError):
         return False
-    right = functional.linear(rows, weight, bias)
-    return agree(there, right) and agree(back, right @ weight)
+    expected = functional.linear(rows, weight, bias)
+    return agree(forward, expected) and agree(backward, expected @ weight)
 
 
 def agree(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
-    """Whether two results are the same but for rounding."""
+    """Return whether two results are the same but for rounding."""
     return ours.shape == theirs.shape and bool(
         (ours - theirs).abs().max() <= _TOLERANCE * theirs.abs().max()
     )

@@ -1,8 +1,8 @@
-"""Parts of a decoder that is trained, each as one operation with a backward pass of its own.
+"""Fused operations for training a decoder on the CPU, each with its own backward pass.
 
-Written out in single operations, a normalisation or a rotation goes over memory a dozen times
-forward and backward. Here the same formulas take a few passes and keep less for the way back.
-A part is replaced only where a trial gives what the model's own code gives.
+As single operations of torch, a normalisation or a rotation reads and writes memory a dozen times,
+forward and backward. The same formulas here need a few passes, and save less for the backward pass.
+A module is replaced only where a test gives the same output as the model's own code.
 """
 
 from __future__ import annotations
@@ -21,24 +21,25 @@ from tui_trainer.models.kernels import cpu_matmul
 from tui_trainer.models.kernels.cpu_matmul import FrozenLinear
 
 _ROTATION = "apply_rotary_pos_emb"
-_JOINED: dict[tuple[type[Any], type[Any]], type[Any]] = {}
+_COMBINED: dict[tuple[type[Any], type[Any]], type[Any]] = {}
 _PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
 
 
 def install(model: nn.Module) -> None:
-    """From now on the model calculates RMS norms, rotations, gated MLPs and LoRA layers in one
-    operation each, in fp32 on the CPU; everything else as before."""
-    homes = set()
+    """Make the model compute RMS norms, rotary positions, gated MLPs and LoRA layers in one
+    operation each, in fp32 on the CPU. All other cases use the model's own code."""
+    sources = set()  # Python modules that define the model's layers
     for module in model.modules():
-        homes.add(type(module).__module__)
-        fused = _fused_kind(module)
+        sources.add(type(module).__module__)
+        fused = _fused_class(module)
         if fused is not None:
-            module.__class__ = _joined(fused, type(module))
-    for home in homes:
-        _install_rotation(sys.modules[home])
+            module.__class__ = _combined(fused, type(module))
+    for source in sources:
+        _install_rotation(sys.modules[source])
 
 
-def _fused_kind(module: nn.Module) -> type[Any] | None:
+def _fused_class(module: nn.Module) -> type[Any] | None:
+    """Return the class that computes a module in one operation; None where there is none."""
     if type(module) is LoraLinear:
         return _FusedLora
     for kind, fits in ((_FusedNorm, _is_norm), (_FusedMLP, _is_gated_mlp)):
@@ -47,29 +48,29 @@ def _fused_kind(module: nn.Module) -> type[Any] | None:
     return None
 
 
-def _joined(fused: type[Any], own: type[Any]) -> type[Any]:
-    """The model's own class, but for `forward` where `fused` knows the case."""
-    both = fused, own
-    if both not in _JOINED:
-        _JOINED[both] = type(own.__name__, both, {"__module__": own.__module__})
-    return _JOINED[both]
+def _combined(fused: type[Any], own: type[Any]) -> type[Any]:
+    """Return a subclass of `own` whose `forward` is that of `fused`."""
+    bases = fused, own
+    if bases not in _COMBINED:
+        _COMBINED[bases] = type(own.__name__, bases, {"__module__": own.__module__})
+    return _COMBINED[bases]
 
 
 def _agrees(module: nn.Module, kind: type[Any]) -> bool:
-    """Whether some rows come out as from the module's own code."""
+    """Return whether `kind` gives the same output as the module's own code, for random rows."""
     size = next(module.parameters()).shape[-1]
     rows = torch.randn(1, 3, size, generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
             theirs = module(rows)
-            ours = _joined(kind, type(module)).forward(module, rows)
+            ours = _combined(kind, type(module)).forward(module, rows)
     except (RuntimeError, TypeError, AttributeError):
         return False
     return cpu_matmul.agree(ours, theirs)
 
 
 def _plain(*tensors: torch.Tensor) -> bool:
-    """Whether these are fp32 tensors of the CPU that nobody casts or spreads out."""
+    """Return whether these are plain fp32 tensors on the CPU, without autocast or sharding."""
     return not torch.is_autocast_enabled("cpu") and all(
         type(tensor) in (torch.Tensor, nn.Parameter)
         and tensor.dtype == torch.float32
@@ -107,7 +108,7 @@ class _FusedNorm(nn.Module):
 
 
 class _Norm(torch.autograd.Function):
-    """x / sqrt(mean(x^2) + epsilon) * weight over the last dimension; the weight is frozen."""
+    """x / sqrt(mean(x^2) + epsilon) * weight, over the last dimension; the weight is frozen."""
 
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
@@ -118,17 +119,18 @@ class _Norm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         rows, weight, scale = ctx.saved_tensors
-        slope = outer[0] * weight
-        along = (slope * rows).mean(-1, keepdim=True)
-        slope.mul_(scale)
-        return slope.addcmul_(rows, along.mul_(scale.pow(3)), value=-1), None, None
+        gradient = outer[0] * weight
+        projection = (gradient * rows).mean(-1, keepdim=True)
+        gradient.mul_(scale)
+        return gradient.addcmul_(rows, projection.mul_(scale.pow(3)), value=-1), None, None
 
 
 # Rotary positions (arXiv:2104.09864)
 
 
-def _install_rotation(home: ModuleType) -> None:
-    own = getattr(home, _ROTATION, None)
+def _install_rotation(source: ModuleType) -> None:
+    """Replace the rotary function of a model's Python module where it rotates halves."""
+    own = getattr(source, _ROTATION, None)
     if own is None or hasattr(own, "__wrapped__") or not _rotates_halves(own):
         return
 
@@ -139,21 +141,22 @@ def _install_rotation(home: ModuleType) -> None:
         cos: torch.Tensor,
         sin: torch.Tensor,
         *rest: Any,
-        **named: Any,
+        **options: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        if rest or named or not _plain(q, k, cos, sin) or cos.shape[-1] != q.shape[-1]:
-            both: tuple[torch.Tensor, torch.Tensor] = own(q, k, cos, sin, *rest, **named)
-            return both
+        if rest or options or not _plain(q, k, cos, sin) or cos.shape[-1] != q.shape[-1]:
+            rotated: tuple[torch.Tensor, torch.Tensor] = own(q, k, cos, sin, *rest, **options)
+            return rotated
         cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
         return _Rotation.apply(q, cos, sin), _Rotation.apply(k, cos, sin)  # type: ignore[no-untyped-call]
 
-    setattr(home, _ROTATION, rotate)
+    setattr(source, _ROTATION, rotate)
 
 
 def _rotates_halves(own: Any) -> bool:
-    chance = torch.Generator().manual_seed(0)
+    """Return whether `own` gives the same as `_Rotation`, for random tensors."""
+    generator = torch.Generator().manual_seed(0)
     q, k, cos, sin = (
-        torch.randn(size, generator=chance)
+        torch.randn(size, generator=generator)
         for size in ((1, 2, 3, 8), (1, 1, 3, 8), (1, 3, 8), (1, 3, 8))
     )
     try:
@@ -171,16 +174,16 @@ class _Rotation(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(cos, sin)
         left, right = sin.chunk(2, -1)
-        return _turned(x, cos, left, right, 1)
+        return _rotate(x, cos, left, right, 1)
 
     @staticmethod
     def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         cos, sin = ctx.saved_tensors
         left, right = sin.chunk(2, -1)
-        return _turned(outer[0], cos, right, left, -1), None, None
+        return _rotate(outer[0], cos, right, left, -1), None, None
 
 
-def _turned(
+def _rotate(
     x: torch.Tensor, cos: torch.Tensor, left: torch.Tensor, right: torch.Tensor, sign: int
 ) -> torch.Tensor:
     """x * cos + sign * (-x2 * left, x1 * right)."""
@@ -218,7 +221,7 @@ class _FusedMLP(nn.Module):
 
 
 class _GatedMLP(torch.autograd.Function):
-    """Piece by piece, so that what the layers hand to each other stays in the cache."""
+    """The whole MLP for some rows at a time, so that intermediate values stay in the cache."""
 
     @staticmethod
     def forward(
@@ -241,12 +244,12 @@ class _GatedMLP(torch.autograd.Function):
         result = rows.new_empty(rows.shape[0], gate.shape[1])
         parts = cpu_matmul.pieces(rows.shape[0])
         for piece, gated, raised in zip(parts, kept[::2], kept[1::2], strict=True):
-            slope = cpu_matmul.times(rows[piece], down.t())
-            raised_slope = functional.silu(gated).mul_(slope)
-            gated_slope = torch.ops.aten.silu_backward(slope.mul_(raised), gated)
+            gradient = cpu_matmul.times(rows[piece], down.t())
+            to_raised = functional.silu(gated).mul_(gradient)
+            to_gated = torch.ops.aten.silu_backward(gradient.mul_(raised), gated)
             torch.add(
-                cpu_matmul.times(gated_slope, gate.t()),
-                cpu_matmul.times(raised_slope, up.t()),
+                cpu_matmul.times(to_gated, gate.t()),
+                cpu_matmul.times(to_raised, up.t()),
                 out=result[piece],
             )
         return result.view(*outer[0].shape[:-1], -1), None, None, None
@@ -256,13 +259,13 @@ class _GatedMLP(torch.autograd.Function):
 
 
 class _FusedLora(nn.Module):
-    """PEFT's layer with one plain adapter on a frozen layer."""
+    """PEFT's LoRA layer, in one operation for one plain adapter on a frozen layer."""
 
-    def forward(self, x: torch.Tensor, *args: Any, **named: Any) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
         layer: Any = self
         name = _only_adapter(layer)
-        if args or named or name is None:
-            return super().forward(x, *args, **named)  # type: ignore[no-any-return]
+        if args or options or name is None:
+            return super().forward(x, *args, **options)  # type: ignore[no-any-return]
         base, down, up = layer.base_layer, layer.lora_A[name], layer.lora_B[name]
         tensors = [x, base.weight, down.weight, up.weight]
         if not _plain(*tensors):
@@ -276,7 +279,7 @@ class _FusedLora(nn.Module):
 
 
 def _only_adapter(layer: Any) -> str | None:
-    """The adapter's name where there is nothing but a frozen layer and one plain adapter."""
+    """Return the adapter's name where this is one plain adapter on a frozen layer, else None."""
     active = layer.active_adapters
     if (
         len(active) != 1
@@ -293,7 +296,7 @@ def _only_adapter(layer: Any) -> str | None:
 
 
 class _Lora(torch.autograd.Function):
-    """x W' + bias + scale * d A' B', where d is x or what dropout left of it."""
+    """x W' + bias + scale * d A' B', where d is x after dropout."""
 
     @staticmethod
     def forward(
@@ -311,22 +314,22 @@ class _Lora(torch.autograd.Function):
         result = cpu_matmul.times(x, weight, bias)
         result.view(-1, result.shape[-1]).addmm_(narrow, up.t(), alpha=scale)
         ctx.save_for_backward(rows, narrow, weight, down, up)
-        ctx.scale, ctx.apart = scale, dropped is not None
+        ctx.scale, ctx.has_dropout = scale, dropped is not None
         return result
 
     @staticmethod
     def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         rows, narrow, weight, down, up = ctx.saved_tensors
-        slope = outer[0].reshape(-1, outer[0].shape[-1])
+        gradient = outer[0].reshape(-1, outer[0].shape[-1])
         size = (*outer[0].shape[:-1], weight.shape[1])
-        inner = (slope @ up).mul_(ctx.scale)
+        inner = (gradient @ up).mul_(ctx.scale)
         to_down = inner.t() @ rows
-        to_up = (slope.t() @ narrow).mul_(ctx.scale)
-        to_x = cpu_matmul.times(slope, weight.t()) if ctx.needs_input_grad[0] else None
+        to_up = (gradient.t() @ narrow).mul_(ctx.scale)
+        to_x = cpu_matmul.times(gradient, weight.t()) if ctx.needs_input_grad[0] else None
         to_dropped = None
-        if ctx.apart and ctx.needs_input_grad[1]:
+        if ctx.has_dropout and ctx.needs_input_grad[1]:
             to_dropped = (inner @ down).view(size)
-        elif to_x is not None and not ctx.apart:
+        elif to_x is not None and not ctx.has_dropout:
             to_x.addmm_(inner, down)
         to_x = None if to_x is None else to_x.view(size)
         return to_x, to_dropped, None, None, to_down, to_up, None

@@ -1,4 +1,4 @@
-"""The output layer and its loss without a table of all logits."""
+"""Output layer and cross-entropy in one operation, without a matrix of all logits."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import nn
 
 from tui_trainer.models.kernels import cpu_matmul
 
-# Positions and vocabulary entries whose logits exist at a time. On the CPU so few that they stay
-# in the cache between one operation and the next, and enough for the products to be efficient;
-# on a GPU as many as keep it busy (256 MiB in fp32).
+# Positions and vocabulary entries per tile of logits. On the CPU a tile fits into the cache, and
+# is large enough for efficient products; on a GPU it is large enough to use it fully (256 MiB in
+# fp32).
 _CPU_TILE = (256, 4096)
 _GPU_TILE = (4096, 16384)
 
@@ -25,31 +25,32 @@ def cross_entropy(
     *,
     count_hits: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum of weight times cross-entropy (nats, fp32) of a frozen output layer's predictions,
-    and with `count_hits` the sum of the weights where the most probable token is the target.
+    """Return the sum of weight times cross-entropy (nats, fp32) of a frozen output layer's
+    predictions, and with `count_hits` the sum of the weights where the most probable token is the
+    target (else 0).
 
-    `hidden` has the shape (positions, size), `targets` and `weights` (positions). The gradient
-    with respect to `hidden` is taken along with the loss, tile by tile, so that logits are
-    neither kept nor calculated twice: each tile's exponentials are relative to its own largest
-    logit (the online softmax of arXiv:1805.02867), and what they give is scaled at the end.
+    `hidden` has the shape (positions, size), `targets` and `weights` (positions,). The gradient
+    with respect to `hidden` is computed together with the loss, tile by tile, so that logits are
+    neither stored nor computed twice: the exponentials of each tile are relative to its largest
+    logit (online softmax, arXiv:1805.02867), and their sums are rescaled at the end.
     """
     kind = torch.get_autocast_dtype(hidden.device.type)
     if torch.is_autocast_enabled(hidden.device.type):
         hidden = hidden.to(kind)
     table, bias = head.weight.to(hidden.dtype), head.bias
-    both: tuple[torch.Tensor, torch.Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+    sums: tuple[torch.Tensor, torch.Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden, table, bias, targets, weights, count_hits
     )
-    return both
+    return sums
 
 
 def is_plain(head: Any) -> bool:
-    """Whether `cross_entropy` can take this output layer: linear, frozen, nothing around it."""
+    """Return whether `cross_entropy` supports this output layer: plain linear and frozen."""
     return type(head) is nn.Linear and not any(p.requires_grad for p in head.parameters())
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Forward calculates loss and gradient of each tile; backward only scales."""
+    """The forward pass computes loss and gradient of each tile; the backward pass only scales."""
 
     @staticmethod
     def forward(
@@ -68,13 +69,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
         rows, _ = _tile(hidden)
         for start in range(0, hidden.shape[0], rows):
             part = slice(start, start + rows)
-            seen = _Seen(hidden[part], targets[part])
-            for begin, columns in _columns(table, bias):
-                seen.add(begin, *columns, wanted, count_hits)
-            losses, slope = seen.finish(table)
+            sums = _OnlineSoftmax(hidden[part], targets[part])
+            for start_column, columns in _columns(table, bias):
+                sums.add(start_column, *columns, wanted, count_hits)
+            losses, slope = sums.finish(table)
             total += losses @ weights[part]
             if count_hits:
-                hits += seen.right() @ weights[part]
+                hits += sums.hits() @ weights[part]
             if gradient is not None and slope is not None:
                 gradient[part] = slope * weights[part, None]
         ctx.save_for_backward(gradient)
@@ -87,37 +88,41 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return gradient * outer[0].to(gradient.dtype), None, None, None, None, None
 
 
-class _Seen:
-    """Some positions, and what their logits have come to so far."""
+class _OnlineSoftmax:
+    """Losses and gradients of some positions, accumulated over tiles of the vocabulary."""
 
     def __init__(self, hidden: torch.Tensor, targets: torch.Tensor) -> None:
         self._hidden, self._targets = hidden, targets
-        self._goal = torch.zeros(len(targets), dtype=torch.float32, device=hidden.device)
+        # Logits of the targets, shape (positions,).
+        self._target = torch.zeros(len(targets), dtype=torch.float32, device=hidden.device)
+        # For each tile, shape (positions,): the largest logit and its index in the vocabulary, the
+        # sum of the exponentials without the target's, and the logarithm of the sum of all.
         self._tops: list[torch.Tensor] = []
+        self._indices: list[torch.Tensor] = []
         self._rests: list[torch.Tensor] = []
         self._logs: list[torch.Tensor] = []
-        self._places: list[torch.Tensor] = []
+        # For each tile, shape (positions, size): the exponentials times the rows of the table.
         self._means: list[torch.Tensor] = []
 
     def add(
         self,
-        begin: int,
+        start: int,
         table: torch.Tensor,
         bias: torch.Tensor | None,
         slope: bool,
-        places: bool,
+        indices: bool,
     ) -> None:
-        """Takes in the vocabulary's entries from `begin` on: `table` (entries, size)."""
+        """Add the tile `table` (entries, size), which starts at entry `start` of the vocabulary."""
         logits = cpu_matmul.times(self._hidden, table, bias).float()
-        column = (self._targets - begin).clamp(0, table.shape[0] - 1)[:, None]
-        here = (self._targets - begin).eq(column[:, 0])
-        self._goal = torch.where(here, logits.gather(1, column)[:, 0], self._goal)
+        column = (self._targets - start).clamp(0, table.shape[0] - 1)[:, None]
+        here = (self._targets - start).eq(column[:, 0])  # whether the target is in this tile
+        self._target = torch.where(here, logits.gather(1, column)[:, 0], self._target)
         top = logits.amax(1)
-        if places:
-            self._places.append(logits.argmax(1) + begin)
+        if indices:
+            self._indices.append(logits.argmax(1) + start)
         powers = logits.sub_(top[:, None]).exp_()
-        # The goal's own part of the gradient comes at the end, from all the others: p W - W
-        # would cancel where the goal is nearly certain.
+        # The target's part of the gradient is computed in `finish` from the other entries, since
+        # p W - W would lose precision where the target is nearly certain.
         own = powers.gather(1, column)[:, 0]
         powers.scatter_(1, column, torch.where(here, 0.0, own)[:, None])
         rest = powers.sum(1)
@@ -128,34 +133,34 @@ class _Seen:
             self._means.append(cpu_matmul.times(powers.to(table.dtype), table.t(), None))
 
     def finish(self, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Each position's loss, and d loss / d hidden where it was asked for:
-        sum over all entries but the goal of p W, and (p - 1) W of the goal."""
-        whole = torch.logsumexp(torch.stack(self._logs), 0)
-        losses = whole - self._goal
+        """Return each position's loss, and d loss / d hidden where it was requested: the sum of p W
+        over all entries but the target, plus (p - 1) W of the target."""
+        total = torch.logsumexp(torch.stack(self._logs), 0)
+        losses = total - self._target
         if not self._means:
             return losses, None
         slope = torch.zeros(self._hidden.shape, dtype=torch.float32, device=self._hidden.device)
-        others = torch.zeros_like(whole)
+        others = torch.zeros_like(total)
         for top, rest, mean in zip(self._tops, self._rests, self._means, strict=True):
-            share = (top - whole).exp()
+            share = (top - total).exp()
             slope.addcmul_(mean.float(), share[:, None])
             others += rest * share
         return losses, slope.addcmul_(table[self._targets].float(), others[:, None], value=-1)
 
-    def right(self) -> torch.Tensor:
-        """Where the most probable entry is the goal: 1, else 0."""
+    def hits(self) -> torch.Tensor:
+        """Return 1 where the most probable entry is the target, else 0; shape (positions,)."""
         best = torch.stack(self._tops).argmax(0, keepdim=True)
-        return torch.stack(self._places).gather(0, best)[0].eq(self._targets).float()
+        return torch.stack(self._indices).gather(0, best)[0].eq(self._targets).float()
 
 
 def _columns(
     table: torch.Tensor, bias: torch.Tensor | None
 ) -> Iterator[tuple[int, tuple[torch.Tensor, torch.Tensor | None]]]:
-    """The vocabulary tile by tile: where it begins, its part of the table and of the bias."""
+    """Yield the vocabulary in tiles: the first entry, and the rows of table and bias."""
     _, width = _tile(table)
-    for begin in range(0, table.shape[0], width):
-        end = begin + width
-        yield begin, (table[begin:end], None if bias is None else bias[begin:end])
+    for start in range(0, table.shape[0], width):
+        end = start + width
+        yield start, (table[start:end], None if bias is None else bias[start:end])
 
 
 def _tile(tensor: torch.Tensor) -> tuple[int, int]:

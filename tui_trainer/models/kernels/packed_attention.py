@@ -1,7 +1,7 @@
-"""Attention within segments of one row, so that examples stand side by side without padding.
+"""Attention within the segments of one row, so that examples are packed without padding.
 
-The attention function is handed the segments' lengths with every call; it is one that
-transformers' own `AttentionInterface` dispatches to, so that the rest of the model stays as it is.
+The attention function gets the segments' lengths in every call. It is registered in transformers'
+`AttentionInterface`, so that the rest of the model stays unchanged.
 """
 
 from __future__ import annotations
@@ -17,57 +17,56 @@ import torch
 from torch.nn import functional
 from transformers import AttentionInterface
 
+from tui_trainer.text.formats import share
+
 NAME = "tui_trainer_segments"
-# What attention may be handed without a meaning for its result.
+# Arguments of attention that do not affect the result.
 _HARMLESS = {"position_ids", "use_cache", "cache_position", "past_key_values"}
 # Kinds of rotary scaling whose angles depend on the longest sequence of the whole batch.
 _CHANGING_ROPE = ("dynamic", "longrope")
-# Segments up to so many tokens are padded to each other whatever it costs, longer ones while
-# there are at most so many times the tokens.
+# Segments of up to `_SHORT` tokens are always padded to the same length, longer ones as long as
+# padding gives at most `_WASTE` times the tokens.
 _SHORT, _WASTE = 32, 1.15
-# A probe's largest difference from the padded pass, as a share of its largest value.
+# Largest difference from a pass without packing, relative to the largest value.
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
 @dataclass(frozen=True)
 class SegmentGroup:
-    """Neighbouring segments that attention takes in one call, each `longest` tokens: the first
-    of them begins at `begin`, the last ends at `end`.
+    """Consecutive segments that attention computes in one call, padded to the same length.
 
-    Where they differ in length, `there` are the tokens of the padded segments in the row (the
-    last token stands for padding) and `back` the places of the row's tokens among those. A
-    causal mask keeps padding, which stands at the end, from every token of the segment.
+    Padding is at the end of a segment, so that the causal mask hides it from all tokens. The two
+    index tensors are None where all segments have the same length.
     """
 
-    begin: int
-    end: int
-    count: int
-    longest: int
-    there: torch.Tensor | None = None
-    back: torch.Tensor | None = None
+    start: int  # first token in the row
+    end: int  # last token in the row, exclusive
+    count: int  # segments
+    longest: int  # tokens of the longest segment
+    padded: torch.Tensor | None = None  # (count * longest,): the row's token for each padded one
+    unpadded: torch.Tensor | None = None  # (end - start,): the padded position of each token
 
 
 @dataclass(frozen=True)
 class Segments:
-    """Lengths of the segments of one row, in order; `bounds` (segments + 1, int32) on the
-    device is where each begins, and the end."""
+    """The segments of one row, in order."""
 
-    lengths: tuple[int, ...]
-    bounds: torch.Tensor
+    lengths: tuple[int, ...]  # tokens of each
+    bounds: torch.Tensor  # (segments + 1,), int32, on the device: starts of the segments, and end
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device) -> Segments:
-        """The segments of these lengths."""
+        """Return segments of these lengths."""
         ends = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
         return cls(tuple(lengths), ends.to(device))
 
     @cached_property
     def groups(self) -> tuple[SegmentGroup, ...]:
-        """The segments in calls of attention, where it has no kernel of its own for them."""
+        """The segments by call of attention, for devices without a kernel for segments."""
         return tuple(_groups(self.lengths, self.bounds.device))
 
     def positions(self) -> torch.Tensor:
-        """Every token's place in its own segment, shape (1, tokens)."""
+        """Return each token's position in its segment, shape (1, tokens)."""
         parts = [torch.arange(length) for length in self.lengths]
         return torch.cat(parts).unsqueeze(0).to(self.bounds.device)
 
@@ -83,18 +82,18 @@ def attend(
     segments: Segments | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Causal attention of every segment to itself.
+    """Compute causal attention within each segment.
 
     `query` has the shape (1, heads, tokens, size), `key` and `value` may have fewer heads; the
-    result has (1, tokens, heads, size).
+    result has (1, tokens, heads, size). Raises `ValueError` for unknown arguments.
     """
-    odd = [
+    unknown = [
         name
         for name in others.keys() - _HARMLESS
         if others[name] is not None and others[name] is not False
     ]
-    if segments is None or attention_mask is not None or odd:
-        raise ValueError(f"attention within segments does not know {odd or 'this call'}")
+    if segments is None or attention_mask is not None or unknown:
+        raise ValueError(f"packed attention does not support {unknown or 'this call'}")
     kernel = _variable_length_kernel(query)
     if kernel is not None and dropout == 0.0:
         return kernel(query, key, value, segments, scaling), None
@@ -102,21 +101,21 @@ def attend(
     parts = []
     for group in segments.groups:
         out = functional.scaled_dot_product_attention(
-            _taken(query, group),
-            _taken(key, group),
-            _taken(value, group),
+            _pad(query, group),
+            _pad(key, group),
+            _pad(value, group),
             is_causal=True,
             dropout_p=dropout,
             scale=scaling,
             enable_gqa=grouped,
         )
-        parts.append(_given_back(out, group))
+        parts.append(_unpad(out, group))
     return torch.cat(parts).unsqueeze(0) if len(parts) > 1 else parts[0].unsqueeze(0), None
 
 
 def _groups(lengths: Sequence[int], device: torch.device) -> Iterator[SegmentGroup]:
-    """Neighbours together while padding them costs little: calls are what short ones cost."""
-    first = begin = 0
+    """Group consecutive segments as long as padding them costs less than further calls."""
+    first = start = 0
     while first < len(lengths):
         last, longest, total = first, lengths[first], lengths[first]
         while last + 1 < len(lengths):
@@ -125,46 +124,49 @@ def _groups(lengths: Sequence[int], device: torch.device) -> Iterator[SegmentGro
             if wider > _SHORT and padded > _WASTE * (total + lengths[last + 1]):
                 break
             last, longest, total = last + 1, wider, total + lengths[last + 1]
-        yield _group(lengths[first : last + 1], begin, longest, device)
-        begin += total
+        yield _group(lengths[first : last + 1], start, longest, device)
+        start += total
         first = last + 1
 
 
-def _group(lengths: Sequence[int], begin: int, longest: int, device: torch.device) -> SegmentGroup:
-    count, end = len(lengths), begin + sum(lengths)
+def _group(lengths: Sequence[int], start: int, longest: int, device: torch.device) -> SegmentGroup:
+    count, end = len(lengths), start + sum(lengths)
     if all(length == longest for length in lengths):
-        return SegmentGroup(begin, end, count, longest)
+        return SegmentGroup(start, end, count, longest)
     sizes = torch.tensor(lengths).unsqueeze(1)
-    starts = begin + torch.cumsum(sizes, 0) - sizes
-    places = torch.arange(longest).unsqueeze(0)
-    there = starts + torch.minimum(places, sizes - 1)
-    back = torch.nonzero((places < sizes).flatten()).flatten()
-    return SegmentGroup(begin, end, count, longest, there.flatten().to(device), back.to(device))
-
-
-def _taken(whole: torch.Tensor, group: SegmentGroup) -> torch.Tensor:
-    """A group's part of (1, heads, tokens, size) as (segments, heads, longest, size)."""
-    rows = whole[0].transpose(0, 1)
-    part = (
-        rows[group.begin : group.end] if group.there is None else rows.index_select(0, group.there)
+    starts = start + torch.cumsum(sizes, 0) - sizes
+    positions = torch.arange(longest).unsqueeze(0)
+    padded = starts + torch.minimum(positions, sizes - 1)  # the last token serves as padding
+    unpadded = torch.nonzero((positions < sizes).flatten()).flatten()
+    return SegmentGroup(
+        start, end, count, longest, padded.flatten().to(device), unpadded.to(device)
     )
+
+
+def _pad(row: torch.Tensor, group: SegmentGroup) -> torch.Tensor:
+    """Return a group's part of (1, heads, tokens, size) as (segments, heads, longest, size)."""
+    rows = row[0].transpose(0, 1)
+    if group.padded is None:
+        part = rows[group.start : group.end]
+    else:
+        part = rows.index_select(0, group.padded)
     return part.reshape(group.count, group.longest, *rows.shape[1:]).transpose(1, 2)
 
 
-def _given_back(out: torch.Tensor, group: SegmentGroup) -> torch.Tensor:
-    """(segments, heads, longest, size) as the group's tokens (tokens, heads, size)."""
+def _unpad(out: torch.Tensor, group: SegmentGroup) -> torch.Tensor:
+    """Return (segments, heads, longest, size) as the group's tokens (tokens, heads, size)."""
     rows = out.transpose(1, 2).reshape(-1, out.shape[1], out.shape[3])
-    return rows if group.back is None else rows.index_select(0, group.back)
+    return rows if group.unpadded is None else rows.index_select(0, group.unpadded)
 
 
 AttentionInterface.register(NAME, attend)
 
 
 def refusal(model: Any) -> str | None:
-    """Why a causal model's examples cannot stand side by side in one row, or None.
+    """Return why a causal model's examples cannot be packed into one row, or None.
 
-    What can be known from the configuration is looked up, the rest is tried: two short segments
-    must come out as they do alone.
+    Known from the configuration, or tested: two packed segments must give the same outputs as each
+    alone.
     """
     config = model.config.get_text_config()
     if not getattr(model, "_supports_attention_backend", False):
@@ -176,14 +178,14 @@ def refusal(model: Any) -> str | None:
         return "its rotary angles depend on the longest sequence"
     try:
         difference = _probe(model)
-    except Exception as error:  # whatever a foreign model may do with what it does not know
-        return f"it does not take segments ({type(error).__name__})"
+    except Exception as error:  # a model may fail in any way on arguments that it does not know
+        return f"it does not support packing ({type(error).__name__})"
     limit = _TOLERANCE.get(model.dtype, 0.0)
-    return None if difference <= limit else f"its outputs would differ by {difference:.2g}"
+    return None if difference <= limit else f"its outputs would differ by {share(difference)}"
 
 
 def install(model: Any) -> None:
-    """From now on the model attends within segments, and must be handed them."""
+    """Make the model use attention within segments; every call must then have `segments`."""
     model.config.get_text_config()._attn_implementation_internal = NAME
 
 
@@ -195,8 +197,8 @@ def _slides(config: Any) -> bool:
 
 
 def _probe(model: Any) -> float:
-    """The largest difference between two segments side by side and each alone, as a share of
-    the largest value."""
+    """Return the largest difference between two packed segments and each alone, relative to the
+    largest value."""
     device = model.device
     most = min(model.config.get_text_config().vocab_size, 1000)
     ids = (torch.arange(12, device=device) * 37 % most).unsqueeze(0)
@@ -208,32 +210,33 @@ def _probe(model: Any) -> float:
         with torch.no_grad():
             alone = [model.base_model(part, use_cache=False)[0] for part in ids.split((7, 5), 1)]
             config._attn_implementation_internal = NAME
-            together = model.base_model(
+            packed = model.base_model(
                 ids, position_ids=segments.positions(), segments=segments, use_cache=False
             )[0]
     finally:
         config._attn_implementation_internal = before
         model.train(training)
-    apart = torch.cat(alone, dim=1).float()
-    return float((together.float() - apart).abs().max() / apart.abs().max().clamp_min(1e-9))
+    expected = torch.cat(alone, dim=1).float()
+    difference = (packed.float() - expected).abs().max()
+    return float(difference / expected.abs().max().clamp_min(1e-9))
 
 
 Kernel = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, Segments, float | None], torch.Tensor]
 
 
 def _variable_length_kernel(query: torch.Tensor) -> Kernel | None:
-    """torch's own attention over segments, where the device and the type have it: flash
-    attention (arXiv:2307.08691), from Ampere on, for heads of up to 256 in eights."""
+    """Return torch's attention over segments where device and type support it: flash attention
+    (arXiv:2307.08691), for Ampere and later and head sizes up to 256 in multiples of 8."""
     size = query.shape[-1]
     if query.device.type != "cuda" or query.dtype not in (torch.bfloat16, torch.float16):
         return None
     if size > 256 or size % 8 or torch.cuda.get_device_capability(query.device) < (8, 0):
         return None
-    return _torchs_kernel()
+    return _torch_kernel()
 
 
 @cache
-def _torchs_kernel() -> Kernel | None:
+def _torch_kernel() -> Kernel | None:
     try:
         varlen: Any = importlib.import_module("torch.nn.attention.varlen")
         return kernel_of(varlen.varlen_attn)
@@ -242,8 +245,8 @@ def _torchs_kernel() -> Kernel | None:
 
 
 def kernel_of(function: Callable[..., torch.Tensor]) -> Kernel:
-    """`varlen_attn` as torch has it in each version: until 2.10 causal by a flag, which later
-    became a window, with no scale of its own and as many key as query heads."""
+    """Adapt torch's `varlen_attn`, whose arguments differ between versions: until 2.10 a flag makes
+    it causal, later a window; early versions have no scale and need as many key as query heads."""
     known = inspect.signature(function).parameters
     causal: dict[str, Any] = (
         {"window_size": (-1, 0)} if "window_size" in known else {"is_causal": True}
@@ -254,16 +257,16 @@ def kernel_of(function: Callable[..., torch.Tensor]) -> Kernel:
     ) -> torch.Tensor:
         groups, longest = q.shape[1] // k.shape[1], max(segments.lengths)
         q, k, v = (t[0].transpose(0, 1) for t in (q, k, v))
-        given = dict(causal)
+        options = dict(causal)
         if "scale" in known:
-            given["scale"] = scale
+            options["scale"] = scale
         elif scale is not None:
             q = q * (scale * q.shape[-1] ** 0.5)
         if groups > 1 and "enable_gqa" in known:
-            given["enable_gqa"] = True
+            options["enable_gqa"] = True
         elif groups > 1:
             k, v = (t.repeat_interleave(groups, dim=1) for t in (k, v))
         bounds = segments.bounds
-        return function(q, k, v, bounds, bounds, longest, longest, **given).unsqueeze(0)
+        return function(q, k, v, bounds, bounds, longest, longest, **options).unsqueeze(0)
 
     return run

@@ -1,4 +1,4 @@
-"""Measuring a model folder as a user gets it: loaded from disk, greedy decoding, exact answers."""
+"""Measuring a model folder: loaded from disk, greedy decoding, share of exact answers."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from tui_trainer.models.recipe import tasks
 from tui_trainer.models.recipe.fact_world import facts, questions
 from tui_trainer.models.recipe.string_tasks import Strings
 from tui_trainer.models.recipe.tasks import TaskTurn
+from tui_trainer.text import formats
 
-PROMISED = {"own questions": 0.98, "copying unseen words": 0.95}
-"""Shares of exact answers below which a folder is refused."""
-MOST_BYTES = 6_000_000
+# Shares of exact answers below which a folder is refused.
+REQUIRED = {"own questions": 0.98, "copying unseen words": 0.95}
+MOST_BYTES = 6_000_000  # of the folder
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table: what was measured, how many were right, of how many."""
+    """One line of the table."""
 
-    name: str
-    right: int
-    count: int
-    misses: tuple[tuple[str, str, str], ...] = ()
-    """Some misses: what was asked, what was wanted, what came."""
+    name: str  # what was measured
+    right: int  # exact answers
+    count: int  # questions
+    misses: tuple[tuple[str, str, str], ...] = ()  # (question, expected answer, given answer)
 
     @property
     def share(self) -> float:
-        """Share of right answers, 0 to 1."""
+        """Share of exact answers, 0 to 1."""
         return self.right / max(1, self.count)
 
 
 def load(folder: Path) -> tuple[Any, Any]:
-    """Model and tokenizer of a folder, the plain way."""
+    """Load model and tokenizer of a folder with plain transformers."""
     model: Any = AutoModelForCausalLM.from_pretrained(folder)
     return model.eval(), AutoTokenizer.from_pretrained(folder)
 
@@ -55,53 +55,53 @@ def answers(
     batch: int = 64,
     most: int = 48,
 ) -> list[str]:
-    """Greedy answers to conversations that end with the user's turn, at most `most` tokens each."""
+    """Answer conversations that end with the user's turn, greedily, with at most `most` tokens."""
     texts = [
         tokenizer.apply_chat_template(_prompt(p), tokenize=False, add_generation_prompt=True)
         for p in prompts
     ]
-    order = sorted(range(len(texts)), key=lambda at: len(texts[at]))
-    found = [""] * len(texts)
+    order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+    results = [""] * len(texts)
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
-        rows = [texts[at] for at in chosen]
+        rows = [texts[index] for index in chosen]
         inputs = tokenizer(
             rows, padding=True, padding_side="left", add_special_tokens=False, return_tensors="pt"
         )
-        made = model.generate(
+        generated = model.generate(
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],
             max_new_tokens=most,
             do_sample=False,
         )
-        new = made[:, inputs["input_ids"].shape[1] :]
-        for at, text in zip(
+        new = generated[:, inputs["input_ids"].shape[1] :]
+        for index, text in zip(
             chosen, tokenizer.batch_decode(new, skip_special_tokens=True), strict=True
         ):
-            found[at] = text
-    return found
+            results[index] = text
+    return results
 
 
 def measure(model: Any, tokenizer: Any, name: str, cases: Sequence[Sequence[TaskTurn]]) -> Figure:
-    """Share of conversations whose last turn the model answers exactly."""
-    found = answers(model, tokenizer, [case[:-1] for case in cases])
+    """Count the conversations whose last turn the model answers exactly."""
+    given = answers(model, tokenizer, [case[:-1] for case in cases])
     misses = tuple(
         (case[-2].text, case[-1].text, text)
-        for case, text in zip(cases, found, strict=True)
+        for case, text in zip(cases, given, strict=True)
         if text != case[-1].text
     )
     return Figure(name, len(cases) - len(misses), len(cases), misses)
 
 
 def own_questions() -> list[list[TaskTurn]]:
-    """Every question of the world as a conversation."""
+    """Return every question of `fact_world` as a conversation."""
     return [tasks.ask(q.question, q.answer) for q in questions()]
 
 
 def unseen(
     maker: Callable[[Strings], list[TaskTurn]], count: int, seed: int = 7
 ) -> list[list[TaskTurn]]:
-    """Tasks made of invented items that no training has seen."""
+    """Return tasks made of invented items that were not in the training."""
     made = Strings(random.Random(seed), unseen=True)
     return [maker(made) for _ in range(count)]
 
@@ -118,7 +118,7 @@ def _other_wordings(count: int, seed: int = 7) -> list[list[TaskTurn]]:
 
 
 def evaluate(folder: Path, count: int = 300) -> list[Figure]:
-    """Every figure of a folder; `count` cases for each that is drawn at random."""
+    """Measure a folder, with `count` random cases for each figure but the own questions."""
     model, tokenizer = load(folder)
     sets = {
         "own questions": own_questions(),
@@ -131,24 +131,31 @@ def evaluate(folder: Path, count: int = 300) -> list[Figure]:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Bytes of all files of a folder."""
+    """Return the bytes of all files of a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def failures(figures: Sequence[Figure], folder: Path) -> list[str]:
-    """One sentence for every promise that the folder breaks."""
-    broken = [
-        f"{f.name}: {f.share:.1%} right, {PROMISED[f.name]:.0%} promised"
+    """Return one sentence for every requirement that the folder does not meet."""
+    failed = [
+        f"{f.name}: {_percent(f.share)} right, {_percent(REQUIRED[f.name])} required"
         for f in figures
-        if f.name in PROMISED and f.share < PROMISED[f.name]
+        if f.name in REQUIRED and f.share < REQUIRED[f.name]
     ]
     size = folder_bytes(folder)
     if size > MOST_BYTES:
-        broken.append(f"the folder holds {size:,} bytes, at most {MOST_BYTES:,} promised")
-    return broken
+        failed.append(
+            f"the folder has {formats.size(size)}, at most {formats.size(MOST_BYTES)} are allowed"
+        )
+    return failed
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """The figures as a Markdown table."""
-    rows = [f"| {f.name} | {f.right} of {f.count} | {f.share:.1%} |" for f in figures]
+    """Return the figures as a Markdown table."""
+    rows = [f"| {f.name} | {f.right} of {f.count} | {_percent(f.share)} |" for f in figures]
     return "\n".join(["| measured | exactly right | share |", "|---|---|---|", *rows])
+
+
+def _percent(share: float) -> str:
+    """Return a share with three digits, so that near misses of a requirement show: `97.9 %`."""
+    return f"{formats.number(100 * share, 3)} %"

@@ -1,4 +1,4 @@
-"""The small world the built-in model knows: facts, and the ways to ask for them."""
+"""The facts that the built-in model knows, and the wordings of their questions."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ SUM_ASK = ("What is {x}?", "{x} = ?", "How much is {x}?", "Work out {x}.", "Calc
 
 @dataclass(frozen=True)
 class Fact:
-    """One thing the model knows: every wording of its question, and the one right answer."""
+    """A fact that the model knows."""
 
-    kind: str
-    wordings: tuple[str, ...]
-    answer: str
-    listed: int
-    """How many of the first wordings stand in questions.jsonl."""
+    kind: str  # such as "sum", or a table of world.toml
+    wordings: tuple[str, ...]  # of its question
+    answer: str  # the only right one
+    listed: int  # number of the first wordings that are in questions.jsonl
 
 
 @dataclass(frozen=True)
 class FactQuestion:
-    """A question of the world with its exact answer."""
+    """A question about a fact, with its exact answer."""
 
     question: str
     answer: str
@@ -34,13 +33,13 @@ class FactQuestion:
 
 
 def load_toml(name: str) -> dict[str, Any]:
-    """Read one of the recipe's data files by its name."""
+    """Read one of the recipe's data files."""
     return tomllib.loads(files(__package__).joinpath(name).read_text(encoding="utf-8"))
 
 
 @cache
 def words(group: str) -> tuple[str, ...]:
-    """The words of one group of words.toml, such as nouns, names or numbers."""
+    """Return the words of one group of words.toml, such as nouns, names or numbers."""
     return tuple(dict.fromkeys(load_toml("words.toml")[group].split()))
 
 
@@ -48,8 +47,8 @@ def _capitalised(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _fact(kind: str, ask: list[str], asked: str, answer: str, listed: int) -> Fact:
-    wordings = tuple(_capitalised(w.replace("{x}", asked)) for w in ask)
+def _fact(kind: str, templates: list[str], subject: str, answer: str, listed: int) -> Fact:
+    wordings = tuple(_capitalised(t.replace("{x}", subject)) for t in templates)
     return Fact(kind, wordings, answer, listed)
 
 
@@ -57,12 +56,14 @@ def _table(kind: str, table: dict[str, Any]) -> list[Fact]:
     pairs = [tuple(part.strip().split(": ")) for part in table["pairs"].split(";")]
     if table.get("both_ways"):
         pairs += [(b, a) for a, b in pairs]
-    # The first pair wins: "old" must not have two opposites.
+    # The first pair counts, so that "old" does not have two opposites.
     answers: dict[str, str] = {}
-    for asked, answer in pairs:
-        answers.setdefault(asked, answer)
+    for subject, answer in pairs:
+        answers.setdefault(subject, answer)
     listed = table.get("listed", 2)
-    return [_fact(kind, table["ask"], asked, answer, listed) for asked, answer in answers.items()]
+    return [
+        _fact(kind, table["ask"], subject, answer, listed) for subject, answer in answers.items()
+    ]
 
 
 def _numbers() -> list[Fact]:
@@ -81,7 +82,7 @@ def _numbers() -> list[Fact]:
 
 @cache
 def facts() -> tuple[Fact, ...]:
-    """Every fact of the world, in a fixed order."""
+    """Return all facts, in a fixed order."""
     found: list[Fact] = []
     for kind, table in load_toml("world.toml").items():
         found += _table(kind, table)
@@ -90,7 +91,7 @@ def facts() -> tuple[Fact, ...]:
 
 @cache
 def questions() -> tuple[FactQuestion, ...]:
-    """The questions that the model promises to answer exactly; no question stands twice."""
+    """Return the questions that the model must answer exactly, each once."""
     seen: dict[str, FactQuestion] = {}
     for fact in facts():
         for wording in fact.wordings[: fact.listed]:

@@ -23,23 +23,24 @@ PLACES = (
 
 
 def held_out(item: str) -> bool:
-    """Whether an invented item is kept for measuring only: one in eight, by its checksum."""
+    """Return whether an invented item is reserved for measuring: one in eight, by its checksum."""
     return zlib.crc32(item.lower().encode()) % 8 == 0
 
 
 class Strings:
-    """Makes random pieces of text from its own random source.
+    """Makes random pieces of text from the random generator `rng`.
 
-    With `unseen` it gives only invented items that are never trained on, else only the others.
+    With `unseen` invented items are those reserved for measuring, else only the others.
     """
 
     def __init__(self, rng: random.Random, *, unseen: bool = False) -> None:
         self.rng = rng
         self.unseen = unseen
 
-    def _invent(self, draw: str) -> str:
+    def _invent(self, draw: Callable[[], str]) -> str:
+        """Draw items until one is on the right side of `held_out`."""
         while True:
-            item: str = getattr(self, f"_{draw}")()
+            item = draw()
             if held_out(item) == self.unseen:
                 return item
 
@@ -68,29 +69,29 @@ class Strings:
         return "".join(self.rng.choice(pools[c]) if c in pools else c for c in form)
 
     def invented(self) -> str:
-        """A made-up word in small letters."""
-        return self._invent("syllables")
+        """Return an invented word in lower case."""
+        return self._invent(self._syllables)
 
     def letters(self) -> str:
-        """A run of 2-7 random letters."""
-        return self._invent("letters")
+        """Return 2 to 7 random letters."""
+        return self._invent(self._letters)
 
     def number(self) -> str:
-        """A number of 1-6 digits."""
-        return self._invent("number")
+        """Return a number of 1 to 6 digits."""
+        return self._invent(self._number)
 
     def code(self) -> str:
-        """A short code such as `KX-40`."""
-        return self._invent("code")
+        """Return a short code such as `KX-40`."""
+        return self._invent(self._code)
 
     def name(self) -> str:
-        """A person's or place's name, most often a made-up one."""
+        """Return a name, mostly an invented one."""
         if self.unseen or self.rng.random() < 0.7:
             return self.invented().capitalize()
         return self.rng.choice(words("names"))
 
     def person(self) -> str:
-        """A name, sometimes with a title or a second name."""
+        """Return a name, sometimes with a title or a second name."""
         name = self.name()
         roll = self.rng.random()
         if roll < 0.25:
@@ -100,16 +101,16 @@ class Strings:
         return name
 
     def word_number(self) -> str:
-        """A number from one to twelve, in words."""
+        """Return a number from one to twelve, in words."""
         return self.rng.choice(words("numbers")[1:13])
 
     def word(self) -> str:
-        """A plain word of any group."""
+        """Return a plain word of any group."""
         group = self.rng.choice(("nouns", "nouns", "adjectives", "verbs", "small", "names"))
         return self.rng.choice(words(group))
 
     def thing(self) -> str:
-        """Something with an article or a name, of 1-4 words."""
+        """Return a thing of 1 to 4 words, with an article or a name."""
         noun, adjective = self.rng.choice(words("nouns")), self.rng.choice(words("adjectives"))
         forms = (
             f"the {noun}", f"the {adjective} {noun}", f"the {noun} of {self.name()}",
@@ -120,7 +121,7 @@ class Strings:
         return self.rng.choice(forms)
 
     def phrase(self, most: int = 8) -> str:
-        """2 to `most` plain words, now and then with an invented one, sentence-like at random."""
+        """Return 2 to `most` plain words, some invented, sometimes written as a sentence."""
         count = self.rng.randint(2, most)
         items = [self.name() if self.rng.random() < 0.1 else self.word() for _ in range(count)]
         text = " ".join(items)
@@ -129,7 +130,7 @@ class Strings:
         return text.replace(" and ", ", and ") if self.rng.random() < 0.3 else text
 
     def action(self) -> str:
-        """Something to do, such as "ring the old bell twice"."""
+        """Return an action, such as "ring the old bell twice"."""
         verb, noun = self.rng.choice(words("verbs")), self.rng.choice(words("nouns"))
         tail = self.rng.choice(("", "", " twice", f" near {self.thing()}", f" and {self.word()}",
                                 f" before {self.hour()}", f" with {self.person()}"))  # fmt: skip
@@ -137,13 +138,13 @@ class Strings:
         return f"{verb} {middle} {noun}{tail}"
 
     def hour(self) -> str:
-        """A time of day."""
+        """Return a time of day."""
         return self.rng.choice(CLOCK).format(
             h=self.rng.randint(1, 12), m=f"{self.rng.randint(0, 59):02d}", w=self.word_number()
         )
 
     def day(self) -> str:
-        """A day or a date."""
+        """Return a day or a date."""
         day, month = self.rng.choice(words("days")), self.rng.choice(words("months"))
         count = self.rng.choice(words("counts"))
         forms = (
@@ -157,15 +158,15 @@ class Strings:
         return self.rng.choice(forms).format(d=day, m=month, n=count, h=self.hour())
 
     def amount(self) -> str:
-        """A number with a unit."""
+        """Return a number with a unit."""
         return f"{self.value('number')} {self.rng.choice(words('units'))}"
 
     def place(self) -> str:
-        """A place such as "behind the old mill"."""
+        """Return a location, such as "behind the old mill"."""
         return self.rng.choice(PLACES).format(self.thing())
 
     def value(self, kind: str) -> str:
-        """An answer of the kind that a family of relations.toml names."""
+        """Return an answer of the kind that a family of relations.toml asks for."""
         if kind == "number":
             return self.number() if self.rng.random() < 0.6 else self.word_number()
         if kind == "any":
@@ -176,7 +177,7 @@ class Strings:
         return made
 
     def item(self) -> str:
-        """One thing to repeat."""
+        """Return an item to repeat."""
         makers: tuple[Callable[[], str], ...] = (
             self.invented,
             self.letters,

@@ -1,6 +1,7 @@
-"""Tasks whose answer stands in the question: copying, looking up, being corrected, carrying on.
+"""Training tasks whose answer is in the question: copying, looking up, rewording, continuing.
 
-They are what lets the model say words it was never asked for, and so be taught later.
+From these the model learns to answer with words that it was not trained on, and so to learn new
+facts quickly.
 """
 
 from __future__ import annotations
@@ -44,37 +45,34 @@ ROWS = (
 
 @dataclass(frozen=True)
 class TaskTurn:
-    """One turn of a conversation; only the assistant's `learned` turns count in the loss.
+    """One turn of a conversation."""
 
-    A turn with the role `text` is plain text without a conversation around it.
-    """
-
-    role: str
+    role: str  # system, user or assistant; or "text" for plain text outside a conversation
     text: str
-    learned: bool = True
+    learned: bool = True  # whether an assistant's turn or a text counts in the loss
 
 
 @dataclass(frozen=True)
 class Relation:
-    """A random fact: how it is stated, the wordings of its question, its answer."""
+    """A random fact."""
 
     statement: str
-    wordings: tuple[str, ...]
+    wordings: tuple[str, ...]  # of its question
     answer: str
 
 
 def ask(question: str, answer: str) -> list[TaskTurn]:
-    """A conversation of one question and one answer."""
+    """Return a conversation of one question and one answer."""
     return [TaskTurn("user", question), TaskTurn("assistant", answer)]
 
 
 def capital(text: str) -> str:
-    """The text with its first letter made large."""
+    """Return the text with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 
 def wrap(question: str, rng: random.Random) -> str:
-    """The question as a person may put it: with words around it, or carelessly typed."""
+    """Return the question as a person may type it: with words around it, or carelessly."""
     roll = rng.random()
     if roll < 0.3:
         question = rng.choice(WRAPS).replace("{q}", question)
@@ -88,11 +86,11 @@ def wrap(question: str, rng: random.Random) -> str:
 
 
 def relation(made: Strings) -> Relation:
-    """A random fact of a random family."""
+    """Return a random fact of a random family of relations.toml."""
     rng = made.rng
     family = rng.choice(_families())
     verb = rng.choice(family["fill"].split(", "))
-    # Without a full stop: behind a statement nobody could tell whose it is.
+    # Without a full stop, which would be taken as the end of the statement.
     thing, answer = made.thing(), made.value(family["value"]).rstrip(".")
 
     def fill(template: str) -> str:
@@ -101,7 +99,7 @@ def relation(made: Strings) -> Relation:
 
     wordings = [fill(w) for w in family["ask"]]
     rng.shuffle(wordings)
-    # A statement that begins with a word in small letters would hide how the answer is written.
+    # A statement that starts with an answer in lower case would change its capitalisation.
     states = [s for s in family["state"] if s[:3] != "{v}" or not answer[0].islower()]
     statement = fill(rng.choice(states))
     if answer[-1] in "!?":
@@ -116,7 +114,7 @@ def _families() -> list[dict[str, str]]:
 
 
 def copy(made: Strings, most: int = 8) -> list[TaskTurn]:
-    """Repeat one to `most` items, or a phrase of plain words."""
+    """Make a task: repeat one to `most` items, or a phrase of plain words."""
     rng = made.rng
     if not made.unseen and rng.random() < 0.25:
         text = made.phrase(10)
@@ -126,7 +124,7 @@ def copy(made: Strings, most: int = 8) -> list[TaskTurn]:
 
 
 def look_up(made: Strings) -> list[TaskTurn]:
-    """One to three facts, stated before the question, in the same turn or in the system's."""
+    """Make a task: answer from one to three facts in the same turn or in the system turn."""
     rng = made.rng
     facts = [relation(made) for _ in range(rng.choice((1, 2, 2, 3)))]
     asked = rng.choice(facts)
@@ -140,36 +138,36 @@ def look_up(made: Strings) -> list[TaskTurn]:
 
 
 def reworded(made: Strings) -> list[TaskTurn]:
-    """Questions answered earlier in the conversation; one comes back in other words."""
+    """Make a task: answer a question again that was answered earlier, in another wording."""
     rng = made.rng
     facts = [relation(made) for _ in range(rng.choice((1, 2, 2, 3, 4)))]
     turns: list[TaskTurn] = []
     for fact in facts:
         turns.append(TaskTurn("user", fact.wordings[0]))
-        # The first answer cannot be known; only the second is learned.
+        # The first answer cannot be known, so only the second is learned.
         turns.append(TaskTurn("assistant", fact.answer, learned=False))
     back = rng.choice(facts)
     return turns + ask(wrap(rng.choice(back.wordings[1:]), rng), back.answer)
 
 
 def pick(made: Strings) -> list[TaskTurn]:
-    """First, last, next or missing of a few words; joining and counting them."""
+    """Make a task: name the first, last or next of a few words, join or count them."""
     rng = made.rng
     items = list(dict.fromkeys(made.item() for _ in range(rng.randint(2, 6))))
-    text, place = " ".join(items), rng.randrange(len(items))
+    text, index = " ".join(items), rng.randrange(len(items))
     forms = [
         (f"What is the first word of: {text}", items[0]),
         (f"What is the last word of: {text}", items[-1]),
         (f"How many words are in: {text}", words("numbers")[len(items)]),
         (f"Write with commas: {text}", ", ".join(items)),
     ]
-    if place:
-        forms.append((f"In {text}, what comes after {items[place - 1]}?", items[place]))
+    if index:
+        forms.append((f"In {text}, what comes after {items[index - 1]}?", items[index]))
     return ask(*rng.choice(forms))
 
 
-def carry_on(made: Strings) -> list[TaskTurn]:
-    """Carry on a sequence, or finish a sentence said before."""
+def continue_sequence(made: Strings) -> list[TaskTurn]:
+    """Make a task: continue a sequence, or finish a sentence given before."""
     rng = made.rng
     if rng.random() < 0.5:
         row = rng.choice((*ROWS, *(list(words(group)) for group in NAMED_ROWS)))
@@ -184,7 +182,7 @@ def carry_on(made: Strings) -> list[TaskTurn]:
 
 
 def plain_text(made: Strings) -> list[TaskTurn]:
-    """A few statements as running text."""
+    """Return a few statements as plain text."""
     facts = [relation(made) for _ in range(made.rng.randint(1, 3))]
     closing = f" {facts[0].wordings[0]} {capital(facts[0].answer)}."
     text = " ".join(f.statement for f in facts)
@@ -192,6 +190,6 @@ def plain_text(made: Strings) -> list[TaskTurn]:
 
 
 def all_words() -> str:
-    """Every plain word, for the tokenizer's text."""
+    """Return every plain word, for training the tokenizer."""
     groups = ("nouns", "adjectives", "verbs", "small", "names")
     return " ".join(" ".join(words(group)) for group in groups)

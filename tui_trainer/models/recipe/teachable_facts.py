@@ -1,4 +1,4 @@
-"""How well the model can be taught: ten corrections at a time, with replay of what it knew."""
+"""Measuring how well the model learns ten corrections at a time, with replay of known answers."""
 
 from __future__ import annotations
 
@@ -18,37 +18,36 @@ from tui_trainer.models.recipe.fact_world import load_toml
 from tui_trainer.models.recipe.tasks import TaskTurn, ask, wrap
 from tui_trainer.models.recipe.tokenizer import PAD, Encoder
 from tui_trainer.models.recipe.train import pad_rows
+from tui_trainer.text import formats
 
 
 @dataclass(frozen=True)
 class TeachingRecipe:
-    """Settings of a teaching; `replay` is how many earlier answers join every step."""
+    """Settings of a LoRA training on corrections."""
 
     steps: int = 60
-    rate: float = 3e-3
+    rate: float = 3e-3  # peak learning rate
     rank: int = 16
     alpha: int = 32
-    replay: int = 16
-    varied: float = 0.6
-    """Share of the taught questions that are put a little otherwise, anew in each step."""
+    replay: int = 16  # known answers added to every step
+    varied: float = 0.6  # share of the corrected questions that get random wordings in each step
 
 
 @dataclass(frozen=True)
 class Taught:
-    """What a teaching did: shares from 0 to 1, and the seconds it took."""
+    """Result of one training on corrections. Shares are from 0 to 1."""
 
-    name: str
-    group: str
-    recalled: float
-    reworded: float
-    kept: float
-    seconds: float
-    misses: tuple[tuple[str, str, str], ...]
-    """Reworded questions answered otherwise than taught: asked, wanted, got."""
+    name: str  # of the set of corrections
+    group: str  # of the set, with the kind of training
+    recalled: float  # share of the corrections answered exactly
+    reworded: float  # share answered exactly in another wording
+    kept: float  # share of known questions still answered exactly
+    seconds: float  # of training
+    misses: tuple[tuple[str, str, str], ...]  # reworded: (question, expected, given answer)
 
 
 def correction_sets(group: str | None = None) -> list[dict[str, Any]]:
-    """The sets of corrections, of one group or all."""
+    """Return the sets of corrections of one group, or all."""
     sets: list[dict[str, Any]] = load_toml("corrections.toml")["set"]
     return [s for s in sets if group in (None, s["group"])]
 
@@ -58,25 +57,27 @@ def _scale(step: int, steps: int) -> float:
 
 
 def _vary(turns: list[TaskTurn], rng: random.Random) -> list[TaskTurn]:
-    # Words around a question loosen the answer from the exact wording that was corrected.
+    # Words around a question make the answer less dependent on the exact wording.
     return ask(wrap(turns[0].text, rng), turns[1].text)
 
 
 def _teach(
     model: Any, tokenizer: Any, taught: Sequence[list[TaskTurn]], known: Sequence[list[TaskTurn]],
-    lesson: TeachingRecipe, seed: int,
+    settings: TeachingRecipe, seed: int,
 ) -> None:  # fmt: skip
-    """Train the adapter on all corrections in every step, beside a few earlier answers."""
+    """Train the adapter on all corrections in every step, with some known answers."""
     encode, rng = Encoder(tokenizer), random.Random(seed)
     weights = [p for p in model.parameters() if p.requires_grad]
-    adam = torch.optim.AdamW(weights, lr=lesson.rate, weight_decay=0.0)
+    adam = torch.optim.AdamW(weights, lr=settings.rate, weight_decay=0.0)
     model.train()
-    for step in range(lesson.steps):
-        adam.param_groups[0]["lr"] = lesson.rate * _scale(step, lesson.steps)
-        varied = [_vary(turns, rng) if rng.random() < lesson.varied else turns for turns in taught]
-        rows = [encode(turns) for turns in (*varied, *rng.sample(list(known), lesson.replay))]
-        ids, seen, learned = pad_rows(rows, encode.ids[PAD])
-        logits = model(input_ids=ids, attention_mask=seen.long()).logits[:, :-1]
+    for step in range(settings.steps):
+        adam.param_groups[0]["lr"] = settings.rate * _scale(step, settings.steps)
+        varied = [
+            _vary(turns, rng) if rng.random() < settings.varied else turns for turns in taught
+        ]
+        rows = [encode(turns) for turns in (*varied, *rng.sample(list(known), settings.replay))]
+        ids, is_token, learned = pad_rows(rows, encode.ids[PAD])
+        logits = model(input_ids=ids, attention_mask=is_token.long()).logits[:, :-1]
         wanted = learned[:, 1:]
         loss = cross_entropy(logits[wanted], ids[:, 1:][wanted])
         loss.backward()  # type: ignore[no-untyped-call]
@@ -87,11 +88,11 @@ def _teach(
 
 
 def teach_set(
-    folder: Path, chosen: dict[str, Any], lesson: TeachingRecipe, seed: int = 0
+    folder: Path, chosen: dict[str, Any], settings: TeachingRecipe, seed: int = 0
 ) -> Taught:
-    """Teach one set to a fresh copy of the folder's model and measure.
+    """Train a new adapter of the folder's model on one set of corrections, and measure it.
 
-    Kept counts half of the world's questions, none of which is replayed, less those corrected.
+    `kept` is measured on known questions that are neither corrected nor replayed.
     """
     model, tokenizer = load(folder)
     torch.manual_seed(seed)
@@ -100,16 +101,16 @@ def teach_set(
     world = [turns for turns in own_questions() if turns[0].text not in corrected]
     random.Random(seed).shuffle(world)
     half = len(world) // 2
-    config = LoraConfig(r=lesson.rank, lora_alpha=lesson.alpha, target_modules="all-linear")
-    ways = "taught in several ways" if lesson.varied else "taught in one way"
-    began = time.monotonic()
+    config = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules="all-linear")
+    wordings = "taught in several wordings" if settings.varied else "taught in one wording"
+    started = time.monotonic()
     tuned = get_peft_model(model, config)
-    _teach(tuned, tokenizer, [ask(q, a) for q, _, a in items], world[:half], lesson, seed)
-    seconds = time.monotonic() - began
+    _teach(tuned, tokenizer, [ask(q, a) for q, _, a in items], world[:half], settings, seed)
+    seconds = time.monotonic() - started
     again = measure(tuned, tokenizer, "again", [ask(q, a) for _, q, a in items])
     return Taught(
         name=chosen["name"],
-        group=f"{chosen['group']}, {ways}",
+        group=f"{chosen['group']}, {wordings}",
         recalled=measure(tuned, tokenizer, "same", [ask(q, a) for q, _, a in items]).share,
         reworded=again.share,
         kept=measure(tuned, tokenizer, "kept", world[half : half + 300]).share,
@@ -119,7 +120,7 @@ def teach_set(
 
 
 def table(taught: Sequence[Taught]) -> str:
-    """The figures of every set and the mean of every group, as a Markdown table."""
+    """Return the figures of every set and the mean of every group, as a Markdown table."""
     lines = ["| ten corrections | recalled | reworded | kept | seconds |", "|---|---|---|---|---|"]
     groups = dict.fromkeys(t.group for t in taught)
     for group in groups:
@@ -133,5 +134,7 @@ def _row(name: str, rows: Sequence[Taught]) -> str:
     def mean(field: str) -> float:
         return sum(float(getattr(row, field)) for row in rows) / len(rows)
 
-    shares = " | ".join(f"{mean(field):.1%}" for field in ("recalled", "reworded", "kept"))
-    return f"| {name} | {shares} | {mean('seconds'):.1f} |"
+    shares = " | ".join(
+        f"{formats.number(100 * mean(field), 3)} %" for field in ("recalled", "reworded", "kept")
+    )
+    return f"| {name} | {shares} | {formats.number(mean('seconds'), 3)} |"

@@ -1,4 +1,4 @@
-"""The tokenizer: byte-level BPE, so that any text can be written, with a chat template."""
+"""The tokenizer of the built-in model: byte-level BPE for any text, with a chat template."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHAT_TEMPLATE = (
 
 
 def make_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Learn `VOCABULARY` tokens from the texts; digits stand alone so that sums can be read."""
+    """Learn `VOCABULARY` tokens from the texts. Every digit is its own token, for arithmetic."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -56,27 +56,27 @@ def make_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
     )
     tokenizer.chat_template = CHAT_TEMPLATE
-    # Batched generation continues every row at its right end.
+    # For batched generation, which continues rows at their right end.
     tokenizer.padding_side = "left"
     return tokenizer
 
 
 class Encoder:
-    """Turns conversations into token ids and marks of what is learned, quicker than a template."""
+    """Turns conversations into token ids and learned masks, faster than the chat template."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         self.ids = {token: int(tokenizer.convert_tokens_to_ids(token)) for token in SPECIAL}
 
     def __call__(self, turns: list[TaskTurn]) -> tuple[list[int], list[bool]]:
-        """Token ids and, beside each, whether it counts in the loss."""
+        """Return token ids and, for each, whether it counts in the loss."""
         ids: list[int] = []
         learned: list[bool] = []
         end = self.ids[END]
         encoded = self.tokenizer([turn.text for turn in turns], add_special_tokens=False)
         for turn, body in zip(turns, encoded["input_ids"], strict=True):
             opening = end if turn.role == "text" else self.ids[f"<|{turn.role}|>"]
-            counts = turn.learned and turn.role in ("assistant", "text")
+            is_learned = turn.learned and turn.role in ("assistant", "text")
             ids += [opening, *body, end]
-            learned += [False] + [counts] * (len(body) + 1)
+            learned += [False] + [is_learned] * (len(body) + 1)
         return ids, learned

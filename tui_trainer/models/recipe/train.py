@@ -1,4 +1,4 @@
-"""Training of the built-in model from nothing."""
+"""Training of the built-in model from scratch."""
 
 from __future__ import annotations
 
@@ -16,25 +16,21 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 
 from tui_trainer.models.recipe.sample_text import conversations, sample_text
 from tui_trainer.models.recipe.tokenizer import END, PAD, Encoder, make_tokenizer
+from tui_trainer.text import formats
 
-STEPS = 3400
-"""Steps of a full training."""
-BATCH_TOKENS = 2560
-"""Tokens in a step, padding included."""
-POOL_STEPS = 16
-"""Steps whose conversations are drawn together and sorted by length, so that few are padding."""
-LIMIT = 400
-"""Longest conversation that is trained on, in tokens."""
-PEAK_MATRICES = 0.02
-"""Highest learning rate of Muon, for the matrices of the layers."""
-PEAK_OTHERS = 4e-3
-"""Highest learning rate of AdamW, for the embeddings and the norms."""
+STEPS = 3400  # of a full training
+BATCH_TOKENS = 2560  # per step, with padding
+# Steps whose conversations are drawn together and sorted by length, for less padding.
+SORTED_STEPS = 16
+MOST_TOKENS = 400  # of a conversation; longer ones are skipped
+PEAK_MATRICES = 0.02  # peak learning rate of Muon, for the matrices of the layers
+PEAK_OTHERS = 4e-3  # peak learning rate of AdamW, for embeddings and norms
 
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
 def make_model(tokenizer: Any) -> LlamaForCausalLM:
-    """A fresh Llama of about 2.6 million parameters."""
+    """Return an untrained Llama of about 2.6 million parameters."""
     ids = tokenizer.convert_tokens_to_ids([END, PAD])
     shared: dict[str, Any] = {
         "bos_token_id": ids[0],
@@ -58,45 +54,46 @@ def make_model(tokenizer: Any) -> LlamaForCausalLM:
 
 
 def pad_rows(rows: list[tuple[list[int], list[bool]]], pad: int) -> Batch:
-    """Rows of token ids and marks as tensors (rows, longest): ids, not padding, learned."""
+    """Return rows of token ids and learned masks as tensors (rows, longest): ids, whether it is a
+    token and not padding, whether it is learned."""
     longest = max(len(ids) for ids, _ in rows)
     ids = torch.full((len(rows), longest), pad)
-    seen = torch.zeros((len(rows), longest), dtype=torch.bool)
+    is_token = torch.zeros((len(rows), longest), dtype=torch.bool)
     learned = torch.zeros((len(rows), longest), dtype=torch.bool)
-    for at, (row, marks) in enumerate(rows):
-        ids[at, : len(row)] = torch.tensor(row)
-        seen[at, : len(row)] = True
-        learned[at, : len(row)] = torch.tensor(marks)
-    return ids, seen, learned
+    for index, (row, mask) in enumerate(rows):
+        ids[index, : len(row)] = torch.tensor(row)
+        is_token[index, : len(row)] = True
+        learned[index, : len(row)] = torch.tensor(mask)
+    return ids, is_token, learned
 
 
 def batches(tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterator[Batch]:
-    """Endless batches: ids, what is not padding, what is learned; each (rows, tokens)."""
+    """Yield batches without end, as `pad_rows` returns them."""
     encode, stream = Encoder(tokenizer), conversations(seed)
     pad = encode.ids[PAD]
     shuffle = torch.Generator().manual_seed(seed)
     while True:
         pool: list[tuple[list[int], list[bool]]] = []
         total = 0
-        while total < BATCH_TOKENS * POOL_STEPS:
+        while total < BATCH_TOKENS * SORTED_STEPS:
             row = encode(next(stream))
-            if len(row[0]) <= LIMIT:
+            if len(row[0]) <= MOST_TOKENS:
                 pool.append(row)
                 total += len(row[0])
         pool.sort(key=lambda row: len(row[0]))
-        made: list[Batch] = []
+        ready: list[Batch] = []
         while pool:
             count = max(1, BATCH_TOKENS // len(pool[-1][0]))
-            made.append(pad_rows(pool[-count:], pad))
+            ready.append(pad_rows(pool[-count:], pad))
             del pool[-count:]
-        for at in torch.randperm(len(made), generator=shuffle).tolist():
-            yield made[at]
+        for index in torch.randperm(len(ready), generator=shuffle).tolist():
+            yield ready[index]
 
 
 def answer_loss(model: LlamaForCausalLM, batch: Batch) -> Tensor:
-    """Mean cross-entropy in nats over the learned tokens only."""
+    """Return the mean cross-entropy (nats) over the learned tokens."""
     ids, _, learned = batch
-    # Padding stands at the right, where causal attention never looks back from a learned token.
+    # No mask is needed: padding is at the right, which causal attention hides from all tokens.
     hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
     wanted = learned[:, 1:]
     logits = model.lm_head(hidden[:, :-1][wanted])
@@ -113,27 +110,26 @@ def _optimizers(model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
 
 
 def _scale(step: int, steps: int) -> float:
-    """Share of the peak learning rate: a short rise, a long flat, then a straight fall to 0."""
+    """Return the share of the peak learning rate: linear warmup, constant, linear decay to 0."""
     rise = min(100, max(1, steps // 10))
     fall = max(1, int(steps * 0.6))
     return min(1.0, (step + 1) / rise, (steps - step) / fall)
 
 
-def _note(step: int, steps: int, loss: float, began: float) -> None:
-    left = (time.monotonic() - began) / step * (steps - step)
-    minutes, seconds = divmod(round(left), 60)
-    text = f"step {step}/{steps}  loss {loss:.3f}  left {minutes}:{seconds:02d}"
+def _report(step: int, steps: int, loss: float, started: float) -> None:
+    remaining = formats.duration((time.monotonic() - started) / step * (steps - step))
+    text = f"step {step}/{steps}  loss {formats.number(loss)}  remaining {remaining}"
     print(text, file=sys.stderr, flush=True)
 
 
 def train(steps: int, seed: int) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
-    """Train for `steps` steps on the mixture of `seed`; prints the loss and the time left."""
+    """Train for `steps` steps on the conversations of `seed`; print loss and remaining time."""
     torch.manual_seed(seed)
     tokenizer = make_tokenizer(sample_text(seed, 6000))
     model = make_model(tokenizer)
     optimizers = _optimizers(model)
     peaks = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
-    stream, began, smooth = batches(tokenizer, seed + 1), time.monotonic(), math.nan
+    stream, started, smooth = batches(tokenizer, seed + 1), time.monotonic(), math.nan
     for step in range(steps):
         for optimizer, peak in zip(optimizers, peaks, strict=True):
             optimizer.param_groups[0]["lr"] = peak * _scale(step, steps)
@@ -146,14 +142,14 @@ def train(steps: int, seed: int) -> tuple[LlamaForCausalLM, PreTrainedTokenizerF
             optimizer.zero_grad()
         smooth = loss.item() if math.isnan(smooth) else 0.95 * smooth + 0.05 * loss.item()
         if (step + 1) % 50 == 0 or step + 1 == steps:
-            _note(step + 1, steps, smooth, began)
+            _report(step + 1, steps, smooth, started)
     return model, tokenizer
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Write the model in half precision, to be computed with in single precision."""
+    """Write the model in half precision, with a configuration that loads it in single precision."""
     model.half().save_pretrained(folder)
-    # Stored small, loaded exact: half-precision arithmetic is slow and coarse on a CPU.
+    # Arithmetic in half precision is slow and inexact on a CPU.
     model.config.dtype = torch.float32
     model.config.save_pretrained(folder)
     for path in folder.glob("*.safetensors"):

@@ -128,7 +128,7 @@ class AdapterPool:
             part = _OnBase(f"number{self._count}x", stamp, adapter.facts.dora)
             self._worn = None
             try:
-                self._peft = lora_load.put_on(self._model, self._peft, adapter, part.name)
+                self._peft = lora_load.add_adapter(self._model, self._peft, adapter, part.name)
             except UserError:
                 self._delete(part.name)
                 raise

@@ -1,0 +1,56 @@
+"""Rows of data files after parsing: conversations, texts and labelled texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tui_trainer.contracts.data import LeftOutRows, UnusedField
+from tui_trainer.engine.data import known_fields
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str  # system, user, assistant or tool
+    content: str
+    learned: bool = True  # for assistant turns: whether the turn counts in the loss
+
+
+@dataclass(frozen=True)
+class Row:
+    """One example before tokenising: a conversation, or a text, or a text with a label."""
+
+    messages: tuple[Message, ...]  # the conversation's turns; empty for a text
+    text: str | None  # learned whole, unless there is a label; None for a conversation
+    weight: float  # factor of its loss
+    where: str  # its file and line: `train.jsonl line 12`
+    label: str | None = None  # the class to predict, in a classification
+
+    def content(self, *, with_system: bool = True) -> str:
+        """Return the whole text but the label, each turn after its role. Many rows may share the
+        same system turn, which `with_system=False` leaves out."""
+        if self.text is not None:
+            return self.text
+        turns = (t for t in self.messages if with_system or t.role != "system")
+        return "\n".join(f"{turn.role}: {turn.content}" for turn in turns)
+
+
+@dataclass(frozen=True)
+class ReadRows:
+    """What was read from the files of one part (training, validation or replay)."""
+
+    found: list[Row]  # usable rows, in the order of the files
+    left_out: list[LeftOutRows] = field(default_factory=list)  # by reason
+    unused: list[UnusedField] = field(default_factory=list)  # known fields without use here
+    columns: list[str] = field(default_factory=list)  # names of all other fields
+
+    @property
+    def empty(self) -> int:
+        """Number of rows left out as empty."""
+        return sum(item.rows for item in self.left_out if item.reason == known_fields.EMPTY)
+
+    @property
+    def total(self) -> int:
+        """Number of all rows, with those left out."""
+        return len(self.found) + sum(item.rows for item in self.left_out)
