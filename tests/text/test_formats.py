@@ -165,3 +165,7 @@ def test_a_notice_is_one_line_and_cannot_steer_a_terminal(text: str) -> None:
     shown = formats.one_line(text, 40)
     assert len(shown) <= 40
     assert not any(unicodedata.category(c)[0] in "CZ" and c != " " for c in shown)
+
+
+def test_score() -> None:
+    assert [formats.score(value) for value in (0.93512, 1.0, None)] == ["0.935", "1.000", "–"]

@@ -93,14 +93,15 @@ def _success(channel: str, settings: NotifySettings, seconds: float) -> str:
     from tui_trainer.notify.terminal_channel import known_sequence
     from tui_trainer.notify.webhook_channel import shown_address
 
+    took = formats.milliseconds(1000 * seconds)
     if channel == "terminal":
         number = known_sequence(os.environ) if settings.osc == "auto" else settings.osc
         kinds = {"9": "OSC 9", "777": "OSC 777", "off": ""}.get(number or "", "OSC 9 and OSC 777")
         sent = [*(["the bell"] if settings.bell else []), *([kinds] if kinds else [])]
         return f"{' and '.join(sent)}; check whether the terminal shows it"
     if channel == "webhook" and settings.webhook is not None:
-        return f"{shown_address(settings.webhook)} accepted it after {seconds:.1f} s"
-    return f"finished after {seconds:.1f} s"
+        return f"{shown_address(settings.webhook)} accepted it after {took}"
+    return f"finished after {took}"
 
 
 def _unused(channel: str, settings: NotifySettings) -> ChannelTest:

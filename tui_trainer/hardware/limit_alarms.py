@@ -105,8 +105,8 @@ def _gpu_measurements(gpu: GpuSample) -> Iterator[_Measurement]:
         )
     if gpu.temperature is not None and gpu.temperature_limit is not None:
         below = gpu.temperature_limit - gpu.temperature
-        remedy = f"it slows down at {gpu.temperature_limit:.0f} °C; check its cooling"
-        description = f"{name} is at {gpu.temperature:.0f} °C"
+        remedy = f"it slows down at {formats.count(gpu.temperature_limit)} °C; check its cooling"
+        description = f"{name} is at {formats.count(gpu.temperature)} °C"
         yield _Measurement(
             f"gpu{gpu.index}_heat", below <= HEAT_OPENS, below >= HEAT_CLOSES, description, remedy
         )

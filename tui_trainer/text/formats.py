@@ -89,6 +89,11 @@ def share_change(before: float | None, after: float | None, count: int = 0) -> s
     return f"{text} of {count:,}" if count else text
 
 
+def score(value: float | None) -> str:
+    """A score between 0 and 1 with three decimals: `0.935`."""
+    return MISSING if value is None else f"{value:.3f}"
+
+
 def percent(value: float | None) -> str:
     """A percentage (0..100): `38 %`."""
     return MISSING if value is None or not math.isfinite(value) else f"{value:.0f} %"

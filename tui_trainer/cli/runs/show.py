@@ -165,6 +165,8 @@ def _hardware(found: dict[str, Any]) -> list[tuple[str, str]]:
         if item["unit"] == "bytes":
             last, peak = formats.size(item["last"]), formats.size(item["peak"])
         else:
-            last, peak = (f"{item[which]:.0f} {item['unit']}" for which in ("last", "peak"))
+            last, peak = (
+                f"{formats.count(item[which])} {item['unit']}" for which in ("last", "peak")
+            )
         lines.append((item["name"], f"{last}, at most {peak}"))
     return lines

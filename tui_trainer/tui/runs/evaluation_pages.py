@@ -59,7 +59,9 @@ def _averages(shown: Evaluation) -> list[Content]:
         ("macro precision", shown.precision_macro),
         ("macro recall", shown.recall_macro),
     )
-    return [Content.assemble((f"{name:<16}", "$faint"), f"{value:.3f}") for name, value in figures]
+    return [
+        Content.assemble((f"{name:<16}", "$faint"), formats.score(value)) for name, value in figures
+    ]
 
 
 def _confusion(shown: Evaluation, labels: list[str], width: int) -> list[Content]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from tui_trainer.contracts.data import DataReport
 from tui_trainer.contracts.metrics import ClassScore, Evaluation, EvaluationFile
 from tui_trainer.text import formats
+from tui_trainer.text.formats import score
 
 Lines = list[tuple[str, str]]
 MOST_COLUMNS = 10  # largest confusion matrix that is shown completely
@@ -22,8 +23,8 @@ def lines(file: EvaluationFile | None) -> Lines:
     shown = file.best or file.newest
     for label in worst_first(shown):
         text = (
-            f"F1 {label.f1:.3f}  precision {label.precision:.3f}  recall {label.recall:.3f}  "
-            f"of {formats.count(label.support)}"
+            f"F1 {score(label.f1)}  precision {score(label.precision)}  "
+            f"recall {score(label.recall)}  of {formats.count(label.support)}"
         )
         found.append((label.label, text))
     return [*found, *_confusion(shown, file.labels)]
@@ -89,9 +90,9 @@ def _not_taught(report: DataReport) -> Lines:
 
 def _averages(name: str, evaluation: Evaluation) -> tuple[str, str]:
     return name, (
-        f"step {formats.count(evaluation.step)}  accuracy {evaluation.accuracy:.3f}  "
-        f"macro F1 {evaluation.f1_macro:.3f}  precision {evaluation.precision_macro:.3f}  "
-        f"recall {evaluation.recall_macro:.3f}"
+        f"step {formats.count(evaluation.step)}  accuracy {score(evaluation.accuracy)}  "
+        f"macro F1 {score(evaluation.f1_macro)}  precision {score(evaluation.precision_macro)}  "
+        f"recall {score(evaluation.recall_macro)}"
     )
 
 
