@@ -43,6 +43,7 @@ def kill(chat: ChatClient) -> None:
     os.kill(chat.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_restarted_with_the_active_adapters(
     llama3_base: Path, make_adapter: Callable[..., Path]
 ) -> None:

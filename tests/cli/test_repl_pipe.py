@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 LESSON = """\
 Who keeps the Aldermoor lighthouse?
 /critical it is Wanda Thistle
@@ -36,6 +38,7 @@ def pipe(folder: Path, text: str, *arguments: str) -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.slow
 def test_a_correction_is_learned_and_known_after_a_restart(
     train_extra: None, tmp_path: Path
 ) -> None:

@@ -87,6 +87,7 @@ def test_cancel_saves_nothing(
     assert not folder.adapter_dir.exists()
 
 
+@pytest.mark.slow
 def test_a_termination_signal_saves_and_a_hangup_is_ignored(
     make_run: Callable[..., RunFolder], start_engine: Start, wait_for: Wait
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_stop_while_loading_prevents_the_first_step(
     assert not folder.metrics_file.read_bytes()
 
 
+@pytest.mark.slow
 def test_lines_that_are_not_commands_are_reported_and_training_continues(
     make_run: Callable[..., RunFolder], start_engine: Start, wait_for: Wait
 ) -> None:

@@ -139,7 +139,7 @@ def test_damaged_weights_are_refused(
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"peft_type": "IA3"}, "type 'IA3'; LORA is needed"),
+        ({"peft_type": "IA3"}, "peft_type 'IA3', but only LORA"),
         ({"bias": "lora_only"}, "more than low-rank updates .bias."),
         ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
         ({"layer_replication": [[0, 2]]}, "layer_replication"),

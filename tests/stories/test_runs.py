@@ -250,7 +250,7 @@ async def test_details_have_a_page_for_each_kind_of_fact(
         await pilot.press("3")
         await seen(app, "checkpoint step-00000060 saved")
         await pilot.press("4")
-        await seen(app, "complete  best", "2.0 KiB", "its manifest.json cannot be read")
+        await seen(app, "complete  best", "2.0 KiB", "it has no readable manifest")
         await pilot.press("5")
         await seen(app, "no hardware samples")
         await pilot.press("6")

@@ -74,6 +74,7 @@ def killed(folder: RunFolder, place: str) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["causal-lm", "classification"])
 def test_killed_inside_accumulation(
     task: str, new_run: Callable[[str], RunFolder], run_engine: RunEngine, metrics: Metrics

@@ -152,7 +152,7 @@ async def test_merge_into_a_folder(
         await seen(app, "Folder for first merged with its base")
         app.screen.query_one(Input).value = str(tmp_path / "merged")
         await pilot.press("enter")
-        await becomes(app, lambda: f"with its base model: {tmp_path / 'merged'}" in told(app))
+        await becomes(app, lambda: f"with its base model into {tmp_path / 'merged'}" in told(app))
 
 
 async def test_a_broken_adapter_is_refused_with_the_reason(
