@@ -107,7 +107,10 @@ class RunReporter:
             disk_reserve.release(self._folder.path)
             self._events.flush()
         clock = time.strftime("%H:%M:%S")
-        print(f"[{clock}] step {event.step} {event.kind}: {event.message}", flush=True)  # noqa: T201
+        message = event.message
+        if not message.startswith(event.kind):
+            message = f"{event.kind}: {message}"
+        print(f"[{clock}] step {event.step} {message}", flush=True)  # noqa: T201
 
     def _log_whether_rows_wait(self) -> None:
         """Log when metrics start to wait for disk space, and when they are written."""

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
+from textual.events import Resize
 from textual.widgets import Static
 
 from tui_trainer.tui import keymap
@@ -40,15 +41,28 @@ class HelpScreen(FullDialog):
 
     def __init__(self, mode: str, keys: Keymap, offers: Callable[[Key], bool]) -> None:
         super().__init__()
-        self._content = help_text(mode, keys, offers)
+        self._lines = help_lines(mode, keys, offers)
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog -tall"):
-            yield Static(self._content)
+            yield _HelpText(self._lines)
 
 
-def help_text(mode: str, keys: Keymap, offers: Callable[[Key], bool]) -> Content:
-    """All keys; those of the current screen come first."""
+class _HelpText(Static):
+    """Lines of keys and texts, wrapped beside the keys."""
+
+    def __init__(self, lines: list[Content]) -> None:
+        super().__init__(Content("\n").join(lines))
+        self._lines = lines
+
+    def on_resize(self, event: Resize) -> None:
+        """Wrap the lines at the new width."""
+        wrapped = [hanging(line, event.size.width) for line in self._lines]
+        self.update(Content("\n").join(wrapped))
+
+
+def help_lines(mode: str, keys: Keymap, offers: Callable[[Key], bool]) -> list[Content]:
+    """All keys, a line each; those of the current screen come first."""
     groups = sorted(_GROUPS, key=lambda group: group[0] not in ("run", mode))
     lines: list[Content] = []
     for scope, title in groups:
@@ -67,7 +81,17 @@ def help_text(mode: str, keys: Keymap, offers: Callable[[Key], bool]) -> Content
             'To change a key, set it in config.toml, for example  keys.pause = "f8"', "$faint"
         ),
     ]
-    return Content("\n").join(lines)
+    return lines
+
+
+def hanging(line: Content, width: int) -> Content:
+    """A line wrapped so that its text continues below the text, not below the keys."""
+    start = _KEYS + 2
+    if line.cell_length <= width or not line.plain.startswith(" ") or width <= start:
+        return line
+    first, *rest = line[start:].wrap(width - start)
+    indent = Content(" " * start)
+    return Content("\n").join([line[:start] + first, *(indent + part for part in rest)])
 
 
 def _row(keys: str, text: str) -> Content:
