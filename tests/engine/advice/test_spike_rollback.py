@@ -96,6 +96,7 @@ def replayed(folder: RunFolder, capsys: Capture) -> list[Advice]:
     return msgspec.json.decode(capsys.readouterr().out, type=list[Advice])
 
 
+@pytest.mark.slow
 def test_from_a_spike_that_stays_it_goes_back_and_passes_it_with_a_lower_rate(
     sharp: MakeRun, run_engine: Engine, bad_rows: Callable[[], None], capsys: Capture
 ) -> None:
@@ -155,6 +156,7 @@ def test_a_lone_spike_is_left_alone(
     assert not rollbacks(folder) and not kept_high(folder)
 
 
+@pytest.mark.slow
 def test_a_raised_rate_that_made_it_spike_is_left_behind(
     sharp: MakeRun, run_engine: Engine, at_step: At
 ) -> None:

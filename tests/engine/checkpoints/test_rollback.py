@@ -116,6 +116,7 @@ def test_a_run_killed_during_a_rollback_repeats_it(
     assert rows_that_stand(folder) == rows_that_stand(whole)
 
 
+@pytest.mark.slow
 def test_the_advice_after_a_rollback_equals_a_replay(
     make_run: MakeRun, run_engine: Engine, at_step: At, capsys: Capture
 ) -> None:
@@ -167,6 +168,7 @@ def test_a_run_that_learns_nothing_restarts_with_a_usual_rate(
     assert live_advice(again) == replayed_advice(again, capsys)
 
 
+@pytest.mark.slow
 def test_a_lower_rate_that_does_not_help_is_undone(
     make_run: MakeRun, run_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +193,7 @@ def test_a_lower_rate_that_does_not_help_is_undone(
     assert rates[-1] > 2 * rates[61]
 
 
+@pytest.mark.slow
 def test_a_run_with_broken_weights_is_rolled_back_before_it_ends(
     make_run: MakeRun, run_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -258,6 +258,7 @@ async def test_monitor_has_no_chat(session: Any, room: Any, seen: Seen, text_of:
         assert app.chat.session_thread.session is None
 
 
+@pytest.mark.slow
 async def test_a_long_conversation_is_wrapped_once(
     room: Any, chat_app: ChatApp, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
