@@ -349,3 +349,13 @@ def test_twenty_kills_leave_only_complete_adapters(tmp_path: Path, source: Path)
         assert store.drop_missing_live() == []
     store.add(source, info("after"))
     assert list(root.glob(".incoming-*")) == []
+
+
+def test_a_read_error_without_a_file_name_is_a_reason(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("tui_trainer.store.tensor_files.read_header", refuse)
+    assert files.weights_problem(source) == "a file cannot be read: Input/output error"
