@@ -96,14 +96,14 @@ _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         rf"How (?P<do>{_DO}) (?P<who>I|we|you|they) (?P<verb>.+)",
         (
-            "In which variant <do> <who> <verb>?",
-            "In what variant <do> <who> <verb>?",
-            "What is the variant to <verb>?",
+            "In which way <do> <who> <verb>?",
+            "In what way <do> <who> <verb>?",
+            "What is the way to <verb>?",
         ),
     ),
     (
         rf"How (?P<do>{_BE}|{_DO}) (?P<rest>.+)",
-        ("In which variant <do> <rest>?", "In what variant <do> <rest>?"),
+        ("In which way <do> <rest>?", "In what way <do> <rest>?"),
     ),
     (
         r"(?:What|Which) (?P<kind>colou?r|size|shape|age|weight|height|length) is (?P<the>.+)",
