@@ -117,8 +117,8 @@ def adapter_facts(listed: AdapterEntry, problem: str | None) -> events.TextTable
         ("layers", targets if isinstance(targets, str) else ", ".join(targets)),
         ("steps", formats.count(info.steps)),
         ("loss", formats.short_number(info.train_loss)),
-        ("recalled", measured(info.before, info.after, "recalled")),
-        ("kept", measured(info.before, info.after, "kept")),
+        ("recalled", measure_text(info.before, info.after, "recalled")),
+        ("kept", measure_text(info.before, info.after, "kept")),
         ("learned", ", ".join(info.examples) or formats.MISSING),
         ("run", info.run_id or formats.MISSING),
         ("data hash", info.data_hash or formats.MISSING),
@@ -174,7 +174,7 @@ def state(example: RatedExample) -> str:
     return "needs a correction" if example.needs_correction else "pending"
 
 
-def measured(before: Measures, after: Measures, name: Literal["recalled", "kept"]) -> str:
+def measure_text(before: Measures, after: Measures, name: Literal["recalled", "kept"]) -> str:
     """A measure before and after training, and the number of answers that were checked, such as
     `30 % → 100 % of 10`."""
     count: int = getattr(after, f"{name}_count")

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.contracts.adapter import SCHEMA, AdapterInfo
-from tui_trainer.contracts.errors import BAD_CONTENT, UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
 from tui_trainer.store import atomic, tensor_files
 
 INFO = "adapter.json"
@@ -60,7 +60,7 @@ def problem(folder: Path) -> str | None:
 def _unreadable(error: OSError) -> str:
     """Why a file cannot be read; an error of a read, unlike one of opening, names no file."""
     name = Path(error.filename).name if error.filename else "a file"
-    return f"{name} cannot be read: {error.strerror or error}"
+    return f"{name} cannot be read: {reason_of(error)}"
 
 
 def weights_problem(folder: Path) -> str | None:
