@@ -105,8 +105,8 @@ def test_a_merged_model_gives_the_same_logits_without_peft(
 
     model = bases.load_base(str(folder), torch.device("cpu"), torch.float32).eval()
     alone = logits(model)
-    shelf = AdapterPool(model, facts)
-    shelf.wear(shelf.hold([(adapter, 1.0)]))
+    loaded_pool = AdapterPool(model, facts)
+    loaded_pool.wear(loaded_pool.hold([(adapter, 1.0)]))
     merged: Any = AutoModelForCausalLM.from_pretrained(out)
     assert type(merged) is type(model)
     assert not any("lora" in key for key in merged.state_dict())
@@ -114,11 +114,11 @@ def test_a_merged_model_gives_the_same_logits_without_peft(
     assert (logits(merged) - wanted).abs().max() < 1e-5 * max(1.0, wanted.abs().max().item())
     assert (wanted - alone).abs().max() > 1e-2
 
-    tokenizer, before = (AutoTokenizer.from_pretrained(place) for place in (out, folder))
+    tokenizer, before = (AutoTokenizer.from_pretrained(where) for where in (out, folder))
     assert tokenizer.chat_template == before.chat_template
     assert tokenizer.get_vocab() == before.get_vocab()
     for file in ("config.json", "generation_config.json"):
-        ours, theirs = (json.loads((place / file).read_text()) for place in (out, folder))
+        ours, theirs = (json.loads((where / file).read_text()) for where in (out, folder))
         for values in (ours, theirs):
             values.pop("transformers_version", None)
         assert ours == theirs
@@ -230,17 +230,17 @@ def test_adapters_are_loaded_while_a_merge_loads_its_own_base(
 ) -> None:
     """Both build layers, and libraries build layers under settings of the whole process."""
     adapter = make_adapter(qwen2_base, seed=1)
-    shelf = AdapterPool(qwen2_model, qwen2_facts)
+    loaded_pool = AdapterPool(qwen2_model, qwen2_facts)
     with ThreadPoolExecutor(1) as pool:
         merges = [
             pool.submit(lora_merge.merge, qwen2_facts, adapter, tmp_path / f"merged{number}")
             for number in range(6)
         ]
         while not merges[-1].done():
-            mix = shelf.hold([(adapter, 1.0)])
-            shelf.wear(mix)
+            mix = loaded_pool.hold([(adapter, 1.0)])
+            loaded_pool.wear(mix)
             wanted = logits(qwen2_model)
-            shelf.release(mix)
+            loaded_pool.release(mix)
         for merge in merges:
             merge.result()
     for number in range(6):

@@ -92,21 +92,21 @@ def teach(
         os.environ["TUI_TRAINER_HOME"] = home
         # The gate says what it thinks, but everything is let through, so as to be measured.
         open_gate = msgspec.structs.replace(settings, min_recalled=0.0, min_kept=0.0)
-        teacher = FeedbackTrainer(
+        trainer = FeedbackTrainer(
             client,
             FeedbackStore(),
             AdapterStore(),
             settings=lambda: open_gate,
             runs_dir=Path(home) / "runs",
         )
-        teacher.start()
-        with closing(teacher):
-            return _taught(client, teacher, chosen, name, settings)
+        trainer.start()
+        with closing(trainer):
+            return _taught(client, trainer, chosen, name, settings)
 
 
 def _taught(
     client: ChatClient,
-    teacher: FeedbackTrainer,
+    trainer: FeedbackTrainer,
     chosen: CorrectionSet,
     name: str,
     settings: TeachingSettings,
@@ -115,14 +115,14 @@ def _taught(
     known = [(question, answer) for question, answer in golden() if question not in corrected]
     before = ask(client, [question for question, _ in known])
     known = [pair for pair, given in zip(known, before, strict=True) if pair[1] == given]
-    began = _correct(client, teacher, chosen)
-    if not teacher.wait(LIMIT_SECONDS):
+    started_at = _correct(client, trainer, chosen)
+    if not trainer.wait(LIMIT_SECONDS):
         raise SystemExit(f"{chosen.name}: no result after {LIMIT_SECONDS:g} s")
-    record = teacher.trainings()[-1]
+    record = trainer.trainings()[-1]
     if record.state != "live":
         raise SystemExit(f"{chosen.name}: {record.state}: {record.message}")
     first = client.answer([Turn("user", chosen.items[0].question)], max_new_tokens=MOST_TOKENS)
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started_at
     if first.adapter != record.adapter:
         raise SystemExit(f"{chosen.name}: {first.adapter} answered instead of {record.adapter}")
     same = ask(client, [item.question for item in chosen.items])
@@ -157,25 +157,25 @@ def _held_out(known: Sequence[tuple[str, str]], after: Sequence[str]) -> float:
     return share([given for given, _ in pairs], [answer for _, answer in pairs])
 
 
-def _correct(client: ChatClient, teacher: FeedbackTrainer, chosen: CorrectionSet) -> float:
+def _correct(client: ChatClient, trainer: FeedbackTrainer, chosen: CorrectionSet) -> float:
     """Rates the model's answers with the right ones; gives when the last was rated."""
     store = FeedbackStore()
     given = ask(client, [item.question for item in chosen.items])
-    began = 0.0
-    for place, (item, answer) in enumerate(zip(chosen.items, given, strict=True)):
-        began = time.monotonic()
+    started_at = 0.0
+    for index, (item, answer) in enumerate(zip(chosen.items, given, strict=True)):
+        started_at = time.monotonic()
         store.add(
             RatedExample(
                 id="",
                 time=time.time(),
                 turns=[Turn("user", item.question)],
                 answer=answer,
-                rating=RATINGS[place % len(RATINGS)],
+                rating=RATINGS[index % len(RATINGS)],
                 correction=item.answer,
             )
         )
-        teacher.wake()
-    return began
+        trainer.wake()
+    return started_at
 
 
 def ask(client: ChatClient, questions: Sequence[str]) -> list[str]:

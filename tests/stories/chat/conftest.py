@@ -30,7 +30,7 @@ from tui_trainer.tui.app import TrainerApp
 
 
 @dataclass
-class Said:
+class Reported:
     """An answer of the fake model."""
 
     text: str
@@ -86,7 +86,7 @@ class FakeModel:
         *,
         max_new_tokens: int,
         on_token: Callable[[str], None] | None = None,
-    ) -> Said:
+    ) -> Reported:
         self.cancelled.clear()
         text = self.says.pop(0) if self.says else f"an answer to {turns[-1].content}"
         assert on_token is not None
@@ -94,9 +94,9 @@ class FakeModel:
         on_token(first)
         self.held.wait(20)
         if self.cancelled.is_set():
-            return Said(first, cancelled=True)
+            return Reported(first, cancelled=True)
         on_token(f" {last}" if first else last)
-        return Said(text, adapters=dict(self.live))
+        return Reported(text, adapters=dict(self.live))
 
     def answers(
         self,
