@@ -90,7 +90,7 @@ def _validation(info: RunInfo) -> str:
     data = info.job.data
     if data.validation is not None:
         return _files(data.validation)
-    return "none" if data.val_split is None else f"{formats.share(data.val_split)} of the rows"
+    return "none" if data.val_split is None else f"{formats.set_share(data.val_split)} of the rows"
 
 
 def _files(value: str | list[str]) -> str:

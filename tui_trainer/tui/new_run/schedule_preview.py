@@ -63,7 +63,7 @@ def _scheduler_text(settings: TrainingSettings) -> str:
     own = {
         "cosine-restarts": f", {formats.plural(settings.scheduler_cycles, 'cycle')}",
         "polynomial": f", power {formats.short_number(settings.scheduler_power)}",
-        "wsd": f", decay over {formats.share(settings.decay_share)} of the steps",
+        "wsd": f", decay over {formats.set_share(settings.decay_share)} of the steps",
     }
     return f"{settings.scheduler}{own.get(settings.scheduler, '')}"
 

@@ -10,8 +10,8 @@ from textual.content import Content
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, duration, number
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import shorten
-from tui_trainer.tui.runs.run_rows import middle, spark_text, trend_text
+from tui_trainer.tui.common.markup import middle, shorten
+from tui_trainer.tui.runs.run_rows import spark_text, trend_text
 from tui_trainer.watch.runs.run_diff import ConfigDifference, Form, ResultRow, RunDiff, compare_runs
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
