@@ -44,7 +44,7 @@ def compare(context: SessionContext, names: tuple[str, str], report: Report) -> 
 
     report("loading the model", None)
     context.client.start()
-    folders = [intact_folder(context.adapters, name) for name in names]
+    folders = [context.adapters.usable_folder(name) for name in names]
     report("comparing the changes", 0.1)
     comparison = context.client.compare(*folders)
     questions = recent_questions(context)
@@ -74,16 +74,8 @@ def merge(context: SessionContext, name: str, out: Path, report: Report) -> Path
     report("loading the model", None)
     context.client.start()
     return context.client.merge(
-        intact_folder(context.adapters, name), out, on_progress=lambda stage: report(stage, None)
+        context.adapters.usable_folder(name), out, on_progress=lambda stage: report(stage, None)
     )
-
-
-def intact_folder(store: AdapterStore, name: str) -> Path:
-    """The folder of an adapter; raises `UserError` if its files were changed."""
-    problem = store.problem(name)
-    if problem:
-        raise UserError(f"adapter {name!r} cannot be used: {problem}", 1)
-    return store.folder(name)
 
 
 def addable(folder: RunFolder) -> RunInfo:
