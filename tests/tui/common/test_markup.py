@@ -9,7 +9,15 @@ from rich.cells import cell_len
 from textual.app import App, ComposeResult
 from textual.content import Content
 
-from tui_trainer.tui.common.markup import middle, short_path, shorten, truncated, unbroken, wrapped
+from tui_trainer.tui.common.markup import (
+    beside,
+    middle,
+    short_path,
+    shorten,
+    truncated,
+    unbroken,
+    wrapped,
+)
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.dashboard.events_log import EventLine, EventsLog
 from tui_trainer.tui.dashboard.job_panel import JobLines, JobPanel
@@ -75,6 +83,20 @@ def test_wide_characters_count_as_two_cells() -> None:
     assert short_path("/データ/実験/学習/訓練", 16) == "/データ/…/訓練"
     assert short_path("訓練データ", 6) == "…ータ"
     assert middle("訓練データ一", 9) == "訓練…タ一"
+
+
+def test_an_end_is_measured_with_its_combining_signs() -> None:
+    assert shorten("a❤\ufe0f", 2) == "a…" and short_path("a❤\ufe0f", 2) == "…"
+    assert middle("ab❤\ufe0fcd❤\ufe0f", 4) == "ab❤…"
+
+
+def test_a_text_beside_its_label() -> None:
+    def lines(text: str, width: int) -> list[str]:
+        return [line.plain for line in beside(Content("rate "), Content(text), width)]
+
+    assert lines("1e-4, then 2e-4", 15) == ["rate 1e-4, then", "     2e-4"]
+    assert lines("one\n\ntwo", 15) == ["rate one", "     ", "     two"]
+    assert lines("", 15) == ["rate "] and lines("abcdef", 2) == ["rate abcd", "     ef"]
 
 
 @given(st.text("ab/ 学\u0301\ufe0f❤", max_size=40), st.integers(1, 30))

@@ -12,6 +12,7 @@ from textual.content import Content
 
 from tui_trainer.text.formats import clean
 
+_LEAST_TEXT = 4  # cells beside a label
 _LEAST_PATH = 12  # cells; a shorter part of a path is not recognisable
 _WORD = re.compile(r"\S+")
 _PATH_PART = re.compile(r"[^/\\]*[/\\]+|[^/\\]+")
@@ -82,13 +83,27 @@ def middle(text: str, width: int) -> str:
 
 def tail(text: str, width: int) -> str:
     """The end of `text` in at most `width` cells."""
-    return text[len(text) - _fitting(text[::-1], width) :]
+    start = len(text) - _fitting(text[::-1], width)
+    # Reversed, a sign that widens the one before it was measured apart from that one; without it,
+    # it would widen what the end is put after.
+    while start < len(text) and (cell_len(text[start:]) > width or not cell_len(text[start])):
+        start += 1
+    return text[start:]
 
 
 def wrapped(content: Content, width: int) -> list[Content]:
     """`content` in lines of at most `width` cells, broken between words, and a path that is
     longer than a line at its separators."""
     return unbroken(content, width).wrap(width)
+
+
+def beside(label: Content, text: Content, width: int) -> list[Content]:
+    """`label` and, beside it, `text`, in lines of at most `width` cells: the text continues below
+    its own start, not below the label."""
+    start = label.cell_length
+    first, *rest = wrapped(text, max(_LEAST_TEXT, width - start))
+    indent = Content(" " * start)
+    return [label + first, *(indent + line for line in rest)]
 
 
 def unbroken(content: Content, width: int) -> Content:
