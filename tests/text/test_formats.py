@@ -154,8 +154,11 @@ def test_age(seconds: float | None, text: str) -> None:
     assert formats.age(seconds) == text
 
 
-@pytest.mark.parametrize(("amount", "text"), [(1, "1 row"), (1_420, "1,420 rows")])
-def test_plural(amount: int, text: str) -> None:
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(1, "1 row"), (1_420, "1,420 rows"), (1.0, "1 row"), (0.5, "0.5 rows"), (0, "0 rows")],
+)
+def test_plural(amount: float, text: str) -> None:
     assert formats.plural(amount, "row") == text
 
 

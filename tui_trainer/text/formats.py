@@ -144,9 +144,10 @@ def byte_rate(value: float | None) -> str:
     return MISSING if value is None or not math.isfinite(value) else f"{size(value)}/s"
 
 
-def plural(amount: int, noun: str, nouns: str | None = None) -> str:
-    """A count with its noun: `1 row`, `1,420 rows`."""
-    return f"{count(amount)} {noun if amount == 1 else nouns or noun + 's'}"
+def plural(amount: float, noun: str, nouns: str | None = None) -> str:
+    """An amount with its noun: `1 row`, `1,420 rows`, `0.5 epochs`."""
+    text = count(amount) if amount == round(amount) else short_number(amount)
+    return f"{text} {noun if amount == 1 else nouns or noun + 's'}"
 
 
 # -- times -----------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def _lines(info: RunInfo) -> tuple[tuple[str, str], ...]:
             f"rank {lora.rank}, alpha {formats.short_number(lora.alpha)}, "
             f"drop {formats.short_number(lora.dropout)}",
         ),
-        ("batch", f"{batch}, up to {formats.count(job.data.max_length)} tokens each"),
+        ("batch", f"{batch}, up to {formats.plural(job.data.max_length, 'token')} each"),
         ("rate", rate),
         ("precision", f"{training.precision}, seed {training.seed}"),
         ("host", clean(info.host)),

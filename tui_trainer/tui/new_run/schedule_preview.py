@@ -49,7 +49,8 @@ def schedule_chart(job: Job | None) -> ChartSpec:
         title=f"learning rate {formats.rate(settings.learning_rate)}",
         detail=(
             f"{_scheduler_text(settings)}, "
-            f"warmup {formats.count(settings.warmup_steps)} of {about}{formats.count(total)} steps"
+            f"warmup {formats.count(settings.warmup_steps)} of {about}"
+            f"{formats.plural(total, 'step')}"
         ),
         lines=(ChartLine((steps + 1).astype(np.float64), rates, "smooth"),),
         robust=False,
