@@ -17,7 +17,7 @@ import click
 import msgspec
 
 from tui_trainer.cli import common, output
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import UserError, reason_of
 from tui_trainer.text import formats
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _write_file(rows: ExportRows, file_format: str, target: Path) -> None:
             os.fsync(file.fileno())
         temporary.replace(target)
     except OSError as error:
-        raise UserError(f"{target} cannot be written: {error.strerror}", 1) from None
+        raise UserError(f"{target} cannot be written: {reason_of(error)}", 1) from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import UserError, reason_of
 from tui_trainer.contracts.run import RunInfo
 from tui_trainer.store import model_files, paths
 from tui_trainer.store.adapters.adapter_import import add_from
@@ -31,7 +31,7 @@ def read_adapters() -> AdapterListing:
         live = {name: weight for base in sorted(bases) for name, weight in store.live(base).items()}
         return AdapterListing(items, tuple(live.items()), tuple(store.trash()))
     except OSError as error:
-        return AdapterListing(problem=f"the adapters cannot be read: {error.strerror or error}")
+        return AdapterListing(problem=f"the adapters cannot be read: {reason_of(error)}")
 
 
 def compare(context: SessionContext, names: tuple[str, str], report: Report) -> ComparisonResult:

@@ -107,7 +107,7 @@ class RunActions:
         self._app.push_screen(prompt, decide)
 
     def resume_run(self) -> None:
-        """Resume a run that ended early. Where it failed after its learning rate was set, asks
+        """Resume a run that ended early. Where it failed after its learning rate was set, ask
         whether to resume from a checkpoint before that."""
         run = self._target()
         if run is None:
@@ -217,7 +217,7 @@ class RunActions:
         self._app.push_screen(HardwareScreen(times))
 
     def quit(self) -> None:
-        """Quit at once, or asks where a run started in this session is still training."""
+        """Quit at once; ask first where a run started in this session is still training."""
         training = self._app.engines.training()
         if not training:
             self._exit()

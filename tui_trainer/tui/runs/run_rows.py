@@ -255,7 +255,6 @@ def _step(run: RunSummary) -> str:
     if run.step is None:
         return formats.MISSING
     text = formats.steps(run.step, run.total_steps)
-    if len(text) <= 13:
-        return text
-    step = number(run.step)
-    return f"{step} / {number(run.total_steps)}" if run.total_steps else step
+    if len(text) > 13:
+        text = number(run.step) + (f" / {number(run.total_steps)}" if run.total_steps else "")
+    return text
