@@ -70,9 +70,9 @@ class ForeignAdvice:
             self._judged, self.rows_per_mean = judged, rows_per_mean
             self.reports, self.rows, self._train, self._evals = [], 0, 0, 0
             self._advisor = Advisor(self.settings, facts_in(view))
-        new_train = {name: values[self._train :].tolist() for name, values in train.items()}
+        new_train = {name: values[self._train :] for name, values in train.items()}
         new_evals = {
-            name: values[self._evals :].tolist()
+            name: values[self._evals :]
             for name, values in view.evals.columns.items()
             if name in _SIGNALS
         }
