@@ -237,7 +237,6 @@ class RunView:
     advice: tuple[Advice, ...] | None = None
     applied: frozenset[str] = frozenset()  # ids of the advice whose learning rate was applied
     advice_computed: bool = False
-    advice_rows: int = 0  # training rows judged for computed advice
     advice_rows_per_mean: int = 1  # above 1, the advisor received means of so many rows
 
     @property

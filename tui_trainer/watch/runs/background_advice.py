@@ -29,7 +29,6 @@ class _Result:
     source: RunView  # the view that was judged
     advice: tuple[Advice, ...] | None  # None where the run could not be judged
     problem: str | None  # why it could not, one sentence
-    rows: int  # recorded rows that were judged
     rows_per_mean: int  # 1: each row by itself
     rest_until: float  # no further computation for this run before, on the monotonic clock
 
@@ -124,9 +123,8 @@ class BackgroundAdvice:
             now = time.monotonic()
             rest_until = now + max(REST_SECONDS, 4 * (now - started))
             self._result = _Result(
-                view.summary.path, view, advice, problem,
-                computation.rows_covered, computation.rows_per_mean, rest_until,
-            )  # fmt: skip
+                view.summary.path, view, advice, problem, computation.rows_per_mean, rest_until
+            )
             self._on_finished()
 
     def _finishes(self, computation: ForeignAdvice, view: RunView) -> bool:
@@ -151,6 +149,5 @@ def _completed(view: RunView, result: _Result | None) -> RunView:
         view,
         advice=(*result.advice, *stalled),
         advice_computed=True,
-        advice_rows=result.rows,
         advice_rows_per_mean=result.rows_per_mean,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.advisor.job_facts import facts_of
@@ -35,7 +34,6 @@ class ForeignAdvice:
         self.reports: list[Advice] = []  # each advice as raised, updated and closed, in order
         self.rows = 0  # training rows judged, or means of rows
         self.rows_per_mean = 1
-        self.rows_covered = 0  # recorded training rows that those stand for
         self._most_rows = most_rows
         self._advisor = Advisor(self.settings)
         self._judged: tuple[object, ...] = ()  # what identifies the beginning that was judged
@@ -62,7 +60,7 @@ class ForeignAdvice:
         Starts from the first row where rows were taken back or more of them are merged.
         """
         rows_per_mean = _rows_per_mean(view.train, self._most_rows)
-        train, ends = _merged(view.train, rows_per_mean)
+        train = _merged(view.train, rows_per_mean)
         rows, evals = len(train.get("step", ())), len(view.evals)
         judged = (view.summary.path, rows_per_mean, view.evals.thinning, view.resumed_at)
         shorter = rows < self._train or evals < self._evals
@@ -77,7 +75,6 @@ class ForeignAdvice:
             if name in _SIGNALS
         }
         self._train, self._evals = rows, evals
-        self.rows_covered = int(ends[-1]) if len(ends) else 0
         for index, row in enumerate(from_columns(new_train, new_evals)):
             self.rows += row.loss is not None or "loss" in row.nonfinite
             self.reports += self._advisor.observe(row)
@@ -107,19 +104,18 @@ def _rows_per_mean(table: MetricTable, most_rows: int | None) -> int:
     return size
 
 
-def _merged(table: MetricTable, size: int) -> tuple[dict[str, Column], NDArray[np.int64]]:
-    """The columns the advisor reads, with `size` consecutive rows merged into one, and the number
-    of recorded rows up to each of them.
+def _merged(table: MetricTable, size: int) -> dict[str, Column]:
+    """The columns the advisor reads, with `size` consecutive rows merged into one.
 
     A thinned table has entries of different weights, and means of more rows scatter less: without
     this the single rows at its end would look like an oscillation. Rows that do not fill a
     group yet are left for later. Missing and non-finite values stay as in `MetricTable`.
     """
     columns = {name: column for name, column in table.columns.items() if name in _SIGNALS}
+    if size == 1 or not len(table):
+        return columns
     weights = np.ones(len(table), np.int64) if table.weights is None else table.weights
     ends = np.cumsum(weights, dtype=np.int64)
-    if size == 1 or not len(ends):
-        return columns, ends
     group = (ends - 1) // size
     first = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
     last = np.append(first[1:], len(group)) - 1
@@ -140,4 +136,4 @@ def _merged(table: MetricTable, size: int) -> tuple[dict[str, Column], NDArray[n
         merged[name] = np.where(
             number > 0, totals / np.maximum(number, 1), np.where(measured, np.nan, MISSING)
         )
-    return merged, ends[last]
+    return merged
