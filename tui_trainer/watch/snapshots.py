@@ -31,6 +31,11 @@ _EMPTY.flags.writeable = False
 MISSING = math.copysign(math.nan, -1.0)
 
 
+def is_missing(values: Column) -> NDArray[np.bool_]:
+    """Where a row lacks the field."""
+    return np.asarray(np.isnan(values) & np.signbit(values))
+
+
 @dataclass(frozen=True)
 class ColumnSummary:
     """Summary of the finite values in all rows of a column."""
@@ -164,10 +169,7 @@ def summarise(values: Column, steps: Column) -> ColumnSummary:
 
 def _present(values: Column) -> NDArray[np.bool_] | None:
     """Mask of the rows that have the column; None where all do."""
-    missing = np.isnan(values)
-    if not missing.any():
-        return None
-    missing &= np.signbit(values)
+    missing = is_missing(values)
     return ~missing if missing.any() else None
 
 

@@ -16,9 +16,9 @@ from tui_trainer.watch.formats.base import ForeignSource
 from tui_trainer.watch.formats.binary_tail import BinaryTail
 from tui_trainer.watch.formats.encodings.yaml_settings import read_flat
 from tui_trainer.watch.formats.record_columns import EVAL, TRAIN
-from tui_trainer.watch.snapshots import MISSING, Column
+from tui_trainer.watch.snapshots import MISSING, Column, is_missing
 from tui_trainer.watch.tables import metric_names
-from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, DecodedRows, is_missing
+from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, DecodedRows
 from tui_trainer.watch.tables.source import SourceFacts
 
 _QUIET_SECONDS = 2.0

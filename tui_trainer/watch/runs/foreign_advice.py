@@ -10,11 +10,11 @@ from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.advisor.job_facts import facts_of
 from tui_trainer.advisor.replay import Replay, from_columns
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
-from tui_trainer.watch.snapshots import MISSING, Column, MetricTable, RunView
+from tui_trainer.watch.snapshots import MISSING, Column, MetricTable, RunView, is_missing
+from tui_trainer.watch.tables.metric_names import INDEX_COLUMNS
 
 _SLICE = 128  # rows judged between two yields: about 10 ms
 _SIGNALS = ("step", "loss", "learning_rate", "gradient_norm", "step_time_ms", "time", "val_loss")
-_KEPT_LAST = frozenset({"step", "time"})  # of merged rows the last value, not the mean
 _LABELS = {"learning_rate": "learning rate", "gradient_norm": "gradient norm"}
 
 
@@ -124,7 +124,7 @@ def _merged(table: MetricTable, size: int) -> dict[str, Column]:
     stop = int(last[-1]) + 1 if len(last) else 0
     merged = {}
     for name, column in columns.items():
-        if name in _KEPT_LAST or not stop:
+        if name in INDEX_COLUMNS or not stop:  # the last value, not the mean
             merged[name] = column[last]
             continue
         values = column[:stop]
@@ -132,7 +132,7 @@ def _merged(table: MetricTable, size: int) -> dict[str, Column]:
         counts = np.where(finite, weights[:stop], 0)
         totals = np.add.reduceat(np.where(finite, values, 0.0) * counts, first)
         number = np.add.reduceat(counts, first)
-        measured = np.logical_or.reduceat(~(np.isnan(values) & np.signbit(values)), first)
+        measured = np.logical_or.reduceat(~is_missing(values), first)
         merged[name] = np.where(
             number > 0, totals / np.maximum(number, 1), np.where(measured, np.nan, MISSING)
         )

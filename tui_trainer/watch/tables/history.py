@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_trainer.watch.snapshots import MISSING, Column
+from tui_trainer.watch.snapshots import MISSING, Column, is_missing
 from tui_trainer.watch.tables import metric_names
 from tui_trainer.watch.tables.growing_table import GrowingTable
-from tui_trainer.watch.tables.metric_decoder import DecodedRows, is_missing
+from tui_trainer.watch.tables.metric_decoder import DecodedRows
 
 Mask = NDArray[np.bool_]
 

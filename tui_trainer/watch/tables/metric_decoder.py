@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 
 from tui_trainer.contracts.errors import BAD_CONTENT
-from tui_trainer.watch.snapshots import MISSING, Column
+from tui_trainer.watch.snapshots import MISSING, Column, is_missing
 from tui_trainer.watch.tables import metric_names
 
 # Below this many bytes, decoding each line costs less than making a struct.
@@ -338,11 +338,6 @@ _RANKS = {
 
 def _alias_rank(name: str) -> int:
     return _RANKS.get(name, 0)
-
-
-def is_missing(values: Column) -> np.typing.NDArray[np.bool_]:
-    """Where a row lacks the field."""
-    return np.asarray(np.isnan(values) & np.signbit(values))
 
 
 def null_non_finite(data: bytes) -> bytes:
