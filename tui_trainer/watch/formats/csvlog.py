@@ -110,11 +110,7 @@ class CsvSource(ForeignSource):
         """Warnings about the file, one sentence each."""
         said = super().warnings()
         if self._malformed:
-            which = (
-                "1 line has"
-                if self._malformed == 1
-                else f"{formats.count(self._malformed)} lines have"
-            )
+            which = formats.plural(self._malformed, "line has", "lines have")
             said.append(f"{self.path.name}: {which} a different number of cells than the header")
         if self._headers > 1:
             said.append(f"{self.path.name}: the header changes within the file")
