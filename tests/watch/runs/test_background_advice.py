@@ -263,6 +263,48 @@ def test_a_run_that_cannot_be_judged_is_reported_and_is_still_shown(
     assert focused(sink.views[-1]).advice is None
 
 
+def test_advice_already_shown_is_kept_when_a_later_computation_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(background_advice, "REST_SECONDS", 0.01)
+    observe = Advisor.observe
+
+    def broken_from_row_400(self: Advisor, row: RecordValues) -> list[Advice]:
+        if row.step is not None and row.step >= 400:
+            raise RuntimeError("broken rule")
+        return observe(self, row)
+
+    monkeypatch.setattr(Advisor, "observe", broken_from_row_400)
+    first = view_of(table_of(300, risen_from=201))
+    grown = replace(first, train=table_of(450, risen_from=201))
+    with at_work() as advice:
+        advice.request(first)
+        becomes(lambda: advice.complete(first).advice_computed)
+        shown = advice.complete(first)
+        assert shown.advice and not shown.warnings
+
+        def fails() -> bool:
+            advice.request(grown)
+            return bool(advice.complete(grown).warnings)
+
+        becomes(fails)
+        after = advice.complete(grown)
+        assert (after.advice, after.advice_computed) == (shown.advice, True)
+        (warning,) = after.warnings
+        assert "not up to date" in warning and "broken rule" in warning
+
+        # The next computation starts from the first row, and ends the warning.
+        monkeypatch.setattr(Advisor, "observe", observe)
+        longer = replace(first, train=table_of(460, risen_from=201))
+
+        def succeeds() -> bool:
+            advice.request(longer)
+            return not advice.complete(longer).warnings
+
+        becomes(succeeds)
+        assert advice.complete(longer).advice
+
+
 def test_a_view_stays_the_same_object_until_something_changes(tmp_path: Path) -> None:
     write(tmp_path / "other.jsonl", 1, 301, risen_from=201)
     with watching(tmp_path, poll=NEVER) as (_, sink):
