@@ -24,7 +24,8 @@ class ForeignAdvice:
     Args:
         settings: the user's advisor settings.
         most_rows: the advisor receives at most this many training rows; of a longer run it
-            receives means of equally many consecutive rows. None: every entry of the table.
+            receives means of equally many consecutive rows. None: no limit beyond the table's
+            own, so means of rows only where the table is thinned.
     """
 
     def __init__(
@@ -57,7 +58,8 @@ class ForeignAdvice:
     def update(self, view: RunView) -> Iterator[None]:
         """Judges the rows that are new, and yields after every `_SLICE` of them.
 
-        Starts from the first row where rows were taken back or more of them are merged.
+        Starts again from the first row for another run, where rows were replaced or more of them
+        are merged into one, and while the evaluations are thinned.
         """
         rows_per_mean = _rows_per_mean(view.train, self._most_rows)
         train = _merged(view.train, rows_per_mean)
