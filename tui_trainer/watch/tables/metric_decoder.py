@@ -39,7 +39,11 @@ _NEWLINE = 10
 _STAND_IN_PREFIX = "\ue000"  # a private-use character, with which names do not begin
 _ESCAPED = re.compile(r'["\\\x00-\x1f]')
 _FEW_EVALS = 50
-_NON_FINITE = re.compile(rb"(?<=[:,\[\s])([-+]?(?:NaN|nan|Infinity|inf))(?=\s*[,}\]])")
+_NON_FINITE = "[-+]?(?:nan|inf(?:inity)?)"  # in any case
+_NON_FINITE_TEXT = re.compile(_NON_FINITE, re.IGNORECASE)
+_NON_FINITE_JSON = re.compile(
+    rb"(?<=[:,\[\s])%s(?=\s*[,}\]])" % _NON_FINITE.encode(), re.IGNORECASE
+)
 _SPACE = 32
 _LARGE = re.compile(rb"(?<=[:,\[\s])-?[0-9.]+(?:[eE]\+?[0-9]{3,}|[0-9]{290,})(?=\s*[,}\]])")
 
@@ -340,6 +344,11 @@ def _alias_rank(name: str) -> int:
     return _RANKS.get(name, 0)
 
 
+def is_non_finite(text: str) -> bool:
+    """Whether a text is the name of a number that is not finite: `NaN`, `-inf`, `Infinity`."""
+    return _NON_FINITE_TEXT.fullmatch(text) is not None
+
+
 def null_non_finite(data: bytes) -> bytes:
     """Replaces non-finite numbers (`NaN`, `Infinity`, `1e999`) in JSON by null."""
     return null_large(null_names(data))
@@ -347,7 +356,7 @@ def null_non_finite(data: bytes) -> bytes:
 
 def null_names(data: bytes) -> bytes:
     """Replaces the names only, in any form; a text that looks like one may change too."""
-    return _NON_FINITE.sub(b"null", data)
+    return _NON_FINITE_JSON.sub(b"null", data)
 
 
 def null_large(data: bytes) -> bytes:
