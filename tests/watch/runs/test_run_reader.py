@@ -295,3 +295,13 @@ def test_a_summary_reader_reads_a_short_file_whole(tmp_path: Path) -> None:
         summary_reader.summary.loss,
         summary_reader.summary.best_val_loss,
     ) == (9, 4, 1)
+
+
+def test_the_shown_run_has_the_speed_that_the_list_has(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    rows = [train(step, 2.0) | {"tokens": 500, "step_time_ms": 250.0} for step in range(1, 10)]
+    write(path, *rows)
+    summary_reader = SummaryReader(RunLocation(path, "jsonl", "log", "log"))
+    assert summary_reader.read()
+    shown = read_all(reader_of(path, "jsonl")).summary
+    assert shown.tokens_per_second == summary_reader.summary.tokens_per_second == 2000.0

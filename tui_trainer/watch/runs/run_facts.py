@@ -97,7 +97,6 @@ class RunFacts:
             loss=peek.loss,
             best_val_loss=peek.best_val_loss,
             tokens_per_second=peek.tokens_per_second,
-            eta_seconds=peek.eta_seconds,
             created_at=peek.created_at,
             updated_at=_modified(location) if state is None else state.updated_at,
             message=peek.message,
@@ -114,7 +113,10 @@ class RunFacts:
         )
         if info is not None:
             row = replace(row, id=info.id, name=info.name, created_at=info.created_at)
-        return row if state is None else _with_state(row, state)
+        row = row if state is None else _with_state(row, state)
+        if row.eta_seconds is None and row.status in ACTIVE_STATES:
+            row = replace(row, eta_seconds=_remaining_seconds(row, peek))
+        return row
 
     def _read_info(self) -> bool:
         current = signature(self.folder.info_file)
@@ -179,12 +181,20 @@ def _modified(location: RunLocation) -> float | None:
 def _with_state(row: RunSummary, state: RunState) -> RunSummary:
     """The summary with the values of the state, which take precedence over the metrics."""
     best = row.best_val_loss if state.best_val_loss is None else state.best_val_loss
+    speed = row.tokens_per_second if state.tokens_per_second is None else state.tokens_per_second
     return replace(
         row,
         step=state.step,
         total_steps=state.total_steps,
         best_val_loss=best,
-        tokens_per_second=state.tokens_per_second,
+        tokens_per_second=speed,
         eta_seconds=state.eta_seconds,
         message=state.message,
     )
+
+
+def _remaining_seconds(row: RunSummary, peek: SourcePeek) -> float | None:
+    """Seconds to the last step at the newest rate; None where it is not known."""
+    if row.total_steps is None or row.step is None or peek.seconds_per_step is None:
+        return None
+    return max(0.0, (row.total_steps - row.step) * peek.seconds_per_step)

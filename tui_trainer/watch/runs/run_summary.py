@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.store.regular_files import open_regular
 from tui_trainer.watch.error_boundary import caught, file_problem
 from tui_trainer.watch.formats import registry
@@ -25,7 +24,6 @@ _WHOLE_BYTES = 128 * 1024
 _END_BYTES = 16 * 1024
 _WINDOWS = 24
 _WINDOW_BYTES = 2 * 1024
-_RATE_ROWS = 50
 FileVersion = tuple[Signature, registry.Stamp]
 
 
@@ -142,10 +140,6 @@ class SummaryReader:
         fresh = self._known_facts().summary(self._peek)
         if self._problem is not None:
             fresh = with_problems(fresh, self._problem)
-        if fresh.tokens_per_second is None:
-            fresh = dataclasses.replace(fresh, tokens_per_second=self._peek.tokens_per_second)
-        if fresh.eta_seconds is None and fresh.status in ACTIVE_STATES:
-            fresh = dataclasses.replace(fresh, eta_seconds=_remaining_seconds(fresh, self._peek))
         changed = fresh != self.summary
         self.summary = fresh
         return changed
@@ -175,8 +169,7 @@ def sample_file(file: Path, size: int, before: SourcePeek) -> SourcePeek:
     if size <= _WHOLE_BYTES:
         with open_regular(file) as stream:
             data = stream.read(_WHOLE_BYTES + _END_BYTES)
-        history = _history(data[: data.rfind(b"\n") + 1])
-        return _with_rates(peek_of(history, SourceFacts()), history)
+        return peek_of(_history(data[: data.rfind(b"\n") + 1]), SourceFacts())
     positions = np.linspace(0, size - _WINDOW_BYTES, _WINDOWS).astype(int).tolist()
     with open_regular(file) as stream:
         stream.seek(size - _END_BYTES)
@@ -188,7 +181,7 @@ def sample_file(file: Path, size: int, before: SourcePeek) -> SourcePeek:
     if not len(end.train.table()) and not len(end.evals.table()):
         return before
     sampled = peek_of(_history(b"".join(windows)), SourceFacts())
-    newest = _with_rates(peek_of(end, SourceFacts()), end)
+    newest = peek_of(end, SourceFacts())
     return dataclasses.replace(
         newest,
         # The number of rows from the middle of a file is not a step.
@@ -208,13 +201,6 @@ def _lower(before: float | None, newest: float | None) -> float | None:
     return min(before, newest)
 
 
-def _remaining_seconds(summary: RunSummary, peek: SourcePeek) -> float | None:
-    """Seconds to the last step at the newest rate; None where it is not known."""
-    if summary.total_steps is None or summary.step is None or peek.seconds_per_step is None:
-        return None
-    return max(0.0, (summary.total_steps - summary.step) * peek.seconds_per_step)
-
-
 def _whole_lines(data: bytes, from_start: bool) -> bytes:
     begin = 0 if from_start else data.find(b"\n") + 1
     return data[begin : data.rfind(b"\n") + 1]
@@ -225,21 +211,3 @@ def _history(data: bytes) -> History:
     for rows in MetricDecoder().feed(data):
         history.append(rows)
     return history
-
-
-def _with_rates(peek: SourcePeek, history: History) -> SourcePeek:
-    """Adds tokens per second and seconds per step over the newest rows, if recorded."""
-    table = history.train.table()
-    tokens = table.column("tokens")[-_RATE_ROWS:]
-    spent = table.column("step_time_ms")[-_RATE_ROWS:] / 1000
-    rate = None
-    if len(tokens) and len(tokens) == len(spent):
-        both = np.isfinite(tokens) & np.isfinite(spent)
-        seconds = float(spent[both].sum())
-        rate = float(tokens[both].sum()) / seconds if seconds > 0 else None
-    steps, times = table.column("step")[-_RATE_ROWS:], table.column("time")[-_RATE_ROWS:]
-    pace = None
-    if len(steps) > 1 and len(times) == len(steps) and steps[-1] > steps[0]:
-        pace = float((times[-1] - times[0]) / (steps[-1] - steps[0]))
-        pace = pace if np.isfinite(pace) and pace >= 0 else None
-    return dataclasses.replace(peek, tokens_per_second=rate, seconds_per_step=pace)

@@ -12,6 +12,7 @@ from tui_trainer.watch.tables.source import SourceFacts, SourcePeek
 
 _SPARK_POINTS = 24
 _FEWEST_VALUES = 8
+_RATE_ROWS = 50  # newest rows over which the rates are averaged
 
 
 def peek_of(history: History, facts: SourceFacts, whole: bool = True) -> SourcePeek:
@@ -22,6 +23,7 @@ def peek_of(history: History, facts: SourceFacts, whole: bool = True) -> SourceP
     newest = train if len(train) and train.column("step")[-1] >= max(steps) else evals
     best, best_val = train.best("loss"), evals.best("val_loss")
     losses = finite(train, "loss") if whole else np.empty(0)
+    tokens_per_second, seconds_per_step = _rates(train)
     return SourcePeek(
         step=max(steps) if steps else None,
         loss=train.last("loss"),
@@ -36,7 +38,26 @@ def peek_of(history: History, facts: SourceFacts, whole: bool = True) -> SourceP
         name=facts.name,
         status=facts.status,
         message=facts.message,
+        tokens_per_second=tokens_per_second,
+        seconds_per_step=seconds_per_step,
     )
+
+
+def _rates(train: MetricTable) -> tuple[float | None, float | None]:
+    """Tokens per second and seconds per step over the newest rows; None where not recorded."""
+    tokens = train.column("tokens")[-_RATE_ROWS:]
+    spent = train.column("step_time_ms")[-_RATE_ROWS:] / 1000
+    rate = None
+    if len(tokens) and len(tokens) == len(spent):
+        both = np.isfinite(tokens) & np.isfinite(spent)
+        seconds = float(spent[both].sum())
+        rate = float(tokens[both].sum()) / seconds if seconds > 0 else None
+    steps, times = train.column("step")[-_RATE_ROWS:], train.column("time")[-_RATE_ROWS:]
+    pace = None
+    if len(steps) > 1 and len(times) == len(steps) and steps[-1] > steps[0]:
+        pace = float((times[-1] - times[0]) / (steps[-1] - steps[0]))
+        pace = pace if np.isfinite(pace) and pace >= 0 else None
+    return rate, pace
 
 
 def finite(table: MetricTable, name: str) -> Column:

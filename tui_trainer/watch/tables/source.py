@@ -38,7 +38,6 @@ class SourcePeek:
     spark: tuple[float, ...] = ()
     trend: float | None = None
     tokens_per_second: float | None = None
-    eta_seconds: float | None = None
     seconds_per_step: float | None = None
     total_steps: int | None = None
     created_at: float | None = None
