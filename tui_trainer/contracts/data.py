@@ -131,6 +131,8 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True):
     train: PartReport  # training data
     validation: PartReport  # validation data
     replay: PartReport  # rows mixed in against forgetting
+    # Rows on which the base's predictions are kept.
+    retain: PartReport = msgspec.field(default_factory=PartReport)
     repeats: Repeats = msgspec.field(default_factory=Repeats)  # duplicate rows
     labels: list[LabelReport] = msgspec.field(default_factory=list)  # of a classification
     fingerprint: str = ""  # SHA-256, hexadecimal

@@ -59,6 +59,16 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     replay_per_step: Annotated[
         int, Meta(ge=0, description="replayed examples added to every optimizer step")
     ] = 0
+    retain: Annotated[
+        Text | list[Text] | None,
+        Meta(description="answers of the base itself that it is to keep predicting as it does"),
+    ] = None
+    retain_per_step: Annotated[
+        int, Meta(ge=0, description="retained examples added to every optimizer step")
+    ] = 0
+    retain_weight: Annotated[
+        float, Meta(ge=0, description="weight of the KL divergence from the base on them")
+    ] = 10.0
     duplicates: Annotated[
         Duplicates, Meta(description="training rows that say the same again: keep or drop")
     ] = "keep"
@@ -197,6 +207,10 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         StoppingMetric,
         Meta(description="val_loss (lower is better), val_accuracy or val_f1_macro (higher)"),
     ] = "val_loss"
+    stop_when_learned: Annotated[
+        int,
+        Meta(ge=0, description="steps in a row with every answer right after which it ends; 0 off"),
+    ] = 0
     seed: Annotated[int, Meta(ge=0, description="fixes order, dropout and adapter start")] = 42
 
 

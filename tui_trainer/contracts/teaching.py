@@ -26,8 +26,11 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Meta(description="peak rate of the adapter; left out: measured, lower for larger bases"),
     ] = None
     epochs: Annotated[
-        int, Meta(ge=1, description="times each correction is seen in one training")
+        int, Meta(ge=1, description="times each correction is seen in one training at most")
     ] = 90
+    stop_when_learned: Annotated[
+        int, Meta(ge=0, description="steps in a row with every answer right that end it; 0 off")
+    ] = 3
     batch_size: Annotated[int, Meta(ge=1, description="corrections per step")] = 10
     rank: Annotated[int, Meta(ge=1, description="rank of the adapter")] = 32
     alpha: Annotated[float, Meta(gt=0, description="scale is alpha / rank")] = 64
@@ -40,6 +43,9 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     replay: Annotated[
         int, Meta(ge=0, description="earlier answers mixed into every step, against forgetting")
     ] = 16
+    retain_weight: Annotated[
+        float, Meta(ge=0, description="weight of keeping the base's own predictions; 0 is off")
+    ] = 10.0
     min_recalled: Annotated[
         float, Meta(ge=0, le=1, description="share of corrections recalled to go live")
     ] = 0.8
@@ -47,7 +53,10 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         float, Meta(ge=0, le=1, description="share of earlier right answers kept to go live")
     ] = 0.95
     time_limit_minutes: Annotated[
-        float, Meta(gt=0, description="a training that takes longer is ended")
+        float,
+        Meta(
+            gt=0, description="a training that takes longer is ended, and what it learned checked"
+        ),
     ] = 30.0
     max_new_tokens: Annotated[int, Meta(ge=1, description="tokens of an answer at most")] = 256
     context_turns: Annotated[
@@ -72,7 +81,11 @@ class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float | None = None  # seconds since the epoch
     ended_at: float | None = None  # seconds since the epoch
     step: int = 0  # optimizer steps finished
-    total_steps: int | None = None  # steps of the training; None where unknown
+    total_steps: int | None = None  # steps of the training at most; None where unknown
+    learned: int | None = None  # corrections right so far; None where unknown
+    taught: int | None = None  # corrections counted by `learned`; None where unknown
+    eta_seconds: float | None = None  # of training left, about; None where unknown
+    expected_seconds: float | None = None  # of training, estimated before it started
     # Of the model that was active before.
     before: Measures = msgspec.field(default_factory=Measures)
     after: Measures = msgspec.field(default_factory=Measures)  # of the new adapter

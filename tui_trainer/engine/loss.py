@@ -44,20 +44,22 @@ def find_way(causal: Any) -> ForwardMode:
 
 
 def weighted_sum(
-    model: Any, batch: Batch, way: ForwardMode, *, count_hits: bool = False
+    model: Any,
+    batch: Batch,
+    way: ForwardMode,
+    *,
+    count_hits: bool = False,
+    token_losses: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Sum over learned tokens, of a classifier over examples, of weight times cross-entropy
     (nats), and with `count_hits` of weight times "predicted exactly" (0/1); scalars in fp32.
+    `token_losses` (learned tokens), if given, is filled with each one's cross-entropy.
 
     Divided by the weights' sum over the whole optimizer step this is the mean per learned
     token, whatever the split into forward passes (averaging each pass by itself is the mistake
     of transformers#34191).
     """
-    inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
-    if batch.segments is not None:
-        inputs |= {"position_ids": batch.segments.positions(), "segments": batch.segments}
-    else:
-        inputs["attention_mask"] = batch.attention_mask
+    inputs = model_inputs(batch)
     causal = model.get_base_model()
     if way.classifies:
         inputs.pop("use_cache")
@@ -66,14 +68,34 @@ def weighted_sum(
         hidden = causal.base_model(**inputs)[0].flatten(0, 1)[batch.places]
         output = causal.get_output_embeddings()
         return linear_cross_entropy.cross_entropy(
-            hidden, output, batch.targets, batch.weights, count_hits=count_hits
+            hidden,
+            output,
+            batch.targets,
+            batch.weights,
+            count_hits=count_hits,
+            token_losses=token_losses,
         )
-    return _sums(causal(**inputs).logits.flatten(0, 1)[batch.places].float(), batch)
+    picked = causal(**inputs).logits.flatten(0, 1)[batch.places].float()
+    return _sums(picked, batch, token_losses)
 
 
-def _sums(picked: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def model_inputs(batch: Batch) -> dict[str, Any]:
+    """The arguments of the base's forward pass for a batch."""
+    inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
+    if batch.segments is not None:
+        inputs |= {"position_ids": batch.segments.positions(), "segments": batch.segments}
+    else:
+        inputs["attention_mask"] = batch.attention_mask
+    return inputs
+
+
+def _sums(
+    picked: torch.Tensor, batch: Batch, token_losses: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Weighted sums of the losses and of the hits of logits (learned, classes or vocabulary)."""
     losses = functional.cross_entropy(picked, batch.targets, reduction="none")
+    if token_losses is not None:
+        token_losses.copy_(losses.detach())
     with torch.no_grad():
         hits = (picked.argmax(dim=-1) == batch.targets).float()
     return (losses * batch.weights).sum(), (hits * batch.weights).sum()

@@ -92,8 +92,15 @@ def _errors(job: Job) -> list[JobIssue]:
                 '"val_loss" or "val_accuracy"',
             )
         )
-    if job.data.replay is not None and job.task == "classification":
-        found.append(_error("data.replay", "data.replay is of causal-lm jobs: leave it out"))
+    for key in ("replay", "retain"):
+        if getattr(job.data, key) is not None and job.task == "classification":
+            found.append(_error(f"data.{key}", f"data.{key} is of causal-lm jobs: leave it out"))
+    if settings.stop_when_learned and (job.task == "classification" or settings.processes != 1):
+        words = (
+            "training.stop_when_learned works in causal-lm jobs with training.processes = 1: "
+            "leave it out"
+        )
+        found.append(_error("training.stop_when_learned", words))
     if job.quantization != "none" and job.lora.init == "pissa":
         words = (
             'lora.init = "pissa" takes its first values out of a whole base, not of a quantised '
@@ -211,6 +218,9 @@ def _lora(job: Job) -> list[JobIssue]:
     if job.data.replay_per_step and job.data.replay is None:
         words = "data.replay_per_step has no effect without data.replay"
         found.append(_warning("data.replay_per_step", words))
+    if job.data.retain_per_step and job.data.retain is None:
+        words = "data.retain_per_step has no effect without data.retain"
+        found.append(_warning("data.retain_per_step", words))
     return found
 
 

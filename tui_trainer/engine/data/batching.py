@@ -34,9 +34,17 @@ class Batch:
     weights: torch.Tensor
 
 
+# One retained example in so many is never trained on, to measure the effect on others.
+MEASURED_OF = 8
+
+
 class BatchPlan:
     """The examples of every step, known from the step's number alone: so a resume needs no
-    more than that number to go on with the same data."""
+    more than that number to go on with the same data.
+
+    Where every example has a `group`, a step takes an example of each group in turn instead of
+    any: so each taught answer is in nearly every step, with another wording of its question.
+    """
 
     def __init__(
         self,
@@ -44,11 +52,17 @@ class BatchPlan:
         settings: TrainingSettings,
         replay: Sequence[Example] = (),
         replay_per_step: int = 0,
+        retain: Sequence[Example] = (),
+        retain_per_step: int = 0,
     ) -> None:
         self._examples = examples
         self._replay = replay
         self._replay_per_step = replay_per_step
+        self._retain = [e for i, e in enumerate(retain) if i % MEASURED_OF or i == 0]
+        self.measured = [e for i, e in enumerate(retain) if not i % MEASURED_OF and i]
+        self._retain_per_step = retain_per_step
         self._settings = settings
+        self._groups = _groups(examples)
         self._order: tuple[int, list[int]] = (-1, [])
         per_step = settings.batch_size * settings.gradient_accumulation_steps
         self.steps_per_epoch = math.ceil(len(examples) / per_step)
@@ -63,29 +77,63 @@ class BatchPlan:
         return whole + min(1.0, rest * per_step / len(self._examples))
 
     def examples(self, step: int) -> list[Example]:
-        """The examples of the step that follows `step` finished ones, replayed ones last; an
-        epoch's last step takes what is left."""
-        epoch, index = divmod(step, self.steps_per_epoch)
-        if self._order[0] != epoch:
-            order = epoch_order(len(self._examples), self._settings.seed, epoch)
-            self._order = (epoch, order)
+        """The examples of the step that follows `step` finished ones, replayed ones last, then
+        retained ones; an epoch's last step takes what is left."""
         size = self._settings.batch_size * self._settings.gradient_accumulation_steps
-        chosen = self._order[1][index * size : (index + 1) * size]
-        if not self._replay_per_step:
-            return [self._examples[i] for i in chosen]
-        drawn = replay_choice(len(self._replay), self._settings.seed, step, self._replay_per_step)
-        return [*(self._examples[i] for i in chosen), *(self._replay[i] for i in drawn)]
+        if self._groups:
+            chosen = _of_each_group(self._groups, self._settings.seed, step, size)
+        else:
+            epoch, index = divmod(step, self.steps_per_epoch)
+            if self._order[0] != epoch:
+                order = epoch_order(len(self._examples), self._settings.seed, epoch)
+                self._order = (epoch, order)
+            chosen = self._order[1][index * size : (index + 1) * size]
+        found = [self._examples[i] for i in chosen]
+        for part, per_step in (
+            (self._replay, self._replay_per_step),
+            (self._retain, self._retain_per_step),
+        ):
+            if per_step:
+                found += [
+                    part[i] for i in replay_choice(len(part), self._settings.seed, step, per_step)
+                ]
+        return found
 
     def passes(self, step: int, most: int | None = None) -> list[list[Example]]:
         """The step's examples in as many forward passes as the job accumulates over, or in
         more of at most `most` examples each.
 
         The longest come first: examples of like length share a pass, and memory that does not
-        suffice is found out at once. The step's sum does not depend on the grouping.
+        suffice is found out at once. The step's sum does not depend on the grouping. Retained
+        examples have passes of their own.
         """
-        examples = by_length(self.examples(step))
-        size = max(math.ceil(len(examples) / self._settings.gradient_accumulation_steps), 1)
-        return split(examples, size if most is None else min(size, most))
+        examples = self.examples(step)
+        found = []
+        for retained in (False, True):
+            part = by_length([e for e in examples if e.retained == retained])
+            size = max(math.ceil(len(part) / self._settings.gradient_accumulation_steps), 1)
+            found += split(part, size if most is None else min(size, most))
+        return found
+
+
+def _groups(examples: Sequence[Example]) -> list[list[int]]:
+    """The indices of each group's examples; empty unless every example has a group."""
+    found: dict[str, list[int]] = {}
+    for index, example in enumerate(examples):
+        found.setdefault(example.group, []).append(index)
+    return [] if "" in found else list(found.values())
+
+
+def _of_each_group(groups: Sequence[list[int]], seed: int, step: int, size: int) -> list[int]:
+    """Indices of `size` examples, as many of each group as possible: the groups take turns, and
+    so do a group's examples, both in an order that is drawn again for every round."""
+    chosen = []
+    for place in range(step * size, (step + 1) * size):
+        turn, at = divmod(place, len(groups))
+        group = groups[epoch_order(len(groups), seed, turn)[at]]
+        cycle, index = divmod(turn, len(group))
+        chosen.append(group[epoch_order(len(group), seed + group[0] + 1, cycle)[index]])
+    return chosen
 
 
 def by_length(examples: Sequence[Example]) -> list[Example]:

@@ -24,6 +24,8 @@ def summary(report: DataReport) -> str:
         parts.append(f"{report.validation.examples:,} validation examples")
     if report.replay.examples:
         parts.append(f"{report.replay.examples:,} replayed")
+    if report.retain.examples:
+        parts.append(f"{report.retain.examples:,} retained")
     clean = not any((report.repeats.exact, report.repeats.near, report.repeats.shared))
     if clean and report.repeats.near is not None:
         parts.append("no duplicates")
@@ -49,6 +51,7 @@ def _parts(report: DataReport) -> tuple[tuple[PartReport, str], ...]:
         (report.train, "training"),
         (report.validation, "validation"),
         (report.replay, "replayed"),
+        (report.retain, "retained"),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -32,6 +32,7 @@ class Dataset:
     train: list[Example]
     validation: list[Example]
     replay: list[Example]
+    retain: list[Example]
     notices: list[str]
     report: DataReport
     labels: list[str] = field(default_factory=list)
@@ -47,9 +48,9 @@ def load_dataset(
     """Reads, divides and tokenises a job's data; `augmenter` adds rows to the training part,
     `between` is told how far the tokens are, and may raise. Raises `UserError`."""
     labelled = job.task == "classification"
-    train, validation, replay = (
+    train, validation, replay, retain = (
         read_rows(jobs.file_list(files), labelled=labelled) if files else ReadRows([])
-        for files in (job.data.train, job.data.validation, job.data.replay)
+        for files in (job.data.train, job.data.validation, job.data.replay, job.data.retain)
     )
     parts = split.divide(train, validation, job.data, job.training.seed)
     augmented = None
@@ -61,6 +62,8 @@ def load_dataset(
     with TokenizerPool(tokenizer, own_share(job.data.workers), between) as crew:
         found = prepare(job, parts, tokenizer, cache, crew)
         examples, replay_report = encode(replay, tokenizer, job.data.max_length, cache, crew)
+        kept, retain_report = encode(retain, tokenizer, job.data.max_length, cache, crew)
+    kept = [replace(example, retained=True) for example in kept]
     if not found.train:
         raise UserError(
             f"no training example keeps an answer within data.max_length = {job.data.max_length} "
@@ -70,9 +73,10 @@ def load_dataset(
         train=found.reports[0],
         validation=found.reports[1],
         replay=replay_report,
+        retain=retain_report,
         repeats=parts.repeats,
         labels=found.labels,
-        fingerprint=fingerprint(found.train, found.validation, examples),
+        fingerprint=fingerprint(found.train, found.validation, examples, *([kept] if kept else [])),
         augmented=augmented,
     )
     notices = data_notices.notices(report, job)
@@ -80,6 +84,7 @@ def load_dataset(
         found.train,
         found.validation,
         examples,
+        kept,
         [*notices, cache.problem] if cache and cache.problem else notices,
         report,
         [label.label for label in found.labels],

@@ -35,7 +35,7 @@ def encode(
     said = ((row.text, row.messages) for row in rows.found)
     tokens = make() if cache is None else cache.get(("rows", max_length), said, make)
     examples = [
-        Example(ids, learned, row.weight)
+        Example(ids, learned, row.weight, group=row.group)
         for row, ids, learned in zip(rows.found, tokens.ids, tokens.learned, strict=True)
         if ids
     ]

@@ -31,13 +31,15 @@ class Message:
 class Row:
     """One example: a conversation whose assistant turns are learned (but those with a weight
     of 0), or plain text that is learned whole, or a text whose `label` is learned. `weight`
-    counts it that many times; `where` is its file and line."""
+    counts it that many times; `where` is its file and line. Rows with the same `group` teach the
+    same answer to differently worded questions."""
 
     messages: tuple[Message, ...]
     text: str | None
     weight: float
     where: str
     label: str | None = None
+    group: str = ""
 
     def content(self, *, own: bool = False) -> str:
         """All that the row says but its label, with the roles; `own` leaves out what many rows
@@ -190,7 +192,16 @@ def _row(fields: RowFields, where: str) -> Row:
         fields.check_marks()
         fields.check_bars({**known.BARS, "history": known.HISTORY_BESIDE})
         turns = _messages(values["messages"], fields, where)
-        return Row((*_system(fields, turns), *turns), None, weight, where)
+        group = values.get(known.GROUP)
+        if isinstance(group, str):
+            fields.use(known.GROUP)
+        return Row(
+            (*_system(fields, turns), *turns),
+            None,
+            weight,
+            where,
+            group=group if isinstance(group, str) else "",
+        )
     named = [pair for pair in PAIRS if pair[0] in values or pair[1] in values]
     # A table has every column in every row: one that holds something goes before an empty one.
     named.sort(key=lambda pair: values.get(pair[0]) is None and values.get(pair[1]) is None)

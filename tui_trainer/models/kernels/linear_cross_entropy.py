@@ -24,9 +24,11 @@ def cross_entropy(
     weights: torch.Tensor,
     *,
     count_hits: bool = False,
+    token_losses: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Sum of weight times cross-entropy (nats, fp32) of a frozen output layer's predictions,
     and with `count_hits` the sum of the weights where the most probable token is the target.
+    `token_losses` (positions), if given, is filled with each position's cross-entropy.
 
     `hidden` has the shape (positions, size), `targets` and `weights` (positions). The gradient
     with respect to `hidden` is taken along with the loss, tile by tile, so that logits are
@@ -38,7 +40,7 @@ def cross_entropy(
         hidden = hidden.to(kind)
     table, bias = head.weight.to(hidden.dtype), head.bias
     both: tuple[torch.Tensor, torch.Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden, table, bias, targets, weights, count_hits
+        hidden, table, bias, targets, weights, count_hits, token_losses
     )
     return both
 
@@ -60,19 +62,22 @@ class _LinearCrossEntropy(torch.autograd.Function):
         targets: torch.Tensor,
         weights: torch.Tensor,
         count_hits: bool,
+        token_losses: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         wanted = ctx.needs_input_grad[0]
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         hits = torch.zeros_like(total)
         gradient = torch.empty_like(hidden) if wanted else None
-        rows, _ = _tile(hidden)
+        rows, _ = tile_size(hidden)
         for start in range(0, hidden.shape[0], rows):
             part = slice(start, start + rows)
             seen = _Seen(hidden[part], targets[part])
-            for begin, columns in _columns(table, bias):
+            for begin, columns in column_tiles(table, bias):
                 seen.add(begin, *columns, wanted, count_hits)
             losses, slope = seen.finish(table)
             total += losses @ weights[part]
+            if token_losses is not None:
+                token_losses[part] = losses
             if count_hits:
                 hits += seen.right() @ weights[part]
             if gradient is not None and slope is not None:
@@ -84,7 +89,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return gradient * outer[0].to(gradient.dtype), None, None, None, None, None
+        return gradient * outer[0].to(gradient.dtype), None, None, None, None, None, None
 
 
 class _Seen:
@@ -148,15 +153,16 @@ class _Seen:
         return torch.stack(self._places).gather(0, best)[0].eq(self._targets).float()
 
 
-def _columns(
+def column_tiles(
     table: torch.Tensor, bias: torch.Tensor | None
 ) -> Iterator[tuple[int, tuple[torch.Tensor, torch.Tensor | None]]]:
     """The vocabulary tile by tile: where it begins, its part of the table and of the bias."""
-    _, width = _tile(table)
+    _, width = tile_size(table)
     for begin in range(0, table.shape[0], width):
         end = begin + width
         yield begin, (table[begin:end], None if bias is None else bias[begin:end])
 
 
-def _tile(tensor: torch.Tensor) -> tuple[int, int]:
+def tile_size(tensor: torch.Tensor) -> tuple[int, int]:
+    """Positions and vocabulary entries of a tile on the tensor's device."""
     return _CPU_TILE if tensor.device.type == "cpu" else _GPU_TILE

@@ -45,11 +45,13 @@ class FeedbackFacts:
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """The current training; `share` is done steps by all, 0..1."""
+    """The current training; `share` is learned corrections by all, or where they are not counted
+    done steps by all, 0..1."""
 
     id: str = ""
     state: str = ""
     step: str = ""
+    learned: str = ""
     share: float | None = None
     losses: tuple[float, ...] = ()
     remaining: str = ""
@@ -174,17 +176,32 @@ def _training(talk: Transcript) -> TrainingFacts:
     if record is None:
         return TrainingFacts()
     curve = talk.curve
-    total = record.total_steps
     return TrainingFacts(
         id=clean(record.id),
         state=_state_label(record.state, curve.status if curve else ""),
-        step=f"{formats.count(record.step)} / {formats.count(total)}" if total else "",
-        share=min(1.0, record.step / total) if total else None,
+        step=_step_text(record),
+        learned="" if record.learned is None else f"{record.learned} of {record.taught} learned",
+        share=_done_share(record),
         losses=curve.losses if curve else (),
         remaining=duration(curve.eta_seconds) if curve and curve.eta_seconds is not None else "",
         queued=talk.queued,
         examples=len(record.examples),
     )
+
+
+def _step_text(record: TrainingRecord) -> str:
+    """The step; of how many only where the number is fixed."""
+    if record.total_steps is None:
+        return ""
+    if record.learned is not None:
+        return formats.count(record.step)
+    return f"{formats.count(record.step)} / {formats.count(record.total_steps)}"
+
+
+def _done_share(record: TrainingRecord) -> float | None:
+    if record.learned is not None and record.taught:
+        return record.learned / record.taught
+    return min(1.0, record.step / record.total_steps) if record.total_steps else None
 
 
 def _state_label(state: str, status: str) -> str:
@@ -213,7 +230,7 @@ def _training_lines(facts: TeachingFacts, width: int) -> list[Content]:
         spread(Content.styled("training", "bold"), _badge(training.state), width),
         spread(
             Content.assemble(("step ", "$faint"), training.step) if training.step else Content(""),
-            Content.styled(examples, "$faint"),
+            Content.styled(training.learned or examples, "$faint"),
             width,
         ),
     ]
