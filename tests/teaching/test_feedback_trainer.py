@@ -211,7 +211,7 @@ def test_what_was_learned_before_the_time_limit_is_checked_instead_of_lost(
     assert teacher.wait(30)
     (record,) = teacher.trainings()
     assert record.state == "live", record.message
-    assert record.message.startswith("ended after its time limit of 1 s with 1 of 2 learned; ")
+    assert record.message.startswith("ended after its time limit of 1.2 s with 1 of 2 learned; ")
     assert "recalled 100 %" in record.message
     assert (record.learned, record.taught) == (1, 2)
     assert ask_live(classroom, "Who bakes?") == "Ana"
@@ -232,7 +232,7 @@ def test_an_adapter_of_a_training_that_was_too_slow_may_be_refused(
     assert teacher.wait(30)
     (record,) = teacher.trainings()
     assert record.state == "refused"
-    assert "time limit of 1 s with 1 of 2 learned; the adapter is not activated" in record.message
+    assert "time limit of 1.2 s with 1 of 2 learned; the adapter is not activated" in record.message
     assert len(classroom.feedback.pending()) == 2
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.benchmarks.teaching import measure
+from tui_trainer.contracts.feedback import Turn
 from tui_trainer.teaching.answer_matching import question_key
 from tui_trainer.teaching.replay import split_held_out
 from tui_trainer.teaching.retained_questions import (
@@ -14,7 +15,7 @@ from tui_trainer.teaching.retained_questions import (
     read,
     repeated_by_form,
 )
-from tui_trainer.teaching.training_rows import KnownAnswer, Turn
+from tui_trainer.teaching.training_rows import KnownAnswer
 
 
 def test_there_are_some_hundreds_of_different_questions_of_many_kinds() -> None:

@@ -88,8 +88,8 @@ def measure_divergence(session: Session) -> None:
     session.report.event(
         "evaluation",
         session.state.step,
-        f"mean KL divergence from the base {mean:.3g} nats per token, in "
-        f"{formats.plural(len(examples), 'answer')} that were not trained on",
+        f"mean KL divergence from the base {mean:.3g} nats per token "
+        f"({formats.plural(len(examples), 'answer')} not trained on)",
         detail={"divergence": mean},
     )
 

@@ -18,7 +18,6 @@ from tui_trainer.launch.exit_report import StartedProcess, describe_end
 from tui_trainer.store import file_lock
 from tui_trainer.store.runs import process_identity, run_control
 from tui_trainer.store.runs.run_folder import RunFolder
-from tui_trainer.text import formats
 
 POLL_SECONDS = 0.1
 # How long an engine may take to execute `cancel` before it is killed.
@@ -101,7 +100,8 @@ class EngineRun:
         if self._end_reason is None:
             self._end_reason = self._requests.cancel_reason()
         if self._end_reason is None and self._work_seconds > self._requests.limit_seconds:
-            limit = formats.duration(self._requests.limit_seconds)
+            seconds = self._requests.limit_seconds
+            limit = f"{seconds / 60:g} minutes" if seconds > 60 else f"{seconds:g} s"
             self._end_reason, self._timed_out = f"ended after its time limit of {limit}", True
         if self._end_reason is None:
             return

@@ -98,14 +98,14 @@ _RULES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         rf"How (?P<do>{_DO}) (?P<who>I|we|you|they) (?P<verb>.+)",
         (
-            "In which variant <do> <who> <verb>?",
-            "In what variant <do> <who> <verb>?",
-            "What is the variant to <verb>?",
+            "In which way <do> <who> <verb>?",
+            "In what way <do> <who> <verb>?",
+            "What is the way to <verb>?",
         ),
     ),
     (
         rf"How (?P<do>{_BE}|{_DO}) (?P<rest>.+)",
-        ("In which variant <do> <rest>?", "In what variant <do> <rest>?"),
+        ("In which way <do> <rest>?", "In what way <do> <rest>?"),
     ),
     (
         r"(?:What|Which) (?P<kind>colou?r|size|shape|age|weight|height|length) is (?P<the>.+)",
@@ -162,8 +162,11 @@ _CHANGE_S = 0.2  # probability that a content word gains or loses an s
 _LONGEST = 200  # characters
 
 
-def reworded(question: str, count: int) -> list[str]:
+def reworded(question: str, count: int, *, loose: bool = True) -> list[str]:
     """Up to `count` different wordings of a question, those by grammar first; deterministic.
+
+    Without `loose` all are good English: a real base needs no other ones, and cannot learn an
+    answer to a wording that has lost its subject.
 
     Questions of more than `_LONGEST` characters or of several lines give none.
     """
@@ -173,6 +176,8 @@ def reworded(question: str, count: int) -> list[str]:
     variants, simple = turned(question), _framed(question)
     generator.shuffle(variants)
     generator.shuffle(simple)
+    if not loose:
+        return _distinct([*variants[: -(-count // 2)], *simple, *variants], question)[:count]
     chosen = [*variants[: -(-count // 3)], *simple[: count // 6]]
     chosen += [_loose(question, generator) for _ in range(2 * count)]
     return _distinct([*chosen, *simple], question)[:count]

@@ -45,6 +45,8 @@ MEASURED_RATE = 3e-3
 MEASURED_PARAMETERS = 2.6e6
 # A base of more parameters takes seconds a step, so that its checkpoints are this many steps apart.
 LARGE, CHECKPOINT_STEPS = 2e7, 5
+# Such a base needs fewer wordings of a question to understand others.
+MOST_WORDINGS = 6
 
 
 class TrainingPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,13 +109,15 @@ def write_plan(
     if not settings.retain_weight:  # the base's answers are replayed as they are
         unasked = [*reserve.unasked, *reserve.retained]
         reserve = dataclasses.replace(reserve, unasked=unasked, retained=[])
-    rows = training_rows(corrections, tokens, settings.rewordings)
+    large = ready.parameters > LARGE
+    wordings = min(settings.rewordings, MOST_WORDINGS) if large else settings.rewordings
+    rows = training_rows(corrections, tokens, wordings, loose=not large)
     if start is None:
         again = [
             row(item.turns, item.answer, group=f"earlier {number}")
             for number, item in enumerate(reserve.earlier, start=1)
         ]
-        rows += again * (AS_ASKED + settings.rewordings)
+        rows += again * (AS_ASKED + wordings)
     write_rows(folder / "train.jsonl", rows)
     replayed = replay_rows(reserve, SEED) if settings.replay else []
     if replayed:

@@ -61,8 +61,11 @@ def newest(examples: Sequence[RatedExample]) -> list[RatedExample]:
     return list(by_question.values())
 
 
-def training_rows(examples: Sequence[RatedExample], max_tokens: int, rewordings: int) -> list[Row]:
-    """The rows of a training: each question as asked and in up to `rewordings` other wordings.
+def training_rows(
+    examples: Sequence[RatedExample], max_tokens: int, rewordings: int, *, loose: bool = True
+) -> list[Row]:
+    """The rows of a training: each question as asked and in up to `rewordings` other wordings, with
+    `loose` also in some that are not good English.
 
     Weights are proportional to the ratings (critical 10, good 1) with a mean of 1 over the
     examples, so that replayed answers keep their share.
@@ -74,7 +77,7 @@ def training_rows(examples: Sequence[RatedExample], max_tokens: int, rewordings:
     for example in examples:
         answer = example.right_answer or ""
         weight = example.weight / mean
-        variants = [*_as_asked(example), *_reworded(example, rewordings)]
+        variants = [*_as_asked(example), *_reworded(example, rewordings, loose)]
         rows += [
             row(fitting(turns, answer, max_tokens), answer, weight, example.id)
             for turns in variants
@@ -119,10 +122,11 @@ def _as_asked(example: RatedExample) -> list[list[Turn]]:
     return [turns, *([alone] * (AS_ASKED - 1))]
 
 
-def _reworded(example: RatedExample, count: int) -> list[list[Turn]]:
+def _reworded(example: RatedExample, count: int, loose: bool) -> list[list[Turn]]:
     *before, question = _without_history(example)
     return [
-        [*before, Turn(question.role, wording)] for wording in reworded(question.content, count)
+        [*before, Turn(question.role, wording)]
+        for wording in reworded(question.content, count, loose=loose)
     ]
 
 
