@@ -11,6 +11,7 @@ import pytest
 from tests.teaching import conftest
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.run import RunState
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import paths
 from tui_trainer.teaching import engine_run
@@ -196,22 +197,33 @@ def test_an_engine_that_dies_is_started_once_more(classroom: Room) -> None:
     assert [r.state for r in teacher.trainings()] == ["live"]
 
 
+def end_at_step_4(monkeypatch: pytest.MonkeyPatch, *, patience: float) -> None:
+    """The time limit is over when the engine has got so far, however fast the computer is."""
+
+    def count(run: Any, state: RunState | None) -> None:
+        run._work_seconds = 1e9 if state is not None and state.step >= 4 else 0.0
+
+    monkeypatch.setattr(engine_run, "PATIENCE_SECONDS", patience)
+    monkeypatch.setattr(engine_run.EngineRun, "_count_time", count)
+
+
 @pytest.mark.parametrize("mood", ["hang", "slow"])
 def test_what_was_learned_before_the_time_limit_is_checked_instead_of_lost(
     classroom: Room, mood: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An engine that is stopped writes its adapter; of one that must be killed the newest
     checkpoint is taken."""
-    monkeypatch.setattr(engine_run, "PATIENCE_SECONDS", 2.0)
+    end_at_step_4(monkeypatch, patience=10.0 if mood == "hang" else 0.5)
     classroom.mood(mood)
-    classroom.settings = TeachingSettings(auto_train_threshold=2, time_limit_minutes=0.02)
     teacher = classroom.teacher()
     classroom.rate(WHO, WHEN)
     teacher.wake()
     assert teacher.wait(30)
     (record,) = teacher.trainings()
     assert record.state == "live", record.message
-    assert record.message.startswith("ended after its time limit of 1.2 s with 1 of 2 learned; ")
+    assert record.message.startswith(
+        "ended after its time limit of 30 minutes with 1 of 2 learned; "
+    )
     assert "recalled 100 %" in record.message
     assert (record.learned, record.taught) == (1, 2)
     assert ask_live(classroom, "Who bakes?") == "Ana"
@@ -221,9 +233,8 @@ def test_what_was_learned_before_the_time_limit_is_checked_instead_of_lost(
 def test_an_adapter_of_a_training_that_was_too_slow_may_be_refused(
     classroom: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_run, "PATIENCE_SECONDS", 2.0)
+    end_at_step_4(monkeypatch, patience=0.5)
     classroom.mood("slow")
-    classroom.settings = TeachingSettings(auto_train_threshold=2, time_limit_minutes=0.02)
     classroom.client.known = {}
     monkeypatch.setattr(conftest, "learned_by", lambda _folder: {})
     teacher = classroom.teacher()
@@ -232,7 +243,10 @@ def test_an_adapter_of_a_training_that_was_too_slow_may_be_refused(
     assert teacher.wait(30)
     (record,) = teacher.trainings()
     assert record.state == "refused"
-    assert "time limit of 1.2 s with 1 of 2 learned; the adapter is not activated" in record.message
+    assert (
+        "time limit of 30 minutes with 1 of 2 learned; the adapter is not activated"
+        in record.message
+    )
     assert len(classroom.feedback.pending()) == 2
 
 

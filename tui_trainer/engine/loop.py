@@ -22,6 +22,7 @@ from tui_trainer.engine.optimizer import set_learning_rate
 from tui_trainer.engine.records import step_records
 from tui_trainer.engine.state.learning_rate import rate_of_next_step
 from tui_trainer.engine.state.session import Session, StepResult
+from tui_trainer.engine.teaching.learned_answers import LearnedAnswers
 from tui_trainer.engine.teaching.retained_answers import divergence
 from tui_trainer.text import formats
 
@@ -43,6 +44,8 @@ def _train(session: Session) -> StateName:
     plan, state, report = session.plan, session.state, session.report
     session.model.train()
     report.start_clock(state.elapsed_seconds)
+    if session.learned is not None:
+        _report_learned(session, session.learned)
     report.state("training")
     if state.step == 0 and observe.settings_of(session).auto_apply:
         checkpoint.save(session, wait=False)  # the start, for a rollback
@@ -108,11 +111,7 @@ def all_learned(session: Session) -> bool:
     assert session.learned is not None  # noqa: S101
     state, answers = session.state, session.learned
     answers.end_step(state.learned)
-    session.report.learned(
-        answers.learned(state.learned),
-        answers.total,
-        steps_left=answers.steps_left(state.learned, state.step),
-    )
+    _report_learned(session, answers)
     if not answers.finished(state.learned):
         return False
     session.report.total(state.step, session.plan.epoch(state.step))
@@ -123,6 +122,15 @@ def all_learned(session: Session) -> bool:
         detail={"taught": answers.total},
     )
     return True
+
+
+def _report_learned(session: Session, answers: LearnedAnswers) -> None:
+    state = session.state
+    session.report.learned(
+        answers.learned(state.learned),
+        answers.total,
+        steps_left=answers.steps_left(state.learned, state.step),
+    )
 
 
 def _save_result(session: Session) -> None:
