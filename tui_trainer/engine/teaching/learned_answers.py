@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from tui_trainer.engine.data.example import Example
 
 # A token counts as learned from this probability on: above 1/2 it is the arg max, and here any
-# other token's logit is lower by at least log(p / (1 - p)) = 0.6.
-LEARNED_PROBABILITY = 0.65
+# other token's logit is lower by at least log(p / (1 - p)) = 0.2.
+LEARNED_PROBABILITY = 0.55
 _MOST_LOSS = -math.log(LEARNED_PROBABILITY)  # nats
 # Steps after which ten corrections were usually learned, and least steps while some are not.
 USUAL_STEPS, LEAST_STEPS = 20, 3
