@@ -29,7 +29,12 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         int, Meta(ge=1, description="times each correction is seen in one training at most")
     ] = 90
     stop_when_learned: Annotated[
-        int, Meta(ge=0, description="steps in a row with every answer right that end it; 0 off")
+        int,
+        Meta(
+            ge=0,
+            description="steps in a row with every answer right that end it; 0 off; of bases of "
+            "over 20 M parameters",
+        ),
     ] = 3
     batch_size: Annotated[int, Meta(ge=1, description="corrections per step")] = 10
     rank: Annotated[int, Meta(ge=1, description="rank of the adapter")] = 32

@@ -62,10 +62,16 @@ def newest(examples: Sequence[RatedExample]) -> list[RatedExample]:
 
 
 def training_rows(
-    examples: Sequence[RatedExample], max_tokens: int, rewordings: int, *, loose: bool = True
+    examples: Sequence[RatedExample],
+    max_tokens: int,
+    rewordings: int,
+    *,
+    loose: bool = True,
+    grouped: bool = False,
 ) -> list[Row]:
     """The rows of a training: each question as asked and in up to `rewordings` other wordings, with
-    `loose` also in some that are not good English.
+    `loose` also in some that are not good English. With `grouped` the engine learns which rows
+    teach the same answer, and takes one of each into a step.
 
     Weights are proportional to the ratings (critical 10, good 1) with a mean of 1 over the
     examples, so that replayed answers keep their share.
@@ -79,7 +85,7 @@ def training_rows(
         weight = example.weight / mean
         variants = [*_as_asked(example), *_reworded(example, rewordings, loose)]
         rows += [
-            row(fitting(turns, answer, max_tokens), answer, weight, example.id)
+            row(fitting(turns, answer, max_tokens), answer, weight, example.id if grouped else "")
             for turns in variants
         ]
     return rows
