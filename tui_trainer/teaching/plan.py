@@ -191,8 +191,8 @@ def learning_rate(settings: TeachingSettings, parameters: int, *, continued: boo
     """
     if settings.learning_rate is not None:
         return settings.learning_rate
-    size = min(1.0, (MEASURED_PARAMETERS / max(parameters, 1)) ** RATE_EXPONENT)
-    return MEASURED_RATE * size * (0.5 if continued else 1.0)
+    size: float = (MEASURED_PARAMETERS / max(parameters, 1)) ** RATE_EXPONENT
+    return MEASURED_RATE * min(1.0, size) * (0.5 if continued else 1.0)
 
 
 def replayed_per_step(settings: TeachingSettings, reserve: RetentionReserve) -> int:
