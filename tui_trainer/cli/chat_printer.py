@@ -214,4 +214,6 @@ def buffer_line(event: events.BufferStatus) -> str:
 
 def _training_line(record: TrainingRecord) -> str:
     message = f": {record.message}" if record.message and record.state != "training" else ""
+    if record.state == "training" and record.expected_seconds is not None:
+        message = f": takes about {formats.duration(record.expected_seconds)}"
     return f"training {record.id} {record.state}{message}"

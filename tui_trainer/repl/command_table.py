@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[CommandForm, ...]] = {
         CommandForm("fix N TEXT", "give the right answer to it"),
         CommandForm("drop N", "drop it, so that it is not learned"),
         CommandForm("purge", "delete dropped feedback from the disk"),
+        CommandForm("export FILE [--format jsonl|dpo|kto]", "write it to a file as training data"),
     ),
     "adapters": (
         CommandForm("[list]", "list the adapters"),

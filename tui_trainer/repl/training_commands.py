@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.teaching import TrainingRecord
 from tui_trainer.repl.context import Handler, SessionContext
 from tui_trainer.repl.parse import SlashCommand
-from tui_trainer.repl.tables import training_table
+from tui_trainer.repl.tables import progress, result_table, training_table
 
 OPEN_STATES = ("queued", "training", "checking")
 FAILED_STATES = ("refused", "failed", "cancelled")
 _SHOWN = 10  # trainings in the table
 _WAIT_SECONDS = 0.1
+_PROGRESS_SECONDS = 5.0  # least time between two lines of progress
 
 
 class TrainingCommands:
@@ -82,24 +85,48 @@ class TrainingCommands:
             self._context.emit(events.SessionError(text=self._context.trainer.problem))
 
     def _wait(self) -> None:
+        """Waits until no training is left, and emits the progress whenever it has changed, but not
+        more often than every `_PROGRESS_SECONDS`."""
         context = self._context
         waited_for = set(self._open())
+        shown, due = "", 0.0
         while not context.trainer.wait(_WAIT_SECONDS):
             waited_for |= set(self._open())
+            now = time.monotonic()
+            if now >= due:
+                text = self._progress()
+                if text and text != shown:
+                    context.emit_notice(text)
+                    shown, due = text, now + _PROGRESS_SECONDS
             if context.cancelled.is_set():
                 context.emit_notice("no longer waiting; the training continues")
                 return
         self.emit_changes()
         ended = [record for record in context.trainer.trainings() if record.id in waited_for]
-        if ended:
-            context.emit(training_table(ended))
-        else:
+        for record in ended:
+            context.emit(self._result(record))
+        if not ended:
             context.emit_notice("no training is queued or running")
         failed = [record for record in ended if record.state in FAILED_STATES]
         if failed:
             raise UserError("; ".join(_outcome_text(record) for record in failed), 1)
         if context.trainer.problem is not None:
             raise UserError(context.trainer.problem, 1)
+
+    def _progress(self) -> str:
+        running = [
+            r for r in self._context.trainer.trainings() if r.state in ("training", "checking")
+        ]
+        return "; ".join(f"training {record.id}: {progress(record)}" for record in running)
+
+    def _result(self, record: TrainingRecord) -> events.TextTable:
+        adapters = self._context.adapters
+        loss = path = None
+        if record.adapter is not None:
+            with contextlib.suppress(UserError):  # deleted or renamed meanwhile
+                loss = adapters.get(record.adapter).train_loss
+                path = str(adapters.folder(record.adapter))
+        return result_table(record, loss, path)
 
     def _override(self, command: SlashCommand) -> None:
         refused = [r for r in self._context.trainer.trainings() if r.state == "refused"]

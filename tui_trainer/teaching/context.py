@@ -27,7 +27,8 @@ class TeachingContext:
     """Stores, model and settings.
 
     `stopping` is set when the session ends. `cancelled_ids` are the trainings that the user has
-    cancelled. `command` replaces the engine's command line (in tests).
+    cancelled, `current_id` is the one that is processed. `command` replaces the engine's command
+    line (in tests).
     """
 
     client: TeachingModel
@@ -42,6 +43,7 @@ class TeachingContext:
     command: Sequence[str] | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
     cancelled_ids: set[str] = field(default_factory=set)
+    current_id: str | None = None
 
     @property
     def base(self) -> str:
@@ -83,11 +85,13 @@ class TeachingContext:
         max_new_tokens: int,
     ) -> list[str]:
         """Answers of at most `max_new_tokens` tokens. Raises `UserError`, also where the session
-        ends."""
+        ends or the training is cancelled."""
 
         def check_stopping(_done: int, _total: int) -> None:
             if self.stopping.is_set():
                 raise UserError("the session ended")
+            if self.current_id in self.cancelled_ids:
+                raise UserError("cancelled")
 
         return self.client.answers(
             questions, adapter=adapter, max_new_tokens=max_new_tokens, on_progress=check_stopping

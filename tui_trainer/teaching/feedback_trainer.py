@@ -104,7 +104,7 @@ class FeedbackTrainer:
     # -- state -------------------------------------------------------------------------------
 
     def trainings(self) -> list[TrainingRecord]:
-        """Every training, oldest first, with the current step of a running one."""
+        """Every training, oldest first, with the progress of a running one."""
         return [_with_steps(entry.record) for entry in self._context.queue.entries()]
 
     def buffer(self) -> BufferState:
@@ -280,5 +280,11 @@ def _with_steps(record: TrainingRecord) -> TrainingRecord:
     if state is None:
         return record
     return msgspec.structs.replace(
-        record, step=state.step, total_steps=state.total_steps, message=state.message
+        record,
+        step=state.step,
+        total_steps=state.total_steps,
+        learned=state.learned,
+        taught=state.taught,
+        eta_seconds=state.eta_seconds,
+        message=state.message,
     )

@@ -48,7 +48,13 @@ def make_examples(
     """Join rows with their tokens, leaving out rows without any; `classes` maps the labels of a
     classification to their indices."""
     return [
-        Example(ids, learned, row.weight, classes[row.label or ""] if classes else None)
+        Example(
+            ids,
+            learned,
+            row.weight,
+            classes[row.label or ""] if classes else None,
+            group=row.group,
+        )
         for row, ids, learned in zip(rows, tokens.ids, tokens.learned, strict=True)
         if ids
     ]
