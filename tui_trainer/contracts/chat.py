@@ -15,13 +15,26 @@ from tui_trainer.contracts.feedback import Turn
 
 Source = Literal["base", "live", "adapter"]
 Tokens = Annotated[int, Meta(ge=1)]
+# Why an answer ended: its own end, the limit of tokens, the user, or endless repetition.
+Finish = Literal["end", "length", "cancelled", "repetition"]
+
+
+class BaseSampling(msgspec.Struct, frozen=True, kw_only=True):
+    """What a base's generation configuration recommends; see `AnswerRequest`."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    repetition_penalty: float = 1.0
 
 
 class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", tag="answer"):
     """Answer a conversation that ends with the user's turn; ends with `Answered`.
 
-    Temperature 0 is greedy; otherwise tokens are drawn from the smallest set that holds
-    `top_p` of the probability, the same for the same `seed`.
+    Temperature 0 is greedy; otherwise tokens are drawn from the `top_k` most probable (0 is
+    all) and of them from the smallest set that has `top_p` of the probability, the same for
+    the same `seed`. The logits of tokens that occurred before are divided by
+    `repetition_penalty`.
     """
 
     id: str
@@ -29,6 +42,8 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", t
     max_new_tokens: Tokens
     temperature: Annotated[float, Meta(ge=0)] = 0.0
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Meta(ge=0)] = 0
+    repetition_penalty: Annotated[float, Meta(gt=0)] = 1.0
     seed: Annotated[int, Meta(ge=0)] | None = None
 
 
@@ -139,7 +154,7 @@ class ModelReady(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
     """The base is loaded: `path` its folder if it is one, `base_hash` the SHA-256 of its
     configuration and weights, `context` the tokens it can read (None where it does not say),
     `parameters` how many numbers it has, `seconds` what loading took, `notices` sentences about
-    the base for the user."""
+    the base for the user, `sampling` what its generation configuration recommends."""
 
     model: str
     path: str | None
@@ -152,6 +167,7 @@ class ModelReady(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
     threads: int
     seconds: float
     notices: list[str] = []
+    sampling: BaseSampling = BaseSampling()
 
 
 class AnswerPiece(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="piece"):
@@ -163,7 +179,8 @@ class AnswerPiece(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", 
 
 class AnswerDone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="answered"):
     """An answer: `text` is all its pieces; `tokens` were generated in `seconds` after a prompt
-    of `prompt_tokens`, for which the oldest `dropped_turns` were left out. `adapters` made it."""
+    of `prompt_tokens`, for which the oldest `dropped_turns` were left out. `adapters` made it;
+    `finish` is why it ended."""
 
     id: str
     text: str
@@ -173,6 +190,7 @@ class AnswerDone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
     adapters: dict[str, float]
     prompt_tokens: int = 0
     dropped_turns: int = 0
+    finish: Finish = "end"
 
 
 class RequestProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="progress"):
