@@ -269,7 +269,7 @@ def test_long_conversations_are_trimmed_and_say_so(chat: ChatClient) -> None:
         ({"max_new_tokens": 4, "temperature": -1.0}, "temperature"),
         ({"max_new_tokens": 4, "temperature": float("nan")}, "temperature"),
         ({"max_new_tokens": 4, "top_p": 1.5}, "top_p"),
-        ({"max_new_tokens": 4, "turns": [Turn("user", "\udce4")]}, "not UTF-8"),
+        ({"max_new_tokens": 4, "turns": [Turn("user", "\udce4")]}, "not valid UTF-8"),
     ],
 )
 def test_requests_that_make_no_sense_are_refused(

@@ -61,7 +61,7 @@ def test_a_killed_process_is_told_started_again_and_given_what_was_live(
             )
             assert begun.wait(30)
             kill(chat)
-            with pytest.raises(UserError, match="the chat process was ended by SIGKILL"):
+            with pytest.raises(UserError, match="the chat process ended by SIGKILL"):
                 under_way.result(30)
         assert chat.pid is None
 
@@ -74,7 +74,7 @@ def test_a_killed_process_is_told_started_again_and_given_what_was_live(
         shutil.rmtree(folders["two"])
         kill(chat)
         wait_until(lambda: chat.pid is None)
-        with pytest.raises(UserError, match="one, two was live; now the base alone answers: "):
+        with pytest.raises(UserError, match="one, two was active; now no adapter is: "):
             chat.answer(QUESTION, max_new_tokens=4)
         assert chat.answer(QUESTION, max_new_tokens=4).adapter is None
     assert chat.pid is None
@@ -122,7 +122,9 @@ def test_one_process_from_loading_to_closing(train_extra: None) -> None:
         early = pool.submit(chat.answer, QUESTION, max_new_tokens=200)
         assert loading.wait(30)
         chat.cancel()
-        assert early.result(60) == ModelAnswer(text="", tokens=0, seconds=0.0, cancelled=True)
+        assert early.result(60) == ModelAnswer(
+            text="", tokens=0, seconds=0.0, cancelled=True, finish="cancelled"
+        )
 
         process = chat._link.process
         assert isinstance(process, ChatProcess)
@@ -156,7 +158,7 @@ def test_last_words_are_told() -> None:
     process = ChatProcess([sys.executable, "-c", code])
     assert process.general.get(timeout=30) is None
     assert process.how_it_ended() == (
-        "the chat process was ended with exit status 3; it last printed: one | two"
+        "the chat process ended with exit status 3; it last printed: one | two"
     )
     assert process.listen("late").get(timeout=5) is None
     with pytest.raises(UserError, match="cannot be started"):

@@ -1,4 +1,4 @@
-"""Speaking with the model: every call blocks until its answer is there."""
+"""Requests to the chat process; every call blocks until its result is there."""
 
 from __future__ import annotations
 
@@ -32,12 +32,19 @@ from tui_trainer.contracts.chat import (
 )
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.sampling import Finish
 
 
 class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the model said: `tokens` generated in `seconds`. `adapter` names what said it:
-    None for the base alone, one name, or `a=0.7 b=0.3`. `dropped_turns` of the conversation
-    were too old to fit."""
+    """An answer.
+
+    tokens, seconds: how many were generated, in which time.
+    cancelled: whether it was cut off by `cancel`.
+    adapter: what was active: None for the base alone, a name, or `a=0.7 b=0.3`.
+    adapters: the same by name, with weights.
+    dropped_turns: oldest turns of the conversation that did not fit into the context.
+    finish: why it ended.
+    """
 
     text: str
     tokens: int
@@ -46,14 +53,15 @@ class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     adapter: str | None = None
     adapters: dict[str, float] = msgspec.field(default_factory=dict)
     dropped_turns: int = 0
+    finish: Finish = "end"
 
 
 class ChatClient:
-    """One base model in a process of its own; for several threads at once.
+    """One base model in a process of its own. Thread-safe.
 
-    Every call starts the process if it is not there, also after a crash, and then gives it
-    again what was live. Everything raises `UserError` with one sentence. An exception in a
-    callback ends the request that it belongs to, and is passed on.
+    Every call starts the process if it does not run, also after a crash, and activates the
+    adapters that were active. Every call may raise `UserError` with one sentence. An exception
+    in a callback cancels the request that it belongs to, and is raised again.
     """
 
     def __init__(
@@ -64,8 +72,8 @@ class ChatClient:
         threads: int | None = None,
         on_status: Callable[[str], None] | None = None,
     ) -> None:
-        """`threads` CPU threads, half of the CPUs by default. `on_status` gets a few words
-        about what loading does, from the thread whose call started the process."""
+        """`threads` CPU threads, half of the CPUs by default. `on_status` gets the stage of
+        loading in a few words, in the thread whose call started the process."""
         self.model = model
         self._link = Connection(
             serve_command(model, trust_remote_code=trust_remote_code, threads=threads),
@@ -76,29 +84,29 @@ class ChatClient:
 
     @property
     def facts(self) -> ModelReady | None:
-        """What the loaded base is; None before it was loaded."""
+        """Facts of the loaded base; None before it is loaded."""
         return self._link.facts
 
     @property
     def live(self) -> dict[str, float]:
-        """The adapters that answer, with their weights; none is the base alone."""
+        """The active adapters with their weights; without any it is the base alone."""
         return dict(self._link.live.adapters)
 
     @property
     def pid(self) -> int | None:
-        """The process's id while it is there."""
+        """The id of the process while it runs, else None."""
         process = self._link.process
         return process.pid if process is not None and not process.over else None
 
     def start(self) -> ModelReady:
-        """Starts the process, or does nothing where it is there; returns when it is ready."""
+        """Starts the process unless it runs; returns when it is ready."""
         self._link.running()
         assert self._link.facts is not None  # noqa: S101
         return self._link.facts
 
     def close(self) -> None:
-        """Ends the process; an answer under way comes back cancelled, anything else ends with
-        a `UserError`."""
+        """Ends the process; an answer that is being generated returns cancelled, anything
+        else raises `UserError`."""
         self._link.close()
 
     def __enter__(self) -> ChatClient:
@@ -114,13 +122,16 @@ class ChatClient:
         max_new_tokens: int,
         temperature: float = 0.0,
         top_p: float = 1.0,
+        top_k: int = 0,
+        repetition_penalty: float = 1.0,
         seed: int | None = None,
         on_token: Callable[[str], None] | None = None,
     ) -> ModelAnswer:
         """The answer to a conversation that ends with the user's turn.
 
         `on_token` gets its next whole characters as they come. Temperature 0 is greedy;
-        otherwise tokens are drawn from the likeliest that make up `top_p` of the probability.
+        otherwise tokens are drawn, from the `top_k` most probable (0 is all) and of them from the
+        smallest set that has `top_p` of the probability.
         """
         request = AnswerRequest(
             id=new_id(),
@@ -128,6 +139,8 @@ class ChatClient:
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             top_p=top_p,
+            top_k=top_k,
+            repetition_penalty=repetition_penalty,
             seed=seed,
         )
         with self._lock:
@@ -142,8 +155,8 @@ class ChatClient:
         process = self._link.running()
         with self._lock:
             cancelled = self._answering[request.id]
-        if cancelled:  # while the base was loaded
-            return ModelAnswer(text="", tokens=0, seconds=0.0, cancelled=True)
+        if cancelled:  # while the base was being loaded
+            return ModelAnswer(text="", tokens=0, seconds=0.0, cancelled=True, finish="cancelled")
         with closing(self._link.events(process, request)) as events:
             for event in events:
                 if isinstance(event, AnswerPiece):
@@ -153,8 +166,8 @@ class ChatClient:
         raise UserError("the chat process gave no answer", 1)
 
     def cancel(self) -> None:
-        """Ends every answer under way, also one that still waits; each returns what there is
-        of it. From any thread."""
+        """Cancels every answer that waits or is being generated; each returns its text so far.
+        May be called from any thread."""
         with self._lock:
             under_way = list(self._answering)
             self._answering = dict.fromkeys(under_way, True)
@@ -164,8 +177,8 @@ class ChatClient:
                 process.send(CancelRequest(id=new_id(), target=request_id))
 
     def use(self, adapters: dict[str, float], folders: dict[str, Path]) -> None:
-        """Lets these adapters (name -> weight) answer from the next answer on; none is the
-        base alone, several their exact weighted sum. Refused, nothing changes."""
+        """Activates these adapters (name -> weight) from the next answer on; without any it is
+        the base alone, several are added with their weights. On an error nothing changes."""
         self._link.switch(ActiveAdapters(dict(adapters), dict(folders)))
 
     def answers(
@@ -176,11 +189,11 @@ class ChatClient:
         max_new_tokens: int,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
-        """Greedy answers to many questions by the base (None), an adapter's folder, or what is
-        live, which is not disturbed; other calls are served meanwhile.
+        """Greedy answers to many questions by the base (None), the adapter in a folder, or the
+        active adapters, which stay active; other calls are served meanwhile.
 
-        `on_progress` gets how many of how many are answered, at least every second; to end the
-        work early, let it raise.
+        `on_progress` gets how many of how many are answered, at least every second; it may
+        raise to end the work early.
         """
         if not questions:
             return []
@@ -198,12 +211,12 @@ class ChatClient:
         return self._link.ask(request, BatchAnswered, lambda p: report(p.done, p.total)).texts
 
     def check(self, adapter: Path) -> AdapterFacts:
-        """An adapter's facts; raises `UserError` with the reason where it cannot be used."""
+        """Facts of an adapter; raises `UserError` with the reason if it cannot be used."""
         request = CheckRequest(id=new_id(), folder=str(adapter.absolute()))
         return self._link.ask(request, AdapterChecked).facts
 
     def compare(self, a: Path, b: Path) -> Comparison:
-        """How large the changes of two adapters are, layer by layer, and how far apart."""
+        """Size and difference of the changes of two adapters, by layer."""
         request = CompareRequest(id=new_id(), a=str(a.absolute()), b=str(b.absolute()))
         return self._link.ask(request, AdaptersCompared).comparison
 
@@ -214,7 +227,7 @@ class ChatClient:
         *,
         on_progress: Callable[[str], None] | None = None,
     ) -> Path:
-        """Writes base and adapter as one plain model into `out`, a new or empty folder.
+        """Merges base and adapter into a model in `out`, a new or empty folder.
 
         `on_progress` gets the stage in a few words.
         """
@@ -236,4 +249,5 @@ def _as_answer(event: AnswerDone) -> ModelAnswer:
         adapter=names[0] if single else mix or None,
         adapters=event.adapters,
         dropped_turns=event.dropped_turns,
+        finish=event.finish,
     )

@@ -1,4 +1,4 @@
-"""The line to the chat process: there when it is needed, again after a crash."""
+"""The connection to the chat process, which is started when it is needed, and after a crash."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ Last = TypeVar("Last", bound=Event)
 
 @dataclass(frozen=True)
 class ActiveAdapters:
-    """Which adapters are to answer, with weights, and where each lies."""
+    """The adapters to activate, with weights, and the folder of each."""
 
     adapters: dict[str, float] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
 
 
 class Connection:
-    """Starts the process when something is asked and it is not there, and gives it what was
-    live. For several threads at once. Everything raises `UserError`."""
+    """Starts the process when a request needs it, and activates the adapters that were active.
+    Thread-safe. Every call may raise `UserError`."""
 
     def __init__(self, command: Sequence[str], on_status: Callable[[str], None]) -> None:
-        """`on_status` gets a few words about what loading does, and how a process ended that
-        is started again."""
+        """`on_status` gets the stage of loading in a few words, and how a process ended that
+        is restarted."""
         self.live = ActiveAdapters()
         self.facts: ModelReady | None = None
         self._command = command
@@ -53,11 +53,11 @@ class Connection:
 
     @property
     def process(self) -> ChatProcess | None:
-        """The process, which may be loading or have ended."""
+        """The process, which may be loading or have ended; None before the first."""
         return self._process
 
     def running(self) -> ChatProcess:
-        """The process, loaded and given what is live."""
+        """The process, ready, with the active adapters; started if it does not run."""
         with self._starting:
             if self._closed:
                 raise UserError("the chat is closed", 1)
@@ -77,14 +77,14 @@ class Connection:
             return process
 
     def close(self) -> None:
-        """Ends the process; the next thing asked raises `UserError`."""
+        """Ends the process; the next request raises `UserError`."""
         self._closed = True
         process = self._process
         if process is not None:
             process.close()
 
     def switch(self, live: ActiveAdapters) -> None:
-        """Lets other adapters answer. Refused, nothing changes."""
+        """Activates other adapters. On an error nothing changes."""
         self._switch(self.running(), live)
 
     def ask(
@@ -97,8 +97,8 @@ class Connection:
         return self._ask(self.running(), request, last, on_progress)
 
     def events(self, process: ChatProcess, request: Request) -> Generator[Event, None, None]:
-        """Sends a request and gives its events. Raises what it failed with, or how the process
-        ended; takes the request back where the generator is closed early."""
+        """Sends a request and yields its events. Raises the error that it failed with, or how the
+        process ended; cancels the request if the generator is closed early."""
         waiting = process.listen(request.id)
         over = False
         try:
@@ -129,7 +129,7 @@ class Connection:
                     on_progress(event)
                 elif isinstance(event, last):
                     return event
-        raise UserError("the chat process answered something else than it was asked", 1)
+        raise UserError("the chat process gave an unexpected answer; ask again", 1)
 
     def _wait_until_ready(self, process: ChatProcess) -> ModelReady:
         while (event := process.general.get()) is not None:
@@ -146,11 +146,11 @@ class Connection:
         try:
             self._switch(process, live)
         except UserError as error:
-            if process.over:  # not refused: the next process may still take it
+            if process.over:  # a crash, not an error: the next process may accept it
                 raise
             self.live = ActiveAdapters()
             names = ", ".join(live.adapters)
-            raise UserError(f"{names} was live; now the base alone answers: {error}") from error
+            raise UserError(f"{names} was active; now no adapter is: {error}") from error
 
     def _switch(self, process: ChatProcess, live: ActiveAdapters) -> None:
         request = UseRequest(
@@ -163,5 +163,5 @@ class Connection:
 
 
 def new_id() -> str:
-    """A request's id."""
+    """A new id for a request."""
     return secrets.token_hex(8)

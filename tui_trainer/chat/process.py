@@ -1,4 +1,4 @@
-"""The chat process as seen from outside: started, written to, listened to."""
+"""The chat process: started, written to and read from."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.store import child_process
 
 KEPT_LINES = 40
-TOLD_LINES = 3
+SHOWN_LINES = 3
 CLOSE_SECONDS = 5.0
 
-# What waits for a request's events; None says that there will be no more.
+# A queue of the events of a request; None comes after the last.
 Waiting = queue.SimpleQueue[Event | None]
 
 
 class ChatProcess:
     """One process from its start to its end; a new one is made after a crash.
 
-    Its threads read what it says and hand every event to whoever waits for it.
+    Threads read its output and put each event into the queue of its request.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
-        """Starts it in a session of its own, so that Ctrl-C in a terminal does not reach it;
-        it ends when its stdin closes. Raises `UserError`."""
+        """Starts the process in a session of its own, so that Ctrl-C in a terminal does not
+        reach it; it ends when its stdin closes. Raises `UserError`."""
         try:
             self._process = child_process.start(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -41,7 +41,7 @@ class ChatProcess:
             raise UserError(f"the chat process cannot be started: {error}", 1) from None
         self.general: Waiting = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._writing = threading.Lock()  # its own: a write may have to wait for the process
+        self._writing = threading.Lock()  # not `_lock`: a write may wait for the process
         self._waiting: dict[str, Waiting] = {}
         self._over = False
         self._errors: deque[str] = deque(maxlen=KEPT_LINES)
@@ -53,17 +53,17 @@ class ChatProcess:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The id of the process."""
         return self._process.pid
 
     @property
     def over(self) -> bool:
-        """Whether it has ended."""
+        """Whether the process has ended."""
         with self._lock:
             return self._over
 
     def listen(self, request_id: str) -> Waiting:
-        """Where the events of a request will come; None after the last, if it ends early."""
+        """The queue that the events of a request are put into; None comes if the process ends."""
         waiting: Waiting = queue.SimpleQueue()
         with self._lock:
             if self._over:
@@ -72,12 +72,12 @@ class ChatProcess:
         return waiting
 
     def forget(self, request_id: str) -> None:
-        """Nobody waits for this request any more."""
+        """Drops further events of this request."""
         with self._lock:
             self._waiting.pop(request_id, None)
 
     def send(self, request: Request) -> None:
-        """Writes a request; one that cannot be written is told by the process's end.
+        """Writes a request; where the process has ended, its queues say so.
 
         Raises `UserError` for text that is not valid Unicode.
         """
@@ -85,13 +85,13 @@ class ChatProcess:
         try:
             data = msgspec.json.encode(request) + b"\n"
         except UnicodeEncodeError:
-            raise UserError("the text holds bytes that are no characters (not UTF-8)") from None
+            raise UserError("the text has bytes that are not valid UTF-8; write it again") from None
         with contextlib.suppress(OSError, ValueError), self._writing:
             self._process.stdin.write(data)
             self._process.stdin.flush()
 
     def close(self) -> None:
-        """Ends it: stdin closed first, killed if that does not help."""
+        """Ends the process: closes its stdin, and kills it after 5 seconds."""
         assert self._process.stdin is not None  # noqa: S101
         with contextlib.suppress(OSError), self._writing:
             self._process.stdin.close()
@@ -102,16 +102,16 @@ class ChatProcess:
             self._process.wait()
 
     def how_it_ended(self) -> str:
-        """One sentence about its end, with the last lines that it printed."""
+        """One sentence on how the process ended, with the last lines that it printed."""
         status = self._process.wait()
         self._error_reader.join(1.0)
         how = f"with exit status {status}"
         if status < 0:
             with contextlib.suppress(ValueError):
                 how = f"by {signal.Signals(-status).name}"
-        printed = [line for line in list(self._errors) if line.strip()][-TOLD_LINES:]
+        printed = [line for line in list(self._errors) if line.strip()][-SHOWN_LINES:]
         last = f"; it last printed: {' | '.join(printed)}" if printed else ""
-        return f"the chat process was ended {how}{last}"
+        return f"the chat process ended {how}{last}"
 
     def _read_events(self) -> None:
         assert self._process.stdout is not None  # noqa: S101
@@ -145,7 +145,7 @@ class ChatProcess:
 
 
 def serve_command(model: str, *, trust_remote_code: bool, threads: int | None) -> list[str]:
-    """The chat process's command line."""
+    """The command line of the chat process."""
     command = child_process.module_command("tui_trainer.models.serving.serve", "--model", model)
     if trust_remote_code:
         command.append("--trust-remote-code")

@@ -12,29 +12,17 @@ import msgspec
 from msgspec import Meta
 
 from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.sampling import BaseSampling, Finish, RepetitionPenalty
 
 Source = Literal["base", "live", "adapter"]
 Tokens = Annotated[int, Meta(ge=1)]
-# Why an answer ended: its own end, the limit of tokens, the user, or endless repetition.
-Finish = Literal["end", "length", "cancelled", "repetition"]
-
-
-class BaseSampling(msgspec.Struct, frozen=True, kw_only=True):
-    """What a base's generation configuration recommends; see `AnswerRequest`."""
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    repetition_penalty: float = 1.0
 
 
 class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", tag="answer"):
     """Answer a conversation that ends with the user's turn; ends with `Answered`.
 
-    Temperature 0 is greedy; otherwise tokens are drawn from the `top_k` most probable (0 is
-    all) and of them from the smallest set that has `top_p` of the probability, the same for
-    the same `seed`. The logits of tokens that occurred before are divided by
-    `repetition_penalty`.
+    Temperature 0 is greedy; otherwise tokens are drawn from the smallest set that holds
+    `top_p` of the probability, the same for the same `seed`.
     """
 
     id: str
@@ -42,8 +30,8 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", t
     max_new_tokens: Tokens
     temperature: Annotated[float, Meta(ge=0)] = 0.0
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, Meta(ge=0)] = 0
-    repetition_penalty: Annotated[float, Meta(gt=0)] = 1.0
+    top_k: Annotated[int, Meta(ge=0)] = 0  # most probable tokens sampled from; 0 is all
+    repetition_penalty: RepetitionPenalty = 1.0
     seed: Annotated[int, Meta(ge=0)] | None = None
 
 
@@ -154,7 +142,7 @@ class ModelReady(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
     """The base is loaded: `path` its folder if it is one, `base_hash` the SHA-256 of its
     configuration and weights, `context` the tokens it can read (None where it does not say),
     `parameters` how many numbers it has, `seconds` what loading took, `notices` sentences about
-    the base for the user, `sampling` what its generation configuration recommends."""
+    the base for the user."""
 
     model: str
     path: str | None
@@ -167,7 +155,7 @@ class ModelReady(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
     threads: int
     seconds: float
     notices: list[str] = []
-    sampling: BaseSampling = BaseSampling()
+    sampling: BaseSampling = BaseSampling()  # that the base recommends
 
 
 class AnswerPiece(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="piece"):
@@ -179,8 +167,7 @@ class AnswerPiece(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", 
 
 class AnswerDone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="answered"):
     """An answer: `text` is all its pieces; `tokens` were generated in `seconds` after a prompt
-    of `prompt_tokens`, for which the oldest `dropped_turns` were left out. `adapters` made it;
-    `finish` is why it ended."""
+    of `prompt_tokens`, for which the oldest `dropped_turns` were left out. `adapters` made it."""
 
     id: str
     text: str
@@ -190,7 +177,7 @@ class AnswerDone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
     adapters: dict[str, float]
     prompt_tokens: int = 0
     dropped_turns: int = 0
-    finish: Finish = "end"
+    finish: Finish = "end"  # why it ended
 
 
 class RequestProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="progress"):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.sampling import ChatSettings
 from tui_trainer.contracts.settings import Settings
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import atomic, paths, toml
@@ -28,9 +29,14 @@ def load_settings() -> Settings:
     return toml.convert(toml.read_toml(file), Settings, str(file))
 
 
-def changed_teaching(settings: TeachingSettings, key: str, text: str) -> TeachingSettings:
+S = TypeVar("S", TeachingSettings, ChatSettings)
+_SECTIONS: dict[type, str] = {TeachingSettings: "teaching", ChatSettings: "chat"}
+
+
+def changed_setting(settings: S, key: str, text: str) -> S:
     """`settings` with `key` set to what `text` says in TOML, or back to its default by the word
     "default". Raises `UserError` for an unknown key (naming the nearest) and a bad value."""
+    kind = type(settings)
     values = msgspec.to_builtins(settings)
     if text.strip() == DEFAULT and key in values:
         del values[key]
@@ -39,14 +45,14 @@ def changed_teaching(settings: TeachingSettings, key: str, text: str) -> Teachin
     number = values.get(key)
     if isinstance(number, float) and not math.isfinite(number):
         raise UserError(f"/set: {key}: a finite number is needed, not {text.strip()}")
-    return toml.convert(values, TeachingSettings, "/set")
+    return toml.convert(values, kind, "/set")
 
 
-def save_teaching(key: str, settings: TeachingSettings) -> Path:
-    """Writes one checked value into the configuration's `[teaching]`; the rest of the file
-    stays as it is, comments too. A default is taken out of it.
+def save_setting(key: str, settings: TeachingSettings | ChatSettings) -> Path:
+    """Writes one checked value into the section of the configuration file that `settings`
+    belong to; the rest of the file stays as it is, comments too. A default is removed from it.
 
-    Gives the file. Raises `UserError` where it is broken or cannot be written.
+    Returns the file. Raises `UserError` where it is broken or cannot be written.
     """
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
@@ -66,13 +72,14 @@ def save_teaching(key: str, settings: TeachingSettings) -> Path:
     return file
 
 
-def _put(document: TOMLDocument, key: str, settings: TeachingSettings) -> None:
+def _put(document: TOMLDocument, key: str, settings: TeachingSettings | ChatSettings) -> None:
+    section = _SECTIONS[type(settings)]
     value = getattr(settings, key)
-    if value != getattr(TeachingSettings(), key):
-        if "teaching" not in document:
+    if value != getattr(type(settings)(), key):
+        if section not in document:
             from tomlkit import table
 
-            document["teaching"] = table()
-        document["teaching"][key] = value
-    elif key in document.get("teaching", {}):
-        del document["teaching"][key]
+            document[section] = table()
+        document[section][key] = value
+    elif key in document.get(section, {}):
+        del document[section][key]

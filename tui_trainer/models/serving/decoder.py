@@ -23,32 +23,28 @@ _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 class KeyValueCache:
     """Keys and values of the tokens that the model has read; all rows have the same length.
 
-    tensors: one for each layer, shape (rows, 2 * key heads, capacity, head size), the keys
-        before the values.
+    keys, values: one tensor for each layer, shape (rows, key heads, capacity, head size).
     length: tokens in it.
     """
 
     def __init__(self, weights: PackedWeights, rows: int = 1) -> None:
-        like, heads, size = weights.layers[0].qkv.weight, weights.key_heads, weights.head_size
+        like, shape = weights.embedding, (rows, weights.key_heads, 0, weights.head_size)
         self.length = 0
-        self.tensors = [like.new_empty(rows, 2 * heads, 0, size) for _ in weights.layers]
-
-    @property
-    def rows(self) -> int:
-        """How many sequences it holds."""
-        return self.tensors[0].shape[0]
+        self.keys = [like.new_empty(shape) for _ in weights.layers]
+        self.values = [like.new_empty(shape) for _ in weights.layers]
 
     def reserve(self, tokens: int) -> None:
         """Makes room for so many more tokens."""
         needed = self.length + tokens
-        capacity = self.tensors[0].shape[2]
+        capacity = self.keys[0].shape[2]
         if needed <= capacity:
             return
         capacity = max(needed, capacity + _GROWTH, capacity + capacity // 4)
-        for at, old in enumerate(self.tensors):
-            new = old.new_empty(*old.shape[:2], capacity, old.shape[3])
-            new[:, :, : self.length] = old[:, :, : self.length]
-            self.tensors[at] = new
+        for tensors in (self.keys, self.values):
+            for at, old in enumerate(tensors):
+                new = old.new_empty(*old.shape[:2], capacity, old.shape[3])
+                new[:, :, : self.length] = old[:, :, : self.length]
+                tensors[at] = new
 
     def truncate(self, length: int) -> None:
         """Forgets all tokens after the first `length`."""
@@ -56,9 +52,10 @@ class KeyValueCache:
 
     def select(self, rows: Sequence[int]) -> None:
         """Keeps these rows, in this order; one may be repeated."""
-        index = torch.tensor(rows, device=self.tensors[0].device)
-        for at, old in enumerate(self.tensors):
-            self.tensors[at] = old.index_select(0, index)
+        index = torch.tensor(rows, device=self.keys[0].device)
+        for tensors in (self.keys, self.values):
+            for at, old in enumerate(tensors):
+                tensors[at] = old.index_select(0, index)
 
 
 class ActiveUpdates:
@@ -116,19 +113,18 @@ class Decoder:
         if mask is None and tokens > 1 and start > 0:
             mask = _causal(start, tokens, ids.device)[None]
         x = functional.embedding(ids.reshape(-1), weights.embedding)
-        for (layer, qkv, output, gate_up, down), cached in zip(
-            self._layers, cache.tensors, strict=True
+        for (layer, qkv, output, gate_up, down), keys, values in zip(
+            self._layers, cache.keys, cache.values, strict=True
         ):
             mixed = layer.qkv.product(layer.attention_norm(x), qkv)
             attended = self._attend(
-                layer, mixed.view(rows, tokens, -1, weights.head_size), cos, sin, cached,
+                layer, mixed.view(rows, tokens, -1, weights.head_size), cos, sin, keys, values,
                 start, end, mask,
             )  # fmt: skip
             x = layer.output.add_product(x, attended, output)
             both = layer.gate_up.product(layer.mlp_norm(x), gate_up)
-            half = layer.gate_up.sizes[0]
-            hidden = layer.activation(both[:, :half]) * both[:, half:]
-            x = layer.down.add_product(x, hidden, down)
+            gate, up = torch.split_with_sizes(both, layer.gate_up.sizes, 1)
+            x = layer.down.add_product(x, layer.activation(gate).mul_(up), down)
         cache.length = end
         last = x.view(rows, tokens, -1)[:, -1]
         return weights.head.product(weights.norm(last), self._head_update)
@@ -139,33 +135,35 @@ class Decoder:
         mixed: torch.Tensor,
         cos: torch.Tensor,
         sin: torch.Tensor,
-        cached: torch.Tensor,
+        keys: torch.Tensor,
+        values: torch.Tensor,
         start: int,
         end: int,
         mask: torch.Tensor | None,
     ) -> torch.Tensor:
         """Attention of new tokens to all; `mixed` (rows, tokens, heads, size) are their queries,
-        keys and values. Gives shape (rows * tokens, all query heads)."""
+        keys and values. Returns shape (rows * tokens, size of all query heads)."""
         heads, key_heads, size = self.weights.heads, self.weights.key_heads, self.weights.head_size
         rows, tokens = mixed.shape[:2]
-        turned = mixed[:, :, : heads + key_heads]
+        turned, new_values = torch.split_with_sizes(mixed, (heads + key_heads, key_heads), 2)
         if layer.query_norm is not None:
-            turned = torch.cat(
-                [layer.query_norm(turned[:, :, :heads]), layer.key_norm(turned[:, :, heads:])], 2
-            )
+            queries, new_keys = torch.split_with_sizes(turned, (heads, key_heads), 2)
+            turned = torch.cat([layer.query_norm(queries), layer.key_norm(new_keys)], 2)
         # The sines of the first half are negative: this is cos * x + sin * rotate_half(x).
-        turned = torch.addcmul(turned * cos, torch.roll(turned, size // 2, -1), sin)
-        cached[:, :key_heads, start:end] = turned[:, :, heads:].transpose(1, 2)
-        cached[:, key_heads:, start:end] = mixed[:, :, heads + key_heads :].transpose(1, 2)
-        keys, values = cached[:, :key_heads, :end], cached[:, key_heads:, :end]
-        if tokens == 1:  # query heads that share a key head stand as its queries
-            queries = turned[:, 0, :heads].reshape(rows, key_heads, heads // key_heads, size)
+        first, second = turned.chunk(2, -1)
+        turned = torch.addcmul(turned * cos, torch.cat((second, first), -1), sin)
+        queries, new_keys = torch.split_with_sizes(turned, (heads, key_heads), 2)
+        keys.narrow(2, start, tokens).copy_(new_keys.transpose(1, 2))
+        values.narrow(2, start, tokens).copy_(new_values.transpose(1, 2))
+        keys, values = keys.narrow(2, 0, end), values.narrow(2, 0, end)
+        if tokens == 1:  # query heads that share a key head are passed as its queries
+            queries = queries.reshape(rows, key_heads, heads // key_heads, size)
             attended = functional.scaled_dot_product_attention(
                 queries, keys, values, attn_mask=None if mask is None else mask.unsqueeze(1)
             )
             return attended.reshape(rows, heads * size)
         attended = functional.scaled_dot_product_attention(
-            turned[:, :, :heads].transpose(1, 2),
+            queries.transpose(1, 2),
             keys,
             values,
             attn_mask=None if mask is None else mask.unsqueeze(1),
@@ -181,8 +179,8 @@ class Decoder:
     def _angles(self, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosines and sines of positions, shape (tokens, head size), the sines of the first half
         negated."""
-        like = self.weights.norm.weight
-        cos, sin = self.weights.rotation(like, torch.arange(tokens, device=like.device)[None])
+        like = self.weights.embedding
+        cos, sin = self.weights.rotation(like[:1], torch.arange(tokens, device=like.device)[None])
         sin = sin[0].clone()
         sin[:, : sin.shape[1] // 2] *= -1
         return cos[0], sin

@@ -16,7 +16,6 @@ from tui_trainer.contracts.chat import (
     AnswerDone,
     AnswerPiece,
     AnswerRequest,
-    BaseSampling,
     BatchAnswered,
     BatchRequest,
     CheckRequest,
@@ -30,6 +29,7 @@ from tui_trainer.contracts.chat import (
     UseRequest,
 )
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.sampling import BaseSampling
 from tui_trainer.models import base_model as bases
 from tui_trainer.models import lora_compare, lora_load, lora_merge
 from tui_trainer.models.base_identity import origin_of

@@ -49,7 +49,9 @@ def answered_detail(answer: events.Answered) -> str:
         seconds = answer.seconds
         took = f"{seconds:.1f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
         parts.append(f"{answer.tokens} tokens in {took}")
-    if answer.cancelled:
+        if seconds:
+            parts.append(f"{formats.short_number(answer.tokens / seconds)} tokens/s")
+    if answer.cancelled or answer.finish == "repetition":
         parts.append("cut off")
     return " · ".join(parts)
 
