@@ -81,8 +81,8 @@ def test_training_peft_chat_and_the_merged_model_give_the_same_logits(
 
     assert (logits(model) - wanted).abs().max() < near, "in training"
     facts, chat = facts_of(tied_base), load(tied_base)
-    shelf = AdapterPool(chat, facts)
-    shelf.wear(shelf.hold([(folder, 1.0)]))
+    pool = AdapterPool(chat, facts)
+    pool.activate(pool.acquire([(folder, 1.0)]))
     assert (logits(chat) - wanted).abs().max() < near, "in chat"
 
     lora_merge.merge(facts, folder, tmp_path / "merged")
@@ -118,8 +118,8 @@ def test_several_adapters_of_a_tied_head_answer_as_the_sum_of_their_changes(
         for layer, update in lora_load.read(folder, facts).updates.items():
             change = weight * update.scale * update.up @ update.down
             by_hand.get_submodule(layer).weight.data += change
-    shelf = AdapterPool(chat, facts)
-    shelf.wear(shelf.hold(list(zip(folders, (0.7, -0.4), strict=True))))
+    pool = AdapterPool(chat, facts)
+    pool.activate(pool.acquire(list(zip(folders, (0.7, -0.4), strict=True))))
     assert (logits(chat) - logits(by_hand)).abs().max() < 1e-4
 
 

@@ -17,6 +17,7 @@ from tui_trainer.contracts.adapter import AdapterInfo, Measures
 from tui_trainer.contracts.chat import Comparison, LayerDifference, ModelReady
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.sampling import BaseSampling, Finish
 from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
 from tui_trainer.repl.session import ChatSession
 from tui_trainer.store.adapters import adapter_files as files
@@ -34,6 +35,8 @@ class FakeAnswer:
     adapters: dict[str, float] = field(default_factory=dict)
     tokens: int = 2
     seconds: float = 0.25
+    dropped_turns: int = 0
+    finish: Finish = "end"
 
     @property
     def adapter(self) -> str | None:
@@ -49,6 +52,10 @@ class FakeClient:
         self.live: dict[str, float] = {}
         self.says: list[str] = []
         self.shown: list[list[Turn]] = []
+        self.sampling: list[BaseSampling] = []
+        self.recommended = BaseSampling()
+        self.finish: Finish = "end"
+        self.dropped_turns = 0
         self.cuts = False
         self.cancelled = self.closed = 0
         self.refuses: str | None = None
@@ -59,6 +66,7 @@ class FakeClient:
         self.facts = ModelReady(
             model=self.model, path=None, base_hash="abc", device="cpu", dtype="float32",
             context=64, parameters=1, chat_template=True, threads=1, seconds=0.0,
+            sampling=self.recommended,
         )  # fmt: skip
         return self.facts
 
@@ -73,17 +81,35 @@ class FakeClient:
         turns: Sequence[Turn],
         *,
         max_new_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        repetition_penalty: float = 1.0,
         on_token: Callable[[str], None] | None = None,
     ) -> FakeAnswer:
         if self.refuses is not None:
             raise UserError(self.refuses, 1)
         self.shown.append(list(turns))
+        self.sampling.append(
+            BaseSampling(
+                temperature=temperature,
+                top_p=top_p,
+                top_k=top_k,
+                repetition_penalty=repetition_penalty,
+            )
+        )
         text = self.says.pop(0) if self.says else turns[-1].content.upper()
         assert on_token is not None
         for piece in text.split(" "):
             on_token(piece)
         self.during()
-        return FakeAnswer(text, cancelled=self.cuts, adapters=dict(self.live))
+        return FakeAnswer(
+            text,
+            cancelled=self.cuts,
+            adapters=dict(self.live),
+            dropped_turns=self.dropped_turns,
+            finish=self.finish,
+        )
 
     def answers(
         self,

@@ -155,6 +155,8 @@ def message_lines(
             ]
         case events.Answered(cancelled=True):
             lines = ["the answer was cancelled"]
+        case events.Answered(tokens=tokens, seconds=seconds) if tokens and seconds:
+            lines = [f"{formats.plural(tokens, 'token')}, {token_rate(tokens, seconds)}"]
         case events.Revision():
             lines = ["/accept stores this as the right answer, /reject discards it"]
         case events.AdaptersActivated(adapters=adapters):
@@ -195,6 +197,11 @@ def rated_line(event: events.Rated) -> str:
     weight = formats.short_number(event.weight)
     text = f"feedback {event.number} is {now}{event.rating} (weight {weight})"
     return text if event.taught is None else f"{text}, right answer: {event.taught}"
+
+
+def token_rate(tokens: int, seconds: float) -> str:
+    """Such as 43.1 tokens/s."""
+    return f"{formats.short_number(tokens / seconds)} tokens/s"
 
 
 def buffer_line(event: events.BufferStatus) -> str:

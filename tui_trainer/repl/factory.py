@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tui_trainer.chat.client import ChatClient
+from tui_trainer.contracts.sampling import ChatSettings
 from tui_trainer.contracts.session import Event
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.repl.session import ChatSession
@@ -24,6 +25,7 @@ def open_session(
     emit: Callable[[Event], None],
     on_status: Callable[[str], None] | None = None,
     trust_remote_code: bool = False,
+    chat: ChatSettings | None = None,
 ) -> ChatSession:
     """Create a session on the user's own stores, not yet started.
 
@@ -46,5 +48,7 @@ def open_session(
         runs_dir=runs_dir.absolute(),
         on_change=changed,
     )
-    session = ChatSession(client, trainer, feedback, adapters, ConversationStore(), settings, emit)
+    session = ChatSession(
+        client, trainer, feedback, adapters, ConversationStore(), settings, emit, chat
+    )
     return session

@@ -29,7 +29,7 @@ OTHERS: dict[str, Any] = {
 
 
 @pytest.fixture
-def shelf(qwen2_model: Any, qwen2_facts: lora_load.Base) -> AdapterPool:
+def pool(qwen2_model: Any, qwen2_facts: lora_load.Base) -> AdapterPool:
     return AdapterPool(qwen2_model, qwen2_facts)
 
 
@@ -50,14 +50,14 @@ def summed(base: Path, facts: lora_load.Base, parts: list[tuple[Path, float]]) -
 
 
 def test_one_adapter_answers_as_in_plain_peft(
-    shelf: AdapterPool,
+    pool: AdapterPool,
     qwen2_model: Any,
     qwen2_base: Path,
     make_adapter: Make,
     logits: Logits,
 ) -> None:
     folder = make_adapter(qwen2_base, seed=1, **OTHERS)
-    shelf.wear(shelf.hold([(folder, 1.0)]))
+    pool.activate(pool.acquire([(folder, 1.0)]))
     fresh = bases.load_base(str(qwen2_base), torch.device("cpu"), torch.float32).eval()
     alone = logits(fresh)
     plain = PeftModel.from_pretrained(fresh, str(folder))
@@ -68,7 +68,7 @@ def test_one_adapter_answers_as_in_plain_peft(
 @pytest.mark.parametrize("weights", [(0.7, 0.3), (1.0, -1.0), (0.0, 0.5), (0.0, 0.0), (-2.0, 1.5)])
 def test_an_ensemble_is_the_weighted_sum_of_changes(
     weights: tuple[float, float],
-    shelf: AdapterPool,
+    pool: AdapterPool,
     qwen2_model: Any,
     qwen2_base: Path,
     qwen2_facts: lora_load.Base,
@@ -81,69 +81,69 @@ def test_an_ensemble_is_the_weighted_sum_of_changes(
         make_adapter(qwen2_base, seed=2, strength=0.3, **OTHERS),
     )
     parts = list(zip(folders, weights, strict=True))
-    shelf.wear(shelf.hold(parts))
+    pool.activate(pool.acquire(parts))
     wanted = logits(summed(qwen2_base, qwen2_facts, parts))
     found = logits(qwen2_model)
     assert (found - wanted).abs().max() < 1e-4 * max(1.0, wanted.abs().max().item())
 
 
 def test_the_same_folder_twice_counts_twice(
-    shelf: AdapterPool, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
+    pool: AdapterPool, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
 ) -> None:
     folder = make_adapter(qwen2_base, seed=1)
-    shelf.wear(shelf.hold([(folder, 1.5)]))
+    pool.activate(pool.acquire([(folder, 1.5)]))
     whole = logits(qwen2_model)
-    shelf.wear(shelf.hold([(folder, 1.0), (folder, 0.5)]))
-    assert shelf.loaded == 1
+    pool.activate(pool.acquire([(folder, 1.0), (folder, 0.5)]))
+    assert pool.loaded == 1
     assert torch.equal(logits(qwen2_model), whole)
 
 
 def test_switching_and_taking_off_leaves_the_base_as_it_was(
-    shelf: AdapterPool, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
+    pool: AdapterPool, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
 ) -> None:
     alone = logits(qwen2_model)
-    first = shelf.hold([(make_adapter(qwen2_base, seed=1), 1.0)])
-    shelf.wear(first)
+    first = pool.acquire([(make_adapter(qwen2_base, seed=1), 1.0)])
+    pool.activate(first)
     with_first = logits(qwen2_model)
     numbers = lora_numbers(qwen2_model)
-    second = shelf.hold([(make_adapter(qwen2_base, seed=2), 0.5)])
-    shelf.wear(second)
+    second = pool.acquire([(make_adapter(qwen2_base, seed=2), 0.5)])
+    pool.activate(second)
     with_second = logits(qwen2_model)
     assert not torch.equal(with_first, with_second)
 
-    shelf.release(first)
-    shelf.wear(second)
+    pool.release(first)
+    pool.activate(second)
     assert torch.equal(logits(qwen2_model), with_second)
     assert lora_numbers(qwen2_model) == numbers  # the first one's memory is free
 
-    shelf.wear(BASE_ALONE)
+    pool.activate(BASE_ALONE)
     assert torch.equal(logits(qwen2_model), alone)
-    shelf.release(second)
-    shelf.wear(BASE_ALONE)
+    pool.release(second)
+    pool.activate(BASE_ALONE)
     assert torch.equal(logits(qwen2_model), alone)
-    assert (shelf.loaded, lora_numbers(qwen2_model)) == (0, 0)
+    assert (pool.loaded, lora_numbers(qwen2_model)) == (0, 0)
 
-    shelf.wear(shelf.hold([(make_adapter(qwen2_base, seed=1), 1.0)]))
+    pool.activate(pool.acquire([(make_adapter(qwen2_base, seed=1), 1.0)]))
     assert torch.equal(logits(qwen2_model), with_first)
 
 
 def test_an_adapter_written_anew_is_read_anew(
-    shelf: AdapterPool, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
+    pool: AdapterPool, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
 ) -> None:
     folder, other = make_adapter(qwen2_base, seed=1), make_adapter(qwen2_base, seed=2)
-    mix = shelf.hold([(folder, 1.0)])
+    mix = pool.acquire([(folder, 1.0)])
     for file in other.iterdir():
         file.replace(folder / file.name)
-    again = shelf.hold([(folder, 1.0)])
-    shelf.wear(mix)
+    again = pool.acquire([(folder, 1.0)])
+    pool.activate(mix)
     before = logits(qwen2_model)
-    shelf.wear(again)
+    pool.activate(again)
     assert not torch.equal(logits(qwen2_model), before)
-    assert shelf.loaded == 2
+    assert pool.loaded == 2
 
 
 def test_what_is_refused_changes_nothing(
-    shelf: AdapterPool,
+    pool: AdapterPool,
     qwen2_model: Any,
     qwen2_base: Path,
     make_adapter: Make,
@@ -151,26 +151,26 @@ def test_what_is_refused_changes_nothing(
     tmp_path: Path,
 ) -> None:
     folder = make_adapter(qwen2_base, seed=1)
-    shelf.wear(shelf.hold([(folder, 1.0)]))
+    pool.activate(pool.acquire([(folder, 1.0)]))
     before = logits(qwen2_model)
     other = make_adapter(qwen2_base, seed=2)
     for wanted in ([(other, 1.0), (tmp_path, 1.0)], [(other, math.nan)], [(other, math.inf)]):
         with pytest.raises(UserError):
-            shelf.hold(wanted)
-    assert shelf.loaded == 1
-    shelf.wear(shelf.hold([(folder, 1.0)]))
+            pool.acquire(wanted)
+    assert pool.loaded == 1
+    pool.activate(pool.acquire([(folder, 1.0)]))
     assert torch.equal(logits(qwen2_model), before)
 
 
 def test_dora_answers_alone_but_not_in_a_sum(
-    shelf: AdapterPool, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
+    pool: AdapterPool, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
 ) -> None:
     folder = make_adapter(qwen2_base, seed=1, use_dora=True)
-    shelf.wear(shelf.hold([(folder, 1.0)]))
+    pool.activate(pool.acquire([(folder, 1.0)]))
     fresh = bases.load_base(str(qwen2_base), torch.device("cpu"), torch.float32).eval()
     plain = PeftModel.from_pretrained(fresh, str(folder))
     assert torch.allclose(logits(qwen2_model), logits(plain), atol=1e-6)
     for wanted in ([(folder, 0.5)], [(folder, 1.0), (make_adapter(qwen2_base, seed=2), 1.0)]):
         with pytest.raises(UserError, match="DoRA adapter"):
-            shelf.hold(wanted)
-    assert shelf.loaded == 1
+            pool.acquire(wanted)
+    assert pool.loaded == 1

@@ -19,6 +19,7 @@ from tui_trainer.contracts.adapter import AdapterInfo, Measures
 from tui_trainer.contracts.chat import Comparison, LayerDifference, ModelReady
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.sampling import Finish
 from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
 from tui_trainer.repl.session import ChatSession
 from tui_trainer.store.adapters import adapter_files as files
@@ -38,6 +39,8 @@ class Said:
     adapters: dict[str, float] = field(default_factory=dict)
     tokens: int = 2
     seconds: float = 0.25
+    dropped_turns: int = 0
+    finish: Finish = "end"
 
     @property
     def adapter(self) -> str | None:
@@ -85,6 +88,10 @@ class FakeModel:
         turns: Sequence[Turn],
         *,
         max_new_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        repetition_penalty: float = 1.0,
         on_token: Callable[[str], None] | None = None,
     ) -> Said:
         self.cancelled.clear()
