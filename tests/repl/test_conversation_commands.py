@@ -66,7 +66,7 @@ def test_the_rating_of_a_replaced_answer_stays_with_it(room: Room) -> None:
 
 
 def test_a_retry_that_fails_changes_nothing(room: Room) -> None:
-    assert "ask something first" in room.refused("/retry")
+    assert "there is no answer yet" in room.refused("/retry")
     room.do("one?")
     assert "usage: /retry" in room.refused("/retry now")
     room.client.refuses = "the chat process ended"
