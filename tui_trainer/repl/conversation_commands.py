@@ -18,7 +18,7 @@ _RETRY = BaseSampling(temperature=0.7, top_p=0.95)
 
 
 class ConversationCommands:
-    """Asks questions, and executes `/new /retry /system`."""
+    """Questions and the commands `/new /retry /system`."""
 
     def __init__(
         self,
@@ -38,12 +38,12 @@ class ConversationCommands:
         return {"new": self._new, "retry": self._retry, "system": self._system}
 
     def ask(self, question: str) -> None:
-        """Answers a question and adds both to the conversation."""
+        """Answer a question and add both to the conversation."""
         self._before_question()
         self._answer(question, self._context.sampling())
 
     def emit_continued(self) -> None:
-        """Emits that an earlier conversation is continued, where its turns go into the prompt."""
+        """Emit a notice that a conversation is continued, if its turns go into the prompt."""
         context = self._context
         recorded = context.conversation.recorded()
         turns = len(context.prompt_turns(recorded))
@@ -105,7 +105,7 @@ class ConversationCommands:
     # -- asking ------------------------------------------------------------------------------
 
     def _answer(self, question: str, sampling: BaseSampling, *, again: bool = False) -> None:
-        """Answers `question`; `again` replaces the last answer, to the same question."""
+        """Answer `question`; `again` replaces the last answer, to the same question."""
         context = self._context
         recorded = context.conversation.recorded()
         turn = Turn("user", question)
@@ -141,7 +141,7 @@ class ConversationCommands:
         self._emit_limits(answer)
 
     def _emit_limits(self, answer: AnswerLike) -> None:
-        """Emits why an answer is not complete, and turns that did not fit into the prompt."""
+        """Emit why an answer is not complete, and how many turns did not fit into the prompt."""
         context = self._context
         if answer.finish == "repetition":
             context.emit_notice(

@@ -85,7 +85,7 @@ class TrainingCommands:
             self._context.emit(events.SessionError(text=self._context.trainer.problem))
 
     def _wait(self) -> None:
-        """Waits until no training is left, and emits the progress whenever it has changed, but not
+        """Wait until no training is left, and emit the progress whenever it has changed, but not
         more often than every `_PROGRESS_SECONDS`."""
         context = self._context
         waited_for = set(self._open())

@@ -33,11 +33,11 @@ class LearnedAnswers:
         return len(self._groups)
 
     def begin_step(self) -> None:
-        """Starts a step, or starts it again after memory ran out."""
+        """Start a step, or start it again after memory ran out."""
         self._in_step = {}
 
     def note(self, examples: Sequence[Example], token_losses: Sequence[float]) -> None:
-        """Takes the losses (nats) of a forward pass, in the order of its learned tokens."""
+        """Record the losses (nats) of a forward pass, in the order of its learned tokens."""
         start = 0
         for example in examples:
             end = start + example.learned_count()
@@ -47,21 +47,21 @@ class LearnedAnswers:
             start = end
 
     def end_step(self, in_a_row: dict[str, int]) -> None:
-        """Updates the counts `in_a_row`, by group, with what the step has shown."""
+        """Update the counts `in_a_row`, by group, with what the step has shown."""
         for group, right in self._in_step.items():
             in_a_row[group] = in_a_row.get(group, 0) + 1 if right else 0
 
     def learned(self, in_a_row: dict[str, int]) -> int:
-        """Number of answers that were right in their last step."""
+        """Return the number of answers that were right in their last step."""
         return sum(in_a_row.get(group, 0) > 0 for group in self._groups)
 
     def finished(self, in_a_row: dict[str, int]) -> bool:
-        """Whether every answer was right often enough in a row."""
+        """Return whether every answer was right often enough in a row."""
         return all(in_a_row.get(group, 0) >= self._steps_in_a_row for group in self._groups)
 
     def steps_left(self, in_a_row: dict[str, int], step: int) -> int:
-        """Steps until every answer will have been right often enough in a row, about: exact once
-        all are right, else at least the usual number."""
+        """Return about how many steps it takes until every answer was right often enough in a row:
+        exact once all are right, else at least the usual number."""
         counts = [in_a_row.get(group, 0) for group in self._groups]
         if all(counts):
             return max(0, self._steps_in_a_row - min(counts))

@@ -13,8 +13,8 @@ from tui_trainer.models.kernels import linear_kl
 
 
 def divergence(model: Any, batch: Batch, mode: ForwardMode) -> torch.Tensor:
-    """Sum over the batch's learned tokens of KL(base || model) in nats: how far the model, with
-    its adapter, has moved from the base, which is the same model with its adapter disabled.
+    """Return the sum over the batch's learned tokens of KL(base || model) in nats: how far the
+    model with its adapter is from the base, which is the same model with its adapter disabled.
 
     Scalar in fp32. Costs a second forward pass, without a gradient.
     """
@@ -34,8 +34,8 @@ def divergence(model: Any, batch: Batch, mode: ForwardMode) -> torch.Tensor:
 
 
 def _outputs(causal: Any, inputs: dict[str, Any], batch: Batch, mode: ForwardMode) -> torch.Tensor:
-    """Of each learned prediction what the output layer takes, or where it is the base's own the
-    logits; shape (learned tokens, size or vocabulary)."""
+    """Return the inputs of the output layer for each learned prediction, or the logits if the base
+    computes them itself; shape (learned tokens, size or vocabulary)."""
     whole = causal.base_model(**inputs)[0] if mode.learned_logits_only else causal(**inputs).logits
     picked: torch.Tensor = whole.flatten(0, 1)[batch.positions]
     return picked

@@ -40,9 +40,9 @@ class _Removed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
 
 
 class _System(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="system"):
-    """The system prompt from here on; empty for none."""
+    """The system prompt was changed."""
 
-    content: str
+    content: str  # the new one; empty for none
 
 
 _Line = RecordedTurn | _Rated | _Removed | _System
@@ -104,16 +104,16 @@ class ConversationStore:
         return found if last is None else found[len(found) - min(last, len(found)) :]
 
     def remove_last(self) -> None:
-        """Removes the last question and its answer. Raises `UserError`."""
+        """Remove the last question and its answer. Raises `UserError`."""
         self._write(_Removed())
 
     @property
     def system(self) -> str:
-        """The system prompt, empty where there is none."""
+        """The system prompt; empty if there is none."""
         return next((s.content for s in reversed(self._lines()) if isinstance(s, _System)), "")
 
     def set_system(self, content: str) -> None:
-        """Sets the system prompt; empty removes it. Raises `UserError`."""
+        """Set the system prompt; an empty one removes it. Raises `UserError`."""
         self._write(_System(content=content))
 
     def turns(self, last: int | None = None) -> list[Turn]:
