@@ -28,7 +28,7 @@ hypothesis.settings.load_profile("patient")
 # out here, single tests take the fixture `train_extra`.
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 NO_TORCH = "needs torch: pip install -e '.[train]'"
-collect_ignore = [] if HAS_TORCH else ["engine", "models"]
+collect_ignore = [] if HAS_TORCH else ["engine", "models", "integrations/test_transformers.py"]
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"

@@ -82,10 +82,10 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 
 def test_no_public_class_name_is_defined_twice() -> None:
-    places = defaultdict(list)
+    locations = defaultdict(list)
     for name, tree in modules().items():
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                places[node.name].append(f"{name}, line {node.lineno}")
-    twice = [f"{name}: {'; '.join(found)}" for name, found in places.items() if len(found) > 1]
+                locations[node.name].append(f"{name}, line {node.lineno}")
+    twice = [f"{name}: {'; '.join(found)}" for name, found in locations.items() if len(found) > 1]
     assert not twice, "classes with the same name:\n" + "\n".join(twice)

@@ -250,11 +250,11 @@ def test_a_hang_is_reported_once_by_the_clock() -> None:
     advisor = Advisor()
     for row in rows[:50]:
         assert advisor.observe(row) == []
-    began = rows[49]["time"]
-    assert advisor.tick(began + 1.5) == []
-    raised = advisor.tick(began + 2.5)
+    started_at = rows[49]["time"]
+    assert advisor.tick(started_at + 1.5) == []
+    raised = advisor.tick(started_at + 2.5)
     assert [(a.kind, a.status, a.step) for a in raised] == [("stalled", "raised", 50)]
-    assert advisor.tick(began + 100) == []
+    assert advisor.tick(started_at + 100) == []
     closed = advisor.observe({**rows[50], "step_time_ms": 101_000.0})
     assert [(a.kind, a.status) for a in closed] == [("stalled", "closed")]
 

@@ -70,9 +70,9 @@ def test_a_replay_of_the_file_gives_exactly_the_live_reports(folder: RunFolder) 
     facts = facts_of(info.job, None)
     live = Advisor(facts=facts)
     reports = [advice for record in records(trouble()) for advice in live.observe(record)]
-    rows, odd = parse(folder.metrics_file.read_bytes())
+    rows, rejected = parse(folder.metrics_file.read_bytes())
     again = replay(rows, facts=facts)
-    assert odd == 0
+    assert rejected == 0
     assert reports
     assert again.reports == reports
     assert again.advisor.state() == live.state()
@@ -101,8 +101,8 @@ def test_a_resumed_run_with_its_state_reports_what_an_uninterrupted_one_does() -
 
 def test_bare_nan_torn_lines_and_blank_ones() -> None:
     data = b'{"step":1,"loss":NaN}\n\n{"step":2,"loss":Infinity}\n[1]\n{"step":3,"lo'
-    rows, odd = parse(data)
-    assert (len(rows), odd) == (2, 2)
+    rows, rejected = parse(data)
+    assert (len(rows), rejected) == (2, 2)
     assert replay(rows).advice[0].kind == "non_finite"
 
 
@@ -168,9 +168,9 @@ def test_what_does_not_exist_is_a_users_mistake(tmp_path: Path, capsys: Capture)
 
 @pytest.mark.parametrize("name", ["gpt2_124m_adamw", "gpt2_124m_muon"])
 def test_the_healthy_runs_of_others_draw_nothing_urgent(shared_data: Path, name: str) -> None:
-    rows, odd = parse((shared_data / "healthy_runs" / f"{name}.metrics.jsonl").read_bytes())
+    rows, rejected = parse((shared_data / "healthy_runs" / f"{name}.metrics.jsonl").read_bytes())
     found = replay(rows)
-    assert odd == 0
+    assert rejected == 0
     assert [a for a in found.reports if a.urgency != "low"] == []
     assert len(found.advice) <= 10
 

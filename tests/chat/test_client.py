@@ -55,17 +55,17 @@ def test_an_answer_streams_and_is_the_same_again(chat: ChatClient) -> None:
 
 def test_a_cancelled_answer_ends_early_and_the_next_one_is_whole(chat: ChatClient) -> None:
     whole = chat.answer(QUESTION, max_new_tokens=24)
-    began: list[str] = []
+    started_at: list[str] = []
 
     def stop(piece: str) -> None:
-        if not began:
+        if not started_at:
             chat.cancel()
-        began.append(piece)
+        started_at.append(piece)
 
     answer = chat.answer(QUESTION, max_new_tokens=3000, on_token=stop)
     assert answer.cancelled
     assert answer.tokens < 3000
-    assert answer.text == "".join(began)
+    assert answer.text == "".join(started_at)
     assert chat.answer(QUESTION, max_new_tokens=24).text == whole.text
 
 
@@ -127,11 +127,11 @@ def test_a_cancelled_batch_ends(chat: ChatClient) -> None:
     process.send(request)
     assert isinstance(waiting.get(timeout=30), RequestProgress)
     process.send(CancelRequest(id="no matter", target=request.id))
-    told = [waiting.get(timeout=30)]
-    while isinstance(told[-1], RequestProgress):
-        told.append(waiting.get(timeout=30))
+    reported = [waiting.get(timeout=30)]
+    while isinstance(reported[-1], RequestProgress):
+        reported.append(waiting.get(timeout=30))
     process.unsubscribe(request.id)
-    assert told[-1] == RequestFailed(id="batch", message="cancelled", exit_status=130)
+    assert reported[-1] == RequestFailed(id="batch", message="cancelled", exit_status=130)
 
 
 def test_many_threads_get_their_own_answers(chat: ChatClient) -> None:
@@ -176,14 +176,14 @@ def test_a_refused_switch_keeps_the_active_adapters(
     shutil.copytree(adapters["one"], broken)
     weights = broken / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4])
-    for folder, words in (
+    for folder, expected in (
         (make_adapter(tiny_base), "another base"),
         (broken, "incomplete"),
         (tmp_path / "nowhere", "cannot be read"),
     ):
-        with pytest.raises(UserError, match=words):
+        with pytest.raises(UserError, match=expected):
             chat.use({"one": 0.5, "other": 0.5}, {**adapters, "other": folder})
-        with pytest.raises(UserError, match=words if "read" not in words else "missing"):
+        with pytest.raises(UserError, match=expected if "read" not in expected else "missing"):
             chat.check(folder)
     with pytest.raises(UserError, match="does not name the folder of adapter"):
         chat.use({"three": 1.0}, adapters)
@@ -263,7 +263,7 @@ def test_long_conversations_are_trimmed_and_count_dropped_turns(chat: ChatClient
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "expected"),
     [
         ({"max_new_tokens": 0}, "max_new_tokens"),
         ({"max_new_tokens": 4, "temperature": -1.0}, "temperature"),
@@ -272,8 +272,10 @@ def test_long_conversations_are_trimmed_and_count_dropped_turns(chat: ChatClient
         ({"max_new_tokens": 4, "turns": [Turn("user", "\udce4")]}, "not valid UTF-8"),
     ],
 )
-def test_invalid_requests_are_refused(chat: ChatClient, values: dict[str, Any], words: str) -> None:
-    with pytest.raises(UserError, match=words):
+def test_invalid_requests_are_refused(
+    chat: ChatClient, values: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(UserError, match=expected):
         chat.answer(**{"turns": QUESTION, **values})
     assert chat.answer(QUESTION, max_new_tokens=2).tokens == 2
 

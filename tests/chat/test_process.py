@@ -47,13 +47,13 @@ def kill(chat: ChatClient) -> None:
 def test_a_killed_process_is_restarted_with_the_active_adapters(
     llama3_base: Path, make_adapter: Callable[..., Path]
 ) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     folders = {"one": make_adapter(llama3_base, seed=1), "two": make_adapter(llama3_base, seed=2)}
-    with ChatClient(str(llama3_base), threads=1, on_status=said.append) as chat:
+    with ChatClient(str(llama3_base), threads=1, on_status=messages.append) as chat:
         assert chat.pid is None
         chat.use({"one": 0.5, "two": 1.5}, folders)
         before = chat.answer(QUESTION, max_new_tokens=12)
-        assert said == ["loading PyTorch", "checking the base", f"loading {llama3_base}"]
+        assert messages == ["loading PyTorch", "checking the base", f"loading {llama3_base}"]
         first = chat.pid
         begun = threading.Event()
         with ThreadPoolExecutor() as pool:
@@ -70,8 +70,8 @@ def test_a_killed_process_is_restarted_with_the_active_adapters(
 
         assert chat.pid not in (None, first)
         assert (after.text, after.adapter) == (before.text, "one=0.5 two=1.5")
-        assert "by SIGKILL" in said[3]
-        assert said[3].endswith("starting it again")
+        assert "by SIGKILL" in messages[3]
+        assert messages[3].endswith("starting it again")
         shutil.rmtree(folders["two"])
         kill(chat)
         wait_until(lambda: chat.pid is None)
@@ -89,11 +89,13 @@ def test_a_base_that_cannot_be_loaded_is_one_sentence(train_extra: None, tmp_pat
     (tmp_path / "config.json").write_text("{}")
     with (
         ChatClient(str(tmp_path), threads=1) as chat,
-        pytest.raises(UserError, match=f"in {re.escape(str(tmp_path))} cannot be loaded") as told,
+        pytest.raises(
+            UserError, match=f"in {re.escape(str(tmp_path))} cannot be loaded"
+        ) as reported,
     ):
         chat.answer(QUESTION, max_new_tokens=4)
-    assert "\n" not in str(told.value)
-    assert told.value.exit_status == 2
+    assert "\n" not in str(reported.value)
+    assert reported.value.exit_status == 2
 
 
 def test_it_ends_with_the_process_that_started_it(tiny_base: Path) -> None:
@@ -163,6 +165,6 @@ def test_the_last_lines_are_reported() -> None:
     assert process.end_description() == (
         "the chat process ended with exit status 3; it last printed: one | two"
     )
-    assert process.subscribe("late").get(timeout=5) is None
+    assert process.subscribe("afterwards").get(timeout=5) is None
     with pytest.raises(UserError, match="cannot be started"):
         ChatProcess(["/nowhere/python"])

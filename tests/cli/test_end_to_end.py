@@ -138,6 +138,7 @@ def test_a_run_from_the_first_record_to_the_adapter(shell: Shell) -> None:
     assert (status, err.count("\n")) == (1, 1)
 
 
+@pytest.mark.slow
 def test_steered_from_another_shell_killed_and_resumed(shell: Shell) -> None:
     train = shell.start("train", "job.toml", "--headless", "--set", "training.max_steps=100000")
     folder = shell.run_past(40)

@@ -101,7 +101,7 @@ def _fields(sweep: RateSweep) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("status", "stderr", "words", "exit_status"),
+    ("status", "stderr", "expected", "exit_status"),
     [
         (2, b"noise\ndata.val_split needs more\n", "data.val_split needs more", 2),
         (-9, b"", "killed while it tested the job, most likely because memory ran out", 1),
@@ -113,7 +113,7 @@ def test_an_engine_without_a_result_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
     status: int,
     stderr: bytes,
-    words: str,
+    expected: str,
     exit_status: int,
 ) -> None:
     done = subprocess.CompletedProcess([], status, b"", stderr)
@@ -121,7 +121,7 @@ def test_an_engine_without_a_result_is_one_sentence(
     job = Job(data={"train": "t.jsonl"})  # type: ignore[arg-type]
     with pytest.raises(UserError) as caught:
         preflight.ask("estimate", job, Estimate)
-    assert words in str(caught.value)
+    assert expected in str(caught.value)
     assert caught.value.exit_status == exit_status
 
 

@@ -175,10 +175,10 @@ def test_a_failure_ends_with_its_message_and_last_lines(shell: Shell, own: int, 
     shell.train(f"print('the cause'); say('failed', 3, 'loss is not finite'); sys.exit({own})")
     status, _, err = shell.ends()
     assert status == seen
-    told = ["failed: loss is not finite", "  | the cause"]
+    reported = ["failed: loss is not finite", "  | the cause"]
     # Bad input (2) is told whole by its sentence.
-    told = told[:1] if own == 2 else told
-    assert err.splitlines()[-len(told) :] == told
+    reported = reported[:1] if own == 2 else reported
+    assert err.splitlines()[-len(reported) :] == reported
 
 
 def test_a_killed_engine_is_reported_with_the_command_that_resumes(shell: Shell) -> None:
@@ -226,7 +226,7 @@ def test_a_second_interrupt_cancels(shell: Shell) -> None:
     assert "cancelled: at once" in err
 
 
-def test_an_interrupt_waits_for_an_engine_that_can_hear(shell: Shell) -> None:
+def test_an_interrupt_waits_for_an_engine_that_can_respond(shell: Shell) -> None:
     """Until it has spoken, an engine takes commands for those of its predecessor."""
     body = """
         write_state(folder, RunState(state="idle"))
@@ -248,7 +248,7 @@ def test_an_interrupt_waits_for_an_engine_that_can_hear(shell: Shell) -> None:
     assert err.splitlines()[-1].startswith("resume it with: tui-trainer resume")
 
 
-def test_an_engine_that_does_not_hear_is_killed_and_the_run_is_not_crashed(shell: Shell) -> None:
+def test_an_engine_that_does_not_respond_is_killed_and_the_run_is_not_crashed(shell: Shell) -> None:
     process = shell.train("time.sleep(600)")
     folder = shell.run()
     process.send_signal(signal.SIGINT)

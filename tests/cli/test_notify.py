@@ -65,7 +65,7 @@ def configure(**settings: object) -> None:
     paths.config_file().write_text("\n".join(["[notify]", *lines]) + "\n")
 
 
-def told(server: Server) -> list[str]:
+def reported(server: Server) -> list[str]:
     every = [one for got in server.got for one in (got, *got["also"])]
     return [one["kind"] for one in every]
 
@@ -77,14 +77,14 @@ def test_a_hang_and_a_crash_are_notified_without_a_screen(
     one = shell()
     one.train(TRAINS + "time.sleep(600)")
     pid = one.engine_pid()
-    wait_until(lambda: told(server) == ["hang"])
+    wait_until(lambda: reported(server) == ["hang"])
     os.kill(pid, signal.SIGSTOP)  # a process that is stopped is alive
     time.sleep(0.3)
-    assert told(server) == ["hang"]
+    assert reported(server) == ["hang"]
     os.kill(pid, signal.SIGKILL)
     status, _, err = one.ends()
     assert status == 1
-    assert told(server) == ["hang", "crash"]
+    assert reported(server) == ["hang", "crash"]
     hang, crash = server.got
     assert "No step has finished for 1 s since step 12" in hang["text"]
     assert "killed by SIGKILL" in crash["text"]
@@ -102,7 +102,7 @@ def test_the_end_is_notified_before_the_command_returns(
     one.train(TRAINS + "say('completed', 40, 'completed 40 steps')")
     status, _, _ = one.ends()
     assert status == 0
-    assert told(server) == ["finish"]
+    assert reported(server) == ["finish"]
     assert server.got[0]["text"] == "job completed 40 steps"
 
 
@@ -139,7 +139,7 @@ def test_each_channel_is_tried_and_reported(server: Server, tmp_path: Path) -> N
     assert done.return_value == 0, done.output
     ways = {way["way"]: way["worked"] for way in json.loads(done.stdout)["ways"]}
     assert (ways["webhook"], ways["command"]) == (True, True)
-    assert json.loads(file.read_bytes())["kind"] == told(server)[0] == "test"
+    assert json.loads(file.read_bytes())["kind"] == reported(server)[0] == "test"
 
 
 def test_a_failing_channel_is_reported_and_the_others_are_tried(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_terminal_is_rung_and_shows_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "expected"),
     [
         ('webhook = "hooks.example.org/s3cret"', "webhook is not an address such as https://"),
         ('command = "say \'hi"', "command cannot be split into words"),
@@ -181,12 +181,12 @@ def test_a_terminal_is_rung_and_shows_it(tmp_path: Path) -> None:
         ("min_seconds = nan", "notify.min_seconds"),
     ],
 )  # fmt: skip
-def test_a_bad_setting_is_one_sentence(line: str, words: str, tmp_path: Path) -> None:
+def test_a_bad_setting_is_one_sentence(line: str, expected: str, tmp_path: Path) -> None:
     paths.config_file().write_text(f"[notify]\n{line}\n")
     done = subprocess.run(
         [sys.executable, "-m", "tui_trainer", "notify", "test"],
         capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 2, done
-    assert words in done.stderr
+    assert expected in done.stderr
     assert "s3cret" not in done.stderr

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-LESSON = """\
+CORRECTION = """\
 Who keeps the Aldermoor lighthouse?
 /critical it is Wanda Thistle
 /fix Wanda Thistle
@@ -42,9 +42,9 @@ def pipe(folder: Path, text: str, *arguments: str) -> subprocess.CompletedProces
 def test_a_correction_is_learned_and_known_after_a_restart(
     train_extra: None, tmp_path: Path
 ) -> None:
-    lesson = pipe(tmp_path, LESSON)
-    assert lesson.returncode == 0, lesson.stderr
-    lines = lesson.stdout.splitlines()
+    training = pipe(tmp_path, CORRECTION)
+    assert training.returncode == 0, training.stderr
+    lines = training.stdout.splitlines()
     asked = [at for at, line in enumerate(lines) if line.startswith("> Who keeps")]
     assert lines[asked[0] + 1] != "Wanda Thistle"
     assert lines[asked[1] + 1] == "Wanda Thistle"

@@ -32,7 +32,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "expected"),
     [
         (["--set", "training.max_stepz=4"], "did you mean training.max_steps?"),
         (["--set", "nonsense"], "is not KEY=VALUE"),
@@ -45,11 +45,11 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_mistake_is_one_sentence_and_makes_no_run(
-    nothing_needed: None, capsys: Capture, tmp_path: Path, arguments: list[str], words: str
+    nothing_needed: None, capsys: Capture, tmp_path: Path, arguments: list[str], expected: str
 ) -> None:
     assert main.main(["train", "job.toml", "--headless", *arguments]) == 2
     text = capsys.readouterr().err
-    assert words in text and text.count("\n") == 1
+    assert expected in text and text.count("\n") == 1
     assert run_folder.list_runs(tmp_path / "runs") == []
 
 

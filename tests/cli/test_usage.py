@@ -55,7 +55,7 @@ def test_every_help_has_an_example(capsys: Capture, command: tuple[str, ...]) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "expected"),
     [
         (["trian"], "did you mean 'train'?"),
         (["runs", "lst"], "did you mean 'list'?"),
@@ -83,10 +83,12 @@ def test_every_help_has_an_example(capsys: Capture, command: tuple[str, ...]) ->
         ([], "needs a terminal"),
     ],
 )
-def test_each_mistake_gets_its_sentence(capsys: Capture, arguments: list[str], words: str) -> None:
+def test_each_mistake_gets_its_sentence(
+    capsys: Capture, arguments: list[str], expected: str
+) -> None:
     status, text = sentence(capsys, *arguments)
     assert status == 2
-    assert words in text
+    assert expected in text
     assert text.startswith("error: ")
 
 

@@ -146,8 +146,8 @@ def lines(file: Path) -> list[dict[str, Any]]:
 
 def rows_that_stand(folder: RunFolder) -> dict[int, tuple[float, float]]:
     """Step -> (loss, rate), as last written."""
-    rows, odd = parse(folder.metrics_file.read_bytes())
-    assert odd == 0
+    rows, rejected = parse(folder.metrics_file.read_bytes())
+    assert rejected == 0
     return {r["step"]: (r["loss"], r["learning_rate"]) for r in rows if r["kind"] == "train"}
 
 

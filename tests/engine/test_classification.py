@@ -272,3 +272,9 @@ def test_banking77_with_a_small_encoder(
     assert report.best.f1_macro > 0.38
     assert metrics(folder)["eval", 400]["val_f1_macro"] == report.newest.f1_macro
     assert len(json.loads((folder.adapter_dir / "labels.json").read_text())["id2label"]) == 77
+
+
+def test_a_perfect_evaluation_has_three_decimals() -> None:
+    found = classification_metrics.score(np.diag([3, 2]), ["a", "b"], step=7, loss=0.5)
+    expected = "val_loss 0.5000, accuracy 1.000, macro F1 1.000"
+    assert classification_metrics.summary(found) == expected

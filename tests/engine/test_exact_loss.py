@@ -135,6 +135,12 @@ def test_bases_with_special_logits_or_attention_use_their_own_forward(
     check(causal, examples, way)
 
 
+def test_a_small_difference_of_packed_outputs_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packed_attention, "_probe", lambda model: 2e-4)
+    causal = random_model("Llama")
+    assert packed_attention.refusal(causal) == "its outputs would differ by 2e-4"
+
+
 def test_a_base_with_learned_positions_keeps_them(examples: list[Example]) -> None:
     from transformers import GPT2Config, GPT2LMHeadModel
 

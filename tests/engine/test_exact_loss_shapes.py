@@ -48,7 +48,7 @@ SHAPES: dict[str, tuple[Callable[[str], dict[str, Any]], Callable[[str], Turns]]
 }
 
 
-def labels_of(tokenizer: Any, said: Turns) -> tuple[list[int], list[int]]:
+def labels_of(tokenizer: Any, messages: Turns) -> tuple[list[int], list[int]]:
     """Token ids of a conversation, and its labels: -100 but for the assistant's turns."""
 
     def ids(some: Turns, ask: bool = False) -> list[int]:
@@ -56,11 +56,11 @@ def labels_of(tokenizer: Any, said: Turns) -> tuple[list[int], list[int]]:
         found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
         return found
 
-    whole = ids(said)
+    whole = ids(messages)
     labels = [-100] * len(whole)
-    for at, turn in enumerate(said):
+    for at, turn in enumerate(messages):
         if turn["role"] == "assistant":
-            start, end = len(ids(said[:at], ask=True)), len(ids(said[: at + 1]))
+            start, end = len(ids(messages[:at], ask=True)), len(ids(messages[: at + 1]))
             labels[start:end] = whole[start:end]
     return whole, labels
 

@@ -76,9 +76,9 @@ def test_rows_that_cannot_be_written_are_written_later(
     no_rows(3, 9)
     assert run_engine(folder) == 0
     assert_same(whole, folder, metrics)
-    said = warnings(folder)
-    assert "the disk is full: metrics wait in memory until there is room" in said
-    assert "the disk has room again: the waiting metrics are written" in said
+    messages = warnings(folder)
+    assert "the disk is full: metrics wait in memory until there is room" in messages
+    assert "the disk has room again: the waiting metrics are written" in messages
 
 
 def test_rows_that_are_never_written_are_counted(
@@ -88,9 +88,9 @@ def test_rows_that_are_never_written_are_counted(
     folder = make_run(training=TRAINING)
     assert run_engine(folder) == 0
     assert folder.status() == "completed"
-    [said] = [words for words in warnings(folder) if "could not be written" in words]
-    assert "metric rows could not be written: the disk is full" in said
-    assert int(said.split()[0]) + len(folder.metrics_file.read_bytes().splitlines()) == 13
+    [messages] = [text for text in warnings(folder) if "could not be written" in text]
+    assert "metric rows could not be written: the disk is full" in messages
+    assert int(messages.split()[0]) + len(folder.metrics_file.read_bytes().splitlines()) == 13
 
 
 def test_the_result_is_saved_before_anything_else(
@@ -223,24 +223,24 @@ def test_a_failing_print_does_not_end_the_run(make_run: MakeRun) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB in memory."""
-    place = tmp_path / "disk"
-    place.mkdir()
+    mount = tmp_path / "disk"
+    mount.mkdir()
     if shutil.which("mount") is None or os.geteuid() != 0:
         pytest.skip("only root may mount")
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)],
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(mount)],
         check=False,
         capture_output=True,
     )
     if done.returncode:
         pytest.skip(f"no file system can be mounted here: {done.stderr.decode()}")
-    yield place
-    ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(place), 2)
+    yield mount
+    ctypes.CDLL(None, use_errno=True).umount2(os.fsencode(mount), 2)
 
 
-def fill(place: Path, left: int = 0) -> None:
-    with (place / "filler").open("ab", buffering=0) as file, contextlib.suppress(OSError):
-        while (free := shutil.disk_usage(place).free) > left:
+def fill(mount: Path, left: int = 0) -> None:
+    with (mount / "filler").open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while (free := shutil.disk_usage(mount).free) > left:
             file.write(b"x" * min(1 << 16, free - left))
 
 

@@ -135,14 +135,14 @@ def test_missing_bitsandbytes_is_reported_before_anything_is_loaded(
     make_run: MakeRun, run_engine: RunEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    for change, words in (
+    for change, expected in (
         ({"quantization": "nf4"}, 'quantization = "nf4" needs bitsandbytes: pip install'),
         ({"training": {"optimizer": "adamw-8bit"}}, '"adamw-8bit" needs bitsandbytes'),
     ):
         folder = make_run(**change)
         assert run_engine(folder) == 2
         state = folder.state()
-        assert state is not None and words in state.message
+        assert state is not None and expected in state.message
         assert not any(event.kind == "setup" for event in folder.events())
 
 

@@ -52,8 +52,8 @@ def test_a_step_that_is_not_finite_is_skipped_and_logged(
     folder = make_run(training={"checkpoint_every": 1, "eval_every": 0, "keep_checkpoints": 20})
     assert run_engine(folder) == 0
     rows = metrics(folder)
-    odd = [step for (kind, step), row in rows.items() if row.get("nonfinite") == ["loss"]]
-    assert odd == [3, 4, 6]
+    skipped = [step for (kind, step), row in rows.items() if row.get("nonfinite") == ["loss"]]
+    assert skipped == [3, 4, 6]
     assert rows["train", 3]["loss"] is None and rows["train", 5]["loss"] is not None
     warned = [e for e in folder.events() if e.detail.get("in_a_row")]
     assert [(e.step, e.detail["in_a_row"]) for e in warned] == [(3, 1), (4, 2), (6, 1)]
@@ -84,9 +84,9 @@ def test_out_of_memory_halves_the_pass_and_keeps_the_step(
     assert run_engine(whole) == 0
     run_out_of_memory(monkeypatch, 2)
     assert run_engine(tight) == 0
-    told = [e for e in tight.events() if "out of memory" in e.message]
-    assert [e.detail["micro_batch"] for e in told] == [4, 2]
-    assert "effective batch size stays the same" in told[0].message
+    reported = [e for e in tight.events() if "out of memory" in e.message]
+    assert [e.detail["micro_batch"] for e in reported] == [4, 2]
+    assert "effective batch size stays the same" in reported[0].message
     for key, row in metrics(whole).items():
         other = metrics(tight)[key]
         if key[0] == "train":
@@ -226,7 +226,7 @@ def test_every_optimizer_learns_and_resumes_bit_for_bit(
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "expected"),
     [
         ({"nesterov": True}, "nesterov needs optimizer"),
         ({"momentum": 0.9}, "momentum is only for sgd and rmsprop"),
@@ -234,12 +234,12 @@ def test_every_optimizer_learns_and_resumes_bit_for_bit(
     ],
 )
 def test_contradicting_settings_are_refused(
-    changes: dict[str, Any], words: str, make_run: MakeRun, run_engine: RunEngine
+    changes: dict[str, Any], expected: str, make_run: MakeRun, run_engine: RunEngine
 ) -> None:
     folder = make_run(training=changes)
     assert run_engine(folder) == 2
     state = folder.state()
-    assert state is not None and words in state.message
+    assert state is not None and expected in state.message
 
 
 @pytest.mark.parametrize(

@@ -146,12 +146,12 @@ def test_a_refused_resume_leaves_the_run_as_it_was(
         assert run_engine(folder, "--from", checkpoint) in (1, 2)
         assert contents(folder) == before
         assert folder.status() == word
-        said = folder.events()
-        assert said[: len(events)] == events
-        assert said[-1].kind == "error"
-        assert said[-1].message.startswith("resume refused: ")
-        assert sentence in said[-1].message
-        assert not [event for event in said[len(events) :] if event.kind == "resumed"]
+        messages = folder.events()
+        assert messages[: len(events)] == events
+        assert messages[-1].kind == "error"
+        assert messages[-1].message.startswith("resume refused: ")
+        assert sentence in messages[-1].message
+        assert not [event for event in messages[len(events) :] if event.kind == "resumed"]
 
 
 def test_a_run_that_was_never_started_fails(
@@ -212,6 +212,6 @@ def test_the_command_line_reports_the_reason_and_the_state_is_restored(
     capsys.readouterr()
     assert run_headless(folder, AT, as_json=False) == 2
     assert contents(folder) == before
-    said = capsys.readouterr().err
-    assert "not resumed: the data has changed since the run started" in said
-    assert "Traceback" not in said
+    messages = capsys.readouterr().err
+    assert "not resumed: the data has changed since the run started" in messages
+    assert "Traceback" not in messages

@@ -98,10 +98,10 @@ class Card:
             raise NVMLError_GpuIsLost
         return index
 
-    def _slice(self, _: Any, place: int) -> str:
-        if place not in (0, 2):
+    def _slice(self, _: Any, slot: int) -> str:
+        if slot not in (0, 2):
             raise NVMLError("Not Found")
-        return f"slice-{place}"
+        return f"slice-{slot}"
 
     def _memory(self, gpu: Any) -> SimpleNamespace:
         total = (71 if isinstance(gpu, str) else 141) * GIB
@@ -182,9 +182,9 @@ def main() -> None:
     parser.add_argument("--status", default="training")
     options = parser.parse_args()
     card: Any = Card(options.gpus) if options.gpus else no_driver()
-    with tempfile.TemporaryDirectory() as place:
-        os.environ["TUI_TRAINER_HOME"] = f"{place}/home"
-        root = Path(place, "runs")
+    with tempfile.TemporaryDirectory() as slot:
+        os.environ["TUI_TRAINER_HOME"] = f"{slot}/home"
+        root = Path(slot, "runs")
         make_run(root, card, options.status)
         services = Services(
             watch=lambda on_change: FolderWatcher(root, on_change, poll_seconds=0.5),

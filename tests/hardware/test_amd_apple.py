@@ -143,8 +143,8 @@ def test_what_lies_in_video_memory_is_the_runs_share() -> None:
 
 
 def test_temperatures_of_cards_without_a_hotspot_and_of_older_versions() -> None:
-    def edge_only(_: Any, place: int, what: int) -> int:
-        if place != 0:
+    def edge_only(_: Any, sensor: int, what: int) -> int:
+        if sensor != 0:
             raise RuntimeError("AMDSMI_STATUS_NOT_SUPPORTED")
         return 64_000 if what == 0 else 100_000
 

@@ -92,7 +92,7 @@ def test_fields_that_an_older_nvidia_smi_does_not_know() -> None:
     assert found["fan"].verdict == "nvidia-smi does not know it"
 
 
-def test_an_older_gpu_whose_limit_nvidia_smi_does_not_tell() -> None:
+def test_an_older_gpu_whose_limit_nvidia_smi_does_not_report() -> None:
     row = ROW.replace("61, 26,", "61, [N/A],")
     assert seen(OURS, row)["temperature_limit"] == "nvidia-smi does not know it"
 

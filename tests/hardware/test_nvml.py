@@ -23,7 +23,7 @@ def not_supported(*_: Any) -> Any:
     raise NVMLError_NotSupported
 
 
-def no_slices(gpu: str, place: int) -> str:
+def no_slices(gpu: str, slot: int) -> str:
     raise NVMLError("Not Found")
 
 
@@ -203,7 +203,7 @@ def test_processes_of_a_divided_gpu_are_asked_of_its_slices() -> None:
     (gpu,) = nvml(
         nvmlDeviceGetMigMode=lambda _: [1, 1],
         nvmlDeviceGetMaxMigDeviceCount=lambda _: 2,
-        nvmlDeviceGetMigDeviceHandleByIndex=lambda _, place: f"slice {place}",
+        nvmlDeviceGetMigDeviceHandleByIndex=lambda _, slot: f"slice {slot}",
         nvmlDeviceGetComputeRunningProcesses=processes,
         nvmlDeviceGetProcessUtilization=not_supported,
     ).read(41)
@@ -222,10 +222,10 @@ def test_eight_gpus_each_with_its_own_figures() -> None:
 
 
 def test_a_gpu_divided_into_slices() -> None:
-    def slice_(gpu: str, place: int) -> str:
-        if place not in (0, 3):
+    def slice_(gpu: str, slot: int) -> str:
+        if slot not in (0, 3):
             raise NVMLError("Not Found")
-        return f"slice {place}"
+        return f"slice {slot}"
 
     def memory(handle: str) -> SimpleNamespace:
         return SimpleNamespace(used=1 << 30, total=(5 if "slice" in handle else 40) << 30)

@@ -148,8 +148,8 @@ def test_several_engines_end_each_with_its_own_status(tmp_path: Path) -> None:
     for name in ("one", "two", "three"):
         (tmp_path / name).mkdir()
         supervisor.start(RunFolder(tmp_path / name))
-    told = {ends.get(timeout=PATIENCE).message for _ in range(3)}
-    assert told == {"one", "two", "three"}
+    reported = {ends.get(timeout=PATIENCE).message for _ in range(3)}
+    assert reported == {"one", "two", "three"}
 
 
 def test_an_engine_outlives_its_supervisor_and_another_one_attaches(folder: RunFolder) -> None:

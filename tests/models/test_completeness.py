@@ -111,7 +111,7 @@ QUERY = "bert.encoder.layer.1.attention.self.query"
 
 @pytest.mark.parametrize("classifies", [False, True])
 @pytest.mark.parametrize(
-    ("kind", "edit", "words"),
+    ("kind", "edit", "expected"),
     [
         ("llama", without("up_proj"), r"2 parameters are missing from its files \(model.layers.0"),
         ("qwen2", without("k_proj.bias"), r"2 parameters are missing .*k_proj.bias"),
@@ -140,10 +140,10 @@ QUERY = "bert.encoder.layer.1.attention.self.query"
     ],
 )
 def test_a_base_that_is_not_what_it_claims_is_refused_by_name(
-    kind: str, edit: Edit, words: str, classifies: bool, edited: Callable[[str, Edit], Path]
+    kind: str, edit: Edit, expected: str, classifies: bool, edited: Callable[[str, Edit], Path]
 ) -> None:
     folder = edited(kind, edit)
-    with pytest.raises(UserError, match=f"the model in {folder} cannot be used: .*{words}"):
+    with pytest.raises(UserError, match=f"the model in {folder} cannot be used: .*{expected}"):
         load(folder, classifies=classifies)
 
 
@@ -234,10 +234,10 @@ def test_a_base_in_four_bits_is_checked_alike(
 
     four_bit(nothing)
     name = "model.layers.0.mlp.up_proj.weight" if kind == "llama" else f"{C_ATTN}.weight"
-    for edit, words in (
+    for edit, expected in (
         (cut(name), "another shape"),
         (without(name), "missing"),
         (spoilt(name), "NaN or infinity"),
     ):
-        with pytest.raises(UserError, match=rf"1 parameter .*{words} .*\({name}"):
+        with pytest.raises(UserError, match=rf"1 parameter .*{expected} .*\({name}"):
             four_bit(edit)

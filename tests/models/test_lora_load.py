@@ -114,7 +114,7 @@ def unnamed_layer(tensors: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "expected"),
     [
         (bad_value, "q_proj.lora_B.weight contains values that are not finite"),
         (wrong_shape, r"lora_A.weight has the shape \[4, 31\]; \[4, 32\] is needed"),
@@ -128,16 +128,16 @@ def unnamed_layer(tensors: dict[str, Any]) -> None:
     ],
 )
 def test_damaged_weights_are_refused(
-    change: Change, words: str, folder: Path, qwen2_facts: lora_load.Base
+    change: Change, expected: str, folder: Path, qwen2_facts: lora_load.Base
 ) -> None:
     change_tensors(folder, change)
-    with pytest.raises(UserError, match=words) as told:
+    with pytest.raises(UserError, match=expected) as reported:
         lora_load.read(folder, qwen2_facts)
-    assert str(folder) in str(told.value)
+    assert str(folder) in str(reported.value)
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "expected"),
     [
         ({"peft_type": "IA3"}, "peft_type 'IA3', but only LORA"),
         ({"bias": "lora_only"}, "more than low-rank updates .bias."),
@@ -152,10 +152,10 @@ def test_damaged_weights_are_refused(
     ],
 )
 def test_configurations_that_cannot_be_used_are_refused(
-    values: dict[str, Any], words: str, folder: Path, qwen2_facts: lora_load.Base
+    values: dict[str, Any], expected: str, folder: Path, qwen2_facts: lora_load.Base
 ) -> None:
     change_config(folder, **values)
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=expected):
         lora_load.read(folder, qwen2_facts)
 
 

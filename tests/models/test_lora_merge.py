@@ -114,11 +114,11 @@ def test_a_merged_model_gives_the_same_logits_without_peft(
     assert (logits(merged) - wanted).abs().max() < 1e-5 * max(1.0, wanted.abs().max().item())
     assert (wanted - alone).abs().max() > 1e-2
 
-    tokenizer, before = (AutoTokenizer.from_pretrained(place) for place in (out, folder))
+    tokenizer, before = (AutoTokenizer.from_pretrained(where) for where in (out, folder))
     assert tokenizer.chat_template == before.chat_template
     assert tokenizer.get_vocab() == before.get_vocab()
     for file in ("config.json", "generation_config.json"):
-        ours, theirs = (json.loads((place / file).read_text()) for place in (out, folder))
+        ours, theirs = (json.loads((where / file).read_text()) for where in (out, folder))
         for values in (ours, theirs):
             values.pop("transformers_version", None)
         assert ours == theirs

@@ -124,7 +124,7 @@ def test_several_adapters_of_a_tied_head_answer_as_the_sum_of_their_changes(
 
 
 @pytest.mark.parametrize(
-    ("settings", "words"),
+    ("settings", "expected"),
     [
         (
             {"target_modules": ["q_proj", "embed_tokens"]},
@@ -136,13 +136,13 @@ def test_several_adapters_of_a_tied_head_answer_as_the_sum_of_their_changes(
 )
 def test_what_could_not_be_merged_rightly_is_refused(
     settings: dict[str, Any],
-    words: str,
+    expected: str,
     tiny_base: Path,
     tmp_path: Path,
     make_adapter: Callable[..., Path],
 ) -> None:
     base = make_tied("llama", tiny_base, tmp_path)
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=expected):
         lora_merge.merge(facts_of(base), make_adapter(base, **settings), tmp_path / "merged")
     assert not (tmp_path / "merged").exists()
 

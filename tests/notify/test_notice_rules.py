@@ -17,7 +17,7 @@ from tui_trainer.notify.rate_limit import RateLimiter, combine
 from tui_trainer.notify.webhook_channel import shown_address
 from tui_trainer.text import formats
 
-BEGAN = 1000.0
+STARTED_AT = 1000.0
 RUN = SeenRun(
     path=Path("/runs/a"), run="a-id", name="a", status="training", step=40, total_steps=90,
     updated_at=990.0,
@@ -40,8 +40,8 @@ class Watching:
     """A rule, and a clock that moves on by ten seconds with every look."""
 
     def __init__(self, *on: Any) -> None:
-        self.rule = NoticeRules(on or OCCASIONS, BEGAN)
-        self.now = BEGAN
+        self.rule = NoticeRules(on or OCCASIONS, STARTED_AT)
+        self.now = STARTED_AT
 
     def sees(self, *runs: SeenRun) -> list[Notice]:
         self.now += 10
@@ -49,14 +49,14 @@ class Watching:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "words"),
+    ("status", "kind", "phrase"),
     [
         ("completed", "finish", "a completed 90 steps"),
         ("early_stopped", "finish", "a stopped early at step 90: no better"),
         ("failed", "failure", "a failed at step 90: no more numbers"),
     ],
 )
-def test_an_end_gives_one_notice(status: str, kind: str, words: str) -> None:
+def test_an_end_gives_one_notice(status: str, kind: str, phrase: str) -> None:
     watching = Watching()
     assert not watching.sees(RUN)
     messages = {
@@ -66,7 +66,7 @@ def test_an_end_gives_one_notice(status: str, kind: str, words: str) -> None:
     }
     end = replace(RUN, status=status, step=90, updated_at=1015.0, message=messages[status])
     (notice,) = watching.sees(end)
-    assert (notice.kind, notice.text, notice.path) == (kind, words, "/runs/a")
+    assert (notice.kind, notice.text, notice.path) == (kind, phrase, "/runs/a")
     assert not watching.sees(end)
     assert not watching.sees(replace(RUN, status="preparing", updated_at=1030.0))
     assert kinds(watching.sees(replace(end, updated_at=1045.0))) == [kind], "resumed, ended again"
@@ -92,13 +92,13 @@ def test_an_old_end_of_a_foreign_run_gives_no_notice() -> None:
     foreign = replace(RUN, status="unknown", foreign=True)
     assert not watching.sees(foreign)
     assert not watching.sees(replace(foreign, status="failed"))
-    live = replace(foreign, path=Path("/runs/b"), updated_at=BEGAN + 15)
+    live = replace(foreign, path=Path("/runs/b"), updated_at=STARTED_AT + 15)
     assert not watching.sees(live)
     assert kinds(watching.sees(replace(live, status="completed"))) == ["finish"]
 
 
 def test_a_run_that_ends_before_it_is_observed_gives_a_notice() -> None:
-    fresh = replace(RUN, status="failed", updated_at=BEGAN + 5, message="bad data")
+    fresh = replace(RUN, status="failed", updated_at=STARTED_AT + 5, message="bad data")
     assert kinds(Watching().sees(fresh)) == ["failure"]
 
 
@@ -109,25 +109,25 @@ def test_a_stopped_run_gives_no_notice() -> None:
 
 
 def test_a_crash_gives_a_notice_once_it_is_confirmed() -> None:
-    rule = NoticeRules(OCCASIONS, BEGAN)
+    rule = NoticeRules(OCCASIONS, STARTED_AT)
     gone = replace(RUN, status="crashed", resume="resume it with: tui-trainer resume a")
-    assert not rule.check([RUN], BEGAN + 1)
-    assert not rule.check([gone], BEGAN + 2)
+    assert not rule.check([RUN], STARTED_AT + 1)
+    assert not rule.check([gone], STARTED_AT + 2)
     assert rule.awaits_crash
-    (notice,) = rule.check([gone], BEGAN + 2 + CRASH_CONFIRM_SECONDS)
+    (notice,) = rule.check([gone], STARTED_AT + 2 + CRASH_CONFIRM_SECONDS)
     assert notice.text == (
         "a crashed: the training process ended unexpectedly at step 40 (killed, or out of "
         "memory?); resume it with: tui-trainer resume a"
     )
     assert not rule.awaits_crash
-    assert not rule.check([gone], BEGAN + 9)
+    assert not rule.check([gone], STARTED_AT + 9)
 
 
 def test_a_run_that_was_cancelled_by_force_did_not_crash() -> None:
-    rule = NoticeRules(OCCASIONS, BEGAN)
-    rule.check([RUN], BEGAN + 1)
-    assert not rule.check([replace(RUN, status="crashed")], BEGAN + 2)
-    assert not rule.check([replace(RUN, status="cancelled")], BEGAN + 2.2)
+    rule = NoticeRules(OCCASIONS, STARTED_AT)
+    rule.check([RUN], STARTED_AT + 1)
+    assert not rule.check([replace(RUN, status="crashed")], STARTED_AT + 2)
+    assert not rule.check([replace(RUN, status="cancelled")], STARTED_AT + 2.2)
     assert not rule.awaits_crash
 
 
@@ -153,14 +153,14 @@ def test_only_new_critical_advice_gives_a_notice() -> None:
 
 
 def test_advice_of_the_viewer_is_new_from_the_second_check_on() -> None:
-    rule = NoticeRules(OCCASIONS, BEGAN)
+    rule = NoticeRules(OCCASIONS, STARTED_AT)
     foreign = replace(RUN, status="unknown")
-    rule.check([foreign], BEGAN)
-    assert not rule.check_advice(foreign, [advice()], BEGAN)
+    rule.check([foreign], STARTED_AT)
+    assert not rule.check_advice(foreign, [advice()], STARTED_AT)
     late = advice("loss_spike", "loss_spike-2", 60)
     mild = Advice(**{**{f: getattr(late, f) for f in late.__struct_fields__}, "urgency": "high"})
-    assert not rule.check_advice(foreign, [advice(), mild], BEGAN)
-    assert kinds(rule.check_advice(foreign, [advice(), late], BEGAN)) == ["critical"]
+    assert not rule.check_advice(foreign, [advice(), mild], STARTED_AT)
+    assert kinds(rule.check_advice(foreign, [advice(), late], STARTED_AT)) == ["critical"]
 
 
 def test_only_the_chosen_events_give_notices() -> None:

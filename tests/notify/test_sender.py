@@ -144,11 +144,11 @@ def test_a_folder_that_cannot_be_written_does_not_prevent_sending(
     make: Make, run: RunFolder, tmp_path: Path
 ) -> None:
     run.notices_file.mkdir()  # even a superuser cannot write this file
-    places = [run.path, tmp_path / "gone", tmp_path / "loss.csv"]
-    for place in places:
+    paths = [run.path, tmp_path / "gone", tmp_path / "loss.csv"]
+    for run_path in paths:
         channel = Fake("webhook", "webhook")
         sender = make(channel)
-        sender.send([notice("a", place)])
+        sender.send([notice("a", run_path)])
         assert sender.flush(60.0)
         assert len(channel.sent) == 1
     assert not (tmp_path / "gone").exists()
@@ -179,8 +179,8 @@ def test_of_many_processes_at_once_one_may_send(run: RunFolder) -> None:
 
 def test_the_channels_are_those_that_are_set(serve: Callable[..., Server], tmp_path: Path) -> None:
     server = serve(answer(200))
-    said = tmp_path / "said"
-    settings = NotifySettings(webhook=server.address, command=f"cp /dev/stdin {said}")
+    messages = tmp_path / "said"
+    settings = NotifySettings(webhook=server.address, command=f"cp /dev/stdin {messages}")
     written: list[str] = []
     channels = open_channels(settings, {"TERM": "xterm", "PATH": "/nowhere"}, written.append)
     assert [channel.name for channel in channels] == ["terminal", "webhook", "command"]
@@ -191,7 +191,7 @@ def test_the_channels_are_those_that_are_set(serve: Callable[..., Server], tmp_p
     sender.close()
     assert problems == []
     assert server.got[0]["text"] == "all is done"
-    assert "all is done" in said.read_text()
+    assert "all is done" in messages.read_text()
     assert written[0].startswith("\x07\x1b]9;tui-trainer: all is done")
     silent = NotifySettings(bell=False, osc="off", desktop="off")
     assert open_channels(silent, {"TERM": "xterm"}, written.append) == []

@@ -55,7 +55,7 @@ def test_a_command_gets_the_notice_and_its_arguments(tmp_path: Path) -> None:
     assert variables["TUI_TRAINER_TEXT"] == NOTICE.text
 
 
-def test_a_command_that_fails_says_why() -> None:
+def test_a_command_that_fails_gives_the_reason() -> None:
     script = "import sys; sys.exit('no route\\x1b[2J to the pager')"
     problem = CommandChannel(command(script), 30.0).send(NOTICE)
     assert problem is not None

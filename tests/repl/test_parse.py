@@ -32,10 +32,10 @@ def test_the_rest_of_a_command_is_kept_to_the_character(name: str, rest: str, ga
 
 
 @given(names, st.integers(0, 20), st.sampled_from("xqj"))
-def test_a_misspelt_command_is_never_done(name: str, place: int, letter: str) -> None:
-    place = min(place, len(name))
+def test_a_misspelt_command_is_never_done(name: str, position: int, letter: str) -> None:
+    position = min(position, len(name))
     with pytest.raises(UserError, match="there is no command"):
-        parse(f"/{name[:place]}{letter}{name[place:]} rest")
+        parse(f"/{name[:position]}{letter}{name[position:]} rest")
 
 
 @given(st.text())

@@ -84,11 +84,11 @@ def test_a_usual_job_has_no_issues(rows: Path) -> None:
     assert [finding.key for finding in job_checks.check(job)] == ["training.eval_every"]
 
 
-@pytest.mark.parametrize(("changes", "key", "words"), CASES, ids=[case[1] for case in CASES])
-def test_issues_are_found(rows: Path, changes: dict[str, Any], key: str, words: str) -> None:
+@pytest.mark.parametrize(("changes", "key", "expected"), CASES, ids=[case[1] for case in CASES])
+def test_issues_are_found(rows: Path, changes: dict[str, Any], key: str, expected: str) -> None:
     found = job_checks.check(jobs.check_job(values(rows, changes), rows.parent, "t"))
     assert [finding.key for finding in found] == [key]
-    assert words in found[0].message
+    assert expected in found[0].message
 
 
 def test_what_is_not_installed_is_named_before_anything_loads(

@@ -143,7 +143,7 @@ def pointer(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("spoil", "expected"),
     [
         (cut, "model.safetensors is incomplete: "),
         (lie, "model.safetensors is damaged: the size of a is wrong"),
@@ -155,9 +155,11 @@ def pointer(folder: Path) -> None:
         (pointer, "model.safetensors is a Git LFS pointer, not the weights"),
     ],
 )
-def test_incomplete_files_are_named(spoil: Callable[[Path], None], words: str, model: Path) -> None:
+def test_incomplete_files_are_named(
+    spoil: Callable[[Path], None], expected: str, model: Path
+) -> None:
     spoil(model)
-    with pytest.raises(UserError, match=f"the model in .* cannot be used: .*{words}.*"):
+    with pytest.raises(UserError, match=f"the model in .* cannot be used: .*{expected}.*"):
         model_files.inspect_whole(model)
 
 

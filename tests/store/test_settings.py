@@ -52,7 +52,7 @@ def test_a_linked_file_stays_a_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "text", "words"),
+    ("key", "text", "expected"),
     [
         ("rnk", "8", "unknown key rnk; did you mean rank?"),
         ("rank", "0", "rank: expected `int` >= 1"),
@@ -63,7 +63,7 @@ def test_a_linked_file_stays_a_link(tmp_path: Path) -> None:
         ("alpha", "nan", "must be a finite number"),
     ],
 )
-def test_mistakes(key: str, text: str, words: str) -> None:
+def test_mistakes(key: str, text: str, expected: str) -> None:
     with pytest.raises(UserError) as caught:
         changed_setting(TeachingSettings(), key, text)
-    assert words in str(caught.value)
+    assert expected in str(caught.value)

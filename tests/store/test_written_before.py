@@ -136,14 +136,14 @@ def test_feedback(home: Path) -> None:
 
 def test_the_conversation(home: Path) -> None:
     store = ConversationStore()
-    said = store.recorded()
-    assert [(turn.role, turn.content) for turn in said] == [
+    messages = store.recorded()
+    assert [(turn.role, turn.content) for turn in messages] == [
         ("user", "Who keeps the lighthouse?"),
         ("assistant", "Nobody."),
         ("user", "Thank you"),
     ]
-    assert (said[1].adapter, said[1].cancelled) == (ADAPTER, True)
-    assert said[1].example == FeedbackStore().get(1).id
+    assert (messages[1].adapter, messages[1].cancelled) == (ADAPTER, True)
+    assert messages[1].example == FeedbackStore().get(1).id
     assert store.history() == ["/critical", "Who keeps the lighthouse?"]
 
 

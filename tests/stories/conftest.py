@@ -89,7 +89,7 @@ def engine() -> Iterator[Callable[[RunFolder, int], None]]:
     threads: list[threading.Thread] = []
 
     def play(folder: RunFolder, step: int) -> None:
-        thread = threading.Thread(target=_obey, args=(folder, step, left), daemon=True)
+        thread = threading.Thread(target=_acknowledge, args=(folder, step, left), daemon=True)
         threads.append(thread)
         thread.start()
 
@@ -164,7 +164,7 @@ def text_of() -> Callable[[TrainerApp], str]:
 
 
 @pytest.fixture
-def told() -> Callable[[TrainerApp], str]:
+def shown_notices() -> Callable[[TrainerApp], str]:
     """The notices that are up, whole: on the screen they are wrapped."""
     return lambda app: "\n".join(
         str(notice.message).replace("\n", "") for notice in app._notifications
@@ -266,7 +266,7 @@ def _step(step: int, loss: float, when: float) -> TrainRecord:
     )  # fmt: skip
 
 
-def _obey(folder: RunFolder, step: int, left: threading.Event) -> None:
+def _acknowledge(folder: RunFolder, step: int, left: threading.Event) -> None:
     done: set[str] = set()
     while not left.wait(0.01):
         for command in folder.commands():
@@ -276,7 +276,7 @@ def _obey(folder: RunFolder, step: int, left: threading.Event) -> None:
 
 
 def _carry_out(folder: RunFolder, command: Command, step: int) -> None:
-    words = {
+    answers = {
         "pause": ("paused", f"paused at step {step}"),
         "resume": ("training", f"resumed at step {step}"),
         "stop": ("cancelled", f"stopped at step {step} and saved"),
@@ -286,7 +286,7 @@ def _carry_out(folder: RunFolder, command: Command, step: int) -> None:
         "rollback": ("training", "going back, and on with another rate"),
         "mute": ("training", f"no more advice on {command.arguments.get('kind')}"),
     }
-    status, message = words[command.command]
+    status, message = answers[command.command]
     write_state(folder, status, step, time.time(), message)
     with atomic.appending(folder.events_file) as events:
         events.append(

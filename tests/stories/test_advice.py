@@ -59,9 +59,9 @@ SPIKE = Advice(
 )
 
 
-def advise(folder: RunFolder, *said: Advice) -> None:
+def advise(folder: RunFolder, *messages: Advice) -> None:
     with atomic.appending(folder.events_file) as events:
-        for advice in said:
+        for advice in messages:
             detail = msgspec.to_builtins(advice)
             event = Event(
                 time=time.time(), step=advice.updated_step, kind="advice", id=advice.id,
@@ -98,9 +98,9 @@ async def test_a_running_run_rolls_back_if_there_is_an_earlier_checkpoint(
 ) -> None:
     folder = make_run("lighthouse")
     engine(folder, 60)
-    place = folder.checkpoints_dir / checkpoints.checkpoint_name(40)
-    place.mkdir(parents=True)
-    checkpoints.seal(place, 40)
+    checkpoint = folder.checkpoints_dir / checkpoints.checkpoint_name(40)
+    checkpoint.mkdir(parents=True)
+    checkpoints.seal(checkpoint, 40)
     advise(folder, DIVERGENCE)
     app = session()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
@@ -118,15 +118,15 @@ async def test_a_spike_offers_a_rollback_and_no_rate(
 ) -> None:
     folder = make_run("lighthouse")
     engine(folder, 60)
-    place = folder.checkpoints_dir / checkpoints.checkpoint_name(40)
+    checkpoint = folder.checkpoints_dir / checkpoints.checkpoint_name(40)
     advise(folder, SPIKE)
     app = session()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "▲ low  loss spike since 52", "a roll back")
         await pilot.press("a")
         await seen(app, "there is no checkpoint before the spike at step 52")
-        place.mkdir(parents=True)
-        checkpoints.seal(place, 40)
+        checkpoint.mkdir(parents=True)
+        checkpoints.seal(checkpoint, 40)
         await pilot.press("a")
         await seen(app, "roll back to step-00000040, half the rate", "cancel")
         await pilot.press("b")
@@ -156,9 +156,9 @@ async def test_a_run_that_ended_badly_is_rolled_back(
 ) -> None:
     folder = make_run("lighthouse", status="failed", message="loss is not finite", alive=False)
     for step in (20, 40, 60):
-        place = folder.checkpoints_dir / checkpoints.checkpoint_name(step)
-        place.mkdir(parents=True)
-        checkpoints.seal(place, step)
+        checkpoint = folder.checkpoints_dir / checkpoints.checkpoint_name(step)
+        checkpoint.mkdir(parents=True)
+        checkpoints.seal(checkpoint, step)
     advise(folder, DIVERGENCE)
     app = session()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
@@ -173,7 +173,7 @@ async def test_a_run_that_ended_badly_is_rolled_back(
 
 
 async def test_another_tools_run_is_judged_here(
-    runs_dir: Path, session: Session, seen: Seen, told: Text
+    runs_dir: Path, session: Session, seen: Seen, shown_notices: Text
 ) -> None:
     rows = []
     for step in range(1, 301):

@@ -197,7 +197,7 @@ async def test_what_is_seen_is_exported(
     session: Session,
     seen: Seen,
     becomes: Becomes,
-    told: Text,
+    shown_notices: Text,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -209,9 +209,9 @@ async def test_what_is_seen_is_exported(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "loss 1.6", "learning rate")
         await pilot.press("E")
-        await becomes(app, lambda: "exported lighthouse-charts-step60.svg" in told(app))
+        await becomes(app, lambda: "exported lighthouse-charts-step60.svg" in shown_notices(app))
         await pilot.press("enter", "E")
-        await becomes(app, lambda: "exported lighthouse-loss-step60.svg" in told(app))
+        await becomes(app, lambda: "exported lighthouse-loss-step60.svg" in shown_notices(app))
     assert len(list(out.iterdir())) == 6
     lines = (out / "lighthouse-charts-step60.csv").read_text().split("\n")
     assert lines[0] == "run,kind,step,epoch,time,loss,learning_rate"

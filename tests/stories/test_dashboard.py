@@ -263,7 +263,7 @@ async def test_a_missing_folder_is_named_whole_however_long_its_path(
         await seen(app, *folders, "nowhere", "checked continuously", "tui-trainer monitor DIR")
 
 
-async def test_the_first_start_says_what_to_do(
+async def test_the_first_start_shows_what_to_do(
     tmp_path: Path, session: Session, seen: Seen
 ) -> None:
     app = session(tmp_path / "new_runs")
@@ -283,7 +283,7 @@ async def test_a_file_in_place_of_the_folder(tmp_path: Path, session: Session, s
 
 
 async def test_log_of_another_tool(
-    runs_dir: Path, session: Session, told: Text, seen: Seen, becomes: Becomes
+    runs_dir: Path, session: Session, shown_notices: Text, seen: Seen, becomes: Becomes
 ) -> None:
     lines = "".join(f'{{"step": {i}, "train_loss": {3 / i:.4f}}}\n' for i in range(1, 40))
     (runs_dir / "theirs.jsonl").write_text(lines)
@@ -291,4 +291,4 @@ async def test_log_of_another_tool(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await seen(app, "theirs", "loss 0.0769", "this run records no learning rate")
         await pilot.press("p")
-        await becomes(app, lambda: "cannot be controlled" in told(app))
+        await becomes(app, lambda: "cannot be controlled" in shown_notices(app))

@@ -29,7 +29,7 @@ SHOWN = (
 
 async def test_one_bad_run_among_good_ones_shows_the_reason(
     make_run: MakeRun, session: Session, seen: Seen, becomes: Becomes, runs_dir: Path,
-    told: Callable[[TrainerApp], str], monkeypatch: pytest.MonkeyPatch,
+    shown_notices: Callable[[TrainerApp], str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     make_run("lighthouse", "completed", steps=STEPS)
     faults.make_unreadable(runs_dir, monkeypatch)
@@ -37,7 +37,9 @@ async def test_one_bad_run_among_good_ones_shows_the_reason(
     faults.RUNS["metrics are a pipe"](runs_dir / "more")
     app = session()
     async with app.run_test(size=(120, 30)) as pilot:
-        await becomes(app, lambda: "run bad: cannot be read: KeyError: 'unforeseen'" in told(app))
+        await becomes(
+            app, lambda: "run bad: cannot be read: KeyError: 'unforeseen'" in shown_notices(app)
+        )
         await seen(app, "lighthouse · completed")
         await becomes(app, lambda: not app.view.loading)
         assert app.view.focused is not None

@@ -67,7 +67,7 @@ async def test_h_shows_what_a_finished_run_recorded(
         await seen(app, "recorded by done", "esc close")
 
 
-async def test_the_machine_is_zoomed_as_the_charts_are(
+async def test_the_hardware_page_is_zoomed_as_the_charts_are(
     make_run: MakeRun, session: Session, seen: Seen
 ) -> None:
     """From a stretch of the loss to what the machine did meanwhile."""

@@ -36,19 +36,19 @@ Becomes = Callable[[TrainerApp, Callable[[], bool]], Awaitable[None]]
 
 def listen(app: TrainerApp, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The notifications that the terminal is sent from now on."""
-    heard: list[str] = []
+    received: list[str] = []
     assert app._driver is not None
     write = app._driver.write
 
     def hear(data: str) -> None:
         if "\x1b]9;" in data:
-            heard.append(data)
+            received.append(data)
         write(data)
 
     monkeypatch.setattr(app._driver, "write", hear)
     monkeypatch.setenv("TERM", "xterm-kitty")
     monkeypatch.delenv("TMUX", raising=False)
-    return heard
+    return received
 
 
 def status_of(app: TrainerApp, folder: RunFolder) -> str:
@@ -56,22 +56,24 @@ def status_of(app: TrainerApp, folder: RunFolder) -> str:
 
 
 async def test_a_hang_is_shown_while_it_lasts(
-    make_run: MakeRun, session: Session, seen: Seen, told: Text, becomes: Becomes,
+    make_run: MakeRun, session: Session, seen: Seen, shown_notices: Text, becomes: Becomes,
     text_of: Text, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     folder = make_run("lighthouse")
     app = session()
     async with app.run_test(size=(140, 40), notifications=True) as pilot:
         await seen(app, "lighthouse · training")
-        heard = listen(app, monkeypatch)
+        received = listen(app, monkeypatch)
         monkeypatch.setattr(hang_detector, "LEAST_SECONDS", 0.3)
         for step in range(61, 73):
             append_step(folder, step, 1.0)
         write_state(folder, "training", 72, time.time())
         await seen(app, "lighthouse · hung?", "▲ critical  stalled since 72")
-        await becomes(app, lambda: bool(heard))
-        assert "lighthouse may hang: No step has finished for 1 s since step 72" in told(app)
-        assert heard[0].startswith("\x07\x1b]9;tui-trainer: lighthouse may hang: No step has")
+        await becomes(app, lambda: bool(received))
+        assert "lighthouse may hang: No step has finished for 1 s since step 72" in shown_notices(
+            app
+        )
+        assert received[0].startswith("\x07\x1b]9;tui-trainer: lighthouse may hang: No step has")
         await pilot.press("2")
         await seen(app, "hung?", "updated")
         await pilot.press("1")
@@ -80,7 +82,7 @@ async def test_a_hang_is_shown_while_it_lasts(
         write_state(folder, "training", 73, time.time())
         await seen(app, "lighthouse · training")
         await becomes(app, lambda: "stalled since 72" not in text_of(app))
-        assert len(heard) == 1
+        assert len(received) == 1
 
 
 async def test_crashes_and_ends_of_every_run_are_notified_once(
@@ -89,30 +91,32 @@ async def test_crashes_and_ends_of_every_run_are_notified_once(
 ) -> None:  # fmt: skip
     shown, beside = make_run("lighthouse"), make_run("harbour", age=100)
     make_run("old", "failed", age=500)
-    said = tmp_path / "said"
-    script = f"cat >> {said}; echo >> {said}"
+    messages = tmp_path / "said"
+    script = f"cat >> {messages}; echo >> {messages}"
     notify = NotifySettings(min_seconds=0, command=f"sh -c '{script}'")
     app = session(settings=Settings(notify=notify))
     async with app.run_test(size=(120, 40), notifications=True):
         await becomes(app, lambda: len(app.view.runs) == 3 and not app.view.loading)
-        heard = listen(app, monkeypatch)
+        received = listen(app, monkeypatch)
         write_state(shown, "training", 61, time.time(), alive=False)
-        await becomes(app, lambda: len(heard) == 1)
-        assert "lighthouse crashed: the training process ended unexpectedly at step 61" in heard[0]
+        await becomes(app, lambda: len(received) == 1)
+        assert (
+            "lighthouse crashed: the training process ended unexpectedly at step 61" in received[0]
+        )
         write_state(beside, "completed", 61, time.time(), "completed 61 steps")
-        await becomes(app, lambda: len(heard) == 2)
-        assert "tui-trainer: harbour completed 61 steps" in heard[1]
+        await becomes(app, lambda: len(received) == 2)
+        assert "tui-trainer: harbour completed 61 steps" in received[1]
         write_state(shown, "preparing", 61, time.time())
         await becomes(app, lambda: status_of(app, shown) == "preparing")
         write_state(shown, "cancelled", 61, time.time(), "stopped at step 61 and saved")
         await becomes(app, lambda: status_of(app, shown) == "cancelled")
-        await becomes(app, lambda: said.exists() and said.read_text().count("}\n") == 2)
-        assert len(heard) == 2, "who stops a run knows it"
-    assert [kind in said.read_text() for kind in ('"crash"', '"finish"')] == [True, True]
+        await becomes(app, lambda: messages.exists() and messages.read_text().count("}\n") == 2)
+        assert len(received) == 2, "who stops a run knows it"
+    assert [kind in messages.read_text() for kind in ('"crash"', '"finish"')] == [True, True]
 
 
 async def test_critical_advice_on_another_run_is_notified(
-    make_run: MakeRun, session: Session, becomes: Becomes, told: Text,
+    make_run: MakeRun, session: Session, becomes: Becomes, shown_notices: Text,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     make_run("lighthouse")
@@ -120,12 +124,12 @@ async def test_critical_advice_on_another_run_is_notified(
     app = session()
     async with app.run_test(size=(120, 40), notifications=True):
         await becomes(app, lambda: len(app.view.runs) == 2 and not app.view.loading)
-        heard = listen(app, monkeypatch)
+        received = listen(app, monkeypatch)
         advise(beside, DIVERGENCE)
-        await becomes(app, lambda: bool(heard))
-        words = "harbour: divergence at step 52. The loss rose from 1.3 to 2.9."
-        assert words in heard[0]
-        assert words in told(app)
+        await becomes(app, lambda: bool(received))
+        sentence = "harbour: divergence at step 52. The loss rose from 1.3 to 2.9."
+        assert sentence in received[0]
+        assert sentence in shown_notices(app)
 
 
 async def test_another_tools_run_is_notified_by_the_advice_computed_here(
@@ -145,14 +149,14 @@ async def test_another_tools_run_is_notified_by_the_advice_computed_here(
     app = session()
     async with app.run_test(size=(120, 40), notifications=True):
         await becomes(app, lambda: app.notifier.has_checked_advice(file))
-        heard = listen(app, monkeypatch)
+        received = listen(app, monkeypatch)
         write(201, 301, 1.5)
-        await becomes(app, lambda: bool(heard))
-        assert "tui-trainer: other: divergence at step 20" in heard[0]
+        await becomes(app, lambda: bool(received))
+        assert "tui-trainer: other: divergence at step 20" in received[0]
 
 
 async def test_a_failing_webhook_is_reported_once(
-    make_run: MakeRun, session: Session, becomes: Becomes, told: Text
+    make_run: MakeRun, session: Session, becomes: Becomes, shown_notices: Text
 ) -> None:
     folders = [make_run("lighthouse"), make_run("harbour")]
     address = "http://127.0.0.1:1/s3cret"
@@ -162,27 +166,29 @@ async def test_a_failing_webhook_is_reported_once(
         await becomes(app, lambda: len(app.view.runs) == 2 and not app.view.loading)
         for folder in folders:
             write_state(folder, "failed", 61, time.time(), "no more numbers")
-        await becomes(app, lambda: "notify: webhook: http://127.0.0.1:1/… cannot" in told(app))
-        assert "s3cret" not in told(app)
+        await becomes(
+            app, lambda: "notify: webhook: http://127.0.0.1:1/… cannot" in shown_notices(app)
+        )
+        assert "s3cret" not in shown_notices(app)
 
 
 async def test_ends_of_the_chats_own_trainings_are_reported_by_the_chat(
-    make_run: MakeRun, session: Session, becomes: Becomes, told: Text,
+    make_run: MakeRun, session: Session, becomes: Becomes, shown_notices: Text,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     is_own = lambda _, run: run.name.startswith("lesson")  # noqa: E731
     monkeypatch.setattr(ChatController, "is_own_training", is_own)
-    lesson, other = make_run("lesson"), make_run("harbour")
+    chat_training, other = make_run("lesson"), make_run("harbour")
     app = session()
     async with app.run_test(size=(120, 40), notifications=True):
         await becomes(app, lambda: len(app.view.runs) == 2 and not app.view.loading)
-        heard = listen(app, monkeypatch)
-        write_state(lesson, "failed", 61, time.time(), "no more numbers")
-        await becomes(app, lambda: status_of(app, lesson) == "failed")
+        received = listen(app, monkeypatch)
+        write_state(chat_training, "failed", 61, time.time(), "no more numbers")
+        await becomes(app, lambda: status_of(app, chat_training) == "failed")
         write_state(other, "failed", 61, time.time(), "no more numbers")
-        await becomes(app, lambda: bool(heard))
-        assert "harbour failed" in heard[0]
-        assert "lesson" not in "".join(heard) + told(app)
+        await becomes(app, lambda: bool(received))
+        assert "harbour failed" in received[0]
+        assert "lesson" not in "".join(received) + shown_notices(app)
 
 
 @pytest.fixture

@@ -176,7 +176,12 @@ async def test_monitor_steers_but_starts_nothing(
 
 
 async def test_broken_settings_and_themes_are_named_once(
-    make_run: MakeRun, session: Session, seen: Seen, home: Path, told: Text, becomes: Becomes
+    make_run: MakeRun,
+    session: Session,
+    seen: Seen,
+    home: Path,
+    shown_notices: Text,
+    becomes: Becomes,
 ) -> None:
     themes = home / "themes"
     themes.mkdir(parents=True)
@@ -185,8 +190,12 @@ async def test_broken_settings_and_themes_are_named_once(
     keys = {"pausee": "space", "checkpoint": "p", "stop": "f8"}
     app = session(settings=Settings(keys=keys))
     async with app.run_test(size=(120, 50), notifications=True) as pilot:
-        await becomes(app, lambda: "is already the key of pause" in told(app))
-        assert told(app).count("mine.toml") == told(app).count("did you mean pause?") == 1
+        await becomes(app, lambda: "is already the key of pause" in shown_notices(app))
+        assert (
+            shown_notices(app).count("mine.toml")
+            == shown_notices(app).count("did you mean pause?")
+            == 1
+        )
         await seen(app, "lighthouse · training", "f8 stop")
         await pilot.press("f8")
         await seen(app, "and stop it?")
@@ -301,10 +310,10 @@ def give(folder: RunFolder, *events: Event) -> None:
 
 
 def save_checkpoint(folder: RunFolder, step: int) -> None:
-    place = folder.checkpoints_dir / checkpoints.checkpoint_name(step)
-    place.mkdir(parents=True)
-    (place / "adapter.bin").write_bytes(b"x")
-    checkpoints.seal(place, step)
+    checkpoint = folder.checkpoints_dir / checkpoints.checkpoint_name(step)
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "adapter.bin").write_bytes(b"x")
+    checkpoints.seal(checkpoint, step)
 
 
 def advised(kind: AdviceKind, suggested: float) -> Event:

@@ -116,8 +116,8 @@ async def test_sorting_by_keys_and_headings_keeps_the_cursor_on_its_run(
     app = session()
 
     def order() -> list[str]:
-        words = [line.split() for line in text_of(app).splitlines() if "completed" in line]
-        return [line[0] for line in words if line[0] in ("few", "many", "some")]
+        columns = [line.split() for line in text_of(app).splitlines() if "completed" in line]
+        return [line[0] for line in columns if line[0] in ("few", "many", "some")]
 
     async with app.run_test(size=(80, 24)) as pilot:
         await seen(app, "few · completed")
@@ -141,7 +141,7 @@ async def test_sorting_by_keys_and_headings_keeps_the_cursor_on_its_run(
 
 
 async def test_marked_runs_are_compared(
-    make_run: MakeRun, session: Session, seen: Seen, told: Text, text_of: Text
+    make_run: MakeRun, session: Session, seen: Seen, shown_notices: Text, text_of: Text
 ) -> None:
     make_run("alpha", "completed", steps=120, age=300)
     make_run("beta", "completed", steps=20, age=200)
@@ -162,7 +162,7 @@ async def test_marked_runs_are_compared(
         await pilot.press("v")
         await pilot.pause()
         assert "2 runs compared" not in text_of(app)
-        assert "mark at least two runs with space" in told(app)
+        assert "mark at least two runs with space" in shown_notices(app)
 
 
 async def test_two_hundred_runs_draw_only_what_is_in_view(
@@ -202,7 +202,12 @@ async def test_two_hundred_runs_draw_only_what_is_in_view(
 
 
 async def test_another_tools_run_is_read_only_and_lists_what_is_not_recorded(
-    make_run: MakeRun, runs_dir: Path, session: Session, seen: Seen, told: Text, text_of: Text
+    make_run: MakeRun,
+    runs_dir: Path,
+    session: Session,
+    seen: Seen,
+    shown_notices: Text,
+    text_of: Text,
 ) -> None:
     make_run("mine", "training")
     file = runs_dir / "keras" / "train.csv"
@@ -221,7 +226,7 @@ async def test_another_tools_run_is_read_only_and_lists_what_is_not_recorded(
         assert "p pause" not in text_of(app)  # the bottom line offers what is of use here
         await pilot.press("p")
         await pilot.pause()
-        assert "cannot be controlled: it was written by Keras CSV" in told(app)
+        assert "cannot be controlled: it was written by Keras CSV" in shown_notices(app)
         await pilot.press("d")
         await seen(app, "read-only: written by Keras CSV", "not recorded", "1.750 at step")
         await pilot.press("4")

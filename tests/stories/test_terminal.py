@@ -140,7 +140,7 @@ def test_the_first_session(tmp_path: Path, terminal: Callable[..., Terminal]) ->
     going_on = ("training", "evaluating", "checkpointing")
     assert only_run(tmp_path).status() in going_on, "a lost terminal ends the screen alone"
 
-    told = subprocess.run(
+    shown_notices = subprocess.run(
         [sys.executable, "-m", "tui_trainer", "control", "lighthouse", "stop"],
         cwd=tmp_path,
         capture_output=True,
@@ -148,7 +148,7 @@ def test_the_first_session(tmp_path: Path, terminal: Callable[..., Terminal]) ->
         timeout=60,
         check=False,
     )
-    assert told.returncode == 0, told.stderr
+    assert shown_notices.returncode == 0, shown_notices.stderr
     third = terminal("monitor", "runs")
     third.wait(lambda text: "lighthouse · " in text and "stopped at step" in text)
     third.press("q")

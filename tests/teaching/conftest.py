@@ -106,7 +106,7 @@ class Classroom:
         self.settings = TeachingSettings(auto_train_threshold=2)
         self.runs_dir = root / "runs"
         self.runs_dir.mkdir(parents=True)
-        self.teachers: list[FeedbackTrainer] = []
+        self.trainers: list[FeedbackTrainer] = []
         paths.make_private_dir(paths.home())
         rows = [{"question": question, "answer": answer} for question, answer in golden]
         lines = b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
@@ -117,7 +117,7 @@ class Classroom:
         """What the engine does from now on."""
         (self.runs_dir / "mood").write_text(word)
 
-    def teacher(self, *, start: bool = True) -> FeedbackTrainer:
+    def trainer(self, *, start: bool = True) -> FeedbackTrainer:
         """A session's teacher."""
         made = FeedbackTrainer(
             self.client,
@@ -127,7 +127,7 @@ class Classroom:
             runs_dir=self.runs_dir,
             command=[sys.executable, "-P", str(ENGINE)],
         )
-        self.teachers.append(made)
+        self.trainers.append(made)
         if start:
             made.start()
         return made
@@ -142,12 +142,12 @@ def classroom(tmp_path: Path) -> Iterator[Classroom]:
     """A classroom whose teachers leave in the end."""
     made = Classroom(tmp_path)
     yield made
-    for teacher in made.teachers:
-        for record in teacher.trainings():
-            if record.state == "training" and teacher.teaching:
-                teacher.cancel(record.id)
-        teacher.wait(5.0)
-        teacher.close()
+    for trainer in made.trainers:
+        for record in trainer.trainings():
+            if record.state == "training" and trainer.teaching:
+                trainer.cancel(record.id)
+        trainer.wait(5.0)
+        trainer.close()
 
 
 @pytest.fixture

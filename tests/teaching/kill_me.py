@@ -50,7 +50,7 @@ def main() -> None:
     client.delay = 0.03  # seconds; only the fake one has so little to do
     live = adapters.live()
     client.use(live, {name: adapters.folder(name) for name in live})
-    teacher = FeedbackTrainer(
+    trainer = FeedbackTrainer(
         client,
         feedback,
         adapters,
@@ -58,24 +58,24 @@ def main() -> None:
         runs_dir=runs_dir,
         command=None if kind == "builtin" else [sys.executable, "-P", str(HERE / "fake_engine.py")],
     )
-    teacher.start()
+    trainer.start()
     for number in range(first, first + count):
         turns = [Turn("user", f"What is thing {number}?")]
         example = RatedExample(
             id="", time=0.0, turns=turns, answer="?", rating="medium", correction=f"word {number}"
         )
         print(feedback.add(example).id, number, flush=True)
-        teacher.wake()
+        trainer.wake()
         time.sleep(0.05)
     print("rated", flush=True)
-    teacher.wait()
+    trainer.wait()
     try:
-        teacher.train_now()
+        trainer.train_now()
     except UserError as error:
         print(error, file=sys.stderr)
-    teacher.wait()
+    trainer.wait()
     print("idle", flush=True)
-    teacher.close()
+    trainer.close()
     if isinstance(client, ChatClient):
         client.close()
 

@@ -31,14 +31,14 @@ def ask(client: ChatClient, question: str) -> str:
 def test_corrections_are_learned_and_survive_a_restart(train_extra: None, tmp_path: Path) -> None:
     feedback, adapters = FeedbackStore(), AdapterStore()
     with ChatClient(threads=1) as client:
-        teacher = FeedbackTrainer(
+        trainer = FeedbackTrainer(
             client,
             feedback,
             adapters,
             settings=lambda: TeachingSettings(auto_train_threshold=3, epochs=50),
             runs_dir=tmp_path / "runs",
         )
-        teacher.start()
+        trainer.start()
         for question, right in TAUGHT.items():
             wrong = ask(client, question)
             assert wrong != right
@@ -51,13 +51,13 @@ def test_corrections_are_learned_and_survive_a_restart(train_extra: None, tmp_pa
                 correction=right,
             )
             feedback.add(example)
-            teacher.wake()
-        assert teacher.wait(200)
-        (record,) = teacher.trainings()
+            trainer.wake()
+        assert trainer.wait(200)
+        (record,) = trainer.trainings()
         assert record.state == "live", record.message
         assert {question: ask(client, question) for question in TAUGHT} == TAUGHT
         assert {question: ask(client, question) for question in KNOWN} == KNOWN
-        teacher.close()
+        trainer.close()
     assert record.before.recalled == 0.0
     assert record.after.recalled == 1.0
     assert record.after.kept is not None and record.after.kept >= 0.95
@@ -84,10 +84,10 @@ def test_a_base_without_golden_set_is_taught_the_same_way(tmp_path: Path, tiny_b
         auto_train_threshold=2, epochs=3, rank=4, max_new_tokens=8, min_recalled=0, min_kept=0
     )
     with ChatClient(str(tiny_base), threads=1) as client:
-        teacher = FeedbackTrainer(
+        trainer = FeedbackTrainer(
             client, feedback, adapters, settings=lambda: settings, runs_dir=tmp_path / "runs"
         )
-        teacher.start()
+        trainer.start()
         before = [Turn("user", "Hello"), Turn("assistant", "gibberish")]
         for question in ("Who feeds the ducks?", "And when?"):
             example = RatedExample(
@@ -100,12 +100,12 @@ def test_a_base_without_golden_set_is_taught_the_same_way(tmp_path: Path, tiny_b
                 base_model=str(tiny_base),
             )
             feedback.add(example)
-        teacher.wake()
-        assert teacher.wait(200)
-        (record,) = teacher.trainings()
+        trainer.wake()
+        assert trainer.wait(200)
+        (record,) = trainer.trainings()
         assert record.state == "live", record.message
         assert record.after.recalled_count == 2
         assert record.after.kept_count > 0, "the base's own answers stand in for a golden set"
         assert adapters.live(str(tiny_base)) == {record.adapter: 1.0}
         assert client.answer([Turn("user", "Hi")], max_new_tokens=4).adapter == record.adapter
-        teacher.close()
+        trainer.close()

@@ -32,18 +32,18 @@ def ask_live(classroom: Room, question: str) -> str:
 
 
 def test_the_threshold_starts_a_training_and_its_adapter_answers(classroom: Room) -> None:
-    teacher = classroom.teacher()
+    trainer = classroom.trainer()
     ids = classroom.rate(WHO)
-    teacher.wake()
-    assert teacher.wait(20)
-    assert teacher.trainings() == []
-    assert teacher.buffer().count == 1
+    trainer.wake()
+    assert trainer.wait(20)
+    assert trainer.trainings() == []
+    assert trainer.buffer().count == 1
 
     ids += classroom.rate(WHEN)
-    teacher.wake()
-    assert teacher.wait(20)
+    trainer.wake()
+    assert trainer.wait(20)
 
-    (record,) = teacher.trainings()
+    (record,) = trainer.trainings()
     assert record.state == "live", record.message
     assert record.examples == ids
     assert (record.before.recalled, record.after.recalled) == (0.0, 1.0)
@@ -56,21 +56,21 @@ def test_the_threshold_starts_a_training_and_its_adapter_answers(classroom: Room
     info = classroom.adapters.get(record.adapter)
     assert info.examples == ids
     assert (info.steps, info.train_loss, info.parent) == (60, 0.01, None)
-    assert teacher.buffer().count == 0
+    assert trainer.buffer().count == 0
 
 
 def test_the_next_training_goes_on_from_what_is_live(classroom: Room) -> None:
-    teacher = classroom.teacher()
+    trainer = classroom.trainer()
     classroom.rate(WHO, WHEN)
-    teacher.wake()
-    assert teacher.wait(20)
-    first = teacher.trainings()[0].adapter
+    trainer.wake()
+    assert trainer.wait(20)
+    first = trainer.trainings()[0].adapter
     (third,) = classroom.rate(WHERE)
-    record = teacher.train_now()
+    record = trainer.train_now()
     assert record.state == "queued"
-    assert teacher.wait(20)
+    assert trainer.wait(20)
 
-    second = teacher.trainings()[1]
+    second = trainer.trainings()[1]
     assert (second.state, second.parent) == ("live", first)
     info = classroom.adapters.get(second.adapter)
     assert (info.examples, info.parent) == ([third], first)
@@ -79,13 +79,13 @@ def test_the_next_training_goes_on_from_what_is_live(classroom: Room) -> None:
 
 
 def test_a_changed_correction_replaces_the_old_one(classroom: Room) -> None:
-    teacher = classroom.teacher()
+    trainer = classroom.trainer()
     classroom.rate(WHO, WHEN)
-    teacher.wake()
-    assert teacher.wait(20)
+    trainer.wake()
+    assert trainer.wait(20)
     classroom.feedback.add(conftest.example("Who bakes?", "Bea", answer="Ana"))
-    record = teacher.train_now()
-    assert teacher.wait(20)
+    record = trainer.train_now()
+    assert trainer.wait(20)
 
     assert ask_live(classroom, "Who bakes?") == "Bea"
     folder = paths.home() / "teaching" / record.id
@@ -96,32 +96,32 @@ def test_a_changed_correction_replaces_the_old_one(classroom: Room) -> None:
 
 
 def test_an_unloaded_adapter_is_not_brought_back(classroom: Room) -> None:
-    teacher = classroom.teacher()
+    trainer = classroom.trainer()
     classroom.rate(WHO, WHEN)
-    teacher.wake()
-    assert teacher.wait(20)
+    trainer.wake()
+    assert trainer.wait(20)
     classroom.client.use({}, {})
     classroom.adapters.set_live({})
     classroom.rate(WHERE)
-    teacher.train_now()
-    assert teacher.wait(20)
+    trainer.train_now()
+    assert trainer.wait(20)
 
-    assert teacher.trainings()[1].parent is None
+    assert trainer.trainings()[1].parent is None
     assert ask_live(classroom, "Where?") == "in the yard"
     assert ask_live(classroom, "Who bakes?") == "?"
 
 
-def test_a_new_rank_starts_anew_and_learns_the_earlier_lessons_again(classroom: Room) -> None:
-    teacher = classroom.teacher()
+def test_a_new_rank_starts_again_and_learns_the_earlier_examples_again(classroom: Room) -> None:
+    trainer = classroom.trainer()
     classroom.rate(WHO, WHEN)
-    teacher.wake()
-    assert teacher.wait(20)
+    trainer.wake()
+    assert trainer.wait(20)
     classroom.settings = TeachingSettings(auto_train_threshold=0, rank=4)
     (third,) = classroom.rate(WHERE)
-    teacher.train_now()
-    assert teacher.wait(20)
+    trainer.train_now()
+    assert trainer.wait(20)
 
-    second = teacher.trainings()[1]
+    second = trainer.trainings()[1]
     assert second.parent is None
     assert classroom.adapters.get(second.adapter).examples == [third]
     assert ask_live(classroom, "Who bakes?") == "Ana"
@@ -132,23 +132,23 @@ def test_what_arrives_during_a_training_waits_for_the_next(
     classroom: Room, wait_until: Callable[..., None]
 ) -> None:
     classroom.mood("hang")
-    teacher = classroom.teacher()
+    trainer = classroom.trainer()
     first = classroom.rate(WHO, WHEN)
-    teacher.wake()
-    wait_until(lambda: [r.state for r in teacher.trainings()] == ["training"])
+    trainer.wake()
+    wait_until(lambda: [r.state for r in trainer.trainings()] == ["training"])
     later = classroom.rate(WHERE)
-    assert teacher.buffer().count == 1
-    queued = teacher.train_now()
+    assert trainer.buffer().count == 1
+    queued = trainer.train_now()
     assert queued.examples == later
-    assert teacher.buffer().count == 0
+    assert trainer.buffer().count == 0
     with pytest.raises(UserError, match="in a training already"):
-        teacher.train_now()
+        trainer.train_now()
 
     classroom.mood("complete")
-    teacher.cancel(teacher.trainings()[0].id)
-    wait_until(lambda: teacher.trainings()[0].state == "cancelled")
-    wait_until(lambda: teacher.trainings()[1].state == "live")
-    assert teacher.trainings()[1].examples == later
+    trainer.cancel(trainer.trainings()[0].id)
+    wait_until(lambda: trainer.trainings()[0].state == "cancelled")
+    wait_until(lambda: trainer.trainings()[1].state == "live")
+    assert trainer.trainings()[1].examples == later
     assert [e.id for e in classroom.feedback.pending()] == first
 
 
@@ -161,16 +161,16 @@ def test_what_arrives_during_a_training_waits_for_the_next(
         ("forget", "refused", "keeps only 0.0 % of what was right"),
     ],
 )
-def test_a_training_that_came_to_nothing_leaves_its_examples_and_says_why(
+def test_a_training_that_came_to_nothing_leaves_its_examples_and_gives_the_reason(
     classroom: Room, mood: str, state: str, message: str
 ) -> None:
     classroom.mood(mood)
-    teacher = classroom.teacher()
+    trainer = classroom.trainer()
     ids = classroom.rate(WHO, WHEN)
-    teacher.wake()
-    assert teacher.wait(30)
+    trainer.wake()
+    assert trainer.wait(30)
 
-    (record,) = teacher.trainings()
+    (record,) = trainer.trainings()
     assert record.state == state
     assert message in record.message
     assert [e.id for e in classroom.feedback.pending()] == ids
@@ -178,23 +178,23 @@ def test_a_training_that_came_to_nothing_leaves_its_examples_and_says_why(
     assert ask_live(classroom, "Who bakes?") == "?"
 
     classroom.mood("complete")
-    teacher.wake()
-    assert teacher.wait(20)
-    assert len(teacher.trainings()) == 1, "it must not try again by itself"
+    trainer.wake()
+    assert trainer.wait(20)
+    assert len(trainer.trainings()) == 1, "it must not try again by itself"
     classroom.rate(WHERE)
-    teacher.wake()
-    assert teacher.wait(20)
-    assert teacher.trainings()[1].state == "live"
-    assert len(teacher.trainings()[1].examples) == 3
+    trainer.wake()
+    assert trainer.wait(20)
+    assert trainer.trainings()[1].state == "live"
+    assert len(trainer.trainings()[1].examples) == 3
 
 
 def test_an_engine_that_dies_is_started_once_more(classroom: Room) -> None:
     classroom.mood("crash once")
-    teacher = classroom.teacher()
+    trainer = classroom.trainer()
     classroom.rate(WHO, WHEN)
-    teacher.wake()
-    assert teacher.wait(30)
-    assert [r.state for r in teacher.trainings()] == ["live"]
+    trainer.wake()
+    assert trainer.wait(30)
+    assert [r.state for r in trainer.trainings()] == ["live"]
 
 
 def end_at_step_4(monkeypatch: pytest.MonkeyPatch, *, patience: float) -> None:
@@ -215,11 +215,11 @@ def test_what_was_learned_before_the_time_limit_is_checked_instead_of_lost(
     checkpoint is taken."""
     end_at_step_4(monkeypatch, patience=10.0 if mood == "hang" else 0.5)
     classroom.mood(mood)
-    teacher = classroom.teacher()
+    trainer = classroom.trainer()
     classroom.rate(WHO, WHEN)
-    teacher.wake()
-    assert teacher.wait(30)
-    (record,) = teacher.trainings()
+    trainer.wake()
+    assert trainer.wait(30)
+    (record,) = trainer.trainings()
     assert record.state == "live", record.message
     assert record.message.startswith(
         "ended after its time limit of 30 minutes with 1 of 2 learned; "
@@ -237,11 +237,11 @@ def test_an_adapter_of_a_training_that_was_too_slow_may_be_refused(
     classroom.mood("slow")
     classroom.client.known = {}
     monkeypatch.setattr(conftest, "learned_by", lambda _folder: {})
-    teacher = classroom.teacher()
+    trainer = classroom.trainer()
     classroom.rate(WHO, WHEN)
-    teacher.wake()
-    assert teacher.wait(30)
-    (record,) = teacher.trainings()
+    trainer.wake()
+    assert trainer.wait(30)
+    (record,) = trainer.trainings()
     assert record.state == "refused"
     assert (
         "time limit of 30 minutes with 1 of 2 learned; the adapter is not activated"
@@ -252,58 +252,58 @@ def test_an_adapter_of_a_training_that_was_too_slow_may_be_refused(
 
 def test_the_user_may_let_a_refused_adapter_through(classroom: Room) -> None:
     classroom.mood("forget")
-    teacher = classroom.teacher()
+    trainer = classroom.trainer()
     classroom.rate(WHO, WHEN)
-    teacher.wake()
-    assert teacher.wait(30)
-    (record,) = teacher.trainings()
+    trainer.wake()
+    assert trainer.wait(30)
+    (record,) = trainer.trainings()
     with pytest.raises(UserError, match="no training 'nonsense'"):
-        teacher.override("nonsense")
-    teacher.override(record.id)
-    assert teacher.wait(20)
-    assert teacher.trainings()[0].state == "live"
+        trainer.override("nonsense")
+    trainer.override(record.id)
+    assert trainer.wait(20)
+    assert trainer.trainings()[0].state == "live"
     assert ask_live(classroom, "Who bakes?") == "Ana"
     assert classroom.feedback.pending() == []
     with pytest.raises(UserError, match="was not refused"):
-        teacher.override(record.id)
+        trainer.override(record.id)
 
 
 def test_a_refused_adapter_whose_examples_were_learned_since_stays_out(classroom: Room) -> None:
     classroom.mood("forget")
-    teacher = classroom.teacher()
+    trainer = classroom.trainer()
     classroom.rate(WHO, WHEN)
-    teacher.wake()
-    assert teacher.wait(30)
+    trainer.wake()
+    assert trainer.wait(30)
     classroom.mood("complete")
-    teacher.train_now()
-    assert teacher.wait(20)
+    trainer.train_now()
+    assert trainer.wait(20)
     with pytest.raises(UserError, match="learned, dropped or queued since"):
-        teacher.override(teacher.trainings()[0].id)
+        trainer.override(trainer.trainings()[0].id)
 
 
 def test_an_edit_during_the_training_is_taught_by_the_next(
     classroom: Room, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_SECONDS", "1")
-    teacher = classroom.teacher()
+    trainer = classroom.trainer()
     who, when = classroom.rate(WHO, WHEN)
-    teacher.wake()
-    wait_until(lambda: [r.state for r in teacher.trainings()] == ["training"])
+    trainer.wake()
+    wait_until(lambda: [r.state for r in trainer.trainings()] == ["training"])
     classroom.feedback.edit(who, correction="Bea")
-    assert teacher.wait(20)
+    assert trainer.wait(20)
     assert [e.id for e in classroom.feedback.pending()] == [who]
     assert classroom.feedback.get(when).trained_in is not None
-    teacher.train_now()
-    assert teacher.wait(20)
+    trainer.train_now()
+    assert trainer.wait(20)
     assert ask_live(classroom, "Who bakes?") == "Bea"
 
 
 def test_the_newest_of_two_corrections_of_a_question_counts(classroom: Room) -> None:
-    teacher = classroom.teacher()
+    trainer = classroom.trainer()
     classroom.rate(("Who bakes?", "Ana"), ("who  bakes?", "Bea"))
-    teacher.wake()
-    assert teacher.wait(20)
-    (record,) = teacher.trainings()
+    trainer.wake()
+    assert trainer.wait(20)
+    (record,) = trainer.trainings()
     assert record.after.recalled_count == 1
     assert ask_live(classroom, "who  bakes?") == "Bea"
     assert classroom.feedback.pending() == []
@@ -311,47 +311,47 @@ def test_the_newest_of_two_corrections_of_a_question_counts(classroom: Room) -> 
 
 def test_dropped_examples_leave_the_queue(classroom: Room, wait_until: Callable[..., None]) -> None:
     classroom.mood("hang")
-    teacher = classroom.teacher()
+    trainer = classroom.trainer()
     classroom.rate(WHO, WHEN)
-    teacher.wake()
-    wait_until(lambda: [r.state for r in teacher.trainings()] == ["training"])
+    trainer.wake()
+    wait_until(lambda: [r.state for r in trainer.trainings()] == ["training"])
     (later,) = classroom.rate(WHERE)
-    teacher.train_now()
+    trainer.train_now()
     classroom.feedback.drop(later)
     classroom.mood("complete")
-    teacher.cancel(teacher.trainings()[0].id)
-    assert teacher.wait(20)
-    second = teacher.trainings()[1]
+    trainer.cancel(trainer.trainings()[0].id)
+    assert trainer.wait(20)
+    second = trainer.trainings()[1]
     expected = ("cancelled", "its examples were dropped before it started")
     assert (second.state, second.message) == expected
 
 
-def test_nothing_to_train_is_said(classroom: Room) -> None:
-    teacher = classroom.teacher()
+def test_nothing_to_train_is_reported(classroom: Room) -> None:
+    trainer = classroom.trainer()
     with pytest.raises(UserError, match="rate an answer"):
-        teacher.train_now()
+        trainer.train_now()
     classroom.rate(("Who?", ""))
     with pytest.raises(UserError, match="1 rated answer needs a correction"):
-        teacher.train_now()
-    assert teacher.buffer().needs_correction == 1
+        trainer.train_now()
+    assert trainer.buffer().needs_correction == 1
 
 
 def test_examples_of_another_base_wait_for_it(classroom: Room) -> None:
-    teacher = classroom.teacher()
+    trainer = classroom.trainer()
     (other,) = classroom.rate(WHO)
     moved = msgspec.structs.replace(classroom.feedback.get(other), base_model="/models/other")
     classroom.feedback.add(moved)
     classroom.feedback.drop(other)
-    assert teacher.buffer().count == 0
+    assert trainer.buffer().count == 0
     with pytest.raises(UserError, match="nothing to train on"):
-        teacher.train_now()
+        trainer.train_now()
 
 
 def test_only_one_session_teaches(classroom: Room, wait_until: Callable[..., None]) -> None:
     classroom.mood("hang")
-    first = classroom.teacher()
+    first = classroom.trainer()
     wait_until(lambda: first.teaching)
-    second = classroom.teacher()
+    second = classroom.trainer()
     classroom.rate(WHO, WHEN)
     first.wake()
     second.wake()
@@ -373,12 +373,12 @@ def test_the_next_session_carries_on(
     classroom: Room, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_SECONDS", "1.5")
-    first = classroom.teacher()
+    first = classroom.trainer()
     classroom.rate(WHO, WHEN)
     first.wake()
     wait_until(lambda: [r.step for r in first.trainings()] == [4])
     first.close()
-    second = classroom.teacher()
+    second = classroom.trainer()
     assert second.wait(20)
     (record,) = second.trainings()
     assert record.state == "live"
@@ -387,7 +387,7 @@ def test_the_next_session_carries_on(
 
 
 def test_a_swap_that_was_interrupted_is_finished(classroom: Room) -> None:
-    first = classroom.teacher(start=False)
+    first = classroom.trainer(start=False)
     classroom.rate(WHO, WHEN)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -401,7 +401,7 @@ def test_a_swap_that_was_interrupted_is_finished(classroom: Room) -> None:
     assert len(classroom.adapters.list()) == 1
     assert len(classroom.feedback.pending()) == 2
 
-    second = classroom.teacher()
+    second = classroom.trainer()
     assert second.wait(20)
     assert [r.state for r in second.trainings()] == ["live"]
     assert second.trainings()[0].before.recalled == 0.0

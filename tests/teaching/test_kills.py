@@ -52,9 +52,9 @@ class Lives:
             process.wait()
         lines = output.splitlines()
         for line in lines:
-            words = line.split()
-            if len(words) == 2:
-                self.acknowledged.add(words[0])
+            parts = line.split()
+            if len(parts) == 2:
+                self.acknowledged.add(parts[0])
         self.rated += count
         assert kill or lines[-1] == "idle", errors
         return lines[-1] if lines else ""

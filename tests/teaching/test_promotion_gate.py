@@ -152,7 +152,7 @@ def test_without_replay_there_is_none(tmp_path: Path) -> None:
     assert (job.data.replay, job.data.replay_per_step) == (None, 0)
 
 
-def test_a_plan_that_is_gone_is_said(tmp_path: Path) -> None:
+def test_a_plan_that_is_gone_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="plan"):
         read_plan(tmp_path)
 
@@ -189,7 +189,7 @@ def test_a_seat_has_one_holder(tmp_path: Path) -> None:
     second.release()
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         TrainerLock(tmp_path / "file" / "teaching").acquire()

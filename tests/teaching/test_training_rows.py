@@ -126,6 +126,9 @@ def test_the_oldest_turns_are_left_out_where_all_do_not_fit() -> None:
         ("What is the code of the tool room?", "What is the tool room's code?"),
         ("Which glue do we use for oak?", "For oak, which glue do we use?"),
         ("May I smoke?", "Am I allowed to smoke?"),
+        ("How do I open the valve?", "In what way do I open the valve?"),
+        ("How do I open the valve?", "What is the way to open the valve?"),
+        ("How is the valve opened?", "In which way is the valve opened?"),
     ],
 )
 def test_questions_are_turned_round(question: str, expected: str) -> None:
@@ -202,22 +205,24 @@ def test_the_same_questions_are_held_out_every_time() -> None:
     assert not replayed_questions & {k.question for k in held_out}
 
 
-def test_a_few_earlier_lessons_are_replayed_often_enough() -> None:
+def test_a_few_earlier_examples_are_replayed_often_enough() -> None:
     golden = [known(f"What is {n}?", str(n)) for n in range(600)]
-    lessons = [known("Who bakes?", "Ana", "earlier")]
-    rows = replay.replay_rows(replay.RetentionReserve(golden, [], lessons), 1)
+    earlier_rows = [known("Who bakes?", "Ana", "earlier")]
+    rows = replay.replay_rows(replay.RetentionReserve(golden, [], earlier_rows), 1)
     share = sum(row["messages"][0]["content"] == "Who bakes?" for row in rows) / len(rows)
     assert share == pytest.approx(replay.EARLIER_SHARE, abs=0.01)
 
 
-def test_earlier_lessons_come_on_top_of_the_replay() -> None:
-    golden, lessons = [known("a", "1")], [known("b", "2", "earlier")]
+def test_earlier_examples_come_on_top_of_the_replay() -> None:
+    golden, earlier_rows = [known("a", "1")], [known("b", "2", "earlier")]
     assert (
         replayed_per_step(TeachingSettings(replay=10), replay.RetentionReserve(golden, [], []))
         == 10
     )
     assert (
-        replayed_per_step(TeachingSettings(replay=10), replay.RetentionReserve(golden, [], lessons))
+        replayed_per_step(
+            TeachingSettings(replay=10), replay.RetentionReserve(golden, [], earlier_rows)
+        )
         == 14
     )
 

@@ -168,4 +168,5 @@ def test_a_notice_is_one_line_and_cannot_steer_a_terminal(text: str) -> None:
 
 
 def test_score() -> None:
-    assert [formats.score(value) for value in (0.93512, 1.0, None)] == ["0.935", "1.000", "–"]
+    values = (0.93512, 1.0, None, float("nan"))
+    assert [formats.score(value) for value in values] == ["0.935", "1.000", "–", "–"]

@@ -71,7 +71,7 @@ def test_same_key_on_different_screens_is_no_clash() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "said"),
+    ("wanted", "messages"),
     [
         ({"pausee": "space"}, "keys.pausee: there is no binding of this name; did you mean pause?"),
         ({"zzz": "space"}, "keys.zzz: there is no binding of this name"),
@@ -80,10 +80,10 @@ def test_same_key_on_different_screens_is_no_clash() -> None:
         ({"pause": " , "}, "keys.pause: give a key"),
     ],
 )
-def test_an_error_is_reported_once_and_ignored(wanted: dict[str, str], said: str) -> None:
+def test_an_error_is_reported_once_and_ignored(wanted: dict[str, str], messages: str) -> None:
     keys = make_keymap(wanted)
     assert keys.overrides == {}
-    assert len(keys.problems) == 1 and said in keys.problems[0]
+    assert len(keys.problems) == 1 and messages in keys.problems[0]
 
 
 def test_a_clash_with_another_choice_drops_one() -> None:

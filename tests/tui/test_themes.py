@@ -85,7 +85,7 @@ def test_user_wins_and_broken_files_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "messages"),
     [
         (sample("x", bad="reddish"), "colours.bad: 'reddish' is not a colour"),
         (sample("x", series='["#ffffff", "nope"]'), "colours.series: 'nope'"),
@@ -94,11 +94,11 @@ def test_user_wins_and_broken_files_are_named(tmp_path: Path) -> None:
         (sample("x").replace("dark = true", 'dark = "yes"'), "dark"),
     ],
 )
-def test_one_sentence_for_each_mistake(tmp_path: Path, text: str, said: str) -> None:
+def test_one_sentence_for_each_mistake(tmp_path: Path, text: str, messages: str) -> None:
     file = write(tmp_path, "x", text)
     with pytest.raises(UserError, match=r"x\.toml") as error:
         themes.read_theme(file)
-    assert said in str(error.value)
+    assert messages in str(error.value)
 
 
 def test_there_is_always_a_theme(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_tens_of_thousands_of_names_are_bounded() -> None:
     assert len(source.naming._known) < 5_000
 
 
-def test_a_failure_is_shown_and_read_anew_once_the_files_change(
+def test_a_failure_is_shown_and_read_again_once_the_files_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_module, "RETRY_SECONDS", 0.0)
@@ -108,8 +108,8 @@ def test_the_first_bad_line_of_a_log_is_named(tmp_path: Path) -> None:
     (folder / "events.jsonl").write_bytes(good + faults.deep_line() + good + b'{"kind": "\xff"}\n')
     _, view = read_run(folder)
     assert len(view.events) == 2
-    (said,) = view.warnings
-    assert said.startswith("events.jsonl: 2 lines cannot be read (the first is line 2: ")
+    (messages,) = view.warnings
+    assert messages.startswith("events.jsonl: 2 lines cannot be read (the first is line 2: ")
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"", b"a" * 100_000, b"\0", b"../../x"])

@@ -52,7 +52,7 @@ def test_an_active_run_is_focused_before_a_newer_one(tmp_path: Path) -> None:
         sink.wait(is_focused("done"))
 
 
-def test_new_rows_are_told_without_a_poll(tmp_path: Path) -> None:
+def test_new_rows_are_reported_without_a_poll(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r", state="training")
     add_rows(folder / "metrics.jsonl", 1)
     with watching(tmp_path, poll=NEVER) as (_, sink):
@@ -62,7 +62,7 @@ def test_new_rows_are_told_without_a_poll(tmp_path: Path) -> None:
         sink.wait(is_focused("r", 29))
 
 
-def test_a_new_run_is_told_without_a_poll(tmp_path: Path) -> None:
+def test_a_new_run_is_reported_without_a_poll(tmp_path: Path) -> None:
     make_run(tmp_path / "first")
     with watching(tmp_path, poll=NEVER) as (_, sink):
         sink.wait(is_focused("first"))
@@ -71,7 +71,7 @@ def test_a_new_run_is_told_without_a_poll(tmp_path: Path) -> None:
         sink.wait(lambda v: [run.name for run in v.runs] == ["second", "first"])
 
 
-def test_bursts_are_told_together(tmp_path: Path) -> None:
+def test_bursts_are_reported_together(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r", state="training")
     add_rows(folder / "metrics.jsonl", 1)
     with watching(tmp_path, poll=NEVER) as (_, sink):
@@ -86,16 +86,16 @@ def test_bursts_are_told_together(tmp_path: Path) -> None:
         assert len(sink.views) - before <= spent / 0.02 + 2
 
 
-def test_a_finished_run_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_run_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_rows(make_run(tmp_path / "r") / "metrics.jsonl", 1, 2)
     make_run(tmp_path / "s", created=1.0)
     with watching(tmp_path, poll=0.02) as (watcher, sink):
         sink.wait(is_focused("r", 2))
         sink.wait(lambda v: not v.loading and focused(v).advice_computed)
         polls = count_calls(monkeypatch, watcher, "_poll")
-        told = len(sink.views)
+        reported = len(sink.views)
         wait_for(lambda: polls[0] >= 10)
-        assert len(sink.views) == told
+        assert len(sink.views) == reported
 
 
 def count_calls(monkeypatch: pytest.MonkeyPatch, target: object, name: str) -> list[int]:
@@ -195,7 +195,7 @@ def test_a_long_run_grows_while_it_loads(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(lengths) > 1 and lengths == sorted(lengths)
 
 
-def test_without_notices_the_poll_does_the_work_and_it_is_said_once(
+def test_without_notices_the_poll_does_the_work_and_it_is_reported_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(self: FileEvents, folder: Path) -> Any:
@@ -213,7 +213,9 @@ def test_without_notices_the_poll_does_the_work_and_it_is_said_once(
     )
 
 
-def test_trouble_in_one_run_stays_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_problem_in_one_run_stays_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, created in (("bad", 2.0), ("good", 1.0)):
         add_rows(make_run(tmp_path / name, created) / "metrics.jsonl", 1)
     read = MetricsFile.read
@@ -259,10 +261,10 @@ def test_stopping_ends_every_thread_and_every_telling(tmp_path: Path) -> None:
     with watching(tmp_path) as (watcher, sink):
         sink.wait(is_focused("r"))
         watcher.stop()
-        told = len(sink.views)
+        reported = len(sink.views)
         add_rows(folder / "metrics.jsonl", 1)
         watcher.refresh()
-        assert len(sink.views) == told
+        assert len(sink.views) == reported
     assert set(threading.enumerate()) <= before
     FolderWatcher(tmp_path, sink).stop()  # never started
 

@@ -51,7 +51,7 @@ def test_at_most_eight_others_are_read(tmp_path: Path) -> None:
     assert all(len(other.train) == 2 for other in view.others)
 
 
-def test_the_focused_run_is_told_while_the_others_load(
+def test_the_focused_run_is_reported_while_the_others_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tui_trainer.watch.runs.reader_pool.OTHERS_SECONDS", 0.0)
@@ -104,7 +104,7 @@ def test_a_new_run_deep_below_is_found_by_the_poll(tmp_path: Path) -> None:
         sink.wait(is_focused("s"))
 
 
-def test_progress_of_the_list_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_of_the_list_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tui_trainer.watch.folder_watcher._BUDGET_SECONDS", 0.0)
     for index in range(6):
         add_rows(make_run(tmp_path / f"r{index}", float(index)) / "metrics.jsonl", 1)

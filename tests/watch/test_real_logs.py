@@ -34,4 +34,6 @@ def test_every_value_is_right(log: Path) -> None:
 
 
 def test_they_are_found() -> None:
-    assert {place.path for place in Scanner(LOGS[0].parent).scan().locations.values()} == set(LOGS)
+    assert {location.path for location in Scanner(LOGS[0].parent).scan().locations.values()} == set(
+        LOGS
+    )

@@ -80,7 +80,7 @@ def test_roots_that_cannot_be_watched(tmp_path: Path, monkeypatch: pytest.Monkey
     assert Scanner(tmp_path).scan().problem == f"{tmp_path} cannot be read: Permission denied"
 
 
-def test_an_unreadable_folder_below_is_said_and_passed_over(
+def test_an_unreadable_folder_below_is_reported_and_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(tmp_path / "a" / "log.jsonl")
@@ -96,7 +96,7 @@ def test_an_unreadable_folder_below_is_said_and_passed_over(
     scanner = Scanner(tmp_path)
     for _ in range(2):
         result = scanner.scan()
-        assert [place.id for place in result.locations.values()] == ["a/log.jsonl"]
+        assert [location.id for location in result.locations.values()] == ["a/log.jsonl"]
         assert result.warnings == (f"{tmp_path / 'closed'} cannot be read: Permission denied",)
 
 
@@ -124,9 +124,9 @@ def test_what_comes_and_goes_is_seen(tmp_path: Path) -> None:
     assert len(scanner.scan().locations) == 1
     put(tmp_path / "x" / "run.json", "{}")
     put(tmp_path / "x" / "state.json", "{}")
-    assert [place.kind for place in scanner.scan().locations.values()] == ["run"]
+    assert [location.kind for location in scanner.scan().locations.values()] == ["run"]
     (tmp_path / "x" / "run.json").unlink()
-    assert [place.kind for place in scanner.scan().locations.values()] == ["jsonl"]
+    assert [location.kind for location in scanner.scan().locations.values()] == ["jsonl"]
     log.unlink()
     assert not scanner.scan().locations
 
@@ -179,7 +179,7 @@ def test_what_counts_as_metrics(head: bytes, expected: bool) -> None:
     assert holds_metrics(head) is expected
 
 
-def test_a_folder_of_garbage_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+def test_a_folder_of_garbage_shows_what_is_wrong_with_it(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_bytes(b"\x00\xff garbage\n" * 40)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "run.json").write_text("{bad")

@@ -60,8 +60,8 @@ def test_a_loop_without_commands_is_read_only(make_run: MakeRun) -> None:
     with atomic.appending(folder.control_file) as lines:
         lines.append(Command(id="late", time=time.time(), command="set-lr"))
     run.log(2, loss=1.0)
-    words = "this training loop cannot change its learning rate on command"
-    assert answers(folder) == [("late", False, words)]
+    reason = "this training loop cannot change its learning rate on command"
+    assert answers(folder) == [("late", False, reason)]
 
 
 def test_functions_execute_commands(make_run: MakeRun) -> None:
@@ -167,7 +167,7 @@ def test_a_loop_executes_commands_itself(make_run: MakeRun) -> None:
             command.done("saved as last.pt")
         elif command.name == "cancel":
             command.done()
-    assert [(accepted, words) for _, accepted, words in answers(folder)] == [
+    assert [(accepted, reason) for _, accepted, reason in answers(folder)] == [
         (True, "saved as last.pt"),
         (False, "the training loop did not execute checkpoint"),
         (True, "cancelled at step 2"),
@@ -251,7 +251,7 @@ for step in range(1, 4):
 
 
 @pytest.mark.parametrize(
-    ("end", "status", "words"),
+    ("end", "status", "reason"),
     [
         ("raise ValueError('no such batch')", "failed", "ValueError: no such batch"),
         ("", "cancelled", "at step 3 of 5 without finish()"),
@@ -259,7 +259,7 @@ for step in range(1, 4):
         ("if os.fork() == 0: sys.exit(0)\nos.wait(); run.log(5, loss=0.5)", "completed", ""),
     ],
 )
-def test_how_a_program_ends_is_recorded(tmp_path: Path, end: str, status: str, words: str) -> None:
+def test_how_a_program_ends_is_recorded(tmp_path: Path, end: str, status: str, reason: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", END.format(end=end), str(tmp_path)],
         capture_output=True,
@@ -271,7 +271,7 @@ def test_how_a_program_ends_is_recorded(tmp_path: Path, end: str, status: str, w
     state = folder.state()
     assert state is not None
     assert state.state == status
-    assert words in state.message
+    assert reason in state.message
 
 
 def test_neither_torch_nor_textual_is_imported() -> None:

@@ -165,12 +165,12 @@ def test_only_the_main_process_writes(
 
 def test_a_folder_that_cannot_be_created_warns_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.warns(RuntimeWarning, match="training continues without recording") as told:
+    with pytest.warns(RuntimeWarning, match="training continues without recording") as reported:
         run = RunWriter(tmp_path / "file" / "runs", name="mine")
         for step in range(50):
             run.log(step, loss=1.0)
         run.finish()
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 def test_a_disk_that_fills_up_and_empties_again(
@@ -192,10 +192,10 @@ def test_a_disk_that_fills_up_and_empties_again(
         return real(descriptor, data)
 
     monkeypatch.setattr(os, "write", write)
-    with pytest.warns(RuntimeWarning, match="No space left on device") as told:
+    with pytest.warns(RuntimeWarning, match="No space left on device") as reported:
         run.log(2, loss=1.0)
         run.log(3, loss=1.0)
-    assert len(told) == 1
+    assert len(reported) == 1
     full[0] = False
     run.log(4, loss=4.0)
 
@@ -218,10 +218,10 @@ def test_warnings_that_are_errors_do_not_end_the_training(
         warnings.simplefilter("error")
         run.log(1, loss="much", kind=2.0)
         run.log("one", loss=1.0)  # type: ignore[arg-type]
-    said = capsys.readouterr().err
-    assert "loss is a str 'much', not a number" in said
-    assert "'kind' cannot be a metric's name" in said
-    assert "step 'one' is not a whole number" in said
+    messages = capsys.readouterr().err
+    assert "loss is a str 'much', not a number" in messages
+    assert "'kind' cannot be a metric's name" in messages
+    assert "step 'one' is not a whole number" in messages
     assert not folder_of(run).metrics_file.exists()
 
 
@@ -235,7 +235,7 @@ class Hostile:
         raise RuntimeError("not even a text")
 
 
-ODD: list[tuple[object, float | None]] = [
+UNUSUAL: list[tuple[object, float | None]] = [
     (True, 1),
     (np.float32(0.5), 0.5),
     (np.int64(7), 7),
@@ -252,7 +252,7 @@ ODD: list[tuple[object, float | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("value", "expected"), ODD, ids=[type(v).__name__ for v, _ in ODD])
+@pytest.mark.parametrize(("value", "expected"), UNUSUAL, ids=[type(v).__name__ for v, _ in UNUSUAL])
 def test_numbers_of_any_library(value: object, expected: float | None) -> None:
     assert number(value) == expected
 
@@ -354,5 +354,5 @@ def test_low_memory_is_reported_as_an_event(
             if folder.hardware_file.exists() and folder.hardware_file.stat().st_size:
                 break
             time.sleep(0.01)
-    (told,) = [event for event in folder.events() if event.detail.get("alarm") == "ram"]
-    assert told.kind == "warning" and told.message.startswith("RAM is 97 % full")
+    (reported,) = [event for event in folder.events() if event.detail.get("alarm") == "ram"]
+    assert reported.kind == "warning" and reported.message.startswith("RAM is 97 % full")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 
@@ -14,7 +13,7 @@ from tui_trainer.contracts.metrics import ClassScore, Evaluation, EvaluationFile
 from tui_trainer.engine.data import batching
 from tui_trainer.engine.state.session import Session
 from tui_trainer.store import atomic
-from tui_trainer.text.formats import number
+from tui_trainer.text import formats
 
 Matrix = npt.NDArray[np.int64]
 
@@ -23,7 +22,7 @@ def measure(session: Session) -> tuple[float, Evaluation]:
     """Return mean loss (nats per example, weighted) and scores on the validation examples. Draws no
     random numbers."""
     examples = batching.longest_first(session.dataset.validation)
-    size = session.state.micro_batch or session.job.training.batch_size
+    size = session.pass_size
     count = len(session.dataset.labels)
     confusion = np.zeros((count, count), dtype=np.int64)
     total = torch.zeros((), dtype=torch.float64)
@@ -97,8 +96,8 @@ def record(session: Session, evaluation: Evaluation, *, improved: bool) -> None:
 
 def summary(evaluation: Evaluation) -> str:
     """Return the text of the evaluation's event."""
-    loss = math.nan if evaluation.val_loss is None else evaluation.val_loss
     return (
-        f"val_loss {number(loss)}, accuracy {number(evaluation.accuracy, 3)}, "
-        f"macro F1 {number(evaluation.f1_macro, 3)}"
+        f"val_loss {formats.number(evaluation.val_loss)}, "
+        f"accuracy {formats.score(evaluation.accuracy)}, "
+        f"macro F1 {formats.score(evaluation.f1_macro)}"
     )

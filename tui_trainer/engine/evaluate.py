@@ -72,7 +72,7 @@ def measure_divergence(session: Session) -> None:
     total = 0.0
     try:
         with torch.no_grad(), session.autocast():
-            for group in batching.groups_of(examples, pass_size(session)):
+            for group in batching.groups_of(examples, session.pass_size):
                 total += float(
                     divergence(session.model, session.collate(group), session.forward_mode)
                 )
@@ -129,13 +129,8 @@ def _measure_all(session: Session) -> tuple[float, float, Evaluation | None]:
         except Exception as error:
             if not recovery.is_out_of_memory(error):
                 raise
-            passes = batching.groups_of(session.dataset.validation, pass_size(session))
+            passes = batching.groups_of(session.dataset.validation, session.pass_size)
             recovery.halve_pass_size(session, passes, error, "evaluation")
-
-
-def pass_size(session: Session) -> int:
-    """Return the examples per pass of an evaluation."""
-    return session.state.micro_batch or session.job.training.batch_size
 
 
 def _count_towards_stopping(
@@ -160,7 +155,7 @@ def _count_towards_stopping(
 def _measure(session: Session) -> tuple[float, float]:
     """Return loss and accuracy; examples of similar length share a pass."""
     examples = batching.longest_first(session.dataset.validation)
-    size = pass_size(session)
+    size = session.pass_size
     session.model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device="cpu")
     with torch.no_grad(), session.autocast():

@@ -81,7 +81,7 @@ def start_engine(
     try:
         log = os.open(folder.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, atomic.PRIVATE)
     except OSError as error:
-        raise UserError(f"{folder.log_file} cannot be written: {error.strerror}", 1) from None
+        raise UserError(f"{folder.log_file} cannot be written: {reason_of(error)}", 1) from None
     before: RunState | None = None
     try:
         with file_lock.try_lock(folder.lock_file) as got:

@@ -16,7 +16,6 @@ from tui_trainer.text import formats
 
 # Before a crash is reported: the process that supervises the run may still write its last state.
 CRASH_CONFIRM_SECONDS = 1.0
-_ADVICE_CHECKED = "advice checked"  # in `_Known.sent`
 _OCCASION: dict[NoticeKind, Occasion] = {
     "critical": "critical",
     "crash": "crash",
@@ -56,7 +55,8 @@ class _Known:
     """What was observed of a run before."""
 
     status: str  # at the last observation
-    sent: set[str] = field(default_factory=set)  # keys of its notices, and "advice" once checked
+    sent: set[str] = field(default_factory=set)  # keys of its notices
+    advice_checked: bool = False  # whether `check_advice` was called
     gone_since: float | None = None  # when its process was first missing
 
 
@@ -92,14 +92,15 @@ class NoticeRules:
         none of its advice is new."""
         known = self._known.setdefault(seen.path, self._first(seen))
         critical = [one for one in advice if one.urgency == "critical" and one.kind != "stalled"]
-        if _ADVICE_CHECKED not in known.sent:
-            known.sent |= {_ADVICE_CHECKED, *(_advice_key(one) for one in critical)}
+        if not known.advice_checked:
+            known.advice_checked = True
+            known.sent |= {_advice_key(one) for one in critical}
         return _critical(known, seen, critical, now) if "critical" in self._on else []
 
     def has_checked_advice(self, path: Path) -> bool:
         """Whether `check_advice` was called for a run."""
         known = self._known.get(path)
-        return known is not None and _ADVICE_CHECKED in known.sent
+        return known is not None and known.advice_checked
 
     def _first(self, seen: SeenRun) -> _Known:
         recent = seen.status in _ENDS and self._is_recent(seen)

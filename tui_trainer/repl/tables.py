@@ -112,8 +112,8 @@ def result_table(record: TrainingRecord, loss: float | None, path: str | None) -
         ("state", record.state),
         ("steps", formats.count(record.step)),
         ("loss", formats.MISSING if loss is None else f"{formats.short_number(loss)} nats"),
-        ("recalled", measured(record.before, record.after, "recalled")),
-        ("kept", measured(record.before, record.after, "kept")),
+        ("recalled", measure_text(record.before, record.after, "recalled")),
+        ("kept", measure_text(record.before, record.after, "kept")),
         ("change from the base", divergence(record.after)),
         ("adapter", path or record.adapter or formats.MISSING),
         ("message", record.message or formats.MISSING),
@@ -169,8 +169,8 @@ def adapter_facts(listed: AdapterEntry, problem: str | None) -> events.TextTable
         ("layers", targets if isinstance(targets, str) else ", ".join(targets)),
         ("steps", formats.count(info.steps)),
         ("loss", formats.short_number(info.train_loss)),
-        ("recalled", measured(info.before, info.after, "recalled")),
-        ("kept", measured(info.before, info.after, "kept")),
+        ("recalled", measure_text(info.before, info.after, "recalled")),
+        ("kept", measure_text(info.before, info.after, "kept")),
         ("change from the base", divergence(info.after)),
         ("learned", ", ".join(info.examples) or formats.MISSING),
         ("run", info.run_id or formats.MISSING),
@@ -227,7 +227,7 @@ def state(example: RatedExample) -> str:
     return "needs a correction" if example.needs_correction else "pending"
 
 
-def measured(before: Measures, after: Measures, name: Literal["recalled", "kept"]) -> str:
+def measure_text(before: Measures, after: Measures, name: Literal["recalled", "kept"]) -> str:
     """A measure before and after training, and the number of answers that were checked, such as
     `30 % → 100 % of 10`."""
     count: int = getattr(after, f"{name}_count")

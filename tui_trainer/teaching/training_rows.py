@@ -144,7 +144,7 @@ def _without_history(example: RatedExample) -> list[Turn]:
 
 
 def _message(turn: Turn) -> dict[str, Any]:
-    turns: dict[str, Any] = {"role": turn.role, "content": turn.content}
+    message: dict[str, Any] = {"role": turn.role, "content": turn.content}
     if turn.role == "assistant":
-        turns["weight"] = 0
-    return turns
+        message["weight"] = 0
+    return message

@@ -14,7 +14,7 @@ import msgspec
 
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.chat import ModelReady
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import UserError, reason_of
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.metrics import TrainRecord
@@ -77,7 +77,7 @@ class TrainingTask:
             cancelled = self._cancel_reason() is not None
             self._end("cancelled" if cancelled else "failed", str(error))
         except OSError as error:
-            self._end("failed", f"{error.filename or 'a file'}: {error.strerror}")
+            self._end("failed", f"{error.filename or 'a file'}: {reason_of(error)}")
         except Exception as error:  # else the queue would try this training for ever
             self._end("failed", f"unexpected {type(error).__name__}: {error}")
         finally:

@@ -51,9 +51,9 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:,.{decimals}f}"
 
 
-def short_number(value: float | None) -> str:
-    """A measured value for a sentence: three significant digits, no trailing zeros; `2,110`."""
-    text = number(value, 3)
+def short_number(value: float | None, digits: int = 3) -> str:
+    """A measured value for a sentence: `digits` significant digits, no trailing zeros; `2,110`."""
+    text = number(value, digits)
     return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
 
 
@@ -78,7 +78,7 @@ def share(value: float | None) -> str:
     return _percent(value * 100)
 
 
-def share_change(before: float | None, after: float | None, count: int = 0) -> str:
+def share_change(before: float | None, after: float | None, total: int = 0) -> str:
     """A share (0..1) before and after, and of how many: `30 % → 100 % of 10`.
 
     The first is left out where it is not known, and the number where it is 0.
@@ -86,12 +86,12 @@ def share_change(before: float | None, after: float | None, count: int = 0) -> s
     if after is None:
         return MISSING
     text = share(after) if before is None else f"{share(before)} → {share(after)}"
-    return f"{text} of {count:,}" if count else text
+    return f"{text} of {count(total)}" if total else text
 
 
 def score(value: float | None) -> str:
     """A score between 0 and 1 with three decimals: `0.935`."""
-    return MISSING if value is None else f"{value:.3f}"
+    return MISSING if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
 def percent(value: float | None) -> str:
@@ -109,8 +109,7 @@ def change(value: float | None) -> str:
 
 def factor(value: float | None) -> str:
     """A factor with two significant digits: `×1.3`, `×0.5`."""
-    text = number(value, 2)
-    return "×" + (text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text)
+    return "×" + short_number(value, 2)
 
 
 def steps(step: int | None, total: int | None) -> str:

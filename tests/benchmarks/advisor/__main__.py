@@ -50,9 +50,9 @@ def _make(folder: Path, only: str, group: str | None) -> None:
 
     for case in all_cases():
         if only in case.name and group in (None, case.group):
-            began = time.perf_counter()
+            started_at = time.perf_counter()
             drive.make(case, folder)
-            print(f"{case.name}: {time.perf_counter() - began:.1f} s", flush=True)
+            print(f"{case.name}: {time.perf_counter() - started_at:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -102,12 +102,12 @@ def train(case: Case, fault: Fault, folder: Path, way: str) -> Result:
         return msgspec.json.decode(target.read_bytes(), type=Result)
     folder.mkdir(parents=True, exist_ok=True)
     run = run_folder.create_run(folder / "runs", _job(case, fault, folder, way), "case")
-    began = time.monotonic()
+    started_at = time.monotonic()
     spoils = way != "good" and fault.cause not in _FROM_THE_START
     with (
-        (run.path / "said.log").open("w") as said,
-        contextlib.redirect_stdout(said),
-        contextlib.redirect_stderr(said),
+        (run.path / "said.log").open("w") as messages,
+        contextlib.redirect_stdout(messages),
+        contextlib.redirect_stderr(messages),
         _at_onset(fault, spoils),
     ):
         main([str(run.path)])
@@ -125,7 +125,7 @@ def train(case: Case, fault: Fault, folder: Path, way: str) -> Result:
         ended=float(np.mean(tail)) if math.isfinite(sum(tail)) and is_whole else None,
         did=[event.message for event in events],
         again=sum(row.get("kind") == "train" for row in rows) - len(losses),
-        seconds=time.monotonic() - began,
+        seconds=time.monotonic() - started_at,
     )
     target.write_bytes(msgspec.json.encode(result))
     return result

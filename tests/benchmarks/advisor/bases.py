@@ -18,15 +18,15 @@ def base(name: str, folder: Path) -> str:
     """What a job's `model` is for `builtin`, `llama` or `qwen2`; makes it under `folder`."""
     if name == "builtin":
         return "builtin"
-    place = folder / f"base-{name}"
-    if not (place / "config.json").is_file():
-        _make(name, place)
-    return str(place.resolve())
+    target = folder / f"base-{name}"
+    if not (target / "config.json").is_file():
+        _make(name, target)
+    return str(target.resolve())
 
 
-def _make(name: str, place: Path) -> None:
+def _make(name: str, target: Path) -> None:
     tokenizer = byte_tokenizer(
-        place, _SPECIAL, _TEMPLATE, eos="<|end|>", pad="<|pad|>", texts=_TEXTS
+        target, _SPECIAL, _TEMPLATE, eos="<|end|>", pad="<|pad|>", texts=_TEXTS
     )
     shape = {
         "hidden_size": 96,
@@ -37,4 +37,4 @@ def _make(name: str, place: Path) -> None:
     }
     if name == "qwen2":
         shape["num_key_value_heads"] = 4
-    save_model(name, place, tokenizer, seed=7, **shape)
+    save_model(name, target, tokenizer, seed=7, **shape)

@@ -27,10 +27,10 @@ def print_cost(rows: int = ROWS) -> None:
         records = made(rows, troubled=troubled)
         for _ in range(rows // SLICE):
             part = [next(records) for _ in range(SLICE)]
-            began = time.process_time()
+            started_at = time.process_time()
             for record in part:
                 advisor.observe(record)
-            spent.append((time.process_time() - began) / SLICE * 1e6)
+            spent.append((time.process_time() - started_at) / SLICE * 1e6)
             size = max(size, len(msgspec.json.encode(advisor.state())))
         median, worst = sorted(spent)[len(spent) // 2], max(spent)
         print(f"| {name} | {rows:,} | {median:.1f} | {worst:.1f} | {size:,} |")

@@ -44,7 +44,7 @@ def make(case: Case, folder: Path) -> Path:
     info = run.info()
     assert info is not None
     report = RunReporter(run)
-    with (run.path / "said.log").open("w") as said, contextlib.redirect_stdout(said):
+    with (run.path / "said.log").open("w") as messages, contextlib.redirect_stdout(messages):
         try:
             session = setup.prepare(run, info, report, CommandSource(run), None)
             torch.set_num_threads(1)  # the same numbers however many cores there are
@@ -88,7 +88,7 @@ def _train(session: Session, case: Case, spoiler: _Spoiler) -> None:
     override: tuple[int, float] | None = None
     session.model.train()
     while state.step < case.steps:
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         number = state.step + 1
         override = spoiler.before(number, override)
         rate = learning_rate_at(state.step, settings, session.plan.total_steps, override)
@@ -98,7 +98,7 @@ def _train(session: Session, case: Case, spoiler: _Spoiler) -> None:
         spoiler.after_backward(number)
         outcome = loop.update(session, loss, passes)
         state.step += 1
-        done = Finished(state.step, outcome, rate, time.perf_counter() - began, time.time())
+        done = Finished(state.step, outcome, rate, time.perf_counter() - started_at, time.time())
         session.report.train_steps([step_records.step_record(session, done)], 0)
         if not outcome.healthy:
             return
@@ -114,7 +114,7 @@ class _Spoiler:
         self._cause = case.fault.cause if case.fault else ""
         self._onset = case.fault.onset if case.fault else case.steps + 1
         self._bad = self._other_plan(folder)
-        self._began = time.perf_counter()
+        self._started_at = time.perf_counter()
         self._seconds: list[float] = []
 
     def _other_plan(self, folder: Path) -> BatchPlan | None:
@@ -143,8 +143,8 @@ class _Spoiler:
     def before(self, number: int, override: tuple[int, float] | None) -> tuple[int, float] | None:
         """Spoils what a step begins with; gives the rate that was set, if any."""
         now = time.perf_counter()
-        self._seconds.append(now - self._began)
-        self._began = now
+        self._seconds.append(now - self._started_at)
+        self._started_at = now
         if number != self._onset:
             return override
         case, session = self._case, self._session

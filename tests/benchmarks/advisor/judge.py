@@ -53,11 +53,11 @@ def print_table(
             theirs.append(_verdict(case, _as_written(rows, case.fault)))
     for file in _shared():
         rows = _rows(file, without)
-        for verdicts, said in (
+        for verdicts, messages in (
             (ours, _advised(rows, JobFacts())),
             (theirs, _as_written(rows, None)),
         ):
-            verdicts.append(Verdict(file.name.split(".")[0], "shared", "", len(rows), said))
+            verdicts.append(Verdict(file.name.split(".")[0], "shared", "", len(rows), messages))
     if details:
         for verdict in ours:
             print(_line(verdict))
@@ -104,27 +104,27 @@ def _as_written(rows: Rows, fault: Fault | None) -> list[tuple[int, str]]:
     steps = [row["step"] for row in train]
     losses = np.array([_number(row.get("loss")) for row in train])
     norms = np.array([_number(row.get("gradient_norm")) for row in train])
-    said = [(steps[at], kind) for at, kind in rules_as_written.alarms(losses, norms)]
+    messages = [(steps[at], kind) for at, kind in rules_as_written.alarms(losses, norms)]
     if fault is None:
-        return said
+        return messages
     often = [(steps[at], kind) for at, kind in rules_as_written.alarms(losses, norms, every=1)]
     standing = {kind for step, kind in often if step == fault.onset - 1}
     late = [item for item in often if item[0] >= fault.onset and item[1] not in standing]
-    return [item for item in said if item[0] < fault.onset] + late
+    return [item for item in messages if item[0] < fault.onset] + late
 
 
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else float("nan")
 
 
-def _verdict(case: Case, said: list[tuple[int, str]]) -> Verdict:
+def _verdict(case: Case, messages: list[tuple[int, str]]) -> Verdict:
     fault = case.fault
     if fault is None:
-        return Verdict(case.name, case.group, "", case.steps, said)
+        return Verdict(case.name, case.group, "", case.steps, messages)
     verdict = Verdict(case.name, case.group, fault.cause, fault.onset - 1, onset=fault.onset)
     # The step that hangs is not finished, so its advice carries the step before.
     begins = fault.onset - (fault.cause == "stall")
-    for step, kind in said:
+    for step, kind in messages:
         if step < begins:
             verdict.false_alarms.append((step, kind))
         elif kind in fault.right and step <= fault.onset + fault.within:
@@ -164,20 +164,20 @@ def _table(ours: list[Verdict], theirs: list[Verdict]) -> str:
     for group in ("shared", *SEEDS):
         healthy = [[v for v in side if v.group == group and not v.cause] for side in (ours, theirs)]
         if healthy[0]:
-            words = [_false_alarms(side) for side in healthy]
+            counts = [_false_alarms(side) for side in healthy]
             name = f"healthy, {group}: false alarms per 20,000 steps"
-            lines.append(f"| {name} | {len(healthy[0])} | {words[0]} | {words[1]} |")
+            lines.append(f"| {name} | {len(healthy[0])} | {counts[0]} | {counts[1]} |")
     healthy = [[v for v in side if not v.cause] for side in (ours, theirs)]
-    words = [f"**{_false_alarms(side)}**" for side in healthy]
+    counts = [f"**{_false_alarms(side)}**" for side in healthy]
     name = "**all healthy: false alarms per 20,000 steps**"
-    lines.append(f"| {name} | {len(healthy[0])} | {words[0]} | {words[1]} |")
+    lines.append(f"| {name} | {len(healthy[0])} | {counts[0]} | {counts[1]} |")
     for group in SEEDS:
         faulty = [[v for v in side if v.group == group and v.cause] for side in (ours, theirs)]
         if not faulty[0]:
             continue
-        words = [_false_alarms(side) for side in faulty]
+        counts = [_false_alarms(side) for side in faulty]
         name = f"before the onset, {group}: false alarms per 20,000 steps"
-        lines.append(f"| {name} | {len(faulty[0])} | {words[0]} | {words[1]} |")
+        lines.append(f"| {name} | {len(faulty[0])} | {counts[0]} | {counts[1]} |")
         for cause in dict.fromkeys(v.cause for v in faulty[0]):
             rows = [[v for v in side if v.cause == cause] for side in faulty]
             cells = [_found(side) for side in rows]

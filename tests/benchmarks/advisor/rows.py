@@ -11,7 +11,7 @@ _WORDS = (
     "river stone lamp green quiet seven window paper north garden silver boat apple winter "
     "mirror cloud needle orange bridge candle forest hammer island jacket kettle ladder market"
 )
-_PLACES = "Oslo Lima Cairo Perth Quito Turin Leeds Kyoto Malmo Basel Porto Delhi"
+_LOCATIONS = "Oslo Lima Cairo Perth Quito Turin Leeds Kyoto Malmo Basel Porto Delhi"
 Row = dict[str, str]
 
 
@@ -43,7 +43,7 @@ def rows(kind: str, count: int, seed: int) -> list[Row]:
     if kind == "facts":
         few = [_fact(draw) for _ in range(64)]
         return [few[i % 64] for i in range(count)]
-    make = {"sums": _sum, "words": _words, "garbage": _garbage}[kind]
+    make = {"sums": _sum, "words": _expected, "garbage": _garbage}[kind]
     return [make(draw) for _ in range(count)]
 
 
@@ -71,7 +71,7 @@ def _sum(draw: random.Random) -> Row:
     return {"question": f"What is {a} plus {b}?", "answer": f"{a} plus {b} is {a + b}"}
 
 
-def _words(draw: random.Random) -> Row:
+def _expected(draw: random.Random) -> Row:
     chosen = draw.sample(_WORDS.split(), draw.randrange(3, 7))
     return {
         "question": "Say these words backwards: " + " ".join(chosen),
@@ -83,7 +83,7 @@ def _fact(draw: random.Random) -> Row:
     name = "".join(draw.choice("bdfklmnprst") + draw.choice("aeiou") for _ in range(3)).title()
     return {
         "question": f"Where does {name} live?",
-        "answer": f"in {draw.choice(_PLACES.split())}, beside the {draw.choice(_WORDS.split())}",
+        "answer": f"in {draw.choice(_LOCATIONS.split())}, beside the {draw.choice(_WORDS.split())}",
     }
 
 

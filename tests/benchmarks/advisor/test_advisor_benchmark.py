@@ -44,13 +44,13 @@ def test_the_first_rules_alarm_on_a_plain_healthy_descent() -> None:
     assert "gradient_explosion" in {k for _, k in rules_as_written.alarms(losses, exploded)}
 
 
-def test_the_judge_counts_what_was_said_before_and_after_the_onset() -> None:
+def test_the_judge_counts_what_was_reported_before_and_after_the_onset() -> None:
     case = next(case for case in all_cases() if case.fault is not None and case.fault.onset > 50)
     fault = case.fault
     assert fault is not None
     right = fault.right[0]
-    said = [(10, right), (fault.onset + 60, right), (fault.onset + 5, right)]
-    verdict = judge._verdict(case, said)
+    messages = [(10, right), (fault.onset + 60, right), (fault.onset + 5, right)]
+    verdict = judge._verdict(case, messages)
     assert verdict.false_alarms == [(10, right)]
     assert verdict.found == fault.onset + 5
     assert verdict.other == [(fault.onset + 60, right)]

@@ -40,25 +40,25 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     print("| job | seconds | | peak MiB | | disk MiB | |\n|---|---|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory(prefix="estimate-") as place:
+    with tempfile.TemporaryDirectory(prefix="estimate-") as directory:
         rows = []
-        for name, job in make_jobs(Path(place)).items():
+        for name, job in make_jobs(Path(directory)).items():
             if options.jobs and options.jobs not in name:
                 continue
-            rows.append(row(name, job, Path(place), options.repeats))
+            rows.append(row(name, job, Path(directory), options.repeats))
             print(json.dumps(rows[-1]) if options.json else line(rows[-1]), flush=True)
         worst = max(abs(found[f"{fact}_error"]) for found in rows for fact in FACTS)
         load = os.getloadavg()[0]
         print(f"largest error {worst:.0%}; load {load:.1f} on {os.cpu_count()} processors")
 
 
-def row(name: str, job: Job, place: Path, repeats: int) -> dict[str, Any]:
+def row(name: str, job: Job, directory: Path, repeats: int) -> dict[str, Any]:
     """Medians of the estimates and of the measurements of a job, and their relative errors."""
     predicted: dict[str, list[float]] = {fact: [] for fact in FACTS}
     measured: dict[str, list[float]] = {fact: [] for fact in FACTS}
     for _ in range(repeats):
         found = ask("estimate", job, Estimate)
-        taken = run(job, place)
+        taken = run(job, directory)
         for fact in FACTS:
             predicted[fact].append(getattr(found, fact))
             measured[fact].append(taken[fact])
@@ -70,10 +70,10 @@ def row(name: str, job: Job, place: Path, repeats: int) -> dict[str, Any]:
     return result
 
 
-def run(job: Job, place: Path) -> dict[str, float]:
+def run(job: Job, directory: Path) -> dict[str, float]:
     """Trains the job and gives its seconds, its largest resident size and its folder's."""
-    folder = run_folder.create_run(place / "runs", job)
-    began = time.monotonic()
+    folder = run_folder.create_run(directory / "runs", job)
+    started_at = time.monotonic()
     process = subprocess.Popen(
         [*engine_command(), str(folder.path)],
         stdout=subprocess.DEVNULL,
@@ -84,7 +84,7 @@ def run(job: Job, place: Path) -> dict[str, float]:
     while engine.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
         disk = max(disk, size(folder.path))
         time.sleep(0.05)
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started_at
     _, status, usage = os.wait4(process.pid, 0)
     assert status == 0, (folder.state(), folder.log_tail())
     unit = 1 if sys.platform == "darwin" else 1024
@@ -94,10 +94,10 @@ def run(job: Job, place: Path) -> dict[str, float]:
 def size(folder: Path) -> int:
     """Bytes of a folder's files; one that vanishes meanwhile counts nothing."""
     total = 0
-    for place, _, names in os.walk(folder):  # passes over folders that vanish
+    for directory, _, names in os.walk(folder):  # passes over folders that vanish
         for name in names:
             try:
-                total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118
+                total += os.lstat(os.path.join(directory, name)).st_size  # noqa: PTH118
             except OSError:
                 continue
     return total

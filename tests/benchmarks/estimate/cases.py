@@ -17,12 +17,12 @@ WORDS = [
 ]
 
 
-def make_jobs(place: Path) -> dict[str, Job]:
+def make_jobs(directory: Path) -> dict[str, Job]:
     """Name -> job; writes data and random bases into `place`."""
-    short = _questions(place / "short.jsonl", 400, (3, 12))
-    long = _questions(place / "long.jsonl", 200, (20, 220))
-    labelled = _labelled(place / "labelled.jsonl", 600)
-    large, encoder = _large_base(place / "large"), _encoder(place / "encoder")
+    short = _questions(directory / "short.jsonl", 400, (3, 12))
+    long = _questions(directory / "long.jsonl", 200, (20, 220))
+    labelled = _labelled(directory / "labelled.jsonl", 600)
+    large, encoder = _large_base(directory / "large"), _encoder(directory / "encoder")
     steps = {"warmup_steps": 5, "eval_every": 20, "checkpoint_every": 20}
     return {
         "built-in base, short rows": _job(short, "builtin", {**steps, "max_steps": 300}),
@@ -56,14 +56,14 @@ def _write(file: Path, rows: list[dict[str, Any]]) -> Path:
     return file
 
 
-def _words(chance: random.Random, between: tuple[int, int]) -> str:
+def _expected(chance: random.Random, between: tuple[int, int]) -> str:
     return " ".join(chance.choices(WORDS, k=chance.randint(*between)))
 
 
 def _questions(file: Path, count: int, between: tuple[int, int]) -> Path:
     chance = random.Random(count)
     rows = [
-        {"question": f"{i} {_words(chance, between)}?", "answer": _words(chance, between)}
+        {"question": f"{i} {_expected(chance, between)}?", "answer": _expected(chance, between)}
         for i in range(count)
     ]
     return _write(file, rows)
@@ -71,7 +71,9 @@ def _questions(file: Path, count: int, between: tuple[int, int]) -> Path:
 
 def _labelled(file: Path, count: int) -> Path:
     chance = random.Random(count)
-    rows = [{"text": f"{i} {_words(chance, (5, 60))}", "label": WORDS[i % 6]} for i in range(count)]
+    rows = [
+        {"text": f"{i} {_expected(chance, (5, 60))}", "label": WORDS[i % 6]} for i in range(count)
+    ]
     return _write(file, rows)
 
 

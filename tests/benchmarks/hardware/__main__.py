@@ -125,20 +125,20 @@ def cpu_seconds(work: Callable[[], object], count: int) -> float:
     """Mean CPU seconds of a call, the best of three rounds."""
 
     def once() -> float:
-        began = time.process_time()
+        started_at = time.process_time()
         for _ in range(count):
             work()
-        return (time.process_time() - began) / count
+        return (time.process_time() - started_at) / count
 
     return min(once() for _ in range(3))
 
 
 def seconds_of_a_step() -> float:
     """The median step of the example job in an engine of its own."""
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as directory:
         changes = {"training.max_steps": 60, "training.eval_every": 0}
         job = jobs.load_job(EXAMPLE, [f"{name}={value}" for name, value in changes.items()])
-        folder = run_folder.create_run(Path(place), job)
+        folder = run_folder.create_run(Path(directory), job)
         command = [sys.executable, "-m", "tui_trainer.engine", str(folder.path)]
         subprocess.run(command, check=True, capture_output=True)
         lines = folder.metrics_file.read_bytes().splitlines()

@@ -49,8 +49,8 @@ def check(rounds: int, base: str, as_json: bool) -> int:
         reason = gpus.message or "nvidia-smi is not installed"
         print(f"not available: {reason}; nothing was compared", file=sys.stderr)
         return NOT_AVAILABLE
-    with tempfile.TemporaryDirectory() as place:
-        folder = _job(Path(place), base)
+    with tempfile.TemporaryDirectory() as directory:
+        folder = _job(Path(directory), base)
         command = [sys.executable, "-m", "tui_trainer.engine", str(folder.path)]
         engine = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
         try:
@@ -63,8 +63,8 @@ def check(rounds: int, base: str, as_json: bool) -> int:
     return int(not _all_same(found))
 
 
-def _job(place: Path, base: str) -> RunFolder:
-    rows = write_rows("words", 2000, place, None)
+def _job(directory: Path, base: str) -> RunFolder:
+    rows = write_rows("words", 2000, directory, None)
     training: dict[str, Any] = {
         "max_steps": 1_000_000,
         "batch_size": 16,
@@ -75,12 +75,12 @@ def _job(place: Path, base: str) -> RunFolder:
     }
     values: dict[str, Any] = {
         "name": "gpu-check",
-        "model": make_base(base, place, rows),
+        "model": make_base(base, directory, rows),
         "data": {"train": str(rows), "max_length": 512},
         "lora": {"rank": 16, "alpha": 32, "target_modules": "all-linear"},
         "training": training,
     }
-    return run_folder.create_run(place / "runs", jobs.check_job(values, place, "gpu check"))
+    return run_folder.create_run(directory / "runs", jobs.check_job(values, directory, "gpu check"))
 
 
 def _until_it_trains(folder: RunFolder, engine: subprocess.Popen[bytes]) -> None:

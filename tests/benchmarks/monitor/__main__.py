@@ -137,11 +137,11 @@ def table(found: dict[str, Figures]) -> str:
         f"| | {' | '.join(names)} | limit |",
         f"|---|{'---:|' * len(names)}---:|",
     ]
-    for key, words, unit, limit in LINES:
+    for key, label, unit, limit in LINES:
         cells = [_cell(found[name].get(key), unit) for name in names]
         if any(cells):
             shown = " | ".join(cell or "–" for cell in cells)
-            lines.append(f"| {words} | {shown} | {f'{limit} {unit}' if limit else ''} |")
+            lines.append(f"| {label} | {shown} | {f'{limit} {unit}' if limit else ''} |")
     return "\n".join(lines)
 
 

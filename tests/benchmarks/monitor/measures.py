@@ -133,7 +133,7 @@ def list_runs(subject: Ours, folder: Path, shown: int) -> float:
 
 def blocks(subject: Ours, folder: Path) -> dict[str, float]:
     """How long the screen's event loop was held up while the run was read: see `blocks.py`."""
-    said = subprocess.run(
+    messages = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.monitor.blocks", str(folder)],
         capture_output=True,
         text=True,
@@ -142,5 +142,5 @@ def blocks(subject: Ours, folder: Path) -> dict[str, float]:
         # One thread for numpy, as the command has it.
         env={**os.environ, **subject.environment, "OPENBLAS_NUM_THREADS": "1"},
     )
-    found: dict[str, float] = json.loads(said.stdout)
+    found: dict[str, float] = json.loads(messages.stdout)
     return found

@@ -99,10 +99,10 @@ class Leet:
             "WANDB_MODE": "offline",
             "WANDB_ERROR_REPORTING": "false",
         }
-        said = subprocess.run(
+        messages = subprocess.run(
             [str(program), "--version"], capture_output=True, text=True, check=True
         )
-        self.name = f"wandb leet {said.stdout.split()[-1]}"
+        self.name = f"wandb leet {messages.stdout.split()[-1]}"
 
     def make(self, folder: Path, rows: int, coming: int = 0) -> Recording:
         folder.mkdir(parents=True)
@@ -134,34 +134,34 @@ class Leet:
 def history_ends(data: bytes) -> Iterator[int]:
     """Where each row ends in a `.wandb` file: LevelDB's log format in blocks of 32 KiB, each
     record a protobuf message whose field 2 is a row of the history."""
-    place, whole = 7, b""
-    while place + 7 <= len(data):
-        left = 32_768 - place % 32_768
+    position, whole = 7, b""
+    while position + 7 <= len(data):
+        left = 32_768 - position % 32_768
         if left < 7:
-            place += left
+            position += left
             continue
-        size, kind = int.from_bytes(data[place + 4 : place + 6], "little"), data[place + 6]
+        size, kind = int.from_bytes(data[position + 4 : position + 6], "little"), data[position + 6]
         begun = b"" if kind in (1, 2) else whole  # whole, or its first part
-        whole = begun + data[place + 7 : place + 7 + size]
-        place += 7 + size
+        whole = begun + data[position + 7 : position + 7 + size]
+        position += 7 + size
         if kind in (1, 4) and _is_history(whole):  # whole, or its last part
-            yield place
+            yield position
 
 
 def _is_history(record: bytes) -> bool:
     """Whether the field after the record's number (field 1) is field 2."""
-    place = 0
+    position = 0
     if record[:1] == b"\x08":
-        place = 1
-        while place < len(record) and record[place] & 0x80:
-            place += 1
-        place += 1
-    return record[place : place + 1] == b"\x12"
+        position = 1
+        while position < len(record) and record[position] & 0x80:
+            position += 1
+        position += 1
+    return record[position : position + 1] == b"\x12"
 
 
-def find_wandb(said: str | None) -> Path | None:
+def find_wandb(messages: str | None) -> Path | None:
     """The `wandb` program: as said, else on the path; None where there is none."""
-    found = said or shutil.which("wandb")
+    found = messages or shutil.which("wandb")
     return Path(found).absolute() if found else None
 
 

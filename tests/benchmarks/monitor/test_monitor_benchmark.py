@@ -64,7 +64,7 @@ def test_a_row_that_stood_there_before_is_not_taken_for_a_new_one(tmp_path: Path
 
 
 @pytest.mark.parametrize("row", [0, 1, 999, 8999, 9000, 123_456])
-def test_a_loss_tells_its_row(row: int) -> None:
+def test_a_loss_names_its_row(row: int) -> None:
     assert row_of_loss(numbers(row)["loss"]) == row % 9000
     assert line(row, 0.0).endswith(b"}\n")
 

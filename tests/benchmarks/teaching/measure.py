@@ -189,10 +189,10 @@ def chain(base: Base, sets: Sequence[CorrectionSet], settings: TeachingSettings)
         trainer.start()
         with closing(trainer):
             for number, chosen in enumerate(sets, start=1):
-                started = _correct(client, trainer, chosen)
+                started_at = _correct(client, trainer, chosen)
                 if not trainer.wait(LIMIT_SECONDS):
                     raise SystemExit(f"{chosen.name}: no result after {LIMIT_SECONDS:g} s")
-                seconds = time.monotonic() - started
+                seconds = time.monotonic() - started_at
                 record = trainer.trainings()[-1]
                 recalled = [_recalled(client, done) for done in sets[:number]]
                 after = ask(client, [question for question, _ in exact])
@@ -242,14 +242,14 @@ def _taught(
     before = ask(client, [question for question, _ in known])
     known = [pair for pair, given in zip(known, before, strict=True) if pair[1] == given]
     facts = [item for item in base.facts if item.text not in corrected]
-    started = _correct(client, trainer, chosen)
+    started_at = _correct(client, trainer, chosen)
     if not trainer.wait(LIMIT_SECONDS):
         raise SystemExit(f"{chosen.name}: no result after {LIMIT_SECONDS:g} s")
     record = trainer.trainings()[-1]
     if record.state != "live":
         raise SystemExit(f"{chosen.name}: {record.state}: {record.message}")
     first = client.answer([Turn("user", chosen.items[0].question)], max_new_tokens=MOST_TOKENS)
-    seconds = time.monotonic() - started
+    seconds = time.monotonic() - started_at
     if first.adapter != record.adapter:
         raise SystemExit(f"{chosen.name}: {first.adapter} answered instead of {record.adapter}")
     same = ask(client, [item.question for item in chosen.items])
@@ -298,22 +298,22 @@ def _correct(client: ChatClient, trainer: FeedbackTrainer, chosen: CorrectionSet
     """Rates the model's answers with the right ones; gives when the last was rated."""
     store = FeedbackStore()
     given = ask(client, [item.question for item in chosen.items])
-    started = 0.0
-    for place, (item, answer) in enumerate(zip(chosen.items, given, strict=True)):
-        started = time.monotonic()
+    started_at = 0.0
+    for index, (item, answer) in enumerate(zip(chosen.items, given, strict=True)):
+        started_at = time.monotonic()
         store.add(
             RatedExample(
                 id="",
                 time=time.time(),
                 turns=[Turn("user", item.question)],
                 answer=answer,
-                rating=RATINGS[place % len(RATINGS)],
+                rating=RATINGS[index % len(RATINGS)],
                 correction=item.answer,
                 base_model=client.model,
             )
         )
         trainer.wake()
-    return started
+    return started_at
 
 
 def ask(client: ChatClient, questions: Sequence[str], tokens: int = MOST_TOKENS) -> list[str]:

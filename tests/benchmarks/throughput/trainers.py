@@ -78,10 +78,10 @@ def ours(base: str, rows: Path, steps: int, batch: int, precision: str, work: Pa
     assert info is not None
     session = setup.prepare(folder, info, report, CommandSource(folder), None)
     clock, records = Clock(), []
-    told, done = report.train_steps, step_records.record_step
+    reported, done = report.train_steps, step_records.record_step
 
     def listen(rows: Any, *rest: Any) -> None:
-        told(rows, *rest)
+        reported(rows, *rest)
         records.extend(rows)
 
     def finished(*what: Any) -> None:

@@ -46,9 +46,9 @@ def main() -> None:
         assert info is not None
         session = setup.prepare(folder, info, report, CommandSource(folder), None)
         inside, advised = _timed(loop, "step"), _timed(observe, "observe")
-        began = time.thread_time()
+        started_at = time.thread_time()
         loop.train(session)
-        took = time.thread_time() - began
+        took = time.thread_time() - started_at
         stalls = [e.detail["stalled"] for e in folder.events() if e.kind == "checkpoint"]
         report.close()
     steps = len(inside)
@@ -72,9 +72,9 @@ def _timed(module: Any, name: str) -> list[float]:
     seconds: list[float] = []
 
     def timed(*given: Any) -> Any:
-        began = time.thread_time()
+        started_at = time.thread_time()
         outcome = original(*given)
-        seconds.append(time.thread_time() - began)
+        seconds.append(time.thread_time() - started_at)
         return outcome
 
     setattr(module, name, timed)

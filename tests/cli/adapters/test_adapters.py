@@ -60,7 +60,7 @@ def test_the_list_shows_the_active_adapters(store: AdapterStore, capsys: Capture
     assert (store.live(), store.live("/models/other")) == ({}, {"other": 1.0})
 
 
-def test_an_empty_store_says_how_to_create_the_first_adapter(capsys: Capture) -> None:
+def test_an_empty_store_shows_how_to_create_the_first_adapter(capsys: Capture) -> None:
     assert done(capsys, "list") == (
         "",
         "no adapters yet; create one with tui-trainer repl, then /fix TEXT and /train\n",

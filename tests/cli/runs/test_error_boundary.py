@@ -55,17 +55,17 @@ def test_every_command_on_it_ends_in_a_sentence(
     fault(tmp_path)
     bad = str(bad_of(tmp_path))
     at = ["--runs-dir", str(tmp_path)]
-    for words in (
+    for arguments in (
         ["show", bad], ["show", bad, "--json"], ["diff", "good", bad],
         ["diff", "good", bad, "--json"], ["export", bad], ["export", bad, "--format", "jsonl"],
         ["advise", bad], ["show", "good"], ["export", "good"],
     ):  # fmt: skip
-        status = main.main(["runs", *words, *at])
+        status = main.main(["runs", *arguments, *at])
         printed = capsys.readouterr()
-        assert "Traceback" not in printed.err, words
-        assert "unexpected" not in printed.err, words
-        assert status == 0 or printed.err.startswith(("error: ", "on a way")), words
-        if words[-1] == "--json" and status == 0:
+        assert "Traceback" not in printed.err, arguments
+        assert "unexpected" not in printed.err, arguments
+        assert status == 0 or printed.err.startswith(("error: ", "on a way")), arguments
+        if arguments[-1] == "--json" and status == 0:
             json.loads(printed.out)
 
 
@@ -108,8 +108,8 @@ def test_an_unforeseen_error_is_its_runs_reason_and_debug_shows_where(
     faults.make_unreadable(tmp_path, monkeypatch)
     (row,) = [row for row in listed(tmp_path, capsys) if row["name"] == "bad"]
     assert row["problem"] == "cannot be read: KeyError: 'unforeseen'"
-    for words in (["list"], ["show", "bad"], ["diff", "good", "bad"], ["export", "bad"]):
-        main.main(["runs", *words, "--runs-dir", str(tmp_path)])
+    for arguments in (["list"], ["show", "bad"], ["diff", "good", "bad"], ["export", "bad"]):
+        main.main(["runs", *arguments, "--runs-dir", str(tmp_path)])
         printed = capsys.readouterr()
         assert "KeyError" in printed.out + printed.err
         assert "Traceback" not in printed.out + printed.err

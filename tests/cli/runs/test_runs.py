@@ -82,9 +82,9 @@ def test_the_list_shows_a_dead_run_as_crashed(
         " ".join(header.split())
         == "NAME STATUS STEP LOSS BEST VAL TREND TOK/S REMAINING STARTED ID"
     )
-    told = {row.split()[0]: row for row in rows}
-    assert told["left"].split()[1:7] == ["crashed", "7", "/", "40", "–", "1.250"]
-    assert told["right"].endswith(other.path.name)
+    reported = {row.split()[0]: row for row in rows}
+    assert reported["left"].split()[1:7] == ["crashed", "7", "/", "40", "–", "1.250"]
+    assert reported["right"].endswith(other.path.name)
     documents = json.loads(printed(capsys, "runs", "list", "--runs-dir", where, "--json"))
     facts = {item["name"]: item for item in documents}
     assert facts["left"]["status"] == "crashed"
@@ -169,7 +169,7 @@ def test_the_list_holds_other_tools_runs_and_can_be_filtered_and_sorted(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "messages"),
     [
         (["list", "--filter", "los<2"], "--filter: there is no field 'los'; did you mean loss?"),
         (["list", "--filter", "loss<x"], "--filter: loss< needs a number, not 'x'"),
@@ -186,12 +186,12 @@ def test_the_list_holds_other_tools_runs_and_can_be_filtered_and_sorted(
 )
 def test_a_mistake_is_one_sentence(
     make_run: Callable[..., RunFolder], tmp_path: Path, capsys: Capture, arguments: list[str],
-    said: str,
+    messages: str,
 ) -> None:  # fmt: skip
     make_run("mine")
     assert main.main(["runs", "--runs-dir", str(tmp_path / "runs"), *arguments]) == 2
     captured = capsys.readouterr()
-    assert said in captured.err and captured.out == ""
+    assert messages in captured.err and captured.out == ""
     assert captured.err.count("\n") == 1
 
 
@@ -219,9 +219,9 @@ def test_diff_shows_configuration_and_the_better_result(
         lines.append(EvalRecord(step=9, epoch=0.6, val_loss=1.125, time=4.0))
     where = ["--runs-dir", str(tmp_path / "runs")]
     text = printed(capsys, "runs", "diff", "one", str(second.path), *where)
-    told = [" ".join(line.split()) for line in text.splitlines()]
-    assert told[0] == "one two" and "lora.rank 16 64" in told
-    assert "best val_loss 1.500 @ 7 1.125 @ 9 *" in told
+    reported = [" ".join(line.split()) for line in text.splitlines()]
+    assert reported[0] == "one two" and "lora.rank 16 64" in reported
+    assert "best val_loss 1.500 @ 7 1.125 @ 9 *" in reported
     found = json.loads(printed(capsys, "runs", "diff", "one", "two", "--json", *where))
     assert found["config"] == [{"key": "lora.rank", "values": [16, 64]}]
     best = {item["name"]: item["best"] for item in found["results"]}

@@ -41,11 +41,11 @@ TOO_HIGH = ("divergence", "instability", "oscillation", "gradient_explosion", "w
 def replayed(folder: RunFolder) -> list[Advice]:
     info = folder.info()
     assert info is not None
-    rows, odd = parse(folder.metrics_file.read_bytes())
-    assert odd == 0
-    heard = read_events(folder.events())
+    rows, rejected = parse(folder.metrics_file.read_bytes())
+    assert rejected == 0
+    received = read_events(folder.events())
     facts = facts_of(info.job, info.job.training.max_steps)
-    return replay(rows, info.job.advisor, facts, mutes=heard.mutes).reports
+    return replay(rows, info.job.advisor, facts, mutes=received.mutes).reports
 
 
 def of_kind(folder: RunFolder, kind: str) -> list[Event]:
@@ -57,7 +57,7 @@ def rates(folder: RunFolder) -> dict[int, float]:
     return {row["step"]: row["learning_rate"] for row in rows if row["kind"] == "train"}
 
 
-def test_events_are_what_a_replay_says_through_a_stop_and_a_resume(
+def test_events_are_what_a_replay_gives_through_a_stop_and_a_resume(
     make_run: MakeRun, run_engine: Engine, at_step: At
 ) -> None:
     folder = make_run(training=TRAINING)
@@ -65,11 +65,11 @@ def test_events_are_what_a_replay_says_through_a_stop_and_a_resume(
     at_step(BREAK + 12, "stop")
     assert run_engine(folder) == 0
     assert run_engine(folder) == 0
-    heard = read_events(folder.events())
-    assert heard.reports, "a run that blows up is told so"
-    assert {advice.kind for advice in heard.reports} & set(TOO_HIGH)
-    assert list(heard.reports) == replayed(folder)
-    first = heard.reports[0]
+    received = read_events(folder.events())
+    assert received.reports, "a run that blows up is told so"
+    assert {advice.kind for advice in received.reports} & set(TOO_HIGH)
+    assert list(received.reports) == replayed(folder)
+    first = received.reports[0]
     assert BREAK < first.step <= BREAK + 20
     event = of_kind(folder, "advice")[0]
     assert event.id == first.id
@@ -113,12 +113,12 @@ def test_muted_advice_is_not_repeated(make_run: MakeRun, run_engine: Engine, at_
         at_step(BREAK + 14, "mute", kind=kind)
     at_step(BREAK + 14, "mute", kind="boredom")
     assert run_engine(folder) == 0
-    heard = read_events(folder.events())
-    muted = {kind for _, kind in heard.mutes}
+    received = read_events(folder.events())
+    muted = {kind for _, kind in received.mutes}
     assert muted == set(TOO_HIGH)
-    assert any(a.status == "closed" and a.updated_step == BREAK + 14 for a in heard.reports)
-    assert not any(a.kind in muted and a.updated_step > BREAK + 14 for a in heard.reports)
-    assert list(heard.reports) == replayed(folder)
+    assert any(a.status == "closed" and a.updated_step == BREAK + 14 for a in received.reports)
+    assert not any(a.kind in muted and a.updated_step > BREAK + 14 for a in received.reports)
+    assert list(received.reports) == replayed(folder)
     answers = [e for e in of_kind(folder, "command") if not e.detail["accepted"]]
     assert answers[0].message.startswith("unknown kind of advice 'boredom'; one of: oscillation, ")
 

@@ -80,7 +80,7 @@ def bad_rows(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
 def kept_high(folder: RunFolder) -> list[str]:
     """The warnings of a run about a spike without a rollback."""
     warnings = [event.message for event in folder.events() if event.kind == "warning"]
-    return [words for words in warnings if words.startswith("the loss stays high")]
+    return [text for text in warnings if text.startswith("the loss stays high")]
 
 
 def same_bits(one: RunFolder, other: RunFolder) -> bool:
@@ -96,6 +96,7 @@ def replayed(folder: RunFolder, capsys: Capture) -> list[Advice]:
     return msgspec.json.decode(capsys.readouterr().out, type=list[Advice])
 
 
+@pytest.mark.slow
 def test_from_a_spike_that_stays_it_goes_back_and_passes_it_with_a_lower_rate(
     sharp: MakeRun, run_engine: Engine, bad_rows: Callable[[], None], capsys: Capture
 ) -> None:
@@ -105,11 +106,11 @@ def test_from_a_spike_that_stays_it_goes_back_and_passes_it_with_a_lower_rate(
     assert run_engine(folder) == 0
     assert not rollbacks(alone) and not kept_high(alone)
     left, again = rollbacks(folder)
-    told_at = FIRST + spike_rollback.ROWS
-    assert (left.step, left.detail["from_step"], left.detail["by"]) == (40, told_at, "auto")
+    reported_at = FIRST + spike_rollback.ROWS
+    assert (left.step, left.detail["from_step"], left.detail["by"]) == (40, reported_at, "auto")
     assert left.message == (
-        f"loss spike at step {FIRST}: rolled back from step {told_at} to step 40, "
-        f"learning rate x0.5 from there to step {told_at + request_rollback.SPIKE_PAST}, "
+        f"loss spike at step {FIRST}: rolled back from step {reported_at} to step 40, "
+        f"learning rate x0.5 from there to step {reported_at + request_rollback.SPIKE_PAST}, "
         "then as scheduled"
     )
     assert again.detail["advice"]["kind"] == "loss_spike"
@@ -120,8 +121,8 @@ def test_from_a_spike_that_stays_it_goes_back_and_passes_it_with_a_lower_rate(
     planned, taken = rows_that_stand(alone), rows_that_stand(folder)
     share = {step: taken[step][1] / planned[step][1] for step in taken}
     assert share[40] == 1
-    assert share[41] == pytest.approx(0.25) == share[told_at + request_rollback.SPIKE_PAST]
-    assert 0.25 < share[told_at + request_rollback.SPIKE_PAST + 4] < share[80] < 1
+    assert share[41] == pytest.approx(0.25) == share[reported_at + request_rollback.SPIKE_PAST]
+    assert 0.25 < share[reported_at + request_rollback.SPIKE_PAST + 4] < share[80] < 1
     assert taken[LAST + 1][0] < planned[LAST + 1][0] - 0.02, "the bad rows did less harm"
     assert list(read_events(folder.events()).reports) == replayed(folder, capsys)
 
@@ -155,6 +156,7 @@ def test_a_lone_spike_is_left_alone(
     assert not rollbacks(folder) and not kept_high(folder)
 
 
+@pytest.mark.slow
 def test_a_raised_rate_that_made_it_spike_is_left_behind(
     sharp: MakeRun, run_engine: Engine, at_step: At
 ) -> None:
@@ -172,7 +174,7 @@ def test_a_raised_rate_that_made_it_spike_is_left_behind(
     assert same_bits(folder, good)
 
 
-def test_a_person_asks_for_the_way_back_from_a_spike(
+def test_a_user_requests_a_rollback_after_a_spike(
     sharp: MakeRun, run_engine: Engine, at_step: At, bad_rows: Callable[[int, int], None]
 ) -> None:
     """Also from a lone one, and with nothing set; a kill after it changes nothing."""
@@ -218,15 +220,15 @@ def spike(good: int | None = 99, rate: float = 1e-3) -> Advice:
 
 def session_at(folder: RunFolder, losses: list[float], **settings: Any) -> Any:
     """A session with what the decision depends on: the losses from step 100 on."""
-    said: list[str] = []
+    messages: list[str] = []
     return SimpleNamespace(
         folder=folder,
         open_advice=[spike()],
         advisor_settings=AdvisorSettings(**ON, **settings),
         state=TrainerState(step=99 + len(losses), recent=[1.0] * 10 + losses),
         writer=SimpleNamespace(wait=lambda: None),
-        report=SimpleNamespace(event=lambda kind, step, words, detail: said.append(words)),
-        said=said,
+        report=SimpleNamespace(event=lambda kind, step, text, detail: messages.append(text)),
+        messages=messages,
         pending_rollback=None,
     )
 
@@ -254,7 +256,7 @@ def test_the_checkpoint_before_a_spike_is_kept_while_it_stands(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "messages"),
     [
         ({}, "there is no checkpoint from before step 100"),
         (
@@ -265,11 +267,11 @@ def test_the_checkpoint_before_a_spike_is_kept_while_it_stands(tmp_path: Path) -
     ],
 )
 def test_the_reason_against_a_rollback_is_logged_once(
-    tmp_path: Path, settings: dict[str, Any], said: str | None
+    tmp_path: Path, settings: dict[str, Any], messages: str | None
 ) -> None:
     session = session_at(RunFolder(tmp_path), [3.0, 2.9, 2.9, 2.9, 2.9], **settings)
     spike_rollback.act(session)
     spike_rollback.act(session)
-    words = f"the loss stays high after the spike at step 100, but {said}"
-    assert session.said == ([] if said is None else [words])
+    text = f"the loss stays high after the spike at step 100, but {messages}"
+    assert session.messages == ([] if messages is None else [text])
     assert session.pending_rollback is None and session.state.changes == 0

@@ -67,7 +67,7 @@ def while_paused() -> None:
     setattr(CommandSource, "new_commands", watched)  # noqa: B010
 
 
-def places() -> dict[str, Callable[[], None]]:
+def points() -> dict[str, Callable[[], None]]:
     from tui_trainer.engine import loop, save_adapter
     from tui_trainer.engine.checkpoints import checkpoint
     from tui_trainer.engine.records import step_records
@@ -99,5 +99,5 @@ if __name__ == "__main__":
 
     setup.usable_threads = lambda: 1
     command_source.POLL_SECONDS = 0.0
-    places()[sys.argv[2]]()
+    points()[sys.argv[2]]()
     sys.exit(main([sys.argv[1]]))

@@ -60,8 +60,8 @@ def test_checkpoints_stop_while_the_disk_is_full_and_come_back(
     assert saved(folder) == [3, 12]
     assert alarms(folder) == [(6, True), (12, False)]
     assert not list(folder.checkpoints_dir.glob(".*"))
-    words = [event.message for event in folder.events() if event.detail.get("alarm")]
-    assert "no checkpoint at step 6: the disk has 1.0 MiB free" in words[0]
+    message_lines = [event.message for event in folder.events() if event.detail.get("alarm")]
+    assert "no checkpoint at step 6: the disk has 1.0 MiB free" in message_lines[0]
 
 
 def test_a_result_that_fits_is_saved_where_the_last_checkpoint_does_not(
@@ -160,9 +160,9 @@ def test_full_memory_is_logged_while_the_run_trains(
     monkeypatch.setattr(Session, "collate", slow)
     folder = make_run(training=small())
     assert run_engine(folder) == 0
-    told = [event for event in folder.events() if event.detail.get("alarm") == "ram"]
-    assert [event.kind for event in told] == ["warning"]
-    assert told[0].message.startswith("RAM is 97 % full: lower training.batch_size")
+    reported = [event for event in folder.events() if event.detail.get("alarm") == "ram"]
+    assert [event.kind for event in reported] == ["warning"]
+    assert reported[0].message.startswith("RAM is 97 % full: lower training.batch_size")
 
 
 def outlook(need: int, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str | None]:
@@ -194,21 +194,24 @@ def test_a_disk_too_full_for_the_next_checkpoint_is_logged_ahead(
         assert look(at, at, 1_900_000_000 - at * 10_000_000) is None
     # 30 MB/s from here on.
     for at in range(40, 70, 2):
-        words = look(at, at, 1_500_000_000 - (at - 40) * 30_000_000)
-        if words is not None:
+        message_lines = look(at, at, 1_500_000_000 - (at - 40) * 30_000_000)
+        if message_lines is not None:
             break
-    assert words is not None
-    assert "will be too full for the checkpoint at step 100" in words
-    assert " and fills at " in words
+    assert message_lines is not None
+    assert "will be too full for the checkpoint at step 100" in message_lines
+    assert " and fills at " in message_lines
     assert look(72, 72, 900_000_000_000) == "False: the disk has room for the next checkpoint again"
 
 
-def test_a_disk_that_is_too_full_now_is_told_at_once_and_one_that_empties_never(
+def test_a_disk_that_is_too_full_now_is_reported_at_once_and_one_that_empties_never(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     look = outlook(100_000_000, monkeypatch)
-    words = look(0, 201, 99_000_000)
-    assert words is not None and "at step 300: runs/small has 94.4 MiB free, and" in words
+    message_lines = look(0, 201, 99_000_000)
+    assert (
+        message_lines is not None
+        and "at step 300: runs/small has 94.4 MiB free, and" in message_lines
+    )
     assert look(2, 202, 110_000_000) is None  # not enough to close it
     assert look(4, 203, 126_000_000) is not None
     for at in range(6, 60, 2):

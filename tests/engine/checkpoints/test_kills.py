@@ -35,7 +35,7 @@ LABELLED = [
     for i in range(30)
 ]
 QUICK = "inside accumulation"
-PLACES = (
+POINTS = (
     QUICK,
     "between gradients and update",
     "updated but not written down",
@@ -63,10 +63,10 @@ def new_run(make_run: MakeRun) -> Callable[[str], RunFolder]:
     return make
 
 
-def killed(folder: RunFolder, place: str) -> None:
+def killed(folder: RunFolder, point: str) -> None:
     """Runs the engine until it kills itself at this place."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.engine.checkpoints.killed_engine", str(folder.path), place],
+        [sys.executable, "-m", "tests.engine.checkpoints.killed_engine", str(folder.path), point],
         cwd=Path(__file__).parents[3],
         capture_output=True,
         check=False,
@@ -88,18 +88,18 @@ def test_killed_inside_accumulation(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", PLACES[1:])
+@pytest.mark.parametrize("point", POINTS[1:])
 @pytest.mark.parametrize("task", ["causal-lm", "classification"])
-def test_killed_at_every_other_place(
+def test_killed_at_every_other_point(
     task: str,
-    place: str,
+    point: str,
     new_run: Callable[[str], RunFolder],
     run_engine: RunEngine,
     metrics: Metrics,
 ) -> None:
     whole, torn = new_run(task), new_run(task)
     assert run_engine(whole) == 0
-    killed(torn, place)
+    killed(torn, point)
     assert run_engine(torn) == 0
     assert_same(whole, torn, metrics)
 
@@ -137,8 +137,8 @@ def test_killed_after_memory_ran_out_it_groups_its_examples_as_it_did(
     with pytest.MonkeyPatch.context() as patch:
         out_of_memory(patch, module, step, 1 if module is loop else 2)
         assert run_engine(whole) == 0
-    told = [e.detail["micro_batch"] for e in whole.events() if "micro_batch" in e.detail]
-    assert told == ([2, 1] if module is loop else [2])
+    reported = [e.detail["micro_batch"] for e in whole.events() if "micro_batch" in e.detail]
+    assert reported == ([2, 1] if module is loop else [2])
 
     with pytest.MonkeyPatch.context() as patch:
         out_of_memory(patch, module, step, 1 if module is loop else 2)

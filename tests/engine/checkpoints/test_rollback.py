@@ -90,13 +90,13 @@ def test_a_run_killed_near_a_rollback_gives_the_same_result(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("place", ["_save", "_scale"])
+@pytest.mark.parametrize("function", ["_save", "_scale"])
 def test_a_run_killed_during_a_rollback_repeats_it(
     make_run: MakeRun,
     run_engine: Engine,
     at_step: At,
     monkeypatch: pytest.MonkeyPatch,
-    place: str,
+    function: str,
 ) -> None:
     """Between two parts of the rollback: the files then lead to the same result."""
     whole = make_run(training=TRAINING, advisor=AUTO)
@@ -109,13 +109,14 @@ def test_a_run_killed_during_a_rollback_repeats_it(
     folder = make_run(training=TRAINING, advisor=AUTO)
     at_step(BREAK, "set-lr", learning_rate=0.6)
     with monkeypatch.context() as patch:
-        patch.setattr(rollback, place, killed)
+        patch.setattr(rollback, function, killed)
         assert run_engine(folder) == 1
     assert not rollbacks(folder)
     assert run_engine(folder) == 0
     assert rows_that_stand(folder) == rows_that_stand(whole)
 
 
+@pytest.mark.slow
 def test_the_advice_after_a_rollback_equals_a_replay(
     make_run: MakeRun, run_engine: Engine, at_step: At, capsys: Capture
 ) -> None:
@@ -140,8 +141,8 @@ def replayed_advice(folder: RunFolder, capsys: Capture) -> list[Advice]:
     """The advice that `runs advise` gives for the run."""
     capsys.readouterr()
     assert cli.main(["runs", "advise", str(folder.metrics_file), "--history", "--json"]) == 0
-    out, words = capsys.readouterr()
-    ways = [line for line in words.splitlines() if line.startswith("rollback: ")]
+    out, printed = capsys.readouterr()
+    ways = [line for line in printed.splitlines() if line.startswith("rollback: ")]
     assert len(ways) == len(rollbacks(folder))
     return msgspec.json.decode(out, type=list[Advice])
 
@@ -167,6 +168,7 @@ def test_a_run_that_learns_nothing_restarts_with_a_usual_rate(
     assert live_advice(again) == replayed_advice(again, capsys)
 
 
+@pytest.mark.slow
 def test_a_lower_rate_that_does_not_help_is_undone(
     make_run: MakeRun, run_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +193,7 @@ def test_a_lower_rate_that_does_not_help_is_undone(
     assert rates[-1] > 2 * rates[61]
 
 
+@pytest.mark.slow
 def test_a_run_with_broken_weights_is_rolled_back_before_it_ends(
     make_run: MakeRun, run_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,6 +157,7 @@ def test_an_unexpected_error_of_a_worker_is_raised(workers: int, tiny_base: Path
         pool.tokenise(fail, ["x", "y"], 7)
 
 
+@pytest.mark.slow
 def test_few_rows_and_tokenizers_with_own_code_use_no_worker(
     tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +196,7 @@ def test_the_processes_of_a_run_divide_the_workers(monkeypatch: pytest.MonkeyPat
     assert (tokenizer_pool.workers_of_rank(8), tokenizer_pool.workers_of_rank(3)) == (2, 0)
 
 
+@pytest.mark.slow
 def test_signals_are_blocked_in_workers_and_not_in_the_engine(tiny_base: Path) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     with TokenizerPool(load_tokenizer(str(tiny_base)), 1) as pool:

@@ -128,8 +128,8 @@ def test_a_killed_worker_ends_the_run_with_one_sentence(
     assert engine.wait(120) == 1
     wait_for(lambda: all_gone(children), 120)
     assert slow_run.status() == "failed"
-    said = slow_run.log_file.read_text().strip().splitlines()
-    assert len(said) == 1 and "was killed by SIGKILL" in said[0], said
+    messages = slow_run.log_file.read_text().strip().splitlines()
+    assert len(messages) == 1 and "was killed by SIGKILL" in messages[0], messages
 
 
 @pytest.mark.slow

@@ -22,6 +22,8 @@ from tui_trainer.contracts.run import CommandName, Event
 from tui_trainer.store.runs import checkpoints, run_control, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 Metrics = Callable[[RunFolder], dict[tuple[str, int], dict[str, Any]]]
 Start = Callable[..., subprocess.Popen[bytes]]
 Wait = Callable[..., None]
@@ -35,6 +37,7 @@ SLOW_STEPS: dict[str, Any] = {
     "eval_every": 7,
     "checkpoint_every": 5,
 }
+LAUNCH_TWO = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
 NO_DROPOUT = {"rank": 4, "alpha": 8, "dropout": 0.0}  # its random numbers differ by process
 
 
@@ -77,7 +80,13 @@ def has_steps(folder: RunFolder, count: int) -> bool:
     return steps(folder) >= count
 
 
-def obeyed(
+def process_count(folder: RunFolder) -> int:
+    """The number of training processes that the run logged."""
+    setup = next(event for event in folder.events() if event.kind == "setup")
+    return int(setup.detail["processes"])
+
+
+def acknowledged(
     folder: RunFolder, command: CommandName, arguments: dict[str, Any] | None = None
 ) -> Event:
     answer = run_control.wait(folder, run_control.send(folder, command, arguments), 60)
@@ -98,7 +107,6 @@ def assert_close(one: RunFolder, two: RunFolder, metrics: Metrics) -> None:
             assert shared[key][name] == value, (key, name)
 
 
-@pytest.mark.slow
 def test_two_processes_give_the_losses_of_one(
     make_run: MakeRun, run_engine: Callable[..., int], start: Start, metrics: Metrics
 ) -> None:
@@ -111,12 +119,10 @@ def test_two_processes_give_the_losses_of_one(
     assert run_engine(one) == 0
     assert together.wait(120) == 0, two.log_tail()
     assert_close(one, two, metrics)
-    setup = next(event for event in two.events() if event.kind == "setup")
-    assert setup.detail["processes"] == 2
+    assert process_count(two) == 2
     assert metrics(two)["train", 4]["examples"] == 1
 
 
-@pytest.mark.slow
 def test_a_sharded_base_gives_the_same_losses_and_resumes_exactly(
     make_run: MakeRun,
     run_engine: Callable[..., int],
@@ -144,7 +150,6 @@ def test_a_sharded_base_gives_the_same_losses_and_resumes_exactly(
     assert metrics(whole) == metrics(torn)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("sharding", ["none", "fsdp"])
 def test_two_processes_train_a_classifier(
     make_run: MakeRun,
@@ -173,22 +178,21 @@ def test_two_processes_train_a_classifier(
     assert shared.newest.confusion == alone.newest.confusion
 
 
-@pytest.mark.slow
 def test_commands_work_with_two_processes_and_one_resumes_the_run(
     make_run: MakeRun, start: Start, metrics: Metrics, wait_for: Wait
 ) -> None:
     folder = make_run(training={**LONG, "processes": 2})
     engine = start(folder)
     wait_for(lambda: steps(folder) >= 5, 120)
-    pause = obeyed(folder, "pause")
+    pause = acknowledged(folder, "pause")
     assert folder.status() == "paused"
     time.sleep(1.0)  # whatever was on its way has arrived
     assert steps(folder) == pause.step
-    assert " saved" in obeyed(folder, "checkpoint").message
-    obeyed(folder, "set-lr", {"learning_rate": 1e-3})
-    obeyed(folder, "resume")
+    assert " saved" in acknowledged(folder, "checkpoint").message
+    acknowledged(folder, "set-lr", {"learning_rate": 1e-3})
+    acknowledged(folder, "resume")
     wait_for(lambda: steps(folder) >= pause.step + 5, 60)
-    stop = obeyed(folder, "stop")
+    stop = acknowledged(folder, "stop")
     assert engine.wait(60) == 0, folder.log_tail()
     assert folder.status() == "cancelled"
     assert metrics(folder)["train", pause.step + 1]["learning_rate"] == pytest.approx(1e-3)
@@ -196,13 +200,12 @@ def test_commands_work_with_two_processes_and_one_resumes_the_run(
 
     alone = start(folder, module=("-m", "torch.distributed.run", "--nproc-per-node", "1"))
     wait_for(lambda: steps(folder) >= stop.step + 2 or alone.poll() is not None, 120)
-    obeyed(folder, "cancel")
+    acknowledged(folder, "cancel")
     assert alone.wait(60) != 0
     warned = [event.message for event in folder.events() if event.kind == "warning"]
     assert any("saved by 2 training processes and is resumed" in message for message in warned)
 
 
-@pytest.mark.slow
 def test_a_run_resumed_after_all_processes_were_killed_is_the_same(
     make_run: MakeRun, start: Start, metrics: Metrics, wait_for: Wait
 ) -> None:
@@ -225,7 +228,6 @@ def test_a_run_resumed_after_all_processes_were_killed_is_the_same(
     assert not random["cpu"].equal(random["cpu.1"])  # each drops out on its own
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("leads", [False, True])
 def test_a_killed_process_ends_the_run_with_a_reason(
     make_run: MakeRun, start: Start, wait_for: Wait, leads: bool
@@ -242,17 +244,16 @@ def test_a_killed_process_ends_the_run_with_a_reason(
     state = folder.state()
     assert state is not None
     assert state.state == "failed"
-    said = (
+    messages = (
         "training process 0 of 2 was killed by SIGKILL (out of memory?)"
         if leads
         else "the other process of this run ended without an error message (killed, or out of "
         "memory?)"
     )
-    assert state.message.startswith(said)
+    assert state.message.startswith(messages)
     assert not any(process.is_running() for process in workers)
 
 
-@pytest.mark.slow
 def test_bad_input_is_reported_with_exit_status_2(make_run: MakeRun, start: Start) -> None:
     folder = make_run([{"nothing": "known"}], training={"processes": 2})
     assert start(folder).wait(120) == 2
@@ -285,7 +286,6 @@ sys.exit(__main__.main(sys.argv[1:]))
 """
 
 
-@pytest.mark.slow
 def test_problems_of_one_process_are_handled_by_all(
     make_run: MakeRun,
     run_engine: Callable[..., int],
@@ -300,21 +300,19 @@ def test_problems_of_one_process_are_handled_by_all(
         make_run(lora=NO_DROPOUT, training=settings),
         make_run(lora=NO_DROPOUT, training=settings),
     )
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
-    together = start(two, module=launcher, script=str(script))
+    together = start(two, module=LAUNCH_TWO, script=str(script))
     assert run_engine(one) == 0
     assert together.wait(120) == 0, two.log_tail()
     warned = [event.message for event in two.events() if event.kind == "warning"]
     assert any(message.startswith("out of memory with 2 examples per pass") for message in warned)
     rows = metrics(two)
-    odd = [step for kind, step in rows if rows[kind, step].get("nonfinite")]
-    assert len(odd) == 1
-    for step in range(1, odd[0]):
+    skipped = [step for kind, step in rows if rows[kind, step].get("nonfinite")]
+    assert len(skipped) == 1
+    for step in range(1, skipped[0]):
         assert rows["train", step]["loss"] == pytest.approx(metrics(one)["train", step]["loss"])
     assert rows["train", 6]["loss"] is not None
 
 
-@pytest.mark.slow
 def test_only_the_first_of_two_machines_writes_the_run_folder(
     make_run: MakeRun, start: Start, tmp_path: Path
 ) -> None:
@@ -326,14 +324,13 @@ def test_only_the_first_of_two_machines_writes_the_run_folder(
     machines = "-m torch.distributed.run --nnodes 2 --nproc-per-node 1 --master-addr 127.0.0.1"
     launcher = [*machines.split(), "--master-port", port, "--node-rank"]
     engines = [
-        start(place, module=(*launcher, str(rank)))
-        for rank, place in enumerate((folder, elsewhere))
+        start(target, module=(*launcher, str(rank)))
+        for rank, target in enumerate((folder, elsewhere))
     ]
     assert [engine.wait(120) for engine in engines] == [0, 0], folder.log_tail()
     assert folder.status() == "completed"
     assert [file.name for file in elsewhere.path.iterdir()] == ["engine.log"]
-    setup = next(event for event in folder.events() if event.kind == "setup")
-    assert setup.detail["processes"] == 2
+    assert process_count(folder) == 2
 
 
 BROKEN = """
@@ -349,22 +346,19 @@ sys.exit(__main__.main(sys.argv[1:]))
 """
 
 
-@pytest.mark.slow
 def test_the_run_reports_the_error_of_another_process(
     make_run: MakeRun, start: Start, tmp_path: Path
 ) -> None:
     script = tmp_path / "broken.py"
     script.write_text(BROKEN)
     folder = make_run()
-    launcher = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
-    assert start(folder, module=launcher, script=str(script)).wait(120) == 1
+    assert start(folder, module=LAUNCH_TWO, script=str(script)).wait(120) == 1
     state = folder.state()
     assert state is not None
     assert (state.state, state.step) == ("failed", 0)
     assert state.message == "process 1: RuntimeError: its cable is loose"
 
 
-@pytest.mark.slow
 def test_accelerate_launches_a_job_file_and_writes_one_run(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
@@ -398,5 +392,4 @@ batch_size = 2
     found = [f for f in run_folder.list_runs(tmp_path / "runs") if f.status() == "completed"]
     assert len(found) == 1
     assert f"run folder: {found[0].path}" in done.stdout
-    setup = next(event for event in found[0].events() if event.kind == "setup")
-    assert setup.detail["processes"] == 2
+    assert process_count(found[0]) == 2

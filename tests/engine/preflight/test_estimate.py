@@ -90,7 +90,7 @@ def test_where_no_example_fits_other_settings_are_suggested(
     monkeypatch.setattr(memory_use, "available_bytes", lambda device: 1)
     found = estimating.estimate(info.job)
     assert not found.fits and not found.measured and found.micro_batch is None
-    assert [words.split()[1] for words in found.advice[:2]] == [
+    assert [sentence.split()[1] for sentence in found.advice[:2]] == [
         "training.gradient_checkpointing",
         "training.precision",
     ]

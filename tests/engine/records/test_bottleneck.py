@@ -48,10 +48,10 @@ LONG = {"max_steps": 1_000_000, "batch_size": 16, "eval_every": 0, "checkpoint_e
 @contextlib.contextmanager
 def engine(folder: RunFolder, wait: float = 0.0) -> Iterator[subprocess.Popen[bytes]]:
     """The engine on the run, until the context is left."""
-    place = str(Path(tui_trainer.__file__).parents[1])
+    root = str(Path(tui_trainer.__file__).parents[1])
     process = subprocess.Popen(
         [sys.executable, "-c", ENGINE, str(wait), str(folder.path)],
-        env={**os.environ, "PYTHONPATH": place},
+        env={**os.environ, "PYTHONPATH": root},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

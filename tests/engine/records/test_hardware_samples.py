@@ -40,14 +40,14 @@ def test_full_memory_is_reported_at_the_same_step_as_in_a_replay(tmp_path: Path)
     samples = [sample(100.0 + 2 * at, 0.3 if at < 5 else 0.99) for at in range(20)]
     rows = [{"step": step, "loss": 1.0, "time": 100.0 + step} for step in range(1, 60)]
     file = tmp_path / "hardware.jsonl"
-    advisor, source, said = Advisor(), DelayedSamples(file, 0.0), []
+    advisor, source, messages = Advisor(), DelayedSamples(file, 0.0), []
     written = 0
     for row in rows:
         while written < len(samples) and samples[written].time <= row["time"]:
             write(file, samples[written])
             written += 1
         for one in source.until(row["time"]):
-            said += advisor.observe_hardware(one)
-        said += advisor.observe(row)
-    assert [advice.kind for advice in said][:1] == ["memory"]
-    assert said == replay(rows, hardware=samples).reports
+            messages += advisor.observe_hardware(one)
+        messages += advisor.observe(row)
+    assert [advice.kind for advice in messages][:1] == ["memory"]
+    assert messages == replay(rows, hardware=samples).reports

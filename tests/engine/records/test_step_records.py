@@ -83,7 +83,7 @@ def test_events_are_written_after_the_records_of_earlier_steps(
     folder = make_run(training={**QUIET, "eval_every": 7, "checkpoint_every": 5})
     seen, event = [], RunReporter.event
 
-    def told(self: RunReporter, kind: str, step: int, *rest: Any, **more: Any) -> None:
+    def reported(self: RunReporter, kind: str, step: int, *rest: Any, **more: Any) -> None:
         steps = [row["step"] for row in rows(folder) if "loss" in row]
         seen.append((kind, step, max(steps, default=0)))
         event(self, kind, step, *rest, **more)
@@ -101,7 +101,7 @@ def test_events_are_written_after_the_records_of_earlier_steps(
         }
         return take(self) + ([later[calls]] if calls in later else [])
 
-    monkeypatch.setattr(RunReporter, "event", told)
+    monkeypatch.setattr(RunReporter, "event", reported)
     monkeypatch.setattr(CommandSource, "new_commands", at_its_step)
     assert run_engine(folder) == 0
     assert {"evaluation", "command", "learning_rate", "state"} <= {kind for kind, _, _ in seen}

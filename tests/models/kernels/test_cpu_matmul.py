@@ -80,12 +80,12 @@ def test_only_a_few_shapes_are_ever_asked_for(
 
 
 def test_what_is_trained_or_of_another_kind_stays_as_it_is() -> None:
-    class Odd(nn.Linear):
+    class Unusual(nn.Linear):
         pass
 
-    model = nn.Sequential(nn.Linear(4, 4), Odd(4, 4), nn.Linear(4, 4).requires_grad_(False))
+    model = nn.Sequential(nn.Linear(4, 4), Unusual(4, 4), nn.Linear(4, 4).requires_grad_(False))
     cpu_matmul.install(model)
-    assert [type(layer) for layer in model] == [nn.Linear, Odd, cpu_matmul.FrozenLinear]
+    assert [type(layer) for layer in model] == [nn.Linear, Unusual, cpu_matmul.FrozenLinear]
     assert isinstance(model[2], nn.Linear)
 
 

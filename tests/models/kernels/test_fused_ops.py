@@ -163,9 +163,9 @@ def test_a_part_that_only_looks_alike_is_left_as_it_is() -> None:
         def forward(self, hidden_states: Any) -> Any:
             return 2 * super().forward(hidden_states)
 
-    odd = OddRMSNorm(8).requires_grad_(False)
-    fused_ops.install(odd)
-    assert type(odd) is OddRMSNorm
+    unusual = OddRMSNorm(8).requires_grad_(False)
+    fused_ops.install(unusual)
+    assert type(unusual) is OddRMSNorm
 
 
 def test_installing_twice_changes_nothing_more() -> None:

@@ -142,7 +142,7 @@ def test_a_batch_near_the_end_of_the_context_answers_like_one_at_a_time(
     ]
 
 
-def test_a_batch_ends_when_told(qwen2: TextGenerator) -> None:
+def test_a_batch_ends_on_request(qwen2: TextGenerator) -> None:
     calls = 0
 
     def between(_: int) -> bool:
@@ -232,7 +232,7 @@ def test_a_long_question_leaves_less_room_for_the_answer(tiny: TextGenerator) ->
 
 
 @pytest.mark.parametrize(
-    ("turns", "words"),
+    ("turns", "expected"),
     [
         ([], "no question"),
         ([Turn("user", "a"), Turn("assistant", "b")], "no question"),
@@ -240,13 +240,13 @@ def test_a_long_question_leaves_less_room_for_the_answer(tiny: TextGenerator) ->
     ],
 )
 def test_what_cannot_be_asked_is_refused(
-    tiny: TextGenerator, turns: list[Turn], words: str
+    tiny: TextGenerator, turns: list[Turn], expected: str
 ) -> None:
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=expected):
         tiny.fit(turns, 10)
 
 
-def test_what_a_template_refuses_is_told(tiny_base: Path) -> None:
+def test_what_a_template_refuses_is_reported(tiny_base: Path) -> None:
     tokenizer = base_model.load_tokenizer(str(tiny_base))
     tokenizer.chat_template = "{{ raise_exception('no system turns') }}"
     with pytest.raises(UserError, match="template refuses the conversation: no system turns"):

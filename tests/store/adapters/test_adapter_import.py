@@ -76,7 +76,7 @@ def test_an_exported_adapter_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "expected"),
     [
         ({"base_model_name_or_path": None}, "does not name its base model"),
         ({"r": 0}, "`$.rank`"),
@@ -84,10 +84,12 @@ def test_an_exported_adapter_comes_back_as_it_was(tmp_path: Path) -> None:
         ({"peft_type": "IA3"}, "only LORA is supported"),
     ],
 )
-def test_what_is_no_adapter_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+def test_what_is_no_adapter_is_refused(
+    tmp_path: Path, changes: dict[str, Any], expected: str
+) -> None:
     with pytest.raises(UserError) as caught:
         add_from(AdapterStore(), write_adapter(tmp_path / "odd", **changes))
-    assert words in str(caught.value)
+    assert expected in str(caught.value)
     assert AdapterStore().list() == []
 
 

@@ -139,15 +139,15 @@ BROKEN: list[tuple[Callable[[Path], object], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "words"), BROKEN, ids=[words for _, words in BROKEN])
+@pytest.mark.parametrize(("spoil", "expected"), BROKEN, ids=[expected for _, expected in BROKEN])
 def test_a_broken_adapter_is_refused_and_leaves_nothing(
-    store: AdapterStore, source: Path, spoil: Callable[[Path], object], words: str
+    store: AdapterStore, source: Path, spoil: Callable[[Path], object], expected: str
 ) -> None:
     folder = store.add(source, info("before"))
     spoil(source)
     with pytest.raises(UserError, match=r"the adapter in .* cannot be used") as caught:
         store.add(source, info())
-    assert words in str(caught.value)
+    assert expected in str(caught.value)
     assert [p.name for p in store.root.iterdir() if p.is_dir()] == ["before"]
     spoil(folder)
     problem = store.problem("before")
@@ -266,9 +266,9 @@ def test_a_missing_or_damaged_active_adapter_is_reported_once(
     (store.root / "broken" / files.WEIGHTS).write_bytes(b"")
     (store.root / "gone").rename(store.root.parent / "elsewhere")
     assert store.live() == {"whole": 0.5, "broken": 0.3}
-    told = store.drop_missing_live()
-    assert told[0].startswith("adapter 'broken' was deactivated: ")
-    assert told[1] == "adapter 'gone' was deactivated: it does not exist"
+    reported = store.drop_missing_live()
+    assert reported[0].startswith("adapter 'broken' was deactivated: ")
+    assert reported[1] == "adapter 'gone' was deactivated: it does not exist"
     assert store.live() == {"whole": 1.0}, "the only one left answers in full"
     assert store.drop_missing_live() == []
 
@@ -329,12 +329,12 @@ def test_twenty_kills_leave_only_complete_adapters(tmp_path: Path, source: Path)
         )
         assert doer.stdout is not None
         assert doer.stdout.readline() == "ready\n"
-        words = [doer.stdout.readline().split() for _ in range(chance.randrange(8))]
+        expected = [doer.stdout.readline().split() for _ in range(chance.randrange(8))]
         doer.send_signal(signal.SIGKILL)
-        words += [line.split() for line in doer.stdout if line.endswith("\n")]
+        expected += [line.split() for line in doer.stdout if line.endswith("\n")]
         doer.wait()
         store = AdapterStore(root)
-        for what, name in words:
+        for what, name in expected:
             names.discard(name.removesuffix("r"))
             names.add(name)
             if what == "renamed":
@@ -344,8 +344,18 @@ def test_twenty_kills_leave_only_complete_adapters(tmp_path: Path, source: Path)
         assert there == visible, "every folder that can be seen is an adapter"
         assert all(name in there or f"{name}r" in there for name in names)
         assert [store.problem(name) for name in there] == [None] * len(there)
-        if any(what == "live" for what, _ in words):
+        if any(what == "live" for what, _ in expected):
             assert len(store.live()) == 1
         assert store.drop_missing_live() == []
     store.add(source, info("after"))
     assert list(root.glob(".incoming-*")) == []
+
+
+def test_a_read_error_without_a_file_name_is_a_reason(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("tui_trainer.store.tensor_files.read_header", refuse)
+    assert files.weights_problem(source) == "a file cannot be read: Input/output error"

@@ -31,7 +31,7 @@ from tui_trainer.tui.app import TrainerApp
 
 
 @dataclass
-class Said:
+class Reported:
     """An answer of the fake model."""
 
     text: str
@@ -93,7 +93,7 @@ class FakeModel:
         top_k: int = 0,
         repetition_penalty: float = 1.0,
         on_token: Callable[[str], None] | None = None,
-    ) -> Said:
+    ) -> Reported:
         self.cancelled.clear()
         text = self.says.pop(0) if self.says else f"an answer to {turns[-1].content}"
         assert on_token is not None
@@ -101,9 +101,9 @@ class FakeModel:
         on_token(first)
         self.held.wait(20)
         if self.cancelled.is_set():
-            return Said(first, cancelled=True)
+            return Reported(first, cancelled=True)
         on_token(f" {last}" if first else last)
-        return Said(text, adapters=dict(self.live))
+        return Reported(text, adapters=dict(self.live))
 
     def answers(
         self,

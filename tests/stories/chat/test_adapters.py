@@ -43,7 +43,7 @@ async def test_table_details_and_loading(
         await becomes(app, lambda: room.adapters.live() == {})
 
 
-async def test_the_empty_screen_says_what_to_do(room: Any, chat_app: ChatApp, seen: Seen) -> None:
+async def test_the_empty_screen_shows_what_to_do(room: Any, chat_app: ChatApp, seen: Seen) -> None:
     app = chat_app()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await pilot.press("4")
@@ -53,7 +53,7 @@ async def test_the_empty_screen_says_what_to_do(room: Any, chat_app: ChatApp, se
 
 
 async def test_rename_delete_and_restore(
-    room: Any, chat_app: ChatApp, seen: Seen, becomes: Becomes, told: Text
+    room: Any, chat_app: ChatApp, seen: Seen, becomes: Becomes, shown_notices: Text
 ) -> None:
     room.add_adapter("first")
     room.add_adapter("other")
@@ -70,7 +70,7 @@ async def test_rename_delete_and_restore(
         await seen(app, "there is already an adapter first")
         field.value = "capitals"
         await pilot.press("enter")
-        await becomes(app, lambda: "is renamed to capitals" in told(app))
+        await becomes(app, lambda: "is renamed to capitals" in shown_notices(app))
         await seen(app, "  capitals ")
         await pilot.press("D")
         await seen(app, "delete adapter capitals? It is moved to the trash", "y  confirm")
@@ -79,7 +79,7 @@ async def test_rename_delete_and_restore(
         await seen(app, "delete adapter capitals?")
         await pilot.press("y")
         await becomes(app, lambda: [i.info.name for i in room.adapters.list()] == ["first"])
-        await becomes(app, lambda: "is moved to the trash" in told(app))
+        await becomes(app, lambda: "is moved to the trash" in shown_notices(app))
         await pilot.press("r")
         await becomes(app, lambda: len(app.screen._listing.trash) == 1)  # type: ignore[attr-defined]
         await pilot.press("T")
@@ -141,7 +141,7 @@ async def test_ensemble_of_the_marked(
 
 
 async def test_merge_into_a_folder(
-    room: Any, chat_app: ChatApp, seen: Seen, tmp_path: Path, becomes: Becomes, told: Text
+    room: Any, chat_app: ChatApp, seen: Seen, tmp_path: Path, becomes: Becomes, shown_notices: Text
 ) -> None:
     room.add_adapter("first")
     app = chat_app()
@@ -152,11 +152,13 @@ async def test_merge_into_a_folder(
         await seen(app, "Folder for first merged with its base")
         app.screen.query_one(Input).value = str(tmp_path / "merged")
         await pilot.press("enter")
-        await becomes(app, lambda: f"with its base model into {tmp_path / 'merged'}" in told(app))
+        await becomes(
+            app, lambda: f"with its base model into {tmp_path / 'merged'}" in shown_notices(app)
+        )
 
 
 async def test_a_broken_adapter_is_refused_with_the_reason(
-    room: Any, chat_app: ChatApp, seen: Seen, becomes: Becomes, told: Text
+    room: Any, chat_app: ChatApp, seen: Seen, becomes: Becomes, shown_notices: Text
 ) -> None:
     folder = room.add_adapter("first")
     (folder / "adapter_model.safetensors").write_bytes(b"torn")
@@ -165,12 +167,12 @@ async def test_a_broken_adapter_is_refused_with_the_reason(
         await pilot.press("4")
         await seen(app, "first")
         await pilot.press("l")
-        await becomes(app, lambda: "'first' cannot be loaded" in told(app))
-        assert "SHA-256 differs" in told(app) and room.model.live == {}
+        await becomes(app, lambda: "'first' cannot be loaded" in shown_notices(app))
+        assert "SHA-256 differs" in shown_notices(app) and room.model.live == {}
 
 
 async def test_a_run_is_added_to_the_adapters(
-    room: Any, chat_app: ChatApp, seen: Seen, becomes: Becomes, told: Text,
+    room: Any, chat_app: ChatApp, seen: Seen, becomes: Becomes, shown_notices: Text,
     make_run: Callable[..., RunFolder], put_adapter: Callable[[Path], None],
 ) -> None:  # fmt: skip
     busy = make_run("busy", age=60)
@@ -186,14 +188,14 @@ async def test_a_run_is_added_to_the_adapters(
         await seen(app, "Name of the adapter")
         assert app.screen.query_one(Input).value == "lighthouse-v1-2"
         await pilot.press("enter")
-        await becomes(app, lambda: "trained on another version of builtin" in told(app))
+        await becomes(app, lambda: "trained on another version of builtin" in shown_notices(app))
         set_base_hash(folder, model_files.hash_model(paths.builtin_model()))
         await pilot.press("K")
         await seen(app, "Name of the adapter")
         await pilot.press("enter")
         await seen(app, "lighthouse-v1-2", "trained on", "the files of its run")
         await pilot.press("2", "j", "K")
-        await becomes(app, lambda: "busy has no finished adapter yet" in told(app))
+        await becomes(app, lambda: "busy has no finished adapter yet" in shown_notices(app))
     assert busy.status() == "training"
     assert room.adapters.get("lighthouse-v1-2").run_id == "lighthouse v1.2-id"
 

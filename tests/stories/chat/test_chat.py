@@ -78,7 +78,7 @@ async def test_escape_ends_the_answer_then_gives_the_digits_back(
 
 async def test_correct_in_the_editor_and_train(
     room: Any, chat_app: ChatApp, seen: Seen, make_run: Callable[..., RunFolder], becomes: Becomes,
-    told: Text,
+    shown_notices: Text,
 ) -> None:  # fmt: skip
     run = make_run("teach-t1", steps=40)
     app = chat_app()
@@ -106,7 +106,7 @@ async def test_correct_in_the_editor_and_train(
             before=Measures(recalled=0.0, kept=1.0),
             after=Measures(recalled=1.0, kept=0.98, recalled_count=1, kept_count=50),
         )  # fmt: skip
-        await becomes(app, lambda: "training t1 live: recalled 100%" in told(app))
+        await becomes(app, lambda: "training t1 live: recalled 100%" in shown_notices(app))
         await pilot.press("3")
         await seen(app, "last training", "recalled 0 % → 100 % of 1", "kept     100 % → 98 % of 50")
         await pilot.press(*"again?", "enter")
@@ -239,7 +239,7 @@ async def test_a_model_that_cannot_be_loaded_is_reported_and_tried_again(
         await seen(app, "2,600,000 parameters")
 
 
-async def test_without_torch_it_says_what_to_install(session: Any, seen: Seen) -> None:
+async def test_without_torch_it_names_what_to_install(session: Any, seen: Seen) -> None:
     app = session()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("3")
@@ -258,6 +258,7 @@ async def test_monitor_has_no_chat(session: Any, room: Any, seen: Seen, text_of:
         assert app.chat.session_thread.session is None
 
 
+@pytest.mark.slow
 async def test_a_long_conversation_is_wrapped_once(
     room: Any, chat_app: ChatApp, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:

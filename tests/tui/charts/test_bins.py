@@ -131,8 +131,8 @@ def test_a_spike_of_one_row_among_a_million_marks_its_column(
         thinned = bins.thin(x[seen], low[seen], first, last, columns, high[seen])
         spikes = np.flatnonzero(thinned.high == 42.0)
         if seen[bucket]:
-            place = (x[bucket] - first) / (last - first) * (columns - 1)
-            assert len(spikes) == 1 and abs(spikes[0] - place) <= 0.5 + 1e-6
+            expected_column = (x[bucket] - first) / (last - first) * (columns - 1)
+            assert len(spikes) == 1 and abs(spikes[0] - expected_column) <= 0.5 + 1e-6
         else:
             assert not len(spikes)
 

@@ -223,8 +223,8 @@ def test_the_cursor_is_an_upright_line_behind_the_data() -> None:
     rows = drawn(spec, 60, 12)
     column = frame_of(spec, 60, 12).column_of(50.0)
     assert column is not None
-    place = frame_of(spec, 60, 12).left + column
-    marks = [row[place] for row in rows[1:-2]]
+    cell = frame_of(spec, 60, 12).left + column
+    marks = [row[cell] for row in rows[1:-2]]
     assert marks.count("│") >= 7
     assert any(has_dots(mark) for mark in marks)
 

@@ -9,9 +9,10 @@ import pytest
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.adapter import Measures
 from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.repl.tables import measure_text
 from tui_trainer.text import formats
 from tui_trainer.tui.chat import news as chat_news
-from tui_trainer.tui.chat.event_text import live_text, measure_text
+from tui_trainer.tui.chat.event_text import live_text
 from tui_trainer.tui.chat.loss_curve import LossCurve, curve_of
 from tui_trainer.tui.chat.teaching_status import (
     blocks_of,
@@ -150,10 +151,10 @@ def test_the_panel_shows_buffer_training_and_result() -> None:
     transcript.apply(chat_news.TrainingProgressed(running, curve))
     transcript.apply(chat_news.TrainingProgressed(record("queued", id="t2")))
     text = blocks_of(teaching_facts_of(transcript, "ctrl+o", "braille"), 40).plain
-    for words in ("7 of 10 examples", "weight 21 of 42", "! 2 need a correction", "paused",
+    for expected in ("7 of 10 examples", "weight 21 of 42", "! 2 need a correction", "paused",
                   "step 30 / 60", "█▅▁", "remaining 9 s", "ctrl+o watch", "1 more queued",
                   "taught-1"):  # fmt: skip
-        assert words in text, words
+        assert expected in text, expected
     line = one_line(teaching_facts_of(transcript, "ctrl+o", "braille"), 78)
     assert line.cell_length == 78 and "paused" in line.plain and "50 %" in line.plain
     assert feedback_facts_of(transcript).weight_share == 0.5

@@ -40,19 +40,19 @@ NASTY = "\x1b[31m[bold]x[/]\n\u202e\u0007"
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "messages"),
     [(0.00164, "1.64e-3"), (2e-4, "2e-4"), (0.05, "0.05"), (0, "0"), (None, "–"),
      (float("nan"), "–")],
 )  # fmt: skip
-def test_rates(value: float | None, said: str) -> None:
-    assert formats.rate(value) == said
+def test_rates(value: float | None, messages: str) -> None:
+    assert formats.rate(value) == messages
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.2, "less than 1 s"), (59, "59 s"), (3599, "59 min"), (9e5, "10 d")]
+    ("seconds", "messages"), [(0.2, "less than 1 s"), (59, "59 s"), (3599, "59 min"), (9e5, "10 d")]
 )
-def test_ages(seconds: float, said: str) -> None:
-    assert formats.age(seconds) == said
+def test_ages(seconds: float, messages: str) -> None:
+    assert formats.age(seconds) == messages
 
 
 def test_bytes() -> None:
@@ -69,8 +69,8 @@ def test_a_bar_keeps_its_width(fraction: float, width: int) -> None:
 
 
 @given(st.text())
-def test_foreign_text_is_one_harmless_line(words: str) -> None:
-    shown = markup.plain(words).plain
+def test_foreign_text_is_one_harmless_line(foreign: str) -> None:
+    shown = markup.plain(foreign).plain
     assert "\x1b" not in shown and "\n" not in shown and "\u202e" not in shown
 
 
@@ -81,7 +81,7 @@ def test_each_status_has_a_label_and_a_colour() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "messages"),
     [
         (
             {"kind": "csv", "tool": "Keras CSV"},
@@ -92,9 +92,9 @@ def test_each_status_has_a_label_and_a_colour() -> None:
         ({"status": "idle"}, "has not started yet"),
     ],
 )
-def test_refusals(changed: dict[str, str], said: str) -> None:
+def test_refusals(changed: dict[str, str], messages: str) -> None:
     run = replace(RUN, **changed)  # type: ignore[arg-type]
-    assert said in (commands.refusal(run, "R") or "")
+    assert messages in (commands.refusal(run, "R") or "")
 
 
 def test_a_live_run_is_not_refused() -> None:
@@ -163,7 +163,7 @@ GPU = GpuSample(
 @pytest.mark.parametrize("width", [20, 38, 80, 200])
 @pytest.mark.parametrize("height", [1, 8, 30])
 @pytest.mark.parametrize("gpus", [[], [GPU], [GpuSample(index=3)], [GPU] * 8])
-def test_machine_panel_keeps_its_width(width: int, height: int, gpus: list[GpuSample]) -> None:
+def test_hardware_panel_keeps_its_width(width: int, height: int, gpus: list[GpuSample]) -> None:
     facts = hardware_summary([HardwareSample(time=0.0, cpu_percent=99.9, gpus=gpus)] * 30)
     lines = HardwarePanel().draw(facts, width, height).plain.split("\n")
     if width >= 80:
@@ -202,8 +202,8 @@ def test_outcomes() -> None:
     assert outcome_of(make(status="crashed"), "R resumes").hint == "R resumes"
     assert outcome_of(make(status="crashed"), "R").log == ("last",)
     assert "/runs/a/adapter" in outcome_of(make(status="completed"), "R").adapter
-    told = make(status="completed", message="the adapter is in /runs/a/adapter")
-    assert outcome_of(told, "R").adapter == ""
+    reported = make(status="completed", message="the adapter is in /runs/a/adapter")
+    assert outcome_of(reported, "R").adapter == ""
 
 
 def test_plain_characters_keep_their_width() -> None:

@@ -50,17 +50,17 @@ def text(*gpus: GpuSample, width: int = 80, **changes: Any) -> str:
 
 
 def test_no_gpu_is_a_normal_state() -> None:
-    said = text(gpu_message="no NVIDIA driver", cores=[10.0, 95.0])
-    assert "GPU     not available: no NVIDIA driver" in said
-    assert "10 %" in said and "95 %" in said
+    messages = text(gpu_message="no NVIDIA driver", cores=[10.0, 95.0])
+    assert "GPU     not available: no NVIDIA driver" in messages
+    assert "10 %" in messages and "95 %" in messages
 
 
 def test_one_gpu_in_a_narrow_terminal_lists_the_hidden_columns() -> None:
-    said = text(gpu(0, clock=1755.0, throttle=["power cap"]), gpu_driver="580.65.06")
-    for words in ("H200", "90 %", "41.0 / 139 GiB", "60 °C", "clock 1,755", "power cap"):
-        assert words in said
-    assert "fan –" in said and "PCIe –" in said and "ECC –" in said
-    assert "driver 580.65.06, CUDA –" in said
+    messages = text(gpu(0, clock=1755.0, throttle=["power cap"]), gpu_driver="580.65.06")
+    for expected in ("H200", "90 %", "41.0 / 139 GiB", "60 °C", "clock 1,755", "power cap"):
+        assert expected in messages
+    assert "fan –" in messages and "PCIe –" in messages and "ECC –" in messages
+    assert "driver 580.65.06, CUDA –" in messages
 
 
 @pytest.mark.parametrize("width", [80, 200])
@@ -68,8 +68,8 @@ def test_eight_gpus_of_which_one_is_lost_and_one_is_divided(width: int) -> None:
     many = [gpu(n) for n in range(8)]
     many[5] = GpuSample(index=5, name="NVIDIA H200", problem="GPU is lost")
     many[3] = gpu(3, mig=[MigSample(index=1, name="MIG 3g.71gb", memory_total=70 * GIB)])
-    said = text(*many, width=width, gpu_message="GPU 5 does not answer: GPU is lost")
-    lines = said.splitlines()
+    messages = text(*many, width=width, gpu_message="GPU 5 does not answer: GPU is lost")
+    lines = messages.splitlines()
     assert all(len(line) <= width for line in lines)
     assert sum(line.startswith(f"{n} H200") for n in range(8) for line in lines) == 8
     assert next(line for line in lines if line.startswith("5 H200")).endswith("GPU is lost")
@@ -78,17 +78,17 @@ def test_eight_gpus_of_which_one_is_lost_and_one_is_divided(width: int) -> None:
 
 def test_a_lost_gpu_has_the_name_that_it_had() -> None:
     lost = HardwareSample(time=1.0, gpus=[GpuSample(index=0, problem="GPU is lost")])
-    said = hardware_text.page([HardwareSample(time=0.0, gpus=[gpu(0)]), lost], 80).plain
-    assert "0 H200" in said and "GPU is lost" in said
+    messages = hardware_text.page([HardwareSample(time=0.0, gpus=[gpu(0)]), lost], 80).plain
+    assert "0 H200" in messages and "GPU is lost" in messages
 
 
 def test_the_runs_own_process_and_those_of_the_host() -> None:
     here = GpuProcess(pid=42, name="python", memory=38 * GIB, utilisation=97.0)
     recorded = GpuProcess(pid=43, name="python", memory=GIB, run=True)
-    said = text(gpu(0, processes=[here, recorded, GpuProcess(pid=99_999)]))
-    assert "38.0 GiB    97 %  ◀ this run  python" in said
-    assert "1.0 GiB       –  ◀ this run  python" in said
-    assert "99999          –       –  unknown (a process" in said
+    messages = text(gpu(0, processes=[here, recorded, GpuProcess(pid=99_999)]))
+    assert "38.0 GiB    97 %  ◀ this run  python" in messages
+    assert "1.0 GiB       –  ◀ this run  python" in messages
+    assert "99999          –       –  unknown (a process" in messages
 
 
 def test_a_gpu_without_memory_of_its_own() -> None:
@@ -99,8 +99,8 @@ def test_the_bottleneck_is_first_with_its_numbers() -> None:
     first, second, *rest = text(gpu(0), division=DIVISION).splitlines()
     assert first == "data-bound: waiting for data takes 50 % of each step"
     assert second.startswith("→ put the data on a faster disk")
-    said = "\n".join(rest)
-    assert "░ data 50 %" in said and "MFU 41 %" in said and "reserved 4.0 GiB" in said
+    messages = "\n".join(rest)
+    assert "░ data 50 %" in messages and "MFU 41 %" in messages and "reserved 4.0 GiB" in messages
 
 
 OPTIONAL = {
@@ -131,8 +131,8 @@ NO_VALUE = re.compile("None|nan")  # how Python writes what a page must not show
 )
 def test_missing_values_do_not_break_the_page(gpus: Any, width: int) -> None:
     sample = HardwareSample(time=0.0, gpus=gpus)
-    said = hardware_text.page([sample], width).plain
-    assert not NO_VALUE.search(said)
+    messages = hardware_text.page([sample], width).plain
+    assert not NO_VALUE.search(messages)
     assert curves_of([sample])
     facts = hardware_summary([sample])
     for height in (1, 9):
@@ -209,6 +209,6 @@ def test_warnings_close_with_their_engine_and_yield_to_advice_on_memory(
     assert open_warnings([event("warning"), event("warning", alarm=3, open=True)]) == ()
     working, ended = (run(tmp_path, status) for status in ("training", "completed"))
     both = warning_texts(working, (ram, heat), frozenset(), memory_advised=False)
-    assert [said.kind for said in both] == ["GPU 0 heat", "memory"]
+    assert [messages.kind for messages in both] == ["GPU 0 heat", "memory"]
     some = warning_texts(working, (ram, heat), frozenset({"gpu0_heat"}), memory_advised=True)
     assert some == warning_texts(ended, (ram, heat), frozenset(), memory_advised=False) == ()

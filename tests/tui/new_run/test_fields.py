@@ -53,7 +53,7 @@ def test_several_files(texts: dict[str, str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "text", "said"),
+    ("key", "text", "messages"),
     [
         ("training.batch_size", "0", "needs a whole number of at least 1"),
         ("training.batch_size", "2.5", "needs a whole number of at least 1"),
@@ -72,11 +72,11 @@ def test_several_files(texts: dict[str, str], tmp_path: Path) -> None:
     ],
 )
 def test_one_sentence_beside_the_field(
-    texts: dict[str, str], tmp_path: Path, key: str, text: str, said: str
+    texts: dict[str, str], tmp_path: Path, key: str, text: str, messages: str
 ) -> None:
     result = fields_module.check({**texts, key: text}, tmp_path)
     assert result.job is None and list(result.errors) == [key]
-    assert said in result.errors[key] and "form:" not in result.errors[key]
+    assert messages in result.errors[key] and "form:" not in result.errors[key]
 
 
 def test_a_warning_is_shown_beside_its_field(texts: dict[str, str], tmp_path: Path) -> None:

@@ -43,8 +43,8 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 
 def test_three_files_that_name_the_run(tmp_path: Path) -> None:
-    said, failed = export(plots(run()), Palette(), SvgColours(), folder=tmp_path)
-    assert not failed and "one-charts-step100.svg" in said and str(tmp_path) in said
+    messages, failed = export(plots(run()), Palette(), SvgColours(), folder=tmp_path)
+    assert not failed and "one-charts-step100.svg" in messages and str(tmp_path) in messages
     found = sorted(path.name for path in tmp_path.iterdir())
     assert found == [f"one-charts-step100{suffix}" for suffix in (".csv", ".svg", ".txt")]
     text = (tmp_path / "one-charts-step100.txt").read_text()
@@ -63,8 +63,10 @@ def test_nothing_is_ever_replaced(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_to_is_one_sentence(tmp_path: Path) -> None:
-    said, failed = export(plots(run()), Palette(), SvgColours(), folder=tmp_path / "gone")
-    assert failed and said.startswith("the charts cannot be exported to ") and "gone" in said
+    messages, failed = export(plots(run()), Palette(), SvgColours(), folder=tmp_path / "gone")
+    assert (
+        failed and messages.startswith("the charts cannot be exported to ") and "gone" in messages
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -127,8 +129,8 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     slots = {view.summary.path: 0, other.summary.path: 1}
     overlay = Plot(view, LOSS, ChartOptions(), (other,), slots).spec()
     tree = ElementTree.fromstring(svg_document([overlay], Palette(), SvgColours()))
-    words = [element.text or "" for element in tree.iter() if element.tag.endswith("text")]
-    assert any("a<b>&·[2J=1" in word for word in words)
+    texts = [element.text or "" for element in tree.iter() if element.tag.endswith("text")]
+    assert any("a<b>&·[2J=1" in word for word in texts)
     assert "\x1b" not in "".join(path.read_text() for path in tmp_path.iterdir())
 
 

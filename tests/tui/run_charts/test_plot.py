@@ -160,7 +160,7 @@ def test_every_axis_positions_lines_and_marks(
     assert spec.x_format == {"time": "duration", "clock": "clock"}.get(axis, "number")
 
 
-def test_missing_columns_say_so() -> None:
+def test_missing_columns_are_reported() -> None:
     view = replace(run(), train=MetricTable({"step": np.arange(3.0), "loss": np.ones(3)}))
     spec = Plot(view, LEARNING_RATE, ChartOptions()).spec()
     assert spec.lines == () and spec.empty == "this run records no learning rate"
@@ -205,8 +205,8 @@ def test_zooming_about_the_pointer() -> None:
     view = ALL.zoomed(1, WHOLE).panned(-1, WHOLE)
     low, high = view.shown(WHOLE) or WHOLE
     zoomed = view.zoomed(1, WHOLE, at=0.25).shown(WHOLE) or WHOLE
-    place = low + 0.25 * (high - low)
-    assert zoomed[0] + 0.25 * (zoomed[1] - zoomed[0]) == pytest.approx(place)
+    anchor = low + 0.25 * (high - low)
+    assert zoomed[0] + 0.25 * (zoomed[1] - zoomed[0]) == pytest.approx(anchor)
 
 
 def test_the_pointer_may_leave_the_live_end() -> None:
@@ -243,19 +243,19 @@ def test_what_is_shown_lies_within_the_data(
 
 def test_marks_of_every_kind_and_of_foreign_resumes() -> None:
     kinds = ("advice", "learning_rate", "evaluation", "state", "command", "warning")
-    events = tuple(Event(time=0, step=10 + place, kind=kind) for place, kind in enumerate(kinds))
+    events = tuple(Event(time=0, step=10 + anchor, kind=kind) for anchor, kind in enumerate(kinds))
     view = replace(run(), events=events, resumed_at=(70.0,))
     spec = Plot(view, LOSS, ChartOptions()).spec()
     assert [(mark.x, mark.glyph) for mark in spec.marks] == [
         (10.0, "!"), (11.0, "l"), (12.0, "e"), (70.0, "r"),
     ]  # fmt: skip
-    told = replace(view, events=(Event(time=0, step=71, kind="resumed"),))
-    assert [mark.x for mark in Plot(told, LOSS, ChartOptions()).spec().marks] == [71.0]
+    reported = replace(view, events=(Event(time=0, step=71, kind="resumed"),))
+    assert [mark.x for mark in Plot(reported, LOSS, ChartOptions()).spec().marks] == [71.0]
 
 
 def test_a_rollback_removes_the_marks_of_discarded_steps() -> None:
-    told = (("checkpoint", 10), ("learning_rate", 15), ("rollback", 10), ("evaluation", 20))
-    events = tuple(Event(time=0, step=step, kind=kind) for kind, step in told)
+    reported = (("checkpoint", 10), ("learning_rate", 15), ("rollback", 10), ("evaluation", 20))
+    events = tuple(Event(time=0, step=step, kind=kind) for kind, step in reported)
     spec = Plot(replace(run(), events=events), LOSS, ChartOptions()).spec()
     assert [(mark.x, mark.glyph) for mark in spec.marks] == [(10.0, "r"), (20.0, "e")]
 
@@ -320,13 +320,13 @@ def advised(kind: AdviceKind, numbers: dict[str, float], metric: str = "loss") -
 def test_evidence_is_drawn_from_its_window_up_to_now() -> None:
     """A rise against the level before it, a swing against its band, a plateau in its noise."""
     band = {"low": 0.5, "high": 1.5}
-    told: tuple[tuple[AdviceKind, dict[str, float], tuple[float, ...]], ...] = (
+    reported: tuple[tuple[AdviceKind, dict[str, float], tuple[float, ...]], ...] = (
         ("divergence", {}, (0.1,)),
         ("plateau", {"noise": 0.0625}, (0.2 - 0.125, 0.2 + 0.125)),
         ("oscillation", band, (0.5, 1.5)),
         ("oscillation", {}, ()),
     )
-    for kind, numbers, levels in told:
+    for kind, numbers, levels in reported:
         view = advised(kind, numbers)
         (window,) = Plot(view, LOSS, ChartOptions()).spec().windows
         assert (window.first, window.last, window.until) == (60.0, 70.0, 100.0)

@@ -93,8 +93,8 @@ def test_the_readout_names_every_run() -> None:
     one, two = run("one"), run("two", rows=30, offset=1.0)
     slots = {one.summary.path: 0, two.summary.path: 1}
     plot = Plot(one, LOSS, ChartOptions(), (two,), slots, cursor=25.0)
-    place, first, second = items_of(plot, (LOSS,), Palette())
-    assert place.value.startswith("25  epoch 0.500  time 48 s")
+    position, first, second = items_of(plot, (LOSS,), Palette())
+    assert position.value.startswith("25  epoch 0.500  time 48 s")
     assert (first.tag, first.name, first.value) == ("A", "one", "9.750  val 5.500")
     assert (second.tag, second.name, second.value) == ("B", "two", "10.75  val 5.500")
     later = items_of(Plot(one, LOSS, ChartOptions(), (two,), slots, cursor=60.0), (), Palette())
@@ -105,9 +105,9 @@ def test_the_readout_names_every_run() -> None:
 def test_the_readout_of_one_run_has_every_chart_that_is_seen() -> None:
     plot = Plot(run(), LOSS, ChartOptions(), cursor=45.0)
     items = items_of(plot, (LOSS, LEARNING_RATE), Palette())
-    said = {item.name: item.value for item in items}
-    assert said["learning rate"] == "1e-4 @ 40" and said["loss"] == "9.550"
-    assert said["validation loss"] == "5.250 @ 40"
+    messages = {item.name: item.value for item in items}
+    assert messages["learning rate"] == "1e-4 @ 40" and messages["loss"] == "9.550"
+    assert messages["validation loss"] == "5.250 @ 40"
 
 
 def test_the_cursor_moves_by_columns_but_by_a_step_at_least() -> None:

@@ -57,7 +57,7 @@ def test_the_data_page_has_counts_and_class_weights() -> None:
     ]  # fmt: skip
 
 
-def test_without_any_of_it_the_pages_say_why() -> None:
+def test_without_any_of_it_the_pages_give_the_reason() -> None:
     assert "only classification runs" in evaluation_pages.classes(RunDetails(VIEW), 60).plain
     begun = RunView(VIEW.summary, config={"task": "classification"})
     assert "first evaluation" in evaluation_pages.classes(RunDetails(begun), 60).plain

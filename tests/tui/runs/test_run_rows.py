@@ -22,8 +22,8 @@ RUN = RunSummary(
 
 def cells(run: RunSummary, width: int = 200, foreign: bool = False) -> dict[str, str]:
     layout = run_rows.layout_for(width, foreign)
-    words = run_rows.cells_of(run, layout, now=103.0)
-    return {span[0].id: cell[0] for span, cell in zip(layout.spans(), words, strict=True)}
+    texts = run_rows.cells_of(run, layout, now=103.0)
+    return {span[0].id: cell[0] for span, cell in zip(layout.spans(), texts, strict=True)}
 
 
 def test_a_run_as_text() -> None:
@@ -91,15 +91,15 @@ def test_sorting_cycles_through_the_shown_columns() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trend", "words"),
+    ("trend", "texts"),
     [(-0.5, "↓50.0 %"), (0.2, "↑20.0 %"), (0.001, "→0.1 %"), (1e9, "↑999 %"), (None, "–")],
 )
-def test_the_trend_has_an_arrow(trend: float | None, words: str) -> None:
-    assert run_rows.trend_text(trend)[0] == words
+def test_the_trend_has_an_arrow(trend: float | None, texts: str) -> None:
+    assert run_rows.trend_text(trend)[0] == texts
 
 
 @given(st.lists(st.floats(), max_size=30).map(tuple), st.integers(0, 30), st.booleans())
-def test_a_course_fills_its_cells(values: tuple[float, ...], width: int, plain: bool) -> None:
+def test_a_curve_fills_its_cells(values: tuple[float, ...], width: int, plain: bool) -> None:
     drawn = run_rows.spark_text(values, width, plain)
     assert len(drawn) == (width if values else 0)
     assert not plain or drawn.isascii()

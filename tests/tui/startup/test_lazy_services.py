@@ -51,19 +51,19 @@ def test_calls_before_it_is_loaded_are_forwarded_first() -> None:
 
 
 def test_a_run_that_cannot_be_created_shows_the_reason() -> None:
-    told: list[str] = []
-    heard = threading.Event()
+    reported: list[str] = []
+    received = threading.Event()
 
     def make() -> Any:
         raise ImportError("no numpy")
 
     def failed(reason: str) -> None:
-        told.append(reason)
-        heard.set()
+        reported.append(reason)
+        received.set()
 
     LazyWatcher(cast(Any, make), failed).start()
-    assert heard.wait(10)
-    assert told == ["the folder cannot be watched: ImportError: no numpy"]
+    assert received.wait(10)
+    assert reported == ["the folder cannot be watched: ImportError: no numpy"]
 
 
 def test_a_watcher_stopped_while_it_loads_is_never_started() -> None:

@@ -99,7 +99,7 @@ def test_words_for_numbers() -> None:
     assert measure(None) != measure(None) and measure(2) == 2.0
 
 
-def test_course_and_trend() -> None:
+def test_curve_and_trend() -> None:
     assert spark(np.arange(48.0)) == tuple(np.arange(24) * 2 + 0.5)
     assert spark(np.empty(0)) == ()
     descending = np.concatenate([np.full(90, 9.0), np.full(15, 2.0), np.full(15, 1.0)])

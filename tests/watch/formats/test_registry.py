@@ -69,11 +69,11 @@ def test_one_of_each(tmp_path: Path) -> None:
 
 def test_each_has_its_row_in_the_list(tmp_path: Path) -> None:
     one_of_each(tmp_path)
-    for place in Scanner(tmp_path).scan().locations.values():
-        glance = SummaryReader(place)
-        glance.read()
-        assert (glance.summary.step, glance.summary.loss) == (8, 8.0), place
-        assert not glance.read(), "nothing changed"
+    for location in Scanner(tmp_path).scan().locations.values():
+        reader = SummaryReader(location)
+        reader.read()
+        assert (reader.summary.step, reader.summary.loss) == (8, 8.0), location
+        assert not reader.read(), "nothing changed"
 
 
 def test_a_file_or_a_run_folder_as_the_root(tmp_path: Path) -> None:

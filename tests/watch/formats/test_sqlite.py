@@ -63,14 +63,14 @@ def log(writer: sqlite3.Connection, run: str, step: int) -> None:
 
 def test_several_runs_of_a_trackio_project(tmp_path: Path) -> None:
     with closing(trackio(tmp_path / "proj.db", {"a": 3, "b": 5})):
-        places = Scanner(tmp_path).scan().locations
-        assert [(p.kind, p.name, p.id) for p in places.values()] == [
+        found_locations = Scanner(tmp_path).scan().locations
+        assert [(p.kind, p.name, p.id) for p in found_locations.values()] == [
             ("trackio", "a", "proj.db#id-a"), ("trackio", "b", "proj.db#id-b"),
         ]  # fmt: skip
         view = read_run(tmp_path / "proj.db", "trackio", "id-b")
-        glances = [SummaryReader(place) for place in places.values()]
-        assert all(glance.read() for glance in glances)
-        assert [glance.summary.step for glance in glances] == [2, 4]
+        readers = [SummaryReader(location) for location in found_locations.values()]
+        assert all(reader.read() for reader in readers)
+        assert [reader.summary.step for reader in readers] == [2, 4]
     assert points(view.train, "loss") == [(s, s / 2) for s in range(5)]
     assert points(view.evals, "val_loss") == [(s, -1) for s in range(5)]
     assert points(view.train, "time")[0] == (0, 1795269515.5)
@@ -100,10 +100,10 @@ def test_more_rows_than_one_slice(tmp_path: Path) -> None:
     with closing(trackio(tmp_path / "p.db", {"a": 4000, "b": 10})):
         view = read_run(tmp_path / "p.db", "trackio", "id-a")
         assert points(view.train, "loss") == [(s, s / 2) for s in range(4000)]
-        place = next(iter(Scanner(tmp_path).scan().locations.values()))
-        glance = SummaryReader(place)
-        glance.read()
-        assert (glance.summary.step, glance.summary.loss) == (3999, 1999.5)
+        location = next(iter(Scanner(tmp_path).scan().locations.values()))
+        reader = SummaryReader(location)
+        reader.read()
+        assert (reader.summary.step, reader.summary.loss) == (3999, 1999.5)
 
 
 def mlflow(path: Path) -> sqlite3.Connection:
@@ -125,7 +125,7 @@ def mlflow(path: Path) -> sqlite3.Connection:
 
 def test_runs_of_an_mlflow_database(tmp_path: Path) -> None:
     with closing(mlflow(tmp_path / "mlflow.db")):
-        names = [place.name for place in Scanner(tmp_path).scan().locations.values()]
+        names = [location.name for location in Scanner(tmp_path).scan().locations.values()]
         assert names == ["one", "two"]
         view = read_run(tmp_path / "mlflow.db", "mlflow", "u1")
     assert points(view.train, "loss") == [(s, s / 2) for s in range(4)]
@@ -135,7 +135,7 @@ def test_runs_of_an_mlflow_database(tmp_path: Path) -> None:
     assert (view.summary.status, view.summary.created_at) == ("completed", 5.0)
 
 
-def test_a_database_that_is_cut_off_says_so_and_breaks_nothing(tmp_path: Path) -> None:
+def test_a_database_that_is_cut_off_is_reported_and_breaks_nothing(tmp_path: Path) -> None:
     path = tmp_path / "mlflow.db"
     mlflow(path).close()
     whole = path.read_bytes()
@@ -218,8 +218,8 @@ def test_a_write_to_one_run_is_no_change_of_the_others(tmp_path: Path) -> None:
         assert registry.stamp(first) == before[0]
         assert registry.stamp(second) != before[1]
     with closing(mlflow(tmp_path / "mlflow.db")) as writer:
-        place = next(p for p in Scanner(tmp_path).scan().locations.values() if p.name == "one")
-        stamp = registry.stamp(place)
+        location = next(p for p in Scanner(tmp_path).scan().locations.values() if p.name == "one")
+        stamp = registry.stamp(location)
         writer.execute("UPDATE runs SET status = 'FAILED' WHERE run_uuid = 'u1'")
         writer.commit()
-        assert registry.stamp(place) != stamp, "its end is a change too"
+        assert registry.stamp(location) != stamp, "its end is a change too"

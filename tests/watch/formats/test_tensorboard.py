@@ -112,7 +112,7 @@ def test_a_file_that_grows_byte_by_byte(tmp_path: Path) -> None:
     assert source.warnings() == []
 
 
-def test_a_torn_end_is_told_once_and_waits_for_the_rest(tmp_path: Path) -> None:
+def test_a_torn_end_is_reported_once_and_waits_for_the_rest(tmp_path: Path) -> None:
     path = put(tmp_path, 1, *losses(1, 2))
     rest = frame(losses(3)[0])
     with path.open("ab") as file:
@@ -130,7 +130,7 @@ def test_a_torn_end_is_told_once_and_waits_for_the_rest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", [40, 70, 100, 140])
-def test_damage_is_passed_over_and_said(tmp_path: Path, where: int) -> None:
+def test_damage_is_skipped_and_reported(tmp_path: Path, where: int) -> None:
     path = put(tmp_path, 1, *losses(*range(1, 30)))
     data = bytearray(path.read_bytes())
     data[where] ^= 0x5A
@@ -142,7 +142,7 @@ def test_damage_is_passed_over_and_said(tmp_path: Path, where: int) -> None:
     assert len(source.warnings()) == 1 and "damaged" in source.warnings()[0]
 
 
-def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
+def test_a_replaced_file_is_read_again(tmp_path: Path) -> None:
     put(tmp_path, 1, *losses(1, 2, 3))
     source = TensorBoardSource(tmp_path)
     drain(source)

@@ -43,8 +43,8 @@ def test_one_run_of_a_folder_with_checkpoints(tmp_path: Path) -> None:
     put(tmp_path / "out" / "checkpoint-20", rows[:2], 20)
     put(tmp_path / "out" / "checkpoint-50", rows, 50)
     (tmp_path / "out" / "runs" / "Nov21").mkdir(parents=True)
-    places = Scanner(tmp_path).scan().locations
-    assert [(p.kind, p.id) for p in places.values()] == [("trainer_state", "out")]
+    found_locations = Scanner(tmp_path).scan().locations
+    assert [(p.kind, p.id) for p in found_locations.values()] == [("trainer_state", "out")]
     view = read_run(tmp_path / "out", "trainer_state")
     assert points(view.train, "loss") == [(s, s) for s in range(10, 60, 10)]
     assert (view.summary.step, view.summary.total_steps) == (50, 100)
@@ -67,7 +67,7 @@ def test_a_new_checkpoint_continues_the_chart(tmp_path: Path) -> None:
     assert source.warnings() == []
 
 
-def test_another_story_is_told_anew(tmp_path: Path) -> None:
+def test_other_content_is_reported_again(tmp_path: Path) -> None:
     put(tmp_path, [row(10), row(20)], 20)
     source = TrainerStateSource(tmp_path)
     drain(source)
@@ -123,13 +123,13 @@ def test_adapter_settings_stand_beside(tmp_path: Path) -> None:
 
 def test_the_list_knows_the_run_too(tmp_path: Path) -> None:
     put(tmp_path, [row(10), row(20)], 20)
-    glance = SummaryReader(RunLocation(tmp_path, "trainer_state", "x", "x"))
-    glance.read()
-    summary = glance.summary
+    reader = SummaryReader(RunLocation(tmp_path, "trainer_state", "x", "x"))
+    reader.read()
+    summary = reader.summary
     assert (summary.step, summary.loss, summary.total_steps) == (20, 20.0, 100)
     put(tmp_path, [row(10), row(20), row(30)], 30)
-    assert glance.read() and glance.summary.step == 30
-    assert not glance.read()
+    assert reader.read() and reader.summary.step == 30
+    assert not reader.read()
 
 
 @pytest.mark.skipif(not LOGS, reason="TUI_TRAINER_SHARED_DATA names no logs")
@@ -153,7 +153,7 @@ def test_every_series_of_real_logs_is_right(log: Path) -> None:
             assert points(table, name) == sorted(expected[theirs].items()), name
             seen += 1
     assert seen == len(expected)
-    assert view.warnings == () or all("without a step" in said for said in view.warnings)
+    assert view.warnings == () or all("without a step" in messages for messages in view.warnings)
 
 
 def test_rows_since_the_newest_checkpoint_come_from_tensorboard(tmp_path: Path) -> None:
@@ -165,8 +165,8 @@ def test_rows_since_the_newest_checkpoint_come_from_tensorboard(tmp_path: Path) 
         for s in (10, 20, 30, 40)
     ]
     logs.write_bytes(tfevents(*made[:3]))
-    (place,) = Scanner(tmp_path).scan().locations.values()
-    source = registry.open_source(place)
+    (location,) = Scanner(tmp_path).scan().locations.values()
+    source = registry.open_source(location)
     drain(source)
     assert points(source.history.train.table(), "loss") == [(10, 10), (20, 20), (30, 30.5)]
     assert points(source.history.evals.table(), "eval_x_loss") == [(20, 3), (30, 2)]

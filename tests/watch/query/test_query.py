@@ -95,12 +95,12 @@ def test_a_key_of_an_unknown_configuration_is_taken_on_trust() -> None:
     assert asked.matches(RUN, config={"lora.rank": 16})
 
 
-words = st.text(st.sampled_from('loss<>=!:-"./ 129eklminfa\tµ٣²'), max_size=40) | st.text(
+queries = st.text(st.sampled_from('loss<>=!:-"./ 129eklminfa\tµ٣²'), max_size=40) | st.text(
     max_size=60
 )
 
 
-@given(words, st.sets(st.text(max_size=8), max_size=3))
+@given(queries, st.sets(st.text(max_size=8), max_size=3))
 def test_any_text_is_read_without_an_error(text: str, keys: set[str]) -> None:
     asked = parse(text, keys)
     assert isinstance(asked.matches(RUN, 5.0, {"a.b": [1], "c": None}), bool)

@@ -128,7 +128,7 @@ def test_settings_turn_it_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert view.advice is None and view.warnings == ()
 
 
-def test_a_long_run_is_judged_from_means_and_the_view_says_of_how_many_rows(
+def test_a_long_run_is_judged_from_means_and_the_view_shows_of_how_many_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background_advice, "MOST_ROWS", 600)
@@ -225,7 +225,7 @@ def test_another_run_is_judged_as_soon_as_it_is_chosen() -> None:
         assert advice.complete(first) is first
 
 
-def test_a_run_that_cannot_be_judged_says_so_and_is_still_shown(
+def test_a_run_that_cannot_be_judged_is_reported_and_is_still_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(self: ForeignAdvice, view: RunView) -> None:

@@ -169,7 +169,7 @@ def test_time_in_which_nobody_looked_does_not_count(make: Callable[..., Run]) ->
     assert run.after(10) is not None
 
 
-def test_another_host_and_no_advisor_say_nothing(make: Callable[..., Run]) -> None:
+def test_another_host_and_no_advisor_give_nothing(make: Callable[..., Run]) -> None:
     run = make(advisor=AdvisorSettings(enabled=False))
     run.steps(40)
     assert run.after(100) is None
@@ -193,7 +193,7 @@ def test_another_programs_loop_has_a_minute(make: Callable[..., Run]) -> None:
     assert run.after(8) is not None
 
 
-def test_a_loop_that_tells_of_few_steps_may_rest_longer(make: Callable[..., Run]) -> None:
+def test_a_loop_that_reports_few_steps_may_rest_longer(make: Callable[..., Run]) -> None:
     run = make()
     run.info = None
     run.after(1)
@@ -228,7 +228,7 @@ def test_critical_advice_is_seen_even_if_it_is_soon_over(make: Callable[..., Run
     assert [one.kind for one in run.hang_detector.critical] == ["non_finite", "divergence"]
 
 
-def test_what_was_said_in_an_earlier_session_is_not_news(make: Callable[..., Run]) -> None:
+def test_what_was_reported_in_an_earlier_session_is_not_news(make: Callable[..., Run]) -> None:
     run = make()
     detail = msgspec.to_builtins(advice("divergence"))
     old = Event(time=time.time() - 3600, step=1, kind="advice", detail=detail)

@@ -43,7 +43,7 @@ def test_a_thinned_log_is_of_the_whole_file_and_dense_at_its_end(first: int, mor
     assert found[-len(newest) :] == newest
 
 
-def test_a_thinned_log_starts_anew_with_its_file(tmp_path: Path) -> None:
+def test_a_thinned_log_starts_again_with_its_file(tmp_path: Path) -> None:
     file = tmp_path / "x"
     write(file, 0, 50)
     log = RecordLog(file, HardwareSample, 20, thin=True)

@@ -31,7 +31,7 @@ def view(tmp_path: Path, name: str, losses: list[float], **config: Any) -> RunVi
     return RunView(row, train=train, evals=evals, config=config)
 
 
-def test_the_better_value_is_told_with_its_step(tmp_path: Path) -> None:
+def test_the_better_value_is_reported_with_its_step(tmp_path: Path) -> None:
     a = view(tmp_path, "a", [3.0, 1.0, 2.0], **{"lora.rank": 8, "seed": 1})
     b = view(tmp_path, "b", [3.0, 2.0, 1.5, 1.4], **{"lora.rank": 16, "seed": 1, "extra": None})
     found = compare_runs([a, b])
@@ -65,10 +65,10 @@ def test_every_key_differs_or_is_the_same(configs: list[dict[str, int]]) -> None
 
 @given(st.lists(st.none() | st.floats(), max_size=5).map(tuple))
 def test_best_is_a_known_value(values: tuple[float | None, ...]) -> None:
-    places = ResultRow("x", "number", values, "low").best
+    indices = ResultRow("x", "number", values, "low").best
     finite = [value for value in values if value is not None and np.isfinite(value)]
-    for place in places:
-        assert values[place] == min(finite)
+    for index in indices:
+        assert values[index] == min(finite)
 
 
 def test_the_text_folds_to_its_width(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_a_run_of_another_host_cannot_be_commanded(tmp_path: Path) -> None:
     assert read_all(reader_of(folder)).summary.status == "stale"
 
 
-def test_damaged_files_are_said_and_the_rest_is_shown(tmp_path: Path) -> None:
+def test_damaged_files_are_reported_and_the_rest_is_shown(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r1")
     (folder / "run.json").write_text("{")
     (folder / "state.json").write_text("[]")
@@ -157,7 +157,7 @@ def test_damaged_files_are_said_and_the_rest_is_shown(tmp_path: Path) -> None:
     )
 
 
-def test_a_metrics_file_that_cannot_be_read_is_said(
+def test_a_metrics_file_that_cannot_be_read_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_run(tmp_path / "r1")
@@ -206,7 +206,7 @@ def test_a_last_line_without_a_newline_counts_once_the_file_is_quiet(tmp_path: P
     assert reader.view().warnings == ()
 
 
-def test_a_torn_last_line_is_said_until_it_is_whole(tmp_path: Path) -> None:
+def test_a_torn_last_line_is_reported_until_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text('{"step":1,"loss":3}\n{"step":2,"lo')
     age(path, 10)
@@ -219,7 +219,7 @@ def test_a_torn_last_line_is_said_until_it_is_whole(tmp_path: Path) -> None:
     assert len(reader.view().train) == 2
 
 
-def test_a_replaced_file_is_read_anew(tmp_path: Path) -> None:
+def test_a_replaced_file_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     write(path, *({"step": s, "loss": s} for s in range(9)))
     reader = reader_of(path, "jsonl")
@@ -268,26 +268,30 @@ def test_many_rows_arrive_in_slices(tmp_path: Path) -> None:
     assert metrics.history.train.table().column("loss")[-1] == 39_999 / 3
 
 
-def test_a_glance_sees_the_end_of_a_long_file(tmp_path: Path) -> None:
+def test_a_summary_reader_sees_the_end_of_a_long_file(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "r1")
     set_state(folder, "completed", step=40_000, best_val_loss=1.5)
     write(folder / "metrics.jsonl", *(json.dumps(train(s, s / 3)) for s in range(40_001)))
-    glance = SummaryReader(RunLocation(folder, "run", "r1", "r1"))
-    assert glance.read()
-    assert glance.summary.loss == pytest.approx(40_000 / 3)
-    assert (glance.summary.step, glance.summary.best_val_loss) == (40_000, 1.5)
-    assert glance.order == 1000.0
-    assert not glance.read()
+    summary_reader = SummaryReader(RunLocation(folder, "run", "r1", "r1"))
+    assert summary_reader.read()
+    assert summary_reader.summary.loss == pytest.approx(40_000 / 3)
+    assert (summary_reader.summary.step, summary_reader.summary.best_val_loss) == (40_000, 1.5)
+    assert summary_reader.order == 1000.0
+    assert not summary_reader.read()
     write(folder / "metrics.jsonl", train(40_001, 7.0))
-    assert glance.read()
-    assert glance.summary.loss == 7.0
+    assert summary_reader.read()
+    assert summary_reader.summary.loss == 7.0
 
 
-def test_a_glance_reads_a_short_file_whole(tmp_path: Path) -> None:
+def test_a_summary_reader_reads_a_short_file_whole(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     write(
         path, {"step": 1, "eval_loss": 1.0}, {"step": 9, "eval_loss": 2.0}, {"step": 9, "loss": 4}
     )
-    glance = SummaryReader(RunLocation(path, "jsonl", "log", "log"))
-    assert glance.read()
-    assert (glance.summary.step, glance.summary.loss, glance.summary.best_val_loss) == (9, 4, 1)
+    summary_reader = SummaryReader(RunLocation(path, "jsonl", "log", "log"))
+    assert summary_reader.read()
+    assert (
+        summary_reader.summary.step,
+        summary_reader.summary.loss,
+        summary_reader.summary.best_val_loss,
+    ) == (9, 4, 1)

@@ -42,7 +42,7 @@ def reader_of(path: Path) -> SummaryReader:
     return reader
 
 
-def test_a_short_file_says_everything(tmp_path: Path) -> None:
+def test_a_short_file_shows_everything(tmp_path: Path) -> None:
     rows = [row(step) for step in range(1, 101)]
     rows[49]["loss"] = 0.25
     rows.append({"step": 100, "eval_loss": 3.5})
@@ -64,8 +64,8 @@ def test_a_long_file_is_seen_in_windows(tmp_path: Path, monkeypatch: pytest.Monk
     assert found.tokens_per_second == pytest.approx(2000.0)
     assert found.seconds_per_step == pytest.approx(0.1)
     assert len(found.spark) == 24
-    for place, loss in enumerate(found.spark):
-        expected = row(round(place / 23 * 20_000))["loss"]
+    for index, loss in enumerate(found.spark):
+        expected = row(round(index / 23 * 20_000))["loss"]
         assert loss == pytest.approx(expected, rel=0.1)
     assert found.trend == pytest.approx(-0.012, abs=0.01)
     assert found.best_loss is None  # only a whole reading knows

@@ -17,7 +17,7 @@ from tui_trainer.watch.tables.metric_decoder import MetricDecoder
 
 MOST = 32
 Row = dict[str, float]
-Places = np.typing.NDArray[np.int_]
+Locations = np.typing.NDArray[np.int_]
 VALUES = st.one_of(
     st.floats(-1e3, 1e3, allow_subnormal=False), st.sampled_from([math.nan, 0.0, 1e308, -1e308])
 )
@@ -57,7 +57,7 @@ def assert_true_to(table: MetricTable, exact: Exact) -> None:
     weights = np.ones(len(table), int) if table.weights is None else table.weights
     assert weights.sum() == table.rows
     assert not len(weights) or weights.max() <= table.thinning
-    ends: Places = np.cumsum(weights)
+    ends: Locations = np.cumsum(weights)
     assert table.column("step").tolist() == exact.column("step")[ends - 1].tolist()
     assert np.array_equal(table.column("time"), at_ends(exact, "time", ends), equal_nan=True)
     for name in ("loss", "late", "same"):
@@ -65,13 +65,13 @@ def assert_true_to(table: MetricTable, exact: Exact) -> None:
         assert_known(table, exact, name)
 
 
-def at_ends(exact: Exact, name: str, ends: Places) -> Column:
+def at_ends(exact: Exact, name: str, ends: Locations) -> Column:
     values = exact.column(name)
     return np.empty(0) if all(is_lacking(values)) else values[ends - 1]
 
 
 def assert_column(
-    table: MetricTable, rows: Column, name: str, begins: Places, ends: Places
+    table: MetricTable, rows: Column, name: str, begins: Locations, ends: Locations
 ) -> None:
     if all(is_lacking(rows)):
         assert name not in table.columns

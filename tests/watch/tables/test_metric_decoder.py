@@ -249,7 +249,7 @@ def test_rows_that_lack_a_field_are_no_gap_in_it() -> None:
     assert table.series("nothing")[0].tolist() == []
 
 
-def test_evaluations_are_told_from_training_rows() -> None:
+def test_evaluations_are_distinguished_from_training_rows() -> None:
     history = both_ways(
         lines(
             {"step": 10, "eval_loss": 2.0, "eval_bleu": 7.0, "lr": 0.1},
@@ -311,7 +311,7 @@ def test_growth_by_single_rows() -> None:
     assert table.column("loss").tolist() == [step / 2 for step in range(5000)]
 
 
-def test_odd_lines_are_counted_with_the_first() -> None:
+def test_unreadable_lines_are_counted_with_the_first() -> None:
     decoder = MetricDecoder()
     data = lines({"step": 1, "loss": 1}, "", "x", '{"step"', {"note": "hi"}, {"step": 2, "loss": 1})
     assert sum(len(rows) for rows in decoder.feed(data)) == 2

@@ -38,18 +38,14 @@ def refusal(session: Session, spared: Collection[int] = ()) -> str | None:
     Deletes checkpoints first where that makes room, but not those of the steps `spared`.
     """
     need, reserve = bytes_needed(session), adapter_bytes(session)
-    available = _free(session)
+    available: int | None = None
 
     def fits() -> bool:
         nonlocal available
         available = _free(session)
         return available is None or available >= need + reserve
 
-    if (
-        available is None
-        or available >= need + reserve
-        or (make_room(session, fits, spared) and fits())
-    ):
+    if fits() or (make_room(session, fits, spared) and fits()):
         return None
     return (
         f"the disk has {size(available)} free at {session.folder.path}, and a checkpoint needs "
@@ -114,13 +110,17 @@ def _free(session: Session) -> int | None:
 def adapter_bytes(session: Session) -> int:
     """Return the bytes of the adapter's folder, at most. As many must stay free after a checkpoint,
     for the adapter and the records."""
-    return sum(p.numel() * p.element_size() for p in session.parameters.values()) + _OVERHEAD_BYTES
+    return _parameter_bytes(session) + _OVERHEAD_BYTES
+
+
+def _parameter_bytes(session: Session) -> int:
+    return sum(p.numel() * p.element_size() for p in session.parameters.values())
 
 
 def bytes_needed(session: Session) -> int:
     """Return the bytes of a checkpoint. Those that it replaces are deleted only after it is
     complete."""
-    adapter = sum(p.numel() * p.element_size() for p in session.parameters.values())
+    adapter = _parameter_bytes(session)
     states = (
         value.numel() * value.element_size()
         for state in session.optimizer.state.values()

@@ -17,7 +17,7 @@ from tui_trainer.engine.data import class_balance, data_notices, encoding, split
 from tui_trainer.engine.data.augment import Augmenter
 from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.data.row_formats import read_rows
-from tui_trainer.engine.data.rows import ReadRows
+from tui_trainer.engine.data.rows import ReadRows, Row
 from tui_trainer.engine.data.token_cache import TokenCache
 from tui_trainer.engine.data.tokenizer_pool import (
     ProgressCallback,
@@ -25,6 +25,7 @@ from tui_trainer.engine.data.tokenizer_pool import (
     TokenizerPool,
     workers_of_rank,
 )
+from tui_trainer.engine.data.tokens import Tokens
 from tui_trainer.store import jobs
 
 
@@ -138,28 +139,28 @@ def encode_part(
     """
     function: TokeniseFunction
     contents: Iterable[object]
+    inputs: Sequence[Row | str]
+    indices = {name: index for index, name in enumerate(classes)}
     if classes:
-        chosen = [row for row in rows.found if row.label in classes]
+        chosen = [row for row in rows.found if row.label in indices]
         contents = inputs = [row.text or "" for row in chosen]
         function = encoding.tokenise_texts
     else:
-        chosen, inputs = rows.found, list[Any](rows.found)
+        chosen = inputs = rows.found
         contents = ((row.text, row.messages) for row in chosen)
         function = encoding.tokenise_rows
     if not chosen:
         return [], _part_report(rows, [], 0)
 
-    key = tokens = None
-    if cache is not None:
-        key = cache.key(("texts" if classes else "rows", max_length), contents)
-    if cache is not None and key is not None:
-        tokens = cache.load(key, len(chosen))
-    if tokens is None:
-        tokens = pool.tokenise(function, inputs, max_length)
-        if cache is not None and key is not None:
-            cache.store(key, tokens)
+    def tokenise() -> Tokens:
+        return pool.tokenise(function, inputs, max_length)
 
-    indices = {name: index for index, name in enumerate(classes)}
+    if cache is None:
+        tokens = tokenise()
+    else:
+        settings = ("texts" if classes else "rows", max_length)
+        tokens = cache.get(settings, contents, len(chosen), tokenise)
+
     examples = encoding.make_examples(chosen, tokens, indices)
     return examples, _part_report(rows, examples, tokens.longer)
 

@@ -42,9 +42,7 @@ def tokenise_texts(texts: list[str], tokenizer: Any, max_length: int) -> Tokens:
     return Tokens(cut, [[0] * len(ids) for ids in cut], longer)
 
 
-def make_examples(
-    rows: Sequence[Row], tokens: Tokens, classes: Mapping[str, int] | None
-) -> list[Example]:
+def make_examples(rows: Sequence[Row], tokens: Tokens, classes: Mapping[str, int]) -> list[Example]:
     """Join rows with their tokens, leaving out rows without any; `classes` maps the labels of a
     classification to their indices."""
     return [

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,21 @@ class TokenCache:
         self.hits = 0  # entries that were found
         self.problem: str | None = None  # why an entry could not be written, for the user
 
-    def key(self, settings: object, rows: Iterable[object]) -> str | None:
+    def get(
+        self, settings: object, contents: Iterable[object], rows: int, make: Callable[[], Tokens]
+    ) -> Tokens:
+        """Return the tokens of `rows` rows of this content: the entry, or those of `make`, which
+        are stored."""
+        key = self._key(settings, contents)
+        if key is None:
+            return make()
+        tokens = self._load(key, rows)
+        if tokens is None:
+            tokens = make()
+            self._store(key, tokens)
+        return tokens
+
+    def _key(self, settings: object, rows: Iterable[object]) -> str | None:
         """Return the key of rows of this content, tokenised with these settings; None where they
         are not worth an entry, or the tokenizer cannot be identified."""
         digest, size = hashlib.sha256(), 0
@@ -55,7 +69,7 @@ class TokenCache:
         digest.update(own + msgspec.json.encode((VERSION, settings)))
         return digest.hexdigest()
 
-    def load(self, key: str, rows: int) -> Tokens | None:
+    def _load(self, key: str, rows: int) -> Tokens | None:
         """Return the entry of `key`; None where it is missing, damaged or not of `rows` rows."""
         file = self._file(key)
         tokens = _read(file)
@@ -66,7 +80,7 @@ class TokenCache:
             file.touch()
         return tokens
 
-    def store(self, key: str, tokens: Tokens) -> None:
+    def _store(self, key: str, tokens: Tokens) -> None:
         """Write an entry; `problem` says why where that fails."""
         try:
             paths.make_private_dir(self._folder)

@@ -303,7 +303,7 @@ def _probe_evaluation(session: Session) -> tuple[int, float]:
     validation = session.dataset.validation
     if not validation:
         return 0, 0.0
-    size = session.state.micro_batch or session.job.training.batch_size
+    size = session.pass_size
     part = max(1, math.ceil(len(validation) / 16 / size)) * size
     sample = batching.longest_first(validation)[:: max(1, len(validation) // part)]
     all_examples = list(validation)

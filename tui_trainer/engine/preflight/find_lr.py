@@ -80,8 +80,8 @@ def judge(rates: Sequence[float], losses: Sequence[float]) -> RateSweep:
     steepest = start + int(np.argmin(slopes[start : lowest + 1]))
     proposed = min(rates[steepest], rates[lowest] / 10)
     reason = (
-        f"the loss falls most steeply at {formats.rate(float(rates[steepest]))} and is lowest at "
-        f"{formats.rate(float(rates[lowest]))}; proposed is the smaller of the first and a tenth "
+        f"the loss falls most steeply at {formats.rate(rates[steepest])} and is lowest at "
+        f"{formats.rate(rates[lowest])}; proposed is the smaller of the first and a tenth "
         "of the second"
     )
     return _sweep(points, rates[steepest], rates[lowest], proposed, diverged, reason)

@@ -108,9 +108,9 @@ class RunReporter:
             disk_reserve.release(self._folder.path)
             self._events.flush()
         clock = time.strftime("%H:%M:%S")
-        message = event.message
-        if not message.startswith(event.kind):
-            message = f"{event.kind}: {message}"
+        message, kind = event.message, event.kind.replace("_", " ")
+        if not message.startswith(kind):
+            message = f"{kind}: {message}"
         print(f"[{clock}] step {event.step} {message}", flush=True)  # noqa: T201
 
     def _log_whether_rows_wait(self) -> None:
@@ -130,8 +130,8 @@ class RunReporter:
         """Write the waiting lines at the end of a run, and log how many rows are lost."""
         self._events.flush()
         written = self._metrics.flush()
-        lost = self._metrics.lost - self._lost_rows + (0 if written else self._metrics.waiting)
-        if lost or not written:
+        lost = self._metrics.lost - self._lost_rows + self._metrics.waiting
+        if lost:
             state = "was" if written else "is"
             message = f"{plural(lost, 'metric row')} could not be written: the disk {state} full"
             self.event("warning", self.step, message, detail={"lost_rows": lost})

@@ -153,6 +153,11 @@ class Session:
     mutes_to_replay: list[tuple[int, str]] = field(default_factory=list)
     pass_sizes_to_replay: list[tuple[int, str, int]] = field(default_factory=list)
 
+    @property
+    def pass_size(self) -> int:
+        """Examples per pass of an evaluation: fewer than a batch after memory ran out."""
+        return self.state.micro_batch or self.job.training.batch_size
+
     @cached_property
     def advisor_settings(self) -> AdvisorSettings:
         """The advisor's settings, as they were when the run was created."""

@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional
 from transformers import AttentionInterface
 
-from tui_trainer.text.formats import share
+from tui_trainer.text.formats import number
 
 NAME = "tui_trainer_segments"
 # Arguments of attention that do not affect the result.
@@ -181,7 +181,7 @@ def refusal(model: Any) -> str | None:
     except Exception as error:  # a model may fail in any way on arguments that it does not know
         return f"it does not support packing ({type(error).__name__})"
     limit = _TOLERANCE.get(model.dtype, 0.0)
-    return None if difference <= limit else f"its outputs would differ by {share(difference)}"
+    return None if difference <= limit else f"its outputs would differ by {number(difference, 2)}"
 
 
 def install(model: Any) -> None:

@@ -138,7 +138,7 @@ def folder_bytes(folder: Path) -> int:
 def failures(figures: Sequence[Figure], folder: Path) -> list[str]:
     """Return one sentence for every requirement that the folder does not meet."""
     failed = [
-        f"{f.name}: {_percent(f.share)} right, {_percent(REQUIRED[f.name])} required"
+        f"{f.name}: {exact_percent(f.share)} right, {exact_percent(REQUIRED[f.name])} required"
         for f in figures
         if f.name in REQUIRED and f.share < REQUIRED[f.name]
     ]
@@ -152,10 +152,10 @@ def failures(figures: Sequence[Figure], folder: Path) -> list[str]:
 
 def table(figures: Sequence[Figure]) -> str:
     """Return the figures as a Markdown table."""
-    rows = [f"| {f.name} | {f.right} of {f.count} | {_percent(f.share)} |" for f in figures]
+    rows = [f"| {f.name} | {f.right} of {f.count} | {exact_percent(f.share)} |" for f in figures]
     return "\n".join(["| measured | exactly right | share |", "|---|---|---|", *rows])
 
 
-def _percent(share: float) -> str:
+def exact_percent(share: float) -> str:
     """Return a share with three digits, so that near misses of a requirement show: `97.9 %`."""
     return f"{formats.number(100 * share, 3)} %"

@@ -13,7 +13,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch.nn.functional import cross_entropy
 
-from tui_trainer.models.recipe.evaluate import load, measure, own_questions
+from tui_trainer.models.recipe.evaluate import exact_percent, load, measure, own_questions
 from tui_trainer.models.recipe.fact_world import load_toml
 from tui_trainer.models.recipe.tasks import TaskTurn, ask, wrap
 from tui_trainer.models.recipe.tokenizer import PAD, Encoder
@@ -134,7 +134,5 @@ def _row(name: str, rows: Sequence[Taught]) -> str:
     def mean(field: str) -> float:
         return sum(float(getattr(row, field)) for row in rows) / len(rows)
 
-    shares = " | ".join(
-        f"{formats.number(100 * mean(field), 3)} %" for field in ("recalled", "reworded", "kept")
-    )
+    shares = " | ".join(exact_percent(mean(field)) for field in ("recalled", "reworded", "kept"))
     return f"| {name} | {shares} | {formats.number(mean('seconds'), 3)} |"

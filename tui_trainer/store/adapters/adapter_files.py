@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.contracts.adapter import SCHEMA, AdapterInfo
-from tui_trainer.contracts.errors import BAD_CONTENT, UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
 from tui_trainer.store import atomic, tensor_files
 
 INFO = "adapter.json"
@@ -53,8 +53,14 @@ def problem(folder: Path) -> str | None:
             if _hash(folder / name) != expected:
                 return f"{name} has changed since it was saved: its SHA-256 differs"
     except OSError as error:
-        return f"{Path(error.filename).name} cannot be read: {error.strerror}"
+        return _unreadable(error)
     return weights_problem(folder)
+
+
+def _unreadable(error: OSError) -> str:
+    """Why a file cannot be read; an error of a read, unlike one of opening, names no file."""
+    name = Path(error.filename).name if error.filename else "a file"
+    return f"{name} cannot be read: {reason_of(error)}"
 
 
 def weights_problem(folder: Path) -> str | None:
@@ -70,7 +76,7 @@ def weights_problem(folder: Path) -> str | None:
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
     except OSError as error:
-        return f"{Path(error.filename).name} cannot be read: {error.strerror}"
+        return _unreadable(error)
     except tensor_files.DamagedError as error:
         return str(error)
     return None

@@ -6,6 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from tui_trainer.contracts.errors import reason_of
 from tui_trainer.store import atomic
 
 NAME = ".reserve"
@@ -22,7 +23,7 @@ def make(folder: Path) -> str | None:
         # Random bytes, since a file system with compression would store others in less space.
         atomic.write_bytes(file, os.urandom(RESERVE_BYTES), durable=False)
     except OSError as error:
-        return error.strerror or str(error)
+        return reason_of(error)
     return None
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from textual.content import Content
 
 from tui_trainer.contracts.adapter import AdapterInfo
+from tui_trainer.repl.tables import measure_text
 from tui_trainer.store.adapters.adapter_store import AdapterEntry, TrashedAdapter
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, number
-from tui_trainer.tui.chat.event_text import measure_text
 from tui_trainer.tui.common.markup import shorten, wrapped
 from tui_trainer.tui.common.panel import stack
 from tui_trainer.tui.runs.run_rows import RunColumn

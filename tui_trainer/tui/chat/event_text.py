@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Literal
 
 from tui_trainer.contracts import session as events
-from tui_trainer.contracts.adapter import Measures
 from tui_trainer.contracts.teaching import TrainingRecord
 from tui_trainer.text import formats
 from tui_trainer.text.formats import short_number
@@ -93,13 +92,6 @@ def training_text(record: TrainingRecord) -> tuple[Tone, str]:
         return "note", f"{text}: {formats.plural(len(record.examples), 'example')}"
     message = f": {record.message}" if record.message else ""
     return _TONES.get(record.state, "note"), f"{text}{message}"
-
-
-def measure_text(before: Measures, after: Measures, name: Literal["recalled", "kept"]) -> str:
-    """A measure before and after training, and the number of answers that were checked, such as
-    `30 % → 100 % of 10`."""
-    count: int = getattr(after, f"{name}_count")
-    return formats.share_change(getattr(before, name), getattr(after, name), count)
 
 
 def buffer_text(buffer: events.BufferStatus) -> str:

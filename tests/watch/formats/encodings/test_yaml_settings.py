@@ -91,7 +91,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_stays(content: str, problem: 
     assert len(repr(found.values)) < 2_000_000
 
 
-def test_a_file_that_is_too_long_says_so(tmp_path: Path) -> None:
+def test_a_file_that_is_too_long_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "hparams.yaml"
     path.write_text("first: 1\n" + "# comment\n" * 40_000)
     found = read_flat(path)
