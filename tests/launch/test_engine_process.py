@@ -28,7 +28,7 @@ REPORT = """
 import json, os, sys
 print(json.dumps({
     "session": os.getsid(0) == os.getpid(),
-    "stdin": sys.stdin.read(),
+    "stdin": os.path.samestat(os.fstat(0), os.stat(os.devnull)),
     "folder": sys.argv[1],
     "unbuffered": os.environ["PYTHONUNBUFFERED"],
     "tokenizers": os.environ["TOKENIZERS_PARALLELISM"],
@@ -54,7 +54,7 @@ def test_the_process_is_detached_and_logs_privately(
     first, second = folder.log_file.read_text().splitlines()
     assert json.loads(first) == {
         "session": True,
-        "stdin": "",
+        "stdin": True,
         "folder": str(folder.path),
         "unbuffered": "1",
         "tokenizers": "false",

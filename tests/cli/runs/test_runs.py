@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +270,25 @@ def test_export_to_a_file_is_private_and_leaves_nothing_half(
     assert main.main(["runs", "export", "mine", "-o", str(lost), *where]) == 1
     assert "cannot be written: No such file" in capsys.readouterr().err
     assert not list(tmp_path.glob(".*tmp"))
+
+
+def test_export_writes_to_a_device_or_pipe_and_through_a_link(
+    make_run: Callable[..., RunFolder], tmp_path: Path
+) -> None:
+    """They are not replaced by a file: nobody's /dev/null becomes one."""
+    make_run("mine")
+    where = "--runs-dir", str(tmp_path / "runs")
+    pipe, link, kept = tmp_path / "pipe", tmp_path / "link.csv", tmp_path / "kept.csv"
+    os.mkfifo(pipe)
+    link.symlink_to(kept)
+    with ThreadPoolExecutor(1) as executor:
+        received = executor.submit(pipe.read_text)
+        assert main.main(["runs", "export", "mine", "-o", str(pipe), *where]) == 0
+        assert received.result(30).startswith("kind,step,")
+    assert pipe.is_fifo()
+    assert main.main(["runs", "export", "mine", "-o", str(link), *where]) == 0
+    assert link.is_symlink()
+    assert kept.read_text() == received.result()
 
 
 def test_export_of_more_rows_than_a_table_keeps_is_not_thinned(tmp_path: Path) -> None:

@@ -98,9 +98,21 @@ def _write_stdout(rows: ExportRows, file_format: str) -> None:
 
 
 def _write_file(rows: ExportRows, file_format: str, target: Path) -> None:
-    """Write to a temporary file and rename it, so that the target is never half written."""
+    """Write to a temporary file and rename it, so that the target is never half written. A link
+    stays a link; a device or a pipe is written to, not replaced by a file."""
     if target.is_dir():
         raise UserError(f"{target} is a folder; give a file")
+    try:
+        if target.exists() and not target.is_file():
+            with target.open("wb") as device:
+                _write(rows, file_format, device)
+        else:
+            _replace(rows, file_format, Path(os.path.realpath(target)))
+    except OSError as error:
+        raise UserError(f"{target} cannot be written: {error.strerror}", 1) from None
+
+
+def _replace(rows: ExportRows, file_format: str, target: Path) -> None:
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
@@ -109,8 +121,6 @@ def _write_file(rows: ExportRows, file_format: str, target: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-    except OSError as error:
-        raise UserError(f"{target} cannot be written: {error.strerror}", 1) from None
     finally:
         temporary.unlink(missing_ok=True)
 
