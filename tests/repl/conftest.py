@@ -18,12 +18,18 @@ from tui_trainer.contracts.chat import Comparison, LayerDifference, ModelReady
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.sampling import BaseSampling, Finish
-from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
+from tui_trainer.contracts.teaching import (
+    BufferState,
+    TeachingSettings,
+    TrainingNews,
+    TrainingRecord,
+)
 from tui_trainer.repl.session import ChatSession
 from tui_trainer.store.adapters import adapter_files as files
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
+from tui_trainer.teaching.trigger import buffer_state
 
 E = TypeVar("E", bound=events.Event)
 
@@ -145,15 +151,6 @@ class FakeClient:
         return out
 
 
-@dataclass(frozen=True)
-class FakeBuffer:
-    count: int = 0
-    threshold: int = 10
-    weight: float = 0.0
-    weight_threshold: float = 0.0
-    needs_correction: int = 0
-
-
 class FakeTrainer:
     """Takes what waits into a training, which `advance` carries on."""
 
@@ -166,6 +163,7 @@ class FakeTrainer:
         self.started = self.closed = self.wakes = 0
         self.waits = 0
         self.on_wait: Callable[[], None] = lambda: None
+        self.on_change: Callable[[TrainingNews], None] = lambda _news: None
         self.overridden: list[str] = []
         self.cancelled: list[str] = []
 
@@ -178,11 +176,13 @@ class FakeTrainer:
     def wake(self) -> None:
         self.wakes += 1
 
-    def buffer(self) -> FakeBuffer:
+    def buffer(self) -> BufferState:
         pending = self._feedback.pending()
-        lacking = sum(e.needs_correction for e in self._feedback.examples())
-        return FakeBuffer(len(pending), weight=sum(e.weight for e in pending),
-                          needs_correction=lacking)  # fmt: skip
+        return buffer_state(pending, self._feedback.examples(), TeachingSettings())
+
+    def report(self, record: TrainingRecord | None = None) -> None:
+        """Passes on what has changed, as the trainer's thread does."""
+        self.on_change(TrainingNews(record=record, buffer=self.buffer(), problem=self.problem))
 
     def trainings(self) -> list[TrainingRecord]:
         return list(self.records)
@@ -196,6 +196,7 @@ class FakeTrainer:
             id=f"t{len(self.records) + 1}", state="queued", created_at=time.time(), examples=ids
         )
         self.records.append(record)
+        self.report(record)
         return record
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -229,6 +230,7 @@ class Room:
             TeachingSettings(**settings),
             self.events.append,
         )
+        self.trainer.on_change = self.session.training_changed
 
     def do(self, *lines: str) -> list[events.Event]:
         """Submits lines, all of which have to succeed; gives the events of the last."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def carry_on(room: Room, **changes: Any) -> None:
     """The newest training changes, and the trainer says so."""
     room.trainer.records[-1] = msgspec.structs.replace(room.trainer.records[-1], **changes)
-    room.session.training_changed()
+    room.trainer.report(room.trainer.records[-1])
 
 
 def test_train_queues_what_waits(room: Room) -> None:
@@ -33,7 +33,7 @@ def test_train_queues_what_waits(room: Room) -> None:
 def test_changes_are_emitted_once(room: Room) -> None:
     room.do("What?", "/good", "/train")
     room.events.clear()
-    room.session.training_changed()
+    room.trainer.report(room.trainer.records[-1])
     assert room.events == []
     carry_on(room, state="training", step=3)
     assert [type(event) for event in room.events] == [events.TrainingStatus]
@@ -45,10 +45,10 @@ def test_changes_are_emitted_once(room: Room) -> None:
 
 def test_the_reason_why_nothing_can_be_trained_is_emitted(room: Room) -> None:
     room.trainer.problem = "the disk is full"
-    room.session.training_changed()
+    room.trainer.report()
     assert room.last(events.SessionError).text == "the disk is full"
     room.events.clear()
-    room.session.training_changed()
+    room.trainer.report()
     assert room.events == []
     room.do("/training")
     assert room.last(events.SessionError).text == "the disk is full"

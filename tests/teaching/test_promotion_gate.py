@@ -57,7 +57,7 @@ def answering(**answers: str) -> promotion_gate.Ask:
 
 
 @pytest.mark.parametrize(
-    ("settings", "fires"),
+    ("settings", "expected"),
     [
         (TeachingSettings(auto_train_threshold=3), False),
         (TeachingSettings(auto_train_threshold=2), True),
@@ -66,18 +66,21 @@ def answering(**answers: str) -> promotion_gate.Ask:
         (TeachingSettings(auto_train_threshold=0, auto_train_weight=13.5), False),
     ],
 )
-def test_the_trigger_counts_examples_and_weights(settings: TeachingSettings, fires: bool) -> None:
+def test_the_trigger_counts_examples_and_weights(
+    settings: TeachingSettings, expected: bool
+) -> None:
     waiting = [example("a", "critical"), example("b")]
     everything = [*waiting, example("c", correction=None)]
     state = trigger.buffer_state(waiting, everything, settings)
     assert (state.count, state.weight, state.needs_correction) == (2, 13.0, 1)
-    assert state.fires is fires
+    assert trigger.fires(state) is expected
     assert trigger.due(state, waiting, {"a"}) is fires
     assert not trigger.due(state, waiting, {"a", "b"})
 
 
 def test_nothing_fires_on_nothing() -> None:
-    assert not trigger.buffer_state([], [], TeachingSettings(auto_train_threshold=1)).fires
+    state = trigger.buffer_state([], [], TeachingSettings(auto_train_threshold=1))
+    assert not trigger.fires(state)
 
 
 def test_the_gate_compares_before_and_after() -> None:

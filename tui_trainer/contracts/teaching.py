@@ -10,6 +10,7 @@ from msgspec import Meta
 from tui_trainer.contracts.adapter import Measures
 
 TrainingState = Literal["queued", "training", "checking", "live", "refused", "failed", "cancelled"]
+OPEN_STATES: frozenset[TrainingState] = frozenset({"queued", "training", "checking"})
 
 
 class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,3 +98,21 @@ class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):
     before: Measures = msgspec.field(default_factory=Measures)
     after: Measures = msgspec.field(default_factory=Measures)  # measures of the new adapter
     message: str = ""  # how it ended, one sentence
+
+
+class BufferState(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the pending examples are from starting a training."""
+
+    count: int  # pending examples with a right answer
+    threshold: int  # count that starts a training; 0 is off
+    weight: float  # sum of their weights in the loss
+    weight_threshold: float  # sum of weights that starts a training; 0 is off
+    needs_correction: int  # further rated answers without a right answer, which are not taught
+
+
+class TrainingNews(msgspec.Struct, frozen=True, kw_only=True):
+    """What the background trainer reports when something has changed."""
+
+    record: TrainingRecord | None = None  # the training that changed; None: none did
+    buffer: BufferState  # the examples that the next training will use
+    problem: str | None = None  # why nothing can be trained at the moment, or None

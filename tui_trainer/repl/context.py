@@ -11,7 +11,7 @@ from tui_trainer.contracts import session as events
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.sampling import BaseSampling, ChatSettings
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching import BufferState, TeachingSettings
 from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.repl.protocols import BackgroundTrainer, ChatModel
 from tui_trainer.store.adapters.adapter_store import AdapterStore
@@ -128,21 +128,20 @@ class SessionContext:
         self.adapters.set_live(weights, self.base)
         self.emit(events.AdaptersActivated(adapters=weights))
 
-    def emit_buffer(self, *, only_if_changed: bool = False) -> None:
-        """Emit the buffer status; with `only_if_changed` only if it differs from the last one."""
-        buffer = self.buffer()
-        if only_if_changed and buffer == self.emitted_buffer:
+    def emit_buffer(self, state: BufferState | None = None) -> None:
+        """Emit the buffer status: `state` if it differs from the last one, or the present one."""
+        buffer = _status(state or self.trainer.buffer())
+        if state is not None and buffer == self.emitted_buffer:
             return
         self.emitted_buffer = buffer
         self.emit(buffer)
 
-    def buffer(self) -> events.BufferStatus:
-        """How far the pending examples are from starting a training."""
-        state = self.trainer.buffer()
-        return events.BufferStatus(
-            count=state.count,
-            threshold=state.threshold,
-            weight=state.weight,
-            weight_threshold=state.weight_threshold,
-            needs_correction=state.needs_correction,
-        )
+
+def _status(state: BufferState) -> events.BufferStatus:
+    return events.BufferStatus(
+        count=state.count,
+        threshold=state.threshold,
+        weight=state.weight,
+        weight_threshold=state.weight_threshold,
+        needs_correction=state.needs_correction,
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 from tui_trainer.chat.client import ChatClient
 from tui_trainer.contracts.sampling import ChatSettings
 from tui_trainer.contracts.session import Event
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching import TeachingSettings, TrainingNews
 from tui_trainer.repl.session import ChatSession
 from tui_trainer.store import jobs
 from tui_trainer.store.adapters.adapter_store import AdapterStore
@@ -37,8 +37,8 @@ def open_session(
     client = ChatClient(base, trust_remote_code=trust_remote_code, on_status=on_status)
     feedback, adapters = FeedbackStore(), AdapterStore()
 
-    def changed() -> None:  # the session is created after the trainer that notifies it
-        session.training_changed()
+    def changed(news: TrainingNews) -> None:  # the session is created after its trainer
+        session.training_changed(news)
 
     trainer = FeedbackTrainer(
         client,

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 from tui_trainer.contracts.chat import Comparison, ModelReady
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.sampling import Finish
-from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.contracts.teaching import BufferState, TrainingRecord
 
 
 class AnswerLike(Protocol):
@@ -103,21 +103,6 @@ class ChatModel(Protocol):
         ...
 
 
-class Buffered(Protocol):
-    """How far the pending examples are from starting a training; see `teaching.trigger`."""
-
-    @property
-    def count(self) -> int: ...
-    @property
-    def threshold(self) -> int: ...
-    @property
-    def weight(self) -> float: ...
-    @property
-    def weight_threshold(self) -> float: ...
-    @property
-    def needs_correction(self) -> int: ...
-
-
 class BackgroundTrainer(Protocol):
     """The part of `teaching.feedback_trainer.FeedbackTrainer` that a session uses."""
 
@@ -151,7 +136,7 @@ class BackgroundTrainer(Protocol):
         """Every training, oldest first."""
         ...
 
-    def buffer(self) -> Buffered:
+    def buffer(self) -> BufferState:
         """The pending examples."""
         ...
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.sampling import ChatSettings
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching import OPEN_STATES, TeachingSettings, TrainingNews
 from tui_trainer.repl.adapter_commands import AdapterCommands
 from tui_trainer.repl.command_table import COMMANDS, usage_lines
 from tui_trainer.repl.context import Handler, SessionContext
@@ -18,7 +18,7 @@ from tui_trainer.repl.parse import Question, SlashCommand, parse
 from tui_trainer.repl.protocols import BackgroundTrainer, ChatModel
 from tui_trainer.repl.rating_commands import RatingCommands
 from tui_trainer.repl.settings_commands import SettingsCommands
-from tui_trainer.repl.training_commands import OPEN_STATES, TrainingCommands
+from tui_trainer.repl.training_commands import TrainingCommands
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
@@ -118,7 +118,7 @@ class ChatSession:
             context.emit_notice(f"{error}; no adapter is active")
             context.activate({})
         self._conversation.emit_continued()
-        self._trainings.emit_changes()
+        context.emit_buffer(context.trainer.buffer())
         context.trainer.start()
 
     def close(self) -> None:
@@ -168,9 +168,9 @@ class ChatSession:
         self._context.cancelled.set()
         self._context.client.cancel()
 
-    def training_changed(self) -> None:
+    def training_changed(self, news: TrainingNews) -> None:
         """Emit what has changed; for the trainer's `on_change`."""
-        self._trainings.emit_changes()
+        self._trainings.emit_changes(news)
 
     def _start_over_for_another_base(self) -> None:
         """Start a new conversation where the last one used another base, whose answers are

@@ -37,7 +37,7 @@ from tui_trainer.teaching.plan import (
     write_plan,
 )
 from tui_trainer.teaching.retention_set import OWN_TOKENS, gather
-from tui_trainer.teaching.training_queue import QueueEntry
+from tui_trainer.teaching.training_queue import QueueEntry, with_progress
 from tui_trainer.teaching.training_rows import newest
 from tui_trainer.text import formats
 
@@ -207,7 +207,7 @@ class TrainingTask:
     def _on_state(self, state: RunState) -> None:
         if (state.step, state.learned) != self._seen:
             self._seen = state.step, state.learned
-            self._context.on_change()
+            self._context.on_record(with_progress(self._entry.record, state))
 
     def _answer_in_advance(self) -> None:
         """Asks the questions for the state before the training while it runs, to fill the cache."""

@@ -117,7 +117,7 @@ def real(client: ChatClient, answers: Path) -> tuple[Base, float]:
         queue=TrainingQueue(answers),
         settings=TeachingSettings,
         runs_dir=answers,
-        on_change=lambda: None,
+        on_record=lambda _record: None,
     )
     ask = context.asker(client.start(), live=False, max_new_tokens=OWN_TOKENS)
     ask([[Turn("user", item.text)] for item in own_questions()])
