@@ -74,7 +74,7 @@ def test_the_trigger_counts_examples_and_weights(
     state = trigger.buffer_state(waiting, everything, settings)
     assert (state.count, state.weight, state.needs_correction) == (2, 13.0, 1)
     assert trigger.fires(state) is expected
-    assert trigger.due(state, waiting, {"a"}) is fires
+    assert trigger.due(state, waiting, {"a"}) is expected
     assert not trigger.due(state, waiting, {"a", "b"})
 
 
