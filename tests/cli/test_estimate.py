@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tui_trainer.cli import estimate, find_lr, main
@@ -73,6 +74,12 @@ def test_a_job_that_does_not_fit_ends_with_1_and_a_hint(
     assert main.main(["estimate", "job.toml", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["micro_batch"] == 2
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_length_is_in_epochs_or_one_epoch() -> None:
+    one = msgspec.structs.replace(FOUND, epochs=1.0, examples=1)
+    assert dict(estimate.lines(FOUND))["steps"] == "200: 2.5 epochs of 640 examples"
+    assert dict(estimate.lines(one))["steps"] == "200: 1 epoch of 1 example"
 
 
 def test_find_lr_draws_and_proposes(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,17 +33,27 @@ print("STATUS", status, "LOADED", *[name for name in {heavy!r} if name in sys.mo
     ],
 )
 def test_nothing_heavy_is_loaded(arguments: list[str], tmp_path: Path) -> None:
+    assert loaded(HEAVY, arguments, tmp_path) == []
+
+
+def test_a_command_without_a_typing_error_does_not_load_difflib(tmp_path: Path) -> None:
+    assert loaded(("difflib",), ["runs", "list"], tmp_path) == []
+
+
+def loaded(names: tuple[str, ...], arguments: list[str], folder: Path) -> list[str]:
+    """The modules of `names` that a command loads."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(heavy=HEAVY), *arguments],
+        [sys.executable, "-c", SCRIPT.format(heavy=names), *arguments],
         capture_output=True,
         text=True,
         timeout=60,
-        cwd=tmp_path,  # without runs of anybody
+        cwd=folder,  # without runs of anybody
         check=True,
     )
     last = done.stdout.splitlines()[-1].split()
     assert last[0] == "STATUS"
-    assert last[2:] == ["LOADED"]
+    assert last[2] == "LOADED"
+    return last[3:]
 
 
 def test_python_m_is_the_same_program() -> None:

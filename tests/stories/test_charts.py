@@ -226,7 +226,7 @@ async def test_finer_smoothing_bare_lines_and_log_x(
     async with app.run_test(size=(160, 45), notifications=True) as pilot:
         await seen(app, "loss 1.6", "raw ┄", "smoothed 0.9 ━")
         await pilot.press("greater_than_sign")
-        await seen(app, "smoothing: 0.933", "smoothed 0.93 ━")
+        await seen(app, "smoothing: 0.9333", "smoothed 0.93 ━")
         await pilot.press("less_than_sign", "b")
         await becomes(app, lambda: "raw ┄" not in text_of(app) and "smoothed 0.9 ━" in text_of(app))
         await pilot.press("X")
@@ -266,7 +266,7 @@ async def test_smoothing_follows_the_number_of_points(
         await seen(app, "short · training", "loss 1.936", "val ◆")
         assert "smoothed" not in text_of(app)
         await pilot.press("greater_than_sign")
-        await seen(app, "smoothing: 0.333", "smoothed 0.3 ━")  # from none, as it was
+        await seen(app, "smoothing: 0.3333", "smoothed 0.3 ━")  # from none, as it was
         await pilot.press("m", "m", "m", "m")
         await seen(app, "smoothing: auto (off: few points)")
         assert "smoothed" not in text_of(app)

@@ -118,6 +118,14 @@ def test_what_the_gate_lets_through(before: Measures, after: Measures, word: str
     assert (word in (objection or "")) if word else objection is None
 
 
+def test_the_gate_names_its_limits_as_they_were_set() -> None:
+    settings = TeachingSettings(min_recalled=0.125, min_kept=0.995)
+    recalled = promotion_gate.objection(Measures(), Measures(recalled=0.12), settings)
+    assert recalled is not None and recalled.endswith("min_recalled is 12.5 %")
+    kept = promotion_gate.objection(Measures(kept=1.0), Measures(kept=0.99), settings)
+    assert kept is not None and kept.endswith("min_kept is 99.5 %")
+
+
 def test_the_rate_falls_with_the_size_of_the_base() -> None:
     measured, own = TeachingSettings(), TeachingSettings(learning_rate=1e-4)
     assert (

@@ -53,6 +53,21 @@ def test_rate(value: float | None, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "text"), [(999.4, "999"), (999.5, "1e3"), (1234.0, "1.23e3"), (-5e3, "-5e3")]
+)
+def test_a_large_rate_has_an_exponent_without_sign_or_zero(value: float, text: str) -> None:
+    assert formats.rate(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.005, "0.5 %"), (0.125, "12.5 %"), (0.1, "10 %"), (0.29, "29 %"), (0.9999, "99.99 %")],
+)
+def test_a_configured_share_is_not_rounded(value: float, text: str) -> None:
+    assert formats.set_share(value) == text
+
+
+@pytest.mark.parametrize(
     ("value", "text"),
     [(None, "–"), (-0.031, "-3.1 %"), (0.05, "+5.0 %"), (12.5, "+1,250 %"), (1e308, "–")],
 )
@@ -139,8 +154,11 @@ def test_age(seconds: float | None, text: str) -> None:
     assert formats.age(seconds) == text
 
 
-@pytest.mark.parametrize(("amount", "text"), [(1, "1 row"), (1_420, "1,420 rows")])
-def test_plural(amount: int, text: str) -> None:
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(1, "1 row"), (1_420, "1,420 rows"), (1.0, "1 row"), (0.5, "0.5 rows"), (0, "0 rows")],
+)
+def test_plural(amount: float, text: str) -> None:
     assert formats.plural(amount, "row") == text
 
 

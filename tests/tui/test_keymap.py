@@ -114,6 +114,8 @@ def test_every_action_of_a_key_is_defined() -> None:
 def test_texts_show_the_keys_that_work() -> None:
     keys = make_keymap({"mark_run": "f8", "show_runs": "f9"})
     assert keys.shown_by_id("mark_run") == "f8"
+    types = {key.id for key in keymap.KEYS if keys.types_text(key)}
+    assert types >= {"help", "quit", "show_chat"} and not types & {"mark_run", "show_runs", "back"}
     assert keys.shown_while_typing("show_dashboard") == "f1"
     assert keys.shown_while_typing("show_runs") == "f9"
     assert [title for _, title, _ in keys.tabs(monitor_only=True)] == ["Dashboard", "Runs"]

@@ -48,10 +48,11 @@ def lines(found: Estimate) -> list[tuple[str, str]]:
     step = formats.milliseconds(found.step_seconds * 1000)
     evaluation = formats.milliseconds(found.evaluation_seconds * 1000)
     evaluations = f"{formats.plural(found.evaluations, 'evaluation')} of {evaluation}"
-    epochs, examples = formats.short_number(found.epochs), formats.plural(found.examples, "example")
+    epochs = formats.plural(found.epochs, "epoch")
+    examples = formats.plural(found.examples, "example")
     tokens_per_step = formats.count(found.tokens / max(1, found.steps))
     facts = [
-        ("steps", f"{formats.count(found.steps)}: {epochs} epochs of {examples}"),
+        ("steps", f"{formats.count(found.steps)}: {epochs} of {examples}"),
         ("tokens", f"{formats.count(found.tokens)}: {tokens_per_step} per step"),
         (
             "time",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from typing import Any
@@ -39,8 +38,10 @@ class LazyGroup(click.Group):
         """Find the command of a command line; fails with a hint for an unknown one."""
         name = args[0]
         if name not in self._modules and not name.startswith("-"):
-            guess = difflib.get_close_matches(name, self._modules, n=1)
+            from tui_trainer.store.toml import nearest
+
+            guess = nearest(name, list(self._modules))
             known = ", ".join(self._modules)
-            hint = f"did you mean {guess[0]!r}?" if guess else f"known: {known}"
+            hint = f"did you mean {guess!r}?" if guess else f"known: {known}"
             ctx.fail(f"no such command {formats.escape(name)!r}; {hint}")
         return super().resolve_command(ctx, args)

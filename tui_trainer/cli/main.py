@@ -14,7 +14,7 @@ import click
 
 from tui_trainer.cli import common, debug_log, output
 from tui_trainer.cli.lazy_group import LazyGroup
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import UserError, error_text
 from tui_trainer.text import formats
 
 INTERRUPTED = 130
@@ -139,8 +139,7 @@ def _report_in_a_sentence(error: BaseException, session: common.GlobalOptions) -
         output.message(f"error: {formats.escape(where + error.strerror)}")
         return 1
     hint = "" if session.debug else "; run again with --debug for the traceback"
-    what = formats.escape(f"{type(error).__name__}: {error}")
-    output.message(f"error: unexpected {what}{hint}")
+    output.message(f"error: {formats.escape(error_text(error))}{hint}")
     return 1
 
 

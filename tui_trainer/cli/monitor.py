@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tui_trainer.cli import common
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import UserError, reason_of
 
 
 @click.command()
@@ -37,4 +37,4 @@ def check_folder(folder: Path) -> None:
     except NotADirectoryError:
         raise UserError(f"{folder} is not a folder; give a folder of runs") from None
     except OSError as error:
-        raise UserError(f"{folder} cannot be read: {error.strerror}") from None
+        raise UserError(f"{folder} cannot be read: {reason_of(error)}") from None

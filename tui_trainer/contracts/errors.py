@@ -25,6 +25,14 @@ class UserError(Exception):
         self.exit_status = exit_status
 
 
+def error_text(error: BaseException) -> str:
+    """An error as the user is shown it: the message of a `UserError`; of others, which are
+    unexpected, the type and message."""
+    if isinstance(error, UserError):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error}"
+
+
 def reason_of(error: BaseException) -> str:
     """Why reading failed, in one line.
 

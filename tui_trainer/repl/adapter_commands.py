@@ -66,9 +66,8 @@ class AdapterCommands:
             self._context.emit_notice("no adapters yet: correct an answer with /fix, then /train")
 
     def _show(self, name: str) -> None:
-        info = self._context.adapters.get(name)
-        listed = next(item for item in self._context.adapters.list() if item.info.name == info.name)
-        self._context.emit(adapter_facts(listed, self._context.adapters.problem(name)))
+        adapters = self._context.adapters
+        self._context.emit(adapter_facts(adapters.entry(name), adapters.problem(name)))
 
     def _load(self, name: str) -> None:
         self._context.activate({name: 1.0})
@@ -141,7 +140,7 @@ class AdapterCommands:
         )
 
     def _merge(self, name: str, target: str) -> None:
-        folder = self._folder(name)
+        folder = self._context.adapters.usable_folder(name)
         out = self._context.client.merge(
             folder, Path(target).expanduser(), on_progress=self._report
         )
@@ -149,7 +148,7 @@ class AdapterCommands:
 
     def _compare(self, a: str, b: str) -> None:
         context = self._context
-        folders = [self._folder(name) for name in (a, b)]
+        folders = [context.adapters.usable_folder(name) for name in (a, b)]
         comparison = context.client.compare(*folders)
         context.emit(comparison_table(comparison, a, b))
         context.emit(measures_table(context.adapters.get(a), context.adapters.get(b)))
@@ -172,12 +171,6 @@ class AdapterCommands:
         ]
         rows = [list(row) for row in zip(questions, *answers, strict=True)]
         self._context.emit(answers_table(rows, *names))
-
-    def _folder(self, name: str) -> Path:
-        problem = self._context.adapters.problem(name)
-        if problem:
-            raise UserError(f"adapter {name!r} cannot be used: {problem}", 1)
-        return self._context.adapters.folder(name)
 
     def _report(self, stage: str) -> None:
         self._raise_if_cancelled()

@@ -58,13 +58,13 @@ def objection(before: Measures, after: Measures, settings: TeachingSettings) -> 
     if after.recalled is not None and after.recalled < settings.min_recalled:
         return (
             f"it recalls only {_percent(after.recalled)} of the corrections; min_recalled is "
-            f"{formats.share(settings.min_recalled)}"
+            f"{formats.set_share(settings.min_recalled)}"
         )
     # What the active model had already forgotten does not count against the new one.
     if after.kept is not None and after.kept < min(settings.min_kept, before.kept or 0.0):
         return (
             f"it keeps only {_percent(after.kept)} of what was right before; min_kept is "
-            f"{formats.share(settings.min_kept)}"
+            f"{formats.set_share(settings.min_kept)}"
         )
     return None
 

@@ -66,7 +66,7 @@ def rate(value: float | None) -> str:
     """A learning rate with at most three digits: `1.64e-4`, `0.05`."""
     if value is None or not math.isfinite(value):
         return MISSING
-    if value == 0 or 0.01 <= abs(value) < 1e4:
+    if value == 0 or 0.01 <= abs(value) < 999.5:  # from there on `.3g` would be `1e+03`
         return f"{value:.3g}"
     return _scientific(value, 3)
 
@@ -76,6 +76,11 @@ def share(value: float | None) -> str:
     if value is None or not math.isfinite(value * 100):
         return MISSING
     return _percent(value * 100)
+
+
+def set_share(value: float) -> str:
+    """A share (0..1) as it was configured, in per cent with its decimals: `0.5 %`, `12.5 %`."""
+    return f"{100 * value:.10g} %"
 
 
 def share_change(before: float | None, after: float | None, total: int = 0) -> str:
@@ -139,9 +144,10 @@ def byte_rate(value: float | None) -> str:
     return MISSING if value is None or not math.isfinite(value) else f"{size(value)}/s"
 
 
-def plural(amount: int, noun: str, nouns: str | None = None) -> str:
-    """A count with its noun: `1 row`, `1,420 rows`."""
-    return f"{count(amount)} {noun if amount == 1 else nouns or noun + 's'}"
+def plural(amount: float, noun: str, nouns: str | None = None) -> str:
+    """An amount with its noun: `1 row`, `1,420 rows`, `0.5 epochs`."""
+    text = count(amount) if amount == round(amount) else short_number(amount)
+    return f"{text} {noun if amount == 1 else nouns or noun + 's'}"
 
 
 # -- times -----------------------------------------------------------------------------------------

@@ -299,7 +299,7 @@ class TrainerApp(App[int]):
     action_help_quit = action_quit  # type: ignore[assignment]
 
     def action_show(self, screen: str) -> None:
-        if screen not in (tab[2] for tab in self.keymap.tabs(self.monitor_only)):
+        if self.monitor_only and f"show_{screen}" in keymap.SESSION_KEYS:
             self.show_notice(MONITOR_ONLY, "warning")
         elif screen != self.current_mode:
             self.switch_mode(screen)

@@ -207,6 +207,7 @@ KEYS: tuple[Key, ...] = (
     Key("quit", "q", "app.quit", "quit", "quit; a run can keep training without the screen", "app",
         2),
 )  # fmt: skip
+_BY_ID = {key.id: key for key in KEYS}
 
 _NAMES = {
     "question_mark": "?",
@@ -237,18 +238,25 @@ class Keymap:
     overrides: Mapping[str, str]
     problems: tuple[str, ...] = ()
 
+    def keys_of(self, key: Key) -> list[str]:
+        """The keys of a binding, as Textual writes them."""
+        return self.overrides.get(key.id, key.keys).split(",")
+
+    def types_text(self, key: Key) -> bool:
+        """Whether the first key of a binding types a character into an input field."""
+        return types_text(self.keys_of(key)[0])
+
     def shown(self, key: Key) -> str:
         """The first key of a binding, as the footer shows it."""
-        return display(self.overrides.get(key.id, key.keys).split(",")[0])
+        return display(self.keys_of(key)[0])
 
     def shown_by_id(self, id: str) -> str:
         """As `shown`, for the binding with this id."""
-        return self.shown(next(key for key in KEYS if key.id == id))
+        return self.shown(_BY_ID[id])
 
     def shown_while_typing(self, id: str) -> str:
         """As `shown_by_id`, but a key of the binding that also works in an input field, if any."""
-        key = next(key for key in KEYS if key.id == id)
-        keys = self.overrides.get(id, key.keys).split(",")
+        keys = self.keys_of(_BY_ID[id])
         return display(next((one for one in keys if not types_text(one)), keys[0]))
 
     def tabs(self, monitor_only: bool) -> tuple[tuple[str, str, str], ...]:
@@ -261,7 +269,7 @@ class Keymap:
 
     def all_shown(self, key: Key) -> str:
         """Every key of a binding, for the help."""
-        return " ".join(display(k) for k in self.overrides.get(key.id, key.keys).split(","))
+        return " ".join(map(display, self.keys_of(key)))
 
 
 def bindings(*scopes: str) -> list[BindingType]:
@@ -296,13 +304,12 @@ def keys_of(screen: str) -> list[Key]:
 
 def make_keymap(wanted: Mapping[str, str]) -> Keymap:
     """The keymap from the settings; overrides that cannot be applied are listed as problems."""
-    known = {key.id: key for key in KEYS}
     overrides: dict[str, str] = {}
     problems: list[str] = []
     for name, keys in wanted.items():
         chosen = [normal(part) for part in keys.split(",") if part.strip()]
-        if name not in known:
-            guess = nearest(name, list(known))
+        if name not in _BY_ID:
+            guess = nearest(name, list(_BY_ID))
             hint = f"; did you mean {guess}?" if guess else ""
             problems.append(f"settings: keys.{name}: there is no binding of this name{hint}")
         elif not chosen:
@@ -338,7 +345,7 @@ def normal(key: str) -> str:
 def _clash(overrides: Mapping[str, str]) -> tuple[str, Key] | None:
     """An override whose key another binding has on the same screen, the last one first."""
     for name in reversed(list(overrides)):
-        key = next(key for key in KEYS if key.id == name)
+        key = _BY_ID[name]
         chosen = set(overrides[name].split(","))
         for other in KEYS:
             held = set(overrides.get(other.id, other.keys).split(","))

@@ -15,7 +15,7 @@ from rich.style import Style
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import UserError, reason_of
 from tui_trainer.store import paths, toml
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def load_themes(folders: Iterable[Path] | None = None) -> Themes:
         try:
             found = sorted(folder.glob("*.toml"))
         except OSError as error:
-            problems.append(f"themes in {folder} cannot be read: {error.strerror}")
+            problems.append(f"themes in {folder} cannot be read: {reason_of(error)}")
             continue
         for file in found:
             try:

@@ -68,8 +68,9 @@ def test_an_added_adapter_is_listed_with_its_facts(store: AdapterStore, source: 
     assert (listed.info.after, listed.info.examples) == (after, ["bcdfg"])
     assert listed.size == sum(p.stat().st_size for p in folder.iterdir())
     assert listed.queries == 0
+    assert store.entry("mine") == listed
     assert set(listed.info.files) == {files.WEIGHTS, files.CONFIG, "README.md"}
-    assert store.problem("mine") is None
+    assert store.problem("mine") is None and store.usable_folder("mine") == folder
 
 
 def test_it_is_for_the_user_alone(store: AdapterStore, source: Path) -> None:
@@ -161,6 +162,8 @@ def test_a_changed_byte_and_newer_facts_are_named(store: AdapterStore, source: P
     assert store.problem("mine") == (
         "adapter_model.safetensors has changed since it was saved: its SHA-256 differs"
     )
+    with pytest.raises(UserError, match=r"adapter 'mine' cannot be used: .* has changed since"):
+        store.usable_folder("mine")
     files.write_info(folder, info(schema=99))
     assert "newer version" in str(store.problem("mine"))
 

@@ -35,7 +35,7 @@ def news_of(open_session: Callable[..., Any], *lines: str) -> list[News]:
     ("error", "reason"),
     [
         (UserError("the weights are torn"), "the weights are torn"),
-        (RuntimeError("no such thing"), "unexpected error, RuntimeError: no such thing"),
+        (RuntimeError("no such thing"), "unexpected RuntimeError: no such thing"),
     ],
 )
 def test_a_session_that_cannot_be_opened_makes_the_chat_unavailable(

@@ -127,6 +127,12 @@ def test_a_table_too_wide_for_columns_becomes_cards() -> None:
     assert "head1 some value 1  head2 some value 2" in lines[2]
 
 
+def test_a_table_with_an_empty_value_keeps_its_label() -> None:
+    table = events.TextTable(title="feedback 3", headers=[], rows=[["note", ""], ["state", "new"]])
+    lines = entry_lines(TranscriptEntry("table", "", table=table), 40)
+    assert [line.plain.rstrip() for line in lines] == ["  feedback 3", "  note", "  state  new"]
+
+
 def test_texts_of_shares_and_active_adapters() -> None:
     assert formats.share(1.0) == "100 %" and formats.share(0.999) == "99.9 %"
     assert formats.share(None) == "–"

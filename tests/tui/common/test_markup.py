@@ -5,10 +5,19 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from textual.app import App, ComposeResult
 from textual.content import Content
 
-from tui_trainer.tui.common.markup import short_path, shorten, truncated, unbroken, wrapped
+from tui_trainer.tui.common.markup import (
+    beside,
+    middle,
+    short_path,
+    shorten,
+    truncated,
+    unbroken,
+    wrapped,
+)
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.dashboard.events_log import EventLine, EventsLog
 from tui_trainer.tui.dashboard.job_panel import JobLines, JobPanel
@@ -61,6 +70,40 @@ def test_a_shortened_text_fits(names: list[str], width: int) -> None:
         assert len(short) <= max(1, width)
         assert short == text or "…" in short
     assert width <= len(names[-1]) + 1 or short_path(path, width).endswith(f"/{names[-1]}")
+
+
+def test_long_names_keep_their_ends() -> None:
+    assert middle("translate-de-r32-000", 16) == "translat…r32-000"
+    assert middle("short", 16) == "short" and middle("abcdef", 1) == "…"
+
+
+def test_wide_characters_count_as_two_cells() -> None:
+    assert shorten("学習率が高すぎます", 9) == "学習率が…"
+    assert shorten("学習率 が高すぎます", 9) == "学習率…"
+    assert short_path("/データ/実験/学習/訓練", 16) == "/データ/…/訓練"
+    assert short_path("訓練データ", 6) == "…ータ"
+    assert middle("訓練データ一", 9) == "訓練…タ一"
+
+
+def test_an_end_is_measured_with_its_combining_signs() -> None:
+    assert shorten("a❤\ufe0f", 2) == "a…" and short_path("a❤\ufe0f", 2) == "…"
+    assert middle("ab❤\ufe0fcd❤\ufe0f", 4) == "ab❤…"
+
+
+def test_a_text_beside_its_label() -> None:
+    def lines(text: str, width: int) -> list[str]:
+        return [line.plain for line in beside(Content("rate "), Content(text), width)]
+
+    assert lines("1e-4, then 2e-4", 15) == ["rate 1e-4, then", "     2e-4"]
+    assert lines("one\n\ntwo", 15) == ["rate one", "     ", "     two"]
+    assert lines("", 15) == ["rate "] and lines("abcdef", 2) == ["rate abcd", "     ef"]
+
+
+@given(st.text("ab/ 学\u0301\ufe0f❤", max_size=40), st.integers(1, 30))
+def test_a_shortened_text_fits_in_cells(text: str, width: int) -> None:
+    for short in (shorten(text, width), short_path(text, width), middle(text, width)):
+        assert cell_len(short) <= width
+        assert short == text or "…" in short
 
 
 @given(NAMES, st.integers(13, 80))

@@ -55,6 +55,19 @@ def test_no_gpu_is_a_normal_state() -> None:
     assert "10 %" in messages and "95 %" in messages
 
 
+def test_one_processor_and_an_unknown_number_of_them() -> None:
+    assert "1 processor   " in text(cpu_count=1) and "8 processors   " in text(cpu_count=8)
+    assert "– processors   " in text()
+
+
+def test_the_page_and_the_panel_write_memory_alike() -> None:
+    unread = gpu(0, memory_used=None)
+    assert "– / 139 GiB" in text(unread)
+    assert hardware_summary([HardwareSample(time=0.0, gpus=[unread])]).gpus[0].memory == (
+        "– / 139 GiB"
+    )
+
+
 def test_one_gpu_in_a_narrow_terminal_lists_the_hidden_columns() -> None:
     messages = text(gpu(0, clock=1755.0, throttle=["power cap"]), gpu_driver="580.65.06")
     for expected in ("H200", "90 %", "41.0 / 139 GiB", "60 °C", "clock 1,755", "power cap"):

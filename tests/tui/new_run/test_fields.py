@@ -125,6 +125,8 @@ def test_preview_follows_from_the_rows_without_a_number_of_steps(
     spec = schedule_chart(checked(epochs, tmp_path))
     assert spec.lines[0].x.tolist() == list(range(1, 41))
     assert spec.detail == "wsd, decay over 20 % of the steps, warmup 4 of about 40 steps"
+    exact = schedule_chart(checked({**epochs, "training.decay_share": "0.125"}, tmp_path))
+    assert exact.detail.startswith("wsd, decay over 12.5 % of the steps")
     file.write_text('{"question": "a", "answer": "b"}\n' * 50)  # counted again
     assert len(schedule_chart(checked(epochs, tmp_path)).lines[0].x) == 20
 

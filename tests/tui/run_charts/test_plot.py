@@ -65,6 +65,18 @@ def test_loss_chart() -> None:
     assert not spec.dimmed
 
 
+def test_the_accuracy_has_three_decimals() -> None:
+    evals = MetricTable(
+        {
+            "step": np.array([20.0]),
+            "val_loss": np.array([0.5]),
+            "val_accuracy": np.array([1.0]),
+        }
+    )
+    spec = Plot(replace(run(), evals=evals), VALIDATION, ChartOptions()).spec()
+    assert spec.detail.endswith("accuracy 1.000")
+
+
 def test_paused_runs_are_dimmed() -> None:
     assert Plot(run(status="paused"), LOSS, ChartOptions()).spec().dimmed
 

@@ -47,6 +47,13 @@ def test_the_better_value_is_reported_with_its_step(tmp_path: Path) -> None:
     assert found.same == 1
 
 
+def test_a_result_as_text() -> None:
+    loss = ResultRow("best loss", "number", (0.5, None), "low", (20.0, None))
+    assert [loss.text(0), loss.text(1)] == ["0.5000 @ 20", "–"]
+    assert ResultRow("time", "seconds", (724.0,)).text(0) == "12:04"
+    assert ResultRow("learning rate", "rate", (2e-4,)).text(0) == "2e-4"
+
+
 def test_of_accuracy_more_is_better(tmp_path: Path) -> None:
     views = [view(tmp_path, "a", [3.0]), view(tmp_path, "b", [2.0])]
     measures = {measure.name: measure.better for measure in compare_runs(views).results}

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
 from tui_trainer.chat.client import ChatClient
 from tui_trainer.cli import output
 from tui_trainer.cli.chat_printer import result_lines
 from tui_trainer.contracts.adapter import AdapterInfo
-from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.session import TextTable
 from tui_trainer.store.adapters.adapter_store import AdapterEntry, AdapterStore
 from tui_trainer.text import formats
@@ -33,14 +30,6 @@ def document_of(store: AdapterStore, entry: AdapterEntry) -> dict[str, object]:
         "queries": entry.queries,
         "live": store.live(info.base_model).get(info.name),
     }
-
-
-def usable_folder(store: AdapterStore, name: str) -> Path:
-    """The folder of an adapter. Raises `UserError` where its files are missing or damaged."""
-    problem = store.problem(name)
-    if problem:
-        raise UserError(f"adapter {name!r} cannot be used: {problem}", 1)
-    return store.folder(name)
 
 
 def open_client(info: AdapterInfo) -> ChatClient:

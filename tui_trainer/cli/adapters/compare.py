@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from tui_trainer.cli import common, output
-from tui_trainer.cli.adapters.common import open_client, print_table, usable_folder
+from tui_trainer.cli.adapters.common import open_client, print_table
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.repl import tables
 from tui_trainer.store.adapters.adapter_store import AdapterStore
@@ -35,7 +35,7 @@ def compare(a: str, b: str, questions: tuple[str, ...], as_json: bool) -> None:
       tui-trainer adapters compare monday tuesday --ask "What is the capital of France?"
     """
     store = AdapterStore()
-    folders = [usable_folder(store, name) for name in (a, b)]
+    folders = [store.usable_folder(name) for name in (a, b)]
     infos = [store.get(name) for name in (a, b)]
     turns = [[Turn("user", question)] for question in questions]
     limit = load_settings().teaching.max_new_tokens

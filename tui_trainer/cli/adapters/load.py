@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from tui_trainer.cli import common, output
-from tui_trainer.cli.adapters.common import usable_folder
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.text import formats
 
@@ -25,7 +24,7 @@ def load(names: tuple[str, ...]) -> None:
     """
     store, weights = AdapterStore(), _weights(names)
     for name in weights:
-        usable_folder(store, name)
+        store.usable_folder(name)
     base = store.get(next(iter(weights))).base_model
     store.set_live(weights, base)
     output.message(f"active on {formats.escape(base)}: {formats.escape(' '.join(names))}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tui_trainer.cli import common, output
-from tui_trainer.cli.adapters.common import open_client, usable_folder
+from tui_trainer.cli.adapters.common import open_client
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.text import formats
 
@@ -24,7 +24,7 @@ def merge(name: str, target: Path) -> None:
       tui-trainer adapters merge capitals ./capitals-model
     """
     store = AdapterStore()
-    folder = usable_folder(store, name)
+    folder = store.usable_folder(name)
     with open_client(store.get(name)) as client:
         written = client.merge(
             folder, target, on_progress=lambda text: output.message(formats.escape(text))

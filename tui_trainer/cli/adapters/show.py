@@ -22,8 +22,7 @@ def show(name: str, as_json: bool) -> None:
       tui-trainer adapters show taught-20261121-1 --json
     """
     store = AdapterStore()
-    exact = store.get(name).name
-    found = next(entry for entry in store.list() if entry.info.name == exact)
+    found = store.entry(name)
     if as_json:
         output.document({**document_of(store, found), "problem": store.problem(name)})
     else:

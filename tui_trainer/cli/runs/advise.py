@@ -15,7 +15,7 @@ from tui_trainer.advisor.job_facts import facts_of
 from tui_trainer.advisor.replay import Replay, parse, replay
 from tui_trainer.cli import common, output
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import UserError, reason_of
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.store import jsonl
 from tui_trainer.store.regular_files import read_regular
@@ -93,7 +93,7 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
     try:
         data = read_regular(file)
     except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from None
+        raise UserError(f"{file} cannot be read: {reason_of(error)}") from None
     rows, skipped = parse(data)
     for text in known.rollbacks:
         output.message(f"rollback: {formats.escape(text)}")
@@ -137,8 +137,11 @@ def _rollback_offer(reference: str, context: click.Context, found: Replay) -> st
     info = folder.info()
     if info is None or folder.status() not in ("failed", "crashed", "cancelled"):
         return None
-    offers = [find_offer(folder, info, advice) for advice in still_open]
-    return next((offer.message for offer in reversed(offers) if offer is not None), None)
+    for advice in reversed(still_open):
+        offer = find_offer(folder, info, advice)
+        if offer is not None:
+            return offer.message
+    return None
 
 
 @dataclass(frozen=True)

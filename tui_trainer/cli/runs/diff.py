@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,16 +11,10 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.text import formats
 
 if TYPE_CHECKING:
-    from tui_trainer.watch.runs.run_diff import Form, ResultRow, RunDiff
+    from tui_trainer.watch.runs.run_diff import ResultRow, RunDiff
     from tui_trainer.watch.snapshots import RunView
 
 BEST = "*"
-_FORMATS: dict[Form, Callable[[float | None], str]] = {
-    "number": formats.number,
-    "count": formats.count,
-    "seconds": formats.duration,
-    "rate": formats.rate,
-}
 
 
 @click.command()
@@ -102,10 +95,7 @@ def _text(views: list[RunView], found: RunDiff) -> str:
 
 
 def _values(measure: ResultRow) -> list[str]:
-    cells = []
-    for index, value in enumerate(measure.values):
-        text = _FORMATS[measure.form](value)
-        step = measure.steps[index] if measure.steps else None
-        text += f" @ {formats.count(step)}" if step is not None else ""
-        cells.append(text + (f" {BEST}" if index in measure.best else ""))
-    return cells
+    return [
+        measure.text(index) + (f" {BEST}" if index in measure.best else "")
+        for index in range(len(measure.values))
+    ]

@@ -17,7 +17,7 @@ import click
 import msgspec
 
 from tui_trainer.cli import common, output
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import UserError, reason_of
 from tui_trainer.text import formats
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _write_file(rows: ExportRows, file_format: str, target: Path) -> None:
         else:
             _replace(rows, file_format, Path(os.path.realpath(target)))
     except OSError as error:
-        raise UserError(f"{target} cannot be written: {error.strerror}", 1) from None
+        raise UserError(f"{target} cannot be written: {reason_of(error)}", 1) from None
 
 
 def _replace(rows: ExportRows, file_format: str, target: Path) -> None:

@@ -123,9 +123,10 @@ def _configuration(found: dict[str, Any]) -> list[tuple[str, list[tuple[str, str
 def _job(info: RunInfo) -> list[tuple[str, str]]:
     job = info.job
     lora, training = job.lora, job.training
-    length = f"{formats.short_number(training.epochs)} epochs"
     if training.max_steps:
         length = formats.plural(training.max_steps, "step")
+    else:
+        length = formats.plural(training.epochs or 1, "epoch")
     batch = f"{training.batch_size} × {training.gradient_accumulation_steps}"
     train = [job.data.train] if isinstance(job.data.train, str) else job.data.train
     return [

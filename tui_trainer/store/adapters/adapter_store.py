@@ -60,7 +60,7 @@ class AdapterStore:
             for folder in self.root.iterdir():
                 info = None if folder.name.startswith(".") else files.read_info(folder)
                 if info is not None:
-                    found.append(AdapterEntry(info, files.size(folder), files.queries(folder)))
+                    found.append(self._entry(info))
         return sorted(found, key=lambda item: (item.info.created_at, item.info.name))
 
     def get(self, name: str) -> AdapterInfo:
@@ -75,6 +75,10 @@ class AdapterStore:
         there = f"there are: {', '.join(known[-8:])}" if known else "there are none yet"
         raise UserError(f"there is no adapter {name!r}; {there}")
 
+    def entry(self, name: str) -> AdapterEntry:
+        """One adapter as in `list`. Raises `UserError` if there is none."""
+        return self._entry(self.get(name))
+
     def folder(self, name: str) -> Path:
         """The adapter's folder. Raises `UserError` if there is none."""
         return self.root / self.get(name).name
@@ -83,6 +87,13 @@ class AdapterStore:
         """Why the adapter cannot be used, or None. Reads all its files to compare checksums.
         Raises `UserError` if there is no such adapter."""
         return files.problem(self.folder(name))
+
+    def usable_folder(self, name: str) -> Path:
+        """The adapter's folder. Raises `UserError` where its files are missing or damaged."""
+        problem = self.problem(name)
+        if problem:
+            raise UserError(f"adapter {name!r} cannot be used: {problem}", 1)
+        return self.folder(name)
 
     def free_name(self, stem: str) -> str:
         """A free name from `stem`, today's date and a number."""
@@ -216,6 +227,10 @@ class AdapterStore:
 
     def _live_problem(self, name: str) -> str | None:
         return files.problem(self.root / name) if self._exists(name) else "it does not exist"
+
+    def _entry(self, info: AdapterInfo) -> AdapterEntry:
+        folder = self.root / info.name
+        return AdapterEntry(info, files.size(folder), files.queries(folder))
 
     def _exists(self, name: str) -> bool:
         return _is_name(name) and (self.root / name / files.INFO).is_file()

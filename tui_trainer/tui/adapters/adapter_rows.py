@@ -12,7 +12,7 @@ from tui_trainer.repl.tables import measure_text
 from tui_trainer.store.adapters.adapter_store import AdapterEntry, TrashedAdapter
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, number
-from tui_trainer.tui.common.markup import shorten, wrapped
+from tui_trainer.tui.common.markup import beside, plain, shorten
 from tui_trainer.tui.common.panel import stack
 from tui_trainer.tui.runs.run_rows import RunColumn
 
@@ -31,6 +31,7 @@ COLUMNS: tuple[RunColumn, ...] = (
 _LEAST_NAME = 20
 _GAP = 2
 _LABEL = 12
+_LEAST_VALUE = 8  # cells beside a label
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,8 @@ def details_of(item: AdapterEntry, listing: AdapterListing, width: int) -> Conte
     ]
     lines = [Content.styled(clean(info.name), "bold")]
     for label, text in facts:
-        beside = wrapped(Content(clean(text)), max(8, width - _LABEL)) or [Content("")]
-        for index, line in enumerate(beside[:3]):
-            head = label if index == 0 else ""
-            lines.append(Content.assemble((f"{head:<{_LABEL}}", "$faint"), line))
+        head = Content.styled(f"{label:<{_LABEL}}", "$faint")
+        lines += beside(head, plain(text), max(width, _LABEL + _LEAST_VALUE))[:3]
     return stack(*lines)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import UserError, reason_of
 from tui_trainer.contracts.run import RunInfo
 from tui_trainer.store import model_files, paths
 from tui_trainer.store.adapters.adapter_import import add_from
@@ -31,7 +31,7 @@ def read_adapters() -> AdapterListing:
         live = {name: weight for base in sorted(bases) for name, weight in store.live(base).items()}
         return AdapterListing(items, tuple(live.items()), tuple(store.trash()))
     except OSError as error:
-        return AdapterListing(problem=f"the adapters cannot be read: {error.strerror or error}")
+        return AdapterListing(problem=f"the adapters cannot be read: {reason_of(error)}")
 
 
 def compare(context: SessionContext, names: tuple[str, str], report: Report) -> ComparisonResult:
@@ -44,7 +44,7 @@ def compare(context: SessionContext, names: tuple[str, str], report: Report) -> 
 
     report("loading the model", None)
     context.client.start()
-    folders = [intact_folder(context.adapters, name) for name in names]
+    folders = [context.adapters.usable_folder(name) for name in names]
     report("comparing the changes", 0.1)
     comparison = context.client.compare(*folders)
     questions = recent_questions(context)
@@ -74,16 +74,8 @@ def merge(context: SessionContext, name: str, out: Path, report: Report) -> Path
     report("loading the model", None)
     context.client.start()
     return context.client.merge(
-        intact_folder(context.adapters, name), out, on_progress=lambda stage: report(stage, None)
+        context.adapters.usable_folder(name), out, on_progress=lambda stage: report(stage, None)
     )
-
-
-def intact_folder(store: AdapterStore, name: str) -> Path:
-    """The folder of an adapter; raises `UserError` if its files were changed."""
-    problem = store.problem(name)
-    if problem:
-        raise UserError(f"adapter {name!r} cannot be used: {problem}", 1)
-    return store.folder(name)
 
 
 def addable(folder: RunFolder) -> RunInfo:

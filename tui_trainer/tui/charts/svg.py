@@ -23,7 +23,7 @@ _ORDER = {"raw": 0, "series": 1, "smooth": 2, "validation": 3}
 
 @dataclass(frozen=True)
 class SvgColours:
-    """The colours of backbackground and text, as "#rrggbb"."""
+    """The colours of background and text, as "#rrggbb"."""
 
     surface: str = "#ffffff"
     text: str = "#202020"

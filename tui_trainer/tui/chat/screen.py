@@ -116,10 +116,7 @@ class ChatScreen(Page):
         return False
 
     def is_key_enabled(self, key: Key) -> bool:
-        keys = self.session.keymap.overrides.get(key.id, key.keys)
-        if self._typing:
-            return not keymap.types_text(keys.split(",")[0])
-        return True
+        return not (self._typing and self.session.keymap.types_text(key))
 
     def key_hint(self, key: Key) -> tuple[str, int]:
         transcript = self._transcript

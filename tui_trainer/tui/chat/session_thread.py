@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tui_trainer.contracts import session as events
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import UserError, error_text
 from tui_trainer.contracts.feedback import Rating
 from tui_trainer.tui.chat.loss_curve import curve_of
 from tui_trainer.tui.chat.news import (
@@ -140,7 +140,7 @@ class SessionThread:
             try:
                 job()
             except Exception as error:  # the next line is executed all the same
-                self._report(events.SessionError(text=_error_text(error)))
+                self._report(events.SessionError(text=error_text(error)))
 
     def _open(self) -> None:
         if self._session is not None:
@@ -152,7 +152,7 @@ class SessionThread:
             self._report(opened(session))
             self._session = session
         except Exception as error:
-            self._report(ChatUnavailable(_error_text(error)))
+            self._report(ChatUnavailable(error_text(error)))
             return
         finally:
             self._open_attempted.set()
@@ -169,7 +169,7 @@ class SessionThread:
         try:
             session.start()
         except Exception as error:
-            self._report(ChatUnavailable(_error_text(error)))
+            self._report(ChatUnavailable(error_text(error)))
             return
         self._started = True
         facts = session.context.client.facts
@@ -218,9 +218,3 @@ def opened(session: ChatSession) -> SessionOpened:
         history=tuple(session.history()),
         live=session.live,
     )
-
-
-def _error_text(error: Exception) -> str:
-    if isinstance(error, UserError):
-        return str(error)
-    return f"unexpected error, {type(error).__name__}: {error}"

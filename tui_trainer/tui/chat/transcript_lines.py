@@ -11,7 +11,7 @@ from tui_trainer.contracts import session as events
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.chat.transcript import TranscriptEntry
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import truncated, wrapped
+from tui_trainer.tui.common.markup import beside, plain, truncated
 
 _STYLES = {
     "note": ("· ", run_status.FAINT),
@@ -23,6 +23,7 @@ _INDENT = "  "
 _GAP = 2
 _LEAST_COLUMN = 6
 _READABLE = 16
+_LEAST_FACT = 8
 
 
 def entry_lines(entry: TranscriptEntry, width: int) -> list[Content]:
@@ -35,17 +36,14 @@ def entry_lines(entry: TranscriptEntry, width: int) -> list[Content]:
     if entry.kind == "table" and entry.table is not None:
         return table_lines(entry.table, width)
     sign, style = _STYLES[entry.kind]
-    return [
-        Content.assemble((sign if first else _INDENT, f"bold {style}"), (line.plain, style))
-        for first, line in _numbered(_wrapped(entry.text, width - len(sign) - 1))
-    ]
+    return beside(Content.styled(sign, f"bold {style}"), _content(entry.text, style), width - 1)
 
 
 def table_lines(table: events.TextTable, width: int) -> list[Content]:
     """A table in columns, the widest narrowed to fit; rows without headers as label and text."""
     title = Content.styled(f"{_INDENT}{clean(table.title)}", "bold")
     if not table.headers:
-        return [title, *_facts(table.rows, width - len(_INDENT))]
+        return [title, *_facts(table.rows, width)]
     rows = [[_cell(text) for text in row] for row in (table.headers, *table.rows)]
     if least_width(rows) > width - len(_INDENT):
         return [title, *_cards(rows, width - len(_INDENT))]
@@ -71,51 +69,37 @@ def column_widths(rows: Sequence[Sequence[str]], width: int) -> list[int]:
 
 
 def _question(entry: TranscriptEntry, width: int) -> list[Content]:
-    background = "on $panel"
+    text = beside(Content.styled("› ", "bold $accent"), _content(entry.text, "bold"), width - 1)
     lines = [
-        Content.assemble(
-            ("› " if first else _INDENT, f"bold $accent {background}"),
-            (line.plain, f"bold {background}"),
-            (" " * max(0, width - len(_INDENT) - line.cell_length), background),
-        )
-        for first, line in _numbered(_wrapped(entry.text, width - len(_INDENT) - 1))
+        Content.assemble(line, " " * max(0, width - line.cell_length)).stylize("on $panel")
+        for line in text
     ]
     return [*lines, Content.styled(f"{_INDENT}{entry.detail}", "$faint")] if entry.detail else lines
 
 
 def _answer(entry: TranscriptEntry, width: int) -> list[Content]:
     text = entry.text.strip("\n")
-    lines = [
-        Content.assemble(_INDENT, line)
-        for line in (_wrapped(text, width - len(_INDENT) - 1) if text.strip() else [])
-    ]
+    lines = beside(Content(_INDENT), _content(text), width - 1) if text.strip() else []
     if not lines and not entry.running:
         lines = [Content.styled(f"{_INDENT}(empty answer)", "$faint")]
     detail = "…" if entry.running else clean(entry.detail)
     return [*lines, Content.styled(f"{_INDENT}{detail}", "$faint")] if detail else lines
 
 
-def _wrapped(text: str, width: int) -> list[Content]:
-    """Wrapped lines of foreign text: no markup, control characters replaced."""
-    lines: list[Content] = []
-    for line in text.expandtabs(4).split("\n"):
-        lines += wrapped(Content(clean(line)), max(4, width)) if line.strip() else [Content("")]
-    return lines
-
-
-def _numbered(lines: Sequence[Content]) -> list[tuple[bool, Content]]:
-    return [(index == 0, line) for index, line in enumerate(lines)]
+def _content(text: str, style: str = "") -> Content:
+    """Foreign text with its line breaks: no markup, control characters replaced."""
+    lines = (clean(line) if line.strip() else "" for line in text.expandtabs(4).split("\n"))
+    return Content.styled("\n".join(lines), style)
 
 
 def _facts(rows: Sequence[Sequence[str]], width: int) -> list[Content]:
-    label = min(max((cell_len(row[0]) for row in rows), default=0), max(8, width // 2))
+    room = width - len(_INDENT)
+    label = min(max((cell_len(row[0]) for row in rows), default=0), max(8, room // 2))
     lines: list[Content] = []
     for row in rows:
-        text = _wrapped(row[1], max(8, width - label - _GAP))
-        head = Content(clean(row[0])).truncate(label, ellipsis=True, pad=True)
-        for first, line in _numbered(text):
-            start = head if first else Content(" " * label)
-            lines.append(Content.assemble(_INDENT, start.stylize("$faint"), " " * _GAP, line))
+        head = plain(row[0]).truncate(label, ellipsis=True, pad=True).stylize("$faint")
+        head = Content.assemble(_INDENT, head, " " * _GAP)
+        lines += beside(head, _content(row[1]), max(width, head.cell_length + _LEAST_FACT))
     return lines
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.events import Resize
-from textual.widgets import Static
 
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.dialogs.dialog import FullDialog
+from tui_trainer.tui.common.dialogs.text_view import TextPanel
+from tui_trainer.tui.common.markup import beside, wrapped
+from tui_trainer.tui.common.panel import stack
 from tui_trainer.tui.keymap import Key, Keymap
 
+HelpLine = Content | tuple[str, str]  # a heading or a note, or keys and what they do
 _GROUPS = (
     ("run", "Run"),
     ("dashboard", "Dashboard"),
@@ -45,37 +47,24 @@ class HelpScreen(FullDialog):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog -tall"):
-            yield _HelpText(self._lines)
+            yield TextPanel(lambda width: help_text(self._lines, width))
 
 
-class _HelpText(Static):
-    """Lines of keys and texts, wrapped beside the keys."""
-
-    def __init__(self, lines: list[Content]) -> None:
-        super().__init__(Content("\n").join(lines))
-        self._lines = lines
-
-    def on_resize(self, event: Resize) -> None:
-        """Wrap the lines at the new width."""
-        wrapped = [hanging(line, event.size.width) for line in self._lines]
-        self.update(Content("\n").join(wrapped))
-
-
-def help_lines(mode: str, keys: Keymap, offers: Callable[[Key], bool]) -> list[Content]:
+def help_lines(mode: str, keys: Keymap, offers: Callable[[Key], bool]) -> list[HelpLine]:
     """All keys, a line each; those of the current screen come first."""
     groups = sorted(_GROUPS, key=lambda group: group[0] not in ("run", mode))
-    lines: list[Content] = []
+    lines: list[HelpLine] = []
     for scope, title in groups:
         rows = [
-            _row(keys.all_shown(key), key.help)
+            (keys.all_shown(key), key.help)
             for key in keymap.KEYS
             if key.scope == scope and offers(key)
         ]
         if rows:
             lines += [Content.styled(title, "bold $accent"), *rows, Content("")]
-    lines.append(Content.styled("Mouse", "bold $accent"))
-    lines += [_row(name, text) for name, text in _MOUSE]
     lines += [
+        Content.styled("Mouse", "bold $accent"),
+        *_MOUSE,
         Content(""),
         Content.styled(
             'To change a key, set it in config.toml, for example  keys.pause = "f8"', "$faint"
@@ -84,15 +73,14 @@ def help_lines(mode: str, keys: Keymap, offers: Callable[[Key], bool]) -> list[C
     return lines
 
 
-def hanging(line: Content, width: int) -> Content:
-    """A line wrapped so that its text continues below the text, not below the keys."""
-    start = _KEYS + 2
-    if line.cell_length <= width or not line.plain.startswith(" ") or width <= start:
-        return line
-    first, *rest = line[start:].wrap(width - start)
-    indent = Content(" " * start)
-    return Content("\n").join([line[:start] + first, *(indent + part for part in rest)])
-
-
-def _row(keys: str, text: str) -> Content:
-    return Content.assemble((f"{keys:>{_KEYS}}", "bold"), "  ", (text, "$faint"))
+def help_text(lines: Sequence[HelpLine], width: int) -> Content:
+    """The lines at `width` cells; the text of a key is wrapped beside it."""
+    drawn: list[Content] = []
+    for line in lines:
+        if isinstance(line, Content):
+            drawn += wrapped(line, width)
+        else:
+            keys, text = line
+            label = Content.styled(f"{keys:>{_KEYS}}  ", "bold")
+            drawn += beside(label, Content.styled(text, "$faint"), width)
+    return stack(*drawn)

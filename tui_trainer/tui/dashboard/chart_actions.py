@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 from textual import on
 
-from tui_trainer.text import formats
 from tui_trainer.tui.charts.smoothing import SmoothingCache, weight_text
 from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.dashboard.run_page import RunPage
@@ -283,7 +282,7 @@ class ChartActions(RunPage):
             weight = self.charts.weight
             text = f"auto ({weight_text(weight) if weight else 'off: few points'})"
         else:
-            text = formats.short_number(wanted) if wanted else "off"
+            text = f"{wanted:g}" if wanted else "off"
         self.session.show_notice(f"smoothing: {text}")
 
     def _set_options(self, **changed: object) -> None:

@@ -13,12 +13,11 @@ from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.common.markup import meter, shorten
 from tui_trainer.tui.common.panel import Panel, spread, stack
+from tui_trainer.tui.hardware.hardware_values import NO_GPU, gpu_memory, no_gpu, ticks, with_unit
 
-_TICKS = "▁▂▃▄▅▆▇█"
 _LABEL = 6
 _HISTORY = 16  # samples in the CPU row
 _FEW = 2  # so many GPUs at most have several lines each
-_NO_GPU = "not available"
 
 
 @dataclass(frozen=True)
@@ -89,20 +88,15 @@ class HardwarePanel(Panel[HardwareSummary]):
 
 
 def _gpu(gpu: GpuSample) -> GpuLine:
-    shared = gpu.unified and gpu.memory_used is None
     return GpuLine(
         name=f"GPU{gpu.index} {clean(gpu.name or '')}".strip(),
         share=None if gpu.utilisation is None else gpu.utilisation / 100,
         use=formats.percent(gpu.utilisation),
-        memory="shares RAM" if shared else formats.size_of(gpu.memory_used, gpu.memory_total),
+        memory=gpu_memory(gpu),
         run="" if gpu.memory_run is None else formats.size(gpu.memory_run),
-        temperature=_celsius(gpu.temperature),
+        temperature=with_unit(gpu.temperature, "°C"),
         problem=clean(gpu.problem or ""),
     )
-
-
-def _celsius(value: float | None) -> str:
-    return formats.MISSING if value is None else f"{formats.count(value)} °C"
 
 
 def _title(facts: HardwareSummary) -> Content:
@@ -115,7 +109,7 @@ def _line(facts: HardwareSummary, width: int) -> Content:
     if facts.run:
         left = Content.assemble(left, ("  run ", "$faint"), facts.run)
     if not facts.gpus:
-        return spread(left, Content.assemble(("GPU ", "$faint"), _NO_GPU, " "), width)
+        return spread(left, Content.assemble(("GPU ", "$faint"), NO_GPU, " "), width)
     gpu = facts.gpus[0]
     more = f" (+{len(facts.gpus) - 1})" if len(facts.gpus) > 1 else ""
     right = Content.assemble(
@@ -146,9 +140,7 @@ def _block(facts: HardwareSummary, width: int, key: str) -> Content:
         of_run = f"  run {gpu.run}" if gpu.run else ""
         lines.append(Content.assemble((f"{'mem':<{_LABEL}}", "$faint"), gpu.memory, of_run))
     if not facts.gpus:
-        reason = f": {facts.gpu_message}" if facts.gpu_message else ""
-        text = Content.assemble((f"{'GPU':<{_LABEL}}", "$faint"), _NO_GPU, (reason, "$faint"))
-        lines.append(text)
+        lines.append(no_gpu(f"{'GPU':<{_LABEL}}", facts.gpu_message))
     return stack(*lines)
 
 
@@ -166,6 +158,4 @@ def _row(label: str, bar: Content, value: str) -> Content:
 
 
 def _spark(history: tuple[float, ...], width: int) -> Content:
-    shown = history[-width:]
-    ticks = "".join(_TICKS[min(7, int(max(0.0, share) * 8))] for share in shown)
-    return Content.styled(ticks.rjust(width), "$accent")
+    return Content.styled(ticks(history[-width:]).rjust(width), "$accent")

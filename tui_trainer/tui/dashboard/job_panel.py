@@ -78,7 +78,7 @@ def _lines(info: RunInfo) -> tuple[tuple[str, str], ...]:
             f"rank {lora.rank}, alpha {formats.short_number(lora.alpha)}, "
             f"drop {formats.short_number(lora.dropout)}",
         ),
-        ("batch", f"{batch}, up to {formats.count(job.data.max_length)} tokens each"),
+        ("batch", f"{batch}, up to {formats.plural(job.data.max_length, 'token')} each"),
         ("rate", rate),
         ("precision", f"{training.precision}, seed {training.seed}"),
         ("host", clean(info.host)),
@@ -90,7 +90,7 @@ def _validation(info: RunInfo) -> str:
     data = info.job.data
     if data.validation is not None:
         return _files(data.validation)
-    return "none" if data.val_split is None else f"{formats.share(data.val_split)} of the rows"
+    return "none" if data.val_split is None else f"{formats.set_share(data.val_split)} of the rows"
 
 
 def _files(value: str | list[str]) -> str:

@@ -13,11 +13,11 @@ from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, percent
 from tui_trainer.tui.common.markup import meter, shorten, wrapped
 from tui_trainer.tui.common.panel import stack
+from tui_trainer.tui.hardware.hardware_values import gpu_memory, no_gpu, ticks, with_unit
 
 _LABEL = 8
 _CORE = 18  # cells of a processor that is drawn as a bar
 _CORES_AS_BARS = 32
-_TICKS = "▁▂▃▄▅▆▇█"
 _PROCESSES = 12
 # Each part of a step has its own pattern, so that no colour is needed to distinguish them.
 _PARTS = (
@@ -80,9 +80,10 @@ def _step_parts(division: StepDivision, width: int) -> list[Content]:
 
 
 def _cpu(sample: HardwareSample, width: int) -> Content:
+    one = sample.cpu_count == 1
     facts = [
         percent(sample.cpu_percent),
-        f"{formats.count(sample.cpu_count)} processors",
+        f"{formats.count(sample.cpu_count)} {'processor' if one else 'processors'}",
         f"load {formats.number(sample.load_1m, 3)}",
     ]
     if sample.run_cpu_percent is not None:
@@ -96,9 +97,9 @@ def _cpu(sample: HardwareSample, width: int) -> Content:
 def _cores(cores: Sequence[float], width: int) -> list[Content]:
     """A bar for each processor, or one character each if there are many."""
     if len(cores) > _CORES_AS_BARS:
-        ticks = "".join(_TICKS[min(7, int(max(0.0, share) * 8 / 100))] for share in cores)
         room = max(1, width - _LABEL)
-        rows = [ticks[at : at + room] for at in range(0, len(ticks), room)]
+        text = ticks(share / 100 for share in cores)
+        rows = [text[at : at + room] for at in range(0, len(text), room)]
         return [Content.assemble(" " * _LABEL, (row, "$accent")) for row in rows]
     across = max(1, (width - _LABEL) // _CORE)
     cells = [
@@ -152,8 +153,7 @@ def _named(samples: Sequence[HardwareSample]) -> HardwareSample:
 def _gpus(sample: HardwareSample, width: int, run_pid: int | None) -> Content:
     message = clean(sample.gpu_message or "")
     if not sample.gpus:
-        reason = f": {message}" if message else ""
-        return Content.assemble((_label("GPU"), "$faint"), "not available", (reason, "$faint"))
+        return no_gpu(_label("GPU"), message)
     name_width = 22 if width >= 100 else 16
     shown, used = [], name_width
     for column in _COLUMNS:
@@ -224,14 +224,6 @@ def _process_name(process: GpuProcess, run_pid: int | None) -> str:
     return f"◀ this run  {name}" if process.run or process.pid == run_pid else name
 
 
-def _memory(gpu: GpuSample) -> str:
-    if gpu.unified and gpu.memory_used is None:
-        return "shares RAM"
-    if gpu.memory_used is None and gpu.memory_total is not None:
-        return f"{formats.MISSING} / {formats.size(gpu.memory_total)}"
-    return formats.size_of(gpu.memory_used, gpu.memory_total)
-
-
 def _power(gpu: GpuSample) -> str:
     power = formats.count(gpu.power)
     if gpu.power is None and gpu.power_limit is None:
@@ -273,20 +265,16 @@ def _ecc(gpu: GpuSample) -> str:
     return f"{formats.count(gpu.ecc_corrected)} / {formats.count(gpu.ecc_uncorrected)} uncorrected"
 
 
-def _with_unit(value: float | None, unit: str) -> str:
-    return formats.MISSING if value is None else f"{formats.count(value)} {unit}"
-
-
 # Title, cells and text of each column, the most important first.
 _COLUMNS: tuple[tuple[str, int, Callable[[GpuSample], str]], ...] = (
     ("use", 6, lambda gpu: percent(gpu.utilisation)),
-    ("memory", 17, _memory),
+    ("memory", 17, gpu_memory),
     ("run", 9, lambda gpu: formats.size(gpu.memory_run)),
-    ("temp", 7, lambda gpu: _with_unit(gpu.temperature, "°C")),
+    ("temp", 7, lambda gpu: with_unit(gpu.temperature, "°C")),
     ("power", 12, _power),
     ("fan", 6, lambda gpu: percent(gpu.fan)),
     ("clock", 17, _clock),
-    ("mem clock", 10, lambda gpu: _with_unit(gpu.memory_clock, "MHz")),
+    ("mem clock", 10, lambda gpu: with_unit(gpu.memory_clock, "MHz")),
     ("throttled by", 27, _throttle),
     ("PCIe", 18, _pcie),
     ("ECC", 19, _ecc),

@@ -155,9 +155,8 @@ class HardwareScreen(FullDialog):
 
     def _keys(self) -> str:
         """One line with the keys as configured by the user."""
-        wanted = (*_ZOOM, *_PAGES)
-        keys = {key.id: self.session.keymap.shown(key) for key in keymap.KEYS if key.id in wanted}
-        zoom_in, zoom_out, left, right, whole, before, after = (keys[id] for id in wanted)
+        shown = map(self.session.keymap.shown_by_id, (*_ZOOM, *_PAGES))
+        zoom_in, zoom_out, left, right, whole, before, after = shown
         return (
             f" {zoom_in} {zoom_out} zoom   {left} {right} earlier/later   {whole} all   "
             f"{before} {after} curves   j k scroll   esc close"

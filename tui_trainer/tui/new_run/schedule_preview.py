@@ -49,7 +49,8 @@ def schedule_chart(job: Job | None) -> ChartSpec:
         title=f"learning rate {formats.rate(settings.learning_rate)}",
         detail=(
             f"{_scheduler_text(settings)}, "
-            f"warmup {formats.count(settings.warmup_steps)} of {about}{formats.count(total)} steps"
+            f"warmup {formats.count(settings.warmup_steps)} of {about}"
+            f"{formats.plural(total, 'step')}"
         ),
         lines=(ChartLine((steps + 1).astype(np.float64), rates, "smooth"),),
         robust=False,
@@ -63,7 +64,7 @@ def _scheduler_text(settings: TrainingSettings) -> str:
     own = {
         "cosine-restarts": f", {formats.plural(settings.scheduler_cycles, 'cycle')}",
         "polynomial": f", power {formats.short_number(settings.scheduler_power)}",
-        "wsd": f", decay over {formats.share(settings.decay_share)} of the steps",
+        "wsd": f", decay over {formats.set_share(settings.decay_share)} of the steps",
     }
     return f"{settings.scheduler}{own.get(settings.scheduler, '')}"
 

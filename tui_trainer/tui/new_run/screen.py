@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.widget import AwaitMount, Widget
 from textual.widgets import Button, Static
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import UserError, reason_of
 from tui_trainer.contracts.job import Job
 from tui_trainer.store import jobs, paths
 from tui_trainer.store.runs import run_folder
@@ -113,8 +113,7 @@ class NewRunScreen(Page):
         self.query_one(ChartPane).use(self.session.palette, self.session.marks)
 
     def is_key_enabled(self, key: Key) -> bool:
-        keys = self.session.keymap.overrides.get(key.id, key.keys)
-        return not keymap.types_text(keys.split(",")[0])
+        return not self.session.keymap.types_text(key)
 
     def show_snapshot(self, view: FolderView) -> None:
         """Update the note: it depends on the size of the terminal, not on the runs."""
@@ -191,7 +190,7 @@ class NewRunScreen(Page):
         except UserError as error:
             self.post_message(RunFailedToStart(str(error)))
         except OSError as error:
-            reason = f"the run folder cannot be created in {folder}: {error.strerror or error}"
+            reason = f"the run folder cannot be created in {folder}: {reason_of(error)}"
             self.post_message(RunFailedToStart(reason))
         else:
             self.post_message(RunMade(made))

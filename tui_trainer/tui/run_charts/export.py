@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tui_trainer.contracts.errors import reason_of
 from tui_trainer.store.atomic import sync_dir
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
@@ -46,7 +47,7 @@ def export(
     try:
         stem = write_new(folder, name_of(plots), contents)
     except OSError as error:
-        return f"the charts cannot be exported to {folder}: {error.strerror or error}", True
+        return f"the charts cannot be exported to {folder}: {reason_of(error)}", True
     return f"exported {stem}.svg, .txt and .csv to {folder}", False
 
 

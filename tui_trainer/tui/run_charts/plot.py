@@ -272,7 +272,7 @@ def _value(metric: Metric, value: float) -> str:
 def _bests(view: RunView, metric: Metric) -> str:
     if metric is VALIDATION:
         accuracy = view.evals.last("val_accuracy")
-        text = "" if accuracy is None else f"  accuracy {number(accuracy, 3)}"
+        text = "" if accuracy is None else f"  accuracy {formats.score(accuracy)}"
         return _best(view.evals, "val_loss") + text
     if metric is not LOSS:
         return ""

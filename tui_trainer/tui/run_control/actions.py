@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Protocol
 
 from textual.screen import Screen
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import CommandName
 from tui_trainer.launch.broken_rate import BrokenRate, broken_rate
 from tui_trainer.store.runs import present_rate
@@ -19,31 +17,18 @@ from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
 from tui_trainer.tui.common.dialogs.prompt import PromptDialog
 from tui_trainer.tui.common.page import Page
-from tui_trainer.tui.common.protocols import SessionEngines
-from tui_trainer.tui.common.session import DialogHost, MessageHost, NoticeHost
-from tui_trainer.tui.keymap import Keymap
+from tui_trainer.tui.common.session import AppSession
 from tui_trainer.tui.run_control import commands
 from tui_trainer.tui.run_control.learning_rate import parse_rate, send_rate
 from tui_trainer.tui.runs.details_screen import DetailsScreen
-from tui_trainer.watch.snapshots import FolderView, RunSummary
+from tui_trainer.watch.snapshots import RunSummary
 
 
-class RunControlHost(NoticeHost, DialogHost, MessageHost, Protocol):
-    """The parts of the app that the actions use."""
+class RunControlHost(AppSession, Protocol):
+    """The app as the actions use it: they also read which screen is shown, and exit."""
 
-    monitor_only: bool
-    keymap: Keymap
-    template: Job | None
-
-    @property
-    def view(self) -> FolderView: ...
-    @property
-    def engines(self) -> SessionEngines: ...
     @property
     def screen(self) -> Screen[Any]: ...
-    def resume_hint(self, run: RunSummary) -> str: ...
-    def focus_run(self, path: Path | None) -> None: ...
-    def action_show(self, screen: str) -> None: ...
     def exit_message(self) -> str | None: ...
     def exit(
         self, result: int | None = None, return_code: int = 0, message: str | None = None
@@ -107,7 +92,7 @@ class RunActions:
         self._app.push_screen(prompt, decide)
 
     def resume_run(self) -> None:
-        """Resume a run that ended early. Where it failed after its learning rate was set, asks
+        """Resume a run that ended early. Where it failed after its learning rate was set, ask
         whether to resume from a checkpoint before that."""
         run = self._target()
         if run is None:
@@ -217,7 +202,7 @@ class RunActions:
         self._app.push_screen(HardwareScreen(times))
 
     def quit(self) -> None:
-        """Quit at once, or asks where a run started in this session is still training."""
+        """Quit at once; ask first where a run started in this session is still training."""
         training = self._app.engines.training()
         if not training:
             self._exit()

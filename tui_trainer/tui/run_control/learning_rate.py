@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from tui_trainer.store.runs import present_rate
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text import formats
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
-from tui_trainer.tui.common.session import DialogHost, MessageHost
+from tui_trainer.tui.common.session import AppSession, DialogHost
 from tui_trainer.tui.run_control import commands
 
 if TYPE_CHECKING:
     from tui_trainer.watch.snapshots import RunSummary
 
 
-class RateHost(DialogHost, MessageHost, Protocol):
-    """The parts of the app that setting a rate uses."""
-
-
-def send_rate(app: RateHost, run: RunSummary, rate: float) -> None:
+def send_rate(app: AppSession, run: RunSummary, rate: float) -> None:
     """Send a learning rate; ask first where it is more than ten times the current one."""
 
     def send() -> None:

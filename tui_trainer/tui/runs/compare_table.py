@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from textual.content import Content
 
 from tui_trainer.text import formats
-from tui_trainer.text.formats import clean, duration, number
+from tui_trainer.text.formats import clean
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import shorten
-from tui_trainer.tui.runs.run_rows import middle, spark_text, trend_text
-from tui_trainer.watch.runs.run_diff import ConfigDifference, Form, ResultRow, RunDiff, compare_runs
+from tui_trainer.tui.common.markup import middle, shorten
+from tui_trainer.tui.runs.run_rows import spark_text, trend_text
+from tui_trainer.watch.runs.run_diff import ConfigDifference, ResultRow, RunDiff, compare_runs
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 BEST = "◆"
@@ -20,12 +20,6 @@ _LEAST_CELL = 13
 _MOST_CELL = 34
 _LABEL = 28
 _LEAST_LABEL = 14
-_FORMATS: dict[Form, Callable[[float | None], str]] = {
-    "number": number,
-    "count": formats.count,
-    "seconds": duration,
-    "rate": formats.rate,
-}
 
 
 @dataclass(frozen=True)
@@ -114,12 +108,8 @@ def _measure(measure: ResultRow, indices: range, grid: CompareTable) -> Content:
     cells = []
     for index in indices:
         best = index in measure.best
-        text = _FORMATS[measure.form](measure.values[index])
-        step = measure.steps[index] if measure.steps else None
-        if step is not None:
-            text += f" @ {formats.count(step)}"
         # The sign comes first, so that a narrow column does not cut it off.
-        text = f"{BEST if best else ' '} {text}"
+        text = f"{BEST if best else ' '} {measure.text(index)}"
         cells.append(_cell(text, grid.cell, "bold $success" if best else ""))
     return _line(measure.name, cells, grid)
 

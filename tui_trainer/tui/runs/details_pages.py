@@ -11,13 +11,14 @@ from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, clock, duration, number
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import plain, wrapped
+from tui_trainer.tui.common.markup import beside, plain, wrapped
 from tui_trainer.tui.runs.run_rows import spark_text, trend_text
 from tui_trainer.watch.runs import run_diff
 from tui_trainer.watch.runs.run_details import CheckpointFacts, MetricRange, RunDetails, measured
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 _LABEL = 25
+_LEAST_VALUE = 10  # cells beside a label
 _MOST_EVENTS = 500
 Page = Callable[[RunDetails, int], Content]
 
@@ -70,16 +71,14 @@ def configuration(known: RunDetails, width: int) -> Content:
 def events(known: RunDetails, width: int) -> Content:
     """The events, newest first."""
     listed = known.view.events[: -_MOST_EVENTS - 1 : -1]
-    lines = []
+    lines: list[Content] = []
     for event in listed:
         head = Content.assemble(
             (f"{clock(event.time)}  {formats.count(event.step):>9}  ", "$faint"),
             (f"{clean(event.kind):<14} ", "$accent"),
         )
         text = plain(event.message or _value_text(event.detail))
-        indent = head.cell_length
-        for at, line in enumerate(wrapped(text, max(10, width - indent)) or [Content("")]):
-            lines.append(Content.assemble(head if at == 0 else " " * indent, line))
+        lines += beside(head, text, max(width, head.cell_length + _LEAST_VALUE))
     left_out = len(known.view.events) - len(listed)
     if left_out:
         lines.append(
@@ -202,12 +201,8 @@ def not_recorded(known: RunDetails, what: str) -> Content:
 
 def fact(name: str, value: str, width: int, style: str = "") -> Content:
     """A label and its value, wrapped beside the label."""
-    room = max(10, width - _LABEL - 1)
-    lines = [
-        Content.assemble((f"{clean(name) if at == 0 else '':<{_LABEL}} ", "$faint"), line)
-        for at, line in enumerate(wrapped(plain(value, style), room))
-    ]
-    return Content("\n").join(lines)
+    label = Content.styled(f"{clean(name):<{_LABEL}} ", "$faint")
+    return page(beside(label, plain(value, style), max(width, label.cell_length + _LEAST_VALUE)))
 
 
 def page(lines: Sequence[Content]) -> Content:

@@ -11,6 +11,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from tui_trainer.contracts.errors import reason_of
 from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.dialogs.dialog import FullDialog
 from tui_trainer.tui.common.markup import plain
@@ -82,7 +83,7 @@ class DetailsScreen(FullDialog):
             try:
                 found, problem = read_details(location, view), None
             except Exception as error:  # shown on the page; in a thread it would be silent
-                found, problem = self._known, f"{run.path} cannot be read: {error}"
+                found, problem = self._known, f"{run.path} cannot be read: {reason_of(error)}"
             if app.is_running:
                 app.call_from_thread(self._take, found, problem)
 

@@ -12,7 +12,7 @@ from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, duration, number
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import shorten
+from tui_trainer.tui.common.markup import middle, shorten
 from tui_trainer.watch.query.fields import BY_NAME
 from tui_trainer.watch.snapshots import RunSummary
 from tui_trainer.watch.unreadable_runs import UNREADABLE
@@ -53,6 +53,7 @@ _LEAST_NAME, _MOST_NAME = 16, 44
 _LEAST_SPARK, _MOST_SPARK = 10, 24
 _ROOMY = 100  # cells from which on columns are two cells apart
 _FLAT = 0.005  # a relative change below this counts as none
+_MOST_TREND = 9.99  # the largest that fits into its column
 _LEVELS = {False: "▁▂▃▄▅▆▇█", True: "_.-=+*#@"}
 
 
@@ -173,15 +174,6 @@ def cells_of(
     return tuple(cells)
 
 
-def middle(text: str, width: int) -> str:
-    """`text` in at most `width` characters; a longer one is cut in the middle, as names of runs
-    mostly differ at their ends."""
-    if len(text) <= width:
-        return text
-    tail = max(0, (width - 1) // 2)
-    return f"{text[: max(0, width - 1 - tail)]}…{text[len(text) - tail :]}"
-
-
 def last_update_text(updated_at: float | None, now: float) -> str:
     """The time since a run was written: `now`, `12 s`, `3 min`."""
     if updated_at is None:
@@ -190,10 +182,11 @@ def last_update_text(updated_at: float | None, now: float) -> str:
 
 
 def trend_text(trend: float | None) -> tuple[str, str]:
-    """`↓3.1 %` and its colour: a falling loss is good."""
+    """`↓3.1 %` and its colour: a falling loss is good. Above 999 % only that is shown."""
     if trend is None or not math.isfinite(trend):
         return formats.MISSING, run_status.FAINT
-    text = formats.change(min(abs(trend), 9.99)).removeprefix("+")
+    size = abs(trend)
+    text = formats.change(size).removeprefix("+") if size <= _MOST_TREND else ">999 %"
     if abs(trend) < _FLAT:
         return f"→{text}", run_status.FAINT
     return (f"↓{text}", run_status.GOOD) if trend < 0 else (f"↑{text}", run_status.BAD)
@@ -262,4 +255,6 @@ def _step(run: RunSummary) -> str:
     if run.step is None:
         return formats.MISSING
     text = formats.steps(run.step, run.total_steps)
-    return text if len(text) <= 13 else f"{number(run.step)} / {number(run.total_steps)}"
+    if len(text) > 13:
+        text = number(run.step) + (f" / {number(run.total_steps)}" if run.total_steps else "")
+    return text

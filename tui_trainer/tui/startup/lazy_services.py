@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tui_trainer.contracts.errors import reason_of
+
 if TYPE_CHECKING:
     from tui_trainer.launch.exit_report import EngineEnd
     from tui_trainer.launch.supervisor import Supervisor
@@ -67,7 +69,7 @@ class LazyWatcher:
             watcher = self._make()
         except Exception as error:  # in a thread nothing else would report it
             if self._on_fail is not None:
-                self._on_fail(f"the folder cannot be watched: {type(error).__name__}: {error}")
+                self._on_fail(f"the folder cannot be watched: {reason_of(error)}")
             return
         with self._lock:
             for call in self._pending_calls:

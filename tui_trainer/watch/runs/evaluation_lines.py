@@ -108,6 +108,6 @@ def _confusion(evaluation: Evaluation, labels: list[str]) -> Lines:
         ]
         return [head, *rows]
     return [
-        (true, f"{formats.count(count)} times predicted as {taken}")
+        (true, f"{formats.plural(count, 'time')} predicted as {taken}")
         for count, true, taken in confusions(evaluation, labels)[:_MOST_CONFUSIONS]
     ]

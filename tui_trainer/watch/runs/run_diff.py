@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from tui_trainer.text import formats
 from tui_trainer.watch.snapshots import MetricTable, RunView
 
 Better = Literal["low", "high", ""]
 Form = Literal["number", "count", "seconds", "rate"]
 _HIGH = ("accuracy", "acc", "f1", "reward", "bleu", "rouge", "score", "precision", "recall")
 _MOST_EVALS = 6
+_FORMATS: dict[Form, Callable[[float | None], str]] = {
+    "number": formats.number,
+    "count": formats.count,
+    "seconds": formats.duration,
+    "rate": formats.rate,
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,12 @@ class ResultRow:
             return ()
         winner = min(known) if self.better == "low" else max(known)
         return tuple(index for index, value in enumerate(self.values) if value == winner)
+
+    def text(self, index: int) -> str:
+        """The value of a run, with its step where that matters: `0.5000 @ 20`."""
+        text = _FORMATS[self.form](self.values[index])
+        step = self.steps[index] if self.steps else None
+        return text if step is None else f"{text} @ {formats.count(step)}"
 
 
 @dataclass(frozen=True)

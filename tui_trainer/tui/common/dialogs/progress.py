@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import UserError, error_text
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.dialogs.dialog import Dialog
@@ -92,10 +92,8 @@ class ProgressDialog(Dialog[Result]):
     def _run(self) -> None:
         try:
             result = self._work(self._report)
-        except UserError as error:
-            self.post_message(self.Done(None, str(error)))
         except Exception as error:
-            self.post_message(self.Done(None, f"unexpected {type(error).__name__}: {error}"))
+            self.post_message(self.Done(None, error_text(error)))
         else:
             self.post_message(self.Done(result, None))
 

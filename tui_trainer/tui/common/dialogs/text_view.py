@@ -15,6 +15,17 @@ from tui_trainer.tui.common.dialogs.dialog import Dialog
 from tui_trainer.tui.common.panel import Panel
 
 
+class TextPanel(Panel[None]):
+    """Text that is drawn for its width."""
+
+    def __init__(self, draw: Callable[[int], Content]) -> None:
+        super().__init__(None, classes="text")
+        self._draw_at = draw
+
+    def draw(self, facts: None, width: int, height: int) -> Content:
+        return self._draw_at(width)
+
+
 class TextView(Dialog[None]):
     """Draws its content for the current width; Esc and `q` close it."""
 
@@ -31,17 +42,8 @@ class TextView(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog -wide"):
-            yield _Text(self._draw)
+            yield TextPanel(self._draw)
             yield Static(Content.assemble(("esc ", "bold $accent"), "close"), classes="keys")
 
     def action_scroll(self, lines: int) -> None:
         self.query_one(VerticalScroll).scroll_relative(y=lines, animate=False)
-
-
-class _Text(Panel[None]):
-    def __init__(self, draw: Callable[[int], Content]) -> None:
-        super().__init__(None, classes="text")
-        self._draw_at = draw
-
-    def draw(self, facts: None, width: int, height: int) -> Content:
-        return self._draw_at(width)
