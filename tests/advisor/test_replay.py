@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from tests.advisor.stories import Row, descent, run
@@ -204,6 +206,32 @@ def test_columns_distinguish_a_missing_value_from_one_that_is_not_finite() -> No
     found = list(from_columns(train, {"step": [2], "val_loss": [lacking]}))
     assert [item.nonfinite for item in found] == [(), ("loss",), (), ()]
     assert [item.gradient_norm for item in found] == [1.0, None, None, None]
+
+
+def test_columns_in_any_order_are_read_by_step() -> None:
+    """At one step training rows come first, and rows of one kind in their order in the table."""
+    steps = [3.0, 1.0, math.nan, 2.0, 3.0, math.inf, 1.0]
+    train = {"step": steps, "loss": [float(at) for at in range(7)]}
+    evals = {"step": [3.0, 0.0, -math.inf, 1.0], "val_loss": [10.0, 11.0, 12.0, 13.0]}
+    by_step = [(0, 11), (1, 1), (1, 6), (1, 13), (2, 3), (3, 0), (3, 4), (3, 10)]
+    for made in (list, np.array):
+        columns = [{name: made(values) for name, values in one.items()} for one in (train, evals)]
+        found = [
+            (row.step, row.val_loss if row.loss is None else row.loss)
+            for row in from_columns(*columns)
+        ]
+        assert found == by_step
+
+
+def test_columns_are_merged_without_a_list_of_their_rows() -> None:
+    steps = np.arange(1.0, 20_001)
+    rows = from_columns({"step": steps, "loss": 1 / steps}, {"step": steps, "val_loss": 2 / steps})
+    tracemalloc.start()
+    count = sum(1 for _ in rows)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 40_000
+    assert most < steps.nbytes
 
 
 def test_a_gap_for_an_evaluation_is_no_hang() -> None:

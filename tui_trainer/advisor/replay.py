@@ -7,10 +7,12 @@ A live advisor receives two things besides the records: hardware samples, of whi
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, Protocol
 
 import msgspec
 
@@ -26,6 +28,16 @@ _SIGNAL_LABELS = {
     "gradient_norm": "gradient norm",
     "val_loss": "validation loss",
 }
+
+
+class Values(Protocol):
+    """The numbers of a column: a list, or an array, which is not copied."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[float]: ...
+
+    def __getitem__(self, at: int, /) -> float: ...
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,19 +112,26 @@ def without_replaced(rows: Sequence[RecordValues]) -> list[RecordValues]:
 
 
 def from_columns(
-    train: Mapping[str, Sequence[float]], evals: Mapping[str, Sequence[float]]
+    train: Mapping[str, Values], evals: Mapping[str, Values]
 ) -> Iterator[RecordValues]:
     """The rows of a run from its columns by canonical name (as in the `MetricTable` of `watch`),
     by step, an evaluation after the training row of its step. NaN is a value that was not finite,
     NaN with its sign bit set a field that the row lacks."""
-    found = [(float(step), 0, at, train) for at, step in enumerate(train.get("step", ()))]
-    found += [(float(step), 1, at, evals) for at, step in enumerate(evals.get("step", ()))]
-    found = [item for item in found if math.isfinite(item[0])]
-    for _, _, at, columns in sorted(found, key=lambda item: item[:3]):
-        yield _at(columns, at)
+    # Merged one by one: a list of all rows would take more memory than the columns.
+    for _, is_eval, at in heapq.merge(_places(train, 0), _places(evals, 1)):
+        yield _at(evals if is_eval else train, at)
 
 
-def _at(columns: Mapping[str, Sequence[float]], at: int) -> RecordValues:
+def _places(columns: Mapping[str, Values], is_eval: int) -> Iterator[tuple[float, int, int]]:
+    """(step, `is_eval`, index) of each row with a finite step, by step and then by index."""
+    steps = columns.get("step", ())
+    found: Iterable[int] = (at for at in range(len(steps)) if math.isfinite(steps[at]))
+    if not all(earlier <= later for earlier, later in pairwise(steps)):
+        found = sorted(found, key=steps.__getitem__)
+    return ((float(steps[at]), is_eval, at) for at in found)
+
+
+def _at(columns: Mapping[str, Values], at: int) -> RecordValues:
     row: dict[str, Any] = {}
     for name, values in columns.items():
         value = float(values[at])

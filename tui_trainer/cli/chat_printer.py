@@ -214,8 +214,7 @@ def buffer_line(event: events.BufferStatus) -> str:
         weight = formats.short_number(event.weight)
         text += f", weight {weight} of {formats.short_number(event.weight_threshold)}"
     if event.needs_correction:
-        verb = "needs" if event.needs_correction == 1 else "need"
-        text += f"; {formats.count(event.needs_correction)} {verb} a correction"
+        text += f"; {formats.plural(event.needs_correction, 'needs', 'need')} a correction"
     return text
 
 

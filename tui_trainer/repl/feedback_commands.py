@@ -104,7 +104,5 @@ class FeedbackCommands:
         count = self._context.feedback.purge()
         if not count:
             raise UserError("there is no dropped feedback; /feedback drop N drops one")
-        verb = "is" if count == 1 else "are"
-        self._context.emit_notice(
-            f"{formats.plural(count, 'dropped example')} {verb} deleted from the disk"
-        )
+        examples = formats.plural(count, "dropped example is", "dropped examples are")
+        self._context.emit_notice(f"{examples} deleted from the disk")

@@ -31,6 +31,11 @@ _EMPTY.flags.writeable = False
 MISSING = math.copysign(math.nan, -1.0)
 
 
+def is_missing(values: Column) -> NDArray[np.bool_]:
+    """Where a row lacks the field."""
+    return np.asarray(np.isnan(values) & np.signbit(values))
+
+
 @dataclass(frozen=True)
 class ColumnSummary:
     """Summary of the finite values in all rows of a column."""
@@ -164,10 +169,7 @@ def summarise(values: Column, steps: Column) -> ColumnSummary:
 
 def _present(values: Column) -> NDArray[np.bool_] | None:
     """Mask of the rows that have the column; None where all do."""
-    missing = np.isnan(values)
-    if not missing.any():
-        return None
-    missing &= np.signbit(values)
+    missing = is_missing(values)
     return ~missing if missing.any() else None
 
 
@@ -237,7 +239,6 @@ class RunView:
     advice: tuple[Advice, ...] | None = None
     applied: frozenset[str] = frozenset()  # ids of the advice whose learning rate was applied
     advice_computed: bool = False
-    advice_rows: int = 0  # training rows judged for computed advice
     advice_rows_per_mean: int = 1  # above 1, the advisor received means of so many rows
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.watch.formats.encoders import event, field, frame, scalar, tensor, varint
+from tests.watch.formats.reading import points, read_run
 from tui_trainer.watch.formats.encodings import protobuf
 from tui_trainer.watch.formats.encodings.tfevents import Frames, hparams, read_event
 from tui_trainer.watch.formats.record_columns import EVAL, RowBuilder, measure, number
 from tui_trainer.watch.tables import metric_names
 from tui_trainer.watch.tables.list_summary import spark, trend
+from tui_trainer.watch.tables.metric_decoder import null_non_finite
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5))
@@ -97,6 +100,28 @@ def test_words_for_numbers() -> None:
     assert number("NaN") != number("NaN") and number("-Infinity") != number("x")
     assert number(True) is None and number("3") is None and number(10**400) != 1
     assert measure(None) != measure(None) and measure(2) == 2.0
+
+
+@pytest.mark.parametrize("sign", ["", "-", "+"])
+@pytest.mark.parametrize("name", ["nan", "NaN", "NAN", "inf", "Inf", "infinity", "Infinity"])
+def test_every_reader_accepts_the_same_names_of_numbers_that_are_not_finite(
+    tmp_path: Path, sign: str, name: str
+) -> None:
+    found = number(sign + name)
+    assert found is not None and math.isnan(found)
+    assert null_non_finite(f'{{"loss": {sign}{name}, "step": 3}}'.encode()) == (
+        b'{"loss": null, "step": 3}'
+    )
+    log = tmp_path / "log.csv"
+    log.write_text(f"step,loss\n1,2\n2,{sign}{name}\n")
+    assert points(read_run(log, "csv").train, "loss") == [(1, 2), (2, -1)]  # -1: not finite
+
+
+@pytest.mark.parametrize("text", ["", "nano", "info", "infin", "--inf", "3", "finance"])
+def test_other_texts_are_no_numbers(text: str) -> None:
+    assert number(text) is None
+    line = f'{{"loss": "{text}", "note": "an {text}"}}'.encode()
+    assert null_non_finite(line) == line
 
 
 def test_curve_and_trend() -> None:

@@ -18,6 +18,7 @@ from tests.watch.folders import NEVER, PATIENCE, Sink, focused, is_focused, make
 from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.advisor.record_values import RecordValues
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
+from tui_trainer.tui.dashboard.advice_panel import AdvicePanel, advice_facts_of
 from tui_trainer.watch.folder_watcher import FolderWatcher
 from tui_trainer.watch.runs import background_advice
 from tui_trainer.watch.runs.background_advice import BackgroundAdvice
@@ -44,6 +45,20 @@ def kinds(view: FolderView) -> list[str]:
 def loss_at(step: int, risen_from: int) -> float:
     wobble = 0.02 * math.sin(step * 12.9898) + 0.01 * math.sin(step * 78.233)
     return 1 + 2 * math.exp(-step / 60) + wobble + 1.5 * (step >= risen_from)
+
+
+@pytest.fixture
+def judged_steps(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """The steps of the rows that advisors received, in order."""
+    steps: list[int | None] = []
+    observe = Advisor.observe
+
+    def noted(self: Advisor, row: RecordValues) -> list[Advice]:
+        steps.append(row.step)
+        return observe(self, row)
+
+    monkeypatch.setattr(Advisor, "observe", noted)
+    return steps
 
 
 def view_of(table: MetricTable) -> RunView:
@@ -129,25 +144,30 @@ def test_settings_turn_it_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_long_run_is_judged_from_means_and_the_view_shows_of_how_many_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, judged_steps: list[int | None]
 ) -> None:
     monkeypatch.setattr(background_advice, "MOST_ROWS", 600)
     write(tmp_path / "other.jsonl", 1, 2002, risen_from=1601)
     with watching(tmp_path, poll=NEVER) as (_, sink):
         run = focused(sink.wait(is_advised))
     assert len(run.train) == 2001
-    assert (run.advice_rows, run.advice_rows_per_mean) == (2000, 4)
+    assert run.advice_rows_per_mean == 4
+    assert judged_steps == list(range(4, 2001, 4)), "each mean has the step of its last row"
+    panel = AdvicePanel().draw(advice_facts_of(run, True, frozenset(), "", ""), 100, 20)
+    assert "computed here from means of 4 rows" in panel.plain
     divergence = next(one for one in run.advice or () if one.kind == "divergence")
     assert 1601 <= divergence.step <= 1700
 
 
-def test_the_advisor_receives_at_most_so_many_rows_and_a_growing_run_only_its_new_ones() -> None:
+def test_the_advisor_receives_at_most_so_many_rows_and_a_growing_run_only_its_new_ones(
+    judged_steps: list[int | None],
+) -> None:
     growing, at_once = ForeignAdvice(most_rows=600), ForeignAdvice(most_rows=600)
     judged = []
     for rows in (900, 1100, 1199):
         judged.append(sum(1 for _ in growing.update(view_of(table_of(rows)))))
         assert growing.rows == rows // 2 and growing.rows_per_mean == 2
-        assert growing.rows_covered == rows // 2 * 2
+        assert judged_steps == list(range(2, rows + 1, 2))
     assert judged == [3, 0, 0], "slices of 128 rows"
     for _ in at_once.update(view_of(table_of(1199))):
         pass
@@ -157,7 +177,7 @@ def test_the_advisor_receives_at_most_so_many_rows_and_a_growing_run_only_its_ne
     assert (growing.rows, growing.rows_per_mean) == (300, 4)
 
 
-def test_single_rows_after_merged_ones_are_merged_as_well() -> None:
+def test_single_rows_after_merged_ones_are_merged_as_well(judged_steps: list[int | None]) -> None:
     """The end of a thinned table holds single rows, which scatter more than means do."""
     thin = GrowingTable(most=256)
     exact = table_of(1040)
@@ -172,7 +192,7 @@ def test_single_rows_after_merged_ones_are_merged_as_well() -> None:
         pass
     assert advice.rows_per_mean == table.thinning
     assert advice.rows == 1040 // table.thinning
-    assert advice.rows_covered == advice.rows * table.thinning
+    assert judged_steps[-1] == advice.rows * table.thinning, "the newest rows are not left out"
 
 
 def test_means_leave_out_what_is_not_finite_and_keep_what_is_missing(
@@ -241,6 +261,48 @@ def test_a_run_that_cannot_be_judged_is_reported_and_is_still_shown(
         sink.wait(lambda view: view.focused is not None and says_so(view))
     assert len(focused(sink.views[-1]).train) == 300
     assert focused(sink.views[-1]).advice is None
+
+
+def test_advice_already_shown_is_kept_when_a_later_computation_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(background_advice, "REST_SECONDS", 0.01)
+    observe = Advisor.observe
+
+    def broken_from_row_400(self: Advisor, row: RecordValues) -> list[Advice]:
+        if row.step is not None and row.step >= 400:
+            raise RuntimeError("broken rule")
+        return observe(self, row)
+
+    monkeypatch.setattr(Advisor, "observe", broken_from_row_400)
+    first = view_of(table_of(300, risen_from=201))
+    grown = replace(first, train=table_of(450, risen_from=201))
+    with at_work() as advice:
+        advice.request(first)
+        becomes(lambda: advice.complete(first).advice_computed)
+        shown = advice.complete(first)
+        assert shown.advice and not shown.warnings
+
+        def fails() -> bool:
+            advice.request(grown)
+            return bool(advice.complete(grown).warnings)
+
+        becomes(fails)
+        after = advice.complete(grown)
+        assert (after.advice, after.advice_computed) == (shown.advice, True)
+        (warning,) = after.warnings
+        assert "not up to date" in warning and "broken rule" in warning
+
+        # The next computation starts from the first row, and ends the warning.
+        monkeypatch.setattr(Advisor, "observe", observe)
+        longer = replace(first, train=table_of(460, risen_from=201))
+
+        def succeeds() -> bool:
+            advice.request(longer)
+            return not advice.complete(longer).warnings
+
+        becomes(succeeds)
+        assert advice.complete(longer).advice
 
 
 def test_a_view_stays_the_same_object_until_something_changes(tmp_path: Path) -> None:

@@ -57,8 +57,7 @@ def purge(yes: bool) -> None:
     """
     _confirm("delete everything in the trash permanently?", yes)
     count = AdapterStore().purge()
-    verb = "is" if count == 1 else "are"
-    output.message(f"{formats.plural(count, 'adapter')} {verb} deleted permanently")
+    output.message(f"{formats.plural(count, 'adapter is', 'adapters are')} deleted permanently")
 
 
 def _confirm(question: str, yes: bool) -> None:

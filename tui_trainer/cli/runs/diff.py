@@ -90,8 +90,9 @@ def _text(views: list[RunView], found: RunDiff) -> str:
             ["configuration", *["the same" if found.same else formats.MISSING] * len(views)]
         )
     text = output.table(headers, rows)
-    keys, verb = formats.plural(found.same, "key"), "is" if found.same == 1 else "are"
-    return f"{text}\n\n{BEST} better value; {keys} of the configuration {verb} equal in all runs"
+    keys = "key of the configuration is", "keys of the configuration are"
+    same = formats.plural(found.same, *keys)
+    return f"{text}\n\n{BEST} better value; {same} equal in all runs"
 
 
 def _values(measure: ResultRow) -> list[str]:

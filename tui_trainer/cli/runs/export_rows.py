@@ -13,8 +13,7 @@ from tui_trainer.store.toml import nearest
 from tui_trainer.watch.error_boundary import caught
 from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs.run_details import read_rows
-from tui_trainer.watch.snapshots import MetricTable
-from tui_trainer.watch.tables.metric_decoder import is_missing
+from tui_trainer.watch.snapshots import MetricTable, is_missing
 
 _POSITION = ("step", "epoch", "time")
 # Fields that are in every row: no value at all in a column means non-finite values.

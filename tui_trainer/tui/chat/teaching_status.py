@@ -120,8 +120,7 @@ def feedback_lines(facts: FeedbackFacts, width: int) -> list[Content]:
     ]
     lines += [meter(s, width) for s in (facts.share, facts.weight_share) if s is not None]
     if facts.lacking:
-        verb = "needs" if facts.lacking == 1 else "need"
-        text = f"! {formats.count(facts.lacking)} {verb} a correction"
+        text = f"! {formats.plural(facts.lacking, 'needs', 'need')} a correction"
         lines.append(Content.styled(text, run_status.CAUTION))
     return lines
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_trainer.tui.charts.model import Array
-from tui_trainer.watch.snapshots import MetricTable, RunView
+from tui_trainer.watch.snapshots import MetricTable, RunView, is_missing
 
 Entries = NDArray[np.intp]
 Side = Literal["train", "evals"]
@@ -152,7 +152,7 @@ def _present(values: Array) -> Entries | None:
     """The entries that have the field, NaN or not; None for all."""
     if not len(values) or not np.isnan(np.sum(values)):
         return None
-    lacking = np.isnan(values) & np.signbit(values)
+    lacking = is_missing(values)
     return np.flatnonzero(~lacking) if lacking.any() else None
 
 

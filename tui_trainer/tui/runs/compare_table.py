@@ -128,9 +128,8 @@ def _differing(item: ConfigDifference, indices: range, grid: CompareTable) -> Co
 def _footnote(found: RunDiff) -> Content:
     parts = [f"{BEST} best value"]
     if found.same:
-        verb = "is" if found.same == 1 else "are"
-        settings = formats.plural(found.same, "setting")
-        parts.append(f"{settings} {verb} the same in every run")
+        settings = formats.plural(found.same, "setting is", "settings are")
+        parts.append(f"{settings} the same in every run")
     return Content.styled("  ·  ".join(parts), "$faint")
 
 

@@ -59,10 +59,10 @@ class ForeignSource:
 
     def warnings(self) -> list[str]:
         """Warnings about the files, one sentence each."""
-        said = list(self._warnings.values())
+        warnings = list(self._warnings.values())
         if self.rows.left_out:
-            said.append(f"more than {MOST_COLUMNS} metrics; the later ones are left out")
-        return said
+            warnings.append(f"more than {MOST_COLUMNS} metrics; the later ones are left out")
+        return warnings
 
     def lacks(self, *further: str) -> tuple[str, ...]:
         """Labels of what the rows so far do not record, followed by `further`."""

@@ -66,10 +66,10 @@ class BinaryTail:
         return BinaryChunk(data, restarted, more, jumped)
 
     def _jump(self, size: int) -> bool:
-        select = (size - _END_BYTES) // _ALIGNED * _ALIGNED
-        if not self._ends_only or self.offset != SLICE or select <= SLICE:
+        target = (size - _END_BYTES) // _ALIGNED * _ALIGNED
+        if not self._ends_only or self.offset != SLICE or target <= SLICE:
             return False
-        self.offset, self._before, self._ends_only, self.whole = select, b"", False, False
+        self.offset, self._before, self._ends_only, self.whole = target, b"", False, False
         return True
 
     def _is_other(self, descriptor: int) -> bool:

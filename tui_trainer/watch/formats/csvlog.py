@@ -15,16 +15,15 @@ from tui_trainer.text import formats
 from tui_trainer.watch.formats.base import ForeignSource
 from tui_trainer.watch.formats.binary_tail import BinaryTail
 from tui_trainer.watch.formats.encodings.yaml_settings import read_flat
-from tui_trainer.watch.formats.record_columns import EVAL, TRAIN
-from tui_trainer.watch.snapshots import MISSING, Column
+from tui_trainer.watch.formats.record_columns import EVAL, TRAIN, measured
+from tui_trainer.watch.snapshots import MISSING, Column, is_missing
 from tui_trainer.watch.tables import metric_names
-from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, DecodedRows, is_missing
+from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, DecodedRows
 from tui_trainer.watch.tables.source import SourceFacts
 
 _QUIET_SECONDS = 2.0
 _LONGEST_CELLS = 256 * 1024
 _DELIMITERS = ",;\t"
-_NON_FINITE = frozenset({"nan", "inf", "-inf", "+inf", "infinity", "-infinity", "-nan"})
 
 
 class CsvSource(ForeignSource):
@@ -108,17 +107,15 @@ class CsvSource(ForeignSource):
 
     def warnings(self) -> list[str]:
         """Warnings about the file, one sentence each."""
-        said = super().warnings()
+        warnings = super().warnings()
         if self._malformed:
-            which = (
-                "1 line has"
-                if self._malformed == 1
-                else f"{formats.count(self._malformed)} lines have"
+            which = formats.plural(self._malformed, "line has", "lines have")
+            warnings.append(
+                f"{self.path.name}: {which} a different number of cells than the header"
             )
-            said.append(f"{self.path.name}: {which} a different number of cells than the header")
         if self._headers > 1:
-            said.append(f"{self.path.name}: the header changes within the file")
-        return said
+            warnings.append(f"{self.path.name}: the header changes within the file")
+        return warnings
 
     def _feed(self, data: bytes) -> None:
         data = self._held + data
@@ -248,18 +245,17 @@ def _cells(line: bytes, separator: str) -> list[str]:
 
 def _column(cells: tuple[str, ...]) -> Column:
     try:
-        found = np.array([float(cell) if cell else MISSING for cell in cells])
+        found = measured(np.array([float(cell) if cell else 0.0 for cell in cells]))
     except ValueError:
-        found = np.array([MISSING if (v := _number(c.strip())) is None else v for c in cells])
-    found[np.isinf(found)] = math.nan
+        return np.array([MISSING if (v := _number(c.strip())) is None else v for c in cells])
+    if "" in cells:
+        found[[not cell for cell in cells]] = MISSING
     return found
 
 
 def _number(cell: str) -> float | None:
-    if cell.lower() in _NON_FINITE:
-        return math.nan
     try:
-        value = float(cell)
+        value = float(cell)  # also NaN and infinity, in any spelling
     except ValueError:
         return None
     return value if math.isfinite(value) else math.nan

@@ -16,6 +16,9 @@ from tui_trainer.watch.tables.metric_decoder import MetricDecoder
 LINES = (".jsonl", ".ndjson")
 SUFFIXES = (*LINES, *registry.FILES, *registry.DATABASES)
 _HEAD_BYTES = 64 * 1024
+# The lines up to here usually suffice to recognise a run; decoding all of the head takes many times
+# as long.
+_FIRST_BYTES = 2 * 1024
 _CHECKPOINTS_TRIED = 3
 
 
@@ -114,8 +117,13 @@ class FormatDetector:
 def holds_metrics(head: bytes, need_step: bool = True) -> bool:
     """Whether JSON lines with this beginning have numbers by step; the last line may be cut
     off."""
-    end = head.rfind(b"\n") + 1
-    for rows in MetricDecoder(typed_from=1 << 60).feed(head[:end] or head):
+    whole = head[: head.rfind(b"\n") + 1] or head
+    first = whole[: whole.find(b"\n", _FIRST_BYTES) + 1]
+    return _has_values(first, need_step) or _has_values(whole, need_step)
+
+
+def _has_values(lines: bytes, need_step: bool) -> bool:
+    for rows in MetricDecoder(typed_from=1 << 60).feed(lines):
         steps = rows.columns.get("step")
         if need_step and (steps is None or not np.isfinite(steps).any()):
             continue

@@ -124,11 +124,7 @@ class MlflowFolderSource(ScalarSource):
             except (ValueError, IndexError):
                 if parts:
                     self._malformed += 1
-                    which = (
-                        "1 line is"
-                        if self._malformed == 1
-                        else f"{formats.count(self._malformed)} lines are"
-                    )
+                    which = formats.plural(self._malformed, "line is", "lines are")
                     self.warn("wrong", f"metrics: {which} not time, value and step")
                 continue
             self._unsorted.append((wall, step, name, value))

@@ -50,7 +50,7 @@ class OutputFolderSource(TrainerStateSource):
         if self._follows:
             # The state now contains the rows added from the event files, so all are read again.
             self.reset()
-            self._rows, self._next, self._follows = [], 0, False
+            self._raw_rows, self._next, self._follows = [], 0, False
         self._followed_to = {TRAIN: -np.inf, EVAL: -np.inf}
         return super()._load(seen)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tui_trainer.watch.snapshots import MISSING, Column
 from tui_trainer.watch.tables import metric_names
-from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, DecodedRows
+from tui_trainer.watch.tables.metric_decoder import MOST_COLUMNS, DecodedRows, is_non_finite
 
 TRAIN, EVAL = 1, 2
 FURTHEST_STEP = 2.0**62
@@ -127,7 +127,7 @@ def number(value: object) -> float | None:
             return float(value)
         except OverflowError:
             return math.nan
-    if isinstance(value, str) and value.lower() in _NON_FINITE:
+    if isinstance(value, str) and is_non_finite(value):
         return math.nan
     return None
 
@@ -145,6 +145,3 @@ def step_number(value: object) -> float | None:
     """A step; None for a value that is not a number, not finite or too large."""
     plain = number(value)
     return plain if plain is not None and abs(plain) <= FURTHEST_STEP else None
-
-
-_NON_FINITE = frozenset({"nan", "-nan", "inf", "-inf", "+inf", "infinity", "-infinity"})

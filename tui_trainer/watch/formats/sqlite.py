@@ -171,9 +171,7 @@ class _DatabaseSource(ScalarSource):
     def _leave_out(self) -> None:
         """Counts a row whose step is not a number."""
         self._malformed += 1
-        which = (
-            "1 row has" if self._malformed == 1 else f"{formats.count(self._malformed)} rows have"
-        )
+        which = formats.plural(self._malformed, "row has", "rows have")
         self.warn("steps", f"{self.path.name}: {which} a step that is not a number; left out")
 
     def _run_column(self) -> str:

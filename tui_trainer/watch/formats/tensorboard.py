@@ -183,10 +183,10 @@ class TensorBoardSource(ScalarSource):
     def _read_settings(self) -> None:
         """Reads settings beside the metrics: Lightning's `hparams.yaml`, and the folders of
         `add_hparams`."""
-        is_concurrent = read_flat(self.folder / "hparams.yaml")
-        self._config |= {f"hparams.{name}": value for name, value in is_concurrent.values.items()}
-        if is_concurrent.problem is not None:
-            self.warn("settings", is_concurrent.problem)
+        settings = read_flat(self.folder / "hparams.yaml")
+        self._config |= {f"hparams.{name}": value for name, value in settings.values.items()}
+        if settings.problem is not None:
+            self.warn("settings", settings.problem)
         for folder in settings_folders(self.folder):
             for path in event_files(folder):
                 try:

@@ -67,7 +67,7 @@ class TrainerStateSource(ForeignSource):
         self.path = path
         self._seen: dict[Path, _Signature] | None = None
         self._state: TrainerStateFile | None = None
-        self._rows: list[bytes] = []
+        self._raw_rows: list[bytes] = []
         self._next = 0
         self._results: dict[str, Any] = {}
         self._lora: dict[str, Any] = {}
@@ -76,15 +76,15 @@ class TrainerStateSource(ForeignSource):
     def read(self) -> tuple[bool, bool]:
         """Reads the file if it changed, then some of its rows."""
         changed = False
-        if self._next >= len(self._rows):
+        if self._next >= len(self._raw_rows):
             files = state_files(self.path)
             seen = {path: found for path in files if (found := _signature(path)) is not None}
             if seen != self._seen and seen:
                 changed = self._load(seen)
-        if self._next < len(self._rows):
+        if self._next < len(self._raw_rows):
             self._add_some()
             changed = True
-        return changed, self._next < len(self._rows)
+        return changed, self._next < len(self._raw_rows)
 
     def facts(self) -> SourceFacts:
         """The settings, and whether the run reached its last step."""
@@ -112,8 +112,8 @@ class TrainerStateSource(ForeignSource):
             states.append((state.global_step, seen[path][2], path, state))
             if len(states) == 2:  # the folder's own file and the newest checkpoint
                 break
-        changed = self._detector(unreadable, seen)
-        if not states and not self._rows:
+        changed = self._warn_unreadable(unreadable, seen)
+        if not states and not self._raw_rows:
             # Nothing is shown yet, so the complete rows of a file that is cut off are used.
             found = [(s.global_step, 0, p, s) for p in unreadable if (s := _salvage(p)) is not None]
             states = found[:1]
@@ -124,14 +124,14 @@ class TrainerStateSource(ForeignSource):
         rows = self._older_rows(rows, seen) + rows
         self._state = state
         self._lora = _adapter(source.parent)
-        begun = self._rows[: self._next]
+        begun = self._raw_rows[: self._next]
         if rows[: len(begun)] != begun:
             self.reset()
             self._next, self._results, self._unreadable = 0, {}, 0
-        self._rows = rows
+        self._raw_rows = rows
         return True
 
-    def _detector(self, unreadable: list[Path], seen: dict[Path, _Signature]) -> bool:
+    def _warn_unreadable(self, unreadable: list[Path], seen: dict[Path, _Signature]) -> bool:
         """Adds warnings about files that cannot be read, once they have been quiet for a while, as
         they may be incomplete."""
         now = time.time()
@@ -166,14 +166,14 @@ class TrainerStateSource(ForeignSource):
         return older
 
     def _add_some(self) -> None:
-        for row in self._rows[self._next : self._next + _SLICE]:
+        for row in self._raw_rows[self._next : self._next + _SLICE]:
             try:
                 values = msgspec.json.decode(row, type=dict[str, Any])
             except BAD_CONTENT:
                 self._unreadable += 1
             else:
                 self._add_row(values)
-        self._next = min(self._next + _SLICE, len(self._rows))
+        self._next = min(self._next + _SLICE, len(self._raw_rows))
         if self._unreadable:
             self.warn(
                 "rows",

@@ -151,7 +151,7 @@ class WandbSource(ForeignSource):
                     self._unreadable += 1
             damaged = self._blocks.damaged + self._unreadable
             if damaged:
-                which = "1 record is" if damaged == 1 else f"{formats.count(damaged)} records are"
+                which = formats.plural(damaged, "record is", "records are")
                 self.warn("damage", f"{self._tail.path.name}: {which} damaged; left out")
             self.flush()
         return bool(chunk.data) or chunk.restarted, chunk.more

@@ -23,15 +23,14 @@ REST_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class _Result:
-    """The outcome of the newest finished computation."""
+    """The outcome of the newest computation that finished or failed."""
 
-    path: Path  # of the run
     source: RunView  # the view that was judged
-    advice: tuple[Advice, ...] | None  # None where the run could not be judged
-    problem: str | None  # why it could not, one sentence
-    rows: int  # recorded rows that were judged
+    # Of an earlier computation if this one failed; None where none has succeeded yet.
+    advice: tuple[Advice, ...] | None
+    problem: str | None  # why this computation failed, one sentence
     rows_per_mean: int  # 1: each row by itself
-    rest_until: float  # no further computation for this run before, on the monotonic clock
+    rest_until: float = 0.0  # no further computation for this run before, on the monotonic clock
 
 
 class BackgroundAdvice:
@@ -53,22 +52,20 @@ class BackgroundAdvice:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._completed: tuple[RunView | None, _Result | None, RunView | None] = (None, None, None)
+        # The view last completed, the result used, and the outcome.
+        self._completed: tuple[RunView, _Result | None, RunView] | None = None
 
     def complete(self, view: RunView) -> RunView:
         """A view with the advice computed so far; the same object while neither changes."""
         if view.advice is not None or not self._settings.enabled:
             return view
-        result, stalled = self._result, view.summary.stalled
-        if result is not None and result.path != view.summary.path:
-            result = None
-        if result is None and stalled is None:
+        result = self._result_of(view)
+        if result is None and view.summary.stalled is None:
             return view
-        source, completed_with, completed = self._completed
-        if source is not view or completed_with is not result or completed is None:
-            completed = _completed(view, result)
-            self._completed = view, result, completed
-        return completed
+        last = self._completed
+        if last is None or last[0] is not view or last[1] is not result:
+            last = self._completed = view, result, _completed(view, result)
+        return last[2]
 
     def request(self, view: RunView) -> None:
         """Starts a computation for this view unless its advice is up to date, was computed less
@@ -83,11 +80,17 @@ class BackgroundAdvice:
             self._thread = threading.Thread(target=self._run, name="run-advice", daemon=True)
             self._thread.start()
 
-    def _is_recent(self, view: RunView) -> bool:
+    def _result_of(self, view: RunView) -> _Result | None:
+        """The newest result, if it is of the run that the view shows."""
         result = self._result
-        if result is None or result.path != view.summary.path:
-            return False
-        return result.source is view or time.monotonic() < result.rest_until
+        is_same = result is not None and result.source.summary.path == view.summary.path
+        return result if is_same else None
+
+    def _is_recent(self, view: RunView) -> bool:
+        result = self._result_of(view)
+        return result is not None and (
+            result.source is view or time.monotonic() < result.rest_until
+        )
 
     def stop(self) -> None:
         """Ends the thread and waits for it."""
@@ -110,23 +113,18 @@ class BackgroundAdvice:
             if path != view.summary.path:
                 path, computation = view.summary.path, ForeignAdvice(self._settings, MOST_ROWS)
             started = time.monotonic()
-            advice: tuple[Advice, ...] | None = None
-            problem = None
             try:
                 if not self._finishes(computation, view):
                     path = None
                     continue
-                advice = computation.advice
+                result = _Result(view, computation.advice, None, computation.rows_per_mean)
             except Exception as error:  # a run that cannot be judged is still shown
                 path = None
-                problem = f"no advice on this run: {caught(error, view.summary.path)}"
+                result = _failed(view, self._result_of(view), caught(error, view.summary.path))
             # A computation that is repeated as a run grows takes a fifth of a core at most.
             now = time.monotonic()
             rest_until = now + max(REST_SECONDS, 4 * (now - started))
-            self._result = _Result(
-                view.summary.path, view, advice, problem,
-                computation.rows_covered, computation.rows_per_mean, rest_until,
-            )  # fmt: skip
+            self._result = replace(result, rest_until=rest_until)
             self._on_finished()
 
     def _finishes(self, computation: ForeignAdvice, view: RunView) -> bool:
@@ -139,18 +137,26 @@ class BackgroundAdvice:
         return True
 
 
+def _failed(view: RunView, before: _Result | None, reason: str) -> _Result:
+    """The result of a failed computation: the advice shown before it remains."""
+    if before is None or before.advice is None:
+        return _Result(view, None, f"no advice on this run: {reason}", 1)
+    problem = f"the advice on this run is not up to date: {reason}"
+    return _Result(view, before.advice, problem, before.rows_per_mean)
+
+
 def _completed(view: RunView, result: _Result | None) -> RunView:
     """The view with a computation's result and with the step that hangs now."""
     stalled = () if view.summary.stalled is None else (view.summary.stalled,)
     if result is None:
         return replace(view, advice=stalled)
-    problem = () if result.problem is None else (result.problem,)
+    if result.problem is not None:
+        view = replace(view, warnings=(*view.warnings, result.problem))
     if result.advice is None:
-        return replace(view, advice=stalled or None, warnings=(*view.warnings, *problem))
+        return replace(view, advice=stalled or None)
     return replace(
         view,
         advice=(*result.advice, *stalled),
         advice_computed=True,
-        advice_rows=result.rows,
         advice_rows_per_mean=result.rows_per_mean,
     )

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.advisor.job_facts import facts_of
 from tui_trainer.advisor.replay import Replay, from_columns
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
-from tui_trainer.watch.snapshots import MISSING, Column, MetricTable, RunView
+from tui_trainer.watch.snapshots import MISSING, Column, MetricTable, RunView, is_missing
+from tui_trainer.watch.tables.metric_names import INDEX_COLUMNS
 
 _SLICE = 128  # rows judged between two yields: about 10 ms
 _SIGNALS = ("step", "loss", "learning_rate", "gradient_norm", "step_time_ms", "time", "val_loss")
-_KEPT_LAST = frozenset({"step", "time"})  # of merged rows the last value, not the mean
 _LABELS = {"learning_rate": "learning rate", "gradient_norm": "gradient norm"}
 
 
@@ -25,7 +24,8 @@ class ForeignAdvice:
     Args:
         settings: the user's advisor settings.
         most_rows: the advisor receives at most this many training rows; of a longer run it
-            receives means of equally many consecutive rows. None: every entry of the table.
+            receives means of equally many consecutive rows. None: no limit beyond the table's
+            own, so means of rows only where the table is thinned.
     """
 
     def __init__(
@@ -35,7 +35,6 @@ class ForeignAdvice:
         self.reports: list[Advice] = []  # each advice as raised, updated and closed, in order
         self.rows = 0  # training rows judged, or means of rows
         self.rows_per_mean = 1
-        self.rows_covered = 0  # recorded training rows that those stand for
         self._most_rows = most_rows
         self._advisor = Advisor(self.settings)
         self._judged: tuple[object, ...] = ()  # what identifies the beginning that was judged
@@ -59,10 +58,11 @@ class ForeignAdvice:
     def update(self, view: RunView) -> Iterator[None]:
         """Judges the rows that are new, and yields after every `_SLICE` of them.
 
-        Starts from the first row where rows were taken back or more of them are merged.
+        Starts again from the first row for another run, where rows were replaced or more of them
+        are merged into one, and while the evaluations are thinned.
         """
         rows_per_mean = _rows_per_mean(view.train, self._most_rows)
-        train, ends = _merged(view.train, rows_per_mean)
+        train = _merged(view.train, rows_per_mean)
         rows, evals = len(train.get("step", ())), len(view.evals)
         judged = (view.summary.path, rows_per_mean, view.evals.thinning, view.resumed_at)
         shorter = rows < self._train or evals < self._evals
@@ -70,14 +70,13 @@ class ForeignAdvice:
             self._judged, self.rows_per_mean = judged, rows_per_mean
             self.reports, self.rows, self._train, self._evals = [], 0, 0, 0
             self._advisor = Advisor(self.settings, facts_in(view))
-        new_train = {name: values[self._train :].tolist() for name, values in train.items()}
+        new_train = {name: values[self._train :] for name, values in train.items()}
         new_evals = {
-            name: values[self._evals :].tolist()
+            name: values[self._evals :]
             for name, values in view.evals.columns.items()
             if name in _SIGNALS
         }
         self._train, self._evals = rows, evals
-        self.rows_covered = int(ends[-1]) if len(ends) else 0
         for index, row in enumerate(from_columns(new_train, new_evals)):
             self.rows += row.loss is not None or "loss" in row.nonfinite
             self.reports += self._advisor.observe(row)
@@ -107,19 +106,18 @@ def _rows_per_mean(table: MetricTable, most_rows: int | None) -> int:
     return size
 
 
-def _merged(table: MetricTable, size: int) -> tuple[dict[str, Column], NDArray[np.int64]]:
-    """The columns the advisor reads, with `size` consecutive rows merged into one, and the number
-    of recorded rows up to each of them.
+def _merged(table: MetricTable, size: int) -> dict[str, Column]:
+    """The columns the advisor reads, with `size` consecutive rows merged into one.
 
     A thinned table has entries of different weights, and means of more rows scatter less: without
     this the single rows at its end would look like an oscillation. Rows that do not fill a
     group yet are left for later. Missing and non-finite values stay as in `MetricTable`.
     """
     columns = {name: column for name, column in table.columns.items() if name in _SIGNALS}
+    if size == 1 or not len(table):
+        return columns
     weights = np.ones(len(table), np.int64) if table.weights is None else table.weights
     ends = np.cumsum(weights, dtype=np.int64)
-    if size == 1 or not len(ends):
-        return columns, ends
     group = (ends - 1) // size
     first = np.flatnonzero(np.concatenate(([True], group[1:] != group[:-1])))
     last = np.append(first[1:], len(group)) - 1
@@ -128,7 +126,7 @@ def _merged(table: MetricTable, size: int) -> tuple[dict[str, Column], NDArray[n
     stop = int(last[-1]) + 1 if len(last) else 0
     merged = {}
     for name, column in columns.items():
-        if name in _KEPT_LAST or not stop:
+        if name in INDEX_COLUMNS or not stop:  # the last value, not the mean
             merged[name] = column[last]
             continue
         values = column[:stop]
@@ -136,8 +134,8 @@ def _merged(table: MetricTable, size: int) -> tuple[dict[str, Column], NDArray[n
         counts = np.where(finite, weights[:stop], 0)
         totals = np.add.reduceat(np.where(finite, values, 0.0) * counts, first)
         number = np.add.reduceat(counts, first)
-        measured = np.logical_or.reduceat(~(np.isnan(values) & np.signbit(values)), first)
+        measured = np.logical_or.reduceat(~is_missing(values), first)
         merged[name] = np.where(
             number > 0, totals / np.maximum(number, 1), np.where(measured, np.nan, MISSING)
         )
-    return merged, ends[last]
+    return merged

@@ -54,10 +54,10 @@ class HangDetector:
         self.stalled: Advice | None = None
         self.critical: tuple[Advice, ...] = ()
         self._folder = folder
-        self._position: tuple[object, ...] | None = None  # where the run stood at the last look
-        self._stuck_since = 0.0  # when it came there, by the steady clock
+        self._position: tuple[object, ...] | None = None  # the run's at the last check
+        self._stuck_since = 0.0  # when it reached that position, on the monotonic clock
         self._checked_at: float | None = None
-        self._interval = 0.0  # seconds between two looks
+        self._interval = 0.0  # seconds between the last two checks
         self._limit: tuple[object, float | None] = (None, None)
         self._events = _AdviceEvents(folder.events_file)
 

@@ -20,7 +20,6 @@ from tui_trainer.watch.runs.run_facts import RunFacts, Signature, signature
 from tui_trainer.watch.runs.run_metrics import open_metrics
 from tui_trainer.watch.snapshots import RunView
 from tui_trainer.watch.tables.list_summary import peek_of
-from tui_trainer.watch.tables.metrics_file import lines
 from tui_trainer.watch.tables.source import Source
 from tui_trainer.watch.unreadable_runs import unreadable_row, with_problems
 
@@ -205,9 +204,8 @@ class RunReader:
         for log in (self._events, self._hardware):
             if log is not None and log.unreadable:
                 first = f"the first is line {formats.count(log.first_unreadable)}: {log.reason}"
-                messages.append(
-                    f"{log.path.name}: {lines(log.unreadable)} cannot be read ({first})"
-                )
+                lines = formats.plural(log.unreadable, "line")
+                messages.append(f"{log.path.name}: {lines} cannot be read ({first})")
         if self._events is not None and self._events.forgotten:
             kept = formats.count(EVENTS_KEPT)
             messages.append(f"{self._events.path.name}: only the newest {kept} events are shown")

@@ -6,10 +6,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from tui_trainer.watch.snapshots import MISSING, Column, MetricTable
+from tui_trainer.watch.snapshots import MISSING, Column, MetricTable, is_missing
 from tui_trainer.watch.tables import metric_names
 from tui_trainer.watch.tables.bucketed_column import GrowingColumn, add_all
-from tui_trainer.watch.tables.metric_decoder import is_missing
 
 # Up to this many rows every entry is one row; beyond, entries are several rows each.
 MOST_ENTRIES = 131_072

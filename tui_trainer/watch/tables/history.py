@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_trainer.watch.snapshots import MISSING, Column
+from tui_trainer.watch.snapshots import MISSING, Column, is_missing
 from tui_trainer.watch.tables import metric_names
 from tui_trainer.watch.tables.growing_table import GrowingTable
-from tui_trainer.watch.tables.metric_decoder import DecodedRows, is_missing
+from tui_trainer.watch.tables.metric_decoder import DecodedRows
 
 Mask = NDArray[np.bool_]
 
@@ -95,13 +95,13 @@ class History:
         at = np.flatnonzero(trained)
         if not len(at):
             return cut
-        chosen_rows = steps[at]
-        before = np.concatenate(([self.train.last_step], chosen_rows[:-1]))
-        back = np.flatnonzero(chosen_rows < before)
-        cut[at[back]] = chosen_rows[back]
+        train_steps = steps[at]
+        before = np.concatenate(([self.train.last_step], train_steps[:-1]))
+        back = np.flatnonzero(train_steps < before)
+        cut[at[back]] = train_steps[back]
         self.rewind_count += len(back)
         recent = back[-100:]
-        pairs = zip(before[recent].tolist(), chosen_rows[recent].tolist(), strict=True)
+        pairs = zip(before[recent].tolist(), train_steps[recent].tolist(), strict=True)
         self.rewinds = [*self.rewinds, *pairs][-100:]
         return cut
 

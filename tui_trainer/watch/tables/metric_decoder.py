@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 
 from tui_trainer.contracts.errors import BAD_CONTENT
-from tui_trainer.watch.snapshots import MISSING, Column
+from tui_trainer.watch.snapshots import MISSING, Column, is_missing
 from tui_trainer.watch.tables import metric_names
 
 # Below this many bytes, decoding each line costs less than making a struct.
@@ -39,7 +39,11 @@ _NEWLINE = 10
 _STAND_IN_PREFIX = "\ue000"  # a private-use character, with which names do not begin
 _ESCAPED = re.compile(r'["\\\x00-\x1f]')
 _FEW_EVALS = 50
-_NON_FINITE = re.compile(rb"(?<=[:,\[\s])([-+]?(?:NaN|nan|Infinity|inf))(?=\s*[,}\]])")
+_NON_FINITE = "[-+]?(?:nan|inf(?:inity)?)"  # in any case
+_NON_FINITE_TEXT = re.compile(_NON_FINITE, re.IGNORECASE)
+_NON_FINITE_JSON = re.compile(
+    rb"(?<=[:,\[\s])%s(?=\s*[,}\]])" % _NON_FINITE.encode(), re.IGNORECASE
+)
 _SPACE = 32
 _LARGE = re.compile(rb"(?<=[:,\[\s])-?[0-9.]+(?:[eE]\+?[0-9]{3,}|[0-9]{290,})(?=\s*[,}\]])")
 
@@ -340,9 +344,9 @@ def _alias_rank(name: str) -> int:
     return _RANKS.get(name, 0)
 
 
-def is_missing(values: Column) -> np.typing.NDArray[np.bool_]:
-    """Where a row lacks the field."""
-    return np.asarray(np.isnan(values) & np.signbit(values))
+def is_non_finite(text: str) -> bool:
+    """Whether a text is the name of a number that is not finite: `NaN`, `-inf`, `Infinity`."""
+    return _NON_FINITE_TEXT.fullmatch(text) is not None
 
 
 def null_non_finite(data: bytes) -> bytes:
@@ -352,7 +356,7 @@ def null_non_finite(data: bytes) -> bytes:
 
 def null_names(data: bytes) -> bytes:
     """Replaces the names only, in any form; a text that looks like one may change too."""
-    return _NON_FINITE.sub(b"null", data)
+    return _NON_FINITE_JSON.sub(b"null", data)
 
 
 def null_large(data: bytes) -> bytes:

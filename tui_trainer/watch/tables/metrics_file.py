@@ -63,19 +63,20 @@ class MetricsFile:
         """Warnings about the file, one sentence each."""
         problems, warnings = self._decoder.problems, []
         if problems.unreadable:
+            lines = formats.plural(problems.unreadable, "line")
             which = "" if problems.unreadable == 1 else "the first is "
-            line = formats.count(problems.first_unreadable)
-            warnings.append(f"{lines(problems.unreadable)} not JSON ({which}line {line})")
+            first = formats.count(problems.first_unreadable)
+            warnings.append(f"{lines} not JSON ({which}line {first})")
         if self.cut_off:
             warnings.append("the last line is cut off")
         if self._skipped:
-            warnings.append(f"{lines(self._skipped)} too long to be metrics")
+            warnings.append(f"{formats.plural(self._skipped, 'line')} too long to be metrics")
         if problems.numberless:
-            warnings.append(f"{lines(problems.numberless)} without metrics")
+            warnings.append(f"{formats.plural(problems.numberless, 'line')} without metrics")
         if problems.columns_over:
             warnings.append(f"more than {MOST_COLUMNS} fields; the later ones are left out")
         if self.history.stepless:
-            warnings.append(f"{lines(self.history.stepless)} without a step")
+            warnings.append(f"{formats.plural(self.history.stepless, 'line')} without a step")
         if self.restarts:
             warnings.append("the file was replaced or truncated, and read again from its start")
         return [f"{self.path.name}: {sentence}" for sentence in warnings]
@@ -89,11 +90,6 @@ class MetricsFile:
             return abs(time.time() - self.path.stat().st_mtime) > QUIET_SECONDS
         except OSError:
             return True
-
-
-def lines(count: int) -> str:
-    """`1 line`, `2,000 lines`."""
-    return formats.plural(count, "line")
 
 
 def _is_object(line: bytes) -> bool:
