@@ -170,6 +170,7 @@ def test_the_number_of_folders_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
         (b'{"step":1,"loss":NaN}\n{"step":2,"loss":1}\n', True),
         (b'{"step":1,"loss":NaN}\n', False),
         (b'{"step":1,"time":5,"epoch":1}\n', False),
+        (b'{"note":"start"}\n' * 500 + METRICS.encode(), True),
         (b'{"time":1.0,"step":0,"kind":"state","message":"m","id":null,"detail":{}}\n', False),
         (b'\xff\xfe\n{"_step":1,"acc":2}\n', True),
         (json.dumps([1, 2]).encode() + b"\n", False),
