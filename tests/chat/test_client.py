@@ -185,7 +185,7 @@ def test_a_refused_switch_keeps_the_active_adapters(
             chat.use({"one": 0.5, "other": 0.5}, {**adapters, "other": folder})
         with pytest.raises(UserError, match=expected if "read" not in expected else "missing"):
             chat.check(folder)
-    with pytest.raises(UserError, match="was not said"):
+    with pytest.raises(UserError, match="does not name the folder of adapter"):
         chat.use({"three": 1.0}, adapters)
     assert chat.live == {"one": 1.0}
     assert chat.answer(QUESTION, max_new_tokens=16).text == before

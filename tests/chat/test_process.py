@@ -127,7 +127,9 @@ def test_one_process_from_loading_to_closing(train_extra: None) -> None:
         early = pool.submit(chat.answer, QUESTION, max_new_tokens=200)
         assert loading.wait(30)
         chat.cancel()
-        assert early.result(60) == ModelAnswer(text="", tokens=0, seconds=0.0, cancelled=True)
+        assert early.result(60) == ModelAnswer(
+            text="", tokens=0, seconds=0.0, cancelled=True, finish="cancelled"
+        )
 
         process = chat._connection.process
         assert isinstance(process, ChatProcess)

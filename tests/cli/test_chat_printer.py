@@ -41,6 +41,12 @@ def test_a_terminal_shows_the_question_itself(capsys: Capture) -> None:
     assert capsys.readouterr() == ("It is Paris\n", "the answer was cancelled\n")
 
 
+def test_an_answer_shows_its_tokens_per_second(capsys: Capture) -> None:
+    show = TextPrinter(interactive=False)
+    show(answered(tokens=61, seconds=1.2))
+    assert capsys.readouterr() == ("It is Paris\n", "61 tokens, 50.8 tokens/s\n")
+
+
 def test_messages_wait_until_the_answer_is_complete(capsys: Capture) -> None:
     show = TextPrinter(interactive=False)
     show(events.Token(text="It is"))

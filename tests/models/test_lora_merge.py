@@ -105,8 +105,8 @@ def test_a_merged_model_gives_the_same_logits_without_peft(
 
     model = bases.load_base(str(folder), torch.device("cpu"), torch.float32).eval()
     alone = logits(model)
-    loaded_pool = AdapterPool(model, facts)
-    loaded_pool.wear(loaded_pool.hold([(adapter, 1.0)]))
+    pool = AdapterPool(model, facts)
+    pool.activate(pool.acquire([(adapter, 1.0)]))
     merged: Any = AutoModelForCausalLM.from_pretrained(out)
     assert type(merged) is type(model)
     assert not any("lora" in key for key in merged.state_dict())
@@ -230,17 +230,17 @@ def test_adapters_are_loaded_while_a_merge_loads_its_own_base(
 ) -> None:
     """Both build layers, and libraries build layers under settings of the whole process."""
     adapter = make_adapter(qwen2_base, seed=1)
-    loaded_pool = AdapterPool(qwen2_model, qwen2_facts)
-    with ThreadPoolExecutor(1) as pool:
+    pool = AdapterPool(qwen2_model, qwen2_facts)
+    with ThreadPoolExecutor(1) as executor:
         merges = [
-            pool.submit(lora_merge.merge, qwen2_facts, adapter, tmp_path / f"merged{number}")
+            executor.submit(lora_merge.merge, qwen2_facts, adapter, tmp_path / f"merged{number}")
             for number in range(6)
         ]
         while not merges[-1].done():
-            mix = loaded_pool.hold([(adapter, 1.0)])
-            loaded_pool.wear(mix)
+            mix = pool.acquire([(adapter, 1.0)])
+            pool.activate(mix)
             wanted = logits(qwen2_model)
-            loaded_pool.release(mix)
+            pool.release(mix)
         for merge in merges:
             merge.result()
     for number in range(6):

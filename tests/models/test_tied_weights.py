@@ -82,7 +82,7 @@ def test_training_peft_chat_and_the_merged_model_give_the_same_logits(
     assert (logits(model) - wanted).abs().max() < near, "in training"
     facts, chat = facts_of(tied_base), load(tied_base)
     pool = AdapterPool(chat, facts)
-    pool.wear(pool.hold([(folder, 1.0)]))
+    pool.activate(pool.acquire([(folder, 1.0)]))
     assert (logits(chat) - wanted).abs().max() < near, "in chat"
 
     lora_merge.merge(facts, folder, tmp_path / "merged")
@@ -119,7 +119,7 @@ def test_several_adapters_of_a_tied_head_answer_as_the_sum_of_their_changes(
             change = weight * update.scale * update.up @ update.down
             by_hand.get_submodule(layer).weight.data += change
     pool = AdapterPool(chat, facts)
-    pool.wear(pool.hold(list(zip(folders, (0.7, -0.4), strict=True))))
+    pool.activate(pool.acquire(list(zip(folders, (0.7, -0.4), strict=True))))
     assert (logits(chat) - logits(by_hand)).abs().max() < 1e-4
 
 

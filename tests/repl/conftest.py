@@ -17,12 +17,19 @@ from tui_trainer.contracts.adapter import AdapterInfo, Measures
 from tui_trainer.contracts.chat import Comparison, LayerDifference, ModelReady
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
-from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
+from tui_trainer.contracts.sampling import BaseSampling, Finish
+from tui_trainer.contracts.teaching import (
+    BufferState,
+    TeachingSettings,
+    TrainingNews,
+    TrainingRecord,
+)
 from tui_trainer.repl.session import ChatSession
 from tui_trainer.store.adapters import adapter_files as files
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
+from tui_trainer.teaching.trigger import buffer_state
 
 E = TypeVar("E", bound=events.Event)
 
@@ -34,6 +41,8 @@ class FakeAnswer:
     adapters: dict[str, float] = field(default_factory=dict)
     tokens: int = 2
     seconds: float = 0.25
+    dropped_turns: int = 0
+    finish: Finish = "end"
 
     @property
     def adapter(self) -> str | None:
@@ -49,6 +58,10 @@ class FakeClient:
         self.live: dict[str, float] = {}
         self.says: list[str] = []
         self.shown: list[list[Turn]] = []
+        self.sampling: list[BaseSampling] = []
+        self.recommended = BaseSampling()
+        self.finish: Finish = "end"
+        self.dropped_turns = 0
         self.cuts = False
         self.cancelled = self.closed = 0
         self.refuses: str | None = None
@@ -59,6 +72,7 @@ class FakeClient:
         self.facts = ModelReady(
             model=self.model, path=None, base_hash="abc", device="cpu", dtype="float32",
             context=64, parameters=1, chat_template=True, threads=1, seconds=0.0,
+            sampling=self.recommended,
         )  # fmt: skip
         return self.facts
 
@@ -73,17 +87,35 @@ class FakeClient:
         turns: Sequence[Turn],
         *,
         max_new_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        repetition_penalty: float = 1.0,
         on_token: Callable[[str], None] | None = None,
     ) -> FakeAnswer:
         if self.refuses is not None:
             raise UserError(self.refuses, 1)
         self.shown.append(list(turns))
+        self.sampling.append(
+            BaseSampling(
+                temperature=temperature,
+                top_p=top_p,
+                top_k=top_k,
+                repetition_penalty=repetition_penalty,
+            )
+        )
         text = self.says.pop(0) if self.says else turns[-1].content.upper()
         assert on_token is not None
         for piece in text.split(" "):
             on_token(piece)
         self.during()
-        return FakeAnswer(text, cancelled=self.cuts, adapters=dict(self.live))
+        return FakeAnswer(
+            text,
+            cancelled=self.cuts,
+            adapters=dict(self.live),
+            dropped_turns=self.dropped_turns,
+            finish=self.finish,
+        )
 
     def answers(
         self,
@@ -119,15 +151,6 @@ class FakeClient:
         return out
 
 
-@dataclass(frozen=True)
-class FakeBuffer:
-    count: int = 0
-    threshold: int = 10
-    weight: float = 0.0
-    weight_threshold: float = 0.0
-    needs_correction: int = 0
-
-
 class FakeTrainer:
     """Takes what waits into a training, which `advance` carries on."""
 
@@ -140,6 +163,7 @@ class FakeTrainer:
         self.started = self.closed = self.wakes = 0
         self.waits = 0
         self.on_wait: Callable[[], None] = lambda: None
+        self.on_change: Callable[[TrainingNews], None] = lambda _news: None
         self.overridden: list[str] = []
         self.cancelled: list[str] = []
 
@@ -152,11 +176,13 @@ class FakeTrainer:
     def wake(self) -> None:
         self.wakes += 1
 
-    def buffer(self) -> FakeBuffer:
+    def buffer(self) -> BufferState:
         pending = self._feedback.pending()
-        lacking = sum(e.needs_correction for e in self._feedback.examples())
-        return FakeBuffer(len(pending), weight=sum(e.weight for e in pending),
-                          needs_correction=lacking)  # fmt: skip
+        return buffer_state(pending, self._feedback.examples(), TeachingSettings())
+
+    def report(self, record: TrainingRecord | None = None) -> None:
+        """Passes on what has changed, as the trainer's thread does."""
+        self.on_change(TrainingNews(record=record, buffer=self.buffer(), problem=self.problem))
 
     def trainings(self) -> list[TrainingRecord]:
         return list(self.records)
@@ -170,6 +196,7 @@ class FakeTrainer:
             id=f"t{len(self.records) + 1}", state="queued", created_at=time.time(), examples=ids
         )
         self.records.append(record)
+        self.report(record)
         return record
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -203,6 +230,7 @@ class Room:
             TeachingSettings(**settings),
             self.events.append,
         )
+        self.trainer.on_change = self.session.training_changed
 
     def do(self, *lines: str) -> list[events.Event]:
         """Submits lines, all of which have to succeed; gives the events of the last."""

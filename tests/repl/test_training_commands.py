@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.adapter import Measures
+from tui_trainer.repl import training_commands
 
 if TYPE_CHECKING:
     from tests.repl.conftest import Room
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 def carry_on(room: Room, **changes: Any) -> None:
     """The newest training changes, and the trainer says so."""
     room.trainer.records[-1] = msgspec.structs.replace(room.trainer.records[-1], **changes)
-    room.session.training_changed()
+    room.trainer.report(room.trainer.records[-1])
 
 
 def test_train_queues_what_waits(room: Room) -> None:
@@ -31,7 +33,7 @@ def test_train_queues_what_waits(room: Room) -> None:
 def test_changes_are_emitted_once(room: Room) -> None:
     room.do("What?", "/good", "/train")
     room.events.clear()
-    room.session.training_changed()
+    room.trainer.report(room.trainer.records[-1])
     assert room.events == []
     carry_on(room, state="training", step=3)
     assert [type(event) for event in room.events] == [events.TrainingStatus]
@@ -43,10 +45,10 @@ def test_changes_are_emitted_once(room: Room) -> None:
 
 def test_the_reason_why_nothing_can_be_trained_is_emitted(room: Room) -> None:
     room.trainer.problem = "the disk is full"
-    room.session.training_changed()
+    room.trainer.report()
     assert room.last(events.SessionError).text == "the disk is full"
     room.events.clear()
-    room.session.training_changed()
+    room.trainer.report()
     assert room.events == []
     room.do("/training")
     assert room.last(events.SessionError).text == "the disk is full"
@@ -67,7 +69,11 @@ def test_training_shows_queue_and_measures(room: Room) -> None:
     )
     room.do("/training")
     [row] = room.last(events.TextTable).rows
-    assert row[:6] == ["t1", "live", "60 / 60", "1", "0 % → 100 %", "100 % → 99.7 %"]
+    assert row[:7] == ["t1", "live", "60 / 60", "–", "1", "0 % → 100 %", "100 % → 99.7 %"]
+    carry_on(room, state="training", learned=8, taught=10)
+    room.do("/training")
+    [row] = room.last(events.TextTable).rows
+    assert row[:4] == ["t1", "training", "60 / 60", "8 / 10"]
     assert "usage: " in room.refused("/training stop")
 
 
@@ -83,7 +89,43 @@ def test_wait_returns_when_all_is_done(room: Room) -> None:
     room.trainer.on_wait = go_on
     room.do("/training wait")
     assert room.trainer.waits == 5
-    assert room.last(events.TextTable).rows[0][1] == "live"
+    facts = dict(room.last(events.TextTable).rows)
+    assert (facts["training"], facts["state"]) == ("t1", "live")
+
+
+def test_wait_emits_progress_and_in_the_end_the_result(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_commands, "_PROGRESS_SECONDS", 0.0)
+    room.do("What?", "/good", "/train")
+    room.add_adapter("mine")
+    states: list[dict[str, Any]] = [
+        {"state": "training", "expected_seconds": 90.0},
+        {"step": 12, "learned": 8, "taught": 10, "eta_seconds": 40.0},
+        {},
+        {
+            "state": "live",
+            "step": 17,
+            "adapter": "mine",
+            "before": Measures(recalled=0.0, kept=1.0),
+            "after": Measures(
+                recalled=1.0, kept=0.97, recalled_count=10, kept_count=60, divergence=0.02
+            ),
+        },
+    ]
+    room.trainer.on_wait = lambda: carry_on(room, **states.pop(0)) if states else None
+    room.events.clear()
+    room.do("/training wait")
+    assert room.notices().splitlines() == [
+        "training t1: takes about 1:30",
+        "training t1: 8 of 10 learned, step 12, about 40 s left",
+    ]
+    facts = dict(room.last(events.TextTable).rows)
+    assert facts["steps"] == "17"
+    assert facts["recalled"] == "0 % → 100 % of 10"
+    assert facts["kept"] == "100 % → 97 % of 60"
+    assert facts["change from the base"] == "0.02 nats per token"
+    assert facts["adapter"] == str(room.adapters.folder("mine"))
 
 
 def test_wait_fails_where_the_training_does(room: Room) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import paths
-from tui_trainer.store.settings import changed_teaching, load_settings, save_teaching
+from tui_trainer.store.settings import changed_setting, load_settings, save_setting
 
 WRITTEN = """# mine
 theme = "paper"  # light
@@ -20,7 +20,7 @@ epochs = 30  # enough
 
 
 def save(key: str, text: str) -> str:
-    save_teaching(key, changed_teaching(load_settings().teaching, key, text))
+    save_setting(key, changed_setting(load_settings().teaching, key, text))
     return paths.config_file().read_text("utf-8")
 
 
@@ -65,5 +65,5 @@ def test_a_linked_file_stays_a_link(tmp_path: Path) -> None:
 )
 def test_mistakes(key: str, text: str, expected: str) -> None:
     with pytest.raises(UserError) as caught:
-        changed_teaching(TeachingSettings(), key, text)
+        changed_setting(TeachingSettings(), key, text)
     assert expected in str(caught.value)

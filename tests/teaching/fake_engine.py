@@ -1,7 +1,8 @@
 """An engine without a model: it writes what the rows teach into `adapter_config.json`.
 
 What it does is told by the file `mood` beside the runs: complete, crash, crash once, fail,
-hang, forget (all that was known), sulk (learn nothing). It works for FAKE_SECONDS.
+hang, forget (all that was known), sulk (learn nothing), slow (hang, and a checkpoint of what it
+learned lies there). It works for FAKE_SECONDS. A stop writes the adapter.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import psutil
 
 from tui_trainer.contracts.run import RunState, StateName
 from tui_trainer.store import jobs
-from tui_trainer.store.runs import run_folder
+from tui_trainer.store.runs import checkpoints, run_folder
 
 
 def main() -> int:
@@ -42,10 +43,20 @@ def main() -> int:
     if mood == "fail":
         say(folder, "failed", 3, "the loss is not finite at step 3")
         return 1
-    if not worked(folder, 600.0 if mood == "hang" else float(os.environ.get("FAKE_SECONDS", "0"))):
+    if mood == "slow":
+        checkpoint = folder.checkpoints_dir / "step-00000004"
+        write_adapter(folder, mood, checkpoint)
+        checkpoints.seal(checkpoint, 4)
+    seconds = 600.0 if mood in ("hang", "slow") else float(os.environ.get("FAKE_SECONDS", "0"))
+    ended = ended_by(folder, seconds, deaf=mood == "slow")
+    if ended == "stop":
+        write_adapter(folder, mood, folder.adapter_dir)
+        say(folder, "cancelled", 4, "stopped at step 4 and saved")
+        return 0
+    if ended == "cancel":
         say(folder, "cancelled", 4, "cancelled at step 4")
         return 130
-    write_adapter(folder, mood)
+    write_adapter(folder, mood, folder.adapter_dir)
     say(folder, "completed", 60)
     return 0
 
@@ -62,23 +73,26 @@ def say(folder: run_folder.RunFolder, word: StateName, step: int, message: str =
         host=socket.gethostname(),
         updated_at=time.time(),
         message=message,
+        learned=1 if step else None,
+        taught=2 if step else None,
     )
     run_folder.write_state(folder, state)
 
 
-def worked(folder: run_folder.RunFolder, seconds: float) -> bool:
-    """Works so long; gives whether nobody cancelled it."""
+def ended_by(folder: run_folder.RunFolder, seconds: float, *, deaf: bool) -> str | None:
+    """Works so long; gives the command that ended it, None for none. `deaf`: it takes none."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         say(folder, "training", 4)
-        if any(command.command == "cancel" for command in folder.commands()):
-            return False
+        given = [c.command for c in folder.commands() if c.command in ("cancel", "stop")]
+        if given and not deaf:
+            return given[0]
         time.sleep(0.02)
-    return True
+    return None
 
 
-def write_adapter(folder: run_folder.RunFolder, mood: str) -> None:
-    """Leaves what was learned, and the row of the last step."""
+def write_adapter(folder: run_folder.RunFolder, mood: str, target: Path) -> None:
+    """Leaves what was learned in `target`, and the row of the last step."""
     info = folder.info()
     assert info is not None
     job, learned = info.job, dict[str, str]()
@@ -91,12 +105,12 @@ def write_adapter(folder: run_folder.RunFolder, mood: str) -> None:
         for line in jobs.file_list(job.data.train)[0].read_text().splitlines():
             turns = json.loads(line)["messages"]
             learned[turns[-2]["content"]] = turns[-1]["content"]
-    folder.adapter_dir.mkdir(exist_ok=True)
+    target.mkdir(parents=True, exist_ok=True)
     config = {"peft_type": "LORA", "learned": learned}
-    (folder.adapter_dir / "adapter_config.json").write_text(json.dumps(config))
+    (target / "adapter_config.json").write_text(json.dumps(config))
     header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
     weights = struct.pack("<Q", len(header)) + header + bytes(4)
-    (folder.adapter_dir / "adapter_model.safetensors").write_bytes(weights)
+    (target / "adapter_model.safetensors").write_bytes(weights)
     row = {"kind": "train", "step": 60, "epoch": 60.0, "loss": 0.01, "learning_rate": 0.0,
            "gradient_norm": 0.1, "step_time_ms": 1.0, "tokens": 10, "examples": 10,
            "time": 0.0}  # fmt: skip

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from tests.teaching import conftest
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.run import RunState
 from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.store import paths
+from tui_trainer.teaching import engine_run
 
 if TYPE_CHECKING:
     Room = Any
@@ -72,6 +76,23 @@ def test_the_next_training_goes_on_from_what_is_live(classroom: Room) -> None:
     assert (info.examples, info.parent) == ([third], first)
     assert ask_live(classroom, "Who bakes?") == "Ana"
     assert ask_live(classroom, "Where?") == "in the yard"
+
+
+def test_a_changed_correction_replaces_the_old_one(classroom: Room) -> None:
+    trainer = classroom.trainer()
+    classroom.rate(WHO, WHEN)
+    trainer.wake()
+    assert trainer.wait(20)
+    classroom.feedback.add(conftest.example("Who bakes?", "Bea", answer="Ana"))
+    record = trainer.train_now()
+    assert trainer.wait(20)
+
+    assert ask_live(classroom, "Who bakes?") == "Bea"
+    folder = paths.home() / "teaching" / record.id
+    taught, replayed = ((folder / f"{n}.jsonl").read_text() for n in ("train", "replay"))
+    assert "Bea" in taught
+    assert "Ana" not in taught + replayed, "the old answer is not taught or replayed again"
+    assert "at seven" in replayed
 
 
 def test_an_unloaded_adapter_is_not_brought_back(classroom: Room) -> None:
@@ -176,16 +197,56 @@ def test_an_engine_that_dies_is_started_once_more(classroom: Room) -> None:
     assert [r.state for r in trainer.trainings()] == ["live"]
 
 
-def test_a_training_that_runs_away_is_ended(classroom: Room) -> None:
-    classroom.mood("hang")
-    classroom.settings = TeachingSettings(auto_train_threshold=2, time_limit_minutes=0.005)
+def end_at_step_4(monkeypatch: pytest.MonkeyPatch, *, patience: float) -> None:
+    """The time limit is over when the engine has got so far, however fast the computer is."""
+
+    def count(run: Any, state: RunState | None) -> None:
+        run._work_seconds = 1e9 if state is not None and state.step >= 4 else 0.0
+
+    monkeypatch.setattr(engine_run, "PATIENCE_SECONDS", patience)
+    monkeypatch.setattr(engine_run.EngineRun, "_count_time", count)
+
+
+@pytest.mark.parametrize("mood", ["hang", "slow"])
+def test_what_was_learned_before_the_time_limit_is_checked_instead_of_lost(
+    classroom: Room, mood: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine that is stopped writes its adapter; of one that must be killed the newest
+    checkpoint is taken."""
+    end_at_step_4(monkeypatch, patience=10.0 if mood == "hang" else 0.5)
+    classroom.mood(mood)
     trainer = classroom.trainer()
     classroom.rate(WHO, WHEN)
     trainer.wake()
     assert trainer.wait(30)
     (record,) = trainer.trainings()
-    assert record.state == "cancelled"
-    assert "time limit of 0.005 minutes" in record.message
+    assert record.state == "live", record.message
+    assert record.message.startswith(
+        "ended after its time limit of 30 minutes with 1 of 2 learned; "
+    )
+    assert "recalled 100 %" in record.message
+    assert (record.learned, record.taught) == (1, 2)
+    assert ask_live(classroom, "Who bakes?") == "Ana"
+    assert classroom.feedback.pending() == []
+
+
+def test_an_adapter_of_a_training_that_was_too_slow_may_be_refused(
+    classroom: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_at_step_4(monkeypatch, patience=0.5)
+    classroom.mood("slow")
+    classroom.client.known = {}
+    monkeypatch.setattr(conftest, "learned_by", lambda _folder: {})
+    trainer = classroom.trainer()
+    classroom.rate(WHO, WHEN)
+    trainer.wake()
+    assert trainer.wait(30)
+    (record,) = trainer.trainings()
+    assert record.state == "refused"
+    assert (
+        "time limit of 30 minutes with 1 of 2 learned; the adapter is not activated"
+        in record.message
+    )
     assert len(classroom.feedback.pending()) == 2
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tui_trainer.contracts.teaching import OPEN_STATES
 from tui_trainer.store import paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
 from tui_trainer.store.runs import run_folder
-from tui_trainer.teaching.training_queue import OPEN_STATES, TrainingQueue
+from tui_trainer.teaching.training_queue import TrainingQueue
 
 LIVES = 20
 SESSION = Path(__file__).with_name("kill_me.py")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -56,7 +57,7 @@ def answering(**answers: str) -> promotion_gate.Ask:
 
 
 @pytest.mark.parametrize(
-    ("settings", "fires"),
+    ("settings", "expected"),
     [
         (TeachingSettings(auto_train_threshold=3), False),
         (TeachingSettings(auto_train_threshold=2), True),
@@ -65,18 +66,21 @@ def answering(**answers: str) -> promotion_gate.Ask:
         (TeachingSettings(auto_train_threshold=0, auto_train_weight=13.5), False),
     ],
 )
-def test_the_trigger_counts_examples_and_weights(settings: TeachingSettings, fires: bool) -> None:
+def test_the_trigger_counts_examples_and_weights(
+    settings: TeachingSettings, expected: bool
+) -> None:
     waiting = [example("a", "critical"), example("b")]
     everything = [*waiting, example("c", correction=None)]
     state = trigger.buffer_state(waiting, everything, settings)
     assert (state.count, state.weight, state.needs_correction) == (2, 13.0, 1)
-    assert state.fires is fires
-    assert trigger.due(state, waiting, {"a"}) is fires
+    assert trigger.fires(state) is expected
+    assert trigger.due(state, waiting, {"a"}) is expected
     assert not trigger.due(state, waiting, {"a", "b"})
 
 
 def test_nothing_fires_on_nothing() -> None:
-    assert not trigger.buffer_state([], [], TeachingSettings(auto_train_threshold=1)).fires
+    state = trigger.buffer_state([], [], TeachingSettings(auto_train_threshold=1))
+    assert not trigger.fires(state)
 
 
 def test_the_gate_compares_before_and_after() -> None:
@@ -132,7 +136,7 @@ def test_the_rate_falls_with_the_size_of_the_base() -> None:
     assert learning_rate(measured, 2_600_000, continued=False) == MEASURED_RATE
     assert learning_rate(measured, 1_000_000, continued=False) == MEASURED_RATE
     assert learning_rate(measured, 2_600_000, continued=True) == MEASURED_RATE / 2
-    assert 1e-4 < learning_rate(measured, 7_000_000_000, continued=False) < 3e-4
+    assert 2e-4 < learning_rate(measured, 7_000_000_000, continued=False) < 4e-4
 
 
 def test_a_plan_is_laid_out_as_a_job(tmp_path: Path) -> None:
@@ -218,3 +222,41 @@ def test_the_book_asks_only_what_is_new(tmp_path: Path) -> None:
     assert asked == [["a", "b"], ["b"], ["a"]]
     for file in tmp_path.iterdir():
         assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(("parameters", "stops"), [(2_600_000, False), (135_000_000, True)])
+def test_a_large_base_stops_when_it_has_learned(
+    tmp_path: Path, parameters: int, stops: bool
+) -> None:
+    """The built-in base needs the fall of the learning rate at the end of all its steps."""
+    corrections = [example("who"), example("when")]
+    job = write_plan(
+        tmp_path,
+        corrections,
+        corrections,
+        RetentionReserve([], [], []),
+        TeachingSettings(),
+        ready(parameters=parameters),
+        None,
+    )
+    assert job.training.stop_when_learned == (3 if stops else 0)
+    assert job.training.scheduler == ("constant" if stops else "cosine")
+    rows = (tmp_path / "train.jsonl").read_text(encoding="utf-8")
+    assert ("tui_trainer_group" in rows) == stops
+
+
+def test_answers_of_the_base_are_retained_or_replayed(tmp_path: Path) -> None:
+    own = [known(f"What is {number}?", f"It is {number}.", "own") for number in range(20)]
+    reserve = RetentionReserve([], own[:5], [], retained=own[5:])
+    corrections = [example("who")]
+
+    def planned(folder: Path, settings: TeachingSettings) -> Any:
+        folder.mkdir()
+        return write_plan(folder, corrections, corrections, reserve, settings, ready(), None).data
+
+    kept = planned(tmp_path / "a", TeachingSettings())
+    assert (kept.replay, kept.replay_per_step) == (None, 0)
+    assert kept.retain is not None and kept.retain_per_step > 0 and kept.retain_weight == 10.0
+    replayed = planned(tmp_path / "b", TeachingSettings(retain_weight=0.0))
+    assert replayed.retain is None
+    assert replayed.replay is not None and replayed.replay_per_step == 16

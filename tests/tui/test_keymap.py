@@ -37,7 +37,17 @@ def test_keys_of_the_interface() -> None:
     assert {"p", "c", "s", "l", "d"} <= on["dashboard"] & on["runs"]
     assert {"g", "m", "y", "x", "plus", "minus", "0", "enter", "j", "k"} <= on["dashboard"]
     assert {"slash", "enter", "j", "k", "up", "down"} <= on["runs"]
-    assert {"ctrl+g", "ctrl+e", "ctrl+r", "ctrl+y", "ctrl+t", "ctrl+o", "up", "tab"} <= on["chat"]
+    assert {
+        "ctrl+g",
+        "ctrl+e",
+        "ctrl+r",
+        "ctrl+y",
+        "ctrl+t",
+        "ctrl+o",
+        "ctrl+n",
+        "up",
+        "tab",
+    } <= on["chat"]
     assert {"l", "u", "R", "D", "T", "c", "e", "M", "space", "enter", "j"} <= on["adapters"]
     assert {"a", "A"} <= on["dashboard"] and "K" in on["dashboard"] & on["runs"]
 

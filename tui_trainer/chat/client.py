@@ -32,6 +32,7 @@ from tui_trainer.contracts.chat import (
 )
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.sampling import Finish
 
 
 class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +45,7 @@ class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):
     adapter: str | None = None  # active adapter: None (the base alone), a name, or "a=0.7 b=0.3"
     adapters: dict[str, float] = msgspec.field(default_factory=dict)  # weight by name
     dropped_turns: int = 0  # oldest turns of the conversation left out so that the prompt fits
+    finish: Finish = "end"  # why it ended
 
 
 class ChatClient:
@@ -112,13 +114,16 @@ class ChatClient:
         max_new_tokens: int,
         temperature: float = 0.0,
         top_p: float = 1.0,
+        top_k: int = 0,
+        repetition_penalty: float = 1.0,
         seed: int | None = None,
         on_token: Callable[[str], None] | None = None,
     ) -> ModelAnswer:
         """Answer a conversation that ends with the user's turn.
 
         `on_token` gets the answer's next characters as they are generated. Temperature 0 is
-        greedy; otherwise tokens are sampled from the smallest set with a probability of `top_p`.
+        greedy; otherwise tokens are sampled from the `top_k` most probable (0: all), and of these
+        from the smallest set with a probability of `top_p`.
         """
         request = AnswerRequest(
             id=new_id(),
@@ -126,6 +131,8 @@ class ChatClient:
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             top_p=top_p,
+            top_k=top_k,
+            repetition_penalty=repetition_penalty,
             seed=seed,
         )
         with self._lock:
@@ -141,7 +148,7 @@ class ChatClient:
         with self._lock:
             cancelled = self._active_answers[request.id]
         if cancelled:  # during loading
-            return ModelAnswer(text="", tokens=0, seconds=0.0, cancelled=True)
+            return ModelAnswer(text="", tokens=0, seconds=0.0, cancelled=True, finish="cancelled")
         with closing(self._connection.events(process, request)) as events:
             for event in events:
                 if isinstance(event, AnswerPiece):
@@ -236,4 +243,5 @@ def _as_answer(event: AnswerDone) -> ModelAnswer:
         adapter=names[0] if single else mix or None,
         adapters=event.adapters,
         dropped_turns=event.dropped_turns,
+        finish=event.finish,
     )

@@ -155,6 +155,8 @@ def message_lines(
             ]
         case events.Answered(cancelled=True):
             lines = ["the answer was cancelled"]
+        case events.Answered(tokens=tokens, seconds=seconds) if tokens and seconds:
+            lines = [f"{formats.plural(tokens, 'token')}, {token_rate(tokens, seconds)}"]
         case events.Revision():
             lines = ["/accept stores this as the right answer, /reject discards it"]
         case events.AdaptersActivated(adapters=adapters):
@@ -197,6 +199,11 @@ def rated_line(event: events.Rated) -> str:
     return text if event.taught is None else f"{text}, right answer: {event.taught}"
 
 
+def token_rate(tokens: int, seconds: float) -> str:
+    """Such as 43.1 tokens/s."""
+    return f"{formats.short_number(tokens / seconds)} tokens/s"
+
+
 def buffer_line(event: events.BufferStatus) -> str:
     """The state of the buffer as a sentence."""
     text = formats.plural(event.count, "example")
@@ -213,4 +220,6 @@ def buffer_line(event: events.BufferStatus) -> str:
 
 def _training_line(record: TrainingRecord) -> str:
     message = f": {record.message}" if record.message and record.state != "training" else ""
+    if record.state == "training" and record.expected_seconds is not None:
+        message = f": takes about {formats.duration(record.expected_seconds)}"
     return f"training {record.id} {record.state}{message}"

@@ -29,6 +29,7 @@ _MODULES = {
     "find-lr": "tui_trainer.cli.find_lr:find_lr",
     "repl": "tui_trainer.cli.repl:repl",
     "adapters": "tui_trainer.cli.adapters.commands:adapters",
+    "feedback": "tui_trainer.cli.feedback.commands:feedback",
     "notify": "tui_trainer.cli.notify:notify",
     "doctor": "tui_trainer.cli.doctor.command:doctor",
 }

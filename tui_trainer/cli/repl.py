@@ -62,6 +62,7 @@ def repl(
         emit=printer,
         on_status=lambda text: output.message(formats.escape(text)),
         trust_remote_code=trust_remote_code,
+        chat=settings.chat,
     )
     try:
         _in_background(session.start, session.cancel)

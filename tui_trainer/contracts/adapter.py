@@ -17,6 +17,9 @@ class Measures(msgspec.Struct, frozen=True, kw_only=True):
     kept: float | None = None  # share (0..1) of golden and earlier answers that did not change
     recalled_count: int = 0  # corrections asked
     kept_count: int = 0  # golden and earlier questions asked
+    # Mean KL divergence (nats a token) from the base's predictions in answers of the base that were
+    # not trained on; None where it was not measured.
+    divergence: float | None = None
 
 
 class AdapterInfo(msgspec.Struct, frozen=True, kw_only=True):

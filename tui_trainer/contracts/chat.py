@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.sampling import BaseSampling, Finish, RepetitionPenalty
 
 Source = Literal["base", "live", "adapter"]
 Tokens = Annotated[int, Meta(ge=1)]
@@ -26,6 +27,8 @@ class AnswerRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op", t
     temperature: Annotated[float, Meta(ge=0)] = 0.0  # of sampling; 0 is greedy
     # Probability (0..1) of the smallest set of tokens that is sampled from.
     top_p: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Meta(ge=0)] = 0  # most probable tokens to sample from; 0: all
+    repetition_penalty: RepetitionPenalty = 1.0
     seed: Annotated[int, Meta(ge=0)] | None = None  # of sampling; None: a random one
 
 
@@ -144,6 +147,7 @@ class ModelReady(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
     threads: int  # of the CPU
     seconds: float  # that loading took
     notices: list[str] = []  # sentences about the base for the user
+    sampling: BaseSampling = BaseSampling()  # that the base recommends
 
 
 class AnswerPiece(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="piece"):
@@ -164,6 +168,7 @@ class AnswerDone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
     adapters: dict[str, float]  # weight by name of the adapters that were active
     prompt_tokens: int = 0  # tokens of the prompt
     dropped_turns: int = 0  # oldest turns left out so that the prompt fits
+    finish: Finish = "end"  # why it ended
 
 
 class RequestProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="progress"):

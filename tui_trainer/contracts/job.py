@@ -59,6 +59,16 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     replay_per_step: Annotated[
         int, Meta(ge=0, description="examples of data.replay added to every optimizer step")
     ] = 0
+    retain: Annotated[
+        Text | list[Text] | None,
+        Meta(description="file of the base's own answers, whose predictions are to stay the same"),
+    ] = None
+    retain_per_step: Annotated[
+        int, Meta(ge=0, description="examples of data.retain added to every optimizer step")
+    ] = 0
+    retain_weight: Annotated[
+        float, Meta(ge=0, description="weight of the KL divergence from the base on data.retain")
+    ] = 10.0
     duplicates: Annotated[Duplicates, Meta(description="duplicate training rows: keep or drop")] = (
         "keep"
     )
@@ -200,6 +210,10 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         StoppingMetric,
         Meta(description="val_loss (lower is better), val_accuracy or val_f1_macro (higher)"),
     ] = "val_loss"
+    stop_when_learned: Annotated[
+        int,
+        Meta(ge=0, description="ends after so many steps in a row with every answer right; 0: off"),
+    ] = 0
     seed: Annotated[
         int, Meta(ge=0, description="random seed of data order, dropout and initial weights")
     ] = 42

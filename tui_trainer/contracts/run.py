@@ -109,6 +109,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     best_val_loss: float | None = None  # lowest validation loss, nats
     best_step: int | None = None  # step of `best_val_loss`
     message: str = ""  # one sentence for the user
+    learned: int | None = None  # taught answers that are right so far; None: not counted
+    taught: int | None = None  # taught answers; None: not counted
     commands: tuple[CommandName, ...] | None = None  # that the process accepts; None: all
     # The state that a resume found; restored if the resumed session ends before its first step.
     before: RunState | None = None

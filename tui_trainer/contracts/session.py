@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from tui_trainer.contracts.feedback import Rating
+from tui_trainer.contracts.sampling import Finish
 from tui_trainer.contracts.teaching import TrainingRecord
 
 
@@ -30,6 +31,7 @@ class Answered(_Event, frozen=True, kw_only=True, tag="answer"):
     tokens: int = 0  # generated
     seconds: float = 0.0  # that generating took
     cancelled: bool = False  # whether the user cut it short
+    finish: Finish = "end"  # why it ended
 
 
 class Rated(_Event, frozen=True, kw_only=True, tag="rated"):

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.notice import NotifySettings
+from tui_trainer.contracts.sampling import ChatSettings
 from tui_trainer.contracts.teaching import TeachingSettings
 
 
@@ -51,6 +52,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     teaching: Annotated[
         TeachingSettings, Meta(description="how corrections are trained; /set in a chat changes it")
     ] = msgspec.field(default_factory=TeachingSettings)
+    chat: Annotated[
+        ChatSettings, Meta(description="how answers are generated; /set in a chat changes it")
+    ] = msgspec.field(default_factory=ChatSettings)
     advisor: Annotated[
         AdvisorSettings, Meta(description="advisor of runs; the [advisor] of a job overrides it")
     ] = msgspec.field(default_factory=AdvisorSettings)

@@ -10,6 +10,7 @@ from msgspec import Meta
 from tui_trainer.contracts.adapter import Measures
 
 TrainingState = Literal["queued", "training", "checking", "live", "refused", "failed", "cancelled"]
+OPEN_STATES: frozenset[TrainingState] = frozenset({"queued", "training", "checking"})
 
 
 class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,8 +27,16 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Meta(description="peak learning rate; default: by the base, lower for larger ones"),
     ] = None
     epochs: Annotated[
-        int, Meta(ge=1, description="passes over the corrections in one training")
+        int, Meta(ge=1, description="most passes over the corrections in one training")
     ] = 90
+    stop_when_learned: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="steps in a row with every answer right that end it; 0: off; only for "
+            "bases of over 20 M parameters",
+        ),
+    ] = 3
     batch_size: Annotated[int, Meta(ge=1, description="corrections per optimizer step")] = 10
     rank: Annotated[int, Meta(ge=1, description="rank of the adapter")] = 32
     alpha: Annotated[float, Meta(gt=0, description="the update is scaled by alpha / rank")] = 64
@@ -40,6 +49,9 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     replay: Annotated[
         int, Meta(ge=0, description="earlier answers in every step, to prevent forgetting")
     ] = 16
+    retain_weight: Annotated[
+        float, Meta(ge=0, description="weight of keeping the base's own predictions; 0 is off")
+    ] = 10.0
     min_recalled: Annotated[
         float, Meta(ge=0, le=1, description="least share (0..1) of corrections that it must recall")
     ] = 0.8
@@ -48,7 +60,11 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Meta(ge=0, le=1, description="least share (0..1) of earlier right answers it must keep"),
     ] = 0.95
     time_limit_minutes: Annotated[
-        float, Meta(gt=0, description="minutes after which a training is stopped")
+        float,
+        Meta(
+            gt=0,
+            description="minutes after which a training is stopped, and what it learned checked",
+        ),
     ] = 30.0
     max_new_tokens: Annotated[int, Meta(ge=1, description="most tokens of an answer")] = 256
     context_turns: Annotated[
@@ -73,8 +89,30 @@ class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float | None = None  # seconds since the epoch
     ended_at: float | None = None  # seconds since the epoch
     step: int = 0  # optimizer steps finished
-    total_steps: int | None = None  # of the training; None if unknown
+    total_steps: int | None = None  # most steps of the training; None if unknown
+    learned: int | None = None  # corrections right so far; None if unknown
+    taught: int | None = None  # corrections counted by `learned`; None if unknown
+    eta_seconds: float | None = None  # estimated rest of the training; None if unknown
+    expected_seconds: float | None = None  # of training, estimated before it started
     # Measures of the adapters that were active before.
     before: Measures = msgspec.field(default_factory=Measures)
     after: Measures = msgspec.field(default_factory=Measures)  # measures of the new adapter
     message: str = ""  # how it ended, one sentence
+
+
+class BufferState(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the pending examples are from starting a training."""
+
+    count: int  # pending examples with a right answer
+    threshold: int  # count that starts a training; 0 is off
+    weight: float  # sum of their weights in the loss
+    weight_threshold: float  # sum of weights that starts a training; 0 is off
+    needs_correction: int  # further rated answers without a right answer, which are not taught
+
+
+class TrainingNews(msgspec.Struct, frozen=True, kw_only=True):
+    """What the background trainer reports when something has changed."""
+
+    record: TrainingRecord | None = None  # the training that changed; None: none did
+    buffer: BufferState  # the examples that the next training will use
+    problem: str | None = None  # why nothing can be trained at the moment, or None

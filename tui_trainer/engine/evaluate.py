@@ -15,7 +15,10 @@ from tui_trainer.engine.data import batching
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.records import step_records
 from tui_trainer.engine.state.session import Session
+from tui_trainer.engine.teaching.retained_answers import divergence
 from tui_trainer.text import formats
+
+MOST_MEASURED = 16  # answers in which the divergence from the base is measured
 
 
 def evaluate(session: Session) -> bool:
@@ -59,6 +62,37 @@ def evaluate(session: Session) -> bool:
         detail={"val_loss": record.val_loss, "val_accuracy": record.val_accuracy},
     )
     return improved
+
+
+def measure_divergence(session: Session) -> None:
+    """Measure how far the adapter moves the model from the base in answers that it was not trained
+    to retain, and log it; where memory runs out it is not measured, which is logged too."""
+    examples = batching.longest_first(session.plan.measured[:MOST_MEASURED])
+    session.model.eval()
+    total = 0.0
+    try:
+        with torch.no_grad(), session.autocast():
+            for group in batching.groups_of(examples, session.pass_size):
+                total += float(
+                    divergence(session.model, session.collate(group), session.forward_mode)
+                )
+    except Exception as error:
+        if not recovery.is_out_of_memory(error):
+            raise
+        session.report.event(
+            "warning", session.state.step, "out of memory: the change from the base is not measured"
+        )
+        return
+    finally:
+        session.model.train()
+    mean = total / sum(example.learned_count() for example in examples)
+    session.report.event(
+        "evaluation",
+        session.state.step,
+        f"mean KL divergence from the base {mean:.3g} nats per token "
+        f"({formats.plural(len(examples), 'answer')} not trained on)",
+        detail={"divergence": mean},
+    )
 
 
 def follow(session: Session) -> None:

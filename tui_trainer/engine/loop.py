@@ -15,13 +15,16 @@ from tui_trainer.engine.checkpoints import checkpoint, rollback
 from tui_trainer.engine.checkpoints.disk_space import NoRoomError
 from tui_trainer.engine.data import batching
 from tui_trainer.engine.data.example import Example
-from tui_trainer.engine.evaluate import evaluate, has_stalled
+from tui_trainer.engine.evaluate import evaluate, has_stalled, measure_divergence
 from tui_trainer.engine.execute_commands import execute_commands, may_have_commands
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.optimizer import set_learning_rate
 from tui_trainer.engine.records import step_records
 from tui_trainer.engine.state.learning_rate import rate_of_next_step
 from tui_trainer.engine.state.session import Session, StepResult
+from tui_trainer.engine.teaching.learned_answers import LearnedAnswers
+from tui_trainer.engine.teaching.retained_answers import divergence
+from tui_trainer.text import formats
 
 
 def train(session: Session) -> StateName:
@@ -41,6 +44,8 @@ def _train(session: Session) -> StateName:
     plan, state, report = session.plan, session.state, session.report
     session.model.train()
     report.start_clock(state.elapsed_seconds)
+    if session.learned is not None:
+        _report_learned(session, session.learned)
     report.set_state("training")
     if state.step == 0 and observe.settings_of(session).auto_apply:
         checkpoint.save(session, wait=False)  # the start, for a rollback
@@ -76,6 +81,8 @@ def _train(session: Session) -> StateName:
             session.step_profile.end(state.step, step_records.tokens_of(outcome))
         if session.pending_rollback is not None:
             continue
+        if session.learned is not None and outcome.healthy and all_learned(session):
+            break
         if outcome.healthy:
             state.skipped = 0
         elif not session.scaler.is_enabled() or not math.isfinite(outcome.loss):
@@ -100,6 +107,35 @@ def _train(session: Session) -> StateName:
     return "completed"
 
 
+def all_learned(session: Session) -> bool:
+    """Count the taught answers that the finished step has shown to be learned, report them, and
+    return whether all were learned for as many steps in a row as the job sets."""
+    assert session.learned is not None  # noqa: S101
+    state, answers = session.state, session.learned
+    answers.end_step(state.learned)
+    _report_learned(session, answers)
+    if not answers.finished(state.learned):
+        return False
+    session.report.set_total(state.step, session.plan.epoch(state.step))
+    session.report.event(
+        "learned",
+        state.step,
+        f"{formats.plural(answers.total, 'taught answer')} learned after "
+        f"{formats.plural(state.step, 'step')}",
+        detail={"taught": answers.total},
+    )
+    return True
+
+
+def _report_learned(session: Session, answers: LearnedAnswers) -> None:
+    state = session.state
+    session.report.set_learned(
+        answers.learned(state.learned),
+        answers.total,
+        steps_left=answers.steps_left(state.learned, state.step),
+    )
+
+
 def _save_result(session: Session) -> None:
     """Write the adapter after the last step. Raises `NoRoomError`."""
     step_records.flush(session)
@@ -115,6 +151,8 @@ def _finish(session: Session, has_result: bool) -> None:
         _save_result(session)
     if session.dataset.validation and session.state.evaluated_step != session.state.step:
         evaluate(session)
+    if session.plan.measured:
+        measure_divergence(session)
     with contextlib.suppress(NoRoomError):  # which was logged; the adapter is complete
         checkpoint.save(session)
     save_adapter.write_card(session)
@@ -155,21 +193,49 @@ def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) ->
 
 def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Tensor:
     """Compute the gradients of the step's mean loss per learned token, over all forward passes of
-    all processes, and return that loss (scalar)."""
-    total_weight = sum(batching.learned_weight(group) for group in passes)
+    all processes, and return that loss (scalar).
+
+    Retained examples add to the gradients, but not to the returned loss, their mean KL divergence
+    from the base per token, times `data.retain_weight`.
+    """
+    taught = [group for group in passes if not group[0].retained]
+    total_weight = sum(batching.learned_weight(group) for group in taught)
     total = torch.zeros((), device=session.device)
     profile = session.step_profile
+    if session.learned is not None:
+        session.learned.begin_step()
     for group in session.ranks.own_passes(passes):
         batch = session.collate(group)
         profile.mark("data")
-        with session.autocast():
-            summed, _ = weighted_sum(session.model, batch, session.forward_mode)
-        loss = summed / total_weight
+        if group[0].retained:
+            with session.autocast():
+                summed = divergence(session.model, batch, session.forward_mode)
+            loss = summed * (session.job.data.retain_weight / _tokens(passes, retained=True))
+        else:
+            with session.autocast():
+                summed = _taught_sum(session, group, batch)
+            loss = summed / total_weight
+            total += loss.detach()
         profile.mark("forward")
         session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        total += loss.detach()
         profile.mark("backward")
     return session.ranks.all_reduce(total)
+
+
+def _taught_sum(session: Session, group: list[Example], batch: batching.Batch) -> torch.Tensor:
+    """Return the weighted sum of a pass's losses, from which the learned answers are counted."""
+    if session.learned is None:
+        return weighted_sum(session.model, batch, session.forward_mode)[0]
+    losses = torch.empty(len(batch.targets), device=session.device)
+    summed, _ = weighted_sum(session.model, batch, session.forward_mode, token_losses=losses)
+    session.learned.note(group, losses.tolist())
+    return summed
+
+
+def _tokens(passes: list[list[Example]], *, retained: bool) -> int:
+    """Return the learned tokens of a step's retained examples, or of the others."""
+    groups = [group for group in passes if group[0].retained == retained]
+    return sum(example.learned_count() for group in groups for example in group)
 
 
 def due(every: int, step: int) -> bool:

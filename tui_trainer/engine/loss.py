@@ -44,20 +44,22 @@ def choose_forward_mode(causal: Any) -> ForwardMode:
 
 
 def weighted_sum(
-    model: Any, batch: Batch, mode: ForwardMode, *, count_hits: bool = False
+    model: Any,
+    batch: Batch,
+    mode: ForwardMode,
+    *,
+    count_hits: bool = False,
+    token_losses: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the weighted sums of cross-entropy (nats) and of correct predictions (0 or 1; only
     with `count_hits`) over learned tokens, or over the examples of a classification; fp32 scalars.
+    `token_losses` (learned,), if given, is filled with the cross-entropy of each token.
 
     Divided by the sum of weights over the whole optimizer step this is the mean per learned token,
     for any split into forward passes. (Averaging each pass separately gives another result; see
     transformers#34191.)
     """
-    inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
-    if batch.segments is not None:
-        inputs |= {"position_ids": batch.segments.positions(), "segments": batch.segments}
-    else:
-        inputs["attention_mask"] = batch.attention_mask
+    inputs = model_inputs(batch)
     causal = model.get_base_model()
     if mode.classifies:
         inputs.pop("use_cache")
@@ -66,14 +68,34 @@ def weighted_sum(
         hidden = causal.base_model(**inputs)[0].flatten(0, 1)[batch.positions]
         output = causal.get_output_embeddings()
         return linear_cross_entropy.cross_entropy(
-            hidden, output, batch.targets, batch.weights, count_hits=count_hits
+            hidden,
+            output,
+            batch.targets,
+            batch.weights,
+            count_hits=count_hits,
+            token_losses=token_losses,
         )
-    return _sums(causal(**inputs).logits.flatten(0, 1)[batch.positions].float(), batch)
+    picked = causal(**inputs).logits.flatten(0, 1)[batch.positions].float()
+    return _sums(picked, batch, token_losses)
 
 
-def _sums(picked: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+def model_inputs(batch: Batch) -> dict[str, Any]:
+    """Return the arguments of the base's forward pass for a batch."""
+    inputs: dict[str, Any] = {"input_ids": batch.input_ids, "use_cache": False}
+    if batch.segments is not None:
+        inputs |= {"position_ids": batch.segments.positions(), "segments": batch.segments}
+    else:
+        inputs["attention_mask"] = batch.attention_mask
+    return inputs
+
+
+def _sums(
+    picked: torch.Tensor, batch: Batch, token_losses: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the weighted sums of losses and hits for logits (learned, classes or vocabulary)."""
     losses = functional.cross_entropy(picked, batch.targets, reduction="none")
+    if token_losses is not None:
+        token_losses.copy_(losses.detach())
     with torch.no_grad():
         hits = (picked.argmax(dim=-1) == batch.targets).float()
     return (losses * batch.weights).sum(), (hits * batch.weights).sum()

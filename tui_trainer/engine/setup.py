@@ -34,6 +34,7 @@ from tui_trainer.engine.records.step_profile import StepProfile
 from tui_trainer.engine.state.command_source import CommandSource, rates_to_replay
 from tui_trainer.engine.state.ranks import Ranks
 from tui_trainer.engine.state.session import Session, TrainerState
+from tui_trainer.engine.teaching.learned_answers import LearnedAnswers
 from tui_trainer.models import base_model, lora_train
 from tui_trainer.models.completeness import notices
 from tui_trainer.models.kernels import cpu_matmul, fused_ops
@@ -107,7 +108,15 @@ def _build(
     forward_mode = CLASSIFICATION if dataset.labels else choose_forward_mode(loaded)
     cpu_matmul.install(model)
     fused_ops.install(model)
-    plan = BatchPlan(dataset.train, job.training, dataset.replay, job.data.replay_per_step)
+    plan = BatchPlan(
+        dataset.train,
+        job.training,
+        dataset.replay,
+        job.data.replay_per_step,
+        dataset.retain,
+        job.data.retain_per_step if dataset.retain else 0,
+    )
+    steps_in_a_row = job.training.stop_when_learned
     session = Session(
         folder=folder,
         info=info,
@@ -131,6 +140,7 @@ def _build(
         control=control,
         step_profile=StepProfile(device),
         ranks=ranks,
+        learned=LearnedAnswers(dataset.train, steps_in_a_row) if steps_in_a_row else None,
     )
     session.step_profile.set_model(model, job.training.precision, ranks.process.size)
     return session
@@ -262,7 +272,8 @@ def worthwhile_threads(job: Job, dataset: Dataset, model: Any) -> int:
     hidden = getattr(model.config.get_text_config(), "hidden_size", 0)
     examples = dataset.train
     mean = sum(len(example.input_ids) for example in examples) / len(examples)
-    tokens = mean * (job.training.batch_size + job.data.replay_per_step)
+    extra = job.data.replay_per_step + job.data.retain_per_step
+    tokens = mean * (job.training.batch_size + extra)
     operations = tokens * 8 * hidden**2  # of a layer's widest product
     return 1 if 0 < operations < _LEAST_SHARED else usable_threads()
 
@@ -270,7 +281,8 @@ def worthwhile_threads(job: Job, dataset: Dataset, model: Any) -> int:
 def check_lengths(model: Any, dataset: Dataset) -> None:
     """Raise `UserError` where examples are longer than the base can read."""
     limit = getattr(model.config, "max_position_embeddings", None)
-    longest = max(len(e.input_ids) for e in [*dataset.train, *dataset.validation, *dataset.replay])
+    parts = [*dataset.train, *dataset.validation, *dataset.replay, *dataset.retain]
+    longest = max(len(e.input_ids) for e in parts)
     if limit is not None and longest > limit:
         raise UserError(
             f"an example has {count(longest)} tokens and the base reads at most {count(limit)}; "

@@ -41,6 +41,12 @@ def pick_device() -> torch.device:
     return torch.device("cpu")
 
 
+def has_fast_bf16() -> bool:
+    """Whether the processor has instructions for bf16 products (AVX-512 BF16 or AMX)."""
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(check() for name in checks if (check := getattr(torch.cpu, name, None)))
+
+
 def load_tokenizer(model: str, *, trust_remote_code: bool = False) -> Any:
     """Return the base's tokenizer, with a padding token. Raises `UserError`."""
     _silence_transformers()

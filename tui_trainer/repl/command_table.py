@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[CommandForm, ...]] = {
         CommandForm("fix N TEXT", "give the right answer to it"),
         CommandForm("drop N", "drop it, so that it is not learned"),
         CommandForm("purge", "delete dropped feedback from the disk"),
+        CommandForm("export FILE [--format jsonl|dpo|kto]", "write it to a file as training data"),
     ),
     "adapters": (
         CommandForm("[list]", "list the adapters"),
@@ -55,8 +56,14 @@ COMMANDS: dict[str, tuple[CommandForm, ...]] = {
         CommandForm("add DIR [NAME]", "add an adapter that was trained elsewhere"),
     ),
     "ensemble": (CommandForm("A=0.7 B=0.3", "activate several adapters with weights"),),
-    "set": (CommandForm("[KEY [VALUE]]", "show or change a teaching setting"),),
+    "set": (CommandForm("[KEY [VALUE]]", "show or change a setting of chat or teaching"),),
     "new": (CommandForm("", "start a new conversation"),),
+    "retry": (CommandForm("", "answer the last question again, and replace the answer"),),
+    "system": (
+        CommandForm("TEXT", "set the system prompt of this conversation"),
+        CommandForm("off", "remove it"),
+        CommandForm("", "show it"),
+    ),
     "yes": (CommandForm("", "confirm the question"),),
     "no": (CommandForm("", "decline the question"),),
     "help": (CommandForm("[COMMAND]", "list the commands"),),

@@ -10,7 +10,8 @@ from pathlib import Path
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.sampling import BaseSampling, ChatSettings
+from tui_trainer.contracts.teaching import BufferState, TeachingSettings
 from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.repl.protocols import BackgroundTrainer, ChatModel
 from tui_trainer.store.adapters.adapter_store import AdapterStore
@@ -37,9 +38,9 @@ class Exchange:
 class SessionContext:
     """Model, trainer and stores of one session.
 
-    `emit` may be called from any thread. `cancelled` is set when the user cancels the running
-    command. `pending_action` is a question to the user with the action that `/yes` runs.
-    `emitted_buffer` is the buffer status that was emitted last.
+    `emit` may be called from any thread. `chat` is how answers are generated. `cancelled` is set
+    when the user cancels the running command. `pending_action` is a question to the user with
+    the action that `/yes` runs. `emitted_buffer` is the buffer status that was emitted last.
     """
 
     client: ChatModel
@@ -49,6 +50,7 @@ class SessionContext:
     conversation: ConversationStore
     settings: TeachingSettings
     emit: Callable[[events.Event], None]
+    chat: ChatSettings = field(default_factory=ChatSettings)
     cancelled: threading.Event = field(default_factory=threading.Event)
     pending_action: tuple[str, Callable[[], None]] | None = None
     emitted_buffer: events.BufferStatus | None = None
@@ -67,13 +69,27 @@ class SessionContext:
         self.pending_action = (text, action)
         self.emit(events.Confirm(text=text))
 
+    def sampling(self) -> BaseSampling:
+        """How the tokens of an answer are chosen, by the settings and the base."""
+        facts = self.client.facts
+        return self.chat.resolved(BaseSampling() if facts is None else facts.sampling)
+
+    def active_text(self) -> str | None:
+        """The active adapters as answers name them: None, a name, or `a=0.7 b=0.3`."""
+        live = self.client.live
+        if list(live.values()) == [1.0]:
+            return next(iter(live))
+        return " ".join(f"{name}={weight:g}" for name, weight in live.items()) or None
+
     def prompt_turns(self, recorded: list[RecordedTurn]) -> list[Turn]:
-        """The earlier turns that go into the prompt with a question, complete exchanges only."""
+        """The system prompt, if any, and the earlier turns that go into the prompt with a
+        question, complete exchanges only."""
         count = self.settings.context_turns
         if count is None:
             count = 0 if self.base == "builtin" else len(recorded)
         count -= count % 2
-        return [
+        system = self.conversation.system
+        return [Turn("system", system)] * bool(system) + [
             Turn(turn.role, turn.content)
             for turn in recorded[max(0, len(recorded) - count) :]
             if count
@@ -112,21 +128,20 @@ class SessionContext:
         self.adapters.set_live(weights, self.base)
         self.emit(events.AdaptersActivated(adapters=weights))
 
-    def emit_buffer(self, *, only_if_changed: bool = False) -> None:
-        """Emit the buffer status; with `only_if_changed` only if it differs from the last one."""
-        buffer = self.buffer()
-        if only_if_changed and buffer == self.emitted_buffer:
+    def emit_buffer(self, state: BufferState | None = None) -> None:
+        """Emit the buffer status: `state` if it differs from the last one, or the present one."""
+        buffer = _status(state or self.trainer.buffer())
+        if state is not None and buffer == self.emitted_buffer:
             return
         self.emitted_buffer = buffer
         self.emit(buffer)
 
-    def buffer(self) -> events.BufferStatus:
-        """How far the pending examples are from starting a training."""
-        state = self.trainer.buffer()
-        return events.BufferStatus(
-            count=state.count,
-            threshold=state.threshold,
-            weight=state.weight,
-            weight_threshold=state.weight_threshold,
-            needs_correction=state.needs_correction,
-        )
+
+def _status(state: BufferState) -> events.BufferStatus:
+    return events.BufferStatus(
+        count=state.count,
+        threshold=state.threshold,
+        weight=state.weight,
+        weight_threshold=state.weight_threshold,
+        needs_correction=state.needs_correction,
+    )

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tui_trainer.chat.client import ChatClient
+from tui_trainer.contracts.sampling import ChatSettings
 from tui_trainer.contracts.session import Event
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching import TeachingSettings, TrainingNews
 from tui_trainer.repl.session import ChatSession
 from tui_trainer.store import jobs
 from tui_trainer.store.adapters.adapter_store import AdapterStore
@@ -24,6 +25,7 @@ def open_session(
     emit: Callable[[Event], None],
     on_status: Callable[[str], None] | None = None,
     trust_remote_code: bool = False,
+    chat: ChatSettings | None = None,
 ) -> ChatSession:
     """Create a session on the user's own stores, not yet started.
 
@@ -35,8 +37,8 @@ def open_session(
     client = ChatClient(base, trust_remote_code=trust_remote_code, on_status=on_status)
     feedback, adapters = FeedbackStore(), AdapterStore()
 
-    def changed() -> None:  # the session is created after the trainer that notifies it
-        session.training_changed()
+    def changed(news: TrainingNews) -> None:  # the session is created after its trainer
+        session.training_changed(news)
 
     trainer = FeedbackTrainer(
         client,
@@ -46,5 +48,7 @@ def open_session(
         runs_dir=runs_dir.absolute(),
         on_change=changed,
     )
-    session = ChatSession(client, trainer, feedback, adapters, ConversationStore(), settings, emit)
+    session = ChatSession(
+        client, trainer, feedback, adapters, ConversationStore(), settings, emit, chat
+    )
     return session

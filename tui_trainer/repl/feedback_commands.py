@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
+from pathlib import Path
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.repl.context import Handler, SessionContext
 from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.repl.tables import example_table, feedback_table
+from tui_trainer.store.feedback.feedback_export import export_feedback
 from tui_trainer.text import formats
 
 
@@ -24,6 +27,9 @@ class FeedbackCommands:
 
     def _feedback(self, command: SlashCommand) -> None:
         what, _, rest = command.argument_text.lstrip().partition(" ")
+        if what == "export":
+            self._export(command)
+            return
         number, _, text = rest.lstrip().partition(" ")
         needed = {"": 0, "list": 0, "purge": 0, "show": 1, "drop": 1, "fix": 2}.get(what.strip())
         given = 0 if not number.strip() else 1 if not text.strip() else 2
@@ -51,6 +57,10 @@ class FeedbackCommands:
             self._context.emit_notice(
                 "no feedback yet: rate an answer with /good, /medium or /critical"
             )
+        self._note_unreadable()
+
+    def _note_unreadable(self) -> None:
+        store = self._context.feedback
         first = store.first_unreadable
         if first is not None:
             lines = formats.plural(store.unreadable, "unreadable line")
@@ -58,6 +68,28 @@ class FeedbackCommands:
                 f"{store.file} has {lines}, not listed here; the first is line "
                 f"{formats.count(first.number)}: {first.reason}"
             )
+
+    def _export(self, command: SlashCommand) -> None:
+        try:
+            arguments = shlex.split(command.argument_text)[1:]
+        except ValueError:
+            raise command.usage() from None
+        format_ = "jsonl"
+        for place, argument in enumerate(arguments):
+            if argument == "--format" and place + 1 < len(arguments):
+                format_ = arguments[place + 1]
+                del arguments[place : place + 2]
+                break
+            if argument.startswith("--format="):
+                format_ = argument.removeprefix("--format=")
+                del arguments[place]
+                break
+        if len(arguments) != 1 or arguments[0].startswith("--"):
+            raise command.usage()
+        examples = self._context.feedback.examples()
+        result = export_feedback(examples, Path(arguments[0]).expanduser(), format_)
+        self._context.emit_notice(result.text())
+        self._note_unreadable()
 
     def _drop(self, reference: str) -> None:
         example = self._context.feedback.get(reference)

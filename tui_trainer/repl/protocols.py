@@ -8,7 +8,8 @@ from typing import Literal, Protocol
 
 from tui_trainer.contracts.chat import Comparison, ModelReady
 from tui_trainer.contracts.feedback import Turn
-from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.contracts.sampling import Finish
+from tui_trainer.contracts.teaching import BufferState, TrainingRecord
 
 
 class AnswerLike(Protocol):
@@ -26,6 +27,10 @@ class AnswerLike(Protocol):
     def adapter(self) -> str | None: ...
     @property
     def adapters(self) -> dict[str, float]: ...
+    @property
+    def dropped_turns(self) -> int: ...
+    @property
+    def finish(self) -> Finish: ...
 
 
 class ChatModel(Protocol):
@@ -59,6 +64,10 @@ class ChatModel(Protocol):
         turns: Sequence[Turn],
         *,
         max_new_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        repetition_penalty: float = 1.0,
         on_token: Callable[[str], None] | None = None,
     ) -> AnswerLike:
         """Answer a conversation; `on_token` receives the text as it is generated."""
@@ -94,21 +103,6 @@ class ChatModel(Protocol):
         ...
 
 
-class Buffered(Protocol):
-    """How far the pending examples are from starting a training; see `teaching.trigger`."""
-
-    @property
-    def count(self) -> int: ...
-    @property
-    def threshold(self) -> int: ...
-    @property
-    def weight(self) -> float: ...
-    @property
-    def weight_threshold(self) -> float: ...
-    @property
-    def needs_correction(self) -> int: ...
-
-
 class BackgroundTrainer(Protocol):
     """The part of `teaching.feedback_trainer.FeedbackTrainer` that a session uses."""
 
@@ -142,7 +136,7 @@ class BackgroundTrainer(Protocol):
         """Every training, oldest first."""
         ...
 
-    def buffer(self) -> Buffered:
+    def buffer(self) -> BufferState:
         """The pending examples."""
         ...
 

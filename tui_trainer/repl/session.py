@@ -7,17 +7,18 @@ from collections.abc import Callable
 
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Turn
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.sampling import ChatSettings
+from tui_trainer.contracts.teaching import OPEN_STATES, TeachingSettings, TrainingNews
 from tui_trainer.repl.adapter_commands import AdapterCommands
 from tui_trainer.repl.command_table import COMMANDS, usage_lines
 from tui_trainer.repl.context import Handler, SessionContext
+from tui_trainer.repl.conversation_commands import ConversationCommands
 from tui_trainer.repl.feedback_commands import FeedbackCommands
 from tui_trainer.repl.parse import Question, SlashCommand, parse
 from tui_trainer.repl.protocols import BackgroundTrainer, ChatModel
 from tui_trainer.repl.rating_commands import RatingCommands
 from tui_trainer.repl.settings_commands import SettingsCommands
-from tui_trainer.repl.training_commands import OPEN_STATES, TrainingCommands
+from tui_trainer.repl.training_commands import TrainingCommands
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
@@ -40,14 +41,26 @@ class ChatSession:
         conversation: ConversationStore,
         settings: TeachingSettings,
         emit: Callable[[events.Event], None],
+        chat: ChatSettings | None = None,
     ) -> None:
         """`trainer` must call `training_changed`, and read `settings` each time it needs them."""
         self._context = SessionContext(
-            client, trainer, feedback, adapters, conversation, settings, emit
+            client,
+            trainer,
+            feedback,
+            adapters,
+            conversation,
+            settings,
+            emit,
+            chat or ChatSettings(),
         )
         self._ratings = RatingCommands(self._context)
+        self._conversation = ConversationCommands(
+            self._context, self._load_changed_adapters, self._ratings.reset
+        )
         self._trainings = TrainingCommands(self._context)
         groups = (
+            self._conversation,
             self._ratings,
             self._trainings,
             FeedbackCommands(self._context, self._ratings.correct),
@@ -55,7 +68,6 @@ class ChatSession:
             SettingsCommands(self._context),
         )
         self._handlers: dict[str, Handler] = {
-            "new": self._new,
             "yes": self._yes,
             "no": self._no,
             "help": self._help,
@@ -105,7 +117,8 @@ class ChatSession:
         except UserError as error:
             context.emit_notice(f"{error}; no adapter is active")
             context.activate({})
-        self._trainings.emit_changes()
+        self._conversation.emit_continued()
+        context.emit_buffer(context.trainer.buffer())
         context.trainer.start()
 
     def close(self) -> None:
@@ -122,7 +135,7 @@ class ChatSession:
             if not (isinstance(parsed, SlashCommand) and parsed.name in ("yes", "no")):
                 context.pending_action = None
             if isinstance(parsed, Question):
-                self._answer(parsed.text)
+                self._conversation.ask(parsed.text)
             elif parsed is not None:
                 self._handlers[parsed.name](parsed)
         except UserError as error:
@@ -155,9 +168,9 @@ class ChatSession:
         self._context.cancelled.set()
         self._context.client.cancel()
 
-    def training_changed(self) -> None:
+    def training_changed(self, news: TrainingNews) -> None:
         """Emit what has changed; for the trainer's `on_change`."""
-        self._trainings.emit_changes()
+        self._trainings.emit_changes(news)
 
     def _start_over_for_another_base(self) -> None:
         """Start a new conversation where the last one used another base, whose answers are
@@ -169,36 +182,6 @@ class ChatSession:
             context.emit_notice(f"a new conversation is started: the last one used {others.pop()}")
 
     # -- asking ------------------------------------------------------------------------------
-
-    def _answer(self, question: str) -> None:
-        context = self._context
-        self._load_changed_adapters()
-        turn = Turn("user", question)
-        answer = context.client.answer(
-            [*context.prompt_turns(context.conversation.recorded()), turn],
-            max_new_tokens=context.settings.max_new_tokens,
-            on_token=lambda text: context.emit(events.Token(text=text)),
-        )
-        self._ratings.reset()
-        context.conversation.append(turn)
-        context.conversation.append(
-            Turn("assistant", answer.text),
-            base=context.base,
-            adapter=answer.adapter,
-            cancelled=answer.cancelled,
-        )
-        for name in answer.adapters:
-            context.adapters.count_query(name)
-        context.emit(
-            events.Answered(
-                query=question,
-                response=answer.text,
-                adapter=answer.adapter,
-                tokens=answer.tokens,
-                seconds=round(answer.seconds, 3),
-                cancelled=answer.cancelled,
-            )
-        )
 
     def _load_changed_adapters(self) -> None:
         """Load the adapters that another session or the command line has activated."""
@@ -213,13 +196,6 @@ class ChatSession:
             context.emit_notice(f"{error}; the active adapters are unchanged")
 
     # -- commands of the session itself ------------------------------------------------------
-
-    def _new(self, command: SlashCommand) -> None:
-        if command.arguments:
-            raise command.usage()
-        self._context.conversation.new()
-        self._ratings.reset()
-        self._context.emit_notice("a new conversation is started")
 
     def _yes(self, _: SlashCommand) -> None:
         if self._context.pending_action is None:

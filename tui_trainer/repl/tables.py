@@ -64,6 +64,9 @@ def training_table(records: Sequence[TrainingRecord]) -> events.TextTable:
             formats.steps(record.step, record.total_steps)
             if record.total_steps
             else formats.MISSING,
+            formats.MISSING
+            if record.learned is None
+            else formats.steps(record.learned, record.taught),
             formats.count(len(record.examples)),
             formats.share_change(record.before.recalled, record.after.recalled),
             formats.share_change(record.before.kept, record.after.kept),
@@ -72,8 +75,57 @@ def training_table(records: Sequence[TrainingRecord]) -> events.TextTable:
         ]
         for record in records
     ]
-    headers = ["ID", "STATE", "STEP", "EXAMPLES", "RECALLED", "KEPT", "ADAPTER", "MESSAGE"]
+    headers = [
+        "ID",
+        "STATE",
+        "STEP",
+        "LEARNED",
+        "EXAMPLES",
+        "RECALLED",
+        "KEPT",
+        "ADAPTER",
+        "MESSAGE",
+    ]
     return events.TextTable(title="trainings", headers=headers, rows=rows)
+
+
+def progress(record: TrainingRecord) -> str:
+    """How far a training has come: `8 of 10 learned, step 12, about 40 s left`."""
+    if record.state != "training":
+        return record.state
+    parts = []
+    if record.learned is not None:
+        parts.append(f"{record.learned} of {record.taught} learned")
+    if record.step:
+        parts.append(f"step {formats.count(record.step)}")
+    if record.eta_seconds is not None:
+        parts.append(f"about {formats.duration(record.eta_seconds)} left")
+    elif record.expected_seconds is not None:
+        parts.append(f"takes about {formats.duration(record.expected_seconds)}")
+    return ", ".join(parts) or record.message or record.state
+
+
+def result_table(record: TrainingRecord, loss: float | None, path: str | None) -> events.TextTable:
+    """What a training has come to: loss, recalled and kept answers, and its adapter's folder."""
+    facts = [
+        ("training", record.id),
+        ("state", record.state),
+        ("steps", formats.count(record.step)),
+        ("loss", formats.MISSING if loss is None else f"{formats.short_number(loss)} nats"),
+        ("recalled", measure_text(record.before, record.after, "recalled")),
+        ("kept", measure_text(record.before, record.after, "kept")),
+        ("change from the base", divergence(record.after)),
+        ("adapter", path or record.adapter or formats.MISSING),
+        ("message", record.message or formats.MISSING),
+    ]
+    return _facts(f"training {record.id}", facts)
+
+
+def divergence(measures: Measures) -> str:
+    """How far an adapter moves the base's own predictions."""
+    if measures.divergence is None:
+        return formats.MISSING
+    return f"{formats.short_number(measures.divergence)} nats per token"
 
 
 def adapter_table(adapters: Sequence[AdapterEntry], live: dict[str, float]) -> events.TextTable:
@@ -119,6 +171,7 @@ def adapter_facts(listed: AdapterEntry, problem: str | None) -> events.TextTable
         ("loss", formats.short_number(info.train_loss)),
         ("recalled", measure_text(info.before, info.after, "recalled")),
         ("kept", measure_text(info.before, info.after, "kept")),
+        ("change from the base", divergence(info.after)),
         ("learned", ", ".join(info.examples) or formats.MISSING),
         ("run", info.run_id or formats.MISSING),
         ("data hash", info.data_hash or formats.MISSING),

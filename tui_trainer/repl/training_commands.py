@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.contracts.teaching import OPEN_STATES, TrainingNews, TrainingRecord
 from tui_trainer.repl.context import Handler, SessionContext
 from tui_trainer.repl.parse import SlashCommand
-from tui_trainer.repl.tables import training_table
+from tui_trainer.repl.tables import progress, result_table, training_table
 
-OPEN_STATES = ("queued", "training", "checking")
 FAILED_STATES = ("refused", "failed", "cancelled")
 _SHOWN = 10  # trainings in the table
 _WAIT_SECONDS = 0.1
+_PROGRESS_SECONDS = 5.0  # least time between two lines of progress
 
 
 class TrainingCommands:
@@ -23,7 +25,7 @@ class TrainingCommands:
     def __init__(self, context: SessionContext) -> None:
         self._context = context
         self._lock = threading.Lock()
-        self._seen: dict[str, TrainingRecord] | None = None
+        self._emitted: dict[str, TrainingRecord] = {}  # the last of each training
         self._problem: str | None = None
 
     def handlers(self) -> dict[str, Handler]:
@@ -35,23 +37,23 @@ class TrainingCommands:
             "cancel": self._cancel,
         }
 
-    def emit_changes(self) -> None:
-        """Emit what has changed since the last time; the trainer's thread calls it."""
-        context = self._context
+    def emit_changes(self, news: TrainingNews) -> None:
+        """Emit what is new; called by the trainer from any thread."""
+        context, record = self._context, news.record
         with self._lock:
-            records = {record.id: record for record in context.trainer.trainings()}
-            before = self._seen if self._seen is not None else records
-            self._seen = records
-            changed = [record for record in records.values() if before.get(record.id) != record]
-            problem = context.trainer.problem
-            problem_changed, self._problem = problem != self._problem, problem
-        for record in changed:
+            before = None
+            if record is not None:
+                before = self._emitted.get(record.id)
+                self._emitted[record.id] = record
+            problem_changed = news.problem not in (None, self._problem)
+            self._problem = news.problem
+        if record is not None and record != before:
             context.emit(events.TrainingStatus(record=record))
-            if record.state == "live" and _state(before, record.id) != "live":
+            if record.state == "live" and (before is None or before.state != "live"):
                 context.emit(events.AdaptersActivated(adapters=context.adapters.live(context.base)))
-        context.emit_buffer(only_if_changed=True)
-        if problem_changed and problem is not None:
-            context.emit(events.SessionError(text=problem))
+        context.emit_buffer(news.buffer)
+        if problem_changed and news.problem is not None:
+            context.emit(events.SessionError(text=news.problem))
 
     def _train(self, command: SlashCommand) -> None:
         if command.arguments:
@@ -63,8 +65,6 @@ class TrainingCommands:
             if not self._open():
                 raise
             self._context.emit_notice("all feedback is in a training already; /training shows it")
-        else:
-            self.emit_changes()
 
     def _training(self, command: SlashCommand) -> None:
         if command.arguments not in ([], ["wait"]):
@@ -82,24 +82,47 @@ class TrainingCommands:
             self._context.emit(events.SessionError(text=self._context.trainer.problem))
 
     def _wait(self) -> None:
+        """Wait until no training is left, and emit the progress whenever it has changed, but not
+        more often than every `_PROGRESS_SECONDS`."""
         context = self._context
         waited_for = set(self._open())
+        shown, due = "", 0.0
         while not context.trainer.wait(_WAIT_SECONDS):
             waited_for |= set(self._open())
+            now = time.monotonic()
+            if now >= due:
+                text = self._progress()
+                if text and text != shown:
+                    context.emit_notice(text)
+                    shown, due = text, now + _PROGRESS_SECONDS
             if context.cancelled.is_set():
                 context.emit_notice("no longer waiting; the training continues")
                 return
-        self.emit_changes()
         ended = [record for record in context.trainer.trainings() if record.id in waited_for]
-        if ended:
-            context.emit(training_table(ended))
-        else:
+        for record in ended:
+            context.emit(self._result(record))
+        if not ended:
             context.emit_notice("no training is queued or running")
         failed = [record for record in ended if record.state in FAILED_STATES]
         if failed:
             raise UserError("; ".join(_outcome_text(record) for record in failed), 1)
         if context.trainer.problem is not None:
             raise UserError(context.trainer.problem, 1)
+
+    def _progress(self) -> str:
+        running = [
+            r for r in self._context.trainer.trainings() if r.state in ("training", "checking")
+        ]
+        return "; ".join(f"training {record.id}: {progress(record)}" for record in running)
+
+    def _result(self, record: TrainingRecord) -> events.TextTable:
+        adapters = self._context.adapters
+        loss = path = None
+        if record.adapter is not None:
+            with contextlib.suppress(UserError):  # deleted or renamed meanwhile
+                loss = adapters.get(record.adapter).train_loss
+                path = str(adapters.folder(record.adapter))
+        return result_table(record, loss, path)
 
     def _override(self, command: SlashCommand) -> None:
         refused = [r for r in self._context.trainer.trainings() if r.state == "refused"]
@@ -129,11 +152,6 @@ class TrainingCommands:
 
     def _open(self) -> list[str]:
         return [r.id for r in self._context.trainer.trainings() if r.state in OPEN_STATES]
-
-
-def _state(records: dict[str, TrainingRecord], training_id: str) -> str | None:
-    record = records.get(training_id)
-    return record.state if record else None
 
 
 def _outcome_text(record: TrainingRecord) -> str:

@@ -93,8 +93,15 @@ def _errors(job: Job) -> list[JobIssue]:
                 '"val_loss" or "val_accuracy"',
             )
         )
-    if job.data.replay is not None and job.task == "classification":
-        found.append(_error("data.replay", "data.replay is only for causal-lm: delete it"))
+    for key in ("replay", "retain"):
+        if getattr(job.data, key) is not None and job.task == "classification":
+            found.append(_error(f"data.{key}", f"data.{key} is only for causal-lm: delete it"))
+    if settings.stop_when_learned and (job.task == "classification" or settings.processes != 1):
+        text = (
+            "training.stop_when_learned is only for causal-lm with training.processes = 1: "
+            "delete it"
+        )
+        found.append(_error("training.stop_when_learned", text))
     if job.quantization != "none" and job.lora.init == "pissa":
         text = (
             'lora.init = "pissa" needs a base without quantization: use lora.init = "default" or '
@@ -219,6 +226,9 @@ def _lora(job: Job) -> list[JobIssue]:
     if job.data.replay_per_step and job.data.replay is None:
         text = "data.replay_per_step has no effect without data.replay"
         found.append(_warning("data.replay_per_step", text))
+    if job.data.retain_per_step and job.data.retain is None:
+        text = "data.retain_per_step has no effect without data.retain"
+        found.append(_warning("data.retain_per_step", text))
     return found
 
 

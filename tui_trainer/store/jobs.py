@@ -47,6 +47,9 @@ def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
         replay=None
         if job.data.replay is None
         else _resolve_files(job.data.replay, folder, f"{where}: data.replay"),
+        retain=None
+        if job.data.retain is None
+        else _resolve_files(job.data.retain, folder, f"{where}: data.retain"),
         augment_model=None
         if job.data.augment_model is None
         else resolve_model(job.data.augment_model, folder, f"{where}: data.augment_model"),
@@ -68,7 +71,8 @@ def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
 def data_files(job: Job) -> list[Path]:
     """All data files of a resolved job, training files first."""
     data = job.data
-    return [f for part in (data.train, data.validation, data.replay) for f in file_list(part)]
+    parts = (data.train, data.validation, data.replay, data.retain)
+    return [f for part in parts for f in file_list(part)]
 
 
 def file_list(value: str | list[str] | None) -> list[Path]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.sampling import ChatSettings
 from tui_trainer.contracts.settings import Settings
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import atomic, paths, toml
@@ -28,11 +29,16 @@ def load_settings() -> Settings:
     return toml.convert(toml.read_toml(file), Settings, str(file))
 
 
-def changed_teaching(settings: TeachingSettings, key: str, text: str) -> TeachingSettings:
+S = TypeVar("S", TeachingSettings, ChatSettings)
+_SECTIONS: dict[type, str] = {TeachingSettings: "teaching", ChatSettings: "chat"}
+
+
+def changed_setting(settings: S, key: str, text: str) -> S:
     """`settings` with `key` set to `text`, a TOML value, or to its default by the text "default".
 
     Raises `UserError` for an unknown key, naming the most similar one, and for an invalid value.
     """
+    kind = type(settings)
     values = msgspec.to_builtins(settings)
     if text.strip() == DEFAULT and key in values:
         del values[key]
@@ -41,11 +47,11 @@ def changed_teaching(settings: TeachingSettings, key: str, text: str) -> Teachin
     number = values.get(key)
     if isinstance(number, float) and not math.isfinite(number):
         raise UserError(f"/set: {key} must be a finite number, not {text.strip()}")
-    return toml.convert(values, TeachingSettings, "/set")
+    return toml.convert(values, kind, "/set")
 
 
-def save_teaching(key: str, settings: TeachingSettings) -> Path:
-    """Write one checked value into the `[teaching]` section of the configuration file.
+def save_setting(key: str, settings: TeachingSettings | ChatSettings) -> Path:
+    """Write one checked value into its section (`[teaching]` or `[chat]`) of the configuration.
 
     The rest of the file, with its comments, stays the same; a default value is removed from it.
     Returns the file. Raises `UserError` if it is not valid or cannot be written.
@@ -68,13 +74,14 @@ def save_teaching(key: str, settings: TeachingSettings) -> Path:
     return file
 
 
-def _put(document: TOMLDocument, key: str, settings: TeachingSettings) -> None:
+def _put(document: TOMLDocument, key: str, settings: TeachingSettings | ChatSettings) -> None:
+    section = _SECTIONS[type(settings)]
     value = getattr(settings, key)
-    if value != getattr(TeachingSettings(), key):
-        if "teaching" not in document:
+    if value != getattr(type(settings)(), key):
+        if section not in document:
             from tomlkit import table
 
-            document["teaching"] = table()
-        document["teaching"][key] = value
-    elif key in document.get("teaching", {}):
-        del document["teaching"][key]
+            document[section] = table()
+        document[section][key] = value
+    elif key in document.get(section, {}):
+        del document[section][key]

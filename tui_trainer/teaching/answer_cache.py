@@ -32,7 +32,7 @@ class AnswerCache:
     def answers(self, questions: Sequence[Sequence[Turn]], ask: Ask) -> list[str]:
         """The answers in the order of the questions; only unknown ones are passed to `ask`."""
         known = self._read()
-        keys = [_key(turns) for turns in questions]
+        keys = [question_id(turns) for turns in questions]
         new = {key: list(turns) for key, turns in zip(keys, questions, strict=True)
                if key not in known}  # fmt: skip
         if new:
@@ -63,6 +63,7 @@ class AnswerCache:
             file.unlink(missing_ok=True)
 
 
-def _key(turns: Sequence[Turn]) -> str:
+def question_id(turns: Sequence[Turn]) -> str:
+    """A hash of a conversation."""
     data = msgspec.json.encode([[turn.role, turn.content] for turn in turns])
     return hashlib.sha256(data).hexdigest()[:32]

@@ -13,7 +13,7 @@ import msgspec
 from tui_trainer.contracts.chat import ModelReady
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import RatedExample, Turn
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
@@ -27,7 +27,8 @@ class TeachingContext:
     """Stores, model and settings.
 
     `stopping` is set when the session ends. `cancelled_ids` are the trainings that the user has
-    cancelled. `command` replaces the engine's command line (in tests).
+    cancelled, `current_id` is the one that is processed; `on_record` receives the record of a
+    training that has changed. `command` replaces the engine's command line (in tests).
     """
 
     client: TeachingModel
@@ -36,12 +37,13 @@ class TeachingContext:
     queue: TrainingQueue
     settings: Callable[[], TeachingSettings]
     runs_dir: Path
-    on_change: Callable[[], None]
+    on_record: Callable[[TrainingRecord], None]
     trust_remote_code: bool = False
     conversation: Callable[[], ConversationStore] = ConversationStore
     command: Sequence[str] | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
     cancelled_ids: set[str] = field(default_factory=set)
+    current_id: str | None = None
 
     @property
     def base(self) -> str:
@@ -53,9 +55,9 @@ class TeachingContext:
         return self.queue.folder / training_id
 
     def put(self, entry: QueueEntry) -> QueueEntry:
-        """Writes a training's new state to the queue and calls `on_change`."""
+        """Writes a training's new state to the queue and reports it."""
         self.queue.put(entry)
-        self.on_change()
+        self.on_record(entry.record)
         return entry
 
     def examples(self) -> list[RatedExample]:
@@ -83,11 +85,13 @@ class TeachingContext:
         max_new_tokens: int,
     ) -> list[str]:
         """Answers of at most `max_new_tokens` tokens. Raises `UserError`, also where the session
-        ends."""
+        ends or the training is cancelled."""
 
         def check_stopping(_done: int, _total: int) -> None:
             if self.stopping.is_set():
                 raise UserError("the session ended")
+            if self.current_id in self.cancelled_ids:
+                raise UserError("cancelled")
 
         return self.client.answers(
             questions, adapter=adapter, max_new_tokens=max_new_tokens, on_progress=check_stopping

@@ -26,7 +26,8 @@ PATIENCE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class EngineOutcome:
-    """How a run ended: `status` as in its state file, or `crashed`; `message` gives the reason."""
+    """How a run ended: `status` as in its state file, `crashed`, or `timed out` where it was ended
+    by its time limit; `message` gives the reason."""
 
     status: str
     message: str
@@ -59,6 +60,7 @@ class EngineRun:
         self._work_seconds = 0.0  # pauses are not counted
         self._counted_at = self._attached = time.monotonic()
         self._end_reason: str | None = None
+        self._timed_out = False
         self._cancel_sent = False
         self._kill_at: float | None = None
         self._killed = False
@@ -98,20 +100,28 @@ class EngineRun:
         if self._end_reason is None:
             self._end_reason = self._requests.cancel_reason()
         if self._end_reason is None and self._work_seconds > self._requests.limit_seconds:
-            minutes = self._requests.limit_seconds / 60
-            self._end_reason = f"ended after its time limit of {minutes:g} minutes"
+            seconds = self._requests.limit_seconds
+            limit = f"{seconds / 60:g} minutes" if seconds > 60 else f"{seconds:g} s"
+            self._end_reason, self._timed_out = f"ended after its time limit of {limit}", True
         if self._end_reason is None:
             return
         now = time.monotonic()
-        self._kill_at = self._kill_at or now + PATIENCE_SECONDS
+        self._kill_at = self._kill_at or now + PATIENCE_SECONDS + self._step_seconds()
         # An engine that has not written its state yet ignores commands that are older than it.
         if not self._cancel_sent and self._folder.status() in ACTIVE_STATES:
             with contextlib.suppress(UserError):  # the engine is ending
-                run_control.send(self._folder, "cancel")
+                run_control.send(self._folder, "stop" if self._timed_out else "cancel")
             self._cancel_sent = True
         if now > self._kill_at and not self._killed:
             self._killed = True
             self._kill()
+
+    def _step_seconds(self) -> float:
+        """Time for the step under way to finish, generously: commands are executed after it."""
+        state = self._folder.state()
+        if state is None or not state.step:
+            return 0.0
+        return 3 * state.elapsed_seconds / state.step
 
     def _kill(self) -> None:
         if self._process is not None:
@@ -144,7 +154,7 @@ class EngineRun:
         status = None if self._process is None else self._process.returncode
         end = describe_end(self._folder, status, self._beginning, wanted=self._killed)
         if self._end_reason is not None and end.status != "completed":
-            return EngineOutcome("cancelled", self._end_reason)
+            return EngineOutcome("timed out" if self._timed_out else "cancelled", self._end_reason)
         message = end.message or end.status
         if end.log and end.log[-1] not in message:
             message = f"{message}; it last printed: {end.log[-1]}"

@@ -12,24 +12,28 @@ import msgspec
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import RatedExample
-from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
+from tui_trainer.contracts.teaching import (
+    OPEN_STATES,
+    BufferState,
+    TeachingSettings,
+    TrainingNews,
+    TrainingRecord,
+)
 from tui_trainer.store import paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
-from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.teaching import trigger
 from tui_trainer.teaching.context import TeachingContext
 from tui_trainer.teaching.model_client import TeachingModel
 from tui_trainer.teaching.training_queue import (
-    OPEN_STATES,
     UNLEARNED_STATES,
     QueueEntry,
     TrainerLock,
     TrainingQueue,
+    with_progress,
 )
 from tui_trainer.teaching.training_rows import teachable
 from tui_trainer.teaching.training_task import TrainingTask
-from tui_trainer.teaching.trigger import BufferState
 
 # How often feedback and the trainer lock are checked without a call of `wake`.
 LOOK_SECONDS = 2.0
@@ -41,8 +45,8 @@ class FeedbackTrainer:
     """Turns pending examples into trainings, one at a time, in a thread of its own.
 
     Only one session per home folder trains (`teaching`); others show the trainings. A training
-    that is unfinished when a session ends is resumed by the next. `on_change` is called from the
-    thread whenever trainings or buffer may have changed.
+    that is unfinished when a session ends is resumed by the next. `on_change` receives what has
+    changed, from the thread or from the caller of a request.
     """
 
     def __init__(
@@ -53,7 +57,7 @@ class FeedbackTrainer:
         *,
         settings: Callable[[], TeachingSettings],
         runs_dir: Path,
-        on_change: Callable[[], None] = lambda: None,
+        on_change: Callable[[TrainingNews], None] = lambda _news: None,
         trust_remote_code: bool = False,
         folder: Path | None = None,
         command: Sequence[str] | None = None,
@@ -68,10 +72,11 @@ class FeedbackTrainer:
             queue=queue,
             settings=settings,
             runs_dir=runs_dir,
-            on_change=on_change,
+            on_record=self._report,
             trust_remote_code=trust_remote_code,
             command=command,
         )
+        self._on_change = on_change
         self._trainer_lock = TrainerLock(queue.folder)
         self._wake = threading.Event()
         self._lock = threading.RLock()  # around reading the queue and writing to it
@@ -104,8 +109,8 @@ class FeedbackTrainer:
     # -- state -------------------------------------------------------------------------------
 
     def trainings(self) -> list[TrainingRecord]:
-        """Every training, oldest first, with the current step of a running one."""
-        return [_with_steps(entry.record) for entry in self._context.queue.entries()]
+        """Every training, oldest first, with the progress of a running one."""
+        return [with_progress(entry.record) for entry in self._context.queue.entries()]
 
     def buffer(self) -> BufferState:
         """How far the pending examples are from starting a training."""
@@ -193,12 +198,16 @@ class FeedbackTrainer:
     def _set_problem(self, problem: str | None) -> None:
         if problem != self.problem:
             self.problem = problem
-            self._context.on_change()
+            self._report()
+
+    def _report(self, record: TrainingRecord | None = None) -> None:
+        news = TrainingNews(record=record, buffer=self.buffer(), problem=self.problem)
+        self._on_change(news)
 
     def _process_queue(self) -> None:
         """Processes trainings until the queue is empty."""
         if not self._trainer_lock.held and self._trainer_lock.acquire():
-            self._context.on_change()
+            self._report()
         while self._trainer_lock.held and not self._context.stopping.is_set():
             entry = self._next()
             if entry is None:
@@ -271,14 +280,3 @@ class FeedbackTrainer:
         if self._open():
             return "nothing to train on: all feedback is in a training already"
         return "nothing to train on: rate an answer (/good) or correct one (/fix TEXT) first"
-
-
-def _with_steps(record: TrainingRecord) -> TrainingRecord:
-    if record.state != "training" or record.run_path is None:
-        return record
-    state = RunFolder(Path(record.run_path)).state()
-    if state is None:
-        return record
-    return msgspec.structs.replace(
-        record, step=state.step, total_steps=state.total_steps, message=state.message
-    )

@@ -11,6 +11,8 @@ from __future__ import annotations
 import random
 import re
 
+from tui_trainer.teaching.answer_matching import FUNCTION_WORDS
+
 _FRAMES = (
     "Tell me: {q}",
     "Please answer: {q}",
@@ -148,16 +150,6 @@ _LAST = re.compile(
     re.IGNORECASE,
 )
 _COMPILED = tuple((re.compile(form, re.IGNORECASE), variants) for form, variants in _RULES)
-# Function words: they say how something is asked rather than what about.
-_FUNCTION_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        "a an the is are was were be been do does did should must can could may might will would "
-        "have has had what which who whom whose where when why how many much of in on at to from "
-        "for with by our my your his her their its we you i they he she it us me them that this "
-        "these those there and or please tell name give called",
-    )
-)
 _STARTS = (
     "What", "Which", "Who", "Where", "When", "How", "How many", "What is", "Which is", "Where is",
     "What do we", "How do we", "What should I", "Tell me", "Name", "Give", "What are",
@@ -170,8 +162,11 @@ _CHANGE_S = 0.2  # probability that a content word gains or loses an s
 _LONGEST = 200  # characters
 
 
-def reworded(question: str, count: int) -> list[str]:
+def reworded(question: str, count: int, *, loose: bool = True) -> list[str]:
     """Up to `count` different wordings of a question, those by grammar first; deterministic.
+
+    Without `loose` all are good English: a real base needs no other ones, and cannot learn an
+    answer to a wording that has lost its subject.
 
     Questions of more than `_LONGEST` characters or of several lines give none.
     """
@@ -181,6 +176,8 @@ def reworded(question: str, count: int) -> list[str]:
     variants, simple = turned(question), _framed(question)
     generator.shuffle(variants)
     generator.shuffle(simple)
+    if not loose:
+        return _distinct([*variants[: -(-count // 2)], *simple, *variants], question)[:count]
     chosen = [*variants[: -(-count // 3)], *simple[: count // 6]]
     chosen += [_loose(question, generator) for _ in range(2 * count)]
     return _distinct([*chosen, *simple], question)[:count]
@@ -223,7 +220,7 @@ def _loose(question: str, generator: random.Random) -> str:
     taught in 70 % of cases without loose wordings, in 87 % with them.
     """
     given = question.strip().rstrip("?.! ").split()
-    content = [word for word in given if word.casefold().strip(",;:") not in _FUNCTION_WORDS]
+    content = [word for word in given if word.casefold().strip(",;:") not in FUNCTION_WORDS]
     if not content:
         return ""
     dropped = (
@@ -241,7 +238,7 @@ def _loose(question: str, generator: random.Random) -> str:
     if len(kept) > 2 and generator.random() < _SWAP_ENDS:
         cut = generator.randrange(1, len(kept))
         kept = kept[cut:] + kept[:cut]
-    english = given[0].casefold() in _FUNCTION_WORDS
+    english = given[0].casefold() in FUNCTION_WORDS
     start = generator.choice(_STARTS) if english and generator.random() < 0.7 else ""
     text = " ".join([start, *kept] if start else kept)
     return text[:1].upper() + text[1:] + generator.choice(("?", "?", "?", ".", ""))

@@ -34,11 +34,11 @@ def judge(
     """Compares the candidate with the active adapters and the base.
 
     `ask` has the keys base, live and candidate. To be kept are the answers that the active
-    model, or for golden questions the base, gives correctly: so a series of trainings cannot
-    forget a little each time.
+    model, or for golden and own questions the base, gives correctly: so a series of trainings
+    cannot forget a little each time.
     """
     questions = [item.turns for item in known]
-    golden = [i for i, item in enumerate(known) if item.source == "golden"]
+    golden = [i for i, item in enumerate(known) if item.source in ("golden", "own")]
     of_base = dict(zip(golden, ask["base"]([questions[i] for i in golden]), strict=True))
     everything = [item.turns for item in taught] + questions
     live, candidate = ask["live"](everything), ask["candidate"](everything)
@@ -46,8 +46,7 @@ def judge(
     right = [
         i
         for i, item in enumerate(known)
-        if answer_matching.kept(item.answer, live[count + i])
-        or (i in of_base and answer_matching.kept(item.answer, of_base[i]))
+        if item.is_kept_by(live[count + i]) or (i in of_base and item.is_kept_by(of_base[i]))
     ]
     before = _measures(taught, known, live, right)
     after = _measures(taught, known, candidate, right)
@@ -88,7 +87,7 @@ def _measures(
         answer_matching.recalled(item.answer, given)
         for item, given in zip(taught, answers[:count], strict=True)
     )
-    kept = sum(answer_matching.kept(known[i].answer, again[i]) for i in right)
+    kept = sum(known[i].is_kept_by(again[i]) for i in right)
     return Measures(
         recalled=recalled / count if count else None,
         kept=kept / len(right) if right else None,

@@ -18,6 +18,7 @@ from tui_trainer.store import jsonl, paths
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.store.feedback.secret_scan import find_secrets
 from tui_trainer.teaching import answer_matching
+from tui_trainer.teaching.retained_questions import repeated_by_form
 from tui_trainer.teaching.training_rows import KnownAnswer, Row, newest, row
 
 GOLDEN = "golden.jsonl"
@@ -29,6 +30,8 @@ MAX_ROWS = 1200
 EARLIER_SHARE = 0.4
 # Golden questions asked before and after a training: held-out and replayed ones.
 ASKED_HELD_OUT, ASKED_REPLAYED = 300, 100
+# The same of the base's own answers, which are longer.
+ASKED_OWN_HELD_OUT, ASKED_OWN_REPLAYED = 40, 20
 # The newest questions of the conversation that are asked again.
 MAX_FROM_HISTORY = 40
 
@@ -42,13 +45,15 @@ class _Golden(msgspec.Struct, frozen=True):
 class RetentionReserve:
     """Golden questions that may be replayed, those that never are, and earlier corrections.
 
-    `unasked` is replayed but not counted in what is kept, as nobody has confirmed it.
+    `unasked` is replayed but not counted in what is kept, as nobody has confirmed it. `retained`
+    are answers of the base itself, whose predictions are kept instead of the answers alone.
     """
 
     replayed: list[KnownAnswer]
     held_out: list[KnownAnswer]
     earlier: list[KnownAnswer]
     unasked: list[KnownAnswer] = field(default_factory=list)
+    retained: list[KnownAnswer] = field(default_factory=list)
 
 
 def golden(model: str) -> list[KnownAnswer]:
@@ -104,10 +109,16 @@ def without_corrected(
     """The answers that are still valid after the corrections.
 
     Left out are the corrected questions, and rewordings of them: questions with the answer that
-    was wrong that share the rarest word of a corrected question.
+    was wrong that share the rarest word of a corrected question, and of the base's own answers
+    those to questions about the same words.
     """
     frequency = Counter(word for item in known for word in answer_matching.words(item.question))
     asked = {answer_matching.question_key(example.question) for example in corrections}
+    subjects = [
+        answer_matching.words(example.question) - answer_matching.FUNCTION_WORDS
+        for example in corrections
+    ]
+    subjects = [subject for subject in subjects if subject]
     wrong_answers = [
         (
             answer_matching.normalize_spaces(example.answer).casefold(),
@@ -123,7 +134,12 @@ def without_corrected(
             answer_matching.normalize_spaces(item.answer).casefold(),
             answer_matching.words(item.question),
         )
-        return any(answer == wrong and own & rare for wrong, rare in wrong_answers)
+        if any(answer == wrong and own & rare for wrong, rare in wrong_answers):
+            return True
+        subject = own - answer_matching.FUNCTION_WORDS
+        return item.source == "own" and any(
+            subject and (subject <= other or other <= subject) for other in subjects
+        )
 
     return [
         k
@@ -144,9 +160,30 @@ def replay_rows(reserve: RetentionReserve, seed: int) -> list[Row]:
     return [row(item.turns, item.answer) for item in [*golden, *(corrections * repeats)]]
 
 
+def retained_rows(reserve: RetentionReserve, corrections: Sequence[str], seed: int) -> list[Row]:
+    """The rows on which the base's predictions are kept, those in the form of a corrected question
+    more than once, in a mixed order."""
+    items = reserve.retained
+    repeats = repeated_by_form([item.question for item in items], corrections)
+    rows = [
+        row(item.turns, item.answer)
+        for item, count in zip(items, repeats, strict=True)
+        for _ in range(count)
+    ]
+    random.Random(seed).shuffle(rows)  # noqa: S311
+    return rows
+
+
 def questions_to_check(reserve: RetentionReserve, seed: int) -> list[KnownAnswer]:
     """The questions that are asked before and after the training."""
     generator = random.Random(seed)  # noqa: S311
+    if reserve.retained:
+        sure = [item for item in reserve.retained if item.facts]
+        return [
+            *_sample(reserve.held_out, ASKED_OWN_HELD_OUT, generator),
+            *_sample(sure, ASKED_OWN_REPLAYED, generator),
+            *reserve.earlier,
+        ]
     return [
         *_sample(reserve.held_out, ASKED_HELD_OUT, generator),
         *_sample(reserve.replayed, ASKED_REPLAYED, generator),

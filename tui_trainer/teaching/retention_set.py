@@ -7,19 +7,16 @@ from collections.abc import Sequence
 from tui_trainer.contracts.chat import ModelReady
 from tui_trainer.contracts.feedback import RatedExample, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
-from tui_trainer.store import paths
 from tui_trainer.teaching import answer_matching, replay
 from tui_trainer.teaching.answer_cache import Ask
 from tui_trainer.teaching.context import TeachingContext
 from tui_trainer.teaching.replay import RetentionReserve
+from tui_trainer.teaching.retained_questions import other_subjects, own_questions
 from tui_trainer.teaching.training_rows import KnownAnswer
 
-# A base without a golden set is asked this many questions, and its answers are to be kept; an
-# answer has at most so many tokens, and one that is cut off is not used.
-OWN_QUESTIONS = 24
-OWN_TOKENS = 96
-_ENDINGS = (".", "!", "?", '"', "'", ")", "`")
-_SHORT_WORDS = 12
+# Tokens of the base's own answers, at most. One that is cut off there is used too: what is kept is
+# how the base predicts each of its tokens.
+OWN_TOKENS = 48
 
 
 def gather(
@@ -33,29 +30,36 @@ def gather(
     examples = context.examples()
     earlier = _still_right(replay.without_corrected(replay.earlier(examples), corrections), ask)
     golden = replay.golden(context.base)
-    before = _answered(replay.asked_before(context.conversation(), examples), ask)
+    asked = replay.asked_before(context.conversation(), examples)
     if golden:
+        before = _answered(asked, ask)
         replayed, held_out = replay.split_held_out(replay.without_corrected(golden, corrections))
         return RetentionReserve(
             replayed, held_out, earlier, replay.without_corrected(before, corrections)
         )
-    short = context.asker(ready, live=True, max_new_tokens=min(settings.max_new_tokens, OWN_TOKENS))
-    own = [item for item in _answered(_own_questions(), short) if _looks_complete(item.answer)]
-    replayed, held_out = replay.split_held_out(
-        replay.without_corrected([*before, *own], corrections)
+    base = context.asker(ready, live=False, max_new_tokens=OWN_TOKENS)
+    own = replay.without_corrected(_own_answers(base), corrections)
+    retained, held_out = replay.split_held_out(own)
+    forms = [text for e in corrections for text in other_subjects(e.question)]
+    retained += _answered([[Turn("user", text)] for text in forms], base)
+    alone = not context.adapters.live(context.base)
+    unasked = replay.without_corrected(_answered(asked, base if alone else ask), corrections)
+    if alone:  # what the user asked has the base's own answers too
+        retained, unasked = [*retained, *unasked], []
+    return RetentionReserve(
+        replayed=[],
+        held_out=[item for item in held_out if item.facts],
+        earlier=earlier,
+        unasked=unasked,
+        retained=retained,
     )
-    return RetentionReserve(replayed, held_out, earlier)
 
 
 def _still_right(earlier: Sequence[KnownAnswer], ask: Ask) -> list[KnownAnswer]:
     """Earlier corrections that the active model still knows: those of an adapter that the user
     has unloaded are not trained again."""
     answers = ask([item.turns for item in earlier]) if earlier else []
-    return [
-        item
-        for item, given in zip(earlier, answers, strict=True)
-        if answer_matching.kept(item.answer, given)
-    ]
+    return [item for item, given in zip(earlier, answers, strict=True) if item.is_kept_by(given)]
 
 
 def _answered(questions: list[list[Turn]], ask: Ask) -> list[KnownAnswer]:
@@ -68,11 +72,18 @@ def _answered(questions: list[list[Turn]], ask: Ask) -> list[KnownAnswer]:
     ]
 
 
-def _own_questions() -> list[list[Turn]]:
-    known = replay.read_golden(paths.builtin_model() / "questions.jsonl")
-    return [item.turns for item in known[:: max(1, len(known) // OWN_QUESTIONS)]][:OWN_QUESTIONS]
-
-
-def _looks_complete(answer: str) -> bool:
-    """Whether an answer seems complete rather than cut off."""
-    return len(answer.split()) <= _SHORT_WORDS or answer.rstrip().endswith(_ENDINGS)
+def _own_answers(ask: Ask) -> list[KnownAnswer]:
+    """The base's answers to the shipped questions. Key facts are noted only of those that it
+    answers rightly: nothing else can be kept."""
+    questions = own_questions()
+    turns = [[Turn("user", item.text)] for item in questions]
+    return [
+        KnownAnswer(
+            turns=asked,
+            answer=answer,
+            source="own",
+            facts=item.facts if answer_matching.has_facts(item.facts, answer) else [],
+        )
+        for item, asked, answer in zip(questions, turns, ask(turns), strict=True)
+        if answer.strip()
+    ]

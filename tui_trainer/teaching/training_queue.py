@@ -9,11 +9,12 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.run import RunState
 from tui_trainer.contracts.teaching import TrainingRecord, TrainingState
 from tui_trainer.store import atomic, file_lock, jsonl, paths
+from tui_trainer.store.runs.run_folder import RunFolder
 
 JOURNAL = "trainings.jsonl"
-OPEN_STATES: frozenset[TrainingState] = frozenset({"queued", "training", "checking"})
 UNLEARNED_STATES: frozenset[TrainingState] = frozenset({"refused", "failed", "cancelled"})
 
 
@@ -117,3 +118,22 @@ class TrainerLock:
 
 def _fold(file: Path) -> dict[str, QueueEntry]:
     return {entry.record.id: entry for entry in jsonl.read_records(file, QueueEntry).records}
+
+
+def with_progress(record: TrainingRecord, state: RunState | None = None) -> TrainingRecord:
+    """The record with the progress of its run while it trains: `state`, or as its run folder has
+    it."""
+    if record.state != "training" or record.run_path is None:
+        return record
+    state = state or RunFolder(Path(record.run_path)).state()
+    if state is None:
+        return record
+    return msgspec.structs.replace(
+        record,
+        step=state.step,
+        total_steps=state.total_steps,
+        learned=state.learned,
+        taught=state.taught,
+        eta_seconds=state.eta_seconds,
+        message=state.message,
+    )

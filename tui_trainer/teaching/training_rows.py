@@ -16,6 +16,8 @@ from tui_trainer.teaching.paraphrases import reworded
 Row = dict[str, Any]
 # How often a question is in the data as it was asked, in addition to its rewordings.
 AS_ASKED = 2
+# The field of a row that the engine reads as its group (`engine.data.known_fields.GROUP`).
+GROUP = "tui_trainer_group"
 # Least average bytes per token of running text, to estimate what fits without the base's
 # tokenizer. Template and answer must fit too.
 _BYTES_PER_TOKEN = 3
@@ -24,17 +26,28 @@ _BYTES_PER_TOKEN = 3
 class KnownAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A question with its expected answer; `turns` ends with the question.
 
-    `source`: golden, taught, earlier (learned before) or history (asked before).
+    `source`: golden, taught, earlier (learned before), history (asked before) or own (an answer of
+    the base to a question of `retained_questions.txt`). `facts`: the key facts of a right answer,
+    "/" separates other ways to write one; without any, the answer itself counts.
     """
 
     turns: list[Turn]
     answer: str
     source: str
+    facts: list[str] = []
 
     @property
     def question(self) -> str:
         """The last turn's text."""
         return self.turns[-1].content
+
+    def is_kept_by(self, answer: str) -> bool:
+        """Whether an answer says what the expected one says."""
+        if self.facts:
+            return answer_matching.has_facts(self.facts, answer)
+        if self.source == "own":
+            return answer_matching.same_facts(self.question, self.answer, answer)
+        return answer_matching.kept(self.answer, answer)
 
 
 def teachable(example: RatedExample) -> bool:
@@ -48,8 +61,17 @@ def newest(examples: Sequence[RatedExample]) -> list[RatedExample]:
     return list(by_question.values())
 
 
-def training_rows(examples: Sequence[RatedExample], max_tokens: int, rewordings: int) -> list[Row]:
-    """The rows of a training: each question as asked and in up to `rewordings` other wordings.
+def training_rows(
+    examples: Sequence[RatedExample],
+    max_tokens: int,
+    rewordings: int,
+    *,
+    loose: bool = True,
+    grouped: bool = False,
+) -> list[Row]:
+    """The rows of a training: each question as asked and in up to `rewordings` other wordings, with
+    `loose` also in some that are not good English. With `grouped` the engine learns which rows
+    teach the same answer, and takes one of each into a step.
 
     Weights are proportional to the ratings (critical 10, good 1) with a mean of 1 over the
     examples, so that replayed answers keep their share.
@@ -61,19 +83,23 @@ def training_rows(examples: Sequence[RatedExample], max_tokens: int, rewordings:
     for example in examples:
         answer = example.right_answer or ""
         weight = example.weight / mean
-        variants = [*_as_asked(example), *_reworded(example, rewordings)]
-        rows += [row(fitting(turns, answer, max_tokens), answer, weight) for turns in variants]
+        variants = [*_as_asked(example), *_reworded(example, rewordings, loose)]
+        rows += [
+            row(fitting(turns, answer, max_tokens), answer, weight, example.id if grouped else "")
+            for turns in variants
+        ]
     return rows
 
 
-def row(turns: Sequence[Turn], answer: str, weight: float = 1.0) -> Row:
+def row(turns: Sequence[Turn], answer: str, weight: float = 1.0, group: str = "") -> Row:
     """One conversation of which only the last answer is learned, as earlier ones are the model's
-    own."""
+    own. Rows of the same `group` teach the same answer."""
     messages: list[dict[str, Any]] = [_message(turn) for turn in turns]
-    return {
+    found: Row = {
         "messages": [*messages, {"role": "assistant", "content": answer}],
         "weight": weight,
     }
+    return found | {GROUP: group} if group else found
 
 
 def fitting(turns: Sequence[Turn], answer: str, max_tokens: int) -> list[Turn]:
@@ -102,10 +128,11 @@ def _as_asked(example: RatedExample) -> list[list[Turn]]:
     return [turns, *([alone] * (AS_ASKED - 1))]
 
 
-def _reworded(example: RatedExample, count: int) -> list[list[Turn]]:
+def _reworded(example: RatedExample, count: int, loose: bool) -> list[list[Turn]]:
     *before, question = _without_history(example)
     return [
-        [*before, Turn(question.role, wording)] for wording in reworded(question.content, count)
+        [*before, Turn(question.role, wording)]
+        for wording in reworded(question.content, count, loose=loose)
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import threading
 import time
@@ -20,15 +21,23 @@ from tui_trainer.contracts.metrics import TrainRecord
 from tui_trainer.contracts.run import ACTIVE_STATES, RunState
 from tui_trainer.contracts.teaching import TrainingState
 from tui_trainer.store import jsonl, paths
-from tui_trainer.store.runs import run_folder
+from tui_trainer.store.runs import checkpoints, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.teaching import promotion_gate
-from tui_trainer.teaching.answer_cache import Ask
+from tui_trainer.teaching.answer_cache import Ask, question_id
 from tui_trainer.teaching.context import TeachingContext
 from tui_trainer.teaching.engine_run import EngineOutcome, EngineRun, RunRequests
-from tui_trainer.teaching.plan import START, TrainingPlan, parent_adapter, read_plan, write_plan
-from tui_trainer.teaching.retention_set import gather
-from tui_trainer.teaching.training_queue import QueueEntry
+from tui_trainer.teaching.plan import (
+    START,
+    TrainingPlan,
+    copy_adapter,
+    expected_seconds,
+    parent_adapter,
+    read_plan,
+    write_plan,
+)
+from tui_trainer.teaching.retention_set import OWN_TOKENS, gather
+from tui_trainer.teaching.training_queue import QueueEntry, with_progress
 from tui_trainer.teaching.training_rows import newest
 from tui_trainer.text import formats
 
@@ -49,10 +58,11 @@ class TrainingTask:
     def __init__(self, context: TeachingContext, entry: QueueEntry) -> None:
         self._context = context
         self._entry = entry
-        self._step = -1
+        self._seen: tuple[int, int | None] = (-1, None)
 
     def run(self) -> None:
         """Runs until the training has ended or the session ends."""
+        self._context.current_id = self._entry.record.id
         try:
             if self._state == "queued":
                 self._prepare()
@@ -62,12 +72,16 @@ class TrainingTask:
                 self._check()
         except UserError as error:
             # The model ends with its session; the next session resumes the training.
-            if not self._context.stopping.is_set():
-                self._end("failed", str(error))
+            if self._context.stopping.is_set():
+                return
+            cancelled = self._cancel_reason() is not None
+            self._end("cancelled" if cancelled else "failed", str(error))
         except OSError as error:
             self._end("failed", f"{error.filename or 'a file'}: {reason_of(error)}")
         except Exception as error:  # else the queue would try this training for ever
             self._end("failed", f"unexpected {type(error).__name__}: {error}")
+        finally:
+            self._context.current_id = None
 
     @property
     def _state(self) -> TrainingState:
@@ -107,6 +121,7 @@ class TrainingTask:
             run_path=str(run.path.absolute()),
             parent=parent,
             started_at=time.time(),
+            expected_seconds=expected_seconds(folder, job, ready, os.cpu_count() or 1),
             message="",
         )
 
@@ -131,7 +146,10 @@ class TrainingTask:
             if outcome.status == "completed":
                 self._put(state="checking", message="")
                 return
-            if outcome.status == "cancelled":
+            if outcome.status == "timed out" and self._use_newest_adapter():
+                self._put(state="checking", message=f"{outcome.message}{self._learned_text()}")
+                return
+            if outcome.status in ("cancelled", "timed out"):
                 self._end("cancelled", outcome.message)
                 return
             if outcome.status != "crashed" or self._entry.starts >= MAX_STARTS:
@@ -166,13 +184,30 @@ class TrainingTask:
             return EngineOutcome(status, state.message if state else f"the run is {status}")
         return engine_run.follow()
 
+    def _use_newest_adapter(self) -> bool:
+        """Whether a run that did not end by itself has an adapter to check: the one that it wrote
+        when it was stopped, else that of its newest checkpoint, which is copied."""
+        run = self._run
+        if (run.adapter_dir / "adapter_config.json").is_file():
+            return True
+        newest = checkpoints.find_checkpoint(run, None)
+        if newest is not None:
+            copy_adapter(newest, run.adapter_dir)
+        return newest is not None
+
+    def _learned_text(self) -> str:
+        state = self._run.state()
+        if state is None or state.learned is None:
+            return ""
+        return f" with {state.learned} of {state.taught} learned"
+
     def _cancel_reason(self) -> str | None:
         return "cancelled" if self._entry.record.id in self._context.cancelled_ids else None
 
     def _on_state(self, state: RunState) -> None:
-        if state.step != self._step:
-            self._step = state.step
-            self._context.on_change()
+        if (state.step, state.learned) != self._seen:
+            self._seen = state.step, state.learned
+            self._context.on_record(with_progress(self._entry.record, state))
 
     def _answer_in_advance(self) -> None:
         """Asks the questions for the state before the training while it runs, to fill the cache."""
@@ -180,7 +215,7 @@ class TrainingTask:
             ready, plan = self._context.client.start(), read_plan(self._folder)
             ask = self._askers(ready, plan)
             ask["live"]([item.turns for item in (*plan.taught, *plan.known)])
-            ask["base"]([item.turns for item in plan.known if item.source == "golden"])
+            ask["base"]([item.turns for item in plan.known if item.source in ("golden", "own")])
 
     # -- the gate ----------------------------------------------------------------------------
 
@@ -192,29 +227,55 @@ class TrainingTask:
                 plan.taught, plan.known, self._askers(self._context.client.start(), plan),
                 plan.settings,
             )  # fmt: skip
-            self._put(before=verdict.before, after=verdict.after)
+            after = msgspec.structs.replace(verdict.after, divergence=_divergence(self._run))
+            self._put(before=verdict.before, after=after)
             if self._cancel_reason() is not None:
                 self._end("cancelled", "cancelled")
                 return
             if verdict.objection is not None:
-                self._end("refused", f"the adapter is not activated: {verdict.objection}")
+                message = f"the adapter is not activated: {verdict.objection}"
+                self._end("refused", f"{self._time_limit_text()}{message}")
                 return
         self._activate(plan, added or self._add(plan))
 
     def _askers(self, ready: ModelReady, plan: TrainingPlan) -> dict[str, Ask]:
+        """Functions that ask base, active adapters and candidate. The base's own answers were cut
+        off at `OWN_TOKENS`, and so are those that are compared with them."""
         context, max_new_tokens = self._context, plan.settings.max_new_tokens
-        expected = max(len(item.answer.encode()) for item in (*plan.taught, *plan.known))
+        others = [item for item in (*plan.taught, *plan.known) if item.source != "own"]
+        expected = max(len(item.answer.encode()) for item in others)
+        own = {question_id(item.turns) for item in plan.known if item.source == "own"}
         candidate = self._run.adapter_dir
 
-        def ask_candidate(questions: list[list[Turn]]) -> list[str]:
-            # An answer has no more tokens than bytes, and one longer than expected is wrong.
-            most = min(max_new_tokens, expected + _SPARE_TOKENS)
-            return context.ask(questions, candidate, most)
+        def by_limit(long: Ask, short: Ask) -> Ask:
+            def ask(questions: list[list[Turn]]) -> list[str]:
+                is_own = [question_id(turns) in own for turns in questions]
+                parts = {
+                    kind: iter(
+                        answer([q for q, o in zip(questions, is_own, strict=True) if o == kind])
+                    )
+                    for kind, answer in ((False, long), (True, short))
+                    if kind in is_own
+                }
+                return [next(parts[kind]) for kind in is_own]
 
+            return ask
+
+        def asker(live: bool) -> Ask:
+            return by_limit(
+                context.asker(ready, live=live, max_new_tokens=max_new_tokens),
+                context.asker(ready, live=live, max_new_tokens=OWN_TOKENS),
+            )
+
+        # An answer has no more tokens than bytes, and one longer than expected is wrong.
+        most = min(max_new_tokens, expected + _SPARE_TOKENS)
         return {
-            "base": context.asker(ready, live=False, max_new_tokens=max_new_tokens),
-            "live": context.asker(ready, live=True, max_new_tokens=max_new_tokens),
-            "candidate": ask_candidate,
+            "base": asker(live=False),
+            "live": asker(live=True),
+            "candidate": by_limit(
+                lambda questions: context.ask(questions, candidate, most),
+                lambda questions: context.ask(questions, candidate, OWN_TOKENS),
+            ),
         }
 
     # -- activation --------------------------------------------------------------------------
@@ -264,8 +325,13 @@ class TrainingTask:
             loaded = f"its adapter is active from the next start on ({error})"
         context.feedback.mark_trained(plan.examples, name)
         self._put(adapter=name)
-        self._end("live", f"{self._measures_text()}{loaded}")
+        self._end("live", f"{self._time_limit_text()}{self._measures_text()}{loaded}")
         shutil.rmtree(self._folder / START, ignore_errors=True)
+
+    def _time_limit_text(self) -> str:
+        """The message of a run that its time limit has ended, to put before the result."""
+        message = self._entry.record.message
+        return f"{message}; " if message and not self._entry.overridden else ""
 
     def _measures_text(self) -> str:
         record = self._entry.record
@@ -287,6 +353,8 @@ class TrainingTask:
             ended_at=time.time(),
             step=run.step if run else 0,
             total_steps=run.total_steps if run else None,
+            learned=run.learned if run else None,
+            taught=run.taught if run else None,
         )
         self._context.cancelled_ids.discard(self._entry.record.id)
 
@@ -295,6 +363,12 @@ def _measure_text(what: str, before: float | None, after: float | None) -> str:
     if after is None:
         return ""
     return f"{what} {formats.share(after)} (before {formats.share(before or 0.0)}), "
+
+
+def _divergence(run: RunFolder) -> float | None:
+    """The mean KL divergence (nats a token) that the engine has measured at the end."""
+    found = [event.detail.get("divergence") for event in run.events() if event.kind == "evaluation"]
+    return next((float(value) for value in reversed(found) if value is not None), None)
 
 
 def _last_step(run: RunFolder) -> TrainRecord | None:

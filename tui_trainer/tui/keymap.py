@@ -144,6 +144,8 @@ KEYS: tuple[Key, ...] = (
         "line, such as accepting a revised answer", "chat", 8, True),
     Key("train_now", "ctrl+t", "screen.submit('/train')", "train", "start a training with the "
         "pending feedback", "chat", 7, True),
+    Key("new_conversation", "ctrl+n", "screen.submit('/new')", "new", "start a new conversation",
+        "chat", 10, True),
     Key("watch_training", "ctrl+o", "screen.watch", "watch", "show the training on the dashboard",
         "chat", 9, True),
     Key("older", "up", "screen.history(-1)", "earlier", "the previous line of the input history",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +20,20 @@ from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
+from tui_trainer.teaching import answer_matching
+from tui_trainer.teaching.context import TeachingContext
 from tui_trainer.teaching.feedback_trainer import FeedbackTrainer
 from tui_trainer.teaching.paraphrases import turned
 from tui_trainer.teaching.replay import split_held_out
+from tui_trainer.teaching.retained_questions import OwnQuestion, own_questions, read
+from tui_trainer.teaching.retention_set import OWN_TOKENS
+from tui_trainer.teaching.training_queue import TrainingQueue
 from tui_trainer.teaching.training_rows import KnownAnswer
 
-MOST_TOKENS = 64
+MOST_TOKENS, FACT_TOKENS = 64, 48
+FACTS = Path(__file__).with_name("facts.txt")
 # No training of ten corrections takes so long, even on a busy machine.
-LIMIT_SECONDS = 600.0
+LIMIT_SECONDS = 1800.0
 RATINGS: tuple[Rating, ...] = ("medium", "medium", "medium", "critical")
 
 
@@ -49,11 +56,12 @@ class CorrectionSet(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Result:
-    """Shares from 0 to 1; `held_out` is that of the golden answers that are never replayed,
-    `unaided` that of the rewordings which no rule of the lessons produces.
+    """Shares from 0 to 1; `held_out` is that of the answers that are never replayed (of a real base
+    facts, `held_out_count` of which it answered rightly before), `unaided` that of the rewordings
+    which no rule of the trainings produces.
 
-    `seconds` from the last rating to the first answer of the new adapter; `refused` says that
-    the gate would not have let it go live.
+    `divergence` in nats per token. `seconds` from the last rating to the first answer of the new
+    adapter; `refused` says that the gate would not have let it go live.
     """
 
     settings: str
@@ -61,6 +69,9 @@ class Result:
     recalled: float
     kept: float
     held_out: float
+    held_out_count: int
+    divergence: float | None
+    steps: int
     reworded: float
     unaided: float
     seconds: float
@@ -76,24 +87,59 @@ def load_sets(group: str) -> list[CorrectionSet]:
     return [chosen for chosen in sets if chosen.group == group]
 
 
-def golden() -> list[tuple[str, str]]:
-    """The built-in base's own questions and answers."""
+@dataclass(frozen=True)
+class Base:
+    """A base and what it is asked before and after a training: `facts` are questions that it
+    answers rightly, with their key facts, `exact` questions with its exact answers."""
+
+    client: ChatClient
+    answers: Path | None = None  # folder of its cached answers; None: nothing is cached
+    exact: Sequence[tuple[str, str]] = ()
+    facts: Sequence[OwnQuestion] = ()
+
+
+def builtin(client: ChatClient) -> Base:
+    """The built-in base with its own questions and answers."""
     lines = (paths.builtin_model() / "questions.jsonl").read_bytes().splitlines()
     rows = [msgspec.json.decode(line) for line in lines]
-    return [(row["question"], row["answer"]) for row in rows]
+    return Base(client, exact=[(row["question"], row["answer"]) for row in rows])
 
 
-def teach(
-    client: ChatClient, chosen: CorrectionSet, name: str, settings: TeachingSettings
-) -> Result:
+def real(client: ChatClient, answers: Path) -> tuple[Base, float]:
+    """A real base with facts that are never replayed, and the seconds that it took to answer the
+    questions whose answers are retained: only the first training with a base asks them."""
+    began = time.monotonic()
+    answers.mkdir(parents=True, exist_ok=True)
+    context = TeachingContext(
+        client=client,
+        feedback=FeedbackStore(answers),
+        adapters=AdapterStore(answers / "adapters"),
+        queue=TrainingQueue(answers),
+        settings=TeachingSettings,
+        runs_dir=answers,
+        on_record=lambda _record: None,
+    )
+    ask = context.asker(client.start(), live=False, max_new_tokens=OWN_TOKENS)
+    ask([[Turn("user", item.text)] for item in own_questions()])
+    seconds = time.monotonic() - began
+    facts = read(FACTS)
+    given = context.asker(client.start(), live=False, max_new_tokens=FACT_TOKENS)(
+        [[Turn("user", item.text)] for item in facts]
+    )
+    return Base(client, answers / "answers", facts=_with_facts(facts, given)), seconds
+
+
+def teach(base: Base, chosen: CorrectionSet, name: str, settings: TeachingSettings) -> Result:
     """One set through feedback, trigger, engine, gate and swap, in a home folder of its own."""
-    client.use({}, {})
+    base.client.use({}, {})
     with tempfile.TemporaryDirectory(prefix="teaching-") as home:
         os.environ["TUI_TRAINER_HOME"] = home
+        if base.answers is not None:
+            shutil.copytree(base.answers, Path(home) / "teaching" / "answers")
         # The gate says what it thinks, but everything is let through, so as to be measured.
         open_gate = msgspec.structs.replace(settings, min_recalled=0.0, min_kept=0.0)
         trainer = FeedbackTrainer(
-            client,
+            base.client,
             FeedbackStore(),
             AdapterStore(),
             settings=lambda: open_gate,
@@ -101,20 +147,101 @@ def teach(
         )
         trainer.start()
         with closing(trainer):
-            return _taught(client, trainer, chosen, name, settings)
+            return _taught(base, trainer, chosen, name, settings)
+
+
+@dataclass(frozen=True)
+class Link:
+    """One training of a chain; shares from 0 to 1 of what was taught by it, by the first one, by
+    all so far, and of the facts that the base answered rightly."""
+
+    name: str
+    state: str
+    steps: int
+    recalled: float
+    first: float
+    all: float
+    held_out: float
+    divergence: float | None
+    seconds: float
+
+
+def chain(base: Base, sets: Sequence[CorrectionSet], settings: TeachingSettings) -> Iterator[Link]:
+    """Teaches the sets one after the other, each training continuing the adapter before it."""
+    client = base.client
+    client.use({}, {})
+    corrected = {q for chosen in sets for i in chosen.items for q in (i.question, i.again)}
+    facts = [item for item in base.facts if item.text not in corrected]
+    exact = [pair for pair in base.exact if pair[0] not in corrected]
+    given = ask(client, [question for question, _ in exact])
+    exact = [pair for pair, answer in zip(exact, given, strict=True) if pair[1] == answer]
+    with tempfile.TemporaryDirectory(prefix="teaching-") as home:
+        os.environ["TUI_TRAINER_HOME"] = home
+        if base.answers is not None:
+            shutil.copytree(base.answers, Path(home) / "teaching" / "answers")
+        trainer = FeedbackTrainer(
+            client,
+            FeedbackStore(),
+            AdapterStore(),
+            settings=lambda: settings,
+            runs_dir=Path(home) / "runs",
+        )
+        trainer.start()
+        with closing(trainer):
+            for number, chosen in enumerate(sets, start=1):
+                started_at = _correct(client, trainer, chosen)
+                if not trainer.wait(LIMIT_SECONDS):
+                    raise SystemExit(f"{chosen.name}: no result after {LIMIT_SECONDS:g} s")
+                seconds = time.monotonic() - started_at
+                record = trainer.trainings()[-1]
+                recalled = [_recalled(client, done) for done in sets[:number]]
+                after = ask(client, [question for question, _ in exact])
+                yield Link(
+                    name=chosen.name,
+                    state=record.state,
+                    steps=record.step,
+                    recalled=recalled[-1],
+                    first=recalled[0],
+                    all=sum(recalled) / len(recalled),
+                    held_out=len(_right(facts, client)) / len(facts)
+                    if facts
+                    else share(after, [answer for _, answer in exact]),
+                    divergence=record.after.divergence,
+                    seconds=seconds,
+                )
+
+
+def _recalled(client: ChatClient, chosen: CorrectionSet) -> float:
+    given = ask(client, [item.question for item in chosen.items])
+    return share(given, [item.answer for item in chosen.items])
+
+
+def _right(facts: Sequence[OwnQuestion], client: ChatClient) -> list[OwnQuestion]:
+    """The facts that the live model answers rightly."""
+    return _with_facts(facts, ask(client, [item.text for item in facts], FACT_TOKENS))
+
+
+def _with_facts(facts: Sequence[OwnQuestion], given: Sequence[str]) -> list[OwnQuestion]:
+    return [
+        item
+        for item, answer in zip(facts, given, strict=True)
+        if answer_matching.has_facts(item.facts, answer)
+    ]
 
 
 def _taught(
-    client: ChatClient,
+    base: Base,
     trainer: FeedbackTrainer,
     chosen: CorrectionSet,
     name: str,
     settings: TeachingSettings,
 ) -> Result:
+    client = base.client
     corrected = {question for item in chosen.items for question in (item.question, item.again)}
-    known = [(question, answer) for question, answer in golden() if question not in corrected]
+    known = [pair for pair in base.exact if pair[0] not in corrected]
     before = ask(client, [question for question, _ in known])
     known = [pair for pair, given in zip(known, before, strict=True) if pair[1] == given]
+    facts = [item for item in base.facts if item.text not in corrected]
     started_at = _correct(client, trainer, chosen)
     if not trainer.wait(LIMIT_SECONDS):
         raise SystemExit(f"{chosen.name}: no result after {LIMIT_SECONDS:g} s")
@@ -128,6 +255,12 @@ def _taught(
     same = ask(client, [item.question for item in chosen.items])
     again = ask(client, [item.again for item in chosen.items])
     after = ask(client, [question for question, _ in known])
+    after_facts = ask(client, [item.text for item in facts], FACT_TOKENS)
+    lost = [
+        (item.text, " / ".join(item.facts), given)
+        for item, given in zip(facts, after_facts, strict=True)
+        if not answer_matching.has_facts(item.facts, given)
+    ]
     unaided = [
         (given, item.answer)
         for item, given in zip(chosen.items, again, strict=True)
@@ -135,18 +268,22 @@ def _taught(
     ]
     asked = [(i.question, i.answer) for i in chosen.items]
     asked += [(i.again, i.answer) for i in chosen.items]
+    wrong = [(q, a, g) for (q, a), g in zip(asked, same + again, strict=True) if g != a]
     return Result(
         settings=name,
         name=chosen.name,
         recalled=share(same, [item.answer for item in chosen.items]),
-        kept=share(after, [answer for _, answer in known]),
-        held_out=_held_out(known, after),
+        kept=share(after, [answer for _, answer in known]) if known else record.after.kept or 0.0,
+        held_out=_held_out(known, after) if known else 1 - len(lost) / max(1, len(facts)),
+        held_out_count=len(facts),
+        divergence=record.after.divergence,
+        steps=record.step,
         reworded=share(again, [item.answer for item in chosen.items]),
         unaided=share([given for given, _ in unaided], [answer for _, answer in unaided]),
         seconds=seconds,
         refused=(record.after.recalled or 0.0) < settings.min_recalled
         or (record.after.kept or 0.0) < settings.min_kept,
-        misses=tuple((q, a, g) for (q, a), g in zip(asked, same + again, strict=True) if g != a),
+        misses=tuple(wrong + lost),
     )
 
 
@@ -172,16 +309,17 @@ def _correct(client: ChatClient, trainer: FeedbackTrainer, chosen: CorrectionSet
                 answer=answer,
                 rating=RATINGS[index % len(RATINGS)],
                 correction=item.answer,
+                base_model=client.model,
             )
         )
         trainer.wake()
     return started_at
 
 
-def ask(client: ChatClient, questions: Sequence[str]) -> list[str]:
+def ask(client: ChatClient, questions: Sequence[str], tokens: int = MOST_TOKENS) -> list[str]:
     """The live model's greedy answers."""
     turns = [[Turn("user", question)] for question in questions]
-    return client.answers(turns, adapter="live", max_new_tokens=MOST_TOKENS)
+    return client.answers(turns, adapter="live", max_new_tokens=tokens)
 
 
 def share(given: Sequence[str], right: Sequence[str]) -> float:

@@ -66,3 +66,14 @@ def test_without_a_gradient_only_the_loss_is_taken() -> None:
     assert not total.requires_grad and float(hits) == 0.0
     right = functional.cross_entropy(layer(hidden), targets, reduction="sum")
     torch.testing.assert_close(total, right)
+
+
+def test_token_losses_are_each_positions_loss() -> None:
+    layer = nn.Linear(8, 20).requires_grad_(False)
+    hidden, targets = torch.randn(5, 8, requires_grad=True), torch.randint(20, (5,))
+    losses = torch.empty(5)
+    linear_cross_entropy.cross_entropy(
+        hidden, layer, targets, torch.full((5,), 3.0), token_losses=losses
+    )
+    right = functional.cross_entropy(layer(hidden), targets, reduction="none")
+    torch.testing.assert_close(losses, right.detach())

@@ -57,7 +57,7 @@ def test_one_adapter_answers_as_in_plain_peft(
     logits: Logits,
 ) -> None:
     folder = make_adapter(qwen2_base, seed=1, **OTHERS)
-    pool.wear(pool.hold([(folder, 1.0)]))
+    pool.activate(pool.acquire([(folder, 1.0)]))
     fresh = bases.load_base(str(qwen2_base), torch.device("cpu"), torch.float32).eval()
     alone = logits(fresh)
     plain = PeftModel.from_pretrained(fresh, str(folder))
@@ -81,7 +81,7 @@ def test_an_ensemble_is_the_weighted_sum_of_changes(
         make_adapter(qwen2_base, seed=2, strength=0.3, **OTHERS),
     )
     parts = list(zip(folders, weights, strict=True))
-    pool.wear(pool.hold(parts))
+    pool.activate(pool.acquire(parts))
     wanted = logits(summed(qwen2_base, qwen2_facts, parts))
     found = logits(qwen2_model)
     assert (found - wanted).abs().max() < 1e-4 * max(1.0, wanted.abs().max().item())
@@ -91,9 +91,9 @@ def test_the_same_folder_twice_counts_twice(
     pool: AdapterPool, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
 ) -> None:
     folder = make_adapter(qwen2_base, seed=1)
-    pool.wear(pool.hold([(folder, 1.5)]))
+    pool.activate(pool.acquire([(folder, 1.5)]))
     whole = logits(qwen2_model)
-    pool.wear(pool.hold([(folder, 1.0), (folder, 0.5)]))
+    pool.activate(pool.acquire([(folder, 1.0), (folder, 0.5)]))
     assert pool.loaded == 1
     assert torch.equal(logits(qwen2_model), whole)
 
@@ -102,42 +102,42 @@ def test_switching_and_taking_off_leaves_the_base_as_it_was(
     pool: AdapterPool, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
 ) -> None:
     alone = logits(qwen2_model)
-    first = pool.hold([(make_adapter(qwen2_base, seed=1), 1.0)])
-    pool.wear(first)
+    first = pool.acquire([(make_adapter(qwen2_base, seed=1), 1.0)])
+    pool.activate(first)
     with_first = logits(qwen2_model)
     numbers = lora_numbers(qwen2_model)
-    second = pool.hold([(make_adapter(qwen2_base, seed=2), 0.5)])
-    pool.wear(second)
+    second = pool.acquire([(make_adapter(qwen2_base, seed=2), 0.5)])
+    pool.activate(second)
     with_second = logits(qwen2_model)
     assert not torch.equal(with_first, with_second)
 
     pool.release(first)
-    pool.wear(second)
+    pool.activate(second)
     assert torch.equal(logits(qwen2_model), with_second)
     assert lora_numbers(qwen2_model) == numbers  # the first one's memory is free
 
-    pool.wear(BASE_ALONE)
+    pool.activate(BASE_ALONE)
     assert torch.equal(logits(qwen2_model), alone)
     pool.release(second)
-    pool.wear(BASE_ALONE)
+    pool.activate(BASE_ALONE)
     assert torch.equal(logits(qwen2_model), alone)
     assert (pool.loaded, lora_numbers(qwen2_model)) == (0, 0)
 
-    pool.wear(pool.hold([(make_adapter(qwen2_base, seed=1), 1.0)]))
+    pool.activate(pool.acquire([(make_adapter(qwen2_base, seed=1), 1.0)]))
     assert torch.equal(logits(qwen2_model), with_first)
 
 
-def test_an_adapter_rewritten_is_read_again(
+def test_an_adapter_written_anew_is_read_anew(
     pool: AdapterPool, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
 ) -> None:
     folder, other = make_adapter(qwen2_base, seed=1), make_adapter(qwen2_base, seed=2)
-    mix = pool.hold([(folder, 1.0)])
+    mix = pool.acquire([(folder, 1.0)])
     for file in other.iterdir():
         file.replace(folder / file.name)
-    again = pool.hold([(folder, 1.0)])
-    pool.wear(mix)
+    again = pool.acquire([(folder, 1.0)])
+    pool.activate(mix)
     before = logits(qwen2_model)
-    pool.wear(again)
+    pool.activate(again)
     assert not torch.equal(logits(qwen2_model), before)
     assert pool.loaded == 2
 
@@ -151,14 +151,14 @@ def test_what_is_refused_changes_nothing(
     tmp_path: Path,
 ) -> None:
     folder = make_adapter(qwen2_base, seed=1)
-    pool.wear(pool.hold([(folder, 1.0)]))
+    pool.activate(pool.acquire([(folder, 1.0)]))
     before = logits(qwen2_model)
     other = make_adapter(qwen2_base, seed=2)
     for wanted in ([(other, 1.0), (tmp_path, 1.0)], [(other, math.nan)], [(other, math.inf)]):
         with pytest.raises(UserError):
-            pool.hold(wanted)
+            pool.acquire(wanted)
     assert pool.loaded == 1
-    pool.wear(pool.hold([(folder, 1.0)]))
+    pool.activate(pool.acquire([(folder, 1.0)]))
     assert torch.equal(logits(qwen2_model), before)
 
 
@@ -166,11 +166,11 @@ def test_dora_answers_alone_but_not_in_a_sum(
     pool: AdapterPool, qwen2_model: Any, qwen2_base: Path, make_adapter: Make, logits: Logits
 ) -> None:
     folder = make_adapter(qwen2_base, seed=1, use_dora=True)
-    pool.wear(pool.hold([(folder, 1.0)]))
+    pool.activate(pool.acquire([(folder, 1.0)]))
     fresh = bases.load_base(str(qwen2_base), torch.device("cpu"), torch.float32).eval()
     plain = PeftModel.from_pretrained(fresh, str(folder))
     assert torch.allclose(logits(qwen2_model), logits(plain), atol=1e-6)
     for wanted in ([(folder, 0.5)], [(folder, 1.0), (make_adapter(qwen2_base, seed=2), 1.0)]):
         with pytest.raises(UserError, match="DoRA adapter"):
-            pool.hold(wanted)
+            pool.acquire(wanted)
     assert pool.loaded == 1

@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.models import base_model, chat_template
-from tui_trainer.models.serving.generate import Sampling, TextGenerator
+from tui_trainer.models.serving.generate import TextGenerator
+from tui_trainer.models.serving.token_choice import Sampling
 
 QUESTION = [Turn("user", "the cat sat on")]
 
@@ -73,6 +74,7 @@ def test_an_answer_arrives_in_whole_characters(tiny: TextGenerator, monkeypatch:
             stopping_criteria(input_ids, None)
         return input_ids
 
+    monkeypatch.setattr(tiny, "decoder", None)
     monkeypatch.setattr(tiny.model, "generate", generate)
     pieces: list[str] = []
     written = tiny.write(tiny.fit(QUESTION, 64), Sampling(), pieces.append, lambda: False)
@@ -92,6 +94,7 @@ def test_bytes_that_are_no_character_are_shown_at_the_end(
         stopping_criteria(input_ids, None)
         return input_ids
 
+    monkeypatch.setattr(tiny, "decoder", None)
     monkeypatch.setattr(tiny.model, "generate", generate)
     pieces: list[str] = []
     written = tiny.write(tiny.fit(QUESTION, 4), Sampling(), pieces.append, lambda: False)
@@ -157,7 +160,7 @@ def test_a_cancelled_answer_keeps_what_there_is(qwen2: TextGenerator) -> None:
     asked = qwen2.fit(QUESTION, 500)
     written = qwen2.write(asked, Sampling(), pieces.append, lambda: len(pieces) > 2)
     whole = write(qwen2, QUESTION, 500)[0]
-    assert written.cancelled
+    assert written.finish == "cancelled"
     assert written.tokens < 20
     assert whole.startswith(written.text)
     assert written.text

@@ -52,6 +52,32 @@ def test_which_feedback_rates_the_last_answer_is_remembered() -> None:
     assert ConversationStore().recorded()[-1].example is None
 
 
+def test_the_last_exchange_can_be_removed() -> None:
+    store = ConversationStore()
+    for turn in (QUESTION, ANSWER, Turn("user", "Why?"), Turn("assistant", "So.")):
+        store.append(turn)
+    store.rated("bcdfg")
+    store.remove_last()
+    assert store.turns() == ConversationStore().turns() == [QUESTION, ANSWER]
+    assert store.recorded()[-1].example is None
+    store.append(Turn("user", "Who?"))
+    assert [turn.content for turn in ConversationStore().turns()] == ["What?", "That.", "Who?"]
+
+
+def test_a_system_prompt_belongs_to_its_conversation() -> None:
+    store = ConversationStore()
+    assert store.system == ""
+    store.append(QUESTION)
+    store.set_system("Be brief.")
+    store.set_system("Be kind.")
+    assert store.system == ConversationStore().system == "Be kind."
+    assert store.turns() == [QUESTION]
+    store.new()
+    assert store.system == ""
+    store.set_system("")
+    assert ConversationStore().system == ""
+
+
 def test_unreadable_lines_and_an_incomplete_end_are_left_out() -> None:
     store = ConversationStore()
     store.append(QUESTION)

@@ -19,13 +19,19 @@ from tui_trainer.contracts.adapter import AdapterInfo, Measures
 from tui_trainer.contracts.chat import Comparison, LayerDifference, ModelReady
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
-from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
+from tui_trainer.contracts.sampling import Finish
+from tui_trainer.contracts.teaching import (
+    BufferState,
+    TeachingSettings,
+    TrainingNews,
+    TrainingRecord,
+)
 from tui_trainer.repl.session import ChatSession
 from tui_trainer.store.adapters import adapter_files as files
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
-from tui_trainer.teaching.trigger import BufferState, buffer_state
+from tui_trainer.teaching.trigger import buffer_state
 from tui_trainer.tui.app import TrainerApp
 
 
@@ -38,6 +44,8 @@ class Reported:
     adapters: dict[str, float] = field(default_factory=dict)
     tokens: int = 2
     seconds: float = 0.25
+    dropped_turns: int = 0
+    finish: Finish = "end"
 
     @property
     def adapter(self) -> str | None:
@@ -85,6 +93,10 @@ class FakeModel:
         turns: Sequence[Turn],
         *,
         max_new_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        repetition_penalty: float = 1.0,
         on_token: Callable[[str], None] | None = None,
     ) -> Reported:
         self.cancelled.clear()
@@ -139,7 +151,7 @@ class FakeTrainer:
         self._feedback = feedback
         self.records: list[TrainingRecord] = []
         self.overridden: list[str] = []
-        self.on_change: Callable[[], None] = lambda: None
+        self.on_change: Callable[[TrainingNews], None] = lambda _news: None
         self.threshold = 10
 
     def start(self) -> None: ...
@@ -161,12 +173,17 @@ class FakeTrainer:
             raise UserError("nothing to train on")
         record = TrainingRecord(id="t1", state="queued", created_at=time.time(), examples=ids)
         self.records.append(record)
+        self._report()
         return record
 
     def becomes(self, **changes: Any) -> None:
         """The newest training changes, as the trainer's thread would tell it."""
         self.records[-1] = msgspec.structs.replace(self.records[-1], **changes)
-        self.on_change()
+        self._report()
+
+    def _report(self) -> None:
+        news = TrainingNews(record=self.records[-1], buffer=self.buffer(), problem=self.problem)
+        self.on_change(news)
 
     def wait(self, timeout: float | None = None) -> bool:
         return True

@@ -28,9 +28,17 @@ class Batch:
     weights: torch.Tensor  # (learned,): weights of the examples
 
 
+# One retained example in so many is never trained on, to measure the effect on others.
+MEASURED_OF = 8
+
+
 class BatchPlan:
     """The examples of every step. They follow from the step's number alone, so that a resumed run
-    continues with the same data."""
+    continues with the same data.
+
+    If every example has a `group`, each step takes examples of the groups in turn, so that every
+    taught answer is in nearly every step, each time with another wording of its question.
+    """
 
     def __init__(
         self,
@@ -38,11 +46,17 @@ class BatchPlan:
         settings: TrainingSettings,
         replay: Sequence[Example] = (),
         replay_per_step: int = 0,
+        retain: Sequence[Example] = (),
+        retain_per_step: int = 0,
     ) -> None:
         self._examples = examples
         self._replay = replay
         self._replay_per_step = replay_per_step
+        self._retain = [e for i, e in enumerate(retain) if i % MEASURED_OF or i == 0]
+        self.measured = [e for i, e in enumerate(retain) if not i % MEASURED_OF and i]
+        self._retain_per_step = retain_per_step
         self._settings = settings
+        self._groups = _indices_by_group(examples)
         self._order: tuple[int, list[int]] = (-1, [])
         per_step = settings.batch_size * settings.gradient_accumulation_steps
         self.steps_per_epoch = math.ceil(len(examples) / per_step)
@@ -57,29 +71,63 @@ class BatchPlan:
         return whole + min(1.0, rest * per_step / len(self._examples))
 
     def examples(self, step: int) -> list[Example]:
-        """Return the examples of the step after `step` finished ones, replayed ones last. An
-        epoch's last step has the remaining examples."""
-        epoch, index = divmod(step, self.steps_per_epoch)
-        if self._order[0] != epoch:
-            order = epoch_order(len(self._examples), self._settings.seed, epoch)
-            self._order = (epoch, order)
+        """Return the examples of the step after `step` finished ones, replayed ones last, then
+        retained ones. An epoch's last step has the remaining examples."""
         size = self._settings.batch_size * self._settings.gradient_accumulation_steps
-        chosen = self._order[1][index * size : (index + 1) * size]
-        if not self._replay_per_step:
-            return [self._examples[i] for i in chosen]
-        drawn = replay_choice(len(self._replay), self._settings.seed, step, self._replay_per_step)
-        return [*(self._examples[i] for i in chosen), *(self._replay[i] for i in drawn)]
+        if self._groups:
+            chosen = _choose_by_group(self._groups, self._settings.seed, step, size)
+        else:
+            epoch, index = divmod(step, self.steps_per_epoch)
+            if self._order[0] != epoch:
+                order = epoch_order(len(self._examples), self._settings.seed, epoch)
+                self._order = (epoch, order)
+            chosen = self._order[1][index * size : (index + 1) * size]
+        found = [self._examples[i] for i in chosen]
+        for part, per_step in (
+            (self._replay, self._replay_per_step),
+            (self._retain, self._retain_per_step),
+        ):
+            if per_step:
+                found += [
+                    part[i] for i in replay_choice(len(part), self._settings.seed, step, per_step)
+                ]
+        return found
 
     def passes(self, step: int, most: int | None = None) -> list[list[Example]]:
         """Return the step's examples in as many forward passes as the job accumulates over, or in
         more passes of at most `most` examples each.
 
         The longest come first, so that examples of similar length share a pass and a lack of
-        memory shows at once. The step's gradient does not depend on the grouping.
+        memory shows at once. Retained examples have passes of their own. The step's gradient does
+        not depend on the grouping.
         """
-        examples = longest_first(self.examples(step))
-        size = max(math.ceil(len(examples) / self._settings.gradient_accumulation_steps), 1)
-        return groups_of(examples, size if most is None else min(size, most))
+        examples = self.examples(step)
+        found = []
+        for retained in (False, True):
+            part = longest_first([e for e in examples if e.retained == retained])
+            size = max(math.ceil(len(part) / self._settings.gradient_accumulation_steps), 1)
+            found += groups_of(part, size if most is None else min(size, most))
+        return found
+
+
+def _indices_by_group(examples: Sequence[Example]) -> list[list[int]]:
+    """Return the indices of each group's examples; nothing unless every example has a group."""
+    found: dict[str, list[int]] = {}
+    for index, example in enumerate(examples):
+        found.setdefault(example.group, []).append(index)
+    return [] if "" in found else list(found.values())
+
+
+def _choose_by_group(groups: Sequence[list[int]], seed: int, step: int, size: int) -> list[int]:
+    """Return the indices of a step's `size` examples, as equally many of each group as possible.
+    The groups rotate, and so do the examples of a group, in an order drawn for every round."""
+    chosen = []
+    for position in range(step * size, (step + 1) * size):
+        rounds, index = divmod(position, len(groups))
+        group = groups[epoch_order(len(groups), seed, rounds)[index]]
+        cycle, index = divmod(rounds, len(group))
+        chosen.append(group[epoch_order(len(group), seed + group[0] + 1, cycle)[index]])
+    return chosen
 
 
 def epoch_order(examples: int, seed: int, epoch: int) -> list[int]:

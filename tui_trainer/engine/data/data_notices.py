@@ -25,6 +25,8 @@ def summary(report: DataReport) -> str:
         parts.append(plural(report.validation.examples, "validation example"))
     if report.replay.examples:
         parts.append(f"{count(report.replay.examples)} replayed")
+    if report.retain.examples:
+        parts.append(f"{count(report.retain.examples)} retained")
     clean = not any((report.repeats.exact, report.repeats.near, report.repeats.shared))
     if clean and report.repeats.near is not None:
         parts.append("no duplicates")
@@ -50,6 +52,7 @@ def _parts(report: DataReport) -> tuple[tuple[PartReport, str], ...]:
         (report.train, "training"),
         (report.validation, "validation"),
         (report.replay, "replayed"),
+        (report.retain, "retained"),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -36,6 +36,7 @@ class Dataset:
     train: list[Example]
     validation: list[Example]
     replay: list[Example]  # mixed into every step against forgetting
+    retain: list[Example]  # mixed into every step to keep the base's predictions
     notices: list[str]  # a sentence for every problem in the data and every change made to it
     report: DataReport  # all counts
     labels: list[str] = field(default_factory=list)  # classes of a classification, by index
@@ -55,11 +56,10 @@ def load_dataset(
     """
     settings, seed = job.data, job.training.seed
     labelled = job.task == "classification"
-
     # Read the rows of each part.
-    train, validation, replay = (
+    train, validation, replay, retain = (
         read_rows(jobs.file_list(files), labelled=labelled) if files else ReadRows([])
-        for files in (settings.train, settings.validation, settings.replay)
+        for files in (settings.train, settings.validation, settings.replay, settings.retain)
     )
 
     # Drop duplicates and hold out rows for validation.
@@ -76,10 +76,13 @@ def load_dataset(
     classes = class_balance.find_classes(train.found) if labelled else []
     cache = TokenCache(tokenizer) if settings.cache else None
     with TokenizerPool(tokenizer, workers_of_rank(settings.workers), on_progress) as pool:
-        (train_examples, train_report), (held_out, held_out_report), (replayed, replay_report) = (
+        encoded = [
             encode_part(rows, pool, settings.max_length, classes, cache)
-            for rows in (train, validation, replay)
-        )
+            for rows in (train, validation, replay, retain)
+        ]
+    (train_examples, train_report), (held_out, held_out_report), *others = encoded
+    (replayed, replay_report), (retained, retain_report) = others
+    retained = [replace(example, retained=True) for example in retained]
     if not train_examples:
         raise UserError(
             f"no training example keeps an answer within data.max_length = {settings.max_length} "
@@ -99,9 +102,12 @@ def load_dataset(
         train=train_report,
         validation=held_out_report,
         replay=replay_report,
+        retain=retain_report,
         repeats=parts.repeats,
         labels=labels,
-        fingerprint=fingerprint(train_examples, held_out, replayed),
+        fingerprint=fingerprint(
+            train_examples, held_out, replayed, *([retained] if retained else [])
+        ),
         augmented=augmented,
     )
     notices = data_notices.notices(report, job)
@@ -111,6 +117,7 @@ def load_dataset(
         train=train_examples,
         validation=held_out,
         replay=replayed,
+        retain=retained,
         notices=notices,
         report=report,
         labels=classes,

@@ -46,7 +46,13 @@ def make_examples(rows: Sequence[Row], tokens: Tokens, classes: Mapping[str, int
     """Join rows with their tokens, leaving out rows without any; `classes` maps the labels of a
     classification to their indices."""
     return [
-        Example(ids, learned, row.weight, classes[row.label or ""] if classes else None)
+        Example(
+            ids,
+            learned,
+            row.weight,
+            classes[row.label or ""] if classes else None,
+            group=row.group,
+        )
         for row, ids, learned in zip(rows, tokens.ids, tokens.learned, strict=True)
         if ids
     ]

@@ -13,6 +13,8 @@ class Example:
     learned: list[int]  # 0 or 1 per token: 1 where it counts in the loss; all 0 with a class
     weight: float  # factor of its loss
     label: int | None = None  # index of its class in a classification, else None
+    group: str = ""  # rows with the same one teach the same answer; empty: unknown
+    retained: bool = False  # its tokens keep the base's predictions instead of being learned
 
     def learned_count(self) -> int:
         """Count the predictions in the loss: tokens, or the one class."""

@@ -21,6 +21,7 @@ PAIRS = (
 LABELS = ("label", "category")
 SYSTEMS = ("system", "system_prompt")
 PREFERENCE = ("chosen", "rejected")
+GROUP = "tui_trainer_group"  # written by teaching: rows with the same one teach the same answer
 
 # Fields that mark an answer as right or wrong: `label` as in TRL's unpaired preferences, `kto_tag`
 # as in LLaMA-Factory's. Ratings and scores are not marks, since their scale is unknown.

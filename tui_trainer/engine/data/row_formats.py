@@ -144,7 +144,16 @@ def _row(fields: RowFields, where: str) -> Row:
         fields.check_marks()
         fields.check_unsupported({**known.UNSUPPORTED, "history": known.HISTORY_BESIDE})
         turns = _messages(values["messages"], fields, where)
-        return Row((*_system(fields, turns), *turns), None, weight, where)
+        group = values.get(known.GROUP)
+        if isinstance(group, str):
+            fields.use(known.GROUP)
+        return Row(
+            (*_system(fields, turns), *turns),
+            None,
+            weight,
+            where,
+            group=group if isinstance(group, str) else "",
+        )
     named = [pair for pair in PAIRS if pair[0] in values or pair[1] in values]
     # A table has every column in every row: columns with content come before empty ones.
     named.sort(key=lambda pair: values.get(pair[0]) is None and values.get(pair[1]) is None)

@@ -26,6 +26,7 @@ class Row:
     weight: float  # factor of its loss
     where: str  # its file and line: `train.jsonl line 12`
     label: str | None = None  # the class to predict, in a classification
+    group: str = ""  # rows with the same one teach the same answer; empty: unknown
 
     def content(self, *, with_system: bool = True) -> str:
         """Return the whole text but the label, each turn after its role. Many rows may share the
@@ -38,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True)
 class ReadRows:
-    """What was read from the files of one part (training, validation or replay)."""
+    """What was read from the files of one part (training, validation, replay or retain)."""
 
     found: list[Row]  # usable rows, in the order of the files
     left_out: list[LeftOutRows] = field(default_factory=list)  # by reason

@@ -48,6 +48,7 @@ class RunReporter:
         self._pace: deque[tuple[float, int]] = deque(maxlen=PACE_STEPS)
         self._evaluation_seconds: float | None = None
         self._latest: tuple[TrainRecord, int] | None = None
+        self._expected_steps: int | None = None  # fewer than the run's own; None: not known
         self._elapsed = former.elapsed_seconds
         self._running_since: float | None = None
 
@@ -148,6 +149,12 @@ class RunReporter:
         """Set the length of the run."""
         self._update(total_steps=steps, total_epochs=epochs)
 
+    def set_learned(self, count: int, taught: int, *, steps_left: int) -> None:
+        """Set how many of the taught answers are learned so far, and about how many steps it takes
+        until all are."""
+        self._update(learned=count, taught=taught)
+        self._expected_steps = self._state.step + steps_left
+
     def set_position(
         self, step: int, epoch: float, best_val_loss: float | None, best_step: int | None
     ) -> None:
@@ -239,4 +246,5 @@ class RunReporter:
             return None
         pace = median(item[0] for item in self._pace)
         evaluations = evaluations_left * (self._evaluation_seconds or 0.0)
-        return (self._state.total_steps - step) * pace + evaluations
+        total = min(self._state.total_steps, self._expected_steps or self._state.total_steps)
+        return max(0, total - step) * pace + evaluations

@@ -27,6 +27,7 @@ from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.engine.records.step_profile import StepProfile
 from tui_trainer.engine.state.command_source import CommandSource
 from tui_trainer.engine.state.ranks import Ranks, Replica
+from tui_trainer.engine.teaching.learned_answers import LearnedAnswers
 from tui_trainer.store.runs.run_folder import RunFolder
 
 # Types of the forward pass, where it is not fp32.
@@ -102,6 +103,7 @@ class TrainerState(msgspec.Struct, kw_only=True):
     skipped: int = 0  # steps in a row with values that are not finite
     stopping_best: float | None = None  # best value of early stopping's metric
     stopping_count: int = 0  # evaluations since `stopping_best`
+    learned: dict[str, int] = msgspec.field(default_factory=dict)  # see `LearnedAnswers`
     scale: tuple[float, int] | None = None  # fp16's loss scale, and steps since it changed
     scaling: Scaling | None = None  # multiplies the schedule
     advisor: dict[str, Any] | None = None  # the advisor's own state
@@ -140,6 +142,7 @@ class Session:
     ranks: Ranks = field(default_factory=Ranks)  # the processes that train together
     stopped_and_saved: bool = False  # a stop was executed
     disk_is_full: bool = False  # whether checkpoints do not fit, which was logged
+    learned: LearnedAnswers | None = None  # taught answers; None where they are not counted
     advisor: Advisor | None = None  # None where it is off
     samples: DelayedSamples | None = None  # hardware samples for the advisor
     unwritten_steps: list[Finished] = field(default_factory=list)  # records not written yet

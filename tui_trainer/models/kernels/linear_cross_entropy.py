@@ -24,10 +24,12 @@ def cross_entropy(
     weights: torch.Tensor,
     *,
     count_hits: bool = False,
+    token_losses: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the sum of weight times cross-entropy (nats, fp32) of a frozen output layer's
     predictions, and with `count_hits` the sum of the weights where the most probable token is the
-    target (else 0).
+    target (else 0). `token_losses` (positions,), if given, is filled with each position's
+    cross-entropy.
 
     `hidden` has the shape (positions, size), `targets` and `weights` (positions,). The gradient
     with respect to `hidden` is computed together with the loss, tile by tile, so that logits are
@@ -39,7 +41,7 @@ def cross_entropy(
         hidden = hidden.to(kind)
     table, bias = head.weight.to(hidden.dtype), head.bias
     sums: tuple[torch.Tensor, torch.Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden, table, bias, targets, weights, count_hits
+        hidden, table, bias, targets, weights, count_hits, token_losses
     )
     return sums
 
@@ -61,19 +63,22 @@ class _LinearCrossEntropy(torch.autograd.Function):
         targets: torch.Tensor,
         weights: torch.Tensor,
         count_hits: bool,
+        token_losses: torch.Tensor | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         wanted = ctx.needs_input_grad[0]
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         hits = torch.zeros_like(total)
         gradient = torch.empty_like(hidden) if wanted else None
-        rows, _ = _tile(hidden)
+        rows, _ = tile_size(hidden)
         for start in range(0, hidden.shape[0], rows):
             part = slice(start, start + rows)
             sums = _OnlineSoftmax(hidden[part], targets[part])
-            for start_column, columns in _columns(table, bias):
+            for start_column, columns in column_tiles(table, bias):
                 sums.add(start_column, *columns, wanted, count_hits)
             losses, slope = sums.finish(table)
             total += losses @ weights[part]
+            if token_losses is not None:
+                token_losses[part] = losses
             if count_hits:
                 hits += sums.hits() @ weights[part]
             if gradient is not None and slope is not None:
@@ -85,7 +90,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outer: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (gradient,) = ctx.saved_tensors
-        return gradient * outer[0].to(gradient.dtype), None, None, None, None, None
+        return gradient * outer[0].to(gradient.dtype), None, None, None, None, None, None
 
 
 class _OnlineSoftmax:
@@ -153,15 +158,16 @@ class _OnlineSoftmax:
         return torch.stack(self._indices).gather(0, best)[0].eq(self._targets).float()
 
 
-def _columns(
+def column_tiles(
     table: torch.Tensor, bias: torch.Tensor | None
 ) -> Iterator[tuple[int, tuple[torch.Tensor, torch.Tensor | None]]]:
     """Yield the vocabulary in tiles: the first entry, and the rows of table and bias."""
-    _, width = _tile(table)
+    _, width = tile_size(table)
     for start in range(0, table.shape[0], width):
         end = start + width
         yield start, (table[start:end], None if bias is None else bias[start:end])
 
 
-def _tile(tensor: torch.Tensor) -> tuple[int, int]:
+def tile_size(tensor: torch.Tensor) -> tuple[int, int]:
+    """Positions and vocabulary entries of a tile on the tensor's device."""
     return _CPU_TILE if tensor.device.type == "cpu" else _GPU_TILE

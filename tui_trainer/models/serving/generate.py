@@ -1,4 +1,4 @@
-"""Answers: one as it is written, many at once."""
+"""Generates answers: one while it is shown, or many at once."""
 
 from __future__ import annotations
 
@@ -10,97 +10,106 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
+from tui_trainer.contracts.sampling import Finish
 from tui_trainer.models import chat_template
 from tui_trainer.models.chat_template import EncodedPrompt, RenderedTurns
+from tui_trainer.models.serving.decode_loop import Conversation, generate_many, generate_one
+from tui_trainer.models.serving.decoder import decoder_for
+from tui_trainer.models.serving.repetition import repeats
+from tui_trainer.models.serving.token_choice import Sampling, TokenChoice
 
-# A batch holds at most so many answers and, with its padding, so many tokens.
+# Limits of one batch: answers, and tokens with padding.
 BATCH_ANSWERS = 64
 BATCH_TOKENS = 32_768
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How tokens are chosen: temperature 0 takes the likeliest each time; otherwise one is
-    drawn from the smallest set that holds `top_p` of the probability, by `seed` if given."""
-
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int | None = None
-
-
-@dataclass(frozen=True)
 class GeneratedText:
-    """An answer, its tokens (an end token is counted), the seconds it took, whether it was
-    ended early."""
+    """An answer.
+
+    tokens: how many were generated, the end token included.
+    seconds: from the call to the last token.
+    finish: why it ended.
+    """
 
     text: str
     tokens: int
     seconds: float
-    cancelled: bool
+    finish: Finish
 
 
 class _AfterToken(StoppingCriteria):
-    """Calls `look` with all token ids so far after every token; stops where it gives True."""
+    """Calls `ended` with all token ids so far after every token; stops where it gives True."""
 
-    def __init__(self, look: Callable[[torch.Tensor], bool]) -> None:
-        self._look = look
+    def __init__(self, ended: Callable[[torch.Tensor], bool]) -> None:
+        self._ended = ended
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.BoolTensor:
         """Whether each row is done, shape (rows,)."""
-        over = self._look(input_ids)
+        over = self._ended(input_ids)
         rows, device = input_ids.shape[0], input_ids.device
         return torch.full((rows,), over, dtype=torch.bool, device=device)  # type: ignore[return-value]
 
 
 class TextGenerator:
-    """A base model with its tokenizer, ready to answer; the model may carry adapters."""
+    """Generates text with a base model and its tokenizer; the model may carry adapters.
+
+    Models of a shape that `decoder` knows are calculated by it, others by transformers.
+    """
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.context = chat_template.context_length(model.config)
         self.stops = chat_template.stop_tokens(model, tokenizer)
-        # A base's own defaults (sampling, penalties) would turn greedy answers into others.
+        self.base_sampling = _base_sampling(model.generation_config)
+        # A base's own defaults (sampling, penalties) would change greedy answers.
         model.generation_config = GenerationConfig()
+        self.decoder = decoder_for(model)
+        self._conversation = Conversation()
 
     def fit(self, turns: Sequence[RenderedTurns], max_new_tokens: int) -> EncodedPrompt:
-        """The prompt for a conversation; see `prompt.fit`. Raises `UserError`."""
+        """The prompt for a conversation; see `chat_template.fit`. Raises `UserError`."""
         return chat_template.fit(self.tokenizer, turns, self.context, max_new_tokens)
 
     def write(
         self,
-        asked: EncodedPrompt,
+        prompt: EncodedPrompt,
         sampling: Sampling,
         on_text: Callable[[str], None],
         cancelled: Callable[[], bool],
     ) -> GeneratedText:
-        """One answer. `on_text` gets its whole characters as they come; `cancelled` is asked
-        after every token."""
+        """Generates one answer. `on_text` gets its whole characters as they come; `cancelled`
+        is called after every token."""
         began = time.perf_counter()
-        start, sent, ended = len(asked.input_ids), 0, False
+        sent = 0
+        finish: Finish = "length"
 
-        def look(ids: torch.Tensor) -> bool:
-            nonlocal sent, ended
-            text = _whole_characters(self._decode(ids[0, start:].tolist()))
+        def ended(made: list[int]) -> bool:
+            nonlocal sent, finish
+            text = _whole_characters(self._decode(made))
             if len(text) > sent:
                 on_text(text[sent:])
                 sent = len(text)
-            ended = cancelled()
-            return ended
+            if cancelled():
+                finish = "cancelled"
+            elif repeats(made):
+                finish = "repetition"
+            return finish != "length"
 
         if cancelled():
-            return GeneratedText("", 0, 0.0, True)
-        if sampling.seed is not None:
-            torch.manual_seed(sampling.seed)
-        made = self._generate([asked.input_ids], asked.max_new_tokens, sampling, look)[0]
+            return GeneratedText("", 0, 0.0, "cancelled")
+        made = self._generate_one(prompt, sampling, ended)
+        if made and made[-1] in self.stops:
+            finish = "end"
         text = self._decode(made)
-        if len(text) > sent:  # an unfinished character at the very end
+        if len(text) > sent:  # an incomplete character at the very end
             on_text(text[sent:])
-        return GeneratedText(text, len(made), time.perf_counter() - began, ended)
+        return GeneratedText(text, len(made), time.perf_counter() - began, finish)
 
     def write_many(
         self,
-        asked: Sequence[EncodedPrompt],
+        prompts: Sequence[EncodedPrompt],
         between: Callable[[int], bool],
     ) -> list[str] | None:
         """Greedy answers in the order of their prompts, or None where `between` ended it.
@@ -108,55 +117,75 @@ class TextGenerator:
         `between` is called with the number of finished answers after every token of a batch;
         it may use the model for something else meanwhile, and ends the work by giving True.
         """
-        texts = [""] * len(asked)
-        finished, ended = 0, False
+        texts = [""] * len(prompts)
+        finished, cancelled = 0, False
 
-        def look(_: torch.Tensor) -> bool:
-            nonlocal ended
-            ended = between(finished)
-            return ended
+        def ended(done: int) -> bool:
+            nonlocal cancelled
+            cancelled = between(finished + done)
+            return cancelled
 
-        for rows in _batches(asked):
-            room = asked[rows[0]].max_new_tokens
-            made = self._generate([asked[row].input_ids for row in rows], room, Sampling(), look)
-            if ended:
+        for rows in _batches(prompts):
+            made = self._generate_many([prompts[row] for row in rows], ended)
+            if cancelled:
                 return None
             for row, ids in zip(rows, made, strict=True):
                 texts[row] = self._decode(ids)
             finished += len(rows)
         return None if between(finished) else texts
 
-    def _generate(
-        self,
-        rows: list[list[int]],
-        max_new_tokens: int,
-        sampling: Sampling,
-        look: Callable[[torch.Tensor], bool],
+    def _generate_one(
+        self, prompt: EncodedPrompt, sampling: Sampling, ended: Callable[[list[int]], bool]
+    ) -> list[int]:
+        """The new tokens up to and with a stop token."""
+        if self.decoder is not None and not self.decoder.suspended:
+            choice = TokenChoice(sampling, self.model.device)
+            return generate_one(
+                self.decoder,
+                self._conversation,
+                prompt.input_ids,
+                prompt.max_new_tokens,
+                choice,
+                self.stops,
+                ended,
+            )
+        if sampling.seed is not None:
+            torch.manual_seed(sampling.seed)
+        start = len(prompt.input_ids)
+        return self._transformers([prompt], sampling, lambda ids: ended(ids[0, start:].tolist()))[0]
+
+    def _generate_many(
+        self, prompts: Sequence[EncodedPrompt], ended: Callable[[int], bool]
     ) -> list[list[int]]:
-        """Each row's new tokens up to and with its stop token; rows are padded on the left."""
+        """Each row's greedy tokens up to and with its stop token, all of the same limit."""
+        if self.decoder is not None and not self.decoder.suspended:
+            ids = [prompt.input_ids for prompt in prompts]
+            return generate_many(self.decoder, ids, prompts[0].max_new_tokens, self.stops, ended)
+        return self._transformers(prompts, Sampling(), lambda _: ended(0))
+
+    def _transformers(
+        self,
+        prompts: Sequence[EncodedPrompt],
+        sampling: Sampling,
+        ended: Callable[[torch.Tensor], bool],
+    ) -> list[list[int]]:
+        """The same by `generate` of transformers; rows are padded on the left."""
+        rows = [prompt.input_ids for prompt in prompts]
         width = max(len(row) for row in rows)
         pad = self.tokenizer.pad_token_id or 0
         ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
         seen = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
-        settings: dict[str, Any] = {"do_sample": False}
-        if sampling.temperature > 0:
-            settings = {
-                "do_sample": True,
-                "temperature": sampling.temperature,
-                "top_p": sampling.top_p,
-                "top_k": 0,
-            }
         config = GenerationConfig(
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=prompts[0].max_new_tokens,
             pad_token_id=pad,
             eos_token_id=self.stops or None,
-            **settings,
+            **sampling.generate_arguments(),
         )
         made = self.model.generate(
             input_ids=ids.to(self.model.device),
             attention_mask=seen.to(self.model.device),
             generation_config=config,
-            stopping_criteria=StoppingCriteriaList([_AfterToken(look)]),
+            stopping_criteria=StoppingCriteriaList([_AfterToken(ended)]),
         )
         return [self._until_stop(row) for row in made[:, width:].tolist()]
 
@@ -176,22 +205,36 @@ class TextGenerator:
 
 
 def _whole_characters(text: str) -> str:
-    """The text without the bytes at its end that may still become a character."""
+    """The text without bytes at its end that may still become a character."""
     return text.rstrip("\ufffd")
 
 
-def _batches(asked: Sequence[EncodedPrompt]) -> list[list[int]]:
-    """Groups of rows of like length, so that little is padded, and of the same room, so that
-    none is written beyond the context."""
+def _base_sampling(config: GenerationConfig) -> Sampling:
+    """What a base's generation configuration recommends."""
+    penalty = config.repetition_penalty or 1.0
+    if not config.do_sample:
+        return Sampling(repetition_penalty=penalty)
+    return Sampling(
+        temperature=1.0 if config.temperature is None else config.temperature,
+        top_p=config.top_p or 1.0,
+        top_k=50 if config.top_k is None else config.top_k,  # 50 in transformers
+        repetition_penalty=penalty,
+    )
+
+
+def _batches(prompts: Sequence[EncodedPrompt]) -> list[list[int]]:
+    """Groups of rows of similar length, so that little is padded, and of the same limit, so
+    that no answer exceeds the context."""
     order = sorted(
-        range(len(asked)), key=lambda row: (asked[row].max_new_tokens, len(asked[row].input_ids))
+        range(len(prompts)),
+        key=lambda row: (prompts[row].max_new_tokens, len(prompts[row].input_ids)),
     )
     groups: list[list[int]] = []
     for row in order:
-        room = asked[row].max_new_tokens
-        most = min(BATCH_ANSWERS, max(1, BATCH_TOKENS // (len(asked[row].input_ids) + room)))
+        limit = prompts[row].max_new_tokens
+        most = min(BATCH_ANSWERS, max(1, BATCH_TOKENS // (len(prompts[row].input_ids) + limit)))
         last = groups[-1] if groups else []
-        if last and len(last) < most and asked[last[0]].max_new_tokens == room:
+        if last and len(last) < most and prompts[last[0]].max_new_tokens == limit:
             last.append(row)
         else:
             groups.append([row])

@@ -1,4 +1,4 @@
-"""Requests on their way to the thread that has the model. No torch: it is there before that."""
+"""Requests that wait for a thread. Does not import torch: it is used before that is loaded."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from tui_trainer.contracts.chat import BatchRequest, CancelRequest, Request
 
 
 class RequestQueue:
-    """A queue in which whatever is quick goes before batches of answers, and from which
-    requests can be taken back. For several threads."""
+    """A queue in which batches of answers come last and requests can be cancelled.
+    Thread-safe."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: deque[Request] = deque()
-        self._open: dict[str, bool] = {}  # id -> whether it is taken back
+        self._open: dict[str, bool] = {}  # id -> whether it is cancelled
         self._closed = False
 
     def put(self, request: Request) -> None:
-        """Adds a request, or takes back the one that a `CancelRequest` names."""
+        """Adds a request, or cancels the one that a `CancelRequest` names."""
         with self._changed:
             if isinstance(request, CancelRequest):
                 if request.target in self._open:
@@ -30,29 +30,29 @@ class RequestQueue:
             self._changed.notify_all()
 
     def next(self) -> Request | None:
-        """The next request, waited for; None when there will be no more."""
+        """Waits for the next request; None after `close`."""
         with self._changed:
             while not self._waiting and not self._closed:
                 self._changed.wait()
             return None if self._closed else self._take_quick() or self._waiting.popleft()
 
     def next_quick(self) -> Request | None:
-        """A request that is no batch, if one waits."""
+        """The next request that is not a batch, or None; does not wait."""
         with self._changed:
             return None if self._closed else self._take_quick()
 
     def cancelled(self, request_id: str) -> bool:
-        """Whether a request was taken back, or nobody waits for anything any more."""
+        """Whether a request is cancelled, or the queue is closed."""
         with self._changed:
             return self._closed or self._open.get(request_id, False)
 
     def done(self, request_id: str) -> None:
-        """Forgets a request that has had its last event."""
+        """Forgets a request whose last event was sent."""
         with self._changed:
             self._open.pop(request_id, None)
 
     def close(self) -> None:
-        """No more requests; what waits is dropped, what is under way counts as cancelled."""
+        """Drops the waiting requests; those that are being executed count as cancelled."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

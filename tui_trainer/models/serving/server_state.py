@@ -1,4 +1,4 @@
-"""What the chat process's threads share: its voice, its requests, the way out. No torch."""
+"""What the threads of the chat process share: output, requests, end. Does not import torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tui_trainer.models.serving.request_queue import RequestQueue
 
 
 class OutputPipe:
-    """The process's own standard output: a line an event, from several threads."""
+    """Standard output of the process: one event a line. Thread-safe."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -32,7 +32,7 @@ class OutputPipe:
         self._encoder = msgspec.json.Encoder()
 
     def send(self, event: Event) -> None:
-        """Writes one event; ends the process where nobody reads any more."""
+        """Writes one event; ends the process where the pipe is closed."""
         data = self._encoder.encode(event) + b"\n"
         try:
             with self._lock:
@@ -44,7 +44,13 @@ class OutputPipe:
 
 @dataclass
 class ServerState:
-    """What the threads share: the model's requests, the others, the way out."""
+    """What the threads share.
+
+    wire: where events are written.
+    model_requests: requests that need the model.
+    file_requests: requests that only need files.
+    ended: set when the main thread has finished.
+    """
 
     wire: OutputPipe
     model_requests: RequestQueue = field(default_factory=RequestQueue)
@@ -52,7 +58,7 @@ class ServerState:
     ended: threading.Event = field(default_factory=threading.Event)
 
     def inbox_of(self, request: Request) -> RequestQueue:
-        """Requests that only read and write files need not wait for the model."""
+        """The queue of a request: those that only use files do not wait for the model."""
         if isinstance(request, CheckRequest | CompareRequest | MergeRequest):
             return self.file_requests
         return self.model_requests
@@ -60,7 +66,7 @@ class ServerState:
     def perform(
         self, inbox: RequestQueue, request: Request, work: Callable[[Request], Event]
     ) -> None:
-        """Does one request and tells how it ended; it never raises."""
+        """Executes one request and sends its last event; never raises."""
         try:
             event = work(request)
         except UserError as error:
@@ -73,7 +79,7 @@ class ServerState:
 
 
 def unexpected(error: Exception) -> str:
-    """An exception that nobody foresaw, in one sentence."""
+    """An unexpected exception in one sentence."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory: ask for fewer tokens, or use a smaller model"
     first = (str(error).strip() or "no message").splitlines()[0]

@@ -1,4 +1,4 @@
-"""What the chat process does with its model, request by request."""
+"""Executes the requests to the chat process."""
 
 from __future__ import annotations
 
@@ -29,42 +29,44 @@ from tui_trainer.contracts.chat import (
     UseRequest,
 )
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.sampling import BaseSampling
 from tui_trainer.models import base_model as bases
 from tui_trainer.models import lora_compare, lora_load, lora_merge
 from tui_trainer.models.base_identity import origin_of
 from tui_trainer.models.completeness import notices
 from tui_trainer.models.serving.adapter_pool import BASE_ALONE, AdapterPool, Mix
-from tui_trainer.models.serving.generate import Sampling, TextGenerator
+from tui_trainer.models.serving.generate import TextGenerator
 from tui_trainer.models.serving.server_state import ServerState
+from tui_trainer.models.serving.token_choice import Sampling
 
-# While many questions are answered, whoever asked hears of it at least so often.
+# Longest time between two `RequestProgress` events while many questions are answered.
 PROGRESS_SECONDS = 0.5
 
 
 class Service:
-    """The base with its adapters. `handle` belongs to the main thread, `handle_files` to
-    another: it never touches the model."""
+    """The base with its adapters. `handle` is called by the main thread, `handle_files` by
+    another: it does not use the model."""
 
     def __init__(
         self,
         facts: ModelReady,
-        desk: ServerState,
-        writer: TextGenerator,
+        state: ServerState,
+        generator: TextGenerator,
         base: lora_load.Base,
         *,
         trusted: bool,
     ) -> None:
         self.facts = facts
-        self._desk = desk
-        self._writer = writer
+        self._state = state
+        self._generator = generator
         self._base = base
         self._trusted = trusted
-        self._shelf = AdapterPool(writer.model, base)
+        self._adapters = AdapterPool(generator.model, base, generator.decoder)
         self._live: Mix = BASE_ALONE
         self._live_weights: dict[str, float] = {}
 
     def handle(self, request: Request) -> Event:
-        """Does a request that needs the model. Raises `UserError`."""
+        """Executes a request that needs the model. Raises `UserError`."""
         if isinstance(request, AnswerRequest):
             return self._answer(request)
         if isinstance(request, BatchRequest):
@@ -74,7 +76,7 @@ class Service:
         raise TypeError(type(request).__name__)
 
     def handle_files(self, request: Request) -> Event:
-        """Does a request that needs adapters' files alone. Raises `UserError`."""
+        """Executes a request that only needs the files of adapters. Raises `UserError`."""
         if isinstance(request, CheckRequest):
             return AdapterChecked(
                 id=request.id, facts=lora_load.read(Path(request.folder), self._base).facts
@@ -89,75 +91,82 @@ class Service:
         raise TypeError(type(request).__name__)
 
     def _answer(self, request: AnswerRequest) -> Event:
-        asked = self._writer.fit(request.turns, request.max_new_tokens)
-        self._shelf.wear(self._live)
-        written = self._writer.write(
-            asked,
-            Sampling(request.temperature, request.top_p, request.seed),
-            lambda text: self._desk.wire.send(AnswerPiece(id=request.id, text=text)),
-            lambda: self._desk.model_requests.cancelled(request.id),
+        prompt = self._generator.fit(request.turns, request.max_new_tokens)
+        self._adapters.activate(self._live)
+        answer = self._generator.write(
+            prompt,
+            Sampling(
+                temperature=request.temperature,
+                top_p=request.top_p,
+                top_k=request.top_k,
+                repetition_penalty=request.repetition_penalty,
+                seed=request.seed,
+            ),
+            lambda text: self._state.wire.send(AnswerPiece(id=request.id, text=text)),
+            lambda: self._state.model_requests.cancelled(request.id),
         )
         return AnswerDone(
             id=request.id,
-            text=written.text,
-            tokens=written.tokens,
-            seconds=written.seconds,
-            cancelled=written.cancelled,
+            text=answer.text,
+            tokens=answer.tokens,
+            seconds=answer.seconds,
+            cancelled=answer.finish == "cancelled",
             adapters=self._live_weights,
-            prompt_tokens=len(asked.input_ids),
-            dropped_turns=asked.dropped_turns,
+            prompt_tokens=len(prompt.input_ids),
+            dropped_turns=prompt.dropped_turns,
+            finish=answer.finish,
         )
 
     def _answer_many(self, request: BatchRequest) -> Event:
-        asked = [self._writer.fit(turns, request.max_new_tokens) for turns in request.questions]
-        mix = self._hold_for(request)
-        told, told_at = -1, 0.0
+        prompts = [self._generator.fit(t, request.max_new_tokens) for t in request.questions]
+        mix = self._acquire_for(request)
+        reported, reported_at = -1, 0.0
 
         def between(finished: int) -> bool:
-            nonlocal told, told_at
-            if finished != told or time.monotonic() - told_at > PROGRESS_SECONDS:
-                told, told_at = finished, time.monotonic()
-                self._desk.wire.send(
-                    RequestProgress(id=request.id, done=finished, total=len(asked))
+            nonlocal reported, reported_at
+            if finished != reported or time.monotonic() - reported_at > PROGRESS_SECONDS:
+                reported, reported_at = finished, time.monotonic()
+                self._state.wire.send(
+                    RequestProgress(id=request.id, done=finished, total=len(prompts))
                 )
-            while (other := self._desk.model_requests.next_quick()) is not None:
-                self._desk.perform(self._desk.model_requests, other, self.handle)
-            self._shelf.wear(mix)
-            return self._desk.model_requests.cancelled(request.id)
+            while (other := self._state.model_requests.next_quick()) is not None:
+                self._state.perform(self._state.model_requests, other, self.handle)
+            self._adapters.activate(mix)
+            return self._state.model_requests.cancelled(request.id)
 
         try:
-            self._shelf.wear(mix)
-            texts = self._writer.write_many(asked, between)
+            self._adapters.activate(mix)
+            texts = self._generator.write_many(prompts, between)
         finally:
-            self._shelf.release(mix)
+            self._adapters.release(mix)
         if texts is None:
             raise UserError("cancelled", 130)
         return BatchAnswered(id=request.id, texts=texts)
 
-    def _hold_for(self, request: BatchRequest) -> Mix:
-        """Held anew, so that a switch of what is live meanwhile leaves these answers alone."""
+    def _acquire_for(self, request: BatchRequest) -> Mix:
+        """The mix of a batch, acquired for it: what is live may be switched meanwhile."""
         if request.source == "adapter" and request.folder is not None:
-            return self._shelf.hold([(Path(request.folder), 1.0)])
-        return self._shelf.hold_again(self._live if request.source == "live" else BASE_ALONE)
+            return self._adapters.acquire([(Path(request.folder), 1.0)])
+        return self._adapters.acquire_again(self._live if request.source == "live" else BASE_ALONE)
 
     def _use(self, request: UseRequest) -> Event:
         lacking = next((name for name in request.adapters if name not in request.folders), None)
         if lacking is not None:
-            raise UserError(f"where the adapter {lacking} lies was not said")
+            raise UserError(f"the request does not name the folder of adapter {lacking}")
         wanted = [(Path(request.folders[name]), w) for name, w in request.adapters.items()]
-        mix = self._shelf.hold(wanted)
-        self._shelf.wear(mix)
-        self._shelf.release(self._live)
+        mix = self._adapters.acquire(wanted)
+        self._adapters.activate(mix)
+        self._adapters.release(self._live)
         self._live, self._live_weights = mix, dict(request.adapters)
         return AdaptersUsed(id=request.id, adapters=self._live_weights)
 
     def _merge(self, request: MergeRequest) -> Event:
         def on_stage(done: int) -> None:
-            if self._desk.file_requests.cancelled(request.id):
+            if self._state.file_requests.cancelled(request.id):
                 raise UserError("cancelled", 130)
             total = len(lora_merge.STAGES)
             message = lora_merge.STAGES[done] if done < total else "done"
-            self._desk.wire.send(
+            self._state.wire.send(
                 RequestProgress(id=request.id, done=done, total=total, message=message)
             )
 
@@ -173,7 +182,7 @@ class Service:
 
 
 def load_service(
-    model: str, desk: ServerState, *, trust_remote_code: bool, threads: int | None
+    model: str, state: ServerState, *, trust_remote_code: bool, threads: int | None
 ) -> Service:
     """Loads the base: fp32 on a CPU, bf16 on a GPU. Raises `UserError`."""
     began = time.perf_counter()
@@ -181,9 +190,9 @@ def load_service(
     device = bases.pick_device()
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     tokenizer = bases.load_tokenizer(model, trust_remote_code=trust_remote_code)
-    desk.wire.send(Status(message="checking the base"))
+    state.wire.send(Status(message="checking the base"))
     origin = origin_of(model)
-    desk.wire.send(Status(message=f"loading {model}"))
+    state.wire.send(Status(message=f"loading {model}"))
     loaded = bases.load_base(
         model,
         device,
@@ -191,7 +200,7 @@ def load_service(
         trust_remote_code=trust_remote_code,
         not_finite=origin.not_finite,
     )
-    writer = TextGenerator(loaded, tokenizer)
+    generator = TextGenerator(loaded, tokenizer)
     base = lora_load.describe(loaded, origin)
     facts = ModelReady(
         model=model,
@@ -199,14 +208,24 @@ def load_service(
         base_hash=base.origin.hash,
         device=str(device),
         dtype=str(dtype).removeprefix("torch."),
-        context=writer.context,
+        context=generator.context,
         parameters=sum(parameter.numel() for parameter in loaded.parameters()),
         chat_template=bool(tokenizer.chat_template),
         threads=torch.get_num_threads(),
         seconds=time.perf_counter() - began,
         notices=notices(loaded),
+        sampling=_recommended(generator.base_sampling),
     )
-    return Service(facts, desk, writer, base, trusted=trust_remote_code)
+    return Service(facts, state, generator, base, trusted=trust_remote_code)
+
+
+def _recommended(sampling: Sampling) -> BaseSampling:
+    return BaseSampling(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        repetition_penalty=sampling.repetition_penalty,
+    )
 
 
 def _default_threads() -> int:

@@ -35,6 +35,19 @@ class _Rated(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="r
     example: str | None  # id of the feedback; None: no longer rated
 
 
+class _Removed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="removed"):
+    """The last question and its answer were removed."""
+
+
+class _System(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="system"):
+    """The system prompt was changed."""
+
+    content: str  # the new one; empty for none
+
+
+_Line = RecordedTurn | _Rated | _Removed | _System
+
+
 class ConversationStore:
     """Conversations, one file each in `conversations/`, of which one is the current one.
 
@@ -84,9 +97,24 @@ class ConversationStore:
         for line in self._lines():
             if isinstance(line, RecordedTurn):
                 found.append(line)
-            elif found and found[-1].role == "assistant":
+            elif isinstance(line, _Removed):
+                del found[-2:]
+            elif isinstance(line, _Rated) and found and found[-1].role == "assistant":
                 found[-1] = msgspec.structs.replace(found[-1], example=line.example)
         return found if last is None else found[len(found) - min(last, len(found)) :]
+
+    def remove_last(self) -> None:
+        """Remove the last question and its answer. Raises `UserError`."""
+        self._write(_Removed())
+
+    @property
+    def system(self) -> str:
+        """The system prompt; empty if there is none."""
+        return next((s.content for s in reversed(self._lines()) if isinstance(s, _System)), "")
+
+    def set_system(self, content: str) -> None:
+        """Set the system prompt; an empty one removes it. Raises `UserError`."""
+        self._write(_System(content=content))
 
     def turns(self, last: int | None = None) -> list[Turn]:
         """The newest `last` turns (default: all) as they are given to the model."""
@@ -114,7 +142,7 @@ class ConversationStore:
                     found.append(line)
         return found[-last:]
 
-    def _write(self, line: RecordedTurn | _Rated) -> None:
+    def _write(self, line: _Line) -> None:
         try:
             paths.make_private_dir(self.folder)
             fresh = not self.file.exists()
@@ -132,10 +160,10 @@ class ConversationStore:
         except OSError as error:
             raise UserError(f"{self.folder} cannot be written: {error.strerror}", 1) from None
 
-    def _lines(self) -> list[RecordedTurn | _Rated]:
+    def _lines(self) -> list[_Line]:
         try:
-            found: list[RecordedTurn | _Rated]
-            found = jsonl.read_records(self.file, RecordedTurn | _Rated).records
+            found: list[_Line]
+            found = jsonl.read_records(self.file, _Line).records
             return found
         except FileNotFoundError:
             return []

@@ -48,7 +48,9 @@ def answered_detail(answer: events.Answered) -> str:
     if answer.tokens:
         took = formats.milliseconds(1000 * answer.seconds)
         parts.append(f"{formats.plural(answer.tokens, 'token')} in {took}")
-    if answer.cancelled:
+        if answer.seconds:
+            parts.append(f"{formats.short_number(answer.tokens / answer.seconds)} tokens/s")
+    if answer.cancelled or answer.finish == "repetition":
         parts.append("cut off")
     return " · ".join(parts)
 

@@ -26,9 +26,11 @@ def real_session(model: str, runs_dir: Path) -> OpenSession:
             check_installed()
         except UserError:
             raise UserError(f"the chat needs {', '.join(NEEDED)}; install with: {REPAIR}") from None
+        settings = load_settings()
         return open_session(
             model,
-            settings=load_settings().teaching,
+            settings=settings.teaching,
+            chat=settings.chat,
             runs_dir=runs_dir,
             emit=emit,
             on_status=on_status,

@@ -156,7 +156,7 @@ class SessionThread:
             return
         finally:
             self._open_attempted.set()
-        session.training_changed()  # reports the buffer
+        session.context.emit_buffer()
         if session.training:
             self._start()
 

@@ -46,7 +46,8 @@ class TrainingFacts:
     id: str = ""
     state: str = ""
     step: str = ""
-    share: float | None = None  # finished steps by all, 0..1
+    learned: str = ""  # `8 of 10 learned`; empty if not counted
+    share: float | None = None  # learned by all, or if not counted finished steps by all, 0..1
     losses: tuple[float, ...] = ()  # oldest first
     remaining: str = ""  # time
     queued: int = 0  # further trainings
@@ -170,17 +171,32 @@ def _training(transcript: Transcript) -> TrainingFacts:
     if record is None:
         return TrainingFacts()
     curve = transcript.curve
-    total = record.total_steps
     return TrainingFacts(
         id=clean(record.id),
         state=_state_label(record.state, curve.status if curve else ""),
-        step=formats.steps(record.step, total) if total else "",
-        share=min(1.0, record.step / total) if total else None,
+        step=_step_text(record),
+        learned="" if record.learned is None else f"{record.learned} of {record.taught} learned",
+        share=_done_share(record),
         losses=curve.losses if curve else (),
         remaining=duration(curve.eta_seconds) if curve and curve.eta_seconds is not None else "",
         queued=transcript.queued_trainings,
         examples=len(record.examples),
     )
+
+
+def _step_text(record: TrainingRecord) -> str:
+    """The step; of how many only where the number is fixed."""
+    if record.total_steps is None:
+        return ""
+    if record.learned is not None:
+        return formats.count(record.step)
+    return f"{formats.count(record.step)} / {formats.count(record.total_steps)}"
+
+
+def _done_share(record: TrainingRecord) -> float | None:
+    if record.learned is not None and record.taught:
+        return record.learned / record.taught
+    return min(1.0, record.step / record.total_steps) if record.total_steps else None
 
 
 def _state_label(state: str, status: str) -> str:
@@ -209,7 +225,7 @@ def _training_lines(facts: TeachingFacts, width: int) -> list[Content]:
         spread(Content.styled("training", "bold"), _badge(training.state), width),
         spread(
             Content.assemble(("step ", "$faint"), training.step) if training.step else Content(""),
-            Content.styled(examples, "$faint"),
+            Content.styled(training.learned or examples, "$faint"),
             width,
         ),
     ]

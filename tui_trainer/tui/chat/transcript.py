@@ -8,7 +8,7 @@ from typing import Literal
 
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.feedback import WEIGHTS
-from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.contracts.teaching import OPEN_STATES, TrainingRecord
 from tui_trainer.text import formats
 from tui_trainer.tui.chat import news as chat_news
 from tui_trainer.tui.chat.event_text import (
@@ -24,7 +24,6 @@ from tui_trainer.tui.chat.news import News
 
 Kind = Literal["you", "answer", "note", "good", "caution", "problem", "table"]
 Phase = Literal["closed", "opening", "loading", "ready", "unavailable"]
-OPEN_STATES = frozenset({"queued", "training", "checking"})
 
 
 @dataclass(frozen=True, eq=False)

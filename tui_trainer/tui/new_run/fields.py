@@ -24,7 +24,7 @@ Kind = Literal["text", "int", "float", "choice", "switch", "pairs"]
 _WHERE = "form"
 _PAIR = r"\s*([^=\s][^=]*?)\s*=\s*([^=,\s]+)\s*(?:,|$)"
 _SWITCH = ("off", "on")
-_FILES = ("data.train", "data.validation", "data.replay")
+_FILES = ("data.train", "data.validation", "data.replay", "data.retain")
 
 
 @dataclass(frozen=True)

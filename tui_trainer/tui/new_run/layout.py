@@ -62,6 +62,7 @@ MORE: tuple[Section, ...] = (
             "training.early_stopping_patience",
             "training.early_stopping_min_delta",
             "training.early_stopping_metric",
+            "training.stop_when_learned",
         ),
     ),
     (
@@ -82,6 +83,9 @@ MORE: tuple[Section, ...] = (
             "data.duplicates",
             "data.replay",
             "data.replay_per_step",
+            "data.retain",
+            "data.retain_per_step",
+            "data.retain_weight",
             "data.augment",
             "data.augment_model",
             "data.augment_language",
@@ -97,6 +101,8 @@ LABELS = {
     "data.validation": "validation",
     "data.val_split": "validation split",
     "data.replay": "replay file",
+    "data.retain": "retained answers",
+    "training.stop_when_learned": "stop when learned",
     "data.workers": "data workers",
     "training.gradient_accumulation_steps": "grad accumulation",
     "training.gradient_checkpointing": "grad checkpointing",
@@ -124,6 +130,8 @@ _NOT_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "training.early_stopping_metric": ("training.early_stopping_patience", ("0",)),
     "training.sharding": ("training.processes", ("1",)),
     "data.replay_per_step": ("data.replay", ("",)),
+    "data.retain_per_step": ("data.retain", ("",)),
+    "data.retain_weight": ("data.retain", ("",)),
     "data.augment_model": ("data.augment", ("none",)),
 }
 
