@@ -34,7 +34,7 @@ class Condition(NamedTuple):
     factor: float | None = None  # proposed change of the learning rate
     target: float | None = None  # proposed learning rate; takes precedence over `factor`
     also_try: Sequence[str] = ()
-    good_step: int | None = None  # last step before the trouble, to roll back to
+    good_step: int | None = None  # last step before the onset, to roll back to
     keep_open_rows: int = 10  # rows until the advice closes once the condition is gone
 
 

@@ -64,7 +64,7 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence  # the measurements behind it
     confidence: float  # 0..1
     also_try: list[str] = msgspec.field(default_factory=list)  # other remedies, a sentence each
-    good_step: int | None = None  # last step before the trouble, to roll back to
+    good_step: int | None = None  # last step before the onset, to roll back to
 
 
 class JobFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -84,8 +84,8 @@ def broken_rate(folder: RunFolder) -> BrokenRate | None:
     if info is None or state is None or status not in _RESUMABLE:
         return None
     events = folder.events()
-    trouble = _trouble(events, status)
-    if trouble is None:
+    onset = _onset(events, status)
+    if onset is None:
         return None
     training = info.job.training
     total = state.total_steps or training.max_steps or 1
@@ -93,7 +93,7 @@ def broken_rate(folder: RunFolder) -> BrokenRate | None:
     raised = [
         change
         for change in changes
-        if change.by_user and change.after > change.before * 1.001 and change.step < trouble
+        if change.by_user and change.after > change.before * 1.001 and change.step < onset
     ]
     if not raised:
         return None
@@ -119,7 +119,7 @@ def broken_rate(folder: RunFolder) -> BrokenRate | None:
     )
 
 
-def _trouble(events: Sequence[Event], status: str) -> int | None:
+def _onset(events: Sequence[Event], status: str) -> int | None:
     """The step at which the run went wrong, after its last resume or rollback; None if it did
     not."""
     steps = [advice.step for advice in read_events(events).open if advice.kind in DAMAGING_KINDS]

@@ -42,7 +42,7 @@ class RollbackOffer:
 
 
 def checkpoint_before(folder: RunFolder, advice: Advice) -> str | None:
-    """Name of the newest checkpoint from before the trouble that `advice` is about."""
+    """Name of the newest checkpoint from before the onset of what `advice` is about."""
     good = advice.good_step if advice.good_step is not None else advice.step - 1
     found = [path for step, path in checkpoints.list_checkpoints(folder) if step <= good]
     return found[-1].name if found else None
