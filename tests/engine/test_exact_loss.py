@@ -99,6 +99,20 @@ def test_packed_examples_give_the_loss_of_a_padded_batch(
     check(load_base(folder, CPU, torch.float32), examples, ForwardMode(True, True))
 
 
+@pytest.mark.parametrize("base", ["qwen2_base", "llama3_base", "builtin"])
+def test_examples_that_begin_alike_give_the_loss_of_a_padded_batch(
+    base: str, request: pytest.FixtureRequest, examples: list[Example]
+) -> None:
+    """As rows with the same system prompt do, whose tokens are computed once."""
+    system = list(range(20, 32))
+    alike = [
+        Example([*system, *e.input_ids], [0] * len(system) + e.learned, e.weight) for e in examples
+    ]
+    assert batching.collate(alike, 0, CPU, packed=True).segments.prefix == 11  # type: ignore[union-attr]
+    folder = base if base == "builtin" else str(request.getfixturevalue(base))
+    check(load_base(folder, CPU, torch.float32), alike, ForwardMode(True, True))
+
+
 def random_model(name: str, **config: Any) -> Any:
     import transformers
 

@@ -175,3 +175,24 @@ def test_padding_is_not_learned() -> None:
         assert batch.targets.tolist() == [7, 8, 6]
         assert batch.weights.tolist() == [2.0, 2.0, 1.0]
     assert batching.learned_weight(pair) == 5.0
+
+
+def test_packed_examples_that_begin_alike_share_their_beginning() -> None:
+    import torch
+
+    cpu = torch.device("cpu")
+    alike = [
+        Example([1, 2, 3, 7, 8], [0, 0, 0, 0, 1], 2.0),
+        Example([1, 2, 3, 9], [0, 0, 0, 1], 1.0),
+        Example([1, 2, 3, 4, 5, 6], [0, 0, 0, 0, 1, 1], 1.0),
+    ]
+    batch = batching.collate(alike, pad_id=0, device=cpu, packed=True)
+    # The third token is not shared: of one example its prediction is learned.
+    assert batch.input_ids.tolist() == [[1, 2, 3, 7, 8, 3, 9, 3, 4, 5, 6]]
+    assert batch.segments is not None
+    assert batch.segments.positions().tolist() == [[0, 1, 2, 3, 4, 2, 3, 2, 3, 4, 5]]
+    assert batch.positions.tolist() == [3, 5, 8, 9]
+    assert batch.targets.tolist() == [8, 9, 5, 6]
+    for other in (Example([1, 4], [0, 1], 1.0), Example([9, 2, 3], [0, 0, 1], 1.0)):
+        batch = batching.collate([*alike, other], pad_id=0, device=cpu, packed=True)
+        assert batch.input_ids.shape[1] == 15 + len(other.input_ids)

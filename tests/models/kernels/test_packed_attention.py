@@ -96,3 +96,35 @@ def test_each_segment_attends_to_itself_alone(lengths: tuple[int, ...]) -> None:
         strict=True,
     ):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("lengths", [(7, 6, 9), (6, 6, 6, 6), (44, 12, 6, 43, 7), (8, 40)])
+def test_a_shared_prefix_gives_what_whole_segments_give(lengths: tuple[int, ...]) -> None:
+    """Values and gradients, those of the prefix summed over the segments."""
+    torch.manual_seed(2)
+    shared = 5
+    cpu = torch.device("cpu")
+    short = Segments.of(lengths, cpu, shared)
+    rows = sum(lengths) - shared * (len(lengths) - 1)
+    q, k, v = (torch.randn(1, h, rows, 8, requires_grad=True) for h in (4, 2, 2))
+    index: list[int] = []  # of each token of the whole segments in the row
+    for number, begin in enumerate(short.bounds.tolist()[:-1]):
+        own = lengths[number] - (shared if number else 0)
+        index += [*(range(shared) if number else ()), *range(begin, begin + own)]
+    whole = [t[:, :, index] for t in (q, k, v)]
+    expected, _ = packed_attention.attend(
+        torch.nn.Identity(), *whole, None, segments=Segments.of(lengths, cpu)
+    )
+    got, _ = packed_attention.attend(torch.nn.Identity(), q, k, v, None, segments=short)
+    first = [index.index(row) for row in range(rows)]
+    torch.testing.assert_close(got, expected[:, first])
+    assert short.positions()[0].tolist() == Segments.of(lengths, cpu).positions()[0][first].tolist()
+    outer = torch.randn(1, rows, 4, 8)
+    spread = torch.zeros(1, len(index), 4, 8)
+    spread[:, first] = outer
+    for ours, theirs in zip(
+        torch.autograd.grad(got, (q, k, v), outer),
+        torch.autograd.grad(expected, (q, k, v), spread),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, takewhile
 
 import numpy as np
 import torch
@@ -151,12 +151,19 @@ def longest_first(examples: Sequence[Example]) -> list[Example]:
 def collate(
     examples: Sequence[Example], pad_id: int, device: torch.device, *, packed: bool = False
 ) -> Batch:
-    """Return the examples of one pass as tensors on `device`, packed or padded with `pad_id`."""
+    """Return the examples of one pass as tensors on `device`, packed or padded with `pad_id`.
+
+    Packed examples that begin alike, as those with the same system prompt do, share these tokens;
+    not on CUDA, whose attention kernel for segments has no shared tokens.
+    """
     lengths = [len(example.input_ids) for example in examples]
-    longest = max(lengths)
+    longest, prefix = max(lengths), 0
     if packed:
-        starts = [0, *accumulate(lengths)]
-        rows = [[token for example in examples for token in example.input_ids]]
+        prefix = _shared_prefix(examples) if device.type != "cuda" else 0
+        ends = accumulate(length - prefix for length in lengths)
+        starts = [0, *ends]  # of the whole examples, the shared tokens before them included
+        rows = [[*examples[0].input_ids[:prefix]]]
+        rows[0] += [token for example in examples for token in example.input_ids[prefix:]]
     else:
         starts = [index * longest for index in range(len(examples))]
         rows = [e.input_ids + [pad_id] * (longest - len(e.input_ids)) for e in examples]
@@ -164,12 +171,30 @@ def collate(
     mask = torch.arange(longest)[None, :] < torch.tensor(lengths)[:, None]
     return Batch(
         torch.tensor(rows).to(device),
-        Segments.of(lengths, device) if packed else None,
+        Segments.of(lengths, device, prefix) if packed else None,
         None if packed else mask.long().to(device),
         torch.tensor(positions).to(device),
         torch.tensor(targets).to(device),
         torch.tensor(weights, dtype=torch.float32).to(device),
     )
+
+
+def _shared_prefix(examples: Sequence[Example]) -> int:
+    """Return with how many tokens all examples begin, as far as none of them predicts one that
+    counts in the loss."""
+    if len(examples) < 2:
+        return 0
+    most = min(_first_prediction(example) for example in examples)
+    columns = zip(*(example.input_ids[:most] for example in examples), strict=True)
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+
+
+def _first_prediction(example: Example) -> int:
+    """Return the position of the first token whose prediction counts in the loss."""
+    if example.label is not None:
+        return len(example.input_ids) - 1
+    learned = (i - 1 for i, counts in enumerate(example.learned) if counts and i)
+    return next(learned, len(example.input_ids) - 1)
 
 
 def _learned(

@@ -36,38 +36,48 @@ class SegmentGroup:
     """Consecutive segments that attention computes in one call, padded to the same length.
 
     Padding is at the end of a segment, so that the causal mask hides it from all tokens. The two
-    index tensors are None where all segments have the same length.
+    index tensors are None where the segments stand in the row as they are.
     """
 
     start: int  # first token in the row
     end: int  # last token in the row, exclusive
     count: int  # segments
-    longest: int  # tokens of the longest segment
+    longest: int  # tokens of the longest segment, a shared prefix included
     padded: torch.Tensor | None = None  # (count * longest,): the row's token for each padded one
     unpadded: torch.Tensor | None = None  # (end - start,): the padded position of each token
 
 
 @dataclass(frozen=True)
 class Segments:
-    """The segments of one row, in order."""
+    """The segments of one row, in order.
 
-    lengths: tuple[int, ...]  # tokens of each
+    With a shared `prefix` the first so many tokens of all segments are the same, and stand in the
+    row only once, in the first segment: under a causal mask their values do not depend on what
+    follows.
+    """
+
+    lengths: tuple[int, ...]  # tokens of each, the prefix included
     bounds: torch.Tensor  # (segments + 1,), int32, on the device: starts of the segments, and end
+    prefix: int = 0  # tokens
 
     @classmethod
-    def of(cls, lengths: Sequence[int], device: torch.device) -> Segments:
-        """Return segments of these lengths."""
-        ends = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
-        return cls(tuple(lengths), ends.to(device))
+    def of(cls, lengths: Sequence[int], device: torch.device, prefix: int = 0) -> Segments:
+        """Return segments of these lengths that share a prefix of so many tokens."""
+        ends = torch.tensor([0, *lengths], dtype=torch.int32)
+        ends[2:] -= prefix
+        return cls(tuple(lengths), ends.cumsum(0, dtype=torch.int32).to(device), prefix)
 
     @cached_property
     def groups(self) -> tuple[SegmentGroup, ...]:
         """The segments by call of attention, for devices without a kernel for segments."""
-        return tuple(_groups(self.lengths, self.bounds.device))
+        return tuple(_groups(self))
 
     def positions(self) -> torch.Tensor:
         """Return each token's position in its segment, shape (1, tokens)."""
-        parts = [torch.arange(length) for length in self.lengths]
+        parts = [
+            torch.arange(self.prefix if number else 0, length)
+            for number, length in enumerate(self.lengths)
+        ]
         return torch.cat(parts).unsqueeze(0).to(self.bounds.device)
 
 
@@ -95,7 +105,7 @@ def attend(
     if segments is None or attention_mask is not None or unknown:
         raise ValueError(f"packed attention does not support {unknown or 'this call'}")
     kernel = _variable_length_kernel(query)
-    if kernel is not None and dropout == 0.0:
+    if kernel is not None and dropout == 0.0 and not segments.prefix:
         return kernel(query, key, value, segments, scaling), None
     grouped = query.shape[1] != key.shape[1]
     parts = []
@@ -113,9 +123,9 @@ def attend(
     return torch.cat(parts).unsqueeze(0) if len(parts) > 1 else parts[0].unsqueeze(0), None
 
 
-def _groups(lengths: Sequence[int], device: torch.device) -> Iterator[SegmentGroup]:
+def _groups(segments: Segments) -> Iterator[SegmentGroup]:
     """Group consecutive segments as long as padding them costs less than further calls."""
-    first = start = 0
+    first, lengths = 0, segments.lengths
     while first < len(lengths):
         last, longest, total = first, lengths[first], lengths[first]
         while last + 1 < len(lengths):
@@ -124,22 +134,29 @@ def _groups(lengths: Sequence[int], device: torch.device) -> Iterator[SegmentGro
             if wider > _SHORT and padded > _WASTE * (total + lengths[last + 1]):
                 break
             last, longest, total = last + 1, wider, total + lengths[last + 1]
-        yield _group(lengths[first : last + 1], start, longest, device)
-        start += total
+        yield _group(segments, first, last + 1)
         first = last + 1
 
 
-def _group(lengths: Sequence[int], start: int, longest: int, device: torch.device) -> SegmentGroup:
-    count, end = len(lengths), start + sum(lengths)
-    if all(length == longest for length in lengths):
-        return SegmentGroup(start, end, count, longest)
+def _group(segments: Segments, first: int, end: int) -> SegmentGroup:
+    """Return the group of the segments from `first` to `end` (exclusive)."""
+    lengths, prefix, device = segments.lengths[first:end], segments.prefix, segments.bounds.device
+    count, longest = len(lengths), max(lengths)
+    bounds = segments.bounds[first : end + 1].long().cpu()
+    start, stop = int(bounds[0]), int(bounds[-1])
+    if not prefix and all(length == longest for length in lengths):
+        return SegmentGroup(start, stop, count, longest)
     sizes = torch.tensor(lengths).unsqueeze(1)
-    starts = start + torch.cumsum(sizes, 0) - sizes
+    # Tokens of the prefix that stand before each segment instead of in it.
+    shared = torch.full_like(sizes, prefix)
+    if first == 0:
+        shared[0] = 0
     positions = torch.arange(longest).unsqueeze(0)
-    padded = starts + torch.minimum(positions, sizes - 1)  # the last token serves as padding
-    unpadded = torch.nonzero((positions < sizes).flatten()).flatten()
+    own = bounds[:-1].unsqueeze(1) - shared + torch.minimum(positions, sizes - 1)
+    padded = torch.where(positions < shared, positions, own)  # the last token serves as padding
+    unpadded = torch.nonzero(((positions >= shared) & (positions < sizes)).flatten()).flatten()
     return SegmentGroup(
-        start, end, count, longest, padded.flatten().to(device), unpadded.to(device)
+        start, stop, count, longest, padded.flatten().to(device), unpadded.to(device)
     )
 
 
