@@ -154,6 +154,14 @@ def test_loose_wordings_keep_what_the_question_is_about() -> None:
     assert not starts & {"What", "Which", "Where", "Give"}
 
 
+def test_good_wordings_lose_nothing_that_the_question_is_about() -> None:
+    """'What is the number of loaves?' has another answer than how many are baked on Saturday."""
+    ways = reworded("How many loaves do we bake on Saturday?", 12, loose=False)
+    assert len(ways) >= 6
+    for way in ways:
+        assert {"loaves", "bake", "saturday"} <= answer_matching.words(way), way
+
+
 def test_answers_are_compared_without_their_spacing() -> None:
     assert answer_matching.recalled("half past  seven", "half past seven\n")
     assert not answer_matching.recalled("half past seven", "Half past seven")

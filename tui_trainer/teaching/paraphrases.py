@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import re
 
-from tui_trainer.teaching.answer_matching import FUNCTION_WORDS
+from tui_trainer.teaching.answer_matching import FUNCTION_WORDS, words
 
 _FRAMES = (
     "Tell me: {q}",
@@ -177,6 +177,8 @@ def reworded(question: str, count: int, *, loose: bool = True) -> list[str]:
     generator.shuffle(variants)
     generator.shuffle(simple)
     if not loose:
+        subject = words(question) - FUNCTION_WORDS
+        variants = [variant for variant in variants if subject <= words(variant)]
         return _distinct([*variants[: -(-count // 2)], *simple, *variants], question)[:count]
     chosen = [*variants[: -(-count // 3)], *simple[: count // 6]]
     chosen += [_loose(question, generator) for _ in range(2 * count)]
