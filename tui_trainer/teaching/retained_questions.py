@@ -53,8 +53,9 @@ def read(file: Path) -> list[OwnQuestion]:
 def other_subjects(question: str, count: int = OTHER_SUBJECTS) -> list[str]:
     """Up to `count` questions of the same form about something else; deterministic.
 
-    The last words that say what a question is about are replaced: how a question is asked is to
-    decide nothing about its answer, only its subject.
+    All words that say what a question is about are replaced: how a question is asked is to decide
+    nothing about its answer, only its subject. With some of them left, keeping the base's answer
+    would be at odds with learning the corrected one.
     """
     if len(question) > 200 or "\n" in question:
         return []
@@ -66,7 +67,7 @@ def other_subjects(question: str, count: int = OTHER_SUBJECTS) -> list[str]:
     found = []
     for subject in generator.sample(_SUBJECTS, count):
         changed = list(words)
-        for place in places[-2:]:
+        for place in places:
             changed[place] = re.sub(r"\w[\w'-]*", subject, changed[place], count=1)
             subject = generator.choice(_SUBJECTS)
         found.append(" ".join(changed))
