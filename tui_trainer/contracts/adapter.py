@@ -34,6 +34,7 @@ class AdapterInfo(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str | None = None  # the run that trained it
     parent: str | None = None  # the adapter that its training continued
     lora: LoraSettings = msgspec.field(default_factory=LoraSettings)  # settings of its layers
+    null_space: float = 0.0  # share of the input directions that it does not read
     steps: int | None = None  # optimizer steps it was trained for
     train_loss: float | None = None  # of the last step, nats
     val_loss: float | None = None  # of the last evaluation, nats

@@ -117,6 +117,8 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True):
     replay: PartReport  # rows mixed into every step against forgetting
     # Rows on which the base's predictions are kept.
     retain: PartReport = msgspec.field(default_factory=PartReport)
+    # Rows whose strongest input directions the adapter does not read.
+    null_space: PartReport = msgspec.field(default_factory=PartReport)
     repeats: Repeats = msgspec.field(default_factory=Repeats)  # duplicate rows
     labels: list[LabelReport] = msgspec.field(default_factory=list)  # classes of a classifier
     # SHA-256 over every example of every part, in order; a resumed run must have the same.

@@ -69,6 +69,14 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     retain_weight: Annotated[
         float, Meta(ge=0, description="weight of the KL divergence from the base on data.retain")
     ] = 10.0
+    null_space: Annotated[
+        Text | list[Text] | None,
+        Meta(description="file of the base's own answers, which the adapter hardly reads"),
+    ] = None
+    null_space_share: Annotated[
+        float,
+        Meta(ge=0, lt=1, description="share of input directions, strongest there, that it ignores"),
+    ] = 0.7
     duplicates: Annotated[Duplicates, Meta(description="duplicate training rows: keep or drop")] = (
         "keep"
     )

@@ -52,6 +52,15 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     retain_weight: Annotated[
         float, Meta(ge=0, description="weight of keeping the base's own predictions; 0 is off")
     ] = 10.0
+    null_space: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description="share of input directions, strongest in the base's own answers, that an "
+            "adapter does not read; 0 is off",
+        ),
+    ] = 0.7
     min_recalled: Annotated[
         float, Meta(ge=0, le=1, description="least share (0..1) of corrections that it must recall")
     ] = 0.8

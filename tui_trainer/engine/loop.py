@@ -186,6 +186,8 @@ def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) ->
     if healthy or scaler.is_enabled():
         scaler.step(session.optimizer)  # a scaler skips infinite gradients itself
         scaler.update()
+        if session.null_space is not None:
+            session.null_space.apply()
     session.optimizer.zero_grad(set_to_none=True)
     session.step_profile.mark("optimizer")
     return StepResult(numbers[0], numbers[1], passes, healthy)

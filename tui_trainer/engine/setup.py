@@ -34,6 +34,7 @@ from tui_trainer.engine.records.step_profile import StepProfile
 from tui_trainer.engine.state.command_source import CommandSource, rates_to_replay
 from tui_trainer.engine.state.ranks import Ranks
 from tui_trainer.engine.state.session import Session, TrainerState
+from tui_trainer.engine.teaching import null_space
 from tui_trainer.engine.teaching.learned_answers import LearnedAnswers
 from tui_trainer.models import base_model, lora_train
 from tui_trainer.models.completeness import notices
@@ -69,7 +70,9 @@ def prepare(
     tokenizer = base_model.load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
     enter(report, control, "reading the data")
     augmenter = _augmenter(folder, job, report, control)
-    dataset = load_dataset(job, tokenizer, augmenter, _tokenising_progress(report, control))
+    dataset = load_dataset(
+        job, tokenizer, augmenter, _progress(report, control, "tokenising: {} of {}", "row")
+    )
     data_report.check_unchanged(folder, info, dataset)
     enter(report, control, f"loading {job.model}")
     ranks.broadcast("prepare", info=info)  # after the data is known to be valid
@@ -105,6 +108,8 @@ def _build(
     )
     ranks.shard(loaded, device, job.training)
     parameters = lora_train.trainable(model)
+    measuring = _progress(report, control, "measuring what the base reads: {} of {}", "answer")
+    readable = null_space.of_job(info, dataset.null_space, model, parameters, measuring)
     forward_mode = CLASSIFICATION if dataset.labels else choose_forward_mode(loaded)
     cpu_matmul.install(model)
     fused_ops.install(model)
@@ -141,6 +146,7 @@ def _build(
         step_profile=StepProfile(device),
         ranks=ranks,
         learned=LearnedAnswers(dataset.train, steps_in_a_row) if steps_in_a_row else None,
+        null_space=readable,
     )
     session.step_profile.set_model(model, job.training.precision, ranks.process.size)
     return session
@@ -168,14 +174,17 @@ def _augmenter(
     return Augmenter(job, folder.augmented_file, rewrite, raise_stopped)
 
 
-def _tokenising_progress(report: RunReporter, control: CommandSource) -> ProgressCallback:
-    """Return a callback that reports tokenised rows; a stop or cancel ends the tokenising."""
+def _progress(
+    report: RunReporter, control: CommandSource, text: str, unit: str
+) -> ProgressCallback:
+    """Return a callback that reports how much of a part of the preparation is done, `text` with
+    the done and all units; a stop or cancel ends it."""
     is_due = _rate_limit()
     is_due()  # the first report comes after the interval
 
     def on_progress(done: int, total: int) -> None:
         if is_due():
-            enter(report, control, f"tokenising: {count(done)} of {plural(total, 'row')}")
+            enter(report, control, text.format(count(done), plural(total, unit)))
 
     return on_progress
 
@@ -281,7 +290,9 @@ def worthwhile_threads(job: Job, dataset: Dataset, model: Any) -> int:
 def check_lengths(model: Any, dataset: Dataset) -> None:
     """Raise `UserError` where examples are longer than the base can read."""
     limit = getattr(model.config, "max_position_embeddings", None)
-    parts = [*dataset.train, *dataset.validation, *dataset.replay, *dataset.retain]
+    parts = [
+        *dataset.train, *dataset.validation, *dataset.replay, *dataset.retain, *dataset.null_space,
+    ]  # fmt: skip
     longest = max(len(e.input_ids) for e in parts)
     if limit is not None and longest > limit:
         raise UserError(
@@ -369,6 +380,9 @@ def _announce(session: Session) -> None:
         report.event(
             "warning", report.step, f"training is slower, as examples are padded: {reason}"
         )
+    if dataset.null_space and session.job.data.null_space_share:
+        kind, text = null_space.notice(session.null_space, len(dataset.null_space), session.job)
+        report.event(kind, report.step, text)
     for notice in notices(session.model.get_base_model()):
         report.event("warning", report.step, notice)
     data_report.report_data(session.folder, report, dataset)

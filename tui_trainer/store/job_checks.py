@@ -93,9 +93,15 @@ def _errors(job: Job) -> list[JobIssue]:
                 '"val_loss" or "val_accuracy"',
             )
         )
-    for key in ("replay", "retain"):
+    for key in ("replay", "retain", "null_space"):
         if getattr(job.data, key) is not None and job.task == "classification":
             found.append(_error(f"data.{key}", f"data.{key} is only for causal-lm: delete it"))
+    if job.data.null_space is not None and (settings.processes != 1 or job.lora.init != "default"):
+        text = (
+            'data.null_space needs training.processes = 1 and lora.init = "default": set these or '
+            "delete it"
+        )
+        found.append(_error("data.null_space", text))
     if settings.stop_when_learned and (job.task == "classification" or settings.processes != 1):
         text = (
             "training.stop_when_learned is only for causal-lm with training.processes = 1: "

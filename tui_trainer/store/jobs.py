@@ -50,6 +50,9 @@ def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
         retain=None
         if job.data.retain is None
         else _resolve_files(job.data.retain, folder, f"{where}: data.retain"),
+        null_space=None
+        if job.data.null_space is None
+        else _resolve_files(job.data.null_space, folder, f"{where}: data.null_space"),
         augment_model=None
         if job.data.augment_model is None
         else resolve_model(job.data.augment_model, folder, f"{where}: data.augment_model"),
@@ -71,7 +74,7 @@ def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
 def data_files(job: Job) -> list[Path]:
     """All data files of a resolved job, training files first."""
     data = job.data
-    parts = (data.train, data.validation, data.replay, data.retain)
+    parts = (data.train, data.validation, data.replay, data.retain, data.null_space)
     return [f for part in parts for f in file_list(part)]
 
 

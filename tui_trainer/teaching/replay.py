@@ -46,7 +46,8 @@ class RetentionReserve:
     """Golden questions that may be replayed, those that never are, and earlier corrections.
 
     `unasked` is replayed but not counted in what is kept, as nobody has confirmed it. `retained`
-    are answers of the base itself, whose predictions are kept instead of the answers alone.
+    are answers of the base itself, whose predictions are kept instead of the answers alone, and
+    `null_space` some of them, the same in every training.
     """
 
     replayed: list[KnownAnswer]
@@ -54,6 +55,7 @@ class RetentionReserve:
     earlier: list[KnownAnswer]
     unasked: list[KnownAnswer] = field(default_factory=list)
     retained: list[KnownAnswer] = field(default_factory=list)
+    null_space: list[KnownAnswer] = field(default_factory=list)
 
 
 def golden(model: str) -> list[KnownAnswer]:

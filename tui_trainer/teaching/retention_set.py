@@ -17,6 +17,9 @@ from tui_trainer.teaching.training_rows import KnownAnswer
 # Tokens of the base's own answers, at most. One that is cut off there is used too: what is kept is
 # how the base predicts each of its tokens.
 OWN_TOKENS = 48
+# One own answer in so many is one of those whose input directions an adapter does not read; the
+# same ones in every training, so that the directions are measured once per base.
+NULL_SPACE_OF = 3
 
 
 def gather(
@@ -38,7 +41,8 @@ def gather(
             replayed, held_out, earlier, replay.without_corrected(before, corrections)
         )
     base = context.asker(ready, live=False, max_new_tokens=OWN_TOKENS)
-    own = replay.without_corrected(_own_answers(base), corrections)
+    answered = _own_answers(base)
+    own = replay.without_corrected(answered, corrections)
     retained, held_out = replay.split_held_out(own)
     forms = [text for e in corrections for text in other_subjects(e.question)]
     retained += _answered([[Turn("user", text)] for text in forms], base)
@@ -52,6 +56,7 @@ def gather(
         earlier=earlier,
         unasked=unasked,
         retained=retained,
+        null_space=answered[::NULL_SPACE_OF],
     )
 
 

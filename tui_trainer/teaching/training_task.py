@@ -32,6 +32,7 @@ from tui_trainer.teaching.plan import (
     TrainingPlan,
     copy_adapter,
     expected_seconds,
+    null_space_share,
     parent_adapter,
     read_plan,
     write_plan,
@@ -109,9 +110,10 @@ class TrainingTask:
         if not corrections:
             self._end("cancelled", "its examples were dropped before it started")
             return
-        parent = parent_adapter(context.adapters, context.base, ready.base_hash, settings)
-        start = None if parent is None else (parent, context.adapters.folder(parent))
         reserve = gather(context, ready, corrections, settings)
+        share = null_space_share(reserve, settings)
+        parent = parent_adapter(context.adapters, context.base, ready.base_hash, settings, share)
+        start = None if parent is None else (parent, context.adapters.folder(parent))
         folder = paths.make_private_dir(self._folder)
         job = write_plan(folder, examples, corrections, reserve, settings, ready, start)
         job = msgspec.structs.replace(job, trust_remote_code=context.trust_remote_code)
@@ -307,6 +309,7 @@ class TrainingTask:
             run_id=info.id,
             parent=record.parent,
             lora=info.job.lora,
+            null_space=0.0 if info.job.data.null_space is None else info.job.data.null_space_share,
             steps=last.step if last else None,
             train_loss=last.loss if last else None,
             examples=[example.id for example in plan.examples],

@@ -35,8 +35,11 @@ from tui_trainer.teaching.retained_questions import own_questions
 OURS = TeachingSettings()
 SETTINGS = {
     "ours": OURS,
-    "ours, answers replayed": msgspec.structs.replace(OURS, retain_weight=0.0),
-    "ours without replay": msgspec.structs.replace(OURS, replay=0, retain_weight=0.0),
+    "ours, answers replayed": msgspec.structs.replace(OURS, retain_weight=0.0, null_space=0.0),
+    "ours without the null space": msgspec.structs.replace(OURS, null_space=0.0),
+    "ours without replay": msgspec.structs.replace(
+        OURS, replay=0, retain_weight=0.0, null_space=0.0
+    ),
     # finch: r 16 on q_proj and v_proj, 1e-4, 3 epochs of 3 batches: 9 steps.
     "closest tool": msgspec.structs.replace(
         OURS,
@@ -48,6 +51,7 @@ SETTINGS = {
         target_modules=["q_proj", "v_proj"],
         replay=0,
         retain_weight=0.0,
+        null_space=0.0,
         stop_when_learned=0,
         rewordings=0,
     ),
@@ -55,7 +59,7 @@ SETTINGS = {
 
 
 # The built-in base retains no answers of its own, so that there its answers are always replayed.
-BUILTIN_SETTINGS = [name for name in SETTINGS if name != "ours, answers replayed"]
+BUILTIN_SETTINGS = ["ours", "ours without replay", "closest tool"]
 
 
 def main() -> None:

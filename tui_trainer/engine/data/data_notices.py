@@ -53,6 +53,7 @@ def _parts(report: DataReport) -> tuple[tuple[PartReport, str], ...]:
         (report.validation, "validation"),
         (report.replay, "replayed"),
         (report.retain, "retained"),
+        (report.null_space, "null space"),
     )
 
 

@@ -37,6 +37,7 @@ class Dataset:
     validation: list[Example]
     replay: list[Example]  # mixed into every step against forgetting
     retain: list[Example]  # mixed into every step to keep the base's predictions
+    null_space: list[Example]  # whose strongest input directions the adapter does not read
     notices: list[str]  # a sentence for every problem in the data and every change made to it
     report: DataReport  # all counts
     labels: list[str] = field(default_factory=list)  # classes of a classification, by index
@@ -57,9 +58,15 @@ def load_dataset(
     settings, seed = job.data, job.training.seed
     labelled = job.task == "classification"
     # Read the rows of each part.
-    train, validation, replay, retain = (
+    train, validation, replay, retain, null_space = (
         read_rows(jobs.file_list(files), labelled=labelled) if files else ReadRows([])
-        for files in (settings.train, settings.validation, settings.replay, settings.retain)
+        for files in (
+            settings.train,
+            settings.validation,
+            settings.replay,
+            settings.retain,
+            settings.null_space,
+        )
     )
 
     # Drop duplicates and hold out rows for validation.
@@ -78,10 +85,10 @@ def load_dataset(
     with TokenizerPool(tokenizer, workers_of_rank(settings.workers), on_progress) as pool:
         encoded = [
             encode_part(rows, pool, settings.max_length, classes, cache)
-            for rows in (train, validation, replay, retain)
+            for rows in (train, validation, replay, retain, null_space)
         ]
     (train_examples, train_report), (held_out, held_out_report), *others = encoded
-    (replayed, replay_report), (retained, retain_report) = others
+    (replayed, replay_report), (retained, retain_report), (unread, unread_report) = others
     retained = [replace(example, retained=True) for example in retained]
     if not train_examples:
         raise UserError(
@@ -103,10 +110,11 @@ def load_dataset(
         validation=held_out_report,
         replay=replay_report,
         retain=retain_report,
+        null_space=unread_report,
         repeats=parts.repeats,
         labels=labels,
         fingerprint=fingerprint(
-            train_examples, held_out, replayed, *([retained] if retained else [])
+            train_examples, held_out, replayed, *filter(None, (retained, unread))
         ),
         augmented=augmented,
     )
@@ -118,6 +126,7 @@ def load_dataset(
         validation=held_out,
         replay=replayed,
         retain=retained,
+        null_space=unread,
         notices=notices,
         report=report,
         labels=classes,

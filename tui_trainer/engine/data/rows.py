@@ -39,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True)
 class ReadRows:
-    """What was read from the files of one part (training, validation, replay or retain)."""
+    """What was read from the files of one part, such as training or validation."""
 
     found: list[Row]  # usable rows, in the order of the files
     left_out: list[LeftOutRows] = field(default_factory=list)  # by reason

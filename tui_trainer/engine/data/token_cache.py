@@ -123,16 +123,18 @@ def has_own_code(tokenizer: Any) -> bool:
     return backend is None or type(tokenizer).__module__.split(".")[0] != "transformers"
 
 
-def prune(folder: Path) -> None:
-    """Delete the least recently used entries until the rest takes at most `MOST_BYTES`."""
+def prune(folder: Path, suffix: str = _SUFFIX, most_bytes: int | None = None) -> None:
+    """Delete the least recently used entries until the rest takes at most `most_bytes`, which is
+    `MOST_BYTES` if left out."""
+    most_bytes = MOST_BYTES if most_bytes is None else most_bytes
     entries = []
-    for file in folder.glob(f"*{_SUFFIX}"):
+    for file in folder.glob(f"*{suffix}"):
         with contextlib.suppress(OSError):  # deleted by another run
             facts = file.stat()
             entries.append((facts.st_mtime_ns, facts.st_size, file))
     total = sum(size for _, size, _ in entries)
     for _, size, file in sorted(entries):
-        if total <= MOST_BYTES:
+        if total <= most_bytes:
             return
         file.unlink(missing_ok=True)
         total -= size

@@ -28,6 +28,7 @@ from tui_trainer.engine.records.step_profile import StepProfile
 from tui_trainer.engine.state.command_source import CommandSource
 from tui_trainer.engine.state.ranks import Ranks, Replica
 from tui_trainer.engine.teaching.learned_answers import LearnedAnswers
+from tui_trainer.engine.teaching.null_space import NullSpace
 from tui_trainer.store.runs.run_folder import RunFolder
 
 # Types of the forward pass, where it is not fp32.
@@ -143,6 +144,7 @@ class Session:
     stopped_and_saved: bool = False  # a stop was executed
     disk_is_full: bool = False  # whether checkpoints do not fit, which was logged
     learned: LearnedAnswers | None = None  # taught answers; None where they are not counted
+    null_space: NullSpace | None = None  # what the adapter may read; None: everything
     advisor: Advisor | None = None  # None where it is off
     samples: DelayedSamples | None = None  # hardware samples for the advisor
     unwritten_steps: list[Finished] = field(default_factory=list)  # records not written yet

@@ -86,6 +86,8 @@ MORE: tuple[Section, ...] = (
             "data.retain",
             "data.retain_per_step",
             "data.retain_weight",
+            "data.null_space",
+            "data.null_space_share",
             "data.augment",
             "data.augment_model",
             "data.augment_language",
@@ -102,6 +104,8 @@ LABELS = {
     "data.val_split": "validation split",
     "data.replay": "replay file",
     "data.retain": "retained answers",
+    "data.null_space": "answers not read",
+    "data.null_space_share": "share not read",
     "training.stop_when_learned": "stop when learned",
     "data.workers": "data workers",
     "training.gradient_accumulation_steps": "grad accumulation",
@@ -132,6 +136,7 @@ _NOT_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "data.replay_per_step": ("data.replay", ("",)),
     "data.retain_per_step": ("data.retain", ("",)),
     "data.retain_weight": ("data.retain", ("",)),
+    "data.null_space_share": ("data.null_space", ("",)),
     "data.augment_model": ("data.augment", ("none",)),
 }
 
