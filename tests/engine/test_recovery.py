@@ -106,7 +106,8 @@ def test_out_of_memory_with_one_example_names_the_settings_to_change(
         "out of memory with one example per pass: lower data.max_length, set "
         'training.gradient_checkpointing = true, set quantization = "nf4", or use a smaller base'
     )
-    assert folder.events()[-1].detail == {"out_of_memory": "training"}
+    [error] = [event for event in folder.events() if event.kind == "error"]
+    assert error.detail == {"out_of_memory": "training"}
 
 
 def test_the_advice_names_no_setting_that_is_used_already(
@@ -130,7 +131,8 @@ def test_out_of_memory_while_loading_is_reported_as_such(
     assert run_engine(folder) == 1
     state = folder.state()
     assert state is not None and "out of memory while loading" in state.message
-    assert folder.events()[-1].detail == {"out_of_memory": "loading"}
+    [error] = [event for event in folder.events() if event.kind == "error"]
+    assert error.detail == {"out_of_memory": "loading"}
 
 
 def test_a_run_without_improvement_stops_early(

@@ -10,6 +10,7 @@ import torch
 
 from tui_trainer.contracts.errors import NoMemoryError
 from tui_trainer.models import base_model
+from tui_trainer.store import model_files
 
 CPU = torch.device("cpu")
 
@@ -53,7 +54,17 @@ def test_lack_of_memory_is_told_from_a_base_that_cannot_be_loaded(
     def fail(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(base_model.AutoModelForCausalLM, "from_pretrained", fail)
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", fail)
     with pytest.raises(NoMemoryError, match=r"while loading .* in float32: end other") as caught:
         base_model.load_base(str(tiny_base), CPU, torch.float32)
     assert caught.value.loading
+
+
+def test_weights_larger_than_the_free_memory_are_not_loaded(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needed = model_files.loaded_bytes(tiny_base, 4)
+    monkeypatch.setattr("tui_trainer.hardware.memory.free_bytes", lambda **_: needed - 1)
+    with pytest.raises(NoMemoryError, match=r"in float32 \(.* needed, .* free\): end other"):
+        base_model.load_base(str(tiny_base), CPU, torch.float32)
+    assert base_model.load_base(str(tiny_base), CPU, torch.bfloat16) is not None

@@ -20,8 +20,10 @@ from transformers.utils import logging as _logging
 
 from tui_trainer.contracts.errors import NoMemoryError, UserError, is_out_of_memory
 from tui_trainer.contracts.job import Precision
+from tui_trainer.hardware import memory
 from tui_trainer.models.completeness import NEW_PARTS, check_loaded
 from tui_trainer.store import model_files, paths
+from tui_trainer.text import formats
 
 # Bases with fewer bytes of weights stay in fp32, in which teaching the built-in one was measured.
 _LEAST_BF16_BYTES = 64 << 20
@@ -108,9 +110,10 @@ def load_base(
         if not is_out_of_memory(error):
             raise
         bits = "4 bits" if four_bit else str(dtype).removeprefix("torch.")
+        why = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
         raise NoMemoryError(
-            f"out of memory while loading {model} in {bits}: end other programs that need memory, "
-            "use a smaller base, or load it with a lower precision or quantization",
+            f"out of memory while loading {model} in {bits}{why}: end other programs that need "
+            "memory, use a smaller base, or load it with a lower precision or quantization",
             loading=True,
         ) from error
 
@@ -125,6 +128,7 @@ def _load_on(
     not_finite: Sequence[str] | None,
 ) -> Any:
     _silence_transformers()
+    _check_memory(model, device, dtype, four_bit)
     options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code}
     if labels:
         options |= {"id2label": dict(enumerate(labels)), "num_labels": len(labels)}
@@ -145,6 +149,18 @@ def _load_on(
         if hasattr(layer, "support_avx512bf16_for_cpu"):
             layer.support_avx512bf16_for_cpu = False
     return loaded
+
+
+def _check_memory(model: str, device: torch.device, dtype: torch.dtype, four_bit: bool) -> None:
+    """Raise `MemoryError` where the weights alone exceed the free memory of a CPU: the system would
+    kill the process for it instead of reporting it."""
+    folder = Path(resolve(model))
+    if device.type != "cpu" or not folder.is_dir():
+        return
+    needed = model_files.loaded_bytes(folder, 0.5 if four_bit else dtype.itemsize)
+    free = memory.free_bytes(with_swap=True)
+    if needed > free:
+        raise MemoryError(f"{formats.size(needed)} needed, {formats.size(free)} free")
 
 
 def _load(
