@@ -26,7 +26,9 @@ def test_quantization_is_set_for_chat_and_teaching_apart(room: Room) -> None:
         "nf4",
         "none",
     )
-    room.do("/set chat.quantization nf4", "/set teaching.quantization default")
+    room.do("/set chat.quantization nf4")
+    assert "chat.quantization is set to nf4, for later sessions only" in room.notices()
+    room.do("/set teaching.quantization default")
     assert (room.session.settings.quantization, room.session.context.chat.quantization) == (
         "none",
         "nf4",
@@ -59,6 +61,7 @@ def test_precision_and_checkpointing_are_checked(room: Room) -> None:
     room.do("/set precision bf16", "/set gradient_checkpointing true")
     settings = room.session.settings
     assert (settings.precision, settings.gradient_checkpointing) == ("bf16", True)
+    assert "gradient_checkpointing is set to true" in room.notices()
     assert "precision" in room.refused("/set precision int8")
     assert "gradient_checkpointing" in room.refused("/set gradient_checkpointing sometimes")
     room.do("/set precision default")

@@ -17,6 +17,7 @@ from tui_trainer.store.settings import SECTIONS, changed_setting, save_setting
 from tui_trainer.store.toml import nearest
 
 _Section = ChatSettings | TeachingSettings
+_LATER = ("chat.quantization",)  # used when the base is loaded
 
 
 class SettingsCommands:
@@ -51,7 +52,8 @@ class SettingsCommands:
             context.chat = new
         else:
             context.settings = new
-        context.emit_notice(f"{name} is set to {_shown(value)}, also for later sessions ({file})")
+        when = "for later sessions only" if name in _LATER else "also for later sessions"
+        context.emit_notice(f"{name} is set to {_shown(value)}, {when} ({file})")
         context.emit_buffer()
         context.trainer.wake()
 
@@ -89,6 +91,8 @@ def _table(names: dict[str, tuple[_Section, str]]) -> events.TextTable:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     return "automatic" if value is None else str(value)
 
 
