@@ -102,7 +102,37 @@ def test_out_of_memory_with_one_example_names_the_settings_to_change(
     folder = make_run()
     assert run_engine(folder) == 1
     state = folder.state()
-    assert state is not None and "lower data.max_length" in state.message
+    assert state is not None and state.message == (
+        "out of memory with one example per pass: lower data.max_length, set "
+        'training.gradient_checkpointing = true, set quantization = "nf4", or use a smaller base'
+    )
+    [error] = [event for event in folder.events() if event.kind == "error"]
+    assert error.detail == {"out_of_memory": "training"}
+
+
+def test_the_advice_names_no_setting_that_is_used_already(
+    make_run: MakeRun, run_engine: RunEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_out_of_memory(monkeypatch, 0)
+    folder = make_run(training={"gradient_checkpointing": True})
+    assert run_engine(folder) == 1
+    state = folder.state()
+    assert state is not None and "gradient_checkpointing" not in state.message
+
+
+def test_out_of_memory_while_loading_is_reported_as_such(
+    make_run: MakeRun, run_engine: RunEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("injected")
+
+    monkeypatch.setattr("tui_trainer.models.base_model._load", fail)
+    folder = make_run()
+    assert run_engine(folder) == 1
+    state = folder.state()
+    assert state is not None and "out of memory while loading" in state.message
+    [error] = [event for event in folder.events() if event.kind == "error"]
+    assert error.detail == {"out_of_memory": "loading"}
 
 
 def test_a_run_without_improvement_stops_early(

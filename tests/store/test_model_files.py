@@ -171,3 +171,14 @@ def test_only_the_files_that_are_loaded_are_checked(model: Path) -> None:
     assert found.hash != model_files.hash_model(model.parent), "they still belong to the hash"
     shard(model, {"model-1-of-1.safetensors": {"y": floats(1.0, float("-inf"))}})
     assert model_files.inspect_whole(model).not_finite == ("y",)
+
+
+def test_the_bytes_of_a_loaded_model_follow_its_precision(model: Path) -> None:
+    half: Entry = ("BF16", [2], b"\0" * 4)
+    packed: Entry = ("U8", [3], b"\0" * 3)
+    write(model / "model.safetensors", {"a": floats(1.0, 2.0), "b": half, "c": packed})
+    write(model / "consolidated.safetensors", {"a": floats(1.0)})
+    assert model_files.loaded_bytes(model, 4) == 4 * 4 + 3
+    assert model_files.loaded_bytes(model, 0.5) == 2 + 3
+    (model / "model.safetensors").write_bytes(b"broken")
+    assert model_files.loaded_bytes(model, 4) == 0

@@ -2,7 +2,8 @@
 
 What it does is told by the file `mood` beside the runs: complete, crash, crash once, fail,
 hang, forget (all that was known), sulk (learn nothing), slow (hang, and a checkpoint of what it
-learned lies there). It works for FAKE_SECONDS. A stop writes the adapter.
+learned lies there), small memory (suffices with gradient checkpointing), tiny memory (only with
+nf4), no memory. It works for FAKE_SECONDS. A stop writes the adapter.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import psutil
 
-from tui_trainer.contracts.run import RunState, StateName
+from tui_trainer.contracts.run import Event, RunState, StateName
 from tui_trainer.store import jobs
 from tui_trainer.store.runs import checkpoints, run_folder
 
@@ -43,6 +45,11 @@ def main() -> int:
     if mood == "fail":
         say(folder, "failed", 3, "the loss is not finite at step 3")
         return 1
+    if mood.endswith("memory") and not fits(folder, mood):
+        event = Event(time=time.time(), step=3, kind="error", detail={"out_of_memory": "training"})
+        folder.events_file.write_bytes(msgspec.json.encode(event) + b"\n")
+        say(folder, "failed", 3, "out of memory")
+        return 1
     if mood == "slow":
         checkpoint = folder.checkpoints_dir / "step-00000004"
         write_adapter(folder, mood, checkpoint)
@@ -59,6 +66,15 @@ def main() -> int:
     write_adapter(folder, mood, folder.adapter_dir)
     say(folder, "completed", 60)
     return 0
+
+
+def fits(folder: run_folder.RunFolder, mood: str) -> bool:
+    """Whether memory suffices for the job."""
+    info = folder.info()
+    assert info is not None
+    four_bits = info.job.quantization == "nf4"
+    saves = info.job.training.gradient_checkpointing and mood == "small memory"
+    return saves or (four_bits and mood == "tiny memory")
 
 
 def say(folder: run_folder.RunFolder, word: StateName, step: int, message: str = "") -> None:

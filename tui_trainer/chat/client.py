@@ -32,6 +32,7 @@ from tui_trainer.contracts.chat import (
 )
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.job import Quantization
 from tui_trainer.contracts.sampling import Finish
 
 
@@ -62,13 +63,20 @@ class ChatClient:
         *,
         trust_remote_code: bool = False,
         threads: int | None = None,
+        quantization: Quantization = "none",
         on_status: Callable[[str], None] | None = None,
     ) -> None:
-        """`threads` is the number of CPU threads; default: half of the CPUs. `on_status` gets the
-        progress of loading, a few words, in the thread whose call starts the process."""
+        """`threads` is the number of CPU threads; default: half of the CPUs. `quantization` is how
+        the base is held; `merge` uses its own weights all the same. `on_status` gets the progress
+        of loading, a few words, in the thread whose call starts the process."""
         self.model = model
         self._connection = Connection(
-            serve_command(model, trust_remote_code=trust_remote_code, threads=threads),
+            serve_command(
+                model,
+                trust_remote_code=trust_remote_code,
+                threads=threads,
+                quantization=quantization,
+            ),
             on_status or (lambda _: None),
         )
         self._lock = threading.Lock()

@@ -14,6 +14,7 @@ import msgspec
 
 from tui_trainer.contracts.chat import Event, ModelReady, Request, RequestFailed, Status
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
+from tui_trainer.contracts.job import Quantization
 from tui_trainer.store import child_process
 
 KEPT_LINES = 40  # of the process's stderr
@@ -145,9 +146,17 @@ class ChatProcess:
             self._errors.append(line.decode("utf-8", "replace").rstrip())
 
 
-def serve_command(model: str, *, trust_remote_code: bool, threads: int | None) -> list[str]:
+def serve_command(
+    model: str,
+    *,
+    trust_remote_code: bool,
+    threads: int | None,
+    quantization: Quantization = "none",
+) -> list[str]:
     """The chat process's command line."""
     command = child_process.module_command("tui_trainer.models.serving.serve", "--model", model)
     if trust_remote_code:
         command.append("--trust-remote-code")
+    if quantization != "none":
+        command += ["--quantization", quantization]
     return command if threads is None else [*command, "--threads", str(threads)]

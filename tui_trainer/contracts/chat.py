@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.job import Quantization
 from tui_trainer.contracts.sampling import BaseSampling, Finish, RepetitionPenalty
 
 Source = Literal["base", "live", "adapter"]
@@ -140,7 +141,8 @@ class ModelReady(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
     path: str | None  # folder of the base; None if it is not local
     base_hash: str | None  # SHA-256 of its configuration and weights; None if it is not local
     device: str  # as torch names it
-    dtype: str  # of the weights, as torch names it
+    dtype: str  # of the weights that are not quantised, as torch names it
+    quantization: Quantization = "none"  # of the linear layers
     context: int | None  # tokens of the context window; None if the base does not give it
     parameters: int  # how many numbers the base has
     chat_template: bool  # whether its tokenizer has a chat template

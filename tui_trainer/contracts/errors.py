@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import msgspec
 
 from tui_trainer.text import formats
@@ -11,6 +13,8 @@ from tui_trainer.text import formats
 # `ValueError`s.
 BAD_CONTENT = (ValueError, RecursionError, OverflowError)
 _LONGEST_REASON = 240  # characters
+# Texts of errors that libraries raise without a type of their own for lack of memory.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class UserError(Exception):
@@ -23,6 +27,23 @@ class UserError(Exception):
     def __init__(self, message: str, exit_status: int = 2) -> None:
         super().__init__(message)
         self.exit_status = exit_status
+
+
+class NoMemoryError(UserError):
+    """Memory ran out: a smaller configuration may work. `loading`: before the base was loaded."""
+
+    def __init__(self, message: str, *, loading: bool = False) -> None:
+        super().__init__(message, 1)
+        self.loading = loading
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of Python or of a library such as torch means that memory ran out."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _NO_MEMORY)
 
 
 def error_text(error: BaseException) -> str:

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from tui_trainer.contracts.job import Quantization
+
 # Its own end token, the limit of tokens, a cancel request, or endless repetition.
 Finish = Literal["end", "length", "cancelled", "repetition"]
 
@@ -29,7 +31,15 @@ class BaseSampling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The `[chat]` section: how answers are generated."""
+    """The `[chat]` section: how the base is loaded, and how answers are generated."""
+
+    quantization: Annotated[
+        Quantization,
+        Meta(
+            description="of the base, from the next start of the chat on: none, or nf4 (4 bit; "
+            "bitsandbytes)"
+        ),
+    ] = "none"
 
     sampling: Annotated[
         Literal["greedy", "base"],

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from tui_trainer.contracts.adapter import Measures
+from tui_trainer.contracts.job import Precision, Quantization
 
 TrainingState = Literal["queued", "training", "checking", "live", "refused", "failed", "cancelled"]
 OPEN_STATES: frozenset[TrainingState] = frozenset({"queued", "training", "checking"})
@@ -43,6 +44,20 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     target_modules: Annotated[
         str | list[str], Meta(description='"all-linear" or names of layers')
     ] = "all-linear"
+    precision: Annotated[
+        Literal["auto"] | Precision,
+        Meta(
+            description="arithmetic of a training: fp32, bf16, fp16 (CUDA), or auto: that of the "
+            "chat's base (bf16 where the device is fast in it)"
+        ),
+    ] = "auto"
+    quantization: Annotated[
+        Quantization,
+        Meta(description="of the base while training: none, or nf4 (4 bit, QLoRA; bitsandbytes)"),
+    ] = "none"
+    gradient_checkpointing: Annotated[
+        bool, Meta(description="recompute activations: less memory, about 1.2 times the time")
+    ] = False
     rewordings: Annotated[
         int, Meta(ge=0, le=24, description="English rewordings of each question, trained with it")
     ] = 12
@@ -125,3 +140,4 @@ class TrainingNews(msgspec.Struct, frozen=True, kw_only=True):
     record: TrainingRecord | None = None  # the training that changed; None: none did
     buffer: BufferState  # the examples that the next training will use
     problem: str | None = None  # why nothing can be trained at the moment, or None
+    notice: str | None = None  # what was changed without being asked, one sentence

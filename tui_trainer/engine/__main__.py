@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import NoMemoryError, UserError, is_out_of_memory
 from tui_trainer.contracts.run import RunInfo, StateName
 from tui_trainer.engine import console
 from tui_trainer.engine.dist_env import process_rank
@@ -138,6 +138,9 @@ def run(
             message = f"no disk space can be reserved for the run's last messages: {reason}"
             report.event("warning", report.step, message)
         return _train(folder, info, report, control, from_checkpoint, rate)
+    except NoMemoryError as error:
+        _fail(report, str(error), out_of_memory="loading" if error.loading else "training")
+        return error.exit_status
     except UserError as error:
         _fail(report, str(error))
         return error.exit_status
@@ -146,8 +149,9 @@ def run(
         return 1
     except Exception as error:
         traceback.print_exc()
-        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-            _fail(report, "out of memory: use a smaller training.batch_size or data.max_length")
+        if is_out_of_memory(error):
+            message = "out of memory: use a smaller training.batch_size or data.max_length"
+            _fail(report, message, out_of_memory="training")
         else:
             _fail(
                 report,
@@ -248,14 +252,14 @@ def _disk_error(error: OSError, folder: RunFolder) -> str:
     return disk_space.full(folder.path, error, folder.path.name)
 
 
-def _fail(report: RunReporter, message: str) -> None:
+def _fail(report: RunReporter, message: str, **detail: Any) -> None:
     """End the run as `failed`; a resume that is refused before its first step restores the state
-    before."""
+    before. `detail` is added to the event."""
     print(message, file=sys.stderr)  # noqa: T201
     if report.state_before is not None:
         report.refuse_resume(message)
         return
-    report.event("error", report.step, message)
+    report.event("error", report.step, message, detail=detail)
     report.set_state("failed", message)
 
 

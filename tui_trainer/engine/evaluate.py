@@ -8,6 +8,7 @@ import time
 import msgspec
 import torch
 
+from tui_trainer.contracts.errors import is_out_of_memory
 from tui_trainer.contracts.metrics import EvalRecord, Evaluation, finite_or_none
 from tui_trainer.engine import classification_metrics, recovery
 from tui_trainer.engine.advice import observe
@@ -77,7 +78,7 @@ def measure_divergence(session: Session) -> None:
                     divergence(session.model, session.collate(group), session.forward_mode)
                 )
     except Exception as error:
-        if not recovery.is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         session.report.event(
             "warning", session.state.step, "out of memory: the change from the base is not measured"
@@ -127,7 +128,7 @@ def _measure_all(session: Session) -> tuple[float, float, Evaluation | None]:
             loss, scored = classification_metrics.measure(session)
             return loss, scored.accuracy, scored
         except Exception as error:
-            if not recovery.is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             passes = batching.groups_of(session.dataset.validation, session.pass_size)
             recovery.halve_pass_size(session, passes, error, "evaluation")

@@ -8,6 +8,7 @@ import time
 
 import torch
 
+from tui_trainer.contracts.errors import is_out_of_memory
 from tui_trainer.contracts.run import StateName
 from tui_trainer.engine import recovery, save_adapter
 from tui_trainer.engine.advice import observe
@@ -168,7 +169,7 @@ def step(session: Session) -> StepResult:
             loss = forward_backward(session, passes)
             return update(session, loss, passes)
         except Exception as error:
-            if not recovery.is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             recovery.restore(session, random)
             recovery.halve_pass_size(session, passes, error)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import NoMemoryError, UserError
 from tui_trainer.contracts.run import Event
 from tui_trainer.engine.checkpoints import checkpoint
 from tui_trainer.engine.data.example import Example
@@ -46,14 +46,6 @@ def skip_step(session: Session, outcome: StepResult, rate: float) -> None:
     )
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an exception means that memory ran out."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    # The CPU allocator's message.
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
 def random_state(session: Session) -> dict[str, torch.Tensor]:
     """Return the random states of the CPU and of the device, by device type."""
     state = {"cpu": torch.get_rng_state()}
@@ -77,15 +69,18 @@ def halve_pass_size(
 ) -> None:
     """Halve the examples per pass after memory ran out, so that the work can be repeated.
 
-    A step's examples and its gradient stay the same. Raises `UserError` where a pass of
+    A step's examples and its gradient stay the same. Raises `NoMemoryError` where a pass of
     one example is too large already.
     """
     largest = session.ranks.agree_on_pass_size(max(len(group) for group in passes))
     if largest == 1:
-        raise UserError(
-            "out of memory with one example per pass: lower data.max_length, set "
-            "training.gradient_checkpointing = true, or use a smaller base",
-            exit_status=1,
+        job, changes = session.job, ["lower data.max_length"]
+        if not job.training.gradient_checkpointing:
+            changes.append("set training.gradient_checkpointing = true")
+        if job.quantization == "none":
+            changes.append('set quantization = "nf4"')
+        raise NoMemoryError(
+            f"out of memory with one example per pass: {', '.join(changes)}, or use a smaller base"
         ) from error
     session.optimizer.zero_grad(set_to_none=True)
     session.state.micro_batch = largest // 2

@@ -231,7 +231,11 @@ def _load_model(info: RunInfo, dataset: Dataset, tokenizer: Any, device: torch.d
 
 def checkpoint_gradients(base: Any, on: bool) -> None:
     """Turn gradient checkpointing on or off: keep only each layer's input for the backward pass,
-    and recompute the rest."""
+    and recompute the rest. Raises `UserError` for a base without support."""
+    if on and not getattr(base, "supports_gradient_checkpointing", False):
+        raise UserError(
+            "training.gradient_checkpointing = true is not possible with this base; set it to false"
+        )
     if on:
         base.gradient_checkpointing_enable({"use_reentrant": False})
     else:

@@ -18,10 +18,15 @@ from transformers import (
 )
 from transformers.utils import logging as _logging
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import NoMemoryError, UserError, is_out_of_memory
+from tui_trainer.contracts.job import Precision
+from tui_trainer.hardware import memory
 from tui_trainer.models.completeness import NEW_PARTS, check_loaded
 from tui_trainer.store import model_files, paths
+from tui_trainer.text import formats
 
+# Bases with fewer bytes of weights stay in fp32, in which teaching the built-in one was measured.
+_LEAST_BF16_BYTES = 64 << 20
 HUB_SECONDS = 10.0  # timeout of a request to the Hugging Face hub
 # Raised by transformers for a folder or id that it cannot load.
 _LOADING_ERRORS = (OSError, ValueError, KeyError, RuntimeError, ImportError)
@@ -45,6 +50,21 @@ def has_fast_bf16() -> bool:
     """Whether the processor has instructions for bf16 products (AVX-512 BF16 or AMX)."""
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(check() for name in checks if (check := getattr(torch.cpu, name, None)))
+
+
+def fast_precision(model: str, device: torch.device) -> Precision:
+    """Return "bf16" where the device calculates fast in it and the base is not small, else
+    "fp32"."""
+    folder = Path(resolve(model))
+    if folder.is_dir():
+        size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+        if size < _LEAST_BF16_BYTES:
+            return "fp32"
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        fast = device.type != "cpu" or has_fast_bf16()
+    return "bf16" if fast else "fp32"
 
 
 def load_tokenizer(model: str, *, trust_remote_code: bool = False) -> Any:
@@ -82,9 +102,33 @@ def load_base(
         files for it.
 
     Raises `UserError` for a model that is missing, of another kind, or has parameters that are
-    missing, of another shape or not finite.
+    missing, of another shape or not finite; `NoMemoryError` where memory runs out.
     """
+    try:
+        return _load_on(model, device, dtype, labels, four_bit, trust_remote_code, not_finite)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        bits = "4 bits" if four_bit else str(dtype).removeprefix("torch.")
+        why = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
+        raise NoMemoryError(
+            f"out of memory while loading {model} in {bits}{why}: end other programs that need "
+            "memory, use a smaller base, or load it with a lower precision or quantization",
+            loading=True,
+        ) from error
+
+
+def _load_on(
+    model: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    labels: Sequence[str] | None,
+    four_bit: bool,
+    trust_remote_code: bool,
+    not_finite: Sequence[str] | None,
+) -> Any:
     _silence_transformers()
+    _check_memory(model, device, dtype, four_bit)
     options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": trust_remote_code}
     if labels:
         options |= {"id2label": dict(enumerate(labels)), "num_labels": len(labels)}
@@ -107,6 +151,18 @@ def load_base(
     return loaded
 
 
+def _check_memory(model: str, device: torch.device, dtype: torch.dtype, four_bit: bool) -> None:
+    """Raise `MemoryError` where the weights alone exceed the free memory of a CPU: the system would
+    kill the process for it instead of reporting it."""
+    folder = Path(resolve(model))
+    if device.type != "cpu" or not folder.is_dir():
+        return
+    needed = model_files.loaded_bytes(folder, 0.5 if four_bit else dtype.itemsize)
+    free = memory.free_bytes(with_swap=True)
+    if needed > free:
+        raise MemoryError(f"{formats.size(needed)} needed, {formats.size(free)} free")
+
+
 def _load(
     model: str, classifies: bool, options: dict[str, Any], not_finite: Sequence[str] | None
 ) -> tuple[Any, list[str]]:
@@ -125,6 +181,8 @@ def _load(
             **options,
         )
     except _LOADING_ERRORS as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(_explain(model, "model", error)) from error
     if not_finite is None:
         folder = _snapshot(model, loaded)

@@ -34,7 +34,12 @@ def open_session(
     folder without a model.
     """
     base = jobs.resolve_model(model, Path.cwd(), "--model")
-    client = ChatClient(base, trust_remote_code=trust_remote_code, on_status=on_status)
+    client = ChatClient(
+        base,
+        trust_remote_code=trust_remote_code,
+        quantization=(chat or ChatSettings()).quantization,
+        on_status=on_status,
+    )
     feedback, adapters = FeedbackStore(), AdapterStore()
 
     def changed(news: TrainingNews) -> None:  # the session is created after its trainer
@@ -47,6 +52,7 @@ def open_session(
         settings=lambda: session.settings,
         runs_dir=runs_dir.absolute(),
         on_change=changed,
+        trust_remote_code=trust_remote_code,
     )
     session = ChatSession(
         client, trainer, feedback, adapters, ConversationStore(), settings, emit, chat

@@ -51,6 +51,8 @@ class TrainingCommands:
             context.emit(events.TrainingStatus(record=record))
             if record.state == "live" and (before is None or before.state != "live"):
                 context.emit(events.AdaptersActivated(adapters=context.adapters.live(context.base)))
+        if news.notice is not None:
+            context.emit_notice(news.notice)
         context.emit_buffer(news.buffer)
         if problem_changed and news.problem is not None:
             context.emit(events.SessionError(text=news.problem))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tui_trainer.contracts.estimate import JobIssue
-from tui_trainer.contracts.job import Job, TrainingSettings
+from tui_trainer.contracts.job import Job, Quantization, TrainingSettings
 from tui_trainer.store import jobs
 from tui_trainer.text import formats
 
@@ -130,13 +130,17 @@ def _absent(job: Job) -> list[JobIssue]:
             'use "adamw"'
         )
         found.append(_error("training.optimizer", text))
-    if job.quantization != "none" and not _installed("bitsandbytes"):
-        text = (
-            f'quantization = "{job.quantization}" needs bitsandbytes: pip install bitsandbytes, or '
-            'use "none"'
-        )
-        found.append(_error("quantization", text))
+    problem = quantization_problem("quantization", job.quantization)
+    if problem is not None:
+        found.append(_error("quantization", problem))
     return found
+
+
+def quantization_problem(key: str, value: Quantization) -> str | None:
+    """Why a base cannot be quantised as the setting `key` asks, in one sentence, or None."""
+    if value == "none" or _installed("bitsandbytes"):
+        return None
+    return f'{key} = "{value}" needs bitsandbytes: pip install bitsandbytes, or use "none"'
 
 
 def _installed(package: str) -> bool:

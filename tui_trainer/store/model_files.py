@@ -17,6 +17,8 @@ from tui_trainer.text import formats
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+# Bytes of a value by type, of those that loading converts to another precision.
+_FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,21 @@ def inspect_whole(folder: Path) -> ModelFiles:
 def hash_model(folder: Path) -> str:
     """SHA-256 of a model folder's configuration and weights (not of its tokenizer)."""
     return inspect(folder).hash
+
+
+def loaded_bytes(folder: Path, per_value: float) -> int:
+    """Bytes of a model's weights in memory where floating-point values take `per_value` each; 0 for
+    a folder whose weights are not complete."""
+    total = 0.0
+    try:
+        for file in _loaded_files(folder):
+            for tensor in tensor_files.read_header(file).tensors:
+                size = tensor.end - tensor.begin
+                width = _FLOAT_BYTES.get(tensor.dtype)
+                total += size if width is None else size / width * per_value
+    except (DamagedError, OSError):
+        return 0
+    return round(total)
 
 
 def _loaded_files(folder: Path) -> list[Path]:

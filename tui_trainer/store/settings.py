@@ -29,8 +29,8 @@ def load_settings() -> Settings:
     return toml.convert(toml.read_toml(file), Settings, str(file))
 
 
-S = TypeVar("S", TeachingSettings, ChatSettings)
-_SECTIONS: dict[type, str] = {TeachingSettings: "teaching", ChatSettings: "chat"}
+S = TypeVar("S", bound=TeachingSettings | ChatSettings)
+SECTIONS: dict[type, str] = {TeachingSettings: "teaching", ChatSettings: "chat"}
 
 
 def changed_setting(settings: S, key: str, text: str) -> S:
@@ -75,7 +75,7 @@ def save_setting(key: str, settings: TeachingSettings | ChatSettings) -> Path:
 
 
 def _put(document: TOMLDocument, key: str, settings: TeachingSettings | ChatSettings) -> None:
-    section = _SECTIONS[type(settings)]
+    section = SECTIONS[type(settings)]
     value = getattr(settings, key)
     if value != getattr(type(settings)(), key):
         if section not in document:

@@ -28,7 +28,8 @@ class TeachingContext:
 
     `stopping` is set when the session ends. `cancelled_ids` are the trainings that the user has
     cancelled, `current_id` is the one that is processed; `on_record` receives the record of a
-    training that has changed. `command` replaces the engine's command line (in tests).
+    training that has changed, `on_notice` what was changed without being asked. `command` replaces
+    the engine's command line (in tests).
     """
 
     client: TeachingModel
@@ -38,6 +39,7 @@ class TeachingContext:
     settings: Callable[[], TeachingSettings]
     runs_dir: Path
     on_record: Callable[[TrainingRecord], None]
+    on_notice: Callable[[str], None]
     trust_remote_code: bool = False
     conversation: Callable[[], ConversationStore] = ConversationStore
     command: Sequence[str] | None = None
@@ -68,8 +70,9 @@ class TeachingContext:
         """A function that answers questions by the active adapters (`live`) or the base alone,
         with at most `max_new_tokens` tokens; known answers come from the cache."""
         adapters = self._live() if live else []
+        form = [ready.dtype, ready.quantization]
         name = msgspec.json.encode(
-            [ready.model, ready.base_hash, max_new_tokens, adapters]
+            [ready.model, ready.base_hash, form, max_new_tokens, adapters]
         ).decode()
         cache = AnswerCache(self.queue.folder / "answers", name)
 

@@ -73,6 +73,7 @@ class FeedbackTrainer:
             settings=settings,
             runs_dir=runs_dir,
             on_record=self._report,
+            on_notice=lambda text: self._report(notice=text),
             trust_remote_code=trust_remote_code,
             command=command,
         )
@@ -200,8 +201,10 @@ class FeedbackTrainer:
             self.problem = problem
             self._report()
 
-    def _report(self, record: TrainingRecord | None = None) -> None:
-        news = TrainingNews(record=record, buffer=self.buffer(), problem=self.problem)
+    def _report(self, record: TrainingRecord | None = None, notice: str | None = None) -> None:
+        news = TrainingNews(
+            record=record, buffer=self.buffer(), problem=self.problem, notice=notice
+        )
         self._on_change(news)
 
     def _process_queue(self) -> None:

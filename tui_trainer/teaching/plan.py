@@ -13,9 +13,15 @@ import msgspec
 from tui_trainer.contracts.chat import ModelReady
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.feedback import RatedExample
-from tui_trainer.contracts.job import DataSettings, Job, LoraSettings, TrainingSettings
+from tui_trainer.contracts.job import (
+    DataSettings,
+    Job,
+    LoraSettings,
+    Precision,
+    TrainingSettings,
+)
 from tui_trainer.contracts.teaching import TeachingSettings
-from tui_trainer.store import atomic, jobs, paths
+from tui_trainer.store import atomic, job_checks, jobs, paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.teaching.replay import (
     EARLIER_SHARE,
@@ -120,8 +126,10 @@ def write_plan(
     """Writes a training's files into `folder` and returns its job.
 
     `corrections`: what is taught of all its `examples`. `start`: name and folder of the adapter
-    to continue; without one, earlier corrections are trained again with the new ones.
+    to continue; without one, earlier corrections are trained again with the new ones. Raises
+    `UserError` for settings that are not possible here.
     """
+    check_possible(settings, ready)
     tokens = min(LONGEST, ready.context or LONGEST)
     checked = questions_to_check(reserve, SEED)
     if not settings.retain_weight:  # the base's answers are replayed as they are
@@ -163,6 +171,7 @@ def write_plan(
     job = Job(
         name=f"teach-{folder.name}",
         model=ready.model,
+        quantization=settings.quantization,
         data=DataSettings(
             train=str(folder / "train.jsonl"),
             replay=str(folder / "replay.jsonl") if replayed else None,
@@ -180,6 +189,25 @@ def write_plan(
         ),
     )
     return jobs.check_job(msgspec.to_builtins(job), folder, "the training")
+
+
+def check_possible(settings: TeachingSettings, ready: ModelReady) -> None:
+    """Raise `UserError` for a precision or quantization that is not possible here."""
+    if settings.precision == "fp16" and not ready.device.startswith("cuda"):
+        raise UserError(
+            'teaching.precision = "fp16" needs an NVIDIA GPU, and the device here is '
+            f'{ready.device}; use "auto", "bf16" or "fp32"'
+        )
+    problem = job_checks.quantization_problem("teaching.quantization", settings.quantization)
+    if problem is not None:
+        raise UserError(problem)
+
+
+def precision(settings: TeachingSettings, ready: ModelReady) -> Precision:
+    """The precision of a training: as set, else that of the chat's base."""
+    if settings.precision != "auto":
+        return settings.precision
+    return "bf16" if ready.dtype == "bfloat16" else "fp32"
 
 
 def expected_seconds(folder: Path, job: Job, ready: ModelReady, cores: int) -> float:
@@ -260,6 +288,8 @@ def _training(
         checkpoint_every=CHECKPOINT_STEPS if ready.parameters > LARGE else max(20, steps // 2),
         keep_checkpoints=1,
         stop_when_learned=settings.stop_when_learned if until_learned else 0,
+        precision=precision(settings, ready),
+        gradient_checkpointing=settings.gradient_checkpointing,
         seed=SEED,
     )
 

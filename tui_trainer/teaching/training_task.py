@@ -23,7 +23,7 @@ from tui_trainer.contracts.teaching import TrainingState
 from tui_trainer.store import jsonl, paths
 from tui_trainer.store.runs import checkpoints, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
-from tui_trainer.teaching import promotion_gate
+from tui_trainer.teaching import less_memory, promotion_gate
 from tui_trainer.teaching.answer_cache import Ask, question_id
 from tui_trainer.teaching.context import TeachingContext
 from tui_trainer.teaching.engine_run import EngineOutcome, EngineRun, RunRequests
@@ -131,7 +131,7 @@ class TrainingTask:
         """Creates the run, deleting one that a killed session created but did not record."""
         for old in run_folder.list_runs(self._context.runs_dir):
             info = old.info()
-            if info is not None and info.name == job.name:
+            if info is not None and info.name == job.name and old.status() == "idle":
                 shutil.rmtree(old.path, ignore_errors=True)
         return run_folder.create_run(self._context.runs_dir, job)
 
@@ -154,6 +154,8 @@ class TrainingTask:
             if outcome.status in ("cancelled", "timed out"):
                 self._end("cancelled", outcome.message)
                 return
+            if outcome.status == "failed" and self._use_less_memory():
+                continue
             if outcome.status != "crashed" or self._entry.starts >= MAX_STARTS:
                 self._end("failed", outcome.message)
                 return
@@ -185,6 +187,22 @@ class TrainingTask:
             state = run.state()
             return EngineOutcome(status, state.message if state else f"the run is {status}")
         return engine_run.follow()
+
+    def _use_less_memory(self) -> bool:
+        """Whether a run that failed ran out of memory; then a smaller one takes its place. Raises
+        `UserError` where there is no smaller one."""
+        info, during = self._run.info(), less_memory.ran_out(self._run)
+        if info is None or during is None:
+            return False
+        found = less_memory.smaller(info.job, during)
+        if found is None:
+            raise UserError(less_memory.failure(info.job, during), 1)
+        job, change = found
+        run = self._create_run(job)
+        self._entry = msgspec.structs.replace(self._entry, starts=0)
+        self._put(run_path=str(run.path.absolute()))
+        self._context.on_notice(less_memory.notice(self._entry.record.id, during, change))
+        return True
 
     def _use_newest_adapter(self) -> bool:
         """Whether a run that did not end by itself has an adapter to check: the one that it wrote
@@ -236,7 +254,7 @@ class TrainingTask:
                 return
             if verdict.objection is not None:
                 message = f"the adapter is not activated: {verdict.objection}"
-                self._end("refused", f"{self._time_limit_text()}{message}")
+                self._end("refused", f"{self._remarks(plan)}{message}")
                 return
         self._activate(plan, added or self._add(plan))
 
@@ -328,13 +346,17 @@ class TrainingTask:
             loaded = f"its adapter is active from the next start on ({error})"
         context.feedback.mark_trained(plan.examples, name)
         self._put(adapter=name)
-        self._end("live", f"{self._time_limit_text()}{self._measures_text()}{loaded}")
+        self._end("live", f"{self._remarks(plan)}{self._measures_text()}{loaded}")
         shutil.rmtree(self._folder / START, ignore_errors=True)
 
-    def _time_limit_text(self) -> str:
-        """The message of a run that its time limit has ended, to put before the result."""
-        message = self._entry.record.message
-        return f"{message}; " if message and not self._entry.overridden else ""
+    def _remarks(self, plan: TrainingPlan) -> str:
+        """That the time limit has ended the run, and what it used because memory ran out, to put
+        before the result."""
+        message, info = self._entry.record.message, self._run.info()
+        remarks = [message] if message and not self._entry.overridden else []
+        changes = less_memory.changes(info.job, plan.settings) if info is not None else ""
+        remarks += [f"trained with {changes}, as memory ran out"] if changes else []
+        return "".join(f"{remark}; " for remark in remarks)
 
     def _measures_text(self) -> str:
         record = self._entry.record

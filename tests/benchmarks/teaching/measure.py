@@ -118,6 +118,7 @@ def real(client: ChatClient, answers: Path) -> tuple[Base, float]:
         settings=TeachingSettings,
         runs_dir=answers,
         on_record=lambda _record: None,
+        on_notice=print,
     )
     ask = context.asker(client.start(), live=False, max_new_tokens=OWN_TOKENS)
     ask([[Turn("user", item.text)] for item in own_questions()])

@@ -10,6 +10,7 @@ from tui_trainer.cli.chat_printer import result_lines
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.session import TextTable
 from tui_trainer.store.adapters.adapter_store import AdapterEntry, AdapterStore
+from tui_trainer.store.settings import load_settings
 from tui_trainer.text import formats
 
 
@@ -34,4 +35,8 @@ def document_of(store: AdapterStore, entry: AdapterEntry) -> dict[str, object]:
 
 def open_client(info: AdapterInfo) -> ChatClient:
     """A client for the base of an adapter; progress of loading goes to standard error."""
-    return ChatClient(info.base_model, on_status=lambda text: output.message(formats.escape(text)))
+    return ChatClient(
+        info.base_model,
+        quantization=load_settings().chat.quantization,
+        on_status=lambda text: output.message(formats.escape(text)),
+    )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import psutil
 import torch
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import UserError, is_out_of_memory
 from tui_trainer.contracts.estimate import Checkpointing, Estimate
 from tui_trainer.contracts.job import Job
 from tui_trainer.engine import loop
@@ -70,7 +70,7 @@ def estimate(job: Job) -> Estimate:
         except UserError:
             raise
         except Exception as error:
-            if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
+            if is_out_of_memory(error):
                 raise UserError(
                     "even a small pass does not fit into memory: use a smaller base or a lower "
                     "data.max_length",

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from tui_trainer.hardware import cgroup
+from tui_trainer.hardware import memory
 
 # Share of the available memory that a run may use: the rest is for other programs.
 SHARE = 0.9
@@ -36,12 +36,7 @@ def available_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device))
-    own = psutil.Process().memory_info().rss
-    free = psutil.virtual_memory().available
-    limit = cgroup.memory_limit()
-    if limit is not None:
-        free = min(free, limit.total - limit.used)
-    return int(free + own)
+    return memory.free_bytes() + int(psutil.Process().memory_info().rss)
 
 
 def saved_bytes(forward: Callable[[], torch.Tensor], model: nn.Module | None = None) -> int:

@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import traceback
+import typing
 import warnings
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -19,6 +20,7 @@ import msgspec
 
 from tui_trainer.contracts.chat import CancelRequest, Request, RequestFailed, Status
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
+from tui_trainer.contracts.job import Quantization
 from tui_trainer.models.serving.server_state import OutputPipe, ServerState, unexpected
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", required=True, help='"builtin", a folder or a hub id')
     parser.add_argument("--trust-remote-code", action="store_true")
     parser.add_argument("--threads", type=int, help="CPU threads; half of the CPUs by default")
+    parser.add_argument(
+        "--quantization", choices=typing.get_args(Quantization), default="none", help="of the base"
+    )
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # waiting threads must not use the CPU
     warnings.filterwarnings("ignore")  # addressed to the authors of the libraries
@@ -55,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
             state,
             trust_remote_code=options.trust_remote_code,
             threads=options.threads,
+            quantization=options.quantization,
         )
     except UserError as error:
         state.wire.send(RequestFailed(id=None, message=str(error), exit_status=error.exit_status))

@@ -19,7 +19,7 @@ from tui_trainer.contracts.chat import (
     Request,
     RequestFailed,
 )
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import UserError, is_out_of_memory
 from tui_trainer.models.serving.request_queue import RequestQueue
 
 
@@ -80,7 +80,7 @@ class ServerState:
 
 def unexpected(error: Exception) -> str:
     """An unexpected exception in one sentence."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return "out of memory: ask for fewer tokens, or use a smaller model"
     first = (str(error).strip() or "no message").splitlines()[0]
     return f"unexpected {type(error).__name__}: {first}"

@@ -29,6 +29,7 @@ from tui_trainer.contracts.chat import (
     UseRequest,
 )
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.job import Quantization
 from tui_trainer.contracts.sampling import BaseSampling
 from tui_trainer.models import base_model as bases
 from tui_trainer.models import lora_compare, lora_load, lora_merge
@@ -36,8 +37,10 @@ from tui_trainer.models.base_identity import origin_of
 from tui_trainer.models.completeness import notices
 from tui_trainer.models.serving.adapter_pool import BASE_ALONE, AdapterPool, Mix
 from tui_trainer.models.serving.generate import TextGenerator
+from tui_trainer.models.serving.load_generator import Form, load_generator
 from tui_trainer.models.serving.server_state import ServerState
 from tui_trainer.models.serving.token_choice import Sampling
+from tui_trainer.store import job_checks
 
 # Longest time between two `RequestProgress` events while many questions are answered.
 PROGRESS_SECONDS = 0.5
@@ -166,6 +169,8 @@ class Service:
                 raise UserError("cancelled", 130)
             total = len(lora_merge.STAGES)
             message = lora_merge.STAGES[done] if done < total else "done"
+            if done == 0 and self.facts.quantization != "none":
+                message += " unquantised"
             self._state.wire.send(
                 RequestProgress(id=request.id, done=done, total=total, message=message)
             )
@@ -182,38 +187,48 @@ class Service:
 
 
 def load_service(
-    model: str, state: ServerState, *, trust_remote_code: bool, threads: int | None
+    model: str,
+    state: ServerState,
+    *,
+    trust_remote_code: bool,
+    threads: int | None,
+    quantization: Quantization = "none",
 ) -> Service:
-    """Loads the base: fp32 on a CPU, bf16 on a GPU. Raises `UserError`."""
+    """Loads the base in the precision that suits the device, and in a smaller form where memory
+    runs out. Raises `UserError`."""
+    problem = job_checks.quantization_problem("chat.quantization", quantization)
+    if problem is not None:
+        raise UserError(problem)
     began = time.perf_counter()
     torch.set_num_threads(threads or _default_threads())
     device = bases.pick_device()
-    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     tokenizer = bases.load_tokenizer(model, trust_remote_code=trust_remote_code)
     state.wire.send(Status(message="checking the base"))
     origin = origin_of(model)
     state.wire.send(Status(message=f"loading {model}"))
-    loaded = bases.load_base(
-        model,
+    loaded = load_generator(
+        origin,
+        tokenizer,
         device,
-        dtype,
+        Form(bases.fast_precision(model, device), quantization),
         trust_remote_code=trust_remote_code,
-        not_finite=origin.not_finite,
+        on_status=lambda text: state.wire.send(Status(message=text)),
     )
-    generator = TextGenerator(loaded, tokenizer)
-    base = lora_load.describe(loaded, origin)
+    generator = loaded.generator
+    base = lora_load.describe(generator.model, origin)
     facts = ModelReady(
         model=model,
         path=str(base.origin.folder) if base.origin.folder else None,
         base_hash=base.origin.hash,
         device=str(device),
-        dtype=str(dtype).removeprefix("torch."),
+        dtype=str(generator.model.dtype).removeprefix("torch."),
+        quantization=loaded.form.quantization,
         context=generator.context,
-        parameters=sum(parameter.numel() for parameter in loaded.parameters()),
+        parameters=sum(map(bases.parameter_count, generator.model.parameters())),
         chat_template=bool(tokenizer.chat_template),
         threads=torch.get_num_threads(),
         seconds=time.perf_counter() - began,
-        notices=notices(loaded),
+        notices=[*notices(generator.model), *loaded.notices],
         sampling=_recommended(generator.base_sampling),
     )
     return Service(facts, state, generator, base, trusted=trust_remote_code)
