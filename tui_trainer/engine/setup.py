@@ -60,7 +60,7 @@ def prepare(
     job = info.job
     checkpoints.clear_leftovers(folder.checkpoints_dir)
     start = checkpoints.find_checkpoint(folder, from_checkpoint)
-    data_report.report_findings(report, job, resumed=start is not None)
+    data_report.report_findings(report, job, ranks.process.size, resumed=start is not None)
     keep_pages()
     torch.set_num_threads(usable_threads())
     torch.manual_seed(job.training.seed)
