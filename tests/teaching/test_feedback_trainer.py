@@ -230,6 +230,26 @@ def test_what_was_learned_before_the_time_limit_is_checked_instead_of_lost(
     assert classroom.feedback.pending() == []
 
 
+@pytest.mark.parametrize(
+    ("minutes", "shown"), [(None, "60 minutes"), (2.0, "2 minutes"), (0.5, "30 s")]
+)
+def test_the_time_limit_follows_the_first_steps_unless_it_is_set(
+    classroom: Room, monkeypatch: pytest.MonkeyPatch, minutes: float | None, shown: str
+) -> None:
+    """All 60 steps have one and a half times the 40 s of each of the first."""
+    monkeypatch.setenv("FAKE_STEP_SECONDS", "40")
+    end_at_step_4(monkeypatch, patience=10.0)
+    classroom.mood("hang")
+    classroom.settings = msgspec.structs.replace(classroom.settings, time_limit_minutes=minutes)
+    trainer = classroom.trainer()
+    classroom.rate(WHO, WHEN)
+    trainer.wake()
+    assert trainer.wait(30)
+    (record,) = trainer.trainings()
+    assert record.limit_seconds == (3600 if minutes is None else 60 * minutes)
+    assert record.message.startswith(f"ended after its time limit of {shown} with 1 of 2 learned; ")
+
+
 def test_an_adapter_of_a_training_that_was_too_slow_may_be_refused(
     classroom: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
