@@ -10,7 +10,9 @@ import pytest
 
 from tests.engine.conftest import At, rollbacks, rows_that_stand
 from tui_trainer.contracts.run import Command, CommandName, Event
+from tui_trainer.engine import evaluate as evaluation
 from tui_trainer.engine import loop
+from tui_trainer.engine.state.session import RollbackPoint
 from tui_trainer.store import atomic
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -88,10 +90,10 @@ def test_an_automatic_rollback_goes_before_an_early_stop(
     requested: list[int] = []
 
     def evaluate(session: Any) -> bool:
-        improved = original(session)
+        improved = evaluation.evaluate(session)
         if session.state.step == 52 and not requested:
             requested.append(52)
-            session.pending_rollback = loop.rollback.RollbackPoint(
+            session.pending_rollback = RollbackPoint(
                 checkpoint=folder.checkpoints_dir / "step-00000040",
                 reason="divergence",
                 rate=None,
@@ -104,7 +106,6 @@ def test_an_automatic_rollback_goes_before_an_early_stop(
             )
         return improved
 
-    original = loop.evaluate
     monkeypatch.setattr(loop, "evaluate", evaluate)
     assert run_engine(folder) == 0
     (event,) = rollbacks(folder)

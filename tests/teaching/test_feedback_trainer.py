@@ -13,7 +13,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.run import RunState
 from tui_trainer.contracts.teaching import TeachingSettings
-from tui_trainer.store import paths
+from tui_trainer.store import child_process, paths
 from tui_trainer.teaching import engine_run
 
 if TYPE_CHECKING:
@@ -195,6 +195,25 @@ def test_an_engine_that_dies_is_started_once_more(classroom: Room) -> None:
     trainer.wake()
     assert trainer.wait(30)
     assert [r.state for r in trainer.trainings()] == ["live"]
+
+
+def test_an_engine_trains_with_lower_priority(
+    classroom: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that answers meanwhile come as quickly as they can."""
+    started: list[list[str]] = []
+
+    def start(command: list[str], **streams: Any) -> Any:
+        started.append(command)
+        return original(command, **streams)
+
+    original = child_process.start
+    monkeypatch.setattr(child_process, "start", start)
+    trainer = classroom.trainer()
+    classroom.rate(WHO, WHEN)
+    trainer.wake()
+    assert trainer.wait(30)
+    assert [command[-1] for command in started] == ["--background"]
 
 
 def end_at_step_4(monkeypatch: pytest.MonkeyPatch, *, patience: float) -> None:

@@ -67,9 +67,10 @@ class EngineRun:
         self._killed = False
 
     def start(self) -> None:
-        """Starts an engine on the folder. Raises `UserError`."""
+        """Starts an engine on the folder, with lower priority than the answers of the chat, which
+        goes on meanwhile. Raises `UserError`."""
         self._beginning = EngineStart.now(self._folder)
-        self._process = start_engine(self._folder, command=self._requests.command)
+        self._process = start_engine(self._folder, background=True, command=self._requests.command)
 
     def attach(self) -> None:
         """Follows a run whose engine another session has started."""
