@@ -4,7 +4,8 @@ linear layers, and many questions one at a time and together.
 
 The default model is SmolLM2 as `python -m tests.real.prepare` makes it. Both take turns, and the
 best round of each counts, so that other work on the computer falls on both alike. Greedy answers
-must be the same in fp32, or it ends with status 1.
+must be the same in fp32, or it ends with status 1. `--while-training` measures the chat process
+instead, with and without a teaching training beside it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import GenerationConfig
 
+from tests.benchmarks import while_training
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.models import base_model, lora_load
 from tui_trainer.models.base_identity import origin_of
@@ -134,10 +136,15 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--questions", type=int, default=len(QUESTIONS), help="asked together")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--while-training", action="store_true", help="the chat process with a training beside it"
+    )
     parser.add_argument("--bf16", action="store_true", help="also on a processor without it")
     options = parser.parse_args()
     if not (options.model / "config.json").is_file():
         parser.error(f"{options.model} has no model: python -m tests.real.prepare makes it")
+    if options.while_training:
+        return while_training.main(options.model, QUESTIONS[0], options.tokens, options.rounds)
     torch.set_num_threads(options.threads)
     print(f"{options.model.name}, {options.threads} threads, best of {options.rounds} rounds")
     precisions = [torch.float32]

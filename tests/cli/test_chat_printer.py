@@ -56,6 +56,20 @@ def test_messages_wait_until_the_answer_is_complete(capsys: Capture) -> None:
     assert capsys.readouterr() == ("\n", "training t1 checking\nerror: the chat process ended\n")
 
 
+def test_a_training_that_starts_says_how_long_it_takes(capsys: Capture) -> None:
+    show = TextPrinter(interactive=False)
+    show(training("queued", examples=["a", "b"]))
+    planned = {"examples": ["a", "b"], "expected_seconds": 150.0}
+    show(training("training", **planned))
+    show(training("training", **planned, step=1))
+    show(training("training", id="t2", limit_seconds=60.0, **planned))
+    assert capsys.readouterr().err.splitlines() == [
+        "training t1 queued: 2 examples",
+        "training t1 training: 2 examples, takes about 2:30",
+        "training t2 training: 2 examples, takes about 2:30, time limit 1:00",
+    ]
+
+
 def test_messages_are_printed_above_the_input_line(capsys: Capture) -> None:
     show = TextPrinter(interactive=True, typed=lambda: "Wha")
     show.prompting = True
@@ -83,7 +97,9 @@ def test_each_state_of_a_training_is_printed_once(capsys: Capture) -> None:
     for step in range(3):
         show(training("training", step=step))
     show(training("failed", message="the disk is full"))
-    assert capsys.readouterr().err == "training t1 training\ntraining t1 failed: the disk is full\n"
+    assert capsys.readouterr().err == (
+        "training t1 training: 0 examples\ntraining t1 failed: the disk is full\n"
+    )
 
 
 def test_a_change_of_the_active_adapters_is_printed(capsys: Capture) -> None:

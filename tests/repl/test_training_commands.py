@@ -128,6 +128,24 @@ def test_wait_emits_progress_and_in_the_end_the_result(
     assert facts["adapter"] == str(room.adapters.folder("mine"))
 
 
+def test_a_time_limit_that_was_raised_is_emitted_once(room: Room) -> None:
+    room.do("What?", "/good", "/train")
+    room.events.clear()
+    carry_on(room, state="training")
+    carry_on(room, step=3, limit_seconds=5400.0)
+    carry_on(room, step=4)
+    assert room.notices() == "training t1: its steps are slow, so that its time limit is 1:30:00"
+
+
+@pytest.mark.parametrize("changes", [{"limit_seconds": 1800.0}, {"state": "live"}])
+def test_a_usual_time_limit_needs_no_notice(room: Room, changes: dict[str, Any]) -> None:
+    room.do("What?", "/good", "/train")
+    room.events.clear()
+    carry_on(room, state="training")
+    carry_on(room, **changes)
+    assert room.notices() == ""
+
+
 def test_wait_fails_where_the_training_does(room: Room) -> None:
     room.do("What?", "/good", "/train")
     room.trainer.on_wait = lambda: carry_on(room, state="refused", message="it forgets")

@@ -48,6 +48,16 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "is only for classification",
     ),
     (
+        {"task": "classification", "training": {"stop_when_learned": 2}},
+        "training.stop_when_learned",
+        "is only for causal-lm: delete it",
+    ),
+    (
+        {"training": {"stop_when_learned": 2, "processes": 2}},
+        "training.stop_when_learned",
+        "needs training.processes = 1, as learned answers are counted in one process",
+    ),
+    (
         {"training": {"momentum": 0.9}},
         "training.momentum",
         "only for sgd and rmsprop, not for adamw",
@@ -71,7 +81,7 @@ def rows(tmp_path: Path) -> Path:
 def values(rows: Path, changes: dict[str, Any]) -> dict[str, Any]:
     base: dict[str, Any] = {"data": {"train": str(rows)}, "training": {"max_steps": 40}}
     for section, change in changes.items():
-        base[section] = {**base.get(section, {}), **change}
+        base[section] = {**base.get(section, {}), **change} if isinstance(change, dict) else change
     return base
 
 
@@ -89,6 +99,21 @@ def test_issues_are_found(rows: Path, changes: dict[str, Any], key: str, expecte
     found = job_checks.check(jobs.check_job(values(rows, changes), rows.parent, "t"))
     assert [finding.key for finding in found] == [key]
     assert expected in found[0].message
+
+
+def test_retained_answers_need_a_single_process(rows: Path) -> None:
+    retain = {"data": {"retain": str(rows), "retain_per_step": 2}}
+    alone = jobs.check_job(values(rows, retain), rows.parent, "t")
+    assert job_checks.check(alone) == []
+    changes = {**retain, "training": {"processes": 2}}
+    shared = jobs.check_job(values(rows, changes), rows.parent, "t")
+    (found,) = job_checks.check(shared)
+    assert (found.level, found.key) == ("error", "data.retain")
+    assert found.message == (
+        "data.retain needs training.processes = 1, as the base's own predictions are compared in "
+        "one process: set that, or delete data.retain"
+    )
+    assert job_checks.process_errors(alone) == [found], "where torchrun starts several"
 
 
 def test_what_is_not_installed_is_named_before_anything_loads(

@@ -3,7 +3,8 @@
 What it does is told by the file `mood` beside the runs: complete, crash, crash once, fail,
 hang, forget (all that was known), sulk (learn nothing), slow (hang, and a checkpoint of what it
 learned lies there), small memory (suffices with gradient checkpointing), tiny memory (only with
-nf4), no memory. It works for FAKE_SECONDS. A stop writes the adapter.
+nf4), no memory. It works for FAKE_SECONDS, of which it says that a step took FAKE_STEP_SECONDS. A
+stop writes the adapter.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ def say(folder: run_folder.RunFolder, word: StateName, step: int, message: str =
         host=socket.gethostname(),
         updated_at=time.time(),
         message=message,
+        elapsed_seconds=step * float(os.environ.get("FAKE_STEP_SECONDS", "0")),
         learned=1 if step else None,
         taught=2 if step else None,
     )

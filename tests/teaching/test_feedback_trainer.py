@@ -13,7 +13,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.run import RunState
 from tui_trainer.contracts.teaching import TeachingSettings
-from tui_trainer.store import paths
+from tui_trainer.store import child_process, paths
 from tui_trainer.teaching import engine_run
 
 if TYPE_CHECKING:
@@ -197,6 +197,25 @@ def test_an_engine_that_dies_is_started_once_more(classroom: Room) -> None:
     assert [r.state for r in trainer.trainings()] == ["live"]
 
 
+def test_an_engine_trains_with_lower_priority(
+    classroom: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that answers meanwhile come as quickly as they can."""
+    started: list[list[str]] = []
+
+    def start(command: list[str], **streams: Any) -> Any:
+        started.append(command)
+        return original(command, **streams)
+
+    original = child_process.start
+    monkeypatch.setattr(child_process, "start", start)
+    trainer = classroom.trainer()
+    classroom.rate(WHO, WHEN)
+    trainer.wake()
+    assert trainer.wait(30)
+    assert [command[-1] for command in started] == ["--background"]
+
+
 def end_at_step_4(monkeypatch: pytest.MonkeyPatch, *, patience: float) -> None:
     """The time limit is over when the engine has got so far, however fast the computer is."""
 
@@ -228,6 +247,26 @@ def test_what_was_learned_before_the_time_limit_is_checked_instead_of_lost(
     assert (record.learned, record.taught) == (1, 2)
     assert ask_live(classroom, "Who bakes?") == "Ana"
     assert classroom.feedback.pending() == []
+
+
+@pytest.mark.parametrize(
+    ("minutes", "shown"), [(None, "60 minutes"), (2.0, "2 minutes"), (0.5, "30 s")]
+)
+def test_the_time_limit_follows_the_first_steps_unless_it_is_set(
+    classroom: Room, monkeypatch: pytest.MonkeyPatch, minutes: float | None, shown: str
+) -> None:
+    """All 60 steps have one and a half times the 40 s of each of the first."""
+    monkeypatch.setenv("FAKE_STEP_SECONDS", "40")
+    end_at_step_4(monkeypatch, patience=10.0)
+    classroom.mood("hang")
+    classroom.settings = msgspec.structs.replace(classroom.settings, time_limit_minutes=minutes)
+    trainer = classroom.trainer()
+    classroom.rate(WHO, WHEN)
+    trainer.wake()
+    assert trainer.wait(30)
+    (record,) = trainer.trainings()
+    assert record.limit_seconds == (3600 if minutes is None else 60 * minutes)
+    assert record.message.startswith(f"ended after its time limit of {shown} with 1 of 2 learned; ")
 
 
 def test_an_adapter_of_a_training_that_was_too_slow_may_be_refused(

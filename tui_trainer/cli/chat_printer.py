@@ -12,6 +12,7 @@ import click
 from tui_trainer.cli import output
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.repl.tables import announcement
 from tui_trainer.text import formats
 
 PROMPT = "> "
@@ -219,7 +220,7 @@ def buffer_line(event: events.BufferStatus) -> str:
 
 
 def _training_line(record: TrainingRecord) -> str:
-    message = f": {record.message}" if record.message and record.state != "training" else ""
-    if record.state == "training" and record.expected_seconds is not None:
-        message = f": takes about {formats.duration(record.expected_seconds)}"
+    message = f": {record.message}" if record.message else ""
+    if record.state in ("queued", "training"):
+        message = f": {announcement(record)}"
     return f"training {record.id} {record.state}{message}"

@@ -84,12 +84,12 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Meta(ge=0, le=1, description="least share (0..1) of earlier right answers it must keep"),
     ] = 0.95
     time_limit_minutes: Annotated[
-        float,
+        Annotated[float, Meta(gt=0)] | None,
         Meta(
-            gt=0,
-            description="minutes after which a training is stopped, and what it learned checked",
+            description="minutes after which a training is stopped, and what it learned checked; "
+            "default: 30, up to 240 where its first steps are slow",
         ),
-    ] = 30.0
+    ] = None
     max_new_tokens: Annotated[int, Meta(ge=1, description="most tokens of an answer")] = 256
     context_turns: Annotated[
         Annotated[int, Meta(ge=0)] | None,
@@ -118,6 +118,8 @@ class TrainingRecord(msgspec.Struct, frozen=True, kw_only=True):
     taught: int | None = None  # corrections counted by `learned`; None if unknown
     eta_seconds: float | None = None  # estimated rest of the training; None if unknown
     expected_seconds: float | None = None  # of training, estimated before it started
+    # Longest time of training; None before it is chosen by the speed of the first steps.
+    limit_seconds: float | None = None
     # Measures of the adapters that were active before.
     before: Measures = msgspec.field(default_factory=Measures)
     after: Measures = msgspec.field(default_factory=Measures)  # measures of the new adapter

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tui_trainer.contracts.errors import NoMemoryError, UserError, is_out_of_memory
 from tui_trainer.contracts.run import RunInfo, StateName
-from tui_trainer.engine import console
+from tui_trainer.engine import background, console
 from tui_trainer.engine.dist_env import process_rank
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.engine.state.command_source import CommandSource
@@ -44,7 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("run_dir", type=Path)
     parser.add_argument("--from", dest="from_checkpoint", help="checkpoint to resume from")
     parser.add_argument("--learning-rate", type=float, help="peak of the learning rate from now on")
+    parser.add_argument(
+        "--background", action="store_true", help="with lower priority, beside a chat"
+    )
     options = parser.parse_args(arguments)
+    if options.background:
+        background.enter()
     # Threads that wait must not spin: on a shared machine that makes small steps 2.5 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # oneDNN keeps a kernel for every shape it met: 1,024 of them cost a third more memory than 64,
@@ -77,6 +82,8 @@ def _options(options: argparse.Namespace) -> list[str]:
         found += ["--from", options.from_checkpoint]
     if options.learning_rate is not None:
         found += ["--learning-rate", repr(options.learning_rate)]
+    if options.background:
+        found.append("--background")
     return found
 
 

@@ -102,20 +102,21 @@ def follow(session: Session) -> None:
 
 
 def has_stalled(session: Session) -> bool:
-    """Return whether early stopping ends the run after this evaluation, and log it."""
-    settings, state = session.job.training, session.state
-    if settings.early_stopping_patience == 0:
-        return False
-    stalled = state.stopping_count >= settings.early_stopping_patience
-    if stalled:
-        session.report.event(
-            "warning",
-            state.step,
-            f"{settings.early_stopping_metric} has not improved in "
-            f"{formats.plural(state.stopping_count, 'evaluation')} "
-            f"(best {formats.number(state.stopping_best)}): stopping early",
-        )
-    return stalled
+    """Return whether early stopping ends the run after this evaluation."""
+    patience = session.job.training.early_stopping_patience
+    return patience > 0 and session.state.stopping_count >= patience
+
+
+def log_early_stop(session: Session) -> None:
+    """Log that early stopping ends the run, and why."""
+    metric, state = session.job.training.early_stopping_metric, session.state
+    session.report.event(
+        "warning",
+        state.step,
+        f"{metric} has not improved in "
+        f"{formats.plural(state.stopping_count, 'evaluation')} "
+        f"(best {formats.number(state.stopping_best)}): stopping early",
+    )
 
 
 def _measure_all(session: Session) -> tuple[float, float, Evaluation | None]:

@@ -8,7 +8,7 @@ from typing import get_args
 from tui_trainer.contracts.advice import AdviceKind
 from tui_trainer.contracts.run import Command, StateName
 from tui_trainer.engine.advice import apply, observe, request_rollback
-from tui_trainer.engine.checkpoints import checkpoint
+from tui_trainer.engine.checkpoints import checkpoint, rollback
 from tui_trainer.engine.checkpoints.disk_space import NoRoomError
 from tui_trainer.engine.records import step_records
 from tui_trainer.engine.state import learning_rate
@@ -39,7 +39,7 @@ def execute_commands(session: Session) -> StateName | None:
     while True:
         commands = session.control.new_commands()
         _report_bad_lines(session)
-        for command in commands:
+        for number, command in enumerate(commands, start=1):
             step_records.flush(session)
             if command.command == "pause":
                 paused = _pause(session, command, paused)
@@ -58,6 +58,7 @@ def execute_commands(session: Session) -> StateName | None:
             else:
                 ending = _end(session, command)
                 if ending is not None:
+                    session.control.put_back(commands[number:])
                     return ending
         if not paused:
             return None
@@ -65,6 +66,22 @@ def execute_commands(session: Session) -> StateName | None:
             session.report.write_state()
             beat = time.monotonic()
         time.sleep(PAUSED_POLL_SECONDS)
+
+
+def execute_before_the_end(session: Session) -> StateName | None:
+    """Execute the waiting commands where one asks for a rollback, which the loop then makes instead
+    of ending by itself; else leave them to `refuse_unexecuted`. Returns as `execute_commands`."""
+    if session.control.next_of("rollback") is None:
+        return None
+    return execute_commands(session)
+
+
+def refuse_unexecuted(session: Session) -> None:
+    """Refuse the commands that arrived too late, after training has ended."""
+    message = f"not executed: training has ended at step {count(session.state.step)}"
+    for command in session.control.new_commands():
+        acknowledge(session, command, message, accepted=False)
+    _report_bad_lines(session)
 
 
 def _replay(session: Session) -> None:
@@ -233,8 +250,10 @@ def _mute(session: Session, command: Command) -> None:
 
 def _end(session: Session, command: Command) -> StateName | None:
     """Stop or cancel; return the state to end in. A stop that cannot save returns None: the run
-    continues, and only cancel ends it without saving."""
+    continues, and only cancel ends it without saving. A rollback that was accepted before is made
+    by a stop, so that it resumes from there."""
     if command.command == "stop":
+        rollback.roll_back(session)
         try:
             checkpoint.save(session)
         except NoRoomError as error:
@@ -244,5 +263,9 @@ def _end(session: Session, command: Command) -> StateName | None:
         session.stopped_and_saved = True
     else:
         session.writer.wait()
-        acknowledge(session, command, f"cancelled at step {count(session.state.step)}")
+        message = f"cancelled at step {count(session.state.step)}"
+        if session.pending_rollback is not None:
+            point = session.pending_rollback.checkpoint.name
+            message += f"; it was not rolled back to {point} any more"
+        acknowledge(session, command, message)
     return "cancelled"

@@ -16,8 +16,13 @@ from tui_trainer.engine.checkpoints import checkpoint, rollback
 from tui_trainer.engine.checkpoints.disk_space import NoRoomError
 from tui_trainer.engine.data import batching
 from tui_trainer.engine.data.example import Example
-from tui_trainer.engine.evaluate import evaluate, has_stalled, measure_divergence
-from tui_trainer.engine.execute_commands import execute_commands, may_have_commands
+from tui_trainer.engine.evaluate import evaluate, has_stalled, log_early_stop, measure_divergence
+from tui_trainer.engine.execute_commands import (
+    execute_before_the_end,
+    execute_commands,
+    may_have_commands,
+    refuse_unexecuted,
+)
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.optimizer import set_learning_rate
 from tui_trainer.engine.records import step_records
@@ -34,7 +39,10 @@ def train(session: Session) -> StateName:
     Raises `UserError` where loss or gradients are not finite for several steps in a row.
     """
     try:
-        return _train(session)
+        ending = _train(session)
+        step_records.flush(session)
+        refuse_unexecuted(session)
+        return ending
     finally:
         step_records.flush(session)
         session.writer.wait()
@@ -63,6 +71,7 @@ def _train(session: Session) -> StateName:
             return verdict
         if session.pending_rollback is not None:
             continue
+        state = session.state
 
         # One optimizer step.
         recovery.replay_pass_size(session, "step")
@@ -91,6 +100,12 @@ def _train(session: Session) -> StateName:
 
         # Evaluate, save, and stop early, where they are due. No checkpoint is saved after a step
         # without finite numbers, since the weights may be unusable.
+        if state.step == plan.total_steps:
+            verdict = execute_before_the_end(session)
+            if verdict is not None:
+                return verdict
+            if session.pending_rollback is not None:
+                continue
         has_result = state.step == plan.total_steps
         if has_result:
             _save_result(session)  # first, as it is what the training is for
@@ -100,6 +115,12 @@ def _train(session: Session) -> StateName:
         if (improved or due(settings.checkpoint_every, state.step)) and not state.skipped:
             checkpoint.save(session, wait=False)
         if state.evaluated_step == state.step and has_stalled(session):
+            verdict = execute_before_the_end(session)
+            if verdict is not None:
+                return verdict
+            if session.pending_rollback is not None:
+                continue
+            log_early_stop(session)
             _finish(session, has_result)
             return "early_stopped"
         report.resume_training()

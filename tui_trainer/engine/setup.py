@@ -16,7 +16,7 @@ from tui_trainer.advisor.event_history import read_events
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import Command, RunInfo
-from tui_trainer.engine import recovery
+from tui_trainer.engine import background, recovery
 from tui_trainer.engine.advice import observe
 from tui_trainer.engine.checkpoints import checkpoint
 from tui_trainer.engine.data.augment import Augmenter, make_rewriter
@@ -61,7 +61,7 @@ def prepare(
     job = info.job
     checkpoints.clear_leftovers(folder.checkpoints_dir)
     start = checkpoints.find_checkpoint(folder, from_checkpoint)
-    data_report.report_findings(report, job, resumed=start is not None)
+    data_report.report_findings(report, job, ranks.process.size, resumed=start is not None)
     keep_pages()
     torch.set_num_threads(usable_threads())
     torch.manual_seed(job.training.seed)
@@ -271,9 +271,9 @@ def enter(report: RunReporter, control: CommandSource, message: str) -> None:
 
 def usable_threads() -> int:
     """Return the number of CPUs for this process: those it may use, divided among the processes of
-    the same run."""
+    the same run; in the background all but one."""
     known = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, (known or 1) // process_rank().local_size)
+    return max(1, background.cpus_of(known or 1) // process_rank().local_size)
 
 
 def worthwhile_threads(job: Job, dataset: Dataset, model: Any) -> int:

@@ -63,13 +63,15 @@ def start_engine(
     from_checkpoint: str | None = None,
     rate: float | None = None,
     *,
+    background: bool = False,
     command: Sequence[str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start the engine on a run folder and return at once.
 
     The process has its own session and prints to `engine.log`. `rate` is the peak learning rate
-    from now on; None keeps the job's. `command` replaces the engine's command line; the folder's
-    path is appended to it. Raises `UserError`.
+    from now on; None keeps the job's. In the `background` it has lower priority, and leaves a CPU
+    to others. `command` replaces the engine's command line; the folder's path is appended to it.
+    Raises `UserError`.
     """
     if command is None:
         check_installed()
@@ -78,6 +80,8 @@ def start_engine(
         arguments += ["--from", from_checkpoint]
     if rate is not None:
         arguments += ["--learning-rate", repr(rate)]
+    if background:
+        arguments.append("--background")
     try:
         log = os.open(folder.log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, atomic.PRIVATE)
     except OSError as error:

@@ -105,6 +105,17 @@ def progress(record: TrainingRecord) -> str:
     return ", ".join(parts) or record.message or record.state
 
 
+def announcement(record: TrainingRecord) -> str:
+    """What starts: `10 examples, takes about 2:30, time limit 10:00`; the limit only if it is set
+    already."""
+    parts = [formats.plural(len(record.examples), "example")]
+    if record.expected_seconds is not None:
+        parts.append(f"takes about {formats.duration(record.expected_seconds)}")
+    if record.limit_seconds is not None:
+        parts.append(f"time limit {formats.duration(record.limit_seconds)}")
+    return ", ".join(parts)
+
+
 def result_table(record: TrainingRecord, loss: float | None, path: str | None) -> events.TextTable:
     """What a training has come to: loss, recalled and kept answers, and its adapter's folder."""
     facts = [

@@ -12,6 +12,8 @@ from tui_trainer.contracts.teaching import OPEN_STATES, TrainingNews, TrainingRe
 from tui_trainer.repl.context import Handler, SessionContext
 from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.repl.tables import progress, result_table, training_table
+from tui_trainer.teaching.time_limit import LEAST_SECONDS
+from tui_trainer.text import formats
 
 FAILED_STATES = ("refused", "failed", "cancelled")
 _SHOWN = 10  # trainings in the table
@@ -49,6 +51,11 @@ class TrainingCommands:
             self._problem = news.problem
         if record is not None and record != before:
             context.emit(events.TrainingStatus(record=record))
+            if before is not None and _is_limit_raised(before, record):
+                context.emit_notice(
+                    f"training {record.id}: its steps are slow, so that its time limit is "
+                    f"{formats.duration(record.limit_seconds)}"
+                )
             if record.state == "live" and (before is None or before.state != "live"):
                 context.emit(events.AdaptersActivated(adapters=context.adapters.live(context.base)))
         if news.notice is not None:
@@ -154,6 +161,12 @@ class TrainingCommands:
 
     def _open(self) -> list[str]:
         return [r.id for r in self._context.trainer.trainings() if r.state in OPEN_STATES]
+
+
+def _is_limit_raised(before: TrainingRecord, record: TrainingRecord) -> bool:
+    """Whether a longer time limit than the usual one was chosen by the speed of the first steps."""
+    chosen = record.limit_seconds
+    return before.limit_seconds is None and chosen is not None and chosen > LEAST_SECONDS
 
 
 def _outcome_text(record: TrainingRecord) -> str:

@@ -66,6 +66,27 @@ def optimizer_errors(settings: TrainingSettings) -> list[JobIssue]:
     return found
 
 
+def process_errors(job: Job) -> list[JobIssue]:
+    """Settings of a job that one process must train alone."""
+    found = []
+    if job.data.retain is not None and job.task == "causal-lm":
+        text = (
+            "data.retain needs training.processes = 1, as the base's own predictions are compared "
+            "in one process: set that, or delete data.retain"
+        )
+        found.append(_error("data.retain", text))
+    if job.data.null_space is not None and job.task == "causal-lm":
+        text = "data.null_space needs training.processes = 1: set that, or delete data.null_space"
+        found.append(_error("data.null_space", text))
+    if job.training.stop_when_learned and job.task == "causal-lm":
+        text = (
+            "training.stop_when_learned needs training.processes = 1, as learned answers are "
+            "counted in one process: set that, or delete it"
+        )
+        found.append(_error("training.stop_when_learned", text))
+    return found
+
+
 def _count(file: Path) -> int:
     if file.suffix.lower() == ".csv":
         with file.open(newline="", encoding="utf-8-sig") as stream:
@@ -96,18 +117,14 @@ def _errors(job: Job) -> list[JobIssue]:
     for key in ("replay", "retain", "null_space"):
         if getattr(job.data, key) is not None and job.task == "classification":
             found.append(_error(f"data.{key}", f"data.{key} is only for causal-lm: delete it"))
-    if job.data.null_space is not None and (settings.processes != 1 or job.lora.init != "default"):
-        text = (
-            'data.null_space needs training.processes = 1 and lora.init = "default": set these or '
-            "delete it"
-        )
+    if job.data.null_space is not None and job.lora.init != "default":
+        text = 'data.null_space needs lora.init = "default": set it, or delete data.null_space'
         found.append(_error("data.null_space", text))
-    if settings.stop_when_learned and (job.task == "classification" or settings.processes != 1):
-        text = (
-            "training.stop_when_learned is only for causal-lm with training.processes = 1: "
-            "delete it"
-        )
+    if settings.stop_when_learned and job.task == "classification":
+        text = "training.stop_when_learned is only for causal-lm: delete it"
         found.append(_error("training.stop_when_learned", text))
+    if settings.processes > 1:
+        found += process_errors(job)
     if job.quantization != "none" and job.lora.init == "pissa":
         text = (
             'lora.init = "pissa" needs a base without quantization: use lora.init = "default" or '

@@ -39,13 +39,14 @@ class RunRequests:
 
     `stopping`: set to stop following; the engine keeps running. `cancel_reason`: returns why the
     engine is to be cancelled, or None. `on_state`: receives the run's state. `limit_seconds`:
-    longest time of work, pauses not counted. `command`: replaces the engine's command line.
+    returns the longest time of work, pauses not counted, which may change while it trains.
+    `command`: replaces the engine's command line.
     """
 
     stopping: threading.Event
     cancel_reason: Callable[[], str | None]
     on_state: Callable[[RunState], None]
-    limit_seconds: float
+    limit_seconds: Callable[[], float]
     command: Sequence[str] | None = None
 
 
@@ -66,9 +67,10 @@ class EngineRun:
         self._killed = False
 
     def start(self) -> None:
-        """Starts an engine on the folder. Raises `UserError`."""
+        """Starts an engine on the folder, with lower priority than the answers of the chat, which
+        goes on meanwhile. Raises `UserError`."""
         self._beginning = EngineStart.now(self._folder)
-        self._process = start_engine(self._folder, command=self._requests.command)
+        self._process = start_engine(self._folder, background=True, command=self._requests.command)
 
     def attach(self) -> None:
         """Follows a run whose engine another session has started."""
@@ -99,9 +101,9 @@ class EngineRun:
         """Ends the engine where it was cancelled or has exceeded its time limit."""
         if self._end_reason is None:
             self._end_reason = self._requests.cancel_reason()
-        if self._end_reason is None and self._work_seconds > self._requests.limit_seconds:
-            seconds = self._requests.limit_seconds
-            limit = f"{seconds / 60:g} minutes" if seconds > 60 else f"{seconds:g} s"
+        seconds = self._requests.limit_seconds()
+        if self._end_reason is None and self._work_seconds > seconds:
+            limit = f"{round(seconds / 60, 1):g} minutes" if seconds > 60 else f"{seconds:g} s"
             self._end_reason, self._timed_out = f"ended after its time limit of {limit}", True
         if self._end_reason is None:
             return

@@ -23,7 +23,7 @@ from tui_trainer.contracts.teaching import TrainingState
 from tui_trainer.store import jsonl, paths
 from tui_trainer.store.runs import checkpoints, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
-from tui_trainer.teaching import less_memory, promotion_gate
+from tui_trainer.teaching import less_memory, promotion_gate, time_limit
 from tui_trainer.teaching.answer_cache import Ask, question_id
 from tui_trainer.teaching.context import TeachingContext
 from tui_trainer.teaching.engine_run import EngineOutcome, EngineRun, RunRequests
@@ -60,6 +60,7 @@ class TrainingTask:
         self._context = context
         self._entry = entry
         self._seen: tuple[int, int | None] = (-1, None)
+        self._state_seen: RunState | None = None
 
     def run(self) -> None:
         """Runs until the training has ended or the session ends."""
@@ -124,6 +125,7 @@ class TrainingTask:
             parent=parent,
             started_at=time.time(),
             expected_seconds=expected_seconds(folder, job, ready, os.cpu_count() or 1),
+            limit_seconds=time_limit.set_by_user(settings),
             message="",
         )
 
@@ -165,14 +167,16 @@ class TrainingTask:
         status = run.status()
         if status == "completed":
             return EngineOutcome(status, "")
-        plan = read_plan(self._folder)
+        limit = time_limit.set_by_user(read_plan(self._folder).settings)
+        if limit != self._entry.record.limit_seconds and limit is not None:
+            self._put(limit_seconds=limit)
         engine_run = EngineRun(
             run,
             RunRequests(
                 stopping=context.stopping,
                 cancel_reason=self._cancel_reason,
                 on_state=self._on_state,
-                limit_seconds=plan.settings.time_limit_minutes * 60,
+                limit_seconds=self._limit_seconds,
                 command=context.command,
             ),
         )
@@ -224,7 +228,16 @@ class TrainingTask:
     def _cancel_reason(self) -> str | None:
         return "cancelled" if self._entry.record.id in self._context.cancelled_ids else None
 
+    def _limit_seconds(self) -> float:
+        chosen = self._entry.record.limit_seconds
+        return time_limit.before_speed(self._state_seen) if chosen is None else chosen
+
     def _on_state(self, state: RunState) -> None:
+        self._state_seen = state
+        if self._entry.record.limit_seconds is None:
+            chosen = time_limit.by_speed(state)
+            if chosen is not None:
+                self._put(limit_seconds=chosen)
         if (state.step, state.learned) != self._seen:
             self._seen = state.step, state.learned
             self._context.on_record(with_progress(self._entry.record, state))

@@ -89,6 +89,18 @@ def test_only_a_new_state_of_a_training_adds_an_entry() -> None:
     assert transcript.last_result is not None
 
 
+def test_a_training_that_starts_shows_how_long_it_takes() -> None:
+    transcript = Transcript()
+    planned = record("training", expected_seconds=150.0)
+    transcript.apply(chat_news.TrainingProgressed(planned))
+    assert transcript.entries[-1].text == "training t1 training: 1 example, takes about 2:30"
+    facts = teaching_facts_of(transcript, "ctrl+o", "braille")
+    assert facts.training.remaining == "about 2:30"
+    running = record("training", expected_seconds=150.0, step=2)
+    transcript.apply(chat_news.TrainingProgressed(running, LossCurve((2.0,), eta_seconds=40.0)))
+    assert teaching_facts_of(transcript, "ctrl+o", "braille").training.remaining == "40 s"
+
+
 def test_text_of_the_model_is_never_markup_and_never_steers_the_terminal() -> None:
     entry = TranscriptEntry("answer", "[red]no[/]\x1b[2J\n\ttwo\r\n")
     lines = plain(entry, 40)

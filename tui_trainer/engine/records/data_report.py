@@ -50,10 +50,14 @@ def _same_files(info: RunInfo) -> bool:
         return False
 
 
-def report_findings(report: RunReporter, job: Job, *, resumed: bool) -> None:
+def report_findings(report: RunReporter, job: Job, processes: int, *, resumed: bool) -> None:
     """Log a warning for each suspicious setting of the job, unless the run is resumed and they were
-    logged before. Raises `UserError` for settings that cannot work."""
-    for finding in job_checks.check(job):
+    logged before. Raises `UserError` for settings that cannot work with so many processes, which
+    torchrun or the number of GPUs may decide."""
+    findings = job_checks.check(job)
+    if processes > 1:
+        findings = job_checks.process_errors(job) + findings
+    for finding in findings:
         if finding.level == "error":
             raise UserError(finding.message)
         if not resumed:

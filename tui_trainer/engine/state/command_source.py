@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
-from tui_trainer.contracts.run import Command, Event
+from tui_trainer.contracts.run import Command, CommandName, Event
 from tui_trainer.contracts.schedule import RateChange
 from tui_trainer.store.runs.command_arguments import usable_rate
 from tui_trainer.store.runs.command_log import BadLine, CommandLog
@@ -60,8 +60,16 @@ class CommandSource:
     def end_command(self) -> Command | None:
         """Return a waiting stop or cancel command, for long work before the first step; other
         commands stay waiting."""
+        return self.next_of("stop", "cancel")
+
+    def next_of(self, *names: CommandName) -> Command | None:
+        """Return the first waiting command of these names; all commands stay waiting."""
         self._waiting = self.new_commands()
-        return next((c for c in self._waiting if c.command in ("stop", "cancel")), None)
+        return next((c for c in self._waiting if c.command in names), None)
+
+    def put_back(self, commands: list[Command]) -> None:
+        """Make commands that were not executed wait again."""
+        self._waiting = commands + self._waiting
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._signalled = True

@@ -7,6 +7,7 @@ from typing import Literal
 
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.repl.tables import announcement
 from tui_trainer.text import formats
 from tui_trainer.text.formats import short_number
 from tui_trainer.tui.common import run_status
@@ -89,7 +90,7 @@ def training_text(record: TrainingRecord) -> tuple[Tone, str]:
     label, _ = training_state(record.state)
     text = f"training {record.id} {label}"
     if record.state in ("queued", "training"):
-        return "note", f"{text}: {formats.plural(len(record.examples), 'example')}"
+        return "note", f"{text}: {announcement(record)}"
     message = f": {record.message}" if record.message else ""
     return _TONES.get(record.state, "note"), f"{text}{message}"
 

@@ -20,6 +20,7 @@ from tui_trainer.tui.chat.event_text import (
     training_state,
     weight_text,
 )
+from tui_trainer.tui.chat.loss_curve import LossCurve
 from tui_trainer.tui.chat.transcript import Transcript
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.markup import meter, truncated, wrapped
@@ -178,10 +179,19 @@ def _training(transcript: Transcript) -> TrainingFacts:
         learned="" if record.learned is None else f"{record.learned} of {record.taught} learned",
         share=_done_share(record),
         losses=curve.losses if curve else (),
-        remaining=duration(curve.eta_seconds) if curve and curve.eta_seconds is not None else "",
+        remaining=_remaining_text(record, curve),
         queued=transcript.queued_trainings,
         examples=len(record.examples),
     )
+
+
+def _remaining_text(record: TrainingRecord, curve: LossCurve | None) -> str:
+    """The time remaining; before the first step, the time that the training was planned to take."""
+    if curve is not None and curve.eta_seconds is not None:
+        return duration(curve.eta_seconds)
+    if record.state != "training" or record.step or record.expected_seconds is None:
+        return ""
+    return f"about {duration(record.expected_seconds)}"
 
 
 def _step_text(record: TrainingRecord) -> str:
