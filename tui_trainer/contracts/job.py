@@ -76,7 +76,7 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     null_space_share: Annotated[
         float,
         Meta(ge=0, lt=1, description="share of input directions, strongest there, that it ignores"),
-    ] = 0.7
+    ] = 0.6
     duplicates: Annotated[Duplicates, Meta(description="duplicate training rows: keep or drop")] = (
         "keep"
     )

@@ -75,7 +75,7 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
             description="share of input directions, strongest in the base's own answers, that an "
             "adapter does not read; 0 is off",
         ),
-    ] = 0.7
+    ] = 0.6
     min_recalled: Annotated[
         float, Meta(ge=0, le=1, description="least share (0..1) of corrections that it must recall")
     ] = 0.8
