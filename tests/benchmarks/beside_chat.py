@@ -22,8 +22,8 @@ from tui_trainer.launch.engine_process import kill_engine, start_engine
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.teaching.plan import write_plan
-from tui_trainer.teaching.replay import RetentionReserve
-from tui_trainer.teaching.retained_questions import own_questions
+from tui_trainer.teaching.retention.replay import RetentionReserve
+from tui_trainer.teaching.retention.retained_questions import own_questions
 from tui_trainer.teaching.training_rows import KnownAnswer
 
 ANSWER = (

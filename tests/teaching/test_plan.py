@@ -13,7 +13,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.teaching.plan import write_plan
-from tui_trainer.teaching.replay import RetentionReserve
+from tui_trainer.teaching.retention.replay import RetentionReserve
 
 if TYPE_CHECKING:
     Room = Any

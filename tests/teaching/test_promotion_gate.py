@@ -16,7 +16,7 @@ from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
 from tui_trainer.teaching import promotion_gate, trigger
 from tui_trainer.teaching.answer_cache import AnswerCache
 from tui_trainer.teaching.plan import MEASURED_RATE, learning_rate, read_plan, write_plan
-from tui_trainer.teaching.replay import RetentionReserve
+from tui_trainer.teaching.retention.replay import RetentionReserve
 from tui_trainer.teaching.training_queue import QueueEntry, TrainerLock, TrainingQueue
 from tui_trainer.teaching.training_rows import KnownAnswer
 

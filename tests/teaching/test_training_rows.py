@@ -14,9 +14,10 @@ from tui_trainer.contracts.feedback import RatedExample, Rating, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import paths
 from tui_trainer.store.feedback.conversations import ConversationStore
-from tui_trainer.teaching import answer_matching, replay, training_rows
+from tui_trainer.teaching import answer_matching, training_rows
 from tui_trainer.teaching.paraphrases import reworded
 from tui_trainer.teaching.plan import replayed_per_step
+from tui_trainer.teaching.retention import replay
 from tui_trainer.teaching.training_rows import KnownAnswer
 
 

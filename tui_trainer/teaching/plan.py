@@ -23,7 +23,7 @@ from tui_trainer.contracts.job import (
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import atomic, job_checks, jobs, paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
-from tui_trainer.teaching.replay import (
+from tui_trainer.teaching.retention.replay import (
     EARLIER_SHARE,
     RetentionReserve,
     questions_to_check,

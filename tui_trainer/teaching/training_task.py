@@ -37,7 +37,7 @@ from tui_trainer.teaching.plan import (
     read_plan,
     write_plan,
 )
-from tui_trainer.teaching.retention_set import OWN_TOKENS, gather
+from tui_trainer.teaching.retention.retention_set import OWN_TOKENS, gather
 from tui_trainer.teaching.training_queue import QueueEntry, with_progress
 from tui_trainer.teaching.training_rows import newest
 from tui_trainer.text import formats

@@ -24,9 +24,9 @@ from tui_trainer.teaching import answer_matching
 from tui_trainer.teaching.context import TeachingContext
 from tui_trainer.teaching.feedback_trainer import FeedbackTrainer
 from tui_trainer.teaching.paraphrases import turned
-from tui_trainer.teaching.replay import split_held_out
-from tui_trainer.teaching.retained_questions import OwnQuestion, own_questions, read
-from tui_trainer.teaching.retention_set import OWN_TOKENS
+from tui_trainer.teaching.retention.replay import split_held_out
+from tui_trainer.teaching.retention.retained_questions import OwnQuestion, own_questions, read
+from tui_trainer.teaching.retention.retention_set import OWN_TOKENS
 from tui_trainer.teaching.training_queue import TrainingQueue
 from tui_trainer.teaching.training_rows import KnownAnswer
 

@@ -18,7 +18,7 @@ from tui_trainer.store import jsonl, paths
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.store.feedback.secret_scan import find_secrets
 from tui_trainer.teaching import answer_matching
-from tui_trainer.teaching.retained_questions import repeated_by_form
+from tui_trainer.teaching.retention.retained_questions import repeated_by_form
 from tui_trainer.teaching.training_rows import KnownAnswer, Row, newest, row
 
 GOLDEN = "golden.jsonl"

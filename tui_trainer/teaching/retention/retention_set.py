@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from tui_trainer.contracts.chat import ModelReady
 from tui_trainer.contracts.feedback import RatedExample, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
-from tui_trainer.teaching import answer_matching, replay
+from tui_trainer.teaching import answer_matching
 from tui_trainer.teaching.answer_cache import Ask
 from tui_trainer.teaching.context import TeachingContext
-from tui_trainer.teaching.replay import RetentionReserve
-from tui_trainer.teaching.retained_questions import other_subjects, own_questions
+from tui_trainer.teaching.retention import replay
+from tui_trainer.teaching.retention.replay import RetentionReserve
+from tui_trainer.teaching.retention.retained_questions import other_subjects, own_questions
 from tui_trainer.teaching.training_rows import KnownAnswer
 
 # Tokens of the base's own answers, at most. One that is cut off there is used too: what is kept is

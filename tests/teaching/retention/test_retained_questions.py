@@ -7,8 +7,8 @@ from pathlib import Path
 from tests.benchmarks.teaching import measure
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.teaching.answer_matching import question_key
-from tui_trainer.teaching.replay import split_held_out
-from tui_trainer.teaching.retained_questions import (
+from tui_trainer.teaching.retention.replay import split_held_out
+from tui_trainer.teaching.retention.retained_questions import (
     SAME_FORM,
     other_subjects,
     own_questions,

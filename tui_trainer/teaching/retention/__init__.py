@@ -1,0 +1,1 @@
+"""What a base keeps while corrections are learned: questions, answers, replay."""
