@@ -120,19 +120,6 @@ def test_a_damaged_entry_is_written_again(load: Callable[..., Dataset], calls: l
         assert [file.read_bytes() for file in entries()] == good
 
 
-def test_the_folder_is_bounded_and_the_least_recently_used_entries_go_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(token_cache, "MOST_BYTES", 250)
-    for age, name in enumerate("cab"):
-        file = tmp_path / f"{name}.tokens"
-        file.write_bytes(b"x" * 100)
-        os.utime(file, (1000 + age, 1000 + age))
-    (tmp_path / "somebody.else").write_bytes(b"x" * 1000)
-    token_cache.prune(tmp_path)
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["a.tokens", "b.tokens", "somebody.else"]
-
-
 def test_a_folder_that_cannot_be_written_is_reported_and_harmless(
     load: Callable[..., Dataset],
 ) -> None:

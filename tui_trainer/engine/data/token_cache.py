@@ -1,14 +1,13 @@
 """Tokens of rows that were tokenised before, stored by content in the user's cache folder.
 
 The key is a SHA-256 over everything that determines the tokens: the rows' text, the tokenizer
-with its chat template, the versions of the libraries, and the settings. An entry is a SHA-256
-digest followed by a safetensors file; a damaged entry is ignored and overwritten. Results do not
-depend on the content of the folder.
+with its chat template, the versions of the libraries, and the settings. An entry is a sealed
+safetensors file; a damaged one is ignored and overwritten. Results do not depend on the content of
+the folder.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterable
@@ -22,14 +21,13 @@ import transformers
 from safetensors import SafetensorError
 
 from tui_trainer.engine.data.tokens import Tokens, pack, unpack
-from tui_trainer.store import atomic, paths
+from tui_trainer.store import paths, sealed_cache
 
 # Increase when encoding.py makes other tokens of the same rows.
 VERSION = 1
 MOST_BYTES = 1 << 30  # of all entries; the least recently used are deleted first
 LEAST_CHARACTERS = 50_000  # in a part's rows; tokenising fewer takes a fraction of a second
 _SUFFIX = ".tokens"
-_DIGEST = hashlib.sha256().digest_size
 
 
 class TokenCache:
@@ -71,21 +69,17 @@ class TokenCache:
 
     def _load(self, key: str, rows: int) -> Tokens | None:
         """Return the entry of `key`; None where it is missing, damaged or not of `rows` rows."""
-        file = self._file(key)
-        tokens = _read(file)
+        tokens = _read(self._file(key))
         if tokens is None or len(tokens.ids) != rows:
             return None
         self.hits += 1
-        with contextlib.suppress(OSError):  # the time of use matters only to `prune`
-            file.touch()
         return tokens
 
     def _store(self, key: str, tokens: Tokens) -> None:
         """Write an entry; `problem` says why where that fails."""
         try:
-            paths.make_private_dir(self._folder)
-            _write(self._file(key), tokens)
-            prune(self._folder)
+            data = safetensors.numpy.save(pack(tokens))
+            sealed_cache.write(self._file(key), data, MOST_BYTES)
         except OSError as error:
             self.problem = (
                 f"the token cache cannot be written, so the next run tokenises again: {error}"
@@ -123,36 +117,12 @@ def has_own_code(tokenizer: Any) -> bool:
     return backend is None or type(tokenizer).__module__.split(".")[0] != "transformers"
 
 
-def prune(folder: Path, suffix: str = _SUFFIX, most_bytes: int | None = None) -> None:
-    """Delete the least recently used entries until the rest takes at most `most_bytes`, which is
-    `MOST_BYTES` if left out."""
-    most_bytes = MOST_BYTES if most_bytes is None else most_bytes
-    entries = []
-    for file in folder.glob(f"*{suffix}"):
-        with contextlib.suppress(OSError):  # deleted by another run
-            facts = file.stat()
-            entries.append((facts.st_mtime_ns, facts.st_size, file))
-    total = sum(size for _, size, _ in entries)
-    for _, size, file in sorted(entries):
-        if total <= most_bytes:
-            return
-        file.unlink(missing_ok=True)
-        total -= size
-
-
-def _write(file: Path, tokens: Tokens) -> None:
-    """Write an entry, readable by the user alone."""
-    data = safetensors.numpy.save(pack(tokens))
-    atomic.write_bytes(file, hashlib.sha256(data).digest() + data, durable=False)
-
-
 def _read(file: Path) -> Tokens | None:
     """Read an entry; None where it is missing or damaged."""
+    data = sealed_cache.read(file)
+    if data is None:
+        return None
     try:
-        content = file.read_bytes()
-        data = content[_DIGEST:]
-        if hashlib.sha256(data).digest() != content[:_DIGEST]:
-            return None
         return unpack(safetensors.numpy.load(data))
-    except (OSError, SafetensorError, KeyError, ValueError):
+    except (SafetensorError, KeyError, ValueError):
         return None

@@ -9,8 +9,9 @@ is a plain LoRA adapter.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,8 @@ from torch import nn
 
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import RunInfo
-from tui_trainer.engine.data import token_cache
 from tui_trainer.engine.data.example import Example
-from tui_trainer.store import atomic, paths
+from tui_trainer.store import paths, sealed_cache
 from tui_trainer.text.formats import plural
 from tui_trainer.text.formats import share as share_text
 
@@ -34,7 +34,6 @@ MOST_CACHED = 2 << 30  # bytes of all cached directions
 # An adapter that is continued was trained without this if more than this share of it would go.
 _MOST_LOST = 1e-3
 _SUFFIX = ".directions"
-_DIGEST = hashlib.sha256().digest_size
 _WRAPPED = ".base_layer"  # of a layer with an adapter
 Progress = Callable[[int, int], None]
 
@@ -46,15 +45,16 @@ class NullSpace:
         self, parameters: Mapping[str, nn.Parameter], directions: Mapping[str, torch.Tensor]
     ) -> None:
         """`parameters` by their names in the model; `directions` as of `measure`."""
-        found = [
-            (parameter, directions.get(layer.removeprefix("base_model.model.")))
-            for name, parameter in parameters.items()
-            for layer, is_a, _ in (name.partition(".lora_A."),)
-            if is_a
-        ]
-        self._layers = [(p, d.to(p.device, p.dtype)) for p, d in found if d is not None]
-        self.others = len(found) - len(self._layers)
+        self._layers: list[tuple[nn.Parameter, torch.Tensor]] = []
+        self.others = 0
         """Number of trained layers that are left as they are."""
+        for name, parameter in parameters.items():
+            layer, is_a, _ = name.removeprefix("base_model.model.").partition(".lora_A.")
+            if is_a and layer in directions:
+                basis = directions[layer].to(parameter.device, parameter.dtype)
+                self._layers.append((parameter, basis))
+            elif is_a:
+                self.others += 1
 
     @property
     def layers(self) -> int:
@@ -131,18 +131,12 @@ def cached(
     if base_hash is None:
         return make()
     content = msgspec.json.encode((1, base_hash, share, [e.input_ids for e in examples]))
-    folder = paths.cache_dir() / "null-space"
-    file = folder / f"{hashlib.sha256(content).hexdigest()}{_SUFFIX}"
+    file = paths.cache_dir() / "null-space" / f"{hashlib.sha256(content).hexdigest()}{_SUFFIX}"
     found = _read(file)
     if found is None:
         found = make()
-        data = _encode(found)
-        try:
-            paths.make_private_dir(folder)
-            atomic.write_bytes(file, hashlib.sha256(data).digest() + data, durable=False)
-            token_cache.prune(folder, _SUFFIX, MOST_CACHED)
-        except OSError:
-            return found  # the next training measures them again
+        with contextlib.suppress(OSError):  # the next training measures them again
+            sealed_cache.write(file, _encode(found), MOST_CACHED)
     return found
 
 
@@ -185,50 +179,50 @@ def _moments(
     }
     if not layers:
         return []
-    groups = _groups(base, layers, examples[0])
-    moments = [
-        (names, torch.zeros(size, size, device=base.device))
-        for names in groups
-        for size in (layers[names[0]].in_features,)
-    ]
-    hooks = []
-    for names, moment in moments:
+    groups = {names[0]: names for names in _groups(base, layers, examples[0])}
+    moments: dict[str, torch.Tensor] = {}
 
-        def add(_layer: Any, inputs: tuple[torch.Tensor, ...], moment: Any = moment) -> None:
-            rows = inputs[0].flatten(0, -2).float()
-            moment.addmm_(rows.t(), rows)
+    def add(name: str, given: torch.Tensor) -> None:
+        rows = given.flatten(0, -2).float()
+        if name not in moments:
+            moments[name] = rows.new_zeros(rows.shape[1], rows.shape[1])
+        moments[name].addmm_(rows.t(), rows)
 
-        hooks.append(layers[names[0]].register_forward_pre_hook(add))
-    try:
+    with _inputs_to({name: layers[name] for name in groups}, add):
         for number, example in enumerate(examples):
             on_progress(number, len(examples))
             _run(base, example)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return moments
+    return [(groups[name], moment) for name, moment in moments.items()]
 
 
 def _groups(base: Any, layers: Mapping[str, nn.Module], example: Example) -> list[list[str]]:
     """Return the names of the layers, grouped by the input tensor that they share."""
-    seen: list[tuple[torch.Tensor, list[str]]] = []
-    hooks = []
-    for name, layer in layers.items():
+    # The tensors are kept, so that no later one has the identity of an earlier one.
+    seen: dict[int, tuple[torch.Tensor, list[str]]] = {}
 
-        def note(_layer: Any, inputs: tuple[torch.Tensor, ...], name: str = name) -> None:
-            for tensor, names in seen:
-                if tensor is inputs[0]:
-                    names.append(name)
-                    return
-            seen.append((inputs[0], [name]))
+    def note(name: str, given: torch.Tensor) -> None:
+        seen.setdefault(id(given), (given, []))[1].append(name)
 
-        hooks.append(layer.register_forward_pre_hook(note))
-    try:
+    with _inputs_to(layers, note):
         _run(base, example)
+    return [names for _, names in seen.values()]
+
+
+@contextlib.contextmanager
+def _inputs_to(
+    layers: Mapping[str, nn.Module], receive: Callable[[str, torch.Tensor], None]
+) -> Iterator[None]:
+    """Pass the input of each layer to `receive`, with the layer's name, at every forward pass."""
+
+    def hook(name: str) -> Any:
+        return lambda _layer, inputs: receive(name, inputs[0])
+
+    hooks = [layer.register_forward_pre_hook(hook(name)) for name, layer in layers.items()]
+    try:
+        yield
     finally:
-        for hook in hooks:
-            hook.remove()
-    return [names for _, names in seen]
+        for handle in hooks:
+            handle.remove()
 
 
 def _run(base: Any, example: Example) -> None:
@@ -238,14 +232,12 @@ def _run(base: Any, example: Example) -> None:
 
 def _read(file: Path) -> dict[str, torch.Tensor] | None:
     """Return an entry; None where it is missing or damaged."""
+    data = sealed_cache.read(file)
+    if data is None:
+        return None
     try:
-        content = file.read_bytes()
-        digest, data = content[:_DIGEST], content[_DIGEST:]
-        if hashlib.sha256(data).digest() != digest:
-            return None
-        file.touch()
         stored: dict[str, torch.Tensor] = safetensors.torch.load(data)
-    except (OSError, SafetensorError):
+    except SafetensorError:
         return None
     return {name: basis for names, basis in stored.items() for name in names.split(",")}
 
