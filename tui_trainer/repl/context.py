@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
@@ -130,18 +132,8 @@ class SessionContext:
 
     def emit_buffer(self, state: BufferState | None = None) -> None:
         """Emit the buffer status: `state` if it differs from the last one, or the present one."""
-        buffer = _status(state or self.trainer.buffer())
+        buffer = events.BufferStatus(**msgspec.structs.asdict(state or self.trainer.buffer()))
         if state is not None and buffer == self.emitted_buffer:
             return
         self.emitted_buffer = buffer
         self.emit(buffer)
-
-
-def _status(state: BufferState) -> events.BufferStatus:
-    return events.BufferStatus(
-        count=state.count,
-        threshold=state.threshold,
-        weight=state.weight,
-        weight_threshold=state.weight_threshold,
-        needs_correction=state.needs_correction,
-    )

@@ -3,17 +3,24 @@ the new adapter may be activated."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tui_trainer.contracts.adapter import Measures
+from tui_trainer.contracts.chat import ModelReady
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.teaching import answer_matching
+from tui_trainer.teaching.answer_cache import Ask, question_id
+from tui_trainer.teaching.context import TeachingContext
+from tui_trainer.teaching.plan import TrainingPlan
+from tui_trainer.teaching.retention.retention_set import OWN_TOKENS
 from tui_trainer.teaching.training_rows import KnownAnswer
 from tui_trainer.text import formats
 
-Ask = Callable[[list[list[Turn]]], list[str]]
+# Tokens that a candidate's answer may have beyond the longest expected answer.
+_SPARE_TOKENS = 8
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,47 @@ def judge(
     before = _measures(taught, known, live, right)
     after = _measures(taught, known, candidate, right)
     return GateResult(before, after, objection(before, after, settings))
+
+
+def askers(
+    context: TeachingContext, ready: ModelReady, plan: TrainingPlan, candidate: Path
+) -> dict[str, Ask]:
+    """Functions that ask base, active adapters and the adapter in the folder `candidate`. The
+    base's own answers were cut off at `OWN_TOKENS`, and so are those that are compared with them.
+    """
+    max_new_tokens = plan.settings.max_new_tokens
+    others = [item for item in (*plan.taught, *plan.known) if item.source != "own"]
+    expected = max(len(item.answer.encode()) for item in others)
+    own = {question_id(item.turns) for item in plan.known if item.source == "own"}
+
+    def by_limit(long: Ask, short: Ask) -> Ask:
+        def ask(questions: list[list[Turn]]) -> list[str]:
+            is_own = [question_id(turns) in own for turns in questions]
+            parts = {
+                kind: iter(answer([q for q, o in zip(questions, is_own, strict=True) if o == kind]))
+                for kind, answer in ((False, long), (True, short))
+                if kind in is_own
+            }
+            return [next(parts[kind]) for kind in is_own]
+
+        return ask
+
+    def asker(live: bool) -> Ask:
+        return by_limit(
+            context.asker(ready, live=live, max_new_tokens=max_new_tokens),
+            context.asker(ready, live=live, max_new_tokens=OWN_TOKENS),
+        )
+
+    # An answer has no more tokens than bytes, and one longer than expected is wrong.
+    most = min(max_new_tokens, expected + _SPARE_TOKENS)
+    return {
+        "base": asker(live=False),
+        "live": asker(live=True),
+        "candidate": by_limit(
+            lambda questions: context.ask(questions, candidate, most),
+            lambda questions: context.ask(questions, candidate, OWN_TOKENS),
+        ),
+    }
 
 
 def objection(before: Measures, after: Measures, settings: TeachingSettings) -> str | None:

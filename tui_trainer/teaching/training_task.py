@@ -14,8 +14,7 @@ import msgspec
 
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.chat import ModelReady
-from tui_trainer.contracts.errors import UserError, reason_of
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.errors import UserError, error_text, reason_of
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.metrics import TrainRecord
 from tui_trainer.contracts.run import ACTIVE_STATES, RunState
@@ -24,7 +23,7 @@ from tui_trainer.store import jsonl, paths
 from tui_trainer.store.runs import checkpoints, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.teaching import less_memory, promotion_gate, time_limit
-from tui_trainer.teaching.answer_cache import Ask, question_id
+from tui_trainer.teaching.answer_cache import Ask
 from tui_trainer.teaching.context import TeachingContext
 from tui_trainer.teaching.engine_run import EngineOutcome, EngineRun, RunRequests
 from tui_trainer.teaching.plan import (
@@ -37,15 +36,13 @@ from tui_trainer.teaching.plan import (
     read_plan,
     write_plan,
 )
-from tui_trainer.teaching.retention.retention_set import OWN_TOKENS, gather
+from tui_trainer.teaching.retention.retention_set import gather
 from tui_trainer.teaching.training_queue import QueueEntry, with_progress
 from tui_trainer.teaching.training_rows import newest
 from tui_trainer.text import formats
 
 # An engine that crashes is started once more.
 MAX_STARTS = 2
-# Tokens that a candidate's answer may have beyond the longest expected answer.
-_SPARE_TOKENS = 8
 
 
 class TrainingTask:
@@ -81,7 +78,7 @@ class TrainingTask:
         except OSError as error:
             self._end("failed", f"{error.filename or 'a file'}: {reason_of(error)}")
         except Exception as error:  # else the queue would try this training for ever
-            self._end("failed", f"unexpected {type(error).__name__}: {error}")
+            self._end("failed", error_text(error))
         finally:
             self._context.current_id = None
 
@@ -256,10 +253,8 @@ class TrainingTask:
         plan = read_plan(self._folder)
         added = self._added()
         if added is None and not self._entry.overridden:
-            verdict = promotion_gate.judge(
-                plan.taught, plan.known, self._askers(self._context.client.start(), plan),
-                plan.settings,
-            )  # fmt: skip
+            ask = self._askers(self._context.client.start(), plan)
+            verdict = promotion_gate.judge(plan.taught, plan.known, ask, plan.settings)
             after = msgspec.structs.replace(verdict.after, divergence=_divergence(self._run))
             self._put(before=verdict.before, after=after)
             if self._cancel_reason() is not None:
@@ -272,44 +267,7 @@ class TrainingTask:
         self._activate(plan, added or self._add(plan))
 
     def _askers(self, ready: ModelReady, plan: TrainingPlan) -> dict[str, Ask]:
-        """Functions that ask base, active adapters and candidate. The base's own answers were cut
-        off at `OWN_TOKENS`, and so are those that are compared with them."""
-        context, max_new_tokens = self._context, plan.settings.max_new_tokens
-        others = [item for item in (*plan.taught, *plan.known) if item.source != "own"]
-        expected = max(len(item.answer.encode()) for item in others)
-        own = {question_id(item.turns) for item in plan.known if item.source == "own"}
-        candidate = self._run.adapter_dir
-
-        def by_limit(long: Ask, short: Ask) -> Ask:
-            def ask(questions: list[list[Turn]]) -> list[str]:
-                is_own = [question_id(turns) in own for turns in questions]
-                parts = {
-                    kind: iter(
-                        answer([q for q, o in zip(questions, is_own, strict=True) if o == kind])
-                    )
-                    for kind, answer in ((False, long), (True, short))
-                    if kind in is_own
-                }
-                return [next(parts[kind]) for kind in is_own]
-
-            return ask
-
-        def asker(live: bool) -> Ask:
-            return by_limit(
-                context.asker(ready, live=live, max_new_tokens=max_new_tokens),
-                context.asker(ready, live=live, max_new_tokens=OWN_TOKENS),
-            )
-
-        # An answer has no more tokens than bytes, and one longer than expected is wrong.
-        most = min(max_new_tokens, expected + _SPARE_TOKENS)
-        return {
-            "base": asker(live=False),
-            "live": asker(live=True),
-            "candidate": by_limit(
-                lambda questions: context.ask(questions, candidate, most),
-                lambda questions: context.ask(questions, candidate, OWN_TOKENS),
-            ),
-        }
+        return promotion_gate.askers(self._context, ready, plan, self._run.adapter_dir)
 
     # -- activation --------------------------------------------------------------------------
 

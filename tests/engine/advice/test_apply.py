@@ -66,7 +66,7 @@ def test_events_are_what_a_replay_gives_through_a_stop_and_a_resume(
     assert run_engine(folder) == 0
     assert run_engine(folder) == 0
     received = read_events(folder.events())
-    assert received.reports, "a run that blows up is told so"
+    assert received.reports, "a run that diverges is reported"
     assert {advice.kind for advice in received.reports} & set(TOO_HIGH)
     assert list(received.reports) == replayed(folder)
     first = received.reports[0]

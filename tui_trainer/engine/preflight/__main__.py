@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import UserError, error_text
 from tui_trainer.contracts.job import Job
 
 
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_status
     except Exception as error:
         traceback.print_exc()
-        print(f"unexpected {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
+        print(error_text(error), file=sys.stderr)  # noqa: T201
         return 1
     sys.stdout.buffer.write(msgspec.json.encode(result) + b"\n")
     sys.stdout.flush()
