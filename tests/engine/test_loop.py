@@ -62,6 +62,12 @@ def answers(folder: RunFolder) -> list[tuple[str, bool, str]]:
     return [shown(event) for event in folder.events() if event.kind == "command"]
 
 
+def ask_for_a_rollback(at_step: At) -> None:
+    """To before step 41, from which on the rate is too high."""
+    at_step(40, "set-lr", learning_rate=0.6)
+    at_step(52, "rollback")
+
+
 def test_a_rollback_requested_in_the_step_of_an_early_stop_is_made(
     make_run: MakeRun, run_engine: Engine, at_step: At, during: During
 ) -> None:
@@ -146,8 +152,7 @@ def test_a_stop_after_a_rollback_makes_it_and_refuses_what_follows(
     make_run: MakeRun, run_engine: Engine, at_step: At
 ) -> None:
     folder = make_run(training=TRAINING)
-    at_step(40, "set-lr", learning_rate=0.6)
-    at_step(52, "rollback")
+    ask_for_a_rollback(at_step)
     at_step(52, "stop")
     at_step(52, "set-lr", learning_rate=0.1)
     assert run_engine(folder) == 0
@@ -169,8 +174,7 @@ def test_a_cancel_after_a_rollback_says_that_it_is_not_made(
     make_run: MakeRun, run_engine: Engine, at_step: At
 ) -> None:
     folder = make_run(training=TRAINING)
-    at_step(40, "set-lr", learning_rate=0.6)
-    at_step(52, "rollback")
+    ask_for_a_rollback(at_step)
     at_step(52, "cancel")
     assert run_engine(folder) == 130
     assert not rollbacks(folder)

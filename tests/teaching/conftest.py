@@ -21,6 +21,9 @@ from tui_trainer.store.feedback.feedback_store import FeedbackStore
 from tui_trainer.teaching.feedback_trainer import FeedbackTrainer
 
 ENGINE = Path(__file__).with_name("fake_engine.py")
+WHO = ("Who bakes?", "Ana")
+WHEN = ("When?", "at seven")
+WHERE = ("Where?", "in the yard")
 
 
 class FakeClient:
@@ -135,6 +138,14 @@ class Classroom:
     def rate(self, *pairs: tuple[str, str]) -> list[str]:
         """Stores corrections; gives their ids."""
         return [self.feedback.add(example(*pair)).id for pair in pairs]
+
+
+def ask_live(classroom: Classroom, question: str) -> str:
+    """The active adapter's answer."""
+    answers: list[str] = classroom.client.answers(
+        [[Turn("user", question)]], adapter="live", max_new_tokens=9
+    )
+    return answers[0]
 
 
 @pytest.fixture

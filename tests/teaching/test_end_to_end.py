@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from tests.teaching.conftest import example
 from tui_trainer.chat.client import ChatClient
 from tui_trainer.contracts.feedback import RatedExample, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
@@ -90,16 +92,9 @@ def test_a_base_without_golden_set_is_taught_the_same_way(tmp_path: Path, tiny_b
         trainer.start()
         before = [Turn("user", "Hello"), Turn("assistant", "gibberish")]
         for question in ("Who feeds the ducks?", "And when?"):
-            example = RatedExample(
-                id="",
-                time=0.0,
-                turns=[*before, Turn("user", question)],
-                answer="gibberish",
-                rating="critical",
-                correction="the cat",
-                base_model=str(tiny_base),
-            )
-            feedback.add(example)
+            turns = [*before, Turn("user", question)]
+            corrected = example(question, "the cat", "critical", turns=turns)
+            feedback.add(msgspec.structs.replace(corrected, base_model=str(tiny_base)))
         trainer.wake()
         assert trainer.wait(200)
         (record,) = trainer.trainings()

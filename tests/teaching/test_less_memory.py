@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.teaching.conftest import example
 from tui_trainer.chat.client import ChatClient
-from tui_trainer.contracts.feedback import RatedExample, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
@@ -111,16 +111,9 @@ def test_the_real_engine_trains_again_with_checkpointing(tmp_path: Path, tiny_ba
             command=[sys.executable, "-P", str(ENGINE)],
         )
         trainer.start()
-        example = RatedExample(
-            id="",
-            time=0.0,
-            turns=[Turn("user", "Who feeds the ducks?")],
-            answer="gibberish",
-            rating="critical",
-            correction="the cat",
-            base_model=str(tiny_base),
+        feedback.add(
+            example("Who feeds the ducks?", "the cat", "critical", base_model=str(tiny_base))
         )
-        feedback.add(example)
         trainer.wake()
         assert trainer.wait(300)
         [record] = trainer.trainings()

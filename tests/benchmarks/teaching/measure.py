@@ -8,7 +8,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,13 +130,25 @@ def real(client: ChatClient, answers: Path) -> tuple[Base, float]:
     return Base(client, answers / "answers", facts=_with_facts(facts, given)), seconds
 
 
+@contextmanager
+def _own_home(base: Base) -> Iterator[Path]:
+    """A home folder for one training or chain, with what was measured of a real base before: its
+    answers, and the cache of its input directions, which the trainings fill."""
+    with tempfile.TemporaryDirectory(prefix="teaching-") as folder:
+        home = Path(folder)
+        os.environ["TUI_TRAINER_HOME"] = folder
+        if base.answers is not None:
+            shutil.copytree(base.answers, home / "teaching" / "answers")
+            cache = base.answers.parent / "cache"
+            cache.mkdir(exist_ok=True)
+            (home / "cache").symlink_to(cache)
+        yield home
+
+
 def teach(base: Base, chosen: CorrectionSet, name: str, settings: TeachingSettings) -> Result:
     """One set through feedback, trigger, engine, gate and swap, in a home folder of its own."""
     base.client.use({}, {})
-    with tempfile.TemporaryDirectory(prefix="teaching-") as home:
-        os.environ["TUI_TRAINER_HOME"] = home
-        if base.answers is not None:
-            shutil.copytree(base.answers, Path(home) / "teaching" / "answers")
+    with _own_home(base) as home:
         # The gate says what it thinks, but everything is let through, so as to be measured.
         open_gate = msgspec.structs.replace(settings, min_recalled=0.0, min_kept=0.0)
         trainer = FeedbackTrainer(
@@ -144,7 +156,7 @@ def teach(base: Base, chosen: CorrectionSet, name: str, settings: TeachingSettin
             FeedbackStore(),
             AdapterStore(),
             settings=lambda: open_gate,
-            runs_dir=Path(home) / "runs",
+            runs_dir=home / "runs",
         )
         trainer.start()
         with closing(trainer):
@@ -176,16 +188,13 @@ def chain(base: Base, sets: Sequence[CorrectionSet], settings: TeachingSettings)
     exact = [pair for pair in base.exact if pair[0] not in corrected]
     given = ask(client, [question for question, _ in exact])
     exact = [pair for pair, answer in zip(exact, given, strict=True) if pair[1] == answer]
-    with tempfile.TemporaryDirectory(prefix="teaching-") as home:
-        os.environ["TUI_TRAINER_HOME"] = home
-        if base.answers is not None:
-            shutil.copytree(base.answers, Path(home) / "teaching" / "answers")
+    with _own_home(base) as home:
         trainer = FeedbackTrainer(
             client,
             FeedbackStore(),
             AdapterStore(),
             settings=lambda: settings,
-            runs_dir=Path(home) / "runs",
+            runs_dir=home / "runs",
         )
         trainer.start()
         with closing(trainer):
