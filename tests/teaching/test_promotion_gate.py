@@ -14,7 +14,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import RatedExample, Rating, Turn
 from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
 from tui_trainer.teaching import promotion_gate, trigger
-from tui_trainer.teaching.answer_cache import AnswerCache
+from tui_trainer.teaching.answer_cache import AnswerCache, Ask
 from tui_trainer.teaching.plan import MEASURED_RATE, learning_rate, read_plan, write_plan
 from tui_trainer.teaching.retention.replay import RetentionReserve
 from tui_trainer.teaching.training_queue import QueueEntry, TrainerLock, TrainingQueue
@@ -52,7 +52,7 @@ def ready(**changes: object) -> ModelReady:
     return msgspec.structs.replace(facts, **changes)
 
 
-def answering(**answers: str) -> promotion_gate.Ask:
+def answering(**answers: str) -> Ask:
     return lambda questions: [answers.get(turns[-1].content, "?") for turns in questions]
 
 

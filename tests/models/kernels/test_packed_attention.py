@@ -111,9 +111,14 @@ def test_a_shared_prefix_gives_what_whole_segments_give(lengths: tuple[int, ...]
     for number, begin in enumerate(short.bounds.tolist()[:-1]):
         own = lengths[number] - (shared if number else 0)
         index += [*(range(shared) if number else ()), *range(begin, begin + own)]
-    whole = [t[:, :, index] for t in (q, k, v)]
+    whole_q, whole_k, whole_v = (t[:, :, index] for t in (q, k, v))
     expected, _ = packed_attention.attend(
-        torch.nn.Identity(), *whole, None, segments=Segments.of(lengths, cpu)
+        torch.nn.Identity(),
+        whole_q,
+        whole_k,
+        whole_v,
+        None,
+        segments=Segments.of(lengths, cpu),
     )
     got, _ = packed_attention.attend(torch.nn.Identity(), q, k, v, None, segments=short)
     first = [index.index(row) for row in range(rows)]
