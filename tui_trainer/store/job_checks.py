@@ -8,6 +8,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from tui_trainer.contracts.best_metric import metric_of
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.estimate import JobIssue
 from tui_trainer.contracts.job import Job, Quantization, TrainingSettings
 from tui_trainer.store import jobs
@@ -85,14 +87,10 @@ def _errors(job: Job) -> list[JobIssue]:
                 "data.val_split, or delete it",
             )
         )
-    if settings.early_stopping_metric == "val_f1_macro" and job.task != "classification":
-        found.append(
-            _error(
-                "training.early_stopping_metric",
-                'training.early_stopping_metric = "val_f1_macro" is only for classification; use '
-                '"val_loss" or "val_accuracy"',
-            )
-        )
+    try:
+        metric_of(job)
+    except UserError as error:
+        found.append(_error("training.best_metric", str(error)))
     for key in ("replay", "retain", "null_space"):
         if getattr(job.data, key) is not None and job.task == "classification":
             found.append(_error(f"data.{key}", f"data.{key} is only for causal-lm: delete it"))

@@ -16,11 +16,12 @@ from tui_trainer.store.adapters.adapter_store import AdapterStore
 @click.option("--name", metavar="NAME", help="Its name.  [default: that of the run or folder]")
 @common.debug_option
 def add(source: Path, name: str | None) -> None:
-    """Add an adapter from a run or a folder in PEFT's format.
+    """Add an adapter from a run, a run's checkpoint, or a folder in PEFT's format.
 
     \b
     Examples:
       tui-trainer adapters add runs/lighthouse-20261101-120000-ab12
+      tui-trainer adapters add runs/lighthouse-20261101-120000-ab12/checkpoints/best
       tui-trainer adapters add ./downloaded --name helper
     """
     output.data(add_from(AdapterStore(), source.expanduser(), name).name)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from tui_trainer.cli import common, output
-from tui_trainer.contracts.run import LoopInfo, RunInfo, RunState
+from tui_trainer.contracts.run import BestEvaluation, LoopInfo, RunInfo, RunState
 from tui_trainer.text import formats
 from tui_trainer.watch.runs import evaluation_lines
 
@@ -80,7 +80,18 @@ def _head(found: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("not recorded", ", ".join(found["lacks"])))
     if found["kind"] == "run":
         lines.append(("adapter", found["adapter"] or formats.MISSING))
+        if found["adapter"] and found["saved_step"] is not None:
+            lines.append(("saved step", _saved_step(found)))
     return lines
+
+
+def _saved_step(found: dict[str, Any]) -> str:
+    """The step of the weights in the adapter, and its score where it is the best one."""
+    best: BestEvaluation | None = found["best"]
+    text: str = formats.count(found["saved_step"])
+    if best is None or best.step != found["saved_step"]:
+        return f"{text}, not the best" if best is not None else text
+    return f"{text}, the best by {best.metric} ({formats.number(best.value)})"
 
 
 def _results(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -97,6 +108,11 @@ def _results(found: dict[str, Any]) -> list[tuple[str, str]]:
             best = formats.number(found[name])
             title = name.replace("_", " ", 1)
             lines.append((title, f"{best} at step {formats.count(found[step])}"))
+    best_evaluation: BestEvaluation | None = found["best"]
+    if best_evaluation is not None and best_evaluation.metric != "val_loss":
+        score = formats.number(best_evaluation.value)
+        text = f"{score} at step {formats.count(best_evaluation.step)}"
+        lines.append((f"best {best_evaluation.metric}", text))
     if found["val_loss"] is not None:
         lines.append(("last val_loss", formats.number(found["val_loss"])))
     if found["trend"] is not None:

@@ -19,6 +19,7 @@ from tui_trainer.store.runs import checkpoints
 from tui_trainer.text.formats import byte_rate, count, size
 
 _OVERHEAD_BYTES = 1 << 20  # of a checkpoint or an adapter beyond its tensors
+_TOKEN_BYTES = 160  # of the tokenizer's files for each token: 75 to 133 in those of known models
 # Seconds of samples that the forecast needs at least and uses at most.
 _SHORTEST, _LONGEST = 20.0, 120.0
 _ALARM = "checkpoint_ahead"
@@ -110,7 +111,7 @@ def _free(session: Session) -> int | None:
 def adapter_bytes(session: Session) -> int:
     """Return the bytes of the adapter's folder, at most. As many must stay free after a checkpoint,
     for the adapter and the records."""
-    return _parameter_bytes(session) + _OVERHEAD_BYTES
+    return _parameter_bytes(session) + _TOKEN_BYTES * len(session.tokenizer) + _OVERHEAD_BYTES
 
 
 def _parameter_bytes(session: Session) -> int:
