@@ -91,6 +91,12 @@ def _errors(job: Job) -> list[JobIssue]:
         metric_of(job)
     except UserError as error:
         found.append(_error("training.best_metric", str(error)))
+    else:
+        if settings.best_metric is not None and not validated:
+            text = (
+                "training.best_metric has no effect without validation data: the last step is saved"
+            )
+            found.append(_warning("training.best_metric", text))
     for key in ("replay", "retain", "null_space"):
         if getattr(job.data, key) is not None and job.task == "classification":
             found.append(_error(f"data.{key}", f"data.{key} is only for causal-lm: delete it"))

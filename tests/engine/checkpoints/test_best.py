@@ -17,10 +17,9 @@ from tests.engine.conftest import At, rollbacks
 from tui_trainer.cli import main as cli
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine import evaluate
-from tui_trainer.engine.checkpoints import checkpoint
 from tui_trainer.store.adapters.adapter_import import add_from
 from tui_trainer.store.adapters.adapter_store import AdapterStore
-from tui_trainer.store.runs import checkpoints
+from tui_trainer.store.runs import checkpoint_scores, checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
 
 MakeRun = Callable[..., RunFolder]
@@ -110,7 +109,7 @@ def test_a_completed_run_gives_its_best_evaluation(
     assert sha256(last) != sha256(folder.adapter_dir)
     capsys.readouterr()
     assert cli.main(["runs", "show", str(folder.path)]) == 0
-    assert f"4, the best by {METRICS[task]} (0." in capsys.readouterr().out
+    assert f"4, the best ({METRICS[task]} 0." in capsys.readouterr().out
     assert cli.main(["runs", "show", str(folder.path), "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["saved_step"], shown["best"]["metric"]) == (4, METRICS[task])
@@ -176,12 +175,13 @@ def test_an_automatic_rollback_supersedes_the_best(
     monkeypatch: pytest.MonkeyPatch,
     scores: Scores,
 ) -> None:
-    from tui_trainer.engine import loop
+    from tui_trainer.engine import execute_commands, loop
     from tui_trainer.engine.state.session import RollbackPoint
 
     scores({2: 0.3, 4: 0.6, 6: 0.5, 8: 0.9, 10: 0.4, 12: 0.2})
     folder = new_run(task, keep_checkpoints=9)
-    original, asked = loop.execute_commands, []
+    original = execute_commands.execute_commands
+    asked: list[bool] = []
 
     def execute(session: Any) -> Any:
         if session.state.step == 9 and not asked:
@@ -281,9 +281,9 @@ def test_a_run_of_an_earlier_version_keeps_its_best(
     at_step(9, "stop")
     assert run_engine(folder) == 0
     for step, path in checkpoints.list_checkpoints(folder):
-        trainer = json.loads((path / checkpoint.TRAINER).read_text())
+        trainer = json.loads((path / checkpoint_scores.TRAINER).read_text())
         del trainer["best"], trainer["scores"]
-        (path / checkpoint.TRAINER).write_text(json.dumps(trainer))
+        (path / checkpoint_scores.TRAINER).write_text(json.dumps(trainer))
         (path / checkpoints.MANIFEST).unlink()
         checkpoints.seal(path, step)
     info = json.loads(folder.info_file.read_text())

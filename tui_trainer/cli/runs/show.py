@@ -9,7 +9,7 @@ import click
 from tui_trainer.cli import common, output
 from tui_trainer.contracts.run import BestEvaluation, LoopInfo, RunInfo, RunState
 from tui_trainer.text import formats
-from tui_trainer.watch.runs import evaluation_lines
+from tui_trainer.watch.runs import evaluation_lines, saved_step
 
 _CHANGES = 20  # the newest are shown
 
@@ -80,18 +80,9 @@ def _head(found: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("not recorded", ", ".join(found["lacks"])))
     if found["kind"] == "run":
         lines.append(("adapter", found["adapter"] or formats.MISSING))
-        if found["adapter"] and found["saved_step"] is not None:
-            lines.append(("saved step", _saved_step(found)))
+        if found["adapter"] and (saved := saved_step.text(state)) is not None:
+            lines.append(("saved step", saved))
     return lines
-
-
-def _saved_step(found: dict[str, Any]) -> str:
-    """The step of the weights in the adapter, and its score where it is the best one."""
-    best: BestEvaluation | None = found["best"]
-    text: str = formats.count(found["saved_step"])
-    if best is None or best.step != found["saved_step"]:
-        return f"{text}, not the best" if best is not None else text
-    return f"{text}, the best by {best.metric} ({formats.number(best.value)})"
 
 
 def _results(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -111,7 +111,12 @@ def _free(session: Session) -> int | None:
 def adapter_bytes(session: Session) -> int:
     """Return the bytes of the adapter's folder, at most. As many must stay free after a checkpoint,
     for the adapter and the records."""
-    return _parameter_bytes(session) + _TOKEN_BYTES * len(session.tokenizer) + _OVERHEAD_BYTES
+    return _parameter_bytes(session) + tokenizer_bytes(session) + _OVERHEAD_BYTES
+
+
+def tokenizer_bytes(session: Session) -> int:
+    """Return about how many bytes the tokenizer's files have."""
+    return _TOKEN_BYTES * len(session.tokenizer)
 
 
 def _parameter_bytes(session: Session) -> int:
