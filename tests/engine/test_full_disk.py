@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import PreTrainedTokenizerBase
 
 from tests.engine.checkpoints.test_resume import assert_same
 from tui_trainer.engine import save_adapter
@@ -202,6 +203,24 @@ def test_a_stopped_run_is_saved_even_without_room_for_its_adapter(
     assert "stopped at step 5 and saved" in state.message
     assert "the disk is full: the adapter needs" in state.message
     assert saved(folder)[-1] == 5
+
+
+def test_without_room_for_its_tokenizer_the_adapter_is_saved(
+    make_run: MakeRun, run_engine: RunEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Any, folder: str, **__: Any) -> None:
+        (Path(folder) / "tokenizer.json").write_text("{")
+        raise Exception("No space left on device (os error 28)")
+
+    monkeypatch.setattr(PreTrainedTokenizerBase, "save_pretrained", refuse)
+    folder = make_run(training={**TRAINING, "max_steps": 3})
+    assert run_engine(folder) == 0
+    assert {file.name for file in folder.adapter_dir.iterdir()} == {
+        "adapter_model.safetensors",
+        "adapter_config.json",
+        "README.md",
+    }
+    assert "the disk is full: the adapter is saved, but without its tokenizer" in warnings(folder)
 
 
 @pytest.mark.slow

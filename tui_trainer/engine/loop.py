@@ -163,6 +163,7 @@ def _finish(session: Session, has_last: bool) -> None:
     result = result_of(session)
     if result.checkpoint is not None or not (has_last or pending):
         _save(session, result)
+    session.saved = result.text()
     with contextlib.suppress(NoRoomError):  # which was logged; the adapter is complete
         checkpoint.save(session)
     if session.plan.measured:

@@ -80,7 +80,7 @@ def _write_adapter(session: Session, result: Result) -> None:
     lora_train.save_adapter(
         session.model, temporary, session.base_reference, checkpoint=result.checkpoint
     )
-    _write_tokenizer(session.tokenizer, temporary)
+    _add_tokenizer(session, temporary)
     labels = session.dataset.labels
     if labels:
         names = {str(index): label for index, label in enumerate(labels)}
@@ -93,6 +93,21 @@ def _write_adapter(session: Session, result: Result) -> None:
     temporary.rename(target)
     atomic.sync_dir(session.folder.path)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _add_tokenizer(session: Session, folder: Path) -> None:
+    """Write the tokenizer beside the weights; leave it out where the disk has no room for it, with
+    a warning, as the weights matter more."""
+    weights = set(folder.iterdir())
+    try:
+        _write_tokenizer(session.tokenizer, folder)
+    except Exception as error:
+        if not disk_space.is_full(error):
+            raise
+        for file in set(folder.iterdir()) - weights:
+            file.unlink()
+        message = "the disk is full: the adapter is saved, but without its tokenizer"
+        session.report.event("warning", session.state.step, message)
 
 
 def _write_tokenizer(tokenizer: Any, folder: Path) -> None:

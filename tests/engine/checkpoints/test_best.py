@@ -237,6 +237,8 @@ def test_the_last_evaluation_can_be_the_best_of_all(
     folder = new_run("causal-lm", eval_every=5, checkpoint_every=4)
     assert run_engine(folder) == 0
     assert_saved(folder, 12)
+    state = folder.state()
+    assert state is not None and "with the weights of step 12, the best (val" in state.message
 
 
 def test_killed_before_the_best_was_pointed_at_a_resume_points_at_it(

@@ -155,9 +155,10 @@ def is_full(error: BaseException) -> bool:
     """Return whether an exception means that the disk or the user's quota is full."""
     if atomic.is_full(error):
         return True
-    # safetensors wraps the system's error.
-    names = ("StorageFull", "QuotaExceeded", "FileTooLarge", "No space left")
-    return type(error).__name__ == "SafetensorError" and any(name in str(error) for name in names)
+    # safetensors and tokenizers wrap the system's error, the latter in a plain `Exception`.
+    names = ("StorageFull", "QuotaExceeded", "FileTooLarge", "No space left", "quota exceeded")
+    wraps = type(error).__name__ == "SafetensorError" or type(error) is Exception
+    return wraps and any(name in str(error) for name in names)
 
 
 class SpaceForecast:
