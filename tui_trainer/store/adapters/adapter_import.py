@@ -13,18 +13,22 @@ from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import LoraSettings
 from tui_trainer.contracts.run import ENDED_STATES, RunInfo
+from tui_trainer.store import jobs, model_files, paths
 from tui_trainer.store.adapters import adapter_files
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.runs import checkpoint_scores, checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
 
 
-def add_from(store: AdapterStore, source: Path, name: str | None = None) -> Path:
+def add_from(
+    store: AdapterStore, source: Path, name: str | None = None, base: str | None = None
+) -> Path:
     """Copy the adapter of a run, of a run's checkpoint, or of any folder in PEFT's format, into the
     store.
 
     Returns its folder there. Without a `name` it gets the name of the run (with a checkpoint's
-    step) or the folder, with a number if that is taken. Raises `UserError`.
+    step) or the folder, with a number if that is taken. `base` is the base on this machine, for an
+    adapter from elsewhere. Raises `UserError`.
     """
     folder, run = _locate(source)
     wrong = adapter_files.weights_problem(folder)
@@ -32,6 +36,8 @@ def add_from(store: AdapterStore, source: Path, name: str | None = None) -> Path
         raise UserError(f"the adapter in {folder} cannot be used: {wrong}")
     own = adapter_files.read_info(folder)
     facts = own or (_of_run(run, folder) if run else _of_config(folder))
+    if base is not None:
+        facts = _on_base(facts, base)
     wanted = name or _name(facts.name or folder.name)
     info = msgspec.structs.replace(facts, name=wanted, created_at=time.time())
     return store.add(folder, info, add_number=name is None)
@@ -53,6 +59,20 @@ def _locate(source: Path) -> tuple[Path, RunFolder | None]:
         )
     run = checkpoints.run_of(source)
     return source.resolve() if run is not None else source, run
+
+
+def _on_base(facts: AdapterInfo, base: str) -> AdapterInfo:
+    """The facts with the base `base`: a folder, a Hugging Face id or "builtin". Raises `UserError`
+    for another base than the adapter was made for, where that is known."""
+    model = jobs.resolve_model(base, Path.cwd(), "--base")
+    folder = paths.builtin_model() if model == "builtin" else Path(model)
+    known = model_files.hash_model(folder) if folder.is_dir() else None
+    if None not in (known, facts.base_hash) and known != facts.base_hash:
+        raise UserError(
+            f"--base: the adapter was made for another base ({facts.base_model}), not for {base} "
+            "as it is: their SHA-256 differ"
+        )
+    return msgspec.structs.replace(facts, base_model=model, base_hash=known or facts.base_hash)
 
 
 def _of_run(run: RunFolder, folder: Path) -> AdapterInfo:
