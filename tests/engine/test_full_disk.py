@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import PreTrainedTokenizerBase
 
 from tests.engine.checkpoints.test_resume import assert_same
 from tui_trainer.engine import save_adapter
+from tui_trainer.engine.checkpoints.best import Result
 from tui_trainer.engine.state.session import Session
 from tui_trainer.hardware import sampler
 from tui_trainer.models import lora_train
@@ -99,12 +101,12 @@ def test_the_result_is_saved_before_anything_else(
     """Also where the last step is one after which the run evaluates and saves."""
     order: list[str] = []
 
-    def noted(name: str) -> Callable[[Session], None]:
+    def noted(name: str) -> Callable[..., None]:
         original = getattr(save_adapter, name)
 
-        def call(session: Session) -> None:
+        def call(session: Session, result: Result) -> None:
             order.append(name)
-            original(session)
+            original(session, result)
 
         return call
 
@@ -127,8 +129,8 @@ def test_older_checkpoints_make_room_for_the_result(
     folder = make_run(training={**TRAINING, "eval_every": 4})
     save = lora_train.save_adapter
 
-    def limited(model: Any, target: Path, base: str) -> None:
-        save(model, target, base)
+    def limited(model: Any, target: Path, base: str, checkpoint: Path | None) -> None:
+        save(model, target, base, checkpoint)
         if len(saved(folder)) > 2:  # the newest and the best
             raise full()
 
@@ -168,7 +170,7 @@ def test_an_adapter_without_room_fails_the_run_and_a_resume_saves_it(
     assert run_engine(whole) == 0
     with monkeypatch.context() as patched:
 
-        def refuse(*_: Any) -> None:
+        def refuse(*_: Any, **__: Any) -> None:
             raise full()
 
         patched.setattr(lora_train, "save_adapter", refuse)
@@ -189,7 +191,7 @@ def test_an_adapter_without_room_fails_the_run_and_a_resume_saves_it(
 def test_a_stopped_run_is_saved_even_without_room_for_its_adapter(
     make_run: MakeRun, run_engine: RunEngine, at_step: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise full()
 
     monkeypatch.setattr(lora_train, "save_adapter", refuse)
@@ -201,6 +203,24 @@ def test_a_stopped_run_is_saved_even_without_room_for_its_adapter(
     assert "stopped at step 5 and saved" in state.message
     assert "the disk is full: the adapter needs" in state.message
     assert saved(folder)[-1] == 5
+
+
+def test_without_room_for_its_tokenizer_the_adapter_is_saved(
+    make_run: MakeRun, run_engine: RunEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Any, folder: str, **__: Any) -> None:
+        (Path(folder) / "tokenizer.json").write_text("{")
+        raise Exception("No space left on device (os error 28)")
+
+    monkeypatch.setattr(PreTrainedTokenizerBase, "save_pretrained", refuse)
+    folder = make_run(training={**TRAINING, "max_steps": 3})
+    assert run_engine(folder) == 0
+    assert {file.name for file in folder.adapter_dir.iterdir()} == {
+        "adapter_model.safetensors",
+        "adapter_config.json",
+        "README.md",
+    }
+    assert "the disk is full: the adapter is saved, but without its tokenizer" in warnings(folder)
 
 
 @pytest.mark.slow

@@ -46,6 +46,9 @@ def test_a_run_writes_the_documented_files(
         "adapter_model.safetensors",
         "adapter_config.json",
         "README.md",
+        "chat_template.jinja",
+        "tokenizer.json",
+        "tokenizer_config.json",
     }
     private = [folder.info_file, folder.metrics_file, folder.events_file, folder.state_file]
     assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in private)

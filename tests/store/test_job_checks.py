@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tui_trainer.cli import main
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.store import job_checks, jobs
 
 CASES: list[tuple[dict[str, Any], str, str]] = [
@@ -44,8 +46,23 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ),
     (
         {"training": {"early_stopping_metric": "val_f1_macro"}},
-        "training.early_stopping_metric",
-        "is only for classification",
+        "training.best_metric",
+        '"val_f1_macro" is only for classification',
+    ),
+    (
+        {"training": {"best_metric": "min:val_los"}},
+        "training.best_metric",
+        "is not a metric of the evaluations; with task causal-lm use one of: val_loss, val_perp",
+    ),
+    (
+        {"training": {"best_metric": "least:val_loss"}},
+        "training.best_metric",
+        'is neither "max:NAME" nor "min:NAME"',
+    ),
+    (
+        {"training": {"best_metric": "val_accuracy"}},
+        "training.best_metric",
+        "has no effect without validation data: the last step is saved",
     ),
     (
         {"task": "classification", "training": {"stop_when_learned": 2}},
@@ -83,6 +100,26 @@ def values(rows: Path, changes: dict[str, Any]) -> dict[str, Any]:
     for section, change in changes.items():
         base[section] = {**base.get(section, {}), **change} if isinstance(change, dict) else change
     return base
+
+
+def test_an_unknown_metric_ends_a_training_before_it_starts(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "job.toml"
+    file.write_text(f'[data]\ntrain = "{rows}"\n[training]\nbest_metric = "bleu"\n')
+    assert main.main(["train", str(file), "--headless", "--runs-dir", str(tmp_path / "runs")]) == 2
+    assert 'training.best_metric = "bleu" is not a metric of the' in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_former_name_of_the_metric_is_read(rows: Path) -> None:
+    changes: dict[str, Any] = {"training": {"early_stopping_metric": "val_accuracy"}}
+    job = jobs.check_job(values(rows, changes), rows.parent, "t")
+    assert job.training.best_metric == "val_accuracy"
+    assert b"early_stopping_metric" not in msgspec.json.encode(job)
+    changes["training"]["best_metric"] = "val_loss"
+    with pytest.raises(UserError, match="early_stopping_metric is the former name of best_metric"):
+        jobs.check_job(values(rows, changes), rows.parent, "t")
 
 
 def test_a_usual_job_has_no_issues(rows: Path) -> None:

@@ -37,7 +37,9 @@ class AdapterInfo(msgspec.Struct, frozen=True, kw_only=True):
     null_space: float = 0.0  # share of the input directions that it does not read
     steps: int | None = None  # optimizer steps it was trained for
     train_loss: float | None = None  # of the last step, nats
-    val_loss: float | None = None  # of the last evaluation, nats
+    val_loss: float | None = None  # of the evaluation at `steps`, nats
+    # Metrics of the evaluation at `steps`, by name such as "val_accuracy".
+    scores: dict[str, float] = msgspec.field(default_factory=dict)
     # Ids of the feedback it was trained on, without its parents'.
     examples: list[str] = msgspec.field(default_factory=list)
     # Measures of the adapters that were active before it.

@@ -25,6 +25,7 @@ Scheduler = Literal[
 Optimizer = Literal["adamw", "adam", "sgd", "rmsprop", "adafactor", "adamw-8bit"]
 Precision = Literal["fp32", "bf16", "fp16"]
 StoppingMetric = Literal["val_loss", "val_accuracy", "val_f1_macro"]
+SavedStep = Literal["best", "last"]
 LoraStart = Literal["default", "gaussian", "pissa"]
 Sharding = Literal["none", "fsdp"]
 Task = Literal["causal-lm", "classification"]
@@ -215,9 +216,19 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         float, Meta(ge=0, description="smallest change of the metric that is an improvement")
     ] = 0.0
     early_stopping_metric: Annotated[
-        StoppingMetric,
-        Meta(description="val_loss (lower is better), val_accuracy or val_f1_macro (higher)"),
-    ] = "val_loss"
+        StoppingMetric | msgspec.UnsetType,
+        Meta(description="former name of best_metric, which gets its value"),
+    ] = msgspec.UNSET
+    best_metric: Annotated[
+        Text | None,
+        Meta(
+            description="metric of the best evaluation and of early stopping; default: val_loss, "
+            "or val_f1_macro (classification); max:NAME or min:NAME sets the direction"
+        ),
+    ] = None
+    save: Annotated[
+        SavedStep, Meta(description="weights that the adapter gets: of the best or the last step")
+    ] = "best"
     stop_when_learned: Annotated[
         int,
         Meta(ge=0, description="ends after so many steps in a row with every answer right; 0: off"),
@@ -225,6 +236,18 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     seed: Annotated[
         int, Meta(ge=0, description="random seed of data order, dropout and initial weights")
     ] = 42
+
+    def __post_init__(self) -> None:
+        former = self.early_stopping_metric
+        if former is msgspec.UNSET:
+            return
+        if self.best_metric not in (None, former):
+            raise ValueError(
+                "early_stopping_metric is the former name of best_metric, and both are set: "
+                "delete early_stopping_metric"
+            )
+        msgspec.structs.force_setattr(self, "best_metric", former)
+        msgspec.structs.force_setattr(self, "early_stopping_metric", msgspec.UNSET)
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -81,7 +81,7 @@ class EvaluationFile(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = EVALUATION_SCHEMA  # version of the file's format
     labels: list[str]  # of the classes, in order
     newest: Evaluation  # the last evaluation
-    best: Evaluation | None = None  # the one with the lowest validation loss; None if unknown
+    best: Evaluation | None = None  # by the run's metric (`contracts.best_metric`); None if unknown
 
 
 def finite_or_none(value: float) -> float | None:

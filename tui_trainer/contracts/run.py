@@ -84,6 +84,14 @@ class LoopInfo(RunBasics, frozen=True, kw_only=True):
     config: dict[str, Any]  # settings that the program gave, as plain values
 
 
+class BestEvaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """The best evaluation of a run by its metric (`contracts.best_metric`)."""
+
+    metric: str  # such as "val_loss"
+    value: float  # of the metric
+    step: int  # optimizer steps finished
+
+
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
     """`state.json`, replaced atomically.
 
@@ -108,6 +116,8 @@ class RunState(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_second: float | None = None  # over the newest steps
     best_val_loss: float | None = None  # lowest validation loss, nats
     best_step: int | None = None  # step of `best_val_loss`
+    best: BestEvaluation | None = None  # whose weights `checkpoints/best` has; None: none yet
+    saved_step: int | None = None  # step of the weights in `adapter/`; None: unknown, or none yet
     message: str = ""  # one sentence for the user
     learned: int | None = None  # taught answers that are right so far; None: not counted
     taught: int | None = None  # taught answers; None: not counted

@@ -208,7 +208,7 @@ def _train(
 def _leave(session: Session, state: StateName) -> int:
     """Write the last state, `state`, and the adapter of a run; return the exit status."""
     from tui_trainer.engine import save_adapter
-    from tui_trainer.engine.checkpoints import disk_space
+    from tui_trainer.engine.checkpoints import best, disk_space
 
     report, folder, step = session.report, session.folder, session.state.step
     if state == "cancelled" and not session.stopped_and_saved:
@@ -220,7 +220,8 @@ def _leave(session: Session, state: StateName) -> int:
     if state == "completed":
         report.set_state(
             "completed",
-            f"completed {formats.plural(step, 'step')}; the adapter is in {folder.adapter_dir}",
+            f"completed {formats.plural(step, 'step')}; the adapter is in {folder.adapter_dir}, "
+            f"with the weights of {session.saved}",
         )
         return 0
     name = folder.path.name
@@ -230,10 +231,13 @@ def _leave(session: Session, state: StateName) -> int:
     if state == "cancelled":
         report.set_state("saving", "writing the adapter")
         try:
-            save_adapter.export_adapter(session)
-            save_adapter.write_card(session)
+            result = best.result_of(session)
+            save_adapter.export_adapter(session, result)
+            save_adapter.write_card(session, result)
         except disk_space.NoRoomError as error:  # the checkpoint, which was saved, has it too
             message = f"{message}; {error}"
+    if session.saved:
+        message = f"{message}; the adapter has the weights of {session.saved}"
     report.set_state(state, message)
     return 0
 

@@ -82,7 +82,8 @@ def record(session: Session, evaluation: Evaluation, *, improved: bool) -> None:
     former = session.folder.evaluation() if best is None else None
     if former is not None:
         for known in (former.best, former.newest):
-            if known is not None and known.step == session.state.best_step:
+            best_step = session.state.best.step if session.state.best else None
+            if known is not None and known.step == best_step:
                 best = best or known
     labels = list(session.dataset.labels)
     try:

@@ -10,6 +10,7 @@ import torch
 
 from tui_trainer.contracts.errors import is_out_of_memory
 from tui_trainer.contracts.metrics import EvalRecord, Evaluation, finite_or_none
+from tui_trainer.contracts.run import BestEvaluation
 from tui_trainer.engine import classification_metrics, recovery
 from tui_trainer.engine.advice import observe
 from tui_trainer.engine.data import batching
@@ -19,6 +20,7 @@ from tui_trainer.engine.state.session import Session
 from tui_trainer.engine.teaching.retained_answers import divergence
 from tui_trainer.text import formats
 
+_LARGEST_EXPONENT = 700.0  # of a perplexity that is a finite number
 MOST_MEASURED = 16  # answers in which the divergence from the base is measured
 
 
@@ -32,8 +34,8 @@ def evaluate(session: Session) -> bool:
     started = time.monotonic()
     session.ranks.broadcast("evaluate", micro_batch=state.micro_batch)
     loss, accuracy, scored = _measure_all(session)
-    state.evaluated_step = state.step
-    _count_towards_stopping(session, loss, accuracy, scored)
+    state.evaluated_step, state.scores = state.step, _scores(loss, accuracy, scored)
+    _count_towards_stopping(session)
     record = EvalRecord(
         step=state.step,
         epoch=session.plan.epoch(state.step),
@@ -47,21 +49,50 @@ def evaluate(session: Session) -> bool:
     )
     report.evaluation(record, time.monotonic() - started)
     observe.observe(session, record)
-    improved = record.val_loss is not None and (
-        state.best_val_loss is None or record.val_loss < state.best_val_loss
-    )
-    if improved and record.val_loss is not None:
-        state.best_val_loss, state.best_step = record.val_loss, state.step
-        report.set_best(record.val_loss, state.step)
+    improved = _compare(session)
     if scored is not None:
         classification_metrics.record(session, scored, improved=improved)
     text = classification_metrics.summary(scored) if scored else f"val_loss {formats.number(loss)}"
+    metric = session.metric.name
+    if metric in state.scores and metric not in ("val_loss", "val_f1_macro"):
+        text += f", {metric} {formats.number(state.scores[metric])}"
     report.event(
         "evaluation",
         state.step,
         f"evaluation: {text}{' (best)' if improved else ''}",
         detail={"val_loss": record.val_loss, "val_accuracy": record.val_accuracy},
     )
+    return improved
+
+
+def _scores(loss: float, accuracy: float, scored: Evaluation | None) -> dict[str, float]:
+    """Return the metrics of an evaluation by name; none where the loss is not finite, as such
+    weights are not better than others."""
+    if not math.isfinite(loss):
+        return {}
+    scores = {"val_loss": loss, "val_accuracy": accuracy}
+    if scored is None:
+        scores["val_perplexity"] = math.exp(min(loss, _LARGEST_EXPONENT))
+    else:
+        scores["val_f1_macro"] = scored.f1_macro
+        scores["val_precision_macro"] = scored.precision_macro
+        scores["val_recall_macro"] = scored.recall_macro
+    return {name: value for name, value in scores.items() if math.isfinite(value)}
+
+
+def _compare(session: Session) -> bool:
+    """Remember the evaluation that was just made where it is the best so far; return whether it
+    is, by the run's metric."""
+    state, metric = session.state, session.metric
+    loss, value = state.scores.get("val_loss"), state.scores.get(metric.name)
+    if loss is not None and (state.best_val_loss is None or loss < state.best_val_loss):
+        state.best_val_loss, state.best_step = loss, state.step
+    improved = value is not None and (
+        state.best is None or metric.gain(value, state.best.value) > 0
+    )
+    if improved and value is not None:
+        state.best = BestEvaluation(metric=metric.name, value=value, step=state.step)
+    session.report.set_best(state.best_val_loss, state.best_step, state.best)
     return improved
 
 
@@ -109,11 +140,11 @@ def has_stalled(session: Session) -> bool:
 
 def log_early_stop(session: Session) -> None:
     """Log that early stopping ends the run, and why."""
-    metric, state = session.job.training.early_stopping_metric, session.state
+    state = session.state
     session.report.event(
         "warning",
         state.step,
-        f"{metric} has not improved in "
+        f"{session.metric.name} has not improved in "
         f"{formats.plural(state.stopping_count, 'evaluation')} "
         f"(best {formats.number(state.stopping_best)}): stopping early",
     )
@@ -135,20 +166,13 @@ def _measure_all(session: Session) -> tuple[float, float, Evaluation | None]:
             recovery.halve_pass_size(session, passes, error, "evaluation")
 
 
-def _count_towards_stopping(
-    session: Session, loss: float, accuracy: float, scored: Evaluation | None
-) -> None:
+def _count_towards_stopping(session: Session) -> None:
     """Update early stopping's best value and the number of evaluations without improvement; a value
     that is not finite is no improvement."""
-    settings, state = session.job.training, session.state
-    values = {"val_loss": loss, "val_accuracy": accuracy}
-    if scored is not None:
-        values["val_f1_macro"] = scored.f1_macro
-    higher = settings.early_stopping_metric != "val_loss"
-    value = values.get(settings.early_stopping_metric, math.nan)
-    best = state.stopping_best
-    gain = 0.0 if best is None else value - best if higher else best - value
-    if math.isfinite(value) and (best is None or gain > settings.early_stopping_min_delta):
+    state, metric = session.state, session.metric
+    least = session.job.training.early_stopping_min_delta
+    value, best = state.scores.get(metric.name), state.stopping_best
+    if value is not None and (best is None or metric.gain(value, best) > least):
         state.stopping_best, state.stopping_count = value, 0
     else:
         state.stopping_count += 1

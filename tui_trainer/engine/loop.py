@@ -13,6 +13,7 @@ from tui_trainer.contracts.run import StateName
 from tui_trainer.engine import recovery, save_adapter
 from tui_trainer.engine.advice import observe
 from tui_trainer.engine.checkpoints import checkpoint, rollback
+from tui_trainer.engine.checkpoints.best import Result, result_of
 from tui_trainer.engine.checkpoints.disk_space import NoRoomError
 from tui_trainer.engine.data import batching
 from tui_trainer.engine.data.example import Example
@@ -59,7 +60,7 @@ def _train(session: Session) -> StateName:
     if state.step == 0 and observe.settings_of(session).auto_apply:
         checkpoint.save(session, wait=False)  # the start, for a rollback
 
-    has_result = False
+    is_last = False  # whether the last step was done in this session
     while state.step < plan.total_steps or session.pending_rollback is not None:
         # Roll back to a good checkpoint, where the advisor or the user asked for it.
         rollback.roll_back(session)
@@ -98,21 +99,22 @@ def _train(session: Session) -> StateName:
         elif not session.scaler.is_enabled() or not math.isfinite(outcome.loss):
             recovery.skip_step(session, outcome, rate)
 
-        # Evaluate, save, and stop early, where they are due. No checkpoint is saved after a step
-        # without finite numbers, since the weights may be unusable.
+        # Evaluate, save, and stop early, where they are due. After a step without finite numbers
+        # the weights may be unusable, and are saved only if an evaluation shows that they are not.
         if state.step == plan.total_steps:
             verdict = execute_before_the_end(session)
             if verdict is not None:
                 return verdict
             if session.pending_rollback is not None:
                 continue
-        has_result = state.step == plan.total_steps
-        if has_result:
-            _save_result(session)  # first, as it is what the training is for
+        is_last = state.step == plan.total_steps
+        if is_last:
+            _save(session, Result(state.step))  # first, as it is what the training is for
         improved = False
         if due(settings.eval_every, state.step) and session.dataset.validation:
             improved = evaluate(session)
-        if (improved or due(settings.checkpoint_every, state.step)) and not state.skipped:
+        saves = improved or (due(settings.checkpoint_every, state.step) and not state.skipped)
+        if saves and not is_last:  # the last one is saved at the end, after its evaluation
             checkpoint.save(session, wait=False)
         if state.evaluated_step == state.step and has_stalled(session):
             verdict = execute_before_the_end(session)
@@ -121,11 +123,11 @@ def _train(session: Session) -> StateName:
             if session.pending_rollback is not None:
                 continue
             log_early_stop(session)
-            _finish(session, has_result)
+            _finish(session, is_last)
             return "early_stopped"
         report.resume_training()
 
-    _finish(session, has_result)
+    _finish(session, is_last)
     return "completed"
 
 
@@ -158,26 +160,38 @@ def _report_learned(session: Session, answers: LearnedAnswers) -> None:
     )
 
 
-def _save_result(session: Session) -> None:
-    """Write the adapter after the last step. Raises `NoRoomError`."""
+def _save(session: Session, result: Result) -> None:
+    """Write the adapter. Raises `NoRoomError`."""
     step_records.flush(session)
     session.writer.wait()
     session.report.set_state("saving", "writing the adapter")
-    save_adapter.export_adapter(session)
+    save_adapter.export_adapter(session, result)
 
 
-def _finish(session: Session, has_result: bool) -> None:
-    """Write the adapter, unless that is done, then evaluate and save the last checkpoint, which may
-    be missing on a full disk. Raises `NoRoomError` for the adapter."""
-    if not has_result:
-        _save_result(session)
-    if session.dataset.validation and session.state.evaluated_step != session.state.step:
+def _finish(session: Session, has_last: bool) -> None:
+    """Write the last weights, unless `has_last` (that is done), evaluate them, and replace them by
+    the best ones; then save the last checkpoint, which may be missing on a full disk.
+
+    Raises `NoRoomError` where the last weights cannot be written.
+    """
+    state = session.state
+    pending = bool(session.dataset.validation) and state.evaluated_step != state.step
+    if pending and not has_last:
+        _save(session, Result(state.step))
+    if pending:
         evaluate(session)
-    if session.plan.measured:
-        measure_divergence(session)
+    session.writer.wait()
+    result = result_of(session)
+    if result.checkpoint is not None or not (has_last or pending):
+        _save(session, result)
+    session.saved = result.text()
     with contextlib.suppress(NoRoomError):  # which was logged; the adapter is complete
         checkpoint.save(session)
-    save_adapter.write_card(session)
+    if session.plan.measured:
+        if result.checkpoint is not None:
+            checkpoint.load_weights(session, result.checkpoint)
+        measure_divergence(session)
+    save_adapter.write_card(session, result)
 
 
 def step(session: Session) -> StepResult:

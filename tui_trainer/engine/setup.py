@@ -13,12 +13,13 @@ from typing import Any
 import torch
 
 from tui_trainer.advisor.event_history import read_events
+from tui_trainer.contracts.best_metric import metric_of
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.run import Command, RunInfo
 from tui_trainer.engine import background, recovery
 from tui_trainer.engine.advice import observe
-from tui_trainer.engine.checkpoints import checkpoint
+from tui_trainer.engine.checkpoints import best, checkpoint
 from tui_trainer.engine.data.augment import Augmenter, make_rewriter
 from tui_trainer.engine.data.batching import BatchPlan
 from tui_trainer.engine.data.dataset import Dataset, load_dataset
@@ -39,6 +40,7 @@ from tui_trainer.engine.teaching.learned_answers import LearnedAnswers
 from tui_trainer.models import base_model, lora_train
 from tui_trainer.models.completeness import notices
 from tui_trainer.models.kernels import cpu_matmul, fused_ops
+from tui_trainer.store import base_names
 from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text.formats import count, plural
@@ -59,6 +61,7 @@ def prepare(
     """Load base, data and the checkpoint to resume from, if any. Raises `UserError`."""
     ranks = ranks or Ranks()
     job = info.job
+    metric_of(job)  # raises for a metric that the task does not have
     checkpoints.clear_leftovers(folder.checkpoints_dir)
     start = checkpoints.find_checkpoint(folder, from_checkpoint)
     data_report.report_findings(report, job, ranks.process.size, resumed=start is not None)
@@ -84,7 +87,8 @@ def prepare(
         _resume_from(session, start, rewound=from_checkpoint is not None)
     else:
         report.accept_resume()
-        report.set_position(0, 0.0, None, None)
+        report.set_position(0, 0.0)
+        report.set_best(None, None, None)
     if start is None and folder.metrics_file.stat().st_size:
         _restart(session, rewound=from_checkpoint is not None)
     observe.begin(session)
@@ -130,7 +134,7 @@ def _build(
         tokenizer=tokenizer,
         model=model,
         forward_mode=forward_mode,
-        base_reference=info.base_path or info.base_model,
+        base_reference=base_names.portable(info),
         parameters=parameters,
         optimizer=build_optimizer(parameters, job.training),
         scaler=torch.amp.GradScaler(device.type, enabled=job.training.precision == "fp16"),
@@ -311,15 +315,14 @@ def _resume_from(session: Session, start: Path, *, rewound: bool) -> None:
     step = session.state.step
     if rewound:
         checkpoints.supersede_after(session.folder, step)
-    session.report.set_position(
-        step, session.plan.epoch(step), session.state.best_val_loss, session.state.best_step
-    )
+    session.report.set_position(step, session.plan.epoch(step))
     session.report.event(
         "resumed",
         step,
         f"resumed from {start.name}",
         detail={"path": str(start), "rewound": rewound},
     )
+    best.settle(session)
     _replay_rates(session)
 
 
@@ -330,6 +333,7 @@ def _restart(session: Session, *, rewound: bool) -> None:
     if rewound:
         checkpoints.supersede_after(session.folder, -1)
         message = "restarted from step 0"
+    checkpoints.forget_best(session.folder)
     session.report.event("resumed", 0, message, detail={"rewound": True} if rewound else {})
     _replay_rates(session)
 

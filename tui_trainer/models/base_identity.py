@@ -10,7 +10,7 @@ from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.models import base_model
 from tui_trainer.store import model_files
-from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.store.runs import checkpoints
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,10 @@ def check_origin(
     if info is not None:
         named, known = info.base_model, info.base_hash
     else:
-        run = RunFolder(folder.resolve().parent).info()
-        if run is not None and folder.name == "adapter":
-            named, known = run.base_model, run.base_hash
+        run = checkpoints.run_of(folder)
+        trained = run.info() if run is not None else None
+        if trained is not None:
+            named, known = trained.base_model, trained.base_hash
     if known is None and ours.hash is not None and (path := _model_folder(named)) is not None:
         known = ours.hash if path == ours.folder else model_files.hash_model(path)
     if known is not None and ours.hash is not None:

@@ -81,10 +81,17 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
-def save_adapter(model: Any, folder: Path, base_reference: str) -> None:
+def save_adapter(
+    model: Any, folder: Path, base_reference: str, checkpoint: Path | None = None
+) -> None:
     """Write `adapter_model.safetensors` and `adapter_config.json` into `folder`, as an adapter of
-    the unchanged base: one initialised by PiSSA is converted, to twice the rank."""
+    the unchanged base: one initialised by PiSSA is converted, to twice the rank.
+
+    The weights are those in `checkpoint`, else the model's.
+    """
     saved = copy_adapter(model, base_reference)
+    if checkpoint is not None:
+        saved = SavedAdapter(load_file(checkpoint / WEIGHTS), saved.config)
     initial: dict[str, torch.Tensor] | None = getattr(model, _INITIAL, None)
     write_adapter(saved if initial is None else _subtract_initial(saved, initial), folder)
 

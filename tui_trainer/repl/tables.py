@@ -180,6 +180,7 @@ def adapter_facts(listed: AdapterEntry, problem: str | None) -> events.TextTable
         ("layers", targets if isinstance(targets, str) else ", ".join(targets)),
         ("steps", formats.count(info.steps)),
         ("loss", formats.short_number(info.train_loss)),
+        *((name, formats.number(value)) for name, value in info.scores.items()),
         ("recalled", measure_text(info.before, info.after, "recalled")),
         ("kept", measure_text(info.before, info.after, "kept")),
         ("change from the base", divergence(info.after)),

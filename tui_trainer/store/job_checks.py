@@ -8,6 +8,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from tui_trainer.contracts.best_metric import metric_of
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.estimate import JobIssue
 from tui_trainer.contracts.job import Job, Quantization, TrainingSettings
 from tui_trainer.store import jobs
@@ -106,14 +108,16 @@ def _errors(job: Job) -> list[JobIssue]:
                 "data.val_split, or delete it",
             )
         )
-    if settings.early_stopping_metric == "val_f1_macro" and job.task != "classification":
-        found.append(
-            _error(
-                "training.early_stopping_metric",
-                'training.early_stopping_metric = "val_f1_macro" is only for classification; use '
-                '"val_loss" or "val_accuracy"',
+    try:
+        metric_of(job)
+    except UserError as error:
+        found.append(_error("training.best_metric", str(error)))
+    else:
+        if settings.best_metric is not None and not validated:
+            text = (
+                "training.best_metric has no effect without validation data: the last step is saved"
             )
-        )
+            found.append(_warning("training.best_metric", text))
     for key in ("replay", "retain", "null_space"):
         if getattr(job.data, key) is not None and job.task == "classification":
             found.append(_error(f"data.{key}", f"data.{key} is only for causal-lm: delete it"))

@@ -47,6 +47,10 @@ def assert_same(one: RunFolder, other: RunFolder, metrics: Metrics) -> None:
     assert metrics(one) == metrics(other)
     for name in ("adapter_model.safetensors", "adapter_config.json"):
         assert (one.adapter_dir / name).read_bytes() == (other.adapter_dir / name).read_bytes()
+    assert checkpoints.best_name(one) == checkpoints.best_name(other)
+    states = one.state(), other.state()
+    assert states[0] is not None and states[1] is not None
+    assert (states[0].best, states[0].saved_step) == (states[1].best, states[1].saved_step)
     newest = [checkpoints.list_checkpoints(f)[-1][1] for f in (one, other)]
     for name in ("optimizer.safetensors", "random.safetensors"):
         assert (newest[0] / name).read_bytes() == (newest[1] / name).read_bytes()

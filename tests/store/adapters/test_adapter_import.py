@@ -15,6 +15,7 @@ from tui_trainer.store import jobs
 from tui_trainer.store.adapters import adapter_files as files
 from tui_trainer.store.adapters.adapter_import import add_from
 from tui_trainer.store.adapters.adapter_store import AdapterStore
+from tui_trainer.store.model_files import hash_model
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -65,6 +66,21 @@ def test_a_foreign_adapter_has_the_facts_of_its_peft_configuration(tmp_path: Pat
     assert (info.lora.rank, info.lora.alpha, info.lora.target_modules) == (4, 8, ["q_proj"])
     with pytest.raises(UserError, match="already an adapter 'some-thing'"):
         add_from(store, folder, "some-thing")
+
+
+def test_the_base_of_an_adapter_from_elsewhere_can_be_given(
+    tmp_path: Path, run: RunFolder, tiny_base: Path
+) -> None:
+    """As in a copy of a run's `adapter/`, which has only the name of the base's folder."""
+    store = AdapterStore()
+    add_from(store, write_adapter(tmp_path / "copied"), base=str(tiny_base))
+    info = store.get("copied")
+    assert (info.base_model, info.base_hash) == (str(tiny_base), hash_model(tiny_base))
+    write_adapter(run.adapter_dir)
+    with pytest.raises(UserError, match=r"made for another base .builtin., not for"):
+        add_from(store, run.path, base=str(tiny_base))
+    with pytest.raises(UserError, match=r"--base: model folder .* does not exist"):
+        add_from(store, run.path, base="/absent")
 
 
 def test_an_exported_adapter_comes_back_as_it_was(tmp_path: Path) -> None:

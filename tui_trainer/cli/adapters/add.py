@@ -14,13 +14,20 @@ from tui_trainer.store.adapters.adapter_store import AdapterStore
 @click.command()
 @click.argument("source", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--name", metavar="NAME", help="Its name.  [default: that of the run or folder]")
+@click.option(
+    "--base",
+    metavar="MODEL",
+    help="Its base on this machine: a folder, a Hugging Face id or builtin.  [default: the one "
+    "that the adapter names]",
+)
 @common.debug_option
-def add(source: Path, name: str | None) -> None:
-    """Add an adapter from a run or a folder in PEFT's format.
+def add(source: Path, name: str | None, base: str | None) -> None:
+    """Add an adapter from a run, a run's checkpoint, or a folder in PEFT's format.
 
     \b
     Examples:
       tui-trainer adapters add runs/lighthouse-20261101-120000-ab12
-      tui-trainer adapters add ./downloaded --name helper
+      tui-trainer adapters add runs/lighthouse-20261101-120000-ab12/checkpoints/best
+      tui-trainer adapters add ./downloaded --name helper --base models/tiny
     """
-    output.data(add_from(AdapterStore(), source.expanduser(), name).name)
+    output.data(add_from(AdapterStore(), source.expanduser(), name, base).name)

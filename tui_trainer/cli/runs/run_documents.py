@@ -60,6 +60,8 @@ def summary(run: RunSummary) -> dict[str, Any]:
         "val_loss": last.evaluation.val_loss if last.evaluation else None,
         "best_val_loss": run.best_val_loss,
         "best_step": state.best_step if state else None,
+        "best": state.best if state else None,
+        "saved_step": state.saved_step if state else None,
         "learning_rate": run.learning_rate,
         "tokens_per_second": run.tokens_per_second,
         "eta_seconds": run.eta_seconds,

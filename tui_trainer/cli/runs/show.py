@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from tui_trainer.cli import common, output
-from tui_trainer.contracts.run import LoopInfo, RunInfo, RunState
+from tui_trainer.contracts.run import BestEvaluation, LoopInfo, RunInfo, RunState
 from tui_trainer.text import formats
-from tui_trainer.watch.runs import evaluation_lines
+from tui_trainer.watch.runs import evaluation_lines, saved_step
 
 _CHANGES = 20  # the newest are shown
 
@@ -80,6 +80,8 @@ def _head(found: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("not recorded", ", ".join(found["lacks"])))
     if found["kind"] == "run":
         lines.append(("adapter", found["adapter"] or formats.MISSING))
+        if found["adapter"] and (saved := saved_step.text(state)) is not None:
+            lines.append(("saved step", saved))
     return lines
 
 
@@ -97,6 +99,11 @@ def _results(found: dict[str, Any]) -> list[tuple[str, str]]:
             best = formats.number(found[name])
             title = name.replace("_", " ", 1)
             lines.append((title, f"{best} at step {formats.count(found[step])}"))
+    best_evaluation: BestEvaluation | None = found["best"]
+    if best_evaluation is not None and best_evaluation.metric != "val_loss":
+        score = formats.number(best_evaluation.value)
+        text = f"{score} at step {formats.count(best_evaluation.step)}"
+        lines.append((f"best {best_evaluation.metric}", text))
     if found["val_loss"] is not None:
         lines.append(("last val_loss", formats.number(found["val_loss"])))
     if found["trend"] is not None:

@@ -15,17 +15,17 @@ from safetensors.torch import load_file, save_file
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine import optimizer as optimizer_module
 from tui_trainer.engine.advice import observe
-from tui_trainer.engine.checkpoints import disk_space
+from tui_trainer.engine.checkpoints import best, disk_space
 from tui_trainer.engine.records import step_records
 from tui_trainer.engine.state.session import Session, TrainerState
 from tui_trainer.models import lora_train
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import checkpoints
+from tui_trainer.store.runs.checkpoint_scores import TRAINER
 from tui_trainer.text import formats
 
 OPTIMIZER = "optimizer.safetensors"
 RANDOM = "random.safetensors"
-TRAINER = "trainer.json"
 # A problem is detected within `_DETECTED_WITHIN` steps; of these, one checkpoint in every
 # `_KEPT_EVERY` steps is kept for a rollback.
 _DETECTED_WITHIN, _KEPT_EVERY = 64, 32
@@ -37,7 +37,7 @@ class Snapshot:
     """A copy of the content of a checkpoint, which training does not change."""
 
     step: int  # finished steps
-    best: bool  # whether the best evaluation was at this step
+    is_best: bool  # whether the best evaluation was at this step
     adapter: lora_train.SavedAdapter
     optimizer: dict[str, torch.Tensor]  # by `{parameter}/{key}`
     random: dict[str, torch.Tensor]  # random states, by device type
@@ -59,6 +59,8 @@ def save(session: Session, *, wait: bool = True) -> Path:
     target = run.checkpoints_dir / checkpoints.checkpoint_name(state.step)
     if target.exists():
         if checkpoints.problem(target) is None:
+            if state.best is not None and state.best.step == state.step:
+                best.point(session, state.step)
             return target
         checkpoints.discard(target)
     checkpoints.clear_leftovers(run.checkpoints_dir)
@@ -96,7 +98,7 @@ def take_snapshot(session: Session) -> Snapshot:
         state.scale = (float(scale["scale"]), int(scale["_growth_tracker"]))
     return Snapshot(
         state.step,
-        state.best_step == state.step,
+        state.best is not None and state.best.step == state.step,
         lora_train.copy_adapter(session.model, session.base_reference),
         optimizer_module.state_tensors(session.optimizer, session.parameters),
         session.ranks.random_states(random_state(session.device)),
@@ -126,6 +128,11 @@ def load(session: Session, folder: Path) -> None:
     states = random if same_processes else {}
     session.ranks.load(msgspec.json.encode(state), weights, optimizer, states)
     set_random_state(session.device, random)
+
+
+def load_weights(session: Session, folder: Path) -> None:
+    """Load only the adapter's weights of a checkpoint."""
+    lora_train.load_weights(session.model, load_file(folder / lora_train.WEIGHTS))
 
 
 def restore(
@@ -191,14 +198,8 @@ def _write(
         return
     temporary.rename(target)
     atomic.sync_dir(run.checkpoints_dir)
-    if snapshot.best:
-        try:
-            checkpoints.point_best(run, target.name)
-        except OSError as error:
-            if not disk_space.is_full(error):
-                raise
-            message = f"the disk is full: the link `best` could not be moved to {target.name}"
-            session.report.event("warning", snapshot.step, message)
+    if snapshot.is_best:
+        best.point(session, snapshot.step)
     spared = _kept_steps(session, snapshot.step, snapshot.good)
     checkpoints.prune(run, session.job.training.keep_checkpoints, spared)
     seconds = time.monotonic() - started

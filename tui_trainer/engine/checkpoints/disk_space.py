@@ -19,6 +19,7 @@ from tui_trainer.store.runs import checkpoints
 from tui_trainer.text.formats import byte_rate, count, size
 
 _OVERHEAD_BYTES = 1 << 20  # of a checkpoint or an adapter beyond its tensors
+_TOKEN_BYTES = 160  # of the tokenizer's files for each token: 75 to 133 in those of known models
 # Seconds of samples that the forecast needs at least and uses at most.
 _SHORTEST, _LONGEST = 20.0, 120.0
 _ALARM = "checkpoint_ahead"
@@ -110,7 +111,12 @@ def _free(session: Session) -> int | None:
 def adapter_bytes(session: Session) -> int:
     """Return the bytes of the adapter's folder, at most. As many must stay free after a checkpoint,
     for the adapter and the records."""
-    return _parameter_bytes(session) + _OVERHEAD_BYTES
+    return _parameter_bytes(session) + tokenizer_bytes(session) + _OVERHEAD_BYTES
+
+
+def tokenizer_bytes(session: Session) -> int:
+    """Return about how many bytes the tokenizer's files have."""
+    return _TOKEN_BYTES * len(session.tokenizer)
 
 
 def _parameter_bytes(session: Session) -> int:
@@ -149,9 +155,10 @@ def is_full(error: BaseException) -> bool:
     """Return whether an exception means that the disk or the user's quota is full."""
     if atomic.is_full(error):
         return True
-    # safetensors wraps the system's error.
-    names = ("StorageFull", "QuotaExceeded", "FileTooLarge", "No space left")
-    return type(error).__name__ == "SafetensorError" and any(name in str(error) for name in names)
+    # safetensors and tokenizers wrap the system's error, the latter in a plain `Exception`.
+    names = ("StorageFull", "QuotaExceeded", "FileTooLarge", "No space left", "quota exceeded")
+    wraps = type(error).__name__ == "SafetensorError" or type(error) is Exception
+    return wraps and any(name in str(error) for name in names)
 
 
 class SpaceForecast:

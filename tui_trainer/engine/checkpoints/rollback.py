@@ -13,7 +13,7 @@ import msgspec
 from tui_trainer.contracts.schedule import RateChange, Scaling, learning_rate_at
 from tui_trainer.engine.advice import observe
 from tui_trainer.engine.advice.request_rollback import RISE_STEPS
-from tui_trainer.engine.checkpoints import checkpoint
+from tui_trainer.engine.checkpoints import best, checkpoint
 from tui_trainer.engine.checkpoints.disk_space import NoRoomError
 from tui_trainer.engine.records import step_records
 from tui_trainer.engine.state import learning_rate
@@ -37,6 +37,7 @@ def roll_back(session: Session) -> None:
     for kind in muted:
         observe.mute(session, kind)
     checkpoints.supersede_after(session.folder, session.state.step - 1)
+    best.settle(session)
     _save(session)
     state = session.state
     message = (
@@ -46,11 +47,14 @@ def roll_back(session: Session) -> None:
         message += f", learning rate x{short_number(factor)} from there"
         if point.until is not None:
             message += f" to step {count(point.until)}, then as scheduled"
+    if before.best is not None and state.best != before.best:
+        now = "no longer there" if state.best is None else f"now step {count(state.best.step)}"
+        message += f"; the best evaluation is {now}"
     change = RateChange(state.learning_rate_override, state.scaling)
     detail = {"from_step": before.step, "factor": factor, "change": msgspec.to_builtins(change)}
     report.event("rollback", state.step, message, detail={**detail, **point.detail})
     epoch = session.plan.epoch(state.step)
-    report.set_position(state.step, epoch, state.best_val_loss, state.best_step)
+    report.set_position(state.step, epoch)
     report.set_state("training")
 
 

@@ -22,7 +22,7 @@ from tui_trainer.contracts.estimate import Checkpointing, Estimate
 from tui_trainer.contracts.job import Job
 from tui_trainer.engine import loop
 from tui_trainer.engine.advice import observe
-from tui_trainer.engine.checkpoints import checkpoint
+from tui_trainer.engine.checkpoints import checkpoint, disk_space
 from tui_trainer.engine.data import batching
 from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.evaluate import evaluate
@@ -349,7 +349,8 @@ def _disk(session: Session, checkpoint_bytes: int, made: int) -> tuple[int, int]
     if observe.settings_of(session).auto_apply:
         keep, made = keep + checkpoint.MOST_SPARED, made + 1  # one at the start
     weights = sum(p.numel() * p.element_size() for p in session.parameters.values())
+    adapter = weights + disk_space.tokenizer_bytes(session)
     most = min(made, keep + 1)
     best = checkpoint_bytes // 2 if made > most and session.dataset.validation else 0
-    bytes_ = max(most * checkpoint_bytes + best, min(made, keep) * checkpoint_bytes + weights)
+    bytes_ = max(most * checkpoint_bytes + best, min(made, keep) * checkpoint_bytes + adapter)
     return most, bytes_ + session.plan.total_steps * _RECORD_BYTES + 20_000

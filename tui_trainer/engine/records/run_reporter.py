@@ -12,7 +12,14 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
-from tui_trainer.contracts.run import ACTIVE_STATES, ENDED_STATES, Event, RunState, StateName
+from tui_trainer.contracts.run import (
+    ACTIVE_STATES,
+    ENDED_STATES,
+    BestEvaluation,
+    Event,
+    RunState,
+    StateName,
+)
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import disk_reserve, process_identity, refused_resume, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -155,11 +162,10 @@ class RunReporter:
         self._update(learned=count, taught=taught)
         self._expected_steps = self._state.step + steps_left
 
-    def set_position(
-        self, step: int, epoch: float, best_val_loss: float | None, best_step: int | None
-    ) -> None:
-        """Set the position of the run before the first step of this session."""
-        self._update(step=step, epoch=epoch, best_val_loss=best_val_loss, best_step=best_step)
+    def set_position(self, step: int, epoch: float) -> None:
+        """Set the position of the run before the first step of this session, or after a
+        rollback."""
+        self._update(step=step, epoch=epoch)
 
     @property
     def state_before(self) -> RunState | None:
@@ -183,9 +189,15 @@ class RunReporter:
             run_folder.write_state(self._folder, self._state)
             disk_reserve.release(self._folder.path)
 
-    def set_best(self, val_loss: float, step: int) -> None:
-        """Set the best evaluation so far: its validation loss (nats) and its step."""
-        self._update(best_val_loss=val_loss, best_step=step)
+    def set_best(
+        self, val_loss: float | None, step: int | None, best: BestEvaluation | None
+    ) -> None:
+        """Set the lowest validation loss so far (nats) with its step, and the best evaluation."""
+        self._update(best_val_loss=val_loss, best_step=step, best=best)
+
+    def set_saved(self, step: int) -> None:
+        """Set the step of the weights in `adapter/`."""
+        self._update(saved_step=step)
 
     def set_state(self, state: StateName, message: str = "") -> None:
         """Change the state and write it. A new state, but for short ones, is logged as an event."""

@@ -14,8 +14,9 @@ from torch import nn
 
 from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
+from tui_trainer.contracts.best_metric import BestMetric, metric_of
 from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.run import RunInfo
+from tui_trainer.contracts.run import BestEvaluation, RunInfo
 from tui_trainer.contracts.schedule import RateChange, Scaling
 from tui_trainer.engine.data.batching import Batch, BatchPlan, collate
 from tui_trainer.engine.data.dataset import Dataset
@@ -95,6 +96,8 @@ class TrainerState(msgspec.Struct, kw_only=True):
     evaluated_step: int | None = None  # step of the last evaluation
     best_val_loss: float | None = None  # nats per learned token
     best_step: int | None = None  # step of `best_val_loss`
+    scores: dict[str, float] = msgspec.field(default_factory=dict)  # of `evaluated_step`, by metric
+    best: BestEvaluation | None = None  # whose weights are kept
     tokens_seen: int = 0  # without padding
     elapsed_seconds: float = 0.0  # of training, without pauses, over all sessions
     threads: int = 1  # of the CPU; the same for the same bits
@@ -129,7 +132,7 @@ class Session:
     tokenizer: Any  # of transformers
     model: Any  # the base with its adapter (PeftModel)
     forward_mode: ForwardMode  # how examples are passed through the model
-    base_reference: str  # the base's path or name, for the adapter's configuration
+    base_reference: str  # the base's name, without a path, for the adapter's configuration
     parameters: dict[str, nn.Parameter]  # the trained ones, by name
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler  # of fp16's loss; disabled otherwise
@@ -142,6 +145,7 @@ class Session:
     step_profile: StepProfile = field(default_factory=StepProfile)  # times of a step's parts
     ranks: Ranks = field(default_factory=Ranks)  # the processes that train together
     stopped_and_saved: bool = False  # a stop was executed
+    saved: str = ""  # whose weights `adapter/` has, such as "step 50, the best (val_loss 1.2)"
     disk_is_full: bool = False  # whether checkpoints do not fit, which was logged
     learned: LearnedAnswers | None = None  # taught answers; None where they are not counted
     null_space: NullSpace | None = None  # what the adapter may read; None: everything
@@ -164,6 +168,11 @@ class Session:
     def advisor_settings(self) -> AdvisorSettings:
         """The advisor's settings, as they were when the run was created."""
         return self.job.advisor or AdvisorSettings()
+
+    @cached_property
+    def metric(self) -> BestMetric:
+        """The metric by which evaluations are compared. Raises `UserError`."""
+        return metric_of(self.job)
 
     @property
     def open_advice(self) -> list[Advice]:

@@ -18,7 +18,7 @@ WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 USAGE = "usage.json"
 _NEEDED = (WEIGHTS, CONFIG)
-_OPTIONAL = ("README.md",)
+_OPTIONAL = ("README.md", "labels.json")
 
 
 def read_info(folder: Path) -> AdapterInfo | None:

@@ -12,51 +12,119 @@ import msgspec
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import LoraSettings
-from tui_trainer.contracts.run import RunInfo
+from tui_trainer.contracts.run import ENDED_STATES, RunInfo
+from tui_trainer.store import jobs, model_files, paths
 from tui_trainer.store.adapters import adapter_files
 from tui_trainer.store.adapters.adapter_store import AdapterStore
+from tui_trainer.store.runs import checkpoint_scores, checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
 
 
-def add_from(store: AdapterStore, source: Path, name: str | None = None) -> Path:
-    """Copy the adapter of a run folder, or of any folder in PEFT's format, into the store.
+def add_from(
+    store: AdapterStore, source: Path, name: str | None = None, base: str | None = None
+) -> Path:
+    """Copy the adapter of a run, of a run's checkpoint, or of any folder in PEFT's format, into the
+    store.
 
-    Returns its folder there. Without a `name` it gets the name of the run or the folder, with a
-    number if that is taken. Raises `UserError`.
+    Returns its folder there. Without a `name` it gets the name of the run (with a checkpoint's
+    step) or the folder, with a number if that is taken. `base` is the base on this machine, for an
+    adapter from elsewhere. Raises `UserError`.
     """
     folder, run = _locate(source)
     wrong = adapter_files.weights_problem(folder)
     if wrong:
         raise UserError(f"the adapter in {folder} cannot be used: {wrong}")
     own = adapter_files.read_info(folder)
-    facts = own or (_of_run(run) if run else _of_config(folder))
-    wanted = name or _name(own.name if own else run.name if run else folder.name)
+    facts = own or (_of_run(run, folder) if run else _of_config(folder))
+    if base is not None:
+        facts = _on_base(facts, base)
+    wanted = name or _name(facts.name or folder.name)
     info = msgspec.structs.replace(facts, name=wanted, created_at=time.time())
     return store.add(folder, info, add_number=name is None)
 
 
-def _locate(source: Path) -> tuple[Path, RunInfo | None]:
-    """The adapter's folder, and `run.json` of the run that trained it, if any."""
-    for run in (RunFolder(source), RunFolder(source.absolute().parent)):
-        info = run.info()
-        if info is not None and source.absolute() in (run.path.absolute(), run.adapter_dir):
-            if not run.adapter_dir.is_dir():
-                raise UserError(f"run {run.path.name} is {run.status()} and has no adapter yet")
-            return run.adapter_dir, info
+def _locate(source: Path) -> tuple[Path, RunFolder | None]:
+    """The adapter's folder, and the run that trained it, if any."""
+    own = RunFolder(source)
+    if own.info() is not None:
+        if not own.adapter_dir.is_dir():
+            raise UserError(f"run {source.name} is {own.status()} and has no adapter yet")
+        return own.adapter_dir, own
+    if source.name == "best" and source.is_file():  # a file system without symbolic links
+        name = checkpoints.best_name(RunFolder(source.absolute().parent.parent))
+        source = source.with_name(name or source.name)
     if not source.is_dir():
-        raise UserError(f"{source} is not a folder; give a run or an adapter's folder")
-    return source, None
+        raise UserError(
+            f"{source} is not a folder; give a run, a checkpoint or an adapter's folder"
+        )
+    run = checkpoints.run_of(source)
+    return source.resolve() if run is not None else source, run
 
 
-def _of_run(run: RunInfo) -> AdapterInfo:
-    return AdapterInfo(
-        name="",
+def _on_base(facts: AdapterInfo, base: str) -> AdapterInfo:
+    """The facts with the base `base`: a folder, a Hugging Face id or "builtin". Raises `UserError`
+    for another base than the adapter was made for, where that is known."""
+    model = jobs.resolve_model(base, Path.cwd(), "--base")
+    folder = paths.builtin_model() if model == "builtin" else Path(model)
+    known = model_files.hash_model(folder) if folder.is_dir() else None
+    if None not in (known, facts.base_hash) and known != facts.base_hash:
+        raise UserError(
+            f"--base: the adapter was made for another base ({facts.base_model}), not for {base} "
+            "as it is: their SHA-256 differ"
+        )
+    return msgspec.structs.replace(facts, base_model=model, base_hash=known or facts.base_hash)
+
+
+def _of_run(run: RunFolder, folder: Path) -> AdapterInfo:
+    """Facts of the adapter or checkpoint `folder` of a run. Raises `UserError`."""
+    info = run.info()
+    if info is None:
+        raise UserError(f"{run.info_file} cannot be read")
+    facts = AdapterInfo(
+        name=info.name,
         created_at=0.0,
-        base_model=run.base_model,
-        base_hash=run.base_hash,
-        data_hash=run.data_hash,
-        run_id=run.id,
-        lora=run.job.lora,
+        base_model=info.base_model,
+        base_hash=info.base_hash,
+        data_hash=info.data_hash,
+        run_id=info.id,
+        lora=info.job.lora,
+        null_space=0.0 if info.job.data.null_space is None else info.job.data.null_space_share,
+    )
+    if (step := checkpoints.step_of(folder)) is not None:
+        return _of_checkpoint(run, info, folder, step, facts)
+    state = run.state()
+    step = None if state is None else state.saved_step
+    if step is None and state is not None and state.state in ENDED_STATES:
+        step = state.step  # earlier versions saved the last step
+    if step is None:
+        return facts
+    return _with_scores(facts, step, checkpoint_scores.at_step(run, step), run)
+
+
+def _of_checkpoint(
+    run: RunFolder, info: RunInfo, folder: Path, step: int, facts: AdapterInfo
+) -> AdapterInfo:
+    wrong = checkpoints.problem(folder)
+    if wrong:
+        raise UserError(f"checkpoint {folder.name} cannot be used: {wrong}")
+    if info.job.lora.init == "pissa":
+        raise UserError(
+            f'checkpoint {folder.name} fits only the base as changed by lora.init = "pissa"; add '
+            f"the adapter that the run saves at its end: tui-trainer adapters add {run.path}"
+        )
+    facts = msgspec.structs.replace(facts, name=f"{facts.name}-{folder.name}")
+    return _with_scores(facts, step, checkpoint_scores.read(run, folder), run)
+
+
+def _with_scores(
+    facts: AdapterInfo, step: int, scores: dict[str, float], run: RunFolder
+) -> AdapterInfo:
+    return msgspec.structs.replace(
+        facts,
+        steps=step,
+        scores=scores,
+        val_loss=scores.get("val_loss"),
+        train_loss=checkpoint_scores.train_loss(run, step),
     )
 
 

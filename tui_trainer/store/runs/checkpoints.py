@@ -43,6 +43,12 @@ def checkpoint_name(step: int) -> str:
     return f"step-{step:08d}"
 
 
+def step_of(folder: Path) -> int | None:
+    """The finished steps that a checkpoint's folder name has; None for another folder."""
+    match = _NAME.fullmatch(folder.name)
+    return None if match is None else int(match[1])
+
+
 def seal(folder: Path, step: int) -> None:
     """Flush every file in `folder` to the disk and then write the manifest."""
     files = {}
@@ -137,6 +143,26 @@ def point_best(run: RunFolder, name: str) -> None:
         return
     temporary.replace(link)
     atomic.sync_dir(run.checkpoints_dir)
+
+
+def forget_best(run: RunFolder) -> None:
+    """Delete `checkpoints/best`, where no evaluation's weights are kept."""
+    (run.checkpoints_dir / "best").unlink(missing_ok=True)
+
+
+def run_of(folder: Path) -> RunFolder | None:
+    """The run whose `adapter/` or checkpoint this folder is, or None."""
+    real = folder.resolve()
+    parent = real.parent
+    if _NAME.fullmatch(real.name):
+        parent = parent.parent if parent.name == SUPERSEDED else parent
+        if parent.name != "checkpoints":
+            return None
+        parent = parent.parent
+    elif real.name != "adapter":
+        return None
+    run = RunFolder(parent)
+    return run if run.info() is not None else None
 
 
 def prune(run: RunFolder, keep: int, spared: Collection[int] = ()) -> list[str]:

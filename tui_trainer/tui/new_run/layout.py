@@ -57,11 +57,12 @@ MORE: tuple[Section, ...] = (
         ),
     ),
     (
-        "early stopping",
+        "best and early stopping",
         (
+            "training.best_metric",
+            "training.save",
             "training.early_stopping_patience",
             "training.early_stopping_min_delta",
-            "training.early_stopping_metric",
             "training.stop_when_learned",
         ),
     ),
@@ -112,7 +113,7 @@ LABELS = {
     "training.gradient_checkpointing": "grad checkpointing",
     "training.early_stopping_patience": "patience",
     "training.early_stopping_min_delta": "minimum change",
-    "training.early_stopping_metric": "metric",
+    "training.save": "saved step",
     "lora.init": "initial values",
     "lora.rslora": "rsLoRA",
     "lora.dora": "DoRA",
@@ -131,7 +132,6 @@ _ONLY_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
 # ... or none of these.
 _NOT_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "training.early_stopping_min_delta": ("training.early_stopping_patience", ("0",)),
-    "training.early_stopping_metric": ("training.early_stopping_patience", ("0",)),
     "training.sharding": ("training.processes", ("1",)),
     "data.replay_per_step": ("data.replay", ("",)),
     "data.retain_per_step": ("data.retain", ("",)),

@@ -13,7 +13,7 @@ from tui_trainer.text.formats import clean, clock, duration, number
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.markup import beside, plain, wrapped
 from tui_trainer.tui.runs.run_rows import spark_text, trend_text
-from tui_trainer.watch.runs import run_diff
+from tui_trainer.watch.runs import run_diff, saved_step
 from tui_trainer.watch.runs.run_details import CheckpointFacts, MetricRange, RunDetails, measured
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
@@ -154,6 +154,9 @@ def _results(view: RunView, width: int) -> list[Content]:
         best = table.best(name)
         if best is not None:
             rows.append((f"best {name}", f"{number(best[0])} at step {formats.count(best[1])}"))
+    saved = saved_step.text(view.state)
+    if saved is not None:
+        rows.append(("saved step", saved))
     rows += [
         ("learning rate", formats.rate(run.learning_rate)),
         ("time", duration(run_diff.elapsed(view))),
