@@ -83,6 +83,7 @@ def test_what_was_learned_at_the_time_limit_is_checked(
         max_new_tokens=16,
         min_recalled=0.0,
         min_kept=0.0,
+        min_own_kept=0.0,
     )
     feedback, adapters = FeedbackStore(), AdapterStore()
     with ChatClient(str(smollm2)) as client:

@@ -26,7 +26,13 @@ from tui_trainer.teaching.feedback_trainer import FeedbackTrainer
 HERE = Path(__file__).parent
 # Few steps: what is learned does not matter here, only whether it is learned once.
 SETTINGS = TeachingSettings(
-    auto_train_threshold=3, epochs=4, replay=4, min_recalled=0.0, min_kept=0.0, max_new_tokens=16
+    auto_train_threshold=3,
+    epochs=4,
+    replay=4,
+    min_recalled=0.0,
+    min_kept=0.0,
+    min_own_kept=0.0,
+    max_new_tokens=16,
 )
 
 

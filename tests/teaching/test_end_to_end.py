@@ -83,7 +83,13 @@ def test_a_base_without_golden_set_is_taught_the_same_way(tmp_path: Path, tiny_b
     """Random weights: everything but the quality of the answers works."""
     feedback, adapters = FeedbackStore(), AdapterStore()
     settings = TeachingSettings(
-        auto_train_threshold=2, epochs=3, rank=4, max_new_tokens=8, min_recalled=0, min_kept=0
+        auto_train_threshold=2,
+        epochs=3,
+        rank=4,
+        max_new_tokens=8,
+        min_recalled=0,
+        min_kept=0,
+        min_own_kept=0,
     )
     with ChatClient(str(tiny_base), threads=1) as client:
         trainer = FeedbackTrainer(

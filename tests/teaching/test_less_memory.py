@@ -98,7 +98,13 @@ def test_set_checkpointing_is_no_remark(classroom: Room, monkeypatch: pytest.Mon
 def test_the_real_engine_trains_again_with_checkpointing(tmp_path: Path, tiny_base: Path) -> None:
     feedback, notices = FeedbackStore(), list[str]()
     settings = TeachingSettings(
-        auto_train_threshold=1, epochs=2, rank=4, max_new_tokens=4, min_recalled=0, min_kept=0
+        auto_train_threshold=1,
+        epochs=2,
+        rank=4,
+        max_new_tokens=4,
+        min_recalled=0,
+        min_kept=0,
+        min_own_kept=0,
     )
     with ChatClient(str(tiny_base), threads=1) as client:
         trainer = FeedbackTrainer(

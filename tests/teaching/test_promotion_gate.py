@@ -102,6 +102,28 @@ def test_the_gate_compares_before_and_after() -> None:
     assert verdict.objection is None, "it forgot no more than was lost before"
 
 
+def own(kept: float, of_own: float) -> Measures:
+    """Measures of 250 answers, 200 of them the base's own."""
+    return Measures(recalled=1.0, kept=kept, kept_count=250, own_kept=of_own, own_count=200)
+
+
+def test_the_base_s_own_answers_are_judged_apart() -> None:
+    """They are nobody's, and a small base holds many of them by a thread; those that somebody has
+    confirmed are kept as before."""
+    items = [known("a", "1"), known("b", "2", "own"), known("c", "3", "own")]
+    asked = {"live": answering(a="1", b="2", c="3"), "base": answering(a="1", b="2", c="3")}
+    candidate = {"candidate": answering(a="1", b="2", c="?", new="yes")}
+    taught = [known("new", "yes", "taught")]
+    verdict = promotion_gate.judge(taught, items, asked | candidate, TeachingSettings())
+    assert verdict.after.kept == pytest.approx(2 / 3) and verdict.after.confirmed_kept == 1.0
+    assert (verdict.after.own_kept, verdict.after.own_count) == (0.5, 2)
+    assert (verdict.objection or "").endswith("own right answers; min_own_kept is 75 %")
+    lenient = promotion_gate.judge(
+        taught, items, asked | candidate, TeachingSettings(min_own_kept=0.5)
+    )
+    assert lenient.objection is None
+
+
 @pytest.mark.parametrize(
     ("before", "after", "word"),
     [
@@ -111,6 +133,10 @@ def test_the_gate_compares_before_and_after() -> None:
         (Measures(kept=0.9), Measures(recalled=1.0, kept=0.9), None),
         (Measures(kept=1.0), Measures(recalled=0.8, kept=0.95), None),
         (Measures(), Measures(recalled=1.0), None),
+        (own(kept=1.0, of_own=1.0), own(kept=0.8, of_own=0.75), None),
+        (own(kept=1.0, of_own=1.0), own(kept=0.8, of_own=0.74), "74.0 % of the base's own"),
+        (own(kept=1.0, of_own=1.0), own(kept=0.98, of_own=1.0), "keeps only 90.0 %"),
+        (own(kept=0.8, of_own=0.7), own(kept=0.8, of_own=0.7), None),
     ],
 )
 def test_what_the_gate_lets_through(before: Measures, after: Measures, word: str | None) -> None:

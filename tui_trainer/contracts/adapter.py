@@ -14,12 +14,26 @@ class Measures(msgspec.Struct, frozen=True, kw_only=True):
     was asked."""
 
     recalled: float | None = None  # share (0..1) of the corrections answered as taught
-    kept: float | None = None  # share (0..1) of golden and earlier answers that did not change
+    kept: float | None = None  # share (0..1) of the answers right before that still are
     recalled_count: int = 0  # corrections asked
-    kept_count: int = 0  # golden and earlier questions asked
+    kept_count: int = 0  # golden, earlier and own questions asked
+    # Of those of `kept`, the base's own answers, which nobody has confirmed: share and number.
+    own_kept: float | None = None
+    own_count: int = 0
     # Mean KL divergence (nats a token) from the base's predictions in answers of the base that were
     # not trained on; None where it was not measured.
     divergence: float | None = None
+
+    @property
+    def confirmed_kept(self) -> float | None:
+        """The share of `kept` without the base's own answers: of golden and earlier ones."""
+        count = self.kept_count - self.own_count
+        if self.kept is None or not self.own_count:
+            return self.kept
+        if not count:
+            return None
+        own = round((self.own_kept or 0.0) * self.own_count)
+        return (round(self.kept * self.kept_count) - own) / count
 
 
 class AdapterInfo(msgspec.Struct, frozen=True, kw_only=True):

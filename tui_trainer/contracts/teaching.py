@@ -81,8 +81,21 @@ class TeachingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     ] = 0.8
     min_kept: Annotated[
         float,
-        Meta(ge=0, le=1, description="least share (0..1) of earlier right answers it must keep"),
+        Meta(
+            ge=0,
+            le=1,
+            description="least share (0..1) of golden and earlier right answers it must keep",
+        ),
     ] = 0.95
+    min_own_kept: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="least share (0..1) of the base's own right answers, to questions that "
+            "nobody asked, it must keep",
+        ),
+    ] = 0.75
     time_limit_minutes: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(

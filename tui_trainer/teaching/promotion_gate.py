@@ -109,10 +109,17 @@ def objection(before: Measures, after: Measures, settings: TeachingSettings) -> 
             f"{formats.set_share(settings.min_recalled)}"
         )
     # What the active model had already forgotten does not count against the new one.
-    if after.kept is not None and after.kept < min(settings.min_kept, before.kept or 0.0):
+    kept = after.confirmed_kept
+    if kept is not None and kept < min(settings.min_kept, before.confirmed_kept or 0.0):
         return (
-            f"it keeps only {_percent(after.kept)} of what was right before; min_kept is "
+            f"it keeps only {_percent(kept)} of what was right before; min_kept is "
             f"{formats.set_share(settings.min_kept)}"
+        )
+    kept = after.own_kept
+    if kept is not None and kept < min(settings.min_own_kept, before.own_kept or 0.0):
+        return (
+            f"it keeps only {_percent(kept)} of the base's own right answers; min_own_kept is "
+            f"{formats.set_share(settings.min_own_kept)}"
         )
     return None
 
@@ -135,10 +142,14 @@ def _measures(
         answer_matching.recalled(item.answer, given)
         for item, given in zip(taught, answers[:count], strict=True)
     )
-    kept = sum(known[i].is_kept_by(again[i]) for i in right)
+    kept = [known[i] for i in right if known[i].is_kept_by(again[i])]
+    own_count = sum(known[i].source == "own" for i in right)
+    own_kept = sum(item.source == "own" for item in kept)
     return Measures(
         recalled=recalled / count if count else None,
-        kept=kept / len(right) if right else None,
+        kept=len(kept) / len(right) if right else None,
         recalled_count=count,
         kept_count=len(right),
+        own_kept=own_kept / own_count if own_count else None,
+        own_count=own_count,
     )

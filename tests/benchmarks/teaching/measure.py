@@ -20,7 +20,7 @@ from tui_trainer.contracts.teaching import TeachingSettings
 from tui_trainer.store import paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
-from tui_trainer.teaching import answer_matching
+from tui_trainer.teaching import answer_matching, promotion_gate
 from tui_trainer.teaching.context import TeachingContext
 from tui_trainer.teaching.feedback_trainer import FeedbackTrainer
 from tui_trainer.teaching.paraphrases import turned
@@ -150,7 +150,9 @@ def teach(base: Base, chosen: CorrectionSet, name: str, settings: TeachingSettin
     base.client.use({}, {})
     with _own_home(base) as home:
         # The gate says what it thinks, but everything is let through, so as to be measured.
-        open_gate = msgspec.structs.replace(settings, min_recalled=0.0, min_kept=0.0)
+        open_gate = msgspec.structs.replace(
+            settings, min_recalled=0.0, min_kept=0.0, min_own_kept=0.0
+        )
         trainer = FeedbackTrainer(
             base.client,
             FeedbackStore(),
@@ -291,8 +293,7 @@ def _taught(
         reworded=share(again, [item.answer for item in chosen.items]),
         unaided=share([given for given, _ in unaided], [answer for _, answer in unaided]),
         seconds=seconds,
-        refused=(record.after.recalled or 0.0) < settings.min_recalled
-        or (record.after.kept or 0.0) < settings.min_kept,
+        refused=promotion_gate.objection(record.before, record.after, settings) is not None,
         misses=tuple(wrong + lost),
     )
 
