@@ -11,7 +11,7 @@ from tui_trainer.contracts.adapter import Measures
 from tui_trainer.contracts.chat import ModelReady
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.teaching import TeachingSettings
-from tui_trainer.teaching import answer_matching
+from tui_trainer.evaluation import answer_matching
 from tui_trainer.teaching.answer_cache import Ask, question_id
 from tui_trainer.teaching.context import TeachingContext
 from tui_trainer.teaching.plan import TrainingPlan

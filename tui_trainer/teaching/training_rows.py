@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.feedback import RatedExample, Turn
+from tui_trainer.evaluation import answer_matching
 from tui_trainer.store import atomic
-from tui_trainer.teaching import answer_matching
 from tui_trainer.teaching.paraphrases import reworded
 
 Row = dict[str, Any]

@@ -14,10 +14,10 @@ import msgspec
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import RatedExample, Turn
+from tui_trainer.evaluation import answer_matching
 from tui_trainer.store import jsonl, paths
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.store.feedback.secret_scan import find_secrets
-from tui_trainer.teaching import answer_matching
 from tui_trainer.teaching.retention.retained_questions import repeated_by_form
 from tui_trainer.teaching.training_rows import KnownAnswer, Row, newest, row
 
