@@ -7,14 +7,17 @@ from collections.abc import Sequence
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from tui_trainer.contracts.metrics import Evaluation, EvaluationFile, finite_or_none
 from tui_trainer.engine.data import batching
 from tui_trainer.engine.state.session import Session
-from tui_trainer.evaluation.class_scores import Matrix, class_scores
+from tui_trainer.evaluation.class_scores import class_scores
 from tui_trainer.store import atomic
 from tui_trainer.text import formats
+
+Matrix = npt.NDArray[np.int64]
 
 
 def measure(session: Session) -> tuple[float, Evaluation]:
@@ -47,7 +50,7 @@ def measure(session: Session) -> tuple[float, Evaluation]:
 
 def score(confusion: Matrix, labels: Sequence[str], step: int, loss: float) -> Evaluation:
     """Return the scores of a confusion matrix of shape (true classes, predicted classes)."""
-    scores = msgspec.structs.asdict(class_scores(confusion, labels))
+    scores = msgspec.structs.asdict(class_scores(confusion.tolist(), labels))
     return Evaluation(step=step, time=time.time(), val_loss=finite_or_none(loss), **scores)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from tui_trainer.contracts.metrics import ClassScore
 
-Matrix = npt.NDArray[np.int64]
+Matrix = Sequence[Sequence[int]]  # [i][j]: examples of class i that were predicted as class j
 
 
 class ClassScores(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,35 +27,35 @@ class ClassScores(msgspec.Struct, frozen=True, kw_only=True):
 def confusion_matrix(
     true: Sequence[str], predicted: Sequence[str], labels: Sequence[str]
 ) -> Matrix:
-    """Return the counts by true and predicted class, shape (classes, classes)."""
+    """Return the counts by true and predicted class."""
     index = {label: at for at, label in enumerate(labels)}
-    matrix = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    matrix = [[0] * len(labels) for _ in labels]
     for one, other in zip(true, predicted, strict=True):
-        matrix[index[one], index[other]] += 1
+        matrix[index[one]][index[other]] += 1
     return matrix
 
 
 def class_scores(confusion: Matrix, labels: Sequence[str]) -> ClassScores:
-    """Return the scores of a confusion matrix of shape (true classes, predicted classes)."""
-    hits, true, guessed = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    precision = hits / np.maximum(guessed, 1)
-    recall = hits / np.maximum(true, 1)
-    f1 = 2 * hits / np.maximum(true + guessed, 1)
-    occurs = (true + guessed) > 0
+    """Return the scores of a confusion matrix."""
+    hits = [counts[at] for at, counts in enumerate(confusion)]
+    true = [sum(counts) for counts in confusion]
+    guessed = [sum(column) for column in zip(*confusion, strict=True)]
+    classes = [
+        ClassScore(
+            label=label,
+            precision=hits[at] / max(guessed[at], 1),
+            recall=hits[at] / max(true[at], 1),
+            f1=2 * hits[at] / max(true[at] + guessed[at], 1),
+            support=true[at],
+        )
+        for at, label in enumerate(labels)
+    ]
+    occurring = [found for at, found in enumerate(classes) if true[at] + guessed[at]]
     return ClassScores(
-        accuracy=float(hits.sum() / max(1, confusion.sum())),
-        precision_macro=float(precision[occurs].mean()),
-        recall_macro=float(recall[occurs].mean()),
-        f1_macro=float(f1[occurs].mean()),
-        classes=[
-            ClassScore(
-                label=label,
-                precision=float(precision[i]),
-                recall=float(recall[i]),
-                f1=float(f1[i]),
-                support=int(true[i]),
-            )
-            for i, label in enumerate(labels)
-        ],
-        confusion=confusion.tolist(),
+        accuracy=sum(hits) / max(1, sum(true)),
+        precision_macro=fmean(found.precision for found in occurring),
+        recall_macro=fmean(found.recall for found in occurring),
+        f1_macro=fmean(found.f1 for found in occurring),
+        classes=classes,
+        confusion=[list(counts) for counts in confusion],
     )

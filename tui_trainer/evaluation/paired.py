@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-import numpy as np
+
+if TYPE_CHECKING:  # numpy takes a tenth of a second, and few commands need it
+    import numpy as np
 
 LEVEL = 0.05  # probability of calling two equal models different, at most
 # Items that must differ before the bootstrap is trusted: with fewer, the resampled means vary less
@@ -103,6 +105,8 @@ def compare_means(
 
     "too few to tell": fewer than `LEAST_DIFFERING` items differ.
     """
+    import numpy as np
+
     first, second = np.array(before, dtype=np.float64), np.array(after, dtype=np.float64)
     if first.shape != second.shape:
         raise ValueError("both models must be measured on the same items")
@@ -128,6 +132,8 @@ def compare_means(
 
 def _interval(differences: np.ndarray, level: float, seed: int) -> tuple[float, float]:
     """Return the percentile interval of the mean difference."""
+    import numpy as np
+
     generator = np.random.default_rng(seed)
     count = len(differences)
     resamples = max(1_000, min(RESAMPLES, _MOST_DRAWS // count))

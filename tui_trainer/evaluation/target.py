@@ -61,9 +61,9 @@ def find(reference: str, runs_dir: Path, *, trust_remote_code: bool = False) -> 
     if (place / "run.json").is_file():
         return _of_run(RunFolder(place.resolve()))
     if (place / _CONFIG).is_file():
-        return _of_folder(place.resolve(), reference, trust_remote_code)
+        return _of_folder(place.resolve(), place.resolve().name, trust_remote_code)
     if (place / "config.json").is_file():
-        return _of_model(str(place.resolve()), reference, trust_remote_code)
+        return _of_model(str(place.resolve()), place.resolve().name, trust_remote_code)
     if (runs_dir / reference / "run.json").is_file():
         return _of_run(RunFolder(runs_dir / reference))
     store = AdapterStore()
@@ -100,6 +100,7 @@ def _of_folder(folder: Path, name: str, trust_remote_code: bool) -> Target:
     run = checkpoints.run_of(folder)
     trained = run.info() if run is not None else None
     if trained is not None:
+        name = trained.name if name == "adapter" else f"{trained.name} {name}"
         return _trained(folder, name, trained, run)
     info = adapter_files.read_info(folder)
     config = _json(folder / _CONFIG)

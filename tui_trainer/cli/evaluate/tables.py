@@ -10,6 +10,7 @@ from tui_trainer.evaluation.gate import ChangedItem, GateReport
 from tui_trainer.evaluation.paired import Paired
 from tui_trainer.evaluation.report import worst_first
 from tui_trainer.text import formats
+from tui_trainer.text.formats import MISSING
 
 _CELL = 36  # characters of a text in a table
 _MOST_CLASSES = 20  # in the table of classes
@@ -31,7 +32,7 @@ def print_metrics(
     for name, mine in report.metrics.items():
         other = against.metrics.get(name)
         known = mine is not None and other is not None
-        change = f"{mine - other:+.3f}" if mine is not None and other is not None else "–"
+        change = signed(name, mine - other) if mine is not None and other is not None else MISSING
         test = tests.get(name)
         verdict = f"{test.verdict} ({test.test})" if test is not None and known else ""
         rows.append([name, value(name, mine), value(name, other), change, verdict])
@@ -43,6 +44,11 @@ def value(name: str, number: float | None) -> str:
     if name in ("loss", "perplexity") or name in _HUNDRED:
         return formats.number(number)
     return formats.score(number)
+
+
+def signed(name: str, change: float) -> str:
+    """A change of a metric, with its sign."""
+    return ("-" if change < 0 else "+") + value(name, abs(change))
 
 
 def print_classes(report: EvaluationReport) -> None:
@@ -106,7 +112,7 @@ def print_rows(report: EvaluationReport, against: EvaluationReport | None, most:
         row = [item.where, cell(item.question), cell(item.reference or ""), cell(item.answer or "")]
         if against is not None:
             other = others.get(item.where)
-            row.append(cell(other.answer or "") if other is not None else "–")
+            row.append(cell(other.answer or "") if other is not None else MISSING)
         row.append(_mark(item))
         rows.append(row)
     headers = ["row, worst first", "question", "expected", formats.escape(report.target)]
@@ -161,12 +167,13 @@ def _aggregate_row(found: Paired) -> list[str]:
     if found.p is not None:
         evidence = f"p = {formats.number(found.p, 2)}; {found.lost} lost, {found.won} won"
     else:
-        evidence = f"{found.low:+.3f} to {found.high:+.3f}"
+        low, high = (signed(found.metric, end or 0.0) for end in (found.low, found.high))
+        evidence = f"{low} to {high}"
     return [
         f"{found.metric} of {formats.plural(found.items, 'item')}",
         formats.score(found.before),
         formats.score(found.after),
-        f"{found.change:+.3f}",
+        signed(found.metric, found.change),
         found.test,
         evidence,
         found.verdict,
