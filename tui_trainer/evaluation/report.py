@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import math
 import statistics
+import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.evaluation import EvaluatedItem, JournalItem
+from tui_trainer.contracts.evaluation import (
+    EvaluatedItem,
+    EvaluationReport,
+    EvaluationRequest,
+    JournalItem,
+)
 from tui_trainer.contracts.job import Task
 from tui_trainer.contracts.metrics import finite_or_none
 from tui_trainer.evaluation import golden, metrics, text_scores
 from tui_trainer.evaluation.class_scores import ClassScores, class_scores, confusion_matrix
 from tui_trainer.evaluation.journal import Journal
+from tui_trainer.store import atomic, paths
 from tui_trainer.text import formats
 
 _LARGEST_EXPONENT = 700.0  # of a perplexity that is a finite number
@@ -136,6 +144,47 @@ class Scored:
             right=right,
             scores=scores,
         )
+
+
+def make(
+    name: str, target: str, request: EvaluationRequest, data_hash: str, scored: Scored
+) -> EvaluationReport:
+    """Return the report of an evaluation with this name; `target` is what was measured."""
+    classes = scored.classes
+    return EvaluationReport(
+        name=name,
+        time=time.time(),
+        target=target,
+        model=request.model,
+        adapter=request.adapter,
+        task=request.task,
+        files=request.files,
+        data_hash=data_hash,
+        rows=len(scored.items),
+        metrics=scored.values,
+        tokens=scored.tokens,
+        settings={
+            "limit": request.limit,
+            "max_length": request.max_length,
+            "max_new_tokens": request.max_new_tokens if request.task == "causal-lm" else None,
+            "precision": request.precision,
+            "quantization": request.quantization,
+            "bleu_tokenizer": scored.bleu_tokenizer,
+        },
+        notices=scored.notices,
+        classes=classes.classes if classes is not None else [],
+        labels=scored.labels,
+        confusion=classes.confusion if classes is not None else [],
+        items=scored.items,
+    )
+
+
+def write(report: EvaluationReport, folder: Path) -> Path:
+    """Write a report into the folder of a run's evaluations, and return its file."""
+    paths.make_private_dir(folder)
+    file = folder / f"{report.name}.json"
+    atomic.write_json(file, report)
+    return file
 
 
 def check_answers(journal: Journal, metric: str | None, files: str) -> None:

@@ -83,6 +83,7 @@ def find(reference: str, runs_dir: Path, *, trust_remote_code: bool = False) -> 
 
 
 def _of_run(run: RunFolder) -> Target:
+    run = RunFolder(run.path.resolve())
     info = run.info()
     if info is None:
         raise UserError(f"{run.path.name} was trained by another program, so it has no adapter")

@@ -44,6 +44,9 @@ def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
         validation=None
         if job.data.validation is None
         else resolve_files(job.data.validation, folder, f"{where}: data.validation"),
+        test=None
+        if job.data.test is None
+        else resolve_files(job.data.test, folder, f"{where}: data.test"),
         replay=None
         if job.data.replay is None
         else resolve_files(job.data.replay, folder, f"{where}: data.replay"),
@@ -74,7 +77,9 @@ def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
 def data_files(job: Job) -> list[Path]:
     """All data files of a resolved job, training files first."""
     data = job.data
-    parts = (data.train, data.validation, data.replay, data.retain, data.null_space)
+    parts = (
+        data.train, data.validation, data.test, data.replay, data.retain, data.null_space
+    )  # fmt: skip
     return [f for part in parts for f in file_list(part)]
 
 

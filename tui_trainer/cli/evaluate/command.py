@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +17,11 @@ from tui_trainer.contracts.evaluation import EvaluationReport, EvaluationRequest
 from tui_trainer.contracts.job import Precision, Quantization
 from tui_trainer.evaluation import gate as gates
 from tui_trainer.evaluation import golden, journal, metrics, target, text_scores
+from tui_trainer.evaluation import report as reports
 from tui_trainer.evaluation.paired import Paired
-from tui_trainer.evaluation.report import Scored
 from tui_trainer.evaluation.target import Target
 from tui_trainer.launch.measure import measure
-from tui_trainer.store import atomic, jobs, paths
+from tui_trainer.store import jobs, paths
 from tui_trainer.store.runs.run_folder import hash_files
 from tui_trainer.text import formats
 
@@ -161,26 +160,24 @@ def evaluate(
     if name is not None:
         paths.safe_name(name, "--name")
     models = [found] if other is None else [found, other]
-    reports = [
+    measured = [
         _evaluate(model, files, options, name, golden_set=False) for model in models if files
     ]
     checked = [_evaluate(model, sets, options, name, golden_set=True) for model in models if sets]
     if found.run is not None:
-        for report in (*reports[:1], *checked[:1]):
-            file = found.run.evaluations_dir / f"{report.name}.json"
-            paths.make_private_dir(file.parent)
-            atomic.write_json(file, report)
+        for report in (*measured[:1], *checked[:1]):
+            file = reports.write(report, found.run.evaluations_dir)
             output.message(f"written to {formats.escape(str(file))}")
     decision = None
     if use_gate:
         decision = gates.decide(
             (checked[1].items, checked[0].items) if checked else ([], []),
-            (reports[1].items, reports[0].items) if reports else ([], []),
+            (measured[1].items, measured[0].items) if measured else ([], []),
             threshold,
         )
-    groups = [group for group in (reports, checked) if group]
+    groups = [group for group in (measured, checked) if group]
     if as_json:
-        output.document(_document(reports or checked, checked if reports else [], decision))
+        output.document(_document(measured or checked, checked if measured else [], decision))
     else:
         for group in groups:
             _print(group, rows)
@@ -288,39 +285,13 @@ def _evaluate(
             )
         raise
     printer.end()
-    scored = Scored(journal.read(file), model.task, options.metrics, model.labels)
+    scored = reports.Scored(journal.read(file), model.task, options.metrics, model.labels)
     where = ", ".join(path.name for path in files)
     if not scored.values:
         raise UserError(f"{where}: no row has anything that can be measured")
     for notice in scored.notices:
         output.message(f"warning: {formats.escape(f'{where}: {notice}')}")
-    classes = scored.classes
-    return EvaluationReport(
-        name=name or files[0].stem,
-        time=time.time(),
-        target=model.name,
-        model=model.model,
-        adapter=request.adapter,
-        task=model.task,
-        files=request.files,
-        data_hash=data_hash,
-        rows=len(scored.items),
-        metrics=scored.values,
-        tokens=scored.tokens,
-        settings={
-            "limit": request.limit,
-            "max_length": request.max_length,
-            "max_new_tokens": request.max_new_tokens if writes else None,
-            "precision": request.precision,
-            "quantization": request.quantization,
-            "bleu_tokenizer": scored.bleu_tokenizer,
-        },
-        notices=scored.notices,
-        classes=classes.classes if classes is not None else [],
-        labels=scored.labels,
-        confusion=classes.confusion if classes is not None else [],
-        items=scored.items,
-    )
+    return reports.make(name or files[0].stem, model.name, request, data_hash, scored)
 
 
 def _compare(group: Sequence[EvaluationReport]) -> list[Paired]:
