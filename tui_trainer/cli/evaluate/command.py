@@ -291,6 +291,8 @@ def _evaluate(
         raise UserError(f"{where}: no row has anything that can be measured")
     for notice in scored.notices:
         output.message(f"warning: {formats.escape(f'{where}: {notice}')}")
+    if name is not None and golden_set:
+        name = f"{name}-golden"  # beside the data's, which has the name itself
     return reports.make(name or files[0].stem, model.name, request, data_hash, scored)
 
 
