@@ -55,7 +55,7 @@ def test_one_lost_row_of_other_data_is_listed_and_does_not_block() -> None:
 def test_many_lost_rows_block() -> None:
     found = gate.decide(NOTHING, (items([True] * 100), items([True] * 80 + [False] * 20)))
     assert not found.passed
-    assert any("right answers is lower by 0.200 on 100 items" in text for text in found.blocked)
+    assert any("right answers: lower by 0.200 on 100 items" in text for text in found.blocked)
 
 
 def test_a_sure_change_within_the_threshold_does_not_block() -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.evaluation import EvaluationProgress, EvaluationRequest
-from tui_trainer.launch import measure as module
 from tui_trainer.launch.measure import measure
+from tui_trainer.store import child_process
 
 REQUEST = EvaluationRequest(
     model="builtin", adapter=None, task="causal-lm", files=["a.jsonl"], journal="j.jsonl"
@@ -32,7 +32,7 @@ def installed(nothing_needed: None) -> None:
 
 def use(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     command = [sys.executable, "-c", script]
-    monkeypatch.setattr(module.child_process, "module_command", lambda *_: command)
+    monkeypatch.setattr(child_process, "module_command", lambda *_: command)
 
 
 def test_progress_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:

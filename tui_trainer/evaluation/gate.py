@@ -75,14 +75,14 @@ def decide(
     for found in aggregates:
         if found.change <= -threshold and found.verdict == "worse":
             blocked.append(
-                f"{found.metric} is lower by {formats.score(-found.change)} on "
+                f"{found.metric}: lower by {formats.score(-found.change)} on "
                 f"{formats.plural(found.items, 'item')}, which is not chance ({found.test}); "
                 f"{formats.score(threshold)} is allowed"
             )
         elif found.change <= -threshold:
             notices.append(
-                f"{found.metric} is lower by {formats.score(-found.change)} on "
-                f"{formats.plural(found.items, 'item')}: {found.verdict}"
+                f"{found.metric}: lower by {formats.score(-found.change)} on "
+                f"{formats.plural(found.items, 'item')}, {found.verdict}"
             )
     others = _changed(*data, golden=False)
     return GateReport(

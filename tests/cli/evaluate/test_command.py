@@ -20,7 +20,7 @@ from tui_trainer.contracts.evaluation import (
     JournalLoss,
     JournalStart,
 )
-from tui_trainer.evaluation import golden
+from tui_trainer.evaluation import golden, metrics
 from tui_trainer.store import atomic, jobs
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -40,8 +40,8 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "test.jsonl", rows)
     write(tmp_path / "my-golden.jsonl", rows)
     write(tmp_path / "train.jsonl", rows)
-    monkeypatch.setattr(command.metrics, "CORPUS", ())
-    monkeypatch.setattr(command.metrics, "ANSWERS", ("exact_match", "token_f1", "rougeL"))
+    monkeypatch.setattr(metrics, "CORPUS", ())
+    monkeypatch.setattr(metrics, "ANSWERS", ("exact_match", "token_f1", "rougeL"))
 
 
 @pytest.fixture

@@ -69,7 +69,7 @@ def print_classes(report: EvaluationReport) -> None:
     output.data(output.table(("class, worst first", "precision", "recall", "F1", "rows"), rows))
     more = len(present) - _MOST_CLASSES
     if more > 0:
-        output.data(f"and {formats.plural(more, 'better class', 'better classes')}; --json has all")
+        output.data(f"and {formats.plural(more, 'more class', 'more classes')}; --json has all")
     if len(report.labels) <= _MOST_MATRIX:
         _print_matrix(report)
     else:
@@ -122,7 +122,7 @@ def print_rows(report: EvaluationReport, against: EvaluationReport | None, most:
     output.data(output.table([*headers, "score"], rows))
     more = len(answered) - len(rows)
     if more > 0:
-        output.data(f"and {formats.plural(more, 'better row')}; --rows N shows more, --json all")
+        output.data(f"and {formats.plural(more, 'more row')}; --rows N shows them, --json all")
 
 
 def _mark(item: EvaluatedItem) -> str:
