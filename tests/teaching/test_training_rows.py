@@ -12,9 +12,10 @@ import pytest
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import RatedExample, Rating, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.evaluation import answer_matching
 from tui_trainer.store import paths
 from tui_trainer.store.feedback.conversations import ConversationStore
-from tui_trainer.teaching import answer_matching, training_rows
+from tui_trainer.teaching import training_rows
 from tui_trainer.teaching.paraphrases import reworded
 from tui_trainer.teaching.plan import replayed_per_step
 from tui_trainer.teaching.retention import replay

@@ -26,6 +26,8 @@ _MODULES = {
     "control": "tui_trainer.cli.control:control",
     "runs": "tui_trainer.cli.runs.commands:runs",
     "estimate": "tui_trainer.cli.estimate:estimate",
+    "evaluate": "tui_trainer.cli.evaluate.command:evaluate",
+    "golden": "tui_trainer.cli.golden:golden",
     "find-lr": "tui_trainer.cli.find_lr:find_lr",
     "repl": "tui_trainer.cli.repl:repl",
     "adapters": "tui_trainer.cli.adapters.commands:adapters",

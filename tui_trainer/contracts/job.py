@@ -53,6 +53,10 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Annotated[float, Meta(gt=0, lt=1)] | None,
         Meta(description="share of the training rows (0..1) held out for validation"),
     ] = None
+    test: Annotated[
+        Text | list[Text] | None,
+        Meta(description="file that the saved adapter is measured on once, at the end of the run"),
+    ] = None
     replay: Annotated[
         Text | list[Text] | None,
         Meta(description="file of earlier answers, mixed into every step to prevent forgetting"),

@@ -217,6 +217,10 @@ def _leave(session: Session, state: StateName) -> int:
             f"cancelled at step {formats.count(step)}; nothing was saved since the last checkpoint",
         )
         return 130
+    if state in ("completed", "early_stopped") and session.job.data.test is not None:
+        from tui_trainer.engine.measure import final_test
+
+        final_test.measure_test(session)
     if state == "completed":
         report.set_state(
             "completed",

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from tui_trainer.contracts.metrics import ClassScore, Evaluation, EvaluationFile, finite_or_none
+from tui_trainer.contracts.metrics import Evaluation, EvaluationFile, finite_or_none
 from tui_trainer.engine.data import batching
 from tui_trainer.engine.state.session import Session
+from tui_trainer.evaluation.class_scores import class_scores
 from tui_trainer.store import atomic
 from tui_trainer.text import formats
 
@@ -48,31 +50,8 @@ def measure(session: Session) -> tuple[float, Evaluation]:
 
 def score(confusion: Matrix, labels: Sequence[str], step: int, loss: float) -> Evaluation:
     """Return the scores of a confusion matrix of shape (true classes, predicted classes)."""
-    hits, true, guessed = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    precision = hits / np.maximum(guessed, 1)
-    recall = hits / np.maximum(true, 1)
-    f1 = 2 * hits / np.maximum(true + guessed, 1)
-    occurs = (true + guessed) > 0
-    return Evaluation(
-        step=step,
-        time=time.time(),
-        val_loss=finite_or_none(loss),
-        accuracy=float(hits.sum() / max(1, confusion.sum())),
-        precision_macro=float(precision[occurs].mean()),
-        recall_macro=float(recall[occurs].mean()),
-        f1_macro=float(f1[occurs].mean()),
-        classes=[
-            ClassScore(
-                label=label,
-                precision=float(precision[i]),
-                recall=float(recall[i]),
-                f1=float(f1[i]),
-                support=int(true[i]),
-            )
-            for i, label in enumerate(labels)
-        ],
-        confusion=confusion.tolist(),
-    )
+    scores = msgspec.structs.asdict(class_scores(confusion.tolist(), labels))
+    return Evaluation(step=step, time=time.time(), val_loss=finite_or_none(loss), **scores)
 
 
 def record(session: Session, evaluation: Evaluation, *, improved: bool) -> None:

@@ -11,6 +11,7 @@ import torch
 from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -21,6 +22,7 @@ from transformers.utils import logging as _logging
 from tui_trainer.contracts.errors import NoMemoryError, UserError, is_out_of_memory
 from tui_trainer.contracts.job import Precision
 from tui_trainer.hardware import memory
+from tui_trainer.models.chat_template import context_length
 from tui_trainer.models.completeness import NEW_PARTS, check_loaded
 from tui_trainer.store import model_files, paths
 from tui_trainer.text import formats
@@ -81,6 +83,20 @@ def load_tokenizer(model: str, *, trust_remote_code: bool = False) -> Any:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def context_of(model: str, trust_remote_code: bool = False) -> int | None:
+    """Return the most tokens that a base reads, from its configuration; None where unknown. Raises
+    `UserError`."""
+    try:
+        config = AutoConfig.from_pretrained(
+            resolve(model),
+            trust_remote_code=trust_remote_code,
+            local_files_only=_only_local(model),
+        )
+    except _LOADING_ERRORS as error:
+        raise UserError(_explain(model, "configuration", error)) from error
+    return context_length(config)
 
 
 def load_base(

@@ -40,19 +40,22 @@ def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
         raise UserError(f"{where}: data.validation and data.val_split exclude each other")
     data = msgspec.structs.replace(
         job.data,
-        train=_resolve_files(job.data.train, folder, f"{where}: data.train"),
+        train=resolve_files(job.data.train, folder, f"{where}: data.train"),
         validation=None
         if job.data.validation is None
-        else _resolve_files(job.data.validation, folder, f"{where}: data.validation"),
+        else resolve_files(job.data.validation, folder, f"{where}: data.validation"),
+        test=None
+        if job.data.test is None
+        else resolve_files(job.data.test, folder, f"{where}: data.test"),
         replay=None
         if job.data.replay is None
-        else _resolve_files(job.data.replay, folder, f"{where}: data.replay"),
+        else resolve_files(job.data.replay, folder, f"{where}: data.replay"),
         retain=None
         if job.data.retain is None
-        else _resolve_files(job.data.retain, folder, f"{where}: data.retain"),
+        else resolve_files(job.data.retain, folder, f"{where}: data.retain"),
         null_space=None
         if job.data.null_space is None
-        else _resolve_files(job.data.null_space, folder, f"{where}: data.null_space"),
+        else resolve_files(job.data.null_space, folder, f"{where}: data.null_space"),
         augment_model=None
         if job.data.augment_model is None
         else resolve_model(job.data.augment_model, folder, f"{where}: data.augment_model"),
@@ -74,7 +77,9 @@ def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
 def data_files(job: Job) -> list[Path]:
     """All data files of a resolved job, training files first."""
     data = job.data
-    parts = (data.train, data.validation, data.replay, data.retain, data.null_space)
+    parts = (
+        data.train, data.validation, data.test, data.replay, data.retain, data.null_space
+    )  # fmt: skip
     return [f for part in parts for f in file_list(part)]
 
 
@@ -85,7 +90,9 @@ def file_list(value: str | list[str] | None) -> list[Path]:
     return [Path(value)] if isinstance(value, str) else [Path(item) for item in value]
 
 
-def _resolve_files(value: str | list[str], folder: Path, where: str) -> list[str]:
+def resolve_files(value: str | list[str], folder: Path, where: str) -> list[str]:
+    """Data files as absolute paths; relative ones start at `folder`. Raises `UserError`, whose
+    message starts with `where`, for a file that is missing, empty or in another format."""
     files = file_list(value)
     if not files:
         raise UserError(f"{where}: the list is empty; name at least one file")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import re
 
-from tui_trainer.teaching.answer_matching import FUNCTION_WORDS, words
+from tui_trainer.evaluation.answer_matching import FUNCTION_WORDS, words
 
 _FRAMES = (
     "Tell me: {q}",

@@ -11,7 +11,7 @@ from tui_trainer.contracts.adapter import Measures
 from tui_trainer.contracts.chat import ModelReady
 from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.teaching import TeachingSettings
-from tui_trainer.teaching import answer_matching
+from tui_trainer.evaluation import answer_matching, gate
 from tui_trainer.teaching.answer_cache import Ask, question_id
 from tui_trainer.teaching.context import TeachingContext
 from tui_trainer.teaching.plan import TrainingPlan
@@ -142,12 +142,12 @@ def _measures(
         answer_matching.recalled(item.answer, given)
         for item, given in zip(taught, answers[:count], strict=True)
     )
-    kept = [known[i] for i in right if known[i].is_kept_by(again[i])]
+    change = gate.changes([True] * len(right), [known[i].is_kept_by(again[i]) for i in right])
     own_count = sum(known[i].source == "own" for i in right)
-    own_kept = sum(item.source == "own" for item in kept)
+    own_kept = sum(known[right[i]].source == "own" for i in change.kept)
     return Measures(
         recalled=recalled / count if count else None,
-        kept=len(kept) / len(right) if right else None,
+        kept=len(change.kept) / len(right) if right else None,
         recalled_count=count,
         kept_count=len(right),
         own_kept=own_kept / own_count if own_count else None,

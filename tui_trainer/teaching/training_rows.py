@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.feedback import RatedExample, Turn
+from tui_trainer.evaluation import answer_matching, golden
 from tui_trainer.store import atomic
-from tui_trainer.teaching import answer_matching
 from tui_trainer.teaching.paraphrases import reworded
 
 Row = dict[str, Any]
@@ -43,11 +43,9 @@ class KnownAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_kept_by(self, answer: str) -> bool:
         """Whether an answer says what the expected one says."""
-        if self.facts:
-            return answer_matching.has_facts(self.facts, answer)
-        if self.source == "own":
+        if self.source == "own" and not self.facts:
             return answer_matching.same_facts(self.question, self.answer, answer)
-        return answer_matching.kept(self.answer, answer)
+        return golden.is_right(self.answer, self.facts, answer)
 
 
 def teachable(example: RatedExample) -> bool:

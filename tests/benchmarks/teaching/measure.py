@@ -17,10 +17,11 @@ import msgspec
 from tui_trainer.chat.client import ChatClient
 from tui_trainer.contracts.feedback import RatedExample, Rating, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.evaluation import answer_matching
 from tui_trainer.store import paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
-from tui_trainer.teaching import answer_matching, promotion_gate
+from tui_trainer.teaching import promotion_gate
 from tui_trainer.teaching.context import TeachingContext
 from tui_trainer.teaching.feedback_trainer import FeedbackTrainer
 from tui_trainer.teaching.paraphrases import turned

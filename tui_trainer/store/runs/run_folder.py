@@ -88,6 +88,10 @@ class RunFolder:
         return self.path / "evaluation.json"
 
     @property
+    def evaluations_dir(self) -> Path:
+        return self.path / "evaluations"
+
+    @property
     def log_file(self) -> Path:
         return self.path / "engine.log"
 

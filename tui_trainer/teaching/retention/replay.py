@@ -10,18 +10,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
-from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import RatedExample, Turn
-from tui_trainer.store import jsonl, paths
+from tui_trainer.evaluation import answer_matching
+from tui_trainer.evaluation import golden as golden_sets
+from tui_trainer.store import paths
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.store.feedback.secret_scan import find_secrets
-from tui_trainer.teaching import answer_matching
 from tui_trainer.teaching.retention.retained_questions import repeated_by_form
 from tui_trainer.teaching.training_rows import KnownAnswer, Row, newest, row
 
-GOLDEN = "golden.jsonl"
 # One golden question in so many is never replayed, to measure the effect on untrained ones.
 HELD_OUT_OF = 5
 # Rows of the replay file, and the least share of earlier corrections in them: without it, a few
@@ -34,11 +31,6 @@ ASKED_HELD_OUT, ASKED_REPLAYED = 300, 100
 ASKED_OWN_HELD_OUT, ASKED_OWN_REPLAYED = 40, 20
 # The newest questions of the conversation that are asked again.
 MAX_FROM_HISTORY = 40
-
-
-class _Golden(msgspec.Struct, frozen=True):
-    question: str
-    answer: str
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,7 @@ def golden(model: str) -> list[KnownAnswer]:
 
     Raises `UserError` for a line that has no question or no answer.
     """
-    own = paths.home() / GOLDEN
+    own = golden_sets.own_file()
     if own.exists():
         return read_golden(own)
     return read_golden(paths.builtin_model() / "questions.jsonl") if model == "builtin" else []
@@ -209,21 +201,13 @@ def _rarest(question: str, frequency: Counter[str]) -> set[str]:
 
 
 def read_golden(file: Path) -> list[KnownAnswer]:
-    """Reads questions and answers, one JSON object per line. Raises `UserError` that names a
-    bad line."""
-    known = []
-    decoder: jsonl.RecordDecoder[_Golden] = jsonl.RecordDecoder(_Golden)
-    try:
-        for line in jsonl.LineReader(file).read(last=True):
-            # The last line of a file that somebody wrote by hand counts, whether or not it ends
-            # with a line feed.
-            item = next(decoder.decode([line._replace(complete=True)]), None)
-            if item is None or not item.question.strip() or not item.answer.strip():
-                raise UserError(
-                    f'{file} line {line.number} is not {{"question": "...", "answer": "..."}}'
-                )
-            turns = [Turn("user", item.question)]
-            known.append(KnownAnswer(turns=turns, answer=item.answer, source="golden"))
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from None
-    return known
+    """Reads a golden set. Raises `UserError` that names a bad line."""
+    return [
+        KnownAnswer(
+            turns=[Turn("user", item.question)],
+            answer=item.answer,
+            source="golden",
+            facts=item.facts,
+        )
+        for item in golden_sets.read(file)
+    ]

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from tui_trainer.teaching import answer_matching
+from tui_trainer.evaluation import answer_matching
 
 FILE = Path(__file__).with_name("retained_questions.txt")
 # Wordings of each corrected question with another subject, and how often a question of the same

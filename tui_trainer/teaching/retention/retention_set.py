@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tui_trainer.contracts.chat import ModelReady
 from tui_trainer.contracts.feedback import RatedExample, Turn
 from tui_trainer.contracts.teaching import TeachingSettings
-from tui_trainer.teaching import answer_matching
+from tui_trainer.evaluation import answer_matching
 from tui_trainer.teaching.answer_cache import Ask
 from tui_trainer.teaching.context import TeachingContext
 from tui_trainer.teaching.retention import replay

@@ -24,7 +24,9 @@ Kind = Literal["text", "int", "float", "choice", "switch", "pairs"]
 _WHERE = "form"
 _PAIR = r"\s*([^=\s][^=]*?)\s*=\s*([^=,\s]+)\s*(?:,|$)"
 _SWITCH = ("off", "on")
-_FILES = ("data.train", "data.validation", "data.replay", "data.retain", "data.null_space")
+_FILES = (
+    "data.train", "data.validation", "data.test", "data.replay", "data.retain", "data.null_space"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

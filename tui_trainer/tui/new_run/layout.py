@@ -94,7 +94,7 @@ MORE: tuple[Section, ...] = (
             "data.augment_language",
         ),
     ),
-    ("files", ("training.keep_checkpoints", "data.cache", "trust_remote_code")),
+    ("files", ("data.test", "training.keep_checkpoints", "data.cache", "trust_remote_code")),
 )
 SECTIONS = (*EVERYDAY, *MORE)
 FOLDED = frozenset(key for _title, keys in MORE for key in keys)
@@ -103,6 +103,7 @@ LABELS = {
     "data.train": "train file",
     "data.validation": "validation",
     "data.val_split": "validation split",
+    "data.test": "test file",
     "data.replay": "replay file",
     "data.retain": "retained answers",
     "data.null_space": "answers not read",

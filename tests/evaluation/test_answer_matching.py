@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui_trainer.teaching import answer_matching
+from tui_trainer.evaluation import answer_matching
 
 
 @pytest.mark.parametrize(

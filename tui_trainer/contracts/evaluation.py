@@ -1,0 +1,126 @@
+"""Evaluation of a model on a file: the request to the process that has the model, the lines of its
+journal, and the report that is kept.
+
+Losses are in nats. Scores of answers and classes are shares (0..1); BLEU and chrF are 0..100.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from tui_trainer.contracts.job import Precision, Quantization, Task
+from tui_trainer.contracts.metrics import ClassScore
+
+SCHEMA = 1  # version of a report's format
+
+
+class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the evaluating process is to measure."""
+
+    model: str  # the base: "builtin", a folder or a Hugging Face id
+    adapter: str | None  # folder of the adapter; None: the base alone
+    task: Task
+    labels: list[str] = []  # classes of a classifier, by index
+    files: list[str]  # data files
+    golden: bool = False  # whether the files are golden sets
+    limit: int | None = None  # rows measured, from the start; None: all
+    # Tokens of a row in the loss, longer ones are cut at the end; None: as many as the base reads,
+    # 2,048 at most.
+    max_length: int | None = None
+    max_new_tokens: int = 256  # of an answer
+    losses: bool = True  # whether to measure losses
+    answers: bool = True  # whether to generate answers
+    needs_answers: str | None = None  # metric for which rows without answers are an error
+    precision: Precision | None = None  # None: fp32 on a CPU, bf16 on a GPU that has it
+    quantization: Quantization = "none"  # of the base
+    trust_remote_code: bool = False  # execute Python code from the model's folder
+    journal: str  # file to which results are appended
+
+
+class EvaluationProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """A line on the process's standard output."""
+
+    phase: str  # "loading", "losses", "answers" or "classes"
+    done: int = 0  # rows of this phase, with those of earlier sessions
+    total: int = 0  # rows of this phase
+
+
+class JournalStart(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="start"):
+    """The first line of a journal."""
+
+    rows: int  # that are measured
+    notices: list[str] = []  # sentences about rows that are left out or cut
+
+
+class JournalItem(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="item"):
+    """A row of the data."""
+
+    row: int  # from 0, in the order of the files
+    where: str  # file and line, such as "test.jsonl line 12"
+    question: str  # last question, or the text
+    reference: str | None = None  # expected answer or class; None: there is nothing to answer
+    facts: list[str] = []  # key facts of a golden answer
+
+
+class JournalLoss(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="loss"):
+    """The loss of a row; none for a row in which no answer remains within the length."""
+
+    row: int
+    loss: float | None  # sum over the tokens, nats; None: not finite
+    tokens: int  # that count
+    hits: int  # tokens predicted exactly
+    weight: float = 1.0  # of the row
+
+
+class JournalAnswer(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="answer"):
+    """The model's answer to a row."""
+
+    row: int
+    answer: str
+
+
+class JournalClass(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="class"):
+    """The class that a classifier gives a row."""
+
+    row: int
+    predicted: str  # the most probable class
+    probability: float  # of it (0..1)
+    loss: float | None = None  # nats; None: not finite, or a class that the model does not have
+    weight: float = 1.0  # of the row
+
+
+JournalLine = JournalStart | JournalItem | JournalLoss | JournalAnswer | JournalClass
+
+
+class EvaluatedItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the data with what the model made of it."""
+
+    where: str  # file and line
+    question: str  # last question, or the text
+    reference: str | None  # expected answer or class
+    answer: str | None  # the model's answer or class
+    right: bool | None = None  # whether the answer counts as right; None: nothing to answer
+    scores: dict[str, float] = {}  # by metric
+
+
+class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
+    """`evaluations/NAME.json` of a run, and the output of `evaluate --json`."""
+
+    schema: int = SCHEMA  # version of the format
+    name: str  # of the evaluation
+    time: float  # of its end, seconds since the epoch
+    target: str  # the run, adapter or model
+    model: str  # the base
+    adapter: str | None  # folder of the adapter; None: the base alone
+    task: Task
+    files: list[str]  # data files
+    data_hash: str  # SHA-256 over the files' contents
+    rows: int  # measured
+    metrics: dict[str, float | None]  # by name; None: not finite
+    tokens: int = 0  # over which the loss is the mean
+    settings: dict[str, str | int | None] = {}  # that change the result, such as max_new_tokens
+    notices: list[str] = []  # what is left out and why
+    classes: list[ClassScore] = []  # scores by class of a classification
+    labels: list[str] = []  # of the confusion matrix
+    confusion: list[list[int]] = []  # [i][j]: rows of class i that got class j
+    items: list[EvaluatedItem] = []  # every row

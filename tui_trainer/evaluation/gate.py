@@ -1,0 +1,180 @@
+"""Whether a model may replace another one: what it loses and wins on the same items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from tui_trainer.contracts.evaluation import EvaluatedItem
+from tui_trainer.evaluation.metrics import LOWER_IS_BETTER
+from tui_trainer.evaluation.paired import LEVEL, Paired, compare_means, compare_right
+from tui_trainer.text import formats
+
+THRESHOLD = 0.02  # by how much a mean may be lower
+
+
+@dataclass(frozen=True)
+class Change:
+    """Indices of the items that only one of two models has right."""
+
+    lost: list[int]  # right only before
+    won: list[int]  # right only after
+    kept: list[int]  # right in both
+
+
+def changes(before: Sequence[bool], after: Sequence[bool]) -> Change:
+    """Return which items the second model loses, wins and keeps."""
+    pairs = list(enumerate(zip(before, after, strict=True)))
+    return Change(
+        [at for at, (one, other) in pairs if one and not other],
+        [at for at, (one, other) in pairs if other and not one],
+        [at for at, (one, other) in pairs if one and other],
+    )
+
+
+class ChangedItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An item that only one of two models has right."""
+
+    where: str  # file and line
+    question: str
+    reference: str | None  # expected answer
+    before: str | None  # answer of the first model
+    after: str | None  # answer of the second model
+    golden: bool = False  # whether it is of a golden set
+
+
+class GateReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The decision on a model, and why."""
+
+    passed: bool  # whether nothing blocks it
+    blocked: list[str]  # sentences: what blocks it
+    notices: list[str] = []  # sentences about what cannot be told
+    threshold: float = THRESHOLD  # by how much a mean may be lower
+    lost: list[ChangedItem] = []  # items that only the first model has right
+    won: list[ChangedItem] = []  # items that only the second model has right
+    aggregates: list[Paired] = []
+
+
+def decide(
+    golden: tuple[Sequence[EvaluatedItem], Sequence[EvaluatedItem]],
+    data: tuple[Sequence[EvaluatedItem], Sequence[EvaluatedItem]],
+    threshold: float = THRESHOLD,
+) -> GateReport:
+    """Decide on the second model of each pair of items, measured on the same rows.
+
+    A golden item that only the first model has right blocks. A mean over the data's items blocks
+    where it is lower by at least `threshold` and the test shows that it is not chance; the tests
+    share the error level, so that equal models are blocked in at most `LEVEL` of all cases.
+    """
+    lost, won = _changed(*golden, golden=True)
+    blocked = [f"{formats.plural(len(lost), 'golden answer')} lost"] if lost else []
+    aggregates = compare(*data)
+    notices = []
+    for found in aggregates:
+        if found.change <= -threshold and found.verdict == "worse":
+            blocked.append(
+                f"{found.metric}: lower by {formats.score(-found.change)} on "
+                f"{formats.plural(found.items, 'item')}, which is not chance ({found.test}); "
+                f"{formats.score(threshold)} is allowed"
+            )
+        elif found.change <= -threshold:
+            notices.append(
+                f"{found.metric}: lower by {formats.score(-found.change)} on "
+                f"{formats.plural(found.items, 'item')}, {found.verdict}"
+            )
+    others = _changed(*data, golden=False)
+    return GateReport(
+        passed=not blocked,
+        blocked=blocked,
+        notices=notices,
+        threshold=threshold,
+        lost=[*lost, *others[0]],
+        won=[*won, *others[1]],
+        aggregates=aggregates,
+    )
+
+
+def compare(before: Sequence[EvaluatedItem], after: Sequence[EvaluatedItem]) -> list[Paired]:
+    """Compare two models on the same items: right answers by the exact McNemar test, and the token
+    F1 of answers by a paired bootstrap."""
+    pairs = [
+        (one, other)
+        for one, other in zip(before, after, strict=True)
+        if one.right is not None and other.right is not None
+    ]
+    if not pairs:
+        return []
+    written = all("token_f1" in item.scores for pair in pairs for item in pair)
+    level = LEVEL / (2 if written else 1)
+    found = [
+        compare_right(
+            "right answers",
+            [bool(one.right) for one, _ in pairs],
+            [bool(other.right) for _, other in pairs],
+            level,
+        )
+    ]
+    if written:
+        first, second = [one for one, _ in pairs], [other for _, other in pairs]
+        found.append(compare_scores("token_f1", first, second, level))
+    return found
+
+
+def compare_metrics(
+    before: Sequence[EvaluatedItem], after: Sequence[EvaluatedItem], names: Sequence[str]
+) -> list[Paired]:
+    """Compare two models on the same items by each of the metrics that has a value for every item,
+    without a correction for their number."""
+    pairs = list(zip(before, after, strict=True))
+    found = []
+    for name in names:
+        if name in ("accuracy", "exact_match"):
+            known = [(a, b) for a, b in pairs if a.right is not None and b.right is not None]
+            if known and name == "exact_match":
+                first = [bool(a.scores.get(name)) for a, _ in known]
+                second = [bool(b.scores.get(name)) for _, b in known]
+                found.append(compare_right(name, first, second))
+            elif known:
+                rights = ([bool(a.right) for a, _ in known], [bool(b.right) for _, b in known])
+                found.append(compare_right(name, *rights))
+            continue
+        measured = [(a, b) for a, b in pairs if name in a.scores and name in b.scores]
+        if measured:
+            found.append(compare_scores(name, [a for a, _ in measured], [b for _, b in measured]))
+    return found
+
+
+def compare_scores(
+    metric: str,
+    before: Sequence[EvaluatedItem],
+    after: Sequence[EvaluatedItem],
+    level: float = LEVEL,
+) -> Paired:
+    """Compare the means of a score that all items of two models have, by a paired bootstrap."""
+    return compare_means(
+        metric,
+        [item.scores[metric] for item in before],
+        [item.scores[metric] for item in after],
+        higher=metric not in LOWER_IS_BETTER,
+        level=level,
+    )
+
+
+def _changed(
+    before: Sequence[EvaluatedItem], after: Sequence[EvaluatedItem], *, golden: bool
+) -> tuple[list[ChangedItem], list[ChangedItem]]:
+    found = changes([bool(item.right) for item in before], [bool(item.right) for item in after])
+
+    def of(at: int) -> ChangedItem:
+        return ChangedItem(
+            where=after[at].where,
+            question=after[at].question,
+            reference=after[at].reference,
+            before=before[at].answer,
+            after=after[at].answer,
+            golden=golden,
+        )
+
+    return [of(at) for at in found.lost], [of(at) for at in found.won]
