@@ -16,6 +16,7 @@ from tui_trainer.engine.advice import observe
 from tui_trainer.engine.data import batching
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.records import step_records
+from tui_trainer.engine.sample_answers import answer_samples
 from tui_trainer.engine.state.session import Session
 from tui_trainer.engine.teaching.retained_answers import divergence
 from tui_trainer.text import formats
@@ -47,6 +48,7 @@ def evaluate(session: Session) -> bool:
         time=time.time(),
         nonfinite=msgspec.UNSET if math.isfinite(loss) else ["val_loss"],
     )
+    answer_samples(session)
     report.evaluation(record, time.monotonic() - started)
     observe.observe(session, record)
     improved = _compare(session)

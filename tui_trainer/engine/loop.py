@@ -27,6 +27,7 @@ from tui_trainer.engine.execute_commands import (
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.optimizer import set_learning_rate
 from tui_trainer.engine.records import step_records
+from tui_trainer.engine.sample_answers import answer_samples
 from tui_trainer.engine.state.learning_rate import rate_of_next_step
 from tui_trainer.engine.state.session import Session, StepResult
 from tui_trainer.engine.teaching.learned_answers import LearnedAnswers
@@ -57,6 +58,9 @@ def _train(session: Session) -> StateName:
     if session.learned is not None:
         _report_learned(session, session.learned)
     report.set_state("training")
+    if state.step == 0:
+        answer_samples(session)  # the base's own answers, to compare with
+        report.resume_training()
     if state.step == 0 and observe.settings_of(session).auto_apply:
         checkpoint.save(session, wait=False)  # the start, for a rollback
 
@@ -111,8 +115,11 @@ def _train(session: Session) -> StateName:
         if is_last:
             _save(session, Result(state.step))  # first, as it is what the training is for
         improved = False
-        if due(settings.eval_every, state.step) and session.dataset.validation:
-            improved = evaluate(session)
+        if due(settings.eval_every, state.step):
+            if session.dataset.validation:
+                improved = evaluate(session)
+            else:
+                answer_samples(session)
         saves = improved or (due(settings.checkpoint_every, state.step) and not state.skipped)
         if saves and not is_last:  # the last one is saved at the end, after its evaluation
             checkpoint.save(session, wait=False)
@@ -180,6 +187,8 @@ def _finish(session: Session, has_last: bool) -> None:
         _save(session, Result(state.step))
     if pending:
         evaluate(session)
+    elif not session.dataset.validation and not due(session.job.training.eval_every, state.step):
+        answer_samples(session)
     session.writer.wait()
     result = result_of(session)
     if result.checkpoint is not None or not (has_last or pending):

@@ -30,6 +30,7 @@ from tui_trainer.engine.state.command_source import CommandSource
 from tui_trainer.engine.state.ranks import Ranks, Replica
 from tui_trainer.engine.teaching.learned_answers import LearnedAnswers
 from tui_trainer.engine.teaching.null_space import NullSpace
+from tui_trainer.models.greedy_answers import SamplePrompts
 from tui_trainer.store.runs.run_folder import RunFolder
 
 # Types of the forward pass, where it is not fp32.
@@ -147,6 +148,7 @@ class Session:
     stopped_and_saved: bool = False  # a stop was executed
     saved: str = ""  # whose weights `adapter/` has, such as "step 50, the best (val_loss 1.2)"
     disk_is_full: bool = False  # whether checkpoints do not fit, which was logged
+    sample_prompts: SamplePrompts | None = None  # answered at each evaluation; None: no prompts
     learned: LearnedAnswers | None = None  # taught answers; None where they are not counted
     null_space: NullSpace | None = None  # what the adapter may read; None: everything
     advisor: Advisor | None = None  # None where it is off

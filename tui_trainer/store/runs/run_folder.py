@@ -29,6 +29,7 @@ from tui_trainer.contracts.run import (
     RunInfo,
     RunState,
 )
+from tui_trainer.contracts.samples import SampleRecord
 from tui_trainer.store import atomic, jobs, jsonl, model_files, paths
 from tui_trainer.store.model_files import ModelFiles
 from tui_trainer.store.regular_files import open_regular, read_regular
@@ -88,6 +89,10 @@ class RunFolder:
         return self.path / "evaluation.json"
 
     @property
+    def samples_file(self) -> Path:
+        return self.path / "samples.jsonl"
+
+    @property
     def log_file(self) -> Path:
         return self.path / "engine.log"
 
@@ -126,6 +131,10 @@ class RunFolder:
     def evaluation(self) -> EvaluationFile | None:
         """`evaluation.json` of a classification, or None."""
         return _read(self.evaluation_file, EvaluationFile)
+
+    def samples(self) -> list[SampleRecord]:
+        """Every readable line of `samples.jsonl`, also those of steps that were undone."""
+        return _read_lines(self.samples_file, SampleRecord)
 
     def events(self) -> list[Event]:
         """Every readable line of `events.jsonl`."""

@@ -20,7 +20,20 @@ from tui_trainer.watch.snapshots import RunSummary, RunView
 _LABEL = 25
 _LEAST_VALUE = 10  # cells beside a label
 _MOST_EVENTS = 500
+_WIDE = 100  # cells from which checkpoints have all columns
 Page = Callable[[RunDetails, int], Content]
+# Title, cells, text, and whether the column is only on a wide screen.
+_CheckpointColumn = tuple[str, int, Callable[[CheckpointFacts], str], bool]
+_CHECKPOINT_COLUMNS: tuple[_CheckpointColumn, ...] = (
+    ("name", 13, lambda item: item.name, False),
+    ("epoch", 5, lambda item: number(item.epoch, 3), False),
+    ("loss", 6, lambda item: number(item.loss), False),
+    ("accuracy", 8, lambda item: formats.score(item.accuracy), True),
+    ("val_loss", 8, lambda item: number(item.val_loss), False),
+    ("val acc", 7, lambda item: formats.score(item.val_accuracy), True),
+    ("saved", 16, lambda item: formats.moment(item.saved_at), False),
+    ("size", 9, lambda item: formats.size(item.bytes), True),
+)
 
 
 def head(view: RunView, run: RunSummary) -> Content:
@@ -88,11 +101,18 @@ def events(known: RunDetails, width: int) -> Content:
 
 
 def checkpoints(known: RunDetails, width: int) -> Content:
-    """Name, step, size, and whether it is complete."""
+    """Name, epoch, scores, date and size, and whether it is complete."""
     if not known.checkpoints:
         return not_recorded(known, "checkpoints")
-    title = f"{'name':<20} {'step':>10} {'size':>10}  state"
-    return page([Content.styled(title, "$faint"), *map(_checkpoint, reversed(known.checkpoints))])
+    wide = width >= _WIDE
+    columns = [column for column in _CHECKPOINT_COLUMNS if wide or not column[3]]
+    title = "  ".join(f"{name:>{cells}}" for name, cells, _, _ in columns)
+    return page(
+        [
+            Content.styled(f"{title}  state", "$faint"),
+            *(_checkpoint(item, columns) for item in reversed(known.checkpoints)),
+        ]
+    )
 
 
 def hardware(known: RunDetails, width: int) -> Content:
@@ -172,11 +192,14 @@ def _rows_text(view: RunView) -> str:
     return f"{training}, {formats.plural(view.evals.rows, 'evaluation')}"
 
 
-def _checkpoint(item: CheckpointFacts) -> Content:
-    size = formats.size(item.bytes)
-    parts: list[Content | tuple[str, str]] = [
-        Content(f"{clean(item.name):<20} {formats.count(item.step):>10} {size:>10}  ")
-    ]
+def _checkpoint(item: CheckpointFacts, columns: Sequence[_CheckpointColumn]) -> Content:
+    shown = (
+        columns
+        if item.problem is None or len(columns) == len(_CHECKPOINT_COLUMNS)
+        else (columns[:1])
+    )  # so that the problem has room
+    cells = "  ".join(f"{clean(text(item)):>{width}}" for _, width, text, _ in shown)
+    parts: list[Content | tuple[str, str]] = [Content(f"{cells}  ")]
     if item.problem:
         parts.append((clean(item.problem), "bold $error"))
     else:
