@@ -20,6 +20,9 @@ class TrainRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     epoch: float  # passes over the training data so far, with a fraction
     # Mean cross-entropy before the step, nats per labelled token, weighted by example weight.
     loss: float | None
+    # Share (0..1) of the labelled tokens, or of the examples of a classification, that were
+    # predicted exactly before the step, weighted as the loss; left out where it is not measured.
+    accuracy: float | msgspec.UnsetType | None = msgspec.UNSET
     learning_rate: float | None  # of this step
     gradient_norm: float | None  # global L2 norm before clipping
     phase: str = "full"  # "full": all gradients were computed

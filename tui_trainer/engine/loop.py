@@ -210,8 +210,8 @@ def step(session: Session) -> StepResult:
     while True:
         passes = session.plan.passes(session.state.step, session.state.micro_batch)
         try:
-            loss = forward_backward(session, passes)
-            return update(session, loss, passes)
+            sums = forward_backward(session, passes)
+            return update(session, sums, passes)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -219,15 +219,16 @@ def step(session: Session) -> StepResult:
             recovery.halve_pass_size(session, passes, error)
 
 
-def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) -> StepResult:
-    """Clip the gradients and update the weights, unless a number is not finite."""
+def update(session: Session, sums: torch.Tensor, passes: list[list[Example]]) -> StepResult:
+    """Clip the gradients and update the weights, unless a number is not finite. `sums` (2,) has the
+    step's loss and accuracy."""
     scaler = session.scaler
     scaler.unscale_(session.optimizer)
     norm = torch.nn.utils.clip_grad_norm_(
         session.parameters.values(), session.job.training.max_gradient_norm
     )
-    numbers: list[float] = torch.stack([loss, norm.float()]).tolist()
-    healthy = all(math.isfinite(number) for number in numbers)
+    loss, accuracy, size = torch.cat([sums, norm.float().reshape(1)]).tolist()
+    healthy = math.isfinite(loss) and math.isfinite(size)
     if healthy or scaler.is_enabled():
         scaler.step(session.optimizer)  # a scaler skips infinite gradients itself
         scaler.update()
@@ -235,19 +236,20 @@ def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) ->
             session.null_space.apply()
     session.optimizer.zero_grad(set_to_none=True)
     session.step_profile.mark("optimizer")
-    return StepResult(numbers[0], numbers[1], passes, healthy)
+    return StepResult(loss, size, passes, healthy, accuracy)
 
 
 def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Tensor:
     """Compute the gradients of the step's mean loss per learned token, over all forward passes of
-    all processes, and return that loss (scalar).
+    all processes, and return that loss and the share (0..1) of these tokens that were predicted
+    correctly, as the loss weighted by example; shape (2,).
 
-    Retained examples add to the gradients, but not to the returned loss, their mean KL divergence
+    Retained examples add to the gradients, but not to the returned values, their mean KL divergence
     from the base per token, times `data.retain_weight`.
     """
     taught = [group for group in passes if not group[0].retained]
     total_weight = sum(batching.learned_weight(group) for group in taught)
-    total = torch.zeros((), device=session.device)
+    total = torch.zeros(2, device=session.device)
     profile = session.step_profile
     if session.learned is not None:
         session.learned.begin_step()
@@ -260,23 +262,26 @@ def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Ten
             loss = summed * (session.job.data.retain_weight / _tokens(passes, retained=True))
         else:
             with session.autocast():
-                summed = _taught_sum(session, group, batch)
+                summed, hits = _taught_sums(session, group, batch)
             loss = summed / total_weight
-            total += loss.detach()
+            total += torch.stack([loss.detach(), hits / total_weight])
         profile.mark("forward")
         session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         profile.mark("backward")
     return session.ranks.all_reduce(total)
 
 
-def _taught_sum(session: Session, group: list[Example], batch: batching.Batch) -> torch.Tensor:
-    """Return the weighted sum of a pass's losses, from which the learned answers are counted."""
+def _taught_sums(
+    session: Session, group: list[Example], batch: batching.Batch
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the weighted sums of a pass's losses, from which the learned answers are counted, and
+    of its correct predictions."""
     if session.learned is None:
-        return weighted_sum(session.model, batch, session.forward_mode)[0]
+        return weighted_sum(session.model, batch, session.forward_mode)
     losses = torch.empty(len(batch.targets), device=session.device)
-    summed, _ = weighted_sum(session.model, batch, session.forward_mode, token_losses=losses)
+    sums = weighted_sum(session.model, batch, session.forward_mode, token_losses=losses)
     session.learned.note(group, losses.tolist())
-    return summed
+    return sums
 
 
 def _tokens(passes: list[list[Example]], *, retained: bool) -> int:

@@ -107,7 +107,7 @@ def _results(view: RunView) -> dict[str, Any]:
     """Results that are computed from the rows."""
     best, val = view.train.best("loss"), view.evals.best("val_loss")
     results: dict[str, Any] = {
-        "metrics": list(dict.fromkeys((*view.train.names(), *view.evals.names()))),
+        "metrics": list(dict.fromkeys((*view.train.measured(), *view.evals.measured()))),
         "rows": {"train": view.train.rows, "eval": view.evals.rows},
         "elapsed_seconds": run_diff.elapsed(view),
         "best_loss_step": _step(best),

@@ -71,6 +71,7 @@ class StepResult:
     norm: float  # of the gradient before clipping
     passes: list[list[Example]]  # examples of each forward pass
     healthy: bool  # whether the weights were changed
+    accuracy: float = math.nan  # share (0..1) of the learned tokens that were predicted correctly
 
     @property
     def nonfinite(self) -> list[str]:

@@ -182,7 +182,7 @@ def _results(view: RunView, width: int) -> list[Content]:
         ("time", duration(run_diff.elapsed(view))),
         ("tokens/s", number(run_diff.speed(view))),
         ("rows", _rows_text(view)),
-        ("metrics", ", ".join(dict.fromkeys((*view.train.names(), *view.evals.names())))),
+        ("metrics", ", ".join(dict.fromkeys((*view.train.measured(), *view.evals.measured())))),
     ]
     return [fact(name, value, width) for name, value in rows]
 
