@@ -1,7 +1,7 @@
 """Measurements of a run.
 
-Lines of `metrics.jsonl`, one per optimizer step and one per evaluation, and `evaluation.json`, the
-scores of a classifier by class.
+Lines of `metrics.jsonl`, one per optimizer step and one per evaluation, `evaluation.json`, the
+scores of a classifier by class, and `gradients.json`.
 """
 
 from __future__ import annotations
@@ -49,6 +49,19 @@ class EvalRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     time: float  # seconds since the epoch
     # Fields whose value is not finite; left out if there are none.
     nonfinite: list[str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class GradientCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """`gradients.json`: the gradients of a step before clipping, as last measured."""
+
+    step: int  # optimizer steps finished, this one included
+    time: float  # seconds since the epoch
+    largest: float | None  # largest finite magnitude of an element; None if there is none
+    nan: int  # elements that are not a number
+    infinite: int  # elements that are infinite
+    with_gradient: int  # trained parameters (elements) that have a gradient
+    parameters: int  # trained parameters (elements)
+    last_not_finite: int | None = None  # newest step with NaN or infinity; None: none so far
 
 
 class ClassScore(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import torch
 
 from tui_trainer.contracts.errors import is_out_of_memory
 from tui_trainer.contracts.run import StateName
-from tui_trainer.engine import recovery, save_adapter
+from tui_trainer.engine import gradient_health, recovery, save_adapter
 from tui_trainer.engine.advice import observe
 from tui_trainer.engine.checkpoints import checkpoint, rollback
 from tui_trainer.engine.checkpoints.best import Result, result_of
@@ -92,6 +92,7 @@ def _train(session: Session) -> StateName:
         # Record it.
         state.step += 1
         step_records.record_step(session, outcome, rate, time.perf_counter() - started)
+        gradient_health.record(session, outcome)
         if session.step_profile.is_profiling:
             session.step_profile.end(state.step, step_records.tokens_of(outcome))
         if session.pending_rollback is not None:
@@ -224,11 +225,13 @@ def update(session: Session, sums: torch.Tensor, passes: list[list[Example]]) ->
     step's loss and accuracy."""
     scaler = session.scaler
     scaler.unscale_(session.optimizer)
-    norm = torch.nn.utils.clip_grad_norm_(
-        session.parameters.values(), session.job.training.max_gradient_norm
-    )
+    parameters = list(session.parameters.values())
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     loss, accuracy, size = torch.cat([sums, norm.float().reshape(1)]).tolist()
     healthy = math.isfinite(loss) and math.isfinite(size)
+    checked = not healthy or gradient_health.is_due(session)
+    gradients = gradient_health.measure(session) if checked else None
+    torch.nn.utils.clip_grads_with_norm_(parameters, session.job.training.max_gradient_norm, norm)
     if healthy or scaler.is_enabled():
         scaler.step(session.optimizer)  # a scaler skips infinite gradients itself
         scaler.update()
@@ -236,7 +239,7 @@ def update(session: Session, sums: torch.Tensor, passes: list[list[Example]]) ->
             session.null_space.apply()
     session.optimizer.zero_grad(set_to_none=True)
     session.step_profile.mark("optimizer")
-    return StepResult(loss, size, passes, healthy, accuracy)
+    return StepResult(loss, size, passes, healthy, gradients, accuracy)
 
 
 def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Tensor:

@@ -90,6 +90,7 @@ def everything(location: RunLocation) -> dict[str, Any]:
         "last_eval": last.evaluation,
         "data": found.data,
         "evaluation": found.evaluation,
+        "gradients": found.gradients,
         "epochs": [asdict(result) for result in epochs.epoch_results(view)],
         "samples": list(found.samples[-1].answers.values()) if found.samples else [],
         "config": dict(view.config or flat_config.config_of(location.path)),

@@ -16,6 +16,7 @@ from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.best_metric import BestMetric, metric_of
 from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.metrics import GradientCheck
 from tui_trainer.contracts.run import BestEvaluation, RunInfo
 from tui_trainer.contracts.schedule import RateChange, Scaling
 from tui_trainer.engine.data.batching import Batch, BatchPlan, collate
@@ -71,6 +72,7 @@ class StepResult:
     norm: float  # of the gradient before clipping
     passes: list[list[Example]]  # examples of each forward pass
     healthy: bool  # whether the weights were changed
+    gradients: GradientCheck | None = None  # None where they were not measured
     accuracy: float = math.nan  # share (0..1) of the learned tokens that were predicted correctly
 
     @property

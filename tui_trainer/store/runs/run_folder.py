@@ -18,7 +18,7 @@ import msgspec
 from tui_trainer.contracts.data import DataReport
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
 from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.metrics import EvaluationFile
+from tui_trainer.contracts.metrics import EvaluationFile, GradientCheck
 from tui_trainer.contracts.run import (
     ACTIVE_STATES,
     ENDED_STATES,
@@ -89,6 +89,10 @@ class RunFolder:
         return self.path / "evaluation.json"
 
     @property
+    def gradients_file(self) -> Path:
+        return self.path / "gradients.json"
+
+    @property
     def samples_file(self) -> Path:
         return self.path / "samples.jsonl"
 
@@ -131,6 +135,10 @@ class RunFolder:
     def evaluation(self) -> EvaluationFile | None:
         """`evaluation.json` of a classification, or None."""
         return _read(self.evaluation_file, EvaluationFile)
+
+    def gradients(self) -> GradientCheck | None:
+        """`gradients.json`, the last measurement of the gradients, or None."""
+        return _read(self.gradients_file, GradientCheck)
 
     def samples(self) -> list[SampleRecord]:
         """Every readable line of `samples.jsonl`, also those of steps that were undone."""

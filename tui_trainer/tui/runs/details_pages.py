@@ -7,6 +7,7 @@ from typing import Any
 
 from textual.content import Content
 
+from tui_trainer.contracts.metrics import GradientCheck
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, clock, duration, number
@@ -63,6 +64,8 @@ def facts(known: RunDetails, width: int) -> Content:
     if view.lacks:
         lines.append(fact("not recorded", ", ".join(view.lacks), width))
     lines += [Content(""), *_origin(view, width), Content(""), *_results(view, width)]
+    if known.gradients is not None:
+        lines += [Content(""), *_gradients(known.gradients, width)]
     return page(lines)
 
 
@@ -185,6 +188,28 @@ def _results(view: RunView, width: int) -> list[Content]:
         ("metrics", ", ".join(dict.fromkeys((*view.train.measured(), *view.evals.measured())))),
     ]
     return [fact(name, value, width) for name, value in rows]
+
+
+def _gradients(check: GradientCheck, width: int) -> list[Content]:
+    """The gradients as last measured, before clipping."""
+    bad = "$error" if check.nan or check.infinite else ""
+    some = "" if check.with_gradient == check.parameters else "$warning"
+    last = "never" if check.last_not_finite is None else (
+        f"last at step {formats.count(check.last_not_finite)}"
+    )  # fmt: skip
+    return [
+        fact("gradients at step", formats.count(check.step), width),
+        fact("largest |gradient|", number(check.largest), width),
+        fact("NaN", formats.plural(check.nan, "value"), width, bad),
+        fact("infinity", formats.plural(check.infinite, "value"), width, bad),
+        fact("NaN or infinity", last, width),
+        fact(
+            "parameters with gradient",
+            f"{formats.count(check.with_gradient)} of {formats.count(check.parameters)}",
+            width,
+            some,
+        ),
+    ]
 
 
 def _rows_text(view: RunView) -> str:

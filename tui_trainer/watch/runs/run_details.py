@@ -12,7 +12,7 @@ import numpy as np
 
 from tui_trainer.contracts.data import DataReport
 from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.contracts.metrics import EvaluationFile
+from tui_trainer.contracts.metrics import EvaluationFile, GradientCheck
 from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.watch.run_location import RunLocation
@@ -64,6 +64,7 @@ class RunDetails:
     log: tuple[str, ...] = ()  # the last lines of its output
     data: DataReport | None = None
     evaluation: EvaluationFile | None = None  # of a classifier
+    gradients: GradientCheck | None = None  # as last measured
     samples: tuple[SampledStep, ...] = ()  # answers to the sample prompts, by evaluation
 
 
@@ -85,6 +86,7 @@ def read_details(
         log=tuple(folder.log_tail(LOG_LINES)) if ours else (),
         data=folder.data() if ours else None,
         evaluation=folder.evaluation() if ours else None,
+        gradients=folder.gradients() if ours else None,
         samples=valid_samples(folder.samples(), view.events) if ours else (),
     )
 
