@@ -41,9 +41,9 @@ def test_the_examples_done_the_speed_and_the_loss_are_shown(
     folder = make_run(training={"max_steps": 4})
     assert run_engine(folder) == 0
     first, last = (text for step, text in reported if step == 4)
-    assert first.startswith("evaluating at step 4: 3 of 4 examples, 1.5")
+    assert first.startswith("3 of 4 examples evaluated, 1.5")
     loss = metrics(folder)["eval", 4]["val_loss"]
-    assert f"4 of 4 examples, 2/s, loss so far {loss:.3f}, 0 s left" in last
+    assert f"4 of 4 examples evaluated, 2/s, loss so far {loss:.3f}, 0 s left" in last
 
 
 def test_an_evaluation_is_cancelled_and_training_continues(

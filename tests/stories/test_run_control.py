@@ -64,12 +64,12 @@ async def test_checkpoint_and_learning_rate(
 async def test_an_evaluation_is_cancelled_with_e(
     make_run: MakeRun, session: Session, engine: Engine, seen: Seen
 ) -> None:
-    message = "evaluating at step 60: 320 of 1,000 examples, 41/s, loss so far 1.23, 16 s left"
+    message = "320 of 1,000 examples evaluated, 41/s, loss so far 1.23, 16 s left"
     folder = make_run("lighthouse", "evaluating", message=message)
     engine(folder, 60)
     app = session()
     async with app.run_test(size=(200, 60), notifications=True) as pilot:
-        await seen(app, "lighthouse · evaluating", "smp/s", "ends")
+        await seen(app, "lighthouse · evaluating", "320 of 1,000 examples", "16 s left", "ends")
         await pilot.press("e")
         await seen(app, "evaluation at step 60 cancelled (", "lighthouse · training")
         await pilot.press("e")

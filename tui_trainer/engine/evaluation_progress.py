@@ -47,7 +47,6 @@ class EvaluationProgress:
 
     def text(self, seconds: float) -> str:
         """Return how much is done after `seconds`, how fast, the loss so far and the time left."""
-        step = formats.count(self._session.state.step)
         share = self._done_passes / self._passes
         total = self._examples if self._session.ranks.process.size == 1 else None
         done = f"{formats.count(self._done)} of {formats.count(total)}" if total else (
@@ -56,10 +55,7 @@ class EvaluationProgress:
         speed = formats.number(self._done / seconds if seconds else None, 3)
         loss = formats.number(self._loss / self._weight if self._weight else None)
         left = formats.duration(seconds * (1 - share) / share)
-        return (
-            f"evaluating at step {step}: {done} examples, {speed}/s, loss so far {loss}, "
-            f"{left} left"
-        )
+        return f"{done} examples evaluated, {speed}/s, loss so far {loss}, {left} left"
 
     def _execute_cancellation(self) -> None:
         session = self._session

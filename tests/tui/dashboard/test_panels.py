@@ -197,7 +197,11 @@ def test_the_speed_the_share_of_the_epoch_and_the_time_of_the_end_are_shown() ->
     assert facts.samples == "32" and facts.epoch == "1.25 (25 %)"
     assert facts.end == formats.clock(1_000_000.0 + (RUN.eta_seconds or 0), with_seconds=False)
     text = ProgressPanel().draw(facts, 40, 7).plain
-    assert len(text.split("\n")) == 7 and f"ends      {facts.end}" in text and "smp/s  32" in text
+    assert len(text.split("\n")) == 7 and f"ends {facts.end}" in text and "smp/s  32" in text
+    note = "320 of 1,000 examples evaluated, 41/s, loss so far 1.23, 16 s left"
+    evaluating = RunView(replace(RUN, status="evaluating", message=note), train=view.train)
+    lines = ProgressPanel().draw(progress_of(evaluating), 40, 7).plain.split("\n")
+    assert len(lines) == 7 and " ".join(line.strip() for line in lines[4:6]) == note
     days = progress_of(RunView(replace(RUN, eta_seconds=200_000.0)), now=0.0)
     assert days.end.endswith(" +2 d")
     assert progress_of(RunView(replace(RUN, status="paused"))).end == ""

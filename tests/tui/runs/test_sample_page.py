@@ -66,7 +66,7 @@ def test_text_of_models_and_prompts_is_escaped() -> None:
 
 def test_without_answers_the_page_gives_the_reason() -> None:
     assert samples(RunDetails(VIEW), 80).plain.startswith("no sample prompts: a job with")
-    foreign = RunView(RunSummary(Path("/x"), "x", "x", "log", "unknown", tool="Keras CSV"))
+    foreign = RunView(RunSummary(Path("/x"), "x", "x", "csv", "unknown", tool="Keras CSV"))
     assert samples(RunDetails(foreign), 80).plain == (
         "no sample answers: Keras CSV does not record them"
     )

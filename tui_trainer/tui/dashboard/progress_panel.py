@@ -12,7 +12,7 @@ from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, number
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import meter
+from tui_trainer.tui.common.markup import meter, wrapped
 from tui_trainer.tui.common.panel import Panel, spread, stack
 from tui_trainer.watch.snapshots import RunView
 
@@ -140,20 +140,30 @@ def _block(facts: ProgressLines, width: int) -> Content:
     half = width // 2
     share = "" if facts.fraction is None else formats.percent(100 * facts.fraction)
     bar_width = width if facts.fraction is not None else 0
+    badge, note = run_status.badge(facts.status), Content.styled(facts.note, "$faint")
+    speeds = [
+        _columns(_pair("tok/s", facts.speed), _pair("elapsed", facts.elapsed, _RIGHT), half),
+        _columns(_pair("smp/s", facts.samples), _pair("remaining", facts.remaining, _RIGHT), half),
+    ]
+    if facts.status == "evaluating" and badge.cell_length + note.cell_length >= width:
+        # The progress of the evaluation, in place of the speeds of the training.
+        wrapped_note = wrapped(note, width)
+        speeds = (wrapped_note + [Content("")] * len(speeds))[: len(speeds)]
+        note = Content("")
     lines = [
-        spread(
-            run_status.badge(facts.status),
-            Content.styled(facts.note, "$faint") if facts.note else Content(""),
-            width,
-        ),
+        spread(badge, note, width),
         spread(_pair("step", facts.step), Content(share), width),
         meter(facts.fraction, bar_width, run_status.colour(facts.status)),
-        _columns(_pair("epoch", facts.epoch), _pair("elapsed", facts.elapsed, _RIGHT), half),
-        _columns(_pair("tok/s", facts.speed), _pair("remaining", facts.remaining, _RIGHT), half),
-        _columns(_pair("smp/s", facts.samples), _pair("ends", facts.end, _RIGHT), half),
+        spread(_pair("epoch", facts.epoch), _ends(facts.end), width),
+        *speeds,
         _columns(_pair("lr", facts.rate), _pair("grad", facts.norm, _RIGHT), half),
     ]
     return stack(*lines)
+
+
+def _ends(end: str) -> Content:
+    """When the run is expected to end."""
+    return Content.assemble(("ends ", "$faint"), end) if end else Content("")
 
 
 def _pair(label: str, value: str, width: int = _LABEL) -> Content:
