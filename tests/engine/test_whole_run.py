@@ -30,9 +30,10 @@ def test_a_run_writes_the_documented_files(
     assert [step for kind, step in rows if kind == "train"] == list(range(1, 13))
     assert [step for kind, step in rows if kind == "eval"] == [4, 8, 12]
     first = rows["train", 1]
-    expected = "kind step epoch loss learning_rate gradient_norm phase was_predicted"
+    expected = "kind step epoch loss accuracy learning_rate gradient_norm phase was_predicted"
     assert list(first) == [*expected.split(), "prediction_error", "tokens", "examples"]
     assert rows["train", 12]["loss"] < first["loss"]
+    assert 0 <= first["accuracy"] < rows["train", 12]["accuracy"] <= 1
 
     saved = [step for step, _ in checkpoints.list_checkpoints(folder)]
     assert saved[-3:] == [9, 12] or saved[-1] == 12
@@ -196,3 +197,39 @@ def test_an_adapter_is_continued_where_it_ended(
     state = other.state()
     assert state is not None
     assert "has rank 4 and alpha 8; set lora.rank" in state.message
+
+
+@pytest.mark.parametrize("size", [16, 4])
+def test_the_training_accuracy_is_that_of_the_steps_own_predictions(
+    size: int,
+    make_run: Callable[..., RunFolder],
+    run_engine: Callable[..., int],
+    metrics: Metrics,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of the weights before the step, over all its forward passes."""
+    from tui_trainer.engine import loop, loss
+    from tui_trainer.engine.data import batching
+
+    expected: list[float] = []
+    original = loop.forward_backward
+
+    def look(session: Any, passes: Any) -> Any:
+        examples = [example for group in passes for example in group]
+        batch = session.collate(examples)
+        _, hits = loss.weighted_sum(session.model, batch, session.forward_mode, count_hits=True)
+        expected.append(float(hits) / batching.learned_weight(examples))
+        return original(session, passes)
+
+    monkeypatch.setattr(loop, "forward_backward", look)
+    folder = make_run(
+        training={
+            "max_steps": 4, "batch_size": size, "gradient_accumulation_steps": 16 // size,
+            "warmup_steps": 0, "eval_every": 0, "learning_rate": 0.02,
+        },
+        lora={"dropout": 0.0},
+    )  # fmt: skip
+    assert run_engine(folder) == 0
+    rows = metrics(folder)
+    assert [rows["train", step]["accuracy"] for step in range(1, 5)] == pytest.approx(expected)
+    assert expected[-1] > 0

@@ -37,6 +37,21 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "= 4 is more than the 2 examples of a step, so that some processes are idle",
     ),
     ({"training": {"sharding": "fsdp"}}, "training.sharding", "has no effect with one process"),
+    (
+        {"samples": {"prompts": ["hi"]}, "training": {"sharding": "fsdp", "processes": 2}},
+        "samples.prompts",
+        'needs training.sharding = "none"',
+    ),
+    (
+        {"samples": {"prompts": ["hello?"]}, "task": "classification"},
+        "samples.prompts",
+        "is only for causal-lm, as a classifier writes no text: delete it",
+    ),
+    (
+        {"samples": {"prompts": ["hello?"]}, "training": {"eval_every": 0}},
+        "samples.prompts",
+        "answered only at start and end",
+    ),
     ({"lora": {"rank": 2, "alpha": 64}}, "lora.alpha", "= 32 is large"),
     ({"data": {"replay_per_step": 3}}, "data.replay_per_step", "has no effect"),
     (

@@ -284,6 +284,7 @@ def _carry_out(folder: RunFolder, command: Command, step: int) -> None:
         "set-lr": ("training", f"learning rate set to {command.arguments.get('learning_rate')}"),
         "apply": ("training", f"advice {command.arguments.get('advice')} is applied"),
         "rollback": ("training", "going back, and on with another rate"),
+        "skip-evaluation": ("training", f"evaluation at step {step} cancelled"),
         "mute": ("training", f"no more advice on {command.arguments.get('kind')}"),
     }
     status, message = answers[command.command]

@@ -83,7 +83,7 @@ async def test_one_key_shows_the_gradient_norm_where_one_chart_fits(
         await pilot.press("g")
         await seen(app, "gradient norm 0.8100")
         assert "loss 1.6" not in text_of(app)
-        assert "chart 3 of 8" in text_of(app)
+        assert "chart 3 of 10" in text_of(app)
         await pilot.press("left_square_bracket", "g", "g")
         await seen(app, "tokens/s 19,7")
         await pilot.press("escape")

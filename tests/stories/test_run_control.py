@@ -61,6 +61,22 @@ async def test_checkpoint_and_learning_rate(
         assert folder.commands()[-1].arguments == {"learning_rate": 5e-5}
 
 
+async def test_an_evaluation_is_cancelled_with_e(
+    make_run: MakeRun, session: Session, engine: Engine, seen: Seen
+) -> None:
+    message = "320 of 1,000 examples evaluated, 41/s, loss so far 1.23, 16 s left"
+    folder = make_run("lighthouse", "evaluating", message=message)
+    engine(folder, 60)
+    app = session()
+    async with app.run_test(size=(200, 60), notifications=True) as pilot:
+        await seen(app, "lighthouse · evaluating", "320 of 1,000 examples", "16 s left", "ends")
+        await pilot.press("e")
+        await seen(app, "evaluation at step 60 cancelled (", "lighthouse · training")
+        await pilot.press("e")
+        await seen(app, "lighthouse is not evaluating")
+        assert [c.command for c in folder.commands()] == ["skip-evaluation"]
+
+
 async def test_stop_asks_first(
     make_run: MakeRun, session: Session, engine: Engine, seen: Seen, text_of: Text
 ) -> None:

@@ -11,6 +11,7 @@ from textual.strip import Strip
 from textual.widgets import Button, Input
 
 from tests.watch.runs.test_evaluation_lines import DATA, evaluation
+from tui_trainer.contracts.samples import SampleRecord
 from tui_trainer.store import atomic, jobs, paths
 from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -255,7 +256,7 @@ async def test_details_have_a_page_for_each_kind_of_fact(
         await pilot.press("3")
         await seen(app, "checkpoint step-00000060 saved")
         await pilot.press("4")
-        await seen(app, "complete  best", "2.0 KiB", "it has no readable manifest")
+        await seen(app, "complete  best", "it has no readable manifest")
         await pilot.press("5")
         await seen(app, "no hardware samples")
         await pilot.press("6")
@@ -264,8 +265,58 @@ async def test_details_have_a_page_for_each_kind_of_fact(
         await seen(app, "training examples", "1,234", "duplicate rows")
         await pilot.press("8")
         await seen(app, "step 40", "macro F1", "0.650", "x·", "true class ↓ predicted →")
+        await pilot.press("9")
+        await seen(app, "val_loss", "samples/s", "best", "1.696")
+        await pilot.press("0")
+        await seen(app, "no sample prompts: a job with", "[samples] prompts")
         await pilot.press("escape")
         await seen(app, "newest first")
+
+
+async def test_checkpoints_have_their_epoch_scores_date_and_size(
+    make_run: MakeRun, session: Session, seen: Seen
+) -> None:
+    run = make_run("alpha", "completed")
+    saved = run.checkpoints_dir / "step-00000020"
+    saved.mkdir(parents=True)
+    (saved / "adapter.bin").write_bytes(b"x" * 2048)
+    checkpoints.seal(saved, 20)
+    app = session()
+    async with app.run_test(size=(200, 60)) as pilot:
+        await seen(app, "alpha · completed")
+        await pilot.press("d", "4")
+        when = formats.moment(saved.stat().st_mtime)
+        await seen(app, "0.667", "2.413", "2.463", when, "2.0 KiB", "complete")
+
+
+async def test_sample_answers_are_shown_beside_those_of_the_evaluation_before(
+    make_run: MakeRun, session: Session, seen: Seen, text_of: Text
+) -> None:
+    run = make_run("alpha", "completed")
+    answers = {0: "I do not \x1b[31mknow", 20: "[red]Paris is in Spain", 40: "Paris is in France"}
+    with atomic.appending(run.samples_file) as lines:
+        for step, answer in answers.items():
+            lines.append(
+                SampleRecord(
+                    step=step, epoch=step / 30, time=step, number=0, prompt="where is Paris?",
+                    answer=answer, tokens=5, finish="end",
+                )
+            )  # fmt: skip
+    app = session()
+    for size in ((80, 24), (200, 60)):
+        async with app.run_test(size=size) as pilot:
+            await seen(app, "alpha · completed")
+            await pilot.press("d", "0")
+            await seen(app, "evaluation 3 of 3", "step 40", "before: step 20", "Paris is in France")
+            await seen(app, "[red]Paris is in Spain", "5 tokens")
+            await pilot.press("left_square_bracket")
+            await seen(app, "evaluation 2 of 3", "before: step 0 (base)", "I do not ·[31mknow")
+            await pilot.press("left_square_bracket", "left_square_bracket")
+            await seen(app, "evaluation 1 of 3", "no evaluation before")
+            await pilot.press("right_square_bracket")
+            await seen(app, "evaluation 2 of 3")
+            assert "France" not in text_of(app)
+        app = session()
 
 
 async def test_mouse_clicks_tabs_and_runs(make_run: MakeRun, session: Session, seen: Seen) -> None:

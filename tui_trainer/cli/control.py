@@ -51,7 +51,8 @@ def control(
     newest open advice suggests ('apply ID': that advice); 'rollback' returns to the last
     checkpoint before that advice and continues with its rate (after a loss spike: with half the
     rate until a few steps past the spike); 'mute KIND' closes the advice of a kind, such as
-    plateau, and turns it off for this run.
+    plateau, and turns it off for this run; 'skip-evaluation' cancels the evaluation that is
+    running, and training continues.
 
     \b
     Examples:

@@ -254,6 +254,18 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         msgspec.structs.force_setattr(self, "early_stopping_metric", msgspec.UNSET)
 
 
+class SampleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[samples]` section: fixed prompts that are answered at each evaluation."""
+
+    prompts: Annotated[
+        list[Text],
+        Meta(description="prompts that the model answers greedily at each evaluation"),
+    ] = []
+    max_new_tokens: Annotated[
+        int, Meta(ge=1, le=4096, description="most tokens of an answer to a sample prompt")
+    ] = 64
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One training job: the content of a job file."""
 
@@ -274,6 +286,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     data: DataSettings
     lora: LoraSettings = msgspec.field(default_factory=LoraSettings)
     training: TrainingSettings = msgspec.field(default_factory=TrainingSettings)
+    samples: SampleSettings = msgspec.field(default_factory=SampleSettings)
     advisor: Annotated[
         AdvisorSettings | None,
         Meta(description="advisor settings of the run; default: those of the configuration"),

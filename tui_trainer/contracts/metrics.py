@@ -1,7 +1,7 @@
 """Measurements of a run.
 
-Lines of `metrics.jsonl`, one per optimizer step and one per evaluation, and `evaluation.json`, the
-scores of a classifier by class.
+Lines of `metrics.jsonl`, one per optimizer step and one per evaluation, `evaluation.json`, the
+scores of a classifier by class, and `gradients.json`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ class TrainRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     epoch: float  # passes over the training data so far, with a fraction
     # Mean cross-entropy before the step, nats per labelled token, weighted by example weight.
     loss: float | None
+    # Share (0..1) of the labelled tokens, or of the examples of a classification, that were
+    # predicted exactly before the step, weighted as the loss; left out where it is not measured.
+    accuracy: float | msgspec.UnsetType | None = msgspec.UNSET
     learning_rate: float | None  # of this step
     gradient_norm: float | None  # global L2 norm before clipping
     phase: str = "full"  # "full": all gradients were computed
@@ -46,6 +49,19 @@ class EvalRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     time: float  # seconds since the epoch
     # Fields whose value is not finite; left out if there are none.
     nonfinite: list[str] | msgspec.UnsetType = msgspec.UNSET
+
+
+class GradientCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """`gradients.json`: the gradients of a step before clipping, as last measured."""
+
+    step: int  # optimizer steps finished, this one included
+    time: float  # seconds since the epoch
+    largest: float | None  # largest finite magnitude of an element; None if there is none
+    nan: int  # elements that are not a number
+    infinite: int  # elements that are infinite
+    with_gradient: int  # trained parameters (elements) that have a gradient
+    parameters: int  # trained parameters (elements)
+    last_not_finite: int | None = None  # newest step with NaN or infinity; None: none so far
 
 
 class ClassScore(msgspec.Struct, frozen=True, kw_only=True):

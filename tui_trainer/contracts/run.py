@@ -33,7 +33,16 @@ ACTIVE_STATES: frozenset[str] = frozenset(
 ENDED_STATES: frozenset[str] = frozenset({"completed", "failed", "cancelled", "early_stopped"})
 
 CommandName = Literal[
-    "pause", "resume", "checkpoint", "stop", "cancel", "set-lr", "apply", "rollback", "mute"
+    "pause",
+    "resume",
+    "checkpoint",
+    "stop",
+    "cancel",
+    "set-lr",
+    "apply",
+    "rollback",
+    "mute",
+    "skip-evaluation",
 ]
 COMMANDS: tuple[CommandName, ...] = (
     "pause",
@@ -45,6 +54,7 @@ COMMANDS: tuple[CommandName, ...] = (
     "apply",
     "rollback",
     "mute",
+    "skip-evaluation",
 )
 
 

@@ -12,6 +12,7 @@ import torch
 
 from tui_trainer.contracts.metrics import Evaluation, EvaluationFile, finite_or_none
 from tui_trainer.engine.data import batching
+from tui_trainer.engine.evaluation_progress import EvaluationProgress
 from tui_trainer.engine.state.session import Session
 from tui_trainer.evaluation.class_scores import class_scores
 from tui_trainer.store import atomic
@@ -28,21 +29,27 @@ def measure(session: Session) -> tuple[float, Evaluation]:
     count = len(session.dataset.labels)
     confusion = np.zeros((count, count), dtype=np.int64)
     total = torch.zeros((), dtype=torch.float64)
+    passes = session.ranks.own_passes(batching.groups_of(examples, size))
+    progress = EvaluationProgress(session, len(passes), len(examples))
     session.model.eval()
-    with torch.no_grad():
-        for group in session.ranks.own_passes(batching.groups_of(examples, size)):
-            batch = session.collate(group)
-            with session.autocast():
-                outputs = session.model(
-                    input_ids=batch.input_ids, attention_mask=batch.attention_mask
-                )
-            logits = outputs.logits.float()
-            losses = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
-            total += (losses * batch.weights).sum().to("cpu", torch.float64)
-            truth, guess = batch.targets.cpu().numpy(), logits.argmax(dim=-1).cpu().numpy()
-            counts = (batch.weights > 0).long().cpu().numpy()  # an added pass has weight 0
-            np.add.at(confusion, (truth, guess), counts)
-    session.model.train()
+    try:
+        with torch.no_grad():
+            for group in passes:
+                batch = session.collate(group)
+                with session.autocast():
+                    outputs = session.model(
+                        input_ids=batch.input_ids, attention_mask=batch.attention_mask
+                    )
+                logits = outputs.logits.float()
+                losses = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="none")
+                part = (losses * batch.weights).sum().to("cpu", torch.float64)
+                total += part
+                truth, guess = batch.targets.cpu().numpy(), logits.argmax(dim=-1).cpu().numpy()
+                counts = (batch.weights > 0).long().cpu().numpy()  # an added pass has weight 0
+                np.add.at(confusion, (truth, guess), counts)
+                progress.add(len(group), part, batching.learned_weight(group))
+    finally:
+        session.model.train()
     confusion = session.ranks.sum(torch.from_numpy(confusion)).numpy()
     loss = float(session.ranks.sum(total)) / batching.learned_weight(examples)
     return loss, score(confusion, session.dataset.labels, session.state.step, loss)

@@ -14,8 +14,10 @@ from tui_trainer.contracts.run import BestEvaluation
 from tui_trainer.engine import classification_metrics, recovery
 from tui_trainer.engine.advice import observe
 from tui_trainer.engine.data import batching
+from tui_trainer.engine.evaluation_progress import EvaluationCancelledError, EvaluationProgress
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.records import step_records
+from tui_trainer.engine.sample_answers import answer_samples
 from tui_trainer.engine.state.session import Session
 from tui_trainer.engine.teaching.retained_answers import divergence
 from tui_trainer.text import formats
@@ -26,14 +28,19 @@ MOST_MEASURED = 16  # answers in which the divergence from the base is measured
 
 def evaluate(session: Session) -> bool:
     """Measure loss and accuracy per learned token and write the record; return whether it is the
-    best so far. Draws no random numbers, so that training does not depend on evaluations."""
+    best so far. Draws no random numbers, so that training does not depend on evaluations. The
+    user's command `skip-evaluation` cancels it: then there is no record."""
     state, report = session.state, session.report
     step_records.flush(session)
     recovery.replay_pass_size(session, "evaluation")
     report.set_state("evaluating", f"evaluating at step {formats.count(state.step)}")
     started = time.monotonic()
     session.ranks.broadcast("evaluate", micro_batch=state.micro_batch)
-    loss, accuracy, scored = _measure_all(session)
+    try:
+        loss, accuracy, scored = _measure_all(session)
+    except EvaluationCancelledError:
+        state.evaluated_step, state.scores = state.step, {}  # not measured again at the end
+        return False
     state.evaluated_step, state.scores = state.step, _scores(loss, accuracy, scored)
     _count_towards_stopping(session)
     record = EvalRecord(
@@ -47,6 +54,7 @@ def evaluate(session: Session) -> bool:
         time=time.time(),
         nonfinite=msgspec.UNSET if math.isfinite(loss) else ["val_loss"],
     )
+    answer_samples(session)
     report.evaluation(record, time.monotonic() - started)
     observe.observe(session, record)
     improved = _compare(session)
@@ -182,15 +190,21 @@ def _measure(session: Session) -> tuple[float, float]:
     """Return loss and accuracy; examples of similar length share a pass."""
     examples = batching.longest_first(session.dataset.validation)
     size = session.pass_size
+    passes = session.ranks.own_passes(batching.groups_of(examples, size))
+    progress = EvaluationProgress(session, len(passes), len(examples))
     session.model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device="cpu")
-    with torch.no_grad(), session.autocast():
-        for group in session.ranks.own_passes(batching.groups_of(examples, size)):
-            both = weighted_sum(
-                session.model, session.collate(group), session.forward_mode, count_hits=True
-            )
-            sums += torch.stack(both).to("cpu", torch.float64)
-    session.model.train()
+    try:
+        with torch.no_grad(), session.autocast():
+            for group in passes:
+                both = weighted_sum(
+                    session.model, session.collate(group), session.forward_mode, count_hits=True
+                )
+                part = torch.stack(both).to("cpu", torch.float64)
+                sums += part
+                progress.add(len(group), part[0], batching.learned_weight(group))
+    finally:
+        session.model.train()
     weight = batching.learned_weight(examples)
     loss, hits = session.ranks.sum(sums).tolist()
     return loss / weight, hits / weight

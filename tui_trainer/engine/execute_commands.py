@@ -55,6 +55,8 @@ def execute_commands(session: Session) -> StateName | None:
                 _roll_back(session, command)
             elif command.command == "mute":
                 _mute(session, command)
+            elif command.command == "skip-evaluation":
+                _refuse_skip(session, command)
             else:
                 ending = _end(session, command)
                 if ending is not None:
@@ -246,6 +248,14 @@ def _mute(session: Session, command: Command) -> None:
     observe.mute(session, kind)
     message = f"no more advice on {kind.replace('_', ' ')} in this run"
     acknowledge(session, command, message, kind=kind)
+
+
+def _refuse_skip(session: Session, command: Command) -> None:
+    """Refuse to cancel an evaluation where none runs, or where it cannot be cancelled."""
+    message = "no evaluation is running"
+    if session.ranks.process.size > 1:
+        message += "; one of several processes cannot be cancelled"
+    acknowledge(session, command, message, accepted=False)
 
 
 def _end(session: Session, command: Command) -> StateName | None:

@@ -10,7 +10,7 @@ import torch
 
 from tui_trainer.contracts.errors import is_out_of_memory
 from tui_trainer.contracts.run import StateName
-from tui_trainer.engine import recovery, save_adapter
+from tui_trainer.engine import gradient_health, recovery, save_adapter
 from tui_trainer.engine.advice import observe
 from tui_trainer.engine.checkpoints import checkpoint, rollback
 from tui_trainer.engine.checkpoints.best import Result, result_of
@@ -27,6 +27,7 @@ from tui_trainer.engine.execute_commands import (
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.optimizer import set_learning_rate
 from tui_trainer.engine.records import step_records
+from tui_trainer.engine.sample_answers import answer_samples
 from tui_trainer.engine.state.learning_rate import rate_of_next_step
 from tui_trainer.engine.state.session import Session, StepResult
 from tui_trainer.engine.teaching.learned_answers import LearnedAnswers
@@ -57,6 +58,9 @@ def _train(session: Session) -> StateName:
     if session.learned is not None:
         _report_learned(session, session.learned)
     report.set_state("training")
+    if state.step == 0:
+        answer_samples(session)  # the base's own answers, to compare with
+        report.resume_training()
     if state.step == 0 and observe.settings_of(session).auto_apply:
         checkpoint.save(session, wait=False)  # the start, for a rollback
 
@@ -88,6 +92,7 @@ def _train(session: Session) -> StateName:
         # Record it.
         state.step += 1
         step_records.record_step(session, outcome, rate, time.perf_counter() - started)
+        gradient_health.record(session, outcome)
         if session.step_profile.is_profiling:
             session.step_profile.end(state.step, step_records.tokens_of(outcome))
         if session.pending_rollback is not None:
@@ -111,8 +116,11 @@ def _train(session: Session) -> StateName:
         if is_last:
             _save(session, Result(state.step))  # first, as it is what the training is for
         improved = False
-        if due(settings.eval_every, state.step) and session.dataset.validation:
-            improved = evaluate(session)
+        if due(settings.eval_every, state.step):
+            if session.dataset.validation:
+                improved = evaluate(session)
+            else:
+                answer_samples(session)
         saves = improved or (due(settings.checkpoint_every, state.step) and not state.skipped)
         if saves and not is_last:  # the last one is saved at the end, after its evaluation
             checkpoint.save(session, wait=False)
@@ -180,6 +188,8 @@ def _finish(session: Session, has_last: bool) -> None:
         _save(session, Result(state.step))
     if pending:
         evaluate(session)
+    elif not session.dataset.validation and not due(session.job.training.eval_every, state.step):
+        answer_samples(session)
     session.writer.wait()
     result = result_of(session)
     if result.checkpoint is not None or not (has_last or pending):
@@ -201,8 +211,8 @@ def step(session: Session) -> StepResult:
     while True:
         passes = session.plan.passes(session.state.step, session.state.micro_batch)
         try:
-            loss = forward_backward(session, passes)
-            return update(session, loss, passes)
+            sums = forward_backward(session, passes)
+            return update(session, sums, passes)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -210,15 +220,18 @@ def step(session: Session) -> StepResult:
             recovery.halve_pass_size(session, passes, error)
 
 
-def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) -> StepResult:
-    """Clip the gradients and update the weights, unless a number is not finite."""
+def update(session: Session, sums: torch.Tensor, passes: list[list[Example]]) -> StepResult:
+    """Clip the gradients and update the weights, unless a number is not finite. `sums` (2,) has the
+    step's loss and accuracy."""
     scaler = session.scaler
     scaler.unscale_(session.optimizer)
-    norm = torch.nn.utils.clip_grad_norm_(
-        session.parameters.values(), session.job.training.max_gradient_norm
-    )
-    numbers: list[float] = torch.stack([loss, norm.float()]).tolist()
-    healthy = all(math.isfinite(number) for number in numbers)
+    parameters = list(session.parameters.values())
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    loss, accuracy, size = torch.cat([sums, norm.float().reshape(1)]).tolist()
+    healthy = math.isfinite(loss) and math.isfinite(size)
+    checked = not healthy or gradient_health.is_due(session)
+    gradients = gradient_health.measure(session) if checked else None
+    torch.nn.utils.clip_grads_with_norm_(parameters, session.job.training.max_gradient_norm, norm)
     if healthy or scaler.is_enabled():
         scaler.step(session.optimizer)  # a scaler skips infinite gradients itself
         scaler.update()
@@ -226,19 +239,20 @@ def update(session: Session, loss: torch.Tensor, passes: list[list[Example]]) ->
             session.null_space.apply()
     session.optimizer.zero_grad(set_to_none=True)
     session.step_profile.mark("optimizer")
-    return StepResult(numbers[0], numbers[1], passes, healthy)
+    return StepResult(loss, size, passes, healthy, gradients, accuracy)
 
 
 def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Tensor:
     """Compute the gradients of the step's mean loss per learned token, over all forward passes of
-    all processes, and return that loss (scalar).
+    all processes, and return that loss and the share (0..1) of these tokens that were predicted
+    correctly, as the loss weighted by example; shape (2,).
 
-    Retained examples add to the gradients, but not to the returned loss, their mean KL divergence
+    Retained examples add to the gradients, but not to the returned values, their mean KL divergence
     from the base per token, times `data.retain_weight`.
     """
     taught = [group for group in passes if not group[0].retained]
     total_weight = sum(batching.learned_weight(group) for group in taught)
-    total = torch.zeros((), device=session.device)
+    total = torch.zeros(2, device=session.device)
     profile = session.step_profile
     if session.learned is not None:
         session.learned.begin_step()
@@ -251,23 +265,26 @@ def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Ten
             loss = summed * (session.job.data.retain_weight / _tokens(passes, retained=True))
         else:
             with session.autocast():
-                summed = _taught_sum(session, group, batch)
+                summed, hits = _taught_sums(session, group, batch)
             loss = summed / total_weight
-            total += loss.detach()
+            total += torch.stack([loss.detach(), hits / total_weight])
         profile.mark("forward")
         session.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         profile.mark("backward")
     return session.ranks.all_reduce(total)
 
 
-def _taught_sum(session: Session, group: list[Example], batch: batching.Batch) -> torch.Tensor:
-    """Return the weighted sum of a pass's losses, from which the learned answers are counted."""
+def _taught_sums(
+    session: Session, group: list[Example], batch: batching.Batch
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the weighted sums of a pass's losses, from which the learned answers are counted, and
+    of its correct predictions."""
     if session.learned is None:
-        return weighted_sum(session.model, batch, session.forward_mode)[0]
+        return weighted_sum(session.model, batch, session.forward_mode)
     losses = torch.empty(len(batch.targets), device=session.device)
-    summed, _ = weighted_sum(session.model, batch, session.forward_mode, token_losses=losses)
+    sums = weighted_sum(session.model, batch, session.forward_mode, token_losses=losses)
     session.learned.note(group, losses.tolist())
-    return summed
+    return sums
 
 
 def _tokens(passes: list[list[Example]], *, retained: bool) -> int:

@@ -51,8 +51,9 @@ def weighted_sum(
     count_hits: bool = False,
     token_losses: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the weighted sums of cross-entropy (nats) and of correct predictions (0 or 1; only
-    with `count_hits`) over learned tokens, or over the examples of a classification; fp32 scalars.
+    """Return the weighted sums of cross-entropy (nats) and of correct predictions (0 or 1) over
+    learned tokens, or over the examples of a classification; fp32 scalars. Without `count_hits` a
+    token as probable as the most probable one may count as correct, which costs less.
     `token_losses` (learned,), if given, is filled with the cross-entropy of each token.
 
     Divided by the sum of weights over the whole optimizer step this is the mean per learned token,

@@ -127,6 +127,7 @@ def _errors(job: Job) -> list[JobIssue]:
     if settings.stop_when_learned and job.task == "classification":
         text = "training.stop_when_learned is only for causal-lm: delete it"
         found.append(_error("training.stop_when_learned", text))
+    found += _samples(job)
     if settings.processes > 1:
         found += process_errors(job)
     if job.quantization != "none" and job.lora.init == "pissa":
@@ -136,6 +137,26 @@ def _errors(job: Job) -> list[JobIssue]:
         )
         found.append(_error("lora.init", text))
     return [*found, *optimizer_errors(job.training), *_absent(job)]
+
+
+def _samples(job: Job) -> list[JobIssue]:
+    """Jobs whose sample prompts cannot be answered."""
+    if not job.samples.prompts:
+        return []
+    found = []
+    if job.task == "classification":
+        text = "samples.prompts is only for causal-lm, as a classifier writes no text: delete it"
+        found.append(_error("samples.prompts", text))
+    if job.training.sharding != "none":
+        text = (
+            'samples.prompts needs training.sharding = "none", as one process answers: set it, or '
+            "delete samples.prompts"
+        )
+        found.append(_error("samples.prompts", text))
+    if not job.training.eval_every:
+        text = "training.eval_every = 0: sample prompts are answered only at start and end"
+        found.append(_warning("samples.prompts", text))
+    return found
 
 
 def _absent(job: Job) -> list[JobIssue]:

@@ -29,7 +29,7 @@ class Key:
 
 
 # Keys that act only on a live run whose process executes commands.
-COMMAND_KEYS = frozenset({"pause", "checkpoint", "stop", "rate"})
+COMMAND_KEYS = frozenset({"pause", "checkpoint", "stop", "rate", "skip_evaluation"})
 # Keys that `monitor` does not offer.
 SESSION_KEYS = frozenset(
     {"new_run", "show_new", "again", "resume_run", "show_chat", "show_adapters", "adopt"}
@@ -59,6 +59,8 @@ KEYS: tuple[Key, ...] = (
         "run", 4),
     Key("rate", "l", "app.control_run('set_rate')", "rate", "set the learning rate of the run",
         "run", 6),
+    Key("skip_evaluation", "e", "app.control_run('skip_evaluation')", "skip evaluation", "cancel "
+        "the evaluation that is running; training continues", "run"),
     Key("resume_run", "R", "app.control_run('resume_run')", "resume", "resume a run that ended "
         "early", "run"),
     Key("apply", "a", "screen.apply_advice", "apply", "apply the learning rate that the current "

@@ -102,6 +102,10 @@ class MetricTable:
         """The metrics, without step, epoch and time, in order of first appearance."""
         return tuple(name for name in self.columns if name not in _INDEX_COLUMNS)
 
+    def measured(self) -> tuple[str, ...]:
+        """As `names`, without the metrics that have no finite value."""
+        return tuple(name for name in self.names() if self.count(name))
+
     def column(self, name: str) -> Column:
         """The column, or an empty one where there is none of that name."""
         return self.columns.get(name, _EMPTY)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +31,7 @@ from tui_trainer.tui.run_control import commands
 from tui_trainer.tui.run_control.engines import Engines
 from tui_trainer.tui.run_control.learning_rate import parse_rate
 from tui_trainer.tui.startup import ascii_fallback, terminal_guard
-from tui_trainer.watch.snapshots import RunSummary, RunView
+from tui_trainer.watch.snapshots import MetricTable, RunSummary, RunView
 
 RUN = RunSummary(
     Path("/runs/a"), "a", "alpha", "run", "training", step=1420, total_steps=3000, loss=1.284,
@@ -184,6 +185,27 @@ def test_an_ended_run_has_no_remaining_time() -> None:
     assert progress_of(RunView(RUN)).remaining == "13:31"
     line = ProgressPanel().draw(progress_of(RunView(RUN)), 80, 1)
     assert line.cell_length <= 80 and "1,420 / 3,000" in line.plain and "47 %" in line.plain
+
+
+def test_the_speed_the_share_of_the_epoch_and_the_time_of_the_end_are_shown() -> None:
+    columns = {
+        "step": np.arange(1.0, 101.0), "epoch": np.arange(1, 101) / 80,
+        "examples": np.full(100, 8.0), "step_time_ms": np.full(100, 250.0),
+    }  # fmt: skip
+    view = RunView(RUN, train=MetricTable(columns))
+    facts = progress_of(view, now=1_000_000.0)
+    assert facts.samples == "32" and facts.epoch == "1.25 (25 %)"
+    assert facts.end == formats.clock(1_000_000.0 + (RUN.eta_seconds or 0), with_seconds=False)
+    text = ProgressPanel().draw(facts, 40, 7).plain
+    assert len(text.split("\n")) == 7 and f"ends {facts.end}" in text and "smp/s  32" in text
+    note = "320 of 1,000 examples evaluated, 41/s, loss so far 1.23, 16 s left"
+    evaluating = RunView(replace(RUN, status="evaluating", message=note), train=view.train)
+    lines = ProgressPanel().draw(progress_of(evaluating), 40, 7).plain.split("\n")
+    assert len(lines) == 7 and " ".join(line.strip() for line in lines[4:6]) == note
+    days = progress_of(RunView(replace(RUN, eta_seconds=200_000.0)), now=0.0)
+    assert days.end.endswith(" +2 d")
+    assert progress_of(RunView(replace(RUN, status="paused"))).end == ""
+    assert progress_of(RunView(replace(RUN, status="completed"))).end == ""
 
 
 def test_events_show_the_newest_and_clean_them() -> None:

@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from tui_trainer.tui.dashboard.find_metric import matching
-from tui_trainer.tui.run_charts.metrics import LEARNING_RATE, LOSS, THROUGHPUT, metrics_of
+from tui_trainer.tui.run_charts.metrics import (
+    LEARNING_RATE,
+    LOSS,
+    PERPLEXITY,
+    THROUGHPUT,
+    metrics_of,
+)
 from tui_trainer.watch.snapshots import MISSING, MetricTable, RunKind, RunSummary, RunView
 
 STEP = np.arange(1.0, 11.0)
@@ -30,13 +36,31 @@ def test_the_leading_metrics_come_first_then_the_rest_as_found() -> None:
     run = view(accuracy=STEP, gradient_norm=STEP, loss=STEP, evals=("accuracy", "val_loss"))
     assert ids(run) == ["loss", "gradient_norm", "validation", "accuracy", "eval:accuracy"]
     titles = [metric.title for metric in metrics_of([run])]
-    assert titles[-2:] == ["accuracy", "accuracy (evaluation)"]
+    assert titles[-2:] == ["training accuracy", "accuracy (evaluation)"]
 
 
 def test_our_own_run_shows_standard_charts_before_they_have_values() -> None:
     run = view("run", loss=STEP, tokens=STEP, step_time_ms=STEP)
     assert ids(run)[:5] == ["loss", "learning_rate", "gradient_norm", "throughput", "validation"]
     assert ids(run)[5:] == ["tokens", "step_time_ms"]
+
+
+def test_a_causal_model_has_perplexities_of_its_losses() -> None:
+    run = view("run", loss=np.log(STEP), tokens=STEP, step_time_ms=STEP, evals=("val_loss",))
+    assert "perplexity" not in ids(run)
+    run = replace(run, config={"task": "causal-lm"})
+    assert ids(run)[-2:] == ["perplexity", "eval:perplexity"]
+    perplexity = metrics_of([run])[-2]
+    np.testing.assert_allclose(perplexity.samples(run).values, STEP)
+    assert math.isclose(perplexity.last(run) or 0, 10) and perplexity.export_name == "perplexity"
+    huge = replace(view("run", loss=[1e5]), config={"task": "causal-lm"})
+    assert math.isfinite(PERPLEXITY.last(huge) or math.inf)
+
+
+def test_a_metric_without_values_has_no_chart() -> None:
+    run = view("run", loss=STEP, prediction_error=np.full(10, np.nan))
+    assert "prediction_error" not in ids(run)
+    assert run.train.measured() == ("loss",)
 
 
 def test_a_run_without_a_loss_leads_with_what_it_has() -> None:

@@ -11,7 +11,7 @@ from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.store import jsonl
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.watch.run_location import RunLocation
-from tui_trainer.watch.runs import flat_config, run_details, run_diff
+from tui_trainer.watch.runs import epochs, flat_config, run_details, run_diff
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 
@@ -90,6 +90,9 @@ def everything(location: RunLocation) -> dict[str, Any]:
         "last_eval": last.evaluation,
         "data": found.data,
         "evaluation": found.evaluation,
+        "gradients": found.gradients,
+        "epochs": [asdict(result) for result in epochs.epoch_results(view)],
+        "samples": list(found.samples[-1].answers.values()) if found.samples else [],
         "config": dict(view.config or flat_config.config_of(location.path)),
         "lacks": view.lacks,
         "oddities": view.warnings,
@@ -105,7 +108,7 @@ def _results(view: RunView) -> dict[str, Any]:
     """Results that are computed from the rows."""
     best, val = view.train.best("loss"), view.evals.best("val_loss")
     results: dict[str, Any] = {
-        "metrics": list(dict.fromkeys((*view.train.names(), *view.evals.names()))),
+        "metrics": list(dict.fromkeys((*view.train.measured(), *view.evals.measured()))),
         "rows": {"train": view.train.rows, "eval": view.evals.rows},
         "elapsed_seconds": run_diff.elapsed(view),
         "best_loss_step": _step(best),

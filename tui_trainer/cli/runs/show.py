@@ -12,6 +12,14 @@ from tui_trainer.text import formats
 from tui_trainer.watch.runs import evaluation_lines, saved_step
 
 _CHANGES = 20  # the newest are shown
+_EPOCHS = 20  # the newest are shown
+_CHECKPOINT_SCORES = (
+    ("epoch", formats.short_number),
+    ("loss", formats.number),
+    ("accuracy", formats.score),
+    ("val_loss", formats.number),
+    ("val_accuracy", formats.score),
+)
 
 
 @click.command()
@@ -41,6 +49,7 @@ def show(context: click.Context, run: str, as_json: bool) -> None:
     sections = [
         ("", _head(found)),
         ("results", _results(found)),
+        ("epochs", _epochs(found)),
         ("classes", evaluation_lines.lines(found["evaluation"])),
         ("data", evaluation_lines.data_lines(found["data"])),
         *_configuration(found),
@@ -114,6 +123,26 @@ def _results(found: dict[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
+def _epochs(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """The results of the newest epochs."""
+    lines = []
+    for item in found["epochs"][-_EPOCHS:]:
+        evaluation = item["evaluation"]
+        facts = [f"loss {formats.number(item['loss'])}"]
+        if item["accuracy"] is not None:
+            facts.append(f"accuracy {formats.score(item['accuracy'])}")
+        for name, text in (("val_loss", formats.number), ("val_accuracy", formats.score)):
+            if name in evaluation:
+                facts.append(f"{name} {text(evaluation[name])}")
+        facts += [f"rate {formats.rate(item['learning_rate'])}", formats.duration(item["seconds"])]
+        if item["samples_per_second"] is not None:
+            facts.append(f"{formats.number(item['samples_per_second'], 3)} samples/s")
+        facts += ["best"] if item["best"] else []
+        share = "" if item["share"] >= 1 else f" ({formats.share(item['share'])})"
+        lines.append((f"{formats.count(item['epoch'])}{share}", ", ".join(facts)))
+    return lines
+
+
 def _configuration(found: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     info: RunInfo | LoopInfo | None = found["info"]
     if isinstance(info, RunInfo):
@@ -162,6 +191,10 @@ def _checkpoints(found: dict[str, Any]) -> list[tuple[str, str]]:
     for item in found["checkpoints"]:
         facts = [formats.size(item["bytes"])]
         facts += ["best"] if item["best"] else []
+        for name, text in _CHECKPOINT_SCORES:
+            if item[name] is not None:
+                facts.append(f"{name} {text(item[name])}")
+        facts.append(f"saved {formats.moment(item['saved_at'])}")
         facts += [f"damaged: {item['problem']}"] if item["problem"] else []
         lines.append((item["name"], ", ".join(facts)))
     return lines

@@ -138,17 +138,17 @@ class ProcessGroup(Ranks):
         self._largest = max((len(group) for group in own), default=1)
         return own
 
-    def all_reduce(self, loss: torch.Tensor) -> torch.Tensor:
-        """Sum loss and gradients after the last pass rather than while it runs: processes may have
-        different numbers of passes, or none, and the gradients of an adapter are small."""
-        total = self.sum(loss.detach().double())
+    def all_reduce(self, sums: torch.Tensor) -> torch.Tensor:
+        """Sum loss, accuracy and gradients after the last pass rather than while it runs: processes
+        may have different numbers of passes, or none, and the gradients of an adapter are small."""
+        total = self.sum(sums.detach().double())
         assert self._gradients is not None  # noqa: S101  (set by `join`)
         with self._peers():
             self._gradients().backward()
         for parameter in self._gradients.parameters():
             if parameter.grad is not None:
                 parameter.grad *= self.process.size  # the sum of the parts, not their mean
-        return total.to(loss)
+        return total.to(sums)
 
     def agree_on_pass_size(self, largest: int) -> int:
         if self._agreed == "sums":

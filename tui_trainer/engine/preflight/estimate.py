@@ -153,7 +153,9 @@ def _probe_memory(session: Session, load: StepLoad, available: int) -> MemoryEst
     for group in (one, few):
         kept = memory_use.saved_bytes(lambda group=group: loop.forward_backward(session, [group]))  # type: ignore[misc]
         points.append((pass_tokens(session, group), kept))
-    loop.update(session, torch.zeros(()), [one])  # allocates the optimizer's memory
+    loop.update(
+        session, torch.zeros(2, device=session.device), [one]
+    )  # allocates the optimizer's memory
     (least, small), (more, large) = points
     per_token = (large - small) / (more - least) if more > least else small / least
     # The backward pass adds gradients to what the forward pass has saved: half as much at its peak.
@@ -239,7 +241,7 @@ def _probe_checkpointing(session: Session, load: StepLoad) -> Checkpointing | No
 
 def _seconds_of(session: Session, group: list[Example]) -> float:
     started = time.perf_counter()
-    loop.forward_backward(session, [group]).item()  # waits for a GPU
+    loop.forward_backward(session, [group])[0].item()  # waits for a GPU
     return time.perf_counter() - started
 
 

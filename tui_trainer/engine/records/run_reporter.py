@@ -20,6 +20,7 @@ from tui_trainer.contracts.run import (
     RunState,
     StateName,
 )
+from tui_trainer.contracts.samples import SampleRecord
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import disk_reserve, process_identity, refused_resume, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -38,6 +39,7 @@ class RunReporter:
         self._folder = folder
         self._metrics = WaitingAppender(folder.metrics_file)
         self._events = WaitingAppender(folder.events_file)
+        self._samples: WaitingAppender | None = None  # opened when there is something to write
         self._rows_wait = False  # whether metrics wait for disk space, which was logged
         self._lost_rows = 0  # rows whose loss was logged
         former = folder.state() or RunState(state="idle")
@@ -93,6 +95,12 @@ class RunReporter:
         self._log_whether_rows_wait()
         self._evaluation_seconds = seconds
 
+    def samples(self, records: Sequence[SampleRecord]) -> None:
+        """Write the answers to the sample prompts at one evaluation."""
+        if self._samples is None:
+            self._samples = WaitingAppender(self._folder.samples_file)
+        self._samples.append_all(records)
+
     def event(
         self,
         kind: str,
@@ -136,6 +144,10 @@ class RunReporter:
     def _write_waiting(self) -> None:
         """Write the waiting lines at the end of a run, and log how many rows are lost."""
         self._events.flush()
+        if self._samples is not None and not self._samples.flush():
+            lines = plural(self._samples.waiting, "line")
+            message = f"{lines} of samples.jsonl could not be written: the disk is full"
+            self.event("warning", self.step, message)
         written = self._metrics.flush()
         lost = self._metrics.lost - self._lost_rows + self._metrics.waiting
         if lost:
@@ -233,6 +245,8 @@ class RunReporter:
     def close(self) -> None:
         """Flush and close the files."""
         self._metrics.close()
+        if self._samples is not None:
+            self._samples.close()
         self._events.close()
 
     def _update(self, **changes: Any) -> None:

@@ -57,6 +57,7 @@ def step_record(session: Session, done: Finished) -> TrainRecord:
         step=done.step,
         epoch=session.plan.epoch(done.step),
         loss=finite_or_none(outcome.loss),
+        accuracy=finite_or_none(outcome.accuracy),
         learning_rate=done.rate,
         gradient_norm=finite_or_none(outcome.norm),
         step_time_ms=round(done.seconds * 1000, 3),

@@ -67,6 +67,12 @@ class CommandSource:
         self._waiting = self.new_commands()
         return next((c for c in self._waiting if c.command in names), None)
 
+    def take(self, name: CommandName) -> list[Command]:
+        """Return the waiting commands of this name; all others stay waiting."""
+        commands = self.new_commands()
+        self._waiting = [command for command in commands if command.command != name]
+        return [command for command in commands if command.command == name]
+
     def put_back(self, commands: list[Command]) -> None:
         """Make commands that were not executed wait again."""
         self._waiting = commands + self._waiting

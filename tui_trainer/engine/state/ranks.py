@@ -58,12 +58,12 @@ class Ranks:
         """This process's part of the forward passes of a step."""
         return passes
 
-    def all_reduce(self, loss: torch.Tensor) -> torch.Tensor:
-        """Sum the step's loss (scalar) and gradients over the processes.
+    def all_reduce(self, sums: torch.Tensor) -> torch.Tensor:
+        """Sum the step's loss and accuracy (2,) and its gradients over the processes.
 
         Raises `MemoryError` where another process ran out of memory.
         """
-        return loss
+        return sums
 
     def agree_on_pass_size(self, largest: int) -> int:
         """Examples of the largest pass of any process, after a process ran out of memory.

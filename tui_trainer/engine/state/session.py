@@ -16,6 +16,7 @@ from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.best_metric import BestMetric, metric_of
 from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.metrics import GradientCheck
 from tui_trainer.contracts.run import BestEvaluation, RunInfo
 from tui_trainer.contracts.schedule import RateChange, Scaling
 from tui_trainer.engine.data.batching import Batch, BatchPlan, collate
@@ -30,6 +31,7 @@ from tui_trainer.engine.state.command_source import CommandSource
 from tui_trainer.engine.state.ranks import Ranks, Replica
 from tui_trainer.engine.teaching.learned_answers import LearnedAnswers
 from tui_trainer.engine.teaching.null_space import NullSpace
+from tui_trainer.models.greedy_answers import SamplePrompts
 from tui_trainer.store.runs.run_folder import RunFolder
 
 # Types of the forward pass, where it is not fp32.
@@ -70,6 +72,8 @@ class StepResult:
     norm: float  # of the gradient before clipping
     passes: list[list[Example]]  # examples of each forward pass
     healthy: bool  # whether the weights were changed
+    gradients: GradientCheck | None = None  # None where they were not measured
+    accuracy: float = math.nan  # share (0..1) of the learned tokens that were predicted correctly
 
     @property
     def nonfinite(self) -> list[str]:
@@ -147,6 +151,7 @@ class Session:
     stopped_and_saved: bool = False  # a stop was executed
     saved: str = ""  # whose weights `adapter/` has, such as "step 50, the best (val_loss 1.2)"
     disk_is_full: bool = False  # whether checkpoints do not fit, which was logged
+    sample_prompts: SamplePrompts | None = None  # answered at each evaluation; None: no prompts
     learned: LearnedAnswers | None = None  # taught answers; None where they are not counted
     null_space: NullSpace | None = None  # what the adapter may read; None: everything
     advisor: Advisor | None = None  # None where it is off

@@ -27,9 +27,10 @@ def cross_entropy(
     token_losses: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the sum of weight times cross-entropy (nats, fp32) of a frozen output layer's
-    predictions, and with `count_hits` the sum of the weights where the most probable token is the
-    target (else 0). `token_losses` (positions,), if given, is filled with each position's
-    cross-entropy.
+    predictions, and the sum of the weights where the most probable token is the target. Of several
+    most probable tokens any counts, as only largest logits are compared, which costs next to
+    nothing; with `count_hits` only the first counts, as with `argmax`. `token_losses` (positions,),
+    if given, is filled with each position's cross-entropy.
 
     `hidden` has the shape (positions, size), `targets` and `weights` (positions,). The gradient
     with respect to `hidden` is computed together with the loss, tile by tile, so that logits are
@@ -79,8 +80,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             total += losses @ weights[part]
             if token_losses is not None:
                 token_losses[part] = losses
-            if count_hits:
-                hits += sums.hits() @ weights[part]
+            hits += (sums.hits() if count_hits else sums.most_probable()) @ weights[part]
             if gradient is not None and slope is not None:
                 gradient[part] = slope * weights[part, None]
         ctx.save_for_backward(gradient)
@@ -151,6 +151,10 @@ class _OnlineSoftmax:
             slope.addcmul_(mean.float(), share[:, None])
             others += rest * share
         return losses, slope.addcmul_(table[self._targets].float(), others[:, None], value=-1)
+
+    def most_probable(self) -> torch.Tensor:
+        """Return 1 where no entry is more probable than the target, else 0; shape (positions,)."""
+        return self._target.ge(torch.stack(self._tops).amax(0)).float()
 
     def hits(self) -> torch.Tensor:
         """Return 1 where the most probable entry is the target, else 0; shape (positions,)."""

@@ -6,6 +6,7 @@ The attention function gets the segments' lengths in every call. It is registere
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -203,7 +204,24 @@ def refusal(model: Any) -> str | None:
 
 def install(model: Any) -> None:
     """Make the model use attention within segments; every call must then have `segments`."""
-    model.config.get_text_config()._attn_implementation_internal = NAME
+    config = model.config.get_text_config()
+    if config._attn_implementation != NAME:
+        model._attention_before_packing = config._attn_implementation
+    config._attn_implementation_internal = NAME
+
+
+@contextlib.contextmanager
+def without(model: Any) -> Iterator[None]:
+    """Let the model use its own attention for a while, as generating text needs it."""
+    config = model.config.get_text_config()
+    if config._attn_implementation != NAME:
+        yield
+        return
+    config._attn_implementation_internal = model._attention_before_packing
+    try:
+        yield
+    finally:
+        config._attn_implementation_internal = NAME
 
 
 def _slides(config: Any) -> bool:

@@ -18,7 +18,7 @@ import msgspec
 from tui_trainer.contracts.data import DataReport
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
 from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.metrics import EvaluationFile
+from tui_trainer.contracts.metrics import EvaluationFile, GradientCheck
 from tui_trainer.contracts.run import (
     ACTIVE_STATES,
     ENDED_STATES,
@@ -29,6 +29,7 @@ from tui_trainer.contracts.run import (
     RunInfo,
     RunState,
 )
+from tui_trainer.contracts.samples import SampleRecord
 from tui_trainer.store import atomic, jobs, jsonl, model_files, paths
 from tui_trainer.store.model_files import ModelFiles
 from tui_trainer.store.regular_files import open_regular, read_regular
@@ -92,6 +93,14 @@ class RunFolder:
         return self.path / "evaluations"
 
     @property
+    def gradients_file(self) -> Path:
+        return self.path / "gradients.json"
+
+    @property
+    def samples_file(self) -> Path:
+        return self.path / "samples.jsonl"
+
+    @property
     def log_file(self) -> Path:
         return self.path / "engine.log"
 
@@ -130,6 +139,14 @@ class RunFolder:
     def evaluation(self) -> EvaluationFile | None:
         """`evaluation.json` of a classification, or None."""
         return _read(self.evaluation_file, EvaluationFile)
+
+    def gradients(self) -> GradientCheck | None:
+        """`gradients.json`, the last measurement of the gradients, or None."""
+        return _read(self.gradients_file, GradientCheck)
+
+    def samples(self) -> list[SampleRecord]:
+        """Every readable line of `samples.jsonl`, also those of steps that were undone."""
+        return _read_lines(self.samples_file, SampleRecord)
 
     def events(self) -> list[Event]:
         """Every readable line of `events.jsonl`."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import numpy as np
 from textual.content import Content
 
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, number
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import meter
+from tui_trainer.tui.common.markup import meter, wrapped
 from tui_trainer.tui.common.panel import Panel, spread, stack
 from tui_trainer.watch.snapshots import RunView
 
+_STEPS = 50  # of which the speed is the mean
 _LABEL, _RIGHT = 7, 10  # cells of a label in the left and in the right column
 
 
@@ -27,6 +29,8 @@ class ProgressLines:
     fraction: float | None = None  # of the steps, 0..1; None while the total is unknown
     epoch: str = ""
     speed: str = ""  # tokens per second
+    samples: str = ""  # training examples per second
+    end: str = ""  # time of day when the run is expected to end
     elapsed: str = ""
     remaining: str = ""
     rate: str = ""  # learning rate
@@ -43,6 +47,7 @@ def progress_of(view: RunView | None, now: float | None = None) -> ProgressLines
     epoch = view.train.last("epoch")
     norm = view.train.last("gradient_norm")
     epochs = state.total_epochs if state else None
+    now = time.time() if now is None else now
     eta = summary.eta_seconds if summary.status in ACTIVE_STATES else None
     return ProgressLines(
         status=summary.shown_status,
@@ -50,11 +55,13 @@ def progress_of(view: RunView | None, now: float | None = None) -> ProgressLines
         fraction=min(1.0, step / total) if total else None,
         epoch=_epoch_text(epoch, epochs),
         speed=formats.count(summary.tokens_per_second),
+        samples=number(_samples_per_second(view), 3),
+        end="" if summary.status == "paused" else _end_text(eta, now),
         elapsed=formats.duration(_elapsed(view)),
         remaining=formats.duration(eta),
         rate=formats.rate(view.train.last("learning_rate")),
         norm="" if norm is None else number(norm),
-        note=_note(view, time.time() if now is None else now),
+        note=_note(view, now),
     )
 
 
@@ -71,7 +78,30 @@ class ProgressPanel(Panel[ProgressLines]):
 def _epoch_text(epoch: float | None, total: float | None) -> str:
     if epoch is None:
         return ""
-    return number(epoch, 3) + (f" / {formats.short_number(total)}" if total else "")
+    done = formats.percent(100 * (epoch % 1 or (1.0 if epoch else 0.0)))
+    whole = formats.short_number(total) if total else ""
+    return f"{number(epoch, 3)} / {whole} ({done})" if whole else f"{number(epoch, 3)} ({done})"
+
+
+def _samples_per_second(view: RunView) -> float | None:
+    """The training examples per second of the newest steps."""
+    train = view.train
+    examples, milliseconds = train.column("examples")[-_STEPS:], train.column("step_time_ms")
+    milliseconds = milliseconds[-_STEPS:]
+    if len(examples) != len(milliseconds):
+        return None
+    known = np.isfinite(examples) & np.isfinite(milliseconds)
+    seconds = float(milliseconds[known].sum()) / 1000
+    return float(examples[known].sum()) / seconds if seconds > 0 else None
+
+
+def _end_text(remaining: float | None, now: float) -> str:
+    """The time of day of the end, and in how many days that is."""
+    if remaining is None:
+        return ""
+    text = formats.clock(now + remaining, with_seconds=False)
+    days = int(remaining // 86_400)
+    return f"{text} +{days} d" if days else text
 
 
 def _elapsed(view: RunView) -> float | None:
@@ -110,19 +140,30 @@ def _block(facts: ProgressLines, width: int) -> Content:
     half = width // 2
     share = "" if facts.fraction is None else formats.percent(100 * facts.fraction)
     bar_width = width if facts.fraction is not None else 0
+    badge, note = run_status.badge(facts.status), Content.styled(facts.note, "$faint")
+    speeds = [
+        _columns(_pair("tok/s", facts.speed), _pair("elapsed", facts.elapsed, _RIGHT), half),
+        _columns(_pair("smp/s", facts.samples), _pair("remaining", facts.remaining, _RIGHT), half),
+    ]
+    if facts.status == "evaluating" and badge.cell_length + note.cell_length >= width:
+        # The progress of the evaluation, in place of the speeds of the training.
+        wrapped_note = wrapped(note, width)
+        speeds = (wrapped_note + [Content("")] * len(speeds))[: len(speeds)]
+        note = Content("")
     lines = [
-        spread(
-            run_status.badge(facts.status),
-            Content.styled(facts.note, "$faint") if facts.note else Content(""),
-            width,
-        ),
+        spread(badge, note, width),
         spread(_pair("step", facts.step), Content(share), width),
         meter(facts.fraction, bar_width, run_status.colour(facts.status)),
-        _columns(_pair("epoch", facts.epoch), _pair("elapsed", facts.elapsed, _RIGHT), half),
-        _columns(_pair("tok/s", facts.speed), _pair("remaining", facts.remaining, _RIGHT), half),
+        spread(_pair("epoch", facts.epoch), _ends(facts.end), width),
+        *speeds,
         _columns(_pair("lr", facts.rate), _pair("grad", facts.norm, _RIGHT), half),
     ]
     return stack(*lines)
+
+
+def _ends(end: str) -> Content:
+    """When the run is expected to end."""
+    return Content.assemble(("ends ", "$faint"), end) if end else Content("")
 
 
 def _pair(label: str, value: str, width: int = _LABEL) -> Content:

@@ -175,7 +175,7 @@ def _columns(view: RunView, plot: Plot, length: int) -> dict[str, Array]:
     if not len(samples.values):
         return {}
     found = {}
-    name = clean(plot.metric.column or plot.metric.title)
+    name = clean(plot.metric.export_name)
     sides = (("", samples.values), ("_min", samples.low), ("_max", samples.high))
     for suffix, values in sides:
         if values is not None:

@@ -15,13 +15,15 @@ from tui_trainer.watch.snapshots import MetricTable, RunView, is_missing
 Entries = NDArray[np.intp]
 Side = Literal["train", "evals"]
 _EMPTY = np.empty(0)
+_LARGEST_EXPONENT = 700.0  # whose power is a finite number
 _TITLES = {
     "step_time_ms": "step time ms",
     "tokens": "tokens per step",
     "examples": "examples per step",
     "prediction_error": "prediction error",
-    "val_accuracy": "validation accuracy",
+    "accuracy": "training accuracy",
 }
+_EVAL_TITLES = {"val_accuracy": "validation accuracy"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,14 +45,20 @@ class MetricSamples:
 
 @dataclass(frozen=True)
 class Metric:
-    """A quantity that has a chart; `column` is empty if it is computed from other columns."""
+    """A quantity that has a chart."""
 
     id: str
     title: str
-    column: str = ""
-    side: Side = "train"
-    smooths: bool = True
-    robust: bool = True
+    column: str = ""  # empty if it is computed from several columns
+    side: Side = "train"  # the table that holds the column
+    smooths: bool = True  # whether it is shown smoothed
+    robust: bool = True  # whether outliers do not set the limits of the chart
+    is_exponential: bool = False  # whether the values are e to the power of the column's
+
+    @property
+    def export_name(self) -> str:
+        """The name of its column in exported data."""
+        return self.title if self.is_exponential else self.column or self.title
 
     @property
     def evals(self) -> bool:
@@ -75,13 +83,14 @@ class Metric:
         values = table.column(self.column)
         entries = _present(values)
         envelope = table.envelope(self.column) if len(values) else None
-        kept = values if entries is None else values[entries]
+        kept = self._of(values if entries is None else values[entries])
         counts = table.weights
         if counts is not None and entries is not None:
             counts = counts[entries]
         if envelope is None or len(envelope[1]) != len(kept):
             return MetricSamples(kept, None, None, entries, counts)
-        return MetricSamples(kept, envelope[1], envelope[2], entries, counts)
+        low, high = self._of(envelope[1]), self._of(envelope[2])
+        return MetricSamples(kept, low, high, entries, counts)
 
     def count(self, view: RunView) -> int:
         """The number of rows with a finite value."""
@@ -91,10 +100,17 @@ class Metric:
     def last(self, view: RunView) -> float | None:
         """The newest finite value."""
         if self.column:
-            return self.table(view).last(self.column)
+            found = self.table(view).last(self.column)
+            return found if found is None else float(self._of(np.array(found)))
         values = _throughput(self.table(view))[-1000:]
         finite = np.flatnonzero(np.isfinite(values))
         return float(values[finite[-1]]) if len(finite) else None
+
+    def _of(self, values: Array) -> Array:
+        """The metric's values for those of its column."""
+        if not self.is_exponential:
+            return values
+        return np.asarray(np.exp(np.minimum(values, _LARGEST_EXPONENT)), dtype=np.float64)
 
 
 LOSS = Metric("loss", "loss", "loss")
@@ -106,6 +122,12 @@ THROUGHPUT = Metric("throughput", "tokens/s")
 VALIDATION = Metric(
     "validation", "validation loss", "val_loss", "evals", smooths=False, robust=False
 )
+# e to the power of the mean loss per token (nats).
+PERPLEXITY = Metric("perplexity", "perplexity", "loss", is_exponential=True)
+VAL_PERPLEXITY = Metric(
+    "eval:perplexity", "validation perplexity", "val_loss", "evals", smooths=False, robust=False,
+    is_exponential=True,
+)  # fmt: skip
 LEADING: tuple[Metric, ...] = (LOSS, LEARNING_RATE, GRADIENT_NORM, THROUGHPUT, VALIDATION)
 _LED = {(metric.side, metric.column) for metric in LEADING}
 
@@ -137,13 +159,15 @@ def _recorded(view: RunView) -> list[Metric]:
     for name in view.evals.names():
         if ("evals", name) not in _LED and view.evals.count(name):
             found.append(_other(name, "evals", twice=name in trained))
+    if view.config.get("task") == "causal-lm":
+        found += [one for one in (PERPLEXITY, VAL_PERPLEXITY) if one.count(view)]
     return found
 
 
 def _other(name: str, side: Side, twice: bool = False) -> Metric:
-    title = _TITLES.get(name, name)
     if side == "train":
-        return Metric(name, title, name)
+        return Metric(name, _TITLES.get(name, name), name)
+    title = _EVAL_TITLES.get(name, name)
     title = f"{title} (evaluation)" if twice else title
     return Metric(f"eval:{name}", title, name, "evals", smooths=False, robust=False)
 

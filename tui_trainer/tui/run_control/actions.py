@@ -54,6 +54,16 @@ class RunActions:
         if run is not None:
             commands.ask(self._app.post_message, run, "checkpoint")
 
+    def skip_evaluation(self) -> None:
+        """Cancel the evaluation that is running."""
+        run = self._commandable()
+        if run is None:
+            return
+        if run.status != "evaluating":
+            self._app.show_notice(f"{clean(run.name)} is not evaluating", "warning")
+        else:
+            commands.ask(self._app.post_message, run, "skip-evaluation")
+
     def stop(self) -> None:
         """Ask the user, then request that the run saves and stops."""
         run = self._commandable()

@@ -7,6 +7,7 @@ from typing import Any
 
 from textual.content import Content
 
+from tui_trainer.contracts.metrics import GradientCheck
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, clock, duration, number
@@ -20,7 +21,20 @@ from tui_trainer.watch.snapshots import RunSummary, RunView
 _LABEL = 25
 _LEAST_VALUE = 10  # cells beside a label
 _MOST_EVENTS = 500
+_WIDE = 100  # cells from which checkpoints have all columns
 Page = Callable[[RunDetails, int], Content]
+# Title, cells, text, and whether the column is only on a wide screen.
+_CheckpointColumn = tuple[str, int, Callable[[CheckpointFacts], str], bool]
+_CHECKPOINT_COLUMNS: tuple[_CheckpointColumn, ...] = (
+    ("name", 13, lambda item: item.name, False),
+    ("epoch", 5, lambda item: number(item.epoch, 3), False),
+    ("loss", 6, lambda item: number(item.loss), False),
+    ("accuracy", 8, lambda item: formats.score(item.accuracy), True),
+    ("val_loss", 8, lambda item: number(item.val_loss), False),
+    ("val acc", 7, lambda item: formats.score(item.val_accuracy), True),
+    ("saved", 16, lambda item: formats.moment(item.saved_at), False),
+    ("size", 9, lambda item: formats.size(item.bytes), True),
+)
 
 
 def head(view: RunView, run: RunSummary) -> Content:
@@ -50,6 +64,8 @@ def facts(known: RunDetails, width: int) -> Content:
     if view.lacks:
         lines.append(fact("not recorded", ", ".join(view.lacks), width))
     lines += [Content(""), *_origin(view, width), Content(""), *_results(view, width)]
+    if known.gradients is not None:
+        lines += [Content(""), *_gradients(known.gradients, width)]
     return page(lines)
 
 
@@ -88,11 +104,18 @@ def events(known: RunDetails, width: int) -> Content:
 
 
 def checkpoints(known: RunDetails, width: int) -> Content:
-    """Name, step, size, and whether it is complete."""
+    """Name, epoch, scores, date and size, and whether it is complete."""
     if not known.checkpoints:
         return not_recorded(known, "checkpoints")
-    title = f"{'name':<20} {'step':>10} {'size':>10}  state"
-    return page([Content.styled(title, "$faint"), *map(_checkpoint, reversed(known.checkpoints))])
+    wide = width >= _WIDE
+    columns = [column for column in _CHECKPOINT_COLUMNS if wide or not column[3]]
+    title = "  ".join(f"{name:>{cells}}" for name, cells, _, _ in columns)
+    return page(
+        [
+            Content.styled(f"{title}  state", "$faint"),
+            *(_checkpoint(item, columns) for item in reversed(known.checkpoints)),
+        ]
+    )
 
 
 def hardware(known: RunDetails, width: int) -> Content:
@@ -162,9 +185,31 @@ def _results(view: RunView, width: int) -> list[Content]:
         ("time", duration(run_diff.elapsed(view))),
         ("tokens/s", number(run_diff.speed(view))),
         ("rows", _rows_text(view)),
-        ("metrics", ", ".join(dict.fromkeys((*view.train.names(), *view.evals.names())))),
+        ("metrics", ", ".join(dict.fromkeys((*view.train.measured(), *view.evals.measured())))),
     ]
     return [fact(name, value, width) for name, value in rows]
+
+
+def _gradients(check: GradientCheck, width: int) -> list[Content]:
+    """The gradients as last measured, before clipping."""
+    bad = "$error" if check.nan or check.infinite else ""
+    some = "" if check.with_gradient == check.parameters else "$warning"
+    last = "never" if check.last_not_finite is None else (
+        f"last at step {formats.count(check.last_not_finite)}"
+    )  # fmt: skip
+    return [
+        fact("gradients at step", formats.count(check.step), width),
+        fact("largest |gradient|", number(check.largest), width),
+        fact("NaN", formats.plural(check.nan, "value"), width, bad),
+        fact("infinity", formats.plural(check.infinite, "value"), width, bad),
+        fact("NaN or infinity", last, width),
+        fact(
+            "parameters with gradient",
+            f"{formats.count(check.with_gradient)} of {formats.count(check.parameters)}",
+            width,
+            some,
+        ),
+    ]
 
 
 def _rows_text(view: RunView) -> str:
@@ -172,11 +217,14 @@ def _rows_text(view: RunView) -> str:
     return f"{training}, {formats.plural(view.evals.rows, 'evaluation')}"
 
 
-def _checkpoint(item: CheckpointFacts) -> Content:
-    size = formats.size(item.bytes)
-    parts: list[Content | tuple[str, str]] = [
-        Content(f"{clean(item.name):<20} {formats.count(item.step):>10} {size:>10}  ")
-    ]
+def _checkpoint(item: CheckpointFacts, columns: Sequence[_CheckpointColumn]) -> Content:
+    shown = (
+        columns
+        if item.problem is None or len(columns) == len(_CHECKPOINT_COLUMNS)
+        else (columns[:1])
+    )  # so that the problem has room
+    cells = "  ".join(f"{clean(text(item)):>{width}}" for _, width, text, _ in shown)
+    parts: list[Content | tuple[str, str]] = [Content(f"{cells}  ")]
     if item.problem:
         parts.append((clean(item.problem), "bold $error"))
     else:

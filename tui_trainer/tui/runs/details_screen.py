@@ -1,5 +1,5 @@
-"""The details of one run: facts, configuration, events, checkpoints, hardware, log, data, and a
-classifier's classes."""
+"""The details of one run: facts, configuration, events, checkpoints, hardware, log, data, a
+classifier's classes, results by epoch, and answers to sample prompts."""
 
 from __future__ import annotations
 
@@ -16,15 +16,26 @@ from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.dialogs.dialog import FullDialog
 from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.wrapped_text import WrappedText
-from tui_trainer.tui.runs import details_pages, evaluation_pages
+from tui_trainer.tui.runs import details_pages, epoch_page, evaluation_pages, sample_page
 from tui_trainer.watch.runs.resolve import location_of
 from tui_trainer.watch.runs.run_details import RunDetails, read_details
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
-PAGES = {**details_pages.PAGES, "data": evaluation_pages.data, "classes": evaluation_pages.classes}
+PAGES = {
+    **details_pages.PAGES,
+    "data": evaluation_pages.data,
+    "classes": evaluation_pages.classes,
+    "epochs": epoch_page.epochs,
+    "samples": sample_page.samples,
+}
 TABS = tuple(PAGES)
 _NARROW = {"configuration": "config", "checkpoints": "ckpts"}
-_KEYS = " tab or 1–8 page   j k scroll   r reload   esc close"
+_KEYS = " tab or 1–9 0 page   j k scroll   r reload   esc close"
+
+
+def _digit(page: int) -> str:
+    """The key of a page: `1` to `9`, and `0` for the tenth."""
+    return str((page + 1) % 10)
 
 
 class DetailsScreen(FullDialog):
@@ -36,7 +47,9 @@ class DetailsScreen(FullDialog):
         Binding("tab,right", "turn(1)", "next page", show=False),
         Binding("shift+tab,left", "turn(-1)", "previous page", show=False),
         Binding("r", "read", "read again", show=False),
-        *(Binding(str(at + 1), f"page({at})", tab, show=False) for at, tab in enumerate(TABS)),
+        Binding("left_square_bracket", "evaluation(1)", "earlier evaluation", show=False),
+        Binding("right_square_bracket", "evaluation(-1)", "later evaluation", show=False),
+        *(Binding(_digit(at), f"page({at})", tab, show=False) for at, tab in enumerate(TABS)),
     ]
 
     def __init__(self, run: RunSummary, view: RunView | None) -> None:
@@ -44,6 +57,7 @@ class DetailsScreen(FullDialog):
         self._run = run
         self._known = RunDetails(view if view is not None else RunView(run))
         self._page = 0
+        self._back = 0  # evaluations between the newest and the one whose answers are shown
         self._reading = True
         self._problem: str | None = None
 
@@ -70,6 +84,13 @@ class DetailsScreen(FullDialog):
         self._page = page
         self._draw()
         self.query_one(VerticalScroll).scroll_home(animate=False)
+
+    def action_evaluation(self, back: int) -> None:
+        """Show the sample answers of an earlier evaluation, or of a later one."""
+        if TABS[self._page] == "samples":
+            last = max(0, len(self._known.samples) - 1)
+            self._back = min(max(0, self._back + back), last)
+            self._draw()
 
     def action_read(self) -> None:
         self._read(None)
@@ -105,8 +126,11 @@ class DetailsScreen(FullDialog):
             head = Content.assemble(head, "\n", plain(self._problem, "$warning"))
         self.query_one("#details-head", WrappedText).update(head)
         self.query_one("#details-tabs", Static).update(self._tabs(width))
-        write = PAGES[TABS[self._page]]
-        self.query_one("#details-text", Static).update(write(self._known, width))
+        if TABS[self._page] == "samples":
+            text = sample_page.samples(self._known, width, self._back)
+        else:
+            text = PAGES[TABS[self._page]](self._known, width)
+        self.query_one("#details-text", Static).update(text)
 
     def _tabs(self, width: int) -> Content:
         short = width < 90
@@ -115,6 +139,6 @@ class DetailsScreen(FullDialog):
             style = "bold $accent" if at == self._page else "$faint"
             name = _NARROW.get(tab, tab) if short else tab
             parts.append(
-                Content.from_markup(f"[@click=screen.page({at})][{style}]{at + 1} {name}[/][/]")
+                Content.from_markup(f"[@click=screen.page({at})][{style}]{_digit(at)} {name}[/][/]")
             )
         return Content("  ").join(parts)

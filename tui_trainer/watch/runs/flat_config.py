@@ -29,6 +29,8 @@ def flat_config(info: RunBasics | None) -> dict[str, Any]:
     job.pop("name", None)
     if job["advisor"] is None:
         del job["advisor"]  # the default
+    if not job["samples"]["prompts"]:
+        del job["samples"]  # it has no effect
     inputs = {
         "base.hash": info.base_hash,
         "data.hash": info.data_hash,

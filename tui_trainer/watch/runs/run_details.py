@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tui_trainer.contracts.data import DataReport
 from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.contracts.metrics import EvaluationFile
+from tui_trainer.contracts.metrics import EvaluationFile, GradientCheck
 from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs.run_metrics import open_metrics
 from tui_trainer.watch.runs.run_reader import RunReader
+from tui_trainer.watch.runs.sample_answers import SampledStep, valid_samples
 from tui_trainer.watch.snapshots import MetricTable, RunView
 
 LOG_LINES = 200
@@ -34,6 +37,12 @@ class CheckpointFacts:
     best: bool
     problem: str | None  # why it is not complete
     sealed: bool = True  # it has a manifest, which is written last; other tools write none
+    saved_at: float | None = None  # seconds since the epoch
+    epoch: float | None = None  # passes over the training data
+    loss: float | None = None  # training loss of its step, nats
+    accuracy: float | None = None  # training accuracy of its step, 0..1
+    val_loss: float | None = None  # of an evaluation at its step, nats
+    val_accuracy: float | None = None  # of an evaluation at its step, 0..1
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,8 @@ class RunDetails:
     log: tuple[str, ...] = ()  # the last lines of its output
     data: DataReport | None = None
     evaluation: EvaluationFile | None = None  # of a classifier
+    gradients: GradientCheck | None = None  # as last measured
+    samples: tuple[SampledStep, ...] = ()  # answers to the sample prompts, by evaluation
 
 
 def read_details(
@@ -68,12 +79,15 @@ def read_details(
         thorough: compare every byte of the checkpoints with the manifest, not only their sizes.
     """
     folder, ours = RunFolder(location.path), location.kind == "run"
+    view = view if view is not None else read_whole(location)
     return RunDetails(
-        view=view if view is not None else read_whole(location),
-        checkpoints=tuple(checkpoint_facts(folder, thorough)),
+        view=view,
+        checkpoints=tuple(checkpoint_facts(folder, view, thorough)),
         log=tuple(folder.log_tail(LOG_LINES)) if ours else (),
         data=folder.data() if ours else None,
         evaluation=folder.evaluation() if ours else None,
+        gradients=folder.gradients() if ours else None,
+        samples=valid_samples(folder.samples(), view.events) if ours else (),
     )
 
 
@@ -97,8 +111,11 @@ def read_rows(location: RunLocation) -> tuple[MetricTable, MetricTable]:
     return source.history.train.table(), source.history.evals.table()
 
 
-def checkpoint_facts(folder: RunFolder, thorough: bool = True) -> list[CheckpointFacts]:
-    """Every checkpoint, oldest first, including those without a manifest."""
+def checkpoint_facts(
+    folder: RunFolder, view: RunView, thorough: bool = True
+) -> list[CheckpointFacts]:
+    """Every checkpoint, oldest first, including those without a manifest; the scores are those
+    that `view` has of its step."""
     best = checkpoints.best_name(folder)
     found = []
     for path in _checkpoint_folders(folder):
@@ -108,11 +125,39 @@ def checkpoint_facts(folder: RunFolder, thorough: bool = True) -> list[Checkpoin
         problem = None
         if ours:
             problem = checkpoints.problem(path) if thorough else _sizes_problem(path, manifest)
-        total = _size(path) if manifest is None else _manifest_size(manifest)
-        sealed = manifest is not None
-        is_best = path.name == best
-        found.append(CheckpointFacts(path.name, step, str(path), total, is_best, problem, sealed))
+        found.append(
+            CheckpointFacts(
+                name=path.name,
+                step=step,
+                path=str(path),
+                bytes=_size(path) if manifest is None else _manifest_size(manifest),
+                best=path.name == best,
+                problem=problem,
+                sealed=manifest is not None,
+                saved_at=_modified_at(path),
+                epoch=_at_step(view.train, "epoch", step),
+                loss=_at_step(view.train, "loss", step),
+                accuracy=_at_step(view.train, "accuracy", step),
+                val_loss=_at_step(view.evals, "val_loss", step),
+                val_accuracy=_at_step(view.evals, "val_accuracy", step),
+            )
+        )
     return sorted(found, key=lambda item: item.step)
+
+
+def _at_step(table: MetricTable, name: str, step: int) -> float | None:
+    """A finite value of the row of a step; None without one, as in thinned parts of a table."""
+    values, steps = table.column(name), table.column("step")
+    at = int(np.searchsorted(steps, step))
+    if at >= len(values) or steps[at] != step or not np.isfinite(values[at]):
+        return None
+    return float(values[at])
+
+
+def _modified_at(path: Path) -> float | None:
+    with contextlib.suppress(OSError):
+        return path.stat().st_mtime
+    return None
 
 
 def measured(samples: Sequence[HardwareSample]) -> list[MetricRange]:

@@ -1,0 +1,73 @@
+"""Progress of an evaluation in `state.json`, and its cancellation by the user."""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from tui_trainer.engine.state.session import Session
+from tui_trainer.text import formats
+
+REPORT_SECONDS = 0.5  # between two reports, each of which also looks for commands
+
+
+class EvaluationCancelledError(Exception):
+    """The command `skip-evaluation` ended an evaluation before it was complete."""
+
+
+class EvaluationProgress:
+    """Counts the examples of one evaluation that are done in this process.
+
+    Only a run of one process can cancel an evaluation, as all processes must add up their parts.
+    """
+
+    def __init__(self, session: Session, passes: int, examples: int) -> None:
+        """`passes` are those of this process, of all `examples` of the evaluation."""
+        self._session = session
+        self._passes, self._examples = passes, examples
+        self._done_passes = self._done = 0
+        self._loss = self._weight = 0.0
+        self._started = self._reported = time.monotonic()
+
+    def add(self, examples: int, loss: torch.Tensor, weight: float) -> None:
+        """Count a finished pass of `examples` with the weighted sum of their losses (nats), and
+        report at intervals. Raises `EvaluationCancelledError`."""
+        self._done_passes += 1
+        self._done += examples
+        self._loss += float(loss)
+        self._weight += weight
+        now = time.monotonic()
+        if now - self._reported < REPORT_SECONDS:
+            return
+        self._reported = now
+        self._session.report.set_state("evaluating", self.text(now - self._started))
+        if self._session.ranks.process.size == 1:
+            self._execute_cancellation()
+
+    def text(self, seconds: float) -> str:
+        """Return how much is done after `seconds`, how fast, the loss so far and the time left."""
+        share = self._done_passes / self._passes
+        total = self._examples if self._session.ranks.process.size == 1 else None
+        done = f"{formats.count(self._done)} of {formats.count(total)}" if total else (
+            f"{formats.share(share)} of {formats.count(self._examples)}"
+        )  # fmt: skip
+        speed = formats.number(self._done / seconds if seconds else None, 3)
+        loss = formats.number(self._loss / self._weight if self._weight else None)
+        left = formats.duration(seconds * (1 - share) / share)
+        return f"{done} examples evaluated, {speed}/s, loss so far {loss}, {left} left"
+
+    def _execute_cancellation(self) -> None:
+        session = self._session
+        commands = session.control.take("skip-evaluation")
+        if not commands:
+            return
+        step = session.state.step
+        message = (
+            f"evaluation at step {formats.count(step)} cancelled after {formats.count(self._done)} "
+            f"of {formats.plural(self._examples, 'example')}; training continues"
+        )
+        for command in commands:
+            detail = {"command": command.command, "accepted": True}
+            session.report.event("command", step, message, id=command.id, detail=detail)
+        raise EvaluationCancelledError
