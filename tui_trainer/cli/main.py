@@ -27,6 +27,7 @@ _MODULES = {
     "runs": "tui_trainer.cli.runs.commands:runs",
     "estimate": "tui_trainer.cli.estimate:estimate",
     "find-lr": "tui_trainer.cli.find_lr:find_lr",
+    "predict": "tui_trainer.cli.predict:predict",
     "repl": "tui_trainer.cli.repl:repl",
     "adapters": "tui_trainer.cli.adapters.commands:adapters",
     "feedback": "tui_trainer.cli.feedback.commands:feedback",

@@ -42,6 +42,8 @@ def compare(context: SessionContext, names: tuple[str, str], report: Report) -> 
     from tui_trainer.contracts.feedback import Turn
     from tui_trainer.repl.adapter_commands import recent_questions
 
+    for name in names:
+        context.adapters.check_answers(name)
     report("loading the model", None)
     context.client.start()
     folders = [context.adapters.usable_folder(name) for name in names]
@@ -71,11 +73,10 @@ def compare(context: SessionContext, names: tuple[str, str], report: Report) -> 
 
 def merge(context: SessionContext, name: str, out: Path, report: Report) -> Path:
     """Write an adapter merged with its base model. Raises `UserError`."""
+    from tui_trainer.repl import adapter_commands
+
     report("loading the model", None)
-    context.client.start()
-    return context.client.merge(
-        context.adapters.usable_folder(name), out, on_progress=lambda stage: report(stage, None)
-    )
+    return adapter_commands.merge(context, name, out, lambda stage: report(stage, None))
 
 
 def addable(folder: RunFolder) -> RunInfo:
@@ -87,8 +88,6 @@ def addable(folder: RunFolder) -> RunInfo:
         )
     if folder.status() not in _ADDABLE or not folder.adapter_dir.is_dir():
         raise UserError(f"{info.name} has no finished adapter yet: it is {folder.status()}")
-    if info.job.task != "causal-lm":
-        raise UserError(f"{info.name} was trained for {info.job.task}; only causal-lm can chat")
     return info
 
 
