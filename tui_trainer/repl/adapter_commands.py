@@ -68,7 +68,9 @@ class AdapterCommands:
 
     def _show(self, name: str) -> None:
         adapters = self._context.adapters
-        self._context.emit(adapter_facts(adapters.entry(name), adapters.problem(name)))
+        entry = adapters.entry(name)
+        weight = adapters.live(entry.info.base_model).get(name)
+        self._context.emit(adapter_facts(entry, weight, adapters.problem(name)))
 
     def _load(self, name: str) -> None:
         self._context.activate({name: 1.0})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from tui_trainer.tui.adapters.comparison import ComparisonResult
 from tui_trainer.tui.common.dialogs.progress import Report
 
 if TYPE_CHECKING:
+    from tui_trainer.launch.predict import PredictorProcess
     from tui_trainer.repl.context import SessionContext
 
 _ADDABLE = frozenset({"completed", "early_stopped", "cancelled"})
@@ -77,6 +79,17 @@ def merge(context: SessionContext, name: str, out: Path, report: Report) -> Path
 
     report("loading the model", None)
     return adapter_commands.merge(context, name, out, lambda stage: report(stage, None))
+
+
+def load_classifier(name: str, on_status: Callable[[str], None]) -> PredictorProcess:
+    """The classifier of this name in its own process, loaded. Raises `UserError`."""
+    from tui_trainer.contracts.predict import PredictSetup
+    from tui_trainer.launch.predict import PredictorProcess
+
+    store = AdapterStore()
+    on_status("checking the adapter")
+    folder, info = store.usable_folder(name), store.get(name)
+    return PredictorProcess(PredictSetup(adapter=str(folder), base=info.base_model), on_status)
 
 
 def addable(folder: RunFolder) -> RunInfo:
