@@ -202,12 +202,12 @@ class _Progress:
     def rows(self, done: int, total: int) -> None:
         """Show how many rows are predicted, and the remaining time."""
         now = time.monotonic()
-        if self._started is None:  # the first rows are slower, and the next ones start now
-            self._started, self._first = now, done
-            left = None
-        else:
-            left = (now - self._started) / (done - self._first) * (total - done)
-        remaining = f"  {formats.duration(left)} remaining" if left is not None else ""
+        if self._started is None:
+            self._started = now
+        remaining = ""
+        if done:
+            left = (now - self._started) / done * (total - done)
+            remaining = f"  {formats.duration(left)} remaining"
         self._draw(f"row {formats.steps(done, total)}{remaining}")
 
     def clear(self) -> None:

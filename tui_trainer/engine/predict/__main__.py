@@ -78,6 +78,7 @@ def _predict(model: Predictor, request: PredictRequest, send: Send) -> None:
         questions = list(read_questions(Path(request.file), model.task))
     else:
         questions = [QuestionRow(1, (Message("user", request.text or ""),))]
+    send(RowsPredicted(rows=[], total=len(questions)))  # the total, before the first rows
     for start in range(0, len(questions), model.window):
         window = questions[start : start + model.window]
         send(RowsPredicted(rows=model.predict(window), total=len(questions)))

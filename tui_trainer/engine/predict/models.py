@@ -24,7 +24,7 @@ from tui_trainer.store.adapters import adapter_files
 OnStatus = Callable[[str], None]
 # Rows whose predictions are calculated and written together: enough to batch by length, few
 # enough that an interruption loses little.
-_CLASSIFIED_ROWS = 512
+_CLASSIFIED_ROWS = 256
 _ANSWERED_ROWS = 64
 
 
