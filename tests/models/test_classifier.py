@@ -87,6 +87,31 @@ def test_a_text_longer_than_the_base_reads_is_cut_and_marked(encoder: Path, tmp_
     assert [one.cut for one in loaded.classify(["short", "cat " * 500])] == [False, True]
 
 
+def test_passes_become_smaller_where_memory_runs_out(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tui_trainer.contracts.errors import NoMemoryError
+    from tui_trainer.models.base_identity import origin_of
+    from tui_trainer.models.classifier import Classifier, load_classifier
+
+    folder = save_classifier(encoder, tmp_path / "adapter")
+    loaded = load_classifier(folder, origin_of(str(encoder)))
+    expected = [one.values for one in loaded.classify(TEXTS)]
+    whole, most = Classifier._probabilities, 2
+
+    def limited(self: Classifier, rows: Any) -> Any:
+        if len(rows) > most:
+            raise MemoryError
+        return whole(self, rows)
+
+    monkeypatch.setattr(Classifier, "_probabilities", limited)
+    for one, values in zip(loaded.classify(TEXTS), expected, strict=True):
+        assert one.values == pytest.approx(values, abs=1e-5)
+    most = 0
+    with pytest.raises(NoMemoryError, match="out of memory while a text of"):
+        loaded.classify(TEXTS)
+
+
 def test_a_classifier_that_cannot_be_used_is_an_error(encoder: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 

@@ -18,6 +18,7 @@ from tui_trainer.models import base_model as bases
 from tui_trainer.models import lora_train
 from tui_trainer.models.base_identity import BaseIdentity, check_origin
 from tui_trainer.store.adapters import adapter_files
+from tui_trainer.text.formats import plural
 
 # Limits of one forward pass: texts, and tokens with padding.
 PASS_TEXTS = 64
@@ -55,12 +56,28 @@ class Classifier:
         found: list[ClassProbabilities | None] = [None] * len(texts)
         done = 0
         for rows in _passes([len(row) for row in ids]):
-            values = self._probabilities([ids[row] for row in rows]).tolist()
+            values = self._within_memory([ids[row] for row in rows]).tolist()
             for row, probabilities in zip(rows, values, strict=True):
                 found[row] = ClassProbabilities(probabilities, len(uncut[row]) > len(ids[row]))
             done += len(rows)
             between(done)
         return [item for item in found if item is not None]
+
+    def _within_memory(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+        """Return the same as `_probabilities`, in smaller passes where memory runs out."""
+        try:
+            return self._probabilities(rows)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(rows) == 1:
+                raise NoMemoryError(
+                    f"out of memory while a text of {plural(len(rows[0]), 'token')} is "
+                    "classified: end other programs that need memory, or shorten the text"
+                ) from error
+        half = len(rows) // 2
+        parts = self._within_memory(rows[:half]), self._within_memory(rows[half:])
+        return torch.cat(parts)
 
     def _probabilities(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         """Return a tensor of shape (rows, classes), fp32."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.engine.data.data_files import read_objects
 from tui_trainer.engine.data.questions import read_questions
 from tui_trainer.engine.data.rows import Message
 
@@ -111,3 +112,15 @@ def test_a_file_that_cannot_be_read_at_all_is_an_error(tmp_path: Path) -> None:
         list(read_questions(written(tmp_path, "rows.json", {"text": "a"}), "classification"))
     with pytest.raises(UserError, match="cannot be read"):
         list(read_questions(tmp_path / "gone", "classification"))
+
+
+def test_a_field_that_csv_refuses_spoils_its_row_alone(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text(f"text\nfine\n{'x' * 200_000}\ngood\n")
+    found = list(read_questions(file, "classification"))
+    assert [each.text() for each in found if each.error is None] == ["fine", "good"]
+    assert [each.error for each in found if each.error] == [
+        "line 3: field larger than field limit (131072)"
+    ]
+    with pytest.raises(UserError, match=r"rows\.csv line 3: field larger"):
+        list(read_objects(file))

@@ -83,7 +83,17 @@ def _read_json(file: Path) -> Iterator[tuple[str, int, Any]]:
 def _read_csv(file: Path, on_bad_bytes: str) -> Iterator[tuple[str, int, Any]]:
     with file.open(newline="", encoding="utf-8-sig", errors=on_bad_bytes) as stream:
         reader = csv.DictReader(stream, restkey=BEYOND_HEADER)
-        for values in reader:
+        while True:
+            try:
+                values = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                number = reader.reader.line_num  # that of `reader` counts lines it has returned
+                if number <= 1:  # the header: no line after it can be read
+                    raise
+                yield "line", number, UserError(f"line {number}: {error}")
+                continue
             present = {key: value for key, value in values.items() if value is not None}
             yield "line", reader.line_num, present
 
