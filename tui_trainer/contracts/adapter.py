@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tui_trainer.contracts.job import LoraSettings
+from tui_trainer.contracts.job import LoraSettings, Task
 
 SCHEMA = 1
 
@@ -41,6 +41,9 @@ class AdapterInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: int = SCHEMA  # version of the file's format
     name: str  # the folder's name
+    task: Task = "causal-lm"  # what it was trained for
+    description: str = ""  # by the user, one line
+    tags: list[str] = msgspec.field(default_factory=list)  # by the user, for filters
     created_at: float  # seconds since the epoch
     base_model: str  # the base it was trained on: "builtin" or a folder
     base_hash: str | None  # SHA-256 of the base's files

@@ -13,6 +13,7 @@ from tui_trainer.engine.checkpoints.best import Result
 from tui_trainer.engine.state.session import Session
 from tui_trainer.models import lora_train
 from tui_trainer.store import atomic
+from tui_trainer.store.adapters import adapter_files
 from tui_trainer.store.runs import disk_reserve
 from tui_trainer.text.formats import count, number
 
@@ -83,8 +84,7 @@ def _write_adapter(session: Session, result: Result) -> None:
     _add_tokenizer(session, temporary)
     labels = session.dataset.labels
     if labels:
-        names = {str(index): label for index, label in enumerate(labels)}
-        atomic.write_json(temporary / "labels.json", {"id2label": names})
+        adapter_files.write_labels(temporary, labels)
     for file in temporary.iterdir():
         if file.is_file():
             atomic.sync_file(file)

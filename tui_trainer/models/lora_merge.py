@@ -42,11 +42,11 @@ def merge(
     and removes the temporary folder. Raises `UserError`, also where `out` exists and is not empty.
     """
     adapter = lora_load.read(folder, base)
-    _check_target(out)
-    _check_not_quantised(base.origin)
+    check_target(out)
+    check_not_quantised(base.origin)
     on_stage(0)
     model = _load_unquantised(base.origin, trust_remote_code)
-    _check_space(model, out)
+    check_space(model, out)
     tokenizer = bases.load_tokenizer(base.origin.model, trust_remote_code=trust_remote_code)
     on_stage(1)
     try:
@@ -57,11 +57,23 @@ def merge(
     with lora_load.BUILDING:
         merged: Any = peft_model.merge_and_unload(safe_merge=True)
     on_stage(2)
+    return publish(merged, tokenizer, base.origin, out, lambda: on_stage(3))
+
+
+def publish(
+    merged: Any,
+    tokenizer: Any,
+    origin: BaseIdentity,
+    out: Path,
+    before_rename: Callable[[], None] = lambda: None,
+) -> int:
+    """Write a merged model into a temporary folder and rename it to `out`; return its size in
+    bytes. Raises `UserError`."""
     temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
     try:
         _make_temporary(out, temporary)
-        _write(merged, tokenizer, base.origin, temporary)
-        on_stage(3)
+        _write(merged, tokenizer, origin, temporary)
+        before_rename()
         written = _finish(temporary)
         temporary.replace(out)
     except (OSError, SafetensorError) as error:
@@ -72,7 +84,8 @@ def merge(
     return written
 
 
-def _check_target(out: Path) -> None:
+def check_target(out: Path) -> None:
+    """Raise `UserError` unless `out` is a new or empty folder."""
     try:
         if not out.is_symlink() and not out.exists():
             return
@@ -93,7 +106,7 @@ def _make_temporary(out: Path, temporary: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _check_not_quantised(origin: BaseIdentity) -> None:
+def check_not_quantised(origin: BaseIdentity) -> None:
     """Raise `UserError` for a quantised base, whose weights are too coarse for an update."""
     config = _base_file(origin, "config.json")
     if config is None:
@@ -120,7 +133,8 @@ def _load_unquantised(origin: BaseIdentity, trust_remote_code: bool) -> Any:
         )
 
 
-def _check_space(model: Any, out: Path) -> None:
+def check_space(model: Any, out: Path) -> None:
+    """Raise `UserError` where the disk has no room for the model in fp32."""
     needed = sum(parameter.numel() * 4 for parameter in model.parameters())
     existing = next(parent for parent in out.absolute().parents if parent.exists())
     free = shutil.disk_usage(existing).free
@@ -133,12 +147,14 @@ def _check_space(model: Any, out: Path) -> None:
 
 
 def _write(merged: Any, tokenizer: Any, origin: BaseIdentity, folder: Path) -> None:
-    # transformers loads some generation settings that it refuses to save: the file is copied.
-    merged.generation_config = GenerationConfig.from_model_config(merged.config)
+    generates = merged.can_generate()
+    if generates:
+        # transformers loads some generation settings that it refuses to save: the file is copied.
+        merged.generation_config = GenerationConfig.from_model_config(merged.config)
     merged.save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
     settings = _base_file(origin, "generation_config.json")
-    if settings is not None:
+    if generates and settings is not None:
         shutil.copyfile(settings, folder / settings.name)
     if origin.folder is not None:  # Python code of the model
         for code in origin.folder.glob("*.py"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.feedback import Turn
+from tui_trainer.launch.predict import merge_classifier
 from tui_trainer.repl.context import Handler, SessionContext
 from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.repl.tables import (
@@ -67,7 +68,9 @@ class AdapterCommands:
 
     def _show(self, name: str) -> None:
         adapters = self._context.adapters
-        self._context.emit(adapter_facts(adapters.entry(name), adapters.problem(name)))
+        entry = adapters.entry(name)
+        weight = adapters.live(entry.info.base_model).get(name)
+        self._context.emit(adapter_facts(entry, weight, adapters.problem(name)))
 
     def _load(self, name: str) -> None:
         self._context.activate({name: 1.0})
@@ -126,7 +129,7 @@ class AdapterCommands:
         restored = self._context.adapters.restore(name)
         renamed = "" if restored == name else f", as {restored}"
         self._context.emit_notice(
-            f"adapter {name} is restored{renamed}; activate it with /adapters load {restored}"
+            f"adapter {name} is restored{renamed}; {self._next_step(restored)}"
         )
 
     def _export(self, name: str, target: str) -> None:
@@ -135,19 +138,22 @@ class AdapterCommands:
 
     def _add(self, source: str, name: str | None = None) -> None:
         added = add_from(self._context.adapters, Path(source).expanduser(), name).name
-        self._context.emit_notice(
-            f"adapter {added} is added; activate it with /adapters load {added}"
-        )
+        self._context.emit_notice(f"adapter {added} is added; {self._next_step(added)}")
+
+    def _next_step(self, name: str) -> str:
+        """What to do with an adapter, part of a sentence."""
+        if self._context.adapters.get(name).task == "classification":
+            return f"it is a classifier: classify texts with tui-trainer predict {name} FILE"
+        return f"activate it with /adapters load {name}"
 
     def _merge(self, name: str, target: str) -> None:
-        folder = self._context.adapters.usable_folder(name)
-        out = self._context.client.merge(
-            folder, Path(target).expanduser(), on_progress=self._report
-        )
+        out = merge(self._context, name, Path(target).expanduser(), self._report)
         self._context.emit_notice(f"adapter {name} is merged with its base into {out}")
 
     def _compare(self, a: str, b: str) -> None:
         context = self._context
+        for name in (a, b):
+            context.adapters.check_answers(name)
         folders = [context.adapters.usable_folder(name) for name in (a, b)]
         comparison = context.client.compare(*folders)
         context.emit(comparison_table(comparison, a, b))
@@ -179,6 +185,17 @@ class AdapterCommands:
     def _raise_if_cancelled(self, *_: int) -> None:
         if self._context.cancelled.is_set():
             raise UserError("cancelled", 1)
+
+
+def merge(
+    context: SessionContext, name: str, out: Path, on_progress: Callable[[str], None]
+) -> Path:
+    """Write an adapter and its base as one model into `out`; return its folder. An exception from
+    `on_progress` stops it. Raises `UserError`."""
+    folder, info = context.adapters.usable_folder(name), context.adapters.get(name)
+    if info.task == "classification":
+        return merge_classifier(folder, info.base_model, out, on_progress)
+    return context.client.merge(folder, out, on_progress=on_progress)
 
 
 def recent_questions(context: SessionContext) -> list[str]:

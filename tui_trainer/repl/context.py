@@ -119,6 +119,7 @@ class SessionContext:
         """
         folders: dict[str, Path] = {}
         for name in weights:
+            self.adapters.check_answers(name)
             problem = self.adapters.problem(name)
             if problem:
                 raise UserError(f"adapter {name!r} cannot be loaded: {problem}", 1)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from tui_trainer.contracts import session as events
-from tui_trainer.contracts.adapter import AdapterInfo, Measures
+from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.chat import Comparison
 from tui_trainer.contracts.feedback import RatedExample
 from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.repl.adapter_facts import cells_of, facts_of
+from tui_trainer.repl.measures import divergence, measure_text
 from tui_trainer.store.adapters.adapter_store import AdapterEntry, TrashedAdapter
 from tui_trainer.text import formats
 
+_ADAPTER_COLUMNS = {
+    "name": "NAME", "live": "ACTIVE", "base": "BASE", "task": "TASK", "rank": "RANK/ALPHA",
+    "loss": "LOSS", "val": "VAL LOSS", "recalled": "RECALLED", "kept": "KEPT",
+    "created": "CREATED", "size": "SIZE", "taught": "EXAMPLES", "queries": "QUERIES",
+    "tags": "TAGS",
+}  # fmt: skip
 _SHORT = 48  # characters of a text in a table
 
 
@@ -132,63 +139,23 @@ def result_table(record: TrainingRecord, loss: float | None, path: str | None) -
     return _facts(f"training {record.id}", facts)
 
 
-def divergence(measures: Measures) -> str:
-    """How far an adapter moves the base's own predictions."""
-    if measures.divergence is None:
-        return formats.MISSING
-    return f"{formats.short_number(measures.divergence)} nats per token"
-
-
 def adapter_table(adapters: Sequence[AdapterEntry], live: dict[str, float]) -> events.TextTable:
     """The adapters; active ones with their weights."""
     rows = []
-    for info, size, queries in adapters:
-        rows.append(
-            [
-                info.name,
-                formats.short_number(live[info.name]) if info.name in live else "",
-                info.base_model,
-                _rank_alpha(info),
-                formats.short_number(info.train_loss),
-                formats.share(info.after.recalled),
-                formats.share(info.after.kept),
-                formats.moment(info.created_at),
-                formats.size(size),
-                formats.count(len(info.examples)),
-                formats.count(queries),
-            ]
-        )
-    headers = ["NAME", "ACTIVE", "BASE", "RANK/ALPHA", "LOSS", "RECALLED", "KEPT", "CREATED",
-               "SIZE", "LEARNED", "QUERIES"]  # fmt: skip
+    for item in adapters:
+        cells = cells_of(item, live.get(item.info.name))
+        rows.append([cells[column] for column in _ADAPTER_COLUMNS])
+    headers = list(_ADAPTER_COLUMNS.values())
     return events.TextTable(title="adapters", headers=headers, rows=rows)
 
 
-def adapter_facts(listed: AdapterEntry, problem: str | None) -> events.TextTable:
-    """Everything about one adapter."""
-    info = listed.info
-    targets = info.lora.target_modules
-    facts = [
-        ("name", info.name),
-        ("problem", problem or "none"),
-        ("base", info.base_model),
-        ("base hash", info.base_hash or formats.MISSING),
-        ("parent", info.parent or formats.MISSING),
-        ("created", formats.moment(info.created_at)),
-        ("size", formats.size(listed.size)),
-        ("queries answered", formats.count(listed.queries)),
-        ("LoRA", f"rank {info.lora.rank}, alpha {formats.short_number(info.lora.alpha)}"),
-        ("layers", targets if isinstance(targets, str) else ", ".join(targets)),
-        ("steps", formats.count(info.steps)),
-        ("loss", formats.short_number(info.train_loss)),
-        *((name, formats.number(value)) for name, value in info.scores.items()),
-        ("recalled", measure_text(info.before, info.after, "recalled")),
-        ("kept", measure_text(info.before, info.after, "kept")),
-        ("change from the base", divergence(info.after)),
-        ("learned", ", ".join(info.examples) or formats.MISSING),
-        ("run", info.run_id or formats.MISSING),
-        ("data hash", info.data_hash or formats.MISSING),
-    ]
-    return _facts(f"adapter {info.name}", facts)
+def adapter_facts(
+    item: AdapterEntry, weight: float | None, problem: str | None
+) -> events.TextTable:
+    """Everything about one adapter; `weight` is None for an inactive one, `problem` says why it
+    cannot be used."""
+    facts = [("name", item.info.name), ("problem", problem or "none"), *facts_of(item, weight)]
+    return _facts(f"adapter {item.info.name}", facts)
 
 
 def measures_table(a: AdapterInfo, b: AdapterInfo) -> events.TextTable:
@@ -237,13 +204,6 @@ def state(example: RatedExample) -> str:
     if example.trained_in is not None:
         return f"learned by {example.trained_in}"
     return "needs a correction" if example.needs_correction else "pending"
-
-
-def measure_text(before: Measures, after: Measures, name: Literal["recalled", "kept"]) -> str:
-    """A measure before and after training, and the number of answers that were checked, such as
-    `30 % → 100 % of 10`."""
-    count: int = getattr(after, f"{name}_count")
-    return formats.share_change(getattr(before, name), getattr(after, name), count)
 
 
 def _rank_alpha(info: AdapterInfo) -> str:

@@ -166,7 +166,7 @@ KEYS: tuple[Key, ...] = (
     Key("command", "slash", "screen.type('/')", "command", "type a slash command, after esc",
         "chat"),
     Key("turn_on", "enter", "screen.turn_on", "load/unload", "activate or deactivate the "
-        "adapter", "adapters", 3),
+        "adapter; try a classifier", "adapters", 3),
     Key("load", "l", "screen.load", "load", "activate this adapter alone", "adapters", 16),
     Key("unload", "u", "screen.unload", "unload", "deactivate all adapters", "adapters", 17),
     Key("mark", "space", "screen.mark", "mark", "mark the adapter to compare or combine it",
@@ -175,6 +175,8 @@ KEYS: tuple[Key, ...] = (
         "measures and answers", "adapters", 5),
     Key("ensemble", "e", "screen.ensemble", "ensemble", "activate the marked adapters together, "
         "weighted", "adapters", 6),
+    Key("try", "t", "screen.try", "try", "type a text and see the classes of the classifier",
+        "adapters", 8),
     Key("merge", "M", "screen.merge", "merge", "merge the adapter and its base into one model",
         "adapters", 10),
     Key("rename", "R", "screen.rename", "rename", "rename the adapter", "adapters", 9),

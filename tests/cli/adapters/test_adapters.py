@@ -160,3 +160,39 @@ def test_an_adapter_from_elsewhere_is_added(
     assert done(capsys, "add", str(tmp_path / "out"), "--name", "again")[0] == "again\n"
     assert store.problem("again") is None
     assert "is not a folder" in refused(capsys, "add", str(tmp_path / "absent"))
+
+
+def test_edit_changes_description_and_tags(store: AdapterStore, capsys: Capture) -> None:
+    done(capsys, "edit", "one", "--description", "capitals\nof  Europe", "--tag", "a", "--tag", "b")
+    text = done(capsys, "edit", "one", "--untag", "a", "--tag", "c/2")[1]
+    assert "capitals of Europe" in text and "b, c/2" in text
+    shown = done(capsys, "show", "one")[0]
+    assert "capitals of Europe" in shown and "b, c/2" in shown
+    document = json.loads(done(capsys, "show", "one", "--json")[0])
+    assert (document["description"], document["tags"]) == ("capitals of Europe", ["b", "c/2"])
+    assert "has no tag 'x'" in refused(capsys, "edit", "one", "--untag", "x")
+    assert "cannot be a tag" in refused(capsys, "edit", "one", "--tag", "two words")
+    assert "--description, --tag or --untag" in refused(capsys, "edit", "one")
+    done(capsys, "rename", "one", "uno")
+    done(capsys, "edit", "uno", "--description", "")
+    assert store.get("uno").description == "" and store.get("uno").tags == ["b", "c/2"]
+    assert store.problem("uno") is None
+
+
+def test_the_list_is_filtered_and_sorted_as_that_of_runs(
+    store: AdapterStore, capsys: Capture
+) -> None:
+    done(capsys, "edit", "two", "--tag", "mine")
+    listed = json.loads(done(capsys, "list", "--filter", "tag:mine", "--json")[0])
+    assert [item["name"] for item in listed] == ["two"]
+    listed = json.loads(done(capsys, "list", "--sort", "-name", "--json")[0])
+    assert [item["name"] for item in listed] == ["two", "other", "one"]
+    assert "no match among 3 adapters" in done(capsys, "list", "--filter", "nothing")[1]
+    assert "did you mean" in refused(capsys, "list", "--filter", "tga:mine")
+    assert "there is no field" in refused(capsys, "list", "--sort", "nonsense")
+    assert "cannot be combined" in refused(capsys, "list", "--trash", "--sort", "name")
+
+
+def test_show_says_whether_the_adapter_is_active(store: AdapterStore, capsys: Capture) -> None:
+    done(capsys, "load", "one=0.5")
+    assert "yes, weight 0.5" in done(capsys, "show", "one")[0]

@@ -12,8 +12,11 @@ import pytest
 from textual.widgets import Input
 
 from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.predict import Prediction
 from tui_trainer.store import atomic, model_files, paths
+from tui_trainer.store.adapters import adapter_files
 from tui_trainer.store.runs.run_folder import RunFolder
+from tui_trainer.tui.adapters import background_tasks
 from tui_trainer.tui.app import TrainerApp
 
 Seen = Callable[..., Awaitable[None]]
@@ -232,3 +235,47 @@ async def test_the_cursor_follows_a_renamed_adapter(
         assert screen._table.chosen == "first"
         submit(held[0])
         await becomes(app, lambda: screen._table.chosen == "capitals")
+
+
+class _Pets:
+    """A classifier that is sure of cats."""
+
+    def text(self, text: str) -> Prediction:
+        values = {"cat": 0.9, "dog": 0.1}
+        return Prediction(row=1, input=text, label="cat", probability=0.9, probabilities=values)
+
+    def close(self) -> None:
+        pass
+
+
+async def test_a_classifier_is_tried_and_not_offered_to_the_chat(
+    room: Any, chat_app: ChatApp, seen: Seen, becomes: Becomes, shown_notices: Text,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    adapter_files.write_labels(room.add_adapter("pets"), ["cat", "dog"])
+    monkeypatch.setattr(background_tasks, "load_classifier", lambda name, report: _Pets())
+    app = chat_app()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await pilot.press("4")
+        await seen(app, "pets", "classification")
+        await pilot.press("l")
+        await becomes(app, lambda: "predict pets FILE" in shown_notices(app))
+        await pilot.press("enter")
+        await seen(app, "Classify a text with pets")
+        await pilot.press("m", "e", "w")
+        await seen(app, "cat", "90 %", "10 %")
+        await pilot.press("escape")
+        await seen(app, "t try")
+    assert room.model.live == {}
+
+
+async def test_slash_commands_refuse_a_classifier_at_once(
+    room: Any, chat_app: ChatApp, seen: Seen
+) -> None:
+    adapter_files.write_labels(room.add_adapter("pets"), ["cat", "dog"])
+    app = chat_app()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("3")
+        await pilot.press(*"/adapters load pets", "enter")
+        await seen(app, "is a classifier and does not answer in the chat")
+    assert room.model.live == {}

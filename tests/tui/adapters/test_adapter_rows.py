@@ -6,7 +6,9 @@ import pytest
 
 from tui_trainer.contracts.adapter import AdapterInfo, Measures
 from tui_trainer.contracts.chat import Comparison, LayerDifference
+from tui_trainer.repl.adapter_facts import facts_of
 from tui_trainer.repl.command_table import COMMANDS, usage_lines
+from tui_trainer.repl.tables import adapter_table
 from tui_trainer.store.adapters.adapter_store import AdapterEntry
 from tui_trainer.tui.adapters import adapter_rows
 from tui_trainer.tui.adapters.adapter_names import adapter_name, name_problem
@@ -87,3 +89,13 @@ def test_names_and_weights() -> None:
     assert weights_problem("a=0.7 b=-1") is None
     for wrong in ("", "a", "a=0", "=1", "a=nan", "a=inf"):
         assert weights_problem(wrong) is not None, wrong
+
+
+def test_the_screen_has_the_facts_of_the_command_line() -> None:
+    item = AdapterEntry(INFO, 2048, 3)
+    text = adapter_rows.details_of(item, AdapterListing((item,), (("capitals", 0.7),)), 58).plain
+    for label, value in facts_of(item, 0.7):
+        assert label in text
+        assert value.split()[0][:20] in text
+    header = adapter_table([item], {"capitals": 0.7}).headers
+    assert len(header) == len(adapter_rows.COLUMNS) + 1

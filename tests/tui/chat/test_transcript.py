@@ -9,7 +9,7 @@ import pytest
 from tui_trainer.contracts import session as events
 from tui_trainer.contracts.adapter import Measures
 from tui_trainer.contracts.teaching import TrainingRecord
-from tui_trainer.repl.tables import measure_text
+from tui_trainer.repl.measures import measure_text
 from tui_trainer.text import formats
 from tui_trainer.tui.chat import news as chat_news
 from tui_trainer.tui.chat.event_text import live_text

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tui_trainer.cli import common, output
+from tui_trainer.cli.adapters.common import next_step
 from tui_trainer.store.adapters.adapter_import import add_from
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 
@@ -30,4 +31,7 @@ def add(source: Path, name: str | None, base: str | None) -> None:
       tui-trainer adapters add runs/lighthouse-20261101-120000-ab12/checkpoints/best
       tui-trainer adapters add ./downloaded --name helper --base models/tiny
     """
-    output.data(add_from(AdapterStore(), source.expanduser(), name, base).name)
+    store = AdapterStore()
+    added = add_from(store, source.expanduser(), name, base).name
+    output.data(added)
+    output.message(next_step(store.get(added)))

@@ -12,6 +12,7 @@ _MODULES = {
     "show": "tui_trainer.cli.adapters.show:show",
     "load": "tui_trainer.cli.adapters.load:load",
     "unload": "tui_trainer.cli.adapters.load:unload",
+    "edit": "tui_trainer.cli.adapters.edit:edit",
     "rename": "tui_trainer.cli.adapters.rename:rename",
     "delete": "tui_trainer.cli.adapters.trash:delete",
     "restore": "tui_trainer.cli.adapters.trash:restore",

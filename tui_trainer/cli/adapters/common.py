@@ -33,6 +33,14 @@ def document_of(store: AdapterStore, entry: AdapterEntry) -> dict[str, object]:
     }
 
 
+def next_step(info: AdapterInfo) -> str:
+    """What an added adapter is, and the command that uses it."""
+    name = formats.escape(info.name)
+    if info.task == "classification":
+        return f"it is a classifier; classify texts with tui-trainer predict {name} FILE"
+    return f"it answers in the chat; activate it with tui-trainer adapters load {name}"
+
+
 def open_client(info: AdapterInfo) -> ChatClient:
     """A client for the base of an adapter; progress of loading goes to standard error."""
     return ChatClient(

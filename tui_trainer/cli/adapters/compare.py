@@ -35,6 +35,8 @@ def compare(a: str, b: str, questions: tuple[str, ...], as_json: bool) -> None:
       tui-trainer adapters compare monday tuesday --ask "What is the capital of France?"
     """
     store = AdapterStore()
+    for name in (a, b):
+        store.check_answers(name)
     folders = [store.usable_folder(name) for name in (a, b)]
     infos = [store.get(name) for name in (a, b)]
     turns = [[Turn("user", question)] for question in questions]

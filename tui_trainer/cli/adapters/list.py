@@ -2,41 +2,78 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+
 import click
 
 from tui_trainer.cli import common, output
 from tui_trainer.cli.adapters.common import document_of, print_table
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.repl import tables
-from tui_trainer.store.adapters.adapter_store import AdapterStore
+from tui_trainer.store.adapters.adapter_store import AdapterEntry, AdapterStore
+from tui_trainer.text import formats
 
 
 @click.command("list")
+@click.option("--filter", "conditions", default="", metavar="TEXT", help="Words and conditions: "
+              "'tag:support val_accuracy>=0.9 task:classification -test'.")  # fmt: skip
+@click.option("--sort", "order", default="", metavar="FIELD", help="name, loss, val, steps, "
+              "recalled, kept, queries, size, age ...; -FIELD reverses the order.")  # fmt: skip
 @click.option("--trash", is_flag=True, help="List deleted adapters, which can be restored.")
 @common.json_option("Print one JSON document.")
 @common.debug_option
-def list_adapters(trash: bool, as_json: bool) -> None:
+def list_adapters(conditions: str, order: str, trash: bool, as_json: bool) -> None:
     """List the adapters, oldest first.
 
     \b
     Examples:
       tui-trainer adapters list
+      tui-trainer adapters list --filter 'tag:support loss<2' --sort -age
       tui-trainer adapters list --trash
     """
     store = AdapterStore()
     if trash:
+        if conditions or order:
+            raise click.UsageError("--trash cannot be combined with --filter and --sort")
         _list_trash(store, as_json=as_json)
         return
-    found = store.list()
+    every = store.list()
+    found = _chosen(every, conditions, order) if conditions or order else every
     if as_json:
         output.document([document_of(store, entry) for entry in found])
     elif found:
         bases = {entry.info.base_model for entry in found}
         live = {name: weight for base in bases for name, weight in store.live(base).items()}
         print_table(tables.adapter_table(found, live))
+    elif every:
+        adapters = formats.plural(len(every), "adapter")
+        output.message(f"no match among {adapters}; change --filter")
     else:
         output.message(
             "no adapters yet; create one with tui-trainer repl, then /fix TEXT and /train"
         )
+
+
+def _chosen(every: Sequence[AdapterEntry], conditions: str, order: str) -> Sequence[AdapterEntry]:
+    """The matching adapters in order. Raises `UserError`."""
+    from tui_trainer.watch.query.adapter_fields import ADAPTERS
+    from tui_trainer.watch.query.fields import sort_items
+    from tui_trainer.watch.query.query import parse_for
+
+    name = order.removeprefix("-")
+    if name and name not in ADAPTERS.fields:
+        problem = parse_for(ADAPTERS, f"{name}=1").problem
+        raise UserError(f"--sort {order}: {problem or 'no such field'}")
+    scores = {score for entry in every for score in entry.info.scores}
+    wanted = parse_for(ADAPTERS, conditions, scores)
+    if wanted.problem is not None:
+        raise UserError(f"--filter: {wanted.problem}")
+    now = time.time()
+    found = [entry for entry in every if wanted.matches(entry, now, entry.info.scores)]
+    field = ADAPTERS.fields.get(name)
+    falling = field is not None and field.descending != order.startswith("-")
+    return sort_items(found, field, falling, now)
 
 
 def _list_trash(store: AdapterStore, *, as_json: bool) -> None:

@@ -24,6 +24,7 @@ def load(names: tuple[str, ...]) -> None:
     """
     store, weights = AdapterStore(), _weights(names)
     for name in weights:
+        store.check_answers(name)
         store.usable_folder(name)
     base = store.get(next(iter(weights))).base_model
     store.set_live(weights, base)

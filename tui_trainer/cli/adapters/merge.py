@@ -8,6 +8,7 @@ import click
 
 from tui_trainer.cli import common, output
 from tui_trainer.cli.adapters.common import open_client
+from tui_trainer.launch.predict import merge_classifier
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.text import formats
 
@@ -19,14 +20,21 @@ from tui_trainer.text import formats
 def merge(name: str, target: Path) -> None:
     """Merge an adapter and its base into one plain model.
 
+    That of a classifier loads with AutoModelForSequenceClassification of transformers.
+
     \b
     Example:
       tui-trainer adapters merge capitals ./capitals-model
     """
     store = AdapterStore()
-    folder = store.usable_folder(name)
-    with open_client(store.get(name)) as client:
-        written = client.merge(
-            folder, target, on_progress=lambda text: output.message(formats.escape(text))
-        )
+    folder, info = store.usable_folder(name), store.get(name)
+    if info.task == "classification":
+        written = merge_classifier(folder, info.base_model, target, _report)
+    else:
+        with open_client(info) as client:
+            written = client.merge(folder, target, on_progress=_report)
     output.data(formats.escape(str(written)))
+
+
+def _report(text: str) -> None:
+    output.message(formats.escape(text))

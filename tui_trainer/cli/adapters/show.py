@@ -26,4 +26,5 @@ def show(name: str, as_json: bool) -> None:
     if as_json:
         output.document({**document_of(store, found), "problem": store.problem(name)})
     else:
-        print_table(tables.adapter_facts(found, store.problem(name)))
+        weight = store.live(found.info.base_model).get(name)
+        print_table(tables.adapter_facts(found, weight, store.problem(name)))

@@ -18,25 +18,58 @@ BEYOND_HEADER = "cells beyond the header"
 def read_objects(file: Path) -> Iterator[tuple[str, int, Any]]:
     """Yield (unit, number, value) for every example in a file, where the unit of the number is
     "line" or "row". Raises `UserError`."""
+    for unit, number, value in _read(file, "strict"):
+        if isinstance(value, UserError):
+            raise UserError(f"{file.name} {value}")
+        yield unit, number, value
+
+
+def read_objects_tolerantly(
+    file: Path, *, json_lines: bool = False
+) -> Iterator[tuple[str, int, Any]]:
+    """Yield the same, with a `UserError` as the value of a line that cannot be decoded. With
+    `json_lines` the file has JSON lines whatever its suffix.
+
+    Raises `UserError` for a file that cannot be read at all.
+    """
+    for unit, number, value in _read(file, "surrogateescape", json_lines=json_lines):
+        if isinstance(value, dict) and not all(map(_is_unicode, value.values())):
+            value = UserError(f"{unit} {number} is not valid UTF-8")
+        yield unit, number, value
+
+
+def _read(
+    file: Path, on_bad_bytes: str, *, json_lines: bool = False
+) -> Iterator[tuple[str, int, Any]]:
     suffix = file.suffix.lower()
     try:
-        if suffix in (".jsonl", ".ndjson"):
+        if json_lines or suffix in (".jsonl", ".ndjson"):
             yield from _read_jsonl(file)
         elif suffix == ".json":
             yield from _read_json(file)
         elif suffix == ".csv":
-            yield from _read_csv(file)
+            yield from _read_csv(file, on_bad_bytes)
         else:
             yield from _read_parquet(file)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file} cannot be read: {error}") from error
 
 
+def _is_unicode(value: Any) -> bool:
+    """Return whether a text has no bytes that were not UTF-8; other values count as valid."""
+    return not isinstance(value, str) or not any("\ud800" <= c <= "\udfff" for c in value)
+
+
 def _read_jsonl(file: Path) -> Iterator[tuple[str, int, Any]]:
     with file.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
-            if line.strip():
-                yield "line", number, _decode(line, f"{file.name} line {number}")
+            if not line.strip():
+                continue
+            try:
+                value = _decode(line, f"line {number}")
+            except UserError as error:
+                value = error
+            yield "line", number, value
 
 
 def _read_json(file: Path) -> Iterator[tuple[str, int, Any]]:
@@ -47,10 +80,20 @@ def _read_json(file: Path) -> Iterator[tuple[str, int, Any]]:
         yield "row", number, row
 
 
-def _read_csv(file: Path) -> Iterator[tuple[str, int, Any]]:
-    with file.open(newline="", encoding="utf-8-sig") as stream:
+def _read_csv(file: Path, on_bad_bytes: str) -> Iterator[tuple[str, int, Any]]:
+    with file.open(newline="", encoding="utf-8-sig", errors=on_bad_bytes) as stream:
         reader = csv.DictReader(stream, restkey=BEYOND_HEADER)
-        for values in reader:
+        while True:
+            try:
+                values = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                number = reader.reader.line_num  # that of `reader` counts lines it has returned
+                if number <= 1:  # the header: no line after it can be read
+                    raise
+                yield "line", number, UserError(f"line {number}: {error}")
+                continue
             present = {key: value for key, value in values.items() if value is not None}
             yield "line", reader.line_num, present
 

@@ -148,7 +148,7 @@ def _row(fields: RowFields, where: str) -> Row:
         if isinstance(group, str):
             fields.use(known.GROUP)
         return Row(
-            (*_system(fields, turns), *turns),
+            (*system_turn(fields, turns), *turns),
             None,
             weight,
             where,
@@ -162,13 +162,13 @@ def _row(fields: RowFields, where: str) -> Row:
     if "text" in values:
         fields.use("text")
         fields.check_marks(numbers=False)
-        return Row((), _filled(values, "text", where), weight, where)
+        return Row((), filled(values, "text", where), weight, where)
     _refuse_preference_pair(fields)
     formats = (
         "messages, instruction/output, prompt/completion, question/answer, query/response, text"
     )
     raise UserError(
-        f"{where}: fields not recognised ({_names(values)}); one of these is needed: {formats}"
+        f"{where}: fields not recognised ({names_of(values)}); one of these is needed: {formats}"
     )
 
 
@@ -180,9 +180,9 @@ def _labelled_row(fields: RowFields, where: str) -> Row:
     if used is None or "text" not in values:
         raise UserError(
             f'{where}: task = "classification" needs the fields text and label (or category); '
-            f"found: {_names(values)}"
+            f"found: {names_of(values)}"
         )
-    text, label = _filled(values, "text", where), values[used]
+    text, label = filled(values, "text", where), values[used]
     fields.use("text", used)
     if not isinstance(label, str | int | None):
         raise UserError(f"{where}: the field {used!r} is neither text nor a whole number")
@@ -191,7 +191,7 @@ def _labelled_row(fields: RowFields, where: str) -> Row:
     return Row((), text, _weight(fields, where), where, str(label).strip())
 
 
-def _names(values: dict[str, Any]) -> str:
+def names_of(values: dict[str, Any]) -> str:
     return ", ".join(known.printable(str(key)) for key in values) or "none"
 
 
@@ -202,12 +202,12 @@ def _pair(fields: RowFields, question: str, answer: str, where: str) -> tuple[Me
     fields.use(question, answer)
     fields.check_marks()
     fields.check_unsupported(known.UNSUPPORTED)
-    prompt, reply = _filled(values, question, where), _filled(values, answer, where)
+    prompt, reply = filled(values, question, where), filled(values, answer, where)
     if question == "instruction" and "input" in fields.unused:
         fields.use("input")
-        prompt = f"{prompt}\n\n{_filled(values, 'input', where)}"
-    turns = (*_history(fields), Message("user", prompt), Message("assistant", reply))
-    return (*_system(fields, turns), *turns)
+        prompt = f"{prompt}\n\n{filled(values, 'input', where)}"
+    turns = (*history_turns(fields), Message("user", prompt), Message("assistant", reply))
+    return (*system_turn(fields, turns), *turns)
 
 
 def _refuse_preference_pair(fields: RowFields) -> None:
@@ -215,7 +215,7 @@ def _refuse_preference_pair(fields: RowFields) -> None:
         raise LeftOut(known.PAIRED)
 
 
-def _history(fields: RowFields) -> tuple[Message, ...]:
+def history_turns(fields: RowFields) -> tuple[Message, ...]:
     """Return the earlier turns. Their answers are learned too, as in LLaMA-Factory, which defines
     the field."""
     if not fields.has("history"):
@@ -233,7 +233,7 @@ def _history(fields: RowFields) -> tuple[Message, ...]:
     return tuple(turns)
 
 
-def _system(fields: RowFields, turns: tuple[Message, ...]) -> tuple[Message, ...]:
+def system_turn(fields: RowFields, turns: tuple[Message, ...]) -> tuple[Message, ...]:
     """Return the system turn from a field of the row, unless `turns` have one."""
     own = next((turn.content for turn in turns if turn.role == "system"), None)
     for name in known.SYSTEMS:
@@ -251,7 +251,7 @@ def _system(fields: RowFields, turns: tuple[Message, ...]) -> tuple[Message, ...
     return ()
 
 
-def _filled(values: dict[str, Any], name: str, where: str) -> str:
+def filled(values: dict[str, Any], name: str, where: str) -> str:
     """Return the field's text. Raises `LeftOut` where it is blank or null."""
     if name not in values:
         raise UserError(f"{where}: the field {name!r} is missing")
@@ -272,7 +272,7 @@ def _messages(value: Any, fields: RowFields, where: str) -> tuple[Message, ...]:
         if not isinstance(item, dict) or not isinstance(item.get("role"), str):
             raise UserError(f"{where}: each turn needs a role ({', '.join(ROLES)}) and content")
         turn = RowFields(item)
-        message = _turn(turn, where)
+        message = parse_turn(turn, where)
         fields.unused.update((f"messages.{name}", None) for name in turn.unused)
         if message is not None:
             turns.append(message)
@@ -283,7 +283,7 @@ def _messages(value: Any, fields: RowFields, where: str) -> tuple[Message, ...]:
     return tuple(turns)
 
 
-def _turn(fields: RowFields, where: str) -> Message | None:
+def parse_turn(fields: RowFields, where: str) -> Message | None:
     """Return one turn; None for a system turn without text."""
     values = fields.values
     fields.use("role", "content")

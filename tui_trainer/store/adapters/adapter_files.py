@@ -5,28 +5,68 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from tui_trainer.contracts.adapter import SCHEMA, AdapterInfo
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
+from tui_trainer.contracts.job import Task
 from tui_trainer.store import atomic, tensor_files
 
 INFO = "adapter.json"
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 USAGE = "usage.json"
+LABELS = "labels.json"
 _NEEDED = (WEIGHTS, CONFIG)
-_OPTIONAL = ("README.md", "labels.json")
+_OPTIONAL = ("README.md", LABELS)
+
+
+class _Labels(msgspec.Struct, frozen=True):
+    """`labels.json`."""
+
+    id2label: dict[int, str]  # names of a classifier's classes by index
+
+
+class _Peft(msgspec.Struct, frozen=True):
+    """What this module needs of PEFT's configuration."""
+
+    task_type: str | None = None
 
 
 def read_info(folder: Path) -> AdapterInfo | None:
-    """The content of `adapter.json` with the folder's name, or None if there is no adapter."""
+    """The content of `adapter.json` with the folder's name and its task, which earlier versions did
+    not write, or None if there is no adapter."""
     with contextlib.suppress(OSError, *BAD_CONTENT):
         info = msgspec.json.decode((folder / INFO).read_bytes(), type=AdapterInfo)
-        return msgspec.structs.replace(info, name=folder.name)
+        return msgspec.structs.replace(info, name=folder.name, task=task(folder))
     return None
+
+
+def labels(folder: Path) -> list[str]:
+    """The names of a classifier's classes by index; empty if the adapter does not name them."""
+    with contextlib.suppress(OSError, *BAD_CONTENT):
+        names = msgspec.json.decode((folder / LABELS).read_bytes(), type=_Labels, strict=False)
+        return [names.id2label[index] for index in sorted(names.id2label)]
+    return []
+
+
+def write_labels(folder: Path, labels: Sequence[str]) -> None:
+    """Write the names of a classifier's classes."""
+    names = {str(index): label for index, label in enumerate(labels)}
+    atomic.write_json(folder / LABELS, {"id2label": names})
+
+
+def task(folder: Path) -> Task:
+    """What the adapter in a folder was trained for."""
+    if (folder / LABELS).is_file():
+        return "classification"
+    with contextlib.suppress(OSError, *BAD_CONTENT):
+        config = msgspec.json.decode((folder / CONFIG).read_bytes(), type=_Peft)
+        return "classification" if config.task_type == "SEQ_CLS" else "causal-lm"
+    return "causal-lm"
 
 
 def size(folder: Path) -> int:
@@ -82,10 +122,11 @@ def weights_problem(folder: Path) -> str | None:
     return None
 
 
-def copy_in(source: Path, target: Path, info: AdapterInfo) -> None:
+def copy_in(source: Path, target: Path, info: AdapterInfo, labels: Sequence[str] = ()) -> None:
     """Copy an adapter's files into the new folder `target`, then write its `adapter.json`.
 
-    Everything is flushed to the disk. Raises `UserError` if the adapter cannot be used.
+    `labels` are written where `source` does not have them. Everything is flushed to the disk.
+    Raises `UserError` if the adapter cannot be used.
     """
     wrong = weights_problem(source)
     if wrong:
@@ -94,6 +135,9 @@ def copy_in(source: Path, target: Path, info: AdapterInfo) -> None:
     present = [*_NEEDED, *(name for name in _OPTIONAL if (source / name).is_file())]
     for name in present:
         atomic.write_bytes(target / name, (source / name).read_bytes())
+    if labels and LABELS not in present:
+        write_labels(target, labels)
+        present.append(LABELS)
     hashes = {name: _hash(target / name) for name in present}
     # The source may have changed during the copy.
     wrong = weights_problem(target)

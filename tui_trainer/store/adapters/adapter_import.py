@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -30,17 +30,48 @@ def add_from(
     step) or the folder, with a number if that is taken. `base` is the base on this machine, for an
     adapter from elsewhere. Raises `UserError`.
     """
+    found = read_source(source)
+    facts = found.info
+    if base is not None:
+        facts = _on_base(facts, base)
+    wanted = name or _name(facts.name or found.folder.name)
+    info = msgspec.structs.replace(facts, name=wanted, created_at=time.time())
+    return store.add(found.folder, info, labels=found.labels, add_number=name is None)
+
+
+class AdapterSource(NamedTuple):
+    """An adapter outside the store."""
+
+    folder: Path  # of its files
+    info: AdapterInfo
+    labels: list[str]  # names of a classifier's classes by index; empty for other adapters
+    trust_remote_code: bool = False  # whether its run trusted the base's own Python code
+
+
+def read_source(source: Path) -> AdapterSource:
+    """The adapter of a run, of a run's checkpoint, or of any folder in PEFT's format. Raises
+    `UserError`."""
     folder, run = _locate(source)
     wrong = adapter_files.weights_problem(folder)
     if wrong:
         raise UserError(f"the adapter in {folder} cannot be used: {wrong}")
     own = adapter_files.read_info(folder)
     facts = own or (_of_run(run, folder) if run else _of_config(folder))
-    if base is not None:
-        facts = _on_base(facts, base)
-    wanted = name or _name(facts.name or folder.name)
-    info = msgspec.structs.replace(facts, name=wanted, created_at=time.time())
-    return store.add(folder, info, add_number=name is None)
+    facts = msgspec.structs.replace(facts, task=adapter_files.task(folder))
+    info = run.info() if run else None
+    trusted = info is not None and info.job.trust_remote_code
+    return AdapterSource(folder, facts, _labels(folder, run), trusted)
+
+
+def _labels(folder: Path, run: RunFolder | None) -> list[str]:
+    """The names of a classifier's classes; checkpoints have none, their run has them."""
+    if adapter_files.task(folder) != "classification":
+        return []
+    found = adapter_files.labels(folder)
+    if not found and run is not None:
+        evaluation = run.evaluation()
+        found = adapter_files.labels(run.adapter_dir) or (evaluation.labels if evaluation else [])
+    return found
 
 
 def _locate(source: Path) -> tuple[Path, RunFolder | None]:

@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,11 +19,13 @@ from tui_trainer.store import atomic, paths, toml
 from tui_trainer.store.adapters import adapter_files as files
 from tui_trainer.store.adapters.active_adapters import ActiveChoice, without
 from tui_trainer.store.file_lock import locked
+from tui_trainer.text import formats
 
 _TRASH = ".trash"
 _INCOMING = ".incoming-"
 _DELETED = re.compile(r"(?P<name>[^.]+)\.(?P<time>\d+\.\d+)\.[0-9a-f]{4}")
 _NUMBERED = re.compile(r"(?P<stem>.+)-(?P<number>\d{1,5})")
+_TAG = re.compile(r"[^\W_][\w./-]{0,49}")
 _LONGEST = 90  # characters of a stem that gets a number
 
 
@@ -95,6 +97,40 @@ class AdapterStore:
             raise UserError(f"adapter {name!r} cannot be used: {problem}", 1)
         return self.folder(name)
 
+    def check_answers(self, name: str) -> None:
+        """Raise `UserError` for a classifier, which cannot answer in the chat, and if there is no
+        such adapter."""
+        if self.get(name).task == "classification":
+            raise UserError(
+                f"adapter {name!r} is a classifier and does not answer in the chat; classify texts "
+                f"with tui-trainer predict {name} FILE"
+            )
+
+    def edit(
+        self,
+        name: str,
+        *,
+        description: str | None = None,
+        tag: Iterable[str] = (),
+        untag: Iterable[str] = (),
+    ) -> AdapterInfo:
+        """Replace an adapter's description, add and remove tags; return its new facts.
+
+        Raises `UserError`, also for a tag that is not valid or that it does not have.
+        """
+        added, removed = [check_tag(each) for each in tag], list(untag)
+        with self._changing():
+            info = self.get(name)
+            missing = next((each for each in removed if each not in info.tags), None)
+            if missing is not None:
+                has = f"it has: {', '.join(info.tags)}" if info.tags else "it has no tags"
+                raise UserError(f"adapter {name!r} has no tag {missing!r}; {has}")
+            tags = [each for each in dict.fromkeys([*info.tags, *added]) if each not in removed]
+            text = info.description if description is None else " ".join(description.split())
+            info = msgspec.structs.replace(info, description=text, tags=tags)
+            files.write_info(self.root / name, info)
+        return info
+
     def free_name(self, stem: str) -> str:
         """A free name from `stem`, today's date and a number."""
         day = time.strftime("%Y%m%d")
@@ -103,9 +139,17 @@ class AdapterStore:
             number += 1
         return f"{stem}-{day}-{number}"
 
-    def add(self, source: Path, info: AdapterInfo, *, add_number: bool = False) -> Path:
+    def add(
+        self,
+        source: Path,
+        info: AdapterInfo,
+        *,
+        labels: Sequence[str] = (),
+        add_number: bool = False,
+    ) -> Path:
         """Copy the adapter in `source` into the store as `info.name` and return its folder.
 
+        `labels` are the names of a classifier's classes, where `source` does not have them.
         The hashes in `info.files` are computed here. With `add_number` a taken name gets a number;
         the folder's name is then the adapter's. Raises `UserError` for an invalid or taken name,
         and for an adapter that cannot be used.
@@ -118,7 +162,8 @@ class AdapterStore:
                 raise UserError(f"there is already an adapter {name!r}; give another name")
             incoming = self.root / f"{_INCOMING}{secrets.token_hex(4)}"
             try:
-                files.copy_in(source, incoming, msgspec.structs.replace(info, name=name))
+                named = msgspec.structs.replace(info, name=name)
+                files.copy_in(source, incoming, named, labels)
                 self._move(incoming, self.root / name)
             except BaseException:
                 shutil.rmtree(incoming, ignore_errors=True)
@@ -202,10 +247,12 @@ class AdapterStore:
     def set_live(self, weights: dict[str, float], base: str = "builtin") -> None:
         """Activate adapters for a base; also after a restart.
 
-        Raises `UserError` for an adapter that does not exist or belongs to another base.
+        Raises `UserError` for an adapter that does not exist, is a classifier or belongs to another
+        base.
         """
         with self._changing():
             for name in weights:
+                self.check_answers(name)
                 own_base = self.get(name).base_model
                 if own_base != base:
                     raise UserError(
@@ -226,7 +273,11 @@ class AdapterStore:
         return [f"adapter {name!r} was deactivated: {wrong}" for name, wrong in unusable.items()]
 
     def _live_problem(self, name: str) -> str | None:
-        return files.problem(self.root / name) if self._exists(name) else "it does not exist"
+        if not self._exists(name):
+            return "it does not exist"
+        if files.task(self.root / name) == "classification":
+            return "it is a classifier, which does not answer in the chat"
+        return files.problem(self.root / name)
 
     def _entry(self, info: AdapterInfo) -> AdapterEntry:
         folder = self.root / info.name
@@ -271,6 +322,15 @@ def check_name(name: str) -> str:
     if "." in name:
         raise UserError(f"adapter name {name!r} has a dot: use '-' or '_'")
     return name
+
+
+def check_tag(tag: str) -> str:
+    """Return `tag` if it can be one, else raise `UserError`: filters must find it as one word."""
+    if not _TAG.fullmatch(tag):
+        raise UserError(
+            f"{formats.clean(tag)!r} cannot be a tag; use letters, digits, '-', '_', '.' and '/'"
+        )
+    return tag
 
 
 def _is_name(name: str) -> bool:

@@ -7,30 +7,31 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
-from tui_trainer.contracts.adapter import AdapterInfo
-from tui_trainer.repl.tables import measure_text
+from tui_trainer.repl.adapter_facts import cells_of, facts_of
 from tui_trainer.store.adapters.adapter_store import AdapterEntry, TrashedAdapter
 from tui_trainer.text import formats
-from tui_trainer.text.formats import clean, number
+from tui_trainer.text.formats import clean
 from tui_trainer.tui.common.markup import beside, plain, shorten
 from tui_trainer.tui.common.panel import stack
 from tui_trainer.tui.runs.run_rows import RunColumn
 
 COLUMNS: tuple[RunColumn, ...] = (
     RunColumn("live", "active", 6, right=False),
+    RunColumn("task", "task", 14, rank=8, right=False),
     RunColumn("base", "base", 10, rank=6, right=False),
     RunColumn("rank", "rank/α", 7, rank=5),
     RunColumn("loss", "loss", 7, rank=4),
+    RunColumn("val", "val loss", 8, rank=7),
     RunColumn("recalled", "recalled", 8),
     RunColumn("kept", "kept", 6),
     RunColumn("created", "created", 16, rank=2),
     RunColumn("size", "size", 8, rank=3),
     RunColumn("taught", "examples", 8, rank=1),
     RunColumn("queries", "queries", 7, rank=1),
+    RunColumn("tags", "tags", 16, rank=9, right=False),
 )
 _LEAST_NAME = 20
 _GAP = 2
-_LABEL = 12
 _LEAST_VALUE = 8  # cells beside a label
 
 
@@ -87,33 +88,12 @@ def rows_of(listing: AdapterListing, marked: Iterable[str]) -> tuple[AdapterRow,
 
 def details_of(item: AdapterEntry, listing: AdapterListing, width: int) -> Content:
     """Everything about one adapter, as aligned lines."""
-    info = item.info
-    weight = listing.weight(info.name)
-    active = "no"
-    if weight is not None:
-        active = "yes" if weight == 1 else f"yes, weight {formats.short_number(weight)}"
-    targets = info.lora.target_modules
-    facts = [
-        ("active", active),
-        ("queries", formats.count(item.queries)),
-        ("recalled", measure_text(info.before, info.after, "recalled")),
-        ("kept", measure_text(info.before, info.after, "kept")),
-        ("trained on", training_source(info)),
-        ("loss", number(info.train_loss)),
-        ("steps", formats.count(info.steps)),
-        ("LoRA", f"rank {info.lora.rank}, alpha {formats.short_number(info.lora.alpha)}"),
-        ("layers", targets if isinstance(targets, str) else ", ".join(targets)),
-        ("base", info.base_model),
-        ("base hash", _short_hash(info.base_hash)),
-        ("parent", info.parent or formats.MISSING),
-        ("run", info.run_id or formats.MISSING),
-        ("created", formats.moment(info.created_at)),
-        ("size", formats.size(item.size)),
-    ]
-    lines = [Content.styled(clean(info.name), "bold")]
+    facts = facts_of(item, listing.weight(item.info.name))
+    label_width = max(len(label) for label, _ in facts) + 1
+    lines = [Content.styled(clean(item.info.name), "bold")]
     for label, text in facts:
-        head = Content.styled(f"{label:<{_LABEL}}", "$faint")
-        lines += beside(head, plain(text), max(width, _LABEL + _LEAST_VALUE))[:3]
+        head = Content.styled(f"{label:<{label_width}}", "$faint")
+        lines += beside(head, plain(text), max(width, label_width + _LEAST_VALUE))[:3]
     return stack(*lines)
 
 
@@ -127,30 +107,9 @@ def trash_lines(trash: Sequence[TrashedAdapter]) -> list[Content]:
     ]
 
 
-def training_source(info: AdapterInfo) -> str:
-    """The number of examples it was trained on, or the files of its run."""
-    count = len(info.examples)
-    return formats.plural(count, "example") if count else "the files of its run"
-
-
 def _row(item: AdapterEntry, listing: AdapterListing, marked: bool) -> AdapterRow:
-    info = item.info
-    weight = listing.weight(info.name)
-    live = "" if weight is None else f"● {formats.short_number(weight)}"
-    cells = {
-        "live": live,
-        "base": shorten(clean(info.base_model.rstrip("/").rpartition("/")[2]), 10),
-        "rank": f"{info.lora.rank}/{formats.short_number(info.lora.alpha)}",
-        "loss": number(info.train_loss, 3),
-        "recalled": formats.share(info.after.recalled),
-        "kept": formats.share(info.after.kept),
-        "created": formats.moment(info.created_at),
-        "size": formats.size(item.size),
-        "taught": formats.count(len(info.examples) or None),
-        "queries": formats.count(item.queries),
-    }
-    return AdapterRow(clean(info.name), weight is not None, marked, tuple(cells.items()))
-
-
-def _short_hash(value: str | None) -> str:
-    return formats.MISSING if value is None else f"{value[:16]}…"
+    weight = listing.weight(item.info.name)
+    cells = cells_of(item, weight)
+    cells["live"] = "" if weight is None else f"● {cells['live']}"
+    cells["base"] = shorten(clean(item.info.base_model.rstrip("/").rpartition("/")[2]), 10)
+    return AdapterRow(clean(item.info.name), weight is not None, marked, tuple(cells.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from tui_trainer.tui.adapters.comparison import ComparisonResult
 from tui_trainer.tui.common.dialogs.progress import Report
 
 if TYPE_CHECKING:
+    from tui_trainer.launch.predict import PredictorProcess
     from tui_trainer.repl.context import SessionContext
 
 _ADDABLE = frozenset({"completed", "early_stopped", "cancelled"})
@@ -42,6 +44,8 @@ def compare(context: SessionContext, names: tuple[str, str], report: Report) -> 
     from tui_trainer.contracts.feedback import Turn
     from tui_trainer.repl.adapter_commands import recent_questions
 
+    for name in names:
+        context.adapters.check_answers(name)
     report("loading the model", None)
     context.client.start()
     folders = [context.adapters.usable_folder(name) for name in names]
@@ -71,11 +75,21 @@ def compare(context: SessionContext, names: tuple[str, str], report: Report) -> 
 
 def merge(context: SessionContext, name: str, out: Path, report: Report) -> Path:
     """Write an adapter merged with its base model. Raises `UserError`."""
+    from tui_trainer.repl import adapter_commands
+
     report("loading the model", None)
-    context.client.start()
-    return context.client.merge(
-        context.adapters.usable_folder(name), out, on_progress=lambda stage: report(stage, None)
-    )
+    return adapter_commands.merge(context, name, out, lambda stage: report(stage, None))
+
+
+def load_classifier(name: str, on_status: Callable[[str], None]) -> PredictorProcess:
+    """The classifier of this name in its own process, loaded. Raises `UserError`."""
+    from tui_trainer.contracts.predict import PredictSetup
+    from tui_trainer.launch.predict import PredictorProcess
+
+    store = AdapterStore()
+    on_status("checking the adapter")
+    folder, info = store.usable_folder(name), store.get(name)
+    return PredictorProcess(PredictSetup(adapter=str(folder), base=info.base_model), on_status)
 
 
 def addable(folder: RunFolder) -> RunInfo:
@@ -87,8 +101,6 @@ def addable(folder: RunFolder) -> RunInfo:
         )
     if folder.status() not in _ADDABLE or not folder.adapter_dir.is_dir():
         raise UserError(f"{info.name} has no finished adapter yet: it is {folder.status()}")
-    if info.job.task != "causal-lm":
-        raise UserError(f"{info.name} was trained for {info.job.task}; only causal-lm can chat")
     return info
 
 

@@ -10,9 +10,9 @@ from textual.content import Content
 
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.chat import Comparison, LayerDifference
+from tui_trainer.repl.adapter_facts import training_source
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, number
-from tui_trainer.tui.adapters.adapter_rows import training_source
 from tui_trainer.tui.common.markup import truncated, wrapped
 from tui_trainer.tui.common.panel import stack
 

@@ -20,6 +20,7 @@ from tui_trainer.tui.adapters import adapter_rows, background_tasks
 from tui_trainer.tui.adapters.adapter_names import name_problem
 from tui_trainer.tui.adapters.adapter_rows import AdapterListing
 from tui_trainer.tui.adapters.adapter_table import AdapterTable
+from tui_trainer.tui.adapters.classifier_dialog import ClassifierDialog
 from tui_trainer.tui.adapters.comparison import ComparisonResult, comparison_text
 from tui_trainer.tui.adapters.messages import AdaptersRead
 from tui_trainer.tui.chat.controller import chat_of
@@ -107,15 +108,35 @@ class AdaptersScreen(Page):
 
     def action_turn_on(self) -> None:
         item = self._item()
-        if item is not None and self._listing.weight(item.info.name) is not None:
+        if item is not None and item.info.task == "classification":
+            self.action_try()
+        elif item is not None and self._listing.weight(item.info.name) is not None:
             self.action_unload()
         else:
             self.action_load()
 
     def action_load(self) -> None:
         item = self._item()
-        if item is not None:
+        if item is not None and item.info.task == "classification":
+            self._warn(
+                f"{item.info.name} is a classifier and does not answer in the chat; try it with "
+                f"{self.session.keymap.shown_by_id('try')}, or classify a file with tui-trainer "
+                f"predict {item.info.name} FILE"
+            )
+        elif item is not None:
             self._submit(f"/adapters load {item.info.name}")
+
+    def action_try(self) -> None:
+        item = self._item()
+        if item is None:
+            return
+        name = item.info.name
+        if item.info.task != "classification":
+            self._warn(f"{name} answers in the chat; only classifiers are tried here")
+            return
+        self.app.push_screen(
+            ClassifierDialog(name, lambda report: background_tasks.load_classifier(name, report))
+        )
 
     def action_unload(self) -> None:
         self._submit("/adapters unload")

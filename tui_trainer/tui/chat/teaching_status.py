@@ -9,7 +9,7 @@ from textual.content import Content
 
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.contracts.teaching import TrainingRecord
-from tui_trainer.repl.tables import measure_text
+from tui_trainer.repl.measures import measure_text
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, duration, number
 from tui_trainer.tui.charts.blocks import sparkline

@@ -1,38 +1,44 @@
-"""The fields by which a list of runs can be filtered and sorted. No I/O."""
+"""The fields by which a list can be filtered and sorted, and those of runs. No I/O."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from tui_trainer.contracts.run import ACTIVE_STATES
 from tui_trainer.watch.snapshots import RunSummary
 
 Unit = Literal["", "seconds", "share"]
-NumberOf = Callable[[RunSummary, float], float | None]
-TextOf = Callable[[RunSummary], str]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class QueryField:
-    """A field of a run; either `number` or `text` returns its value."""
+class QueryField(Generic[Item]):
+    """A field of an item; one of `number`, `text` and `texts` returns its value."""
 
     name: str
     aliases: tuple[str, ...] = ()
-    number: NumberOf | None = None
-    text: TextOf | None = None
+    number: Callable[[Item, float], float | None] | None = None  # at a time, seconds since epoch
+    text: Callable[[Item], str] | None = None
+    texts: Callable[[Item], Sequence[str]] | None = None  # several values; one must match
     # How a number is written in a query: "seconds" as `90`, `5min`, `2h`, `3d`; "share" as `0.05`
     # or `5%`.
     unit: Unit = ""
     descending: bool = False  # sorted with the largest first by default
+
+    def values(self, item: Item) -> list[str]:
+        """The values of a field with text."""
+        if self.texts is not None:
+            return list(self.texts(item))
+        return [self.text(item)] if self.text is not None else []
 
 
 def _progress(run: RunSummary) -> float | None:
     return run.step / run.total_steps if run.step is not None and run.total_steps else None
 
 
-FIELDS: tuple[QueryField, ...] = (
+FIELDS: tuple[QueryField[RunSummary], ...] = (
     QueryField("name", text=lambda run: run.name),
     QueryField("status", ("state",), text=lambda run: run.status),
     QueryField("tool", ("kind",), text=lambda run: f"{run.tool} {run.kind}".strip()),
@@ -66,26 +72,36 @@ BY_NAME = {name: field for field in FIELDS for name in (field.name, *field.alias
 def sort_runs(
     runs: Iterable[RunSummary], by: str | None, descending: bool = False, now: float = 0.0
 ) -> list[RunSummary]:
-    """Sorts runs by a field, those without a value last. The sort is stable. Without a field the
+    """Sorts runs by a field, as `sort_items`."""
+    return sort_items(runs, None if by is None else BY_NAME[by], descending, now)
+
+
+def sort_items(
+    items: Iterable[Item],
+    field: QueryField[Item] | None,
+    descending: bool = False,
+    now: float = 0.0,
+) -> list[Item]:
+    """Sorts items by a field, those without a value last. The sort is stable. Without a field the
     order is kept, or reversed if `descending`."""
-    listed = list(runs)
-    if by is None:
+    listed = list(items)
+    if field is None:
         return listed[::-1] if descending else listed
-    field = BY_NAME[by]
-    known: list[tuple[float | str, RunSummary]] = []
+    known: list[tuple[float | str, Item]] = []
     lacking = []
-    for run in listed:
+    for item in listed:
         value: float | str | None
         if field.number is not None:
-            value = field.number(run, now)
+            value = field.number(item, now)
         else:
-            value = field.text(run).casefold() if field.text is not None else None
+            texts = field.values(item)
+            value = ", ".join(texts).casefold() if texts else None
         if value is None or value != value:
-            lacking.append(run)
+            lacking.append(item)
         else:
-            known.append((value, run))
+            known.append((value, item))
     known.sort(key=lambda pair: pair[0], reverse=descending)  # stable both ways
-    return [run for _, run in known] + lacking
+    return [item for _, item in known] + lacking
 
 
 def _remaining(run: RunSummary) -> float | None:

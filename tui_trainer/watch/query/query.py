@@ -1,22 +1,23 @@
-"""Queries that filter a list of runs: `loss<2 lr>=1e-4 status:running -smoke`. No I/O.
+"""Queries that filter a list: `loss<2 lr>=1e-4 status:running -smoke`. No I/O.
 
-A run must match every term; `-` before a term negates it. A plain word is searched for in a run's
-name, status, tool and id. A condition is a field, one of `< <= > >= = != :`, and a value; quotes
-enclose spaces. A field is one of `fields.FIELDS` or a key of a run's configuration
-(`lora.rank=16`). A run without a value matches no condition on it.
+An item must match every term; `-` before a term negates it. A plain word is searched for in an
+item's texts: of a run its name, status, tool and id. A condition is a field, one of
+`< <= > >= = != :`, and a value; quotes enclose spaces. A field is one of the schema's (of runs
+`fields.FIELDS`) or a key of the item's own values: of a run its configuration (`lora.rank=16`). An
+item without a value matches no condition on it.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic
 
 from tui_trainer.contracts.run import ACTIVE_STATES, ENDED_STATES
 from tui_trainer.store.toml import nearest
-from tui_trainer.watch.query.fields import BY_NAME, QueryField, Unit
+from tui_trainer.watch.query.fields import BY_NAME, Item, QueryField, Unit
 from tui_trainer.watch.snapshots import RunSummary
 
 _TERM = re.compile(
@@ -60,26 +61,65 @@ class QueryTerm:
 
 
 @dataclass(frozen=True)
-class Query:
+class QuerySchema(Generic[Item]):
+    """What can be asked about the items of a list."""
+
+    fields: Mapping[str, QueryField[Item]]  # by name and alias
+    text: Callable[[Item], str]  # where plain words are searched
+    groups: Callable[[Item], Collection[str]] = lambda _: ()  # whole words that match it too
+
+
+@dataclass(frozen=True)
+class ItemQuery(Generic[Item]):
     """A parsed query."""
 
+    schema: QuerySchema[Item]
     terms: tuple[QueryTerm, ...] = ()
     problem: str | None = None  # why it could not be parsed, one sentence
 
     @property
     def needs_config(self) -> bool:
-        """Whether a term is about a run's configuration."""
+        """Whether a term is about an item's own values."""
         return any(term.key for term in self.terms)
 
     def matches(
-        self, run: RunSummary, now: float = 0.0, config: Mapping[str, Any] | None = None
+        self, item: Item, now: float = 0.0, config: Mapping[str, Any] | None = None
     ) -> bool:
-        """Whether a run matches every term at `now`, in seconds since the epoch."""
-        return all(_term_matches(term, run, now, config) != term.negated for term in self.terms)
+        """Whether an item matches every term at `now`, in seconds since the epoch; `config` has
+        its own values."""
+        return all(
+            _term_matches(term, self.schema, item, now, config) != term.negated
+            for term in self.terms
+        )
+
+
+def _run_text(run: RunSummary) -> str:
+    state = f"{run.shown_status}\n{run.status}\n{run.status.replace('_', '-')}"
+    return f"{run.name}\n{state}\n{run.tool}\n{run.id}"
+
+
+def _run_groups(run: RunSummary) -> list[str]:
+    return [group for group, states in _GROUPS.items() if run.status in states]
+
+
+RUNS = QuerySchema(BY_NAME, _run_text, _run_groups)
+
+
+class Query(ItemQuery[RunSummary]):
+    """A parsed query about runs."""
+
+    def __init__(self, terms: tuple[QueryTerm, ...] = (), problem: str | None = None) -> None:
+        super().__init__(RUNS, terms, problem)
 
 
 def parse(text: str, keys: Collection[str] = ()) -> Query:
-    """Parses a query; never raises. `keys` are the known keys of configurations."""
+    """Parses a query about runs; never raises. `keys` are the known keys of configurations."""
+    parsed = parse_for(RUNS, text, keys)
+    return Query(parsed.terms, parsed.problem)
+
+
+def parse_for(schema: QuerySchema[Item], text: str, keys: Collection[str] = ()) -> ItemQuery[Item]:
+    """Parses a query; never raises. `keys` are the known names of the items' own values."""
     terms = []
     for found in _TERM.finditer(text):
         if found["word"] is not None:
@@ -88,21 +128,23 @@ def parse(text: str, keys: Collection[str] = ()) -> Query:
                 negated = found["minus"] is not None
                 terms.append(QueryTerm("", ":", word.casefold(), negated=negated))
             continue
-        term = _condition(found, keys)
+        term = _condition(found, schema, keys)
         if isinstance(term, str):
-            return Query((), term)
+            return ItemQuery(schema, (), term)
         terms.append(term)
-    return Query(tuple(terms))
+    return ItemQuery(schema, tuple(terms))
 
 
-def _condition(found: re.Match[str], keys: Collection[str]) -> QueryTerm | str:
+def _condition(
+    found: re.Match[str], schema: QuerySchema[Item], keys: Collection[str]
+) -> QueryTerm | str:
     name, sign, value = found["field"], found["sign"], _without_quotes(found["value"])
     sign = "=" if sign == "==" else sign
     negated = found["minus"] is not None
-    field = BY_NAME.get(name.casefold())
+    field = schema.fields.get(name.casefold())
     if field is None:
         if name not in keys and ("." not in name or keys):
-            return _unknown(name, keys)
+            return _unknown(name, schema, keys)
         return QueryTerm(name, sign, value.casefold(), _number(value, ""), negated, True)
     if field.number is None:
         return _text_condition(field, name, sign, value, negated)
@@ -114,7 +156,7 @@ def _condition(found: re.Match[str], keys: Collection[str]) -> QueryTerm | str:
 
 
 def _text_condition(
-    field: QueryField, name: str, sign: str, value: str, negated: bool
+    field: QueryField[Item], name: str, sign: str, value: str, negated: bool
 ) -> QueryTerm | str:
     if sign not in (":", "=", "!="):
         return f"{name} is text: write {name}:{value or 'TEXT'} (contains) or {name}={value}"
@@ -131,37 +173,38 @@ def _text_condition(
     return QueryTerm(field.name, sign, text, None, negated)
 
 
-def _unknown(name: str, keys: Collection[str]) -> str:
+def _unknown(name: str, schema: QuerySchema[Item], keys: Collection[str]) -> str:
     """The message on an unknown field, with the nearest known one."""
     ending = [key for key in keys if key.rpartition(".")[2] == name]
-    guess = ending[0] if len(ending) == 1 else nearest(name, [*BY_NAME, *keys])
-    hint = f"did you mean {guess}?" if guess else f"known are {', '.join(_names())}"
+    guess = ending[0] if len(ending) == 1 else nearest(name, [*schema.fields, *keys])
+    names = dict.fromkeys(field.name for field in schema.fields.values())
+    hint = f"did you mean {guess}?" if guess else f"known are {', '.join(names)}"
     return f"there is no field {name!r}; {hint}"
 
 
-def _names() -> list[str]:
-    return list(dict.fromkeys(field.name for field in BY_NAME.values()))
-
-
 def _term_matches(
-    term: QueryTerm, run: RunSummary, now: float, config: Mapping[str, Any] | None
+    term: QueryTerm,
+    schema: QuerySchema[Item],
+    item: Item,
+    now: float,
+    config: Mapping[str, Any] | None,
 ) -> bool:
     if term.key:
         value = None if config is None else config.get(term.field)
         return value is not None and _value_matches(term, value)
     if not term.field:
-        state = f"{run.shown_status}\n{run.status}\n{run.status.replace('_', '-')}"
-        text = f"{run.name}\n{state}\n{run.tool}\n{run.id}"
-        return term.text in text.casefold() or run.status in _GROUPS.get(term.text, ())
-    field = BY_NAME[term.field]
+        return term.text in schema.text(item).casefold() or term.text in schema.groups(item)
+    field = schema.fields[term.field]
     if field.number is not None:
-        number = field.number(run, now)
+        number = field.number(item, now)
         known = number is not None and math.isfinite(number) and term.number is not None
         return known and _satisfies(term.sign, float(number or 0.0), term.number or 0.0)
-    text = field.text(run).casefold() if field.text is not None else ""
+    values = [value.casefold() for value in field.values(item)]
     if term.field == "status" and term.text in _GROUPS:
-        return (text in _GROUPS[term.text]) != (term.sign == "!=")
-    return _same_text(term, text)
+        return (values[0] in _GROUPS[term.text]) != (term.sign == "!=")
+    if term.sign == ":":
+        return any(term.text in value for value in values)
+    return (term.text in values) == (term.sign == "=")
 
 
 def _value_matches(term: QueryTerm, value: Any) -> bool:

@@ -1,0 +1,42 @@
+"""The fields by which the list of adapters can be filtered and sorted. No I/O."""
+
+from __future__ import annotations
+
+from tui_trainer.store.adapters.adapter_store import AdapterEntry
+from tui_trainer.watch.query.fields import QueryField
+from tui_trainer.watch.query.query import QuerySchema
+
+_Field = QueryField[AdapterEntry]
+
+FIELDS: tuple[_Field, ...] = (
+    _Field("name", text=lambda item: item.info.name),
+    _Field("tag", ("tags",), texts=lambda item: item.info.tags),
+    _Field("description", text=lambda item: item.info.description),
+    _Field("task", ("kind",), text=lambda item: item.info.task),
+    _Field("base", ("base_model", "model"), text=lambda item: item.info.base_model),
+    _Field("parent", text=lambda item: item.info.parent or ""),
+    _Field("run", ("run_id",), text=lambda item: item.info.run_id or ""),
+    _Field("rank", (), lambda item, now: item.info.lora.rank, descending=True),
+    _Field("alpha", (), lambda item, now: item.info.lora.alpha, descending=True),
+    _Field("steps", ("step",), lambda item, now: item.info.steps, descending=True),
+    _Field("loss", ("train_loss",), lambda item, now: item.info.train_loss),
+    _Field("val", ("val_loss",), lambda item, now: item.info.val_loss),
+    _Field("recalled", (), lambda item, now: item.info.after.recalled, unit="share",
+           descending=True),
+    _Field("kept", (), lambda item, now: item.info.after.kept, unit="share", descending=True),
+    _Field("examples", ("learned",), lambda item, now: len(item.info.examples), descending=True),
+    _Field("queries", (), lambda item, now: item.queries, descending=True),
+    _Field("size", ("bytes",), lambda item, now: item.size, descending=True),
+    _Field("age", ("created",), lambda item, now: now - item.info.created_at, unit="seconds"),
+)  # fmt: skip
+
+
+def _text(item: AdapterEntry) -> str:
+    info = item.info
+    return "\n".join((info.name, info.base_model, info.task, info.description, *info.tags))
+
+
+# Scores are an adapter's own values: `val_accuracy>=0.9`.
+ADAPTERS = QuerySchema(
+    {name: field for field in FIELDS for name in (field.name, *field.aliases)}, _text
+)
