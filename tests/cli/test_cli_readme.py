@@ -36,8 +36,8 @@ def test_every_command_of_the_table_is_there() -> None:
 
 
 def test_every_job_is_one(tmp_path: Path) -> None:
-    (tmp_path / "train.jsonl").write_text('{"text": "a"}\n')
-    (tmp_path / "test.jsonl").write_text('{"text": "b"}\n')
+    for name, text in (("train", "a"), ("val", "b"), ("test", "c")):
+        (tmp_path / f"{name}.jsonl").write_text(f'{{"text": "{text}"}}\n')
     found = [tomllib.loads(text) for kind, text in BLOCKS if kind == "toml" and "[data]" in text]
     assert found
     for values in found:
